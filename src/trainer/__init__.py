@@ -1,0 +1,21 @@
+"""`trainer` turns one YAML file into a trained, evaluated, reproducible Keras network.
+
+    config file ─ load ─► Config ─ prepare ─► Prepared ─ plan ─► Plan ─ build ─► Training
+        ─ fit ─► epochs… ─ record ─► run directory ─ evaluate ─► evaluation
+
+The house, from the top; a room imports from lower floors only, `errors` is open to all:
+
+    5  trainer_cli   words in, words out: one file a verb, the error boundary
+    4  workflows     composes the rooms below into check, fit, evaluate, predict
+    3  engine        epochs: runner, loop, decisions, devices       TensorFlow
+       report        run directories → tables and plots
+    2  data          read, split, fit and apply preprocessing       polars
+       models        config and shapes → Keras pieces; plan and metrics without Keras
+    1  config        schema, YAML with positions, overrides, problems
+       runs          layout, atomic writes, checkpoints, log, manifest, lock
+    0  errors        one tree of exceptions that carry data
+
+Verbs that do not train import neither TensorFlow nor Keras: in `models` only `plan` and `metrics` are
+light, in `workflows` only `plan`, `question`, `fit` and `inspection`; the others import what they need
+when they run.
+"""
