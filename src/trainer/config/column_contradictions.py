@@ -1,0 +1,137 @@
+"""Contradictions in how columns are filled, scaled and encoded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import get_args
+
+from trainer.config.conflicts import Contradiction, conflict, is_stated
+from trainer.config.data import (
+    CategoricalImpute,
+    ColumnSettings,
+    Data,
+    NumericImpute,
+)
+
+_NUMERIC = ("scale", "smooth_clip", "indicator")
+_CATEGORICAL = ("encode", "dimension", "min_count", "max_levels", "unknown")
+_FOREIGN = {
+    "numeric": (*_CATEGORICAL, "format"),
+    "categorical": (*_NUMERIC, "format"),
+    "boolean": (*_NUMERIC, *_CATEGORICAL, "format"),
+    "datetime": _CATEGORICAL,
+}
+"""Settings that have no meaning for a kind of column."""
+
+
+def column_conflicts(data: Data) -> Iterator[Contradiction]:
+    """Settings of columns that do not fit the columns' kinds, or each other."""
+    yield from _kind_default_conflicts(data)
+    targets = [data.target] if isinstance(data.target, str) else data.target
+    for name, column in data.columns.items():
+        key = f"data.columns.{name}"
+        if name in targets:
+            yield from _target_column_conflicts(key, column)
+            continue
+        yield from _foreign_conflicts(key, column)
+        yield from _constant_conflicts(key, column, data)
+        encode = column.encode or data.categorical.encode
+        if column.dimension is not None and encode != "embedding":
+            yield conflict(
+                f"{key}.dimension",
+                "encode: embedding with a dimension",
+                f"encode: {encode}",
+                "set encode: embedding, or take dimension out",
+                f"{key}.encode",
+                "data.categorical.encode",
+            )
+
+
+def _kind_default_conflicts(data: Data) -> Iterator[Contradiction]:
+    columns = data.columns.values()
+    numeric, categorical = data.numeric, data.categorical
+    embeds = any(column.encode == "embedding" for column in columns)
+    if categorical.dimension is not None and categorical.encode != "embedding" and not embeds:
+        yield conflict(
+            "data.categorical.dimension",
+            "encode: embedding with a dimension",
+            f"encode: {categorical.encode}",
+            "set encode: embedding, or take dimension out",
+            "data.categorical.encode",
+            "data.columns",
+        )
+    constant_columns = any(column.impute == "constant" for column in columns)
+    for kind, section, impute in (
+        ("numeric", numeric, numeric.impute),
+        ("categorical", categorical, categorical.impute),
+    ):
+        if is_stated(section, "constant") and impute != "constant" and not constant_columns:
+            yield conflict(
+                f"data.{kind}.constant",
+                "impute: constant with a constant",
+                f"impute: {impute}",
+                "set impute: constant, or take the constant out",
+                f"data.{kind}.impute",
+                "data.columns",
+            )
+
+
+def _target_column_conflicts(key: str, column: ColumnSettings) -> Iterator[Contradiction]:
+    for name in ColumnSettings.model_fields:
+        if name not in ("kind", "format") and getattr(column, name) is not None:
+            fix = "use data.target_scale" if name == "scale" else "take it out"
+            expected = "no settings of features for the target"
+            yield conflict(f"{key}.{name}", expected, name, fix, "data.target")
+
+
+def _foreign_conflicts(key: str, column: ColumnSettings) -> Iterator[Contradiction]:
+    stated = [name for name in ColumnSettings.model_fields if getattr(column, name) is not None]
+    if column.kind is not None:
+        for name in stated:
+            if name in _FOREIGN[column.kind]:
+                yield conflict(
+                    f"{key}.{name}",
+                    f"settings of a {column.kind} column",
+                    name,
+                    "take it out, or change the kind",
+                    f"{key}.kind",
+                )
+    else:
+        numeric = [name for name in stated if name in _NUMERIC]
+        categorical = [name for name in stated if name in _CATEGORICAL]
+        if numeric and categorical:
+            yield conflict(
+                f"{key}.{categorical[0]}",
+                "settings of one kind of column",
+                f"{numeric[0]} (numeric) and {categorical[0]} (categorical)",
+                "state the kind, and take out what does not fit it",
+            )
+    for kind, known in (("numeric", NumericImpute), ("categorical", CategoricalImpute)):
+        if column.kind == kind and column.impute not in (None, *get_args(known)):
+            expected = f"one of {', '.join(get_args(known))} for a {kind} column"
+            fix = "change it, or the kind"
+            yield conflict(f"{key}.impute", expected, str(column.impute), fix, f"{key}.kind")
+
+
+def _constant_conflicts(key: str, column: ColumnSettings, data: Data) -> Iterator[Contradiction]:
+    if column.constant is None:
+        return
+    if column.kind == "numeric" and isinstance(column.constant, str):
+        expected = "a number for a numeric column"
+        yield conflict(f"{key}.constant", expected, f"'{column.constant}'", "", f"{key}.kind")
+    if column.kind == "categorical" and not isinstance(column.constant, str):
+        expected = "text for a categorical column"
+        fix = f'put it in quotes: "{column.constant:g}"'
+        yield conflict(f"{key}.constant", expected, f"{column.constant:g}", fix, f"{key}.kind")
+    imputes = (column.impute, data.numeric.impute, data.categorical.impute)
+    used = column.impute == "constant" or (column.impute is None and "constant" in imputes)
+    if not used:
+        yield conflict(
+            f"{key}.constant",
+            "impute: constant with a constant",
+            f"impute: {column.impute}" if column.impute else "no impute",
+            "set impute: constant, or take the constant out",
+            f"{key}.impute",
+            "data.numeric.impute",
+            "data.categorical.impute",
+        )

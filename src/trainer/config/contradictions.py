@@ -1,0 +1,358 @@
+"""Settings that are each valid but contradict each other.
+
+`contradictions` says what is known from the config alone, `task_contradictions` what takes the
+target's values to know. A setting counts as stated when it differs from its default: a resolved
+config, in which every default is written out, must not contradict itself.
+
+Owns: which settings exclude which. Does not own: what `auto` means (`resolve`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from trainer.config.column_contradictions import column_conflicts
+from trainer.config.conflicts import Contradiction, conflict, is_stated
+from trainer.config.data import NamedSources, Task
+from trainer.config.data_contradictions import data_conflicts
+from trainer.config.layers import HeadKind
+from trainer.config.network_contradictions import network_conflicts, optimizer_conflicts
+from trainer.config.objectives import DEFAULT_METRICS, LOSS_HEADS, METRICS
+from trainer.config.resolve import resolved_loss, resolved_metrics, resolved_target_scale
+from trainer.config.schema import Config
+from trainer.errors import Problem, did_you_mean
+
+TASK_HEADS: dict[Task, tuple[HeadKind, ...]] = {
+    "binary": ("sigmoid", "softmax"),
+    "multiclass": ("softmax",),
+    "multilabel": ("sigmoid",),
+    "regression": ("linear", "sigmoid"),
+}
+"""Which heads fit a task."""
+
+_TASK_WORDS: dict[Task, str] = {
+    "binary": "two classes",
+    "multiclass": "more than two classes",
+    "multilabel": "several yes/no columns",
+    "regression": "numbers",
+}
+_SMOOTHED = {
+    "auto",
+    "binary_crossentropy",
+    "binary_focal_crossentropy",
+    "categorical_crossentropy",
+    "categorical_focal_crossentropy",
+}
+_FOCAL = {"binary_focal_crossentropy", "categorical_focal_crossentropy"}
+_NON_NEGATIVE = {"poisson", "mean_squared_logarithmic_error", "mean_absolute_percentage_error"}
+
+
+def contradictions(config: Config) -> list[Problem]:
+    """What contradicts itself whatever the data are; each with its key, without a place."""
+    return [each.problem for each in find_contradictions(config)]
+
+
+def find_contradictions(config: Config) -> list[Contradiction]:
+    """As `contradictions`, with the settings that each concerns."""
+    return [
+        *data_conflicts(config.data),
+        *column_conflicts(config.data),
+        *network_conflicts(config.model),
+        *optimizer_conflicts(config),
+        *_loss_conflicts(config),
+        *_fit_conflicts(config),
+        *_monitor_conflicts(config),
+        *_stated_task_conflicts(config),
+    ]
+
+
+def task_contradictions(
+    config: Config, task: Task, head: HeadKind, classes: Sequence[str], has_validation: bool
+) -> list[Problem]:
+    """What contradicts the target or the split.
+
+    Args:
+        config: A config without `contradictions`.
+        task: The task, as the target has it.
+        head: The resolved head.
+        classes: The classes of a binary or multiclass target, as text; else empty.
+        has_validation: Whether there are validation rows.
+    """
+    found = [
+        *_head_conflicts(config, task, head),
+        *_task_conflicts(config, task),
+        *_class_conflicts(config, task, classes),
+        *_measured_conflicts(config, resolved_metrics(config, task), has_validation),
+    ]
+    return [each.problem for each in found]
+
+
+def _loss_conflicts(config: Config) -> Iterator[Contradiction]:
+    loss, name = config.loss, config.loss.name
+    ignored = {
+        "label_smoothing": ("a cross-entropy", name not in _SMOOTHED),
+        "gamma": ("a focal cross-entropy", name not in _FOCAL),
+        "alpha": ("a focal cross-entropy", name not in _FOCAL),
+        "delta": ("huber", name != "huber"),
+    }
+    for key, (wanted, is_ignored) in ignored.items():
+        if is_ignored and is_stated(loss, key):
+            yield conflict(
+                f"loss.{key}",
+                f"{key} only with {wanted}",
+                f"loss.name: {name}, which ignores it",
+                f"set loss.name, or take {key} out",
+                "loss.name",
+            )
+    if config.model.head != "auto" and config.data.task == "auto":
+        yield from _loss_head_conflicts(config, config.model.head)
+
+
+def _loss_head_conflicts(config: Config, head: HeadKind) -> Iterator[Contradiction]:
+    if head not in LOSS_HEADS[config.loss.name]:
+        fitting = [name for name, heads in LOSS_HEADS.items() if head in heads]
+        yield conflict(
+            "loss",
+            f"a loss that fits the {head} head: {', '.join(fitting)}",
+            config.loss.name,
+            f"set loss: {resolved_loss(config.model_copy(update={'loss': _AUTO}), head)}",
+            "model.head",
+            "loss.name",
+        )
+
+
+_AUTO: Any = Config.model_fields["loss"].default
+
+
+def _fit_conflicts(config: Config) -> Iterator[Contradiction]:
+    fit = config.fit
+    if fit.epochs is not None and fit.steps is not None:
+        yield conflict(
+            "fit.steps",
+            "either epochs or steps",
+            f"epochs: {fit.epochs} and steps: {fit.steps}",
+            "take one of the two out",
+            "fit.epochs",
+        )
+    stop = fit.early_stopping
+    if stop is not None and fit.epochs is not None and stop.start_epoch > fit.epochs:
+        yield conflict(
+            "fit.early_stopping.start_epoch",
+            f"an epoch of training: at most {fit.epochs}",
+            str(stop.start_epoch),
+            "make it smaller, or raise fit.epochs",
+            "fit.epochs",
+        )
+    plateau = fit.reduce_on_plateau
+    rate = config.optimizer.learning_rate
+    if plateau is not None and plateau.min_learning_rate >= rate:
+        yield conflict(
+            "fit.reduce_on_plateau.min_learning_rate",
+            f"less than optimizer.learning_rate, {rate:g}",
+            f"{plateau.min_learning_rate:g}",
+            "lower it: the learning rate could never fall",
+            "optimizer.learning_rate",
+        )
+    if plateau is not None and config.optimizer.schedule is not None:
+        yield conflict(
+            "fit.reduce_on_plateau",
+            "either a schedule or reduce_on_plateau",
+            "both: each would undo the other's learning rate",
+            "take optimizer.schedule or fit.reduce_on_plateau out",
+            "optimizer.schedule",
+        )
+
+
+def _monitors(config: Config) -> Iterator[tuple[str, str]]:
+    fit = config.fit
+    if fit.early_stopping is not None:
+        yield "fit.early_stopping.monitor", fit.early_stopping.monitor
+    if fit.reduce_on_plateau is not None:
+        yield "fit.reduce_on_plateau.monitor", fit.reduce_on_plateau.monitor
+    if fit.checkpoint.monitor is not None:
+        yield "fit.checkpoint.monitor", fit.checkpoint.monitor
+
+
+def _monitor_conflicts(config: Config) -> Iterator[Contradiction]:
+    data = config.data
+    has_validation = (
+        data.split.validation > 0
+        or data.split.by == "column"
+        or (isinstance(data.source, NamedSources) and data.source.validation is not None)
+    )
+    metrics: Sequence[str] = list(METRICS)
+    if config.metrics != "auto":
+        metrics = config.metrics
+    elif data.task != "auto":
+        metrics = DEFAULT_METRICS[data.task]
+    yield from _measured_conflicts(config, metrics, has_validation)
+
+
+def _measured_conflicts(
+    config: Config, metrics: Sequence[str], has_validation: bool
+) -> Iterator[Contradiction]:
+    known = ["loss", *metrics]
+    measures = [*known, *(f"val_{name}" for name in known)] if has_validation else known
+    for key, measure in _monitors(config):
+        base = measure.removeprefix("val_")
+        if base not in known:
+            otherwise = f"measured are {', '.join(known)}"
+            if base in METRICS:
+                otherwise = f"add {base} to metrics"
+            elif len(known) > 10:
+                otherwise = f"known are {', '.join(known)}"
+            fix = otherwise if base in METRICS else did_you_mean(measure, measures, otherwise)
+            expected = "a measure that is measured"
+            yield conflict(key, expected, f"'{measure}'", fix, "metrics", "data.task")
+        elif base != measure and not has_validation:
+            yield conflict(
+                key,
+                "a measure of the training rows, as there are no validation rows",
+                f"'{measure}'",
+                f"set data.split.validation above 0, or monitor: {base}",
+                "data.split.validation",
+                "data.source",
+            )
+
+
+def _stated_task_conflicts(config: Config) -> Iterator[Contradiction]:
+    """What is known of a task that the config states; several targets are checked elsewhere."""
+    task = config.data.task
+    if task == "auto":
+        return
+    if config.model.head != "auto":
+        yield from _head_conflicts(config, task, config.model.head)
+    else:
+        yield from _loss_head_conflicts(config, TASK_HEADS[task][0])
+    yield from _task_conflicts(config, task)
+
+
+def _head_conflicts(config: Config, task: Task, head: HeadKind) -> Iterator[Contradiction]:
+    if head not in TASK_HEADS[task]:
+        yield conflict(
+            "model.head",
+            f"{' or '.join(TASK_HEADS[task])} for {_TASK_WORDS[task]}",
+            head,
+            "set model.head: auto, or data.task",
+            "data.task",
+        )
+    else:
+        yield from _loss_head_conflicts(config, head)
+    if task != "regression":
+        return
+    scale = resolved_target_scale(config, task)
+    if head == "sigmoid" and scale == "standard":
+        yield conflict(
+            "data.target_scale",
+            "none (or auto) with a sigmoid head, which predicts numbers in [0, 1]",
+            scale,
+            "set data.target_scale: none, or model.head: linear",
+            "model.head",
+        )
+    if head == "linear" and scale == "standard" and config.loss.name in _NON_NEGATIVE:
+        yield conflict(
+            "loss",
+            "a loss that takes the negative numbers of a scaled target",
+            config.loss.name,
+            "set data.target_scale: none",
+            "data.target_scale",
+            "loss.name",
+        )
+
+
+def _task_conflicts(config: Config, task: Task) -> Iterator[Contradiction]:
+    words = _TASK_WORDS[task]
+    if config.metrics != "auto":
+        for index, name in enumerate(config.metrics):
+            if task not in METRICS[name].tasks:
+                fitting = [other for other, facts in METRICS.items() if task in facts.tasks]
+                expected = f"a metric for {words}: {', '.join(fitting)}"
+                fix = "take it out, or change it"
+                yield conflict(f"metrics.{index}", expected, name, fix, "data.task")
+    only_for: list[tuple[str, bool, str, tuple[Task, ...]]] = [
+        ("data.positive", config.data.positive is not None, "a positive class", ("binary",)),
+        (
+            "data.target_scale",
+            config.data.target_scale != "auto",
+            "a target scale",
+            ("regression",),
+        ),
+        (
+            "evaluate.threshold",
+            is_stated(config.evaluate, "threshold"),
+            "a threshold",
+            ("binary", "multilabel"),
+        ),
+        (
+            "fit.class_weight",
+            config.fit.class_weight is not None,
+            "class weights",
+            ("binary", "multiclass"),
+        ),
+        (
+            "data.split.by",
+            config.data.split.by == "stratified",
+            "a stratified split",
+            ("binary", "multiclass"),
+        ),
+    ]
+    for key, stated, what, tasks in only_for:
+        if stated and task not in tasks:
+            wanted = " or ".join(_TASK_WORDS[each] for each in tasks)
+            expected = f"{what} only for {wanted}"
+            yield conflict(key, expected, f"a target of {words}", "take it out", "data.task")
+
+
+def _class_conflicts(config: Config, task: Task, classes: Sequence[str]) -> Iterator[Contradiction]:
+    if task not in ("binary", "multiclass"):
+        return
+    listed = ", ".join(classes[:20]) + (", …" if len(classes) > 20 else "")
+    positive = config.data.positive
+    if task == "binary" and positive is not None and not is_class(positive, classes):
+        fix = did_you_mean(str(positive), list(classes))
+        expected = f"a class of the target: {listed}"
+        yield conflict("data.positive", expected, f"'{class_text(positive)}'", fix)
+    weights = config.fit.class_weight
+    if isinstance(weights, dict):
+        for name in weights:
+            if name not in classes:
+                fix = did_you_mean(name, list(classes))
+                expected = f"a class of the target: {listed}"
+                yield conflict(f"fit.class_weight.{name}", expected, f"'{name}'", fix)
+        missing = [name for name in classes if name not in weights]
+        if missing and all(name in classes for name in weights):
+            expected = "a weight for every class"
+            found = f"none for {', '.join(missing[:20])}"
+            yield conflict("fit.class_weight", expected, found, "add it; 1 leaves a class as it is")
+    for index, name in enumerate(config.metrics if config.metrics != "auto" else []):
+        count = {"top_3_accuracy": 3, "top_5_accuracy": 5}.get(name)
+        if count is not None and task == "multiclass" and len(classes) <= count:
+            expected = f"more than {count} classes for {name}"
+            fix = "take it out: it would always be 1"
+            yield conflict(f"metrics.{index}", expected, f"{len(classes)}", fix)
+
+
+def class_text(value: str | float) -> str:
+    """A class as text: true and false in small letters, 1.0 as 1."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)
+
+
+def is_class(value: str | float, classes: Sequence[str]) -> bool:
+    """Whether a class stated in the config is one of the target's, written as text there."""
+    if class_text(value) in classes or str(value) in classes:
+        return True
+    if isinstance(value, bool):
+        return class_text(value) in {name.lower() for name in classes}
+    return isinstance(value, int | float) and any(_number(name) == value for name in classes)
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None

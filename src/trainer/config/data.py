@@ -1,0 +1,227 @@
+"""The `data` section: what is read, what is predicted, how rows are split, cleaned and encoded."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from trainer.config.sections import Section, Words
+
+Kind = Literal["numeric", "categorical", "boolean", "datetime"]
+Task = Literal["binary", "multiclass", "multilabel", "regression"]
+Scale = Literal["standard", "minmax", "robust", "quantile", "none"]
+NumericImpute = Literal["drop", "mean", "median", "constant", "most_frequent"]
+CategoricalImpute = Literal["drop", "own_level", "constant", "most_frequent"]
+Encode = Literal["onehot", "ordinal", "embedding"]
+SplitBy = Literal["auto", "random", "stratified", "group", "time", "column", "hash"]
+Scalar = str | int | float | bool
+Count = Annotated[int, Field(ge=1)]
+Column = Annotated[str, Words("a column name", "column names")]
+Files = Annotated[str, Words("a path", "paths")]
+Character = Annotated[
+    str, Field(min_length=1, max_length=1), Words("one character", "single characters")
+]
+
+
+class NamedSources(Section):
+    """Named files for each split, in place of `split`."""
+
+    train: Files | Annotated[list[Files], Field(min_length=1)]
+    """Files of the training rows."""
+    validation: Files | Annotated[list[Files], Field(min_length=1)] | None = None
+    """Files of the validation rows; without them `split.validation` of the training rows
+    is taken."""
+    test: Files | Annotated[list[Files], Field(min_length=1)] | None = None
+    """Files of the test rows; without them nothing is tested."""
+
+
+class Csv(Section):
+    """How CSV files are written."""
+
+    separator: Character = ","
+    """The character between two fields; where it is a comma, files named `.tsv` or `.tab` are read
+    with a tab."""
+    quote: Character = '"'
+    """The character around a field that holds separators or line ends."""
+    decimal_comma: bool = False
+    """Numbers are written 3,14, and 1.234 means 1234."""
+    encoding: Literal["utf-8", "latin-1", "windows-1252", "utf-16"] = "utf-8"
+    """The encoding of the text."""
+    null_values: list[str] = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?"]
+    """Fields that mean a missing value, after blanks around them are taken off. An empty field always
+    does."""
+
+
+class Features(Section):
+    """Which columns are features: all but target, weight and split columns, unless stated."""
+
+    include: Annotated[list[Column], Field(min_length=1)] | None = None
+    """Only these columns; shell patterns such as `pixel_*` are allowed."""
+    exclude: list[Column] = []
+    """Not these columns; shell patterns are allowed."""
+
+
+class Numeric(Section):
+    """How numeric columns are filled and scaled. All statistics are those of the training rows."""
+
+    impute: NumericImpute = "median"
+    """What takes the place of a missing value; `drop` leaves the row out of training."""
+    constant: float = 0.0
+    """The value that `impute: constant` uses."""
+    indicator: bool = False
+    """Add a 0/1 column that says where a value was missing, to columns that miss one in training."""
+    scale: Scale = "standard"
+    """standard: mean 0, deviation 1. minmax: to [0, 1]. robust: median 0, interquartile range 1
+    (deviation 1 where the quartiles are equal). quantile: ranks mapped to a normal distribution, by
+    up to 1,000 quantiles."""
+    smooth_clip: Annotated[float, Field(gt=0)] | None = None
+    """After scaling, x / sqrt(1 + (x / smooth_clip)²): bounds unusual values without a kink."""
+
+
+class Categorical(Section):
+    """How categorical columns become numbers. Levels are those of the training rows."""
+
+    encode: Encode = "onehot"
+    """onehot: one 0/1 column a level, all 0 for an unseen value. ordinal: one column, levels in
+    order, scaled to [0, 1], an unseen value one step below 0. embedding: a learnt vector a level,
+    and one that stays as it started for unseen values."""
+    dimension: Annotated[int, Field(ge=1, le=1024)] | None = None
+    """Length of an embedding; unset, min(50, round(1.6 · levels^0.56))."""
+    min_count: Count = 1
+    """Levels with fewer training rows are merged into one level, `(rare)`."""
+    max_levels: Annotated[int, Field(ge=1, le=100_000)] = 100
+    """Only this many of the most frequent levels are kept; others are merged into `(rare)`."""
+    impute: CategoricalImpute = "own_level"
+    """What takes the place of a missing value; `own_level` is a level `(missing)`, where training
+    rows miss some."""
+    constant: str = "missing"
+    """The level that `impute: constant` uses."""
+    unknown: Literal["own_level", "rare"] = "own_level"
+    """A value not seen in training: an own level (see `encode`), or `(rare)` where there is
+    one."""
+
+
+class Datetime(Section):
+    """How dates and times become numbers."""
+
+    parts: Annotated[list[Literal["elapsed", "year", "week", "day"]], Field(min_length=1)] = [
+        "elapsed",
+        "year",
+        "week",
+        "day",
+    ]
+    """elapsed: days since the earliest training row's, filled and scaled like a number. year, week,
+    day: the place in that cycle as a sine and a cosine; a cycle that does not vary in training is
+    left out."""
+    format: str | None = None
+    """The format of dates written as text (`%d.%m.%Y`); unset, ISO 8601."""
+
+
+class ColumnSettings(Section):
+    """Settings of one column, over those of its kind."""
+
+    kind: Kind | None = None
+    """The kind of the column, in place of the inferred one."""
+    impute: NumericImpute | CategoricalImpute | None = None
+    """As `data.numeric.impute` or `data.categorical.impute`."""
+    constant: float | str | None = None
+    """The value that `impute: constant` uses."""
+    indicator: bool | None = None
+    """As `data.numeric.indicator`."""
+    scale: Scale | None = None
+    """As `data.numeric.scale`."""
+    smooth_clip: Annotated[float, Field(gt=0)] | None = None
+    """As `data.numeric.smooth_clip`."""
+    encode: Encode | None = None
+    """As `data.categorical.encode`."""
+    dimension: Annotated[int, Field(ge=1, le=1024)] | None = None
+    """As `data.categorical.dimension`."""
+    min_count: Count | None = None
+    """As `data.categorical.min_count`."""
+    max_levels: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    """As `data.categorical.max_levels`."""
+    unknown: Literal["own_level", "rare"] | None = None
+    """As `data.categorical.unknown`."""
+    format: str | None = None
+    """As `data.datetime.format`."""
+
+
+class Outliers(Section):
+    """Numeric values far from the others, by the statistics of the training rows."""
+
+    method: Literal["iqr", "zscore"] = "iqr"
+    """iqr: outside [q1 - factor · (q3 - q1), q3 + factor · (q3 - q1)]. zscore: further than factor
+    standard deviations from the mean. A column of which the quartiles (or all values) are equal has
+    none."""
+    factor: Annotated[float, Field(gt=0)] = 3.0
+    """How far is too far."""
+    action: Literal["drop", "clip"] = "clip"
+    """clip: the value is moved to the bound, in every row. drop: the row is left out of
+    training."""
+    columns: Annotated[list[Column], Field(min_length=1)] | None = None
+    """Only these columns; unset, every numeric column."""
+
+
+class Clean(Section):
+    """What is taken out. Validation, test and prediction rows are never dropped but for a missing
+    target or as duplicates: a model is judged on every row it is asked about.
+    """
+
+    missing_target: Literal["drop", "error"] = "drop"
+    """What happens to rows without a target."""
+    duplicates: Literal["keep", "drop"] = "keep"
+    """drop: of rows that are equal in all features and the target, one is kept, a training row
+    first."""
+    outliers: Outliers | None = None
+    """What happens to outliers; unset, nothing."""
+
+
+class Split(Section):
+    """Which rows train, validate and test; fractions are of all rows."""
+
+    test: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    """The share of test rows; 0 for none."""
+    validation: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    """The share of validation rows; 0 for none."""
+    by: SplitBy = "auto"
+    """random. stratified: each class keeps its share. group: rows that agree in `column` stay
+    together. time: by `column`, the latest rows are tested. column: `column` says train,
+    validation or test. hash: by a hash of `column`, or of the whole row; group and hash assignments
+    stay when rows are added. auto: stratified for classes, random for numbers."""
+    column: Column | None = None
+    """The column that group, time, column and hash look at."""
+
+
+class Data(Section):
+    """What is read, what is predicted, how rows are split, cleaned and encoded."""
+
+    source: Files | Annotated[list[Files], Field(min_length=1)] | NamedSources
+    """CSV, Parquet, NDJSON, Arrow IPC or NPZ: a file, a glob, a list, or named splits. Paths are
+    relative to the config file. `.csv.gz` is read too."""
+    format: Literal["auto", "csv", "parquet", "ndjson", "arrow", "npz"] = "auto"
+    """The format of the files; auto: from their names."""
+    csv: Csv = Csv()
+    target: Column | Annotated[list[Column], Field(min_length=1)]
+    """The column to predict; several yes/no columns make a multi-label task, several numbers a
+    regression with several outputs."""
+    task: Literal["auto"] | Task = "auto"
+    """What is predicted; auto: from the values of the target in the training rows. Words are classes,
+    numbers with fractions are numbers; whole numbers are classes when there are only two, or at
+    most 20 and one to ten rows; several columns are yes/no or numbers."""
+    positive: Scalar | None = None
+    """The positive one of two classes; unset: yes, true, 1, positive or + where there is one, else the
+    rarer one."""
+    target_scale: Literal["auto", "standard", "none"] = "auto"
+    """How a number is scaled for training; metrics and predictions are always in the target's unit.
+    auto: standard for a linear head, none for a sigmoid head."""
+    features: Features = Features()
+    weight: Column | None = None
+    """The column with the weight of each row, in the loss and in metrics."""
+    split: Split = Split()
+    clean: Clean = Clean()
+    numeric: Numeric = Numeric()
+    categorical: Categorical = Categorical()
+    datetime: Datetime = Datetime()
+    columns: dict[str, ColumnSettings] = {}
+    """Settings of single columns, by name."""

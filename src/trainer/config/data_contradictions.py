@@ -1,0 +1,148 @@
+"""Contradictions in the `data` section, but for those of single columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from trainer.config.conflicts import Contradiction, conflict, is_stated
+from trainer.config.data import Data, NamedSources
+
+
+def data_conflicts(data: Data) -> Iterator[Contradiction]:
+    """Sources, formats, splits, targets and features that exclude each other."""
+    yield from _source_conflicts(data)
+    yield from _split_conflicts(data)
+    yield from _target_conflicts(data)
+
+
+def _source_conflicts(data: Data) -> Iterator[Contradiction]:
+    if data.format not in ("auto", "csv"):
+        for name in type(data.csv).model_fields:
+            if is_stated(data.csv, name):
+                yield conflict(
+                    f"data.csv.{name}",
+                    "csv settings only where data.format is auto or csv",
+                    f"data.format: {data.format}",
+                    "take one of the two out",
+                    "data.format",
+                )
+    if data.csv.separator == data.csv.quote:
+        found = f"'{data.csv.quote}' for both"
+        yield conflict("data.csv.quote", "another character than data.csv.separator", found, "")
+    if data.csv.decimal_comma and data.csv.separator == ",":
+        yield conflict(
+            "data.csv.decimal_comma",
+            "another separator than ',' where numbers are written 3,14",
+            "data.csv.separator: ','",
+            "set data.csv.separator, for example to ';'",
+            "data.csv.separator",
+        )
+
+
+def _split_conflicts(data: Data) -> Iterator[Contradiction]:
+    split = data.split
+    if split.by in ("group", "time", "column") and split.column is None:
+        yield conflict(
+            "data.split.by",
+            f"data.split.column with by: {split.by}",
+            "none",
+            "name the column with data.split.column",
+            "data.split.column",
+        )
+    if split.by in ("auto", "random", "stratified") and split.column is not None:
+        yield conflict(
+            "data.split.column",
+            "no column, or by: group, time, column or hash",
+            f"by: {split.by}",
+            "set data.split.by, or take the column out",
+            "data.split.by",
+        )
+    if isinstance(data.source, NamedSources):
+        yield from _named_source_conflicts(data, data.source)
+    elif split.by != "column" and split.test + split.validation >= 1:
+        yield conflict(
+            "data.split",
+            "test and validation shares that leave rows to train on",
+            f"{split.test:g} + {split.validation:g}",
+            "make one of them smaller",
+            "data.split.test",
+            "data.split.validation",
+        )
+
+
+def _named_source_conflicts(data: Data, source: NamedSources) -> Iterator[Contradiction]:
+    if data.split.by == "column":
+        fix = "name one source, or take data.split.by out"
+        expected = "another way than a column where data.source names the splits"
+        yield conflict("data.split.by", expected, "by: column", fix, "data.source")
+    for name, files in (("test", source.test), ("validation", source.validation)):
+        share: float = getattr(data.split, name)
+        taken = name == "validation" and files is None
+        if is_stated(data.split, name) and share > 0 and not taken:
+            yield conflict(
+                f"data.split.{name}",
+                f"no share of {name} rows where data.source names the files of each split",
+                f"{share:g}",
+                f"take it out, or name the {name} files in data.source.{name}",
+                "data.source",
+            )
+
+
+def _target_conflicts(data: Data) -> Iterator[Contradiction]:
+    targets = [data.target] if isinstance(data.target, str) else data.target
+    for name in sorted({name for name in targets if targets.count(name) > 1}):
+        yield conflict("data.target", "each column once", f"'{name}' twice", "take one out")
+    for name in targets:
+        if name in (data.features.include or []):
+            yield conflict(
+                "data.features.include",
+                "features that do not hold the target",
+                f"'{name}'",
+                "take it out: it is what is predicted",
+                "data.target",
+            )
+        if name == data.weight:
+            fix = "name another column"
+            yield conflict("data.weight", "another column than the target", f"'{name}'", fix)
+        if name == data.split.column:
+            fix = "by: stratified keeps each class's share without a column"
+            expected = "another column than the target"
+            yield conflict("data.split.column", expected, f"'{name}'", fix, "data.target")
+    excluded = set(data.features.exclude)
+    for name in data.features.include or []:
+        if name in excluded:
+            yield conflict(
+                "data.features.exclude",
+                "columns that are not in data.features.include",
+                f"'{name}' in both",
+                "take it out of one of the two",
+                "data.features.include",
+            )
+        if name == data.weight:
+            expected = "features that do not hold the weight column"
+            fix = "take it out of one of the two"
+            yield conflict("data.features.include", expected, f"'{name}'", fix, "data.weight")
+    yield from _several_target_conflicts(data, targets)
+
+
+def _several_target_conflicts(data: Data, targets: list[str]) -> Iterator[Contradiction]:
+    if len(targets) > 1 and data.task in ("binary", "multiclass"):
+        yield conflict(
+            "data.task",
+            "multilabel or regression for several target columns",
+            data.task,
+            "name one column in data.target, or change the task",
+            "data.target",
+        )
+    if len(targets) == 1 and data.task == "multilabel":
+        yield conflict(
+            "data.task",
+            "several columns in data.target for multilabel",
+            f"'{targets[0]}' alone",
+            "add columns, or set data.task: binary",
+            "data.target",
+        )
+    if len(targets) > 1 and data.positive is not None:
+        found = f"{len(targets)} target columns"
+        expected = "a positive class only with one target column"
+        yield conflict("data.positive", expected, found, "take it out", "data.target")

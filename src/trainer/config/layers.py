@@ -1,0 +1,321 @@
+"""The `model` section: layers, their initialisers, regularisers and constraints, and the head.
+
+A layer is a mapping with one key, its kind; a bare word or a scalar is short for it:
+`- flatten`, `- dense: 64`, `- dense: {units: 64, activation: relu}`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Discriminator, Field, Tag
+
+from trainer.config.sections import (
+    Reference,
+    Section,
+    nothing_as_mapping,
+    one_key,
+    short_for,
+    word_as_mapping,
+)
+
+Activation = Literal[
+    "celu", "elu", "exponential", "gelu", "hard_sigmoid", "hard_silu", "hard_tanh", "leaky_relu",
+    "linear", "log_softmax", "mish", "relu", "relu6", "selu", "sigmoid", "silu", "softmax",
+    "softplus", "softsign", "swish", "tanh",
+]  # fmt: skip
+HeadKind = Literal["sigmoid", "softmax", "linear"]
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Size = Annotated[int, Field(ge=1, le=1_000_000)]
+
+InitializerName = Literal[
+    "glorot_normal", "glorot_uniform", "he_normal", "he_uniform", "identity", "lecun_normal",
+    "lecun_uniform", "ones", "orthogonal", "random_normal", "random_uniform", "truncated_normal",
+    "zeros",
+]  # fmt: skip
+
+
+class Normal(Section):
+    mean: float = 0.0
+    """Mean."""
+    stddev: Positive = 0.05
+    """Standard deviation."""
+
+
+class Uniform(Section):
+    low: float = -0.05
+    """Lower bound."""
+    high: float = 0.05
+    """Upper bound."""
+
+
+class VarianceScaling(Section):
+    scale: Positive = 1.0
+    """Factor of the variance."""
+    mode: Literal["fan_in", "fan_out", "fan_avg"] = "fan_in"
+    """What the variance is divided by."""
+    distribution: Literal["normal", "truncated_normal", "uniform"] = "truncated_normal"
+    """The distribution drawn from."""
+
+
+class RandomNormal(Section):
+    random_normal: Normal
+    """Normal distribution."""
+
+
+class TruncatedNormal(Section):
+    truncated_normal: Normal
+    """Normal distribution cut at two deviations."""
+
+
+class RandomUniform(Section):
+    random_uniform: Uniform
+    """Uniform distribution."""
+
+
+class Constant(Section):
+    constant: float
+    """Every weight is this number."""
+
+
+class Orthogonal(Section):
+    orthogonal: Positive
+    """Orthogonal matrix, times this gain."""
+
+
+class VarianceScaled(Section):
+    variance_scaling: VarianceScaling
+    """Variance by the layer's fan."""
+
+
+Initializer = (
+    InitializerName
+    | Annotated[
+        Annotated[RandomNormal, Tag("random_normal")]
+        | Annotated[TruncatedNormal, Tag("truncated_normal")]
+        | Annotated[RandomUniform, Tag("random_uniform")]
+        | Annotated[Constant, Tag("constant")]
+        | Annotated[Orthogonal, Tag("orthogonal")]
+        | Annotated[VarianceScaled, Tag("variance_scaling")],
+        Discriminator(one_key),
+    ]
+)
+
+
+class Regularizer(Section):
+    """A penalty added to the loss: l1 · Σ|w| + l2 · Σw²."""
+
+    l1: NonNegative = 0.0
+    """Factor of the sum of absolute values."""
+    l2: NonNegative = 0.0
+    """Factor of the sum of squares."""
+
+
+class MaxNorm(Section):
+    max_norm: Positive
+    """Each unit's incoming weights have at most this norm."""
+
+
+class MinMaxNorm(Section):
+    min_max_norm: Annotated[list[NonNegative], Field(min_length=2, max_length=2)]
+    """Each unit's incoming weights have a norm between these two."""
+
+
+Constraint = (
+    Literal["non_negative", "unit_norm"]
+    | Annotated[
+        Annotated[MaxNorm, Tag("max_norm")] | Annotated[MinMaxNorm, Tag("min_max_norm")],
+        Discriminator(one_key),
+    ]
+)
+
+
+class Dense(Section):
+    """activation(x · kernel + bias)."""
+
+    units: Size
+    """Number of outputs."""
+    activation: Activation = "linear"
+    """The activation function."""
+    use_bias: bool = True
+    """Whether a bias is added."""
+    kernel_initializer: Initializer = "glorot_uniform"
+    """How the kernel starts."""
+    bias_initializer: Initializer = "zeros"
+    """How the bias starts."""
+    kernel_regularizer: Regularizer | None = None
+    """Penalty on the kernel."""
+    bias_regularizer: Regularizer | None = None
+    """Penalty on the bias."""
+    activity_regularizer: Regularizer | None = None
+    """Penalty on the outputs."""
+    kernel_constraint: Constraint | None = None
+    """Bound on the kernel."""
+    bias_constraint: Constraint | None = None
+    """Bound on the bias."""
+
+
+class ActivationSettings(Section):
+    name: Activation
+    """The activation function."""
+
+
+class Dropout(Section):
+    rate: Fraction
+    """Share of inputs set to 0 in training; the others are scaled up by 1 / (1 - rate)."""
+
+
+class GaussianNoise(Section):
+    stddev: Annotated[float, Field(ge=0, le=1)]
+    """Deviation of the noise added in training."""
+
+
+class BatchNormalization(Section):
+    momentum: Annotated[float, Field(gt=0, lt=1)] = 0.99
+    """Momentum of the moving mean and variance."""
+    epsilon: Positive = 1e-3
+    """Added to the variance."""
+    center: bool = True
+    """Learn an offset."""
+    scale: bool = True
+    """Learn a factor."""
+
+
+class LayerNormalization(Section):
+    epsilon: Positive = 1e-3
+    """Added to the variance."""
+    center: bool = True
+    """Learn an offset."""
+    scale: bool = True
+    """Learn a factor."""
+
+
+class Flatten(Section):
+    """All axes of a sample become one."""
+
+
+class Reshape(Section):
+    shape: Annotated[list[int], Field(min_length=1, max_length=8)]
+    """New shape of a sample; one axis may be -1."""
+
+
+class Custom(Section):
+    function: Reference
+    """package.module:function that returns a Keras layer; importing it needs --allow-custom."""
+    arguments: dict[str, str | int | float | bool | list[str | int | float | bool] | None] = {}
+    """Named arguments of the function."""
+
+
+class DenseLayer(Section):
+    dense: Annotated[
+        Dense, BeforeValidator(short_for("units"), json_schema_input_type=Dense | Size)
+    ]
+    """Every input to every unit."""
+
+
+class ActivationLayer(Section):
+    activation: Annotated[
+        ActivationSettings,
+        BeforeValidator(short_for("name"), json_schema_input_type=ActivationSettings | Activation),
+    ]
+    """An activation function on its own."""
+
+
+class DropoutLayer(Section):
+    dropout: Annotated[
+        Dropout, BeforeValidator(short_for("rate"), json_schema_input_type=Dropout | Fraction)
+    ]
+    """Sets inputs to 0 at random in training."""
+
+
+class GaussianNoiseLayer(Section):
+    gaussian_noise: Annotated[
+        GaussianNoise,
+        BeforeValidator(
+            short_for("stddev"),
+            json_schema_input_type=GaussianNoise | Annotated[float, Field(ge=0, le=1)],
+        ),
+    ]
+    """Adds noise in training."""
+
+
+class BatchNormalizationLayer(Section):
+    batch_normalization: Annotated[
+        BatchNormalization,
+        BeforeValidator(
+            short_for("momentum"), json_schema_input_type=BatchNormalization | float | None
+        ),
+    ]
+    """Normalises each input over the batch."""
+
+
+class LayerNormalizationLayer(Section):
+    layer_normalization: Annotated[
+        LayerNormalization,
+        BeforeValidator(
+            short_for("epsilon"), json_schema_input_type=LayerNormalization | float | None
+        ),
+    ]
+    """Normalises each sample over its inputs."""
+
+
+class FlattenLayer(Section):
+    flatten: Annotated[
+        Flatten, BeforeValidator(nothing_as_mapping, json_schema_input_type=Flatten | None)
+    ]
+    """All axes of a sample become one."""
+
+
+class ReshapeLayer(Section):
+    reshape: Annotated[
+        Reshape, BeforeValidator(short_for("shape"), json_schema_input_type=Reshape | list[int])
+    ]
+    """Gives a sample another shape."""
+
+
+class CustomLayer(Section):
+    custom: Annotated[
+        Custom, BeforeValidator(short_for("function"), json_schema_input_type=Custom | str)
+    ]
+    """A layer of the user's own."""
+
+
+AnyLayer = (
+    Annotated[DenseLayer, Tag("dense")]
+    | Annotated[ActivationLayer, Tag("activation")]
+    | Annotated[DropoutLayer, Tag("dropout")]
+    | Annotated[GaussianNoiseLayer, Tag("gaussian_noise")]
+    | Annotated[BatchNormalizationLayer, Tag("batch_normalization")]
+    | Annotated[LayerNormalizationLayer, Tag("layer_normalization")]
+    | Annotated[FlattenLayer, Tag("flatten")]
+    | Annotated[ReshapeLayer, Tag("reshape")]
+    | Annotated[CustomLayer, Tag("custom")]
+)
+BareLayer = Literal["batch_normalization", "layer_normalization", "flatten"]
+Layer = Annotated[
+    AnyLayer,
+    Discriminator(one_key),
+    BeforeValidator(word_as_mapping, json_schema_input_type=AnyLayer | BareLayer),
+]
+
+
+class Model(Section):
+    """The network: hidden layers, then a head that fits the target."""
+
+    layers: list[Layer] = [
+        DenseLayer(dense=Dense(units=64, activation="relu")),
+        DenseLayer(dense=Dense(units=64, activation="relu")),
+    ]
+    """Hidden layers, first to last; [] for a linear model."""
+    head: Literal["auto"] | HeadKind = "auto"
+    """The last layer: sigmoid (two classes, yes/no columns, numbers in [0, 1]), softmax (classes),
+    linear (numbers); auto: from the target."""
+    output_bias: Literal["prior", "zeros"] = "prior"
+    """How the head's bias starts: so that the first prediction is the training rows' class shares
+    or mean, or at 0."""
+    head_initializer: Initializer = "glorot_uniform"
+    """How the head's kernel starts."""
+    head_regularizer: Regularizer | None = None
+    """Penalty on the head's kernel."""

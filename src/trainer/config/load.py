@@ -1,0 +1,303 @@
+"""A config file and overrides → one valid `Config`, or all that is wrong with them at once.
+
+The order, low to high: defaults, the file that `extends` names, the file, the overrides. Relative
+paths become absolute here, relative to the file they stand in (an override's to the working
+directory), so that nobody after needs to know where a setting came from.
+
+Owns: the way from files to a config. Does not own: any single step of it.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from trainer.config.conflicts import Contradiction
+from trainer.config.contradictions import find_contradictions
+from trainer.config.fixes import shown
+from trainer.config.merging import merged
+from trainer.config.nodes import (
+    Entry,
+    KeyPath,
+    Node,
+    list_node,
+    mapping_node,
+    nearest_place,
+    node_of,
+    plain,
+    with_entry,
+    without_entry,
+)
+from trainer.config.overrides import Override, apply_overrides, parse_override
+from trainer.config.problems import EXTENDS, MAX_PROBLEMS, Misfit, misfits, unexplained
+from trainer.config.schema import Config
+from trainer.config.yaml_reader import read_yaml
+from trainer.errors import ConfigError, Problem
+
+_PATH_SETTINGS = (("data", "source"), ("fit", "warm_start"))
+_TABLES = {".csv", ".tsv", ".gz", ".parquet", ".ndjson", ".jsonl", ".arrow", ".feather", ".npz"}
+_MAX_CHAIN = 20
+
+
+@dataclass(frozen=True)
+class LoadedConfig:
+    """A valid config, and where its settings came from.
+
+    Attributes:
+        config: The config; its paths are absolute.
+        path: The file, as it was given.
+        overrides: The overrides, as they were typed.
+        root: What was read, as nodes.
+    """
+
+    config: Config
+    path: Path
+    overrides: tuple[str, ...]
+    root: Node = field(repr=False, compare=False)
+
+    def locate(self, problem: Problem) -> Problem:
+        """The problem with the place of its key: `file:line:column`, or the override's text.
+
+        A key that is not written anywhere is placed at its nearest ancestor, else at the file. A
+        problem that already has a place keeps it.
+        """
+        return _located(problem, self.root, self.path)
+
+
+def _located(problem: Problem, root: Node, path: Path) -> Problem:
+    if problem.where:
+        return problem
+    place = nearest_place(root, problem.key) if problem.key else None
+    return _told_once(problem.at(str(path if place is None else place)))
+
+
+def _told_once(problem: Problem) -> Problem:
+    """Without the key where the place is an override that names the same key."""
+    if problem.key and problem.where.startswith(
+        (f"override '{problem.key}=", f"override '~{problem.key}'")
+    ):
+        return replace(problem, key="")
+    return problem
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> LoadedConfig:
+    """The config in a file, with what it extends and with overrides.
+
+    Raises:
+        ConfigError: With everything that is wrong, in the order of the files.
+    """
+    problems: list[Problem] = []
+    parsed: list[Override] = []
+    for text in overrides:
+        override = parse_override(text, Path.cwd())
+        if isinstance(override, Problem):
+            problems.append(override)
+        else:
+            parsed.append(override)
+    root = _read(path, (), problems)
+    if root is None:
+        raise ConfigError(problems)
+    root, missteps = apply_overrides(root, parsed)
+    problems += missteps
+    root = _with_absolute_paths(root, _PATH_SETTINGS)
+    assert root.entries is not None
+    if "name" not in root.entries:
+        name = node_of(name_from(path), root.place)
+        root = with_entry(root, "name", Entry(root.place, name, written=False))
+    config, found = _validated(root, path)
+    problems += found
+    if config is None or problems:
+        raise ConfigError([_told_once(problem) for problem in problems])
+    return LoadedConfig(config, path, tuple(overrides), root)
+
+
+def name_from(path: Path) -> str:
+    """A file's name as the name of an experiment: without its ending, in letters that fit."""
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).lstrip("._-")[:100]
+    return stem or "run"
+
+
+def _read(path: Path, chain: tuple[Path, ...], problems: list[Problem]) -> Node | None:
+    """The content of a file laid over what it extends; None when it has none to go on with."""
+    document = read_yaml(path)
+    problems += document.problems
+    root = document.root
+    if root is None or root.entries is None:
+        if not document.problems:
+            problems.append(_no_mapping(path, root))
+        return None
+    entry = root.entries.get(EXTENDS)
+    if entry is None:
+        return root
+    root = without_entry(root, EXTENDS)
+    base = _base_of(entry, path, (*chain, path.resolve()), problems)
+    return root if base is None else merged(base, root)
+
+
+def _no_mapping(path: Path, root: Node | None) -> Problem:
+    expected = "a mapping with at least data.source and data.target"
+    if path.suffix in _TABLES:
+        fix = f"a table is not a config; write one with: trainer init {path} --target COLUMN"
+    else:
+        fix = "write one with: trainer init DATA --target COLUMN"
+    if root is None:
+        return Problem(str(path), expected, "an empty file", fix)
+    return Problem(str(root.place), expected, shown(plain(root), root.text), fix)
+
+
+def _base_of(
+    entry: Entry, path: Path, chain: tuple[Path, ...], problems: list[Problem]
+) -> Node | None:
+    name = entry.node.content
+    where = str(entry.node.place)
+    if not isinstance(name, str) or not name:
+        found = shown(plain(entry.node), entry.node.text)
+        fix = "write `extends: other.yaml`"
+        problems.append(Problem(where, "the path of one other config", found, fix, EXTENDS))
+        return None
+    base = path.parent / os.path.expanduser(name)  # noqa: PTH111 (an unknown ~user is left alone)
+    if base.resolve() in chain:
+        found = f"'{name}', which leads back to {path}"
+        fix = "take one `extends` out of the circle"
+        problems.append(
+            Problem(where, "a config that does not extend this one", found, fix, EXTENDS)
+        )
+        return None
+    if len(chain) > _MAX_CHAIN:
+        expected = f"at most {_MAX_CHAIN} configs that extend each other"
+        problems.append(Problem(where, expected, "more", "merge some of them", EXTENDS))
+        return None
+    before = len(problems)
+    root = _read(base, chain, problems)
+    for index, problem in enumerate(problems[before:], before):
+        if problem.where == str(base):  # the file as such, not something in it
+            found = f"'{name}': {problem.found}"
+            problems[index] = Problem(where, problem.expected, found, problem.fix, EXTENDS)
+    return root
+
+
+def _with_absolute_paths(root: Node, settings: Sequence[tuple[str, ...]]) -> Node:
+    for path in settings:
+        root = _absolute_at(root, path)
+    return root
+
+
+def _absolute_at(node: Node, path: tuple[str, ...]) -> Node:
+    if node.entries is not None:
+        entries = {
+            key: Entry(entry.place, _absolute_at(entry.node, path[1:]), entry.written)
+            if not path or key == path[0]
+            else entry
+            for key, entry in node.entries.items()
+        }
+        return mapping_node(entries, node.place)
+    if path:
+        return node
+    if node.items is not None:
+        return list_node(tuple(_absolute_at(item, ()) for item in node.items), node.place)
+    if isinstance(node.content, str) and node.content:
+        absolute = absolute_path(node.content, node.place.source.directory)
+        return Node(absolute, node.place, node.text)
+    return node
+
+
+def absolute_path(text: str, directory: Path) -> str:
+    """A path as written in a config made absolute. `~` is understood, addresses are left alone.
+
+    Where the text is a pattern, brackets and stars of the directory's own name are escaped.
+    """
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text):
+        return text
+    expanded = os.path.expanduser(text)  # noqa: PTH111 (an unknown ~user is left alone)
+    if os.path.isabs(expanded):  # noqa: PTH117 (text in, text out: a Path would take `./` off)
+        return os.path.normpath(expanded)
+    parent = str(directory)
+    if glob.has_magic(text) and not os.path.lexists(directory / text):
+        parent = glob.escape(parent)
+    return os.path.normpath(os.path.join(parent, expanded))  # noqa: PTH118
+
+
+def _validated(root: Node, path: Path) -> tuple[Config | None, list[Problem]]:
+    found = misfits(root)
+    config: Config | None = None
+    try:
+        config = Config.model_validate(plain(root))
+    except ValidationError as error:
+        found = found or unexplained(error, str(path))
+    problems = [misfit.problem for misfit in found]
+    if config is not None and not found:
+        contradictions = find_contradictions(config)
+    else:
+        contradictions = _contradictions_of_the_sound(root, found)
+    problems += [_located(each.problem, root, path) for each in contradictions]
+    return (config if not problems else None), problems
+
+
+def _contradictions_of_the_sound(root: Node, found: Sequence[Misfit]) -> list[Contradiction]:
+    """What contradicts itself among the settings that are valid, when others are not."""
+    if len(found) > MAX_PROBLEMS:
+        return []
+    cut: set[KeyPath] = set()
+    sound = root
+    for _ in range(10):
+        if not found:
+            break
+        paths = {_cuttable(misfit.path) for misfit in found}
+        paths = {path[:-1] if path in cut else path for path in paths}
+        cut |= paths
+        for path in paths:
+            sound = _without(sound, path)
+        sound = _with_required(sound, cut)
+        found = misfits(sound)
+    try:
+        config = Config.model_validate(plain(sound))
+    except ValidationError:
+        return []
+    return [
+        each
+        for each in find_contradictions(config)
+        if not any(_touch(path, tuple(key.split("."))) for path in cut for key in each.concerns)
+    ]
+
+
+def _cuttable(path: KeyPath) -> KeyPath:
+    """The part of a path before the first list: items are not cut out of lists."""
+    for index, step in enumerate(path):
+        if isinstance(step, int):
+            return path[:index]
+    return path
+
+
+def _without(node: Node, path: KeyPath) -> Node:
+    if not path or node.entries is None or path[0] not in node.entries:
+        return node
+    key = str(path[0])
+    if len(path) == 1:
+        return without_entry(node, key)
+    entry = node.entries[key]
+    return with_entry(node, key, Entry(entry.place, _without(entry.node, path[1:]), entry.written))
+
+
+def _with_required(root: Node, cut: set[KeyPath]) -> Node:
+    """With something in place of `data.source` and `data.target`, which have no defaults."""
+    assert root.entries is not None
+    data = root.entries["data"].node if "data" in root.entries else None
+    if data is None or data.entries is None:
+        data = mapping_node({}, root.place)
+        cut.add(("data",))
+    for key in ("source", "target"):
+        if key not in (data.entries or {}):
+            data = with_entry(data, key, Entry(data.place, node_of("x", data.place)))
+            cut.add(("data", key))
+    return with_entry(root, "data", Entry(data.place, data))
+
+
+def _touch(path: KeyPath, key: tuple[str, ...]) -> bool:
+    length = min(len(path), len(key))
+    return path[:length] == key[:length]

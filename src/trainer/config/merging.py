@@ -1,0 +1,244 @@
+"""One config laid over another, and single values set or removed in one.
+
+All three know the schema's shorthands: `optimizer.learning_rate` can be set where the file says
+`optimizer: adam`, and a layer turned into another kind.
+
+Owns: changes to trees of nodes. Does not own: the syntax of overrides (`overrides`).
+"""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from pydantic import BaseModel
+
+from trainer.config.fixes import shown
+from trainer.config.nodes import (
+    Entry,
+    KeyPath,
+    Node,
+    Place,
+    dotted,
+    mapping_node,
+    node_of,
+    with_entry,
+    with_item,
+    without_entry,
+    without_item,
+)
+from trainer.config.problems import ROOT, expanded, suits
+from trainer.config.shapes import Choice, Entries, Fields, Items, Leaf, OneOf, Shape, Short, Tagged
+from trainer.config.shapes import fields_of as _fields_of
+from trainer.errors import Problem, did_you_mean
+
+
+class MisstepError(Exception):
+    """An override leads nowhere.
+
+    Attributes:
+        problem: What to say of it; its `where` is empty.
+    """
+
+    def __init__(self, expected: str, found: str, fix: str, path: KeyPath) -> None:
+        self.problem = Problem("", expected, found, fix, dotted(path))
+        super().__init__(str(self.problem))
+
+
+def merged(base: Node, over: Node, shape: Shape | None = ROOT) -> Node:
+    """Mappings merge key by key; everything else is replaced by what lies over it.
+
+    Another kind of layer, schedule or optimizer replaces the one below as a whole.
+    """
+    if over.entries is None:
+        return over
+    opened_shape, below = _opened(shape, base, next(iter(over.entries), ""))
+    if below is None or below.entries is None or _is_other_kind(shape, below, over):
+        return over
+    entries = dict(below.entries)
+    for key, entry in over.entries.items():
+        under = entries.get(key)
+        if under is None:
+            entries[key] = entry
+        else:
+            inner = merged(under.node, entry.node, _child(opened_shape, key))
+            entries[key] = Entry(entry.place, inner, entry.written)
+    return mapping_node(entries, over.place)
+
+
+def _is_other_kind(shape: Shape | None, below: Node, over: Node) -> bool:
+    match shape:
+        case Short(inner=inner):
+            return _is_other_kind(inner, below, over)
+        case OneOf(members):
+            return any(_is_other_kind(member, below, over) for member in members)
+        case Tagged(by_name=True):
+            return "name" in (over.entries or {}) and _name(below) != _name(over)
+        case Tagged():
+            return set(over.entries or {}) != set(below.entries or {})
+        case _:
+            return False
+
+
+def _name(node: Node) -> object:
+    entry = (node.entries or {}).get("name")
+    return None if entry is None else entry.node.content
+
+
+def with_value(
+    node: Node | None,
+    steps: KeyPath,
+    value: Node,
+    shape: Shape | None = ROOT,
+    done: KeyPath = (),
+) -> Node:
+    """The tree with one value set; mappings on the way are made, shorthands written out.
+
+    Raises:
+        MisstepError: The path goes through a value that has no parts, or past the end of a list.
+    """
+    if not steps:
+        return value
+    shape, node = _opened(shape, node, str(steps[0]))
+    if node is None:
+        node = node_of([] if isinstance(shape, Items) else {}, value.place)
+    if node.items is not None:
+        index = _index(node, str(steps[0]), done, appends=True)
+        item = node.items[index] if index < len(node.items) else None
+        inner = with_value(item, steps[1:], value, _child(shape, index), (*done, index))
+        return with_item(node, index, inner)
+    if node.entries is None:
+        raise _no_parts(node, steps, done)
+    key, rest = _key_of(node, steps)
+    entry = node.entries.get(key)
+    before = _present(entry, shape, key, value.place, needed=bool(rest))
+    inner = with_value(before, rest, value, _child(shape, key), (*done, key))
+    return with_entry(node, key, Entry(value.place if not rest else inner.place, inner))
+
+
+def without_value(
+    node: Node | None,
+    steps: KeyPath,
+    place: Place,
+    shape: Shape | None = ROOT,
+    done: KeyPath = (),
+) -> Node:
+    """The tree without one key or item.
+
+    Raises:
+        MisstepError: It is not there.
+    """
+    shape, node = _opened(shape, node, str(steps[0]))
+    if node is not None and node.items is not None:
+        index = _index(node, str(steps[0]), done, appends=False)
+        if len(steps) == 1:
+            return without_item(node, index)
+        inner = without_value(
+            node.items[index], steps[1:], place, _child(shape, index), (*done, index)
+        )
+        return with_item(node, index, inner)
+    if node is None or node.entries is None:
+        raise MisstepError("a key that is set", "one that is not", "take the override out", steps)
+    key, rest = _key_of(node, steps)
+    entry = node.entries.get(key)
+    before = _present(entry, shape, key, place, needed=bool(rest))
+    if before is None:
+        known = [name for name, entry in node.entries.items() if entry.written]
+        fix = did_you_mean(key, known, f"set here are {', '.join(known) or 'no keys'}")
+        whole = dotted((*done, *steps))
+        raise MisstepError("a key that is set", f"'{whole}', which is not", fix, (*done, *steps))
+    if not rest:
+        return without_entry(node, key)
+    inner = without_value(before, rest, place, _child(shape, key), (*done, key))
+    return with_entry(node, key, Entry(before.place if entry is None else entry.place, inner))
+
+
+def _present(
+    entry: Entry | None, shape: Shape | None, key: str, place: Place, needed: bool
+) -> Node | None:
+    """What stands under a key; a default list is written out where one of its items is wanted."""
+    if entry is not None and (entry.node.content is not None or not needed):
+        return entry.node
+    if needed and isinstance(shape, Fields) and key in shape.model.model_fields:
+        default = shape.model.model_fields[key].default
+        if isinstance(default, list):
+            items = [
+                item.model_dump(exclude_unset=True) if isinstance(item, BaseModel) else item
+                for item in default
+            ]
+            return node_of(items, place)
+    return None
+
+
+def _opened(shape: Shape | None, node: Node | None, step: str) -> tuple[Shape | None, Node | None]:
+    """Shape and node with the union member chosen and the shorthand written out that `step` is in.
+
+    The node is None where there is nothing, or something that a mapping would take the place of.
+    """
+    if node is not None and node.content is None:
+        node = None
+    match shape:
+        case None | Leaf() | Choice() | Items() | Entries() | Fields():
+            return shape, node
+        case Short(inner=inner):
+            return _opened(inner, None if node is None else expanded(shape, node), step)
+        case Tagged(by_name=True):
+            name = None if node is None else _name(node)
+            known = shape.member(name if name is not None else "adam")
+            return known, node
+        case Tagged():
+            if node is not None and node.entries is not None and step not in node.entries:
+                node = None  # another kind takes its place
+            return shape.member(step), node
+        case OneOf(members):
+            compound = [member for member in members if not isinstance(member, Leaf | Choice)]
+            if node is not None:
+                fitting = [member for member in compound if suits(member, node)]
+                if fitting:
+                    return _opened(fitting[0], node, step)
+                if not any(suits(member, node) for member in members):
+                    return None, node
+            lists = [member for member in compound if isinstance(member, Items)]
+            others = [member for member in compound if not isinstance(member, Items)]
+            chosen = (lists or others) if step.isdecimal() else others
+            if not chosen:
+                return None, node
+            return _opened(chosen[0], None, step)
+        case _:
+            assert_never(shape)
+
+
+def _child(shape: Shape | None, step: str | int) -> Shape | None:
+    match shape:
+        case Items(item):
+            return item
+        case Entries(value):
+            return value
+        case Fields(model):
+            return _fields_of(model).get(str(step))
+        case _:
+            return None
+
+
+def _key_of(node: Node, steps: KeyPath) -> tuple[str, KeyPath]:
+    """The longest key of the mapping that the steps spell: keys may hold dots."""
+    for count in range(len(steps), 1, -1):
+        joined = ".".join(str(step) for step in steps[:count])
+        if joined in (node.entries or {}):
+            return joined, steps[count:]
+    return str(steps[0]), steps[1:]
+
+
+def _index(node: Node, step: str, done: KeyPath, appends: bool) -> int:
+    count = len(node.items or ())
+    last = count if appends else count - 1
+    if step.isdecimal() and len(step) < 10 and int(step) <= last:
+        return int(step)
+    expected = f"an index from 0 to {last} in {dotted(done)}" if last >= 0 else "a list with items"
+    fix = f"{count} appends" if appends else f"the list has {count} items"
+    raise MisstepError(expected, f"'{step}'", fix, (*done, step))
+
+
+def _no_parts(node: Node, steps: KeyPath, done: KeyPath) -> MisstepError:
+    fix = f"set {dotted(done)} itself" if done else ""
+    expected = f"a mapping at {dotted(done)}, to set '{steps[0]}' in"
+    return MisstepError(expected, shown(node.content, node.text), fix, (*done, *steps))

@@ -1,0 +1,167 @@
+"""Losses and metrics: their names, which head each fits, which direction is better.
+
+Owns: the catalogue and the `loss` and `metrics` sections. The arithmetic is in `trainer.models`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from trainer.config.data import Task
+from trainer.config.layers import HeadKind
+from trainer.config.sections import Section
+
+LossName = Literal[
+    "auto",
+    "binary_crossentropy",
+    "binary_focal_crossentropy",
+    "categorical_crossentropy",
+    "categorical_focal_crossentropy",
+    "kl_divergence",
+    "poisson",
+    "mean_squared_error",
+    "half_squared_error",
+    "mean_absolute_error",
+    "mean_absolute_percentage_error",
+    "mean_squared_logarithmic_error",
+    "huber",
+    "log_cosh",
+]
+
+LOSS_HEADS: dict[str, tuple[HeadKind, ...]] = {
+    "auto": ("sigmoid", "softmax", "linear"),
+    "binary_crossentropy": ("sigmoid",),
+    "binary_focal_crossentropy": ("sigmoid",),
+    "categorical_crossentropy": ("softmax",),
+    "categorical_focal_crossentropy": ("softmax",),
+    "kl_divergence": ("softmax",),
+    "poisson": ("sigmoid", "softmax", "linear"),
+    "mean_squared_error": ("sigmoid", "softmax", "linear"),
+    "half_squared_error": ("sigmoid", "softmax", "linear"),
+    "mean_absolute_error": ("sigmoid", "softmax", "linear"),
+    "mean_absolute_percentage_error": ("linear",),
+    "mean_squared_logarithmic_error": ("sigmoid", "softmax", "linear"),
+    "huber": ("sigmoid", "softmax", "linear"),
+    "log_cosh": ("sigmoid", "softmax", "linear"),
+}
+"""Which heads a loss fits."""
+
+DEFAULT_LOSS: dict[HeadKind, LossName] = {
+    "sigmoid": "binary_crossentropy",
+    "softmax": "categorical_crossentropy",
+    "linear": "mean_squared_error",
+}
+
+
+class Loss(Section):
+    """The loss that training makes small."""
+
+    name: LossName = "auto"
+    """auto: the cross-entropy of the head, or the mean squared error for numbers."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Moves targets of a cross-entropy this far towards the uniform distribution."""
+    gamma: Annotated[float, Field(ge=0)] = 2.0
+    """Focal losses: how much easy rows count less."""
+    alpha: Annotated[float, Field(ge=0, le=1)] = 0.25
+    """Focal losses: weight of the positive class."""
+    delta: Annotated[float, Field(gt=0)] = 1.0
+    """huber: where it turns from squared to linear."""
+
+
+def _named(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+NamedLoss = Annotated[Loss, BeforeValidator(_named, json_schema_input_type=Loss | LossName)]
+
+MetricName = Literal[
+    "accuracy",
+    "balanced_accuracy",
+    "precision",
+    "recall",
+    "specificity",
+    "f1",
+    "mcc",
+    "auc",
+    "average_precision",
+    "log_loss",
+    "brier",
+    "top_3_accuracy",
+    "top_5_accuracy",
+    "mse",
+    "rmse",
+    "mae",
+    "median_absolute_error",
+    "mape",
+    "r2",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class MetricFacts:
+    """What is known of a metric without computing it.
+
+    Attributes:
+        better: "higher" or "lower".
+        tasks: The tasks it is defined for.
+        meaning: One line for the reference.
+    """
+
+    better: Literal["higher", "lower"]
+    tasks: tuple[Task, ...]
+    meaning: str
+
+
+_CLASSES: tuple[Task, ...] = ("binary", "multiclass", "multilabel")
+_NUMBERS: tuple[Task, ...] = ("regression",)
+
+METRICS: dict[MetricName, MetricFacts] = {
+    "accuracy": MetricFacts("higher", _CLASSES, "share of labels that are right"),
+    "balanced_accuracy": MetricFacts(
+        "higher", ("binary", "multiclass"), "mean recall over classes"
+    ),
+    "precision": MetricFacts("higher", _CLASSES, "of the rows called positive, the share that is"),
+    "recall": MetricFacts("higher", _CLASSES, "of the positive rows, the share called so"),
+    "specificity": MetricFacts("higher", ("binary",), "of the negative rows, the share called so"),
+    "f1": MetricFacts("higher", _CLASSES, "harmonic mean of precision and recall"),
+    "mcc": MetricFacts("higher", ("binary", "multiclass"), "Matthews correlation coefficient"),
+    "auc": MetricFacts("higher", _CLASSES, "area under the ROC curve"),
+    "average_precision": MetricFacts("higher", _CLASSES, "area under the precision-recall steps"),
+    "log_loss": MetricFacts("lower", _CLASSES, "mean negative log likelihood, in nats"),
+    "brier": MetricFacts("lower", _CLASSES, "mean squared error of the probabilities"),
+    "top_3_accuracy": MetricFacts(
+        "higher", ("multiclass",), "the class is among the three likeliest"
+    ),
+    "top_5_accuracy": MetricFacts(
+        "higher", ("multiclass",), "the class is among the five likeliest"
+    ),
+    "mse": MetricFacts("lower", _NUMBERS, "mean squared error"),
+    "rmse": MetricFacts("lower", _NUMBERS, "root of the mean squared error, in the target's unit"),
+    "mae": MetricFacts("lower", _NUMBERS, "mean absolute error, in the target's unit"),
+    "median_absolute_error": MetricFacts("lower", _NUMBERS, "median of the absolute errors"),
+    "mape": MetricFacts("lower", _NUMBERS, "mean absolute error as a share of the target"),
+    "r2": MetricFacts("higher", _NUMBERS, "share of the target's variance explained"),
+}
+"""Every metric. With several classes or columns, precision, recall, f1, auc and average_precision
+are macro averages: the unweighted mean over classes or columns."""
+
+DEFAULT_METRICS: dict[Task, tuple[MetricName, ...]] = {
+    "binary": ("accuracy", "auc", "precision", "recall", "f1"),
+    "multiclass": ("accuracy", "f1", "log_loss"),
+    "multilabel": ("accuracy", "f1", "auc"),
+    "regression": ("rmse", "mae", "r2"),
+}
+"""The metrics of `metrics: auto`."""
+
+
+def better_direction(measure: str) -> Literal["higher", "lower"]:
+    """Whether a higher or a lower value of a measure (`val_auc`, `loss`) is better.
+
+    Raises:
+        KeyError: It is neither the loss nor a metric.
+    """
+    name = measure.removeprefix("val_")
+    return "lower" if name == "loss" else METRICS[name].better  # type: ignore[index]

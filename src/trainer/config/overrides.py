@@ -1,0 +1,143 @@
+"""Overrides on the command line: `key.path=value` and `~key.path`.
+
+Owns: their syntax, and the right form of what was probably meant as one. Does not own: what setting
+a value does to a config (`merging`), whether the value fits (`problems`).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from trainer.config.merging import MisstepError, with_value, without_value
+from trainer.config.nearest import nearest_key
+from trainer.config.nodes import Node, Place, Source, dotted, parse_key
+from trainer.config.problems import EXTENDS, settings_by_name
+from trainer.config.schema import Config
+from trainer.config.yaml_reader import parse_yaml
+from trainer.errors import Problem
+
+
+@dataclass(frozen=True)
+class Override:
+    """One override.
+
+    Attributes:
+        text: As it was typed.
+        steps: The way to the value.
+        value: What is set there; None to remove it.
+    """
+
+    text: str
+    steps: tuple[str, ...]
+    value: Node | None
+
+
+_FORM = "key.path=value, or ~key.path to remove"
+_EXAMPLE = "write for example optimizer.learning_rate=3e-4"
+
+
+def parse_override(text: str, directory: Path) -> Override | Problem:
+    """An override as typed; relative paths in it are relative to `directory`."""
+    where = f"override '{text}'"
+    if text.startswith("-"):
+        right = override_for(text)
+        fix = f"write {right}" if right else _EXAMPLE
+        return Problem(where, _FORM, "an option", fix)
+    body = text.lstrip("+")
+    if body != text:
+        return Problem(where, _FORM, "a '+'", f"write {body}: new keys need no sign")
+    removes = body.startswith("~")
+    key, equals, value = _halves(body.removeprefix("~"))
+    steps = parse_key(key)
+    if removes and equals:
+        return Problem(where, _FORM, "both '~' and '='", f"write ~{key}, or {key}={value}")
+    if not removes and not equals:
+        return Problem(where, _FORM, "no '='", _no_equals(body))
+    if steps is None:
+        fix = 'names with dots in them go in quotes: data.columns."a.b".kind=numeric'
+        return Problem(
+            where, "a key such as optimizer.learning_rate before the '='", f"'{key}'", fix
+        )
+    if re.search(r"\[\d+\]", key):
+        right = re.sub(r"\[(\d+)\]", r".\1", key)
+        return Problem(
+            where, "an index after a dot", "an index in brackets", f"write {right}={value}"
+        )
+    if steps[0] == EXTENDS:
+        return Problem(where, "a setting", f"'{EXTENDS}'", "it is read from the file alone")
+    if removes:
+        return Override(text, steps, None)
+    return _with_value(text, steps, value, Source(where, directory, dotted(steps)))
+
+
+def _with_value(
+    text: str, steps: tuple[str, ...], value: str, source: Source
+) -> Override | Problem:
+    if len(value) == 1 and not value.isalnum() and value != "~":
+        return Override(text, steps, Node(value, Place(source), value))  # a separator or a quote
+    document = parse_yaml(value, source)
+    if document.problems:
+        return document.problems[0].at(source.label)
+    root = document.root if document.root is not None else Node(None, Place(source))
+    return Override(text, steps, root)
+
+
+def _halves(body: str) -> tuple[str, str, str]:
+    """What stands before and after the first '=' outside quotes, and whether there is one."""
+    quote = ""
+    for index, character in enumerate(body):
+        if quote:
+            quote = "" if character == quote else quote
+        elif character in "\"'":
+            quote = character
+        elif character == "=":
+            return body[:index], "=", body[index + 1 :]
+    return body, "", ""
+
+
+def _no_equals(body: str) -> str:
+    match = re.fullmatch(r"([\w.-]+):\s*(\S.*)", body)
+    if match is not None:
+        return f"write {match[1]}={match[2]}"
+    right = override_for(body) if re.fullmatch(r"[A-Za-z_][\w.]*", body) else None
+    return f"write {right}" if right else _EXAMPLE
+
+
+def override_for(option: str, value: str | None = None) -> str | None:
+    """The override that a stray option was probably meant as.
+
+    `--optimizer.learning_rate=3e-4` → `optimizer.learning_rate=3e-4`; `--lr 3e-4` →
+    `optimizer.learning_rate=3e-4`; None when no setting is near.
+
+    Args:
+        option: The option, with its value where that is joined to it by '='.
+        value: Its value where that was the next word.
+    """
+    key, equals, joined = _halves(option.lstrip("-"))
+    given = joined if equals else value
+    key = key.replace("-", "_") if "." not in key else key
+    elsewhere = settings_by_name()
+    first = key.split(".", maxsplit=1)[0]
+    if "." in key and first in Config.model_fields:
+        right: str | None = key.replace("-", "_")
+    else:
+        right = nearest_key(key, list(Config.model_fields), elsewhere)
+    return None if right is None else f"{right}={'VALUE' if given is None else given}"
+
+
+def apply_overrides(root: Node, overrides: list[Override]) -> tuple[Node, list[Problem]]:
+    """The config with the overrides carried out in turn, and those that lead nowhere."""
+    problems: list[Problem] = []
+    for override in overrides:
+        where = f"override '{override.text}'"
+        try:
+            if override.value is not None:
+                root = with_value(root, override.steps, override.value)
+            else:
+                place = Place(Source(where, Path(), dotted(override.steps)))
+                root = without_value(root, override.steps, place)
+        except MisstepError as misstep:
+            problems.append(replace(misstep.problem, where=where))
+    return root, problems

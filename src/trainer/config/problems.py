@@ -1,0 +1,421 @@
+"""What is wrong with a config, in words that say how to mend it.
+
+pydantic decides whether a config is valid. When it is not, the tree of nodes is walked beside the
+tree of shapes, and each place at which a value does not fit becomes one problem: a union collapses
+to what is nearest to the value, an unknown key to the key that was meant.
+
+Owns: the words for values that do not fit the schema. Does not own: broken YAML (`yaml_errors`),
+settings that contradict each other (`contradictions`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import islice
+from typing import assert_never
+
+from pydantic import ValidationError
+
+from trainer.config.fixes import choice_fix, cut, leaf_fix, meaning, shown
+from trainer.config.nearest import nearest_key, nearest_value
+from trainer.config.nodes import Entry, KeyPath, Node, Place, dotted, mapping_node, node_of, plain
+from trainer.config.schema import Config
+from trainer.config.sections import Section
+from trainer.config.shapes import (
+    Choice,
+    Entries,
+    Fields,
+    Items,
+    Leaf,
+    OneOf,
+    Shape,
+    Short,
+    Tagged,
+    fields_of,
+    required_fields,
+    settings,
+    short_shape,
+    short_words,
+    words_of,
+)
+from trainer.errors import Problem
+
+ROOT = Fields(Config)
+MAX_PROBLEMS = 100
+"""More are not told: nobody reads them, and each takes a search for the nearest name."""
+EXTENDS = "extends"
+"""The one key of a config file that is no setting: the file it builds on."""
+
+
+@dataclass(frozen=True)
+class Misfit:
+    """A value that does not fit the schema.
+
+    Attributes:
+        problem: What to say of it.
+        path: The smallest part of the config that has to change.
+    """
+
+    problem: Problem
+    path: KeyPath
+
+
+def misfits(root: Node) -> list[Misfit]:
+    """Everything in a config that does not fit the schema, in the file's order; 100 at most."""
+    found = list(islice(_misfits(ROOT, root, ()), MAX_PROBLEMS + 1))
+    if len(found) > MAX_PROBLEMS:
+        where = str(root.place.source.label)
+        problem = Problem(where, f"at most {MAX_PROBLEMS} problems", "more", "mend these first")
+        found[-1] = Misfit(problem, ())
+    return found
+
+
+def unexplained(error: ValidationError, where: str) -> list[Misfit]:
+    """The account of pydantic, for what the walk did not find. It should find everything."""
+    found: list[Misfit] = []
+    for detail in error.errors(include_url=False, include_context=False):
+        path = tuple(step for step in detail["loc"] if not re.search(r"[\[(]", str(step)))
+        problem = Problem(where, "another value", shown(detail["input"]), "", dotted(path))
+        found.append(Misfit(problem, path))
+    return found
+
+
+def _found(node: Node) -> str:
+    return shown(plain(node), node.text)
+
+
+def expanded(shape: Short, node: Node) -> Node:
+    """The full form of what may be a shorthand; keys it stands for are marked as not written."""
+    before = plain(node)
+    after = shape.expand(before)
+    if not isinstance(after, dict) or (node.entries is not None and after == before):
+        return node
+    written = node.entries if node.entries is not None else {}
+    entries: dict[str, Entry] = {}
+    for key, value in after.items():
+        if key in written:
+            entries[key] = written[key]
+        elif node.entries is None and value == before:
+            entries[key] = Entry(node.place, node, written=False)
+        else:
+            entries[key] = Entry(node.place, node_of(value, node.place), written=False)
+    return mapping_node(entries, node.place)
+
+
+def _misfits(shape: Shape, node: Node, path: KeyPath) -> Iterator[Misfit]:
+    match shape:
+        case Leaf():
+            if not shape.accepts(node.content):
+                yield _misfit(node, path, words_of(shape), leaf_fix(shape, node))
+        case Choice(values):
+            if not isinstance(node.content, str) or node.content not in values:
+                yield _misfit(node, path, words_of(shape), choice_fix(values, node))
+        case Items():
+            yield from _items_misfits(shape, node, path)
+        case Entries(value):
+            if node.entries is None:
+                yield _misfit(node, path, words_of(shape), "")
+                return
+            for key, entry in node.entries.items():
+                yield from _misfits(value, entry.node, (*path, key))
+        case Fields():
+            yield from _section_misfits(shape, node, path)
+        case Tagged():
+            yield from _tagged_misfits(shape, node, path)
+        case Short():
+            yield from _short_misfits(shape, node, path)
+        case OneOf():
+            yield from _union_misfits(shape, node, path)
+        case _:
+            assert_never(shape)
+
+
+def _misfit(
+    node: Node,
+    path: KeyPath,
+    expected: str,
+    fix: str,
+    *,
+    place: Place | None = None,
+    found: str = "",
+) -> Misfit:
+    where = str(node.place if place is None else place)
+    return Misfit(Problem(where, expected, found or _found(node), fix, dotted(path)), path)
+
+
+def _items_misfits(shape: Items, node: Node, path: KeyPath) -> Iterator[Misfit]:
+    if node.items is None:
+        yield _misfit(node, path, words_of(shape), _in_brackets(shape, node))
+        return
+    count = len(node.items)
+    if count < shape.at_least or (shape.at_most is not None and count > shape.at_most):
+        expected = words_of(shape)
+        if count == 0:
+            expected = expected.replace("a list of", "a list of at least one of:", 1)
+        yield _misfit(node, path, expected, "", found=f"{count} of them" if count else "")
+    for index, item in enumerate(node.items):
+        yield from _misfits(shape.item, item, (*path, index))
+
+
+def _in_brackets(shape: Items, node: Node) -> str:
+    if node.items is None and node.content is not None and not _any_misfit(shape.item, node):
+        if node.entries is not None:
+            return "begin the item with '- '"
+        return f"write [{node.text}]"
+    return ""
+
+
+def _any_misfit(shape: Shape, node: Node) -> bool:
+    return next(_misfits(shape, node, ()), None) is not None
+
+
+def _section_misfits(shape: Fields, node: Node, path: KeyPath) -> Iterator[Misfit]:
+    known = fields_of(shape.model)
+    if node.entries is None:
+        fix = ""
+        if node.content is None and not required_fields(shape.model):
+            fix = "write its settings below it, indented, or take the line out"
+        elif not known:
+            fix = f"write only `{path[-1] if path else ''}`: it has no settings"
+        elif node.items is None:
+            fix = _as_setting(known, node)
+        yield _misfit(node, path, words_of(shape), fix)
+        return
+    for key, entry in node.entries.items():
+        if key in known:
+            inner = (*path, key) if entry.written else path
+            yield from _misfits(known[key], entry.node, inner)
+        else:
+            yield _unknown_key(shape.model, key, entry, path)
+    strangers = [key for key in node.entries if key not in known]
+    for name in required_fields(shape.model):
+        if name not in node.entries and not _is_meant(name, strangers, known):
+            here = dotted((*path, name))
+            fix = f"add `{name}: …`"
+            problem = Problem(str(node.place), words_of(known[name]), "nothing", fix, here)
+            yield Misfit(problem, path)
+
+
+def _as_setting(known: Mapping[str, Shape], node: Node) -> str:
+    """How a word is written that is a value of one of the settings: `{kind: categorical}`."""
+    for name, shape in known.items():
+        if _has_words(shape) and not _any_misfit(shape, node):
+            return f"write {{{name}: {node.text}}}"
+    return ""
+
+
+def _has_words(shape: Shape) -> bool:
+    match shape:
+        case Choice():
+            return True
+        case OneOf(members):
+            return all(_has_words(member) for member in members)
+        case _:
+            return False
+
+
+def _is_meant(name: str, strangers: Sequence[str], known: Mapping[str, Shape]) -> bool:
+    # A misspelt key is one problem, not also a missing one.
+    return any(nearest_key(key, list(known), settings_by_name()) == name for key in strangers)
+
+
+def _unknown_key(model: type[Section], key: str, entry: Entry, path: KeyPath) -> Misfit:
+    known = list(fields_of(model))
+    place = section_name(path)
+    if model is Config:
+        known.append(EXTENDS)
+    if not known:
+        expected, fix = f"no settings in {place}", "take it out"
+    else:
+        expected = f"a setting of {place}"
+        meant = nearest_key(key, known, settings_by_name())
+        fix = meaning(meant, f"known are {', '.join(known)}")
+    here = (*path, key)
+    return _misfit(entry.node, here, expected, fix, place=entry.place, found=f"'{cut(key)}'")
+
+
+def section_name(path: KeyPath) -> str:
+    """A section as messages call it."""
+    return dotted(path) if path else "the config"
+
+
+@cache
+def settings_by_name() -> dict[str, str]:
+    """Settings outside lists and columns, by name, as dotted keys; the shallowest of a name.
+
+    `test` and `validation` are the shares of data.split here, not the files of data.source.
+    """
+    found: dict[str, str] = {}
+    for path in sorted((path for path, _, _ in settings(ROOT)), key=len):
+        steps = [step for step in path if not step.startswith("<")]
+        if "*" not in steps and not {"schedule", "source"} & set(steps[:-1]):
+            found.setdefault(steps[-1], ".".join(steps))
+    return found
+
+
+def _tagged_misfits(shape: Tagged, node: Node, path: KeyPath) -> Iterator[Misfit]:
+    if node.entries is None:
+        fix = choice_fix(shape.tags, node) or _as_only_key(shape, node)
+        yield _misfit(node, path, words_of(shape), fix)
+    elif shape.by_name:
+        yield from _named_misfits(shape, node, path)
+    elif len(node.entries) != 1:
+        yield from _several_keys(shape, node, path)
+    else:
+        ((key, entry),) = node.entries.items()
+        member = shape.member(key)
+        if member is not None:
+            yield from _misfits(member, node, path)
+            return
+        here = (*path, key) if entry.written else path
+        fix = meaning(nearest_value(key, shape.tags))
+        found = f"'{cut(key)}'"
+        yield _misfit(node, here, words_of(shape), fix, place=entry.place, found=found)
+
+
+def _as_only_key(shape: Tagged, node: Node) -> str:
+    """How a number is written that is short for one of the sections: `{dense: 64}`."""
+    if shape.by_name or node.content is None or isinstance(node.content, str | bool):
+        return ""
+    for tag, fields in shape.members:
+        if not _any_misfit(fields_of(fields.model)[tag], node):
+            return f"write {{{tag}: {node.text}}}" if node.text else ""
+    return ""
+
+
+def _named_misfits(shape: Tagged, node: Node, path: KeyPath) -> Iterator[Misfit]:
+    assert node.entries is not None
+    for key, other in node.entries.items():
+        if key in shape.tags:  # {adam: {…}}, as layers are written
+            expected = f"a setting of {section_name(path)}"
+            fix = f"write `name: {key}`, and its settings beside it"
+            here = (*path, key)
+            yield _misfit(other.node, here, expected, fix, place=other.place, found=f"'{cut(key)}'")
+            return
+    entry = node.entries.get("name")
+    name = None if entry is None else entry.node.content
+    member = shape.member(name)
+    if member is not None:
+        yield from _misfits(member, node, path)
+    elif entry is None:
+        yield _misfit(node, (*path, "name"), words_of(shape), "", found="nothing")
+    else:
+        here = (*path, "name") if entry.written else path
+        yield _misfit(entry.node, here, words_of(shape), choice_fix(shape.tags, entry.node))
+        every = {name for _, fields in shape.members for name in fields_of(fields.model)}
+        for key, other in node.entries.items():
+            if key not in every:  # a mistake whatever the name should have been
+                yield _unknown_key(shape.members[0][1].model, key, other, path)
+
+
+def _several_keys(shape: Tagged, node: Node, path: KeyPath) -> Iterator[Misfit]:
+    assert node.entries is not None
+    keys = list(node.entries)
+    expected = f"one key, {words_of(shape)}"
+    fix = ""
+    first = shape.member(keys[0]) if keys else None
+    if first is not None and set(keys[1:]) & {
+        name for path_, _, name in settings(first) if len(path_) == 2
+    }:
+        fix = f"indent {', '.join(keys[1:])} below {keys[0]}"
+    elif len([key for key in keys if key in shape.tags]) > 1:
+        fix = "begin each with '- ' on a line of its own" if path and _is_index(path) else ""
+    yield _misfit(node, path, expected, fix, found=f"{len(keys)} keys: {', '.join(keys)}"[:80])
+
+
+def _is_index(path: KeyPath) -> bool:
+    return isinstance(path[-1], int)
+
+
+def _short_misfits(shape: Short, node: Node, path: KeyPath) -> Iterator[Misfit]:
+    full = expanded(shape, node)
+    short = short_shape(shape)
+    is_list = node.items is not None and (short is None or not isinstance(short[1], Items))
+    if short is not None and (is_list or full.entries is None):
+        yield _misfit(node, path, words_of(shape), "")
+    elif node.items is None and node.entries is None and node.content is not None and short:
+        deep = next(_misfits(shape.inner, full, path), None)
+        if deep is not None:
+            expected = short_words(shape) + " or a mapping"
+            yield _misfit(node, path, expected, deep.problem.fix)
+    else:
+        yield from _misfits(shape.inner, full, path)
+
+
+def _union_misfits(shape: OneOf, node: Node, path: KeyPath) -> Iterator[Misfit]:
+    if node.content is None and node.items is None and node.entries is None and shape.nullable:
+        return
+    if any(not _any_misfit(member, node) for member in shape.members):
+        return
+    if shape.nullable and isinstance(node.content, bool):
+        fix = "write null"
+        if node.content:
+            optional = any(_is_optional(member) for member in shape.members)
+            fix = "write {} for its defaults" if optional else ""
+        yield _misfit(node, path, words_of(shape), fix)
+        return
+    suited = [member for member in shape.members if suits(member, node)]
+    if len(shape.members) == 1 or (len(suited) == 1 and not isinstance(suited[0], Choice | Leaf)):
+        yield from _misfits((suited or shape.members)[0], node, path)
+        return
+    if isinstance(node.content, str):
+        for member in shape.members:
+            if isinstance(member, Tagged) and node.content in member.tags:
+                yield _misfit(node, path, words_of(shape), f"write {{{node.content}: …}}")
+                return
+    fixes = [_first_fix(member, node) for member in shape.members]
+    words = tuple(
+        value
+        for member in shape.members
+        for value in (member.values if isinstance(member, Choice) else ())
+    )
+    fix = choice_fix(words, node) or next((fix for fix in fixes if fix), "")
+    yield _misfit(node, path, words_of(shape), fix)
+
+
+def _is_optional(shape: Shape) -> bool:
+    """Whether a section needs no setting."""
+    match shape:
+        case Short(inner=inner):
+            return _is_optional(inner)
+        case Fields(model):
+            return not required_fields(model)
+        case _:
+            return False
+
+
+def _first_fix(shape: Shape, node: Node) -> str:
+    found = next(_misfits(shape, node, ()), None)
+    return "" if found is None else found.problem.fix
+
+
+def suits(shape: Shape, node: Node) -> bool:
+    """Whether the value is of the shape's kind, whatever is wrong inside it."""
+    match shape:
+        case Leaf(kind=kind):
+            match kind:
+                case "text":
+                    return isinstance(node.content, str)
+                case "switch":
+                    return isinstance(node.content, bool)
+                case "whole number" | "number":
+                    return isinstance(node.content, int | float) and not isinstance(
+                        node.content, bool
+                    )
+                case _:
+                    assert_never(kind)
+        case Choice():
+            return isinstance(node.content, str)
+        case Items():
+            return node.items is not None
+        case Entries() | Fields() | Tagged():
+            return node.entries is not None
+        case Short(inner=inner):
+            return suits(inner, expanded(shape, node))
+        case OneOf(members):
+            return any(suits(member, node) for member in members)
+        case _:
+            assert_never(shape)

@@ -1,0 +1,84 @@
+"""What `auto` and unset settings mean: one function each, called by whoever needs the answer.
+
+Owns: the rules that fill in head, loss, metrics, length of training and the watched measure. Does
+not own: plain defaults (the schema's) nor whether the answers fit each other (`contradictions`).
+"""
+
+from __future__ import annotations
+
+from typing import Literal, assert_never
+
+from trainer.config.data import Task
+from trainer.config.layers import HeadKind
+from trainer.config.objectives import DEFAULT_LOSS, DEFAULT_METRICS, LossName, MetricName
+from trainer.config.schema import Config, Fit
+
+DEFAULT_EPOCHS = 100
+"""Epochs of a `fit` section that names neither `epochs` nor `steps`."""
+
+
+def resolved_head(config: Config, task: Task) -> HeadKind:
+    """The kind of the last layer: `model.head`, or what the task asks for.
+
+    Two classes and yes/no columns get sigmoid, many classes softmax, numbers linear. Whether a
+    stated head fits the task is `task_contradictions`' question.
+    """
+    if config.model.head != "auto":
+        return config.model.head
+    match task:
+        case "binary" | "multilabel":
+            return "sigmoid"
+        case "multiclass":
+            return "softmax"
+        case "regression":
+            return "linear"
+        case _:
+            assert_never(task)
+
+
+def resolved_loss(config: Config, head: HeadKind) -> LossName:
+    """The name of the loss, never "auto"."""
+    return DEFAULT_LOSS[head] if config.loss.name == "auto" else config.loss.name
+
+
+def resolved_metrics(config: Config, task: Task) -> tuple[MetricName, ...]:
+    """What is measured besides the loss, in the order it is shown; without repeats."""
+    if config.metrics == "auto":
+        return DEFAULT_METRICS[task]
+    return tuple(dict.fromkeys(config.metrics))
+
+
+def resolved_epochs(fit: Fit) -> int | None:
+    """Passes over the training rows; None when `fit.steps` says when training ends."""
+    if fit.epochs is not None:
+        return fit.epochs
+    return DEFAULT_EPOCHS if fit.steps is None else None
+
+
+def resolved_steps(fit: Fit, steps_per_epoch: int) -> int:
+    """Batches in the whole of training, given how many batches an epoch has."""
+    if fit.steps is not None:
+        return fit.steps
+    return (DEFAULT_EPOCHS if fit.epochs is None else fit.epochs) * steps_per_epoch
+
+
+def resolved_monitor(fit: Fit, has_validation: bool) -> str:
+    """The measure that says which epoch is best.
+
+    `fit.checkpoint.monitor`, else that of early stopping, else the validation loss, else (without
+    validation rows) the training loss.
+    """
+    if fit.checkpoint.monitor is not None:
+        return fit.checkpoint.monitor
+    if fit.early_stopping is not None:
+        return fit.early_stopping.monitor
+    return "val_loss" if has_validation else "loss"
+
+
+def resolved_target_scale(config: Config, task: Task) -> Literal["standard", "none"]:
+    """How a number to be predicted is scaled: standard for a linear head, none for others."""
+    if task != "regression":
+        return "none"
+    if config.data.target_scale != "auto":
+        return config.data.target_scale
+    return "standard" if resolved_head(config, task) == "linear" else "none"

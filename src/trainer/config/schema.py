@@ -1,0 +1,150 @@
+"""The config as one pydantic schema: the only truth about names, types, defaults and meanings.
+
+Owns: the root and the `fit`, `evaluate` and `runtime` sections. `data`, `model`, `optimizer`,
+`loss` and `metrics` are in modules of their names.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, StringConstraints
+
+from trainer.config.data import Data
+from trainer.config.layers import Model
+from trainer.config.objectives import Loss, MetricName, NamedLoss
+from trainer.config.optimizers import DEFAULT_OPTIMIZER, Adam, Optimizer
+from trainer.config.sections import Interval, Section, Words, short_for
+
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+Measure = Annotated[
+    str,
+    StringConstraints(pattern=r"^(val_)?[a-z][a-z0-9_]*$"),
+    Words("a measure such as 'loss' or 'val_accuracy'", "measures such as 'val_accuracy'"),
+]
+"""A measured quantity: `loss`, a metric, or either with `val_` before it."""
+
+
+class EarlyStopping(Section):
+    """Stop when a measure no longer improves."""
+
+    monitor: Measure = "val_loss"
+    """The measure that is watched."""
+    patience: Count = 10
+    """Epochs without improvement before training stops."""
+    min_delta: NonNegative = 0.0
+    """A smaller change is no improvement."""
+    start_epoch: Count = 1
+    """Epochs before this one are not counted."""
+    restore_best: bool = True
+    """Evaluate the weights of the best epoch; false: those of the last."""
+
+
+class ReduceOnPlateau(Section):
+    """Lower the learning rate when a measure no longer improves."""
+
+    monitor: Measure = "val_loss"
+    """The measure that is watched."""
+    factor: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """What the learning rate is multiplied by."""
+    patience: Count = 5
+    """Epochs without improvement before it is lowered."""
+    min_delta: NonNegative = 0.0
+    """A smaller change is no improvement."""
+    cooldown: Annotated[int, Field(ge=0)] = 0
+    """Epochs after a reduction that are not counted."""
+    min_learning_rate: NonNegative = 0.0
+    """The learning rate is not lowered below this."""
+
+
+class Checkpoint(Section):
+    """What is kept of training."""
+
+    every: Interval = "30 seconds"
+    """How often the last and the best state are written; both are always written at the end."""
+    monitor: Measure | None = None
+    """The measure that says which epoch is best; unset, early stopping's, else the validation loss,
+    else the training loss."""
+
+
+class Fit(Section):
+    """How the network is trained."""
+
+    epochs: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
+    """Passes over the training rows; unset, 100, unless `steps` is given."""
+    steps: Count | None = None
+    """Training ends after this many batches, in place of `epochs`."""
+    batch_size: Annotated[int, Field(ge=1, le=10_000_000)] = 32
+    """Rows a step."""
+    shuffle: bool = True
+    """Another order of the rows each epoch, a function of (seed, epoch)."""
+    class_weight: Literal["balanced"] | dict[str, Positive] | None = None
+    """Weight of each class in the loss: given by class, or balanced: rows / (classes · rows of the
+    class)."""
+    early_stopping: (
+        Annotated[
+            EarlyStopping,
+            BeforeValidator(short_for("patience"), json_schema_input_type=EarlyStopping | Count),
+        ]
+        | None
+    ) = None
+    """Stop when a measure no longer improves; unset, all epochs are run."""
+    reduce_on_plateau: (
+        Annotated[
+            ReduceOnPlateau,
+            BeforeValidator(short_for("patience"), json_schema_input_type=ReduceOnPlateau | Count),
+        ]
+        | None
+    ) = None
+    """Lower the learning rate when a measure no longer improves."""
+    checkpoint: Checkpoint = Checkpoint()
+    warm_start: str | None = None
+    """A run directory or a checkpoint whose weights are taken, layer by layer where shapes fit.
+    Relative to the config file."""
+
+
+class Evaluate(Section):
+    """How predictions become labels."""
+
+    threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """A row is called positive when its probability is at least this."""
+    scatter: bool = False
+    """Draw the predictions over two numeric features (evaluation/scatter.png); needs the `plots`
+    extra."""
+
+
+class Runtime(Section):
+    """What training runs on."""
+
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    """auto: the GPU if there is one."""
+    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
+    """What is computed in; weights are always float32."""
+    threads: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = "auto"
+    """Threads inside one operation; auto: one for small networks, all cores for large ones."""
+
+
+class Config(Section):
+    """One experiment."""
+
+    name: Annotated[
+        str,
+        StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"),
+        Words("a name of at most 100 letters, digits, '.', '_' and '-'", "names"),
+    ] = "run"
+    """The name its runs are kept under; unset, the config file's name."""
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    """Governs initialisation, order of the rows, dropout and splits."""
+    data: Data
+    model: Model = Model()
+    optimizer: Optimizer = Adam(name=DEFAULT_OPTIMIZER)
+    """How the weights are changed: an optimizer's name, or its name and settings."""
+    loss: NamedLoss = Loss()
+    """The loss that training makes small: its name, or its name and settings."""
+    metrics: Literal["auto"] | list[MetricName] = "auto"
+    """What is measured each epoch and in evaluations, besides the loss; auto: by task."""
+    fit: Fit = Fit()
+    evaluate: Evaluate = Evaluate()
+    runtime: Runtime = Runtime()

@@ -1,0 +1,119 @@
+"""What every section of the config is made of: a strict, frozen model and a few field types.
+
+Owns: the base class, durations, the one-key form (`- dense: {…}`). Does not own: any setting.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
+
+
+class Section(BaseModel):
+    """A mapping in the config: unknown keys are refused, types not coerced, values frozen."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        # Only the root is ever validated: building it builds the rest, once.
+        defer_build=True,
+        frozen=True,
+        strict=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What a value is called in messages, where its type and bounds do not say it."""
+
+    one: str
+    many: str
+
+
+def one_key(value: Any) -> str | None:
+    """The tag of a one-key mapping (`{dense: {…}}` → "dense"), of a Section or of a bare word."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, dict):
+        return next(iter(value)) if len(value) == 1 and isinstance(next(iter(value)), str) else None
+    if isinstance(value, BaseModel):
+        return next(iter(type(value).model_fields))
+    return None
+
+
+def word_as_mapping(value: Any) -> Any:
+    """A bare word is short for the one-key mapping without settings: "flatten" → {flatten: {}}."""
+    return {value: {}} if isinstance(value, str) else value
+
+
+def short_for(key: str) -> Callable[[Any], Any]:
+    """A validator: a scalar is short for a mapping with one key (`dense: 64` → {units: 64})."""
+
+    def expand(value: Any) -> Any:
+        if value is None:
+            return {}
+        return value if isinstance(value, dict | BaseModel) else {key: value}
+
+    return expand
+
+
+def nothing_as_mapping(value: Any) -> Any:
+    """A kind without settings needs no braces: `flatten:` is `flatten: {}`."""
+    return {} if value is None else value
+
+
+_DURATION = re.compile(r"^([1-9]\d*) (epochs?|steps?)$")
+_INTERVAL = re.compile(r"^([1-9]\d*) (epochs?|steps?|seconds?|minutes?)$")
+
+Duration = Annotated[
+    str,
+    StringConstraints(pattern=_DURATION.pattern),
+    Words(
+        "a length such as '5 epochs' or '200 steps'", "lengths such as '5 epochs' or '200 steps'"
+    ),
+]
+"""A length of training: "5 epochs" or "200 steps"."""
+
+Interval = Annotated[
+    str,
+    StringConstraints(pattern=_INTERVAL.pattern),
+    Words(
+        "a length such as '5 epochs', '200 steps', '30 seconds' or '2 minutes'",
+        "lengths such as '5 epochs', '200 steps', '30 seconds' or '2 minutes'",
+    ),
+]
+"""A length of training or of time: "5 epochs", "200 steps", "30 seconds" or "2 minutes"."""
+
+
+def duration_steps(duration: str, steps_per_epoch: int) -> int:
+    """The number of optimizer steps in a `Duration`."""
+    match = _DURATION.match(duration)
+    assert match is not None, duration
+    count = int(match[1])
+    return count * steps_per_epoch if match[2].startswith("epoch") else count
+
+
+def interval_parts(interval: str) -> tuple[int, str]:
+    """An `Interval` as (count, unit), the unit in the singular: "30 seconds" → (30, "second")."""
+    match = _INTERVAL.match(interval)
+    assert match is not None, interval
+    return int(match[1]), match[2].removesuffix("s")
+
+
+def _check_reference(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", value):
+        raise ValueError("expected package.module:function")
+    return value
+
+
+Reference = Annotated[
+    str,
+    AfterValidator(_check_reference),
+    Words("a function as package.module:function", "functions as package.module:function"),
+]
+"""A function of the user's own, as `package.module:function`."""

@@ -1,0 +1,209 @@
+"""The config that `trainer init` writes: ready to train, with a comment where one helps.
+
+Owns: its text. Does not own: the choices in it, which are made from the table and handed in.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from trainer.config.data import Kind, Task
+from trainer.config.resolve import DEFAULT_EPOCHS
+from trainer.config.yaml_writer import flow_text, scalar_text
+
+_MOST_NAMED = 12
+_UNFIT_FOR_A_COMMENT = re.compile(
+    "[^\x20-\x7e\xa1-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
+)
+
+
+@dataclass(frozen=True)
+class FoundColumn:
+    """A column as it was found.
+
+    Attributes:
+        name: Its name.
+        kind: Its kind.
+        missing: Rows without a value.
+        stated: Whether the config shall state the kind rather than leave it to be inferred.
+        excluded: Why it is no feature ("a different value in every row"); empty if it is one.
+    """
+
+    name: str
+    kind: Kind
+    missing: int = 0
+    stated: bool = False
+    excluded: str = ""
+
+
+@dataclass(frozen=True)
+class TemplateFindings:
+    """What was seen in a table and what was chosen for it.
+
+    Attributes:
+        source: The path as it shall stand in the config, relative to it.
+        target: The target columns.
+        task: The task.
+        rows: Rows of the table.
+        columns: All columns but the targets.
+        classes: Classes and their rows, for two or many classes.
+        positive: The positive one of two classes; None to leave it to the rule.
+        hidden: Units of the hidden layers.
+        dropout: Share of dropout after each; 0 for none.
+        batch_size: Rows a step.
+        learning_rate: Of adam; None for its default.
+        epochs: At most so many.
+        patience: Of early stopping; None for none.
+        test: Share of test rows.
+        validation: Share of validation rows.
+        balanced: Whether classes are weighted.
+        file_name: The config's own name, for the commands in its head.
+        schema: What an editor's YAML server shall read, a path or an address; None for no header.
+    """
+
+    source: str
+    target: tuple[str, ...]
+    task: Task
+    rows: int
+    columns: tuple[FoundColumn, ...]
+    classes: tuple[tuple[str, int], ...] = ()
+    positive: str | None = None
+    hidden: tuple[int, ...] = (64, 64)
+    dropout: float = 0.0
+    batch_size: int = 32
+    learning_rate: float | None = None
+    epochs: int = DEFAULT_EPOCHS
+    patience: int | None = 10
+    test: float = 0.2
+    validation: float = 0.2
+    balanced: bool = False
+    file_name: str = "config.yaml"
+    schema: str | None = None
+
+
+_TASKS: dict[Task, str] = {
+    "binary": "one of two classes",
+    "multiclass": "one of several classes",
+    "multilabel": "several yes/no columns",
+    "regression": "numbers",
+}
+
+
+def render_template(findings: TemplateFindings) -> str:
+    """A commented config that loads without problems."""
+    return "\n".join([*_head(findings), *_data(findings), *_rest(findings)]) + "\n"
+
+
+def _head(findings: TemplateFindings) -> list[str]:
+    lines = []
+    if findings.schema is not None:
+        lines.append(f"# yaml-language-server: $schema={_on_a_line(findings.schema)}")
+    target = ", ".join(_on_a_line(name) for name in findings.target[:3])
+    name = _on_a_line(findings.file_name)
+    return [
+        *lines,
+        f"# Predicts {target} ({_TASKS[findings.task]}) from {_on_a_line(findings.source)}.",
+        "#",
+        f"#   trainer check {name}    what would be read, split and built, in a second",
+        f"#   trainer fit {name}      train, evaluate, write a run directory",
+        "#",
+        "# All settings and their defaults: trainer schema --markdown",
+    ]
+
+
+def _on_a_line(text: str) -> str:
+    """Text that cannot end a comment."""
+    return _UNFIT_FOR_A_COMMENT.sub("�", text)
+
+
+def _data(findings: TemplateFindings) -> list[str]:
+    target = findings.target[0] if len(findings.target) == 1 else list(findings.target)
+    lines = [
+        "data:",
+        f"  source: {scalar_text(findings.source)}  # {findings.rows:,} rows",
+        f"  target: {flow_text(target)}",
+        f"  task: {findings.task}{_class_counts(findings)}",
+    ]
+    if findings.positive is not None:
+        about = "what precision, recall and probabilities are about"
+        lines.append(f"  positive: {scalar_text(findings.positive)}  # {about}")
+    excluded = [column for column in findings.columns if column.excluded]
+    if excluded:
+        lines += ["  features:", "    exclude:"]
+        lines += [
+            f"      - {scalar_text(exact_pattern(column.name))}  # {_on_a_line(column.excluded)}"
+            for column in excluded
+        ]
+    by = "random" if findings.task in ("regression", "multilabel") else "stratified"
+    shares = {"test": findings.test, "validation": findings.validation, "by": by}
+    lines.append(f"  split: {flow_text(shares)}  # shares of all rows")
+    lines += _kinds(findings)
+    return lines
+
+
+def _class_counts(findings: TemplateFindings) -> str:
+    if not findings.classes:
+        return ""
+    shown = [f"{_on_a_line(name)} {count:,}" for name, count in findings.classes[:_MOST_NAMED]]
+    more = len(findings.classes) - len(shown)
+    return f"  # rows: {', '.join(shown)}" + (f" and {more} more classes" if more else "")
+
+
+def exact_pattern(name: str) -> str:
+    """A shell pattern that matches this name alone."""
+    return re.sub(r"([*?[])", r"[\1]", name)
+
+
+def _kinds(findings: TemplateFindings) -> list[str]:
+    used = [column for column in findings.columns if not column.excluded]
+    lines = []
+    numeric = [column for column in used if column.kind == "numeric"]
+    categorical = [column for column in used if column.kind == "categorical"]
+    if numeric:
+        lines.append(
+            f"  numeric: {{impute: median, scale: robust, smooth_clip: 3.0}}  # {_counted(numeric)}"
+        )
+    if categorical:
+        settings = "{encode: onehot, impute: own_level}"
+        lines.append(f"  categorical: {settings}  # {_counted(categorical)}")
+    stated = [column for column in used if column.stated]
+    if stated:
+        lines.append("  columns:")
+        lines += [f"    {scalar_text(each.name)}: {{kind: {each.kind}}}" for each in stated]
+    return lines
+
+
+def _counted(columns: list[FoundColumn]) -> str:
+    missing = [column for column in columns if column.missing]
+    text = f"{len(columns):,} column{'s' if len(columns) > 1 else ''}"
+    if not missing:
+        return text
+    shown = [f"{_on_a_line(column.name)} {column.missing:,}" for column in missing[:_MOST_NAMED]]
+    more = len(missing) - len(shown)
+    return f"{text}; missing: {', '.join(shown)}" + (f" and {more} more" if more else "")
+
+
+def _rest(findings: TemplateFindings) -> list[str]:
+    lines = ["model:", "  layers:" if findings.hidden else "  layers: []  # a linear model"]
+    for units in findings.hidden:
+        lines.append(f"    - dense: {{units: {units}, activation: relu}}")
+        if findings.dropout:
+            lines.append(f"    - dropout: {scalar_text(findings.dropout)}")
+    lines.append("  head: auto")
+    rate = findings.learning_rate
+    optimizer = {"name": "adam", **({} if rate is None else {"learning_rate": rate})}
+    lines += [
+        f"optimizer: {flow_text(optimizer)}",
+        "metrics: auto",
+        "fit:",
+        f"  epochs: {findings.epochs}",
+        f"  batch_size: {findings.batch_size}",
+    ]
+    if findings.balanced:
+        lines.append("  class_weight: balanced  # classes differ much in size")
+    if findings.patience is not None:
+        monitor = "val_loss" if findings.validation > 0 else "loss"
+        stop = {"monitor": monitor, "patience": findings.patience, "restore_best": True}
+        lines.append(f"  early_stopping: {flow_text(stop)}")
+    return lines

@@ -1,0 +1,390 @@
+"""YAML text → nodes. Nothing is constructed but text, numbers, true, false and null.
+
+PyYAML splits the text into events (in C where it can); everything after that is ours: numbers and
+words as YAML 1.2's core schema has them, the place of every key and value, no duplicate keys, no
+tags, bounds on size, depth and what aliases multiply to. Keys are always text, as written: a column
+may be called `null` or a class `1`. Merge keys (`<<: *anchor`) are understood.
+
+Owns: bytes of a file → `Node`, and the words for broken YAML. Does not own: what the keys mean.
+"""
+
+from __future__ import annotations
+
+import codecs
+import os
+import re
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+from trainer.config.nodes import (
+    Entry,
+    Node,
+    Place,
+    Scalar,
+    Source,
+    Step,
+    dotted,
+    list_node,
+    mapping_node,
+)
+from trainer.config.yaml_errors import syntax_problem
+from trainer.errors import Problem, did_you_mean
+
+MAX_BYTES = 1_000_000
+"""Largest config file, in bytes."""
+MAX_DEPTH = 100
+"""Deepest nesting."""
+MAX_NODES = 100_000
+"""Most keys and values, those that aliases repeat included."""
+
+_Events: type[yaml.SafeLoader | yaml.CSafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+_INTEGER = re.compile(r"[-+]?[0-9]+")
+_BASED = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_SPECIAL = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+_WORDS: dict[str, bool | None] = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+}
+_MAX_DIGITS = 4000  # Python refuses to read integers of more than 4,300 digits
+_UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+@dataclass(frozen=True)
+class Document:
+    """What a YAML text says, as far as it could be read.
+
+    Attributes:
+        root: Its content; None when it is empty or broken.
+        problems: What is wrong with it as YAML.
+    """
+
+    root: Node | None
+    problems: tuple[Problem, ...] = ()
+
+
+def scalar_of(text: str) -> Scalar:
+    """A plain (unquoted) scalar by YAML 1.2's core schema: `1e-3` is a number, `no` is text.
+
+    Raises:
+        ValueError: An integer of more than 4,000 digits.
+    """
+    if text in _WORDS:
+        return _WORDS[text]
+    if _INTEGER.fullmatch(text):
+        if len(text) > _MAX_DIGITS:
+            raise ValueError(f"{len(text):,} digits")
+        return int(text)
+    if _BASED.fullmatch(text):
+        if len(text) > _MAX_DIGITS:
+            raise ValueError(f"{len(text):,} digits")
+        return int(text, 0)
+    if _FLOAT.fullmatch(text):
+        return float(text)
+    if _SPECIAL.fullmatch(text):
+        return float(text.lower().replace(".", ""))
+    return text
+
+
+def read_yaml(path: Path) -> Document:
+    """The content of a YAML file; `path` is shown in problems as it is given here."""
+    data = _bytes_of(path)
+    if isinstance(data, Problem):
+        return Document(None, (data,))
+    label = str(path)
+    text = _text_of(data, label)
+    if isinstance(text, Problem):
+        return Document(None, (text,))
+    return parse_yaml(text, Source(label, path.parent.absolute()))
+
+
+def parse_yaml(text: str, source: Source) -> Document:
+    """The content of a YAML text."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    unprintable = _UNPRINTABLE.search(text)
+    if unprintable is not None:
+        place = _place_of(source, text, unprintable.start())
+        found = f"the control character U+{ord(unprintable[0]):04X}"
+        fix = 'remove it, or write it as an escape in double quotes: "\\x1b"'
+        return Document(None, (Problem(str(place), "printable text", found, fix),))
+    composer = _Composer(source)
+    loader = _Events(text)
+    try:
+        try:
+            root = composer.compose(_events(loader))
+        except yaml.MarkedYAMLError as error:
+            problem = syntax_problem(error, text.split("\n"), source)
+            return Document(None, (*composer.problems, problem))
+        except _RefusalError as refusal:
+            return Document(None, (*composer.problems, refusal.problem))
+    finally:
+        loader.dispose()
+    return Document(root, tuple(composer.problems))
+
+
+def _events(loader: yaml.SafeLoader | yaml.CSafeLoader) -> Iterator[yaml.Event]:
+    while loader.check_event():
+        event: yaml.Event | None = loader.get_event()
+        assert event is not None
+        yield event
+
+
+def _bytes_of(path: Path) -> bytes | Problem:
+    where = str(path)
+    try:
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            return Problem(where, "a YAML file", "a directory", _in_directory(path))
+        if status.st_size > MAX_BYTES:
+            return _too_large(where, f"{status.st_size:,} bytes")
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)  # a pipe has no size to look at beforehand
+    except FileNotFoundError:
+        fix = did_you_mean(path.name, _names_beside(path), "check the path")
+        if fix.startswith("did you mean '"):
+            near = fix.removeprefix("did you mean '").removesuffix("'?")
+            fix = f"did you mean '{path.parent / near}'?"
+        return Problem(where, "a YAML file", "no such file", fix)
+    except PermissionError:
+        return Problem(where, "a readable file", "no permission to read it", f"chmod u+r {where}")
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        return Problem(where, "a readable file", f"an error: {reason}", "check the path")
+    return _too_large(where, f"more than {MAX_BYTES:,} bytes") if len(data) > MAX_BYTES else data
+
+
+def _too_large(where: str, found: str) -> Problem:
+    fix = "a config is a short text; data belongs in the files that data.source names"
+    return Problem(where, f"a config of at most {MAX_BYTES:,} bytes", found, fix)
+
+
+def _names_beside(path: Path) -> list[str]:
+    try:
+        return sorted(os.listdir(path.parent))  # noqa: PTH208 (names are wanted, not paths)
+    except OSError:
+        return []
+
+
+def _in_directory(path: Path) -> str:
+    configs = [name for name in _names_beside(path / "x") if name.endswith((".yaml", ".yml"))]
+    return f"name a file in it: {path / configs[0]}" if configs else "name a file"
+
+
+_MARKS = (
+    (codecs.BOM_UTF32_LE, "UTF-32"),
+    (codecs.BOM_UTF32_BE, "UTF-32"),
+    (codecs.BOM_UTF16_LE, "UTF-16"),
+    (codecs.BOM_UTF16_BE, "UTF-16"),
+)
+
+
+def _text_of(data: bytes, label: str) -> str | Problem:
+    for mark, encoding in _MARKS:
+        if data.startswith(mark):
+            fix = f"save it as UTF-8: iconv -f {encoding} -t UTF-8 {label} > utf8.yaml"
+            return Problem(label, "text in UTF-8", f"text in {encoding}", fix)
+    if b"\0" in data:
+        return Problem(label, "a YAML text", "binary data", "name the config file, not a data file")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = data[: error.start].decode("utf-8-sig")
+        place = _place_of(Source(label, Path()), before, len(before))
+        fix = f"save it as UTF-8: iconv -f WINDOWS-1252 -t UTF-8 {label} > utf8.yaml"
+        return Problem(str(place), "text in UTF-8", f"the byte 0x{data[error.start]:02x}", fix)
+
+
+def _place_of(source: Source, text: str, index: int) -> Place:
+    before = text[:index]
+    return Place(source, before.count("\n") + 1, index - (before.rfind("\n") + 1) + 1)
+
+
+class _RefusalError(Exception):
+    """Reading stops here: going on could take unbounded time or memory."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(str(problem))
+        self.problem = problem
+
+
+@dataclass
+class _Open:
+    """A list or mapping whose end has not been reached."""
+
+    place: Place
+    is_mapping: bool
+    anchor: str | None
+    items: list[Node] = field(default_factory=list)
+    entries: dict[str, Entry] = field(default_factory=dict)
+    merged: dict[str, Entry] = field(default_factory=dict)
+    key: tuple[str, Place, bool] | None = None
+    """The key whose value comes next: its text, its place, whether it merges."""
+
+
+class _Composer:
+    """Events → one node, with an explicit stack, so that nesting cannot exhaust Python's."""
+
+    def __init__(self, source: Source) -> None:
+        self.problems: list[Problem] = []
+        self._source = source
+        self._anchors: dict[str, Node | None] = {}
+        self._stack: list[_Open] = []
+        self._root: Node | None = None
+        self._nodes = 0
+
+    def compose(self, events: Iterator[yaml.Event]) -> Node | None:
+        documents = 0
+        for event in events:
+            match event:
+                case yaml.DocumentStartEvent():
+                    documents += 1
+                    if documents > 1:
+                        fix = "put each config in a file of its own"
+                        self._refuse(self._place(event), "one document", "a second one", fix)
+                case yaml.AliasEvent():
+                    self._add(self._alias(event))
+                case yaml.ScalarEvent():
+                    self._scalar(event)
+                case yaml.SequenceStartEvent() | yaml.MappingStartEvent():
+                    self._open(event)
+                case yaml.SequenceEndEvent() | yaml.MappingEndEvent():
+                    self._close()
+        return self._root
+
+    def _place(self, event: yaml.Event) -> Place:
+        mark = event.start_mark
+        assert mark is not None
+        return Place(self._source, mark.line + 1, mark.column + 1)
+
+    def _refuse(self, place: Place, expected: str, found: str, fix: str) -> None:
+        raise _RefusalError(Problem(str(place), expected, found, fix))
+
+    def _note(self, place: Place, expected: str, found: str, fix: str, key: str = "") -> None:
+        self.problems.append(Problem(str(place), expected, found, fix, key))
+
+    def _path(self, last: str) -> str:
+        steps: list[Step] = [
+            len(level.items) if level.key is None else level.key[0] for level in self._stack[:-1]
+        ]
+        return dotted((*steps, last))
+
+    def _tagged(self, event: yaml.ScalarEvent | yaml.CollectionStartEvent) -> None:
+        if event.tag is not None and event.tag != "!":
+            name = re.sub(r"^tag:yaml\.org,2002:", "!!", event.tag)
+            fix = "remove the tag; text that looks like a number goes in quotes"
+            self._note(self._place(event), "a value without a tag", f"the tag {name}", fix)
+
+    def _anchor(self, event: yaml.NodeEvent, node: Node | None) -> None:
+        if event.anchor is not None:
+            self._anchors[event.anchor] = node
+
+    def _alias(self, event: yaml.AliasEvent) -> Node:
+        place = self._place(event)
+        assert event.anchor is not None
+        known = [name for name, node in self._anchors.items() if node is not None]
+        node = self._anchors.get(event.anchor)
+        if node is None:
+            inside = event.anchor in self._anchors
+            found = f"*{event.anchor} inside itself" if inside else f"*{event.anchor}"
+            fix = did_you_mean(event.anchor, known, f"set it before with &{event.anchor}")
+            self._note(place, "the name of an anchor above", found, fix)
+            return Node(None, place)
+        return Node(node.content, place, node.text, node.size, node.depth)
+
+    def _scalar(self, event: yaml.ScalarEvent) -> None:
+        place = self._place(event)
+        self._tagged(event)
+        text: str = event.value
+        if "\0" in text or re.search("[\ud800-\udfff]", text):
+            found = "an escape for NUL or half a surrogate pair"
+            self._note(place, "text that can be written to a file", found, "remove the escape")
+            text = ""
+        value: Scalar = text
+        if event.implicit[0]:
+            try:
+                value = scalar_of(text)
+            except ValueError as error:
+                found = f"an integer of {error}"
+                self._note(place, f"at most {_MAX_DIGITS:,} digits", found, "write it as 1e9")
+                value = 0
+        node = Node(value, place, text)
+        self._anchor(event, node)
+        parent = self._stack[-1] if self._stack else None
+        if parent is not None and parent.is_mapping and parent.key is None:
+            parent.key = (text, place, event.implicit[0] and text == "<<")
+            if event.implicit[0] and not text:
+                self._note(place, "a key before the ':'", "none", "write a key, or remove the line")
+        else:
+            self._add(node)
+
+    def _open(self, event: yaml.SequenceStartEvent | yaml.MappingStartEvent) -> None:
+        place = self._place(event)
+        self._tagged(event)
+        self._anchor(event, None)
+        parent = self._stack[-1] if self._stack else None
+        if parent is not None and parent.key is not None and not event.flow_style:
+            place = parent.key[1]
+        if len(self._stack) >= MAX_DEPTH:
+            expected = f"at most {MAX_DEPTH} levels of nesting"
+            self._refuse(place, expected, "more", "flatten it: no setting is that deep")
+        if parent is not None and parent.is_mapping and parent.key is None:
+            found = "a mapping or list"
+            self._refuse(place, "text as the key", found, "write it in quotes, or after the ':'")
+        is_mapping = isinstance(event, yaml.MappingStartEvent)
+        self._stack.append(_Open(place, is_mapping, event.anchor))
+
+    def _close(self) -> None:
+        done = self._stack.pop()
+        if done.is_mapping:
+            missing = {key: entry for key, entry in done.merged.items() if key not in done.entries}
+            node = mapping_node({**done.entries, **missing}, done.place)
+        else:
+            node = list_node(tuple(done.items), done.place)
+        if done.anchor is not None:
+            self._anchors[done.anchor] = node
+        self._add(node)
+
+    def _add(self, node: Node) -> None:
+        self._nodes += node.size if node.entries is None and node.items is None else 1
+        parent = self._stack[-1] if self._stack else None
+        if node.size > MAX_NODES or self._nodes > MAX_NODES:
+            expected = f"at most {MAX_NODES:,} values, aliases counted each time"
+            fix = "write lists out, or keep what is long in a data file"
+            self._refuse(node.place, expected, "more", fix)
+        if node.depth + len(self._stack) > MAX_DEPTH:
+            expected = f"at most {MAX_DEPTH} levels of nesting"
+            self._refuse(node.place, expected, "more", "flatten it: no setting is that deep")
+        if parent is None:
+            self._root = node
+        elif not parent.is_mapping:
+            parent.items.append(node)
+        elif parent.key is None:
+            found = "an alias"
+            self._refuse(node.place, "text as the key", found, "write the key out")
+        else:
+            (key, place, merges), parent.key = parent.key, None
+            if merges:
+                self._merge(parent, node, place)
+            elif key in parent.entries:
+                first = parent.entries[key].place
+                found = f"'{key}' again (first in line {first.line})"
+                fix = "remove one of the two"
+                self._note(place, "each key once", found, fix, self._path(key))
+            else:
+                parent.entries[key] = Entry(place, node)
+
+    def _merge(self, parent: _Open, node: Node, place: Place) -> None:
+        sources = node.items if node.items is not None else (node,)
+        for source in sources:
+            if source.entries is None:
+                fix = "write `<<: *anchor`, the anchor being a mapping's"
+                self._note(place, "a mapping to merge", "something else", fix)
+                continue
+            for key, entry in source.entries.items():
+                parent.merged.setdefault(key, entry)

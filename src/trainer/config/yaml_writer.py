@@ -1,0 +1,93 @@
+"""Plain values → YAML that reads the same by YAML 1.1 and 1.2, and is pleasant to read.
+
+Owns: how values are written. Does not own: which values.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+
+from trainer.config.yaml_reader import scalar_of
+
+_PLAIN = re.compile(r"(\.{0,2}/)?[A-Za-z_][A-Za-z0-9_./-]*( [A-Za-z0-9_./-]+)*|\d+ [a-z]+")
+_WORDS_OF_YAML_1_1 = {"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
+_ESCAPED = re.compile("[\x7f-\xa0\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff]")
+_WIDTH = 100
+_LONGEST_KEY = 1000  # YAML has no `key: value` for keys beyond 1,024 characters
+
+
+def scalar_text(value: object) -> str:
+    """One scalar, in quotes where it would else be read as something else."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "true" if value else "false"
+        case int():
+            return str(value)
+        case float():
+            text = repr(value)
+            return re.sub(r"^(-?\d+)e", r"\1.0e", text)  # YAML 1.1 wants the point
+        case str():
+            return value if _is_plain(value) else _quoted(value)
+        case _:
+            raise TypeError(f"a config holds no {type(value).__name__}")
+
+
+def _is_plain(text: str) -> bool:
+    return (
+        _PLAIN.fullmatch(text) is not None
+        and text.lower() not in _WORDS_OF_YAML_1_1
+        and isinstance(scalar_of(text), str)
+    )
+
+
+def _quoted(text: str) -> str:
+    quoted = json.dumps(text, ensure_ascii=False)
+    return _ESCAPED.sub(lambda match: f"\\u{ord(match[0]):04x}", quoted)
+
+
+def flow_text(value: object) -> str:
+    """Any value on one line."""
+    match value:
+        case Mapping():
+            items = [f"{scalar_text(key)}: {flow_text(item)}" for key, item in value.items()]
+            return "{" + ", ".join(items) + "}"
+        case list() | tuple():
+            return "[" + ", ".join(flow_text(item) for item in value) + "]"
+        case _:
+            return scalar_text(value)
+
+
+def block_text(value: Mapping[str, object], indent: str = "") -> str:
+    """A mapping as lines; lists of scalars that fit stand on one line."""
+    lines: list[str] = []
+    for key, item in value.items():
+        name = scalar_text(key)
+        head = f"{indent}{name}:" if len(name) <= _LONGEST_KEY else f"{indent}? {name}\n{indent}:"
+        if isinstance(item, Mapping) and item:
+            lines.append(f"{head}\n{block_text(item, indent + '  ')}")
+        elif isinstance(item, list | tuple) and not _fits(item, len(head)):
+            lines.append(f"{head}\n{_list_text(item, indent + '  ')}")
+        else:
+            lines.append(f"{head} {flow_text(item)}\n")
+    return "".join(lines)
+
+
+def _fits(items: Sequence[object], used: int) -> bool:
+    if any(isinstance(item, Mapping | list | tuple) for item in items):
+        return False
+    return used + 1 + len(flow_text(items)) <= _WIDTH
+
+
+def _list_text(items: Sequence[object], indent: str) -> str:
+    lines: list[str] = []
+    for item in items:
+        if isinstance(item, Mapping) and item:
+            block = block_text(item, indent + "  ")
+            lines.append(f"{indent}- {block[len(indent) + 2 :]}")
+        else:
+            lines.append(f"{indent}- {flow_text(item)}\n")
+    return "".join(lines)

@@ -1,0 +1,161 @@
+"""Values made from the schema's shapes: valid ones for hypothesis, broken ones for every setting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import strategies as st
+
+from trainer.config.nodes import KeyPath
+from trainer.config.problems import ROOT
+from trainer.config.shapes import (
+    Choice,
+    Entries,
+    Fields,
+    Items,
+    Leaf,
+    OneOf,
+    Shape,
+    Short,
+    Tagged,
+    fields_of,
+    required_fields,
+    short_shape,
+)
+
+TEXTS = st.one_of(
+    st.sampled_from(
+        ["no", "1e3", "null", "~", "", " a ", "a: b", "# x", "-", "- a", "é", "\U0001f600"]
+    ),
+    st.text(
+        st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufffe\uffff"),
+        max_size=8,
+    ),
+)
+LEAVES = {
+    "text": st.one_of(TEXTS, st.sampled_from(["5 epochs", "2 steps", "loss", "a.b:c", ";"])),
+    "whole number": st.integers(-3, 10**6),
+    "number": st.one_of(st.floats(allow_nan=False, allow_infinity=False), st.floats(0, 1)),
+    "switch": st.booleans(),
+}
+
+
+@cache
+def values(shape: Shape) -> st.SearchStrategy[Any]:
+    """Valid values of a shape, in their full and their short forms."""
+    match shape:
+        case Leaf():
+            return LEAVES[shape.kind].filter(shape.accepts)
+        case Choice(words):
+            return st.sampled_from(words)
+        case Items(item, at_least, at_most):
+            most = at_least + 2 if at_most is None else at_most
+            return st.lists(values(item), min_size=at_least, max_size=most)
+        case Entries(value):
+            return st.dictionaries(TEXTS, values(value), max_size=2)
+        case Fields(model):
+            known = {name: values(inner) for name, inner in fields_of(model).items()}
+            required = {name: known.pop(name) for name in required_fields(model)}
+            return st.fixed_dictionaries(required, optional=known)
+        case Tagged(_, members):
+            return st.one_of([values(fields) for _, fields in members])
+        case Short(inner=inner):
+            short = short_shape(shape)
+            return values(inner) if short is None else st.one_of(values(inner), values(short[1]))
+        case OneOf(members, nullable):
+            options = [values(member) for member in members]
+            return st.one_of([*options, st.none()] if nullable else options)
+
+
+def minimal(shape: Shape) -> Any:
+    """The smallest valid value of a section."""
+    match shape:
+        case Leaf(kind="text"):
+            return next(text for text in ("x", "5 epochs", "a:b") if shape.accepts(text))
+        case Leaf():
+            return next(number for number in (1, 0.5, -1.0, True) if shape.accepts(number))
+        case Choice(words):
+            return words[0]
+        case Items(item, at_least):
+            return [minimal(item)] * max(1, at_least)
+        case Entries(value):
+            return {"x": minimal(value)}
+        case Fields(model):
+            return {name: minimal(fields_of(model)[name]) for name in required_fields(model)}
+        case Tagged(_, members):
+            return minimal(members[0][1])
+        case Short(inner=inner):
+            return minimal(inner)
+        case OneOf(members):
+            return minimal(members[0])
+
+
+ANYTHING: list[Any] = [None, True, "§", "", -(10.0**9), 10**30, 1.5, [], ["§"], {}, {"§": 1}]
+
+
+def broken(shape: Shape) -> Iterator[tuple[KeyPath, Any]]:
+    """Values with one thing wrong, and where it is. In a union one may be valid after all."""
+    match shape:
+        case Leaf():
+            yield from (((), value) for value in ANYTHING if not shape.accepts(value))
+        case Choice():
+            yield from (((), value) for value in ANYTHING)
+        case Items(item, at_least):
+            yield from (((), value) for value in ANYTHING[:7] if value is not None)
+            rest = [minimal(item)] * (max(1, at_least) - 1)
+            yield from (((0, *path), [value, *rest]) for path, value in broken(item))
+        case Entries(value):
+            yield from (((), bad) for bad in ANYTHING[:9])
+            yield from ((("k", *path), {"k": bad}) for path, bad in broken(value))
+        case Fields(model):
+            yield from (((), bad) for bad in ANYTHING[:9])
+            base = minimal(shape)
+            for name, inner in fields_of(model).items():
+                yield from (((name, *path), {**base, name: bad}) for path, bad in broken(inner))
+            for name in required_fields(model):
+                yield (name,), {key: value for key, value in base.items() if key != name}
+            yield ("zzqq",), {**base, "zzqq": 1}
+        case Tagged(by_name, members):
+            yield from (((), bad) for bad in ANYTHING)
+            for tag, fields in members:
+                for path, bad in broken(fields):
+                    if isinstance(bad, dict) and (by_name or tag in bad):
+                        yield path, bad
+        case Short(inner=inner):
+            yield from broken(inner)
+        case OneOf(members):
+            for member in members:
+                yield from broken(member)
+
+
+@pytest.fixture(scope="session")
+def valid_settings() -> st.SearchStrategy[dict[str, Any]]:
+    """Whole configs that fit the schema; their settings may contradict each other."""
+    return values(ROOT)
+
+
+@pytest.fixture(scope="session")
+def broken_settings() -> list[tuple[KeyPath, dict[str, Any]]]:
+    """Whole configs, for each setting some, and the path of what is wrong in each."""
+    base = {"data": {"source": "x", "target": "y"}}
+    found: list[tuple[KeyPath, dict[str, Any]]] = []
+    for name, inner in fields_of(ROOT.model).items():
+        found += [((name, *path), {**base, name: value}) for path, value in broken(inner)]
+    return found
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a config file and gives its path."""
+
+    def write_file(text: str | bytes, name: str = "config.yaml") -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return path
+
+    return write_file

@@ -1,0 +1,308 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from trainer.config.dump import dump_config
+from trainer.config.load import LoadedConfig, absolute_path, load_config, name_from
+from trainer.config.optimizers import Sgd
+from trainer.errors import ConfigError, Problem
+
+Write = Callable[..., Path]
+BASE = "data: {source: x.csv, target: y}\n"
+
+
+def refused(path: Path, *overrides: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load_config(path, overrides)
+    found = [str(problem).replace(str(path.parent), "DIR") for problem in caught.value.problems]
+    assert str(caught.value).replace(str(path.parent), "DIR") == "\n".join(found)
+    return found
+
+
+def test_a_small_config_takes_every_default(write: Write) -> None:
+    path = write(BASE, "wine quality (1).yaml")
+    loaded = load_config(path)
+    assert loaded.path == path
+    assert loaded.overrides == ()
+    assert loaded.config.name == "wine-quality-1-"
+    assert loaded.config.seed == 0
+    assert len(loaded.config.model.layers) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("a.yaml", "a"),
+        ("größe.yml", "gr-e"),
+        ("---.yaml", "run"),
+        (".x.yaml", "x"),
+        ("a" * 200, "a" * 100),
+    ],
+)
+def test_the_name_is_made_from_the_files(name: str, expected: str) -> None:
+    assert name_from(Path(name)) == expected
+
+
+def test_a_stated_name_is_kept(write: Write) -> None:
+    assert load_config(write(BASE + "name: abc\n")).config.name == "abc"
+    assert load_config(write(BASE), ["name=abc"]).config.name == "abc"
+
+
+def test_paths_are_relative_to_the_file(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "data: {source: {train: [a.csv, ../b.csv], test: /c.csv}, target: y}\nfit: {warm_start: r}\n"
+    path = write(text, "sub/config.yaml")
+    monkeypatch.chdir(path.parent.parent)
+    config = load_config(Path("sub/config.yaml"), ["data.source.validation=v.csv"]).config
+    assert config.model_dump()["data"]["source"] == {
+        "train": [str(path.parent / "a.csv"), str(path.parent.parent / "b.csv")],
+        "validation": str(path.parent.parent / "v.csv"),
+        "test": "/c.csv",
+    }
+    assert config.fit.warm_start == str(path.parent / "r")
+
+
+def test_absolute_path(tmp_path: Path) -> None:
+    assert absolute_path("https://x.org/a.csv", tmp_path) == "https://x.org/a.csv"
+    assert absolute_path("~/a.csv", tmp_path) == str(Path.home() / "a.csv")
+    odd = tmp_path / "[1]"
+    odd.mkdir()
+    assert absolute_path("a.csv", odd) == str(odd / "a.csv")
+    assert absolute_path("*.csv", odd) == f"{tmp_path}/[[]1]/*.csv"
+    (odd / "a*.csv").touch()
+    assert absolute_path("a*.csv", odd) == str(odd / "a*.csv")
+
+
+def test_extends_merges_mappings_and_replaces_the_rest(write: Write) -> None:
+    write(
+        "data: {source: x.csv, target: y, csv: {null_values: [a, b]}}\n"
+        "model: {layers: [dense: 3]}\noptimizer: sgd\nfit: {epochs: 5, batch_size: 7}\n",
+        "base/base.yaml",
+    )
+    path = write(
+        "extends: base/base.yaml\nmodel: {layers: [flatten]}\noptimizer: {momentum: 0.5}\n"
+        "data: {csv: {null_values: [c]}}\nfit: {epochs: 6}\n"
+    )
+    config = load_config(path).config
+    assert config.data.source == str(path.parent / "base" / "x.csv")
+    assert config.data.csv.null_values == ["c"]
+    assert config.model.model_dump(exclude_unset=True) == {"layers": [{"flatten": {}}]}
+    assert isinstance(config.optimizer, Sgd)
+    assert config.optimizer.momentum == 0.5
+    assert (config.fit.epochs, config.fit.batch_size) == (6, 7)
+    assert config.name == "config"
+
+
+def test_another_kind_replaces_what_is_extended(write: Write) -> None:
+    write(BASE + "optimizer: {name: adam, beta_1: 0.5, schedule: {cosine: {}}}\n", "base.yaml")
+    path = write("extends: base.yaml\noptimizer: {name: sgd, momentum: 0.5}\n")
+    assert load_config(path).config.optimizer.model_dump(exclude_unset=True) == {
+        "name": "sgd", "momentum": 0.5,
+    }  # fmt: skip
+    path = write("extends: base.yaml\noptimizer: {schedule: {polynomial: {power: 2}}}\n")
+    assert load_config(path).config.optimizer.model_dump(exclude_unset=True) == {
+        "name": "adam", "beta_1": 0.5, "schedule": {"polynomial": {"power": 2.0}},
+    }  # fmt: skip
+    path = write("extends: base.yaml\noptimizer: {schedule: null}\n")
+    assert load_config(path).config.optimizer.schedule is None
+
+
+def test_a_problem_in_the_extended_file_is_placed_there(write: Write) -> None:
+    write(BASE + "fit: {epochs: x}\n", "base.yaml")
+    assert refused(write("extends: base.yaml\nseed: y\n")) == [
+        "DIR/base.yaml:2:15 fit.epochs: expected a whole number from 1 to 10,000,000, found 'x'",
+        "DIR/config.yaml:2:7 seed: expected a whole number of at least 0 and below 2^63, found 'y'",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (
+            {"config.yaml": "extends: config.yaml"},
+            "DIR/config.yaml:1:10 extends: expected a config that "
+            "does not extend this one, found 'config.yaml', which leads back to DIR/config.yaml; take "
+            "one `extends` out of the circle",
+        ),
+        (
+            {"config.yaml": "extends: b.yaml", "b.yaml": "extends: config.yaml"},
+            "DIR/b.yaml:1:10 extends: "
+            "expected a config that does not extend this one, found 'config.yaml', which leads back to "
+            "DIR/b.yaml; take one `extends` out of the circle",
+        ),
+        (
+            {"config.yaml": "extends: bass.yaml", "base.yaml": ""},
+            "DIR/config.yaml:1:10 extends: expected "
+            "a YAML file, found 'bass.yaml': no such file; did you mean 'DIR/base.yaml'?",
+        ),
+        (
+            {"config.yaml": "extends: [a, b]"},
+            "DIR/config.yaml:1:10 extends: expected the path of one "
+            "other config, found a list; write `extends: other.yaml`",
+        ),
+        (
+            {"config.yaml": "extends:"},
+            "DIR/config.yaml:1:9 extends: expected the path of one "
+            "other config, found nothing; write `extends: other.yaml`",
+        ),
+        (
+            {"config.yaml": "extends: d", "d/x": ""},
+            "DIR/config.yaml:1:10 extends: expected a YAML file, "
+            "found 'd': a directory; name a file",
+        ),
+    ],
+)
+def test_extends_that_leads_nowhere(write: Write, files: dict[str, str], message: str) -> None:
+    for name, text in files.items():
+        write(text, name)
+    found = refused(write(files["config.yaml"]))
+    assert found[0] == message
+
+
+def test_a_long_chain_of_extends_is_refused(write: Write) -> None:
+    for index in range(40):
+        write(f"extends: {index + 1}.yaml", f"{index}.yaml")
+    found = refused(write("extends: 0.yaml"))
+    assert "expected at most 20 configs that extend each other" in found[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "",
+            "DIR/config.yaml: expected a mapping with at least data.source and data.target, found an "
+            "empty file; write one with: trainer init DATA --target COLUMN",
+        ),
+        (
+            "# only\n",
+            "DIR/config.yaml: expected a mapping with at least data.source and data.target, "
+            "found an empty file; write one with: trainer init DATA --target COLUMN",
+        ),
+        (
+            "- a\n",
+            "DIR/config.yaml:1:1: expected a mapping with at least data.source and data.target, "
+            "found a list; write one with: trainer init DATA --target COLUMN",
+        ),
+        (
+            "hello",
+            "DIR/config.yaml:1:1: expected a mapping with at least data.source and data.target, "
+            "found 'hello'; write one with: trainer init DATA --target COLUMN",
+        ),
+        (
+            "seed: 1",
+            "DIR/config.yaml:1:1 data: expected a mapping with source, format, csv, target, "
+            "task, positive, target_scale, features, weight, split, clean, numeric, categorical, "
+            "datetime, columns, found nothing; add `data: …`",
+        ),
+    ],
+)
+def test_no_config_in_the_file(write: Write, text: str, message: str) -> None:
+    assert refused(write(text)) == [message]
+
+
+def test_a_table_in_place_of_a_config(write: Write) -> None:
+    (found,) = refused(write("a,b\n1,2\n", "x.csv"))
+    assert found.endswith(
+        "a table is not a config; write one with: trainer init DIR/x.csv --target COLUMN"
+    )
+
+
+def test_problems_of_all_kinds_come_at_once(write: Write) -> None:
+    path = write(
+        "seed: 1\nseed: 2\ndata: {source: x.csv, target: y, split: {test: 0.6, validation: 0.6}}\n"
+        "optimizer: {name: sgd, nesterov: true, lerning_rate: 1}\nfit: {epochs: 0, steps: 5}\n"
+        "metrics: [acuracy]\n"
+    )
+    found = refused(path, "model.layers.0.dens=3", "fit.batch_size", "~fit.monitor")
+    assert [line.split(": expected")[0] for line in found] == [
+        "override 'fit.batch_size'",
+        "DIR/config.yaml:2:1 seed",
+        "override '~fit.monitor'",
+        "DIR/config.yaml:4:40 optimizer.lerning_rate",
+        "DIR/config.yaml:5:15 fit.epochs",
+        "DIR/config.yaml:6:11 metrics.0",
+        "override 'model.layers.0.dens=3'",
+        "DIR/config.yaml:3:41 data.split",
+        "DIR/config.yaml:4:34 optimizer.nesterov",
+    ]
+
+
+def test_a_contradiction_that_may_come_from_an_invalid_setting_is_not_told(write: Write) -> None:
+    text = BASE + "metrics: [acuracy]\nfit: {early_stopping: {monitor: val_mcc}}\n"
+    assert len(refused(write(text))) == 1
+
+
+def test_contradictions_are_placed(write: Write) -> None:
+    path = write(BASE + "fit: {epochs: 3}\n")
+    assert refused(path, "fit.steps=5") == [
+        "override 'fit.steps=5': expected either epochs or steps, found epochs: 3 and steps: 5; take "
+        "one of the two out"
+    ]
+    assert refused(path, "data.split={test: 0.7, validation: 0.5}") == [
+        "override 'data.split={test: 0.7, validation: 0.5}': expected test and validation shares that "
+        "leave rows to train on, found 0.7 + 0.5; make one of them smaller"
+    ]
+
+
+def located(loaded: LoadedConfig, key: str) -> str:
+    return loaded.locate(Problem("", "a", "b", key=key)).where
+
+
+def test_locate(write: Write, tmp_path: Path) -> None:
+    path = write("data:\n  source: x.csv\n  target: y\n  columns:\n    a.b: {kind: numeric}\n")
+    loaded = load_config(path, ["fit.epochs=3", "model.layers=[dense: 3, flatten]"])
+    assert located(loaded, "data.target") == f"{path}:3:11"
+    assert located(loaded, "data.columns.a.b.kind") == f"{path}:5:17"
+    assert located(loaded, 'data.columns."a.b".kind') == f"{path}:5:17"
+    assert located(loaded, "data.columns.a.c.kind") == f"{path}:4:3"
+    assert located(loaded, "data.split.test") == f"{path}:1:1"
+    assert located(loaded, "runtime.device") == str(path)
+    assert located(loaded, "name") == str(path)
+    assert located(loaded, "") == str(path)
+    assert (
+        located(loaded, "model.layers.1.flatten") == "override 'model.layers=[dense: 3, flatten]'"
+    )
+    assert located(loaded, "fit.epochs") == "override 'fit.epochs=3'"
+    told = loaded.locate(Problem("", "a", "b", key="fit.epochs"))
+    assert str(told) == "override 'fit.epochs=3': expected a, found b"
+    elsewhere = Problem("x.csv:3", "a", "b", key="data.target")
+    assert loaded.locate(elsewhere) == elsewhere
+
+
+def test_a_resolved_config_loads_equal_from_elsewhere(write: Write, tmp_path: Path) -> None:
+    config = load_config(write(BASE), ["optimizer.schedule=cosine", "fit.early_stopping=5"]).config
+    assert load_config(write(dump_config(config), "runs/a/config.yaml")).config == config
+
+
+def test_a_config_may_come_through_a_pipe(write: Write) -> None:
+    path = write("")
+    path.unlink()
+    os.mkfifo(path)
+    with subprocess.Popen(
+        [sys.executable, "-c", f"open({str(path)!r}, 'w').write({BASE!r})"]
+    ) as writer:
+        assert load_config(path).config.data.target == "y"
+    assert writer.returncode == 0
+
+
+def test_loading_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, trainer.config.load, trainer.config.describe, trainer.config.template;"
+        "print([m for m in ('tensorflow', 'keras', 'numpy', 'polars') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_no_more_than_a_hundred_problems_are_told(write: Write) -> None:
+    found = refused(write(BASE + "".join(f"k{index}: 1\n" for index in range(30_000))))
+    assert len(found) == 101
+    assert found[-1] == (
+        "DIR/config.yaml: expected at most 100 problems, found more; mend these first"
+    )

@@ -1,0 +1,302 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainer.config.load import load_config
+from trainer.config.nodes import Place, Source, node_of, plain
+from trainer.config.overrides import Override, apply_overrides, override_for, parse_override
+from trainer.config.schema import Config
+from trainer.errors import ConfigError, Problem
+
+Write = Callable[..., Path]
+BASE = """\
+data: {source: x.csv, target: y, columns: {a.b: {kind: numeric}}}
+model:
+  layers:
+    - dense: {units: 64, activation: relu}
+    - dense: 64
+    - flatten
+    - dropout: 0.1
+optimizer: adam
+fit: {early_stopping: null}
+"""
+
+
+def settings(write: Write, *overrides: str, text: str = BASE) -> dict[str, Any]:
+    return load_config(write(text), overrides).config.model_dump(exclude_unset=True)
+
+
+@pytest.mark.parametrize(
+    ("override", "path", "value"),
+    [
+        ("seed=7", "seed", 7),
+        ("optimizer.learning_rate=3e-4", "optimizer", {"name": "adam", "learning_rate": 3e-4}),
+        ("optimizer=sgd", "optimizer", {"name": "sgd"}),
+        ("optimizer={name: sgd, momentum: .9}", "optimizer", {"name": "sgd", "momentum": 0.9}),
+        ("optimizer.schedule=cosine", "optimizer.schedule", {"cosine": {}}),
+        ("optimizer.schedule.cosine.final=0.1", "optimizer.schedule", {"cosine": {"final": 0.1}}),
+        ("model.layers.0.dense.units=128", "model.layers.0.dense", {"units": 128, "activation": "relu"}),
+        ("model.layers.1.dense.units=128", "model.layers.1.dense", {"units": 128}),
+        ("model.layers.1.dense=128", "model.layers.1.dense", {"units": 128}),
+        ("model.layers.1.dense.activation=tanh", "model.layers.1.dense",
+         {"units": 64, "activation": "tanh"}),
+        ("model.layers.0.dropout=0.5", "model.layers.0", {"dropout": {"rate": 0.5}}),
+        ("model.layers.2=dense: 3", "model.layers.2", {"dense": {"units": 3}}),
+        ("model.layers.3.dropout.rate=0.3", "model.layers.3", {"dropout": {"rate": 0.3}}),
+        ("model.layers.4.dense.units=3", "model.layers.4", {"dense": {"units": 3}}),
+        ("model.layers.4=flatten", "model.layers.4", {"flatten": {}}),
+        ("model.layers=[]", "model.layers", []),
+        ("fit.early_stopping.patience=3", "fit.early_stopping", {"patience": 3}),
+        ("fit.early_stopping=3", "fit.early_stopping", {"patience": 3}),
+        ("fit.class_weight.yes=3", "fit.class_weight", {"yes": 3.0}),
+        ("metrics.0=auc", "metrics", ["auc"]),
+        ("data.csv.separator=;", "data.csv.separator", ";"),
+        ("data.csv.separator=|", "data.csv.separator", "|"),
+        ("data.csv.quote='", "data.csv.quote", "'"),
+        ("data.csv.null_values.9=x", "data.csv.null_values.9", "x"),
+        ("data.csv.null_values.0=x", "data.csv.null_values.1", "NA"),
+        ('data.columns."c.d".kind=numeric', "data.columns", {"a.b": {"kind": "numeric"},
+                                                             "c.d": {"kind": "numeric"}}),
+        ("data.columns.a.b.kind=categorical", "data.columns", {"a.b": {"kind": "categorical"}}),
+        ("data.columns.'a b'={kind: boolean}", "data.columns", {"a.b": {"kind": "numeric"},
+                                                                "a b": {"kind": "boolean"}}),
+        ("data.positive=no", "data.positive", "no"),
+        ("data.positive=", "data.positive", None),
+        ("model.layers.0.dense.kernel_initializer.random_normal.stddev=0.1",
+         "model.layers.0.dense.kernel_initializer", {"random_normal": {"stddev": 0.1}}),
+    ],
+)  # fmt: skip
+def test_setting(write: Write, override: str, path: str, value: object) -> None:
+    found: Any = settings(write, override)
+    for step in path.split("."):
+        found = found[int(step)] if isinstance(found, list) else found[step]
+    assert found == value
+
+
+def test_named_sources_take_the_place_of_one(write: Write) -> None:
+    found = settings(write, "data.source.train=/a.csv", "data.source.test=[/b.csv]")
+    assert found["data"]["source"] == {"train": "/a.csv", "test": ["/b.csv"]}
+
+
+def test_items_of_default_lists_can_be_set(write: Write) -> None:
+    text = "data: {source: x.csv, target: y}\n"
+    found = settings(write, "model.layers.0.dense.units=3", "~model.layers.1", text=text)
+    assert found["model"]["layers"] == [{"dense": {"units": 3, "activation": "relu"}}]
+
+
+def test_removing(write: Write) -> None:
+    found = settings(write, "~data.columns.a.b", "~model.layers.1", "~optimizer")
+    assert found["data"]["columns"] == {}
+    assert [next(iter(layer)) for layer in found["model"]["layers"]] == [
+        "dense",
+        "flatten",
+        "dropout",
+    ]
+    assert "optimizer" not in found
+
+
+def test_later_overrides_win(write: Write) -> None:
+    assert settings(write, "seed=1", "seed=2")["seed"] == 2
+    assert settings(write, "fit.epochs=1", "~fit.epochs")["fit"] == {"early_stopping": None}
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        (
+            "optimizer.lerning_rate=3",
+            ": expected a setting of optimizer, found 'lerning_rate'; did you "
+            "mean 'learning_rate'?",
+        ),
+        (
+            "--optimizer.learning_rate=3e-4",
+            ": expected key.path=value, or ~key.path to remove, found an "
+            "option; write optimizer.learning_rate=3e-4",
+        ),
+        (
+            "--lr=3",
+            ": expected key.path=value, or ~key.path to remove, found an option; write "
+            "optimizer.learning_rate=3",
+        ),
+        (
+            "+seed=3",
+            ": expected key.path=value, or ~key.path to remove, found a '+'; write seed=3: new "
+            "keys need no sign",
+        ),
+        (
+            "seed",
+            ": expected key.path=value, or ~key.path to remove, found no '='; write seed=VALUE",
+        ),
+        (
+            "epochs",
+            ": expected key.path=value, or ~key.path to remove, found no '='; write "
+            "fit.epochs=VALUE",
+        ),
+        (
+            "seed: 3",
+            ": expected key.path=value, or ~key.path to remove, found no '='; write seed=3",
+        ),
+        (
+            "???",
+            ": expected key.path=value, or ~key.path to remove, found no '='; write for example "
+            "optimizer.learning_rate=3e-4",
+        ),
+        (
+            "=3",
+            ": expected a key such as optimizer.learning_rate before the '=', found ''; names with "
+            'dots in them go in quotes: data.columns."a.b".kind=numeric',
+        ),
+        (
+            "a..b=3",
+            ": expected a key such as optimizer.learning_rate before the '=', found 'a..b'; "
+            'names with dots in them go in quotes: data.columns."a.b".kind=numeric',
+        ),
+        (
+            "~seed=3",
+            ": expected key.path=value, or ~key.path to remove, found both '~' and '='; write "
+            "~seed, or seed=3",
+        ),
+        (
+            "model.layers[0].dense=3",
+            ": expected an index after a dot, found an index in brackets; write "
+            "model.layers.0.dense=3",
+        ),
+        (
+            "model.layers.9.dense=3",
+            " model.layers.9: expected an index from 0 to 4 in model.layers, found '9'; 4 appends",
+        ),
+        (
+            "model.layers.x=3",
+            ": expected an index from 0 to 4 in model.layers, found 'x'; 4 appends",
+        ),
+        (
+            "~model.layers.9",
+            ": expected an index from 0 to 3 in model.layers, found '9'; the list has 4 items",
+        ),
+        (
+            "~optimiser",
+            ": expected a key that is set, found 'optimiser', which is not; did you mean "
+            "'optimizer'?",
+        ),
+        (
+            "~fit.epochs",
+            ": expected a key that is set, found 'fit.epochs', which is not; set here are "
+            "early_stopping",
+        ),
+        (
+            "fit.epochs=[1",
+            ": expected ',' or ']', found the end of the file; close the bracket opened at "
+            "1:1 with ']'",
+        ),
+        (
+            "seed.x=3",
+            " seed: expected a whole number of at least 0 and below 2^63, found a mapping with x",
+        ),
+        (
+            "data.target.x=3",
+            ": expected a mapping at data.target, to set 'x' in, found 'y'; set data.target itself",
+        ),
+        ("extends=x.yaml", ": expected a setting, found 'extends'; it is read from the file alone"),
+        (
+            "model.layers.0={dens: 3}",
+            " model.layers.0.dens: expected one of dense, activation, dropout, "
+            "gaussian_noise, batch_normalization, layer_normalization, flatten, reshape, custom, found "
+            "'dens'; did you mean 'dense'?",
+        ),
+        (
+            "fit.epochs=!!int 3",
+            ": expected a value without a tag, found the tag !!int; remove the tag; "
+            "text that looks like a number goes in quotes",
+        ),
+    ],
+)
+def test_refused(write: Write, override: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(write(BASE), [override])
+    (problem,) = caught.value.problems
+    assert str(problem) == f"override '{override}'{message}"
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "right"),
+    [
+        ("--optimizer.learning_rate=3e-4", None, "optimizer.learning_rate=3e-4"),
+        ("--optimizer.learning_rate", "3e-4", "optimizer.learning_rate=3e-4"),
+        ("--optimizer.learning-rate", "1", "optimizer.learning_rate=1"),
+        ("--learning-rate", "1", "optimizer.learning_rate=1"),
+        ("--epochs", None, "fit.epochs=VALUE"),
+        ("--batch-size=64", None, "fit.batch_size=64"),
+        ("--seed", "3", "seed=3"),
+        ("--device", "gpu", "runtime.device=gpu"),
+        ("--target", "y", "data.target=y"),
+        ("--qqqq", None, None),
+    ],
+)
+def test_the_right_form_of_an_option(option: str, value: str | None, right: str | None) -> None:
+    assert override_for(option, value) == right
+
+
+WORDS = st.text("abcd", min_size=1, max_size=2)
+TREES = st.recursive(
+    st.integers(0, 9),
+    lambda inner: st.dictionaries(WORDS, inner, min_size=1, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(
+    tree=st.dictionaries(WORDS, TREES, max_size=3),
+    path=st.lists(WORDS, min_size=1, max_size=3),
+    value=st.integers(),
+)
+def test_an_override_sets_what_it_names_and_nothing_else(
+    tree: dict[str, Any], path: list[str], value: int
+) -> None:
+    before = dict(_leaves(tree))
+    override = parse_override(f"{'.'.join(path)}={value}", Path())
+    assert isinstance(override, Override)
+    root = node_of(tree, Place(Source("x", Path())), written=True)
+    after, problems = apply_overrides(root, [override])
+    if problems:
+        assert plain(after) == tree
+        assert any(tuple(path[:depth]) in before for depth in range(1, len(path)))
+        return
+    found = dict(_leaves(plain(after)))
+    assert found.pop(tuple(path)) == value
+    kept = {key: item for key, item in before.items() if key[: len(path)] != tuple(path)}
+    assert {key: item for key, item in found.items() if item != {}} == kept
+
+
+def _leaves(tree: Any, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], Any]]:
+    if isinstance(tree, dict) and tree:
+        return [leaf for key, item in tree.items() for leaf in _leaves(item, (*path, key))]
+    return [(path, tree)] if path else []
+
+
+@given(st.text(max_size=30))
+def test_any_text_is_an_override_or_a_problem(text: str) -> None:
+    found = parse_override(text, Path())
+    if isinstance(found, Problem):
+        assert found.where == f"override '{text}'"
+        assert found.fix
+
+
+def test_every_setting_with_a_default_can_be_overridden_by_it(write: Write) -> None:
+    path = write("data: {source: x.csv, target: y}\n")
+    default = load_config(path).config
+    sections = [
+        name for name in Config.model_fields if name not in ("data", "name", "seed", "metrics")
+    ]
+    for section in sections:
+        for key, value in default.model_dump()[section].items():
+            if not isinstance(value, dict | list) and value is not None:
+                override = (
+                    f"{section}.{key}={str(value).lower() if isinstance(value, bool) else value}"
+                )
+                assert load_config(path, [override]).config == default

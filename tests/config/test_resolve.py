@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from trainer.config.data import Task
+from trainer.config.layers import HeadKind
+from trainer.config.objectives import DEFAULT_LOSS, DEFAULT_METRICS
+from trainer.config.resolve import (
+    resolved_epochs,
+    resolved_head,
+    resolved_loss,
+    resolved_metrics,
+    resolved_monitor,
+    resolved_steps,
+    resolved_target_scale,
+)
+from trainer.config.schema import Config, Fit
+
+TASKS: list[tuple[Task, HeadKind]] = [
+    ("binary", "sigmoid"),
+    ("multiclass", "softmax"),
+    ("multilabel", "sigmoid"),
+    ("regression", "linear"),
+]
+
+
+def config(**sections: Any) -> Config:
+    return Config.model_validate({"data": {"source": "x", "target": "y"}, **sections})
+
+
+@pytest.mark.parametrize(("task", "head"), TASKS)
+def test_auto(task: Task, head: HeadKind) -> None:
+    assert resolved_head(config(), task) == head
+    assert resolved_loss(config(), head) == DEFAULT_LOSS[head]
+    assert resolved_metrics(config(), task) == DEFAULT_METRICS[task]
+    assert resolved_target_scale(config(), task) == ("standard" if task == "regression" else "none")
+
+
+def test_stated() -> None:
+    stated = config(model={"head": "softmax"}, loss="poisson", metrics=["auc", "f1", "auc"])
+    assert resolved_head(stated, "binary") == "softmax"
+    assert resolved_loss(stated, "softmax") == "poisson"
+    assert resolved_metrics(stated, "binary") == ("auc", "f1")
+
+
+def test_target_scale() -> None:
+    assert resolved_target_scale(config(model={"head": "sigmoid"}), "regression") == "none"
+    stated = Config.model_validate({"data": {"source": "x", "target": "y", "target_scale": "none"}})
+    assert resolved_target_scale(stated, "regression") == "none"
+
+
+def test_length_of_training() -> None:
+    assert resolved_epochs(Fit()) == 100
+    assert resolved_epochs(Fit(epochs=3)) == 3
+    assert resolved_epochs(Fit(steps=3)) is None
+    assert resolved_steps(Fit(), 10) == 1000
+    assert resolved_steps(Fit(epochs=3), 10) == 30
+    assert resolved_steps(Fit(steps=7), 10) == 7
+
+
+def test_monitor() -> None:
+    assert resolved_monitor(Fit(), has_validation=True) == "val_loss"
+    assert resolved_monitor(Fit(), has_validation=False) == "loss"
+    stopping = Fit.model_validate({"early_stopping": {"monitor": "val_auc"}})
+    assert resolved_monitor(stopping, has_validation=True) == "val_auc"
+    both = Fit.model_validate({"early_stopping": 3, "checkpoint": {"monitor": "val_f1"}})
+    assert resolved_monitor(both, has_validation=True) == "val_f1"

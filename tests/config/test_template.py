@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from trainer.config.data import Kind
+from trainer.config.load import load_config
+from trainer.config.schema import Config
+from trainer.config.template import FoundColumn, TemplateFindings, exact_pattern, render_template
+
+Write = Callable[..., Path]
+WEIRD = (
+    "a b", "a: b", "it's", 'say "x"', "größe", "-x", "no", "1e3", "null", "~", "#x", "*", "[a]", "{b}",
+    "x,y", "a\nb", "tab\tb", "", " ", "@", "\u2028", "\x07", "%", "!x", "&x", "data.a.b", "<<",
+)  # fmt: skip
+COLUMNS = tuple(
+    FoundColumn(
+        name,
+        get_args(Kind)[index % 4],
+        missing=index,
+        stated=index % 3 == 0,
+        excluded="constant" if index % 4 == 1 else "",
+    )
+    for index, name in enumerate(WEIRD)
+)
+BINARY = TemplateFindings(
+    source="data/x.csv", target=("diagnosis",), task="binary", rows=569, columns=COLUMNS,
+    classes=(("B", 357), ("M", 212)), positive="M", dropout=0.1, learning_rate=3e-4, balanced=True,
+    schema="../schema.json",
+)  # fmt: skip
+FINDINGS = {
+    "binary": BINARY,
+    "multiclass": replace(
+        BINARY, task="multiclass", classes=tuple((f"c{i}", i) for i in range(50)), positive=None
+    ),
+    "multilabel": replace(
+        BINARY,
+        task="multilabel",
+        target=("no", "1", "a: b"),
+        classes=(),
+        positive=None,
+        balanced=False,
+    ),
+    "regression": replace(
+        BINARY,
+        task="regression",
+        classes=(),
+        positive=None,
+        balanced=False,
+        hidden=(),
+        validation=0.0,
+    ),
+    "bare": TemplateFindings(source="x", target=("y",), task="regression", rows=1, columns=()),
+}
+
+
+@pytest.mark.parametrize("name", FINDINGS)
+def test_it_loads_and_says_what_was_found(write: Write, name: str) -> None:
+    findings = FINDINGS[name]
+    path = write(render_template(findings))
+    config = load_config(path).config
+    assert config.data.source == str(path.parent / findings.source)
+    assert config.data.target in (list(findings.target), findings.target[0])
+    assert config.data.task == findings.task
+    assert config.data.positive == findings.positive
+    assert set(config.data.columns) == {
+        column.name for column in findings.columns if column.stated and not column.excluded
+    }
+    assert config.data.features.exclude == [
+        exact_pattern(column.name) for column in findings.columns if column.excluded
+    ]
+    assert config.fit.batch_size == findings.batch_size
+    assert config.optimizer.learning_rate == (findings.learning_rate or 1e-3)
+
+
+@pytest.mark.parametrize(
+    "source", [r"C:\data\my table.csv", "a #b.csv", "[x]/*.csv", "no", "größe.csv"]
+)
+def test_any_path(write: Write, source: str) -> None:
+    config = load_config(write(render_template(replace(BINARY, source=source)))).config
+    assert str(config.data.source).endswith(source)
+
+
+NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=10)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(name=NAMES.filter(bool), reason=NAMES, target=NAMES.filter(bool))
+def test_any_name(write: Write, name: str, reason: str, target: str) -> None:
+    if name == target:
+        return
+    columns = (
+        FoundColumn(name, "numeric", 1, stated=True),
+        FoundColumn("z", "numeric", excluded=reason),
+    )
+    findings = replace(
+        BINARY, columns=columns, target=(target,), classes=((name, 1), ("b", 2)), positive=name,
+        file_name=name,
+    )  # fmt: skip
+    config: Config = load_config(write(render_template(findings))).config
+    assert config.data.target == target
+    assert config.data.positive == name
+    assert name in config.data.columns
+
+
+def test_the_head_names_the_commands() -> None:
+    lines = render_template(BINARY).splitlines()
+    assert lines[0] == "# yaml-language-server: $schema=../schema.json"
+    assert lines[1] == "# Predicts diagnosis (one of two classes) from data/x.csv."
+    assert any(line.startswith("#   trainer fit config.yaml") for line in lines)
+
+
+@given(NAMES, NAMES)
+def test_an_exact_pattern_matches_its_name_alone(name: str, other: str) -> None:
+    pattern: Any = exact_pattern(name)
+    assert fnmatchcase(name, pattern)
+    assert fnmatchcase(other, pattern) == (other == name)
