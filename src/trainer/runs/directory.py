@@ -1,0 +1,299 @@
+"""The run directory: where each file of a run is, and how a run is made and found.
+
+    <root>/<name>/<time>-<short hash>/
+        config.yaml  manifest.json  preprocessing.json  splits.parquet  metrics.jsonl  report.html
+        checkpoints/{last,best}/  evaluation/<split>.json  predictions/  lock
+
+Every path is made from the directory's own; none is ever read from a file.
+
+Owns: the layout, making a run and opening one. Does not own: looking for runs (`search`), the
+content of `manifest.json` (`manifest`), of checkpoints (`checkpoints`) and of the log (`log`).
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+from trainer.errors import Problem, RunError, StorageError, did_you_mean
+from trainer.runs.files import (
+    existing_directory,
+    json_bytes,
+    read_bytes,
+    read_json,
+    storage_errors,
+    storage_problem,
+    write_atomically,
+)
+from trainer.runs.manifest import Manifest, read_manifest, write_manifest
+from trainer.runs.search import is_run, not_a_run
+
+CHECKPOINTS = ("last", "best")
+_COLLISIONS = 1000
+
+
+class OpenedRun(NamedTuple):
+    """What a path named: a run, and a checkpoint of it if the path leads into one."""
+
+    run: RunDirectory
+    checkpoint: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunDirectory:
+    """One run on disk.
+
+    Reading raises `RunError` when a file is missing or damaged, writing `StorageError`.
+
+    Attributes:
+        path: The directory, as it is to be shown.
+    """
+
+    path: Path
+
+    @classmethod
+    def create(cls, root: Path, name: str, config_text: str, now: datetime) -> Self:
+        """Makes a new, empty directory, `root/name/<time in UTC>-<hash of config and time>`.
+
+        Args:
+            root: Where runs are kept; made when missing.
+            name: One path component.
+            config_text: The resolved config.
+            now: With a time zone.
+
+        Raises:
+            RunError: Runs cannot be made there.
+            StorageError: The disk is full or fails.
+        """
+        if name != Path(name).name or name in {"", ".", ".."} or now.tzinfo is None:
+            raise ValueError(f"name {name!r}, now {now!r}")
+        parent = root / name
+        stamp = now.astimezone(UTC).strftime("%Y%m%d-%H%M%S")
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+            for attempt in range(_COLLISIONS):
+                text = f"{config_text}\n{now.isoformat()}\n{attempt}"
+                digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
+                path = parent / f"{stamp}-{digest[: 4 if attempt < 10 else 8]}"
+                try:
+                    path.mkdir()
+                except FileExistsError:
+                    continue
+                return cls(path)
+        except OSError as error:
+            problem = storage_problem(Path(error.filename or parent), "make a run directory", error)
+            kind = StorageError if error.errno in _FAULTS else RunError
+            raise kind(problem) from error
+        raise RunError(
+            Problem(str(parent), "a free name for a run", f"{_COLLISIONS} taken ones", "try again")
+        )
+
+    @classmethod
+    def open(cls, path: Path) -> RunDirectory:
+        """The run that a path names or lies in; see `open_run`."""
+        return open_run(path).run
+
+    @property
+    def config(self) -> Path:
+        """The resolved config; `fit` on it repeats the run."""
+        return self.path / "config.yaml"
+
+    @property
+    def manifest(self) -> Path:
+        """What ran, on what, and how it ended."""
+        return self.path / "manifest.json"
+
+    @property
+    def preprocessing(self) -> Path:
+        """Everything fitted on the training rows."""
+        return self.path / "preprocessing.json"
+
+    @property
+    def splits(self) -> Path:
+        """Source row number → train, validation or test."""
+        return self.path / "splits.parquet"
+
+    @property
+    def metrics(self) -> Path:
+        """One object an epoch."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The directory of `last` and `best`."""
+        return self.path / "checkpoints"
+
+    @property
+    def last(self) -> Path:
+        """The checkpoint training goes on from."""
+        return self.checkpoint("last")
+
+    @property
+    def best(self) -> Path:
+        """The checkpoint of the best epoch."""
+        return self.checkpoint("best")
+
+    @property
+    def evaluation(self) -> Path:
+        """The directory of `<split>.json`."""
+        return self.path / "evaluation"
+
+    @property
+    def predictions(self) -> Path:
+        """The directory of predictions; `make_predictions` makes it."""
+        return self.path / "predictions"
+
+    @property
+    def report(self) -> Path:
+        """The page."""
+        return self.path / "report.html"
+
+    @property
+    def lock(self) -> Path:
+        """Who writes the run now."""
+        return self.path / "lock"
+
+    def checkpoint(self, name: str) -> Path:
+        """The directory of a checkpoint by its name."""
+        return self.checkpoints / _component(name)
+
+    def has_checkpoint(self, name: str) -> bool:
+        """Whether a checkpoint was ever written."""
+        return existing_directory(self.checkpoint(name)) is not None
+
+    def write_config(self, text: str) -> None:
+        """Writes `config.yaml`."""
+        write_atomically(self.config, text.encode("utf-8"))
+
+    def write_manifest(self, manifest: Manifest) -> None:
+        """Writes `manifest.json`."""
+        write_manifest(self.manifest, manifest)
+
+    def read_manifest(self) -> Manifest:
+        """Reads `manifest.json`."""
+        return read_manifest(self.manifest)
+
+    def write_preprocessing(self, value: Any) -> None:
+        """Writes `preprocessing.json`."""
+        write_atomically(self.preprocessing, json_bytes(value))
+
+    def read_preprocessing(self) -> Any:
+        """Reads `preprocessing.json`; what it means is for the reader to check."""
+        return read_json(self.preprocessing)
+
+    def write_splits(self, content: bytes) -> None:
+        """Writes `splits.parquet`."""
+        write_atomically(self.splits, content)
+
+    def read_splits(self) -> bytes:
+        """Reads `splits.parquet`."""
+        return read_bytes(self.splits)
+
+    def write_evaluation(self, split: str, value: Any) -> None:
+        """Writes `evaluation/<split>.json`; `metrics` in it, by name, is what listings show."""
+        _make(self.evaluation)
+        write_atomically(self.evaluation / f"{_component(split)}.json", json_bytes(value))
+
+    def read_evaluations(self) -> dict[str, Any]:
+        """The evaluations there are, by split: validation, test, then others by name."""
+        return {path.stem: read_json(path) for path in self.evaluation_files()}
+
+    def evaluation_files(self) -> list[Path]:
+        """The files of `evaluation/`: validation, test, then others by name."""
+        first = {"train": 0, "validation": 1, "test": 2}
+        try:
+            names = [entry.name for entry in os.scandir(self.evaluation)]
+        except OSError:
+            return []
+        stems = [
+            name.removesuffix(".json")
+            for name in names
+            if name.endswith(".json") and not name.startswith(".")
+        ]
+        stems.sort(key=lambda stem: (first[stem] if stem in first else len(first), stem))
+        return [self.evaluation / f"{stem}.json" for stem in stems]
+
+    def write_report(self, text: str) -> None:
+        """Writes `report.html`."""
+        write_atomically(self.report, text.encode("utf-8"))
+
+    def make_predictions(self) -> Path:
+        """Makes `predictions/` when it is missing."""
+        _make(self.predictions)
+        return self.predictions
+
+
+_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE}
+
+
+def _make(directory: Path) -> None:
+    with storage_errors(directory, "make this directory"):
+        # Not its parents: a run that was removed while it trained is not to come back in part.
+        directory.mkdir(exist_ok=True)
+
+
+def _component(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._ -]*", name):
+        raise ValueError(f"{name!r} is not one path component")
+    return name
+
+
+def open_run(path: Path) -> OpenedRun:
+    """The run that `path` names, and the checkpoint of it, if it names one.
+
+    `path` is a run, a file of it (`config.yaml`), a checkpoint of it or a file of that.
+
+    Raises:
+        RunError: There is no such run or checkpoint; the nearest one there is is named.
+    """
+    whole = Path(os.path.abspath(path))  # noqa: PTH100 — resolve() would follow links
+    for depth, place in enumerate([whole, *whole.parents][:4]):
+        if is_run(place):
+            run = RunDirectory(_shown(path, place, depth))
+            return OpenedRun(run, _checkpoint_name(run, path, whole.relative_to(place)))
+    raise RunError(not_a_run(path))
+
+
+def _shown(path: Path, place: Path, depth: int) -> Path:
+    """`place`, `depth` levels above `path`, in the user's words where they say it."""
+    if ".." in path.parts or depth > len(path.parts) - 1:
+        return place if depth or ".." in path.parts else path
+    return path if depth == 0 else path.parents[depth - 1]
+
+
+def _checkpoint_name(run: RunDirectory, path: Path, inside: Path) -> str | None:
+    match inside.parts:
+        case ("checkpoints", name, *rest) if place := existing_directory(run.checkpoints / name):
+            if place.joinpath(*rest).exists():
+                return name
+            raise RunError(_no_such_file(run, path))
+        case ("checkpoints", name, *_):
+            known = [known for known in CHECKPOINTS if run.has_checkpoint(known)]
+            has = f"it has {' and '.join(known)}" if known else "it has none yet"
+            raise RunError(
+                Problem(
+                    where=str(path),
+                    expected="a checkpoint of the run",
+                    found=f"none named '{name}'",
+                    fix=did_you_mean(name, known, otherwise=has),
+                )
+            )
+        case _ if path.exists():
+            return None
+        case _:
+            raise RunError(_no_such_file(run, path))
+
+
+def _no_such_file(run: RunDirectory, path: Path) -> Problem:
+    return Problem(
+        where=str(path),
+        expected="a run or a checkpoint",
+        found="no such file in the run",
+        fix=f"name the run: {run.path}",
+    )

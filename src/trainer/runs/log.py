@@ -1,0 +1,190 @@
+"""`metrics.jsonl`: one JSON object an epoch, appended.
+
+Owns: appending cheaply, reading back, leaving off what a killed process wrote in part. Does not
+own: what is in an object, but for `epoch`, the number of the epoch from 1.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from trainer.errors import Problem, RunError
+from trainer.runs.files import (
+    DISK,
+    FileSystem,
+    json_line,
+    read_bytes,
+    storage_errors,
+    write_atomically,
+)
+
+_ACTION = "append to the metrics log"
+_TAIL_BYTES = 65_536
+
+
+class MetricsLog:
+    """Appends to a log; the file is opened at once and continued where it ends.
+
+    Lines are gathered and written whole, at most every `flush_seconds`; what is gathered reaches
+    the file with the next `append` after that time, with `flush`, `sync` or `close`.
+
+    Raises:
+        StorageError: From every method, when the file cannot be written.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        flush_seconds: float = 0.2,
+        clock: Callable[[], float] = time.monotonic,
+        disk: FileSystem = DISK,
+    ) -> None:
+        self._path = path
+        self._flush_seconds = flush_seconds
+        self._clock = clock
+        self._waiting: list[bytes] = []
+        self._flushed_at = -float("inf")
+        if path.is_file():
+            content = read_bytes(path)
+            whole = _without_torn_line(content)
+            if len(whole) != len(content):
+                write_atomically(path, whole, disk)
+        with storage_errors(path, _ACTION):
+            self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+
+    def append(self, record: Mapping[str, Any]) -> None:
+        """Adds one object; NaN and ±∞ become null."""
+        self._waiting.append(json_line(record))
+        if self._clock() - self._flushed_at >= self._flush_seconds:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hands what is gathered to the system: other processes can read it."""
+        if self._waiting:
+            content = b"".join(self._waiting)
+            with storage_errors(self._path, _ACTION):
+                self._write(content)
+            self._waiting.clear()
+        self._flushed_at = self._clock()
+
+    def sync(self) -> None:
+        """As `flush`, and down to the disk: it survives a loss of power."""
+        self.flush()
+        with storage_errors(self._path, _ACTION):
+            os.fsync(self._descriptor)
+
+    def close(self) -> None:
+        """As `sync`, and closes the file; a second call does nothing."""
+        if self._descriptor < 0:
+            return
+        try:
+            self.sync()
+        finally:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _write(self, content: bytes) -> None:
+        length = os.fstat(self._descriptor).st_size
+        try:
+            written = 0
+            while written < len(content):
+                written += os.write(self._descriptor, content[written:])
+        except OSError:
+            # A line written in part would damage the one after it.
+            with suppress(OSError):
+                os.ftruncate(self._descriptor, length)
+            raise
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """The objects of a log in their order; a last line written in part is left off.
+
+    A log that was never begun is an empty one.
+
+    Raises:
+        RunError: A line before the last is damaged.
+    """
+    if not path.exists():
+        return []
+    records: list[dict[str, Any]] = []
+    lines = _without_torn_line(read_bytes(path)).split(b"\n")[:-1]
+    for number, line in enumerate(lines, start=1):
+        record = _record(line)
+        if record is None:
+            raise RunError(
+                Problem(
+                    where=f"{path}:{number}",
+                    expected="one JSON object",
+                    found="damage",
+                    fix="delete this line, or take the file from a copy of the run",
+                )
+            )
+        records.append(record)
+    return records
+
+
+def last_epoch(path: Path) -> int:
+    """The number of the last whole epoch in a log, read off its end; 0 where there is none."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
+            lines = file.read().split(b"\n")[:-1]
+    except OSError:
+        return 0
+    for line in reversed(lines):
+        match _record(line):
+            case {"epoch": int(epoch)}:
+                return epoch
+    return 0
+
+
+def keep_epochs(path: Path, last: int, disk: FileSystem = DISK) -> None:
+    """Leaves off the epochs after `last`: those a resumed run trains again.
+
+    Raises:
+        RunError: The log is damaged.
+        StorageError: It could not be written.
+    """
+    records = read_log(path)
+    kept = [record for record in records if _epoch(record) <= last]
+    if len(kept) != len(records):
+        write_atomically(path, b"".join(json_line(record) for record in kept), disk)
+
+
+def _epoch(record: Mapping[str, Any]) -> float:
+    epoch = record.get("epoch")
+    return epoch if isinstance(epoch, int) else 0
+
+
+def _record(line: bytes) -> dict[str, Any] | None:
+    try:
+        value = json.loads(line)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _without_torn_line(content: bytes) -> bytes:
+    whole = content[: content.rfind(b"\n") + 1]
+    last = whole[whole.rfind(b"\n", 0, -1) + 1 :]
+    if last and _record(last) is None:
+        return whole[: -len(last)]
+    return whole

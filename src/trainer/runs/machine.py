@@ -1,0 +1,73 @@
+"""What a machine says of itself without TensorFlow: package versions, the config's repository.
+
+Owns: asking, quickly, and doing without an answer. Does not own: devices.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+PACKAGES = ("trainer", "tensorflow", "keras", "numpy", "polars", "pydantic", "pyyaml")
+"""The packages that a run depends on."""
+
+_GIT_SECONDS = 0.4
+
+
+@dataclass(frozen=True, slots=True)
+class Git:
+    """The repository of the config.
+
+    Attributes:
+        commit: The commit it is at.
+        dirty: Whether tracked files differ from the commit; None when that took too long to know.
+    """
+
+    commit: str
+    dirty: bool | None
+
+
+def package_versions(names: Sequence[str]) -> dict[str, str]:
+    """Versions of the packages that are installed, without importing them."""
+    versions = {}
+    for name in names:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+def git_state(directory: Path) -> Git | None:
+    """The commit that a directory is at, if it is in a repository and `git` answers."""
+    commit = _git(directory, "rev-parse", "--verify", "HEAD")
+    if not commit:
+        return None
+    changes = _git(
+        directory, "status", "--porcelain", "--untracked-files=no", "--ignore-submodules"
+    )
+    return Git(commit=commit.strip(), dirty=None if changes is None else bool(changes.strip()))
+
+
+def _git(directory: Path, *words: str) -> str | None:
+    # A repository can name a program as its monitor; looking at it must not run that. Variables
+    # such as GIT_DIR, set inside a git hook, would lead to another repository.
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
+    try:
+        answer = subprocess.run(
+            ["git", "-c", "core.fsmonitor=false", "-C", str(directory), *words],
+            capture_output=True,
+            check=True,
+            text=True,
+            errors="replace",
+            timeout=_GIT_SECONDS,
+            stdin=subprocess.DEVNULL,
+            env={**environment, "GIT_OPTIONAL_LOCKS": "0"},
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout

@@ -1,0 +1,304 @@
+"""`manifest.json`: what ran, on what, with what, and how it ended.
+
+Owns: the facts and their form in JSON, the status `dead`. Does not own: when a manifest is written.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal, Self, get_args
+
+from trainer.errors import Problem, RunError
+from trainer.runs import readers
+from trainer.runs.files import DISK, FileSystem, json_bytes, read_json, write_atomically
+from trainer.runs.machine import PACKAGES, Git, git_state, package_versions
+from trainer.runs.process import Process, is_alive, this_process
+
+FORMAT = 1
+Status = Literal["running", "finished", "stopped", "failed"]
+ShownStatus = Status | Literal["dead", "damaged"]
+"""`dead`: it says running, but no process does. `damaged`: the manifest cannot be read."""
+
+DEAD_AFTER_SECONDS = 60.0
+"""A process that cannot be looked at is taken for dead when it gave no sign for this long."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataFile:
+    """A file that was read: its path as given, size in bytes, rows, SHA-256 in hexadecimal."""
+
+    path: str
+    bytes: int
+    rows: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What is known of a run. What comes later than the start is empty until then.
+
+    Attributes:
+        name: The experiment's name.
+        version: The version of trainer.
+        command: The command line, as words.
+        seed: The seed.
+        started: When the run began.
+        process: The process that writes the run, or wrote it last.
+        heartbeat: When that process last said it lives.
+        status: running, finished, stopped (by a signal, can be resumed) or failed.
+        python: Its version.
+        platform: Operating system and processor.
+        packages: Name → version.
+        git: The config's repository, if it is in one.
+        device: What it was trained on, in words.
+        engine: How epochs were run.
+        threads: Threads inside one operation.
+        task: What is predicted.
+        parameters: Weights of the network.
+        data: The files that were read.
+        splits: Split → rows.
+        dropped: Reason → rows left out.
+        epochs: Epochs that are done.
+        best_epoch: The epoch of the best checkpoint, from 1.
+        stopped_because: Why training ended, in words.
+        weights_sha256: Hash of the weights that were evaluated.
+        timings: Phase → seconds.
+        ended: When the run ended.
+        problems: Why it failed.
+        warnings: What the user was warned of.
+    """
+
+    name: str
+    version: str
+    command: tuple[str, ...]
+    seed: int
+    started: datetime
+    process: Process
+    heartbeat: datetime
+    status: Status = "running"
+    python: str = ""
+    platform: str = ""
+    packages: Mapping[str, str] = field(default_factory=dict)
+    git: Git | None = None
+    device: str | None = None
+    engine: str | None = None
+    threads: int | None = None
+    task: str | None = None
+    parameters: int | None = None
+    data: tuple[DataFile, ...] = ()
+    splits: Mapping[str, int] = field(default_factory=dict)
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    epochs: int = 0
+    best_epoch: int | None = None
+    stopped_because: str | None = None
+    weights_sha256: str | None = None
+    timings: Mapping[str, float] = field(default_factory=dict)
+    ended: datetime | None = None
+    problems: tuple[Problem, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def with_heartbeat(self, now: datetime) -> Self:
+        """The run goes on."""
+        return replace(self, heartbeat=now)
+
+    def with_end(self, status: Status, now: datetime, problems: Sequence[Problem] = ()) -> Self:
+        """The run has ended."""
+        return replace(self, status=status, heartbeat=now, ended=now, problems=tuple(problems))
+
+    def with_resumption(self, command: Sequence[str], now: datetime, process: Process) -> Self:
+        """Another process goes on with the run; `started` stays."""
+        return replace(
+            self,
+            command=tuple(command),
+            status="running",
+            process=process,
+            heartbeat=now,
+            ended=None,
+            problems=(),
+            stopped_because=None,
+        )
+
+    def with_timing(self, phase: str, seconds: float) -> Self:
+        """`seconds` more were spent in a phase."""
+        spent = self.timings.get(phase, 0.0) + seconds
+        return replace(self, timings={**self.timings, phase: spent})
+
+    def with_warnings(self, *warnings: str) -> Self:
+        """The user was warned of this too; what was said before is not said twice."""
+        new = (warning for warning in dict.fromkeys(warnings) if warning not in self.warnings)
+        return replace(self, warnings=(*self.warnings, *new))
+
+
+def new_manifest(
+    *,
+    name: str,
+    command: Sequence[str],
+    seed: int,
+    config_directory: Path,
+    now: datetime,
+    process: Process | None = None,
+) -> Manifest:
+    """The manifest of a run that begins, with what the machine says of itself.
+
+    Takes less than a second, git included. `now` has a time zone; `process` is this one unless
+    stated.
+    """
+    packages = package_versions(PACKAGES)
+    return Manifest(
+        name=name,
+        version=packages.get("trainer", "unknown"),
+        command=tuple(command),
+        seed=seed,
+        started=now,
+        process=this_process() if process is None else process,
+        heartbeat=now,
+        python=platform.python_version(),
+        platform=f"{platform.system()} {platform.release()} {platform.machine()}",
+        packages=packages,
+        git=git_state(config_directory),
+    )
+
+
+def shown_status(
+    manifest: Manifest, now: datetime, here: Process, heartbeat: datetime | None = None
+) -> ShownStatus:
+    """The status, `dead` for a run that says it runs while no process does.
+
+    A process on this machine is looked at; of another the newest heartbeat (the manifest's or the
+    one given) is at most `DEAD_AFTER_SECONDS` old while it lives.
+    """
+    if manifest.status != "running":
+        return manifest.status
+    alive = is_alive(manifest.process, here)
+    if alive is None:
+        newest = max(manifest.heartbeat, heartbeat or manifest.heartbeat)
+        alive = (now - newest).total_seconds() <= DEAD_AFTER_SECONDS
+    return "running" if alive else "dead"
+
+
+def write_manifest(path: Path, manifest: Manifest, disk: FileSystem = DISK) -> None:
+    """Writes a manifest atomically.
+
+    Raises:
+        StorageError: It could not be written.
+    """
+    write_atomically(path, json_bytes(manifest_to_json(manifest)), disk)
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Reads a manifest.
+
+    Raises:
+        RunError: It is missing, damaged, or written by another version.
+    """
+    return manifest_from_json(read_json(path), path)
+
+
+def manifest_to_json(manifest: Manifest) -> dict[str, Any]:
+    """The form in JSON: the fields by name, times in ISO 8601."""
+    return {"format": FORMAT, **_facts(manifest)}
+
+
+def _facts(value: Any) -> dict[str, Any]:
+    return {item.name: _form(getattr(value, item.name)) for item in fields(value)}
+
+
+def _form(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_form(item) for item in value]
+    return _facts(value) if is_dataclass(value) else value
+
+
+def manifest_from_json(value: Any, path: Path) -> Manifest:
+    """The manifest that stands at `path` as `value`; keys that are not known are passed over.
+
+    Raises:
+        RunError: It is damaged, or written by another version.
+    """
+    if isinstance(value, dict) and "format" in value and value["format"] != FORMAT:
+        raise RunError(
+            Problem(
+                where=str(path),
+                expected=f"a manifest of format {FORMAT}",
+                found=f"format {value['format']!r}",
+                fix="it was written by another version of trainer; read it with that one",
+            )
+        )
+    try:
+        return Manifest(**readers.read_fields(value, _FIELDS))
+    except readers.DamageError as error:
+        raise RunError(
+            Problem(
+                where=str(path),
+                expected=error.expected,
+                found=error.found,
+                fix="take it from a copy of the run; `trainer fit` on its config.yaml repeats it",
+            )
+        ) from error
+
+
+_FIELDS: dict[str, readers.Reader] = {
+    "name": readers.text,
+    "version": readers.text,
+    "command": readers.each(readers.text),
+    "seed": readers.count,
+    "started": readers.time,
+    "process": readers.made(
+        Process,
+        {
+            "host": readers.text,
+            "pid": readers.count,
+            "space": readers.text,
+            "started": readers.text,
+        },
+    ),
+    "heartbeat": readers.time,
+    "status": readers.one_of(*get_args(Status)),
+    "python": readers.text,
+    "platform": readers.text,
+    "packages": readers.by_name(readers.text),
+    "git": readers.maybe(
+        readers.made(Git, {"commit": readers.text, "dirty": readers.maybe(readers.flag)})
+    ),
+    "device": readers.maybe(readers.text),
+    "engine": readers.maybe(readers.text),
+    "threads": readers.maybe(readers.count),
+    "task": readers.maybe(readers.text),
+    "parameters": readers.maybe(readers.count),
+    "data": readers.each(
+        readers.made(
+            DataFile,
+            {
+                "path": readers.text,
+                "bytes": readers.count,
+                "rows": readers.count,
+                "sha256": readers.text,
+            },
+        )
+    ),
+    "splits": readers.by_name(readers.count),
+    "dropped": readers.by_name(readers.count),
+    "epochs": readers.count,
+    "best_epoch": readers.maybe(readers.count),
+    "stopped_because": readers.maybe(readers.text),
+    "weights_sha256": readers.maybe(readers.text),
+    "timings": readers.by_name(readers.number),
+    "ended": readers.maybe(readers.time),
+    "problems": readers.each(
+        readers.made(
+            Problem,
+            {
+                "where": readers.text,
+                "expected": readers.text,
+                "found": readers.text,
+                "fix": readers.text,
+                "key": readers.text,
+            },
+        )
+    ),
+    "warnings": readers.each(readers.text),
+}

@@ -1,0 +1,117 @@
+"""Values read back from JSON, each checked to be what its place asks for.
+
+Owns: readers, functions that give the value or raise `DamageError`. Does not own: which file was
+damaged and what to do about it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+
+class DamageError(Exception):
+    """A value is not what its place asks for."""
+
+    def __init__(self, expected: str, found: object) -> None:
+        super().__init__(expected)
+        self.expected = expected
+        shown = repr(found)
+        self.found = shown if len(shown) <= 60 else f"{shown[:57]}…"
+
+
+Reader = Callable[[Any], Any]
+"""Gives the checked value, or raises `DamageError`."""
+
+
+def read_fields(value: Any, readers: Mapping[str, Reader]) -> dict[str, Any]:
+    """The values of a mapping that has all these keys; others are passed over."""
+    if not isinstance(value, dict):
+        raise DamageError("a mapping", value)
+    missing = [name for name in readers if name not in value]
+    if missing:
+        raise DamageError(f"'{missing[0]}'", list(value))
+    facts = {}
+    for name, reader in readers.items():
+        try:
+            facts[name] = reader(value[name])
+        except DamageError as error:
+            error.expected = f"{error.expected} for '{name}'"
+            raise
+    return facts
+
+
+def text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise DamageError("a text", value)
+    return value
+
+
+def count(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise DamageError("a whole number", value)
+    return value
+
+
+def number(value: Any) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise DamageError("a number", value)
+    return float(value)
+
+
+def flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise DamageError("true or false", value)
+    return value
+
+
+def time(value: Any) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text(value))
+    except ValueError:
+        raise DamageError("a time", value) from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def one_of(*names: str) -> Reader:
+    """A reader of one of these words."""
+
+    def read(value: Any) -> str:
+        if value not in names:
+            raise DamageError(f"one of {', '.join(names)}", value)
+        return str(value)
+
+    return read
+
+
+def maybe(reader: Reader) -> Reader:
+    """A reader that lets null through as None."""
+    return lambda value: None if value is None else reader(value)
+
+
+def each(reader: Reader) -> Reader:
+    """A reader of a list, as a tuple."""
+
+    def read(value: Any) -> tuple[Any, ...]:
+        if not isinstance(value, list):
+            raise DamageError("a list", value)
+        return tuple(reader(item) for item in value)
+
+    return read
+
+
+def by_name(reader: Reader) -> Reader:
+    """A reader of a mapping with free keys."""
+
+    def read(value: Any) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            raise DamageError("a mapping", value)
+        return {name: reader(item) for name, item in value.items()}
+
+    return read
+
+
+def made(make: Callable[..., Any], readers: Mapping[str, Reader]) -> Reader:
+    """A reader of a mapping as an object."""
+    return lambda value: make(**read_fields(value, readers))

@@ -1,0 +1,235 @@
+import errno
+import os
+import shutil
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+
+from trainer.errors import RunError, StorageError
+from trainer.runs.checkpoints import write_checkpoint
+from trainer.runs.directory import RunDirectory, open_run
+from trainer.runs.manifest import new_manifest
+
+NOW = datetime(2026, 11, 22, 14, 15, 30, tzinfo=UTC)
+
+
+def begun(root: Path, name: str = "wine", now: datetime = NOW) -> RunDirectory:
+    run = RunDirectory.create(root, name, "seed: 7\n", now)
+    run.write_config("seed: 7\n")
+    run.write_manifest(
+        new_manifest(name=name, command=["fit"], seed=7, config_directory=root, now=now)
+    )
+    return run
+
+
+def with_checkpoint(run: RunDirectory, name: str = "best") -> RunDirectory:
+    write_checkpoint(run.checkpoint(name), lambda path: path.touch(), {}, {})
+    return run
+
+
+def test_a_run_is_made_under_its_name_and_time(tmp_path: Path) -> None:
+    berlin = NOW.astimezone(timezone(timedelta(hours=1)))
+    run = RunDirectory.create(tmp_path / "runs", "wine", "seed: 7\n", berlin)
+    assert run.path.parent == tmp_path / "runs" / "wine"
+    assert run.path.name[:16] == "20261122-141530-"
+    assert len(run.path.name) == 20
+    assert list(run.path.iterdir()) == []
+
+
+def test_runs_of_one_moment_get_names_of_their_own(tmp_path: Path) -> None:
+    runs = {RunDirectory.create(tmp_path, "wine", "seed: 7\n", NOW).path for _ in range(50)}
+    assert len(runs) == 50
+    assert len(list((tmp_path / "wine").iterdir())) == 50
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/b", "/tmp"])
+def test_a_name_leads_nowhere_else(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match="name"):
+        RunDirectory.create(tmp_path, name, "", NOW)
+    run = RunDirectory(tmp_path)
+    with pytest.raises(ValueError, match="component"):
+        run.write_evaluation(name, {})
+    with pytest.raises(ValueError, match="component"):
+        run.checkpoint(name)
+
+
+def test_a_place_where_no_run_can_be_made_is_bad_input(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for root in (tmp_path / "file", tmp_path / "file" / "inner"):
+        with pytest.raises(RunError) as caught:
+            RunDirectory.create(root, "wine", "", NOW)
+        assert caught.value.exit_code == 2
+        assert caught.value.problems[0].fix
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_place_without_permission_is_bad_input(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(RunError, match="the right to write"):
+        RunDirectory.create(tmp_path / "runs", "wine", "", NOW)
+
+
+@pytest.mark.skipif(not Path("/sys/kernel").is_dir(), reason="needs /sys")
+def test_a_place_that_refuses_even_root_is_bad_input() -> None:
+    with pytest.raises(RunError, match=r"E(ACCES|PERM|ROFS)"):
+        RunDirectory.create(Path("/sys/kernel/runs"), "wine", "", NOW)
+
+
+def test_what_is_written_reads_back(tmp_path: Path) -> None:
+    run = begun(tmp_path)
+    run.write_preprocessing({"columns": [{"name": "ü"}]})
+    run.write_splits(b"PAR1")
+    run.write_evaluation("test", {"metrics": {"auc": float("nan")}})
+    run.write_evaluation("validation", {"metrics": {"auc": 0.5}})
+    run.write_evaluation("other", {"metrics": {}})
+    run.write_report("<html>")
+    assert run.config.read_text() == "seed: 7\n"
+    assert run.read_preprocessing() == {"columns": [{"name": "ü"}]}
+    assert run.read_splits() == b"PAR1"
+    assert list(run.read_evaluations()) == ["validation", "test", "other"]
+    assert run.read_evaluations()["test"] == {"metrics": {"auc": None}}
+    assert run.make_predictions() == run.make_predictions() == run.path / "predictions"
+    assert run.read_manifest().name == "wine"
+    assert sorted(path.name for path in run.path.iterdir()) == [
+        "config.yaml",
+        "evaluation",
+        "manifest.json",
+        "predictions",
+        "preprocessing.json",
+        "report.html",
+        "splits.parquet",
+    ]
+
+
+def test_a_run_that_was_removed_does_not_come_back_in_part(tmp_path: Path) -> None:
+    run = begun(tmp_path)
+    shutil.rmtree(run.path)
+    for write in (
+        lambda: run.write_evaluation("test", {}),
+        lambda: run.write_config(""),
+        lambda: with_checkpoint(run),
+        run.make_predictions,
+    ):
+        with pytest.raises(StorageError, match=errno.errorcode[errno.ENOENT]):
+            write()
+    assert not run.path.exists()
+
+
+def test_a_missing_file_is_told(tmp_path: Path) -> None:
+    run = begun(tmp_path)
+    with pytest.raises(RunError, match=r"preprocessing.json.*no such file"):
+        run.read_preprocessing()
+    assert run.read_evaluations() == {}
+
+
+@pytest.mark.parametrize(
+    ("inside", "checkpoint"),
+    [
+        ("", None),
+        ("config.yaml", None),
+        ("checkpoints", None),
+        ("checkpoints/best", "best"),
+        ("checkpoints/best/model.keras", "best"),
+        ("checkpoints/../checkpoints/best", "best"),
+    ],
+)
+def test_a_path_into_a_run_names_it(tmp_path: Path, inside: str, checkpoint: str | None) -> None:
+    run = with_checkpoint(begun(tmp_path))
+    opened = open_run(run.path / inside)
+    assert opened.run.path == run.path
+    assert opened.checkpoint == checkpoint
+    assert RunDirectory.open(run.path / inside) == opened.run
+
+
+def test_a_relative_path_stays_relative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = with_checkpoint(begun(tmp_path / "runs"))
+    monkeypatch.chdir(tmp_path)
+    relative = run.path.relative_to(tmp_path)
+    assert open_run(relative).run.path == relative
+    assert open_run(relative / "checkpoints" / "best").run.path == relative
+    monkeypatch.chdir(run.path)
+    assert open_run(Path()).run.path == Path()
+    monkeypatch.chdir(run.best)
+    opened = open_run(Path())
+    assert opened.checkpoint == "best"
+    assert opened.run.path.samefile(run.path)
+    assert open_run(Path("model.keras")).run.path.samefile(run.path)
+    assert open_run(Path("../..")).run.path.samefile(run.path)
+
+
+def test_a_linked_run_is_opened(tmp_path: Path) -> None:
+    run = begun(tmp_path / "runs")
+    link = tmp_path / "latest"
+    link.symlink_to(run.path)
+    assert open_run(link).run.path == link
+
+
+def test_a_checkpoint_set_aside_by_a_crash_is_there(tmp_path: Path) -> None:
+    run = with_checkpoint(begun(tmp_path))
+    run.best.rename(run.best.with_name("best.old"))
+    assert open_run(run.best).checkpoint == "best"
+    assert run.has_checkpoint("best")
+    assert not run.has_checkpoint("last")
+
+
+def test_a_missing_checkpoint_is_told_with_those_there_are(tmp_path: Path) -> None:
+    run = begun(tmp_path)
+    with pytest.raises(RunError, match="it has none yet"):
+        open_run(run.last)
+    with_checkpoint(run)
+    with pytest.raises(RunError, match="it has best"):
+        open_run(run.last)
+    with pytest.raises(RunError, match=r"did you mean 'best'\?"):
+        open_run(run.path / "checkpoints" / "bst")
+    with pytest.raises(RunError, match=f"name the run: {run.path}"):
+        open_run(run.path / "confg.yaml")
+    with pytest.raises(RunError, match="no such file in the run"):
+        open_run(run.best / "weights.h5")
+
+
+def test_a_folder_of_runs_names_its_newest(tmp_path: Path) -> None:
+    begun(tmp_path / "runs")
+    newest = begun(tmp_path / "runs", now=NOW + timedelta(days=1))
+    for folder in (tmp_path / "runs" / "wine", tmp_path / "runs"):
+        with pytest.raises(RunError, match="a folder with 2 runs") as caught:
+            open_run(folder)
+        assert caught.value.problems[0].where == str(folder)
+        assert str(newest.path) in caught.value.problems[0].fix
+
+
+def test_a_missing_run_is_told_with_the_nearest(tmp_path: Path) -> None:
+    old = begun(tmp_path / "runs")
+    newest = begun(tmp_path / "runs", name="digits", now=NOW + timedelta(days=1))
+    for path, near in (
+        (old.path.with_name(old.path.name[:-1]), old),
+        (old.path.with_name(old.path.name + "0"), old),
+        (tmp_path / "runs" / "win", old),
+        (tmp_path / "digit", newest),
+        (tmp_path / "runs" / "zzz", newest),
+        (tmp_path / "nowhere" / "at" / "all", newest),
+    ):
+        with pytest.raises(RunError, match="found nothing there") as caught:
+            open_run(path)
+        assert str(near.path) in caught.value.problems[0].fix
+
+
+def test_what_is_no_run_is_told(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "config.yaml").touch()
+    with pytest.raises(RunError, match="without a manifest"):
+        open_run(tmp_path / "empty")
+    with pytest.raises(RunError, match="without a manifest"):
+        open_run(tmp_path)
+    with pytest.raises(RunError, match="a file outside any run"):
+        open_run(tmp_path / "config.yaml")
+    with pytest.raises(RunError, match="trainer ls"):
+        open_run(tmp_path / "gone")
+
+
+def test_a_run_that_lost_its_manifest_is_still_one(tmp_path: Path) -> None:
+    run = with_checkpoint(begun(tmp_path))
+    run.manifest.unlink()
+    assert open_run(run.path).run == run
+    with pytest.raises(RunError, match="no such file"):
+        run.read_manifest()

@@ -1,0 +1,73 @@
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from trainer.runs.directory import RunDirectory
+from trainer.runs.listing import list_runs
+from trainer.runs.lock import RunLock
+from trainer.runs.manifest import new_manifest
+from trainer.runs.process import this_process
+
+NOW = datetime(2026, 11, 22, 14, 15, 30, tzinfo=UTC)
+
+
+def begun(root: Path, name: str, now: datetime) -> RunDirectory:
+    run = RunDirectory.create(root, name, "", now)
+    run.write_manifest(
+        new_manifest(name=name, command=["fit"], seed=7, config_directory=root, now=now)
+    )
+    return run
+
+
+def test_runs_are_listed_newest_first(tmp_path: Path) -> None:
+    first = begun(tmp_path, "wine", NOW)
+    second = begun(tmp_path, "digits", NOW + timedelta(hours=1))
+    third = begun(tmp_path, "wine", NOW + timedelta(hours=2))
+    first.write_manifest(first.read_manifest().with_end("finished", NOW))
+    first.write_evaluation("test", {"metrics": {"accuracy": 1, "auc": None, "by_class": {"a": 1}}})
+    first.write_evaluation("validation", {"metrics": {"accuracy": 0.5}})
+    runs = list_runs(tmp_path, NOW)
+    assert [run.path for run in runs] == [third.path, second.path, first.path]
+    assert [run.name for run in runs] == ["wine", "digits", "wine"]
+    assert [run.status for run in runs] == ["running", "running", "finished"]
+    assert runs[2].metrics == {
+        "validation": {"accuracy": 0.5},
+        "test": {"accuracy": 1.0, "auc": None},
+    }
+    assert runs[0].metrics == {}
+    assert all(run.problems == () for run in runs)
+
+
+def test_nothing_is_listed_where_nothing_is(tmp_path: Path) -> None:
+    assert list_runs(tmp_path, NOW) == []
+    assert list_runs(tmp_path / "gone", NOW) == []
+
+
+def test_damaged_runs_are_listed_as_such(tmp_path: Path) -> None:
+    whole = begun(tmp_path, "wine", NOW)
+    damaged = begun(tmp_path, "wine", NOW + timedelta(hours=1))
+    damaged.manifest.write_text("{")
+    (tmp_path / "wine" / "foreign").mkdir()
+    (tmp_path / "wine" / "foreign" / "manifest.json").write_text('{"name": "an extension"}')
+    whole.write_evaluation("test", {"metrics": "none"})
+    (whole.evaluation / "validation.json").write_text("{")
+    (whole.evaluation / "train.json").mkdir()
+    listed = list_runs(tmp_path, NOW)
+    assert [run.status for run in listed] == ["damaged", "running", "damaged"]
+    assert [run.name for run in listed] == ["wine", "wine", "wine"]
+    assert [run.started for run in listed] == [NOW + timedelta(hours=1), NOW, None]
+    assert [len(run.problems) for run in listed] == [1, 3, 1]
+    assert listed[0].problems[0].where == str(damaged.manifest)
+
+
+def test_a_run_elsewhere_lives_by_its_lock(tmp_path: Path) -> None:
+    run = begun(tmp_path, "wine", NOW)
+    elsewhere = replace(this_process(), host="elsewhere")
+    run.write_manifest(replace(run.read_manifest(), process=elsewhere))
+    late = datetime.now(UTC) + timedelta(seconds=30)
+    later = late + timedelta(seconds=600)
+    run.write_manifest(replace(run.read_manifest(), heartbeat=late - timedelta(days=1)))
+    assert list_runs(tmp_path, late)[0].status == "dead"
+    with RunLock(run.lock):
+        assert list_runs(tmp_path, late)[0].status == "running"
+        assert list_runs(tmp_path, later)[0].status == "dead"

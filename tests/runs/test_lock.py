@@ -1,0 +1,142 @@
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+
+from trainer.errors import RunError, StorageError
+from trainer.runs.lock import RunLock
+from trainer.runs.process import Process, this_process
+
+HOLD = """
+import sys
+from pathlib import Path
+from trainer.runs.lock import RunLock
+lock = RunLock(Path(sys.argv[1]))
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def owned_by(path: Path, process: Process, written_at: float = 1000.0) -> None:
+    path.write_text(json.dumps(asdict(process)))
+    os.utime(path, (written_at, written_at))
+
+
+def at(seconds: float) -> Callable[[], float]:
+    return lambda: seconds
+
+
+def test_a_lock_says_who_writes_and_goes_with_its_owner(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with RunLock(path) as lock:
+        assert json.loads(path.read_text()) == asdict(this_process())
+    assert not path.exists()
+    lock.release()
+
+
+def test_a_second_writer_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with RunLock(path):
+        with pytest.raises(RunError, match=f"kill {os.getpid()}") as caught:
+            RunLock(path)
+        assert caught.value.problems[0].where == str(tmp_path)
+        assert path.exists()
+    with RunLock(path):
+        pass
+
+
+def test_a_killed_owner_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    command = [sys.executable, "-c", HOLD, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"held\n"
+        with pytest.raises(RunError, match=f"process {child.pid}"):
+            RunLock(path)
+        child.kill()
+    assert path.exists()
+    with RunLock(path):
+        assert json.loads(path.read_text())["pid"] == os.getpid()
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", '{"pid": 1}', '{"pid": "1", "host": 2}', "\x00"]
+)
+def test_a_damaged_lock_is_replaced(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "lock"
+    path.write_text(content)
+    with RunLock(path):
+        assert json.loads(path.read_text())["pid"] == os.getpid()
+
+
+def test_an_owner_elsewhere_is_judged_by_its_heartbeat(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    elsewhere = replace(this_process(), host="elsewhere")
+    owned_by(path, elsewhere)
+    with pytest.raises(RunError, match=r"elsewhere.*last sign 60 s ago.*delete"):
+        RunLock(path, clock=at(1060.0))
+    with RunLock(path, clock=at(1061.0)):
+        assert json.loads(path.read_text())["host"] == this_process().host
+
+
+def test_the_heartbeat_is_renewed(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with RunLock(path, beat_seconds=0.001):
+        os.utime(path, (1000.0, 1000.0))
+        beaten = threading.Event()
+        while path.stat().st_mtime == 1000.0:
+            beaten.wait(0.001)
+
+
+def test_a_lock_that_was_taken_over_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    lock = RunLock(path)
+    other = replace(this_process(), pid=1)
+    owned_by(path, other)
+    lock.release()
+    assert json.loads(path.read_text()) == asdict(other)
+
+
+def test_a_run_that_was_removed_holds_nobody_up(tmp_path: Path) -> None:
+    directory = tmp_path / "run"
+    directory.mkdir()
+    lock = RunLock(directory / "lock", beat_seconds=0.001)
+    shutil.rmtree(directory)
+    lock.release()
+    with pytest.raises(StorageError, match="ENOENT"):
+        RunLock(directory / "lock")
+
+
+def test_of_many_that_find_a_dead_owner_one_gets_the_run(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    for _ in range(20):
+        owned_by(path, replace(this_process(), pid=2**40))
+        barrier = threading.Barrier(4)
+        locks: list[RunLock] = []
+        refused: list[RunError] = []
+
+        def take(
+            barrier: threading.Barrier = barrier,
+            locks: list[RunLock] = locks,
+            refused: list[RunError] = refused,
+        ) -> None:
+            barrier.wait()
+            try:
+                locks.append(RunLock(path))
+            except RunError as error:
+                refused.append(error)
+
+        threads = [threading.Thread(target=take) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert (len(locks), len(refused)) == (1, 3)
+        locks[0].release()

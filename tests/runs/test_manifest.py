@@ -1,0 +1,161 @@
+import json
+from dataclasses import fields, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trainer.errors import Problem, RunError
+from trainer.runs.machine import Git
+from trainer.runs.manifest import (
+    DataFile,
+    Manifest,
+    manifest_from_json,
+    manifest_to_json,
+    new_manifest,
+    read_manifest,
+    shown_status,
+    write_manifest,
+)
+from trainer.runs.process import this_process
+
+NOW = datetime(2026, 11, 22, 14, 15, 30, 123456, tzinfo=UTC)
+
+
+def begun(tmp_path: Path) -> Manifest:
+    return new_manifest(
+        name="wine", command=["trainer", "fit"], seed=7, config_directory=tmp_path, now=NOW
+    )
+
+
+def full(tmp_path: Path) -> Manifest:
+    manifest = replace(
+        begun(tmp_path),
+        git=Git("abc", dirty=None),
+        device="CPU",
+        engine="streaming",
+        threads=2,
+        task="binary",
+        parameters=100,
+        data=(DataFile("data/x.csv", 10, 3, "ff"),),
+        splits={"train": 2, "test": 1},
+        dropped={"missing target": 1},
+        epochs=3,
+        best_epoch=2,
+        stopped_because="all epochs done",
+        weights_sha256="ee",
+    )
+    manifest = manifest.with_timing("read", 0.5).with_timing("train", 2.0).with_timing("read", 0.5)
+    manifest = manifest.with_warnings("a", "b").with_warnings("b", "c")
+    problem = Problem("epoch 3", "a finite loss", "nan", "lower it", "optimizer.learning_rate")
+    return manifest.with_end("failed", NOW + timedelta(seconds=5), [problem])
+
+
+def test_a_new_manifest_knows_the_machine(tmp_path: Path) -> None:
+    manifest = begun(tmp_path)
+    assert manifest.status == "running"
+    assert manifest.process == this_process()
+    assert manifest.packages["numpy"]
+    assert manifest.python.startswith("3.")
+    assert manifest.started == manifest.heartbeat == NOW
+
+
+def test_updates_give_new_manifests(tmp_path: Path) -> None:
+    manifest = full(tmp_path)
+    assert manifest.timings == {"read": 1.0, "train": 2.0}
+    assert manifest.warnings == ("a", "b", "c")
+    assert manifest.ended == NOW + timedelta(seconds=5)
+    later = NOW + timedelta(hours=1)
+    assert begun(tmp_path).with_heartbeat(later).heartbeat == later
+    resumed = manifest.with_resumption(["trainer", "resume"], later, this_process())
+    assert resumed.status == "running"
+    assert resumed.command == ("trainer", "resume")
+    assert resumed.started == NOW
+    assert (resumed.ended, resumed.problems, resumed.stopped_because) == (None, (), None)
+
+
+def test_what_is_written_reads_back(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.json"
+    for manifest in (begun(tmp_path), full(tmp_path)):
+        write_manifest(path, manifest)
+        assert read_manifest(path) == manifest
+    value = json.loads(path.read_text())
+    assert value["status"] == "failed"
+    assert value["started"] == "2026-11-22T14:15:30.123456+00:00"
+    assert value["problems"][0]["key"] == "optimizer.learning_rate"
+
+
+def test_a_later_version_may_say_more(tmp_path: Path) -> None:
+    value = manifest_to_json(full(tmp_path)) | {"something": "new"}
+    assert manifest_from_json(json.loads(json.dumps(value, default=str)), tmp_path)
+
+
+def test_another_format_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.json"
+    path.write_text('{"format": 99}')
+    with pytest.raises(RunError, match="another version") as caught:
+        read_manifest(path)
+    assert caught.value.problems[0].where == str(path)
+
+
+WRONG: dict[str, Any] = {
+    "command": "fit",
+    "seed": -1,
+    "started": "yesterday",
+    "status": "paused",
+    "process": {"pid": 1},
+    "packages": [],
+    "git": {"commit": 1, "dirty": None},
+    "data": [{"path": "x", "bytes": 1.5, "rows": 1, "sha256": ""}],
+    "splits": {"train": True},
+    "timings": {"train": "long"},
+    "best_epoch": "2",
+    "problems": [1],
+}
+
+
+@pytest.mark.parametrize("name", [item.name for item in fields(Manifest)])
+def test_damage_is_told_with_file_and_field(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "manifest.json"
+    write_manifest(path, full(tmp_path))
+    value = json.loads(path.read_text())
+    wrong = WRONG.get(name, {"x": [1]})
+    for damaged in ({**value, name: wrong}, {key: value[key] for key in value if key != name}):
+        path.write_text(json.dumps(damaged))
+        with pytest.raises(RunError) as caught:
+            read_manifest(path)
+        (problem,) = caught.value.problems
+        assert problem.where == str(path)
+        assert f"'{name}'" in problem.expected
+        assert problem.fix
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '"x"', "\x00"])
+def test_a_file_that_is_no_manifest_is_told(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "manifest.json"
+    path.write_text(text)
+    with pytest.raises(RunError) as caught:
+        read_manifest(path)
+    assert caught.value.problems[0].where == str(path)
+    assert caught.value.exit_code == 2
+
+
+def test_a_run_without_its_process_is_dead(tmp_path: Path) -> None:
+    here = this_process()
+    running = begun(tmp_path)
+    late = NOW + timedelta(days=1)
+    assert shown_status(running, late, here) == "running"
+    gone = replace(running, process=replace(here, pid=2**80))
+    assert shown_status(gone, NOW, here) == "dead"
+    assert shown_status(gone.with_end("stopped", NOW), late, here) == "stopped"
+
+
+def test_a_run_elsewhere_is_dead_without_heartbeats(tmp_path: Path) -> None:
+    here = this_process()
+    elsewhere = replace(begun(tmp_path), process=replace(here, host="elsewhere"))
+    assert shown_status(elsewhere, NOW + timedelta(seconds=60), here) == "running"
+    late = NOW + timedelta(seconds=61)
+    assert shown_status(elsewhere, late, here) == "dead"
+    assert shown_status(elsewhere, late, here, NOW + timedelta(seconds=30)) == "running"
+    assert shown_status(elsewhere, late, here, NOW - timedelta(days=1)) == "dead"
