@@ -1,0 +1,198 @@
+"""From the config's `split` to a split number for every row that takes part."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+import numpy as np
+import polars as pl
+
+from trainer.config.data import Data, SplitBy, Task
+from trainer.data.arrays import Assignment, Bools, Rows
+from trainer.data.features import target_columns
+from trainer.data.splits import (
+    DROPPED,
+    SPLIT_NAMES,
+    TEST,
+    TRAIN,
+    VALIDATION,
+    column_split,
+    random_split,
+    stratified_split,
+    time_split,
+    value_split,
+)
+from trainer.data.tables import Table
+from trainer.data.targets import spelled_classes
+from trainer.data.tasks import infer_task
+from trainer.data.values import boolean, plain, text
+from trainer.errors import DataError, Problem
+
+
+def assign_splits(table: Table, data: Data, seed: int, takes_part: Bools) -> Assignment:
+    """The split number of every row, int8 (rows,): TRAIN, VALIDATION, TEST, or DROPPED where the row
+    takes no part.
+
+    Args:
+        table: The table; files named by split rule over `data.split`, but for validation rows when
+            no file has them.
+        data: The `data` section.
+        seed: The config's seed.
+        takes_part: bool (rows,): the row has a target.
+
+    Raises:
+        DataError: Too few rows, a class with one row, a split without rows, a column that does not
+            say what it should.
+    """
+    assignment = np.full(table.frame.height, DROPPED, dtype=np.int8)
+    test, validation = data.split.test, data.split.validation
+    rows: Rows = np.flatnonzero(takes_part)
+    if table.named_split is not None:
+        assignment[rows] = table.named_split[rows]
+        _check_named(table, assignment)
+        if (table.named_split == VALIDATION).any() or validation == 0:
+            return assignment
+        test, rows = 0.0, np.flatnonzero(assignment == TRAIN)
+    if not len(rows):
+        found = f"{table.frame.height:,} rows, none with a target"
+        fix = "Is this the right target, and are data.csv.null_values right?"
+        raise DataError(Problem(table.name, "rows with a target", found, fix, "data.target"))
+    try:
+        assignment[rows] = _split(table, data, seed, rows, test, validation)
+    except DataError as error:
+        raise DataError(table.placed(error.problems)) from error
+    _check_shares(table, data, assignment, test, validation)
+    return assignment
+
+
+def _split(
+    table: Table, data: Data, seed: int, rows: Rows, test: float, validation: float
+) -> Assignment:
+    by, task = _resolved(table, data, rows)
+    if test == 0 and validation == 0 and by != "column":
+        return np.zeros(len(rows), dtype=np.int8)
+    match by:
+        case "random":
+            return random_split(seed, rows, test, validation)
+        case "stratified":
+            names, codes = _strata(table.frame.select(target_columns(data))[rows], task)
+            return stratified_split(seed, rows, names, codes, test, validation)
+        case "group":
+            series = _split_values(table, data, rows)
+            return value_split(seed, series, test, validation)
+        case "hash":
+            if data.split.column is None:
+                return value_split(seed, table.frame[rows], test, validation)
+            return value_split(seed, _split_values(table, data, rows), test, validation)
+        case "time":
+            return time_split(_split_values(table, data, rows), test, validation)
+        case "column":
+            return column_split(_split_values(table, data, rows))
+        case "auto":
+            raise AssertionError(by)
+        case _:
+            assert_never(by)
+
+
+def _resolved(table: Table, data: Data, rows: Rows) -> tuple[SplitBy, Task | None]:
+    """How to split, never "auto", and the task where that matters.
+
+    The task is read off all rows here; the one that is trained for is read off the training rows.
+    """
+    by = data.split.by
+    if by not in ("auto", "stratified"):
+        return by, None
+    targets = table.frame.select(target_columns(data))[rows]
+    task = infer_task(targets).task if data.task == "auto" else data.task
+    if by == "auto":
+        return ("stratified" if task in ("binary", "multiclass") else "random"), task
+    if task == "regression":
+        fix = "Set data.split.by to random, or state data.task."
+        raise DataError(
+            Problem("", "classes to split by", "a target of numbers", fix, "data.split.by")
+        )
+    return by, task
+
+
+def _strata(targets: pl.DataFrame, task: Task | None) -> tuple[list[str], Rows]:
+    """Names of the classes and the class of each row; of yes/no columns, their combinations."""
+    if task == "multilabel":
+        words = [boolean(series, marks=True).cast(pl.Int8).cast(pl.String) for series in targets]
+        labels = pl.select(pl.concat_str(words, ignore_nulls=True)).to_series()
+    else:
+        series = targets.to_series()
+        spelled = {plain(name): name for name in spelled_classes(series)}
+        labels = text(series)
+        found = labels.unique().drop_nulls().to_list()
+        labels = labels.replace_strict({name: spelled[plain(name)] for name in found})
+    names = sorted(labels.unique().to_list())
+    codes = labels.replace_strict(names, list(range(len(names))), return_dtype=pl.Int64)
+    return names, np.array(codes.to_numpy())
+
+
+def _split_values(table: Table, data: Data, rows: Rows) -> pl.Series:
+    name = data.split.column
+    assert name is not None, data.split
+    series = table.frame[name].gather(rows)
+    gaps = series.is_null()
+    if series.dtype.is_float():
+        gaps |= series.is_nan()
+    empty = np.flatnonzero(gaps.to_numpy())
+    if len(empty):
+        raise DataError(
+            Problem(
+                table.where(int(rows[empty[0]])),
+                f"a value in '{name}', which the split looks at",
+                f"none there{f' and in {len(empty) - 1:,} more rows' if len(empty) > 1 else ''}",
+                "Fill it, or take the rows out.",
+                "data.split.column",
+            )
+        )
+    return series
+
+
+def _check_named(table: Table, assignment: Assignment) -> None:
+    assert table.named_split is not None
+    problems = [
+        Problem(
+            "",
+            f"rows with a target in the files of {SPLIT_NAMES[split]}",
+            "none",
+            "Check the files and the target.",
+            f"data.source.{SPLIT_NAMES[split]}",
+        )
+        for split in (TRAIN, VALIDATION, TEST)
+        if (table.named_split == split).any() and not (assignment == split).any()
+    ]
+    if problems:
+        raise DataError(problems)
+
+
+def _check_shares(
+    table: Table, data: Data, assignment: Assignment, test: float, validation: float
+) -> None:
+    wanted = {TRAIN: 1.0, VALIDATION: validation, TEST: test}
+    if data.split.by == "column":
+        wanted = {TRAIN: 1.0}
+    problems = []
+    for split, share in wanted.items():
+        if share > 0 and not (assignment == split).any():
+            name = SPLIT_NAMES[split]
+            fix = {
+                "group": "There may be too few groups: try another seed, or split by column.",
+                "hash": "There may be too few values: try another seed, or split by column.",
+                "time": "Too many rows share one time: lower the shares.",
+                "column": "Mark some rows 'train'.",
+            }
+            by = data.split.by
+            problems.append(
+                Problem(
+                    "",
+                    f"{name} rows from data.split.by: {by}",
+                    "none",
+                    fix.get(by, "Give more rows, or lower the shares."),
+                    "data.split",
+                )
+            )
+    if problems:
+        raise DataError(problems)

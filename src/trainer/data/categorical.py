@@ -1,0 +1,235 @@
+"""Categorical and boolean columns: levels, rare ones merged, an own level for unseen values.
+
+A column's codes are 0 … n-1 for its levels in natural order, then `(rare)`, then `(missing)`, where
+there are such, and -1 for a value not seen in training that has no level to go to.
+
+    onehot      one 0/1 column a code; all 0 for -1
+    ordinal     code / (codes - 1), so levels span [0, 1]; one step below 0 for -1
+    embedding   the id code + 1; id 0, which no training row has, for -1
+
+Owns: fitting and coding. Does not own: which rows train, where the columns go in `x`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, assert_never
+
+import numpy as np
+import polars as pl
+
+from trainer.config.data import Categorical, CategoricalImpute, Encode
+from trainer.data.arrays import Bools, Floats, Rows
+from trainer.data.fitted import Fitted
+from trainer.data.values import TRUE_MARKS, boolean, level_text, natural_order, plain, text
+
+RARE, MISSING = "(rare)", "(missing)"
+_NOWHERE, _TO_RARE = -1, -2
+
+
+class CategoricalColumn(Fitted):
+    """A fitted categorical column; counts are of the training rows.
+
+    Attributes:
+        name: The column.
+        kind: "categorical".
+        missing: Training rows without a value.
+        impute: How missing values are filled.
+        fill: The level they are filled with; null for an own level.
+        levels: The levels that are kept, in natural order.
+        counts: Training rows of each, filled ones among them.
+        rare: Training rows of the levels merged into `(rare)`; 0 when there are none.
+        merged: Those levels.
+        own_missing: Whether missing values are a level of their own.
+        unknown: Where unseen values go: their own level, or `(rare)` when there is one.
+        encode: How codes become columns.
+        dimension: Length of an embedding; null for the others.
+        features: The columns of `x` made from it.
+    """
+
+    kind: Literal["categorical"] = "categorical"
+    name: str
+    missing: int
+    impute: CategoricalImpute
+    fill: str | None
+    levels: tuple[str, ...]
+    counts: tuple[int, ...]
+    rare: int
+    merged: tuple[str, ...]
+    own_missing: bool
+    unknown: Literal["own_level", "rare"]
+    encode: Encode
+    dimension: int | None
+    features: tuple[str, ...]
+
+    @property
+    def codes(self) -> int:
+        """How many codes there are, without -1."""
+        return len(self.levels) + (self.rare > 0) + self.own_missing
+
+    @property
+    def embedding(self) -> tuple[int, int] | None:
+        """(ids, dimension) of an embedding, the id of unseen values among them; else None."""
+        return None if self.dimension is None else (self.codes + 1, self.dimension)
+
+
+class BooleanColumn(Fitted):
+    """A fitted yes/no column: 0 for no, 1 for yes.
+
+    Attributes:
+        name: The column.
+        kind: "boolean".
+        missing: Training rows without a value.
+        yes: Training rows with yes.
+        no: Training rows with no.
+        impute: How missing values are filled.
+        fill: What they are filled with; with an own level they are 0 and marked in a second column.
+        own_missing: Whether there is that second column.
+        features: The columns of `x` made from it.
+    """
+
+    kind: Literal["boolean"] = "boolean"
+    name: str
+    missing: int
+    yes: int
+    no: int
+    impute: CategoricalImpute
+    fill: bool
+    own_missing: bool
+    features: tuple[str, ...]
+
+
+def count_levels(series: pl.Series) -> dict[str, int]:
+    """Rows of each level, in natural order of the levels."""
+    counted = level_text(series).drop_nulls().value_counts(sort=False)
+    counts: dict[str, int] = dict(counted.iter_rows())
+    return {level: counts[level] for level in natural_order(list(counts))}
+
+
+def fit_categorical(
+    name: str, series: pl.Series, settings: Categorical
+) -> CategoricalColumn | None:
+    """Learn one column; None when all training rows have one code.
+
+    Args:
+        name: The column.
+        series: Its training rows, one known value at least.
+        settings: The column's settings.
+    """
+    counts = count_levels(series)
+    missing = series.null_count()
+    fill: str | None = None
+    match settings.impute:
+        case "constant":
+            fill = settings.constant
+        case "most_frequent" | "drop":
+            fill = max(counts, key=lambda level: counts[level])
+        case "own_level":
+            pass
+        case _:
+            assert_never(settings.impute)
+    if missing and fill is not None:
+        counts[fill] = counts.get(fill, 0) + missing
+    often = [level for level, count in counts.items() if count >= settings.min_count]
+    often.sort(key=lambda level: -counts[level])
+    kept = set(often[: settings.max_levels])
+    levels = tuple(natural_order([level for level in counts if level in kept]))
+    rare = sum(count for level, count in counts.items() if level not in kept)
+    own_missing = missing > 0 and fill is None
+    column = CategoricalColumn(
+        name=name,
+        missing=missing,
+        impute=settings.impute,
+        fill=fill,
+        levels=levels,
+        counts=tuple(counts[level] for level in levels),
+        rare=rare,
+        merged=tuple(level for level in counts if level not in kept),
+        own_missing=own_missing,
+        unknown=settings.unknown,
+        encode=settings.encode,
+        dimension=None,
+        features=(),
+    )
+    if column.codes < 2:
+        return None
+    dimension = None
+    if settings.encode == "embedding":
+        dimension = settings.dimension or min(50, round(1.6 * column.codes**0.56))
+    features = (name,) if settings.encode != "onehot" else _one_hot_names(column)
+    return column.model_copy(update={"dimension": dimension, "features": features})
+
+
+def _one_hot_names(column: CategoricalColumn) -> tuple[str, ...]:
+    specials = [RARE] * (column.rare > 0) + [MISSING] * column.own_missing
+    return tuple(f"{column.name}={level}" for level in (*column.levels, *specials))
+
+
+def level_codes(column: CategoricalColumn, series: pl.Series) -> tuple[Rows, Bools]:
+    """The code of each row, int64 (n,), and whether its value was never seen in training."""
+    kept = len(column.levels)
+    table: dict[str | None, int] = {level: code for code, level in enumerate(column.levels)}
+    table |= dict.fromkeys(column.merged, kept)
+    if column.own_missing:
+        table[None] = column.codes - 1
+    elif column.fill is not None and column.fill in table:
+        table[None] = table[column.fill]
+    elsewhere = _TO_RARE if column.unknown == "rare" and column.rare else _NOWHERE
+    cells = text(series)
+    values = cells.unique()
+    codes = [
+        table[level] if level in table else _NOWHERE if level is None else elsewhere
+        for level in (None if value is None else plain(value) for value in values)
+    ]
+    found = cells.replace_strict(
+        values, pl.Series(codes, dtype=pl.Int64), default=_NOWHERE, return_dtype=pl.Int64
+    ).to_numpy()
+    return np.where(found == _TO_RARE, kept, found), found < 0
+
+
+def ordinal_values(column: CategoricalColumn, codes: Rows) -> Floats:
+    """Codes as numbers: 0 to 1 over the codes, one step below 0 for -1."""
+    return codes / (column.codes - 1)
+
+
+def fit_boolean(name: str, series: pl.Series, settings: Categorical) -> BooleanColumn | None:
+    """Learn one yes/no column; None when it does not vary in training.
+
+    Args:
+        name: The column.
+        series: Its training rows, one known value at least.
+        settings: `impute` and `constant` count.
+    """
+    values = boolean(series, marks=True)
+    missing = values.null_count()
+    yes = int(values.sum())
+    no = len(values) - missing - yes
+    own_missing = missing > 0 and settings.impute == "own_level"
+    fill = yes > no
+    if settings.impute == "constant":
+        fill = settings.constant.lower() in TRUE_MARKS
+    varies = (yes > 0 or (missing > 0 and fill)) and (no > 0 or (missing > 0 and not fill))
+    if not varies and not own_missing:
+        return None
+    return BooleanColumn(
+        name=name,
+        missing=missing,
+        yes=yes,
+        no=no,
+        impute=settings.impute,
+        fill=fill,
+        own_missing=own_missing,
+        features=(name, f"{name}={MISSING}") if own_missing else (name,),
+    )
+
+
+def boolean_values(column: BooleanColumn, series: pl.Series) -> tuple[Bools, Bools, Bools]:
+    """Yes or no of each row, whether it was missing, and whether its value can not be read.
+
+    A value that is neither counts as missing. A missing value of a column that had none in training
+    is filled with the more frequent one.
+    """
+    values = boolean(series, marks=True)
+    gaps = values.is_null().to_numpy()
+    wrong = gaps & series.is_not_null().to_numpy()
+    filled = values.fill_null(value=False if column.own_missing else column.fill)
+    return np.asarray(filled.to_numpy()), gaps, wrong

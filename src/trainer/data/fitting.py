@@ -1,0 +1,223 @@
+"""Fitting the feature columns on the training rows, and those rows alone.
+
+Owns: which training rows `drop` leaves out, which columns are left out, the order of it all: kinds,
+rows that drop, then each column. Does not own: what each kind learns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from trainer.config.data import Data, Kind, Outliers
+from trainer.data.arrays import Bools, Floats, Rows
+from trainer.data.categorical import CategoricalColumn, fit_boolean, fit_categorical
+from trainer.data.datetimes import fit_datetime
+from trainer.data.kinds import find_kinds
+from trainer.data.numeric import Bounds, fit_numeric, outlier_bounds
+from trainer.data.preprocessing import Column
+from trainer.data.settings import (
+    categorical_settings,
+    datetime_settings,
+    numeric_settings,
+    settings_problems,
+)
+from trainer.data.tables import Table
+from trainer.data.values import column_blocks, number_matrix
+from trainer.errors import DataError, Problem
+
+MANY_LEVELS = 0.5
+"""A categorical column with more levels than this share of its rows looks like names or numbers of
+rows."""
+
+
+@dataclass(frozen=True)
+class ColumnFit:
+    """The fitted columns and the training rows that are left.
+
+    Attributes:
+        columns: In the table's order.
+        rows: The training rows fitted on, int64.
+        missing: Training rows left out for a missing value, int64.
+        outlying: Training rows left out for an outlier, int64.
+        warnings: What was left out or looks odd.
+    """
+
+    columns: tuple[Column, ...]
+    rows: Rows
+    missing: Rows
+    outlying: Rows
+    warnings: tuple[str, ...]
+
+
+def fit_columns(table: Table, names: Sequence[str], rows: Rows, data: Data) -> ColumnFit:
+    """Learn every feature column from the training rows.
+
+    Args:
+        table: The table.
+        names: Feature columns, in the table's order.
+        rows: Training rows.
+        data: The `data` section.
+
+    Raises:
+        DataError: Values that do not fit their column, infinite values, settings that do not fit,
+            no row or no column left; with every such problem.
+    """
+    finding, problems = find_kinds(table, names, rows, data)
+    kinds = finding.kinds
+    problems += settings_problems(data, kinds, table.frame.columns)
+    problems += _outlier_problems(data, kinds)
+    problems += _infinities(table, kinds, rows)
+    if problems:
+        raise DataError(problems)
+    missing, outlying, dropped = _dropped_rows(table, kinds, rows, data)
+    kept = rows[~(missing | outlying)]
+    if not len(kept):
+        found = f"none of {len(rows):,} after missing values and outliers were dropped"
+        fix = "Fill missing values (data.numeric.impute: median) or clip outliers."
+        raise DataError(Problem("", "training rows", found, fix, "data.numeric.impute"))
+    columns = _fitted(table, kinds, kept, data, dropped)
+    warnings = _warnings(table, kinds, columns, finding.empty, len(kept))
+    if not columns:
+        found = "none: all are empty or the same in every row"
+        fix = "Is this the right table? See data.features."
+        raise DataError(Problem(table.name, "a feature that varies in training", found, fix))
+    ordered = tuple(columns[name] for name in names if name in columns)
+    return ColumnFit(ordered, kept, rows[missing], rows[outlying & ~missing], tuple(warnings))
+
+
+def _of_kind(kinds: Mapping[str, Kind], kind: Kind) -> list[str]:
+    return [name for name, found in kinds.items() if found == kind]
+
+
+def _outliers(data: Data, name: str) -> Outliers | None:
+    outliers = data.clean.outliers
+    if outliers is None or (outliers.columns is not None and name not in outliers.columns):
+        return None
+    return outliers
+
+
+def _outlier_problems(data: Data, kinds: Mapping[str, Kind]) -> list[Problem]:
+    if data.clean.outliers is None:
+        return []
+    key = "data.clean.outliers.columns"
+    return [
+        Problem("", "a numeric column", f"'{name}', which is {kinds[name]}", "Remove it.", key)
+        for name in data.clean.outliers.columns or ()
+        if name in kinds and kinds[name] != "numeric"
+    ]
+
+
+def _numbers(table: Table, names: list[str], rows: Rows) -> Floats:
+    return number_matrix(table.frame.select(names)[rows], names)
+
+
+def _infinities(table: Table, kinds: Mapping[str, Kind], rows: Rows) -> list[Problem]:
+    problems = []
+    for names in column_blocks(_of_kind(kinds, "numeric"), len(rows)):
+        infinite = np.isinf(_numbers(table, names, rows))
+        for index in np.flatnonzero(infinite.any(axis=0)):
+            at = np.flatnonzero(infinite[:, index])
+            found = "infinity" + (f" there and in {len(at) - 1} more rows" if len(at) > 1 else "")
+            fix = "Correct it, or leave it empty to have it filled."
+            problems.append(
+                Problem(
+                    table.where(int(rows[at[0]])), f"finite numbers in '{names[index]}'", found, fix
+                )
+            )
+    return problems
+
+
+def _dropped_rows(
+    table: Table, kinds: Mapping[str, Kind], rows: Rows, data: Data
+) -> tuple[Bools, Bools, dict[str, Bounds]]:
+    """Training rows that a missing value or an outlier leaves out, and the bounds of the latter."""
+    missing = np.zeros(len(rows), dtype=np.bool_)
+    outlying = np.zeros(len(rows), dtype=np.bool_)
+    bounds: dict[str, Bounds] = {}
+    drops = data.clean.outliers is not None and data.clean.outliers.action == "drop"
+    numeric = [
+        name
+        for name in _of_kind(kinds, "numeric")
+        if numeric_settings(data, name).impute == "drop" or (drops and _outliers(data, name))
+    ]
+    for names in column_blocks(numeric, len(rows)):
+        values = _numbers(table, names, rows)
+        for index, name in enumerate(names):
+            column = values[:, index]
+            gaps = np.isnan(column)
+            if numeric_settings(data, name).impute == "drop":
+                missing |= gaps
+            outliers = _outliers(data, name)
+            if drops and outliers is not None:
+                found = outlier_bounds(np.sort(column[~gaps]), outliers)
+                if found is not None:
+                    bounds[name] = found
+                    outlying |= (column < found.lower) | (column > found.upper)
+    for name, kind in kinds.items():
+        if kind == "numeric":
+            continue
+        settings = numeric_settings if kind == "datetime" else categorical_settings
+        if settings(data, name).impute == "drop":
+            missing |= table.frame[name].gather(rows).is_null().to_numpy()
+    return missing, outlying, bounds
+
+
+def _fitted(
+    table: Table, kinds: Mapping[str, Kind], rows: Rows, data: Data, dropped: Mapping[str, Bounds]
+) -> dict[str, Column]:
+    columns: dict[str, Column | None] = {}
+    for names in column_blocks(_of_kind(kinds, "numeric"), len(rows)):
+        values = _numbers(table, names, rows)
+        for index, name in enumerate(names):
+            column = values[:, index]
+            if np.isnan(column).all():
+                continue
+            bounds = dropped.get(name)
+            settings = numeric_settings(data, name)
+            columns[name] = fit_numeric(name, column, settings, _outliers(data, name), bounds)
+    for name, kind in kinds.items():
+        if kind == "numeric":
+            continue
+        series = table.frame[name].gather(rows)
+        if series.null_count() == len(series):
+            continue
+        match kind:
+            case "categorical":
+                columns[name] = fit_categorical(name, series, categorical_settings(data, name))
+            case "boolean":
+                columns[name] = fit_boolean(name, series, categorical_settings(data, name))
+            case "datetime":
+                columns[name] = fit_datetime(name, series, datetime_settings(data, name))
+    return {name: column for name, column in columns.items() if column is not None}
+
+
+def _warnings(
+    table: Table,
+    kinds: Mapping[str, Kind],
+    columns: Mapping[str, Column],
+    empty: Sequence[str],
+    rows: int,
+) -> list[str]:
+    constant = [name for name in kinds if name not in columns]
+    warnings = []
+    if empty:
+        warnings.append(f"left out, no values in the training rows: {_listed(empty)}")
+    if constant:
+        warnings.append(f"left out, the same in all training rows: {_listed(constant)}")
+    for column in columns.values():
+        if isinstance(column, CategoricalColumn):
+            levels = len(column.levels) + len(column.merged)
+            if levels > max(20, MANY_LEVELS * rows):
+                warnings.append(
+                    f"'{column.name}' has {levels:,} different values in {rows:,} training rows: "
+                    "names or numbers of rows teach nothing, see data.features.exclude"
+                )
+    return warnings
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(f"'{name}'" for name in names[:10])
+    return shown + (f" and {len(names) - 10:,} more" if len(names) > 10 else "")

@@ -1,0 +1,70 @@
+"""Random numbers without a state: each is a function of the seed and of what it belongs to.
+
+A 64-bit mix (the finaliser of SplitMix64, Steele, Lea and Flood 2014) over rows, BLAKE2b over text.
+Neither depends on the machine, the process, the order of the rows or the other rows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import polars as pl
+
+from trainer.data.arrays import Floats, Rows, Words
+from trainer.data.values import level_text
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_FIRST = np.uint64(0xBF58476D1CE4E5B9)
+_SECOND = np.uint64(0x94D049BB133111EB)
+_MISSING = np.uint64(0xD1B54A32D192ED03)
+_TO_UNIT = 2.0**-53
+_RECORDS = 100_000
+
+
+def mix(words: Words) -> Words:
+    """Each 64-bit word scrambled; one to one, so distinct words stay distinct."""
+    words = words + _GOLDEN
+    words = (words ^ (words >> np.uint64(30))) * _FIRST
+    words = (words ^ (words >> np.uint64(27))) * _SECOND
+    mixed: Words = words ^ (words >> np.uint64(31))
+    return mixed
+
+
+def row_keys(seed: int, rows: Rows) -> Words:
+    """A random word of each row number, a function of (seed, row)."""
+    start = mix(np.array([seed], dtype=np.uint64))
+    return mix(rows.astype(np.uint64) ^ start)
+
+
+def text_keys(seed: int, series: pl.Series) -> Words:
+    """A random word of each cell, a function of (seed, text of the cell); missing cells share one."""
+    cells = level_text(series)
+    levels = cells.unique().drop_nulls()
+    key = seed.to_bytes(8, "little")
+    words = [_digest(level.encode(), key) for level in levels.to_list()]
+    table = pl.Series(words, dtype=pl.UInt64)
+    found = cells.replace_strict(levels, table, default=int(_MISSING), return_dtype=pl.UInt64)
+    return np.array(found.to_numpy(), dtype=np.uint64)
+
+
+def record_keys(seed: int, frame: pl.DataFrame) -> Words:
+    """A random word of each row, a function of (seed, all cells and their columns' names)."""
+    names = sorted(frame.columns)
+    key = _digest("\x1f".join(names).encode(), seed.to_bytes(8, "little")).to_bytes(8, "little")
+    words = np.empty(frame.height, dtype=np.uint64)
+    for start in range(0, frame.height, _RECORDS):
+        part = frame[start : start + _RECORDS]
+        cells = [level_text(part.get_column(name)).fill_null("\x1e") for name in names]
+        records = pl.select(pl.concat_str(cells, separator="\x1f")).to_series().to_list()
+        words[start : start + _RECORDS] = [_digest(record.encode(), key) for record in records]
+    return words
+
+
+def unit(words: Words) -> Floats:
+    """The words as numbers in [0, 1)."""
+    return (words >> np.uint64(11)).astype(np.float64) * _TO_UNIT
+
+
+def _digest(content: bytes, key: bytes) -> int:
+    return int.from_bytes(hashlib.blake2b(content, digest_size=8, key=key).digest(), "little")

@@ -1,0 +1,291 @@
+"""Everything that was fitted, and the one way from a table to `x` that fit, eval and predict share.
+
+Owns: the columns of `x` and their order, `preprocessing.json`. Does not own: fitting (`fitting`),
+what each kind of column does (`numeric`, `categorical`, `datetimes`).
+"""
+
+from __future__ import annotations
+
+import json
+import reprlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+
+import numpy as np
+import polars as pl
+from pydantic import Field, ValidationError
+
+from trainer.config.data import Kind
+from trainer.data.arrays import Bools, Floats, Rows, Singles
+from trainer.data.categorical import (
+    BooleanColumn,
+    CategoricalColumn,
+    boolean_values,
+    level_codes,
+    ordinal_values,
+)
+from trainer.data.datetimes import (
+    DatetimeColumn,
+    cycle_waves,
+    elapsed_days,
+    origin_stamp,
+)
+from trainer.data.fitted import Fitted
+from trainer.data.kinds import unreadable
+from trainer.data.numeric import NumericColumn, apply_numeric
+from trainer.data.targets import FittedTarget
+from trainer.data.values import column_blocks, microseconds, number_matrix
+from trainer.errors import DataError, Problem, did_you_mean
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+Column = Annotated[
+    NumericColumn | CategoricalColumn | BooleanColumn | DatetimeColumn, Field(discriminator="kind")
+]
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Rows as numbers.
+
+    Attributes:
+        x: float32 (n, width), C-contiguous.
+        unseen: bool (n,): the row has a value that was never seen in training or can not be read.
+        warnings: What was odd, counted by column.
+    """
+
+    x: Singles
+    unseen: Bools
+    warnings: tuple[str, ...]
+
+
+class Preprocessing(Fitted):
+    """What was fitted on the training rows, column by column.
+
+    Attributes:
+        format: Of this description.
+        rows: The training rows it was fitted on.
+        columns: The feature columns, in the table's order.
+        target: The target.
+    """
+
+    format: Literal[1] = 1
+    rows: int
+    columns: tuple[Column, ...]
+    target: FittedTarget
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """A name for each column of x, all different; ids of embeddings come last."""
+        names = [name for column in _ordered(self.columns) for name in column.features]
+        seen: dict[str, int] = {}
+        for index, name in enumerate(names):
+            seen[name] = seen[name] + 1 if name in seen else 1
+            if seen[name] > 1:
+                names[index] = f"{name} #{seen[name]}"
+        return tuple(names)
+
+    @property
+    def width(self) -> int:
+        """Columns of x."""
+        return sum(len(column.features) for column in self.columns)
+
+    @property
+    def embeddings(self) -> tuple[tuple[int, int], ...]:
+        """(ids, dimension) of each embedding; their ids are the last columns of x, in this order."""
+        found = [
+            column.embedding for column in self.columns if isinstance(column, CategoricalColumn)
+        ]
+        return tuple(pair for pair in found if pair is not None)
+
+    def transform(self, frame: pl.DataFrame, rows: Rows | None = None) -> Encoded:
+        """Encode rows; each by itself, so that a row has the same numbers in any company.
+
+        Args:
+            frame: A table with the feature columns; others are ignored.
+            rows: Only these rows, in this order; None for all.
+
+        Raises:
+            DataError: Feature columns are missing.
+        """
+        known = frame.columns
+        lacking = {column.name for column in self.columns}.difference(known)
+        problems = [
+            Problem(
+                "",
+                f"a column '{column.name}'",
+                "none of that name",
+                did_you_mean(column.name, known, "The network needs it to predict."),
+            )
+            for column in self.columns
+            if column.name in lacking
+        ]
+        if problems:
+            raise DataError(problems)
+        height = frame.height if rows is None else len(rows)
+        encoder = _Encoder(
+            frame, rows, np.zeros((height, self.width), np.float32), np.zeros(height, np.bool_), []
+        )
+        place = 0
+        starts: dict[str, int] = {}
+        for column in _ordered(self.columns):
+            starts[column.name] = place
+            place += len(column.features)
+        numeric = {c.name: c for c in self.columns if isinstance(c, NumericColumn)}
+        for names in column_blocks(list(numeric), height):
+            encoder.put_numeric([numeric[name] for name in names], starts)
+        for column in self.columns:
+            match column:
+                case NumericColumn():
+                    pass
+                case CategoricalColumn():
+                    encoder.put_categorical(column, starts[column.name])
+                case BooleanColumn():
+                    encoder.put_boolean(column, starts[column.name])
+                case DatetimeColumn():
+                    encoder.put_datetime(column, starts[column.name])
+        return Encoded(encoder.x, encoder.unseen, tuple(encoder.warnings))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for `preprocessing.json`: finite numbers, columns in the table's order."""
+        return self.model_dump(mode="json")
+
+    @staticmethod
+    def from_json(content: object) -> Preprocessing:
+        """What `to_json` gave.
+
+        Raises:
+            DataError: It is damaged or of another version; with every place.
+        """
+        try:
+            return Preprocessing.model_validate_json(json.dumps(content))
+        except (ValidationError, TypeError, ValueError) as error:
+            places = error.errors() if isinstance(error, ValidationError) else []
+            raise DataError(
+                [
+                    Problem(
+                        "preprocessing.json",
+                        "what fit wrote",
+                        _found_at(place),
+                        "Take the file from a whole copy of the run.",
+                    )
+                    for place in places[:5]
+                ]
+                or [Problem("preprocessing.json", "what fit wrote", str(error))]
+            ) from error
+
+
+def _found_at(place: ErrorDetails) -> str:
+    """A place that does not fit, without the kind that pydantic puts behind a column's number."""
+    steps = [step for step in place["loc"] if step not in get_args(Kind)]
+    match place["type"]:
+        case "missing":
+            what = "nothing"
+        case "extra_forbidden":
+            what = "a key of no meaning"
+        case _:
+            what = reprlib.repr(place["input"])
+    return f"{what} at {'.'.join(map(str, steps)) or 'the top'}"
+
+
+def _ordered(columns: Sequence[Column]) -> list[Column]:
+    """In the order of x: embeddings last."""
+
+    def is_embedding(column: Column) -> bool:
+        return isinstance(column, CategoricalColumn) and column.embedding is not None
+
+    return sorted(columns, key=is_embedding)
+
+
+@dataclass
+class _Encoder:
+    """The matrix while it is being filled, a column or a block of columns at a time."""
+
+    frame: pl.DataFrame
+    rows: Rows | None
+    x: Singles
+    unseen: Bools
+    warnings: list[str]
+
+    def part(self, names: list[str]) -> pl.DataFrame:
+        part = self.frame.select(names)
+        return part if self.rows is None else part[self.rows]
+
+    def series(self, name: str) -> pl.Series:
+        series = self.frame.get_column(name)
+        return series if self.rows is None else series.gather(self.rows)
+
+    def warn(self, name: str, mask: Bools, what: str) -> None:
+        count = int(np.count_nonzero(mask))
+        if count:
+            self.unseen |= mask
+            rows = "row has" if count == 1 else "rows have"
+            self.warnings.append(f"{count:,} {rows} {what} in '{name}'")
+
+    def put_numeric(self, columns: Sequence[NumericColumn], starts: dict[str, int]) -> None:
+        names = [column.name for column in columns]
+        part = self.part(names)
+        values = number_matrix(part, names)
+        self._warn_of_numbers(part, values, names)
+        scaled, missing = apply_numeric(columns, values)
+        at = [starts[name] for name in names]
+        if at == list(range(at[0], at[0] + len(at))):
+            self.x[:, at[0] : at[0] + len(at)] = scaled
+        else:
+            self.x[:, at] = scaled
+        for index, column in enumerate(columns):
+            if column.indicator:
+                self.x[:, at[index] + 1] = missing[:, index]
+
+    def _warn_of_numbers(self, part: pl.DataFrame, values: Floats, names: list[str]) -> None:
+        """Infinite and unreadable values become missing, are marked and counted."""
+        infinite = np.isinf(values)
+        if infinite.any():
+            for index in np.flatnonzero(infinite.any(axis=0)):
+                self.warn(names[index], infinite[:, index], "an infinite value (read as missing)")
+            values[infinite] = np.nan
+        gaps = np.isnan(values).sum(axis=0) - infinite.sum(axis=0)
+        nulls = part.null_count().row(0)
+        for index in np.flatnonzero(gaps > np.array(nulls)):
+            name = names[index]
+            wrong = unreadable(part[name], "numeric", None)
+            self.warn(name, wrong, "a value that is no number (read as missing)")
+
+    def put_categorical(self, column: CategoricalColumn, start: int) -> None:
+        codes, unseen = level_codes(column, self.series(column.name))
+        self.warn(column.name, unseen, "a value not seen in training")
+        match column.encode:
+            case "onehot":
+                known = np.flatnonzero(codes >= 0)
+                self.x[known, start + codes[known]] = 1
+            case "ordinal":
+                self.x[:, start] = ordinal_values(column, codes)
+            case "embedding":
+                self.x[:, start] = codes + 1
+
+    def put_boolean(self, column: BooleanColumn, start: int) -> None:
+        values, gaps, wrong = boolean_values(column, self.series(column.name))
+        self.warn(column.name, wrong, "a value that is neither yes nor no (read as missing)")
+        self.x[:, start] = values
+        if column.own_missing:
+            self.x[:, start + 1] = gaps
+
+    def put_datetime(self, column: DatetimeColumn, start: int) -> None:
+        series = self.series(column.name)
+        wrong = unreadable(series, "datetime", column.format)
+        self.warn(column.name, wrong, "a value that is no date (read as missing)")
+        stamps = microseconds(series, column.format)
+        if column.elapsed is not None:
+            days = elapsed_days(stamps, origin_stamp(column)).reshape(-1, 1)
+            scaled, missing = apply_numeric([column.elapsed], days)
+            self.x[:, start] = scaled[:, 0]
+            start += 1
+            if column.elapsed.indicator:
+                self.x[:, start] = missing[:, 0]
+                start += 1
+        for cycle in column.cycles:
+            sine, cosine = cycle_waves(cycle, stamps)
+            self.x[:, start], self.x[:, start + 1] = sine, cosine
+            start += 2

@@ -1,0 +1,30 @@
+"""Samples: what a network is trained and judged on. The seam for other sources of arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from trainer.data.arrays import Bools, Rows, Singles
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Rows of one split, in the order of the source.
+
+    Attributes:
+        x: float32 (n, width), C-contiguous.
+        y: float32 (n, outputs): binary (n, 1) of 0 and 1; multiclass (n, classes) one-hot; multilabel
+            (n, columns) of 0 and 1; regression (n, columns), scaled where the target is; (n, 0)
+            where no target was read.
+        weight: float32 (n,), the weight column's values, or None.
+        rows: int64 (n,), source row numbers from 0.
+        unseen: bool (n,), the row has a value that was never seen in training.
+        warnings: What was odd in these rows, counted by column.
+    """
+
+    x: Singles
+    y: Singles
+    weight: Singles | None
+    rows: Rows
+    unseen: Bools
+    warnings: tuple[str, ...] = ()

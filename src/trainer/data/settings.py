@@ -1,0 +1,125 @@
+"""The settings of one column: its own over those of its kind, and what does not fit the kind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, assert_never, get_args
+
+from trainer.config.data import (
+    Categorical,
+    CategoricalImpute,
+    ColumnSettings,
+    Data,
+    Kind,
+    Numeric,
+    NumericImpute,
+)
+from trainer.errors import Problem, did_you_mean
+
+DatePart = Literal["elapsed", "year", "week", "day"]
+
+_FITTING: Mapping[Kind, tuple[str, ...]] = {
+    "numeric": ("impute", "constant", "indicator", "scale", "smooth_clip"),
+    "categorical": (
+        "impute", "constant", "encode", "dimension", "min_count", "max_levels", "unknown",
+    ),
+    "boolean": ("impute", "constant"),
+    "datetime": ("impute", "constant", "indicator", "scale", "smooth_clip", "format"),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class DatetimeSettings:
+    """Of a date column: its parts, how dates are written, and how `elapsed` is filled and scaled."""
+
+    parts: tuple[DatePart, ...]
+    format: str | None
+    elapsed: Numeric
+
+
+def numeric_settings(data: Data, name: str) -> Numeric:
+    """`data.numeric` with what `data.columns` says of this column."""
+    own = _stated(data, name)
+    changes = {key: own[key] for key in _FITTING["numeric"] if key in own}
+    if "constant" in changes:
+        changes["constant"] = float(changes["constant"])  # type: ignore[arg-type]
+    return data.numeric.model_copy(update=changes)
+
+
+def categorical_settings(data: Data, name: str) -> Categorical:
+    """`data.categorical` with what `data.columns` says of this column."""
+    own = _stated(data, name)
+    changes = {key: own[key] for key in _FITTING["categorical"] if key in own}
+    if "constant" in changes:
+        changes["constant"] = str(changes["constant"])
+    return data.categorical.model_copy(update=changes)
+
+
+def datetime_settings(data: Data, name: str) -> DatetimeSettings:
+    """`data.datetime` and, for elapsed days, `data.numeric`, with what `data.columns` says."""
+    own = data.columns[name].format if name in data.columns else None
+    date_format = data.datetime.format if own is None else own
+    return DatetimeSettings(tuple(data.datetime.parts), date_format, numeric_settings(data, name))
+
+
+def settings_problems(data: Data, kinds: Mapping[str, Kind], known: list[str]) -> list[Problem]:
+    """Settings of columns that are not there, or that mean nothing for the column's kind.
+
+    Args:
+        data: The `data` section.
+        kinds: Kind of each feature column.
+        known: All columns of the table.
+    """
+    problems = []
+    for name in data.columns:
+        key = f"data.columns.{name}"
+        if name not in known:
+            fix = did_you_mean(name, known, "Name a column of the table.")
+            problems.append(Problem("", "a column of the table", f"'{name}'", fix, key))
+        elif name in kinds:
+            problems += _misfits(data.columns[name], kinds[name], key)
+    return problems
+
+
+def _misfits(own: ColumnSettings, kind: Kind, key: str) -> list[Problem]:
+    stated = own.model_dump(exclude_none=True, exclude={"kind"})
+    problems = [
+        Problem(
+            "",
+            f"a setting of a {kind} column ({', '.join(_FITTING[kind])})",
+            f"'{setting}'",
+            f"Remove it, or set {key}.kind.",
+            f"{key}.{setting}",
+        )
+        for setting in stated
+        if setting not in _FITTING[kind]
+    ]
+    if "impute" in stated and stated["impute"] not in imputes(kind):
+        problems.append(
+            Problem(
+                "",
+                f"one of {', '.join(imputes(kind))} for a {kind} column",
+                f"'{stated['impute']}'",
+                f"Choose another, or set {key}.kind.",
+                f"{key}.impute",
+            )
+        )
+    if kind in ("numeric", "datetime") and isinstance(stated.get("constant"), str):
+        problems.append(Problem("", "a number", f"'{stated['constant']}'", "", f"{key}.constant"))
+    return problems
+
+
+def imputes(kind: Kind) -> tuple[str, ...]:
+    """The ways to fill a missing value in a column of this kind."""
+    match kind:
+        case "numeric" | "datetime":
+            return get_args(NumericImpute)
+        case "categorical" | "boolean":
+            return get_args(CategoricalImpute)
+        case _:
+            assert_never(kind)
+
+
+def _stated(data: Data, name: str) -> dict[str, object]:
+    return data.columns[name].model_dump(exclude_none=True) if name in data.columns else {}

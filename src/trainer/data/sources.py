@@ -1,0 +1,116 @@
+"""Sources: paths, globs and lists → the files they name, and the format each is written in."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from trainer.errors import DataError, Problem, did_you_mean
+
+Format = Literal["csv", "parquet", "ndjson", "arrow", "npz"]
+
+_SUFFIXES: dict[str, Format] = {
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".tab": "csv",
+    ".txt": "csv",
+    ".data": "csv",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".ndjson": "ndjson",
+    ".jsonl": "ndjson",
+    ".arrow": "arrow",
+    ".arrows": "arrow",
+    ".feather": "arrow",
+    ".ipc": "arrow",
+    ".npz": "npz",
+}
+
+
+def expand(sources: Sequence[str]) -> tuple[list[Path], list[Problem]]:
+    """The files that paths and globs name, globs sorted by name, and what is wrong with them."""
+    paths: list[Path] = []
+    problems: list[Problem] = []
+    for source in sources:
+        is_glob = any(sign in source for sign in "*?[") and not Path(source).exists()
+        found = [Path(name) for name in sorted(glob.glob(source, recursive=True))]  # noqa: PTH207
+        found = [path for path in found if not path.is_dir()] if is_glob else [Path(source)]
+        if not found:
+            problems.append(
+                Problem(source, "a pattern that matches files", "no file", _nearest(Path(source)))
+            )
+        for path in found:
+            problem = _unreadable(path)
+            if problem is None:
+                paths.append(path)
+            else:
+                problems.append(problem)
+    return paths, problems
+
+
+def file_format(path: Path, stated: Literal["auto"] | Format) -> Format:
+    """The format of a file: as stated, else by the end of its name (`.gz` is looked through).
+
+    Raises:
+        DataError: The name says nothing.
+    """
+    if stated != "auto":
+        return stated
+    suffix = inner_suffix(path)
+    if suffix in _SUFFIXES:
+        return _SUFFIXES[suffix]
+    fix = "Set data.format to csv, parquet, ndjson, arrow or npz."
+    if suffix in (".xlsx", ".xls", ".ods"):
+        fix = "Save the sheet as CSV."
+    if suffix == ".json":
+        fix = "One JSON object a line can be read: set data.format to ndjson."
+    found = f"a name that ends in '{suffix}'" if suffix else "a name without an ending"
+    known = ", ".join(dict.fromkeys(_SUFFIXES))
+    raise DataError(Problem(str(path), f"a file name that ends in one of {known}", found, fix))
+
+
+def inner_suffix(path: Path) -> str:
+    """The lower-case end of the name, without `.gz`: `x.csv.gz` → ".csv"."""
+    name = path.name.lower()
+    return Path(name.removesuffix(".gz")).suffix
+
+
+def _unreadable(path: Path) -> Problem | None:
+    try:
+        return _not_a_file(path)
+    except OSError as error:
+        if isinstance(error, PermissionError):
+            fix = f"Try chmod u+rx '{path.parent}'."
+            return Problem(str(path), "a file that can be read", "no permission", fix)
+        found = (error.strerror or str(error)).lower()
+        return Problem(str(path), "a file that can be read", found)
+
+
+def _not_a_file(path: Path) -> Problem | None:
+    where = str(path)
+    if path.is_dir():
+        fix = f"Name the files in it: '{path}/*.csv'."
+        return Problem(where, "a file", "a directory", fix)
+    if not path.exists():
+        return Problem(where, "a file", "nothing of that name", _nearest(path))
+    if not os.access(path, os.R_OK):
+        return Problem(
+            where, "a file that can be read", "no permission", f"Try chmod u+r '{path}'."
+        )
+    if not path.is_file():
+        return Problem(where, "a file", "a device or a pipe", "Write the rows to a file first.")
+    return None
+
+
+def _nearest(path: Path) -> str:
+    folder = path.parent
+    try:
+        names = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
+    except OSError:
+        names = []
+    if not folder.is_dir():
+        return f"There is no directory {folder}."
+    return did_you_mean(path.name, names, f"Look into {folder}.")

@@ -1,0 +1,238 @@
+"""Which rows train, validate and test.
+
+Every assignment is a function of (seed, row) or of (seed, value): there is no state and no order.
+
+    random      rows ranked by a hash of (seed, row): the first are tested, the next validate
+    stratified  the same within each class; in every class each split has its share, rounded up or
+                down, and the class at least one training row
+    group       a hash of (seed, group) in [0, 1): below `test` tested, then validation
+    hash        the same for a value, or for all values of the row
+    time        the latest rows are tested, those before them validate; rows of one time stay
+                together, in the later split
+    column      the value says it
+
+Of n rows, random and time take round(test · n) test and round(validation · n) validation rows, halves
+up, at least one where the share is above 0; stratified the same, but for the rounding within classes;
+group and hash take about as many, and what they took stays when rows are added.
+
+Owns: the rules. Does not own: which rows take part, the record of the splits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import polars as pl
+
+from trainer.data.arrays import Assignment, Rows, Words
+from trainer.data.hashing import record_keys, row_keys, text_keys, unit
+from trainer.data.values import as_number, microseconds, number_matrix, text
+from trainer.errors import DataError, Problem
+
+TRAIN, VALIDATION, TEST, DROPPED = 0, 1, 2, -1
+SplitName = Literal["train", "validation", "test"]
+SPLIT_NAMES: tuple[SplitName, ...] = ("train", "validation", "test")
+
+_WORDS = {
+    "train": TRAIN,
+    "training": TRAIN,
+    "validation": VALIDATION,
+    "valid": VALIDATION,
+    "val": VALIDATION,
+    "dev": VALIDATION,
+    "test": TEST,
+    "testing": TEST,
+}
+
+
+def split_sizes(rows: int, test: float, validation: float) -> tuple[int, int]:
+    """How many of `rows` rows test and validate: rounded, halves up, one at least if any.
+
+    Raises:
+        DataError: No row is left to train on.
+    """
+    tested = max(1, int(test * rows + 0.5)) if test > 0 else 0
+    validated = max(1, int(validation * rows + 0.5)) if validation > 0 else 0
+    if rows - tested - validated < 1:
+        least = 1 + (test > 0) + (validation > 0)
+        raise DataError(
+            Problem(
+                "",
+                f"at least {least} rows with a target for these splits",
+                f"{rows} ({tested} would test, {validated} validate)",
+                "Lower data.split.test and data.split.validation, or set them to 0.",
+                "data.split",
+            )
+        )
+    return tested, validated
+
+
+def random_split(seed: int, rows: Rows, test: float, validation: float) -> Assignment:
+    """Exactly `split_sizes` rows, by the rank of a hash of (seed, row number)."""
+    tested, validated = split_sizes(len(rows), test, validation)
+    order = _ranked(seed, rows)
+    assignment = np.zeros(len(rows), dtype=np.int8)
+    assignment[order[:tested]] = TEST
+    assignment[order[tested : tested + validated]] = VALIDATION
+    return assignment
+
+
+def stratified_split(
+    seed: int, rows: Rows, classes: Sequence[str], codes: Rows, test: float, validation: float
+) -> Assignment:
+    """Each class in its share: every split has the class's quota rounded up or down.
+
+    Args:
+        seed: The seed.
+        rows: Row numbers, shape (n,).
+        classes: Names, for messages.
+        codes: Class of each row, shape (n,), in [0, len(classes)).
+        test: Share of test rows.
+        validation: Share of validation rows.
+
+    Raises:
+        DataError: A class has one row only, which cannot be both learnt and tested.
+    """
+    sizes = split_sizes(len(rows), test, validation)
+    counts = np.bincount(codes, minlength=len(classes))
+    single = [name for name, count in zip(classes, counts, strict=True) if count == 1]
+    if single and (test > 0 or validation > 0):
+        names = ", ".join(f"'{name}'" for name in single[:5])
+        more = f" and {len(single) - 5} more" if len(single) > 5 else ""
+        raise DataError(
+            Problem(
+                "",
+                "at least 2 rows of every class to split them by class",
+                f"1 row of {names}{more}",
+                "Remove or merge such classes, or set data.split.by to random.",
+                "data.split.by",
+            )
+        )
+    table = _apportioned(counts, sizes, test, validation)
+    order = _ranked(seed, rows)
+    by_class = order[np.argsort(codes[order], kind="stable")]
+    starts = np.concatenate(([0], np.cumsum(counts)))
+    assignment = np.zeros(len(rows), dtype=np.int8)
+    for index, (tested, validated) in enumerate(table):
+        members = by_class[starts[index] : starts[index + 1]]
+        assignment[members[:tested]] = TEST
+        assignment[members[tested : tested + validated]] = VALIDATION
+    return assignment
+
+
+def _apportioned(
+    counts: Rows, sizes: tuple[int, int], test: float, validation: float
+) -> list[tuple[int, int]]:
+    """Test and validation rows of each class: quotas rounded up or down, columns near `sizes`.
+
+    What rounding down leaves over of a class goes, one row each, to the splits that still need most;
+    a class without a training row gives one to training first.
+    """
+    shares = np.array([1 - test - validation, validation, test])
+    quotas = np.round(np.outer(counts, shares), 9)
+    cells = np.floor(quotas).astype(np.int64)
+    wanted = np.array([int(counts.sum()) - sum(sizes), sizes[1], sizes[0]])
+    need = (wanted - cells.sum(axis=0)).tolist()
+    rounded: list[tuple[int, int]] = []
+    for quota, cell, count in zip(quotas.tolist(), cells.tolist(), counts.tolist(), strict=True):
+        urgency = [
+            (split == TRAIN and cell[TRAIN] == 0, need[split], quota[split] - cell[split], -split)
+            for split in range(3)
+            if quota[split] > cell[split]
+        ]
+        for *_, place in sorted(urgency, reverse=True)[: count - sum(cell)]:
+            cell[-place] += 1
+            need[-place] -= 1
+        rounded.append((cell[TEST], cell[VALIDATION]))
+    return rounded
+
+
+def value_split(
+    seed: int, series: pl.Series | pl.DataFrame, test: float, validation: float
+) -> Assignment:
+    """By a hash of (seed, value) of a column, or of all values of a row; stays when rows are added."""
+    keys: Words = (
+        record_keys(seed, series) if isinstance(series, pl.DataFrame) else text_keys(seed, series)
+    )
+    place = unit(keys)
+    assignment = np.zeros(len(place), dtype=np.int8)
+    assignment[place < test + validation] = VALIDATION
+    assignment[place < test] = TEST
+    return assignment
+
+
+def time_split(series: pl.Series, test: float, validation: float) -> Assignment:
+    """The latest rows are tested, those before them validate.
+
+    Rows of the same time are kept together, in the later split, which may then have more rows.
+
+    Raises:
+        DataError: The column holds neither numbers nor ISO dates, or the ties leave no rows to train on.
+    """
+    when = _times(series)
+    tested, validated = split_sizes(len(when), test, validation)
+    ordered = np.sort(when)
+    assignment = np.zeros(len(when), dtype=np.int8)
+    if validated:
+        assignment[when >= ordered[len(when) - tested - validated]] = VALIDATION
+    if tested:
+        assignment[when >= ordered[len(when) - tested]] = TEST
+    return assignment
+
+
+def _times(series: pl.Series) -> Rows | np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    frame = series.to_frame()
+    if not series.dtype.is_temporal():
+        numbers = number_matrix(frame, [series.name])[:, 0]
+        if not np.isnan(numbers).any():
+            return numbers
+    stamps = microseconds(series, None)
+    if stamps.null_count() == 0:
+        return stamps.to_numpy()
+    words = text(series).filter(stamps.is_null())
+    wrong = next((word for word in words if as_number(word) is None), words[0])
+    raise DataError(
+        Problem(
+            "",
+            f"numbers or ISO 8601 dates in '{series.name}'",
+            f"'{wrong}'",
+            "Write its times like 2024-03-31 or 2024-03-31T18:30:00.",
+            "data.split.column",
+        )
+    )
+
+
+def column_split(series: pl.Series) -> Assignment:
+    """As the column says: train, validation (val, valid, dev) or test, in any case.
+
+    Raises:
+        DataError: Another word stands there.
+    """
+    written = text(series)
+    words = written.str.to_lowercase()
+    odd = [
+        word
+        for word in written.unique(maintain_order=True).to_list()
+        if word is None or word.lower() not in _WORDS
+    ]
+    if odd:
+        found = ", ".join("a missing value" if word is None else f"'{word}'" for word in odd[:5])
+        raise DataError(
+            Problem(
+                "",
+                f"train, validation or test in every row of '{series.name}'",
+                found,
+                "Correct the values, or split another way.",
+                "data.split.column",
+            )
+        )
+    found_splits = words.replace_strict(_WORDS, return_dtype=pl.Int8)
+    return np.array(found_splits.to_numpy(), dtype=np.int8)
+
+
+def _ranked(seed: int, rows: Rows) -> Rows:
+    """Positions in the order of their random keys; a function of (seed, row numbers) alone."""
+    order: Rows = np.lexsort((rows, row_keys(seed, rows)))
+    return order

@@ -1,0 +1,254 @@
+"""Tables: files in, one frame of all rows out, in the order of the files and of their rows.
+
+Text formats (CSV, NDJSON) are read with every cell as text, so that no row has a say in how another
+is read; Parquet, Arrow and NPZ keep their types. Cells that mean "missing" are null.
+
+Owns: which files are read, how they are put together, where a row stands in its file. Does not own:
+the formats (`csv_files`, `typed_files`), kinds of columns, splits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from trainer.config.data import Csv, Data, NamedSources
+from trainer.data.arrays import Assignment
+from trainer.data.csv_files import csv_line, read_csv
+from trainer.data.sources import Format, expand, file_format
+from trainer.data.splits import TEST, TRAIN, VALIDATION
+from trainer.data.typed_files import ndjson_line, read_arrow, read_ndjson, read_npz, read_parquet
+from trainer.errors import DataError, Problem, did_you_mean
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """One file that was read.
+
+    Attributes:
+        path: As it was named.
+        bytes: Its size.
+        rows: Rows of data in it.
+        sha256: Of its bytes, as hexadecimal digits.
+    """
+
+    path: str
+    bytes: int
+    rows: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """All rows of all files.
+
+    Attributes:
+        frame: Every column; row i is source row i.
+        files: What was read, in the order of the rows.
+        named_split: Split number of each row (int8) when files are named by split, else None.
+        csv: How CSV files are written.
+        formats: The format of each file.
+        warnings: What is odd but does not stop.
+    """
+
+    frame: pl.DataFrame
+    files: tuple[SourceFile, ...]
+    named_split: Assignment | None
+    csv: Csv
+    formats: tuple[Format, ...]
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The table as messages call it: its first file, and how many more there are."""
+        more = len(self.files) - 1
+        return self.files[0].path + (f" (and {more} more)" if more else "")
+
+    def placed(self, problems: Iterable[Problem]) -> list[Problem]:
+        """Problems of the data that name no place get the table's; those of a setting keep none, for
+        whoever loaded the config knows where the setting stands.
+        """
+        return [
+            problem.at(self.name)
+            if not problem.where and problem.key in ("", "data.target")
+            else problem
+            for problem in problems
+        ]
+
+    def where(self, row: int) -> str:
+        """The place of a source row as a user would open it: `x.csv:17`, `x.parquet row 16`.
+
+        Lines count from 1 and the header is line 1; rows of formats without lines count from 1.
+        """
+        for file, kind in zip(self.files, self.formats, strict=True):
+            if row < file.rows:
+                match kind:
+                    case "csv":
+                        line = csv_line(Path(file.path), self.csv, row)
+                    case "ndjson":
+                        line = ndjson_line(Path(file.path), row)
+                    case _:
+                        return f"{file.path} row {row + 1}"
+                return f"{file.path}:{line}"
+            row -= file.rows
+        raise IndexError(row)
+
+
+def read_table(source: str | Sequence[str] | NamedSources, data: Data) -> Table:
+    """Read every file of a source.
+
+    Args:
+        source: A path, a glob, a list of them, or paths named by split.
+        data: The `data` section; its `format` and `csv` say how files are written.
+
+    Raises:
+        DataError: A file is missing, empty, unreadable or damaged, or its columns differ from those
+            of the first file; with every such problem.
+    """
+    parts = _named(source)
+    paths, problems = [], []
+    for split, sources in parts:
+        found, wrong = expand(sources)
+        problems += wrong
+        paths += [(split, path) for path in found]
+    if problems:
+        raise DataError(problems)
+    frames: list[pl.DataFrame] = []
+    files: list[SourceFile] = []
+    formats: list[Format] = []
+    warnings: list[str] = []
+    for _, path in paths:
+        try:
+            kind = file_format(path, data.format)
+            frame, notes = _read(path, kind, data.csv)
+        except DataError as error:
+            problems += error.problems
+            continue
+        except OSError as error:
+            problems.append(
+                Problem(str(path), "a file that can be read", error.strerror or str(error))
+            )
+            continue
+        frames.append(frame)
+        formats.append(kind)
+        warnings += notes
+        files.append(SourceFile(str(path), path.stat().st_size, frame.height, _sha256(path)))
+    if problems:
+        raise DataError(problems)
+    named = None
+    if isinstance(source, NamedSources):
+        heights = [file.rows for file in files]
+        named = np.repeat(np.array([split for split, _ in paths], dtype=np.int8), heights)
+    return Table(
+        _joined(frames, files), tuple(files), named, data.csv, tuple(formats), tuple(warnings)
+    )
+
+
+def _named(source: str | Sequence[str] | NamedSources) -> list[tuple[int, list[str]]]:
+    match source:
+        case NamedSources():
+            named = [(TRAIN, source.train), (VALIDATION, source.validation), (TEST, source.test)]
+            return [
+                (split, [names] if isinstance(names, str) else names)
+                for split, names in named
+                if names is not None
+            ]
+        case str():
+            return [(TRAIN, [source])]
+        case _:
+            return [(TRAIN, list(source))]
+
+
+def _read(path: Path, kind: Format, csv: Csv) -> tuple[pl.DataFrame, list[str]]:
+    match kind:
+        case "csv":
+            frame, notes = read_csv(path, csv)
+        case "ndjson":
+            frame, notes = read_ndjson(path), []
+        case "parquet":
+            frame, notes = read_parquet(path), []
+        case "arrow":
+            frame, notes = read_arrow(path), []
+        case "npz":
+            frame, notes = read_npz(path), []
+    if frame.width == 0 or frame.height == 0:
+        found = "no rows" if frame.width else "no columns"
+        raise DataError(Problem(str(path), "a table with rows", found, "Is this the right file?"))
+    return frame, notes
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _joined(frames: list[pl.DataFrame], files: list[SourceFile]) -> pl.DataFrame:
+    first = frames[0]
+    if len(frames) == 1:
+        return first
+    problems = []
+    for frame, file in zip(frames[1:], files[1:], strict=True):
+        lacking = [name for name in first.columns if name not in frame.columns]
+        extra = [name for name in frame.columns if name not in first.columns]
+        problems += [
+            Problem(
+                file.path,
+                f"the columns of {files[0].path}, with '{name}'",
+                f"no column '{name}'",
+                did_you_mean(name, extra, "Give every file the same columns."),
+            )
+            for name in lacking[:10]
+        ]
+        problems += [
+            Problem(
+                file.path,
+                f"the columns of {files[0].path}",
+                f"a column '{name}' more",
+                "Give every file the same columns.",
+            )
+            for name in extra[:10]
+            if not lacking
+        ]
+    if problems:
+        raise DataError(problems)
+    names = first.columns
+    types = {name: _shared_type([frame.schema[name] for frame in frames]) for name in names}
+    return pl.concat(
+        [frame.select(_as_type(name, frame.schema[name], types[name]) for name in names)
+         for frame in frames],
+        rechunk=True,
+    )  # fmt: skip
+
+
+def _shared_type(types: list[pl.DataType]) -> pl.DataType:
+    """One type for a column that files write differently; text where numbers and words meet."""
+    known = [dtype for dtype in types if dtype != pl.Null]
+    distinct = list(dict.fromkeys(known))
+    if not distinct:
+        return pl.String()
+    if len(distinct) == 1:
+        return distinct[0]
+    if all(dtype.is_integer() for dtype in distinct):
+        return pl.Int64()
+    if all(dtype.is_numeric() for dtype in distinct):
+        return pl.Float64()
+    return pl.String()
+
+
+def _as_type(name: str, dtype: pl.DataType, wanted: pl.DataType) -> pl.Expr:
+    column = pl.col(name)
+    if dtype == wanted or is_same(dtype, wanted):
+        return column
+    if wanted == pl.String and isinstance(dtype, pl.Datetime):
+        return column.dt.to_string("iso:strict")
+    return column.cast(wanted, strict=False)
+
+
+def is_same(one: pl.DataType, other: pl.DataType) -> bool:
+    """Whether two types are one, with their parameters."""
+    return type(one) is type(other) and one == other

@@ -1,0 +1,353 @@
+"""The target: classes or numbers, as the training rows have them.
+
+Owns: the order of classes, the positive one, priors, the scale of numbers, and the way from cells to
+`y` and from predictions back. Does not own: which task it is (`tasks`), class weights, thresholds.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any, assert_never
+
+import numpy as np
+import polars as pl
+
+from trainer.config.data import Data, Scalar, Task
+from trainer.data.arrays import Bools, Floats, Singles
+from trainer.data.fitted import Fitted
+from trainer.data.tasks import TaskFinding
+from trainer.data.values import boolean, natural_order, number_matrix, plain, text
+from trainer.errors import DataError, Problem, did_you_mean
+
+POSITIVE_WORDS = ("yes", "true", "1", "positive", "+")
+_SHOWN = 3
+
+
+class FittedTarget(Fitted):
+    """What was learnt of the target from the training rows.
+
+    Attributes:
+        task: What is predicted.
+        reason: Why this task.
+        columns: The target columns.
+        classes: Classes as text, in order: binary (negative, positive), multiclass all in natural
+            order; empty for multilabel and regression.
+        rows: Training rows.
+        class_rows: Training rows of each class; multilabel: positive rows of each column.
+        prior: binary: share of the positive class, one value. multiclass: share of each class.
+            multilabel: share of positive rows of each column. regression: mean of each column of y,
+            which is 0 when it is scaled.
+        offset: regression: y = (value - offset) / scale, one each column; else empty.
+        scale: See `offset`.
+    """
+
+    task: Task
+    reason: str
+    columns: tuple[str, ...]
+    classes: tuple[str, ...]
+    rows: int
+    class_rows: tuple[int, ...]
+    prior: tuple[float, ...]
+    offset: tuple[float, ...]
+    scale: tuple[float, ...]
+
+    @property
+    def width(self) -> int:
+        """Columns of `y`: binary 1, multiclass one a class, else one a target column."""
+        return len(self.classes) if self.task == "multiclass" else len(self.columns)
+
+    def encode(
+        self, frame: pl.DataFrame, where: Callable[[int], str] = lambda row: f"row {row + 1}"
+    ) -> tuple[Singles, Bools]:
+        """The target of each row as numbers.
+
+        Args:
+            frame: A frame with the target columns; shape (n, …).
+            where: The place of a row of the frame, for messages.
+
+        Returns:
+            y, float32 (n, width), scaled where the target is; and valid, bool (n,): false where the
+            target is missing (y is 0 there).
+
+        Raises:
+            DataError: A column is missing, a class was not in training, or a value is no number.
+        """
+        missing = [name for name in self.columns if name not in frame.columns]
+        if missing:
+            raise DataError(
+                Problem("", f"a target column '{name}'", "none", did_you_mean(name, frame.columns))
+                for name in missing
+            )
+        valid = known_target(frame, self.columns)
+        match self.task:
+            case "binary":
+                codes = self._codes(frame[self.columns[0]], valid, where)
+                return np.maximum(codes, 0).astype(np.float32).reshape(-1, 1), valid
+            case "multiclass":
+                codes = self._codes(frame[self.columns[0]], valid, where)
+                y = np.zeros((frame.height, self.width), dtype=np.float32)
+                at = np.flatnonzero(valid)
+                y[at, codes[at]] = 1
+                return y, valid
+            case "multilabel":
+                return _label_matrix(frame, self.columns, valid, where), valid
+            case "regression":
+                values = _number_targets(frame, self.columns, valid, where)
+                values -= np.array(self.offset)
+                values /= np.array(self.scale)
+                values[~valid] = 0
+                return np.ascontiguousarray(values, dtype=np.float32), valid
+            case _:
+                assert_never(self.task)
+
+    def unscale(self, predictions: Floats | Singles) -> Floats:
+        """Predicted numbers (n, k) in the target's own unit, float64."""
+        values = np.asarray(predictions, dtype=np.float64)
+        unscaled: Floats = values * np.array(self.scale) + np.array(self.offset)
+        return unscaled
+
+    def class_of(self, label: str) -> int | None:
+        """The number of a class that a text names, or None: "1.0" names the class "1"."""
+        return class_numbers(self.classes, [label])[label]
+
+    def _codes(
+        self, series: pl.Series, valid: Bools, where: Callable[[int], str]
+    ) -> np.ndarray[Any, np.dtype[np.int64]]:
+        labels = text(series)
+        levels = labels.unique().drop_nulls().to_list()
+        numbers = class_numbers(self.classes, levels)
+        table = {level: -1 if code is None else code for level, code in numbers.items()}
+        codes = (
+            labels.replace_strict(table, default=-1, return_dtype=pl.Int64).fill_null(-1).to_numpy()
+        )
+        wrong = np.flatnonzero(valid & (codes < 0))
+        if len(wrong):
+            counts = Counter(labels.gather(wrong).to_list())
+            at = {label: where(int(wrong[0])) for label in list(counts)[:1]}
+            raise DataError(
+                Problem(
+                    at.get(label, ""),
+                    "a class of the training rows: " + _listed(self.classes),
+                    f"'{label}' in '{series.name}' in {count} {'row' if count == 1 else 'rows'}",
+                    did_you_mean(
+                        label,
+                        self.classes,
+                        "Take these rows out, merge the class, or split so that training has some.",
+                    ),
+                )
+                for label, count in sorted(counts.items())
+            )
+        return np.asarray(codes)
+
+
+def class_numbers(classes: Sequence[str], labels: Sequence[str]) -> dict[str, int | None]:
+    """The number of the class each label names: by its text, else by its whole number, else by its
+    word in another case when only one class has it.
+    """
+    exact = {name: index for index, name in enumerate(classes)}
+    whole = {plain(name): index for index, name in enumerate(classes)}
+    found: dict[str, int | None] = {}
+    for label in labels:
+        index = exact.get(label, whole.get(plain(label)))
+        if index is None and label.lower() in ("true", "false"):
+            same = [at for at, name in enumerate(classes) if name.lower() == label.lower()]
+            index = same[0] if len(same) == 1 else None
+        found[label] = index
+    return found
+
+
+def known_target(frame: pl.DataFrame, columns: Sequence[str]) -> Bools:
+    """Where every target column has a value; bool (n,)."""
+    known = np.ones(frame.height, dtype=np.bool_)
+    for name in columns:
+        series = frame[name]
+        there = series.is_not_null()
+        if series.dtype.is_float():
+            there &= series.is_not_nan()
+        known &= there.fill_null(value=False).to_numpy()
+    return known
+
+
+def fit_target(
+    frame: pl.DataFrame,
+    columns: Sequence[str],
+    finding: TaskFinding,
+    data: Data,
+    scaled: bool,
+    where: Callable[[int], str],
+) -> FittedTarget:
+    """Learn the target from training rows.
+
+    Args:
+        frame: The training rows, each with a target.
+        columns: The target columns.
+        finding: The task.
+        data: The `data` section, for `positive`.
+        scaled: Scale numbers to mean 0 and deviation 1.
+        where: The place of a row of the frame, for messages.
+
+    Raises:
+        DataError: One class only, more than two for `binary`, a positive class that is not there,
+            values that are no numbers, one number only.
+    """
+    task, rows = finding.task, frame.height
+    classes: tuple[str, ...] = ()
+    offset: tuple[float, ...] = ()
+    scale: tuple[float, ...] = ()
+    if data.positive is not None and task != "binary":
+        raise DataError(
+            Problem(
+                "",
+                "two classes, of which one can be positive",
+                f"task {task} ({finding.reason})",
+                "Remove data.positive, or set data.task to binary.",
+                "data.positive",
+            )
+        )
+    match task:
+        case "binary" | "multiclass":
+            counts = spelled_classes(frame[columns[0]])
+            classes = tuple(natural_order(list(counts)))
+            _check_classes(task, columns[0], counts)
+            if task == "binary":
+                positive = _positive(classes, counts, data.positive)
+                classes = (*(name for name in classes if name != positive), positive)
+            class_rows = tuple(counts[name] for name in classes)
+            shares = tuple(count / rows for count in class_rows)
+            prior = shares[1:] if task == "binary" else shares
+        case "multilabel":
+            everywhere = np.ones(rows, dtype=np.bool_)
+            y = _label_matrix(frame, columns, everywhere, where)
+            class_rows = tuple(int(count) for count in y.sum(axis=0, dtype=np.float64))
+            prior = tuple(count / rows for count in class_rows)
+        case "regression":
+            values = _number_targets(frame, columns, np.ones(rows, dtype=np.bool_), where)
+            means = values.mean(axis=0)
+            deviations = np.sqrt(np.square(values - means).mean(axis=0))
+            same = [name for name, low, high in
+                    zip(columns, values.min(axis=0), values.max(axis=0), strict=True)
+                    if low == high]  # fmt: skip
+            if same:
+                raise DataError(
+                    _target_problem(f"numbers that differ in '{name}'", "one number in every row")
+                    for name in same
+                )
+            class_rows = ()
+            offset = tuple(means.tolist()) if scaled else (0.0,) * len(columns)
+            scale = tuple(deviations.tolist()) if scaled else (1.0,) * len(columns)
+            prior = (0.0,) * len(columns) if scaled else tuple(means.tolist())
+        case _:
+            assert_never(task)
+    return FittedTarget(
+        task=task, reason=finding.reason, columns=tuple(columns), classes=classes, rows=rows,
+        class_rows=class_rows, prior=prior, offset=offset, scale=scale,
+    )  # fmt: skip
+
+
+def spelled_classes(series: pl.Series) -> dict[str, int]:
+    """Rows of each class. Spellings of one whole number ("1", "1.0") are one class, under its most
+    frequent spelling.
+    """
+    labels = text(series).drop_nulls()
+    counted = labels.value_counts(sort=False)
+    spellings: dict[str, list[tuple[int, str]]] = {}
+    for label, count in counted.iter_rows():
+        spellings.setdefault(plain(label), []).append((count, label))
+    return {
+        min(found, key=lambda one: (-one[0], one[1]))[1]: sum(count for count, _ in found)
+        for found in spellings.values()
+    }
+
+
+def _check_classes(task: Task, column: str, counts: dict[str, int]) -> None:
+    if len(counts) == 1:
+        only = next(iter(counts))
+        raise DataError(
+            _target_problem(
+                f"at least two classes in '{column}' among the training rows",
+                f"'{only}' only",
+                "Is this the right target? A time or column split can also leave one class only.",
+            )
+        )
+    if task == "binary" and len(counts) > 2:
+        found = f"{len(counts)}: {_listed(natural_order(list(counts)))}"
+        raise DataError(
+            Problem("", f"two classes in '{column}' for task: binary", found,
+                    "Set data.task to multiclass, or merge classes.", "data.task")
+        )  # fmt: skip
+
+
+def _positive(classes: tuple[str, ...], counts: dict[str, int], stated: Scalar | None) -> str:
+    if stated is not None:
+        words = str(stated).lower() if isinstance(stated, bool) else str(stated)
+        index = class_numbers(classes, [words])[words]
+        if index is None:
+            raise DataError(
+                Problem(
+                    "",
+                    f"a class of the target: {_listed(classes)}",
+                    f"'{words}'",
+                    did_you_mean(words, classes),
+                    "data.positive",
+                )
+            )
+        return classes[index]
+    usual = [name for name in classes if plain(name).lower() in POSITIVE_WORDS]
+    if len(usual) == 1:
+        return usual[0]
+    return min(reversed(classes), key=lambda name: counts[name])
+
+
+def _label_matrix(
+    frame: pl.DataFrame, columns: Sequence[str], valid: Bools, where: Callable[[int], str]
+) -> Singles:
+    y = np.zeros((frame.height, len(columns)), dtype=np.float32)
+    problems = []
+    for index, name in enumerate(columns):
+        labels = boolean(frame[name], marks=True)
+        wrong = np.flatnonzero(valid & labels.is_null().to_numpy())
+        problems += [
+            _target_problem(f"yes or no (true/false, 1/0) in '{name}'",
+                            f"'{frame[name][int(row)]}'").at(where(int(row)))
+            for row in wrong[:_SHOWN]
+        ]  # fmt: skip
+        y[:, index] = labels.fill_null(value=False).to_numpy()
+    if problems:
+        raise DataError(problems)
+    return y
+
+
+def _number_targets(
+    frame: pl.DataFrame, columns: Sequence[str], valid: Bools, where: Callable[[int], str]
+) -> Floats:
+    values = np.ascontiguousarray(number_matrix(frame, columns))
+    problems = []
+    for index, name in enumerate(columns):
+        wrong = np.flatnonzero(valid & ~np.isfinite(values[:, index]))
+        problems += [
+            Problem(
+                where(int(row)),
+                f"a finite number in '{name}'",
+                f"'{frame[name][int(row)]}'",
+                "Correct it, or add it to data.csv.null_values to leave the row out.",
+            )
+            for row in wrong[:_SHOWN]
+        ]
+        if len(wrong) > _SHOWN:
+            found = f"{len(wrong) - _SHOWN} more rows with others"
+            problems.append(
+                Problem(where(int(wrong[_SHOWN])), f"finite numbers in '{name}'", found)
+            )
+    if problems:
+        raise DataError(problems)
+    return values
+
+
+def _target_problem(expected: str, found: str, fix: str = "") -> Problem:
+    return Problem("", expected, found, fix, "data.target")
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(f"'{name}'" for name in names[:8])
+    return shown + (f" and {len(names) - 8} more" if len(names) > 8 else "")

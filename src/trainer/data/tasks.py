@@ -1,0 +1,114 @@
+"""What is predicted: the task, from the values of the target.
+
+The rule of `data.task: auto`, in its order:
+
+    several columns, every one yes/no            multilabel
+    several columns, every one numbers           regression
+    text or true/false, two values               binary
+    text, more values                            multiclass
+    numbers, two values, both whole              binary
+    numbers, some not whole                      regression
+    whole numbers, at most 20 values and at      multiclass
+      most one value per 10 rows
+    other whole numbers                          regression
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from trainer.config.data import Task
+from trainer.data.values import boolean, level_text, number
+from trainer.errors import DataError, Problem
+
+MOST_CLASSES = 20
+ROWS_PER_CLASS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFinding:
+    """The task and, in a few words, why."""
+
+    task: Task
+    reason: str
+
+
+def infer_task(frame: pl.DataFrame) -> TaskFinding:
+    """The task that target values stand for.
+
+    Args:
+        frame: The target columns, rows without a target left out.
+
+    Raises:
+        DataError: Several columns that are neither all yes/no nor all numbers; dates; values of
+            which almost all are numbers.
+    """
+    if frame.width > 1:
+        return _several(frame)
+    series = frame.to_series()
+    if series.dtype.is_temporal():
+        raise DataError(
+            _problem("classes or numbers", f"dates in '{series.name}'", "Turn them into numbers.")
+        )
+    distinct = level_text(series).drop_nulls().n_unique()
+    numbers = frame.select(number(series.name, series.dtype)).to_series()
+    known = len(series) - series.null_count()
+    parsed = known - (numbers.null_count() - series.null_count())
+    if series.dtype == pl.Boolean or parsed < known:
+        if series.dtype == pl.String and parsed >= 0.9 * known and distinct > MOST_CLASSES:
+            wrong = series.filter(numbers.is_null() & series.is_not_null())
+            fix = "Correct it, add it to data.csv.null_values, or state data.task."
+            raise DataError(_problem(f"numbers in '{series.name}'", f"'{wrong[0]}'", fix))
+        task: Task = "binary" if distinct <= 2 else "multiclass"
+        return TaskFinding(task, f"'{series.name}' has {distinct} values that are words")
+    whole = bool((numbers.drop_nulls() == numbers.drop_nulls().round()).all())
+    if not whole:
+        return TaskFinding("regression", f"'{series.name}' has numbers with fractions")
+    if distinct <= 2:
+        return TaskFinding("binary", f"'{series.name}' has {distinct} whole numbers")
+    if distinct <= MOST_CLASSES and distinct * ROWS_PER_CLASS <= known:
+        reason = f"'{series.name}' has only {distinct} whole numbers in {known:,} rows"
+        return TaskFinding("multiclass", reason)
+    reason = f"'{series.name}' has {distinct:,} different whole numbers in {known:,} rows"
+    return TaskFinding("regression", reason)
+
+
+def _several(frame: pl.DataFrame) -> TaskFinding:
+    if all(boolean(series, marks=True).null_count() == series.null_count() for series in frame):
+        return TaskFinding("multilabel", f"{frame.width} target columns, all yes/no")
+    schema = frame.schema
+    wrong = [
+        name
+        for name in frame.columns
+        if frame.select(number(name, schema[name])).to_series().null_count()
+        > frame[name].null_count()
+    ]
+    if not wrong:
+        return TaskFinding("regression", f"{frame.width} target columns, all numbers")
+    raise DataError(
+        _problem(
+            "several target columns that are all yes/no or all numbers",
+            "other values in " + ", ".join(f"'{name}'" for name in wrong[:5]),
+            "Name one column with classes, or leave these out.",
+        )
+    )
+
+
+def _problem(expected: str, found: str, fix: str) -> Problem:
+    return Problem("", expected, found, fix, "data.target")
+
+
+def task_columns_problem(task: Task, columns: Sequence[str]) -> Problem | None:
+    """What is wrong with a stated task and this many target columns, if anything."""
+    if task in ("binary", "multiclass") and len(columns) > 1:
+        return Problem(
+            "",
+            f"one target column for task: {task}",
+            f"{len(columns)} columns",
+            "Name one column, or set data.task to multilabel or regression.",
+            "data.target",
+        )
+    return None

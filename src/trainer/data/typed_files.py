@@ -1,0 +1,222 @@
+"""Parquet, Arrow, NPZ and NDJSON → frames.
+
+The first three keep their types. NDJSON is read like CSV, every value as text, because its lines
+need not agree on types.
+
+Owns: reading, and plain column types. Does not own: globs, joining files.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from trainer.data.values import is_nested
+from trainer.errors import DataError, Problem
+
+_LINES = 50_000
+_DAMAGED = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError)
+
+
+def read_parquet(path: Path) -> pl.DataFrame:
+    """A Parquet file with its types made plain.
+
+    Raises:
+        DataError: It is no Parquet file or is damaged.
+    """
+    try:
+        frame = pl.read_parquet(path, glob=False)
+    except _DAMAGED as error:
+        raise _damaged(path, "a Parquet file", error) from error
+    return _plain_types(frame)
+
+
+def read_arrow(path: Path) -> pl.DataFrame:
+    """An Arrow IPC file or stream with its types made plain.
+
+    Raises:
+        DataError: It is no Arrow file or is damaged.
+    """
+    with path.open("rb") as file:
+        is_file = file.read(6) == b"ARROW1"
+    try:
+        frame = pl.read_ipc(path) if is_file else pl.read_ipc_stream(path)
+    except _DAMAGED as error:
+        raise _damaged(path, "an Arrow IPC file", error) from error
+    return _plain_types(frame)
+
+
+def read_npz(path: Path) -> pl.DataFrame:
+    """The arrays of an NPZ file as columns: a 1-D array is one, any other is flattened, row by row,
+    to `name.0`, `name.1`, …
+
+    Raises:
+        DataError: Damaged, pickled objects inside, or arrays of different lengths.
+    """
+    where = str(path)
+    columns: dict[str, Any] = {}
+    lengths: dict[str, int] = {}
+    problems: list[Problem] = []
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            if not isinstance(arrays, np.lib.npyio.NpzFile):
+                fix = "Save it with numpy.savez."
+                raise DataError(Problem(where, "an NPZ archive", "a single array", fix))
+            for name in arrays.files:
+                try:
+                    array = arrays[name]
+                except ValueError:
+                    found = f"'{name}' holds Python objects"
+                    fix = "Save arrays of numbers or of fixed-length text."
+                    problems.append(Problem(where, "arrays without pickles", found, fix))
+                    continue
+                if array.ndim == 0 or array.dtype.kind not in "biufUSM":
+                    found = f"'{name}' with shape {array.shape} and type {array.dtype}"
+                    expected = "arrays of numbers, text or dates with a row each"
+                    problems.append(Problem(where, expected, found))
+                    continue
+                lengths[name] = len(array)
+                columns |= _array_columns(name, array)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise _damaged(path, "an NPZ archive", error) from error
+    if len(set(lengths.values())) > 1:
+        found = ", ".join(f"'{name}' {length}" for name, length in lengths.items())
+        problems.append(Problem(where, "arrays with as many rows each", found))
+    if problems:
+        raise DataError(problems)
+    return _plain_types(pl.DataFrame(columns))
+
+
+def _array_columns(name: str, array: np.ndarray[Any, Any]) -> dict[str, Any]:
+    if array.dtype.kind == "S":
+        array = np.char.decode(array, "utf-8")
+    if array.dtype == np.float16:
+        array = array.astype(np.float32)
+    if array.ndim == 1:
+        return {name: np.ascontiguousarray(array)}
+    flat = np.ascontiguousarray(array.reshape(len(array), -1).T)
+    return {f"{name}.{index}": flat[index] for index in range(len(flat))}
+
+
+def read_ndjson(path: Path) -> pl.DataFrame:
+    """One JSON object a line, every value as text as it is written, null where it is null or absent.
+
+    Raises:
+        DataError: A line is no JSON object or holds lists or objects; with its line.
+    """
+    frames: list[pl.DataFrame] = []
+    problems: list[Problem] = []
+    names: dict[str, None] = {}
+    rows: list[dict[str, str | None]] = []
+    for line, raw in _ndjson_lines(path):
+        try:
+            row = _object(raw)
+        except _NotARowError as error:
+            problems.append(Problem(f"{path}:{line}", "a JSON object of plain values", str(error)))
+            if len(problems) == 5:
+                break
+            continue
+        names |= dict.fromkeys(row)
+        rows.append(row)
+        if len(rows) == _LINES:
+            frames.append(pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String)))
+            rows = []
+    if problems:
+        raise DataError(problems)
+    if rows:
+        frames.append(pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String)))
+    if not frames:
+        raise DataError(Problem(str(path), "one JSON object a line", "an empty file"))
+    return pl.concat(frames, how="diagonal", rechunk=True)
+
+
+def ndjson_line(path: Path, row: int) -> int:
+    """The line of row `row` (from 0) of a file."""
+    for index, (line, _) in enumerate(_ndjson_lines(path)):
+        if index == row:
+            return line
+    raise IndexError(row)
+
+
+def _ndjson_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    with path.open("rb") as plain:
+        packed = plain.read(2) == b"\x1f\x8b"
+    try:
+        with gzip.open(path) if packed else path.open("rb") as file:
+            for line, raw in enumerate(file, start=1):
+                content = raw.removeprefix(b"\xef\xbb\xbf") if line == 1 else raw
+                if content.strip():
+                    yield line, content
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise _damaged(path, "a whole gzip file", error) from error
+
+
+class _NotARowError(Exception):
+    """What stands in a line in place of a row."""
+
+
+def _object(raw: bytes) -> dict[str, str | None]:
+    try:
+        row = json.loads(raw, parse_int=str, parse_float=str, parse_constant=_constant)
+    except UnicodeDecodeError as error:
+        raise _NotARowError("text that is not UTF-8") from error
+    except (ValueError, RecursionError) as error:
+        raise _NotARowError(f"{raw[:40].decode(errors='replace').strip()!r}") from error
+    if not isinstance(row, dict):
+        raise _NotARowError("a list" if isinstance(row, list) else f"the value {row!r}")
+    for name, value in row.items():
+        match value:
+            case bool():
+                row[name] = "true" if value else "false"
+            case str():
+                row[name] = value.strip() or None
+            case None:
+                pass
+            case _:
+                raise _NotARowError(f"a list or an object as '{name}'")
+    return row
+
+
+def _constant(word: str) -> str | None:
+    return None if word == "NaN" else word
+
+
+def _plain_types(frame: pl.DataFrame) -> pl.DataFrame:
+    """Text for categories, without blanks around it and null where empty; Float64 for decimals; seconds
+    for durations and times of day.
+    """
+    changes = []
+    for name, dtype in frame.schema.items():
+        column = pl.col(name)
+        if dtype in (pl.String, pl.Categorical, pl.Enum, pl.Null):
+            words = column.cast(pl.String).str.strip_chars()
+            changes.append(pl.when(words == "").then(None).otherwise(words).alias(name))
+        elif dtype == pl.Decimal or dtype in (pl.Int128, pl.Float16):
+            changes.append(column.cast(pl.Float64))
+        elif dtype == pl.Duration:
+            changes.append((column.dt.total_microseconds() / 1e6).alias(name))
+        elif dtype == pl.Time:
+            changes.append((column.cast(pl.Int64) / 1e9).alias(name))
+    return frame.with_columns(changes) if changes else frame
+
+
+def nested_problem(where: str, name: str, dtype: pl.DataType) -> Problem | None:
+    """What is wrong with a column whose cells are no single values, if they are not."""
+    if not is_nested(dtype):
+        return None
+    fix = f"Leave it out with data.features.exclude: ['{name}'], or split it into columns."
+    return Problem(where, f"single values in '{name}'", f"values of type {dtype}", fix)
+
+
+def _damaged(path: Path, expected: str, error: BaseException) -> DataError:
+    lines = str(error).strip().splitlines()
+    found = f"something else or damage ({lines[0][:120] if lines else type(error).__name__})"
+    return DataError(Problem(str(path), expected, found, "Check the file, or set data.format."))

@@ -1,0 +1,203 @@
+"""Cells and what they mean: numbers, yes/no words, dates, the text of a level or a class.
+
+Every function here looks at one cell at a time: what a cell means never depends on another row.
+Owns: parsing. Does not own: which kind a column has (`kinds`), what is done with the values.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from math import isnan
+
+import numpy as np
+import polars as pl
+
+from trainer.data.arrays import Bools, Floats
+
+BLOCK_CELLS = 4_000_000
+"""Columns are worked on in blocks of about this many cells: few passes for a wide table, little
+memory for a long one."""
+
+TRUE_WORDS = ("true", "yes")
+FALSE_WORDS = ("false", "no")
+TRUE_MARKS = (*TRUE_WORDS, "1", "1.0", "y", "t", "on")
+FALSE_MARKS = (*FALSE_WORDS, "0", "0.0", "n", "f", "off")
+
+_INTEGRAL_PATTERN = r"^([+-]?)(0|[1-9][0-9]*)(?:\.0*)?$"
+_INTEGRAL = re.compile(_INTEGRAL_PATTERN)
+_DIGITS = re.compile(r"(\d+)")
+
+
+def column_blocks(names: Sequence[str], rows: int) -> Iterator[list[str]]:
+    """The names in blocks of about `BLOCK_CELLS` cells, at least one column each."""
+    width = max(1, BLOCK_CELLS // max(1, rows))
+    for start in range(0, len(names), width):
+        yield list(names[start : start + width])
+
+
+def is_nested(dtype: pl.DataType) -> bool:
+    """Whether cells of this type are no single values (lists, structs, bytes, objects)."""
+    return dtype.is_nested() or dtype in (pl.Binary, pl.Object)
+
+
+def number(name: str, dtype: pl.DataType) -> pl.Expr:
+    """The column as Float64; null where the cell is missing or is no number. Infinity stays."""
+    column = pl.col(name)
+    if dtype.is_temporal():
+        return pl.lit(None, dtype=pl.Float64).alias(name)
+    if dtype == pl.String:
+        return column.cast(pl.Float64, strict=False).fill_nan(None)
+    if dtype.is_float():
+        return column.cast(pl.Float64).fill_nan(None)
+    return column.cast(pl.Float64)
+
+
+def number_matrix(frame: pl.DataFrame, names: Sequence[str]) -> Floats:
+    """The columns as float64 (rows, len(names)) in Fortran order; NaN where there is no number."""
+    schema = frame.schema
+    part = frame.select([number(name, schema[name]) for name in names])
+    return np.array(part.to_numpy(order="fortran"), dtype=np.float64, order="F")
+
+
+def text(series: pl.Series) -> pl.Series:
+    """The cells as text: 3 and 3.0 of a number column are both "3", true is "true"."""
+    if series.dtype == pl.String:
+        return series
+    if series.dtype.is_float():
+        cell = pl.col(series.name).cast(pl.Float64).fill_nan(None)
+        positive = pl.when(cell == 0).then(0.0).otherwise(cell)
+        whole = positive.cast(pl.String).str.strip_suffix(".0")
+        return series.to_frame().select(whole.alias(series.name)).to_series()
+    return series.cast(pl.String)
+
+
+def plain(label: str) -> str:
+    """One spelling for a whole number: "1.0" and "+1" are "1"; anything else stays ("01", "a")."""
+    match = _INTEGRAL.fullmatch(label)
+    if match is None:
+        return label
+    return match[2] if match[1] != "-" or match[2] == "0" else f"-{match[2]}"
+
+
+def level_text(series: pl.Series) -> pl.Series:
+    """The cells as the text of a level, whole numbers in one spelling."""
+    if series.dtype != pl.String:
+        return text(series)
+    spelled = series.unique().drop_nulls()
+    whole = spelled.str.contains(_INTEGRAL_PATTERN) & spelled.str.contains(r"[+.]|^-0")
+    odd = spelled.filter(whole).to_list()
+    return series.replace(odd, [plain(label) for label in odd]) if odd else series
+
+
+def as_number(label: str) -> float | None:
+    """The number a text stands for, or None."""
+    try:
+        return float(label) if "_" not in label else None
+    except ValueError:
+        return None
+
+
+def natural_order(labels: Sequence[str]) -> list[str]:
+    """Sorted as a person would: numbers by value, "class_2" before "class_10"."""
+    values = {label: as_number(label) for label in labels}
+    if all(value is not None and not isnan(value) for value in values.values()):
+        return sorted(labels, key=lambda label: (values[label], label))
+    return sorted(labels, key=_natural_key)
+
+
+def _natural_key(label: str) -> tuple[list[str | int], str]:
+    parts = _DIGITS.split(label)
+    key: list[str | int] = [
+        int(part) if index % 2 else part.casefold() for index, part in enumerate(parts)
+    ]
+    return key, label
+
+
+def boolean(series: pl.Series, *, marks: bool) -> pl.Series:
+    """The cells as Boolean; null where missing or neither.
+
+    Args:
+        series: One column.
+        marks: Also accept 1 and 0, y and n, t and f, on and off; else only true/false and yes/no.
+    """
+    if series.dtype == pl.Boolean:
+        return series
+    words = pl.col(series.name).str.to_lowercase()
+    yes = words.is_in(list(TRUE_MARKS if marks else TRUE_WORDS))
+    no = words.is_in(list(FALSE_MARKS if marks else FALSE_WORDS))
+    read = pl.when(yes | no).then(yes).alias(series.name)
+    return text(series).to_frame().select(read).to_series()
+
+
+def microseconds(series: pl.Series, date_format: str | None) -> pl.Series:
+    """Dates and times as Int64 microseconds since 1970 (UTC); null where missing or no date.
+
+    Args:
+        series: A column of dates, of times or of text.
+        date_format: How dates are written as text, in strftime's signs; None for ISO 8601
+            (`2024-03-31`, `2024-03-31T18:30`, with seconds, fractions and an offset).
+    """
+    if series.dtype.is_temporal():
+        if series.dtype in (pl.Time, pl.Duration):
+            return pl.Series(series.name, [None] * len(series), dtype=pl.Int64)
+        return _microseconds(series)
+    words = text(series)
+    if date_format is not None:
+        return _microseconds(_parsed(words, date_format))
+    return _iso(words)
+
+
+def _microseconds(series: pl.Series) -> pl.Series:
+    dtype = series.dtype
+    if isinstance(dtype, pl.Datetime) and dtype.time_zone is not None:
+        series = series.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+    return series.cast(pl.Datetime("us")).cast(pl.Int64)
+
+
+def _parsed(words: pl.Series, date_format: str) -> pl.Series:
+    timed = any(sign in date_format for sign in ("%H", "%I", "%T", "%R", "%s", "%c", "%X"))
+    target = pl.Datetime("us") if timed else pl.Date()
+    return words.str.strptime(target, date_format, strict=False, exact=True)
+
+
+_ISO = re.compile(
+    r"^\d{4}-\d{2}-\d{2}"
+    r"(?:[T ]\d{2}:\d{2}(?::\d{2}(?:[.,]\d{1,9})?)?(?:Z|[+-]\d{2}(?::?\d{2})?)?)?$"
+)
+
+
+def _iso(words: pl.Series) -> pl.Series:
+    """ISO 8601 by fixed places, so that no row has a say in how another is read."""
+    cell = pl.col(words.name)
+    day = cell.str.slice(0, 10).str.strptime(pl.Date, "%Y-%m-%d", strict=False)
+    rest = cell.str.slice(11)
+
+    def whole(pattern: str) -> pl.Expr:
+        return rest.str.extract(pattern, 1).cast(pl.Int64, strict=False).fill_null(0)
+
+    hour, minute = whole(r"^(\d{2})"), whole(r"^\d{2}:(\d{2})")
+    second = whole(r"^\d{2}:\d{2}:(\d{2})")
+    fraction = rest.str.extract(r"[.,](\d{1,9})", 1).fill_null("0").str.pad_end(6, "0")
+    away = whole(r"[+-](\d{2}):?(?:\d{2})?$") * 60 + whole(r"[+-]\d{2}:?(\d{2})$")
+    east = rest.str.contains(r"\+[\d:]+$")
+    clock = (hour * 60 + minute + pl.when(east).then(-away).otherwise(away)) * 60 + second
+    stamp = day.cast(pl.Datetime("us")).cast(pl.Int64) + clock * 1_000_000
+    stamp += fraction.str.slice(0, 6).cast(pl.Int64)
+    right = cell.str.contains(_ISO.pattern) & (hour < 24) & (minute < 60) & (second < 60)
+    return words.to_frame().select(pl.when(right).then(stamp).alias(words.name)).to_series()
+
+
+def looks_dated(word: str) -> bool:
+    """Whether a text has the form of an ISO 8601 date."""
+    return _ISO.match(word) is not None
+
+
+def looks_boolean(word: str) -> bool:
+    """Whether a text is true, false, yes or no."""
+    return word.lower() in (*TRUE_WORDS, *FALSE_WORDS)
+
+
+def true_rows(mask: pl.Series) -> Bools:
+    """A Boolean series as a numpy mask; null counts as false."""
+    return np.asarray(mask.fill_null(value=False).to_numpy(), dtype=np.bool_)

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+
+from trainer.config.schema import Config
+from trainer.data.prepare import prepare
+from trainer.errors import DataError
+
+
+def test_validation_rows_are_taken_from_named_training_files(tmp_path):
+    for name, rows in (("train", 100), ("test", 20)):
+        pl.DataFrame({"x": range(rows), "y": ["a", "b"] * (rows // 2)}).write_csv(
+            tmp_path / f"{name}.csv"
+        )
+    source = {"train": str(tmp_path / "train.csv"), "test": str(tmp_path / "test.csv")}
+    prepared = prepare(Config.model_validate({"data": {"source": source, "target": "y"}}))
+    assert [prepared.rows(name) for name in ("train", "validation", "test")] == [80, 20, 20]
+    assert np.all(prepared.assignment[100:] == 2)
+    alone = {"source": {"train": source["train"]}, "target": "y"}
+    prepared = prepare(Config.model_validate({"data": alone}))
+    assert [prepared.rows(name) for name in ("train", "validation", "test")] == [80, 20, 0]
+
+
+def test_labels_are_stratified_by_their_combinations(prepare_frame):
+    frame = {"x": range(100), "p": [1, 0] * 50, "q": [1, 1, 0, 0] * 25}
+    prepared = prepare_frame(frame, target=["p", "q"], split={"by": "stratified"})
+    train = prepared.samples("train").y
+    assert np.unique(train, axis=0, return_counts=True)[1].tolist() == [15] * 4
+
+
+def test_auto_is_stratified_for_classes(prepare_frame):
+    frame = {"x": range(100), "y": ["a"] * 90 + ["b"] * 10}
+    for seed in range(5):
+        assert prepare_frame(frame, seed=seed).classes("test") == {"a": 18, "b": 2}
+
+
+def test_seeds_differ_and_repeat(prepare_frame):
+    frame = {"x": range(100), "y": np.linspace(0, 1, 100)}
+    found = [prepare_frame(frame, seed=seed).assignment.tolist() for seed in (1, 2, 1)]
+    assert found[0] == found[2] != found[1]
+
+
+def test_a_group_stays_together(prepare_frame):
+    frame = pl.DataFrame({"g": [f"g{i % 30}" for i in range(300)], "x": range(300),
+                          "y": [0, 1] * 150})  # fmt: skip
+    prepared = prepare_frame(frame, split={"by": "group", "column": "g"})
+    parts = frame.with_columns(pl.Series("part", prepared.assignment)).group_by("g")
+    assert parts.agg(pl.col("part").n_unique())["part"].max() == 1
+
+
+def test_a_split_of_named_files_without_targets(tmp_path):
+    (tmp_path / "train.csv").write_text("x,y\n1,a\n2,b\n")
+    (tmp_path / "test.csv").write_text("x,y\n1,\n")
+    source = {"train": str(tmp_path / "train.csv"), "test": str(tmp_path / "test.csv")}
+    with pytest.raises(DataError, match=r"data\.source\.test"):
+        prepare(Config.model_validate({"data": {"source": source, "target": "y"}}))

@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainer.config.data import Csv
+from trainer.data.csv_files import csv_line, read_csv
+from trainer.errors import DataError
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "tab le ü.csv"
+
+
+def read(file: Path, content: str | bytes, **csv: object) -> dict[str, list[str | None]]:
+    file.write_bytes(content.encode() if isinstance(content, str) else content)
+    frame, _ = read_csv(file, Csv(**csv))
+    return frame.to_dict(as_series=False)
+
+
+def problem(file: Path, content: str | bytes, **csv: object) -> tuple[str, str, str, str]:
+    with pytest.raises(DataError) as caught:
+        read(file, content, **csv)
+    first = caught.value.problems[0]
+    return first.where.removeprefix(str(file)), first.expected, first.found, first.fix
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "a,b\n1,x\n2,y\n",
+        "a,b\n1,x\n2,y",
+        "a,b\r\n1,x\r\n2,y\r\n",
+        "a,b\r1,x\r2,y\r",
+        "\ufeffa,b\n1,x\n2,y\n",
+        "\n\na,b\n1,x\n\n2,y\n\n",
+        'a,"b"\n"1",x\n2,"y"\n',
+        " a , b \n 1 , x \n2,y \n",
+        gzip.compress(b"a,b\n1,x\n2,y\n", mtime=0),
+    ],
+)
+def test_one_table_in_many_ways(file, content):
+    assert read(file, content) == {"a": ["1", "2"], "b": ["x", "y"]}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "windows-1252", "utf-16"])
+def test_encodings(file, encoding):
+    content = "a,b\nä,1\n".encode(encoding)
+    assert read(file, content, encoding=encoding) == {"a": ["ä"], "b": ["1"]}
+
+
+def test_quoted_line_ends_separators_and_quotes(file):
+    content = 'a,b\n"x\ny",1\n"p, ""q""",2\n'
+    assert read(file, content) == {"a": ["x\ny", 'p, "q"'], "b": ["1", "2"]}
+
+
+def test_stray_quotes_are_text(file):
+    assert read(file, 'a,b\n5" pipe,1\n6" pipe,2\n')["a"] == ['5" pipe', '6" pipe']
+
+
+def test_missing_values(file):
+    found = read(file, 'a,b\n, NA \n?,1\n"",nan\n')
+    assert found == {"a": [None, None, None], "b": [None, "1", None]}
+    assert read(file, "a,b\n-99,\n", null_values=["-99"]) == {"a": [None], "b": [None]}
+
+
+def test_missing_values_in_the_last_column_are_no_short_lines(file):
+    assert read(file, "a,b\n1,\n\n2,x\n3,\n")["b"] == [None, "x", None]
+
+
+def test_one_column(file):
+    assert read(file, "a\n1\n\n2\n") == {"a": ["1", "2"]}
+
+
+def test_decimal_commas(file):
+    content = "a;b\n3,14;1.234\n-,5;1.234.567,5\n1,5e3;x,y\n"
+    found = read(file, content, separator=";", decimal_comma=True)
+    assert found == {"a": ["3.14", "-.5", "1.5e3"], "b": ["1234", "1234567.5", "x,y"]}
+
+
+def test_tabs_by_name(tmp_path):
+    assert read(tmp_path / "x.tsv", "a\tb\n1\t2\n") == {"a": ["1"], "b": ["2"]}
+    assert read(tmp_path / "x.tsv", "a;b\n1;2\n", separator=";") == {"a": ["1"], "b": ["2"]}
+
+
+def test_columns_without_a_name(file):
+    file.write_text(",a\n0,x\n")
+    frame, notes = read_csv(file, Csv())
+    assert frame.columns == ["column_1", "a"]
+    assert "column 1 has no name" in notes[0]
+
+
+@pytest.mark.parametrize(
+    ("content", "where", "found"),
+    [
+        (b"", "", "an empty file"),
+        (b" \n\n", "", "an empty file"),
+        (b"a,b\n1,2\n1,2,3\n", ":3", "3 fields"),
+        (b"a,b\n1,2\n\n1\n", ":4", "1 field"),
+        (b'a,b\n"x\ny",2\n1\n', ":4", "1 field"),
+        (b"a,a,b\n1,2,3\n", ":1", "'a' 2 times"),
+        (b"a,b\n1,\xff\n", ":2", "byte 0xFF at byte 3 of the line"),
+        (b"\xe9,b\n1,2\n", ":1", "byte 0xE9 at byte 1 of the line"),
+        (b'a,b\n1,2\n"3,4\n5,6\n', ":3", 'a quote (") that is not closed'),
+        (b'a,b\n1,"x"y\n', ":2", 'text after a closing quote (")'),
+        (b"a,b\n1,\x00\x01\n", ":2", "binary data (a zero byte)"),
+        (b"PK\x03\x04\x00\x00", "", "a zip archive or a spreadsheet"),
+        (b"PAR1\x00\x00", "", "a Parquet file"),
+        (b"\x1f\x8b\x08broken", "", "a damaged one"),
+        ("a,b\n1,2\n".encode("utf-16"), "", "UTF-16 text"),
+    ],
+)
+def test_broken_files(file, content, where, found):
+    place, _, saw, _ = problem(file, content)
+    assert (place, saw[: len(found)]) == (where, found)
+
+
+def test_many_ragged_lines_are_counted(file):
+    file.write_text("a,b\n" + "1\n" * 9)
+    with pytest.raises(DataError, match="4 more lines"):
+        read_csv(file, Csv())
+
+
+@given(
+    rows=st.lists(
+        st.lists(
+            st.text(st.characters(codec="utf-8", exclude_characters="\x00\r"), max_size=8),
+            min_size=2,
+            max_size=2,
+        ),
+        min_size=1,
+        max_size=12,
+    )
+)
+def test_what_python_writes_is_read_and_found_again(tmp_path_factory, rows):
+    import csv
+
+    path = tmp_path_factory.mktemp("csv") / "x.csv"
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_ALL)
+        writer.writerows([["a", "b"], *rows])
+    frame, _ = read_csv(path, Csv(null_values=[]))
+    cells = pl.all().str.strip_chars()
+    written = pl.DataFrame(rows, schema=["a", "b"], orient="row")
+    assert frame.equals(written.select(pl.when(cells != "").then(cells)))
+    line = 2
+    for index, row in enumerate(rows):
+        assert csv_line(path, Csv(), index) == line
+        line += 1 + sum(cell.count("\n") for cell in row)

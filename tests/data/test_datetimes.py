@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from datetime import date, datetime
+
+import numpy as np
+import polars as pl
+import pytest
+
+from trainer.config.data import Data
+from trainer.data.datetimes import cycle_place, cycle_waves, fit_datetime
+from trainer.data.settings import datetime_settings
+from trainer.data.values import microseconds
+
+
+def settings(**datetimes):
+    data = Data(source="x.csv", target="y", datetime=datetimes)  # type: ignore[arg-type]
+    return datetime_settings(data, "t")
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2024-03-31", datetime(2024, 3, 31)),
+        ("2024-03-31 18:30", datetime(2024, 3, 31, 18, 30)),
+        ("2024-03-31T18:30:05", datetime(2024, 3, 31, 18, 30, 5)),
+        ("2024-03-31T18:30:05.25Z", datetime(2024, 3, 31, 18, 30, 5, 250_000)),
+        ("2024-03-31T18:30+02:00", datetime(2024, 3, 31, 16, 30)),
+        ("2024-03-31T18:30:00-0530", datetime(2024, 4, 1, 0, 0)),
+        ("1969-12-31T23:00", datetime(1969, 12, 31, 23)),
+        ("2024-02-30", None),
+        ("2024-03-31T25:00", None),
+        ("31.03.2024", None),
+        ("soon", None),
+        (None, None),
+    ],
+)
+def test_iso_dates(text, moment):
+    found = microseconds(pl.Series("t", [text], dtype=pl.String), None)
+    expected = microseconds(pl.Series("t", [moment], dtype=pl.Datetime("us")), None)
+    assert found.to_list() == expected.to_list()
+
+
+def test_types_and_formats_agree():
+    days = [date(2024, 1, 31), date(2023, 2, 1)]
+    expected = microseconds(pl.Series("t", days), None).to_list()
+    texts = pl.Series("t", ["31.01.2024", "01.02.2023"])
+    assert microseconds(texts, "%d.%m.%Y").to_list() == expected
+    zoned = pl.Series("t", days).cast(pl.Datetime("ns", "UTC"))
+    assert microseconds(zoned, None).to_list() == expected
+
+
+def test_elapsed_counts_from_the_earliest_row():
+    column = fit_datetime("t", pl.Series("t", ["2024-01-03", "2024-01-01", None]), settings())
+    assert column.origin == "2024-01-01T00:00:00"
+    assert column.elapsed.maximum == 2
+    assert column.missing == 1
+
+
+def test_cycles_that_do_not_vary_are_left_out():
+    days = [f"2024-01-{day:02d}" for day in range(1, 20)]
+    column = fit_datetime("t", pl.Series("t", days), settings())
+    assert column.cycles == ("year", "week")
+    mondays = pl.Series("t", ["2024-01-01", "2024-01-08"])
+    assert fit_datetime("t", mondays, settings(parts=["week"])) is None
+    assert fit_datetime("t", mondays, settings(parts=["elapsed"])).features == ("t.elapsed",)
+
+
+def test_places_in_cycles():
+    stamps = np.array(
+        ["2024-01-01T00:00", "2024-07-02T00:00", "2024-01-01T12:00", "2023-12-31T00:00"],
+        dtype="datetime64[us]",
+    ).astype(np.int64)
+    np.testing.assert_allclose(cycle_place("year", stamps)[:2], [0, 0.5], atol=1e-3)
+    np.testing.assert_allclose(cycle_place("day", stamps), [0, 0, 0.5, 0])
+    np.testing.assert_allclose(cycle_place("week", stamps)[[0, 3]], [0, 6 / 7])
+
+
+def test_a_missing_date_is_in_the_middle_of_the_circle():
+    sine, cosine = cycle_waves("day", pl.Series("t", [None, 0], dtype=pl.Int64))
+    assert (sine[0], cosine[0]) == (0, 0)
+    assert (sine[1], cosine[1]) == (0, 1)

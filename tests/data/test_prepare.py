@@ -1,0 +1,342 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from trainer.config.schema import Config
+from trainer.data.prepare import prepare, read_samples, split_table
+from trainer.data.preprocessing import Preprocessing
+from trainer.errors import DataError
+
+BY_COLUMN = {"split": {"by": "column", "column": "part"}}
+EVERYTHING = [
+    {},
+    {"numeric": {"impute": "mean", "scale": "quantile", "indicator": True, "smooth_clip": 3.0}},
+    {
+        "numeric": {"scale": "robust"},
+        "categorical": {"encode": "ordinal", "impute": "most_frequent"},
+    },
+    {"numeric": {"impute": "drop", "scale": "minmax"}, "categorical": {"impute": "drop"}},
+    {"clean": {"outliers": {"method": "zscore", "factor": 1.5, "action": "drop"}}},
+    {"clean": {"outliers": {"factor": 0.5}, "duplicates": "drop"}},
+    {"categorical": {"encode": "embedding", "min_count": 18, "unknown": "rare"}},
+]
+GARBAGE = [
+    "",
+    "NA",
+    "inf",
+    "-inf",
+    "nan",
+    "1e999",
+    "garbage",
+    "2024-02-30",
+    "1",
+    "yes",
+    "0x1F",
+    "ü",
+    '"',
+]
+
+
+def fitted(prepared) -> bytes:
+    return json.dumps(prepared.preprocessing.to_json()).encode()
+
+
+def config_of(path, data, target="y") -> Config:
+    return Config.model_validate({"data": {"source": str(path), "target": target, **data}})
+
+
+@pytest.mark.parametrize("data", EVERYTHING)
+@settings(
+    max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+)
+@given(draw=st.data())
+def test_what_is_fitted_depends_on_training_rows_alone(tmp_path, mixed_frame, data, draw):
+    path = tmp_path / "t.csv"
+    mixed_frame.write_csv(path)
+    config = config_of(path, {**data, **BY_COLUMN})
+    before = fitted(prepare(config))
+    lines = path.read_text().splitlines()
+    header, others = lines[0], []
+    for line in lines[1:]:
+        cells = line.split(",")
+        if cells[6] != "train":
+            some = draw.draw(st.lists(st.sampled_from(GARBAGE), min_size=6, max_size=6))
+            some = ['"a""b"' if cell == '"' else cell for cell in some]
+            cells = [*some, cells[6], draw.draw(st.sampled_from(["good", "bad", ""]))]
+            cells[6] = draw.draw(st.sampled_from(["test", "validation"]))
+        others.append(",".join(cells))
+    path.write_text("\n".join([header, *others]) + "\n")
+    changed = prepare(config)
+    assert fitted(changed) == before
+    for split in ("train", "validation", "test"):
+        samples = changed.samples(split)
+        if samples is not None:
+            assert np.all(np.isfinite(samples.x))
+
+
+def test_what_is_fitted_depends_on_every_training_row(prepare_frame, mixed_frame):
+    before = fitted(prepare_frame(mixed_frame, **BY_COLUMN))
+    for name, value in {"a": 7.5, "b": 9, "c": "pink", "d": "z", "e": "no", "y": "good"}.items():
+        row = next(
+            row
+            for row in range(120)
+            if mixed_frame["part"][row] == "train" and mixed_frame[name][row] != value
+        )
+        changed = mixed_frame.clone()
+        changed[row, name] = value
+        assert fitted(prepare_frame(changed, **BY_COLUMN)) != before
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet", "ndjson"])
+def test_named_files_of_other_types_change_nothing(tmp_path, mixed_frame, kind):
+    frame = mixed_frame.drop("part")
+
+    def write(part: pl.DataFrame, name: str) -> str:
+        path = tmp_path / f"{name}.{kind}"
+        getattr(part, f"write_{kind}")(path)
+        return str(path)
+
+    def run(test: pl.DataFrame) -> bytes:
+        source = {"train": write(frame[:80], "train"), "validation": write(test[:20], "val"),
+                  "test": write(test[20:], "test")}  # fmt: skip
+        content = {"data": {"source": source, "target": "y"}}
+        prepared = prepare(Config.model_validate(content))
+        assert [prepared.rows(split) for split in ("train", "validation", "test")] == [80, 20, 20]
+        return fitted(prepared)
+
+    before = run(frame[80:])
+    odd = frame[80:].with_columns(
+        pl.lit("what").alias("a"), pl.lit(1.5).alias("b"), pl.lit(7).alias("c"),
+        pl.lit(None, dtype=pl.Float64).alias("e"), pl.lit("x").alias("f"),
+    )  # fmt: skip
+    assert run(odd) == before
+
+
+@pytest.mark.parametrize("by", ["group", "hash"])
+def test_appended_rows_leave_group_and_hash_splits_as_they_were(tmp_path, mixed_frame, by):
+    path = tmp_path / "t.csv"
+    data = {"split": {"by": by, "column": "b" if by == "group" else "a"}}
+    known = mixed_frame.filter(pl.col("b").is_not_null())
+    known.write_csv(path)
+    before = prepare(config_of(path, data))
+    pl.concat([known, known]).write_csv(path)
+    after = prepare(config_of(path, data))
+    rows = known.height
+    assert np.array_equal(after.assignment[:rows], before.assignment)
+    assert np.array_equal(after.assignment[rows:], before.assignment)
+
+
+@pytest.mark.parametrize("data", EVERYTHING)
+def test_a_row_has_the_same_numbers_in_any_company(tmp_path, mixed_frame, data):
+    path = tmp_path / "t.csv"
+    mixed_frame.write_csv(path)
+    config = config_of(path, {**data, **BY_COLUMN})
+    prepared = prepare(config)
+    restored = Preprocessing.from_json(json.loads(json.dumps(prepared.preprocessing.to_json())))
+    assert restored == prepared.preprocessing
+    everything = read_samples(str(path), restored, config.data, with_target=False).samples
+    assert everything.y.shape == (120, 0)
+    for split in ("train", "validation", "test"):
+        samples = prepared.samples(split)
+        assert samples.x.dtype == np.float32
+        assert samples.x.flags.c_contiguous
+        assert samples.x.shape == (prepared.rows(split), prepared.preprocessing.width)
+        np.testing.assert_array_equal(samples.x, everything.x[samples.rows])
+    frame = prepared.table.frame
+    for row in (0, 7, 119):
+        alone = restored.transform(frame[row : row + 1])
+        np.testing.assert_array_equal(alone.x[0], everything.x[row])
+    assert len(set(restored.feature_names)) == restored.width
+
+
+def test_scaled_training_rows_have_mean_0_and_deviation_1(prepare_frame):
+    rng = np.random.default_rng(0)
+    x = rng.normal(5, 3, 200)
+    x[rng.random(200) < 0.2] = np.nan
+    prepared = prepare_frame({"x": pl.Series(x).fill_nan(None), "y": rng.integers(2, size=200)})
+    train = prepared.samples("train").x[:, 0]
+    assert train.mean() == pytest.approx(0, abs=1e-6)
+    assert train.std() == pytest.approx(1, abs=1e-6)
+
+
+def test_dropped_rows_are_recorded(prepare_frame):
+    frame = pl.DataFrame(
+        {
+            "x": [1.0, 2.0, 3.0, 4.0, 1000.0, None, 1.0, 5.0, None, 1000.0],
+            "part": ["train"] * 8 + ["test"] * 2,
+            "y": ["a", "b", "a", "b", "a", "b", "a", None, "a", "b"],
+        }
+    )
+    prepared = prepare_frame(
+        frame, **BY_COLUMN, numeric={"impute": "drop"},
+        clean={"duplicates": "drop", "outliers": {"action": "drop"}},
+    )  # fmt: skip
+    table = split_table(prepared)
+    assert table.schema == {"row": pl.Int64, "split": pl.String, "reason": pl.String}
+    assert table["split"].to_list() == ["train"] * 4 + ["dropped"] * 4 + ["test"] * 2
+    assert table["reason"].to_list()[4:8] == ["outlier", "missing value", "duplicate", "no target"]
+    assert prepared.dropped == {"no target": 1, "duplicate": 1, "missing value": 1, "outlier": 1}
+    assert prepared.samples("test").x[0, 0] == 0
+    assert prepared.samples("validation") is None
+
+
+def test_of_duplicates_a_training_row_is_kept(prepare_frame):
+    frame = pl.DataFrame({"x": [1, 1, 2, 1], "part": ["test", "train", "train", "validation"],
+                          "y": ["a", "a", "b", "a"]})  # fmt: skip
+    prepared = prepare_frame(frame, **BY_COLUMN, clean={"duplicates": "drop"})
+    assert prepared.assignment.tolist() == [-1, 0, 0, -1]
+
+
+def test_weights(prepare_frame):
+    frame = {"x": range(10), "w": [0.5] * 10, "y": [0, 1] * 5}
+    prepared = prepare_frame(frame, weight="w")
+    assert prepared.samples("train").weight.tolist() == [0.5] * 6
+    assert prepared.preprocessing.feature_names == ("x",)
+    for bad, message in ((-1.0, "'-1.0'"), (None, "no value"), (float("inf"), "'inf'")):
+        with pytest.raises(DataError, match=message):
+            prepare_frame({**frame, "w": [bad, *[1.0] * 9]}, weight="w")
+    with pytest.raises(DataError, match="0 in every row"):
+        prepare_frame({**frame, "w": [0.0] * 10}, weight="w")
+
+
+def test_target_scale_follows_the_head(prepare_frame):
+    frame = {"x": range(50), "y": np.linspace(10.5, 90, 50)}
+    assert prepare_frame(frame).preprocessing.target.scale[0] > 1
+    assert prepare_frame(frame, model={"head": "sigmoid"}).preprocessing.target.scale == (1.0,)
+    assert prepare_frame(frame, target_scale="none").preprocessing.target.scale == (1.0,)
+
+
+def test_classes_by_split(prepare_frame):
+    prepared = prepare_frame({"x": range(100), "y": ["a", "b"] * 50})
+    assert prepared.classes("train") == {"a": 30, "b": 30}
+    assert prepared.classes("test") == {"a": 10, "b": 10}
+
+
+def test_other_files_for_eval(tmp_path, prepare_frame):
+    prepared = prepare_frame({"x": range(10), "c": ["p", "q"] * 5, "y": ["a", "b"] * 5})
+    config = config_of("-", {})
+    path = tmp_path / "new.csv"
+    path.write_text("more,y,c,x\n1,b,p,3\n2,,q,4\n3,a,new,oops\n")
+    found = read_samples(str(path), prepared.preprocessing, config.data, with_target=True)
+    assert found.samples.rows.tolist() == [0, 2]
+    assert found.samples.y.tolist() == [[1], [0]] or found.samples.y.tolist() == [[0], [1]]
+    assert found.samples.unseen.tolist() == [False, True]
+    assert found.dropped == {"no target": 1}
+    assert found.table.frame["more"].to_list() == ["1", "2", "3"]
+    assert found.samples.warnings == (
+        "1 row has a value that is no number (read as missing) in 'x'",
+        "1 row has a value not seen in training in 'c'",
+    )
+    path.write_text("C,xx,y\np,1,z\n")
+    with pytest.raises(DataError) as caught:
+        read_samples(str(path), prepared.preprocessing, config.data, with_target=True)
+    assert [problem.fix for problem in caught.value.problems] == [
+        "did you mean 'xx'?",
+        "did you mean 'C'?",
+    ]
+    path.write_text("x,c,y\n1,p,z\n")
+    with pytest.raises(DataError, match=r"new.csv:2.*'z' in 'y' in 1 row"):
+        read_samples(str(path), prepared.preprocessing, config.data, with_target=True)
+
+
+def bad(**changes):
+    return {"x": range(20), "c": ["p", "q"] * 10, "y": ["a", "b"] * 10, **changes}
+
+
+@pytest.mark.parametrize(
+    ("frame", "data", "where", "message"),
+    [
+        (bad(), {"target": "yy"}, "", "did you mean 'y'"),
+        (bad(), {"weight": "ww", "features": {"exclude": ["idd"]}}, "", "'idd'"),
+        (bad(), {"features": {"exclude": ["x", "c"]}}, "", "at least one feature"),
+        (bad(), {"features": {"include": ["pixel_*"]}}, "", "'pixel_*'"),
+        (bad(), {"split": {"by": "group", "column": "g"}}, "", "'g'"),
+        (bad(), {"columns": {"z": {"kind": "numeric"}}}, "", "'z'"),
+        (bad(), {"columns": {"c": {"scale": "none"}}}, "", "a setting of a categorical column"),
+        (bad(), {"columns": {"c": {"impute": "median"}}}, "", "one of drop, own_level"),
+        (bad(), {"columns": {"c": {"kind": "numeric"}}}, "table.csv:", "a number in 'c'"),
+        (bad(), {"columns": {"c": {"kind": "datetime"}}}, "table.csv:", "a date"),
+        (bad(), {"clean": {"outliers": {"columns": ["c"]}}}, "", "'c', which is categorical"),
+        (bad(y=["a"] * 20), {}, "table.csv", "'a' only"),
+        (bad(y=[None] * 20), {}, "table.csv", "none with a target"),
+        (bad(y=["a"] * 19 + ["b"]), {}, "", "1 row of 'b'"),
+        (bad(y=["a"] * 19 + [None]), {"clean": {"missing_target": "error"}}, "table.csv:21", "none"),
+        (bad(x=["1"] * 19 + ["oops"]), {"split": {"test": 0.0, "validation": 0.0}},
+         "table.csv:21", "'oops'"),
+        (bad(x=[1.5] * 19 + [float("inf")]), {"split": {"test": 0.0, "validation": 0.0}},
+         "table.csv:21", "infinity"),
+        (bad(y=[*range(1, 20), "inf"]), {"task": "regression"}, "table.csv:21", "'inf'"),
+        (bad(x=[None] * 20, c=["p"] * 20), {}, "table.csv", "a feature that varies"),
+        (bad(), {"split": {"by": "column", "column": "c"}}, "", "train, validation or test"),
+        (bad(c=["p"] * 20), {"split": {"by": "group", "column": "c"}}, "", "try another seed"),
+        (bad(c=["p", None] * 10), {"split": {"by": "group", "column": "c"}}, "table.csv:3", "a value"),
+        (bad(c=["p"] * 20), {"split": {"by": "time", "column": "c"}}, "", "ISO 8601"),
+        (bad(y=np.linspace(0, 1, 20)), {"split": {"by": "stratified"}}, "", "classes to split"),
+        (bad(c=["train"] * 18 + ["test"] * 2, y=["a", "b"] * 9 + ["n", "n"]),
+         {"split": {"by": "column", "column": "c"}}, "table.csv:20", "'n' in 'y' in 2 rows"),
+        ({"x": [1], "y": ["a"]}, {}, "", "at least 3 rows"),
+    ],
+)  # fmt: skip
+def test_bad_tables(prepare_frame, frame, data, where, message):
+    with pytest.raises(DataError) as caught:
+        prepare_frame(pl.DataFrame(frame, strict=False), **data)
+    assert message in str(caught.value)
+    places = [problem.where.rpartition("/")[2] for problem in caught.value.problems]
+    assert places[0].startswith(where)
+    assert all(place or problem.key for place, problem in
+               zip(places, caught.value.problems, strict=True))  # fmt: skip
+
+
+def test_problems_are_gathered(prepare_frame):
+    with pytest.raises(DataError) as caught:
+        prepare_frame(bad(), target=["p", "q"], weight="w", features={"exclude": ["u"]})
+    assert len(caught.value.problems) == 4
+
+
+def test_constant_and_empty_columns_are_left_out_with_a_warning(prepare_frame):
+    prepared = prepare_frame(bad(k=[3] * 20, e=[None] * 20))
+    assert prepared.preprocessing.feature_names == ("x", "c=p", "c=q")
+    assert prepared.warnings == (
+        "left out, no values in the training rows: 'e'",
+        "left out, the same in all training rows: 'k'",
+    )
+
+
+def test_names_of_rows_are_warned_about(prepare_frame):
+    prepared = prepare_frame(bad(x=[f"n{i}" for i in range(20)]) | {"z": range(20)})
+    assert prepared.warnings == ()
+    frame = {"n": [f"n{i}" for i in range(100)], "x": range(100), "y": [0, 1] * 50}
+    assert "60 different values" in prepare_frame(frame).warnings[0]
+
+
+def test_the_split_column_is_a_feature_only_when_stated(prepare_frame):
+    split = {"by": "group", "column": "c"}
+    frame = bad(c=[f"g{i % 10}" for i in range(20)])
+    assert prepare_frame(frame, split=split).preprocessing.feature_names == ("x",)
+    stated = prepare_frame(frame, split=split, features={"include": ["x", "c"]}, seed=2)
+    assert "c=g3" in stated.preprocessing.feature_names
+
+
+def test_many_columns(prepare_frame):
+    rng = np.random.default_rng(0)
+    frame = {f"g{i}": rng.normal(size=30) for i in range(2_000)}
+    prepared = prepare_frame({**frame, "y": [0, 1] * 15})
+    assert prepared.samples("train").x.shape == (18, 2_000)
+
+
+def test_typed_tables_and_text_give_the_same_numbers(tmp_path, mixed_frame):
+    mixed_frame.write_csv(tmp_path / "t.csv")
+    mixed_frame.write_parquet(tmp_path / "t.parquet")
+    mixed_frame.write_ipc(tmp_path / "t.arrow")
+    mixed_frame.write_ndjson(tmp_path / "t.ndjson")
+    found = [prepare(config_of(tmp_path / f"t.{kind}", BY_COLUMN))
+             for kind in ("csv", "parquet", "arrow", "ndjson")]  # fmt: skip
+    for other in found[1:]:
+        assert fitted(other) == fitted(found[0])
+        np.testing.assert_array_equal(other.samples("test").x, found[0].samples("test").x)

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+from trainer.data.preprocessing import Preprocessing
+from trainer.errors import DataError
+
+FRAME = {
+    "x": [1.0, 2.0, 3.0, 4.0] * 5,
+    "c": ["p", "q", "r", "p"] * 5,
+    "n": [10, None, 30, 40] * 5,
+    "e": ["yes", "no", "no", "no"] * 5,
+    "y": ["a", "b"] * 10,
+}
+ALL_TRAIN = {"split": {"test": 0.0, "validation": 0.0}}
+
+
+def test_embeddings_are_the_last_columns(prepare_frame):
+    prepared = prepare_frame(
+        FRAME, **ALL_TRAIN, columns={"c": {"encode": "embedding"}, "n": {"indicator": True}}
+    )
+    preprocessing = prepared.preprocessing
+    assert preprocessing.feature_names == ("x", "n", "n=(missing)", "e", "c")
+    assert preprocessing.embeddings == ((4, 3),)
+    x = prepared.samples("train").x
+    assert x[:4, 4].tolist() == [1, 2, 3, 1]
+    assert x[:4, 2].tolist() == [0, 1, 0, 0]
+    assert x[:4, 3].tolist() == [1, 0, 0, 0]
+
+
+def test_it_is_readable(prepare_frame):
+    column = prepare_frame(FRAME, **ALL_TRAIN).preprocessing.to_json()["columns"][2]
+    assert column == {
+        "kind": "numeric", "name": "n", "missing": 5, "mean": pytest.approx(80 / 3),
+        "deviation": pytest.approx(12.4722, abs=1e-4), "minimum": 10.0, "maximum": 40.0,
+        "outliers": None, "impute": "median", "fill": 30.0, "scale": "standard", "center": 27.5,
+        "spread": pytest.approx(10.8972, abs=1e-4), "quantiles": None, "smooth_clip": None,
+        "indicator": False, "features": ["n"],
+    }  # fmt: skip
+
+
+def test_missing_columns_are_named(prepare_frame):
+    preprocessing = prepare_frame(FRAME, **ALL_TRAIN).preprocessing
+    with pytest.raises(DataError) as caught:
+        preprocessing.transform(pl.DataFrame({"X": [1], "e": ["yes"]}))
+    assert [problem.expected for problem in caught.value.problems] == [
+        "a column 'x'", "a column 'c'", "a column 'n'",
+    ]  # fmt: skip
+    assert caught.value.problems[0].fix == "did you mean 'X'?"
+
+
+@pytest.mark.parametrize("damage", [
+    lambda content: content.pop("columns"),
+    lambda content: content.update(format=9),
+    lambda content: content["columns"][0].update(spread="1"),
+    lambda content: content["columns"][0].update(center=float("nan")),
+    lambda content: content["columns"][0].update(kind="other"),
+    lambda content: content["target"].update(more=1),
+])  # fmt: skip
+def test_damage_is_named(prepare_frame, damage):
+    content = prepare_frame(FRAME, **ALL_TRAIN).preprocessing.to_json()
+    damage(content)
+    with pytest.raises(DataError, match=r"preprocessing\.json"):
+        Preprocessing.from_json(content)
+    with pytest.raises(DataError):
+        Preprocessing.from_json([1])
+
+
+def test_unusual_values_of_later_rows(prepare_frame):
+    preprocessing = prepare_frame(FRAME, **ALL_TRAIN).preprocessing
+    later = pl.DataFrame(
+        {"x": ["1", "oops", "inf", None], "c": ["p", "new", None, "q"], "n": ["10"] * 4,
+         "e": ["yes", "no", "perhaps", "no"]}
+    )  # fmt: skip
+    encoded = preprocessing.transform(later)
+    assert encoded.unseen.tolist() == [False, True, True, False]
+    assert encoded.x[1, 0] == encoded.x[2, 0] == encoded.x[3, 0] == 0
+    assert encoded.x[1, 1:4].tolist() == [0, 0, 0]
+    assert encoded.warnings == (
+        "1 row has an infinite value (read as missing) in 'x'",
+        "1 row has a value that is no number (read as missing) in 'x'",
+        "2 rows have a value not seen in training in 'c'",
+        "1 row has a value that is neither yes nor no (read as missing) in 'e'",
+    )

@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainer.data.splits import (
+    TEST,
+    TRAIN,
+    VALIDATION,
+    column_split,
+    random_split,
+    split_sizes,
+    stratified_split,
+    time_split,
+    value_split,
+)
+from trainer.errors import DataError
+
+shares = st.floats(0, 0.45).map(lambda share: round(share, 3))
+
+
+def rows(count: int) -> np.ndarray:
+    return np.arange(count, dtype=np.int64)
+
+
+@given(count=st.integers(4, 400), test=shares, validation=shares, seed=st.integers(0, 2**63 - 1))
+def test_random_takes_exactly_the_documented_rows(count, test, validation, seed):
+    try:
+        tested, validated = split_sizes(count, test, validation)
+    except DataError:
+        return
+    found = random_split(seed, rows(count), test, validation)
+    assert np.sum(found == TEST) == tested
+    assert np.sum(found == VALIDATION) == validated
+    assert np.sum(found == TRAIN) == count - tested - validated
+    assert abs(tested - test * count) <= 1
+    assert np.array_equal(found, random_split(seed, rows(count), test, validation))
+
+
+def test_random_is_a_known_function_of_seed_and_row():
+    assert random_split(7, rows(10), 0.2, 0.2).tolist() == KNOWN_SPLIT
+    assert random_split(8, rows(10), 0.2, 0.2).tolist() != KNOWN_SPLIT
+
+
+def test_random_depends_on_row_numbers_alone():
+    kept = np.array([2, 3, 5, 8, 13, 21])
+    shuffled = kept[::-1].copy()
+    found = random_split(1, kept, 0.3, 0.3)
+    assert np.array_equal(random_split(1, shuffled, 0.3, 0.3)[::-1], found)
+
+
+@given(
+    counts=st.lists(st.integers(2, 60), min_size=1, max_size=12),
+    test=shares,
+    validation=shares,
+    seed=st.integers(0, 1000),
+)
+def test_stratified_keeps_every_share_within_one_row(counts, test, validation, seed):
+    codes = np.repeat(np.arange(len(counts)), counts)
+    try:
+        sizes = split_sizes(len(codes), test, validation)
+    except DataError:
+        return
+    names = [str(code) for code in range(len(counts))]
+    found = stratified_split(seed, rows(len(codes)), names, codes, test, validation)
+    for code, count in enumerate(counts):
+        members = found[codes == code]
+        for split, share in (
+            (TRAIN, 1 - test - validation),
+            (VALIDATION, validation),
+            (TEST, test),
+        ):
+            assert abs(np.sum(members == split) - share * count) < 1 + 1e-6
+        assert np.sum(members == TRAIN) >= 1
+    smallest = min(counts)
+    if smallest * (1 - test - validation) >= 1:
+        off = abs(np.sum(found == TEST) - sizes[0]) + abs(np.sum(found == VALIDATION) - sizes[1])
+        assert off <= len(counts)
+
+
+def test_stratified_takes_the_rows_that_sklearn_would_count():
+    from sklearn.model_selection import StratifiedShuffleSplit
+
+    codes = np.repeat([0, 1, 2], [60, 30, 10])
+    splitter = StratifiedShuffleSplit(1, test_size=0.2, random_state=0)
+    _, test = next(splitter.split(codes, codes))
+    found = stratified_split(3, rows(100), ["a", "b", "c"], codes, 0.2, 0.0)
+    assert np.array_equal(np.bincount(codes[found == TEST]), np.bincount(codes[test]))
+
+
+def test_stratified_refuses_a_class_with_one_row():
+    with pytest.raises(DataError, match=r"1 row of 'rare'"):
+        stratified_split(0, rows(5), ["often", "rare"], np.array([0, 0, 0, 0, 1]), 0.2, 0.2)
+
+
+def test_too_few_rows():
+    with pytest.raises(DataError, match="at least 3 rows"):
+        random_split(0, rows(2), 0.2, 0.2)
+
+
+@given(
+    values=st.lists(st.text(max_size=20), min_size=1, max_size=60),
+    more=st.lists(st.text(max_size=20), max_size=30),
+    seed=st.integers(0, 2**63 - 1),
+)
+def test_value_split_stays_when_rows_are_added_or_moved(values, more, seed):
+    found = value_split(seed, pl.Series("g", values, pl.String), 0.3, 0.2)
+    longer = value_split(seed, pl.Series("g", more + values, pl.String), 0.3, 0.2)
+    assert np.array_equal(longer[len(more) :], found)
+    backwards = value_split(seed, pl.Series("g", values[::-1], pl.String), 0.3, 0.2)
+    assert np.array_equal(backwards[::-1], found)
+    by_value = {}
+    for value, split in zip(values, found, strict=True):
+        assert by_value.setdefault(value, split) == split
+
+
+def test_value_split_shares_and_types():
+    numbers = pl.Series("g", range(20_000))
+    found = value_split(3, numbers, 0.2, 0.1)
+    assert abs(np.mean(found == TEST) - 0.2) < 0.01
+    assert abs(np.mean(found == VALIDATION) - 0.1) < 0.01
+    assert np.array_equal(value_split(3, numbers.cast(pl.Float64), 0.2, 0.1), found)
+    assert np.array_equal(value_split(3, numbers.cast(pl.String), 0.2, 0.1), found)
+
+
+def test_whole_row_hash_ignores_the_order_of_columns():
+    frame = pl.DataFrame({"a": range(500), "b": [f"v{i % 7}" for i in range(500)]})
+    found = value_split(1, frame, 0.3, 0.2)
+    assert np.array_equal(value_split(1, frame.select("b", "a"), 0.3, 0.2), found)
+    assert np.array_equal(value_split(1, frame.reverse(), 0.3, 0.2)[::-1], found)
+    assert set(found.tolist()) == {TRAIN, VALIDATION, TEST}
+
+
+@pytest.mark.parametrize(
+    "series",
+    [
+        pl.Series("t", [9, 1, 5, 3, 7, 2, 8, 4, 6, 0]),
+        pl.Series("t", ["9", "1", "5", "3", "7", "2", "8", "4", "6", "0"]),
+        pl.Series("t", [f"2024-01-{day:02d}" for day in (10, 2, 6, 4, 8, 3, 9, 5, 7, 1)]),
+        pl.Series(
+            "t", [date(2024, 1, 1) + timedelta(day) for day in (9, 1, 5, 3, 7, 2, 8, 4, 6, 0)]
+        ),
+    ],
+)
+def test_time_tests_the_latest_rows(series):
+    found = time_split(series, 0.2, 0.2)
+    assert found.tolist() == [TEST, 0, 0, 0, VALIDATION, 0, TEST, 0, VALIDATION, 0]
+
+
+def test_rows_of_one_time_stay_together_in_the_later_split():
+    found = time_split(pl.Series("t", [1, 2, 3, 3, 3, 3]), 1 / 3, 1 / 6)
+    assert found.tolist() == [TRAIN, TRAIN, TEST, TEST, TEST, TEST]
+
+
+def test_time_refuses_words():
+    with pytest.raises(DataError, match=r"numbers or ISO 8601 dates in 't'.*'soon'"):
+        time_split(pl.Series("t", ["2024-01-01", "soon", "2024-01-02"]), 0.3, 0.3)
+
+
+def test_column_split_reads_words():
+    words = pl.Series("s", ["train", "Val", "TEST", "validation", "dev", "training"])
+    found = column_split(words)
+    assert found.tolist() == [TRAIN, VALIDATION, TEST, VALIDATION, VALIDATION, TRAIN]
+    with pytest.raises(DataError, match="'holdout', a missing value"):
+        column_split(pl.Series("s", ["train", "holdout", None]))
+
+
+KNOWN_SPLIT = [0, 1, 1, 0, 0, 0, 0, 2, 2, 0]

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import polars as pl
+import pytest
+
+from trainer.config.data import Data, NamedSources
+from trainer.data.tables import read_table
+from trainer.errors import DataError
+
+
+def read(source, **settings):
+    stated = source if isinstance(source, NamedSources | list) else str(source)
+    return read_table(stated, Data(source=stated, target="y", **settings))
+
+
+def problems(source, **settings):
+    with pytest.raises(DataError) as caught:
+        read(source, **settings)
+    return caught.value.problems
+
+
+def test_globs_are_sorted_and_columns_may_be_in_any_order(tmp_path):
+    (tmp_path / "b.csv").write_text("y,x\n3,c\n")
+    (tmp_path / "a.csv").write_text("x,y\na,1\nb,2\n")
+    table = read(f"{tmp_path}/*.csv")
+    assert table.frame.rows() == [("a", "1"), ("b", "2"), ("c", "3")]
+    assert [file.rows for file in table.files] == [2, 1]
+    assert table.files[0].sha256 == hashlib.sha256((tmp_path / "a.csv").read_bytes()).hexdigest()
+    assert table.files[0].bytes == 12
+    assert table.where(2) == f"{tmp_path}/b.csv:2"
+    assert table.where(1) == f"{tmp_path}/a.csv:3"
+
+
+def test_named_splits(tmp_path):
+    for name in ("train", "test"):
+        (tmp_path / f"{name}.csv").write_text("x,y\n1,2\n3,4\n")
+    named = NamedSources(train=f"{tmp_path}/train.csv", test=[f"{tmp_path}/test.csv"])
+    table = read(named)
+    assert np.array_equal(table.named_split, [0, 0, 2, 2])
+
+
+def test_files_that_write_types_differently(tmp_path):
+    pl.DataFrame({"a": [1, 2], "b": [1, 2], "c": [True, False]}).write_parquet(
+        tmp_path / "1.parquet"
+    )
+    pl.DataFrame({"a": [1.5], "b": ["x"], "c": ["yes"]}).write_parquet(tmp_path / "2.parquet")
+    frame = read(f"{tmp_path}/*.parquet").frame
+    assert frame.rows() == [(1, "1", "true"), (2, "2", "false"), (1.5, "x", "yes")]
+
+
+def test_what_is_wrong_with_files_is_gathered(tmp_path):
+    (tmp_path / "x.csv").write_text("a\n1\n")
+    (tmp_path / "odd.xlsx").write_text("a\n1\n")
+    (tmp_path / "folder.csv").mkdir()
+    found = problems([
+        f"{tmp_path}/y.csv", f"{tmp_path}/*.parquet", f"{tmp_path}/folder.csv",
+        f"{tmp_path}/none/x.csv",
+    ])  # fmt: skip
+    assert [problem.found for problem in found] == [
+        "nothing of that name",
+        "no file",
+        "a directory",
+        "nothing of that name",
+    ]
+    assert found[0].fix == "did you mean 'x.csv'?"
+    assert found[3].fix == f"There is no directory {tmp_path}/none."
+    assert problems(tmp_path / "odd.xlsx")[0].fix == "Save the sheet as CSV."
+
+
+def test_a_file_without_permission(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text("a\n1\n")
+    path.chmod(0)
+    try:
+        path.read_bytes()
+    except PermissionError:
+        assert problems(path)[0].found == "no permission"
+    else:
+        pytest.skip("this user may read everything")
+
+
+def test_columns_that_differ(tmp_path):
+    (tmp_path / "a.csv").write_text("x,colour\n1,2\n")
+    (tmp_path / "b.csv").write_text("x,color\n1,2\n")
+    found = problems(f"{tmp_path}/*.csv")
+    assert (found[0].found, found[0].fix) == ("no column 'colour'", "did you mean 'color'?")
+
+
+def test_header_only(tmp_path):
+    (tmp_path / "a.csv").write_text("x,y\n")
+    assert problems(tmp_path / "a.csv")[0].found == "no rows"
+
+
+def test_stated_formats_and_names_with_glob_signs(tmp_path):
+    path = tmp_path / "odd [1]"
+    path.write_text("x,y\n1,2\n")
+    assert read(path, format="csv").frame.height == 1

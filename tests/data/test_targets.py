@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+
+from trainer.config.data import Data
+from trainer.data.targets import FittedTarget, fit_target
+from trainer.data.tasks import TaskFinding, infer_task
+from trainer.errors import DataError
+
+
+def fit(values, task=None, scaled=False, **data) -> FittedTarget:
+    frame = values if isinstance(values, pl.DataFrame) else pl.DataFrame({"y": values})
+    finding = infer_task(frame) if task is None else TaskFinding(task, "stated")
+    settings = Data(source="x.csv", target="y", **data)
+    return fit_target(frame, frame.columns, finding, settings, scaled, lambda row: f"row {row}")
+
+
+@pytest.mark.parametrize(
+    ("values", "classes"),
+    [
+        ([0, 1, 1], ("0", "1")),
+        ([0.0, 1.0], ("0", "1")),
+        (["0.0", "1.0"], ("0.0", "1.0")),
+        (["1", "1.0", "0", "1.0"], ("0", "1.0")),
+        ([True, False], ("false", "true")),
+        (["yes", "no", "yes"], ("no", "yes")),
+        (["Yes", "No"], ("No", "Yes")),
+        (["+", "-"], ("-", "+")),
+        (["malignant", "benign", "benign"], ("benign", "malignant")),
+        (["malignant", "malignant", "benign"], ("malignant", "benign")),
+        ([2, 1, 1], ("2", "1")),
+        (["a", "b"], ("a", "b")),
+    ],
+)
+def test_positive_class(values, classes):
+    assert fit(values).classes == classes
+
+
+@pytest.mark.parametrize(
+    ("values", "positive", "classes"),
+    [
+        ([0, 1], 0, ("1", "0")),
+        ([0, 1], 1.0, ("0", "1")),
+        (["True", "False"], False, ("True", "False")),
+        (["a", "b"], "a", ("b", "a")),
+    ],
+)
+def test_stated_positive_class(values, positive, classes):
+    assert fit(values, positive=positive).classes == classes
+
+
+def test_classes_in_natural_order():
+    assert fit(["class_10", "class_9", "class_1"]).classes == ("class_1", "class_9", "class_10")
+    assert fit([10, 9, 1] * 10).classes == ("1", "9", "10")
+
+
+def test_encoding():
+    binary = fit(["yes", "no", "no", "no"])
+    y, valid = binary.encode(pl.DataFrame({"y": ["no", None, "yes"]}))
+    assert (y.tolist(), valid.tolist()) == ([[0], [0], [1]], [True, False, True])
+    assert (y.dtype, binary.prior, binary.class_rows) == (np.float32, (0.25,), (3, 1))
+    many = fit(["a", "b", "c"])
+    assert many.encode(pl.DataFrame({"y": ["c", None]}))[0].tolist() == [[0, 0, 1], [0, 0, 0]]
+    assert many.width == 3
+    labels = fit(pl.DataFrame({"p": ["yes", "no", "no"], "q": [1, 1, 0]}))
+    assert labels.prior == pytest.approx((1 / 3, 2 / 3))
+    assert labels.encode(pl.DataFrame({"p": ["true"], "q": [0.0]}))[0].tolist() == [[1, 0]]
+
+
+def test_labels_of_another_file_may_be_numbers():
+    target = fit(["0", "1", "1"])
+    assert target.encode(pl.DataFrame({"y": [1.0, 0.0]}))[0].tolist() == [[1], [0]]
+    assert target.encode(pl.DataFrame({"y": ["1.0"]}))[0].tolist() == [[1]]
+    words = fit(["True", "False"])
+    assert words.encode(pl.DataFrame({"y": [True]}))[0].tolist() == [[1]]
+
+
+def test_scaled_numbers_return():
+    values = np.array([1.5, 2.5, 10.0])
+    target = fit(values, scaled=True)
+    y, _ = target.encode(pl.DataFrame({"y": values}))
+    assert y.mean() == pytest.approx(0, abs=1e-6)
+    assert y.std() == pytest.approx(1, abs=1e-6)
+    np.testing.assert_allclose(target.unscale(y)[:, 0], values, rtol=1e-6)
+    assert (target.prior, target.width) == ((0.0,), 1)
+    assert fit(values).prior == (pytest.approx(values.mean()),)
+
+
+@pytest.mark.parametrize(
+    ("values", "settings", "message"),
+    [
+        (["a", "a"], {}, "'a' only"),
+        ([3, 3], {}, "'3' only"),
+        (["a", "b", "c"], {"task": "binary"}, "3: 'a', 'b', 'c'"),
+        (["a", "b"], {"positive": "B"}, "did you mean 'b'"),
+        (["a", "b", "c"], {"positive": "a"}, "task multiclass"),
+        (
+            ["1.5", "x", "2"],
+            {"task": "regression"},
+            "row 1: expected a finite number in 'y', found 'x'",
+        ),
+        ([1.5, float("inf")], {"task": "regression"}, "found 'inf'"),
+        ([1.5, 1.5], {"task": "regression"}, "one number in every row"),
+        (["a", "no"], {"task": "multilabel"}, "found 'a'"),
+    ],
+)
+def test_refused(values, settings, message):
+    with pytest.raises(DataError, match=message):
+        fit(values, **{"task": None, **settings})
+
+
+def test_a_class_that_training_did_not_have():
+    with pytest.raises(DataError) as caught:
+        fit(["a", "b"]).encode(pl.DataFrame({"y": ["a", "z", "z", "w"]}))
+    assert [problem.found for problem in caught.value.problems] == [
+        "'w' in 'y' in 1 row",
+        "'z' in 'y' in 2 rows",
+    ]

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+from datetime import date, time, timedelta
+from decimal import Decimal
+
+import numpy as np
+import polars as pl
+import pytest
+
+from trainer.data.typed_files import (
+    ndjson_line,
+    read_arrow,
+    read_ndjson,
+    read_npz,
+    read_parquet,
+)
+from trainer.errors import DataError
+
+
+@pytest.fixture
+def typed() -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "i": pl.Series([1, None], dtype=pl.UInt8),
+            "f": [1.5, None],
+            "d": pl.Series([Decimal("1.25"), None]),
+            "b": [True, None],
+            "s": [" x ", ""],
+            "c": pl.Series(["lo", None], dtype=pl.Categorical),
+            "e": pl.Series(["p", None], dtype=pl.Enum(["p", "q"])),
+            "day": [date(2024, 1, 1), None],
+            "span": [timedelta(seconds=90), None],
+            "clock": [time(1, 0), None],
+            "n": [None, None],
+        }
+    )
+
+
+def test_types_are_made_plain(tmp_path, typed):
+    typed.write_parquet(tmp_path / "x.parquet")
+    frame = read_parquet(tmp_path / "x.parquet")
+    assert frame.row(0) == (
+        1,
+        1.5,
+        1.25,
+        True,
+        "x",
+        "lo",
+        "p",
+        date(2024, 1, 1),
+        90.0,
+        3600.0,
+        None,
+    )
+    assert frame.row(1) == (None,) * 11
+
+
+def test_arrow_files_and_streams(tmp_path, typed):
+    typed.write_parquet(tmp_path / "x.parquet")
+    expected = read_parquet(tmp_path / "x.parquet")
+    typed.write_ipc(tmp_path / "x.arrow")
+    typed.write_ipc_stream(tmp_path / "y.arrow")
+    assert read_arrow(tmp_path / "x.arrow").equals(expected)
+    assert read_arrow(tmp_path / "y.arrow").equals(expected)
+
+
+def test_npz_flattens_arrays(tmp_path):
+    pictures = np.arange(12).reshape(2, 2, 3)
+    np.savez(tmp_path / "x.npz", p=pictures, y=np.array(["a", "b"]), h=np.float16([1, 2]))
+    frame = read_npz(tmp_path / "x.npz")
+    assert frame.columns == ["p.0", "p.1", "p.2", "p.3", "p.4", "p.5", "y", "h"]
+    assert frame.row(1) == (6, 7, 8, 9, 10, 11, "b", 2.0)
+
+
+def test_npz_refuses_pickles_and_unequal_lengths(tmp_path):
+    np.savez(tmp_path / "x.npz", a=np.array([{}, {}]), b=np.zeros(3), c=np.zeros(2))
+    with pytest.raises(DataError, match=r"(?s)'a' holds Python objects.*'b' 3, 'c' 2"):
+        read_npz(tmp_path / "x.npz")
+
+
+def test_ndjson_is_text(tmp_path):
+    path = tmp_path / "x.ndjson"
+    path.write_text('{"a": 1, "b": "x"}\n\n{"b": true, "a": 1.50}\n{"a": NaN, "c": " "}\n')
+    frame = read_ndjson(path)
+    assert frame.to_dict(as_series=False) == {
+        "a": ["1", "1.50", None],
+        "b": ["x", "true", None],
+        "c": [None, None, None],
+    }
+    assert ndjson_line(path, 1) == 3
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [("[1]", "a list"), ("3", "the value '3'"), ('{"a": [1]}', "a list or an object as 'a'"),
+     ("{broken", "'{broken'"), ('{"a":' * 5000, "")],
+)  # fmt: skip
+def test_ndjson_names_the_line(tmp_path, line, found):
+    path = tmp_path / "x.ndjson"
+    path.write_text('{"a": 1}\n' + line + "\n")
+    with pytest.raises(DataError) as caught:
+        read_ndjson(path)
+    assert caught.value.problems[0].where == f"{path}:2"
+    assert found in caught.value.problems[0].found
+
+
+@pytest.mark.parametrize("read", [read_parquet, read_arrow, read_npz])
+@pytest.mark.parametrize(
+    "content", [b"", b"garbage", b"PAR1garbage", b"ARROW1garbage", b"PK\x03\x04x"]
+)
+def test_damaged_files(tmp_path, read, content):
+    path = tmp_path / "x.bin"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="something else or damage"):
+        read(path)
