@@ -1,0 +1,176 @@
+"""The optimizer of the config as a Keras optimizer.
+
+Owns: what each setting is called in Keras, lengths in batches, loss scaling under float16.
+Does not own: schedules (`trainer.models.schedules`); building the optimizer's variables. Whoever
+trains does that with `optimizer.build(network.trainable_variables)`, eagerly and once the network
+has the weights it starts from: schedule_free_adamw copies them there, and left to Keras's `fit` it
+would copy zeros.
+"""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import Any, Literal, assert_never
+
+import keras
+
+from trainer.config.optimizers import (
+    Adadelta,
+    Adafactor,
+    Adagrad,
+    Adam,
+    Adamax,
+    AdamSettings,
+    AdamW,
+    AnyOptimizer,
+    Ftrl,
+    Lamb,
+    Lion,
+    Muon,
+    Nadam,
+    RmsProp,
+    ScheduleFreeAdamW,
+    Sgd,
+)
+from trainer.config.sections import duration_steps
+from trainer.models.schedules import ScheduledRate
+
+Precision = Literal["float32", "mixed_float16", "mixed_bfloat16"]
+
+
+def build_optimizer(
+    settings: AnyOptimizer, steps_per_epoch: int, total_steps: int, precision: Precision
+) -> keras.optimizers.Optimizer:
+    """The Keras optimizer, its variables not yet built.
+
+    Without a schedule its learning rate is a variable: `optimizer.learning_rate.assign(…)` changes
+    it. Under mixed_float16 it comes in a `LossScaleOptimizer`, which passes over batches whose
+    gradients are not finite and does not count them. With `ema` the average takes the place of the
+    weights at the end only when `finalize_variable_values(network.trainable_variables)` is called.
+
+    Args:
+        settings: The `optimizer` section.
+        steps_per_epoch: Batches an epoch.
+        total_steps: Batches of the whole training.
+        precision: The dtype policy of the network.
+    """
+    optimizer = _build(settings, _shared(settings, steps_per_epoch, total_steps))
+    if precision == "mixed_float16":
+        return keras.optimizers.LossScaleOptimizer(optimizer, name="loss_scale")
+    return optimizer
+
+
+def _build(settings: AnyOptimizer, shared: dict[str, Any]) -> keras.optimizers.Optimizer:
+    match settings:
+        case Sgd():
+            return keras.optimizers.SGD(
+                momentum=float(settings.momentum), nesterov=settings.nesterov, **shared
+            )
+        case RmsProp():
+            return keras.optimizers.RMSprop(
+                rho=settings.rho,
+                momentum=settings.momentum,
+                epsilon=settings.epsilon,
+                centered=settings.centered,
+                **shared,
+            )
+        case Adam():
+            return keras.optimizers.Adam(amsgrad=settings.amsgrad, **_moments(settings), **shared)
+        case AdamW():
+            return keras.optimizers.AdamW(amsgrad=settings.amsgrad, **_moments(settings), **shared)
+        case Adamax():
+            return keras.optimizers.Adamax(**_moments(settings), **shared)
+        case Nadam():
+            return keras.optimizers.Nadam(**_moments(settings), **shared)
+        case Lamb():
+            return keras.optimizers.Lamb(**_moments(settings), **shared)
+        case ScheduleFreeAdamW():
+            return keras.optimizers.ScheduleFreeAdamW(
+                warmup_steps=_updates(settings, settings.warmup_steps),
+                **_moments(settings),
+                **shared,
+            )
+        case Adadelta():
+            return keras.optimizers.Adadelta(rho=settings.rho, epsilon=settings.epsilon, **shared)
+        case Adagrad():
+            return keras.optimizers.Adagrad(
+                initial_accumulator_value=settings.initial_accumulator,
+                epsilon=settings.epsilon,
+                **shared,
+            )
+        case Adafactor():
+            return keras.optimizers.Adafactor(
+                beta_2_decay=settings.beta_2_decay,
+                epsilon_1=settings.epsilon_1,
+                epsilon_2=settings.epsilon_2,
+                clip_threshold=settings.clip_threshold,
+                **shared,
+            )
+        case Ftrl():
+            return keras.optimizers.Ftrl(
+                learning_rate_power=settings.learning_rate_power,
+                initial_accumulator_value=settings.initial_accumulator,
+                l1_regularization_strength=settings.l1,
+                l2_regularization_strength=settings.l2,
+                l2_shrinkage_regularization_strength=settings.l2_shrinkage,
+                beta=settings.beta,
+                **shared,
+            )
+        case Lion():
+            return keras.optimizers.Lion(beta_1=settings.beta_1, beta_2=settings.beta_2, **shared)
+        case Muon():
+            return keras.optimizers.Muon(
+                momentum=settings.momentum,
+                nesterov=settings.nesterov,
+                ns_steps=settings.iterations,
+                adam_beta_1=settings.adam_beta_1,
+                adam_beta_2=settings.adam_beta_2,
+                adam_weight_decay=settings.adam_weight_decay,
+                epsilon=settings.epsilon,
+                **shared,
+            )
+        case _:
+            assert_never(settings)
+
+
+def _shared(settings: AnyOptimizer, steps_per_epoch: int, total_steps: int) -> dict[str, Any]:
+    """The arguments that every Keras optimizer takes."""
+    arguments: dict[str, Any] = {
+        "learning_rate": float(settings.learning_rate)
+        if settings.schedule is None
+        else ScheduledRate(settings.learning_rate, settings.schedule, steps_per_epoch, total_steps),
+        "clipnorm": settings.clip_norm,
+        "global_clipnorm": settings.global_clip_norm,
+        "clipvalue": settings.clip_value,
+        "weight_decay": settings.weight_decay,
+        "gradient_accumulation_steps": settings.accumulate,
+        "name": settings.name,
+    }
+    if isinstance(settings, AdamW) and settings.weight_decay is None:
+        # Keras's AdamW takes no None; 0 decays as little.
+        arguments["weight_decay"] = 0.0
+    if settings.ema is not None:
+        every = settings.ema.overwrite_every
+        arguments |= {
+            "use_ema": True,
+            # Keras moves the average at every batch; an update of `accumulate` batches shall move
+            # it as far as `momentum` says.
+            "ema_momentum": settings.ema.momentum ** (1 / (settings.accumulate or 1)),
+            "ema_overwrite_frequency": None
+            if every is None
+            else max(_updates(settings, duration_steps(every, steps_per_epoch)), 1),
+        }
+    return arguments
+
+
+def _moments(settings: AdamSettings) -> dict[str, float]:
+    return {
+        "beta_1": settings.beta_1,
+        "beta_2": settings.beta_2,
+        "epsilon": settings.epsilon,
+    }
+
+
+def _updates(settings: AnyOptimizer, batches: int) -> int:
+    """Updates in so many batches, for what Keras counts in updates."""
+    return ceil(batches / (settings.accumulate or 1))

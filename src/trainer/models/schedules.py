@@ -1,0 +1,162 @@
+"""Learning rates that change: the config's schedules as one Keras schedule.
+
+Owns: the learning rate as a function of the batch. Does not own: the lowering on a plateau, which
+assigns to the optimizer of a config without a schedule.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Self, assert_never
+
+import keras
+from pydantic import TypeAdapter
+
+from trainer.config.optimizers import (
+    CosineRestartsSchedule,
+    CosineSchedule,
+    ExponentialSchedule,
+    InverseTimeSchedule,
+    PiecewiseSchedule,
+    PolynomialSchedule,
+    Schedule,
+    Scheduled,
+    WarmupSchedule,
+)
+from trainer.config.sections import duration_steps
+
+_SCHEDULE: TypeAdapter[Schedule] = TypeAdapter(Schedule)
+_HALF_CYCLE = 1e-9
+"""Share of a cycle that rounding may take from a restart."""
+
+
+@keras.saving.register_keras_serializable("trainer")
+class ScheduledRate(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]
+    """The learning rate of batch s = 0, 1, 2, … of training.
+
+    With r the peak, w the warm-up's length, t = s - w, u = min(t / over, 1), f `final`:
+
+    - warm-up, s < w: r · s / w
+    - constant: r
+    - cosine: r · (f + (1 - f) · ½ (1 + cos πu))
+    - cosine_restarts: the same within a cycle; cycle k lasts first · factorᵏ and starts at
+      r · peak_factorᵏ
+    - exponential: r · factor^(t / every)
+    - inverse_time: r / (1 + rate · t / every)
+    - polynomial: r · (f + (1 - f) · (1 - u)^power)
+    - piecewise: r · the factor of the last moment ≤ s. Its moments count from the start of
+      training, the warm-up included
+
+    With staircase, t / every is rounded down. Beyond its length a schedule stays where it ended.
+    Lengths are in batches, also under gradient accumulation: Keras hands over the number of batches
+    seen, not of updates made.
+    """
+
+    def __init__(
+        self,
+        peak: float,
+        schedule: Schedule | dict[str, Any],
+        steps_per_epoch: int,
+        total_steps: int,
+    ) -> None:
+        """A schedule.
+
+        Args:
+            peak: The learning rate of the config.
+            schedule: The schedule, or what `get_config` made of it.
+            steps_per_epoch: Batches an epoch.
+            total_steps: Batches of the whole training.
+        """
+        self.peak = float(peak)
+        self.schedule = _SCHEDULE.validate_python(schedule)
+        self.steps_per_epoch = steps_per_epoch
+        self.total_steps = total_steps
+
+    def __call__(self, step: Any) -> Any:
+        """The learning rate, a float32 scalar, of an integer `step` (scalar tensor or number)."""
+        # float64 keeps whole numbers exact and a cycle's end where it belongs.
+        batch = keras.ops.cast(step, "float64")
+        warmup = self._warmup_steps()
+        factor = self._factor(batch, keras.ops.maximum(batch - warmup, 0.0))
+        if warmup:
+            rise = keras.ops.minimum(batch / warmup, 1.0)
+            factor = keras.ops.where(batch < warmup, rise, factor)
+        return keras.ops.cast(self.peak * factor, "float32")
+
+    def get_config(self) -> dict[str, Any]:
+        """Plain numbers and texts from which `from_config` makes an equal schedule."""
+        return {
+            "peak": self.peak,
+            "schedule": self.schedule.model_dump(),
+            "steps_per_epoch": self.steps_per_epoch,
+            "total_steps": self.total_steps,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        return cls(**config)
+
+    def _factor(self, batch: Any, after: Any) -> Any:
+        """The factor of the peak at `batch`, `after` batches after the warm-up."""
+        ops = keras.ops
+        match self.schedule:
+            case WarmupSchedule():
+                return ops.ones_like(after)
+            case CosineSchedule(cosine=cosine):
+                share = ops.minimum(after / self._over(cosine.over), 1.0)
+                return cosine.final + (1 - cosine.final) * 0.5 * (1 + ops.cos(math.pi * share))
+            case CosineRestartsSchedule(cosine_restarts=restarts):
+                cycle, share = _cycle(after / self._steps(restarts.first), restarts.factor)
+                wave = restarts.final + (1 - restarts.final) * 0.5 * (1 + ops.cos(math.pi * share))
+                return ops.power(restarts.peak_factor, cycle) * wave
+            case ExponentialSchedule(exponential=exponential):
+                units = after / self._steps(exponential.every)
+                units = ops.floor(units) if exponential.staircase else units
+                return ops.power(exponential.factor, units)
+            case InverseTimeSchedule(inverse_time=inverse):
+                units = after / self._steps(inverse.every)
+                units = ops.floor(units) if inverse.staircase else units
+                return 1 / (1 + inverse.rate * units)
+            case PolynomialSchedule(polynomial=polynomial):
+                share = ops.minimum(after / self._over(polynomial.over), 1.0)
+                falling = ops.power(1 - share, polynomial.power)
+                return polynomial.final + (1 - polynomial.final) * falling
+            case PiecewiseSchedule(piecewise=piecewise):
+                factor = ops.ones_like(after)
+                for moment, value in zip(piecewise.at, piecewise.factors, strict=True):
+                    factor = ops.where(batch >= self._steps(moment), value, factor)
+                return factor
+            case _:
+                assert_never(self.schedule)
+
+    def _settings(self) -> Scheduled:
+        settings = getattr(self.schedule, next(iter(type(self.schedule).model_fields)))
+        assert isinstance(settings, Scheduled)
+        return settings
+
+    def _steps(self, duration: str) -> int:
+        return duration_steps(duration, self.steps_per_epoch)
+
+    def _warmup_steps(self) -> int:
+        warmup = self._settings().warmup
+        return 0 if warmup is None else self._steps(warmup)
+
+    def _over(self, over: str | None) -> int:
+        if over is not None:
+            return self._steps(over)
+        # A warm-up as long as training leaves no batch to the decay.
+        return max(self.total_steps - self._warmup_steps(), 1)
+
+
+def _cycle(units: Any, factor: float) -> tuple[Any, Any]:
+    """Which cycle, and where in it as a share, after `units` lengths of the first cycle."""
+    ops = keras.ops
+    if factor == 1:
+        cycle = ops.floor(units + _HALF_CYCLE)
+        return cycle, ops.maximum(units - cycle, 0.0)
+    # Cycles 0 … k - 1 last (factorᵏ - 1) / (factor - 1) lengths of the first.
+    done = ops.maximum(1 + units * (factor - 1), 1e-12)
+    cycle = ops.floor(ops.log(done) / math.log(factor) + _HALF_CYCLE)
+    length = ops.power(factor, cycle)
+    begin = (length - 1) / (factor - 1)
+    return cycle, ops.clip((units - begin) / length, 0.0, 1.0)

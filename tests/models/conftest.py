@@ -1,0 +1,59 @@
+"""Keras on TensorFlow, quietly; set before anything imports it. Networks for the tests."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trainer.config.schema import Config
+
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+os.environ["KERAS_BACKEND"] = "tensorflow"
+
+
+def _config_of(layers: Sequence[Any] = (), seed: int = 0, **sections: Any) -> Config:
+    model = {"layers": list(layers), **sections.pop("model", {})}
+    data = {"source": "rows.csv", "target": "y"}
+    return Config.model_validate({"data": data, "model": model, "seed": seed, **sections})
+
+
+@pytest.fixture(scope="session")
+def config_of() -> Callable[..., Config]:
+    """Makes a config of layers; sections are added or replaced by name."""
+    return _config_of
+
+
+@pytest.fixture(scope="session")
+def network_of() -> Callable[..., Any]:
+    """Makes the network of layers, and of sections by name."""
+    from trainer.models.network import build_network
+
+    def make(
+        layers: Sequence[Any] = (),
+        *,
+        width: int = 6,
+        embeddings: Sequence[tuple[int, int]] = (),
+        head: Any = "sigmoid",
+        outputs: int = 1,
+        prior: Sequence[float] = (0.5,),
+        allow_custom: bool = False,
+        base: Path = Path(),
+        **sections: Any,
+    ) -> Any:
+        config = _config_of(layers, **sections)
+        return build_network(
+            config,
+            width,
+            embeddings,
+            head,
+            outputs,
+            prior,
+            allow_custom=allow_custom,
+            base=base,
+        )
+
+    return make

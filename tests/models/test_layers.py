@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from trainer.config import layers as sections
+from trainer.config.layers import Activation
+
+Maker = Callable[..., Any]
+
+OTHER: dict[str, dict[str, Any]] = {
+    "dense": {
+        "units": 9,
+        "activation": "tanh",
+        "use_bias": False,
+        "kernel_initializer": "he_normal",
+        "bias_initializer": "ones",
+        "kernel_regularizer": {"l1": 0.1},
+        "bias_regularizer": {"l2": 0.1},
+        "activity_regularizer": {"l2": 0.1},
+        "kernel_constraint": "unit_norm",
+        "bias_constraint": {"max_norm": 2.0},
+    },
+    "activation": {"name": "gelu"},
+    "dropout": {"rate": 0.5},
+    "gaussian_noise": {"stddev": 0.5},
+    "batch_normalization": {"momentum": 0.5, "epsilon": 0.1, "center": False, "scale": False},
+    "layer_normalization": {"epsilon": 0.1, "center": False, "scale": False},
+    "flatten": {},
+    "reshape": {"shape": [2, 3]},
+}
+"""For each kind and setting another value than the one it starts from."""
+START: dict[str, dict[str, Any]] = {
+    "dense": {"units": 4},
+    "activation": {"name": "relu"},
+    "dropout": {"rate": 0.1},
+    "gaussian_noise": {"stddev": 0.1},
+    "reshape": {"shape": [3, 2]},
+}
+SETTINGS = [(kind, name) for kind, settings in OTHER.items() for name in settings]
+
+
+def test_every_kind_and_setting_is_tried() -> None:
+    kinds = {
+        "dense": sections.Dense,
+        "activation": sections.ActivationSettings,
+        "dropout": sections.Dropout,
+        "gaussian_noise": sections.GaussianNoise,
+        "batch_normalization": sections.BatchNormalization,
+        "layer_normalization": sections.LayerNormalization,
+        "flatten": sections.Flatten,
+        "reshape": sections.Reshape,
+    }
+    assert {name: set(settings) for name, settings in OTHER.items()} == {
+        name: set(section.model_fields) for name, section in kinds.items()
+    }
+
+
+@pytest.mark.parametrize(("kind", "setting"), SETTINGS)
+def test_no_setting_is_ignored(network_of: Maker, kind: str, setting: str) -> None:
+    start = START.get(kind, {})
+    configs = [
+        network_of([{kind: settings}, "flatten"]).get_layer(kind).get_config()
+        for settings in (start, {**start, setting: OTHER[kind][setting]})
+    ]
+    assert configs[0] != configs[1]
+
+
+@pytest.mark.parametrize("name", Activation.__args__)  # type: ignore[attr-defined]
+def test_every_activation_is_keras_own(network_of: Maker, name: str) -> None:
+    x = np.linspace(-3, 3, 12, dtype=np.float32).reshape(2, 6)
+    network = network_of([{"activation": name}])
+    found = network.get_layer("activation")(x)
+    expected = keras.activations.get(name)(keras.ops.convert_to_tensor(x))
+    np.testing.assert_allclose(np.asarray(found), np.asarray(expected))
+
+
+def test_dense_by_hand(network_of: Maker) -> None:
+    x = np.random.default_rng(0).normal(size=(4, 6)).astype(np.float32)
+    layer = network_of([{"dense": {"units": 3, "activation": "tanh"}}]).get_layer("dense")
+    kernel, bias = layer.get_weights()
+    np.testing.assert_allclose(np.asarray(layer(x)), np.tanh(x @ kernel + bias), rtol=1e-5)
+
+
+def test_penalties_enter_the_loss(network_of: Maker) -> None:
+    dense = {
+        "units": 2,
+        "kernel_initializer": "ones",
+        "bias_initializer": "ones",
+        "kernel_regularizer": {"l1": 1.0},
+        "bias_regularizer": {"l2": 10.0},
+        "activity_regularizer": {"l1": 100.0},
+    }
+    network = network_of([{"dense": dense}])
+    network(np.ones((1, 6), dtype=np.float32))
+    assert sum(float(loss) for loss in network.losses) == pytest.approx(12 + 20 + 100 * 14)

@@ -1,0 +1,265 @@
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from trainer.errors import ConfigError
+from trainer.models.network import prior_bias
+from trainer.models.weights import weights_sha256
+
+Maker = Callable[..., Any]
+
+EVERY_KIND: dict[str, list[Any]] = {
+    "none": [],
+    "dense": [
+        {
+            "dense": {
+                "units": 5,
+                "activation": "gelu",
+                "kernel_initializer": {"variance_scaling": {"distribution": "normal"}},
+                "bias_initializer": {"constant": 0.1},
+                "kernel_regularizer": {"l2": 0.01},
+                "bias_regularizer": {"l1": 0.01},
+                "activity_regularizer": {"l1": 0.01},
+                "kernel_constraint": {"min_max_norm": [0.1, 2.0]},
+                "bias_constraint": "non_negative",
+            }
+        }
+    ],
+    "activation": [{"dense": 4}, {"activation": "leaky_relu"}, {"activation": "hard_tanh"}],
+    "dropout": [{"dense": 4}, {"dropout": 0.3}],
+    "gaussian_noise": [{"gaussian_noise": 0.2}],
+    "batch_normalization": [{"dense": 4}, "batch_normalization"],
+    "layer_normalization": [{"dense": 4}, {"layer_normalization": {"epsilon": 0.01}}],
+    "reshape_and_flatten": [{"reshape": [3, -1]}, {"dense": 3}, "flatten"],
+}
+PRECISIONS = ["float32", "mixed_float16", "mixed_bfloat16"]
+EMBEDDINGS = [(4, 2), (70_000, 3)]
+
+OPENER = """
+import json, sys
+from pathlib import Path
+import keras, numpy as np
+assert not any(name.split(".")[0] == "trainer" for name in sys.modules)
+folder = Path(sys.argv[1])
+x = np.load(folder / "x.npy")
+answers = {}
+for file in sorted(folder.glob("*.keras")):
+    network = keras.models.load_model(file, safe_mode=True)
+    assert type(network) is keras.Sequential, type(network)
+    answers[file.stem] = np.asarray(network(x), dtype="float64").tolist()
+assert not any(name.split(".")[0] == "trainer" for name in sys.modules)
+(folder / "answers.json").write_text(json.dumps(answers))
+"""
+
+
+def inputs() -> np.ndarray[Any, Any]:
+    """Numbers in four columns and ids in the last two, beyond what float16 can tell apart."""
+    rng = np.random.default_rng(0)
+    ids = np.stack([rng.integers(0, 4, 20), rng.integers(60_000, 70_000, 20)], axis=1)
+    return np.hstack([rng.normal(size=(20, 4)), ids]).astype(np.float32)
+
+
+def test_plain_keras_opens_every_network(network_of: Maker, tmp_path: Path) -> None:
+    x = inputs()
+    np.save(tmp_path / "x.npy", x)
+    expected = {}
+    for precision in PRECISIONS:
+        for kind, layers in EVERY_KIND.items():
+            network = network_of(
+                layers, embeddings=EMBEDDINGS, runtime={"precision": precision}, seed=3
+            )
+            assert type(network) is keras.Sequential
+            name = f"{kind}-{precision}"
+            network.save(tmp_path / f"{name}.keras")
+            expected[name] = np.asarray(network(x), dtype=np.float64)
+    network = network_of(EVERY_KIND["dense"], head="softmax", outputs=3, prior=[0.2, 0.3, 0.5])
+    network.save(tmp_path / "softmax.keras")
+    expected["softmax"] = np.asarray(network(x), dtype=np.float64)
+    subprocess.run([sys.executable, "-c", OPENER, str(tmp_path)], check=True, cwd=tmp_path)
+    answers = json.loads((tmp_path / "answers.json").read_text())
+    assert set(answers) == set(expected)
+    for name, prediction in expected.items():
+        np.testing.assert_array_equal(np.array(answers[name]), prediction, err_msg=name)
+
+
+def test_ids_choose_rows_of_their_tables(network_of: Maker) -> None:
+    x = inputs()
+    network = network_of([], embeddings=EMBEDDINGS, runtime={"precision": "mixed_float16"})
+    block = network.get_layer("embeddings")
+    first, second = (block.get_layer(f"embedding_{i}").get_weights()[0] for i in range(2))
+    expected = np.hstack([x[:, :4], first[x[:, 4].astype(int)], second[x[:, 5].astype(int)]])
+    np.testing.assert_array_equal(np.asarray(block(x)), expected)
+
+
+def test_ids_alone_make_an_input(network_of: Maker) -> None:
+    network = network_of([], width=2, embeddings=[(5, 2), (3, 4)])
+    assert network.get_layer("embeddings").output.shape == (None, 6)
+    network = network_of([], width=1, embeddings=[(5, 2)])
+    assert network.get_layer("embeddings").output.shape == (None, 2)
+
+
+def test_the_seed_governs_every_weight(network_of: Maker) -> None:
+    layers = [{"dense": 5}, {"dropout": 0.2}, {"dense": 5}, "batch_normalization"]
+    first = network_of(layers, embeddings=EMBEDDINGS, seed=4)
+    again = network_of(layers, embeddings=EMBEDDINGS, seed=4)
+    other = network_of(layers, embeddings=EMBEDDINGS, seed=5)
+    assert weights_sha256(first) == weights_sha256(again)
+    assert weights_sha256(first) != weights_sha256(other)
+    kernels = [w for w in first.get_weights() if w.ndim == 2]
+    others = [w for w in other.get_weights() if w.ndim == 2]
+    assert all((a != b).any() for a, b in zip(kernels, others, strict=True))
+
+
+def test_building_depends_on_nothing_built_before(network_of: Maker) -> None:
+    layers = [
+        {"dense": 6},
+        "layer_normalization",
+        {"reshape": [3, 2]},
+        "flatten",
+        {"dense": 2},
+        {"activation": "relu"},
+        {"gaussian_noise": 0.1},
+    ]
+    first = network_of(layers, embeddings=EMBEDDINGS)
+    network_of([{"dense": 3}], embeddings=EMBEDDINGS)
+    keras.utils.set_random_seed(99)
+    again = network_of(layers, embeddings=EMBEDDINGS)
+    assert first.get_config() == again.get_config()
+    assert [w.path for w in first.weights] == [w.path for w in again.weights]
+    assert weights_sha256(first) == weights_sha256(again)
+
+
+def test_dropout_draws_from_the_seed(network_of: Maker) -> None:
+    x = inputs()
+    layers = [{"dense": 50}, {"dropout": 0.5}, {"gaussian_noise": 0.5}]
+    first, again, other = (network_of(layers, seed=seed) for seed in (1, 1, 2))
+    drawn = np.asarray(first(x, training=True))
+    np.testing.assert_array_equal(drawn, np.asarray(again(x, training=True)))
+    assert (drawn != np.asarray(first(x, training=True))).any()
+    assert first.get_layer("dropout").seed != other.get_layer("dropout").seed
+    assert first.get_layer("dropout").seed != first.get_layer("gaussian_noise").seed
+
+
+def test_a_dropout_leaves_the_start_of_dense_layers(network_of: Maker) -> None:
+    without = network_of([{"dense": 5}, {"dense": 4}])
+    with_it = network_of([{"dense": 5}, {"dropout": 0.1}, {"dense": 4}])
+    assert weights_sha256(without) == weights_sha256(with_it)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_precision_is_each_layers_own(network_of: Maker, precision: str) -> None:
+    layers = [{"dense": 5}, {"dropout": 0.1}, "batch_normalization", {"activation": "relu"}]
+    network = network_of(layers, embeddings=EMBEDDINGS, runtime={"precision": precision})
+    for layer in network.layers[1:-1]:
+        assert layer.dtype_policy.name == precision
+    assert network.layers[-1].dtype_policy.name == "float32"
+    assert network(inputs()).dtype == "float32"
+    assert all(weight.dtype == "float32" for weight in network.weights)
+    assert keras.config.dtype_policy().name == "float32"
+
+
+@pytest.mark.parametrize(
+    ("head", "outputs", "prior", "start"),
+    [
+        ("sigmoid", 1, [0.3], [0.3]),
+        ("sigmoid", 3, [0.3, 0.0, 1.0], [0.3, 0.0, 1.0]),
+        ("softmax", 2, [0.3], [0.7, 0.3]),
+        ("softmax", 3, [0.5, 0.5, 0.0], [0.5, 0.5, 0.0]),
+        ("linear", 2, [-3.0, 40.0], [-3.0, 40.0]),
+    ],
+)
+def test_a_zero_input_gives_the_prior(
+    network_of: Maker, head: str, outputs: int, prior: list[float], start: list[float]
+) -> None:
+    network = network_of([{"dense": 4}], head=head, outputs=outputs, prior=prior)
+    np.testing.assert_allclose(np.asarray(network(np.zeros((1, 6))))[0], start, atol=2e-6)
+    zeros = network_of([], head=head, outputs=outputs, prior=prior, model={"output_bias": "zeros"})
+    assert not zeros.layers[-1].bias.numpy().any()
+
+
+def test_a_prior_of_another_length_is_a_bug() -> None:
+    with pytest.raises(AssertionError):
+        prior_bias("sigmoid", 2, [0.5])
+
+
+def test_the_heads_settings(network_of: Maker) -> None:
+    network = network_of(
+        [],
+        model={"head_initializer": {"constant": 0.25}, "head_regularizer": {"l1": 1.0, "l2": 2.0}},
+    )
+    head = network.layers[-1]
+    assert (head.kernel.numpy() == 0.25).all()
+    (penalty,) = network.losses
+    assert float(penalty) == pytest.approx(6 * (0.25 + 2 * 0.25**2))
+
+
+def test_the_network_is_not_compiled(network_of: Maker) -> None:
+    network = network_of([])
+    assert network.built
+    assert not network.compiled
+    assert network.name == "network"
+
+
+def test_what_cannot_fit_is_refused_before_keras_sees_it(network_of: Maker) -> None:
+    with pytest.raises(ConfigError) as caught:
+        network_of([{"reshape": [4, 2]}])
+    assert caught.value.problems[0].key == "model.layers.0.reshape.shape"
+
+
+def test_a_custom_layer_that_leaves_two_axes(network_of: Maker, tmp_path: Path) -> None:
+    (tmp_path / "own_axes.py").write_text(
+        "import keras\ndef fold():\n    return keras.layers.Reshape((2, 3))\n"
+        "def broken():\n    return keras.layers.Conv2D(3, 2)\n"
+    )
+    for function, word in [("fold", "output shape"), ("broken", "ValueError")]:
+        with pytest.raises(ConfigError) as caught:
+            network_of([{"custom": f"own_axes:{function}"}], allow_custom=True, base=tmp_path)
+        (problem,) = caught.value.problems
+        assert problem.key == "model.layers.0.custom"
+        assert word in problem.found
+    network = network_of([{"custom": "own_axes:fold"}, "flatten"], allow_custom=True, base=tmp_path)
+    assert [layer.name for layer in network.layers] == ["custom", "flatten", "head"]
+
+
+def test_a_custom_layer_without_seeds_is_governed_by_the_configs(
+    network_of: Maker, tmp_path: Path
+) -> None:
+    (tmp_path / "own_random.py").write_text(
+        """
+import keras
+
+class Mixed(keras.layers.Layer):
+    def build(self, shape):
+        self.kernel = self.add_weight(shape=(shape[-1],), initializer="random_normal")
+        self.built = True
+    def call(self, x):
+        return x * self.kernel
+
+def make():
+    return Mixed()
+
+def drop():
+    return keras.layers.Dropout(0.5)
+"""
+    )
+    layers = [{"custom": "own_random:make"}, {"custom": "own_random:drop"}, {"dense": 3}]
+    state = random.getstate()
+    first, again, other = (
+        network_of(layers, seed=seed, allow_custom=True, base=tmp_path) for seed in (1, 1, 2)
+    )
+    assert random.getstate() == state
+    assert weights_sha256(first) == weights_sha256(again)
+    kernels = [network.get_layer("custom").get_weights()[0] for network in (first, other)]
+    assert (kernels[0] != kernels[1]).any()
+    drawn = [np.asarray(network(inputs(), training=True)) for network in (first, again)]
+    np.testing.assert_array_equal(*drawn)

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import random
+
+from trainer.models.seeds import default_draws, derived_seed
+
+
+def test_a_seed_never_changes_between_versions() -> None:
+    assert derived_seed(0, "dense", "kernel") == 216287559
+    assert derived_seed(7, "dense_1", "bias") == 1633311251
+
+
+def test_every_draw_has_its_own_seed() -> None:
+    seeds = {
+        derived_seed(seed, layer, purpose)
+        for seed in (0, 1, 2**63 - 1)
+        for layer in ("dense", "dense_1", "head")
+        for purpose in ("kernel", "bias")
+    }
+    assert len(seeds) == 18
+    assert all(0 <= seed < 2**31 for seed in seeds)
+
+
+def test_default_draws_are_a_function_of_the_seed_and_leave_no_trace() -> None:
+    before = random.getstate()
+    drawn = []
+    for seed in (1, 1, 2):
+        with default_draws(seed):
+            drawn.append(random.random())
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert random.getstate() == before
