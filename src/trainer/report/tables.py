@@ -1,0 +1,284 @@
+"""Runs as tables of text, for `trainer ls` and `trainer show`, and as values for `--json`.
+
+Owns: which facts are shown, in which order and words. Does not own: reading runs (`trainer.runs`),
+printing, the look of a value (`text`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from trainer.errors import Problem, RunError
+from trainer.report.text import Table, age, bytes_text, cell, curve, duration, number
+from trainer.runs.directory import RunDirectory
+from trainer.runs.listing import Metrics, RunSummary, summarise
+from trainer.runs.log import read_log
+from trainer.runs.manifest import Manifest, manifest_to_json
+from trainer.runs.process import Process, this_process
+
+_LISTED_METRICS = 3
+_HEAD, _TAIL = 3, 5
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """All that `trainer show` knows of a run.
+
+    Attributes:
+        summary: Status, manifest, metrics of the evaluated splits.
+        history: One object an epoch.
+        rows: Evaluated rows by split, where the evaluation says so.
+        problems: What is damaged.
+    """
+
+    summary: RunSummary
+    history: Sequence[Mapping[str, Any]]
+    rows: Mapping[str, int]
+    problems: tuple[Problem, ...]
+
+
+def load_report(run: RunDirectory, now: datetime, here: Process | None = None) -> RunReport:
+    """Reads what there is of a run; what is damaged is told, not raised."""
+    summary = summarise(run, now, this_process() if here is None else here)
+    problems = list(summary.problems)
+    history: list[dict[str, Any]] = []
+    try:
+        history = read_log(run.metrics)
+    except RunError as error:
+        problems.extend(error.problems)
+    rows: dict[str, int] = {}
+    if len(summary.metrics) == len(run.evaluation_files()):
+        for split, evaluation in run.read_evaluations().items():
+            match evaluation:
+                case {"rows": int(count)}:
+                    rows[split] = count
+    return RunReport(summary, history, rows, tuple(problems))
+
+
+def runs_table(runs: Sequence[RunSummary], now: datetime) -> Table:
+    """One row a run: status, name, run, epochs, main metrics, age."""
+    return Table(
+        title="",
+        columns=("status", "name", "run", "epochs", "metrics", "age"),
+        rows=tuple(
+            (
+                run.status,
+                cell(run.name),
+                cell(str(run.path)),
+                number(run.manifest.epochs) if run.manifest else "–",
+                _main_metrics(run.metrics),
+                age((now - run.started).total_seconds()) if run.started else "–",
+            )
+            for run in runs
+        ),
+        right=frozenset({3, 5}),
+    )
+
+
+def run_json(run: RunSummary) -> dict[str, Any]:
+    """One run of `trainer ls --json`: plain JSON values, times in ISO 8601."""
+    manifest = run.manifest
+    return {
+        "run": str(run.path),
+        "name": run.name,
+        "status": run.status,
+        "started": run.started.isoformat() if run.started else None,
+        "ended": manifest.ended.isoformat() if manifest and manifest.ended else None,
+        "epochs": manifest.epochs if manifest else None,
+        "best_epoch": manifest.best_epoch if manifest else None,
+        "weights_sha256": manifest.weights_sha256 if manifest else None,
+        "metrics": {split: dict(metrics) for split, metrics in run.metrics.items()},
+        "problems": [_problem_json(problem) for problem in run.problems],
+    }
+
+
+def report_json(report: RunReport) -> dict[str, Any]:
+    """`trainer show --json`: what `ls` says, the manifest and the history."""
+    manifest = report.summary.manifest
+    return {
+        **run_json(report.summary),
+        "problems": [_problem_json(problem) for problem in report.problems],
+        "manifest": None if manifest is None else _json_times(manifest_to_json(manifest)),
+        "history": [dict(record) for record in report.history],
+    }
+
+
+def report_tables(report: RunReport) -> list[Table]:
+    """The tables of `trainer show`, those with nothing in them left out."""
+    manifest = report.summary.manifest
+    tables = [_facts_table(report)]
+    if manifest is not None:
+        tables += [_rows_table(manifest), _files_table(manifest)]
+    tables += [
+        _evaluation_table(report),
+        _curves_table(report.history),
+        _history_table(report.history, manifest.best_epoch if manifest else None),
+    ]
+    if manifest is not None:
+        tables += [
+            _lines_table("warnings", manifest.warnings),
+            _lines_table("why it failed", [str(problem) for problem in manifest.problems]),
+        ]
+    tables.append(_lines_table("damage", [str(problem) for problem in report.problems]))
+    return [table for table in tables if table.rows]
+
+
+def _main_metrics(metrics: Metrics) -> str:
+    for split in ("test", "validation"):
+        if metrics.get(split):
+            shown = list(metrics[split].items())[:_LISTED_METRICS]
+            words = "  ".join(f"{cell(name)} {number(value)}" for name, value in shown)
+            return words if split == "test" else f"{words}  ({split})"
+    return "–"
+
+
+def _facts_table(report: RunReport) -> Table:
+    run, manifest = report.summary, report.summary.manifest
+    facts = [("run", str(run.path)), ("name", run.name), ("status", run.status)]
+    if manifest is not None:
+        facts += _manifest_facts(manifest)
+    rows = tuple((name, cell(value)) for name, value in facts if value)
+    return Table(title="", columns=("", ""), rows=rows)
+
+
+def _manifest_facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
+    best = "" if manifest.best_epoch is None else f", best {manifest.best_epoch}"
+    yield "epochs", f"{manifest.epochs:,}{best}"
+    yield "stopped because", manifest.stopped_because or ""
+    yield "started", _moment(manifest.started)
+    if manifest.ended is not None:
+        yield "took", duration((manifest.ended - manifest.started).total_seconds())
+    yield "of which", ", ".join(f"{p} {duration(s)}" for p, s in manifest.timings.items())
+    yield "task", manifest.task or ""
+    yield "parameters", "" if manifest.parameters is None else f"{manifest.parameters:,}"
+    yield "device", manifest.device or ""
+    yield "engine", manifest.engine or ""
+    yield "threads", "" if manifest.threads is None else str(manifest.threads)
+    yield "seed", str(manifest.seed)
+    yield "weights sha256", manifest.weights_sha256 or ""
+    yield "command", " ".join(manifest.command)
+    yield "process", f"{manifest.process.pid} on {manifest.process.host}"
+    if manifest.git is not None:
+        state = {True: ", changed since", False: "", None: ", changes unknown"}[manifest.git.dirty]
+        yield "git", manifest.git.commit[:12] + state
+    yield "python", f"{manifest.python} on {manifest.platform}"
+    yield "packages", ", ".join(f"{name} {text}" for name, text in manifest.packages.items())
+
+
+def _rows_table(manifest: Manifest) -> Table:
+    rows = [(cell(split), f"{count:,}") for split, count in manifest.splits.items()]
+    rows += [
+        (f"dropped: {cell(reason)}", f"{count:,}") for reason, count in manifest.dropped.items()
+    ]
+    return Table("rows", ("split", "rows"), tuple(rows), right=frozenset({1}))
+
+
+def _files_table(manifest: Manifest) -> Table:
+    rows = tuple(
+        (cell(file.path), f"{file.rows:,}", bytes_text(file.bytes), cell(file.sha256[:12]))
+        for file in manifest.data
+    )
+    return Table("data", ("file", "rows", "size", "sha256"), rows, right=frozenset({1, 2}))
+
+
+def _evaluation_table(report: RunReport) -> Table:
+    metrics = report.summary.metrics
+    names = dict.fromkeys(name for measured in metrics.values() for name in measured)
+    rows = [
+        (
+            cell(name),
+            *(number(part[name]) if name in part else "–" for part in metrics.values()),
+        )
+        for name in names
+    ]
+    if report.rows:
+        counts = (f"{report.rows[split]:,}" if split in report.rows else "–" for split in metrics)
+        rows.insert(0, ("rows", *counts))
+    return Table(
+        title="evaluation",
+        columns=("metric", *map(cell, metrics)),
+        rows=tuple(rows),
+        right=frozenset(range(1, len(metrics) + 1)),
+    )
+
+
+def _curves_table(history: Sequence[Mapping[str, Any]]) -> Table:
+    rows = []
+    for measure in ("loss", "val_loss"):
+        values = [_value(record, measure) for record in history]
+        known = [value for value in values if value is not None]
+        if len(known) > 1:
+            ends = f"{number(known[0])} → {number(known[-1])}"
+            rows.append((measure, curve(values), ends))
+    return Table("learning curve", ("", "", ""), tuple(rows))
+
+
+def _history_table(history: Sequence[Mapping[str, Any]], best: int | None) -> Table:
+    measures = list(dict.fromkeys(name for record in history for name in record))
+    columns = ["epoch", *(name for name in measures if name != "epoch")]
+    shown = list(history)
+    if len(shown) > _HEAD + _TAIL + 1:
+        head, tail = shown[:_HEAD], shown[-_TAIL:]
+        seen = [record["epoch"] for record in (*head, *tail) if "epoch" in record]
+        between = [
+            record
+            for record in history
+            if best is not None
+            and best not in seen
+            and "epoch" in record
+            and record["epoch"] == best
+        ]
+        shown = [*head, {}, *between, *([{}] if between else []), *tail]
+    rows = tuple(tuple(_history_cell(record, name, best) for name in columns) for record in shown)
+    right = frozenset(range(len(columns)))
+    return Table("history", tuple(map(cell, columns)), rows, right=right)
+
+
+def _history_cell(record: Mapping[str, Any], name: str, best: int | None) -> str:
+    if not record:
+        return "…"
+    if name not in record:
+        return "–"
+    match record[name]:
+        case int() as epoch if name == "epoch":
+            return f"best {epoch:,}" if epoch == best else f"{epoch:,}"
+        case bool() | str() as other:
+            return cell(str(other))
+        case int() | float() as value:
+            return number(value)
+        case _:
+            return "–"
+
+
+def _value(record: Mapping[str, Any], name: str) -> float | None:
+    if name not in record:
+        return None
+    value = record[name]
+    return float(value) if isinstance(value, int | float) else None
+
+
+def _lines_table(title: str, lines: Sequence[str]) -> Table:
+    return Table(title, ("",), tuple((cell(line),) for line in lines))
+
+
+def _moment(time: datetime) -> str:
+    return time.astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
+
+
+def _problem_json(problem: Problem) -> dict[str, str]:
+    return {
+        "where": problem.where,
+        "expected": problem.expected,
+        "found": problem.found,
+        "fix": problem.fix,
+    }
+
+
+def _json_times(value: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: item.isoformat() if isinstance(item, datetime) else item
+        for name, item in value.items()
+    }

@@ -1,0 +1,183 @@
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from trainer.errors import Problem
+from trainer.report.tables import load_report, report_json, report_tables, run_json, runs_table
+from trainer.report.text import Table, plain_lines
+from trainer.runs.directory import RunDirectory
+from trainer.runs.listing import list_runs
+from trainer.runs.log import MetricsLog
+from trainer.runs.machine import Git
+from trainer.runs.manifest import DataFile, new_manifest
+
+NOW = datetime(2026, 11, 22, 14, 15, 30, tzinfo=UTC)
+
+
+def finished(root: Path, name: str = "wine", epochs: int = 20) -> RunDirectory:
+    run = RunDirectory.create(root, name, "", NOW)
+    begun = new_manifest(
+        name=name, command=["fit", "x.yaml"], seed=7, config_directory=root, now=NOW
+    )
+    manifest = replace(
+        begun,
+        git=Git("0123456789abcdef", dirty=True),
+        data=(DataFile("data/x.csv", 12_345, 1000, "f" * 64),),
+        splits={"train": 600, "validation": 200, "test": 190},
+        dropped={"missing target": 10},
+        epochs=epochs,
+        best_epoch=12,
+        stopped_because="val_loss did not improve for 10 epochs",
+        parameters=1234,
+        weights_sha256="ab" * 32,
+        timings={"read": 0.5, "train": 70.0},
+        warnings=("column 'id\x1b' is constant",),
+    )
+    run.write_manifest(manifest.with_end("finished", NOW + timedelta(seconds=90)))
+    with MetricsLog(run.metrics) as log:
+        for epoch in range(1, epochs + 1):
+            log.append({"epoch": epoch, "loss": 1 / epoch, "val_loss": 2 / epoch, "auc": None})
+    metrics = {"accuracy": 0.965, "auc": 0.993, "f1": 0.96, "recall": 0.95}
+    run.write_evaluation("test", {"rows": 190, "metrics": metrics})
+    run.write_evaluation("validation", {"rows": 200, "metrics": {"accuracy": 0.97, "brier": None}})
+    return run
+
+
+def text_of(tables: Sequence[Table]) -> str:
+    return "\n".join(line for table in tables for line in plain_lines(table))
+
+
+def named(tables: Sequence[Table], title: str) -> Table:
+    (table,) = (table for table in tables if table.title == title)
+    return table
+
+
+def test_a_list_of_runs(tmp_path: Path) -> None:
+    run = finished(tmp_path)
+    finished(tmp_path, "digits").manifest.write_text("{")
+    table = runs_table(list_runs(tmp_path, NOW), NOW + timedelta(hours=3))
+    assert table.columns == ("status", "name", "run", "epochs", "metrics", "age")
+    rows = {row[1]: row for row in table.rows}
+    assert rows["wine"] == (
+        "finished",
+        "wine",
+        str(run.path),
+        "20",
+        "accuracy 0.9650  auc 0.9930  f1 0.9600",
+        "3 h",
+    )
+    assert rows["digits"][0] == "damaged"
+    assert rows["digits"][3] == "–"
+
+
+def test_metrics_of_validation_rows_are_called_so(tmp_path: Path) -> None:
+    run = finished(tmp_path)
+    (run.evaluation / "test.json").unlink()
+    (row,) = runs_table(list_runs(tmp_path, NOW), NOW).rows
+    assert row[4] == "accuracy 0.9700  brier –  (validation)"
+    (run.evaluation / "validation.json").unlink()
+    (row,) = runs_table(list_runs(tmp_path, NOW), NOW).rows
+    assert row[4] == "–"
+
+
+def test_an_empty_list(tmp_path: Path) -> None:
+    assert plain_lines(runs_table(list_runs(tmp_path, NOW), NOW))
+
+
+def test_a_run_in_full(tmp_path: Path) -> None:
+    run = finished(tmp_path)
+    tables = report_tables(load_report(run, NOW))
+    facts = {row[0]: row[1] for row in tables[0].rows}
+    assert facts["run"] == str(run.path)
+    assert facts["status"] == "finished"
+    assert facts["epochs"] == "20, best 12"
+    assert facts["stopped because"].startswith("val_loss")
+    assert facts["took"] == "1 min 30 s"
+    assert facts["of which"] == "read 0.5 s, train 1 min 10 s"
+    assert facts["git"] == "0123456789ab, changed since"
+    assert "device" not in facts
+    assert named(tables, "rows").rows[-1] == ("dropped: missing target", "10")
+    assert named(tables, "data").rows == (("data/x.csv", "1,000", "12.3 kB", "f" * 12),)
+    evaluation = named(tables, "evaluation")
+    assert evaluation.columns == ("metric", "validation", "test")
+    assert evaluation.rows[:3] == (
+        ("rows", "200", "190"),
+        ("accuracy", "0.9700", "0.9650"),
+        ("brier", "–", "–"),
+    )
+    assert named(tables, "warnings").rows == (("column 'id\\x1b' is constant",),)
+    assert [row[0] for row in named(tables, "learning curve").rows] == ["loss", "val_loss"]
+    assert "\x1b" not in text_of(tables)
+
+
+def test_history_shows_head_best_and_tail(tmp_path: Path) -> None:
+    history = named(report_tables(load_report(finished(tmp_path), NOW)), "history")
+    assert history.columns == ("epoch", "loss", "val_loss", "auc")
+    assert [row[0] for row in history.rows] == [
+        *("1", "2", "3", "…", "best 12", "…", "16", "17", "18", "19", "20"),
+    ]
+    assert history.rows[0] == ("1", "1", "2", "–")
+
+
+def test_a_short_history_is_shown_whole(tmp_path: Path) -> None:
+    history = named(report_tables(load_report(finished(tmp_path, epochs=9), NOW)), "history")
+    assert [row[0] for row in history.rows] == [str(n) for n in range(1, 10)]
+
+
+def test_a_run_that_has_just_begun(tmp_path: Path) -> None:
+    run = RunDirectory.create(tmp_path, "wine", "", NOW)
+    run.write_manifest(
+        new_manifest(name="wine", command=["fit"], seed=7, config_directory=tmp_path, now=NOW)
+    )
+    tables = report_tables(load_report(run, NOW))
+    assert [table.title for table in tables] == [""]
+    assert ("status", "running") in tables[0].rows
+
+
+def test_a_failed_run_says_why(tmp_path: Path) -> None:
+    run = finished(tmp_path)
+    problem = Problem("epoch 3", "a finite loss", "nan", "lower the learning rate")
+    run.write_manifest(run.read_manifest().with_end("failed", NOW, [problem]))
+    tables = report_tables(load_report(run, NOW))
+    assert "lower the learning rate" in text_of([named(tables, "why it failed")])
+
+
+def test_a_damaged_run_is_shown_as_far_as_it_goes(tmp_path: Path) -> None:
+    run = finished(tmp_path)
+    run.manifest.write_text("")
+    run.metrics.write_text('{\n{"epoch": 1}\n')
+    (run.evaluation / "test.json").write_text("[]")
+    report = load_report(run, NOW)
+    tables = report_tables(report)
+    damage = text_of([named(tables, "damage")])
+    for name in ("manifest.json", "metrics.jsonl:1", "test.json"):
+        assert name in damage
+    assert named(tables, "evaluation").columns == ("metric", "validation")
+    json.dumps(report_json(report), allow_nan=False)
+
+
+def test_strange_histories_are_shown(tmp_path: Path) -> None:
+    run = finished(tmp_path, epochs=0)
+    records: list[dict[str, Any]] = [{}, {"epoch": "x"}, {"loss": [1]}, {"epoch": 3, "flag": True}]
+    with MetricsLog(run.metrics) as log:
+        for record in records * 5:
+            log.append(record)
+    assert text_of(report_tables(load_report(run, NOW)))
+
+
+def test_json_holds_everything(tmp_path: Path) -> None:
+    run = finished(tmp_path)
+    (summary,) = list_runs(tmp_path, NOW)
+    listed = json.loads(json.dumps(run_json(summary), allow_nan=False))
+    assert listed["run"] == str(run.path)
+    assert listed["status"] == "finished"
+    assert listed["epochs"] == 20
+    assert listed["started"] == "2026-11-22T14:15:30+00:00"
+    assert listed["metrics"]["test"]["auc"] == 0.993
+    shown = json.loads(json.dumps(report_json(load_report(run, NOW)), allow_nan=False))
+    assert shown.items() >= listed.items()
+    assert shown["manifest"] == json.loads(run.manifest.read_text())
+    assert len(shown["history"]) == 20

@@ -1,0 +1,115 @@
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainer.report.text import (
+    Table,
+    age,
+    bytes_text,
+    cell,
+    curve,
+    duration,
+    number,
+    plain_lines,
+)
+
+
+def test_a_table_as_lines() -> None:
+    table = Table("rows", ("split", "rows"), (("train", "1,000"), ("test", "5")), frozenset({1}))
+    assert plain_lines(table) == ["rows", "split   rows", "train  1,000", "test       5"]
+
+
+def test_a_table_without_heads_or_rows() -> None:
+    assert plain_lines(Table("", ("", ""), (("a", "b"),))) == ["a  b"]
+    assert plain_lines(Table("", ("one", "two"), ())) == ["one  two"]
+    assert plain_lines(Table("title", ("",), ())) == ["title"]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.965, "0.9650"),
+        (1.0, "1"),
+        (-0.5, "-0.5000"),
+        (12.3456, "12.35"),
+        (1234.56, "1,235"),
+        (1234567.8, "1.235e+06"),
+        (2_000_000.0, "2,000,000"),
+        (0.00012345, "0.0001234"),
+        (1e-5, "1.000e-05"),
+        (0.0, "0"),
+        (None, "–"),
+        (math.nan, "–"),
+        (math.inf, "–"),
+    ],
+)
+def test_numbers(value: float | None, text: str) -> None:
+    assert number(value) == text
+
+
+@given(st.floats(-1e300, 1e300))
+def test_a_number_says_its_value_to_four_digits(value: float) -> None:
+    assert float(number(value).replace(",", "")) == pytest.approx(value, rel=6e-4)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (-1, "0.0 s"),
+        (4.23, "4.2 s"),
+        (60, "1 min"),
+        (200.4, "3 min 20 s"),
+        (3600, "1 h"),
+        (3601, "1 h"),
+        (7500, "2 h 5 min"),
+        (273_600, "3 d 4 h"),
+    ],
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_ages() -> None:
+    assert [age(s) for s in (-5, 0, 59, 60, 3599, 3600, 90_000)] == [
+        "just now",
+        "just now",
+        "just now",
+        "1 min",
+        "59 min",
+        "1 h",
+        "1 d",
+    ]
+
+
+def test_sizes() -> None:
+    assert [bytes_text(n) for n in (0, 999, 12_345, 5 * 10**9, 3 * 10**15)] == [
+        "0 B",
+        "999 B",
+        "12.3 kB",
+        "5.0 GB",
+        "3000.0 TB",
+    ]
+
+
+def test_a_curve() -> None:
+    assert curve([7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0, 0.0]) == "█▇▆▅▄▃▂▁"
+    assert curve([1.0, None, 0.0]) == "█ ▁"
+    assert curve([2.0, 2.0]) == "▁▁"
+    assert curve([]) == curve([None]) == ""
+
+
+@given(st.lists(st.none() | st.floats(), max_size=200), st.integers(2, 50))
+def test_a_curve_is_never_wider(values: list[float | None], width: int) -> None:
+    assert len(curve(values, width)) <= width
+
+
+@given(st.text())
+def test_a_cell_holds_no_control_characters(text: str) -> None:
+    assert cell(text).isprintable()
+
+
+def test_a_cell_cannot_command_a_terminal() -> None:
+    assert cell("a\x1b[2Jb\n\u202e") == "a\\x1b[2Jb\\n\\u202e"
+    assert cell("größe [cm]") == "größe [cm]"
