@@ -1,0 +1,152 @@
+"""Passes over rows that are on the device, each as one program.
+
+Owns: putting rows on the device, the loop over batches, evaluation and prediction. Training is in
+`trainer.engine.runner`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from trainer.data.samples import Samples
+
+Array = NDArray[np.float32]
+
+# Rows in one step of an evaluation: large enough for full speed, small enough for any memory.
+_EVALUATION_BATCH = 4096
+_EVALUATION_ROWS = 64 * _EVALUATION_BATCH
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """One pass over rows.
+
+    Attributes:
+        loss: Mean loss over rows, regularisation included, as Keras reports it.
+        predictions: (rows, outputs) float32, in the order of `rows`.
+        rows: (rows,) positions in the samples that each prediction belongs to.
+        steps: Batches run.
+    """
+
+    loss: float
+    predictions: Array
+    rows: NDArray[np.int32]
+    steps: int
+
+
+class Stepper(keras.Model):  # type: ignore[misc]
+    """Keras's own `train_step` and `test_step` around a network, handing back predictions.
+
+    Metrics are computed from the predictions, exactly and outside the program; Keras's metric
+    variables would only approximate some of them (AUC) and cost time in every step.
+    """
+
+    def __init__(self, network: keras.Sequential, loss: keras.losses.Loss, optimizer: Any) -> None:
+        super().__init__()
+        self.network = network
+        self.compile(optimizer=optimizer, loss=loss, jit_compile=False)
+
+    def build(self, input_shape: Any) -> None:
+        self.built = True
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        return self.network(x, training=training)
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        return y_pred
+
+    @property
+    def loss_mean(self) -> Any:
+        """The mean of the loss over rows since it was reset (keras.metrics.Mean)."""
+        return self._loss_tracker
+
+
+def on_device(samples: Samples, part: slice = slice(None)) -> tuple[Any, Any, Any]:
+    """Features, targets and weights (or None) of some rows as tensors."""
+    weight = None if samples.weight is None else tf.constant(samples.weight[part])
+    return tf.constant(samples.x[part]), tf.constant(samples.y[part]), weight
+
+
+def batch_of(x: Any, y: Any, weight: Any, rows: Any) -> tuple[Any, ...]:
+    """The rows' features and targets, and weights if there are any, as Keras's steps take them."""
+    batch = (tf.gather(x, rows), tf.gather(y, rows))
+    return batch if weight is None else (*batch, tf.gather(weight, rows))
+
+
+def in_batches(step: Callable[[Any], Any], order: Any, batch: int, outputs: int) -> Any:
+    """Run `step` over full batches in a loop and once over the rest; its outputs one below another.
+
+    Args:
+        step: Takes (batch,) row numbers, gives (batch, outputs) predictions.
+        order: (rows,) int32 row numbers; their count is known when the program is made.
+        batch: Rows a step.
+        outputs: Width of a prediction.
+    """
+    full, rest = divmod(int(order.shape[0]), batch)
+    parts = []
+    if full:
+        batches = tf.reshape(order[: full * batch], (full, batch))
+        collected = tf.TensorArray(tf.float32, size=full, element_shape=(batch, outputs))
+        # A `for` over a tensor range becomes one loop in the program, not `full` copies of its body.
+        for number in tf.range(full):
+            predictions = step(batches[number])
+            collected = collected.write(number, tf.ensure_shape(predictions, (batch, outputs)))
+        parts.append(tf.reshape(collected.stack(), (full * batch, outputs)))
+    if rest:
+        parts.append(step(order[full * batch :]))
+    return parts[0] if len(parts) == 1 else tf.concat(parts, axis=0)
+
+
+class Evaluator:
+    """Loss and predictions of a network as it is."""
+
+    def __init__(self, network: keras.Sequential, loss: keras.losses.Loss) -> None:
+        self._stepper = Stepper(network, loss, optimizer=None)
+        self._evaluate_program = tf.function(self._evaluate)
+        self._predict_program = tf.function(self._predict)
+
+    def evaluate(self, samples: Samples) -> Pass:
+        """Loss and predictions, in the samples' order."""
+        self._stepper.loss_mean.reset_state()
+        rows = len(samples.x)
+        predictions = [
+            np.asarray(self._evaluate_program(*on_device(samples, part))) for part in _parts(rows)
+        ]
+        return Pass(
+            loss=float(self._stepper.loss_mean.result()),
+            predictions=np.concatenate(predictions),
+            rows=np.arange(rows, dtype=np.int32),
+            steps=-(-rows // _EVALUATION_BATCH),
+        )
+
+    def predict(self, x: Array) -> Array:
+        """(rows, outputs) predictions of (rows, …) features."""
+        parts = [np.asarray(self._predict_program(tf.constant(x[part]))) for part in _parts(len(x))]
+        return np.concatenate(parts)
+
+    def _evaluate(self, x: Any, y: Any, weight: Any) -> Any:
+        return in_batches(
+            lambda rows: self._stepper.test_step(batch_of(x, y, weight, rows)),
+            tf.range(int(x.shape[0])),
+            _EVALUATION_BATCH,
+            int(y.shape[1]),
+        )
+
+    def _predict(self, x: Any) -> Any:
+        return in_batches(
+            lambda rows: self._stepper(tf.gather(x, rows), training=False),
+            tf.range(int(x.shape[0])),
+            _EVALUATION_BATCH,
+            int(self._stepper.network.output_shape[-1]),
+        )
+
+
+def _parts(rows: int) -> list[slice]:
+    return [slice(first, first + _EVALUATION_ROWS) for first in range(0, rows, _EVALUATION_ROWS)]

@@ -1,0 +1,164 @@
+"""The training loop: a generator of epochs.
+
+It trains, validates, decides and yields; disk, screen and clock stay with whoever consumes it.
+Stopping early is a reason in the last result, never an exception.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any
+
+import keras
+import numpy as np
+
+from trainer.data.samples import Samples
+from trainer.engine.averages import averaged
+from trainer.engine.batches import Pass
+from trainer.engine.monitors import Monitors
+from trainer.engine.runner import EpochRunner
+from trainer.engine.state import weights_of
+from trainer.errors import DivergedError, Problem
+
+Measure = Callable[[Pass, Samples], dict[str, float]]
+"""The metrics of a pass over samples."""
+
+
+@dataclass(frozen=True, slots=True)
+class EpochResult:
+    """What one epoch gave.
+
+    Attributes:
+        epoch: Its number, from 1.
+        step: Batches trained so far.
+        learning_rate: At the end of the epoch.
+        measures: `loss`, metrics, and the same of the validation rows as `val_…`.
+        improved: It is the best epoch so far.
+        seconds: Wall-clock time of training and validation.
+        stop: Why training ends with this epoch, or None.
+    """
+
+    epoch: int
+    step: int
+    learning_rate: float
+    measures: dict[str, float]
+    improved: bool
+    seconds: float
+    stop: str | None
+
+
+@dataclass(slots=True)
+class Training:
+    """A network in training.
+
+    Attributes:
+        network: Holds the weights of the latest epoch.
+        optimizer: Holds their slots.
+        runner: Takes the network through epochs.
+        train: The rows the runner trains on.
+        validation: The rows each epoch is judged by, or None.
+        measure: Computes the metrics of a pass.
+        monitors: The decisions.
+        monitor: The measure that says which epoch is best.
+        total_steps: Batches after which training is done.
+        keep_last: The latest epoch counts as the best.
+        best_weights: Weights of the best epoch (averages, where the optimizer keeps them).
+        best_epoch: Its number.
+        epoch: The latest epoch done.
+        step: Batches done.
+        interrupted: Training ended because it was asked to, not because it was done.
+    """
+
+    network: keras.Sequential
+    optimizer: keras.optimizers.Optimizer
+    runner: EpochRunner
+    train: Samples
+    validation: Samples | None
+    measure: Measure
+    monitors: Monitors
+    monitor: str
+    total_steps: int
+    keep_last: bool = False
+    best_weights: list[Any] = field(default_factory=list)
+    best_epoch: int = 0
+    epoch: int = 0
+    step: int = 0
+    interrupted: bool = False
+
+
+def fit(training: Training, interrupted: Callable[[], str | None]) -> Iterator[EpochResult]:
+    """Train until all steps are done, a decision says stop, or `interrupted` gives a reason.
+
+    Args:
+        training: Changed in place; after each result it stands at the end of that epoch.
+        interrupted: Asked once an epoch.
+
+    Raises:
+        DivergedError: The training loss is not finite; `training` keeps the best weights.
+    """
+    stop: str | None = None
+    while stop is None:
+        started = perf_counter()
+        result = training.runner.train(training.epoch + 1, training.total_steps - training.step)
+        training.epoch += 1
+        training.step += result.steps
+        if not math.isfinite(result.loss):
+            raise DivergedError(_diverged(training, result.loss))
+        measures = {"loss": result.loss, **training.measure(result, training.train)}
+        with averaged(training.network, training.optimizer):
+            if training.validation is not None:
+                judged = training.runner.evaluate(training.validation)
+                measures["val_loss"] = judged.loss
+                metrics = training.measure(judged, training.validation)
+                measures.update({f"val_{name}": value for name, value in metrics.items()})
+            improved = training.monitors.best.update(training.epoch, measures[training.monitor])
+            improved = improved or training.keep_last or not training.best_weights
+            if improved:
+                training.best_epoch = training.epoch
+                training.best_weights = weights_of(training.network)
+        learning_rate = float(training.optimizer.learning_rate)
+        stop = _decide(training, measures, learning_rate)
+        if stop is None:
+            stop = interrupted()
+            training.interrupted = stop is not None
+        yield EpochResult(
+            training.epoch,
+            training.step,
+            learning_rate,
+            measures,
+            improved,
+            perf_counter() - started,
+            stop,
+        )
+
+
+def _decide(training: Training, measures: dict[str, float], learning_rate: float) -> str | None:
+    stopper, plateau = training.monitors.stopper, training.monitors.plateau
+    if plateau is not None:
+        lowered = plateau.update(measures[plateau.settings.monitor], learning_rate)
+        if lowered != learning_rate:
+            training.optimizer.learning_rate = lowered
+    reason = None
+    if stopper is not None:
+        reason = stopper.update(training.epoch, measures[stopper.settings.monitor])
+    if training.step >= training.total_steps:
+        return "all epochs done"
+    return reason
+
+
+def _diverged(training: Training, loss: float) -> Problem:
+    broken = [
+        variable.path
+        for variable in training.network.variables
+        if not np.all(np.isfinite(np.asarray(variable.numpy(), dtype=np.float64)))
+    ]
+    place = f"; the first weights that are not finite: {broken[0]}" if broken else ""
+    return Problem(
+        where=f"epoch {training.epoch}",
+        expected="a finite loss",
+        found=f"{loss}{place}",
+        fix="lower optimizer.learning_rate, set optimizer.clip_norm: 1.0, or scale the features",
+    )

@@ -1,0 +1,70 @@
+"""The state of training as plain arrays, and back.
+
+Covers every variable: weights, statistics of normalisation, seed generators (which `.keras` files
+leave out), optimizer slots, iterations, averages and loss scale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from trainer.errors import Problem, RunError
+
+State = dict[str, np.ndarray[Any, Any]]
+
+
+def capture(network: keras.Sequential, optimizer: keras.optimizers.Optimizer) -> State:
+    """Copies of all variables, by `network/0000/…` and `optimizer/0000/…` in Keras's order."""
+    return {name: variable.numpy().copy() for name, variable in _named(network, optimizer)}
+
+
+def restore(
+    network: keras.Sequential, optimizer: keras.optimizers.Optimizer, state: Mapping[str, Any]
+) -> None:
+    """Put captured arrays back.
+
+    Raises:
+        RunError: Names or shapes are not those of this network and optimizer.
+    """
+    variables = dict(_named(network, optimizer))
+    if set(variables) != set(state):
+        other = sorted(set(variables) ^ set(state))
+        raise RunError(
+            Problem(
+                "state.npz",
+                f"the {len(variables)} variables of this network and optimizer",
+                f"{len(state)}, which differ in {other[0]}",
+                "resume with the config of the run",
+            )
+        )
+    for name, variable in variables.items():
+        if tuple(variable.shape) != state[name].shape:
+            raise RunError(
+                Problem(
+                    "state.npz",
+                    f"{name} of shape {tuple(variable.shape)}",
+                    str(state[name].shape),
+                    "resume with the config of the run",
+                )
+            )
+        variable.assign(state[name])
+
+
+def weights_of(network: keras.Sequential) -> list[Any]:
+    """Copies of all weights that predictions depend on, in Keras's order."""
+    return [weight.copy() for weight in network.get_weights()]
+
+
+def _named(
+    network: keras.Sequential, optimizer: keras.optimizers.Optimizer
+) -> list[tuple[str, Any]]:
+    # Only the last part of a variable's path: the others hold names that Keras counts up in a process.
+    return [
+        (f"{owner}/{number:04d}/{variable.path.rpartition('/')[2]}", variable)
+        for owner, variables in (("network", network.variables), ("optimizer", optimizer.variables))
+        for number, variable in enumerate(variables)
+    ]

@@ -1,0 +1,128 @@
+"""Decisions are those of Keras's callbacks, and survive a restart at any epoch."""
+
+import json
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainer.config.schema import EarlyStopping, ReduceOnPlateau
+from trainer.engine.monitors import Best, Monitors, Plateau, Stopper
+
+VALUES = st.lists(
+    st.floats(-10, 10, allow_nan=False).map(lambda value: round(value, 1)), min_size=1, max_size=40
+)
+
+
+class _Optimizer:
+    def __init__(self, learning_rate):
+        self.learning_rate = learning_rate
+
+
+class _Model:
+    """What Keras's callbacks touch of a model."""
+
+    def __init__(self, learning_rate=1.0):
+        self.stop_training = False
+        self.optimizer = _Optimizer(learning_rate)
+
+
+@given(VALUES, st.integers(1, 4), st.sampled_from([0.0, 0.3]), st.sampled_from(["min", "max"]))
+def test_stopper_stops_where_keras_stops(values, patience, min_delta, mode):
+    import keras
+
+    callback = keras.callbacks.EarlyStopping(
+        monitor="m", patience=patience, min_delta=min_delta, mode=mode
+    )
+    model = _Model()
+    callback.set_model(model)
+    callback.on_train_begin()
+    settings = EarlyStopping(monitor="val_loss", patience=patience, min_delta=min_delta)
+    stopper = Stopper.start(settings, "lower" if mode == "min" else "higher")
+    for epoch, value in enumerate(values):
+        callback.on_epoch_end(epoch, {"m": value})
+        reason = stopper.update(epoch + 1, value)
+        # Keras never stops at its very first epoch; neither can we, whose first value improves.
+        assert (reason is not None) == model.stop_training
+        if reason is not None:
+            assert f"{patience} epochs" in reason
+            return
+
+
+@given(VALUES, st.integers(1, 3), st.integers(0, 3), st.sampled_from([0.0, 0.3]))
+def test_plateau_lowers_as_keras_does(values, patience, cooldown, min_delta):
+    import keras
+
+    callback = keras.callbacks.ReduceLROnPlateau(
+        monitor="m",
+        factor=0.5,
+        patience=patience,
+        cooldown=cooldown,
+        min_delta=min_delta,
+        min_lr=0.1,
+        mode="min",
+    )
+    keras_model = _Model()
+    callback.set_model(keras_model)
+    callback.on_train_begin()
+    settings = ReduceOnPlateau(
+        factor=0.5,
+        patience=patience,
+        cooldown=cooldown,
+        min_delta=min_delta,
+        min_learning_rate=0.1,
+    )
+    plateau = Plateau.start(settings, "lower")
+    learning_rate = 1.0
+    for epoch, value in enumerate(values):
+        callback.on_epoch_end(epoch, {"m": value})
+        learning_rate = plateau.update(value, learning_rate)
+        assert learning_rate == pytest.approx(float(keras_model.optimizer.learning_rate), rel=1e-6)
+
+
+@given(VALUES, st.data())
+def test_decisions_after_a_restart_are_the_same(values, data):
+    cut = data.draw(st.integers(0, len(values)))
+
+    def fresh():
+        return Monitors(
+            Best.start("lower"),
+            Stopper.start(EarlyStopping(patience=2, min_delta=0.1), "lower"),
+            Plateau.start(ReduceOnPlateau(patience=1, cooldown=1), "lower"),
+        )
+
+    def run(monitors, part, first, learning_rate):
+        seen = []
+        for epoch, value in enumerate(part, first):
+            learning_rate = monitors.plateau.update(value, learning_rate)
+            seen.append(
+                (
+                    monitors.best.update(epoch, value),
+                    monitors.stopper.update(epoch, value),
+                    learning_rate,
+                )
+            )
+        return seen, learning_rate
+
+    whole, _ = run(fresh(), values, 1, 1.0)
+    first = fresh()
+    before, learning_rate = run(first, values[:cut], 1, 1.0)
+    second = fresh()
+    second.restore(json.loads(json.dumps(first.state())))
+    after, _ = run(second, values[cut:], cut + 1, learning_rate)
+    assert before + after == whole
+
+
+def test_nan_is_never_the_best():
+    best = Best.start("higher")
+    assert not best.update(1, math.nan)
+    assert best.epoch == 0
+    assert best.update(2, -5.0)
+    assert not best.update(3, math.nan)
+
+
+def test_epochs_before_the_start_are_not_counted():
+    stopper = Stopper.start(EarlyStopping(patience=2, start_epoch=5), "lower")
+    reasons = [stopper.update(epoch, 1.0) for epoch in range(1, 9)]
+    assert [reason is not None for reason in reasons] == [False] * 6 + [True, True]

@@ -1,0 +1,82 @@
+"""A state put back into a new network and optimizer goes on to the same bytes."""
+
+import keras
+import numpy as np
+import pytest
+
+from trainer.data.samples import Samples
+from trainer.engine.runner import ResidentRunner
+from trainer.engine.state import capture, restore
+from trainer.errors import RunError
+
+
+def trained(units=8):
+    draw = np.random.default_rng(0)
+    x = draw.normal(size=(50, 4)).astype(np.float32)
+    samples = Samples(x, (x[:, :1] > 0).astype(np.float32), None, np.arange(50), np.zeros(50, bool))
+    keras.utils.set_random_seed(1)
+    network = keras.Sequential(
+        [
+            keras.Input((4,)),
+            keras.layers.Dense(units, name="dense"),
+            keras.layers.BatchNormalization(name="batch_normalization"),
+            keras.layers.Dropout(0.3, seed=5, name="dropout"),
+            keras.layers.Dense(1, activation="sigmoid", name="head"),
+        ],
+        name="network",
+    )
+    # Names that a process makes up are counted; those of `build_network` are not.
+    optimizer = keras.optimizers.AdamW(
+        keras.optimizers.schedules.CosineDecay(0.01, 40),
+        use_ema=True,
+        name="adamw",
+        gradient_accumulation_steps=2,
+    )
+    runner = ResidentRunner(
+        network,
+        optimizer,
+        keras.losses.BinaryCrossentropy(),
+        samples,
+        seed=3,
+        batch_size=8,
+        shuffle=True,
+        compiled=False,
+    )
+    return network, optimizer, runner
+
+
+def test_training_goes_on_bit_for_bit():
+    network, optimizer, runner = trained()
+    for epoch in range(1, 5):
+        runner.train(epoch, 10**9)
+    whole = capture(network, optimizer)
+
+    network, optimizer, runner = trained()
+    for epoch in range(1, 3):
+        runner.train(epoch, 10**9)
+    half = capture(network, optimizer)
+    network, optimizer, runner = trained()
+    restore(network, optimizer, half)
+    for epoch in range(3, 5):
+        runner.train(epoch, 10**9)
+    resumed = capture(network, optimizer)
+    assert whole.keys() == resumed.keys()
+    for name, value in whole.items():
+        np.testing.assert_array_equal(value, resumed[name], err_msg=name)
+
+
+def test_every_kind_of_variable_is_in_it():
+    network, optimizer, _ = trained()
+    names = " ".join(capture(network, optimizer))
+    for part in ("kernel", "moving_mean", "seed_generator", "iteration", "momentum", "average"):
+        assert part in names
+
+
+def test_a_state_of_another_network_is_refused():
+    network, optimizer, _ = trained()
+    other = capture(*trained(units=9)[:2])
+    with pytest.raises(RunError, match="shape"):
+        restore(network, optimizer, other)
+    other.popitem()
+    with pytest.raises(RunError, match="variables"):
+        restore(network, optimizer, other)
