@@ -1,0 +1,155 @@
+"""From a plan to a network in training. Imports TensorFlow.
+
+Owns: putting the pieces of models and engine together for one run, memory errors in words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from trainer.config.layers import CustomLayer, DropoutLayer, GaussianNoiseLayer
+from trainer.config.objectives import better_direction
+from trainer.config.resolve import resolved_monitor
+from trainer.config.schema import Config
+from trainer.data.samples import Samples
+from trainer.engine.batches import Pass
+from trainer.engine.fit import Training
+from trainer.engine.monitors import Best, Monitors, Plateau, Stopper
+from trainer.engine.runner import ResidentRunner
+from trainer.errors import Problem, ResourceError
+from trainer.models.losses import build_loss
+from trainer.models.network import build_network
+from trainer.models.optimizers import build_optimizer
+from trainer.models.warm_start import take_weights
+from trainer.workflows.plan import Plan
+from trainer.workflows.question import Question, weighted
+from trainer.workflows.trained import load_network, open_trained
+
+# A small step compiled by XLA saves some 70 µs; compiling costs about a second.
+_COMPILED_FROM_STEPS = 15_000
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A network in training, and how it came about.
+
+    Attributes:
+        training: Ready for its first epoch.
+        compiled: An epoch is compiled with XLA.
+        warm_start: What became of each layer's weights of the former run, in words.
+    """
+
+    training: Training
+    compiled: bool
+    warm_start: tuple[str, ...]
+
+
+def build_training(plan: Plan, *, allow_custom: bool) -> Built:
+    """Network, optimizer, runner and decisions of a plan.
+
+    Raises:
+        ConfigError: A layer of the user's own is not allowed or fails.
+        RunError: The run to start from is not there.
+    """
+    config, question = plan.config, plan.question
+    preprocessing = plan.prepared.preprocessing
+    network = build_network(
+        config,
+        preprocessing.width,
+        preprocessing.embeddings,
+        question.head,
+        question.outputs,
+        question.prior(),
+        allow_custom=allow_custom,
+        base=plan.loaded.path.absolute().parent,
+    )
+    taken = _warm_start(config, network, allow_custom)
+    optimizer = build_optimizer(
+        config.optimizer, plan.steps_per_epoch, plan.total_steps, config.runtime.precision
+    )
+    train = plan.prepared.samples("train")
+    assert train is not None, "a plan has training rows"
+    validation = plan.prepared.samples("validation")
+    compiled = _worth_compiling(config, plan.total_steps)
+    runner = ResidentRunner(
+        network,
+        optimizer,
+        build_loss(config.loss, question.loss),
+        question.head_targets(weighted(train, question.class_weights(config.fit.class_weight))),
+        seed=config.seed,
+        batch_size=config.fit.batch_size,
+        shuffle=config.fit.shuffle,
+        compiled=compiled,
+    )
+    training = Training(
+        network=network,
+        optimizer=optimizer,
+        runner=runner,
+        train=question.head_targets(train),
+        validation=None if validation is None else question.head_targets(validation),
+        measure=_measure(question),
+        monitors=_monitors(config, validation is not None),
+        monitor=resolved_monitor(config.fit, validation is not None),
+        keep_last=config.fit.early_stopping is not None
+        and not config.fit.early_stopping.restore_best,
+        total_steps=plan.total_steps,
+    )
+    return Built(training, compiled, taken)
+
+
+@contextmanager
+def resource_errors() -> Iterator[None]:
+    """Within it, running out of memory is told as such.
+
+    Raises:
+        ResourceError: Memory of the machine or the device gave out.
+    """
+    try:
+        yield
+    except (MemoryError, tf.errors.ResourceExhaustedError) as gone:
+        found = str(gone).splitlines()[0] if str(gone) else type(gone).__name__
+        raise ResourceError(
+            Problem("memory", "enough for data and network", found, "lower fit.batch_size or units")
+        ) from gone
+
+
+def _measure(question: Question) -> Callable[[Pass, Samples], dict[str, float]]:
+    def measure(done: Pass, samples: Samples) -> dict[str, float]:
+        return question.measure(done.predictions, samples, done.rows)
+
+    return measure
+
+
+def _monitors(config: Config, has_validation: bool) -> Monitors:
+    fit = config.fit
+    monitor = resolved_monitor(fit, has_validation)
+    stopping, plateau = fit.early_stopping, fit.reduce_on_plateau
+    return Monitors(
+        best=Best.start(better_direction(monitor)),
+        stopper=Stopper.start(stopping, better_direction(stopping.monitor)) if stopping else None,
+        plateau=Plateau.start(plateau, better_direction(plateau.monitor)) if plateau else None,
+    )
+
+
+def _worth_compiling(config: Config, total_steps: int) -> bool:
+    """Whether XLA pays: not in short trainings; Keras's random layers are slower under it on a CPU;
+    a layer of the user's own may not be able to.
+    """
+    slow = any(
+        isinstance(layer, DropoutLayer | GaussianNoiseLayer | CustomLayer)
+        for layer in config.model.layers
+    )
+    return total_steps >= _COMPILED_FROM_STEPS and not slow
+
+
+def _warm_start(config: Config, network: keras.Sequential, allow_custom: bool) -> tuple[str, ...]:
+    if config.fit.warm_start is None:
+        return ()
+    source = load_network(open_trained(Path(config.fit.warm_start)), allow_custom=allow_custom)
+    return tuple(str(layer) for layer in take_weights(network, source))

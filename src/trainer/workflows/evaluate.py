@@ -1,0 +1,128 @@
+"""Evaluation of a trained network, on its own splits or on other rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from trainer.data.prepare import read_samples
+from trainer.data.recorded import recorded_samples
+from trainer.data.samples import Samples
+from trainer.data.splits import SplitName
+from trainer.engine import devices
+from trainer.errors import Problem, RunError
+from trainer.workflows.plan import located
+from trainer.workflows.trained import Opened, load_network, open_trained
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What a network scores on some rows.
+
+    Attributes:
+        run: The run directory.
+        checkpoint: The checkpoint's name.
+        split: The split's name, or None for other rows.
+        data: The file of other rows, or None.
+        rows: How many rows.
+        metrics: Metric → value, the loss first.
+    """
+
+    run: Path
+    checkpoint: str
+    split: str | None
+    data: Path | None
+    rows: int
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluations:
+    """All that one `trainer eval` found."""
+
+    found: tuple[Evaluation, ...]
+    warnings: tuple[str, ...]
+
+
+def evaluate(
+    path: Path,
+    *,
+    splits: tuple[SplitName, ...],
+    data: Path | None,
+    device: Literal["auto", "cpu", "gpu"],
+    allow_custom: bool,
+) -> Evaluations:
+    """Evaluate a run's checkpoint.
+
+    Args:
+        path: A run directory or a checkpoint in it.
+        splits: Which of its own splits; ignored with `data`.
+        data: A file with features and target, in place of the splits.
+        device: "auto", "cpu" or "gpu".
+        allow_custom: Whether layers of the user's own may be imported.
+
+    Raises:
+        RunError: There is no such run or it is damaged.
+        DataError: Rows are missing, or the run's own data are no longer those it was trained on.
+    """
+    opened = open_trained(path)
+    parts: Mapping[SplitName, Samples] | dict[None, Samples]
+    with located(opened.loaded):
+        settings = opened.loaded.config.data
+        if data is not None:
+            read = read_samples(str(data), opened.preprocessing, settings, with_target=True)
+            parts = {None: read.samples}
+        else:
+            parts = _own_rows(opened, splits)
+    devices.start(device, devices.usable_cores())
+    from trainer.engine.batches import Evaluator
+    from trainer.models.losses import build_loss
+
+    question = opened.question
+    with located(opened.loaded):
+        network = load_network(opened, allow_custom=allow_custom)
+    evaluator = Evaluator(network, build_loss(opened.loaded.config.loss, question.loss))
+    found = []
+    for split, samples in parts.items():
+        laid_out = question.head_targets(samples)
+        done = evaluator.evaluate(laid_out)
+        measures = question.measure(done.predictions, laid_out, done.rows)
+        found.append(
+            Evaluation(
+                opened.run.path,
+                opened.checkpoint,
+                split,
+                data,
+                len(samples.x),
+                {"loss": done.loss, **measures},
+            )
+        )
+    warnings = dict.fromkeys(text for samples in parts.values() for text in samples.warnings)
+    return Evaluations(tuple(found), tuple(warnings))
+
+
+def _own_rows(opened: Opened, splits: tuple[SplitName, ...]) -> dict[SplitName, Samples]:
+    fingerprints = {file.path: file.sha256 for file in opened.run.read_manifest().data}
+    try:
+        found = recorded_samples(
+            opened.loaded.config.data,
+            opened.preprocessing,
+            opened.run.read_splits(),
+            fingerprints,
+            splits,
+        )
+    except RunError as damaged:
+        where = str(opened.run.splits)
+        raise RunError(problem.at(where) for problem in damaged.problems) from damaged
+    if not found:
+        raise RunError(
+            Problem(
+                str(opened.run.path),
+                f"rows of {' or '.join(splits)}",
+                "none: the split left it empty",
+                "evaluate another split, or other rows with --data FILE",
+            )
+        )
+    return found

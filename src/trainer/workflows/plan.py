@@ -1,0 +1,148 @@
+"""Everything of a run that is known before TensorFlow is loaded: what `trainer check` prints and `fit`
+starts from.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from trainer.config.contradictions import task_contradictions
+from trainer.config.load import LoadedConfig
+from trainer.config.resolve import resolved_steps
+from trainer.config.schema import Config
+from trainer.data.prepare import Prepared, prepare
+from trainer.errors import ConfigError, Problem, TrainerError
+from trainer.models.plan import PlannedLayer, PlannedMemory, plan_layers, plan_memory
+from trainer.workflows.drawing import scatter_problems
+from trainer.workflows.question import Question, ask
+from trainer.workflows.trained import open_trained
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A run, before training.
+
+    Attributes:
+        loaded: The config and where its settings stand.
+        prepared: Rows, splits and fitted preprocessing.
+        question: Head, loss and metrics.
+        layers: Each layer with its output shape and parameters.
+        parameters: All of them; None where a custom layer hides them.
+        memory: Bytes for weights, gradients and optimizer; None likewise.
+        data_bytes: Bytes of the encoded rows.
+        steps_per_epoch: Batches an epoch.
+        total_steps: Batches in all.
+        warnings: What a user should know.
+    """
+
+    loaded: LoadedConfig
+    prepared: Prepared
+    question: Question
+    layers: tuple[PlannedLayer, ...]
+    parameters: int | None
+    memory: PlannedMemory | None
+    data_bytes: int
+    steps_per_epoch: int
+    total_steps: int
+    warnings: tuple[str, ...]
+
+    @property
+    def config(self) -> Config:
+        return self.loaded.config
+
+
+def make_plan(loaded: LoadedConfig) -> Plan:
+    """Read and split the table, fit the preprocessing, lay out the network.
+
+    Raises:
+        ConfigError: Settings that do not fit each other or the data, with their places.
+        DataError: The data are wrong.
+        RunError: The run to start from is not there or is damaged.
+    """
+    config = loaded.config
+    with located(loaded):
+        prepared = prepare(config)
+        target = prepared.preprocessing.target
+        question = ask(config, target)
+        problems = [
+            *task_contradictions(
+                config, target.task, question.head, target.classes, prepared.rows("validation") > 0
+            ),
+            *scatter_problems(config, prepared),
+        ]
+        if problems:
+            raise ConfigError(problems)
+        if config.fit.warm_start is not None:
+            _check_warm_start(Path(config.fit.warm_start))
+        preprocessing = prepared.preprocessing
+        layers = plan_layers(
+            config.model,
+            preprocessing.width,
+            preprocessing.embeddings,
+            question.head,
+            question.outputs,
+        )
+    rows = prepared.rows("train")
+    steps_per_epoch = -(-rows // min(config.fit.batch_size, rows))
+    counts = [layer.parameters for layer in layers if layer.parameters is not None]
+    return Plan(
+        loaded=loaded,
+        prepared=prepared,
+        question=question,
+        layers=layers,
+        parameters=sum(counts) if len(counts) == len(layers) else None,
+        memory=plan_memory(layers, config.optimizer),
+        data_bytes=4 * len(prepared.assignment) * (preprocessing.width + target.width),
+        steps_per_epoch=steps_per_epoch,
+        total_steps=resolved_steps(config.fit, steps_per_epoch),
+        warnings=(*prepared.warnings, *_warnings(config, prepared)),
+    )
+
+
+@contextmanager
+def located(loaded: LoadedConfig) -> Iterator[None]:
+    """Within it, problems that name a config key get the place where the setting stands, and paths
+    below the working directory are shown as a user would type them.
+    """
+    try:
+        yield
+    except TrainerError as wrong:
+        raise type(wrong)(
+            _as_typed(loaded.locate(problem)) for problem in wrong.problems
+        ) from wrong
+
+
+def _as_typed(problem: Problem) -> Problem:
+    here = os.path.join(os.getcwd(), "")  # noqa: PTH109, PTH118 (a text to cut off, not a path)
+    return replace(
+        problem,
+        where=problem.where.removeprefix(here),
+        expected=problem.expected.replace(here, ""),
+        found=problem.found.replace(here, ""),
+        fix=problem.fix.replace(here, ""),
+    )
+
+
+def _check_warm_start(path: Path) -> None:
+    try:
+        open_trained(path)
+    except TrainerError as wrong:
+        raise type(wrong)(
+            replace(problem, key=problem.key or "fit.warm_start") for problem in wrong.problems
+        ) from wrong
+
+
+def _warnings(config: Config, prepared: Prepared) -> Iterator[str]:
+    if prepared.rows("validation") == 0:
+        yield "there are no validation rows: the best epoch is chosen by the training rows"
+    if prepared.rows("test") == 0:
+        yield "there are no test rows: nothing says how good the network is on new rows"
+    if config.fit.batch_size > prepared.rows("train"):
+        yield (
+            f"fit.batch_size {config.fit.batch_size} is more than the "
+            f"{prepared.rows('train')} training rows: each epoch is one step"
+        )

@@ -1,0 +1,127 @@
+"""What is asked of the network: from a fitted target to outputs, and from outputs to answers.
+
+Owns: which head, loss and metrics a run has; how targets are laid out for the head; how raw outputs
+become probabilities or numbers in the target's unit, labels, and metrics. No TensorFlow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.config.layers import HeadKind
+from trainer.config.objectives import LossName, MetricName
+from trainer.config.resolve import resolved_head, resolved_loss, resolved_metrics
+from trainer.config.schema import Config
+from trainer.data.samples import Samples
+from trainer.data.targets import FittedTarget
+from trainer.models.metrics import compute_metrics
+from trainer.models.plan import head_units
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """The question a run answers.
+
+    Attributes:
+        target: The fitted target.
+        head: The kind of the last layer.
+        outputs: Its units.
+        loss: The name of the loss.
+        metrics: What is measured besides the loss.
+        threshold: A probability of at least this is a yes.
+    """
+
+    target: FittedTarget
+    head: HeadKind
+    outputs: int
+    loss: LossName
+    metrics: tuple[MetricName, ...]
+    threshold: float
+
+    def head_targets(self, samples: Samples) -> Samples:
+        """The samples with targets (rows, outputs) laid out for the head."""
+        if self.target.task == "binary" and self.outputs == 2:
+            return replace(samples, y=np.concatenate([1 - samples.y, samples.y], axis=1))
+        return samples
+
+    def prior(self) -> tuple[float, ...]:
+        """Class shares or means of the training rows, one for each output."""
+        if self.target.task == "binary" and self.outputs == 2:
+            return (1 - self.target.prior[0], self.target.prior[0])
+        return self.target.prior
+
+    def answers(self, outputs: Array) -> NDArray[np.floating[Any]]:
+        """Raw outputs (rows, outputs) as probabilities, or as numbers in the target's unit.
+
+        Returns:
+            binary: (rows, 1), the probability of the positive class. multiclass: (rows, classes).
+            multilabel: (rows, columns). regression: (rows, columns).
+        """
+        match self.target.task:
+            case "binary":
+                return outputs[:, 1:] if self.outputs == 2 else outputs
+            case "regression":
+                return self.target.unscale(outputs)
+            case "multiclass" | "multilabel":
+                return outputs
+
+    def measure(
+        self, outputs: Array, samples: Samples, rows: NDArray[np.int32]
+    ) -> dict[str, float]:
+        """The metrics of raw outputs for some rows of samples, whose targets are laid out."""
+        weight = None if samples.weight is None else samples.weight[rows]
+        return compute_metrics(
+            self.metrics,
+            self.target.task,
+            self.answers(samples.y[rows]),
+            self.answers(outputs),
+            weight,
+            self.threshold,
+        )
+
+    def labels(self, answers: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
+        """Class numbers of answers: (rows, 1) for binary and multiclass, (rows, columns) multilabel."""
+        if self.target.task == "multiclass":
+            return np.asarray(answers.argmax(axis=1), np.int64)[:, None]
+        return np.asarray(answers >= self.threshold, np.int64)
+
+    def class_weights(self, settings: str | dict[str, float] | None) -> Array | None:
+        """One weight a class, in the order of the classes: given, or n / (classes · n of the class)."""
+        if settings is None:
+            return None
+        classes = self.target.classes
+        if isinstance(settings, dict):
+            given = [settings[name] if name in settings else 1.0 for name in classes]
+            return np.asarray(given, np.float32)
+        counts = np.asarray(self.target.class_rows, np.float64)
+        return np.asarray(counts.sum() / (len(classes) * counts), np.float32)
+
+
+def ask(config: Config, target: FittedTarget) -> Question:
+    """The question of a config on a fitted target."""
+    head = resolved_head(config, target.task)
+    return Question(
+        target=target,
+        head=head,
+        outputs=head_units(head, target.task, target.width),
+        loss=resolved_loss(config, head),
+        metrics=resolved_metrics(config, target.task),
+        threshold=config.evaluate.threshold,
+    )
+
+
+def weighted(samples: Samples, weights: Sequence[float] | Array | None) -> Samples:
+    """The samples with class weights multiplied into the row weights."""
+    if weights is None:
+        return samples
+    table = np.asarray(weights, np.float32)
+    number = samples.y[:, 0].astype(np.int64) if samples.y.shape[1] == 1 else samples.y.argmax(1)
+    per_row = table[number]
+    return replace(samples, weight=per_row if samples.weight is None else samples.weight * per_row)

@@ -1,0 +1,238 @@
+"""What a run leaves on disk while it trains: manifest, log, checkpoints, evaluation.
+
+Owns: when each is written. Their form is in `trainer.runs`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from time import monotonic
+
+from trainer.config.dump import dump_config
+from trainer.config.sections import interval_parts
+from trainer.data.prepare import split_table
+from trainer.data.splits import SPLIT_NAMES
+from trainer.engine import state
+from trainer.engine.averages import averaged
+from trainer.engine.devices import Device
+from trainer.engine.fit import EpochResult, Training
+from trainer.errors import Problem, StorageError, TrainerError
+from trainer.models.weights import weights_sha256
+from trainer.runs.checkpoints import write_checkpoint
+from trainer.runs.directory import RunDirectory
+from trainer.runs.lock import RunLock
+from trainer.runs.log import MetricsLog
+from trainer.runs.manifest import DataFile, Manifest, Status, new_manifest
+from trainer.workflows.plan import Plan
+
+_HEARTBEAT_SECONDS = 15.0
+
+
+@dataclass(slots=True)
+class Recording:
+    """A run directory that is being written.
+
+    Attributes:
+        run: The directory.
+        manifest: As last written, or newer.
+        training: What is recorded.
+        every: Checkpoint interval as (count, unit).
+        log: The metrics log; open within `open`.
+    """
+
+    run: RunDirectory
+    manifest: Manifest
+    training: Training
+    every: tuple[int, str]
+    log: MetricsLog
+    _saved_best: int = 0
+    _saved_epoch: int = 0
+    _saved_step: int = 0
+    _saved_at: float = 0.0
+    _beat_at: float = 0.0
+
+    def epoch(self, result: EpochResult) -> None:
+        """Record an epoch; write a checkpoint when it is time."""
+        self.log.append(
+            {
+                "epoch": result.epoch,
+                "step": result.step,
+                **result.measures,
+                "learning_rate": result.learning_rate,
+                "seconds": round(result.seconds, 6),
+            }
+        )
+        self.manifest = replace(
+            self.manifest, epochs=result.epoch, best_epoch=self.training.best_epoch
+        )
+        if result.stop is not None:
+            self.manifest = replace(self.manifest, stopped_because=result.stop)
+        if result.stop is None and self._is_time(result):
+            self.checkpoint()
+        now = monotonic()
+        if now - self._beat_at >= _HEARTBEAT_SECONDS:
+            self._beat_at = now
+            self.manifest = self.manifest.with_heartbeat(_now())
+            self.run.write_manifest(self.manifest)
+
+    def checkpoint(self) -> None:
+        """Write the best state, if it is new, then the last, whose state speaks of the best."""
+        training = self.training
+        self.best_checkpoint()
+        arrays = state.capture(training.network, training.optimizer)
+        with averaged(training.network, training.optimizer):
+            write_checkpoint(
+                self.run.last,
+                training.network.save,
+                arrays,
+                {
+                    "epoch": training.epoch,
+                    "step": training.step,
+                    "best_epoch": training.best_epoch,
+                    "monitors": training.monitors.state(),
+                    "weights_sha256": weights_sha256(training.network),
+                },
+            )
+        self.log.sync()
+        self._saved_epoch, self._saved_step = training.epoch, training.step
+        self._saved_at = monotonic()
+
+    def best_checkpoint(self) -> None:
+        """Write the best state, if there is one and it is new."""
+        training = self.training
+        if training.best_epoch == self._saved_best:
+            return
+        latest = state.weights_of(training.network)
+        training.network.set_weights(training.best_weights)
+        try:
+            write_checkpoint(
+                self.run.best,
+                training.network.save,
+                {},
+                {
+                    "epoch": training.best_epoch,
+                    "weights_sha256": weights_sha256(training.network),
+                },
+            )
+        finally:
+            training.network.set_weights(latest)
+        self._saved_best = training.best_epoch
+
+    def time(self, phase: str, seconds: float) -> None:
+        """Add to the seconds spent in a phase; written with what comes next."""
+        self.manifest = self.manifest.with_timing(phase, seconds)
+
+    def evaluation(self, split: str, rows: int, measures: dict[str, float]) -> None:
+        """Write the evaluation of one split."""
+        self.run.write_evaluation(
+            split,
+            {
+                "split": split,
+                "checkpoint": "best",
+                "epoch": self.training.best_epoch,
+                "rows": rows,
+                "metrics": measures,
+            },
+        )
+
+    def end(
+        self,
+        status: Status,
+        problems: tuple[Problem, ...] = (),
+        weights_sha256: str | None = None,
+    ) -> None:
+        """Write how the run ended."""
+        ended = self.manifest.with_end(status, _now(), problems)
+        self.manifest = replace(ended, weights_sha256=weights_sha256)
+        self.run.write_manifest(self.manifest)
+
+    def _is_time(self, result: EpochResult) -> bool:
+        count, unit = self.every
+        match unit:
+            case "epoch":
+                return result.epoch - self._saved_epoch >= count
+            case "step":
+                return result.step - self._saved_step >= count
+            case "minute":
+                return monotonic() - self._saved_at >= 60 * count
+            case _:
+                return monotonic() - self._saved_at >= count
+
+
+@contextmanager
+def recording(
+    plan: Plan,
+    training: Training,
+    device: Device,
+    *,
+    runs: Path,
+    command: tuple[str, ...],
+    engine: str,
+    timings: dict[str, float],
+) -> Iterator[Recording]:
+    """A new run directory, locked while it is written.
+
+    What ends the block with an exception is written to the manifest first: `failed` with its problems,
+    or `stopped` when a person or the system stopped it.
+
+    Raises:
+        RunError: A run directory cannot be made.
+        StorageError: It cannot be written.
+    """
+    now = _now()
+    text = dump_config(plan.config)
+    run = RunDirectory.create(runs, plan.config.name, text, now)
+    manifest = replace(
+        new_manifest(
+            name=plan.config.name,
+            command=command,
+            seed=plan.config.seed,
+            config_directory=plan.loaded.path.absolute().parent,
+            now=now,
+        ),
+        device=device.name,
+        threads=device.threads,
+        engine=engine,
+        task=plan.question.target.task,
+        parameters=int(training.network.count_params()),
+        data=tuple(DataFile(**asdict(file)) for file in plan.prepared.table.files),
+        splits={name: plan.prepared.rows(name) for name in SPLIT_NAMES},
+        dropped=plan.prepared.dropped,
+        warnings=plan.warnings,
+        timings=timings,
+    )
+    with RunLock(run.lock):
+        run.write_manifest(manifest)
+        run.write_config(text)
+        run.write_preprocessing(plan.prepared.preprocessing.to_json())
+        buffer = io.BytesIO()
+        split_table(plan.prepared).write_parquet(buffer)
+        run.write_splits(buffer.getvalue())
+        with MetricsLog(run.metrics) as log:
+            every = interval_parts(plan.config.fit.checkpoint.every)
+            record = Recording(run, manifest, training, every, log)
+            record._saved_at = record._beat_at = monotonic()
+            try:
+                yield record
+            except TrainerError as wrong:
+                with contextlib.suppress(StorageError):
+                    record.end("failed", wrong.problems)
+                raise
+            except (KeyboardInterrupt, GeneratorExit):
+                with contextlib.suppress(StorageError):
+                    record.end("stopped")
+                raise
+            except BaseException as bug:
+                with contextlib.suppress(StorageError):
+                    record.end("failed", (Problem("trainer", "no bug", repr(bug)),))
+                raise
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,103 @@
+"""A network out of a run directory, ready to be asked.
+
+The network is built anew from the run's config and takes the checkpoint's weights: nothing that a file
+describes is executed. Importing this module does not import TensorFlow; `load_network` does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trainer.config.load import LoadedConfig, load_config
+from trainer.data.preprocessing import Preprocessing
+from trainer.errors import DataError, Problem, RunError
+from trainer.runs.checkpoints import read_checkpoint
+from trainer.runs.directory import RunDirectory, open_run
+from trainer.workflows.question import Question, ask
+
+if TYPE_CHECKING:
+    import keras
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A run that can be read, before its network is built.
+
+    Attributes:
+        run: Its directory.
+        checkpoint: The name of the checkpoint asked for, "best" or "last".
+        loaded: The run's config.
+        preprocessing: What was fitted on its training rows.
+        question: What it answers.
+    """
+
+    run: RunDirectory
+    checkpoint: str
+    loaded: LoadedConfig
+    preprocessing: Preprocessing
+    question: Question
+
+
+def open_trained(path: Path) -> Opened:
+    """The run at `path`, or the checkpoint of a run (default: the best).
+
+    Raises:
+        RunError: There is no such run, or it has no such checkpoint, or its files are damaged.
+    """
+    opened = open_run(path)
+    checkpoint = opened.checkpoint or "best"
+    if not opened.run.has_checkpoint(checkpoint):
+        raise RunError(
+            Problem(
+                str(path),
+                "a run with a checkpoint",
+                "none yet",
+                "wait for its first checkpoint, or run trainer fit on its config.yaml",
+            )
+        )
+    loaded = load_config(opened.run.config)
+    try:
+        preprocessing = Preprocessing.from_json(opened.run.read_preprocessing())
+    except DataError as damaged:
+        where = str(opened.run.preprocessing)
+        raise RunError(problem.at(where) for problem in damaged.problems) from damaged
+    return Opened(
+        opened.run, checkpoint, loaded, preprocessing, ask(loaded.config, preprocessing.target)
+    )
+
+
+def load_network(opened: Opened, *, allow_custom: bool) -> keras.Sequential:
+    """The network with the checkpoint's weights.
+
+    Raises:
+        RunError: The checkpoint is damaged or is not of this network.
+        ConfigError: A layer of the user's own is not allowed.
+    """
+    from trainer.models.network import build_network
+
+    preprocessing, question = opened.preprocessing, opened.question
+    network = build_network(
+        opened.loaded.config,
+        preprocessing.width,
+        preprocessing.embeddings,
+        question.head,
+        question.outputs,
+        question.prior(),
+        allow_custom=allow_custom,
+        base=Path.cwd(),
+    )
+    checkpoint = read_checkpoint(opened.run.checkpoint(opened.checkpoint))
+    try:
+        network.load_weights(checkpoint.model)
+    except (ValueError, KeyError, OSError) as error:
+        raise RunError(
+            Problem(
+                str(checkpoint.model),
+                "the weights of the network in config.yaml",
+                str(error).splitlines()[0],
+                "take config.yaml and checkpoint from the same run",
+            )
+        ) from error
+    return network
