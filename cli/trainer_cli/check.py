@@ -1,0 +1,146 @@
+"""`trainer check`: everything that can be found out without training."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from trainer.report.text import Table, bytes_text, cell, plain_lines
+from trainer_cli import console
+from trainer_cli.settings import SPLITS, Json, Quiet, Words, one_config
+
+if TYPE_CHECKING:
+    from trainer.workflows.plan import Plan
+
+_SHOWN_COLUMNS = 40
+_SHOWN_FEATURES = 4
+
+
+def command(words: Words, quiet: Quiet = False, json: Json = False) -> None:
+    """Validate a config, read and split its data, and print what `fit` would do.
+
+    Example: trainer check configs/breast_cancer.yaml model.layers.0.dense.units=128
+    """
+    from trainer.config.load import load_config
+    from trainer.workflows.plan import make_plan
+
+    config, overrides = one_config(words)
+    plan = make_plan(load_config(config, overrides))
+    for warning in plan.warnings:
+        console.warn(warning)
+    if json:
+        console.json_result(_facts(plan))
+    elif not quiet:
+        for line in _lines(plan):
+            console.result(line)
+
+
+def _facts(plan: Plan) -> dict[str, Any]:
+    prepared, question = plan.prepared, plan.question
+    return {
+        "name": plan.config.name,
+        "task": question.target.task,
+        "head": question.head,
+        "loss": question.loss,
+        "metrics": list(question.metrics),
+        "rows": {name: prepared.rows(name) for name in SPLITS},
+        "classes": {name: prepared.classes(name) for name in SPLITS if prepared.rows(name)},
+        "dropped": prepared.dropped,
+        "features": list(prepared.preprocessing.feature_names),
+        "layers": [
+            {
+                "name": layer.name,
+                "output_shape": None if layer.output_shape is None else list(layer.output_shape),
+                "parameters": layer.parameters,
+            }
+            for layer in plan.layers
+        ],
+        "parameters": plan.parameters,
+        "bytes": {
+            "data": plan.data_bytes,
+            "weights": plan.memory.weights if plan.memory else None,
+            "gradients": plan.memory.gradients if plan.memory else None,
+            "optimizer": plan.memory.optimizer if plan.memory else None,
+        },
+        "steps_per_epoch": plan.steps_per_epoch,
+        "steps": plan.total_steps,
+        "warnings": list(plan.warnings),
+    }
+
+
+def _lines(plan: Plan) -> list[str]:
+    target = plan.question.target
+    epochs = -(-plan.total_steps // plan.steps_per_epoch)
+    metrics = ", ".join(plan.question.metrics)
+    lines = [
+        f"{plan.config.name}: {target.task} of {', '.join(target.columns)} ({target.reason})",
+        f"head {plan.question.head}, loss {plan.question.loss}, metrics {metrics}",
+        "",
+        *_column_lines(plan),
+        "",
+        *_split_lines(plan),
+        "",
+        *_layer_lines(plan),
+        "",
+        f"{epochs:,} epochs of {plan.steps_per_epoch:,} steps: {plan.total_steps:,} steps",
+    ]
+    sizes = [("data", plan.data_bytes)]
+    if plan.memory is not None:
+        memory = plan.memory
+        sizes += [
+            ("weights", memory.weights),
+            ("gradients", memory.gradients),
+            ("optimizer", memory.optimizer),
+        ]
+    lines.append("memory: " + ", ".join(f"{name} {bytes_text(size)}" for name, size in sizes))
+    return lines
+
+
+def _column_lines(plan: Plan) -> list[str]:
+    columns = plan.prepared.preprocessing.columns
+    rows = [
+        [column.name, column.kind, str(len(column.features)), _shortened(column.features)]
+        for column in columns[:_SHOWN_COLUMNS]
+    ]
+    lines = _table(["column", "kind", "features", ""], rows, right={2})
+    if len(columns) > _SHOWN_COLUMNS:
+        lines.append(f"… and {len(columns) - _SHOWN_COLUMNS:,} more columns")
+    width = plan.prepared.preprocessing.width
+    return [*lines, f"{len(columns):,} columns make {width:,} inputs"]
+
+
+def _split_lines(plan: Plan) -> list[str]:
+    prepared = plan.prepared
+    names = [name for name in SPLITS if prepared.rows(name)]
+    counts = {name: prepared.classes(name) for name in names}
+    classes = list(counts["train"])[:_SHOWN_COLUMNS]
+    rows = [
+        [name, f"{prepared.rows(name):,}", *(f"{counts[name][one]:,}" for one in classes)]
+        for name in names
+    ]
+    if prepared.dropped:
+        total = sum(prepared.dropped.values())
+        rows.append(["dropped", f"{total:,}", *("" for _ in classes)])
+    return _table(["split", "rows", *classes], rows, right=set(range(1, len(classes) + 2)))
+
+
+def _layer_lines(plan: Plan) -> list[str]:
+    rows = [
+        [
+            layer.name,
+            "?" if layer.output_shape is None else " × ".join(map(str, layer.output_shape)),
+            "?" if layer.parameters is None else f"{layer.parameters:,}",
+        ]
+        for layer in plan.layers
+    ]
+    total = "?" if plan.parameters is None else f"{plan.parameters:,}"
+    return _table(["layer", "output", "parameters"], [*rows, ["all", "", total]], right={1, 2})
+
+
+def _table(columns: list[str], rows: list[list[str]], right: set[int]) -> list[str]:
+    cells = tuple(tuple(map(cell, row)) for row in rows)
+    return plain_lines(Table("", tuple(map(cell, columns)), cells, frozenset(right)))
+
+
+def _shortened(names: tuple[str, ...]) -> str:
+    text = ", ".join(names[:_SHOWN_FEATURES])
+    return text if len(names) <= _SHOWN_FEATURES else f"{text}, …"

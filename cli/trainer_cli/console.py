@@ -1,0 +1,122 @@
+"""What is said, and where: results on stdout, everything else on stderr.
+
+On a terminal stderr gets colour and a progress bar, elsewhere plain lines without control codes. A
+reader that goes away (`| head`) never stops a run: what cannot be said is left unsaid.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import sys
+from typing import Any, TextIO
+
+from trainer.errors import Problem, StorageError, TrainerError
+
+
+class Console:
+    """Says things on stderr, unless quiet."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self.quiet = quiet
+        self.terminal = _is_terminal()
+
+    def say(self, text: str = "") -> None:
+        """A line for a person."""
+        if not self.quiet:
+            _write(sys.stderr, text + "\n")
+
+
+def result(text: str) -> None:
+    """A line of the result, on stdout."""
+    _write(sys.stdout, text + "\n")
+
+
+def json_result(value: dict[str, Any]) -> None:
+    """One JSON object on one line of stdout; numbers that are not finite become null."""
+    result(json.dumps(_finite(value), ensure_ascii=False, allow_nan=False))
+
+
+def tell(wrong: TrainerError, *, json: bool) -> int:
+    """Say what is wrong, each problem on a line of its own; the exit code."""
+    if json:
+        with contextlib.suppress(StorageError):
+            json_result({"error": error_facts(wrong)})
+    for problem in wrong.problems:
+        error(str(problem))
+    return wrong.exit_code
+
+
+def error_facts(wrong: TrainerError) -> dict[str, Any]:
+    """An error as `--json` prints it."""
+    return {
+        "kind": wrong.kind,
+        "problems": [
+            {
+                "where": " ".join(part for part in (problem.where, problem.key) if part),
+                "expected": problem.expected,
+                "found": problem.found,
+                "fix": problem.fix,
+            }
+            for problem in wrong.problems
+        ],
+    }
+
+
+def unwritten(error: OSError) -> StorageError:
+    """What is told when stdout takes no more."""
+    found = (error.strerror or str(error)).lower()
+    return StorageError(Problem("stdout", "to write the result there", found, "see `df -h`"))
+
+
+def warn(text: str) -> None:
+    """A line that a person should see even when the console is quiet, on stderr."""
+    _write(sys.stderr, f"{paint('warning:', '33')} {text}\n")
+
+
+def error(text: str) -> None:
+    """A line about what went wrong, on stderr."""
+    _write(sys.stderr, f"{paint('error:', '31')} {text}\n")
+
+
+def paint(text: str, code: str) -> str:
+    """The text in an ANSI colour, where stderr is a terminal that wants colour."""
+    if "NO_COLOR" in os.environ or not _is_terminal():
+        return text
+    return f"\x1b[{code}m{text}\x1b[0m"
+
+
+def _is_terminal() -> bool:
+    return sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def _finite(value: Any) -> Any:
+    match value:
+        case dict():
+            return {key: _finite(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_finite(item) for item in value]
+        case float() if not math.isfinite(value):
+            return None
+    return value
+
+
+def _write(stream: TextIO | None, text: str) -> None:
+    if stream is None:  # the command was started with it closed
+        return
+    try:
+        stream.write(text)
+        stream.flush()
+    except OSError as error:
+        # Nobody reads any more, or the disk is full. What follows, and Python's own flush at exit,
+        # goes nowhere.
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        if stream is sys.stdout and not isinstance(error, BrokenPipeError):
+            raise unwritten(error) from error
+    except UnicodeEncodeError:
+        encoding = stream.encoding or "ascii"
+        stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        stream.flush()

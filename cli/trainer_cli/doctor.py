@@ -1,0 +1,35 @@
+"""`trainer doctor`: what this machine has for training, and what it lacks."""
+
+from __future__ import annotations
+
+import platform
+from typing import Any
+
+from trainer_cli import console
+from trainer_cli.settings import Json
+
+
+def command(json: Json = False) -> None:
+    """Print versions, devices and threads, and what is missing for a GPU."""
+    from trainer.engine.devices import missing_for_gpu, physical_devices, usable_cores
+    from trainer.runs.machine import PACKAGES, package_versions
+
+    devices = physical_devices()
+    gpus = [name for name in devices if "GPU" in name]
+    facts: dict[str, Any] = {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": package_versions(PACKAGES),
+        "cores": usable_cores(),
+        "devices": devices,
+        "gpu_missing": None if gpus else missing_for_gpu(),
+    }
+    if json:
+        console.json_result(facts)
+        return
+    console.result(f"python      {facts['python']} on {facts['platform']}")
+    for name, version in facts["packages"].items():
+        console.result(f"{name:<11} {version}")
+    console.result(f"cores       {facts['cores']}")
+    console.result(f"devices     {', '.join(devices)}")
+    console.result(f"gpu         {'yes' if gpus else 'none: ' + missing_for_gpu()}")

@@ -1,0 +1,81 @@
+"""`trainer eval`: what a trained network scores on its own splits or on other rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from trainer.errors import Problem, UsageError, did_you_mean
+from trainer.report.text import Table, cell, number, plain_lines
+from trainer_cli import console
+from trainer_cli.settings import SPLITS, AllowCustom, Device, Json, Quiet, RunPath, device_name
+
+if TYPE_CHECKING:
+    from trainer.data.splits import SplitName
+
+
+def command(
+    run: RunPath,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="Evaluate the rows of this file instead.")
+    ] = None,
+    split: Annotated[
+        list[str] | None,
+        typer.Option("--split", help="train, validation or test; may be repeated.  [all]"),
+    ] = None,
+    device: Device = "auto",
+    quiet: Quiet = False,
+    json: Json = False,
+    allow_custom: AllowCustom = False,
+) -> None:
+    """Evaluate a run, or one of its checkpoints, on its own splits or on a file.
+
+    Example: trainer eval runs/breast-cancer/20261122-141530-9f3c --data new_patients.csv
+    """
+    if data is not None and split:
+        found = "both"
+        raise UsageError(
+            Problem("trainer eval", "either --data or --split", found, "leave one out")
+        )
+    from trainer.workflows.evaluate import evaluate
+
+    done = evaluate(
+        run,
+        splits=tuple(_split_name(name) for name in split) if split else SPLITS,
+        data=data,
+        device=device_name(device),
+        allow_custom=allow_custom,
+    )
+    says = console.Console(quiet=quiet)
+    for warning in done.warnings:
+        console.warn(warning)
+    if json:
+        for one in done.found:
+            console.json_result(
+                {
+                    "run": str(one.run),
+                    "checkpoint": one.checkpoint,
+                    **({"split": one.split} if one.data is None else {"data": str(one.data)}),
+                    "rows": one.rows,
+                    "metrics": one.metrics,
+                }
+            )
+        return
+    first = done.found[0]
+    says.say(f"{first.run}, checkpoint {first.checkpoint}")
+    columns = ("", *(cell(one.split or str(one.data)) for one in done.found))
+    rows = [("rows", *(number(one.rows) for one in done.found))]
+    rows += [(name, *(number(one.metrics[name]) for one in done.found)) for name in first.metrics]
+    right = frozenset(range(1, len(columns)))
+    for line in plain_lines(Table("", columns, tuple(rows), right)):
+        console.result(line)
+
+
+def _split_name(name: str) -> SplitName:
+    for split in SPLITS:
+        if name == split:
+            return split
+    fix = did_you_mean(name, SPLITS)
+    raise UsageError(Problem("--split", "train, validation or test", f"'{name}'", fix))

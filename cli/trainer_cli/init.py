@@ -1,0 +1,75 @@
+"""`trainer init`: a commented, ready config for a table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trainer.errors import Problem, UsageError
+from trainer_cli import console
+from trainer_cli.settings import Json, Quiet
+
+
+def command(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="A table: CSV, Parquet, NDJSON …")],
+    target: Annotated[
+        list[str],
+        typer.Option("--target", "-t", help="The column to predict; may be repeated."),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="The config, or - for stdout.  [DATA's name .yaml]"),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write over an existing file.")] = False,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Look at a table and write a commented, ready config for it.
+
+    Example: trainer init patients.csv --target diagnosis
+    """
+    to_stdout = output is not None and str(output) == "-"
+    config = output or Path(f"{data.name.split('.')[0] or 'config'}.yaml")
+    if not to_stdout:
+        _check_output(config, force=force)
+    elif json:
+        raise UsageError(Problem("trainer init", "one result on stdout", "-o - and --json"))
+    from trainer.runs.files import write_atomically
+    from trainer.workflows.inspection import propose_config
+
+    proposal = propose_config(data, tuple(target), None if to_stdout else config)
+    found = proposal.findings
+    says = console.Console(quiet=quiet)
+    says.say(f"{found.rows:,} rows; {found.task}: {found.reason}")
+    for column in found.columns:
+        if column.exclude is not None:
+            says.say(f"left out: {column.name} ({column.exclude})")
+    for warning in found.warnings:
+        console.warn(warning)
+    if to_stdout:
+        console.result(proposal.text.rstrip("\n"))
+        return
+    write_atomically(config, proposal.text.encode())
+    if json:
+        console.json_result(
+            {"config": str(config), "task": found.task, "rows": found.rows, "reason": found.reason}
+        )
+    else:
+        says.say(f"next: trainer check {config}, then trainer fit {config}")
+        console.result(str(config))
+
+
+def _check_output(config: Path, *, force: bool) -> None:
+    if config.is_dir():
+        raise UsageError(
+            Problem("--output", "a file", f"the directory {config}", "add a file name")
+        )
+    if not config.absolute().parent.is_dir():
+        fix = f"mkdir -p '{config.parent}'"
+        found = f"no directory {config.parent}"
+        raise UsageError(Problem("--output", "a file in a directory", found, fix))
+    if config.exists() and not force:
+        fix = "name another with -o, or write over it with --force"
+        raise UsageError(Problem("--output", "a new file", f"{config} is there", fix))

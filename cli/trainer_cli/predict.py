@@ -1,0 +1,80 @@
+"""`trainer predict`: the answers of a trained network for the rows of a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trainer.errors import Problem, UsageError
+from trainer_cli import console
+from trainer_cli.settings import AllowCustom, Device, Json, Quiet, RunPath, device_name
+
+_FORMATS = (".csv", ".parquet")
+
+
+def command(
+    run: RunPath,
+    data: Annotated[Path, typer.Argument(metavar="FILE", help="The rows to predict.")],
+    out: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="A .csv or .parquet file, or - for CSV on stdout."),
+    ],
+    keep: Annotated[
+        list[str] | None,
+        typer.Option("--keep", help="Pass this column of FILE through; may be repeated; '*': all."),
+    ] = None,
+    device: Device = "auto",
+    quiet: Quiet = False,
+    json: Json = False,
+    allow_custom: AllowCustom = False,
+) -> None:
+    """Predict the rows of a file: one row out for each row in, in the same order.
+
+    Example: trainer predict runs/breast-cancer/20261122-141530-9f3c patients.csv -o out.csv --keep id
+    """
+    _check_output(out, data, json=json)
+    from trainer.workflows.predict import predict, write_predictions
+
+    predicted = predict(
+        run, data, keep=tuple(keep or ()), device=device_name(device), allow_custom=allow_custom
+    )
+    for warning in predicted.warnings:
+        console.warn(warning)
+    if str(out) == "-":
+        console.result(predicted.frame.write_csv().removesuffix("\n"))
+        return
+    write_predictions(predicted.frame, out)
+    console.Console(quiet=quiet).say(f"{predicted.frame.height:,} rows")
+    if json:
+        console.json_result(
+            {
+                "run": str(predicted.run),
+                "checkpoint": predicted.checkpoint,
+                "rows": predicted.frame.height,
+                "output": str(out),
+                "columns": predicted.frame.columns,
+            }
+        )
+    else:
+        console.result(str(out))
+
+
+def _check_output(out: Path, data: Path, *, json: bool) -> None:
+    """What can be known of the output before any work is done."""
+    if str(out) == "-":
+        if json:
+            raise UsageError(Problem("trainer predict", "one result on stdout", "-o - and --json"))
+        return
+    if out.suffix not in _FORMATS:
+        fix = "the ending says the format"
+        raise UsageError(Problem("--output", "a name ending in .csv or .parquet", f"'{out}'", fix))
+    if out.is_dir():
+        raise UsageError(Problem("--output", "a file", f"the directory {out}", "add a file name"))
+    if not out.absolute().parent.is_dir():
+        fix = f"mkdir -p '{out.parent}'"
+        raise UsageError(Problem("--output", "a file in a directory", f"no {out.parent}", fix))
+    if out.exists() and data.exists() and out.samefile(data):
+        fix = "name another file"
+        raise UsageError(Problem("--output", "another file than the input", f"'{out}'", fix))

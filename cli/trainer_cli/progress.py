@@ -1,0 +1,93 @@
+"""Epochs on the screen: a bar on a terminal, now and then a line elsewhere."""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from trainer.report.text import number
+from trainer_cli import console
+
+if TYPE_CHECKING:
+    from trainer.engine.fit import EpochResult
+    from trainer.workflows.plan import Plan
+
+_LINES = 10
+_LINE_SECONDS = 10.0
+_DRAWS_PER_SECOND = 10
+
+
+class Progress:
+    """Shows a training's epochs.
+
+    In a pipe it prints some ten lines, more when an epoch takes long; the whole history is in
+    metrics.jsonl.
+    """
+
+    def __init__(self, says: console.Console, plan: Plan) -> None:
+        self._says = says
+        self._epochs = -(-plan.total_steps // plan.steps_per_epoch)
+        self._every = max(1, self._epochs // _LINES)
+        self._shown_at = monotonic()
+        self._bar: Any = None
+        if says.terminal and not says.quiet:
+            self._bar = self._start_bar()
+
+    def epoch(self, result: EpochResult) -> None:
+        """Show one epoch."""
+        now = monotonic()
+        ends = result.stop is not None
+        if self._bar is not None:
+            if ends or now - self._shown_at >= 1 / _DRAWS_PER_SECOND:
+                self._shown_at = now
+                self._bar.update(
+                    self._task, completed=result.epoch, measures=measures_text(result.measures)
+                )
+            return
+        due = result.epoch % self._every == 0 or now - self._shown_at >= _LINE_SECONDS
+        if result.epoch == 1 or due or ends:
+            self._shown_at = now
+            width = len(str(self._epochs))
+            self._says.say(
+                f"epoch {result.epoch:>{width}}/{self._epochs}  {measures_text(result.measures)}"
+            )
+
+    def close(self) -> None:
+        """Take the bar off the screen's last line; a second call does nothing."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def _start_bar(self) -> Any:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+        from rich.progress import Progress as Bar
+        from rich.table import Column
+
+        bar = Bar(
+            TextColumn("epoch"),
+            MofNCompleteColumn(),
+            BarColumn(bar_width=24),
+            TimeRemainingColumn(compact=True),
+            # What is measured takes the room that the others leave.
+            TextColumn("{task.fields[measures]}", table_column=Column(ratio=1, no_wrap=True)),
+            console=Console(stderr=True),
+            refresh_per_second=_DRAWS_PER_SECOND,
+            expand=True,
+        )
+        self._task = bar.add_task("", total=self._epochs, measures="")
+        bar.start()
+        return bar
+
+
+def measures_text(measures: dict[str, float]) -> str:
+    """`loss 0.1234  val_loss 0.2345  …`: losses first, then what is watched on validation rows."""
+    first = [name for name in ("loss", "val_loss") if name in measures]
+    validated = [name for name in measures if name.startswith("val_") and name not in first]
+    rest = validated or [name for name in measures if name not in first]
+    return "  ".join(f"{name} {number(measures[name])}" for name in [*first, *rest[:3]])

@@ -1,0 +1,108 @@
+"""Words that several verbs take: configs with their overrides, folders, permissions."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from trainer.errors import Problem, UsageError
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but warnings and errors.")]
+Runs = Annotated[
+    Path,
+    typer.Option(
+        "--runs", envvar="TRAINER_RUNS", help="The folder that run directories are kept in."
+    ),
+]
+AllowCustom = Annotated[
+    bool,
+    typer.Option(
+        "--allow-custom",
+        envvar="TRAINER_ALLOW_CUSTOM",
+        help="Let the config import functions of your own (custom: package.module:function).",
+    ),
+]
+Words = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="CONFIG... [KEY=VALUE]... [~KEY]...",
+        help="Config files, and settings that override theirs: optimizer.learning_rate=3e-4.",
+        show_default=False,
+    ),
+]
+DEFAULT_RUNS = Path("runs")
+# Stated again rather than imported: the data room takes a third of a second to load.
+SPLITS: tuple[Literal["train"], Literal["validation"], Literal["test"]] = (
+    "train",
+    "validation",
+    "test",
+)
+
+
+def configs_and_overrides(words: list[str]) -> tuple[list[Path], list[str]]:
+    """Config files and overrides among the words, each in its order.
+
+    Raises:
+        UsageError: There is no config.
+    """
+    overrides = [word for word in words if _is_override(word)]
+    configs = [Path(word) for word in words if not _is_override(word)]
+    if not configs:
+        raise UsageError(
+            Problem("trainer", "a config file", "only settings", "write the config before them")
+        )
+    return configs, overrides
+
+
+def one_config(words: list[str]) -> tuple[Path, list[str]]:
+    """As `configs_and_overrides`, for a verb that takes one config."""
+    configs, overrides = configs_and_overrides(words)
+    if len(configs) > 1:
+        raise UsageError(
+            Problem(
+                "trainer check",
+                "one config file",
+                f"{len(configs)}: {', '.join(map(str, configs))}",
+                "a setting is written KEY=VALUE",
+            )
+        )
+    return configs[0], overrides
+
+
+def _is_override(word: str) -> bool:
+    if word.startswith("~") and not word.startswith("~" + os.sep):
+        return True
+    try:
+        if Path(word).is_file():
+            return False
+    except OSError:
+        # Too long for a file's name, or in a folder that may not be looked into.
+        pass
+    # A setting without its '=' is an override that went wrong rather than a missing file.
+    return (
+        "=" in word
+        or re.match(r"(data|model|optimizer|fit|evaluate|runtime)[.:]", word) is not None
+    )
+
+
+RunPath = Annotated[
+    Path, typer.Argument(metavar="RUN", help="A run directory, or a checkpoint in one.")
+]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu or gpu.")]
+
+
+def device_name(name: str) -> Literal["auto", "cpu", "gpu"]:
+    """The device option, checked.
+
+    Raises:
+        UsageError: It is none of them.
+    """
+    match name:
+        case "auto" | "cpu" | "gpu":
+            return name
+    raise UsageError(Problem("--device", "auto, cpu or gpu", f"'{name}'"))

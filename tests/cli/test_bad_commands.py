@@ -1,0 +1,403 @@
+"""Broken command lines, and verbs that are given what is no run or a damaged one."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from trainer_cli.main import run
+
+COMMAND = (sys.executable, "-c", "from trainer_cli.main import main; main()")
+
+# name: (the command line, words of the message)
+COMMANDS: dict[str, tuple[list[str], list[str]]] = {
+    "unknown verb": (["fti", "good.yaml"], ["trainer", "'fti'", "did you mean 'fit'?"]),
+    "config for a verb": (["good.yaml"], ["a verb", "'good.yaml'", "trainer fit good.yaml"]),
+    "former verb": (["train", "good.yaml"], ["a verb", "'train'", "fit"]),
+    "unknown option": (["fit", "good.yaml", "--quite"], ["trainer fit", "'--quite'", "'--quiet'"]),
+    "unknown short option": (["fit", "good.yaml", "-z"], ["trainer fit", "'-z'"]),
+    "unknown option of trainer": (["--jsn"], ["trainer", "'--jsn'"]),
+    "setting as an option": (
+        ["fit", "good.yaml", "--optimizer.learning_rate=1"],
+        ["--optimizer.learning_rate", "write optimizer.learning_rate=1"],
+    ),
+    "setting as an option and a value": (
+        ["fit", "good.yaml", "--optimizer.learning_rate", "1"],
+        ["write optimizer.learning_rate=1"],
+    ),
+    "short name of a setting": (["fit", "good.yaml", "--lr=1"], ["optimizer.learning_rate=1"]),
+    "short name and a value": (
+        ["fit", "good.yaml", "--epochs", "3"],
+        ["'--epochs'", "write fit.epochs=3"],
+    ),
+    "value of a switch": (["fit", "good.yaml", "--quiet=yes"], ["--quiet"]),
+    "no value of an option": (["fit", "good.yaml", "--runs"], ["--runs"]),
+    "no config": (["fit"], ["trainer fit", "found nothing"]),
+    "no config but settings": (["fit", "fit.epochs=3"], ["a config file", "only settings"]),
+    "two configs to check": (["check", "good.yaml", "good.yaml"], ["one config file", "found 2"]),
+    "setting without an equals sign": (
+        ["check", "good.yaml", "fit.epochs:3"],
+        ["fit.epochs:3", "write fit.epochs=3"],
+    ),
+    "setting of three words": (["check", "good.yaml", "fit.epochs", "=", "3"], ["KEY=VALUE"]),
+    "config that is not there": (["fit", "goood.yaml"], ["goood.yaml", "'good.yaml'"]),
+    "setting before a bad config": (["fit", "fit.epochs=3", "bad"], ["bad", "no such file"]),
+    "table for a config": (["fit", "table.csv"], ["table.csv", "trainer init table.csv"]),
+    "runs in a file": (["fit", "good.yaml", "--runs", "table.csv"], ["table.csv", "directory"]),
+    # init
+    "init without a table": (["init"], ["trainer init", "DATA"]),
+    "init without a target": (["init", "table.csv"], ["--target"]),
+    "init of no table": (["init", "tabel.csv", "-t", "answer"], ["tabel.csv", "'table.csv'"]),
+    "init of no column": (["init", "table.csv", "-t", "anwser", "-o", "x.yaml"], ["'answer'"]),
+    "init over a file": (
+        ["init", "table.csv", "-t", "answer", "-o", "good.yaml"],
+        ["--output", "good.yaml is there", "--force"],
+    ),
+    "init into nowhere": (
+        ["init", "table.csv", "-t", "answer", "-o", "no/x.yaml"],
+        ["--output", "mkdir"],
+    ),
+    "init into a directory": (["init", "table.csv", "-t", "answer", "-o", "."], ["--output"]),
+    "init twice on stdout": (["init", "table.csv", "-t", "answer", "-o", "-"], ["stdout"]),
+    "init of a config": (["init", "good.yaml", "-t", "answer"], ["good.yaml"]),
+    # verbs for runs
+    "eval of nothing": (["eval"], ["trainer eval", "RUN"]),
+    "eval of no run": (["eval", "runs/none"], ["runs/none", "a run directory", "nothing there"]),
+    "eval of a folder": (["eval", "."], ["a run directory", "trainer ls"]),
+    "eval of a config": (["eval", "good.yaml"], ["good.yaml", "a run directory"]),
+    "eval of an unknown split": (
+        ["eval", "x", "--split", "tset"],
+        ["--split", "'tset'", "did you mean 'test'?"],
+    ),
+    "eval of a split of a file": (
+        ["eval", "x", "--split", "test", "--data", "table.csv"],
+        ["--data or --split"],
+    ),
+    "eval on an unknown device": (["eval", "x", "--device", "tpu"], ["--device", "'tpu'", "gpu"]),
+    "show of nothing": (["show"], ["trainer show", "RUN"]),
+    "show of no run": (["show", "runs/none"], ["runs/none", "a run directory"]),
+    "show of a table": (["show", "table.csv"], ["table.csv", "a file outside any run"]),
+    "show of a folder": (["show", "."], ["a run directory"]),
+    "ls of a file": (["ls", "table.csv"], ["table.csv", "a folder of runs", "a file"]),
+    "ls of nothing": (["ls", "nowhere"], ["nowhere", "a folder of runs", "nothing there"]),
+    "ls of two": (["ls", "a", "b"], ["trainer ls", "b"]),
+    "predict without a file": (["predict", "x"], ["trainer predict", "FILE"]),
+    "predict without an output": (["predict", "x", "table.csv"], ["--output"]),
+    "predict of no run": (["predict", "x", "table.csv", "-o", "y.csv"], ["x", "a run directory"]),
+    "predict into a spreadsheet": (
+        ["predict", "x", "table.csv", "-o", "y.xlsx"],
+        ["--output", "'y.xlsx'", ".csv or .parquet"],
+    ),
+    "predict into no format": (["predict", "x", "table.csv", "-o", "y"], ["--output", "'y'"]),
+    "predict into nowhere": (
+        ["predict", "x", "table.csv", "-o", "no/y.csv"],
+        ["--output", "mkdir -p 'no'"],
+    ),
+    "predict over its input": (
+        ["predict", "x", "table.csv", "-o", "./table.csv"],
+        ["--output", "another file than the input"],
+    ),
+    "predict twice on stdout": (["predict", "x", "table.csv", "-o", "-"], ["stdout"]),
+    "schema of something": (["schema", "good.yaml"], ["trainer schema"]),
+    "doctor of something": (["doctor", "good.yaml"], ["trainer doctor", "good.yaml"]),
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_commands(name: str, folder: Path, refused: Callable) -> None:
+    words, says = COMMANDS[name]
+    before = sorted(folder.rglob("*"))
+    refused(*words, says=says)
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_without_words_there_is_help(folder: Path, trainer: Callable) -> None:
+    answer = trainer()
+    assert answer.code == 0
+    assert "fit" in answer.out
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["check", "good.yaml", "fit.epochs=many"],
+        ["check", "gone.yaml"],
+        ["fit", "good.yaml", "data.target=nope"],
+        ["fit", "good.yaml", "--lr", "1"],
+        ["fit", "empty.yaml"],
+        ["fit", "object.yaml"],
+        ["fti"],
+        ["eval", "gone"],
+        ["predict", "gone", "table.csv", "-o", "x.csv"],
+        ["show", "gone"],
+        ["ls", "gone"],
+        ["init", "gone.csv", "-t", "x"],
+    ],
+    ids=" ".join,
+)
+def test_in_a_process_of_its_own(words: list[str], folder: Path) -> None:
+    (folder / "empty.yaml").touch()
+    (folder / "object.yaml").write_text("!!python/object:os.system [x]\n")
+    before = sorted(folder.rglob("*"))
+    done = subprocess.run([*COMMAND, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert all(line.startswith("error: ") for line in done.stderr.splitlines())
+    assert ": expected " in done.stderr
+    assert sorted(folder.rglob("*")) == before
+
+
+# --- runs ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with a small finished run in `runs/good/first`, its table and its config."""
+    place = tmp_path_factory.mktemp("trained")
+    rows = "".join(
+        f"{index % 17},{'AB'[index % 2]},{'yes' if index % 17 > 8 else 'no'}\n"
+        for index in range(60)
+    )
+    (place / "table.csv").write_text("age,city,answer\n" + rows)
+    (place / "good.yaml").write_text(
+        "data: {source: table.csv, target: answer}\n"
+        "model: {layers: [{dense: 3}]}\n"
+        "fit: {epochs: 2, batch_size: 16}\n"
+    )
+    assert run(["fit", str(place / "good.yaml"), "--runs", str(place / "runs"), "--quiet"]) == 0
+    (made,) = (place / "runs" / "good").iterdir()
+    made.rename(made.with_name("first"))
+    yield place
+    shutil.rmtree(place)
+
+
+@pytest.fixture
+def copied(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of that folder, in which the command runs; the run is `runs/good/first`."""
+    place = tmp_path / "copy"
+    shutil.copytree(trained, place)
+    for path in (place / "runs/good/first/config.yaml", place / "runs/good/first/manifest.json"):
+        path.write_text(path.read_text().replace(str(trained), str(place)))
+    monkeypatch.chdir(place)
+    return place
+
+
+RUN = "runs/good/first"
+EVAL = ["eval", RUN]
+PREDICT = ["predict", RUN, "table.csv", "-o", "out.csv"]
+
+
+def _cut(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+
+
+def _edit(path: Path, change: Callable[[dict], object]) -> None:
+    value = json.loads(path.read_text())
+    change(value)
+    path.write_text(json.dumps(value))
+
+
+# name: (what is done to the run, the command line, words of the message)
+DAMAGES: dict[str, tuple[Callable[[Path], object], list[str], list[str]]] = {
+    "no config": (lambda run: (run / "config.yaml").unlink(), EVAL, ["config.yaml"]),
+    "half a config": (lambda run: _cut(run / "config.yaml"), EVAL, ["config.yaml"]),
+    "empty config": (lambda run: (run / "config.yaml").write_text(""), EVAL, ["config.yaml"]),
+    "config of another task": (
+        lambda run: (run / "config.yaml").write_text(
+            (run / "config.yaml").read_text().replace("units: 3", "units: 4")
+        ),
+        EVAL,
+        ["model.keras", "the weights of the network in config.yaml"],
+    ),
+    "no preprocessing": (
+        lambda run: (run / "preprocessing.json").unlink(),
+        PREDICT,
+        ["preprocessing.json"],
+    ),
+    "half a preprocessing": (
+        lambda run: _cut(run / "preprocessing.json"),
+        PREDICT,
+        ["preprocessing.json", "JSON"],
+    ),
+    "preprocessing that is a list": (
+        lambda run: (run / "preprocessing.json").write_text("[]"),
+        PREDICT,
+        ["preprocessing.json"],
+    ),
+    "preprocessing without columns": (
+        lambda run: _edit(run / "preprocessing.json", lambda value: value.pop("columns")),
+        PREDICT,
+        ["preprocessing.json", "columns"],
+    ),
+    "preprocessing with words for numbers": (
+        lambda run: _edit(
+            run / "preprocessing.json", lambda value: value["columns"][0].update(center="x")
+        ),
+        PREDICT,
+        ["preprocessing.json", "center"],
+    ),
+    "preprocessing of fewer columns": (
+        lambda run: _edit(run / "preprocessing.json", lambda value: value["columns"].pop()),
+        PREDICT,
+        ["model.keras", "the weights of the network in config.yaml"],
+    ),
+    "no manifest": (lambda run: (run / "manifest.json").unlink(), EVAL, ["manifest.json"]),
+    "half a manifest": (lambda run: _cut(run / "manifest.json"), EVAL, ["manifest.json", "JSON"]),
+    "no splits": (lambda run: (run / "splits.parquet").unlink(), EVAL, ["splits.parquet"]),
+    "half the splits": (lambda run: _cut(run / "splits.parquet"), EVAL, ["splits.parquet"]),
+    "no checkpoints": (lambda run: shutil.rmtree(run / "checkpoints"), EVAL, [RUN, "checkpoint"]),
+    "no best checkpoint": (
+        lambda run: shutil.rmtree(run / "checkpoints/best"),
+        PREDICT,
+        [RUN, "checkpoint"],
+    ),
+    "half a model": (
+        lambda run: _cut(run / "checkpoints/best/model.keras"),
+        PREDICT,
+        ["best/model.keras", "bytes"],
+    ),
+    "no model": (
+        lambda run: (run / "checkpoints/best/model.keras").unlink(),
+        PREDICT,
+        ["best/model.keras", "no such file"],
+    ),
+    "changed model": (
+        lambda run: (run / "checkpoints/best/model.keras").write_bytes(
+            bytes(len((run / "checkpoints/best/model.keras").read_bytes()))
+        ),
+        PREDICT,
+        ["best/model.keras", "SHA-256"],
+    ),
+    "no facts": (
+        lambda run: (run / "checkpoints/best/checkpoint.json").unlink(),
+        EVAL,
+        ["checkpoint.json"],
+    ),
+    "half the facts": (
+        lambda run: _cut(run / "checkpoints/best/checkpoint.json"),
+        EVAL,
+        ["checkpoint.json"],
+    ),
+    "half a state": (
+        lambda run: _cut(run / "checkpoints/last/state.npz"),
+        ["eval", f"{RUN}/checkpoints/last"],
+        ["last/state.npz", "checkpoints/best"],
+    ),
+    "checkpoint that is misspelt": (
+        lambda run: None,
+        ["eval", f"{RUN}/checkpoints/bets"],
+        ["'bets'", "did you mean 'best'?"],
+    ),
+    "run that is misspelt": (
+        lambda run: None,
+        ["eval", "runs/good/frist"],
+        ["runs/good/frist", "did you mean 'runs/good/first'?"],
+    ),
+    "folder of runs": (lambda run: None, ["eval", "runs"], ["a folder with 1 run", RUN]),
+    "other data": (
+        lambda run: Path("table.csv").write_text("age,city,answer\n1,A,yes\n"),
+        EVAL,
+        ["table.csv", "the data the run was made with", "--data"],
+    ),
+    "data that is gone": (lambda run: Path("table.csv").unlink(), EVAL, ["table.csv"]),
+    "warm start from a damaged run": (
+        lambda run: _cut(run / "checkpoints/best/model.keras"),
+        ["fit", "good.yaml", f"fit.warm_start={RUN}"],
+        ["model.keras"],
+    ),
+    "warm start from no run": (
+        lambda run: None,
+        ["fit", "good.yaml", "fit.warm_start=runs/good/frist"],
+        ["runs/good/frist", "did you mean"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_damaged_runs(name: str, copied: Path, refused: Callable) -> None:
+    damage, words, says = DAMAGES[name]
+    damage(copied / RUN)
+    before = sorted(copied.rglob("*"))
+    refused(*words, says=says)
+    assert sorted(copied.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_damaged_runs_are_listed(name: str, copied: Path, trainer: Callable) -> None:
+    damage, _, _ = DAMAGES[name]
+    damage(copied / RUN)
+    answer = trainer("ls")
+    assert answer.code == 0
+    assert "Traceback" not in answer.err
+    for line in trainer("ls", "--json").out.splitlines():
+        json.loads(line)
+
+
+# name: (the file to predict, options, words of the message)
+INPUTS: dict[str, tuple[str, list[str], list[str]]] = {
+    "column missing": ("age\n1\n", [], ["new.csv", "'city', as in training"]),
+    "column misspelt": ("age,citty\n1,A\n", [], ["new.csv", "did you mean 'citty'?"]),
+    "empty": ("", [], ["new.csv", "an empty file"]),
+    "header only": ("age,city\n", [], ["new.csv", "no rows"]),
+    "ragged": ("age,city\n1\n", [], ["new.csv:2", "2 fields"]),
+    "unknown column to keep": (
+        "age,city\n1,A\n",
+        ["--keep", "ctiy"],
+        ["new.csv", "'ctiy'", "did you mean 'city'?"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", INPUTS)
+def test_inputs_of_predict(name: str, copied: Path, refused: Callable) -> None:
+    content, options, says = INPUTS[name]
+    (copied / "new.csv").write_text(content)
+    refused("predict", RUN, "new.csv", "-o", "out.csv", *options, says=says)
+    assert not (copied / "out.csv").exists()
+
+
+def test_eval_of_a_file_without_answers(copied: Path, refused: Callable) -> None:
+    (copied / "new.csv").write_text("age,city\n1,A\n")
+    refused("eval", RUN, "--data", "new.csv", says=["new.csv", "'answer', as in training"])
+    (copied / "new.csv").write_text("age,city,answer\n1,A,\n")
+    refused("eval", RUN, "--data", "new.csv", says=["new.csv", "rows with a target"])
+    (copied / "new.csv").write_text("age,city,answer\n1,A,maybe\n")
+    refused("eval", RUN, "--data", "new.csv", says=["new.csv:2", "'maybe'", "'no', 'yes'"])
+
+
+def test_odd_rows_are_predicted_and_flagged(copied: Path, trainer: Callable) -> None:
+    (copied / "new.csv").write_bytes(
+        b"\xef\xbb\xbfcity,age,more\r\nA,1,x\r\nZ,2,x\r\n,,\r\nA,inf,x\r\nB,word,\r\n"
+    )
+    answer = trainer("predict", RUN, "new.csv", "-o", "-", "--keep", "city")
+    assert answer.code == 0
+    lines = answer.out.splitlines()
+    assert lines[0] == "row,city,label,probability_no,probability_yes,unseen"
+    unseen = [line.rsplit(",", 1)[1] for line in lines[1:]]
+    assert unseen == ["false", "true", "true", "true", "true"]
+    assert answer.err.count("warning:") == 3
+
+
+def test_a_file_that_cannot_be_written(copied: Path, trainer: Callable) -> None:
+    """`/proc` takes no files, not even root's."""
+    if not os.access("/proc/self", os.R_OK):
+        pytest.skip("there is no /proc")
+    answer = trainer("predict", RUN, "table.csv", "-o", "/proc/out.csv", "--json")
+    assert answer.code in (2, 3)
+    assert answer.json["error"]["kind"] in ("usage", "storage")
+    assert "/proc/out.csv" in answer.err
+
+
+def test_runs_that_cannot_be_written(copied: Path, trainer: Callable) -> None:
+    answer = trainer("fit", "good.yaml", "--runs", "/proc/runs", "--json")
+    assert answer.code in (2, 3)
+    assert "/proc/runs" in answer.err
+    assert "Traceback" not in answer.err

@@ -1,0 +1,356 @@
+"""Broken tables: each is refused by check and fit, with the file, the line and the mend."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import gettempdir
+
+import numpy as np
+import polars as pl
+import pytest
+
+CONFIG = "data: {source: table.csv, target: answer}\nmodel: {layers: [{dense: 4}]}\n"
+ROWS = "".join(f"{index},{'yes' if index % 2 else 'no'}\n" for index in range(20))
+NAMES = "age,answer\n"
+
+
+def with_column(name: str, values: list[str]) -> str:
+    """A table with one more column, whose values are repeated over 20 rows."""
+    rows = [f"{index},{values[index % len(values)]},{'yes' if index % 2 else 'no'}"
+            for index in range(20)]  # fmt: skip
+    return "\n".join([f"age,{name},answer", *rows]) + "\n"
+
+
+# name: (the table, words of the message)
+TABLES: dict[str, tuple[str | bytes, list[str]]] = {
+    "empty": ("", ["table.csv", "an empty file"]),
+    "blank lines": ("\n\n \n", ["table.csv", "empty"]),
+    "header only": (NAMES, ["table.csv", "rows", "no rows"]),
+    "one row": (NAMES + "1,yes\n", ["config.yaml:1:7 data.split", "at least 3 rows"]),
+    "two rows": (NAMES + "1,yes\n2,no\n", ["config.yaml:1:7 data.split", "at least 3 rows"]),
+    "one class": (
+        NAMES + ROWS.replace("no", "yes"),
+        ["table.csv", "at least two classes in 'answer'", "'yes' only"],
+    ),
+    "class of one row": (
+        NAMES + ROWS + "3,maybe\n",
+        ["data.split.by", "at least 2 rows of every class", "'maybe'", "random"],
+    ),
+    "two classes of one row": (
+        NAMES + ROWS + "3,maybe\n4,perhaps\n",
+        ["data.split.by", "'maybe', 'perhaps'"],
+    ),
+    "no such target": ("age,result\n" + ROWS, ["answer", "(age, result)"]),
+    "no answer at all": (
+        NAMES + "".join(f"{index},\n" for index in range(20)),
+        ["table.csv", "rows with a target", "none with a target"],
+    ),
+    "answers that are NaN": (
+        NAMES + "".join(f"{index},NaN\n" for index in range(20)),
+        ["table.csv", "rows with a target"],
+    ),
+    "no feature": ("answer\n" + "yes\nno\n" * 10, ["table.csv", "at least one feature"]),
+    "features without a value": (
+        NAMES + "".join(f",{'yes' if index % 2 else 'no'}\n" for index in range(20)),
+        ["table.csv", "a feature that varies", "all are empty"],
+    ),
+    "features without a difference": (
+        NAMES + "".join(f"1,{'yes' if index % 2 else 'no'}\n" for index in range(20)),
+        ["table.csv", "a feature that varies", "the same in every row"],
+    ),
+    "infinity": (with_column("size", ["1", "2", "inf"]), ["table.csv:4", "finite", "'size'"]),
+    "number too large": (
+        with_column("size", ["1", "2", "1e400"]),
+        ["table.csv:4", "finite", "'size'"],
+    ),
+    "a word among numbers": (
+        with_column("size", [str(number) for number in range(19)] + ["big"]),
+        ["table.csv:21", "a number in 'size'", "'big'", "data.columns.size.kind", "null_values"],
+    ),
+    "infinite answers": (
+        "age,answer\n" + "".join(f"{index},{index * 1.5}\n" for index in range(30)) + "31,inf\n",
+        ["table.csv:32", "a finite number in 'answer'", "'inf'"],
+    ),
+    "one number as answer": (
+        NAMES + "".join(f"{index},2.5\n" for index in range(20)),
+        ["table.csv", "'answer'", "one number in every row"],
+    ),
+    "line too short": (
+        NAMES + ROWS + "7\n",
+        ["table.csv:22", "2 fields, as in the header", "1 field"],
+    ),
+    "line too long": (NAMES + "1,yes,3\n" + ROWS, ["table.csv:2", "2 fields", "3 fields"]),
+    "many lines too long": (
+        NAMES + "1,yes,3\n" * 50,
+        ["table.csv:2", "table.csv:6", "45 more lines"],
+    ),
+    "open quote": (NAMES + '1,"yes\n' + ROWS, ["table.csv:2", "not closed"]),
+    "text after a quote": (NAMES + ROWS + '5,"yes"x\n', ["table.csv:22", "after a closing quote"]),
+    "names twice": ("age,age,answer\n1,2,yes\n", ["table.csv:1", "'age' 2 times", "Rename"]),
+    "names twice but for blanks": ("age, age ,answer\n1,2,yes\n", ["table.csv:1", "'age'"]),
+    "binary": (bytes(range(256)) * 20, ["table.csv:", "binary data"]),
+    "zip": (b"PK\x03\x04" + bytes(200), ["table.csv", "zip archive or a spreadsheet"]),
+    "parquet by another name": (b"PAR1" + bytes(200), ["table.csv", "a Parquet file"]),
+    "broken gzip": (b"\x1f\x8b\x08\x00broken", ["table.csv", "gzip", "damaged"]),
+    "windows-1252": (
+        NAMES.encode() + "1,caf\xe9\n".encode("windows-1252") + ROWS.encode(),
+        ["table.csv:2", "0xE9", "data.csv.encoding"],
+    ),
+    "utf-16": ((NAMES + ROWS).encode("utf-16"), ["table.csv", "UTF-16", "data.csv.encoding"]),
+    "other separator": (
+        (NAMES + ROWS).replace(",", ";"),
+        ["'answer'", "separated by ';'", "data.csv.separator"],
+    ),
+}
+
+
+@pytest.fixture
+def config(folder: Path) -> Path:
+    path = folder / "config.yaml"
+    path.write_text(CONFIG)
+    return path
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_tables(name: str, folder: Path, config: Path, refused_alike: Callable) -> None:
+    content, says = TABLES[name]
+    content = content if isinstance(content, bytes) else content.encode()
+    (folder / "table.csv").write_bytes(content)
+    refused_alike(config.name, says=says)
+
+
+def _npz(**arrays: object) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def _parquet(frame: pl.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    frame.write_parquet(buffer)
+    return buffer.getvalue()
+
+
+LISTS = pl.DataFrame({"age": [[1, 2]] * 20, "answer": ["yes", "no"] * 10})
+DATES = pl.DataFrame({"age": range(20), "answer": ["2024-01-01"] * 20}).with_columns(
+    pl.col("answer").str.to_date()
+)
+# name: (name of the file, its bytes, words of the message)
+OTHER_FILES: dict[str, tuple[str, bytes, list[str]]] = {
+    "no parquet": ("x.parquet", b"hello", ["x.parquet", "Parquet"]),
+    "half a parquet": ("x.parquet", _parquet(LISTS)[:-20], ["x.parquet", "Parquet"]),
+    "lists in parquet": ("x.parquet", _parquet(LISTS), ["x.parquet", "'age'", "List(Int64)"]),
+    "dates as target": ("x.parquet", _parquet(DATES), ["x.parquet", "dates in 'answer'"]),
+    "no rows in parquet": ("x.parquet", _parquet(LISTS.head(0)), ["x.parquet", "no rows"]),
+    "no arrow": ("x.arrow", b"hello", ["x.arrow", "Arrow"]),
+    "no npz": ("x.npz", b"hello", ["x.npz", "NPZ"]),
+    "objects in npz": (
+        "x.npz",
+        _npz(age=np.array([{}, []], dtype=object), answer=np.arange(2)),
+        ["x.npz", "'age'"],
+    ),
+    "arrays of two lengths": (
+        "x.npz",
+        _npz(age=np.arange(20), answer=np.arange(19)),
+        ["x.npz", "20", "19"],
+    ),
+    "no JSON": ("x.ndjson", b'{"age": 1, "answer": 2}\nhello\n', ["x.ndjson:2", "JSON"]),
+    "a list in JSON": ("x.ndjson", b'{"age": 1, "answer": 2}\n[1]\n', ["x.ndjson:2"]),
+    "JSON in JSON": (
+        "x.ndjson",
+        b'{"age": {"years": 1}, "answer": "yes"}\n' * 20,
+        ["x.ndjson", "'age'"],
+    ),
+    "a spreadsheet": ("x.xlsx", b"PK\x03\x04", ["x.xlsx", "Save the sheet as CSV"]),
+    "an unknown ending": ("x.dat2", b"a,b\n", ["x.dat2", "data.format"]),
+    "no ending": ("x", b"a,b\n", ["a name without an ending", "data.format"]),
+    "empty parquet": ("x.parquet", b"", ["x.parquet"]),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_FILES)
+def test_other_files(name: str, folder: Path, config: Path, refused_alike: Callable) -> None:
+    file, content, says = OTHER_FILES[name]
+    (folder / file).write_bytes(content)
+    refused_alike(config.name, f"data.source={file}", says=says)
+
+
+def test_a_directory_for_a_table(config: Path, folder: Path, refused_alike: Callable) -> None:
+    (folder / "tables.csv").mkdir()
+    refused_alike(
+        config.name, "data.source=tables.csv", says=["tables.csv", "a directory", "*.csv"]
+    )
+
+
+def test_a_pipe_for_a_table(config: Path, folder: Path, refused_alike: Callable) -> None:
+    os.mkfifo(folder / "pipe.csv")
+    refused_alike(config.name, "data.source=pipe.csv", says=["pipe.csv", "a pipe"])
+
+
+def test_a_link_to_nowhere(config: Path, folder: Path, refused_alike: Callable) -> None:
+    (folder / "link.csv").symlink_to(folder / "gone.csv")
+    refused_alike(config.name, "data.source=link.csv", says=["link.csv"])
+
+
+def test_files_of_different_columns(config: Path, folder: Path, refused_alike: Callable) -> None:
+    (folder / "more.csv").write_text("agge,answer\n1,yes\n")
+    says = ["more.csv", "'age'", "did you mean 'agge'?"]
+    refused_alike(config.name, "data.source=[table.csv, more.csv]", says=says)
+
+
+def test_every_missing_file_is_told(config: Path, refused_alike: Callable) -> None:
+    source = "data.source={train: table.csv, validation: no.csv, test: nowhere/*.csv}"
+    refused_alike(config.name, source, says=["no.csv", "nowhere/*.csv"])
+
+
+def test_a_test_file_with_a_class_of_its_own(
+    config: Path, folder: Path, refused_alike: Callable
+) -> None:
+    (folder / "test.csv").write_text("age,income,city,answer\n1,2,A,maybe\n")
+    source = "data.source={train: table.csv, test: test.csv}"
+    refused_alike(config.name, source, says=["test.csv:2", "'maybe'", "'no', 'yes'"])
+
+
+def test_weights_below_zero(config: Path, folder: Path, refused_alike: Callable) -> None:
+    (folder / "table.csv").write_text(with_column("weight", ["1", "-1"]))
+    refused_alike(config.name, "data.weight=weight", says=["table.csv:3", "weight", "'-1'"])
+
+
+def test_a_row_that_must_have_a_target(config: Path, folder: Path, refused_alike: Callable) -> None:
+    (folder / "table.csv").write_text(NAMES + ROWS + "3,\n")
+    says = ["table.csv:22", "a value in 'answer'", "data.clean.missing_target"]
+    refused_alike(config.name, "data.clean.missing_target=error", says=says)
+
+
+def test_dropping_every_row(config: Path, folder: Path, refused_alike: Callable) -> None:
+    names = "size,other,answer\n"
+    rows = [f"{'' if index % 2 else 1},{1 if index % 2 else ''},{'yes' if index % 3 else 'no'}\n"
+            for index in range(30)]  # fmt: skip
+    (folder / "table.csv").write_text(names + "".join(rows))
+    says = ["override 'data.numeric.impute=drop'", "training rows"]
+    refused_alike(config.name, "data.numeric.impute=drop", says=says)
+
+
+@pytest.mark.parametrize("forbidden", ["table.csv", "good.yaml", "."])
+def test_no_permission(forbidden: str, folder: Path, trainer: Callable) -> None:
+    """Root may read everything: a child process gives that up."""
+    assert trainer("check", "good.yaml").code == 0  # whatever is imported late is imported now
+    for place in folder.parents:
+        if place.stat().st_uid == os.getuid() and place.is_relative_to(gettempdir()):
+            place.chmod(place.stat().st_mode | 0o055)
+    folder.chmod(0o755)
+    (folder / forbidden).chmod(0)
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            if os.getuid() == 0:
+                os.setgid(65534)
+                os.setuid(65534)
+            answer = trainer("check", folder / "good.yaml")
+            os.write(writing, answer.err.encode())
+            code = answer.code
+        finally:
+            os._exit(code)
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        said = pipe.read()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 2, said
+    (folder / forbidden).chmod(0o755)
+    assert "no permission" in said
+    assert "chmod u+r" in said
+
+
+@pytest.mark.parametrize(
+    ("content", "overrides"),
+    [
+        pytest.param(b"\xef\xbb\xbf" + (NAMES + ROWS).encode(), [], id="byte order mark"),
+        pytest.param((NAMES + ROWS).replace("\n", "\r\n").encode(), [], id="Windows line ends"),
+        pytest.param((NAMES + ROWS).replace("\n", "\r").encode(), [], id="old Mac line ends"),
+        pytest.param((NAMES + ROWS)[:-1].encode(), [], id="no last line end"),
+        pytest.param((NAMES + ROWS + "\n\n").encode(), [], id="blank lines at the end"),
+        pytest.param(
+            (NAMES + ROWS).replace("yes", '"yes\nindeed"').encode(), [], id="quoted line ends"
+        ),
+        pytest.param((NAMES + ROWS).replace("yes", '"y""es, so"').encode(), [], id="quotes"),
+        pytest.param((NAMES + ROWS).replace("yes", "j\u00e4\U0001f600").encode(), [], id="unicode"),
+        pytest.param(
+            (NAMES + ROWS).replace("yes", "j\u00e4").encode("latin-1"),
+            ["data.csv.encoding=latin-1"],
+            id="latin-1",
+        ),
+        pytest.param((NAMES + ROWS).encode("utf-16"), ["data.csv.encoding=utf-16"], id="utf-16"),
+        pytest.param(
+            (NAMES + ROWS).replace(",", ";").encode(), ["data.csv.separator=;"], id="semicolons"
+        ),
+        pytest.param((NAMES + ROWS).replace(",", " , ").encode(), [], id="blanks around fields"),
+        pytest.param(with_column("size", ["1", "", "NA", "2.5"]).encode(), [], id="gaps"),
+        pytest.param(with_column("a.b", ["1", "2"]).encode(), [], id="a dot in a name"),
+        pytest.param(with_column("a=b", ["1", "2"]).encode(), [], id="an equals sign in a name"),
+        pytest.param(with_column("", ["1", "2"]).encode(), [], id="a column without a name"),
+        pytest.param(
+            with_column("size", ["1", "2", "inf"]).encode(),
+            ["data.columns.size.kind=categorical"],
+            id="infinity as a category",
+        ),
+    ],
+)
+def test_odd_tables_that_work(
+    content: bytes, overrides: list[str], folder: Path, config: Path, trainer: Callable
+) -> None:
+    (folder / "table.csv").write_bytes(content)
+    answer = trainer("check", config.name, *overrides, "--json")
+    assert answer.code == 0, answer
+    assert sum(answer.json["rows"].values()) == 20
+
+
+@pytest.mark.parametrize("value", ["", "7", "same"])
+def test_a_column_that_says_nothing_is_a_warning(
+    value: str, folder: Path, config: Path, trainer: Callable
+) -> None:
+    (folder / "table.csv").write_text(with_column("size", [value]))
+    answer = trainer("check", config.name, "--json")
+    assert answer.code == 0
+    assert answer.json["features"] == ["age"]
+    assert any("size" in warning for warning in answer.json["warnings"])
+    assert "size" in answer.err
+
+
+def test_a_class_of_one_row_works_with_a_random_split(
+    folder: Path, config: Path, trainer: Callable
+) -> None:
+    (folder / "table.csv").write_text(NAMES + ROWS.replace("3,yes", "3,maybe", 1))
+    answer = trainer("check", config.name, "data.split.by=random", "seed=1", "--json")
+    assert answer.code in (0, 2)  # it may be a test row: then the class was not in training
+    assert answer.code == 0 or "'maybe'" in answer.err
+
+
+def test_paths_with_blanks_and_other_letters(
+    folder: Path, trainer: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = folder / "M\u00fc \u6f22\u5b57 [1] 'x' \U0001f600"
+    place.mkdir()
+    (folder / "table.csv").rename(place / "t \u00e9*.csv")
+    (place / "good one.yaml").write_text(
+        'data: {source: "t \u00e9*.csv", target: answer}\nmodel: {layers: [{dense: 4}]}\n'
+    )
+    assert trainer("check", place / "good one.yaml").code == 0
+    monkeypatch.chdir(place)
+    assert trainer("check", "good one.yaml", "--json").code == 0
+
+
+def test_ten_thousand_columns(folder: Path, config: Path, trainer: Callable) -> None:
+    names = ",".join(f"c{index}" for index in range(10_000))
+    rows = "".join(
+        ",".join(map(str, row)) + f",{'yes' if index % 2 else 'no'}\n"
+        for index, row in enumerate(np.random.default_rng(0).integers(0, 1000, (12, 10_000)))
+    )
+    (folder / "table.csv").write_text(f"{names},answer\n{rows}")
+    answer = trainer("check", config.name)
+    assert answer.code == 0
+    assert "10,000 columns make 10,000 inputs" in answer.out
+    assert len(answer.out) < 5_000
