@@ -1,0 +1,43 @@
+"""Writes the two generated tables beside it, the same bytes every time.
+
+    python configs/data/generate.py
+
+thousand.csv: 1,000 rows, 10 standard normal features, a yes/no label that depends on a line and a sine.
+thousand_dirty.csv: the same with 3% of the values missing and 1% a hundred times too large.
+"""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+
+ROWS, FEATURES, SEED = 1000, 10, 20261122
+
+
+def tables() -> dict[str, list[list[str]]]:
+    """Each file's rows, header first."""
+    draw = np.random.default_rng(SEED)
+    x = draw.normal(size=(ROWS, FEATURES))
+    line = x @ draw.normal(size=FEATURES)
+    label = line + 3 * np.sin(3 * x[:, 0]) + 0.3 * draw.normal(size=ROWS) > 0
+    missing = draw.random(x.shape) < 0.03
+    unusual = draw.random(x.shape) < 0.01
+    header = [*(f"feature_{number}" for number in range(FEATURES)), "label"]
+    clean, dirty = [header], [header]
+    for row in range(ROWS):
+        answer = "yes" if label[row] else "no"
+        clean.append([*(f"{value:.4f}" for value in x[row]), answer])
+        spoilt = np.where(unusual[row], 100 * x[row], x[row])
+        cells = [
+            "" if gone else f"{value:.4f}" for value, gone in zip(spoilt, missing[row], strict=True)
+        ]
+        dirty.append([*cells, answer])
+    return {"thousand.csv": clean, "thousand_dirty.csv": dirty}
+
+
+if __name__ == "__main__":
+    for name, rows in tables().items():
+        with (Path(__file__).parent / name).open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file, lineterminator="\n").writerows(rows)

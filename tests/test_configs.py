@@ -1,0 +1,74 @@
+"""Every shipped config validates against the shipped schema, and trains, evaluates and predicts."""
+
+import csv
+import importlib.util
+import json
+import re
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from tests.workflows.conftest import run_fit
+from trainer.config.describe import json_schema
+from trainer.workflows.predict import predict
+
+FOLDER = Path(__file__).parents[1] / "configs"
+CONFIGS = sorted(FOLDER.glob("*.yaml"))
+
+
+def test_all_systems_are_there():
+    names = {path.stem for path in CONFIGS}
+    assert names >= {
+        "breast_cancer", "wine", "diabetes", "digits", "credit", "binary_dense",
+        "gradient_descent", "gate", "xor", "half_squared", "three_or_eight",
+    }  # fmt: skip
+
+
+def test_the_shipped_schema_is_the_current_one():
+    assert json.loads((FOLDER / "schema.json").read_text()) == json_schema(), "run make format"
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_config_begins_with_what_a_reader_needs(path):
+    first, what = path.read_text().splitlines()[:2]
+    assert first == "# yaml-language-server: $schema=schema.json"
+    text = path.read_text().split("name:")[0]
+    assert f"configs/{path.name}" in text
+    assert what.startswith("# ")
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_config_is_valid_by_the_schema(path):
+    class Loader(yaml.SafeLoader):
+        """YAML 1.2's numbers, as editors read them."""
+
+    Loader.add_implicit_resolver(
+        "tag:yaml.org,2002:float",
+        re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"),
+        list("-+0123456789"),
+    )
+    jsonschema.validate(yaml.load(path.read_text(), Loader), json_schema())
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_config_trains_evaluates_and_predicts(path, tmp_path):
+    done = run_fit(path, tmp_path / "runs", "fit.epochs=2")
+    assert done.metrics
+    data = FOLDER / "data" / f"{path.stem}.csv"
+    if data.exists():
+        with data.open() as table:
+            rows = sum(1 for _ in csv.reader(table)) - 1
+        answers = predict(done.run, data, keep=(), device="cpu", allow_custom=False)
+        assert answers.frame.height == rows
+
+
+def test_generated_tables_are_what_the_script_writes():
+    script = FOLDER / "data" / "generate.py"
+    spec = importlib.util.spec_from_file_location("generate", script)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    for name, rows in module.tables().items():
+        with (FOLDER / "data" / name).open(newline="") as table:
+            assert list(csv.reader(table)) == rows

@@ -1,0 +1,83 @@
+"""What the README says, tried: its commands run, its config is valid, its error messages are real."""
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+
+from trainer.config.load import load_config
+from trainer_cli.main import run, verbs
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language):
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture
+def desk(tmp_path, monkeypatch):
+    """A stranger's folder: their table, and the data that the example config reads."""
+    shutil.copytree(ROOT / "configs" / "data", tmp_path / "data")
+    lines = (tmp_path / "data" / "breast_cancer.csv").read_text().splitlines()
+    with_id = ["id," + lines[0], *(f"p{number},{line}" for number, line in enumerate(lines[1:]))]
+    (tmp_path / "patients.csv").write_text("\n".join(with_id) + "\n")
+    (tmp_path / "new.csv").write_text("\n".join(with_id[:20]) + "\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("TRAINER_RUNS", raising=False)
+    return tmp_path
+
+
+def test_its_commands_run(desk, capsys):
+    commands = [line for block in blocks("sh") for line in block.splitlines() if line.strip()]
+    ran = []
+    for line in commands:
+        words = shlex.split(line, comments=True)
+        if words[0] != "trainer":
+            assert words[0] == "make", line
+            assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+            continue
+        runs = sorted(desk.glob("runs/patients/*"))
+        words = [str(runs[-1]) if word.startswith("runs/patients/") else word for word in words]
+        assert run(words[1:]) == 0, (line, capsys.readouterr().err)
+        ran.append(words[1])
+    assert ran == ["init", "check", "fit", "predict"]
+    answers = (desk / "answers.csv").read_text().splitlines()
+    assert answers[0].startswith("row,id,label,probability_")
+    assert len(answers) == 20
+
+
+def test_its_config_is_valid(desk):
+    (text,) = blocks("yaml")
+    (desk / "config.yaml").write_text(text)
+    assert load_config(desk / "config.yaml").config.name == "breast-cancer"
+    assert run(["check", "config.yaml"]) == 0
+
+
+def test_its_error_messages_are_real(desk, capsys):
+    block = next(block for block in blocks("text") if "expected" in block)
+    command, *expected = block.splitlines()
+    assert command.startswith("$ trainer ")
+    (desk / "broken.yaml").write_text(
+        "data:\n"
+        "  source: data/breast_cancer.csv\n"
+        "  target: diagnosis\n"
+        "optimiser: {learning_rate: 1e-3}\n"
+        "model:\n"
+        "  layers:\n"
+        "    - dense: {units: 64, actvation: relu}\n"
+        "fit:\n"
+        "  epochs: many\n"
+        "  early_stopping: {monitor: val_acuracy}\n"
+    )
+    assert run(shlex.split(command)[2:]) == 2
+    assert capsys.readouterr().err.splitlines() == expected
+
+
+def test_it_names_every_verb():
+    table = README.split("## Verbs")[1].split("##")[0]
+    for verb in verbs():
+        assert f"`{verb}" in table, verb
