@@ -3,14 +3,32 @@
 from __future__ import annotations
 
 import platform
-from typing import Any
+from typing import Annotated, Any
 
+import typer
+
+from trainer.report.text import bytes_text
 from trainer_cli import console
 from trainer_cli.settings import Json
 
 
-def command(json: Json = False) -> None:
-    """Print versions, devices and threads, and what is missing for a GPU."""
+def command(
+    clear_cache: Annotated[
+        bool, typer.Option("--clear-cache", help="Delete the compiled programs that are kept.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Print versions, devices and threads, what is missing for a GPU, and the cache of programs."""
+    from trainer.engine import program_cache
+
+    root = program_cache.cache_root()
+    if clear_cache:
+        freed = program_cache.clear_cache(root)
+        if json:
+            console.json_result({"cache": str(root), "freed_bytes": freed})
+        else:
+            console.result(f"{bytes_text(freed)} freed in {root}")
+        return
     from trainer.engine.devices import missing_for_gpu, physical_devices, usable_cores
     from trainer.runs.machine import PACKAGES, package_versions
 
@@ -22,6 +40,7 @@ def command(json: Json = False) -> None:
         "packages": package_versions(PACKAGES),
         "cores": usable_cores(),
         "devices": devices,
+        "cache": {"path": str(root), "bytes": program_cache.cache_bytes(root)},
         "gpu_missing": None if gpus else missing_for_gpu(),
     }
     if json:
@@ -33,3 +52,5 @@ def command(json: Json = False) -> None:
     console.result(f"cores       {facts['cores']}")
     console.result(f"devices     {', '.join(devices)}")
     console.result(f"gpu         {'yes' if gpus else 'none: ' + missing_for_gpu()}")
+    cache = facts["cache"]
+    console.result(f"cache       {bytes_text(cache['bytes'])} in {cache['path']}")

@@ -201,8 +201,12 @@ def _meant_option(option: str, context: Any, arguments: list[str]) -> str:
         return ""
     from trainer.config.overrides import override_for
 
-    given = next(word for word in arguments if word == option or word.startswith(f"{option}="))
-    rest = arguments[arguments.index(given) + 1 :]
+    # Of a word with one dash, such as -lr=1, typer names the first letter only.
+    whole = [word for word in arguments if word.split("=")[0] == option]
+    given = next(iter(whole or [word for word in arguments if word.startswith(option)]), option)
+    if len(given) <= 2:
+        return ""
+    rest = arguments[arguments.index(given) + 1 :] if given in arguments else []
     value = rest[0] if rest and not rest[0].startswith("-") else None
     right = override_for(given, value)
     return f"settings have no dashes: write {right}" if right else ""

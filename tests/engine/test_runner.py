@@ -7,6 +7,7 @@ import pytest
 from trainer.data.samples import Samples
 from trainer.engine.fit import Training, fit
 from trainer.engine.monitors import Best, Monitors
+from trainer.engine.pace import OneByOne
 from trainer.engine.runner import ResidentRunner, epoch_order
 from trainer.errors import DivergedError
 
@@ -168,7 +169,7 @@ def training(*, learning_rate=0.1, total_steps=20, keep_last=False, ema=False, v
     return Training(
         network=model,
         optimizer=optimizer,
-        runner=runner,
+        pace=OneByOne(runner, model, optimizer, validation),
         train=train,
         validation=validation,
         measure=lambda done, judged: {"mean": float(judged.y[done.rows].mean())},

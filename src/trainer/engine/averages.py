@@ -8,15 +8,38 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import keras
+import tensorflow as tf
+
+
+def _keeps_averages(optimizer: keras.optimizers.Optimizer) -> bool:
+    inner = optimizer.inner_optimizer if hasattr(optimizer, "inner_optimizer") else optimizer
+    return bool(inner.use_ema)
+
+
+def averages_in_program(
+    network: keras.Sequential, optimizer: keras.optimizers.Optimizer
+) -> list[Any]:
+    """Inside a program: put the averages in the weights' place, if the optimizer keeps any.
+
+    Returns:
+        The weights themselves, in the order of `network.trainable_variables`, to be assigned back;
+        empty when nothing was changed.
+    """
+    if not _keeps_averages(optimizer):
+        return []
+    variables = network.trainable_variables
+    own = [tf.identity(variable.value) for variable in variables]
+    optimizer.finalize_variable_values(variables)
+    return own
 
 
 @contextmanager
 def averaged(network: keras.Sequential, optimizer: keras.optimizers.Optimizer) -> Iterator[None]:
     """Within it the trainable weights are their moving averages, if the optimizer keeps any."""
-    inner = optimizer.inner_optimizer if hasattr(optimizer, "inner_optimizer") else optimizer
-    if not inner.use_ema:
+    if not _keeps_averages(optimizer):
         yield
         return
     variables = network.trainable_variables

@@ -109,18 +109,20 @@ class Evaluator:
 
     def __init__(self, network: keras.Sequential, loss: keras.losses.Loss) -> None:
         self._stepper = Stepper(network, loss, optimizer=None)
-        self._evaluate_program = tf.function(self._evaluate)
+        self._evaluate_program = tf.function(self.in_program)
         self._predict_program = tf.function(self._predict)
 
     def evaluate(self, samples: Samples) -> Pass:
         """Loss and predictions, in the samples' order."""
-        self._stepper.loss_mean.reset_state()
         rows = len(samples.x)
-        predictions = [
-            np.asarray(self._evaluate_program(*on_device(samples, part))) for part in _parts(rows)
-        ]
+        predictions = []
+        loss = 0.0
+        for part in _parts(rows):
+            mean, answers = self._evaluate_program(*on_device(samples, part))
+            loss += float(mean) * len(answers) / rows
+            predictions.append(np.asarray(answers))
         return Pass(
-            loss=float(self._stepper.loss_mean.result()),
+            loss=loss,
             predictions=np.concatenate(predictions),
             rows=np.arange(rows, dtype=np.int32),
             steps=-(-rows // _EVALUATION_BATCH),
@@ -131,13 +133,16 @@ class Evaluator:
         parts = [np.asarray(self._predict_program(tf.constant(x[part]))) for part in _parts(len(x))]
         return np.concatenate(parts)
 
-    def _evaluate(self, x: Any, y: Any, weight: Any) -> Any:
-        return in_batches(
+    def in_program(self, x: Any, y: Any, weight: Any) -> tuple[Any, Any]:
+        """Inside a program: the mean loss over these rows, and their predictions."""
+        self._stepper.loss_mean.reset_state()
+        predictions = in_batches(
             lambda rows: self._stepper.test_step(batch_of(x, y, weight, rows)),
             tf.range(int(x.shape[0])),
             _EVALUATION_BATCH,
             int(y.shape[1]),
         )
+        return self._stepper.loss_mean.result(), predictions
 
     def _predict(self, x: Any) -> Any:
         return in_batches(

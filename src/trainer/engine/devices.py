@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal
 
+from trainer.engine.program_cache import cache_root, use_cache
 from trainer.errors import ConfigError, Problem
 
 # Keras imports each of these when it finds it, for adapters that are not used here: 1 to 4 seconds.
@@ -120,6 +121,7 @@ def _import_quietly() -> None:
     os.environ["KERAS_BACKEND"] = "tensorflow"
     if "keras" in sys.modules:
         return
+    use_cache(cache_root())
     with _without(_NOT_NEEDED), _standard_error_held_back():
         import keras  # noqa: F401
         import tensorflow as tf

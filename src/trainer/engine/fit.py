@@ -16,11 +16,10 @@ import keras
 import numpy as np
 
 from trainer.data.samples import Samples
-from trainer.engine.averages import averaged
 from trainer.engine.batches import Pass
 from trainer.engine.monitors import Monitors
-from trainer.engine.runner import EpochRunner
-from trainer.engine.state import weights_of
+from trainer.engine.outcome import Outcome
+from trainer.engine.pace import Pace
 from trainer.errors import DivergedError, Problem
 
 Measure = Callable[[Pass, Samples], dict[str, float]]
@@ -57,8 +56,8 @@ class Training:
     Attributes:
         network: Holds the weights of the latest epoch.
         optimizer: Holds their slots.
-        runner: Takes the network through epochs.
-        train: The rows the runner trains on.
+        pace: Takes the network from epoch to epoch.
+        train: The rows that are trained on.
         validation: The rows each epoch is judged by, or None.
         measure: Computes the metrics of a pass.
         monitors: The decisions.
@@ -74,7 +73,7 @@ class Training:
 
     network: keras.Sequential
     optimizer: keras.optimizers.Optimizer
-    runner: EpochRunner
+    pace: Pace
     train: Samples
     validation: Samples | None
     measure: Measure
@@ -88,12 +87,20 @@ class Training:
     step: int = 0
     interrupted: bool = False
 
+    def settle(self) -> None:
+        """Let network and optimizer stand at the end of the latest epoch that was yielded.
+
+        Epochs may have been run ahead; whoever reads their variables calls this first.
+        """
+        self.pace.settle(self.epoch)
+
 
 def fit(training: Training, interrupted: Callable[[], str | None]) -> Iterator[EpochResult]:
     """Train until all steps are done, a decision says stop, or `interrupted` gives a reason.
 
     Args:
-        training: Changed in place; after each result it stands at the end of that epoch.
+        training: Changed in place; after each result `training.settle()` lets its network and
+            optimizer stand at the end of that epoch.
         interrupted: Asked once an epoch.
 
     Raises:
@@ -102,32 +109,28 @@ def fit(training: Training, interrupted: Callable[[], str | None]) -> Iterator[E
     stop: str | None = None
     while stop is None:
         started = perf_counter()
-        result = training.runner.train(training.epoch + 1, training.total_steps - training.step)
+        outcome = training.pace.next(training.epoch + 1, training.total_steps - training.step)
         training.epoch += 1
-        training.step += result.steps
-        if not math.isfinite(result.loss):
-            raise DivergedError(_diverged(training, result.loss))
-        measures = {"loss": result.loss, **training.measure(result, training.train)}
-        with averaged(training.network, training.optimizer):
-            if training.validation is not None:
-                judged = training.runner.evaluate(training.validation)
-                measures["val_loss"] = judged.loss
-                metrics = training.measure(judged, training.validation)
-                measures.update({f"val_{name}": value for name, value in metrics.items()})
-            improved = training.monitors.best.update(training.epoch, measures[training.monitor])
-            improved = improved or training.keep_last or not training.best_weights
-            if improved:
-                training.best_epoch = training.epoch
-                training.best_weights = weights_of(training.network)
-        learning_rate = float(training.optimizer.learning_rate)
-        stop = _decide(training, measures, learning_rate)
+        training.step += outcome.trained.steps
+        if not math.isfinite(outcome.trained.loss):
+            training.settle()
+            raise DivergedError(_diverged(training, outcome.trained.loss))
+        measures = _measures(training, outcome)
+        improved = training.monitors.best.update(training.epoch, measures[training.monitor])
+        improved = improved or training.keep_last or not training.best_weights
+        if improved:
+            training.best_epoch = training.epoch
+            training.best_weights = outcome.weights()
+        stop = _decide(training, measures, outcome.learning_rate)
         if stop is None:
             stop = interrupted()
             training.interrupted = stop is not None
+        if stop is not None:
+            training.settle()
         yield EpochResult(
             training.epoch,
             training.step,
-            learning_rate,
+            outcome.learning_rate,
             measures,
             improved,
             perf_counter() - started,
@@ -135,11 +138,23 @@ def fit(training: Training, interrupted: Callable[[], str | None]) -> Iterator[E
         )
 
 
+def _measures(training: Training, outcome: Outcome) -> dict[str, float]:
+    trained, judged = outcome.trained, outcome.judged
+    measures = {"loss": trained.loss, **training.measure(trained, training.train)}
+    if judged is not None:
+        assert training.validation is not None
+        measures["val_loss"] = judged.loss
+        metrics = training.measure(judged, training.validation)
+        measures.update({f"val_{name}": value for name, value in metrics.items()})
+    return measures
+
+
 def _decide(training: Training, measures: dict[str, float], learning_rate: float) -> str | None:
     stopper, plateau = training.monitors.stopper, training.monitors.plateau
     if plateau is not None:
         lowered = plateau.update(measures[plateau.settings.monitor], learning_rate)
         if lowered != learning_rate:
+            training.settle()
             training.optimizer.learning_rate = lowered
     reason = None
     if stopper is not None:

@@ -73,33 +73,39 @@ class ResidentRunner:
         self._rows, self._seed, self._shuffle = rows, seed, shuffle
         self._batch = min(batch_size, rows)
         self.steps_per_epoch = -(-rows // self._batch)
-        self._data = on_device(samples)
+        self.data = on_device(samples)
         self._stepper = Stepper(network, loss, optimizer)
         # Every variable exists before the first trace: none can be made inside one.
         optimizer.build(network.trainable_variables)
-        self._program = tf.function(self._train, jit_compile=compiled or None)
-        self._evaluator = Evaluator(network, loss)
+        self._program = tf.function(self.in_program, jit_compile=compiled or None)
+        self.evaluator = Evaluator(network, loss)
 
     def train(self, epoch: int, max_steps: int) -> Pass:
         """As in `EpochRunner`."""
-        order = epoch_order(self._rows, self._seed, epoch, self._shuffle)[: max_steps * self._batch]
-        self._stepper.loss_mean.reset_state()
-        predictions = np.asarray(self._program(*self._data, tf.constant(order)))
+        order = self.order(epoch)[: max_steps * self._batch]
+        loss, predictions = self._program(tf.constant(order), *self.data)
         return Pass(
-            loss=float(self._stepper.loss_mean.result()),
-            predictions=predictions,
+            loss=float(loss),
+            predictions=np.asarray(predictions),
             rows=order,
             steps=-(-len(order) // self._batch),
         )
 
     def evaluate(self, samples: Samples) -> Pass:
         """As in `EpochRunner`."""
-        return self._evaluator.evaluate(samples)
+        return self.evaluator.evaluate(samples)
 
-    def _train(self, x: Any, y: Any, weight: Any, order: Any) -> Any:
-        return in_batches(
+    def order(self, epoch: int) -> NDArray[np.int32]:
+        """The order of the rows in an epoch."""
+        return epoch_order(self._rows, self._seed, epoch, self._shuffle)
+
+    def in_program(self, order: Any, x: Any, y: Any, weight: Any) -> tuple[Any, Any]:
+        """Inside a program: train these rows in this order; the mean loss and the predictions."""
+        self._stepper.loss_mean.reset_state()
+        predictions = in_batches(
             lambda rows: self._stepper.train_step(batch_of(x, y, weight, rows)),
             order,
             self._batch,
             int(y.shape[1]),
         )
+        return self._stepper.loss_mean.result(), predictions

@@ -26,6 +26,7 @@ from trainer.config.layers import (
     ReshapeLayer,
 )
 from trainer.models.initializers import build_initializer
+from trainer.models.noise import CompiledDropout, CompiledGaussianNoise
 from trainer.models.penalties import build_constraint, build_regularizer
 from trainer.models.seeds import derived_seed
 
@@ -36,6 +37,8 @@ def build_layer(
     seed: int,
     policy: str,
     build_custom: Callable[[Custom], keras.layers.Layer],
+    *,
+    compiled: bool,
 ) -> keras.layers.Layer:
     """One hidden layer, not yet built.
 
@@ -45,6 +48,7 @@ def build_layer(
         seed: The experiment's seed.
         policy: The dtype policy, such as `mixed_float16`. A custom layer keeps its own.
         build_custom: Makes a layer of the user's own.
+        compiled: For training under XLA (`trainer.models.noise`), not to be saved.
     """
     match layer:
         case DenseLayer(dense=dense):
@@ -52,11 +56,13 @@ def build_layer(
         case ActivationLayer(activation=activation):
             return keras.layers.Activation(activation.name, name=name, dtype=policy)
         case DropoutLayer(dropout=dropout):
-            return keras.layers.Dropout(
+            kind = CompiledDropout if compiled else keras.layers.Dropout
+            return kind(
                 dropout.rate, seed=derived_seed(seed, name, "noise"), name=name, dtype=policy
             )
         case GaussianNoiseLayer(gaussian_noise=noise):
-            return keras.layers.GaussianNoise(
+            kind = CompiledGaussianNoise if compiled else keras.layers.GaussianNoise
+            return kind(
                 noise.stddev, seed=derived_seed(seed, name, "noise"), name=name, dtype=policy
             )
         case BatchNormalizationLayer(batch_normalization=normalization):

@@ -38,6 +38,7 @@ def build_network(
     prior: Sequence[float],
     allow_custom: bool,
     base: Path,
+    compiled: bool = False,
 ) -> keras.Sequential:
     """A network of plain Keras layers, whose `.keras` file opens where this package is not.
 
@@ -54,6 +55,8 @@ def build_network(
             each column, or the mean of each (scaled) number.
         allow_custom: Whether layers of the user's own may be imported.
         base: The directory they are imported from.
+        compiled: For training under XLA: dropout and noise come from another generator, and the
+            network is not to be saved.
 
     Raises:
         ConfigError: Shapes do not fit, or a custom layer is not allowed or fails.
@@ -61,7 +64,9 @@ def build_network(
     plan_layers(config.model, width, embeddings, head, outputs)
     # Custom layers may be made without seeds.
     with default_draws(derived_seed(config.seed, "custom", "default")):
-        network = _build(config, width, embeddings, head, outputs, allow_custom, base)
+        network = _build(
+            config, width, embeddings, head, outputs, allow_custom, base, compiled=compiled
+        )
     if config.model.output_bias == "prior":
         network.layers[-1].bias.assign(prior_bias(head, outputs, prior))
     return network
@@ -75,6 +80,8 @@ def _build(
     outputs: int,
     allow_custom: bool,
     base: Path,
+    *,
+    compiled: bool,
 ) -> keras.Sequential:
     layers: list[keras.layers.Layer] = []
     if embeddings:
@@ -87,7 +94,9 @@ def _build(
             base=base,
             key=f"model.layers.{index}.custom.function",
         )
-        layers.append(build_layer(layer, name, config.seed, config.runtime.precision, door))
+        layers.append(
+            build_layer(layer, name, config.seed, config.runtime.precision, door, compiled=compiled)
+        )
     layers.append(_build_head(config, head, outputs))
     return _stack(config, width, layers)
 

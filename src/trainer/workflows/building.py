@@ -5,23 +5,27 @@ Owns: putting the pieces of models and engine together for one run, memory error
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import keras
 import tensorflow as tf
 
-from trainer.config.layers import CustomLayer, DropoutLayer, GaussianNoiseLayer
+from trainer.config.layers import CustomLayer
 from trainer.config.objectives import better_direction
 from trainer.config.resolve import resolved_monitor
 from trainer.config.schema import Config
 from trainer.data.samples import Samples
 from trainer.engine.batches import Pass
+from trainer.engine.blocks import EpochBlocks, epochs_in_a_block
 from trainer.engine.fit import Training
 from trainer.engine.monitors import Best, Monitors, Plateau, Stopper
-from trainer.engine.runner import ResidentRunner
+from trainer.engine.pace import InBlocks, OneByOne, Pace
+from trainer.engine.runner import EpochRunner, ResidentRunner
 from trainer.errors import Problem, ResourceError
 from trainer.models.losses import build_loss
 from trainer.models.network import build_network
@@ -41,11 +45,15 @@ class Built:
 
     Attributes:
         training: Ready for its first epoch.
+        runner: Judges the network when training is done.
+        saved: The network as it is saved, of Keras's own layers; its weights are set when it is.
         compiled: An epoch is compiled with XLA.
         warm_start: What became of each layer's weights of the former run, in words.
     """
 
     training: Training
+    runner: EpochRunner
+    saved: keras.Sequential
     compiled: bool
     warm_start: tuple[str, ...]
 
@@ -59,7 +67,9 @@ def build_training(plan: Plan, *, allow_custom: bool) -> Built:
     """
     config, question = plan.config, plan.question
     preprocessing = plan.prepared.preprocessing
-    network = build_network(
+    compiled = _worth_compiling(config, plan.total_steps)
+    make = partial(
+        build_network,
         config,
         preprocessing.width,
         preprocessing.embeddings,
@@ -69,6 +79,7 @@ def build_training(plan: Plan, *, allow_custom: bool) -> Built:
         allow_custom=allow_custom,
         base=plan.loaded.path.absolute().parent,
     )
+    network = make(compiled=compiled)
     taken = _warm_start(config, network, allow_custom)
     optimizer = build_optimizer(
         config.optimizer, plan.steps_per_epoch, plan.total_steps, config.runtime.precision
@@ -76,7 +87,6 @@ def build_training(plan: Plan, *, allow_custom: bool) -> Built:
     train = plan.prepared.samples("train")
     assert train is not None, "a plan has training rows"
     validation = plan.prepared.samples("validation")
-    compiled = _worth_compiling(config, plan.total_steps)
     runner = ResidentRunner(
         network,
         optimizer,
@@ -87,12 +97,19 @@ def build_training(plan: Plan, *, allow_custom: bool) -> Built:
         shuffle=config.fit.shuffle,
         compiled=compiled,
     )
+    judged = None if validation is None else question.head_targets(validation)
+    one_by_one = OneByOne(runner, network, optimizer, judged)
+    epochs = epochs_in_a_block(train, judged, config.fit.batch_size, network)
+    pace: Pace = one_by_one
+    if epochs > 1:
+        blocks = EpochBlocks(runner, network, optimizer, judged, epochs=epochs, compiled=compiled)
+        pace = InBlocks(one_by_one, blocks)
     training = Training(
         network=network,
         optimizer=optimizer,
-        runner=runner,
+        pace=pace,
         train=question.head_targets(train),
-        validation=None if validation is None else question.head_targets(validation),
+        validation=judged,
         measure=_measure(question),
         monitors=_monitors(config, validation is not None),
         monitor=resolved_monitor(config.fit, validation is not None),
@@ -100,7 +117,7 @@ def build_training(plan: Plan, *, allow_custom: bool) -> Built:
         and not config.fit.early_stopping.restore_best,
         total_steps=plan.total_steps,
     )
-    return Built(training, compiled, taken)
+    return Built(training, runner, make(), compiled, taken)
 
 
 @contextmanager
@@ -114,6 +131,7 @@ def resource_errors() -> Iterator[None]:
         yield
     except (MemoryError, tf.errors.ResourceExhaustedError) as gone:
         found = str(gone).splitlines()[0] if str(gone) else type(gone).__name__
+        found = re.sub(r"\{\{.*?\}\}\s*| on /job:.*", "", found)
         raise ResourceError(
             Problem("memory", "enough for data and network", found, "lower fit.batch_size or units")
         ) from gone
@@ -138,14 +156,9 @@ def _monitors(config: Config, has_validation: bool) -> Monitors:
 
 
 def _worth_compiling(config: Config, total_steps: int) -> bool:
-    """Whether XLA pays: not in short trainings; Keras's random layers are slower under it on a CPU;
-    a layer of the user's own may not be able to.
-    """
-    slow = any(
-        isinstance(layer, DropoutLayer | GaussianNoiseLayer | CustomLayer)
-        for layer in config.model.layers
-    )
-    return total_steps >= _COMPILED_FROM_STEPS and not slow
+    """Whether XLA pays: not in short trainings; and a layer of the user's own may not be able to."""
+    custom = any(isinstance(layer, CustomLayer) for layer in config.model.layers)
+    return total_steps >= _COMPILED_FROM_STEPS and not custom
 
 
 def _warm_start(config: Config, network: keras.Sequential, allow_custom: bool) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from trainer.config.load import LoadedConfig
 from trainer.data.splits import SPLIT_NAMES
 from trainer.engine import devices
+from trainer.engine.program_cache import cache_root, keep_programs
 from trainer.errors import DivergedError
 from trainer.runs.manifest import Status
 from trainer.workflows.drawing import draw_predictions
@@ -24,6 +25,7 @@ from trainer.workflows.plan import Plan, located, make_plan
 
 if TYPE_CHECKING:
     from trainer.engine.fit import EpochResult
+    from trainer.workflows.building import Built
     from trainer.workflows.recording import Recording
 
 
@@ -112,11 +114,10 @@ def fit_run(
         training = built.training
         with recording(
             plan,
-            training,
+            built,
             device,
             runs=runs,
             command=command,
-            engine="resident, XLA" if built.compiled else "resident",
             timings=timings,
         ) as record:
             yield Started(record.run.path, plan, device, built.warm_start)
@@ -129,10 +130,11 @@ def fit_run(
                 record.best_checkpoint()
                 raise
             trained = perf_counter()
+            keep_programs(cache_root())
             record.checkpoint()
             written = perf_counter()
             training.network.set_weights(training.best_weights)
-            metrics = {} if training.interrupted else _evaluate(plan, record)
+            metrics = {} if training.interrupted else _evaluate(plan, built, record)
             digest = weights_sha256(training.network)
             record.time("train", trained - started)
             record.time("write", written - trained)
@@ -160,16 +162,16 @@ def _threads(plan: Plan) -> int:
     return devices.choose_threads(plan.parameters, plan.config.fit.batch_size)
 
 
-def _evaluate(plan: Plan, record: Recording) -> dict[str, dict[str, float]]:
+def _evaluate(plan: Plan, built: Built, record: Recording) -> dict[str, dict[str, float]]:
     """Evaluate the best weights on each split; the test rows are encoded here for the first time."""
-    training = record.training
+    training = built.training
     metrics: dict[str, dict[str, float]] = {}
     for split in SPLIT_NAMES:
         samples = plan.prepared.samples(split)
         if samples is None:
             continue
         laid_out = plan.question.head_targets(samples)
-        done = training.runner.evaluate(laid_out)
+        done = built.runner.evaluate(laid_out)
         measures = {"loss": done.loss, **training.measure(done, laid_out)}
         record.evaluation(split, len(samples.x), measures)
         metrics[split] = measures

@@ -13,6 +13,9 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
+from typing import Any
+
+import keras
 
 from trainer.config.dump import dump_config
 from trainer.config.sections import interval_parts
@@ -29,6 +32,7 @@ from trainer.runs.directory import RunDirectory
 from trainer.runs.lock import RunLock
 from trainer.runs.log import MetricsLog
 from trainer.runs.manifest import DataFile, Manifest, Status, new_manifest
+from trainer.workflows.building import Built
 from trainer.workflows.plan import Plan
 
 _HEARTBEAT_SECONDS = 15.0
@@ -42,6 +46,7 @@ class Recording:
         run: The directory.
         manifest: As last written, or newer.
         training: What is recorded.
+        saved: The network that takes the weights that are saved.
         every: Checkpoint interval as (count, unit).
         log: The metrics log; open within `open`.
     """
@@ -49,6 +54,7 @@ class Recording:
     run: RunDirectory
     manifest: Manifest
     training: Training
+    saved: keras.Sequential
     every: tuple[int, str]
     log: MetricsLog
     _saved_best: int = 0
@@ -84,21 +90,21 @@ class Recording:
     def checkpoint(self) -> None:
         """Write the best state, if it is new, then the last, whose state speaks of the best."""
         training = self.training
+        training.settle()
         self.best_checkpoint()
-        arrays = state.capture(training.network, training.optimizer)
         with averaged(training.network, training.optimizer):
-            write_checkpoint(
-                self.run.last,
-                training.network.save,
-                arrays,
-                {
-                    "epoch": training.epoch,
-                    "step": training.step,
-                    "best_epoch": training.best_epoch,
-                    "monitors": training.monitors.state(),
-                    "weights_sha256": weights_sha256(training.network),
-                },
-            )
+            judged = state.weights_of(training.network)
+        self._write(
+            self.run.last,
+            judged,
+            state.capture(training.network, training.optimizer),
+            {
+                "epoch": training.epoch,
+                "step": training.step,
+                "best_epoch": training.best_epoch,
+                "monitors": training.monitors.state(),
+            },
+        )
         self.log.sync()
         self._saved_epoch, self._saved_step = training.epoch, training.step
         self._saved_at = monotonic()
@@ -106,23 +112,17 @@ class Recording:
     def best_checkpoint(self) -> None:
         """Write the best state, if there is one and it is new."""
         training = self.training
-        if training.best_epoch == self._saved_best:
-            return
-        latest = state.weights_of(training.network)
-        training.network.set_weights(training.best_weights)
-        try:
-            write_checkpoint(
-                self.run.best,
-                training.network.save,
-                {},
-                {
-                    "epoch": training.best_epoch,
-                    "weights_sha256": weights_sha256(training.network),
-                },
-            )
-        finally:
-            training.network.set_weights(latest)
-        self._saved_best = training.best_epoch
+        if training.best_epoch != self._saved_best:
+            facts = {"epoch": training.best_epoch}
+            self._write(self.run.best, training.best_weights, {}, facts)
+            self._saved_best = training.best_epoch
+
+    def _write(
+        self, place: Path, weights: list[Any], arrays: state.State, facts: dict[str, Any]
+    ) -> None:
+        self.saved.set_weights(weights)
+        facts = {**facts, "weights_sha256": weights_sha256(self.saved)}
+        write_checkpoint(place, self.saved.save, arrays, facts)
 
     def time(self, phase: str, seconds: float) -> None:
         """Add to the seconds spent in a phase; written with what comes next."""
@@ -168,12 +168,11 @@ class Recording:
 @contextmanager
 def recording(
     plan: Plan,
-    training: Training,
+    built: Built,
     device: Device,
     *,
     runs: Path,
     command: tuple[str, ...],
-    engine: str,
     timings: dict[str, float],
 ) -> Iterator[Recording]:
     """A new run directory, locked while it is written.
@@ -198,9 +197,9 @@ def recording(
         ),
         device=device.name,
         threads=device.threads,
-        engine=engine,
+        engine="resident, XLA" if built.compiled else "resident",
         task=plan.question.target.task,
-        parameters=int(training.network.count_params()),
+        parameters=int(built.saved.count_params()),
         data=tuple(DataFile(**asdict(file)) for file in plan.prepared.table.files),
         splits={name: plan.prepared.rows(name) for name in SPLIT_NAMES},
         dropped=plan.prepared.dropped,
@@ -216,7 +215,7 @@ def recording(
         run.write_splits(buffer.getvalue())
         with MetricsLog(run.metrics) as log:
             every = interval_parts(plan.config.fit.checkpoint.every)
-            record = Recording(run, manifest, training, every, log)
+            record = Recording(run, manifest, built.training, built.saved, every, log)
             record._saved_at = record._beat_at = monotonic()
             try:
                 yield record
