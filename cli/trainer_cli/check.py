@@ -61,6 +61,7 @@ def _facts(plan: Plan) -> dict[str, Any]:
             "gradients": plan.memory.gradients if plan.memory else None,
             "optimizer": plan.memory.optimizer if plan.memory else None,
         },
+        "engine": {"name": plan.engine.engine, "reason": plan.engine.reason},
         "steps_per_epoch": plan.steps_per_epoch,
         "steps": plan.total_steps,
         "warnings": list(plan.warnings),
@@ -81,7 +82,8 @@ def _lines(plan: Plan) -> list[str]:
         "",
         *_layer_lines(plan),
         "",
-        f"{epochs:,} epochs of {plan.steps_per_epoch:,} steps: {plan.total_steps:,} steps",
+        f"{_counted(epochs, 'epoch')} of {_counted(plan.steps_per_epoch, 'step')}: "
+        f"{_counted(plan.total_steps, 'step')}",
     ]
     sizes = [("data", plan.data_bytes)]
     if plan.memory is not None:
@@ -91,6 +93,7 @@ def _lines(plan: Plan) -> list[str]:
             ("gradients", memory.gradients),
             ("optimizer", memory.optimizer),
         ]
+    lines.append(f"engine: {plan.engine.engine} ({plan.engine.reason})")
     lines.append("memory: " + ", ".join(f"{name} {bytes_text(size)}" for name, size in sizes))
     return lines
 
@@ -105,7 +108,8 @@ def _column_lines(plan: Plan) -> list[str]:
     if len(columns) > _SHOWN_COLUMNS:
         lines.append(f"… and {len(columns) - _SHOWN_COLUMNS:,} more columns")
     width = plan.prepared.preprocessing.width
-    return [*lines, f"{len(columns):,} columns make {width:,} inputs"]
+    make = "makes" if len(columns) == 1 else "make"
+    return [*lines, f"{_counted(len(columns), 'column')} {make} {_counted(width, 'input')}"]
 
 
 def _split_lines(plan: Plan) -> list[str]:
@@ -139,6 +143,10 @@ def _layer_lines(plan: Plan) -> list[str]:
 def _table(columns: list[str], rows: list[list[str]], right: set[int]) -> list[str]:
     cells = tuple(tuple(map(cell, row)) for row in rows)
     return plain_lines(Table("", tuple(map(cell, columns)), cells, frozenset(right)))
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _shortened(names: tuple[str, ...]) -> str:

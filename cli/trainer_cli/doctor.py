@@ -33,12 +33,14 @@ def command(
     from trainer.runs.machine import PACKAGES, package_versions
 
     devices = physical_devices()
+    cores = usable_cores()
     gpus = [name for name in devices if "GPU" in name]
     facts: dict[str, Any] = {
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": package_versions(PACKAGES),
-        "cores": usable_cores(),
+        "cores": cores,
+        "threads": {"small networks": 1, "large networks": cores},
         "devices": devices,
         "cache": {"path": str(root), "bytes": program_cache.cache_bytes(root)},
         "gpu_missing": None if gpus else missing_for_gpu(),
@@ -49,7 +51,8 @@ def command(
     console.result(f"python      {facts['python']} on {facts['platform']}")
     for name, version in facts["packages"].items():
         console.result(f"{name:<11} {version}")
-    console.result(f"cores       {facts['cores']}")
+    console.result(f"cores       {cores}")
+    console.result(f"threads     1 for small networks, {cores} for large ones (runtime.threads)")
     console.result(f"devices     {', '.join(devices)}")
     console.result(f"gpu         {'yes' if gpus else 'none: ' + missing_for_gpu()}")
     cache = facts["cache"]

@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from trainer.errors import TrainerError
+import typer
+
+from trainer.errors import ConfigError, Problem, TrainerError, UsageError
 from trainer.report.text import Table, duration, number, plain_lines
 from trainer_cli import console
 from trainer_cli.settings import (
@@ -33,28 +35,52 @@ def command(
     runs: Runs = DEFAULT_RUNS,
     quiet: Quiet = False,
     json: Json = False,
+    timings: Annotated[
+        bool, typer.Option("--timings", help="Print the seconds that each phase took.")
+    ] = False,
     allow_custom: AllowCustom = False,
 ) -> int:
     """Train and evaluate one or more configs; print the run directory of each.
 
     Example: trainer fit configs/breast_cancer.yaml optimizer.learning_rate=3e-4
     """
-    from trainer.config.load import load_config
-
     configs, overrides = configs_and_overrides(words)
-    # All configs are read first: a typing error in the last one is not to be found an hour later.
-    loaded = [load_config(config, overrides) for config in configs]
+    if runs.exists() and not runs.is_dir():
+        raise UsageError(Problem("--runs", "a folder for run directories", f"the file {runs}"))
+    loaded = _load_all(configs, overrides)
     says = console.Console(quiet=quiet)
     signals = Signals()
     try:
         with signals.caught():
             return _fit_all(
-                loaded, runs, says, json=json, allow_custom=allow_custom, signals=signals
+                loaded,
+                runs,
+                says,
+                json=json,
+                timings=timings,
+                allow_custom=allow_custom,
+                signals=signals,
             )
     except Stopped:
         # Caught here, as typer would take it for Ctrl-C whatever the signal was.
         console.error(str(signals.reason()))
         return signals.exit_code
+
+
+def _load_all(configs: list[Path], overrides: list[str]) -> list[LoadedConfig]:
+    """All configs, before any is trained: a typing error in the last one is not found an hour later."""
+    from trainer.config.load import load_config
+
+    loaded: list[LoadedConfig] = []
+    problems: list[Problem] = []
+    for config in configs:
+        try:
+            loaded.append(load_config(config, overrides))
+        except ConfigError as wrong:
+            problems += wrong.problems
+    if problems:
+        raise ConfigError(dict.fromkeys(problems))
+    return loaded
 
 
 def _fit_all(
@@ -63,6 +89,7 @@ def _fit_all(
     says: console.Console,
     *,
     json: bool,
+    timings: bool,
     allow_custom: bool,
     signals: Signals,
 ) -> int:
@@ -76,6 +103,8 @@ def _fit_all(
             # One bad config of several does not take the others' results away.
             code = console.tell(wrong, json=json)
             continue
+        if timings:
+            says.say(_timings_text(finished.timings))
         if json:
             console.json_result(_facts(finished))
         else:
@@ -183,6 +212,7 @@ def _say_start(event: Any, says: console.Console) -> None:
     )
     threads = f"{event.device.threads} thread{'s' if event.device.threads != 1 else ''}"
     says.say(f"device: {event.device.name}, {threads} ({event.device.reason})")
+    says.say(f"engine: {plan.engine.engine} ({plan.engine.reason})")
     for warning in plan.warnings:
         console.warn(warning)
     for line in event.warm_start:
@@ -213,6 +243,10 @@ def _ended(event: Finished, progress: Any, says: console.Console) -> Finished:
     return event
 
 
+def _timings_text(timings: dict[str, float]) -> str:
+    return "seconds: " + ", ".join(f"{phase} {took:.2f}" for phase, took in timings.items())
+
+
 def _facts(event: Finished) -> dict[str, Any]:
     return {
         "run": str(event.run),
@@ -223,4 +257,5 @@ def _facts(event: Finished) -> dict[str, Any]:
         "metrics": event.metrics,
         "weights_sha256": event.weights_sha256,
         "seconds": round(event.seconds, 3),
+        "timings": {phase: round(took, 3) for phase, took in event.timings.items()},
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -25,9 +26,12 @@ class Progress:
     """
 
     def __init__(self, says: console.Console, plan: Plan) -> None:
+        from trainer.config.resolve import monitored
+
         self._says = says
         self._epochs = -(-plan.total_steps // plan.steps_per_epoch)
         self._every = max(1, self._epochs // _LINES)
+        self._watched = tuple(measure for _, measure in monitored(plan.config.fit))
         self._shown_at = monotonic()
         self._bar: Any = None
         if says.terminal and not says.quiet:
@@ -40,17 +44,15 @@ class Progress:
         if self._bar is not None:
             if ends or now - self._shown_at >= 1 / _DRAWS_PER_SECOND:
                 self._shown_at = now
-                self._bar.update(
-                    self._task, completed=result.epoch, measures=measures_text(result.measures)
-                )
+                measures = measures_text(result.measures, self._watched)
+                self._bar.update(self._task, completed=result.epoch, measures=measures)
             return
         due = result.epoch % self._every == 0 or now - self._shown_at >= _LINE_SECONDS
         if result.epoch == 1 or due or ends:
             self._shown_at = now
             width = len(str(self._epochs))
-            self._says.say(
-                f"epoch {result.epoch:>{width}}/{self._epochs}  {measures_text(result.measures)}"
-            )
+            measures = measures_text(result.measures, self._watched)
+            self._says.say(f"epoch {result.epoch:>{width}}/{self._epochs}  {measures}")
 
     def close(self) -> None:
         """Take the bar off the screen's last line; a second call does nothing."""
@@ -85,9 +87,12 @@ class Progress:
         return bar
 
 
-def measures_text(measures: dict[str, float]) -> str:
-    """`loss 0.1234  val_loss 0.2345  …`: losses first, then what is watched on validation rows."""
+def measures_text(measures: dict[str, float], watched: Sequence[str]) -> str:
+    """`loss 0.1234  val_loss 0.2345  …`: losses first, then what decisions are taken on, then others
+    of the validation rows, three in all.
+    """
     first = [name for name in ("loss", "val_loss") if name in measures]
-    validated = [name for name in measures if name.startswith("val_") and name not in first]
-    rest = validated or [name for name in measures if name not in first]
-    return "  ".join(f"{name} {number(measures[name])}" for name in [*first, *rest[:3]])
+    validated = [name for name in measures if name.startswith("val_")]
+    rest = [name for name in (*watched, *(validated or measures)) if name not in first]
+    shown = [*first, *list(dict.fromkeys(rest))[:3]]
+    return "  ".join(f"{name} {number(measures[name])}" for name in shown)

@@ -41,6 +41,7 @@ def network_of() -> Callable[..., Any]:
         outputs: int = 1,
         prior: Sequence[float] = (0.5,),
         allow_custom: bool = False,
+        compiled: bool = False,
         base: Path = Path(),
         **sections: Any,
     ) -> Any:
@@ -54,6 +55,7 @@ def network_of() -> Callable[..., Any]:
             prior,
             allow_custom=allow_custom,
             base=base,
+            compiled=compiled,
         )
 
     return make

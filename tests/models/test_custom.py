@@ -85,3 +85,19 @@ def test_wrong_arguments(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         build("own_arguments:make", tmp_path, units=3)
     assert "TypeError" in caught.value.problems[0].found
+
+
+def test_the_folder_of_the_layer_comes_before_the_base(tmp_path: Path) -> None:
+    for name, units in [("home", 3), ("cwd", 4)]:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "own_home.py").write_text(
+            f"import keras\ndef make():\n    return keras.layers.Dense({units})\n"
+        )
+
+    def units(folder: str) -> Any:
+        custom = Custom(function="own_home:make", folder=str(tmp_path / folder))
+        base = tmp_path / "cwd"
+        return build_custom(custom, allow_custom=True, base=base, key="model.layers.0").units
+
+    assert units("home") == 3
+    assert units("moved_away") == 4

@@ -43,14 +43,14 @@ def write_table(path: Path, rows: int = 120, seed: int = 0) -> None:
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def run_fit(config: Path, runs: Path, *overrides: str) -> Finished:
+def run_fit(config: Path, runs: Path, *overrides: str, allow_custom: bool = False) -> Finished:
     loaded = load_config(config, overrides)
     events = list(
         fit_run(
             loaded,
             runs=runs,
             command=("trainer", "fit", str(config)),
-            allow_custom=False,
+            allow_custom=allow_custom,
             interrupted=lambda: None,
         )
     )

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import polars as pl
 import pytest
@@ -38,7 +39,10 @@ def test_the_run_directory_is_complete(finished):
     assert manifest["status"] == "finished"
     assert manifest["splits"] == {"train": 72, "validation": 24, "test": 24}
     assert manifest["weights_sha256"] == finished.weights_sha256
-    assert set(manifest["timings"]) == {"data", "import", "build", "train", "write", "evaluate"}
+    assert set(manifest["timings"]) == {
+        "read", "import", "encode", "build", "trace", "compile", "train", "evaluate", "write",
+    }  # fmt: skip
+    assert all(seconds >= 0 for seconds in manifest["timings"].values())
     log = [json.loads(line) for line in (finished.run / "metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in log] == [1, 2, 3, 4]
     best = min(log, key=lambda line: line["val_loss"])
@@ -96,6 +100,15 @@ def test_plain_keras_opens_the_model(finished, tmp_path):
     subprocess.run([sys.executable, "-c", script, *words], check=True, capture_output=True)
     expected = load_network(opened, allow_custom=False)(x)
     np.testing.assert_allclose(np.load(tmp_path / "y.npy"), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_compiled_run_leaves_the_same_kind_of_model(small, tmp_path):
+    done = run_fit(small, tmp_path / "runs", "~fit.epochs", "fit.steps=5000", "fit.batch_size=36")
+    assert json.loads((done.run / "manifest.json").read_text())["engine"] == "resident, XLA"
+    model = keras.saving.load_model(done.run / "checkpoints" / "best" / "model.keras")
+    assert [type(layer) for layer in model.layers][2] is keras.layers.Dropout
+    again = run_fit(small, tmp_path / "runs", "~fit.epochs", "fit.steps=5000", "fit.batch_size=36")
+    assert again.weights_sha256 == done.weights_sha256
 
 
 def test_best_and_last_are_what_they_say(finished):

@@ -1,5 +1,8 @@
 """Predictions are the model's own output, row by row, in the input's order."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pytest
@@ -54,6 +57,17 @@ def test_all_columns_can_be_kept(finished, tmp_path):
     frame = ask(finished.run, new, "*").frame
     assert frame.columns[:5] == ["row", "colour", "size", "label_of_input", "row_of_input"]
     assert (frame["row"][0], frame["row_of_input"][0]) == (0, "5")
+
+
+def test_no_kept_column_takes_the_place_of_another(finished, tmp_path):
+    new = tmp_path / "new.csv"
+    new.write_text("colour,size,row,row_of_input\nred,1,5,6\n", encoding="utf-8")
+    frame = ask(finished.run, new, "*").frame
+    kept = [column for column in frame.columns if column.startswith("row")]
+    assert kept[0] == "row"
+    assert sorted(map(str, frame.select(kept).row(0))) == ["0", "5", "6"]
+    once = ask(finished.run, new, "size", "size").frame
+    assert once.columns == ["row", "size", "label", "probability_no", "probability_yes", "unseen"]
 
 
 def test_a_column_that_is_not_there_is_named(finished, tmp_path):
@@ -114,3 +128,29 @@ def test_several_classes_and_columns(small, tmp_path):
     assert frame.columns == [
         "row", "label_label", "probability_label", "label_member", "probability_member", "unseen",
     ]  # fmt: skip
+
+
+def test_a_layer_of_ones_own_is_found_from_everywhere(tmp_path, monkeypatch):
+    own = tmp_path / "own"
+    own.mkdir()
+    write_table(own / "small.csv")
+    (own / "own_twice.py").write_text(
+        "import keras\n\ndef make():\n    return keras.layers.Rescaling(2.0)\n", encoding="utf-8"
+    )
+    (own / "config.yaml").write_text(
+        "data: {source: small.csv, target: label, features: {exclude: [id]}}\n"
+        "model: {layers: [{custom: 'own_twice:make'}]}\nfit: {epochs: 1}\n",
+        encoding="utf-8",
+    )
+    monkeypatch.chdir(tmp_path)
+    first = run_fit(Path("own/config.yaml"), tmp_path / "runs", allow_custom=True)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    table = own / "small.csv"
+    del sys.modules["own_twice"]  # as in a new process
+    asked = predict(first.run, table, keep=(), device="cpu", allow_custom=True)
+    assert asked.frame.height == 120
+    del sys.modules["own_twice"]
+    again = run_fit(first.run / "config.yaml", tmp_path / "runs", allow_custom=True)
+    assert again.weights_sha256 == first.weights_sha256

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from trainer.config.data import Data
 from trainer.errors import DataError, Problem, did_you_mean
 
 Format = Literal["csv", "parquet", "ndjson", "arrow", "npz"]
+
+_LARGE_BYTES = 5_000_000
 
 _SUFFIXES: dict[str, Format] = {
     ".csv": "csv",
@@ -35,6 +39,10 @@ def expand(sources: Sequence[str]) -> tuple[list[Path], list[Problem]]:
     paths: list[Path] = []
     problems: list[Problem] = []
     for source in sources:
+        if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", source):
+            fix = "Download it first, and name the file."
+            problems.append(Problem(source, "a file on this machine", "an address", fix))
+            continue
         is_glob = any(sign in source for sign in "*?[") and not Path(source).exists()
         found = [Path(name) for name in sorted(glob.glob(source, recursive=True))]  # noqa: PTH207
         found = [path for path in found if not path.is_dir()] if is_glob else [Path(source)]
@@ -49,6 +57,21 @@ def expand(sources: Sequence[str]) -> tuple[list[Path], list[Problem]]:
             else:
                 problems.append(problem)
     return paths, problems
+
+
+def is_large(data: Data) -> bool:
+    """Whether reading the files takes long enough to do something else meanwhile."""
+    match data.source:
+        case str():
+            sources = [data.source]
+        case list():
+            sources = data.source
+        case _:
+            sources = (
+                [data.source.train] if isinstance(data.source.train, str) else data.source.train
+            )
+    paths, _ = expand(sources)
+    return sum(path.stat().st_size for path in paths if path.is_file()) > _LARGE_BYTES
 
 
 def file_format(path: Path, stated: Literal["auto"] | Format) -> Format:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Any
 
 import keras
@@ -68,6 +69,54 @@ class Stepper(keras.Model):  # type: ignore[misc]
         return self._loss_tracker
 
 
+class Program:
+    """A function as one TensorFlow program, which knows how long it took to make.
+
+    Attributes:
+        trace_seconds: Spent in turning Python into graphs.
+        compile_seconds: What the first call of each graph took over the quickest later one (all of it
+            if there was no later one): XLA's compilation, or TensorFlow's own preparation.
+    """
+
+    def __init__(self, function: Callable[..., Any], *, compiled: bool) -> None:
+        """Nothing is made before the first call.
+
+        Args:
+            function: Takes tensors, or tuples of them, or None.
+            compiled: Compile with XLA; without it, TensorFlow runs the graph.
+        """
+        self._program = tf.function(function, jit_compile=compiled or None)
+        self._shapes: set[tuple[tuple[int, ...], ...]] = set()
+        self._first_calls: list[float] = []
+        self._quickest: float | None = None
+        self.trace_seconds = 0.0
+
+    @property
+    def compile_seconds(self) -> float:
+        again = self._quickest or 0.0
+        return sum(max(0.0, first - again) for first in self._first_calls)
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Run it."""
+        shapes = tuple(
+            tuple(tensor.shape) for tensor in tf.nest.flatten(arguments) if tensor is not None
+        )
+        is_new = shapes not in self._shapes
+        began = perf_counter()
+        if is_new:
+            self._shapes.add(shapes)
+            self._program.get_concrete_function(*arguments)
+            self.trace_seconds += perf_counter() - began
+            began = perf_counter()
+        done = self._program(*arguments)
+        took = perf_counter() - began
+        if is_new:
+            self._first_calls.append(took)
+        else:
+            self._quickest = took if self._quickest is None else min(took, self._quickest)
+        return done
+
+
 def on_device(samples: Samples, part: slice = slice(None)) -> tuple[Any, Any, Any]:
     """Features, targets and weights (or None) of some rows as tensors."""
     weight = None if samples.weight is None else tf.constant(samples.weight[part])
@@ -109,8 +158,8 @@ class Evaluator:
 
     def __init__(self, network: keras.Sequential, loss: keras.losses.Loss) -> None:
         self._stepper = Stepper(network, loss, optimizer=None)
-        self._evaluate_program = tf.function(self.in_program)
-        self._predict_program = tf.function(self._predict)
+        self.evaluation = Program(self.in_program, compiled=False)
+        self.prediction = Program(self._predict, compiled=False)
 
     def evaluate(self, samples: Samples) -> Pass:
         """Loss and predictions, in the samples' order."""
@@ -118,7 +167,7 @@ class Evaluator:
         predictions = []
         loss = 0.0
         for part in _parts(rows):
-            mean, answers = self._evaluate_program(*on_device(samples, part))
+            mean, answers = self.evaluation(*on_device(samples, part))
             loss += float(mean) * len(answers) / rows
             predictions.append(np.asarray(answers))
         return Pass(
@@ -130,7 +179,7 @@ class Evaluator:
 
     def predict(self, x: Array) -> Array:
         """(rows, outputs) predictions of (rows, …) features."""
-        parts = [np.asarray(self._predict_program(tf.constant(x[part]))) for part in _parts(len(x))]
+        parts = [np.asarray(self.prediction(tf.constant(x[part]))) for part in _parts(len(x))]
         return np.concatenate(parts)
 
     def in_program(self, x: Any, y: Any, weight: Any) -> tuple[Any, Any]:

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from trainer.data.samples import Samples
 from trainer.engine.averages import averages_in_program
-from trainer.engine.batches import Pass, on_device
+from trainer.engine.batches import Pass, Program, on_device
 from trainer.engine.outcome import Outcome
 from trainer.engine.runner import ResidentRunner
 from trainer.engine.state import State, capture, restore
@@ -68,7 +68,7 @@ class EpochBlocks:
         self._runner = runner
         self._network, self._optimizer = network, optimizer
         self._validation = None if validation is None else on_device(validation)
-        self._program = tf.function(self._block, jit_compile=compiled or None)
+        self.program = Program(self._block, compiled=compiled)
 
     def state(self) -> State:
         """All variables, as `put_back` takes them."""
@@ -83,7 +83,7 @@ class EpochBlocks:
         orders = np.stack([self._runner.order(first + number) for number in range(count)])
         padding = np.zeros((self.epochs - count, orders.shape[1]), np.int32)
         # The count is a tensor and the orders are as many as ever: one program serves every count.
-        given = self._program(
+        given = self.program(
             tf.constant(count),
             tf.constant(np.concatenate([orders, padding])),
             self._runner.data,

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -99,6 +100,36 @@ def start(wanted: Literal["auto", "cpu", "gpu"], threads: int) -> Device:
         return Device("gpu", name, "a GPU was found", in_force)
     reason = "runtime.device is cpu" if wanted == "cpu" else missing_for_gpu()
     return Device("cpu", "CPU", reason, in_force)
+
+
+@contextmanager
+def importing(*, worthwhile: bool) -> Iterator[None]:
+    """Within it TensorFlow is loaded in another thread, if that is worth while.
+
+    It ends when the thread has ended, also with an exception: until then what is written to standard
+    error is held back.
+    """
+    if not worthwhile:
+        yield
+        return
+    thread = threading.Thread(target=_import_quietly, name="import-tensorflow")
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+
+
+def free_gpu_memory() -> int | None:
+    """Free bytes of the first GPU, or None where there is none; asks the system, not TensorFlow."""
+    if shutil.which("nvidia-smi") is None:
+        return None
+    words = ["nvidia-smi", "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
+    try:
+        answer = subprocess.run(words, capture_output=True, text=True, timeout=10, check=True)
+        return int(answer.stdout.split()[0]) << 20
+    except (OSError, subprocess.SubprocessError, ValueError, IndexError):
+        return None
 
 
 def missing_for_gpu() -> str:

@@ -17,7 +17,15 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from trainer.data.samples import Samples
-from trainer.engine.batches import Evaluator, Pass, Stepper, batch_of, in_batches, on_device
+from trainer.engine.batches import (
+    Evaluator,
+    Pass,
+    Program,
+    Stepper,
+    batch_of,
+    in_batches,
+    on_device,
+)
 
 
 class EpochRunner(Protocol):
@@ -77,13 +85,13 @@ class ResidentRunner:
         self._stepper = Stepper(network, loss, optimizer)
         # Every variable exists before the first trace: none can be made inside one.
         optimizer.build(network.trainable_variables)
-        self._program = tf.function(self.in_program, jit_compile=compiled or None)
+        self.program = Program(self.in_program, compiled=compiled)
         self.evaluator = Evaluator(network, loss)
 
     def train(self, epoch: int, max_steps: int) -> Pass:
         """As in `EpochRunner`."""
         order = self.order(epoch)[: max_steps * self._batch]
-        loss, predictions = self._program(tf.constant(order), *self.data)
+        loss, predictions = self.program(tf.constant(order), *self.data)
         return Pass(
             loss=float(loss),
             predictions=np.asarray(predictions),

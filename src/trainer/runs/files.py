@@ -78,8 +78,8 @@ DISK = FileSystem()
 """The real one."""
 
 _FIXES = {
-    errno.ENOSPC: "free space on this disk (`df -h` shows it); then `trainer resume RUN` goes on",
-    errno.EDQUOT: "free some of your quota on this disk; then `trainer resume RUN` goes on",
+    errno.ENOSPC: "free space on this disk (`df -h` shows it) and run the command again",
+    errno.EDQUOT: "free some of your quota on this disk and run the command again",
     errno.EROFS: "this file system is read-only; remount it or choose another place for runs",
     errno.EACCES: "give yourself the right to write there (`ls -ld` shows who has it)",
     errno.EPERM: "give yourself the right to write there (`ls -ld` shows who has it)",
@@ -88,7 +88,7 @@ _FIXES = {
     errno.EISDIR: "a directory stands where a file is needed; move it away",
     errno.ENAMETOOLONG: "choose a shorter place or `name`",
     errno.EIO: "the disk reported a fault; check it and choose another place",
-    errno.ESTALE: "the network file system lost this place; mount it again, then `trainer resume`",
+    errno.ESTALE: "the network file system lost this place; mount it and run the command again",
 }
 
 

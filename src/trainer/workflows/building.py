@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from time import perf_counter
 
 import keras
 import tensorflow as tf
@@ -20,12 +21,13 @@ from trainer.config.objectives import better_direction
 from trainer.config.resolve import resolved_monitor
 from trainer.config.schema import Config
 from trainer.data.samples import Samples
-from trainer.engine.batches import Pass
+from trainer.engine.batches import Pass, Program
 from trainer.engine.blocks import EpochBlocks, epochs_in_a_block
 from trainer.engine.fit import Training
 from trainer.engine.monitors import Best, Monitors, Plateau, Stopper
 from trainer.engine.pace import InBlocks, OneByOne, Pace
 from trainer.engine.runner import EpochRunner, ResidentRunner
+from trainer.engine.streaming import StreamingRunner
 from trainer.errors import Problem, ResourceError
 from trainer.models.losses import build_loss
 from trainer.models.network import build_network
@@ -35,8 +37,9 @@ from trainer.workflows.plan import Plan
 from trainer.workflows.question import Question, weighted
 from trainer.workflows.trained import load_network, open_trained
 
-# A small step compiled by XLA saves some 70 µs; compiling costs about a second.
-_COMPILED_FROM_STEPS = 15_000
+# A small step saves some 150 µs when XLA compiles it; compiling costs a second, once (the program is
+# kept for other processes).
+_COMPILED_FROM_STEPS = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,8 @@ class Built:
         saved: The network as it is saved, of Keras's own layers; its weights are set when it is.
         compiled: An epoch is compiled with XLA.
         warm_start: What became of each layer's weights of the former run, in words.
+        programs: What is traced and compiled.
+        encode_seconds: Spent in turning rows into numbers.
     """
 
     training: Training
@@ -56,6 +61,8 @@ class Built:
     saved: keras.Sequential
     compiled: bool
     warm_start: tuple[str, ...]
+    programs: tuple[Program, ...]
+    encode_seconds: float
 
 
 def build_training(plan: Plan, *, allow_custom: bool) -> Built:
@@ -84,10 +91,13 @@ def build_training(plan: Plan, *, allow_custom: bool) -> Built:
     optimizer = build_optimizer(
         config.optimizer, plan.steps_per_epoch, plan.total_steps, config.runtime.precision
     )
+    began = perf_counter()
     train = plan.prepared.samples("train")
     assert train is not None, "a plan has training rows"
     validation = plan.prepared.samples("validation")
-    runner = ResidentRunner(
+    encode_seconds = perf_counter() - began
+    streaming = plan.engine.engine == "streaming"
+    runner = (StreamingRunner if streaming else ResidentRunner)(
         network,
         optimizer,
         build_loss(config.loss, question.loss),
@@ -101,9 +111,11 @@ def build_training(plan: Plan, *, allow_custom: bool) -> Built:
     one_by_one = OneByOne(runner, network, optimizer, judged)
     epochs = epochs_in_a_block(train, judged, config.fit.batch_size, network)
     pace: Pace = one_by_one
-    if epochs > 1:
+    programs = [runner.program, runner.evaluator.evaluation]
+    if epochs > 1 and isinstance(runner, ResidentRunner):
         blocks = EpochBlocks(runner, network, optimizer, judged, epochs=epochs, compiled=compiled)
         pace = InBlocks(one_by_one, blocks)
+        programs.append(blocks.program)
     training = Training(
         network=network,
         optimizer=optimizer,
@@ -117,7 +129,7 @@ def build_training(plan: Plan, *, allow_custom: bool) -> Built:
         and not config.fit.early_stopping.restore_best,
         total_steps=plan.total_steps,
     )
-    return Built(training, runner, make(), compiled, taken)
+    return Built(training, runner, make(), compiled, taken, tuple(programs), encode_seconds)
 
 
 @contextmanager

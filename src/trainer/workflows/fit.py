@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
 from trainer.config.load import LoadedConfig
+from trainer.data.sources import is_large
 from trainer.data.splits import SPLIT_NAMES
 from trainer.engine import devices
 from trainer.engine.program_cache import cache_root, keep_programs
@@ -59,6 +61,7 @@ class Finished:
         metrics: Split → metric → value; empty when it was interrupted.
         weights_sha256: Of the best weights.
         seconds: Wall-clock time of the whole run.
+        timings: Phase → seconds.
     """
 
     run: Path
@@ -69,6 +72,7 @@ class Finished:
     metrics: dict[str, dict[str, float]]
     weights_sha256: str
     seconds: float
+    timings: dict[str, float]
 
 
 def fit_run(
@@ -92,8 +96,9 @@ def fit_run(
         InputError: Config or data are wrong; no run directory is left behind.
         TrainingError: Training could not go on; the run directory says why.
     """
-    began = perf_counter()
-    plan = make_plan(loaded)
+    began, started_at = perf_counter(), datetime.now(UTC)
+    with devices.importing(worthwhile=is_large(loaded.config.data)):
+        plan = make_plan(loaded)
     planned = perf_counter()
     with located(loaded):
         device = devices.start(plan.config.runtime.device, _threads(plan))
@@ -107,9 +112,10 @@ def fit_run(
         with located(loaded):
             built = build_training(plan, allow_custom=allow_custom)
         timings = {
-            "data": planned - began,
+            "read": planned - began,
             "import": imported - planned,
-            "build": perf_counter() - imported,
+            "encode": built.encode_seconds,
+            "build": perf_counter() - imported - built.encode_seconds,
         }
         training = built.training
         with recording(
@@ -119,6 +125,7 @@ def fit_run(
             runs=runs,
             command=command,
             timings=timings,
+            now=started_at,
         ) as record:
             yield Started(record.run.path, plan, device, built.warm_start)
             started = perf_counter()
@@ -130,15 +137,19 @@ def fit_run(
                 record.best_checkpoint()
                 raise
             trained = perf_counter()
+            trace = sum(program.trace_seconds for program in built.programs)
+            compilation = sum(program.compile_seconds for program in built.programs)
             keep_programs(cache_root())
             record.checkpoint()
             written = perf_counter()
             training.network.set_weights(training.best_weights)
             metrics = {} if training.interrupted else _evaluate(plan, built, record)
             digest = weights_sha256(training.network)
-            record.time("train", trained - started)
-            record.time("write", written - trained)
+            record.time("trace", trace)
+            record.time("compile", compilation)
+            record.time("train", trained - started - trace - compilation)
             record.time("evaluate", perf_counter() - written)
+            record.time("write", written - trained)
             status: Status = "stopped" if training.interrupted else "finished"
             record.end(status, weights_sha256=digest)
         yield Finished(
@@ -150,6 +161,7 @@ def fit_run(
             metrics=metrics,
             weights_sha256=digest,
             seconds=perf_counter() - began,
+            timings=dict(record.manifest.timings),
         )
 
 

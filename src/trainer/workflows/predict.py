@@ -19,8 +19,6 @@ from trainer.workflows.plan import located
 from trainer.workflows.question import Question
 from trainer.workflows.trained import load_network, open_trained
 
-FORMATS = (".csv", ".parquet")
-
 
 @dataclass(frozen=True, slots=True)
 class Predicted:
@@ -78,8 +76,10 @@ def predict(
     answers = answer_columns(question, question.answers(outputs))
     columns: dict[str, Any] = {"row": rows.samples.rows}
     for name in kept:
-        taken = name in {"row", "unseen"} or name in answers
-        columns[f"{name}_of_input" if taken else name] = rows.table.frame[name]
+        place = name
+        while place in columns or place in answers or place == "unseen":
+            place = f"{place}_of_input"
+        columns[place] = rows.table.frame[name]
     columns.update(answers)
     columns["unseen"] = rows.samples.unseen
     return Predicted(
@@ -147,4 +147,4 @@ def _kept(frame: pl.DataFrame, keep: tuple[str, ...], source: Path) -> list[str]
             )
             for name in unknown
         )
-    return list(keep)
+    return list(dict.fromkeys(keep))

@@ -174,6 +174,7 @@ def recording(
     runs: Path,
     command: tuple[str, ...],
     timings: dict[str, float],
+    now: datetime,
 ) -> Iterator[Recording]:
     """A new run directory, locked while it is written.
 
@@ -184,7 +185,6 @@ def recording(
         RunError: A run directory cannot be made.
         StorageError: It cannot be written.
     """
-    now = _now()
     text = dump_config(plan.config)
     run = RunDirectory.create(runs, plan.config.name, text, now)
     manifest = replace(
@@ -197,7 +197,7 @@ def recording(
         ),
         device=device.name,
         threads=device.threads,
-        engine="resident, XLA" if built.compiled else "resident",
+        engine=plan.engine.engine + (", XLA" if built.compiled else ""),
         task=plan.question.target.task,
         parameters=int(built.saved.count_params()),
         data=tuple(DataFile(**asdict(file)) for file in plan.prepared.table.files),

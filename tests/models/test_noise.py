@@ -1,0 +1,82 @@
+"""Dropout and noise for compiled programs: the right distribution, a function of (seed, step)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from trainer.models.noise import CompiledDropout, CompiledGaussianNoise
+
+ONES = np.ones((400, 250), np.float32)
+
+
+def drawing(layer: Any) -> Any:
+    layer.build(ONES.shape)
+
+    @tf.function(jit_compile=True)  # type: ignore[untyped-decorator]
+    def draw(x: Any) -> Any:
+        return layer(x, training=True)
+
+    return lambda: draw(tf.constant(ONES)).numpy()
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.2, 0.75])
+def test_dropout_keeps_its_share_and_the_mean(rate: float) -> None:
+    dropped = drawing(CompiledDropout(rate, seed=3))()
+    assert set(np.round(np.unique(dropped), 5)) <= {0.0, np.float32(round(1 / (1 - rate), 5))}
+    assert (dropped == 0).mean() == pytest.approx(rate, abs=0.01)
+    assert dropped.mean() == pytest.approx(1, abs=0.02)
+
+
+def test_noise_has_its_deviation() -> None:
+    noise = drawing(CompiledGaussianNoise(0.5, seed=3))() - 1
+    assert noise.mean() == pytest.approx(0, abs=0.01)
+    assert noise.std() == pytest.approx(0.5, abs=0.01)
+    assert np.mean(np.abs(noise) < 0.5) == pytest.approx(0.6827, abs=0.01)
+
+
+@pytest.mark.parametrize("kind", [CompiledDropout, CompiledGaussianNoise])
+def test_draws_are_a_function_of_seed_and_step(kind: Any) -> None:
+    first, again, other = (drawing(kind(0.3, seed=seed)) for seed in (3, 3, 4))
+    one, two = first(), first()
+    assert not np.array_equal(one, two)
+    np.testing.assert_array_equal(one, again())
+    np.testing.assert_array_equal(two, again())
+    assert not np.array_equal(one, other())
+    # Two steps share no more than chance.
+    if kind is CompiledDropout:
+        assert np.mean((one == 0) & (two == 0)) == pytest.approx(0.09, abs=0.01)
+
+
+@pytest.mark.parametrize("kind", [CompiledDropout, CompiledGaussianNoise])
+def test_outside_training_nothing_happens(kind: Any) -> None:
+    layer = kind(0.3, seed=3)
+    np.testing.assert_array_equal(layer(ONES[:3]), ONES[:3])
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_float16", "mixed_bfloat16"])
+def test_they_stand_in_for_the_config_layers(network_of: Any, precision: str) -> None:
+    layers = [{"dense": 5}, {"dropout": 0.3}, {"gaussian_noise": 0.1}]
+    sections: Any = {"runtime": {"precision": precision}}
+    plain = network_of(layers, **sections)
+    compiled = network_of(layers, compiled=True, **sections)
+    kinds = [type(layer) for layer in compiled.layers]
+    assert kinds[1:3] == [CompiledDropout, CompiledGaussianNoise]
+    assert [type(layer) for layer in plain.layers][1:3] == [
+        keras.layers.Dropout,
+        keras.layers.GaussianNoise,
+    ]
+    for mine, other in zip(compiled.weights, plain.weights, strict=True):
+        np.testing.assert_array_equal(mine.numpy(), other.numpy())
+    x = np.random.default_rng(0).normal(size=(7, 6)).astype(np.float32)
+    np.testing.assert_array_equal(compiled(x), plain(x))
+
+    @tf.function(jit_compile=True)  # type: ignore[untyped-decorator]
+    def step(x: Any) -> Any:
+        return compiled(x, training=True)
+
+    assert np.isfinite(step(tf.constant(x)).numpy()).all()

@@ -1,0 +1,160 @@
+"""What a config trains to is what plain Keras `fit` trains to, fed the same batches in the same order.
+
+Network, optimizer and loss are built from the config on both sides; the loop, the batches and the order
+are ours on one side and Keras's on the other.
+"""
+
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import pytest
+
+from trainer.config.load import load_config
+from trainer.config.objectives import LOSS_HEADS
+from trainer.config.optimizers import OptimizerName
+from trainer.engine.averages import averaged
+from trainer.engine.runner import epoch_order
+from trainer.models.losses import build_loss
+from trainer.models.network import build_network
+from trainer.models.optimizers import build_optimizer
+from trainer.workflows.building import build_training
+from trainer.workflows.plan import make_plan
+from trainer.workflows.question import weighted
+
+EPOCHS = 3
+OPTIMIZERS = {name: [f"optimizer={name}"] for name in get_args(OptimizerName)}
+SCHEDULES = {
+    f"schedule {schedule}": [f"optimizer.schedule={schedule}"]
+    for schedule in (
+        "cosine",
+        "{constant: {warmup: 7 steps}}",
+        "{exponential: {every: 1 epoch, factor: 0.5}}",
+        "{inverse_time: {every: 3 steps, rate: 0.5}}",
+        "{polynomial: {warmup: 1 epoch, power: 2}}",
+        "{piecewise: {at: [1 epoch, 12 steps], factors: [0.5, 0.1]}}",
+        "{cosine_restarts: {first: 6 steps}}",
+    )
+}
+LAYERS = {
+    f"layer {layer}": [f"model.layers=[{{dense: {{units: 6, activation: tanh}}}}, {layer}]"]
+    for layer in (
+        "{activation: gelu}",
+        "batch_normalization",
+        "layer_normalization",
+        "{reshape: [2, 3]}, flatten",
+        "{dense: {units: 4, kernel_regularizer: {l1: 0.01, l2: 0.02}}}",
+        "{dense: {units: 4, activity_regularizer: {l2: 0.01}}}",
+        "{dense: {units: 4, kernel_constraint: {max_norm: 0.8}, bias_constraint: non_negative}}",
+    )
+}
+LOSSES = {
+    f"{loss} on {head}": [
+        f"loss={loss}",
+        f"model.head={head}",
+        *{
+            "sigmoid": [],
+            "softmax": ["data.target=colour"],
+            "linear": ["data.target=size", "data.target_scale=none"],
+        }[head],
+    ]
+    for loss, heads in LOSS_HEADS.items()
+    for head in heads
+    if loss != "auto"
+    # Logarithms and shares of numbers around 0 are not finite.
+    and not (head == "linear" and loss in {"poisson", "mean_squared_logarithmic_error"})
+}
+OTHERS = {
+    "smoothing": ["loss={name: binary_crossentropy, label_smoothing: 0.2}"],
+    "class weights": ["fit.class_weight={yes: 3, no: 0.5}"],
+    "balanced": ["fit.class_weight=balanced"],
+    "row weights": ["data.weight=age"],
+    "both weights": ["data.weight=age", "fit.class_weight=balanced"],
+    "softmax of two": ["model.head=softmax", "fit.class_weight=balanced"],
+    "clip norm": ["optimizer.clip_norm=0.01"],
+    "global clip norm": ["optimizer.global_clip_norm=0.01"],
+    "clip value": ["optimizer.clip_value=0.001"],
+    "weight decay": ["optimizer.weight_decay=0.1"],
+    "accumulation": ["optimizer.accumulate=2"],
+    "average": ["optimizer.ema=0.9", "fit.batch_size=24"],
+    "average put in place": [
+        "optimizer.ema={momentum: 0.5, overwrite_every: 4 steps}",
+        "fit.batch_size=24",
+    ],
+    "bfloat16": ["runtime.precision=mixed_bfloat16"],
+    "float16": ["runtime.precision=mixed_float16"],
+    "embedding": ["data.categorical.encode=embedding"],
+    "file order": ["fit.shuffle=false"],
+    "dropout and noise": ["model.layers=[{dense: 6}, {dropout: 0.3}, {gaussian_noise: 0.1}]"],
+}
+CASES = {**OPTIMIZERS, **SCHEDULES, **LAYERS, **LOSSES, **OTHERS}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_weights_are_those_of_keras(case, small, tmp_path):
+    add_age(tmp_path / "small.csv")
+    loose = {"bfloat16": 3e-2, "float16": 5e-3, "muon": 2e-3}
+    tolerance = loose[case] if case in loose else 5e-4
+    ours, theirs = both(small, ["optimizer.learning_rate=0.01", *CASES[case]])
+    for mine, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(mine, other, rtol=tolerance, atol=tolerance)
+
+
+def both(config: Path, overrides: list[str]) -> tuple[list, list]:
+    """The weights after some epochs: ours, Keras's."""
+    overrides = [f"fit.epochs={EPOCHS}", "model.layers=[{dense: 6}]", *overrides]
+    plan = make_plan(load_config(config, overrides))
+    settings, question = plan.config, plan.question
+    built = build_training(plan, allow_custom=False)
+    for epoch in range(1, EPOCHS + 1):
+        built.training.pace.next(epoch, plan.total_steps)
+    built.training.pace.settle(EPOCHS)
+
+    prepared = plan.prepared.preprocessing
+    network = build_network(
+        settings,
+        prepared.width,
+        prepared.embeddings,
+        question.head,
+        question.outputs,
+        question.prior(),
+        allow_custom=False,
+        base=Path(),
+    )
+    network.compile(
+        build_optimizer(
+            settings.optimizer, plan.steps_per_epoch, plan.total_steps, settings.runtime.precision
+        ),
+        build_loss(settings.loss, question.loss),
+        jit_compile=False,
+    )
+    # As Keras's own advice has it for optimizers that copy the weights they start from.
+    network.optimizer.build(network.trainable_variables)
+    train = plan.prepared.samples("train")
+    train = question.head_targets(
+        weighted(train, question.class_weights(settings.fit.class_weight))
+    )
+    orders = [
+        epoch_order(len(train.x), settings.seed, epoch, settings.fit.shuffle)
+        for epoch in range(1, EPOCHS + 1)
+    ]
+    if len(train.x) % settings.fit.batch_size == 0:
+        # One call, at whose end Keras puts the averages in the weights' place.
+        orders = [np.concatenate(orders)]
+    for order in orders:
+        network.fit(
+            train.x[order],
+            train.y[order],
+            sample_weight=None if train.weight is None else train.weight[order],
+            batch_size=settings.fit.batch_size,
+            shuffle=False,
+            verbose=0,
+        )
+    with averaged(built.training.network, built.training.optimizer):
+        return built.training.network.get_weights(), network.get_weights()
+
+
+def add_age(table: Path) -> None:
+    header, *rows = table.read_text().splitlines()
+    lines = [f"{row},{20 + number % 50}" for number, row in enumerate(rows)]
+    table.write_text("\n".join([f"{header},age", *lines]) + "\n")
