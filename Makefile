@@ -26,8 +26,8 @@ format: .venv/.dev  ## Put the code in its form.
 	$(BIN)/ruff format
 	$(BIN)/trainer schema > configs/schema.json
 
-bench: .venv/.dev  ## Measure.
-	$(BIN)/python benchmarks/run.py
+bench: .venv/.dev .venv-bench/.ready  ## Measure; writes benchmarks/RESULTS.md (ARGS: names of workloads, --quick).
+	$(BIN)/python -m benchmarks.run $(ARGS)
 
 lock: .venv/.dev  ## Write requirements.lock anew from pyproject.toml.
 	$(BIN)/pip install --quiet uv
@@ -35,7 +35,7 @@ lock: .venv/.dev  ## Write requirements.lock anew from pyproject.toml.
 		--no-header --quiet --upgrade --output-file requirements.lock
 
 clean:  ## Remove what the other targets made, except runs.
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-bench .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 .venv/.core: pyproject.toml requirements.lock
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "trainer needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 ...")'
@@ -45,4 +45,11 @@ clean:  ## Remove what the other targets made, except runs.
 
 .venv/.dev: .venv/.core
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[dev]'
+	touch $@
+
+# What ours is measured against, apart from it: Keras imports scikit-learn where it finds it.
+.venv-bench/.ready: pyproject.toml requirements.lock benchmarks/constraints.txt
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/pip install --quiet --disable-pip-version-check --constraint requirements.lock \
+		--constraint benchmarks/constraints.txt '.[bench]'
 	touch $@

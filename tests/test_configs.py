@@ -72,3 +72,24 @@ def test_generated_tables_are_what_the_script_writes():
     for name, rows in module.tables().items():
         with (FOLDER / "data" / name).open(newline="") as table:
             assert list(csv.reader(table)) == rows
+
+
+SCORES = {
+    "breast_cancer": {"accuracy": 0.95, "auc": 0.99},
+    "digits": {"accuracy": 0.96},
+    "wine": {"accuracy": 0.94},
+    "credit": {"auc": 0.82},
+    "diabetes": {"r2": 0.35},
+    "gate": {"accuracy": 1.0},
+    "xor": {"accuracy": 1.0},
+    "half_squared": {"accuracy": 1.0},
+    "three_or_eight": {"accuracy": 0.93, "recall": 0.93, "f1": 0.93},
+}
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_config_reaches_its_score(name, tmp_path):
+    done = run_fit(FOLDER / f"{name}.yaml", tmp_path / "runs")
+    measured = done.metrics["test" if "test" in done.metrics else "train"]
+    for metric, least in SCORES[name].items():
+        assert measured[metric] >= least, measured

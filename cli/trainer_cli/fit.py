@@ -46,7 +46,9 @@ def command(
     """
     configs, overrides = configs_and_overrides(words)
     if runs.exists() and not runs.is_dir():
-        raise UsageError(Problem("--runs", "a folder for run directories", f"the file {runs}"))
+        raise UsageError(
+            Problem("--runs", "a folder for run directories", f"the file {runs}", "name a folder")
+        )
     loaded = _load_all(configs, overrides)
     says = console.Console(quiet=quiet)
     signals = Signals()

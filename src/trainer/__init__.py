@@ -16,6 +16,5 @@ The house, from the top; a room imports from lower floors only, `errors` is open
     0  errors        one tree of exceptions that carry data
 
 Verbs that do not train import neither TensorFlow nor Keras: in `models` only `plan` and `metrics` are
-light, in `workflows` only `plan`, `question`, `fit` and `inspection`; the others import what they need
-when they run.
+light, in `workflows` all but `building` and `recording`, which the others import when they run.
 """

@@ -37,6 +37,8 @@ COMMANDS: dict[str, tuple[list[str], list[str]]] = {
         ["fit", "good.yaml", "--epochs", "3"],
         ["'--epochs'", "write fit.epochs=3"],
     ),
+    "setting after one dash": (["fit", "good.yaml", "-lr=1"], ["optimizer.learning_rate=1"]),
+    "dash and equals sign": (["fit", "good.yaml", "-=1"], ["'-='"]),
     "value of a switch": (["fit", "good.yaml", "--quiet=yes"], ["--quiet"]),
     "no value of an option": (["fit", "good.yaml", "--runs"], ["--runs"]),
     "no config": (["fit"], ["trainer fit", "found nothing"]),
@@ -50,7 +52,7 @@ COMMANDS: dict[str, tuple[list[str], list[str]]] = {
     "config that is not there": (["fit", "goood.yaml"], ["goood.yaml", "'good.yaml'"]),
     "setting before a bad config": (["fit", "fit.epochs=3", "bad"], ["bad", "no such file"]),
     "table for a config": (["fit", "table.csv"], ["table.csv", "trainer init table.csv"]),
-    "runs in a file": (["fit", "good.yaml", "--runs", "table.csv"], ["table.csv", "directory"]),
+    "runs in a file": (["fit", "good.yaml", "--runs", "table.csv"], ["table.csv", "a folder"]),
     # init
     "init without a table": (["init"], ["trainer init", "DATA"]),
     "init without a target": (["init", "table.csv"], ["--target"]),
@@ -401,3 +403,42 @@ def test_runs_that_cannot_be_written(copied: Path, trainer: Callable) -> None:
     assert answer.code in (2, 3)
     assert "/proc/runs" in answer.err
     assert "Traceback" not in answer.err
+
+
+def test_a_bad_table_does_not_take_the_other_config_away(copied: Path, trainer: Callable) -> None:
+    (copied / "empty.csv").touch()
+    (copied / "bad.yaml").write_text("data: {source: empty.csv, target: answer}\n")
+    answer = trainer("fit", "bad.yaml", "good.yaml", "--json", "fit.epochs=1")
+    assert answer.code == 2
+    bad, good = map(json.loads, answer.out.splitlines())
+    assert bad["error"]["problems"][0]["where"] == "empty.csv"
+    assert good["status"] == "finished"
+
+
+@pytest.mark.parametrize(
+    ("layer", "says"),
+    [
+        ("mine:missing", "has no attribute 'missing'"),
+        ("mine:number", "found int from mine:number"),
+        ("mine:fails", "ValueError: no"),
+        ("nothing:here", "No module named 'nothing'"),
+        ("broken:layer", "SyntaxError"),
+    ],
+)
+def test_layers_of_the_users_own(layer: str, says: str, copied: Path, refused: Callable) -> None:
+    (copied / "mine.py").write_text("def number(): return 3\ndef fails(): raise ValueError('no')\n")
+    (copied / "broken.py").write_text("def layer(:\n")
+    words = ("fit", "good.yaml", f"model.layers=[{{custom: '{layer}'}}]")
+    refused(*words, says=["override 'model.layers=", "--allow-custom"])
+    refused(*words, "--allow-custom", says=["override 'model.layers=", says])
+    assert len(list((copied / "runs/good").iterdir())) == 1
+
+
+def test_training_that_diverges_is_no_bad_input(copied: Path, trainer: Callable) -> None:
+    words = ("optimizer.name=sgd", "optimizer.learning_rate=1e30")
+    answer = trainer("fit", "good.yaml", *words, "--json", "--quiet")
+    assert answer.code == 3
+    assert answer.json["error"]["kind"] == "diverged"
+    assert answer.err.startswith("error: epoch 1: expected a finite loss, found ")
+    listed = [json.loads(line) for line in trainer("ls", "--json").out.splitlines()]
+    assert [run["status"] for run in listed] == ["failed", "finished"]

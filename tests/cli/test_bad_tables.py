@@ -185,6 +185,15 @@ def test_a_directory_for_a_table(config: Path, folder: Path, refused_alike: Call
     )
 
 
+def test_an_address_for_a_table(config: Path, refused_alike: Callable) -> None:
+    says = ["https://example.com/x.csv", "an address", "Download"]
+    refused_alike(config.name, "data.source=https://example.com/x.csv", says=says)
+
+
+def test_a_name_too_long_for_a_file(config: Path, refused_alike: Callable) -> None:
+    refused_alike(config.name, f"data.source={'x' * 5000}.csv", says=["too long"])
+
+
 def test_a_pipe_for_a_table(config: Path, folder: Path, refused_alike: Callable) -> None:
     os.mkfifo(folder / "pipe.csv")
     refused_alike(config.name, "data.source=pipe.csv", says=["pipe.csv", "a pipe"])

@@ -432,3 +432,25 @@ def test_a_stated_class_is_found_however_it_is_written() -> None:
         "x",
         "3",
     ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "data.clean.duplicates: drop",
+        "data.split.by: hash",
+        "data.format: npz",
+        "evaluate.scatter: true",
+    ],
+)
+def test_what_needs_the_whole_table_cannot_be_streamed(text: str) -> None:
+    key, _, value = text.partition(": ")
+    tree: Any = {"data": {"source": "x.csv", "target": "y"}}
+    *sections, last = key.split(".")
+    inner = tree
+    for name in sections:
+        inner = inner.setdefault(name, {})
+    inner[last] = value == "true" or value
+    for engine, expected in (("streaming", [key]), ("auto", []), ("resident", [])):
+        found = contradictions(Config.model_validate(tree | {"runtime": {"engine": engine}}))
+        assert [problem.key for problem in found] == expected

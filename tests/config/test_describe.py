@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from trainer.config.describe import json_schema, reference_markdown, settings_text
+from trainer.config.describe import json_schema, reference_markdown
 from trainer.config.dump import dump_config
 from trainer.config.nodes import Source, plain
 from trainer.config.objectives import LOSS_HEADS, METRICS
@@ -117,12 +117,6 @@ def test_no_setting_is_without_a_meaning() -> None:
     for line in reference_markdown().splitlines():
         if line.startswith("| `"):
             assert all(cell.strip() for cell in line.replace("\\|", "").strip("|").split("|")), line
-
-
-def test_settings_text_names_settings_as_overrides_do() -> None:
-    lines = settings_text().splitlines()
-    assert "fit.batch_size = 32" in lines
-    assert "data.target required" in lines
 
 
 def test_shipped_configs_fit_the_schema(repository: Callable[[], Path]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from trainer.config.dump import dump_config
-from trainer.config.load import LoadedConfig, absolute_path, load_config, name_from
+from trainer.config.load import LoadedConfig, load_config, name_from
 from trainer.config.optimizers import Sgd
 from trainer.errors import ConfigError, Problem
 
@@ -65,17 +65,6 @@ def test_paths_are_relative_to_the_file(write: Write, monkeypatch: pytest.Monkey
         "test": "/c.csv",
     }
     assert config.fit.warm_start == str(path.parent / "r")
-
-
-def test_absolute_path(tmp_path: Path) -> None:
-    assert absolute_path("https://x.org/a.csv", tmp_path) == "https://x.org/a.csv"
-    assert absolute_path("~/a.csv", tmp_path) == str(Path.home() / "a.csv")
-    odd = tmp_path / "[1]"
-    odd.mkdir()
-    assert absolute_path("a.csv", odd) == str(odd / "a.csv")
-    assert absolute_path("*.csv", odd) == f"{tmp_path}/[[]1]/*.csv"
-    (odd / "a*.csv").touch()
-    assert absolute_path("a*.csv", odd) == str(odd / "a*.csv")
 
 
 def test_extends_merges_mappings_and_replaces_the_rest(write: Write) -> None:

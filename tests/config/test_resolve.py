@@ -8,7 +8,6 @@ from trainer.config.data import Task
 from trainer.config.layers import HeadKind
 from trainer.config.objectives import DEFAULT_LOSS, DEFAULT_METRICS
 from trainer.config.resolve import (
-    resolved_epochs,
     resolved_head,
     resolved_loss,
     resolved_metrics,
@@ -52,9 +51,6 @@ def test_target_scale() -> None:
 
 
 def test_length_of_training() -> None:
-    assert resolved_epochs(Fit()) == 100
-    assert resolved_epochs(Fit(epochs=3)) == 3
-    assert resolved_epochs(Fit(steps=3)) is None
     assert resolved_steps(Fit(), 10) == 1000
     assert resolved_steps(Fit(epochs=3), 10) == 30
     assert resolved_steps(Fit(steps=7), 10) == 7

@@ -34,6 +34,8 @@ def test_scales_agree_with_sklearn(scale, oracle, x):
         return
     if np.ptp(x) < 1e-6 * max(1, np.abs(x).max()):
         return
+    if scale == "robust" and quartiles[1] - quartiles[0] < 1e-12:
+        return  # sklearn takes it for 0
     expected = oracle.fit_transform(x.reshape(-1, 1))[:, 0]
     np.testing.assert_allclose(encoded(column, x), expected, rtol=1e-6, atol=1e-6)
 

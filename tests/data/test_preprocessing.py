@@ -34,6 +34,7 @@ def test_it_is_readable(prepare_frame):
     assert column == {
         "kind": "numeric", "name": "n", "missing": 5, "mean": pytest.approx(80 / 3),
         "deviation": pytest.approx(12.4722, abs=1e-4), "minimum": 10.0, "maximum": 40.0,
+        "sampled": None,
         "outliers": None, "impute": "median", "fill": 30.0, "scale": "standard", "center": 27.5,
         "spread": pytest.approx(10.8972, abs=1e-4), "quantiles": None, "smooth_clip": None,
         "indicator": False, "features": ["n"],

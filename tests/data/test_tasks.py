@@ -29,6 +29,11 @@ def test_one_column(values, task):
     assert "'y'" in finding.reason
 
 
+def test_true_and_false_are_not_called_words():
+    finding = infer_task(pl.DataFrame({"y": [True, False]}))
+    assert finding.reason == "'y' has true and false"
+
+
 def test_several_columns():
     assert infer_task(pl.DataFrame({"a": ["yes", "no"], "b": [0, 1]})).task == "multilabel"
     assert infer_task(pl.DataFrame({"a": [1.5, 2], "b": [0, 1]})).task == "regression"

@@ -14,7 +14,9 @@ from trainer.models.custom import build_custom
 
 def build(function: str, base: Path, *, allow: bool = True, **arguments: Any) -> Any:
     custom = Custom(function=function, arguments=arguments)
-    return build_custom(custom, allow_custom=allow, base=base, key="model.layers.0.custom")
+    return build_custom(
+        custom, keras.layers.Layer, allow_custom=allow, base=base, key="model.layers.0.custom"
+    )
 
 
 def test_a_function_next_to_the_config(tmp_path: Path) -> None:
@@ -97,7 +99,9 @@ def test_the_folder_of_the_layer_comes_before_the_base(tmp_path: Path) -> None:
     def units(folder: str) -> Any:
         custom = Custom(function="own_home:make", folder=str(tmp_path / folder))
         base = tmp_path / "cwd"
-        return build_custom(custom, allow_custom=True, base=base, key="model.layers.0").units
+        return build_custom(
+            custom, keras.layers.Layer, allow_custom=True, base=base, key="model.layers.0"
+        ).units
 
     assert units("home") == 3
     assert units("moved_away") == 4

@@ -71,3 +71,11 @@ def test_a_run_elsewhere_lives_by_its_lock(tmp_path: Path) -> None:
     with RunLock(run.lock):
         assert list_runs(tmp_path, late)[0].status == "running"
         assert list_runs(tmp_path, later)[0].status == "dead"
+
+
+def test_a_run_that_trains_has_the_epochs_of_its_log(tmp_path: Path) -> None:
+    run = begun(tmp_path, "wine", NOW)
+    run.metrics.write_text('{"epoch": 1}\n{"epoch": 2}\n')
+    (listed,) = list_runs(tmp_path, NOW)
+    assert listed.manifest is not None
+    assert listed.manifest.epochs == 2

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainer.errors import RunError, StorageError
-from trainer.runs.log import MetricsLog, keep_epochs, read_log
+from trainer.runs.log import MetricsLog, keep_epochs, last_epoch, read_log
 
 
 def lines(path: Path) -> int:
@@ -109,3 +109,18 @@ def test_a_reader_sees_whole_lines_while_it_is_written(tmp_path: Path) -> None:
         for epoch in range(1, 50):
             log.append({"epoch": epoch})
             assert len(read_log(path)) == epoch
+
+
+def test_the_last_epoch_is_read_off_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    assert last_epoch(path) == 0
+    with MetricsLog(path) as log:
+        assert last_epoch(path) == 0
+        for epoch in range(1, 5000):
+            log.append({"epoch": epoch, "loss": 0.5})
+    assert last_epoch(path) == 4999
+    with path.open("ab") as file:
+        file.write(b'{"epoch": 5000, "lo')
+    assert last_epoch(path) == 4999
+    path.write_text("damage\n")
+    assert last_epoch(path) == 0

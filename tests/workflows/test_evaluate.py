@@ -3,8 +3,8 @@
 import polars as pl
 import pytest
 from sklearn.metrics import accuracy_score, roc_auc_score
-from tests.workflows.conftest import run_fit, write_table
 
+from tests.workflows.conftest import run_fit, write_table
 from trainer.errors import DataError, RunError
 from trainer.workflows.evaluate import evaluate
 from trainer.workflows.predict import predict

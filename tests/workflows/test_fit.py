@@ -8,10 +8,10 @@ import keras
 import numpy as np
 import polars as pl
 import pytest
-from tests.workflows.conftest import run_fit, write_table
 
+from tests.workflows.conftest import run_fit, write_table
 from trainer.config.load import load_config
-from trainer.errors import DivergedError
+from trainer.errors import ConfigError, DivergedError
 from trainer.runs.checkpoints import read_checkpoint
 from trainer.workflows.fit import Finished, Started, fit_run
 
@@ -259,3 +259,53 @@ def test_every_task_trains_evaluates_and_predicts(case, small, tmp_path):
     ).frame
     assert frame.height == 120
     assert frame["id"].to_list() == table["id"].to_list()
+
+
+CALLBACKS = """\
+import keras
+
+class Count(keras.callbacks.Callback):
+    def __init__(self, path):
+        super().__init__()
+        self.path = path
+    def on_epoch_end(self, epoch, logs=None):
+        with open(self.path, "a") as file:
+            file.write(f"{epoch} {'val_loss' in logs}\\n")
+
+class ByBatch(keras.callbacks.Callback):
+    def on_batch_end(self, batch, logs=None):
+        pass
+
+def count(path):
+    return Count(path)
+
+def by_batch():
+    return ByBatch()
+"""
+
+
+def fit_with(config, runs, override, *, allow_custom):
+    events = fit_run(
+        load_config(config, [override]),
+        runs=runs,
+        command=(),
+        allow_custom=allow_custom,
+        interrupted=lambda: None,
+    )
+    return list(events)[-1]
+
+
+def test_callbacks_of_the_users_own_are_called(small, tmp_path):
+    (tmp_path / "my_callbacks.py").write_text(CALLBACKS)
+    seen = tmp_path / "seen.txt"
+    count = f"{{function: 'my_callbacks:count', arguments: {{path: '{seen}'}}}}"
+    override = f"fit.callbacks=[{{custom: {count}}}]"
+    done = fit_with(small, tmp_path / "runs", override, allow_custom=True)
+    assert seen.read_text().splitlines() == [f"{epoch} True" for epoch in range(4)]
+    plain = run_fit(small, tmp_path / "runs")
+    assert done.weights_sha256 == plain.weights_sha256
+    with pytest.raises(ConfigError, match="allow-custom"):
+        fit_with(small, tmp_path / "runs", override, allow_custom=False)
+    override = "fit.callbacks=[{custom: 'my_callbacks:by_batch'}]"
+    with pytest.raises(ConfigError, match=r"on_batch_end.*on_epoch_end"):
+        fit_with(small, tmp_path / "runs", override, allow_custom=True)

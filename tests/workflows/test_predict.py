@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from tests.workflows.conftest import run_fit, write_table
 
+from tests.workflows.conftest import run_fit, write_table
 from trainer.errors import DataError
 from trainer.workflows.predict import predict, write_predictions
 from trainer.workflows.trained import load_network, open_trained

@@ -16,10 +16,16 @@ from trainer.config.column_contradictions import column_conflicts
 from trainer.config.conflicts import Contradiction, conflict, is_stated
 from trainer.config.data import NamedSources, Task
 from trainer.config.data_contradictions import data_conflicts
+from trainer.config.engine_contradictions import engine_contradictions
 from trainer.config.layers import HeadKind
 from trainer.config.network_contradictions import network_conflicts, optimizer_conflicts
 from trainer.config.objectives import DEFAULT_METRICS, LOSS_HEADS, METRICS
-from trainer.config.resolve import resolved_loss, resolved_metrics, resolved_target_scale
+from trainer.config.resolve import (
+    monitored,
+    resolved_loss,
+    resolved_metrics,
+    resolved_target_scale,
+)
 from trainer.config.schema import Config
 from trainer.errors import Problem, did_you_mean
 
@@ -64,6 +70,16 @@ def find_contradictions(config: Config) -> list[Contradiction]:
         *_fit_conflicts(config),
         *_monitor_conflicts(config),
         *_stated_task_conflicts(config),
+        *_engine_conflicts(config),
+    ]
+
+
+def _engine_conflicts(config: Config) -> list[Contradiction]:
+    if config.runtime.engine != "streaming":
+        return []
+    return [
+        Contradiction(problem, (problem.key, "runtime.engine"))
+        for problem in engine_contradictions(config)
     ]
 
 
@@ -164,16 +180,6 @@ def _fit_conflicts(config: Config) -> Iterator[Contradiction]:
         )
 
 
-def _monitors(config: Config) -> Iterator[tuple[str, str]]:
-    fit = config.fit
-    if fit.early_stopping is not None:
-        yield "fit.early_stopping.monitor", fit.early_stopping.monitor
-    if fit.reduce_on_plateau is not None:
-        yield "fit.reduce_on_plateau.monitor", fit.reduce_on_plateau.monitor
-    if fit.checkpoint.monitor is not None:
-        yield "fit.checkpoint.monitor", fit.checkpoint.monitor
-
-
 def _monitor_conflicts(config: Config) -> Iterator[Contradiction]:
     data = config.data
     has_validation = (
@@ -194,7 +200,7 @@ def _measured_conflicts(
 ) -> Iterator[Contradiction]:
     known = ["loss", *metrics]
     measures = [*known, *(f"val_{name}" for name in known)] if has_validation else known
-    for key, measure in _monitors(config):
+    for key, measure in monitored(config.fit):
         base = measure.removeprefix("val_")
         if base not in known:
             otherwise = f"measured are {', '.join(known)}"
@@ -294,7 +300,7 @@ def _task_conflicts(config: Config, task: Task) -> Iterator[Contradiction]:
             "data.split.by",
             config.data.split.by == "stratified",
             "a stratified split",
-            ("binary", "multiclass"),
+            ("binary", "multiclass", "multilabel"),
         ),
     ]
     for key, stated, what, tasks in only_for:

@@ -100,22 +100,6 @@ def reference_markdown() -> str:
     return "\n".join(parts)
 
 
-def settings_text() -> str:
-    """Every setting on a line or two, for a terminal."""
-    lines: list[str] = []
-    for title, _, rows in _sections():
-        prefix = "" if title == "top level" else f"{title}."
-        for name, type_, default, meaning in rows:
-            value = "required" if default == "required" else f"= {_unticked(default)}"
-            lines.append(f"{prefix}{_unticked(name)} {value}")
-            lines.append(f"    {_unticked(meaning)} ({_unticked(type_)})")
-    return "\n".join(lines) + "\n"
-
-
-def _unticked(text: str) -> str:
-    return text.replace("`", "").replace("\\|", "|")
-
-
 _Row = tuple[str, ...]
 
 

@@ -206,6 +206,9 @@ class Custom(Section):
     """package.module:function that returns a Keras layer; importing it needs --allow-custom."""
     arguments: dict[str, str | int | float | bool | list[str | int | float | bool] | None] = {}
     """Named arguments of the function."""
+    folder: str | None = None
+    """Where the module is looked for before the installed packages, relative to the config file; unset,
+    the folder of the config file."""
 
 
 class DenseLayer(Section):

@@ -9,7 +9,6 @@ Owns: the way from files to a config. Does not own: any single step of it.
 
 from __future__ import annotations
 
-import glob
 import os
 import re
 from collections.abc import Sequence
@@ -26,7 +25,6 @@ from trainer.config.nodes import (
     Entry,
     KeyPath,
     Node,
-    list_node,
     mapping_node,
     nearest_place,
     node_of,
@@ -35,12 +33,12 @@ from trainer.config.nodes import (
     without_entry,
 )
 from trainer.config.overrides import Override, apply_overrides, parse_override
+from trainer.config.paths import with_absolute_paths
 from trainer.config.problems import EXTENDS, MAX_PROBLEMS, Misfit, misfits, unexplained
 from trainer.config.schema import Config
 from trainer.config.yaml_reader import read_yaml
 from trainer.errors import ConfigError, Problem
 
-_PATH_SETTINGS = (("data", "source"), ("fit", "warm_start"))
 _TABLES = {".csv", ".tsv", ".gz", ".parquet", ".ndjson", ".jsonl", ".arrow", ".feather", ".npz"}
 _MAX_CHAIN = 20
 
@@ -105,7 +103,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> LoadedConfig:
         raise ConfigError(problems)
     root, missteps = apply_overrides(root, parsed)
     problems += missteps
-    root = _with_absolute_paths(root, _PATH_SETTINGS)
+    root = with_absolute_paths(root)
     assert root.entries is not None
     if "name" not in root.entries:
         name = node_of(name_from(path), root.place)
@@ -180,47 +178,6 @@ def _base_of(
             found = f"'{name}': {problem.found}"
             problems[index] = Problem(where, problem.expected, found, problem.fix, EXTENDS)
     return root
-
-
-def _with_absolute_paths(root: Node, settings: Sequence[tuple[str, ...]]) -> Node:
-    for path in settings:
-        root = _absolute_at(root, path)
-    return root
-
-
-def _absolute_at(node: Node, path: tuple[str, ...]) -> Node:
-    if node.entries is not None:
-        entries = {
-            key: Entry(entry.place, _absolute_at(entry.node, path[1:]), entry.written)
-            if not path or key == path[0]
-            else entry
-            for key, entry in node.entries.items()
-        }
-        return mapping_node(entries, node.place)
-    if path:
-        return node
-    if node.items is not None:
-        return list_node(tuple(_absolute_at(item, ()) for item in node.items), node.place)
-    if isinstance(node.content, str) and node.content:
-        absolute = absolute_path(node.content, node.place.source.directory)
-        return Node(absolute, node.place, node.text)
-    return node
-
-
-def absolute_path(text: str, directory: Path) -> str:
-    """A path as written in a config made absolute. `~` is understood, addresses are left alone.
-
-    Where the text is a pattern, brackets and stars of the directory's own name are escaped.
-    """
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text):
-        return text
-    expanded = os.path.expanduser(text)  # noqa: PTH111 (an unknown ~user is left alone)
-    if os.path.isabs(expanded):  # noqa: PTH117 (text in, text out: a Path would take `./` off)
-        return os.path.normpath(expanded)
-    parent = str(directory)
-    if glob.has_magic(text) and not os.path.lexists(directory / text):
-        parent = glob.escape(parent)
-    return os.path.normpath(os.path.join(parent, expanded))  # noqa: PTH118
 
 
 def _validated(root: Node, path: Path) -> tuple[Config | None, list[Problem]]:

@@ -6,6 +6,7 @@ not own: plain defaults (the schema's) nor whether the answers fit each other (`
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal, assert_never
 
 from trainer.config.data import Task
@@ -48,13 +49,6 @@ def resolved_metrics(config: Config, task: Task) -> tuple[MetricName, ...]:
     return tuple(dict.fromkeys(config.metrics))
 
 
-def resolved_epochs(fit: Fit) -> int | None:
-    """Passes over the training rows; None when `fit.steps` says when training ends."""
-    if fit.epochs is not None:
-        return fit.epochs
-    return DEFAULT_EPOCHS if fit.steps is None else None
-
-
 def resolved_steps(fit: Fit, steps_per_epoch: int) -> int:
     """Batches in the whole of training, given how many batches an epoch has."""
     if fit.steps is not None:
@@ -73,6 +67,16 @@ def resolved_monitor(fit: Fit, has_validation: bool) -> str:
     if fit.early_stopping is not None:
         return fit.early_stopping.monitor
     return "val_loss" if has_validation else "loss"
+
+
+def monitored(fit: Fit) -> Iterator[tuple[str, str]]:
+    """Each setting that names a measure to watch, and the measure."""
+    if fit.early_stopping is not None:
+        yield "fit.early_stopping.monitor", fit.early_stopping.monitor
+    if fit.reduce_on_plateau is not None:
+        yield "fit.reduce_on_plateau.monitor", fit.reduce_on_plateau.monitor
+    if fit.checkpoint.monitor is not None:
+        yield "fit.checkpoint.monitor", fit.checkpoint.monitor
 
 
 def resolved_target_scale(config: Config, task: Task) -> Literal["standard", "none"]:

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, StringConstraints
 
 from trainer.config.data import Data
-from trainer.config.layers import Model
+from trainer.config.layers import Custom, Model
 from trainer.config.objectives import Loss, MetricName, NamedLoss
 from trainer.config.optimizers import DEFAULT_OPTIMIZER, Adam, Optimizer
 from trainer.config.sections import Interval, Section, Words, short_for
@@ -69,6 +69,13 @@ class Checkpoint(Section):
     else the training loss."""
 
 
+class CustomCallback(Section):
+    custom: Annotated[
+        Custom, BeforeValidator(short_for("function"), json_schema_input_type=Custom | str)
+    ]
+    """A function of the user's own that returns a keras.callbacks.Callback."""
+
+
 class Fit(Section):
     """How the network is trained."""
 
@@ -100,6 +107,9 @@ class Fit(Section):
     ) = None
     """Lower the learning rate when a measure no longer improves."""
     checkpoint: Checkpoint = Checkpoint()
+    callbacks: list[CustomCallback] = []
+    """Keras callbacks of your own, called at the start and the end of training and of each epoch;
+    importing them needs --allow-custom. One that asks for batches is refused."""
     warm_start: str | None = None
     """A run directory or a checkpoint whose weights are taken, layer by layer where shapes fit.
     Relative to the config file."""
@@ -118,6 +128,13 @@ class Evaluate(Section):
 class Runtime(Section):
     """What training runs on."""
 
+    engine: Literal["auto", "resident", "streaming"] = "auto"
+    """Where the rows are while training. resident: all in the memory of the device, the fastest.
+    streaming: encoded in a file on disk (in TMPDIR, else /var/tmp) and read ahead of the device a part
+    at a time; shuffled by shards, and within a window of some shards; quantiles, such as the median, are
+    read off at most 1,000,000 training rows. auto: streaming when the table needs more memory than is
+    free, at 24 bytes a cell, 48 in files of text, or its encoded rows, at 4 bytes a cell, more than half
+    of the free memory of the GPU."""
     device: Literal["auto", "cpu", "gpu"] = "auto"
     """auto: the GPU if there is one."""
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"

@@ -119,15 +119,18 @@ def _strata(targets: pl.DataFrame, task: Task | None) -> tuple[list[str], Rows]:
     if task == "multilabel":
         words = [boolean(series, marks=True).cast(pl.Int8).cast(pl.String) for series in targets]
         labels = pl.select(pl.concat_str(words, ignore_nulls=True)).to_series()
-    else:
-        series = targets.to_series()
-        spelled = {plain(name): name for name in spelled_classes(series)}
-        labels = text(series)
-        found = labels.unique().drop_nulls().to_list()
-        labels = labels.replace_strict({name: spelled[plain(name)] for name in found})
-    names = sorted(labels.unique().to_list())
-    codes = labels.replace_strict(names, list(range(len(names))), return_dtype=pl.Int64)
-    return names, np.array(codes.to_numpy())
+        names = sorted(labels.unique().to_list())
+        codes = labels.replace_strict(names, list(range(len(names))), return_dtype=pl.Int64)
+        return names, np.array(codes.to_numpy())
+    series = targets.to_series()
+    # Words of a row each would take most of the memory that splitting does.
+    cells = text(series) if series.dtype.is_float() else series
+    levels = cells.unique().drop_nulls()
+    spelled = {plain(name): name for name in spelled_classes(series)}
+    words_of = [spelled[plain(name)] for name in text(levels).to_list()]
+    names = sorted(set(words_of))
+    places = pl.Series([names.index(name) for name in words_of], dtype=pl.Int32)
+    return names, cells.replace_strict(levels, places, return_dtype=pl.Int32).to_numpy()
 
 
 def _split_values(table: Table, data: Data, rows: Rows) -> pl.Series:

@@ -101,7 +101,11 @@ class BooleanColumn(Fitted):
 def count_levels(series: pl.Series) -> dict[str, int]:
     """Rows of each level, in natural order of the levels."""
     counted = level_text(series).drop_nulls().value_counts(sort=False)
-    counts: dict[str, int] = dict(counted.iter_rows())
+    return ordered_counts(dict(counted.iter_rows()))
+
+
+def ordered_counts(counts: dict[str, int]) -> dict[str, int]:
+    """The counts in natural order of their levels."""
     return {level: counts[level] for level in natural_order(list(counts))}
 
 
@@ -115,8 +119,14 @@ def fit_categorical(
         series: Its training rows, one known value at least.
         settings: The column's settings.
     """
-    counts = count_levels(series)
-    missing = series.null_count()
+    return fit_levels(name, count_levels(series), series.null_count(), settings)
+
+
+def fit_levels(
+    name: str, counts: dict[str, int], missing: int, settings: Categorical
+) -> CategoricalColumn | None:
+    """As `fit_categorical`, from the rows of each level, in natural order, and those without one."""
+    counts = dict(counts)
     fill: str | None = None
     match settings.impute:
         case "constant":
@@ -202,7 +212,13 @@ def fit_boolean(name: str, series: pl.Series, settings: Categorical) -> BooleanC
     values = boolean(series, marks=True)
     missing = values.null_count()
     yes = int(values.sum())
-    no = len(values) - missing - yes
+    return fit_answers(name, yes, len(values) - missing - yes, missing, settings)
+
+
+def fit_answers(
+    name: str, yes: int, no: int, missing: int, settings: Categorical
+) -> BooleanColumn | None:
+    """As `fit_boolean`, from the rows with yes, with no and with neither."""
     own_missing = missing > 0 and settings.impute == "own_level"
     fill = yes > no
     if settings.impute == "constant":

@@ -9,6 +9,7 @@ number is that of the line the row begins on.
 
 from __future__ import annotations
 
+import codecs
 import csv as python_csv
 import gzip
 import io
@@ -28,6 +29,7 @@ from trainer.data.values import column_blocks
 from trainer.errors import DataError, Problem
 
 _CHUNK = 1 << 23
+_BLOCK = 1 << 24
 _SHOWN = 5
 _MAGIC = {
     b"PK\x03\x04": "a zip archive or a spreadsheet",
@@ -50,26 +52,147 @@ def read_csv(path: Path, csv: Csv) -> tuple[pl.DataFrame, list[str]]:
             that is not closed; each with its line.
     """
     data = _utf8(path, csv)
-    separator = _separator(path, csv)
+    separator = separator_of(path, csv)
     names, notes = _header(path, data, csv, separator)
-    frame = None
-    if len(separator.encode()) == len(csv.quote.encode()) == 1:
-        frame = _read_at_once(path, data, csv, separator, names)
-    if frame is None:
-        frame = _read_slowly(path, data, csv, separator, names)
+    frame = _rows(path, data, csv, separator, names)
     del data
     return _cleaned(frame, csv), notes
 
 
+def read_csv_header(path: Path, csv: Csv) -> tuple[list[str], list[str]]:
+    """The column names of a file, and warnings.
+
+    Raises:
+        DataError: As `read_csv`, for the file's first block.
+    """
+    _, data = next(_blocks(path, csv))
+    return _header(path, data, csv, separator_of(path, csv))
+
+
+def read_csv_blocks(path: Path, csv: Csv, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+    """The rows as `read_csv` reads them, some columns only, a block of the file at a time.
+
+    A block ends where a record does. Where quotes do not close it may have to grow up to the whole
+    file.
+
+    Raises:
+        DataError: As `read_csv`.
+    """
+    separator = separator_of(path, csv)
+    names: list[str] = []
+    # Every block begins with a record that is no row; the later ones are given one.
+    first = b""
+    for lines, data in _blocks(path, csv):
+        if not names:
+            names, _ = _header(path, data, csv, separator)
+            first = separator.join("x" * len(names)).encode() + b"\n"
+            frame = _rows(path, data, csv, separator, names, columns)
+        else:
+            try:
+                frame = _rows(path, first + data, csv, separator, names, columns)
+            except DataError as error:
+                raise DataError(_moved(path, error.problems, lines - 1)) from error
+        yield _cleaned(frame.select(columns), csv)
+
+
+def _moved(path: Path, problems: Sequence[Problem], lines: int) -> Iterator[Problem]:
+    """Problems of a block, at their lines in the file."""
+    for problem in problems:
+        line = problem.where.removeprefix(f"{path}:")
+        yield problem.at(f"{path}:{int(line) + lines}") if line.isdigit() else problem
+
+
 def csv_line(path: Path, csv: Csv, row: int) -> int:
     """The line that data row `row` (from 0) of a file begins on; the header is on line 1."""
-    data = _utf8(path, csv)
-    if csv.quote.encode() not in data and not _has_blank_lines(data):
-        return row + 2
-    for line, seen in zip(_lines(_reader(data, csv, _separator(path, csv))), itertools.count(-1)):
-        if seen == row:
-            return line[0]
+    separator = separator_of(path, csv)
+    seen = -1
+    for before, data in _blocks(path, csv):
+        if csv.quote.encode() not in data and not _has_blank_lines(data):
+            rows = data.count(b"\n") + (not data.endswith(b"\n"))
+            if seen + rows > row:
+                return before + row - seen + 1
+            seen += rows
+            continue
+        for line, _ in _lines(_reader(data, csv, separator)):
+            if seen == row:
+                return before + line
+            seen += 1
     raise IndexError(row)
+
+
+def _blocks(path: Path, csv: Csv) -> Iterator[tuple[int, bytes]]:
+    """The file's text as `_utf8` gives it in blocks that end where records do, each with the number of
+    lines before it.
+    """
+    lines, rest, mac = 0, b"", False
+    for data in _chunks(path, csv):
+        if not lines and not rest:
+            _check_start(str(path), data)
+            mac = b"\n" not in data and b"\r" in data
+        if mac:
+            data = data.replace(b"\r", b"\n")  # noqa: PLW2901
+        rest += data
+        if len(rest) < _BLOCK:
+            continue
+        end = _last_end(rest, csv.quote)
+        if end:
+            block, rest = rest[:end], rest[end:]
+            yield lines, _checked(path, block, lines)
+            lines += block.count(b"\n")
+    if not lines and not rest:
+        _check_start(str(path), b"")
+    if rest:
+        yield lines, _checked(path, rest, lines)
+
+
+def _last_end(data: bytes, quote: str) -> int:
+    """Where the last record of the data that ends in it does; 0 where none does."""
+    if data.count(quote.encode()) == 0:
+        return data.rfind(b"\n") + 1
+    cells = np.frombuffer(data, dtype=np.uint8)
+    sign = np.frombuffer(quote.encode()[-1:], dtype=np.uint8)[0]
+    outside = (np.cumsum(cells == sign, dtype=np.uint8) & 1) == 0
+    ends = np.flatnonzero((cells == 10) & outside)
+    return int(ends[-1]) + 1 if len(ends) else 0
+
+
+def _chunks(path: Path, csv: Csv) -> Iterator[bytes]:
+    """The file's text as UTF-8, unpacked, without a byte order mark, in pieces of any length."""
+    where = str(path)
+    decoder = codecs.getincrementaldecoder(csv.encoding)() if csv.encoding != "utf-8" else None
+    first = True
+    with path.open("rb") as plain:
+        packed = plain.read(2) == b"\x1f\x8b"
+    try:
+        with gzip.open(path) if packed else path.open("rb") as file:
+            while data := file.read(_CHUNK):
+                if first and decoder is None:
+                    _check_unmarked(where, data)
+                    data = data.removeprefix(b"\xef\xbb\xbf")
+                if decoder is not None:
+                    data = decoder.decode(data).removeprefix("\ufeff" * first).encode()
+                first = False
+                yield data
+            if decoder is not None:
+                decoder.decode(b"", final=True)
+    except UnicodeError as error:
+        raise _wrong_encoding(where, csv, error) from error
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise _damaged_gzip(where, error) from error
+
+
+def _rows(
+    path: Path,
+    data: bytes,
+    csv: Csv,
+    separator: str,
+    names: list[str],
+    columns: Sequence[str] | None = None,
+) -> pl.DataFrame:
+    frame = None
+    if len(separator.encode()) == len(csv.quote.encode()) == 1:
+        frame = _read_at_once(path, data, csv, separator, names, columns)
+    return _read_slowly(path, data, csv, separator, names) if frame is None else frame
 
 
 def _has_blank_lines(data: bytes) -> bool:
@@ -85,7 +208,8 @@ def _lines(reader: Any) -> Iterator[tuple[int, list[str]]]:
             yield start, fields
 
 
-def _separator(path: Path, csv: Csv) -> str:
+def separator_of(path: Path, csv: Csv) -> str:
+    """The character between the fields of a file."""
     tabbed = inner_suffix(path) in (".tsv", ".tab")
     return "\t" if tabbed and csv.separator == "," else csv.separator
 
@@ -103,34 +227,53 @@ def _utf8(path: Path, csv: Csv) -> bytes:
         try:
             data = gzip.decompress(data)
         except (OSError, EOFError, zlib.error) as error:
-            found = f"a damaged one ({error})"
-            raise DataError(Problem(where, "a whole gzip file", found, "Copy it again.")) from error
+            raise _damaged_gzip(where, error) from error
+    _check_start(where, data)
+    if csv.encoding == "utf-8":
+        _check_unmarked(where, data)
+        data = data.removeprefix(b"\xef\xbb\xbf")
+    else:
+        try:
+            data = data.decode(csv.encoding).removeprefix("\ufeff").encode()
+        except UnicodeError as error:
+            raise _wrong_encoding(where, csv, error) from error
+    if b"\n" not in data and b"\r" in data:
+        data = data.replace(b"\r", b"\n")
+    return _checked(path, data, 0)
+
+
+def _check_start(where: str, data: bytes) -> None:
     if not data or data.isspace():
         raise DataError(Problem(where, "a header line and rows", "an empty file"))
     for magic, meaning in _MAGIC.items():
         if data.startswith(magic):
             fix = "Name it by its format, set data.format, or save it as CSV."
             raise DataError(Problem(where, "a CSV file", meaning, fix))
-    if csv.encoding == "utf-8":
-        if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-            found, fix = "UTF-16 text", "Set data.csv.encoding to utf-16."
-            raise DataError(Problem(where, "UTF-8 text", found, fix, "data.csv.encoding"))
-        data = data.removeprefix(b"\xef\xbb\xbf")
-    else:
-        try:
-            data = data.decode(csv.encoding).removeprefix("\ufeff").encode()
-        except UnicodeError as error:
-            found, fix = f"other bytes ({error})", "Set data.csv.encoding to what the file is in."
-            raise DataError(
-                Problem(where, f"{csv.encoding} text", found, fix, "data.csv.encoding")
-            ) from error
+
+
+def _check_unmarked(where: str, data: bytes) -> None:
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        found, fix = "UTF-16 text", "Set data.csv.encoding to utf-16."
+        raise DataError(Problem(where, "UTF-8 text", found, fix, "data.csv.encoding"))
+
+
+def _checked(path: Path, data: bytes, lines: int) -> bytes:
+    """The data, which hold no zero byte; `lines` lines of the file are before them."""
     if b"\0" in data:
-        line = data.count(b"\n", 0, data.index(b"\0")) + 1
+        line = lines + data.count(b"\n", 0, data.index(b"\0")) + 1
         fix = "Is it a CSV file? If it is UTF-16, set data.csv.encoding."
-        raise DataError(Problem(f"{where}:{line}", "text", "binary data (a zero byte)", fix))
-    if b"\n" not in data and b"\r" in data:
-        data = data.replace(b"\r", b"\n")
+        raise DataError(Problem(f"{path}:{line}", "text", "binary data (a zero byte)", fix))
     return data
+
+
+def _wrong_encoding(where: str, csv: Csv, error: UnicodeError) -> DataError:
+    found, fix = f"other bytes ({error})", "Set data.csv.encoding to what the file is in."
+    return DataError(Problem(where, f"{csv.encoding} text", found, fix, "data.csv.encoding"))
+
+
+def _damaged_gzip(where: str, error: Exception) -> DataError:
+    found = f"a damaged one ({error})"
+    return DataError(Problem(where, "a whole gzip file", found, "Copy it again."))
 
 
 def _header(path: Path, data: bytes, csv: Csv, separator: str) -> tuple[list[str], list[str]]:
@@ -159,12 +302,23 @@ def _header(path: Path, data: bytes, csv: Csv, separator: str) -> tuple[list[str
 
 
 def _read_at_once(
-    path: Path, data: bytes, csv: Csv, separator: str, names: list[str]
+    path: Path,
+    data: bytes,
+    csv: Csv,
+    separator: str,
+    names: list[str],
+    columns: Sequence[str] | None,
 ) -> pl.DataFrame | None:
-    """The rows by polars; None when it does not understand the file."""
+    """The rows by polars, all columns or those given and the last; None when it does not understand
+    the file.
+    """
+    wanted = None
+    if columns is not None:
+        wanted = [index for index, name in enumerate(names) if name in {*columns, names[-1]}]
     try:
         frame = pl.read_csv(
             data,
+            columns=wanted,
             separator=separator,
             quote_char=csv.quote,
             infer_schema=False,

@@ -11,6 +11,7 @@ cosine, the middle of the circle.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, assert_never
 
 import numpy as np
@@ -18,11 +19,12 @@ import polars as pl
 
 from trainer.data.arrays import Floats, Rows
 from trainer.data.fitted import Fitted
-from trainer.data.numeric import NumericColumn, fit_numeric
+from trainer.data.numeric import Known, NumericColumn, Ordered, fit_known
 from trainer.data.settings import DatetimeSettings
 from trainer.data.values import microseconds
 
 Cycle = Literal["year", "week", "day"]
+CYCLES: tuple[Cycle, ...] = ("year", "week", "day")
 
 _DAY = 86_400_000_000
 _MONDAY = 4 * _DAY
@@ -64,24 +66,29 @@ def fit_datetime(name: str, series: pl.Series, settings: DatetimeSettings) -> Da
     stamps = microseconds(series, settings.format)
     known = stamps.drop_nulls().to_numpy()
     first = int(known.min())
+    days = np.sort(elapsed_days(stamps.drop_nulls(), first))
+    places = {part: cycle_place(part, known) for part in CYCLES}
+    varying = [part for part in CYCLES if len(np.unique(places[part])) > 1]
+    return fit_dates(name, Ordered(days, stamps.null_count()), first, varying, settings)
+
+
+def fit_dates(
+    name: str, days: Known, first: int, varying: Sequence[Cycle], settings: DatetimeSettings
+) -> DatetimeColumn | None:
+    """As `fit_datetime`, from days since the earliest date, that date in microseconds since 1970, and
+    the cycles that vary.
+    """
     elapsed = None
     if "elapsed" in settings.parts:
-        days = elapsed_days(stamps, first)
-        elapsed = fit_numeric(f"{name}.elapsed", days, settings.elapsed, None)
-    cycles: list[Cycle] = []
-    for part in settings.parts:
-        if part == "elapsed":
-            continue
-        place = cycle_place(part, known)
-        if len(np.unique(place)) > 1:
-            cycles.append(part)
+        elapsed = fit_known(f"{name}.elapsed", days, settings.elapsed, None)
+    cycles = [part for part in settings.parts if part != "elapsed" and part in varying]
     features = list(elapsed.features) if elapsed is not None else []
     features += [f"{name}.{part}.{wave}" for part in cycles for wave in ("sin", "cos")]
     if not features:
         return None
     return DatetimeColumn(
         name=name,
-        missing=stamps.null_count(),
+        missing=days.missing,
         format=settings.format,
         origin=np.datetime64(first, "us").item().isoformat(),
         elapsed=elapsed,

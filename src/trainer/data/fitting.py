@@ -68,38 +68,37 @@ def fit_columns(table: Table, names: Sequence[str], rows: Rows, data: Data) -> C
     finding, problems = find_kinds(table, names, rows, data)
     kinds = finding.kinds
     problems += settings_problems(data, kinds, table.frame.columns)
-    problems += _outlier_problems(data, kinds)
+    problems += outlier_problems(data, kinds)
     problems += _infinities(table, kinds, rows)
     if problems:
         raise DataError(problems)
     missing, outlying, dropped = _dropped_rows(table, kinds, rows, data)
     kept = rows[~(missing | outlying)]
     if not len(kept):
-        found = f"none of {len(rows):,} after missing values and outliers were dropped"
-        fix = "Fill missing values (data.numeric.impute: median) or clip outliers."
-        raise DataError(Problem("", "training rows", found, fix, "data.numeric.impute"))
+        raise DataError(no_rows_left(len(rows)))
     columns = _fitted(table, kinds, kept, data, dropped)
-    warnings = _warnings(table, kinds, columns, finding.empty, len(kept))
+    warnings = fit_warnings(table, kinds, columns, finding.empty, len(kept))
     if not columns:
-        found = "none: all are empty or the same in every row"
-        fix = "Is this the right table? See data.features."
-        raise DataError(Problem(table.name, "a feature that varies in training", found, fix))
+        raise DataError(no_columns_left(table))
     ordered = tuple(columns[name] for name in names if name in columns)
     return ColumnFit(ordered, kept, rows[missing], rows[outlying & ~missing], tuple(warnings))
 
 
-def _of_kind(kinds: Mapping[str, Kind], kind: Kind) -> list[str]:
+def of_kind(kinds: Mapping[str, Kind], kind: Kind) -> list[str]:
+    """The columns of a kind."""
     return [name for name, found in kinds.items() if found == kind]
 
 
-def _outliers(data: Data, name: str) -> Outliers | None:
+def outliers_of(data: Data, name: str) -> Outliers | None:
+    """`data.clean.outliers` when it holds for a column."""
     outliers = data.clean.outliers
     if outliers is None or (outliers.columns is not None and name not in outliers.columns):
         return None
     return outliers
 
 
-def _outlier_problems(data: Data, kinds: Mapping[str, Kind]) -> list[Problem]:
+def outlier_problems(data: Data, kinds: Mapping[str, Kind]) -> list[Problem]:
+    """Columns that can have no outliers and are named among those that do."""
     if data.clean.outliers is None:
         return []
     key = "data.clean.outliers.columns"
@@ -116,18 +115,33 @@ def _numbers(table: Table, names: list[str], rows: Rows) -> Floats:
 
 def _infinities(table: Table, kinds: Mapping[str, Kind], rows: Rows) -> list[Problem]:
     problems = []
-    for names in column_blocks(_of_kind(kinds, "numeric"), len(rows)):
+    for names in column_blocks(of_kind(kinds, "numeric"), len(rows)):
         infinite = np.isinf(_numbers(table, names, rows))
         for index in np.flatnonzero(infinite.any(axis=0)):
             at = np.flatnonzero(infinite[:, index])
-            found = "infinity" + (f" there and in {len(at) - 1} more rows" if len(at) > 1 else "")
-            fix = "Correct it, or leave it empty to have it filled."
-            problems.append(
-                Problem(
-                    table.where(int(rows[at[0]])), f"finite numbers in '{names[index]}'", found, fix
-                )
-            )
+            problems.append(infinity(table, names[index], int(rows[at[0]]), len(at)))
     return problems
+
+
+def infinity(table: Table, name: str, row: int, count: int) -> Problem:
+    """What is wrong with infinite values in training rows, `row` the first of them."""
+    found = "infinity" + (f" there and in {count - 1} more rows" if count > 1 else "")
+    fix = "Correct it, or leave it empty to have it filled."
+    return Problem(table.where(row), f"finite numbers in '{name}'", found, fix)
+
+
+def no_rows_left(rows: int) -> Problem:
+    """What is wrong when dropping left nothing of `rows` training rows."""
+    found = f"none of {rows:,} after missing values and outliers were dropped"
+    fix = "Fill missing values (data.numeric.impute: median) or clip outliers."
+    return Problem("", "training rows", found, fix, "data.numeric.impute")
+
+
+def no_columns_left(table: Table) -> Problem:
+    """What is wrong when every feature is empty or constant."""
+    found = "none: all are empty or the same in every row"
+    fix = "Is this the right table? See data.features."
+    return Problem(table.name, "a feature that varies in training", found, fix)
 
 
 def _dropped_rows(
@@ -140,8 +154,8 @@ def _dropped_rows(
     drops = data.clean.outliers is not None and data.clean.outliers.action == "drop"
     numeric = [
         name
-        for name in _of_kind(kinds, "numeric")
-        if numeric_settings(data, name).impute == "drop" or (drops and _outliers(data, name))
+        for name in of_kind(kinds, "numeric")
+        if numeric_settings(data, name).impute == "drop" or (drops and outliers_of(data, name))
     ]
     for names in column_blocks(numeric, len(rows)):
         values = _numbers(table, names, rows)
@@ -150,7 +164,7 @@ def _dropped_rows(
             gaps = np.isnan(column)
             if numeric_settings(data, name).impute == "drop":
                 missing |= gaps
-            outliers = _outliers(data, name)
+            outliers = outliers_of(data, name)
             if drops and outliers is not None:
                 found = outlier_bounds(np.sort(column[~gaps]), outliers)
                 if found is not None:
@@ -169,7 +183,7 @@ def _fitted(
     table: Table, kinds: Mapping[str, Kind], rows: Rows, data: Data, dropped: Mapping[str, Bounds]
 ) -> dict[str, Column]:
     columns: dict[str, Column | None] = {}
-    for names in column_blocks(_of_kind(kinds, "numeric"), len(rows)):
+    for names in column_blocks(of_kind(kinds, "numeric"), len(rows)):
         values = _numbers(table, names, rows)
         for index, name in enumerate(names):
             column = values[:, index]
@@ -177,7 +191,7 @@ def _fitted(
                 continue
             bounds = dropped.get(name)
             settings = numeric_settings(data, name)
-            columns[name] = fit_numeric(name, column, settings, _outliers(data, name), bounds)
+            columns[name] = fit_numeric(name, column, settings, outliers_of(data, name), bounds)
     for name, kind in kinds.items():
         if kind == "numeric":
             continue
@@ -194,13 +208,14 @@ def _fitted(
     return {name: column for name, column in columns.items() if column is not None}
 
 
-def _warnings(
+def fit_warnings(
     table: Table,
     kinds: Mapping[str, Kind],
     columns: Mapping[str, Column],
     empty: Sequence[str],
     rows: int,
 ) -> list[str]:
+    """What was left out or looks odd."""
     constant = [name for name in kinds if name not in columns]
     warnings = []
     if empty:

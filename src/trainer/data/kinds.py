@@ -11,7 +11,7 @@ often than a category, and is refused.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -34,7 +34,7 @@ from trainer.data.values import (
 from trainer.errors import Problem
 
 ALMOST_ALL = 0.9
-_SHOWN = 3
+SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +80,17 @@ def find_kinds(
             if stated is None:
                 kind = _inferred(part[name], known, numeric)
                 if kind is None:
-                    problems.append(_almost_numeric(table, part[name], rows, known, numeric))
+                    odd = unreadable(part[name], "numeric", None)
+                    values = WrongValues.at(part[name], rows, odd)
+                    problems.append(almost_numeric(table, name, values, known, numeric))
                     continue
                 kinds[name] = kind
                 continue
             kinds[name] = stated
-            wrong = unreadable(part[name], stated, _date_format(data, name))
+            wrong = unreadable(part[name], stated, date_format(data, name))
             if wrong.any():
-                problems.append(_misfits(table, part[name], rows, wrong, stated, data))
+                values = WrongValues.at(part[name], rows, wrong)
+                problems.append(misfits(table, name, values, stated, data))
     return KindFinding(kinds, tuple(empty)), problems
 
 
@@ -97,8 +100,32 @@ def _counts(frame: pl.DataFrame, expressions: Sequence[pl.Expr]) -> list[int]:
 
 
 def _inferred(series: pl.Series, known: int, numeric: int) -> Kind | None:
-    """The kind, or None when a text column is almost all numbers."""
-    dtype = series.dtype
+    sample = series.drop_nulls().head(3).to_list()
+    return kind_of(
+        series.dtype,
+        known,
+        numeric,
+        lambda: all(looks_boolean(word) for word in sample) and count_booleans(series) == known,
+        lambda: all(looks_dated(word) for word in sample) and count_dates(series) == known,
+    )
+
+
+def kind_of(
+    dtype: pl.DataType,
+    known: int,
+    numeric: int,
+    all_boolean: Callable[[], bool],
+    all_dates: Callable[[], bool],
+) -> Kind | None:
+    """The kind of a column, or None when it is text that is almost all numbers.
+
+    Args:
+        dtype: Its type.
+        known: Training rows with a value.
+        numeric: Those that are numbers.
+        all_boolean: Whether every value is true, false, yes or no; asked of text only.
+        all_dates: Whether every value is an ISO 8601 date; asked of text only.
+    """
     if dtype == pl.Boolean:
         return "boolean"
     if dtype.is_temporal():
@@ -107,20 +134,21 @@ def _inferred(series: pl.Series, known: int, numeric: int) -> Kind | None:
         return "numeric"
     if numeric >= ALMOST_ALL * known:
         return None
-    sample = series.drop_nulls().head(3).to_list()
-    if all(looks_boolean(word) for word in sample) and _all_boolean(series, known):
+    if all_boolean():
         return "boolean"
-    if all(looks_dated(word) for word in sample) and _all_dates(series, known):
+    if all_dates():
         return "datetime"
     return "categorical"
 
 
-def _all_boolean(series: pl.Series, known: int) -> bool:
-    return len(series) - boolean(series, marks=False).null_count() == known
+def count_booleans(series: pl.Series) -> int:
+    """Cells that are true, false, yes or no."""
+    return len(series) - boolean(series, marks=False).null_count()
 
 
-def _all_dates(series: pl.Series, known: int) -> bool:
-    return len(series) - microseconds(series, None).null_count() == known
+def count_dates(series: pl.Series) -> int:
+    """Cells that are ISO 8601 dates."""
+    return len(series) - microseconds(series, None).null_count()
 
 
 def unreadable(series: pl.Series, kind: Kind, date_format: str | None) -> Bools:
@@ -144,29 +172,52 @@ def unreadable(series: pl.Series, kind: Kind, date_format: str | None) -> Bools:
             assert_never(kind)
 
 
-def _date_format(data: Data, name: str) -> str | None:
+@dataclass(frozen=True, slots=True)
+class WrongValues:
+    """Values that do not fit a column.
+
+    Attributes:
+        rows: Source rows of the first few.
+        values: As they are written.
+        count: How many there are.
+    """
+
+    rows: tuple[int, ...]
+    values: tuple[str, ...]
+    count: int
+
+    @classmethod
+    def at(cls, series: pl.Series, rows: Rows, wrong: Bools) -> WrongValues:
+        """Those of a series, whose source rows are given, where `wrong` says."""
+        places = np.flatnonzero(wrong)
+        shown = places[:SHOWN]
+        return cls(
+            tuple(int(rows[place]) for place in shown),
+            tuple(str(series[int(place)]) for place in shown),
+            len(places),
+        )
+
+    def in_words(self, table: Table) -> tuple[str, str]:
+        """The place of the first, and the first ones in words."""
+        words = f"'{self.values[0]}'"
+        for row, value in zip(self.rows[1:], self.values[1:], strict=True):
+            words += f", '{value}' ({table.where(row).rpartition('/')[2]})"
+        if self.count > SHOWN:
+            words += f" and {self.count - SHOWN} more"
+        return table.where(self.rows[0]), words
+
+
+def date_format(data: Data, name: str) -> str | None:
+    """How the dates of a column are written as text; None for ISO 8601."""
     own = data.columns[name].format if name in data.columns else None
     return data.datetime.format if own is None else own
 
 
-def _places(table: Table, rows: Rows, wrong: Bools, series: pl.Series) -> tuple[str, str]:
-    """The place of the first wrong value, and the first values in words."""
-    at = np.flatnonzero(wrong)
-    values = [f"'{series[int(index)]}'" for index in at[:_SHOWN]]
-    lines = [table.where(int(rows[index])).rpartition("/")[2] for index in at[1:_SHOWN]]
-    words = values[0]
-    words += "".join(f", {value} ({line})" for value, line in zip(values[1:], lines, strict=True))
-    if len(at) > _SHOWN:
-        words += f" and {len(at) - _SHOWN} more"
-    return table.where(int(rows[at[0]])), words
-
-
-def _almost_numeric(
-    table: Table, series: pl.Series, rows: Rows, known: int, numeric: int
+def almost_numeric(
+    table: Table, name: str, wrong: WrongValues, known: int, numeric: int
 ) -> Problem:
-    wrong = unreadable(series, "numeric", None)
-    where, words = _places(table, rows, wrong, series)
-    name = series.name
+    """What is wrong with a column of text that is almost all numbers."""
+    where, words = wrong.in_words(table)
     return Problem(
         where,
         f"a number in '{name}', as in {numeric:,} of {known:,} training rows",
@@ -175,15 +226,13 @@ def _almost_numeric(
     )
 
 
-def _misfits(
-    table: Table, series: pl.Series, rows: Rows, wrong: Bools, kind: Kind, data: Data
-) -> Problem:
-    where, words = _places(table, rows, wrong, series)
-    name = series.name
+def misfits(table: Table, name: str, wrong: WrongValues, kind: Kind, data: Data) -> Problem:
+    """What is wrong with values that cannot be read as the stated kind."""
+    where, words = wrong.in_words(table)
     meaning: Mapping[Kind, str] = {
         "numeric": "a number",
         "boolean": "true or false (yes/no, 1/0)",
-        "datetime": f"a date ({_date_format(data, name) or 'ISO 8601, 2024-03-31'})",
+        "datetime": f"a date ({date_format(data, name) or 'ISO 8601, 2024-03-31'})",
         "categorical": "a category",
     }
     fix = f"Correct it, add it to data.csv.null_values, or change data.columns.{name}.kind."

@@ -12,8 +12,9 @@ Owns: fitting and applying. Does not own: which rows train, where the columns go
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Literal, assert_never
+from typing import Literal, Protocol, assert_never
 
 import numpy as np
 
@@ -65,6 +66,8 @@ class NumericColumn(Fitted):
         deviation: Of the known values.
         minimum: Of the known values.
         maximum: Of the known values.
+        sampled: How many known values the quantiles (median, quartiles, grid, most frequent) were read
+            off when a table was streamed and had more; null when they are exact.
         outliers: What is far; null when not asked for, or when the quartiles or all values are equal.
         impute: How missing values are filled.
         fill: What they are filled with. `drop` has the median, for rows that are not left out.
@@ -84,6 +87,7 @@ class NumericColumn(Fitted):
     deviation: float
     minimum: float
     maximum: float
+    sampled: int | None = None
     outliers: Bounds | None
     impute: NumericImpute
     fill: float
@@ -96,6 +100,86 @@ class NumericColumn(Fitted):
     features: tuple[str, ...]
 
 
+class Known(Protocol):
+    """The values of a column in the training rows, as far as fitting asks."""
+
+    @property
+    def missing(self) -> int: ...
+    @property
+    def minimum(self) -> float: ...
+    @property
+    def maximum(self) -> float: ...
+    @property
+    def sampled(self) -> int | None:
+        """How many values the quantiles are read off; None for all."""
+        ...
+
+    def mean(self) -> float: ...
+    def deviation(self) -> float: ...
+    def most_frequent(self) -> float: ...
+    def quantile(self, share: float) -> float: ...
+    def within(self, bounds: Bounds) -> Known:
+        """The values moved to the bounds."""
+        ...
+
+    def filled(self, fill: float) -> Known:
+        """With the missing values filled."""
+        ...
+
+    def count(self) -> int:
+        """How many values quantiles tell apart."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """All known values of a column, shape (n,), sorted, and how many are missing."""
+
+    values: Floats
+    missing: int
+
+    @property
+    def minimum(self) -> float:
+        return float(self.values[0])
+
+    @property
+    def maximum(self) -> float:
+        return float(self.values[-1])
+
+    @property
+    def sampled(self) -> int | None:
+        return None
+
+    def mean(self) -> float:
+        return mean(self.values)
+
+    def deviation(self) -> float:
+        return deviation(self.values)
+
+    def most_frequent(self) -> float:
+        values, counts = np.unique(self.values, return_counts=True)
+        return float(values[np.argmax(counts)])
+
+    def quantile(self, share: float) -> float:
+        """By linear interpolation."""
+        place = share * (len(self.values) - 1)
+        below = int(place)
+        above = min(below + 1, len(self.values) - 1)
+        part = place - below
+        return float(self.values[below] * (1 - part) + self.values[above] * part)
+
+    def within(self, bounds: Bounds) -> Ordered:
+        return Ordered(np.clip(self.values, bounds.lower, bounds.upper), self.missing)
+
+    def filled(self, fill: float) -> Ordered:
+        if not self.missing:
+            return self
+        return Ordered(np.sort(np.concatenate((self.values, np.full(self.missing, fill)))), 0)
+
+    def count(self) -> int:
+        return len(self.values)
+
+
 def outlier_bounds(values: Floats, outliers: Outliers) -> Bounds | None:
     """The usual range of a column; None when half of its values, or all, are equal.
 
@@ -103,13 +187,18 @@ def outlier_bounds(values: Floats, outliers: Outliers) -> Bounds | None:
         values: Known training values, shape (n,), sorted.
         outliers: Method, factor and action.
     """
+    return usual_range(Ordered(values, 0), outliers)
+
+
+def usual_range(known: Known, outliers: Outliers) -> Bounds | None:
+    """As `outlier_bounds`."""
     match outliers.method:
         case "iqr":
-            low, high = _quantile(values, 0.25), _quantile(values, 0.75)
+            low, high = known.quantile(0.25), known.quantile(0.75)
             reach = outliers.factor * (high - low)
         case "zscore":
-            low = high = mean(values)
-            reach = outliers.factor * deviation(values)
+            low = high = known.mean()
+            reach = outliers.factor * known.deviation()
         case _:
             assert_never(outliers.method)
     if reach == 0:
@@ -136,25 +225,35 @@ def fit_numeric(
         dropped: The bounds beyond which rows were left out before.
     """
     known = np.sort(values[~np.isnan(values)])
-    missing = len(values) - len(known)
+    return fit_known(name, Ordered(known, len(values) - len(known)), settings, outliers, dropped)
+
+
+def fit_known(
+    name: str,
+    known: Known,
+    settings: Numeric,
+    outliers: Outliers | None,
+    dropped: Bounds | None = None,
+) -> NumericColumn | None:
+    """As `fit_numeric`, from what is known of the values."""
     bounds = dropped
     if outliers is not None and outliers.action == "clip":
-        bounds = outlier_bounds(known, outliers)
-    fill = _fill(known if bounds is None else _within(known, bounds), settings)
-    filled = known if bounds is None else _within(known, bounds)
-    if missing:
-        filled = np.sort(np.concatenate((filled, np.full(missing, fill))))
-    indicator = settings.indicator and missing > 0
-    if filled[0] == filled[-1] and not indicator:
+        bounds = usual_range(known, outliers)
+    usual = known if bounds is None or bounds.action == "drop" else known.within(bounds)
+    fill = _fill(usual, settings)
+    filled = usual.filled(fill)
+    indicator = settings.indicator and known.missing > 0
+    if filled.minimum == filled.maximum and not indicator:
         return None
     center, spread = _center_and_spread(filled, settings.scale)
     return NumericColumn(
         name=name,
-        missing=missing,
-        mean=mean(known),
-        deviation=deviation(known),
-        minimum=float(known[0]),
-        maximum=float(known[-1]),
+        missing=known.missing,
+        mean=known.mean(),
+        deviation=known.deviation(),
+        minimum=known.minimum,
+        maximum=known.maximum,
+        sampled=known.sampled,
         outliers=bounds,
         impute=settings.impute,
         fill=fill,
@@ -222,44 +321,30 @@ def deviation(values: Floats) -> float:
     return float(np.sqrt(np.mean(np.square(away / scale)))) * scale
 
 
-def _within(values: Floats, bounds: Bounds) -> Floats:
-    return np.clip(values, bounds.lower, bounds.upper) if bounds.action == "clip" else values
-
-
-def _quantile(ordered: Floats, share: float) -> float:
-    """A quantile of sorted values, by linear interpolation."""
-    place = share * (len(ordered) - 1)
-    below = int(place)
-    above = min(below + 1, len(ordered) - 1)
-    part = place - below
-    return float(ordered[below] * (1 - part) + ordered[above] * part)
-
-
-def _fill(ordered: Floats, settings: Numeric) -> float:
+def _fill(known: Known, settings: Numeric) -> float:
     match settings.impute:
         case "mean":
-            return mean(ordered)
+            return known.mean()
         case "median" | "drop":
-            return _quantile(ordered, 0.5)
+            return known.quantile(0.5)
         case "constant":
             return settings.constant
         case "most_frequent":
-            values, counts = np.unique(ordered, return_counts=True)
-            return float(values[np.argmax(counts)])
+            return known.most_frequent()
         case _:
             assert_never(settings.impute)
 
 
-def _center_and_spread(ordered: Floats, scale: Scale) -> tuple[float, float]:
+def _center_and_spread(known: Known, scale: Scale) -> tuple[float, float]:
     match scale:
         case "standard":
-            center, spread = mean(ordered), deviation(ordered)
+            center, spread = known.mean(), known.deviation()
         case "minmax":
-            center, spread = float(ordered[0]), float(ordered[-1] - ordered[0])
+            center, spread = known.minimum, known.maximum - known.minimum
         case "robust":
-            center = _quantile(ordered, 0.5)
-            spread = _quantile(ordered, 0.75) - _quantile(ordered, 0.25)
-            spread = spread if spread > 0 else deviation(ordered)
+            center = known.quantile(0.5)
+            spread = known.quantile(0.75) - known.quantile(0.25)
+            spread = spread if spread > 0 else known.deviation()
         case "quantile" | "none":
             return 0.0, 1.0
         case _:
@@ -267,10 +352,10 @@ def _center_and_spread(ordered: Floats, scale: Scale) -> tuple[float, float]:
     return center, spread if spread > 0 else 1.0
 
 
-def _grid(ordered: Floats) -> QuantileGrid:
+def _grid(known: Known) -> QuantileGrid:
     """At most `GRID` quantiles; point i of m has rank (i + 1/2) / m."""
-    points = min(GRID, len(ordered))
-    grid = np.array([_quantile(ordered, place) for place in np.linspace(0, 1, points)])
+    points = min(GRID, known.count())
+    grid = np.array([known.quantile(place) for place in np.linspace(0, 1, points)])
     values, first, counts = np.unique(grid, return_index=True, return_counts=True)
     ranks = (first + (counts - 1) / 2 + 0.5) / points
     normal = NormalDist()

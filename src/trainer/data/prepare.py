@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 import polars as pl
@@ -21,14 +21,14 @@ from trainer.config.schema import Config
 from trainer.data.arrays import Assignment, Bools, Rows, Singles
 from trainer.data.assignment import assign_splits
 from trainer.data.features import feature_columns, target_columns
-from trainer.data.fitting import fit_columns
+from trainer.data.fitting import ColumnFit, fit_columns
 from trainer.data.preprocessing import Preprocessing
 from trainer.data.samples import Samples
 from trainer.data.splits import DROPPED, SPLIT_NAMES, TEST, TRAIN, VALIDATION, SplitName
 from trainer.data.tables import Table, read_table
 from trainer.data.targets import FittedTarget, fit_target, known_target
 from trainer.data.tasks import TaskFinding, infer_task, task_columns_problem
-from trainer.data.values import number_matrix
+from trainer.data.values import BLOCK_CELLS, number_matrix
 from trainer.errors import DataError, Problem, did_you_mean
 
 _Found = TypeVar("_Found")
@@ -43,12 +43,52 @@ REASONS = {
 """Why a row takes no part; 0 for rows that do."""
 
 
+class PreparedTable(Protocol):
+    """A table ready for training, in memory (`Prepared`) or on disk (`streaming.StreamedTable`)."""
+
+    @property
+    def table(self) -> Table:
+        """Its files; its frame may lack columns that are read when they are needed."""
+        ...
+
+    @property
+    def assignment(self) -> Assignment:
+        """int8 (rows,): split number, or DROPPED."""
+        ...
+
+    @property
+    def reasons(self) -> Assignment:
+        """int8 (rows,): why a row is dropped, a key of `REASONS`; 0 for the others."""
+        ...
+
+    @property
+    def preprocessing(self) -> Preprocessing: ...
+    @property
+    def warnings(self) -> tuple[str, ...]: ...
+    @property
+    def dropped(self) -> dict[str, int]:
+        """Rows by reason."""
+        ...
+
+    def rows(self, split: SplitName) -> int:
+        """How many rows a split has."""
+        ...
+
+    def classes(self, split: SplitName) -> dict[str, int]:
+        """Rows of each class in a split; positive rows of each column for multilabel; else empty."""
+        ...
+
+    def samples(self, split: SplitName) -> Samples | None:
+        """The rows of a split as numbers; None when it has none."""
+        ...
+
+
 @dataclass(frozen=True)
-class Prepared:
-    """A table, the part of each of its rows, and what was fitted on the training rows.
+class Division:
+    """The part of each row of a table, and what was fitted on the training rows.
 
     Attributes:
-        table: All rows.
+        table: All rows; at least its target, weight and split columns.
         assignment: int8 (rows,): split number, or DROPPED.
         reasons: int8 (rows,): why a row is dropped, a key of `REASONS`; 0 for the others.
         preprocessing: What was fitted.
@@ -72,27 +112,35 @@ class Prepared:
     def classes(self, split: SplitName) -> dict[str, int]:
         """Rows of each class in a split; positive rows of each column for multilabel; else empty."""
         target = self.preprocessing.target
+        if target.task == "regression":
+            return {}
         at = np.flatnonzero(self.assignment == SPLIT_NAMES.index(split))
-        y, _ = target.encode(self.table.frame.select(target.columns)[at])
-        match target.task:
-            case "binary":
-                positive = int(y.sum(dtype=np.float64))
-                return dict(zip(target.classes, (len(at) - positive, positive), strict=True))
-            case "regression":
-                return {}
-            case _:
-                names = target.classes or target.columns
-                counts = y.sum(axis=0, dtype=np.float64)
-                return {name: int(count) for name, count in zip(names, counts, strict=True)}
+        counts = np.zeros(target.width)
+        for start in range(0, len(at), BLOCK_CELLS):
+            y, _ = self.targets(at[start : start + BLOCK_CELLS])
+            counts += y.sum(axis=0, dtype=np.float64)
+        if target.task == "binary":
+            counts = np.array([len(at) - counts[0], counts[0]])
+        names = target.classes or target.columns
+        return {name: int(count) for name, count in zip(names, counts, strict=True)}
+
+    def targets(self, rows: Rows) -> tuple[Singles, Bools]:
+        """The targets of some rows as `FittedTarget.encode` gives them."""
+        target = self.preprocessing.target
+        return target.encode(self.table.frame.select(target.columns)[rows])
+
+
+@dataclass(frozen=True)
+class Prepared(Division):
+    """A table in memory."""
 
     def samples(self, split: SplitName) -> Samples | None:
         """The rows of a split as numbers; None when it has none."""
         at = np.flatnonzero(self.assignment == SPLIT_NAMES.index(split))
         if not len(at):
             return None
-        target = self.preprocessing.target
         encoded = self.preprocessing.transform(self.table.frame, at)
-        y, _ = target.encode(self.table.frame.select(target.columns)[at])
+        y, _ = self.targets(at)
         return Samples(
             x=encoded.x,
             y=y,
@@ -119,7 +167,7 @@ class FileSamples:
 
 
 def prepare(config: Config) -> Prepared:
-    """Read, split, clean and fit.
+    """Read, split, clean and fit, all in memory.
 
     Args:
         config: Its `data.source` paths are absolute, or relative to the working directory.
@@ -129,13 +177,45 @@ def prepare(config: Config) -> Prepared:
     """
     data = config.data
     table = read_table(data.source, data)
+    names = checked_features(table, data)
+
+    def fit(assignment: Assignment) -> ColumnFit:
+        return fit_columns(table, names, np.flatnonzero(assignment == TRAIN), data)
+
+    return Prepared(**vars(divide(config, table, names, fit)))
+
+
+def checked_features(table: Table, data: Data) -> list[str]:
+    """The feature columns of a table, whose rows do not matter.
+
+    Raises:
+        DataError: Columns that the config names are not there, or do not fit the task.
+    """
     names, problems = feature_columns(table, data)
-    targets = target_columns(data)
     if data.task != "auto":
-        wrong = task_columns_problem(data.task, targets)
+        wrong = task_columns_problem(data.task, target_columns(data))
         problems += [wrong] if wrong is not None else []
     if problems:
         raise DataError(problems)
+    return names
+
+
+def divide(
+    config: Config, table: Table, names: Sequence[str], fit: Callable[[Assignment], ColumnFit]
+) -> Division:
+    """Give each row its part, and fit features and target on the training rows.
+
+    Args:
+        config: The config.
+        table: All rows; target, weight and split columns, and the features where duplicates are dropped.
+        names: The feature columns.
+        fit: Fits the features, given the split number of each row.
+
+    Raises:
+        DataError: Values and splits.
+    """
+    data = config.data
+    targets = target_columns(data)
     reasons = np.zeros(table.frame.height, dtype=np.int8)
     known = _known(table, targets, data)
     reasons[~known] = NO_TARGET
@@ -145,22 +225,21 @@ def prepare(config: Config) -> Prepared:
         _drop(assignment, reasons, _duplicates(table, [*names, *targets], assignment), DUPLICATE)
     if weight is not None:
         _check_weights(table, weight, assignment)
-    training = np.flatnonzero(assignment == TRAIN)
-    finding = _task(table, data, targets, training)
-    fit = fit_columns(table, names, training, data)
-    _drop(assignment, reasons, fit.missing, MISSING_VALUE)
-    _drop(assignment, reasons, fit.outlying, OUTLIER)
-    target = _target(table, config, targets, finding, fit.rows)
-    preprocessing = Preprocessing(rows=len(fit.rows), columns=fit.columns, target=target)
+    finding = _task(table, data, targets, np.flatnonzero(assignment == TRAIN))
+    columns = fit(assignment)
+    _drop(assignment, reasons, columns.missing, MISSING_VALUE)
+    _drop(assignment, reasons, columns.outlying, OUTLIER)
+    target = _target(table, config, targets, finding, columns.rows)
+    preprocessing = Preprocessing(rows=len(columns.rows), columns=columns.columns, target=target)
     _check_targets(table, target, assignment)
     dropped = _counted(reasons)
     lost = [f"{count:,} rows left out: {reason}" for reason, count in dropped.items()]
-    return Prepared(
+    return Division(
         table=table,
         assignment=assignment,
         reasons=reasons,
         preprocessing=preprocessing,
-        warnings=(*table.warnings, *lost, *fit.warnings),
+        warnings=(*table.warnings, *lost, *columns.warnings),
         dropped=dropped,
         weight=weight,
     )
@@ -221,16 +300,17 @@ def read_samples(
     return FileSamples(table, samples, {REASONS[NO_TARGET]: dropped} if dropped else {})
 
 
-def split_table(prepared: Prepared) -> pl.DataFrame:
+def split_table(prepared: PreparedTable) -> pl.DataFrame:
     """The part of every row: `row` (int64, from 0), `split` (train, validation, test or dropped) and
     `reason` (why it is dropped, else null).
     """
-    names = [*SPLIT_NAMES, "dropped"]
+    # Words of an Enum: 20 million rows of text would be most of a gigabyte.
+    names, reasons = [*SPLIT_NAMES, "dropped"], list(REASONS.values())
     split = pl.Series(prepared.assignment).replace_strict(
-        [TRAIN, VALIDATION, TEST, DROPPED], names, return_dtype=pl.String
+        [TRAIN, VALIDATION, TEST, DROPPED], names, return_dtype=pl.Enum(names)
     )
     reason = pl.Series(prepared.reasons).replace_strict(
-        list(REASONS), list(REASONS.values()), default=None, return_dtype=pl.String
+        list(REASONS), reasons, default=None, return_dtype=pl.Enum(reasons)
     )
     rows = pl.Series(np.arange(len(prepared.assignment), dtype=np.int64))
     return pl.DataFrame({"row": rows, "split": split, "reason": reason})

@@ -46,6 +46,9 @@ Column = Annotated[
 ]
 
 
+Oddities = dict[tuple[str, str], int]
+
+
 @dataclass(frozen=True)
 class Encoded:
     """Rows as numbers.
@@ -53,12 +56,25 @@ class Encoded:
     Attributes:
         x: float32 (n, width), C-contiguous.
         unseen: bool (n,): the row has a value that was never seen in training or can not be read.
-        warnings: What was odd, counted by column.
+        oddities: Column and what was odd in it → rows.
     """
 
     x: Singles
     unseen: Bools
-    warnings: tuple[str, ...]
+    oddities: Oddities
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was odd, counted by column."""
+        return in_words(self.oddities)
+
+
+def in_words(oddities: Oddities) -> tuple[str, ...]:
+    """A sentence for each oddity."""
+    return tuple(
+        f"{count:,} {'row has' if count == 1 else 'rows have'} {what} in '{name}'"
+        for (name, what), count in oddities.items()
+    )
 
 
 class Preprocessing(Fitted):
@@ -126,7 +142,7 @@ class Preprocessing(Fitted):
             raise DataError(problems)
         height = frame.height if rows is None else len(rows)
         encoder = _Encoder(
-            frame, rows, np.zeros((height, self.width), np.float32), np.zeros(height, np.bool_), []
+            frame, rows, np.zeros((height, self.width), np.float32), np.zeros(height, np.bool_), {}
         )
         place = 0
         starts: dict[str, int] = {}
@@ -146,7 +162,7 @@ class Preprocessing(Fitted):
                     encoder.put_boolean(column, starts[column.name])
                 case DatetimeColumn():
                     encoder.put_datetime(column, starts[column.name])
-        return Encoded(encoder.x, encoder.unseen, tuple(encoder.warnings))
+        return Encoded(encoder.x, encoder.unseen, encoder.oddities)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for `preprocessing.json`: finite numbers, columns in the table's order."""
@@ -207,7 +223,7 @@ class _Encoder:
     rows: Rows | None
     x: Singles
     unseen: Bools
-    warnings: list[str]
+    oddities: Oddities
 
     def part(self, names: list[str]) -> pl.DataFrame:
         part = self.frame.select(names)
@@ -221,8 +237,7 @@ class _Encoder:
         count = int(np.count_nonzero(mask))
         if count:
             self.unseen |= mask
-            rows = "row has" if count == 1 else "rows have"
-            self.warnings.append(f"{count:,} {rows} {what} in '{name}'")
+            self.oddities[name, what] = count
 
     def put_numeric(self, columns: Sequence[NumericColumn], starts: dict[str, int]) -> None:
         names = [column.name for column in columns]

@@ -17,7 +17,7 @@ from trainer.data.samples import Samples
 from trainer.data.splits import SplitName
 from trainer.data.tables import read_table
 from trainer.data.values import number_matrix
-from trainer.errors import DataError, Problem, RunError
+from trainer.errors import DataError, Problem, RunError, did_you_mean
 
 
 def recorded_samples(
@@ -54,6 +54,19 @@ def recorded_samples(
                 "other content" if changed else f"{len(table.files)} files",
                 "put the former file back, or evaluate other rows with --data FILE",
             )
+        )
+    wanted = [*preprocessing.target.columns, *([] if data.weight is None else [data.weight])]
+    lacking = [name for name in wanted if name not in table.frame.columns]
+    if lacking:
+        known = table.frame.columns
+        raise RunError(
+            Problem(
+                "",
+                f"a column of {table.name}, as when the run was made",
+                f"'{name}'",
+                did_you_mean(name, known, "Take the run's files from a whole copy of it."),
+            )
+            for name in lacking
         )
     try:
         part = pl.read_parquet(io.BytesIO(recorded))["split"]

@@ -12,7 +12,7 @@ class Samples:
     """Rows of one split, in the order of the source.
 
     Attributes:
-        x: float32 (n, width), C-contiguous.
+        x: float32 (n, width), C-contiguous; of a streamed table read-only and mapped from a file, as y.
         y: float32 (n, outputs): binary (n, 1) of 0 and 1; multiclass (n, classes) one-hot; multilabel
             (n, columns) of 0 and 1; regression (n, columns), scaled where the target is; (n, 0)
             where no target was read.

@@ -10,7 +10,7 @@ the formats (`csv_files`, `typed_files`), kinds of columns, splits.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,7 +110,7 @@ def read_table(source: str | Sequence[str] | NamedSources, data: Data) -> Table:
         DataError: A file is missing, empty, unreadable or damaged, or its columns differ from those
             of the first file; with every such problem.
     """
-    parts = _named(source)
+    parts = named_parts(source)
     paths, problems = [], []
     for split, sources in parts:
         found, wrong = expand(sources)
@@ -137,7 +137,7 @@ def read_table(source: str | Sequence[str] | NamedSources, data: Data) -> Table:
         frames.append(frame)
         formats.append(kind)
         warnings += notes
-        files.append(SourceFile(str(path), path.stat().st_size, frame.height, _sha256(path)))
+        files.append(SourceFile(str(path), path.stat().st_size, frame.height, sha256(path)))
     if problems:
         raise DataError(problems)
     named = None
@@ -149,7 +149,7 @@ def read_table(source: str | Sequence[str] | NamedSources, data: Data) -> Table:
     )
 
 
-def _named(source: str | Sequence[str] | NamedSources) -> list[tuple[int, list[str]]]:
+def named_parts(source: str | Sequence[str] | NamedSources) -> list[tuple[int, list[str]]]:
     match source:
         case NamedSources():
             named = [(TRAIN, source.train), (VALIDATION, source.validation), (TEST, source.test)]
@@ -182,15 +182,30 @@ def _read(path: Path, kind: Format, csv: Csv) -> tuple[pl.DataFrame, list[str]]:
     return frame, notes
 
 
-def _sha256(path: Path) -> str:
+def sha256(path: Path) -> str:
+    """Of the bytes of a file, as hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _joined(frames: list[pl.DataFrame], files: list[SourceFile]) -> pl.DataFrame:
-    first = frames[0]
     if len(frames) == 1:
-        return first
+        return frames[0]
+    outline = same_columns([frame.clear() for frame in frames], files)
+    return pl.concat([shared_types(frame, outline.schema) for frame in frames], rechunk=True)
+
+
+def same_columns(frames: Sequence[pl.DataFrame], files: Sequence[SourceFile]) -> pl.DataFrame:
+    """The columns and types that the frames of some files share, without rows.
+
+    Args:
+        frames: One a file; their rows do not matter.
+        files: The files, for messages.
+
+    Raises:
+        DataError: Files whose columns are not those of the first.
+    """
+    first = frames[0]
     problems = []
     for frame, file in zip(frames[1:], files[1:], strict=True):
         lacking = [name for name in first.columns if name not in frame.columns]
@@ -216,13 +231,18 @@ def _joined(frames: list[pl.DataFrame], files: list[SourceFile]) -> pl.DataFrame
         ]
     if problems:
         raise DataError(problems)
-    names = first.columns
-    types = {name: _shared_type([frame.schema[name] for frame in frames]) for name in names}
-    return pl.concat(
-        [frame.select(_as_type(name, frame.schema[name], types[name]) for name in names)
-         for frame in frames],
-        rechunk=True,
-    )  # fmt: skip
+    if len(frames) == 1:
+        return first.clear()
+    return pl.DataFrame(
+        schema={
+            name: _shared_type([frame.schema[name] for frame in frames]) for name in first.columns
+        }
+    )
+
+
+def shared_types(frame: pl.DataFrame, types: Mapping[str, pl.DataType]) -> pl.DataFrame:
+    """The columns that `types` names, in its order and with its types."""
+    return frame.select(_as_type(name, frame.schema[name], types[name]) for name in types)
 
 
 def _shared_type(types: list[pl.DataType]) -> pl.DataType:

@@ -107,10 +107,6 @@ class FittedTarget(Fitted):
         unscaled: Floats = values * np.array(self.scale) + np.array(self.offset)
         return unscaled
 
-    def class_of(self, label: str) -> int | None:
-        """The number of a class that a text names, or None: "1.0" names the class "1"."""
-        return class_numbers(self.classes, [label])[label]
-
     def _codes(
         self, series: pl.Series, valid: Bools, where: Callable[[int], str]
     ) -> np.ndarray[Any, np.dtype[np.int64]]:
@@ -249,10 +245,10 @@ def spelled_classes(series: pl.Series) -> dict[str, int]:
     """Rows of each class. Spellings of one whole number ("1", "1.0") are one class, under its most
     frequent spelling.
     """
-    labels = text(series).drop_nulls()
-    counted = labels.value_counts(sort=False)
+    cells = text(series) if series.dtype.is_float() else series
+    counted = cells.drop_nulls().alias("label").value_counts(sort=False)
     spellings: dict[str, list[tuple[int, str]]] = {}
-    for label, count in counted.iter_rows():
+    for label, count in zip(text(counted["label"]), counted["count"], strict=True):
         spellings.setdefault(plain(label), []).append((count, label))
     return {
         min(found, key=lambda one: (-one[0], one[1]))[1]: sum(count for count, _ in found)

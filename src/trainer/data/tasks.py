@@ -63,7 +63,10 @@ def infer_task(frame: pl.DataFrame) -> TaskFinding:
             fix = "Correct it, add it to data.csv.null_values, or state data.task."
             raise DataError(_problem(f"numbers in '{series.name}'", f"'{wrong[0]}'", fix))
         task: Task = "binary" if distinct <= 2 else "multiclass"
-        return TaskFinding(task, f"'{series.name}' has {distinct} values that are words")
+        what = (
+            "true and false" if series.dtype == pl.Boolean else f"{distinct} values that are words"
+        )
+        return TaskFinding(task, f"'{series.name}' has {what}")
     whole = bool((numbers.drop_nulls() == numbers.drop_nulls().round()).all())
     if not whole:
         return TaskFinding("regression", f"'{series.name}' has numbers with fractions")

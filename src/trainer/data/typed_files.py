@@ -12,9 +12,9 @@ import gzip
 import json
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -36,7 +36,7 @@ def read_parquet(path: Path) -> pl.DataFrame:
         frame = pl.read_parquet(path, glob=False)
     except _DAMAGED as error:
         raise _damaged(path, "a Parquet file", error) from error
-    return _plain_types(frame)
+    return plain_types(frame)
 
 
 def read_arrow(path: Path) -> pl.DataFrame:
@@ -51,7 +51,7 @@ def read_arrow(path: Path) -> pl.DataFrame:
         frame = pl.read_ipc(path) if is_file else pl.read_ipc_stream(path)
     except _DAMAGED as error:
         raise _damaged(path, "an Arrow IPC file", error) from error
-    return _plain_types(frame)
+    return plain_types(frame)
 
 
 def read_npz(path: Path) -> pl.DataFrame:
@@ -92,7 +92,7 @@ def read_npz(path: Path) -> pl.DataFrame:
         problems.append(Problem(where, "arrays with as many rows each", found))
     if problems:
         raise DataError(problems)
-    return _plain_types(pl.DataFrame(columns))
+    return plain_types(pl.DataFrame(columns))
 
 
 def _array_columns(name: str, array: np.ndarray[Any, Any]) -> dict[str, Any]:
@@ -112,7 +112,15 @@ def read_ndjson(path: Path) -> pl.DataFrame:
     Raises:
         DataError: A line is no JSON object or holds lists or objects; with its line.
     """
-    frames: list[pl.DataFrame] = []
+    return pl.concat(read_ndjson_blocks(path), how="diagonal", rechunk=True)
+
+
+def read_ndjson_blocks(path: Path) -> Iterator[pl.DataFrame]:
+    """The rows as `read_ndjson` reads them, some at a time; a frame has the names seen so far.
+
+    Raises:
+        DataError: As `read_ndjson`.
+    """
     problems: list[Problem] = []
     names: dict[str, None] = {}
     rows: list[dict[str, str | None]] = []
@@ -127,15 +135,63 @@ def read_ndjson(path: Path) -> pl.DataFrame:
         names |= dict.fromkeys(row)
         rows.append(row)
         if len(rows) == _LINES:
-            frames.append(pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String)))
+            yield pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String))
             rows = []
     if problems:
         raise DataError(problems)
     if rows:
-        frames.append(pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String)))
-    if not frames:
+        yield pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String))
+    if not names and not rows:
         raise DataError(Problem(str(path), "one JSON object a line", "an empty file"))
-    return pl.concat(frames, how="diagonal", rechunk=True)
+
+
+def scan_typed(path: Path, kind: Literal["parquet", "arrow"]) -> pl.LazyFrame:
+    """A Parquet or Arrow IPC file, to be read in parts.
+
+    Raises:
+        DataError: It is an Arrow stream, which has to be read from its start.
+    """
+    if kind == "parquet":
+        return pl.scan_parquet(path, glob=False)
+    with path.open("rb") as file:
+        if file.read(6) != b"ARROW1":
+            fix = "Save it as Parquet, or set runtime.engine to resident."
+            found = "an Arrow stream, which is read as a whole"
+            raise DataError(Problem(str(path), "a file that can be read in parts", found, fix))
+    return pl.scan_ipc(path, glob=False)
+
+
+def typed_schema(path: Path, kind: Literal["parquet", "arrow"]) -> tuple[pl.Schema, int]:
+    """Column types as they are read, made plain, and the number of rows; nothing else is read.
+
+    Raises:
+        DataError: It is no such file, is damaged, or is an Arrow stream.
+    """
+    try:
+        scan = scan_typed(path, kind)
+        rows = int(scan.select(pl.len()).collect().item())
+        return plain_types(pl.DataFrame(schema=scan.collect_schema())).schema, rows
+    except _DAMAGED as error:
+        words = {"parquet": "a Parquet file", "arrow": "an Arrow IPC file"}
+        raise _damaged(path, words[kind], error) from error
+
+
+def read_typed_blocks(
+    path: Path, kind: Literal["parquet", "arrow"], columns: Sequence[str], rows: int
+) -> Iterator[pl.DataFrame]:
+    """The rows as `read_parquet` and `read_arrow` read them, some columns only, `rows` at a time.
+
+    Raises:
+        DataError: It is damaged.
+    """
+    try:
+        scan = scan_typed(path, kind).select(columns)
+        height = int(scan.select(pl.len()).collect().item())
+        for start in range(0, height, rows):
+            yield plain_types(scan.slice(start, rows).collect())
+    except _DAMAGED as error:
+        words = {"parquet": "a Parquet file", "arrow": "an Arrow IPC file"}
+        raise _damaged(path, words[kind], error) from error
 
 
 def ndjson_line(path: Path, row: int) -> int:
@@ -189,7 +245,7 @@ def _constant(word: str) -> str | None:
     return None if word == "NaN" else word
 
 
-def _plain_types(frame: pl.DataFrame) -> pl.DataFrame:
+def plain_types(frame: pl.DataFrame) -> pl.DataFrame:
     """Text for categories, without blanks around it and null where empty; Float64 for decimals; seconds
     for durations and times of day.
     """

@@ -17,6 +17,7 @@ import numpy as np
 
 from trainer.data.samples import Samples
 from trainer.engine.batches import Pass
+from trainer.engine.callbacks import Callbacks
 from trainer.engine.monitors import Monitors
 from trainer.engine.outcome import Outcome
 from trainer.engine.pace import Pace
@@ -64,6 +65,7 @@ class Training:
         monitor: The measure that says which epoch is best.
         total_steps: Batches after which training is done.
         keep_last: The latest epoch counts as the best.
+        callbacks: Of the user's own; epochs then come one by one.
         best_weights: Weights of the best epoch (averages, where the optimizer keeps them).
         best_epoch: Its number.
         epoch: The latest epoch done.
@@ -81,6 +83,7 @@ class Training:
     monitor: str
     total_steps: int
     keep_last: bool = False
+    callbacks: Callbacks | None = None
     best_weights: list[Any] = field(default_factory=list)
     best_epoch: int = 0
     epoch: int = 0
@@ -107,8 +110,12 @@ def fit(training: Training, interrupted: Callable[[], str | None]) -> Iterator[E
         DivergedError: The training loss is not finite; `training` keeps the best weights.
     """
     stop: str | None = None
+    if training.callbacks is not None:
+        training.callbacks.begin()
     while stop is None:
         started = perf_counter()
+        if training.callbacks is not None:
+            training.callbacks.epoch_begin(training.epoch + 1)
         outcome = training.pace.next(training.epoch + 1, training.total_steps - training.step)
         training.epoch += 1
         training.step += outcome.trained.steps
@@ -122,6 +129,9 @@ def fit(training: Training, interrupted: Callable[[], str | None]) -> Iterator[E
             training.best_epoch = training.epoch
             training.best_weights = outcome.weights()
         stop = _decide(training, measures, outcome.learning_rate)
+        if training.callbacks is not None:
+            told = {**measures, "learning_rate": outcome.learning_rate}
+            stop = training.callbacks.epoch_end(training.epoch, told) or stop
         if stop is None:
             stop = interrupted()
             training.interrupted = stop is not None
@@ -136,6 +146,8 @@ def fit(training: Training, interrupted: Callable[[], str | None]) -> Iterator[E
             perf_counter() - started,
             stop,
         )
+    if training.callbacks is not None:
+        training.callbacks.end()
 
 
 def _measures(training: Training, outcome: Outcome) -> dict[str, float]:

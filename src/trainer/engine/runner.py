@@ -82,7 +82,7 @@ class ResidentRunner:
         self._batch = min(batch_size, rows)
         self.steps_per_epoch = -(-rows // self._batch)
         self.data = on_device(samples)
-        self._stepper = Stepper(network, loss, optimizer)
+        self.stepper = Stepper(network, loss, optimizer)
         # Every variable exists before the first trace: none can be made inside one.
         optimizer.build(network.trainable_variables)
         self.program = Program(self.in_program, compiled=compiled)
@@ -109,11 +109,11 @@ class ResidentRunner:
 
     def in_program(self, order: Any, x: Any, y: Any, weight: Any) -> tuple[Any, Any]:
         """Inside a program: train these rows in this order; the mean loss and the predictions."""
-        self._stepper.loss_mean.reset_state()
+        self.stepper.loss_mean.reset_state()
         predictions = in_batches(
-            lambda rows: self._stepper.train_step(batch_of(x, y, weight, rows)),
+            lambda rows: self.stepper.train_step(batch_of(x, y, weight, rows)),
             order,
             self._batch,
             int(y.shape[1]),
         )
-        return self._stepper.loss_mean.result(), predictions
+        return self.stepper.loss_mean.result(), predictions

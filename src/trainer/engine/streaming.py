@@ -141,7 +141,7 @@ class StreamingRunner:
         self._chunk = self._batch * max(1, WINDOW_SHARDS * self._shard // self._batch)
         self.steps_per_epoch = -(-rows // self._batch)
         self._outputs = int(network.output_shape[-1])
-        self._stepper = Stepper(network, loss, optimizer)
+        self.stepper = Stepper(network, loss, optimizer)
         # Every variable exists before the first trace: none can be made inside one.
         optimizer.build(network.trainable_variables)
         self.program = Program(self._in_program, compiled=compiled)
@@ -153,7 +153,7 @@ class StreamingRunner:
         predictions = np.empty((wanted, self._outputs), np.float32)
         order = np.empty(wanted, np.int32)
         done, loss = 0, 0.0
-        self._stepper.loss_mean.reset_state()
+        self.stepper.loss_mean.reset_state()
         chunks = self._chunks(epoch, wanted)
         with ThreadPoolExecutor(1, "rows ahead") as reader:
             ahead = reader.submit(next, chunks, None)
@@ -209,12 +209,12 @@ class StreamingRunner:
 
     def _in_program(self, x: Any, y: Any, weight: Any) -> tuple[Any, Any]:
         predictions = in_batches(
-            lambda rows: self._stepper.train_step(batch_of(x, y, weight, rows)),
+            lambda rows: self.stepper.train_step(batch_of(x, y, weight, rows)),
             tf.range(int(x.shape[0])),
             self._batch,
             int(y.shape[1]),
         )
-        return self._stepper.loss_mean.result(), predictions
+        return self.stepper.loss_mean.result(), predictions
 
 
 def _put(

@@ -90,6 +90,7 @@ def _build(
     for index, (name, layer) in enumerate(zip(names, config.model.layers, strict=True)):
         door = partial(
             build_custom,
+            kind=keras.layers.Layer,
             allow_custom=allow_custom,
             base=base,
             key=f"model.layers.{index}.custom.function",

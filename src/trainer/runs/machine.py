@@ -53,6 +53,23 @@ def git_state(directory: Path) -> Git | None:
     return Git(commit=commit.strip(), dirty=None if changes is None else bool(changes.strip()))
 
 
+def free_memory() -> int | None:
+    """Bytes that a process can still take: what the system has, or its control group may have; None
+    where neither says.
+    """
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        (free,) = (int(line.split()[1]) * 1024 for line in lines if line[:13] == "MemAvailable:")
+    except (OSError, ValueError):
+        return None
+    try:
+        group = Path("/sys/fs/cgroup")
+        limit = int((group / "memory.max").read_text())
+        return min(free, max(0, limit - int((group / "memory.current").read_text())))
+    except (OSError, ValueError):
+        return free
+
+
 def _git(directory: Path, *words: str) -> str | None:
     # A repository can name a program as its monitor; looking at it must not run that. Variables
     # such as GIT_DIR, set inside a git hook, would lead to another repository.

@@ -21,14 +21,16 @@ from trainer.config.objectives import better_direction
 from trainer.config.resolve import resolved_monitor
 from trainer.config.schema import Config
 from trainer.data.samples import Samples
-from trainer.engine.batches import Pass, Program
+from trainer.engine.batches import Pass, Program, Stepper
 from trainer.engine.blocks import EpochBlocks, epochs_in_a_block
+from trainer.engine.callbacks import Callbacks, batch_hooks
 from trainer.engine.fit import Training
 from trainer.engine.monitors import Best, Monitors, Plateau, Stopper
 from trainer.engine.pace import InBlocks, OneByOne, Pace
 from trainer.engine.runner import EpochRunner, ResidentRunner
 from trainer.engine.streaming import StreamingRunner
-from trainer.errors import Problem, ResourceError
+from trainer.errors import ConfigError, Problem, ResourceError
+from trainer.models.custom import build_custom
 from trainer.models.losses import build_loss
 from trainer.models.network import build_network
 from trainer.models.optimizers import build_optimizer
@@ -112,7 +114,9 @@ def build_training(plan: Plan, *, allow_custom: bool) -> Built:
     epochs = epochs_in_a_block(train, judged, config.fit.batch_size, network)
     pace: Pace = one_by_one
     programs = [runner.program, runner.evaluator.evaluation]
-    if epochs > 1 and isinstance(runner, ResidentRunner):
+    callbacks = _callbacks(plan, runner.stepper, allow_custom)
+    # A callback may look at the weights of every epoch, and change them.
+    if epochs > 1 and isinstance(runner, ResidentRunner) and callbacks is None:
         blocks = EpochBlocks(runner, network, optimizer, judged, epochs=epochs, compiled=compiled)
         pace = InBlocks(one_by_one, blocks)
         programs.append(blocks.program)
@@ -127,6 +131,7 @@ def build_training(plan: Plan, *, allow_custom: bool) -> Built:
         monitor=resolved_monitor(config.fit, validation is not None),
         keep_last=config.fit.early_stopping is not None
         and not config.fit.early_stopping.restore_best,
+        callbacks=callbacks,
         total_steps=plan.total_steps,
     )
     return Built(training, runner, make(), compiled, taken, tuple(programs), encode_seconds)
@@ -171,6 +176,36 @@ def _worth_compiling(config: Config, total_steps: int) -> bool:
     """Whether XLA pays: not in short trainings; and a layer of the user's own may not be able to."""
     custom = any(isinstance(layer, CustomLayer) for layer in config.model.layers)
     return total_steps >= _COMPILED_FROM_STEPS and not custom
+
+
+def _callbacks(plan: Plan, stepper: Stepper, allow_custom: bool) -> Callbacks | None:
+    made = []
+    problems = []
+    for number, entry in enumerate(plan.config.fit.callbacks):
+        key = f"fit.callbacks.{number}.custom"
+        callback = build_custom(
+            entry.custom,
+            keras.callbacks.Callback,
+            allow_custom=allow_custom,
+            base=plan.loaded.path.absolute().parent,
+            key=f"{key}.function",
+        )
+        hooks = batch_hooks(callback)
+        if hooks:
+            problems.append(
+                Problem(
+                    "",
+                    "a callback that asks for epochs: a whole epoch is one program, without a stop "
+                    "between batches",
+                    f"{entry.custom.function}, which has {' and '.join(hooks)}",
+                    "do its work in on_epoch_end",
+                    key,
+                )
+            )
+        made.append(callback)
+    if problems:
+        raise ConfigError(problems)
+    return Callbacks(made, stepper) if made else None
 
 
 def _warm_start(config: Config, network: keras.Sequential, allow_custom: bool) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.config.schema import Config
-from trainer.data.prepare import Prepared
+from trainer.data.prepare import PreparedTable
 from trainer.data.samples import Samples
 from trainer.data.values import number_matrix
 from trainer.errors import Problem
@@ -24,7 +24,7 @@ from trainer.workflows.question import Question
 _KEY = "evaluate.scatter"
 
 
-def scatter_problems(config: Config, prepared: Prepared) -> Iterator[Problem]:
+def scatter_problems(config: Config, prepared: PreparedTable) -> Iterator[Problem]:
     """Why the plot that the config asks for cannot be drawn; nothing if it can or is not asked for."""
     if not config.evaluate.scatter:
         return
@@ -53,7 +53,7 @@ def scatter_problems(config: Config, prepared: Prepared) -> Iterator[Problem]:
 
 def draw_predictions(
     path: Path,
-    prepared: Prepared,
+    prepared: PreparedTable,
     question: Question,
     samples: Samples,
     outputs: NDArray[np.float32],

@@ -69,11 +69,13 @@ def evaluate(
     """
     opened = open_trained(path)
     parts: Mapping[SplitName, Samples] | dict[None, Samples]
+    dropped: Mapping[str, int] = {}
     with located(opened.loaded):
         settings = opened.loaded.config.data
         if data is not None:
             read = read_samples(str(data), opened.preprocessing, settings, with_target=True)
             parts = {None: read.samples}
+            dropped = read.dropped
         else:
             parts = _own_rows(opened, splits)
     devices.start(device, devices.usable_cores())
@@ -99,8 +101,12 @@ def evaluate(
                 {"loss": done.loss, **measures},
             )
         )
-    warnings = dict.fromkeys(text for samples in parts.values() for text in samples.warnings)
-    return Evaluations(tuple(found), tuple(warnings))
+    lost = [
+        f"{count:,} {'row' if count == 1 else 'rows'} left out: {reason}"
+        for reason, count in dropped.items()
+    ]
+    odd = dict.fromkeys(text for samples in parts.values() for text in samples.warnings)
+    return Evaluations(tuple(found), (*lost, *odd))
 
 
 def _own_rows(opened: Opened, splits: tuple[SplitName, ...]) -> dict[SplitName, Samples]:
@@ -114,8 +120,9 @@ def _own_rows(opened: Opened, splits: tuple[SplitName, ...]) -> dict[SplitName, 
             splits,
         )
     except RunError as damaged:
-        where = str(opened.run.splits)
-        raise RunError(problem.at(where) for problem in damaged.problems) from damaged
+        raise RunError(
+            problem.at(str(opened.run.path / problem.where)) for problem in damaged.problems
+        ) from damaged
     if not found:
         raise RunError(
             Problem(

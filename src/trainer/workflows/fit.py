@@ -9,7 +9,7 @@ reads. Importing this module does not import TensorFlow; running it does, once t
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
@@ -100,8 +100,15 @@ def fit_run(
     with devices.importing(worthwhile=is_large(loaded.config.data)):
         plan = make_plan(loaded)
     planned = perf_counter()
+    threads = _threads(plan)
     with located(loaded):
-        device = devices.start(plan.config.runtime.device, _threads(plan))
+        device = devices.start(plan.config.runtime.device, threads)
+    if device.threads != threads:
+        text = (
+            f"this run has {device.threads} threads, as the first of the command, where {threads} "
+            "would be chosen for it alone: its weights may differ in the last digits"
+        )
+        plan = replace(plan, warnings=(*plan.warnings, text))
     from trainer.engine.fit import fit
     from trainer.models.weights import weights_sha256
     from trainer.workflows.building import build_training, resource_errors

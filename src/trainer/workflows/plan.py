@@ -5,6 +5,7 @@ starts from.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -12,12 +13,14 @@ from pathlib import Path
 
 from trainer.config.contradictions import task_contradictions
 from trainer.config.load import LoadedConfig
-from trainer.config.resolve import resolved_steps
+from trainer.config.resolve import monitored, resolved_steps
 from trainer.config.schema import Config
-from trainer.data.prepare import Prepared, prepare
+from trainer.data.prepare import PreparedTable, prepare
+from trainer.data.streaming import prepare_streaming
 from trainer.errors import ConfigError, Problem, TrainerError
 from trainer.models.plan import PlannedLayer, PlannedMemory, plan_layers, plan_memory
 from trainer.workflows.drawing import scatter_problems
+from trainer.workflows.engines import EngineChoice, choose_engine
 from trainer.workflows.question import Question, ask
 from trainer.workflows.trained import open_trained
 
@@ -29,6 +32,7 @@ class Plan:
     Attributes:
         loaded: The config and where its settings stand.
         prepared: Rows, splits and fitted preprocessing.
+        engine: Where the rows are while training, and why.
         question: Head, loss and metrics.
         layers: Each layer with its output shape and parameters.
         parameters: All of them; None where a custom layer hides them.
@@ -40,7 +44,8 @@ class Plan:
     """
 
     loaded: LoadedConfig
-    prepared: Prepared
+    prepared: PreparedTable
+    engine: EngineChoice
     question: Question
     layers: tuple[PlannedLayer, ...]
     parameters: int | None
@@ -65,7 +70,10 @@ def make_plan(loaded: LoadedConfig) -> Plan:
     """
     config = loaded.config
     with located(loaded):
-        prepared = prepare(config)
+        choice = choose_engine(config)
+        prepared: PreparedTable = (
+            prepare(config) if choice.engine == "resident" else prepare_streaming(config)
+        )
         target = prepared.preprocessing.target
         question = ask(config, target)
         problems = [
@@ -73,6 +81,7 @@ def make_plan(loaded: LoadedConfig) -> Plan:
                 config, target.task, question.head, target.classes, prepared.rows("validation") > 0
             ),
             *scatter_problems(config, prepared),
+            *_undefined_monitors(config, prepared),
         ]
         if problems:
             raise ConfigError(problems)
@@ -92,6 +101,7 @@ def make_plan(loaded: LoadedConfig) -> Plan:
     return Plan(
         loaded=loaded,
         prepared=prepared,
+        engine=choice,
         question=question,
         layers=layers,
         parameters=sum(counts) if len(counts) == len(layers) else None,
@@ -117,14 +127,38 @@ def located(loaded: LoadedConfig) -> Iterator[None]:
 
 
 def _as_typed(problem: Problem) -> Problem:
-    here = os.path.join(os.getcwd(), "")  # noqa: PTH109, PTH118 (a text to cut off, not a path)
+    here = os.getcwd()  # noqa: PTH109 (a text to cut off, not a path)
+    if here == os.sep:
+        return problem
+    # Not where it is the end or the middle of another path.
+    path = re.compile(rf"(?<![^\s'\"(]){re.escape(here)}{os.sep}(?=.)")
     return replace(
         problem,
-        where=problem.where.removeprefix(here),
-        expected=problem.expected.replace(here, ""),
-        found=problem.found.replace(here, ""),
-        fix=problem.fix.replace(here, ""),
+        where=path.sub("", problem.where),
+        expected=path.sub("", problem.expected),
+        found=path.sub("", problem.found),
+        fix=path.sub("", problem.fix),
     )
+
+
+def _undefined_monitors(config: Config, prepared: PreparedTable) -> Iterator[Problem]:
+    """Measures that are watched and have no value on these validation rows, in any epoch."""
+    watched = tuple(monitored(config.fit))
+    rows = prepared.rows("validation")
+    if not rows or not any(measure in {"val_auc", "val_r2"} for _, measure in watched):
+        return
+    counts = prepared.classes("validation")
+    one_sided = [name for name, count in counts.items() if count in {0, rows}]
+    for key, measure in watched:
+        found = ""
+        if measure == "val_r2" and rows < 2:
+            found = "1 validation row"
+        if measure == "val_auc" and one_sided:
+            of_them = "no" if counts[one_sided[0]] == 0 else "only"
+            found = f"{of_them} validation rows of '{one_sided[0]}'"
+        if found:
+            fix = "monitor val_loss, or choose other validation rows with data.split"
+            yield Problem("", f"validation rows that {measure} is defined for", found, fix, key)
 
 
 def _check_warm_start(path: Path) -> None:
@@ -136,7 +170,7 @@ def _check_warm_start(path: Path) -> None:
         ) from wrong
 
 
-def _warnings(config: Config, prepared: Prepared) -> Iterator[str]:
+def _warnings(config: Config, prepared: PreparedTable) -> Iterator[str]:
     if prepared.rows("validation") == 0:
         yield "there are no validation rows: the best epoch is chosen by the training rows"
     if prepared.rows("test") == 0:

@@ -98,8 +98,7 @@ class Question:
             return None
         classes = self.target.classes
         if isinstance(settings, dict):
-            given = [settings[name] if name in settings else 1.0 for name in classes]
-            return np.asarray(given, np.float32)
+            return np.asarray([settings[name] for name in classes], np.float32)
         counts = np.asarray(self.target.class_rows, np.float64)
         return np.asarray(counts.sum() / (len(classes) * counts), np.float32)
 

@@ -185,7 +185,9 @@ def recording(
         RunError: A run directory cannot be made.
         StorageError: It cannot be written.
     """
-    text = dump_config(plan.config)
+    # What was chosen for it becomes part of the config, which then repeats the run anywhere.
+    runtime = plan.config.runtime.model_copy(update={"threads": device.threads})
+    text = dump_config(plan.config.model_copy(update={"runtime": runtime}))
     run = RunDirectory.create(runs, plan.config.name, text, now)
     manifest = replace(
         new_manifest(

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from trainer.config.dump import resolved_settings
 from trainer.config.load import LoadedConfig, load_config
+from trainer.config.nodes import plain
 from trainer.data.preprocessing import Preprocessing
 from trainer.errors import DataError, Problem, RunError
 from trainer.runs.checkpoints import read_checkpoint
@@ -58,6 +60,12 @@ def open_trained(path: Path) -> Opened:
             )
         )
     loaded = load_config(opened.run.config)
+    # A run's config states every setting: one that does not was cut off, and would mean another thing.
+    missing = _missing(resolved_settings(loaded.config), plain(loaded.root))
+    if missing is not None:
+        fix = "take the file from a whole copy of the run"
+        found = f"no {missing}"
+        raise RunError(Problem(str(opened.run.config), "every setting of the run", found, fix))
     try:
         preprocessing = Preprocessing.from_json(opened.run.read_preprocessing())
     except DataError as damaged:
@@ -66,6 +74,19 @@ def open_trained(path: Path) -> Opened:
     return Opened(
         opened.run, checkpoint, loaded, preprocessing, ask(loaded.config, preprocessing.target)
     )
+
+
+def _missing(whole: Any, found: Any, path: str = "") -> str | None:
+    """The first setting of `whole` that is not in `found`."""
+    if not isinstance(whole, dict) or not isinstance(found, dict):
+        return None
+    for name, value in whole.items():
+        if name not in found:
+            return f"{path}{name}"
+        missing = _missing(value, found[name], f"{path}{name}.")
+        if missing is not None:
+            return missing
+    return None
 
 
 def load_network(opened: Opened, *, allow_custom: bool) -> keras.Sequential:

@@ -1,0 +1,186 @@
+"""Streams: the rows of all files a batch at a time, for tables that do not fit into memory.
+
+A batch has the cells that `tables.read_table` gives for its rows: text formats as text, the others
+with one type for a column over all files.
+
+Owns: opening files and reading them in order, again and again. Does not own: the formats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from trainer.config.data import Csv, Data, NamedSources
+from trainer.data.csv_files import read_csv_blocks, read_csv_header
+from trainer.data.sources import Format, expand, file_format
+from trainer.data.tables import SourceFile, Table, named_parts, same_columns, sha256, shared_types
+from trainer.data.typed_files import read_ndjson_blocks, read_typed_blocks, typed_schema
+from trainer.errors import DataError, Problem
+
+BATCH_ROWS = 1 << 18
+"""Most rows of a batch."""
+
+BATCH_CELLS = 1 << 23
+"""Most cells of a batch, but for one row."""
+
+
+def batch_rows(width: int) -> int:
+    """Rows of a batch with this many columns."""
+    return max(1, min(BATCH_ROWS, BATCH_CELLS // max(1, width)))
+
+
+@dataclass(frozen=True)
+class Stream:
+    """All rows of all files, on disk.
+
+    Attributes:
+        outline: Every column with its type, and no row.
+        parts: (split number, path) of each file, in the order of the rows.
+        named: Whether the files are named by split.
+    """
+
+    outline: Table
+    parts: tuple[tuple[int, Path], ...]
+    named: bool
+
+    def batches(self, columns: Sequence[str]) -> Iterator[tuple[int, pl.DataFrame]]:
+        """Some columns of all rows, in order: the number of the first row, and the rows.
+
+        Raises:
+            DataError: A file is damaged, with its place.
+        """
+        start = 0
+        for index in range(len(self.parts)):
+            for frame in self._file(index, columns):
+                yield start, frame
+                start += frame.height
+
+    def columns_of_all(self, columns: Sequence[str]) -> Table:
+        """A table of some columns of all rows; whole numbers are kept in as few bytes as they need.
+
+        Raises:
+            DataError: A file is empty or damaged; with every such problem.
+        """
+        frames: list[pl.DataFrame] = []
+        files: list[SourceFile] = []
+        problems: list[Problem] = []
+        schema = {name: self.outline.frame.schema[name] for name in columns}
+        for index, (_, path) in enumerate(self.parts):
+            rows = 0
+            try:
+                for frame in self._file(index, columns):
+                    rows += frame.height
+                    frames.append(frame)
+            except DataError as error:
+                problems += error.problems
+                continue
+            if rows == 0:
+                expected, fix = "a table with rows", "Is this the right file?"
+                problems.append(Problem(str(path), expected, "no rows", fix))
+            files.append(SourceFile(str(path), path.stat().st_size, rows, sha256(path)))
+        if problems:
+            raise DataError(problems)
+        joined = pl.concat([pl.DataFrame(schema=schema), *frames], rechunk=True)
+        named = None
+        if self.named:
+            splits = np.array([split for split, _ in self.parts], dtype=np.int8)
+            named = np.repeat(splits, [file.rows for file in files])
+        shrunk = [series.shrink_dtype() if series.dtype.is_integer() else series
+                  for series in joined]  # fmt: skip
+        return replace(
+            self.outline, frame=pl.DataFrame(shrunk), files=tuple(files), named_split=named
+        )
+
+    def _file(self, index: int, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+        kind, path = self.outline.formats[index], self.parts[index][1]
+        wanted = {name: self.outline.frame.schema[name] for name in columns}
+        rows = batch_rows(len(columns))
+        for frame in _blocks(path, kind, self.outline.csv, columns, rows):
+            typed = shared_types(frame, wanted)
+            for start in range(0, frame.height, rows):
+                yield typed.slice(start, rows)
+
+
+def open_stream(data: Data) -> Stream:
+    """Look at every file of the `data` section's source: format, columns and types.
+
+    Raises:
+        DataError: A file is missing, unreadable or damaged, cannot be read in parts, or its columns
+            differ from those of the first file; with every such problem.
+    """
+    parts: list[tuple[int, Path]] = []
+    problems: list[Problem] = []
+    for split, sources in named_parts(data.source):
+        found, wrong = expand(sources)
+        problems += wrong
+        parts += [(split, path) for path in found]
+    if problems:
+        raise DataError(problems)
+    formats: list[Format] = []
+    schemas: list[pl.Schema] = []
+    warnings: list[str] = []
+    for _, path in parts:
+        try:
+            kind = file_format(path, data.format)
+            schema, notes = _schema(path, kind, data.csv)
+        except DataError as error:
+            problems += error.problems
+            continue
+        except OSError as error:
+            found_error = error.strerror or str(error)
+            problems.append(Problem(str(path), "a file that can be read", found_error))
+            continue
+        formats.append(kind)
+        schemas.append(schema)
+        warnings += notes
+    if problems:
+        raise DataError(problems)
+    files = tuple(SourceFile(str(path), path.stat().st_size, 0, "") for _, path in parts)
+    frame = same_columns([pl.DataFrame(schema=schema) for schema in schemas], files)
+    outline = Table(frame, files, None, data.csv, tuple(formats), tuple(warnings))
+    return Stream(outline, tuple(parts), isinstance(data.source, NamedSources))
+
+
+def _schema(path: Path, kind: Format, csv: Csv) -> tuple[pl.Schema, list[str]]:
+    match kind:
+        case "csv":
+            names, notes = read_csv_header(path, csv)
+            return pl.Schema(dict.fromkeys(names, pl.String())), notes
+        case "ndjson":
+            # Any line may have another name.
+            known: dict[str, None] = {}
+            for frame in read_ndjson_blocks(path):
+                known |= dict.fromkeys(frame.columns)
+            return pl.Schema(dict.fromkeys(known, pl.String())), []
+        case "parquet" | "arrow":
+            schema, _ = typed_schema(path, kind)
+            if not schema:
+                expected, fix = "a table with rows", "Is this the right file?"
+                raise DataError(Problem(str(path), expected, "no columns", fix))
+            return schema, []
+        case "npz":
+            fix = "Save it as Parquet, or set runtime.engine to resident."
+            found = "an NPZ archive, whose arrays are read as a whole"
+            raise DataError(Problem(str(path), "a file that can be read in parts", found, fix))
+
+
+def _blocks(
+    path: Path, kind: Format, csv: Csv, columns: Sequence[str], rows: int
+) -> Iterator[pl.DataFrame]:
+    match kind:
+        case "csv":
+            yield from read_csv_blocks(path, csv, columns)
+        case "ndjson":
+            for frame in read_ndjson_blocks(path):
+                lacking = [name for name in columns if name not in frame.columns]
+                nothing = [pl.lit(None, dtype=pl.String).alias(name) for name in lacking]
+                yield frame.with_columns(nothing).select(columns)
+        case "parquet" | "arrow":
+            yield from read_typed_blocks(path, kind, columns, rows)
+        case "npz":
+            raise AssertionError(kind)

@@ -1,0 +1,301 @@
+"""What a column shows as its training rows go by, batch after batch.
+
+A column is tallied as the kind it seems to have; what decides its kind is counted beside that, so that
+it can be told at the end whether it seemed right.
+
+Owns: counting. Does not own: which rows, how often they are read, what is made of the counts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import assert_never
+
+import numpy as np
+import polars as pl
+
+from trainer.config.data import Data, Kind
+from trainer.data.arrays import Floats, Rows, Words
+from trainer.data.categorical import (
+    BooleanColumn,
+    CategoricalColumn,
+    fit_answers,
+    fit_levels,
+    ordered_counts,
+)
+from trainer.data.datetimes import (
+    CYCLES,
+    Cycle,
+    DatetimeColumn,
+    cycle_place,
+    elapsed_days,
+    fit_dates,
+)
+from trainer.data.kinds import count_booleans, count_dates, date_format, kind_of, unreadable
+from trainer.data.numeric import Ordered
+from trainer.data.settings import categorical_settings, datetime_settings
+from trainer.data.sketches import Moments, Sample, Sketch
+from trainer.data.values import boolean, level_text, microseconds, number
+from trainer.errors import DataError, Problem
+
+MOST_LEVELS = 2_000_000
+"""More different values than this are not counted in a stream."""
+
+
+@dataclass(slots=True)
+class NumberTally:
+    """Numbers: moments, a sample, the infinite ones."""
+
+    sample: Sample
+    moments: Moments = field(default_factory=Moments)
+    missing: int = 0
+    first_infinite: int = -1
+    infinite: int = 0
+
+    def add(self, values: Floats, rows: Rows, keys: Words) -> None:
+        """Take in values, NaN where missing, their source rows and the keys of these."""
+        gaps = np.isnan(values)
+        self.missing += int(np.count_nonzero(gaps))
+        infinite = np.isinf(values)
+        if infinite.any():
+            if self.first_infinite < 0:
+                self.first_infinite = int(rows[np.argmax(infinite)])
+            self.infinite += int(np.count_nonzero(infinite))
+        known = ~(gaps | infinite)
+        if not known.all():
+            values, keys = values[known], keys[known]
+        self.moments = self.moments.merged(Moments.of(values))
+        self.sample.add(keys, values)
+
+    def known(self, clipped: Moments | None = None) -> Sketch:
+        """What is known of the values; `clipped` as in `Sketch`."""
+        return Sketch(self.moments, Ordered(self.sample.values(), 0), self.missing, clipped)
+
+
+@dataclass(slots=True)
+class LevelTally:
+    """Levels: rows of each."""
+
+    name: str
+    missing: int = 0
+    counts: pl.DataFrame | None = None
+    _waiting: list[pl.DataFrame] = field(default_factory=list)
+    _rows: int = 0
+
+    def add(self, series: pl.Series) -> None:
+        """Take in cells."""
+        self.missing += series.null_count()
+        levels = level_text(series).drop_nulls().alias("level").to_frame()
+        self._waiting.append(levels.group_by("level").len("rows"))
+        self._rows += self._waiting[-1].height
+        if self._rows > MOST_LEVELS // 4:
+            self._merge()
+
+    def levels(self) -> dict[str, int]:
+        """Rows of each level, in natural order."""
+        self._merge()
+        assert self.counts is not None
+        return ordered_counts(dict(self.counts.iter_rows()))
+
+    def _merge(self) -> None:
+        parts = self._waiting if self.counts is None else [self.counts, *self._waiting]
+        merged = pl.concat(parts).group_by("level").agg(pl.col("rows").sum())
+        self._waiting, self._rows = [], 0
+        self.counts = merged
+        if merged.height > MOST_LEVELS:
+            fix = f"Leave it out with data.features.exclude: ['{self.name}']."
+            found = f"more than {MOST_LEVELS:,} in '{self.name}'"
+            raise DataError(
+                Problem("", "levels that can be counted in a stream", found, fix, "runtime.engine")
+            )
+
+
+@dataclass(slots=True)
+class AnswerTally:
+    """Yes and no."""
+
+    yes: int = 0
+    no: int = 0
+    missing: int = 0
+
+    def add(self, series: pl.Series) -> None:
+        """Take in cells."""
+        values = boolean(series, marks=True)
+        missing, yes = values.null_count(), int(values.sum())
+        self.yes += yes
+        self.missing += missing
+        self.no += len(values) - missing - yes
+
+
+@dataclass(slots=True)
+class DateTally:
+    """Dates: days as numbers, the earliest date, what varies."""
+
+    numbers: NumberTally
+    origin: int | None = None
+    first: int = 0
+    last: int = 0
+    places: dict[Cycle, tuple[float, float]] = field(default_factory=dict)
+
+    def add(self, series: pl.Series, date_format: str | None, rows: Rows, keys: Words) -> None:
+        """Take in cells, their source rows and the keys of these."""
+        stamps = microseconds(series, date_format)
+        known = stamps.drop_nulls().to_numpy()
+        if len(known):
+            low, high = int(known.min()), int(known.max())
+            if self.origin is None:
+                self.origin, self.first, self.last = low, low, high
+            self.first, self.last = min(self.first, low), max(self.last, high)
+            for cycle in CYCLES:
+                place = cycle_place(cycle, known)
+                least, most = float(place.min()), float(place.max())
+                if cycle in self.places:
+                    least = min(least, self.places[cycle][0])
+                    most = max(most, self.places[cycle][1])
+                self.places[cycle] = (least, most)
+        if self.origin is None:
+            self.numbers.missing += len(series)
+        else:
+            self.numbers.add(elapsed_days(stamps, self.origin), rows, keys)
+
+    def days(self) -> Sketch:
+        """Days since the earliest date."""
+        assert self.origin is not None
+        known = self.numbers.known()
+        # They count from the first batch's earliest date: back to whole microseconds, and on.
+        stamps = np.rint(known.ordered.values * 86_400e6).astype(np.int64) + self.origin
+        sample = elapsed_days(pl.Series(stamps), self.first)
+        away = (self.origin - self.first) / 86_400e6
+        last = float(elapsed_days(pl.Series([self.last]), self.first)[0])
+        moments = replace(known.moments, mean=known.moments.mean + away, minimum=0.0, maximum=last)
+        return Sketch(moments, Ordered(sample, 0), known.missing)
+
+    def varying(self) -> list[Cycle]:
+        """The cycles that vary."""
+        return [cycle for cycle, (least, most) in self.places.items() if least != most]
+
+
+Learner = NumberTally | LevelTally | AnswerTally | DateTally
+
+
+@dataclass(slots=True)
+class ColumnTally:
+    """One column.
+
+    Attributes:
+        name: The column.
+        dtype: Its type.
+        stated: Its kind in the config, if stated.
+        limit: Values a sample may have.
+        kind: What it is tallied as; None while no value was seen.
+        known: Rows with a value.
+        numeric: Those that are numbers.
+        wrong: Those that cannot be read as the stated kind.
+        booleans: Those that are true, false, yes or no; not counted on once one is not.
+        dates: Those that are dates; likewise.
+    """
+
+    name: str
+    dtype: pl.DataType
+    stated: Kind | None
+    data: Data
+    limit: int
+    kind: Kind | None = None
+    rows: int = 0
+    known: int = 0
+    numeric: int = 0
+    wrong: int = 0
+    booleans: int = 0
+    dates: int = 0
+    learner: Learner | None = None
+
+    def add(self, series: pl.Series, rows: Rows, keys: Words) -> None:
+        """Take in cells, their source rows and the keys of these."""
+        before = self.rows
+        self.rows += len(series)
+        numbers = series.to_frame().select(number(self.name, self.dtype)).to_series()
+        known, numeric = series.len() - series.null_count(), numbers.len() - numbers.null_count()
+        self._count(series, known, numeric)
+        if self.wrong or (self.kind is None and self.empty):
+            return
+        if self.kind is None:
+            self.kind = self.found or "numeric"
+        if self.learner is None:
+            self.learner = self._start(before)
+        match self.learner:
+            case NumberTally():
+                values = np.array(numbers.fill_null(np.nan).to_numpy(), dtype=np.float64)
+                self.learner.add(values, rows, keys)
+            case LevelTally() | AnswerTally():
+                self.learner.add(series)
+            case DateTally():
+                self.learner.add(series, date_format(self.data, self.name), rows, keys)
+
+    @property
+    def empty(self) -> bool:
+        """No value was seen."""
+        return self.known == 0 or (self.dtype.is_float() and self.numeric == 0)
+
+    @property
+    def found(self) -> Kind | None:
+        """The kind of the values seen; None for text that is almost all numbers."""
+        if self.stated is not None:
+            return self.stated
+        return kind_of(
+            self.dtype,
+            self.known,
+            self.numeric,
+            lambda: self.booleans == self.known,
+            lambda: self.dates == self.known,
+        )
+
+    def again(self) -> ColumnTally:
+        """To tally the column once more as what it was found to be."""
+        return ColumnTally(
+            self.name, self.dtype, self.stated, self.data, self.limit, kind=self.found
+        )
+
+    def _count(self, series: pl.Series, known: int, numeric: int) -> None:
+        if self.stated is not None and known:
+            form = date_format(self.data, self.name)
+            self.wrong += int(np.count_nonzero(unreadable(series, self.stated, form)))
+        is_text = self.stated is None and self.dtype == pl.String
+        if is_text and self.booleans == self.known:
+            self.booleans += count_booleans(series)
+        if is_text and self.dates == self.known:
+            self.dates += count_dates(series)
+        self.known += known
+        self.numeric += numeric
+
+    def _start(self, missing: int) -> Learner:
+        """A learner that has seen so many rows, all without a value."""
+        assert self.kind is not None
+        match self.kind:
+            case "numeric":
+                return NumberTally(Sample(self.limit), missing=missing)
+            case "categorical":
+                return LevelTally(self.name, missing=missing)
+            case "boolean":
+                return AnswerTally(missing=missing)
+            case "datetime":
+                return DateTally(NumberTally(Sample(self.limit), missing=missing))
+            case _:
+                assert_never(self.kind)
+
+    def fitted(self) -> CategoricalColumn | BooleanColumn | DatetimeColumn | None:
+        """The column, fitted, if it is not numeric; None when it does not vary."""
+        match self.learner:
+            case LevelTally():
+                settings = categorical_settings(self.data, self.name)
+                levels = self.learner.levels()
+                return fit_levels(self.name, levels, self.learner.missing, settings)
+            case AnswerTally():
+                settings = categorical_settings(self.data, self.name)
+                tally = self.learner
+                return fit_answers(self.name, tally.yes, tally.no, tally.missing, settings)
+            case DateTally():
+                dates = datetime_settings(self.data, self.name)
+                days, varying = self.learner.days(), self.learner.varying()
+                return fit_dates(self.name, days, self.learner.first, varying, dates)
+            case _:
+                raise AssertionError(self.kind)

@@ -1,0 +1,155 @@
+import pytest
+from benchmarks import run
+from benchmarks.ours import config_of, steady_seconds
+from benchmarks.plot import draw_growth
+from benchmarks.results import matrix_share, render
+from benchmarks.workloads import OURS, WORKLOADS, Table, growth
+
+from trainer.config.schema import Config
+
+
+def results(**measured):
+    return {
+        "date": "2026-01-31",
+        "machine": {
+            "processor": "A processor",
+            "cores": 2,
+            "memory_bytes": 24 * 2**30,
+            "system": "Linux 6",
+        },
+        "versions": {"python": "3.11.2", "keras": "3.15.1"},
+        "workloads": measured,
+    }
+
+
+def rounds(engine="resident, XLA, 1 thread", settings=None, matrix=(), **figures):
+    return {
+        "rounds": 3,
+        "measured": figures,
+        "settings": settings or {},
+        "engine": engine,
+        "matrix": list(matrix),
+    }
+
+
+class TestRender:
+    def test_medians_ratios_and_targets(self):
+        figures = {OURS: [50.0, 40.0, 90.0], "keras": [2_000.0, 2_250.0, 2_500.0]}
+        peers = {"torch_loop": [300.0], "sklearn": [400.0]}
+        page = render(results(W1=rounds(**figures, **peers)))
+        assert "| trainer fit | 50 | 40–90 | 1 |  |  |" in page
+        assert "| Keras fit | 2,250 | 2,000–2,500 | 45.0× | 25× | met |" in page
+        assert "| W1 | PyTorch, loop over tensors | 6.0× | 8× | not met |" in page
+        assert "Not reached against PyTorch, loop over tensors: " in page
+        assert "Not reached against Keras fit" not in page
+
+    def test_machine_and_versions(self):
+        page = render(results())
+        assert "A processor, 2 cores" in page
+        assert "24 GiB" in page
+        assert "python 3.11.2, keras 3.15.1" in page
+
+    def test_best_settings_are_named(self):
+        measured = rounds(
+            settings={"keras_best": "jit_compile=False"},
+            **{OURS: [1.0], "keras": [30.0], "keras_best": [9.0]},
+            torch_loop=[1.0],
+            sklearn=[1.0],
+        )
+        assert "Keras fit, best settings (jit_compile=False)" in render(results(W1=measured))
+
+    def test_matrix_rate(self):
+        workload = WORKLOADS["W2"]
+        rate = {"numpy": 80e9, "tensorflow": 100e9, "tensorflow_w2": 90e9}
+        # 80% of the higher rate.
+        step = 1e6 * workload.multiplications() / 80e9 / workload.steps
+        measured = rounds(
+            matrix=[rate, rate],
+            **{OURS: [step], "keras": [3 * step], "torch_loop": [2 * step]},
+        )
+        assert matrix_share(workload, measured) == pytest.approx(0.8)
+        assert "| W2 | matrix rate | 80% | 70% | met |" in render(results(W2=measured))
+
+    def test_other_measurements(self):
+        encoded = {"seconds": 2.5, "memory": 2.0}
+        extra = {
+            "streaming": {"rows": 20_000_000, "memory": {"peak_megabytes": 1_500.5}},
+            "start_up": {
+                "help_seconds": 0.09,
+                "check_seconds": 0.8,
+                "imports_tensorflow": False,
+            },
+            "encode_table": {
+                "rows": 1_000_000,
+                "columns": 20,
+                "categorical": 10,
+                "parquet": encoded,
+                "csv": encoded,
+            },
+            "growth": {"rows": [grown()], "width": []},
+        }
+        page = render({**results(), **extra})
+        assert "| memory: peak megabytes | 1,500.5 |" in page
+        assert "| `trainer --help` | 0.09 s | 0.3 s |" in page
+        assert "| parquet | 2.5 s | 10 s | 2.0× | 3× |" in page
+        assert "| 1,000 | 0.0020 | 80 | 512 | 400 | resident |" in page
+
+
+class TestSteadySeconds:
+    def test_second_half_and_what_is_between(self):
+        assert steady_seconds([9.0, 1.0, 1.0, 3.0], 16.0) == pytest.approx(2.5)
+
+    def test_epochs_in_one_call(self):
+        # Calls of 3 epochs; the first compiles.
+        epochs = [9.0, 0.0, 0.0, 3.0, 0.0, 0.0, 3.0, 0.0, 0.0, 1.0]
+        assert steady_seconds(epochs, sum(epochs)) == pytest.approx(1.0)
+
+    def test_one_call(self):
+        assert steady_seconds([4.0, 0.0, 0.0, 0.0], 4.0) == pytest.approx(1.0)
+
+
+class TestWorkloads:
+    @pytest.mark.parametrize("workload", WORKLOADS.values(), ids=WORKLOADS)
+    def test_configs_are_valid(self, workload, tmp_path):
+        for form in (workload, workload.shortened()):
+            Config.model_validate(config_of(form, tmp_path / "table.npz"))
+
+    @pytest.mark.parametrize("workload", WORKLOADS.values(), ids=WORKLOADS)
+    def test_targets_are_against_peers(self, workload):
+        assert {target.against for target in workload.targets} <= set(workload.peers)
+        assert set(workload.once) <= set(workload.peers)
+
+    def test_multiplications(self):
+        # 48,000 rows forward and back, 12,000 forward; the first layer hands no gradient back.
+        weights = 784 * 512 + 512 * 512 + 512 * 10
+        operations = (6 * weights - 2 * 784 * 512) * 48_000 + 2 * weights * 12_000
+        assert WORKLOADS["W2"].multiplications() == operations
+
+    def test_growth_is_affordable(self):
+        for workloads in growth().values():
+            for workload in workloads:
+                assert workload.epochs >= 4
+        assert growth()["rows"][0].table == Table(1_000, 10)
+
+    def test_every_part_has_a_name(self):
+        assert set(run.NAMES) == {*WORKLOADS, *run.SCRIPTS, "growth"}
+
+
+def grown():
+    return {
+        "rows": 1_000,
+        "width": 64,
+        "epochs": 400,
+        "epoch_seconds": 0.002,
+        "step_microseconds": 80.0,
+        "peak_bytes": 512 * 2**20,
+        "engine": "resident",
+    }
+
+
+def test_plot_is_the_same_each_time(tmp_path):
+    paths = [tmp_path / "one.svg", tmp_path / "two.svg"]
+    for path in paths:
+        draw_growth(path, {"rows": [grown()], "width": [grown()]})
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+    assert b"seconds an epoch" in paths[0].read_bytes()

@@ -1,0 +1,134 @@
+"""What the verbs say when all is well: the words that a person reads."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from trainer.runs.directory import RunDirectory
+from trainer.runs.manifest import new_manifest
+from trainer_cli.progress import measures_text
+
+SMALL = ("model.layers=[]", "fit.epochs=1")
+
+
+def test_what_is_watched_is_shown_before_other_measures() -> None:
+    names = ("loss", "accuracy", "auc", "f1", "mcc")
+    measures = {**dict.fromkeys(names, 0.5), **{f"val_{name}": 0.25 for name in names}}
+    shown = measures_text(measures, ("val_mcc", "val_loss")).split()[::2]
+    assert shown == ["loss", "val_loss", "val_mcc", "val_accuracy", "val_auc"]
+    assert measures_text(measures, ("accuracy",)).split()[::2][2] == "accuracy"
+    assert measures_text({"loss": 1.0, "auc": 0.5}, ()).split()[::2] == ["loss", "auc"]
+
+
+def test_several_broken_configs_are_told_of_at_once(folder: Path, refused: Callable) -> None:
+    (folder / "bad.yaml").write_text("data: {source: table.csv, target: answer}\nfits: {}\n")
+    (folder / "worse.yaml").write_text("data: {source: table.csv}\n")
+    says = ["bad.yaml:2:1", "worse.yaml:1:7", "missing.yaml"]
+    refused("fit", "bad.yaml", "good.yaml", "worse.yaml", "missing.yaml", says=says)
+
+
+def test_counts_of_one(folder: Path, trainer: Callable) -> None:
+    answer = trainer("check", "good.yaml", "data.features.include=[age]", *SMALL)
+    assert "1 column makes 1 input\n" in answer.out
+    assert "1 epoch of 3 steps: 3 steps" in answer.out
+
+
+def test_doctor_says_threads(trainer: Callable) -> None:
+    facts = json.loads(trainer("doctor", "--json").out)
+    assert set(facts["threads"].values()) == {1, facts["cores"]}
+    assert "threads" in trainer("doctor").out
+
+
+def test_rows_without_a_target_are_told_of_by_eval(folder: Path, trainer: Callable) -> None:
+    run = trainer("fit", "good.yaml", *SMALL, "--quiet").out.strip()
+    lines = (folder / "table.csv").read_text().splitlines()
+    lines[1] = lines[1].rpartition(",")[0] + ","
+    (folder / "other.csv").write_text("\n".join(lines) + "\n")
+    answer = trainer("eval", run, "--data", "other.csv", "--json")
+    assert json.loads(answer.out)["rows"] == 59
+    assert "warning: 1 row left out: no target" in answer.err
+
+
+def test_paths_are_whole_in_the_root_directory(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, trainer: Callable
+) -> None:
+    monkeypatch.chdir("/")
+    answer = trainer("check", folder / "good.yaml", f"data.source={folder}/nothing/x.csv")
+    assert f"There is no directory {folder}/nothing" in answer.err
+    assert f"error: {folder}/nothing/x.csv" in answer.err
+
+
+def test_the_working_directory_is_cut_off_at_the_start_only(
+    folder: Path, trainer: Callable
+) -> None:
+    nested = folder / "deep" / str(folder).lstrip("/")
+    answer = trainer("check", "good.yaml", f"data.source={nested}/more/x.csv")
+    assert f"error: deep{folder}/more/x.csv" in answer.err
+    assert f"There is no directory deep{folder}/more." in answer.err
+
+
+@pytest.mark.parametrize("monitor", ["fit.early_stopping", "fit.checkpoint"])
+def test_a_watched_measure_that_has_no_value_is_refused(
+    folder: Path, refused_alike: Callable, monitor: str
+) -> None:
+    rows = [f"{index},{'yes' if index % 2 else 'no'},train" for index in range(20)]
+    rows += [f"{index},yes,validation" for index in range(5)]
+    (folder / "sided.csv").write_text("\n".join(["age,answer,part", *rows]) + "\n")
+    refused_alike(
+        "good.yaml",
+        "data.source=sided.csv",
+        "data.split={by: column, column: part}",
+        f"{monitor}.monitor=val_auc",
+        says=["val_auc", "no validation rows of 'no'", "val_loss"],
+    )
+
+
+def test_yes_no_columns_can_be_split_by_their_combinations(folder: Path, trainer: Callable) -> None:
+    lines = ["age,a,b"]
+    lines += [f"{index},{int(index % 4 == 0)},{int(index % 2)}" for index in range(80)]
+    (folder / "several.csv").write_text("\n".join(lines) + "\n")
+    words = ("data.source=several.csv", "data.target=[a, b]", "data.split.by=stratified")
+    told = json.loads(trainer("check", "good.yaml", *words, "--json").out)
+    assert told["rows"] == {"train": 48, "validation": 16, "test": 16}
+    assert told["classes"]["test"] == {"a": 4, "b": 8}
+    assert told["classes"]["validation"] == {"a": 4, "b": 8}
+
+
+def test_verbs_that_do_not_train_leave_tensorflow_alone(folder: Path) -> None:
+    now = datetime(2026, 11, 22, tzinfo=UTC)
+    run = RunDirectory.create(folder / "runs", "good", "", now)
+    run.write_manifest(
+        new_manifest(name="good", command=["fit"], seed=7, config_directory=folder, now=now)
+    )
+    lines = [
+        ["--help"],
+        ["fit", "--help"],
+        ["schema"],
+        ["schema", "--markdown"],
+        ["init", "table.csv", "--target", "answer"],
+        ["check", "good.yaml"],
+        ["ls"],
+        ["show", str(run.path)],
+    ]
+    program = (
+        "import json, sys\n"
+        "from trainer_cli.main import run\n"
+        "for line in json.loads(sys.argv[1]):\n"
+        "    assert run(line) == 0, line\n"
+        "    heavy = {'tensorflow', 'keras', 'matplotlib'} & set(sys.modules)\n"
+        "    assert not heavy, (line, heavy)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, json.dumps(lines)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,298 @@
+"""A streamed table gives what the resident one gives."""
+
+import datetime
+import gzip
+
+import numpy as np
+import polars as pl
+import pytest
+
+from trainer.config.schema import Config
+from trainer.data import csv_files, sketches, streams
+from trainer.data.prepare import prepare, split_table
+from trainer.data.streaming import prepare_streaming
+from trainer.errors import DataError, StorageError
+
+ROWS = 3000
+
+
+def frame(rows=ROWS, seed=0):
+    draw = np.random.default_rng(seed)
+    number = draw.normal(5, 3, rows)
+    number[::97] *= 40
+    whole = draw.integers(-50, 1000, rows)
+    gaps = draw.random(rows) < 0.1
+    words = np.array(["red", "green", "blue", "a, b", "10", "9"])[draw.integers(0, 6, rows)]
+    days = datetime.date(2020, 1, 1)
+    return pl.DataFrame(
+        {
+            "number": number,
+            "gappy": pl.Series(
+                [None if gap else value for gap, value in zip(gaps, number[::-1], strict=True)]
+            ),
+            "whole": whole,
+            "word": words,
+            "rare": np.where(draw.random(rows) < 0.004, "odd", words),
+            "answer": pl.Series(
+                [
+                    None if gap else bool(one)
+                    for gap, one in zip(gaps[::-1], whole % 3 == 0, strict=True)
+                ]
+            ),
+            "day": pl.Series([days + datetime.timedelta(int(abs(one))) for one in whole]),
+            "same": np.full(rows, 3),
+            "nothing": pl.Series([None] * rows, dtype=pl.Float64),
+            "weight": draw.uniform(0.5, 2, rows),
+            "y": np.where(number + draw.normal(size=rows) > 5, "yes", "no"),
+        }
+    )
+
+
+@pytest.fixture(autouse=True)
+def small_batches(monkeypatch):
+    """Many batches and blocks out of small files."""
+    monkeypatch.setattr(streams, "BATCH_ROWS", 256)
+    monkeypatch.setattr(csv_files, "_BLOCK", 1 << 13)
+    monkeypatch.setattr(csv_files, "_CHUNK", 1 << 12)
+
+
+def config(source, **data):
+    runtime = {"engine": "streaming"}
+    return Config.model_validate(
+        {"seed": 3, "data": {"source": source, "target": "y"} | data, "runtime": runtime}
+    )
+
+
+def written(table, folder, kind, parts=1):
+    size = -(-table.height // parts)
+    names = []
+    for part in range(parts):
+        path = folder / f"part{part}.{kind}"
+        piece = table.slice(part * size, size)
+        match kind:
+            case "parquet":
+                piece.write_parquet(path, row_group_size=500)
+            case "csv":
+                piece.write_csv(path)
+            case "csv.gz":
+                path.write_bytes(gzip.compress(piece.write_csv().encode()))
+            case "ndjson":
+                piece.write_ndjson(path)
+            case "arrow":
+                piece.write_ipc(path)
+        names.append(str(path))
+    return names
+
+
+def same(one, other):
+    """Equal but for the rounding of means and deviations."""
+    if isinstance(one, dict):
+        assert one.keys() == other.keys()
+        for key in one:
+            same(one[key], other[key])
+    elif isinstance(one, list):
+        assert len(one) == len(other)
+        for left, right in zip(one, other, strict=True):
+            same(left, right)
+    elif isinstance(one, float):
+        assert one == pytest.approx(other, rel=1e-12, abs=1e-12)
+    else:
+        assert one == other
+
+
+def both(settings):
+    resident, streamed = prepare(settings), prepare_streaming(settings)
+    same(streamed.preprocessing.to_json(), resident.preprocessing.to_json())
+    assert np.array_equal(streamed.assignment, resident.assignment)
+    assert streamed.dropped == resident.dropped
+    assert streamed.warnings == resident.warnings
+    assert streamed.table.files == resident.table.files
+    assert split_table(streamed).equals(split_table(resident))
+    for split in ("train", "validation", "test"):
+        assert streamed.rows(split) == resident.rows(split)
+        assert streamed.classes(split) == resident.classes(split)
+        mine, other = streamed.samples(split), resident.samples(split)
+        assert (mine is None) == (other is None)
+        if mine is None:
+            continue
+        np.testing.assert_allclose(mine.x, other.x, rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(mine.y, other.y, rtol=1e-6, atol=1e-6)
+        assert np.array_equal(mine.rows, other.rows)
+        assert np.array_equal(mine.unseen, other.unseen)
+        assert sorted(mine.warnings) == sorted(other.warnings)
+        assert (mine.weight is None) == (other.weight is None)
+        if mine.weight is not None:
+            assert np.array_equal(mine.weight, other.weight)
+    return streamed
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv", "csv.gz", "ndjson", "arrow"])
+def test_every_format(kind, tmp_path):
+    both(config(written(frame(), tmp_path, kind, parts=3), weight="weight"))
+
+
+SETTINGS = {
+    "minmax": {"numeric": {"scale": "minmax", "impute": "mean", "indicator": True}},
+    "robust": {"numeric": {"scale": "robust", "impute": "most_frequent"}},
+    "quantile": {"numeric": {"scale": "quantile", "smooth_clip": 3.0}},
+    "clipped": {"clean": {"outliers": {"method": "iqr", "factor": 1.5}}},
+    "clipped by deviations": {"clean": {"outliers": {"method": "zscore", "factor": 2.0}}},
+    "outliers dropped": {"clean": {"outliers": {"action": "drop"}}},
+    "gaps dropped": {
+        "numeric": {"impute": "drop"},
+        "categorical": {"impute": "drop"},
+        "clean": {"outliers": {"method": "iqr", "factor": 1.5}},
+    },
+    "rare levels": {"categorical": {"min_count": 30, "max_levels": 5, "unknown": "rare"}},
+    "embeddings": {"categorical": {"encode": "embedding", "impute": "most_frequent"}},
+    "by time": {"split": {"by": "time", "column": "day"}},
+    "by group": {"split": {"by": "group", "column": "word"}, "features": {"exclude": ["rare"]}},
+    "at random": {"split": {"by": "random", "test": 0.1, "validation": 0.0}},
+    "numbers": {"target": "number"},
+    "several numbers": {"target": ["number", "whole"], "task": "regression"},
+    "many classes": {"target": "word"},
+    "stated kinds": {
+        "columns": {"whole": {"kind": "categorical", "max_levels": 20}, "word": {"encode": "ordinal"}}
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv"])
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_every_setting(settings, kind, tmp_path):
+    both(config(written(frame(), tmp_path, kind), **SETTINGS[settings]))
+
+
+def test_a_column_that_changes_its_kind(tmp_path):
+    table = frame().with_columns(
+        late=pl.when(pl.int_range(ROWS) < 2000).then(pl.lit("1.5")).otherwise(pl.lit("many")),
+        begins=pl.when(pl.int_range(ROWS) < 600).then(None).otherwise(pl.col("word")),
+        dated=pl.when(pl.int_range(ROWS) < 900).then(pl.lit("2024-01-01")).otherwise(pl.lit("x")),
+    )
+    streamed = both(config(written(table, tmp_path, "csv")))
+    kinds = {column.name: column.kind for column in streamed.preprocessing.columns}
+    assert {kinds[name] for name in ("late", "begins", "dated")} == {"categorical"}
+
+
+def test_named_splits(tmp_path):
+    names = written(frame(), tmp_path, "csv", parts=3)
+    both(config(dict(zip(("train", "validation", "test"), names, strict=True))))
+
+
+def test_files_whose_types_differ(tmp_path):
+    table = frame()
+    one, two = tmp_path / "one.parquet", tmp_path / "two.parquet"
+    table[:1000].write_parquet(one)
+    table[1000:].with_columns(pl.col("whole").cast(pl.Float64), pl.col("same").cast(pl.String))\
+        .write_parquet(two)  # fmt: skip
+    both(config([str(one), str(two)]))
+
+
+def test_columns_that_wrap_lines_and_other_encodings(tmp_path):
+    table = frame(500).with_columns(word=pl.col("word") + '\n"quoted", é\n\nend')
+    path = tmp_path / "wrapped.csv"
+    text = table.write_csv()
+    path.write_bytes(text.encode("utf-16"))
+    both(config(str(path), csv={"encoding": "utf-16"}))
+    path.write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
+    both(config(str(path)))
+
+
+def spoiled(rows, column, value, table=None):
+    table = frame() if table is None else table
+    words = table[column].cast(pl.String).to_list()
+    for row in rows:
+        words[row] = value
+    return table.with_columns(pl.Series(column, words))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"target": "z"},
+        {"features": {"include": ["nothing"]}},
+        {"columns": {"word": {"kind": "numeric"}}},
+        {"columns": {"day": {"kind": "datetime", "format": "%d.%m.%Y"}, "x": {"kind": "numeric"}}},
+        {"clean": {"outliers": {"columns": ["word"]}}},
+        {"target": "same"},
+        {"csv": {"separator": ";"}},
+        {"weight": "whole"},
+        {"split": {"by": "column", "column": "word"}},
+    ],
+    ids=str,
+)
+def test_the_same_words_for_what_is_wrong(data, tmp_path):
+    table = spoiled(range(700, 760), "whole", "twelve")
+    settings = config(written(table, tmp_path, "csv", parts=2), **data)
+    with pytest.raises(DataError) as resident:
+        prepare(settings)
+    with pytest.raises(DataError) as streamed:
+        prepare_streaming(settings)
+    assert streamed.value.problems == resident.value.problems
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text.replace("\n", ",1\n", 2500).replace(",1\n", "\n", 2499),
+        lambda text: text + '"open',
+        lambda text: text + "a\0b\n",
+        lambda text: text.splitlines()[0],
+        lambda text: "",
+        lambda text: text + "inf,1,no\n-inf,2,yes\n" * 20,
+    ],
+    ids=["ragged", "open quote", "zero byte", "header only", "empty", "infinite"],
+)
+def test_the_same_words_for_broken_files(change, tmp_path):
+    path = tmp_path / "broken.csv"
+    path.write_text(change(frame().select("number", "whole", "y").write_csv()))
+    with pytest.raises(DataError) as resident:
+        prepare(config(str(path)))
+    with pytest.raises(DataError) as streamed:
+        prepare_streaming(config(str(path)))
+    assert streamed.value.problems == resident.value.problems
+
+
+def test_quantiles_of_many_rows_are_sampled(tmp_path, monkeypatch):
+    monkeypatch.setattr(sketches, "SAMPLE_ROWS", 500)
+    settings = config(written(frame(), tmp_path, "parquet"), numeric={"scale": "quantile"})
+    resident, streamed = prepare(settings), prepare_streaming(settings)
+    for mine, other in zip(
+        streamed.preprocessing.columns, resident.preprocessing.columns, strict=True
+    ):
+        if mine.kind != "numeric":
+            continue
+        assert mine.sampled == 500
+        assert other.sampled is None
+        assert mine.mean == pytest.approx(other.mean, rel=1e-12)
+        assert (mine.minimum, mine.maximum) == (other.minimum, other.maximum)
+        # 500 of some 1,800: the median lies within a few hundredths of the middle rank.
+        assert abs(mine.fill - other.fill) < 0.2 * other.deviation
+    again = prepare_streaming(settings).preprocessing.to_json()
+    assert again == streamed.preprocessing.to_json()
+    monkeypatch.setattr(streams, "BATCH_ROWS", 100)
+    same(prepare_streaming(settings).preprocessing.to_json(), again)
+
+
+def test_no_room_is_said_before_anything_is_encoded(tmp_path, monkeypatch):
+    monkeypatch.setattr("trainer.data.scratch._SPARE_BYTES", 1 << 60)
+    with pytest.raises(StorageError, match="TMPDIR"):
+        prepare_streaming(config(written(frame(), tmp_path, "csv")))
+
+
+def test_nothing_is_left_behind(tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "scratch"))
+    (tmp_path / "scratch").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", None)
+    prepared = prepare_streaming(config(written(frame(), tmp_path, "parquet")))
+    train = prepared.samples("train")
+    assert train.x.sum() != 0
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def test_npz_and_arrow_streams_are_refused(tmp_path):
+    np.savez(tmp_path / "x.npz", x=np.arange(10.0), y=np.arange(10) % 2)
+    frame().write_ipc_stream(tmp_path / "s.arrow")
+    for name in ("x.npz", "s.arrow"):
+        with pytest.raises(DataError, match="read in parts"):
+            prepare_streaming(config(str(tmp_path / name)))

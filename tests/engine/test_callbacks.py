@@ -1,0 +1,71 @@
+"""Keras callbacks see every epoch and can stop training; those that ask for batches are named."""
+
+import keras
+import pytest
+
+from tests.engine.test_pace import training
+from trainer.engine.batches import Stepper
+from trainer.engine.callbacks import Callbacks, batch_hooks
+from trainer.engine.fit import fit
+
+
+class Watching(keras.callbacks.Callback):
+    def __init__(self, stop_at=None):
+        super().__init__()
+        self.seen, self.stop_at = [], stop_at
+
+    def on_train_begin(self, logs=None):
+        self.seen.append("begin")
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.seen.append(("epoch", epoch))
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.seen.append((epoch, sorted(logs), float(self.model.get_weights()[0][0, 0])))
+        if epoch == self.stop_at:
+            self.model.stop_training = True
+
+    def on_train_end(self, logs=None):
+        self.seen.append("end")
+
+
+class ByBatch(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        pass
+
+
+def watched(*callbacks):
+    state = training(1, steps=12)
+    stepper = Stepper(state.network, keras.losses.BinaryCrossentropy(), state.optimizer)
+    state.callbacks = Callbacks(callbacks, stepper)
+    return state
+
+
+def test_they_see_every_epoch():
+    callback = Watching()
+    state = watched(callback)
+    results = list(fit(state, lambda: None))
+    names = sorted([*results[0].measures, "learning_rate"])
+    assert [one if isinstance(one, str) else one[:2] for one in callback.seen] == [
+        "begin",
+        *(one for epoch in range(4) for one in (("epoch", epoch), (epoch, names))),
+        "end",
+    ]
+    assert callback.seen[-2][2] == pytest.approx(float(state.network.get_weights()[0][0, 0]))
+
+
+def test_one_can_stop_training():
+    results = list(fit(watched(Watching(stop_at=1)), lambda: None))
+    assert [result.stop for result in results] == [None, "a callback stopped training"]
+
+
+def test_keras_own_callbacks_work(tmp_path):
+    logger = keras.callbacks.CSVLogger(tmp_path / "log.csv")
+    list(fit(watched(logger, keras.callbacks.EarlyStopping("loss")), lambda: None))
+    assert len((tmp_path / "log.csv").read_text().splitlines()) == 5
+
+
+def test_hooks_of_batches_are_found():
+    assert batch_hooks(Watching()) == []
+    assert batch_hooks(keras.callbacks.CSVLogger("log.csv")) == []
+    assert batch_hooks(ByBatch()) == ["on_train_batch_end"]
