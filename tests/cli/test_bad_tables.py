@@ -89,7 +89,7 @@ TABLES: dict[str, tuple[str | bytes, list[str]]] = {
     ),
     "open quote": (NAMES + '1,"yes\n' + ROWS, ["table.csv:2", "not closed"]),
     "text after a quote": (NAMES + ROWS + '5,"yes"x\n', ["table.csv:22", "after a closing quote"]),
-    "names twice": ("age,age,answer\n1,2,yes\n", ["table.csv:1", "'age' 2 times", "Rename"]),
+    "names twice": ("age,age,answer\n1,2,yes\n", ["table.csv:1", "'age' 2 times", "rename"]),
     "names twice but for blanks": ("age, age ,answer\n1,2,yes\n", ["table.csv:1", "'age'"]),
     "binary": (bytes(range(256)) * 20, ["table.csv:", "binary data"]),
     "zip": (b"PK\x03\x04" + bytes(200), ["table.csv", "zip archive or a spreadsheet"]),
@@ -164,7 +164,7 @@ OTHER_FILES: dict[str, tuple[str, bytes, list[str]]] = {
         b'{"age": {"years": 1}, "answer": "yes"}\n' * 20,
         ["x.ndjson", "'age'"],
     ),
-    "a spreadsheet": ("x.xlsx", b"PK\x03\x04", ["x.xlsx", "Save the sheet as CSV"]),
+    "a spreadsheet": ("x.xlsx", b"PK\x03\x04", ["x.xlsx", "save the sheet as CSV"]),
     "an unknown ending": ("x.dat2", b"a,b\n", ["x.dat2", "data.format"]),
     "no ending": ("x", b"a,b\n", ["a name without an ending", "data.format"]),
     "empty parquet": ("x.parquet", b"", ["x.parquet"]),
@@ -186,7 +186,7 @@ def test_a_directory_for_a_table(config: Path, folder: Path, refused_alike: Call
 
 
 def test_an_address_for_a_table(config: Path, refused_alike: Callable) -> None:
-    says = ["https://example.com/x.csv", "an address", "Download"]
+    says = ["https://example.com/x.csv", "an address", "download"]
     refused_alike(config.name, "data.source=https://example.com/x.csv", says=says)
 
 

@@ -66,8 +66,8 @@ def test_what_is_wrong_with_files_is_gathered(tmp_path):
         "nothing of that name",
     ]
     assert found[0].fix == "did you mean 'x.csv'?"
-    assert found[3].fix == f"There is no directory {tmp_path}/none."
-    assert problems(tmp_path / "odd.xlsx")[0].fix == "Save the sheet as CSV."
+    assert found[3].fix == f"there is no directory {tmp_path}/none"
+    assert problems(tmp_path / "odd.xlsx")[0].fix == "save the sheet as CSV"
 
 
 def test_a_file_without_permission(tmp_path):

@@ -120,11 +120,12 @@ def test_whoever_looks_inside_a_block_sees_that_epoch():
 
 def test_a_block_is_as_long_as_it_pays():
     network = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
-    assert epochs_in_a_block(samples(4, 0), None, 4, network) == 100
-    assert epochs_in_a_block(samples(4, 0), samples(4, 0), 1, network) == 50
-    assert epochs_in_a_block(samples(5000, 0), None, 8, network) == 1
+    assert epochs_in_a_block(samples(4, 0), None, 4, network, 1000) == 100
+    assert epochs_in_a_block(samples(4, 0), None, 4, network, 999) == 1
+    assert epochs_in_a_block(samples(4, 0), samples(4, 0), 1, network, 1000) == 50
+    assert epochs_in_a_block(samples(5000, 0), None, 8, network, 1000) == 1
     wide = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1_000_000)])
-    assert epochs_in_a_block(samples(4, 0), None, 4, wide) == 1
+    assert epochs_in_a_block(samples(4, 0), None, 4, wide, 1000) == 1
 
 
 def told(result):

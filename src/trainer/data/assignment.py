@@ -55,7 +55,7 @@ def assign_splits(table: Table, data: Data, seed: int, takes_part: Bools) -> Ass
         test, rows = 0.0, np.flatnonzero(assignment == TRAIN)
     if not len(rows):
         found = f"{table.frame.height:,} rows, none with a target"
-        fix = "Is this the right target, and are data.csv.null_values right?"
+        fix = "is this the right target, and are data.csv.null_values right?"
         raise DataError(Problem(table.name, "rows with a target", found, fix, "data.target"))
     try:
         assignment[rows] = _split(table, data, seed, rows, test, validation)
@@ -107,7 +107,7 @@ def _resolved(table: Table, data: Data, rows: Rows) -> tuple[SplitBy, Task | Non
     if by == "auto":
         return ("stratified" if task in ("binary", "multiclass") else "random"), task
     if task == "regression":
-        fix = "Set data.split.by to random, or state data.task."
+        fix = "set data.split.by to random, or state data.task"
         raise DataError(
             Problem("", "classes to split by", "a target of numbers", fix, "data.split.by")
         )
@@ -147,7 +147,7 @@ def _split_values(table: Table, data: Data, rows: Rows) -> pl.Series:
                 table.where(int(rows[empty[0]])),
                 f"a value in '{name}', which the split looks at",
                 f"none there{f' and in {len(empty) - 1:,} more rows' if len(empty) > 1 else ''}",
-                "Fill it, or take the rows out.",
+                "fill it, or take the rows out",
                 "data.split.column",
             )
         )
@@ -161,7 +161,7 @@ def _check_named(table: Table, assignment: Assignment) -> None:
             "",
             f"rows with a target in the files of {SPLIT_NAMES[split]}",
             "none",
-            "Check the files and the target.",
+            "check the files and the target",
             f"data.source.{SPLIT_NAMES[split]}",
         )
         for split in (TRAIN, VALIDATION, TEST)
@@ -182,8 +182,8 @@ def _check_shares(
         if share > 0 and not (assignment == split).any():
             name = SPLIT_NAMES[split]
             fix = {
-                "group": "There may be too few groups: try another seed, or split by column.",
-                "hash": "There may be too few values: try another seed, or split by column.",
+                "group": "there may be too few groups: try another seed, or split by column",
+                "hash": "there may be too few values: try another seed, or split by column",
                 "time": "Too many rows share one time: lower the shares.",
                 "column": "Mark some rows 'train'.",
             }
@@ -193,7 +193,7 @@ def _check_shares(
                     "",
                     f"{name} rows from data.split.by: {by}",
                     "none",
-                    fix.get(by, "Give more rows, or lower the shares."),
+                    fix.get(by, "give more rows, or lower the shares"),
                     "data.split",
                 )
             )

@@ -247,13 +247,13 @@ def _check_start(where: str, data: bytes) -> None:
         raise DataError(Problem(where, "a header line and rows", "an empty file"))
     for magic, meaning in _MAGIC.items():
         if data.startswith(magic):
-            fix = "Name it by its format, set data.format, or save it as CSV."
+            fix = "name it by its format, set data.format, or save it as CSV"
             raise DataError(Problem(where, "a CSV file", meaning, fix))
 
 
 def _check_unmarked(where: str, data: bytes) -> None:
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        found, fix = "UTF-16 text", "Set data.csv.encoding to utf-16."
+        found, fix = "UTF-16 text", "set data.csv.encoding to utf-16"
         raise DataError(Problem(where, "UTF-8 text", found, fix, "data.csv.encoding"))
 
 
@@ -261,13 +261,13 @@ def _checked(path: Path, data: bytes, lines: int) -> bytes:
     """The data, which hold no zero byte; `lines` lines of the file are before them."""
     if b"\0" in data:
         line = lines + data.count(b"\n", 0, data.index(b"\0")) + 1
-        fix = "Is it a CSV file? If it is UTF-16, set data.csv.encoding."
+        fix = "is it a CSV file? If it is UTF-16, set data.csv.encoding"
         raise DataError(Problem(f"{path}:{line}", "text", "binary data (a zero byte)", fix))
     return data
 
 
 def _wrong_encoding(where: str, csv: Csv, error: UnicodeError) -> DataError:
-    found, fix = f"other bytes ({error})", "Set data.csv.encoding to what the file is in."
+    found, fix = f"other bytes ({error})", "set data.csv.encoding to what the file is in"
     return DataError(Problem(where, f"{csv.encoding} text", found, fix, "data.csv.encoding"))
 
 
@@ -292,7 +292,7 @@ def _header(path: Path, data: bytes, csv: Csv, separator: str) -> tuple[list[str
     doubled = {name: names.count(name) for name in names} if len(set(names)) < len(names) else {}
     problems = [
         Problem(f"{path}:{line}", "column names that differ", f"'{name}' {count} times",
-                "Rename all but one.")
+                "rename all but one")
         for name, count in doubled.items()
         if count > 1
     ]  # fmt: skip
@@ -402,7 +402,7 @@ def _read_slowly(
 
 def _wrong_length(path: Path, line: int, fields: list[str], names: list[str], csv: Csv) -> Problem:
     found = f"{len(fields)} field{'s' if len(fields) != 1 else ''}"
-    fix = f"Put a field that holds {csv.separator!r} between quotes ({csv.quote})."
+    fix = f"put a field that holds {csv.separator!r} between quotes ({csv.quote})"
     if len(fields) < len(names):
         fix = "Complete or delete the line."
     return Problem(f"{path}:{line}", f"{len(names)} fields, as in the header", found, fix)
@@ -421,7 +421,7 @@ def _explained(
                 f"{path}:{line}",
                 "UTF-8 text",
                 f"byte 0x{data[wrong.start]:02X} at byte {column} of the line",
-                "Set data.csv.encoding, for instance to windows-1252 or latin-1.",
+                "set data.csv.encoding, for instance to windows-1252 or latin-1",
                 "data.csv.encoding",
             )
         )

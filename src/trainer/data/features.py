@@ -54,7 +54,7 @@ def feature_columns(table: Table, data: Data) -> tuple[list[str], list[Problem]]
         ]
     if not names and not problems:
         found = f"only {', '.join(repr(name) for name in known[:5])} in {table.name}"
-        fix = "Give the table columns to learn from, or check data.features."
+        fix = "give the table columns to learn from, or check data.features"
         problems.append(Problem("", "at least one feature column", found, fix, "data.features"))
     return names, problems
 
@@ -75,8 +75,8 @@ def _matched(
 
 def _missing(table: Table, name: str, known: Sequence[str], key: str) -> Problem:
     listed = ", ".join(known[:8]) + (f" and {len(known) - 8} more" if len(known) > 8 else "")
-    fix = did_you_mean(name, known, "Name a column of the table.")
+    fix = did_you_mean(name, known, "name a column of the table")
     separator = likely_separator(known) if table.formats[0] == "csv" else None
     if separator is not None:
-        fix = f"The fields seem to be separated by {separator!r}: set data.csv.separator."
+        fix = f"the fields seem to be separated by {separator!r}: set data.csv.separator"
     return Problem("", f"a column of {table.name} ({listed})", f"'{name}'", fix, key)

@@ -103,7 +103,7 @@ def outlier_problems(data: Data, kinds: Mapping[str, Kind]) -> list[Problem]:
         return []
     key = "data.clean.outliers.columns"
     return [
-        Problem("", "a numeric column", f"'{name}', which is {kinds[name]}", "Remove it.", key)
+        Problem("", "a numeric column", f"'{name}', which is {kinds[name]}", "remove it", key)
         for name in data.clean.outliers.columns or ()
         if name in kinds and kinds[name] != "numeric"
     ]
@@ -126,21 +126,21 @@ def _infinities(table: Table, kinds: Mapping[str, Kind], rows: Rows) -> list[Pro
 def infinity(table: Table, name: str, row: int, count: int) -> Problem:
     """What is wrong with infinite values in training rows, `row` the first of them."""
     found = "infinity" + (f" there and in {count - 1} more rows" if count > 1 else "")
-    fix = "Correct it, or leave it empty to have it filled."
+    fix = "correct it, or leave it empty to have it filled"
     return Problem(table.where(row), f"finite numbers in '{name}'", found, fix)
 
 
 def no_rows_left(rows: int) -> Problem:
     """What is wrong when dropping left nothing of `rows` training rows."""
     found = f"none of {rows:,} after missing values and outliers were dropped"
-    fix = "Fill missing values (data.numeric.impute: median) or clip outliers."
+    fix = "fill missing values (data.numeric.impute: median) or clip outliers"
     return Problem("", "training rows", found, fix, "data.numeric.impute")
 
 
 def no_columns_left(table: Table) -> Problem:
     """What is wrong when every feature is empty or constant."""
     found = "none: all are empty or the same in every row"
-    fix = "Is this the right table? See data.features."
+    fix = "is this the right table? See data.features"
     return Problem(table.name, "a feature that varies in training", found, fix)
 
 

@@ -98,7 +98,7 @@ def inspect_table(data: Data) -> TableFindings:
     if not len(rows):
         raise DataError(
             Problem(
-                table.name, "rows with a target", "none", "Is this the right target?", "data.target"
+                table.name, "rows with a target", "none", "is this the right target?", "data.target"
             )
         )
     values = table.frame.select(targets)[rows]

@@ -222,7 +222,7 @@ def almost_numeric(
         where,
         f"a number in '{name}', as in {numeric:,} of {known:,} training rows",
         words,
-        f"Correct it, add it to data.csv.null_values, or set data.columns.{name}.kind: categorical.",
+        f"correct it, add it to data.csv.null_values, or set data.columns.{name}.kind: categorical",
     )
 
 
@@ -235,7 +235,7 @@ def misfits(table: Table, name: str, wrong: WrongValues, kind: Kind, data: Data)
         "datetime": f"a date ({date_format(data, name) or 'ISO 8601, 2024-03-31'})",
         "categorical": "a category",
     }
-    fix = f"Correct it, add it to data.csv.null_values, or change data.columns.{name}.kind."
+    fix = f"correct it, add it to data.csv.null_values, or change data.columns.{name}.kind"
     if kind == "datetime":
-        fix = f"Correct it, or set data.columns.{name}.format."
+        fix = f"correct it, or set data.columns.{name}.format"
     return Problem(where, f"{meaning[kind]} in '{name}'", words, fix)

@@ -274,7 +274,7 @@ def read_samples(
     problems = [
         Problem(table.name, f"a column '{name}', as in training", "none of that name",
                 did_you_mean(name, [one for one in table.frame.columns if one not in wanted],
-                             "Add it, empty where it is not known."))
+                             "add it, empty where it is not known"))
         for name in wanted
         if name not in table.frame.columns
     ]  # fmt: skip
@@ -288,7 +288,7 @@ def read_samples(
         at = np.flatnonzero(known)
         dropped = height - len(at)
         if not len(at):
-            fix = "Is this the right file?"
+            fix = "is this the right file?"
             raise DataError(Problem(table.name, "rows with a target", "none", fix))
         if data.weight is not None:
             weight = _weights(table, data.weight, known)[at]
@@ -326,7 +326,7 @@ def _known(table: Table, targets: Sequence[str], data: Data) -> Bools:
                 table.where(int(at[0])),
                 f"a value in {' and '.join(repr(name) for name in targets)}",
                 f"none there{more}",
-                "Fill it, or set data.clean.missing_target to drop.",
+                "fill it, or set data.clean.missing_target to drop",
             )
         )
     return known
@@ -356,7 +356,7 @@ def _check_weights(table: Table, weight: Singles, assignment: Assignment) -> Non
             table.name,
             f"weights above 0 among the {name} rows",
             "0 in every row",
-            "Correct the weights, or remove data.weight.",
+            "correct the weights, or remove data.weight",
             "data.weight",
         )
         for split, name in enumerate(SPLIT_NAMES)

@@ -133,7 +133,7 @@ class Preprocessing(Fitted):
                 "",
                 f"a column '{column.name}'",
                 "none of that name",
-                did_you_mean(column.name, known, "The network needs it to predict."),
+                did_you_mean(column.name, known, "the network needs it to predict"),
             )
             for column in self.columns
             if column.name in lacking
@@ -185,7 +185,7 @@ class Preprocessing(Fitted):
                         "preprocessing.json",
                         "what fit wrote",
                         _found_at(place),
-                        "Take the file from a whole copy of the run.",
+                        "take the file from a whole copy of the run",
                     )
                     for place in places[:5]
                 ]

@@ -64,7 +64,7 @@ def recorded_samples(
                 "",
                 f"a column of {table.name}, as when the run was made",
                 f"'{name}'",
-                did_you_mean(name, known, "Take the run's files from a whole copy of it."),
+                did_you_mean(name, known, "take the run's files from a whole copy of it"),
             )
             for name in lacking
         )

@@ -45,7 +45,7 @@ def check_room(wanted: int) -> None:
                 str(folder),
                 f"{(wanted + _SPARE_BYTES) / 1e9:.1f} GB of free disk space for the encoded rows",
                 f"{free / 1e9:.1f} GB",
-                "Set TMPDIR to a folder with more room, or leave columns out.",
+                "set TMPDIR to a folder with more room, or leave columns out",
             )
         )
 
@@ -70,7 +70,7 @@ class ScratchArray:
                 self._file.write(np.ascontiguousarray(rows, dtype=np.float32).data)
             self._file.flush()
         except OSError as error:
-            fix = "Set TMPDIR to a folder with more room."
+            fix = "set TMPDIR to a folder with more room"
             found = error.strerror or str(error)
             expected = "a folder the encoded rows can be written to"
             raise StorageError(Problem(str(self._folder), expected, found, fix)) from error

@@ -75,7 +75,7 @@ def settings_problems(data: Data, kinds: Mapping[str, Kind], known: list[str]) -
     for name in data.columns:
         key = f"data.columns.{name}"
         if name not in known:
-            fix = did_you_mean(name, known, "Name a column of the table.")
+            fix = did_you_mean(name, known, "name a column of the table")
             problems.append(Problem("", "a column of the table", f"'{name}'", fix, key))
         elif name in kinds:
             problems += _misfits(data.columns[name], kinds[name], key)
@@ -89,7 +89,7 @@ def _misfits(own: ColumnSettings, kind: Kind, key: str) -> list[Problem]:
             "",
             f"a setting of a {kind} column ({', '.join(_FITTING[kind])})",
             f"'{setting}'",
-            f"Remove it, or set {key}.kind.",
+            f"remove it, or set {key}.kind",
             f"{key}.{setting}",
         )
         for setting in stated
@@ -101,7 +101,7 @@ def _misfits(own: ColumnSettings, kind: Kind, key: str) -> list[Problem]:
                 "",
                 f"one of {', '.join(imputes(kind))} for a {kind} column",
                 f"'{stated['impute']}'",
-                f"Choose another, or set {key}.kind.",
+                f"choose another, or set {key}.kind",
                 f"{key}.impute",
             )
         )

@@ -40,7 +40,7 @@ def expand(sources: Sequence[str]) -> tuple[list[Path], list[Problem]]:
     problems: list[Problem] = []
     for source in sources:
         if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", source):
-            fix = "Download it first, and name the file."
+            fix = "download it first, and name the file"
             problems.append(Problem(source, "a file on this machine", "an address", fix))
             continue
         is_glob = any(sign in source for sign in "*?[") and not Path(source).exists()
@@ -85,9 +85,9 @@ def file_format(path: Path, stated: Literal["auto"] | Format) -> Format:
     suffix = inner_suffix(path)
     if suffix in _SUFFIXES:
         return _SUFFIXES[suffix]
-    fix = "Set data.format to csv, parquet, ndjson, arrow or npz."
+    fix = "set data.format to csv, parquet, ndjson, arrow or npz"
     if suffix in (".xlsx", ".xls", ".ods"):
-        fix = "Save the sheet as CSV."
+        fix = "save the sheet as CSV"
     if suffix == ".json":
         fix = "One JSON object a line can be read: set data.format to ndjson."
     found = f"a name that ends in '{suffix}'" if suffix else "a name without an ending"
@@ -106,7 +106,7 @@ def _unreadable(path: Path) -> Problem | None:
         return _not_a_file(path)
     except OSError as error:
         if isinstance(error, PermissionError):
-            fix = f"Try chmod u+rx '{path.parent}'."
+            fix = f"try chmod u+rx '{path.parent}'"
             return Problem(str(path), "a file that can be read", "no permission", fix)
         found = (error.strerror or str(error)).lower()
         return Problem(str(path), "a file that can be read", found)
@@ -115,16 +115,14 @@ def _unreadable(path: Path) -> Problem | None:
 def _not_a_file(path: Path) -> Problem | None:
     where = str(path)
     if path.is_dir():
-        fix = f"Name the files in it: '{path}/*.csv'."
+        fix = f"name the files in it: '{path}/*.csv'"
         return Problem(where, "a file", "a directory", fix)
     if not path.exists():
         return Problem(where, "a file", "nothing of that name", _nearest(path))
     if not os.access(path, os.R_OK):
-        return Problem(
-            where, "a file that can be read", "no permission", f"Try chmod u+r '{path}'."
-        )
+        return Problem(where, "a file that can be read", "no permission", f"try chmod u+r '{path}'")
     if not path.is_file():
-        return Problem(where, "a file", "a device or a pipe", "Write the rows to a file first.")
+        return Problem(where, "a file", "a device or a pipe", "write the rows to a file first")
     return None
 
 
@@ -135,5 +133,5 @@ def _nearest(path: Path) -> str:
     except OSError:
         names = []
     if not folder.is_dir():
-        return f"There is no directory {folder}."
+        return f"there is no directory {folder}"
     return did_you_mean(path.name, names, f"Look into {folder}.")

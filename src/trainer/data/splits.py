@@ -62,7 +62,7 @@ def split_sizes(rows: int, test: float, validation: float) -> tuple[int, int]:
                 "",
                 f"at least {least} rows with a target for these splits",
                 f"{rows} ({tested} would test, {validated} validate)",
-                "Lower data.split.test and data.split.validation, or set them to 0.",
+                "lower data.split.test and data.split.validation, or set them to 0",
                 "data.split",
             )
         )
@@ -106,7 +106,7 @@ def stratified_split(
                 "",
                 "at least 2 rows of every class to split them by class",
                 f"1 row of {names}{more}",
-                "Remove or merge such classes, or set data.split.by to random.",
+                "remove or merge such classes, or set data.split.by to random",
                 "data.split.by",
             )
         )
@@ -201,7 +201,7 @@ def _times(series: pl.Series) -> Rows | np.ndarray[tuple[int, ...], np.dtype[np.
             "",
             f"numbers or ISO 8601 dates in '{series.name}'",
             f"'{wrong}'",
-            "Write its times like 2024-03-31 or 2024-03-31T18:30:00.",
+            "write its times like 2024-03-31 or 2024-03-31T18:30:00",
             "data.split.column",
         )
     )
@@ -227,7 +227,7 @@ def column_split(series: pl.Series) -> Assignment:
                 "",
                 f"train, validation or test in every row of '{series.name}'",
                 found,
-                "Correct the values, or split another way.",
+                "correct the values, or split another way",
                 "data.split.column",
             )
         )

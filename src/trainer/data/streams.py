@@ -80,7 +80,7 @@ class Stream:
                 problems += error.problems
                 continue
             if rows == 0:
-                expected, fix = "a table with rows", "Is this the right file?"
+                expected, fix = "a table with rows", "is this the right file?"
                 problems.append(Problem(str(path), expected, "no rows", fix))
             files.append(SourceFile(str(path), path.stat().st_size, rows, sha256(path)))
         if problems:
@@ -160,11 +160,11 @@ def _schema(path: Path, kind: Format, csv: Csv) -> tuple[pl.Schema, list[str]]:
         case "parquet" | "arrow":
             schema, _ = typed_schema(path, kind)
             if not schema:
-                expected, fix = "a table with rows", "Is this the right file?"
+                expected, fix = "a table with rows", "is this the right file?"
                 raise DataError(Problem(str(path), expected, "no columns", fix))
             return schema, []
         case "npz":
-            fix = "Save it as Parquet, or set runtime.engine to resident."
+            fix = "save it as Parquet, or set runtime.engine to resident"
             found = "an NPZ archive, whose arrays are read as a whole"
             raise DataError(Problem(str(path), "a file that can be read in parts", found, fix))
 

@@ -178,7 +178,7 @@ def _read(path: Path, kind: Format, csv: Csv) -> tuple[pl.DataFrame, list[str]]:
             frame, notes = read_npz(path), []
     if frame.width == 0 or frame.height == 0:
         found = "no rows" if frame.width else "no columns"
-        raise DataError(Problem(str(path), "a table with rows", found, "Is this the right file?"))
+        raise DataError(Problem(str(path), "a table with rows", found, "is this the right file?"))
     return frame, notes
 
 
@@ -215,7 +215,7 @@ def same_columns(frames: Sequence[pl.DataFrame], files: Sequence[SourceFile]) ->
                 file.path,
                 f"the columns of {files[0].path}, with '{name}'",
                 f"no column '{name}'",
-                did_you_mean(name, extra, "Give every file the same columns."),
+                did_you_mean(name, extra, "give every file the same columns"),
             )
             for name in lacking[:10]
         ]
@@ -224,7 +224,7 @@ def same_columns(frames: Sequence[pl.DataFrame], files: Sequence[SourceFile]) ->
                 file.path,
                 f"the columns of {files[0].path}",
                 f"a column '{name}' more",
-                "Give every file the same columns.",
+                "give every file the same columns",
             )
             for name in extra[:10]
             if not lacking

@@ -103,7 +103,7 @@ class LevelTally:
         self._waiting, self._rows = [], 0
         self.counts = merged
         if merged.height > MOST_LEVELS:
-            fix = f"Leave it out with data.features.exclude: ['{self.name}']."
+            fix = f"leave it out with data.features.exclude: ['{self.name}']"
             found = f"more than {MOST_LEVELS:,} in '{self.name}'"
             raise DataError(
                 Problem("", "levels that can be counted in a stream", found, fix, "runtime.engine")

@@ -129,7 +129,7 @@ class FittedTarget(Fitted):
                     did_you_mean(
                         label,
                         self.classes,
-                        "Take these rows out, merge the class, or split so that training has some.",
+                        "take these rows out, merge the class, or split so that training has some",
                     ),
                 )
                 for label, count in sorted(counts.items())
@@ -197,7 +197,7 @@ def fit_target(
                 "",
                 "two classes, of which one can be positive",
                 f"task {task} ({finding.reason})",
-                "Remove data.positive, or set data.task to binary.",
+                "remove data.positive, or set data.task to binary",
                 "data.positive",
             )
         )
@@ -263,14 +263,14 @@ def _check_classes(task: Task, column: str, counts: dict[str, int]) -> None:
             _target_problem(
                 f"at least two classes in '{column}' among the training rows",
                 f"'{only}' only",
-                "Is this the right target? A time or column split can also leave one class only.",
+                "is this the right target? A time or column split can also leave one class only",
             )
         )
     if task == "binary" and len(counts) > 2:
         found = f"{len(counts)}: {_listed(natural_order(list(counts)))}"
         raise DataError(
             Problem("", f"two classes in '{column}' for task: binary", found,
-                    "Set data.task to multiclass, or merge classes.", "data.task")
+                    "set data.task to multiclass, or merge classes", "data.task")
         )  # fmt: skip
 
 
@@ -326,7 +326,7 @@ def _number_targets(
                 where(int(row)),
                 f"a finite number in '{name}'",
                 f"'{frame[name][int(row)]}'",
-                "Correct it, or add it to data.csv.null_values to leave the row out.",
+                "correct it, or add it to data.csv.null_values to leave the row out",
             )
             for row in wrong[:_SHOWN]
         ]

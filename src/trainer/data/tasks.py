@@ -60,7 +60,7 @@ def infer_task(frame: pl.DataFrame) -> TaskFinding:
     if series.dtype == pl.Boolean or parsed < known:
         if series.dtype == pl.String and parsed >= 0.9 * known and distinct > MOST_CLASSES:
             wrong = series.filter(numbers.is_null() & series.is_not_null())
-            fix = "Correct it, add it to data.csv.null_values, or state data.task."
+            fix = "correct it, add it to data.csv.null_values, or state data.task"
             raise DataError(_problem(f"numbers in '{series.name}'", f"'{wrong[0]}'", fix))
         task: Task = "binary" if distinct <= 2 else "multiclass"
         what = (
@@ -95,7 +95,7 @@ def _several(frame: pl.DataFrame) -> TaskFinding:
         _problem(
             "several target columns that are all yes/no or all numbers",
             "other values in " + ", ".join(f"'{name}'" for name in wrong[:5]),
-            "Name one column with classes, or leave these out.",
+            "name one column with classes, or leave these out",
         )
     )
 
@@ -111,7 +111,7 @@ def task_columns_problem(task: Task, columns: Sequence[str]) -> Problem | None:
             "",
             f"one target column for task: {task}",
             f"{len(columns)} columns",
-            "Name one column, or set data.task to multilabel or regression.",
+            "name one column, or set data.task to multilabel or regression",
             "data.target",
         )
     return None

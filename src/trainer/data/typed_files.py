@@ -68,14 +68,14 @@ def read_npz(path: Path) -> pl.DataFrame:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             if not isinstance(arrays, np.lib.npyio.NpzFile):
-                fix = "Save it with numpy.savez."
+                fix = "save it with numpy.savez"
                 raise DataError(Problem(where, "an NPZ archive", "a single array", fix))
             for name in arrays.files:
                 try:
                     array = arrays[name]
                 except ValueError:
                     found = f"'{name}' holds Python objects"
-                    fix = "Save arrays of numbers or of fixed-length text."
+                    fix = "save arrays of numbers or of fixed-length text"
                     problems.append(Problem(where, "arrays without pickles", found, fix))
                     continue
                 if array.ndim == 0 or array.dtype.kind not in "biufUSM":
@@ -155,7 +155,7 @@ def scan_typed(path: Path, kind: Literal["parquet", "arrow"]) -> pl.LazyFrame:
         return pl.scan_parquet(path, glob=False)
     with path.open("rb") as file:
         if file.read(6) != b"ARROW1":
-            fix = "Save it as Parquet, or set runtime.engine to resident."
+            fix = "save it as Parquet, or set runtime.engine to resident"
             found = "an Arrow stream, which is read as a whole"
             raise DataError(Problem(str(path), "a file that can be read in parts", found, fix))
     return pl.scan_ipc(path, glob=False)
@@ -268,11 +268,11 @@ def nested_problem(where: str, name: str, dtype: pl.DataType) -> Problem | None:
     """What is wrong with a column whose cells are no single values, if they are not."""
     if not is_nested(dtype):
         return None
-    fix = f"Leave it out with data.features.exclude: ['{name}'], or split it into columns."
+    fix = f"leave it out with data.features.exclude: ['{name}'], or split it into columns"
     return Problem(where, f"single values in '{name}'", f"values of type {dtype}", fix)
 
 
 def _damaged(path: Path, expected: str, error: BaseException) -> DataError:
     lines = str(error).strip().splitlines()
     found = f"something else or damage ({lines[0][:120] if lines else type(error).__name__})"
-    return DataError(Problem(str(path), expected, found, "Check the file, or set data.format."))
+    return DataError(Problem(str(path), expected, found, "check the file, or set data.format"))

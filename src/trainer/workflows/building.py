@@ -111,7 +111,9 @@ def build_training(plan: Plan, *, allow_custom: bool) -> Built:
     )
     judged = None if validation is None else question.head_targets(validation)
     one_by_one = OneByOne(runner, network, optimizer, judged)
-    epochs = epochs_in_a_block(train, judged, config.fit.batch_size, network)
+    epochs = epochs_in_a_block(
+        train, judged, config.fit.batch_size, network, plan.total_steps // plan.steps_per_epoch
+    )
     pace: Pace = one_by_one
     programs = [runner.program, runner.evaluator.evaluation]
     callbacks = _callbacks(plan, runner.stepper, allow_custom)

@@ -1,0 +1,131 @@
+"""W7: a table of Parquet shards, trained on from memory and from disk, in turn, each in its own process.
+
+    python benchmarks/streaming.py [--rows 20000000] [--epochs 2] [--folder DIR] [--engines streaming]
+
+Prints one JSON object: for each engine the training rows a second (validation included, from the
+seconds of the epochs after the first, which compiles), and the peak of resident memory above that of a
+process that has only started: in all, and without pages of files, which the system takes back when it
+needs them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+COLUMNS = 20
+SHARD_ROWS = 1_000_000
+CONFIG = """
+name: w7
+data: {{source: "{folder}/*.parquet", target: y}}
+model: {{layers: [dense: 64, dense: 64]}}
+fit: {{epochs: {epochs}, batch_size: 1024}}
+metrics: [accuracy]
+runtime: {{device: cpu}}
+"""
+START = """
+from trainer.engine import devices
+devices.start("cpu", 2)
+import trainer.workflows.building, trainer.workflows.recording, trainer.workflows.fit
+import keras
+keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
+"""
+
+
+def write_table(folder: Path, rows: int) -> None:
+    """Shards of normal numbers and a target that leans on four of them."""
+    for number, first in enumerate(range(0, rows, SHARD_ROWS)):
+        draw = np.random.default_rng(number)
+        count = min(SHARD_ROWS, rows - first)
+        x = draw.standard_normal((COLUMNS, count), dtype=np.float32)
+        y = (x[0] + x[1] * x[2] - 0.5 * x[3] + draw.normal(size=count) > 0).astype(np.int64)
+        columns = {f"x{index}": x[index] for index in range(COLUMNS)}
+        pl.DataFrame(columns | {"y": y}).write_parquet(folder / f"shard-{number:03d}.parquet")
+
+
+def run(words: list[str], folder: Path) -> dict[str, float]:
+    """Run a command to its end; its peaks of memory in bytes, and seconds."""
+    began = time.perf_counter()
+    peaks = {"VmHWM": 0, "RssAnon": 0}
+    with subprocess.Popen(words, cwd=folder, stdout=subprocess.DEVNULL) as process:
+        while process.poll() is None:
+            try:
+                lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+            except OSError:
+                break
+            for line in lines:
+                name = line.partition(":")[0]
+                if name in peaks:
+                    peaks[name] = max(peaks[name], int(line.split()[1]) * 1024)
+            time.sleep(0.02)
+    if process.returncode:
+        sys.exit(f"{' '.join(words)} ended with {process.returncode}")
+    seconds = time.perf_counter() - began
+    return {"peak": peaks["VmHWM"], "anonymous": peaks["RssAnon"], "seconds": seconds}
+
+
+def measured(folder: Path, engine: str, start: dict[str, float]) -> dict[str, object]:
+    """One `trainer fit`."""
+    trainer = str(Path(sys.executable).with_name("trainer"))
+    words = [trainer, "fit", "w7.yaml", f"runtime.engine={engine}", "--runs", f"runs-{engine}"]
+    found = run([*words, "--quiet"], folder)
+    (path,) = (folder / f"runs-{engine}" / "w7").iterdir()
+    manifest = json.loads((path / "manifest.json").read_text())
+    epochs = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+    seconds = min(epoch["seconds"] for epoch in epochs[1:] or epochs)
+    return {
+        "engine": manifest["engine"],
+        "rows_per_second": round(manifest["splits"]["train"] / seconds),
+        "epoch_seconds": [epoch["seconds"] for epoch in epochs],
+        "loss": epochs[-1]["loss"],
+        "val_accuracy": epochs[-1]["val_accuracy"],
+        "peak_above_start_gb": round((found["peak"] - start["peak"]) / 1e9, 3),
+        "anonymous_above_start_gb": round((found["anonymous"] - start["anonymous"]) / 1e9, 3),
+        "whole_seconds": round(found["seconds"], 1),
+        "timings": manifest["timings"],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=20_000_000)
+    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument(
+        "--folder", type=Path, help="keep the table here, and use it if it is there"
+    )
+    parser.add_argument("--engines", nargs="+", default=["resident", "streaming"])
+    given = parser.parse_args()
+    folder = given.folder or Path(tempfile.mkdtemp(dir="/var/tmp"))
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        if not list(folder.glob("*.parquet")):
+            write_table(folder, given.rows)
+        (folder / "w7.yaml").write_text(CONFIG.format(folder=folder, epochs=given.epochs))
+        start = run([sys.executable, "-c", START], folder)
+        found: dict[str, object] = {
+            "rows": given.rows,
+            "columns": COLUMNS,
+            "cores": os.cpu_count(),
+            "start_gb": round(start["peak"] / 1e9, 3),
+        }
+        for engine in given.engines:
+            shutil.rmtree(folder / f"runs-{engine}", ignore_errors=True)
+            found[engine] = measured(folder, engine, start)
+        print(json.dumps(found, indent=2))
+    finally:
+        if given.folder is None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
