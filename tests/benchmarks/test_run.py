@@ -71,9 +71,15 @@ class TestRender:
         assert "| W2 | matrix rate | 80% | 70% | met |" in render(results(W2=measured))
 
     def test_other_measurements(self):
+        engine = {"peak_above_start_gb": 1.5, "anonymous_above_start_gb": 0.9}
         encoded = {"seconds": 2.5, "memory": 2.0}
         extra = {
-            "streaming": {"rows": 20_000_000, "memory": {"peak_megabytes": 1_500.5}},
+            "streaming": {
+                "rows": 20_000_000,
+                "columns": 20,
+                "resident": {**engine, "rows_per_second": 3_000_000},
+                "streaming": {**engine, "rows_per_second": 2_000_000},
+            },
             "start_up": {
                 "help_seconds": 0.09,
                 "check_seconds": 0.8,
@@ -89,7 +95,8 @@ class TestRender:
             "growth": {"rows": [grown()], "width": []},
         }
         page = render({**results(), **extra})
-        assert "| memory: peak megabytes | 1,500.5 |" in page
+        assert "| streaming | 2,000,000 | 1.50 | 0.90 |" in page
+        assert "Within 2 × of resident: 1.50 ×, met." in page
         assert "| `trainer --help` | 0.09 s | 0.3 s |" in page
         assert "| parquet | 2.5 s | 10 s | 2.0× | 3× |" in page
         assert "| 1,000 | 0.0020 | 80 | 512 | 400 | resident |" in page
@@ -104,8 +111,11 @@ class TestSteadySeconds:
         epochs = [9.0, 0.0, 0.0, 3.0, 0.0, 0.0, 3.0, 0.0, 0.0, 1.0]
         assert steady_seconds(epochs, sum(epochs)) == pytest.approx(1.0)
 
-    def test_one_call(self):
-        assert steady_seconds([4.0, 0.0, 0.0, 0.0], 4.0) == pytest.approx(1.0)
+    def test_a_first_call_that_compiles_for_long(self):
+        assert steady_seconds([90.0, 0.0, 3.0, 0.0, 3.0, 0.0], 96.0) == pytest.approx(1.5)
+
+    def test_one_epoch(self):
+        assert steady_seconds([4.0], 4.0) == pytest.approx(4.0)
 
 
 class TestWorkloads:

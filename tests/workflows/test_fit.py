@@ -103,11 +103,11 @@ def test_plain_keras_opens_the_model(finished, tmp_path):
 
 
 def test_a_compiled_run_leaves_the_same_kind_of_model(small, tmp_path):
-    done = run_fit(small, tmp_path / "runs", "~fit.epochs", "fit.steps=5000", "fit.batch_size=36")
+    done = run_fit(small, tmp_path / "runs", "~fit.epochs", "fit.steps=8000", "fit.batch_size=36")
     assert json.loads((done.run / "manifest.json").read_text())["engine"] == "resident, XLA"
     model = keras.saving.load_model(done.run / "checkpoints" / "best" / "model.keras")
     assert [type(layer) for layer in model.layers][2] is keras.layers.Dropout
-    again = run_fit(small, tmp_path / "runs", "~fit.epochs", "fit.steps=5000", "fit.batch_size=36")
+    again = run_fit(small, tmp_path / "runs", "~fit.epochs", "fit.steps=8000", "fit.batch_size=36")
     assert again.weights_sha256 == done.weights_sha256
 
 

@@ -1,0 +1,167 @@
+"""Measures one peer, in the environment of the peers.
+
+    python -m benchmarks.peers PEER WORKLOAD TABLE.npz EPOCHS [--rows N] [--settings JSON]
+
+Prints the seconds of an epoch: the mean of EPOCHS after one that is not timed, in which Keras compiles
+(scikit-learn compiles nothing: the mean of all). Each is written as its own guide writes it. Validation
+is measured once an epoch. PyTorch measures nothing on the training rows, ours and Keras do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import warnings
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from benchmarks.workloads import WORKLOADS, Workload
+
+Rows = tuple[np.ndarray, np.ndarray]
+
+
+def keras_seconds(workload: Workload, rows: Rows, epochs: int, **settings: Any) -> float:
+    import keras
+
+    network = workload.network
+    layers: list[keras.Layer] = [keras.Input((rows[0].shape[1],))]
+    penalty = keras.regularizers.L2(1e-4) if network.with_everything else None
+    for width in network.widths:
+        layers.append(
+            keras.layers.Dense(width, activation=network.activation, kernel_regularizer=penalty)
+        )
+        if network.with_everything:
+            layers += [keras.layers.BatchNormalization(), keras.layers.Dropout(0.2)]
+    metrics: list[Any] = ["accuracy"]
+    learning_rate: Any = 1e-3
+    if network.with_everything:
+        metrics.append(keras.metrics.AUC())
+        learning_rate = keras.optimizers.schedules.CosineDecay(1e-3, workload.steps * (epochs + 1))
+    if workload.table.classes == 2:
+        layers.append(keras.layers.Dense(1, activation="sigmoid"))
+        loss = "binary_crossentropy"
+    else:
+        layers.append(keras.layers.Dense(workload.table.classes, activation="softmax"))
+        loss = "sparse_categorical_crossentropy"
+    model = keras.Sequential(layers)
+    clip = 1.0 if network.with_everything else None
+    model.compile(
+        optimizer=keras.optimizers.Adam(learning_rate, global_clipnorm=clip),
+        loss=loss,
+        metrics=metrics,
+        **settings,
+    )
+    ends: list[float] = []
+    clock = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: ends.append(perf_counter()))
+    model.fit(
+        *rows,
+        batch_size=network.batch,
+        epochs=epochs + 1,
+        validation_split=workload.validation,
+        verbose=0,
+        callbacks=[clock],
+    )
+    return (ends[-1] - ends[0]) / epochs
+
+
+def torch_seconds(workload: Workload, rows: Rows, epochs: int, *, loader: bool) -> float:
+    import torch
+    from torch import nn
+
+    network, classes = workload.network, workload.table.classes
+    x, y = torch.from_numpy(rows[0]), torch.from_numpy(rows[1])
+    y = y.float().unsqueeze(1) if classes == 2 else y
+    widths = (x.shape[1], *network.widths)
+    activation = nn.ReLU if network.activation == "relu" else nn.Sigmoid
+    layers: list[nn.Module] = []
+    for before, after in pairwise(widths):
+        layers += [nn.Linear(before, after), activation()]
+    model = nn.Sequential(*layers, nn.Linear(widths[-1], 1 if classes == 2 else classes))
+    measure = nn.BCEWithLogitsLoss() if classes == 2 else nn.CrossEntropyLoss()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    count, batch = workload.training_rows, network.batch
+    train_x, train_y, judged_x, judged_y = x[:count], y[:count], x[count:], y[count:]
+    batches = torch.utils.data.DataLoader(
+        torch.utils.data.TensorDataset(train_x, train_y), batch_size=batch, shuffle=True
+    )
+
+    def step(some_x: torch.Tensor, some_y: torch.Tensor) -> None:
+        optimizer.zero_grad()
+        measure(model(some_x), some_y).backward()
+        optimizer.step()
+
+    def epoch() -> None:
+        model.train()
+        if loader:
+            for some_x, some_y in batches:
+                step(some_x, some_y)
+        else:
+            order = torch.randperm(count)
+            for first in range(0, count, batch):
+                some = order[first : first + batch]
+                step(train_x[some], train_y[some])
+        if len(judged_x):
+            model.eval()
+            with torch.no_grad():
+                scores = model(judged_x)
+                measure(scores, judged_y).item()
+                right = (scores > 0) == judged_y if classes == 2 else scores.argmax(1) == judged_y
+                right.float().mean().item()
+
+    epoch()
+    began = perf_counter()
+    for _ in range(epochs):
+        epoch()
+    return (perf_counter() - began) / epochs
+
+
+def sklearn_seconds(workload: Workload, rows: Rows, epochs: int) -> float:
+    from sklearn.neural_network import MLPClassifier
+
+    model = MLPClassifier(
+        workload.network.widths,
+        batch_size=workload.network.batch,
+        max_iter=epochs,
+        early_stopping=True,
+        validation_fraction=workload.validation,
+        n_iter_no_change=epochs + 1,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        began = perf_counter()
+        model.fit(*rows)
+        return (perf_counter() - began) / model.n_iter_
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("peer", choices=["keras", "torch_loop", "torch_loader", "sklearn"])
+    parser.add_argument("workload", choices=WORKLOADS)
+    parser.add_argument("table", type=Path)
+    parser.add_argument("epochs", type=int)
+    parser.add_argument("--rows", type=int, default=None, help="the first so many alone")
+    parser.add_argument("--settings", type=json.loads, default={}, help="of Keras's compile, JSON")
+    given = parser.parse_args()
+    workload = WORKLOADS[given.workload]
+    with np.load(given.table) as file:
+        rows = file["x"][: given.rows], file["y"][: given.rows]
+    workload = replace(workload, table=replace(workload.table, rows=len(rows[0])))
+    if given.settings.get("steps_per_execution") == "epoch":
+        given.settings["steps_per_execution"] = workload.steps
+    match given.peer:
+        case "keras":
+            seconds = keras_seconds(workload, rows, given.epochs, **given.settings)
+        case "sklearn":
+            seconds = sklearn_seconds(workload, rows, given.epochs)
+        case _:
+            loader = given.peer == "torch_loader"
+            seconds = torch_seconds(workload, rows, given.epochs, loader=loader)
+    print(seconds)
+
+
+if __name__ == "__main__":
+    main()

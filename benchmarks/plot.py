@@ -1,0 +1,30 @@
+"""Draws how time and memory grow, as SVG."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+
+def draw_growth(path: Path, growth: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """Time of an epoch and peak memory, over rows and over width; all axes logarithmic."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    measures = (
+        ("epoch_seconds", "seconds an epoch", 1.0),
+        ("peak_bytes", "peak memory, MB", 2**20),
+    )
+    # Without a date and with names that do not change, the same figures give the same file.
+    with mpl.rc_context({"svg.hashsalt": "growth", "font.size": 9, "svg.fonttype": "none"}):
+        figure = Figure(figsize=(8, 5), layout="constrained")
+        axes = figure.subplots(len(measures), len(growth), squeeze=False)
+        for row, (measure, label, unit) in zip(axes, measures, strict=True):
+            for axis, (grows, runs) in zip(row, growth.items(), strict=True):
+                across = [run[grows] for run in runs]
+                axis.loglog(across, [run[measure] / unit for run in runs], "o-", color="#1f5a8a")
+                axis.set_xlabel("rows" if grows == "rows" else "width of both hidden layers")
+                axis.set_ylabel(label)
+                axis.grid(visible=True, which="major", alpha=0.3)
+        figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})

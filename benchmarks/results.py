@@ -1,0 +1,246 @@
+"""Writes what was measured for a reader: plain data → Markdown. Measures nothing, draws nothing."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from benchmarks.workloads import NAMES, OURS, WORKLOADS, Target, Workload
+
+_UNITS = {
+    "step": "µs a step",
+    "fit": "seconds for 1,000 epochs",
+    "process": "seconds",
+}
+
+_HOW = """\
+Written by `make bench`. Each measurement is a process of its own. In each round ours and the peers
+take turns, every other round backwards. A figure is the median of the rounds; ratios are of medians.
+The peers are in an environment of their own: Keras imports scikit-learn where it finds it.
+
+A step is an epoch's wall-clock time over its training steps: validation on 20% of the rows, metrics and,
+for ours, the log are in it. Ours is `trainer fit`: the second half of its epochs, as the run directory
+has them. Of Keras and PyTorch one epoch is left out (compilation) and one to three are timed, of
+scikit-learn one to three; for four rows, 200 epochs of Keras, multiplied by five. Keras and ours measure
+their metrics on training and validation rows, PyTorch and scikit-learn on validation rows alone."""
+
+_GROWTH = """\
+From W1's network and table: the rows grow, or the width of both hidden layers does. One run each. Peak
+memory is that of the whole process, some 600 MB of which TensorFlow holds before it has seen a row.
+Where the way an epoch is run changes, the last column says so."""
+
+
+def render(results: Mapping[str, Any]) -> str:
+    """The whole page."""
+    parts = ["# Results", _HOW, "## Machine", _machine(results)]
+    measured = results["workloads"]
+    if measured:
+        parts += ["## Summary", _summary(measured)]
+    for key, workload in WORKLOADS.items():
+        if key in measured:
+            parts += [f"## {key}", *_section(workload, measured[key])]
+    if results.get("streaming"):
+        parts += ["## W7", *_streaming(results["streaming"])]
+    if results.get("growth"):
+        parts += ["## Growth", _GROWTH, *_growth(results["growth"])]
+    if results.get("start_up"):
+        parts += ["## Start-up", _start_up(results["start_up"])]
+    if results.get("encode_table"):
+        parts += ["## Reading and encoding a table", _encoding(results["encode_table"])]
+    return "\n\n".join(parts) + "\n"
+
+
+def _machine(results: Mapping[str, Any]) -> str:
+    machine = results["machine"]
+    versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
+    return _table(
+        ("", ""),
+        [
+            ("measured on", results["date"]),
+            ("processor", f"{machine['processor']}, {machine['cores']} cores"),
+            ("memory", f"{machine['memory_bytes'] / 2**30:.0f} GiB"),
+            ("system", machine["system"]),
+            ("versions", versions),
+        ],
+    )
+
+
+def _summary(measured: Mapping[str, Any]) -> str:
+    rows = []
+    for key, workload in WORKLOADS.items():
+        if key not in measured:
+            continue
+        told = [
+            (NAMES[target.against], *_judged(workload, measured[key], target))
+            for target in workload.targets
+        ]
+        if workload.matrix_share is not None:
+            told.append(("matrix rate", *_matrix_judged(workload, measured[key])))
+        rows += [
+            (key, against, reached, wanted, _yes(met)) for against, reached, wanted, met in told
+        ]
+    return _table(("", "against", "reached", "at least", ""), rows)
+
+
+def _section(workload: Workload, measured: Mapping[str, Any]) -> Iterator[str]:
+    yield f"{workload.title}. Rounds: {measured['rounds']}."
+    ours = statistics.median(measured["measured"][OURS])
+    targets = {target.against: target for target in workload.targets}
+    rows = []
+    for name, values in measured["measured"].items():
+        middle = statistics.median(values)
+        ratio = "1" if name == OURS else f"{middle / ours:.1f}×"
+        wanted = f"{targets[name].at_least:g}×" if name in targets else ""
+        met = _yes(_judged(workload, measured, targets[name])[2]) if name in targets else ""
+        label = NAMES[name]
+        if name in measured["settings"]:
+            label += f" ({measured['settings'][name]})"
+        spread = f"{_figure(min(values))}–{_figure(max(values))}"
+        rows.append((label, _figure(middle), spread, ratio, wanted, met))
+    head = ("", _UNITS[workload.unit], "least–most", "against ours", "at least", "")
+    yield _table(head, rows)
+    yield from _matrix_lines(workload, measured)
+    yield f"Ours ran as: {measured['engine']}."
+    missed = [
+        (NAMES[target.against], target.why_not)
+        for target in workload.targets
+        if not _judged(workload, measured, target)[2]
+    ]
+    share = workload.matrix_share
+    if share is not None and not _matrix_judged(workload, measured)[2]:
+        missed.append(("matrix rate", share.why_not))
+    for against, why_not in missed:
+        yield f"Not reached against {against}: {why_not or 'not explained yet.'}"
+
+
+def _judged(
+    workload: Workload, measured: Mapping[str, Any], target: Target
+) -> tuple[str, str, bool]:
+    """Reached, wanted, whether it is."""
+    values = measured["measured"]
+    ratio = statistics.median(values[target.against]) / statistics.median(values[OURS])
+    return f"{ratio:.1f}×", f"{target.at_least:g}×", ratio >= target.at_least
+
+
+def matrix_share(workload: Workload, measured: Mapping[str, Any]) -> float:
+    """Ours over the machine's rate: of the best library, the median of the rounds."""
+    seconds = statistics.median(measured["measured"][OURS]) * 1e-6 * workload.steps
+    rates = [max(rate["numpy"], rate["tensorflow"]) for rate in measured["matrix"]]
+    return workload.multiplications() / seconds / statistics.median(rates)
+
+
+def _matrix_judged(workload: Workload, measured: Mapping[str, Any]) -> tuple[str, str, bool]:
+    assert workload.matrix_share is not None
+    share, wanted = matrix_share(workload, measured), workload.matrix_share.at_least
+    return f"{share:.0%}", f"{wanted:.0%}", share >= wanted
+
+
+def _matrix_lines(workload: Workload, measured: Mapping[str, Any]) -> Iterator[str]:
+    if workload.matrix_share is None:
+        return
+    rates = {
+        name: statistics.median(rate[name] for rate in measured["matrix"]) / 1e9
+        for name in measured["matrix"][0]
+    }
+    reached, wanted, met = _matrix_judged(workload, measured)
+    yield (
+        "Float32 matrices are multiplied on this machine, measured beside it with all cores, at "
+        f"{rates['numpy']:.0f} GFLOP/s by NumPy and {rates['tensorflow']:.0f} by TensorFlow "
+        "(2,048 × 2,048); "
+        f"128 × 784 by 784 × 512, this network's largest product, at {rates['tensorflow_w2']:.0f} by "
+        f"TensorFlow. Ours reaches {reached} of the higher of the first two, at least {wanted}: "
+        f"{_yes(met)}. Only matrix products are counted as ours."
+    )
+
+
+def _growth(growth: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[str]:
+    yield "![Time of an epoch and peak memory](growth.svg)"
+    for grows, runs in growth.items():
+        rows = [
+            (
+                f"{run[grows]:,}",
+                f"{run['epoch_seconds']:.4f}",
+                _figure(run["step_microseconds"]),
+                f"{run['peak_bytes'] / 2**20:,.0f}",
+                f"{run['epochs']:,}",
+                run["engine"],
+            )
+            for run in runs
+        ]
+        head = (grows, "seconds an epoch", "µs a step", "peak memory, MB", "epochs run", "how")
+        yield _table(head, rows)
+
+
+def _start_up(measured: Mapping[str, Any]) -> str:
+    no_tensorflow = "no" if not measured["imports_tensorflow"] else "yes: it should not"
+    return _table(
+        ("", "measured", "at most"),
+        [
+            ("`trainer --help`", f"{measured['help_seconds']:.2f} s", "0.3 s"),
+            ("`trainer check`, a table of 1 MB", f"{measured['check_seconds']:.2f} s", "1 s"),
+            ("TensorFlow imported", no_tensorflow, "no"),
+        ],
+    )
+
+
+def _encoding(measured: Mapping[str, Any]) -> str:
+    rows = [
+        (
+            kind,
+            f"{measured[kind]['seconds']:.1f} s",
+            "10 s",
+            f"{measured[kind]['memory']:.1f}×",
+            "3×",
+        )
+        for kind in ("parquet", "csv")
+    ]
+    text = (
+        f"{measured['rows']:,} rows, {measured['columns']} columns, {measured['categorical']} of them "
+        "categories. Memory is the growth while preparing over the size of the encoded matrix.\n\n"
+    )
+    return text + _table(("", "read, split, encode", "at most", "memory", "at most"), rows)
+
+
+def _streaming(measured: Mapping[str, Any]) -> Iterator[str]:
+    yield (
+        f"Streaming: 64-64-1 on {measured['rows']:,} × {measured['columns']} from Parquet shards, batch "
+        "1,024. Memory is the peak above that of a process which has only started; without pages of "
+        "files, which the system takes back when it needs them, in the last column."
+    )
+    engines = {name: measured[name] for name in ("resident", "streaming") if name in measured}
+    head = ("", "rows a second", "peak memory, GB", "without pages of files, GB")
+    yield _table(
+        head,
+        [
+            (
+                name,
+                f"{run['rows_per_second']:,}",
+                f"{run['peak_above_start_gb']:.2f}",
+                f"{run['anonymous_above_start_gb']:.2f}",
+            )
+            for name, run in engines.items()
+        ],
+    )
+    streaming = measured["streaming"]
+    peak = streaming["peak_above_start_gb"]
+    yield f"Peak memory under 2 GB: {peak:.2f}, {_yes(peak < 2)}."
+    if "resident" in measured:
+        slower = measured["resident"]["rows_per_second"] / streaming["rows_per_second"]
+        yield f"Within 2 × of resident: {slower:.2f} ×, {_yes(slower <= 2)}."
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    marks = ["---", *("---:" for _ in head[1:])]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, marks, *rows))
+
+
+def _figure(value: float) -> str:
+    """Three figures that count."""
+    if value >= 1_000:
+        return f"{value:,.0f}"
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _yes(met: bool) -> str:
+    return "met" if met else "not met"

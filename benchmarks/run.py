@@ -1,0 +1,277 @@
+"""Measures everything and writes benchmarks/RESULTS.md.
+
+    python -m benchmarks.run [W1 … W7] [growth] [start_up] [encode_table] [--quick]
+
+Without names, all of them. What is named is measured anew; the rest of the page stays as it was
+measured last (benchmarks/results.json, not in the repository). `--quick` takes small forms, to see that
+everything runs, and prints the page in place of writing it: its figures mean nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import tempfile
+from collections import defaultdict
+from datetime import UTC, datetime
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from benchmarks import ours, plot, processes
+from benchmarks.results import render
+from benchmarks.workloads import AGAIN, OURS, WORKLOADS, Workload, growth
+
+HERE = Path(__file__).resolve().parent
+PAGE, STORE, PICTURE = HERE / "RESULTS.md", HERE / "results.json", HERE / "growth.svg"
+SCRIPTS = {"W7": "streaming", "start_up": "start_up", "encode_table": "encode_table"}
+NAMES = (*WORKLOADS, "W7", "growth", "start_up", "encode_table")
+
+SETTINGS: tuple[dict[str, Any], ...] = (
+    {"jit_compile": False},
+    {"jit_compile": False, "steps_per_execution": "epoch"},
+    {"jit_compile": True, "steps_per_execution": "epoch"},
+)
+SETTING_STEPS = 250
+
+# A table is grown only where so many times its size are free.
+LARGEST_TABLE = 20
+
+# A Keras script finds no other library that Keras would import at its start.
+_WITHOUT_OTHERS = (
+    "import runpy, sys; sys.argv = sys.argv[1:]; "
+    "sys.modules |= dict.fromkeys(('jax', 'matplotlib', 'pandas', 'scipy', 'sklearn', 'torch')); "
+    "runpy.run_path(sys.argv[0], run_name='__main__')"
+)
+
+
+def measure_workload(workload: Workload, folder: Path) -> dict[str, Any]:
+    """All rounds of one workload."""
+    table = make_table(workload, folder, "csv" if workload.unit == "process" else "npz")
+    settings = best_settings(workload, table) if "keras_best" in workload.peers else {}
+    measured: defaultdict[str, list[float]] = defaultdict(list)
+    matrix: list[dict[str, float]] = []
+    engine = ""
+    for number in range(workload.rounds):
+        turns = [OURS, *workload.peers]
+        for name in turns if number % 2 == 0 else reversed(turns):
+            if name in workload.once and number > 0:
+                continue
+            if name == OURS:
+                found, engine = our_figures(workload, table, folder, number)
+            elif name == "keras_script":
+                found = {name: keras_script_seconds(table, workload.epochs)}
+            else:
+                seconds = peer_seconds(workload, name, table, settings)
+                found = {name: in_unit(workload, seconds)}
+            for who, figure in found.items():
+                measured[who].append(figure)
+                say(f"{workload.key} round {number + 1}: {who} {figure:.4g}")
+        if workload.matrix_share is not None:
+            matrix.append(printed(processes.OURS / "python", "-m", "benchmarks.matrix_rate"))
+    return {
+        "rounds": workload.rounds,
+        "measured": {
+            name: measured[name] for name in (OURS, AGAIN, *workload.peers) if measured[name]
+        },
+        "settings": {"keras_best": in_words(settings)} if settings else {},
+        "engine": engine,
+        "matrix": matrix,
+    }
+
+
+def our_figures(
+    workload: Workload, table: Path, folder: Path, number: int
+) -> tuple[dict[str, float], str]:
+    """Ours in one round, and how it ran."""
+    if workload.unit != "process":
+        fitted = ours.fit(workload, table, folder / "cache")
+        return {OURS: in_unit(workload, fitted.epoch_seconds)}, fitted.engine
+    # Once with nothing compiled before, once with what the first left behind.
+    cache = folder / f"cache-{number}"
+    first, again = (ours.fit(workload, table, cache) for _ in range(2))
+    return {OURS: first.process_seconds, AGAIN: again.process_seconds}, first.engine
+
+
+def in_unit(workload: Workload, epoch_seconds: float) -> float:
+    """An epoch's seconds as the workload's unit has it."""
+    return epoch_seconds * (1e6 / workload.steps if workload.unit == "step" else 1_000)
+
+
+def make_table(workload: Workload, folder: Path, kind: str) -> Path:
+    """The workload's table as a file; the process that makes it has gone afterwards."""
+    table = workload.table
+    path = folder / f"table-{table.rows}-{table.features}-{table.classes}.{kind}"
+    if not path.exists():
+        words = [str(number) for number in (table.rows, table.features, table.classes)]
+        flag = ["--exclusive-or"] if table.exclusive_or else []
+        processes.run([processes.OURS / "python", "-m", "benchmarks.tables", path, *words, *flag])
+    return path
+
+
+def peer_seconds(
+    workload: Workload,
+    name: str,
+    table: Path,
+    settings: dict[str, Any],
+    rows: int | None = None,
+) -> float:
+    """Seconds of a peer's epoch over the table, or over its first `rows`."""
+    peer = "keras" if name == "keras_best" else name
+    words = ["-m", "benchmarks.peers", peer, workload.key, table, str(workload.peers[name])]
+    if name == "keras_best":
+        words += ["--settings", json.dumps(settings)]
+    if rows is not None:
+        words += ["--rows", str(rows)]
+    return float(printed(processes.PEERS / "python", *words))
+
+
+def best_settings(workload: Workload, table: Path) -> dict[str, Any]:
+    """The settings of Keras's `compile` that are fastest here, each tried once on some of the rows."""
+    rows = min(workload.table.rows, SETTING_STEPS * workload.network.batch)
+    # One step an epoch: several steps an execution are not to be had.
+    settings = [
+        each for each in SETTINGS if workload.steps > 1 or "steps_per_execution" not in each
+    ]
+    return min(settings, key=lambda each: peer_seconds(workload, "keras_best", table, each, rows))
+
+
+def in_words(settings: dict[str, Any]) -> str:
+    return ", ".join(
+        f"{name}={'steps of an epoch' if value == 'epoch' else value}"
+        for name, value in settings.items()
+    )
+
+
+def keras_script_seconds(table: Path, epochs: int) -> float:
+    """Seconds of the whole Keras script, where TensorFlow is all that is installed.
+
+    With scikit-learn, SciPy and pandas there, its start takes some two seconds more.
+    """
+    script = HERE / "keras_script.py"
+    words = [processes.PEERS / "python", "-c", _WITHOUT_OTHERS, script, table, str(epochs)]
+    return processes.run(words).seconds
+
+
+def measure_growth(folder: Path, *, quick: bool) -> dict[str, list[dict[str, Any]]]:
+    """Time of an epoch and peak memory, over rows and over width."""
+    grown: dict[str, list[dict[str, Any]]] = {}
+    for grows, workloads in growth().items():
+        grown[grows] = []
+        for workload in workloads[:2] if quick else workloads:
+            if 4 * workload.table.rows * workload.table.features * LARGEST_TABLE > free_bytes():
+                say(f"growth: {workload.table.rows:,} rows left out, too little memory is free")
+                continue
+            table = make_table(workload, folder, "npz")
+            fitted = ours.fit(workload, table, folder / "cache")
+            say(f"growth {grows}: {fitted}")
+            grown[grows].append(
+                {
+                    "rows": workload.table.rows,
+                    "width": workload.network.widths[0],
+                    "epochs": workload.epochs,
+                    "epoch_seconds": fitted.epoch_seconds,
+                    "step_microseconds": 1e6 * fitted.epoch_seconds / workload.steps,
+                    "peak_bytes": fitted.peak_bytes,
+                    "engine": fitted.engine,
+                }
+            )
+    return grown
+
+
+def free_bytes() -> int:
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def printed(*words: str | Path) -> Any:
+    """What a command prints, as JSON."""
+    return json.loads(processes.run(words).output)
+
+
+def machine() -> dict[str, Any]:
+    """What it is measured on; no names."""
+    processor = platform.machine()
+    described = Path("/proc/cpuinfo")
+    if described.exists():
+        for line in described.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                processor = f"{line.partition(':')[2].strip()} ({processor})"
+                break
+    return {
+        "processor": processor,
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_bytes": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
+        "system": f"{platform.system()} {platform.release()}",
+    }
+
+
+def versions() -> dict[str, str]:
+    names = ("trainer", "tensorflow", "keras", "numpy", "polars", "torch", "scikit-learn")
+    code = (
+        "import importlib.metadata, json, platform, sys; "
+        "print(json.dumps({'python': platform.python_version()} | "
+        "{name: importlib.metadata.version(name) for name in sys.argv[1:]}))"
+    )
+    found: dict[str, str] = printed(processes.PEERS / "python", "-c", code, *names)
+    return found
+
+
+def measure(name: str, folder: Path, results: dict[str, Any], *, quick: bool) -> None:
+    """One of NAMES, into `results`."""
+    if name in WORKLOADS:
+        workload = WORKLOADS[name].shortened() if quick else WORKLOADS[name]
+        results["workloads"][name] = measure_workload(workload, folder)
+    elif name == "growth":
+        results["growth"] = measure_growth(folder, quick=quick)
+    elif (HERE / f"{SCRIPTS[name]}.py").exists():
+        few = ["--rows", "20000"] if quick and name != "start_up" else []
+        words = (processes.OURS / "python", "-m", f"benchmarks.{SCRIPTS[name]}", *few)
+        results[SCRIPTS[name]] = printed(*words)
+    say(f"{name}: done")
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(NAMES))
+    parser.add_argument("--quick", action="store_true")
+    given = parser.parse_args()
+    if unknown := set(given.names) - set(NAMES):
+        parser.error(f"{', '.join(sorted(unknown))}: not one of {', '.join(NAMES)}")
+    facts = {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "machine": machine(),
+        "versions": versions(),
+    }
+    results: dict[str, Any] = {"workloads": {}, **facts}
+    began = perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        for name in given.names or NAMES:
+            measure(name, Path(folder), results, quick=given.quick)
+            if not given.quick:
+                write(results)
+    say(f"all in {(perf_counter() - began) / 60:.1f} minutes")
+    if given.quick:
+        print(render(results))
+
+
+def write(results: dict[str, Any]) -> None:
+    """The page, with what was measured before and is not measured anew."""
+    before: dict[str, Any] = {"workloads": {}}
+    if STORE.exists():
+        before = json.loads(STORE.read_text(encoding="utf-8"))
+    whole = {**before, **results, "workloads": {**before["workloads"], **results["workloads"]}}
+    STORE.write_text(json.dumps(whole, indent=1), encoding="utf-8")
+    PAGE.write_text(render(whole), encoding="utf-8")
+    if whole.get("growth"):
+        plot.draw_growth(PICTURE, whole["growth"])
+
+
+if __name__ == "__main__":
+    main()

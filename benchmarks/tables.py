@@ -1,0 +1,46 @@
+"""Makes the tables that are measured on, in a process of its own: what it holds is not counted.
+
+    python -m benchmarks.tables FILE ROWS FEATURES CLASSES [--exclusive-or]
+
+FILE is .npz (`x` (rows, features) float32 and `y` (rows,) whole numbers) or .csv (`x0`, …, `y`).
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+
+def make_table(rows: int, features: int, classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Normal features, and a label that a network can learn but not quite."""
+    draw = np.random.default_rng(0)
+    x = draw.standard_normal((rows, features), dtype=np.float32)
+    told = x[:, : min(features, 32)]
+    scores = told @ draw.standard_normal((told.shape[1], classes), dtype=np.float32)
+    scores += 3 * np.sin(3 * x[:, :1]) * np.linspace(-1, 1, classes, dtype=np.float32)
+    return x, scores.argmax(axis=1)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("file", type=Path)
+    for name in ("rows", "features", "classes"):
+        parser.add_argument(name, type=int)
+    parser.add_argument("--exclusive-or", action="store_true")
+    given = parser.parse_args()
+    if given.exclusive_or:
+        x, y = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32), np.array([0, 1, 1, 0])
+    else:
+        x, y = make_table(given.rows, given.features, given.classes)
+    if given.file.suffix == ".npz":
+        np.savez(given.file, x=x, y=y)
+    else:
+        columns = {f"x{number}": x[:, number] for number in range(x.shape[1])}
+        pl.DataFrame({**columns, "y": y}).write_csv(given.file)
+
+
+if __name__ == "__main__":
+    main()
