@@ -48,7 +48,7 @@ def fit(workload: Workload, table: Path, cache: Path) -> Fitted:
     manifest = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
     timings = manifest["timings"]
     train = sum(timings[phase] for phase in ("trace", "compile", "train"))
-    lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    lines = (run / "timing.jsonl").read_text(encoding="utf-8").splitlines()
     return Fitted(
         epoch_seconds=steady_seconds([json.loads(line)["seconds"] for line in lines], train),
         process_seconds=ended.seconds,

@@ -48,6 +48,8 @@ def render(results: Mapping[str, Any]) -> str:
         parts += ["## Start-up", _start_up(results["start_up"])]
     if results.get("encode_table"):
         parts += ["## Reading and encoding a table", _encoding(results["encode_table"])]
+    if results.get("prediction"):
+        parts += ["## Prediction and evaluation", _prediction(results["prediction"])]
     return "\n\n".join(parts) + "\n"
 
 
@@ -200,6 +202,19 @@ def _encoding(measured: Mapping[str, Any]) -> str:
         "categories. Memory is the growth while preparing over the size of the encoded matrix.\n\n"
     )
     return text + _table(("", "read, split, encode", "at most", "memory", "at most"), rows)
+
+
+def _prediction(measured: Mapping[str, Any]) -> str:
+    rows = []
+    for verb in ("predict", "eval"):
+        whole, start = measured[verb]["seconds"], measured[verb]["start_up_seconds"]
+        taken = [f"{seconds:.1f} s" for seconds in (whole, start, whole - start)]
+        rows.append((f"`trainer {verb}`", *taken, "2 s", _yes(whole - start < 2)))
+    text = (
+        f"{measured['rows']:,} rows of {measured['columns']} numbers from Parquet through S1's network, "
+        "whole processes; start-up is the same command on ten rows. Medians of five.\n\n"
+    )
+    return text + _table(("", "whole", "start-up", "difference", "at most", ""), rows)
 
 
 def _streaming(measured: Mapping[str, Any]) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """Measures everything and writes benchmarks/RESULTS.md.
 
-    python -m benchmarks.run [W1 … W7] [growth] [start_up] [encode_table] [--quick]
+    python -m benchmarks.run [W1 … W7] [growth] [start_up] [encode_table] [prediction] [--quick]
 
 Without names, all of them. What is named is measured anew; the rest of the page stays as it was
 measured last (benchmarks/results.json, not in the repository). `--quick` takes small forms, to see that
@@ -27,8 +27,13 @@ from benchmarks.workloads import AGAIN, OURS, WORKLOADS, Workload, growth
 
 HERE = Path(__file__).resolve().parent
 PAGE, STORE, PICTURE = HERE / "RESULTS.md", HERE / "results.json", HERE / "growth.svg"
-SCRIPTS = {"W7": "streaming", "start_up": "start_up", "encode_table": "encode_table"}
-NAMES = (*WORKLOADS, "W7", "growth", "start_up", "encode_table")
+SCRIPTS = {
+    "W7": "streaming",
+    "start_up": "start_up",
+    "encode_table": "encode_table",
+    "prediction": "prediction",
+}
+NAMES = (*WORKLOADS, "W7", "growth", "start_up", "encode_table", "prediction")
 
 SETTINGS: tuple[dict[str, Any], ...] = (
     {"jit_compile": False},

@@ -81,12 +81,15 @@ def measured(folder: Path, engine: str, start: dict[str, float]) -> dict[str, ob
     found = run([*words, "--quiet"], folder)
     (path,) = (folder / f"runs-{engine}" / "w7").iterdir()
     manifest = json.loads((path / "manifest.json").read_text())
-    epochs = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
-    seconds = min(epoch["seconds"] for epoch in epochs[1:] or epochs)
+    epochs, timing = (
+        [json.loads(line) for line in (path / name).read_text().splitlines()]
+        for name in ("metrics.jsonl", "timing.jsonl")
+    )
+    seconds = [epoch["seconds"] for epoch in timing]
     return {
         "engine": manifest["engine"],
-        "rows_per_second": round(manifest["splits"]["train"] / seconds),
-        "epoch_seconds": [epoch["seconds"] for epoch in epochs],
+        "rows_per_second": round(manifest["splits"]["train"] / min(seconds[1:] or seconds)),
+        "epoch_seconds": seconds,
         "loss": epochs[-1]["loss"],
         "val_accuracy": epochs[-1]["val_accuracy"],
         "peak_above_start_gb": round((found["peak"] - start["peak"]) / 1e9, 3),

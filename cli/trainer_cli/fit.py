@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from trainer.errors import ConfigError, Problem, TrainerError, UsageError
-from trainer.report.text import Table, duration, number, plain_lines
 from trainer_cli import console
 from trainer_cli.settings import (
     DEFAULT_RUNS,
@@ -24,10 +19,11 @@ from trainer_cli.settings import (
     Words,
     configs_and_overrides,
 )
+from trainer_cli.training import Signals, Stopped, Timings, follow, give_result
 
 if TYPE_CHECKING:
     from trainer.config.load import LoadedConfig
-    from trainer.workflows.fit import Finished
+    from trainer.workflows.training import Finished
 
 
 def command(
@@ -35,8 +31,14 @@ def command(
     runs: Runs = DEFAULT_RUNS,
     quiet: Quiet = False,
     json: Json = False,
-    timings: Annotated[
-        bool, typer.Option("--timings", help="Print the seconds that each phase took.")
+    timings: Timings = False,
+    resume_or_start: Annotated[
+        bool,
+        typer.Option(
+            "--resume-or-start",
+            help="Go on with the newest run of this config that has not finished; start one where "
+            "there is none. One that has finished is left as it is.",
+        ),
     ] = False,
     allow_custom: AllowCustom = False,
 ) -> int:
@@ -52,17 +54,34 @@ def command(
     loaded = _load_all(configs, overrides)
     says = console.Console(quiet=quiet)
     signals = Signals()
+
+    def fit_one(config: LoadedConfig) -> int:
+        finished = _fit(
+            config,
+            runs,
+            says,
+            resume_or_start=resume_or_start,
+            allow_custom=allow_custom,
+            signals=signals,
+        )
+        give_result(finished, says, json=json, timings=timings)
+        return signals.exit_code if finished.status == "stopped" else 0
+
     try:
         with signals.caught():
-            return _fit_all(
-                loaded,
-                runs,
-                says,
-                json=json,
-                timings=timings,
-                allow_custom=allow_custom,
-                signals=signals,
-            )
+            if len(loaded) == 1:
+                return fit_one(loaded[0])
+            code = 0
+            for config in loaded:
+                try:
+                    stopped = fit_one(config)
+                except TrainerError as wrong:
+                    # One bad config of several does not take the others' results away.
+                    code = console.tell(wrong, json=json)
+                    continue
+                if stopped:
+                    return stopped
+            return code
     except Stopped:
         # Caught here, as typer would take it for Ctrl-C whatever the signal was.
         console.error(str(signals.reason()))
@@ -85,179 +104,39 @@ def _load_all(configs: list[Path], overrides: list[str]) -> list[LoadedConfig]:
     return loaded
 
 
-def _fit_all(
-    loaded: list[LoadedConfig],
-    runs: Path,
-    says: console.Console,
-    *,
-    json: bool,
-    timings: bool,
-    allow_custom: bool,
-    signals: Signals,
-) -> int:
-    code = 0
-    for config in loaded:
-        try:
-            finished = _fit(config, runs, says, allow_custom=allow_custom, signals=signals)
-        except TrainerError as wrong:
-            if len(loaded) == 1:
-                raise
-            # One bad config of several does not take the others' results away.
-            code = console.tell(wrong, json=json)
-            continue
-        if timings:
-            says.say(_timings_text(finished.timings))
-        if json:
-            console.json_result(_facts(finished))
-        else:
-            console.result(str(finished.run))
-        if finished.status == "stopped":
-            return signals.exit_code
-    return code
-
-
-class Stopped(KeyboardInterrupt):
-    """A signal that could not wait."""
-
-
-class Signals:
-    """Ctrl-C and SIGTERM: the first ends training with its epoch, the second ends it at once."""
-
-    def __init__(self) -> None:
-        self.training = False
-        self._received: int | None = None
-
-    @property
-    def exit_code(self) -> int:
-        """75 after SIGTERM, 130 after Ctrl-C."""
-        return 75 if self._received == signal.SIGTERM else 130
-
-    def reason(self) -> str | None:
-        """Why training should stop, if it should."""
-        if self._received is None:
-            return None
-        return "stopped by SIGTERM" if self._received == signal.SIGTERM else "stopped by Ctrl-C"
-
-    @contextmanager
-    def caught(self) -> Iterator[None]:
-        """Within it the two signals are taken in."""
-        former = {number: signal.signal(number, self._take) for number in _SIGNALS}
-        try:
-            yield
-        finally:
-            for number, handler in former.items():
-                signal.signal(number, handler)
-
-    def _take(self, number: int, frame: FrameType | None) -> None:
-        now = self._received is not None or not self.training
-        self._received = number
-        if now:
-            raise Stopped
-
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-
 def _fit(
     loaded: LoadedConfig,
     runs: Path,
     says: console.Console,
     *,
+    resume_or_start: bool,
     allow_custom: bool,
     signals: Signals,
 ) -> Finished:
-    from trainer.workflows.fit import Finished, Started, fit_run
-    from trainer_cli.progress import Progress
+    from trainer.workflows.fit import fit_run
+    from trainer.workflows.resume import find_run, finished_run, resume_run
 
-    events = fit_run(
-        loaded,
-        runs=runs,
-        command=("trainer", *sys.argv[1:]),
-        allow_custom=allow_custom,
-        interrupted=signals.reason,
-    )
-    progress: Progress | None = None
-    try:
-        for event in events:
-            match event:
-                case Started():
-                    _say_start(event, says)
-                    progress = Progress(says, event.plan)
-                    signals.training = True
-                case Finished():
-                    return _ended(event, progress, says)
-                case _:
-                    assert progress is not None
-                    progress.epoch(event)
-    finally:
-        signals.training = False
-        if progress is not None:
-            progress.close()
-        events.close()
-    raise AssertionError("a run ends with Finished")
-
-
-def _say_start(event: Any, says: console.Console) -> None:
-    plan = event.plan
-    prepared, question = plan.prepared, plan.question
-    target = question.target
-    rows = ", ".join(
-        f"{prepared.rows(name)} {name}"
-        for name in ("train", "validation", "test")
-        if prepared.rows(name)
-    )
-    says.say(f"{plan.config.name}: {target.task} ({', '.join(target.columns)}); rows: {rows}")
-    parameters = "" if plan.parameters is None else f", {plan.parameters:,} parameters"
-    says.say(
-        f"network: {len(prepared.preprocessing.feature_names)} inputs, "
-        f"{' → '.join(layer.name for layer in plan.layers)}{parameters}"
-    )
-    threads = f"{event.device.threads} thread{'s' if event.device.threads != 1 else ''}"
-    says.say(f"device: {event.device.name}, {threads} ({event.device.reason})")
-    says.say(f"engine: {plan.engine.engine} ({plan.engine.reason})")
-    for warning in plan.warnings:
-        console.warn(warning)
-    for line in event.warm_start:
-        says.say(f"warm start: {line}")
-
-
-def _ended(event: Finished, progress: Any, says: console.Console) -> Finished:
-    if progress is not None:
-        progress.close()
-    says.say(
-        f"{event.stopped_because} after {event.epochs} epochs; "
-        f"best epoch {event.best_epoch}; {duration(event.seconds)}"
-    )
-    if event.metrics:
-        says.say()
-        splits = list(event.metrics)
-        names = list(event.metrics[splits[0]])
-        rows = tuple(
-            (name, *(number(event.metrics[split][name]) for split in splits)) for name in names
+    command = ("trainer", *sys.argv[1:])
+    former = find_run(loaded, runs) if resume_or_start else None
+    if former is None:
+        events = fit_run(
+            loaded,
+            runs=runs,
+            command=command,
+            allow_custom=allow_custom,
+            interrupted=signals.reason,
         )
-        right = frozenset(range(1, len(splits) + 1))
-        for line in plain_lines(Table("", ("", *splits), rows, right)):
-            says.say(line)
-        says.say()
-    says.say(f"weights sha256: {event.weights_sha256}")
-    if event.status == "stopped":
-        says.say(f"the last state is kept in {event.run}/checkpoints/last")
-    return event
-
-
-def _timings_text(timings: dict[str, float]) -> str:
-    return "seconds: " + ", ".join(f"{phase} {took:.2f}" for phase, took in timings.items())
-
-
-def _facts(event: Finished) -> dict[str, Any]:
-    return {
-        "run": str(event.run),
-        "status": event.status,
-        "epochs": event.epochs,
-        "best_epoch": event.best_epoch,
-        "stopped_because": event.stopped_because,
-        "metrics": event.metrics,
-        "weights_sha256": event.weights_sha256,
-        "seconds": round(event.seconds, 3),
-        "timings": {phase: round(took, 3) for phase, took in event.timings.items()},
-    }
+    else:
+        finished = finished_run(former)
+        if finished is not None:
+            says.say(f"{former.path} has finished: {finished.stopped_because}")
+            return finished
+        events = resume_run(
+            former.path,
+            (),
+            command=command,
+            accept_differences=False,
+            allow_custom=allow_custom,
+            interrupted=signals.reason,
+        )
+    return follow(events, says, signals)

@@ -28,6 +28,7 @@ from trainer_cli import (
     init,
     listing,
     predict,
+    resume,
     schema,
     show,
 )
@@ -69,6 +70,7 @@ for _verb, _function in (
     ("init", init.command),
     ("check", check.command),
     ("fit", fit.command),
+    ("resume", resume.command),
     ("eval", evaluate.command),
     ("predict", predict.command),
     ("ls", listing.command),
@@ -188,6 +190,7 @@ _OTHER_VERBS = {
     **dict.fromkeys(("list", "runs", "dir"), "ls"),
     **dict.fromkeys(("new", "create", "template"), "init"),
     "infer": "predict",
+    **dict.fromkeys(("continue", "restart", "extend"), "resume"),
     "info": "doctor",
     "help": "--help",
     "version": "--version",

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from trainer.errors import Problem, UsageError
 from trainer_cli import console
 from trainer_cli.settings import AllowCustom, Device, Json, Quiet, RunPath, device_name
+
+if TYPE_CHECKING:
+    from trainer.workflows.predict import Predicted
 
 _FORMATS = (".csv", ".parquet")
 
@@ -35,30 +38,37 @@ def command(
     Example: trainer predict runs/breast-cancer/20261122-141530-9f3c patients.csv -o out.csv --keep id
     """
     _check_output(out, data, json=json)
-    from trainer.workflows.predict import predict, write_predictions
+    from trainer.workflows.predict import predict
 
     predicted = predict(
         run, data, keep=tuple(keep or ()), device=device_name(device), allow_custom=allow_custom
     )
-    for warning in predicted.warnings:
-        console.warn(warning)
     if str(out) == "-":
-        console.result(predicted.frame.write_csv().removesuffix("\n"))
+        for text in predicted.csv():
+            console.result(text)
+        _warn(predicted)
         return
-    write_predictions(predicted.frame, out)
-    console.Console(quiet=quiet).say(f"{predicted.frame.height:,} rows")
+    rows, columns = predicted.write(out)
+    _warn(predicted)
+    console.Console(quiet=quiet).say(f"{rows:,} rows")
     if json:
         console.json_result(
             {
                 "run": str(predicted.run),
                 "checkpoint": predicted.checkpoint,
-                "rows": predicted.frame.height,
+                "rows": rows,
                 "output": str(out),
-                "columns": predicted.frame.columns,
+                "columns": columns,
             }
         )
     else:
         console.result(str(out))
+
+
+def _warn(predicted: Predicted) -> None:
+    """Say what is odd in the rows, once all of them were looked at."""
+    for warning in predicted.warnings:
+        console.warn(warning)
 
 
 def _check_output(out: Path, data: Path, *, json: bool) -> None:

@@ -10,7 +10,7 @@ from trainer.report.text import number
 from trainer_cli import console
 
 if TYPE_CHECKING:
-    from trainer.engine.fit import EpochResult
+    from trainer.engine.fit import EpochResult, Partway, Rewound
     from trainer.workflows.plan import Plan
 
 _LINES = 10
@@ -29,6 +29,7 @@ class Progress:
         from trainer.config.resolve import monitored
 
         self._says = says
+        self._steps_per_epoch = plan.steps_per_epoch
         self._epochs = -(-plan.total_steps // plan.steps_per_epoch)
         self._every = max(1, self._epochs // _LINES)
         self._watched = tuple(measure for _, measure in monitored(plan.config.fit))
@@ -37,8 +38,23 @@ class Progress:
         if says.terminal and not says.quiet:
             self._bar = self._start_bar()
 
-    def epoch(self, result: EpochResult) -> None:
-        """Show one epoch."""
+    def show(self, event: EpochResult | Partway | Rewound) -> None:
+        """Show an epoch, a part of a long one, or that training went back."""
+        from trainer.engine.fit import EpochResult, Partway
+
+        match event:
+            case EpochResult():
+                self._show_epoch(event)
+            case Partway():
+                if self._bar is not None:
+                    self._bar.update(self._task, completed=event.step / self._steps_per_epoch)
+            case _:
+                console.warn(
+                    f"epoch {event.epoch}, step {event.step}: the loss is not finite; epoch "
+                    f"{event.epoch} is begun anew with learning rate {event.learning_rate:.4g}"
+                )
+
+    def _show_epoch(self, result: EpochResult) -> None:
         now = monotonic()
         ends = result.stop is not None
         if self._bar is not None:

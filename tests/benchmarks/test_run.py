@@ -92,12 +92,20 @@ class TestRender:
                 "parquet": encoded,
                 "csv": encoded,
             },
+            "prediction": {
+                "rows": 1_000_000,
+                "columns": 30,
+                "predict": {"seconds": 4.5, "start_up_seconds": 3.0},
+                "eval": {"seconds": 5.5, "start_up_seconds": 3.0},
+            },
             "growth": {"rows": [grown()], "width": []},
         }
         page = render({**results(), **extra})
         assert "| streaming | 2,000,000 | 1.50 | 0.90 |" in page
         assert "Within 2 × of resident: 1.50 ×, met." in page
         assert "| `trainer --help` | 0.09 s | 0.3 s |" in page
+        assert "| `trainer predict` | 4.5 s | 3.0 s | 1.5 s | 2 s | met |" in page
+        assert "| `trainer eval` | 5.5 s | 3.0 s | 2.5 s | 2 s | not met |" in page
         assert "| parquet | 2.5 s | 10 s | 2.0× | 3× |" in page
         assert "| 1,000 | 0.0020 | 80 | 512 | 400 | resident |" in page
 

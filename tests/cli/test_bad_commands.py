@@ -439,6 +439,6 @@ def test_training_that_diverges_is_no_bad_input(copied: Path, trainer: Callable)
     answer = trainer("fit", "good.yaml", *words, "--json", "--quiet")
     assert answer.code == 3
     assert answer.json["error"]["kind"] == "diverged"
-    assert "\nerror: epoch 1: expected a finite loss, found " in "\n" + answer.err
+    assert "\nerror: epoch 1, step 2: expected a finite loss, found " in "\n" + answer.err
     listed = [json.loads(line) for line in trainer("ls", "--json").out.splitlines()]
     assert [run["status"] for run in listed] == ["failed", "finished"]

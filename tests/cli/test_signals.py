@@ -99,7 +99,7 @@ def test_a_killed_training_is_dead_and_can_be_asked(
     start: Callable, trainer: Callable, folder: Path
 ) -> None:
     training = start(*LONG)
-    run = training.wait_for("good/*/checkpoints/last/checkpoint.json").parents[2]
+    run = training.wait_for("good/*/checkpoints/best/checkpoint.json").parents[2]
     code, _, _ = training.end(signal.SIGKILL)
     assert code == -signal.SIGKILL
     (listed,) = map(json.loads, trainer("ls", "--json").out.splitlines())

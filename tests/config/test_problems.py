@@ -127,8 +127,9 @@ def test_a_misfit_is_found_just_when_pydantic_refuses(
          "number above 0, found .nan"),
         (BASE + "optimizer: {weight_decay: 10%}", "c.yaml:2:27 optimizer.weight_decay: expected a "
          "number of at least 0, found '10%'; write 0.1"),
-        (BASE + "fit:", "c.yaml:2:5 fit: expected a mapping with epochs, steps, batch_size, shuffle, "
-         "class_weight, early_stopping, reduce_on_plateau, checkpoint, callbacks, warm_start, "
+        (BASE + "fit:", "c.yaml:2:5 fit: expected a mapping with epochs, steps, max_seconds, "
+         "batch_size, shuffle, class_weight, early_stopping, reduce_on_plateau, "
+         "on_nonfinite, checkpoint, callbacks, warm_start, "
          "found nothing; write its settings below it, indented, or take the line out"),
         (BASE + "metrics: auc", "c.yaml:2:10 metrics: expected 'auto' or a list of accuracy, "
          "balanced_accuracy, precision, recall, specificity, f1, mcc, auc, average_precision, "

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from datetime import time, timedelta
+
 import numpy as np
 import polars as pl
 import pytest
@@ -30,6 +32,8 @@ def find(tmp_path, frame, rows=None, **settings):
         (["2024-01-01", "2024-01-01T10:00"], "datetime"),
         (["2024-01-01", "2024-02-30"], "categorical"),
         (pl.Series(["2024-01-01"]).str.to_date(), "datetime"),
+        ([timedelta(seconds=1), timedelta(seconds=2)], "numeric"),
+        ([time(1, 0), None], "numeric"),
         (["a", "1"], "categorical"),
     ],
 )

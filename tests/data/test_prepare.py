@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from trainer.config.schema import Config
-from trainer.data.prepare import prepare, read_samples, split_table
+from trainer.data.prepare import prepare, split_table
 from trainer.data.preprocessing import Preprocessing
 from trainer.errors import DataError
 
@@ -140,8 +140,7 @@ def test_a_row_has_the_same_numbers_in_any_company(tmp_path, mixed_frame, data):
     prepared = prepare(config)
     restored = Preprocessing.from_json(json.loads(json.dumps(prepared.preprocessing.to_json())))
     assert restored == prepared.preprocessing
-    everything = read_samples(str(path), restored, config.data, with_target=False).samples
-    assert everything.y.shape == (120, 0)
+    everything = restored.transform(prepared.table.frame)
     for split in ("train", "validation", "test"):
         samples = prepared.samples(split)
         assert samples.x.dtype == np.float32
@@ -217,33 +216,6 @@ def test_classes_by_split(prepare_frame):
     prepared = prepare_frame({"x": range(100), "y": ["a", "b"] * 50})
     assert prepared.classes("train") == {"a": 30, "b": 30}
     assert prepared.classes("test") == {"a": 10, "b": 10}
-
-
-def test_other_files_for_eval(tmp_path, prepare_frame):
-    prepared = prepare_frame({"x": range(10), "c": ["p", "q"] * 5, "y": ["a", "b"] * 5})
-    config = config_of("-", {})
-    path = tmp_path / "new.csv"
-    path.write_text("more,y,c,x\n1,b,p,3\n2,,q,4\n3,a,new,oops\n")
-    found = read_samples(str(path), prepared.preprocessing, config.data, with_target=True)
-    assert found.samples.rows.tolist() == [0, 2]
-    assert found.samples.y.tolist() == [[1], [0]] or found.samples.y.tolist() == [[0], [1]]
-    assert found.samples.unseen.tolist() == [False, True]
-    assert found.dropped == {"no target": 1}
-    assert found.table.frame["more"].to_list() == ["1", "2", "3"]
-    assert found.samples.warnings == (
-        "1 row has a value that is no number (read as missing) in 'x'",
-        "1 row has a value not seen in training in 'c'",
-    )
-    path.write_text("C,xx,y\np,1,z\n")
-    with pytest.raises(DataError) as caught:
-        read_samples(str(path), prepared.preprocessing, config.data, with_target=True)
-    assert [problem.fix for problem in caught.value.problems] == [
-        "did you mean 'xx'?",
-        "did you mean 'C'?",
-    ]
-    path.write_text("x,c,y\n1,p,z\n")
-    with pytest.raises(DataError, match=r"new.csv:2.*'z' in 'y' in 1 row"):
-        read_samples(str(path), prepared.preprocessing, config.data, with_target=True)
 
 
 def bad(**changes):

@@ -3,11 +3,12 @@
 import io
 
 import numpy as np
+import polars as pl
 import pytest
 
 from trainer.config.schema import Config
 from trainer.data.prepare import prepare, split_table
-from trainer.data.recorded import recorded_samples
+from trainer.data.recorded import recorded_table
 from trainer.errors import DataError, RunError
 
 
@@ -26,33 +27,46 @@ def made(tmp_path):
     return config, prepared, buffer.getvalue()
 
 
-def recorded(made, content=None):
+def recorded(made, in_parts, content=None):
     config, prepared, splits = made
     fingerprints = {file.path: file.sha256 for file in prepared.table.files}
-    return recorded_samples(
+    return recorded_table(
         config.data,
         prepared.preprocessing,
         splits if content is None else content,
         fingerprints,
-        ("train", "validation", "test"),
+        in_parts=in_parts,
     )
 
 
-def test_samples_are_those_of_the_fit(made):
-    again = recorded(made)
-    for split, samples in again.items():
-        first = made[1].samples(split)
+BOTH = pytest.mark.parametrize("in_parts", [False, True], ids=["at once", "in parts"])
+
+
+@BOTH
+def test_samples_are_those_of_the_fit(made, in_parts):
+    again = recorded(made, in_parts)
+    for split in ("train", "validation", "test"):
+        samples, first = again.samples(split), made[1].samples(split)
         for name in ("x", "y", "weight", "rows", "unseen"):
             np.testing.assert_array_equal(getattr(samples, name), getattr(first, name))
 
 
-def test_other_data_are_refused(made, tmp_path):
+@BOTH
+def test_other_data_are_refused(made, tmp_path, in_parts):
     with (tmp_path / "table.csv").open("a") as table:
         table.write("1,r,y,1\n")
     with pytest.raises(DataError, match="other content"):
-        recorded(made)
+        recorded(made, in_parts)
+    (tmp_path / "table.csv").write_text("size,colour\n1,r\n")
+    with pytest.raises(DataError, match="other content"):
+        recorded(made, in_parts)
 
 
-def test_a_damaged_record_is_refused(made):
+@BOTH
+def test_a_damaged_record_is_refused(made, in_parts):
     with pytest.raises(RunError, match=r"splits\.parquet"):
-        recorded(made, b"no parquet")
+        recorded(made, in_parts, b"no parquet")
+    buffer = io.BytesIO()
+    pl.DataFrame({"split": ["train"]}).write_parquet(buffer)
+    with pytest.raises(RunError, match="1 rows of 40"):
+        recorded(made, in_parts, buffer.getvalue())

@@ -38,3 +38,10 @@ def test_what_cannot_be_looked_at_has_no_size(tmp_path):
     assert size(tmp_path / "damaged.parquet") is None
     assert size(tmp_path / "nothing.csv") is None
     assert size(tmp_path / "odd.xyz") is None
+
+
+def test_archives_of_arrays_cannot_be_read_in_parts(tmp_path):
+    np.savez(tmp_path / "x.npz", a=np.zeros(1000))
+    FRAME.write_parquet(tmp_path / "x.parquet")
+    assert not size(tmp_path / "x.npz").in_parts
+    assert size(tmp_path / "x.parquet").in_parts

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import timedelta
 
 import numpy as np
 import polars as pl
@@ -98,3 +99,14 @@ def test_stated_formats_and_names_with_glob_signs(tmp_path):
     path = tmp_path / "odd [1]"
     path.write_text("x,y\n1,2\n")
     assert read(path, format="csv").frame.height == 1
+
+
+def test_spans_of_time_meet_numbers_as_seconds(tmp_path):
+    spans = pl.Series([timedelta(seconds=90), None])
+    pl.DataFrame({"a": spans, "b": spans, "c": spans}).write_parquet(tmp_path / "1.parquet")
+    other = pl.DataFrame({"a": [1.5], "b": ["x"], "c": spans[:1].dt.cast_time_unit("ms")})
+    other.write_parquet(tmp_path / "2.parquet")
+    frame = read(f"{tmp_path}/*.parquet").frame
+    assert frame["a"].to_list() == [90.0, None, 1.5]
+    assert frame["b"].to_list() == ["90.0", None, "x"]
+    assert frame["c"].to_list() == [timedelta(seconds=90), None, timedelta(seconds=90)]

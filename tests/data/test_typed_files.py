@@ -48,8 +48,8 @@ def test_types_are_made_plain(tmp_path, typed):
         "lo",
         "p",
         date(2024, 1, 1),
-        90.0,
-        3600.0,
+        timedelta(seconds=90),
+        time(1, 0),
         None,
     )
     assert frame.row(1) == (None,) * 11

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from datetime import date, time, timedelta
+
 import polars as pl
 import pytest
 from hypothesis import given
@@ -36,6 +38,9 @@ def test_types_are_read_as_numbers():
     assert numbers([1, None, 255], pl.UInt8) == [1, None, 255]
     assert numbers([True, False, None]) == [1, 0, None]
     assert numbers([1.5, float("nan")]) == [1.5, None]
+    assert numbers([timedelta(seconds=90, microseconds=5), None]) == [90.000005, None]
+    assert numbers([time(1, 0, 1)]) == [3601]
+    assert numbers([date(2024, 1, 1)]) == [None]
 
 
 @pytest.mark.parametrize(

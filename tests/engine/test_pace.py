@@ -46,6 +46,7 @@ def training(block, *, compiled=False, ema=False, validated=True, monitors=None,
         seed=2,
         batch_size=8,
         shuffle=True,
+        steps_in_a_call=1_000,
         compiled=compiled,
     )
     pace = OneByOne(runner, network, optimizer, validation)
@@ -57,6 +58,7 @@ def training(block, *, compiled=False, ema=False, validated=True, monitors=None,
     return Training(
         network=network,
         optimizer=optimizer,
+        stepper=runner.stepper,
         pace=pace,
         train=train,
         validation=validation,

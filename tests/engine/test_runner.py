@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from trainer.data.samples import Samples
+from trainer.engine.batches import finish
 from trainer.engine.fit import Training, fit
 from trainer.engine.monitors import Best, Monitors
 from trainer.engine.pace import OneByOne
@@ -37,7 +38,7 @@ def network(hidden=lambda: [dense()], outputs=1, activation="sigmoid"):
     )
 
 
-def runner_for(model, optimizer, loss, train, *, compiled, seed=1, shuffle=True):
+def runner_for(model, optimizer, loss, train, *, compiled, seed=1, shuffle=True, call=1_000):
     return ResidentRunner(
         model,
         optimizer,
@@ -47,6 +48,7 @@ def runner_for(model, optimizer, loss, train, *, compiled, seed=1, shuffle=True)
         batch_size=BATCH,
         shuffle=shuffle,
         compiled=compiled,
+        steps_in_a_call=call,
     )
 
 
@@ -103,7 +105,7 @@ def test_weights_are_those_of_keras(case, compiled):
 
     ours = network(hidden, outputs=outputs, activation=activation)
     runner = runner_for(ours, optimizer(), keras.losses.get(loss), train, compiled=compiled)
-    losses = [runner.train(epoch, 10**9).loss for epoch in range(1, EPOCHS + 1)]
+    losses = [finish(runner.train(epoch, 10**9, None)).loss for epoch in range(1, EPOCHS + 1)]
 
     theirs = network(hidden, outputs=outputs, activation=activation)
     theirs.compile(optimizer(), keras.losses.get(loss), jit_compile=False)
@@ -142,11 +144,11 @@ def test_predictions_come_with_the_rows_they_belong_to():
     model = network()
     loss = keras.losses.BinaryCrossentropy()
     runner = runner_for(model, keras.optimizers.SGD(0.0), loss, train, compiled=False)
-    done = runner.train(1, 10**9)
+    done = finish(runner.train(1, 10**9, None))
     assert sorted(done.rows) == list(range(ROWS))
     expected = model(train.x).numpy()[done.rows]
     np.testing.assert_allclose(done.predictions, expected, rtol=1e-5)
-    judged = runner.evaluate(train)
+    judged = finish(runner.evaluate(train))
     np.testing.assert_allclose(judged.predictions, model(train.x).numpy(), rtol=1e-5)
     assert judged.loss == pytest.approx(float(loss(train.y, model(train.x))), rel=1e-5)
 
@@ -156,7 +158,7 @@ def test_the_last_epoch_may_be_cut_short():
         network(), keras.optimizers.SGD(), keras.losses.MeanSquaredError(), samples(),
         compiled=False,
     )  # fmt: skip
-    done = runner.train(1, 2)
+    done = finish(runner.train(1, 2, None))
     assert (done.steps, len(done.rows)) == (2, 2 * BATCH)
 
 
@@ -169,6 +171,7 @@ def training(*, learning_rate=0.1, total_steps=20, keep_last=False, ema=False, v
     return Training(
         network=model,
         optimizer=optimizer,
+        stepper=runner.stepper,
         pace=OneByOne(runner, model, optimizer, validation),
         train=train,
         validation=validation,

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from trainer.data.samples import Samples
+from trainer.engine.batches import finish
 from trainer.engine.runner import ResidentRunner
 from trainer.engine.state import capture, restore
 from trainer.errors import RunError
@@ -40,6 +41,7 @@ def trained(units=8):
         seed=3,
         batch_size=8,
         shuffle=True,
+        steps_in_a_call=1_000,
         compiled=False,
     )
     return network, optimizer, runner
@@ -48,17 +50,17 @@ def trained(units=8):
 def test_training_goes_on_bit_for_bit():
     network, optimizer, runner = trained()
     for epoch in range(1, 5):
-        runner.train(epoch, 10**9)
+        finish(runner.train(epoch, 10**9, None))
     whole = capture(network, optimizer)
 
     network, optimizer, runner = trained()
     for epoch in range(1, 3):
-        runner.train(epoch, 10**9)
+        finish(runner.train(epoch, 10**9, None))
     half = capture(network, optimizer)
     network, optimizer, runner = trained()
     restore(network, optimizer, half)
     for epoch in range(3, 5):
-        runner.train(epoch, 10**9)
+        finish(runner.train(epoch, 10**9, None))
     resumed = capture(network, optimizer)
     assert whole.keys() == resumed.keys()
     for name, value in whole.items():

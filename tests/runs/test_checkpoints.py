@@ -1,19 +1,28 @@
+import errno
 import hashlib
+import io
 import json
+import os
 import shutil
+import subprocess
+import sys
 import threading
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from trainer.errors import RunError, StorageError
-from trainer.runs.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
+from trainer.runs.checkpoints import Checkpoint, read_checkpoint, read_newest, write_checkpoint
+from trainer.runs.files import DISK, FileSystem
+
+Mortals = Callable[..., Any]
 
 STATE: dict[str, Any] = {
     "network/0000/sequential/dense/kernel": np.arange(6, dtype=np.float32).reshape(2, 3),
@@ -23,23 +32,54 @@ STATE: dict[str, Any] = {
 }
 
 
-def model(text: str) -> Callable[[Path], None]:
-    def write(path: Path) -> None:
-        path.write_text(text)
+def archive(text: str, compression: int = zipfile.ZIP_STORED) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", compression) as file:
+        file.writestr("config.json", text)
+    return buffer.getvalue()
 
-    return write
 
-
-def write(directory: Path, epoch: int) -> None:
+def write(directory: Path, epoch: int, keep: int = 1, disk: FileSystem = DISK) -> None:
+    content = archive(f"model {epoch}")
     state = {**STATE, "epoch": np.array(epoch)}
-    write_checkpoint(directory, model(f"model {epoch}"), state, {"epoch": epoch, "loss": 0.5})
+    facts = {"epoch": epoch, "loss": 0.5}
+    write_checkpoint(directory, lambda path: disk.write(path, content), state, facts, disk, keep)
 
 
 def epoch_of(checkpoint: Checkpoint) -> int:
     epoch = int(checkpoint.state["epoch"])
     assert checkpoint.facts["epoch"] == epoch
-    assert checkpoint.model.read_text() == f"model {epoch}"
+    with zipfile.ZipFile(checkpoint.model) as file:
+        assert file.read("config.json") == f"model {epoch}".encode()
     return epoch
+
+
+def sealed(facts: dict[str, Any]) -> bytes:
+    """The form of checkpoint.json: its last key is the hash of all bytes before it."""
+    head = json.dumps({key: facts[key] for key in facts if key != "sha256"}, indent=2)
+    head = head.removesuffix("\n}")
+    digest = hashlib.sha256(head.encode()).hexdigest()
+    return f'{head},\n  "sha256": "{digest}"\n}}\n'.encode()
+
+
+def forge(directory: Path, **files: bytes) -> None:
+    """A checkpoint by somebody who knows how: all hashes are right."""
+    directory.mkdir(parents=True)
+    facts: dict[str, Any] = {"format": 2, "files": {}}
+    for name, content in {
+        "model.keras": files["model"] if "model" in files else archive("x"),
+        "state.npz": files["state"] if "state" in files else archive_of_arrays(),
+    }.items():
+        (directory / name).write_bytes(content)
+        digest = hashlib.sha256(content).hexdigest()
+        facts["files"][name] = {"sha256": digest, "bytes": len(content)}
+    (directory / "checkpoint.json").write_bytes(sealed(facts))
+
+
+def archive_of_arrays(**values: Any) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, **values)
+    return buffer.getvalue()
 
 
 def test_what_is_written_reads_back(tmp_path: Path) -> None:
@@ -66,6 +106,7 @@ def test_numpy_reads_the_state(tmp_path: Path) -> None:
         assert set(archive.files) == {*STATE, "epoch"}
 
 
+@settings(deadline=None)  # a disk has no deadline
 @given(
     st.dictionaries(
         st.from_regex(r"[a-z_]+(/[a-z0-9_]+){0,3}", fullmatch=True),
@@ -80,7 +121,7 @@ def test_any_state_reads_back_bit_by_bit(
     tmp_path_factory: pytest.TempPathFactory, state: dict[str, Any]
 ) -> None:
     directory = tmp_path_factory.mktemp("checkpoint") / "last"
-    write_checkpoint(directory, model("x"), state, {})
+    write_checkpoint(directory, lambda path: DISK.write(path, archive("x")), state, {})
     read = read_checkpoint(directory).state
     assert set(read) == set(state)
     for name, array in state.items():
@@ -96,25 +137,83 @@ def test_equal_states_are_equal_bytes(tmp_path: Path) -> None:
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
 
 
-def test_a_checkpoint_is_old_or_new_wherever_the_process_dies(
-    tmp_path: Path, mortal: Callable[[int], Any]
+@pytest.mark.parametrize("keep", [1, 2, 3])
+@pytest.mark.parametrize("fault", [errno.ENOSPC, errno.EIO, errno.EACCES, "death", "torn"])
+def test_a_checkpoint_is_old_or_new_wherever_a_fault_strikes(
+    tmp_path: Path, mortal: Mortals, fault: Any, keep: int
 ) -> None:
+    names = ["last", *(f"last-{number}" for number in range(1, keep))]
     for steps in range(100):
         directory = tmp_path / str(steps) / "last"
         directory.parent.mkdir()
-        write(directory, 1)
-        process = mortal(steps)
+        for epoch in range(1, 5):
+            write(directory, epoch, keep)
+        process = mortal(steps, fault)
         with process.life():
-            state = {"epoch": np.array(2)}
-            write_checkpoint(directory, model("model 2"), state, {"epoch": 2}, process.disk)
-        seen = epoch_of(read_checkpoint(directory))
-        assert seen in {1, 2}
-        write(directory, 3)
-        assert epoch_of(read_checkpoint(directory)) == 3
-        if not process.died:
-            assert seen == 2
+            write(directory, 5, keep, process.disk)
+        checkpoint, passed = read_newest(directory)
+        seen = epoch_of(checkpoint)
+        assert seen in {4, 5}
+        assert epoch_of(read_checkpoint(directory)) == seen
+        assert [problem.where for problem in passed] in ([], [str(directory)])
+        assert bool(passed) == (checkpoint.directory.name != "last")
+        # Whoever goes on writes as if nothing had been.
+        write(directory, 6, keep)
+        assert sorted(path.name for path in directory.parent.iterdir()) == names
+        epochs = [epoch_of(read_checkpoint(directory.with_name(name))) for name in names]
+        assert epochs[:2] == [6, seen][:keep]
+        assert epochs == sorted(epochs, reverse=True)
+        if not process.struck:
+            assert seen == 5
             return
     pytest.fail("it never came to an end")
+
+
+def test_the_newest_sound_one_is_found(tmp_path: Path) -> None:
+    directory = tmp_path / "checkpoints" / "last"
+    for epoch in range(1, 5):
+        write(directory, epoch, keep=3)
+    checkpoint, passed = read_newest(directory)
+    assert (epoch_of(checkpoint), checkpoint.directory, passed) == (4, directory, ())
+    (directory / "state.npz").unlink()
+    checkpoint, passed = read_newest(directory)
+    assert (epoch_of(checkpoint), checkpoint.directory.name) == (3, "last-1")
+    assert [problem.where for problem in passed] == [str(directory / "state.npz")]
+    shutil.rmtree(directory)
+    (directory.with_name("last-1") / "model.keras").write_bytes(b"")
+    checkpoint, passed = read_newest(directory)
+    assert (epoch_of(checkpoint), checkpoint.directory.name) == (2, "last-2")
+    assert [problem.where for problem in passed] == [
+        str(directory),
+        str(directory.with_name("last-1") / "model.keras"),
+    ]
+    (directory.with_name("last-2") / "checkpoint.json").unlink()
+    with pytest.raises(RunError) as caught:
+        read_newest(directory)
+    assert len(caught.value.problems) == 3
+    assert all("trainer fit" in problem.fix for problem in caught.value.problems)
+
+
+def test_nothing_to_resume_from_is_told(tmp_path: Path) -> None:
+    directory = tmp_path / "checkpoints" / "last"
+    with pytest.raises(RunError, match=r"nothing to resume from.*trainer fit"):
+        read_newest(directory)
+    write(directory.with_name("best"), 1)
+    write(directory.with_name("last.new"), 1)
+    write(directory.with_name("last-x"), 1)
+    with pytest.raises(RunError, match="nothing to resume from"):
+        read_newest(directory)
+
+
+def test_fewer_or_more_can_be_kept_than_before(tmp_path: Path) -> None:
+    directory = tmp_path / "last"
+    kept = []
+    for epoch, keep in enumerate([1, 3, 3, 3, 3, 2, 1, 2], start=1):
+        write(directory, epoch, keep)
+        kept.append(len(list(tmp_path.iterdir())))
+    assert kept == [1, 2, 3, 3, 3, 2, 1, 2]
+    with pytest.raises(ValueError, match="keep"):
+        write(directory, 9, keep=0)
 
 
 @pytest.mark.parametrize("name", ["model.keras", "state.npz"])
@@ -140,29 +239,63 @@ def test_damage_is_told_by_the_name_of_the_file(tmp_path: Path, name: str, damag
     assert str(tmp_path / "best") in problem.fix
 
 
+@pytest.mark.parametrize("name", ["checkpoint.json", "model.keras", "state.npz"])
+def test_no_changed_byte_and_no_cut_passes(tmp_path: Path, name: str) -> None:
+    directory = tmp_path / "last"
+    write(directory, 3)
+    path = directory / name
+    content = path.read_bytes()
+    random = np.random.default_rng(7)
+    places = random.permutation(len(content))[:300]
+    for place, change in zip(places, random.integers(1, 256, len(places)), strict=True):
+        damaged = bytearray(content)
+        damaged[place] ^= change
+        path.write_bytes(damaged)
+        with pytest.raises(RunError):
+            read_checkpoint(directory)
+    for length in random.permutation(len(content))[:300]:
+        path.write_bytes(content[:length])
+        with pytest.raises(RunError):
+            read_checkpoint(directory)
+    path.write_bytes(content)
+    assert epoch_of(read_checkpoint(directory)) == 3
+
+
 @pytest.mark.parametrize(
     ("facts", "words"),
     [
         (None, "no such file"),
-        ("", "an empty file"),
-        ("{", "damage"),
-        ("[]", "the facts"),
-        ('{"format": 1}', "the facts"),
-        ('{"format": 2, "files": {}}', "another version"),
-        ('{"format": 1, "files": {}}', "the hashes"),
-        ('{"format": 1, "files": {"model.keras": 1, "state.npz": 2}}', "sha256 and bytes"),
+        (b"", "an empty file"),
+        (b"{", "damage"),
+        (b"[" * 100_000, "damage"),
+        (b"[]", "the facts"),
+        (b'{"format": 2}', "the facts"),
+        (b'{"format": 1, "files": {}}', "another version"),
+        (b'{"format": ' + b"[" * 900 + b"]" * 900 + b', "files": {}}', "another version"),
+        (b'{"format": 2, "files": {}}', "the facts that were written"),
+        (sealed({"format": 2, "files": []}), "the hashes"),
+        (sealed({"format": 2, "files": {}}), "the hashes"),
+        (sealed({"format": 2, "files": {"model.keras": 1, "state.npz": 2}}), "sha256 and bytes"),
     ],
 )
-def test_damaged_facts_are_told(tmp_path: Path, facts: str | None, words: str) -> None:
+def test_damaged_facts_are_told(tmp_path: Path, facts: bytes | None, words: str) -> None:
     directory = tmp_path / "last"
     write(directory, 3)
     path = directory / "checkpoint.json"
     path.unlink()
     if facts is not None:
-        path.write_text(facts)
+        path.write_bytes(facts)
     with pytest.raises(RunError, match=words) as caught:
         read_checkpoint(directory)
     assert caught.value.problems[0].where == str(path)
+
+
+def test_facts_of_gigabytes_are_not_read(tmp_path: Path) -> None:
+    directory = tmp_path / "last"
+    write(directory, 3)
+    os.truncate(directory / "checkpoint.json", 1 << 36)
+    with pytest.raises(RunError, match="at most 16777216 bytes"):
+        read_checkpoint(directory)
 
 
 @pytest.mark.parametrize("name", ["../secret", "/etc/hostname", "a/b", ".."])
@@ -172,31 +305,86 @@ def test_no_file_outside_the_checkpoint_is_read(tmp_path: Path, name: str) -> No
     path = directory / "checkpoint.json"
     facts = json.loads(path.read_text())
     facts["files"][name] = {"sha256": "0" * 64, "bytes": 1}
-    path.write_text(json.dumps(facts))
+    path.write_bytes(sealed(facts))
     with pytest.raises(RunError, match="file names"):
         read_checkpoint(directory)
 
 
-def test_a_pickle_is_not_read(tmp_path: Path) -> None:
-    directory = tmp_path / "last"
-    with pytest.raises(TypeError, match="object"):
-        write_checkpoint(directory, model("x"), {"a": np.array([object()])}, {})
-    assert not directory.exists()
-
-    def write_pickle(path: Path) -> None:
-        path.write_text("x")
-
-    write_checkpoint(directory, write_pickle, {}, {})
-    np.savez(directory / "state.npz", a=np.array([{"x": 1}]))
-    facts = json.loads((directory / "checkpoint.json").read_text())
-    content = (directory / "state.npz").read_bytes()
-    facts["files"]["state.npz"] = {
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "bytes": len(content),
-    }
-    (directory / "checkpoint.json").write_text(json.dumps(facts))
-    with pytest.raises(RunError, match="damage"):
+@pytest.mark.parametrize("name", ["checkpoint.json", "model.keras", "state.npz"])
+def test_no_link_out_of_the_checkpoint_is_followed(tmp_path: Path, name: str) -> None:
+    directory = tmp_path / "checkpoints" / "last"
+    write(directory, 3)
+    path = directory / name
+    outside = tmp_path / "outside"
+    path.rename(outside)
+    path.symlink_to(outside)
+    with pytest.raises(RunError, match="a link to") as caught:
         read_checkpoint(directory)
+    assert caught.value.problems[0].where == str(path)
+
+
+def test_no_link_out_of_the_run_is_followed(tmp_path: Path) -> None:
+    write(tmp_path / "elsewhere", 3)
+    directory = tmp_path / "run" / "checkpoints" / "last"
+    directory.parent.mkdir(parents=True)
+    directory.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(RunError, match="a link to"):
+        read_checkpoint(directory)
+    directory.unlink()
+    write(directory, 4)
+    (tmp_path / "latest").symlink_to(tmp_path / "run")
+    assert epoch_of(read_checkpoint(tmp_path / "latest" / "checkpoints" / "last")) == 4
+
+
+@pytest.mark.parametrize("name", ["checkpoint.json", "model.keras", "state.npz"])
+def test_a_pipe_holds_nobody_up(tmp_path: Path, name: str) -> None:
+    directory = tmp_path / "last"
+    write(directory, 3)
+    (directory / name).unlink()
+    os.mkfifo(directory / name)
+    with pytest.raises(RunError, match="a pipe"):
+        read_checkpoint(directory)
+
+
+def test_a_forged_checkpoint_is_read_only_if_it_does_no_harm(tmp_path: Path) -> None:
+    forge(tmp_path / "a" / "last", state=archive_of_arrays(a=np.arange(3)))
+    assert list(read_checkpoint(tmp_path / "a" / "last").state) == ["a"]
+    forge(tmp_path / "b" / "last", state=archive_of_arrays(a=np.array([{"x": 1}])))
+    forge(tmp_path / "c" / "last", state=archive("x" * 10_000_000, zipfile.ZIP_DEFLATED))
+    forge(tmp_path / "d" / "last", model=archive("x" * 10_000_000, zipfile.ZIP_DEFLATED))
+    for name, words in (("b", "damage"), ("c", "compressed"), ("d", "compressed")):
+        with pytest.raises(RunError, match=words):
+            read_checkpoint(tmp_path / name / "last")
+
+
+def test_what_memory_does_not_hold_is_told(tmp_path: Path) -> None:
+    forge(tmp_path / "last")
+    (tmp_path / "large").touch()
+    os.truncate(tmp_path / "large", 1 << 33)
+    code = """
+import resource, sys
+from pathlib import Path
+from trainer.errors import RunError
+from trainer.runs.files import read_bytes
+resource.setrlimit(resource.RLIMIT_AS, (1 << 32, 1 << 32))
+try:
+    read_bytes(Path(sys.argv[1]))
+except RunError as error:
+    print(error)
+"""
+    told = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "large")],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert "a file that fits into memory" in told.stdout
+
+
+def test_a_pickle_is_not_written(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="object"):
+        write_checkpoint(tmp_path / "last", Path.touch, {"a": np.array([object()])}, {})
+    assert not (tmp_path / "last").exists()
 
 
 def test_no_checkpoint_is_told(tmp_path: Path) -> None:
@@ -216,33 +404,47 @@ def test_the_directory_of_checkpoints_is_made(tmp_path: Path) -> None:
 
 def test_reserved_facts_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="files"):
-        write_checkpoint(tmp_path / "last", model("x"), {}, {"files": {}})
+        write_checkpoint(tmp_path / "last", Path.touch, {}, {"files": {}})
 
 
-def test_a_reader_meets_whole_checkpoints_while_a_run_replaces_them(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "keep"), [("last", 1), ("last", 2), ("last", 3), ("last-1", 2), ("last-1", 3)]
+)
+def test_a_reader_meets_whole_checkpoints_while_a_run_replaces_them(
+    tmp_path: Path, name: str, keep: int
+) -> None:
     directory = tmp_path / "last"
-    write(directory, 0)
+    for epoch in range(-2, 1):
+        write(directory, epoch, keep=3)
     done = threading.Event()
 
     def train() -> None:
-        for epoch in range(1, 60):
-            write(directory, epoch)
+        for epoch in range(1, 40):
+            write(directory, epoch, keep)
         done.set()
 
     thread = threading.Thread(target=train)
     thread.start()
     try:
         while not done.is_set():
-            checkpoint = read_checkpoint(directory)
+            checkpoint = read_checkpoint(tmp_path / name)
             assert int(checkpoint.state["epoch"]) == checkpoint.facts["epoch"]
     finally:
         thread.join()
-    assert epoch_of(read_checkpoint(directory)) == 59
+    assert epoch_of(read_checkpoint(directory)) == 39
 
 
 def test_a_checkpoint_set_aside_is_read_where_it_lies(tmp_path: Path) -> None:
     write(tmp_path / "last", 1)
-    shutil.move(tmp_path / "last", tmp_path / "last.old")
+    shutil.move(tmp_path / "last", tmp_path / "last-1")
     checkpoint = read_checkpoint(tmp_path / "last")
-    assert checkpoint.directory == tmp_path / "last.old"
+    assert checkpoint.directory == tmp_path / "last-1"
     assert epoch_of(checkpoint) == 1
+
+
+def test_an_unfinished_checkpoint_is_never_read(tmp_path: Path) -> None:
+    write(tmp_path / "last", 1)
+    shutil.move(tmp_path / "last", tmp_path / "last.new")
+    for read in (read_checkpoint, read_newest):
+        with pytest.raises(RunError, match=r"found no(ne|thing)"):
+            read(tmp_path / "last")

@@ -167,7 +167,7 @@ def test_a_linked_run_is_opened(tmp_path: Path) -> None:
 
 def test_a_checkpoint_set_aside_by_a_crash_is_there(tmp_path: Path) -> None:
     run = with_checkpoint(begun(tmp_path))
-    run.best.rename(run.best.with_name("best.old"))
+    run.best.rename(run.best.with_name("best-1"))
     assert open_run(run.best).checkpoint == "best"
     assert run.has_checkpoint("best")
     assert not run.has_checkpoint("last")
@@ -186,6 +186,38 @@ def test_a_missing_checkpoint_is_told_with_those_there_are(tmp_path: Path) -> No
         open_run(run.path / "confg.yaml")
     with pytest.raises(RunError, match="no such file in the run"):
         open_run(run.best / "weights.h5")
+
+
+def test_former_checkpoints_are_opened(tmp_path: Path) -> None:
+    run = begun(tmp_path)
+    for _ in range(3):
+        write_checkpoint(run.last, Path.touch, {}, {}, keep=3)
+    for name in ("last.new", "best.new", "last-x", "mine"):
+        run.checkpoint(name).mkdir()
+    assert run.checkpoint_names() == ("last", "last-1", "last-2")
+    with_checkpoint(run)
+    assert run.checkpoint_names() == ("last", "best", "last-1", "last-2")
+    assert open_run(run.path / "checkpoints" / "last-1").checkpoint == "last-1"
+    assert open_run(run.path / "checkpoints" / "last-2" / "model.keras").checkpoint == "last-2"
+    assert run.has_checkpoint("last-2")
+    for name in ("last-3", "last.new", "mine", ".."):
+        with pytest.raises(RunError, match=r"did you mean 'last|it has last|no such file|run dir"):
+            open_run(run.path / "checkpoints" / name / "model.keras")
+
+
+def test_what_a_killed_writer_left_goes(tmp_path: Path) -> None:
+    run = with_checkpoint(begun(tmp_path))
+    run.write_evaluation("test", {})
+    for _ in range(3):
+        write_checkpoint(run.last, Path.touch, {}, {}, keep=3)
+    before = {*run.path.rglob("*")} - {*run.checkpoint("last-2").rglob("*")}
+    (run.path / ".manifest.json.01234567.new").touch()
+    (run.evaluation / ".test.json.01234567.new").touch()
+    for name in ("last.new", "best.new", "best-1"):
+        run.checkpoint(name).mkdir()
+        (run.checkpoint(name) / "state.npz").touch()
+    run.remove_leftovers(keep=2)
+    assert {*run.path.rglob("*")} == before - {run.checkpoint("last-2")}
 
 
 def test_a_folder_of_runs_names_its_newest(tmp_path: Path) -> None:

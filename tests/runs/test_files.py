@@ -16,15 +16,18 @@ from trainer.runs.files import (
     DISK,
     FileSystem,
     existing_directory,
+    former_directories,
     json_bytes,
     json_line,
     read_bytes,
     read_json,
+    remove_leftovers,
+    remove_temporaries,
     replace_directory,
     write_atomically,
 )
 
-Mortals = Callable[[int], Any]
+Mortals = Callable[..., Any]
 
 
 def half_removed(path: Path) -> None:
@@ -147,7 +150,7 @@ def test_a_directory_is_old_or_new_wherever_the_process_dies(
             replace_directory(path, fill(text))
             assert content(path) == text
         assert list(path.parent.iterdir()) == [path]
-        if not process.died:
+        if not process.struck:
             break
     else:
         pytest.fail("it never came to an end")
@@ -158,16 +161,50 @@ def test_a_directory_is_old_or_new_wherever_the_process_dies(
 
 
 def test_a_process_may_die_again_while_the_next_repairs(tmp_path: Path, mortal: Mortals) -> None:
-    for first in range(12):
-        for second in range(12):
-            path = tmp_path / f"{first}-{second}" / "directory"
-            path.parent.mkdir()
-            replace_directory(path, fill("old"))
-            for steps, text in ((first, "new"), (second, "newer")):
-                process = mortal(steps)
-                with process.life():
-                    replace_directory(path, fill(text), process.disk)
-                assert content(path) in {"old", "new", "newer"}
+    texts = ["0", "1", "2", "3", "4"]
+    for keep in (1, 2, 3):
+        for first in range(14):
+            for second in range(14):
+                path = tmp_path / f"{keep}-{first}-{second}" / "directory"
+                path.parent.mkdir()
+                for text in texts[:3]:
+                    replace_directory(path, fill(text), keep=keep)
+                for steps, text in ((first, texts[3]), (second, texts[4])):
+                    process = mortal(steps)
+                    with process.life():
+                        replace_directory(path, fill(text), process.disk, keep)
+                    assert content(path) in texts[2:]
+                remove_leftovers(path, keep=keep)
+                assert content(path) in texts[2:]
+                former = [content(place) for place in former_directories(path)]
+                assert former == sorted(former, reverse=True)
+                replace_directory(path, fill("5"), keep=keep)
+                assert content(path) == "5"
+                assert len(list(path.parent.iterdir())) == keep
+
+
+def test_leftovers_go_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "directory"
+    names = ["directory", "directory-1", "directory-2", "directory-3", "directory.new"]
+    others = ["directory-2024", "directory-x", "directory-", "other.new", "other-1"]
+    for name in (*names, *others):
+        (tmp_path / name).mkdir()
+    remove_leftovers(path, keep=2)
+    assert {place.name for place in tmp_path.iterdir()} == {*names[:2], *others}
+    assert former_directories(path) == [
+        path.with_name(name) for name in ("directory-1", "directory-2024")
+    ]
+    path.rmdir()
+    remove_leftovers(path)
+    assert existing_directory(path) == path.with_name("directory-1")
+    for name in (".a.json.0123abcd.new", ".a.json.new", "a.0123abcd.new", ".a.json.0123abcd.old"):
+        (tmp_path / name).touch()
+    remove_temporaries(tmp_path)
+    remove_temporaries(tmp_path / "gone")
+    assert not (tmp_path / ".a.json.0123abcd.new").exists()
+    assert (tmp_path / ".a.json.new").exists()
+    assert (tmp_path / "a.0123abcd.new").exists()
+    assert (tmp_path / ".a.json.0123abcd.old").exists()
 
 
 def test_a_process_may_die_while_it_removes_the_old_one(tmp_path: Path) -> None:
@@ -182,6 +219,7 @@ def test_a_process_may_die_while_it_removes_the_old_one(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         replace_directory(path, fill("new"), FileSystem(remove=remove))
+    assert len(list(path.with_name("directory-1").iterdir())) == 1
     assert content(path) == "new"
     replace_directory(path, fill("newer"))
     assert content(path) == "newer"
@@ -218,7 +256,7 @@ def test_an_old_directory_that_cannot_go_is_no_error(tmp_path: Path) -> None:
     replace_directory(path, fill("old"))
 
     def remove(place: Path) -> None:
-        if place.suffix == ".old":
+        if place.name == "directory-1":
             raise OSError(errno.ENOTEMPTY, "held open")
         DISK.remove(place)
 
@@ -284,5 +322,30 @@ def test_reading_says_what_is_missing_or_damaged(tmp_path: Path) -> None:
     path.write_text("[" * 200_000)
     with pytest.raises(RunError, match="damage"):
         read_json(path)
+    path.write_text("[1]")
+    assert read_json(path, most=3) == [1]
+    with pytest.raises(RunError, match="at most 2 bytes, found 3 bytes"):
+        read_json(path, most=2)
     with pytest.raises(RunError, match="EISDIR"):
         read_bytes(tmp_path)
+
+
+def test_only_files_of_the_directory_itself_are_read(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("x")
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "file").write_text("y")
+    for name, target in (("out", "../secret"), ("absolute", tmp_path / "secret"), ("in", "file")):
+        (run / name).symlink_to(target)
+    (run / "round").symlink_to("round")
+    os.mkfifo(run / "pipe")
+    assert read_bytes(run / "in") == b"y"
+    for name, words in (
+        ("out", r"a link to \.\./secret"),
+        ("absolute", "a link to"),
+        ("round", "ELOOP"),
+        ("pipe", "a pipe"),
+    ):
+        with pytest.raises(RunError, match=words) as caught:
+            read_bytes(run / name)
+        assert caught.value.problems[0].fix

@@ -52,11 +52,13 @@ def test_damaged_runs_are_listed_as_such(tmp_path: Path) -> None:
     whole.write_evaluation("test", {"metrics": "none"})
     (whole.evaluation / "validation.json").write_text("{")
     (whole.evaluation / "train.json").mkdir()
+    (whole.evaluation / "deep.json").write_text("[" * 100_000)
+    whole.write_evaluation("large", {"metrics": {"auc": 10**400}})
     listed = list_runs(tmp_path, NOW)
     assert [run.status for run in listed] == ["damaged", "running", "damaged"]
     assert [run.name for run in listed] == ["wine", "wine", "wine"]
     assert [run.started for run in listed] == [NOW + timedelta(hours=1), NOW, None]
-    assert [len(run.problems) for run in listed] == [1, 3, 1]
+    assert [len(run.problems) for run in listed] == [1, 5, 1]
     assert listed[0].problems[0].where == str(damaged.manifest)
 
 

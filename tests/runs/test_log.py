@@ -1,13 +1,15 @@
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainer.errors import RunError, StorageError
-from trainer.runs.log import MetricsLog, keep_epochs, last_epoch, read_log
+from trainer.runs.log import MetricsLog, cut_log, keep_epochs, last_epoch, read_log
 
 
 def lines(path: Path) -> int:
@@ -50,6 +52,7 @@ def test_lines_are_gathered_between_flushes(tmp_path: Path) -> None:
     assert [record["epoch"] for record in read_log(path)] == list(range(1, 13))
 
 
+@settings(deadline=None)  # a disk has no deadline
 @given(st.integers(0, 60))
 def test_a_torn_last_line_is_left_off(tmp_path_factory: pytest.TempPathFactory, kept: int) -> None:
     path = tmp_path_factory.mktemp("log") / "metrics.jsonl"
@@ -86,6 +89,66 @@ def test_epochs_after_the_checkpoint_are_left_off(tmp_path: Path) -> None:
     assert [record["epoch"] for record in read_log(path)] == [1, 2, 3]
     keep_epochs(path, 0)
     assert read_log(path) == []
+
+
+def test_a_log_is_cut_where_a_checkpoint_says(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    cut_log(path, 0)
+    offsets = []
+    with MetricsLog(path) as log:
+        for epoch in range(1, 4):
+            offsets.append(log.offset)
+            log.append({"epoch": epoch})
+            log.sync()
+        offsets.append(log.offset)
+    whole = path.read_bytes()
+    assert offsets[-1] == len(whole)
+    cut_log(path, offsets[3])
+    assert path.read_bytes() == whole
+    for epochs in (2, 1, 0):
+        cut_log(path, offsets[epochs])
+        assert [record["epoch"] for record in read_log(path)] == list(range(1, epochs + 1))
+    with MetricsLog(path) as log:
+        assert log.offset == 0
+
+
+@pytest.mark.parametrize(
+    ("length", "words"), [(99, "byte 99.*found 26 bytes"), (5, "byte 5.*26 bytes, and none there")]
+)
+def test_a_log_that_is_not_the_checkpoints_is_told(tmp_path: Path, length: int, words: str) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"epoch": 1}\n{"epoch": 2}\n')
+    with pytest.raises(RunError, match=words) as caught:
+        cut_log(path, length)
+    assert caught.value.problems[0].where == str(path)
+    assert path.stat().st_size == 26
+    path.unlink()
+    with pytest.raises(RunError, match="found 0 bytes"):
+        cut_log(path, length)
+
+
+def test_a_log_is_cut_or_whole_wherever_the_process_dies(
+    tmp_path: Path, mortal: Callable[..., Any]
+) -> None:
+    whole = b'{"epoch": 1}\n{"epoch": 2}\n'
+    seen = set()
+    for steps in range(4):
+        path = tmp_path / f"{steps}.jsonl"
+        path.write_bytes(whole)
+        process = mortal(steps, "torn")
+        with process.life():
+            cut_log(path, 13, process.disk)
+        seen.add(path.read_bytes())
+        cut_log(path, 13)
+        assert path.read_bytes() == whole[:13]
+    assert seen == {whole, whole[:13]}
+
+
+def test_a_line_of_brackets_is_damage(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b"[" * 100_000 + b'\n{"epoch": 2}\n')
+    with pytest.raises(RunError, match="damage"):
+        read_log(path)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from trainer.runs.machine import PACKAGES, git_state, package_versions
+from trainer.runs.machine import PACKAGES, git_state, package_versions, processor_name
 
 needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
 
@@ -22,6 +22,14 @@ def test_versions_are_those_installed() -> None:
     versions = package_versions([*PACKAGES, "no-such-package"])
     assert versions["numpy"] == importlib.metadata.version("numpy")
     assert "no-such-package" not in versions
+
+
+def test_the_processor_has_a_name() -> None:
+    name = processor_name()
+    assert name == name.strip() != ""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists() and "model name" in cpuinfo.read_text():
+        assert f": {name}\n" in cpuinfo.read_text()
 
 
 @needs_git

@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 
 from trainer.errors import Problem, RunError
-from trainer.runs.machine import Git
+from trainer.runs.machine import Git, processor_name
 from trainer.runs.manifest import (
     DataFile,
     Manifest,
+    Resumption,
+    Rewind,
     manifest_from_json,
     manifest_to_json,
     new_manifest,
@@ -21,6 +23,17 @@ from trainer.runs.manifest import (
 from trainer.runs.process import this_process
 
 NOW = datetime(2026, 11, 22, 14, 15, 30, 123456, tzinfo=UTC)
+
+
+RESUMED = Resumption(
+    at=NOW + timedelta(seconds=1),
+    command=("trainer", "resume", "fit.epochs=+20"),
+    epoch=2,
+    step=20,
+    checkpoint="last-1",
+    changes={"fit.epochs": "10 → 30"},
+    differences=("numpy 2.0 → 2.1",),
+)
 
 
 def begun(tmp_path: Path) -> Manifest:
@@ -45,7 +58,9 @@ def full(tmp_path: Path) -> Manifest:
         best_epoch=2,
         stopped_because="all epochs done",
         weights_sha256="ee",
+        rewinds=(Rewind(2, 20, 5e-4),),
     )
+    manifest = manifest.with_resumption(RESUMED, manifest.process)
     manifest = manifest.with_timing("read", 0.5).with_timing("train", 2.0).with_timing("read", 0.5)
     manifest = manifest.with_warnings("a", "b").with_warnings("b", "c")
     problem = Problem("epoch 3", "a finite loss", "nan", "lower it", "optimizer.learning_rate")
@@ -58,6 +73,7 @@ def test_a_new_manifest_knows_the_machine(tmp_path: Path) -> None:
     assert manifest.process == this_process()
     assert manifest.packages["numpy"]
     assert manifest.python.startswith("3.")
+    assert manifest.processor == processor_name()
     assert manifest.started == manifest.heartbeat == NOW
 
 
@@ -68,10 +84,12 @@ def test_updates_give_new_manifests(tmp_path: Path) -> None:
     assert manifest.ended == NOW + timedelta(seconds=5)
     later = NOW + timedelta(hours=1)
     assert begun(tmp_path).with_heartbeat(later).heartbeat == later
-    resumed = manifest.with_resumption(["trainer", "resume"], later, this_process())
+    again = Resumption(later, ("trainer", "resume"), 3, 30, "last")
+    resumed = manifest.with_resumption(again, this_process())
     assert resumed.status == "running"
-    assert resumed.command == ("trainer", "resume")
-    assert resumed.started == NOW
+    assert resumed.command == ("trainer", "fit")
+    assert resumed.resumptions == (RESUMED, again)
+    assert (resumed.started, resumed.heartbeat) == (NOW, later)
     assert (resumed.ended, resumed.problems, resumed.stopped_because) == (None, (), None)
 
 
@@ -109,10 +127,15 @@ WRONG: dict[str, Any] = {
     "git": {"commit": 1, "dirty": None},
     "data": [{"path": "x", "bytes": 1.5, "rows": 1, "sha256": ""}],
     "splits": {"train": True},
-    "timings": {"train": "long"},
     "best_epoch": "2",
     "problems": [1],
+    "timings": {"train": 10**400},
+    "processor": 7,
+    "resumptions": [{"at": "2026-11-22T14:15:30+00:00"}],
+    "rewinds": [{"epoch": 1, "step": 2, "learning_rate": None}],
 }
+NOTHING: dict[str, Any] = {"processor": "", "resumptions": (), "rewinds": ()}
+"""What an earlier version did not write."""
 
 
 @pytest.mark.parametrize("name", [item.name for item in fields(Manifest)])
@@ -121,7 +144,11 @@ def test_damage_is_told_with_file_and_field(tmp_path: Path, name: str) -> None:
     write_manifest(path, full(tmp_path))
     value = json.loads(path.read_text())
     wrong = WRONG.get(name, {"x": [1]})
-    for damaged in ({**value, name: wrong}, {key: value[key] for key in value if key != name}):
+    without = {key: value[key] for key in value if key != name}
+    if name in NOTHING:
+        assert manifest_from_json(without, path) == replace(full(tmp_path), **{name: NOTHING[name]})
+        without[name] = None
+    for damaged in ({**value, name: wrong}, without):
         path.write_text(json.dumps(damaged))
         with pytest.raises(RunError) as caught:
             read_manifest(path)
@@ -131,7 +158,7 @@ def test_damage_is_told_with_file_and_field(tmp_path: Path, name: str) -> None:
         assert problem.fix
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", '"x"', "\x00"])
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '"x"', "\x00", "[" * 100_000])
 def test_a_file_that_is_no_manifest_is_told(tmp_path: Path, text: str) -> None:
     path = tmp_path / "manifest.json"
     path.write_text(text)

@@ -7,7 +7,8 @@ import pytest
 
 from trainer.config.load import load_config
 from trainer.engine import devices
-from trainer.workflows.fit import Finished, fit_run
+from trainer.workflows.fit import fit_run
+from trainer.workflows.training import Finished
 
 CONFIG = """\
 name: small

@@ -5,9 +5,13 @@ import pytest
 from sklearn.metrics import accuracy_score, roc_auc_score
 
 from tests.workflows.conftest import run_fit, write_table
+from trainer.data import streams
+from trainer.data.streaming import StreamedTable
 from trainer.errors import DataError, RunError
-from trainer.workflows.evaluate import evaluate
+from trainer.workflows import engines
+from trainer.workflows.evaluate import _own_table, evaluate
 from trainer.workflows.predict import predict
+from trainer.workflows.trained import open_trained
 
 
 def judge(run, *splits, data=None):
@@ -38,6 +42,32 @@ def test_other_rows_are_judged_as_sklearn_does(finished, tmp_path):
     assert one.metrics["auc"] == pytest.approx(
         roc_auc_score(truth == "yes", predicted["probability_yes"])
     )
+
+
+def test_a_table_larger_than_memory_has_the_same_scores(finished, tmp_path, monkeypatch):
+    other = tmp_path / "other.csv"
+    write_table(other, rows=10_000, seed=9)
+    with other.open("a") as table:
+        table.write("px,1,red,\npy,1,violet,yes\n")
+    splits = ("train", "validation", "test")
+
+    def scores():
+        found = evaluate(finished.run, splits=(), data=other, device="cpu", allow_custom=False)
+        return found, judge(finished.run, *splits)
+
+    at_once = scores()
+    assert at_once[0].found[0].rows == 10_001
+    assert len(at_once[0].warnings) == 2
+    monkeypatch.setattr(engines, "free_memory", lambda: 1_000)
+    monkeypatch.setattr(streams, "BATCH_ROWS", 50)
+    assert scores() == at_once
+
+
+def test_the_splits_of_a_streamed_run_stay_on_disk(small, tmp_path):
+    done = run_fit(small, tmp_path / "runs", "fit.epochs=1", "runtime.engine=streaming")
+    assert isinstance(_own_table(open_trained(done.run)), StreamedTable)
+    for one in judge(done.run, "train", "test"):
+        assert one.metrics == pytest.approx(done.metrics[one.split], rel=1e-6)
 
 
 def test_data_that_changed_since_are_refused(small, tmp_path):

@@ -13,7 +13,8 @@ from tests.workflows.conftest import run_fit, write_table
 from trainer.config.load import load_config
 from trainer.errors import ConfigError, DivergedError
 from trainer.runs.checkpoints import read_checkpoint
-from trainer.workflows.fit import Finished, Started, fit_run
+from trainer.workflows.fit import fit_run
+from trainer.workflows.training import Finished, Started
 
 
 def test_the_run_directory_is_complete(finished):
@@ -24,10 +25,11 @@ def test_the_run_directory_is_complete(finished):
         "preprocessing.json",
         "splits.parquet",
         "metrics.jsonl",
+        "timing.jsonl",
         "checkpoints",
         *(
             f"checkpoints/{name}{file}"
-            for name in ("best", "last")
+            for name in ("best", "last", "last-1")
             for file in ("", "/model.keras", "/state.npz", "/checkpoint.json")
         ),
         "evaluation",
@@ -172,7 +174,7 @@ def test_warm_start_takes_what_fits(small, tmp_path):
     )
     started = events[0]
     assert isinstance(started, Started)
-    words = " | ".join(started.warm_start)
+    words = " | ".join(started.notes)
     assert "dense: taken" in words
     assert "dense_1: not taken" in words
     assert "head: not taken" in words

@@ -1,6 +1,7 @@
 """Predictions are the model's own output, row by row, in the input's order."""
 
 import sys
+from datetime import time, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,10 @@ import polars as pl
 import pytest
 
 from tests.workflows.conftest import run_fit, write_table
+from trainer.data import csv_files, streams
 from trainer.errors import DataError
-from trainer.workflows.predict import predict, write_predictions
+from trainer.workflows import engines
+from trainer.workflows.predict import predict
 from trainer.workflows.trained import load_network, open_trained
 
 
@@ -82,12 +85,75 @@ def test_a_column_that_is_not_there_is_named(finished, tmp_path):
 
 @pytest.mark.parametrize("name", ["out.csv", "out.parquet"])
 def test_both_formats_hold_the_same(finished, tmp_path, name):
-    frame = ask(finished.run, finished.run.parents[2] / "small.csv").frame
-    write_predictions(frame, tmp_path / name)
+    table = finished.run.parents[2] / "small.csv"
+    frame = ask(finished.run, table).frame
+    assert ask(finished.run, table).write(tmp_path / name) == (120, frame.columns)
     read = pl.read_csv if name.endswith("csv") else pl.read_parquet
     back = read(tmp_path / name)
     assert back.columns == frame.columns
     np.testing.assert_allclose(back["probability_yes"], frame["probability_yes"], rtol=1e-6)
+
+
+@pytest.fixture
+def in_parts(monkeypatch):
+    """Makes every table larger than memory, and the parts small."""
+
+    def begin():
+        monkeypatch.setattr(engines, "free_memory", lambda: 10_000)
+        # A whole number of the batches that rows are predicted in.
+        monkeypatch.setattr(streams, "BATCH_ROWS", 4096)
+        monkeypatch.setattr(csv_files, "_BLOCK", 1 << 14)
+        monkeypatch.setattr(csv_files, "_CHUNK", 1 << 13)
+
+    return begin
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+@pytest.mark.parametrize("out", ["out.csv", "out.parquet"])
+def test_a_table_larger_than_memory_has_the_same_answers(finished, in_parts, tmp_path, kind, out):
+    write_table(tmp_path / "new.csv", rows=10_000, seed=5)
+    table = pl.read_csv(tmp_path / "new.csv", infer_schema=False)
+    odd = pl.when(pl.int_range(10_000) % 3000 == 2500).then(pl.lit("violet"))
+    table = table.with_columns(odd.otherwise("colour").alias("colour"))
+    new = tmp_path / f"new.{kind}"
+    table.write_csv(new) if kind == "csv" else table.write_parquet(new)
+    once = ask(finished.run, new, "*")
+    whole = once.frame
+    ask(finished.run, new, "*").write(tmp_path / f"whole-{out}")
+    in_parts()
+    parts = ask(finished.run, new, "*")
+    assert [part.height for part in parts.parts] == [4096, 4096, 1808]
+    assert parts.warnings == once.warnings
+    assert "3 rows have" in once.warnings[0]
+    assert ask(finished.run, new, "*").frame.equals(whole)
+    assert ask(finished.run, new, "*").write(tmp_path / out) == (10_000, whole.columns)
+    if out == "out.csv":
+        assert (tmp_path / out).read_bytes() == (tmp_path / f"whole-{out}").read_bytes()
+    else:
+        assert pl.read_parquet(tmp_path / out).equals(whole)
+
+
+def test_spans_of_time_are_passed_through_as_they_are(finished, tmp_path):
+    pl.DataFrame(
+        {
+            "size": [1.0, 2.0],
+            "colour": ["red", "blue"],
+            "span": [timedelta(minutes=90, microseconds=1), None],
+            "clock": [time(18, 30), time(0, 0, 1)],
+        }
+    ).write_parquet(tmp_path / "new.parquet")
+    predicted = ask(finished.run, tmp_path / "new.parquet", "span", "clock")
+    predicted.write(tmp_path / "out.parquet")
+    back = pl.read_parquet(tmp_path / "out.parquet")
+    assert back["span"].to_list() == [timedelta(minutes=90, microseconds=1), None]
+    assert back["clock"].to_list() == [time(18, 30), time(0, 0, 1)]
+    ask(finished.run, tmp_path / "new.parquet", "span", "clock").write(tmp_path / "out.csv")
+    cells = [line.split(",") for line in (tmp_path / "out.csv").read_text().splitlines()]
+    assert [row[1:3] for row in cells] == [
+        ["span", "clock"],
+        ["PT1H30M0.000001S", "18:30:00.000000000"],
+        ["", "00:00:01.000000000"],
+    ]
 
 
 def test_numbers_are_in_the_targets_unit(small, tmp_path):

@@ -14,6 +14,7 @@ from trainer.config.load import load_config
 from trainer.config.objectives import LOSS_HEADS
 from trainer.config.optimizers import OptimizerName
 from trainer.engine.averages import averaged
+from trainer.engine.batches import finish
 from trainer.engine.runner import epoch_order
 from trainer.models.losses import build_loss
 from trainer.models.network import build_network
@@ -107,7 +108,7 @@ def both(config: Path, overrides: list[str]) -> tuple[list, list]:
     settings, question = plan.config, plan.question
     built = build_training(plan, allow_custom=False)
     for epoch in range(1, EPOCHS + 1):
-        built.training.pace.next(epoch, plan.total_steps)
+        finish(built.training.pace.next(epoch, plan.total_steps, None))
     built.training.pace.settle(EPOCHS)
 
     prepared = plan.prepared.preprocessing

@@ -63,7 +63,10 @@ class Checkpoint(Section):
     """What is kept of training."""
 
     every: Interval = "30 seconds"
-    """How often the last and the best state are written; both are always written at the end."""
+    """How often the last and the best state are written: less often where writing would take more than
+    a twentieth of the time. Both are always written at the end, and where training is stopped."""
+    keep: Annotated[int, Field(ge=1, le=1000)] = 2
+    """So many last states are kept: last, last-1, …; an earlier one serves where the last is damaged."""
     monitor: Measure | None = None
     """The measure that says which epoch is best; unset, early stopping's, else the validation loss,
     else the training loss."""
@@ -76,6 +79,18 @@ class CustomCallback(Section):
     """A function of the user's own that returns a keras.callbacks.Callback."""
 
 
+class OnNonfinite(Section):
+    """What is done when the training loss is not a finite number."""
+
+    action: Literal["stop", "rewind"] = "stop"
+    """stop: the run fails, its checkpoints stay. rewind: training goes back to the start of the epoch,
+    with a lower learning rate."""
+    limit: Count = 3
+    """Training goes back so many times at most; then the run fails."""
+    factor: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """What the learning rate is multiplied by each time."""
+
+
 class Fit(Section):
     """How the network is trained."""
 
@@ -83,6 +98,9 @@ class Fit(Section):
     """Passes over the training rows; unset, 100, unless `steps` is given."""
     steps: Count | None = None
     """Training ends after this many batches, in place of `epochs`."""
+    max_seconds: Positive | None = None
+    """Training ends after this many seconds, start-up included; where the run was resumed, the epochs
+    that earlier processes trained count too. The best epoch so far is then evaluated."""
     batch_size: Annotated[int, Field(ge=1, le=10_000_000)] = 32
     """Rows a step."""
     shuffle: bool = True
@@ -106,6 +124,14 @@ class Fit(Section):
         | None
     ) = None
     """Lower the learning rate when a measure no longer improves."""
+    on_nonfinite: Annotated[
+        OnNonfinite,
+        BeforeValidator(
+            short_for("action"),
+            json_schema_input_type=OnNonfinite | Literal["stop", "rewind"],
+        ),
+    ] = OnNonfinite()
+    """What is done when the training loss is not a finite number: stop, or rewind."""
     checkpoint: Checkpoint = Checkpoint()
     callbacks: list[CustomCallback] = []
     """Keras callbacks of your own, called at the start and the end of training and of each epoch;

@@ -25,6 +25,7 @@ from trainer.data.typed_files import nested_problem
 from trainer.data.values import (
     boolean,
     column_blocks,
+    is_dated,
     looks_boolean,
     looks_dated,
     microseconds,
@@ -128,7 +129,7 @@ def kind_of(
     """
     if dtype == pl.Boolean:
         return "boolean"
-    if dtype.is_temporal():
+    if is_dated(dtype):
         return "datetime"
     if numeric == known or dtype.is_numeric():
         return "numeric"

@@ -1,4 +1,4 @@
-"""From a config to numbers: read, split, clean, fit; and the same numbers from other files.
+"""From a config to numbers: read, split, clean, fit.
 
     files ─ read ─► table ─ split ─► assignment ─ drop ─► training rows ─ fit ─► preprocessing
                                                                   any rows ─ transform ─► samples
@@ -29,7 +29,7 @@ from trainer.data.tables import Table, read_table
 from trainer.data.targets import FittedTarget, fit_target, known_target
 from trainer.data.tasks import TaskFinding, infer_task, task_columns_problem
 from trainer.data.values import BLOCK_CELLS, number_matrix
-from trainer.errors import DataError, Problem, did_you_mean
+from trainer.errors import DataError, Problem
 
 _Found = TypeVar("_Found")
 
@@ -139,7 +139,8 @@ class Prepared(Division):
         at = np.flatnonzero(self.assignment == SPLIT_NAMES.index(split))
         if not len(at):
             return None
-        encoded = self.preprocessing.transform(self.table.frame, at)
+        every = len(at) == self.table.frame.height
+        encoded = self.preprocessing.transform(self.table.frame, None if every else at)
         y, _ = self.targets(at)
         return Samples(
             x=encoded.x,
@@ -149,21 +150,6 @@ class Prepared(Division):
             unseen=encoded.unseen,
             warnings=encoded.warnings,
         )
-
-
-@dataclass(frozen=True)
-class FileSamples:
-    """Rows of other files as a fitted preprocessing sees them.
-
-    Attributes:
-        table: All rows of the files, for columns that are passed through.
-        samples: The rows, but for those without a target where it was asked for.
-        dropped: Rows by reason.
-    """
-
-    table: Table
-    samples: Samples
-    dropped: dict[str, int]
 
 
 def prepare(config: Config) -> Prepared:
@@ -217,9 +203,9 @@ def divide(
     data = config.data
     targets = target_columns(data)
     reasons = np.zeros(table.frame.height, dtype=np.int8)
-    known = _known(table, targets, data)
+    known = rows_with_target(table, targets, data)
     reasons[~known] = NO_TARGET
-    weight = None if data.weight is None else _weights(table, data.weight, known)
+    weight = None if data.weight is None else row_weights(table, data.weight, known)
     assignment = assign_splits(table, data, config.seed, known)
     if data.clean.duplicates == "drop":
         _drop(assignment, reasons, _duplicates(table, [*names, *targets], assignment), DUPLICATE)
@@ -231,7 +217,7 @@ def divide(
     _drop(assignment, reasons, columns.outlying, OUTLIER)
     target = _target(table, config, targets, finding, columns.rows)
     preprocessing = Preprocessing(rows=len(columns.rows), columns=columns.columns, target=target)
-    _check_targets(table, target, assignment)
+    check_targets(table, target, assignment)
     dropped = _counted(reasons)
     lost = [f"{count:,} rows left out: {reason}" for reason, count in dropped.items()]
     return Division(
@@ -243,61 +229,6 @@ def divide(
         dropped=dropped,
         weight=weight,
     )
-
-
-def read_samples(
-    source: str | Sequence[str],
-    preprocessing: Preprocessing,
-    data: Data,
-    *,
-    with_target: bool,
-) -> FileSamples:
-    """Rows of other files as numbers, in the order of the files.
-
-    Args:
-        source: A path, a glob or a list.
-        preprocessing: What was fitted.
-        data: The `data` section of the run: format, CSV, weight, `clean.missing_target`.
-        with_target: Read target and weight, and leave out rows without a target; else y is (n, 0)
-            and every row is kept.
-
-    Raises:
-        DataError: Files, missing columns, a class that was not in training.
-    """
-    table = read_table(source, data)
-    height = table.frame.height
-    columns = [column.name for column in preprocessing.columns]
-    target = preprocessing.target
-    wanted = [*columns, *target.columns] if with_target else columns
-    if with_target and data.weight is not None:
-        wanted.append(data.weight)
-    problems = [
-        Problem(table.name, f"a column '{name}', as in training", "none of that name",
-                did_you_mean(name, [one for one in table.frame.columns if one not in wanted],
-                             "add it, empty where it is not known"))
-        for name in wanted
-        if name not in table.frame.columns
-    ]  # fmt: skip
-    if problems:
-        raise DataError(problems)
-    at: Rows = np.arange(height)
-    y, weight = np.zeros((height, 0), dtype=np.float32), None
-    dropped = 0
-    if with_target:
-        known = _known(table, target.columns, data)
-        at = np.flatnonzero(known)
-        dropped = height - len(at)
-        if not len(at):
-            fix = "is this the right file?"
-            raise DataError(Problem(table.name, "rows with a target", "none", fix))
-        if data.weight is not None:
-            weight = _weights(table, data.weight, known)[at]
-        y, _ = target.encode(
-            table.frame.select(target.columns)[at], lambda row: table.where(int(at[row]))
-        )
-    encoded = preprocessing.transform(table.frame, at)
-    samples = Samples(encoded.x, y, weight, at, encoded.unseen, encoded.warnings)
-    return FileSamples(table, samples, {REASONS[NO_TARGET]: dropped} if dropped else {})
 
 
 def split_table(prepared: PreparedTable) -> pl.DataFrame:
@@ -316,7 +247,12 @@ def split_table(prepared: PreparedTable) -> pl.DataFrame:
     return pl.DataFrame({"row": rows, "split": split, "reason": reason})
 
 
-def _known(table: Table, targets: Sequence[str], data: Data) -> Bools:
+def rows_with_target(table: Table, targets: Sequence[str], data: Data) -> Bools:
+    """Which rows have a value in every target column; bool (rows,).
+
+    Raises:
+        DataError: One has not, and `data.clean.missing_target` says that is an error.
+    """
     known = known_target(table.frame, targets)
     if data.clean.missing_target == "error" and not known.all():
         at = np.flatnonzero(~known)
@@ -332,7 +268,12 @@ def _known(table: Table, targets: Sequence[str], data: Data) -> Bools:
     return known
 
 
-def _weights(table: Table, name: str, known: Bools) -> Singles:
+def row_weights(table: Table, name: str, known: Bools) -> Singles:
+    """The weight column, float32 (rows,).
+
+    Raises:
+        DataError: A row that is `known` has no finite weight of at least 0.
+    """
     weight = number_matrix(table.frame, [name])[:, 0]
     wrong = np.flatnonzero(known & ~(np.isfinite(weight) & (weight >= 0)))
     if len(wrong):
@@ -409,8 +350,12 @@ def _target(
     )
 
 
-def _check_targets(table: Table, target: FittedTarget, assignment: Assignment) -> None:
-    """Validation and test rows have targets that training knows."""
+def check_targets(table: Table, target: FittedTarget, assignment: Assignment) -> None:
+    """Validation and test rows have targets that training knows.
+
+    Raises:
+        DataError: One has not, with its place.
+    """
     problems: list[Problem] = []
     for split in (VALIDATION, TEST):
         at = np.flatnonzero(assignment == split)

@@ -256,6 +256,8 @@ class _Encoder:
 
     def _warn_of_numbers(self, part: pl.DataFrame, values: Floats, names: list[str]) -> None:
         """Infinite and unreadable values become missing, are marked and counted."""
+        if np.isfinite(values).all():
+            return
         infinite = np.isinf(values)
         if infinite.any():
             for index in np.flatnonzero(infinite.any(axis=0)):

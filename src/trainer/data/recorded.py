@@ -1,46 +1,86 @@
 """The rows of a run's own splits, as recorded row by row when it was made.
 
-Owns: going back from `splits.parquet` to samples. Does not own: making splits (`assignment`).
+Owns: going back from `splits.parquet` to a table. Does not own: making splits (`assignment`).
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import polars as pl
 
 from trainer.config.data import Data
+from trainer.data.arrays import Assignment
+from trainer.data.prepare import Prepared, PreparedTable
 from trainer.data.preprocessing import Preprocessing
-from trainer.data.samples import Samples
-from trainer.data.splits import SplitName
-from trainer.data.tables import read_table
+from trainer.data.splits import DROPPED, SPLIT_NAMES, TEST, TRAIN, VALIDATION
+from trainer.data.streaming import StreamedTable
+from trainer.data.streams import open_stream
+from trainer.data.tables import Table, read_table
 from trainer.data.values import number_matrix
 from trainer.errors import DataError, Problem, RunError, did_you_mean
 
 
-def recorded_samples(
+def recorded_table(
     data: Data,
     preprocessing: Preprocessing,
     recorded: bytes,
     fingerprints: Mapping[str, str],
-    splits: Sequence[SplitName],
-) -> dict[SplitName, Samples]:
-    """The samples of recorded splits; splits without rows are left out.
+    *,
+    in_parts: bool,
+) -> PreparedTable:
+    """The table a run was made with, split as it was then.
 
     Args:
         data: The run's `data` section.
         preprocessing: What the run fitted.
         recorded: The content of `splits.parquet`.
         fingerprints: File → SHA-256 when the run was made.
-        splits: Which ones.
+        in_parts: Leave the features on disk.
 
     Raises:
         DataError: The files are gone, or are not what they were.
         RunError: The record is damaged.
     """
-    table = read_table(data.source, data)
+    keys = [*preprocessing.target.columns, *([] if data.weight is None else [data.weight])]
+    stream = open_stream(data) if in_parts else None
+    if stream is None:
+        table = read_table(data.source, data)
+    else:
+        there = [name for name in keys if name in stream.outline.frame.columns]
+        table = stream.columns_of_all(there or stream.outline.frame.columns[:1])
+    _check_files(table, fingerprints)
+    known = table.frame.columns if stream is None else stream.outline.frame.columns
+    lacking = [name for name in keys if name not in known]
+    if lacking:
+        raise RunError(
+            Problem(
+                "",
+                f"a column of {table.name}, as when the run was made",
+                f"'{name}'",
+                did_you_mean(name, known, "take the run's files from a whole copy of it"),
+            )
+            for name in lacking
+        )
+    weight = None
+    if data.weight is not None:
+        weight = number_matrix(table.frame, [data.weight])[:, 0].astype(np.float32)
+    assignment = _assignment(recorded, table.frame.height)
+    found = Prepared(
+        table=table,
+        assignment=assignment,
+        reasons=np.zeros_like(assignment),
+        preprocessing=preprocessing,
+        warnings=table.warnings,
+        dropped={},
+        weight=weight,
+    )
+    return found if stream is None else StreamedTable(**vars(found), stream=stream)
+
+
+def _check_files(table: Table, fingerprints: Mapping[str, str]) -> None:
     changed = [
         file.path
         for file in table.files
@@ -55,43 +95,19 @@ def recorded_samples(
                 "put the former file back, or evaluate other rows with --data FILE",
             )
         )
-    wanted = [*preprocessing.target.columns, *([] if data.weight is None else [data.weight])]
-    lacking = [name for name in wanted if name not in table.frame.columns]
-    if lacking:
-        known = table.frame.columns
-        raise RunError(
-            Problem(
-                "",
-                f"a column of {table.name}, as when the run was made",
-                f"'{name}'",
-                did_you_mean(name, known, "take the run's files from a whole copy of it"),
-            )
-            for name in lacking
-        )
+
+
+def _assignment(recorded: bytes, rows: int) -> Assignment:
     try:
-        part = pl.read_parquet(io.BytesIO(recorded))["split"]
+        split = pl.read_parquet(io.BytesIO(recorded))["split"].cast(pl.String)
+        numbers = split.replace_strict(
+            [*SPLIT_NAMES, "dropped"], [TRAIN, VALIDATION, TEST, DROPPED], return_dtype=pl.Int8
+        )
     except (pl.exceptions.PolarsError, OSError) as error:
         raise _damaged(str(error)) from error
-    if len(part) != table.frame.height:
-        raise _damaged(f"{len(part)} rows of {table.frame.height}")
-    weight = None if data.weight is None else number_matrix(table.frame, [data.weight])[:, 0]
-    found: dict[SplitName, Samples] = {}
-    for split in splits:
-        at = np.flatnonzero((part == split).to_numpy())
-        if not len(at):
-            continue
-        encoded = preprocessing.transform(table.frame, at)
-        target = preprocessing.target
-        y, _ = target.encode(table.frame.select(target.columns)[at])
-        found[split] = Samples(
-            x=encoded.x,
-            y=y,
-            weight=None if weight is None else weight[at].astype(np.float32),
-            rows=at,
-            unseen=encoded.unseen,
-            warnings=encoded.warnings,
-        )
-    return found
+    if len(numbers) != rows:
+        raise _damaged(f"{len(numbers)} rows of {rows}")
+    return np.array(numbers.to_numpy(), dtype=np.int8)
 
 
 def _damaged(found: str) -> RunError:

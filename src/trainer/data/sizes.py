@@ -34,10 +34,12 @@ class TableSize:
     Attributes:
         cells: Rows × columns.
         memory: Bytes that reading, encoding and training in memory take.
+        in_parts: Whether the files can be read a part at a time.
     """
 
     cells: int
     memory: int
+    in_parts: bool = True
 
     @property
     def encoded(self) -> int:
@@ -48,17 +50,19 @@ class TableSize:
 def table_size(data: Data) -> TableSize | None:
     """The size of a source, or None where its files cannot be looked at: reading them says why."""
     cells = memory = 0
+    in_parts = True
     try:
         for _, sources in named_parts(data.source):
             paths, problems = expand(sources)
             if problems:
                 return None
             typed, text = _cells(paths, data)
+            in_parts &= all(file_format(path, data.format) != "npz" for path in paths)
             cells += typed + text
             memory += typed * TYPED_CELL_BYTES + text * TEXT_CELL_BYTES
     except (TrainerError, OSError, EOFError):
         return None
-    return TableSize(cells, memory)
+    return TableSize(cells, memory, in_parts)
 
 
 def _cells(paths: Sequence[Path], data: Data) -> tuple[int, int]:

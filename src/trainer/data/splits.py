@@ -28,7 +28,7 @@ import polars as pl
 
 from trainer.data.arrays import Assignment, Rows, Words
 from trainer.data.hashing import record_keys, row_keys, text_keys, unit
-from trainer.data.values import as_number, microseconds, number_matrix, text
+from trainer.data.values import as_number, is_dated, microseconds, number_matrix, text
 from trainer.errors import DataError, Problem
 
 TRAIN, VALIDATION, TEST, DROPPED = 0, 1, 2, -1
@@ -187,7 +187,7 @@ def time_split(series: pl.Series, test: float, validation: float) -> Assignment:
 
 def _times(series: pl.Series) -> Rows | np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
     frame = series.to_frame()
-    if not series.dtype.is_temporal():
+    if not is_dated(series.dtype):
         numbers = number_matrix(frame, [series.name])[:, 0]
         if not np.isnan(numbers).any():
             return numbers

@@ -11,6 +11,7 @@ Owns: the order of it all. Does not own: any of the steps.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -21,7 +22,7 @@ from trainer.data.arrays import Assignment
 from trainer.data.features import split_column, target_columns
 from trainer.data.fitting import ColumnFit
 from trainer.data.prepare import Division, checked_features, divide
-from trainer.data.preprocessing import Oddities, in_words
+from trainer.data.preprocessing import in_words
 from trainer.data.samples import Samples
 from trainer.data.scratch import ScratchArray, check_room
 from trainer.data.splits import SPLIT_NAMES, SplitName
@@ -56,6 +57,9 @@ class StreamedTable(Division):
         return self._encoded[split]
 
     def _encode(self, splits: Sequence[SplitName]) -> dict[SplitName, Samples]:
+        target = self.preprocessing.target
+        rows = sum(self.rows(split) for split in splits)
+        check_room(4 * (self.preprocessing.width + target.width) * rows)
         parts = {split: _Part(self, split) for split in splits}
         names = [column.name for column in self.preprocessing.columns]
         step = batch_rows(self.preprocessing.width)
@@ -72,9 +76,7 @@ class StreamedTable(Division):
                         part.y.append(y)
                         part.unseen[part.done : part.done + len(at)] = encoded.unseen
                         part.done += len(at)
-                        for oddity, count in encoded.oddities.items():
-                            before = part.oddities[oddity] if oddity in part.oddities else 0
-                            part.oddities[oddity] = before + count
+                        part.oddities.update(encoded.oddities)
         return {split: part.samples(self) for split, part in parts.items()}
 
 
@@ -87,7 +89,7 @@ class _Part:
         self.x = ScratchArray(rows, table.preprocessing.width)
         self.y = ScratchArray(rows, table.preprocessing.target.width)
         self.unseen = np.zeros(rows, dtype=np.bool_)
-        self.oddities: Oddities = {}
+        self.oddities: Counter[tuple[str, str]] = Counter()
         self.done = 0
 
     def samples(self, table: StreamedTable) -> Samples:

@@ -23,6 +23,7 @@ from trainer.data.csv_files import csv_line, read_csv
 from trainer.data.sources import Format, expand, file_format
 from trainer.data.splits import TEST, TRAIN, VALIDATION
 from trainer.data.typed_files import ndjson_line, read_arrow, read_ndjson, read_npz, read_parquet
+from trainer.data.values import number
 from trainer.errors import DataError, Problem, did_you_mean
 
 
@@ -255,7 +256,9 @@ def _shared_type(types: list[pl.DataType]) -> pl.DataType:
         return distinct[0]
     if all(dtype.is_integer() for dtype in distinct):
         return pl.Int64()
-    if all(dtype.is_numeric() for dtype in distinct):
+    if all(dtype == pl.Duration for dtype in distinct):
+        return pl.Duration("us")
+    if all(dtype.is_numeric() or dtype in (pl.Duration, pl.Time) for dtype in distinct):
         return pl.Float64()
     return pl.String()
 
@@ -266,6 +269,8 @@ def _as_type(name: str, dtype: pl.DataType, wanted: pl.DataType) -> pl.Expr:
         return column
     if wanted == pl.String and isinstance(dtype, pl.Datetime):
         return column.dt.to_string("iso:strict")
+    if dtype in (pl.Duration, pl.Time) and wanted in (pl.Float64, pl.String):
+        return number(name, dtype).cast(wanted)
     return column.cast(wanted, strict=False)
 
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from trainer.config.data import Task
-from trainer.data.values import boolean, level_text, number
+from trainer.data.values import boolean, is_dated, level_text, number
 from trainer.errors import DataError, Problem
 
 MOST_CLASSES = 20
@@ -49,7 +49,7 @@ def infer_task(frame: pl.DataFrame) -> TaskFinding:
     if frame.width > 1:
         return _several(frame)
     series = frame.to_series()
-    if series.dtype.is_temporal():
+    if is_dated(series.dtype):
         raise DataError(
             _problem("classes or numbers", f"dates in '{series.name}'", "Turn them into numbers.")
         )

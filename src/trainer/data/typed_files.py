@@ -246,9 +246,7 @@ def _constant(word: str) -> str | None:
 
 
 def plain_types(frame: pl.DataFrame) -> pl.DataFrame:
-    """Text for categories, without blanks around it and null where empty; Float64 for decimals; seconds
-    for durations and times of day.
-    """
+    """Text for categories, without blanks around it and null where empty; Float64 for decimals."""
     changes = []
     for name, dtype in frame.schema.items():
         column = pl.col(name)
@@ -257,10 +255,6 @@ def plain_types(frame: pl.DataFrame) -> pl.DataFrame:
             changes.append(pl.when(words == "").then(None).otherwise(words).alias(name))
         elif dtype == pl.Decimal or dtype in (pl.Int128, pl.Float16):
             changes.append(column.cast(pl.Float64))
-        elif dtype == pl.Duration:
-            changes.append((column.dt.total_microseconds() / 1e6).alias(name))
-        elif dtype == pl.Time:
-            changes.append((column.cast(pl.Int64) / 1e9).alias(name))
     return frame.with_columns(changes) if changes else frame
 
 

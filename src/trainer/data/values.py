@@ -41,10 +41,25 @@ def is_nested(dtype: pl.DataType) -> bool:
     return dtype.is_nested() or dtype in (pl.Binary, pl.Object)
 
 
+def is_dated(dtype: pl.DataType) -> bool:
+    """Whether cells of this type are dates or moments; durations and times of day are numbers."""
+    return dtype.is_temporal() and not _is_clock(dtype)
+
+
+def _is_clock(dtype: pl.DataType) -> bool:
+    return dtype in (pl.Duration, pl.Time)
+
+
 def number(name: str, dtype: pl.DataType) -> pl.Expr:
-    """The column as Float64; null where the cell is missing or is no number. Infinity stays."""
+    """The column as Float64; null where the cell is missing or is no number. Infinity stays. Durations
+    and times of day are in seconds.
+    """
     column = pl.col(name)
-    if dtype.is_temporal():
+    if dtype == pl.Duration:
+        return column.dt.total_microseconds() / 1e6
+    if dtype == pl.Time:
+        return column.cast(pl.Int64) / 1e9
+    if is_dated(dtype):
         return pl.lit(None, dtype=pl.Float64).alias(name)
     if dtype == pl.String:
         return column.cast(pl.Float64, strict=False).fill_nan(None)
@@ -57,13 +72,16 @@ def number_matrix(frame: pl.DataFrame, names: Sequence[str]) -> Floats:
     """The columns as float64 (rows, len(names)) in Fortran order; NaN where there is no number."""
     schema = frame.schema
     part = frame.select([number(name, schema[name]) for name in names])
-    return np.array(part.to_numpy(order="fortran"), dtype=np.float64, order="F")
+    # What polars hands out without copying cannot be written to.
+    return np.require(part.to_numpy(order="fortran"), np.float64, ["F", "W"])
 
 
 def text(series: pl.Series) -> pl.Series:
     """The cells as text: 3 and 3.0 of a number column are both "3", true is "true"."""
     if series.dtype == pl.String:
         return series
+    if _is_clock(series.dtype):
+        series = series.to_frame().select(number(series.name, series.dtype)).to_series()
     if series.dtype.is_float():
         cell = pl.col(series.name).cast(pl.Float64).fill_nan(None)
         positive = pl.when(cell == 0).then(0.0).otherwise(cell)
@@ -138,9 +156,7 @@ def microseconds(series: pl.Series, date_format: str | None) -> pl.Series:
         date_format: How dates are written as text, in strftime's signs; None for ISO 8601
             (`2024-03-31`, `2024-03-31T18:30`, with seconds, fractions and an offset).
     """
-    if series.dtype.is_temporal():
-        if series.dtype in (pl.Time, pl.Duration):
-            return pl.Series(series.name, [None] * len(series), dtype=pl.Int64)
+    if is_dated(series.dtype):
         return _microseconds(series)
     words = text(series)
     if date_format is not None:

@@ -6,10 +6,10 @@ Owns: putting rows on the device, the loop over batches, evaluation and predicti
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import keras
 import numpy as np
@@ -19,10 +19,29 @@ from numpy.typing import NDArray
 from trainer.data.samples import Samples
 
 Array = NDArray[np.float32]
+Value = TypeVar("Value")
 
 # Rows in one step of an evaluation: large enough for full speed, small enough for any memory.
 _EVALUATION_BATCH = 4096
-_EVALUATION_ROWS = 64 * _EVALUATION_BATCH
+_EVALUATION_BATCHES = 64
+
+# One call of the device takes about this long at most, at a cautious guess of its speed: between two
+# calls training can be stopped and saved.
+_CALL_SECONDS = 1.0
+_STEP_SECONDS = 60e-6
+_OPERATIONS_PER_SECOND = 30e9
+
+
+def steps_in_a_call(parameters: int, batch: int, operations: int = 6) -> int:
+    """Steps of one call of the device: as many as take a second, whatever machine it is.
+
+    Args:
+        parameters: Weights of the network.
+        batch: Rows a step.
+        operations: Floating-point operations a weight and row: 6 in training, 2 in evaluation.
+    """
+    seconds = _STEP_SECONDS + operations * parameters * batch / _OPERATIONS_PER_SECOND
+    return max(1, int(_CALL_SECONDS / seconds))
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +52,74 @@ class Pass:
         loss: Mean loss over rows, regularisation included, as Keras reports it.
         predictions: (rows, outputs) float32, in the order of `rows`.
         rows: (rows,) positions in the samples that each prediction belongs to.
-        steps: Batches run.
+        losses: (batches,) float32, the mean loss over the rows up to and with each batch of a training
+            pass; one number for an evaluation.
     """
 
     loss: float
     predictions: Array
     rows: NDArray[np.int32]
-    steps: int
+    losses: Array
+
+    @property
+    def steps(self) -> int:
+        """Batches run."""
+        return len(self.losses)
+
+
+class Begun:
+    """An epoch that is trained in part, call by call of the device."""
+
+    def __init__(self, predictions: Array | None = None, losses: Array | None = None) -> None:
+        """Nothing yet, or what an earlier process trained.
+
+        Args:
+            predictions: (rows, outputs) float32, in the order of the epoch.
+            losses: (batches,) float32, as in `Pass`.
+        """
+        self._predictions = [] if predictions is None else [predictions]
+        self._losses = [] if losses is None else [losses]
+
+    def add(self, predictions: Any, losses: Any) -> None:
+        """Take in what a call gave, as tensors."""
+        self._predictions.append(np.asarray(predictions))
+        self._losses.append(np.asarray(losses))
+
+    @property
+    def rows(self) -> int:
+        """Rows trained on."""
+        return sum(map(len, self._predictions))
+
+    @property
+    def steps(self) -> int:
+        """Batches run."""
+        return sum(map(len, self._losses))
+
+    @property
+    def diverged(self) -> bool:
+        """The loss is no longer finite."""
+        return bool(self._losses) and not np.isfinite(self._losses[-1][-1])
+
+    @property
+    def predictions(self) -> Array:
+        """(rows, outputs) float32, in the order of the epoch."""
+        return _joined(self._predictions)
+
+    @property
+    def losses(self) -> Array:
+        """(batches,) float32, as in `Pass`."""
+        return _joined(self._losses)
+
+    def whole(self, order: NDArray[np.int32]) -> Pass:
+        """The epoch's pass over the rows of `order`."""
+        return Pass(float(self.losses[-1]), self.predictions, order, self.losses)
+
+
+def _joined(parts: list[Array]) -> Array:
+    """The arrays as one, which takes their place."""
+    if len(parts) > 1:
+        parts[:] = [np.concatenate(parts)]
+    return parts[0]
 
 
 class Stepper(keras.Model):  # type: ignore[misc]
@@ -62,6 +142,15 @@ class Stepper(keras.Model):  # type: ignore[misc]
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         return y_pred
+
+    def begin(self) -> Begun:
+        """An epoch begins: nothing of it is trained yet, the mean of the loss is reset."""
+        self.loss_mean.reset_state()
+        return Begun()
+
+    def train_on(self, batch: tuple[Any, ...]) -> tuple[Any, Any]:
+        """A step of training: the predictions before it, and the mean loss up to and with it."""
+        return self.train_step(batch), self.loss_mean.result()
 
     @property
     def loss_mean(self) -> Any:
@@ -129,28 +218,49 @@ def batch_of(x: Any, y: Any, weight: Any, rows: Any) -> tuple[Any, ...]:
     return batch if weight is None else (*batch, tf.gather(weight, rows))
 
 
-def in_batches(step: Callable[[Any], Any], order: Any, batch: int, outputs: int) -> Any:
-    """Run `step` over full batches in a loop and once over the rest; its outputs one below another.
+def in_batches(
+    step: Callable[[Any], tuple[Any, Any]], order: Any, batch: int, outputs: int
+) -> tuple[Any, Any]:
+    """Run `step` over full batches in a loop and once over the rest.
 
     Args:
-        step: Takes (batch,) row numbers, gives (batch, outputs) predictions.
+        step: Takes (batch,) row numbers, gives (batch, outputs) predictions and a number.
         order: (rows,) int32 row numbers; their count is known when the program is made.
         batch: Rows a step.
         outputs: Width of a prediction.
+
+    Returns:
+        The predictions one below another, and the (batches,) numbers.
     """
     full, rest = divmod(int(order.shape[0]), batch)
-    parts = []
+    parts, numbers = [], []
     if full:
         batches = tf.reshape(order[: full * batch], (full, batch))
         collected = tf.TensorArray(tf.float32, size=full, element_shape=(batch, outputs))
+        counted = tf.TensorArray(tf.float32, size=full, element_shape=())
         # A `for` over a tensor range becomes one loop in the program, not `full` copies of its body.
-        for number in tf.range(full):
-            predictions = step(batches[number])
-            collected = collected.write(number, tf.ensure_shape(predictions, (batch, outputs)))
+        for place in tf.range(full):
+            predictions, number = step(batches[place])
+            collected = collected.write(place, tf.ensure_shape(predictions, (batch, outputs)))
+            counted = counted.write(place, number)
         parts.append(tf.reshape(collected.stack(), (full * batch, outputs)))
+        numbers.append(counted.stack())
     if rest:
-        parts.append(step(order[full * batch :]))
-    return parts[0] if len(parts) == 1 else tf.concat(parts, axis=0)
+        predictions, number = step(order[full * batch :])
+        parts.append(predictions)
+        numbers.append(tf.reshape(number, (1,)))
+    if len(parts) == 1:
+        return parts[0], numbers[0]
+    return tf.concat(parts, axis=0), tf.concat(numbers, axis=0)
+
+
+def finish(steps: Generator[Any, None, Value]) -> Value:
+    """What a generator returns when it is run to its end."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as ended:
+            return cast(Value, ended.value)
 
 
 class Evaluator:
@@ -158,15 +268,23 @@ class Evaluator:
 
     def __init__(self, network: keras.Sequential, loss: keras.losses.Loss) -> None:
         self._stepper = Stepper(network, loss, optimizer=None)
+        batches = steps_in_a_call(network.count_params(), _EVALUATION_BATCH, operations=2)
+        self._rows = _EVALUATION_BATCH * min(batches, _EVALUATION_BATCHES)
         self.evaluation = Program(self.in_program, compiled=False)
         self.prediction = Program(self._predict, compiled=False)
 
     def evaluate(self, samples: Samples) -> Pass:
         """Loss and predictions, in the samples' order."""
+        return finish(self.evaluate_in_parts(samples))
+
+    def evaluate_in_parts(self, samples: Samples) -> Generator[None, None, Pass]:
+        """As `evaluate`; between two calls of the device it yields."""
         rows = len(samples.x)
         predictions = []
         loss = 0.0
-        for part in _parts(rows):
+        for number, part in enumerate(self._parts(rows)):
+            if number:
+                yield
             mean, answers = self.evaluation(*on_device(samples, part))
             loss += float(mean) * len(answers) / rows
             predictions.append(np.asarray(answers))
@@ -174,33 +292,36 @@ class Evaluator:
             loss=loss,
             predictions=np.concatenate(predictions),
             rows=np.arange(rows, dtype=np.int32),
-            steps=-(-rows // _EVALUATION_BATCH),
+            losses=np.asarray([loss], np.float32),
         )
 
     def predict(self, x: Array) -> Array:
         """(rows, outputs) predictions of (rows, …) features."""
-        parts = [np.asarray(self.prediction(tf.constant(x[part]))) for part in _parts(len(x))]
+        parts = [np.asarray(self.prediction(tf.constant(x[part]))) for part in self._parts(len(x))]
         return np.concatenate(parts)
 
     def in_program(self, x: Any, y: Any, weight: Any) -> tuple[Any, Any]:
         """Inside a program: the mean loss over these rows, and their predictions."""
         self._stepper.loss_mean.reset_state()
-        predictions = in_batches(
-            lambda rows: self._stepper.test_step(batch_of(x, y, weight, rows)),
+        predictions, losses = in_batches(
+            lambda rows: (
+                self._stepper.test_step(batch_of(x, y, weight, rows)),
+                self._stepper.loss_mean.result(),
+            ),
             tf.range(int(x.shape[0])),
             _EVALUATION_BATCH,
             int(y.shape[1]),
         )
-        return self._stepper.loss_mean.result(), predictions
+        return losses[-1], predictions
 
     def _predict(self, x: Any) -> Any:
-        return in_batches(
-            lambda rows: self._stepper(tf.gather(x, rows), training=False),
+        predictions, _ = in_batches(
+            lambda rows: (self._stepper(tf.gather(x, rows), training=False), 0.0),
             tf.range(int(x.shape[0])),
             _EVALUATION_BATCH,
             int(self._stepper.network.output_shape[-1]),
         )
+        return predictions
 
-
-def _parts(rows: int) -> list[slice]:
-    return [slice(first, first + _EVALUATION_ROWS) for first in range(0, rows, _EVALUATION_ROWS)]
+    def _parts(self, rows: int) -> list[slice]:
+        return [slice(first, first + self._rows) for first in range(0, rows, self._rows)]

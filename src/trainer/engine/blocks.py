@@ -106,19 +106,20 @@ class EpochBlocks:
             self._validation,
         )
         rates, losses, trained, judged_losses, judged = (np.asarray(part) for part in given[:5])
+        rows = np.arange(judged.shape[1], dtype=np.int32)
         weights = [np.asarray(part) for part in given[5:]]
         return [
             Outcome(
                 trained=Pass(
-                    float(losses[number]), trained[number], orders[number], self.steps_per_epoch
+                    float(losses[number, -1]), trained[number], orders[number], losses[number]
                 ),
                 judged=None
                 if self._validation is None
                 else Pass(
                     float(judged_losses[number]),
                     judged[number],
-                    np.arange(judged.shape[1], dtype=np.int32),
-                    1,
+                    rows,
+                    judged_losses[number : number + 1],
                 ),
                 learning_rate=float(rates[number]),
                 weights=partial(_copies, weights, number),
@@ -132,7 +133,7 @@ class EpochBlocks:
         rows = int(orders.shape[1])
         judged_rows = 0 if validation is None else int(validation[0].shape[0])
         rates = tf.TensorArray(tf.float32, size, element_shape=())
-        losses = tf.TensorArray(tf.float32, size, element_shape=())
+        losses = tf.TensorArray(tf.float32, size, element_shape=(self.steps_per_epoch,))
         trained = tf.TensorArray(tf.float32, size, element_shape=(rows, outputs))
         judged_losses = tf.TensorArray(tf.float32, size, element_shape=())
         judged = tf.TensorArray(tf.float32, size, element_shape=(judged_rows, outputs))
@@ -141,8 +142,9 @@ class EpochBlocks:
             for weight in self._network.weights
         )
         for number in tf.range(count):
-            loss, predictions = self._runner.in_program(orders[number], *train)
-            losses = losses.write(number, loss)
+            self._runner.stepper.loss_mean.reset_state()
+            predictions, means = self._runner.in_program(orders[number], *train)
+            losses = losses.write(number, means)
             trained = trained.write(number, predictions)
             rates = rates.write(number, tf.cast(self._optimizer.learning_rate, tf.float32))
             own = averages_in_program(self._network, self._optimizer)

@@ -7,6 +7,7 @@ TensorFlow, no clock: the same measures give the same decisions.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -95,7 +96,12 @@ class Stopper:
         """Take in an epoch; the reason to stop, if there is one."""
         if epoch < self.settings.start_epoch:
             return None
-        waited = self.patience.update(value, self.direction, self.settings.min_delta)
+        self.patience.update(value, self.direction, self.settings.min_delta)
+        return self.reason()
+
+    def reason(self) -> str | None:
+        """Why training is to stop after the epochs taken in, if it is."""
+        waited = self.patience.waited
         if waited < self.settings.patience:
             return None
         return f"{self.settings.monitor} has not improved for {waited} epochs"
@@ -131,17 +137,34 @@ class Monitors:
     plateau: Plateau | None
 
     def state(self) -> dict[str, Any]:
-        """What a restart needs, as plain numbers."""
+        """What a restart needs, as JSON has it: the worst value there is is None."""
         return {
-            "best": {"value": self.best.value, "epoch": self.best.epoch},
-            "stopper": asdict(self.stopper.patience) if self.stopper else None,
-            "plateau": asdict(self.plateau.patience) if self.plateau else None,
+            "best": {"value": _finite(self.best.value), "epoch": self.best.epoch},
+            "stopper": _patience_state(self.stopper),
+            "plateau": _patience_state(self.plateau),
         }
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on from `state`."""
-        self.best.value, self.best.epoch = state["best"]["value"], state["best"]["epoch"]
-        if self.stopper:
-            self.stopper.patience = Patience(**state["stopper"])
-        if self.plateau:
-            self.plateau.patience = Patience(**state["plateau"])
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state`; a decision that it does not know of begins."""
+        best = state["best"]
+        self.best.value = _value(best["value"], self.best.direction)
+        self.best.epoch = best["epoch"]
+        for decision, former in ((self.stopper, "stopper"), (self.plateau, "plateau")):
+            if decision is not None and state[former] is not None:
+                value = _value(state[former]["best"], decision.direction)
+                decision.patience = Patience(**{**state[former], "best": value})
+
+
+def _patience_state(decision: Stopper | Plateau | None) -> dict[str, Any] | None:
+    if decision is None:
+        return None
+    state = asdict(decision.patience)
+    return {**state, "best": _finite(decision.patience.best)}
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _value(value: float | None, direction: Direction) -> float:
+    return worst(direction) if value is None else value

@@ -7,13 +7,16 @@ whoever decides something inside a block calls `settle`, and network and optimiz
 
 from __future__ import annotations
 
+import math
 from collections import deque
+from collections.abc import Generator
 from typing import Any, Protocol
 
 import keras
 
 from trainer.data.samples import Samples
 from trainer.engine.averages import averaged
+from trainer.engine.batches import Begun
 from trainer.engine.blocks import EpochBlocks
 from trainer.engine.outcome import Outcome
 from trainer.engine.runner import EpochRunner
@@ -23,8 +26,15 @@ from trainer.engine.state import State, weights_of
 class Pace(Protocol):
     """Takes a network from epoch to epoch."""
 
-    def next(self, epoch: int, max_steps: int) -> Outcome:
-        """The outcome of `epoch` (from 1, in order), or of its first `max_steps` batches."""
+    def next(
+        self, epoch: int, max_steps: int, begun: Begun | None
+    ) -> Generator[Begun | None, None, Outcome]:
+        """The outcome of `epoch` (from 1, in order), or of its first `max_steps` batches.
+
+        Between two calls of the device it yields what is trained of the epoch, as in `EpochRunner`, or
+        None while the network is judged: then training can be stopped, but not saved before the
+        generator is closed.
+        """
         ...
 
     def settle(self, epoch: int) -> None:
@@ -45,13 +55,15 @@ class OneByOne:
         self._runner, self._network, self._optimizer = runner, network, optimizer
         self._validation = validation
 
-    def next(self, epoch: int, max_steps: int) -> Outcome:
+    def next(
+        self, epoch: int, max_steps: int, begun: Begun | None
+    ) -> Generator[Begun | None, None, Outcome]:
         """As in `Pace`."""
-        trained = self._runner.train(epoch, max_steps)
+        trained = yield from self._runner.train(epoch, max_steps, begun)
         judged = None
-        if self._validation is not None:
+        if self._validation is not None and math.isfinite(trained.loss):
             with averaged(self._network, self._optimizer):
-                judged = self._runner.evaluate(self._validation)
+                judged = yield from self._runner.evaluate(self._validation)
         return Outcome(trained, judged, float(self._optimizer.learning_rate), self._weights)
 
     def settle(self, epoch: int) -> None:
@@ -71,12 +83,14 @@ class InBlocks:
         self._before: State = {}
         self._first = 1
 
-    def next(self, epoch: int, max_steps: int) -> Outcome:
+    def next(
+        self, epoch: int, max_steps: int, begun: Begun | None
+    ) -> Generator[Begun | None, None, Outcome]:
         """As in `Pace`."""
         if not self._waiting:
             whole = min(self._blocks.epochs, max_steps // self._blocks.steps_per_epoch)
-            if whole < 1:
-                return self._one_by_one.next(epoch, max_steps)
+            if whole < 1 or begun is not None:
+                return (yield from self._one_by_one.next(epoch, max_steps, begun))
             self._first, self._before = epoch, self._blocks.state()
             self._waiting.extend(self._blocks.run(epoch, whole))
         return self._waiting.popleft()

@@ -1,7 +1,8 @@
 """Epoch runners: one takes a network through an epoch and says what came out.
 
 The protocol is all that `fit` knows. `ResidentRunner` holds the rows on the device and runs a whole
-epoch as one program around Keras's own `train_step`. The order of the rows is a pure function of
+epoch as one program around Keras's own `train_step`; one that takes long, as several calls of it, so
+that training can be stopped and saved in between. The order of the rows is a pure function of
 (seed, epoch).
 
 Owns: order and training. Does not own: metrics, decisions, files.
@@ -9,6 +10,7 @@ Owns: order and training. Does not own: metrics, decisions, files.
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import Any, Protocol
 
 import keras
@@ -18,6 +20,7 @@ from numpy.typing import NDArray
 
 from trainer.data.samples import Samples
 from trainer.engine.batches import (
+    Begun,
     Evaluator,
     Pass,
     Program,
@@ -32,13 +35,26 @@ class EpochRunner(Protocol):
     """Takes a network through epochs."""
 
     steps_per_epoch: int
+    stepper: Stepper
 
-    def train(self, epoch: int, max_steps: int) -> Pass:
-        """Train one epoch (numbered from 1), or its first `max_steps` batches."""
+    def train(
+        self, epoch: int, max_steps: int, begun: Begun | None
+    ) -> Generator[Begun, None, Pass]:
+        """Train one epoch (numbered from 1), or its first `max_steps` batches.
+
+        Yields after each call of the device what there is of the epoch so far, always the same object.
+        It ends early at a loss that is not finite.
+
+        Args:
+            epoch: Its number.
+            max_steps: At most so many batches, from the start of the epoch.
+            begun: What there is of the epoch already; network, optimizer and the stepper's mean of the
+                loss stand there.
+        """
         ...
 
-    def evaluate(self, samples: Samples) -> Pass:
-        """Loss and predictions of the network as it is, in the samples' order."""
+    def evaluate(self, samples: Samples) -> Generator[None, None, Pass]:
+        """Loss and predictions of the network as it is, in the samples' order; yields now and then."""
         ...
 
 
@@ -64,6 +80,7 @@ class ResidentRunner:
         batch_size: int,
         shuffle: bool,
         compiled: bool,
+        steps_in_a_call: int,
     ) -> None:
         """Put the rows on the device and make every variable.
 
@@ -76,10 +93,12 @@ class ResidentRunner:
             batch_size: Rows a step; the last batch of an epoch may be shorter.
             shuffle: Another order each epoch.
             compiled: Compile an epoch with XLA; without it, it runs as a TensorFlow graph.
+            steps_in_a_call: Batches after which the device is let go for a moment.
         """
         rows = len(samples.x)
         self._rows, self._seed, self._shuffle = rows, seed, shuffle
         self._batch = min(batch_size, rows)
+        self._call = steps_in_a_call * self._batch
         self.steps_per_epoch = -(-rows // self._batch)
         self.data = on_device(samples)
         self.stepper = Stepper(network, loss, optimizer)
@@ -88,32 +107,32 @@ class ResidentRunner:
         self.program = Program(self.in_program, compiled=compiled)
         self.evaluator = Evaluator(network, loss)
 
-    def train(self, epoch: int, max_steps: int) -> Pass:
+    def train(
+        self, epoch: int, max_steps: int, begun: Begun | None
+    ) -> Generator[Begun, None, Pass]:
         """As in `EpochRunner`."""
         order = self.order(epoch)[: max_steps * self._batch]
-        loss, predictions = self.program(tf.constant(order), *self.data)
-        return Pass(
-            loss=float(loss),
-            predictions=np.asarray(predictions),
-            rows=order,
-            steps=-(-len(order) // self._batch),
-        )
+        if begun is None:
+            begun = self.stepper.begin()
+        while begun.rows < len(order) and not begun.diverged:
+            rows = order[begun.rows : begun.rows + self._call]
+            begun.add(*self.program(tf.constant(rows), *self.data))
+            yield begun
+        return begun.whole(order[: begun.rows])
 
-    def evaluate(self, samples: Samples) -> Pass:
+    def evaluate(self, samples: Samples) -> Generator[None, None, Pass]:
         """As in `EpochRunner`."""
-        return self.evaluator.evaluate(samples)
+        return self.evaluator.evaluate_in_parts(samples)
 
     def order(self, epoch: int) -> NDArray[np.int32]:
         """The order of the rows in an epoch."""
         return epoch_order(self._rows, self._seed, epoch, self._shuffle)
 
     def in_program(self, order: Any, x: Any, y: Any, weight: Any) -> tuple[Any, Any]:
-        """Inside a program: train these rows in this order; the mean loss and the predictions."""
-        self.stepper.loss_mean.reset_state()
-        predictions = in_batches(
-            lambda rows: self.stepper.train_step(batch_of(x, y, weight, rows)),
+        """Inside a program: train these rows in this order; predictions and losses as in `Pass`."""
+        return in_batches(
+            lambda rows: self.stepper.train_on(batch_of(x, y, weight, rows)),
             order,
             self._batch,
             int(y.shape[1]),
         )
-        return self.stepper.loss_mean.result(), predictions

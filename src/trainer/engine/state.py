@@ -1,7 +1,7 @@
 """The state of training as plain arrays, and back.
 
 Covers every variable: weights, statistics of normalisation, seed generators (which `.keras` files
-leave out), optimizer slots, iterations, averages and loss scale.
+leave out), optimizer slots, iterations, averages, loss scale and the scale of a schedule.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import keras
 import numpy as np
 
 from trainer.errors import Problem, RunError
+from trainer.models.optimizers import schedule_scale
 
 State = dict[str, np.ndarray[Any, Any]]
 
@@ -63,8 +64,10 @@ def _named(
     network: keras.Sequential, optimizer: keras.optimizers.Optimizer
 ) -> list[tuple[str, Any]]:
     # Only the last part of a variable's path: the others hold names that Keras counts up in a process.
-    return [
+    named = [
         (f"{owner}/{number:04d}/{variable.path.rpartition('/')[2]}", variable)
         for owner, variables in (("network", network.variables), ("optimizer", optimizer.variables))
         for number, variable in enumerate(variables)
     ]
+    scale = schedule_scale(optimizer)
+    return named if scale is None else [*named, ("optimizer/scale", scale)]

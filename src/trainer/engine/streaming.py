@@ -13,7 +13,7 @@ Owns: order, reading ahead, training. Does not own: the rows on disk (`trainer.d
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +25,16 @@ from numpy.typing import NDArray
 
 from trainer.data.samples import Samples
 from trainer.data.scratch import forget
-from trainer.engine.batches import Array, Evaluator, Pass, Program, Stepper, batch_of, in_batches
+from trainer.engine.batches import (
+    Array,
+    Begun,
+    Evaluator,
+    Pass,
+    Program,
+    Stepper,
+    batch_of,
+    in_batches,
+)
 
 SHARD_ROWS = 1 << 16
 WINDOW_SHARDS = 8
@@ -48,6 +57,13 @@ class Window:
     def rows(self) -> int:
         """How many there are."""
         return sum(shard.stop - shard.start for shard in self.shards)
+
+    def positions(self) -> NDArray[np.int32]:
+        """(rows,) where each of them is in the samples, in the window's order."""
+        places = np.concatenate(
+            [np.arange(shard.start, shard.stop, dtype=np.int32) for shard in self.shards]
+        )
+        return places if self.order is None else places[self.order]
 
 
 def shard_rows(width: int) -> int:
@@ -95,7 +111,6 @@ class _Chunk:
     x: Array
     y: Array
     weight: Array | None
-    rows: NDArray[np.int32]
 
     @classmethod
     def empty(cls, samples: Samples, rows: int) -> _Chunk:
@@ -103,7 +118,6 @@ class _Chunk:
             np.empty((rows, *samples.x.shape[1:]), np.float32),
             np.empty((rows, samples.y.shape[1]), np.float32),
             None if samples.weight is None else np.empty(rows, np.float32),
-            np.empty(rows, np.int32),
         )
 
 
@@ -121,6 +135,7 @@ class StreamingRunner:
         batch_size: int,
         shuffle: bool,
         compiled: bool,
+        steps_in_a_call: int,
     ) -> None:
         """Make every variable; nothing is read.
 
@@ -133,60 +148,70 @@ class StreamingRunner:
             batch_size: Rows a step; the last batch of an epoch may be shorter.
             shuffle: Another order each epoch.
             compiled: Compile the program with XLA; without it, it runs as a TensorFlow graph.
+            steps_in_a_call: At most so many batches in one call of the device.
         """
         rows = len(samples.x)
         self._samples, self._rows, self._seed, self._shuffle = samples, rows, seed, shuffle
         self._batch = min(batch_size, rows)
         self._shard = shard_rows(int(np.prod(samples.x.shape[1:])))
-        self._chunk = self._batch * max(1, WINDOW_SHARDS * self._shard // self._batch)
+        in_a_window = max(1, WINDOW_SHARDS * self._shard // self._batch)
+        self._chunk = self._batch * min(in_a_window, steps_in_a_call)
         self.steps_per_epoch = -(-rows // self._batch)
-        self._outputs = int(network.output_shape[-1])
         self.stepper = Stepper(network, loss, optimizer)
         # Every variable exists before the first trace: none can be made inside one.
         optimizer.build(network.trainable_variables)
         self.program = Program(self._in_program, compiled=compiled)
         self.evaluator = Evaluator(network, loss)
 
-    def train(self, epoch: int, max_steps: int) -> Pass:
+    def train(
+        self, epoch: int, max_steps: int, begun: Begun | None
+    ) -> Generator[Begun, None, Pass]:
         """As in `EpochRunner`."""
         wanted = min(self._rows, max_steps * self._batch)
-        predictions = np.empty((wanted, self._outputs), np.float32)
         order = np.empty(wanted, np.int32)
-        done, loss = 0, 0.0
-        self.stepper.loss_mean.reset_state()
-        chunks = self._chunks(epoch, wanted)
+        if begun is None:
+            begun = self.stepper.begin()
+        chunks = self._chunks(epoch, begun.rows, wanted, order)
         with ThreadPoolExecutor(1, "rows ahead") as reader:
             ahead = reader.submit(next, chunks, None)
-            while (chunk := ahead.result()) is not None:
+            while not begun.diverged and (chunk := ahead.result()) is not None:
                 ahead = reader.submit(next, chunks, None)
                 weight = None if chunk.weight is None else tf.constant(chunk.weight)
-                mean, outputs = self.program(tf.constant(chunk.x), tf.constant(chunk.y), weight)
-                here = slice(done, done + len(chunk.rows))
-                predictions[here], order[here] = np.asarray(outputs), chunk.rows
-                done, loss = here.stop, float(mean)
-        return Pass(loss, predictions, order, -(-wanted // self._batch))
+                begun.add(*self.program(tf.constant(chunk.x), tf.constant(chunk.y), weight))
+                yield begun
+        return begun.whole(order[: begun.rows])
 
-    def evaluate(self, samples: Samples) -> Pass:
+    def evaluate(self, samples: Samples) -> Generator[None, None, Pass]:
         """As in `EpochRunner`."""
-        judged = self.evaluator.evaluate(samples)
+        judged = yield from self.evaluator.evaluate_in_parts(samples)
         forget(samples.x)
         forget(samples.y)
         return judged
 
-    def _chunks(self, epoch: int, wanted: int) -> Iterator[_Chunk]:
-        """The first `wanted` rows of an epoch in their order, as many at a time as one call takes."""
-        left, filled = wanted, 0
+    def _chunks(
+        self, epoch: int, first: int, last: int, order: NDArray[np.int32]
+    ) -> Iterator[_Chunk]:
+        """The rows from `first` to `last` of an epoch, as many at a time as one call takes.
+
+        The rows' positions in the samples are written to `order`, from its start on.
+        """
+        left, filled, passed = last - first, 0, 0
         chunk = _Chunk.empty(self._samples, min(self._chunk, left))
         for window in streamed_order(
             self._rows, self._seed, epoch, shuffle=self._shuffle, shard=self._shard
         ):
+            here = slice(passed, min(passed + window.rows, last))
+            passed += window.rows
+            order[here] = window.positions()[: here.stop - here.start]
+            if passed <= first:
+                continue
             held = self._read(window)
-            taken = 0
+            taken = max(0, first - here.start)
             while taken < window.rows and left:
-                count = min(window.rows - taken, len(chunk.rows) - filled)
+                count = min(window.rows - taken, len(chunk.x) - filled)
                 _put(chunk, filled, held, window.order, taken, count)
                 filled, taken, left = filled + count, taken + count, left - count
-                if filled == len(chunk.rows):
+                if filled == len(chunk.x):
                     yield chunk
                     chunk, filled = _Chunk.empty(self._samples, min(self._chunk, left)), 0
             if not left:
@@ -201,20 +226,18 @@ class StreamingRunner:
             held.y[here] = self._samples.y[shard]
             if held.weight is not None and self._samples.weight is not None:
                 held.weight[here] = self._samples.weight[shard]
-            held.rows[here] = np.arange(shard.start, shard.stop, dtype=np.int32)
             first = here.stop
         forget(self._samples.x)
         forget(self._samples.y)
         return held
 
     def _in_program(self, x: Any, y: Any, weight: Any) -> tuple[Any, Any]:
-        predictions = in_batches(
-            lambda rows: self.stepper.train_step(batch_of(x, y, weight, rows)),
+        return in_batches(
+            lambda rows: self.stepper.train_on(batch_of(x, y, weight, rows)),
             tf.range(int(x.shape[0])),
             self._batch,
             int(y.shape[1]),
         )
-        return self.stepper.loss_mean.result(), predictions
 
 
 def _put(
@@ -223,10 +246,6 @@ def _put(
     """Copy `count` rows of a window, from `first` in its order on, to `at` in a chunk."""
     places = slice(first, first + count) if order is None else order[first : first + count]
     here = slice(at, at + count)
-    chunk.x[here], chunk.y[here], chunk.rows[here] = (
-        held.x[places],
-        held.y[places],
-        held.rows[places],
-    )
+    chunk.x[here], chunk.y[here] = held.x[places], held.y[places]
     if chunk.weight is not None and held.weight is not None:
         chunk.weight[here] = held.weight[places]

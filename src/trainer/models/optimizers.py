@@ -60,6 +60,21 @@ def build_optimizer(
     return optimizer
 
 
+def schedule_scale(optimizer: keras.optimizers.Optimizer) -> keras.Variable | None:
+    """What the rates of the optimizer's schedule are multiplied by; None without a schedule of ours."""
+    rate = getattr(optimizer, "inner_optimizer", optimizer)._learning_rate
+    return rate.scale if isinstance(rate, ScheduledRate) else None
+
+
+def lower_rate(optimizer: keras.optimizers.Optimizer, factor: float) -> None:
+    """Multiply the learning rate, or that of all batches of a schedule, by `factor`."""
+    scale = schedule_scale(optimizer)
+    if scale is None:
+        optimizer.learning_rate = float(optimizer.learning_rate) * factor
+    else:
+        scale.assign(scale * factor)
+
+
 def _build(settings: AnyOptimizer, shared: dict[str, Any]) -> keras.optimizers.Optimizer:
     match settings:
         case Sgd():

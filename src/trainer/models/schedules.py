@@ -50,6 +50,9 @@ class ScheduledRate(keras.optimizers.schedules.LearningRateSchedule):  # type: i
     With staircase, t / every is rounded down. Beyond its length a schedule stays where it ended.
     Lengths are in batches, also under gradient accumulation: Keras hands over the number of batches
     seen, not of updates made.
+
+    Attributes:
+        scale: A variable that every rate is multiplied by, 1 unless training lowers it.
     """
 
     def __init__(
@@ -71,6 +74,7 @@ class ScheduledRate(keras.optimizers.schedules.LearningRateSchedule):  # type: i
         self.schedule = _SCHEDULE.validate_python(schedule)
         self.steps_per_epoch = steps_per_epoch
         self.total_steps = total_steps
+        self.scale = keras.Variable(1.0, trainable=False, dtype="float32", name="scale")
 
     def __call__(self, step: Any) -> Any:
         """The learning rate, a float32 scalar, of an integer `step` (scalar tensor or number)."""
@@ -81,7 +85,7 @@ class ScheduledRate(keras.optimizers.schedules.LearningRateSchedule):  # type: i
         if warmup:
             rise = keras.ops.minimum(batch / warmup, 1.0)
             factor = keras.ops.where(batch < warmup, rise, factor)
-        return keras.ops.cast(self.peak * factor, "float32")
+        return keras.ops.cast(self.peak * factor, "float32") * self.scale
 
     def get_config(self) -> dict[str, Any]:
         """Plain numbers and texts from which `from_config` makes an equal schedule."""

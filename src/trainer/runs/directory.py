@@ -1,8 +1,9 @@
 """The run directory: where each file of a run is, and how a run is made and found.
 
     <root>/<name>/<time>-<short hash>/
-        config.yaml  manifest.json  preprocessing.json  splits.parquet  metrics.jsonl  report.html
-        checkpoints/{last,best}/  evaluation/<split>.json  predictions/  lock
+        config.yaml  manifest.json  preprocessing.json  splits.parquet  metrics.jsonl
+        timing.jsonl  checkpoints/{last,last-1,…,best}/  evaluation/<split>.json  predictions/
+        report.html  lock
 
 Every path is made from the directory's own; none is ever read from a file.
 
@@ -24,9 +25,12 @@ from typing import Any, NamedTuple, Self
 from trainer.errors import Problem, RunError, StorageError, did_you_mean
 from trainer.runs.files import (
     existing_directory,
+    former_directories,
     json_bytes,
     read_bytes,
     read_json,
+    remove_leftovers,
+    remove_temporaries,
     storage_errors,
     storage_problem,
     write_atomically,
@@ -34,7 +38,6 @@ from trainer.runs.files import (
 from trainer.runs.manifest import Manifest, read_manifest, write_manifest
 from trainer.runs.search import is_run, not_a_run
 
-CHECKPOINTS = ("last", "best")
 _COLLISIONS = 1000
 
 
@@ -125,6 +128,11 @@ class RunDirectory:
         return self.path / "metrics.jsonl"
 
     @property
+    def timing(self) -> Path:
+        """The seconds of each epoch, which no two runs have alike."""
+        return self.path / "timing.jsonl"
+
+    @property
     def checkpoints(self) -> Path:
         """The directory of `last` and `best`."""
         return self.path / "checkpoints"
@@ -166,6 +174,21 @@ class RunDirectory:
     def has_checkpoint(self, name: str) -> bool:
         """Whether a checkpoint was ever written."""
         return existing_directory(self.checkpoint(name)) is not None
+
+    def checkpoint_names(self) -> tuple[str, ...]:
+        """The checkpoints there are: last, best, then the former ones, the newest first."""
+        names = [name for name in ("last", "best") if self.has_checkpoint(name)]
+        return (*names, *(path.name for path in former_directories(self.last)))
+
+    def remove_leftovers(self, keep: int) -> None:
+        """Removes what a killed writer left behind; for the owner of `lock`.
+
+        `keep` is how many checkpoints are kept, `last` included.
+        """
+        remove_leftovers(self.last, keep=keep)
+        remove_leftovers(self.best)
+        remove_temporaries(self.path)
+        remove_temporaries(self.evaluation)
 
     def write_config(self, text: str) -> None:
         """Writes `config.yaml`."""
@@ -269,12 +292,13 @@ def _shown(path: Path, place: Path, depth: int) -> Path:
 
 def _checkpoint_name(run: RunDirectory, path: Path, inside: Path) -> str | None:
     match inside.parts:
-        case ("checkpoints", name, *rest) if place := existing_directory(run.checkpoints / name):
-            if place.joinpath(*rest).exists():
-                return name
-            raise RunError(_no_such_file(run, path))
-        case ("checkpoints", name, *_):
-            known = [known for known in CHECKPOINTS if run.has_checkpoint(known)]
+        case ("checkpoints", name, *rest):
+            known = run.checkpoint_names()
+            if name in known:
+                place = existing_directory(run.checkpoint(name))
+                if place is not None and place.joinpath(*rest).exists():
+                    return name
+                raise RunError(_no_such_file(run, path))
             has = f"it has {' and '.join(known)}" if known else "it has none yet"
             raise RunError(
                 Problem(

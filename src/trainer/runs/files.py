@@ -4,8 +4,8 @@ Every write goes to a temporary sibling, is flushed to the disk and then renamed
 killed at any moment leaves either the old or the new content. `OSError`s become `StorageError`s
 that say what could not be written and what to do.
 
-Owns: atomic replacement, the words for a disk that refuses, JSON as bytes. Does not own: which
-files a run has (`directory`), what stands in them.
+Owns: atomic replacement, the words for a disk that refuses, JSON as bytes, reading what may be
+damaged or a stranger's. Does not own: which files a run has (`directory`), what stands in them.
 """
 
 from __future__ import annotations
@@ -15,12 +15,15 @@ import hashlib
 import json
 import math
 import os
+import re
 import secrets
 import shutil
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -131,23 +134,35 @@ def write_atomically(path: Path, content: bytes, disk: FileSystem = DISK) -> Non
             raise
 
 
-def replace_directory(path: Path, write: Callable[[Path], None], disk: FileSystem = DISK) -> None:
-    """Replaces a directory by the one that `write` fills, so that one of both can always be read.
+def remove_temporaries(directory: Path) -> None:
+    """Removes what processes that died in `write_atomically` left; what cannot go stays."""
+    for path in directory.glob(".*.new"):
+        if re.fullmatch(r"\..+\.[0-9a-f]{8}\.new", path.name):
+            with suppress(OSError):
+                path.unlink()
 
-    The new one is written as `path.new`; then `path` becomes `path.old`, `path.new` becomes `path`,
-    and `path.old` goes. `path.old` alone stands for `path` only between the two renames, and is
-    whole then; `existing_directory` knows. `path.new` is never read.
+
+def replace_directory(
+    path: Path, write: Callable[[Path], None], disk: FileSystem = DISK, keep: int = 1
+) -> None:
+    """Puts the directory that `write` fills in the place of `path`, and keeps the former ones.
+
+    The new one is written as `path.new`. Then each former one moves up by a number, `path` becomes
+    `path-1`, `path.new` becomes `path`, and what is numbered `keep` or more goes. So the names in
+    their order hold whole directories, the newest first, at every moment; there can be a gap, and
+    one at `path` lasts between the two last renames only. `path.new` is never read.
+
+    Args:
+        path: The directory.
+        write: Fills the directory that it is given, which is empty.
+        disk: What it is written with.
+        keep: How many there are at most in the end, the new one included.
 
     Raises:
-        StorageError: It could not be written; the old one can still be read.
+        StorageError: It could not be written; the old ones can still be read.
     """
-    new, old = _sibling(path, "new"), _sibling(path, "old")
+    new = _unfinished(path)
     with storage_errors(path, "write this directory"):
-        if old.exists():
-            if path.exists():
-                disk.remove(old)
-            else:
-                disk.rename(old, path)
         disk.remove(new)
         disk.make_directory(new)
         try:
@@ -159,14 +174,32 @@ def replace_directory(path: Path, write: Callable[[Path], None], disk: FileSyste
         for file in sorted(new.rglob("*")):
             disk.sync(file)
         disk.sync(new)
-        if path.exists():
-            disk.rename(path, old)
+        # Up to the first gap, the oldest first: no rename meets a directory that is in its way.
+        gap = next(number for number in count() if not _numbered(path, number).exists())
+        for number in range(gap, 0, -1):
+            disk.rename(_numbered(path, number - 1), _numbered(path, number))
         disk.rename(new, path)
         disk.sync(path.parent)
-        # A reader on a network file system can hold a file of the old one open, which then cannot
+        # A reader on a network file system can hold a file of an old one open, which then cannot
         # go yet; the next replacement takes it away.
         with suppress(OSError):
-            disk.remove(old)
+            _remove_former(path, keep, disk)
+
+
+def remove_leftovers(path: Path, disk: FileSystem = DISK, keep: int = 1) -> None:
+    """Removes what a process that died in `replace_directory` left behind; what cannot go stays."""
+    with suppress(OSError):
+        disk.remove(_unfinished(path))
+        if path.is_dir():
+            _remove_former(path, keep, disk)
+
+
+def _remove_former(path: Path, keep: int, disk: FileSystem) -> None:
+    # Not past a gap: what has a far number is somebody's copy. The oldest first, so that a process
+    # that dies leaves no gap.
+    numbers = takewhile(lambda number: _numbered(path, number).exists(), count(keep))
+    for number in reversed(list(numbers)):
+        disk.remove(_numbered(path, number))
 
 
 def _fill(new: Path, write: Callable[[Path], None]) -> None:
@@ -182,17 +215,44 @@ def _fill(new: Path, write: Callable[[Path], None]) -> None:
 
 
 def existing_directory(path: Path) -> Path | None:
-    """Where the content of what `replace_directory` wrote is; None if it never did."""
-    old = _sibling(path, "old")
+    """Where the content of what `replace_directory` wrote is; None if it never did.
+
+    That is `path`, or the next number while `path` is being replaced.
+    """
     # Looked at twice: a replacement can end between the first look and the second.
-    for place in (path, old, path):
+    for place in (path, _next(path), path):
         if place.is_dir():
             return place
     return None
 
 
-def _sibling(path: Path, suffix: str) -> Path:
-    return path.with_name(f"{path.name}.{suffix}")
+def former_directories(path: Path) -> list[Path]:
+    """The former ones of what `replace_directory` wrote, `path-1`, `path-2`, …, that there are."""
+    try:
+        names = [entry.name for entry in os.scandir(path.parent) if entry.is_dir()]
+    except OSError:
+        return []
+    numbers = sorted(
+        int(found[1])
+        for name in names
+        if (found := re.fullmatch(rf"{re.escape(path.name)}-([1-9][0-9]{{0,8}})", name))
+    )
+    return [_numbered(path, number) for number in numbers]
+
+
+def _unfinished(path: Path) -> Path:
+    return path.with_name(f"{path.name}.new")
+
+
+def _numbered(path: Path, number: int) -> Path:
+    return path.with_name(f"{path.name}-{number}") if number else path
+
+
+def _next(path: Path) -> Path:
+    found = re.fullmatch(r"(.+)-([1-9][0-9]{0,8})", path.name)
+    if found is None:
+        return _numbered(path, 1)
+    return _numbered(path.with_name(found[1]), int(found[2]) + 1)
 
 
 def json_bytes(value: Any) -> bytes:
@@ -231,16 +291,24 @@ def _plain(value: Any) -> Any:
             raise TypeError(f"{type(value).__name__} has no form in JSON")
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, most: int = 1 << 28) -> Any:
     """The value in a JSON file of a run.
 
     Raises:
-        RunError: It is missing or damaged.
+        RunError: It is missing, damaged or longer than `most` bytes.
     """
-    content = read_bytes(path)
+    return json_value(read_bytes(path, most), path)
+
+
+def json_value(content: bytes, path: Path) -> Any:
+    """The value in JSON that was read from `path`.
+
+    Raises:
+        RunError: It is damaged.
+    """
     try:
         return json.loads(content)
-    except (ValueError, RecursionError) as error:
+    except (ValueError, RecursionError, MemoryError) as error:
         found = f"damage ({error})" if content.strip() else "an empty file"
         raise RunError(
             Problem(
@@ -253,14 +321,42 @@ def read_json(path: Path) -> Any:
         ) from error
 
 
-def read_bytes(path: Path) -> bytes:
+def read_bytes(path: Path, most: int | None = None) -> bytes:
     """The content of a file of a run.
 
     Raises:
-        RunError: It is missing or cannot be read.
+        RunError: It is missing, cannot be read, is longer than `most` bytes, or is no file of the
+            directory it stands in.
+    """
+    with reading(path):
+        size = path.stat().st_size
+        if most is not None and size > most:
+            raise RunError(
+                Problem(
+                    where=str(path),
+                    expected=f"at most {most} bytes",
+                    found=f"{size} bytes, which the trainer did not write",
+                    fix="take the file from a copy of the run",
+                )
+            )
+        return path.read_bytes()
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Says what hinders a reader of a file of a run inside the block.
+
+    Raises:
+        RunError: It is missing or cannot be read, or it is a link that leads out of the directory
+            it stands in, or no file at all (a pipe would hold the reader up for ever).
     """
     try:
-        return path.read_bytes()
+        mode = path.stat().st_mode
+        if path.is_symlink() and path.resolve().parent != path.parent.resolve():
+            raise RunError(_foreign(path, f"a link to {path.readlink()}"))
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            raise RunError(_foreign(path, "a pipe, a socket or a device"))
+        yield
     except FileNotFoundError as error:
         raise RunError(
             Problem(
@@ -273,6 +369,24 @@ def read_bytes(path: Path) -> bytes:
         ) from error
     except OSError as error:
         raise RunError(storage_problem(path, "read this file", error)) from error
+    except MemoryError as error:
+        raise RunError(
+            Problem(
+                where=str(path),
+                expected="a file that fits into memory",
+                found="a larger one",
+                fix="take the file from a copy of the run, or read it on a larger machine",
+            )
+        ) from error
+
+
+def _foreign(path: Path, found: str) -> Problem:
+    return Problem(
+        where=str(path),
+        expected="a file of its own, as the trainer wrote it",
+        found=found,
+        fix="put the file itself there, from a copy of the run",
+    )
 
 
 def sha256_of(path: Path) -> str:

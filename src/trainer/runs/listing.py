@@ -5,7 +5,6 @@ Owns: reading a summary, the order. Does not own: what a table of them looks lik
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ from typing import Any
 
 from trainer.errors import Problem, RunError
 from trainer.runs.directory import RunDirectory
+from trainer.runs.files import read_json
 from trainer.runs.log import last_epoch
 from trainer.runs.manifest import Manifest, ShownStatus, shown_status
 from trainer.runs.process import Process, this_process
@@ -74,8 +74,10 @@ def summarise(run: RunDirectory, now: datetime, here: Process) -> RunSummary:
     metrics: dict[str, dict[str, float | None]] = {}
     for path in run.evaluation_files():
         try:
-            metrics[path.stem] = _metrics(json.loads(path.read_bytes()))
-        except (OSError, ValueError) as error:
+            metrics[path.stem] = _metrics(read_json(path))
+        except RunError as error:
+            problems.extend(error.problems)
+        except (ValueError, OverflowError) as error:
             problems.append(Problem(str(path), "an evaluation", f"damage ({error})"))
     try:
         manifest = run.read_manifest()

@@ -119,7 +119,7 @@ def _owner(path: Path, now: float) -> _Owner | None:
     try:
         value = json.loads(path.read_bytes())
         silent_seconds = now - path.stat().st_mtime
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, ValueError, RecursionError):
         return None
     match value:
         case {"host": str(host), "pid": int(pid), "space": str(space), "started": str(started)}:

@@ -1,4 +1,4 @@
-"""`metrics.jsonl`: one JSON object an epoch, appended.
+"""`metrics.jsonl` and `timing.jsonl`: one JSON object an epoch, appended.
 
 Owns: appending cheaply, reading back, leaving off what a killed process wrote in part. Does not
 own: what is in an object, but for `epoch`, the number of the epoch from 1.
@@ -80,6 +80,12 @@ class MetricsLog:
         with storage_errors(self._path, _ACTION):
             os.fsync(self._descriptor)
 
+    @property
+    def offset(self) -> int:
+        """The length of the file in bytes; after `sync` that much is on the disk."""
+        with storage_errors(self._path, _ACTION):
+            return os.fstat(self._descriptor).st_size
+
     def close(self) -> None:
         """As `sync`, and closes the file; a second call does nothing."""
         if self._descriptor < 0:
@@ -156,8 +162,30 @@ def last_epoch(path: Path) -> int:
     return 0
 
 
+def cut_log(path: Path, length: int, disk: FileSystem = DISK) -> None:
+    """Leaves off what follows the first `length` bytes: the epochs a resumed run trains again.
+
+    Raises:
+        RunError: The log is shorter, or does not have the end of a line there.
+        StorageError: It could not be written.
+    """
+    content = read_bytes(path) if path.exists() else b""
+    if len(content) < length or not (content[:length].endswith(b"\n") or length == 0):
+        there = f"{len(content)} bytes"
+        raise RunError(
+            Problem(
+                where=str(path),
+                expected=f"the end of a line at byte {length}, as when the checkpoint was written",
+                found=there if len(content) < length else f"{there}, and none there",
+                fix="take the file from a copy of the run",
+            )
+        )
+    if len(content) > length:
+        write_atomically(path, content[:length], disk)
+
+
 def keep_epochs(path: Path, last: int, disk: FileSystem = DISK) -> None:
-    """Leaves off the epochs after `last`: those a resumed run trains again.
+    """Leaves off the epochs after `last`, in a log that has no checkpoint's word for its length.
 
     Raises:
         RunError: The log is damaged.
@@ -177,7 +205,7 @@ def _epoch(record: Mapping[str, Any]) -> float:
 def _record(line: bytes) -> dict[str, Any] | None:
     try:
         value = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 

@@ -1,4 +1,4 @@
-"""What a machine says of itself without TensorFlow: package versions, the config's repository.
+"""What a machine says of itself without TensorFlow: package versions, processor, repository.
 
 Owns: asking, quickly, and doing without an answer. Does not own: devices.
 """
@@ -6,6 +6,8 @@ Owns: asking, quickly, and doing without an answer. Does not own: devices.
 from __future__ import annotations
 
 import os
+import platform
+import re
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -51,6 +53,16 @@ def git_state(directory: Path) -> Git | None:
         directory, "status", "--porcelain", "--untracked-files=no", "--ignore-submodules"
     )
     return Git(commit=commit.strip(), dirty=None if changes is None else bool(changes.strip()))
+
+
+def processor_name() -> str:
+    """The processor's name, or its kind where the system does not say more."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(errors="replace")
+    except OSError:
+        text = ""
+    found = re.search(r"^model name\s*: (.*\S)", text, re.MULTILINE)
+    return found[1] if found else platform.machine()
 
 
 def free_memory() -> int | None:

@@ -15,7 +15,7 @@ from typing import Any, Literal, Self, get_args
 from trainer.errors import Problem, RunError
 from trainer.runs import readers
 from trainer.runs.files import DISK, FileSystem, json_bytes, read_json, write_atomically
-from trainer.runs.machine import PACKAGES, Git, git_state, package_versions
+from trainer.runs.machine import PACKAGES, Git, git_state, package_versions, processor_name
 from trainer.runs.process import Process, is_alive, this_process
 
 FORMAT = 1
@@ -37,6 +37,38 @@ class DataFile:
     sha256: str
 
 
+@dataclass(frozen=True, slots=True)
+class Resumption:
+    """A process went on with the run.
+
+    Attributes:
+        at: When.
+        command: Its command line, as words.
+        epoch: The epoch of the checkpoint it went on from.
+        step: The step of it.
+        checkpoint: Its name, "last" or a former one as "last-1".
+        changes: Setting → what it was and what it became, as "10 → 30".
+        differences: What else was not as before, and was accepted.
+    """
+
+    at: datetime
+    command: tuple[str, ...]
+    epoch: int
+    step: int
+    checkpoint: str
+    changes: Mapping[str, str] = field(default_factory=dict)
+    differences: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rewind:
+    """Training went back to this epoch and step, and on at this learning rate."""
+
+    epoch: int
+    step: int
+    learning_rate: float
+
+
 @dataclass(frozen=True)
 class Manifest:
     """What is known of a run. What comes later than the start is empty until then.
@@ -44,14 +76,15 @@ class Manifest:
     Attributes:
         name: The experiment's name.
         version: The version of trainer.
-        command: The command line, as words.
+        command: The command line that began the run, as words.
         seed: The seed.
         started: When the run began.
         process: The process that writes the run, or wrote it last.
         heartbeat: When that process last said it lives.
         status: running, finished, stopped (by a signal, can be resumed) or failed.
         python: Its version.
-        platform: Operating system and processor.
+        platform: Operating system and kind of processor.
+        processor: The processor's name.
         packages: Name → version.
         git: The config's repository, if it is in one.
         device: What it was trained on, in words.
@@ -70,6 +103,8 @@ class Manifest:
         ended: When the run ended.
         problems: Why it failed.
         warnings: What the user was warned of.
+        resumptions: Each time another process went on with the run.
+        rewinds: Each time the loss was not finite and training went back.
     """
 
     name: str
@@ -82,6 +117,7 @@ class Manifest:
     status: Status = "running"
     python: str = ""
     platform: str = ""
+    processor: str = ""
     packages: Mapping[str, str] = field(default_factory=dict)
     git: Git | None = None
     device: str | None = None
@@ -100,6 +136,8 @@ class Manifest:
     ended: datetime | None = None
     problems: tuple[Problem, ...] = ()
     warnings: tuple[str, ...] = ()
+    resumptions: tuple[Resumption, ...] = ()
+    rewinds: tuple[Rewind, ...] = ()
 
     def with_heartbeat(self, now: datetime) -> Self:
         """The run goes on."""
@@ -109,14 +147,14 @@ class Manifest:
         """The run has ended."""
         return replace(self, status=status, heartbeat=now, ended=now, problems=tuple(problems))
 
-    def with_resumption(self, command: Sequence[str], now: datetime, process: Process) -> Self:
-        """Another process goes on with the run; `started` stays."""
+    def with_resumption(self, resumption: Resumption, process: Process) -> Self:
+        """Another process goes on with the run; `command` and `started` stay."""
         return replace(
             self,
-            command=tuple(command),
+            resumptions=(*self.resumptions, resumption),
             status="running",
             process=process,
-            heartbeat=now,
+            heartbeat=resumption.at,
             ended=None,
             problems=(),
             stopped_because=None,
@@ -158,6 +196,7 @@ def new_manifest(
         heartbeat=now,
         python=platform.python_version(),
         platform=f"{platform.system()} {platform.release()} {platform.machine()}",
+        processor=processor_name(),
         packages=packages,
         git=git_state(config_directory),
     )
@@ -224,10 +263,12 @@ def manifest_from_json(value: Any, path: Path) -> Manifest:
             Problem(
                 where=str(path),
                 expected=f"a manifest of format {FORMAT}",
-                found=f"format {value['format']!r}",
+                found=f"format {readers.shown(value['format'])}",
                 fix="it was written by another version of trainer; read it with that one",
             )
         )
+    if isinstance(value, dict):
+        value = {**_LATER, **value}
     try:
         return Manifest(**readers.read_fields(value, _FIELDS))
     except readers.DamageError as error:
@@ -240,6 +281,9 @@ def manifest_from_json(value: Any, path: Path) -> Manifest:
             )
         ) from error
 
+
+_LATER = {"processor": "", "resumptions": [], "rewinds": []}
+"""Fields that a manifest of an earlier version does not have."""
 
 _FIELDS: dict[str, readers.Reader] = {
     "name": readers.text,
@@ -260,6 +304,7 @@ _FIELDS: dict[str, readers.Reader] = {
     "status": readers.one_of(*get_args(Status)),
     "python": readers.text,
     "platform": readers.text,
+    "processor": readers.text,
     "packages": readers.by_name(readers.text),
     "git": readers.maybe(
         readers.made(Git, {"commit": readers.text, "dirty": readers.maybe(readers.flag)})
@@ -301,4 +346,24 @@ _FIELDS: dict[str, readers.Reader] = {
         )
     ),
     "warnings": readers.each(readers.text),
+    "resumptions": readers.each(
+        readers.made(
+            Resumption,
+            {
+                "at": readers.time,
+                "command": readers.each(readers.text),
+                "epoch": readers.count,
+                "step": readers.count,
+                "checkpoint": readers.text,
+                "changes": readers.by_name(readers.text),
+                "differences": readers.each(readers.text),
+            },
+        )
+    ),
+    "rewinds": readers.each(
+        readers.made(
+            Rewind,
+            {"epoch": readers.count, "step": readers.count, "learning_rate": readers.number},
+        )
+    ),
 }

@@ -11,14 +11,22 @@ from datetime import UTC, datetime
 from typing import Any
 
 
+def shown(value: Any) -> str:
+    """A value in a message: its beginning, however long or deep it is."""
+    try:
+        text = repr(value)
+    except RecursionError:
+        text = f"a deep {type(value).__name__}"
+    return text if len(text) <= 60 else f"{text[:57]}…"
+
+
 class DamageError(Exception):
     """A value is not what its place asks for."""
 
     def __init__(self, expected: str, found: object) -> None:
         super().__init__(expected)
         self.expected = expected
-        shown = repr(found)
-        self.found = shown if len(shown) <= 60 else f"{shown[:57]}…"
+        self.found = shown(found)
 
 
 Reader = Callable[[Any], Any]
@@ -57,7 +65,10 @@ def count(value: Any) -> int:
 def number(value: Any) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool):
         raise DamageError("a number", value)
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise DamageError("a number of ordinary size", value) from None
 
 
 def flag(value: Any) -> bool:

@@ -5,6 +5,7 @@ Owns: putting the pieces of models and engine together for one run, memory error
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,10 +22,10 @@ from trainer.config.objectives import better_direction
 from trainer.config.resolve import resolved_monitor
 from trainer.config.schema import Config
 from trainer.data.samples import Samples
-from trainer.engine.batches import Pass, Program, Stepper
+from trainer.engine.batches import Pass, Program, Stepper, steps_in_a_call
 from trainer.engine.blocks import EpochBlocks, epochs_in_a_block
 from trainer.engine.callbacks import Callbacks, batch_hooks
-from trainer.engine.fit import Training
+from trainer.engine.fit import Rewinding, Training
 from trainer.engine.monitors import Best, Monitors, Plateau, Stopper
 from trainer.engine.pace import InBlocks, OneByOne, Pace
 from trainer.engine.runner import EpochRunner, ResidentRunner
@@ -44,6 +45,21 @@ _COMPILE_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
+class EpochForm:
+    """How epochs are cut into calls of the device. A resumed run keeps it: the last digits depend on it.
+
+    Attributes:
+        compiled: An epoch is compiled with XLA.
+        steps_in_a_call: At most so many batches of an epoch.
+        epochs_in_a_block: At most so many epochs where they are short.
+    """
+
+    compiled: bool
+    steps_in_a_call: int
+    epochs_in_a_block: int
+
+
+@dataclass(frozen=True, slots=True)
 class Built:
     """A network in training, and how it came about.
 
@@ -51,7 +67,7 @@ class Built:
         training: Ready for its first epoch.
         runner: Judges the network when training is done.
         saved: The network as it is saved, of Keras's own layers; its weights are set when it is.
-        compiled: An epoch is compiled with XLA.
+        form: How epochs are cut into calls of the device.
         warm_start: What became of each layer's weights of the former run, in words.
         programs: What is traced and compiled.
         encode_seconds: Spent in turning rows into numbers.
@@ -60,14 +76,19 @@ class Built:
     training: Training
     runner: EpochRunner
     saved: keras.Sequential
-    compiled: bool
+    form: EpochForm
     warm_start: tuple[str, ...]
     programs: tuple[Program, ...]
     encode_seconds: float
 
 
-def build_training(plan: Plan, *, allow_custom: bool) -> Built:
+def build_training(plan: Plan, *, allow_custom: bool, form: EpochForm | None = None) -> Built:
     """Network, optimizer, runner and decisions of a plan.
+
+    Args:
+        plan: What is to be trained.
+        allow_custom: Whether functions of the user's own may be imported.
+        form: That of the run that is resumed; None chooses one.
 
     Raises:
         ConfigError: A layer of the user's own is not allowed or fails.
@@ -75,7 +96,7 @@ def build_training(plan: Plan, *, allow_custom: bool) -> Built:
     """
     config, question = plan.config, plan.question
     preprocessing = plan.prepared.preprocessing
-    compiled = _worth_compiling(plan)
+    compiled = _worth_compiling(plan) if form is None else form.compiled
     make = partial(
         build_network,
         config,
@@ -88,7 +109,8 @@ def build_training(plan: Plan, *, allow_custom: bool) -> Built:
         base=plan.loaded.path.absolute().parent,
     )
     network = make(compiled=compiled)
-    taken = _warm_start(config, network, allow_custom)
+    # What is resumed has its weights from its checkpoint; the run it once started from may be gone.
+    taken = _warm_start(config, network, allow_custom) if form is None else ()
     optimizer = build_optimizer(
         config.optimizer, plan.steps_per_epoch, plan.total_steps, config.runtime.precision
     )
@@ -97,6 +119,9 @@ def build_training(plan: Plan, *, allow_custom: bool) -> Built:
     assert train is not None, "a plan has training rows"
     validation = plan.prepared.samples("validation")
     encode_seconds = perf_counter() - began
+    judged = None if validation is None else question.head_targets(validation)
+    if form is None:
+        form = _choose_form(plan, network, train, judged, compiled)
     streaming = plan.engine.engine == "streaming"
     runner = (StreamingRunner if streaming else ResidentRunner)(
         network,
@@ -107,23 +132,21 @@ def build_training(plan: Plan, *, allow_custom: bool) -> Built:
         batch_size=config.fit.batch_size,
         shuffle=config.fit.shuffle,
         compiled=compiled,
+        steps_in_a_call=form.steps_in_a_call,
     )
-    judged = None if validation is None else question.head_targets(validation)
     one_by_one = OneByOne(runner, network, optimizer, judged)
-    epochs = epochs_in_a_block(
-        train, judged, config.fit.batch_size, network, plan.total_steps // plan.steps_per_epoch
-    )
     pace: Pace = one_by_one
     programs = [runner.program, runner.evaluator.evaluation]
     callbacks = _callbacks(plan, runner.stepper, allow_custom)
-    # A callback may look at the weights of every epoch, and change them.
-    if epochs > 1 and isinstance(runner, ResidentRunner) and callbacks is None:
+    if form.epochs_in_a_block > 1 and isinstance(runner, ResidentRunner):
+        epochs = form.epochs_in_a_block
         blocks = EpochBlocks(runner, network, optimizer, judged, epochs=epochs, compiled=compiled)
         pace = InBlocks(one_by_one, blocks)
         programs.append(blocks.program)
     training = Training(
         network=network,
         optimizer=optimizer,
+        stepper=runner.stepper,
         pace=pace,
         train=question.head_targets(train),
         validation=judged,
@@ -133,9 +156,11 @@ def build_training(plan: Plan, *, allow_custom: bool) -> Built:
         keep_last=config.fit.early_stopping is not None
         and not config.fit.early_stopping.restore_best,
         callbacks=callbacks,
+        rewinding=_rewinding(config),
+        max_seconds=config.fit.max_seconds or math.inf,
         total_steps=plan.total_steps,
     )
-    return Built(training, runner, make(), compiled, taken, tuple(programs), encode_seconds)
+    return Built(training, runner, make(), form, taken, tuple(programs), encode_seconds)
 
 
 @contextmanager
@@ -170,6 +195,32 @@ def _monitors(config: Config, has_validation: bool) -> Monitors:
         best=Best.start(better_direction(monitor)),
         stopper=Stopper.start(stopping, better_direction(stopping.monitor)) if stopping else None,
         plateau=Plateau.start(plateau, better_direction(plateau.monitor)) if plateau else None,
+    )
+
+
+def _rewinding(config: Config) -> Rewinding | None:
+    settings = config.fit.on_nonfinite
+    return None if settings.action == "stop" else Rewinding(settings.limit, settings.factor)
+
+
+def _choose_form(
+    plan: Plan,
+    network: keras.Sequential,
+    train: Samples,
+    judged: Samples | None,
+    compiled: bool,
+) -> EpochForm:
+    fit = plan.config.fit
+    batch = min(fit.batch_size, len(train.x))
+    blocks = epochs_in_a_block(
+        train, judged, fit.batch_size, network, plan.total_steps // plan.steps_per_epoch
+    )
+    # A callback may look at the weights of every epoch, and change them; so does going back.
+    one_by_one = fit.callbacks or fit.on_nonfinite.action == "rewind"
+    return EpochForm(
+        compiled=compiled,
+        steps_in_a_call=steps_in_a_call(network.count_params(), batch),
+        epochs_in_a_block=1 if one_by_one else blocks,
     )
 
 

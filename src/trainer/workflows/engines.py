@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from trainer.config.data import Data
 from trainer.config.engine_contradictions import engine_contradictions
 from trainer.config.schema import Config
 from trainer.data.sizes import table_size
@@ -60,6 +61,12 @@ def choose_engine(config: Config) -> EngineChoice:
     if against:
         return EngineChoice("resident", f"{reason}, but {against[0].key} needs all of it there")
     return EngineChoice("streaming", reason)
+
+
+def beyond_memory(data: Data) -> bool:
+    """Whether reading and encoding the table in memory takes more than is free, and need not be."""
+    size, free = table_size(data), free_memory()
+    return size is not None and free is not None and size.in_parts and size.memory > free
 
 
 def _text(size: int) -> str:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from trainer.data.prepare import read_samples
-from trainer.data.recorded import recorded_samples
-from trainer.data.samples import Samples
+from trainer.data.others import rows_to_judge_by
+from trainer.data.prepare import PreparedTable
+from trainer.data.recorded import recorded_table
+from trainer.data.scratch import forget
+from trainer.data.sources import is_large
 from trainer.data.splits import SplitName
 from trainer.engine import devices
 from trainer.errors import Problem, RunError
+from trainer.workflows.engines import beyond_memory
 from trainer.workflows.plan import located
 from trainer.workflows.trained import Opened, load_network, open_trained
 
@@ -68,16 +70,28 @@ def evaluate(
         DataError: Rows are missing, or the run's own data are no longer those it was trained on.
     """
     opened = open_trained(path)
-    parts: Mapping[SplitName, Samples] | dict[None, Samples]
-    dropped: Mapping[str, int] = {}
-    with located(opened.loaded):
-        settings = opened.loaded.config.data
+    settings = opened.loaded.config.data
+    if data is not None:
+        settings = settings.model_copy(update={"source": str(data)})
+    with devices.importing(worthwhile=is_large(settings)), located(opened.loaded):
         if data is not None:
-            read = read_samples(str(data), opened.preprocessing, settings, with_target=True)
-            parts = {None: read.samples}
-            dropped = read.dropped
+            table = rows_to_judge_by(
+                settings, opened.preprocessing, in_parts=beyond_memory(settings)
+            )
+            splits = ("test",)
         else:
-            parts = _own_rows(opened, splits)
+            table = _own_table(opened)
+        parts = {split: samples for split in splits
+                 if (samples := table.samples(split)) is not None}  # fmt: skip
+        if not parts:
+            raise RunError(
+                Problem(
+                    str(opened.run.path),
+                    f"rows of {' or '.join(splits)}",
+                    "none: the split left it empty",
+                    "evaluate another split, or other rows with --data FILE",
+                )
+            )
     devices.start(device, devices.usable_cores())
     from trainer.engine.batches import Evaluator
     from trainer.models.losses import build_loss
@@ -91,11 +105,12 @@ def evaluate(
         laid_out = question.head_targets(samples)
         done = evaluator.evaluate(laid_out)
         measures = question.measure(done.predictions, laid_out, done.rows)
+        forget(samples.x)
         found.append(
             Evaluation(
                 opened.run.path,
                 opened.checkpoint,
-                split,
+                split if data is None else None,
                 data,
                 len(samples.x),
                 {"loss": done.loss, **measures},
@@ -103,33 +118,24 @@ def evaluate(
         )
     lost = [
         f"{count:,} {'row' if count == 1 else 'rows'} left out: {reason}"
-        for reason, count in dropped.items()
+        for reason, count in table.dropped.items()
     ]
     odd = dict.fromkeys(text for samples in parts.values() for text in samples.warnings)
     return Evaluations(tuple(found), (*lost, *odd))
 
 
-def _own_rows(opened: Opened, splits: tuple[SplitName, ...]) -> dict[SplitName, Samples]:
-    fingerprints = {file.path: file.sha256 for file in opened.run.read_manifest().data}
+def _own_table(opened: Opened) -> PreparedTable:
+    manifest, data = opened.run.read_manifest(), opened.loaded.config.data
+    streamed = manifest.engine is not None and manifest.engine.startswith("streaming")
     try:
-        found = recorded_samples(
-            opened.loaded.config.data,
+        return recorded_table(
+            data,
             opened.preprocessing,
             opened.run.read_splits(),
-            fingerprints,
-            splits,
+            {file.path: file.sha256 for file in manifest.data},
+            in_parts=streamed or beyond_memory(data),
         )
     except RunError as damaged:
         raise RunError(
             problem.at(str(opened.run.path / problem.where)) for problem in damaged.problems
         ) from damaged
-    if not found:
-        raise RunError(
-            Problem(
-                str(opened.run.path),
-                f"rows of {' or '.join(splits)}",
-                "none: the split left it empty",
-                "evaluate another split, or other rows with --data FILE",
-            )
-        )
-    return found

@@ -1,9 +1,15 @@
-"""Predictions for rows of a file: one row out for each row in, in its order."""
+"""Predictions for rows of a file: one row out for each row in, in its order.
+
+A file larger than memory is read, answered and written a part at a time.
+"""
 
 from __future__ import annotations
 
-import io
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,30 +17,55 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from trainer.data.prepare import read_samples
+from trainer.data.others import Asked, rows_to_ask_about
+from trainer.data.preprocessing import in_words
+from trainer.data.sources import is_large
+from trainer.data.writing import csv_bytes, write_table
 from trainer.engine import devices
-from trainer.errors import DataError, Problem, did_you_mean
-from trainer.runs.files import write_atomically
+from trainer.workflows.engines import beyond_memory
 from trainer.workflows.plan import located
 from trainer.workflows.question import Question
 from trainer.workflows.trained import load_network, open_trained
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Predicted:
-    """What a prediction made.
+    """Predictions that are made while they are taken.
 
     Attributes:
         run: The run directory.
         checkpoint: The checkpoint's name.
-        frame: `row`, columns passed through, the answers, `unseen`; one row for each input row.
-        warnings: What a user should know of these rows.
+        parts: `row`, columns passed through, the answers, `unseen`; one row for each input row, some
+            at a time. They can be taken once.
     """
 
     run: Path
     checkpoint: str
-    frame: pl.DataFrame
-    warnings: tuple[str, ...]
+    parts: Iterator[pl.DataFrame]
+    _oddities: Counter[tuple[str, str]] = field(repr=False)
+
+    @cached_property
+    def frame(self) -> pl.DataFrame:
+        """All parts as one."""
+        return pl.concat(self.parts)
+
+    def csv(self) -> Iterator[str]:
+        """All parts as CSV, some lines at a time, without the last line's end."""
+        for number, frame in enumerate(self.parts):
+            yield csv_bytes(frame, header=number == 0).decode().removesuffix("\n")
+
+    def write(self, out: Path) -> tuple[int, list[str]]:
+        """Write all parts as CSV or Parquet, by the name's ending; whole or not at all.
+
+        Returns:
+            How many rows, and the columns.
+        """
+        return write_table(self.parts, out)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a user should know of the rows taken so far."""
+        return in_words(self._oddities)
 
 
 def predict(
@@ -57,39 +88,42 @@ def predict(
 
     Raises:
         RunError: There is no such run or it is damaged.
-        DataError: The file lacks columns or cannot be read.
+        DataError: The file lacks columns or cannot be read; of later parts, when they are taken.
     """
     opened = open_trained(path)
-    with located(opened.loaded):
-        rows = read_samples(
-            str(source), opened.preprocessing, opened.loaded.config.data, with_target=False
-        )
-    kept = _kept(rows.table.frame, keep, source)
+    config, question = opened.loaded.config, opened.question
+    data = config.data.model_copy(update={"source": str(source)})
+
+    def asked() -> Iterator[Asked]:
+        with located(opened.loaded):
+            yield from rows_to_ask_about(
+                data, opened.preprocessing, keep, in_parts=beyond_memory(data)
+            )
+
+    rows = asked()
+    with devices.importing(worthwhile=is_large(data)):
+        first = next(rows)
     devices.start(device, devices.usable_cores())
     from trainer.engine.batches import Evaluator
     from trainer.models.losses import build_loss
 
-    config, question = opened.loaded.config, opened.question
     with located(opened.loaded):
         network = load_network(opened, allow_custom=allow_custom)
-    outputs = Evaluator(network, build_loss(config.loss, question.loss)).predict(rows.samples.x)
-    answers = answer_columns(question, question.answers(outputs))
-    columns: dict[str, Any] = {"row": rows.samples.rows}
-    for name in kept:
-        place = name
-        while place in columns or place in answers or place == "unseen":
-            place = f"{place}_of_input"
-        columns[place] = rows.table.frame[name]
-    columns.update(answers)
-    columns["unseen"] = rows.samples.unseen
-    return Predicted(
-        opened.run.path, opened.checkpoint, pl.DataFrame(columns), rows.samples.warnings
-    )
+    evaluator = Evaluator(network, build_loss(config.loss, question.loss))
+    oddities: Counter[tuple[str, str]] = Counter()
+
+    def answered() -> Iterator[pl.DataFrame]:
+        for part in chain([first], rows):
+            answers = question.answers(evaluator.predict(part.encoded.x))
+            oddities.update(part.encoded.oddities)
+            yield _result(part, answer_columns(question, answers))
+
+    return Predicted(opened.run.path, opened.checkpoint, answered(), oddities)
 
 
 def answer_columns(
     question: Question, answers: NDArray[np.floating[Any]]
-) -> dict[str, NDArray[Any]]:
+) -> dict[str, pl.Series | NDArray[Any]]:
     """The answers as named columns.
 
     Classes: `label` and `probability_<class>` for each class. Yes/no columns: `label_<column>` and
@@ -101,9 +135,8 @@ def answer_columns(
             labels = question.labels(answers)[:, 0]
             shares = np.concatenate([1 - answers, answers], axis=1)
             per_class = shares if target.task == "binary" else answers
-            names = np.asarray(target.classes, dtype=object)
             return {
-                "label": names[labels].astype(str),
+                "label": pl.Series(target.classes).gather(labels),
                 **{
                     f"probability_{name}": per_class[:, number]
                     for number, name in enumerate(target.classes)
@@ -111,7 +144,7 @@ def answer_columns(
             }
         case "multilabel":
             labels = question.labels(answers)
-            columns: dict[str, NDArray[Any]] = {}
+            columns: dict[str, pl.Series | NDArray[Any]] = {}
             for number, name in enumerate(target.columns):
                 columns[f"label_{name}"] = labels[:, number]
                 columns[f"probability_{name}"] = answers[:, number]
@@ -123,28 +156,12 @@ def answer_columns(
             }
 
 
-def write_predictions(frame: pl.DataFrame, out: Path) -> None:
-    """Write predictions as CSV or Parquet, by the name's ending; whole or not at all."""
-    buffer = io.BytesIO()
-    if out.suffix == ".parquet":
-        frame.write_parquet(buffer)
-    else:
-        frame.write_csv(buffer)
-    write_atomically(out, buffer.getvalue())
-
-
-def _kept(frame: pl.DataFrame, keep: tuple[str, ...], source: Path) -> list[str]:
-    if "*" in keep:
-        return frame.columns
-    unknown = [name for name in keep if name not in frame.columns]
-    if unknown:
-        raise DataError(
-            Problem(
-                str(source),
-                "the columns to keep",
-                f"no '{name}'",
-                did_you_mean(name, frame.columns),
-            )
-            for name in unknown
-        )
-    return list(dict.fromkeys(keep))
+def _result(part: Asked, answers: dict[str, pl.Series | NDArray[Any]]) -> pl.DataFrame:
+    height = len(part.encoded.unseen)
+    columns: dict[str, Any] = {"row": np.arange(part.first, part.first + height)}
+    for series in part.kept:
+        place = series.name
+        while place in columns or place in answers or place == "unseen":
+            place = f"{place}_of_input"
+        columns[place] = series
+    return pl.DataFrame({**columns, **answers, "unseen": part.encoded.unseen})

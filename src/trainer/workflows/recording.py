@@ -1,4 +1,4 @@
-"""What a run leaves on disk while it trains: manifest, log, checkpoints, evaluation.
+"""What a run leaves on disk while it trains: manifest, logs, checkpoints, evaluation.
 
 Owns: when each is written. Their form is in `trainer.runs`.
 """
@@ -7,35 +7,40 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
-import keras
+import numpy as np
 
-from trainer.config.dump import dump_config
+from trainer.config.dump import dump_config, resolved_settings
+from trainer.config.schema import Config
 from trainer.config.sections import interval_parts
 from trainer.data.prepare import split_table
 from trainer.data.splits import SPLIT_NAMES
 from trainer.engine import state
 from trainer.engine.averages import averaged
 from trainer.engine.devices import Device
-from trainer.engine.fit import EpochResult, Training
+from trainer.engine.fit import EpochResult, Partway, Rewound
+from trainer.engine.snapshot import take
 from trainer.errors import Problem, StorageError, TrainerError
+from trainer.models.saving import save_network
 from trainer.models.weights import weights_sha256
 from trainer.runs.checkpoints import write_checkpoint
 from trainer.runs.directory import RunDirectory
 from trainer.runs.lock import RunLock
 from trainer.runs.log import MetricsLog
-from trainer.runs.manifest import DataFile, Manifest, Status, new_manifest
+from trainer.runs.manifest import DataFile, Manifest, Rewind, Status, new_manifest
 from trainer.workflows.building import Built
 from trainer.workflows.plan import Plan
 
 _HEARTBEAT_SECONDS = 15.0
+_WRITING_SHARE = 0.05
+"""A checkpoint is put off while writing would take more than this share of the time."""
 
 
 @dataclass(slots=True)
@@ -44,24 +49,25 @@ class Recording:
 
     Attributes:
         run: The directory.
+        config: The run's.
         manifest: As last written, or newer.
-        training: What is recorded.
-        saved: The network that takes the weights that are saved.
-        every: Checkpoint interval as (count, unit).
-        log: The metrics log; open within `open`.
+        built: What is trained, and the network that takes the weights that are saved.
+        log: The metrics, a line an epoch.
+        timing: The seconds, a line an epoch.
     """
 
     run: RunDirectory
+    config: Config
     manifest: Manifest
-    training: Training
-    saved: keras.Sequential
-    every: tuple[int, str]
+    built: Built
     log: MetricsLog
+    timing: MetricsLog
     _saved_best: int = 0
     _saved_epoch: int = 0
     _saved_step: int = 0
-    _saved_at: float = 0.0
-    _beat_at: float = 0.0
+    _saved_at: float = field(default_factory=monotonic)
+    _beat_at: float = field(default_factory=monotonic)
+    _write_seconds: float = 0.0
 
     def epoch(self, result: EpochResult) -> None:
         """Record an epoch; write a checkpoint when it is time."""
@@ -71,58 +77,77 @@ class Recording:
                 "step": result.step,
                 **result.measures,
                 "learning_rate": result.learning_rate,
-                "seconds": round(result.seconds, 6),
             }
         )
+        self.timing.append({"epoch": result.epoch, "seconds": round(result.seconds, 6)})
         self.manifest = replace(
-            self.manifest, epochs=result.epoch, best_epoch=self.training.best_epoch
+            self.manifest, epochs=result.epoch, best_epoch=self.built.training.best_epoch
         )
-        if result.stop is not None:
-            self.manifest = replace(self.manifest, stopped_because=result.stop)
-        if result.stop is None and self._is_time(result):
-            self.checkpoint()
-        now = monotonic()
-        if now - self._beat_at >= _HEARTBEAT_SECONDS:
-            self._beat_at = now
-            self.manifest = self.manifest.with_heartbeat(_now())
-            self.run.write_manifest(self.manifest)
+        self._go_on(result.epoch, result.step, result.stop)
+
+    def partway(self, place: Partway) -> None:
+        """Write a checkpoint within an epoch when it is time."""
+        self._go_on(place.epoch - 1, place.step, place.stop)
+
+    def rewound(self, rewound: Rewound) -> None:
+        """Record that training went back."""
+        rewind = Rewind(rewound.epoch, rewound.step, rewound.learning_rate)
+        self.manifest = replace(self.manifest, rewinds=(*self.manifest.rewinds, rewind))
+        self.run.write_manifest(self.manifest)
+
+    def stopped(self, reason: str) -> None:
+        """Note why the run ends."""
+        self.manifest = replace(self.manifest, stopped_because=reason)
 
     def checkpoint(self) -> None:
-        """Write the best state, if it is new, then the last, whose state speaks of the best."""
-        training = self.training
+        """Write the last state, and the best weights where they are new.
+
+        A state whose weights are not finite is not written: training is about to say so.
+        """
+        began = monotonic()
+        training = self.built.training
         training.settle()
-        self.best_checkpoint()
+        snapshot = take(training)
+        if not snapshot.is_sound:
+            return
         with averaged(training.network, training.optimizer):
             judged = state.weights_of(training.network)
-        self._write(
-            self.run.last,
-            judged,
-            state.capture(training.network, training.optimizer),
-            {
-                "epoch": training.epoch,
-                "step": training.step,
-                "best_epoch": training.best_epoch,
-                "monitors": training.monitors.state(),
-            },
-        )
+        # What the checkpoint says of the log must be on the disk before it.
         self.log.sync()
-        self._saved_epoch, self._saved_step = training.epoch, training.step
+        self.timing.sync()
+        facts = {
+            **snapshot.facts,
+            "log_bytes": self.log.offset,
+            "form": asdict(self.built.form),
+            "config": resolved_settings(self.config),
+        }
+        keep = self.config.fit.checkpoint.keep
+        self._write(self.run.last, judged, snapshot.arrays, facts, keep)
+        self.best_checkpoint()
+        self._saved_epoch, self._saved_step = training.epoch, training.position
         self._saved_at = monotonic()
+        self._write_seconds = self._saved_at - began
 
     def best_checkpoint(self) -> None:
-        """Write the best state, if there is one and it is new."""
-        training = self.training
+        """Write the best weights, if there are any and they are new."""
+        training = self.built.training
         if training.best_epoch != self._saved_best:
             facts = {"epoch": training.best_epoch}
-            self._write(self.run.best, training.best_weights, {}, facts)
+            self._write(self.run.best, training.best_weights, {}, facts, 1)
             self._saved_best = training.best_epoch
 
     def _write(
-        self, place: Path, weights: list[Any], arrays: state.State, facts: dict[str, Any]
+        self,
+        place: Path,
+        weights: list[Any],
+        arrays: Mapping[str, np.ndarray[Any, Any]],
+        facts: dict[str, Any],
+        keep: int,
     ) -> None:
-        self.saved.set_weights(weights)
-        facts = {**facts, "weights_sha256": weights_sha256(self.saved)}
-        write_checkpoint(place, self.saved.save, arrays, facts)
+        saved = self.built.saved
+        saved.set_weights(weights)
+        facts = {**facts, "weights_sha256": weights_sha256(saved)}
+        write_checkpoint(place, lambda path: save_network(saved, path), arrays, facts, keep=keep)
 
     def time(self, phase: str, seconds: float) -> None:
         """Add to the seconds spent in a phase; written with what comes next."""
@@ -135,7 +160,7 @@ class Recording:
             {
                 "split": split,
                 "checkpoint": "best",
-                "epoch": self.training.best_epoch,
+                "epoch": self.built.training.best_epoch,
                 "rows": rows,
                 "metrics": measures,
             },
@@ -152,34 +177,44 @@ class Recording:
         self.manifest = replace(ended, weights_sha256=weights_sha256)
         self.run.write_manifest(self.manifest)
 
-    def _is_time(self, result: EpochResult) -> bool:
-        count, unit = self.every
+    def _go_on(self, epoch: int, step: int, stop: str | None) -> None:
+        if stop is not None:
+            self.stopped(stop)
+        elif self._is_time(epoch, step):
+            self.checkpoint()
+        now = monotonic()
+        if now - self._beat_at >= _HEARTBEAT_SECONDS:
+            self._beat_at = now
+            self.manifest = self.manifest.with_heartbeat(_now())
+            self.run.write_manifest(self.manifest)
+
+    def _is_time(self, epoch: int, step: int) -> bool:
+        since = monotonic() - self._saved_at
+        if since * _WRITING_SHARE < self._write_seconds:
+            return False
+        count, unit = interval_parts(self.config.fit.checkpoint.every)
         match unit:
             case "epoch":
-                return result.epoch - self._saved_epoch >= count
+                return epoch - self._saved_epoch >= count
             case "step":
-                return result.step - self._saved_step >= count
+                return step - self._saved_step >= count
             case "minute":
-                return monotonic() - self._saved_at >= 60 * count
+                return since >= 60 * count
             case _:
-                return monotonic() - self._saved_at >= count
+                return since >= count
 
 
 @contextmanager
-def recording(
+def new_recording(
     plan: Plan,
     built: Built,
     device: Device,
     *,
     runs: Path,
     command: tuple[str, ...],
-    timings: dict[str, float],
     now: datetime,
 ) -> Iterator[Recording]:
-    """A new run directory, locked while it is written.
-
-    What ends the block with an exception is written to the manifest first: `failed` with its problems,
-    or `stopped` when a person or the system stopped it.
+    """A new run directory, locked while it is written, with a checkpoint of the start.
 
     Raises:
         RunError: A run directory cannot be made.
@@ -187,52 +222,76 @@ def recording(
     """
     # What was chosen for it becomes part of the config, which then repeats the run anywhere.
     runtime = plan.config.runtime.model_copy(update={"threads": device.threads})
-    text = dump_config(plan.config.model_copy(update={"runtime": runtime}))
-    run = RunDirectory.create(runs, plan.config.name, text, now)
+    config = plan.config.model_copy(update={"runtime": runtime})
+    text = dump_config(config)
+    run = RunDirectory.create(runs, config.name, text, now)
     manifest = replace(
         new_manifest(
-            name=plan.config.name,
+            name=config.name,
             command=command,
-            seed=plan.config.seed,
+            seed=config.seed,
             config_directory=plan.loaded.path.absolute().parent,
             now=now,
         ),
         device=device.name,
         threads=device.threads,
-        engine=plan.engine.engine + (", XLA" if built.compiled else ""),
+        engine=plan.engine.engine + (", XLA" if built.form.compiled else ""),
         task=plan.question.target.task,
         parameters=int(built.saved.count_params()),
         data=tuple(DataFile(**asdict(file)) for file in plan.prepared.table.files),
         splits={name: plan.prepared.rows(name) for name in SPLIT_NAMES},
         dropped=plan.prepared.dropped,
         warnings=plan.warnings,
-        timings=timings,
     )
     with RunLock(run.lock):
         run.write_manifest(manifest)
         run.write_config(text)
-        run.write_preprocessing(plan.prepared.preprocessing.to_json())
-        buffer = io.BytesIO()
-        split_table(plan.prepared).write_parquet(buffer)
-        run.write_splits(buffer.getvalue())
-        with MetricsLog(run.metrics) as log:
-            every = interval_parts(plan.config.fit.checkpoint.every)
-            record = Recording(run, manifest, built.training, built.saved, every, log)
-            record._saved_at = record._beat_at = monotonic()
-            try:
-                yield record
-            except TrainerError as wrong:
-                with contextlib.suppress(StorageError):
-                    record.end("failed", wrong.problems)
-                raise
-            except (KeyboardInterrupt, GeneratorExit):
-                with contextlib.suppress(StorageError):
-                    record.end("stopped")
-                raise
-            except BaseException as bug:
-                with contextlib.suppress(StorageError):
-                    record.end("failed", (Problem("trainer", "no bug", repr(bug)),))
-                raise
+        write_fitted(run, plan)
+        with recording(run, config, manifest, built) as record:
+            record.checkpoint()
+            yield record
+
+
+def write_fitted(run: RunDirectory, plan: Plan) -> None:
+    """Write what was fitted on the data, and which row is in which split.
+
+    Raises:
+        StorageError: It cannot be written.
+    """
+    run.write_preprocessing(plan.prepared.preprocessing.to_json())
+    buffer = io.BytesIO()
+    split_table(plan.prepared).write_parquet(buffer)
+    run.write_splits(buffer.getvalue())
+
+
+@contextmanager
+def recording(
+    run: RunDirectory, config: Config, manifest: Manifest, built: Built
+) -> Iterator[Recording]:
+    """A run directory that is there and locked.
+
+    What ends the block with an exception is written to the manifest first: `failed` with its problems,
+    or `stopped` when a person or the system stopped it.
+
+    Raises:
+        StorageError: It cannot be written.
+    """
+    with MetricsLog(run.metrics) as log, MetricsLog(run.timing) as timing:
+        record = Recording(run, config, manifest, built, log, timing)
+        try:
+            yield record
+        except TrainerError as wrong:
+            with contextlib.suppress(StorageError):
+                record.end("failed", wrong.problems)
+            raise
+        except (KeyboardInterrupt, GeneratorExit):
+            with contextlib.suppress(StorageError):
+                record.end("stopped")
+            raise
+        except BaseException as bug:
+            with contextlib.suppress(StorageError):
+                record.end("failed", (Problem("trainer", "no bug", repr(bug)),))
+            raise
 
 
 def _now() -> datetime:

@@ -1,0 +1,170 @@
+"""A training on the command line: its signals, what is said of it, its result; of `fit` and `resume`."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from trainer.report.text import Table, duration, number, plain_lines
+from trainer_cli import console
+
+if TYPE_CHECKING:
+    from trainer.workflows.training import Event, Finished
+
+Timings = Annotated[bool, typer.Option("--timings", help="Print the seconds that each phase took.")]
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal that could not wait."""
+
+
+class Signals:
+    """Ctrl-C and SIGTERM: the first ends training with a checkpoint, the second ends it at once."""
+
+    def __init__(self) -> None:
+        self.training = False
+        self._received: int | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """75 after SIGTERM, 130 after Ctrl-C."""
+        return 75 if self._received == signal.SIGTERM else 130
+
+    def reason(self) -> str | None:
+        """Why training should stop, if it should."""
+        if self._received is None:
+            return None
+        return "stopped by SIGTERM" if self._received == signal.SIGTERM else "stopped by Ctrl-C"
+
+    @contextmanager
+    def caught(self) -> Iterator[None]:
+        """Within it the two signals are taken in."""
+        former = {number: signal.signal(number, self._take) for number in _SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in former.items():
+                signal.signal(number, handler)
+
+    def _take(self, number: int, frame: FrameType | None) -> None:
+        now = self._received is not None or not self.training
+        self._received = number
+        if now:
+            raise Stopped
+
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def follow(
+    events: Generator[Event, None, None], says: console.Console, signals: Signals
+) -> Finished:
+    """Run a training to its end, saying what happens."""
+    from trainer.workflows.training import Finished, Started
+    from trainer_cli.progress import Progress
+
+    progress: Progress | None = None
+    try:
+        for event in events:
+            match event:
+                case Started():
+                    _say_start(event, says)
+                    progress = Progress(says, event.plan)
+                    signals.training = True
+                case Finished():
+                    _closed(progress)
+                    _say_end(event, says)
+                    return event
+                case _:
+                    assert progress is not None
+                    progress.show(event)
+    finally:
+        signals.training = False
+        _closed(progress)
+        events.close()
+    raise AssertionError("a run ends with Finished")
+
+
+def give_result(finished: Finished, says: console.Console, *, json: bool, timings: bool) -> None:
+    """The result on stdout, the seconds before it if they are wanted."""
+    if timings:
+        says.say(_timings_text(finished.timings))
+    if json:
+        console.json_result(_facts(finished))
+    else:
+        console.result(str(finished.run))
+
+
+def _closed(progress: Any) -> None:
+    if progress is not None:
+        progress.close()
+
+
+def _say_start(event: Any, says: console.Console) -> None:
+    plan = event.plan
+    prepared, question = plan.prepared, plan.question
+    target = question.target
+    rows = ", ".join(
+        f"{prepared.rows(name)} {name}"
+        for name in ("train", "validation", "test")
+        if prepared.rows(name)
+    )
+    says.say(f"{plan.config.name}: {target.task} ({', '.join(target.columns)}); rows: {rows}")
+    parameters = "" if plan.parameters is None else f", {plan.parameters:,} parameters"
+    says.say(
+        f"network: {len(prepared.preprocessing.feature_names)} inputs, "
+        f"{' → '.join(layer.name for layer in plan.layers)}{parameters}"
+    )
+    threads = f"{event.device.threads} thread{'s' if event.device.threads != 1 else ''}"
+    says.say(f"device: {event.device.name}, {threads} ({event.device.reason})")
+    says.say(f"engine: {plan.engine.engine} ({plan.engine.reason})")
+    for warning in plan.warnings:
+        console.warn(warning)
+    for note in event.notes:
+        says.say(note)
+
+
+def _say_end(event: Finished, says: console.Console) -> None:
+    says.say(
+        f"{event.stopped_because} after {event.epochs} epochs; "
+        f"best epoch {event.best_epoch}; {duration(event.seconds)}"
+    )
+    if event.metrics:
+        says.say()
+        splits = list(event.metrics)
+        names = list(event.metrics[splits[0]])
+        rows = tuple(
+            (name, *(number(event.metrics[split][name]) for split in splits)) for name in names
+        )
+        right = frozenset(range(1, len(splits) + 1))
+        for line in plain_lines(Table("", ("", *splits), rows, right)):
+            says.say(line)
+        says.say()
+    if event.weights_sha256 is not None:
+        says.say(f"weights sha256: {event.weights_sha256}")
+    if event.status == "stopped":
+        says.say(f"it goes on with: trainer resume {shlex.quote(str(event.run))}")
+
+
+def _timings_text(timings: dict[str, float]) -> str:
+    return "seconds: " + ", ".join(f"{phase} {took:.2f}" for phase, took in timings.items())
+
+
+def _facts(event: Finished) -> dict[str, Any]:
+    return {
+        "run": str(event.run),
+        "status": event.status,
+        "epochs": event.epochs,
+        "best_epoch": event.best_epoch,
+        "stopped_because": event.stopped_because,
+        "metrics": event.metrics,
+        "weights_sha256": event.weights_sha256,
+        "seconds": round(event.seconds, 3),
+        "timings": {phase: round(took, 3) for phase, took in event.timings.items()},
+    }

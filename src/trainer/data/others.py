@@ -1,0 +1,170 @@
+"""Rows that a network was not trained with: to judge it by, or to ask it about.
+
+    files ─ read ─► table of test rows ─ samples ─► to judge by
+                ─► parts of all rows ─ transform ─► to ask about
+
+A table larger than memory is read a part at a time, and gives the same numbers.
+
+Owns: which columns other files need, the parts. Does not own: reading (`tables`, `streams`), encoding
+(`preprocessing`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from trainer.config.data import Data
+from trainer.data.prepare import (
+    NO_TARGET,
+    REASONS,
+    Prepared,
+    PreparedTable,
+    check_targets,
+    row_weights,
+    rows_with_target,
+)
+from trainer.data.preprocessing import Encoded, Preprocessing
+from trainer.data.splits import DROPPED, TEST
+from trainer.data.streaming import StreamedTable
+from trainer.data.streams import batch_rows, open_stream
+from trainer.data.tables import Table, read_table
+from trainer.errors import DataError, Problem, did_you_mean
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Rows that follow each other in the files.
+
+    Attributes:
+        first: The number of the first, from 0.
+        kept: The columns that are passed through, as they are written.
+        encoded: The rows as numbers.
+    """
+
+    first: int
+    kept: pl.DataFrame
+    encoded: Encoded
+
+
+def rows_to_judge_by(data: Data, preprocessing: Preprocessing, *, in_parts: bool) -> PreparedTable:
+    """The rows of other files that have a target, as test rows.
+
+    Args:
+        data: The `data` section of the run, whose source is those files.
+        preprocessing: What the run fitted.
+        in_parts: Leave the features on disk.
+
+    Raises:
+        DataError: Files, missing columns, no row with a target, a class that was not in training.
+    """
+    target = preprocessing.target
+    keys = [*target.columns, *([] if data.weight is None else [data.weight])]
+    stream = open_stream(data) if in_parts else None
+    table = read_table(data.source, data) if stream is None else stream.outline
+    _check_columns(table, [*(column.name for column in preprocessing.columns), *keys])
+    if stream is not None:
+        table = stream.columns_of_all(keys)
+    known = rows_with_target(table, target.columns, data)
+    if not known.any():
+        fix = "is this the right file?"
+        raise DataError(Problem(table.name, "rows with a target", "none", fix))
+    weight = None if data.weight is None else row_weights(table, data.weight, known)
+    assignment = np.where(known, TEST, DROPPED).astype(np.int8)
+    check_targets(table, target, assignment)
+    lost = len(known) - int(np.count_nonzero(known))
+    found = Prepared(
+        table=table,
+        assignment=assignment,
+        reasons=np.where(known, 0, NO_TARGET).astype(np.int8),
+        preprocessing=preprocessing,
+        warnings=table.warnings,
+        dropped={REASONS[NO_TARGET]: lost} if lost else {},
+        weight=weight,
+    )
+    return found if stream is None else StreamedTable(**vars(found), stream=stream)
+
+
+def rows_to_ask_about(
+    data: Data, preprocessing: Preprocessing, keep: Sequence[str], *, in_parts: bool
+) -> Iterator[Asked]:
+    """All rows of other files in their order, at once or a part at a time.
+
+    Args:
+        data: The `data` section of the run, whose source is those files.
+        preprocessing: What the run fitted.
+        keep: Columns that are passed through; "*" for all.
+        in_parts: Have one part in memory at a time.
+
+    Raises:
+        DataError: Files, missing columns.
+    """
+    names = [column.name for column in preprocessing.columns]
+    stream = open_stream(data) if in_parts else None
+    table = read_table(data.source, data) if stream is None else stream.outline
+    _check_columns(table, names)
+    kept = _kept(table, keep)
+    parts: Iterator[pl.DataFrame] = iter([table.frame])
+    if stream is not None:
+        columns = list(dict.fromkeys([*names, *kept]))
+        width = max(len(columns), preprocessing.width)
+        # A power of two is a whole number of the batches that rows are predicted in: each row is in
+        # the company that it has when all are there at once.
+        rows = 1 << (batch_rows(width).bit_length() - 1)
+        parts = _even((frame for _, frame in stream.batches(columns)), rows)
+    first = 0
+    for frame in parts:
+        yield Asked(first, frame.select(kept), preprocessing.transform(frame))
+        first += frame.height
+    if not first:
+        expected, fix = "a table with rows", "is this the right file?"
+        raise DataError(Problem(table.name, expected, "no rows", fix))
+
+
+def _even(frames: Iterator[pl.DataFrame], rows: int) -> Iterator[pl.DataFrame]:
+    """The same rows, so many at a time."""
+    rest: pl.DataFrame | None = None
+    for frame in frames:
+        rest = frame if rest is None else rest.vstack(frame)
+        while rest.height >= rows:
+            yield rest[:rows]
+            rest = rest[rows:]
+    if rest is not None and rest.height:
+        yield rest
+
+
+def _check_columns(table: Table, wanted: Sequence[str]) -> None:
+    known = table.frame.columns
+    problems = [
+        Problem(
+            table.name,
+            f"a column '{name}', as in training",
+            "none of that name",
+            did_you_mean(
+                name,
+                [one for one in known if one not in wanted],
+                "add it, empty where it is not known",
+            ),
+        )
+        for name in wanted
+        if name not in known
+    ]
+    if problems:
+        raise DataError(problems)
+
+
+def _kept(table: Table, keep: Sequence[str]) -> list[str]:
+    known = table.frame.columns
+    if "*" in keep:
+        return known
+    problems = [
+        Problem(table.name, "the columns to keep", f"no '{name}'", did_you_mean(name, known))
+        for name in keep
+        if name not in known
+    ]
+    if problems:
+        raise DataError(problems)
+    return list(dict.fromkeys(keep))

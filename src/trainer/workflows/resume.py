@@ -1,0 +1,271 @@
+"""A run that ended, or was ended, goes on: from its directory alone, with the same bytes as if it had
+never stopped.
+
+    checkpoint ─► config, changed ─► the same data, packages, device? ─► network ─► its state ─► train
+
+What would make it another run is refused, with each difference, unless it is accepted. Importing this
+module does not import TensorFlow; running it does, once the run is found good.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from math import nan
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from trainer.config.dump import dump_config, resolved_settings
+from trainer.config.load import LoadedConfig, load_config
+from trainer.data.sources import is_large
+from trainer.engine import devices
+from trainer.errors import InputError, Problem, RunError
+from trainer.runs.checkpoints import Checkpoint, read_newest
+from trainer.runs.directory import RunDirectory, open_run
+from trainer.runs.listing import summarise
+from trainer.runs.lock import RunLock
+from trainer.runs.log import cut_log, keep_epochs, read_log
+from trainer.runs.manifest import Manifest, Resumption, new_manifest
+from trainer.runs.process import this_process
+from trainer.runs.search import find_runs
+from trainer.workflows.comparison import (
+    as_it_is_now,
+    check_fitted,
+    config_differences,
+    data_differences,
+    device_differences,
+    machine_differences,
+)
+from trainer.workflows.extension import additions, differing, is_harmless
+from trainer.workflows.plan import located, make_plan
+from trainer.workflows.standing import as_json, check_arrays, read_facts
+from trainer.workflows.training import Finished, Interrupted, Started, start_device, train
+
+if TYPE_CHECKING:
+    from trainer.workflows.training import Event
+
+_ACCEPT = "go on nevertheless with --accept-differences, which is recorded"
+
+
+def resume_run(
+    path: Path,
+    overrides: Sequence[str],
+    *,
+    command: tuple[str, ...],
+    accept_differences: bool,
+    allow_custom: bool,
+    interrupted: Interrupted,
+) -> Generator[Event, None, None]:
+    """Go on with a run.
+
+    Args:
+        path: The run directory.
+        overrides: Settings that change: `fit.epochs=30`, or `fit.epochs=+20` for more than before.
+        command: The command line, for the manifest.
+        accept_differences: Go on although something is not as it was; the manifest says what.
+        allow_custom: Whether functions of the user's own may be imported.
+        interrupted: Whether training should end.
+
+    Raises:
+        RunError: There is nothing to go on from or to do, or something is not as it was.
+        InputError: Config or data are wrong.
+        TrainingError: Training could not go on; the run directory says why.
+    """
+    began, now = perf_counter(), datetime.now(UTC)
+    run = _open(path)
+    with RunLock(run.lock):
+        manifest = run.read_manifest()
+        checkpoint, passed_over = read_newest(run.last)
+        facts = read_facts(checkpoint)
+        was = facts["config"]
+        loaded = load_config(run.config, additions(overrides, was))
+        changed = differing(was, as_json(resolved_settings(loaded.config)))
+        _check_unfinished(run, manifest, changed)
+        changes = {key: text for key, text in changed.items() if is_harmless(key)}
+        unlike = {key: text for key, text in changed.items() if key not in changes}
+        with devices.importing(worthwhile=is_large(loaded.config.data)):
+            # The run it once started from may be gone, and is not needed.
+            without = loaded.config.fit.model_copy(update={"warm_start": None})
+            plan = make_plan(
+                replace(loaded, config=loaded.config.model_copy(update={"fit": without}))
+            )
+        planned = perf_counter()
+        here = new_manifest(
+            name=manifest.name,
+            command=command,
+            seed=manifest.seed,
+            config_directory=run.path,
+            now=now,
+        )
+        differences = [
+            *config_differences(run, unlike),
+            *data_differences(manifest, plan),
+            *machine_differences(manifest, here),
+        ]
+        if not differences:
+            check_fitted(run, plan)
+        _refuse(differences, accept_differences)
+        with located(loaded):
+            plan, device = start_device(plan, loaded.config)
+        others = list(device_differences(manifest, device))
+        _refuse(others, accept_differences)
+        differences += others
+        from trainer.engine.snapshot import Snapshot, put_back
+        from trainer.workflows.building import EpochForm, build_training, resource_errors
+        from trainer.workflows.recording import recording, write_fitted
+
+        imported = perf_counter()
+        with resource_errors():
+            with located(loaded):
+                form = EpochForm(**facts["form"])
+                built = build_training(plan, allow_custom=allow_custom, form=form)
+            training = built.training
+            check_arrays(checkpoint, facts, plan, built)
+            put_back(training, Snapshot(checkpoint.state, facts))
+            run.remove_leftovers(loaded.config.fit.checkpoint.keep)
+            cut_log(run.metrics, facts["log_bytes"])
+            keep_epochs(run.timing, training.epoch)
+            training.began = began - _seconds(run)
+            if changed:
+                # Whether it has ended is for the new settings to say.
+                training.ended = training.reason_to_end()
+            if "optimizer.learning_rate" in changed:
+                training.optimizer.learning_rate = loaded.config.optimizer.learning_rate
+            name = checkpoint.directory.name.removesuffix(".old")
+            resumption = Resumption(
+                at=now,
+                command=command,
+                epoch=training.epoch,
+                step=training.position,
+                checkpoint=name,
+                changes=changes,
+                differences=tuple(str(problem) for problem in differences),
+            )
+            warnings = [f"{problem}: {name} is used" for problem in passed_over]
+            if differences:
+                manifest = as_it_is_now(manifest, here, plan, device)
+            manifest = manifest.with_resumption(resumption, this_process())
+            manifest = replace(
+                manifest.with_warnings(*warnings),
+                epochs=training.epoch,
+                best_epoch=training.best_epoch or None,
+                stopped_because=training.ended,
+                rewinds=manifest.rewinds[: facts["rewound"]],
+            )
+            with recording(run, loaded.config, manifest, built) as record:
+                if changed:
+                    run.write_config(dump_config(loaded.config))
+                if differences:
+                    write_fitted(run, plan)
+                run.write_manifest(record.manifest)
+                record.time("read", planned - began)
+                record.time("import", imported - planned)
+                record.time("encode", built.encode_seconds)
+                record.time("build", perf_counter() - imported - built.encode_seconds)
+                notes = (_goes_on(checkpoint, training.epoch, training.position), *warnings)
+                yield Started(run.path, plan, device, notes)
+                finished = yield from train(plan, built, record, interrupted, began=began)
+            yield finished
+
+
+def find_run(loaded: LoadedConfig, runs: Path) -> RunDirectory | None:
+    """The newest run of this config that has a checkpoint, or None."""
+    wanted = as_json(resolved_settings(loaded.config))
+    if loaded.config.runtime.threads == "auto":
+        del wanted["runtime"]["threads"]
+    newest: tuple[datetime, RunDirectory] | None = None
+    for path in find_runs(runs / loaded.config.name):
+        run = RunDirectory(path)
+        if not any(name.startswith("last") for name in run.checkpoint_names()):
+            continue
+        try:
+            found = as_json(resolved_settings(load_config(run.config).config))
+            started = run.read_manifest().started
+        except InputError:
+            continue
+        if loaded.config.runtime.threads == "auto":
+            del found["runtime"]["threads"]
+        if found == wanted and (newest is None or started > newest[0]):
+            newest = (started, run)
+    return None if newest is None else newest[1]
+
+
+def finished_run(run: RunDirectory) -> Finished | None:
+    """How a run ended that has finished; None for one that can go on.
+
+    Raises:
+        RunError: It is damaged.
+    """
+    summary = summarise(run, datetime.now(UTC), this_process())
+    manifest = summary.manifest
+    if summary.problems:
+        raise RunError(summary.problems)
+    if manifest is None or manifest.status != "finished":
+        return None
+    return Finished(
+        run=run.path,
+        status="finished",
+        epochs=manifest.epochs,
+        best_epoch=manifest.best_epoch or 0,
+        stopped_because=manifest.stopped_because or "",
+        metrics={
+            split: {name: nan if value is None else value for name, value in metrics.items()}
+            for split, metrics in summary.metrics.items()
+        },
+        weights_sha256=manifest.weights_sha256,
+        seconds=0.0,
+        timings=dict(manifest.timings),
+    )
+
+
+def _goes_on(checkpoint: Checkpoint, epoch: int, step: int) -> str:
+    name = checkpoint.directory.name.removesuffix(".old")
+    return f"goes on after epoch {epoch}, step {step}, from checkpoint {name}"
+
+
+def _open(path: Path) -> RunDirectory:
+    """The run, to be gone on with from its last checkpoint.
+
+    Raises:
+        RunError: There is none, or another checkpoint of it is named.
+    """
+    run, checkpoint = open_run(path)
+    if checkpoint not in (None, "last"):
+        raise RunError(
+            Problem(
+                str(path),
+                "a run, which goes on from its last checkpoint",
+                f"its checkpoint '{checkpoint}'",
+                f"name the run: trainer resume {run.path}",
+            )
+        )
+    return run
+
+
+def _seconds(run: RunDirectory) -> float:
+    """Spent in the epochs so far."""
+    spent = [epoch.get("seconds") for epoch in read_log(run.timing)]
+    return sum(seconds for seconds in spent if isinstance(seconds, int | float))
+
+
+def _check_unfinished(run: RunDirectory, manifest: Manifest, changed: Mapping[str, str]) -> None:
+    if manifest.status == "finished" and not changed:
+        raise RunError(
+            Problem(
+                str(run.path),
+                "a run that has something left to do",
+                f"one that has finished ({manifest.stopped_because})",
+                f"extend it: trainer resume {run.path} fit.epochs=+20 (or "
+                "fit.early_stopping.patience=+10, fit.max_seconds=+60)",
+            )
+        )
+
+
+def _refuse(differences: Sequence[Problem], accepted: bool) -> None:
+    if differences and not accepted:
+        raise RunError(
+            replace(problem, fix=problem.fix or (_ACCEPT if problem is differences[-1] else ""))
+            for problem in differences
+        )

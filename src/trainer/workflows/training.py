@@ -1,0 +1,223 @@
+"""From a network that is built and recorded to one that is evaluated: what `fit` and `resume` share.
+
+    epochs, each recorded ─► last checkpoint ─► best weights ─► evaluation
+
+The consumer sees `Started`, what `trainer.engine.fit` yields and `Finished`, and says what a person
+reads. Importing this module does not import TensorFlow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Literal, assert_never
+
+from trainer.config.schema import Config
+from trainer.data.splits import SPLIT_NAMES
+from trainer.engine import devices
+from trainer.engine.program_cache import cache_root, keep_programs
+from trainer.errors import DivergedError, Problem, TrainingError
+from trainer.runs.manifest import Status
+from trainer.workflows.drawing import draw_predictions
+from trainer.workflows.plan import Plan
+
+if TYPE_CHECKING:
+    from trainer.engine.fit import EpochResult, Partway, Rewound
+    from trainer.workflows.building import Built
+    from trainer.workflows.recording import Recording
+
+Interrupted = Callable[[], str | None]
+"""Asked about once a second and at the end of each epoch; a reason ends training with a checkpoint."""
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """Training begins.
+
+    Attributes:
+        run: The run directory.
+        plan: What is going to happen.
+        device: What it happens on.
+        notes: What became of each layer's weights of a former run, or where training goes on.
+    """
+
+    run: Path
+    plan: Plan
+    device: devices.Device
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The run has ended.
+
+    Attributes:
+        run: The run directory.
+        status: "stopped" when it was interrupted.
+        epochs: Epochs trained.
+        best_epoch: The epoch whose weights are in `checkpoints/best` and were evaluated; 0 for none.
+        stopped_because: Why training ended.
+        metrics: Split → metric → value; empty when it was interrupted.
+        weights_sha256: Of the best weights; None where no epoch was done.
+        seconds: Wall-clock time of this process.
+        timings: Phase → seconds, of all processes.
+    """
+
+    run: Path
+    status: Status
+    epochs: int
+    best_epoch: int
+    stopped_because: str
+    metrics: dict[str, dict[str, float]]
+    weights_sha256: str | None
+    seconds: float
+    timings: dict[str, float]
+
+
+if TYPE_CHECKING:
+    Event = Started | EpochResult | Partway | Rewound | Finished
+
+
+def start_device(plan: Plan, config: Config) -> tuple[Plan, devices.Device]:
+    """Import TensorFlow and choose device and threads; the plan says what could not be had.
+
+    Raises:
+        ConfigError: The device is not there.
+    """
+    threads = _threads(plan, config.runtime.threads)
+    device = devices.start(config.runtime.device, threads)
+    if device.threads != threads:
+        text = (
+            f"this run has {device.threads} threads, as the first of the command, where {threads} "
+            "would be chosen for it alone: its weights may differ in the last digits"
+        )
+        plan = replace(plan, warnings=(*plan.warnings, text))
+    return plan, device
+
+
+def train(
+    plan: Plan,
+    built: Built,
+    record: Recording,
+    interrupted: Interrupted,
+    *,
+    began: float,
+) -> Generator[EpochResult | Partway | Rewound, None, Finished]:
+    """Train what is left of a training, then evaluate it.
+
+    Args:
+        plan: What it was built from.
+        built: Network, optimizer and decisions, where training begins or goes on.
+        record: The run directory.
+        interrupted: Whether training should end.
+        began: When the process began, by `perf_counter`.
+
+    Raises:
+        TrainingError: Training could not go on; the run directory says why.
+    """
+    from trainer.engine.fit import EpochResult, Partway, Rewound, fit
+    from trainer.models.weights import weights_sha256
+
+    training, started = built.training, perf_counter()
+    try:
+        for event in fit(training, interrupted):
+            match event:
+                case EpochResult():
+                    record.epoch(event)
+                case Partway():
+                    record.partway(event)
+                case Rewound():
+                    record.rewound(event)
+                case _:
+                    assert_never(event)
+            yield event
+    except DivergedError:
+        record.best_checkpoint()
+        raise
+    trained = perf_counter()
+    trace = sum(program.trace_seconds for program in built.programs)
+    compilation = sum(program.compile_seconds for program in built.programs)
+    keep_programs(cache_root())
+    record.checkpoint()
+    written = perf_counter()
+    metrics: dict[str, dict[str, float]] = {}
+    digest = None
+    if training.best_epoch:
+        training.network.set_weights(training.best_weights)
+        digest = weights_sha256(training.network)
+        if not training.interrupted:
+            metrics = _evaluate(plan, built, record, interrupted)
+    elif not training.interrupted:
+        raise TrainingError(_no_epoch(plan, record.run.path))
+    record.time("trace", trace)
+    record.time("compile", compilation)
+    record.time("train", trained - started - trace - compilation)
+    record.time("evaluate", perf_counter() - written)
+    record.time("write", written - trained)
+    status: Literal["stopped", "finished"] = "stopped" if training.interrupted else "finished"
+    record.end(status, weights_sha256=digest)
+    return Finished(
+        run=record.run.path,
+        status=status,
+        epochs=training.epoch,
+        best_epoch=training.best_epoch,
+        stopped_because=record.manifest.stopped_because or "",
+        metrics=metrics,
+        weights_sha256=digest,
+        seconds=perf_counter() - began,
+        timings=dict(record.manifest.timings),
+    )
+
+
+def _threads(plan: Plan, wanted: int | Literal["auto"]) -> int:
+    if wanted != "auto":
+        return wanted
+    if plan.parameters is None:
+        return devices.usable_cores()
+    return devices.choose_threads(plan.parameters, plan.config.fit.batch_size)
+
+
+def _no_epoch(plan: Plan, run: Path) -> Problem:
+    return Problem(
+        str(run),
+        f"at least one epoch within fit.max_seconds ({plan.config.fit.max_seconds:g})",
+        "less than one",
+        f"give it more time: trainer resume {run} fit.max_seconds=+60",
+    )
+
+
+def _evaluate(
+    plan: Plan, built: Built, record: Recording, interrupted: Interrupted
+) -> dict[str, dict[str, float]]:
+    """Evaluate the best weights on each split; the test rows are encoded here for the first time.
+
+    Empty where it was interrupted.
+    """
+    training = built.training
+    metrics: dict[str, dict[str, float]] = {}
+    for split in SPLIT_NAMES:
+        samples = plan.prepared.samples(split)
+        if samples is None:
+            continue
+        laid_out = plan.question.head_targets(samples)
+        judging = built.runner.evaluate(laid_out)
+        while True:
+            try:
+                next(judging)
+            except StopIteration as ended:
+                done = ended.value
+                break
+            if (reason := interrupted()) is not None:
+                training.interrupted = True
+                record.stopped(reason)
+                return {}
+        measures = {"loss": done.loss, **training.measure(done, laid_out)}
+        record.evaluation(split, len(samples.x), measures)
+        metrics[split] = measures
+        # The last split there is: the test rows, or where none are held back the training rows.
+        if plan.config.evaluate.scatter:
+            picture = record.run.evaluation / "scatter.png"
+            draw_predictions(picture, plan.prepared, plan.question, laid_out, done.predictions)
+    return metrics
