@@ -4,16 +4,19 @@ ARGS ?=
 BIN = .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help fit test check format bench lock clean
+.PHONY: help fit test test-kill check format bench lock clean
 
 help:  ## Show this list.
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 fit: .venv/.core  ## Train CONFIG (configs/breast_cancer.yaml) with ARGS ('key=value ...').
 	$(BIN)/trainer fit $(CONFIG) $(ARGS)
 
 test: .venv/.dev  ## Run all tests.
 	$(BIN)/pytest --numprocesses=2 --dist=loadfile
+
+test-kill: .venv/.dev  ## Kill 200 trainings at any moments, others at each operation on their disk (ARGS).
+	TRAINER_KILL_HISTORIES=200 $(BIN)/pytest tests/kill --numprocesses=2 --dist=worksteal $(ARGS)
 
 check: .venv/.dev  ## Style, types and layers; changes nothing.
 	$(BIN)/ruff check

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.cli.processes import Process
 from trainer_cli.main import run
 
 LINE = re.compile(r"error: \S.*: expected .+, found .+", re.DOTALL)
@@ -122,3 +123,18 @@ def refused_alike(folder: Path, refused: Callable) -> Callable:
         assert sorted(folder.rglob("*")) == before
 
     return call
+
+
+@pytest.fixture
+def start(folder: Path) -> Iterator[Callable[..., Process]]:
+    started: list[Process] = []
+
+    def call(*words: str) -> Process:
+        started.append(Process(*words))
+        return started[-1]
+
+    yield call
+    for one in started:
+        if one.process.poll() is None:
+            one.process.kill()
+            one.process.communicate()

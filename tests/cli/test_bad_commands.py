@@ -6,15 +6,13 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.cli.processes import COMMAND
 from trainer_cli.main import run
-
-COMMAND = (sys.executable, "-c", "from trainer_cli.main import main; main()")
 
 # name: (the command line, words of the message)
 COMMANDS: dict[str, tuple[list[str], list[str]]] = {

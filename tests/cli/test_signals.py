@@ -4,59 +4,13 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-COMMAND = (sys.executable, "-c", "from trainer_cli.main import main; main()")
 LONG = ("fit", "good.yaml", "fit.epochs=1000000", "fit.checkpoint.every=1 seconds")
-SECONDS = 120
-
-
-class Process:
-    """A `trainer` process and the run it writes to `runs`."""
-
-    def __init__(self, *words: str) -> None:
-        self.process = subprocess.Popen(
-            [*COMMAND, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-
-    def wait_for(self, pattern: str) -> Path:
-        """The first file that matches and is not empty."""
-        end = time.monotonic() + SECONDS
-        while time.monotonic() < end and self.process.poll() is None:
-            for path in Path("runs").glob(pattern):
-                if path.stat().st_size:
-                    return path
-            time.sleep(0.02)
-        self.process.kill()
-        pytest.fail(f"no {pattern}: {self.process.communicate()}")
-
-    def end(self, number: int | None = None) -> tuple[int, str, str]:
-        """The exit code and what was said, after a signal."""
-        if number is not None:
-            self.process.send_signal(number)
-        out, err = self.process.communicate(timeout=SECONDS)
-        return self.process.returncode, out, err
-
-
-@pytest.fixture
-def start(folder: Path) -> Iterator[Callable[..., Process]]:
-    started: list[Process] = []
-
-    def call(*words: str) -> Process:
-        started.append(Process(*words))
-        return started[-1]
-
-    yield call
-    for one in started:
-        if one.process.poll() is None:
-            one.process.kill()
-            one.process.communicate()
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from trainer.runs.directory import RunDirectory
 from trainer.runs.listing import list_runs
 from trainer.runs.log import MetricsLog
 from trainer.runs.machine import Git
-from trainer.runs.manifest import DataFile, new_manifest
+from trainer.runs.manifest import DataFile, Resumption, new_manifest
 
 NOW = datetime(2026, 11, 22, 14, 15, 30, tzinfo=UTC)
 
@@ -181,3 +181,12 @@ def test_json_holds_everything(tmp_path: Path) -> None:
     assert shown.items() >= listed.items()
     assert shown["manifest"] == json.loads(run.manifest.read_text())
     assert len(shown["history"]) == 20
+
+
+def test_json_of_a_run_that_was_resumed(tmp_path: Path) -> None:
+    run = finished(tmp_path)
+    manifest = run.read_manifest()
+    resumption = Resumption(NOW, ("trainer", "resume"), 4, 40, "last", {"fit.epochs": "4 → 20"})
+    run.write_manifest(manifest.with_resumption(resumption, manifest.process))
+    shown = json.loads(json.dumps(report_json(load_report(run, NOW)), allow_nan=False))
+    assert shown["manifest"] == json.loads(run.manifest.read_text())

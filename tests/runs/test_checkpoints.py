@@ -143,11 +143,11 @@ def test_a_checkpoint_is_old_or_new_wherever_a_fault_strikes(
     tmp_path: Path, mortal: Mortals, fault: Any, keep: int
 ) -> None:
     names = ["last", *(f"last-{number}" for number in range(1, keep))]
+    for epoch in range(1, 5):
+        write(tmp_path / "before" / "last", epoch, keep)
     for steps in range(100):
         directory = tmp_path / str(steps) / "last"
-        directory.parent.mkdir()
-        for epoch in range(1, 5):
-            write(directory, epoch, keep)
+        shutil.copytree(tmp_path / "before", directory.parent)
         process = mortal(steps, fault)
         with process.life():
             write(directory, 5, keep, process.disk)

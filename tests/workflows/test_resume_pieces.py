@@ -1,6 +1,6 @@
 """No piece of a training's state can be spared: without any one of them a resumed run ends otherwise.
 
-Runs are compared byte for byte; here the comparison is seen to find each loss.
+The proof in tests/kill compares bytes; here that comparison is seen to find each loss.
 """
 
 from __future__ import annotations

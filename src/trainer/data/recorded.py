@@ -105,8 +105,9 @@ def _assignment(recorded: bytes, rows: int) -> Assignment:
         )
     except (pl.exceptions.PolarsError, OSError) as error:
         raise _damaged(str(error)) from error
-    if len(numbers) != rows:
-        raise _damaged(f"{len(numbers)} rows of {rows}")
+    known = len(numbers) - numbers.null_count()
+    if known != rows or len(numbers) != rows:
+        raise _damaged(f"{known} rows of {rows}")
     return np.array(numbers.to_numpy(), dtype=np.int8)
 
 

@@ -85,8 +85,15 @@ def read_npz(path: Path) -> pl.DataFrame:
                     continue
                 lengths[name] = len(array)
                 columns |= _array_columns(name, array)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise _damaged(path, "an NPZ archive", error) from error
+    except (
+        OSError,
+        ValueError,
+        EOFError,
+        MemoryError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
+        raise _damaged(path, "an NPZ archive that fits into memory", error) from error
     if len(set(lengths.values())) > 1:
         found = ", ".join(f"'{name}' {length}" for name, length in lengths.items())
         problems.append(Problem(where, "arrays with as many rows each", found))

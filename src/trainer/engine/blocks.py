@@ -141,7 +141,9 @@ class EpochBlocks:
             tf.TensorArray(weight.dtype, size, element_shape=weight.shape)
             for weight in self._network.weights
         )
-        for number in tf.range(count):
+        number = tf.constant(0)
+        # XLA would compile the program anew for each length of a range; a condition it can wait for.
+        while number < count:
             self._runner.stepper.loss_mean.reset_state()
             predictions, means = self._runner.in_program(orders[number], *train)
             losses = losses.write(number, means)
@@ -158,6 +160,7 @@ class EpochBlocks:
                 judged = judged.write(number, predictions)
             for variable, value in zip(self._network.trainable_variables, own, strict=False):
                 variable.assign(value)
+            number += 1
         arrays = (rates, losses, trained, judged_losses, judged, *weights)
         return tuple(array.stack() for array in arrays)
 

@@ -14,6 +14,7 @@ from typing import Any
 from trainer.errors import Problem, RunError
 from trainer.report.text import Table, age, bytes_text, cell, curve, duration, number
 from trainer.runs.directory import RunDirectory
+from trainer.runs.files import json_form
 from trainer.runs.listing import Metrics, RunSummary, summarise
 from trainer.runs.log import read_log
 from trainer.runs.manifest import Manifest, manifest_to_json
@@ -101,7 +102,7 @@ def report_json(report: RunReport) -> dict[str, Any]:
     return {
         **run_json(report.summary),
         "problems": [_problem_json(problem) for problem in report.problems],
-        "manifest": None if manifest is None else _json_times(manifest_to_json(manifest)),
+        "manifest": None if manifest is None else json_form(manifest_to_json(manifest)),
         "history": [dict(record) for record in report.history],
     }
 
@@ -274,11 +275,4 @@ def _problem_json(problem: Problem) -> dict[str, str]:
         "expected": problem.expected,
         "found": problem.found,
         "fix": problem.fix,
-    }
-
-
-def _json_times(value: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: item.isoformat() if isinstance(item, datetime) else item
-        for name, item in value.items()
     }

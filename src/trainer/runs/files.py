@@ -257,13 +257,13 @@ def _next(path: Path) -> Path:
 
 def json_bytes(value: Any) -> bytes:
     """A value as readable JSON, equal for equal values: keys in their order, NaN and ±∞ as null."""
-    text = json.dumps(_plain(value), ensure_ascii=False, allow_nan=False, indent=2)
+    text = json.dumps(json_form(value), ensure_ascii=False, allow_nan=False, indent=2)
     return _encoded(text) + b"\n"
 
 
 def json_line(value: Any) -> bytes:
     """As `json_bytes`, on one line."""
-    return _encoded(json.dumps(_plain(value), ensure_ascii=False, allow_nan=False)) + b"\n"
+    return _encoded(json.dumps(json_form(value), ensure_ascii=False, allow_nan=False)) + b"\n"
 
 
 def _encoded(text: str) -> bytes:
@@ -271,18 +271,19 @@ def _encoded(text: str) -> bytes:
     return text.encode("utf-8", errors="backslashreplace")
 
 
-def _plain(value: Any) -> Any:
+def json_form(value: Any) -> Any:
+    """A value as JSON has it, of dicts, lists and scalars: times in ISO 8601, NaN and ±∞ as None."""
     match value:
         case float():
             return float(value) if math.isfinite(value) else None
         case None | bool() | int() | str():
             return value
         case Mapping():
-            return {str(key): _plain(item) for key, item in value.items()}
+            return {str(key): json_form(item) for key, item in value.items()}
         case list() | tuple():
-            return [_plain(item) for item in value]
+            return [json_form(item) for item in value]
         case np.ndarray() | np.generic():
-            return _plain(value.tolist())
+            return json_form(value.tolist())
         case datetime():
             return value.isoformat()
         case Path():

@@ -116,6 +116,8 @@ def _exclusive(directory: Path) -> Iterator[None]:
 
 def _owner(path: Path, now: float) -> _Owner | None:
     """Who owns the run; None without a lock or with one whose writer died while it wrote it."""
+    if not path.is_file():
+        return None  # also a pipe, which would hold the reader up for ever
     try:
         value = json.loads(path.read_bytes())
         silent_seconds = now - path.stat().st_mtime

@@ -14,9 +14,9 @@ from trainer.data.splits import SPLIT_NAMES
 from trainer.engine.devices import Device
 from trainer.errors import Problem, RunError
 from trainer.runs.directory import RunDirectory
+from trainer.runs.files import json_form
 from trainer.runs.manifest import DataFile, Manifest
 from trainer.workflows.plan import Plan
-from trainer.workflows.standing import as_json
 
 
 def config_differences(run: RunDirectory, changed: Mapping[str, str]) -> Iterator[Problem]:
@@ -93,7 +93,7 @@ def check_fitted(run: RunDirectory, plan: Plan) -> None:
         RunError: It has others.
     """
     exchanged = []
-    if as_json(plan.prepared.preprocessing.to_json()) != run.read_preprocessing():
+    if json_form(plan.prepared.preprocessing.to_json()) != run.read_preprocessing():
         exchanged.append(run.preprocessing)
     # As bytes: nothing in a file that may be a stranger's is looked at.
     splits = io.BytesIO()

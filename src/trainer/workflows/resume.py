@@ -9,7 +9,8 @@ module does not import TensorFlow; running it does, once the run is found good.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+import os
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from math import nan
@@ -18,12 +19,13 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from trainer.config.dump import dump_config, resolved_settings
-from trainer.config.load import LoadedConfig, load_config
+from trainer.config.load import LoadedConfig
 from trainer.data.sources import is_large
 from trainer.engine import devices
 from trainer.errors import InputError, Problem, RunError
 from trainer.runs.checkpoints import Checkpoint, read_newest
 from trainer.runs.directory import RunDirectory, open_run
+from trainer.runs.files import json_form
 from trainer.runs.listing import summarise
 from trainer.runs.lock import RunLock
 from trainer.runs.log import cut_log, keep_epochs, read_log
@@ -40,7 +42,8 @@ from trainer.workflows.comparison import (
 )
 from trainer.workflows.extension import additions, differing, is_harmless
 from trainer.workflows.plan import located, make_plan
-from trainer.workflows.standing import as_json, check_arrays, read_facts
+from trainer.workflows.standing import check_arrays, read_facts
+from trainer.workflows.trained import config_of
 from trainer.workflows.training import Finished, Interrupted, Started, start_device, train
 
 if TYPE_CHECKING:
@@ -80,8 +83,8 @@ def resume_run(
         checkpoint, passed_over = read_newest(run.last)
         facts = read_facts(checkpoint)
         was = facts["config"]
-        loaded = load_config(run.config, additions(overrides, was))
-        changed = differing(was, as_json(resolved_settings(loaded.config)))
+        loaded = config_of(run, additions(overrides, was))
+        changed = differing(was, json_form(resolved_settings(loaded.config)))
         _check_unfinished(run, manifest, changed)
         changes = {key: text for key, text in changed.items() if is_harmless(key)}
         unlike = {key: text for key, text in changed.items() if key not in changes}
@@ -133,7 +136,7 @@ def resume_run(
                 training.ended = training.reason_to_end()
             if "optimizer.learning_rate" in changed:
                 training.optimizer.learning_rate = loaded.config.optimizer.learning_rate
-            name = checkpoint.directory.name.removesuffix(".old")
+            name = checkpoint.directory.name
             resumption = Resumption(
                 at=now,
                 command=command,
@@ -172,7 +175,7 @@ def resume_run(
 
 def find_run(loaded: LoadedConfig, runs: Path) -> RunDirectory | None:
     """The newest run of this config that has a checkpoint, or None."""
-    wanted = as_json(resolved_settings(loaded.config))
+    wanted = json_form(resolved_settings(loaded.config))
     if loaded.config.runtime.threads == "auto":
         del wanted["runtime"]["threads"]
     newest: tuple[datetime, RunDirectory] | None = None
@@ -181,7 +184,7 @@ def find_run(loaded: LoadedConfig, runs: Path) -> RunDirectory | None:
         if not any(name.startswith("last") for name in run.checkpoint_names()):
             continue
         try:
-            found = as_json(resolved_settings(load_config(run.config).config))
+            found = json_form(resolved_settings(config_of(run).config))
             started = run.read_manifest().started
         except InputError:
             continue
@@ -221,7 +224,7 @@ def finished_run(run: RunDirectory) -> Finished | None:
 
 
 def _goes_on(checkpoint: Checkpoint, epoch: int, step: int) -> str:
-    name = checkpoint.directory.name.removesuffix(".old")
+    name = checkpoint.directory.name
     return f"goes on after epoch {epoch}, step {step}, from checkpoint {name}"
 
 
@@ -229,7 +232,8 @@ def _open(path: Path) -> RunDirectory:
     """The run, to be gone on with from its last checkpoint.
 
     Raises:
-        RunError: There is none, or another checkpoint of it is named.
+        RunError: There is none, another checkpoint of it is named, or what would be written to it
+            would end up elsewhere.
     """
     run, checkpoint = open_run(path)
     if checkpoint not in (None, "last"):
@@ -241,7 +245,23 @@ def _open(path: Path) -> RunDirectory:
                 f"name the run: trainer resume {run.path}",
             )
         )
+    outside = list(_links_outside(run.path))
+    if outside:
+        raise RunError(outside)
     return run
+
+
+def _links_outside(directory: Path) -> Iterator[Problem]:
+    home = os.path.realpath(directory)
+    for folder, folders, files in os.walk(directory):
+        for path in (Path(folder, name) for name in (*folders, *files)):
+            if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(home):
+                yield Problem(
+                    str(path),
+                    "a file or a folder of the run's own",
+                    f"a link to {path.readlink()}",
+                    "put what it leads to in its place",
+                )
 
 
 def _seconds(run: RunDirectory) -> float:

@@ -6,7 +6,6 @@ the variables, which `trainer.engine.snapshot` compares itself. No TensorFlow.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -17,35 +16,38 @@ from trainer.config.schema import Config
 from trainer.errors import Problem, RunError
 from trainer.runs import readers
 from trainer.runs.checkpoints import Checkpoint
-from trainer.runs.files import json_bytes
+from trainer.runs.files import json_form
 from trainer.workflows.plan import Plan
 
 if TYPE_CHECKING:
     from trainer.workflows.building import Built
 
+_MOST = 2**53
 _FIX = (
     "take the directory from a copy of the run, or start it again: trainer fit on its config.yaml"
 )
 
 
-def as_json(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings as they come back from a checkpoint."""
-    value: dict[str, Any] = json.loads(json_bytes(settings))
-    return value
-
-
 def _settings(value: Any) -> dict[str, Any]:
     try:
-        return as_json(resolved_settings(Config.model_validate(value)))
+        config = Config.model_validate(value)
     except ValidationError as error:
         count = error.error_count()
         raise readers.DamageError(
             f"the settings of a run, without {count} mistakes", value
         ) from error
+    settings: dict[str, Any] = json_form(resolved_settings(config))
+    return settings
+
+
+def _count(value: Any) -> int:
+    if readers.count(value) > _MOST:
+        raise readers.DamageError("a number of ordinary size", value)
+    return int(value)
 
 
 def _size(value: Any) -> int:
-    if not readers.count(value):
+    if not _count(value):
         raise readers.DamageError("a number from 1", value)
     return int(value)
 
@@ -55,25 +57,23 @@ _PATIENCE = readers.maybe(
         dict,
         {
             "best": readers.maybe(readers.number),
-            "waited": readers.count,
-            "cooldown": readers.count,
+            "waited": _count,
+            "cooldown": _count,
         },
     )
 )
 _FACTS: dict[str, readers.Reader] = {
-    "epoch": readers.count,
-    "step": readers.count,
-    "steps_begun": readers.count,
-    "best_epoch": readers.count,
-    "rewound": readers.count,
-    "log_bytes": readers.count,
+    "epoch": _count,
+    "step": _count,
+    "steps_begun": _count,
+    "best_epoch": _count,
+    "rewound": _count,
+    "log_bytes": _count,
     "stopped_because": readers.maybe(readers.text),
     "monitors": readers.made(
         dict,
         {
-            "best": readers.made(
-                dict, {"value": readers.maybe(readers.number), "epoch": readers.count}
-            ),
+            "best": readers.made(dict, {"value": readers.maybe(readers.number), "epoch": _count}),
             "stopper": _PATIENCE,
             "plateau": _PATIENCE,
         },
@@ -101,7 +101,7 @@ def read_facts(checkpoint: Checkpoint) -> dict[str, Any]:
 def check_arrays(
     checkpoint: Checkpoint, facts: Mapping[str, Any], plan: Plan, built: Built
 ) -> None:
-    """Checks the best weights, and what is trained of an epoch.
+    """Checks that all are numbers, and the best weights and what is trained of an epoch are of this run.
 
     Raises:
         RunError: They are not of this network and these rows.
@@ -120,6 +120,8 @@ def check_arrays(
             or losses.shape != (facts["steps_begun"],)
         ):
             found = "a part of another epoch"
+    if any(value.dtype.kind not in "biuf" for value in state.values()):
+        found = "something else than numbers"
     if found:
         where = str(checkpoint.directory / "state.npz")
         raise RunError(Problem(where, "the state of this network on these rows", found, _FIX))

@@ -6,6 +6,7 @@ describes is executed. Importing this module does not import TensorFlow; `load_n
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from trainer.data.preprocessing import Preprocessing
 from trainer.errors import DataError, Problem, RunError
 from trainer.runs.checkpoints import read_checkpoint
 from trainer.runs.directory import RunDirectory, open_run
+from trainer.runs.files import reading
 from trainer.workflows.question import Question, ask
 
 if TYPE_CHECKING:
@@ -59,7 +61,7 @@ def open_trained(path: Path) -> Opened:
                 "wait for its first checkpoint, or run trainer fit on its config.yaml",
             )
         )
-    loaded = load_config(opened.run.config)
+    loaded = config_of(opened.run)
     # A run's config states every setting: one that does not was cut off, and would mean another thing.
     missing = _missing(resolved_settings(loaded.config), plain(loaded.root))
     if missing is not None:
@@ -74,6 +76,17 @@ def open_trained(path: Path) -> Opened:
     return Opened(
         opened.run, checkpoint, loaded, preprocessing, ask(loaded.config, preprocessing.target)
     )
+
+
+def config_of(run: RunDirectory, overrides: Sequence[str] = ()) -> LoadedConfig:
+    """The config of a run, with overrides.
+
+    Raises:
+        RunError: The file is missing, or is none of the run's own.
+        ConfigError: It is wrong, or the overrides are.
+    """
+    with reading(run.config):
+        return load_config(run.config, overrides)
 
 
 def _missing(whole: Any, found: Any, path: str = "") -> str | None:

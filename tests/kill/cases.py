@@ -1,0 +1,173 @@
+"""The trainings that are killed: each some seconds long, each with other state to lose.
+
+Owns: their tables and configs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+_CONFIG = """\
+name: {name}
+seed: 11
+data:
+  source: table.csv
+  target: label
+  split: {{test: 0.2, validation: 0.2, by: stratified}}
+"""
+
+_EVERYTHING = """\
+model:
+  layers:
+    - dense: {units: 16, activation: relu}
+    - batch_normalization
+    - dropout: 0.2
+    - dense: {units: 8, activation: relu}
+optimizer:
+  name: adamw
+  learning_rate: 0.003
+  schedule: {cosine: {warmup: 4 epochs}}
+  ema: 0.98
+fit:
+  epochs: EPOCHS
+  batch_size: 16
+  class_weight: balanced
+  early_stopping: {monitor: val_loss, patience: PATIENCE}
+  checkpoint: {every: EVERY}
+"""
+
+_PLATEAU = """\
+model:
+  layers:
+    - dense: {units: 16, activation: relu}
+    - dropout: 0.2
+    - dense: {units: 8, activation: tanh}
+optimizer: {name: sgd, learning_rate: 0.2, momentum: 0.9}
+fit:
+  epochs: 90
+  batch_size: 16
+  reduce_on_plateau: {monitor: val_loss, patience: 2, factor: 0.7, cooldown: 1}
+  early_stopping: {monitor: val_loss, patience: 30, restore_best: false}
+  checkpoint: {every: 200 steps, keep: 3}
+"""
+
+_LONG = """\
+model:
+  layers:
+    - dense: {units: 448, activation: relu}
+    - batch_normalization
+    - dropout: 0.2
+    - dense: {units: 448, activation: relu}
+optimizer: {name: adam, learning_rate: 0.001, ema: 0.9}
+fit:
+  epochs: 3
+  batch_size: 512
+  class_weight: balanced
+  checkpoint: {every: 10 steps}
+"""
+
+_BLOCKS = """\
+model:
+  layers:
+    - dense: {units: 8, activation: sigmoid}
+    - dropout: 0.1
+optimizer: {name: adam, learning_rate: 0.01, ema: 0.9}
+fit:
+  epochs: 1500
+  batch_size: 16
+  early_stopping: {monitor: val_loss, patience: 1000}
+  checkpoint: {every: 1 epoch}
+"""
+
+_SHORT = """\
+model: {layers: [dropout: 0.2]}
+optimizer: {name: sgd, learning_rate: 0.1, momentum: 0.9}
+fit:
+  epochs: 3
+  batch_size: 16
+  early_stopping: 2
+  checkpoint: {every: 1 epoch}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A training.
+
+    Attributes:
+        name: Its config's.
+        text: Its config, but for the data.
+        rows: Rows of its table.
+        patches: Module, name and value that are set before it runs, in each of its processes.
+    """
+
+    name: str
+    text: str
+    rows: int
+    patches: tuple[tuple[str, str, object], ...] = ()
+
+    def write(self, folder: Path) -> Path:
+        """Table and config in a folder; the config."""
+        write_table(folder / "table.csv", self.rows)
+        config = folder / f"{self.name}.yaml"
+        config.write_text(_CONFIG.format(name=self.name) + self.text, encoding="utf-8")
+        return config
+
+
+# Saves are put off while they take more than a share of the time; here that is most of it.
+_OFTEN = ("trainer.workflows.recording", "_WRITING_SHARE", 0.5)
+
+
+def _everything(epochs: int, patience: int, every: str) -> str:
+    text = _EVERYTHING.replace("EPOCHS", str(epochs)).replace("PATIENCE", str(patience))
+    return text.replace("EVERY", every)
+
+
+CASES = (
+    Case("everything", _everything(60, 20, "1 epoch"), 6_000),
+    Case("plateau", _PLATEAU, 4_000, (_OFTEN,)),
+    Case(
+        "streaming",
+        _everything(25, 12, "60 steps") + "runtime: {engine: streaming}\n",
+        2_000,
+        # Two windows an epoch, and three calls of 25 steps.
+        (
+            _OFTEN,
+            ("trainer.engine.streaming", "SHARD_ROWS", 128),
+            ("trainer.engine.batches", "_CALL_SECONDS", 0.001_55),
+        ),
+    ),
+    Case("long", _LONG, 60_000, (_OFTEN,)),
+    Case("blocks", _BLOCKS, 60, (_OFTEN,)),
+)
+"""`everything`, with no patch, is what a user runs; `long` has epochs of several calls by itself."""
+
+SHORT = Case(
+    "short",
+    _SHORT,
+    160,
+    # Every epoch is saved; an epoch is several calls.
+    (
+        ("trainer.workflows.recording", "_WRITING_SHARE", 1e9),
+        ("trainer.engine.batches", "_CALL_SECONDS", 0.0002),
+    ),
+)
+"""A training of a moment, for killing it at each operation on the disk."""
+
+
+def write_table(path: Path, rows: int) -> None:
+    """Six numbers and a category, of which one class in five depends."""
+    draw = np.random.default_rng(rows)
+    numbers = draw.normal(size=(rows, 6))
+    colours = draw.integers(3, size=rows)
+    score = numbers[:, 0] * numbers[:, 1] + numbers[:, 2] + 0.7 * (colours == 1)
+    labels = score + draw.normal(size=rows) > np.quantile(score, 0.8)
+    lines = [",".join([*(f"x{number}" for number in range(6)), "colour", "label"])]
+    for row in range(rows):
+        values = [f"{value:.4f}" for value in numbers[row]]
+        colour, label = ("red", "green", "blue")[colours[row]], "yes" if labels[row] else "no"
+        lines.append(",".join([*values, colour, label]))
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
