@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.cli.processes import Process
+from tests.cli.stopped import SETTINGS
 from trainer_cli.main import run
 
 LINE = re.compile(r"error: \S.*: expected .+, found .+", re.DOTALL)
@@ -138,3 +139,22 @@ def start(folder: Path) -> Iterator[Callable[..., Process]]:
         if one.process.poll() is None:
             one.process.kill()
             one.process.communicate()
+
+
+@pytest.fixture
+def undisturbed(folder: Path, trainer: Callable) -> Callable[..., Path]:
+    """A run from start to end, in a folder of its own."""
+
+    def call(*overrides: str, config: str = "good.yaml") -> Path:
+        answer = trainer(
+            "fit", config, *SETTINGS, *overrides, "--runs", "whole", "--quiet", "--allow-custom"
+        )
+        assert answer.code == 0, answer.err
+        return Path(answer.out.strip())
+
+    return call
+
+
+@pytest.fixture
+def finished(undisturbed: Callable) -> Path:
+    return undisturbed()

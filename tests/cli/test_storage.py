@@ -16,7 +16,7 @@ import pytest
 import tensorflow as tf
 
 from tests.cli.processes import COMMAND, Process
-from tests.cli.test_resume import log_of
+from tests.cli.stopped import log_of
 from tests.kill.comparison import compared
 from trainer.engine import devices
 

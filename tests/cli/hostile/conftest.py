@@ -1,0 +1,61 @@
+"""A sound run, to be made hostile."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.hostile.attack import (
+    SETTINGS,
+)
+from trainer.config.load import load_config
+from trainer.workflows.fit import fit_run
+from trainer.workflows.training import Finished
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a table, a config and its finished run, to be copied."""
+    folder = tmp_path_factory.mktemp("sound")
+    lines = ["age,income,city,answer"]
+    lines += [
+        f"{20 + row * 7 % 41},{1000 + row * 131 % 977},{'ABC'[row % 3]},{'ny'[row % 2]}"
+        for row in range(60)
+    ]
+    (folder / "table.csv").write_text("\n".join(lines) + "\n")
+    (folder / "good.yaml").write_text("data: {source: table.csv, target: answer}\n")
+    # Here and not in another process: it has to have the threads that this one happens to have.
+    events = fit_run(
+        load_config(folder / "good.yaml", SETTINGS),
+        runs=folder,
+        command=("trainer", "fit", "good.yaml"),
+        allow_custom=False,
+        interrupted=lambda: None,
+    )
+    *_, finished = events
+    assert isinstance(finished, Finished)
+    finished.run.rename(folder / "run")
+    return folder
+
+
+@pytest.fixture
+def mark(tmp_path: Path) -> Iterator[Path]:
+    """A file that is there when something was run."""
+    path = tmp_path / "mark"
+    yield path
+    assert not path.exists(), "something of a stranger's was run"
+
+
+@pytest.fixture
+def run(sound: Path, tmp_path: Path, mark: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A finished run of its own, in the working directory as `run`."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("TRAINER_RUNS", raising=False)
+    monkeypatch.delenv("TRAINER_ALLOW_CUSTOM", raising=False)
+    for name in ("table.csv", "good.yaml"):
+        shutil.copy(sound / name, tmp_path / name)
+    shutil.copytree(sound / "run", tmp_path / "run")
+    return Path("run")
