@@ -223,6 +223,17 @@ def test_layers_of_ones_own_need_permission_again(
     assert compared(run) == compared(undisturbed(own))
 
 
+def test_callbacks_of_ones_own_begin_anew(folder: Path, trainer: Callable) -> None:
+    (folder / "own_callback_of_resume.py").write_text(
+        "import keras\ndef idle():\n    return keras.callbacks.Callback()\n"
+    )
+    run = stop("good.yaml", "fit.callbacks=[{custom: 'own_callback_of_resume:idle'}]")
+    answer = trainer("resume", run, "--allow-custom")
+    assert answer.code == 0, answer.err
+    assert "fit.callbacks begin anew" in answer.err
+    assert any("fit.callbacks" in warning for warning in manifest_of(run)["warnings"])
+
+
 # fit --resume-or-start.
 
 
