@@ -6,8 +6,8 @@
 The house, from the top; a room imports from lower floors only, `errors` is open to all:
 
     5  trainer_cli   words in, words out: one file a verb, the error boundary
-    4  workflows     composes the rooms below into check, fit, evaluate, predict
-    3  engine        epochs: runner, loop, decisions, devices       TensorFlow
+    4  workflows     composes the rooms below into check, fit, resume, evaluate, predict
+    3  engine        epochs: runner, loop, decisions, state, devices  TensorFlow
        report        run directories → tables and plots
     2  data          read, split, fit and apply preprocessing       polars
        models        config and shapes → Keras pieces; plan and metrics without Keras
