@@ -46,6 +46,8 @@ def render(results: Mapping[str, Any]) -> str:
         parts += ["## Growth", _GROWTH, *_growth(results["growth"])]
     if results.get("start_up"):
         parts += ["## Start-up", _start_up(results["start_up"])]
+    if results.get("listing"):
+        parts += ["## Looking at many runs", _listing(results["listing"])]
     if results.get("encode_table"):
         parts += ["## Reading and encoding a table", _encoding(results["encode_table"])]
     if results.get("prediction"):
@@ -184,6 +186,28 @@ def _start_up(measured: Mapping[str, Any]) -> str:
             ("TensorFlow imported", no_tensorflow, "no"),
         ],
     )
+
+
+def _listing(measured: Mapping[str, Any]) -> str:
+    no_tensorflow = "no" if not measured["imports_tensorflow"] else "yes: it should not"
+    rows = [
+        (what, f"{measured[f'{name}_seconds']:.2f} s", "1 s", _yes(measured[f"{name}_seconds"] < 1))
+        for name, what in _LISTINGS.items()
+    ]
+    text = (
+        f"{measured['runs']:,} run directories as a sweep leaves them, in ten folders; "
+        f"{measured['compared']} of them compared. Whole processes, medians of five.\n\n"
+    )
+    rows.append(("TensorFlow imported", no_tensorflow, "no", ""))
+    return text + _table(("", "measured", "at most", ""), rows)
+
+
+_LISTINGS = {
+    "ls": "`trainer ls`",
+    "sorted": "`trainer ls --sort val_auc`",
+    "asked": "`… --where` on a setting and a metric, `--columns` with two settings",
+    "compare": "`trainer compare`",
+}
 
 
 def _encoding(measured: Mapping[str, Any]) -> str:

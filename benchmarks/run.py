@@ -1,10 +1,11 @@
 """Measures everything and writes benchmarks/RESULTS.md.
 
-    python -m benchmarks.run [W1 … W7] [growth] [start_up] [encode_table] [prediction] [--quick]
+    python -m benchmarks.run [NAME…] [--quick]
 
-Without names, all of them. What is named is measured anew; the rest of the page stays as it was
-measured last (benchmarks/results.json, not in the repository). `--quick` takes small forms, to see that
-everything runs, and prints the page in place of writing it: its figures mean nothing.
+The names are W1 to W7, growth, start_up, listing, encode_table and prediction; without any, all of them.
+What is named is measured anew; the rest of the page stays as it was measured last
+(benchmarks/results.json, not in the repository). `--quick` takes small forms, to see that everything
+runs, and prints the page in place of writing it: its figures mean nothing.
 """
 
 from __future__ import annotations
@@ -30,10 +31,16 @@ PAGE, STORE, PICTURE = HERE / "RESULTS.md", HERE / "results.json", HERE / "growt
 SCRIPTS = {
     "W7": "streaming",
     "start_up": "start_up",
+    "listing": "listing",
     "encode_table": "encode_table",
     "prediction": "prediction",
 }
-NAMES = (*WORKLOADS, "W7", "growth", "start_up", "encode_table", "prediction")
+NAMES = (*WORKLOADS, "W7", "growth", "start_up", "listing", "encode_table", "prediction")
+FEW_ROWS = ("--rows", "20000")
+QUICK = {
+    **dict.fromkeys(("W7", "encode_table", "prediction"), FEW_ROWS),
+    "listing": ("--runs", "30"),
+}
 
 SETTINGS: tuple[dict[str, Any], ...] = (
     {"jit_compile": False},
@@ -232,7 +239,7 @@ def measure(name: str, folder: Path, results: dict[str, Any], *, quick: bool) ->
     elif name == "growth":
         results["growth"] = measure_growth(folder, quick=quick)
     elif (HERE / f"{SCRIPTS[name]}.py").exists():
-        few = ["--rows", "20000"] if quick and name != "start_up" else []
+        few = QUICK[name] if quick and name in QUICK else ()
         words = (processes.OURS / "python", "-m", f"benchmarks.{SCRIPTS[name]}", *few)
         results[SCRIPTS[name]] = printed(*words)
     say(f"{name}: done")

@@ -22,6 +22,7 @@ def blocks(language):
 def desk(tmp_path, monkeypatch):
     """A stranger's folder: their table, and the data that the example config reads."""
     shutil.copytree(ROOT / "configs" / "data", tmp_path / "data")
+    shutil.copytree(ROOT / "configs", tmp_path / "configs")
     lines = (tmp_path / "data" / "breast_cancer.csv").read_text().splitlines()
     with_id = ["id," + lines[0], *(f"p{number},{line}" for number, line in enumerate(lines[1:]))]
     (tmp_path / "patients.csv").write_text("\n".join(with_id) + "\n")
@@ -44,7 +45,7 @@ def test_its_commands_run(desk, capsys):
         words = [str(runs[-1]) if word.startswith("runs/patients/") else word for word in words]
         assert run(words[1:]) == 0, (line, capsys.readouterr().err)
         ran.append(words[1])
-    assert ran == ["init", "check", "fit", "predict"]
+    assert ran == ["init", "check", "fit", "predict", "fit", "sweep"]
     answers = (desk / "answers.csv").read_text().splitlines()
     assert answers[0].startswith("row,id,label,probability_")
     assert len(answers) == 20

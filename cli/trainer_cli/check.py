@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from trainer.report.text import Table, bytes_text, cell, plain_lines
@@ -9,6 +10,7 @@ from trainer_cli import console
 from trainer_cli.settings import SPLITS, Json, Quiet, Words, one_config
 
 if TYPE_CHECKING:
+    from trainer.config.schema import Fit
     from trainer.workflows.plan import Plan
 
 _SHOWN_COLUMNS = 40
@@ -21,16 +23,19 @@ def command(words: Words, quiet: Quiet = False, json: Json = False) -> None:
     Example: trainer check configs/breast_cancer.yaml model.layers.0.dense.units=128
     """
     from trainer.config.load import load_config
+    from trainer.config.members import member_configs
     from trainer.workflows.plan import make_plan
 
-    config, overrides = one_config(words)
-    plan = make_plan(load_config(config, overrides))
+    config, overrides = one_config(words, "trainer check")
+    loaded = load_config(config, overrides)
+    members = member_configs(loaded.config)
+    plan = make_plan(replace(loaded, config=members[0].config))
     for warning in plan.warnings:
         console.warn(warning)
     if json:
-        console.json_result(_facts(plan))
+        console.json_result({**_facts(plan), "networks": len(members)})
     elif not quiet:
-        for line in _lines(plan):
+        for line in [*_lines(plan), *_network_lines(loaded.config.fit, len(members))]:
             console.result(line)
 
 
@@ -96,6 +101,16 @@ def _lines(plan: Plan) -> list[str]:
     lines.append(f"engine: {plan.engine.engine} ({plan.engine.reason})")
     lines.append("memory: " + ", ".join(f"{name} {bytes_text(size)}" for name, size in sizes))
     return lines
+
+
+def _network_lines(fit: Fit, networks: int) -> list[str]:
+    """What repeats and folds make of it, if there are any: 5 folds × 4 repeats: 20 networks."""
+    if networks == 1:
+        return []
+    factors = [] if fit.folds is None else [_counted(fit.folds, "fold")]
+    if fit.repeats > 1:
+        factors.append(_counted(fit.repeats, "repeat"))
+    return [f"{' × '.join(factors)}: {_counted(networks, 'network')}"]
 
 
 def _column_lines(plan: Plan) -> list[str]:

@@ -10,6 +10,7 @@ import typer
 
 from trainer.errors import ConfigError, Problem, TrainerError, UsageError
 from trainer_cli import console
+from trainer_cli.members import follow_members, give_members_result
 from trainer_cli.settings import (
     DEFAULT_RUNS,
     AllowCustom,
@@ -23,6 +24,7 @@ from trainer_cli.training import Signals, Stopped, Timings, follow, give_result
 
 if TYPE_CHECKING:
     from trainer.config.load import LoadedConfig
+    from trainer.workflows.members import MembersFinished
     from trainer.workflows.training import Finished
 
 
@@ -56,6 +58,17 @@ def command(
     signals = Signals()
 
     def fit_one(config: LoadedConfig) -> int:
+        if _asks_for_several(config):
+            done = _fit_members(
+                config,
+                runs,
+                says,
+                resume_or_start=resume_or_start,
+                allow_custom=allow_custom,
+                signals=signals,
+            )
+            give_members_result(done, json=json)
+            return signals.exit_code if done.status == "stopped" else 0
         finished = _fit(
             config,
             runs,
@@ -86,6 +99,40 @@ def command(
         # Caught here, as typer would take it for Ctrl-C whatever the signal was.
         console.error(str(signals.reason()))
         return signals.exit_code
+
+
+def _asks_for_several(loaded: LoadedConfig) -> bool:
+    from trainer.config.members import member_count
+
+    return member_count(loaded.config) > 1
+
+
+def _fit_members(
+    loaded: LoadedConfig,
+    runs: Path,
+    says: console.Console,
+    *,
+    resume_or_start: bool,
+    allow_custom: bool,
+    signals: Signals,
+) -> MembersFinished:
+    from trainer.workflows.members import find_members, fit_members, resume_members
+
+    command = ("trainer", *sys.argv[1:])
+    former = find_members(loaded, runs) if resume_or_start else None
+    if former is None:
+        events = fit_members(
+            loaded,
+            runs=runs,
+            command=command,
+            allow_custom=allow_custom,
+            interrupted=signals.reason,
+        )
+    else:
+        events = resume_members(
+            former, command=command, allow_custom=allow_custom, interrupted=signals.reason
+        )
+    return follow_members(events, says, signals)
 
 
 def _load_all(configs: list[Path], overrides: list[str]) -> list[LoadedConfig]:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from trainer.errors import Problem, RunError
+from trainer.errors import Problem, RunError, UsageError
 from trainer_cli import console
 from trainer_cli.settings import DEFAULT_RUNS, Json
 
@@ -18,26 +18,70 @@ def command(
         Path,
         typer.Argument(metavar="[DIR]", envvar="TRAINER_RUNS", help="The folder of runs."),
     ] = DEFAULT_RUNS,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--where",
+            metavar="CONDITION",
+            help="Only runs with 'NAME == VALUE' (or != < <= > >=), 'NAME ~ PART' or 'NAME in A,B'; "
+            "may be repeated, all must hold. A run that has no NAME never matches, nor does it with !=.",
+        ),
+    ] = None,
+    sort: Annotated[
+        str | None,
+        typer.Option(
+            "--sort",
+            metavar="[-]NAME",
+            help="Of a metric the better end first, of others the lower; -NAME turns it round.",
+        ),
+    ] = None,
+    columns: Annotated[
+        str | None, typer.Option("--columns", metavar="NAME,...", help="Show these alone.")
+    ] = None,
+    csv: Annotated[bool, typer.Option("--csv", help="Print CSV on stdout.")] = False,
     json: Json = False,
 ) -> None:
     """List runs, the newest first: status, epochs, metrics, age.
 
-    Example: trainer ls runs/breast-cancer
+    A NAME is a fact (status, name, run, epochs, best_epoch, started, seconds, age), a metric (val_auc,
+    test_loss) or a setting (optimizer.learning_rate, model.layers.0.dense.units).
+
+    Example: trainer ls runs --where 'optimizer.name == adam' --sort val_auc --columns run,val_auc
     """
-    from trainer.report.tables import run_json, runs_table
+    from trainer.report.listing import columns_table, run_json, runs_csv, runs_table, values_json
+    from trainer.report.query import parse_query, select
     from trainer.report.text import plain_lines
     from trainer.runs.listing import list_runs
 
+    if csv and json:
+        raise UsageError(Problem("trainer ls", "either --csv or --json", "both", "leave one out"))
+    query = parse_query(where or (), sort, columns)
     if not folder.is_dir() and folder != DEFAULT_RUNS:
         found = "a file" if folder.exists() else "nothing there"
         raise RunError(Problem(str(folder), "a folder of runs", found, "see trainer ls --help"))
     now = datetime.now(UTC)
     runs = list_runs(folder, now)
-    if json:
-        for run in runs:
-            console.json_result(run_json(run))
-    elif runs:
-        for line in plain_lines(runs_table(runs, now)):
+    selected = select(runs, query, now)
+    known = selected.known
+    if selected.unread:
+        first, *more = selected.unread
+        others = f" (and {len(more):,} more like it)" if more else ""
+        console.warn(f"settings that cannot be read: {first}{others}")
+    if csv:
+        for line in runs_csv(known, query.columns, query.names):
+            console.result(line)
+    elif json:
+        for one in known:
+            asked = values_json(one, query.columns) if query.columns else run_json(one.run)
+            console.json_result(asked)
+    elif known:
+        table = (
+            columns_table(known, query.columns) if query.columns else runs_table(known, query.names)
+        )
+        for line in plain_lines(table):
             console.result(line)
     else:
-        console.Console().say(f"no runs in {folder}")
+        none = (
+            f"none of {len(runs):,} in {folder} is such a run" if runs else f"no runs in {folder}"
+        )
+        console.Console().say(none)

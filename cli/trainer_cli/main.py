@@ -20,7 +20,9 @@ from typer.exceptions import TyperException
 
 from trainer.errors import Problem, TrainerError, UsageError, did_you_mean
 from trainer_cli import (
+    best,
     check,
+    compare,
     console,
     doctor,
     evaluate,
@@ -31,6 +33,7 @@ from trainer_cli import (
     resume,
     schema,
     show,
+    sweep,
 )
 
 app = typer.Typer(
@@ -71,10 +74,13 @@ for _verb, _function in (
     ("check", check.command),
     ("fit", fit.command),
     ("resume", resume.command),
+    ("sweep", sweep.command),
+    ("best", best.command),
     ("eval", evaluate.command),
     ("predict", predict.command),
     ("ls", listing.command),
     ("show", show.command),
+    ("compare", compare.command),
     ("schema", schema.command),
     ("doctor", doctor.command),
 ):
@@ -188,6 +194,7 @@ _OTHER_VERBS = {
     **dict.fromkeys(("evaluate", "test", "score"), "eval"),
     **dict.fromkeys(("validate", "plan", "summary"), "check"),
     **dict.fromkeys(("list", "runs", "dir"), "ls"),
+    **dict.fromkeys(("diff", "comparison", "versus", "vs"), "compare"),
     **dict.fromkeys(("new", "create", "template"), "init"),
     "infer": "predict",
     **dict.fromkeys(("continue", "restart", "extend"), "resume"),

@@ -10,7 +10,7 @@ from trainer.report.text import number
 from trainer_cli import console
 
 if TYPE_CHECKING:
-    from trainer.engine.fit import EpochResult, Partway, Rewound
+    from trainer.engine.events import EpochResult, Partway, Rewound
     from trainer.workflows.plan import Plan
 
 _LINES = 10
@@ -40,7 +40,7 @@ class Progress:
 
     def show(self, event: EpochResult | Partway | Rewound) -> None:
         """Show an epoch, a part of a long one, or that training went back."""
-        from trainer.engine.fit import EpochResult, Partway
+        from trainer.engine.events import EpochResult, Partway
 
         match event:
             case EpochResult():

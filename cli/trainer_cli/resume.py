@@ -8,13 +8,16 @@ from typing import Annotated
 
 import typer
 
+from trainer.errors import Problem, UsageError
 from trainer_cli import console
+from trainer_cli.members import follow_members, give_members_result
 from trainer_cli.settings import AllowCustom, Json, Quiet
+from trainer_cli.sweeping import follow_sweep, give_sweep_result
 from trainer_cli.training import Signals, Stopped, Timings, follow, give_result
 
 
 def command(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or sweep directory.")],
     words: Annotated[
         list[str] | None,
         typer.Argument(
@@ -43,16 +46,41 @@ def command(
 
     Example: trainer resume runs/iris/20261122-141530-9f3c fit.epochs=+20
     """
+    from trainer.runs.sweeps import is_sweep
+    from trainer.workflows.members import has_members, resume_members
     from trainer.workflows.resume import resume_run
+    from trainer.workflows.sweep import resume_sweep
 
     says = console.Console(quiet=quiet)
     signals = Signals()
+    command = ("trainer", *sys.argv[1:])
     try:
         with signals.caught():
+            if is_sweep(run):
+                _check_no_settings(run, words, "begin another sweep with trainer sweep")
+                swept = resume_sweep(
+                    run,
+                    jobs=None,
+                    command=command,
+                    allow_custom=allow_custom,
+                    interrupted=signals.reason,
+                )
+                ended = follow_sweep(swept, says, signals)
+                give_sweep_result(ended, json=json)
+                return signals.exit_code if ended.reason == "interrupted" else 0
+            if has_members(run):
+                first = f"extend one of its members: trainer resume {run}/members/0001"
+                _check_no_settings(run, words, first)
+                several = resume_members(
+                    run, command=command, allow_custom=allow_custom, interrupted=signals.reason
+                )
+                done = follow_members(several, says, signals)
+                give_members_result(done, json=json)
+                return signals.exit_code if done.status == "stopped" else 0
             events = resume_run(
                 run,
                 words or [],
-                command=("trainer", *sys.argv[1:]),
+                command=command,
                 accept_differences=accept_differences,
                 allow_custom=allow_custom,
                 interrupted=signals.reason,
@@ -63,3 +91,9 @@ def command(
     except Stopped:
         console.error(str(signals.reason()))
         return signals.exit_code
+
+
+def _check_no_settings(run: Path, words: list[str] | None, fix: str) -> None:
+    if words:
+        expected = "no settings for a run of several networks"
+        raise UsageError(Problem(f"trainer resume {run}", expected, " ".join(words), fix))

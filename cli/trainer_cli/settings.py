@@ -59,13 +59,13 @@ def configs_and_overrides(words: list[str]) -> tuple[list[Path], list[str]]:
     return configs, overrides
 
 
-def one_config(words: list[str]) -> tuple[Path, list[str]]:
+def one_config(words: list[str], verb: str) -> tuple[Path, list[str]]:
     """As `configs_and_overrides`, for a verb that takes one config."""
     configs, overrides = configs_and_overrides(words)
     if len(configs) > 1:
         raise UsageError(
             Problem(
-                "trainer check",
+                verb,
                 "one config file",
                 f"{len(configs)}: {', '.join(map(str, configs))}",
                 "a setting is written KEY=VALUE",

@@ -6,15 +6,17 @@
 The house, from the top; a room imports from lower floors only, `errors` is open to all:
 
     5  trainer_cli   words in, words out: one file a verb, the error boundary
-    4  workflows     composes the rooms below into check, fit, resume, evaluate, predict
+    4  workflows     composes the rooms below into check, fit, resume, evaluate, predict, sweep
     3  engine        epochs: runner, loop, decisions, state, devices  TensorFlow
        report        run directories → tables and plots
+       sweep         which trials there are, what is decided of them; handed the function that trains
     2  data          read, split, fit and apply preprocessing       polars
        models        config and shapes → Keras pieces; plan and metrics without Keras
     1  config        schema, YAML with positions, overrides, problems
        runs          layout, atomic writes, checkpoints, log, manifest, lock
     0  errors        one tree of exceptions that carry data
 
-Verbs that do not train import neither TensorFlow nor Keras: in `models` only `plan` and `metrics` are
-light, in `workflows` all but `building` and `recording`, which the others import when they run.
+Verbs that do not train import neither TensorFlow nor Keras: in `models` only `plan`, `packing` and
+`metrics` are light, in `workflows` all but `building`, `recording` and `ensemble`, which the others
+import when they run.
 """

@@ -85,6 +85,15 @@ class TestRender:
                 "check_seconds": 0.8,
                 "imports_tensorflow": False,
             },
+            "listing": {
+                "runs": 1_000,
+                "compared": 20,
+                "ls_seconds": 0.5,
+                "sorted_seconds": 0.6,
+                "asked_seconds": 1.25,
+                "compare_seconds": 0.4,
+                "imports_tensorflow": False,
+            },
             "encode_table": {
                 "rows": 1_000_000,
                 "columns": 20,
@@ -104,6 +113,8 @@ class TestRender:
         assert "| streaming | 2,000,000 | 1.50 | 0.90 |" in page
         assert "Within 2 × of resident: 1.50 ×, met." in page
         assert "| `trainer --help` | 0.09 s | 0.3 s |" in page
+        assert "| `trainer ls` | 0.50 s | 1 s | met |" in page
+        assert "two settings | 1.25 s | 1 s | not met |" in page
         assert "| `trainer predict` | 4.5 s | 3.0 s | 1.5 s | 2 s | met |" in page
         assert "| `trainer eval` | 5.5 s | 3.0 s | 2.5 s | 2 s | not met |" in page
         assert "| parquet | 2.5 s | 10 s | 2.0× | 3× |" in page

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.config.load import load_config
-from trainer.engine.fit import EpochResult
+from trainer.engine.events import EpochResult
 from trainer.workflows.fit import fit_run
 
 SETTINGS = ("fit.epochs=6", "model.layers=[{dense: 4}, batch_normalization, {dropout: 0.2}]")

@@ -6,13 +6,11 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from trainer.runs.directory import RunDirectory
-from trainer.runs.manifest import new_manifest
+from tests.report.run_files import make_run
 from trainer_cli.progress import measures_text
 
 SMALL = ("model.layers=[]", "fit.epochs=1")
@@ -38,6 +36,20 @@ def test_counts_of_one(folder: Path, trainer: Callable) -> None:
     answer = trainer("check", "good.yaml", "data.features.include=[age]", *SMALL)
     assert "1 column makes 1 input\n" in answer.out
     assert "1 epoch of 3 steps: 3 steps" in answer.out
+
+
+def test_check_says_how_many_networks_there_will_be(folder: Path, trainer: Callable) -> None:
+    def last(*settings: str) -> str:
+        return trainer("check", "good.yaml", *settings, *SMALL).out.splitlines()[-1]
+
+    assert last("fit.folds=5", "fit.repeats=4") == "5 folds × 4 repeats: 20 networks"
+    assert last("fit.folds=5") == "5 folds: 5 networks"
+    assert last("fit.repeats=4") == "4 repeats: 4 networks"
+    assert last().startswith("memory:")
+    facts = json.loads(trainer("check", "good.yaml", "fit.folds=3", *SMALL, "--json").out)
+    assert facts["networks"] == 3
+    assert facts["rows"]["validation"] * 2 == facts["rows"]["train"]
+    assert json.loads(trainer("check", "good.yaml", *SMALL, "--json").out)["networks"] == 1
 
 
 def test_doctor_says_threads(trainer: Callable) -> None:
@@ -102,11 +114,8 @@ def test_yes_no_columns_can_be_split_by_their_combinations(folder: Path, trainer
 
 
 def test_verbs_that_do_not_train_leave_tensorflow_alone(folder: Path) -> None:
-    now = datetime(2026, 11, 22, tzinfo=UTC)
-    run = RunDirectory.create(folder / "runs", "good", "", now)
-    run.write_manifest(
-        new_manifest(name="good", command=["fit"], seed=7, config_directory=folder, now=now)
-    )
+    root, found = folder / "runs", {"test": {"metrics": {"auc": 0.9}}}
+    run, other = (str(make_run(root, "good", evaluations=found).path) for _ in range(2))
     lines = [
         ["--help"],
         ["fit", "--help"],
@@ -115,7 +124,10 @@ def test_verbs_that_do_not_train_leave_tensorflow_alone(folder: Path) -> None:
         ["init", "table.csv", "--target", "answer"],
         ["check", "good.yaml"],
         ["ls"],
-        ["show", str(run.path)],
+        ["ls", "--sort", "test_auc", "--where", "optimizer.name == adam"],
+        ["ls", "--columns", "run,seed", "--csv"],
+        ["show", run],
+        ["compare", run, other],
     ]
     program = (
         "import json, sys\n"

@@ -17,6 +17,10 @@ def test_spelling_comes_first_then_other_tools_then_other_sections() -> None:
     assert key("num_epochs", Fit) == "epochs"
     assert key("batchsize", Data) == "fit.batch_size"
     assert key("validation_split", Data) == "data.split.validation"
+    assert key("n_splits", Fit) == "folds"
+    assert key("k_folds", Config) == "fit.folds"
+    assert key("n_repeats", Fit) == "repeats"
+    assert key("seed", Fit) == "seed"
     assert key("learning_rate", Fit) == "optimizer.learning_rate"
     assert key("earlystopping", Config) == "fit.early_stopping"
     assert key("qwxyz", Config) is None

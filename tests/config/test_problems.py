@@ -109,6 +109,10 @@ def test_a_misfit_is_found_just_when_pydantic_refuses(
          "names, found nothing; add `target: …`"),
         (BASE + "fit: {epochs: 1_000}", "c.yaml:2:15 fit.epochs: expected a whole number from 1 to "
          "10,000,000, found '1_000'; write 1000"),
+        ("data: {source: x, target: y, split: {fold: 6/5}}", "c.yaml:1:44 data.split.fold: expected a "
+         "fold k/n such as '2/5', k from 1 to n, n from 2 to 1,000, found '6/5'"),
+        ("data: {source: x, target: y, split: {fold: 2}}", "c.yaml:1:44 data.split.fold: expected a "
+         "fold k/n such as '2/5', k from 1 to n, n from 2 to 1,000, found 2"),
         (BASE + "fit: {epochs: 1e2}", "c.yaml:2:15 fit.epochs: expected a whole number from 1 to "
          "10,000,000, found 1e2; write 100"),
         (BASE + "fit: {shuffle: no}", "c.yaml:2:16 fit.shuffle: expected true or false, found 'no'; "
@@ -129,7 +133,7 @@ def test_a_misfit_is_found_just_when_pydantic_refuses(
          "number of at least 0, found '10%'; write 0.1"),
         (BASE + "fit:", "c.yaml:2:5 fit: expected a mapping with epochs, steps, max_seconds, "
          "batch_size, shuffle, class_weight, early_stopping, reduce_on_plateau, "
-         "on_nonfinite, checkpoint, callbacks, warm_start, "
+         "on_nonfinite, checkpoint, callbacks, warm_start, repeats, folds, "
          "found nothing; write its settings below it, indented, or take the line out"),
         (BASE + "metrics: auc", "c.yaml:2:10 metrics: expected 'auto' or a list of accuracy, "
          "balanced_accuracy, precision, recall, specificity, f1, mcc, auc, average_precision, "

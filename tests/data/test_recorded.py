@@ -52,6 +52,21 @@ def test_samples_are_those_of_the_fit(made, in_parts):
 
 
 @BOTH
+def test_rows_later_than_the_fold_stay_out(made, in_parts):
+    split = {"by": "time", "column": "size", "fold": "2/4"}
+    data = made[0].model_dump(exclude_unset=True)["data"] | {"split": split}
+    config = Config.model_validate({"data": data})
+    prepared = prepare(config)
+    assert prepared.dropped == {"later than the fold": 12}
+    buffer = io.BytesIO()
+    split_table(prepared).write_parquet(buffer)
+    again = recorded((config, prepared, buffer.getvalue()), in_parts)
+    for name in ("train", "validation", "test"):
+        assert again.rows(name) == prepared.rows(name) > 0
+        assert np.array_equal(again.samples(name).rows, prepared.samples(name).rows)
+
+
+@BOTH
 def test_other_data_are_refused(made, tmp_path, in_parts):
     with (tmp_path / "table.csv").open("a") as table:
         table.write("1,r,y,1\n")

@@ -12,7 +12,8 @@ from trainer.config.optimizers import CosineSchedule
 from trainer.config.schema import EarlyStopping, ReduceOnPlateau
 from trainer.engine import batches, streaming
 from trainer.engine.blocks import EpochBlocks
-from trainer.engine.fit import EpochResult, Partway, Rewinding, Rewound, Training, fit
+from trainer.engine.events import EpochResult, Partway, Rewound
+from trainer.engine.fit import Rewinding, Training, fit
 from trainer.engine.monitors import Best, Monitors, Plateau, Stopper
 from trainer.engine.pace import InBlocks, OneByOne
 from trainer.engine.runner import ResidentRunner

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from trainer.errors import Problem
-from trainer.report.tables import load_report, report_json, report_tables, run_json, runs_table
+from trainer.report.listing import run_json
+from trainer.report.tables import load_report, report_json, report_tables
 from trainer.report.text import Table, plain_lines
 from trainer.runs.directory import RunDirectory
 from trainer.runs.listing import list_runs
@@ -53,38 +54,6 @@ def text_of(tables: Sequence[Table]) -> str:
 def named(tables: Sequence[Table], title: str) -> Table:
     (table,) = (table for table in tables if table.title == title)
     return table
-
-
-def test_a_list_of_runs(tmp_path: Path) -> None:
-    run = finished(tmp_path)
-    finished(tmp_path, "digits").manifest.write_text("{")
-    table = runs_table(list_runs(tmp_path, NOW), NOW + timedelta(hours=3))
-    assert table.columns == ("status", "name", "run", "epochs", "metrics", "age")
-    rows = {row[1]: row for row in table.rows}
-    assert rows["wine"] == (
-        "finished",
-        "wine",
-        str(run.path),
-        "20",
-        "accuracy 0.9650  auc 0.9930  f1 0.9600",
-        "3 h",
-    )
-    assert rows["digits"][0] == "damaged"
-    assert rows["digits"][3] == "–"
-
-
-def test_metrics_of_validation_rows_are_called_so(tmp_path: Path) -> None:
-    run = finished(tmp_path)
-    (run.evaluation / "test.json").unlink()
-    (row,) = runs_table(list_runs(tmp_path, NOW), NOW).rows
-    assert row[4] == "accuracy 0.9700  brier –  (validation)"
-    (run.evaluation / "validation.json").unlink()
-    (row,) = runs_table(list_runs(tmp_path, NOW), NOW).rows
-    assert row[4] == "–"
-
-
-def test_an_empty_list(tmp_path: Path) -> None:
-    assert plain_lines(runs_table(list_runs(tmp_path, NOW), NOW))
 
 
 def test_a_run_in_full(tmp_path: Path) -> None:
@@ -190,3 +159,14 @@ def test_json_of_a_run_that_was_resumed(tmp_path: Path) -> None:
     run.write_manifest(manifest.with_resumption(resumption, manifest.process))
     shown = json.loads(json.dumps(report_json(load_report(run, NOW)), allow_nan=False))
     assert shown["manifest"] == json.loads(run.manifest.read_text())
+
+
+def test_metrics_of_a_run_with_members_have_their_intervals(tmp_path: Path) -> None:
+    run = finished(tmp_path)
+    metrics = {"accuracy": 0.965, "auc": 0.993}
+    ends = {"mean": 0.965, "sd": 0.01, "low": 0.95, "high": 0.98}
+    run.write_evaluation("test", {"metrics": metrics, "intervals": {"accuracy": ends}})
+    evaluation = named(report_tables(load_report(run, NOW)), "evaluation")
+    rows = {row[0]: row[1:] for row in evaluation.rows}
+    assert rows["accuracy"] == ("0.9700", "0.9650 [0.9500, 0.9800]")
+    assert rows["auc"] == ("–", "0.9930")

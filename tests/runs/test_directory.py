@@ -89,7 +89,8 @@ def test_what_is_written_reads_back(tmp_path: Path) -> None:
     assert run.read_splits() == b"PAR1"
     assert list(run.read_evaluations()) == ["validation", "test", "other"]
     assert run.read_evaluations()["test"] == {"metrics": {"auc": None}}
-    assert run.make_predictions() == run.make_predictions() == run.path / "predictions"
+    run.write_predictions("validation.parquet", b"PAR1")
+    assert run.read_predictions("validation.parquet") == b"PAR1"
     assert run.read_manifest().name == "wine"
     assert sorted(path.name for path in run.path.iterdir()) == [
         "config.yaml",
@@ -109,7 +110,7 @@ def test_a_run_that_was_removed_does_not_come_back_in_part(tmp_path: Path) -> No
         lambda: run.write_evaluation("test", {}),
         lambda: run.write_config(""),
         lambda: with_checkpoint(run),
-        run.make_predictions,
+        lambda: run.write_predictions("validation.parquet", b""),
     ):
         with pytest.raises(StorageError, match=errno.errorcode[errno.ENOENT]):
             write()

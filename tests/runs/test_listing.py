@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from trainer.runs.directory import RunDirectory
-from trainer.runs.listing import list_runs
+from trainer.runs.listing import Interval, list_runs
 from trainer.runs.lock import RunLock
 from trainer.runs.manifest import new_manifest
 from trainer.runs.process import this_process
@@ -81,3 +81,25 @@ def test_a_run_that_trains_has_the_epochs_of_its_log(tmp_path: Path) -> None:
     (listed,) = list_runs(tmp_path, NOW)
     assert listed.manifest is not None
     assert listed.manifest.epochs == 2
+
+
+def test_intervals_of_a_run_with_members(tmp_path: Path) -> None:
+    run = begun(tmp_path, "wine", NOW)
+    ends = {"mean": 0.8, "sd": 0.1, "low": 0.7, "high": 0.9, "n": 5}
+    one = {"mean": 0.8, "sd": None, "low": None, "high": None, "n": 1}
+    none = {"mean": None, "sd": None, "low": None, "high": None, "n": 0}
+    metrics = {"auc": 0.8, "f1": 0.8, "r2": None}
+    run.write_evaluation(
+        "test", {"metrics": metrics, "intervals": {"auc": ends, "f1": one, "r2": none}}
+    )
+    run.write_evaluation("validation", {"metrics": metrics, "intervals": {"auc": {"mean": 1}}})
+    run.write_evaluation("train", {"metrics": metrics})
+    (listed,) = list_runs(tmp_path, NOW)
+    assert listed.intervals == {
+        "train": {},
+        "test": {"auc": Interval(0.8, 0.1, 0.7, 0.9), "f1": Interval(0.8, None, None, None)},
+    }
+    assert set(listed.metrics) == {"train", "validation", "test"}
+    (problem,) = listed.problems
+    assert problem.where == str(run.evaluation / "validation.json")
+    assert problem.expected == "'sd'"

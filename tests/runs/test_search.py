@@ -38,3 +38,19 @@ def test_a_config_alone_makes_no_run(tmp_path: Path) -> None:
     assert not is_run(tmp_path)
     (tmp_path / "checkpoints").mkdir()
     assert is_run(tmp_path)
+
+
+def test_a_run_with_members_is_one_run_and_they_are_found_in_their_folder(tmp_path: Path) -> None:
+    run = run_at(tmp_path / "runs" / "wine" / "1")
+    members = [run_at(run / "members" / name) for name in ("0000", "0001")]
+    assert list(find_runs(tmp_path / "runs")) == [run]
+    assert list(find_runs(run / "members")) == members
+    (run / "manifest.json").unlink()
+    (run / "config.yaml").touch()
+    assert list(find_runs(tmp_path / "runs")) == [run]
+
+
+def test_trials_are_found_in_their_sweep(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").touch()
+    trials = [run_at(tmp_path / "trials" / name) for name in ("0000", "0001")]
+    assert list(find_runs(tmp_path)) == trials

@@ -20,7 +20,8 @@ from tests.kill.comparison import differences
 from tests.workflows.conftest import write_table
 from trainer.config.load import load_config
 from trainer.engine import snapshot
-from trainer.engine.fit import EpochResult, Training
+from trainer.engine.events import EpochResult
+from trainer.engine.fit import Training
 from trainer.engine.snapshot import Snapshot
 from trainer.workflows import resume
 from trainer.workflows.fit import fit_run

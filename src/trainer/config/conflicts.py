@@ -1,6 +1,6 @@
 """One contradiction between settings, and whether a setting is stated.
 
-Owns: the form that the three modules of contradictions share.
+Owns: the form that the modules of contradictions share.
 """
 
 from __future__ import annotations

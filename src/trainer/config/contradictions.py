@@ -18,15 +18,18 @@ from trainer.config.data import NamedSources, Task
 from trainer.config.data_contradictions import data_conflicts
 from trainer.config.engine_contradictions import engine_contradictions
 from trainer.config.layers import HeadKind
+from trainer.config.member_contradictions import member_conflicts
 from trainer.config.network_contradictions import network_conflicts, optimizer_conflicts
 from trainer.config.objectives import DEFAULT_METRICS, LOSS_HEADS, METRICS
 from trainer.config.resolve import (
+    is_folded,
     monitored,
     resolved_loss,
     resolved_metrics,
     resolved_target_scale,
 )
 from trainer.config.schema import Config
+from trainer.config.sweep_contradictions import sweep_conflicts
 from trainer.errors import Problem, did_you_mean
 
 TASK_HEADS: dict[Task, tuple[HeadKind, ...]] = {
@@ -62,7 +65,8 @@ def contradictions(config: Config) -> list[Problem]:
 def find_contradictions(config: Config) -> list[Contradiction]:
     """As `contradictions`, with the settings that each concerns."""
     return [
-        *data_conflicts(config.data),
+        *data_conflicts(config.data, folded=is_folded(config)),
+        *member_conflicts(config),
         *column_conflicts(config.data),
         *network_conflicts(config.model),
         *optimizer_conflicts(config),
@@ -71,6 +75,7 @@ def find_contradictions(config: Config) -> list[Contradiction]:
         *_monitor_conflicts(config),
         *_stated_task_conflicts(config),
         *_engine_conflicts(config),
+        *sweep_conflicts(config, find_contradictions),
     ]
 
 
@@ -193,6 +198,7 @@ def _monitor_conflicts(config: Config) -> Iterator[Contradiction]:
     data = config.data
     has_validation = (
         data.split.validation > 0
+        or is_folded(config)
         or data.split.by == "column"
         or (isinstance(data.source, NamedSources) and data.source.validation is not None)
     )

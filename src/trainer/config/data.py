@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from trainer.config.sections import Section, Words
+from trainer.config.sections import Fold, Section, Words
 
 Kind = Literal["numeric", "categorical", "boolean", "datetime"]
 Task = Literal["binary", "multiclass", "multilabel", "regression"]
@@ -191,6 +191,15 @@ class Split(Section):
     stay when rows are added. auto: stratified for classes, random for numbers."""
     column: Column | None = None
     """The column that group, time, column and hash look at."""
+    seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
+    """What random, stratified, group and hash draw with; unset, the config's `seed`. With it, runs that
+    differ in `seed`, so in start and order of the rows, have the same splits."""
+    fold: Fold | None = None
+    """As '2/5': the rows that are not tested are cut into five folds by the same rule, the second
+    validates, the others train; `validation` does not count. Folds differ by one row at most; by group
+    by one group; by hash they are about equal, and stay when rows are added. By time the rows are cut
+    into six parts, the first of which only trains; a fold trains on the rows before it, and those later
+    than the fold are dropped. Not by column, nor where files of validation rows are named."""
 
 
 class Data(Section):

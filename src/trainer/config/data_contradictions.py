@@ -8,10 +8,15 @@ from trainer.config.conflicts import Contradiction, conflict, is_stated
 from trainer.config.data import Data, NamedSources
 
 
-def data_conflicts(data: Data) -> Iterator[Contradiction]:
-    """Sources, formats, splits, targets and features that exclude each other."""
+def data_conflicts(data: Data, *, folded: bool) -> Iterator[Contradiction]:
+    """Sources, formats, splits, targets and features that exclude each other.
+
+    Args:
+        data: The `data` section.
+        folded: Whether a fold validates, rather than a share of the rows.
+    """
     yield from _source_conflicts(data)
-    yield from _split_conflicts(data)
+    yield from _split_conflicts(data, folded=folded)
     yield from _target_conflicts(data)
 
 
@@ -39,7 +44,7 @@ def _source_conflicts(data: Data) -> Iterator[Contradiction]:
         )
 
 
-def _split_conflicts(data: Data) -> Iterator[Contradiction]:
+def _split_conflicts(data: Data, *, folded: bool) -> Iterator[Contradiction]:
     split = data.split
     if split.by in ("group", "time", "column") and split.column is None:
         yield conflict(
@@ -59,7 +64,7 @@ def _split_conflicts(data: Data) -> Iterator[Contradiction]:
         )
     if isinstance(data.source, NamedSources):
         yield from _named_source_conflicts(data, data.source)
-    elif split.by != "column" and split.test + split.validation >= 1:
+    elif split.by != "column" and not folded and split.test + split.validation >= 1:
         yield conflict(
             "data.split",
             "test and validation shares that leave rows to train on",

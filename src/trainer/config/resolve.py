@@ -1,7 +1,8 @@
 """What `auto` and unset settings mean: one function each, called by whoever needs the answer.
 
-Owns: the rules that fill in head, loss, metrics, length of training and the watched measure. Does
-not own: plain defaults (the schema's) nor whether the answers fit each other (`contradictions`).
+Owns: the rules that fill in head, loss, metrics, length of training, the watched measure, and what
+splits draw with. Does not own: plain defaults (the schema's) nor whether the answers fit each other
+(`contradictions`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,16 @@ from trainer.config.schema import Config, Fit
 
 DEFAULT_EPOCHS = 100
 """Epochs of a `fit` section that names neither `epochs` nor `steps`."""
+
+
+def resolved_split_seed(config: Config) -> int:
+    """What splits and folds draw with: `data.split.seed`, or the config's `seed`."""
+    return config.seed if config.data.split.seed is None else config.data.split.seed
+
+
+def is_folded(config: Config) -> bool:
+    """Whether a fold validates, rather than a share of the rows: that of one network, or of many."""
+    return config.data.split.fold is not None or config.fit.folds is not None
 
 
 def resolved_head(config: Config, task: Task) -> HeadKind:

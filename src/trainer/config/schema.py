@@ -15,6 +15,7 @@ from trainer.config.layers import Custom, Model
 from trainer.config.objectives import Loss, MetricName, NamedLoss
 from trainer.config.optimizers import DEFAULT_OPTIMIZER, Adam, Optimizer
 from trainer.config.sections import Interval, Section, Words, short_for
+from trainer.config.sweeps import Sweep
 
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
@@ -139,6 +140,13 @@ class Fit(Section):
     warm_start: str | None = None
     """A run directory or a checkpoint whose weights are taken, layer by layer where shapes fit.
     Relative to the config file."""
+    repeats: Annotated[int, Field(ge=1, le=1000)] = 1
+    """Trains so many networks, which differ in their seed: in start, order of the rows and dropout. All
+    have the same test rows; the first has the config's `seed`, the others seeds derived from it."""
+    folds: Annotated[int, Field(ge=2, le=1000)] | None = None
+    """Trains one network a fold: the rows that are not tested are cut into so many folds, each of which
+    validates one network and trains the others, as `data.split.fold` says. With `repeats`, so many
+    networks a fold."""
 
 
 class Evaluate(Section):
@@ -167,6 +175,9 @@ class Runtime(Section):
     """What is computed in; weights are always float32."""
     threads: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = "auto"
     """Threads inside one operation; auto: one for small networks, all cores for large ones."""
+    compile: Literal["auto"] | bool = "auto"
+    """Compile training with XLA; auto: where that saves more than compiling takes, and in packs. Dropout
+    and noise draw other numbers with it than without."""
 
 
 class Config(Section):
@@ -179,7 +190,8 @@ class Config(Section):
     ] = "run"
     """The name its runs are kept under; unset, the config file's name."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    """Governs initialisation, order of the rows, dropout and splits."""
+    """Governs initialisation, order of the rows, dropout and splits, these unless `data.split.seed` is
+    set."""
     data: Data
     model: Model = Model()
     optimizer: Optimizer = Adam(name=DEFAULT_OPTIMIZER)
@@ -191,3 +203,5 @@ class Config(Section):
     fit: Fit = Fit()
     evaluate: Evaluate = Evaluate()
     runtime: Runtime = Runtime()
+    sweep: Sweep | None = None
+    """Which settings `trainer sweep` searches, and how; `trainer fit` leaves it out of account."""

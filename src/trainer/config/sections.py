@@ -1,6 +1,6 @@
 """What every section of the config is made of: a strict, frozen model and a few field types.
 
-Owns: the base class, durations, the one-key form (`- dense: {…}`). Does not own: any setting.
+Owns: the base class, durations, folds, the one-key form (`- dense: {…}`). Does not own: any setting.
 """
 
 from __future__ import annotations
@@ -103,6 +103,34 @@ def interval_parts(interval: str) -> tuple[int, str]:
     match = _INTERVAL.match(interval)
     assert match is not None, interval
     return int(match[1]), match[2].removesuffix("s")
+
+
+_FOLD = re.compile(r"^([1-9]\d{0,2}|1000)/([2-9]|[1-9]\d{1,2}|1000)$")
+
+
+def _check_fold(value: str) -> str:
+    number, of = fold_parts(value)
+    if number > of:
+        raise ValueError("expected a fold k/n with k at most n")
+    return value
+
+
+Fold = Annotated[
+    str,
+    StringConstraints(pattern=_FOLD.pattern),
+    AfterValidator(_check_fold),
+    Words(
+        "a fold k/n such as '2/5', k from 1 to n, n from 2 to 1,000",
+        "folds such as '2/5'",
+    ),
+]
+"""One of several folds: "2/5" is the second of five."""
+
+
+def fold_parts(fold: str) -> tuple[int, int]:
+    """A `Fold` as (number from 1, how many there are): "2/5" → (2, 5)."""
+    number, _, of = fold.partition("/")
+    return int(number), int(of)
 
 
 def _check_reference(value: str) -> str:

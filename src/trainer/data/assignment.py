@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from trainer.config.data import Data, SplitBy, Task
+from trainer.config.sections import fold_parts
 from trainer.data.arrays import Assignment, Bools, Rows
 from trainer.data.features import target_columns
 from trainer.data.splits import (
@@ -16,7 +17,9 @@ from trainer.data.splits import (
     TEST,
     TRAIN,
     VALIDATION,
+    Fold,
     column_split,
+    group_fold,
     random_split,
     stratified_split,
     time_split,
@@ -31,26 +34,27 @@ from trainer.errors import DataError, Problem
 
 def assign_splits(table: Table, data: Data, seed: int, takes_part: Bools) -> Assignment:
     """The split number of every row, int8 (rows,): TRAIN, VALIDATION, TEST, or DROPPED where the row
-    takes no part.
+    takes no part or, by time, is later than the fold.
 
     Args:
         table: The table; files named by split rule over `data.split`, but for validation rows when
             no file has them.
         data: The `data` section.
-        seed: The config's seed.
+        seed: What is drawn with (`resolved_split_seed`).
         takes_part: bool (rows,): the row has a target.
 
     Raises:
-        DataError: Too few rows, a class with one row, a split without rows, a column that does not
-            say what it should.
+        DataError: Too few rows, classes or groups, a class with one row, a split without rows, a column
+            that does not say what it should.
     """
     assignment = np.full(table.frame.height, DROPPED, dtype=np.int8)
     test, validation = data.split.test, data.split.validation
+    fold = None if data.split.fold is None else Fold(*fold_parts(data.split.fold))
     rows: Rows = np.flatnonzero(takes_part)
     if table.named_split is not None:
         assignment[rows] = table.named_split[rows]
         _check_named(table, assignment)
-        if (table.named_split == VALIDATION).any() or validation == 0:
+        if (table.named_split == VALIDATION).any() or (validation == 0 and fold is None):
             return assignment
         test, rows = 0.0, np.flatnonzero(assignment == TRAIN)
     if not len(rows):
@@ -58,34 +62,45 @@ def assign_splits(table: Table, data: Data, seed: int, takes_part: Bools) -> Ass
         fix = "is this the right target, and are data.csv.null_values right?"
         raise DataError(Problem(table.name, "rows with a target", found, fix, "data.target"))
     try:
-        assignment[rows] = _split(table, data, seed, rows, test, validation)
+        assignment[rows] = _split(table, data, seed, rows, test, validation, fold)
     except DataError as error:
         raise DataError(table.placed(error.problems)) from error
-    _check_shares(table, data, assignment, test, validation)
+    _check_shares(data, assignment, test, validation, fold)
     return assignment
 
 
 def _split(
-    table: Table, data: Data, seed: int, rows: Rows, test: float, validation: float
+    table: Table,
+    data: Data,
+    seed: int,
+    rows: Rows,
+    test: float,
+    validation: float,
+    fold: Fold | None,
 ) -> Assignment:
     by, task = _resolved(table, data, rows)
-    if test == 0 and validation == 0 and by != "column":
+    if test == 0 and validation == 0 and fold is None and by != "column":
         return np.zeros(len(rows), dtype=np.int8)
     match by:
         case "random":
-            return random_split(seed, rows, test, validation)
+            return random_split(seed, rows, test, validation, fold)
         case "stratified":
             names, codes = _strata(table.frame.select(target_columns(data))[rows], task)
-            return stratified_split(seed, rows, names, codes, test, validation)
+            if fold is not None and test + validation >= 1:
+                # Without the fold there is no such split, of which the test rows would be kept.
+                validation = 0.0
+            return stratified_split(seed, rows, names, codes, test, validation, fold)
         case "group":
             series = _split_values(table, data, rows)
+            if fold is not None:
+                return group_fold(seed, series, test, fold)
             return value_split(seed, series, test, validation)
         case "hash":
             if data.split.column is None:
-                return value_split(seed, table.frame[rows], test, validation)
-            return value_split(seed, _split_values(table, data, rows), test, validation)
+                return value_split(seed, table.frame[rows], test, validation, fold)
+            return value_split(seed, _split_values(table, data, rows), test, validation, fold)
         case "time":
-            return time_split(_split_values(table, data, rows), test, validation)
+            return time_split(_split_values(table, data, rows), test, validation, fold)
         case "column":
             return column_split(_split_values(table, data, rows))
         case "auto":
@@ -172,9 +187,9 @@ def _check_named(table: Table, assignment: Assignment) -> None:
 
 
 def _check_shares(
-    table: Table, data: Data, assignment: Assignment, test: float, validation: float
+    data: Data, assignment: Assignment, test: float, validation: float, fold: Fold | None
 ) -> None:
-    wanted = {TRAIN: 1.0, VALIDATION: validation, TEST: test}
+    wanted = {TRAIN: 1.0, VALIDATION: validation if fold is None else 1.0, TEST: test}
     if data.split.by == "column":
         wanted = {TRAIN: 1.0}
     problems = []
@@ -187,6 +202,9 @@ def _check_shares(
                 "time": "Too many rows share one time: lower the shares.",
                 "column": "Mark some rows 'train'.",
             }
+            if fold is not None:
+                fix["hash"] = "there may be too few values: take fewer folds"
+                fix["time"] = "too many rows share one time: take fewer folds"
             by = data.split.by
             problems.append(
                 Problem(

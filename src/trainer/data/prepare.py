@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 
 from trainer.config.data import Data
-from trainer.config.resolve import resolved_head
+from trainer.config.resolve import resolved_head, resolved_split_seed
 from trainer.config.schema import Config
 from trainer.data.arrays import Assignment, Bools, Rows, Singles
 from trainer.data.assignment import assign_splits
@@ -33,12 +33,13 @@ from trainer.errors import DataError, Problem
 
 _Found = TypeVar("_Found")
 
-NO_TARGET, DUPLICATE, MISSING_VALUE, OUTLIER = 1, 2, 3, 4
+NO_TARGET, DUPLICATE, MISSING_VALUE, OUTLIER, LATER = 1, 2, 3, 4, 5
 REASONS = {
     NO_TARGET: "no target",
     DUPLICATE: "duplicate",
     MISSING_VALUE: "missing value",
     OUTLIER: "outlier",
+    LATER: "later than the fold",
 }
 """Why a row takes no part; 0 for rows that do."""
 
@@ -206,7 +207,8 @@ def divide(
     known = rows_with_target(table, targets, data)
     reasons[~known] = NO_TARGET
     weight = None if data.weight is None else row_weights(table, data.weight, known)
-    assignment = assign_splits(table, data, config.seed, known)
+    assignment = assign_splits(table, data, resolved_split_seed(config), known)
+    reasons[known & (assignment == DROPPED)] = LATER
     if data.clean.duplicates == "drop":
         _drop(assignment, reasons, _duplicates(table, [*names, *targets], assignment), DUPLICATE)
     if weight is not None:
@@ -236,12 +238,15 @@ def split_table(prepared: PreparedTable) -> pl.DataFrame:
     `reason` (why it is dropped, else null).
     """
     # Words of an Enum: 20 million rows of text would be most of a gigabyte.
-    names, reasons = [*SPLIT_NAMES, "dropped"], list(REASONS.values())
+    names, reasons = [*SPLIT_NAMES, "dropped"], dict(REASONS)
+    if not (prepared.reasons == LATER).any():
+        # The words are in the file: without folds it has the bytes that it had before there were any.
+        del reasons[LATER]
     split = pl.Series(prepared.assignment).replace_strict(
         [TRAIN, VALIDATION, TEST, DROPPED], names, return_dtype=pl.Enum(names)
     )
     reason = pl.Series(prepared.reasons).replace_strict(
-        list(REASONS), reasons, default=None, return_dtype=pl.Enum(reasons)
+        list(reasons), list(reasons.values()), default=None, return_dtype=pl.Enum(reasons.values())
     )
     rows = pl.Series(np.arange(len(prepared.assignment), dtype=np.int64))
     return pl.DataFrame({"row": rows, "split": split, "reason": reason})

@@ -11,6 +11,17 @@ Every assignment is a function of (seed, row) or of (seed, value): there is no s
                 together, in the later split
     column      the value says it
 
+With a fold k of n, in place of a validation share, the rows that are not tested are cut into n folds;
+the k-th validates, the others train. The test rows are those of the split without folds.
+
+    random      the rows in the order of their ranks are dealt to the folds in turn
+    stratified  the same, class after class: folds differ by one row at most, in each class too
+    group       the groups, in the order of their hashes, are dealt to the folds in turn
+    hash        the rest of [0, 1), after `test`, is cut into n parts of one length
+    time        n + 1 parts in the order of time, all but the first of one length; part k + 1 validates,
+                what lies before it trains, what lies after it is dropped (as scikit-learn's
+                TimeSeriesSplit does)
+
 Of n rows, random and time take round(test · n) test and round(validation · n) validation rows, halves
 up, at least one where the share is above 0; stratified the same, but for the rounding within classes;
 group and hash take about as many, and what they took stays when rows are added.
@@ -21,7 +32,8 @@ Owns: the rules. Does not own: which rows take part, the record of the splits.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from dataclasses import dataclass
+from typing import Literal, TypeVar
 
 import numpy as np
 import polars as pl
@@ -34,6 +46,17 @@ from trainer.errors import DataError, Problem
 TRAIN, VALIDATION, TEST, DROPPED = 0, 1, 2, -1
 SplitName = Literal["train", "validation", "test"]
 SPLIT_NAMES: tuple[SplitName, ...] = ("train", "validation", "test")
+
+_Dealt = TypeVar("_Dealt", Rows, Words)
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """The fold that validates: `number`, from 1, of `of`."""
+
+    number: int
+    of: int
+
 
 _WORDS = {
     "train": TRAIN,
@@ -69,18 +92,34 @@ def split_sizes(rows: int, test: float, validation: float) -> tuple[int, int]:
     return tested, validated
 
 
-def random_split(seed: int, rows: Rows, test: float, validation: float) -> Assignment:
-    """Exactly `split_sizes` rows, by the rank of a hash of (seed, row number)."""
-    tested, validated = split_sizes(len(rows), test, validation)
+def random_split(
+    seed: int, rows: Rows, test: float, validation: float, fold: Fold | None = None
+) -> Assignment:
+    """Exactly `split_sizes` rows, by the rank of a hash of (seed, row number).
+
+    Raises:
+        DataError: No row is left to train on, or fewer rows than folds.
+    """
+    tested, validated = split_sizes(len(rows), test, 0 if fold is not None else validation)
     order = _ranked(seed, rows)
     assignment = np.zeros(len(rows), dtype=np.int8)
     assignment[order[:tested]] = TEST
-    assignment[order[tested : tested + validated]] = VALIDATION
+    if fold is None:
+        assignment[order[tested : tested + validated]] = VALIDATION
+    else:
+        _check_enough(len(rows) - tested, fold.of, "rows", fold)
+        assignment[_dealt(order[tested:], fold)] = VALIDATION
     return assignment
 
 
 def stratified_split(
-    seed: int, rows: Rows, classes: Sequence[str], codes: Rows, test: float, validation: float
+    seed: int,
+    rows: Rows,
+    classes: Sequence[str],
+    codes: Rows,
+    test: float,
+    validation: float,
+    fold: Fold | None = None,
 ) -> Assignment:
     """Each class in its share: every split has the class's quota rounded up or down.
 
@@ -90,10 +129,13 @@ def stratified_split(
         classes: Names, for messages.
         codes: Class of each row, shape (n,), in [0, len(classes)).
         test: Share of test rows.
-        validation: Share of validation rows.
+        validation: Share of validation rows; with a fold it has a say in the rounding of the test rows,
+            which are those of the split without folds.
+        fold: The fold that validates.
 
     Raises:
-        DataError: A class has one row only, which cannot be both learnt and tested.
+        DataError: A class has one row only, which cannot be both learnt and tested, or fewer rows than
+            there are folds.
     """
     sizes = split_sizes(len(rows), test, validation)
     counts = np.bincount(codes, minlength=len(classes))
@@ -121,7 +163,11 @@ def stratified_split(
     for index, (tested, validated) in enumerate(table):
         members = by_class[starts[index] : starts[index + 1]]
         assignment[members[:tested]] = TEST
-        assignment[members[tested : tested + validated]] = VALIDATION
+        if fold is None:
+            assignment[members[tested : tested + validated]] = VALIDATION
+    if fold is not None:
+        _check_classes(classes, np.bincount(codes[assignment != TEST], minlength=len(counts)), fold)
+        assignment[_dealt(by_class[assignment[by_class] != TEST], fold)] = VALIDATION
     return assignment
 
 
@@ -153,7 +199,11 @@ def _apportioned(
 
 
 def value_split(
-    seed: int, series: pl.Series | pl.DataFrame, test: float, validation: float
+    seed: int,
+    series: pl.Series | pl.DataFrame,
+    test: float,
+    validation: float,
+    fold: Fold | None = None,
 ) -> Assignment:
     """By a hash of (seed, value) of a column, or of all values of a row; stays when rows are added."""
     keys: Words = (
@@ -161,28 +211,84 @@ def value_split(
     )
     place = unit(keys)
     assignment = np.zeros(len(place), dtype=np.int8)
-    assignment[place < test + validation] = VALIDATION
+    if fold is None:
+        assignment[place < test + validation] = VALIDATION
+    else:
+        part = np.floor((place - test) / (1 - test) * fold.of)
+        # Rounding may take the last places to the end of the last part.
+        assignment[np.minimum(part, fold.of - 1) == fold.number - 1] = VALIDATION
     assignment[place < test] = TEST
     return assignment
 
 
-def time_split(series: pl.Series, test: float, validation: float) -> Assignment:
-    """The latest rows are tested, those before them validate.
-
-    Rows of the same time are kept together, in the later split, which may then have more rows.
+def group_fold(seed: int, series: pl.Series, test: float, fold: Fold) -> Assignment:
+    """The groups that `value_split` does not test, dealt to the folds.
 
     Raises:
-        DataError: The column holds neither numbers nor ISO dates, or the ties leave no rows to train on.
+        DataError: Fewer groups than folds.
+    """
+    keys: Words = text_keys(seed, series)
+    assignment = np.where(unit(keys) < test, TEST, TRAIN).astype(np.int8)
+    groups = np.unique(keys[assignment == TRAIN])
+    _check_enough(len(groups), fold.of, "groups", fold)
+    assignment[np.isin(keys, _dealt(groups, fold))] = VALIDATION
+    return assignment
+
+
+def time_split(
+    series: pl.Series, test: float, validation: float, fold: Fold | None = None
+) -> Assignment:
+    """The latest rows are tested, those before them validate, or are cut into folds.
+
+    Rows of the same time are kept together, in the later split or fold, which may then have more rows.
+    Rows later than the fold are DROPPED.
+
+    Raises:
+        DataError: The column holds neither numbers nor ISO dates, or there are too few rows.
     """
     when = _times(series)
-    tested, validated = split_sizes(len(when), test, validation)
+    tested, validated = split_sizes(len(when), test, 0 if fold is not None else validation)
     ordered = np.sort(when)
     assignment = np.zeros(len(when), dtype=np.int8)
     if validated:
         assignment[when >= ordered[len(when) - tested - validated]] = VALIDATION
+    if fold is not None:
+        early = ordered[ordered < ordered[len(when) - tested]] if tested else ordered
+        length = len(early) // (fold.of + 1)
+        _check_enough(len(early), fold.of + 1, "rows", fold)
+        start = len(early) - (fold.of - fold.number + 1) * length
+        assignment[when >= early[start]] = VALIDATION
+        if fold.number < fold.of:
+            assignment[when >= early[start + length]] = DROPPED
     if tested:
         assignment[when >= ordered[len(when) - tested]] = TEST
     return assignment
+
+
+def _dealt(places: _Dealt, fold: Fold) -> _Dealt:
+    """Those that the fold gets when they are dealt to the folds in turn."""
+    return places[fold.number - 1 :: fold.of]
+
+
+def _check_enough(count: int, least: int, of_what: str, fold: Fold) -> None:
+    if count < least:
+        expected = f"at least {least:,} {of_what} that are not tested for {fold.of:,} folds"
+        raise DataError(Problem("", expected, f"{count:,}", "take fewer folds", "data.split"))
+
+
+def _check_classes(classes: Sequence[str], counts: Rows, fold: Fold) -> None:
+    few = [(name, count) for name, count in zip(classes, counts, strict=True) if count < fold.of]
+    if few:
+        names = ", ".join(f"{count} of '{name}'" for name, count in few[:5])
+        raise DataError(
+            Problem(
+                "",
+                f"at least {fold.of} rows of every class that are not tested for {fold.of} folds",
+                names + (f" and {len(few) - 5} more classes" if len(few) > 5 else ""),
+                "take fewer folds, merge such classes, or set data.split.by to random",
+                "data.split",
+            )
+        )
 
 
 def _times(series: pl.Series) -> Rows | np.ndarray[tuple[int, ...], np.dtype[np.float64]]:

@@ -219,36 +219,41 @@ def batch_of(x: Any, y: Any, weight: Any, rows: Any) -> tuple[Any, ...]:
 
 
 def in_batches(
-    step: Callable[[Any], tuple[Any, Any]], order: Any, batch: int, outputs: int
+    step: Callable[[Any], tuple[Any, Any]],
+    order: Any,
+    batch: int,
+    shape: tuple[int, ...],
+    of_each: tuple[int, ...] = (),
 ) -> tuple[Any, Any]:
     """Run `step` over full batches in a loop and once over the rest.
 
     Args:
-        step: Takes (batch,) row numbers, gives (batch, outputs) predictions and a number.
-        order: (rows,) int32 row numbers; their count is known when the program is made.
+        step: Takes (batch, …) row numbers, gives (batch, *shape) predictions and (*of_each,) numbers.
+        order: (rows, …) int32 row numbers; their count is known when the program is made.
         batch: Rows a step.
-        outputs: Width of a prediction.
+        shape: Of one row's predictions.
+        of_each: Shape of a step's numbers.
 
     Returns:
-        The predictions one below another, and the (batches,) numbers.
+        The predictions one below another, and the (batches, *of_each) numbers.
     """
     full, rest = divmod(int(order.shape[0]), batch)
     parts, numbers = [], []
     if full:
-        batches = tf.reshape(order[: full * batch], (full, batch))
-        collected = tf.TensorArray(tf.float32, size=full, element_shape=(batch, outputs))
-        counted = tf.TensorArray(tf.float32, size=full, element_shape=())
+        batches = tf.reshape(order[: full * batch], (full, batch, *order.shape[1:]))
+        collected = tf.TensorArray(tf.float32, size=full, element_shape=(batch, *shape))
+        counted = tf.TensorArray(tf.float32, size=full, element_shape=of_each)
         # A `for` over a tensor range becomes one loop in the program, not `full` copies of its body.
         for place in tf.range(full):
             predictions, number = step(batches[place])
-            collected = collected.write(place, tf.ensure_shape(predictions, (batch, outputs)))
+            collected = collected.write(place, tf.ensure_shape(predictions, (batch, *shape)))
             counted = counted.write(place, number)
-        parts.append(tf.reshape(collected.stack(), (full * batch, outputs)))
+        parts.append(tf.reshape(collected.stack(), (full * batch, *shape)))
         numbers.append(counted.stack())
     if rest:
         predictions, number = step(order[full * batch :])
         parts.append(predictions)
-        numbers.append(tf.reshape(number, (1,)))
+        numbers.append(tf.reshape(number, (1, *of_each)))
     if len(parts) == 1:
         return parts[0], numbers[0]
     return tf.concat(parts, axis=0), tf.concat(numbers, axis=0)
@@ -310,7 +315,7 @@ class Evaluator:
             ),
             tf.range(int(x.shape[0])),
             _EVALUATION_BATCH,
-            int(y.shape[1]),
+            (int(y.shape[1]),),
         )
         return losses[-1], predictions
 
@@ -319,7 +324,7 @@ class Evaluator:
             lambda rows: (self._stepper(tf.gather(x, rows), training=False), 0.0),
             tf.range(int(x.shape[0])),
             _EVALUATION_BATCH,
-            int(self._stepper.network.output_shape[-1]),
+            (int(self._stepper.network.output_shape[-1]),),
         )
         return predictions
 

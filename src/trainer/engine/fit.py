@@ -18,6 +18,7 @@ import numpy as np
 from trainer.data.samples import Samples
 from trainer.engine.batches import Begun, Pass, Stepper
 from trainer.engine.callbacks import Callbacks
+from trainer.engine.events import EpochResult, Event, Partway, Rewound
 from trainer.engine.monitors import Monitors
 from trainer.engine.outcome import Outcome
 from trainer.engine.pace import Pace
@@ -27,59 +28,6 @@ from trainer.models.optimizers import lower_rate
 
 Measure = Callable[[Pass, Samples], dict[str, float]]
 """The metrics of a pass over samples."""
-
-
-@dataclass(frozen=True, slots=True)
-class EpochResult:
-    """What one epoch gave.
-
-    Attributes:
-        epoch: Its number, from 1.
-        step: Batches trained so far.
-        learning_rate: At the end of the epoch.
-        measures: `loss`, metrics, and the same of the validation rows as `val_…`.
-        improved: It is the best epoch so far.
-        seconds: Wall-clock time of training and validation, in this process.
-        stop: Why training ends with this epoch, or None.
-    """
-
-    epoch: int
-    step: int
-    learning_rate: float
-    measures: dict[str, float]
-    improved: bool
-    seconds: float
-    stop: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Partway:
-    """A place within a long epoch, where training can be saved.
-
-    Attributes:
-        epoch: The epoch that is being trained, from 1.
-        step: Batches trained so far, of all epochs.
-        stop: Why training ends here, or None.
-    """
-
-    epoch: int
-    step: int
-    stop: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Rewound:
-    """The loss was not finite: training stands at the start of the epoch again, and goes on slower.
-
-    Attributes:
-        epoch: The epoch that is begun anew.
-        step: The batch of training, from 1, with the first loss that was not finite.
-        learning_rate: The new one.
-    """
-
-    epoch: int
-    step: int
-    learning_rate: float
 
 
 @dataclass(slots=True)
@@ -176,9 +124,6 @@ class Training:
         if reason is None and self.seconds >= self.max_seconds:
             reason = f"fit.max_seconds: {self.max_seconds:g} seconds are over"
         return reason
-
-
-Event = EpochResult | Partway | Rewound
 
 
 def fit(training: Training, interrupted: Callable[[], str | None]) -> Iterator[Event]:

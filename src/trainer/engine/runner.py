@@ -134,5 +134,5 @@ class ResidentRunner:
             lambda rows: self.stepper.train_on(batch_of(x, y, weight, rows)),
             order,
             self._batch,
-            int(y.shape[1]),
+            (int(y.shape[1]),),
         )

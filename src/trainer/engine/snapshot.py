@@ -10,15 +10,16 @@ Owns: which pieces there are. Does not own: their form on disk (`trainer.runs.ch
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
+from trainer.engine.averages import averaged
 from trainer.engine.batches import Begun
 from trainer.engine.fit import Training
-from trainer.engine.state import State, capture, restore
+from trainer.engine.state import State, capture, restore, weights_of
 from trainer.errors import Problem, RunError
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]
@@ -46,13 +47,79 @@ class Snapshot:
         )
 
 
+class Recorded(Protocol):
+    """A training whose state is written down: one alone, or a member of a pack."""
+
+    @property
+    def epoch(self) -> int:
+        """The latest epoch done."""
+        ...
+
+    @property
+    def position(self) -> int:
+        """Batches trained."""
+        ...
+
+    @property
+    def best_epoch(self) -> int:
+        """The best epoch so far; 0 before the first."""
+        ...
+
+    @property
+    def best_weights(self) -> list[Any]:
+        """Its weights, in Keras's order."""
+        ...
+
+    def snapshot(self) -> Snapshot:
+        """Where it stands."""
+        ...
+
+    def judged_weights(self) -> list[Any]:
+        """The weights that it would be judged by, in Keras's order."""
+        ...
+
+
+class Alone:
+    """A training of its own, as it is recorded."""
+
+    def __init__(self, training: Training) -> None:
+        self._training = training
+
+    @property
+    def epoch(self) -> int:
+        """As in `Recorded`."""
+        return self._training.epoch
+
+    @property
+    def position(self) -> int:
+        """As in `Recorded`."""
+        return self._training.position
+
+    @property
+    def best_epoch(self) -> int:
+        """As in `Recorded`."""
+        return self._training.best_epoch
+
+    @property
+    def best_weights(self) -> list[Any]:
+        """As in `Recorded`."""
+        return self._training.best_weights
+
+    def snapshot(self) -> Snapshot:
+        """As in `Recorded`; network and optimizer stand there afterwards."""
+        self._training.settle()
+        return take(self._training)
+
+    def judged_weights(self) -> list[Any]:
+        """As in `Recorded`."""
+        with averaged(self._training.network, self._training.optimizer):
+            return weights_of(self._training.network)
+
+
 def take(training: Training) -> Snapshot:
     """Where a training stands, settled; copies."""
     arrays: State = capture(training.network, training.optimizer)
-    arrays |= {
-        f"best/{number:04d}": np.asarray(weight)
-        for number, weight in enumerate(training.best_weights)
-    }
+    arrays |= best_arrays(training.best_weights)
     if training.begun is not None:
         mean = training.stepper.loss_mean.variables
         arrays |= {
@@ -82,13 +149,11 @@ def put_back(training: Training, snapshot: Snapshot) -> None:
     """
     arrays, facts = snapshot.arrays, snapshot.facts
     try:
-        restore(training.network, training.optimizer, _part(arrays, ("network/", "optimizer/")))
+        restore(training.network, training.optimizer, variables_of(arrays))
         training.monitors.restore(facts["monitors"])
         training.epoch, training.step = facts["epoch"], facts["step"]
         training.best_epoch = facts["best_epoch"]
-        training.best_weights = [
-            value for name, value in sorted(arrays.items()) if name.startswith("best/")
-        ]
+        training.best_weights = best_of(arrays)
         training.ended = facts["stopped_because"]
         if training.rewinding is not None:
             training.rewinding.done = facts["rewound"]
@@ -110,6 +175,21 @@ def put_back(training: Training, snapshot: Snapshot) -> None:
                 "take the checkpoint from a copy of the run",
             )
         ) from error
+
+
+def best_arrays(weights: Sequence[Any]) -> State:
+    """The weights of the best epoch by name."""
+    return {f"best/{number:04d}": np.asarray(weight) for number, weight in enumerate(weights)}
+
+
+def best_of(arrays: Arrays) -> list[np.ndarray[Any, Any]]:
+    """The weights of the best epoch in Keras's order; none before the first epoch."""
+    return [value for name, value in sorted(arrays.items()) if name.startswith("best/")]
+
+
+def variables_of(arrays: Arrays) -> State:
+    """Every variable of network and optimizer by name."""
+    return _part(arrays, ("network/", "optimizer/"))
 
 
 def _part(arrays: Arrays, beginnings: tuple[str, ...]) -> State:

@@ -6,6 +6,7 @@ leave out), optimizer slots, iterations, averages, loss scale and the scale of a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,7 +21,7 @@ State = dict[str, np.ndarray[Any, Any]]
 
 def capture(network: keras.Sequential, optimizer: keras.optimizers.Optimizer) -> State:
     """Copies of all variables, by `network/0000/…` and `optimizer/0000/…` in Keras's order."""
-    return {name: variable.numpy().copy() for name, variable in _named(network, optimizer)}
+    return {name: variable.numpy().copy() for name, variable in named_variables(network, optimizer)}
 
 
 def restore(
@@ -31,7 +32,7 @@ def restore(
     Raises:
         RunError: Names or shapes are not those of this network and optimizer.
     """
-    variables = dict(_named(network, optimizer))
+    variables = dict(named_variables(network, optimizer))
     if set(variables) != set(state):
         other = sorted(set(variables) ^ set(state))
         raise RunError(
@@ -60,14 +61,20 @@ def weights_of(network: keras.Sequential) -> list[Any]:
     return [weight.copy() for weight in network.get_weights()]
 
 
-def _named(
+def named_variables(
     network: keras.Sequential, optimizer: keras.optimizers.Optimizer
 ) -> list[tuple[str, Any]]:
-    # Only the last part of a variable's path: the others hold names that Keras counts up in a process.
+    """Every variable with the name that its value is kept under."""
+    # Only the last part of a variable's path, and that without a number where it has no name of its own:
+    # Keras counts the others up in a process.
     named = [
-        (f"{owner}/{number:04d}/{variable.path.rpartition('/')[2]}", variable)
+        (f"{owner}/{number:04d}/{_own_name(variable.path)}", variable)
         for owner, variables in (("network", network.variables), ("optimizer", optimizer.variables))
         for number, variable in enumerate(variables)
     ]
     scale = schedule_scale(optimizer)
     return named if scale is None else [*named, ("optimizer/scale", scale)]
+
+
+def _own_name(path: str) -> str:
+    return re.sub(r"^variable_\d+$", "variable", path.rpartition("/")[2])

@@ -236,7 +236,7 @@ class StreamingRunner:
             lambda rows: self.stepper.train_on(batch_of(x, y, weight, rows)),
             tf.range(int(x.shape[0])),
             self._batch,
-            int(y.shape[1]),
+            (int(y.shape[1]),),
         )
 
 

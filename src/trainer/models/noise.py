@@ -43,3 +43,27 @@ class CompiledGaussianNoise(keras.layers.GaussianNoise):  # type: ignore[misc]
             tf.shape(inputs), seed=tf.cast(self.seed_generator.next(), tf.int64), alg=_GENERATOR
         )
         return inputs + tf.cast(self.stddev * draw, inputs.dtype)
+
+
+def stacked_uniform(shape: tuple[int, ...], seeds: Any) -> Any:
+    """(members, …) float32: for each member what `CompiledDropout` draws with its seed.
+
+    Args:
+        shape: Of one member's draw.
+        seeds: (members, 2), the states of the members' seed generators.
+    """
+    return _each(tf.random.stateless_uniform, shape, seeds)
+
+
+def stacked_normal(shape: tuple[int, ...], seeds: Any) -> Any:
+    """As `stacked_uniform`, for `CompiledGaussianNoise`."""
+    return _each(tf.random.stateless_normal, shape, seeds)
+
+
+def _each(draw: Any, shape: tuple[int, ...], seeds: Any) -> Any:
+    # A loop in the program: side by side, the draws of many members would be most of what is compiled.
+    return tf.map_fn(
+        lambda seed: draw(shape, seed=seed, alg=_GENERATOR),
+        tf.cast(seeds, tf.int64),
+        fn_output_signature=tf.TensorSpec(shape, tf.float32),
+    )

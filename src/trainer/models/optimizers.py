@@ -168,14 +168,22 @@ def _shared(settings: AnyOptimizer, steps_per_epoch: int, total_steps: int) -> d
         every = settings.ema.overwrite_every
         arguments |= {
             "use_ema": True,
-            # Keras moves the average at every batch; an update of `accumulate` batches shall move
-            # it as far as `momentum` says.
-            "ema_momentum": settings.ema.momentum ** (1 / (settings.accumulate or 1)),
+            "ema_momentum": average_momentum(settings),
             "ema_overwrite_frequency": None
             if every is None
             else max(_updates(settings, duration_steps(every, steps_per_epoch)), 1),
         }
     return arguments
+
+
+def average_momentum(settings: AnyOptimizer) -> float:
+    """The share of the average of the weights that is kept at each batch, where there is one.
+
+    Keras moves the average at every batch; an update of `accumulate` batches shall move it as far as
+    `momentum` says.
+    """
+    assert settings.ema is not None
+    return float(settings.ema.momentum ** (1 / (settings.accumulate or 1)))
 
 
 def _moments(settings: AdamSettings) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Runs as tables of text, for `trainer ls` and `trainer show`, and as values for `--json`.
+"""One run as tables of text, for `trainer show`, and as values for `--json`.
 
 Owns: which facts are shown, in which order and words. Does not own: reading runs (`trainer.runs`),
 printing, the look of a value (`text`).
@@ -12,15 +12,15 @@ from datetime import datetime
 from typing import Any
 
 from trainer.errors import Problem, RunError
-from trainer.report.text import Table, age, bytes_text, cell, curve, duration, number
+from trainer.report.listing import problem_json, run_json
+from trainer.report.text import Table, bytes_text, cell, curve, duration, number
 from trainer.runs.directory import RunDirectory
 from trainer.runs.files import json_form
-from trainer.runs.listing import Metrics, RunSummary, summarise
+from trainer.runs.listing import RunSummary, summarise
 from trainer.runs.log import read_log
 from trainer.runs.manifest import Manifest, manifest_to_json
 from trainer.runs.process import Process, this_process
 
-_LISTED_METRICS = 3
 _HEAD, _TAIL = 3, 5
 
 
@@ -59,49 +59,12 @@ def load_report(run: RunDirectory, now: datetime, here: Process | None = None) -
     return RunReport(summary, history, rows, tuple(problems))
 
 
-def runs_table(runs: Sequence[RunSummary], now: datetime) -> Table:
-    """One row a run: status, name, run, epochs, main metrics, age."""
-    return Table(
-        title="",
-        columns=("status", "name", "run", "epochs", "metrics", "age"),
-        rows=tuple(
-            (
-                run.status,
-                cell(run.name),
-                cell(str(run.path)),
-                number(run.manifest.epochs) if run.manifest else "–",
-                _main_metrics(run.metrics),
-                age((now - run.started).total_seconds()) if run.started else "–",
-            )
-            for run in runs
-        ),
-        right=frozenset({3, 5}),
-    )
-
-
-def run_json(run: RunSummary) -> dict[str, Any]:
-    """One run of `trainer ls --json`: plain JSON values, times in ISO 8601."""
-    manifest = run.manifest
-    return {
-        "run": str(run.path),
-        "name": run.name,
-        "status": run.status,
-        "started": run.started.isoformat() if run.started else None,
-        "ended": manifest.ended.isoformat() if manifest and manifest.ended else None,
-        "epochs": manifest.epochs if manifest else None,
-        "best_epoch": manifest.best_epoch if manifest else None,
-        "weights_sha256": manifest.weights_sha256 if manifest else None,
-        "metrics": {split: dict(metrics) for split, metrics in run.metrics.items()},
-        "problems": [_problem_json(problem) for problem in run.problems],
-    }
-
-
 def report_json(report: RunReport) -> dict[str, Any]:
     """`trainer show --json`: what `ls` says, the manifest and the history."""
     manifest = report.summary.manifest
     return {
         **run_json(report.summary),
-        "problems": [_problem_json(problem) for problem in report.problems],
+        "problems": [problem_json(problem) for problem in report.problems],
         "manifest": None if manifest is None else json_form(manifest_to_json(manifest)),
         "history": [dict(record) for record in report.history],
     }
@@ -127,13 +90,14 @@ def report_tables(report: RunReport) -> list[Table]:
     return [table for table in tables if table.rows]
 
 
-def _main_metrics(metrics: Metrics) -> str:
-    for split in ("test", "validation"):
-        if metrics.get(split):
-            shown = list(metrics[split].items())[:_LISTED_METRICS]
-            words = "  ".join(f"{cell(name)} {number(value)}" for name, value in shown)
-            return words if split == "test" else f"{words}  ({split})"
-    return "–"
+def metric_text(run: RunSummary, split: str, name: str) -> str:
+    """A metric of a split; of a run with members its mean with the interval: 0.8000 [0.7000, 0.9000]."""
+    interval = run.intervals.get(split, {}).get(name)
+    if interval is None:
+        return number(run.metrics.get(split, {}).get(name))
+    if interval.low is None or interval.high is None:
+        return number(interval.mean)
+    return f"{number(interval.mean)} [{number(interval.low)}, {number(interval.high)}]"
 
 
 def _facts_table(report: RunReport) -> Table:
@@ -191,7 +155,7 @@ def _evaluation_table(report: RunReport) -> Table:
     rows = [
         (
             cell(name),
-            *(number(part[name]) if name in part else "–" for part in metrics.values()),
+            *(metric_text(report.summary, split, name) for split in metrics),
         )
         for name in names
     ]
@@ -267,12 +231,3 @@ def _lines_table(title: str, lines: Sequence[str]) -> Table:
 
 def _moment(time: datetime) -> str:
     return time.astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
-
-
-def _problem_json(problem: Problem) -> dict[str, str]:
-    return {
-        "where": problem.where,
-        "expected": problem.expected,
-        "found": problem.found,
-        "fix": problem.fix,
-    }

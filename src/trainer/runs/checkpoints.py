@@ -66,7 +66,7 @@ class Checkpoint:
 
 def write_checkpoint(
     directory: Path,
-    write_model: Callable[[Path], None],
+    write_model: Callable[[Path], None] | None,
     state: Mapping[str, Array],
     facts: Mapping[str, Any],
     disk: FileSystem = DISK,
@@ -78,7 +78,8 @@ def write_checkpoint(
 
     Args:
         directory: `checkpoints/last` or `checkpoints/best`; `checkpoints` is made when missing.
-        write_model: Writes the model to the path it is given, which ends in `.keras`.
+        write_model: Writes the model to the path it is given, which ends in `.keras`; None for a
+            checkpoint without one, of several networks in training.
         state: Arrays of numbers, truth values or text, by name.
         facts: JSON values by name; `format`, `files` and `sha256` are not free.
         disk: What it is written with.
@@ -94,7 +95,8 @@ def write_checkpoint(
     packed = pack_arrays(state)
 
     def write(new: Path) -> None:
-        write_model(new / MODEL)
+        if write_model is not None:
+            write_model(new / MODEL)
         disk.write(new / STATE, packed)
         names = sorted(path.name for path in new.iterdir())
         files = {
@@ -137,11 +139,14 @@ def read_checkpoint(directory: Path) -> Checkpoint:
     )
 
 
-def read_newest(directory: Path) -> tuple[Checkpoint, tuple[Problem, ...]]:
+def read_newest(
+    directory: Path, *, with_model: bool = True
+) -> tuple[Checkpoint, tuple[Problem, ...]]:
     """The newest sound checkpoint among `directory` and the former ones; nobody may write them.
 
     Args:
         directory: `checkpoints/last`.
+        with_model: One without a model is damaged.
 
     Returns:
         The checkpoint (its `directory` says which), and why newer ones were passed over.
@@ -166,7 +171,7 @@ def read_newest(directory: Path) -> tuple[Checkpoint, tuple[Problem, ...]]:
         passed.append(Problem(str(directory), "a checkpoint", found))
     for place in [directory, *former] if not passed else former:
         try:
-            return _read(place), tuple(passed)
+            return _read(place, with_model=with_model), tuple(passed)
         except RunError as error:
             passed.extend(error.problems)
     fix = (
@@ -175,21 +180,22 @@ def read_newest(directory: Path) -> tuple[Checkpoint, tuple[Problem, ...]]:
     raise RunError(replace(problem, fix=fix) for problem in passed)
 
 
-def _read(place: Path) -> Checkpoint:
+def _read(place: Path, *, with_model: bool = True) -> Checkpoint:
     run = place.parent.parent.resolve()
     if not place.resolve().is_relative_to(run):
         raise _damaged(place / FACTS, f"a file in {run}", f"a link to {place.resolve()}")
-    facts = _facts(place / FACTS)
+    facts = _facts(place / FACTS, {MODEL, STATE} if with_model else {STATE})
     for name, written in facts["files"].items():
         _verify(place, name, written)
-    check_archive(place / MODEL)
+    if with_model:
+        check_archive(place / MODEL)
     content = read_bytes(place / STATE)
     if hashlib.sha256(content).hexdigest() != facts["files"][STATE]["sha256"]:
         raise _damaged(place / STATE, "the content it was written with", "other content")
     return Checkpoint(directory=place, facts=facts, state=unpack_arrays(content, place / STATE))
 
 
-def _facts(path: Path) -> dict[str, Any]:
+def _facts(path: Path, needed: set[str]) -> dict[str, Any]:
     content = read_bytes(path, _FACTS_BYTES)
     facts = json_value(content, path)
     if not isinstance(facts, dict) or "format" not in facts or "files" not in facts:
@@ -207,8 +213,8 @@ def _facts(path: Path) -> dict[str, Any]:
     if not seal or hashlib.sha256(content[: seal.start()]).hexdigest().encode() != seal[1]:
         raise _damaged(path, "the facts that were written", "other ones")
     files = facts["files"]
-    if not isinstance(files, dict) or not {MODEL, STATE} <= set(files):
-        raise _damaged(path, f"the hashes of {MODEL} and {STATE}", "something else")
+    if not isinstance(files, dict) or not needed <= set(files):
+        raise _damaged(path, f"the hashes of {' and '.join(sorted(needed))}", "something else")
     return facts
 
 

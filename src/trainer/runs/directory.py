@@ -98,6 +98,17 @@ class RunDirectory:
         )
 
     @classmethod
+    def at(cls, path: Path) -> Self:
+        """Makes the directory of a run that is one of several, or takes the one that is there.
+
+        Raises:
+            StorageError: It cannot be made.
+        """
+        with storage_errors(path, "make a run directory"):
+            path.mkdir(parents=True, exist_ok=True)
+        return cls(path)
+
+    @classmethod
     def open(cls, path: Path) -> RunDirectory:
         """The run that a path names or lies in; see `open_run`."""
         return open_run(path).run
@@ -154,7 +165,7 @@ class RunDirectory:
 
     @property
     def predictions(self) -> Path:
-        """The directory of predictions; `make_predictions` makes it."""
+        """The directory of predictions."""
         return self.path / "predictions"
 
     @property
@@ -171,6 +182,14 @@ class RunDirectory:
         """The directory of a checkpoint by its name."""
         return self.checkpoints / _component(name)
 
+    def is_over(self) -> bool:
+        """Whether it has a manifest that says it finished or failed.
+
+        Raises:
+            RunError: The manifest is damaged.
+        """
+        return self.manifest.exists() and self.read_manifest().status in {"finished", "failed"}
+
     def has_checkpoint(self, name: str) -> bool:
         """Whether a checkpoint was ever written."""
         return existing_directory(self.checkpoint(name)) is not None
@@ -179,6 +198,12 @@ class RunDirectory:
         """The checkpoints there are: last, best, then the former ones, the newest first."""
         names = [name for name in ("last", "best") if self.has_checkpoint(name)]
         return (*names, *(path.name for path in former_directories(self.last)))
+
+    def clear_history(self) -> None:
+        """Removes the logs of a run that begins again; for its only writer."""
+        with storage_errors(self.path, "remove the logs of the run"):
+            for log in (self.metrics, self.timing):
+                log.unlink(missing_ok=True)
 
     def remove_leftovers(self, keep: int) -> None:
         """Removes what a killed writer left behind; for the owner of `lock`.
@@ -246,10 +271,33 @@ class RunDirectory:
         """Writes `report.html`."""
         write_atomically(self.report, text.encode("utf-8"))
 
-    def make_predictions(self) -> Path:
-        """Makes `predictions/` when it is missing."""
+    def write_predictions(self, name: str, content: bytes) -> None:
+        """Writes a file of `predictions/`."""
         _make(self.predictions)
-        return self.predictions
+        write_atomically(self.predictions / _component(name), content)
+
+    def read_predictions(self, name: str) -> bytes:
+        """Reads a file of `predictions/`."""
+        return read_bytes(self.predictions / _component(name))
+
+    @property
+    def members(self) -> Path:
+        """The directory of the runs that a run with repeats or folds consists of."""
+        return self.path / "members"
+
+    def member(self, number: int) -> Path:
+        """The run directory of a member."""
+        return self.members / f"{number:04d}"
+
+    @property
+    def packs(self) -> Path:
+        """The directory of what is kept of members while they train."""
+        return self.path / "packs"
+
+    @property
+    def out_of_fold(self) -> Path:
+        """What the members said of rows that they were not trained with."""
+        return self.predictions / "out_of_fold.parquet"
 
 
 _FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE}

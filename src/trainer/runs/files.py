@@ -194,6 +194,13 @@ def remove_leftovers(path: Path, disk: FileSystem = DISK, keep: int = 1) -> None
             _remove_former(path, keep, disk)
 
 
+def remove_directories(path: Path, disk: FileSystem = DISK) -> None:
+    """Removes a directory and the former ones that `replace_directory` kept, as far as they can go."""
+    with suppress(OSError):
+        for place in (path, _unfinished(path), *former_directories(path)):
+            disk.remove(place)
+
+
 def _remove_former(path: Path, keep: int, disk: FileSystem) -> None:
     # Not past a gap: what has a far number is somebody's copy. The oldest first, so that a process
     # that dies leaves no gap.

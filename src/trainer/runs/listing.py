@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.errors import Problem, RunError
+from trainer.runs import readers
 from trainer.runs.directory import RunDirectory
 from trainer.runs.files import read_json
 from trainer.runs.log import last_epoch
@@ -21,6 +22,23 @@ from trainer.runs.search import find_runs
 
 Metrics = Mapping[str, Mapping[str, float | None]]
 """Split → metric → value; None where the value is not defined."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """What the members of a run scored: mean, standard deviation, the ends of the mean's interval.
+
+    Of one member there is a mean alone.
+    """
+
+    mean: float
+    sd: float | None
+    low: float | None
+    high: float | None
+
+
+Intervals = Mapping[str, Mapping[str, Interval]]
+"""Split → metric → interval; of a run with repeats or folds."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +51,7 @@ class RunSummary:
         status: The manifest's, or `dead` or `damaged`.
         manifest: The manifest; None when it is damaged.
         metrics: Metrics of each evaluated split.
+        intervals: Their intervals, where the run has members.
         problems: What is damaged.
     """
 
@@ -41,6 +60,7 @@ class RunSummary:
     status: ShownStatus
     manifest: Manifest | None
     metrics: Metrics
+    intervals: Intervals
     problems: tuple[Problem, ...]
 
     @property
@@ -72,11 +92,16 @@ def summarise(run: RunDirectory, now: datetime, here: Process) -> RunSummary:
     """The summary of one run; what is damaged in it is told, not raised."""
     problems: list[Problem] = []
     metrics: dict[str, dict[str, float | None]] = {}
+    intervals: dict[str, dict[str, Interval]] = {}
     for path in run.evaluation_files():
         try:
-            metrics[path.stem] = _metrics(read_json(path))
+            evaluation = read_json(path)
+            metrics[path.stem] = _metrics(evaluation)
+            intervals[path.stem] = _intervals(evaluation)
         except RunError as error:
             problems.extend(error.problems)
+        except readers.DamageError as error:
+            problems.append(Problem(str(path), error.expected, error.found))
         except (ValueError, OverflowError) as error:
             problems.append(Problem(str(path), "an evaluation", f"damage ({error})"))
     try:
@@ -88,6 +113,7 @@ def summarise(run: RunDirectory, now: datetime, here: Process) -> RunSummary:
             status="damaged",
             manifest=None,
             metrics=metrics,
+            intervals=intervals,
             problems=(*error.problems, *problems),
         )
     if manifest.status == "running":
@@ -99,6 +125,7 @@ def summarise(run: RunDirectory, now: datetime, here: Process) -> RunSummary:
         status=shown_status(manifest, now, here, heartbeat(run)),
         manifest=manifest,
         metrics=metrics,
+        intervals=intervals,
         problems=tuple(problems),
     )
 
@@ -121,3 +148,16 @@ def _metrics(evaluation: Any) -> dict[str, float | None]:
             }
         case _:
             raise ValueError("no metrics")
+
+
+def _intervals(evaluation: Any) -> dict[str, Interval]:
+    match evaluation:
+        case {"intervals": intervals}:
+            found = _FIGURES(intervals)
+        case _:
+            found = {}
+    return {name: Interval(**ends) for name, ends in found.items() if ends["mean"] is not None}
+
+
+_ENDS = dict.fromkeys(("mean", "sd", "low", "high"), readers.maybe(readers.number))
+_FIGURES = readers.by_name(lambda value: readers.read_fields(value, _ENDS))

@@ -80,7 +80,9 @@ def flag(value: Any) -> bool:
 def time(value: Any) -> datetime:
     try:
         moment = datetime.fromisoformat(text(value))
-    except ValueError:
+        # Also one that no clock shows in UTC is damage.
+        moment.astimezone(UTC)
+    except (ValueError, OverflowError):
         raise DamageError("a time", value) from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 

@@ -20,14 +20,15 @@ def is_run(path: Path) -> bool:
     """Whether a directory holds a run: a manifest, or a config beside another file of a run."""
     if (path / "manifest.json").is_file():
         return True
-    others = ("metrics.jsonl", "preprocessing.json", "splits.parquet", "checkpoints")
+    others = ("metrics.jsonl", "preprocessing.json", "splits.parquet", "checkpoints", "members")
     return (path / "config.yaml").is_file() and any((path / name).exists() for name in others)
 
 
 def find_runs(root: Path) -> Iterator[Path]:
     """The runs at `root`, in it or in the folders in it; what is no run is passed over.
 
-    A link to a folder of runs is followed, one to a run is not: the run would be found twice.
+    A run with members is one run, and they are found in its folder `members`; trials are found in their
+    sweep. A link to a folder of runs is followed, one to a run is not: the run would be found twice.
     """
     if is_run(root):
         yield root

@@ -110,7 +110,7 @@ def build_training(plan: Plan, *, allow_custom: bool, form: EpochForm | None = N
     )
     network = make(compiled=compiled)
     # What is resumed has its weights from its checkpoint; the run it once started from may be gone.
-    taken = _warm_start(config, network, allow_custom) if form is None else ()
+    taken = warm_start(config, network, allow_custom=allow_custom) if form is None else ()
     optimizer = build_optimizer(
         config.optimizer, plan.steps_per_epoch, plan.total_steps, config.runtime.precision
     )
@@ -150,8 +150,8 @@ def build_training(plan: Plan, *, allow_custom: bool, form: EpochForm | None = N
         pace=pace,
         train=question.head_targets(train),
         validation=judged,
-        measure=_measure(question),
-        monitors=_monitors(config, validation is not None),
+        measure=measure_of(question),
+        monitors=monitors_of(config, validation is not None),
         monitor=resolved_monitor(config.fit, validation is not None),
         keep_last=config.fit.early_stopping is not None
         and not config.fit.early_stopping.restore_best,
@@ -180,14 +180,17 @@ def resource_errors() -> Iterator[None]:
         ) from gone
 
 
-def _measure(question: Question) -> Callable[[Pass, Samples], dict[str, float]]:
+def measure_of(question: Question) -> Callable[[Pass, Samples], dict[str, float]]:
+    """The metrics of a pass over samples."""
+
     def measure(done: Pass, samples: Samples) -> dict[str, float]:
         return question.measure(done.predictions, samples, done.rows)
 
     return measure
 
 
-def _monitors(config: Config, has_validation: bool) -> Monitors:
+def monitors_of(config: Config, has_validation: bool) -> Monitors:
+    """The decisions of a training that begins."""
     fit = config.fit
     monitor = resolved_monitor(fit, has_validation)
     stopping, plateau = fit.early_stopping, fit.reduce_on_plateau
@@ -224,6 +227,17 @@ def _choose_form(
     )
 
 
+def form_of_a_member(plan: Plan) -> EpochForm:
+    """The form of a network that was trained in a pack, should it go on alone."""
+    assert plan.parameters is not None, "a network of a pack has known sizes"
+    batch = min(plan.config.fit.batch_size, plan.prepared.rows("train"))
+    return EpochForm(
+        compiled=True,
+        steps_in_a_call=steps_in_a_call(plan.parameters, batch),
+        epochs_in_a_block=1,
+    )
+
+
 def _worth_compiling(plan: Plan) -> bool:
     """Whether XLA saves more than compiling costs.
 
@@ -231,6 +245,8 @@ def _worth_compiling(plan: Plan) -> bool:
     optimizer, and loses 1 µs per 230,000 multiplications in large products. A layer of the user's own
     may not be able to.
     """
+    if plan.config.runtime.compile != "auto":
+        return plan.config.runtime.compile
     custom = any(isinstance(layer, CustomLayer) for layer in plan.config.model.layers)
     if custom or plan.parameters is None:
         return False
@@ -269,7 +285,8 @@ def _callbacks(plan: Plan, stepper: Stepper, allow_custom: bool) -> Callbacks | 
     return Callbacks(made, stepper) if made else None
 
 
-def _warm_start(config: Config, network: keras.Sequential, allow_custom: bool) -> tuple[str, ...]:
+def warm_start(config: Config, network: keras.Sequential, *, allow_custom: bool) -> tuple[str, ...]:
+    """Give a network the weights of the run that the config names; what became of each layer's."""
     if config.fit.warm_start is None:
         return ()
     source = load_network(open_trained(Path(config.fit.warm_start)), allow_custom=allow_custom)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,9 +15,11 @@ from trainer.data.sources import is_large
 from trainer.data.splits import SplitName
 from trainer.engine import devices
 from trainer.errors import Problem, RunError
+from trainer.runs.directory import RunDirectory
 from trainer.workflows.engines import beyond_memory
 from trainer.workflows.plan import located
-from trainer.workflows.trained import Opened, load_network, open_trained
+from trainer.workflows.predict import distinct
+from trainer.workflows.trained import Opened, load_network, open_all
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,10 @@ def evaluate(
     device: Literal["auto", "cpu", "gpu"],
     allow_custom: bool,
 ) -> Evaluations:
-    """Evaluate a run's checkpoint.
+    """Evaluate a run's checkpoint, or the members of a run together.
+
+    Members have their own training and validation rows; together they are evaluated on the test rows, or
+    on other rows, by the mean of their answers.
 
     Args:
         path: A run directory or a checkpoint in it.
@@ -69,7 +75,10 @@ def evaluate(
         RunError: There is no such run or it is damaged.
         DataError: Rows are missing, or the run's own data are no longer those it was trained on.
     """
-    opened = open_trained(path)
+    run, members = open_all(path)
+    if len(members) > 1 or run != members[0].run:
+        return _evaluate_together(run, members, splits, data, device, allow_custom=allow_custom)
+    (opened,) = members
     settings = opened.loaded.config.data
     if data is not None:
         settings = settings.model_copy(update={"source": str(data)})
@@ -116,12 +125,69 @@ def evaluate(
                 {"loss": done.loss, **measures},
             )
         )
-    lost = [
+    odd = dict.fromkeys(text for samples in parts.values() for text in samples.warnings)
+    return Evaluations(tuple(found), (*_lost(table), *odd))
+
+
+def _lost(table: PreparedTable) -> list[str]:
+    return [
         f"{count:,} {'row' if count == 1 else 'rows'} left out: {reason}"
         for reason, count in table.dropped.items()
     ]
-    odd = dict.fromkeys(text for samples in parts.values() for text in samples.warnings)
-    return Evaluations(tuple(found), (*lost, *odd))
+
+
+def _evaluate_together(
+    run: RunDirectory,
+    members: Sequence[Opened],
+    splits: Sequence[SplitName],
+    data: Path | None,
+    device: Literal["auto", "cpu", "gpu"],
+    *,
+    allow_custom: bool,
+) -> Evaluations:
+    first = members[0]
+    settings = first.loaded.config.data
+    if data is None and "test" not in splits:
+        raise RunError(
+            Problem(
+                str(run.path),
+                "the test rows, which its members share",
+                f"--split {splits[0]}",
+                f"its members' own are in {run.evaluation}",
+            )
+        )
+    if data is not None:
+        settings = settings.model_copy(update={"source": str(data)})
+    encoders = distinct([member.preprocessing for member in members])
+    own = [next(one for one in members if one.preprocessing == encoder) for encoder in encoders]
+    with devices.importing(worthwhile=is_large(settings)), located(first.loaded):
+        tables = [
+            _own_table(one)
+            if data is None
+            else rows_to_judge_by(settings, one.preprocessing, in_parts=beyond_memory(settings))
+            for one in own
+        ]
+        found = [table.samples("test") for table in tables]
+    samples = [one for one in found if one is not None]
+    if not samples:
+        fix = "evaluate other rows with --data FILE"
+        raise RunError(Problem(str(run.path), "test rows", "none: the split left it empty", fix))
+    devices.start(device, devices.usable_cores())
+    from trainer.workflows.ensemble import Ensemble
+
+    with located(first.loaded):
+        ensemble = Ensemble(members, allow_custom=allow_custom)
+    answers = ensemble.answers([samples[encoders.index(one.preprocessing)].x for one in members])
+    laid_out = first.question.head_targets(samples[0])
+    evaluation = Evaluation(
+        run.path,
+        f"best of {len(members)} members",
+        "test" if data is None else None,
+        data,
+        len(laid_out.x),
+        first.question.measure_answers(answers.mean, laid_out),
+    )
+    return Evaluations((evaluation,), (*_lost(tables[0]), *samples[0].warnings))
 
 
 def _own_table(opened: Opened) -> PreparedTable:

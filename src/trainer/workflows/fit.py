@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from trainer.config.load import LoadedConfig
 from trainer.data.sources import is_large
 from trainer.engine import devices
-from trainer.workflows.plan import located, make_plan
+from trainer.workflows.plan import Tables, located, make_plan
 from trainer.workflows.training import Interrupted, Started, start_device, train
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ def fit_run(
     command: tuple[str, ...],
     allow_custom: bool,
     interrupted: Interrupted,
+    place: Path | None = None,
+    tables: Tables | None = None,
 ) -> Generator[Event, None, None]:
     """Train and evaluate one config.
 
@@ -39,6 +41,8 @@ def fit_run(
         command: The command line, for the manifest.
         allow_custom: Whether functions of the user's own may be imported.
         interrupted: Whether training should end.
+        place: The run directory, where it is one of several; None makes one in `runs`.
+        tables: Those that other plans have read.
 
     Raises:
         InputError: Config or data are wrong; no run directory is left behind.
@@ -46,12 +50,13 @@ def fit_run(
     """
     began, started_at = perf_counter(), datetime.now(UTC)
     with devices.importing(worthwhile=is_large(loaded.config.data)):
-        plan = make_plan(loaded)
+        plan = make_plan(loaded, tables)
     planned = perf_counter()
     with located(loaded):
         plan, device = start_device(plan, loaded.config)
+    from trainer.engine.snapshot import Alone
     from trainer.workflows.building import build_training, resource_errors
-    from trainer.workflows.recording import new_recording
+    from trainer.workflows.recording import Subject, new_recording
 
     imported = perf_counter()
     with resource_errors():
@@ -60,8 +65,9 @@ def fit_run(
         built.training.began = began
         encode_seconds = built.encode_seconds
         build_seconds = perf_counter() - imported - encode_seconds
+        subject = Subject(Alone(built.training), built.saved, built.form)
         with new_recording(
-            plan, built, device, runs=runs, command=command, now=started_at
+            plan, subject, device, runs=runs, command=command, now=started_at, place=place
         ) as record:
             record.time("read", planned - began)
             record.time("import", imported - planned)

@@ -4,6 +4,7 @@ starts from.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -60,8 +61,43 @@ class Plan:
         return self.loaded.config
 
 
-def make_plan(loaded: LoadedConfig) -> Plan:
+class Tables:
+    """Tables that several plans share: what is read, split and fitted alike is so once."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, tuple[EngineChoice, PreparedTable]] = {}
+
+    def prepared(self, config: Config) -> tuple[EngineChoice, PreparedTable]:
+        """Where the rows of a config are while training, and the rows."""
+        key = _table_key(config)
+        if key not in self._made:
+            choice = choose_engine(config)
+            resident = choice.engine == "resident"
+            table: PreparedTable = prepare(config) if resident else prepare_streaming(config)
+            self._made[key] = (choice, table)
+        return self._made[key]
+
+
+def _table_key(config: Config) -> str:
+    """All that the rows of a config depend on, and where they are."""
+    facts = {
+        "data": config.data.model_dump(mode="json"),
+        "seed": config.seed if config.data.split.seed is None else None,
+        # It says how numbers to be predicted are scaled.
+        "head": config.model.head,
+        "engine": config.runtime.engine,
+        "device": config.runtime.device,
+        "scatter": config.evaluate.scatter,
+    }
+    return json.dumps(facts, sort_keys=True)
+
+
+def make_plan(loaded: LoadedConfig, tables: Tables | None = None) -> Plan:
     """Read and split the table, fit the preprocessing, lay out the network.
+
+    Args:
+        loaded: The config.
+        tables: Those that other plans have read.
 
     Raises:
         ConfigError: Settings that do not fit each other or the data, with their places.
@@ -70,10 +106,7 @@ def make_plan(loaded: LoadedConfig) -> Plan:
     """
     config = loaded.config
     with located(loaded):
-        choice = choose_engine(config)
-        prepared: PreparedTable = (
-            prepare(config) if choice.engine == "resident" else prepare_streaming(config)
-        )
+        choice, prepared = (Tables() if tables is None else tables).prepared(config)
         target = prepared.preprocessing.target
         question = ask(config, target)
         problems = [

@@ -6,7 +6,7 @@ A file larger than memory is read, answered and written a part at a time.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
@@ -18,14 +18,14 @@ import polars as pl
 from numpy.typing import NDArray
 
 from trainer.data.others import Asked, rows_to_ask_about
-from trainer.data.preprocessing import in_words
+from trainer.data.preprocessing import Preprocessing, in_words
 from trainer.data.sources import is_large
 from trainer.data.writing import csv_bytes, write_table
 from trainer.engine import devices
 from trainer.workflows.engines import beyond_memory
 from trainer.workflows.plan import located
 from trainer.workflows.question import Question
-from trainer.workflows.trained import load_network, open_trained
+from trainer.workflows.trained import open_all
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,9 @@ def predict(
 ) -> Predicted:
     """Ask a trained network about the rows of a file.
 
+    A run with repeats or folds answers with the mean of its members' answers, and their spread: the
+    standard deviation between them.
+
     Args:
         path: A run directory or a checkpoint in it.
         source: The file; it needs the feature columns, not the target.
@@ -90,35 +93,73 @@ def predict(
         RunError: There is no such run or it is damaged.
         DataError: The file lacks columns or cannot be read; of later parts, when they are taken.
     """
-    opened = open_trained(path)
-    config, question = opened.loaded.config, opened.question
-    data = config.data.model_copy(update={"source": str(source)})
+    run, members = open_all(path)
+    opened = members[0]
+    question = opened.question
+    data = opened.loaded.config.data.model_copy(update={"source": str(source)})
+    # Members of one fold encode alike.
+    encoders = distinct([member.preprocessing for member in members])
 
-    def asked() -> Iterator[Asked]:
+    def asked() -> Iterator[tuple[Asked, ...]]:
         with located(opened.loaded):
-            yield from rows_to_ask_about(
-                data, opened.preprocessing, keep, in_parts=beyond_memory(data)
-            )
+            parts = [
+                rows_to_ask_about(data, encoder, keep, in_parts=beyond_memory(data))
+                for encoder in encoders
+            ]
+            yield from zip(*parts, strict=True)
 
     rows = asked()
     with devices.importing(worthwhile=is_large(data)):
         first = next(rows)
     devices.start(device, devices.usable_cores())
-    from trainer.engine.batches import Evaluator
-    from trainer.models.losses import build_loss
+    from trainer.workflows.ensemble import Ensemble
 
     with located(opened.loaded):
-        network = load_network(opened, allow_custom=allow_custom)
-    evaluator = Evaluator(network, build_loss(config.loss, question.loss))
+        ensemble = Ensemble(members, allow_custom=allow_custom)
     oddities: Counter[tuple[str, str]] = Counter()
 
     def answered() -> Iterator[pl.DataFrame]:
         for part in chain([first], rows):
-            answers = question.answers(evaluator.predict(part.encoded.x))
-            oddities.update(part.encoded.oddities)
-            yield _result(part, answer_columns(question, answers))
+            answers = ensemble.answers(
+                [part[encoders.index(member.preprocessing)].encoded.x for member in members]
+            )
+            oddities.update(part[0].encoded.oddities)
+            columns = answer_columns(question, answers.mean)
+            if answers.spread is not None:
+                columns |= spread_columns(question, answers.spread)
+            yield _result(part[0], columns)
 
-    return Predicted(opened.run.path, opened.checkpoint, answered(), oddities)
+    return Predicted(run.path, opened.checkpoint, answered(), oddities)
+
+
+def distinct(encoders: Sequence[Preprocessing]) -> list[Preprocessing]:
+    """Those that differ, in their order."""
+    found: list[Preprocessing] = []
+    for encoder in encoders:
+        if encoder not in found:
+            found.append(encoder)
+    return found
+
+
+def answer_names(question: Question) -> tuple[str, ...]:
+    """A name for each number of an answer: of the positive class, of each class, or of each column."""
+    target = question.target
+    match target.task:
+        case "binary":
+            return (f"probability_{target.classes[1]}",)
+        case "multiclass":
+            return tuple(f"probability_{name}" for name in target.classes)
+        case "multilabel":
+            return tuple(f"probability_{name}" for name in target.columns)
+        case "regression":
+            return tuple(f"predicted_{name}" for name in target.columns)
+
+
+def spread_columns(
+    question: Question, spread: NDArray[np.floating[Any]]
+) -> dict[str, NDArray[Any]]:
+    """The spread of each number of an answer, as `<name>_spread`."""
+    return {f"{name}_spread": spread[:, at] for at, name in enumerate(answer_names(question))}
 
 
 def answer_columns(

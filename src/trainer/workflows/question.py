@@ -72,6 +72,19 @@ class Question:
             case "multiclass" | "multilabel":
                 return outputs
 
+    def measure_answers(
+        self, answers: NDArray[np.floating[Any]], samples: Samples
+    ) -> dict[str, float]:
+        """The metrics of answers for all rows of samples, whose targets are laid out."""
+        return compute_metrics(
+            self.metrics,
+            self.target.task,
+            self.answers(samples.y),
+            answers,
+            samples.weight,
+            self.threshold,
+        )
+
     def measure(
         self, outputs: Array, samples: Samples, rows: NDArray[np.int32]
     ) -> dict[str, float]:

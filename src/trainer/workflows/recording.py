@@ -15,18 +15,19 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+import keras
 import numpy as np
+import polars as pl
 
 from trainer.config.dump import dump_config, resolved_settings
 from trainer.config.schema import Config
 from trainer.config.sections import interval_parts
 from trainer.data.prepare import split_table
+from trainer.data.samples import Samples
 from trainer.data.splits import SPLIT_NAMES
-from trainer.engine import state
-from trainer.engine.averages import averaged
 from trainer.engine.devices import Device
-from trainer.engine.fit import EpochResult, Partway, Rewound
-from trainer.engine.snapshot import take
+from trainer.engine.events import EpochResult, Partway, Rewound
+from trainer.engine.snapshot import Recorded
 from trainer.errors import Problem, StorageError, TrainerError
 from trainer.models.saving import save_network
 from trainer.models.weights import weights_sha256
@@ -35,12 +36,30 @@ from trainer.runs.directory import RunDirectory
 from trainer.runs.lock import RunLock
 from trainer.runs.log import MetricsLog
 from trainer.runs.manifest import DataFile, Manifest, Rewind, Status, new_manifest
-from trainer.workflows.building import Built
+from trainer.workflows.building import EpochForm
 from trainer.workflows.plan import Plan
+from trainer.workflows.question import Question
 
+ANSWER = "answer_"
+"""Columns of answers are called so, with their number from 0."""
 _HEARTBEAT_SECONDS = 15.0
 _WRITING_SHARE = 0.05
 """A checkpoint is put off while writing would take more than this share of the time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is recorded.
+
+    Attributes:
+        training: Its state.
+        saved: The network as it is saved, of Keras's own layers; its weights are set when it is.
+        form: How its epochs are cut into calls of the device.
+    """
+
+    training: Recorded
+    saved: keras.Sequential
+    form: EpochForm
 
 
 @dataclass(slots=True)
@@ -51,17 +70,19 @@ class Recording:
         run: The directory.
         config: The run's.
         manifest: As last written, or newer.
-        built: What is trained, and the network that takes the weights that are saved.
+        subject: What is trained.
         log: The metrics, a line an epoch.
         timing: The seconds, a line an epoch.
+        best_sha256: Of the best weights, once this process has written them.
     """
 
     run: RunDirectory
     config: Config
     manifest: Manifest
-    built: Built
+    subject: Subject
     log: MetricsLog
     timing: MetricsLog
+    best_sha256: str | None = None
     _saved_best: int = 0
     _saved_epoch: int = 0
     _saved_step: int = 0
@@ -71,6 +92,11 @@ class Recording:
 
     def epoch(self, result: EpochResult) -> None:
         """Record an epoch; write a checkpoint when it is time."""
+        self.log_epoch(result)
+        self._go_on(result.epoch, result.step, result.stop)
+
+    def log_epoch(self, result: EpochResult) -> None:
+        """Record an epoch in the logs."""
         self.log.append(
             {
                 "epoch": result.epoch,
@@ -81,9 +107,14 @@ class Recording:
         )
         self.timing.append({"epoch": result.epoch, "seconds": round(result.seconds, 6)})
         self.manifest = replace(
-            self.manifest, epochs=result.epoch, best_epoch=self.built.training.best_epoch
+            self.manifest, epochs=result.epoch, best_epoch=self.subject.training.best_epoch
         )
-        self._go_on(result.epoch, result.step, result.stop)
+
+    def sync_logs(self) -> int:
+        """Bring the logs to the disk; the length of the metrics."""
+        self.log.sync()
+        self.timing.sync()
+        return self.log.offset
 
     def partway(self, place: Partway) -> None:
         """Write a checkpoint within an epoch when it is time."""
@@ -105,20 +136,17 @@ class Recording:
         A state whose weights are not finite is not written: training is about to say so.
         """
         began = monotonic()
-        training = self.built.training
-        training.settle()
-        snapshot = take(training)
+        training = self.subject.training
+        snapshot = training.snapshot()
         if not snapshot.is_sound:
             return
-        with averaged(training.network, training.optimizer):
-            judged = state.weights_of(training.network)
+        judged = training.judged_weights()
         # What the checkpoint says of the log must be on the disk before it.
-        self.log.sync()
-        self.timing.sync()
+        log_bytes = self.sync_logs()
         facts = {
             **snapshot.facts,
-            "log_bytes": self.log.offset,
-            "form": asdict(self.built.form),
+            "log_bytes": log_bytes,
+            "form": asdict(self.subject.form),
             "config": resolved_settings(self.config),
         }
         keep = self.config.fit.checkpoint.keep
@@ -130,10 +158,10 @@ class Recording:
 
     def best_checkpoint(self) -> None:
         """Write the best weights, if there are any and they are new."""
-        training = self.built.training
+        training = self.subject.training
         if training.best_epoch != self._saved_best:
             facts = {"epoch": training.best_epoch}
-            self._write(self.run.best, training.best_weights, {}, facts, 1)
+            self.best_sha256 = self._write(self.run.best, training.best_weights, {}, facts, 1)
             self._saved_best = training.best_epoch
 
     def _write(
@@ -143,11 +171,14 @@ class Recording:
         arrays: Mapping[str, np.ndarray[Any, Any]],
         facts: dict[str, Any],
         keep: int,
-    ) -> None:
-        saved = self.built.saved
+    ) -> str:
+        """A checkpoint; the SHA-256 of its weights."""
+        saved = self.subject.saved
         saved.set_weights(weights)
-        facts = {**facts, "weights_sha256": weights_sha256(saved)}
+        digest = weights_sha256(saved)
+        facts = {**facts, "weights_sha256": digest}
         write_checkpoint(place, lambda path: save_network(saved, path), arrays, facts, keep=keep)
+        return digest
 
     def time(self, phase: str, seconds: float) -> None:
         """Add to the seconds spent in a phase; written with what comes next."""
@@ -160,11 +191,23 @@ class Recording:
             {
                 "split": split,
                 "checkpoint": "best",
-                "epoch": self.built.training.best_epoch,
+                "epoch": self.subject.training.best_epoch,
                 "rows": rows,
                 "metrics": measures,
             },
         )
+
+    def fold_answers(
+        self, question: Question, samples: Samples, outputs: np.ndarray[Any, Any]
+    ) -> None:
+        """Write what the best weights say of the validation rows of a fold."""
+        answers = question.answers(outputs)
+        columns = {"row": samples.rows} | {
+            f"{ANSWER}{number}": answers[:, number] for number in range(answers.shape[1])
+        }
+        buffer = io.BytesIO()
+        pl.DataFrame(columns).write_parquet(buffer)
+        self.run.write_predictions("validation.parquet", buffer.getvalue())
 
     def end(
         self,
@@ -207,12 +250,13 @@ class Recording:
 @contextmanager
 def new_recording(
     plan: Plan,
-    built: Built,
+    subject: Subject,
     device: Device,
     *,
     runs: Path,
     command: tuple[str, ...],
     now: datetime,
+    place: Path | None = None,
 ) -> Iterator[Recording]:
     """A new run directory, locked while it is written, with a checkpoint of the start.
 
@@ -220,12 +264,36 @@ def new_recording(
         RunError: A run directory cannot be made.
         StorageError: It cannot be written.
     """
-    # What was chosen for it becomes part of the config, which then repeats the run anywhere.
-    runtime = plan.config.runtime.model_copy(update={"threads": device.threads})
-    config = plan.config.model_copy(update={"runtime": runtime})
+    config = as_it_runs(plan.config, device, subject.form)
     text = dump_config(config)
-    run = RunDirectory.create(runs, config.name, text, now)
-    manifest = replace(
+    run = (
+        RunDirectory.create(runs, config.name, text, now)
+        if place is None
+        else RunDirectory.at(place)
+    )
+    manifest = first_manifest(plan, subject, device, command=command, now=now)
+    with RunLock(run.lock):
+        run.write_manifest(manifest)
+        run.write_config(text)
+        write_fitted(run, fitted(plan))
+        with recording(run, config, manifest, subject) as record:
+            record.checkpoint()
+            yield record
+
+
+def as_it_runs(config: Config, device: Device, form: EpochForm) -> Config:
+    """The config with what was chosen for it, which then repeats the run anywhere."""
+    chosen = {"threads": device.threads, "compile": form.compiled}
+    runtime = config.runtime.model_copy(update=chosen)
+    return config.model_copy(update={"runtime": runtime})
+
+
+def first_manifest(
+    plan: Plan, subject: Subject, device: Device, *, command: tuple[str, ...], now: datetime
+) -> Manifest:
+    """The manifest of a run that begins."""
+    config = plan.config
+    return replace(
         new_manifest(
             name=config.name,
             command=command,
@@ -235,38 +303,44 @@ def new_recording(
         ),
         device=device.name,
         threads=device.threads,
-        engine=plan.engine.engine + (", XLA" if built.form.compiled else ""),
+        engine=plan.engine.engine + (", XLA" if subject.form.compiled else ""),
         task=plan.question.target.task,
-        parameters=int(built.saved.count_params()),
+        parameters=int(subject.saved.count_params()),
         data=tuple(DataFile(**asdict(file)) for file in plan.prepared.table.files),
         splits={name: plan.prepared.rows(name) for name in SPLIT_NAMES},
         dropped=plan.prepared.dropped,
         warnings=plan.warnings,
     )
-    with RunLock(run.lock):
-        run.write_manifest(manifest)
-        run.write_config(text)
-        write_fitted(run, plan)
-        with recording(run, config, manifest, built) as record:
-            record.checkpoint()
-            yield record
 
 
-def write_fitted(run: RunDirectory, plan: Plan) -> None:
-    """Write what was fitted on the data, and which row is in which split.
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """What was fitted on the data, as JSON has it, and which row is in which split, as Parquet."""
+
+    preprocessing: Any
+    splits: bytes
+
+
+def fitted(plan: Plan) -> Fitted:
+    """What a run keeps of its data."""
+    buffer = io.BytesIO()
+    split_table(plan.prepared).write_parquet(buffer)
+    return Fitted(plan.prepared.preprocessing.to_json(), buffer.getvalue())
+
+
+def write_fitted(run: RunDirectory, kept: Fitted) -> None:
+    """Write what a run keeps of its data.
 
     Raises:
         StorageError: It cannot be written.
     """
-    run.write_preprocessing(plan.prepared.preprocessing.to_json())
-    buffer = io.BytesIO()
-    split_table(plan.prepared).write_parquet(buffer)
-    run.write_splits(buffer.getvalue())
+    run.write_preprocessing(kept.preprocessing)
+    run.write_splits(kept.splits)
 
 
 @contextmanager
 def recording(
-    run: RunDirectory, config: Config, manifest: Manifest, built: Built
+    run: RunDirectory, config: Config, manifest: Manifest, subject: Subject
 ) -> Iterator[Recording]:
     """A run directory that is there and locked.
 
@@ -277,7 +351,7 @@ def recording(
         StorageError: It cannot be written.
     """
     with MetricsLog(run.metrics) as log, MetricsLog(run.timing) as timing:
-        record = Recording(run, config, manifest, built, log, timing)
+        record = Recording(run, config, manifest, subject, log, timing)
         try:
             yield record
         except TrainerError as wrong:

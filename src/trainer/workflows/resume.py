@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from math import nan
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from trainer.config.dump import dump_config, resolved_settings
 from trainer.config.load import LoadedConfig
@@ -116,9 +116,9 @@ def resume_run(
         others = list(device_differences(manifest, device))
         _refuse(others, accept_differences)
         differences += others
-        from trainer.engine.snapshot import Snapshot, put_back
+        from trainer.engine.snapshot import Alone, Snapshot, put_back
         from trainer.workflows.building import EpochForm, build_training, resource_errors
-        from trainer.workflows.recording import recording, write_fitted
+        from trainer.workflows.recording import Subject, fitted, recording, write_fitted
 
         imported = perf_counter()
         with resource_errors():
@@ -160,11 +160,12 @@ def resume_run(
                 stopped_because=training.ended,
                 rewinds=manifest.rewinds[: facts["rewound"]],
             )
-            with recording(run, loaded.config, manifest, built) as record:
+            subject = Subject(Alone(training), built.saved, built.form)
+            with recording(run, loaded.config, manifest, subject) as record:
                 if changed:
                     run.write_config(dump_config(loaded.config))
                 if differences:
-                    write_fitted(run, plan)
+                    write_fitted(run, fitted(plan))
                 run.write_manifest(record.manifest)
                 record.time("read", planned - began)
                 record.time("import", imported - planned)
@@ -178,24 +179,29 @@ def resume_run(
 
 def find_run(loaded: LoadedConfig, runs: Path) -> RunDirectory | None:
     """The newest run of this config that has a checkpoint, or None."""
-    wanted = json_form(resolved_settings(loaded.config))
-    if loaded.config.runtime.threads == "auto":
-        del wanted["runtime"]["threads"]
+    # What a run chose for itself stands in its config.
+    chosen = [
+        name for name in ("threads", "compile") if getattr(loaded.config.runtime, name) == "auto"
+    ]
+    wanted = _without(json_form(resolved_settings(loaded.config)), chosen)
     newest: tuple[datetime, RunDirectory] | None = None
     for path in find_runs(runs / loaded.config.name):
         run = RunDirectory(path)
         if not any(name.startswith("last") for name in run.checkpoint_names()):
             continue
         try:
-            found = json_form(resolved_settings(config_of(run).config))
+            found = _without(json_form(resolved_settings(config_of(run).config)), chosen)
             started = run.read_manifest().started
         except InputError:
             continue
-        if loaded.config.runtime.threads == "auto":
-            del found["runtime"]["threads"]
         if found == wanted and (newest is None or started > newest[0]):
             newest = (started, run)
     return None if newest is None else newest[1]
+
+
+def _without(settings: dict[str, Any], chosen: Sequence[str]) -> dict[str, Any]:
+    runtime = {name: value for name, value in settings["runtime"].items() if name not in chosen}
+    return {**settings, "runtime": runtime}
 
 
 def finished_run(run: RunDirectory) -> Finished | None:

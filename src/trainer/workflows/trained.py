@@ -19,6 +19,7 @@ from trainer.errors import DataError, Problem, RunError
 from trainer.runs.checkpoints import read_checkpoint
 from trainer.runs.directory import RunDirectory, open_run
 from trainer.runs.files import reading
+from trainer.runs.search import is_run
 from trainer.workflows.question import Question, ask
 
 if TYPE_CHECKING:
@@ -42,6 +43,24 @@ class Opened:
     loaded: LoadedConfig
     preprocessing: Preprocessing
     question: Question
+
+
+def open_all(path: Path) -> tuple[RunDirectory, tuple[Opened, ...]]:
+    """The run at `path` and what answers for it: each of its finished members, or itself alone.
+
+    Raises:
+        RunError: As `open_trained`; no member has finished.
+    """
+    opened = open_run(path)
+    if opened.checkpoint is not None or not opened.run.members.is_dir():
+        alone = open_trained(path)
+        return alone.run, (alone,)
+    runs = [RunDirectory(place) for place in sorted(opened.run.members.iterdir()) if is_run(place)]
+    able = tuple(open_trained(run.path) for run in runs if run.has_checkpoint("best"))
+    if not able:
+        fix = f"let them go on: trainer resume {opened.run.path}"
+        raise RunError(Problem(str(path), "a run with members that have finished", "none yet", fix))
+    return opened.run, able
 
 
 def open_trained(path: Path) -> Opened:

@@ -24,7 +24,7 @@ from trainer.workflows.drawing import draw_predictions
 from trainer.workflows.plan import Plan
 
 if TYPE_CHECKING:
-    from trainer.engine.fit import EpochResult, Partway, Rewound
+    from trainer.engine.events import EpochResult, Partway, Rewound
     from trainer.workflows.building import Built
     from trainer.workflows.recording import Recording
 
@@ -117,7 +117,8 @@ def train(
     Raises:
         TrainingError: Training could not go on; the run directory says why.
     """
-    from trainer.engine.fit import EpochResult, Partway, Rewound, fit
+    from trainer.engine.events import EpochResult, Partway, Rewound
+    from trainer.engine.fit import fit
     from trainer.models.weights import weights_sha256
 
     training, started = built.training, perf_counter()
@@ -215,6 +216,8 @@ def _evaluate(
                 return {}
         measures = {"loss": done.loss, **training.measure(done, laid_out)}
         record.evaluation(split, len(samples.x), measures)
+        if split == "validation" and plan.config.data.split.fold is not None:
+            record.fold_answers(plan.question, samples, done.predictions)
         metrics[split] = measures
         # The last split there is: the test rows, or where none are held back the training rows.
         if plan.config.evaluate.scatter:

@@ -1,0 +1,62 @@
+"""`trainer best`: the winner of a sweep, and one trained on more rows."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trainer_cli import console
+from trainer_cli.settings import DEFAULT_RUNS, AllowCustom, Json, Quiet, Runs
+from trainer_cli.training import Signals, Stopped, follow, give_result
+
+
+def command(
+    sweep: Annotated[Path, typer.Argument(metavar="SWEEP", help="A sweep's directory.")],
+    refit: Annotated[
+        bool,
+        typer.Option(
+            "--refit",
+            help="Train its settings anew on training and validation rows, for as many epochs as its "
+            "best took, and print that run.",
+        ),
+    ] = False,
+    runs: Runs = DEFAULT_RUNS,
+    quiet: Quiet = False,
+    json: Json = False,
+    allow_custom: AllowCustom = False,
+) -> int:
+    """Print the run directory of a sweep's best trial.
+
+    Example: trainer best sweeps/credit/20261122-141530-9f3c
+    """
+    from trainer.workflows.sweep import best_run, refit_config
+
+    run, row = best_run(sweep)
+    if not refit:
+        if json:
+            console.json_result({**row.facts(), "run": str(run.path)})
+        else:
+            console.result(str(run.path))
+        return 0
+    from trainer.workflows.fit import fit_run
+
+    says = console.Console(quiet=quiet)
+    signals = Signals()
+    try:
+        with signals.caught():
+            events = fit_run(
+                refit_config(run),
+                runs=runs,
+                command=("trainer", *sys.argv[1:]),
+                allow_custom=allow_custom,
+                interrupted=signals.reason,
+            )
+            finished = follow(events, says, signals)
+            give_result(finished, says, json=json, timings=False)
+            return signals.exit_code if finished.status == "stopped" else 0
+    except Stopped:
+        console.error(str(signals.reason()))
+        return signals.exit_code

@@ -1,0 +1,54 @@
+"""`trainer compare`: several runs side by side."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trainer.errors import Problem, UsageError
+from trainer_cli import console
+from trainer_cli.settings import Json
+
+
+def command(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN RUN...", help="Run directories, or checkpoints in them."),
+    ],
+    csv: Annotated[bool, typer.Option("--csv", help="Print CSV on stdout, a line a run.")] = False,
+    json: Json = False,
+) -> None:
+    """Compare runs: the settings that differ, metrics side by side, other data, packages, devices.
+
+    Metrics of a run with repeats or folds are means with their intervals.
+
+    Example: trainer compare runs/breast-cancer/*
+    """
+    from trainer.report.comparison import compare, comparison_csv, comparison_json
+    from trainer.report.comparison_tables import comparison_tables
+    from trainer.report.text import plain_lines
+
+    if csv and json:
+        fix = "leave one out"
+        raise UsageError(Problem("trainer compare", "either --csv or --json", "both", fix))
+    compared = compare(runs, datetime.now(UTC))
+    for run in compared.runs:
+        for problem in run.problems:
+            console.warn(str(problem))
+    if csv:
+        for line in comparison_csv(compared):
+            console.result(line)
+        return
+    if json:
+        console.json_result(comparison_json(compared))
+        return
+    width = shutil.get_terminal_size().columns
+    for number, table in enumerate(comparison_tables(compared, width)):
+        if number:
+            console.result("")
+        for line in plain_lines(table):
+            console.result(line)

@@ -1,0 +1,151 @@
+"""A training of several networks on the command line: what is said of it, its result."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Generator
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from trainer.report.text import Table, duration, number, plain_lines
+from trainer_cli import console
+from trainer_cli.training import Signals
+
+if TYPE_CHECKING:
+    from trainer.workflows.members import Event, MembersFinished
+
+_LINE_SECONDS = 5.0
+
+
+def follow_members(
+    events: Generator[Event, None, None], says: console.Console, signals: Signals
+) -> MembersFinished:
+    """Run a training of several networks to its end, saying what happens."""
+    from trainer.workflows.many import Planned
+    from trainer.workflows.members import MembersFinished, MembersStarted
+    from trainer.workflows.packs import MemberEnded, MembersEpoch, PackStarted
+
+    epochs = 0
+    said_at = monotonic()
+    try:
+        for event in events:
+            match event:
+                case MembersStarted():
+                    signals.training = True
+                    _say_start(event, says)
+                case Planned(plan=plan):
+                    says.say(str(plan))
+                case PackStarted():
+                    epochs = event.epochs
+                    after = f", after epoch {event.epoch}" if event.epoch else ""
+                    names = f"{len(event.numbers)} network{'' if len(event.numbers) == 1 else 's'}"
+                    threads = (
+                        f"{event.device.threads} thread{'' if event.device.threads == 1 else 's'}"
+                    )
+                    says.say(f"{names}{after}: {event.device.name}, {threads}")
+                case MembersEpoch():
+                    if event.epoch == 1 or monotonic() - said_at >= _LINE_SECONDS:
+                        said_at = monotonic()
+                        says.say(_epoch_text(event.epoch, epochs, event.results))
+                case MemberEnded(status="failed"):
+                    for problem in event.problems:
+                        console.warn(f"network {event.number} failed: {problem}")
+                case MemberEnded():
+                    pass
+                case MembersFinished():
+                    _say_end(event, says)
+                    return event
+    finally:
+        signals.training = False
+        events.close()
+    raise AssertionError("a run of several networks ends with MembersFinished")
+
+
+def give_members_result(finished: MembersFinished, *, json: bool) -> None:
+    """The result on stdout."""
+    if json:
+        console.json_result(_facts(finished))
+    else:
+        console.result(str(finished.run))
+
+
+def _say_start(event: Any, says: console.Console) -> None:
+    plan = event.plan
+    target = plan.question.target
+    rows = ", ".join(
+        f"{plan.prepared.rows(name)} {name}"
+        for name in ("train", "validation", "test")
+        if plan.prepared.rows(name)
+    )
+    of_first = " (first fold)" if event.folds is not None else ""
+    says.say(
+        f"{plan.config.name}: {target.task} ({', '.join(target.columns)}); rows: {rows}{of_first}"
+    )
+    folds = "" if event.folds is None else f"{event.folds} folds × "
+    repeats = f"{event.repeats} repeat{'' if event.repeats == 1 else 's'}"
+    says.say(f"{folds}{repeats}: {event.members} networks")
+    for warning in plan.warnings:
+        console.warn(warning)
+
+
+def _epoch_text(epoch: int, epochs: int, results: Any) -> str:
+    """The medians of an epoch's losses over the networks in training."""
+    width = len(str(epochs))
+    text = f"epoch {epoch:>{width}}/{epochs}  {len(results)} in training"
+    for name in ("loss", "val_loss"):
+        values = sorted(one.measures[name] for one in results.values() if name in one.measures)
+        if values:
+            text += f"  median {name} {number(values[len(values) // 2])}"
+    return text
+
+
+def _say_end(event: MembersFinished, says: console.Console) -> None:
+    done = sum(one.status == "finished" for one in event.members)
+    says.say(f"{done} networks finished; {duration(event.seconds)}")
+    if event.aggregates:
+        says.say()
+        splits = list(event.aggregates)
+        names = dict.fromkeys(name for split in splits for name in event.aggregates[split])
+        rows = tuple(
+            (name, *(_interval(event.aggregates[split].get(name)) for split in splits))
+            for name in names
+        )
+        right = frozenset(range(1, len(splits) + 1))
+        for line in plain_lines(Table("", ("", *splits), rows, right)):
+            says.say(line)
+        says.say("mean ± half of its 95% interval over the networks")
+        says.say()
+    if event.status == "stopped":
+        says.say(f"it goes on with: trainer resume {shlex.quote(str(event.run))}")
+
+
+def _interval(one: Any) -> str:
+    if one is None or one.mean is None:
+        return "–"
+    if one.low is None:
+        return number(one.mean)
+    return f"{number(one.mean)} ± {number((one.high - one.low) / 2)}"
+
+
+def _facts(event: MembersFinished) -> dict[str, Any]:
+    return {
+        "run": str(event.run),
+        "status": event.status,
+        "stopped_because": event.stopped_because,
+        "metrics": {
+            split: {name: one.to_json() for name, one in measured.items()}
+            for split, measured in event.aggregates.items()
+        },
+        "members": [
+            {
+                "number": one.number,
+                "run": str(one.run),
+                "status": one.status,
+                "epochs": one.epochs,
+                "best_epoch": one.best_epoch,
+                "metrics": one.metrics,
+            }
+            for one in event.members
+        ],
+        "seconds": round(event.seconds, 3),
+    }

@@ -1,0 +1,108 @@
+"""`trainer sweep`: many networks with other settings, and the best of them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trainer.errors import Problem, UsageError
+from trainer_cli import console
+from trainer_cli.settings import AllowCustom, Json, Quiet, one_config
+from trainer_cli.sweeping import follow_sweep, give_sweep_result
+from trainer_cli.training import Signals, Stopped
+
+DEFAULT_SWEEPS = Path("sweeps")
+
+Jobs = Annotated[
+    int | None,
+    typer.Option("--jobs", min=1, max=256, help="Processes that train.  [the cores, or 1]"),
+]
+
+
+def command(
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="CONFIG [KEY=VALUE,VALUE...]... [KEY=RANGE]... [KEY=VALUE]...",
+            help="A config file, what to search (optimizer.learning_rate=1e-4,1e-3 or log(1e-4, 1e-1), "
+            "uniform(0, 0.5), int(16, 256, log)), and settings that override the config's.",
+            show_default=False,
+        ),
+    ],
+    sweeps: Annotated[
+        Path,
+        typer.Option(
+            "--sweeps", envvar="TRAINER_SWEEPS", help="The folder that sweeps are kept in."
+        ),
+    ] = DEFAULT_SWEEPS,
+    trials: Annotated[
+        int | None, typer.Option("--trials", min=1, help="As sweep.trials: so many networks.")
+    ] = None,
+    max_seconds: Annotated[
+        float | None, typer.Option("--max-seconds", help="As sweep.max_seconds.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, help="As sweep.seed: what the search draws with.")
+    ] = None,
+    keep: Annotated[
+        str | None, typer.Option("--keep", help="As sweep.keep: all, or best:5 to save disk.")
+    ] = None,
+    jobs: Jobs = None,
+    resume_or_start: Annotated[
+        bool,
+        typer.Option(
+            "--resume-or-start", help="Go on with the newest sweep of this config, or start one."
+        ),
+    ] = False,
+    quiet: Quiet = False,
+    json: Json = False,
+    allow_custom: AllowCustom = False,
+) -> int:
+    """Train a network for each of many settings, in packs; print the sweep's directory.
+
+    Test rows are evaluated for the best one alone. A sweep that was stopped goes on with trainer resume.
+
+    Example: trainer sweep configs/credit.yaml 'optimizer.learning_rate=log(1e-4, 1e-1)' --trials 64
+    """
+    if sweeps.exists() and not sweeps.is_dir():
+        fix = "name a folder"
+        raise UsageError(Problem("--sweeps", "a folder for sweeps", f"the file {sweeps}", fix))
+    config, settings = one_config(words, "trainer sweep")
+    options = {"trials": trials, "max_seconds": max_seconds, "seed": seed, "keep": keep}
+    settings += [f"sweep.{key}={value}" for key, value in options.items() if value is not None]
+    from trainer.config.sweep_loading import load_sweep
+    from trainer.workflows.sweep import find_sweep, resume_sweep, sweep
+
+    loaded = load_sweep(config, settings)
+    says = console.Console(quiet=quiet)
+    signals = Signals()
+    started = ("trainer", *sys.argv[1:])
+    former = find_sweep(loaded, sweeps) if resume_or_start else None
+    try:
+        with signals.caught():
+            if former is None:
+                events = sweep(
+                    loaded,
+                    sweeps=sweeps,
+                    jobs=jobs,
+                    command=started,
+                    allow_custom=allow_custom,
+                    interrupted=signals.reason,
+                )
+            else:
+                events = resume_sweep(
+                    former,
+                    jobs=jobs,
+                    command=started,
+                    allow_custom=allow_custom,
+                    interrupted=signals.reason,
+                )
+            finished = follow_sweep(events, says, signals)
+            give_sweep_result(finished, json=json)
+            return signals.exit_code if finished.reason == "interrupted" else 0
+    except Stopped:
+        console.error(str(signals.reason()))
+        return signals.exit_code

@@ -1,0 +1,53 @@
+"""One trial's settings put into the base config.
+
+They are put in like overrides: shorthands are written out, items of lists set by index, and what does
+not fit is told in the same words.
+
+Owns: base config and settings → config, or what is wrong. Does not own: which settings
+(`trainer.sweep`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from trainer.config.conflicts import Contradiction
+from trainer.config.merging import MisstepError, with_value
+from trainer.config.nodes import Node, Place, Source, node_of, parse_key, plain
+from trainer.config.problems import misfits, unexplained
+from trainer.config.schema import Config
+from trainer.errors import Problem
+
+_NOWHERE = Place(Source("", Path(), override=""))
+
+
+def config_with(
+    root: Node,
+    settings: Mapping[str, Any],
+    find: Callable[[Config], list[Contradiction]],
+) -> Config | list[Problem]:
+    """The config with these settings, or what is wrong with it; problems have keys and no places.
+
+    Args:
+        root: The base config, without its `sweep` section.
+        settings: Setting → value, in the order they are set; each key can be parsed.
+        find: What finds contradictions.
+    """
+    problems: list[Problem] = []
+    for key, value in settings.items():
+        steps = parse_key(key)
+        assert steps is not None, key
+        try:
+            root = with_value(root, steps, node_of(value, _NOWHERE, written=True))
+        except MisstepError as misstep:
+            problems.append(misstep.problem)
+    try:
+        config = Config.model_validate(plain(root))
+    except ValidationError as error:
+        found = misfits(root) or unexplained(error, "")
+        return [*problems, *(misfit.problem.at("") for misfit in found)]
+    return [*problems, *(each.problem for each in find(config))] or config

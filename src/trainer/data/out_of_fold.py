@@ -1,0 +1,83 @@
+"""Out-of-fold answers: what networks said of rows that they were not trained with.
+
+Owns: putting the answers of all folds and repeats together. Does not own: asking the networks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from trainer.data.arrays import Floats, Rows, Singles
+
+
+@dataclass(frozen=True)
+class FoldAnswers:
+    """What one network said of its validation rows.
+
+    Attributes:
+        rows: int64 (n,), source row numbers from 0, each once.
+        answers: (n, outputs), numbers in the target's unit, or probabilities.
+        fold: Its fold.
+        repeat: Its repeat.
+    """
+
+    rows: Rows
+    answers: Floats | Singles
+    fold: int
+    repeat: int
+
+
+def out_of_fold(
+    members: Sequence[FoldAnswers], targets: pl.DataFrame, outputs: Sequence[str]
+) -> pl.DataFrame:
+    """One row for each row that was validated, in the order of the source.
+
+    By random, stratified, group and hash that is every row that is neither tested nor dropped; by time
+    those of the first part, which only trains, are missing.
+
+    Args:
+        members: At least one; of the members of one repeat no two have the same row.
+        targets: The target columns of all rows of the table.
+        outputs: A name for each output.
+
+    Returns:
+        `row`; the target columns, one that is named like another column here as `<name>_of_input`;
+        `fold`; for each output its mean over repeats, under its name, and `<name>_spread`, the standard
+        deviation over repeats, null where there is one.
+    """
+    rows, place = np.unique(np.concatenate([one.rows for one in members]), return_inverse=True)
+    given = np.concatenate([one.answers for one in members]).astype(np.float64)
+    repeats = np.concatenate([np.full(len(one.rows), one.repeat) for one in members])
+    folds = np.concatenate([np.full(len(one.rows), one.fold) for one in members])
+    if len(np.unique(repeats * len(rows) + place)) != len(place):
+        raise ValueError("a row is validated twice in one repeat")
+    counts = np.bincount(place)[:, None]
+    mean = _summed(given, place, len(rows)) / counts
+    # From the mean, not from sums of squares, which would cancel.
+    squares = _summed((given - mean[place]) ** 2, place, len(rows))
+    spread = np.sqrt(squares / np.maximum(counts - 1, 1))
+    fold_of = np.empty(len(rows), dtype=np.int64)
+    fold_of[place] = folds
+    found: dict[str, pl.Series] = {"fold": pl.Series(fold_of)}
+    for number, name in enumerate(outputs):
+        found[name] = pl.Series(mean[:, number])
+        one_only = pl.Series(counts[:, 0] == 1)
+        found[f"{name}_spread"] = pl.Series(spread[:, number]).set(one_only, None)
+    columns: dict[str, pl.Series] = {"row": pl.Series(rows)}
+    for series in targets:
+        name = series.name
+        while name in columns or name in found:
+            name = f"{name}_of_input"
+        columns[name] = series.gather(rows)
+    return pl.DataFrame({**columns, **found})
+
+
+def _summed(values: Floats, place: Rows, count: int) -> Floats:
+    """The sum of the values (n, outputs) of each place, (count, outputs)."""
+    total = np.zeros((count, values.shape[1]))
+    np.add.at(total, place, values)
+    return total

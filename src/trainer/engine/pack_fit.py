@@ -1,0 +1,393 @@
+"""The training loop of a pack: epochs of all its members, decisions of each.
+
+A member that has stopped is frozen: what it was at the end of that epoch is kept, whatever the program
+goes on computing in its place. Once few enough are left for a smaller program to pay, the pack is made
+anew of those; when that is depends on numbers of steps alone, so that a resumed pack does the same.
+
+Owns: the loop, each member's decisions, repacking. Does not own: the programs (`trainer.engine.packs`),
+the disk.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from trainer.data.samples import Samples
+from trainer.engine.batches import Pass, Program
+from trainer.engine.events import EpochResult
+from trainer.engine.fit import Measure
+from trainer.engine.monitors import Monitors
+from trainer.engine.packs import Pack
+from trainer.engine.snapshot import Snapshot, best_arrays, best_of, variables_of
+from trainer.engine.state import State
+from trainer.errors import Problem
+
+# A smaller program has to be compiled; these are cautious guesses of that and of a member's step.
+_COMPILE_SECONDS = 4.0
+_STEP_SECONDS = 15e-6
+_OPERATIONS_PER_SECOND = 100e9
+
+
+@dataclass(slots=True)
+class MemberTraining:
+    """One member's part of a training.
+
+    Attributes:
+        train: The rows its training metrics are measured on.
+        validation: The rows each epoch is judged by, or None.
+        measure: Computes the metrics of a pass.
+        monitors: The decisions.
+        monitor: The measure that says which epoch is best.
+        keep_last: The latest epoch counts as the best.
+        best_weights: Weights of the best epoch (averages, where the optimizer keeps them).
+        best_epoch: Its number.
+        epoch: The latest epoch done.
+        step: Batches done with it.
+        ended: Why its training has ended, or None.
+        interrupted: It ended because it was asked to, not because it was done.
+        problem: Why it failed, where it did.
+    """
+
+    train: Samples
+    validation: Samples | None
+    measure: Measure
+    monitors: Monitors
+    monitor: str
+    keep_last: bool
+    best_weights: list[Any] = field(default_factory=list)
+    best_epoch: int = 0
+    epoch: int = 0
+    step: int = 0
+    ended: str | None = None
+    interrupted: bool = False
+    problem: Problem | None = None
+
+    @property
+    def is_live(self) -> bool:
+        """It is still trained."""
+        return self.ended is None
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """A member as it stands, or stood when it ended.
+
+    Attributes:
+        member: Whose.
+        variables: All of network and optimizer.
+        judged: The weights that it would be judged by.
+    """
+
+    member: MemberTraining
+    variables: State
+    judged: list[Any]
+
+    def snapshot(self) -> Snapshot:
+        """As `trainer.engine.snapshot.take` tells it of a training alone."""
+        member = self.member
+        facts = {
+            "epoch": member.epoch,
+            "step": member.step,
+            "steps_begun": 0,
+            "best_epoch": member.best_epoch,
+            "monitors": member.monitors.state(),
+            "rewound": 0,
+            "stopped_because": None if member.interrupted else member.ended,
+        }
+        return Snapshot({**self.variables, **best_arrays(member.best_weights)}, facts)
+
+
+class MemberRecord:
+    """A member as it is recorded, once it has ended (`trainer.engine.snapshot.Recorded`)."""
+
+    def __init__(self, training: PackTraining, number: int) -> None:
+        self._training, self._number = training, number
+
+    @property
+    def _member(self) -> MemberTraining:
+        return self._training.members[self._number]
+
+    @property
+    def epoch(self) -> int:
+        """As in `Recorded`."""
+        return self._member.epoch
+
+    @property
+    def position(self) -> int:
+        """As in `Recorded`."""
+        return self._member.step
+
+    @property
+    def best_epoch(self) -> int:
+        """As in `Recorded`."""
+        return self._member.best_epoch
+
+    @property
+    def best_weights(self) -> list[Any]:
+        """As in `Recorded`."""
+        return self._member.best_weights
+
+    def snapshot(self) -> Snapshot:
+        """As in `Recorded`."""
+        return self._training.frozen(self._number).snapshot()
+
+    def judged_weights(self) -> list[Any]:
+        """As in `Recorded`."""
+        return self._training.frozen(self._number).judged
+
+
+@dataclass(frozen=True, slots=True)
+class PackEpoch:
+    """What one epoch gave.
+
+    Attributes:
+        epoch: Its number, from 1.
+        results: Member → its result; of those that trained in it.
+    """
+
+    epoch: int
+    results: Mapping[int, EpochResult]
+
+
+class PackTraining:
+    """Members in training.
+
+    Attributes:
+        members: All of them; one is called by its place here.
+        slots: Those that the program trains now, ended ones among them.
+        pack: The program.
+    """
+
+    def __init__(
+        self,
+        members: Sequence[MemberTraining],
+        make: Callable[[Sequence[int]], Pack],
+        slots: Sequence[int] | None = None,
+    ) -> None:
+        """Members that begin, or whose state `put_back` brings.
+
+        Args:
+            members: All of them.
+            make: A pack of some of them, at their start.
+            slots: Those in the program; all unless stated.
+        """
+        self.members = tuple(members)
+        self.slots = list(range(len(members)) if slots is None else slots)
+        self._make = make
+        self.pack = make(self.slots)
+        self.interrupted = False
+        self._frozen: dict[int, Frozen] = {}
+        self._former: list[Pack] = []
+
+    @property
+    def live(self) -> list[int]:
+        """The members that are still trained."""
+        return [number for number in self.slots if self.members[number].is_live]
+
+    @property
+    def programs(self) -> list[Program]:
+        """All that were traced and compiled."""
+        return [program for pack in (*self._former, self.pack) for program in pack.programs]
+
+    def pack_of(self, numbers: Sequence[int]) -> Pack:
+        """A pack of these members, to be evaluated with weights of another epoch."""
+        return self.pack if list(numbers) == self.slots else self._make(numbers)
+
+    def standing(self) -> list[Frozen]:
+        """Where each member stands; of one that ended, where it ended."""
+        live = self.live
+        held = self._held() if live else {}
+        return [
+            held[number] if number in live else self._frozen[number]
+            for number in range(len(self.members))
+        ]
+
+    def record_of(self, number: int) -> MemberRecord:
+        """A member as it is recorded."""
+        return MemberRecord(self, number)
+
+    def frozen(self, number: int) -> Frozen:
+        """Where a member stands that has ended."""
+        return self._frozen[number]
+
+    def put_back(self, snapshots: Sequence[Snapshot], judged: Sequence[list[Any]]) -> None:
+        """Let each member stand where its snapshot was taken.
+
+        Args:
+            snapshots: Of each member.
+            judged: Of each member, the weights that it would be judged by.
+        """
+        for number, (member, snapshot) in enumerate(zip(self.members, snapshots, strict=True)):
+            facts = snapshot.facts
+            member.monitors.restore(facts["monitors"])
+            member.epoch, member.step = facts["epoch"], facts["step"]
+            member.best_epoch, member.ended = facts["best_epoch"], facts["stopped_because"]
+            member.best_weights = best_of(snapshot.arrays)
+            if not member.is_live:
+                variables = variables_of(snapshot.arrays)
+                self._frozen[number] = Frozen(member, variables, judged[number])
+        self.pack.restore([variables_of(snapshots[number].arrays) for number in self.slots])
+
+    def freeze(self, reasons: Mapping[int, str]) -> None:
+        """End members where they stand."""
+        held = self._held()
+        for number, reason in reasons.items():
+            self.members[number].ended = reason
+            self._frozen[number] = held[number]
+
+    def _held(self) -> dict[int, Frozen]:
+        both = zip(self.slots, self.pack.state(), self.pack.weights(), strict=True)
+        return {
+            number: Frozen(self.members[number], variables, judged)
+            for number, variables, judged in both
+        }
+
+    def repack(self) -> None:
+        """Leave out the members that have ended, where that saves more than compiling costs."""
+        live = self.live
+        left = self.pack.total_steps - max(
+            (self.members[number].step for number in live), default=0
+        )
+        saved = (len(self.slots) - len(live)) * left * self._step_seconds()
+        if not live or 2 * len(live) > len(self.slots) or saved < _COMPILE_SECONDS:
+            return
+        states = dict(zip(self.slots, self.pack.state(), strict=True))
+        self._former.append(self.pack)
+        self.slots = live
+        self.pack = self._make(live)
+        self.pack.restore([states[number] for number in live])
+
+    def _step_seconds(self) -> float:
+        return _STEP_SECONDS + self.pack.operations_per_step / _OPERATIONS_PER_SECOND
+
+
+def fit_pack(training: PackTraining, interrupted: Callable[[], str | None]) -> Iterator[PackEpoch]:
+    """Train until every member has ended or `interrupted` gives a reason.
+
+    Args:
+        training: Changed in place. Whoever takes an epoch may end members before taking the next.
+        interrupted: Asked about once a second and at the end of each epoch; a reason leaves the epoch
+            that is being trained undone.
+    """
+    while live := training.live:
+        started = perf_counter()
+        epoch = training.members[live[0]].epoch + 1
+        done = _through_epoch(training, epoch, interrupted)
+        if done is None:
+            return
+        results = _decided(training, epoch, *done, started)
+        yield PackEpoch(epoch, results)
+        if training.live and (reason := interrupted()) is not None:
+            _interrupt(training, reason)
+            return
+        training.repack()
+
+
+def _through_epoch(
+    training: PackTraining, epoch: int, interrupted: Callable[[], str | None]
+) -> tuple[list[Pass], list[Pass] | None] | None:
+    """The passes of one epoch; None where it was interrupted, and undone."""
+    pack = training.pack
+    start = pack.state() if pack.has_pauses else []
+    working = pack.epoch(epoch)
+    while True:
+        try:
+            next(working)
+        except StopIteration as ended:
+            return ended.value  # type: ignore[no-any-return]
+        if (reason := interrupted()) is not None:
+            pack.restore(start)
+            _interrupt(training, reason)
+            return None
+
+
+def _interrupt(training: PackTraining, reason: str) -> None:
+    training.interrupted = True
+    live = training.live
+    training.freeze(dict.fromkeys(live, reason))
+    for number in live:
+        training.members[number].interrupted = True
+
+
+def _decided(
+    training: PackTraining,
+    epoch: int,
+    trained: Sequence[Pass],
+    judged: Sequence[Pass] | None,
+    started: float,
+) -> dict[int, EpochResult]:
+    pack = training.pack
+    results: dict[int, EpochResult] = {}
+    ending: dict[int, str] = {}
+    weights: list[list[Any]] = []
+    for slot, number in enumerate(training.slots):
+        member = training.members[number]
+        if not member.is_live:
+            continue
+        own = trained[slot]
+        seen = None if judged is None else judged[slot]
+        if not math.isfinite(own.loss) or (
+            # The last step can break weights whose loss was finite; the rows can be at fault, too.
+            seen is not None and not math.isfinite(seen.loss) and not _finite(pack.weights()[slot])
+        ):
+            member.problem = _diverged(member, own, epoch)
+            ending[number] = "the loss is not finite"
+            continue
+        member.epoch, member.step = epoch, member.step + own.steps
+        measures = {"loss": own.loss, **member.measure(own, member.train)}
+        if seen is not None:
+            assert member.validation is not None
+            measures["val_loss"] = seen.loss
+            metrics = member.measure(seen, member.validation)
+            measures.update({f"val_{name}": value for name, value in metrics.items()})
+        improved = member.monitors.best.update(epoch, measures[member.monitor])
+        if improved or member.keep_last or not member.best_weights:
+            weights = weights or pack.weights()
+            improved, member.best_epoch, member.best_weights = True, epoch, weights[slot]
+        rate = pack.learning_rate(slot, member.step)
+        stop = _stopped(pack, member, slot, measures, rate)
+        if stop is not None:
+            ending[number] = stop
+        results[number] = EpochResult(
+            epoch, member.step, rate, measures, improved, perf_counter() - started, stop
+        )
+    if ending:
+        training.freeze(ending)
+    return results
+
+
+def _stopped(
+    pack: Pack, member: MemberTraining, slot: int, measures: Mapping[str, float], rate: float
+) -> str | None:
+    """Why a member's training ends with this epoch; a plateau lowers its learning rate."""
+    plateau, stopper = member.monitors.plateau, member.monitors.stopper
+    if plateau is not None:
+        lowered = plateau.update(measures[plateau.settings.monitor], rate)
+        if lowered != rate:
+            pack.set_rate(slot, lowered)
+    if stopper is not None:
+        stopper.update(member.epoch, measures[stopper.settings.monitor])
+    if member.step >= pack.total_steps:
+        return "all epochs done"
+    return stopper.reason() if stopper is not None else None
+
+
+def _finite(weights: Sequence[Any]) -> bool:
+    return all(bool(np.all(np.isfinite(weight))) for weight in weights)
+
+
+def _diverged(member: MemberTraining, trained: Pass, epoch: int) -> Problem:
+    bad = np.flatnonzero(~np.isfinite(trained.losses))
+    step = member.step + (int(bad[0]) + 1 if bad.size else trained.steps)
+    return Problem(
+        where=f"epoch {epoch}, step {step}",
+        expected="a finite loss",
+        found=str(trained.loss),
+        fix="lower optimizer.learning_rate, set optimizer.clip_norm: 1.0, or scale the features",
+    )

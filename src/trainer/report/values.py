@@ -1,0 +1,173 @@
+"""What can be asked of a run by name: facts (`status`), metrics (`val_auc`), settings
+(`optimizer.name`).
+
+Owns: the names, their values, what an unknown name is told. Does not own: what is asked (`query`), how
+a value looks (`tables`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from itertools import islice
+
+from trainer.config.nodes import dotted, parse_key
+from trainer.errors import Problem, RunError, UsageError, did_you_mean
+from trainer.report.settings import Value, read_settings, value_at
+from trainer.runs.directory import RunDirectory
+from trainer.runs.listing import RunSummary
+
+FACTS = ("status", "name", "run", "epochs", "best_epoch", "started", "seconds", "age")
+"""Facts by name: `run` is the path, `started` in ISO 8601 and UTC, `seconds` from start to end, `age`
+the seconds since the start."""
+
+_PREFIXES = {"validation": "val"}
+_LOOKED_INTO = 20
+_MOST_NAMES = 5000
+
+
+@dataclass(frozen=True)
+class Known:
+    """A run and what was asked of it.
+
+    Attributes:
+        run: The run.
+        values: Name → value: its facts and metrics, and of the settings those that were asked for.
+            What it does not have is left out.
+        unread: Why its settings could not be read, when they were asked for.
+    """
+
+    run: RunSummary
+    values: Mapping[str, Value]
+    unread: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A name, and where on the command line it stands: `--sort`."""
+
+    where: str
+    name: str
+
+
+def measured_as(split: str, metric: str) -> str:
+    """The name of a metric of a split: val_auc, test_auc."""
+    return f"{_PREFIXES[split] if split in _PREFIXES else split}_{metric}"
+
+
+def metric_names(runs: Sequence[RunSummary]) -> dict[str, str]:
+    """The metrics that any of the runs has: val_auc → auc."""
+    pairs = dict.fromkeys(
+        (split, metric)
+        for run in runs
+        for split, metrics in run.metrics.items()
+        for metric in metrics
+    )
+    return {measured_as(split, metric): metric for split, metric in pairs}
+
+
+def look_up(runs: Sequence[RunSummary], asked: Sequence[Asked], now: datetime) -> list[Known]:
+    """The runs with the values that are asked for. Configs are read where a setting is asked for.
+
+    A config that cannot be read is a problem of its run, which then has no settings.
+
+    Raises:
+        UsageError: There are runs, and none has a value of one of the names.
+    """
+    known = [Known(run, {**_measured(run), **_facts(run, now)}) for run in runs]
+    have = dict.fromkeys((*FACTS, *metric_names(runs)))
+    rest = [one for one in dict.fromkeys(asked) if one.name not in have]
+    keys = {one.name: key for one in rest if (key := parse_key(one.name)) is not None}
+    if keys:
+        known = [_with_settings(one, keys) for one in known]
+        have.update(dict.fromkeys(name for one in known for name in one.values))
+    unknown = [one for one in rest if one.name not in have]
+    if unknown and runs:
+        names = [*have, *islice(_setting_names(runs), _MOST_NAMES)]
+        raise UsageError(_unknown(one, names, len(runs)) for one in unknown)
+    return known
+
+
+def _facts(run: RunSummary, now: datetime) -> dict[str, Value]:
+    facts: dict[str, Value] = {"status": run.status, "name": run.name, "run": str(run.path)}
+    if run.started is not None:
+        with suppress(OverflowError):  # a damaged time at the edge of the calendar
+            facts["started"] = run.started.astimezone(UTC).isoformat()
+        facts["age"] = (now - run.started).total_seconds()
+    manifest = run.manifest
+    if manifest is not None:
+        facts["epochs"] = manifest.epochs
+        if manifest.best_epoch is not None:
+            facts["best_epoch"] = manifest.best_epoch
+        ended = now if run.status == "running" else manifest.ended
+        if ended is not None:
+            facts["seconds"] = (ended - manifest.started).total_seconds()
+    return facts
+
+
+def _measured(run: RunSummary) -> dict[str, Value]:
+    return {
+        measured_as(split, metric): value
+        for split, metrics in run.metrics.items()
+        for metric, value in metrics.items()
+        if value is not None and math.isfinite(value)
+    }
+
+
+def _with_settings(known: Known, keys: Mapping[str, tuple[str, ...]]) -> Known:
+    run, values = known.run, dict(known.values)
+    try:
+        settings = read_settings(RunDirectory(run.path))
+    except RunError as error:
+        told = replace(run, problems=(*run.problems, *error.problems))
+        return Known(told, values, error.problems)
+    for name, steps in keys.items():
+        with suppress(KeyError):
+            values[name] = value_at(settings, steps)
+    return Known(run, values)
+
+
+def _setting_names(runs: Sequence[RunSummary]) -> Iterator[str]:
+    """The settings of the first runs, as dotted keys; a thousand configs take too long to read."""
+    for run in runs[:_LOOKED_INTO]:
+        with suppress(RunError):
+            yield from _keys(read_settings(RunDirectory(run.path)))
+
+
+def _keys(settings: Value, steps: tuple[str, ...] = ()) -> Iterator[str]:
+    if steps:
+        yield dotted(steps)
+    match settings:
+        case dict():
+            for key, value in settings.items():
+                yield from _keys(value, (*steps, key))
+        case list():
+            for index, value in enumerate(settings):
+                yield from _keys(value, (*steps, str(index)))
+
+
+def _unknown(asked: Asked, names: Sequence[str], runs: int) -> Problem:
+    # These take pydantic and the whole schema along: a tenth of a second, here alone.
+    from trainer.config.nearest import nearest_key
+    from trainer.config.problems import settings_by_name
+
+    above, _, last = asked.name.rpartition(".")
+    parts = [(name, *name.rpartition(".")) for name in reversed(names)]
+    beside = {ending: name for name, parent, _, ending in parts if parent == above}
+    elsewhere = {**settings_by_name(), **{ending: name for name, _, _, ending in parts}}
+    near = nearest_key(last, list(beside), elsewhere)
+    if near is not None:
+        fix = f"did you mean '{beside[near] if near in beside else near}'?"
+    else:
+        fix = did_you_mean(asked.name, names)
+    return Problem(
+        where=asked.where,
+        expected=f"a fact, metric or setting of the {runs:,} run{'' if runs == 1 else 's'} listed",
+        found=f"'{asked.name}'",
+        fix=fix
+        or f"the facts are {', '.join(FACTS)}; a metric is val_auc, a setting "
+        "optimizer.learning_rate",
+    )

@@ -1,0 +1,102 @@
+"""What passes between a sweep and whoever trains its trials.
+
+Owns: trials, the batches they are trained in, what is told of them. Does not own: what is decided from
+it (`study`), how it is written down (`journal`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+TrialStatus = Literal["finished", "failed", "eliminated", "stopped"]
+"""How a trial ended. finished: as its config has it. failed: it could not be trained. eliminated: by
+halving. stopped: the sweep's time was over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One network of a sweep.
+
+    Attributes:
+        number: From 0, in the order of the suggestions.
+        settings: Setting → value, in the order they are set.
+        is_resumed: Whether a former process may have begun it.
+    """
+
+    number: int
+    settings: Mapping[str, Any]
+    is_resumed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EpochDone:
+    """An epoch of trials that are trained together is over.
+
+    Attributes:
+        epoch: Its number from 1.
+        objectives: Every trial of them that still trains → its objective after the epoch, or NaN.
+    """
+
+    epoch: int
+    objectives: Mapping[int, float]
+
+
+@dataclass(frozen=True, slots=True)
+class TrialEnded:
+    """A trial has ended.
+
+    Attributes:
+        number: The trial.
+        status: How it ended.
+        objective: Its objective at its best epoch; NaN where there is none.
+        epochs: Epochs that it was trained for.
+        best_epoch: The epoch of the best checkpoint, from 1; None where there is none.
+        run: Its run directory, relative to the sweep's; None where there is none.
+        seconds: Seconds it was trained for; of trials trained together those of all of them.
+        reason: Why it failed, in words.
+    """
+
+    number: int
+    status: TrialStatus
+    objective: float
+    epochs: int
+    best_epoch: int | None
+    run: str | None
+    seconds: float
+    reason: str = ""
+
+    @property
+    def has_objective(self) -> bool:
+        """Whether it can be compared."""
+        return math.isfinite(self.objective)
+
+
+@dataclass(slots=True)
+class Batch:
+    """Trials that are handed out to be trained; what is asked of the trainer is read off it.
+
+    Attributes:
+        trials: The trials that have not ended.
+        eliminated: Of them, those that are to end now, as `eliminated`; grows while events are taken.
+        is_stopped: Whether all that still train are to end now, as `stopped`.
+    """
+
+    trials: tuple[Trial, ...]
+    eliminated: set[int] = field(default_factory=set)
+    is_stopped: bool = False
+
+
+TrialEvent = EpochDone | TrialEnded
+Train = Callable[[Batch], Generator[TrialEvent, None, None]]
+"""Trains the trials of a batch and tells of it.
+
+- After every event it looks at `eliminated` and `is_stopped` and ends those trials, which it tells by
+  `TrialEnded` as of any other.
+- Of trials that are resumed it tells every epoch from the first on, those that a former process trained
+  too (from their logs), so that halving decides as it would have; a trial whose run a former process
+  brought to its end is ended at once after these.
+- It returns before all have ended only where it was interrupted: they are then resumed.
+"""

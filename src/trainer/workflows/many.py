@@ -1,0 +1,263 @@
+"""Many networks, each with a run directory of its own: in packs where they can be, alone where not.
+
+    networks ─► packs, those that were begun first ─► worker processes, or this one ─► events
+
+What is done of them is found in their directories: called again with the same networks it goes on. No
+TensorFlow where there are workers; without, it is imported once a pack begins.
+
+Owns: which packs there are in a folder, and who trains them. Does not own: a pack (`packs`), the
+processes (`workers`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from trainer.data.splits import SplitName
+from trainer.errors import Problem, TrainerError
+from trainer.runs.directory import RunDirectory
+from trainer.runs.listing import summarise
+from trainer.runs.log import read_log
+from trainer.runs.process import this_process
+from trainer.workflows.fit import fit_run
+from trainer.workflows.pack_plans import Candidate, Entrant, PackPlan, PlannedPack, plan_packs
+from trainer.workflows.packs import (
+    MemberEnded,
+    MembersEpoch,
+    PackStarted,
+    begun_pack,
+    train_pack,
+)
+from trainer.workflows.plan import Tables, make_plan
+from trainer.workflows.resume import resume_run
+from trainer.workflows.training import Finished, Started
+
+if TYPE_CHECKING:
+    from trainer.workflows.packs import PackEvent
+
+Ends = Mapping[int, str]
+"""Members that are to be ended after an epoch, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What is going to be trained: so many networks in so many programs."""
+
+    plan: PackPlan
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One pack, or one network alone, to be trained.
+
+    Attributes:
+        entrants: Its networks, in the order of the pack.
+        directory: Of the pack's own state.
+        alone: It is one network that no pack can hold.
+        command: The command line, for the manifests.
+        splits: What the best weights are evaluated on.
+        allow_custom: Whether functions of the user's own may be imported.
+        threads: At most so many inside one operation; None for as many as there are cores.
+    """
+
+    entrants: tuple[Entrant, ...]
+    directory: Path
+    alone: bool
+    command: tuple[str, ...]
+    splits: tuple[SplitName, ...]
+    allow_custom: bool
+    threads: int | None = None
+
+
+def tasks_of(
+    entrants: Sequence[Entrant],
+    directory: Path,
+    tables: Tables,
+    *,
+    entrant_of: Callable[[int], Entrant],
+    jobs: int,
+    command: tuple[str, ...],
+    splits: tuple[SplitName, ...],
+    allow_custom: bool,
+) -> tuple[PackPlan, list[Task], list[MemberEnded]]:
+    """What there is to be done for these networks.
+
+    Args:
+        entrants: The networks.
+        directory: The folder of packs.
+        tables: Those read so far.
+        entrant_of: The network of a number, for members of packs that were begun.
+        jobs: So many tasks run at a time.
+        command: The command line, for the manifests.
+        splits: What the best weights are evaluated on.
+        allow_custom: Whether functions of the user's own may be imported.
+
+    Returns:
+        The plan, the tasks, and the networks that have ended already or cannot be trained.
+
+    Raises:
+        RunError: What is there of a pack is damaged.
+    """
+    threads = 1 if jobs > 1 else None
+    waiting = {entrant.number: entrant for entrant in entrants}
+    ended: list[MemberEnded] = []
+    tasks: list[Task] = []
+    packs: list[PlannedPack] = []
+    taken = 0
+    for path in sorted(directory.glob("[0-9]*")):
+        taken = max(taken, int(path.name))
+        begun = begun_pack(path)
+        if begun is None or not set(begun.numbers) & set(waiting):
+            continue
+        members = tuple(waiting.get(number) or entrant_of(number) for number in begun.numbers)
+        own = [waiting.pop(number) for number in begun.numbers if number in waiting]
+        if begun.is_done:
+            ended += [ended_run(entrant) for entrant in own]
+            continue
+        packs.append(
+            PlannedPack(tuple(Candidate(one, make_plan(one.loaded, tables)) for one in members))
+        )
+        tasks.append(Task(members, path, False, command, splits, allow_custom, threads))
+    plan = plan_packs(list(waiting.values()), tables, jobs)
+    for number, problems in plan.failed.items():
+        ended.append(_failed(waiting[number], problems))
+    for pack in plan.packs:
+        members = tuple(member.entrant for member in pack.members)
+        alone = pack.alone_because is not None
+        if alone and RunDirectory(members[0].place).is_over():
+            ended.append(ended_run(members[0]))
+            continue
+        taken += 1
+        path = directory / f"{taken:04d}"
+        tasks.append(Task(members, path, alone, command, splits, allow_custom, threads))
+    return replace(plan, packs=(*packs, *plan.packs)), tasks, ended
+
+
+def work(
+    task: Task, tables: Tables, interrupted: Callable[[], str | None]
+) -> Generator[PackEvent, Ends | None, str | None]:
+    """Do a task in this process; takes the members that are to be ended after each `MembersEpoch`.
+
+    Returns:
+        Why it was stopped; None when all of its members have ended.
+
+    Raises:
+        TrainerError: It could not go on.
+    """
+    if task.alone:
+        return (yield from _alone(task, tables, interrupted))
+    members = [Candidate(one, make_plan(one.loaded, tables)) for one in task.entrants]
+    return (
+        yield from train_pack(
+            PlannedPack(tuple(members)),
+            task.directory,
+            command=task.command,
+            splits=task.splits,
+            threads=task.threads,
+            interrupted=interrupted,
+        )
+    )
+
+
+def _alone(
+    task: Task, tables: Tables, interrupted: Callable[[], str | None]
+) -> Generator[PackEvent, Ends | None, str | None]:
+    from trainer.engine.events import EpochResult
+
+    (entrant,) = task.entrants
+    run = RunDirectory(entrant.place)
+    eliminated: list[str] = []
+
+    def stopped() -> str | None:
+        return eliminated[0] if eliminated else interrupted()
+
+    if run.has_checkpoint("last"):
+        events = resume_run(
+            run.path,
+            (),
+            command=task.command,
+            accept_differences=False,
+            allow_custom=task.allow_custom,
+            interrupted=stopped,
+        )
+    else:
+        events = fit_run(
+            entrant.loaded,
+            runs=run.path,
+            place=run.path,
+            tables=tables,
+            command=task.command,
+            allow_custom=task.allow_custom,
+            interrupted=stopped,
+        )
+    number = entrant.number
+    try:
+        for event in events:
+            if isinstance(event, Started):
+                epochs = event.plan.total_steps // event.plan.steps_per_epoch
+                yield PackStarted((number,), 0, epochs, event.device)
+            elif isinstance(event, Finished):
+                if event.status == "stopped" and not eliminated:
+                    return event.stopped_because
+                ended = ended_run(entrant)
+                if eliminated:
+                    ended = replace(ended, status="finished", stopped_because=eliminated[0])
+                yield ended
+            elif isinstance(event, EpochResult):
+                ends = yield MembersEpoch(event.epoch, {number: event})
+                if ends and number in ends:
+                    eliminated.append(ends[number])
+    except TrainerError as wrong:
+        yield _failed(entrant, wrong.problems)
+    return None
+
+
+def ended_run(entrant: Entrant) -> MemberEnded:
+    """How a network ended, from its run directory.
+
+    Raises:
+        RunError: It is damaged.
+    """
+    run = RunDirectory(entrant.place)
+    manifest = run.read_manifest()
+    summary = summarise(run, datetime.now(UTC), this_process())
+    best = next(
+        (one for one in read_log(run.metrics) if one.get("epoch") == manifest.best_epoch), {}
+    )
+    status: Literal["finished", "failed"] = "failed" if manifest.status == "failed" else "finished"
+    return MemberEnded(
+        number=entrant.number,
+        run=run.path,
+        status=status,
+        epochs=manifest.epochs,
+        best_epoch=manifest.best_epoch or 0,
+        best={
+            name: float("nan") if value is None else float(value)
+            for name, value in best.items()
+            if name not in {"epoch", "step", "learning_rate"}
+        },
+        stopped_because=manifest.stopped_because or "",
+        metrics={
+            split: {name: float("nan") if value is None else value for name, value in of.items()}
+            for split, of in summary.metrics.items()
+        },
+        problems=manifest.problems,
+    )
+
+
+def _failed(entrant: Entrant, problems: Sequence[Problem]) -> MemberEnded:
+    return MemberEnded(
+        number=entrant.number,
+        run=entrant.place,
+        status="failed",
+        epochs=0,
+        best_epoch=0,
+        best={},
+        stopped_because="it failed",
+        metrics={},
+        problems=tuple(problems),
+    )

@@ -1,0 +1,353 @@
+"""A run of several networks: repeats and folds of one config, and what they score together.
+
+    config ─► members ─► packs ─► each one's run directory ─► means, intervals, out-of-fold predictions
+
+    members/0001 …     run directories, each as `fit` makes it
+    packs/             state while they train
+    evaluation/        each metric's mean, spread and interval over the members
+    predictions/out_of_fold.parquet
+
+Importing this module does not import TensorFlow; running it does.
+
+Owns: the directory of such a run. Does not own: the members' training (`many`), the arithmetic
+(`trainer.report.aggregates`, `trainer.data.out_of_fold`).
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import polars as pl
+
+from trainer.config.dump import dump_config, resolved_settings
+from trainer.config.load import LoadedConfig
+from trainer.config.members import Member, member_configs
+from trainer.data.out_of_fold import FoldAnswers, out_of_fold
+from trainer.data.splits import SPLIT_NAMES
+from trainer.errors import InputError, Problem, RunError, StorageError, TrainerError, TrainingError
+from trainer.report.aggregates import Aggregate, Folding, aggregate
+from trainer.runs.directory import RunDirectory
+from trainer.runs.files import json_form
+from trainer.runs.lock import RunLock
+from trainer.runs.manifest import DataFile, Manifest, Resumption, new_manifest
+from trainer.runs.process import this_process
+from trainer.runs.search import find_runs
+from trainer.workflows.many import Planned, tasks_of
+from trainer.workflows.pack_plans import Entrant
+from trainer.workflows.packs import MemberEnded
+from trainer.workflows.plan import Plan, Tables, make_plan
+from trainer.workflows.predict import answer_names
+from trainer.workflows.trained import config_of
+from trainer.workflows.workers import run_here
+
+if TYPE_CHECKING:
+    from trainer.workflows.packs import PackEvent
+
+Aggregates = Mapping[str, Mapping[str, Aggregate]]
+"""Split → metric → what it is over members."""
+
+
+@dataclass(frozen=True, slots=True)
+class MembersStarted:
+    """A run of several networks begins.
+
+    Attributes:
+        run: Its directory.
+        plan: Of its first member.
+        members: How many.
+        repeats: Networks a fold.
+        folds: None where the validation rows are the same for all.
+    """
+
+    run: Path
+    plan: Plan
+    members: int
+    repeats: int
+    folds: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class MembersFinished:
+    """It has ended.
+
+    Attributes:
+        run: Its directory.
+        status: "stopped" when it was interrupted.
+        stopped_because: Why, where it was.
+        members: How each of them ended.
+        aggregates: What they score.
+        seconds: Wall-clock time of this process.
+    """
+
+    run: Path
+    status: Literal["finished", "stopped"]
+    stopped_because: str
+    members: tuple[MemberEnded, ...]
+    aggregates: Aggregates
+    seconds: float
+
+
+if TYPE_CHECKING:
+    Event = MembersStarted | Planned | PackEvent | MembersFinished
+
+
+def fit_members(
+    loaded: LoadedConfig,
+    *,
+    runs: Path,
+    command: tuple[str, ...],
+    allow_custom: bool,
+    interrupted: Callable[[], str | None],
+) -> Generator[Event, None, None]:
+    """Train and evaluate the networks of a config with repeats or folds.
+
+    Args:
+        loaded: The config.
+        runs: The folder that run directories are kept in.
+        command: The command line, for the manifest.
+        allow_custom: Whether functions of the user's own may be imported.
+        interrupted: Whether training should end.
+
+    Raises:
+        InputError: Config or data are wrong; no run directory is left behind.
+        TrainingError: No network could be trained; the run directory says why.
+    """
+    began, now = perf_counter(), datetime.now(UTC)
+    tables = Tables()
+    plan = make_plan(_entry(loaded, member_configs(loaded.config)[0]), tables)
+    text = dump_config(loaded.config)
+    run = RunDirectory.create(runs, loaded.config.name, text, now)
+    with RunLock(run.lock):
+        run.write_config(text)
+        manifest = replace(
+            new_manifest(
+                name=loaded.config.name,
+                command=command,
+                seed=loaded.config.seed,
+                config_directory=loaded.path.absolute().parent,
+                now=now,
+            ),
+            task=plan.question.target.task,
+            parameters=plan.parameters,
+            data=tuple(DataFile(**asdict(file)) for file in plan.prepared.table.files),
+            splits={name: plan.prepared.rows(name) for name in SPLIT_NAMES},
+            dropped=plan.prepared.dropped,
+            warnings=plan.warnings,
+        )
+        run.write_manifest(manifest)
+        yield from _train(
+            run, loaded, manifest, plan, tables, began, command, allow_custom, interrupted
+        )
+
+
+def resume_members(
+    path: Path,
+    *,
+    command: tuple[str, ...],
+    allow_custom: bool,
+    interrupted: Callable[[], str | None],
+) -> Generator[Event, None, None]:
+    """Go on with a run of several networks.
+
+    Raises:
+        RunError: It has finished, another process writes it, or something is not as it was.
+        TrainingError: As `fit_members`.
+    """
+    began, now = perf_counter(), datetime.now(UTC)
+    run = RunDirectory(path)
+    with RunLock(run.lock):
+        manifest = run.read_manifest()
+        if manifest.status == "finished":
+            fix = f"extend one of its members: trainer resume {run.member(1)} fit.epochs=+20"
+            raise RunError(
+                Problem(
+                    str(path), "a run that has something left to do", "one that has finished", fix
+                )
+            )
+        loaded = config_of(run)
+        tables = Tables()
+        plan = make_plan(_entry(loaded, member_configs(loaded.config)[0]), tables)
+        resumption = Resumption(at=now, command=command, epoch=0, step=0, checkpoint="packs")
+        manifest = manifest.with_resumption(resumption, this_process())
+        run.write_manifest(manifest)
+        yield from _train(
+            run, loaded, manifest, plan, tables, began, command, allow_custom, interrupted
+        )
+
+
+def has_members(path: Path) -> bool:
+    """Whether a run of several networks is there."""
+    run = RunDirectory(path)
+    return run.packs.is_dir() and run.manifest.exists()
+
+
+def find_members(loaded: LoadedConfig, runs: Path) -> Path | None:
+    """The newest run of this config, with its repeats or folds, that has not finished; None without."""
+    wanted = json_form(resolved_settings(loaded.config))
+    for path in sorted(find_runs(runs / loaded.config.name), reverse=True):
+        try:
+            found = json_form(resolved_settings(config_of(RunDirectory(path)).config))
+            status = RunDirectory(path).read_manifest().status
+        except InputError:
+            continue
+        if has_members(path) and found == wanted and status != "finished":
+            return path
+    return None
+
+
+def _entry(loaded: LoadedConfig, member: Member) -> LoadedConfig:
+    return replace(loaded, config=member.config)
+
+
+def _train(
+    run: RunDirectory,
+    loaded: LoadedConfig,
+    manifest: Manifest,
+    plan: Plan,
+    tables: Tables,
+    began: float,
+    command: tuple[str, ...],
+    allow_custom: bool,
+    interrupted: Callable[[], str | None],
+) -> Generator[Event, None, None]:
+    members = member_configs(loaded.config)
+    entrants = {
+        one.number: Entrant(one.number, _entry(loaded, one), run.member(one.number))
+        for one in members
+    }
+    with _recorded(run, manifest) as record:
+        run.packs.mkdir(exist_ok=True)
+        yield MembersStarted(
+            run.path, plan, len(members), loaded.config.fit.repeats, loaded.config.fit.folds
+        )
+        planned, tasks, done = tasks_of(
+            list(entrants.values()),
+            run.packs,
+            tables,
+            entrant_of=entrants.__getitem__,
+            jobs=1,
+            command=command,
+            splits=SPLIT_NAMES,
+            allow_custom=allow_custom,
+        )
+        yield Planned(planned)
+        ended = {one.number: one for one in done}
+        reason = None
+        working = run_here(tasks, tables, interrupted)
+        while True:
+            try:
+                event = next(working)
+            except StopIteration as over:
+                reason = over.value
+                break
+            if isinstance(event, MemberEnded):
+                ended[event.number] = event
+            yield event
+        found = tuple(ended[number] for number in sorted(ended))
+        aggregates: Aggregates = {}
+        if reason is None:
+            _check_some_finished(run, found)
+            aggregates = _evaluate(run, members, found, plan)
+        record.manifest = replace(
+            record.manifest,
+            epochs=max((one.epochs for one in found), default=0),
+            stopped_because=reason or "all members done",
+        )
+        record.status = "finished" if reason is None else "stopped"
+    yield MembersFinished(
+        run=run.path,
+        status="finished" if reason is None else "stopped",
+        stopped_because=reason or "all members done",
+        members=found,
+        aggregates=aggregates,
+        seconds=perf_counter() - began,
+    )
+
+
+@dataclass(slots=True)
+class _Record:
+    manifest: Manifest
+    status: Literal["finished", "stopped", "failed"] = "stopped"
+
+
+@contextmanager
+def _recorded(run: RunDirectory, manifest: Manifest) -> Iterator[_Record]:
+    """Within it the run trains; how it ended is written at its end."""
+    record = _Record(manifest)
+    problems: tuple[Problem, ...] = ()
+    try:
+        yield record
+    except TrainerError as wrong:
+        record.status, problems = "failed", wrong.problems
+        raise
+    except Exception as bug:
+        record.status, problems = "failed", (Problem("trainer", "no bug", repr(bug)),)
+        raise
+    finally:
+        with suppress(StorageError):
+            run.write_manifest(record.manifest.with_end(record.status, datetime.now(UTC), problems))
+
+
+def _check_some_finished(run: RunDirectory, ended: Sequence[MemberEnded]) -> None:
+    if any(one.status == "finished" for one in ended):
+        return
+    kinds = [
+        replace(problem, where=f"{one.run}: {problem.where}")
+        for one in ended[:3]
+        for problem in one.problems[:1]
+    ]
+    raise TrainingError(kinds or [Problem(str(run.path), "a member that finishes", "none")])
+
+
+def _evaluate(
+    run: RunDirectory, members: Sequence[Member], ended: Sequence[MemberEnded], plan: Plan
+) -> Aggregates:
+    """Write what the members score together, and their out-of-fold predictions."""
+    finished = [one for one in ended if one.status == "finished"]
+    by_number = {member.number: member for member in members}
+    own = [by_number[one.number] for one in finished]
+    folding = None
+    if own[0].fold is not None:
+        ratios = [_validation_share(one.run) for one in finished]
+        folding = Folding([member.fold or 0 for member in own], float(np.mean(ratios)))
+    aggregates = aggregate([one.metrics for one in finished], folding)
+    for split, measured in aggregates.items():
+        run.write_evaluation(
+            split,
+            {
+                "split": split,
+                "members": len(finished),
+                "metrics": {name: one.mean for name, one in measured.items()},
+                "intervals": {name: one.to_json() for name, one in measured.items()},
+            },
+        )
+    if folding is not None:
+        answers = [
+            _fold_answers(RunDirectory(one.run), member)
+            for one, member in zip(finished, own, strict=True)
+        ]
+        table = plan.prepared.table.frame.select(plan.question.target.columns)
+        frame = out_of_fold(answers, table, answer_names(plan.question))
+        buffer = io.BytesIO()
+        frame.write_parquet(buffer)
+        run.write_predictions(run.out_of_fold.name, buffer.getvalue())
+    return aggregates
+
+
+def _validation_share(run: Path) -> float:
+    splits = RunDirectory(run).read_manifest().splits
+    return splits["validation"] / splits["train"]
+
+
+def _fold_answers(run: RunDirectory, member: Member) -> FoldAnswers:
+    frame = pl.read_parquet(io.BytesIO(run.read_predictions("validation.parquet")))
+    answers = frame.drop("row").to_numpy()
+    return FoldAnswers(frame["row"].to_numpy(), answers, member.fold or 0, member.repeat)

@@ -1,0 +1,513 @@
+"""Packs from plans to run directories: every member gets one of its own, as `fit` writes it.
+
+    networks ─► pack ─► epochs, each member's recorded ─► best weights of all ─► evaluations
+
+While a pack trains, its state is one checkpoint, beside its members' directories; a member's own
+checkpoints are written when the pack is done. A pack that was stopped or killed goes on from there with
+the members it had. Importing this module does not import TensorFlow; running it does.
+
+Owns: a pack's training and its files. Does not own: which networks make a pack (`pack_plans`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from time import monotonic, perf_counter
+from typing import TYPE_CHECKING, Any, Literal
+
+from trainer.config.dump import dump_config
+from trainer.config.resolve import resolved_monitor
+from trainer.data.samples import Samples
+from trainer.data.splits import SplitName
+from trainer.engine import devices
+from trainer.engine.program_cache import cache_root, keep_programs
+from trainer.errors import Problem, RunError
+from trainer.runs.checkpoints import read_newest, write_checkpoint
+from trainer.runs.directory import RunDirectory
+from trainer.runs.files import (
+    json_bytes,
+    read_json,
+    remove_directories,
+    storage_errors,
+    write_atomically,
+)
+from trainer.runs.log import cut_log, keep_epochs
+from trainer.workflows.pack_plans import Candidate, PlannedPack
+from trainer.workflows.question import weighted
+
+if TYPE_CHECKING:
+    from trainer.engine.events import EpochResult
+    from trainer.engine.pack_fit import MemberTraining, PackTraining
+    from trainer.engine.packs import Pack, PackMember
+    from trainer.workflows.recording import Recording
+
+_NOTE = "pack.json"
+_SAVE_SECONDS = 30.0
+_WRITING_SHARE = 0.05
+"""A checkpoint is put off while writing would take more than this share of the time."""
+
+
+@dataclass(frozen=True, slots=True)
+class PackStarted:
+    """A pack begins or goes on.
+
+    Attributes:
+        numbers: Its members.
+        epoch: The epoch it goes on after; 0 at the start.
+        epochs: All there are.
+        device: What it is trained on.
+    """
+
+    numbers: tuple[int, ...]
+    epoch: int
+    epochs: int
+    device: devices.Device
+
+
+@dataclass(frozen=True, slots=True)
+class MembersEpoch:
+    """One epoch of a pack: member → its result."""
+
+    epoch: int
+    results: Mapping[int, EpochResult]
+
+
+@dataclass(frozen=True, slots=True)
+class MemberEnded:
+    """A member's run directory is complete.
+
+    Attributes:
+        number: The member.
+        run: Its run directory.
+        status: How it ended.
+        epochs: Epochs trained.
+        best_epoch: The epoch whose weights were evaluated; 0 for none.
+        best: The measures of that epoch.
+        stopped_because: Why training ended.
+        metrics: Split → metric → value.
+        problems: Why it failed.
+    """
+
+    number: int
+    run: Path
+    status: Literal["finished", "failed", "stopped"]
+    epochs: int
+    best_epoch: int
+    best: Mapping[str, float]
+    stopped_because: str
+    metrics: Mapping[str, Mapping[str, float]]
+    problems: tuple[Problem, ...] = ()
+
+
+if TYPE_CHECKING:
+    PackEvent = PackStarted | MembersEpoch | MemberEnded
+
+
+@dataclass(slots=True)
+class _Member:
+    """A member while its pack trains."""
+
+    candidate: Candidate
+    training: MemberTraining
+    stacked: PackMember
+    record: Recording | None = None
+    best: dict[str, float] = field(default_factory=dict)
+
+
+class _Laid:
+    """Samples laid out for their heads, each once: a pack knows equal rows by their being the same."""
+
+    def __init__(self) -> None:
+        self._made: dict[Any, Samples | None] = {}
+        self._kept: list[Any] = []
+
+    def samples(self, candidate: Candidate, split: SplitName) -> Samples | None:
+        """The rows of a split, their targets laid out for the head."""
+        plan = candidate.plan
+        key = (id(plan.prepared), plan.question.outputs, split)
+        if key not in self._made:
+            found = plan.prepared.samples(split)
+            self._made[key] = None if found is None else plan.question.head_targets(found)
+            self._kept.append(plan.prepared)
+        return self._made[key]
+
+    def weighted(self, candidate: Candidate) -> Samples:
+        """The training rows with class weights multiplied into their weights."""
+        plan = candidate.plan
+        settings = plan.config.fit.class_weight
+        text = str(sorted(settings.items())) if isinstance(settings, dict) else settings
+        key = (id(plan.prepared), plan.question.outputs, "weighted", text)
+        if key not in self._made:
+            train = self.samples(candidate, "train")
+            assert train is not None, "a plan has training rows"
+            plain = plan.prepared.samples("train")
+            assert plain is not None
+            heavy = weighted(plain, plan.question.class_weights(settings))
+            self._made[key] = replace(train, weight=heavy.weight)
+        made = self._made[key]
+        assert made is not None
+        return made
+
+
+def train_pack(
+    planned: PlannedPack,
+    directory: Path,
+    *,
+    command: tuple[str, ...],
+    splits: Sequence[SplitName],
+    interrupted: Callable[[], str | None],
+    threads: int | None = None,
+) -> Generator[PackEvent, Mapping[int, str] | None, str | None]:
+    """Train a pack, from its start or from where it was stopped.
+
+    After each `MembersEpoch` it takes the members that are to be ended with that epoch, and why.
+
+    Args:
+        planned: Its members; those that its `pack.json` names, where it has one.
+        directory: Of the pack's own state.
+        command: The command line, for the manifests.
+        splits: What the best weights of each member are evaluated on.
+        interrupted: Asked about once a second and at the end of each epoch.
+        threads: At most so many inside one operation; None chooses.
+
+    Returns:
+        Why it was stopped; None when all of its members have ended.
+
+    Raises:
+        TrainingError: It could not go on.
+    """
+    began, now = perf_counter(), datetime.now(UTC)
+    first = planned.members[0].plan
+    parameters = first.parameters or 0
+    if threads is None:
+        batch = first.config.fit.batch_size
+        threads = devices.choose_threads(parameters * len(planned.members), batch)
+    device = devices.start(first.config.runtime.device, threads)
+    from trainer.engine.pack_fit import PackEpoch, fit_pack
+    from trainer.workflows.building import resource_errors
+
+    with resource_errors(), ExitStack() as stack:
+        laid = _Laid()
+        members = [_build(candidate, laid) for candidate in planned.members]
+        built = perf_counter()
+        training, resumed = _training(planned, members, directory)
+        with storage_errors(directory, "make a folder for a pack"):
+            directory.mkdir(parents=True, exist_ok=True)
+        _note(directory, Begun(planned.numbers, is_done=False))
+        _record(members, training, device, command, now, stack, resumed=resumed)
+        keeper = _Keeper(training, members, directory)
+        start = max((member.training.epoch for member in members), default=0)
+        numbers = planned.numbers
+        place = {number: index for index, number in enumerate(numbers)}
+
+        epochs = first.total_steps // first.steps_per_epoch
+        yield PackStarted(numbers, start, epochs, device)
+        for event in fit_pack(training, interrupted):
+            assert isinstance(event, PackEpoch)
+            for index, result in event.results.items():
+                _write_epoch(members[index], result)
+            told = {numbers[index]: result for index, result in event.results.items()}
+            ends = (yield MembersEpoch(event.epoch, told)) or {}
+            ending = {place[number]: reason for number, reason in ends.items()}
+            training.freeze({own: ending[own] for own in training.live if own in ending})
+            keeper.keep_if_due()
+        trained = perf_counter()
+        keep_programs(cache_root())
+        if training.interrupted:
+            keeper.keep()
+            reason = next(m.training.ended for m in members if m.training.interrupted)
+            for member in members:
+                assert member.record is not None
+                member.record.stopped(reason or "")
+                member.record.end("stopped")
+            return reason
+        metrics = _evaluate(training, members, laid, splits)
+        evaluated = perf_counter()
+        share = 1.0 / len(members)
+        trace = sum(program.trace_seconds for program in training.programs)
+        compiling = sum(program.compile_seconds for program in training.programs)
+        for index, member in enumerate(members):
+            assert member.record is not None
+            # What all of them took together is told of each in equal parts.
+            member.record.time("build", share * (built - began))
+            member.record.time("trace", share * trace)
+            member.record.time("compile", share * compiling)
+            member.record.time("train", share * (trained - built - trace - compiling))
+            member.record.time("evaluate", share * (evaluated - trained))
+            yield _end(member, numbers[index], metrics[index])
+    _note(directory, Begun(planned.numbers, is_done=True))
+    # Each member has its own state now.
+    remove_directories(directory / "last")
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A pack that was begun: its members, and whether all of their run directories are complete."""
+
+    numbers: tuple[int, ...]
+    is_done: bool
+
+
+def begun_pack(directory: Path) -> Begun | None:
+    """The pack that was begun in a directory; None where none was.
+
+    Raises:
+        RunError: What is there is damaged.
+    """
+    path = directory / _NOTE
+    if not path.exists():
+        return None
+    match read_json(path):
+        case {"members": list(numbers), "done": bool(done)} if all(
+            type(number) is int for number in numbers
+        ):
+            return Begun(tuple(numbers), done)
+        case found:
+            fix = "remove the folder: its networks are then trained from their start"
+            raise RunError(Problem(str(path), "the numbers of a pack's members", str(found), fix))
+
+
+def _note(directory: Path, begun: Begun) -> None:
+    facts = {"members": list(begun.numbers), "done": begun.is_done}
+    write_atomically(directory / _NOTE, json_bytes(facts))
+
+
+def _build(candidate: Candidate, laid: _Laid) -> _Member:
+    from trainer.engine.pack_fit import MemberTraining
+    from trainer.engine.packs import PackMember
+    from trainer.models.network import build_network
+    from trainer.models.stacking import StackMember
+    from trainer.workflows.building import measure_of, monitors_of, warm_start
+
+    plan = candidate.plan
+    config, question = plan.config, plan.question
+    preprocessing = plan.prepared.preprocessing
+    network = build_network(
+        config,
+        preprocessing.width,
+        preprocessing.embeddings,
+        question.head,
+        question.outputs,
+        question.prior(),
+        allow_custom=False,
+        base=plan.loaded.path.absolute().parent,
+    )
+    warm_start(config, network, allow_custom=False)
+    train, judged = laid.samples(candidate, "train"), laid.samples(candidate, "validation")
+    assert train is not None, "a plan has training rows"
+    stopping = config.fit.early_stopping
+    training = MemberTraining(
+        train=train,
+        validation=judged,
+        measure=measure_of(question),
+        monitors=monitors_of(config, judged is not None),
+        monitor=resolved_monitor(config.fit, judged is not None),
+        keep_last=stopping is not None and not stopping.restore_best,
+    )
+    stacked = PackMember(StackMember(config, network), laid.weighted(candidate), judged)
+    return _Member(candidate, training, stacked)
+
+
+def _training(
+    planned: PlannedPack, members: Sequence[_Member], directory: Path
+) -> tuple[PackTraining, Mapping[str, Any] | None]:
+    """The pack where it begins or was stopped; the facts of its checkpoint, where it had one."""
+    from trainer.engine.batches import steps_in_a_call
+    from trainer.engine.pack_fit import PackTraining
+    from trainer.engine.packs import Pack
+    from trainer.engine.snapshot import Snapshot
+    from trainer.models.losses import build_loss
+
+    plan = planned.members[0].plan
+    plain = plan.config.loss.model_copy(update={"label_smoothing": 0.0})
+    loss = build_loss(plain, plan.question.loss)
+    parameters = plan.parameters or 0
+
+    def make(numbers: Sequence[int]) -> Pack:
+        return Pack(
+            [members[number].stacked for number in numbers],
+            loss,
+            total_steps=plan.total_steps,
+            steps_in_a_call=steps_in_a_call(
+                parameters * len(numbers),
+                min(plan.config.fit.batch_size, plan.prepared.rows("train")),
+            ),
+        )
+
+    trainings = [member.training for member in members]
+    last = directory / "last"
+    if not last.exists():
+        return PackTraining(trainings, make), None
+    checkpoint, _ = read_newest(last, with_model=False)
+    facts, state = checkpoint.facts, checkpoint.state
+    training = PackTraining(trainings, make, facts["slots"])
+    snapshots, judged = [], []
+    for number, own in enumerate(facts["members"]):
+        begin = f"{number:04d}/"
+        arrays = {
+            name.removeprefix(begin): value
+            for name, value in state.items()
+            if name.startswith(begin)
+        }
+        snapshots.append(Snapshot(arrays, own["facts"]))
+        judged.append(
+            [value for name, value in sorted(arrays.items()) if name.startswith("judged/")]
+        )
+        members[number].best = own["best"]
+    training.put_back(snapshots, judged)
+    return training, facts
+
+
+def _record(
+    members: Sequence[_Member],
+    training: PackTraining,
+    device: devices.Device,
+    command: tuple[str, ...],
+    now: datetime,
+    stack: ExitStack,
+    *,
+    resumed: Mapping[str, Any] | None,
+) -> None:
+    """The members' run directories, made or gone on with."""
+    from trainer.workflows.building import form_of_a_member
+    from trainer.workflows.recording import (
+        Subject,
+        as_it_runs,
+        first_manifest,
+        fitted,
+        recording,
+        write_fitted,
+    )
+
+    kept: dict[int, Any] = {}
+    for number, member in enumerate(members):
+        plan = member.candidate.plan
+        run = RunDirectory.at(member.candidate.entrant.place)
+        form = form_of_a_member(plan)
+        config = as_it_runs(plan.config, device, form)
+        subject = Subject(training.record_of(number), member.stacked.stack.network, form)
+        manifest = first_manifest(plan, subject, device, command=command, now=now)
+        if resumed is None:
+            run.write_config(dump_config(config))
+            if id(plan.prepared) not in kept:
+                kept[id(plan.prepared)] = fitted(plan)
+            write_fitted(run, kept[id(plan.prepared)])
+            run.clear_history()
+        else:
+            own = resumed["members"][number]
+            cut_log(run.metrics, own["log_bytes"])
+            keep_epochs(run.timing, member.training.epoch)
+            manifest = replace(manifest, started=run.read_manifest().started)
+        run.write_manifest(manifest)
+        member.record = stack.enter_context(recording(run, config, manifest, subject))
+
+
+def _write_epoch(member: _Member, result: EpochResult) -> None:
+    assert member.record is not None
+    member.record.log_epoch(result)
+    if member.training.best_epoch == result.epoch:
+        member.best = dict(result.measures)
+
+
+class _Keeper:
+    """Keeps the state of a pack."""
+
+    def __init__(self, training: PackTraining, members: Sequence[_Member], directory: Path) -> None:
+        self._training, self._members, self._directory = training, members, directory
+        self._saved_at, self._write_seconds = monotonic(), 0.0
+
+    def keep_if_due(self) -> None:
+        """Write a checkpoint when it is time."""
+        since = monotonic() - self._saved_at
+        if since >= _SAVE_SECONDS and since * _WRITING_SHARE >= self._write_seconds:
+            self.keep()
+
+    def keep(self) -> None:
+        """Write a checkpoint."""
+        began = monotonic()
+        arrays: dict[str, Any] = {}
+        facts = []
+        for number, standing in enumerate(self._training.standing()):
+            snapshot = standing.snapshot()
+            begin = f"{number:04d}/"
+            arrays |= {f"{begin}{name}": value for name, value in snapshot.arrays.items()}
+            arrays |= {
+                f"{begin}judged/{place:04d}": value for place, value in enumerate(standing.judged)
+            }
+            member = self._members[number]
+            assert member.record is not None
+            facts.append(
+                {
+                    "facts": dict(snapshot.facts),
+                    "log_bytes": member.record.sync_logs(),
+                    "best": member.best,
+                }
+            )
+        told = {"slots": self._training.slots, "members": facts}
+        write_checkpoint(self._directory / "last", None, arrays, told, keep=2)
+        self._saved_at = monotonic()
+        self._write_seconds = self._saved_at - began
+
+
+def _evaluate(
+    training: PackTraining, members: Sequence[_Member], laid: _Laid, splits: Sequence[SplitName]
+) -> list[dict[str, dict[str, float]]]:
+    """Split → metrics of each member's best weights; all of them in one program."""
+    from trainer.engine.batches import finish
+
+    found: list[dict[str, dict[str, float]]] = [{} for _ in members]
+    able = [number for number, member in enumerate(members) if member.training.best_epoch]
+    if not able:
+        return found
+    pack = training.pack_of(able)
+    pack.set_weights([members[number].training.best_weights for number in able])
+    for split in splits:
+        samples = [laid.samples(members[number].candidate, split) for number in able]
+        there = [one for one in samples if one is not None]
+        if len(there) != len(samples):
+            continue
+        for number, rows, done in zip(able, there, finish(pack.evaluate(there)), strict=True):
+            member = members[number]
+            measures = {"loss": done.loss, **member.training.measure(done, rows)}
+            assert member.record is not None
+            member.record.evaluation(split, len(rows.x), measures)
+            plan = member.candidate.plan
+            if split == "validation" and plan.config.data.split.fold is not None:
+                member.record.fold_answers(plan.question, rows, done.predictions)
+            found[number][split] = measures
+    return found
+
+
+def _end(member: _Member, number: int, metrics: Mapping[str, Mapping[str, float]]) -> MemberEnded:
+    """Write a member's own checkpoints, and how it ended."""
+    training, record = member.training, member.record
+    assert record is not None
+    began = perf_counter()
+    failed = training.problem is not None
+    if failed:
+        record.best_checkpoint()
+    else:
+        record.checkpoint()
+    record.stopped(training.ended or "")
+    record.time("write", perf_counter() - began)
+    record.end(
+        "failed" if failed else "finished",
+        () if training.problem is None else (training.problem,),
+        weights_sha256=record.best_sha256,
+    )
+    return MemberEnded(
+        number=number,
+        run=record.run.path,
+        status="failed" if failed else "finished",
+        epochs=training.epoch,
+        best_epoch=training.best_epoch,
+        best=member.best,
+        stopped_because=training.ended or "",
+        metrics=metrics,
+        problems=() if training.problem is None else (training.problem,),
+    )

@@ -1,0 +1,458 @@
+"""A sweep from its config to its winner: trials in packs, on as many processes as there are jobs.
+
+    config ─► study ─ batch of trials ─► packs ─► what each scored ─► study … ─► winner, test rows
+
+A sweep's directory holds all of it; started again it goes on where it was. Importing this module does
+not import TensorFlow.
+
+Owns: trials as entrants of packs, what is kept, the winner's evaluation. Does not own: which trials
+there are (`trainer.sweep`), their training (`many`, `workers`).
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Callable, Generator, Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from trainer.config.load import LoadedConfig, load_config
+from trainer.config.resolve import resolved_monitor
+from trainer.config.sweep_loading import sweep_text, trial_config
+from trainer.config.sweeps import kept_trials, resolved_search, resolved_trials
+from trainer.data.splits import SplitName
+from trainer.engine import devices
+from trainer.errors import ConfigError, Problem, RunError
+from trainer.runs.directory import RunDirectory
+from trainer.runs.lock import RunLock
+from trainer.runs.sweeps import SweepDirectory, find_sweeps
+from trainer.sweep.journal import Journal
+from trainer.sweep.standing import Standing, TrialRow, discarded, standing_of, winner_of
+from trainer.sweep.study import BatchBegun, Study, StudyEnded, run_study
+from trainer.sweep.trials import Batch, EpochDone, Trial, TrialEnded, TrialStatus
+from trainer.workflows.evaluate import evaluate
+from trainer.workflows.many import tasks_of
+from trainer.workflows.pack_plans import LARGEST_PACK, Entrant, pack_size
+from trainer.workflows.packs import MemberEnded, MembersEpoch
+from trainer.workflows.plan import Plan, Tables, located, make_plan
+from trainer.workflows.trained import config_of
+from trainer.workflows.workers import Workers, run_here
+
+if TYPE_CHECKING:
+    from trainer.sweep.trials import TrialEvent
+
+_ELIMINATED = "eliminated by halving"
+_TIME_OVER = "sweep.max_seconds are over"
+_SPLITS: tuple[SplitName, ...] = ("train", "validation")
+"""Test rows are the winner's alone."""
+_ADAPTIVE_BATCH = 8
+"""Trials a job in a batch of a search that learns from the batch before."""
+
+
+@dataclass(frozen=True, slots=True)
+class SweepStarted:
+    """A sweep begins or goes on.
+
+    Attributes:
+        sweep: Its directory.
+        plan: Of the base config.
+        search: How trials are chosen.
+        trials: How many there are at most; None until time is over or the grid is done.
+        jobs: Processes that train.
+        standing: How it stands.
+    """
+
+    sweep: Path
+    plan: Plan
+    search: str
+    trials: int | None
+    jobs: int
+    standing: Standing
+
+
+@dataclass(frozen=True, slots=True)
+class BatchPlanned:
+    """A batch of trials, and the programs they are trained by."""
+
+    trials: tuple[Trial, ...]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class SweepFinished:
+    """A sweep has ended, or this process's part of it.
+
+    Attributes:
+        sweep: Its directory.
+        reason: "trials", "seconds" or "interrupted".
+        standing: How it stands.
+        winner: The best trial; None where it was interrupted.
+        metrics: The winner's, split → metric → value, the test rows' among them.
+        seconds: Wall-clock time of this process.
+    """
+
+    sweep: Path
+    reason: str
+    standing: Standing
+    winner: TrialRow | None
+    metrics: Mapping[str, Mapping[str, float]]
+    seconds: float
+
+
+if TYPE_CHECKING:
+    Event = SweepStarted | BatchPlanned | EpochDone | TrialEnded | SweepFinished
+
+
+def sweep(
+    loaded: LoadedConfig,
+    *,
+    sweeps: Path,
+    jobs: int | None,
+    command: tuple[str, ...],
+    allow_custom: bool,
+    interrupted: Callable[[], str | None],
+) -> Generator[Event, None, None]:
+    """Begin a sweep and carry it through.
+
+    Args:
+        loaded: The config, with its `sweep` section.
+        sweeps: The folder that sweeps are kept in.
+        jobs: Processes that train; None chooses.
+        command: The command line, for the manifests.
+        allow_custom: Whether functions of the user's own may be imported.
+        interrupted: Whether to stop.
+
+    Raises:
+        InputError: Config or data are wrong; nothing is left behind.
+        TrainingError: No trial could be compared, or training could not go on.
+    """
+    began = perf_counter()
+    tables = Tables()
+    plan = _base_plan(loaded, tables)
+    now = datetime.now(UTC)
+    directory = SweepDirectory.create(sweeps, loaded.config.name, sweep_text(loaded), now)
+    with RunLock(directory.lock):
+        yield from _carry_on(
+            directory, plan, tables, began, jobs, command, interrupted, allow_custom=allow_custom
+        )
+
+
+def resume_sweep(
+    path: Path,
+    *,
+    jobs: int | None,
+    command: tuple[str, ...],
+    allow_custom: bool,
+    interrupted: Callable[[], str | None],
+) -> Generator[Event, None, None]:
+    """Go on with a sweep; one that has ended only says so.
+
+    Raises:
+        RunError: There is none, it is damaged, or another process writes it.
+        InputError: Its data are no longer what they were.
+        TrainingError: As `sweep`.
+    """
+    began = perf_counter()
+    directory = SweepDirectory.open(path)
+    with RunLock(directory.lock):
+        directory.remove_leftovers()
+        tables = Tables()
+        plan = _base_plan(load_config(directory.config), tables)
+        yield from _carry_on(
+            directory, plan, tables, began, jobs, command, interrupted, allow_custom=allow_custom
+        )
+
+
+def find_sweep(loaded: LoadedConfig, sweeps: Path) -> Path | None:
+    """The newest sweep of this very config, or None."""
+    wanted = sweep_text(loaded)
+    for path in sorted(find_sweeps(sweeps / loaded.config.name), reverse=True):
+        with suppress(OSError, ValueError):
+            if SweepDirectory(path).config.read_text(encoding="utf-8") == wanted:
+                return path
+    return None
+
+
+def read_standing(directory: SweepDirectory) -> Standing:
+    """How a sweep stands, from its files.
+
+    Raises:
+        RunError: Its journal is damaged.
+    """
+    with Journal(directory.journal) as journal:
+        return standing_of(journal.records)
+
+
+def best_run(path: Path) -> tuple[RunDirectory, TrialRow]:
+    """The run directory of a sweep's winner.
+
+    Raises:
+        RunError: There is no such sweep, it has not ended a trial, or the winner's run is gone.
+        TrainingError: No trial can be compared.
+    """
+    directory = SweepDirectory.open(path)
+    standing = read_standing(directory)
+    if not any(row.ended for row in standing.rows):
+        fix = f"let it go on: trainer resume {directory.path}"
+        raise RunError(Problem(str(path), "a sweep with trials that have ended", "none yet", fix))
+    winner = winner_of(standing, str(directory.path))
+    run = RunDirectory(directory.trial(winner.trial.number))
+    if not run.path.is_dir():
+        fix = "take it from a copy of the sweep"
+        raise RunError(Problem(str(run.path), "the winner's run directory", "nothing there", fix))
+    return run, winner
+
+
+def refit_config(run: RunDirectory) -> LoadedConfig:
+    """A trial's config without validation rows, for as many epochs as its best took."""
+    epochs = run.read_manifest().best_epoch or 1
+    stopping = "{monitor: loss, patience: 10000000, restore_best: false}"
+    return config_of(
+        run,
+        [
+            "data.split.validation=0",
+            f"fit.epochs={epochs}",
+            "~fit.steps",
+            "~fit.reduce_on_plateau",
+            "~fit.checkpoint.monitor",
+            # Without rows to judge by, the last epoch is the one to take.
+            f"fit.early_stopping={stopping}",
+        ],
+    )
+
+
+def _base_plan(loaded: LoadedConfig, tables: Tables) -> Plan:
+    base = replace(loaded, config=loaded.config.model_copy(update={"sweep": None}))
+    plan = make_plan(base, tables)
+    assert loaded.config.sweep is not None, "a sweep has a sweep section"
+    objective = _objective(loaded, plan)
+    if objective.startswith("val_") and not plan.prepared.rows("validation"):
+        with located(loaded):
+            raise ConfigError(
+                Problem(
+                    "",
+                    "validation rows to measure it on",
+                    "none",
+                    "set data.split.validation",
+                    "sweep.objective",
+                )
+            )
+    return plan
+
+
+def _objective(loaded: LoadedConfig, plan: Plan) -> str:
+    assert loaded.config.sweep is not None, "a sweep has a sweep section"
+    stated = loaded.config.sweep.objective
+    return stated or resolved_monitor(loaded.config.fit, plan.prepared.rows("validation") > 0)
+
+
+def _carry_on(
+    directory: SweepDirectory,
+    plan: Plan,
+    tables: Tables,
+    began: float,
+    jobs: int | None,
+    command: tuple[str, ...],
+    interrupted: Callable[[], str | None],
+    *,
+    allow_custom: bool,
+) -> Generator[Event, None, None]:
+    loaded = load_config(directory.config)
+    assert loaded.config.sweep is not None, "a sweep has a sweep section"
+    settings = loaded.config.sweep
+    count = _jobs(plan) if jobs is None else jobs
+    search = resolved_search(settings)
+    size = _ADAPTIVE_BATCH * count
+    if search != "tpe":
+        size = count * pack_size(plan, LARGEST_PACK * count, count)
+    with ExitStack() as stack:
+        workers = stack.enter_context(Workers(count)) if count > 1 else None
+        study = stack.enter_context(Study(directory, _objective(loaded, plan), size))
+        yield SweepStarted(
+            directory.path, plan, search, resolved_trials(settings), count, study.standing()
+        )
+        trainer = _Trainer(
+            directory, loaded, study, tables, workers, count, command, interrupted, allow_custom
+        )
+        reason = "trials"
+        for event in run_study(study, trainer.train):
+            match event:
+                case BatchBegun():
+                    pass
+                case StudyEnded():
+                    reason = event.reason
+                case EpochDone() | TrialEnded():
+                    if trainer.planned is not None:
+                        yield trainer.planned
+                        trainer.planned = None
+                    yield event
+                    if isinstance(event, TrialEnded):
+                        _discard(directory, study.standing(), kept_trials(settings.keep))
+        standing = study.standing()
+    winner = None
+    metrics: Mapping[str, Mapping[str, float]] = {}
+    if reason != "interrupted":
+        winner = winner_of(standing, str(directory.path))
+        metrics = _winner_metrics(RunDirectory(directory.trial(winner.trial.number)), plan)
+    yield SweepFinished(directory.path, reason, standing, winner, metrics, perf_counter() - began)
+
+
+def _jobs(plan: Plan) -> int:
+    """One for each core where a network keeps one busy; else one, which has all of them."""
+    parameters = plan.parameters or 0
+    single = devices.choose_threads(parameters, plan.config.fit.batch_size) == 1
+    return devices.usable_cores() if single else 1
+
+
+class _Trainer:
+    """Trains batches of trials (`trainer.sweep.trials.Train`)."""
+
+    def __init__(
+        self,
+        directory: SweepDirectory,
+        loaded: LoadedConfig,
+        study: Study,
+        tables: Tables,
+        workers: Workers | None,
+        jobs: int,
+        command: tuple[str, ...],
+        interrupted: Callable[[], str | None],
+        allow_custom: bool,
+    ) -> None:
+        self._directory, self._loaded, self._study = directory, loaded, study
+        self._tables, self._workers, self._jobs = tables, workers, jobs
+        self._command = command
+        self._interrupted, self._allow_custom = interrupted, allow_custom
+        self.planned: BatchPlanned | None = None
+
+    def train(self, batch: Batch) -> Generator[TrialEvent, None, None]:
+        """As in `Train`."""
+        began = perf_counter()
+        asked = {trial.number for trial in batch.trials}
+        entrants = []
+        for trial in batch.trials:
+            try:
+                entrants.append(self._entrant(trial))
+            except ConfigError as wrong:
+                yield self._failed(trial.number, str(wrong.problems[0]), began)
+        packs = self._directory.path / "packs"
+        packs.mkdir(exist_ok=True)
+        plan, tasks, done = tasks_of(
+            entrants,
+            packs,
+            self._tables,
+            entrant_of=self._entrant_of,
+            jobs=self._jobs,
+            command=self._command,
+            splits=_SPLITS,
+            allow_custom=self._allow_custom,
+        )
+        self.planned = BatchPlanned(batch.trials, str(plan))
+        for member in done:
+            yield self._ended(member, began)
+        working = (
+            run_here(tasks, self._tables, self._interrupted)
+            if self._workers is None
+            else self._workers.run(tasks, self._interrupted)
+        )
+        answer: Mapping[int, str] | None = None
+        while True:
+            try:
+                event = working.send(answer)
+            except StopIteration:
+                return
+            answer = None
+            if isinstance(event, MembersEpoch):
+                yield EpochDone(
+                    event.epoch,
+                    {number: self._measured(one.measures) for number, one in event.results.items()},
+                )
+                answer = dict.fromkeys(batch.eliminated & set(event.results), _ELIMINATED)
+                if batch.is_stopped:
+                    answer |= {
+                        number: _TIME_OVER for number in event.results if number not in answer
+                    }
+            elif isinstance(event, MemberEnded) and event.number in asked:
+                yield self._ended(event, began)
+
+    def _entrant(self, trial: Trial) -> Entrant:
+        config = trial_config(self._loaded, trial.settings)
+        return Entrant(
+            trial.number, replace(self._loaded, config=config), self._directory.trial(trial.number)
+        )
+
+    def _entrant_of(self, number: int) -> Entrant:
+        rows = {row.trial.number: row.trial for row in self._study.standing().rows}
+        return self._entrant(rows[number])
+
+    def _measured(self, measures: Mapping[str, float]) -> float:
+        name = self._study.begun.objective
+        return measures[name] if name in measures else math.nan
+
+    def _failed(self, number: int, reason: str, began: float) -> TrialEnded:
+        seconds = perf_counter() - began
+        return TrialEnded(number, "failed", math.nan, 0, None, None, seconds, reason)
+
+    def _ended(self, member: MemberEnded, began: float) -> TrialEnded:
+        if member.status == "failed":
+            reason = str(member.problems[0]) if member.problems else member.stopped_because
+            failed = self._failed(member.number, reason, began)
+            return replace(failed, epochs=member.epochs, run=self._relative(member.run))
+        status: TrialStatus = "finished"
+        if member.stopped_because == _ELIMINATED:
+            status = "eliminated"
+        elif member.stopped_because == _TIME_OVER:
+            status = "stopped"
+        return TrialEnded(
+            number=member.number,
+            status=status,
+            objective=self._measured(member.best),
+            epochs=member.epochs,
+            best_epoch=member.best_epoch or None,
+            run=self._relative(member.run),
+            seconds=perf_counter() - began,
+        )
+
+    def _relative(self, run: Path) -> str | None:
+        return str(run.relative_to(self._directory.path)) if run.is_dir() else None
+
+
+def _discard(directory: SweepDirectory, standing: Standing, kept: int | None) -> None:
+    """Remove the run directories that are not kept; what cannot go stays."""
+    for row in discarded(standing, kept):
+        shutil.rmtree(directory.trial(row.trial.number), ignore_errors=True)
+
+
+def _winner_metrics(run: RunDirectory, plan: Plan) -> dict[str, dict[str, float]]:
+    """The winner's metrics; its test rows are evaluated here, for the first time."""
+    found: dict[str, dict[str, float]] = {}
+    if plan.prepared.rows("test") and not (run.evaluation / "test.json").exists():
+        done = evaluate(
+            run.path,
+            splits=("test",),
+            data=None,
+            device=plan.config.runtime.device,
+            allow_custom=False,
+        )
+        (one,) = done.found
+        run.write_evaluation(
+            "test",
+            {
+                "split": "test",
+                "checkpoint": "best",
+                "epoch": run.read_manifest().best_epoch,
+                "rows": one.rows,
+                "metrics": one.metrics,
+            },
+        )
+    for split, evaluation in run.read_evaluations().items():
+        found[split] = {
+            name: math.nan if value is None else float(value)
+            for name, value in evaluation["metrics"].items()
+        }
+    return found

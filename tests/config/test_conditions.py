@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from trainer.config.conditions import Condition, active_settings, parse_condition
+from trainer.errors import Problem
+
+
+@pytest.mark.parametrize(
+    ("text", "condition"),
+    [
+        ("optimizer.name == sgd", Condition("optimizer.name", True, "sgd")),
+        ("optimizer.name!=sgd", Condition("optimizer.name", False, "sgd")),
+        ("a == 'x y'", Condition("a", True, "x y")),
+        ("a == 1e-3", Condition("a", True, 1e-3)),
+        ("a == true", Condition("a", True, True)),
+        ("a == null", Condition("a", True, None)),
+        ("a == [1, 2]", Condition("a", True, [1, 2])),
+    ],
+)
+def test_a_condition_is_read(text: str, condition: Condition) -> None:
+    assert parse_condition(text) == condition
+
+
+@pytest.mark.parametrize(
+    ("text", "fix"),
+    [
+        ("optimizer.name = sgd", "write optimizer.name == sgd"),
+        ("optimizer.name: sgd", "write optimizer.name == sgd"),
+        ("optimizer.name", ""),
+        ("a ==", ""),
+        ("== b", ""),
+        ("a..b == 1", ""),
+        ("a == [1", "put the value in quotes"),
+    ],
+)
+def test_what_is_no_condition_is_told(text: str, fix: str) -> None:
+    problem = parse_condition(text)
+    assert isinstance(problem, Problem)
+    assert problem.fix == fix
+
+
+@pytest.mark.parametrize(
+    ("wanted", "value", "same"),
+    [("a", "a", True), ("a", "b", False), (1, 1.0, True), (1, True, False), (True, True, True),
+     (0, False, False), (None, None, True), (None, 0, False), ([1], [1], True)],
+)  # fmt: skip
+def test_true_is_not_one(wanted: Any, value: Any, same: bool) -> None:
+    assert Condition("k", True, wanted).holds(value) is same
+    assert Condition("k", False, wanted).holds(value) is not same
+
+
+def test_conditions_reach_through_each_other_to_the_base() -> None:
+    conditions = {
+        "b": Condition("a", True, 1),
+        "c": Condition("b", True, 2),
+        "d": Condition("z", False, 0),
+    }
+    chosen = {"c": 3, "b": 2, "a": 1, "d": 4}
+    assert active_settings(chosen, conditions, {"a": 0, "b": 0, "z": 0}) == {"a": 1, "b": 2, "c": 3}
+    assert active_settings({**chosen, "a": 9}, conditions, {"a": 0, "b": 0, "z": 5}) == {
+        "a": 9, "d": 4,
+    }  # fmt: skip
+    # b is not set, so the base config's b counts, which is 2
+    assert "c" in active_settings({**chosen, "a": 9}, conditions, {"a": 0, "b": 2, "z": 0})
+
+
+def test_a_section_is_set_before_its_parts() -> None:
+    chosen = {"optimizer.schedule.cosine.final": 0.1, "optimizer.name": "sgd", "optimizer": {}}
+    assert list(active_settings(chosen, {}, {})) == [
+        "optimizer", "optimizer.name", "optimizer.schedule.cosine.final",
+    ]  # fmt: skip

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from trainer.config.load import load_config
+from trainer.config.optimizers import Sgd
+from trainer.config.sweep_loading import load_sweep, sweep_overrides, sweep_text, trial_config
+from trainer.errors import ConfigError
+
+Write = Callable[..., Path]
+BASE = """\
+data: {source: x.csv, target: y}
+model: {layers: [dense: 64, dropout: 0.1]}
+optimizer: {name: adam, beta_2: 0.9}
+fit: {epochs: 5}
+"""
+
+
+@pytest.mark.parametrize(
+    ("word", "override"),
+    [
+        ("fit.epochs=3,5", "sweep.space.\"fit.epochs\"=[3, 5]"),
+        ("seed=1, 2", "sweep.space.seed=[1, 2]"),
+        ("optimizer.name=adam,sgd", 'sweep.space."optimizer.name"=[adam, sgd]'),
+        ("optimizer={name: sgd},adam", "sweep.space.optimizer=[{name: sgd}, adam]"),
+        ("metrics=[accuracy,auc],[f1]", "sweep.space.metrics=[[accuracy,auc], [f1]]"),
+        ("lr=log(1e-4, 1e-1)", "sweep.space.lr=log(1e-4, 1e-1)"),
+        ("lr=uniform(0,1)", "sweep.space.lr=uniform(0,1)"),
+        ("lr=int(1,9,log)", "sweep.space.lr=int(1,9,log)"),
+        ("lr=lgo(1,9)", "sweep.space.lr=lgo(1,9)"),
+        ('data.columns."a.b".scale=none,robust',
+         'sweep.space."data.columns.\\"a.b\\".scale"=[none, robust]'),
+        ('name="a","b"', 'sweep.space.name=["a", "b"]'),
+    ],
+)  # fmt: skip
+def test_a_word_with_values_is_searched(word: str, override: str) -> None:
+    assert sweep_overrides([word]) == [override]
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "fit.epochs=3", "metrics=[accuracy,auc]", "optimizer={name: sgd, momentum: 0.9}",
+        'data.positive="a,b"', "data.positive='log(1,2)'", "data.csv.separator=,", "fit.epochs=3,",
+        "~fit.epochs", "--fit.epochs=3,4", "+a=1,2", "fit.epochs", "=1,2", "data.csv.quote='",
+        "sweep.trials=3,4", "sweep.space.seed=[1, 2]", "model.layers.0=dense: 3", "a=",
+        "fit.warm_start=runs/a,", "model.layers.0.custom=package.module:function",
+    ],
+)  # fmt: skip
+def test_other_words_are_overrides(word: str) -> None:
+    assert sweep_overrides([word]) == [word]
+
+
+def test_words_lie_over_the_files_space(write: Write) -> None:
+    path = write(BASE + "sweep: {space: {seed: [1, 2], fit.epochs: [3]}, trials: 7}\n")
+    loaded = load_sweep(
+        path, ["fit.epochs=5,6", "optimizer.learning_rate=log(0.1, 1)", "metrics=[auc]"]
+    )
+    assert loaded.config.sweep is not None
+    assert loaded.config.sweep.model_dump(exclude_unset=True) == {
+        "space": {
+            "seed": [1, 2], "fit.epochs": [5, 6], "optimizer.learning_rate": "log(0.1, 1)",
+        },
+        "trials": 7,
+    }  # fmt: skip
+    assert loaded.config.metrics == ["auc"]
+
+
+def refused(path: Path, *words: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load_sweep(path, words)
+    return [str(problem).replace(str(path), "FILE") for problem in caught.value.problems]
+
+
+def test_a_config_without_anything_to_search_is_refused(write: Write) -> None:
+    (found,) = refused(write(BASE), "seed=3")
+    assert found == (
+        "FILE: expected settings to search, found no sweep section; write `sweep:` with a `space:`, or "
+        "say what to try: optimizer.learning_rate=1e-3,1e-2"
+    )
+
+
+def test_a_mistake_is_told_of_the_word_as_it_was_typed(write: Write) -> None:
+    path = write(BASE)
+    assert refused(path, "optimizer.learning_rate=1e-3,-1", "seed=log(2,1)") == [
+        "override 'seed=log(2,1)': expected a range with its lower end first, found 'log(2,1)'; "
+        "write log(1, 2)"
+    ]
+    assert refused(path, "optimizer.learning_rate=1e-3,-1", "fit.epochs=0") == [
+        "override 'fit.epochs=0': expected a whole number from 1 to 10,000,000, found 0",
+        "override 'optimizer.learning_rate=1e-3,-1': expected a number above 0, found -1",
+    ]
+
+
+def test_an_override_of_what_is_searched_is_refused(write: Write) -> None:
+    text = "sweep: {space: {fit.epochs: [1, 2]}, pairs: [{seed: [1, 2], fit.batch_size: [3, 4]}]}\n"
+    path = write(BASE + text)
+    assert refused(path, "fit.epochs=3", "seed=3") == [
+        "override 'fit.epochs=3': expected a setting that the sweep does not search, found one that it "
+        'does; write ~sweep.space."fit.epochs" too, to search it no more',
+        "override 'seed=3': expected a setting that the sweep does not search, found one that it does; "
+        "take it out of sweep.pairs",
+    ]
+    loaded = load_sweep(path, ["fit.epochs=3", '~sweep.space."fit.epochs"'])
+    assert loaded.config.fit.epochs == 3
+
+
+def test_a_trial_is_the_base_config_with_its_settings(write: Write) -> None:
+    path = write(BASE + "sweep: {space: {seed: [1, 2]}}\n")
+    loaded = load_sweep(path)
+    config = trial_config(
+        loaded, {"model.layers.0.dense.units": 7, "model.layers.1.dropout.rate": 0}
+    )
+    assert config.sweep is None
+    expected = ["model.layers.0.dense.units=7", "model.layers.1.dropout.rate=0", "~sweep"]
+    assert config == load_config(path, expected).config
+    assert load_config(path).config.sweep is not None
+
+
+def test_another_kind_of_optimizer_brings_its_own_defaults(write: Write) -> None:
+    path = write(
+        BASE.replace(", beta_2: 0.9", "") + "sweep: {space: {optimizer.name: [adam, sgd]}}\n"
+    )
+    first = load_sweep(path)
+    again = load_sweep(write(sweep_text(first), "sweeps/a/sweep.yaml"))
+    assert again.config == first.config
+    for loaded in (first, again):
+        optimizer = trial_config(loaded, {"optimizer.name": "sgd"}).optimizer
+        assert isinstance(optimizer, Sgd)
+        assert optimizer == load_config(path, ["optimizer=sgd"]).config.optimizer
+
+
+def test_the_objective_says_which_epoch_is_best(write: Write) -> None:
+    loaded = load_sweep(write(BASE + "sweep: {space: {seed: [1]}, objective: val_auc}\n"))
+    assert trial_config(loaded, {}).fit.checkpoint.monitor == "val_auc"
+
+
+def test_all_trials_have_the_same_split(write: Write) -> None:
+    loaded = load_sweep(write(BASE + "seed: 9\nsweep: {space: {seed: [1, 2]}}\n"))
+    assert trial_config(loaded, {"seed": 1}).data.split.seed == 9
+    assert trial_config(loaded, {"fit.epochs": 1}).data.split.seed is None
+
+
+def test_settings_that_do_not_go_together_are_told(write: Write) -> None:
+    path = write(BASE + "sweep: {space: {seed: [1, 2]}}\n")
+    with pytest.raises(ConfigError) as caught:
+        trial_config(load_sweep(path), {"optimizer.name": "sgd"})
+    (problem,) = caught.value.problems
+    assert problem.where == f"{path}, a trial with {{optimizer.name: sgd}}"
+    assert problem.key == "optimizer.beta_2"

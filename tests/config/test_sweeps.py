@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from trainer.config.conditions import Condition
+from trainer.config.domains import Choices, Dimension, Floats
+from trainer.config.schema import Config
+from trainer.config.sweeps import (
+    Sweep,
+    conditions_of,
+    dimensions_of,
+    epochs_of,
+    grid_points,
+    kept_trials,
+    resolved_search,
+    resolved_trials,
+)
+
+
+def sweep(**settings: Any) -> Sweep:
+    settings.setdefault("space", {"seed": [1, 2, 3], "fit.epochs": "4,5"})
+    found = Config.model_validate({"data": {"source": "x", "target": "y"}, "sweep": settings}).sweep
+    assert found is not None
+    return found
+
+
+def test_what_is_searched_comes_in_the_configs_order() -> None:
+    subject = sweep(
+        space={"b": "log(1, 2)", "a": [1]},
+        pairs=[{"d": [1, 2], "c": ["x", "y"]}, {"e": [7]}],
+        when={"b": "a == 1"},
+    )
+    assert dimensions_of(subject) == (
+        Dimension(("b",), Floats(1.0, 2.0, True)),
+        Dimension(("a",), Choices((1,))),
+        Dimension(("d", "c"), Choices(((1, "x"), (2, "y")))),
+        Dimension(("e",), Choices((7,))),
+    )
+    assert conditions_of(subject) == {"b": Condition("a", True, 1)}
+
+
+@pytest.mark.parametrize(
+    ("settings", "search", "trials"),
+    [
+        ({}, "grid", None),
+        ({"trials": 6}, "grid", 6),
+        ({"trials": 5}, "sobol", 5),
+        ({"search": "grid", "trials": 5}, "grid", 5),
+        ({"space": {"a": "uniform(0, 1)"}}, "sobol", 64),
+        ({"space": {"a": "uniform(0, 1)"}, "max_seconds": 9.0}, "sobol", None),
+        ({"space": {"a": "uniform(0, 1)"}, "max_seconds": 9.0, "trials": 3}, "sobol", 3),
+        ({"search": "tpe"}, "tpe", 64),
+        ({"space": {f"a{n}": "int(1, 2)" for n in range(32)}}, "sobol", 64),
+        ({"space": {f"a{n}": "int(1, 2)" for n in range(33)}}, "random", 64),
+    ],
+)
+def test_what_auto_and_unset_mean(
+    settings: dict[str, Any], search: str, trials: int | None
+) -> None:
+    subject = sweep(**settings)
+    assert (resolved_search(subject), resolved_trials(subject)) == (search, trials)
+
+
+def test_points_of_a_grid_are_counted() -> None:
+    assert grid_points(sweep()) == 6
+    assert grid_points(sweep(pairs=[{"a": [1, 2], "b": [1, 2]}])) == 12
+    assert grid_points(sweep(space={"a": "int(1, 3)", "b": [1]})) is None
+
+
+def test_lengths_and_what_is_kept() -> None:
+    assert epochs_of("1 epoch") == 1
+    assert epochs_of("30 epochs") == 30
+    assert kept_trials("all") is None
+    assert kept_trials("best:5") == 5
+
+
+def test_a_length_alone_turns_halving_on() -> None:
+    found = sweep(halving="2 epochs").halving
+    assert found is not None
+    assert (found.first, found.factor) == ("2 epochs", 3)
+    assert sweep(halving={}).halving is not None
+    assert sweep().halving is None

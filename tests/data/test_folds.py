@@ -1,0 +1,233 @@
+"""Folds: one part of the rows that are not tested validates, whatever the rule of the split."""
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, reject, settings
+from hypothesis import strategies as st
+from sklearn.model_selection import GroupKFold, KFold, StratifiedKFold, TimeSeriesSplit
+
+from trainer.config.data import Csv
+from trainer.config.schema import Config
+from trainer.data.assignment import assign_splits
+from trainer.data.prepare import prepare, split_table
+from trainer.data.splits import DROPPED, TEST, TRAIN, VALIDATION
+from trainer.data.tables import SourceFile, Table
+from trainer.errors import DataError
+
+SEEDS = st.integers(0, 2**63 - 1)
+
+
+def frame(rows):
+    order = np.random.default_rng(rows).permutation(rows)
+    return pl.DataFrame(
+        {
+            "x": range(rows),
+            "label": ["abbcbb"[row % 6] for row in order.tolist()],
+            "amount": order / 7,
+            "group": [f"g{row % 31}" for row in order.tolist()],
+            "when": order * 3,
+        }
+    )
+
+
+def assigned(table, seed, target="label", named=None, takes_part=None, **split):
+    file = SourceFile("table.csv", 1, table.height, "")
+    config = Config.model_validate(
+        {"data": {"source": "table.csv", "target": target, "split": split}}
+    )
+    takes_part = np.ones(table.height, dtype=np.bool_) if takes_part is None else takes_part
+    return assign_splits(
+        Table(table, (file,), named, Csv(), ("csv",)), config.data, seed, takes_part
+    )
+
+
+def all_folds(table, seed, folds, **split):
+    return [
+        assigned(table, seed, fold=f"{number}/{folds}", **split) for number in range(1, folds + 1)
+    ]
+
+
+RULES = {
+    "random": {"by": "random"},
+    "stratified": {"by": "stratified"},
+    "group": {"by": "group", "column": "group"},
+    "hash": {"by": "hash", "column": "x"},
+    "hash of rows": {"by": "hash"},
+    "numbers": {"target": "amount"},
+}
+TIME = {"by": "time", "column": "when"}
+
+
+@pytest.mark.parametrize("rule", RULES)
+@settings(max_examples=15, deadline=None)
+@given(
+    rows=st.integers(150, 260),
+    folds=st.integers(2, 7),
+    test=st.sampled_from([0.0, 0.2, 0.35]),
+    seed=SEEDS,
+)
+def test_each_row_that_is_not_tested_validates_once(rule, rows, folds, test, seed):
+    table, rest = frame(rows), np.arange(rows) % 10 != 4
+    split = {"test": test, "takes_part": rest, **RULES[rule]}
+    try:
+        plain = assigned(table, seed, **split)
+    except DataError:
+        reject()  # so few groups that none validates
+    found = all_folds(table, seed, folds, **split)
+    validates = np.sum([one == VALIDATION for one in found], axis=0)
+    for one in found:
+        assert np.array_equal(one == TEST, plain == TEST)
+        assert np.array_equal(one == DROPPED, ~rest)
+    assert np.array_equal(validates == 1, rest & (plain != TEST))
+    assert validates.max() == 1
+    again = all_folds(table, seed, folds, **split)
+    assert np.array_equal(found, again)
+
+
+@settings(max_examples=25, deadline=None)
+@given(rows=st.integers(60, 200), folds=st.integers(2, 5), seed=SEEDS)
+def test_folds_are_as_large_as_those_of_scikit_learn(rows, folds, seed):
+    table = frame(rows)
+    labels = table["label"].to_numpy()
+    for rule, splitter in (("random", KFold(folds)), ("stratified", StratifiedKFold(folds))):
+        found = all_folds(table, seed, folds, **RULES[rule], test=0.2)
+        rest = found[0] != TEST
+        theirs = [len(part) for _, part in splitter.split(labels[rest], labels[rest])]
+        assert [int(np.sum(one == VALIDATION)) for one in found] == theirs
+    for label in "abc":
+        counts = [np.sum(one[labels == label] == VALIDATION) for one in found]
+        assert max(counts) - min(counts) <= 1
+
+
+@settings(max_examples=25, deadline=None)
+@given(rows=st.integers(150, 260), folds=st.integers(2, 7), seed=SEEDS)
+def test_groups_stay_together_as_many_in_each_fold(rows, folds, seed):
+    table = frame(rows)
+    groups = table["group"].to_numpy()
+    found = all_folds(table, seed, folds, **RULES["group"], test=0)
+    theirs = GroupKFold(folds, shuffle=True, random_state=0).split(groups, None, groups)
+    counts = [len(set(groups[part])) for _, part in theirs]
+    assert sorted(len(set(groups[one == VALIDATION])) for one in found) == sorted(counts)
+    for one in found:
+        assert not set(groups[one == TRAIN]) & set(groups[one == VALIDATION])
+
+
+@settings(max_examples=25, deadline=None)
+@given(rows=st.integers(20, 200), folds=st.integers(2, 7), test=st.sampled_from([0, 0.2, 0.35]))
+def test_time_folds_are_those_of_scikit_learn(rows, folds, test):
+    table = frame(rows)
+    found = all_folds(table, 0, folds, **TIME, test=test)
+    plain = assigned(table, 0, **TIME, test=test)
+    order = np.argsort(table["when"].to_numpy())
+    rest = order[plain[order] != TEST]
+    assert all(np.array_equal(one == TEST, plain == TEST) for one in found)
+    for one, (train, part) in zip(found, TimeSeriesSplit(folds).split(rest), strict=True):
+        assert set(np.flatnonzero(one == TRAIN)) == set(rest[train])
+        assert set(np.flatnonzero(one == VALIDATION)) == set(rest[part])
+        assert set(np.flatnonzero(one == DROPPED)) == set(rest[part.max() + 1 :])
+
+
+def test_rows_of_one_time_are_in_one_fold():
+    table = pl.DataFrame({"when": [1, 2, 3, 4, 4, 5, 6, 7], "y": [0.5] * 8})
+    found = all_folds(table, 0, 3, target="y", test=0, **TIME)
+    assert [one.tolist() for one in found] == [
+        [0, 0, 1, -1, -1, -1, -1, -1],
+        [0, 0, 0, 1, 1, 1, -1, -1],
+        [0, 0, 0, 0, 0, 0, 1, 1],
+    ]
+
+
+def test_rows_depend_on_the_seed_and_on_their_numbers_alone():
+    table = frame(120)
+    one = assigned(table, 5, fold="2/5", **RULES["random"])
+    assert np.array_equal(one, assigned(table.with_columns(x=-pl.col("x")), 5, fold="2/5",
+                                        **RULES["random"]))  # fmt: skip
+    assert not np.array_equal(one, assigned(table, 6, fold="2/5", **RULES["random"]))
+
+
+def test_folds_by_hash_stay_when_rows_are_added():
+    table = frame(400)
+    for rule in ("hash", "hash of rows"):
+        whole = assigned(table, 3, fold="2/4", **RULES[rule])
+        assert np.array_equal(assigned(table[:150], 3, fold="2/4", **RULES[rule]), whole[:150])
+        shares = [np.mean(one == VALIDATION) for one in all_folds(frame(4000), 3, 4, **RULES[rule])]
+        assert shares == pytest.approx([0.2] * 4, abs=0.03)
+
+
+def test_training_files_are_cut_into_folds():
+    named = np.array([TEST if row % 4 == 0 else TRAIN for row in range(100)], dtype=np.int8)
+    found = all_folds(frame(100), 0, 5, named=named)
+    assert all(np.array_equal(one == TEST, named == TEST) for one in found)
+    assert np.array_equal(np.sum([one == VALIDATION for one in found], axis=0), named == TRAIN)
+
+
+def test_most_rows_may_be_tested():
+    found = all_folds(frame(200), 0, 2, test=0.9, **RULES["stratified"])
+    assert [np.bincount(one).tolist() for one in found] == [[10, 10, 180]] * 2
+
+
+@pytest.mark.parametrize(
+    ("table", "split", "says"),
+    [
+        (frame(6), {"by": "random", "test": 0.5}, "at least 5 rows that are not tested.*found 3"),
+        (
+            frame(30),
+            {"by": "stratified"},
+            "at least 5 rows of every class that are not tested for 5 folds, found 4 of 'a', 4 of 'c'; "
+            "take fewer folds, merge such classes, or set",
+        ),
+        (
+            pl.DataFrame({"label": ["a", "b"] * 50, "group": ["p", "q", "r", "s"] * 25}),
+            {"by": "group", "column": "group", "test": 0},
+            "at least 5 groups that are not tested for 5 folds, found 4",
+        ),
+        (
+            pl.DataFrame({"label": ["a", "b"] * 50, "x": [7] * 100}),
+            {"by": "hash", "column": "x", "test": 0},
+            "too few values: take fewer folds",
+        ),
+        (frame(6), {**TIME, "test": 0.2}, "at least 6 rows that are not tested.*found 5"),
+        (
+            pl.DataFrame({"label": ["a", "b"] * 50, "when": [7] * 100}),
+            {**TIME, "test": 0},
+            "train rows.*too many rows share one time: take fewer folds",
+        ),
+    ],
+)
+def test_too_few_for_the_folds(table, split, says):
+    with pytest.raises(DataError, match=r"(?s)data\.split: .*" + says):
+        assigned(table, 0, fold="2/5", **split)
+
+
+def test_the_seed_of_the_split_is_its_own(prepare_frame):
+    table = {"x": range(100), "y": np.linspace(0, 1, 100)}
+    one = prepare_frame(table, seed=1)
+    assert np.array_equal(
+        prepare_frame(table, seed=2, split={"seed": 1}).assignment, one.assignment
+    )
+    assert not np.array_equal(prepare_frame(table, seed=2).assignment, one.assignment)
+
+
+def test_rows_later_than_the_fold_are_dropped_and_told_of(tmp_path):
+    table = frame(60).with_columns(
+        pl.when(pl.col("x") == 7).then(None).otherwise(pl.col("label")).alias("label")
+    )
+    table.write_csv(tmp_path / "table.csv")
+    split = {**TIME, "test": 0.2, "fold": "1/3"}
+    data = {"source": str(tmp_path / "table.csv"), "target": "label", "split": split}
+    prepared = prepare(Config.model_validate({"data": data}))
+    later = int(np.sum(prepared.reasons == 5))
+    assert prepared.dropped == {"no target": 1, "later than the fold": later}
+    assert later > 20
+    parts = split_table(prepared).group_by("split", "reason").len()
+    assert dict(parts.filter(pl.col("reason").is_not_null())["reason", "len"].iter_rows()) == {
+        "no target": 1,
+        "later than the fold": later,
+    }
+
+
+def test_without_folds_the_record_knows_the_words_it_knew(prepare_frame):
+    prepared = prepare_frame({"x": range(40), "y": ["a", "b"] * 20})
+    words = split_table(prepared)["reason"].dtype.categories.to_list()
+    assert words == ["no target", "duplicate", "missing value", "outlier"]

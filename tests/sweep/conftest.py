@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from trainer.config.schema import Config
+from trainer.sweep.space import Space
+from trainer.sweep.trials import TrialEnded, TrialStatus
+
+
+def config_of(**sweep: Any) -> Config:
+    return Config.model_validate({"data": {"source": "x", "target": "y"}, "sweep": sweep})
+
+
+@pytest.fixture
+def space() -> Callable[..., Space]:
+    """A space, from the settings of a `sweep` section."""
+    return lambda **sweep: Space(config_of(**sweep))
+
+
+def ended(
+    number: int,
+    objective: float = 0.5,
+    status: TrialStatus = "finished",
+    epochs: int = 9,
+    reason: str = "",
+) -> TrialEnded:
+    return TrialEnded(number, status, objective, epochs, 1, f"trials/{number}", 1.5, reason)
+
+
+@pytest.fixture
+def end() -> Callable[..., TrialEnded]:
+    """The end of a trial."""
+    return ended

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+
+from trainer.errors import TrainingError
+from trainer.sweep.halving import Direction
+from trainer.sweep.journal import BatchAsked, Record, SweepBegun
+from trainer.sweep.standing import Standing, discarded, standing_of, winner_of
+from trainer.sweep.trials import Trial, TrialEnded
+
+End = Callable[..., TrialEnded]
+
+
+def standing(*ends: TrialEnded, direction: Direction = "higher", trials: int = 6) -> Standing:
+    asked = BatchAsked(tuple(Trial(number, {"seed": number}) for number in range(trials)))
+    records: list[Record] = [SweepBegun("val_auc", direction, trials), asked, *ends]
+    return standing_of(records)
+
+
+def test_trials_are_ranked_by_their_objective(end: End) -> None:
+    found = standing(
+        end(4, 0.9, "eliminated"), end(0, 0.5), end(1, math.nan), end(2, 0.7, "stopped"),
+        end(3, 0.99, "failed"),
+    )  # fmt: skip
+    assert [row.trial.number for row in found.ranks] == [2, 0, 4]
+    assert [row.trial.number for row in found.rows] == list(range(6))
+    assert [row.trial.number for row in found.open] == [5]
+    assert found.best is found.ranks[0]
+    assert winner_of(found, "sweeps/a") is found.best
+
+
+def test_the_direction_counts_and_ties_go_to_the_first(end: End) -> None:
+    ends = [end(3, 0.5), end(1, 0.2), end(2, 0.2), end(0, 0.9)]
+    assert [row.trial.number for row in standing(*ends).ranks] == [0, 3, 1, 2]
+    assert [row.trial.number for row in standing(*ends, direction="lower").ranks] == [1, 2, 3, 0]
+
+
+def test_an_eliminated_trial_does_not_win(end: End) -> None:
+    found = standing(end(0, 0.9, "eliminated"), end(1, math.nan, "failed", reason="out of memory"))
+    assert found.best is None
+    with pytest.raises(TrainingError) as caught:
+        winner_of(found, "sweeps/a")
+    assert str(caught.value).startswith(
+        "sweeps/a: expected a trial with a finite val_auc, found none in 6 trials; the first that "
+        "failed: out of memory; search lower learning rates"
+    )
+
+
+def test_an_empty_journal_stands_empty() -> None:
+    found = standing_of([])
+    assert (found.rows, found.ranks, found.best, found.objective) == ((), (), None, "")
+
+
+def test_a_row_as_one_object(end: End) -> None:
+    first, second = standing(end(0, 0.5), trials=2).rows
+    assert first.facts() == {
+        "trial": 0, "status": "finished", "objective": 0.5, "epochs": 9, "best_epoch": 1,
+        "seconds": 1.5, "run": "trials/0", "reason": "", "settings": {"seed": 0},
+    }  # fmt: skip
+    assert second.facts() == {
+        "trial": 1, "status": "open", "objective": None, "epochs": None, "best_epoch": None,
+        "seconds": None, "run": None, "reason": "", "settings": {"seed": 1},
+    }  # fmt: skip
+
+
+def test_what_is_not_among_the_best_is_discarded(end: End) -> None:
+    found = standing(end(0, 0.5), end(1, 0.7), end(2, math.nan), end(3, 0.9, "eliminated"))
+    numbers = {
+        kept: [row.trial.number for row in discarded(found, kept)] for kept in (None, 1, 2, 9)
+    }
+    assert numbers == {None: [], 1: [0, 2, 3], 2: [2, 3], 9: [2]}

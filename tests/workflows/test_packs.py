@@ -1,0 +1,348 @@
+"""Packs that are stopped, killed, repacked or trained by workers end with the same bytes."""
+
+import os
+import signal
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from tests.kill.comparison import differences
+from tests.workflows.conftest import write_table
+from trainer.config.load import load_config
+from trainer.engine import pack_fit
+from trainer.errors import RunError
+from trainer.workflows import packs
+from trainer.workflows.many import ended_run, tasks_of
+from trainer.workflows.pack_plans import Entrant, plan_packs
+from trainer.workflows.packs import MemberEnded, MembersEpoch, PackStarted, begun_pack
+from trainer.workflows.plan import Tables
+from trainer.workflows.workers import Workers, run_here
+
+CONFIG = """\
+name: packed
+seed: 3
+data:
+  source: small.csv
+  target: label
+  features: {exclude: [id]}
+  split: {seed: 1, test: 0.2, validation: 0.2}
+model:
+  layers:
+    - dense: {units: 6, activation: relu}
+    - batch_normalization
+    - dropout: 0.1
+optimizer: {name: adamw, learning_rate: 0.03, ema: 0.9}
+fit: {epochs: 12, batch_size: 16, class_weight: balanced}
+"""
+MEMBERS = [
+    ["seed=1"],
+    ["seed=2", "fit.early_stopping.patience=1"],
+    ["optimizer.schedule=cosine"],
+    ["optimizer.schedule=null", "fit.reduce_on_plateau.patience=1"],
+    ["model.layers.2.dropout.rate=0.3", "fit.early_stopping={patience: 2, restore_best: false}"],
+]
+SPLITS = ("train", "validation", "test")
+Ends = dict[int, str]
+
+
+class Folder:
+    """A folder with networks to be trained."""
+
+    def __init__(self, path: Path, config: Path, members: list[list[str]] = MEMBERS) -> None:
+        self.path, self.config = path, config
+        path.mkdir(exist_ok=True)
+        self._members = members
+
+    def entrant(self, number: int) -> Entrant:
+        config = load_config(self.config, self._members[number])
+        return Entrant(number, config, self.run(number))
+
+    def run(self, number: int) -> Path:
+        return self.path / f"{number:04d}"
+
+    def train(
+        self,
+        *,
+        jobs: int = 0,
+        after: int | None = None,
+        abandon: int | None = None,
+        ends: Callable[[int], Ends] = lambda epoch: {},
+    ) -> list[MemberEnded]:
+        """Train what is left.
+
+        Args:
+            jobs: Worker processes; 0 for this one.
+            after: Asked so often whether to stop, the answer is yes.
+            abandon: Left alone after so many epochs, as if it were killed.
+            ends: Members to end after an epoch.
+        """
+        asked = count(1)
+        tables = Tables()
+        (self.path / "packs").mkdir(exist_ok=True)
+        _, tasks, ended = tasks_of(
+            [self.entrant(number) for number in range(len(self._members))],
+            self.path / "packs",
+            tables,
+            entrant_of=self.entrant,
+            jobs=max(1, jobs),
+            command=("trainer", "sweep"),
+            splits=SPLITS,
+            allow_custom=False,
+        )
+
+        def interrupted() -> str | None:
+            return "stopped" if after is not None and next(asked) >= after else None
+
+        workers = Workers(jobs) if jobs else None
+        working = (
+            run_here(tasks, tables, interrupted)
+            if workers is None
+            else workers.run(tasks, interrupted)
+        )
+        try:
+            return self._follow(working, ended, abandon, ends)
+        finally:
+            if workers is not None:
+                workers.close()
+
+    def _follow(self, working, ended, abandon, ends) -> list[MemberEnded]:
+        epochs, answer = 0, None
+        while True:
+            try:
+                event = working.send(answer)
+            except StopIteration:
+                return sorted(ended, key=lambda one: one.number)
+            answer = None
+            if isinstance(event, MemberEnded):
+                ended.append(event)
+            if isinstance(event, MembersEpoch):
+                epochs += 1
+                answer = ends(event.epoch)
+                if epochs == abandon:
+                    working.close()
+                    return ended
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The config of all, beside its table."""
+    folder = tmp_path_factory.mktemp("config")
+    write_table(folder / "small.csv")
+    (folder / "config.yaml").write_text(CONFIG, encoding="utf-8")
+    return folder / "config.yaml"
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, config: Path) -> Folder:
+    folder = Folder(tmp_path_factory.mktemp("undisturbed"), config)
+    assert [one.status for one in folder.train()] == ["finished"] * len(MEMBERS)
+    return folder
+
+
+@pytest.fixture
+def saving_each_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packs, "_SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(packs, "_WRITING_SHARE", 1e9)
+
+
+def assert_same(folder: Folder, undisturbed: Folder, numbers: range = range(len(MEMBERS))) -> None:
+    for number in numbers:
+        own, other = folder.run(number), undisturbed.run(number)
+        assert differences(own, other) == []
+
+
+def test_a_pack_leaves_what_fit_leaves(undisturbed: Folder) -> None:
+    run = undisturbed.run(0)
+    assert {path.name for path in run.iterdir()} == {
+        "config.yaml", "manifest.json", "preprocessing.json", "splits.parquet", "metrics.jsonl",
+        "timing.jsonl", "checkpoints", "evaluation",
+    }  # fmt: skip
+    begun = begun_pack(undisturbed.path / "packs" / "0001")
+    assert begun is not None
+    assert begun.is_done
+    assert [path.name for path in (undisturbed.path / "packs" / "0001").iterdir()] == ["pack.json"]
+
+
+@pytest.mark.parametrize("after", [1, 4, 9])
+def test_stopped_it_goes_on(tmp_path: Path, undisturbed: Folder, after: int) -> None:
+    folder = Folder(tmp_path / "own", undisturbed.config)
+    assert not any(one.status == "finished" for one in folder.train(after=after))
+    assert (folder.path / "packs" / "0001" / "last").is_dir()
+    folder.train(after=3)
+    done = Folder(folder.path, undisturbed.config).train()
+    assert [one.number for one in done] == list(range(len(MEMBERS)))
+    assert_same(folder, undisturbed)
+
+
+@pytest.mark.usefixtures("saving_each_epoch")
+def test_left_alone_it_goes_on_from_its_checkpoint(tmp_path: Path, undisturbed: Folder) -> None:
+    folder = Folder(tmp_path / "own", undisturbed.config)
+    folder.train(abandon=3)
+    folder.train(abandon=4)
+    folder.train()
+    assert_same(folder, undisturbed)
+
+
+def test_left_alone_before_any_checkpoint_it_begins_anew(
+    tmp_path: Path, undisturbed: Folder
+) -> None:
+    folder = Folder(tmp_path / "own", undisturbed.config)
+    folder.train(abandon=2)
+    folder.train()
+    assert_same(folder, undisturbed)
+
+
+def test_what_is_done_is_only_told(tmp_path: Path, undisturbed: Folder) -> None:
+    before = {path: path.stat().st_mtime_ns for path in undisturbed.path.rglob("*")}
+    again = undisturbed.train()
+    assert [one.number for one in again] == list(range(len(MEMBERS)))
+    assert again[1].stopped_because.startswith("val_loss has not improved")
+    assert again[1] == ended_run(undisturbed.entrant(1))
+    assert {path: path.stat().st_mtime_ns for path in undisturbed.path.rglob("*")} == before
+
+
+@pytest.mark.usefixtures("saving_each_epoch")
+def test_repacked_it_is_the_same_to_rounding_and_goes_on_exactly(
+    tmp_path: Path, undisturbed: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pack_fit, "_COMPILE_SECONDS", 0.0)
+    members = [
+        *MEMBERS[:2],
+        *([f"seed={seed}", "fit.early_stopping.patience=1"] for seed in (5, 6, 7)),
+    ]
+    whole = Folder(tmp_path / "whole", undisturbed.config, members)
+    stopped = Folder(tmp_path / "stopped", undisturbed.config, members)
+    sizes = []
+    make = pack_fit.PackTraining.repack
+
+    def repack(training: pack_fit.PackTraining) -> None:
+        make(training)
+        sizes.append(len(training.slots))
+
+    monkeypatch.setattr(pack_fit.PackTraining, "repack", repack)
+    ended = {one.number: one for one in whole.train()}
+    assert sizes[0] == 5
+    assert sizes[-1] < 5
+    assert ended[0].epochs == 12
+    assert ended[1].metrics["validation"] == pytest.approx(
+        ended_run(undisturbed.entrant(1)).metrics["validation"], rel=1e-3
+    )
+    stopped.train(abandon=sizes.index(sizes[-1]) + 2)
+    stopped.train()
+    assert_same(stopped, whole)
+
+
+def test_members_are_ended_from_outside(tmp_path: Path, undisturbed: Folder) -> None:
+    folder = Folder(tmp_path / "own", undisturbed.config)
+
+    def ends(epoch: int) -> Ends:
+        return {0: "eliminated", 2: "eliminated"} if epoch == 5 else {}
+
+    ended = folder.train(ends=ends)
+    assert [(one.epochs, one.stopped_because) for one in ended if one.number in (0, 2)] == [
+        (5, "eliminated"),
+        (5, "eliminated"),
+    ]
+    assert_same(folder, undisturbed, range(3, 5))
+    assert_same(folder, undisturbed, range(1, 2))
+
+
+def test_a_member_that_diverges_takes_no_other_with_it(tmp_path: Path, config: Path) -> None:
+    members = [["optimizer.schedule=null"], ["optimizer.learning_rate=1e30"]]
+    folder = Folder(tmp_path / "own", config, members)
+    first, second = folder.train()
+    assert (first.status, first.epochs) == ("finished", 12)
+    assert (second.status, second.problems[0].expected) == ("failed", "a finite loss")
+    assert second.problems[0].where.startswith("epoch ")
+
+
+def test_what_cannot_be_packed_is_trained_alone(tmp_path: Path, config: Path) -> None:
+    members = [[], ["optimizer=lamb"], ["seed=9"], ["model.layers.0.dense.units=5"]]
+    folder = Folder(tmp_path / "own", config, members)
+    plan = plan_packs([folder.entrant(number) for number in range(4)], Tables())
+    assert [pack.numbers for pack in plan.packs] == [(0, 2), (1,), (3,)]
+    reasons = "optimizer.name: lamb, no other of its shape"
+    assert str(plan) == f"4 networks in 3 programs (alone: {reasons})"
+    folder.train(after=8)
+    ended = folder.train()
+    assert [one.status for one in ended] == ["finished"] * 4
+    assert [one.epochs for one in ended] == [12] * 4
+
+
+def test_workers_do_the_same(tmp_path: Path, undisturbed: Folder) -> None:
+    folder = Folder(tmp_path / "own", undisturbed.config)
+    ended = folder.train(jobs=1)
+    assert [one.number for one in ended] == list(range(len(MEMBERS)))
+    assert_same(folder, undisturbed)
+
+
+@pytest.mark.usefixtures("saving_each_epoch")
+def test_a_worker_that_is_killed_is_replaced(tmp_path: Path, undisturbed: Folder) -> None:
+    folder = Folder(tmp_path / "own", undisturbed.config)
+    killed = []
+
+    def ends(epoch: int) -> Ends:
+        if epoch == 6 and not killed:
+            (worker,) = children()
+            killed.append(worker)
+            os.kill(worker, signal.SIGKILL)
+        return {}
+
+    folder.train(jobs=1, ends=ends)
+    assert killed
+    assert_same(folder, undisturbed)
+    assert children() == []
+
+
+def test_workers_stop_when_they_are_told(tmp_path: Path, undisturbed: Folder) -> None:
+    folder = Folder(tmp_path / "own", undisturbed.config)
+    assert folder.train(jobs=1, after=3) == []
+    assert children() == []
+    folder.train()
+    assert_same(folder, undisturbed)
+
+
+def children() -> list[int]:
+    """The worker processes of this one."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            status = (place / "stat").read_text().rsplit(")", 1)[1].split()
+            words = (place / "cmdline").read_bytes()
+        except (OSError, IndexError):
+            continue
+        if int(status[1]) == os.getpid() and status[0] != "Z" and b"spawn_main" in words:
+            found.append(int(place.name))
+    return found
+
+
+@pytest.mark.parametrize("damage", ['{"members": ["x"], "done": false}', "[]", "{"])
+def test_a_damaged_note_is_told(tmp_path: Path, damage: str) -> None:
+    (tmp_path / "pack.json").write_text(damage)
+    with pytest.raises(RunError, match=r"pack\.json"):
+        begun_pack(tmp_path)
+
+
+def test_it_says_what_it_goes_on_from(tmp_path: Path, config: Path) -> None:
+    folder = Folder(tmp_path / "own", config, MEMBERS[:2])
+    folder.train(after=4)
+    tables = Tables()
+    _, tasks, _ = tasks_of(
+        [folder.entrant(1)],
+        folder.path / "packs",
+        tables,
+        entrant_of=folder.entrant,
+        jobs=1,
+        command=("trainer",),
+        splits=SPLITS,
+        allow_custom=False,
+    )
+    # A pack goes on with the members it had, whoever is asked for.
+    assert [[one.number for one in task.entrants] for task in tasks] == [[0, 1]]
+    working = run_here(tasks, tables, lambda: None)
+    started = next(event for event in working if isinstance(event, PackStarted))
+    working.close()
+    assert (started.numbers, started.epochs) == ((0, 1), 12)
+    assert started.epoch > 0

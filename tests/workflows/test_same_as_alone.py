@@ -1,0 +1,217 @@
+"""A member of a pack is what `trainer fit` on its config gives, to the rounding of float32.
+
+Each pack differs in some settings; each of its run directories is compared with that of `fit` on the
+config that stands in it.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from tests.workflows.conftest import run_fit, write_table
+from trainer.config.load import load_config
+from trainer.runs.checkpoints import read_checkpoint
+from trainer.workflows.pack_plans import Entrant, plan_packs
+from trainer.workflows.packs import MemberEnded, train_pack
+from trainer.workflows.plan import Tables
+
+BASE = """\
+name: packed
+seed: 3
+data:
+  source: small.csv
+  target: label
+  features: {exclude: [id]}
+  split: {seed: 1, test: 0.2, validation: 0.2}
+model: {layers: [{dense: {units: 6, activation: tanh}}, {dense: {units: 5, activation: relu}}]}
+optimizer: {name: adam, learning_rate: 0.01}
+fit: {epochs: 3, batch_size: 16}
+"""
+
+HIDDEN = "{dense: {units: 6, activation: tanh}}"
+PACKS: dict[str, tuple[list[str], list[list[str]]]] = {
+    "seeds and rates": (
+        [],
+        [
+            ["seed=1"],
+            ["seed=2", "optimizer.learning_rate=0.1"],
+            ["model.layers.0.dense.kernel_initializer=he_normal", "model.output_bias=zeros"],
+            ["optimizer.schedule=cosine"],
+            ["optimizer.schedule={exponential: {every: 1 epoch, factor: 0.5}}", "seed=9"],
+            ["fit.shuffle=false"],
+        ],
+    ),
+    "noise": (
+        [f"model.layers=[{HIDDEN}, {{dropout: 0.2}}, {{gaussian_noise: 0.1}}, batch_normalization]"],
+        [
+            ["model.layers.1.dropout.rate=0.5"],
+            ["model.layers.1.dropout.rate=0.01", "seed=4"],
+            ["model.layers.2.gaussian_noise.stddev=0.3"],
+        ],
+    ),
+    "penalties": (
+        [],
+        [
+            ["model.layers.0.dense.kernel_regularizer={l1: 0.01, l2: 0.02}"],
+            ["model.layers.0.dense.bias_regularizer={l2: 0.1}", "model.head_regularizer={l1: 0.1}"],
+            ["model.layers.1.dense.activity_regularizer={l2: 0.05}"],
+            ["loss={name: binary_crossentropy, label_smoothing: 0.2}"],
+        ],
+    ),
+    "weights": (
+        ["data.weight=age"],
+        [["fit.class_weight=balanced"], ["fit.class_weight={yes: 3, no: 0.5}"], []],
+    ),
+    "layers": (
+        [
+            f"model.layers=[{HIDDEN}, layer_normalization, {{reshape: [2, 3]}}, "
+            "{dense: {units: 4, use_bias: false}}, flatten, {activation: gelu}, "
+            "{dense: {units: 4, kernel_constraint: {max_norm: 0.8}, bias_constraint: non_negative}}]",
+            "data.categorical.encode=onehot",
+        ],
+        [["seed=1"], ["seed=2"]],
+    ),
+    "folds": (
+        ["data.split.by=stratified"],
+        [["data.split.fold=1/3"], ["data.split.fold=2/3"], ["data.split.fold=3/3", "seed=5"]],
+    ),
+    "softmax": (
+        ["data.target=colour", "loss={name: categorical_crossentropy, label_smoothing: 0.1}"],
+        [["loss.label_smoothing=0.0"], ["seed=2"]],
+    ),
+    "numbers": (
+        ["data.target=size"],
+        [["seed=1"], ["optimizer.learning_rate=0.003"]],
+    ),
+    "clip norm": ([], [[f"optimizer.clip_norm={norm}"] for norm in (0.01, 0.1)]),
+    "global clip norm": ([], [[f"optimizer.global_clip_norm={norm}"] for norm in (0.01, 0.1)]),
+    "clip value": ([], [[f"optimizer.clip_value={value}"] for value in (0.001, 0.01)]),
+    "average": ([], [["optimizer.ema=0.9"], ["optimizer.ema=0.5"]]),
+    "accumulation": (
+        ["optimizer.accumulate=2", "optimizer.ema=0.9"],
+        [["optimizer.learning_rate=0.1"], ["optimizer.ema=0.5"]],
+    ),
+    "adamw": (
+        ["optimizer=adamw"],
+        [
+            ["optimizer.weight_decay=0.1"],
+            ["optimizer.beta_1=0.5", "optimizer.beta_2=0.9"],
+            ["optimizer.epsilon=0.01"],
+        ],
+    ),
+    "sgd": (["optimizer=sgd", "optimizer.momentum=0.5"], [[], ["optimizer.momentum=0.9"]]),
+    "nesterov": (
+        ["optimizer={name: sgd, momentum: 0.5, nesterov: true}"],
+        [[], ["optimizer.momentum=0.9"]],
+    ),
+    "rmsprop": (
+        ["optimizer={name: rmsprop, momentum: 0.5, centered: true}"],
+        [["optimizer.rho=0.5"], ["optimizer.momentum=0.9"]],
+    ),
+    "adamax": (["optimizer=adamax"], [["optimizer.beta_1=0.5"], ["optimizer.beta_2=0.9"]]),
+    "nadam": (["optimizer=nadam"], [["optimizer.beta_2=0.9"], ["optimizer.epsilon=0.01"]]),
+    "adadelta": (["optimizer=adadelta"], [["optimizer.rho=0.5"], ["optimizer.epsilon=0.01"]]),
+    "adagrad": (["optimizer=adagrad"], [["optimizer.learning_rate=0.1"], ["optimizer.epsilon=0.01"]]),
+    "ftrl": (
+        ["optimizer=ftrl"],
+        [["optimizer.l1=0.01", "optimizer.l2=0.1"], ["optimizer.l2_shrinkage=0.1", "optimizer.beta=1"]],
+    ),
+    "lion": (["optimizer=lion"], [["optimizer.beta_1=0.5"], ["optimizer.beta_2=0.5"]]),
+    "decisions": (
+        ["fit.epochs=12", "optimizer.learning_rate=0.3"],
+        [
+            ["fit.early_stopping.patience=1"],
+            ["fit.early_stopping={patience: 2, restore_best: false}", "seed=4"],
+            ["fit.reduce_on_plateau={patience: 1, factor: 0.5}"],
+            [],
+        ],
+    ),
+}  # fmt: skip
+
+
+def pack(folder: Path, base: list[str], members: list[list[str]], packs: int = 1) -> list[Path]:
+    """The run directories of a pack, by member."""
+    write_table(folder / "small.csv")
+    frame = pl.read_csv(folder / "small.csv")
+    age = np.random.default_rng(1).uniform(0.5, 2, len(frame)).round(3)
+    frame.with_columns(age=pl.Series(age)).write_csv(folder / "small.csv")
+    config = folder / "config.yaml"
+    config.write_text(BASE, encoding="utf-8")
+    entrants = [
+        Entrant(number, load_config(config, [*base, *own]), folder / f"{number:03d}")
+        for number, own in enumerate(members)
+    ]
+    planned = plan_packs(entrants, Tables())
+    assert (len(planned.packs), dict(planned.failed)) == (packs, {})
+    runs = {}
+    for number, one in enumerate(planned.packs):
+        assert one.alone_because is None
+        events = train_pack(
+            one,
+            folder / f"pack-{number}",
+            command=("trainer", "sweep"),
+            splits=("train", "validation", "test"),
+            interrupted=lambda: None,
+        )
+        runs |= {each.number: each.run for each in events if isinstance(each, MemberEnded)}
+    return [runs[number] for number in range(len(members))]
+
+
+def files(run: Path) -> set[str]:
+    return {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
+
+
+def history(run: Path) -> list[dict]:
+    lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def assert_same(found: Path, expected: Path) -> None:
+    assert files(found) | {"lock"} == (files(expected) | {"lock"}) - {
+        name for name in files(expected) if "/last-" in name
+    }
+    for name in ("config.yaml", "preprocessing.json", "splits.parquet"):
+        assert (found / name).read_bytes() == (expected / name).read_bytes(), name
+    assert len(history(found)) == len(history(expected))
+    for own, alone in zip(history(found), history(expected), strict=True):
+        assert list(own) == list(alone)
+        for name in ("epoch", "step", "loss", "val_loss", "learning_rate"):
+            assert own[name] == pytest.approx(alone[name], rel=1e-4, abs=1e-5)
+    for checkpoint in ("last", "best"):
+        own, alone = (
+            read_checkpoint(run / "checkpoints" / checkpoint) for run in (found, expected)
+        )
+        assert list(own.state) == list(alone.state)
+        for name, value in own.state.items():
+            assert (value.shape, value.dtype) == (alone.state[name].shape, alone.state[name].dtype)
+            np.testing.assert_allclose(value, alone.state[name], rtol=3e-4, atol=3e-5, err_msg=name)
+        if checkpoint == "last":
+            assert {
+                k: own.facts[k] for k in ("epoch", "step", "best_epoch", "stopped_because")
+            } == {k: alone.facts[k] for k in ("epoch", "step", "best_epoch", "stopped_because")}
+    for split in ("train", "validation", "test"):
+        own, alone = (
+            json.loads((run / "evaluation" / f"{split}.json").read_text())
+            for run in (found, expected)
+        )
+        assert own["rows"] == alone["rows"]
+        assert list(own["metrics"]) == list(alone["metrics"])
+        assert own["metrics"]["loss"] == pytest.approx(alone["metrics"]["loss"], rel=1e-4, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", PACKS)
+def test_a_member_is_what_it_is_alone(name: str, tmp_path: Path) -> None:
+    base, members = PACKS[name]
+    # Without noise the same program needs no compiling.
+    compiled = "true" if name == "noise" else "false"
+    for number, run in enumerate(pack(tmp_path, base, members)):
+        alone = tmp_path / "alone"
+        config = tmp_path / f"alone-{number}.yaml"
+        config.write_text((run / "config.yaml").read_text(), encoding="utf-8")
+        done = run_fit(config, alone, f"runtime.compile={compiled}")
+        text = (done.run / "config.yaml").read_text().replace("compile: false", "compile: true")
+        (done.run / "config.yaml").write_text(text)
+        assert_same(run, done.run)
