@@ -223,15 +223,40 @@ def test_layers_of_ones_own_need_permission_again(
     assert compared(run) == compared(undisturbed(own))
 
 
-def test_callbacks_of_ones_own_begin_anew(folder: Path, trainer: Callable) -> None:
-    (folder / "own_callback_of_resume.py").write_text(
-        "import keras\ndef idle():\n    return keras.callbacks.Callback()\n"
-    )
-    run = stop("good.yaml", "fit.callbacks=[{custom: 'own_callback_of_resume:idle'}]")
+_OWN_CALLBACK = """\
+import keras
+
+class Halving(keras.callbacks.Callback):
+    \"\"\"Halves the learning rate whenever three epochs in a row were no better.\"\"\"
+
+    def __init__(self):
+        super().__init__()
+        self.best, self.waited, self.door = float("inf"), 0, object()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.waited = 0 if logs["val_loss"] < self.best else self.waited + 1
+        self.best = min(self.best, logs["val_loss"])
+        if self.waited == 1:
+            rate = self.model.optimizer.learning_rate
+            rate.assign(rate * 0.5)
+            self.waited = 0
+
+def halving():
+    return Halving()
+"""
+
+
+def test_callbacks_of_ones_own_go_on(
+    folder: Path, trainer: Callable, undisturbed: Callable
+) -> None:
+    (folder / "own_callback_of_resume.py").write_text(_OWN_CALLBACK)
+    own = "fit.callbacks=[{custom: 'own_callback_of_resume:halving'}]"
+    run = stop("good.yaml", own, "optimizer.learning_rate=0.3")
     answer = trainer("resume", run, "--allow-custom")
     assert answer.code == 0, answer.err
-    assert "fit.callbacks begin anew" in answer.err
-    assert any("fit.callbacks" in warning for warning in manifest_of(run)["warnings"])
+    assert "Halving.door" in answer.err
+    assert any("Halving.door" in warning for warning in manifest_of(run)["warnings"])
+    assert compared(run) == compared(undisturbed(own, "optimizer.learning_rate=0.3"))
 
 
 # fit --resume-or-start.

@@ -151,3 +151,10 @@ def test_settings_that_do_not_go_together_are_told(write: Write) -> None:
     (problem,) = caught.value.problems
     assert problem.where == f"{path}, a trial with {{optimizer.name: sgd}}"
     assert problem.key == "optimizer.beta_2"
+
+
+def test_everything_wrong_with_a_trial_is_told(write: Write) -> None:
+    loaded = load_sweep(write(BASE + "sweep: {space: {seed: [1, 2]}}\n"))
+    with pytest.raises(ConfigError) as caught:
+        trial_config(loaded, {"model.layers.9.dense": 3, "fit.epochs": 0})
+    assert [each.key for each in caught.value.problems] == ["model.layers.9", "fit.epochs"]

@@ -1,6 +1,7 @@
 """Keras callbacks see every epoch and can stop training; those that ask for batches are named."""
 
 import keras
+import numpy as np
 import pytest
 
 from tests.engine.test_pace import training
@@ -69,3 +70,57 @@ def test_hooks_of_batches_are_found():
     assert batch_hooks(Watching()) == []
     assert batch_hooks(keras.callbacks.CSVLogger("log.csv")) == []
     assert batch_hooks(ByBatch()) == ["on_train_batch_end"]
+
+
+class Remembering(keras.callbacks.Callback):
+    """Keeps something of every kind."""
+
+    def __init__(self):
+        super().__init__()
+        self.losses, self.best, self.table = [], float("inf"), {"seen": [True, None]}
+        self.kernel = self.file = None
+        self.kernels = []
+
+    def on_train_begin(self, logs=None):
+        self.begun = "begun"
+        self.file = object()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.losses.append(np.float32(logs["loss"]))
+        self.best = min(self.best, logs["loss"])
+        self.kernel = self.model.get_weights()[0]
+        self.kernels.append(self.kernel)
+
+
+def test_what_they_remember_is_kept():
+    first, early = Remembering(), keras.callbacks.EarlyStopping("loss", patience=9)
+    early.restore_best_weights = True
+    state = watched(first, early)
+    events = fit(state, lambda: None)
+    next(events), next(events)
+    kept = state.callbacks.texts(), state.callbacks.arrays()
+    assert state.callbacks.forgotten() == ["Remembering.file"]
+
+    second, again = Remembering(), keras.callbacks.EarlyStopping("loss", patience=9)
+    callbacks = watched(second, again).callbacks
+    callbacks.remember(*kept)
+    callbacks.begin()
+    assert second.losses == pytest.approx(first.losses)
+    assert (second.best, second.table, second.begun) == (first.best, first.table, "begun")
+    np.testing.assert_array_equal(second.kernel, first.kernel)
+    np.testing.assert_array_equal(second.kernels, first.kernels)
+    assert (again.wait, again.best, again.best_epoch) == (early.wait, early.best, early.best_epoch)
+    for one, other in zip(again.best_weights, early.best_weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+    # What is no number, text or array is the new one's own.
+    assert second.file is not first.file
+
+
+def test_before_the_first_epoch_nothing_is_remembered():
+    callback = Remembering()
+    callbacks = watched(callback).callbacks
+    kept = callbacks.texts(), callbacks.arrays()
+    assert kept[1] == {}
+    callbacks.remember(*kept)
+    callbacks.begin()
+    assert callback.best == float("inf")

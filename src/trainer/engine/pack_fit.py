@@ -94,6 +94,7 @@ class Frozen:
         facts = {
             "epoch": member.epoch,
             "step": member.step,
+            "callbacks": [],
             "steps_begun": 0,
             "best_epoch": member.best_epoch,
             "monitors": member.monitors.state(),

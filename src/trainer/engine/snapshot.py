@@ -4,6 +4,7 @@
     best/0000 …             the weights of the best epoch so far
     begun/…                 within an epoch: predictions, losses and the mean of the loss so far
     start/…                 within an epoch: every variable at its start, where training may go back
+    callbacks/…             arrays that callbacks of the user's own remember
 
 Owns: which pieces there are. Does not own: their form on disk (`trainer.runs.checkpoints`), the log.
 """
@@ -129,9 +130,12 @@ def take(training: Training) -> Snapshot:
         }
         if training.rewinding is not None:
             arrays |= {f"start/{name}": value for name, value in training.rewinding.start.items()}
+    if training.callbacks is not None:
+        arrays |= training.callbacks.arrays()
     facts = {
         "epoch": training.epoch,
         "step": training.step,
+        "callbacks": [] if training.callbacks is None else training.callbacks.texts(),
         "steps_begun": 0 if training.begun is None else training.begun.steps,
         "best_epoch": training.best_epoch,
         "monitors": training.monitors.state(),
@@ -161,12 +165,14 @@ def put_back(training: Training, snapshot: Snapshot) -> None:
                 name.removeprefix("start/"): value
                 for name, value in _part(arrays, ("start/",)).items()
             }
+        if training.callbacks is not None:
+            training.callbacks.remember(facts["callbacks"], arrays)
         training.begun, training.interrupted = None, False
         if facts["steps_begun"]:
             training.begun = Begun(arrays["begun/predictions"], arrays["begun/losses"])
             for number, variable in enumerate(training.stepper.loss_mean.variables):
                 variable.assign(arrays[f"begun/mean/{number}"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (IndexError, KeyError, TypeError, ValueError) as error:
         raise RunError(
             Problem(
                 "checkpoint",

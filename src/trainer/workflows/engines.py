@@ -57,6 +57,8 @@ def choose_engine(config: Config) -> EngineChoice:
             )
     if not too_large:
         return EngineChoice("resident", reason)
+    if not size.in_parts:
+        return EngineChoice("resident", f"{reason}, but its files cannot be read in parts")
     against = engine_contradictions(config)
     if against:
         return EngineChoice("resident", f"{reason}, but {against[0].key} needs all of it there")

@@ -49,7 +49,7 @@ from trainer.workflows.training import Finished, Interrupted, Started, start_dev
 if TYPE_CHECKING:
     from trainer.workflows.training import Event
 
-_CALLBACKS = "fit.callbacks begin anew: what they knew of the epochs so far is not kept"
+_CALLBACKS = "what these callbacks knew begins anew, as it is neither numbers, texts nor arrays"
 _ACCEPT = "go on nevertheless with --accept-differences, which is recorded"
 
 
@@ -148,8 +148,8 @@ def resume_run(
                 differences=tuple(str(problem) for problem in differences),
             )
             warnings = [f"{problem}: {name} is used" for problem in passed_over]
-            if loaded.config.fit.callbacks:
-                warnings.append(_CALLBACKS)
+            if training.callbacks is not None and (lost := training.callbacks.forgotten()):
+                warnings.append(f"{_CALLBACKS}: {', '.join(lost)}")
             if differences:
                 manifest = as_it_is_now(manifest, here, plan, device)
             manifest = manifest.with_resumption(resumption, this_process())

@@ -65,6 +65,7 @@ _PATIENCE = readers.maybe(
 _FACTS: dict[str, readers.Reader] = {
     "epoch": _count,
     "step": _count,
+    "callbacks": readers.each(readers.text),
     "steps_begun": _count,
     "best_epoch": _count,
     "rewound": _count,
@@ -92,7 +93,8 @@ def read_facts(checkpoint: Checkpoint) -> dict[str, Any]:
         RunError: It is no checkpoint of a training.
     """
     try:
-        return readers.read_fields(checkpoint.facts, _FACTS)
+        # Checkpoints of an earlier version say nothing of callbacks.
+        return readers.read_fields({"callbacks": [], **checkpoint.facts}, _FACTS)
     except readers.DamageError as damage:
         where = str(checkpoint.directory / "checkpoint.json")
         raise RunError(Problem(where, damage.expected, damage.found, _FIX)) from damage

@@ -22,7 +22,9 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from trainer.config.load import LoadedConfig, load_config
+from trainer.config.members import member_count
 from trainer.config.resolve import resolved_monitor
+from trainer.config.schema import Config
 from trainer.config.sweep_loading import sweep_text, trial_config
 from trainer.config.sweeps import kept_trials, resolved_search, resolved_trials
 from trainer.data.splits import SplitName
@@ -228,6 +230,9 @@ def refit_config(run: RunDirectory) -> LoadedConfig:
 
 def _base_plan(loaded: LoadedConfig, tables: Tables) -> Plan:
     base = replace(loaded, config=loaded.config.model_copy(update={"sweep": None}))
+    if member_count(base.config) > 1:
+        with located(loaded):
+            raise ConfigError(_several(base.config))
     plan = make_plan(base, tables)
     assert loaded.config.sweep is not None, "a sweep has a sweep section"
     objective = _objective(loaded, plan)
@@ -243,6 +248,13 @@ def _base_plan(loaded: LoadedConfig, tables: Tables) -> Plan:
                 )
             )
     return plan
+
+
+def _several(config: Config) -> Problem:
+    key = "fit.folds" if config.fit.folds is not None else "fit.repeats"
+    found = str(config.fit.folds if config.fit.folds is not None else config.fit.repeats)
+    fix = f"sweep without it, then: trainer fit $(trainer best SWEEP)/config.yaml {key}={found}"
+    return Problem("", "one network a trial", found, fix, key)
 
 
 def _objective(loaded: LoadedConfig, plan: Plan) -> str:
