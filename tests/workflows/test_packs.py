@@ -37,7 +37,7 @@ optimizer: {name: adamw, learning_rate: 0.03, ema: 0.9}
 fit: {epochs: 12, batch_size: 16, class_weight: balanced}
 """
 MEMBERS = [
-    ["seed=1"],
+    ["seed=1", "fit.early_stopping={patience: 1, min_delta: 10}"],
     ["seed=2", "fit.early_stopping.patience=1"],
     ["optimizer.schedule=cosine"],
     ["optimizer.schedule=null", "fit.reduce_on_plateau.patience=1"],
@@ -173,6 +173,8 @@ def test_stopped_it_goes_on(tmp_path: Path, undisturbed: Folder, after: int) -> 
     folder.train(after=3)
     done = Folder(folder.path, undisturbed.config).train()
     assert [one.number for one in done] == list(range(len(MEMBERS)))
+    # The first ended before the others, which went on.
+    assert done[0].epochs == 2
     assert_same(folder, undisturbed)
 
 
@@ -194,6 +196,16 @@ def test_left_alone_before_any_checkpoint_it_begins_anew(
     assert_same(folder, undisturbed)
 
 
+def test_other_rows_are_refused(tmp_path: Path) -> None:
+    write_table(tmp_path / "small.csv")
+    (tmp_path / "config.yaml").write_text(CONFIG, encoding="utf-8")
+    folder = Folder(tmp_path / "own", tmp_path / "config.yaml")
+    folder.train(after=4)
+    write_table(tmp_path / "small.csv", seed=1)
+    with pytest.raises(RunError, match="the content it had"):
+        folder.train()
+
+
 def test_what_is_done_is_only_told(tmp_path: Path, undisturbed: Folder) -> None:
     before = {path: path.stat().st_mtime_ns for path in undisturbed.path.rglob("*")}
     again = undisturbed.train()
@@ -209,7 +221,8 @@ def test_repacked_it_is_the_same_to_rounding_and_goes_on_exactly(
 ) -> None:
     monkeypatch.setattr(pack_fit, "_COMPILE_SECONDS", 0.0)
     members = [
-        *MEMBERS[:2],
+        ["seed=1"],
+        MEMBERS[1],
         *([f"seed={seed}", "fit.early_stopping.patience=1"] for seed in (5, 6, 7)),
     ]
     whole = Folder(tmp_path / "whole", undisturbed.config, members)
@@ -238,15 +251,15 @@ def test_members_are_ended_from_outside(tmp_path: Path, undisturbed: Folder) -> 
     folder = Folder(tmp_path / "own", undisturbed.config)
 
     def ends(epoch: int) -> Ends:
-        return {0: "eliminated", 2: "eliminated"} if epoch == 5 else {}
+        return {2: "eliminated", 3: "eliminated"} if epoch == 5 else {}
 
     ended = folder.train(ends=ends)
-    assert [(one.epochs, one.stopped_because) for one in ended if one.number in (0, 2)] == [
+    assert [(one.epochs, one.stopped_because) for one in ended if one.number in (2, 3)] == [
         (5, "eliminated"),
         (5, "eliminated"),
     ]
-    assert_same(folder, undisturbed, range(3, 5))
-    assert_same(folder, undisturbed, range(1, 2))
+    assert_same(folder, undisturbed, range(2))
+    assert_same(folder, undisturbed, range(4, 5))
 
 
 def test_a_member_that_diverges_takes_no_other_with_it(tmp_path: Path, config: Path) -> None:

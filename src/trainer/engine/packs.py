@@ -399,6 +399,9 @@ class _Names:
             for (name, variable), ours in zip(named, stacked, strict=True)
         ]
         self._rate = next(name for name, _, ours in self._variables if self._is_rate(ours))
+        self._count = next(
+            name for name, _, ours in self._variables if ours is optimizer._iterations
+        )
 
     def split(self, rates: Sequence[float]) -> list[State]:
         """Each member's variables by name, with its learning rate."""
@@ -423,13 +426,15 @@ class _Names:
             self._without_schedule(state) if scheduled else state
             for state, scheduled in zip(states, self._scheduled, strict=True)
         ]
+        # What is one for all, as the count of steps, went on with those that ended last.
+        latest = max(plain, key=lambda state: int(state[self._count]))
         for name, shape, variable in self._variables:
             if self._is_rate(variable):
                 continue
             if _is_stacked(variable, self._stack.size, shape):
                 self._assign(variable, [state[name] for state in plain])
             else:
-                variable.assign(plain[0][name])
+                variable.assign(latest[name])
 
     def learning_rate(self, number: int, state: Mapping[str, Any]) -> float | None:
         """The learning rate in a member's state; None where a schedule says it."""

@@ -79,6 +79,8 @@ class StackedNetwork:
             axes, (members, 1 or rows, columns), so that one number a member fits all of them.
         trainable: Those that are trained, in the order of `trainable_variables`.
         knobs: The numbers that differ from member to member.
+        body: The hidden layers of the first member, each with its settings in each member.
+        head: The last layer of the first member.
     """
 
     def __init__(self, members: Sequence[StackMember]) -> None:
@@ -89,10 +91,10 @@ class StackedNetwork:
         """
         self.size = len(members)
         first = members[0].network
-        self._layers = tuple(first.layers)
-        self._settings = [
-            [member.config.model.layers[place] for member in members]
-            for place in range(len(members[0].config.model.layers))
+        *hidden, self.head = first.layers
+        self.body: list[tuple[Any, list[AnyLayer]]] = [
+            (layer, [member.config.model.layers[place] for member in members])
+            for place, layer in enumerate(hidden)
         ]
         self._configs = [member.config for member in members]
         self._place = {id(variable): place for place, variable in enumerate(first.variables)}
@@ -159,19 +161,15 @@ class StackedNetwork:
         """The stacked variable that holds this variable of the first member."""
         return self.variables[self._place[id(variable)]]
 
-    def _body(self) -> list[tuple[Any, list[AnyLayer]]]:
-        """The hidden layers of the first member and their settings, one of each member."""
-        return list(zip(self._layers[:-1], self._settings, strict=True))
-
     def _dense(self) -> list[tuple[Any, list[Dense]]]:
         return [
             (layer, [one.dense for one in settings if isinstance(one, DenseLayer)])
-            for layer, settings in self._body()
+            for layer, settings in self.body
             if isinstance(settings[0], DenseLayer)
         ]
 
     def _learn_knobs(self) -> None:
-        for layer, settings in self._body():
+        for layer, settings in self.body:
             match settings[0]:
                 case DropoutLayer():
                     rates = [one.dropout.rate for one in settings if isinstance(one, DropoutLayer)]
@@ -192,9 +190,8 @@ class StackedNetwork:
                 self._learn_penalty(
                     f"{layer.name}/{part}", [getattr(one, f"{part}_regularizer") for one in dense]
                 )
-        head = self._layers[-1]
         self._learn_penalty(
-            f"{head.name}/kernel", [config.model.head_regularizer for config in self._configs]
+            f"{self.head.name}/kernel", [config.model.head_regularizer for config in self._configs]
         )
 
     def _learn_penalty(self, name: str, penalties: Sequence[Regularizer | None]) -> None:
@@ -221,9 +218,9 @@ class _Pass:
 
     def through(self, x: Any) -> Answers:
         stack = self._stack
-        for layer, settings in stack._body():
+        for layer, settings in stack.body:
             x = self._hidden(layer, settings[0], x)
-        head = stack._layers[-1]
+        head = stack.head
         outputs = self._product(head, x, use_bias=True)
         self._penalise(f"{head.name}/kernel", self._value(head.kernel))
         return Answers(head.activation(outputs), self._penalty)

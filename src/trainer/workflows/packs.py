@@ -36,7 +36,14 @@ from trainer.runs.files import (
     write_atomically,
 )
 from trainer.runs.log import cut_log, keep_epochs
+from trainer.runs.manifest import Manifest, Resumption
+from trainer.workflows.comparison import (
+    data_differences,
+    device_differences,
+    machine_differences,
+)
 from trainer.workflows.pack_plans import Candidate, PlannedPack
+from trainer.workflows.plan import Plan
 from trainer.workflows.question import weighted
 
 if TYPE_CHECKING:
@@ -402,9 +409,42 @@ def _record(
             own = resumed["members"][number]
             cut_log(run.metrics, own["log_bytes"])
             keep_epochs(run.timing, member.training.epoch)
-            manifest = replace(manifest, started=run.read_manifest().started)
+            former = run.read_manifest()
+            if number == 0:
+                _check_as_it_was(former, manifest, plan, device)
+            own_training = member.training
+            resumption = Resumption(
+                at=now,
+                command=command,
+                epoch=own_training.epoch,
+                step=own_training.step,
+                checkpoint="that of its pack",
+            )
+            manifest = replace(
+                manifest,
+                started=former.started,
+                epochs=own_training.epoch,
+                best_epoch=own_training.best_epoch or None,
+                resumptions=(*former.resumptions, resumption),
+            )
         run.write_manifest(manifest)
         member.record = stack.enter_context(recording(run, config, manifest, subject))
+
+
+def _check_as_it_was(former: Manifest, here: Manifest, plan: Plan, device: devices.Device) -> None:
+    """Checks that data, packages and device are those that a pack was begun with.
+
+    Raises:
+        RunError: They are not, each with what it was and is.
+    """
+    differences = [
+        *data_differences(former, plan),
+        *machine_differences(former, here),
+        *device_differences(former, device),
+    ]
+    if differences:
+        fix = "go on where it was begun, or begin anew"
+        raise RunError([*differences[:-1], replace(differences[-1], fix=fix)])
 
 
 def _write_epoch(member: _Member, result: EpochResult) -> None:
