@@ -32,16 +32,21 @@ class Fitted:
     timings: dict[str, float]
 
 
-def fit(workload: Workload, table: Path, cache: Path) -> Fitted:
+def fit(
+    workload: Workload, table: Path, cache: Path, settings: dict[str, Any] | None = None
+) -> Fitted:
     """Train once, in a process of its own.
 
     Args:
         workload: What.
         table: Its file.
         cache: Where compiled programs are kept.
+        settings: More of the `fit` section.
     """
     config = table.with_suffix(".yaml")
-    config.write_text(json.dumps(config_of(workload, table)), encoding="utf-8")
+    text = config_of(workload, table)
+    text["fit"] |= settings or {}
+    config.write_text(json.dumps(text), encoding="utf-8")
     words = [processes.OURS / "trainer", "fit", config, "--quiet", "--runs", table.parent / "runs"]
     ended = processes.run(words, {"XDG_CACHE_HOME": str(cache)})
     run = Path(ended.output.strip())

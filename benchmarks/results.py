@@ -52,6 +52,10 @@ def render(results: Mapping[str, Any]) -> str:
         parts += ["## Reading and encoding a table", _encoding(results["encode_table"])]
     if results.get("prediction"):
         parts += ["## Prediction and evaluation", _prediction(results["prediction"])]
+    if results.get("checkpoints"):
+        parts += ["## Checkpoints", _checkpoints(results["checkpoints"])]
+    if results.get("sweeps"):
+        parts += ["## Many networks", *_sweeps(results["sweeps"])]
     return "\n\n".join(parts) + "\n"
 
 
@@ -239,6 +243,70 @@ def _prediction(measured: Mapping[str, Any]) -> str:
         "whole processes; start-up is the same command on ten rows. Medians of five.\n\n"
     )
     return text + _table(("", "whole", "start-up", "difference", "at most", ""), rows)
+
+
+def _checkpoints(measured: Mapping[str, Any]) -> str:
+    small, large = measured["W1"], measured["W4"]
+    added = 1e3 * (small["each"] - small["end"])
+    share = large["each"] / large["end"] - 1
+    text = (
+        "Seconds an epoch with a checkpoint asked for after each epoch (`fit.checkpoint.every: 1 "
+        "epoch`), and with one at the end alone. One is put off while writing would take more than a "
+        "twentieth of the time.\n\n"
+    )
+    rows = [
+        (
+            "W1",
+            f"{small['each']:.4f}",
+            f"{small['end']:.4f}",
+            f"{added:.1f} ms",
+            "10 ms",
+            _yes(added < 10),
+        ),
+        (
+            "W4",
+            f"{large['each']:.3f}",
+            f"{large['end']:.3f}",
+            f"{share:.1%}",
+            "2%",
+            _yes(share < 0.02),
+        ),
+    ]
+    return text + _table(("", "each epoch", "at the end", "added", "at most", ""), rows)
+
+
+def _sweeps(measured: Mapping[str, Any]) -> Iterator[str]:
+    rates, folds, search = (measured[name] for name in ("learning_rates", "folds", "search"))
+    networks = rates["networks"]
+    yield (
+        f"{networks} learning rates × seeds of W1's network for 10 epochs, from a CSV file: one "
+        "`trainer sweep`, and as many turns of others, of which a sample was run in turn with it and "
+        "multiplied. Medians of three."
+    )
+    peers = (
+        (f"the Keras script in a shell loop, {networks} times", "keras_script", 50),
+        (f"`trainer fit` in a shell loop, {networks} times", "trainer_fit", 15),
+        (f"one `trainer fit` of {networks} configs", "one_process", 2.5),
+    )
+    rows = [("`trainer sweep`", f"{rates['sweep']:.1f}", "1", "", "")]
+    for label, name, least in peers:
+        ratio = rates[name] / rates["sweep"]
+        rows.append(
+            (label, f"{rates[name]:.0f}", f"{ratio:.1f}×", f"{least:g}×", _yes(ratio >= least))
+        )
+    yield _table(("", "seconds", "against the sweep", "at least", ""), rows)
+    ratio = folds["twenty"] / folds["one"]
+    yield (
+        f"Breast cancer, 5 folds × 4 repeats: {folds['twenty']:.1f} s for 20 networks, "
+        f"{folds['one']:.1f} s for one: {ratio:.1f} ×, at most 4: {_yes(ratio <= 4)}."
+    )
+    minutes = search["seconds"] / 60
+    yield (
+        f"TPE over {search['trials']} trials of configs/credit_sweep.yaml: {minutes:.1f} minutes, at "
+        f"most 10: {_yes(minutes <= 10)}. The winner's area under the ROC curve on the test rows is "
+        f"{search['auc']:.3f}; that of scikit-learn's HistGradientBoostingClassifier with its "
+        f"defaults, trained on training and validation rows, {search['boosting_auc']:.3f}."
+    )
 
 
 def _streaming(measured: Mapping[str, Any]) -> Iterator[str]:

@@ -2,7 +2,8 @@
 
     python -m benchmarks.run [NAME…] [--quick]
 
-The names are W1 to W7, growth, start_up, listing, encode_table and prediction; without any, all of them.
+The names are W1 to W7, growth, start_up, listing, encode_table, prediction, checkpoints and sweeps;
+without any, all of them.
 What is named is measured anew; the rest of the page stays as it was measured last
 (benchmarks/results.json, not in the repository). `--quick` takes small forms, to see that everything
 runs, and prints the page in place of writing it: its figures mean nothing.
@@ -34,12 +35,16 @@ SCRIPTS = {
     "listing": "listing",
     "encode_table": "encode_table",
     "prediction": "prediction",
+    "checkpoints": "checkpoints",
+    "sweeps": "sweeps",
 }
-NAMES = (*WORKLOADS, "W7", "growth", "start_up", "listing", "encode_table", "prediction")
+NAMES = (*WORKLOADS, "W7", "growth", *(name for name in SCRIPTS if name != "W7"))
 FEW_ROWS = ("--rows", "20000")
 QUICK = {
     **dict.fromkeys(("W7", "encode_table", "prediction"), FEW_ROWS),
     "listing": ("--runs", "30"),
+    "checkpoints": FEW_ROWS,
+    "sweeps": ("--networks", "8", "--trials", "4"),
 }
 
 SETTINGS: tuple[dict[str, Any], ...] = (
@@ -53,7 +58,7 @@ SETTING_STEPS = 250
 LARGEST_TABLE = 20
 
 # A Keras script finds no other library that Keras would import at its start.
-_WITHOUT_OTHERS = (
+WITHOUT_OTHERS = (
     "import runpy, sys; sys.argv = sys.argv[1:]; "
     "sys.modules |= dict.fromkeys(('jax', 'matplotlib', 'pandas', 'scipy', 'sklearn', 'torch')); "
     "runpy.run_path(sys.argv[0], run_name='__main__')"
@@ -164,7 +169,7 @@ def keras_script_seconds(table: Path, epochs: int) -> float:
     With scikit-learn, SciPy and pandas there, its start takes some two seconds more.
     """
     script = HERE / "keras_script.py"
-    words = [processes.PEERS / "python", "-c", _WITHOUT_OTHERS, script, table, str(epochs)]
+    words = [processes.PEERS / "python", "-c", WITHOUT_OTHERS, script, table, str(epochs)]
     return processes.run(words).seconds
 
 

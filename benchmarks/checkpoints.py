@@ -1,0 +1,56 @@
+"""What checkpoints cost: W4 and W1 with one after each epoch, against hardly any.
+
+    python -m benchmarks.checkpoints [--rows 1000000]
+
+Prints one JSON object: seconds an epoch with `fit.checkpoint.every: 1 epoch` and with one at the end
+alone, medians of rounds in turn.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from benchmarks import ours
+from benchmarks.run import make_table
+from benchmarks.workloads import WORKLOADS, Workload
+
+ROUNDS = 3
+EPOCHS = {"W1": 200, "W4": 6}
+INTERVALS = {"each": "1 epoch", "end": "100000 epochs"}
+
+
+def measured(workload: Workload, folder: Path) -> dict[str, float]:
+    """Seconds of all of training over its epochs, by how often a checkpoint is written."""
+    table = make_table(workload, folder, "npz")
+    taken: dict[str, list[float]] = {name: [] for name in INTERVALS}
+    for _ in range(ROUNDS):
+        for name, interval in INTERVALS.items():
+            fitted = ours.fit(
+                workload, table, folder / "cache", {"checkpoint": {"every": interval}}
+            )
+            # Compiling is left out, writing between epochs is not.
+            taken[name].append(fitted.timings["train"] / workload.epochs)
+    return {name: statistics.median(seconds) for name, seconds in taken.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--rows", type=int)
+    rows = parser.parse_args().rows
+    found = {}
+    with tempfile.TemporaryDirectory() as name:
+        for key, epochs in EPOCHS.items():
+            workload = replace(WORKLOADS[key], epochs=epochs)
+            if rows is not None:
+                workload = replace(workload, table=replace(workload.table, rows=rows), epochs=3)
+            found[key] = measured(workload, Path(name))
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()

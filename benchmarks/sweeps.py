@@ -1,0 +1,157 @@
+"""How long many networks take: a sweep, folds and repeats, and a search, as whole processes.
+
+    python -m benchmarks.sweeps [--networks 64] [--trials 200]
+
+Prints one JSON object, in seconds:
+
+- learning_rates: `trainer sweep` over learning rates of W1's network, 10 epochs; and as many turns of a
+  shell loop around the Keras script and around `trainer fit`, and as many configs of one `trainer fit`.
+  Of these a sample is run, in turn with the sweep, and multiplied.
+- folds: breast_cancer.yaml with 5 folds × 4 repeats, and once without.
+- search: configs/credit_sweep.yaml, the winner's area under the ROC curve on test rows, and that of
+  scikit-learn's gradient boosting with its defaults on the same rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from benchmarks import processes
+from benchmarks.run import WITHOUT_OTHERS
+
+ROUNDS = 3
+SAMPLE = 4
+EPOCHS = 10
+CONFIG = """
+name: sweep
+data: {source: table.csv, target: y, task: binary, split: {test: 0.0, validation: 0.2, by: random},
+  numeric: {scale: none}}
+model: {layers: [dense: {units: 64, activation: relu}, dense: {units: 64, activation: relu}]}
+optimizer: {name: adam, learning_rate: 1e-3}
+metrics: [accuracy]
+fit: {epochs: 10, batch_size: 32}
+"""
+BOOSTING = """
+import json, sys
+import numpy as np, polars as pl
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.metrics import roc_auc_score
+from sklearn.preprocessing import OrdinalEncoder
+table, splits = pl.read_csv(sys.argv[1]), pl.read_parquet(sys.argv[2])
+y = (table["Status"] == "bad").to_numpy()
+features = table.drop("Status")
+columns, kinds = [], []
+for series in features:
+    words = series.dtype == pl.String
+    kinds.append(words)
+    values = OrdinalEncoder().fit_transform(series.fill_null("").to_numpy().reshape(-1, 1)) if words \\
+        else series.cast(pl.Float64).fill_null(float("nan")).to_numpy().reshape(-1, 1)
+    columns.append(values)
+x = np.hstack(columns)
+part = splits["split"].cast(pl.String).to_numpy()
+train, test = np.isin(part, ["train", "validation"]), part == "test"
+model = HistGradientBoostingClassifier(categorical_features=kinds, random_state=0)
+model.fit(x[train], y[train])
+print(json.dumps(roc_auc_score(y[test], model.predict_proba(x[test])[:, 1])))
+"""
+
+
+def trainer(folder: Path, *words: str | Path) -> processes.Ended:
+    return processes.run(
+        [processes.OURS / "trainer", *words], {"XDG_CACHE_HOME": str(folder / "cache")}
+    )
+
+
+def learning_rates(folder: Path, networks: int) -> dict[str, Any]:
+    """Medians of a sweep and of what it is compared with."""
+    table = folder / "table.csv"
+    processes.run([processes.OURS / "python", "-m", "benchmarks.tables", table, "20000", "10", "2"])
+    config = folder / "config.yaml"
+    config.write_text(CONFIG, encoding="utf-8")
+    script = processes.ROOT / "benchmarks" / "keras_script.py"
+    taken: dict[str, list[float]] = {
+        name: [] for name in ("sweep", "keras_script", "trainer_fit", "one_process", "one_fit")
+    }
+    copies = [folder / f"config-{number}.yaml" for number in range(SAMPLE + 1)]
+    for number, copy in enumerate(copies):
+        copy.write_text(f"{CONFIG}seed: {number}\n", encoding="utf-8")
+    for _ in range(ROUNDS):
+        swept = trainer(
+            folder, "sweep", config, "optimizer.learning_rate=log(1e-4, 1e-1)", "seed=int(0, 999)",
+            "--trials", str(networks), "--sweeps", folder / "sweeps", "--quiet",
+        )  # fmt: skip
+        taken["sweep"].append(swept.seconds)
+        python = processes.PEERS / "python"
+        words = (python, "-c", WITHOUT_OTHERS, script, table, str(EPOCHS))
+        taken["keras_script"].append(processes.run(words).seconds)
+        fitted = trainer(folder, "fit", config, "--runs", folder / "runs", "--quiet")
+        taken["trainer_fit"].append(fitted.seconds)
+        # One process: what each further config adds.
+        one = trainer(folder, "fit", copies[0], "--runs", folder / "runs", "--quiet")
+        several = trainer(folder, "fit", *copies, "--runs", folder / "runs", "--quiet")
+        each = (several.seconds - one.seconds) / SAMPLE
+        taken["one_process"].append(one.seconds + each * (networks - 1))
+        taken["one_fit"].append(one.seconds)
+        shutil.rmtree(folder / "runs")
+    middle = {name: statistics.median(seconds) for name, seconds in taken.items()}
+    return {
+        "networks": networks,
+        "sweep": middle["sweep"],
+        "keras_script": middle["keras_script"] * networks,
+        "trainer_fit": middle["trainer_fit"] * networks,
+        "one_process": middle["one_process"],
+    }
+
+
+def folds(folder: Path) -> dict[str, float]:
+    """Medians of five folds four times, and of one network."""
+    config = processes.ROOT / "configs" / "breast_cancer.yaml"
+    taken: dict[str, list[float]] = {"one": [], "twenty": []}
+    for _ in range(ROUNDS):
+        for name, words in (("one", ()), ("twenty", ("fit.folds=5", "fit.repeats=4"))):
+            ended = trainer(folder, "fit", config, *words, "--runs", folder / "runs", "--quiet")
+            taken[name].append(ended.seconds)
+    return {name: statistics.median(seconds) for name, seconds in taken.items()}
+
+
+def search(folder: Path, trials: int) -> dict[str, float]:
+    """A search by TPE, once."""
+    config = processes.ROOT / "configs" / "credit_sweep.yaml"
+    words = ("sweep", config, "--trials", str(trials), "--sweeps", folder / "sweeps", "--json")
+    ended = trainer(folder, *words, "--quiet")
+    found = json.loads(ended.output)
+    splits = Path(found["winner"]["run"]) / "splits.parquet"
+    table = processes.ROOT / "configs" / "data" / "credit.csv"
+    boosted = processes.run([processes.OURS / "python", "-c", BOOSTING, table, splits])
+    return {
+        "trials": trials,
+        "seconds": ended.seconds,
+        "auc": found["metrics"]["test"]["auc"],
+        "boosting_auc": json.loads(boosted.output),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--networks", type=int, default=64)
+    parser.add_argument("--trials", type=int, default=200)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        found = {"learning_rates": learning_rates(folder, given.networks)}
+        print(found, file=sys.stderr)
+        found["folds"] = folds(folder)
+        print(found, file=sys.stderr)
+        found["search"] = search(folder, given.trials)
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
