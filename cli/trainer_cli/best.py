@@ -32,7 +32,7 @@ def command(
 
     Example: trainer best sweeps/credit/20261122-141530-9f3c
     """
-    from trainer.workflows.sweep import best_run, refit_config
+    from trainer.workflows.best import best_run, refit_config
 
     run, row = best_run(sweep)
     if not refit:

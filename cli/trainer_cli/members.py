@@ -23,7 +23,7 @@ def follow_members(
     """Run a training of several networks to its end, saying what happens."""
     from trainer.workflows.many import Planned
     from trainer.workflows.members import MembersFinished, MembersStarted
-    from trainer.workflows.packs import MemberEnded, MembersEpoch, PackStarted
+    from trainer.workflows.pack_events import MemberEnded, MembersEpoch, PackStarted
 
     epochs = 0
     said_at = monotonic()

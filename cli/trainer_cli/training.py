@@ -30,6 +30,7 @@ class Signals:
     def __init__(self) -> None:
         self.training = False
         self._received: int | None = None
+        self._raised = False
 
     @property
     def exit_code(self) -> int:
@@ -44,10 +45,19 @@ class Signals:
 
     @contextmanager
     def caught(self) -> Iterator[None]:
-        """Within it the two signals are taken in."""
+        """Within it the two signals are taken in.
+
+        Raises:
+            Stopped: One could not wait, whatever became of that in the code that it met: a library may
+                make an error of its own of it.
+        """
         former = {number: signal.signal(number, self._take) for number in _SIGNALS}
         try:
             yield
+        except Exception as made_of_it:
+            if self._raised:
+                raise Stopped from made_of_it
+            raise
         finally:
             for number, handler in former.items():
                 signal.signal(number, handler)
@@ -56,6 +66,7 @@ class Signals:
         now = self._received is not None or not self.training
         self._received = number
         if now:
+            self._raised = True
             raise Stopped
 
 

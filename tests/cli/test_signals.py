@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from trainer_cli.training import Signals, Stopped
 
 LONG = ("fit", "good.yaml", "fit.epochs=1000000", "fit.checkpoint.every=1 seconds")
 
@@ -73,3 +76,23 @@ def test_two_trainings_at_once_share_a_folder(start: Callable, trainer: Callable
     listed = [json.loads(line) for line in trainer("ls", "--json").out.splitlines()]
     assert [run["status"] for run in listed] == ["finished", "finished"]
     assert len({run["weights_sha256"] for run in listed}) == 1
+
+
+def test_an_error_that_a_library_makes_of_a_signal_is_that_signal() -> None:
+    signals = Signals()
+
+    def library() -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        except KeyboardInterrupt:
+            raise ValueError("cannot build this") from None
+
+    with pytest.raises(Stopped), signals.caught():
+        library()
+    assert signals.exit_code == 75
+
+
+def test_other_errors_stay_what_they_are() -> None:
+    signals = Signals()
+    with pytest.raises(ValueError, match="cannot"), signals.caught():
+        raise ValueError("cannot build this")

@@ -14,8 +14,9 @@ import pytest
 from tests.workflows.conftest import run_fit, write_table
 from trainer.config.load import load_config
 from trainer.runs.checkpoints import read_checkpoint
+from trainer.workflows.pack_events import MemberEnded
 from trainer.workflows.pack_plans import Entrant, plan_packs
-from trainer.workflows.packs import MemberEnded, train_pack
+from trainer.workflows.packs import train_pack
 from trainer.workflows.plan import Tables
 
 BASE = """\

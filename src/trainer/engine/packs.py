@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 
 from trainer.data.samples import Samples
 from trainer.engine.batches import Array, Pass, Program, in_batches
+from trainer.engine.pack_state import PackState
 from trainer.engine.runner import epoch_order
-from trainer.engine.state import State, named_variables
-from trainer.models.optimizers import build_optimizer
+from trainer.engine.state import State
 from trainer.models.stacked_optimizers import build_stacked_optimizer, differing, schedule_of
 from trainer.models.stacking import StackedNetwork, StackMember
 
@@ -127,7 +127,7 @@ class Pack:
         settings = [config.optimizer for config in configs]
         self._optimizer = build_stacked_optimizer(settings[0], self.steps_per_epoch, total_steps)
         self._optimizer.build(self._stack.trainable)
-        self._names = _Names([member.stack for member in members], self._stack, self._optimizer)
+        self._state = PackState([member.stack for member in members], self._stack, self._optimizer)
         self._averages = bool(self._optimizer.use_ema)
         smoothing = [config.loss.label_smoothing for config in configs]
         knobs = dict(self._stack.knobs)
@@ -233,23 +233,23 @@ class Pack:
 
     def state(self) -> list[State]:
         """Every variable of each member, named as `trainer.engine.state.capture` names those of one."""
-        return self._names.split(self._current_rates())
+        return self._state.split(self._current_rates())
 
     def restore(self, states: Sequence[Mapping[str, Any]]) -> None:
         """Put back the variables of each member."""
-        self._names.join(states)
+        self._state.join(states)
         for number, state in enumerate(states):
-            rate = self._names.learning_rate(number, state)
+            rate = self._state.learning_rate(number, state)
             if rate is not None:
                 self._constant[number] = rate
 
     def weights(self) -> list[list[Array]]:
         """Of each member, the weights that predictions depend on (averages, where there are any)."""
-        return self._names.weights(judged=self._averages)
+        return self._state.weights(judged=self._averages)
 
     def set_weights(self, weights: Sequence[Sequence[Any]]) -> None:
         """Let each member have these weights, for its evaluation; training is over."""
-        self._names.set_weights(weights)
+        self._state.set_weights(weights)
         self._averages = False
 
     # Programs -----------------------------------------------------------------------------------
@@ -374,128 +374,6 @@ class Pack:
 
 
 _YES_OR_NO = (keras.losses.BinaryCrossentropy, keras.losses.BinaryFocalCrossentropy)
-
-
-class _Names:
-    """The stacked variables as those of each member, by the names that a member's own have."""
-
-    def __init__(
-        self,
-        members: Sequence[StackMember],
-        stack: StackedNetwork,
-        optimizer: keras.optimizers.Optimizer,
-    ) -> None:
-        self._stack, self._optimizer = stack, optimizer
-        self._first = members[0].network
-        self._scheduled = [one.config.optimizer.schedule is not None for one in members]
-        # One of the first member's own, for its names and shapes.
-        settings = members[0].config.optimizer.model_copy(update={"schedule": None})
-        alone = build_optimizer(settings, 1, 1, "float32")
-        alone.build(self._first.trainable_variables)
-        named = named_variables(self._first, alone)
-        stacked = [*stack.variables, *optimizer.variables]
-        self._variables = [
-            (name, tuple(variable.shape), ours)
-            for (name, variable), ours in zip(named, stacked, strict=True)
-        ]
-        self._rate = next(name for name, _, ours in self._variables if self._is_rate(ours))
-        self._count = next(
-            name for name, _, ours in self._variables if ours is optimizer._iterations
-        )
-
-    def split(self, rates: Sequence[float]) -> list[State]:
-        """Each member's variables by name, with its learning rate."""
-        states: list[State] = [{} for _ in self._scheduled]
-        for name, shape, variable in self._variables:
-            value = variable.numpy()
-            stacked = _is_stacked(value, self._stack.size, shape)
-            for number, state in enumerate(states):
-                if self._is_rate(variable):
-                    state[name] = np.asarray(rates[number], np.float32)
-                else:
-                    own = value[number].reshape(shape) if stacked else value
-                    state[name] = own.copy()
-        return [
-            self._with_schedule(state) if scheduled else state
-            for state, scheduled in zip(states, self._scheduled, strict=True)
-        ]
-
-    def join(self, states: Sequence[Mapping[str, Any]]) -> None:
-        """Put them back."""
-        plain = [
-            self._without_schedule(state) if scheduled else state
-            for state, scheduled in zip(states, self._scheduled, strict=True)
-        ]
-        # What is one for all, as the count of steps, went on with those that ended last.
-        latest = max(plain, key=lambda state: int(state[self._count]))
-        for name, shape, variable in self._variables:
-            if self._is_rate(variable):
-                continue
-            if _is_stacked(variable, self._stack.size, shape):
-                self._assign(variable, [state[name] for state in plain])
-            else:
-                variable.assign(latest[name])
-
-    def learning_rate(self, number: int, state: Mapping[str, Any]) -> float | None:
-        """The learning rate in a member's state; None where a schedule says it."""
-        return None if self._scheduled[number] else float(state[self._rate])
-
-    def weights(self, *, judged: bool) -> list[list[Array]]:
-        """Each member's weights in Keras's order."""
-        found: list[list[Array]] = [[] for _ in self._scheduled]
-        averages = self._optimizer._model_variables_moving_average if judged else []
-        instead = {
-            id(own): average for own, average in zip(self._stack.trainable, averages, strict=False)
-        }
-        for variable in self._first.weights:
-            ours = self._stack.of(variable)
-            value = instead.get(id(ours), ours).numpy()
-            for number, member in enumerate(found):
-                member.append(value[number].reshape(variable.shape).copy())
-        return found
-
-    def set_weights(self, weights: Sequence[Sequence[Any]]) -> None:
-        """Let each member have these weights, in Keras's order."""
-        for place, variable in enumerate(self._first.weights):
-            self._assign(self._stack.of(variable), [member[place] for member in weights])
-
-    def _assign(self, variable: Any, values: Sequence[Any]) -> None:
-        variable.assign(np.reshape(self._stack.stacked(values), variable.shape))
-
-    def _is_rate(self, variable: Any) -> bool:
-        return variable is self._optimizer._learning_rate
-
-    def _with_schedule(self, state: State) -> State:
-        """As an optimizer with a schedule has it: no learning rate, and the schedule's scale."""
-        kept = [name for name in state if name != self._rate]
-        renamed = dict(zip(kept, _renumbered(kept), strict=True))
-        return {**{renamed[name]: state[name] for name in kept}, _SCALE: np.ones((), np.float32)}
-
-    def _without_schedule(self, state: Mapping[str, Any]) -> Mapping[str, Any]:
-        kept = [name for name, _, ours in self._variables if not self._is_rate(ours)]
-        return {name: state[renamed] for name, renamed in zip(kept, _renumbered(kept), strict=True)}
-
-
-_SCALE = "optimizer/scale"
-
-
-def _renumbered(names: Sequence[str]) -> list[str]:
-    """`optimizer/0002/…` by its place among those that are left."""
-    count = 0
-    found = []
-    for name in names:
-        owner, _, rest = name.partition("/")
-        if owner == "optimizer":
-            found.append(f"optimizer/{count:04d}/{rest.partition('/')[2]}")
-            count += 1
-        else:
-            found.append(name)
-    return found
-
-
-def _is_stacked(value: Any, size: int, shape: tuple[int, ...]) -> bool:
-    """Whether it is of all members, where one's has this shape; a counter of steps is one for all."""
-    return len(value.shape) > len(shape) and int(value.shape[0]) == size
 
 
 def _gathered(data: Any, rows: Any, weight_rows: Any) -> tuple[Any, Any, Any]:

@@ -24,20 +24,15 @@ from trainer.runs.listing import summarise
 from trainer.runs.log import read_log
 from trainer.runs.process import this_process
 from trainer.workflows.fit import fit_run
+from trainer.workflows.pack_events import MemberEnded, MembersEpoch, PackStarted
 from trainer.workflows.pack_plans import Candidate, Entrant, PackPlan, PlannedPack, plan_packs
-from trainer.workflows.packs import (
-    MemberEnded,
-    MembersEpoch,
-    PackStarted,
-    begun_pack,
-    train_pack,
-)
+from trainer.workflows.packs import begun_pack, train_pack
 from trainer.workflows.plan import Tables, make_plan
 from trainer.workflows.resume import resume_run
 from trainer.workflows.training import Finished, Started
 
 if TYPE_CHECKING:
-    from trainer.workflows.packs import PackEvent
+    from trainer.workflows.pack_events import PackEvent
 
 Ends = Mapping[int, str]
 """Members that are to be ended after an epoch, and why."""

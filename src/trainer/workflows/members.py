@@ -41,15 +41,15 @@ from trainer.runs.manifest import DataFile, Manifest, Resumption, new_manifest
 from trainer.runs.process import this_process
 from trainer.runs.search import find_runs
 from trainer.workflows.many import Planned, tasks_of
+from trainer.workflows.pack_events import MemberEnded
 from trainer.workflows.pack_plans import Entrant
-from trainer.workflows.packs import MemberEnded
 from trainer.workflows.plan import Plan, Tables, make_plan
 from trainer.workflows.predict import answer_names
 from trainer.workflows.trained import config_of
 from trainer.workflows.workers import run_here
 
 if TYPE_CHECKING:
-    from trainer.workflows.packs import PackEvent
+    from trainer.workflows.pack_events import PackEvent
 
 Aggregates = Mapping[str, Mapping[str, Aggregate]]
 """Split → metric → what it is over members."""

@@ -13,20 +13,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic, perf_counter
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from trainer.config.dump import dump_config
-from trainer.config.resolve import resolved_monitor
-from trainer.data.samples import Samples
 from trainer.data.splits import SplitName
 from trainer.engine import devices
 from trainer.engine.program_cache import cache_root, keep_programs
 from trainer.errors import Problem, RunError
-from trainer.runs.checkpoints import read_newest, write_checkpoint
+from trainer.runs.checkpoints import write_checkpoint
 from trainer.runs.directory import RunDirectory
 from trainer.runs.files import (
     json_bytes,
@@ -42,122 +40,24 @@ from trainer.workflows.comparison import (
     device_differences,
     machine_differences,
 )
-from trainer.workflows.pack_plans import Candidate, PlannedPack
+from trainer.workflows.pack_building import (
+    LaidOut,
+    PackedMember,
+    build_member,
+    build_pack_training,
+)
+from trainer.workflows.pack_events import MemberEnded, MembersEpoch, PackEvent, PackStarted
+from trainer.workflows.pack_plans import PlannedPack
 from trainer.workflows.plan import Plan
-from trainer.workflows.question import weighted
 
 if TYPE_CHECKING:
     from trainer.engine.events import EpochResult
-    from trainer.engine.pack_fit import MemberTraining, PackTraining
-    from trainer.engine.packs import Pack, PackMember
-    from trainer.workflows.recording import Recording
+    from trainer.engine.pack_fit import PackTraining
 
 _NOTE = "pack.json"
 _SAVE_SECONDS = 30.0
 _WRITING_SHARE = 0.05
 """A checkpoint is put off while writing would take more than this share of the time."""
-
-
-@dataclass(frozen=True, slots=True)
-class PackStarted:
-    """A pack begins or goes on.
-
-    Attributes:
-        numbers: Its members.
-        epoch: The epoch it goes on after; 0 at the start.
-        epochs: All there are.
-        device: What it is trained on.
-    """
-
-    numbers: tuple[int, ...]
-    epoch: int
-    epochs: int
-    device: devices.Device
-
-
-@dataclass(frozen=True, slots=True)
-class MembersEpoch:
-    """One epoch of a pack: member → its result."""
-
-    epoch: int
-    results: Mapping[int, EpochResult]
-
-
-@dataclass(frozen=True, slots=True)
-class MemberEnded:
-    """A member's run directory is complete.
-
-    Attributes:
-        number: The member.
-        run: Its run directory.
-        status: How it ended.
-        epochs: Epochs trained.
-        best_epoch: The epoch whose weights were evaluated; 0 for none.
-        best: The measures of that epoch.
-        stopped_because: Why training ended.
-        metrics: Split → metric → value.
-        problems: Why it failed.
-    """
-
-    number: int
-    run: Path
-    status: Literal["finished", "failed", "stopped"]
-    epochs: int
-    best_epoch: int
-    best: Mapping[str, float]
-    stopped_because: str
-    metrics: Mapping[str, Mapping[str, float]]
-    problems: tuple[Problem, ...] = ()
-
-
-if TYPE_CHECKING:
-    PackEvent = PackStarted | MembersEpoch | MemberEnded
-
-
-@dataclass(slots=True)
-class _Member:
-    """A member while its pack trains."""
-
-    candidate: Candidate
-    training: MemberTraining
-    stacked: PackMember
-    record: Recording | None = None
-    best: dict[str, float] = field(default_factory=dict)
-
-
-class _Laid:
-    """Samples laid out for their heads, each once: a pack knows equal rows by their being the same."""
-
-    def __init__(self) -> None:
-        self._made: dict[Any, Samples | None] = {}
-        self._kept: list[Any] = []
-
-    def samples(self, candidate: Candidate, split: SplitName) -> Samples | None:
-        """The rows of a split, their targets laid out for the head."""
-        plan = candidate.plan
-        key = (id(plan.prepared), plan.question.outputs, split)
-        if key not in self._made:
-            found = plan.prepared.samples(split)
-            self._made[key] = None if found is None else plan.question.head_targets(found)
-            self._kept.append(plan.prepared)
-        return self._made[key]
-
-    def weighted(self, candidate: Candidate) -> Samples:
-        """The training rows with class weights multiplied into their weights."""
-        plan = candidate.plan
-        settings = plan.config.fit.class_weight
-        text = str(sorted(settings.items())) if isinstance(settings, dict) else settings
-        key = (id(plan.prepared), plan.question.outputs, "weighted", text)
-        if key not in self._made:
-            train = self.samples(candidate, "train")
-            assert train is not None, "a plan has training rows"
-            plain = plan.prepared.samples("train")
-            assert plain is not None
-            heavy = weighted(plain, plan.question.class_weights(settings))
-            self._made[key] = replace(train, weight=heavy.weight)
-        made = self._made[key]
-        assert made is not None
-        return made
 
 
 def train_pack(
@@ -198,10 +98,10 @@ def train_pack(
     from trainer.workflows.building import resource_errors
 
     with resource_errors(), ExitStack() as stack:
-        laid = _Laid()
-        members = [_build(candidate, laid) for candidate in planned.members]
+        laid = LaidOut()
+        members = [build_member(candidate, laid) for candidate in planned.members]
         built = perf_counter()
-        training, resumed = _training(planned, members, directory)
+        training, resumed = build_pack_training(planned, members, directory)
         with storage_errors(directory, "make a folder for a pack"):
             directory.mkdir(parents=True, exist_ok=True)
         _note(directory, Begun(planned.numbers, is_done=False))
@@ -284,94 +184,8 @@ def _note(directory: Path, begun: Begun) -> None:
     write_atomically(directory / _NOTE, json_bytes(facts))
 
 
-def _build(candidate: Candidate, laid: _Laid) -> _Member:
-    from trainer.engine.pack_fit import MemberTraining
-    from trainer.engine.packs import PackMember
-    from trainer.models.network import build_network
-    from trainer.models.stacking import StackMember
-    from trainer.workflows.building import measure_of, monitors_of, warm_start
-
-    plan = candidate.plan
-    config, question = plan.config, plan.question
-    preprocessing = plan.prepared.preprocessing
-    network = build_network(
-        config,
-        preprocessing.width,
-        preprocessing.embeddings,
-        question.head,
-        question.outputs,
-        question.prior(),
-        allow_custom=False,
-        base=plan.loaded.path.absolute().parent,
-    )
-    warm_start(config, network, allow_custom=False)
-    train, judged = laid.samples(candidate, "train"), laid.samples(candidate, "validation")
-    assert train is not None, "a plan has training rows"
-    stopping = config.fit.early_stopping
-    training = MemberTraining(
-        train=train,
-        validation=judged,
-        measure=measure_of(question),
-        monitors=monitors_of(config, judged is not None),
-        monitor=resolved_monitor(config.fit, judged is not None),
-        keep_last=stopping is not None and not stopping.restore_best,
-    )
-    stacked = PackMember(StackMember(config, network), laid.weighted(candidate), judged)
-    return _Member(candidate, training, stacked)
-
-
-def _training(
-    planned: PlannedPack, members: Sequence[_Member], directory: Path
-) -> tuple[PackTraining, Mapping[str, Any] | None]:
-    """The pack where it begins or was stopped; the facts of its checkpoint, where it had one."""
-    from trainer.engine.batches import steps_in_a_call
-    from trainer.engine.pack_fit import PackTraining
-    from trainer.engine.packs import Pack
-    from trainer.engine.snapshot import Snapshot
-    from trainer.models.losses import build_loss
-
-    plan = planned.members[0].plan
-    plain = plan.config.loss.model_copy(update={"label_smoothing": 0.0})
-    loss = build_loss(plain, plan.question.loss)
-    parameters = plan.parameters or 0
-
-    def make(numbers: Sequence[int]) -> Pack:
-        return Pack(
-            [members[number].stacked for number in numbers],
-            loss,
-            total_steps=plan.total_steps,
-            steps_in_a_call=steps_in_a_call(
-                parameters * len(numbers),
-                min(plan.config.fit.batch_size, plan.prepared.rows("train")),
-            ),
-        )
-
-    trainings = [member.training for member in members]
-    last = directory / "last"
-    if not last.exists():
-        return PackTraining(trainings, make), None
-    checkpoint, _ = read_newest(last, with_model=False)
-    facts, state = checkpoint.facts, checkpoint.state
-    training = PackTraining(trainings, make, facts["slots"])
-    snapshots, judged = [], []
-    for number, own in enumerate(facts["members"]):
-        begin = f"{number:04d}/"
-        arrays = {
-            name.removeprefix(begin): value
-            for name, value in state.items()
-            if name.startswith(begin)
-        }
-        snapshots.append(Snapshot(arrays, own["facts"]))
-        judged.append(
-            [value for name, value in sorted(arrays.items()) if name.startswith("judged/")]
-        )
-        members[number].best = own["best"]
-    training.put_back(snapshots, judged)
-    return training, facts
-
-
 def _record(
-    members: Sequence[_Member],
+    members: Sequence[PackedMember],
     training: PackTraining,
     device: devices.Device,
     command: tuple[str, ...],
@@ -447,7 +261,7 @@ def _check_as_it_was(former: Manifest, here: Manifest, plan: Plan, device: devic
         raise RunError([*differences[:-1], replace(differences[-1], fix=fix)])
 
 
-def _write_epoch(member: _Member, result: EpochResult) -> None:
+def _write_epoch(member: PackedMember, result: EpochResult) -> None:
     assert member.record is not None
     member.record.log_epoch(result)
     if member.training.best_epoch == result.epoch:
@@ -457,7 +271,9 @@ def _write_epoch(member: _Member, result: EpochResult) -> None:
 class _Keeper:
     """Keeps the state of a pack."""
 
-    def __init__(self, training: PackTraining, members: Sequence[_Member], directory: Path) -> None:
+    def __init__(
+        self, training: PackTraining, members: Sequence[PackedMember], directory: Path
+    ) -> None:
         self._training, self._members, self._directory = training, members, directory
         self._saved_at, self._write_seconds = monotonic(), 0.0
 
@@ -495,7 +311,10 @@ class _Keeper:
 
 
 def _evaluate(
-    training: PackTraining, members: Sequence[_Member], laid: _Laid, splits: Sequence[SplitName]
+    training: PackTraining,
+    members: Sequence[PackedMember],
+    laid: LaidOut,
+    splits: Sequence[SplitName],
 ) -> list[dict[str, dict[str, float]]]:
     """Split → metrics of each member's best weights; all of them in one program."""
     from trainer.engine.batches import finish
@@ -523,7 +342,9 @@ def _evaluate(
     return found
 
 
-def _end(member: _Member, number: int, metrics: Mapping[str, Mapping[str, float]]) -> MemberEnded:
+def _end(
+    member: PackedMember, number: int, metrics: Mapping[str, Mapping[str, float]]
+) -> MemberEnded:
     """Write a member's own checkpoints, and how it ended."""
     training, record = member.training, member.record
     assert record is not None

@@ -29,20 +29,18 @@ from trainer.config.sweep_loading import sweep_text, trial_config
 from trainer.config.sweeps import kept_trials, resolved_search, resolved_trials
 from trainer.data.splits import SplitName
 from trainer.engine import devices
-from trainer.errors import ConfigError, Problem, RunError
+from trainer.errors import ConfigError, Problem
 from trainer.runs.directory import RunDirectory
 from trainer.runs.lock import RunLock
 from trainer.runs.sweeps import SweepDirectory, find_sweeps
-from trainer.sweep.journal import Journal
-from trainer.sweep.standing import Standing, TrialRow, discarded, standing_of, winner_of
+from trainer.sweep.standing import Standing, TrialRow, discarded, winner_of
 from trainer.sweep.study import BatchBegun, Study, StudyEnded, run_study
 from trainer.sweep.trials import Batch, EpochDone, Trial, TrialEnded, TrialStatus
 from trainer.workflows.evaluate import evaluate
 from trainer.workflows.many import tasks_of
+from trainer.workflows.pack_events import MemberEnded, MembersEpoch
 from trainer.workflows.pack_plans import LARGEST_PACK, Entrant, pack_size
-from trainer.workflows.packs import MemberEnded, MembersEpoch
 from trainer.workflows.plan import Plan, Tables, located, make_plan
-from trainer.workflows.trained import config_of
 from trainer.workflows.workers import Workers, run_here
 
 if TYPE_CHECKING:
@@ -178,54 +176,6 @@ def find_sweep(loaded: LoadedConfig, sweeps: Path) -> Path | None:
             if SweepDirectory(path).config.read_text(encoding="utf-8") == wanted:
                 return path
     return None
-
-
-def read_standing(directory: SweepDirectory) -> Standing:
-    """How a sweep stands, from its files.
-
-    Raises:
-        RunError: Its journal is damaged.
-    """
-    with Journal(directory.journal) as journal:
-        return standing_of(journal.records)
-
-
-def best_run(path: Path) -> tuple[RunDirectory, TrialRow]:
-    """The run directory of a sweep's winner.
-
-    Raises:
-        RunError: There is no such sweep, it has not ended a trial, or the winner's run is gone.
-        TrainingError: No trial can be compared.
-    """
-    directory = SweepDirectory.open(path)
-    standing = read_standing(directory)
-    if not any(row.ended for row in standing.rows):
-        fix = f"let it go on: trainer resume {directory.path}"
-        raise RunError(Problem(str(path), "a sweep with trials that have ended", "none yet", fix))
-    winner = winner_of(standing, str(directory.path))
-    run = RunDirectory(directory.trial(winner.trial.number))
-    if not run.path.is_dir():
-        fix = "take it from a copy of the sweep"
-        raise RunError(Problem(str(run.path), "the winner's run directory", "nothing there", fix))
-    return run, winner
-
-
-def refit_config(run: RunDirectory) -> LoadedConfig:
-    """A trial's config without validation rows, for as many epochs as its best took."""
-    epochs = run.read_manifest().best_epoch or 1
-    stopping = "{monitor: loss, patience: 10000000, restore_best: false}"
-    return config_of(
-        run,
-        [
-            "data.split.validation=0",
-            f"fit.epochs={epochs}",
-            "~fit.steps",
-            "~fit.reduce_on_plateau",
-            "~fit.checkpoint.monitor",
-            # Without rows to judge by, the last epoch is the one to take.
-            f"fit.early_stopping={stopping}",
-        ],
-    )
 
 
 def _base_plan(loaded: LoadedConfig, tables: Tables) -> Plan:

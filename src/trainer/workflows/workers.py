@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING, Any, Self
 from trainer.engine import devices
 from trainer.errors import Problem, ResourceError, TrainerError
 from trainer.workflows.many import Ends, Task, work
-from trainer.workflows.packs import MembersEpoch
+from trainer.workflows.pack_events import MembersEpoch
 from trainer.workflows.plan import Tables
 
 if TYPE_CHECKING:
-    from trainer.workflows.packs import PackEvent
+    from trainer.workflows.pack_events import PackEvent
 
 _ATTEMPTS = 3
 """So often a task is begun whose worker died."""
