@@ -13,7 +13,7 @@ from trainer.config.load import LoadedConfig
 from trainer.errors import Problem, RunError
 from trainer.runs.directory import RunDirectory
 from trainer.runs.sweeps import SweepDirectory
-from trainer.sweep.journal import Journal
+from trainer.sweep.journal import read_journal
 from trainer.sweep.standing import Standing, TrialRow, standing_of, winner_of
 from trainer.workflows.trained import config_of
 
@@ -24,8 +24,7 @@ def read_standing(directory: SweepDirectory) -> Standing:
     Raises:
         RunError: Its journal is damaged.
     """
-    with Journal(directory.journal) as journal:
-        return standing_of(journal.records)
+    return standing_of(read_journal(directory.journal))
 
 
 def best_run(path: Path) -> tuple[RunDirectory, TrialRow]:
