@@ -116,10 +116,19 @@ def _fit_members(
     allow_custom: bool,
     signals: Signals,
 ) -> MembersFinished:
-    from trainer.workflows.members import find_members, fit_members, resume_members
+    from trainer.workflows.members import (
+        find_members,
+        finished_members,
+        fit_members,
+        resume_members,
+    )
 
     command = ("trainer", *sys.argv[1:])
     former = find_members(loaded, runs) if resume_or_start else None
+    finished = None if former is None else finished_members(former)
+    if finished is not None:
+        says.say(f"{finished.run} has finished: {finished.stopped_because}")
+        return finished
     if former is None:
         events = fit_members(
             loaded,

@@ -13,7 +13,13 @@ from tests.workflows.conftest import run_fit
 from trainer.config.load import load_config
 from trainer.errors import InputError, RunError, TrainingError
 from trainer.workflows.evaluate import evaluate
-from trainer.workflows.members import MembersFinished, find_members, fit_members, resume_members
+from trainer.workflows.members import (
+    MembersFinished,
+    find_members,
+    finished_members,
+    fit_members,
+    resume_members,
+)
 from trainer.workflows.predict import predict
 
 OVERRIDES = ["fit.folds=3", "fit.repeats=2"]
@@ -174,6 +180,7 @@ def test_stopped_it_goes_on_to_the_same_bytes(several, tmp_path):
     done, folder = several
     stopped = fit_several(folder / "config.yaml", tmp_path / "runs", *OVERRIDES, after=3)
     assert (stopped.status, stopped.members, stopped.aggregates) == ("stopped", (), {})
+    assert finished_members(stopped.run) is None
     loaded = load_config(folder / "config.yaml", OVERRIDES)
     assert find_members(loaded, tmp_path / "runs") == stopped.run
     with pytest.raises(RunError, match="members that have finished"):
@@ -186,7 +193,11 @@ def test_stopped_it_goes_on_to_the_same_bytes(several, tmp_path):
         if not one.partition(":")[0].endswith(("manifest.json", "timing.jsonl"))
     ]
     assert told == []
-    assert find_members(loaded, tmp_path / "runs") is None
+    assert find_members(loaded, tmp_path / "runs") == stopped.run
+    told_again = finished_members(stopped.run)
+    assert told_again.members == again.members
+    accuracy, before = (one.aggregates["test"]["accuracy"] for one in (told_again, again))
+    assert (accuracy.mean, accuracy.low) == pytest.approx((before.mean, before.low))
     with pytest.raises(RunError, match="something left to do"):
         resume_several(stopped.run)
 

@@ -36,11 +36,12 @@ from trainer.errors import InputError, Problem, RunError, StorageError, TrainerE
 from trainer.report.aggregates import Aggregate, Folding, aggregate
 from trainer.runs.directory import RunDirectory
 from trainer.runs.files import json_form
+from trainer.runs.listing import summarise
 from trainer.runs.lock import RunLock
 from trainer.runs.manifest import DataFile, Manifest, Resumption, new_manifest
 from trainer.runs.process import this_process
 from trainer.runs.search import find_runs
-from trainer.workflows.many import Planned, tasks_of
+from trainer.workflows.many import Planned, ended_run, tasks_of
 from trainer.workflows.pack_events import MemberEnded
 from trainer.workflows.pack_plans import Entrant
 from trainer.workflows.plan import Plan, Tables, make_plan
@@ -190,17 +191,50 @@ def has_members(path: Path) -> bool:
 
 
 def find_members(loaded: LoadedConfig, runs: Path) -> Path | None:
-    """The newest run of this config, with its repeats or folds, that has not finished; None without."""
+    """The newest run of this config, with its repeats or folds; None without."""
     wanted = json_form(resolved_settings(loaded.config))
     for path in sorted(find_runs(runs / loaded.config.name), reverse=True):
         try:
             found = json_form(resolved_settings(config_of(RunDirectory(path)).config))
-            status = RunDirectory(path).read_manifest().status
         except InputError:
             continue
-        if has_members(path) and found == wanted and status != "finished":
+        if has_members(path) and found == wanted:
             return path
     return None
+
+
+def finished_members(path: Path) -> MembersFinished | None:
+    """How a run of several networks ended that has finished; None for one that can go on.
+
+    Raises:
+        RunError: It is damaged.
+    """
+    run = RunDirectory(path)
+    manifest = run.read_manifest()
+    if manifest.status != "finished":
+        return None
+    loaded = config_of(run)
+    entrants = [
+        Entrant(one.number, _entry(loaded, one), run.member(one.number))
+        for one in member_configs(loaded.config)
+    ]
+    summary = summarise(run, datetime.now(UTC), this_process())
+    if summary.problems:
+        raise RunError(summary.problems)
+    return MembersFinished(
+        run=path,
+        status="finished",
+        stopped_because=manifest.stopped_because or "",
+        members=tuple(ended_run(one) for one in entrants if one.place.is_dir()),
+        aggregates={
+            split: {
+                name: Aggregate(one.mean, one.sd, one.low, one.high, len(entrants), 0)
+                for name, one in measured.items()
+            }
+            for split, measured in summary.intervals.items()
+        },
+        seconds=0.0,
+    )
 
 
 def _entry(loaded: LoadedConfig, member: Member) -> LoadedConfig:
