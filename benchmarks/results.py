@@ -28,7 +28,12 @@ their metrics on training and validation rows, PyTorch and scikit-learn on valid
 _GROWTH = """\
 From W1's network and table: the rows grow, or the width of both hidden layers does. One run each. Peak
 memory is that of the whole process, some 600 MB of which TensorFlow holds before it has seen a row.
-Where the way an epoch is run changes, the last column says so."""
+Where the way an epoch is run changes, the last column says so.
+
+What is no straight line: at 1,000 rows most of an epoch is what is done once in it, some 2 ms
+(calling the program, metrics, the log). From a width of 512 on a step has two threads. From 1,024 to
+2,048 it takes five times as long rather than four: weights, gradients and adam's slots are 67 MB there,
+and a step waits for memory."""
 
 
 def render(results: Mapping[str, Any]) -> str:

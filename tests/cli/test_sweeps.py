@@ -1,0 +1,171 @@
+"""Sweeps, folds and repeats at the command line: what is refused, what is printed, signals."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+RATES = "optimizer.learning_rate=1e-3,1e-2"
+RATE = "optimizer.learning_rate"
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ((), ["settings to search", "no sweep section"]),
+        (("optimizer.lr=1e-3,1e-2",), ["optimizer.lr=1e-3,1e-2", "did you mean 'learning_rate'?"]),
+        ((f"{RATE}=log(1e-1, 1e-4)",), [RATE, "1e-1", "1e-4"]),
+        ((f"{RATE}=log(0, 1)",), [RATE]),
+        ((f"{RATE}=uniform(a, b)",), [RATE]),
+        (("model.layers.0.dense.units=int(1.5, 8)",), ["units"]),
+        (("fit.batch_size=16,many",), ["fit.batch_size", "'many'"]),
+        (("optimizer.name=adam,adma",), ["adma", "did you mean 'adam'"]),
+        (("data.source=a.csv,b.csv",), ["data.source", "the same rows"]),
+        (("fit.folds=3,5",), ["fit.folds", "one network"]),
+        ((RATES, "sweep.objective=val_acuracy"), ["val_acuracy", "did you mean 'val_accuracy'"]),
+        ((RATES, "sweep.search=gird"), ["gird", "did you mean 'grid'"]),
+        ((RATES, "fit.repeats=2"), ["fit.repeats", "one network a trial"]),
+        (
+            ("model.layers.0.dense.units=int(1, 1000)", "sweep.search=grid"),
+            ["lists alone with grid", "model.layers.0.dense.units"],
+        ),
+        ((RATES, "data.target=nothing"), ["nothing"]),
+        ((RATES, "good.yaml"), ["one config file"]),
+        ((RATES, "sweep.keep=some"), ["sweep.keep", "best:5"]),
+    ],
+)
+def test_a_sweep_that_cannot_be_is_refused(
+    folder: Path, refused: Callable, words: tuple[str, ...], says: list[str]
+) -> None:
+    before = sorted(folder.rglob("*"))
+    refused("sweep", "good.yaml", *words, says=says)
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_a_grid_of_a_billion_is_refused(folder: Path, refused: Callable) -> None:
+    values = ",".join(str(number) for number in range(1, 1001))
+    words = [f"model.layers.0.dense.units={values}", f"fit.batch_size={values}", f"seed={values}"]
+    refused("sweep", "good.yaml", *words, says=["1,000,000,000", "100,000"])
+
+
+@pytest.mark.parametrize("verb", ["best", "resume"])
+def test_what_is_no_sweep_is_refused(folder: Path, refused: Callable, verb: str) -> None:
+    refused(verb, "nothing", says=["nothing there"])
+    refused(verb, "good.yaml", says=["good.yaml"])
+
+
+def test_it_prints_its_directory_and_names_its_winner(folder: Path, trainer: Callable) -> None:
+    swept = trainer("sweep", "good.yaml", RATES, "--jobs", "1")
+    assert swept.code == 0, swept.err
+    path = Path(swept.out.strip())
+    assert path.parent == Path("sweeps/good")
+    assert "2 networks in 1 program" in swept.err
+    best = trainer("best", path)
+    assert (best.code, Path(best.out.strip()).parent) == (0, path / "trials")
+    told = trainer("best", path, "--json").json
+    assert (told["status"], told["run"]) == ("finished", best.out.strip())
+    listed = trainer("ls", path, "--sort", "val_loss", "--columns", f"run,val_loss,{RATE}")
+    assert listed.out.splitlines()[1].startswith(best.out.strip())
+    again = trainer("resume", path, "--json")
+    assert again.json["winner"]["run"] == best.out.strip()
+    assert {trial["status"] for trial in again.json["trials"]} == {"finished"}
+    once_more = trainer("sweep", "good.yaml", RATES, "--resume-or-start", "--quiet")
+    assert (once_more.out, once_more.err) == (swept.out, "")
+
+
+def test_the_winner_is_trained_anew(folder: Path, trainer: Callable) -> None:
+    path = Path(trainer("sweep", "good.yaml", RATES, "--jobs", "1", "--quiet").out.strip())
+    anew = trainer("best", path, "--refit", "--quiet")
+    assert anew.code == 0, anew.err
+    splits = json.loads((Path(anew.out.strip()) / "manifest.json").read_text())["splits"]
+    assert (splits["validation"], splits["test"]) == (0, 12)
+
+
+def test_trials_that_all_fail_are_a_failure(folder: Path, trainer: Callable) -> None:
+    words = ["optimizer=sgd", f"{RATE}=1e30,1e35"]
+    failed = trainer("sweep", "good.yaml", *words, "--jobs", "1", "--json")
+    assert failed.code == 3
+    assert failed.json["error"]["problems"][0]["expected"] == "a trial with a finite val_loss"
+    (path,) = folder.glob("sweeps/*/*")
+    assert trainer("best", path).code == 3
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 75)])
+def test_a_signal_stops_it_and_it_goes_on(
+    folder: Path, start: Callable, trainer: Callable, number: int, code: int
+) -> None:
+    words = ("sweep", "good.yaml", RATES, "fit.epochs=3000", "--jobs", "1")
+    sweep = start(*words)
+    # From its first epoch on.
+    for _ in range(600):
+        if any(log.stat().st_size for log in folder.glob("sweeps/*/*/trials/*/metrics.jsonl")):
+            break
+        time.sleep(0.1)
+    ended, out, err = sweep.end(number)
+    assert ended == code, err
+    path = Path(out.strip())
+    assert f"it goes on with: trainer resume {path}" in err
+    statuses = [
+        json.loads(one.read_text())["status"] for one in path.glob("trials/*/manifest.json")
+    ]
+    assert statuses == ["stopped", "stopped"]
+    done = trainer("resume", path, "--json", "--quiet")
+    assert done.code == 0, done.err
+    assert [trial["epochs"] for trial in done.json["trials"]] == [3000, 3000]
+
+
+def test_only_one_process_goes_on_with_it(folder: Path, start: Callable, refused: Callable) -> None:
+    start("sweep", "good.yaml", RATES, "fit.epochs=1000000", "--jobs", "1")
+    for _ in range(600):
+        if list(folder.glob("sweeps/*/*/trials/*/metrics.jsonl")):
+            break
+        time.sleep(0.1)
+    (path,) = folder.glob("sweeps/*/*")
+    refused("resume", path, says=["a run that nobody writes"])
+
+
+def test_folds_and_repeats(folder: Path, trainer: Callable, refused: Callable) -> None:
+    fitted = trainer("fit", "good.yaml", "fit.folds=2", "fit.repeats=2")
+    assert fitted.code == 0, fitted.err
+    assert "2 folds × 2 repeats: 4 networks" in fitted.err
+    run = Path(fitted.out.strip())
+    predicted = trainer("predict", run, "table.csv", "-o", "out.csv")
+    assert predicted.code == 0, predicted.err
+    header = (folder / "out.csv").read_text().splitlines()[0]
+    assert header == "row,label,probability_no,probability_yes,probability_yes_spread,unseen"
+    told = trainer("eval", run, "--json").json
+    assert (told["split"], told["checkpoint"]) == ("test", "best of 4 members")
+    refused("eval", run, "--split", "train", says=["the test rows, which its members share"])
+    refused("resume", run, says=["one that has finished"])
+    refused("resume", run, "fit.epochs=+5", says=["no settings", "members/0001"])
+    again = trainer(
+        "fit", "good.yaml", "fit.folds=2", "fit.repeats=2", "--resume-or-start", "--json"
+    )
+    assert again.json["run"] == str(run)
+    assert len(again.json["members"]) == 4
+    shown = trainer("show", run)
+    assert "[" in shown.out
+    more = trainer("resume", run / "members" / "0001", "fit.epochs=+2", "--json")
+    assert (more.code, more.json["epochs"]) == (0, 4), more.err
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("fit.folds=1",), ["fit.folds", "from 2 to 1,000"]),
+        (("fit.folds=40",), ["40"]),
+        (("fit.repeats=0",), ["fit.repeats"]),
+        (("fit.folds=3", "data.split.fold=1/3"), ["either one fold or all of them"]),
+        (("data.split.fold=4/3",), ["data.split.fold"]),
+    ],
+)
+def test_folds_that_cannot_be_are_refused(
+    folder: Path, refused: Callable, words: tuple[str, ...], says: list[str]
+) -> None:
+    refused("fit", "good.yaml", *words, says=says)
+    assert not (folder / "runs").exists()
