@@ -18,7 +18,7 @@ from trainer.workflows.plan import Plan, Tables, make_plan
 
 LARGEST_PACK = 64
 """More members than this gain nothing (measured: from 32 on a member's step takes as long as before)."""
-_SMALLEST_PACK = 4
+SMALLEST_PACK = 4
 """Where another job would have fewer members, compiling takes longer than they do."""
 _MEMORY_SHARE = 0.25
 
@@ -148,7 +148,7 @@ def pack_size(plan: Plan, count: int, jobs: int) -> int:
     each = member_bytes(plan.config, sizes_of(plan), plan.parameters or 0, shapes)
     affordable = LARGEST_PACK if free is None else int(_MEMORY_SHARE * free / jobs / each)
     most = max(1, min(LARGEST_PACK, affordable))
-    packs = max(-(-count // most), min(jobs, count // _SMALLEST_PACK))
+    packs = max(-(-count // most), min(jobs, count // SMALLEST_PACK))
     return -(-count // packs)
 
 

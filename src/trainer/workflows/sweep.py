@@ -26,12 +26,13 @@ from trainer.config.members import member_count
 from trainer.config.resolve import resolved_monitor
 from trainer.config.schema import Config
 from trainer.config.sweep_loading import sweep_text, trial_config
-from trainer.config.sweeps import kept_trials, resolved_search, resolved_trials
+from trainer.config.sweeps import grid_points, kept_trials, resolved_search, resolved_trials
 from trainer.data.splits import SplitName
 from trainer.engine import devices
 from trainer.errors import ConfigError, Problem
 from trainer.runs.directory import RunDirectory
 from trainer.runs.lock import RunLock
+from trainer.runs.machine import free_memory
 from trainer.runs.sweeps import SweepDirectory, find_sweeps
 from trainer.sweep.standing import Standing, TrialRow, discarded, winner_of
 from trainer.sweep.study import BatchBegun, Study, StudyEnded, run_study
@@ -39,7 +40,7 @@ from trainer.sweep.trials import Batch, EpochDone, Trial, TrialEnded, TrialStatu
 from trainer.workflows.evaluate import evaluate
 from trainer.workflows.many import tasks_of
 from trainer.workflows.pack_events import MemberEnded, MembersEpoch
-from trainer.workflows.pack_plans import LARGEST_PACK, Entrant, pack_size
+from trainer.workflows.pack_plans import LARGEST_PACK, SMALLEST_PACK, Entrant, pack_size
 from trainer.workflows.plan import Plan, Tables, located, make_plan
 from trainer.workflows.workers import Workers, run_here
 
@@ -52,6 +53,8 @@ _SPLITS: tuple[SplitName, ...] = ("train", "validation")
 """Test rows are the winner's alone."""
 _ADAPTIVE_BATCH = 8
 """Trials a job in a batch of a search that learns from the batch before."""
+_JOB_BYTES = 2 << 30
+"""What a worker may take: TensorFlow some 600 MB, and a table and its pack."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +230,10 @@ def _carry_on(
     loaded = load_config(directory.config)
     assert loaded.config.sweep is not None, "a sweep has a sweep section"
     settings = loaded.config.sweep
-    count = _jobs(plan) if jobs is None else jobs
+    trials = resolved_trials(settings)
+    if trials is None and resolved_search(settings) == "grid":
+        trials = grid_points(settings)
+    count = _jobs(plan, trials) if jobs is None else jobs
     search = resolved_search(settings)
     size = _ADAPTIVE_BATCH * count
     if search != "tpe":
@@ -235,9 +241,7 @@ def _carry_on(
     with ExitStack() as stack:
         workers = stack.enter_context(Workers(count)) if count > 1 else None
         study = stack.enter_context(Study(directory, _objective(loaded, plan), size))
-        yield SweepStarted(
-            directory.path, plan, search, resolved_trials(settings), count, study.standing()
-        )
+        yield SweepStarted(directory.path, plan, search, trials, count, study.standing())
         trainer = _Trainer(
             directory, loaded, study, tables, workers, count, command, interrupted, allow_custom
         )
@@ -264,11 +268,20 @@ def _carry_on(
     yield SweepFinished(directory.path, reason, standing, winner, metrics, perf_counter() - began)
 
 
-def _jobs(plan: Plan) -> int:
-    """One for each core where a network keeps one busy; else one, which has all of them."""
+def _jobs(plan: Plan, trials: int | None) -> int:
+    """One for each core where a network keeps one busy, as memory allows and as there are trials to do;
+    else one, which has all cores.
+    """
     parameters = plan.parameters or 0
-    single = devices.choose_threads(parameters, plan.config.fit.batch_size) == 1
-    return devices.usable_cores() if single else 1
+    if devices.choose_threads(parameters, plan.config.fit.batch_size) > 1:
+        return 1
+    most = [devices.usable_cores()]
+    free = free_memory()
+    if free is not None:
+        most.append(free // _JOB_BYTES)
+    if trials is not None:
+        most.append(trials // SMALLEST_PACK)
+    return max(1, min(most))
 
 
 class _Trainer:
