@@ -1,9 +1,9 @@
 """Worker processes that train packs side by side, and the same in this process.
 
 A worker loads TensorFlow once and does task after task. After each epoch it waits for word from the one
-that started it, so that members can be ended and training stopped; where that one is gone, it ends
-itself without writing anything more. A worker that dies takes nothing with it: its task is given to
-another, which goes on from the last checkpoint.
+that started it, so that members can be ended and training stopped; with that one it ends at once. A
+worker that dies takes nothing with it: its task is given to another, which goes on from the last
+checkpoint.
 
 Owns: the processes and what is said between them. Does not own: the work (`many`).
 """
@@ -13,10 +13,12 @@ from __future__ import annotations
 import os
 import signal
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process, resource_tracker
 from multiprocessing.connection import Connection, wait
+from threading import Thread
 from typing import TYPE_CHECKING, Any, Self
 
 from trainer.engine import devices
@@ -63,7 +65,8 @@ def run_here(
 ) -> Generator[PackEvent, Ends | None, str | None]:
     """Do the tasks one after the other, in this process; as `Workers.run`."""
     for task in tasks:
-        reason = yield from work(task, tables, interrupted)
+        # Before TensorFlow is loaded, or the next pack compiled.
+        reason = interrupted() or (yield from work(task, tables, interrupted))
         if reason is not None:
             return reason
     return None
@@ -124,6 +127,7 @@ class Workers:
                     continue
                 ends = yield said
                 if isinstance(said, MembersEpoch):
+                    worker.has_trained = True
                     worker.tell(_Answer(ends or {}, stop))
             if stop is None and (reason := interrupted()) is not None:
                 stop = self._tell_to_stop(reason)
@@ -134,7 +138,7 @@ class Workers:
         return stop
 
     def close(self) -> None:
-        """End them; one that still works is killed, and its pack goes on from its last checkpoint."""
+        """End them; the pack of one that still works goes on from its last checkpoint."""
         for worker in self._all.values():
             worker.end()
         self._all.clear()
@@ -155,7 +159,12 @@ class Workers:
 
     def _tell_to_stop(self, reason: str) -> str:
         for worker in self._busy():
-            worker.tell(_Answer(stop=reason, is_reply=False))
+            if worker.has_trained:
+                worker.tell(_Answer(stop=reason, is_reply=False))
+            else:
+                # It loads, reads or compiles, for seconds or minutes, and has nothing to save yet.
+                del self._all[worker.connection]
+                worker.end()
         return reason
 
     def _replaced(self, worker: _Worker) -> tuple[Task, int]:
@@ -174,9 +183,11 @@ class _Worker:
         context = get_context("spawn")
         self.connection, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
-        self._process.start()
+        with _signals_held():
+            self._process.start()
         theirs.close()
         self.task: Task | None = None
+        self.has_trained = False
         self._attempt = 0
 
     @property
@@ -185,7 +196,7 @@ class _Worker:
         return self._process.exitcode
 
     def give(self, task: Task, attempt: int) -> None:
-        self.task, self._attempt = task, attempt
+        self.task, self.has_trained, self._attempt = task, False, attempt
         self.tell(task)
 
     def tell(self, message: Any) -> None:
@@ -202,11 +213,26 @@ class _Worker:
         return self.task, self._attempt
 
     def end(self) -> None:
-        """End it; one that still works is killed: its pack goes on from its last checkpoint."""
-        if self.task is not None:
-            self._process.kill()
+        """Kill it: what it has of a pack goes on from the last checkpoint; idle, it has nothing to lose,
+        and may be loading TensorFlow for seconds to come.
+        """
+        self._process.kill()
         self.connection.close()
         self._process.join()
+
+
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Within it Ctrl-C and SIGTERM wait; a process that is started in it is never told of them: the one
+    that started it is, and says when to stop.
+    """
+    # What Python starts besides the first process ends by no longer holding them.
+    resource_tracker.ensure_running()
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
 
 
 def _died(task: Task, code: int | None) -> Problem:
@@ -222,9 +248,7 @@ def _died(task: Task, code: int | None) -> Problem:
 
 def _serve(connection: Connection) -> None:
     """In the worker: task after task, until nobody gives any more."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        # The one that started it is told too, and says when to stop.
-        signal.signal(number, signal.SIG_IGN)
+    Thread(target=_end_with_parent, daemon=True).start()
     with devices.importing(worthwhile=True):
         pass
     tables = Tables()
@@ -235,6 +259,16 @@ def _serve(connection: Connection) -> None:
                 connection.send(_done(said, tables, connection))
         except (EOFError, OSError):
             os._exit(0)
+
+
+def _end_with_parent() -> None:
+    """Ends this process with the one that started it: a compilation or an epoch may take minutes, and
+    another may go on in the same directories meanwhile.
+    """
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(0)
 
 
 def _done(task: Task, tables: Tables, connection: Connection) -> _Done:
