@@ -10,6 +10,7 @@ import contextlib
 import errno
 import gc
 import os
+import signal
 import sys
 import traceback
 from pathlib import Path
@@ -93,6 +94,8 @@ def main() -> None:
     gc.set_threshold(200_000)
     _open_closed_descriptors()
     code = run(sys.argv[1:])
+    # Nothing is left that a second Ctrl-C could stop; Python's own end would tell a traceback of it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     if "tensorflow" in sys.modules:
         # Everything is written; taking TensorFlow apart piece by piece would cost another second.
         for stream in (sys.stdout, sys.stderr):
@@ -183,10 +186,29 @@ def _usage_problem(wrong: TyperException, arguments: list[str]) -> Problem:
         name = parameter.opts[0]
         if not name.startswith("-"):
             name = (parameter.metavar or name).split()[0].strip("[].")
+        refused = _refused_value(wrong.__cause__)
+        if refused is not None:
+            return Problem(f"{command} {name}", *refused, see_help)
         meaning = (parameter.help or "a value").rstrip(".")
         found = wrong.message or "nothing"
         return Problem(f"{command} {name}", meaning[0].lower() + meaning[1:], found, see_help)
     return Problem(command, "a command line as its help says", wrong.format_message(), see_help)
+
+
+def _refused_value(cause: BaseException | None) -> tuple[str, str] | None:
+    """What an option takes and what it was given, of typer's own check; None of another error."""
+    from pydantic import ValidationError
+
+    if not isinstance(cause, ValidationError):
+        return None
+    match cause.errors()[0]:
+        case {"type": "greater_than_equal", "ctx": {"ge": least}}:
+            expected = f"a number from {least}"
+        case {"type": "less_than_equal", "ctx": {"le": most}}:
+            expected = f"a number up to {most}"
+        case {"type": str(kind)}:
+            expected = "a whole number" if kind.startswith("int") else "a number"
+    return expected, f"'{cause.errors()[0]['input']}'"
 
 
 _OTHER_VERBS = {

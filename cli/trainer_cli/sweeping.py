@@ -27,7 +27,8 @@ def follow_sweep(
 ) -> SweepFinished:
     """Run a sweep to its end, saying what happens."""
     from trainer.sweep.trials import EpochDone, TrialEnded
-    from trainer.workflows.sweep import BatchPlanned, SweepFinished, SweepStarted
+    from trainer.workflows.sweep import SweepFinished, SweepStarted
+    from trainer.workflows.trials import BatchPlanned
 
     shown: _Shown | None = None
     try:

@@ -15,13 +15,13 @@ from trainer.sweep.trials import TrialEnded
 from trainer.workflows.best import best_run, read_standing, refit_config
 from trainer.workflows.fit import fit_run
 from trainer.workflows.sweep import (
-    BatchPlanned,
     SweepFinished,
     find_sweep,
     resume_sweep,
     sweep,
 )
 from trainer.workflows.training import Finished
+from trainer.workflows.trials import BatchPlanned
 
 RATES = "optimizer.learning_rate=1e-3,1e-2,3e-2,1e-1"
 Interrupted = Callable[[], str | None]

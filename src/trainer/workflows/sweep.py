@@ -25,9 +25,8 @@ from trainer.config.load import LoadedConfig, load_config
 from trainer.config.members import member_count
 from trainer.config.resolve import resolved_monitor
 from trainer.config.schema import Config
-from trainer.config.sweep_loading import sweep_text, trial_config
+from trainer.config.sweep_loading import sweep_text
 from trainer.config.sweeps import grid_points, kept_trials, resolved_search, resolved_trials
-from trainer.data.splits import SplitName
 from trainer.engine import devices
 from trainer.errors import ConfigError, Problem
 from trainer.runs.directory import RunDirectory
@@ -36,21 +35,16 @@ from trainer.runs.machine import free_memory
 from trainer.runs.sweeps import SweepDirectory, find_sweeps
 from trainer.sweep.standing import Standing, TrialRow, discarded, winner_of
 from trainer.sweep.study import BatchBegun, Study, StudyEnded, run_study
-from trainer.sweep.trials import Batch, EpochDone, Trial, TrialEnded, TrialStatus
+from trainer.sweep.trials import EpochDone, TrialEnded
 from trainer.workflows.evaluate import evaluate
-from trainer.workflows.many import tasks_of
-from trainer.workflows.pack_events import MemberEnded, MembersEpoch
-from trainer.workflows.pack_plans import LARGEST_PACK, SMALLEST_PACK, Entrant, pack_size
+from trainer.workflows.pack_plans import LARGEST_PACK, SMALLEST_PACK, pack_size
 from trainer.workflows.plan import Plan, Tables, located, make_plan
-from trainer.workflows.workers import Workers, run_here
+from trainer.workflows.trials import BatchPlanned, TrialTrainer
+from trainer.workflows.workers import Workers
 
 if TYPE_CHECKING:
-    from trainer.sweep.trials import TrialEvent
+    pass
 
-_ELIMINATED = "eliminated by halving"
-_TIME_OVER = "sweep.max_seconds are over"
-_SPLITS: tuple[SplitName, ...] = ("train", "validation")
-"""Test rows are the winner's alone."""
 _ADAPTIVE_BATCH = 8
 """Trials a job in a batch of a search that learns from the batch before."""
 _JOB_BYTES = 2 << 30
@@ -76,14 +70,6 @@ class SweepStarted:
     trials: int | None
     jobs: int
     standing: Standing
-
-
-@dataclass(frozen=True, slots=True)
-class BatchPlanned:
-    """A batch of trials, and the programs they are trained by."""
-
-    trials: tuple[Trial, ...]
-    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +228,7 @@ def _carry_on(
         workers = stack.enter_context(Workers(count)) if count > 1 else None
         study = stack.enter_context(Study(directory, _objective(loaded, plan), size))
         yield SweepStarted(directory.path, plan, search, trials, count, study.standing())
-        trainer = _Trainer(
+        trainer = TrialTrainer(
             directory, loaded, study, tables, workers, count, command, interrupted, allow_custom
         )
         reason = "trials"
@@ -282,119 +268,6 @@ def _jobs(plan: Plan, trials: int | None) -> int:
     if trials is not None:
         most.append(trials // SMALLEST_PACK)
     return max(1, min(most))
-
-
-class _Trainer:
-    """Trains batches of trials (`trainer.sweep.trials.Train`)."""
-
-    def __init__(
-        self,
-        directory: SweepDirectory,
-        loaded: LoadedConfig,
-        study: Study,
-        tables: Tables,
-        workers: Workers | None,
-        jobs: int,
-        command: tuple[str, ...],
-        interrupted: Callable[[], str | None],
-        allow_custom: bool,
-    ) -> None:
-        self._directory, self._loaded, self._study = directory, loaded, study
-        self._tables, self._workers, self._jobs = tables, workers, jobs
-        self._command = command
-        self._interrupted, self._allow_custom = interrupted, allow_custom
-        self.planned: BatchPlanned | None = None
-
-    def train(self, batch: Batch) -> Generator[TrialEvent, None, None]:
-        """As in `Train`."""
-        began = perf_counter()
-        asked = {trial.number for trial in batch.trials}
-        entrants = []
-        for trial in batch.trials:
-            try:
-                entrants.append(self._entrant(trial))
-            except ConfigError as wrong:
-                yield self._failed(trial.number, str(wrong.problems[0]), began)
-        packs = self._directory.path / "packs"
-        packs.mkdir(exist_ok=True)
-        plan, tasks, done = tasks_of(
-            entrants,
-            packs,
-            self._tables,
-            entrant_of=self._entrant_of,
-            jobs=self._jobs,
-            command=self._command,
-            splits=_SPLITS,
-            allow_custom=self._allow_custom,
-        )
-        self.planned = BatchPlanned(batch.trials, str(plan))
-        for member in done:
-            yield self._ended(member, began)
-        working = (
-            run_here(tasks, self._tables, self._interrupted)
-            if self._workers is None
-            else self._workers.run(tasks, self._interrupted)
-        )
-        answer: Mapping[int, str] | None = None
-        while True:
-            try:
-                event = working.send(answer)
-            except StopIteration:
-                return
-            answer = None
-            if isinstance(event, MembersEpoch):
-                yield EpochDone(
-                    event.epoch,
-                    {number: self._measured(one.measures) for number, one in event.results.items()},
-                )
-                answer = dict.fromkeys(batch.eliminated & set(event.results), _ELIMINATED)
-                if batch.is_stopped:
-                    answer |= {
-                        number: _TIME_OVER for number in event.results if number not in answer
-                    }
-            elif isinstance(event, MemberEnded) and event.number in asked:
-                yield self._ended(event, began)
-
-    def _entrant(self, trial: Trial) -> Entrant:
-        config = trial_config(self._loaded, trial.settings)
-        return Entrant(
-            trial.number, replace(self._loaded, config=config), self._directory.trial(trial.number)
-        )
-
-    def _entrant_of(self, number: int) -> Entrant:
-        rows = {row.trial.number: row.trial for row in self._study.standing().rows}
-        return self._entrant(rows[number])
-
-    def _measured(self, measures: Mapping[str, float]) -> float:
-        name = self._study.begun.objective
-        return measures[name] if name in measures else math.nan
-
-    def _failed(self, number: int, reason: str, began: float) -> TrialEnded:
-        seconds = perf_counter() - began
-        return TrialEnded(number, "failed", math.nan, 0, None, None, seconds, reason)
-
-    def _ended(self, member: MemberEnded, began: float) -> TrialEnded:
-        if member.status == "failed":
-            reason = str(member.problems[0]) if member.problems else member.stopped_because
-            failed = self._failed(member.number, reason, began)
-            return replace(failed, epochs=member.epochs, run=self._relative(member.run))
-        status: TrialStatus = "finished"
-        if member.stopped_because == _ELIMINATED:
-            status = "eliminated"
-        elif member.stopped_because == _TIME_OVER:
-            status = "stopped"
-        return TrialEnded(
-            number=member.number,
-            status=status,
-            objective=self._measured(member.best),
-            epochs=member.epochs,
-            best_epoch=member.best_epoch or None,
-            run=self._relative(member.run),
-            seconds=perf_counter() - began,
-        )
-
-    def _relative(self, run: Path) -> str | None:
-        return str(run.relative_to(self._directory.path)) if run.is_dir() else None
 
 
 def _discard(directory: SweepDirectory, standing: Standing, kept: int | None) -> None:

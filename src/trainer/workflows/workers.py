@@ -123,14 +123,15 @@ class Workers:
                     worker.task = None
                     if said.error is not None or said.bug:
                         wrong = wrong or said
-                        stop = self._tell_to_stop("another pack could not go on")
                     continue
                 ends = yield said
                 if isinstance(said, MembersEpoch):
                     worker.has_trained = True
                     worker.tell(_Answer(ends or {}, stop))
-            if stop is None and (reason := interrupted()) is not None:
-                stop = self._tell_to_stop(reason)
+            if stop is None:
+                stop = interrupted() if wrong is None else "another pack could not go on"
+                if stop is not None:
+                    self._tell_to_stop(stop)
         if wrong is not None and wrong.error is not None:
             raise wrong.error(wrong.problems)
         if wrong is not None:
@@ -157,7 +158,7 @@ class Workers:
         self._all[worker.connection] = worker
         return worker
 
-    def _tell_to_stop(self, reason: str) -> str:
+    def _tell_to_stop(self, reason: str) -> None:
         for worker in self._busy():
             if worker.has_trained:
                 worker.tell(_Answer(stop=reason, is_reply=False))
@@ -165,7 +166,6 @@ class Workers:
                 # It loads, reads or compiles, for seconds or minutes, and has nothing to save yet.
                 del self._all[worker.connection]
                 worker.end()
-        return reason
 
     def _replaced(self, worker: _Worker) -> tuple[Task, int]:
         """The task of a worker that has died, and how often it will have been begun."""
