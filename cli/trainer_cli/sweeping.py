@@ -244,8 +244,9 @@ def _say_end(event: SweepFinished, says: console.Console) -> None:
     standing = event.standing
     done = sum(row.ended is not None for row in standing.rows)
     says.say(f"{done} trials in {duration(event.seconds)}")
-    for line in plain_lines(best_table(standing)):
-        says.say(line)
+    if standing.ranks:
+        for line in plain_lines(best_table(standing)):
+            says.say(line)
     if event.winner is not None and event.metrics:
         says.say()
         says.say(f"trial {event.winner.trial.number}, evaluated on each split:")

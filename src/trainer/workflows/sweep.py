@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable, Generator, Mapping
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -172,8 +172,10 @@ def _base_plan(loaded: LoadedConfig, tables: Tables) -> Plan:
     if member_count(base.config) > 1:
         with located(loaded):
             raise ConfigError(_several(base.config))
-    plan = make_plan(base, tables)
     assert loaded.config.sweep is not None, "a sweep has a sweep section"
+    stated = loaded.config.sweep.objective
+    with located(loaded), _as_objective(stated):
+        plan = make_plan(base if stated is None else _watching(base, stated), tables)
     objective = _objective(loaded, plan)
     if objective.startswith("val_") and not plan.prepared.rows("validation"):
         with located(loaded):
@@ -187,6 +189,30 @@ def _base_plan(loaded: LoadedConfig, tables: Tables) -> Plan:
                 )
             )
     return plan
+
+
+def _watching(loaded: LoadedConfig, measure: str) -> LoadedConfig:
+    """The config as its trials have it: the objective says which epoch is best."""
+    fit = loaded.config.fit
+    checkpoint = fit.checkpoint.model_copy(update={"monitor": measure})
+    fit = fit.model_copy(update={"checkpoint": checkpoint})
+    return replace(loaded, config=loaded.config.model_copy(update={"fit": fit}))
+
+
+@contextmanager
+def _as_objective(stated: str | None) -> Iterator[None]:
+    """Within it, a problem of the measure that says which epoch is best is one of the objective."""
+    try:
+        yield
+    except ConfigError as wrong:
+        if stated is None:
+            raise
+        raise ConfigError(
+            replace(problem, where="", key="sweep.objective")
+            if problem.key == "fit.checkpoint.monitor"
+            else problem
+            for problem in wrong.problems
+        ) from wrong
 
 
 def _several(config: Config) -> Problem:
@@ -250,7 +276,8 @@ def _carry_on(
     metrics: Mapping[str, Mapping[str, float]] = {}
     if reason != "interrupted":
         winner = winner_of(standing, str(directory.path))
-        metrics = _winner_metrics(RunDirectory(directory.trial(winner.trial.number)), plan)
+        run = RunDirectory(directory.trial(winner.trial.number))
+        metrics = _winner_metrics(run, plan, allow_custom=allow_custom)
     yield SweepFinished(directory.path, reason, standing, winner, metrics, perf_counter() - began)
 
 
@@ -276,7 +303,9 @@ def _discard(directory: SweepDirectory, standing: Standing, kept: int | None) ->
         shutil.rmtree(directory.trial(row.trial.number), ignore_errors=True)
 
 
-def _winner_metrics(run: RunDirectory, plan: Plan) -> dict[str, dict[str, float]]:
+def _winner_metrics(
+    run: RunDirectory, plan: Plan, *, allow_custom: bool
+) -> dict[str, dict[str, float]]:
     """The winner's metrics; its test rows are evaluated here, for the first time."""
     found: dict[str, dict[str, float]] = {}
     if plan.prepared.rows("test") and not (run.evaluation / "test.json").exists():
@@ -285,7 +314,7 @@ def _winner_metrics(run: RunDirectory, plan: Plan) -> dict[str, dict[str, float]
             splits=("test",),
             data=None,
             device=plan.config.runtime.device,
-            allow_custom=False,
+            allow_custom=allow_custom,
         )
         (one,) = done.found
         run.write_evaluation(
