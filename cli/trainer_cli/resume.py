@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from trainer.errors import Problem, UsageError
 from trainer_cli import console
 from trainer_cli.members import follow_members, give_members_result
-from trainer_cli.settings import AllowCustom, Json, Quiet
+from trainer_cli.settings import AllowCustom, Jobs, Json, Quiet
 from trainer_cli.sweeping import follow_sweep, give_sweep_result
 from trainer_cli.training import Signals, Stopped, Timings, follow, give_result
 
@@ -38,6 +38,7 @@ def command(
             "manifest says what differs.",
         ),
     ] = False,
+    jobs: Jobs = None,
     allow_custom: AllowCustom = False,
 ) -> int:
     """Go on with a run from its last checkpoint; print its directory.
@@ -54,13 +55,14 @@ def command(
     says = console.Console(quiet=quiet)
     signals = Signals()
     command = ("trainer", *sys.argv[1:])
+    of_one_run = {"--timings": timings, "--accept-differences": accept_differences}
     try:
         with signals.caught():
             if is_sweep(run):
-                _check_no_settings(run, words, "begin another sweep with trainer sweep")
+                _check_not_given(run, of_one_run, words, "begin another sweep with trainer sweep")
                 swept = resume_sweep(
                     run,
-                    jobs=None,
+                    jobs=jobs,
                     command=command,
                     allow_custom=allow_custom,
                     interrupted=signals.reason,
@@ -70,13 +72,14 @@ def command(
                 return signals.exit_code if ended.reason == "interrupted" else 0
             if has_members(run):
                 first = f"extend one of its members: trainer resume {run}/members/0001"
-                _check_no_settings(run, words, first)
+                _check_not_given(run, {**of_one_run, "--jobs": jobs}, words, first)
                 several = resume_members(
                     run, command=command, allow_custom=allow_custom, interrupted=signals.reason
                 )
                 done = follow_members(several, says, signals)
                 give_members_result(done, json=json)
                 return signals.exit_code if done.status == "stopped" else 0
+            _check_not_given(run, {"--jobs": jobs}, None, "")
             events = resume_run(
                 run,
                 words or [],
@@ -93,7 +96,18 @@ def command(
         return signals.exit_code
 
 
-def _check_no_settings(run: Path, words: list[str] | None, fix: str) -> None:
+def _check_not_given(
+    run: Path, options: dict[str, Any], words: list[str] | None, instead: str
+) -> None:
+    """Checks that nothing was given that would be left out of account.
+
+    Raises:
+        UsageError: Something was.
+    """
+    where = f"trainer resume {run}"
+    for name, value in options.items():
+        if value:
+            raise UsageError(Problem(where, f"no {name} here", "one", "leave it out"))
     if words:
         expected = "no settings for a run of several networks"
-        raise UsageError(Problem(f"trainer resume {run}", expected, " ".join(words), fix))
+        raise UsageError(Problem(where, expected, " ".join(words), instead))

@@ -27,6 +27,16 @@ AllowCustom = Annotated[
         help="Let the config import functions of your own (custom: package.module:function).",
     ),
 ]
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs",
+        min=1,
+        max=256,
+        show_default="the cores, or 1; those of the beginning",
+        help="Processes that train a sweep.",
+    ),
+]
 Words = Annotated[
     list[str],
     typer.Argument(

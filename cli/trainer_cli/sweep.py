@@ -10,16 +10,11 @@ import typer
 
 from trainer.errors import Problem, UsageError
 from trainer_cli import console
-from trainer_cli.settings import AllowCustom, Json, Quiet, one_config
+from trainer_cli.settings import AllowCustom, Jobs, Json, Quiet, one_config
 from trainer_cli.sweeping import follow_sweep, give_sweep_result
 from trainer_cli.training import Signals, Stopped
 
 DEFAULT_SWEEPS = Path("sweeps")
-
-Jobs = Annotated[
-    int | None,
-    typer.Option("--jobs", min=1, max=256, help="Processes that train.  [the cores, or 1]"),
-]
 
 
 def command(

@@ -21,7 +21,7 @@ from trainer.sweep.journal import (
 from trainer.sweep.trials import Trial, TrialEnded
 
 End = Callable[..., TrialEnded]
-BEGUN = SweepBegun("val_auc", "higher", 2)
+BEGUN = SweepBegun("val_auc", "higher", 2, 1)
 BATCH = BatchAsked(
     (
         Trial(0, {"optimizer.learning_rate": 0.1}),

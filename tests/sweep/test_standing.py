@@ -16,7 +16,7 @@ End = Callable[..., TrialEnded]
 
 def standing(*ends: TrialEnded, direction: Direction = "higher", trials: int = 6) -> Standing:
     asked = BatchAsked(tuple(Trial(number, {"seed": number}) for number in range(trials)))
-    records: list[Record] = [SweepBegun("val_auc", direction, trials), asked, *ends]
+    records: list[Record] = [SweepBegun("val_auc", direction, trials, 1), asked, *ends]
     return standing_of(records)
 
 
@@ -45,7 +45,7 @@ def test_an_eliminated_trial_does_not_win(end: End) -> None:
         winner_of(found, "sweeps/a")
     assert str(caught.value).startswith(
         "sweeps/a: expected a trial with a finite val_auc, found none in 6 trials; the first that "
-        "failed: out of memory; search lower learning rates"
+        "failed: out of memory; mend that, and begin another sweep"
     )
 
 

@@ -112,7 +112,7 @@ def swept(
 ) -> tuple[list[dict[str, Any]], list[StudyEvent]]:
     """The final table and what was told on the way."""
     ticks = clock()
-    with Study(directory, "val_auc", batch_size) as study:
+    with Study(directory, "val_auc", batch_size, 1) as study:
         events = list(run_study(study, trainer or FakeTrainer(), lambda: next(ticks)))
         return [row.facts() for row in study.standing().rows], events
 
@@ -200,7 +200,7 @@ def test_time_ends_a_sweep_and_the_trials_in_training(tmp_path: Path) -> None:
     rows, events = swept(directory)
     assert events[-1] == StudyEnded("seconds")
     assert {row["status"] for row in rows} >= {"stopped", "finished"}
-    with Study(directory, "val_auc", 5) as study:
+    with Study(directory, "val_auc", 5, 1) as study:
         assert study.elapsed_seconds >= 40
         assert list(run_study(study, FakeTrainer(), lambda: 0.0)) == [StudyEnded("seconds")]
 
@@ -251,7 +251,7 @@ def test_a_trainer_is_closed_with_the_loop(tmp_path: Path) -> None:
         held.append(watched(batch))  # so that it is not closed by being forgotten
         return held[0]
 
-    with Study(made(tmp_path), "val_auc", 5) as study:
+    with Study(made(tmp_path), "val_auc", 5, 1) as study:
         events = run_study(study, train, lambda: 0.0)
         assert isinstance(next(events), BatchBegun)
         next(events)
@@ -265,7 +265,7 @@ def test_another_config_is_not_gone_on_with(tmp_path: Path) -> None:
     text = directory.config.read_text()
     directory.config.write_text(text.replace("seed: 3", "seed: 4"))
     with pytest.raises(RunError) as caught:
-        Study(directory, "val_auc", 5)
+        Study(directory, "val_auc", 5, 1)
     assert "begin another sweep" in caught.value.problems[0].fix
     directory.config.write_text(text)
     assert swept(directory)[1] == [StudyEnded("trials")]
@@ -276,13 +276,14 @@ def test_a_sweep_without_its_section_is_damaged(tmp_path: Path) -> None:
     text = directory.config.read_text()
     directory.config.write_text(text[: text.index("sweep:")])
     with pytest.raises(RunError, match="expected a sweep section, found none"):
-        Study(directory, "val_auc", 5)
+        Study(directory, "val_auc", 5, 1)
 
 
 def test_how_it_was_begun_holds(tmp_path: Path) -> None:
     directory = made(tmp_path, "sweep.trials=6")
-    with Study(directory, "val_auc", 5) as study:
+    with Study(directory, "val_auc", 5, 1) as study:
         assert (study.begun.direction, study.elapsed_seconds) == ("higher", 0.0)
         assert study.max_seconds == math.inf
-    with Study(directory, "val_loss", 2) as study:
+    with Study(directory, "val_loss", 2, 3) as study:
         assert (study.begun.objective, study.begun.batch_size) == ("val_auc", 5)
+        assert study.begun.jobs == 1

@@ -88,6 +88,7 @@ class Folder:
             tables,
             entrant_of=self.entrant,
             jobs=max(1, jobs),
+            threads=1,
             command=("trainer", "sweep"),
             splits=SPLITS,
             allow_custom=False,
@@ -166,7 +167,7 @@ def test_a_pack_leaves_what_fit_leaves(undisturbed: Folder) -> None:
     assert [path.name for path in (undisturbed.path / "packs" / "0001").iterdir()] == ["pack.json"]
 
 
-@pytest.mark.parametrize("after", [1, 9])
+@pytest.mark.parametrize("after", [2, 9])
 def test_stopped_it_goes_on(tmp_path: Path, undisturbed: Folder, after: int) -> None:
     folder = Folder(tmp_path / "own", undisturbed.config)
     assert not any(one.status == "finished" for one in folder.train(after=after))
@@ -349,6 +350,7 @@ def test_it_says_what_it_goes_on_from(tmp_path: Path, config: Path) -> None:
         tables,
         entrant_of=folder.entrant,
         jobs=1,
+        threads=1,
         command=("trainer",),
         splits=SPLITS,
         allow_custom=False,

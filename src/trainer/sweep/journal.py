@@ -38,11 +38,13 @@ class SweepBegun:
         objective: The measure that trials are compared by.
         direction: Which way it is better.
         batch_size: Trials a batch.
+        jobs: Packs that are trained at a time, which their sizes depend on.
     """
 
     objective: str
     direction: Direction
     batch_size: int
+    jobs: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +194,7 @@ def _begun(line: Mapping[str, Any]) -> SweepBegun:
             "objective": readers.text,
             "direction": readers.one_of(*get_args(Direction)),
             "batch_size": readers.count,
+            "jobs": readers.count,
         },
     )(line)
     return begun

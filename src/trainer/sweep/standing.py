@@ -111,16 +111,21 @@ def winner_of(standing: Standing, where: str) -> TrialRow:
     """
     if standing.best is not None:
         return standing.best
-    reasons = [row.ended.reason for row in standing.rows if row.ended and row.ended.reason]
+    ended = [row.ended for row in standing.rows if row.ended is not None]
+    reasons = [each.reason for each in ended if each.reason]
     found = f"none in {len(standing.rows)} trials"
+    fix = "search lower learning rates, or clip gradients with optimizer.clip_norm=1"
     if reasons:
         found += f"; the first that failed: {reasons[0]}"
+        fix = "mend that, and begin another sweep"
+    elif not ended:
+        fix = "give it more time: sweep.max_seconds"
     raise TrainingError(
         Problem(
             where=where,
             expected=f"a trial with a finite {standing.objective or 'objective'}",
             found=found,
-            fix="search lower learning rates, or clip gradients with optimizer.clip_norm=1",
+            fix=fix,
         )
     )
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
@@ -57,12 +58,13 @@ class Study:
     Attributes:
         directory: The sweep's.
         loaded: Its base config.
-        begun: Objective, direction and size of batches.
+        begun: Objective, direction, size of batches and jobs.
 
     Args:
         directory: A sweep's; its journal may be empty.
         objective: What trials are compared by, where the sweep has not begun.
         batch_size: Trials a batch, where the sweep has not begun: later ones go on with the first.
+        jobs: Packs that are trained at a time, likewise.
 
     Raises:
         ConfigError: Its config is wrong.
@@ -70,7 +72,9 @@ class Study:
         StorageError: Its journal cannot be written.
     """
 
-    def __init__(self, directory: SweepDirectory, objective: str, batch_size: int) -> None:
+    def __init__(
+        self, directory: SweepDirectory, objective: str, batch_size: int, jobs: int
+    ) -> None:
         self.directory = directory
         self.loaded: LoadedConfig = load_config(directory.config)
         config = self.loaded.config
@@ -81,7 +85,7 @@ class Study:
         self._journal = Journal(directory.journal)
         begun = begun_of(self._journal.records)
         if begun is None:
-            begun = SweepBegun(objective, better_direction(objective), batch_size)
+            begun = SweepBegun(objective, better_direction(objective), batch_size, jobs)
             self._journal.write(begun, 0.0)
         self.begun = begun
         seed = config.seed if config.sweep.seed is None else config.sweep.seed
@@ -130,7 +134,8 @@ class Study:
         asked = len(self.standing().rows)
         most = resolved_trials(self._sweep)
         size = self.begun.batch_size
-        settings = self._search.ask(size if most is None else min(size, most - asked))
+        # There are fewer than were asked for where sweep.trials was lowered since.
+        settings = self._search.ask(size if most is None else max(0, min(size, most - asked)))
         if not settings:
             return None
         trials = tuple(Trial(asked + index, each) for index, each in enumerate(settings))
@@ -197,11 +202,16 @@ class Study:
 
 
 def _other_trials(path: Path, record: BatchAsked, again: list[Settings]) -> Problem:
-    first = record.trials[0].number
+    number, written, now = next(
+        (trial.number, dict(trial.settings), settings)
+        for trial, settings in zip_longest(record.trials, again)
+        if settings != trial.settings
+    )
     return Problem(
         where=str(path),
-        expected=f"from trial {first} on the trials that sweep.yaml leads to, {again[:1]}",
-        found=f"{[dict(trial.settings) for trial in record.trials[:1]]}",
+        expected=f"as trial {number} the one that sweep.yaml leads to, "
+        f"{'none' if now is None else dict(now)}",
+        found=str(written),
         fix="sweep.yaml or the version of a package was changed; undo it, or begin another sweep",
     )
 
@@ -234,6 +244,6 @@ def run_study(
                 batch.is_stopped = elapsed >= study.max_seconds
                 yield event
         if not study.finish_batch():
-            yield StudyEnded("interrupted")
+            yield StudyEnded("seconds" if batch.is_stopped else "interrupted")
             return
     yield StudyEnded("seconds")

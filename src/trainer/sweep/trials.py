@@ -98,5 +98,6 @@ Train = Callable[[Batch], Generator[TrialEvent, None, None]]
 - Of trials that are resumed it tells every epoch from the first on, those that a former process trained
   too (from their logs), so that halving decides as it would have; a trial whose run a former process
   brought to its end is ended at once after these.
-- It returns before all have ended only where it was interrupted: they are then resumed.
+- It returns before all have ended only where it was interrupted, or where time was over before their
+  training began: they are then resumed.
 """

@@ -18,16 +18,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from trainer.data.splits import SplitName
-from trainer.errors import Problem, TrainerError
+from trainer.engine import devices
+from trainer.errors import Problem, RunError, TrainerError
 from trainer.runs.directory import RunDirectory
 from trainer.runs.listing import summarise
 from trainer.runs.log import read_log
 from trainer.runs.process import this_process
 from trainer.workflows.fit import fit_run
 from trainer.workflows.pack_events import MemberEnded, MembersEpoch, PackStarted
-from trainer.workflows.pack_plans import Candidate, Entrant, PackPlan, PlannedPack, plan_packs
-from trainer.workflows.packs import begun_pack, train_pack
-from trainer.workflows.plan import Tables, make_plan
+from trainer.workflows.pack_plans import (
+    LARGEST_PACK,
+    Candidate,
+    Entrant,
+    PackPlan,
+    PlannedPack,
+    plan_packs,
+)
+from trainer.workflows.packs import Begun, begun_pack, train_pack
+from trainer.workflows.plan import Plan, Tables, make_plan
 from trainer.workflows.resume import resume_run
 from trainer.workflows.training import Finished, Started
 
@@ -56,7 +64,7 @@ class Task:
         command: The command line, for the manifests.
         splits: What the best weights are evaluated on.
         allow_custom: Whether functions of the user's own may be imported.
-        threads: At most so many inside one operation; None for as many as there are cores.
+        threads: At most so many inside one operation.
     """
 
     entrants: tuple[Entrant, ...]
@@ -65,7 +73,27 @@ class Task:
     command: tuple[str, ...]
     splits: tuple[SplitName, ...]
     allow_custom: bool
-    threads: int | None = None
+    threads: int
+
+
+def threads_of(plan: Plan, networks: int, jobs: int) -> int:
+    """Threads inside one operation: the same for all tasks, whichever of them a process begins with, as
+    weights depend on it in their last digits.
+
+    Args:
+        plan: Of one of the networks.
+        networks: How many there are.
+        jobs: So many tasks run at a time.
+    """
+    wanted = plan.config.runtime.threads
+    if wanted != "auto":
+        return wanted
+    if jobs > 1:
+        return 1
+    if plan.parameters is None:
+        return devices.usable_cores()
+    largest = plan.parameters * min(networks, LARGEST_PACK)
+    return devices.choose_threads(largest, plan.config.fit.batch_size)
 
 
 def tasks_of(
@@ -73,8 +101,9 @@ def tasks_of(
     directory: Path,
     tables: Tables,
     *,
-    entrant_of: Callable[[int], Entrant],
+    entrant_of: Callable[[int], Entrant | None],
     jobs: int,
+    threads: int,
     command: tuple[str, ...],
     splits: tuple[SplitName, ...],
     allow_custom: bool,
@@ -85,8 +114,10 @@ def tasks_of(
         entrants: The networks.
         directory: The folder of packs.
         tables: Those read so far.
-        entrant_of: The network of a number, for members of packs that were begun.
+        entrant_of: The network of a number, for members of packs that were begun; None where there is
+            none.
         jobs: So many tasks run at a time.
+        threads: Of each task.
         command: The command line, for the manifests.
         splits: What the best weights are evaluated on.
         allow_custom: Whether functions of the user's own may be imported.
@@ -97,18 +128,17 @@ def tasks_of(
     Raises:
         RunError: What is there of a pack is damaged.
     """
-    threads = 1 if jobs > 1 else None
     waiting = {entrant.number: entrant for entrant in entrants}
     ended: list[MemberEnded] = []
     tasks: list[Task] = []
     packs: list[PlannedPack] = []
     taken = 0
-    for path in sorted(directory.glob("[0-9]*")):
+    for path in sorted(path for path in directory.iterdir() if path.name.isdecimal()):
         taken = max(taken, int(path.name))
         begun = begun_pack(path)
         if begun is None or not set(begun.numbers) & set(waiting):
             continue
-        members = tuple(waiting.get(number) or entrant_of(number) for number in begun.numbers)
+        members = _members(path, begun, waiting, entrant_of)
         own = [waiting.pop(number) for number in begun.numbers if number in waiting]
         if begun.is_done:
             ended += [ended_run(entrant) for entrant in own]
@@ -130,6 +160,21 @@ def tasks_of(
         path = directory / f"{taken:04d}"
         tasks.append(Task(members, path, alone, command, splits, allow_custom, threads))
     return replace(plan, packs=(*packs, *plan.packs)), tasks, ended
+
+
+def _members(
+    directory: Path,
+    begun: Begun,
+    waiting: Mapping[int, Entrant],
+    entrant_of: Callable[[int], Entrant | None],
+) -> tuple[Entrant, ...]:
+    found = [waiting.get(number) or entrant_of(number) for number in begun.numbers]
+    members = tuple(member for member in found if member is not None)
+    if len({member.number for member in members}) < len(found):
+        fix = "remove the folder: its networks are then trained from their start"
+        expected, numbers = "networks of this run, each once", str(list(begun.numbers))
+        raise RunError(Problem(str(directory / "pack.json"), expected, numbers, fix))
+    return members
 
 
 def work(
@@ -164,6 +209,11 @@ def _alone(
     from trainer.engine.events import EpochResult
 
     (entrant,) = task.entrants
+    loaded = entrant.loaded
+    if loaded.config.runtime.threads == "auto":
+        runtime = loaded.config.runtime.model_copy(update={"threads": task.threads})
+        config = loaded.config.model_copy(update={"runtime": runtime})
+        loaded = replace(loaded, config=config)
     run = RunDirectory(entrant.place)
     eliminated: list[str] = []
 
@@ -181,7 +231,7 @@ def _alone(
         )
     else:
         events = fit_run(
-            entrant.loaded,
+            loaded,
             runs=run.path,
             place=run.path,
             tables=tables,

@@ -41,7 +41,8 @@ from trainer.runs.lock import RunLock
 from trainer.runs.manifest import DataFile, Manifest, Resumption, new_manifest
 from trainer.runs.process import this_process
 from trainer.runs.search import find_runs
-from trainer.workflows.many import Planned, ended_run, tasks_of
+from trainer.workflows.continuity import check_as_begun
+from trainer.workflows.many import Planned, ended_run, tasks_of, threads_of
 from trainer.workflows.pack_events import MemberEnded
 from trainer.workflows.pack_plans import Entrant
 from trainer.workflows.plan import Plan, Tables, make_plan
@@ -176,6 +177,7 @@ def resume_members(
         loaded = config_of(run)
         tables = Tables()
         plan = make_plan(_entry(loaded, member_configs(loaded.config)[0]), tables)
+        check_as_begun(_entrants(run, loaded), plan, command)
         resumption = Resumption(at=now, command=command, epoch=0, step=0, checkpoint="packs")
         manifest = manifest.with_resumption(resumption, this_process())
         run.write_manifest(manifest)
@@ -214,10 +216,7 @@ def finished_members(path: Path) -> MembersFinished | None:
     if manifest.status != "finished":
         return None
     loaded = config_of(run)
-    entrants = [
-        Entrant(one.number, _entry(loaded, one), run.member(one.number))
-        for one in member_configs(loaded.config)
-    ]
+    entrants = _entrants(run, loaded)
     summary = summarise(run, datetime.now(UTC), this_process())
     if summary.problems:
         raise RunError(summary.problems)
@@ -241,6 +240,13 @@ def _entry(loaded: LoadedConfig, member: Member) -> LoadedConfig:
     return replace(loaded, config=member.config)
 
 
+def _entrants(run: RunDirectory, loaded: LoadedConfig) -> list[Entrant]:
+    return [
+        Entrant(one.number, _entry(loaded, one), run.member(one.number))
+        for one in member_configs(loaded.config)
+    ]
+
+
 def _train(
     run: RunDirectory,
     loaded: LoadedConfig,
@@ -253,10 +259,7 @@ def _train(
     interrupted: Callable[[], str | None],
 ) -> Generator[Event, None, None]:
     members = member_configs(loaded.config)
-    entrants = {
-        one.number: Entrant(one.number, _entry(loaded, one), run.member(one.number))
-        for one in members
-    }
+    entrants = {one.number: one for one in _entrants(run, loaded)}
     with _recorded(run, manifest) as record:
         run.packs.mkdir(exist_ok=True)
         yield MembersStarted(
@@ -266,8 +269,9 @@ def _train(
             list(entrants.values()),
             run.packs,
             tables,
-            entrant_of=entrants.__getitem__,
+            entrant_of=entrants.get,
             jobs=1,
+            threads=threads_of(plan, len(members), 1),
             command=command,
             splits=SPLIT_NAMES,
             allow_custom=allow_custom,

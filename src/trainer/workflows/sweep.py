@@ -27,23 +27,25 @@ from trainer.config.resolve import resolved_monitor
 from trainer.config.schema import Config
 from trainer.config.sweep_loading import sweep_text
 from trainer.config.sweeps import grid_points, kept_trials, resolved_search, resolved_trials
+from trainer.data.splits import SPLIT_NAMES
 from trainer.engine import devices
 from trainer.errors import ConfigError, Problem
 from trainer.runs.directory import RunDirectory
 from trainer.runs.lock import RunLock
 from trainer.runs.machine import free_memory
 from trainer.runs.sweeps import SweepDirectory, find_sweeps
-from trainer.sweep.standing import Standing, TrialRow, discarded, winner_of
+from trainer.sweep.journal import begun_of, read_journal
+from trainer.sweep.standing import Standing, TrialRow, discarded
 from trainer.sweep.study import BatchBegun, Study, StudyEnded, run_study
 from trainer.sweep.trials import EpochDone, TrialEnded
+from trainer.workflows.best import best_run
+from trainer.workflows.continuity import check_as_begun
 from trainer.workflows.evaluate import evaluate
+from trainer.workflows.many import threads_of
 from trainer.workflows.pack_plans import LARGEST_PACK, SMALLEST_PACK, pack_size
 from trainer.workflows.plan import Plan, Tables, located, make_plan
 from trainer.workflows.trials import BatchPlanned, TrialTrainer
 from trainer.workflows.workers import Workers
-
-if TYPE_CHECKING:
-    pass
 
 _ADAPTIVE_BATCH = 8
 """Trials a job in a batch of a search that learns from the batch before."""
@@ -111,7 +113,7 @@ def sweep(
     Args:
         loaded: The config, with its `sweep` section.
         sweeps: The folder that sweeps are kept in.
-        jobs: Processes that train; None chooses.
+        jobs: Processes that train; None chooses, or takes as many as the sweep was begun with.
         command: The command line, for the manifests.
         allow_custom: Whether functions of the user's own may be imported.
         interrupted: Whether to stop.
@@ -245,18 +247,22 @@ def _carry_on(
     trials = resolved_trials(settings)
     if trials is None and resolved_search(settings) == "grid":
         trials = grid_points(settings)
-    count = _jobs(plan, trials) if jobs is None else jobs
+    first = begun_of(read_journal(directory.journal))
+    count = jobs or (_jobs(plan, trials) if first is None else first.jobs)
     search = resolved_search(settings)
     size = _ADAPTIVE_BATCH * count
     if search != "tpe":
         size = count * pack_size(plan, LARGEST_PACK * count, count)
     with ExitStack() as stack:
         workers = stack.enter_context(Workers(count)) if count > 1 else None
-        study = stack.enter_context(Study(directory, _objective(loaded, plan), size))
+        study = stack.enter_context(Study(directory, _objective(loaded, plan), size, count))
+        # Other jobs than it was begun with are at work on the same packs.
+        threads = threads_of(plan, LARGEST_PACK if trials is None else trials, study.begun.jobs)
         yield SweepStarted(directory.path, plan, search, trials, count, study.standing())
         trainer = TrialTrainer(
-            directory, loaded, study, tables, workers, count, command, interrupted, allow_custom
+            directory, loaded, study, tables, workers, threads, command, interrupted, allow_custom
         )
+        check_as_begun(trainer.begun(), plan, command)
         reason = "trials"
         for event in run_study(study, trainer.train):
             match event:
@@ -275,8 +281,7 @@ def _carry_on(
     winner = None
     metrics: Mapping[str, Mapping[str, float]] = {}
     if reason != "interrupted":
-        winner = winner_of(standing, str(directory.path))
-        run = RunDirectory(directory.trial(winner.trial.number))
+        run, winner = best_run(directory.path)
         metrics = _winner_metrics(run, plan, allow_custom=allow_custom)
     yield SweepFinished(directory.path, reason, standing, winner, metrics, perf_counter() - began)
 
@@ -306,27 +311,35 @@ def _discard(directory: SweepDirectory, standing: Standing, kept: int | None) ->
 def _winner_metrics(
     run: RunDirectory, plan: Plan, *, allow_custom: bool
 ) -> dict[str, dict[str, float]]:
-    """The winner's metrics; its test rows are evaluated here, for the first time."""
+    """The winner's metrics; its test rows are evaluated here, for the first time, and what it was not
+    evaluated on as its training was ended.
+    """
     found: dict[str, dict[str, float]] = {}
-    if plan.prepared.rows("test") and not (run.evaluation / "test.json").exists():
+    missing = tuple(
+        split
+        for split in SPLIT_NAMES
+        if plan.prepared.rows(split) and not (run.evaluation / f"{split}.json").exists()
+    )
+    if missing:
         done = evaluate(
             run.path,
-            splits=("test",),
+            splits=missing,
             data=None,
             device=plan.config.runtime.device,
             allow_custom=allow_custom,
         )
-        (one,) = done.found
-        run.write_evaluation(
-            "test",
-            {
-                "split": "test",
-                "checkpoint": "best",
-                "epoch": run.read_manifest().best_epoch,
-                "rows": one.rows,
-                "metrics": one.metrics,
-            },
-        )
+        for one in done.found:
+            assert one.split is not None
+            run.write_evaluation(
+                one.split,
+                {
+                    "split": one.split,
+                    "checkpoint": "best",
+                    "epoch": run.read_manifest().best_epoch,
+                    "rows": one.rows,
+                    "metrics": one.metrics,
+                },
+            )
     for split, evaluation in run.read_evaluations().items():
         found[split] = {
             name: math.nan if value is None else float(value)

@@ -7,7 +7,7 @@ Owns: what a trial's config, directory and end are. Does not own: which trials t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
@@ -53,16 +53,25 @@ class TrialTrainer:
         study: Study,
         tables: Tables,
         workers: Workers | None,
-        jobs: int,
+        threads: int,
         command: tuple[str, ...],
         interrupted: Callable[[], str | None],
         allow_custom: bool,
     ) -> None:
         self._directory, self._loaded, self._study = directory, loaded, study
-        self._tables, self._workers, self._jobs = tables, workers, jobs
+        self._tables, self._workers, self._threads = tables, workers, threads
         self._command = command
         self._interrupted, self._allow_custom = interrupted, allow_custom
         self.planned: BatchPlanned | None = None
+
+    def begun(self) -> Iterator[Entrant]:
+        """The trials so far, as they would be trained now; without those that could not be."""
+        for row in self._study.standing().rows:
+            try:
+                entrant = self._entrant(row.trial)
+            except ConfigError:
+                continue
+            yield entrant
 
     def train(self, batch: Batch) -> Generator[TrialEvent, None, None]:
         """As in `Train`."""
@@ -81,7 +90,8 @@ class TrialTrainer:
             packs,
             self._tables,
             entrant_of=self._entrant_of,
-            jobs=self._jobs,
+            jobs=self._study.begun.jobs,
+            threads=self._threads,
             command=self._command,
             splits=_SPLITS,
             allow_custom=self._allow_custom,
@@ -89,10 +99,12 @@ class TrialTrainer:
         self.planned = BatchPlanned(batch.trials, str(plan))
         for member in done:
             yield self._ended(member, began)
+        # What has not begun when time is over is left.
+        begun = (task for task in tasks if not batch.is_stopped)
         working = (
-            run_here(tasks, self._tables, self._interrupted)
+            run_here(begun, self._tables, self._interrupted)
             if self._workers is None
-            else self._workers.run(tasks, self._interrupted)
+            else self._workers.run(begun, self._interrupted)
         )
         answer: Mapping[int, str] | None = None
         while True:
@@ -120,9 +132,9 @@ class TrialTrainer:
             trial.number, replace(self._loaded, config=config), self._directory.trial(trial.number)
         )
 
-    def _entrant_of(self, number: int) -> Entrant:
+    def _entrant_of(self, number: int) -> Entrant | None:
         rows = {row.trial.number: row.trial for row in self._study.standing().rows}
-        return self._entrant(rows[number])
+        return self._entrant(rows[number]) if number in rows else None
 
     def _measured(self, measures: Mapping[str, float]) -> float:
         name = self._study.begun.objective

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import signal
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import get_context, parent_process, resource_tracker
@@ -61,7 +61,7 @@ class _Done:
 
 
 def run_here(
-    tasks: Sequence[Task], tables: Tables, interrupted: Callable[[], str | None]
+    tasks: Iterable[Task], tables: Tables, interrupted: Callable[[], str | None]
 ) -> Generator[PackEvent, Ends | None, str | None]:
     """Do the tasks one after the other, in this process; as `Workers.run`."""
     for task in tasks:
@@ -87,12 +87,12 @@ class Workers:
             self._start()
 
     def run(
-        self, tasks: Sequence[Task], interrupted: Callable[[], str | None]
+        self, tasks: Iterable[Task], interrupted: Callable[[], str | None]
     ) -> Generator[PackEvent, Ends | None, str | None]:
         """Do tasks; takes the members that are to be ended after each `MembersEpoch`.
 
         Args:
-            tasks: Begun in their order.
+            tasks: Begun in their order, each asked for when it can be.
             interrupted: Whether to stop, and why.
 
         Returns:
@@ -101,13 +101,17 @@ class Workers:
         Raises:
             TrainerError: A task could not go on; the others are stopped, with checkpoints.
         """
-        waiting = deque((task, 1) for task in tasks)
+        left = ((task, 1) for task in tasks)
+        lost: deque[tuple[Task, int]] = deque()
         stop: str | None = None
         wrong: _Done | None = None
         while True:
-            while waiting and stop is None and len(self._busy()) < self._jobs:
+            while stop is None and len(self._busy()) < self._jobs:
+                waiting = lost.popleft() if lost else next(left, None)
+                if waiting is None:
+                    break
                 idle = next((one for one in self._all.values() if one.task is None), None)
-                (idle or self._start()).give(*waiting.popleft())
+                (idle or self._start()).give(*waiting)
             busy = self._busy()
             if not busy:
                 break
@@ -117,7 +121,7 @@ class Workers:
                 try:
                     said = ready.recv()
                 except (EOFError, OSError):
-                    waiting.appendleft(self._replaced(worker))
+                    lost.append(self._replaced(worker))
                     continue
                 if isinstance(said, _Done):
                     worker.task = None

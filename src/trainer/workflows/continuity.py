@@ -1,0 +1,78 @@
+"""Whether many networks are gone on with as they were begun: settings, data, packages, machine.
+
+A pack that was begun says so itself (`packs`); here it is seen before another one begins, which would
+have networks of one table that are not alike.
+
+Owns: looking at those that were begun. Does not own: the differences (`comparison`). No TensorFlow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import islice
+
+from trainer.config.dump import resolved_settings
+from trainer.errors import InputError, Problem, RunError
+from trainer.runs.directory import RunDirectory
+from trainer.runs.files import json_form
+from trainer.runs.manifest import Manifest, new_manifest
+from trainer.workflows.comparison import config_differences, data_differences, machine_differences
+from trainer.workflows.extension import differing
+from trainer.workflows.pack_plans import Entrant
+from trainer.workflows.plan import Plan
+from trainer.workflows.trained import config_of
+
+_LOOKED_AT = 10
+_CHOSEN = ("runtime.threads", "runtime.compile")
+"""What a run chose for itself stands in its config."""
+
+
+def check_as_begun(entrants: Iterable[Entrant], plan: Plan, command: tuple[str, ...]) -> None:
+    """Checks that networks are those that were begun, on the same rows and the same machine.
+
+    One that agrees is enough: others may have been extended by themselves.
+
+    Args:
+        entrants: The networks; those that were not begun are passed over.
+        plan: What is read now.
+        command: The command line.
+
+    Raises:
+        RunError: None agrees; what differs of the first.
+    """
+    begun = [entrant for entrant in entrants if RunDirectory(entrant.place).manifest.exists()]
+    told: list[Problem] = []
+    for entrant in islice(begun, _LOOKED_AT):
+        run = RunDirectory(entrant.place)
+        here = new_manifest(
+            name=plan.config.name,
+            command=command,
+            seed=plan.config.seed,
+            config_directory=run.path,
+            now=datetime.now(UTC),
+        )
+        try:
+            differences = list(_differences(entrant, run, plan, here))
+        except InputError:
+            continue  # It is damaged, which those who read it tell.
+        if not differences:
+            return
+        told = told or differences
+    if told:
+        fix = "undo the change, or begin anew"
+        raise RunError([*told[:-1], replace(told[-1], fix=fix)])
+
+
+def _differences(
+    entrant: Entrant, run: RunDirectory, plan: Plan, here: Manifest
+) -> Iterator[Problem]:
+    was, now = (
+        json_form(resolved_settings(loaded.config)) for loaded in (config_of(run), entrant.loaded)
+    )
+    changed = {key: text for key, text in differing(was, now).items() if key not in _CHOSEN}
+    former = run.read_manifest()
+    yield from config_differences(run, changed)
+    yield from data_differences(former, plan)
+    yield from machine_differences(former, here)
