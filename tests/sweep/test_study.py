@@ -196,7 +196,9 @@ def test_trials_told_again_end_with_their_epoch(tmp_path: Path) -> None:
 
         def _pack(self, pack: dict[int, Settings], batch: Batch) -> Generator[TrialEvent]:
             for epoch in (1, 2):
-                yield EpochDone(epoch, {number: curve(each, epoch) for number, each in pack.items()})
+                yield EpochDone(
+                    epoch, {number: curve(each, epoch) for number, each in pack.items()}
+                )
             yield from super()._pack(pack, batch)
 
     words = ("sweep.search=random", *HALVED)
