@@ -267,6 +267,24 @@ class RunDirectory:
         stems.sort(key=lambda stem: (first[stem] if stem in first else len(first), stem))
         return [self.evaluation / f"{stem}.json" for stem in stems]
 
+    @property
+    def decisions(self) -> Path:
+        """What was chosen on the validation rows."""
+        return self.path / "decisions.json"
+
+    def write_decisions(self, value: Any) -> None:
+        """Writes `decisions.json`."""
+        write_atomically(self.decisions, json_bytes(value))
+
+    @property
+    def findings(self) -> Path:
+        """What the answers of the run come to."""
+        return self.path / "findings.json"
+
+    def write_findings(self, value: Any) -> None:
+        """Writes `findings.json`; numbers that are not finite become null."""
+        write_atomically(self.findings, json_bytes(value))
+
     def write_report(self, text: str) -> None:
         """Writes `report.html`."""
         write_atomically(self.report, text.encode("utf-8"))
