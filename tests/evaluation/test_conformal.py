@@ -35,6 +35,12 @@ def test_intervals_are_about_the_predictions() -> None:
     assert covered.low < covered.value < covered.high
 
 
+def test_rounding_of_the_place() -> None:
+    # 100 · 0.55 is 55.00000000000001 in floats.
+    y = np.arange(1.0, 100)[:, None]
+    assert fit_conformal(y, np.zeros((99, 1)), 0.55).half_width.tolist() == [55.0]
+
+
 def test_no_rows() -> None:
     nothing = np.zeros((0, 2))
     found = fit_conformal(nothing, nothing)

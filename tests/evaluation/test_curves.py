@@ -30,6 +30,13 @@ def test_roc_curve_has_the_area_and_its_points(sample: Answers) -> None:
         assert height == pytest.approx((w * y * called).sum() / (w * y).sum())
 
 
+def test_points_on_a_straight_line_are_left_out() -> None:
+    y, p = np.repeat([1.0, 0.0, 1.0], [40, 50, 60]), np.linspace(1, 0, 150)
+    found = roc_curve(y, p)
+    assert found.x.tolist() == [0, 0, 1, 1]
+    assert found.y == pytest.approx([0, 0.4, 0.4, 1])
+
+
 @settings(max_examples=100, deadline=None)
 @given(samples("binary"))
 def test_precision_recall_agrees_with_scikit_learn(sample: Answers) -> None:

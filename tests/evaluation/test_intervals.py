@@ -25,6 +25,12 @@ def test_no_rows_say_nothing() -> None:
     assert (low.tolist(), high.tolist()) == ([0.0], [1.0])
 
 
+def test_shares_that_rounding_puts_outside() -> None:
+    low, high = wilson(np.array([1 + 1e-15, -1e-15]), np.full(2, 10.0), 0.95)
+    assert np.isfinite([low, high]).all()
+    assert (high[0], low[1]) == (1, 0)
+
+
 def test_percentiles_are_of_what_is_defined() -> None:
     random = np.random.default_rng(0)
     draws = random.normal(size=(400, 3))
