@@ -53,6 +53,13 @@ def test_metrics_of_the_config_are_defined_as_there(sample: Answers) -> None:
         assert_same(found[name], expected[name], name)
 
 
+def test_a_class_with_all_the_weight_is_against_nothing() -> None:
+    weight = np.random.default_rng(0).uniform(0.1, 5, 28)
+    y = np.eye(3)[np.zeros(28, int)]
+    found = measure_all(answers_of("multiclass", y, y[::-1] / 3 + 0.2, weight))
+    assert found["c0/balanced_accuracy"] == found["c0/recall"] == 1
+
+
 def test_a_column_that_does_not_vary_has_no_variance() -> None:
     y, weight = np.full(3, -2 / 3), np.array([0.1, 0.2, 0.7])
     assert measure_all(answers_of("regression", y, y + 1, weight))["r2"] == 0
