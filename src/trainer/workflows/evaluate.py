@@ -89,7 +89,7 @@ def evaluate(
             )
             splits = ("test",)
         else:
-            table = _own_table(opened)
+            table = own_table(opened)
         parts = {split: samples for split in splits
                  if (samples := table.samples(split)) is not None}  # fmt: skip
         if not parts:
@@ -162,7 +162,7 @@ def _evaluate_together(
     own = [next(one for one in members if one.preprocessing == encoder) for encoder in encoders]
     with devices.importing(worthwhile=is_large(settings)), located(first.loaded):
         tables = [
-            _own_table(one)
+            own_table(one)
             if data is None
             else rows_to_judge_by(settings, one.preprocessing, in_parts=beyond_memory(settings))
             for one in own
@@ -190,7 +190,13 @@ def _evaluate_together(
     return Evaluations((evaluation,), (*_lost(tables[0]), *samples[0].warnings))
 
 
-def _own_table(opened: Opened) -> PreparedTable:
+def own_table(opened: Opened) -> PreparedTable:
+    """The table that a run was made with, split as it was then.
+
+    Raises:
+        DataError: The files are gone, or are not what they were.
+        RunError: The record of the splits is damaged.
+    """
     manifest, data = opened.run.read_manifest(), opened.loaded.config.data
     streamed = manifest.engine is not None and manifest.engine.startswith("streaming")
     try:
