@@ -17,8 +17,9 @@ from itertools import islice
 import numpy as np
 import numpy.typing as npt
 
+from trainer.evaluation.answers import Floats
+
 Singles = npt.NDArray[np.float32]
-Floats = npt.NDArray[np.floating]
 
 Ask = Callable[[Sequence[Singles]], Floats]
 """Rows as each encoding has them, (n, width) each → answers (n, k): probabilities or numbers."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from trainer.evaluation.alterations import Alteration, Ask, Encoding, Singles, ask_altered
-from trainer.evaluation.influence import Doubles, Floats
+from trainer.evaluation.answers import Doubles, Floats
 
 
 def partial_dependence(

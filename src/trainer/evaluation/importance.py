@@ -25,14 +25,8 @@ import numpy as np
 
 from trainer.config.data import Task
 from trainer.evaluation.alterations import Alteration, Ask, Encoding, ask_altered, column_names
-from trainer.evaluation.influence import (
-    Doubles,
-    Floats,
-    Headline,
-    headline,
-    influences,
-    is_better_high,
-)
+from trainer.evaluation.answers import Doubles, Floats
+from trainer.evaluation.influence import Headline, headline, influences, is_better_high
 
 
 @dataclass(frozen=True, slots=True)

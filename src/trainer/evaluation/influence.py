@@ -17,12 +17,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from trainer.config.data import Task
+from trainer.evaluation.answers import Doubles, Floats
 
-Doubles = npt.NDArray[np.float64]
-Floats = npt.NDArray[np.floating]
 Headline = Literal["auc", "accuracy", "r2", "rmse"]
 
 _MOST_RANKED = 10

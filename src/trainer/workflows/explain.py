@@ -26,7 +26,8 @@ from trainer.data.splits import SplitName
 from trainer.data.values import text
 from trainer.engine import devices
 from trainer.errors import DataError, Problem, RunError, UsageError, did_you_mean
-from trainer.evaluation.alterations import Ask, Encoding, Floats, Singles
+from trainer.evaluation.alterations import Ask, Encoding, Singles
+from trainer.evaluation.answers import Floats
 from trainer.evaluation.importance import permutation_importance
 from trainer.runs.directory import RunDirectory
 from trainer.runs.files import json_bytes

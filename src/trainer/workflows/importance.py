@@ -13,7 +13,8 @@ import numpy as np
 from trainer.data.preprocessing import Preprocessing
 from trainer.data.samples import Samples
 from trainer.data.splits import SplitName
-from trainer.evaluation.alterations import Encoding, Floats, Singles
+from trainer.evaluation.alterations import Encoding, Singles
+from trainer.evaluation.answers import Floats
 from trainer.evaluation.importance import Importance, permutation_importance
 from trainer.workflows.question import Question
 
