@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from importlib.util import find_spec
 
 import numpy as np
 import polars as pl
@@ -20,6 +21,9 @@ from trainer.workflows.evaluate import own_table
 from trainer.workflows.explain import explain
 from trainer.workflows.importance import importance_of, importance_wanted
 from trainer.workflows.trained import load_network, open_trained
+
+# Not `importorskip`: what imports it first says how it computes.
+needs_shap = pytest.mark.skipif(find_spec("shap") is None, reason="needs shap")
 
 
 def ask(run, **settings):
@@ -70,7 +74,9 @@ def test_drops_and_curves_are_those_of_sklearn(finished):
     for at, name in enumerate(("size", "colour")):
         error = theirs.importances_std[at] * np.sqrt(2 / 40)
         assert ours[name]["drop"] == pytest.approx(theirs.importances_mean[at], abs=4 * error)
-    curves = {one["column"]: one for one in read(finished.run, "partial_dependence.json")["columns"]}
+    curves = {
+        one["column"]: one for one in read(finished.run, "partial_dependence.json")["columns"]
+    }
     assert curves["colour"]["kind"] == "categorical"
     assert curves["colour"]["values"] == list(Network.colours)
     assert len(curves["size"]["values"]) == 24 == len(set(curves["size"]["values"]))
@@ -202,10 +208,10 @@ def test_numbers_and_their_surface(numbers):
     assert answers[5, 3] == pytest.approx(said[0, 0], rel=1e-5)
 
 
+@needs_shap
 @pytest.mark.parametrize("source", ["rows", "file"])
 def test_shap_values_of_a_linear_network_are_exact(numbers, tmp_path, source):
     """Of a linear network they are weight × (value - mean of the background), summed by column."""
-    pytest.importorskip("shap")
     opened = open_trained(numbers.run)
     table = own_table(opened)
     wanted = 8
@@ -238,8 +244,8 @@ def test_shap_values_of_a_linear_network_are_exact(numbers, tmp_path, source):
     np.testing.assert_allclose(facts["base"][0] + sums.to_numpy(), answers, atol=1e-4)
 
 
+@needs_shap
 def test_shap_values_add_up(finished):
-    pytest.importorskip("shap")
     done = ask(finished.run, shap_rows=5)
     assert done.files[-2:] == ("shap.json", "shap.parquet")
     frame = pl.read_parquet(done.folder / "shap.parquet")

@@ -14,6 +14,8 @@ Owns: the package, and asking it. Does not own: which rows (`explain`).
 
 from __future__ import annotations
 
+import os
+import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -83,6 +85,10 @@ def shap_values(
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        if "numba" not in sys.modules:
+            # Its compiling takes eight seconds in each process and saves less: the time is the
+            # network's. It reads this once, when it is imported.
+            os.environ.setdefault("NUMBA_DISABLE_JIT", "1")
         import shap
 
         columns = column_names(rows)
