@@ -197,11 +197,11 @@ def _evaluate_together(
 
 
 def own_table(opened: Opened) -> PreparedTable:
-    """The rows of a run, split and encoded as they were.
+    """The table that a run was made with, split as it was then.
 
     Raises:
-        DataError: The files are no longer those it was trained on.
-        RunError: Its record of the splits is damaged.
+        DataError: The files are gone, or are not what they were.
+        RunError: The record of the splits is damaged.
     """
     manifest, data = opened.run.read_manifest(), opened.loaded.config.data
     streamed = manifest.engine is not None and manifest.engine.startswith("streaming")
