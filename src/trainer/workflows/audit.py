@@ -1,0 +1,325 @@
+"""The audit of a config's data before training, and of a run's labels after it. No TensorFlow.
+
+    config ─ read ─► table ─ divide ─► splits, target ─ sample ─► subject ─ audit ─► findings
+    run ─ predictions ─► labels that the network doubts
+
+Owns: what is read, how much of it, and what is audited. Does not own: the checks (`trainer.data.audit`).
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from trainer.config.data import Data
+from trainer.config.load import LoadedConfig
+from trainer.config.resolve import resolved_split_seed
+from trainer.config.schema import Config
+from trainer.data.arrays import Assignment, Floats, Rows
+from trainer.data.audit.checks import audit
+from trainer.data.audit.findings import Finding, counted, listed
+from trainer.data.audit.labels import Suspect, find_suspects
+from trainer.data.audit.subject import make_subject, sampled_rows
+from trainer.data.features import split_column, target_columns
+from trainer.data.fitting import ColumnFit
+from trainer.data.prepare import Division, checked_features, divide
+from trainer.data.preprocessing import Preprocessing
+from trainer.data.sources import file_format
+from trainer.data.splits import SPLIT_NAMES, TRAIN, SplitName
+from trainer.data.streams import Stream, open_stream
+from trainer.data.tables import SourceFile, Table, read_table
+from trainer.data.targets import FittedTarget
+from trainer.data.values import is_nested
+from trainer.errors import DataError, Problem, RunError
+from trainer.runs.directory import RunDirectory, open_run
+from trainer.workflows.engines import choose_engine
+from trainer.workflows.plan import located
+from trainer.workflows.predict import answer_names
+from trainer.workflows.question import ask
+from trainer.workflows.trained import config_of
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """What was looked at, and what was found.
+
+    Attributes:
+        name: Of the config.
+        rows: Rows of each split that has some; of a run, of those that it has answers for.
+        features: Feature columns.
+        looked_at: Rows that were looked at, where the table is too large for all.
+        findings: Faults, then warnings, then notes.
+        suspects: Of a run: the rows whose labels are doubted, the least probable first.
+        warnings: What is odd in the files.
+    """
+
+    name: str
+    rows: dict[str, int]
+    features: int
+    looked_at: int | None
+    findings: tuple[Finding, ...]
+    suspects: tuple[Suspect, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def count(self, severity: str) -> int:
+        """How many findings are of a severity."""
+        return sum(finding.severity == severity for finding in self.findings)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data; notes are no findings and stand apart."""
+        findings = [one.to_json() for one in self.findings if one.severity != "note"]
+        notes = [one.to_json() for one in self.findings if one.severity == "note"]
+        return {
+            "name": self.name,
+            "rows": self.rows,
+            "features": self.features,
+            "looked_at": self.looked_at if self.looked_at is not None else sum(self.rows.values()),
+            "faults": self.count("fault"),
+            "findings": findings,
+            "notes": notes,
+            "suspects": [
+                {
+                    "row": one.row,
+                    "given": one.given,
+                    "likely": one.likely,
+                    "probability": one.probability,
+                }
+                for one in self.suspects
+            ],
+            "warnings": list(self.warnings),
+        }
+
+
+def audit_data(loaded: LoadedConfig) -> Audit:
+    """Look for faults in the data of a config.
+
+    Of a table too large for all of its rows, those are looked at that a hash draws.
+
+    Raises:
+        DataError: The table cannot be read or split, or its target cannot be understood.
+        ConfigError: A setting does not fit the data.
+    """
+    config = loaded.config
+    with located(loaded):
+        in_parts = choose_engine(config).engine == "streaming"
+        division, names, frame, rows = _streamed(config) if in_parts else _read(config)
+        subject = make_subject(division, frame, rows, names, config.data)
+        findings = audit(subject, weighted=config.fit.class_weight is not None)
+    taking_part = sum(division.rows(split) for split in SPLIT_NAMES)
+    return Audit(
+        name=config.name,
+        rows={split: division.rows(split) for split in SPLIT_NAMES if division.rows(split)},
+        features=len(names),
+        looked_at=len(rows) if len(rows) < taking_part else None,
+        findings=tuple(_located(loaded, finding) for finding in findings),
+        warnings=division.table.warnings,
+    )
+
+
+def _located(loaded: LoadedConfig, finding: Finding) -> Finding:
+    """The finding with paths as a user would type them."""
+    try:
+        with located(loaded):
+            raise DataError(Problem(listed((finding.where, *finding.rows)), "", ""))
+    except DataError as told:
+        where = told.problems[0].where.split(", ")
+    return replace(finding, where=where[0], rows=tuple(where[1 : len(finding.rows) + 1]))
+
+
+def _read(config: Config) -> tuple[Division, list[str], pl.DataFrame, Rows]:
+    table = read_table(config.data.source, config.data)
+    names = checked_features(table, config.data)
+    division = divide(config, table, names, _unfitted)
+    rows = sampled_rows(division.assignment, table.frame.width, resolved_split_seed(config))
+    frame = table.frame if len(rows) == table.frame.height else table.frame[rows]
+    return division, names, frame, rows
+
+
+def _streamed(config: Config) -> tuple[Division, list[str], pl.DataFrame, Rows]:
+    stream = open_stream(config.data)
+    names = checked_features(stream.outline, config.data)
+    keys = dict.fromkeys(
+        [*target_columns(config.data), config.data.weight, split_column(config.data)]
+    )
+    table = stream.columns_of_all([name for name in keys if name is not None])
+    division = divide(config, table, names, _unfitted)
+    schema = stream.outline.frame.schema
+    wanted = [name for name in schema if not is_nested(schema[name]) or name in names]
+    rows = sampled_rows(division.assignment, len(wanted), resolved_split_seed(config))
+    return division, names, _gathered(stream, wanted, rows), rows
+
+
+def _gathered(stream: Stream, columns: list[str], rows: Rows) -> pl.DataFrame:
+    """Some rows of all files, in a pass over them."""
+    parts = []
+    for start, frame in stream.batches(columns):
+        first, last = np.searchsorted(rows, [start, start + frame.height])
+        parts.append(frame[rows[first:last] - start])
+    return pl.concat(parts, rechunk=True)
+
+
+def _unfitted(assignment: Assignment) -> ColumnFit:
+    """All training rows and no fitted column: an audit says of values what fitting would refuse."""
+    rows: Rows = np.flatnonzero(assignment == TRAIN)
+    return ColumnFit((), rows, rows[:0], rows[:0], ())
+
+
+def audit_labels(path: Path) -> Audit:
+    """Look for rows whose labels a run's network doubts.
+
+    Answers are those of `predictions/out_of_fold.parquet` where the run has folds, else those for its
+    validation and test rows.
+
+    Raises:
+        RunError: There is no such run, it predicts numbers, or it has no such answers.
+    """
+    run = open_run(path).run
+    loaded = config_of(run)
+    target = Preprocessing.from_json(_preprocessing(run)).target
+    if target.task == "regression":
+        found, fix = "one that predicts numbers", "audit its data: trainer check --data CONFIG"
+        raise RunError(Problem(str(run.path), "a run that predicts classes", found, fix))
+    answers = answer_names(ask(loaded.config, target))
+    frames = _answered(run, target, answers)
+    suspects: list[Suspect] = []
+    for frame in frames.values():
+        suspects += _doubted(frame, target, answers)
+    suspects.sort(key=lambda one: one.probability)
+    table = _files(run, loaded.config.data)
+    return Audit(
+        name=loaded.config.name,
+        rows={name: frame.height for name, frame in frames.items()},
+        features=0,
+        looked_at=None,
+        findings=tuple(_label_finding(run, table, suspects, sum(map(len, frames.values())))),
+        suspects=tuple(suspects),
+    )
+
+
+def _preprocessing(run: RunDirectory) -> Any:
+    members = sorted(run.members.iterdir()) if run.members.is_dir() else []
+    return (RunDirectory(members[0]) if members else run).read_preprocessing()
+
+
+def _answered(
+    run: RunDirectory, target: FittedTarget, answers: tuple[str, ...]
+) -> dict[str, pl.DataFrame]:
+    """The answers of a run by what rows they are of: `row`, `actual_<column>`, the answers."""
+    found = {}
+    if run.out_of_fold.is_file():
+        frame = _parquet(run, run.out_of_fold.name)
+        taken = {"row", "fold", *answers, *(f"{name}_spread" for name in answers)}
+        actual = {}
+        for column in target.columns:
+            name = column
+            while name in taken:
+                name = f"{name}_of_input"
+            taken.add(name)
+            actual[column] = name
+        found["out of fold"] = frame, actual
+    else:
+        splits: tuple[SplitName, ...] = ("validation", "test")
+        for split in splits:
+            if not (run.predictions / f"{split}.parquet").is_file():
+                continue
+            frame = _parquet(run, f"{split}.parquet")
+            several = len(target.columns) > 1
+            actual = {name: f"actual_{name}" if several else "actual" for name in target.columns}
+            if set(actual.values()) <= set(frame.columns):
+                found[split] = frame, actual
+    if not found:
+        raise RunError(
+            Problem(
+                str(run.predictions),
+                "what the network said of rows that it was not trained with, and their labels",
+                "neither out_of_fold.parquet nor validation.parquet with both",
+                "train it with folds: trainer fit CONFIG fit.folds=5",
+            )
+        )
+    for frame, actual in found.values():
+        lacking = [
+            name for name in ("row", *actual.values(), *answers) if name not in frame.columns
+        ]
+        if lacking:
+            fix = "take the file from a whole copy of the run"
+            raise RunError(
+                Problem(str(run.predictions), f"a column '{lacking[0]}'", "none of that name", fix)
+            )
+    return {
+        name: frame.select("row", *(pl.col(at).alias(f"actual_{of}") for of, at in actual.items()),
+                           *answers)
+        for name, (frame, actual) in found.items()
+    }  # fmt: skip
+
+
+def _parquet(run: RunDirectory, name: str) -> pl.DataFrame:
+    try:
+        return pl.read_parquet(io.BytesIO(run.read_predictions(name)))
+    except pl.exceptions.PolarsError as error:
+        where, fix = str(run.predictions / name), "take the file from a whole copy of the run"
+        raise RunError(Problem(where, "a Parquet file", str(error).splitlines()[0], fix)) from error
+
+
+def _doubted(frame: pl.DataFrame, target: FittedTarget, answers: tuple[str, ...]) -> list[Suspect]:
+    """The suspects of a table of answers; of yes/no columns, those of each."""
+    labels = frame.select(pl.col(f"actual_{name}").alias(name) for name in target.columns)
+    y, known = target.encode(labels)
+    at = np.flatnonzero(known)
+    rows = frame["row"].to_numpy().astype(np.int64)[at]
+    p: Floats = frame.select(answers).to_numpy().astype(np.float64)[at]
+    if target.task == "multiclass":
+        return find_suspects(rows, y[at].argmax(axis=1), p, target.classes)
+    found = []
+    for place, name in enumerate(target.columns):
+        no, yes = (f"not {name}", name) if target.task == "multilabel" else target.classes
+        both = np.stack([1 - p[:, place], p[:, place]], axis=1)
+        found += find_suspects(rows, y[at, place].astype(np.int64), both, (no, yes))
+    return found
+
+
+def _files(run: RunDirectory, data: Data) -> Table:
+    """Where the run's rows stand in its files, which are not read."""
+    files = tuple(
+        SourceFile(file.path, file.bytes, file.rows, file.sha256)
+        for file in run.read_manifest().data
+    )
+    formats = tuple(file_format(Path(file.path), data.format) for file in files)
+    return Table(pl.DataFrame(), files, None, data.csv, formats)
+
+
+def _place(table: Table, row: int) -> str:
+    try:
+        return table.where(row)
+    except (OSError, IndexError, DataError):  # the files are elsewhere now, or others
+        return f"row {row + 1} of {table.name}"
+
+
+def _label_finding(
+    run: RunDirectory, table: Table, suspects: list[Suspect], rows: int
+) -> list[Finding]:
+    if not suspects:
+        return []
+    places = tuple(
+        f"{_place(table, one.row)} ('{one.given}', likely '{one.likely}', p {one.probability:.2g})"
+        for one in suspects[:5]
+    )
+    return [
+        Finding(
+            kind="label_suspects",
+            severity="warning",
+            where=str(run.path),
+            columns=tuple(target_columns(config_of(run).config.data)),
+            rows=places,
+            count=len(suspects),
+            expected="labels that a network which has not seen them agrees with",
+            found=f"{len(suspects):,} of {counted(rows, 'label')} that it is confident are others: "
+            + listed([*places, *([""] * (len(suspects) - len(places)))]),
+            meaning="some are hard rows and some are wrong labels",
+            fix="look at them, and correct what is wrong; --json lists all",
+        )
+    ]
