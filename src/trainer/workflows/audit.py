@@ -18,23 +18,17 @@ import polars as pl
 
 from trainer.config.data import Data
 from trainer.config.load import LoadedConfig
-from trainer.config.resolve import resolved_split_seed
-from trainer.config.schema import Config
-from trainer.data.arrays import Assignment, Floats, Rows
+from trainer.data.arrays import Floats
 from trainer.data.audit.checks import audit
 from trainer.data.audit.findings import Finding, counted, listed
 from trainer.data.audit.labels import Suspect, find_suspects
-from trainer.data.audit.subject import make_subject, sampled_rows
-from trainer.data.features import split_column, target_columns
-from trainer.data.fitting import ColumnFit
-from trainer.data.prepare import Division, checked_features, divide
+from trainer.data.audit.reading import read_subject
+from trainer.data.features import target_columns
 from trainer.data.preprocessing import Preprocessing
 from trainer.data.sources import file_format
-from trainer.data.splits import SPLIT_NAMES, TRAIN, SplitName
-from trainer.data.streams import Stream, open_stream
-from trainer.data.tables import SourceFile, Table, read_table
+from trainer.data.splits import SPLIT_NAMES, SplitName
+from trainer.data.tables import SourceFile, Table
 from trainer.data.targets import FittedTarget
-from trainer.data.values import is_nested
 from trainer.errors import DataError, Problem, RunError
 from trainer.runs.directory import RunDirectory, open_run
 from trainer.workflows.engines import choose_engine
@@ -107,15 +101,15 @@ def audit_data(loaded: LoadedConfig) -> Audit:
     config = loaded.config
     with located(loaded):
         in_parts = choose_engine(config).engine == "streaming"
-        division, names, frame, rows = _streamed(config) if in_parts else _read(config)
-        subject = make_subject(division, frame, rows, names, config.data)
+        division, subject = read_subject(config, in_parts=in_parts)
         findings = audit(subject, weighted=config.fit.class_weight is not None)
-    taking_part = sum(division.rows(split) for split in SPLIT_NAMES)
+    rows = {split: division.rows(split) for split in SPLIT_NAMES if division.rows(split)}
+    looked_at = len(subject.rows)
     return Audit(
         name=config.name,
-        rows={split: division.rows(split) for split in SPLIT_NAMES if division.rows(split)},
-        features=len(names),
-        looked_at=len(rows) if len(rows) < taking_part else None,
+        rows={str(split): count for split, count in rows.items()},
+        features=len(subject.features),
+        looked_at=looked_at if looked_at < sum(rows.values()) else None,
         findings=tuple(_located(loaded, finding) for finding in findings),
         warnings=division.table.warnings,
     )
@@ -129,44 +123,6 @@ def _located(loaded: LoadedConfig, finding: Finding) -> Finding:
     except DataError as told:
         where = told.problems[0].where.split(", ")
     return replace(finding, where=where[0], rows=tuple(where[1 : len(finding.rows) + 1]))
-
-
-def _read(config: Config) -> tuple[Division, list[str], pl.DataFrame, Rows]:
-    table = read_table(config.data.source, config.data)
-    names = checked_features(table, config.data)
-    division = divide(config, table, names, _unfitted)
-    rows = sampled_rows(division.assignment, table.frame.width, resolved_split_seed(config))
-    frame = table.frame if len(rows) == table.frame.height else table.frame[rows]
-    return division, names, frame, rows
-
-
-def _streamed(config: Config) -> tuple[Division, list[str], pl.DataFrame, Rows]:
-    stream = open_stream(config.data)
-    names = checked_features(stream.outline, config.data)
-    keys = dict.fromkeys(
-        [*target_columns(config.data), config.data.weight, split_column(config.data)]
-    )
-    table = stream.columns_of_all([name for name in keys if name is not None])
-    division = divide(config, table, names, _unfitted)
-    schema = stream.outline.frame.schema
-    wanted = [name for name in schema if not is_nested(schema[name]) or name in names]
-    rows = sampled_rows(division.assignment, len(wanted), resolved_split_seed(config))
-    return division, names, _gathered(stream, wanted, rows), rows
-
-
-def _gathered(stream: Stream, columns: list[str], rows: Rows) -> pl.DataFrame:
-    """Some rows of all files, in a pass over them."""
-    parts = []
-    for start, frame in stream.batches(columns):
-        first, last = np.searchsorted(rows, [start, start + frame.height])
-        parts.append(frame[rows[first:last] - start])
-    return pl.concat(parts, rechunk=True)
-
-
-def _unfitted(assignment: Assignment) -> ColumnFit:
-    """All training rows and no fitted column: an audit says of values what fitting would refuse."""
-    rows: Rows = np.flatnonzero(assignment == TRAIN)
-    return ColumnFit((), rows, rows[:0], rows[:0], ())
 
 
 def audit_labels(path: Path) -> Audit:

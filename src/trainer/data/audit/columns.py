@@ -47,7 +47,7 @@ def find_constant(subject: Subject) -> list[Finding]:
             continue
         counts = np.bincount(subject.codes(name)[train] + 1)
         others = len(train) - int(counts.max())
-        if others == 0:
+        if others == 0 and (subject.kinds[name] == "numeric" or _is_constant(subject, name)):
             constant.append(name)
         elif len(train) >= _LEAST_ROWS and others <= max(1, (1 - _NEARLY_CONSTANT) * len(train)):
             (numbers if subject.kinds[name] == "numeric" else words).append(name)
@@ -78,6 +78,12 @@ def find_constant(subject: Subject) -> list[Finding]:
             )
         )  # fmt: skip
     return found
+
+
+def _is_constant(subject: Subject, name: str) -> bool:
+    """Whether rows of other splits have no other level either: a rare one may train or not by chance."""
+    codes = subject.codes(name)
+    return bool((codes == codes[0]).all())
 
 
 def find_identifiers(subject: Subject, groups: Sequence[str]) -> list[Finding]:

@@ -93,11 +93,9 @@ def _stability(subject: Subject, name: str, other: Rows) -> tuple[float, int]:
     are a bin of their own.
     """
     train, values = subject.train, subject.codes(name)
-    if subject.kinds[name] == "numeric":
+    known = values[train][values[train] >= 0]
+    if subject.kinds[name] == "numeric" and len(np.unique(known)) > _BINS:
         # Codes keep the order of the numbers: their quantiles are those of the numbers.
-        known = values[train][values[train] >= 0]
-        if not len(known):
-            return 0.0, 0
         inner = np.arange(1, _BINS) / _BINS
         edges = np.unique(np.quantile(known, inner, method="inverted_cdf"))
         bins = np.where(values < 0, len(edges) + 1, np.searchsorted(edges, values, side="left"))

@@ -1,7 +1,8 @@
 """What is audited: the rows that take part, their splits, their features as numbers and as levels.
 
-Owns: the sample, the kinds of the columns (read leniently: text that is almost all numbers counts as
-numbers), the views that checks share. Does not own: reading, splitting, the checks.
+Owns: the kinds of the columns (read leniently: text that is almost all numbers counts as
+numbers), the views that checks share. Does not own: reading and the sample (`reading`), splitting, the
+checks.
 """
 
 from __future__ import annotations
@@ -17,36 +18,14 @@ from trainer.config.data import Data, Kind
 from trainer.data.arrays import Assignment, Bools, Floats, Rows, Singles
 from trainer.data.audit.findings import SHOWN
 from trainer.data.features import split_column, target_columns
-from trainer.data.hashing import mix, row_keys
 from trainer.data.kinds import date_format, find_kinds, unreadable
 from trainer.data.prepare import Division
-from trainer.data.splits import DROPPED, TRAIN
+from trainer.data.splits import TRAIN
 from trainer.data.tables import Table
 from trainer.data.targets import FittedTarget
 from trainer.data.typed_files import nested_problem
 from trainer.data.values import is_nested, level_text, number_matrix
 from trainer.errors import DataError
-
-SAMPLED_ROWS = 200_000
-SAMPLED_CELLS = 20_000_000
-_LEAST_ROWS = 2_000
-
-
-def sampled_rows(assignment: Assignment, width: int, seed: int) -> Rows:
-    """The rows that are looked at, in order: all that take part, or those that a hash draws.
-
-    Args:
-        assignment: int8 (rows,): split number, or DROPPED.
-        width: Columns of the table.
-        seed: What is drawn with.
-    """
-    rows: Rows = np.flatnonzero(assignment != DROPPED)
-    most = min(SAMPLED_ROWS, max(_LEAST_ROWS, SAMPLED_CELLS // max(1, width)))
-    if len(rows) <= most:
-        return rows
-    # Mixed once more: the splits are drawn with the same keys.
-    keys = mix(row_keys(seed, rows))
-    return np.sort(rows[np.argpartition(keys, most)[:most]])
 
 
 @dataclass(frozen=True)

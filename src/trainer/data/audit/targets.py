@@ -41,14 +41,17 @@ def find_rare_classes(subject: Subject) -> list[Finding]:
 
 
 def find_imbalance(subject: Subject, *, weighted: bool) -> list[Finding]:
-    """Classes of which the most frequent has more than a hundred times the rows of the rarest.
+    """Classes of which the most frequent has more than a hundred times the rows of the rarest that is not
+    told as too rare.
 
     Args:
         subject: The table.
         weighted: Whether the config weighs classes already.
     """
-    counts = subject.classes["train"]
-    if weighted or subject.target.task not in ("binary", "multiclass"):
+    counts = {
+        name: count for name, count in subject.classes["train"].items() if count >= _LEAST_OF_CLASS
+    }
+    if weighted or not counts or subject.target.task == "multilabel":
         return []
     rarest, usual = min(counts, key=counts.__getitem__), max(counts, key=counts.__getitem__)
     if counts[usual] <= _IMBALANCE * counts[rarest]:
