@@ -26,7 +26,7 @@ _DECORATED = (
 )
 _PLAIN = re.compile(r"[+-]?\d+(?:\.\d+)?")
 _PLACEHOLDER = re.compile(r"-?(?:9{2,}|8{3,})(?:\.0*)?|-9(?:\.0*)?")
-_LEAST_PLACEHOLDERS, _PLACEHOLDER_SHARE = 5, 0.005
+_LEAST_PLACEHOLDERS, _PLACEHOLDER_SHARE = 3, 0.005
 _UNSEEN_SHARE, _LEAST_UNSEEN = 0.05, 5
 _MANY_LEVELS = 20
 
@@ -127,7 +127,7 @@ def find_placeholders(subject: Subject) -> list[Finding]:
     at = np.zeros(len(subject.rows), dtype=np.bool_)
     for place, name in enumerate(subject.numeric):
         values = subject.matrix[:, place]
-        for extreme in _isolated(values[subject.train]):
+        for extreme in _isolated(values):
             here = values == extreme
             cell = text(subject.frame[name].gather(np.flatnonzero(here)[:1]))[0]
             if _PLACEHOLDER.fullmatch(cell.strip().removeprefix("+")):

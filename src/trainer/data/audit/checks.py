@@ -48,7 +48,7 @@ def audit(subject: Subject, *, weighted: bool) -> list[Finding]:
     given = _columns(giveaways)
     settled = [*grouping, *naming, *wordy]
     found = [
-        *find_shared_rows(subject, naming),
+        *find_shared_rows(subject, [*naming, *grouping]),
         *groups,
         *giveaways,
         *find_infinite(subject),

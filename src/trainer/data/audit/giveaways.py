@@ -21,7 +21,7 @@ from trainer.data.audit.subject import Subject
 from trainer.data.hashing import mix
 
 LIMIT = 0.99
-_NEIGHBOURS = 5
+_NEIGHBOURS = 3
 _MOST_ROWS = 50_000
 _LEAST_ROWS, _LEAST_OF_CLASS = 50, 10
 _KNOWN_SHARE = 0.1
@@ -103,19 +103,30 @@ def _answers(values: Floats, known: Bools, y: Floats, fitted: Bools, *, numeric:
         answers[~known[asked]] = y[missing].mean(axis=0)
     seen = fitted & known
     order = np.argsort(values[seen], kind="stable")
-    ordered = values[seen][order]
-    sums = np.concatenate([np.zeros((1, y.shape[1])), np.cumsum(y[seen][order], axis=0)])
+    ordered, learnt = values[seen][order], y[seen][order]
+    sums = np.concatenate([np.zeros((1, y.shape[1])), np.cumsum(learnt, axis=0)])
     wanted = values[asked & known]
     low = np.searchsorted(ordered, wanted, side="left")
     high = np.searchsorted(ordered, wanted, side="right")
-    if numeric:
-        few = high - low < _NEIGHBOURS
-        low = np.where(few, np.maximum(0, low - _NEIGHBOURS // 2), low)
-        high = np.where(few, np.minimum(len(ordered), high + _NEIGHBOURS // 2), high)
     counts = (high - low)[:, None]
-    means = (sums[high] - sums[low]) / np.maximum(counts, 1)
-    answers[known[asked]] = np.where(counts > 0, means, prior)
+    means = np.where(counts > 0, (sums[high] - sums[low]) / np.maximum(counts, 1), prior)
+    few = np.flatnonzero(high - low < _NEIGHBOURS)
+    if numeric and len(few) and len(ordered) >= 2 * _NEIGHBOURS:
+        means[few] = _nearest(ordered, learnt, wanted[few], low[few])
+    answers[known[asked]] = means
     return answers
+
+
+def _nearest(ordered: Floats, learnt: Floats, wanted: Floats, place: Rows) -> Floats:
+    """The mean target of the nearest values, (n, width), where `place` is the place among them."""
+    around = place[:, None] + np.arange(-_NEIGHBOURS, _NEIGHBOURS)
+    inside = (around >= 0) & (around < len(ordered))
+    around = np.clip(around, 0, len(ordered) - 1)
+    with np.errstate(invalid="ignore"):  # from infinity to infinity
+        away = np.where(inside, np.abs(ordered[around] - wanted[:, None]), np.inf)
+    nearest = np.argsort(away, axis=1, kind="stable")[:, :_NEIGHBOURS]
+    means: Floats = learnt[np.take_along_axis(around, nearest, axis=1)].mean(axis=1)
+    return means
 
 
 def _judged(task: str, y: Floats, answers: Floats, ordered: Floats | None) -> tuple[float, str]:

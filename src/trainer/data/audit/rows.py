@@ -45,29 +45,32 @@ class _Keys:
         return total
 
 
-def find_shared_rows(subject: Subject, identifiers: Sequence[str]) -> list[Finding]:
+def find_shared_rows(subject: Subject, ignored: Sequence[str]) -> list[Finding]:
     """Rows of one split that are in another, the same or up to rounding, and rows that contradict.
 
     Args:
         subject: The table.
-        identifiers: Columns that name the row, in which copies differ too.
+        ignored: Columns that name rows or groups, in which copies differ too.
     """
-    compared = [name for name in subject.kinds if name not in identifiers]
+    compared = [name for name in subject.kinds if name not in ignored]
     if not compared:
         return []
-    exact = _keys(subject, compared, rounded=False)
     target = _target_words(subject)
+    exact = _keys(subject, compared, rounded=False)
     features = exact.rows
-    natural = _repeats_by_chance(exact)
-    shared = _in_two_splits(subject, features + target)
+    whole = features + target
     found = []
+    shared = _in_two_splits(subject, whole)
     if shared.any():
-        found.append(_shared(subject, shared, natural))
-    near = _in_two_splits(subject, _keys(subject, compared, rounded=True).rows + target) & ~shared
+        found.append(_shared(subject, shared, _pairs(whole) <= _near_misses(exact)))
+    rounded = _keys(subject, compared, rounded=True)
+    alike = rounded.rows + target
+    near = _in_two_splits(subject, alike) & ~shared
     if near.any():
-        found.append(_near(subject, near, natural))
+        found.append(_near(subject, near, _pairs(alike) <= _near_misses(rounded)))
     against, groups = _contradicting(subject, features, target)
     if len(against):
+        natural = _pairs(features) - _pairs(whole) <= _near_misses(exact)
         found.append(_contradiction(subject, against, groups, natural))
     return found
 
@@ -117,15 +120,13 @@ def _pairs(words: Words) -> int:
     return int((counts * (counts - 1) // 2).sum())
 
 
-def _repeats_by_chance(keys: _Keys) -> bool:
+def _near_misses(keys: _Keys) -> int:
+    """Pairs of rows that agree in every feature but one, without the feature that has most of them."""
     total = keys.rows
     same = _pairs(total)
-    if not same:
-        return False
     step = -(-len(keys.columns) // _MISS_COLUMNS)
-    looked_at = keys.columns[::step]
-    misses = [_pairs(total - words) - same for words in looked_at]
-    return (sum(misses) - max(misses)) * step >= same
+    misses = [_pairs(total - words) - same for words in keys.columns[::step]]
+    return (sum(misses) - max(misses)) * step
 
 
 def _in_two_splits(subject: Subject, words: Words) -> Bools:

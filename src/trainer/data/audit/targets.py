@@ -41,8 +41,9 @@ def find_rare_classes(subject: Subject) -> list[Finding]:
 
 
 def find_imbalance(subject: Subject, *, weighted: bool) -> list[Finding]:
-    """Classes of which the most frequent has more than a hundred times the rows of the rarest that is not
-    told as too rare.
+    """Classes of which the most frequent has more than a hundred times the rows of the rarest.
+
+    Those that are told as too rare do not count.
 
     Args:
         subject: The table.
