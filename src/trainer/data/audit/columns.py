@@ -114,10 +114,11 @@ def find_identifiers(subject: Subject, groups: Sequence[str]) -> list[Finding]:
 
 def _identifies(subject: Subject, name: str) -> str:
     """Why a feature names the row; empty if it does not."""
-    train = subject.train[subject.codes(name)[subject.train] >= 0]
-    if len(train) < IDENTIFIER_ROWS:
+    levels = subject.levels(name)
+    known = int(levels.sum())
+    if known < IDENTIFIER_ROWS:
         return ""
-    unique = len(np.unique(subject.codes(name)[train])) / len(train)
+    unique = np.count_nonzero(levels) / known
     match subject.kinds[name]:
         case "categorical":
             if unique >= _UNIQUE:

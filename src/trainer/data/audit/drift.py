@@ -93,11 +93,12 @@ def _stability(subject: Subject, name: str, other: Rows) -> tuple[float, int]:
     are a bin of their own.
     """
     train, values = subject.train, subject.codes(name)
-    known = values[train][values[train] >= 0]
-    if subject.kinds[name] == "numeric" and len(np.unique(known)) > _BINS:
+    levels = subject.levels(name)
+    if subject.kinds[name] == "numeric" and np.count_nonzero(levels) > _BINS:
         # Codes keep the order of the numbers: their quantiles are those of the numbers.
         inner = np.arange(1, _BINS) / _BINS
-        edges = np.unique(np.quantile(known, inner, method="inverted_cdf"))
+        sums = np.cumsum(levels)
+        edges = np.unique(np.searchsorted(sums, inner * sums[-1]))
         bins = np.where(values < 0, len(edges) + 1, np.searchsorted(edges, values, side="left"))
     else:
         counts = np.bincount(values[train] + 1)

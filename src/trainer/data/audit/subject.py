@@ -60,6 +60,7 @@ class Subject:
     classes: dict[str, dict[str, int]]
     data: Data
     _codes: dict[str, Rows] = field(default_factory=dict, repr=False)
+    _levels: dict[str, Rows] = field(default_factory=dict, repr=False)
 
     @cached_property
     def train(self) -> Rows:
@@ -126,6 +127,13 @@ class Subject:
                 codes = np.array((dense - 1).fill_null(-1).to_numpy())
             self._codes[name] = codes
         return self._codes[name]
+
+    def levels(self, name: str) -> Rows:
+        """How many training rows each level has, by its code; missing cells are not counted."""
+        if name not in self._levels:
+            codes = self.codes(name)
+            self._levels[name] = np.bincount(codes[self.train] + 1, minlength=1)[1:]
+        return self._levels[name]
 
     def places(self, at: Rows) -> tuple[str, ...]:
         """Where the first few of some rows stand in their files."""
