@@ -190,6 +190,24 @@ def test_halving_ends_the_worse_of_those_trained_together(tmp_path: Path) -> Non
     assert any(isinstance(each, EpochDone) and each.epoch == EPOCHS for each in events)
 
 
+def test_trials_told_again_end_with_their_epoch(tmp_path: Path) -> None:
+    class LosingTrainer(FakeTrainer):
+        """Loses its first pack after two epochs, and trains it again."""
+
+        def _pack(self, pack: dict[int, Settings], batch: Batch) -> Generator[TrialEvent]:
+            for epoch in (1, 2):
+                yield EpochDone(
+                    epoch, {number: curve(each, epoch) for number, each in pack.items()}
+                )
+            yield from super()._pack(pack, batch)
+
+    words = ("sweep.search=random", *HALVED)
+    once, _ = swept(made(tmp_path / "a", *words))
+    again, _ = swept(made(tmp_path / "b", *words), trainer=LosingTrainer())
+    assert any(row["status"] == "eliminated" for row in once)
+    assert again == once
+
+
 def test_without_halving_none_is_eliminated(tmp_path: Path) -> None:
     rows, _ = swept(made(tmp_path, "sweep.trials=10"))
     assert {row["status"] for row in rows} == {"finished", "failed"}

@@ -20,6 +20,7 @@ from trainer.config.sweeps import Sweep
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(gt=0, lt=1)]
 Measure = Annotated[
     str,
     StringConstraints(pattern=r"^(val_)?[a-z][a-z0-9_]*$"),
@@ -149,11 +150,48 @@ class Fit(Section):
     networks a fold."""
 
 
-class Evaluate(Section):
-    """How predictions become labels."""
+class ThresholdAim(Section):
+    """A threshold that is chosen on the validation rows."""
 
-    threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
-    """A row is called positive when its probability is at least this."""
+    aim: Literal["f1", "youden", "cost", "precision"]
+    """f1: the greatest F1. youden: the greatest sum of recall and specificity. cost: the least cost of
+    false answers. precision: the greatest recall at the stated precision."""
+    false_positive: NonNegative = 1.0
+    """cost: of calling a negative row positive."""
+    false_negative: NonNegative = 1.0
+    """cost: of calling a positive row negative."""
+    precision: Share = 0.9
+    """precision: the least share of the rows called positive that are."""
+
+
+class Evaluate(Section):
+    """How answers are judged and become labels."""
+
+    threshold: (
+        Share
+        | Annotated[
+            ThresholdAim,
+            BeforeValidator(short_for("aim"), json_schema_input_type=ThresholdAim | str),
+        ]
+    ) = 0.5
+    """A row is called positive when its probability is at least this; or what it is chosen for, on the
+    validation rows. Metrics of the epochs are taken at 0.5 where it is chosen."""
+    calibrate: bool = False
+    """Divide the logits by a temperature that is fitted on the validation rows, so that probabilities are
+    as high as they are right."""
+    level: Share = 0.95
+    """The share of repetitions in which an interval of a measure holds the true value."""
+    coverage: Share = 0.9
+    """The share of rows whose number lies in the interval that is predicted for it (regression)."""
+    resamples: Annotated[int, Field(ge=100, le=100_000)] = 1000
+    """Bootstrap resamples an interval is made of."""
+    slices: list[str] = []
+    """Columns of the table by whose values the measures are told apart in the report, features or not."""
+    importance: Literal["auto"] | bool = "auto"
+    """Measure after training how much worse the answers are with each column shuffled; auto: where that
+    takes no more than some seconds."""
+    report: bool = True
+    """Write report.html after training."""
     scatter: bool = False
     """Draw the predictions over two numeric features (evaluation/scatter.png); needs the `plots`
     extra."""

@@ -144,6 +144,8 @@ class Study:
 
     def halve(self, batch: Batch, done: EpochDone, elapsed_seconds: float) -> None:
         """Ends the worse trials after an epoch at which that is due, as it was decided if it was."""
+        # Those of a pack that is trained again, its worker lost, end at their epoch, not before.
+        batch.eliminated.clear()
         halving = self._sweep.halving
         if halving is None or not is_rung(done.epoch, epochs_of(halving.first), halving.factor):
             return

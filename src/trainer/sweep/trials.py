@@ -80,7 +80,7 @@ class Batch:
 
     Attributes:
         trials: The trials that have not ended.
-        eliminated: Of them, those that are to end now, as `eliminated`; grows while events are taken.
+        eliminated: Of them, those that are to end with the epoch that was told last, as `eliminated`.
         is_stopped: Whether all that still train are to end now, as `stopped`.
     """
 
@@ -95,9 +95,8 @@ Train = Callable[[Batch], Generator[TrialEvent, None, None]]
 
 - After every event it looks at `eliminated` and `is_stopped` and ends those trials, which it tells by
   `TrialEnded` as of any other.
-- Of trials that are resumed it tells every epoch from the first on, those that a former process trained
-  too (from their logs), so that halving decides as it would have; a trial whose run a former process
-  brought to its end is ended at once after these.
+- Trials that go on from an earlier epoch, in this process or another, are told again from there on, and
+  halved as they were; none is told as ended twice.
 - It returns before all have ended only where it was interrupted, or where time was over before their
   training began: they are then resumed.
 """

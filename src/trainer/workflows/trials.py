@@ -76,7 +76,7 @@ class TrialTrainer:
     def train(self, batch: Batch) -> Generator[TrialEvent, None, None]:
         """As in `Train`."""
         began = perf_counter()
-        asked = {trial.number for trial in batch.trials}
+        left = {trial.number for trial in batch.trials}
         entrants = []
         for trial in batch.trials:
             try:
@@ -123,7 +123,9 @@ class TrialTrainer:
                     answer |= {
                         number: _TIME_OVER for number in event.results if number not in answer
                     }
-            elif isinstance(event, MemberEnded) and event.number in asked:
+            elif isinstance(event, MemberEnded) and event.number in left:
+                # A worker that dies after it has told of some: the next one tells of them again.
+                left.remove(event.number)
                 yield self._ended(event, began)
 
     def _entrant(self, trial: Trial) -> Entrant:
