@@ -9,6 +9,7 @@ Owns: what is read, how much of it, and what is audited. Does not own: the check
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from trainer.config.data import Data
 from trainer.config.load import LoadedConfig
 from trainer.data.arrays import Floats
 from trainer.data.audit.checks import audit
-from trainer.data.audit.findings import Finding, counted, listed
+from trainer.data.audit.findings import SHOWN, Finding, counted
 from trainer.data.audit.labels import Suspect, find_suspects
 from trainer.data.audit.reading import read_subject
 from trainer.data.features import target_columns
@@ -32,7 +33,7 @@ from trainer.data.targets import FittedTarget
 from trainer.errors import DataError, Problem, RunError
 from trainer.runs.directory import RunDirectory, open_run
 from trainer.workflows.engines import choose_engine
-from trainer.workflows.plan import located
+from trainer.workflows.plan import as_typed, located
 from trainer.workflows.predict import answer_names
 from trainer.workflows.question import ask
 from trainer.workflows.trained import config_of
@@ -110,19 +111,19 @@ def audit_data(loaded: LoadedConfig) -> Audit:
         rows={str(split): count for split, count in rows.items()},
         features=len(subject.features),
         looked_at=looked_at if looked_at < sum(rows.values()) else None,
-        findings=tuple(_located(loaded, finding) for finding in findings),
+        findings=tuple(_shown(finding) for finding in findings),
         warnings=division.table.warnings,
     )
 
 
-def _located(loaded: LoadedConfig, finding: Finding) -> Finding:
+def _shown(finding: Finding) -> Finding:
     """The finding with paths as a user would type them."""
-    try:
-        with located(loaded):
-            raise DataError(Problem(listed((finding.where, *finding.rows)), "", ""))
-    except DataError as told:
-        where = told.problems[0].where.split(", ")
-    return replace(finding, where=where[0], rows=tuple(where[1 : len(finding.rows) + 1]))
+    rows = tuple(_path_shown(place) for place in finding.rows)
+    return replace(finding, where=_path_shown(finding.where), rows=rows)
+
+
+def _path_shown(place: str) -> str:
+    return as_typed(Problem(place, "", "")).where
 
 
 def audit_labels(path: Path) -> Audit:
@@ -136,7 +137,7 @@ def audit_labels(path: Path) -> Audit:
     """
     run = open_run(path).run
     loaded = config_of(run)
-    target = Preprocessing.from_json(_preprocessing(run)).target
+    target = _target(run)
     if target.task == "regression":
         found, fix = "one that predicts numbers", "audit its data: trainer check --data CONFIG"
         raise RunError(Problem(str(run.path), "a run that predicts classes", found, fix))
@@ -147,19 +148,26 @@ def audit_labels(path: Path) -> Audit:
         suspects += _doubted(frame, target, answers)
     suspects.sort(key=lambda one: one.probability)
     table = _files(run, loaded.config.data)
+    rows = {name: frame.height for name, frame in frames.items()}
     return Audit(
         name=loaded.config.name,
-        rows={name: frame.height for name, frame in frames.items()},
+        rows=rows,
         features=0,
         looked_at=None,
-        findings=tuple(_label_finding(run, table, suspects, sum(map(len, frames.values())))),
+        findings=tuple(_label_finding(run, table, suspects, sum(rows.values()))),
         suspects=tuple(suspects),
     )
 
 
-def _preprocessing(run: RunDirectory) -> Any:
+def _target(run: RunDirectory) -> FittedTarget:
+    """The target that a run fitted; of a run with members, that of the first."""
     members = sorted(run.members.iterdir()) if run.members.is_dir() else []
-    return (RunDirectory(members[0]) if members else run).read_preprocessing()
+    fitted = RunDirectory(members[0]) if members else run
+    try:
+        return Preprocessing.from_json(fitted.read_preprocessing()).target
+    except DataError as damaged:
+        where = str(fitted.preprocessing)
+        raise RunError(problem.at(where) for problem in damaged.problems) from damaged
 
 
 def _answered(
@@ -256,26 +264,28 @@ def _place(table: Table, row: int) -> str:
 
 
 def _label_finding(
-    run: RunDirectory, table: Table, suspects: list[Suspect], rows: int
+    run: RunDirectory, table: Table, suspects: Sequence[Suspect], rows: int
 ) -> list[Finding]:
     if not suspects:
         return []
-    places = tuple(
-        f"{_place(table, one.row)} ('{one.given}', likely '{one.likely}', p {one.probability:.2g})"
-        for one in suspects[:5]
-    )
+    places = tuple(_path_shown(_place(table, one.row)) for one in suspects[:SHOWN])
+    words = [
+        f"'{one.given}' is likely '{one.likely}' (probability {one.probability:.2g}) at {place}"
+        for one, place in zip(suspects, places, strict=False)
+    ]
+    more = f" and {len(suspects) - SHOWN:,} more" if len(suspects) > SHOWN else ""
     return [
         Finding(
             kind="label_suspects",
             severity="warning",
             where=str(run.path),
-            columns=tuple(target_columns(config_of(run).config.data)),
+            columns=target_columns(config_of(run).config.data),
             rows=places,
             count=len(suspects),
-            expected="labels that a network which has not seen them agrees with",
+            expected="labels that a network which was not trained with them agrees with",
             found=f"{len(suspects):,} of {counted(rows, 'label')} that it is confident are others: "
-            + listed([*places, *([""] * (len(suspects) - len(places)))]),
-            meaning="some are hard rows and some are wrong labels",
+            f"{', '.join(words)}{more}",
+            meaning="some are wrong labels and some are hard rows",
             fix="look at them, and correct what is wrong; --json lists all",
         )
     ]
