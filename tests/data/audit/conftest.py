@@ -40,10 +40,10 @@ def audited(tmp_path: Path) -> Audit:
     """The findings of columns written as CSV; `target` and settings of `data` as keywords."""
 
     def run(
-        columns: Mapping[str, Any], *, target: str = "y", weighted: bool = False, **data: Any
+        columns: Mapping[str, Any], *, target: Any = "y", weighted: bool = False, **data: Any
     ) -> list[Finding]:
         path = tmp_path / "table.csv"
-        other = {"y": "n", "n": "y"}.get(target)
+        other = {"y": "n", "n": "y"}.get(str(target))
         frame = pl.DataFrame(dict(columns))
         if other is not None and other in frame.columns:
             frame = frame.drop(other)

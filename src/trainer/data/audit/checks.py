@@ -1,7 +1,7 @@
 """All checks of a table, in the order in which their findings explain each other.
 
 A column that names groups is not told again as one that gives the target away, one that names rows not
-again for its many levels.
+again for its many levels, and new levels not again as drift.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def audit(subject: Subject, *, weighted: bool) -> list[Finding]:
     constant = find_constant(subject)
     giveaways = find_giveaways(subject, grouping)
     given = _columns(giveaways)
-    settled = [*grouping, *naming, *wordy]
+    levels = find_levels(subject, [*grouping, *naming, *wordy])
     found = [
         *find_shared_rows(subject, [*naming, *grouping]),
         *groups,
@@ -59,12 +59,12 @@ def audit(subject: Subject, *, weighted: bool) -> list[Finding]:
         *constant,
         *find_copies(subject, [*given, *naming, *_columns(constant)]),
         *find_placeholders(subject),
-        *find_levels(subject, settled),
+        *levels,
         *find_rare_classes(subject),
         *find_imbalance(subject, weighted=weighted),
         *find_missing_by_class(subject, given),
         *find_outliers(subject),
-        *find_drift(subject, [*naming, *grouping]),
+        *find_drift(subject, [*naming, *grouping, *_columns(levels)]),
         *find_time(subject),
     ]
     return sorted(found, key=lambda one: _ORDER.index(one.severity))

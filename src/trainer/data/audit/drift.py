@@ -38,7 +38,7 @@ def find_drift(subject: Subject, ignored: Sequence[str]) -> list[Finding]:
 
     Args:
         subject: The table.
-        ignored: Columns that name rows.
+        ignored: Columns that name rows or groups, or have levels that training does not know.
     """
     found = []
     compared = [name for name in subject.kinds if name not in ignored]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from statistics import NormalDist
+import math
 
 import numpy as np
 import polars as pl
@@ -50,7 +50,25 @@ def rank_correlation(one: Floats, other: Floats) -> float:
 
 
 def chi_square_limit(chance: float, freedom: int) -> float:
-    """What a chi-square variable exceeds with this chance (Wilson and Hilferty 1931)."""
-    normal = NormalDist().inv_cdf(1 - chance)
-    part = 2 / (9 * freedom)
-    return float(freedom * max(0.0, 1 - part + normal * part**0.5) ** 3)
+    """What a chi-square variable exceeds with this chance, to six digits; by bisection."""
+    low, high = 0.0, 1.0
+    while _chi_square_tail(high, freedom) > chance:
+        low, high = high, 2 * high
+    while high - low > 1e-6 * high:
+        middle = (low + high) / 2
+        low, high = (middle, high) if _chi_square_tail(middle, freedom) > chance else (low, middle)
+    return high
+
+
+def _chi_square_tail(value: float, freedom: int) -> float:
+    """The chance of more than `value`: Q(freedom / 2, value / 2), a finite sum for whole degrees
+    (Abramowitz and Stegun 1964, 26.4.4 and 26.4.5).
+    """
+    half = value / 2
+    odd = freedom % 2 == 1
+    total = math.erfc(math.sqrt(half)) if odd else 0.0
+    power = math.sqrt(half) / math.gamma(1.5) if odd else 1.0
+    for step in range(freedom // 2):
+        total += math.exp(-half) * power
+        power *= half / (step + (1.5 if odd else 1.0))
+    return total
