@@ -23,7 +23,7 @@ from trainer.data.hashing import mix
 LIMIT = 0.99
 _NEIGHBOURS = 3
 _MOST_ROWS = 50_000
-_LEAST_ROWS, _LEAST_OF_CLASS = 50, 10
+_LEAST_ROWS, _LEAST_OF_CLASS = 30, 10
 _KNOWN_SHARE = 0.1
 _HALVES = 0x51
 
