@@ -382,3 +382,26 @@ def test_findings_are_plain_data(audited: Audit) -> None:
     assert told["count"] == 30
     assert "-999" in told["found"]
     assert "data.csv.null_values" in told["fix"]
+
+
+def test_numbers_of_any_size(audited: Audit) -> None:
+    columns = clean_columns(1)
+    draw = np.random.default_rng(2)
+    columns["tiny_to_huge"] = 10.0 ** draw.uniform(-300, 300, ROWS)
+    columns["nothing"] = np.where(draw.random(ROWS) < 0.3, np.nan, draw.normal(size=ROWS))
+    assert audited(columns, target="y") == []
+
+
+@pytest.mark.parametrize("rows", [5, 12, 30])
+@pytest.mark.parametrize("target", ["y", "n"])
+def test_a_small_table_has_no_faults(audited: Audit, rows: int, target: str) -> None:
+    columns = {name: values[:rows] for name, values in clean_columns(4).items()}
+    columns["y"] = np.array(["good", "bad"])[np.arange(rows) % 2]
+    found = audited(columns, target=target, split={"test": 0, "validation": 0})
+    assert [one for one in found if one.severity == "fault"] == []
+
+
+def test_one_column_repeats_itself(audited: Audit) -> None:
+    draw = np.random.default_rng(2)
+    columns = {"day": days(draw.integers(0, 28, 200)), "answer": draw.choice(["yes", "no"], 200)}
+    assert {one.severity for one in audited(columns, target="answer")} == {"note"}

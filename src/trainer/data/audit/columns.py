@@ -185,6 +185,7 @@ def _correlated(subject: Subject, ignored: Sequence[str]) -> list[tuple[str, str
     places = [subject.numeric.index(name) for name in usable]
     values = subject.matrix[rows][:, places]
     values[~np.isfinite(values)] = np.nan
+    values /= np.nanmax(np.abs(values), axis=0)  # squares of large numbers would overflow
     values -= np.nanmean(values, axis=0)
     values[np.isnan(values)] = 0
     sizes = np.sqrt((values**2).sum(axis=0))

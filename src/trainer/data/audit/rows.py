@@ -121,12 +121,14 @@ def _pairs(words: Words) -> int:
 
 
 def _near_misses(keys: _Keys) -> int:
-    """Pairs of rows that agree in every feature but one, without the feature that has most of them."""
+    """Pairs of rows that agree in every feature but one, without the feature that has most of them,
+    unless there are one or two only.
+    """
     total = keys.rows
     same = _pairs(total)
     step = -(-len(keys.columns) // _MISS_COLUMNS)
     misses = [_pairs(total - words) - same for words in keys.columns[::step]]
-    return (sum(misses) - max(misses)) * step
+    return (sum(misses) - (max(misses) if len(misses) > 2 else 0)) * step
 
 
 def _in_two_splits(subject: Subject, words: Words) -> Bools:

@@ -74,6 +74,7 @@ def _encoded(subject: Subject, columns: Sequence[str], rows: Rows) -> Floats:
             known = ~np.isnan(values)
             if not known.any():
                 continue
+            values /= np.abs(values[known]).max() or 1.0  # squares of large numbers would overflow
             spread = float(np.std(values[known]))
             scaled = (values - np.mean(values[known])) / (spread or 1.0)
             parts.append(np.clip(np.where(known, scaled, 0.0), -_FAR, _FAR))
