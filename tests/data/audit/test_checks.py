@@ -405,3 +405,29 @@ def test_one_column_repeats_itself(audited: Audit) -> None:
     draw = np.random.default_rng(2)
     columns = {"day": days(draw.integers(0, 28, 200)), "answer": draw.choice(["yes", "no"], 200)}
     assert {one.severity for one in audited(columns, target="answer")} == {"note"}
+
+
+def test_drift_that_no_line_sees(audited: Audit) -> None:
+    columns = drift(clean_columns(1), np.random.default_rng(2))
+    columns["x2"] = clean_columns(1)["x2"] * np.where(columns["part"] == "test", 4, 1)
+    (found,) = audited(columns, **BY_PART)
+    assert (found.kind, found.columns) == ("drift", ("x2",))
+    assert "AUC" not in found.found
+
+
+def test_drift_that_no_column_shows(audited: Audit) -> None:
+    columns = drift(clean_columns(1), np.random.default_rng(2))
+    columns["x2"] = clean_columns(1)["x2"]
+    for place in range(5):
+        columns[f"x{place}"] = columns[f"x{place}"] + 0.3 * (columns["part"] == "test")
+    (found,) = audited(columns, **BY_PART)
+    assert (found.kind, found.columns) == ("drift", ())
+    assert "AUC" in found.found
+
+
+def test_a_measure_that_gives_the_target_away_is_no_group(audited: Audit) -> None:
+    columns = clean_columns(1)
+    columns["grams"] = (columns["n"] * 10).round()
+    columns["n"] = columns["n"].round(1)
+    (found,) = audited(columns, target="n")
+    assert (found.kind, found.columns) == ("target_giveaway", ("grams",))
