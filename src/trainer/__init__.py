@@ -10,7 +10,8 @@ The house, from the top; a room imports from lower floors only, `errors` is open
     3  engine        epochs: runner, loop, decisions, state, devices  TensorFlow
        report        run directories → tables and plots
        sweep         which trials there are, what is decided of them; handed the function that trains
-    2  data          read, split, fit and apply preprocessing       polars
+    2  evaluation    measures, intervals, baselines, calibration, thresholds, slices; numpy
+       data          read, split, fit and apply preprocessing       polars
        models        config and shapes → Keras pieces; plan and metrics without Keras
     1  config        schema, YAML with positions, overrides, problems
        runs          layout, atomic writes, checkpoints, log, manifest, lock
