@@ -161,7 +161,7 @@ def _roc_plot(answers: Answers, known: list[tuple[str, int]], linear: Answers | 
 
     areas = "; ".join(f"{name} {number(area)}" for name, _, area in curves)
     description = f"ROC curves. Area under the curve: {areas}. By chance it is 0.5."
-    return Plot("roc", "ROC (area under the curve)", description, draw, 4.0, 3.6)
+    return Plot("roc", "ROC (area under the curve)", description, draw)
 
 
 def _precision_recall_plot(
@@ -188,7 +188,7 @@ def _precision_recall_plot(
     chance = f" By chance it is {number(share)}." if len(known) == 1 else ""
     description = f"Precision against recall. Average precision: {means}.{chance}"
     title = "Precision and recall (average precision)"
-    return Plot("precision-recall", title, description, draw, 4.0, 3.6)
+    return Plot("precision-recall", title, description, draw)
 
 
 def _roc(answers: Answers, place: int) -> tuple[Doubles, Doubles]:
@@ -276,7 +276,7 @@ def _reliability_plot(facts: Facts, answers: Answers) -> Plot:
         f"in {int(found.count[widest]):,} rows."
     )
     title = f"Reliability (expected calibration error {number(error)})"
-    return Plot("reliability", title, description, draw, 4.0, 3.6)
+    return Plot("reliability", title, description, draw)
 
 
 def _threshold_plot(trade: TradeOff, answers: Answers, threshold: float) -> Plot:
@@ -300,7 +300,7 @@ def _threshold_plot(trade: TradeOff, answers: Answers, threshold: float) -> Plot
         f"Precision, recall, specificity and F1 by threshold. At {number(threshold)}, which is in "
         f"force: {_point_words(_at(answers, threshold))}."
     )
-    return Plot("thresholds", "Thresholds", description, draw, 4.0, 3.6)
+    return Plot("thresholds", "Thresholds", description, draw)
 
 
 def _point_words(point: Sequence[float]) -> str:

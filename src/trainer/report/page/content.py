@@ -67,7 +67,7 @@ class Plot:
     title: str
     description: str
     draw: Callable[[Any], None]
-    width: float = 4.6
+    width: float = 4.0
     height: float = 3.2
 
 

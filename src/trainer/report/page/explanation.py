@@ -108,7 +108,7 @@ def _importance(value: Any, facts: Facts) -> Iterator[Block]:
         "columns make no difference beyond noise."
     )
     title = f"Importance: drop of {found['measure']} with a column shuffled"
-    yield Plot("importance", title, description, draw, 4.8, 1.0 + 0.22 * len(shown))
+    yield Plot("importance", title, description, draw, 4.0, 0.9 + 0.2 * len(shown))
     rows = [
         (
             one.column,
@@ -261,7 +261,7 @@ def _surface_plot(
         f"{number(float(cells.max()))}. Points are rows of the table."
     )
     title = f"{what.capitalize()} over {names[0]} and {names[1]}"
-    return Plot("surface", title, description, draw, 5.4, 4.2)
+    return Plot("surface", title, description, draw, 4.4, 3.6)
 
 
 def _groups(points: Any) -> Mapping[str, tuple[Doubles, Doubles]]:

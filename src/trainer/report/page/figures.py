@@ -104,6 +104,15 @@ def dots(
         axes.plot([], [], color=colour, marker="o", linestyle="", markersize=size, label=label)
 
 
+def scale_by_magnitude(axes: Any) -> None:
+    """Draws y by its logarithm, the ticks as plain numbers."""
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
 def svg_text(plot: Plot) -> str:
     """The plot as an `<svg>` element with a title and a description."""
     picture = StringIO()

@@ -89,7 +89,7 @@ def _against_actual(
         f"{band}"
     )
     title = f"Actual against predicted {name}"
-    return Plot(f"predicted-{place}", title, description, draw, 4.0, 3.6)
+    return Plot(f"predicted-{place}", title, description, draw)
 
 
 def _residual_plot(place: int, name: str, y: Doubles, p: Doubles, half_width: float | None) -> Plot:
@@ -113,7 +113,7 @@ def _residual_plot(place: int, name: str, y: Doubles, p: Doubles, half_width: fl
     description = (
         f"Residuals of {name} by prediction, {_of_rows(len(y))}. Standard deviation {spread}."
     )
-    return Plot(f"residuals-{place}", f"Residuals of {name}", description, draw, 4.0, 3.6)
+    return Plot(f"residuals-{place}", f"Residuals of {name}", description, draw)
 
 
 def _residual_bars(place: int, name: str, residuals: Doubles) -> Plot:
@@ -135,7 +135,7 @@ def _residual_bars(place: int, name: str, residuals: Doubles) -> Plot:
         f"{number(float(inner[0]))} to {number(float(inner[1]))}."
     )
     title = f"How far off the predictions of {name} are"
-    return Plot(f"errors-{place}", title, description, draw, 4.0, 3.6)
+    return Plot(f"errors-{place}", title, description, draw)
 
 
 def _quantiles(facts: Facts, answers: Answers) -> Block:

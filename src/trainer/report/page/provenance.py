@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping
+from datetime import UTC
 from typing import Any
 
 from pydantic import ValidationError
 
 from trainer.config.dump import resolved_settings
-from trainer.config.nodes import Source, dotted, leaves
+from trainer.config.nodes import KeyPath, Node, Source, dotted, plain
 from trainer.config.schema import Config
 from trainer.config.yaml_reader import MAX_BYTES, parse_yaml
 from trainer.config.yaml_writer import flow_text
@@ -40,18 +41,28 @@ def _config(facts: Facts) -> Iterator[Block]:
     if document.root is None or document.problems:
         return
     usual = usual_settings(facts.settings)
-    lines: set[int] = set()
+    marked: set[int] = set()
     rows = []
-    for path, leaf in leaves(document.root):
-        key = dotted(path)
-        value = leaf.content if leaf.entries is None and leaf.items is None else ()
-        if usual is not None and key not in usual:
-            lines.add(leaf.place.line - 1)
-            rows.append((key, _cut(flow_text(value) if value != () else flow_text(_empty(leaf)))))
+    for path, lines, value in _written(document.root):
+        if usual is not None and any(key not in usual for key in _keys(value, path)):
+            marked |= lines
+            rows.append((dotted(path), _cut(flow_text(value))))
     title = "Settings that have no default, or another value than it"
     yield grid(title, ("setting", "value"), rows)
     marks = ", those of the table above marked" if rows else ""
-    yield Lines(f"All settings{marks}", tuple(text.splitlines()), frozenset(lines), is_folded=True)
+    yield Lines(f"All settings{marks}", tuple(text.splitlines()), frozenset(marked), is_folded=True)
+
+
+def _written(node: Node, path: KeyPath = ()) -> Iterator[tuple[KeyPath, set[int], Any]]:
+    """Each setting, a list of scalars as one: its key path, its lines from 0, its value."""
+    if node.entries:
+        for key, entry in node.entries.items():
+            yield from _written(entry.node, (*path, key))
+    elif node.items and any(item.entries or item.items for item in node.items):
+        for index, item in enumerate(node.items):
+            yield from _written(item, (*path, index))
+    else:
+        yield path, {one.place.line - 1 for one in (node, *(node.items or ()))}, plain(node)
 
 
 def usual_settings(settings: Mapping[str, Any]) -> set[str] | None:
@@ -67,7 +78,7 @@ def usual_settings(settings: Mapping[str, Any]) -> set[str] | None:
     return set(_keys(resolved_settings(parsed))) - set(_keys(other))
 
 
-def _keys(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[str]:
+def _keys(value: Any, path: KeyPath = ()) -> Iterator[str]:
     match value:
         case dict() if value:
             for key, item in value.items():
@@ -77,10 +88,6 @@ def _keys(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[str]:
                 yield from _keys(item, (*path, index))
         case _:
             yield dotted(path)
-
-
-def _empty(leaf: Any) -> Any:
-    return {} if leaf.entries is not None else []
 
 
 def _text(run: RunDirectory) -> str:
@@ -102,7 +109,7 @@ def environment(facts: Facts) -> Section:
 
 
 def _facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
-    yield "started", f"{manifest.started:%Y-%m-%d %H:%M:%S} UTC{manifest.started:%z}"
+    yield "started", f"{manifest.started.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
     yield "took", durations(manifest)
     yield "parameters", "" if manifest.parameters is None else f"{manifest.parameters:,}"
     yield "weights SHA-256", manifest.weights_sha256 or ""

@@ -5,7 +5,7 @@ Owns: these tables and their words. Does not own: the figures (`findings.json`, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from trainer.evaluation.measures import is_higher_better, split_name
 from trainer.report.findings import Difference, Findings, Measured, Slices, SplitFindings
@@ -84,14 +84,14 @@ def measures_grid(of: SplitFindings, title: str, level: float, *, is_folded: boo
     names = [name for name in of.measures if not split_name(name)[0]]
     # Those that are held against the baselines first.
     names.sort(key=lambda name: name not in of.over_prior)
-    heads = ["measure", "value", f"{100 * level:g}% interval"]
+    heads = ["measure", f"value [{100 * level:g}% interval]"]
     if of.prior or of.linear:
-        heads += ["prior", "linear", "against the prior", "against the linear model"]
+        heads += ["prior", "linear", "minus the prior", "minus the linear model"]
     rows = []
     for name in names:
         measured = of.measures[name]
-        row = [name, number(measured.value), _ends(measured)]
-        if len(heads) > 3:
+        row = [name, interval_text(measured)]
+        if len(heads) > 2:
             row += [number(of.prior.get(name)), number(of.linear.get(name))]
             row += [
                 difference_text(over.get(name), name) for over in (of.over_prior, of.over_linear)
@@ -99,8 +99,8 @@ def measures_grid(of: SplitFindings, title: str, level: float, *, is_folded: boo
         rows.append(row)
     for place, (column, covered) in enumerate(of.covered.items()):
         if place < _MOST_PARTS:
-            filler = [_NOTHING] * (len(heads) - 3)
-            rows.append([f"covered: {column}", number(covered.value), _ends(covered), *filler])
+            filler = [_NOTHING] * (len(heads) - 2)
+            rows.append([f"covered: {column}", interval_text(covered), *filler])
     if of.calibration_error is not None:
         filler = [_NOTHING] * (len(heads) - 2)
         rows.append(["calibration error", number(of.calibration_error), *filler])
@@ -118,9 +118,11 @@ def difference_text(difference: Difference | None, name: str) -> str:
     """A difference in words: +0.0120 [0.0010, 0.0230] better; noise where it could be none."""
     if difference is None or difference.value is None:
         return _NOTHING
-    measured = Measured(difference.value, difference.low, difference.high)
+    ends = ""
+    if difference.low is not None and difference.high is not None:
+        ends = f" [{_plain(difference.low)}, {_plain(difference.high)}]"
     sign = "+" if difference.value > 0 else ""
-    return f"{sign}{interval_text(measured)} {verdict(difference, name)}"
+    return f"{sign}{_plain(difference.value)}{ends} {verdict(difference, name)}"
 
 
 def verdict(difference: Difference, name: str) -> str:
@@ -132,6 +134,11 @@ def verdict(difference: Difference, name: str) -> str:
     except KeyError:
         return ""
     return "better" if is_better else "worse"
+
+
+def _plain(value: float) -> str:
+    """A difference, small ones to the fourth decimal."""
+    return f"{value:.4f}" if abs(value) < 1 else number(value)
 
 
 def _ends(measured: Measured) -> str:
@@ -215,8 +222,3 @@ def _worst_rows(facts: Facts, findings: Findings, split: str | None) -> Grid:
     heads = ["row", "actual", *([] if is_wide else [f"{kind} {name}" for name in names]), "loss"]
     title = f"The {split} rows with the largest loss, by their number in the source, from 0"
     return grid(title, heads, rows, right=range(2, len(heads)), is_folded=len(rows) > 10)
-
-
-def compared(of: SplitFindings) -> Mapping[str, Difference]:
-    """The measures held against the prior, by name."""
-    return of.over_prior

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from trainer.report.page.content import Block, Plot, Section, grid, section
 from trainer.report.page.facts import Facts
-from trainer.report.page.figures import COLOURS, DASHES, SOFT
+from trainer.report.page.figures import COLOURS, DASHES, SOFT, scale_by_magnitude
 from trainer.report.text import number
 
 _BINS = 150
@@ -108,7 +108,8 @@ def _curve(history: History, name: str, best: int | None) -> Plot:
             x, y = thinned(epochs, values)
             axes.plot(x, y, color=COLOURS[place], linestyle=DASHES[place], label=label)
         _mark_best(axes, best)
-        _scale(axes, [values for _, _, values in drawn], name)
+        if name == "loss":
+            scale_loss(axes, [values for _, _, values in drawn])
         axes.set_xlabel("epoch")
         axes.legend()
 
@@ -133,11 +134,11 @@ def _mark_best(axes: Any, best: int | None) -> None:
         axes.axvline(best, color=SOFT, linestyle=":", linewidth=1.2, label=f"best epoch, {best:,}")
 
 
-def _scale(axes: Any, curves: Sequence[Doubles], name: str) -> None:
+def scale_loss(axes: Any, curves: Sequence[Doubles]) -> None:
     """A loss that falls over orders of magnitude is drawn by them."""
     values = np.concatenate(curves) if curves else np.zeros(1)
-    if name == "loss" and values.min() > 0 and values.max() > 30 * values.min():
-        axes.set_yscale("log")
+    if values.min() > 0 and values.max() > 30 * values.min():
+        scale_by_magnitude(axes)
 
 
 def _rate_plot(history: History) -> Plot:
@@ -147,7 +148,7 @@ def _rate_plot(history: History) -> Plot:
         axes.plot(*thinned(epochs, rates), color=COLOURS[0])
         axes.set_xlabel("epoch")
         if rates.min() > 0 and rates.max() > 30 * rates.min():
-            axes.set_yscale("log")
+            scale_by_magnitude(axes)
 
     description = (
         f"Learning rate by epoch: {number(rates[0])} at first, at most {number(rates.max())}, "
@@ -186,7 +187,7 @@ def _members_plot(facts: Facts) -> Plot:
         for place, (_, epochs, values) in enumerate(curves):
             colour = COLOURS[place % len(COLOURS)]
             axes.plot(*thinned(epochs, values), color=colour, linewidth=0.9, alpha=0.8)
-        _scale(axes, [values for _, _, values in curves], "loss")
+        scale_loss(axes, [values for _, _, values in curves])
         axes.set_xlabel("epoch")
 
     name = curves[0][0] if curves else "loss"

@@ -5,10 +5,12 @@ Owns: which sections a page has and in which order, where it is written. Does no
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
 from trainer.errors import Problem, UsageError
+from trainer.report.comparison import compare
 from trainer.report.page.classes import calibration, classes
 from trainer.report.page.content import Page
 from trainer.report.page.document import page_html
@@ -19,6 +21,7 @@ from trainer.report.page.numbers import numbers
 from trainer.report.page.overview import data, lead_of, notices, title_of
 from trainer.report.page.provenance import commands, config, environment
 from trainer.report.page.scores import scores, slices
+from trainer.report.page.several import several_page
 from trainer.report.page.training import training
 from trainer.runs.directory import RunDirectory
 from trainer.runs.files import storage_errors, write_atomically
@@ -29,9 +32,9 @@ _SECTIONS = (
     classes,
     numbers,
     calibration,
+    training,
     slices,
     explanation,
-    training,
     data,
     config,
     environment,
@@ -61,6 +64,18 @@ def run_page(run: RunDirectory, now: datetime) -> Page:
     facts = read_facts(run, now)
     made = (make(facts) for make in _SECTIONS)
     return Page(title_of(facts), lead_of(facts), tuple(one for one in made if one.blocks))
+
+
+def compared_page(paths: Sequence[Path], now: datetime) -> Page:
+    """The page of two runs or more, side by side.
+
+    Raises:
+        UsageError: One is named twice.
+        RunError: A path leads to no run, or a run has no config that can be read.
+    """
+    comparison = compare(paths, now)
+    facts = [read_facts(RunDirectory(run.path), now) for run in comparison.runs]
+    return several_page(comparison, facts)
 
 
 def write_plots(page: Page, folder: Path) -> list[Path]:
