@@ -6,7 +6,7 @@ Owns: their form as it is read, each value checked: runs can be a stranger's. Do
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -157,6 +157,31 @@ def read_decided(run: RunDirectory) -> Decided | None:
     """
     value = _read(run, "decisions.json")
     return None if value is None else _checked(run, "decisions.json", _decided, value)
+
+
+def answer_columns(task: Task, names: Sequence[str]) -> list[str]:
+    """The columns of the answers in `predictions/<split>.parquet`."""
+    match task:
+        case "binary":
+            return [f"probability_{name}" for name in names[1:2]]
+        case "multiclass" | "multilabel":
+            return [f"probability_{name}" for name in names]
+        case "regression":
+            return [f"predicted_{name}" for name in names]
+
+
+def verdict(difference: Difference, name: str) -> str:
+    """better, worse or noise."""
+    if difference.is_noise or difference.value is None:
+        return "noise"
+    # pydantic comes along, a fifth of a second.
+    from trainer.evaluation.measures import is_higher_better
+
+    try:
+        is_better = (difference.value > 0) == is_higher_better(name)
+    except KeyError:
+        return ""
+    return "better" if is_better else "worse"
 
 
 def _read(run: RunDirectory, name: str) -> Any:

@@ -18,10 +18,11 @@ from trainer.evaluation.curves import confusion_matrices, precision_recall_curve
 from trainer.evaluation.thresholds import TradeOff, trade_off
 from trainer.models.metrics import called_positive, compute_metrics
 from trainer.models.ranking import average_precision, roc_auc
-from trainer.report.page.content import Block, Grid, Plot, Prose, Section, grid, section
+from trainer.report.confusion import confusion_table
+from trainer.report.page.content import Block, Grid, Plot, Prose, Section, Shares, grid, section
 from trainer.report.page.facts import Facts
 from trainer.report.page.figures import COLOURS, DASHES, INK, SOFT
-from trainer.report.text import Table, cell, number
+from trainer.report.text import cell, number
 
 _DRAWN = 6
 """So many classes have curves of their own: there are as many colours."""
@@ -60,32 +61,24 @@ def _classes(facts: Facts) -> Iterator[Block]:
     matrices = confusion_matrices(answers, threshold)
     if answers.task == "multilabel":
         yield _column_counts(matrices, answers, facts)
+    elif len(answers.names) <= _MOST_CLASSES:
+        table = confusion_table(matrices, answers.names, _what(facts, answers))
+        yield Grid(table, shares=row_shares(matrices))
     else:
-        yield confusion_grid(matrices, answers, f"{facts.split} rows")
-        if len(answers.names) > _MOST_CLASSES:
-            yield _most_confused(matrices, answers)
+        yield _most_confused(matrices, answers)
     yield from _order_plots(facts, answers)
 
 
-def confusion_grid(matrix: Doubles, answers: Answers, rows_words: str) -> Grid:
-    """Counts and shares of each true class, by what they are called; shaded by the share."""
-    names = answers.names
-    if len(names) > _MOST_CLASSES:
-        return Grid(Table("", (), ()))
+def _what(facts: Facts, answers: Answers) -> str:
+    kind = "number" if answers.weight is None else "weight"
+    return f"{kind} of {facts.split} rows"
+
+
+def row_shares(matrix: Doubles) -> Shares:
+    """Each cell's share of its row."""
     totals = matrix.sum(axis=1, keepdims=True)
     shares = np.divide(matrix, totals, out=np.zeros_like(matrix), where=totals > 0)
-    cells = [
-        (
-            cell(f"actual {name}"),
-            *(f"{number(count)} ({100 * share:.1f}%)" for count, share in zip(*one, strict=True)),
-        )
-        for name, one in zip(names, zip(matrix, shares, strict=True), strict=True)
-    ]
-    weighed = "weight of" if answers.weight is not None else "number of"
-    title = f"Confusion matrix: {weighed} {rows_words}, share of the actual class"
-    heads = ("", *(cell(f"called {name}") for name in names))
-    table = Table(title, heads, tuple(cells), frozenset(range(1, len(heads))))
-    return Grid(table, shares=tuple(tuple(map(float, row)) for row in shares))
+    return tuple(tuple(map(float, row)) for row in shares)
 
 
 def _most_confused(matrix: Doubles, answers: Answers) -> Grid:

@@ -16,7 +16,14 @@ from trainer.config.data import Task
 from trainer.errors import Problem, RunError
 from trainer.evaluation.answers import Answers
 from trainer.report.answers import LINEAR, read_answers
-from trainer.report.findings import Decided, Findings, SplitFindings, read_decided, read_findings
+from trainer.report.findings import (
+    Decided,
+    Findings,
+    SplitFindings,
+    answer_columns,
+    read_decided,
+    read_findings,
+)
 from trainer.report.settings import Value, read_settings
 from trainer.report.tables import RunReport, load_report
 from trainer.runs.directory import RunDirectory
@@ -117,7 +124,7 @@ def read_facts(run: RunDirectory, now: datetime) -> Facts:
     linear: dict[str, Answers] = {}
     if task is not None:
         for split in SPLITS:
-            columns = _answer_columns(task, names)
+            columns = answer_columns(task, names)
             for place, name in ((answers, split), (linear, f"{split}{LINEAR}")):
                 read = _reader(run, name, task, names, columns)
                 found = tried(read)
@@ -178,16 +185,6 @@ def _question(findings: Findings | None, preprocessing: Any) -> tuple[Task | Non
             if task in get_args(Task):
                 return cast(Task, task), tuple(map(str, classes or columns))
     return None, ()
-
-
-def _answer_columns(task: Task, names: Sequence[str]) -> list[str]:
-    match task:
-        case "binary":
-            return [f"probability_{name}" for name in names[1:2]]
-        case "multiclass" | "multilabel":
-            return [f"probability_{name}" for name in names]
-        case "regression":
-            return [f"predicted_{name}" for name in names]
 
 
 def _reader(

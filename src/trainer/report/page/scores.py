@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from trainer.evaluation.measures import is_higher_better, split_name
-from trainer.report.findings import Difference, Findings, Measured, Slices, SplitFindings
+from trainer.evaluation.measures import split_name
+from trainer.report.findings import Difference, Findings, Measured, Slices, SplitFindings, verdict
 from trainer.report.page.content import Block, Grid, Prose, Section, grid, section
 from trainer.report.page.facts import SPLITS, Facts
 from trainer.report.tables import metric_text
@@ -123,17 +123,6 @@ def difference_text(difference: Difference | None, name: str) -> str:
         ends = f" [{_plain(difference.low)}, {_plain(difference.high)}]"
     sign = "+" if difference.value > 0 else ""
     return f"{sign}{_plain(difference.value)}{ends} {verdict(difference, name)}"
-
-
-def verdict(difference: Difference, name: str) -> str:
-    """better, worse or noise."""
-    if difference.is_noise or difference.value is None:
-        return "noise"
-    try:
-        is_better = (difference.value > 0) == is_higher_better(name)
-    except KeyError:
-        return ""
-    return "better" if is_better else "worse"
 
 
 def _plain(value: float) -> str:
