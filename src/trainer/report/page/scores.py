@@ -16,6 +16,7 @@ from trainer.report.text import number
 
 _NOTHING = "–"
 _MOST_PARTS = 100
+_AVERAGES = ("_micro", "_weighted")
 _MOST_ANSWERS = 12
 _SPLIT_TITLES = {
     "test": "Test rows",
@@ -43,6 +44,7 @@ def _scores(facts: Facts) -> Iterator[Block]:
             yield measures_grid(of, title, findings.level, is_folded=split != findings.last())
     last = findings.last()
     if last is not None:
+        yield _averages(findings.splits[last], last)
         yield _parts(findings.splits[last], facts)
 
 
@@ -81,7 +83,7 @@ def _evaluation(facts: Facts) -> Block:
 
 def measures_grid(of: SplitFindings, title: str, level: float, *, is_folded: bool = False) -> Grid:
     """The measures of the whole of a split with intervals, and the baselines where there are any."""
-    names = [name for name in of.measures if not split_name(name)[0]]
+    names = [name for name in of.measures if _is_usual(name)]
     # Those that are held against the baselines first.
     names.sort(key=lambda name: name not in of.over_prior)
     heads = ["measure", f"value [{100 * level:g}% interval]"]
@@ -105,6 +107,11 @@ def measures_grid(of: SplitFindings, title: str, level: float, *, is_folded: boo
         filler = [_NOTHING] * (len(heads) - 2)
         rows.append(["calibration error", number(of.calibration_error), *filler])
     return grid(title, heads, rows, right=range(1, len(heads)), is_folded=is_folded)
+
+
+def _is_usual(name: str) -> bool:
+    """Of the whole, and no other average over classes than the usual one."""
+    return not split_name(name)[0] and not name.endswith(_AVERAGES)
 
 
 def interval_text(measured: Measured) -> str:
@@ -134,6 +141,17 @@ def _ends(measured: Measured) -> str:
     if measured.low is None or measured.high is None:
         return _NOTHING
     return f"[{number(measured.low)}, {number(measured.high)}]"
+
+
+def _averages(of: SplitFindings, split: str) -> Grid:
+    rows = [
+        (name, interval_text(measured), number(of.prior.get(name)), number(of.linear.get(name)))
+        for name, measured in of.measures.items()
+        if not split_name(name)[0] and not _is_usual(name)
+    ]
+    title = f"Other averages over the classes, {split} rows"
+    heads = ("measure", "value", "prior", "linear")
+    return grid(title, heads, rows, right=(1, 2, 3), is_folded=True)
 
 
 def _parts(of: SplitFindings, facts: Facts) -> Grid:
@@ -188,12 +206,17 @@ def _slices(facts: Facts) -> Iterator[Block]:
 def _slices_grid(of: Slices, title: str, *, searched: bool) -> Grid:
     rows = []
     for one in of.of:
-        where = " and ".join(f"{column} = {level}" for column, level in one.where.items())
+        where = " and ".join(_is(column, level) for column, level in one.where.items())
         measured = interval_text(Measured(one.value, one.low, one.high))
         chance = [number(one.chance)] if searched else []
         rows.append((where, f"{one.rows:,}", measured, *chance))
     heads = ("rows where", "rows", of.measure, *(["chance"] if searched else []))
     return grid(title, heads, rows, right=range(1, len(heads)))
+
+
+def _is(column: str, level: str) -> str:
+    """A level of numbers in bins says itself how it compares."""
+    return f"{column} {level}" if level.startswith(("≤", ">")) else f"{column} = {level}"
 
 
 def _worst_rows(facts: Facts, findings: Findings, split: str | None) -> Grid:
