@@ -61,6 +61,8 @@ class Plot:
         draw: Draws it into matplotlib axes; not called where matplotlib is missing.
         width: Of the figure, in inches.
         height: Of the figure, in inches.
+        left: The margin for labels left of the axes, in inches.
+        bottom: That below them.
     """
 
     name: str
@@ -69,6 +71,8 @@ class Plot:
     draw: Callable[[Any], None]
     width: float = 4.0
     height: float = 3.2
+    left: float = 0.72
+    bottom: float = 0.5
 
 
 Block = Prose | Grid | Lines | Plot

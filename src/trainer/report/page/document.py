@@ -25,8 +25,8 @@ _HERE = Path(__file__).parent
 _SORTED_ROWS = 3
 
 
-def page_html(page: Page) -> str:
-    """The page as HTML text; with plots where matplotlib is installed."""
+def page_html(page: Page, *, with_plots: bool = True) -> str:
+    """The page as HTML text; with plots if they are wanted and matplotlib is installed."""
     style = (_HERE / "style.css").read_text(encoding="utf-8")
     script = (_HERE / "sorting.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -34,7 +34,8 @@ def page_html(page: Page) -> str:
         "default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
         f"script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     )
-    with_plots = can_draw()
+    can_have_plots = can_draw()
+    with_plots = with_plots and can_have_plots
     return "\n".join(
         [
             "<!DOCTYPE html>",
@@ -52,7 +53,7 @@ def page_html(page: Page) -> str:
             "<header>",
             f"<h1>{_text(page.title)}</h1>",
             *(f'<p class="lead">{_text(sentence)}</p>' for sentence in page.lead),
-            *([] if with_plots else [f"<p>{_text(WITHOUT_PLOTS)}</p>"]),
+            *([] if can_have_plots else [f"<p>{_text(WITHOUT_PLOTS)}</p>"]),
             '<nav aria-label="Sections"><ul>',
             *(f'<li><a href="#{one.key}">{_text(one.title)}</a></li>' for one in page.sections),
             "</ul></nav>",

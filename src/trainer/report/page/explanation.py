@@ -100,6 +100,7 @@ def _importance(value: Any, facts: Facts) -> Iterator[Block]:
         axes.grid(visible=False, axis="y")
         axes.set_xlabel(f"drop of {_short(found['measure'])}")
 
+    left = 0.2 + 0.075 * max(len(_short(one.column)) for one in shown)
     most = "; ".join(f"{one.column} {number(one.drop)}" for one in shown[:5])
     noise = sum(one.is_noise for one in drops)
     description = (
@@ -108,7 +109,7 @@ def _importance(value: Any, facts: Facts) -> Iterator[Block]:
         "columns make no difference beyond noise."
     )
     title = f"Importance: drop of {found['measure']} with a column shuffled"
-    yield Plot("importance", title, description, draw, 4.0, 0.9 + 0.2 * len(shown))
+    yield Plot("importance", title, description, draw, 4.0, 0.9 + 0.2 * len(shown), left)
     rows = [
         (
             one.column,
@@ -185,8 +186,10 @@ def _dependence_plot(place: int, one: _Curve, answers: Doubles, outputs: Sequenc
             axes.set_xticks(values, names, rotation=45, ha="right", rotation_mode="anchor")
         axes.set_xlabel(_short(one.column))
         if len(lines) > 1:
-            axes.legend()
+            axes.legend(loc="upper right")
 
+    longest = 0 if is_numeric else max(len(_short(str(value))) for value in one.values)
+    title, bottom = f"Mean answer by {one.column}", 0.5 + 0.05 * longest
     first = answers[:, 0]
     low, high = int(first.argmin()), int(first.argmax())
     description = (
@@ -194,7 +197,7 @@ def _dependence_plot(place: int, one: _Curve, answers: Doubles, outputs: Sequenc
         f"{number(float(first[low]))} at {_shown(one.values[low])}, the least, "
         f"{number(float(first[high]))} at {_shown(one.values[high])}, the greatest."
     )
-    return Plot(f"dependence-{place}", f"Mean answer by {one.column}", description, draw, 3.6, 2.6)
+    return Plot(f"dependence-{place}", title, description, draw, 3.6, 2.6, bottom=bottom)
 
 
 def _shown(value: float | str | None) -> str:
@@ -252,7 +255,7 @@ def _surface_plot(
             dots(axes, at_x, at_y, COLOURS[place % 6], size=4, label=_short(name))
         axes.set_xlabel(_short(names[0]))
         axes.set_ylabel(_short(names[1]))
-        axes.figure.colorbar(drawn, ax=axes)
+        axes.figure.colorbar(drawn, ax=axes, pad=0.03)
         if len(groups) > 1:
             axes.legend(loc="upper right", title="actual")
 

@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trainer.report.page.content import Plot
+from trainer.report.text import cell
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -59,6 +60,7 @@ _LOOK = {
     "legend.fontsize": 8.5,
     "legend.labelcolor": INK,
     "lines.linewidth": 1.6,
+    "axes.formatter.limits": (-4, 5),
     "path.simplify": False,
     "svg.fonttype": "none",
     "svg.hashsalt": "trainer",
@@ -71,6 +73,7 @@ _LOOK = {
     "ytick.labelcolor": INK,
 }
 _PNG_DPI = 160
+_RIGHT, _TOP = 0.12, 0.1
 _METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 
 _TAG = re.compile(r"<[^>]*>")
@@ -125,8 +128,8 @@ def svg_text(plot: Plot) -> str:
     return (
         f'<svg role="img" aria-labelledby="{title} {description}" '
         f'viewBox="0 0 {width:g} {height:g}">'
-        f'<title id="{title}">{escape(plot.title)}</title>'
-        f'<desc id="{description}">{escape(plot.description)}</desc>'
+        f'<title id="{title}">{escape(cell(plot.title))}</title>'
+        f'<desc id="{description}">{escape(cell(plot.description))}</desc>'
         f"{_small(body, plot.name)}</svg>"
     )
 
@@ -135,7 +138,8 @@ def png_bytes(plot: Plot) -> bytes:
     """The plot as PNG, in the colours of light mode."""
     picture = BytesIO()
     with _drawn(plot) as figure:
-        figure.axes[0].set_title(plot.title, fontsize=10)
+        figure.subplots_adjust(top=1 - 0.35 / plot.height)
+        figure.axes[0].set_title(cell(plot.title), fontsize=10)
         # Without the version of the drawing program equal plots are equal files.
         figure.savefig(picture, format="png", dpi=_PNG_DPI, metadata={"Software": None})
     return picture.getvalue()
@@ -144,14 +148,19 @@ def png_bytes(plot: Plot) -> bytes:
 @contextmanager
 def _drawn(plot: Plot) -> Iterator[Figure]:
     import matplotlib as mpl
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     with mpl.rc_context(_LOOK), warnings.catch_warnings():
         # A name in a script that the font lacks is a reader's browser to draw.
         warnings.simplefilter("ignore", UserWarning)
-        figure = Figure(figsize=(plot.width, plot.height), facecolor=PAPER, layout="tight")
-        FigureCanvasAgg(figure)
+        figure = Figure(figsize=(plot.width, plot.height), facecolor=PAPER)
+        # Margins that matplotlib would find by itself take it as long as the drawing.
+        figure.subplots_adjust(
+            left=plot.left / plot.width,
+            right=1 - _RIGHT / plot.width,
+            bottom=plot.bottom / plot.height,
+            top=1 - _TOP / plot.height,
+        )
         plot.draw(figure.add_subplot())
         yield figure
 

@@ -44,7 +44,7 @@ def _block(block: Block) -> Iterator[str]:
                 yield ""
         case Grid(table):
             if block.is_folded:
-                yield f"<details><summary>{escape(cell(table.title))}</summary>"
+                yield f"<details><summary>{_unnamed(escape(cell(table.title)))}</summary>"
                 yield ""
                 yield from _table(table)
                 yield ""
@@ -72,5 +72,9 @@ def _row(cells: tuple[str, ...], *, are_marks: bool = False) -> str:
 
 
 def _text(text: str) -> str:
-    # Of a name after an @ somebody would be told, were it not for the blank of no width.
-    return _MARKS.sub(r"\\\1", cell(text)).replace("@", "@\u200b")
+    return _unnamed(_MARKS.sub(r"\\\1", cell(text)))
+
+
+def _unnamed(text: str) -> str:
+    # Whoever is named after an @ would be told, were it not for the blank of no width.
+    return text.replace("@", "@\u200b")

@@ -234,7 +234,7 @@ def _history_plot(name: str, curves: Sequence[tuple[str, Any, Any]]) -> Plot:
             axes.plot(*thinned(epochs, values), label=label, linewidth=1.2, **look)
         scale_loss(axes, [values for _, _, values in curves])
         axes.set_xlabel("epoch")
-        axes.legend(ncols=2)
+        axes.legend(loc="upper right", ncols=2)
 
     words = "; ".join(
         f"{label} {number(float(values.min()))} at the least, {number(float(values[-1]))} at last"

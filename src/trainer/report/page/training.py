@@ -111,7 +111,7 @@ def _curve(history: History, name: str, best: int | None) -> Plot:
         if name == "loss":
             scale_loss(axes, [values for _, _, values in drawn])
         axes.set_xlabel("epoch")
-        axes.legend()
+        axes.legend(loc="upper right" if name == "loss" else "lower right")
 
     description = f"{name} by epoch. {' '.join(words)}"
     return Plot(f"curve-{_slug(name)}", name, description, draw)
