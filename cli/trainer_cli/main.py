@@ -32,6 +32,7 @@ from trainer_cli import (
     init,
     listing,
     predict,
+    report,
     resume,
     schema,
     show,
@@ -84,6 +85,7 @@ for _verb, _function in (
     ("ls", listing.command),
     ("show", show.command),
     ("compare", compare.command),
+    ("report", report.command),
     ("schema", schema.command),
     ("doctor", doctor.command),
 ):

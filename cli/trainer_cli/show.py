@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from trainer.errors import RunError
 from trainer_cli import console
 from trainer_cli.settings import Json, RunPath
 
@@ -16,12 +17,34 @@ def command(run: RunPath, json: Json = False) -> None:
     from trainer.report.tables import load_report, report_json, report_tables
     from trainer.report.text import plain_lines
     from trainer.runs.directory import RunDirectory
+    from trainer.runs.files import read_json
 
-    report = load_report(RunDirectory.open(run), datetime.now(UTC))
+    place = RunDirectory.open(run)
+    report = load_report(place, datetime.now(UTC))
+    findings = place.path / "findings.json"
+    has_findings = findings.is_file()
     if json:
-        console.json_result(report_json(report))
+        found = None
+        if has_findings:
+            try:
+                found = read_json(findings)
+            except RunError as error:
+                console.warn(str(error))
+        console.json_result({**report_json(report), "findings": found})
         return
-    for number, table in enumerate(report_tables(report)):
+    tables = report_tables(report)
+    if has_findings:
+        # These take numpy and polars along, half a second.
+        from trainer.report.finding_tables import find_tables
+
+        of_findings = find_tables(place)
+        for problem in of_findings.problems:
+            console.warn(str(problem))
+        if of_findings.sentence:
+            console.result(of_findings.sentence)
+            console.result("")
+        tables = report_tables(report, of_findings.tables)
+    for number, table in enumerate(tables):
         if number:
             console.result("")
         for line in plain_lines(table):

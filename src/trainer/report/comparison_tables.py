@@ -50,7 +50,7 @@ def comparison_tables(comparison: Comparison, width: int) -> Iterator[Table]:
 def _runs_table(runs: Sequence[RunSummary]) -> Table:
     rows = tuple(
         (
-            _label(place),
+            run_label(place),
             cell(str(run.path)),
             cell(run.name),
             run.status,
@@ -61,17 +61,17 @@ def _runs_table(runs: Sequence[RunSummary]) -> Table:
     return Table("", ("", "run", "name", "status", "epochs"), rows, frozenset({4}))
 
 
-def _label(place: int) -> str:
+def run_label(place: int) -> str:
     """A, B, …, Z, AA, AB, …"""
     before, last = divmod(place, len(ascii_uppercase))
-    return (_label(before - 1) if before else "") + ascii_uppercase[last]
+    return (run_label(before - 1) if before else "") + ascii_uppercase[last]
 
 
 def _tables(
     title: str, rows: Mapping[str, Texts], count: int, width: int, *, right: bool = False
 ) -> Iterator[Table]:
     keys = [cell(key) for key in rows]
-    labels = [_label(place) for place in range(count)]
+    labels = [run_label(place) for place in range(count)]
     grid = [
         [texts[place] if place in texts else _NOTHING for place in range(count)]
         for texts in rows.values()

@@ -70,14 +70,20 @@ def report_json(report: RunReport) -> dict[str, Any]:
     }
 
 
-def report_tables(report: RunReport) -> list[Table]:
-    """The tables of `trainer show`, those with nothing in them left out."""
+def report_tables(report: RunReport, found: Sequence[Table] = ()) -> list[Table]:
+    """The tables of `trainer show`, those with nothing in them left out.
+
+    Args:
+        report: The run.
+        found: Tables of its findings, which stand after the evaluation.
+    """
     manifest = report.summary.manifest
     tables = [_facts_table(report)]
     if manifest is not None:
         tables += [_rows_table(manifest), _files_table(manifest)]
     tables += [
         _evaluation_table(report),
+        *found,
         _curves_table(report.history),
         _history_table(report.history, manifest.best_epoch if manifest else None),
     ]
@@ -105,6 +111,7 @@ def _facts_table(report: RunReport) -> Table:
     facts = [("run", str(run.path)), ("name", run.name), ("status", run.status)]
     if manifest is not None:
         facts += _manifest_facts(manifest)
+    facts += _file_facts(RunDirectory(run.path))
     rows = tuple((name, cell(value)) for name, value in facts if value)
     return Table(title="", columns=("", ""), rows=rows)
 
@@ -131,6 +138,13 @@ def _manifest_facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
         yield "git", manifest.git.commit[:12] + state
     yield "python", f"{manifest.python} on {manifest.platform}"
     yield "packages", ", ".join(f"{name} {text}" for name, text in manifest.packages.items())
+
+
+def _file_facts(run: RunDirectory) -> Iterator[tuple[str, str]]:
+    yield "report", str(run.report) if run.report.is_file() else ""
+    files = sorted(run.predictions.glob("*.parquet")) if run.predictions.is_dir() else []
+    names = ", ".join(path.stem for path in files)
+    yield "predictions", f"{run.predictions} ({names})" if names else ""
 
 
 def _rows_table(manifest: Manifest) -> Table:

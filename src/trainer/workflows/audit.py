@@ -140,7 +140,7 @@ def audit_labels(path: Path) -> Audit:
     if target.task == "regression":
         found, fix = "one that predicts numbers", "audit its data: trainer check --data CONFIG"
         raise RunError(Problem(str(run.path), "a run that predicts classes", found, fix))
-    answers = answer_names(ask(loaded.config, target))
+    answers = ask(loaded.config, target).answer_names
     frames = _answered(run, target, answers)
     suspects: list[Suspect] = []
     for frame in frames.values():

@@ -1,9 +1,12 @@
-from datetime import datetime
-from pathlib import Path
+"""A run as one page: facts read from its files, sections made of them, HTML or Markdown of these.
 
-from trainer.runs.directory import RunDirectory
+run directory ─ `facts` ─► Facts ─ sections ─► Page ─ `document` | `markdown` ─► text
 
+The sections are in `overview`, `training`, `scores`, `classes`, `numbers`, `explanation` and
+`provenance`, those of several runs in `several`; what they are made of is in `content`. Plots are
+described there and drawn by `figures`, which alone knows matplotlib.
+"""
 
-def write_page(run: RunDirectory, now: datetime) -> Path:
-    run.write_report("")
-    return run.report
+from trainer.report.page.writing import write_page
+
+__all__ = ["write_page"]

@@ -1,0 +1,123 @@
+"""`trainer report`: the page of a run, or of several side by side."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from trainer.errors import DataError, Problem, UsageError, did_you_mean
+from trainer_cli import console
+from trainer_cli.settings import Json
+
+if TYPE_CHECKING:
+    from trainer.report.page.content import Page
+
+_FORMATS = ("html", "md")
+_USUAL = Path("report.html")
+
+
+def command(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN...", help="Run directories, or checkpoints in them."),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="The file to write; '-' is stdout.",
+            show_default="RUN/report.html; of several report.html here; of md stdout",
+        ),
+    ] = None,
+    form: Annotated[
+        str, typer.Option("--format", help="html, or md: GitHub's Markdown for a pull request.")
+    ] = "html",
+    png: Annotated[
+        Path | None,
+        typer.Option("--png", help="Write the plots alone, as PNG files in this folder."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Write the page of a run from its files: measures, plots, where it fails, how to repeat it.
+
+    One HTML file that needs no network. Several runs are put side by side.
+
+    Example: trainer report runs/breast-cancer/20261122-141530-9f3c
+    """
+    if form not in _FORMATS:
+        fix = did_you_mean(form, _FORMATS)
+        raise UsageError(Problem("--format", "html or md", f"'{form}'", fix))
+    is_text = str(out) == "-" or (out is None and form == "md")
+    if is_text and json and png is None:
+        fix = "leave --json out, or name a file with --out"
+        raise UsageError(Problem("trainer report", "one result on stdout", "two", fix))
+    place = None if is_text or png is not None else _place(runs, out)
+    from trainer.report.page.writing import write_plots
+
+    page = _page(runs)
+    if png is not None:
+        plots = write_plots(page, png)
+        if json:
+            console.json_result({"plots": [str(path) for path in plots]})
+        else:
+            console.result(str(png))
+        return
+    text = _text(page, form)
+    if place is None:
+        console.result(text.rstrip("\n"))
+        return
+    from trainer.runs.files import write_atomically
+
+    write_atomically(place, text.encode("utf-8"))
+    if json:
+        console.json_result({"report": str(place)})
+    else:
+        console.result(str(place))
+
+
+def _page(runs: list[Path]) -> Page:
+    from trainer.report.page.writing import compared_page, run_page
+    from trainer.runs.directory import open_run
+    from trainer.workflows.reporting import complete_findings
+
+    for run in runs:
+        try:
+            complete_findings(run)
+        except DataError as gone:
+            # The rest of the page needs no data.
+            console.warn(f"without findings: {gone.problems[0]}")
+    now = datetime.now(UTC)
+    return run_page(open_run(runs[0]).run, now) if len(runs) == 1 else compared_page(runs, now)
+
+
+def _text(page: Page, form: str) -> str:
+    if form == "md":
+        from trainer.report.page.markdown import page_markdown
+
+        return page_markdown(page)
+    from trainer.report.page.document import page_html
+
+    return page_html(page)
+
+
+def _place(runs: list[Path], out: Path | None) -> Path:
+    """Where the page is written; checked before any work is done."""
+    if out is None:
+        if len(runs) == 1:
+            from trainer.runs.directory import open_run
+
+            return open_run(runs[0]).run.report
+        if _USUAL.exists():
+            fix = "name another file with --out, or this one to write it anew"
+            raise UsageError(Problem("trainer report", f"no {_USUAL} here", "one", fix))
+        return _USUAL
+    if out.is_dir():
+        raise UsageError(Problem("--out", "a file", f"the directory {out}", "add a file name"))
+    if not out.absolute().parent.is_dir():
+        fix = f"mkdir -p '{out.parent}'"
+        raise UsageError(Problem("--out", "a file in a directory", f"no {out.parent}", fix))
+    return out

@@ -1,0 +1,89 @@
+"""What a run's answers come to, as tables of text for `trainer show`.
+
+Owns: which of the findings a terminal shows. Does not own: the findings, the page's fuller tables
+(`page.scores`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from trainer.errors import Problem, RunError
+from trainer.evaluation.curves import confusion_matrices
+from trainer.evaluation.measures import split_name
+from trainer.report.answers import read_answers
+from trainer.report.confusion import confusion_table
+from trainer.report.findings import (
+    Findings,
+    SplitFindings,
+    answer_columns,
+    read_decided,
+    read_findings,
+    verdict,
+)
+from trainer.report.text import Table, cell, number
+from trainer.runs.directory import RunDirectory
+
+_MOST_CLASSES = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The sentence, the tables, and what of the files is damaged."""
+
+    sentence: str
+    tables: tuple[Table, ...]
+    problems: tuple[Problem, ...]
+
+
+def find_tables(run: RunDirectory) -> Found:
+    """The findings of a run; of one without there is nothing."""
+    try:
+        findings = read_findings(run)
+    except RunError as error:
+        return Found("", (), error.problems)
+    if findings is None:
+        return Found("", (), ())
+    split = findings.last()
+    tables = [] if split is None else [_measures(findings, findings.splits[split], split)]
+    problems: tuple[Problem, ...] = ()
+    try:
+        tables += _confusion(run, findings, split)
+    except RunError as error:
+        problems = error.problems
+    return Found(cell(findings.sentence), tuple(tables), problems)
+
+
+def _measures(findings: Findings, of: SplitFindings, split: str) -> Table:
+    rows = []
+    for name, measured in of.measures.items():
+        if split_name(name)[0]:
+            continue
+        ends = "–"
+        if measured.low is not None and measured.high is not None:
+            ends = f"[{number(measured.low)}, {number(measured.high)}]"
+        row = [cell(name), number(measured.value), ends]
+        for baseline, over in ((of.prior, of.over_prior), (of.linear, of.over_linear)):
+            told = verdict(over[name], name) if name in over else ""
+            row += [number(baseline.get(name)), told]
+        rows.append(tuple(row))
+    level = f"{100 * findings.level:g}% interval"
+    heads = ("measure", "value", level, "prior", "is", "linear", "is")
+    title = f"{split} rows: {of.rows:,}; better or worse than a baseline, or no more than noise"
+    return Table(title, heads, tuple(rows), frozenset({1, 2, 3, 5}))
+
+
+def _confusion(run: RunDirectory, findings: Findings, split: str | None) -> Iterator[Table]:
+    if findings.task not in ("binary", "multiclass") or split is None:
+        return
+    if len(findings.names) > _MOST_CLASSES:
+        return
+    columns = answer_columns(findings.task, findings.names)
+    answers = read_answers(run, split, findings.task, findings.names, columns)
+    if answers is None or not len(answers):
+        return
+    decided = read_decided(run)
+    threshold = 0.5 if decided is None else decided.threshold
+    matrix = confusion_matrices(answers, threshold)
+    yield confusion_table(matrix, findings.names, f"number of {split} rows")

@@ -1,0 +1,331 @@
+"""Classes and yes/no columns: confusion, the curves of the order, calibration, thresholds.
+
+Owns: which curves are drawn and what is said of them. Does not own: the curves' points
+(`trainer.evaluation`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from trainer.evaluation.answers import Answers
+from trainer.evaluation.calibration import calibration_error, reliability, top_class
+from trainer.evaluation.curves import confusion_matrices, precision_recall_curve, roc_curve
+from trainer.evaluation.thresholds import TradeOff, trade_off
+from trainer.models.metrics import called_positive, compute_metrics
+from trainer.models.ranking import average_precision, roc_auc
+from trainer.report.confusion import confusion_table
+from trainer.report.page.content import Block, Grid, Plot, Prose, Section, Shares, grid, section
+from trainer.report.page.facts import Facts
+from trainer.report.page.figures import COLOURS, DASHES, INK, SOFT
+from trainer.report.text import cell, number
+
+_DRAWN = 6
+"""So many classes have curves of their own: there are as many colours."""
+_POINTS = 200
+_MOST_CLASSES = 40
+_MOST_CONFUSED = 30
+_THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+_BINS = 10
+_POINT = ("precision", "recall", "specificity", "F1", "share called positive")
+Doubles = npt.NDArray[np.float64]
+
+
+def classes(facts: Facts) -> Section:
+    """Of the split that says most: confusion matrix, ROC, precision and recall."""
+    return section("classes", "Classes", _classes(facts))
+
+
+def calibration(facts: Facts) -> Section:
+    """Whether probabilities are as high as they are right, and what thresholds give."""
+    return section("calibration", "Probabilities and thresholds", _calibration(facts))
+
+
+def _answers(facts: Facts) -> Answers | None:
+    if facts.split is None or facts.task == "regression":
+        return None
+    answers = facts.answers[facts.split]
+    has_weight = answers.weight is None or answers.weight.sum() > 0
+    return answers if has_weight and np.isfinite(answers.p).all() else None
+
+
+def _classes(facts: Facts) -> Iterator[Block]:
+    answers = _answers(facts)
+    if answers is None:
+        return
+    threshold = 0.5 if facts.decided is None else facts.decided.threshold
+    matrices = confusion_matrices(answers, threshold)
+    if answers.task == "multilabel":
+        yield _column_counts(matrices, answers, facts)
+    elif len(answers.names) <= _MOST_CLASSES:
+        table = confusion_table(matrices, answers.names, _what(facts, answers))
+        yield Grid(table, shares=row_shares(matrices))
+    else:
+        yield _most_confused(matrices, answers)
+    yield from _order_plots(facts, answers)
+
+
+def _what(facts: Facts, answers: Answers) -> str:
+    kind = "number" if answers.weight is None else "weight"
+    return f"{kind} of {facts.split} rows"
+
+
+def row_shares(matrix: Doubles) -> Shares:
+    """Each cell's share of its row."""
+    totals = matrix.sum(axis=1, keepdims=True)
+    shares = np.divide(matrix, totals, out=np.zeros_like(matrix), where=totals > 0)
+    return tuple(tuple(map(float, row)) for row in shares)
+
+
+def _most_confused(matrix: Doubles, answers: Answers) -> Grid:
+    apart = matrix.copy()
+    np.fill_diagonal(apart, 0)
+    order = np.argsort(-apart, axis=None, kind="stable")[:_MOST_CONFUSED]
+    pairs = [divmod(int(place), len(apart)) for place in order]
+    rows = [
+        (answers.names[true], answers.names[said], number(float(apart[true, said])))
+        for true, said in pairs
+        if apart[true, said] > 0
+    ]
+    return grid(
+        "Classes most often taken for others", ("actual", "called", "rows"), rows, right=(2,)
+    )
+
+
+def _column_counts(matrices: Doubles, answers: Answers, facts: Facts) -> Grid:
+    rows = [
+        (name, *(number(float(matrix[place])) for place in ((1, 1), (0, 1), (1, 0), (0, 0))))
+        for name, matrix in zip(answers.names, matrices, strict=True)
+    ]
+    heads = ("column", "rightly yes", "wrongly yes", "wrongly no", "rightly no")
+    return grid(f"What the {facts.split} rows are called", heads, rows, right=range(1, 5))
+
+
+def _order_plots(facts: Facts, answers: Answers) -> Iterator[Block]:
+    """ROC and precision–recall of the positive class, or of each class or column."""
+    parts = _positives(answers)
+    drawn = parts[:_DRAWN]
+    linear = facts.linear.get(facts.split or "")
+    if len(parts) > 1 or linear is None or not _same_rows(linear, answers):
+        linear = None
+    if len(parts) > _DRAWN:
+        yield Prose(f"The curves are those of the first {_DRAWN} of {len(parts)}; areas are above.")
+    known = [
+        (name, place)
+        for name, place in drawn
+        if 0 < answers.y[:, place].sum() < len(answers) and np.isfinite(answers.p[:, place]).all()
+    ]
+    if not known:
+        return
+    yield _roc_plot(answers, known, linear)
+    yield _precision_recall_plot(answers, known, linear)
+
+
+def _positives(answers: Answers) -> list[tuple[str, int]]:
+    if answers.task == "binary":
+        return [(answers.names[1], 0)]
+    return [(name, place) for place, name in enumerate(answers.names)]
+
+
+def _same_rows(linear: Answers, answers: Answers) -> bool:
+    return len(linear) == len(answers) and bool(
+        np.array_equal(np.sort(linear.rows), np.sort(answers.rows))
+    )
+
+
+def _roc_plot(answers: Answers, known: list[tuple[str, int]], linear: Answers | None) -> Plot:
+    curves = [(name, _roc(answers, place), _area(answers, place)) for name, place in known]
+    if linear is not None:
+        curves.append(("linear model", _roc(linear, 0), _area(linear, 0)))
+
+    def draw(axes: Any) -> None:
+        axes.plot((0, 1), (0, 1), color=SOFT, linewidth=0.8, linestyle=":")
+        for place, (name, (x, y), area) in enumerate(curves):
+            label = f"{_short(name)} ({number(area)})"
+            axes.plot(x, y, color=COLOURS[place % 6], linestyle=DASHES[place % 6], label=label)
+        axes.set_xlabel("false positive rate")
+        axes.set_ylabel("true positive rate")
+        _unit_square(axes)
+        axes.legend(loc="lower right")
+
+    areas = "; ".join(f"{name} {number(area)}" for name, _, area in curves)
+    description = f"ROC curves. Area under the curve: {areas}. By chance it is 0.5."
+    return Plot("roc", "ROC (area under the curve)", description, draw)
+
+
+def _precision_recall_plot(
+    answers: Answers, known: list[tuple[str, int]], linear: Answers | None
+) -> Plot:
+    curves = [(name, _recall(answers, place), _precision(answers, place)) for name, place in known]
+    if linear is not None:
+        curves.append(("linear model", _recall(linear, 0), _precision(linear, 0)))
+    share = float(np.average(answers.y[:, known[0][1]], weights=answers.weight))
+
+    def draw(axes: Any) -> None:
+        if len(known) == 1:
+            axes.axhline(share, color=SOFT, linewidth=0.8, linestyle=":")
+        for place, (name, (x, y), mean) in enumerate(curves):
+            label = f"{_short(name)} ({number(mean)})"
+            colour, dash = COLOURS[place % 6], DASHES[place % 6]
+            axes.plot(x, y, color=colour, linestyle=dash, label=label, drawstyle="steps-pre")
+        axes.set_xlabel("recall")
+        axes.set_ylabel("precision")
+        _unit_square(axes)
+        axes.legend(loc="lower left")
+
+    means = "; ".join(f"{name} {number(mean)}" for name, _, mean in curves)
+    chance = f" By chance it is {number(share)}." if len(known) == 1 else ""
+    description = f"Precision against recall. Average precision: {means}.{chance}"
+    title = "Precision and recall (average precision)"
+    return Plot("precision-recall", title, description, draw)
+
+
+def _roc(answers: Answers, place: int) -> tuple[Doubles, Doubles]:
+    curve = roc_curve(answers.y[:, place], answers.p[:, place], answers.weight, _POINTS)
+    return curve.x, curve.y
+
+
+def _area(answers: Answers, place: int) -> float:
+    return roc_auc(answers.y[:, place], answers.p[:, place], answers.weight)
+
+
+def _recall(answers: Answers, place: int) -> tuple[Doubles, Doubles]:
+    curve = precision_recall_curve(
+        answers.y[:, place], answers.p[:, place], answers.weight, _POINTS
+    )
+    return np.append(0.0, curve.x), np.append(curve.y[:1], curve.y)
+
+
+def _precision(answers: Answers, place: int) -> float:
+    return average_precision(answers.y[:, place], answers.p[:, place], answers.weight)
+
+
+def _unit_square(axes: Any) -> None:
+    axes.set_xlim(-0.02, 1.02)
+    axes.set_ylim(-0.02, 1.04)
+
+
+def _calibration(facts: Facts) -> Iterator[Block]:
+    answers = _answers(facts)
+    if answers is None:
+        return
+    decided = facts.decided
+    if decided is not None and decided.temperature != 1:
+        surer = "too sure" if decided.temperature > 1 else "not sure enough"
+        yield Prose(
+            f"The logits are divided by a temperature of {number(decided.temperature)}, fitted on "
+            f"the validation rows, where the probabilities were {surer}."
+        )
+    yield _reliability_plot(facts, answers)
+    if answers.task == "binary":
+        trade = trade_off(answers.y, answers.p, answers.weight)
+        threshold = 0.5 if decided is None else decided.threshold
+        yield _threshold_plot(trade, answers, threshold)
+        yield _threshold_grid(facts, answers, threshold)
+
+
+def _reliability_plot(facts: Facts, answers: Answers) -> Plot:
+    level = 0.95 if facts.findings is None else facts.findings.level
+    if answers.task == "multiclass":
+        truth, said = top_class(answers.y, answers.p)
+        weight, what = answers.weight, "the likeliest class"
+    else:
+        truth = answers.y.reshape(-1).astype(np.float64)
+        said = answers.p.reshape(-1).astype(np.float64)
+        wide = answers.y.shape[1]
+        weight = None if answers.weight is None else np.repeat(answers.weight, wide)
+        what = answers.names[1] if answers.task == "binary" else "a yes"
+    found = reliability(truth, said, bins=_BINS, weight=weight, level=level)
+    error = calibration_error(answers.task, answers.y, answers.p, weight=answers.weight)
+
+    def draw(axes: Any) -> None:
+        axes.plot((0, 1), (0, 1), color=SOFT, linewidth=0.8, linestyle=":")
+        ends = np.abs(np.stack([found.seen - found.seen_low, found.seen_high - found.seen]))
+        axes.errorbar(
+            found.said,
+            found.seen,
+            yerr=ends,
+            color=COLOURS[0],
+            marker="o",
+            markersize=4,
+            elinewidth=1,
+            capsize=2,
+            linewidth=1,
+        )
+        axes.set_xlabel(f"probability of {_short(what)}, as said")
+        axes.set_ylabel("share, as seen")
+        _unit_square(axes)
+
+    apart = np.abs(found.said - found.seen)
+    widest = int(apart.argmax())
+    description = (
+        f"Reliability of the probability of {what} in {len(found.said)} bins with {100 * level:g}% "
+        f"Wilson intervals. Expected calibration error {number(error)}. Furthest apart where "
+        f"{number(float(found.said[widest]))} is said: {number(float(found.seen[widest]))} is seen "
+        f"in {int(found.count[widest]):,} rows."
+    )
+    title = f"Reliability (expected calibration error {number(error)})"
+    return Plot("reliability", title, description, draw)
+
+
+def _threshold_plot(trade: TradeOff, answers: Answers, threshold: float) -> Plot:
+    curves = (
+        ("precision", trade.precision),
+        ("recall", trade.recall),
+        ("specificity", trade.specificity),
+        ("F1", trade.f1),
+    )
+
+    def draw(axes: Any) -> None:
+        for place, (name, values) in enumerate(curves):
+            colour, dash = COLOURS[place], DASHES[place]
+            axes.plot(trade.threshold, values, color=colour, linestyle=dash, label=name)
+        axes.axvline(threshold, color=INK, linewidth=1, linestyle=":", label="in force")
+        axes.set_xlabel("threshold")
+        _unit_square(axes)
+        axes.legend(loc="lower center", ncols=2)
+
+    description = (
+        f"Precision, recall, specificity and F1 by threshold. At {number(threshold)}, which is in "
+        f"force: {_point_words(_at(answers, threshold))}."
+    )
+    return Plot("thresholds", "Thresholds", description, draw)
+
+
+def _point_words(point: Sequence[float]) -> str:
+    return ", ".join(f"{name} {number(one)}" for name, one in zip(_POINT, point, strict=True))
+
+
+def _at(answers: Answers, threshold: float) -> tuple[float, ...]:
+    """What `_POINT` names, at a threshold."""
+    found = compute_metrics(
+        ("precision", "recall", "specificity", "f1"),
+        "binary",
+        answers.y,
+        answers.p,
+        answers.weight,
+        threshold,
+    )
+    called = called_positive(answers.p[:, 0], threshold)
+    return (*found.values(), float(np.average(called, weights=answers.weight)))
+
+
+def _threshold_grid(facts: Facts, answers: Answers, threshold: float) -> Grid:
+    thresholds = sorted({*_THRESHOLDS, threshold})
+    rows = [(number(one), *map(number, _at(answers, one))) for one in thresholds]
+    aim = facts.decided.aim if facts.decided else None
+    chosen = f", chosen for {aim} on the validation rows" if aim else ""
+    title = f"What thresholds give on the {facts.split} rows; in force: {number(threshold)}{chosen}"
+    heads = ("threshold", *_POINT)
+    marked = (thresholds.index(threshold),)
+    return grid(title, heads, rows, right=range(6), marked=marked)
+
+
+def _short(name: str) -> str:
+    """A name for a legend."""
+    shown = cell(name)
+    return shown if len(shown) <= 24 else f"{shown[:23]}…"

@@ -1,0 +1,334 @@
+"""What the network looked at: importance, partial dependence, the surface over two features, SHAP.
+
+Owns: reading `explanation/*.json`, each value checked, and drawing it. Does not own: the figures
+(`trainer explain`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from trainer.errors import Problem
+from trainer.report.page.content import Block, Plot, Prose, Section, grid, section
+from trainer.report.page.facts import Facts
+from trainer.report.page.figures import COLOURS, DASHES, INK, PAPER, SOFT, dots
+from trainer.report.text import cell, number
+from trainer.runs import readers
+
+_BARS = 20
+_CURVES = 8
+_LINES = 6
+_POINTS = 600
+_LEVELS = 15
+Doubles = npt.NDArray[np.float64]
+_number = readers.maybe(readers.number)
+
+
+def explanation(facts: Facts) -> Section:
+    """Of the files there are."""
+    return section("explanation", "What it looked at", _explanation(facts))
+
+
+def _explanation(facts: Facts) -> Iterator[Block]:
+    parts = {
+        "importance": _importance,
+        "partial_dependence": _dependence,
+        "surface": _surface,
+        "shap": _shap,
+    }
+    for name, blocks in parts.items():
+        if facts.explanation.get(name) is None:
+            continue
+        try:
+            yield from list(blocks(facts.explanation[name], facts))
+        except readers.DamageError as error:
+            path = facts.run.path / "explanation" / f"{name}.json"
+            problem = Problem(
+                str(path), error.expected, error.found, "make it anew with `trainer explain`"
+            )
+            yield Prose(f"Damaged: {problem}", "warning")
+
+
+@dataclass(frozen=True, slots=True)
+class _Drop:
+    column: str
+    drop: float | None
+    low: float | None
+    high: float | None
+
+    @property
+    def is_noise(self) -> bool:
+        return self.low is None or self.high is None or self.low <= 0 <= self.high
+
+
+_drop = readers.made(
+    _Drop, {"column": readers.text, **dict.fromkeys(("drop", "low", "high"), _number)}
+)
+
+
+def _importance(value: Any, facts: Facts) -> Iterator[Block]:
+    found = readers.read_fields(
+        value,
+        {
+            "split": readers.text,
+            "rows": readers.count,
+            "repeats": readers.count,
+            "measure": readers.text,
+            "baseline": _number,
+            "columns": readers.each(_drop),
+        },
+    )
+    drops: Sequence[_Drop] = found["columns"]
+    if not drops:
+        return
+    shown = drops[:_BARS]
+
+    def draw(axes: Any) -> None:
+        places = np.arange(len(shown))[::-1]
+        sizes = np.array([one.drop or 0.0 for one in shown])
+        axes.barh(places, sizes, color=COLOURS[0], alpha=0.75, height=0.7)
+        for place, one in zip(places, shown, strict=True):
+            if one.low is not None and one.high is not None:
+                axes.plot((one.low, one.high), (place, place), color=INK, linewidth=1)
+        axes.axvline(0, color=SOFT, linewidth=0.8)
+        axes.set_yticks(places, [_short(one.column) for one in shown])
+        axes.grid(visible=False, axis="y")
+        axes.set_xlabel(f"drop of {_short(found['measure'])}")
+
+    left = 0.2 + 0.075 * max(len(_short(one.column)) for one in shown)
+    most = "; ".join(f"{one.column} {number(one.drop)}" for one in shown[:5])
+    noise = sum(one.is_noise for one in drops)
+    description = (
+        f"How much lower {found['measure']} ({number(found['baseline'])}) is with a column shuffled, "
+        f"on {found['rows']:,} {found['split']} rows. The largest: {most}. {noise} of {len(drops)} "
+        "columns make no difference beyond noise."
+    )
+    title = f"Importance: drop of {found['measure']} with a column shuffled"
+    yield Plot("importance", title, description, draw, 4.0, 0.9 + 0.2 * len(shown), left)
+    rows = [
+        (
+            one.column,
+            number(one.drop),
+            f"[{number(one.low)}, {number(one.high)}]",
+            "noise" if one.is_noise else "",
+        )
+        for one in drops
+    ]
+    caption = f"{found['repeats']} shuffles each; {found['measure']} {number(found['baseline'])}"
+    heads = ("column", "drop", "interval", "")
+    yield grid(caption, heads, rows, right=(1, 2), is_folded=len(rows) > 10)
+
+
+@dataclass(frozen=True, slots=True)
+class _Curve:
+    column: str
+    kind: str
+    values: tuple[float | str | None, ...]
+    answers: tuple[tuple[float | None, ...], ...]
+    rug: tuple[float | None, ...]
+
+
+def _value(value: Any) -> float | str | None:
+    return value if value is None or isinstance(value, str) else readers.number(value)
+
+
+_curve = readers.made(
+    _Curve,
+    {
+        "column": readers.text,
+        "kind": readers.text,
+        "values": readers.each(_value),
+        "answers": readers.each(readers.each(_number)),
+        "rug": readers.each(_number),
+    },
+)
+
+
+def _dependence(value: Any, facts: Facts) -> Iterator[Block]:
+    curves: Sequence[_Curve] = readers.read_fields(value, {"columns": readers.each(_curve)})[
+        "columns"
+    ]
+    for place, one in enumerate(curves[:_CURVES]):
+        answers = _matrix(one.answers)
+        if len(answers) != len(one.values) or not len(answers):
+            raise readers.DamageError("an answer for each value", one.column)
+        yield _dependence_plot(place, one, answers, _outputs(facts, answers.shape[1]))
+
+
+def _outputs(facts: Facts, count: int) -> list[str]:
+    names = facts.names[1:] if facts.task == "binary" else facts.names
+    return list(names) if len(names) == count else [f"output {place + 1}" for place in range(count)]
+
+
+def _dependence_plot(place: int, one: _Curve, answers: Doubles, outputs: Sequence[str]) -> Plot:
+    lines = outputs[:_LINES]
+    is_numeric = all(isinstance(value, int | float) for value in one.values)
+    values = np.array(one.values, np.float64) if is_numeric else np.arange(len(answers))
+
+    def draw(axes: Any) -> None:
+        for at, name in enumerate(lines):
+            look = {"color": COLOURS[at], "label": _short(name)}
+            if is_numeric:
+                axes.plot(values, answers[:, at], linestyle=DASHES[at], **look)
+            else:
+                axes.plot(values, answers[:, at], linestyle="", marker="osD^vP"[at], **look)
+        if is_numeric:
+            for tick in one.rug:
+                if tick is not None:
+                    axes.axvline(tick, ymax=0.03, color=SOFT, linewidth=0.8)
+        else:
+            names = [_short(str(value)) for value in one.values]
+            axes.set_xticks(values, names, rotation=45, ha="right", rotation_mode="anchor")
+        axes.set_xlabel(_short(one.column))
+        if len(lines) > 1:
+            axes.legend(loc="upper right")
+
+    longest = 0 if is_numeric else max(len(_short(str(value))) for value in one.values)
+    title, bottom = f"Mean answer by {one.column}", 0.5 + 0.05 * longest
+    first = answers[:, 0]
+    low, high = int(first.argmin()), int(first.argmax())
+    description = (
+        f"Mean answer for {outputs[0]} with {one.column} set to each value: "
+        f"{number(float(first[low]))} at {_shown(one.values[low])}, the least, "
+        f"{number(float(first[high]))} at {_shown(one.values[high])}, the greatest."
+    )
+    return Plot(f"dependence-{place}", title, description, draw, 3.6, 2.6, bottom=bottom)
+
+
+def _shown(value: float | str | None) -> str:
+    return str(value) if isinstance(value, str) or value is None else number(value)
+
+
+def _surface(value: Any, facts: Facts) -> Iterator[Block]:
+    found = readers.read_fields(
+        value,
+        {
+            "columns": readers.each(readers.text),
+            "x": readers.each(readers.number),
+            "y": readers.each(readers.number),
+            "answers": readers.each(readers.each(lambda one: one)),
+        },
+    )
+    if len(found["columns"]) != 2 or min(len(found["x"]), len(found["y"])) < 2:
+        raise readers.DamageError("two columns with values", found["columns"])
+    x, y = np.array(found["x"]), np.array(found["y"])
+    cells = _cells(found["answers"], (len(y), len(x)))
+    points = value.get("points")
+    yield _surface_plot(found["columns"], x, y, cells, points, facts)
+
+
+def _cells(rows: Any, shape: tuple[int, int]) -> Doubles:
+    """(y, x) numbers; of several outputs the place of the greatest."""
+    try:
+        cells = np.array(rows, np.float64)
+    except (ValueError, TypeError, OverflowError):
+        raise readers.DamageError("numbers for 'answers'", rows) from None
+    if cells.shape[:2] != shape or cells.ndim > 3 or not np.isfinite(cells).all():
+        raise readers.DamageError(f"{shape[0]} × {shape[1]} answers", cells.shape)
+    if cells.ndim == 2:
+        return cells
+    return cells[:, :, 0] if cells.shape[2] == 1 else cells.argmax(axis=2).astype(np.float64)
+
+
+def _surface_plot(
+    names: Sequence[str], x: Doubles, y: Doubles, cells: Doubles, points: Any, facts: Facts
+) -> Plot:
+    groups = _groups(points)
+    is_share = facts.task == "binary"
+    limits = (0.0, 1.0) if is_share else (float(cells.min()), float(cells.max()))
+    what = "the likeliest class" if facts.task == "multiclass" else "the answer"
+    if facts.task == "binary" and len(facts.names) == 2:
+        what = f"the probability of {facts.names[1]}"
+
+    def draw(axes: Any) -> None:
+        low, high = limits if limits[0] < limits[1] else (limits[0] - 0.5, limits[1] + 0.5)
+        drawn = axes.contourf(x, y, cells, np.linspace(low, high, _LEVELS), cmap="cividis")
+        if is_share and cells.min() < 0.5 < cells.max():
+            axes.contour(x, y, cells, (0.5,), colors=[PAPER], linewidths=1.5)
+        for place, (name, (at_x, at_y)) in enumerate(groups.items()):
+            dots(axes, at_x, at_y, PAPER, size=6)
+            dots(axes, at_x, at_y, COLOURS[place % 6], size=4, label=_short(name))
+        axes.set_xlabel(_short(names[0]))
+        axes.set_ylabel(_short(names[1]))
+        axes.figure.colorbar(drawn, ax=axes, pad=0.03)
+        if len(groups) > 1:
+            axes.legend(loc="upper right", title="actual")
+
+    description = (
+        f"{what.capitalize()} over {names[0]} and {names[1]}: from {number(float(cells.min()))} to "
+        f"{number(float(cells.max()))}. Points are rows of the table."
+    )
+    title = f"{what.capitalize()} over {names[0]} and {names[1]}"
+    return Plot("surface", title, description, draw, 4.4, 3.6)
+
+
+def _groups(points: Any) -> Mapping[str, tuple[Doubles, Doubles]]:
+    """The points by what is true of them, where that is one of few."""
+    match points:
+        case {"x": [*across], "y": [*up], "actual": [*actual]} if (
+            len(across) == len(up) == len(actual)
+        ):
+            try:
+                x, y = np.array(across, np.float64), np.array(up, np.float64)
+            except (ValueError, TypeError, OverflowError):
+                raise readers.DamageError("numbers for 'points'", points) from None
+        case _:
+            return {}
+    truths = [one if isinstance(one, str) else number(_first(one)) for one in actual]
+    names = sorted(set(truths))
+    if len(names) > 6:
+        truths, names = ["rows"] * len(truths), ["rows"]
+    found = {}
+    for name in names:
+        inside = np.array([truth == name for truth in truths]) & np.isfinite(x) & np.isfinite(y)
+        index = np.flatnonzero(inside)[:: max(1, int(inside.sum()) // _POINTS)]
+        found[name] = (x[index], y[index])
+    return found
+
+
+def _first(value: Any) -> float | None:
+    if isinstance(value, list):
+        value = value[0] if value else None
+    return float(value) if isinstance(value, int | float) else None
+
+
+def _shap(value: Any, facts: Facts) -> Iterator[Block]:
+    one = readers.made(
+        dict,
+        {"column": readers.text, "mean_absolute": readers.each(_number)},
+    )
+    found = readers.read_fields(
+        value, {"names": readers.each(readers.text), "columns": readers.each(one)}
+    )
+    rows = [
+        (column["column"], *map(number, column["mean_absolute"]))
+        for column in found["columns"]
+        if len(column["mean_absolute"]) == len(found["names"])
+    ]
+    count = value.get("rows")
+    of = f" of {len(count):,} rows" if isinstance(count, list) else ""
+    heads = ("column", *found["names"])
+    yield grid(
+        f"SHAP: mean size of a column's share in the answers{of}",
+        heads,
+        rows,
+        right=range(1, len(heads)),
+        is_folded=len(rows) > 15,
+    )
+
+
+def _matrix(rows: Sequence[Sequence[float | None]]) -> Doubles:
+    widths = {len(row) for row in rows}
+    if len(widths) != 1 or widths == {0}:
+        raise readers.DamageError("as many answers for each value", sorted(widths))
+    return np.array([[np.nan if one is None else one for one in row] for row in rows], np.float64)
+
+
+def _short(name: str) -> str:
+    shown = cell(name)
+    return shown if len(shown) <= 28 else f"{shown[:27]}…"

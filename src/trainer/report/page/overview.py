@@ -1,0 +1,190 @@
+"""The first things: the run in a sentence, what it was warned of, what it read and how that was split.
+
+Owns: these words and tables. Does not own: how good it is (`scores`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from trainer.evaluation.answers import Answers
+from trainer.report.page.content import Block, Grid, Prose, Section, grid, section
+from trainer.report.page.facts import SPLITS, Facts
+from trainer.report.text import bytes_text, duration, number
+from trainer.runs.manifest import Manifest
+
+_MANY_COLUMNS = 12
+_MOST_COLUMNS = 500
+_MOST_CLASSES = 30
+_TASK_WORDS = {
+    "binary": "two classes",
+    "multiclass": "several classes",
+    "multilabel": "several yes/no columns",
+    "regression": "numbers",
+}
+_ORDER = ("train", "validation", "test")
+
+
+def title_of(facts: Facts) -> str:
+    """The name of the run and that of its directory."""
+    return f"{facts.report.summary.name} – {facts.run.path.absolute().name}"
+
+
+def lead_of(facts: Facts) -> tuple[str, ...]:
+    """What was trained on what, how it ended, how good it is."""
+    return tuple(_lead(facts))
+
+
+def _lead(facts: Facts) -> Iterator[str]:
+    manifest = facts.report.summary.manifest
+    if manifest is None:
+        yield f"This run is damaged: {len(facts.problems)} of its files cannot be read."
+        return
+    what = "A network" if not facts.members else f"{len(facts.members)} networks"
+    kind = f" for {_TASK_WORDS[facts.task]}" if facts.task else ""
+    target = f" ({facts.target})" if facts.target else ""
+    rows = manifest.splits.get("train")
+    trained = f", trained on {rows:,} rows" if rows and not facts.members else ""
+    yield f"{what}{kind}{target}{trained}: {_state(facts, manifest)}."
+    if facts.findings is not None:
+        yield facts.findings.sentence
+        return
+    for split in SPLITS:
+        metrics = facts.report.summary.metrics.get(split)
+        if metrics:
+            shown = ", ".join(
+                f"{name} {number(value)}" for name, value in list(metrics.items())[:4]
+            )
+            yield f"On the {split} rows: {shown}."
+            return
+
+
+def _state(facts: Facts, manifest: Manifest) -> str:
+    status = facts.report.summary.status
+    words: str = status
+    if status == "dead":
+        words = "dead (it says it runs, but no process does)"
+    if facts.members and manifest.epochs == 0:
+        return words
+    best = f", best {manifest.best_epoch}" if manifest.best_epoch is not None else ""
+    words += f" after {manifest.epochs:,} epochs{best}"
+    return f"{words}; {manifest.stopped_because}" if manifest.stopped_because else words
+
+
+def notices(facts: Facts) -> Section:
+    """Warnings, why it failed, damage, and each time it was resumed or went back."""
+    return section("notices", "Warnings", _notices(facts))
+
+
+def _notices(facts: Facts) -> Iterator[Block]:
+    manifest = facts.report.summary.manifest
+    if manifest is not None:
+        for problem in manifest.problems:
+            yield Prose(f"It failed: {problem}", "warning")
+        for warning in manifest.warnings:
+            yield Prose(warning, "warning")
+        resumed = [
+            (
+                f"{one.at:%Y-%m-%d %H:%M} UTC",
+                f"{one.epoch:,}",
+                one.checkpoint,
+                "; ".join((*(f"{key}: {to}" for key, to in one.changes.items()), *one.differences)),
+            )
+            for one in manifest.resumptions
+        ]
+        heads = ("resumed at", "from epoch", "checkpoint", "what was not as before")
+        yield grid("Resumptions", heads, resumed, right=(1,))
+        rewound = [
+            (f"{one.epoch:,}", f"{one.step:,}", number(one.learning_rate))
+            for one in manifest.rewinds
+        ]
+        columns = ("back to epoch", "step", "on at learning rate")
+        yield grid("Losses that were not finite", columns, rewound, right=(0, 1, 2))
+    for problem in facts.problems:
+        yield Prose(f"Damaged: {problem}", "warning")
+
+
+def data(facts: Facts) -> Section:
+    """Files, rows and splits, shares of the classes, columns."""
+    return section("data", "Data", _data(facts))
+
+
+def _data(facts: Facts) -> Iterator[Block]:
+    manifest = facts.report.summary.manifest
+    if manifest is not None:
+        yield _splits(facts, manifest)
+        dropped = [(reason, f"{count:,}") for reason, count in manifest.dropped.items()]
+        yield grid("Rows left out", ("reason", "rows"), dropped, right=(1,))
+        files = [
+            (file.path, f"{file.rows:,}", bytes_text(file.bytes), file.sha256[:16])
+            for file in manifest.data
+        ]
+        yield grid("Files", ("file", "rows", "size", "SHA-256 begins"), files, right=(1, 2))
+    yield from _columns(facts)
+
+
+def _splits(facts: Facts, manifest: Manifest) -> Grid:
+    classes: tuple[str, ...] = ()
+    if facts.task in ("binary", "multiclass") and len(facts.names) <= _MOST_CLASSES:
+        classes = facts.names if facts.answers else ()
+    total = sum(manifest.splits.values())
+    rows = []
+    for split in sorted(
+        manifest.splits, key=lambda name: _ORDER.index(name) if name in _ORDER else 9
+    ):
+        count = manifest.splits[split]
+        share = f"{100 * count / total:.1f}%" if total else "–"
+        shares = ["–"] * len(classes)
+        if classes and split in facts.answers:
+            shares = [f"{100 * one:.1f}%" for one in _class_shares(facts.answers[split])]
+        rows.append((split, f"{count:,}", share, *shares))
+    columns = ("split", "rows", "share", *classes)
+    title = "Rows, and the shares of the classes" if classes else "Rows"
+    return grid(title, columns, rows, right=range(1, len(columns)))
+
+
+def _class_shares(answers: Answers) -> Any:
+    mean = np.mean(answers.y, axis=0)
+    return np.concatenate([1 - mean, mean]) if answers.task == "binary" else mean
+
+
+def _columns(facts: Facts) -> Iterator[Block]:
+    match facts.preprocessing:
+        case {"columns": [*columns]}:
+            known = [column for column in columns if isinstance(column, dict)]
+        case _:
+            return
+    rows = [
+        (
+            str(column.get("name", "–")),
+            str(column.get("kind", "–")),
+            *(_figure(column.get(key)) for key in ("missing", "mean", "minimum", "maximum")),
+            _figure(
+                len(features) if isinstance(features := column.get("features"), list) else None
+            ),
+        )
+        for column in known[:_MOST_COLUMNS]
+    ]
+    title = f"{len(known):,} columns as they are in the training rows"
+    if len(known) > _MOST_COLUMNS:
+        title += f", the first {_MOST_COLUMNS}"
+    heads = ("column", "kind", "missing", "mean", "least", "greatest", "inputs")
+    folded = len(known) > _MANY_COLUMNS
+    yield grid(title, heads, rows, right=range(2, len(heads)), is_folded=folded)
+
+
+def _figure(value: object) -> str:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number(value) if is_number else "–"  # type: ignore[arg-type]
+
+
+def durations(manifest: Manifest) -> str:
+    """How long it took, and what of that in which phase."""
+    parts = ", ".join(f"{phase} {duration(seconds)}" for phase, seconds in manifest.timings.items())
+    if manifest.ended is None:
+        return parts
+    whole = duration((manifest.ended - manifest.started).total_seconds())
+    return f"{whole} ({parts})" if parts else whole

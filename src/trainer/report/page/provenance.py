@@ -1,0 +1,150 @@
+"""What it was made with and how it is repeated: the config, the environment, the commands.
+
+Owns: these tables, and which settings are other than their defaults. Does not own: the schema.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping
+from datetime import UTC
+from typing import Any
+
+from pydantic import ValidationError
+
+from trainer.config.dump import resolved_settings
+from trainer.config.nodes import KeyPath, Node, Source, dotted, plain
+from trainer.config.schema import Config
+from trainer.config.yaml_reader import MAX_BYTES, parse_yaml
+from trainer.config.yaml_writer import flow_text
+from trainer.errors import RunError
+from trainer.report.page.content import Block, Lines, Section, grid, section
+from trainer.report.page.facts import Facts
+from trainer.report.page.overview import durations
+from trainer.report.text import cell
+from trainer.runs.directory import RunDirectory
+from trainer.runs.files import read_bytes
+from trainer.runs.manifest import Manifest
+
+_LONGEST = 200
+_CHANGES = {True: ", changed since", False: "", None: ", changes unknown"}
+
+
+def config(facts: Facts) -> Section:
+    """The settings that are not their defaults, and all of them."""
+    return section("config", "Config", _config(facts))
+
+
+def _config(facts: Facts) -> Iterator[Block]:
+    text = _text(facts.run)
+    document = parse_yaml(text, Source(str(facts.run.config), facts.run.path))
+    if document.root is None or document.problems:
+        return
+    usual = usual_settings(facts.settings)
+    marked: set[int] = set()
+    rows = []
+    for path, lines, value in _written(document.root):
+        if usual is not None and any(key not in usual for key in _keys(value, path)):
+            marked |= lines
+            rows.append((dotted(path), _cut(flow_text(value))))
+    title = "Settings that have no default, or another value than it"
+    yield grid(title, ("setting", "value"), rows)
+    marks = ", those of the table above marked" if rows else ""
+    yield Lines(f"All settings{marks}", tuple(text.splitlines()), frozenset(marked), is_folded=True)
+
+
+def _written(node: Node, path: KeyPath = ()) -> Iterator[tuple[KeyPath, set[int], Any]]:
+    """Each setting, a list of scalars as one: its key path, its lines from 0, its value."""
+    if node.entries:
+        for key, entry in node.entries.items():
+            yield from _written(entry.node, (*path, key))
+    elif node.items and any(item.entries or item.items for item in node.items):
+        for index, item in enumerate(node.items):
+            yield from _written(item, (*path, index))
+    else:
+        yield path, {one.place.line - 1 for one in (node, *(node.items or ()))}, plain(node)
+
+
+def usual_settings(settings: Mapping[str, Any]) -> set[str] | None:
+    """The settings that have the value they would have if nothing were written, by dotted key.
+
+    None where the settings are not those of this version.
+    """
+    try:
+        parsed = Config.model_validate(dict(settings))
+    except ValidationError:
+        return None
+    other = parsed.model_dump(mode="python", exclude_defaults=True)
+    return set(_keys(resolved_settings(parsed))) - set(_keys(other))
+
+
+def _keys(value: Any, path: KeyPath = ()) -> Iterator[str]:
+    match value:
+        case dict() if value:
+            for key, item in value.items():
+                yield from _keys(item, (*path, key))
+        case [_, *_]:
+            for index, item in enumerate(value):
+                yield from _keys(item, (*path, index))
+        case _:
+            yield dotted(path)
+
+
+def _text(run: RunDirectory) -> str:
+    try:
+        return read_bytes(run.config, MAX_BYTES).decode("utf-8", "replace")
+    except RunError:
+        return ""
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+
+
+def environment(facts: Facts) -> Section:
+    """Versions, device, process, hashes."""
+    manifest = facts.report.summary.manifest
+    rows = [] if manifest is None else [(key, value) for key, value in _facts(manifest) if value]
+    return section("environment", "Environment", [grid("", ("", ""), rows)])
+
+
+def _facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
+    yield "started", f"{manifest.started.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    yield "took", durations(manifest)
+    yield "parameters", "" if manifest.parameters is None else f"{manifest.parameters:,}"
+    yield "weights SHA-256", manifest.weights_sha256 or ""
+    yield "seed", str(manifest.seed)
+    yield "device", manifest.device or ""
+    yield "threads", "" if manifest.threads is None else str(manifest.threads)
+    yield "engine", manifest.engine or ""
+    yield "processor", manifest.processor
+    yield "python", f"{manifest.python} on {manifest.platform}" if manifest.python else ""
+    yield "packages", ", ".join(f"{name} {text}" for name, text in manifest.packages.items())
+    if manifest.git is not None:
+        yield "git", manifest.git.commit + _CHANGES[manifest.git.dirty]
+
+
+def commands(facts: Facts) -> Section:
+    """What repeats it and goes on with it."""
+    return section("commands", "Repeat it", _commands(facts))
+
+
+def _commands(facts: Facts) -> Iterator[Block]:
+    manifest = facts.report.summary.manifest
+    if manifest is not None and manifest.command:
+        yield Lines("The command it was made with", (cell(shlex.join(manifest.command)),))
+    run = _quoted(str(facts.run.path))
+    lines = [
+        f"trainer fit {_quoted(str(facts.run.config))}    # the same again",
+        f"trainer eval {run}    # what it scores",
+        f"trainer predict {run} FILE -o OUT    # answers for the rows of FILE",
+    ]
+    if facts.report.summary.status == "finished":
+        lines.append(f"trainer resume {run} fit.epochs=+20    # more epochs")
+    else:
+        lines.append(f"trainer resume {run}    # goes on with it")
+    yield Lines("Commands", tuple(lines))
+
+
+def _quoted(path: str) -> str:
+    return shlex.quote(cell(path))

@@ -1,0 +1,236 @@
+"""How good it is and how sure that is: measures with intervals beside the baselines, and where it fails.
+
+Owns: these tables and their words. Does not own: the figures (`findings.json`, `evaluation/`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from trainer.evaluation.measures import split_name
+from trainer.report.findings import Difference, Findings, Measured, Slices, SplitFindings, verdict
+from trainer.report.page.content import Block, Grid, Prose, Section, grid, section
+from trainer.report.page.facts import SPLITS, Facts
+from trainer.report.tables import metric_text
+from trainer.report.text import number
+
+_NOTHING = "–"
+_MOST_PARTS = 100
+_AVERAGES = ("_micro", "_weighted")
+_MOST_ANSWERS = 12
+_SPLIT_TITLES = {
+    "test": "Test rows",
+    "validation": "Validation rows, which chose the best epoch",
+    "train": "Training rows, which it has seen",
+}
+
+
+def scores(facts: Facts) -> Section:
+    """The measures of each split."""
+    return section("scores", "Measures", _scores(facts))
+
+
+def _scores(facts: Facts) -> Iterator[Block]:
+    findings = facts.findings
+    if facts.members or findings is None:
+        yield _evaluation(facts)
+    if findings is None:
+        return
+    yield Prose(_how_to_read(facts, findings))
+    for split in SPLITS:
+        if split in findings.splits:
+            of = findings.splits[split]
+            title = f"{_SPLIT_TITLES[split]}: {of.rows:,}"
+            yield measures_grid(of, title, findings.level, is_folded=split != findings.last())
+    last = findings.last()
+    if last is not None:
+        yield _averages(findings.splits[last], last)
+        yield _parts(findings.splits[last], facts)
+
+
+def _how_to_read(facts: Facts, findings: Findings) -> str:
+    level = f"{100 * findings.level:g}%"
+    told = (
+        f"In brackets: {level} bootstrap intervals, of what other rows of the same kind could have "
+        "given."
+    )
+    if facts.members:
+        told += " These are of the networks' answers together, the mean of each row's."
+    if any(of.prior or of.linear for of in findings.splits.values()):
+        prior = (
+            "the means of the training rows"
+            if findings.task == "regression"
+            else "the class shares of the training rows"
+        )
+        told += (
+            f" Two baselines: the prior ({prior} for every row) and a linear model. A difference "
+            "whose interval contains 0 is called noise."
+        )
+    return told
+
+
+def _evaluation(facts: Facts) -> Block:
+    """What `evaluation/` has; of a run with members means over them."""
+    run = facts.report.summary
+    names = dict.fromkeys(name for metrics in run.metrics.values() for name in metrics)
+    rows = [(name, *(metric_text(run, split, name) for split in run.metrics)) for name in names]
+    heads = ("measure", *run.metrics)
+    title = "Metrics of the config"
+    if facts.members:
+        title = f"Mean over {len(facts.members)} networks, and the 95% interval of that mean"
+    return grid(title, heads, rows, right=range(1, len(heads)))
+
+
+def measures_grid(of: SplitFindings, title: str, level: float, *, is_folded: bool = False) -> Grid:
+    """The measures of the whole of a split with intervals, and the baselines where there are any."""
+    names = [name for name in of.measures if _is_usual(name)]
+    # Those that are held against the baselines first.
+    names.sort(key=lambda name: name not in of.over_prior)
+    heads = ["measure", f"value [{100 * level:g}% interval]"]
+    if of.prior or of.linear:
+        heads += ["prior", "linear", "minus the prior", "minus the linear model"]
+    rows = []
+    for name in names:
+        measured = of.measures[name]
+        row = [name, interval_text(measured)]
+        if len(heads) > 2:
+            row += [number(of.prior.get(name)), number(of.linear.get(name))]
+            row += [
+                difference_text(over.get(name), name) for over in (of.over_prior, of.over_linear)
+            ]
+        rows.append(row)
+    for place, (column, covered) in enumerate(of.covered.items()):
+        if place < _MOST_PARTS:
+            filler = [_NOTHING] * (len(heads) - 2)
+            rows.append([f"covered: {column}", interval_text(covered), *filler])
+    if of.calibration_error is not None:
+        filler = [_NOTHING] * (len(heads) - 2)
+        rows.append(["calibration error", number(of.calibration_error), *filler])
+    return grid(title, heads, rows, right=range(1, len(heads)), is_folded=is_folded)
+
+
+def _is_usual(name: str) -> bool:
+    """Of the whole, and no other average over classes than the usual one."""
+    return not split_name(name)[0] and not name.endswith(_AVERAGES)
+
+
+def interval_text(measured: Measured) -> str:
+    """A value with its interval: 0.9650 [0.9300, 0.9900]."""
+    if measured.low is None or measured.high is None:
+        return number(measured.value)
+    return f"{number(measured.value)} {_ends(measured)}"
+
+
+def difference_text(difference: Difference | None, name: str) -> str:
+    """A difference in words: +0.0120 [0.0010, 0.0230] better; noise where it could be none."""
+    if difference is None or difference.value is None:
+        return _NOTHING
+    ends = ""
+    if difference.low is not None and difference.high is not None:
+        ends = f" [{_plain(difference.low)}, {_plain(difference.high)}]"
+    sign = "+" if difference.value > 0 else ""
+    return f"{sign}{_plain(difference.value)}{ends} {verdict(difference, name)}"
+
+
+def _plain(value: float) -> str:
+    """A difference, small ones to the fourth decimal."""
+    return f"{value:.4f}" if abs(value) < 1 else number(value)
+
+
+def _ends(measured: Measured) -> str:
+    if measured.low is None or measured.high is None:
+        return _NOTHING
+    return f"[{number(measured.low)}, {number(measured.high)}]"
+
+
+def _averages(of: SplitFindings, split: str) -> Grid:
+    rows = [
+        (name, interval_text(measured), number(of.prior.get(name)), number(of.linear.get(name)))
+        for name, measured in of.measures.items()
+        if not split_name(name)[0] and not _is_usual(name)
+    ]
+    title = f"Other averages over the classes, {split} rows"
+    heads = ("measure", "value", "prior", "linear")
+    return grid(title, heads, rows, right=(1, 2, 3), is_folded=True)
+
+
+def _parts(of: SplitFindings, facts: Facts) -> Grid:
+    """One row a class, or a column: each of its measures."""
+    by_part: dict[str, dict[str, Measured]] = {}
+    for name, measured in of.measures.items():
+        part, measure = split_name(name)
+        if part:
+            by_part.setdefault(part, {})[measure] = measured
+    measures = list(dict.fromkeys(name for one in by_part.values() for name in one))
+    rows = [
+        (part, *(interval_text(found[name]) if name in found else _NOTHING for name in measures))
+        for part, found in list(by_part.items())[:_MOST_PARTS]
+    ]
+    what = "column" if facts.task in ("multilabel", "regression") else "class"
+    title = "Each column" if what == "column" else "Each class against the rest"
+    heads = (what, *measures)
+    return grid(title, heads, rows, right=range(1, len(heads)))
+
+
+def slices(facts: Facts) -> Section:
+    """Parts of the rows on which it is worse, and single rows on which it is most wrong."""
+    return section("slices", "Where it fails", _slices(facts))
+
+
+def _slices(facts: Facts) -> Iterator[Block]:
+    findings = facts.findings
+    if findings is None:
+        return
+    last = findings.last()
+    if findings.slices is not None:
+        of = findings.slices
+        yield _slices_grid(of, f"Slices of the {last} rows that were asked for", searched=False)
+    worst = findings.worst_slices
+    if worst is not None:
+        whole = f"{worst.measure} {number(worst.whole)} on all {last} rows"
+        if worst.of:
+            yield Prose(
+                f"Of {worst.looked_at:,} parts of the rows, levels of a column or of two, these are "
+                f"clearly worse than the whole ({whole}). Chance is at most how likely any of all "
+                "the parts looked at would be as bad by chance alone."
+            )
+        elif worst.looked_at:
+            yield Prose(
+                f"Of {worst.looked_at:,} parts of the rows, levels of a column or of two, none is "
+                f"clearly worse than the whole ({whole})."
+            )
+        yield _slices_grid(worst, "The worst parts", searched=True)
+    yield _worst_rows(facts, findings, last)
+
+
+def _slices_grid(of: Slices, title: str, *, searched: bool) -> Grid:
+    rows = []
+    for one in of.of:
+        where = " and ".join(_is(column, level) for column, level in one.where.items())
+        measured = interval_text(Measured(one.value, one.low, one.high))
+        chance = [number(one.chance)] if searched else []
+        rows.append((where, f"{one.rows:,}", measured, *chance))
+    heads = ("rows where", "rows", of.measure, *(["chance"] if searched else []))
+    return grid(title, heads, rows, right=range(1, len(heads)))
+
+
+def _is(column: str, level: str) -> str:
+    """A level of numbers in bins says itself how it compares."""
+    return f"{column} {level}" if level.startswith(("≤", ">")) else f"{column} = {level}"
+
+
+def _worst_rows(facts: Facts, findings: Findings, split: str | None) -> Grid:
+    names = findings.names[1:] if findings.task == "binary" else findings.names
+    is_wide = len(names) > _MOST_ANSWERS
+    kind = "predicted" if findings.task == "regression" else "probability of"
+    rows = []
+    for one in findings.worst_rows:
+        actual = one.actual if isinstance(one.actual, str) else ", ".join(map(number, one.actual))
+        answers: list[str] = []
+        if not is_wide:
+            answers = [number(value) for value in one.answer[: len(names)]]
+            answers += [_NOTHING] * (len(names) - len(answers))
+        rows.append((f"{one.row:,}", actual, *answers, number(one.loss)))
+    heads = ["row", "actual", *([] if is_wide else [f"{kind} {name}" for name in names]), "loss"]
+    title = f"The {split} rows with the largest loss, by their number in the source, from 0"
+    return grid(title, heads, rows, right=range(2, len(heads)), is_folded=len(rows) > 10)

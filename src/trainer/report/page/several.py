@@ -1,0 +1,264 @@
+"""Several runs side by side: their sentences, what differs, measures with intervals, curves overlaid.
+
+Owns: these sections. Does not own: what differs (`trainer.report.comparison`), the sections of one run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from trainer.config.yaml_writer import flow_text
+from trainer.evaluation.answers import Answers
+from trainer.evaluation.bootstrap import compare as compare_answers
+from trainer.evaluation.curves import roc_curve
+from trainer.evaluation.measures import split_name
+from trainer.models.ranking import roc_auc
+from trainer.report.comparison import Comparison
+from trainer.report.comparison_tables import run_label
+from trainer.report.findings import Difference
+from trainer.report.page.content import Block, Page, Plot, Prose, Section, grid, section
+from trainer.report.page.facts import SPLITS, Facts
+from trainer.report.page.figures import COLOURS, DASHES, SOFT
+from trainer.report.page.scores import difference_text, interval_text
+from trainer.report.page.training import scale_loss, series, thinned
+from trainer.report.tables import metric_text
+from trainer.report.text import number
+
+_DRAWN = 12
+_NOTHING = "–"
+_LONGEST = 80
+_RESAMPLES = 500
+_DRAWN_CELLS = 50_000_000
+_COMPARED = {
+    "binary": ("auc", "accuracy", "f1", "log_loss", "brier"),
+    "multiclass": ("accuracy", "f1", "log_loss", "brier"),
+    "multilabel": ("auc", "accuracy", "f1", "log_loss", "brier"),
+    "regression": ("rmse", "mae", "r2"),
+}
+
+
+def several_page(comparison: Comparison, runs: Sequence[Facts]) -> Page:
+    """The page of two runs or more, in the order in which they were named.
+
+    Args:
+        comparison: What differs.
+        runs: The facts of the same runs.
+    """
+    sections = (_runs(runs), _differences(comparison), _measures(runs), _curves(runs))
+    others = (_facts(comparison),)
+    return Page(
+        f"{len(runs)} runs compared",
+        (),
+        tuple(one for one in (*sections, *others) if one.blocks),
+    )
+
+
+def _runs(runs: Sequence[Facts]) -> Section:
+    rows = []
+    for place, facts in enumerate(runs):
+        summary = facts.report.summary
+        epochs = f"{summary.manifest.epochs:,}" if summary.manifest else _NOTHING
+        sentence = facts.findings.sentence if facts.findings else ""
+        label = run_label(place)
+        rows.append((label, summary.name, str(facts.run.path), summary.status, epochs, sentence))
+    blocks: list[Block] = [
+        grid("", ("", "name", "run", "status", "epochs", "findings"), rows, right=(4,))
+    ]
+    for place, facts in enumerate(runs):
+        blocks += [
+            Prose(f"{run_label(place)}, damaged: {problem}", "warning")
+            for problem in facts.problems
+        ]
+    return section("runs", "Runs", blocks)
+
+
+def _differences(comparison: Comparison) -> Section:
+    count = len(comparison.runs)
+    if not comparison.settings:
+        return section("settings", "Settings", [Prose("No setting differs.")])
+    rows = [
+        (
+            key,
+            *(_cut(flow_text(row[place])) if place in row else _NOTHING for place in range(count)),
+        )
+        for key, row in comparison.settings.items()
+    ]
+    heads = ("setting", *map(run_label, range(count)))
+    return section("settings", "Settings", [grid("Settings that differ", heads, rows)])
+
+
+def _facts(comparison: Comparison) -> Section:
+    count = len(comparison.runs)
+    rows = [
+        (key, *(_cut(_words(row[place])) if place in row else _NOTHING for place in range(count)))
+        for key, row in comparison.facts.items()
+    ]
+    heads = ("", *map(run_label, range(count)))
+    return section("facts", "Also different", [grid("Data, rows, packages, device", heads, rows)])
+
+
+def _words(value: Any) -> str:
+    return value if isinstance(value, str) else flow_text(value)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+
+
+def _measures(runs: Sequence[Facts]) -> Section:
+    return section("scores", "Measures", _measure_blocks(runs))
+
+
+def _measure_blocks(runs: Sequence[Facts]) -> Iterator[Block]:
+    heads = ("measure", *map(run_label, range(len(runs))))
+    for split in SPLITS:
+        columns = [_measured(facts, split) for facts in runs]
+        names = list(dict.fromkeys(name for column in columns for name in column))
+        rows = [(name, *(column.get(name, _NOTHING) for column in columns)) for name in names]
+        title = f"{split.capitalize()} rows"
+        yield grid(title, heads, rows, right=range(1, len(heads)), is_folded=split == "train")
+    yield from _against_first(runs)
+
+
+def _measured(facts: Facts, split: str) -> Mapping[str, str]:
+    """Name → value with its interval: the findings', else of `evaluation/`."""
+    summary = facts.report.summary
+    found = {
+        name: metric_text(summary, split, name)
+        for name in (*summary.metrics.get(split, {}), *summary.intervals.get(split, {}))
+    }
+    if facts.findings is not None and split in facts.findings.splits:
+        of = facts.findings.splits[split].measures
+        found |= {
+            name: interval_text(measured)
+            for name, measured in of.items()
+            if not split_name(name)[0]
+        }
+    return found
+
+
+def _against_first(runs: Sequence[Facts]) -> Iterator[Block]:
+    """What the others have more than the first, on the same resamples of the rows that both answered."""
+    first = runs[0]
+    if first.task is None or first.split is None:
+        return
+    split, names = first.split, _COMPARED[first.task]
+    columns = [
+        _difference(first, facts, split, names) if place else {} for place, facts in enumerate(runs)
+    ]
+    others = [place for place, column in enumerate(columns) if column]
+    if not others:
+        return
+    yield Prose(
+        "A bootstrap of the same rows for both tells a difference from noise; other seeds of one "
+        "config differ too, which it does not tell."
+    )
+    heads = ("measure", *(f"{run_label(place)} minus A" for place in others))
+    rows = [
+        (name, *(difference_text(columns[place].get(name), name) for place in others))
+        for name in names
+    ]
+    yield grid(f"More than A, {split} rows", heads, rows, right=range(1, len(heads)))
+
+
+def _difference(
+    first: Facts, facts: Facts, split: str, names: Sequence[str]
+) -> dict[str, Difference]:
+    if split not in facts.answers:
+        return {}
+    ours, theirs = facts.answers[split], first.answers[split]
+    if not _are_comparable(ours, theirs):
+        return {}
+    found = compare_answers(
+        ours,
+        theirs,
+        threshold=0.5 if facts.decided is None else facts.decided.threshold,
+        other_threshold=0.5 if first.decided is None else first.decided.threshold,
+        names=names,
+        resamples=max(100, min(_RESAMPLES, _DRAWN_CELLS // len(ours))),
+    )
+    return {
+        name: Difference(one.value, one.low, one.high, one.is_noise)
+        for name, one in found.items()
+        if np.isfinite((one.value, one.low, one.high)).all()
+    }
+
+
+def _are_comparable(ours: Answers, theirs: Answers) -> bool:
+    if (ours.task, ours.names, len(ours)) != (theirs.task, theirs.names, len(theirs)):
+        return False
+    mine, other = np.argsort(ours.rows, kind="stable"), np.argsort(theirs.rows, kind="stable")
+    return bool(
+        np.array_equal(ours.rows[mine], theirs.rows[other])
+        and np.array_equal(ours.y[mine], theirs.y[other])
+        and np.isfinite(ours.p).all()
+        and np.isfinite(theirs.p).all()
+    )
+
+
+def _curves(runs: Sequence[Facts]) -> Section:
+    return section("curves", "Curves", _curve_blocks(runs))
+
+
+def _curve_blocks(runs: Sequence[Facts]) -> Iterator[Block]:
+    if len(runs) > _DRAWN:
+        yield Prose(f"The curves are those of the first {_DRAWN} runs.")
+    for name in ("loss", "val_loss"):
+        curves = [
+            (run_label(place), *series(facts.report.history, name))
+            for place, facts in enumerate(runs[:_DRAWN])
+        ]
+        drawn = [one for one in curves if len(one[2]) > 1]
+        if drawn:
+            yield _history_plot(name, drawn)
+    rocs = [
+        (run_label(place), facts.answers["test"])
+        for place, facts in enumerate(runs[:_DRAWN])
+        if facts.task == "binary" and "test" in facts.answers and _has_both(facts.answers["test"])
+    ]
+    if rocs:
+        yield _roc_plot(rocs)
+
+
+def _has_both(answers: Answers) -> bool:
+    return 0 < answers.y.sum() < len(answers) and bool(np.isfinite(answers.p).all())
+
+
+def _history_plot(name: str, curves: Sequence[tuple[str, Any, Any]]) -> Plot:
+    def draw(axes: Any) -> None:
+        for place, (label, epochs, values) in enumerate(curves):
+            look = {"color": COLOURS[place % 6], "linestyle": DASHES[(place + place // 6) % 6]}
+            axes.plot(*thinned(epochs, values), label=label, linewidth=1.2, **look)
+        scale_loss(axes, [values for _, _, values in curves])
+        axes.set_xlabel("epoch")
+        axes.legend(loc="upper right", ncols=2)
+
+    words = "; ".join(
+        f"{label} {number(float(values.min()))} at the least, {number(float(values[-1]))} at last"
+        for label, _, values in curves
+    )
+    return Plot(f"curves-{name.replace('_', '-')}", name, f"{name} by epoch: {words}.", draw)
+
+
+def _roc_plot(runs: Sequence[tuple[str, Answers]]) -> Plot:
+    areas = [roc_auc(one.y[:, 0], one.p[:, 0], one.weight) for _, one in runs]
+
+    def draw(axes: Any) -> None:
+        axes.plot((0, 1), (0, 1), color=SOFT, linewidth=0.8, linestyle=":")
+        for place, ((label, one), area) in enumerate(zip(runs, areas, strict=True)):
+            curve = roc_curve(one.y[:, 0], one.p[:, 0], one.weight, 200)
+            look = {"color": COLOURS[place % 6], "linestyle": DASHES[(place + place // 6) % 6]}
+            text = f"{label} ({number(area)})"
+            axes.plot(curve.x, curve.y, label=text, linewidth=1.2, **look)
+        axes.set_xlabel("false positive rate")
+        axes.set_ylabel("true positive rate")
+        axes.legend(loc="lower right")
+
+    words = "; ".join(
+        f"{label} {number(area)}" for (label, _), area in zip(runs, areas, strict=True)
+    )
+    title = "ROC of the test rows (area under the curve)"
+    return Plot("roc", title, f"ROC curves of the test rows. Area: {words}.", draw)

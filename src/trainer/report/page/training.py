@@ -1,0 +1,222 @@
+"""How training went: the curves of the epochs, and what each network of several came to.
+
+Owns: which measures are drawn, how a long history is thinned. Does not own: reading the log.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from trainer.report.page.content import Block, Plot, Section, grid, section
+from trainer.report.page.facts import Facts
+from trainer.report.page.figures import COLOURS, DASHES, SOFT, scale_by_magnitude
+from trainer.report.text import number
+
+_BINS = 150
+_PREFIX = "val_"
+_RATE = "learning_rate"
+History = Sequence[Mapping[str, Any]]
+Doubles = npt.NDArray[np.float64]
+
+
+def training(facts: Facts) -> Section:
+    """The learning curves with the best epoch, the learning rate where it changes, the networks."""
+    return section("training", "Training", _training(facts))
+
+
+def _training(facts: Facts) -> Iterator[Block]:
+    history = facts.report.history
+    manifest = facts.report.summary.manifest
+    best = manifest.best_epoch if manifest else None
+    if len(history) > 1:
+        yield _curve(history, "loss", best)
+        other = _headline(facts, history)
+        if other is not None:
+            yield _curve(history, other, best)
+        _, rates = series(history, _RATE)
+        if len(rates) > 1 and np.ptp(rates) > 1e-6 * np.abs(rates).max():
+            yield _rate_plot(history)
+    if history:
+        yield _ends(history, best)
+    if facts.members:
+        if any(len(member.history) > 1 for member in facts.members):
+            yield _members_plot(facts)
+        yield _members_table(facts)
+
+
+def series(history: History, name: str) -> tuple[Doubles, Doubles]:
+    """The epochs that have a finite value of a measure, and the values."""
+    pairs = [
+        (float(record["epoch"]), float(record[name]))
+        for record in history
+        if _is_number(record.get("epoch")) and _is_number(record.get(name))
+    ]
+    epochs, values = np.array(pairs, np.float64).reshape(-1, 2).T
+    return epochs, values
+
+
+def thinned(epochs: Doubles, values: Doubles) -> tuple[Doubles, Doubles]:
+    """Of many epochs the lowest and the highest value of each of 150 stretches, the ends kept."""
+    if len(values) <= 2 * _BINS:
+        return epochs, values
+    kept = {0, len(values) - 1}
+    edges = np.linspace(0, len(values), _BINS + 1).astype(int)
+    for low, high in pairwise(edges.tolist()):
+        part = values[low:high]
+        kept |= {low + int(part.argmin()), low + int(part.argmax())}
+    index = np.array(sorted(kept))
+    return epochs[index], values[index]
+
+
+def _is_number(value: object) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and math.isfinite(value)  # type: ignore[arg-type]
+
+
+def _headline(facts: Facts, history: History) -> str | None:
+    """The measure besides the loss: the one that is monitored, else the first that has one."""
+    names = dict.fromkeys(name for record in history for name in record)
+    measured = [
+        name
+        for name in names
+        if name not in ("epoch", "step", "loss", _RATE) and not name.startswith(_PREFIX)
+    ]
+    monitors = []
+    for section_name in ("early_stopping", "checkpoint"):
+        match facts.settings:
+            case {"fit": {**fit}}:
+                match fit.get(section_name):
+                    case {"monitor": str(monitor)}:
+                        monitors.append(monitor.removeprefix(_PREFIX))
+    wanted = [*(name for name in monitors if name in measured), *measured]
+    return next(iter(wanted), None)
+
+
+def _curve(history: History, name: str, best: int | None) -> Plot:
+    both = [(label, *series(history, key)) for label, key in _sides(name)]
+    drawn = [(label, epochs, values) for label, epochs, values in both if len(values)]
+    words = [_words(label, epochs, values, best) for label, epochs, values in drawn]
+
+    def draw(axes: Any) -> None:
+        for place, (label, epochs, values) in enumerate(drawn):
+            x, y = thinned(epochs, values)
+            axes.plot(x, y, color=COLOURS[place], linestyle=DASHES[place], label=label)
+        _mark_best(axes, best)
+        if name == "loss":
+            scale_loss(axes, [values for _, _, values in drawn])
+        axes.set_xlabel("epoch")
+        axes.legend(loc="upper right" if name == "loss" else "lower right")
+
+    description = f"{name} by epoch. {' '.join(words)}"
+    return Plot(f"curve-{_slug(name)}", name, description, draw)
+
+
+def _sides(name: str) -> tuple[tuple[str, str], ...]:
+    return (("training", name), ("validation", f"{_PREFIX}{name}"))
+
+
+def _words(label: str, epochs: Doubles, values: Doubles, best: int | None) -> str:
+    text = f"{label.capitalize()}: {number(values[0])} at first, {number(values[-1])} at last"
+    at = np.flatnonzero(epochs == best)
+    if len(at):
+        text += f", {number(values[at[0]])} at the best epoch, {best}"
+    return f"{text}."
+
+
+def _mark_best(axes: Any, best: int | None) -> None:
+    if best is not None:
+        axes.axvline(best, color=SOFT, linestyle=":", linewidth=1.2, label=f"best epoch, {best:,}")
+
+
+def scale_loss(axes: Any, curves: Sequence[Doubles]) -> None:
+    """A loss that falls over orders of magnitude is drawn by them."""
+    values = np.concatenate(curves) if curves else np.zeros(1)
+    if values.min() > 0 and values.max() > 30 * values.min():
+        scale_by_magnitude(axes)
+
+
+def _rate_plot(history: History) -> Plot:
+    epochs, rates = series(history, _RATE)
+
+    def draw(axes: Any) -> None:
+        axes.plot(*thinned(epochs, rates), color=COLOURS[0])
+        axes.set_xlabel("epoch")
+        if rates.min() > 0 and rates.max() > 30 * rates.min():
+            scale_by_magnitude(axes)
+
+    description = (
+        f"Learning rate by epoch: {number(rates[0])} at first, at most {number(rates.max())}, "
+        f"{number(rates[-1])} at last."
+    )
+    return Plot("learning-rate", "learning rate", description, draw)
+
+
+def _ends(history: History, best: int | None) -> Block:
+    """Each measure at the first, the best and the last epoch."""
+    at_best = [record for record in history if best is not None and record.get("epoch") == best]
+    records = [("first epoch", history[0]), *((f"best, {best:,}", one) for one in at_best[:1])]
+    records.append((f"last, {len(history):,}", history[-1]))
+    names = dict.fromkeys(name for record in history for name in record)
+    measures = [name for name in names if name not in ("epoch", "step")]
+    rows = [
+        (name, *(number(one[name]) if _is_number(one.get(name)) else "–" for _, one in records))
+        for name in measures
+    ]
+    heads = ("measure", *(head for head, _ in records))
+    folded = len(measures) > 6
+    return grid("Measures of the epochs", heads, rows, right=range(1, len(heads)), is_folded=folded)
+
+
+def _members_plot(facts: Facts) -> Plot:
+    curves = []
+    for member in facts.members:
+        for name in ("val_loss", "loss"):
+            epochs, values = series(member.history, name)
+            if len(values) > 1:
+                curves.append((name, epochs, values))
+                break
+    ends = np.array([values.min() for _, _, values in curves]) if curves else np.zeros(1)
+
+    def draw(axes: Any) -> None:
+        for place, (_, epochs, values) in enumerate(curves):
+            colour = COLOURS[place % len(COLOURS)]
+            axes.plot(*thinned(epochs, values), color=colour, linewidth=0.9, alpha=0.8)
+        scale_loss(axes, [values for _, _, values in curves])
+        axes.set_xlabel("epoch")
+
+    name = curves[0][0] if curves else "loss"
+    description = (
+        f"{name} by epoch of {len(curves)} networks. The least of each is from {number(ends.min())} "
+        f"to {number(ends.max())}."
+    )
+    return Plot("curve-members", f"{name} of each network", description, draw)
+
+
+def _members_table(facts: Facts) -> Block:
+    measured = {
+        (split, name): None
+        for member in facts.members
+        for split in ("validation", "test")
+        for name in member.metrics.get(split, {})
+    }
+    rows = [
+        (
+            f"{member.number}",
+            *(number(member.metrics.get(split, {}).get(name)) for split, name in measured),
+        )
+        for member in facts.members
+    ]
+    heads = ("network", *(f"{split} {name}" for split, name in measured))
+    folded = len(rows) > 10
+    title = f"Each of the {len(rows)} networks"
+    return grid(title, heads, rows, right=range(1, len(heads)), is_folded=folded)
+
+
+def _slug(name: str) -> str:
+    return "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in name)

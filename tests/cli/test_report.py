@@ -1,0 +1,95 @@
+"""`trainer report` at the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.report.page.answered_runs import make_answered
+from tests.report.run_files import make_run, scores, settings
+from trainer.runs.directory import RunDirectory
+
+
+@pytest.fixture
+def run(folder: Path) -> RunDirectory:
+    """A run without answers, whose page is made quickly."""
+    return make_run(folder / "runs", evaluations=scores(auc=0.9))
+
+
+@pytest.fixture
+def other(folder: Path) -> RunDirectory:
+    config = settings(optimizer__learning_rate=3e-4)
+    return make_run(folder / "runs", config=config, evaluations=scores(auc=0.8), minutes=1)
+
+
+def test_one_run(run: RunDirectory, trainer: Callable) -> None:
+    answer = trainer("report", run.path)
+    assert (answer.code, answer.out, answer.err) == (0, f"{run.report}\n", "")
+    assert "<!DOCTYPE html>" in run.report.read_text(encoding="utf-8")
+    assert trainer("report", run.config, "--json").json == {"report": str(run.report)}
+    assert trainer("report", run.path, "-o", "page.html").out == "page.html\n"
+    assert Path("page.html").read_bytes() == run.report.read_bytes()
+
+
+def test_several_runs_are_written_here_once(
+    run: RunDirectory, other: RunDirectory, trainer: Callable, refused: Callable
+) -> None:
+    assert trainer("report", run.path, other.path).out == "report.html\n"
+    assert "optimizer.learning_rate" in Path("report.html").read_text(encoding="utf-8")
+    refused("report", run.path, other.path, says=["report.html", "--out"], kind="usage")
+    answer = trainer("report", run.path, other.path, "--out", "report.html")
+    assert answer.code == 0
+    assert not run.report.exists()
+
+
+def test_markdown_goes_to_stdout(run: RunDirectory, trainer: Callable, refused: Callable) -> None:
+    answer = trainer("report", run.path, "--format", "md")
+    assert answer.code == 0
+    assert answer.out.startswith("# wine")
+    assert "| auc | 0.9000 |" in answer.out
+    assert trainer("report", run.path, "--format", "md", "--out", "r.md").out == "r.md\n"
+    assert Path("r.md").read_text(encoding="utf-8") == answer.out
+    refused("report", run.path, "--format", "md", says=["two", "--json"], kind="usage")
+
+
+def test_plots_alone(folder: Path, trainer: Callable) -> None:
+    pytest.importorskip("matplotlib")
+    run = make_answered(folder / "runs")
+    answer = trainer("report", run.path, "--png", "plots", "--json")
+    assert answer.json["plots"][0] == "plots/roc.png"
+    assert len(list(Path("plots").iterdir())) == len(answer.json["plots"])
+    assert not run.report.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("no-such-run",), ["no-such-run"]),
+        (("RUN", "--format", "pdf"), ["--format", "html or md", "'pdf'"]),
+        (("RUN", "--out", "."), ["--out", "a file"]),
+        (("RUN", "--out", "no/such/page.html"), ["--out", "mkdir -p"]),
+        (("RUN", "RUN"), ["again"]),
+    ],
+)
+def test_refused(
+    run: RunDirectory, refused: Callable, words: tuple[str, ...], says: list[str]
+) -> None:
+    refused("report", *(run.path if word == "RUN" else word for word in words), says=says)
+
+
+def test_show_tells_the_findings(folder: Path, trainer: Callable) -> None:
+    run = make_answered(folder / "runs")
+    answer = trainer("show", run.path)
+    assert answer.code == 0
+    assert answer.out.startswith("On 60 test rows, yes is told well.\n")
+    assert "confusion matrix: number of test rows" in answer.out
+    assert "better" in answer.out
+    assert f"{run.predictions} (test, test_linear)\n" in answer.out
+    assert trainer("show", run.path, "--json").json["findings"]["task"] == "binary"
+    (run.path / "findings.json").write_text("[1")
+    answer = trainer("show", run.path)
+    assert answer.code == 0
+    assert "findings.json" in answer.err
+    assert trainer("show", run.path, "--json").json["findings"] is None

@@ -1,0 +1,106 @@
+"""What a page must be, checked on its text."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from html.parser import HTMLParser
+
+VOID = {"meta", "img", "br", "link", "input", "hr"}
+
+
+class Elements(HTMLParser):
+    """The elements of a page; an end tag without its start tag, or the other way round, is an error."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.starts: list[tuple[str, dict[str, str | None], tuple[str, ...]]] = []
+        self.texts: list[tuple[str, str]] = []
+        self._open: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self._open == [], self._open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        names = [name for name, _ in attrs]
+        assert len(names) == len(set(names)), (tag, names)
+        self.starts.append((tag, dict(attrs), tuple(self._open)))
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.starts.append((tag, dict(attrs), tuple(self._open)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open, tag
+        assert self._open.pop() == tag, (tag, self._open)
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append((self._open[-1] if self._open else "", data))
+
+    def of(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes, _ in self.starts if name == tag]
+
+
+def check_page(text: str) -> Elements:
+    """Balanced, ids once each, every reference inside, no address outside, scripts none but ours."""
+    page = Elements(text)
+    ids = [attributes["id"] for _, attributes, _ in page.starts if "id" in attributes]
+    assert len(ids) == len(set(ids)), sorted(one for one in ids if ids.count(one) > 1)
+    for tag, attributes, _ in page.starts:
+        assert not [name for name in attributes if name.startswith("on")], (tag, attributes)
+        for name in ("href", "src", "action", "srcset", "poster", "data", "formaction"):
+            value = attributes.get(name)
+            if value is None:
+                continue
+            inside = value.startswith("#") and value[1:] in ids
+            assert inside or (tag == "image" and value.startswith("data:image/png")), (tag, value)
+        for value in attributes.values():
+            for reference in re.findall(r"url\(([^)]*)\)", value or ""):
+                assert reference.strip("'\"").removeprefix("#") in ids, reference
+        for name in ("aria-labelledby", "aria-describedby"):
+            for reference in (attributes.get(name) or "").split():
+                assert reference in ids, (tag, reference)
+    style = next(data for tag, data in page.texts if tag == "style")
+    assert "url(" not in style
+    assert "@import" not in style
+    assert not page.of("link")
+    assert not page.of("iframe")
+    _check_script(page)
+    for attributes in page.of("svg"):
+        assert attributes["role"] == "img"
+        assert len((attributes["aria-labelledby"] or "").split()) == 2
+    assert len(page.of("svg")) == len(page.of("title")) - 1 == len(page.of("desc"))
+    for tag, attributes, above in page.starts:
+        if tag == "table":
+            assert above[-1] == "div", above
+        if tag == "div" and attributes.get("class") == "scroll":
+            assert attributes["tabindex"] == "0"
+            assert attributes["aria-label"]
+    for attributes in page.of("th"):
+        assert attributes["scope"] in ("col", "row")
+    return page
+
+
+def _check_script(page: Elements) -> None:
+    (script,) = [data for tag, data in page.texts if tag == "script"]
+    assert len(page.of("script")) == 1
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    (policy,) = [
+        attributes["content"] or ""
+        for attributes in page.of("meta")
+        if attributes.get("http-equiv") == "Content-Security-Policy"
+    ]
+    rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
+    assert rules["default-src"] == "'none'"
+    assert rules["script-src"] == f"'sha256-{digest}'"
+    assert rules["img-src"] == "data:"
+    assert set(rules) == {
+        "default-src",
+        "style-src",
+        "img-src",
+        "script-src",
+        "base-uri",
+        "form-action",
+    }

@@ -1,0 +1,44 @@
+"""A page in a real browser, where there is one."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.report.page.answered_runs import make_answered
+from tests.report.run_files import NOW
+from trainer.report.page import write_page
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+@pytest.mark.skipif(BROWSER is None, reason="there is no chromium")
+def test_its_script_runs_and_nothing_is_refused(tmp_path: Path) -> None:
+    page = write_page(make_answered(tmp_path), NOW)
+    assert BROWSER is not None
+    answer = subprocess.run(
+        [
+            BROWSER,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            f"--user-data-dir={tmp_path / 'profile'}",
+            "--enable-logging=stderr",
+            "--v=0",
+            "--dump-dom",
+            page.as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert '<th scope="col" aria-sort="none"><button type="button">' in answer.stdout
+    assert "CONSOLE" not in answer.stderr

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from trainer.report.page.content import Plot
+from trainer.report.page.figures import COLOURS, dots, scale_by_magnitude, svg_text
+
+pytest.importorskip("matplotlib")
+
+
+def draw(axes: Any) -> None:
+    axes.plot([0, 1], [0.12345, 2.5], color=COLOURS[1], label="a <b> & $x_1$ 0.98765")
+    dots(axes, np.array([0.25, 0.5]), np.array([1.0, 2.0]), COLOURS[0])
+    axes.legend()
+
+
+PLOT = Plot("some-plot", "a <title>", "what is \x00 seen", draw)
+
+
+def test_text_is_text_and_colours_are_variables() -> None:
+    text = svg_text(PLOT)
+    assert "a &lt;b&gt; &amp; $x_1$ 0.98765" in text  # not rounded, no formula
+    assert "var(--c2)" in text
+    assert "var(--ink)" in text
+    assert not re.search(r"#[0-9a-f]{6}\b(?![-\w])(?=[;\"])", text.replace("url(#", ""))
+    assert '<title id="some-plot-title">a &lt;title&gt;</title>' in text
+    assert "what is \\x00 seen</desc>" in text
+    assert "metadata" not in text
+    assert "xlink" not in text
+    assert "\n" not in text
+
+
+def test_equal_plots_are_equal_and_ids_are_the_plots_own() -> None:
+    assert svg_text(PLOT) == svg_text(PLOT)
+    ids = [set(re.findall(r" id=\"([^\"]+)\"", svg_text(replace(PLOT, name=n)))) for n in "ab"]
+    assert ids[0]
+    assert not ids[0] & ids[1]
+
+
+def test_coordinates_are_short_and_a_point_is_a_few_bytes() -> None:
+    assert not re.search(r" d=\"[^\"]*\.\d{3}", svg_text(PLOT))
+    random = np.random.default_rng(0)
+
+    def many(axes: Any) -> None:
+        dots(axes, *random.normal(size=(2, 1_000)), COLOURS[0])
+
+    def none(axes: Any) -> None:
+        dots(axes, np.zeros(0), np.zeros(0), COLOURS[0])
+
+    more = len(svg_text(replace(PLOT, draw=many))) - len(svg_text(replace(PLOT, draw=none)))
+    assert more < 40_000
+
+
+def test_a_scale_by_magnitude_has_plain_numbers() -> None:
+    def falling(axes: Any) -> None:
+        axes.plot([1, 2, 3], [1.0, 0.1, 0.001])
+        scale_by_magnitude(axes)
+
+    text = svg_text(replace(PLOT, draw=falling))
+    assert ">0.01<" in text
+    assert "mathdefault" not in text
+
+
+def test_a_users_own_settings_change_nothing() -> None:
+    import matplotlib as mpl
+
+    with mpl.rc_context({"text.usetex": True, "svg.fonttype": "path", "path.simplify": True}):
+        assert svg_text(PLOT) == svg_text(PLOT)
+        assert ">0.5<" in svg_text(PLOT)

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.report.run_files import NOW, make_run, scores, settings
+from trainer.report.page.content import Lines, Page, Prose, grid, section
+from trainer.report.page.markdown import page_markdown
+from trainer.report.page.writing import run_page
+
+GOLDEN = """\
+# wine – RUN
+
+A network, trained on 6 rows: finished after 20 epochs, best 12.
+
+On the validation rows: auc 0.9000.
+
+## Measures
+
+**Metrics of the config**
+
+| measure | validation |
+| --- | ---: |
+| auc | 0.9000 |
+
+## Data
+
+**Rows**
+
+| split | rows | share |
+| --- | ---: | ---: |
+| train | 6 | 60.0% |
+| validation | 2 | 20.0% |
+| test | 2 | 20.0% |
+
+**Files**
+
+| file | rows | size | SHA-256 begins |
+| --- | ---: | ---: | --- |
+| wine.csv | 10 | 100 B | ffffffffffffffff |
+"""
+
+
+def test_a_small_run(tmp_path: Path) -> None:
+    config = settings(data={"source": "wine.csv", "target": "kind"})
+    run = make_run(tmp_path, config=config, evaluations=scores(auc=0.9))
+    text = page_markdown(run_page(run, NOW)).replace(run.path.name, "RUN")
+    assert text.startswith(GOLDEN)
+    assert "| data.target | kind |" in text
+    assert "    trainer eval" in text
+
+
+def test_marks_of_a_stranger_are_text() -> None:
+    hostile = "a|b `c` <img> *d* [e](http://f) @g \n# h"
+    page = Page(
+        hostile,
+        (hostile,),
+        (
+            section(
+                "one",
+                hostile,
+                [
+                    Prose(hostile, "warning"),
+                    grid(hostile, (hostile,), [(hostile,)]),
+                    grid(hostile, (hostile,), [(hostile,)], is_folded=True),
+                    Lines(hostile, (hostile,)),
+                    Lines("left out", ("x",), is_folded=True),
+                ],
+            ),
+        ),
+    )
+    text = page_markdown(page)
+    assert "<img>" not in text.replace("\\<img\\>", "").replace("    a|b `c` <img>", "")
+    for line in text.splitlines():
+        assert not line.startswith("# h")
+        if line.startswith("|"):
+            assert line.replace("\\|", "").count("|") == 2
+    assert "@g" not in text.replace("    a|b `c` <img> *d* [e](http://f) @g", "")
+    assert "left out" not in text

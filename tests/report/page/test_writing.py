@@ -1,0 +1,259 @@
+"""Whole pages, of runs in every state."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.report.page.answered_runs import HOSTILE, PLAIN, make_answered, make_answers
+from tests.report.page.html_checks import check_page
+from tests.report.run_files import NOW, make_run, scores, settings
+from trainer.config.data import Task
+from trainer.errors import Problem, StorageError
+from trainer.report.answers import answers_bytes
+from trainer.report.findings import answer_columns
+from trainer.report.page import write_page
+from trainer.report.page.document import page_html
+from trainer.report.page.figures import png_bytes, svg_text
+from trainer.report.page.writing import compared_page, run_page, write_plots
+from trainer.runs.directory import RunDirectory
+
+pytest.importorskip("matplotlib")
+
+TASKS: dict[Task, tuple[str, ...]] = {
+    "binary": HOSTILE[:2],
+    "multiclass": HOSTILE,
+    "multilabel": HOSTILE[1:],
+    "regression": HOSTILE[:3],
+}
+
+
+def quick(run: RunDirectory) -> str:
+    """The page without plots, checked."""
+    text = page_html(run_page(run, NOW), with_plots=False)
+    check_page(text)
+    return text
+
+
+def titles(run: RunDirectory) -> list[str]:
+    return [section.title for section in run_page(run, NOW).sections]
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_strangers_names_are_text(tmp_path: Path, task: Task) -> None:
+    names = TASKS[task]
+    hostile = settings(
+        name=names[0], model__layers=[{"dense": {"units": 4, "activation": names[1]}}]
+    )
+    run = make_answered(tmp_path, task, names, config=hostile, warnings=names)
+    text = write_page(run, NOW).read_text(encoding="utf-8")
+    page = check_page(text)
+    assert "<script>alert" not in text
+    assert "<img" not in text
+    assert "\u202e" not in text
+    assert "\x00" not in text
+    assert any("שלום" in data for _, data in page.texts) == (HOSTILE[3] in names)
+    shown = "".join(data for tag, data in page.texts if tag not in ("script", "style"))
+    assert names[1] in shown
+
+
+def test_the_same_run_gives_the_same_bytes(tmp_path: Path) -> None:
+    run = make_answered(tmp_path)
+    first = write_page(run, NOW).read_bytes()
+    assert write_page(run, NOW.replace(year=2030)).read_bytes() == first
+
+
+def test_sections_of_two_classes(tmp_path: Path) -> None:
+    run = make_answered(tmp_path, warnings=("be warned",))
+    page = run_page(run, NOW)
+    assert titles(run) == [
+        "Warnings",
+        "Measures",
+        "Classes",
+        "Probabilities and thresholds",
+        "Training",
+        "Where it fails",
+        "What it looked at",
+        "Data",
+        "Config",
+        "Environment",
+        "Repeat it",
+    ]
+    assert page.lead[-1] == "On 60 test rows, yes is told well."
+    names = [plot.name for plot in page.plots()]
+    assert len(names) == len(set(names))
+    assert {"roc", "reliability", "thresholds", "curve-loss", "importance", "surface"} <= set(names)
+
+
+def test_sections_of_numbers(tmp_path: Path) -> None:
+    run = make_answered(tmp_path, "regression")
+    assert "Predictions" in titles(run)
+    assert not {"Classes", "Probabilities and thresholds"} & set(titles(run))
+
+
+def test_a_run_with_little_in_it_has_what_there_is(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    assert titles(run) == ["Data", "Config", "Environment", "Repeat it"]
+    quick(run)
+    run.manifest.unlink()
+    run.config.unlink()
+    text = quick(run)
+    assert "damaged" in text
+
+
+def test_why_it_failed_is_told(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    problem = Problem("epoch 3", "a finite loss", "nan", "lower optimizer.learning_rate")
+    run.write_manifest(replace(run.read_manifest(), status="failed", problems=(problem,)))
+    text = quick(run)
+    assert "It failed: epoch 3: expected a finite loss, found nan" in text
+    assert "trainer resume" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("findings.json", '{"task": "binary"}'),
+        ("findings.json", "[1, 2"),
+        ("decisions.json", '{"threshold": "high"}'),
+        ("explanation/importance.json", '{"columns": 3}'),
+        ("explanation/partial_dependence.json", '{"columns": [{"column": "a"}]}'),
+        (
+            "explanation/partial_dependence.json",
+            '{"columns": [{"column": "a", "kind": "numeric", "values": [1, 2], "answers": [[1]], '
+            '"rug": []}]}',
+        ),
+        (
+            "explanation/surface.json",
+            '{"columns": ["a", "b"], "x": [1, 2], "y": [1, 2], "answers": [[1, 2], [3]]}',
+        ),
+        ("explanation/shap.json", "7"),
+        ("predictions/test.parquet", "PAR1"),
+        ("metrics.jsonl", "x\ny\n"),
+        ("preprocessing.json", "{}"),
+        ("preprocessing.json", '{"columns": [1, {"name": 2}], "target": 3}'),
+        ("config.yaml", "{"),
+    ],
+)
+def test_damage_is_told_not_raised(tmp_path: Path, name: str, content: str) -> None:
+    run = make_answered(tmp_path)
+    (run.path / name).write_text(content)
+    text = quick(run)
+    if name != "preprocessing.json":
+        assert name.rsplit("/", maxsplit=1)[-1] in text
+        assert "Damaged" in text or "damage" in text
+
+
+def test_answers_of_another_question_are_told(tmp_path: Path) -> None:
+    run = make_answered(tmp_path)
+    other = make_answers("multiclass", PLAIN, 8)
+    run.write_predictions("test.parquet", answers_bytes(other, ["a", "b", "c", "d"]))
+    text = quick(run)
+    assert "the answers of the run" in text
+
+
+def test_a_run_with_members_shows_each(tmp_path: Path) -> None:
+    run = make_answered(tmp_path)
+    for number in (1, 2):
+        member = make_run(
+            tmp_path / "m", minutes=number, evaluations=scores(auc=0.8 + number / 100)
+        )
+        shutil.copy(run.metrics, member.metrics)
+        run.members.mkdir(exist_ok=True)
+        member.path.rename(run.member(number))
+    page = run_page(run, NOW)
+    assert page.lead[0].startswith("2 networks")
+    text = quick(run)
+    assert "Each of the 2 networks" in text
+    assert "0.8200" in text
+    (plot,) = [plot for plot in page.plots() if plot.name == "curve-members"]
+    assert "2 networks" in svg_text(plot)
+
+
+def test_many_rows_make_no_large_page(tmp_path: Path) -> None:
+    task: Task
+    for task, names in (("binary", PLAIN[:2]), ("regression", PLAIN[:3])):
+        run = make_answered(tmp_path, task)
+        columns = answer_columns(task, names)
+        many = make_answers(task, names, 20_000)
+        run.write_predictions("test.parquet", answers_bytes(many, columns))
+        assert write_page(run, NOW).stat().st_size < 600_000
+
+
+def test_runs_side_by_side(tmp_path: Path) -> None:
+    other = settings(optimizer__learning_rate=3e-4)
+    first = make_answered(tmp_path)
+    second = make_answered(tmp_path, minutes=1, config=other)
+    answers = make_answers("binary", PLAIN[:2], 60)
+    worse = replace(answers, p=1 - answers.p)
+    worse_bytes = answers_bytes(worse, ["probability_yes"])
+    second.write_predictions("test.parquet", worse_bytes)
+    page = compared_page([first.path, second.path], NOW)
+    text = page_html(page)
+    check_page(text)
+    assert "optimizer.learning_rate" in text
+    assert [plot.name for plot in page.plots()] == ["curves-loss", "curves-val-loss", "roc"]
+    (difference,) = [
+        block.table
+        for section in page.sections
+        for block in section.blocks
+        if hasattr(block, "table") and block.table.title.startswith("More than A")
+    ]
+    rows = {row[0]: row[1] for row in difference.rows}
+    assert rows["auc"].startswith("-")
+    assert rows["auc"].endswith("worse")
+    assert rows["log_loss"].endswith("worse")
+
+
+def test_plots_alone(tmp_path: Path) -> None:
+    whole = run_page(make_answered(tmp_path), NOW)
+    kept = tuple(one for one in whole.sections if one.key in ("calibration", "explanation"))
+    page = replace(whole, sections=kept)
+    paths = write_plots(page, tmp_path / "plots")
+    assert [path.stem for path in paths] == [plot.name for plot in page.plots()]
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths)
+    assert png_bytes(page.plots()[0]) == paths[0].read_bytes()
+
+
+def test_a_place_that_takes_nothing_is_told(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    run.report.mkdir()
+    (run.report / "x").write_text("")
+    with pytest.raises(StorageError):
+        write_page(run, NOW)
+
+
+def test_weights_and_one_class_alone(tmp_path: Path) -> None:
+    run = make_answered(tmp_path)
+    answers = make_answers("binary", PLAIN[:2], 30)
+    for changed in (
+        replace(answers, weight=np.linspace(0, 2, 30)),
+        replace(answers, weight=np.zeros(30)),
+        replace(answers, y=np.zeros((30, 1))),
+        replace(answers, p=np.full((30, 1), np.nan, np.float32)),
+        replace(answers, p=np.full((30, 1), 0.5, np.float32)),
+    ):
+        run.write_predictions("test.parquet", answers_bytes(changed, ["probability_yes"]))
+        quick(run)
+        of_answers = {"roc", "precision-recall", "reliability", "thresholds"}
+        for plot in run_page(run, NOW).plots():
+            if plot.name in of_answers:
+                assert "nan" not in svg_text(plot)
+
+
+def test_findings_without_values_are_dashes(tmp_path: Path) -> None:
+    run = make_answered(tmp_path)
+    path = run.path / "findings.json"
+    findings = json.loads(path.read_text())
+    of = findings["splits"]["test"]
+    nothing = {"value": None, "low": None, "high": None}
+    of["measures"] = dict.fromkeys(of["measures"], nothing)
+    of["over_prior"] = {"accuracy": {**nothing, "is_noise": True}}
+    of["linear"] = {}
+    path.write_text(json.dumps(findings))
+    quick(run)

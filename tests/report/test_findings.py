@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.report.page.answered_runs import make_answered
+from tests.report.run_files import make_run
+from trainer.errors import RunError
+from trainer.report.findings import (
+    Decided,
+    Difference,
+    Measured,
+    answer_columns,
+    read_decided,
+    read_findings,
+    verdict,
+)
+
+
+def test_what_was_written_is_read(tmp_path: Path) -> None:
+    run = make_answered(tmp_path)
+    written = json.loads((run.path / "findings.json").read_text())
+    found = read_findings(run)
+    assert found is not None
+    assert found.names == ("no", "yes")
+    assert found.last() == "test"
+    of, was = found.splits["test"], written["splits"]["test"]
+    assert of.measures["auc"] == Measured(**was["measures"]["auc"])
+    assert of.over_linear["accuracy"] == Difference(**was["over_linear"]["accuracy"])
+    assert found.worst_slices is not None
+    assert found.worst_slices.looked_at == 12
+    assert found.worst_slices.of[0].chance == 0.01
+    assert found.worst_rows[0].actual == "yes"
+    assert read_decided(run) == Decided(0.43, "f1", 1.2, None, {})
+
+
+def test_a_run_without_has_none(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    assert read_findings(run) is None
+    assert read_decided(run) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"task": "guess"}, "'task'"),
+        ({"splits": {"test": {"rows": -1}}}, "'measures'"),
+        ({"splits": {"test": {"rows": -1, "measures": {}}}}, "'rows'"),
+        ({"worst_rows": [{"row": 1, "actual": 3, "answer": [], "loss": 1}]}, "'actual'"),
+        ({"slices": {"measure": "auc", "whole": 1, "of": [{}]}}, "'where'"),
+    ],
+)
+def test_damage_is_told(tmp_path: Path, change: dict[str, Any], says: str) -> None:
+    run = make_answered(tmp_path)
+    path = run.path / "findings.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(RunError, match=says):
+        read_findings(run)
+
+
+def test_answer_columns() -> None:
+    assert answer_columns("binary", ("no", "yes")) == ["probability_yes"]
+    assert answer_columns("multiclass", ("a", "b")) == ["probability_a", "probability_b"]
+    assert answer_columns("regression", ("x",)) == ["predicted_x"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "is_noise", "said"),
+    [
+        ("auc", 0.1, False, "better"),
+        ("auc", -0.1, False, "worse"),
+        ("rmse", -0.1, False, "better"),
+        ("f1", 0.1, True, "noise"),
+        ("unheard_of", 0.1, False, ""),
+    ],
+)
+def test_verdicts(name: str, value: float, is_noise: bool, said: str) -> None:
+    assert verdict(Difference(value, None, None, is_noise), name) == said
