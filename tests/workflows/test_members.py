@@ -206,7 +206,7 @@ def test_repeats_alone_have_the_same_rows(small, tmp_path):
     done = fit_several(small, tmp_path / "runs", "fit.repeats=2", "fit.epochs=2")
     first, second = (pl.read_parquet(one.run / "splits.parquet") for one in done.members)
     assert first.equals(second)
-    assert not (done.run / "predictions").exists()
+    assert not (done.run / "predictions" / "out_of_fold.parquet").exists()
     assert done.aggregates["validation"]["loss"].n == 2
 
 
