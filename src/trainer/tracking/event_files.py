@@ -4,9 +4,9 @@
     validation/    the same measures of the validation rows: TensorBoard lays the curves over each other
     .              hyperparameters (the HParams tab), and what the best epoch's evaluations say
 
-Tags are those of Keras's own callback; steps are epochs, from 1. A process that goes on with a run adds
-files that begin with the word that what was told from its first epoch on no longer holds (TensorBoard
-calls it a restart), so that no step is shown twice.
+Tags are those of Keras's own callback; steps are epochs, from 1. A process that goes on with a run
+writes the files anew, with what they hold of the epochs it goes on after: no step is there twice,
+whatever reads them. A viewer that follows them is told of a restart, and forgets what it has seen.
 
 They are written with the `tensorboard` package alone: `tf.summary` needs that one, too, runs its writes
 through TensorFlow's runtime, and would let this room know TensorFlow. Each epoch is handed to the system
@@ -17,9 +17,9 @@ Owns: the files. Does not own: what is told (`tracker`), which settings (`hyperp
 
 from __future__ import annotations
 
-import re
+import struct
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -28,6 +28,7 @@ from trainer.tracking.hyperparameters import hyperparameters
 from trainer.tracking.tracker import End, Epoch, Start
 
 _FORMAT = "brain.Event:2"
+_NAME = "events.out.tfevents."
 _FOLDERS = (".", "train", "validation")
 
 
@@ -49,17 +50,14 @@ class EventFiles:
         from tensorboard.plugins.hparams.summary_v2 import hparams_pb
 
         self._folder = start.run.tensorboard
-        going_on = self._folder.exists()
         # Not its parents: a run that was removed while it trained is not to come back in part.
         self._folder.mkdir(exist_ok=True)
-        # Of a tag without steps, what was said first is shown: settings may have changed since.
-        for former in self._folder.glob("events.out.tfevents.*"):
-            former.unlink()
         for name in _FOLDERS:
             folder = self._folder / name
             folder.mkdir(exist_ok=True)
-            purged = start.manifest.epochs + 1 if going_on and name != "." else None
-            self._files[name] = _EventFile(folder, purged)
+            # In the root's file is nothing of epochs, and what it says is said again.
+            kept = -1 if name == "." else start.manifest.epochs
+            self._files[name] = _EventFile(folder, kept)
         began = start.manifest.started.timestamp()
         # HParams calls sessions with one identifier repetitions of one another: each run is its own.
         summary = hparams_pb(hyperparameters(start.config), str(start.run.path), began)
@@ -114,29 +112,36 @@ def _session_end(end: End, now: float) -> Any:
 
 
 class _EventFile:
-    """One file of events, numbered after those that are in its folder."""
+    """The one file of events of a folder: records of TensorFlow's form, each an event."""
 
-    def __init__(self, folder: Path, purged: int | None) -> None:
-        """Begin it.
+    def __init__(self, folder: Path, kept_steps: int) -> None:
+        """Begin it, in place of the one that is there.
 
         Args:
             folder: Its folder.
-            purged: What earlier files tell of this step and later ones no longer holds.
+            kept_steps: The last step of which the former file's events are kept.
         """
         from tensorboard.compat.proto.event_pb2 import Event, SessionLog
         from tensorboard.summary.writer.record_writer import RecordWriter
 
-        taken = [re.search(r"\d+$", path.name) for path in folder.glob("events.out.tfevents.*")]
-        number = max((int(found[0]) for found in taken if found), default=0) + 1
-        # Read in the order of their names.
-        place = folder / f"events.out.tfevents.{number:06d}"
-        self._file: BinaryIO = place.open("xb")
+        # A process that was killed here may have left two: the later one holds all.
+        former = sorted(folder.glob(f"{_NAME}*"))
+        number = int(former[-1].name.removeprefix(_NAME)) + 1 if former else 1
+        growing = folder / f".tmp-{number}"
+        self._file: BinaryIO = growing.open("wb")
         self._records = RecordWriter(self._file)
         now = time.time()
         self._write([Event(wall_time=now, file_version=_FORMAT)])
-        if purged is not None:
+        if former:
             restart = SessionLog(status=SessionLog.START)
-            self._write([Event(wall_time=now, step=purged, session_log=restart)])
+            self._write([Event(wall_time=now, session_log=restart)])
+            events = (Event.FromString(record) for record in _records(former[-1]))
+            self._write(
+                event for event in events if event.HasField("summary") and event.step <= kept_steps
+            )
+        growing.rename(folder / f"{_NAME}{number:06d}")
+        for path in former:
+            path.unlink()
 
     def add(self, summaries: Iterable[Any], step: int, at_seconds: float) -> None:
         """Append summaries of one step."""
@@ -152,3 +157,18 @@ class _EventFile:
     def close(self) -> None:
         """Close it; a second call does nothing."""
         self._file.close()
+
+
+def _records(path: Path) -> Iterator[bytes]:
+    """The records of a file, up to the first that is damaged or was written in part."""
+    from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
+
+    with path.open("rb") as file:
+        while len(header := file.read(12)) == 12:
+            length, check = struct.unpack("<QI", header)
+            if masked_crc32c(header[:8]) != check:
+                return
+            record, tail = file.read(length), file.read(4)
+            if len(tail) < 4 or struct.unpack("<I", tail)[0] != masked_crc32c(record):
+                return
+            yield record

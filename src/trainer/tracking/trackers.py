@@ -167,6 +167,9 @@ def _end(run: RunDirectory, manifest: Manifest) -> End:
 
 
 def _words(error: Exception) -> str:
+    unanswered = re.search(r"request to (\w+://[^/\s]+)\S* failed .*Caused by (\w+)", str(error))
+    if unanswered is not None:
+        return f"no answer from {_without_password(unanswered[1])} ({unanswered[2]})"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = _without_password(f"{type(error).__name__}: {lines[0]}" if lines else repr(error))
     return text if len(text) <= 300 else f"{text[:299]}…"
