@@ -87,7 +87,7 @@ def test_no_step_is_doubled_by_a_process_that_goes_on(start: Callable, torn: boo
     told(start(epochs=3), *(epoch(number, 0.25) for number in (4, 5)))
     for split, factor in (("train", 1), ("validation", 2)):
         values = [factor * value for value in (0.5, 0.5, 0.5, 0.25, 0.25)]
-        assert curve(read(folder / split), "epoch_loss") == list(zip(range(1, 6), values))
+        assert curve(read(folder / split), "epoch_loss") == list(enumerate(values, 1))
     told(start(), epoch(1, 0.125))  # begun anew in the same place
     assert curve(read(folder / "train"), "epoch_loss") == [(1, 0.125)]
 
