@@ -61,10 +61,10 @@ class Subject:
     form: EpochForm
 
     def weights(self) -> dict[str, np.ndarray[Any, Any]]:
-        """The weights that it would be judged by now, by their paths."""
-        paths = [variable.path for variable in self.saved.weights]
-        judged = self.training.judged_weights()
-        return dict(zip(paths, map(np.asarray, judged), strict=True))
+        """The weights that it would be judged by now, by layer and name: dense/kernel."""
+        own = f"{self.saved.name}/"
+        names = [variable.path.removeprefix(own) for variable in self.saved.weights]
+        return dict(zip(names, self.training.judged_weights(), strict=True))
 
 
 @dataclass(slots=True)
