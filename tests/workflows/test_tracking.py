@@ -87,6 +87,7 @@ def test_a_tracked_run_has_the_same_bytes_and_the_same_curves(folder, untracked)
     for kept in ("metrics.jsonl", "preprocessing.json", "checkpoints/best/model.keras"):
         assert (done.run / kept).read_bytes() == (untracked.run / kept).read_bytes()
     assert manifest(done.run)["warnings"] == manifest(untracked.run)["warnings"]
+    assert manifest(done.run)["timings"]["track"] > 0
     check_curves(done.run)
     assert histogram_steps(done.run) == [2, 4]
     (step, value), *_ = in_tensorboard(done.run, "", "test_loss")

@@ -230,11 +230,10 @@ class Recording:
         ended = self.manifest.with_end(status, _now(), problems)
         self.manifest = replace(ended, weights_sha256=weights_sha256)
         self.run.write_manifest(self.manifest)
-        if self.trackers:
+        if self.trackers or self.trackers.warnings:
             began = monotonic()
             self.trackers.finished(self.run, self.manifest)
             self.time("track", monotonic() - began)
-        if self.trackers.warnings:
             self.manifest = self.manifest.with_warnings(*self.trackers.warnings)
             self.run.write_manifest(self.manifest)
 
