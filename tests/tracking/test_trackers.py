@@ -10,7 +10,13 @@ import pytest
 from tests.tracking.conftest import config
 from trainer.errors import Problem
 from trainer.tracking import trackers as module
-from trainer.tracking.trackers import Trackers, tracked_in, trackers_of, tracking_problems
+from trainer.tracking.trackers import (
+    Trackers,
+    tracked_in,
+    trackers_of,
+    tracking_problems,
+    warn_once,
+)
 
 MOMENTS = ("started", "epoch", "finished", "close")
 
@@ -60,6 +66,20 @@ def test_one_that_fails_is_told_of_once_and_the_other_goes_on(
     assert good.calls == ["started", "epoch", "epoch", "finished", "close"]
     assert bad.calls[-2:] == [moment, "close"]
     assert bad.calls.count(moment) == (2 if moment == "close" else 1)
+
+
+def test_a_process_of_many_networks_says_a_text_once(
+    start: Callable, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = list(module._LOG.filters)
+    warn_once()
+    try:
+        with caplog.at_level(logging.WARNING, "trainer"):
+            for error in (OSError(1, "one"), OSError(1, "one"), OSError(2, "two")):
+                through(Trackers({"Bad": Told("epoch", error)}), start())
+    finally:
+        module._LOG.filters[:] = before
+    assert [record.getMessage()[-3:] for record in caplog.records] == ["one", "two"]
 
 
 def test_weights_come_where_they_are_wanted(start: Callable) -> None:

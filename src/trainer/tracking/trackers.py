@@ -120,6 +120,19 @@ def trackers_of(config: Config) -> Trackers:
     return Trackers(found)
 
 
+def warn_once() -> None:
+    """Let this process say each text once: of a worker's many networks, all fail at the same server."""
+    said: set[str] = set()
+
+    def is_new(record: logging.LogRecord) -> bool:
+        text = record.getMessage()
+        is_known = text in said
+        said.add(text)
+        return not is_known
+
+    _LOG.addFilter(is_new)
+
+
 def tracking_problems(config: Config) -> Iterator[Problem]:
     """Packages that trackers need and that are not installed."""
     board, store = config.track.tensorboard, config.track.mlflow
