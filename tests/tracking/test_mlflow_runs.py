@@ -72,6 +72,7 @@ def test_a_run_with_all_that_is_told_of_it(
     object.__setattr__(begun.manifest, "git", Git("c0ffee", dirty=True))
     begun.run.write_evaluation("test", {"metrics": {"auc": 0.5}})
     begun.run.write_report("<html>")
+    begun.run.write_decisions({})
     begun.run.best.mkdir(parents=True)
     (begun.run.best / "model.keras").write_bytes(b"weights")
     number = tell(begun, uri, epoch(1), epoch(2), end=DONE)
@@ -90,7 +91,8 @@ def test_a_run_with_all_that_is_told_of_it(
     assert tags["mlflow.source.git.commit"] == "c0ffee"
     assert tags["mlflow.source.name"] == "trainer fit"
     listed = {one.path for one in client(uri).list_artifacts(number)}
-    assert listed == {"config.yaml", "manifest.json", "evaluation", "report.html", "model"}
+    texts = {"config.yaml", "manifest.json", "decisions.json", "report.html"}
+    assert listed == {*texts, "evaluation", "model"}
     folder = tmp_path / artifacts.format(experiment=found.info.experiment_id, number=number)
     assert (folder / "model" / "model.keras").read_bytes() == b"weights"
     assert (folder / "evaluation" / "test.json").is_file()

@@ -226,5 +226,6 @@ def _files(run: RunDirectory) -> Iterable[tuple[Path, str | None]]:
     if run.evaluation.is_dir():
         files = sorted(path for path in run.evaluation.iterdir() if path.name[0] != ".")
         found += [(path, "evaluation") for path in files if path.is_file()]
-    found += [(run.report, None), (run.best / "model.keras", "model")]
+    found += [(path, None) for path in (run.decisions, run.findings, run.report)]
+    found.append((run.best / "model.keras", "model"))
     return [(path, folder) for path, folder in found if path.is_file()]
