@@ -120,6 +120,8 @@ def _audit_line(audit: Audit) -> str:
 
 
 def _facts(plan: Plan) -> dict[str, Any]:
+    from trainer.tracking.trackers import tracked_in
+
     prepared, question = plan.prepared, plan.question
     return {
         "name": plan.config.name,
@@ -149,11 +151,14 @@ def _facts(plan: Plan) -> dict[str, Any]:
         "engine": {"name": plan.engine.engine, "reason": plan.engine.reason},
         "steps_per_epoch": plan.steps_per_epoch,
         "steps": plan.total_steps,
+        "tracked": tracked_in(plan.config),
         "warnings": list(plan.warnings),
     }
 
 
 def _lines(plan: Plan) -> list[str]:
+    from trainer.tracking.trackers import tracked_in
+
     target = plan.question.target
     epochs = -(-plan.total_steps // plan.steps_per_epoch)
     metrics = ", ".join(plan.question.metrics)
@@ -179,6 +184,9 @@ def _lines(plan: Plan) -> list[str]:
             ("optimizer", memory.optimizer),
         ]
     lines.append(f"engine: {plan.engine.engine} ({plan.engine.reason})")
+    lines += [
+        f"tracked by {name}: {cell(place)}" for name, place in tracked_in(plan.config).items()
+    ]
     lines.append("memory: " + ", ".join(f"{name} {bytes_text(size)}" for name, size in sizes))
     return lines
 

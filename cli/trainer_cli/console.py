@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import math
 import os
 import sys
+from collections.abc import Iterator
 from typing import Any, TextIO
 
 from trainer.errors import Problem, StorageError, TrainerError
@@ -74,6 +76,30 @@ def unwritten(error: OSError) -> StorageError:
 def warn(text: str) -> None:
     """A line that a person should see even when the console is quiet, on stderr."""
     _write(sys.stderr, f"{paint('warning:', '33')} {text}\n")
+
+
+@contextlib.contextmanager
+def warnings_heard() -> Iterator[None]:
+    """Within it what `trainer` logs as a warning is told as one, each text once."""
+    handler = _Warnings(logging.WARNING)
+    log = logging.getLogger("trainer")
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+
+
+class _Warnings(logging.Handler):
+    def __init__(self, level: int) -> None:
+        super().__init__(level)
+        self._told: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        if text not in self._told:
+            self._told.add(text)
+            warn(text)
 
 
 def error(text: str) -> None:

@@ -121,7 +121,8 @@ def _open_closed_descriptors() -> None:
 def run(arguments: list[str]) -> int:
     """Run one command line; its exit code."""
     try:
-        code = app(args=arguments or ["--help"], prog_name="trainer", standalone_mode=False)
+        with console.warnings_heard():
+            code = app(args=arguments or ["--help"], prog_name="trainer", standalone_mode=False)
     except typer.Exit as ended:
         return ended.exit_code
     except TyperException as wrong:

@@ -11,6 +11,7 @@ The house, from the top; a room imports from lower floors only, `errors` is open
     3  engine        epochs: runner, loop, decisions, state, devices  TensorFlow
        report        run directories → tables and plots
        sweep         which trials there are, what is decided of them; handed the function that trains
+       tracking      what TensorBoard and MLflow are told of a run
     2  evaluation    measures, intervals, baselines, calibration, thresholds, slices,
                      permutation importance, partial dependence; numpy
        data          read, split, audit, fit and apply preprocessing       polars

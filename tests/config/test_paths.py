@@ -8,7 +8,7 @@ import pytest
 
 from trainer.config.dump import dump_config
 from trainer.config.load import load_config
-from trainer.config.paths import absolute_path
+from trainer.config.paths import absolute_path, absolute_store
 from trainer.errors import ConfigError
 
 Write = Callable[..., Path]
@@ -24,6 +24,39 @@ def test_absolute_path(tmp_path: Path) -> None:
     assert absolute_path("*.csv", odd) == f"{tmp_path}/[[]1]/*.csv"
     (odd / "a*.csv").touch()
     assert absolute_path("a*.csv", odd) == str(odd / "a*.csv")
+
+
+@pytest.mark.parametrize(
+    ("text", "absolute"),
+    [
+        ("mlruns", "{}/mlruns"),
+        ("../mlruns", "{}/../mlruns"),
+        ("/a/mlruns", "/a/mlruns"),
+        ("sqlite:///mlflow.db", "sqlite:///{}/mlflow.db"),
+        ("sqlite+pysqlite:///sub/m.db?a=b", "sqlite+pysqlite:///{}/sub/m.db?a=b"),
+        ("sqlite:////a/m.db", "sqlite:////a/m.db"),
+        ("sqlite:///:memory:", "sqlite:///:memory:"),
+        ("sqlite:///", "sqlite:///"),
+        ("file:///a/b", "file:///a/b"),
+        ("http://host:5000/x", "http://host:5000/x"),
+        ("postgresql://me@host/db", "postgresql://me@host/db"),
+    ],
+)
+def test_absolute_store(tmp_path: Path, text: str, absolute: str) -> None:
+    expected = absolute.format(tmp_path)
+    if "://" not in text:
+        expected = str(Path(expected).resolve())
+    assert absolute_store(text, tmp_path) == expected
+    assert absolute_store(expected, Path("/elsewhere")) == expected
+
+
+def test_a_store_is_relative_to_its_file(write: Write) -> None:
+    path = write(f"{DATA}track: {{mlflow: {{uri: 'sqlite:///m.db'}}}}\n", "sub/c.yaml")
+    found = load_config(path).config.track.mlflow
+    assert found is not None
+    assert found.uri == f"sqlite:///{path.parent}/m.db"
+    kept = write(dump_config(load_config(path).config), "runs/x/config.yaml")
+    assert load_config(kept).config.track.mlflow == found
 
 
 def custom_of(path: Path, *overrides: str) -> Any:

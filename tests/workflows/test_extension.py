@@ -151,6 +151,8 @@ def test_a_difference_says_was_and_now() -> None:
         "fit.checkpoint.keep",
         "evaluate.threshold",
         "name",
+        "track.tensorboard",
+        "track.mlflow.uri",
     ],
 )
 def test_what_leaves_training_as_it_was_may_change(key: str) -> None:

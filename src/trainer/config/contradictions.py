@@ -31,6 +31,7 @@ from trainer.config.resolve import (
 )
 from trainer.config.schema import Config
 from trainer.config.sweep_contradictions import sweep_conflicts
+from trainer.config.tracking_contradictions import tracking_conflicts
 from trainer.errors import Problem, did_you_mean
 
 TASK_HEADS: dict[Task, tuple[HeadKind, ...]] = {
@@ -76,6 +77,7 @@ def find_contradictions(config: Config) -> list[Contradiction]:
         *_monitor_conflicts(config),
         *_stated_task_conflicts(config),
         *_engine_conflicts(config),
+        *tracking_conflicts(config),
         *sweep_conflicts(config, find_contradictions),
     ]
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import glob
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from trainer.config.nodes import Entry, Node, list_node, mapping_node, node_of, with_entry
@@ -23,7 +24,8 @@ def with_absolute_paths(root: Node) -> Node:
     so that the config means the same wherever it is copied to.
     """
     for path in _PATH_SETTINGS:
-        root = _absolute_at(root, path)
+        root = _absolute_at(root, path, absolute_path)
+    root = _absolute_at(root, ("track", "mlflow", "uri"), absolute_store)
     for path in _CUSTOM_LISTS:
         root = _with_folders(root, path)
     return root
@@ -45,10 +47,20 @@ def absolute_path(text: str, directory: Path) -> str:
     return os.path.normpath(os.path.join(parent, expanded))  # noqa: PTH118
 
 
-def _absolute_at(node: Node, path: tuple[str, ...]) -> Node:
+def absolute_store(text: str, directory: Path) -> str:
+    """The address of a store with the file or folder in it made absolute: `sqlite:///mlflow.db`."""
+    scheme, separator, place = text.partition(":///")
+    if separator and scheme.partition("+")[0] == "sqlite" and not place.startswith(("/", ":")):
+        return f"{scheme}:///{directory / place}" if place else text
+    if "://" in text:
+        return text
+    return os.path.normpath(directory / os.path.expanduser(text))  # noqa: PTH111 (as above)
+
+
+def _absolute_at(node: Node, path: tuple[str, ...], absolute: Callable[[str, Path], str]) -> Node:
     if node.entries is not None:
         entries = {
-            key: Entry(entry.place, _absolute_at(entry.node, path[1:]), entry.written)
+            key: Entry(entry.place, _absolute_at(entry.node, path[1:], absolute), entry.written)
             if not path or key == path[0]
             else entry
             for key, entry in node.entries.items()
@@ -57,10 +69,10 @@ def _absolute_at(node: Node, path: tuple[str, ...]) -> Node:
     if path:
         return node
     if node.items is not None:
-        return list_node(tuple(_absolute_at(item, ()) for item in node.items), node.place)
+        return list_node(tuple(_absolute_at(item, (), absolute) for item in node.items), node.place)
     if isinstance(node.content, str) and node.content:
-        absolute = absolute_path(node.content, node.place.source.directory)
-        return Node(absolute, node.place, node.text)
+        text = absolute(node.content, node.place.source.directory)
+        return Node(text, node.place, node.text)
     return node
 
 
@@ -87,7 +99,7 @@ def _with_folder(item: Node) -> Node:
     if custom.entries is None:
         return item
     if "folder" in custom.entries:
-        custom = _absolute_at(custom, ("folder",))
+        custom = _absolute_at(custom, ("folder",), absolute_path)
     else:
         folder = node_of(os.path.normpath(place.source.directory), place)
         custom = with_entry(custom, "folder", Entry(place, folder, written=False))

@@ -16,6 +16,7 @@ from trainer.config.objectives import Loss, MetricName, NamedLoss
 from trainer.config.optimizers import DEFAULT_OPTIMIZER, Adam, Optimizer
 from trainer.config.sections import Interval, Section, Words, short_for
 from trainer.config.sweeps import Sweep
+from trainer.config.tracking import Track
 
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
@@ -244,3 +245,4 @@ class Config(Section):
     runtime: Runtime = Runtime()
     sweep: Sweep | None = None
     """Which settings `trainer sweep` searches, and how; `trainer fit` leaves it out of account."""
+    track: Track = Track()

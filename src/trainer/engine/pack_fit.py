@@ -105,7 +105,7 @@ class Frozen:
 
 
 class MemberRecord:
-    """A member as it is recorded, once it has ended (`trainer.engine.snapshot.Recorded`)."""
+    """A member as it is recorded (`trainer.engine.snapshot.Recorded`); a snapshot once it has ended."""
 
     def __init__(self, training: PackTraining, number: int) -> None:
         self._training, self._number = training, number
@@ -139,8 +139,8 @@ class MemberRecord:
         return self._training.frozen(self._number).snapshot()
 
     def judged_weights(self) -> list[Any]:
-        """As in `Recorded`."""
-        return self._training.frozen(self._number).judged
+        """As in `Recorded`; of a member that is still trained, too."""
+        return self._training.judged(self._number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +216,12 @@ class PackTraining:
     def frozen(self, number: int) -> Frozen:
         """Where a member stands that has ended."""
         return self._frozen[number]
+
+    def judged(self, number: int) -> list[Any]:
+        """The weights that a member would be judged by where it stands."""
+        if number in self._frozen:
+            return self._frozen[number].judged
+        return self.pack.weights()[list(self.slots).index(number)]
 
     def put_back(self, snapshots: Sequence[Snapshot], judged: Sequence[list[Any]]) -> None:
         """Let each member stand where its snapshot was taken.

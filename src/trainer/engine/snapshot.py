@@ -112,7 +112,8 @@ class Alone:
         return take(self._training)
 
     def judged_weights(self) -> list[Any]:
-        """As in `Recorded`."""
+        """As in `Recorded`; network and optimizer stand there afterwards."""
+        self._training.settle()
         with averaged(self._training.network, self._training.optimizer):
             return weights_of(self._training.network)
 

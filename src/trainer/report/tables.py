@@ -6,7 +6,9 @@ printing, the look of a value (`text`).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -145,6 +147,12 @@ def _file_facts(run: RunDirectory) -> Iterator[tuple[str, str]]:
     files = sorted(run.predictions.glob("*.parquet")) if run.predictions.is_dir() else []
     names = ", ".join(path.stem for path in files)
     yield "predictions", f"{run.predictions} ({names})" if names else ""
+    if run.tensorboard.is_dir():
+        yield "tensorboard", str(run.tensorboard)
+    with suppress(RunError):
+        match run.read_tracking():
+            case {"mlflow": {"uri": str(uri), "run_id": str(number)}}:
+                yield "mlflow", f"run {number} of {re.sub(r'//[^/@]*@', '//…@', uri)}"
 
 
 def _rows_table(manifest: Manifest) -> Table:

@@ -3,7 +3,7 @@
     <root>/<name>/<time>-<short hash>/
         config.yaml  manifest.json  preprocessing.json  splits.parquet  metrics.jsonl
         timing.jsonl  checkpoints/{last,last-1,…,best}/  evaluation/<split>.json  predictions/
-        explanation/  report.html  lock
+        explanation/  report.html  tensorboard/  tracking.json  lock
 
 Every path is made from the directory's own; none is ever read from a file.
 
@@ -179,6 +179,16 @@ class RunDirectory:
         return self.path / "report.html"
 
     @property
+    def tensorboard(self) -> Path:
+        """The directory of TensorBoard's event files."""
+        return self.path / "tensorboard"
+
+    @property
+    def tracking(self) -> Path:
+        """Where the run is in the stores of trackers."""
+        return self.path / "tracking.json"
+
+    @property
     def lock(self) -> Path:
         """Who writes the run now."""
         return self.path / "lock"
@@ -290,6 +300,14 @@ class RunDirectory:
     def write_findings(self, value: Any) -> None:
         """Writes `findings.json`; numbers that are not finite become null."""
         write_atomically(self.findings, json_bytes(value))
+
+    def write_tracking(self, value: Any) -> None:
+        """Writes `tracking.json`."""
+        write_atomically(self.tracking, json_bytes(value))
+
+    def read_tracking(self) -> Any:
+        """Reads `tracking.json`; None where there is none."""
+        return read_json(self.tracking) if self.tracking.exists() else None
 
     def write_report(self, text: str) -> None:
         """Writes `report.html`."""

@@ -14,7 +14,7 @@ from trainer.errors import ConfigError, Problem, did_you_mean
 
 _NUMBER = re.compile(r"(\d+\.?\d*|\.\d+)([eE][-+]?\d{1,2})?")
 _EXTENDED = ("fit.epochs", "fit.steps", "fit.max_seconds", "fit.early_stopping.patience")
-_HARMLESS = (*_EXTENDED, "fit.checkpoint.every", "fit.checkpoint.keep", "evaluate", "name")
+_HARMLESS = (*_EXTENDED, "fit.checkpoint.every", "fit.checkpoint.keep", "evaluate", "name", "track")
 
 
 def additions(overrides: Sequence[str], settings: Mapping[str, Any]) -> list[str]:

@@ -24,6 +24,7 @@ from trainer.data.prepare import PreparedTable, prepare
 from trainer.data.streaming import prepare_streaming
 from trainer.errors import ConfigError, Problem, TrainerError
 from trainer.models.plan import PlannedLayer, PlannedMemory, plan_layers, plan_memory
+from trainer.tracking.trackers import tracking_problems
 from trainer.workflows.drawing import scatter_problems
 from trainer.workflows.engines import EngineChoice, choose_engine
 from trainer.workflows.question import Question, ask
@@ -119,6 +120,7 @@ def make_plan(loaded: LoadedConfig, tables: Tables | None = None) -> Plan:
                 config, target.task, question.head, target.classes, prepared.rows("validation") > 0
             ),
             *scatter_problems(config, prepared),
+            *tracking_problems(config),
             *_undefined_monitors(config, prepared),
             *slice_problems(config, prepared),
         ]

@@ -36,6 +36,7 @@ from trainer.runs.directory import RunDirectory
 from trainer.runs.lock import RunLock
 from trainer.runs.log import MetricsLog
 from trainer.runs.manifest import DataFile, Manifest, Rewind, Status, new_manifest
+from trainer.tracking.trackers import Trackers, trackers_of
 from trainer.workflows.building import EpochForm
 from trainer.workflows.decisions import Decisions, write_decisions
 from trainer.workflows.plan import Plan, groups_of
@@ -59,6 +60,12 @@ class Subject:
     saved: keras.Sequential
     form: EpochForm
 
+    def weights(self) -> dict[str, np.ndarray[Any, Any]]:
+        """The weights that it would be judged by now, by layer and name: dense/kernel."""
+        own = f"{self.saved.name}/"
+        names = [variable.path.removeprefix(own) for variable in self.saved.weights]
+        return dict(zip(names, self.training.judged_weights(), strict=True))
+
 
 @dataclass(slots=True)
 class Recording:
@@ -71,6 +78,7 @@ class Recording:
         subject: What is trained.
         log: The metrics, a line an epoch.
         timing: The seconds, a line an epoch.
+        trackers: Who else is told.
         best_sha256: Of the best weights, once this process has written them.
     """
 
@@ -80,6 +88,7 @@ class Recording:
     subject: Subject
     log: MetricsLog
     timing: MetricsLog
+    trackers: Trackers
     best_sha256: str | None = None
     _saved_best: int = 0
     _saved_epoch: int = 0
@@ -106,6 +115,9 @@ class Recording:
         self.timing.append({"epoch": result.epoch, "seconds": round(result.seconds, 6)})
         self.manifest = replace(
             self.manifest, epochs=result.epoch, best_epoch=self.subject.training.best_epoch
+        )
+        self.trackers.epoch(
+            result.epoch, result.learning_rate, result.measures, self.subject.weights
         )
 
     def sync_logs(self) -> int:
@@ -218,6 +230,12 @@ class Recording:
         ended = self.manifest.with_end(status, _now(), problems)
         self.manifest = replace(ended, weights_sha256=weights_sha256)
         self.run.write_manifest(self.manifest)
+        if self.trackers or self.trackers.warnings:
+            began = monotonic()
+            self.trackers.finished(self.run, self.manifest)
+            self.time("track", monotonic() - began)
+            self.manifest = self.manifest.with_warnings(*self.trackers.warnings)
+            self.run.write_manifest(self.manifest)
 
     def _go_on(self, epoch: int, step: int, stop: str | None) -> None:
         if stop is not None:
@@ -350,8 +368,10 @@ def recording(
         StorageError: It cannot be written.
     """
     with MetricsLog(run.metrics) as log, MetricsLog(run.timing) as timing:
-        record = Recording(run, config, manifest, subject, log, timing)
+        trackers = trackers_of(config)
+        record = Recording(run, config, manifest, subject, log, timing, trackers)
         try:
+            trackers.started(run, config, manifest)
             yield record
         except TrainerError as wrong:
             with contextlib.suppress(StorageError):

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from trainer.engine import devices
 from trainer.errors import Problem, ResourceError, TrainerError
+from trainer.tracking.trackers import warn_once
 from trainer.workflows.many import Ends, Task, work
 from trainer.workflows.pack_events import MembersEpoch
 from trainer.workflows.plan import Tables
@@ -255,6 +256,7 @@ def _serve(connection: Connection) -> None:
     Thread(target=_end_with_parent, daemon=True).start()
     with devices.importing(worthwhile=True):
         pass
+    warn_once()
     tables = Tables()
     while True:
         try:

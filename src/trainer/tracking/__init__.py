@@ -1,0 +1,1 @@
+"""Telling others of a run while it trains: TensorBoard and MLflow. No TensorFlow."""

@@ -1,0 +1,69 @@
+"""Trackers on the command line: what `check` says, what is refused, what is warned of."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from trainer.tracking import trackers
+
+
+def test_check_and_show_say_what_is_tracked(folder: Path, trainer: Callable) -> None:
+    words = ("track.tensorboard=true", "track.mlflow.uri=sqlite:///m.db")
+    answer = trainer("check", "good.yaml", *words)
+    assert "tracked by TensorBoard: the run's folder tensorboard" in answer.out
+    assert f"tracked by MLflow: sqlite:///{folder}/m.db, experiment good" in answer.out
+    assert set(trainer("check", "good.yaml", "--json", *words).json["tracked"]) == {
+        "TensorBoard",
+        "MLflow",
+    }
+    assert trainer("check", "good.yaml", "--json").json["tracked"] == {}
+    done = trainer("fit", "good.yaml", "track.tensorboard=true", "--quiet")
+    assert done.code == 0, done.err
+    run = Path(done.out.strip())
+    rows = [line.split() for line in trainer("show", run).out.splitlines()]
+    assert ["tensorboard", f"{run}/tensorboard"] in rows
+
+
+def test_a_warning_is_told_once_and_kept(folder: Path, trainer: Callable) -> None:
+    words = ("fit.repeats=3", "track.mlflow.uri=http://127.0.0.1:9")
+    answer = trainer("fit", "good.yaml", *words, "--quiet")
+    assert answer.code == 0, answer.err
+    lines = [line for line in answer.err.splitlines() if "MLflow" in line]
+    (line,) = lines
+    assert line.startswith("warning: MLflow is told no more of this run")
+    assert line.endswith("no answer from http://127.0.0.1:9 (NewConnectionError)")
+    (run,) = Path("runs").glob("*/*/members/0003")
+    saved = json.loads((run / "manifest.json").read_text())["warnings"]
+    assert line.removeprefix("warning: ") in saved
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["track.mlflow.uri=''"], ["track.mlflow.uri", "expected an address such as"]),
+        (["track.mlflow={}"], ["track.mlflow.uri", "found nothing"]),
+        (["track.mlflow.uri=htp://host"], ["a store that MLflow has", "'htp://'"]),
+        (["track.mlflow.uri=sqlte:///m.db"], ["did you mean 'sqlite'"]),
+        (["track.mlflow.uri=http://"], ["what follows 'http://'", "nothing"]),
+        (["track.mlflow.uri='sqlite:///:memory:'"], ["a database that is there after the run"]),
+        (["track.mlflow={uri: a, experiment: ''}"], ["track.mlflow.experiment"]),
+        (["track.tensorboard.histograms=5"], ["a number of epochs such as '5 epochs'"]),
+        (["track.tensorboard.histograms=200 steps"], ["a number of epochs such as '5 epochs'"]),
+        (["track.tensorboard.histograms=9 epochs"], ["at most 2 epochs", "'9 epochs'"]),
+        (["track.tensorbord=true"], ["did you mean 'tensorboard'"]),
+    ],
+)
+def test_what_cannot_be_is_refused(refused_alike: Callable, words: list, says: list) -> None:
+    refused_alike("good.yaml", *words, says=says)
+
+
+def test_a_missing_package_is_told_before_training(
+    refused_alike: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trackers, "find_spec", lambda name: None)
+    says = ["track.tensorboard", "the package tensorboard", "pip install 'trainer[tensorboard]'"]
+    refused_alike("good.yaml", "track.tensorboard=true", says=says)
