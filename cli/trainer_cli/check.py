@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from trainer.report.text import Table, bytes_text, cell, plain_lines
@@ -25,6 +25,7 @@ def command(words: Words, quiet: Quiet = False, json: Json = False) -> None:
     from trainer.config.load import load_config
     from trainer.config.members import member_configs
     from trainer.workflows.plan import make_plan
+    from trainer.workflows.sweep import plan_sweep
 
     config, overrides = one_config(words, "trainer check")
     loaded = load_config(config, overrides)
@@ -32,11 +33,18 @@ def command(words: Words, quiet: Quiet = False, json: Json = False) -> None:
     plan = make_plan(replace(loaded, config=members[0].config))
     for warning in plan.warnings:
         console.warn(warning)
+    sweep = None if loaded.config.sweep is None else plan_sweep(loaded)
     if json:
-        console.json_result({**_facts(plan), "networks": len(members)})
+        swept = None if sweep is None else asdict(sweep)
+        console.json_result({**_facts(plan), "networks": len(members), "sweep": swept})
     elif not quiet:
         for line in [*_lines(plan), *_network_lines(loaded.config.fit, len(members))]:
             console.result(line)
+        if sweep is not None:
+            trials = (
+                "until time ends it" if sweep.trials is None else _counted(sweep.trials, "trial")
+            )
+            console.result(f"sweep: {trials} by {sweep.search}; first {sweep.first}")
 
 
 def _facts(plan: Plan) -> dict[str, Any]:

@@ -115,6 +115,10 @@ def _say_end(event: MembersFinished, says: console.Console) -> None:
             says.say(line)
         says.say("mean ± half of its 95% interval over the networks")
         says.say()
+    if event.sentence:
+        says.say(f"together: {event.sentence}")
+        says.say(f"report: {event.run}/report.html")
+        says.say()
     if event.status == "stopped":
         says.say(f"it goes on with: trainer resume {shlex.quote(str(event.run))}")
 
@@ -132,6 +136,8 @@ def _facts(event: MembersFinished) -> dict[str, Any]:
         "run": str(event.run),
         "status": event.status,
         "stopped_because": event.stopped_because,
+        "sentence": event.sentence or None,
+        "report": f"{event.run}/report.html" if event.sentence else None,
         "metrics": {
             split: {name: one.to_json() for name, one in measured.items()}
             for split, measured in event.aggregates.items()

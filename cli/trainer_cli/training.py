@@ -157,6 +157,10 @@ def _say_end(event: Finished, says: console.Console) -> None:
         for line in plain_lines(Table("", ("", *splits), rows, right)):
             says.say(line)
         says.say()
+    if event.sentence:
+        says.say(event.sentence)
+        says.say(f"report: {event.run}/report.html")
+        says.say()
     if event.weights_sha256 is not None:
         says.say(f"weights sha256: {event.weights_sha256}")
     if event.status == "stopped":
@@ -175,6 +179,8 @@ def _facts(event: Finished) -> dict[str, Any]:
         "best_epoch": event.best_epoch,
         "stopped_because": event.stopped_because,
         "metrics": event.metrics,
+        "sentence": event.sentence or None,
+        "report": f"{event.run}/report.html" if event.sentence else None,
         "weights_sha256": event.weights_sha256,
         "seconds": round(event.seconds, 3),
         "timings": {phase: round(took, 3) for phase, took in event.timings.items()},

@@ -6,11 +6,13 @@
 The house, from the top; a room imports from lower floors only, `errors` is open to all:
 
     5  trainer_cli   words in, words out: one file a verb, the error boundary
-    4  workflows     composes the rooms below into check, fit, resume, evaluate, predict, sweep
+    4  workflows     composes the rooms below into check, fit, resume, evaluate, predict,
+                     explain, sweep
     3  engine        epochs: runner, loop, decisions, state, devices  TensorFlow
        report        run directories → tables and plots
        sweep         which trials there are, what is decided of them; handed the function that trains
-    2  evaluation    measures, intervals, baselines, calibration, thresholds, slices; numpy
+    2  evaluation    measures, intervals, baselines, calibration, thresholds, slices,
+                     permutation importance, partial dependence; numpy
        data          read, split, fit and apply preprocessing       polars
        models        config and shapes → Keras pieces; plan and metrics without Keras
     1  config        schema, YAML with positions, overrides, problems

@@ -108,6 +108,19 @@ class TestRender:
                 "eval": {"seconds": 5.5, "start_up_seconds": 3.0},
             },
             "growth": {"rows": [grown()], "width": []},
+            "evaluation": {
+                "rows": 100_000,
+                "resamples": 1_000,
+                "intervals": {
+                    "binary": {
+                        "seconds": 1.5,
+                        "measures": 11,
+                        "loop_seconds": 300.0,
+                        "looped": 5,
+                    },
+                },
+                "linear": {"rows": 2.5, "digits": 0.1},
+            },
         }
         page = render({**results(), **extra})
         assert "| streaming | 2,000,000 | 1.50 | 0.90 |" in page
@@ -118,6 +131,8 @@ class TestRender:
         assert "| `trainer predict` | 4.5 s | 3.0 s | 1.5 s | 2 s | met |" in page
         assert "| `trainer eval` | 5.5 s | 3.0 s | 2.5 s | 2 s | not met |" in page
         assert "| parquet | 2.5 s | 10 s | 2.0× | 3× |" in page
+        assert "| two classes | 11 | 1.5 s | 5 s | met | 300 s | 200× |" in page
+        assert "| 100,000 × 30, two classes | 2.50 s | 2 s | not met |" in page
         assert "| 1,000 | 0.0020 | 80 | 512 | 400 | resident |" in page
 
 

@@ -108,6 +108,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "  layers:\n"
         "    - dense: 4\n"
         "fit: {epochs: 2, batch_size: 16}\n"
+        # Tests of the report ask for it; it takes longer than such a training.
+        "evaluate: {report: false}\n"
     )
     return tmp_path
 

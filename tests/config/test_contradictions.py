@@ -394,6 +394,14 @@ def test_defaults_fit_every_task(task: Task) -> None:
         ("evaluate: {threshold: 0.4}", "regression", "evaluate.threshold", "a threshold only for"),
         ("evaluate: {threshold: 0.4}", "multiclass", "evaluate.threshold", "a threshold only for"),
         (
+            "evaluate: {threshold: f1}",
+            "multilabel",
+            "evaluate.threshold",
+            "a number: one threshold holds for all columns",
+        ),
+        ("evaluate: {calibrate: true}", "regression", "evaluate.calibrate", "calibration only of"),
+        ("evaluate: {coverage: 0.8}", "binary", "evaluate.coverage", "a coverage only for numbers"),
+        (
             "fit: {class_weight: balanced}",
             "regression",
             "fit.class_weight",
@@ -486,3 +494,16 @@ def test_what_needs_the_whole_table_cannot_be_streamed(text: str) -> None:
     for engine, expected in (("streaming", [key]), ("auto", []), ("resident", [])):
         found = contradictions(Config.model_validate(tree | {"runtime": {"engine": engine}}))
         assert [problem.key for problem in found] == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("evaluate: {threshold: f1}", "evaluate.threshold"),
+        ("evaluate: {calibrate: true}", "evaluate.calibrate"),
+    ],
+)
+def test_what_is_chosen_is_so_on_validation_rows(text: str, key: str) -> None:
+    (problem,) = task_contradictions(config(text), "binary", "sigmoid", CLASSES["binary"], False)
+    assert (problem.key, problem.found) == (key, "none")
+    assert not task_contradictions(config(text), "binary", "sigmoid", CLASSES["binary"], True)

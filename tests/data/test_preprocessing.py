@@ -23,6 +23,9 @@ def test_embeddings_are_the_last_columns(prepare_frame):
     preprocessing = prepared.preprocessing
     assert preprocessing.feature_names == ("x", "n", "n=(missing)", "e", "c")
     assert preprocessing.embeddings == ((4, 3),)
+    assert preprocessing.places == {
+        "x": range(1), "n": range(1, 3), "e": range(3, 4), "c": range(4, 5),
+    }  # fmt: skip
     x = prepared.samples("train").x
     assert x[:4, 4].tolist() == [1, 2, 3, 1]
     assert x[:4, 2].tolist() == [0, 1, 0, 0]

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-NOT_COMPARED = ("manifest.json", "timing.jsonl", "lock")
+NOT_COMPARED = ("manifest.json", "timing.jsonl", "report.html", "lock")
 """They tell of time and processes."""
 
 

@@ -25,6 +25,8 @@ model:
     - dropout: 0.1
 optimizer: {name: adam, learning_rate: 0.01}
 fit: {epochs: 4, batch_size: 16}
+# Tests of the report ask for it; it takes longer than such a training.
+evaluate: {report: false}
 """
 
 

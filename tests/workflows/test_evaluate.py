@@ -9,7 +9,7 @@ from trainer.data import streams
 from trainer.data.streaming import StreamedTable
 from trainer.errors import DataError, RunError
 from trainer.workflows import engines
-from trainer.workflows.evaluate import _own_table, evaluate
+from trainer.workflows.evaluate import evaluate, own_table
 from trainer.workflows.predict import predict
 from trainer.workflows.trained import open_trained
 
@@ -65,7 +65,7 @@ def test_a_table_larger_than_memory_has_the_same_scores(finished, tmp_path, monk
 
 def test_the_splits_of_a_streamed_run_stay_on_disk(small, tmp_path):
     done = run_fit(small, tmp_path / "runs", "fit.epochs=1", "runtime.engine=streaming")
-    assert isinstance(_own_table(open_trained(done.run)), StreamedTable)
+    assert isinstance(own_table(open_trained(done.run)), StreamedTable)
     for one in judge(done.run, "train", "test"):
         assert one.metrics == pytest.approx(done.metrics[one.split], rel=1e-6)
 

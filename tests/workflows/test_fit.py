@@ -36,13 +36,19 @@ def test_the_run_directory_is_complete(finished):
         "evaluation/train.json",
         "evaluation/validation.json",
         "evaluation/test.json",
+        "decisions.json",
+        "predictions",
+        "predictions/train.parquet",
+        "predictions/validation.parquet",
+        "predictions/test.parquet",
     }
     manifest = json.loads((finished.run / "manifest.json").read_text())
     assert manifest["status"] == "finished"
     assert manifest["splits"] == {"train": 72, "validation": 24, "test": 24}
     assert manifest["weights_sha256"] == finished.weights_sha256
     assert set(manifest["timings"]) == {
-        "read", "import", "encode", "build", "trace", "compile", "train", "evaluate", "write",
+        "read", "import", "encode", "build", "trace", "compile", "train", "evaluate", "report",
+        "write",
     }  # fmt: skip
     assert all(seconds >= 0 for seconds in manifest["timings"].values())
     log = [json.loads(line) for line in (finished.run / "metrics.jsonl").read_text().splitlines()]

@@ -159,7 +159,7 @@ def test_a_pack_leaves_what_fit_leaves(undisturbed: Folder) -> None:
     run = undisturbed.run(0)
     assert {path.name for path in run.iterdir()} == {
         "config.yaml", "manifest.json", "preprocessing.json", "splits.parquet", "metrics.jsonl",
-        "timing.jsonl", "checkpoints", "evaluation",
+        "timing.jsonl", "checkpoints", "evaluation", "decisions.json", "predictions",
     }  # fmt: skip
     begun = begun_pack(undisturbed.path / "packs" / "0001")
     assert begun is not None

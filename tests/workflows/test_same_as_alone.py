@@ -30,6 +30,7 @@ data:
 model: {layers: [{dense: {units: 6, activation: tanh}}, {dense: {units: 5, activation: relu}}]}
 optimizer: {name: adam, learning_rate: 0.01}
 fit: {epochs: 3, batch_size: 16}
+evaluate: {report: false}
 """
 
 HIDDEN = "{dense: {units: 6, activation: tanh}}"

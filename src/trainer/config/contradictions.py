@@ -17,6 +17,7 @@ from trainer.config.conflicts import Contradiction, conflict, is_stated
 from trainer.config.data import NamedSources, Task
 from trainer.config.data_contradictions import data_conflicts
 from trainer.config.engine_contradictions import engine_contradictions
+from trainer.config.evaluate_contradictions import evaluate_conflicts
 from trainer.config.layers import HeadKind
 from trainer.config.member_contradictions import member_conflicts
 from trainer.config.network_contradictions import network_conflicts, optimizer_conflicts
@@ -105,6 +106,7 @@ def task_contradictions(
         *_task_conflicts(config, task),
         *_class_conflicts(config, task, classes),
         *_measured_conflicts(config, resolved_metrics(config, task), has_validation),
+        *evaluate_conflicts(config, task, _TASK_WORDS[task], has_validation),
     ]
     return [each.problem for each in found]
 

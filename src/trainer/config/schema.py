@@ -177,8 +177,8 @@ class Evaluate(Section):
     """A row is called positive when its probability is at least this; or what it is chosen for, on the
     validation rows. Metrics of the epochs are taken at 0.5 where it is chosen."""
     calibrate: bool = False
-    """Divide the logits by a temperature that is fitted on the validation rows, so that probabilities are
-    as high as they are right."""
+    """Divide the logits by a temperature that is fitted on the validation rows, so that probabilities
+    are as high as they are right."""
     level: Share = 0.95
     """The share of repetitions in which an interval of a measure holds the true value."""
     coverage: Share = 0.9
@@ -186,7 +186,8 @@ class Evaluate(Section):
     resamples: Annotated[int, Field(ge=100, le=100_000)] = 1000
     """Bootstrap resamples an interval is made of."""
     slices: list[str] = []
-    """Columns of the table by whose values the measures are told apart in the report, features or not."""
+    """Columns of the table, features or not, by whose values the measures are told apart in the
+    report."""
     importance: Literal["auto"] | bool = "auto"
     """Measure after training how much worse the answers are with each column shuffled; auto: where that
     takes no more than some seconds."""

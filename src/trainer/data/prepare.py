@@ -83,6 +83,15 @@ class PreparedTable(Protocol):
         """The rows of a split as numbers; None when it has none."""
         ...
 
+    @property
+    def weight(self) -> Singles | None:
+        """float32 (rows,), the weight column, or None."""
+        ...
+
+    def targets(self, rows: Rows) -> tuple[Singles, Bools]:
+        """The targets of some rows as `FittedTarget.encode` gives them."""
+        ...
+
 
 @dataclass(frozen=True)
 class Division:

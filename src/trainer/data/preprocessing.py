@@ -116,6 +116,16 @@ class Preprocessing(Fitted):
         ]
         return tuple(pair for pair in found if pair is not None)
 
+    @property
+    def places(self) -> dict[str, range]:
+        """The columns of x that each column of the table makes, those for missing values among them."""
+        found: dict[str, range] = {}
+        place = 0
+        for column in _ordered(self.columns):
+            found[column.name] = range(place, place + len(column.features))
+            place += len(column.features)
+        return found
+
     def transform(self, frame: pl.DataFrame, rows: Rows | None = None) -> Encoded:
         """Encode rows; each by itself, so that a row has the same numbers in any company.
 
@@ -144,11 +154,7 @@ class Preprocessing(Fitted):
         encoder = _Encoder(
             frame, rows, np.zeros((height, self.width), np.float32), np.zeros(height, np.bool_), {}
         )
-        place = 0
-        starts: dict[str, int] = {}
-        for column in _ordered(self.columns):
-            starts[column.name] = place
-            place += len(column.features)
+        starts = {name: places.start for name, places in self.places.items()}
         numeric = {c.name: c for c in self.columns if isinstance(c, NumericColumn)}
         for names in column_blocks(list(numeric), height):
             encoder.put_numeric([numeric[name] for name in names], starts)

@@ -22,8 +22,8 @@ from trainer.evaluation.intervals import Interval, percentiles
 from trainer.evaluation.measures import Judge
 
 RESAMPLES = 1_000
-CHUNK = 400_000
-"""How many weights are drawn at once, if one resample is not more: so many stay near the processor."""
+CHUNK = 800_000
+"""About how many weights are drawn at once: few enough to stay near the processor."""
 
 
 @dataclass(frozen=True, slots=True)

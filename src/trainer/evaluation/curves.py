@@ -71,8 +71,6 @@ def precision_recall_curve(
         Recall is nan without positives.
     """
     hits, others, scores = _at_scores(y, p, weight)
-    some = hits + others > 0
-    hits, others, scores = hits[some], others[some], scores[some]
     last = int(np.searchsorted(hits, hits[-1])) + 1 if len(hits) and hits[-1] > 0 else len(hits)
     curve = Curve(_rate(hits)[:last], (hits / (hits + others))[:last], scores[:last])
     return _thin(curve, points)
@@ -102,8 +100,11 @@ def _at_scores(y: Floats, p: Floats, weight: Doubles | None) -> tuple[Doubles, D
     rows = np.ones(len(p)) if weight is None else weight.astype(np.float64)
     falling = np.argsort(-p, kind="stable")
     score, positive = p[falling].astype(np.float64), (rows * (y > 0.5))[falling]
-    last = np.flatnonzero(np.append(score[1:] != score[:-1], True)) if len(p) else np.zeros(0, int)
-    return np.cumsum(positive)[last], np.cumsum(rows[falling] - positive)[last], score[last]
+    last = np.flatnonzero(np.append(score[1:] != score[:-1], len(p) > 0)[: len(p)])
+    hits, called, score = np.cumsum(positive)[last], np.cumsum(rows[falling])[last], score[last]
+    # A score at which nothing has weight is no step.
+    moved = np.diff(called, prepend=0.0) > 0
+    return hits[moved], np.maximum(called - hits, 0.0)[moved], score[moved]
 
 
 def _rate(summed: Doubles) -> Doubles:

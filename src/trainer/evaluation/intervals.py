@@ -34,7 +34,8 @@ def wilson(share: Doubles, rows: Doubles, level: float) -> tuple[Doubles, Double
         Low and high ends; 0 and 1 where there are no rows.
     """
     z = NormalDist().inv_cdf((1 + level) / 2)
-    several = np.maximum(rows, 1e-12)
+    # A weighted share may be above 1 by rounding.
+    share, several = np.clip(share, 0.0, 1.0), np.maximum(rows, 1e-12)
     middle = (share + z**2 / (2 * several)) / (1 + z**2 / several)
     spread = np.sqrt(share * (1 - share) / several + z**2 / (4 * several**2))
     half = z * spread / (1 + z**2 / several)

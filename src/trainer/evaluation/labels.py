@@ -57,7 +57,7 @@ class LabelJudge:
             summed.append(-np.where(true, np.log(kept), 0.0).sum(axis=1, keepdims=True))
             summed += [top_k_hits(numbers, answers.p, k)[:, None] for k in self._tops]
         else:
-            summed += [true, called, true & called]
+            summed += [true, ~true, called, true & called]
         self._summed = np.concatenate(summed, axis=1, dtype=np.float64)
         self._rankings: tuple[Ranking, ...] = ()
         if ranked:
@@ -80,8 +80,8 @@ class LabelJudge:
         total = weights.sum(axis=1)
         sums = weights @ self._summed
         k = self._parts
-        true, called, both = self._count(weights, sums)
-        parts = _against_rest(true, called, both, total[:, None])
+        true, negative, called, both = self._count(weights, sums)
+        parts = _against_rest(true, negative, called, both)
         if self._rankings:
             areas = [ranking.areas(weights) for ranking in self._rankings]
             parts["auc"] = np.stack([area for area, _ in areas], axis=1)
@@ -90,27 +90,32 @@ class LabelJudge:
         parts["brier"] = sums[:, k : 2 * k] / total[:, None]
         if self._task == "binary":
             return {name: values[:, 0] for name, values in parts.items()}, parts
-        whole = self._whole(parts, true, called, both, total)
+        whole = self._whole(parts, true, negative, called, both, total)
         if self._task == "multiclass":
             whole["log_loss"] = sums[:, 2 * k] / total
             for index, top in enumerate(self._tops):
                 whole[f"top_{top}_accuracy"] = sums[:, 2 * k + 1 + index] / total
         return whole, parts
 
-    def _count(self, weights: Doubles, sums: Doubles) -> tuple[Doubles, Doubles, Doubles]:
-        """The weight of the rows of each class or column: truly so, called so, both; each (r, k)."""
+    def _count(self, weights: Doubles, sums: Doubles) -> tuple[Doubles, ...]:
+        """The weight of the rows of each class or column: truly so, truly not, called so, so and
+        called so; each (r, k). What has no rows has 0 exactly.
+        """
         k = self._parts
         if self._classes is None:
-            true, called, both = (sums[:, i * k : (i + 1) * k] for i in (2, 3, 4))
-            return true, called, both
+            return tuple(sums[:, i * k : (i + 1) * k] for i in (2, 3, 4, 5))
         numbers, likeliest = self._classes
         of_true = _sums(numbers, weights, 2 * k)
-        return of_true[:, ::2] + of_true[:, 1::2], _sums(likeliest, weights, k), of_true[:, 1::2]
+        both = of_true[:, 1::2]
+        true = of_true[:, ::2] + both
+        negative = true.sum(axis=1, keepdims=True) - true
+        return true, negative, _sums(likeliest, weights, k), both
 
     def _whole(
         self,
         parts: dict[str, Doubles],
         true: Doubles,
+        negative: Doubles,
         called: Doubles,
         both: Doubles,
         total: Doubles,
@@ -129,7 +134,7 @@ class LabelJudge:
         whole["log_loss"] = parts["log_loss"].mean(axis=1)
         whole["brier"] = parts["brier"].sum(axis=1) if several else parts["brier"].mean(axis=1)
         micro = _against_rest(
-            true.sum(axis=1), called.sum(axis=1), both.sum(axis=1), total * self._parts
+            true.sum(axis=1), negative.sum(axis=1), called.sum(axis=1), both.sum(axis=1)
         )
         whole |= {f"{name}_micro": micro[name] for name in AVERAGED}
         # A class without rows takes no part, so its undefined area does not count either.
@@ -163,26 +168,25 @@ def matthews(true: Doubles, called: Doubles, both: Doubles, total: Doubles) -> D
 
 
 def _against_rest(
-    true: Doubles, called: Doubles, both: Doubles, total: Doubles
+    true: Doubles, negative: Doubles, called: Doubles, both: Doubles
 ) -> dict[str, Doubles]:
     """What the counts of a class or column say of it, each of the shape of `true`."""
-    negative = total - true
-    rejected = np.maximum(total - true - called + both, 0.0)
+    total = true + negative
+    rejected = np.maximum(negative - called + both, 0.0)
     recall, specificity = share(both, true), share(rejected, negative)
     sides = (true > 0).astype(np.float64) + (negative > 0)
     of_true, of_called, of_both = (
         np.stack(each, axis=-1).reshape(-1, 2)
         for each in ((true, negative), (called, total - called), (both, rejected))
     )
-    whole = np.broadcast_to(total, true.shape)
     return {
-        "accuracy": (both + rejected) / whole,
+        "accuracy": (both + rejected) / total,
         "balanced_accuracy": (recall + specificity) / sides,
         "precision": share(both, called),
         "recall": recall,
         "specificity": specificity,
         "f1": share(2 * both, true + called),
-        "mcc": matthews(of_true, of_called, of_both, whole.reshape(-1)).reshape(true.shape),
+        "mcc": matthews(of_true, of_called, of_both, total.reshape(-1)).reshape(true.shape),
     }
 
 

@@ -27,14 +27,15 @@ class Ranking:
             score: (n,).
         """
         scores, where = np.unique(-score[truth], return_inverse=True)
+        self._scores = len(scores)
         self._slots = np.empty(len(score), np.intp)
-        self._slots[truth] = 3 * where + 2
+        self._slots[truth] = where
         above = np.searchsorted(scores, -score[~truth], side="left")
         tied = above < len(scores)
         tied[tied] = scores[above[tied]] == -score[~truth][tied]
-        self._slots[~truth] = 3 * above + tied
+        # Positives by score, then negatives between scores, then negatives at a score.
+        self._slots[~truth] = np.where(tied, 2 * self._scores + 1, self._scores) + above
         self._tied = bool(tied.any())
-        self._size = 3 * len(scores) + 1
 
     def areas(self, weights: Doubles) -> tuple[Doubles, Doubles]:
         """Area under the ROC curve and average precision of each weighting.
@@ -48,25 +49,24 @@ class Ranking:
         """
         areas = np.full((2, len(weights)), np.nan)
         for index, line in enumerate(weights):
-            areas[:, index] = self._area(
-                np.bincount(self._slots, line, self._size).astype(np.float64, copy=False)
-            )
+            places = np.bincount(self._slots, line, 3 * self._scores + 1)
+            areas[:, index] = self._area(places.astype(np.float64, copy=False))
         return areas[0], areas[1]
 
     def _area(self, places: Doubles) -> tuple[float, float]:
-        positives = places[2::3]
+        positives, between = places[: self._scores], places[self._scores : 2 * self._scores]
         hits = np.cumsum(positives)
         # Negatives above each distinct score, then those at it as well.
-        wrong = np.cumsum(places[:-1:3])
+        wrong = np.cumsum(between)
         if not (len(hits) and hits[-1] > 0):
             return np.nan, 0.0
         lost = 0.0
         if self._tied:
-            tied = places[1::3]
+            tied = places[2 * self._scores + 1 :]
             wrong += np.cumsum(tied)
             lost = -float(positives @ tied) / 2
         lost += float(positives @ wrong)
-        positive, negative = hits[-1], wrong[-1] + places[-1]
+        positive, negative = hits[-1], wrong[-1] + places[2 * self._scores]
         wrong += hits
         # Where nothing is called yet, the positive itself has no weight.
         precision = np.divide(hits, wrong, out=wrong, where=wrong > 0)

@@ -108,12 +108,13 @@ def _truth(frame: pl.DataFrame, task: Task, names: Sequence[str]) -> npt.NDArray
     if task in {"multilabel", "regression"}:
         columns = [f"actual_{name}" for name in names]
         return frame.select(columns).cast(pl.Float64).to_numpy()
-    places = {name: number for number, name in enumerate(names)}
-    actual = frame["actual"].cast(pl.String).to_list()
-    numbers = np.array([places[name] for name in actual], np.int64)
+    # As Enum a class that the run does not have is an error.
+    actual = frame["actual"].cast(pl.String).cast(pl.Enum(list(names)))
+    numbers = actual.to_physical().to_numpy().astype(np.int64)
     if task == "binary":
-        return numbers[:, None].astype(np.float64)
-    return np.eye(len(names))[numbers]
+        return np.asarray(numbers[:, None], np.float64)
+    hot: npt.NDArray[np.float64] = np.eye(len(names))[numbers]
+    return hot
 
 
 def _optional(frame: pl.DataFrame, name: str) -> npt.NDArray[np.float64] | None:

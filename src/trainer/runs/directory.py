@@ -3,7 +3,7 @@
     <root>/<name>/<time>-<short hash>/
         config.yaml  manifest.json  preprocessing.json  splits.parquet  metrics.jsonl
         timing.jsonl  checkpoints/{last,last-1,…,best}/  evaluation/<split>.json  predictions/
-        report.html  lock
+        explanation/  report.html  lock
 
 Every path is made from the directory's own; none is ever read from a file.
 
@@ -169,6 +169,11 @@ class RunDirectory:
         return self.path / "predictions"
 
     @property
+    def explanation(self) -> Path:
+        """The directory of what the network looks at."""
+        return self.path / "explanation"
+
+    @property
     def report(self) -> Path:
         """The page."""
         return self.path / "report.html"
@@ -214,6 +219,7 @@ class RunDirectory:
         remove_leftovers(self.best)
         remove_temporaries(self.path)
         remove_temporaries(self.evaluation)
+        remove_temporaries(self.explanation)
 
     def write_config(self, text: str) -> None:
         """Writes `config.yaml`."""
@@ -267,6 +273,24 @@ class RunDirectory:
         stems.sort(key=lambda stem: (first[stem] if stem in first else len(first), stem))
         return [self.evaluation / f"{stem}.json" for stem in stems]
 
+    @property
+    def decisions(self) -> Path:
+        """What was chosen on the validation rows."""
+        return self.path / "decisions.json"
+
+    def write_decisions(self, value: Any) -> None:
+        """Writes `decisions.json`."""
+        write_atomically(self.decisions, json_bytes(value))
+
+    @property
+    def findings(self) -> Path:
+        """What the answers of the run come to."""
+        return self.path / "findings.json"
+
+    def write_findings(self, value: Any) -> None:
+        """Writes `findings.json`; numbers that are not finite become null."""
+        write_atomically(self.findings, json_bytes(value))
+
     def write_report(self, text: str) -> None:
         """Writes `report.html`."""
         write_atomically(self.report, text.encode("utf-8"))
@@ -279,6 +303,15 @@ class RunDirectory:
     def read_predictions(self, name: str) -> bytes:
         """Reads a file of `predictions/`."""
         return read_bytes(self.predictions / _component(name))
+
+    def write_explanation(self, name: str, content: bytes) -> None:
+        """Writes a file of `explanation/`."""
+        _make(self.explanation)
+        write_atomically(self.explanation / _component(name), content)
+
+    def read_explanation(self, name: str) -> Any:
+        """Reads a JSON file of `explanation/`."""
+        return read_json(self.explanation / _component(name))
 
     @property
     def members(self) -> Path:

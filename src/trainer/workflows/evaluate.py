@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -15,11 +15,12 @@ from trainer.data.sources import is_large
 from trainer.data.splits import SplitName
 from trainer.engine import devices
 from trainer.errors import Problem, RunError
+from trainer.evaluation.answers import Answers
 from trainer.runs.directory import RunDirectory
 from trainer.workflows.engines import beyond_memory
 from trainer.workflows.plan import located
 from trainer.workflows.predict import distinct
-from trainer.workflows.trained import Opened, load_network, open_all
+from trainer.workflows.trained import Opened, load_network, open_all, question_of_all
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +34,16 @@ class Evaluation:
         data: The file of other rows, or None.
         rows: How many rows.
         metrics: Metric → value, the loss first.
+        answers: What it says of each row.
     """
 
     run: Path
     checkpoint: str
-    split: str | None
+    split: SplitName | None
     data: Path | None
     rows: int
     metrics: dict[str, float]
+    answers: Answers = field(repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +92,7 @@ def evaluate(
             )
             splits = ("test",)
         else:
-            table = _own_table(opened)
+            table = own_table(opened)
         parts = {split: samples for split in splits
                  if (samples := table.samples(split)) is not None}  # fmt: skip
         if not parts:
@@ -123,6 +126,7 @@ def evaluate(
                 data,
                 len(samples.x),
                 {"loss": done.loss, **measures},
+                question.said(laid_out, done.predictions),
             )
         )
     odd = dict.fromkeys(text for samples in parts.values() for text in samples.warnings)
@@ -162,7 +166,7 @@ def _evaluate_together(
     own = [next(one for one in members if one.preprocessing == encoder) for encoder in encoders]
     with devices.importing(worthwhile=is_large(settings)), located(first.loaded):
         tables = [
-            _own_table(one)
+            own_table(one)
             if data is None
             else rows_to_judge_by(settings, one.preprocessing, in_parts=beyond_memory(settings))
             for one in own
@@ -179,18 +183,26 @@ def _evaluate_together(
         ensemble = Ensemble(members, allow_custom=allow_custom)
     answers = ensemble.answers([samples[encoders.index(one.preprocessing)].x for one in members])
     laid_out = first.question.head_targets(samples[0])
+    question = question_of_all(run, members)
     evaluation = Evaluation(
         run.path,
         f"best of {len(members)} members",
         "test" if data is None else None,
         data,
         len(laid_out.x),
-        first.question.measure_answers(answers.mean, laid_out),
+        question.measure_answers(answers.mean, laid_out),
+        question.answered(laid_out, answers.mean),
     )
     return Evaluations((evaluation,), (*_lost(tables[0]), *samples[0].warnings))
 
 
-def _own_table(opened: Opened) -> PreparedTable:
+def own_table(opened: Opened) -> PreparedTable:
+    """The table that a run was made with, split as it was then.
+
+    Raises:
+        DataError: The files are gone, or are not what they were.
+        RunError: The record of the splits is damaged.
+    """
     manifest, data = opened.run.read_manifest(), opened.loaded.config.data
     streamed = manifest.engine is not None and manifest.engine.startswith("streaming")
     try:

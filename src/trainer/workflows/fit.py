@@ -74,7 +74,9 @@ def fit_run(
             record.time("encode", encode_seconds)
             record.time("build", build_seconds)
             yield Started(record.run.path, plan, device, _taken(built.warm_start))
-            finished = yield from train(plan, built, record, interrupted, began=began)
+            finished = yield from train(
+                plan, built, record, interrupted, began=began, is_part=place is not None
+            )
         yield finished
 
 

@@ -228,6 +228,7 @@ def _alone(
             accept_differences=False,
             allow_custom=task.allow_custom,
             interrupted=stopped,
+            is_part=True,
         )
     else:
         events = fit_run(

@@ -15,8 +15,7 @@ Owns: the directory of such a run. Does not own: the members' training (`many`),
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -24,16 +23,12 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-import polars as pl
-
 from trainer.config.dump import dump_config, resolved_settings
 from trainer.config.load import LoadedConfig
 from trainer.config.members import Member, member_configs
-from trainer.data.out_of_fold import FoldAnswers, out_of_fold
 from trainer.data.splits import SPLIT_NAMES
 from trainer.errors import InputError, Problem, RunError, StorageError, TrainerError, TrainingError
-from trainer.report.aggregates import Aggregate, Folding, aggregate
+from trainer.report.aggregates import Aggregate
 from trainer.runs.directory import RunDirectory
 from trainer.runs.files import json_form
 from trainer.runs.listing import summarise
@@ -46,15 +41,13 @@ from trainer.workflows.many import Planned, ended_run, tasks_of, threads_of
 from trainer.workflows.pack_events import MemberEnded
 from trainer.workflows.pack_plans import Entrant
 from trainer.workflows.plan import Plan, Tables, make_plan
-from trainer.workflows.predict import answer_names
+from trainer.workflows.reporting import report_on_members, sentence_of
+from trainer.workflows.together import Aggregates, judge_together
 from trainer.workflows.trained import config_of
 from trainer.workflows.workers import run_here
 
 if TYPE_CHECKING:
     from trainer.workflows.pack_events import PackEvent
-
-Aggregates = Mapping[str, Mapping[str, Aggregate]]
-"""Split → metric → what it is over members."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +79,7 @@ class MembersFinished:
         stopped_because: Why, where it was.
         members: How each of them ended.
         aggregates: What they score.
+        sentence: What its report says in a sentence; empty where there is none.
         seconds: Wall-clock time of this process.
     """
 
@@ -94,6 +88,7 @@ class MembersFinished:
     stopped_because: str
     members: tuple[MemberEnded, ...]
     aggregates: Aggregates
+    sentence: str
     seconds: float
 
 
@@ -232,6 +227,7 @@ def finished_members(path: Path) -> MembersFinished | None:
             }
             for split, measured in summary.intervals.items()
         },
+        sentence=sentence_of(run),
         seconds=0.0,
     )
 
@@ -291,9 +287,12 @@ def _train(
             yield event
         found = tuple(ended[number] for number in sorted(ended))
         aggregates: Aggregates = {}
+        sentence = ""
         if reason is None:
             _check_some_finished(run, found)
-            aggregates = _evaluate(run, members, found, plan)
+            aggregates = judge_together(run, members, found, plan)
+            if plan.config.evaluate.report:
+                sentence = report_on_members(run, [one.loaded for one in entrants.values()], tables)
         record.manifest = replace(
             record.manifest,
             epochs=max((one.epochs for one in found), default=0),
@@ -306,6 +305,7 @@ def _train(
         stopped_because=reason or "all members done",
         members=found,
         aggregates=aggregates,
+        sentence=sentence,
         seconds=perf_counter() - began,
     )
 
@@ -343,49 +343,3 @@ def _check_some_finished(run: RunDirectory, ended: Sequence[MemberEnded]) -> Non
         for problem in one.problems[:1]
     ]
     raise TrainingError(kinds or [Problem(str(run.path), "a member that finishes", "none")])
-
-
-def _evaluate(
-    run: RunDirectory, members: Sequence[Member], ended: Sequence[MemberEnded], plan: Plan
-) -> Aggregates:
-    """Write what the members score together, and their out-of-fold predictions."""
-    finished = [one for one in ended if one.status == "finished"]
-    by_number = {member.number: member for member in members}
-    own = [by_number[one.number] for one in finished]
-    folding = None
-    if own[0].fold is not None:
-        ratios = [_validation_share(one.run) for one in finished]
-        folding = Folding([member.fold or 0 for member in own], float(np.mean(ratios)))
-    aggregates = aggregate([one.metrics for one in finished], folding)
-    for split, measured in aggregates.items():
-        run.write_evaluation(
-            split,
-            {
-                "split": split,
-                "members": len(finished),
-                "metrics": {name: one.mean for name, one in measured.items()},
-                "intervals": {name: one.to_json() for name, one in measured.items()},
-            },
-        )
-    if folding is not None:
-        answers = [
-            _fold_answers(RunDirectory(one.run), member)
-            for one, member in zip(finished, own, strict=True)
-        ]
-        table = plan.prepared.table.frame.select(plan.question.target.columns)
-        frame = out_of_fold(answers, table, answer_names(plan.question))
-        buffer = io.BytesIO()
-        frame.write_parquet(buffer)
-        run.write_predictions(run.out_of_fold.name, buffer.getvalue())
-    return aggregates
-
-
-def _validation_share(run: Path) -> float:
-    splits = RunDirectory(run).read_manifest().splits
-    return splits["validation"] / splits["train"]
-
-
-def _fold_answers(run: RunDirectory, member: Member) -> FoldAnswers:
-    frame = pl.read_parquet(io.BytesIO(run.read_predictions("validation.parquet")))
-    answers = frame.drop("row").to_numpy()
-    return FoldAnswers(frame["row"].to_numpy(), answers, member.fold or 0, member.repeat)

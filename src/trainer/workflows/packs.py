@@ -24,6 +24,7 @@ from trainer.data.splits import SplitName
 from trainer.engine import devices
 from trainer.engine.program_cache import cache_root, keep_programs
 from trainer.errors import Problem, RunError
+from trainer.evaluation.answers import Answers
 from trainer.runs.checkpoints import write_checkpoint
 from trainer.runs.directory import RunDirectory
 from trainer.runs.files import (
@@ -40,6 +41,7 @@ from trainer.workflows.comparison import (
     device_differences,
     machine_differences,
 )
+from trainer.workflows.decisions import decide, decided
 from trainer.workflows.pack_building import (
     LaidOut,
     PackedMember,
@@ -49,6 +51,7 @@ from trainer.workflows.pack_building import (
 from trainer.workflows.pack_events import MemberEnded, MembersEpoch, PackEvent, PackStarted
 from trainer.workflows.pack_plans import PlannedPack
 from trainer.workflows.plan import Plan
+from trainer.workflows.question import Question
 
 if TYPE_CHECKING:
     from trainer.engine.events import EpochResult
@@ -325,21 +328,36 @@ def _evaluate(
         return found
     pack = training.pack_of(able)
     pack.set_weights([members[number].training.best_weights for number in able])
-    for split in splits:
+    questions = {number: members[number].candidate.plan.question for number in able}
+    # What is chosen on the validation rows is so before any row is judged by it.
+    for split in sorted(splits, key=lambda name: name != "validation"):
         samples = [laid.samples(members[number].candidate, split) for number in able]
         there = [one for one in samples if one is not None]
         if len(there) != len(samples):
+            if split == "validation":
+                for number in able:
+                    _decide(members[number], None)
             continue
         for number, rows, done in zip(able, there, finish(pack.evaluate(there)), strict=True):
-            member = members[number]
-            measures = {"loss": done.loss, **member.training.measure(done, rows)}
-            assert member.record is not None
-            member.record.evaluation(split, len(rows.x), measures)
-            plan = member.candidate.plan
-            if split == "validation" and plan.config.data.split.fold is not None:
-                member.record.fold_answers(plan.question, rows, done.predictions)
+            plan, record = members[number].candidate.plan, members[number].record
+            assert record is not None
+            if split == "validation":
+                answers = plan.question.said(rows, done.predictions)
+                questions[number] = _decide(members[number], answers)
+            question = questions[number]
+            measures = {"loss": done.loss, **question.measure(done.predictions, rows, done.rows)}
+            record.evaluation(split, len(rows.x), measures)
+            record.answers(split, question.said(rows, done.predictions), plan)
             found[number][split] = measures
-    return found
+    return [{split: one[split] for split in splits if split in one} for one in found]
+
+
+def _decide(member: PackedMember, validation: Answers | None) -> Question:
+    plan = member.candidate.plan
+    decisions = decide(plan.config.evaluate, plan.question, validation)
+    assert member.record is not None
+    member.record.decisions(decisions)
+    return decided(plan.question, decisions)
 
 
 def _end(

@@ -12,10 +12,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import polars as pl
+
 from trainer.config.contradictions import task_contradictions
 from trainer.config.load import LoadedConfig
 from trainer.config.resolve import monitored, resolved_steps
 from trainer.config.schema import Config
+from trainer.data.arrays import Rows
+from trainer.data.features import split_column
 from trainer.data.prepare import PreparedTable, prepare
 from trainer.data.streaming import prepare_streaming
 from trainer.errors import ConfigError, Problem, TrainerError
@@ -23,6 +27,7 @@ from trainer.models.plan import PlannedLayer, PlannedMemory, plan_layers, plan_m
 from trainer.workflows.drawing import scatter_problems
 from trainer.workflows.engines import EngineChoice, choose_engine
 from trainer.workflows.question import Question, ask
+from trainer.workflows.slicing import slice_problems
 from trainer.workflows.trained import open_trained
 
 
@@ -115,6 +120,7 @@ def make_plan(loaded: LoadedConfig, tables: Tables | None = None) -> Plan:
             ),
             *scatter_problems(config, prepared),
             *_undefined_monitors(config, prepared),
+            *slice_problems(config, prepared),
         ]
         if problems:
             raise ConfigError(problems)
@@ -144,6 +150,15 @@ def make_plan(loaded: LoadedConfig, tables: Tables | None = None) -> Plan:
         total_steps=resolved_steps(config.fit, steps_per_epoch),
         warnings=(*prepared.warnings, *_warnings(config, prepared)),
     )
+
+
+def groups_of(plan: Plan, rows: Rows) -> pl.Series | None:
+    """The group of each of some rows, where the split was by group."""
+    if plan.config.data.split.by != "group":
+        return None
+    column = split_column(plan.config.data)
+    assert column is not None, "a split by group names its column"
+    return plan.prepared.table.frame[column].gather(rows)
 
 
 @contextmanager

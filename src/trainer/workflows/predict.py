@@ -25,7 +25,7 @@ from trainer.engine import devices
 from trainer.workflows.engines import beyond_memory
 from trainer.workflows.plan import located
 from trainer.workflows.question import Question
-from trainer.workflows.trained import open_all
+from trainer.workflows.trained import open_all, question_of_all
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def predict(
     """
     run, members = open_all(path)
     opened = members[0]
-    question = opened.question
+    question = question_of_all(run, members)
     data = opened.loaded.config.data.model_copy(update={"source": str(source)})
     # Members of one fold encode alike.
     encoders = distinct([member.preprocessing for member in members])
@@ -141,25 +141,11 @@ def distinct(encoders: Sequence[Preprocessing]) -> list[Preprocessing]:
     return found
 
 
-def answer_names(question: Question) -> tuple[str, ...]:
-    """A name for each number of an answer: of the positive class, of each class, or of each column."""
-    target = question.target
-    match target.task:
-        case "binary":
-            return (f"probability_{target.classes[1]}",)
-        case "multiclass":
-            return tuple(f"probability_{name}" for name in target.classes)
-        case "multilabel":
-            return tuple(f"probability_{name}" for name in target.columns)
-        case "regression":
-            return tuple(f"predicted_{name}" for name in target.columns)
-
-
 def spread_columns(
     question: Question, spread: NDArray[np.floating[Any]]
 ) -> dict[str, NDArray[Any]]:
     """The spread of each number of an answer, as `<name>_spread`."""
-    return {f"{name}_spread": spread[:, at] for at, name in enumerate(answer_names(question))}
+    return {f"{name}_spread": spread[:, at] for at, name in enumerate(question.answer_names)}
 
 
 def answer_columns(
@@ -168,7 +154,8 @@ def answer_columns(
     """The answers as named columns.
 
     Classes: `label` and `probability_<class>` for each class. Yes/no columns: `label_<column>` and
-    `probability_<column>`. Numbers: `predicted_<column>`.
+    `probability_<column>`. Numbers: `predicted_<column>`, and `predicted_<column>_low` and `_high`,
+    between which it lies with the probability `evaluate.coverage`.
     """
     target = question.target
     match target.task:
@@ -191,10 +178,14 @@ def answer_columns(
                 columns[f"probability_{name}"] = answers[:, number]
             return columns
         case "regression":
-            return {
-                f"predicted_{name}": answers[:, number]
-                for number, name in enumerate(target.columns)
-            }
+            numbers: dict[str, pl.Series | NDArray[Any]] = {}
+            for number, name in enumerate(target.columns):
+                numbers[f"predicted_{name}"] = answers[:, number]
+                if question.half_widths:
+                    half = question.half_widths[number]
+                    numbers[f"predicted_{name}_low"] = answers[:, number] - half
+                    numbers[f"predicted_{name}_high"] = answers[:, number] + half
+            return numbers
 
 
 def _result(part: Asked, answers: dict[str, pl.Series | NDArray[Any]]) -> pl.DataFrame:

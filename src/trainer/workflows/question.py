@@ -19,10 +19,13 @@ from trainer.config.resolve import resolved_head, resolved_loss, resolved_metric
 from trainer.config.schema import Config
 from trainer.data.samples import Samples
 from trainer.data.targets import FittedTarget
+from trainer.evaluation.answers import Answers
+from trainer.evaluation.calibration import apply_temperature
 from trainer.models.metrics import compute_metrics
 from trainer.models.plan import head_units
 
 Array = NDArray[np.float32]
+NO_THRESHOLD = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,8 @@ class Question:
         loss: The name of the loss.
         metrics: What is measured besides the loss.
         threshold: A probability of at least this is a yes.
+        temperature: What the logits of probabilities are divided by.
+        half_widths: Half the width of the interval around each number; empty where there is none.
     """
 
     target: FittedTarget
@@ -44,6 +49,21 @@ class Question:
     loss: LossName
     metrics: tuple[MetricName, ...]
     threshold: float
+    temperature: float = 1.0
+    half_widths: tuple[float, ...] = ()
+
+    @property
+    def answer_names(self) -> tuple[str, ...]:
+        """A name for each number of an answer: of the positive class, of each class, or each column."""
+        match self.target.task:
+            case "binary":
+                return (f"probability_{self.target.classes[1]}",)
+            case "multiclass":
+                return tuple(f"probability_{name}" for name in self.target.classes)
+            case "multilabel":
+                return tuple(f"probability_{name}" for name in self.target.columns)
+            case "regression":
+                return tuple(f"predicted_{name}" for name in self.target.columns)
 
     def head_targets(self, samples: Samples) -> Samples:
         """The samples with targets (rows, outputs) laid out for the head."""
@@ -64,6 +84,17 @@ class Question:
             binary: (rows, 1), the probability of the positive class. multiclass: (rows, classes).
             multilabel: (rows, columns). regression: (rows, columns).
         """
+        answers = self._unscaled(outputs)
+        if self.temperature == 1.0:
+            return answers
+        calibrated = apply_temperature(self.target.task, answers, self.temperature)
+        return calibrated.astype(answers.dtype)
+
+    def truths(self, y: Array) -> NDArray[np.floating[Any]]:
+        """Targets laid out for the head (rows, outputs), in the form of `answers`."""
+        return self._unscaled(y)
+
+    def _unscaled(self, outputs: Array) -> NDArray[np.floating[Any]]:
         match self.target.task:
             case "binary":
                 return outputs[:, 1:] if self.outputs == 2 else outputs
@@ -72,6 +103,21 @@ class Question:
             case "multiclass" | "multilabel":
                 return outputs
 
+    def said(self, samples: Samples, outputs: Array) -> Answers:
+        """What raw outputs say of samples, whose targets are laid out, in their order."""
+        return self.answered(samples, self.answers(outputs))
+
+    def answered(self, samples: Samples, answers: NDArray[np.floating[Any]]) -> Answers:
+        """Answers to samples, whose targets are laid out, beside what is true."""
+        return Answers(
+            task=self.target.task,
+            names=tuple(self.target.classes or self.target.columns),
+            y=self.truths(samples.y),
+            p=answers,
+            rows=samples.rows,
+            weight=None if samples.weight is None else samples.weight.astype(np.float64),
+        )
+
     def measure_answers(
         self, answers: NDArray[np.floating[Any]], samples: Samples
     ) -> dict[str, float]:
@@ -79,7 +125,7 @@ class Question:
         return compute_metrics(
             self.metrics,
             self.target.task,
-            self.answers(samples.y),
+            self.truths(samples.y),
             answers,
             samples.weight,
             self.threshold,
@@ -93,7 +139,7 @@ class Question:
         return compute_metrics(
             self.metrics,
             self.target.task,
-            self.answers(samples.y[rows]),
+            self.truths(samples.y[rows]),
             self.answers(outputs),
             weight,
             self.threshold,
@@ -119,13 +165,15 @@ class Question:
 def ask(config: Config, target: FittedTarget) -> Question:
     """The question of a config on a fitted target."""
     head = resolved_head(config, target.task)
+    threshold = config.evaluate.threshold
     return Question(
         target=target,
         head=head,
         outputs=head_units(head, target.task, target.width),
         loss=resolved_loss(config, head),
         metrics=resolved_metrics(config, target.task),
-        threshold=config.evaluate.threshold,
+        # One that is chosen is so after training, on the validation rows.
+        threshold=threshold if isinstance(threshold, float) else NO_THRESHOLD,
     )
 
 

@@ -17,31 +17,29 @@ from typing import Any
 
 import keras
 import numpy as np
-import polars as pl
 
 from trainer.config.dump import dump_config, resolved_settings
 from trainer.config.schema import Config
 from trainer.config.sections import interval_parts
 from trainer.data.prepare import split_table
-from trainer.data.samples import Samples
-from trainer.data.splits import SPLIT_NAMES
+from trainer.data.splits import SPLIT_NAMES, SplitName
 from trainer.engine.devices import Device
 from trainer.engine.events import EpochResult, Partway, Rewound
 from trainer.engine.snapshot import Recorded
 from trainer.errors import Problem, StorageError, TrainerError
+from trainer.evaluation.answers import Answers
 from trainer.models.saving import save_network
 from trainer.models.weights import weights_sha256
+from trainer.report.answers import answers_bytes
 from trainer.runs.checkpoints import write_checkpoint
 from trainer.runs.directory import RunDirectory
 from trainer.runs.lock import RunLock
 from trainer.runs.log import MetricsLog
 from trainer.runs.manifest import DataFile, Manifest, Rewind, Status, new_manifest
 from trainer.workflows.building import EpochForm
-from trainer.workflows.plan import Plan
-from trainer.workflows.question import Question
+from trainer.workflows.decisions import Decisions, write_decisions
+from trainer.workflows.plan import Plan, groups_of
 
-ANSWER = "answer_"
-"""Columns of answers are called so, with their number from 0."""
 _HEARTBEAT_SECONDS = 15.0
 _WRITING_SHARE = 0.05
 """A checkpoint is put off while writing would take more than this share of the time."""
@@ -197,17 +195,18 @@ class Recording:
             },
         )
 
-    def fold_answers(
-        self, question: Question, samples: Samples, outputs: np.ndarray[Any, Any]
-    ) -> None:
-        """Write what the best weights say of the validation rows of a fold."""
-        answers = question.answers(outputs)
-        columns = {"row": samples.rows} | {
-            f"{ANSWER}{number}": answers[:, number] for number in range(answers.shape[1])
-        }
-        buffer = io.BytesIO()
-        pl.DataFrame(columns).write_parquet(buffer)
-        self.run.write_predictions("validation.parquet", buffer.getvalue())
+    def decisions(self, decisions: Decisions) -> None:
+        """Write what was chosen on the validation rows."""
+        write_decisions(self.run, decisions)
+        if decisions.note:
+            warnings = (*self.manifest.warnings, decisions.note)
+            self.manifest = replace(self.manifest, warnings=tuple(dict.fromkeys(warnings)))
+
+    def answers(self, split: SplitName, answers: Answers, plan: Plan) -> None:
+        """Write what the best weights say of the rows of a split."""
+        names = plan.question.answer_names
+        content = answers_bytes(answers, names, groups_of(plan, answers.rows))
+        self.run.write_predictions(f"{split}.parquet", content)
 
     def end(
         self,

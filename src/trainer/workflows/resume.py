@@ -42,6 +42,7 @@ from trainer.workflows.comparison import (
 )
 from trainer.workflows.extension import additions, differing, is_harmless
 from trainer.workflows.plan import located, make_plan
+from trainer.workflows.reporting import sentence_of
 from trainer.workflows.standing import check_arrays, read_facts
 from trainer.workflows.trained import config_of
 from trainer.workflows.training import Finished, Interrupted, Started, start_device, train
@@ -61,6 +62,7 @@ def resume_run(
     accept_differences: bool,
     allow_custom: bool,
     interrupted: Interrupted,
+    is_part: bool = False,
 ) -> Generator[Event, None, None]:
     """Go on with a run.
 
@@ -71,6 +73,7 @@ def resume_run(
         accept_differences: Go on although something is not as it was; the manifest says what.
         allow_custom: Whether functions of the user's own may be imported.
         interrupted: Whether training should end.
+        is_part: Whether it is one of several, which are reported on together.
 
     Raises:
         RunError: There is nothing to go on from or to do, or something is not as it was.
@@ -173,7 +176,9 @@ def resume_run(
                 record.time("build", perf_counter() - imported - built.encode_seconds)
                 notes = (_goes_on(checkpoint, training.epoch, training.position), *warnings)
                 yield Started(run.path, plan, device, notes)
-                finished = yield from train(plan, built, record, interrupted, began=began)
+                finished = yield from train(
+                    plan, built, record, interrupted, began=began, is_part=is_part
+                )
             yield finished
 
 
@@ -226,6 +231,7 @@ def finished_run(run: RunDirectory) -> Finished | None:
             split: {name: nan if value is None else value for name, value in metrics.items()}
             for split, metrics in summary.metrics.items()
         },
+        sentence=sentence_of(run),
         weights_sha256=manifest.weights_sha256,
         seconds=0.0,
         timings=dict(manifest.timings),

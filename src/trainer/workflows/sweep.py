@@ -23,18 +23,29 @@ from typing import TYPE_CHECKING
 
 from trainer.config.load import LoadedConfig, load_config
 from trainer.config.members import member_count
+from trainer.config.objectives import better_direction
 from trainer.config.resolve import resolved_monitor
 from trainer.config.schema import Config
-from trainer.config.sweep_loading import sweep_text
-from trainer.config.sweeps import grid_points, kept_trials, resolved_search, resolved_trials
+from trainer.config.sweep_loading import sweep_text, trial_config
+from trainer.config.sweeps import (
+    SearchName,
+    Sweep,
+    grid_points,
+    kept_trials,
+    resolved_search,
+    resolved_trials,
+)
 from trainer.data.splits import SPLIT_NAMES
 from trainer.engine import devices
 from trainer.errors import ConfigError, Problem
+from trainer.report.answers import answers_bytes
 from trainer.runs.directory import RunDirectory
 from trainer.runs.lock import RunLock
 from trainer.runs.machine import free_memory
 from trainer.runs.sweeps import SweepDirectory, find_sweeps
 from trainer.sweep.journal import begun_of, read_journal
+from trainer.sweep.search import new_search
+from trainer.sweep.space import Space
 from trainer.sweep.standing import Standing, TrialRow, discarded
 from trainer.sweep.study import BatchBegun, Study, StudyEnded, run_study
 from trainer.sweep.trials import EpochDone, TrialEnded
@@ -42,8 +53,15 @@ from trainer.workflows.best import best_run
 from trainer.workflows.continuity import check_as_begun
 from trainer.workflows.evaluate import evaluate
 from trainer.workflows.many import threads_of
-from trainer.workflows.pack_plans import LARGEST_PACK, SMALLEST_PACK, pack_size
-from trainer.workflows.plan import Plan, Tables, located, make_plan
+from trainer.workflows.pack_plans import (
+    LARGEST_PACK,
+    SMALLEST_PACK,
+    Entrant,
+    pack_size,
+    plan_packs,
+)
+from trainer.workflows.plan import Plan, Tables, groups_of, located, make_plan
+from trainer.workflows.reporting import report_anew
 from trainer.workflows.trials import BatchPlanned, TrialTrainer
 from trainer.workflows.workers import Workers
 
@@ -159,6 +177,44 @@ def resume_sweep(
         )
 
 
+@dataclass(frozen=True, slots=True)
+class SweepPlan:
+    """What a sweep is going to be.
+
+    Attributes:
+        search: How it is searched.
+        trials: How many there are; None where only time ends it.
+        first: The programs of the first batch, in words.
+    """
+
+    search: SearchName
+    trials: int | None
+    first: str
+
+
+def plan_sweep(loaded: LoadedConfig) -> SweepPlan:
+    """What a sweep is going to be, without training.
+
+    Raises:
+        InputError: Config or data are wrong.
+    """
+    tables = Tables()
+    plan = _base_plan(loaded, tables)
+    config = loaded.config
+    assert config.sweep is not None, "a sweep has a sweep section"
+    search, trials = resolved_search(config.sweep), _trials(config.sweep)
+    jobs = _jobs(plan, trials)
+    seed = config.seed if config.sweep.seed is None else config.sweep.seed
+    size = _batch_size(plan, search, jobs)
+    suggesting = new_search(search, Space(config), seed, better_direction(_objective(loaded, plan)))
+    settings = suggesting.ask(size if trials is None else min(size, trials))
+    entrants = [
+        Entrant(number, replace(loaded, config=trial_config(loaded, one)), Path())
+        for number, one in enumerate(settings)
+    ]
+    return SweepPlan(search, trials, str(plan_packs(entrants, tables, jobs)))
+
+
 def find_sweep(loaded: LoadedConfig, sweeps: Path) -> Path | None:
     """The newest sweep of this very config, or None."""
     wanted = sweep_text(loaded)
@@ -244,15 +300,11 @@ def _carry_on(
     loaded = load_config(directory.config)
     assert loaded.config.sweep is not None, "a sweep has a sweep section"
     settings = loaded.config.sweep
-    trials = resolved_trials(settings)
-    if trials is None and resolved_search(settings) == "grid":
-        trials = grid_points(settings)
+    trials = _trials(settings)
     first = begun_of(read_journal(directory.journal))
     count = jobs or (_jobs(plan, trials) if first is None else first.jobs)
     search = resolved_search(settings)
-    size = _ADAPTIVE_BATCH * count
-    if search != "tpe":
-        size = count * pack_size(plan, LARGEST_PACK * count, count)
+    size = _batch_size(plan, search, count)
     with ExitStack() as stack:
         workers = stack.enter_context(Workers(count)) if count > 1 else None
         study = stack.enter_context(Study(directory, _objective(loaded, plan), size, count))
@@ -284,6 +336,20 @@ def _carry_on(
         run, winner = best_run(directory.path)
         metrics = _winner_metrics(run, plan, allow_custom=allow_custom)
     yield SweepFinished(directory.path, reason, standing, winner, metrics, perf_counter() - began)
+
+
+def _trials(settings: Sweep) -> int | None:
+    trials = resolved_trials(settings)
+    if trials is None and resolved_search(settings) == "grid":
+        return grid_points(settings)
+    return trials
+
+
+def _batch_size(plan: Plan, search: SearchName, jobs: int) -> int:
+    """Trials that are asked for at a time."""
+    if search == "tpe":
+        return _ADAPTIVE_BATCH * jobs
+    return jobs * pack_size(plan, LARGEST_PACK * jobs, jobs)
 
 
 def _jobs(plan: Plan, trials: int | None) -> int:
@@ -340,6 +406,11 @@ def _winner_metrics(
                     "metrics": one.metrics,
                 },
             )
+            groups = groups_of(plan, one.answers.rows)
+            content = answers_bytes(one.answers, plan.question.answer_names, groups)
+            run.write_predictions(f"{one.split}.parquet", content)
+    if plan.config.evaluate.report:
+        report_anew(run.path)
     for split, evaluation in run.read_evaluations().items():
         found[split] = {
             name: math.nan if value is None else float(value)

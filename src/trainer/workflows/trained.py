@@ -20,6 +20,7 @@ from trainer.runs.checkpoints import read_checkpoint
 from trainer.runs.directory import RunDirectory, open_run
 from trainer.runs.files import reading
 from trainer.runs.search import is_run
+from trainer.workflows.decisions import decided, read_decisions
 from trainer.workflows.question import Question, ask
 
 if TYPE_CHECKING:
@@ -92,9 +93,22 @@ def open_trained(path: Path) -> Opened:
     except DataError as damaged:
         where = str(opened.run.preprocessing)
         raise RunError(problem.at(where) for problem in damaged.problems) from damaged
-    return Opened(
-        opened.run, checkpoint, loaded, preprocessing, ask(loaded.config, preprocessing.target)
-    )
+    question = ask(loaded.config, preprocessing.target)
+    decisions = read_decisions(opened.run)
+    if decisions is not None:
+        question = decided(question, decisions)
+    return Opened(opened.run, checkpoint, loaded, preprocessing, question)
+
+
+def question_of_all(run: RunDirectory, members: Sequence[Opened]) -> Question:
+    """The question that a run's members answer together: with what was chosen for all of them.
+
+    Raises:
+        RunError: A file is damaged.
+    """
+    question = members[0].question
+    decisions = read_decisions(run) if run.path != members[0].run.path else None
+    return question if decisions is None else decided(question, decisions)
 
 
 def config_of(run: RunDirectory, overrides: Sequence[str] = ()) -> LoadedConfig:

@@ -15,15 +15,19 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Literal, assert_never
 
 from trainer.config.schema import Config
-from trainer.data.splits import SPLIT_NAMES
+from trainer.data.samples import Samples
+from trainer.data.splits import SPLIT_NAMES, SplitName
 from trainer.engine import devices
 from trainer.engine.program_cache import cache_root, keep_programs
 from trainer.errors import DivergedError, Problem, TrainingError
 from trainer.runs.manifest import Status
+from trainer.workflows.decisions import decide, decided
 from trainer.workflows.drawing import draw_predictions
 from trainer.workflows.plan import Plan
+from trainer.workflows.reporting import report_on
 
 if TYPE_CHECKING:
+    from trainer.engine.batches import Pass
     from trainer.engine.events import EpochResult, Partway, Rewound
     from trainer.workflows.building import Built
     from trainer.workflows.recording import Recording
@@ -60,6 +64,7 @@ class Finished:
         best_epoch: The epoch whose weights are in `checkpoints/best` and were evaluated; 0 for none.
         stopped_because: Why training ended.
         metrics: Split → metric → value; empty when it was interrupted.
+        sentence: What its report says in a sentence; empty where there is none.
         weights_sha256: Of the best weights; None where no epoch was done.
         seconds: Wall-clock time of this process.
         timings: Phase → seconds, of all processes.
@@ -71,6 +76,7 @@ class Finished:
     best_epoch: int
     stopped_because: str
     metrics: dict[str, dict[str, float]]
+    sentence: str
     weights_sha256: str | None
     seconds: float
     timings: dict[str, float]
@@ -104,6 +110,7 @@ def train(
     interrupted: Interrupted,
     *,
     began: float,
+    is_part: bool = False,
 ) -> Generator[EpochResult | Partway | Rewound, None, Finished]:
     """Train what is left of a training, then evaluate it.
 
@@ -113,6 +120,7 @@ def train(
         record: The run directory.
         interrupted: Whether training should end.
         began: When the process began, by `perf_counter`.
+        is_part: Whether it is one of several, which are reported on together.
 
     Raises:
         TrainingError: Training could not go on; the run directory says why.
@@ -144,18 +152,23 @@ def train(
     record.checkpoint()
     written = perf_counter()
     metrics: dict[str, dict[str, float]] = {}
-    digest = None
+    digest, evaluated, sentence = None, None, ""
     if training.best_epoch:
         training.network.set_weights(training.best_weights)
         digest = weights_sha256(training.network)
         if not training.interrupted:
             metrics = _evaluate(plan, built, record, interrupted)
+            evaluated = perf_counter()
+            if plan.config.evaluate.report and not is_part and not training.interrupted:
+                sentence = report_on(record.run, plan)
     elif not training.interrupted:
         raise TrainingError(_no_epoch(plan, record.run.path))
     record.time("trace", trace)
     record.time("compile", compilation)
     record.time("train", trained - started - trace - compilation)
-    record.time("evaluate", perf_counter() - written)
+    record.time("evaluate", (evaluated or perf_counter()) - written)
+    if evaluated is not None:
+        record.time("report", perf_counter() - evaluated)
     record.time("write", written - trained)
     status: Literal["stopped", "finished"] = "stopped" if training.interrupted else "finished"
     record.end(status, weights_sha256=digest)
@@ -166,6 +179,7 @@ def train(
         best_epoch=training.best_epoch,
         stopped_because=record.manifest.stopped_because or "",
         metrics=metrics,
+        sentence=sentence,
         weights_sha256=digest,
         seconds=perf_counter() - began,
         timings=dict(record.manifest.timings),
@@ -192,35 +206,44 @@ def _no_epoch(plan: Plan, run: Path) -> Problem:
 def _evaluate(
     plan: Plan, built: Built, record: Recording, interrupted: Interrupted
 ) -> dict[str, dict[str, float]]:
-    """Evaluate the best weights on each split; the test rows are encoded here for the first time.
+    """Judge the best weights on each split; the test rows are encoded here for the first time.
 
-    Empty where it was interrupted.
+    What is chosen on the validation rows is so before any row is judged by it. Empty where it was
+    interrupted.
     """
     training = built.training
-    metrics: dict[str, dict[str, float]] = {}
+    passes: dict[SplitName, tuple[Samples, Pass]] = {}
     for split in SPLIT_NAMES:
         samples = plan.prepared.samples(split)
         if samples is None:
             continue
         laid_out = plan.question.head_targets(samples)
-        judging = built.runner.evaluate(laid_out)
+        evaluating = built.runner.evaluate(laid_out)
         while True:
             try:
-                next(judging)
+                next(evaluating)
             except StopIteration as ended:
-                done = ended.value
+                passes[split] = (laid_out, ended.value)
                 break
             if (reason := interrupted()) is not None:
                 training.interrupted = True
                 record.stopped(reason)
                 return {}
-        measures = {"loss": done.loss, **training.measure(done, laid_out)}
-        record.evaluation(split, len(samples.x), measures)
-        if split == "validation" and plan.config.data.split.fold is not None:
-            record.fold_answers(plan.question, samples, done.predictions)
+    validation = None
+    if "validation" in passes:
+        laid_out, done = passes["validation"]
+        validation = plan.question.said(laid_out, done.predictions)
+    decisions = decide(plan.config.evaluate, plan.question, validation)
+    question = decided(plan.question, decisions)
+    record.decisions(decisions)
+    metrics: dict[str, dict[str, float]] = {}
+    for split, (laid_out, done) in passes.items():
+        measures = {"loss": done.loss, **question.measure(done.predictions, laid_out, done.rows)}
+        record.evaluation(split, len(laid_out.x), measures)
+        record.answers(split, question.said(laid_out, done.predictions), plan)
         metrics[split] = measures
         # The last split there is: the test rows, or where none are held back the training rows.
         if plan.config.evaluate.scatter:
             picture = record.run.evaluation / "scatter.png"
-            draw_predictions(picture, plan.prepared, plan.question, laid_out, done.predictions)
+            draw_predictions(picture, plan.prepared, question, laid_out, done.predictions)
     return metrics

@@ -74,6 +74,11 @@ def test_names_of_files_that_lead_outside(name: str, run: Path, trainer: Callabl
         "evaluation",
         "evaluation/test.json",
         "evaluation/scatter.png",
+        "predictions",
+        "predictions/test.parquet",
+        "decisions.json",
+        "findings.json",
+        "report.html",
         "lock",
         ".",
     ],
@@ -104,7 +109,7 @@ def test_links_that_lead_outside_are_not_written_through(
     "name",
     ["manifest.json", "config.yaml", "preprocessing.json", "splits.parquet", "metrics.jsonl",
      "timing.jsonl", "checkpoints/last/state.npz", "checkpoints/last/checkpoint.json",
-     "evaluation/test.json", "lock"],
+     "evaluation/test.json", "decisions.json", "findings.json", "predictions/test.parquet", "lock"],
 )  # fmt: skip
 def test_a_pipe_in_place_of_a_file_holds_nobody_up(name: str, run: Path, trainer: Callable) -> None:
     path = run / name

@@ -1,0 +1,254 @@
+"""What a run's answers come to: measures with intervals, beside two baselines, where they fail, in a
+sentence. Everything follows from `predictions/`, `decisions.json` and the table; no TensorFlow.
+
+Owns: which questions are put to `trainer.evaluation`, and `findings.json`. Does not own: the answers
+(`recording`), the methods.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from trainer.config.data import Task
+from trainer.config.schema import Config
+from trainer.data.prepare import PreparedTable
+from trainer.data.splits import SPLIT_NAMES, SplitName
+from trainer.evaluation.answers import Answers, Floats
+from trainer.evaluation.bootstrap import bootstrap, compare
+from trainer.evaluation.calibration import calibration_error
+from trainer.evaluation.conformal import Conformal, coverage
+from trainer.evaluation.measures import SEPARATOR, measure_all
+from trainer.evaluation.slices import worst_rows
+from trainer.report.answers import LINEAR, answers_bytes, read_answers
+from trainer.report.sentence import summary_sentence
+from trainer.runs.directory import RunDirectory
+from trainer.workflows.decisions import decide
+from trainer.workflows.linear import linear_answers
+from trainer.workflows.question import Question
+from trainer.workflows.slicing import find_slices
+
+_DRAWN_CELLS = 200_000_000
+"""So many rows are drawn at most for an interval: of large splits there are fewer resamples."""
+_LEAST_RESAMPLES = 200
+_WORST_ROWS = 20
+COMPARED: Mapping[Task, tuple[str, ...]] = {
+    "binary": ("auc", "accuracy", "balanced_accuracy", "f1", "log_loss", "brier"),
+    "multiclass": ("accuracy", "balanced_accuracy", "f1", "log_loss", "brier"),
+    "multilabel": ("auc", "accuracy", "f1", "log_loss", "brier"),
+    "regression": ("rmse", "mae", "r2"),
+}
+"""Measures that are held against the baselines; the first is the one of the summary."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A table with its split, and what is asked of it before anything is chosen."""
+
+    prepared: PreparedTable
+    question: Question
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What is judged.
+
+    Attributes:
+        run: The run directory, with its answers.
+        config: The run's.
+        question: What is asked, with what was chosen on the validation rows.
+        parts: Its table, split as it was; one for each fold, where there are folds.
+    """
+
+    run: RunDirectory
+    config: Config
+    question: Question
+    parts: tuple[Part, ...]
+
+    @property
+    def prepared(self) -> PreparedTable:
+        """The table, split as it was for the first."""
+        return self.parts[0].prepared
+
+
+def find_out(judged: Judged) -> dict[str, Any]:
+    """Write what the answers of a run come to; also the answers of the linear baseline.
+
+    Returns:
+        What `findings.json` has.
+
+    Raises:
+        RunError: Its files are damaged.
+        StorageError: It cannot be written.
+    """
+    settings, question = judged.config.evaluate, judged.question
+    ours = _answers(judged)
+    baseline = _linear(judged)
+    found: dict[str, Any] = {}
+    for split, answers in ours.items():
+        found[split] = _split(judged, answers, baseline, split)
+    last = ours.get("test") or ours.get("validation") or ours["train"]
+    findings = {
+        "format": 1,
+        "task": question.target.task,
+        "names": list(last.names),
+        "level": settings.level,
+        "resamples": settings.resamples,
+        "seed": judged.config.seed,
+        "compared": COMPARED[question.target.task],
+        "splits": found,
+        **find_slices(judged.config, judged.prepared, last, question.threshold),
+        "worst_rows": _worst_rows(last),
+    }
+    findings["sentence"] = summary_sentence(findings)
+    judged.run.write_findings(findings)
+    return findings
+
+
+def _answers(judged: Judged) -> dict[SplitName, Answers]:
+    question = judged.question
+    names = question.target.classes or question.target.columns
+    found: dict[SplitName, Answers] = {}
+    for split in SPLIT_NAMES:
+        answers = read_answers(
+            judged.run, split, question.target.task, names, question.answer_names
+        )
+        if answers is not None:
+            found[split] = answers
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Linear:
+    of: Mapping[SplitName, Answers]
+    threshold: float
+
+
+def _linear(judged: Judged) -> _Linear:
+    """What linear models say: one for each fold; of the test rows the mean."""
+    said: dict[SplitName, list[Answers]] = {"validation": [], "test": []}
+    for part in judged.parts:
+        embeddings = part.prepared.preprocessing.embeddings
+        answers = linear_answers(part.question, embeddings, part.prepared.samples, tuple(said))
+        for split in answers:
+            said[split].append(answers[split])
+    found = {split: _together(split, each) for split, each in said.items() if each}
+    for split, one in found.items():
+        content = answers_bytes(one, judged.question.answer_names)
+        judged.run.write_predictions(f"{split}{LINEAR}.parquet", content)
+    # It gets its own threshold, chosen for the same.
+    settings = judged.config.evaluate.model_copy(update={"calibrate": False})
+    decisions = decide(settings, judged.parts[0].question, found.get("validation"))
+    return _Linear(found, decisions.threshold)
+
+
+def _together(split: SplitName, answers: list[Answers]) -> Answers:
+    """Those of other rows beside each other, those of the same rows as their mean."""
+    first = answers[0]
+    if split == "test":
+        return replace(first, p=np.stack([one.p for one in answers]).mean(axis=0))
+    weights = [one.weight for one in answers if one.weight is not None]
+    return replace(
+        first,
+        y=np.concatenate([one.y for one in answers]),
+        p=np.concatenate([one.p for one in answers]),
+        rows=np.concatenate([one.rows for one in answers]),
+        weight=np.concatenate(weights) if weights else None,
+    )
+
+
+def _split(judged: Judged, answers: Answers, baseline: _Linear, split: SplitName) -> dict[str, Any]:
+    settings, question = judged.config.evaluate, judged.question
+    task = question.target.task
+    resamples = max(
+        min(settings.resamples, _LEAST_RESAMPLES),
+        min(settings.resamples, _DRAWN_CELLS // max(1, len(answers))),
+    )
+    drawn: dict[str, Any] = {
+        "resamples": resamples,
+        "level": settings.level,
+        "seed": judged.config.seed,
+    }
+    threshold = question.threshold
+    measures = bootstrap(answers, threshold=threshold, **drawn)
+    found: dict[str, Any] = {
+        "rows": len(answers),
+        "resamples": resamples,
+        "measures": {name: asdict(one) for name, one in measures.items()},
+    }
+    if split != "train":
+        prior = _prior(judged, answers)
+        linear = _aligned(baseline.of[split], answers)
+        names = COMPARED[task]
+        found["prior"] = _whole(measure_all(prior, threshold))
+        found["linear"] = _whole(measure_all(linear, baseline.threshold))
+        against_prior = compare(answers, prior, threshold=threshold, names=names, **drawn)
+        against_linear = compare(
+            answers,
+            linear,
+            threshold=threshold,
+            other_threshold=baseline.threshold,
+            names=names,
+            **drawn,
+        )
+        found["over_prior"] = {name: asdict(one) for name, one in against_prior.items()}
+        found["over_linear"] = {name: asdict(one) for name, one in against_linear.items()}
+    if task != "regression":
+        error = calibration_error(task, answers.y, answers.p, weight=answers.weight)
+        found["calibration_error"] = error
+    if task == "regression" and question.half_widths and split != "validation":
+        fitted = Conformal(np.array(question.half_widths), settings.coverage, 0)
+        covered = coverage(fitted, answers.y, answers.p, settings.level)
+        found["covered"] = {
+            name: asdict(one) for name, one in zip(answers.names, covered, strict=True)
+        }
+    return found
+
+
+def _worst_rows(answers: Answers) -> list[dict[str, Any]]:
+    places, losses = worst_rows(answers, _WORST_ROWS)
+    return [
+        {
+            "row": int(answers.rows[place]),
+            "actual": _shown(answers, answers.y[place]),
+            "answer": [float(value) for value in answers.p[place]],
+            "loss": float(loss),
+        }
+        for place, loss in zip(places, losses, strict=True)
+    ]
+
+
+def _shown(answers: Answers, y: Floats) -> str | list[float]:
+    """What is true of a row: its class, or its numbers."""
+    match answers.task:
+        case "binary":
+            return answers.names[int(y[0] > 0.5)]
+        case "multiclass":
+            return answers.names[int(y.argmax())]
+        case "multilabel" | "regression":
+            return [float(value) for value in y]
+
+
+def _prior(judged: Judged, answers: Answers) -> Answers:
+    """The shares of the classes, or the means, of the training rows."""
+    question, prepared = judged.question, judged.prepared
+    rows = np.flatnonzero(prepared.assignment == SPLIT_NAMES.index("train"))
+    y, _ = prepared.targets(rows)
+    weight = None if prepared.weight is None else prepared.weight[rows]
+    truths = question.target.unscale(y) if question.target.task == "regression" else y
+    mean = np.average(truths, axis=0, weights=weight)
+    return replace(answers, p=np.tile(mean, (len(answers), 1)).astype(answers.p.dtype))
+
+
+def _aligned(other: Answers, answers: Answers) -> Answers:
+    """Those for the rows of `answers`, in their order."""
+    order = np.argsort(other.rows)
+    place = order[np.searchsorted(other.rows, answers.rows, sorter=order)]
+    return other.take(place)
+
+
+def _whole(measures: Mapping[str, float]) -> dict[str, float]:
+    return {name: value for name, value in measures.items() if SEPARATOR not in name}

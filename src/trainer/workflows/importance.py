@@ -1,0 +1,117 @@
+"""Permutation importance of a network that is trained: when it is worth its time, and as a file has it.
+
+Owns: the rows it is measured on, its JSON. Does not own: shuffling (`trainer.evaluation.importance`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from trainer.data.preprocessing import Preprocessing
+from trainer.data.samples import Samples
+from trainer.data.splits import SplitName
+from trainer.evaluation.alterations import Encoding, Singles
+from trainer.evaluation.answers import Floats
+from trainer.evaluation.importance import Importance, permutation_importance
+from trainer.workflows.question import Question
+
+if TYPE_CHECKING:
+    from trainer.engine.batches import Evaluator
+
+REPEATS = 5
+MOST_ROWS = 200_000
+_AUTOMATIC_CELLS = 20_000_000
+
+
+def importance_wanted(setting: Literal["auto"] | bool, rows: int, columns: int) -> bool:
+    """Whether a fit ends with it; auto: up to 20 million cells, rows × columns × repeats.
+
+    Args:
+        setting: `evaluate.importance`.
+        rows: Of the validation split.
+        columns: Of the table, those that are features.
+    """
+    if setting == "auto":
+        setting = rows * columns * REPEATS <= _AUTOMATIC_CELLS
+    return setting and rows > 0 and columns > 0
+
+
+def importance_of(
+    evaluator: Evaluator,
+    samples: Samples,
+    preprocessing: Preprocessing,
+    question: Question,
+    *,
+    split: SplitName,
+    seed: int,
+    level: float,
+    repeats: int = REPEATS,
+) -> dict[str, Any]:
+    """What `explanation/importance.json` holds, of a network that is in memory; but for the seconds,
+    which no two runs have alike.
+
+    Args:
+        evaluator: Of the network, with the weights that are judged.
+        samples: Rows of the split as the table gives them, the targets not laid out for the head.
+        preprocessing: What encoded them.
+        question: What the network answers.
+        split: Their name.
+        seed: Of the shuffles, and of the rows where there are more than 200,000.
+        level: Of the intervals, as 0.95.
+        repeats: Shuffles of each column.
+    """
+    x, y, weight = samples.x, question.answers(question.head_targets(samples).y), samples.weight
+    if len(x) > MOST_ROWS:
+        drawn = np.random.default_rng(seed).choice(len(x), MOST_ROWS, replace=False)
+        rows = np.sort(drawn)
+        x, y, weight = x[rows], y[rows], None if weight is None else weight[rows]
+
+    def ask(encoded: Sequence[Singles]) -> Floats:
+        return question.answers(evaluator.predict(encoded[0]))
+
+    found = permutation_importance(
+        question.target.task,
+        [Encoding(x, preprocessing.places)],
+        y,
+        weight,
+        ask,
+        repeats=repeats,
+        seed=seed,
+        level=level,
+    )
+    return importance_facts(found, split, len(samples.x), level)
+
+
+def importance_facts(
+    found: Importance, split: SplitName, of_rows: int, level: float
+) -> dict[str, Any]:
+    """An importance as a file has it.
+
+    Args:
+        found: What was found.
+        split: The split its rows are of.
+        of_rows: How many rows that has.
+        level: Of the intervals.
+    """
+    return {
+        "split": split,
+        "rows": found.rows,
+        "of_rows": of_rows,
+        "repeats": found.repeats,
+        "level": level,
+        "measure": found.measure,
+        "baseline": found.baseline,
+        "columns": [
+            {
+                "column": one.column,
+                "drop": one.drop,
+                "low": one.low,
+                "high": one.high,
+                "is_noise": one.is_noise,
+            }
+            for one in found.columns
+        ],
+    }

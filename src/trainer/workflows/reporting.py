@@ -1,0 +1,117 @@
+"""The report of a run: what its answers come to, and the page that says so.
+
+Owns: making both, for a run that has just been trained or lies on the disk. Does not own: the findings
+(`findings`), the page (`trainer.report.page`). No TensorFlow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from trainer.config.load import LoadedConfig
+from trainer.config.schema import Config
+from trainer.errors import Problem, RunError
+from trainer.report.page import write_page
+from trainer.runs.directory import RunDirectory, open_run
+from trainer.runs.files import read_json
+from trainer.runs.readers import shown
+from trainer.workflows.decisions import decided, read_decisions
+from trainer.workflows.evaluate import own_table
+from trainer.workflows.findings import Judged, Part, find_out
+from trainer.workflows.plan import Plan, Tables, located, make_plan
+from trainer.workflows.question import ask
+from trainer.workflows.trained import open_all
+
+
+def report_on(run: RunDirectory, plan: Plan) -> str:
+    """Write the findings and the page of a run that has been evaluated.
+
+    Returns:
+        The run in a sentence.
+
+    Raises:
+        StorageError: They cannot be written.
+    """
+    return _report(run, plan.config, (Part(plan.prepared, plan.question),))
+
+
+def report_on_members(run: RunDirectory, members: Sequence[LoadedConfig], tables: Tables) -> str:
+    """Write the findings and the page of a run with repeats or folds: of what they say together.
+
+    Args:
+        run: The run directory.
+        members: The members' configs.
+        tables: The tables that they were trained on.
+
+    Returns:
+        The run in a sentence.
+
+    Raises:
+        StorageError: They cannot be written.
+    """
+    folds = {one.config.data.split.fold: one for one in members}
+    plans = [make_plan(one, tables) for one in folds.values()]
+    parts = tuple(Part(plan.prepared, plan.question) for plan in plans)
+    return _report(run, members[0].config, parts)
+
+
+def report_anew(path: Path) -> RunDirectory:
+    """Write the page of a run as it lies on the disk; first its findings, where it has none.
+
+    Raises:
+        RunError: There is no such run, or it is damaged.
+        DataError: The findings are missing, and its data are no longer those it was trained on.
+        StorageError: They cannot be written.
+    """
+    run = find_anew(path)
+    write_page(run, datetime.now(UTC))
+    return run
+
+
+def find_anew(path: Path) -> RunDirectory:
+    """Write the findings of a run as it lies on the disk, where it has none but has been evaluated.
+
+    Raises:
+        RunError: There is no such run, or it is damaged.
+        DataError: Its data are no longer those it was trained on.
+        StorageError: They cannot be written.
+    """
+    run = open_run(path).run
+    if not run.findings.exists() and run.decisions.exists():
+        _, members = open_all(run.path)
+        folds = {one.loaded.config.data.split.fold: one for one in members}
+        parts = []
+        for one in folds.values():
+            with located(one.loaded):
+                asked = ask(one.loaded.config, one.preprocessing.target)
+                parts.append(Part(own_table(one), asked))
+        _find(run, members[0].loaded.config, tuple(parts))
+    return run
+
+
+def sentence_of(run: RunDirectory) -> str:
+    """The run in a sentence; empty where it has no findings."""
+    if not run.findings.exists():
+        return ""
+    match read_json(run.findings):
+        case {"sentence": str(sentence)}:
+            return sentence
+        case found:
+            fix = f"remove it, then: trainer report {run.path}"
+            raise RunError(Problem(str(run.findings), "the findings of a run", shown(found), fix))
+
+
+def _report(run: RunDirectory, config: Config, parts: tuple[Part, ...]) -> str:
+    sentence = _find(run, config, parts)
+    write_page(run, datetime.now(UTC))
+    return sentence
+
+
+def _find(run: RunDirectory, config: Config, parts: tuple[Part, ...]) -> str:
+    decisions = read_decisions(run)
+    assert decisions is not None, "it was evaluated"
+    question = decided(parts[0].question, decisions)
+    findings = find_out(Judged(run, config, question, parts))
+    return str(findings["sentence"])

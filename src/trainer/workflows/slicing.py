@@ -1,0 +1,114 @@
+"""On which rows a run is worse than on all of them.
+
+Owns: which columns of the table are looked at, as levels. Does not own: the search
+(`trainer.evaluation.slices`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from trainer.config.schema import Config
+from trainer.data.prepare import PreparedTable
+from trainer.data.values import is_dated, number, text
+from trainer.errors import Problem, did_you_mean
+from trainer.evaluation.answers import Answers
+from trainer.evaluation.slices import Column, bin_numbers, find_worst, measure_slices
+
+_SEARCHED_COLUMNS = 24
+"""Pairs of columns grow with their square."""
+_FEW = 10
+"""A column of no more numbers has each for a level."""
+_LEVELS, _SEARCHED_LEVELS = 30, 8
+"""Rarer values are looked at together."""
+_OTHERS = "(others)"
+_SHOWN = 10
+
+
+def slice_problems(config: Config, prepared: PreparedTable) -> list[Problem]:
+    """Columns of `evaluate.slices` that the table does not have."""
+    known = prepared.table.frame.columns
+    return [
+        Problem(
+            where="",
+            expected="a column of the table",
+            found=f"'{name}'",
+            fix=did_you_mean(name, known),
+            key=f"evaluate.slices.{index}",
+        )
+        for index, name in enumerate(config.evaluate.slices)
+        if name not in known
+    ]
+
+
+def find_slices(
+    config: Config, prepared: PreparedTable, answers: Answers, threshold: float
+) -> dict[str, Any]:
+    """The slices that were asked for, and the worst ones, as `findings.json` has them.
+
+    Args:
+        config: The run's.
+        prepared: The table.
+        answers: To some of its rows.
+        threshold: A probability of at least this is a yes.
+    """
+    settings, frame = config.evaluate, prepared.table.frame
+    drawn: dict[str, Any] = {
+        "threshold": threshold,
+        "resamples": settings.resamples,
+        "level": settings.level,
+        "seed": config.seed,
+    }
+    asked = _columns(
+        frame, [name for name in settings.slices if name in frame.columns], answers, _LEVELS
+    )
+    features = [column.name for column in prepared.preprocessing.columns]
+    there = [name for name in features if name in frame.columns][:_SEARCHED_COLUMNS]
+    searched = _columns(frame, there, answers, _SEARCHED_LEVELS)
+    worst = find_worst(answers, {**searched, **asked}, most=_SHOWN, **drawn)
+    slices = measure_slices(answers, asked, **drawn)
+    return {
+        "slices": {"measure": worst.measure, "whole": worst.whole, "of": _facts(slices)},
+        "worst_slices": {**asdict(worst), "slices": _facts(worst.slices)},
+    }
+
+
+def _columns(
+    frame: pl.DataFrame, names: list[str], answers: Answers, levels: int
+) -> Mapping[str, Column]:
+    kept = [name for name in names if not is_dated(frame.schema[name])]
+    return {name: _column(frame[name].gather(answers.rows), levels) for name in kept}
+
+
+def _column(series: pl.Series, most: int) -> Column:
+    """Numbers in quarters, or where they are few and else the most frequent values as levels."""
+    numbers = series.to_frame().select(number(series.name, series.dtype)).to_series()
+    if numbers.null_count() == series.null_count() and numbers.n_unique() > _FEW:
+        return bin_numbers(numbers.fill_null(np.nan).to_numpy())
+    labels = text(series)
+    counts = labels.drop_nulls().value_counts().sort("count", labels.name, descending=[True, False])
+    levels = sorted(counts[labels.name].head(most))
+    codes = labels.replace_strict(
+        levels, range(len(levels)), default=len(levels), return_dtype=pl.Int64
+    )
+    missing = labels.is_null().to_numpy()
+    has_others = len(levels) < len(counts)
+    names = (*levels, _OTHERS) if has_others else tuple(levels)
+    return Column(np.where(missing, -1, codes.to_numpy()), names)
+
+
+def _facts(slices: Any) -> list[dict[str, Any]]:
+    return [
+        {
+            "where": dict(one.where),
+            "rows": one.rows,
+            **asdict(one.value),
+            "chance": one.chance,
+        }
+        for one in slices
+    ]

@@ -1,0 +1,115 @@
+"""What the networks of one run come to together: means and intervals, the mean of their answers,
+out-of-fold answers, and what is chosen on them.
+
+Owns: which files of a run with repeats or folds follow from those of its members. Does not own: training
+these (`members`).
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from trainer.config.members import Member
+from trainer.data.out_of_fold import FoldAnswers, out_of_fold
+from trainer.data.splits import SplitName
+from trainer.evaluation.answers import Answers
+from trainer.report.aggregates import Aggregate, Folding, aggregate
+from trainer.report.answers import answers_bytes, read_answers
+from trainer.runs.directory import RunDirectory
+from trainer.workflows.decisions import decide, write_decisions
+from trainer.workflows.pack_events import MemberEnded
+from trainer.workflows.plan import Plan, groups_of
+
+Aggregates = Mapping[str, Mapping[str, Aggregate]]
+"""Split → metric → what it is over members."""
+
+
+def judge_together(
+    run: RunDirectory, members: Sequence[Member], ended: Sequence[MemberEnded], plan: Plan
+) -> Aggregates:
+    """Write what the members of a run score, what they say together, and what follows from it.
+
+    Raises:
+        RunError: A member's files are damaged.
+        StorageError: The run cannot be written.
+    """
+    finished = [one for one in ended if one.status == "finished"]
+    by_number = {member.number: member for member in members}
+    own = [by_number[one.number] for one in finished]
+    folding = None
+    if own[0].fold is not None:
+        ratios = [_validation_share(one.run) for one in finished]
+        folding = Folding([member.fold or 0 for member in own], float(np.mean(ratios)))
+    aggregates = aggregate([one.metrics for one in finished], folding)
+    for split, measured in aggregates.items():
+        run.write_evaluation(
+            split,
+            {
+                "split": split,
+                "members": len(finished),
+                "metrics": {name: one.mean for name, one in measured.items()},
+                "intervals": {name: one.to_json() for name, one in measured.items()},
+            },
+        )
+    runs = [RunDirectory(one.run) for one in finished]
+    names = plan.question.answer_names
+    validation = _mean_answers(runs, "validation", plan) if folding is None else None
+    if folding is not None:
+        answers = [_fold_answers(one, member, names) for one, member in zip(runs, own, strict=True)]
+        table = plan.prepared.table.frame.select(plan.question.target.columns)
+        frame = out_of_fold(answers, table, names)
+        buffer = io.BytesIO()
+        frame.write_parquet(buffer)
+        run.write_predictions(run.out_of_fold.name, buffer.getvalue())
+        validation = _as_answers(frame, plan)
+    # Its members' answers are calibrated.
+    settings = plan.config.evaluate.model_copy(update={"calibrate": False})
+    write_decisions(run, decide(settings, plan.question, validation))
+    for split, said in (("validation", validation), ("test", _mean_answers(runs, "test", plan))):
+        if said is not None:
+            groups = groups_of(plan, said.rows)
+            run.write_predictions(f"{split}.parquet", answers_bytes(said, names, groups))
+    return aggregates
+
+
+def _validation_share(run: Path) -> float:
+    splits = RunDirectory(run).read_manifest().splits
+    return splits["validation"] / splits["train"]
+
+
+def _mean_answers(runs: Sequence[RunDirectory], split: SplitName, plan: Plan) -> Answers | None:
+    """The mean of what the members say of rows that all of them have; None where there are none."""
+    target = plan.question.target
+    names, columns = target.classes or target.columns, plan.question.answer_names
+    found = [read_answers(run, split, target.task, names, columns) for run in runs]
+    there = [one for one in found if one is not None]
+    if not there:
+        return None
+    return replace(there[0], p=np.stack([one.p for one in there]).mean(axis=0))
+
+
+def _as_answers(frame: pl.DataFrame, plan: Plan) -> Answers:
+    """Out-of-fold answers, with what is true of their rows."""
+    target, rows = plan.question.target, frame["row"].to_numpy()
+    y, _ = plan.prepared.targets(rows)
+    weight = plan.prepared.weight
+    return Answers(
+        task=target.task,
+        names=tuple(target.classes or target.columns),
+        y=target.unscale(y) if target.task == "regression" else y,
+        p=frame.select(plan.question.answer_names).to_numpy(),
+        rows=rows,
+        weight=None if weight is None else weight[rows].astype(np.float64),
+    )
+
+
+def _fold_answers(run: RunDirectory, member: Member, names: Sequence[str]) -> FoldAnswers:
+    frame = pl.read_parquet(io.BytesIO(run.read_predictions("validation.parquet")))
+    answers = frame.select(names).to_numpy()
+    return FoldAnswers(frame["row"].to_numpy(), answers, member.fold or 0, member.repeat)

@@ -1,0 +1,59 @@
+"""`trainer explain` in words, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from trainer.workflows import shapley
+
+
+@pytest.fixture
+def run(folder: Path, trainer: Callable) -> str:
+    return str(trainer("fit", "good.yaml", "--quiet").out.strip())
+
+
+def test_what_it_says_and_what_it_refuses(
+    run: str, folder: Path, trainer: Callable, refused: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = trainer("explain", run)
+    assert answer.code == 0, answer.err
+    assert answer.out == f"{run}/explanation\n"
+    lines = answer.err.splitlines()
+    assert lines[0] == f"{run}, checkpoint best"
+    assert lines[1].startswith("auc 0")
+    assert lines[1].endswith(" on 12 validation rows; each column shuffled 5 times")
+    assert lines[3].split() == ["column", "drop", "95%"]
+    assert {line.split()[0] for line in lines[4:]} == {"age", "income", "city"}
+    assert any(line.endswith("within the noise") for line in lines[4:])
+
+    answer = trainer("explain", run, "--json", "--quiet", "--split", "test", "--repeats", "2")
+    assert answer.err == ""
+    told = json.loads(answer.out)
+    assert told["files"] == ["importance.json", "partial_dependence.json"]
+    assert (told["importance"]["split"], told["importance"]["repeats"]) == ("test", 2)
+
+    refused("explain", run, "--split", "train", says=["validation or test"], kind="usage")
+    refused("explain", run, "--repeats", "0", says=["a number from 1"], kind="usage")
+    refused("explain", run, "--rows", "0", says=["1 to 10,000 rows"], kind="usage")
+    refused("explain", run, "--columns", "agee", says=["'agee'", "did you mean 'age'?"])
+    refused("explain", "nothing", says=["a run directory"], kind="run")
+    with monkeypatch.context() as patched:
+        patched.setattr(shapley, "find_spec", lambda name: None)
+        refused("explain", run, "--rows", "5", says=["pip install 'trainer[explain]'"])
+    if find_spec("shap") is None:
+        pytest.skip("needs shap")
+    refused("explain", run, "--rows", "missing.csv", says=["missing.csv"], kind="data")
+    answer = trainer("explain", run, "--rows", "table.csv")
+    assert "SHAP values of 60 rows; base and values sum to each answer within" in answer.err
+    assert (folder / run / "explanation" / "shap.parquet").is_file()
+    (folder / "table.csv").unlink()
+    refused("explain", run, says=["table.csv"], kind="data")
+
+
+def test_other_words_lead_to_it(refused: Callable) -> None:
+    refused("shap", "run", says=["did you mean 'explain'?"])

@@ -1,0 +1,62 @@
+"""Answers to random questions, scores on a grid and so tied, classes missing, weights or none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+from trainer.evaluation.answers import Answers
+
+
+def answers_of(task: str, y: Any, p: Any, weight: Any = None, **more: Any) -> Answers:
+    y, p = np.asarray(y, float), np.asarray(p, float)
+    y, p = (each[:, None] if each.ndim == 1 else each for each in (y, p))
+    names = ("no", "yes") if task == "binary" else tuple(f"c{i}" for i in range(y.shape[1]))
+    rows = more.pop("rows", np.arange(len(y)))
+    return Answers(task, names, y, p, rows, weight, **more)  # type: ignore[arg-type]
+
+
+def random_answers(
+    task: str, rows: int, seed: int, columns: int = 3, skill: float = 1.0, **more: Any
+) -> Answers:
+    """Answers that are somewhat right."""
+    random = np.random.default_rng(seed)
+    if task == "regression":
+        y = random.normal(5, 2, (rows, columns))
+        return answers_of(task, y, y + random.normal(0, 1 / skill, y.shape), **more)
+    if task == "multiclass":
+        y = np.eye(columns)[random.integers(0, columns, rows)]
+        powers = np.exp(skill * y + random.normal(size=y.shape))
+        return answers_of(task, y, powers / powers.sum(axis=1, keepdims=True), **more)
+    k = 1 if task == "binary" else columns
+    y = (random.random((rows, k)) < 0.4).astype(float)
+    logits = skill * (2 * y - 1) + random.normal(size=y.shape)
+    return answers_of(task, y, 1 / (1 + np.exp(-logits)), **more)
+
+
+@st.composite
+def samples(draw: st.DrawFn, task: str, *, whole_weights: bool = False) -> Answers:
+    n = draw(st.integers(2, 30))
+    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    k = draw(st.integers(3, 7)) if task == "multiclass" else draw(st.integers(1, 3))
+    grid = draw(st.sampled_from([1, 3, 10, 10**6]))
+    if task == "multiclass":
+        y = np.eye(k)[random.integers(0, draw(st.integers(1, k)), n)]
+        p = random.integers(0, grid + 1, (n, k)) / grid + 0.01
+        p /= p.sum(axis=1, keepdims=True)
+    elif task == "regression":
+        y, p = (random.integers(-grid, grid + 1, (n, k)) / grid for _ in range(2))
+    else:
+        k = 1 if task == "binary" else k
+        shares = random.choice([0.0, 0.5, 1.0], k, p=[0.15, 0.7, 0.15])
+        y = (random.random((n, k)) < shares).astype(float)
+        p = random.integers(0, grid + 1, (n, k)) / grid
+    kind = "whole" if whole_weights else draw(st.sampled_from(["none", "whole", "real", "zeros"]))
+    weight = None
+    if kind != "none":
+        weight = random.uniform(0.1, 5, n) if kind == "real" else random.integers(0, 4, n) * 1.0
+        weight += kind == "whole"
+        weight[0] = 1
+    return answers_of(task, y, p, weight)

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import minimize_scalar
+from sklearn.calibration import calibration_curve
+
+from tests.evaluation.samples import random_answers, samples
+from trainer.evaluation.answers import Answers
+from trainer.evaluation.calibration import (
+    apply_temperature,
+    calibration_error,
+    fit_temperature,
+    reliability,
+    top_class,
+)
+from trainer.models.metrics import compute_metrics
+
+
+def loss_at(sample: Answers, temperature: float) -> float:
+    p = apply_temperature(sample.task, sample.p, temperature)
+    found = compute_metrics(["log_loss"], sample.task, sample.y, p, sample.weight, 0.5)
+    return found["log_loss"]
+
+
+@pytest.mark.parametrize(("by", "strategy"), [("width", "uniform"), ("mass", "quantile")])
+def test_curve_agrees_with_scikit_learn(by: str, strategy: str) -> None:
+    sample = random_answers("binary", 500, 0)
+    y, p = sample.y[:, 0], sample.p[:, 0]
+    found = reliability(y, p, by=by, bins=10)  # type: ignore[arg-type]
+    seen, said = calibration_curve(y, p, n_bins=10, strategy=strategy)
+    assert found.seen == pytest.approx(seen)
+    assert found.said == pytest.approx(said)
+    assert found.count.sum() == 500
+    assert (found.low <= found.said).all()
+    assert (found.said <= found.high).all()
+    assert (found.seen_low <= found.seen).all()
+    assert (found.seen <= found.seen_high).all()
+    if by == "mass":
+        assert set(found.count) == {50}
+
+
+@settings(max_examples=60, deadline=None)
+@given(samples("binary"), st.sampled_from(["width", "mass"]), st.integers(1, 20))
+def test_error_is_the_mean_gap_of_the_curve(sample: Answers, by: str, bins: int) -> None:
+    y, p, w = sample.y[:, 0], sample.p[:, 0], sample.weights()
+    curve = reliability(y, p, by=by, bins=bins, weight=w)  # type: ignore[arg-type]
+    edges = np.append(curve.low, curve.high[-1])
+    mass = [w[np.searchsorted(edges, p, "right").clip(1, len(curve.low)) == k + 1].sum()
+            for k in range(len(curve.low))]  # fmt: skip
+    found = calibration_error(
+        "binary",
+        sample.y,
+        sample.p,
+        by=by,  # type: ignore[arg-type]
+        bins=bins,
+        weight=w,
+    )
+    assert found == pytest.approx(np.average(np.abs(curve.said - curve.seen), weights=mass))
+
+
+def test_several_classes_are_judged_by_the_likeliest() -> None:
+    sample = random_answers("multiclass", 200, 0)
+    right, said = top_class(sample.y, sample.p)
+    assert right.mean() == (sample.y.argmax(1) == sample.p.argmax(1)).mean()
+    assert (said == sample.p.max(axis=1)).all()
+    assert calibration_error("multiclass", sample.y, sample.p) == pytest.approx(
+        calibration_error("binary", right[:, None], said[:, None])
+    )
+
+
+def test_calibrated_answers_have_a_small_error() -> None:
+    random = np.random.default_rng(0)
+    p = random.random((50_000, 1))
+    y = (random.random(p.shape) < p).astype(float)
+    assert calibration_error("binary", y, p) < 0.01
+    assert calibration_error("binary", y, p**3) > 0.1
+
+
+def test_empty() -> None:
+    nothing = np.zeros((0, 1))
+    assert np.isnan(calibration_error("binary", nothing, nothing))
+    assert len(reliability(nothing[:, 0], nothing[:, 0], by="mass").seen) == 0
+    assert fit_temperature("binary", nothing, nothing) == 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(["binary", "multiclass", "multilabel"]).flatmap(samples))
+def test_no_temperature_is_better(sample: Answers) -> None:
+    found = fit_temperature(sample.task, sample.y, sample.p, sample.weight)
+    least = minimize_scalar(
+        lambda log: loss_at(sample, np.exp(log)),
+        bounds=(np.log(0.05), np.log(20)),
+        method="bounded",
+    ).fun
+    assert 0.05 <= found <= 20
+    assert loss_at(sample, found) <= least + 1e-6
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "multilabel"])
+@pytest.mark.parametrize("sharper", [0.4, 1.0, 3.0])
+def test_a_wrong_temperature_is_undone(task: str, sharper: float) -> None:
+    sample = random_answers(task, 4_000, 0)
+    best = fit_temperature(sample.task, sample.y, sample.p)
+    wrong = apply_temperature(sample.task, sample.p, 1 / sharper)
+    assert fit_temperature(sample.task, sample.y, wrong) == pytest.approx(best * sharper, rel=1e-6)
+    assert apply_temperature(sample.task, wrong, sharper) == pytest.approx(sample.p)
+
+
+def test_certain_answers_stay_finite() -> None:
+    for dtype in (np.float32, np.float64):
+        p = np.array([[0.0], [1.0], [1.0]], dtype)
+        found = fit_temperature("binary", np.array([[0.0], [1.0], [0.0]]), p)
+        assert np.isfinite(apply_temperature("binary", p, found)).all()
+    assert fit_temperature("binary", np.array([[0.0], [1.0]]), np.array([[0.1], [0.9]])) == 0.05
+    assert fit_temperature("binary", np.array([[1.0], [0.0]]), np.array([[0.1], [0.9]])) == 20
+    assert fit_temperature("multiclass", np.eye(2), np.full((2, 2), 0.5)) == 1

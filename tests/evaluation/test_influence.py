@@ -1,0 +1,89 @@
+"""Values are those of the metrics; influences are derivatives, and give the bootstrap's spread."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trainer.evaluation.influence import headline, influences
+from trainer.models.metrics import compute_metrics
+
+CASES = [
+    ("auc", "binary", 1),
+    ("auc", "multilabel", 3),
+    ("accuracy", "binary", 1),
+    ("accuracy", "multilabel", 3),
+    ("accuracy", "multiclass", 4),
+    ("r2", "regression", 2),
+    ("rmse", "regression", 2),
+]
+
+
+def draw(task, columns, rows, seed):
+    """Targets, answers with ties, weights."""
+    draws = np.random.default_rng(seed)
+    if task == "regression":
+        y = draws.normal(size=(rows, columns))
+        return y, y + draws.normal(size=(rows, columns)), draws.uniform(0.5, 2, rows)
+    if task == "multiclass":
+        y = np.eye(columns)[draws.integers(columns, size=rows)]
+        raw = draws.random((rows, columns)) + y
+        return y, raw / raw.sum(axis=1, keepdims=True), draws.uniform(0.5, 2, rows)
+    y = (draws.random((rows, columns)) < 0.4).astype(float)
+    y[:2] = [[0] * columns, [1] * columns]
+    p = np.round(np.clip(0.3 * y + 0.7 * draws.random((rows, columns)), 0, 1), 1)
+    return y, p, draws.uniform(0.5, 2, rows)
+
+
+@pytest.mark.parametrize(("name", "task", "columns"), CASES)
+@given(rows=st.integers(4, 40), seed=st.integers(0, 1000), weighted=st.booleans())
+@settings(max_examples=25, deadline=None)
+def test_values_are_those_of_the_metrics(name, task, columns, rows, seed, weighted):
+    y, p, weight = draw(task, columns, rows, seed)
+    weight = weight if weighted else None
+    found = influences(name, task, y, p, weight)
+    assert found.value == pytest.approx(compute_metrics([name], task, y, p, weight, 0.5)[name])
+    assert found.rows.sum() == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize(("name", "task", "columns"), CASES)
+def test_influences_are_derivatives_by_the_weights(name, task, columns):
+    y, p, weight = draw(task, columns, 12, seed=3)
+    found = influences(name, task, y, p, weight)
+    for row in range(12):
+        step = np.zeros(12)
+        step[row] = 1e-5
+        up, down = (influences(name, task, y, p, weight + by).value for by in (step, -step))
+        assert found.rows[row] == pytest.approx(weight[row] * (up - down) / 2e-5, abs=1e-7)
+
+
+@pytest.mark.parametrize(("name", "task", "columns"), CASES)
+def test_they_give_the_spread_of_the_bootstrap(name, task, columns):
+    y, p, _ = draw(task, columns, 300, seed=5)
+    draws = np.random.default_rng(0)
+    values = [
+        influences(name, task, y[rows], p[rows], None).value
+        for rows in draws.integers(300, size=(600, 300))
+    ]
+    found = influences(name, task, y, p, None)
+    assert np.sqrt(np.square(found.rows).sum()) == pytest.approx(np.std(values), rel=0.12)
+
+
+def test_the_headline_of_each_task():
+    both, one = np.array([[0.0], [1.0]]), np.array([[1.0], [1.0]])
+    assert headline("binary", both, None) == "auc"
+    assert headline("binary", one, None) == "accuracy"
+    assert headline("binary", both, np.array([0.0, 1.0])) == "accuracy"
+    assert headline("multiclass", np.eye(2), None) == "accuracy"
+    assert headline("multilabel", np.eye(2), None) == "auc"
+    assert headline("multilabel", np.eye(11), None) == "accuracy"
+    assert headline("multilabel", np.array([[0.0, 1.0], [1.0, 1.0]]), None) == "accuracy"
+    assert headline("regression", both, None) == "r2"
+    assert headline("regression", one, None) == "rmse"
+    assert headline("regression", both[:1], None) == "rmse"
+
+
+def test_answers_that_are_not_finite_have_no_value():
+    found = influences("auc", "binary", np.array([[0.0], [1.0]]), np.array([[0.5], [np.nan]]), None)
+    assert np.isnan(found.value)
+    assert np.isnan(found.rows).all()

@@ -1,0 +1,140 @@
+"""What a run's answers come to follows from its files, and agrees with scikit-learn."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss, roc_auc_score
+
+from tests.workflows.conftest import CONFIG, run_fit, write_table
+from trainer.config.load import load_config
+from trainer.errors import ConfigError
+from trainer.runs.directory import RunDirectory
+from trainer.workflows.members import MembersFinished, fit_members
+from trainer.workflows.plan import make_plan
+from trainer.workflows.reporting import report_anew
+from trainer.workflows.training import Finished
+
+
+def findings_of(run: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((run / "findings.json").read_text())
+    return found
+
+
+@pytest.fixture(scope="module")
+def reported(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """A run that has been reported on."""
+    folder = tmp_path_factory.mktemp("reported")
+    write_table(folder / "small.csv")
+    (folder / "config.yaml").write_text(CONFIG.replace("ENCODE", "onehot"), encoding="utf-8")
+    return run_fit(folder / "config.yaml", folder / "runs", "evaluate.report=true")
+
+
+def test_they_are_those_of_the_answers(reported: Finished) -> None:
+    found = findings_of(reported.run)
+    assert list(found["splits"]) == ["train", "validation", "test"]
+    for split, of in found["splits"].items():
+        frame = pl.read_parquet(reported.run / "predictions" / f"{split}.parquet")
+        truth = frame["actual"].cast(pl.String) == "yes"
+        assert of["rows"] == frame.height
+        auc = of["measures"]["auc"]
+        assert auc["value"] == pytest.approx(roc_auc_score(truth, frame["probability_yes"]))
+        assert auc["value"] == pytest.approx(reported.metrics[split]["auc"])
+        assert auc["low"] <= auc["value"] <= auc["high"]
+    worst = found["worst_rows"]
+    assert worst[0]["loss"] == max(one["loss"] for one in worst)
+    assert reported.sentence == found["sentence"]
+    assert reported.sentence.startswith("On 24 test rows, ROC AUC is ")
+
+
+def test_the_baselines_are_those_of_the_same_rows(reported: Finished) -> None:
+    table = reported.run.parents[2] / "small.csv"
+    prepared = make_plan(load_config(table.with_name("config.yaml"))).prepared
+    train, test = prepared.samples("train"), prepared.samples("test")
+    assert train is not None
+    assert test is not None
+    scaled = (train.x - train.x.mean(axis=0)) / np.where(
+        train.x.std(axis=0), train.x.std(axis=0), 1
+    )
+    other = (test.x - train.x.mean(axis=0)) / np.where(train.x.std(axis=0), train.x.std(axis=0), 1)
+    model = LogisticRegression(tol=1e-8, max_iter=1_000).fit(scaled, train.y[:, 0])
+    expected = model.predict_proba(other)[:, 1]
+    of = findings_of(reported.run)["splits"]["test"]
+    linear = pl.read_parquet(reported.run / "predictions" / "test_linear.parquet")
+    np.testing.assert_allclose(linear["probability_yes"], expected, atol=2e-3)
+    assert of["linear"]["log_loss"] == pytest.approx(log_loss(test.y[:, 0], expected), abs=1e-3)
+    share = train.y.mean()
+    prior = log_loss(test.y[:, 0], np.full(len(test.y), share))
+    assert of["prior"]["log_loss"] == pytest.approx(prior, rel=1e-6)
+    assert of["over_prior"]["log_loss"]["value"] == pytest.approx(
+        of["measures"]["log_loss"]["value"] - prior, rel=1e-4
+    )
+
+
+def test_a_report_made_later_says_the_same(small: Path, tmp_path: Path) -> None:
+    settings = (
+        "fit.epochs=1",
+        "data.categorical.encode=embedding",
+        "evaluate.slices=[id, colour]",
+        "evaluate.resamples=100",
+    )
+    at_once = run_fit(small, tmp_path / "runs", *settings, "evaluate.report=true")
+    first = findings_of(at_once.run)
+    later = run_fit(small, tmp_path / "runs", *settings)
+    assert later.sentence == ""
+    assert not (later.run / "findings.json").exists()
+    assert not (later.run / "report.html").exists()
+    run = report_anew(later.run)
+    assert isinstance(run, RunDirectory)
+    assert findings_of(later.run) == first
+    assert (later.run / "report.html").exists()
+    colours = {one["where"]["colour"] for one in first["slices"]["of"] if "colour" in one["where"]}
+    assert colours == {"red", "green", "blue", "(missing)"}
+
+
+def test_slices_are_columns(small: Path) -> None:
+    with pytest.raises(
+        ConfigError, match="expected a column of the table, found 'color'; did you m"
+    ):
+        make_plan(load_config(small, ["evaluate.slices=[color]"]))
+
+
+def test_folds_are_judged_by_rows_nobody_was_trained_on(small: Path, tmp_path: Path) -> None:
+    events = list(
+        fit_members(
+            load_config(
+                small, ["fit.folds=3", "fit.epochs=2", "evaluate={threshold: f1, report: true}"]
+            ),
+            runs=tmp_path / "runs",
+            command=("trainer",),
+            allow_custom=False,
+            interrupted=lambda: None,
+        )
+    )
+    done = events[-1]
+    assert isinstance(done, MembersFinished)
+    found = findings_of(done.run)
+    assert found["splits"]["validation"]["rows"] == 96
+    out_of_fold = pl.read_parquet(done.run / "predictions" / "out_of_fold.parquet")
+    truth = out_of_fold["label"] == "yes"
+    assert found["splits"]["validation"]["measures"]["auc"]["value"] == pytest.approx(
+        roc_auc_score(truth, out_of_fold["probability_yes"].cast(pl.Float32))
+    )
+    means = np.mean(
+        [
+            pl.read_parquet(path / "predictions" / "test.parquet")["probability_yes"].to_numpy()
+            for path in sorted((done.run / "members").iterdir())
+        ],
+        axis=0,
+    )
+    together = pl.read_parquet(done.run / "predictions" / "test.parquet")
+    np.testing.assert_allclose(together["probability_yes"], means, rtol=1e-6)
+    assert done.sentence == found["sentence"]
+    decisions = json.loads((done.run / "decisions.json").read_text())
+    assert decisions["aim"] == "f1"
