@@ -78,6 +78,26 @@ def test_its_error_messages_are_real(desk, capsys):
     assert capsys.readouterr().err.splitlines() == expected
 
 
+def test_its_audit_is_real(desk, capsys):
+    block = next(block for block in blocks("text") if "check --data" in block)
+    command, *expected = block.splitlines()
+    lines = (desk / "data" / "breast_cancer.csv").read_text().splitlines()
+    visits = [
+        f"v{row},P{row * 37 % 120},{'M1' if line.endswith('malignant') else 'B2'},{line}"
+        for row, line in enumerate(lines[1:])
+    ]
+    table = [f"visit,patient,code,{lines[0]}", *visits, *visits[:6]]
+    (desk / "visits.csv").write_text("\n".join(table) + "\n")
+    (desk / "visits.yaml").write_text(
+        "name: visits\n"
+        "data: {source: visits.csv, target: diagnosis}\n"
+        "model: {layers: [dense: 32]}\n"
+    )
+    assert run(shlex.split(command)[2:]) == 2
+    told = capsys.readouterr()
+    assert [*told.err.splitlines(), *told.out.splitlines()] == expected
+
+
 def test_it_names_every_verb():
     table = README.split("## Verbs")[1].split("##")[0]
     for verb in verbs():

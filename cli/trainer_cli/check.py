@@ -3,29 +3,55 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
+
+from trainer.errors import Problem, UsageError
 from trainer.report.text import Table, bytes_text, cell, plain_lines
 from trainer_cli import console
 from trainer_cli.settings import SPLITS, Json, Quiet, Words, one_config
 
 if TYPE_CHECKING:
     from trainer.config.schema import Fit
+    from trainer.workflows.audit import Audit
     from trainer.workflows.plan import Plan
 
 _SHOWN_COLUMNS = 40
 _SHOWN_FEATURES = 4
 
 
-def command(words: Words, quiet: Quiet = False, json: Json = False) -> None:
+def command(
+    words: Words,
+    data: Annotated[
+        bool,
+        typer.Option(
+            "--data",
+            help="Look for faults in the data instead: rows in two splits, groups that leak, columns "
+            "that give the target away, drift and more; of a run, labels that it doubts. "
+            "Exit code 2 if there is a fault.",
+        ),
+    ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="With --data: exit code 2 for warnings too.")
+    ] = False,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
     """Validate a config, read and split its data, and print what `fit` would do.
 
     Example: trainer check configs/breast_cancer.yaml model.layers.0.dense.units=128
+
+    Example: trainer check --data configs/breast_cancer.yaml
     """
+    if data:
+        _audit(words, strict=strict, quiet=quiet, json=json)
+        return
+    if strict:
+        raise UsageError(Problem("trainer check --strict", "--data before it", "none"))
     from trainer.config.load import load_config
     from trainer.config.members import member_configs
     from trainer.workflows.plan import make_plan
-    from trainer.workflows.sweep import plan_sweep
 
     config, overrides = one_config(words, "trainer check")
     loaded = load_config(config, overrides)
@@ -33,7 +59,11 @@ def command(words: Words, quiet: Quiet = False, json: Json = False) -> None:
     plan = make_plan(replace(loaded, config=members[0].config))
     for warning in plan.warnings:
         console.warn(warning)
-    sweep = None if loaded.config.sweep is None else plan_sweep(loaded)
+    sweep = None
+    if loaded.config.sweep is not None:
+        from trainer.workflows.sweep import plan_sweep
+
+        sweep = plan_sweep(loaded)
     if json:
         swept = None if sweep is None else asdict(sweep)
         console.json_result({**_facts(plan), "networks": len(members), "sweep": swept})
@@ -45,6 +75,48 @@ def command(words: Words, quiet: Quiet = False, json: Json = False) -> None:
                 "until time ends it" if sweep.trials is None else _counted(sweep.trials, "trial")
             )
             console.result(f"sweep: {trials} by {sweep.search}; first {sweep.first}")
+
+
+def _audit(words: list[str], *, strict: bool, quiet: bool, json: bool) -> None:
+    from trainer.config.load import load_config
+    from trainer.config.members import member_configs
+    from trainer.runs.search import is_run
+    from trainer.workflows.audit import audit_data, audit_labels
+
+    path, overrides = one_config(words, "trainer check --data")
+    if is_run(path):
+        if overrides:
+            expected = "no settings: a run has its own"
+            raise UsageError(Problem("trainer check --data RUN", expected, f"'{overrides[0]}'"))
+        audit = audit_labels(path)
+    else:
+        loaded = load_config(path, overrides)
+        audit = audit_data(replace(loaded, config=member_configs(loaded.config)[0].config))
+    for warning in audit.warnings:
+        console.warn(warning)
+    for finding in audit.findings:
+        match finding.severity:
+            case "fault":
+                console.error(str(finding.problem))
+            case "warning":
+                console.warn(str(finding.problem))
+            case "note":
+                console.Console(quiet=quiet).say(f"note: {finding.problem}")
+    if json:
+        console.json_result(audit.to_json())
+    elif not quiet:
+        console.result(_audit_line(audit))
+    if audit.count("fault") or (strict and audit.count("warning")):
+        raise typer.Exit(2)
+
+
+def _audit_line(audit: Audit) -> str:
+    rows = ", ".join(f"{count:,} {split}" for split, count in audit.rows.items())
+    features = f", {_counted(audit.features, 'feature')}" if audit.features else ""
+    faults, warnings = audit.count("fault"), audit.count("warning")
+    counts = f"{_counted(faults, 'fault')}, {_counted(warnings, 'warning')}"
+    part = "" if audit.looked_at is None else f", of which {audit.looked_at:,} drawn rows were read"
+    return f"{audit.name}: {counts} in {rows} rows{features}{part}"
 
 
 def _facts(plan: Plan) -> dict[str, Any]:

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trainer.errors import InputError, Problem, UsageError, did_you_mean
+from trainer.errors import DataError, Problem, UsageError, did_you_mean
 from trainer_cli import console
 from trainer_cli.settings import Json
 
 if TYPE_CHECKING:
     from trainer.report.page.content import Page
-    from trainer.runs.directory import RunDirectory
 
 _FORMATS = ("html", "md")
 _USUAL = Path("report.html")
@@ -82,27 +81,17 @@ def command(
 
 def _page(runs: list[Path]) -> Page:
     from trainer.report.page.writing import compared_page, run_page
-
-    found = [_with_findings(run) for run in runs]
-    now = datetime.now(UTC)
-    return run_page(found[0], now) if len(found) == 1 else compared_page(runs, now)
-
-
-def _with_findings(path: Path) -> RunDirectory:
-    """The run that a path names, with findings where they can be made; else it is said why not."""
     from trainer.runs.directory import open_run
+    from trainer.workflows.reporting import complete_findings
 
-    run = open_run(path).run
-    if run.findings.exists() or not run.decisions.exists():
-        return run
-    from trainer.workflows.reporting import find_anew
-
-    try:
-        find_anew(path)
-    except InputError as wrong:
-        for problem in wrong.problems:
-            console.warn(f"the page is without findings: {problem}")
-    return run
+    for run in runs:
+        try:
+            complete_findings(run)
+        except DataError as gone:
+            # The rest of the page needs no data.
+            console.warn(f"without findings: {gone.problems[0]}")
+    now = datetime.now(UTC)
+    return run_page(open_run(runs[0]).run, now) if len(runs) == 1 else compared_page(runs, now)
 
 
 def _text(page: Page, form: str) -> str:

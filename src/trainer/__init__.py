@@ -13,7 +13,7 @@ The house, from the top; a room imports from lower floors only, `errors` is open
        sweep         which trials there are, what is decided of them; handed the function that trains
     2  evaluation    measures, intervals, baselines, calibration, thresholds, slices,
                      permutation importance, partial dependence; numpy
-       data          read, split, fit and apply preprocessing       polars
+       data          read, split, audit, fit and apply preprocessing       polars
        models        config and shapes → Keras pieces; plan and metrics without Keras
     1  config        schema, YAML with positions, overrides, problems
        runs          layout, atomic writes, checkpoints, log, manifest, lock

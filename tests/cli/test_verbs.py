@@ -123,6 +123,7 @@ def test_verbs_that_do_not_train_leave_tensorflow_alone(folder: Path) -> None:
         ["schema", "--markdown"],
         ["init", "table.csv", "--target", "answer"],
         ["check", "good.yaml"],
+        ["check", "--data", "good.yaml", "data.features.exclude=[age]"],
         ["ls"],
         ["ls", "--sort", "test_auc", "--where", "optimizer.name == adam"],
         ["ls", "--columns", "run,seed", "--csv"],

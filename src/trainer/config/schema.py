@@ -189,8 +189,8 @@ class Evaluate(Section):
     """Columns of the table, features or not, by whose values the measures are told apart in the
     report."""
     importance: Literal["auto"] | bool = "auto"
-    """Measure after training how much worse the answers are with each column shuffled; auto: where that
-    takes no more than some seconds."""
+    """Measure after training how much worse the answers are with each column shuffled; auto: with the
+    report, where that takes no more than some seconds."""
     report: bool = True
     """Write report.html after training."""
     scatter: bool = False

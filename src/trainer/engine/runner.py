@@ -32,10 +32,17 @@ from trainer.engine.batches import (
 
 
 class EpochRunner(Protocol):
-    """Takes a network through epochs."""
+    """Takes a network through epochs.
+
+    Attributes:
+        steps_per_epoch: Batches of an epoch.
+        stepper: What takes a step.
+        evaluator: Asks the network as it is.
+    """
 
     steps_per_epoch: int
     stepper: Stepper
+    evaluator: Evaluator
 
     def train(
         self, epoch: int, max_steps: int, begun: Begun | None

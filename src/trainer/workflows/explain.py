@@ -36,7 +36,7 @@ from trainer.workflows.engines import beyond_memory
 from trainer.workflows.evaluate import own_table
 from trainer.workflows.importance import MOST_ROWS, importance_facts
 from trainer.workflows.plan import located
-from trainer.workflows.predict import answer_names, distinct
+from trainer.workflows.predict import distinct
 from trainer.workflows.question import Question
 from trainer.workflows.shapley import check_shap, shap_values
 from trainer.workflows.trained import Opened, open_all
@@ -141,7 +141,7 @@ def explain(
     run.write_explanation("importance.json", json_bytes(importance))
     files = ["importance.json"]
     names = columns or tuple(one["column"] for one in importance["columns"][:CURVES])
-    few, answers = sample.take(CURVE_ROWS, seed), answer_names(question)
+    few, answers = sample.take(CURVE_ROWS, seed), question.answer_names
     curves = dependence_facts(names, encoders, few.frame, few.weight, ask, answers)
     run.write_explanation("partial_dependence.json", json_bytes({"split": split, **curves}))
     files.append("partial_dependence.json")

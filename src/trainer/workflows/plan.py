@@ -169,12 +169,11 @@ def located(loaded: LoadedConfig) -> Iterator[None]:
     try:
         yield
     except TrainerError as wrong:
-        raise type(wrong)(
-            _as_typed(loaded.locate(problem)) for problem in wrong.problems
-        ) from wrong
+        raise type(wrong)(as_typed(loaded.locate(problem)) for problem in wrong.problems) from wrong
 
 
-def _as_typed(problem: Problem) -> Problem:
+def as_typed(problem: Problem) -> Problem:
+    """The problem with paths below the working directory as a user would type them."""
     here = os.getcwd()  # noqa: PTH109 (a text to cut off, not a path)
     if here == os.sep:
         return problem

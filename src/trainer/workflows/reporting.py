@@ -57,21 +57,8 @@ def report_on_members(run: RunDirectory, members: Sequence[LoadedConfig], tables
     return _report(run, members[0].config, parts)
 
 
-def report_anew(path: Path) -> RunDirectory:
-    """Write the page of a run as it lies on the disk; first its findings, where it has none.
-
-    Raises:
-        RunError: There is no such run, or it is damaged.
-        DataError: The findings are missing, and its data are no longer those it was trained on.
-        StorageError: They cannot be written.
-    """
-    run = find_anew(path)
-    write_page(run, datetime.now(UTC))
-    return run
-
-
-def find_anew(path: Path) -> RunDirectory:
-    """Write the findings of a run as it lies on the disk, where it has none but has been evaluated.
+def complete_findings(path: Path) -> None:
+    """Write the findings of a run that has been evaluated and lies on the disk, where it has none.
 
     Raises:
         RunError: There is no such run, or it is damaged.
@@ -79,16 +66,16 @@ def find_anew(path: Path) -> RunDirectory:
         StorageError: They cannot be written.
     """
     run = open_run(path).run
-    if not run.findings.exists() and run.decisions.exists():
-        _, members = open_all(run.path)
-        folds = {one.loaded.config.data.split.fold: one for one in members}
-        parts = []
-        for one in folds.values():
-            with located(one.loaded):
-                asked = ask(one.loaded.config, one.preprocessing.target)
-                parts.append(Part(own_table(one), asked))
-        _find(run, members[0].loaded.config, tuple(parts))
-    return run
+    if run.findings.exists() or not run.decisions.exists():
+        return
+    _, members = open_all(run.path)
+    folds = {one.loaded.config.data.split.fold: one for one in members}
+    parts = []
+    for one in folds.values():
+        with located(one.loaded):
+            asked = ask(one.loaded.config, one.preprocessing.target)
+            parts.append(Part(own_table(one), asked))
+    _find(run, members[0].loaded.config, tuple(parts))
 
 
 def sentence_of(run: RunDirectory) -> str:
@@ -113,5 +100,4 @@ def _find(run: RunDirectory, config: Config, parts: tuple[Part, ...]) -> str:
     decisions = read_decisions(run)
     assert decisions is not None, "it was evaluated"
     question = decided(parts[0].question, decisions)
-    findings = find_out(Judged(run, config, question, parts))
-    return str(findings["sentence"])
+    return str(find_out(Judged(run, config, question, parts))["sentence"])

@@ -39,6 +39,7 @@ from trainer.data.splits import SPLIT_NAMES
 from trainer.engine import devices
 from trainer.errors import ConfigError, Problem
 from trainer.report.answers import answers_bytes
+from trainer.report.page import write_page
 from trainer.runs.directory import RunDirectory
 from trainer.runs.lock import RunLock
 from trainer.runs.machine import free_memory
@@ -61,7 +62,7 @@ from trainer.workflows.pack_plans import (
     plan_packs,
 )
 from trainer.workflows.plan import Plan, Tables, groups_of, located, make_plan
-from trainer.workflows.reporting import report_anew
+from trainer.workflows.reporting import complete_findings
 from trainer.workflows.trials import BatchPlanned, TrialTrainer
 from trainer.workflows.workers import Workers
 
@@ -410,7 +411,8 @@ def _winner_metrics(
             content = answers_bytes(one.answers, plan.question.answer_names, groups)
             run.write_predictions(f"{one.split}.parquet", content)
     if plan.config.evaluate.report:
-        report_anew(run.path)
+        complete_findings(run.path)
+        write_page(run, datetime.now(UTC))
     for split, evaluation in run.read_evaluations().items():
         found[split] = {
             name: math.nan if value is None else float(value)

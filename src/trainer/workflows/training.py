@@ -20,9 +20,11 @@ from trainer.data.splits import SPLIT_NAMES, SplitName
 from trainer.engine import devices
 from trainer.engine.program_cache import cache_root, keep_programs
 from trainer.errors import DivergedError, Problem, TrainingError
+from trainer.runs.files import json_bytes
 from trainer.runs.manifest import Status
 from trainer.workflows.decisions import decide, decided
 from trainer.workflows.drawing import draw_predictions
+from trainer.workflows.importance import importance_of, importance_wanted
 from trainer.workflows.plan import Plan
 from trainer.workflows.reporting import report_on
 
@@ -159,8 +161,10 @@ def train(
         if not training.interrupted:
             metrics = _evaluate(plan, built, record, interrupted)
             evaluated = perf_counter()
-            if plan.config.evaluate.report and not is_part and not training.interrupted:
-                sentence = report_on(record.run, plan)
+            if not training.interrupted and not is_part:
+                _explain(plan, built, record)
+                if plan.config.evaluate.report:
+                    sentence = report_on(record.run, plan)
     elif not training.interrupted:
         raise TrainingError(_no_epoch(plan, record.run.path))
     record.time("trace", trace)
@@ -184,6 +188,25 @@ def train(
         seconds=perf_counter() - began,
         timings=dict(record.manifest.timings),
     )
+
+
+def _explain(plan: Plan, built: Built, record: Recording) -> None:
+    """Write what each column is worth to the best weights, where the config asks for it."""
+    settings, samples = plan.config.evaluate, plan.prepared.samples("validation")
+    if samples is None or (settings.importance == "auto" and not settings.report):
+        return
+    columns = len(plan.prepared.preprocessing.columns)
+    if importance_wanted(settings.importance, len(samples.x), columns):
+        facts = importance_of(
+            built.runner.evaluator,
+            samples,
+            plan.prepared.preprocessing,
+            plan.question,
+            split="validation",
+            seed=plan.config.seed,
+            level=settings.level,
+        )
+        record.run.write_explanation("importance.json", json_bytes(facts))
 
 
 def _threads(plan: Plan, wanted: int | Literal["auto"]) -> int:

@@ -1,0 +1,239 @@
+"""Cells that do not say what their column says: infinities, words among numbers, placeholders, levels
+that training does not know.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+
+from trainer.data.arrays import Bools, Floats, Rows
+from trainer.data.audit.findings import Finding, Kind, Severity, counted, exclude, listed, names
+from trainer.data.audit.subject import Subject
+from trainer.data.fitting import MANY_LEVELS
+from trainer.data.kinds import ALMOST_ALL
+from trainer.data.splits import SPLIT_NAMES, TEST, TRAIN, VALIDATION
+from trainer.data.values import text
+
+_MIXED = 0.5
+_DECORATED = (
+    r"^[^\w\s.,+-]?\s?[+-]?[^\w\s.,+-]?"  # a sign and a currency
+    r"(?:\d{1,3}(?:[,.'’_ ]\d{3})+|\d+)(?:[.,]\d+)?(?:[eE][+-]?\d+)?"
+    r"\s?[^\d\s]{0,6}$"  # a unit
+)
+_PLAIN = re.compile(r"[+-]?\d+(?:\.\d+)?")
+_PLACEHOLDER = re.compile(r"-?(?:9{2,}|8{3,})(?:\.0*)?|-9(?:\.0*)?")
+_LEAST_PLACEHOLDERS, _PLACEHOLDER_SHARE = 3, 0.005
+_UNSEEN_SHARE, _LEAST_UNSEEN = 0.05, 5
+_MANY_LEVELS = 20
+
+
+def find_infinite(subject: Subject) -> list[Finding]:
+    """Infinite numbers: fit refuses them in training rows, and reads them as missing in others."""
+    infinite = np.isinf(subject.matrix)
+    columns = [subject.numeric[place] for place in np.flatnonzero(infinite.any(axis=0))]
+    if not columns:
+        return []
+    at: Rows = np.flatnonzero(infinite.any(axis=1))
+    training = bool((subject.split[at] == TRAIN).any())
+    return [
+        _cells_finding(
+            subject, "infinite_values", "fault" if training else "warning", columns, at,
+            "finite numbers", f"infinity in {counted(len(at), 'row')}, in {names(columns)}",
+            "fit refuses them" if training else "they are read as missing",
+            "correct them, leave the cells empty, or add the word to data.csv.null_values",
+        )
+    ]  # fmt: skip
+
+
+def find_mixed(subject: Subject) -> list[Finding]:
+    """Words among numbers, and other values that are not of their column's kind."""
+    found = []
+    for name, wrong in subject.unreadable.items():
+        at: Rows = np.flatnonzero(wrong)
+        training = bool((subject.split[at] == TRAIN).any())
+        what = {"numeric": "numbers", "datetime": "dates", "boolean": "yes or no"}
+        kind = subject.kinds[name]
+        words = _words(subject.frame[name], wrong)
+        found.append(
+            _cells_finding(
+                subject, "mixed_types", "fault" if training else "warning", [name], at,
+                f"{what.get(kind, kind)} in every row of '{name}'",
+                f"{listed([repr(word) for word in words])} in {counted(len(at), 'row')}",
+                "fit refuses them" if training else "they are read as missing",
+                f"correct them, add them to data.csv.null_values, "
+                f"or set data.columns.{name}.kind: categorical",
+            )
+        )  # fmt: skip
+    for name in subject.worded:
+        numbers = np.isfinite(subject.numbers(name)) & (subject.codes(name) >= 0)
+        known = subject.codes(name)[subject.train] >= 0
+        share = float(numbers[subject.train][known].mean()) if known.any() else 0.0
+        if not _MIXED <= share < ALMOST_ALL or subject.kinds[name] != "categorical":
+            continue
+        wrong = ~numbers & (subject.codes(name) >= 0)
+        if np.unique(subject.codes(name)[numbers]).size <= _MANY_LEVELS:
+            continue
+        words = _words(subject.frame[name], wrong)
+        found.append(
+            _cells_finding(
+                subject, "mixed_types", "warning", [name], np.flatnonzero(wrong),
+                f"numbers or words in '{name}'",
+                f"numbers in {share:.0%} of its cells, and {listed([repr(word) for word in words])}",
+                "each number is a level of its own",
+                "add the words to data.csv.null_values, or part the column in two",
+            )
+        )  # fmt: skip
+    return found
+
+
+def find_numbers_as_text(subject: Subject) -> list[Finding]:
+    """Categories that are numbers with a unit, a currency, separators of thousands or decimal commas."""
+    found, examples = [], []
+    for name in subject.worded:
+        series = subject.frame[name]
+        if series.dtype != pl.String or subject.kinds[name] != "categorical":
+            continue
+        known = series.gather(subject.train).drop_nulls()
+        distinct = known.n_unique()
+        if distinct <= _MANY_LEVELS:
+            continue
+        decorated = known.str.contains(_DECORATED)
+        # One ending for all of them, or it is a code: 12A, 12B.
+        endings = known.str.extract(r"([^\d\s.,]*)$", 1).n_unique()
+        if float(decorated.mean() or 0) >= ALMOST_ALL and endings <= 3:  # type: ignore[arg-type]
+            found.append(name)
+            odd = [word for word in known.head(20).to_list() if not _PLAIN.fullmatch(word)]
+            examples.append(f"'{name}' (as {odd[0] if odd else known[0]!r})")
+    if not found:
+        return []
+    return [
+        Finding(
+            "numbers_as_text", "warning", subject.table.name, tuple(found), (), len(found),
+            "numbers written plainly", f"numbers written as words in {listed(examples)}",
+            "each is a level of its own",
+            "write 1234.5 without unit and separators, or set data.csv.decimal_comma: true "
+            "where 3,14 is meant",
+        )
+    ]  # fmt: skip
+
+
+def find_placeholders(subject: Subject) -> list[Finding]:
+    """Numbers such as -999 and 9999 that stand far from all others and are there again and again."""
+    columns, words = [], []
+    at = np.zeros(len(subject.rows), dtype=np.bool_)
+    for place, name in enumerate(subject.numeric):
+        values = subject.matrix[:, place]
+        for extreme in _isolated(values):
+            here = values == extreme
+            cell = text(subject.frame[name].gather(np.flatnonzero(here)[:1]))[0]
+            if _PLACEHOLDER.fullmatch(cell.strip().removeprefix("+")):
+                columns.append(name)
+                words.append(f"{cell} in {counted(int(here.sum()), 'row')} of '{name}'")
+                at |= here
+    if not columns:
+        return []
+    return [
+        _cells_finding(
+            subject, "placeholder_values", "warning", list(dict.fromkeys(columns)),
+            np.flatnonzero(at), "numbers that were measured", listed(words),
+            "what means that nothing is known is learnt as a number",
+            "add them to data.csv.null_values, or leave the cells empty",
+        )
+    ]  # fmt: skip
+
+
+def _isolated(values: Floats) -> list[float]:
+    """The lowest and the highest value, where they are frequent and further from the next one than half
+    the spread of the others.
+    """
+    values = np.sort(values[np.isfinite(values)])
+    if not len(values):
+        return []
+    found = []
+    for ends in (values, -values[::-1]):
+        count = int(np.searchsorted(ends, ends[0], side="right"))
+        rest = ends[count:]
+        if count < max(_LEAST_PLACEHOLDERS, _PLACEHOLDER_SHARE * len(ends)) or len(rest) < count:
+            continue
+        spread = float(np.quantile(rest, 0.99) - rest[0])
+        if rest[0] - ends[0] > 0.5 * spread:
+            found.append(float(ends[0] if ends is values else -ends[0]))
+    return found
+
+
+def find_levels(subject: Subject, ignored: Sequence[str]) -> list[Finding]:
+    """Categories with almost as many levels as rows, and rows of levels that training does not know.
+
+    Args:
+        subject: The table.
+        ignored: Columns that name rows or groups, or whose cells are numbers.
+    """
+    many, counts, unseen, shares = [], [], [], []
+    at = np.zeros(len(subject.rows), dtype=np.bool_)
+    for name in subject.worded:
+        if name in ignored or subject.kinds[name] != "categorical":
+            continue
+        codes = subject.codes(name)
+        known = codes[subject.train][codes[subject.train] >= 0]
+        levels = np.unique(known)
+        if len(levels) > max(_MANY_LEVELS, MANY_LEVELS * len(known)):
+            many.append(name)
+            counts.append(f"{len(levels):,} levels of '{name}' in {len(known):,} rows")
+            continue
+        new = (codes >= 0) & ~np.isin(codes, levels)
+        worst = _worst_split(subject, new)
+        if worst:
+            unseen.append(name)
+            shares.append(f"{worst} of '{name}'")
+            at |= new
+    found = []
+    if many:
+        found.append(
+            Finding(
+                "many_levels", "warning", subject.table.name, tuple(many), (), len(many),
+                "categories with several rows a level", listed(counts),
+                "levels of one row teach nothing",
+                f"set data.categorical.min_count: 10, or {exclude(many)}",
+            )
+        )  # fmt: skip
+    if unseen:
+        found.append(
+            _cells_finding(
+                subject, "unseen_levels", "warning", unseen, np.flatnonzero(at),
+                "levels that training rows have too", listed(shares),
+                "the network knows nothing of them",
+                "split so that training has them, or set data.categorical.min_count: 10 and "
+                "data.categorical.unknown: rare",
+            )
+        )  # fmt: skip
+    return found
+
+
+def _worst_split(subject: Subject, new: Bools) -> str:
+    """How many rows of a split have new levels, if they are many."""
+    for split in (TEST, VALIDATION):
+        here = subject.split == split
+        count, rows = int(new[here].sum()), int(here.sum())
+        if count >= max(_LEAST_UNSEEN, _UNSEEN_SHARE * rows) and rows:
+            return f"{count:,} of {rows:,} {SPLIT_NAMES[split]} rows with unseen levels"
+    return ""
+
+
+def _words(series: pl.Series, where: Bools) -> list[str]:
+    """The different cells there, as they are written."""
+    cells = series.gather(np.flatnonzero(where)).cast(pl.String)
+    return [str(word) for word in cells.unique(maintain_order=True).to_list()]
+
+
+def _cells_finding(
+    subject: Subject, kind: Kind, severity: Severity, columns: Sequence[str], at: Rows,
+    expected: str, found: str, meaning: str, fix: str,
+) -> Finding:  # fmt: skip
+    places = subject.places(at)
+    return Finding(
+        kind, severity, places[0], tuple(columns), places, len(at), expected, found, meaning, fix
+    )

@@ -1,0 +1,159 @@
+"""The target itself: classes too rare or too uneven, numbers far off, gaps that go with a class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from trainer.data.arrays import Floats, Rows
+from trainer.data.audit.findings import Finding, counted, listed
+from trainer.data.audit.statistics import chi_square_limit
+from trainer.data.audit.subject import Subject
+
+_LEAST_OF_CLASS = 5
+_IMBALANCE = 100
+_DEVIATIONS = 10
+_QUANTILE, _BEYOND = 0.975, 3
+_MISSING_CHANCE, _MISSING_DIFFERENCE, _MISSING_ROWS = 1e-6, 0.1, 20
+
+
+def find_rare_classes(subject: Subject) -> list[Finding]:
+    """Classes with too few training rows to be learnt, or without rows to be judged by."""
+    train = subject.classes["train"]
+    rare = [name for name, count in train.items() if count < _LEAST_OF_CLASS]
+    words = [f"{counted(train[name], 'training row')} of '{name}'" for name in rare]
+    for split, counts in subject.classes.items():
+        none = [name for name, count in counts.items() if not count and split != "train"]
+        words += [f"no {split} row of '{name}'" for name in none]
+        rare += [name for name in none if name not in rare]
+    # Four rows of a table of logic are all there are.
+    if not rare or len(subject.rows) < _LEAST_OF_CLASS * max(2, len(train)):
+        return []
+    return [
+        Finding(
+            "rare_class", "warning", subject.table.name, subject.targets, (), len(rare),
+            f"at least {_LEAST_OF_CLASS} training rows of each class, and one in each other split",
+            listed(words), "such a class is not learnt, or its figures are those of no row",
+            "merge it with another, collect more rows, or set data.split.by: stratified",
+        )
+    ]  # fmt: skip
+
+
+def find_imbalance(subject: Subject, *, weighted: bool) -> list[Finding]:
+    """Classes of which the most frequent has more than a hundred times the rows of the rarest.
+
+    Those that are told as too rare do not count.
+
+    Args:
+        subject: The table.
+        weighted: Whether the config weighs classes already.
+    """
+    counts = {
+        name: count for name, count in subject.classes["train"].items() if count >= _LEAST_OF_CLASS
+    }
+    if weighted or not counts or subject.target.task == "multilabel":
+        return []
+    rarest, usual = min(counts, key=counts.__getitem__), max(counts, key=counts.__getitem__)
+    if counts[usual] <= _IMBALANCE * counts[rarest]:
+        return []
+    return [
+        Finding(
+            "class_imbalance", "warning", subject.table.name, subject.targets, (), counts[rarest],
+            f"at most {_IMBALANCE} rows of the most frequent class for one of the rarest",
+            f"{counts[usual]:,} training rows of '{usual}' and {counts[rarest]:,} of '{rarest}'",
+            "a network that never answers the rarest class is nearly always right",
+            "set fit.class_weight: balanced, and judge by average_precision or balanced_accuracy",
+        )
+    ]  # fmt: skip
+
+
+def find_outliers(subject: Subject) -> list[Finding]:
+    """Numbers to predict that are far beyond all others, of the training rows.
+
+    Further than 10 median absolute deviations (times 1.4826, as a standard deviation) from the median,
+    and than four times as far as the 2.5% or 97.5% quantile on that side: a long tail is no outlier.
+    """
+    if subject.target.task != "regression":
+        return []
+    found = []
+    for at, name in enumerate(subject.targets):
+        y = subject.target.unscale(subject.y[subject.train])[:, at]
+        far, middle, limit = _far(y)
+        if not len(far):
+            continue
+        places = subject.places(subject.train[far])
+        found.append(
+            Finding(
+                "target_outliers", "warning", places[0], (name,), places, len(far),
+                f"values of '{name}' within {_DEVIATIONS} deviations of their median {middle:.4g}",
+                f"{counted(len(far), 'training row')} beyond, as {y[far[0]]:.6g} "
+                f"(a deviation is {limit:.4g})",
+                "a few such rows rule a squared error",
+                "correct them, or set loss: huber or loss: mean_absolute_error",
+            )
+        )  # fmt: skip
+    return found
+
+
+def _far(y: Floats) -> tuple[Rows, float, float]:
+    """Where the outliers are; the median, and the deviation."""
+    middle = float(np.median(y))
+    deviation = 1.4826 * float(np.median(np.abs(y - middle)))
+    if deviation == 0:
+        deviation = float(y.std())
+    low, high = np.quantile(y, [1 - _QUANTILE, _QUANTILE])
+    beyond = np.abs(y - middle) > _DEVIATIONS * deviation
+    beyond &= (y > high + _BEYOND * (high - middle)) | (y < low - _BEYOND * (middle - low))
+    far: Rows = np.flatnonzero(beyond)
+    return far, middle, deviation
+
+
+def find_missing_by_class(subject: Subject, ignored: Sequence[str]) -> list[Finding]:
+    """Features that are missing more often in one class than in another, in the training rows.
+
+    By a chi-square test at 1e-6 over the number of features, and ten points between the classes.
+
+    Args:
+        subject: The table.
+        ignored: Columns that give the target away anyhow.
+    """
+    if subject.target.task not in ("binary", "multiclass"):
+        return []
+    y = subject.y[subject.train]
+    labels = y[:, 0].astype(np.int64) if y.shape[1] == 1 else y.argmax(axis=1)
+    sizes = np.bincount(labels, minlength=len(subject.target.classes)).astype(np.float64)
+    enough = sizes >= _MISSING_ROWS
+    if enough.sum() < 2:
+        return []
+    chance = _MISSING_CHANCE / max(1, len(subject.kinds))
+    limit = chi_square_limit(chance, int(enough.sum()) - 1)
+    found: list[tuple[float, str, str]] = []
+    for name in subject.kinds:
+        missing = subject.codes(name)[subject.train] < 0
+        if name in ignored or not missing.any():
+            continue
+        gaps = np.bincount(labels[missing], minlength=len(sizes))[enough]
+        rows = sizes[enough]
+        share = gaps.sum() / rows.sum()
+        if share in (0.0, 1.0):
+            continue
+        value = float(((gaps - share * rows) ** 2 / (share * (1 - share) * rows)).sum())
+        shares = gaps / rows
+        if value > limit and shares.max() - shares.min() >= _MISSING_DIFFERENCE:
+            classes = np.array(subject.target.classes)[enough]
+            most, least = classes[shares.argmax()], classes[shares.argmin()]
+            words = f"'{name}' ({shares.max():.0%} of '{most}', {shares.min():.0%} of '{least}')"
+            found.append((float(shares.max() - shares.min()), name, words))
+    if not found:
+        return []
+    found.sort(reverse=True)
+    columns = tuple(name for _, name, _ in found)
+    return [
+        Finding(
+            "missing_by_class", "warning", subject.table.name, columns, (), len(columns),
+            "values that are missing as often in every class", listed([words for *_, words in found]),
+            "where the gap is a consequence of the class, it gives the class away",
+            "find out why; if the gap is known before the target, set data.numeric.indicator: true",
+        )
+    ]  # fmt: skip

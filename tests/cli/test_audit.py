@@ -1,0 +1,183 @@
+"""`trainer check --data`: what it says, and with which exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from tests.report.run_files import make_run
+from trainer.config.dump import dump_config
+from trainer.config.load import load_config
+from trainer.data.prepare import prepare
+from trainer.runs.directory import RunDirectory
+
+ROWS = 300
+
+
+@pytest.fixture
+def clean(folder: Path) -> Path:
+    """A config whose table has no faults."""
+    write(folder / "clean.csv")
+    (folder / "clean.yaml").write_text(
+        "name: clean\ndata: {source: clean.csv, target: answer}\nmodel: {layers: [dense: 4]}\n"
+    )
+    return folder / "clean.yaml"
+
+
+def write(path: Path, **more: Any) -> None:
+    draw = np.random.default_rng(0)
+    x = draw.normal(size=(ROWS, 3))
+    answer = np.where(x[:, 0] + draw.normal(size=ROWS) > 0, "yes", "no")
+    columns = {f"x{place}": x[:, place].round(4) for place in range(3)}
+    pl.DataFrame({**columns, **more, "answer": answer}).write_csv(path)
+
+
+def test_nothing_found(clean: Path, trainer: Callable) -> None:
+    answer = trainer("check", "--data", clean.name)
+    assert (answer.code, answer.err) == (0, "")
+    assert answer.out == (
+        "clean: 0 faults, 0 warnings in 180 train, 60 validation, 60 test rows, 3 features\n"
+    )
+    told = trainer("check", "--data", "--json", clean.name).json
+    assert told["findings"] == told["notes"] == told["warnings"] == []
+    assert (told["rows"], told["looked_at"]) == ({"train": 180, "validation": 60, "test": 60}, 300)
+
+
+def test_a_fault_is_an_error_and_ends_with_2(folder: Path, trainer: Callable) -> None:
+    answer = trainer("check", "--data", "good.yaml")
+    assert answer.code == 2
+    (line,) = [line for line in answer.err.splitlines() if line.startswith("error:")]
+    assert line.startswith("error: table.csv [target_giveaway]: expected ")
+    assert line.endswith("if so, set data.features.exclude: [age]")
+    assert answer.out.startswith("good: 1 fault, 0 warnings in 36 train, ")
+    mended = trainer("check", "--data", "good.yaml", "data.features.exclude=[age]")
+    assert mended.code == 0
+
+
+def test_a_warning_ends_with_0_or_strictly_with_2(clean: Path, trainer: Callable) -> None:
+    write(clean.with_name("clean.csv"), country="NL")
+    answer = trainer("check", "--data", "--quiet", clean.name)
+    assert (answer.code, answer.out) == (0, "")
+    assert answer.err.startswith("warning: clean.csv [constant_column]: expected ")
+    answer = trainer("check", "--data", "--strict", "--json", clean.name)
+    assert answer.code == 2
+    (found,) = answer.json["findings"]
+    assert found["columns"] == ["country"]
+    assert (found["kind"], found["severity"]) == ("constant_column", "warning")
+    assert set(found) == {
+        "kind", "severity", "where", "columns", "rows", "count", "expected", "found", "meaning", "fix",
+    }  # fmt: skip
+
+
+def test_a_note_is_no_finding(clean: Path, trainer: Callable) -> None:
+    write(clean.with_name("clean.csv"), country=["NL"] * (ROWS - 1) + ["DE"])
+    answer = trainer("check", "--data", "--strict", "--json", clean.name)
+    assert answer.code == 0
+    assert answer.json["findings"] == []
+    assert [note["kind"] for note in answer.json["notes"]] == ["nearly_constant_column"]
+    assert trainer("check", "--data", clean.name).err.startswith("note: clean.csv [")
+
+
+def test_rows_are_named_as_they_can_be_opened(clean: Path, trainer: Callable) -> None:
+    lines = clean.with_name("clean.csv").read_text().splitlines()
+    clean.with_name("clean.csv").write_text("\n".join([*lines, *lines[1:40]]) + "\n")
+    (found,) = trainer("check", "--data", "--json", clean.name).json["findings"]
+    assert found["kind"] == "shared_rows"
+    assert len(found["rows"]) == 5 < found["count"]
+    assert all(place.startswith("clean.csv:") for place in found["rows"])
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--data", "none.yaml"], "none.yaml"),
+        (["--data", "good.yaml", "data.target=nothing"], "'nothing'"),
+        (["--data", "good.yaml", "data.features.exclude=[nothing]"], "'nothing'"),
+        (["--data", "good.yaml", "good.yaml"], "one config file"),
+        (["--strict", "good.yaml"], "--data"),
+    ],
+)
+def test_what_cannot_be_audited(
+    folder: Path, refused: Callable, words: list[str], says: str
+) -> None:
+    refused("check", *words, says=[says])
+
+
+def run_with(folder: Path, config: Path, answers: Mapping[str, pl.DataFrame]) -> RunDirectory:
+    """A run of a config with these predictions, as if it had been trained."""
+    loaded = load_config(config, [])
+    run = make_run(folder / "runs", "clean")
+    run.write_config(dump_config(loaded.config))
+    run.write_preprocessing(prepare(loaded.config).preprocessing.to_json())
+    for name, frame in answers.items():
+        run.predictions.mkdir(exist_ok=True)
+        frame.write_parquet(run.predictions / name)
+    return run
+
+
+def doubtful() -> tuple[list[str], list[float]]:
+    """Labels of rows 0, 1, …, and the probability of yes: of 20 the third and the last are doubted."""
+    labels = ["yes", "no"] * 10
+    probabilities = [0.9, 0.1] * 10
+    labels[2], labels[19] = "no", "yes"
+    probabilities[19] = 0.02
+    return labels, probabilities
+
+
+@pytest.mark.parametrize("kind", ["out of fold", "splits", "members"])
+def test_labels_of_a_run(clean: Path, folder: Path, trainer: Callable, kind: str) -> None:
+    labels, probabilities = doubtful()
+    rows = list(range(20))
+    if kind == "splits":
+        parts = {
+            f"{name}.parquet": pl.DataFrame(
+                {"row": rows[part], "actual": labels[part], "probability_yes": probabilities[part]}
+            )
+            for name, part in {"validation": slice(0, 10), "test": slice(10, 20)}.items()
+        }
+        run = run_with(folder, clean, parts)
+    else:
+        frame = pl.DataFrame(
+            {
+                "row": rows,
+                "answer": labels,
+                "fold": [1] * 20,
+                "probability_yes": probabilities,
+                "probability_yes_spread": [None] * 20,
+            }
+        )
+        run = run_with(folder, clean, {"out_of_fold.parquet": frame})
+    if kind == "members":
+        run.member(1).mkdir(parents=True)
+        run.preprocessing.rename(run.member(1) / "preprocessing.json")
+    answer = trainer("check", "--data", "--json", run.path)
+    assert answer.code == 0, answer.err
+    told = answer.json
+    assert [(one["row"], one["given"], one["likely"]) for one in told["suspects"]] == [
+        (19, "yes", "no"),
+        (2, "no", "yes"),
+    ]
+    (found,) = told["findings"]
+    assert (found["kind"], found["count"]) == ("label_suspects", 2)
+    assert sum(told["rows"].values()) == 20
+    assert "2 of 20 labels" in answer.err
+
+
+def test_a_run_without_answers(clean: Path, folder: Path, refused: Callable) -> None:
+    run = run_with(folder, clean, {})
+    refused("check", "--data", run.path, says=["fit.folds=5"])
+    answers_only = pl.DataFrame({"row": [0], "answer_0": [0.5]})
+    run = run_with(folder, clean, {"validation.parquet": answers_only})
+    refused("check", "--data", run.path, says=["fit.folds=5"])
+    refused("check", "--data", run.path, "seed=1", says=["no settings"])
+    (run.predictions / "out_of_fold.parquet").write_bytes(b"PAR1 no more")
+    refused("check", "--data", run.path, says=["out_of_fold.parquet", "whole copy"])
+    pl.DataFrame({"row": [0], "answer": ["yes"]}).write_parquet(run.out_of_fold)
+    refused("check", "--data", run.path, says=["probability_yes"])
+    run.preprocessing.write_text("{}")
+    refused("check", "--data", run.path, says=["preprocessing.json"])

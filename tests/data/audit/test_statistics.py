@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+
+from trainer.data.audit.statistics import (
+    auc,
+    auc_error,
+    chi_square_limit,
+    correlation,
+    rank_correlation,
+)
+
+SCORES = st.lists(
+    st.tuples(st.integers(-5, 5), st.booleans()), min_size=2, max_size=40
+).filter(lambda rows: len({positive for _, positive in rows}) == 2)  # fmt: skip
+
+
+@given(SCORES)
+def test_auc_is_that_of_scikit_learn(rows):
+    scores = np.array([score for score, _ in rows], float)
+    positive = np.array([one for _, one in rows])
+    area = auc(scores, positive)
+    assert area == pytest.approx(roc_auc_score(positive, scores))
+    assert area + auc(-scores, positive) == pytest.approx(1)
+
+
+def test_auc_of_one_class_is_not_known():
+    assert np.isnan(auc(np.arange(3.0), np.ones(3, bool)))
+
+
+def test_auc_error_is_the_spread_of_samples():
+    draw = np.random.default_rng(0)
+    areas = [
+        auc(np.concatenate([draw.normal(1, 1, 40), draw.normal(0, 1, 60)]), np.arange(100) < 40)
+        for _ in range(800)
+    ]
+    assert auc_error(float(np.mean(areas)), 40, 60) == pytest.approx(np.std(areas), rel=0.15)
+
+
+def test_correlations_are_those_of_scipy():
+    draw = np.random.default_rng(1)
+    one = draw.normal(size=50).round(1)
+    other = one + draw.normal(size=50).round(1)
+    assert correlation(one, other) == pytest.approx(stats.pearsonr(one, other).statistic)
+    assert rank_correlation(one, other) == pytest.approx(stats.spearmanr(one, other).statistic)
+    assert correlation(one, np.ones(50)) == 0
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 9, 20])
+@pytest.mark.parametrize("chance", [0.05, 1e-3, 1e-6, 1e-8])
+def test_chi_square_limit_is_that_of_scipy(chance, freedom):
+    wanted = stats.chi2.isf(chance, freedom)
+    assert chi_square_limit(chance, freedom) == pytest.approx(wanted, rel=1e-5)
+
+
+def test_logistic_regression_tells_no_more_than_the_discriminant(tmp_path):
+    from trainer.config.schema import Config
+    from trainer.data.audit.reading import read_subject
+    from trainer.data.audit.separation import separation
+
+    draw = np.random.default_rng(2)
+    part = np.arange(1500) % 2
+    x = draw.normal(size=(1500, 6)) + part[:, None] * [0.5, 0.3, 0, 0, 0, 0]
+    names = [f"x{place}" for place in range(6)]
+    lines = [",".join([*names, "y", "part"])]
+    lines += [
+        ",".join([*map(str, row), str(draw.normal()), ("train", "test")[at]])
+        for row, at in zip(x, part, strict=True)
+    ]
+    path = tmp_path / "t.csv"
+    path.write_text("\n".join(lines) + "\n")
+    split = {"by": "column", "column": "part"}
+    _, subject = read_subject(
+        Config.model_validate({"data": {"source": str(path), "target": "y", "split": split}})
+    )
+    area, error = separation(subject, names, np.flatnonzero(part))
+    half = draw.random(1500) < 0.5
+    oracle = LogisticRegression().fit(x[half], part[half]).decision_function(x[~half])
+    assert area == pytest.approx(roc_auc_score(part[~half], oracle), abs=3 * error)
+    without, error = separation(subject, names[2:], np.flatnonzero(part))
+    assert without == pytest.approx(0.5, abs=4 * error)
