@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trainer.errors import DataError, Problem, UsageError, did_you_mean
+from trainer.errors import InputError, Problem, UsageError, did_you_mean
 from trainer_cli import console
 from trainer_cli.settings import Json
 
@@ -84,14 +84,15 @@ def _page(runs: list[Path]) -> Page:
     from trainer.runs.directory import open_run
     from trainer.workflows.reporting import complete_findings
 
-    for run in runs:
+    found = [open_run(path).run for path in runs]
+    for run in found:
         try:
-            complete_findings(run)
-        except DataError as gone:
-            # The rest of the page needs no data.
-            console.warn(f"without findings: {gone.problems[0]}")
+            complete_findings(run.path)
+        except InputError as wrong:
+            # The rest of the page needs neither the data nor what else is missing.
+            console.warn(f"without findings: {wrong.problems[0]}")
     now = datetime.now(UTC)
-    return run_page(open_run(runs[0]).run, now) if len(runs) == 1 else compared_page(runs, now)
+    return run_page(found[0], now) if len(found) == 1 else compared_page(runs, now)
 
 
 def _text(page: Page, form: str) -> str:

@@ -21,7 +21,7 @@ def command(run: RunPath, json: Json = False) -> None:
 
     place = RunDirectory.open(run)
     report = load_report(place, datetime.now(UTC))
-    findings = place.path / "findings.json"
+    findings = place.findings
     has_findings = findings.is_file()
     if json:
         found = None

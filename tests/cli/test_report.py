@@ -93,3 +93,12 @@ def test_show_tells_the_findings(folder: Path, trainer: Callable) -> None:
     assert answer.code == 0
     assert "findings.json" in answer.err
     assert trainer("show", run.path, "--json").json["findings"] is None
+
+
+def test_a_run_without_its_data_still_has_a_page(folder: Path, trainer: Callable) -> None:
+    run = make_answered(folder / "runs")
+    run.findings.unlink()
+    answer = trainer("report", run.path, "--format", "md")
+    assert answer.code == 0
+    assert answer.err.startswith("warning: without findings: ")
+    assert "Confusion matrix" in answer.out

@@ -129,6 +129,7 @@ def test_verbs_that_do_not_train_leave_tensorflow_alone(folder: Path) -> None:
         ["ls", "--columns", "run,seed", "--csv"],
         ["show", run],
         ["compare", run, other],
+        ["report", "--format", "md", run],
     ]
     program = (
         "import json, sys\n"

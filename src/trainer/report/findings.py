@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainer.errors import Problem, RunError
@@ -145,8 +146,8 @@ def read_findings(run: RunDirectory) -> Findings | None:
     Raises:
         RunError: The file is damaged.
     """
-    value = _read(run, "findings.json")
-    return None if value is None else _checked(run, "findings.json", _findings, value)
+    value = _read(run.findings)
+    return None if value is None else _checked(run, run.findings, _findings, value)
 
 
 def read_decided(run: RunDirectory) -> Decided | None:
@@ -155,8 +156,8 @@ def read_decided(run: RunDirectory) -> Decided | None:
     Raises:
         RunError: The file is damaged.
     """
-    value = _read(run, "decisions.json")
-    return None if value is None else _checked(run, "decisions.json", _decided, value)
+    value = _read(run.decisions)
+    return None if value is None else _checked(run, run.decisions, _decided, value)
 
 
 def answer_columns(task: Task, names: Sequence[str]) -> list[str]:
@@ -184,17 +185,16 @@ def verdict(difference: Difference, name: str) -> str:
     return "better" if is_better else "worse"
 
 
-def _read(run: RunDirectory, name: str) -> Any:
-    path = run.path / name
+def _read(path: Path) -> Any:
     return read_json(path) if path.exists() else None
 
 
-def _checked(run: RunDirectory, name: str, reader: readers.Reader, value: Any) -> Any:
+def _checked(run: RunDirectory, path: Path, reader: readers.Reader, value: Any) -> Any:
     try:
         return reader(value)
     except readers.DamageError as error:
         fix = f"remove it, then: trainer report {run.path}"
-        raise RunError(Problem(str(run.path / name), error.expected, error.found, fix)) from error
+        raise RunError(Problem(str(path), error.expected, error.found, fix)) from error
 
 
 _number = readers.maybe(readers.number)

@@ -29,6 +29,7 @@ from trainer.config.members import Member, member_configs
 from trainer.data.splits import SPLIT_NAMES
 from trainer.errors import InputError, Problem, RunError, StorageError, TrainerError, TrainingError
 from trainer.report.aggregates import Aggregate
+from trainer.report.page import write_page
 from trainer.runs.directory import RunDirectory
 from trainer.runs.files import json_form
 from trainer.runs.listing import summarise
@@ -41,7 +42,7 @@ from trainer.workflows.many import Planned, ended_run, tasks_of, threads_of
 from trainer.workflows.pack_events import MemberEnded
 from trainer.workflows.pack_plans import Entrant
 from trainer.workflows.plan import Plan, Tables, make_plan
-from trainer.workflows.reporting import report_on_members, sentence_of
+from trainer.workflows.reporting import find_out_of_members, sentence_of
 from trainer.workflows.together import Aggregates, judge_together
 from trainer.workflows.trained import config_of
 from trainer.workflows.workers import run_here
@@ -292,13 +293,17 @@ def _train(
             _check_some_finished(run, found)
             aggregates = judge_together(run, members, found, plan)
             if plan.config.evaluate.report:
-                sentence = report_on_members(run, [one.loaded for one in entrants.values()], tables)
+                of_members = [one.loaded for one in entrants.values()]
+                sentence = find_out_of_members(run, of_members, tables)
         record.manifest = replace(
             record.manifest,
             epochs=max((one.epochs for one in found), default=0),
             stopped_because=reason or "all members done",
         )
         record.status = "finished" if reason is None else "stopped"
+    if sentence:
+        # Not before: it tells how the run ended.
+        write_page(run, datetime.now(UTC))
     yield MembersFinished(
         run=run.path,
         status="finished" if reason is None else "stopped",

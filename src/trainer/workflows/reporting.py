@@ -1,19 +1,17 @@
-"""The report of a run: what its answers come to, and the page that says so.
+"""What the answers of a run come to, for one that has just been trained or lies on the disk.
 
-Owns: making both, for a run that has just been trained or lies on the disk. Does not own: the findings
-(`findings`), the page (`trainer.report.page`). No TensorFlow.
+Owns: what the findings are made from. Does not own: the findings (`findings`), the page that shows them
+(`trainer.report.page`), which is written when the manifest says how the run ended. No TensorFlow.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 from trainer.config.load import LoadedConfig
 from trainer.config.schema import Config
 from trainer.errors import Problem, RunError
-from trainer.report.page import write_page
 from trainer.runs.directory import RunDirectory, open_run
 from trainer.runs.files import read_json
 from trainer.runs.readers import shown
@@ -25,8 +23,8 @@ from trainer.workflows.question import ask
 from trainer.workflows.trained import open_all
 
 
-def report_on(run: RunDirectory, plan: Plan) -> str:
-    """Write the findings and the page of a run that has been evaluated.
+def find_out_of(run: RunDirectory, plan: Plan) -> str:
+    """Write the findings of a run that has been evaluated.
 
     Returns:
         The run in a sentence.
@@ -34,11 +32,11 @@ def report_on(run: RunDirectory, plan: Plan) -> str:
     Raises:
         StorageError: They cannot be written.
     """
-    return _report(run, plan.config, (Part(plan.prepared, plan.question),))
+    return _find(run, plan.config, (Part(plan.prepared, plan.question),))
 
 
-def report_on_members(run: RunDirectory, members: Sequence[LoadedConfig], tables: Tables) -> str:
-    """Write the findings and the page of a run with repeats or folds: of what they say together.
+def find_out_of_members(run: RunDirectory, members: Sequence[LoadedConfig], tables: Tables) -> str:
+    """Write the findings of a run with repeats or folds: of what they say together.
 
     Args:
         run: The run directory.
@@ -54,7 +52,7 @@ def report_on_members(run: RunDirectory, members: Sequence[LoadedConfig], tables
     folds = {one.config.data.split.fold: one for one in members}
     plans = [make_plan(one, tables) for one in folds.values()]
     parts = tuple(Part(plan.prepared, plan.question) for plan in plans)
-    return _report(run, members[0].config, parts)
+    return _find(run, members[0].config, parts)
 
 
 def complete_findings(path: Path) -> None:
@@ -88,12 +86,6 @@ def sentence_of(run: RunDirectory) -> str:
         case found:
             fix = f"remove it, then: trainer report {run.path}"
             raise RunError(Problem(str(run.findings), "the findings of a run", shown(found), fix))
-
-
-def _report(run: RunDirectory, config: Config, parts: tuple[Part, ...]) -> str:
-    sentence = _find(run, config, parts)
-    write_page(run, datetime.now(UTC))
-    return sentence
 
 
 def _find(run: RunDirectory, config: Config, parts: tuple[Part, ...]) -> str:

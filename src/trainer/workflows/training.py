@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Literal, assert_never
@@ -20,13 +21,14 @@ from trainer.data.splits import SPLIT_NAMES, SplitName
 from trainer.engine import devices
 from trainer.engine.program_cache import cache_root, keep_programs
 from trainer.errors import DivergedError, Problem, TrainingError
+from trainer.report.page import write_page
 from trainer.runs.files import json_bytes
 from trainer.runs.manifest import Status
 from trainer.workflows.decisions import decide, decided
 from trainer.workflows.drawing import draw_predictions
 from trainer.workflows.importance import importance_of, importance_wanted
 from trainer.workflows.plan import Plan
-from trainer.workflows.reporting import report_on
+from trainer.workflows.reporting import find_out_of
 
 if TYPE_CHECKING:
     from trainer.engine.batches import Pass
@@ -164,7 +166,7 @@ def train(
             if not training.interrupted and not is_part:
                 _explain(plan, built, record)
                 if plan.config.evaluate.report:
-                    sentence = report_on(record.run, plan)
+                    sentence = find_out_of(record.run, plan)
     elif not training.interrupted:
         raise TrainingError(_no_epoch(plan, record.run.path))
     record.time("trace", trace)
@@ -176,6 +178,10 @@ def train(
     record.time("write", written - trained)
     status: Literal["stopped", "finished"] = "stopped" if training.interrupted else "finished"
     record.end(status, weights_sha256=digest)
+    ended = perf_counter()
+    if sentence:
+        # Not before: it tells how the run ended.
+        write_page(record.run, datetime.now(UTC))
     return Finished(
         run=record.run.path,
         status=status,
@@ -186,7 +192,7 @@ def train(
         sentence=sentence,
         weights_sha256=digest,
         seconds=perf_counter() - began,
-        timings=dict(record.manifest.timings),
+        timings={**record.manifest.timings, "page": perf_counter() - ended},
     )
 
 

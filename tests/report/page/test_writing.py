@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -257,3 +259,26 @@ def test_findings_without_values_are_dashes(tmp_path: Path) -> None:
     of["linear"] = {}
     path.write_text(json.dumps(findings))
     quick(run)
+
+
+def test_without_matplotlib_the_page_says_how_to_get_plots(tmp_path: Path) -> None:
+    run = make_answered(tmp_path)
+    program = (
+        "import sys\n"
+        "from datetime import UTC, datetime\n"
+        "from pathlib import Path\n"
+        "from trainer.report.page import write_page\n"
+        "from trainer.runs.directory import RunDirectory\n"
+        "class Without:\n"
+        "    def __init__(self, finder): self.finder = finder\n"
+        "    def find_spec(self, name, *rest):\n"
+        "        if name.split('.')[0] != 'matplotlib': return self.finder.find_spec(name, *rest)\n"
+        "sys.meta_path[:] = [Without(finder) for finder in sys.meta_path]\n"
+        "write_page(RunDirectory(Path(sys.argv[1])), datetime.now(UTC))\n"
+    )
+    subprocess.run([sys.executable, "-c", program, str(run.path)], check=True)
+    text = run.report.read_text(encoding="utf-8")
+    page = check_page(text)
+    assert "pip install &#x27;trainer[plots]&#x27;" in text
+    assert not page.of("svg")
+    assert "Measures" in text

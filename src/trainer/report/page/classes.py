@@ -7,6 +7,7 @@ Owns: which curves are drawn and what is said of them. Does not own: the curves'
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,8 @@ def _classes(facts: Facts) -> Iterator[Block]:
         yield _column_counts(matrices, answers, facts)
     elif len(answers.names) <= _MOST_CLASSES:
         table = confusion_table(matrices, answers.names, _what(facts, answers))
-        yield Grid(table, shares=row_shares(matrices))
+        title = table.title[:1].upper() + table.title[1:]
+        yield Grid(replace(table, title=title), shares=row_shares(matrices))
     else:
         yield _most_confused(matrices, answers)
     yield from _order_plots(facts, answers)

@@ -186,7 +186,7 @@ def _dependence_plot(place: int, one: _Curve, answers: Doubles, outputs: Sequenc
             axes.set_xticks(values, names, rotation=45, ha="right", rotation_mode="anchor")
         axes.set_xlabel(_short(one.column))
         if len(lines) > 1:
-            axes.legend(loc="upper right")
+            axes.legend()
 
     longest = 0 if is_numeric else max(len(_short(str(value))) for value in one.values)
     title, bottom = f"Mean answer by {one.column}", 0.5 + 0.05 * longest

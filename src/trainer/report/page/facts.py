@@ -133,7 +133,7 @@ def read_facts(run: RunDirectory, now: datetime) -> Facts:
     explanation = {
         name: tried(lambda path=path: read_json(path))  # type: ignore[misc]
         for name in _EXPLANATIONS
-        if (path := run.path / "explanation" / f"{name}.json").exists()
+        if (path := run.explanation / f"{name}.json").exists()
     }
     return Facts(
         run=run,

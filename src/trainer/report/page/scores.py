@@ -16,6 +16,7 @@ from trainer.report.text import number
 
 _NOTHING = "–"
 _MOST_PARTS = 100
+_CLEAR = 0.05
 _AVERAGES = ("_micro", "_weighted")
 _MOST_ANSWERS = 12
 _SPLIT_TITLES = {
@@ -186,21 +187,28 @@ def _slices(facts: Facts) -> Iterator[Block]:
         of = findings.slices
         yield _slices_grid(of, f"Slices of the {last} rows that were asked for", searched=False)
     worst = findings.worst_slices
-    if worst is not None:
-        whole = f"{worst.measure} {number(worst.whole)} on all {last} rows"
-        if worst.of:
-            yield Prose(
-                f"Of {worst.looked_at:,} parts of the rows, levels of a column or of two, these are "
-                f"clearly worse than the whole ({whole}). Chance is at most how likely any of all "
-                "the parts looked at would be as bad by chance alone."
-            )
-        elif worst.looked_at:
-            yield Prose(
-                f"Of {worst.looked_at:,} parts of the rows, levels of a column or of two, none is "
-                f"clearly worse than the whole ({whole})."
-            )
+    if worst is not None and worst.looked_at:
+        yield Prose(_search_words(worst, last))
         yield _slices_grid(worst, "The worst parts", searched=True)
     yield _worst_rows(facts, findings, last)
+
+
+def _search_words(worst: Slices, split: str | None) -> str:
+    clear = sum(one.chance is not None and one.chance < _CLEAR for one in worst.of)
+    parts = f"Of {worst.looked_at:,} parts of the rows, levels of a column or of two,"
+    whole = f"the whole ({worst.measure} {number(worst.whole)} on all {split} rows)"
+    if not clear:
+        told = f"{parts} none is worse than {whole} by more than chance explains."
+    else:
+        told = (
+            f"{parts} {clear} of those below {'is' if clear == 1 else 'are'} worse than {whole} by "
+        )
+        told += "more than chance explains."
+    if worst.of:
+        told += (
+            " Chance is at most how likely any of so many parts would be as bad by chance alone."
+        )
+    return told
 
 
 def _slices_grid(of: Slices, title: str, *, searched: bool) -> Grid:
@@ -211,7 +219,10 @@ def _slices_grid(of: Slices, title: str, *, searched: bool) -> Grid:
         chance = [number(one.chance)] if searched else []
         rows.append((where, f"{one.rows:,}", measured, *chance))
     heads = ("rows where", "rows", of.measure, *(["chance"] if searched else []))
-    return grid(title, heads, rows, right=range(1, len(heads)))
+    marked = [
+        place for place, one in enumerate(of.of) if one.chance is not None and one.chance < _CLEAR
+    ]
+    return grid(title, heads, rows, right=range(1, len(heads)), marked=marked)
 
 
 def _is(column: str, level: str) -> str:

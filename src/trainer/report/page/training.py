@@ -80,7 +80,7 @@ def _is_number(value: object) -> bool:
 
 
 def _headline(facts: Facts, history: History) -> str | None:
-    """The measure besides the loss: the one that is monitored, else the first that has one."""
+    """The measure besides the loss: the one that is monitored, else the usual one of the task."""
     names = dict.fromkeys(name for record in history for name in record)
     measured = [
         name
@@ -94,7 +94,8 @@ def _headline(facts: Facts, history: History) -> str | None:
                 match fit.get(section_name):
                     case {"monitor": str(monitor)}:
                         monitors.append(monitor.removeprefix(_PREFIX))
-    wanted = [*(name for name in monitors if name in measured), *measured]
+    usual = {"binary": "auc", "regression": "rmse"}.get(facts.task or "", "accuracy")
+    wanted = [*(name for name in (*monitors, usual) if name in measured), *measured]
     return next(iter(wanted), None)
 
 
