@@ -64,6 +64,10 @@ class Lease:
         except (OSError, ValueError, TypeError):
             return None
 
+    def drop(self) -> None:
+        """Take it away from one who writes nothing: nobody waits."""
+        self.path.unlink(missing_ok=True)
+
     @property
     def is_held(self) -> bool:
         """Whether it is there."""

@@ -57,7 +57,7 @@ class Worker(ABC):
 
     @abstractmethod
     def begin(self, task: Task) -> None:
-        """Hand the task over; that a worker is lost is found out when it is listened to, here and below."""
+        """Hand the task over. That a worker is lost is found out when it is listened to."""
 
     @abstractmethod
     def answer(self, answer: Answer) -> None:

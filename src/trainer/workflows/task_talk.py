@@ -14,6 +14,7 @@ import os
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from trainer.engine import devices
 from trainer.errors import Problem, TrainerError
 from trainer.workflows.many import Ends, Task, work
 from trainer.workflows.pack_events import MembersEpoch
@@ -64,8 +65,20 @@ class Line(Protocol):
         ...
 
 
-def do(task: Task, tables: Tables, line: Line) -> Done:
-    """Do a task, in this process, and tell of it; this process ends when nobody listens any more."""
+def serve(line: Line, tables: Tables) -> None:
+    """Load TensorFlow, then do task after task; this process ends when nobody gives any more."""
+    with devices.importing(worthwhile=True):
+        pass
+    while True:
+        try:
+            said = line.recv()
+            if isinstance(said, Task):
+                line.send(_do(said, tables, line))
+        except (EOFError, OSError):
+            os._exit(0)
+
+
+def _do(task: Task, tables: Tables, line: Line) -> Done:
     heard: list[str] = []
 
     def interrupted() -> str | None:

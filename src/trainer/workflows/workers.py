@@ -1,7 +1,7 @@
 """Worker processes that train packs side by side, and the same in this process.
 
-A worker loads TensorFlow once and does task after task. When the process that started it ends, it ends at
-once.
+A worker loads TensorFlow once and does task after task. It ends at once when the process that started it
+does.
 
 Owns: the processes and their pipes. Does not own: what is said (`task_talk`), who does what (`crew`).
 """
@@ -17,11 +17,10 @@ from multiprocessing.connection import Connection, wait
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
-from trainer.engine import devices
 from trainer.workflows.crew import WAIT_SECONDS, Crew, Lost, Worker
 from trainer.workflows.many import Ends, Task, work
 from trainer.workflows.plan import Tables
-from trainer.workflows.task_talk import Answer, Done, do
+from trainer.workflows.task_talk import Answer, Done, serve
 
 if TYPE_CHECKING:
     from trainer.workflows.pack_events import PackEvent
@@ -129,16 +128,7 @@ def _signals_held() -> Iterator[None]:
 def _serve(connection: Connection) -> None:
     """In the worker: task after task, until nobody gives any more."""
     Thread(target=_end_with_parent, daemon=True).start()
-    with devices.importing(worthwhile=True):
-        pass
-    tables = Tables()
-    while True:
-        try:
-            said = connection.recv()
-            if isinstance(said, Task):
-                connection.send(do(said, tables, connection))
-        except (EOFError, OSError):
-            os._exit(0)
+    serve(connection, Tables())
 
 
 def _end_with_parent() -> None:
