@@ -13,10 +13,10 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TextIO
 from urllib.parse import urlsplit
 
 from trainer.errors import Problem, RunError, UsageError
@@ -33,6 +33,7 @@ _SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_py_gcs_connect_timeout_s": "5",
 }
+_SETTINGS_FRAME = bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
 _INSTEAD = "or leave --address out to start a Ray here"
 
 
@@ -148,6 +149,8 @@ class Cluster:
                     )
         except (ray.exceptions.RayError, OSError, RuntimeError, ValueError) as wrong:
             raise UsageError(_refused(address, wrong)) from wrong
+        # It prints of workers that have ended to standard output, which carries the result.
+        self._stack.enter_context(redirect_stdout(self._stack.enter_context(_nowhere())))
         self._stack.callback(ray.shutdown)
 
 
@@ -170,11 +173,27 @@ def check_address(address: str) -> None:
         expected = "auto, HOST:PORT or ray://HOST:PORT"
         raise UsageError(Problem("--address", expected, f"'{address}'", "write host:6379"))
     try:
-        socket.create_connection((host, port), timeout=_REACH_SECONDS).close()
+        _greet(host, port)
     except OSError as wrong:
         found = wrong.strerror or str(wrong)
         fix = f"`ray start --head --port=6379` there, {_INSTEAD}"
         raise UsageError(Problem(where, "a Ray cluster that answers", found, fix)) from wrong
+
+
+def _greet(host: str, port: int) -> None:
+    """Connect as gRPC does, whose answer Ray itself would wait minutes for.
+
+    Raises:
+        OSError: Nothing answers, or nothing that speaks HTTP/2 (RFC 9113, 3.4: each side begins with a
+            SETTINGS frame).
+    """
+    with socket.create_connection((host, port), timeout=_REACH_SECONDS) as line:
+        if os.environ.get("RAY_USE_TLS", "0").lower() in {"1", "true"}:
+            return
+        line.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _SETTINGS_FRAME)
+        answer = line.recv(len(_SETTINGS_FRAME))
+        if len(answer) < 4 or answer[3] != _SETTINGS_FRAME[3]:
+            raise OSError("something else than Ray, which answers otherwise")
 
 
 def look_around(token: Path) -> Facts:
@@ -236,7 +255,10 @@ def _refused(address: str, wrong: Exception) -> Problem:
         ours = f"Ray: {_import_ray().__version__}, Python: {platform.python_version()}"
         return Problem(where, f"a cluster of {ours}, as here", found, "install the same versions")
     found = lines[0] if lines else type(wrong).__name__
-    fix = f"`ray start --head` begins one, {_INSTEAD}"
+    fix = (
+        "`ray start --head` begins one; where it asks for a token, set RAY_AUTH_MODE=token; "
+        f"{_INSTEAD}"
+    )
     return Problem(where, "a Ray cluster that answers", found, fix)
 
 
@@ -254,6 +276,10 @@ def _import_ray() -> Any:
             )
         ) from error
     return ray
+
+
+def _nowhere() -> TextIO:
+    return Path(os.devnull).open("w", encoding="utf-8")
 
 
 @contextmanager
