@@ -63,8 +63,12 @@ class RayWorkers(Crew["RayWorker"]):
         gpus = ray.cluster_resources().get("GPU", 0) if device != "cpu" else 0
         share = min(1.0, int(100 * gpus / jobs) / 100)
         self._actor = ray.remote(num_cpus=1, num_gpus=share, max_concurrency=4)(Trainer)
-        for _ in range(jobs):
-            self.all.append(self._started())
+        try:
+            for _ in range(jobs):
+                self.all.append(self._started())
+        except BaseException:
+            self.close()
+            raise
 
     def idle(self) -> RayWorker | None:
         """As in `Crew`.

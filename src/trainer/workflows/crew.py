@@ -100,7 +100,10 @@ class Crew(ABC, Generic[_Worker]):
         stop: str | None = None
         wrong: Done | None = None
         while True:
-            while stop is None and (idle := self.idle()) is not None:
+            while stop is None and (lost or not is_all_given):
+                idle = self.idle()
+                if idle is None:
+                    break
                 waiting = lost.popleft() if lost else next(left, None)
                 if waiting is None:
                     is_all_given = True
