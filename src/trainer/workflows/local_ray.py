@@ -32,7 +32,7 @@ _LONGEST_FOLDER = 40
 
 def guard() -> None:
     """Have a Ray that is started here ask for a token: whoever else reaches a port of it could run what
-    they like. To be called before this process imports Ray, which reads it then; after it, does nothing.
+    they like. To be called before this process imports Ray, which reads it then; after it, it is late.
     """
     if "ray" not in sys.modules:
         os.environ["RAY_AUTH_MODE"] = "token"
@@ -57,6 +57,8 @@ class LocalRay:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
+            # Ray of its own accord asks for a token where a file holds one.
+            env={"RAY_AUTH_MODE": "disabled", **os.environ},
         )
         assert self._keeper.stdout is not None
         try:

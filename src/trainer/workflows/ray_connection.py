@@ -73,9 +73,10 @@ class Cluster:
         """
         if self.address is None:
             guard()
+        else:
+            check_address(self.address)
         _import_ray()
         if self.address is not None:
-            check_address(self.address)
             self._connect(self.address)
         return self
 
