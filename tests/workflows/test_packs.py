@@ -71,7 +71,12 @@ def test_left_alone_it_goes_on_from_its_checkpoint(tmp_path: Path, undisturbed: 
     folder = Folder(tmp_path / "own", undisturbed.config)
     folder.train(abandon=3)
     folder.train(abandon=4)
+    # Killed while it wrote.
+    for place in (folder.run(1), folder.run(2) / "evaluation", folder.path / "packs" / "0001"):
+        place.mkdir(exist_ok=True)
+        (place / ".file.json.01234567.new").touch()
     folder.train()
+    assert not list(folder.path.rglob(".*.new"))
     assert_same(folder, undisturbed)
 
 
