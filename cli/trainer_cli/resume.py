@@ -11,7 +11,7 @@ import typer
 from trainer.errors import Problem, UsageError
 from trainer_cli import console
 from trainer_cli.members import follow_members, give_members_result
-from trainer_cli.settings import AllowCustom, Jobs, Json, Quiet
+from trainer_cli.settings import Address, AllowCustom, Engine, Jobs, Json, Quiet, cluster_of
 from trainer_cli.sweeping import follow_sweep, give_sweep_result
 from trainer_cli.training import Signals, Stopped, Timings, follow, give_result
 
@@ -39,6 +39,8 @@ def command(
         ),
     ] = False,
     jobs: Jobs = None,
+    engine: Engine = None,
+    address: Address = None,
     allow_custom: AllowCustom = False,
 ) -> int:
     """Go on with a run from its last checkpoint; print its directory.
@@ -55,6 +57,7 @@ def command(
     says = console.Console(quiet=quiet)
     signals = Signals()
     command = ("trainer", *sys.argv[1:])
+    of_a_sweep = {"--jobs": jobs, "--engine": engine, "--address": address}
     of_one_run = {"--timings": timings, "--accept-differences": accept_differences}
     try:
         with signals.caught():
@@ -66,20 +69,21 @@ def command(
                     command=command,
                     allow_custom=allow_custom,
                     interrupted=signals.reason,
+                    cluster=cluster_of(engine, address),
                 )
                 ended = follow_sweep(swept, says, signals)
                 give_sweep_result(ended, json=json)
                 return signals.exit_code if ended.reason == "interrupted" else 0
             if has_members(run):
                 first = f"extend one of its members: trainer resume {run}/members/0001"
-                _check_not_given(run, {**of_one_run, "--jobs": jobs}, words, first)
+                _check_not_given(run, {**of_one_run, **of_a_sweep}, words, first)
                 several = resume_members(
                     run, command=command, allow_custom=allow_custom, interrupted=signals.reason
                 )
                 done = follow_members(several, says, signals)
                 give_members_result(done, json=json)
                 return signals.exit_code if done.status == "stopped" else 0
-            _check_not_given(run, {"--jobs": jobs}, None, "")
+            _check_not_given(run, of_a_sweep, None, "")
             events = resume_run(
                 run,
                 words or [],

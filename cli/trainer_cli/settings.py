@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from trainer.errors import Problem, UsageError
+from trainer.errors import Problem, UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from trainer.workflows.ray_connection import Cluster
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but warnings and errors.")]
@@ -35,6 +38,24 @@ Jobs = Annotated[
         max=256,
         show_default="the cores, or 1; those of the beginning",
         help="Processes that train a sweep.",
+    ),
+]
+Engine = Annotated[
+    str | None,
+    typer.Option(
+        "--engine",
+        show_default="local",
+        help="Where a sweep trains: local, in processes of this machine, or ray, on a cluster "
+        "(pip install 'trainer[cluster]').",
+    ),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        "--address",
+        show_default="a Ray that is started here",
+        help="The Ray cluster: auto, HOST:6379 or ray://HOST:10001. All nodes must see the sweep's "
+        "folder.",
     ),
 ]
 Words = Annotated[
@@ -104,6 +125,25 @@ RunPath = Annotated[
     Path, typer.Argument(metavar="RUN", help="A run directory, or a checkpoint in one.")
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or gpu.")]
+
+
+def cluster_of(engine: str | None, address: str | None) -> Cluster | None:
+    """The cluster that the options name, not connected to yet; None for the processes of this machine.
+
+    Raises:
+        UsageError: There is no such engine, or an address without one that takes it.
+    """
+    if engine not in {None, "local", "ray"}:
+        found, fix = f"'{engine}'", did_you_mean(str(engine), ["local", "ray"])
+        raise UsageError(Problem("--engine", "local or ray", found, fix))
+    if engine == "ray":
+        from trainer.workflows.ray_connection import Cluster
+
+        return Cluster(address)
+    if address is not None:
+        expected, fix = "none without --engine ray", f"add --engine ray, or leave {address} out"
+        raise UsageError(Problem("--address", expected, f"'{address}'", fix))
+    return None
 
 
 def device_name(name: str) -> Literal["auto", "cpu", "gpu"]:

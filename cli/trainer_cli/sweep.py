@@ -10,7 +10,16 @@ import typer
 
 from trainer.errors import Problem, UsageError
 from trainer_cli import console
-from trainer_cli.settings import AllowCustom, Jobs, Json, Quiet, one_config
+from trainer_cli.settings import (
+    Address,
+    AllowCustom,
+    Engine,
+    Jobs,
+    Json,
+    Quiet,
+    cluster_of,
+    one_config,
+)
 from trainer_cli.sweeping import follow_sweep, give_sweep_result
 from trainer_cli.training import Signals, Stopped
 
@@ -46,6 +55,8 @@ def command(
         str | None, typer.Option("--keep", help="As sweep.keep: all, or best:5 to save disk.")
     ] = None,
     jobs: Jobs = None,
+    engine: Engine = None,
+    address: Address = None,
     resume_or_start: Annotated[
         bool,
         typer.Option(
@@ -66,6 +77,7 @@ def command(
         fix = "name a folder"
         raise UsageError(Problem("--sweeps", "a folder for sweeps", f"the file {sweeps}", fix))
     config, settings = one_config(words, "trainer sweep")
+    cluster = cluster_of(engine, address)
     options = {"trials": trials, "max_seconds": max_seconds, "seed": seed, "keep": keep}
     settings += [f"sweep.{key}={value}" for key, value in options.items() if value is not None]
     from trainer.config.sweep_loading import load_sweep
@@ -86,6 +98,7 @@ def command(
                     command=started,
                     allow_custom=allow_custom,
                     interrupted=signals.reason,
+                    cluster=cluster,
                 )
             else:
                 events = resume_sweep(
@@ -94,6 +107,7 @@ def command(
                     command=started,
                     allow_custom=allow_custom,
                     interrupted=signals.reason,
+                    cluster=cluster,
                 )
             finished = follow_sweep(events, says, signals)
             give_sweep_result(finished, json=json)

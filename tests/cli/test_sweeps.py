@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from trainer.runs.leases import leases_in
+from trainer.runs.process import is_alive, this_process
+
 RATES = "optimizer.learning_rate=1e-3,1e-2"
 RATE = "optimizer.learning_rate"
 
@@ -37,6 +40,13 @@ RATE = "optimizer.learning_rate"
         ((RATES, "data.target=nothing"), ["nothing"]),
         ((RATES, "good.yaml"), ["one config file"]),
         ((RATES, "sweep.keep=some"), ["sweep.keep", "best:5"]),
+        ((RATES, "--engine", "rya"), ["--engine", "local or ray", "did you mean 'ray'"]),
+        ((RATES, "--address", "auto"), ["--address", "none without --engine ray"]),
+        ((RATES, "--engine", "ray", "--address", "far"), ["HOST:PORT", "'far'"]),
+        (
+            (RATES, "--engine", "ray", "--address", "127.0.0.1:1"),
+            ["--address 127.0.0.1:1", "Connection refused", "ray start --head"],
+        ),
     ],
 )
 def test_a_sweep_that_cannot_be_is_refused(
@@ -169,3 +179,34 @@ def test_folds_that_cannot_be_are_refused(
 ) -> None:
     refused("fit", "good.yaml", *words, says=says)
     assert not (folder / "runs").exists()
+
+
+@pytest.mark.parametrize("words", [("--engine", "ray"), ("--address", "auto"), ("--jobs", "2")])
+def test_a_run_that_is_no_sweep_takes_no_engine(
+    folder: Path, finished: Path, refused: Callable, words: tuple[str, ...]
+) -> None:
+    refused("resume", finished, *words, says=[f"no {words[0]} here"])
+
+
+def test_ray_trains_it_and_a_signal_stops_it(
+    folder: Path, start: Callable, trainer: Callable
+) -> None:
+    words = ("sweep", "good.yaml", RATES, "fit.epochs=3000", "--engine", "ray", "--jobs", "1")
+    sweep = start(*words)
+    for _ in range(600):
+        if any(log.stat().st_size for log in folder.glob("sweeps/*/*/trials/*/metrics.jsonl")):
+            break
+        time.sleep(0.1)
+    (lease,) = leases_in(next(folder.glob("sweeps/*/*/workers")))
+    worker = lease.holder
+    assert worker is not None
+    ended, out, err = sweep.end(signal.SIGTERM)
+    assert ended == 75, err
+    path = Path(out.strip())
+    assert f"it goes on with: trainer resume {path}" in err
+    assert not is_alive(worker, this_process())
+    assert not (path / "workers").exists()
+    # It goes on without Ray.
+    done = trainer("resume", path, "--json", "--quiet")
+    assert done.code == 0, done.err
+    assert [trial["epochs"] for trial in done.json["trials"]] == [3000, 3000]

@@ -57,6 +57,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         for name, value in report.user_properties
     ]
     histories = [value for name, value in told if name == "history"]
+    sweeps = Counter(value for name, value in told if name == "sweep")
     operations = [value for name, value in told if name == "operations"]
     if not told:
         return
@@ -74,4 +75,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             f"{len(seconds)} stops in training took {seconds[len(seconds) // 2]:.2f} s (median), "
             f"{seconds[-1]:.2f} s at most"
         )
+    if sweeps:
+        struck = ", ".join(f"{count} {place}" for place, count in sorted(sweeps.items()))
+        terminalreporter.line(f"strikes at sweeps: {struck}")
     terminalreporter.line(f"{sum(operations)} operations on the disk went wrong")

@@ -20,8 +20,11 @@ from tests.cli.processes import COMMAND
 from tests.kill.cases import write_table
 from tests.kill.comparison import differences
 from tests.kill.conftest import HISTORIES, SEED
+from trainer.runs.leases import leases_in
+from trainer.runs.process import is_alive, this_process
 
-SWEEPS = HISTORIES // 4 if HISTORIES >= 100 else 1
+SWEEPS = max(1, HISTORIES // 4)
+ENGINES = ("local", "ray") if HISTORIES >= 40 else ("local",)
 SEARCHES = ("tpe", "sobol")
 CONFIG = """\
 name: swept
@@ -48,23 +51,31 @@ sweep:
 class Sweep:
     """A sweep in a folder, as processes of a group of their own."""
 
-    def __init__(self, folder: Path, config: Path) -> None:
-        self.folder, self._config = folder, config
+    def __init__(self, folder: Path, config: Path, engine: str = "local") -> None:
+        self.folder, self._config, self._engine = folder, config, engine
         self._environment = {**os.environ, "XDG_CACHE_HOME": str(config.parent / "cache")}
 
     def start(self) -> subprocess.Popen[bytes]:
         words = ["sweep", str(self._config), "--sweeps", str(self.folder), "--jobs", "2", "--quiet"]
-        words.append("--resume-or-start")
+        words += ["--resume-or-start", "--engine", self._engine]
         return subprocess.Popen(
             [*COMMAND, *words],
             env=self._environment,
-            stdout=subprocess.DEVNULL,
+            stdout=(self.folder / "out").open("ab"),
             stderr=(self.folder / "err").open("ab"),
             start_new_session=True,
         )
 
     def finish(self) -> None:
         assert self.start().wait(timeout=300) == 0, (self.folder / "err").read_text()
+
+    def workers(self, main: int) -> list[int]:
+        """The worker processes that live."""
+        if self._engine == "local":
+            return children(main)
+        leases = [lease for path in self.folder.glob("*/*/workers") for lease in leases_in(path)]
+        holders = [lease.holder for lease in leases]
+        return [one.pid for one in holders if one is not None and is_alive(one, this_process())]
 
     @property
     def path(self) -> Path:
@@ -101,8 +112,8 @@ def whole_sweep(
     return call
 
 
-def workers(main: int) -> list[int]:
-    """The worker processes of a sweep."""
+def children(main: int) -> list[int]:
+    """The worker processes of a process."""
     found = []
     for place in Path("/proc").glob("[0-9]*"):
         try:
@@ -115,38 +126,45 @@ def workers(main: int) -> list[int]:
     return found
 
 
-def strike(main: subprocess.Popen[bytes], draw: random.Random) -> None:
-    """Kill the process alone, with its workers, or one of these."""
+def strike(swept: Sweep, main: subprocess.Popen[bytes], draw: random.Random) -> str:
+    """Kill the process alone, with its group, or one of its workers; which it was."""
     how = draw.choice(("alone", "all", "worker"))
     if how == "all":
         os.killpg(main.pid, signal.SIGKILL)
     elif how == "alone":
         main.kill()
     else:
-        for number in workers(main.pid)[:1]:
+        there = swept.workers(main.pid)
+        for number in there[:1]:
             os.kill(number, signal.SIGKILL)
-        return
+        return how if there else "nobody"
     main.wait(timeout=60)
+    return how
 
 
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("number", range(SWEEPS))
 def test_a_sweep_survives(
     number: int,
+    engine: str,
     whole_sweep: Callable[[str], tuple[Path, Sweep, float]],
     tmp_path: Path,
+    record_property: Callable[[str, object], None],
 ) -> None:
     config, whole, seconds = whole_sweep(SEARCHES[number % len(SEARCHES)])
-    draw = random.Random(f"{SEED}/sweep/{number}")
-    swept = Sweep(tmp_path, config)
+    draw = random.Random(f"{SEED}/sweep/{number}" + ("/ray" if engine == "ray" else ""))
+    swept = Sweep(tmp_path, config, engine)
     for _ in range(draw.randint(1, 4)):
         main = swept.start()
         try:
             main.wait(timeout=draw.uniform(0.1, 1.2) * seconds)
         except subprocess.TimeoutExpired:
-            strike(main, draw)
+            record_property("sweep", f"{engine} {strike(swept, main, draw)}")
         if main.poll() is None:
             main.wait(timeout=300)
     swept.finish()
+    assert set((tmp_path / "out").read_text().split()) == {str(swept.path)}
+    assert swept.workers(0) == []
     assert swept.table() == whole.table()
     for run in sorted((whole.path / "trials").iterdir()):
         assert differences(swept.path / "trials" / run.name, run) == [], run.name

@@ -2,129 +2,21 @@
 
 import os
 import signal
-from collections.abc import Callable
-from itertools import count
 from pathlib import Path
 
 import pytest
 
-from tests.kill.comparison import differences
 from tests.workflows.conftest import write_table
-from trainer.config.load import load_config
+from tests.workflows.folders import CONFIG, MEMBERS, SPLITS, Ends, Folder, assert_same
 from trainer.engine import pack_fit
 from trainer.errors import RunError
 from trainer.workflows import packs
 from trainer.workflows.many import ended_run, tasks_of
-from trainer.workflows.pack_events import MemberEnded, MembersEpoch, PackStarted
-from trainer.workflows.pack_plans import Entrant, plan_packs
+from trainer.workflows.pack_events import PackStarted
+from trainer.workflows.pack_plans import plan_packs
 from trainer.workflows.packs import begun_pack
 from trainer.workflows.plan import Tables
-from trainer.workflows.workers import Workers, run_here
-
-CONFIG = """\
-name: packed
-seed: 3
-data:
-  source: small.csv
-  target: label
-  features: {exclude: [id]}
-  split: {seed: 1, test: 0.2, validation: 0.2}
-model:
-  layers:
-    - dense: {units: 6, activation: relu}
-    - batch_normalization
-    - dropout: 0.1
-optimizer: {name: adamw, learning_rate: 0.03, ema: 0.9}
-fit: {epochs: 12, batch_size: 16, class_weight: balanced}
-"""
-MEMBERS = [
-    ["seed=1", "fit.early_stopping={patience: 1, min_delta: 10}"],
-    ["seed=2", "fit.early_stopping.patience=1"],
-    ["optimizer.schedule=cosine"],
-    ["optimizer.schedule=null", "fit.reduce_on_plateau.patience=1"],
-    ["model.layers.2.dropout.rate=0.3", "fit.early_stopping={patience: 2, restore_best: false}"],
-]
-SPLITS = ("train", "validation", "test")
-Ends = dict[int, str]
-
-
-class Folder:
-    """A folder with networks to be trained."""
-
-    def __init__(self, path: Path, config: Path, members: list[list[str]] = MEMBERS) -> None:
-        self.path, self.config = path, config
-        path.mkdir(exist_ok=True)
-        self._members = members
-
-    def entrant(self, number: int) -> Entrant:
-        config = load_config(self.config, self._members[number])
-        return Entrant(number, config, self.run(number))
-
-    def run(self, number: int) -> Path:
-        return self.path / f"{number:04d}"
-
-    def train(
-        self,
-        *,
-        jobs: int = 0,
-        after: int | None = None,
-        abandon: int | None = None,
-        ends: Callable[[int], Ends] = lambda epoch: {},
-    ) -> list[MemberEnded]:
-        """Train what is left.
-
-        Args:
-            jobs: Worker processes; 0 for this one.
-            after: Asked so often whether to stop, the answer is yes.
-            abandon: Left alone after so many epochs, as if it were killed.
-            ends: Members to end after an epoch.
-        """
-        asked = count(1)
-        tables = Tables()
-        (self.path / "packs").mkdir(exist_ok=True)
-        _, tasks, ended = tasks_of(
-            [self.entrant(number) for number in range(len(self._members))],
-            self.path / "packs",
-            tables,
-            entrant_of=self.entrant,
-            jobs=max(1, jobs),
-            threads=1,
-            command=("trainer", "sweep"),
-            splits=SPLITS,
-            allow_custom=False,
-        )
-
-        def interrupted() -> str | None:
-            return "stopped" if after is not None and next(asked) >= after else None
-
-        workers = Workers(jobs) if jobs else None
-        working = (
-            run_here(tasks, tables, interrupted)
-            if workers is None
-            else workers.run(tasks, interrupted)
-        )
-        try:
-            return self._follow(working, ended, abandon, ends)
-        finally:
-            if workers is not None:
-                workers.close()
-
-    def _follow(self, working, ended, abandon, ends) -> list[MemberEnded]:
-        epochs, answer = 0, None
-        while True:
-            try:
-                event = working.send(answer)
-            except StopIteration:
-                return sorted(ended, key=lambda one: one.number)
-            answer = None
-            if isinstance(event, MemberEnded):
-                ended.append(event)
-            if isinstance(event, MembersEpoch):
-                epochs += 1
-                answer = ends(event.epoch)
-                if epochs == abandon:
-                    working.close()
-                    return ended
+from trainer.workflows.workers import run_here
 
 
 @pytest.fixture(scope="module")
@@ -147,12 +39,6 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, config: Path) -> Folde
 def saving_each_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packs, "_SAVE_SECONDS", 0.0)
     monkeypatch.setattr(packs, "_WRITING_SHARE", 1e9)
-
-
-def assert_same(folder: Folder, undisturbed: Folder, numbers: range = range(len(MEMBERS))) -> None:
-    for number in numbers:
-        own, other = folder.run(number), undisturbed.run(number)
-        assert differences(own, other) == []
 
 
 def test_a_pack_leaves_what_fit_leaves(undisturbed: Folder) -> None:
@@ -185,7 +71,12 @@ def test_left_alone_it_goes_on_from_its_checkpoint(tmp_path: Path, undisturbed: 
     folder = Folder(tmp_path / "own", undisturbed.config)
     folder.train(abandon=3)
     folder.train(abandon=4)
+    # Killed while it wrote.
+    for place in (folder.run(1), folder.run(2) / "evaluation", folder.path / "packs" / "0001"):
+        place.mkdir(exist_ok=True)
+        (place / ".file.json.01234567.new").touch()
     folder.train()
+    assert not list(folder.path.rglob(".*.new"))
     assert_same(folder, undisturbed)
 
 

@@ -15,7 +15,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -78,11 +78,7 @@ class RunLock:
             return
         self._released.set()
         self._thread.join()
-        # A directory that was removed or has become read-only holds nobody up.
-        with suppress(OSError), _exclusive(self._path.parent):
-            owner = _owner(self._path, 0.0)
-            if owner is not None and owner.process == self._process:
-                self._path.unlink()
+        take_off(self._path, {self._process})
 
     def __enter__(self) -> Self:
         return self
@@ -99,6 +95,15 @@ class RunLock:
         while not self._released.wait(beat_seconds):
             with suppress(OSError):
                 os.utime(self._path)
+
+
+def take_off(path: Path, processes: Set[Process]) -> None:
+    """Removes the lock of one of these processes, none of which writes any more; another's stays."""
+    # A directory that was removed or has become read-only holds nobody up.
+    with suppress(OSError), _exclusive(path.parent):
+        owner = _owner(path, 0.0)
+        if owner is not None and owner.process in processes:
+            path.unlink()
 
 
 @contextmanager

@@ -1,9 +1,10 @@
 """The directory of a sweep: where its files are, and how one is made and found.
 
     <root>/<name>/<time>-<short hash>/
-        sweep.yaml  journal.jsonl  trials/<number>/  lock
+        sweep.yaml  journal.jsonl  trials/<number>/  workers/  lock
 
-A trial's directory is a run directory. Every path is made from the directory's own.
+A trial's directory is a run directory; in `workers` are the leases (`leases`) of those that train on
+other machines. Every path is made from the directory's own.
 
 Owns: the layout, making a sweep and opening one. Does not own: what stands in the journal
 (`trainer.sweep`), the trials' directories (`directory`).
@@ -84,6 +85,11 @@ class SweepDirectory:
     def trials(self) -> Path:
         """The directory of the trials' run directories."""
         return self.path / "trials"
+
+    @property
+    def workers(self) -> Path:
+        """The leases of those that train on other machines."""
+        return self.path / "workers"
 
     @property
     def lock(self) -> Path:

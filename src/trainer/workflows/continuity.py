@@ -29,7 +29,9 @@ _CHOSEN = ("runtime.threads", "runtime.compile")
 """What a run chose for itself stands in its config."""
 
 
-def check_as_begun(entrants: Iterable[Entrant], plan: Plan, command: tuple[str, ...]) -> None:
+def check_as_begun(
+    entrants: Iterable[Entrant], plan: Plan, command: tuple[str, ...], *, machine: bool = True
+) -> None:
     """Checks that networks are those that were begun, on the same rows and the same machine.
 
     One that agrees is enough: others may have been extended by themselves.
@@ -38,6 +40,7 @@ def check_as_begun(entrants: Iterable[Entrant], plan: Plan, command: tuple[str, 
         entrants: The networks; those that were not begun are passed over.
         plan: What is read now.
         command: The command line.
+        machine: They are trained on this one, which is then to be the one it was.
 
     Raises:
         RunError: None agrees; what differs of the first.
@@ -54,7 +57,7 @@ def check_as_begun(entrants: Iterable[Entrant], plan: Plan, command: tuple[str, 
             now=datetime.now(UTC),
         )
         try:
-            differences = list(_differences(entrant, run, plan, here))
+            differences = list(_differences(entrant, run, plan, here if machine else None))
         except InputError:
             continue  # It is damaged, which those who read it tell.
         if not differences:
@@ -66,7 +69,7 @@ def check_as_begun(entrants: Iterable[Entrant], plan: Plan, command: tuple[str, 
 
 
 def _differences(
-    entrant: Entrant, run: RunDirectory, plan: Plan, here: Manifest
+    entrant: Entrant, run: RunDirectory, plan: Plan, here: Manifest | None
 ) -> Iterator[Problem]:
     was, now = (
         json_form(resolved_settings(loaded.config)) for loaded in (config_of(run), entrant.loaded)
@@ -75,4 +78,5 @@ def _differences(
     former = run.read_manifest()
     yield from config_differences(run, changed)
     yield from data_differences(former, plan)
-    yield from machine_differences(former, here)
+    if here is not None:
+        yield from machine_differences(former, here)

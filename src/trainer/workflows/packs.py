@@ -31,6 +31,7 @@ from trainer.runs.files import (
     json_bytes,
     read_json,
     remove_directories,
+    remove_temporaries,
     storage_errors,
     write_atomically,
 )
@@ -107,6 +108,7 @@ def train_pack(
         training, resumed = build_pack_training(planned, members, directory)
         with storage_errors(directory, "make a folder for a pack"):
             directory.mkdir(parents=True, exist_ok=True)
+        remove_temporaries(directory)
         _note(directory, Begun(planned.numbers, is_done=False))
         _record(members, training, device, command, now, stack, resumed=resumed)
         keeper = _Keeper(training, members, directory)
@@ -212,6 +214,7 @@ def _record(
     for number, member in enumerate(members):
         plan = member.candidate.plan
         run = RunDirectory.at(member.candidate.entrant.place)
+        run.remove_leftovers(plan.config.fit.checkpoint.keep)
         form = form_of_a_member(plan)
         config = as_it_runs(plan.config, device, form)
         subject = Subject(training.record_of(number), member.stacked.stack.network, form)

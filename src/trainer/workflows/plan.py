@@ -21,7 +21,7 @@ from trainer.config.schema import Config
 from trainer.data.arrays import Rows
 from trainer.data.features import split_column
 from trainer.data.prepare import PreparedTable, prepare
-from trainer.data.streaming import prepare_streaming
+from trainer.data.streaming import StreamedTable, prepare_streaming
 from trainer.errors import ConfigError, Problem, TrainerError
 from trainer.models.plan import PlannedLayer, PlannedMemory, plan_layers, plan_memory
 from trainer.tracking.trackers import tracking_problems
@@ -67,11 +67,14 @@ class Plan:
         return self.loaded.config
 
 
+HandedTable = tuple[EngineChoice, PreparedTable]
+
+
 class Tables:
     """Tables that several plans share: what is read, split and fitted alike is so once."""
 
     def __init__(self) -> None:
-        self._made: dict[str, tuple[EngineChoice, PreparedTable]] = {}
+        self._made: dict[str, HandedTable] = {}
 
     def prepared(self, config: Config) -> tuple[EngineChoice, PreparedTable]:
         """Where the rows of a config are while training, and the rows."""
@@ -82,6 +85,22 @@ class Tables:
             table: PreparedTable = prepare(config) if resident else prepare_streaming(config)
             self._made[key] = (choice, table)
         return self._made[key]
+
+    def handed(self, config: Config) -> tuple[str, HandedTable | None]:
+        """The table of a config for another process, under the name that it is taken by; None of one
+        that does not fit in memory, which each reads for itself.
+        """
+        key = _table_key(config)
+        choice, table = self.prepared(config)
+        return key, None if isinstance(table, StreamedTable) else (choice, table)
+
+    def take(self, key: str, handed: HandedTable) -> None:
+        """Have a table that another process has read."""
+        self._made[key] = handed
+
+    def has(self, key: str) -> bool:
+        """Whether a table is here."""
+        return key in self._made
 
 
 def _table_key(config: Config) -> str:

@@ -6,7 +6,7 @@ A sweep's directory holds all of it; started again it goes on where it was. Impo
 not import TensorFlow.
 
 Owns: trials as entrants of packs, what is kept, the winner's evaluation. Does not own: which trials
-there are (`trainer.sweep`), their training (`many`, `workers`).
+there are (`trainer.sweep`), their training (`many`, `workers`, `cluster`).
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from trainer.config.load import LoadedConfig, load_config
 from trainer.config.members import member_count
@@ -37,10 +37,11 @@ from trainer.config.sweeps import (
 )
 from trainer.data.splits import SPLIT_NAMES
 from trainer.engine import devices
-from trainer.errors import ConfigError, Problem
+from trainer.errors import ConfigError, InputError, Problem
 from trainer.report.answers import answers_bytes
 from trainer.report.page import write_page
 from trainer.runs.directory import RunDirectory
+from trainer.runs.leases import leases_in, lock_files, withdraw
 from trainer.runs.lock import RunLock
 from trainer.runs.machine import free_memory
 from trainer.runs.sweeps import SweepDirectory, find_sweeps
@@ -52,6 +53,7 @@ from trainer.sweep.study import BatchBegun, Study, StudyEnded, run_study
 from trainer.sweep.trials import EpochDone, TrialEnded
 from trainer.workflows.best import best_run
 from trainer.workflows.continuity import check_as_begun
+from trainer.workflows.crew import Crew
 from trainer.workflows.evaluate import evaluate
 from trainer.workflows.many import threads_of
 from trainer.workflows.pack_plans import (
@@ -62,6 +64,7 @@ from trainer.workflows.pack_plans import (
     plan_packs,
 )
 from trainer.workflows.plan import Plan, Tables, groups_of, located, make_plan
+from trainer.workflows.ray_connection import Cluster
 from trainer.workflows.reporting import complete_findings
 from trainer.workflows.trials import BatchPlanned, TrialTrainer
 from trainer.workflows.workers import Workers
@@ -126,6 +129,7 @@ def sweep(
     command: tuple[str, ...],
     allow_custom: bool,
     interrupted: Callable[[], str | None],
+    cluster: Cluster | None = None,
 ) -> Generator[Event, None, None]:
     """Begin a sweep and carry it through.
 
@@ -136,20 +140,36 @@ def sweep(
         command: The command line, for the manifests.
         allow_custom: Whether functions of the user's own may be imported.
         interrupted: Whether to stop.
+        cluster: Where trials are trained; None for processes of this machine.
 
     Raises:
-        InputError: Config or data are wrong; nothing is left behind.
+        InputError: Config, data or the cluster are wrong; nothing is left behind.
         TrainingError: No trial could be compared, or training could not go on.
     """
     began = perf_counter()
-    tables = Tables()
-    plan = _base_plan(loaded, tables)
-    now = datetime.now(UTC)
-    directory = SweepDirectory.create(sweeps, loaded.config.name, sweep_text(loaded), now)
-    with RunLock(directory.lock):
-        yield from _carry_on(
-            directory, plan, tables, began, jobs, command, interrupted, allow_custom=allow_custom
-        )
+    with nullcontext() if cluster is None else cluster:
+        tables = Tables()
+        plan = _base_plan(loaded, tables)
+        now = datetime.now(UTC)
+        directory = SweepDirectory.create(sweeps, loaded.config.name, sweep_text(loaded), now)
+        if cluster is not None:
+            try:
+                cluster.check_nodes(directory.path)
+            except InputError:
+                shutil.rmtree(directory.path)
+                raise
+        with RunLock(directory.lock):
+            yield from _carry_on(
+                directory,
+                plan,
+                tables,
+                began,
+                jobs,
+                command,
+                interrupted,
+                cluster,
+                allow_custom=allow_custom,
+            )
 
 
 def resume_sweep(
@@ -159,22 +179,35 @@ def resume_sweep(
     command: tuple[str, ...],
     allow_custom: bool,
     interrupted: Callable[[], str | None],
+    cluster: Cluster | None = None,
 ) -> Generator[Event, None, None]:
     """Go on with a sweep; one that has ended only says so.
 
     Raises:
         RunError: There is none, it is damaged, or another process writes it.
-        InputError: Its data are no longer what they were.
+        InputError: Its data are no longer what they were, or the cluster is wrong.
         TrainingError: As `sweep`.
     """
     began = perf_counter()
     directory = SweepDirectory.open(path)
-    with RunLock(directory.lock):
+    with nullcontext() if cluster is None else cluster, RunLock(directory.lock):
+        # Whoever trained for a process that was killed may not know of that yet.
+        withdraw(leases_in(directory.workers), lock_files(directory.trials))
         directory.remove_leftovers()
         tables = Tables()
         plan = _base_plan(load_config(directory.config), tables)
+        if cluster is not None:
+            cluster.check_nodes(directory.path)
         yield from _carry_on(
-            directory, plan, tables, began, jobs, command, interrupted, allow_custom=allow_custom
+            directory,
+            plan,
+            tables,
+            began,
+            jobs,
+            command,
+            interrupted,
+            cluster,
+            allow_custom=allow_custom,
         )
 
 
@@ -204,7 +237,7 @@ def plan_sweep(loaded: LoadedConfig) -> SweepPlan:
     config = loaded.config
     assert config.sweep is not None, "a sweep has a sweep section"
     search, trials = resolved_search(config.sweep), _trials(config.sweep)
-    jobs = _jobs(plan, trials)
+    jobs = _jobs(plan, trials, None)
     seed = config.seed if config.sweep.seed is None else config.sweep.seed
     size = _batch_size(plan, search, jobs)
     suggesting = new_search(search, Space(config), seed, better_direction(_objective(loaded, plan)))
@@ -295,6 +328,7 @@ def _carry_on(
     jobs: int | None,
     command: tuple[str, ...],
     interrupted: Callable[[], str | None],
+    cluster: Cluster | None,
     *,
     allow_custom: bool,
 ) -> Generator[Event, None, None]:
@@ -303,11 +337,13 @@ def _carry_on(
     settings = loaded.config.sweep
     trials = _trials(settings)
     first = begun_of(read_journal(directory.journal))
-    count = jobs or (_jobs(plan, trials) if first is None else first.jobs)
+    count = jobs or (_jobs(plan, trials, cluster) if first is None else first.jobs)
     search = resolved_search(settings)
     size = _batch_size(plan, search, count)
     with ExitStack() as stack:
-        workers = stack.enter_context(Workers(count)) if count > 1 else None
+        workers = _workers(count, cluster, directory, plan, tables)
+        if workers is not None:
+            stack.enter_context(workers)
         study = stack.enter_context(Study(directory, _objective(loaded, plan), size, count))
         # Other jobs than it was begun with are at work on the same packs.
         threads = threads_of(plan, LARGEST_PACK if trials is None else trials, study.begun.jobs)
@@ -315,7 +351,9 @@ def _carry_on(
         trainer = TrialTrainer(
             directory, loaded, study, tables, workers, threads, command, interrupted, allow_custom
         )
-        check_as_begun(trainer.begun(), plan, command)
+        # Each pack on a cluster checks its own machine: this one may be of another kind.
+        is_here = cluster is None or cluster.address is None
+        check_as_begun(trainer.begun(), plan, command, machine=is_here)
         reason = "trials"
         for event in run_study(study, trainer.train):
             match event:
@@ -353,10 +391,27 @@ def _batch_size(plan: Plan, search: SearchName, jobs: int) -> int:
     return jobs * pack_size(plan, LARGEST_PACK * jobs, jobs)
 
 
-def _jobs(plan: Plan, trials: int | None) -> int:
+def _workers(
+    count: int, cluster: Cluster | None, directory: SweepDirectory, plan: Plan, tables: Tables
+) -> Crew[Any] | None:
+    """Who trains besides this process; None when it trains itself."""
+    if cluster is None:
+        return Workers(count) if count > 1 else None
+    from trainer.workflows.cluster import RayWorkers
+
+    cluster.start(count)
+    return RayWorkers(count, directory, tables, plan.config.runtime.device)
+
+
+def _jobs(plan: Plan, trials: int | None, cluster: Cluster | None) -> int:
     """One for each core where a network keeps one busy, as memory allows and as there are trials to do;
-    else one, which has all cores.
+    else one, which has all cores. As many as a cluster has room for.
     """
+    room = (
+        None if cluster is None else cluster.capacity(wants_gpu=plan.config.runtime.device != "cpu")
+    )
+    if room is not None:
+        return room if trials is None else max(1, min(room, trials // SMALLEST_PACK))
     parameters = plan.parameters or 0
     if devices.choose_threads(parameters, plan.config.fit.batch_size) > 1:
         return 1

@@ -1,7 +1,7 @@
 """The trials of a sweep as the networks of packs: handed out, told of, ended early.
 
 Owns: what a trial's config, directory and end are. Does not own: which trials there are
-(`trainer.sweep`), who trains them (`many`, `workers`).
+(`trainer.sweep`), who trains them (`many`, `crew`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from trainer.config.load import LoadedConfig
 from trainer.config.sweep_loading import trial_config
@@ -20,11 +20,12 @@ from trainer.errors import ConfigError
 from trainer.runs.sweeps import SweepDirectory
 from trainer.sweep.study import Study
 from trainer.sweep.trials import Batch, EpochDone, Trial, TrialEnded, TrialStatus
+from trainer.workflows.crew import Crew
 from trainer.workflows.many import tasks_of
 from trainer.workflows.pack_events import MemberEnded, MembersEpoch
 from trainer.workflows.pack_plans import Entrant
 from trainer.workflows.plan import Tables
-from trainer.workflows.workers import Workers, run_here
+from trainer.workflows.workers import run_here
 
 if TYPE_CHECKING:
     from trainer.sweep.trials import TrialEvent
@@ -52,7 +53,7 @@ class TrialTrainer:
         loaded: LoadedConfig,
         study: Study,
         tables: Tables,
-        workers: Workers | None,
+        workers: Crew[Any] | None,
         threads: int,
         command: tuple[str, ...],
         interrupted: Callable[[], str | None],

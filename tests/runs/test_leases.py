@@ -1,0 +1,75 @@
+"""A lease is there until it is withdrawn, and its holder does not outlive it."""
+
+import json
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from trainer.runs import leases
+from trainer.runs.leases import Lease, leases_in, lock_files, withdraw
+from trainer.runs.lock import RunLock
+from trainer.runs.process import Process, is_alive, this_process
+
+HOLDER = """
+import json, sys, time
+from dataclasses import asdict
+from pathlib import Path
+from trainer.runs.leases import Lease, end_without
+from trainer.runs.process import this_process
+end_without(Lease(Path(sys.argv[1])))
+print(json.dumps(asdict(this_process())), flush=True)
+time.sleep(600)
+"""
+FAR = Process("far", 7, "another space", "1")
+
+
+def test_what_is_granted_is_held_until_it_is_withdrawn(tmp_path: Path) -> None:
+    first, second = (Lease.grant(tmp_path / "workers") for _ in range(2))
+    assert {first.path, second.path} == {one.path for one in leases_in(tmp_path / "workers")}
+    assert first.is_held
+    assert first.holder is None
+    first.name(FAR)
+    assert first.holder == FAR
+    first.drop()
+    first.drop()
+    assert not first.is_held
+    assert leases_in(tmp_path / "workers") == [second]
+    assert leases_in(tmp_path / "nothing") == []
+
+
+def test_a_holder_ends_with_its_lease_and_its_locks_are_taken_off(tmp_path: Path) -> None:
+    lease = Lease.grant(tmp_path / "workers")
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(lease.path)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    holder = Process(**json.loads(process.stdout.readline()))
+    lease.name(holder)
+    for number, owner in enumerate((holder, FAR)):
+        (tmp_path / "trials" / str(number)).mkdir(parents=True)
+        (tmp_path / "trials" / str(number) / "lock").write_text(json.dumps(asdict(owner)))
+    assert is_alive(holder, this_process())
+    withdraw([lease], lock_files(tmp_path / "trials"))
+    assert not is_alive(holder, this_process())
+    assert process.wait() == 0
+    # Another's lock stays.
+    assert [path.parent.name for path in lock_files(tmp_path / "trials")] == ["1"]
+
+
+def test_of_one_that_cannot_be_looked_at_the_end_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(leases.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(leases.time, "sleep", lambda by: now.__setitem__(0, now[0] + by))
+    withdraw([], [])
+    assert now == [0.0]
+    lease = Lease.grant(tmp_path)
+    lease.name(FAR)
+    (tmp_path / "lock").write_text(json.dumps(asdict(FAR)))
+    withdraw([lease], [tmp_path / "lock"])
+    assert now[0] >= leases.END_SECONDS > 2 * leases.LOOK_SECONDS
+    RunLock(tmp_path / "lock").release()
