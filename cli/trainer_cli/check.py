@@ -61,7 +61,7 @@ def command(
         console.warn(warning)
     sweep = None
     if loaded.config.sweep is not None:
-        from trainer.workflows.sweep import plan_sweep
+        from trainer.workflows.sweep_plan import plan_sweep
 
         sweep = plan_sweep(loaded)
     if json:

@@ -210,3 +210,14 @@ def test_ray_trains_it_and_a_signal_stops_it(
     done = trainer("resume", path, "--json", "--quiet")
     assert done.code == 0, done.err
     assert [trial["epochs"] for trial in done.json["trials"]] == [3000, 3000]
+
+
+def test_check_says_what_a_sweep_will_be(folder: Path, trainer: Callable) -> None:
+    text = (folder / "good.yaml").read_text()
+    space = "{optimizer.learning_rate: [0.1, 0.01, 0.001], model.layers.0.dense.units: [4, 8]}"
+    (folder / "swept.yaml").write_text(f"{text}sweep: {{space: {space}}}\n")
+    answer = trainer("check", "swept.yaml")
+    assert answer.code == 0, answer.err
+    assert answer.out.splitlines()[-1] == "sweep: 6 trials by grid; first 6 networks in 2 programs"
+    found = trainer("check", "swept.yaml", "--json").json["sweep"]
+    assert found == {"search": "grid", "trials": 6, "first": "6 networks in 2 programs"}

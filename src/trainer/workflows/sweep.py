@@ -13,41 +13,29 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Generator, Mapping
+from contextlib import ExitStack, nullcontext, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from trainer.config.load import LoadedConfig, load_config
-from trainer.config.members import member_count
-from trainer.config.objectives import better_direction
-from trainer.config.resolve import resolved_monitor
-from trainer.config.schema import Config
-from trainer.config.sweep_loading import sweep_text, trial_config
+from trainer.config.sweep_loading import sweep_text
 from trainer.config.sweeps import (
-    SearchName,
-    Sweep,
-    grid_points,
     kept_trials,
     resolved_search,
-    resolved_trials,
 )
 from trainer.data.splits import SPLIT_NAMES
-from trainer.engine import devices
-from trainer.errors import ConfigError, InputError, Problem
+from trainer.errors import InputError
 from trainer.report.answers import answers_bytes
 from trainer.report.page import write_page
 from trainer.runs.directory import RunDirectory
 from trainer.runs.leases import leases_in, lock_files, withdraw
 from trainer.runs.lock import RunLock
-from trainer.runs.machine import free_memory
 from trainer.runs.sweeps import SweepDirectory, find_sweeps
 from trainer.sweep.journal import begun_of, read_journal
-from trainer.sweep.search import new_search
-from trainer.sweep.space import Space
 from trainer.sweep.standing import Standing, TrialRow, discarded
 from trainer.sweep.study import BatchBegun, Study, StudyEnded, run_study
 from trainer.sweep.trials import EpochDone, TrialEnded
@@ -58,21 +46,13 @@ from trainer.workflows.evaluate import evaluate
 from trainer.workflows.many import threads_of
 from trainer.workflows.pack_plans import (
     LARGEST_PACK,
-    SMALLEST_PACK,
-    Entrant,
-    pack_size,
-    plan_packs,
 )
-from trainer.workflows.plan import Plan, Tables, groups_of, located, make_plan
+from trainer.workflows.plan import Plan, Tables, groups_of
 from trainer.workflows.ray_connection import Cluster
 from trainer.workflows.reporting import complete_findings
+from trainer.workflows.sweep_plan import base_plan, batch_size, jobs_of, objective_of, trials_of
 from trainer.workflows.trials import BatchPlanned, TrialTrainer
 from trainer.workflows.workers import Workers
-
-_ADAPTIVE_BATCH = 8
-"""Trials a job in a batch of a search that learns from the batch before."""
-_JOB_BYTES = 2 << 30
-"""What a worker may take: TensorFlow some 600 MB, and a table and its pack."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +129,7 @@ def sweep(
     began = perf_counter()
     with nullcontext() if cluster is None else cluster:
         tables = Tables()
-        plan = _base_plan(loaded, tables)
+        plan = base_plan(loaded, tables)
         now = datetime.now(UTC)
         directory = SweepDirectory.create(sweeps, loaded.config.name, sweep_text(loaded), now)
         if cluster is not None:
@@ -195,7 +175,7 @@ def resume_sweep(
         withdraw(leases_in(directory.workers), lock_files(directory.trials))
         directory.remove_leftovers()
         tables = Tables()
-        plan = _base_plan(load_config(directory.config), tables)
+        plan = base_plan(load_config(directory.config), tables)
         if cluster is not None:
             cluster.check_nodes(directory.path)
         yield from _carry_on(
@@ -211,44 +191,6 @@ def resume_sweep(
         )
 
 
-@dataclass(frozen=True, slots=True)
-class SweepPlan:
-    """What a sweep is going to be.
-
-    Attributes:
-        search: How it is searched.
-        trials: How many there are; None where only time ends it.
-        first: The programs of the first batch, in words.
-    """
-
-    search: SearchName
-    trials: int | None
-    first: str
-
-
-def plan_sweep(loaded: LoadedConfig) -> SweepPlan:
-    """What a sweep is going to be, without training.
-
-    Raises:
-        InputError: Config or data are wrong.
-    """
-    tables = Tables()
-    plan = _base_plan(loaded, tables)
-    config = loaded.config
-    assert config.sweep is not None, "a sweep has a sweep section"
-    search, trials = resolved_search(config.sweep), _trials(config.sweep)
-    jobs = _jobs(plan, trials, None)
-    seed = config.seed if config.sweep.seed is None else config.sweep.seed
-    size = _batch_size(plan, search, jobs)
-    suggesting = new_search(search, Space(config), seed, better_direction(_objective(loaded, plan)))
-    settings = suggesting.ask(size if trials is None else min(size, trials))
-    entrants = [
-        Entrant(number, replace(loaded, config=trial_config(loaded, one)), Path())
-        for number, one in enumerate(settings)
-    ]
-    return SweepPlan(search, trials, str(plan_packs(entrants, tables, jobs)))
-
-
 def find_sweep(loaded: LoadedConfig, sweeps: Path) -> Path | None:
     """The newest sweep of this very config, or None."""
     wanted = sweep_text(loaded)
@@ -257,67 +199,6 @@ def find_sweep(loaded: LoadedConfig, sweeps: Path) -> Path | None:
             if SweepDirectory(path).config.read_text(encoding="utf-8") == wanted:
                 return path
     return None
-
-
-def _base_plan(loaded: LoadedConfig, tables: Tables) -> Plan:
-    base = replace(loaded, config=loaded.config.model_copy(update={"sweep": None}))
-    if member_count(base.config) > 1:
-        with located(loaded):
-            raise ConfigError(_several(base.config))
-    assert loaded.config.sweep is not None, "a sweep has a sweep section"
-    stated = loaded.config.sweep.objective
-    with located(loaded), _as_objective(stated):
-        plan = make_plan(base if stated is None else _watching(base, stated), tables)
-    objective = _objective(loaded, plan)
-    if objective.startswith("val_") and not plan.prepared.rows("validation"):
-        with located(loaded):
-            raise ConfigError(
-                Problem(
-                    "",
-                    "validation rows to measure it on",
-                    "none",
-                    "set data.split.validation",
-                    "sweep.objective",
-                )
-            )
-    return plan
-
-
-def _watching(loaded: LoadedConfig, measure: str) -> LoadedConfig:
-    """The config as its trials have it: the objective says which epoch is best."""
-    fit = loaded.config.fit
-    checkpoint = fit.checkpoint.model_copy(update={"monitor": measure})
-    fit = fit.model_copy(update={"checkpoint": checkpoint})
-    return replace(loaded, config=loaded.config.model_copy(update={"fit": fit}))
-
-
-@contextmanager
-def _as_objective(stated: str | None) -> Iterator[None]:
-    """Within it, a problem of the measure that says which epoch is best is one of the objective."""
-    try:
-        yield
-    except ConfigError as wrong:
-        if stated is None:
-            raise
-        raise ConfigError(
-            replace(problem, where="", key="sweep.objective")
-            if problem.key == "fit.checkpoint.monitor"
-            else problem
-            for problem in wrong.problems
-        ) from wrong
-
-
-def _several(config: Config) -> Problem:
-    key = "fit.folds" if config.fit.folds is not None else "fit.repeats"
-    found = str(config.fit.folds if config.fit.folds is not None else config.fit.repeats)
-    fix = f"sweep without it, then: trainer fit $(trainer best SWEEP)/config.yaml {key}={found}"
-    return Problem("", "one network a trial", found, fix, key)
-
-
-def _objective(loaded: LoadedConfig, plan: Plan) -> str:
-    assert loaded.config.sweep is not None, "a sweep has a sweep section"
-    stated = loaded.config.sweep.objective
-    return stated or resolved_monitor(loaded.config.fit, plan.prepared.rows("validation") > 0)
 
 
 def _carry_on(
@@ -335,16 +216,16 @@ def _carry_on(
     loaded = load_config(directory.config)
     assert loaded.config.sweep is not None, "a sweep has a sweep section"
     settings = loaded.config.sweep
-    trials = _trials(settings)
+    trials = trials_of(settings)
     first = begun_of(read_journal(directory.journal))
-    count = jobs or (_jobs(plan, trials, cluster) if first is None else first.jobs)
+    count = jobs or (jobs_of(plan, trials, cluster) if first is None else first.jobs)
     search = resolved_search(settings)
-    size = _batch_size(plan, search, count)
+    size = batch_size(plan, search, count)
     with ExitStack() as stack:
         workers = _workers(count, cluster, directory, plan, tables)
         if workers is not None:
             stack.enter_context(workers)
-        study = stack.enter_context(Study(directory, _objective(loaded, plan), size, count))
+        study = stack.enter_context(Study(directory, objective_of(loaded, plan), size, count))
         # Other jobs than it was begun with are at work on the same packs.
         threads = threads_of(plan, LARGEST_PACK if trials is None else trials, study.begun.jobs)
         yield SweepStarted(directory.path, plan, search, trials, count, study.standing())
@@ -377,20 +258,6 @@ def _carry_on(
     yield SweepFinished(directory.path, reason, standing, winner, metrics, perf_counter() - began)
 
 
-def _trials(settings: Sweep) -> int | None:
-    trials = resolved_trials(settings)
-    if trials is None and resolved_search(settings) == "grid":
-        return grid_points(settings)
-    return trials
-
-
-def _batch_size(plan: Plan, search: SearchName, jobs: int) -> int:
-    """Trials that are asked for at a time."""
-    if search == "tpe":
-        return _ADAPTIVE_BATCH * jobs
-    return jobs * pack_size(plan, LARGEST_PACK * jobs, jobs)
-
-
 def _workers(
     count: int, cluster: Cluster | None, directory: SweepDirectory, plan: Plan, tables: Tables
 ) -> Crew[Any] | None:
@@ -401,27 +268,6 @@ def _workers(
 
     cluster.start(count)
     return RayWorkers(count, directory, tables, plan.config.runtime.device)
-
-
-def _jobs(plan: Plan, trials: int | None, cluster: Cluster | None) -> int:
-    """One for each core where a network keeps one busy, as memory allows and as there are trials to do;
-    else one, which has all cores. As many as a cluster has room for.
-    """
-    room = (
-        None if cluster is None else cluster.capacity(wants_gpu=plan.config.runtime.device != "cpu")
-    )
-    if room is not None:
-        return room if trials is None else max(1, min(room, trials // SMALLEST_PACK))
-    parameters = plan.parameters or 0
-    if devices.choose_threads(parameters, plan.config.fit.batch_size) > 1:
-        return 1
-    most = [devices.usable_cores()]
-    free = free_memory()
-    if free is not None:
-        most.append(free // _JOB_BYTES)
-    if trials is not None:
-        most.append(trials // SMALLEST_PACK)
-    return max(1, min(most))
 
 
 def _discard(directory: SweepDirectory, standing: Standing, kept: int | None) -> None:
