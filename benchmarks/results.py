@@ -63,6 +63,8 @@ def render(results: Mapping[str, Any]) -> str:
         parts += ["## Many networks", *_sweeps(results["sweeps"])]
     if results.get("evaluation"):
         parts += ["## Intervals and baselines", *_judging(results["evaluation"])]
+    if results.get("report"):
+        parts += ["## What a large run is worth", *_reporting(results["report"])]
     return "\n\n".join(parts) + "\n"
 
 
@@ -339,6 +341,23 @@ def _judging(measured: Mapping[str, Any]) -> Iterator[str]:
         for label, seconds, most in tables
     ]
     yield _table(("the linear baseline", "measured", "at most", ""), rows)
+
+
+def _reporting(measured: Mapping[str, Any]) -> Iterator[str]:
+    yield (
+        f"A run with {measured['rows']:,} test rows, as many validation rows and half as many training "
+        f"rows of {measured['columns']} columns: whole processes, start-up included, medians of three."
+    )
+    seconds = measured["seconds"]
+    size = measured["page_bytes"] / 1e6
+    rows = [
+        ("`trainer report`, findings made first", f"{seconds['report']:.1f} s", "15 s"),
+        ("`trainer report`, the page alone", f"{seconds['page']:.1f} s", ""),
+        ("the page", f"{size:.2f} MB", "3 MB"),
+        ("`trainer explain`: 5 shuffles, curves", f"{seconds['explain']:.1f} s", "20 s"),
+        ("`trainer check --data`", f"{seconds['audit']:.1f} s", ""),
+    ]
+    yield _table(("", "measured", "at most"), rows)
 
 
 def _streaming(measured: Mapping[str, Any]) -> Iterator[str]:

@@ -2,8 +2,8 @@
 
     python -m benchmarks.run [NAME…] [--quick]
 
-The names are W1 to W7, growth, start_up, listing, encode_table, prediction, checkpoints, sweeps and
-evaluation; without any, all of them.
+The names are W1 to W7, growth, start_up, listing, encode_table, prediction, checkpoints, sweeps,
+evaluation and report; without any, all of them.
 What is named is measured anew; the rest of the page stays as it was measured last
 (benchmarks/results.json, not in the repository). `--quick` takes small forms, to see that everything
 runs, and prints the page in place of writing it: its figures mean nothing.
@@ -38,6 +38,7 @@ SCRIPTS = {
     "checkpoints": "checkpoints",
     "sweeps": "sweeps",
     "evaluation": "evaluation",
+    "report": "report",
 }
 NAMES = (*WORKLOADS, "W7", "growth", *(name for name in SCRIPTS if name != "W7"))
 FEW_ROWS = ("--rows", "20000")
@@ -47,6 +48,7 @@ QUICK = {
     "checkpoints": FEW_ROWS,
     "sweeps": ("--networks", "8", "--trials", "4"),
     "evaluation": ("--rows", "1000", "--resamples", "20"),
+    "report": ("--rows", "1000"),
 }
 
 SETTINGS: tuple[dict[str, Any], ...] = (

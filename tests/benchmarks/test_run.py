@@ -121,6 +121,12 @@ class TestRender:
                 },
                 "linear": {"rows": 2.5, "digits": 0.1},
             },
+            "report": {
+                "rows": 100_000,
+                "columns": 30,
+                "page_bytes": 300_000,
+                "seconds": {"report": 9.0, "page": 3.0, "explain": 12.25, "audit": 4.0},
+            },
         }
         page = render({**results(), **extra})
         assert "| streaming | 2,000,000 | 1.50 | 0.90 |" in page
@@ -133,6 +139,8 @@ class TestRender:
         assert "| parquet | 2.5 s | 10 s | 2.0× | 3× |" in page
         assert "| two classes | 11 | 1.5 s | 5 s | met | 300 s | 200× |" in page
         assert "| 100,000 × 30, two classes | 2.50 s | 2 s | not met |" in page
+        assert "| the page | 0.30 MB | 3 MB |" in page
+        assert "| `trainer explain`: 5 shuffles, curves | 12.2 s | 20 s |" in page
         assert "| 1,000 | 0.0020 | 80 | 512 | 400 | resident |" in page
 
 
