@@ -81,7 +81,7 @@ def command(
 
 def _page(runs: list[Path]) -> Page:
     from trainer.report.page.writing import compared_page, run_page
-    from trainer.runs.directory import open_run
+    from trainer.runs.opening import open_run
     from trainer.workflows.reporting import complete_findings
 
     found = [open_run(path).run for path in runs]
@@ -109,7 +109,7 @@ def _place(runs: list[Path], out: Path | None) -> Path:
     """Where the page is written; checked before any work is done."""
     if out is None:
         if len(runs) == 1:
-            from trainer.runs.directory import open_run
+            from trainer.runs.opening import open_run
 
             return open_run(runs[0]).run.report
         if _USUAL.exists():

@@ -16,10 +16,10 @@ def command(run: RunPath, json: Json = False) -> None:
     """
     from trainer.report.tables import load_report, report_json, report_tables
     from trainer.report.text import plain_lines
-    from trainer.runs.directory import RunDirectory
     from trainer.runs.files import read_json
+    from trainer.runs.opening import open_run
 
-    place = RunDirectory.open(run)
+    place = open_run(run).run
     report = load_report(place, datetime.now(UTC))
     findings = place.findings
     has_findings = findings.is_file()

@@ -8,7 +8,7 @@ import pytest
 
 from trainer.errors import RunError, StorageError
 from trainer.runs.checkpoints import write_checkpoint
-from trainer.runs.directory import RunDirectory, open_run
+from trainer.runs.directory import RunDirectory
 from trainer.runs.manifest import new_manifest
 
 NOW = datetime(2026, 11, 22, 14, 15, 30, tzinfo=UTC)
@@ -124,88 +124,6 @@ def test_a_missing_file_is_told(tmp_path: Path) -> None:
     assert run.read_evaluations() == {}
 
 
-@pytest.mark.parametrize(
-    ("inside", "checkpoint"),
-    [
-        ("", None),
-        ("config.yaml", None),
-        ("checkpoints", None),
-        ("checkpoints/best", "best"),
-        ("checkpoints/best/model.keras", "best"),
-        ("checkpoints/../checkpoints/best", "best"),
-    ],
-)
-def test_a_path_into_a_run_names_it(tmp_path: Path, inside: str, checkpoint: str | None) -> None:
-    run = with_checkpoint(begun(tmp_path))
-    opened = open_run(run.path / inside)
-    assert opened.run.path == run.path
-    assert opened.checkpoint == checkpoint
-    assert RunDirectory.open(run.path / inside) == opened.run
-
-
-def test_a_relative_path_stays_relative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = with_checkpoint(begun(tmp_path / "runs"))
-    monkeypatch.chdir(tmp_path)
-    relative = run.path.relative_to(tmp_path)
-    assert open_run(relative).run.path == relative
-    assert open_run(relative / "checkpoints" / "best").run.path == relative
-    monkeypatch.chdir(run.path)
-    assert open_run(Path()).run.path == Path()
-    monkeypatch.chdir(run.best)
-    opened = open_run(Path())
-    assert opened.checkpoint == "best"
-    assert opened.run.path.samefile(run.path)
-    assert open_run(Path("model.keras")).run.path.samefile(run.path)
-    assert open_run(Path("../..")).run.path.samefile(run.path)
-
-
-def test_a_linked_run_is_opened(tmp_path: Path) -> None:
-    run = begun(tmp_path / "runs")
-    link = tmp_path / "latest"
-    link.symlink_to(run.path)
-    assert open_run(link).run.path == link
-
-
-def test_a_checkpoint_set_aside_by_a_crash_is_there(tmp_path: Path) -> None:
-    run = with_checkpoint(begun(tmp_path))
-    run.best.rename(run.best.with_name("best-1"))
-    assert open_run(run.best).checkpoint == "best"
-    assert run.has_checkpoint("best")
-    assert not run.has_checkpoint("last")
-
-
-def test_a_missing_checkpoint_is_told_with_those_there_are(tmp_path: Path) -> None:
-    run = begun(tmp_path)
-    with pytest.raises(RunError, match="it has none yet"):
-        open_run(run.last)
-    with_checkpoint(run)
-    with pytest.raises(RunError, match="it has best"):
-        open_run(run.last)
-    with pytest.raises(RunError, match=r"did you mean 'best'\?"):
-        open_run(run.path / "checkpoints" / "bst")
-    with pytest.raises(RunError, match=f"name the run: {run.path}"):
-        open_run(run.path / "confg.yaml")
-    with pytest.raises(RunError, match="no such file in the run"):
-        open_run(run.best / "weights.h5")
-
-
-def test_former_checkpoints_are_opened(tmp_path: Path) -> None:
-    run = begun(tmp_path)
-    for _ in range(3):
-        write_checkpoint(run.last, Path.touch, {}, {}, keep=3)
-    for name in ("last.new", "best.new", "last-x", "mine"):
-        run.checkpoint(name).mkdir()
-    assert run.checkpoint_names() == ("last", "last-1", "last-2")
-    with_checkpoint(run)
-    assert run.checkpoint_names() == ("last", "best", "last-1", "last-2")
-    assert open_run(run.path / "checkpoints" / "last-1").checkpoint == "last-1"
-    assert open_run(run.path / "checkpoints" / "last-2" / "model.keras").checkpoint == "last-2"
-    assert run.has_checkpoint("last-2")
-    for name in ("last-3", "last.new", "mine", ".."):
-        with pytest.raises(RunError, match=r"did you mean 'last|it has last|no such file|run dir"):
-            open_run(run.path / "checkpoints" / name / "model.keras")
-
-
 def test_what_a_killed_writer_left_goes(tmp_path: Path) -> None:
     run = with_checkpoint(begun(tmp_path))
     run.write_evaluation("test", {})
@@ -219,50 +137,3 @@ def test_what_a_killed_writer_left_goes(tmp_path: Path) -> None:
         (run.checkpoint(name) / "state.npz").touch()
     run.remove_leftovers(keep=2)
     assert {*run.path.rglob("*")} == before - {run.checkpoint("last-2")}
-
-
-def test_a_folder_of_runs_names_its_newest(tmp_path: Path) -> None:
-    begun(tmp_path / "runs")
-    newest = begun(tmp_path / "runs", now=NOW + timedelta(days=1))
-    for folder in (tmp_path / "runs" / "wine", tmp_path / "runs"):
-        with pytest.raises(RunError, match="a folder with 2 runs") as caught:
-            open_run(folder)
-        assert caught.value.problems[0].where == str(folder)
-        assert str(newest.path) in caught.value.problems[0].fix
-
-
-def test_a_missing_run_is_told_with_the_nearest(tmp_path: Path) -> None:
-    old = begun(tmp_path / "runs")
-    newest = begun(tmp_path / "runs", name="digits", now=NOW + timedelta(days=1))
-    for path, near in (
-        (old.path.with_name(old.path.name[:-1]), old),
-        (old.path.with_name(old.path.name + "0"), old),
-        (tmp_path / "runs" / "win", old),
-        (tmp_path / "digit", newest),
-        (tmp_path / "runs" / "zzz", newest),
-        (tmp_path / "nowhere" / "at" / "all", newest),
-    ):
-        with pytest.raises(RunError, match="found nothing there") as caught:
-            open_run(path)
-        assert str(near.path) in caught.value.problems[0].fix
-
-
-def test_what_is_no_run_is_told(tmp_path: Path) -> None:
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "config.yaml").touch()
-    with pytest.raises(RunError, match="without a manifest"):
-        open_run(tmp_path / "empty")
-    with pytest.raises(RunError, match="without a manifest"):
-        open_run(tmp_path)
-    with pytest.raises(RunError, match="a file outside any run"):
-        open_run(tmp_path / "config.yaml")
-    with pytest.raises(RunError, match="trainer ls"):
-        open_run(tmp_path / "gone")
-
-
-def test_a_run_that_lost_its_manifest_is_still_one(tmp_path: Path) -> None:
-    run = with_checkpoint(begun(tmp_path))
-    run.manifest.unlink()
-    assert open_run(run.path).run == run
-    with pytest.raises(RunError, match="no such file"):
-        run.read_manifest()

@@ -21,6 +21,7 @@ from trainer.report.values import measured_as
 from trainer.runs.directory import RunDirectory
 from trainer.runs.listing import RunSummary, summarise
 from trainer.runs.manifest import Manifest
+from trainer.runs.opening import open_run
 from trainer.runs.process import this_process
 
 Row = Mapping[int, Value]
@@ -54,7 +55,7 @@ def compare(paths: Sequence[Path], now: datetime) -> Comparison:
     settings: list[Value] = []
     for path in paths:
         try:
-            run = RunDirectory.open(path)
+            run = open_run(path).run
             settings.append(read_settings(run))
             runs.append(run)
         except RunError as error:

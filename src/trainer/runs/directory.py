@@ -3,12 +3,14 @@
     <root>/<name>/<time>-<short hash>/
         config.yaml  manifest.json  preprocessing.json  splits.parquet  metrics.jsonl
         timing.jsonl  checkpoints/{last,last-1,…,best}/  evaluation/<split>.json  predictions/
-        explanation/  report.html  tensorboard/  tracking.json  lock
+        decisions.json  findings.json  explanation/  report.html
+        tensorboard/  tracking.json  lock
 
 Every path is made from the directory's own; none is ever read from a file.
 
-Owns: the layout, making a run and opening one. Does not own: looking for runs (`search`), the
-content of `manifest.json` (`manifest`), of checkpoints (`checkpoints`) and of the log (`log`).
+Owns: the layout, making a run. Does not own: what a path means (`opening`), looking for runs
+(`search`), the content of `manifest.json` (`manifest`), of checkpoints (`checkpoints`), of the log
+(`log`).
 """
 
 from __future__ import annotations
@@ -20,9 +22,9 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
-from trainer.errors import Problem, RunError, StorageError, did_you_mean
+from trainer.errors import Problem, RunError, StorageError
 from trainer.runs.files import (
     existing_directory,
     former_directories,
@@ -36,16 +38,8 @@ from trainer.runs.files import (
     write_atomically,
 )
 from trainer.runs.manifest import Manifest, read_manifest, write_manifest
-from trainer.runs.search import is_run, not_a_run
 
 _COLLISIONS = 1000
-
-
-class OpenedRun(NamedTuple):
-    """What a path named: a run, and a checkpoint of it if the path leads into one."""
-
-    run: RunDirectory
-    checkpoint: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +101,6 @@ class RunDirectory:
         with storage_errors(path, "make a run directory"):
             path.mkdir(parents=True, exist_ok=True)
         return cls(path)
-
-    @classmethod
-    def open(cls, path: Path) -> RunDirectory:
-        """The run that a path names or lies in; see `open_run`."""
-        return open_run(path).run
 
     @property
     def config(self) -> Path:
@@ -364,59 +353,3 @@ def _component(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._ -]*", name):
         raise ValueError(f"{name!r} is not one path component")
     return name
-
-
-def open_run(path: Path) -> OpenedRun:
-    """The run that `path` names, and the checkpoint of it, if it names one.
-
-    `path` is a run, a file of it (`config.yaml`), a checkpoint of it or a file of that.
-
-    Raises:
-        RunError: There is no such run or checkpoint; the nearest one there is is named.
-    """
-    whole = Path(os.path.abspath(path))  # noqa: PTH100 — resolve() would follow links
-    for depth, place in enumerate([whole, *whole.parents][:4]):
-        if is_run(place):
-            run = RunDirectory(_shown(path, place, depth))
-            return OpenedRun(run, _checkpoint_name(run, path, whole.relative_to(place)))
-    raise RunError(not_a_run(path))
-
-
-def _shown(path: Path, place: Path, depth: int) -> Path:
-    """`place`, `depth` levels above `path`, in the user's words where they say it."""
-    if ".." in path.parts or depth > len(path.parts) - 1:
-        return place if depth or ".." in path.parts else path
-    return path if depth == 0 else path.parents[depth - 1]
-
-
-def _checkpoint_name(run: RunDirectory, path: Path, inside: Path) -> str | None:
-    match inside.parts:
-        case ("checkpoints", name, *rest):
-            known = run.checkpoint_names()
-            if name in known:
-                place = existing_directory(run.checkpoint(name))
-                if place is not None and place.joinpath(*rest).exists():
-                    return name
-                raise RunError(_no_such_file(run, path))
-            has = f"it has {' and '.join(known)}" if known else "it has none yet"
-            raise RunError(
-                Problem(
-                    where=str(path),
-                    expected="a checkpoint of the run",
-                    found=f"none named '{name}'",
-                    fix=did_you_mean(name, known, otherwise=has),
-                )
-            )
-        case _ if path.exists():
-            return None
-        case _:
-            raise RunError(_no_such_file(run, path))
-
-
-def _no_such_file(run: RunDirectory, path: Path) -> Problem:
-    return Problem(
-        where=str(path),
-        expected="a run or a checkpoint",
-        found="no such file in the run",
-        fix=f"name the run: {run.path}",
-    )

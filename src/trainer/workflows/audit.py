@@ -31,7 +31,8 @@ from trainer.data.splits import SPLIT_NAMES, SplitName
 from trainer.data.tables import SourceFile, Table
 from trainer.data.targets import FittedTarget
 from trainer.errors import DataError, Problem, RunError
-from trainer.runs.directory import RunDirectory, open_run
+from trainer.runs.directory import RunDirectory
+from trainer.runs.opening import open_run
 from trainer.workflows.engines import choose_engine
 from trainer.workflows.plan import as_typed, located
 from trainer.workflows.question import ask

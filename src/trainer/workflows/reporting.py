@@ -12,8 +12,9 @@ from pathlib import Path
 from trainer.config.load import LoadedConfig
 from trainer.config.schema import Config
 from trainer.errors import Problem, RunError
-from trainer.runs.directory import RunDirectory, open_run
+from trainer.runs.directory import RunDirectory
 from trainer.runs.files import read_json
+from trainer.runs.opening import open_run
 from trainer.runs.readers import shown
 from trainer.workflows.decisions import decided, read_decisions
 from trainer.workflows.evaluate import own_table

@@ -24,12 +24,13 @@ from trainer.data.sources import is_large
 from trainer.engine import devices
 from trainer.errors import InputError, Problem, RunError
 from trainer.runs.checkpoints import Checkpoint, read_newest
-from trainer.runs.directory import RunDirectory, open_run
+from trainer.runs.directory import RunDirectory
 from trainer.runs.files import json_form
 from trainer.runs.listing import summarise
 from trainer.runs.lock import RunLock
 from trainer.runs.log import cut_log, keep_epochs, read_log
 from trainer.runs.manifest import Manifest, Resumption, new_manifest
+from trainer.runs.opening import open_run
 from trainer.runs.process import this_process
 from trainer.runs.search import find_runs
 from trainer.workflows.comparison import (

@@ -1,0 +1,79 @@
+"""What a path that a user typed means: a run, or a checkpoint of one.
+
+Owns: going from a run, a file of it, or a checkpoint, to the run. Does not own: the layout
+(`directory`), looking for runs (`search`).
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from trainer.errors import Problem, RunError, did_you_mean
+from trainer.runs.directory import RunDirectory
+from trainer.runs.files import existing_directory
+from trainer.runs.search import is_run, not_a_run
+
+
+class OpenedRun(NamedTuple):
+    """What a path named: a run, and a checkpoint of it if the path leads into one."""
+
+    run: RunDirectory
+    checkpoint: str | None
+
+
+def open_run(path: Path) -> OpenedRun:
+    """The run that `path` names, and the checkpoint of it, if it names one.
+
+    `path` is a run, a file of it (`config.yaml`), a checkpoint of it or a file of that.
+
+    Raises:
+        RunError: There is no such run or checkpoint; the nearest one there is is named.
+    """
+    whole = Path(os.path.abspath(path))  # noqa: PTH100 — resolve() would follow links
+    for depth, place in enumerate([whole, *whole.parents][:4]):
+        if is_run(place):
+            run = RunDirectory(_shown(path, place, depth))
+            return OpenedRun(run, _checkpoint_name(run, path, whole.relative_to(place)))
+    raise RunError(not_a_run(path))
+
+
+def _shown(path: Path, place: Path, depth: int) -> Path:
+    """`place`, `depth` levels above `path`, in the user's words where they say it."""
+    if ".." in path.parts or depth > len(path.parts) - 1:
+        return place if depth or ".." in path.parts else path
+    return path if depth == 0 else path.parents[depth - 1]
+
+
+def _checkpoint_name(run: RunDirectory, path: Path, inside: Path) -> str | None:
+    match inside.parts:
+        case ("checkpoints", name, *rest):
+            known = run.checkpoint_names()
+            if name in known:
+                place = existing_directory(run.checkpoint(name))
+                if place is not None and place.joinpath(*rest).exists():
+                    return name
+                raise RunError(_no_such_file(run, path))
+            has = f"it has {' and '.join(known)}" if known else "it has none yet"
+            raise RunError(
+                Problem(
+                    where=str(path),
+                    expected="a checkpoint of the run",
+                    found=f"none named '{name}'",
+                    fix=did_you_mean(name, known, otherwise=has),
+                )
+            )
+        case _ if path.exists():
+            return None
+        case _:
+            raise RunError(_no_such_file(run, path))
+
+
+def _no_such_file(run: RunDirectory, path: Path) -> Problem:
+    return Problem(
+        where=str(path),
+        expected="a run or a checkpoint",
+        found="no such file in the run",
+        fix=f"name the run: {run.path}",
+    )
