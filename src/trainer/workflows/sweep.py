@@ -137,6 +137,8 @@ def sweep(
                 cluster.check_nodes(directory.path)
             except InputError:
                 shutil.rmtree(directory.path)
+                with suppress(OSError):  # others' sweeps are there
+                    directory.path.parent.rmdir()
                 raise
         with RunLock(directory.lock):
             yield from _carry_on(
