@@ -7,6 +7,7 @@ import pytest
 
 from tests.runs.test_directory import NOW, begun, with_checkpoint
 from trainer.errors import RunError
+from trainer.runs.checkpoints import write_checkpoint
 from trainer.runs.opening import open_run
 
 
