@@ -50,6 +50,13 @@ def test_they_are_those_of_the_answers(reported: Finished) -> None:
     assert worst[0]["loss"] == max(one["loss"] for one in worst)
     assert reported.sentence == found["sentence"]
     assert reported.sentence.startswith("On 24 test rows, ROC AUC is ")
+    importance = json.loads((reported.run / "explanation" / "importance.json").read_text())
+    assert (importance["split"], importance["rows"], importance["measure"]) == (
+        "validation",
+        24,
+        "auc",
+    )
+    assert {one["column"] for one in importance["columns"]} == {"size", "colour"}
 
 
 def test_the_baselines_are_those_of_the_same_rows(reported: Finished) -> None:
@@ -89,6 +96,7 @@ def test_a_report_made_later_says_the_same(small: Path, tmp_path: Path) -> None:
     assert later.sentence == ""
     assert not (later.run / "findings.json").exists()
     assert not (later.run / "report.html").exists()
+    assert not (later.run / "explanation").exists()
     complete_findings(later.run)
     assert findings_of(later.run) == first
     colours = {one["where"]["colour"] for one in first["slices"]["of"] if "colour" in one["where"]}
