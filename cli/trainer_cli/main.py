@@ -96,6 +96,8 @@ def main() -> None:
     """Run the command line and exit."""
     # Imports make many objects and no garbage: looking for it took a fifth of `trainer check`.
     gc.set_threshold(200_000)
+    # Sums of findings are to have the same last digits on any number of cores.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     _open_closed_descriptors()
     code = run(sys.argv[1:])
     # Nothing is left that a second Ctrl-C could stop; Python's own end would tell a traceback of it.

@@ -127,11 +127,13 @@ def test_a_missing_file_is_told(tmp_path: Path) -> None:
 def test_what_a_killed_writer_left_goes(tmp_path: Path) -> None:
     run = with_checkpoint(begun(tmp_path))
     run.write_evaluation("test", {})
+    run.write_predictions("test.parquet", b"")
     for _ in range(3):
         write_checkpoint(run.last, Path.touch, {}, {}, keep=3)
     before = {*run.path.rglob("*")} - {*run.checkpoint("last-2").rglob("*")}
     (run.path / ".manifest.json.01234567.new").touch()
     (run.evaluation / ".test.json.01234567.new").touch()
+    (run.predictions / ".test.parquet.01234567.new").touch()
     for name in ("last.new", "best.new", "best-1"):
         run.checkpoint(name).mkdir()
         (run.checkpoint(name) / "state.npz").touch()

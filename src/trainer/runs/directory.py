@@ -217,8 +217,8 @@ class RunDirectory:
         remove_leftovers(self.last, keep=keep)
         remove_leftovers(self.best)
         remove_temporaries(self.path)
-        remove_temporaries(self.evaluation)
-        remove_temporaries(self.explanation)
+        for folder in (self.evaluation, self.predictions, self.explanation):
+            remove_temporaries(folder)
 
     def write_config(self, text: str) -> None:
         """Writes `config.yaml`."""

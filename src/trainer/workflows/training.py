@@ -182,6 +182,8 @@ def train(
     if sentence:
         # Not before: it tells how the run ended.
         write_page(record.run, datetime.now(UTC))
+        record.time("page", perf_counter() - ended)
+        record.run.write_manifest(record.manifest)
     return Finished(
         run=record.run.path,
         status=status,
@@ -192,7 +194,7 @@ def train(
         sentence=sentence,
         weights_sha256=digest,
         seconds=perf_counter() - began,
-        timings={**record.manifest.timings, "page": perf_counter() - ended},
+        timings=dict(record.manifest.timings),
     )
 
 
