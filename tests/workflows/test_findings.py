@@ -87,6 +87,7 @@ def test_a_report_made_later_says_the_same(small: Path, tmp_path: Path) -> None:
     settings = (
         "fit.epochs=1",
         "data.categorical.encode=embedding",
+        "data.split={by: group, column: id, test: 0.2, validation: 0.2}",
         "evaluate.slices=[id, colour]",
         "evaluate.resamples=100",
     )

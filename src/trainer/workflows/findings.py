@@ -181,7 +181,7 @@ def _split(judged: Judged, answers: Answers, baseline: _Linear, split: SplitName
     }
     if split != "train":
         prior = _prior(judged, answers)
-        linear = _aligned(baseline.of[split], answers)
+        linear = replace(_aligned(baseline.of[split], answers), group=answers.group)
         names = COMPARED[task]
         found["prior"] = _whole(measure_all(prior, threshold))
         found["linear"] = _whole(measure_all(linear, baseline.threshold))
