@@ -65,6 +65,10 @@ def test_config_trains_evaluates_and_predicts(path, tmp_path):
         path, tmp_path / "runs", "fit.epochs=4" if "sweep" in path.stem else "fit.epochs=2"
     )
     assert done.metrics
+    assert done.sentence
+    assert (done.run / "report.html").exists()
+    two_numbers = path.stem in {"gate", "xor"}
+    assert (done.run / "explanation" / "surface.json").exists() == two_numbers
     data = FOLDER / "data" / f"{path.stem}.csv"
     if data.exists():
         with data.open() as table:

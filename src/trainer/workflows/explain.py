@@ -145,7 +145,9 @@ def explain(
     curves = dependence_facts(names, encoders, few.frame, few.weight, ask, answers)
     run.write_explanation("partial_dependence.json", json_bytes({"split": split, **curves}))
     files.append("partial_dependence.json")
-    surface = surface_facts(encoders, few.frame, _actual(few, question), ask, answers)
+    surface = surface_facts(
+        encoders, few.frame, question.in_words(_truth(few, question)), ask, answers
+    )
     if surface is not None:
         run.write_explanation("surface.json", json_bytes({"split": split, **surface}))
         files.append("surface.json")
@@ -229,18 +231,6 @@ def _truth(sample: Sample, question: Question) -> Floats:
     if question.target.task == "regression":
         return question.target.unscale(sample.y)
     return sample.y
-
-
-def _actual(sample: Sample, question: Question) -> list[Any]:
-    """What is true of each row, as JSON has it: a class, a number, or several."""
-    truth = _truth(sample, question)
-    match question.target.task:
-        case "binary":
-            return [question.target.classes[int(one)] for one in truth[:, 0]]
-        case "multiclass":
-            return [question.target.classes[int(one)] for one in truth.argmax(axis=1)]
-        case "multilabel" | "regression":
-            return list(truth[:, 0].tolist() if truth.shape[1] == 1 else truth.tolist())
 
 
 def _shap_rows(

@@ -17,7 +17,7 @@ from trainer.config.data import Task
 from trainer.config.schema import Config
 from trainer.data.prepare import PreparedTable
 from trainer.data.splits import SPLIT_NAMES, SplitName
-from trainer.evaluation.answers import Answers, Floats
+from trainer.evaluation.answers import Answers
 from trainer.evaluation.bootstrap import bootstrap, compare
 from trainer.evaluation.calibration import calibration_error
 from trainer.evaluation.conformal import Conformal, coverage
@@ -101,7 +101,7 @@ def find_out(judged: Judged) -> dict[str, Any]:
         "compared": COMPARED[question.target.task],
         "splits": found,
         **find_slices(judged.config, judged.prepared, last, question.threshold),
-        "worst_rows": _worst_rows(last),
+        "worst_rows": _worst_rows(question, last),
     }
     findings["sentence"] = summary_sentence(findings)
     judged.run.write_findings(findings)
@@ -208,28 +208,18 @@ def _split(judged: Judged, answers: Answers, baseline: _Linear, split: SplitName
     return found
 
 
-def _worst_rows(answers: Answers) -> list[dict[str, Any]]:
+def _worst_rows(question: Question, answers: Answers) -> list[dict[str, Any]]:
     places, losses = worst_rows(answers, _WORST_ROWS)
+    actual = question.in_words(answers.y[places])
     return [
         {
             "row": int(answers.rows[place]),
-            "actual": _shown(answers, answers.y[place]),
+            "actual": actual[number],
             "answer": [float(value) for value in answers.p[place]],
             "loss": float(loss),
         }
-        for place, loss in zip(places, losses, strict=True)
+        for number, (place, loss) in enumerate(zip(places, losses, strict=True))
     ]
-
-
-def _shown(answers: Answers, y: Floats) -> str | list[float]:
-    """What is true of a row: its class, or its numbers."""
-    match answers.task:
-        case "binary":
-            return answers.names[int(y[0] > 0.5)]
-        case "multiclass":
-            return answers.names[int(y.argmax())]
-        case "multilabel" | "regression":
-            return [float(value) for value in y]
 
 
 def _prior(judged: Judged, answers: Answers) -> Answers:

@@ -13,7 +13,7 @@ import numpy as np
 from trainer.data.preprocessing import Preprocessing
 from trainer.data.samples import Samples
 from trainer.data.splits import SplitName
-from trainer.evaluation.alterations import Encoding, Singles
+from trainer.evaluation.alterations import Ask, Encoding, Singles
 from trainer.evaluation.answers import Floats
 from trainer.evaluation.importance import Importance, permutation_importance
 from trainer.workflows.question import Question
@@ -69,20 +69,26 @@ def importance_of(
         rows = np.sort(drawn)
         x, y, weight = x[rows], y[rows], None if weight is None else weight[rows]
 
-    def ask(encoded: Sequence[Singles]) -> Floats:
-        return question.answers(evaluator.predict(encoded[0]))
-
     found = permutation_importance(
         question.target.task,
         [Encoding(x, preprocessing.places)],
         y,
         weight,
-        ask,
+        asking(evaluator, question),
         repeats=repeats,
         seed=seed,
         level=level,
     )
     return importance_facts(found, split, len(samples.x), level)
+
+
+def asking(evaluator: Evaluator, question: Question) -> Ask:
+    """Asks a network that is in memory, about rows of one encoding."""
+
+    def ask(encoded: Sequence[Singles]) -> Floats:
+        return question.answers(evaluator.predict(encoded[0]))
+
+    return ask
 
 
 def importance_facts(

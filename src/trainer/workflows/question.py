@@ -94,6 +94,16 @@ class Question:
         """Targets laid out for the head (rows, outputs), in the form of `answers`."""
         return self._unscaled(y)
 
+    def in_words(self, truths: NDArray[np.floating[Any]]) -> list[Any]:
+        """Rows of `truths` as JSON has them: a class as text, a number, or several."""
+        match self.target.task:
+            case "binary":
+                return [self.target.classes[int(one)] for one in truths[:, 0] > 0.5]
+            case "multiclass":
+                return [self.target.classes[one] for one in truths.argmax(axis=1)]
+            case "multilabel" | "regression":
+                return list(truths[:, 0].tolist() if truths.shape[1] == 1 else truths.tolist())
+
     def _unscaled(self, outputs: Array) -> NDArray[np.floating[Any]]:
         match self.target.task:
             case "binary":

@@ -15,6 +15,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Literal, assert_never
 
+import numpy as np
+
 from trainer.config.schema import Config
 from trainer.data.samples import Samples
 from trainer.data.splits import SPLIT_NAMES, SplitName
@@ -25,8 +27,9 @@ from trainer.report.page import write_page
 from trainer.runs.files import json_bytes
 from trainer.runs.manifest import Status
 from trainer.workflows.decisions import decide, decided
+from trainer.workflows.dependence import surface_facts
 from trainer.workflows.drawing import draw_predictions
-from trainer.workflows.importance import importance_of, importance_wanted
+from trainer.workflows.importance import asking, importance_of, importance_wanted
 from trainer.workflows.plan import Plan
 from trainer.workflows.reporting import find_out_of
 
@@ -36,6 +39,8 @@ if TYPE_CHECKING:
     from trainer.workflows.building import Built
     from trainer.workflows.recording import Recording
 
+_SHOWN_POINTS = 1_000
+"""Rows that are drawn on a surface, evenly spaced."""
 Interrupted = Callable[[], str | None]
 """Asked about once a second and at the end of each epoch; a reason ends training with a checkpoint."""
 
@@ -199,22 +204,41 @@ def train(
 
 
 def _explain(plan: Plan, built: Built, record: Recording) -> None:
-    """Write what each column is worth to the best weights, where the config asks for it."""
-    settings, samples = plan.config.evaluate, plan.prepared.samples("validation")
+    """Write what each column is worth to the best weights, and of two numbers the answers over both,
+    where the config asks for it.
+    """
+    settings, prepared = plan.config.evaluate, plan.prepared
+    split: SplitName = "validation" if prepared.rows("validation") else "train"
+    samples = prepared.samples(split)
     if samples is None or (settings.importance == "auto" and not settings.report):
         return
-    columns = len(plan.prepared.preprocessing.columns)
-    if importance_wanted(settings.importance, len(samples.x), columns):
+    preprocessing, evaluator = prepared.preprocessing, built.runner.evaluator
+    rows = prepared.rows("validation")
+    if importance_wanted(settings.importance, rows, len(preprocessing.columns)):
         facts = importance_of(
-            built.runner.evaluator,
+            evaluator,
             samples,
-            plan.prepared.preprocessing,
+            preprocessing,
             plan.question,
-            split="validation",
+            split=split,
             seed=plan.config.seed,
             level=settings.level,
         )
         record.run.write_explanation("importance.json", json_bytes(facts))
+    names = [column.name for column in preprocessing.columns]
+    if set(names) <= set(prepared.table.frame.columns):
+        shown = np.unique(np.linspace(0, len(samples.rows) - 1, _SHOWN_POINTS).astype(np.int64))
+        surface = surface_facts(
+            [preprocessing],
+            prepared.table.frame.select(names)[samples.rows[shown]],
+            plan.question.in_words(
+                plan.question.truths(plan.question.head_targets(samples).y[shown])
+            ),
+            asking(evaluator, plan.question),
+            plan.question.answer_names,
+        )
+        if surface is not None:
+            record.run.write_explanation("surface.json", json_bytes({"split": split, **surface}))
 
 
 def _threads(plan: Plan, wanted: int | Literal["auto"]) -> int:
