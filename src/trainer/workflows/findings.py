@@ -31,8 +31,9 @@ from trainer.workflows.linear import linear_answers
 from trainer.workflows.question import Question
 from trainer.workflows.slicing import find_slices
 
-_DRAWN_CELLS = 200_000_000
-"""So many rows are drawn at most for an interval: of large splits there are fewer resamples."""
+_DRAWN_ROWS, _COMPARED_ROWS = 200_000_000, 40_000_000
+"""So many rows are drawn at most for intervals, and for those of differences, which take four times as
+long: of large splits there are fewer resamples."""
 _LEAST_RESAMPLES = 200
 _WORST_ROWS = 20
 COMPARED: Mapping[Task, tuple[str, ...]] = {
@@ -163,20 +164,18 @@ def _together(split: SplitName, answers: list[Answers]) -> Answers:
 def _split(judged: Judged, answers: Answers, baseline: _Linear, split: SplitName) -> dict[str, Any]:
     settings, question = judged.config.evaluate, judged.question
     task = question.target.task
-    resamples = max(
-        min(settings.resamples, _LEAST_RESAMPLES),
-        min(settings.resamples, _DRAWN_CELLS // max(1, len(answers))),
+    rows, most = len(answers), settings.resamples
+    resamples, compared = (
+        max(min(most, _LEAST_RESAMPLES), min(most, cells // max(1, rows)))
+        for cells in (_DRAWN_ROWS, _COMPARED_ROWS)
     )
-    drawn: dict[str, Any] = {
-        "resamples": resamples,
-        "level": settings.level,
-        "seed": judged.config.seed,
-    }
+    drawn: dict[str, Any] = {"level": settings.level, "seed": judged.config.seed}
     threshold = question.threshold
-    measures = bootstrap(answers, threshold=threshold, **drawn)
+    measures = bootstrap(answers, threshold=threshold, resamples=resamples, **drawn)
     found: dict[str, Any] = {
         "rows": len(answers),
         "resamples": resamples,
+        "compared_resamples": compared,
         "measures": {name: asdict(one) for name, one in measures.items()},
     }
     if split != "train":
@@ -185,15 +184,9 @@ def _split(judged: Judged, answers: Answers, baseline: _Linear, split: SplitName
         names = COMPARED[task]
         found["prior"] = _whole(measure_all(prior, threshold))
         found["linear"] = _whole(measure_all(linear, baseline.threshold))
-        against_prior = compare(answers, prior, threshold=threshold, names=names, **drawn)
-        against_linear = compare(
-            answers,
-            linear,
-            threshold=threshold,
-            other_threshold=baseline.threshold,
-            names=names,
-            **drawn,
-        )
+        drawn |= {"threshold": threshold, "names": names, "resamples": compared}
+        against_prior = compare(answers, prior, **drawn)
+        against_linear = compare(answers, linear, other_threshold=baseline.threshold, **drawn)
         found["over_prior"] = {name: asdict(one) for name, one in against_prior.items()}
         found["over_linear"] = {name: asdict(one) for name, one in against_linear.items()}
     if task != "regression":
