@@ -88,7 +88,7 @@ def test_history_shows_head_best_and_tail(tmp_path: Path) -> None:
     assert [row[0] for row in history.rows] == [
         *("1", "2", "3", "…", "best 12", "…", "16", "17", "18", "19", "20"),
     ]
-    assert history.rows[0] == ("1", "1", "2", "–")
+    assert history.rows[0] == ("1", "1.0000", "2", "–")
 
 
 def test_a_short_history_is_shown_whole(tmp_path: Path) -> None:

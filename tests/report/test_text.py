@@ -9,6 +9,7 @@ from trainer.report.text import (
     age,
     bytes_text,
     cell,
+    count_text,
     curve,
     duration,
     number,
@@ -31,7 +32,11 @@ def test_a_table_without_heads_or_rows() -> None:
     ("value", "text"),
     [
         (0.965, "0.9650"),
-        (1.0, "1"),
+        (1.0, "1.0000"),
+        (1, "1"),
+        (0, "0"),
+        (253.0, "253"),
+        (0.99999, "1.0000"),
         (-0.5, "-0.5000"),
         (12.3456, "12.35"),
         (1234.56, "1,235"),
@@ -39,7 +44,8 @@ def test_a_table_without_heads_or_rows() -> None:
         (2_000_000.0, "2,000,000"),
         (0.00012345, "0.0001234"),
         (1e-5, "1.000e-05"),
-        (0.0, "0"),
+        (0.0, "0.0000"),
+        (-0.0, "0.0000"),
         (None, "–"),
         (math.nan, "–"),
         (math.inf, "–"),
@@ -47,6 +53,13 @@ def test_a_table_without_heads_or_rows() -> None:
 )
 def test_numbers(value: float | None, text: str) -> None:
     assert number(value) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(0.0, "0"), (1.0, "1"), (1234.0, "1,234"), (12.345, "12.35")]
+)
+def test_counts(count: float, text: str) -> None:
+    assert count_text(count) == text
 
 
 @given(st.floats(-1e300, 1e300))

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from trainer.report.text import Table, cell, number
+from trainer.report.text import Table, cell, count_text
 
 
 def confusion_table(
@@ -35,4 +35,4 @@ def confusion_table(
 
 
 def _counted(count: float, share: float) -> str:
-    return f"{number(count)} ({100 * share:.1f}%)"
+    return f"{count_text(count)} ({100 * share:.1f}%)"

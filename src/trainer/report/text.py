@@ -53,16 +53,26 @@ def cell(text: str) -> str:
 
 
 def number(value: float | None) -> str:
-    """Four significant digits, whole numbers whole: 0.9650 · 0.0001235 · 1.235e-05 · 1,000."""
+    """Four significant digits: 0.9650 · 1.0000 · 0.0001235 · 1.235e-05; larger whole numbers and
+    all integers without decimals: 253 · 1,000.
+    """
     if value is None or not math.isfinite(value):
         return "–"
-    if value == int(value) and abs(value) < 1e15:
-        return f"{int(value):,}"
     size = abs(value)
+    if isinstance(value, float) and value in {-1.0, 0.0, 1.0}:
+        # A perfect score lines up with 0.9762, and is told from the integer 1.
+        return f"{abs(value) if value == 0 else value:.4f}"
+    if value == int(value) and size < 1e15:
+        return f"{int(value):,}"
     if size >= 1e6 or size < 1e-4:
         return f"{value:.3e}"
     decimals = max(0, 3 - math.floor(math.log10(size)))
     return f"{value:,.{min(decimals, 7) if size < 0.1 else min(decimals, 4)}f}"
+
+
+def count_text(count: float) -> str:
+    """A count of rows, or the sum of their weights: 41 · 1,234 · 12.35."""
+    return f"{int(count):,}" if count == int(count) else number(count)
 
 
 def bytes_text(count: int) -> str:

@@ -23,7 +23,7 @@ from trainer.report.confusion import confusion_table
 from trainer.report.page.content import Block, Grid, Plot, Prose, Section, Shares, grid, section
 from trainer.report.page.facts import Facts
 from trainer.report.page.figures import COLOURS, DASHES, INK, SOFT
-from trainer.report.text import cell, number
+from trainer.report.text import cell, count_text, number
 
 _DRAWN = 6
 """So many classes have curves of their own: there are as many colours."""
@@ -89,7 +89,7 @@ def _most_confused(matrix: Doubles, answers: Answers) -> Grid:
     order = np.argsort(-apart, axis=None, kind="stable")[:_MOST_CONFUSED]
     pairs = [divmod(int(place), len(apart)) for place in order]
     rows = [
-        (answers.names[true], answers.names[said], number(float(apart[true, said])))
+        (answers.names[true], answers.names[said], count_text(float(apart[true, said])))
         for true, said in pairs
         if apart[true, said] > 0
     ]
@@ -100,7 +100,7 @@ def _most_confused(matrix: Doubles, answers: Answers) -> Grid:
 
 def _column_counts(matrices: Doubles, answers: Answers, facts: Facts) -> Grid:
     rows = [
-        (name, *(number(float(matrix[place])) for place in ((1, 1), (0, 1), (1, 0), (0, 0))))
+        (name, *(count_text(float(matrix[place])) for place in ((1, 1), (0, 1), (1, 0), (0, 0))))
         for name, matrix in zip(answers.names, matrices, strict=True)
     ]
     heads = ("column", "rightly yes", "wrongly yes", "wrongly no", "rightly no")
