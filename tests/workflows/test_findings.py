@@ -15,6 +15,8 @@ from sklearn.metrics import log_loss, roc_auc_score
 from tests.workflows.conftest import CONFIG, run_fit, write_table
 from trainer.config.load import load_config
 from trainer.errors import ConfigError
+from trainer.report.findings import read_findings
+from trainer.runs.directory import RunDirectory
 from trainer.workflows.members import MembersFinished, fit_members
 from trainer.workflows.plan import make_plan
 from trainer.workflows.reporting import complete_findings
@@ -144,3 +146,50 @@ def test_folds_are_judged_by_rows_nobody_was_trained_on(small: Path, tmp_path: P
     assert done.sentence == found["sentence"]
     decisions = json.loads((done.run / "decisions.json").read_text())
     assert decisions["aim"] == "f1"
+
+
+REGRESSION = """\
+seed: 3
+data: {source: numbers.csv, target: TARGETS, split: {test: 0.3, validation: 0.3}}
+model: {layers: [{dense: 3}]}
+fit: {epochs: 1, batch_size: 16}
+evaluate: {report: true, resamples: 100}
+"""
+
+
+@pytest.mark.parametrize("engine", ["resident", "streaming"])
+@pytest.mark.parametrize("targets", [["price"], ["price", "other"]])
+def test_findings_of_numbers_are_read_with_the_values_of_the_table(
+    tmp_path: Path, engine: str, targets: list[str]
+) -> None:
+    draw = np.random.default_rng(0)
+    frame = pl.DataFrame(
+        {
+            "size": draw.normal(size=60),
+            "colour": draw.normal(size=60),
+            # Neither is a number of float32 once it is scaled and scaled back.
+            "price": (draw.integers(1, 10_000, 60) / 100 + 100_000).round(2),
+            "other": draw.integers(100, 400, 60),
+        }
+    )
+    frame.write_csv(tmp_path / "numbers.csv")
+    text = REGRESSION.replace("TARGETS", f"[{', '.join(targets)}]")
+    (tmp_path / "config.yaml").write_text(text, encoding="utf-8")
+    features = "data.features.include=[size, colour]"
+    done = run_fit(
+        tmp_path / "config.yaml", tmp_path / "runs", features, f"runtime.engine={engine}"
+    )
+    found = read_findings(RunDirectory(done.run))
+    assert found is not None
+    assert found.worst_rows
+    for one in found.worst_rows:
+        assert one.actual == tuple(frame.select(targets).row(one.row))
+    for split in ("train", "validation", "test"):
+        said = pl.read_parquet(done.run / "predictions" / f"{split}.parquet")
+        actual = said.select(f"actual_{name}" for name in targets)
+        assert actual.rows() == frame[said["row"]].select(targets).cast(pl.Float64).rows()
+    if engine == "streaming":
+        return  # Its features are not in memory for a surface.
+    surface = json.loads((done.run / "explanation" / "surface.json").read_text())
+    known = {tuple(map(float, row)) for row in frame.select(targets).rows()}
+    assert {tuple(one) for one in surface["points"]["actual"]} <= known

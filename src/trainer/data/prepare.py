@@ -18,7 +18,7 @@ import polars as pl
 from trainer.config.data import Data
 from trainer.config.resolve import resolved_head, resolved_split_seed
 from trainer.config.schema import Config
-from trainer.data.arrays import Assignment, Bools, Rows, Singles
+from trainer.data.arrays import Assignment, Bools, Floats, Rows, Singles
 from trainer.data.assignment import assign_splits
 from trainer.data.features import feature_columns, target_columns
 from trainer.data.fitting import ColumnFit, fit_columns
@@ -92,6 +92,10 @@ class PreparedTable(Protocol):
         """The targets of some rows as `FittedTarget.encode` gives them."""
         ...
 
+    def target_values(self, rows: Rows) -> Floats | None:
+        """The targets of some rows as `FittedTarget.values` gives them."""
+        ...
+
 
 @dataclass(frozen=True)
 class Division:
@@ -139,6 +143,11 @@ class Division:
         target = self.preprocessing.target
         return target.encode(self.table.frame.select(target.columns)[rows])
 
+    def target_values(self, rows: Rows) -> Floats | None:
+        """The targets of some rows as `FittedTarget.values` gives them."""
+        target = self.preprocessing.target
+        return target.values(self.table.frame.select(target.columns)[rows])
+
 
 @dataclass(frozen=True)
 class Prepared(Division):
@@ -159,6 +168,7 @@ class Prepared(Division):
             rows=at,
             unseen=encoded.unseen,
             warnings=encoded.warnings,
+            values=self.target_values(at),
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trainer.data.arrays import Bools, Rows, Singles
+from trainer.data.arrays import Bools, Floats, Rows, Singles
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,8 @@ class Samples:
         rows: int64 (n,), source row numbers from 0.
         unseen: bool (n,), the row has a value that was never seen in training.
         warnings: What was odd in these rows, counted by column.
+        values: float64 (n, columns), the targets of a regression as the table has them: `y` is rounded
+            to float32, and scaled. None for other tasks.
     """
 
     x: Singles
@@ -28,3 +30,4 @@ class Samples:
     rows: Rows
     unseen: Bools
     warnings: tuple[str, ...] = ()
+    values: Floats | None = None

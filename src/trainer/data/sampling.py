@@ -5,12 +5,12 @@ Owns: which rows, and reading them, of a table on disk in one pass. Does not own
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
 
-from trainer.data.arrays import Rows, Singles
+from trainer.data.arrays import Floats, Rows, Singles
 from trainer.data.prepare import Division
 from trainer.data.splits import SPLIT_NAMES, SplitName
 from trainer.data.streaming import StreamedTable
@@ -27,6 +27,7 @@ class Sample:
         frame: Their feature columns, as they stand in the table.
         y: (n, width) the target as `FittedTarget.encode` gives it.
         weight: (n,) or None.
+        values: (n, columns) the targets of a regression as the table has them, else None.
     """
 
     split: SplitName
@@ -35,6 +36,7 @@ class Sample:
     frame: pl.DataFrame
     y: Singles
     weight: Singles | None
+    values: Floats | None
 
     def take(self, most: int, seed: int) -> Sample:
         """At most so many of these rows, drawn by the seed."""
@@ -42,7 +44,15 @@ class Sample:
             return self
         at = _drawn(len(self.rows), most, seed)
         weight = None if self.weight is None else self.weight[at]
-        return Sample(self.split, self.of, self.rows[at], self.frame[at], self.y[at], weight)
+        values = None if self.values is None else self.values[at]
+        return replace(
+            self,
+            rows=self.rows[at],
+            frame=self.frame[at],
+            y=self.y[at],
+            weight=weight,
+            values=values,
+        )
 
 
 def draw_sample(table: Division, split: SplitName, most: int, seed: int) -> Sample | None:
@@ -66,7 +76,7 @@ def draw_sample(table: Division, split: SplitName, most: int, seed: int) -> Samp
         frame = table.table.frame.select(names)[rows]
     y, _ = table.targets(rows)
     weight = None if table.weight is None else table.weight[rows]
-    return Sample(split, len(at), rows, frame, y, weight)
+    return Sample(split, len(at), rows, frame, y, weight, table.target_values(rows))
 
 
 def _drawn(rows: int, most: int, seed: int) -> Rows:

@@ -101,6 +101,7 @@ class _Part:
             rows=at,
             unseen=self.unseen,
             warnings=in_words(self.oddities),
+            values=table.target_values(at),
         )
 
 

@@ -101,6 +101,17 @@ class FittedTarget(Fitted):
             case _:
                 assert_never(self.task)
 
+    def values(self, frame: pl.DataFrame) -> Floats | None:
+        """The numbers of a regression as the table has them, float64 (n, columns); else None.
+
+        Raises:
+            DataError: A value is no number.
+        """
+        if self.task != "regression":
+            return None
+        known = known_target(frame, self.columns)
+        return _number_targets(frame, self.columns, known, lambda row: f"row {row + 1}")
+
     def unscale(self, predictions: Floats | Singles) -> Floats:
         """Predicted numbers (n, k) in the target's own unit, float64."""
         values = np.asarray(predictions, dtype=np.float64)

@@ -145,9 +145,7 @@ def explain(
     curves = dependence_facts(names, encoders, few.frame, few.weight, ask, answers)
     run.write_explanation("partial_dependence.json", json_bytes({"split": split, **curves}))
     files.append("partial_dependence.json")
-    surface = surface_facts(
-        encoders, few.frame, question.in_words(_truth(few, question)), ask, answers
-    )
+    surface = surface_facts(encoders, few.frame, question.in_words(_truth(few)), ask, answers)
     if surface is not None:
         run.write_explanation("surface.json", json_bytes({"split": split, **surface}))
         files.append("surface.json")
@@ -215,7 +213,7 @@ def _importance(
     found = permutation_importance(
         question.target.task,
         encodings,
-        _truth(sample, question),
+        _truth(sample),
         sample.weight,
         ask,
         repeats=repeats,
@@ -226,11 +224,9 @@ def _importance(
     return {**facts, "seconds": round(perf_counter() - began, 3)}
 
 
-def _truth(sample: Sample, question: Question) -> Floats:
+def _truth(sample: Sample) -> Floats:
     """(n, k) the targets as answers have them."""
-    if question.target.task == "regression":
-        return question.target.unscale(sample.y)
-    return sample.y
+    return sample.y if sample.values is None else sample.values
 
 
 def _shap_rows(

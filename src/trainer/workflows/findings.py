@@ -217,11 +217,11 @@ def _worst_rows(question: Question, answers: Answers) -> list[dict[str, Any]]:
 
 def _prior(judged: Judged, answers: Answers) -> Answers:
     """The shares of the classes, or the means, of the training rows."""
-    question, prepared = judged.question, judged.prepared
+    prepared = judged.prepared
     rows = np.flatnonzero(prepared.assignment == SPLIT_NAMES.index("train"))
-    y, _ = prepared.targets(rows)
+    values = prepared.target_values(rows)
+    truths = prepared.targets(rows)[0] if values is None else values
     weight = None if prepared.weight is None else prepared.weight[rows]
-    truths = question.target.unscale(y) if question.target.task == "regression" else y
     mean = np.average(truths, axis=0, weights=weight)
     return replace(answers, p=np.tile(mean, (len(answers), 1)).astype(answers.p.dtype))
 

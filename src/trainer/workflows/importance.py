@@ -63,7 +63,7 @@ def importance_of(
         level: Of the intervals, as 0.95.
         repeats: Shuffles of each column.
     """
-    x, y, weight = samples.x, question.truths(question.head_targets(samples).y), samples.weight
+    x, y, weight = samples.x, question.actual(question.head_targets(samples)), samples.weight
     if len(x) > MOST_ROWS:
         drawn = np.random.default_rng(seed).choice(len(x), MOST_ROWS, replace=False)
         rows = np.sort(drawn)

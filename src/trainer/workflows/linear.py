@@ -38,7 +38,7 @@ def linear_answers(
     """
     train = samples_of("train")
     assert train is not None, "a run has training rows"
-    y = question.truths(question.head_targets(train).y)
+    y = question.actual(question.head_targets(train))
     weight = None if train.weight is None else train.weight.astype(np.float64)
     model = fit_linear(question.target.task, _widened(train.x, embeddings), y, weight)
     found: dict[SplitName, Answers] = {}

@@ -94,15 +94,19 @@ class Question:
         """Targets laid out for the head (rows, outputs), in the form of `answers`."""
         return self._unscaled(y)
 
+    def actual(self, samples: Samples) -> NDArray[np.floating[Any]]:
+        """The targets of samples in the form of `answers`; numbers as the table has them."""
+        return self.truths(samples.y) if samples.values is None else samples.values
+
     def in_words(self, truths: NDArray[np.floating[Any]]) -> list[Any]:
-        """Rows of `truths` as JSON has them: a class as text, a number, or several."""
+        """Rows of `truths` as JSON has them: a class as text, or a list of numbers."""
         match self.target.task:
             case "binary":
                 return [self.target.classes[int(one)] for one in truths[:, 0] > 0.5]
             case "multiclass":
                 return [self.target.classes[one] for one in truths.argmax(axis=1)]
             case "multilabel" | "regression":
-                return list(truths[:, 0].tolist() if truths.shape[1] == 1 else truths.tolist())
+                return list(truths.tolist())
 
     def _unscaled(self, outputs: Array) -> NDArray[np.floating[Any]]:
         match self.target.task:
@@ -122,7 +126,7 @@ class Question:
         return Answers(
             task=self.target.task,
             names=tuple(self.target.classes or self.target.columns),
-            y=self.truths(samples.y),
+            y=self.actual(samples),
             p=answers,
             rows=samples.rows,
             weight=None if samples.weight is None else samples.weight.astype(np.float64),

@@ -97,12 +97,12 @@ def _mean_answers(runs: Sequence[RunDirectory], split: SplitName, plan: Plan) ->
 def _as_answers(frame: pl.DataFrame, plan: Plan) -> Answers:
     """Out-of-fold answers, with what is true of their rows."""
     target, rows = plan.question.target, frame["row"].to_numpy()
-    y, _ = plan.prepared.targets(rows)
+    values = plan.prepared.target_values(rows)
     weight = plan.prepared.weight
     return Answers(
         task=target.task,
         names=tuple(target.classes or target.columns),
-        y=target.unscale(y) if target.task == "regression" else y,
+        y=plan.prepared.targets(rows)[0] if values is None else values,
         p=frame.select(plan.question.answer_names).to_numpy(),
         rows=rows,
         weight=None if weight is None else weight[rows].astype(np.float64),

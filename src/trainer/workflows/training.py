@@ -232,7 +232,7 @@ def _explain(plan: Plan, built: Built, record: Recording) -> None:
             [preprocessing],
             prepared.table.frame.select(names)[samples.rows[shown]],
             plan.question.in_words(
-                plan.question.truths(plan.question.head_targets(samples).y[shown])
+                plan.question.actual(plan.question.head_targets(samples))[shown]
             ),
             asking(evaluator, plan.question),
             plan.question.answer_names,
