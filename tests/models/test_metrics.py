@@ -242,3 +242,15 @@ def test_plan_and_metrics_leave_keras_unloaded() -> None:
         "assert not {'keras', 'tensorflow', 'sklearn'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@pytest.mark.parametrize("threshold", [0.7, 0.1, 0.3, 0.9])
+def test_neighbours_of_the_threshold_are_compared_in_float64(threshold: float) -> None:
+    nearest = np.float32(threshold)
+    around = np.array([np.nextafter(nearest, np.float32(0)), nearest,
+                       np.nextafter(nearest, np.float32(1))], np.float32)  # fmt: skip
+    expected = [float(p) >= threshold for p in around]
+    assert called_positive(around, threshold).tolist() == expected
+    y = np.ones((3, 1), np.float32)
+    found = compute_metrics(["recall"], "binary", y, around[:, None], None, threshold)
+    assert found["recall"] == pytest.approx(sum(expected) / 3)

@@ -11,6 +11,7 @@ from trainer.config.data import Data, SplitBy, Task
 from trainer.config.sections import fold_parts
 from trainer.data.arrays import Assignment, Bools, Rows
 from trainer.data.features import target_columns
+from trainer.data.gaps import no_target
 from trainer.data.splits import (
     DROPPED,
     SPLIT_NAMES,
@@ -58,9 +59,7 @@ def assign_splits(table: Table, data: Data, seed: int, takes_part: Bools) -> Ass
             return assignment
         test, rows = 0.0, np.flatnonzero(assignment == TRAIN)
     if not len(rows):
-        found = f"{table.frame.height:,} rows, none with a target"
-        fix = "is this the right target, and are data.csv.null_values right?"
-        raise DataError(Problem(table.name, "rows with a target", found, fix, "data.target"))
+        raise DataError(no_target(table, target_columns(data)))
     try:
         assignment[rows] = _split(table, data, seed, rows, test, validation, fold)
     except DataError as error:

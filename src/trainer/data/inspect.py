@@ -17,6 +17,7 @@ import polars as pl
 from trainer.config.data import Data, Kind, Task
 from trainer.data.arrays import Rows
 from trainer.data.features import feature_columns, target_columns
+from trainer.data.gaps import no_target
 from trainer.data.kinds import find_kinds
 from trainer.data.tables import SourceFile, Table, read_table
 from trainer.data.targets import known_target, spelled_classes
@@ -96,11 +97,7 @@ def inspect_table(data: Data) -> TableFindings:
     known = known_target(table.frame, targets)
     rows: Rows = np.flatnonzero(known)
     if not len(rows):
-        raise DataError(
-            Problem(
-                table.name, "rows with a target", "none", "is this the right target?", "data.target"
-            )
-        )
+        raise DataError(no_target(table, targets))
     values = table.frame.select(targets)[rows]
     try:
         finding = infer_task(values)

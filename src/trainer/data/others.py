@@ -18,6 +18,7 @@ import numpy as np
 import polars as pl
 
 from trainer.config.data import Data
+from trainer.data.gaps import no_target
 from trainer.data.prepare import (
     NO_TARGET,
     REASONS,
@@ -70,8 +71,7 @@ def rows_to_judge_by(data: Data, preprocessing: Preprocessing, *, in_parts: bool
         table = stream.columns_of_all(keys)
     known = rows_with_target(table, target.columns, data)
     if not known.any():
-        fix = "is this the right file?"
-        raise DataError(Problem(table.name, "rows with a target", "none", fix))
+        raise DataError(no_target(table, target.columns))
     weight = None if data.weight is None else row_weights(table, data.weight, known)
     assignment = np.where(known, TEST, DROPPED).astype(np.int8)
     check_targets(table, target, assignment)

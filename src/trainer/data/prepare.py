@@ -8,6 +8,7 @@ Owns: the order of it all, and what every row's part is. Does not own: any of th
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
@@ -22,6 +23,7 @@ from trainer.data.arrays import Assignment, Bools, Floats, Rows, Singles
 from trainer.data.assignment import assign_splits
 from trainer.data.features import feature_columns, target_columns
 from trainer.data.fitting import ColumnFit, fit_columns
+from trainer.data.gaps import words_read_as_missing, words_text
 from trainer.data.preprocessing import Preprocessing
 from trainer.data.samples import Samples
 from trainer.data.splits import DROPPED, SPLIT_NAMES, TEST, TRAIN, VALIDATION, SplitName
@@ -241,6 +243,13 @@ def divide(
     check_targets(table, target, assignment)
     dropped = _counted(reasons)
     lost = [f"{count:,} rows left out: {reason}" for reason, count in dropped.items()]
+    if not known.all() and target.task != "regression":
+        words = Counter[str]()
+        for name in targets:
+            words += words_read_as_missing(table, name)
+        if words:
+            # It comes first, as NO_TARGET is the first reason.
+            lost[0] += f" ({words_text(words)}: see data.csv.null_values)"
     return Division(
         table=table,
         assignment=assignment,

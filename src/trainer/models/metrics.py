@@ -77,7 +77,12 @@ def compute_metrics(
 
 
 def called_positive(p: Floats, threshold: float) -> npt.NDArray[np.bool_]:
-    """Which probabilities are called positive: those ≥ `threshold`, compared in float64."""
+    """Which probabilities are called positive: those ≥ `threshold`, compared in float64.
+
+    Everything that turns a probability into a label calls this, so that a label is the one that the
+    metrics counted. A float32 threshold would not do: a chosen one can lie between two float32
+    neighbours.
+    """
     called: npt.NDArray[np.bool_] = p.astype(np.float64) >= threshold
     return called
 

@@ -21,7 +21,7 @@ from trainer.data.samples import Samples
 from trainer.data.targets import FittedTarget
 from trainer.evaluation.answers import Answers
 from trainer.evaluation.calibration import apply_temperature
-from trainer.models.metrics import compute_metrics
+from trainer.models.metrics import called_positive, compute_metrics
 from trainer.models.plan import head_units
 
 Array = NDArray[np.float32]
@@ -163,7 +163,7 @@ class Question:
         """Class numbers of answers: (rows, 1) for binary and multiclass, (rows, columns) multilabel."""
         if self.target.task == "multiclass":
             return np.asarray(answers.argmax(axis=1), np.int64)[:, None]
-        return np.asarray(answers >= self.threshold, np.int64)
+        return np.asarray(called_positive(answers, self.threshold), np.int64)
 
     def class_weights(self, settings: str | dict[str, float] | None) -> Array | None:
         """One weight a class, in the order of the classes: given, or n / (classes · n of the class)."""
