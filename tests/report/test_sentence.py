@@ -47,5 +47,5 @@ def test_without_test_rows_it_says_on_which_it_is() -> None:
     found = findings("auc", 0.8, (0.5, False), (0.79, True))
     found["splits"] = {"train": {"rows": 10, "measures": found["splits"]["test"]["measures"]}}
     assert summary_sentence(found) == (
-        "On 10 training rows, which it has seen, ROC AUC is 0.8000 [0.7000, 0.9000] (95% interval)."
+        "On 10 training rows (seen in training), ROC AUC is 0.8000 [0.7000, 0.9000] (95% interval)."
     )

@@ -65,7 +65,7 @@ def test_a_run_in_full(tmp_path: Path) -> None:
     assert facts["epochs"] == "20, best 12"
     assert facts["stopped because"].startswith("val_loss")
     assert facts["took"] == "1 min 30 s"
-    assert facts["of which"] == "read 0.5 s, train 1 min 10 s"
+    assert facts["phases"] == "read 0.5 s, train 1 min 10 s"
     assert facts["git"] == "0123456789ab, changed since"
     assert "device" not in facts
     assert named(tables, "rows").rows[-1] == ("dropped: missing target", "10")
@@ -111,7 +111,7 @@ def test_a_failed_run_says_why(tmp_path: Path) -> None:
     problem = Problem("epoch 3", "a finite loss", "nan", "lower the learning rate")
     run.write_manifest(run.read_manifest().with_end("failed", NOW, [problem]))
     tables = report_tables(load_report(run, NOW))
-    assert "lower the learning rate" in text_of([named(tables, "why it failed")])
+    assert "lower the learning rate" in text_of([named(tables, "errors")])
 
 
 def test_a_damaged_run_is_shown_as_far_as_it_goes(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_a_damaged_run_is_shown_as_far_as_it_goes(tmp_path: Path) -> None:
     (run.evaluation / "test.json").write_text("[]")
     report = load_report(run, NOW)
     tables = report_tables(report)
-    damage = text_of([named(tables, "damage")])
+    damage = text_of([named(tables, "damaged files")])
     for name in ("manifest.json", "metrics.jsonl:1", "test.json"):
         assert name in damage
     assert named(tables, "evaluation").columns == ("metric", "validation")

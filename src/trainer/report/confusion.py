@@ -16,10 +16,10 @@ from trainer.report.text import Table, cell, count_text
 def confusion_table(
     matrix: npt.NDArray[np.float64], names: Sequence[str], what: str = "number of rows"
 ) -> Table:
-    """Counts, and what share of the true class each is.
+    """Counts, and each count's share of its actual class.
 
     Args:
-        matrix: (classes, classes), truth by call.
+        matrix: (classes, classes), actual class by predicted class.
         names: The classes.
         what: What is counted.
     """
@@ -29,7 +29,7 @@ def confusion_table(
         (cell(f"actual {name}"), *map(_counted, counts.tolist(), of_class.tolist()))
         for name, counts, of_class in zip(names, matrix, shares, strict=True)
     )
-    heads = ("", *(cell(f"called {name}") for name in names))
+    heads = ("", *(cell(f"predicted {name}") for name in names))
     title = f"confusion matrix: {what} (share of the actual class)"
     return Table(title, heads, rows, frozenset(range(1, len(heads))))
 

@@ -69,8 +69,8 @@ def _measures(findings: Findings, of: SplitFindings, split: str) -> Table:
             row += [number(baseline.get(name)), told]
         rows.append(tuple(row))
     level = f"{100 * findings.level:g}% interval"
-    heads = ("measure", "value", level, "prior", "is", "linear", "is")
-    title = f"{split} rows: {of.rows:,}; better or worse than a baseline, or no more than noise"
+    heads = ("metric", "value", level, "prior", "vs. prior", "linear", "vs. linear")
+    title = f"{split} rows: {of.rows:,}; better or worse than each baseline, or noise"
     return Table(title, heads, tuple(rows), frozenset({1, 2, 3, 5}))
 
 

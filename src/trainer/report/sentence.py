@@ -1,7 +1,4 @@
-"""A run in one sentence: how good it is, how sure that is, and better than what.
-
-Owns: the words. Does not own: the figures (`findings.json`).
-"""
+"""A run in one sentence: its main metric with the interval, compared with the baselines."""
 
 from __future__ import annotations
 
@@ -12,8 +9,8 @@ from trainer.report.text import number
 
 _SPLIT_WORDS = {
     "test": "test rows",
-    "validation": "validation rows, which chose its best epoch",
-    "train": "training rows, which it has seen",
+    "validation": "validation rows (used to choose the best epoch)",
+    "train": "training rows (seen in training)",
 }
 _MEASURE_WORDS = {"auc": "ROC AUC", "r2": "R²", "rmse": "RMSE", "mae": "MAE"}
 _LOWER = {"rmse", "mae", "log_loss", "brier"}

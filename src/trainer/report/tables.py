@@ -92,9 +92,9 @@ def report_tables(report: RunReport, found: Sequence[Table] = ()) -> list[Table]
     if manifest is not None:
         tables += [
             _lines_table("warnings", manifest.warnings),
-            _lines_table("why it failed", [str(problem) for problem in manifest.problems]),
+            _lines_table("errors", [str(problem) for problem in manifest.problems]),
         ]
-    tables.append(_lines_table("damage", [str(problem) for problem in report.problems]))
+    tables.append(_lines_table("damaged files", [str(problem) for problem in report.problems]))
     return [table for table in tables if table.rows]
 
 
@@ -125,7 +125,7 @@ def _manifest_facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
     yield "started", _moment(manifest.started)
     if manifest.ended is not None:
         yield "took", duration((manifest.ended - manifest.started).total_seconds())
-    yield "of which", ", ".join(f"{p} {duration(s)}" for p, s in manifest.timings.items())
+    yield "phases", ", ".join(f"{p} {duration(s)}" for p, s in manifest.timings.items())
     yield "task", manifest.task or ""
     yield "parameters", "" if manifest.parameters is None else f"{manifest.parameters:,}"
     yield "device", manifest.device or ""

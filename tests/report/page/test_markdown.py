@@ -10,21 +10,21 @@ from trainer.report.page.writing import run_page
 GOLDEN = """\
 # wine – RUN
 
-A network, trained on 6 rows: finished after 20 epochs, best 12.
+A network, trained on 6 rows: finished after 20 epochs, best epoch 12.
 
 On the validation rows: auc 0.9000.
 
-## Measures
+## Metrics
 
-**Metrics of the config**
+**Metrics named in the config**
 
-| measure | validation |
+| metric | validation |
 | --- | ---: |
 | auc | 0.9000 |
 
 ## Data
 
-**Rows**
+**Rows by split**
 
 | split | rows | share |
 | --- | ---: | ---: |
@@ -34,7 +34,7 @@ On the validation rows: auc 0.9000.
 
 **Files**
 
-| file | rows | size | SHA-256 begins |
+| file | rows | size | SHA-256 prefix |
 | --- | ---: | ---: | --- |
 | wine.csv | 10 | 100 B | ffffffffffffffff |
 """

@@ -75,16 +75,16 @@ def test_sections_of_two_classes(tmp_path: Path) -> None:
     page = run_page(run, NOW)
     assert titles(run) == [
         "Warnings",
-        "Measures",
-        "Classes",
-        "Probabilities and thresholds",
+        "Metrics",
+        "Classification",
+        "Calibration and thresholds",
         "Training",
-        "Where it fails",
-        "What it looked at",
+        "Errors",
+        "Feature importance",
         "Data",
         "Config",
         "Environment",
-        "Repeat it",
+        "Commands",
     ]
     assert page.lead[-1] == "On 60 test rows, yes is told well."
     names = [plot.name for plot in page.plots()]
@@ -94,13 +94,13 @@ def test_sections_of_two_classes(tmp_path: Path) -> None:
 
 def test_sections_of_numbers(tmp_path: Path) -> None:
     run = make_answered(tmp_path, "regression")
-    assert "Predictions" in titles(run)
-    assert not {"Classes", "Probabilities and thresholds"} & set(titles(run))
+    assert "Predictions and residuals" in titles(run)
+    assert not {"Classification", "Calibration and thresholds"} & set(titles(run))
 
 
 def test_a_run_with_little_in_it_has_what_there_is(tmp_path: Path) -> None:
     run = make_run(tmp_path)
-    assert titles(run) == ["Data", "Config", "Environment", "Repeat it"]
+    assert titles(run) == ["Data", "Config", "Environment", "Commands"]
     quick(run)
     run.manifest.unlink()
     run.config.unlink()
@@ -113,7 +113,7 @@ def test_why_it_failed_is_told(tmp_path: Path) -> None:
     problem = Problem("epoch 3", "a finite loss", "nan", "lower optimizer.learning_rate")
     run.write_manifest(replace(run.read_manifest(), status="failed", problems=(problem,)))
     text = quick(run)
-    assert "It failed: epoch 3: expected a finite loss, found nan" in text
+    assert "The run failed: epoch 3: expected a finite loss, found nan" in text
     assert "trainer resume" in text
 
 
@@ -171,7 +171,7 @@ def test_a_run_with_members_shows_each(tmp_path: Path) -> None:
     page = run_page(run, NOW)
     assert page.lead[0].startswith("2 networks")
     text = quick(run)
-    assert "Each of the 2 networks" in text
+    assert "Metrics of each of the 2 networks" in text
     assert "0.8200" in text
     (plot,) = [plot for plot in page.plots() if plot.name == "curve-members"]
     assert "2 networks" in svg_text(plot)
@@ -204,7 +204,7 @@ def test_runs_side_by_side(tmp_path: Path) -> None:
         block.table
         for section in page.sections
         for block in section.blocks
-        if hasattr(block, "table") and block.table.title.startswith("More than A")
+        if hasattr(block, "table") and block.table.title.startswith("Differences from A")
     ]
     rows = {row[0]: row[1] for row in difference.rows}
     assert rows["auc"].startswith("-")
@@ -281,4 +281,4 @@ def test_without_matplotlib_the_page_says_how_to_get_plots(tmp_path: Path) -> No
     page = check_page(text)
     assert "pip install &#x27;trainer[plots]&#x27;" in text
     assert not page.of("svg")
-    assert "Measures" in text
+    assert "Metrics" in text

@@ -1,7 +1,6 @@
-"""Classes and yes/no columns: confusion, the curves of the order, calibration, thresholds.
+"""Classification: confusion matrix, ROC and precision-recall curves, calibration, thresholds.
 
-Owns: which curves are drawn and what is said of them. Does not own: the curves' points
-(`trainer.evaluation`).
+The points of the curves come from `trainer.evaluation`.
 """
 
 from __future__ import annotations
@@ -32,18 +31,18 @@ _MOST_CLASSES = 40
 _MOST_CONFUSED = 30
 _THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 _BINS = 10
-_POINT = ("precision", "recall", "specificity", "F1", "share called positive")
+_POINT = ("precision", "recall", "specificity", "F1", "share predicted positive")
 Doubles = npt.NDArray[np.float64]
 
 
 def classes(facts: Facts) -> Section:
-    """Of the split that says most: confusion matrix, ROC, precision and recall."""
-    return section("classes", "Classes", _classes(facts))
+    """Confusion matrix, ROC and precision-recall curves of the last split."""
+    return section("classes", "Classification", _classes(facts))
 
 
 def calibration(facts: Facts) -> Section:
-    """Whether probabilities are as high as they are right, and what thresholds give."""
-    return section("calibration", "Probabilities and thresholds", _calibration(facts))
+    """Reliability of the probabilities, and metrics by threshold."""
+    return section("calibration", "Calibration and thresholds", _calibration(facts))
 
 
 def _answers(facts: Facts) -> Answers | None:
@@ -72,7 +71,7 @@ def _classes(facts: Facts) -> Iterator[Block]:
 
 
 def _what(facts: Facts, answers: Answers) -> str:
-    kind = "number" if answers.weight is None else "weight"
+    kind = "number" if answers.weight is None else "total weight"
     return f"{kind} of {facts.split} rows"
 
 
@@ -103,8 +102,8 @@ def _column_counts(matrices: Doubles, answers: Answers, facts: Facts) -> Grid:
         (name, *(count_text(float(matrix[place])) for place in ((1, 1), (0, 1), (1, 0), (0, 0))))
         for name, matrix in zip(answers.names, matrices, strict=True)
     ]
-    heads = ("column", "rightly yes", "wrongly yes", "wrongly no", "rightly no")
-    return grid(f"What the {facts.split} rows are called", heads, rows, right=range(1, 5))
+    heads = ("column", "true positives", "false positives", "false negatives", "true negatives")
+    return grid(f"Confusion counts by column, {facts.split} rows", heads, rows, right=range(1, 5))
 
 
 def _order_plots(facts: Facts, answers: Answers) -> Iterator[Block]:
@@ -155,8 +154,8 @@ def _roc_plot(answers: Answers, known: list[tuple[str, int]], linear: Answers | 
         axes.legend(loc="lower right")
 
     areas = "; ".join(f"{name} {number(area)}" for name, _, area in curves)
-    description = f"ROC curves. Area under the curve: {areas}. By chance it is 0.5."
-    return Plot("roc", "ROC (area under the curve)", description, draw)
+    description = f"ROC curves. Area under the curve: {areas}. A random classifier scores 0.5."
+    return Plot("roc", "ROC curve (area under the curve)", description, draw)
 
 
 def _precision_recall_plot(
@@ -180,9 +179,9 @@ def _precision_recall_plot(
         axes.legend(loc="lower left")
 
     means = "; ".join(f"{name} {number(mean)}" for name, _, mean in curves)
-    chance = f" By chance it is {number(share)}." if len(known) == 1 else ""
+    chance = f" A random classifier scores {number(share)}." if len(known) == 1 else ""
     description = f"Precision against recall. Average precision: {means}.{chance}"
-    title = "Precision and recall (average precision)"
+    title = "Precision-recall curve (average precision)"
     return Plot("precision-recall", title, description, draw)
 
 
@@ -217,10 +216,10 @@ def _calibration(facts: Facts) -> Iterator[Block]:
         return
     decided = facts.decided
     if decided is not None and decided.temperature != 1:
-        surer = "too sure" if decided.temperature > 1 else "not sure enough"
+        were = "overconfident" if decided.temperature > 1 else "underconfident"
         yield Prose(
-            f"The logits are divided by a temperature of {number(decided.temperature)}, fitted on "
-            f"the validation rows, where the probabilities were {surer}."
+            f"Temperature scaling: the logits are divided by {number(decided.temperature)}, fitted on "
+            f"the validation rows, where the uncalibrated probabilities were {were}."
         )
     yield _reliability_plot(facts, answers)
     if answers.task == "binary":
@@ -234,13 +233,13 @@ def _reliability_plot(facts: Facts, answers: Answers) -> Plot:
     level = 0.95 if facts.findings is None else facts.findings.level
     if answers.task == "multiclass":
         truth, said = top_class(answers.y, answers.p)
-        weight, what = answers.weight, "the likeliest class"
+        weight, what = answers.weight, "the predicted class"
     else:
         truth = answers.y.reshape(-1).astype(np.float64)
         said = answers.p.reshape(-1).astype(np.float64)
         wide = answers.y.shape[1]
         weight = None if answers.weight is None else np.repeat(answers.weight, wide)
-        what = answers.names[1] if answers.task == "binary" else "a yes"
+        what = answers.names[1] if answers.task == "binary" else "a positive label"
     found = reliability(truth, said, bins=_BINS, weight=weight, level=level)
     error = calibration_error(answers.task, answers.y, answers.p, weight=answers.weight)
 
@@ -258,19 +257,19 @@ def _reliability_plot(facts: Facts, answers: Answers) -> Plot:
             capsize=2,
             linewidth=1,
         )
-        axes.set_xlabel(f"probability of {_short(what)}, as said")
-        axes.set_ylabel("share, as seen")
+        axes.set_xlabel(f"mean predicted probability of {_short(what)}")
+        axes.set_ylabel("observed frequency")
         _unit_square(axes)
 
     apart = np.abs(found.said - found.seen)
     widest = int(apart.argmax())
     description = (
         f"Reliability of the probability of {what} in {len(found.said)} bins with {100 * level:g}% "
-        f"Wilson intervals. Expected calibration error {number(error)}. Furthest apart where "
-        f"{number(float(found.said[widest]))} is said: {number(float(found.seen[widest]))} is seen "
-        f"in {int(found.count[widest]):,} rows."
+        f"Wilson intervals. Expected calibration error {number(error)}. The largest gap is at a "
+        f"mean prediction of {number(float(found.said[widest]))}, where the observed frequency is "
+        f"{number(float(found.seen[widest]))} in {int(found.count[widest]):,} rows."
     )
-    title = f"Reliability (expected calibration error {number(error)})"
+    title = f"Reliability diagram (expected calibration error {number(error)})"
     return Plot("reliability", title, description, draw)
 
 
@@ -286,16 +285,18 @@ def _threshold_plot(trade: TradeOff, answers: Answers, threshold: float) -> Plot
         for place, (name, values) in enumerate(curves):
             colour, dash = COLOURS[place], DASHES[place]
             axes.plot(trade.threshold, values, color=colour, linestyle=dash, label=name)
-        axes.axvline(threshold, color=INK, linewidth=1, linestyle=":", label="in force")
+        axes.axvline(
+            threshold, color=INK, linewidth=1, linestyle=":", label=f"current, {number(threshold)}"
+        )
         axes.set_xlabel("threshold")
         _unit_square(axes)
         axes.legend(loc="lower center", ncols=2)
 
     description = (
-        f"Precision, recall, specificity and F1 by threshold. At {number(threshold)}, which is in "
-        f"force: {_point_words(_at(answers, threshold))}."
+        f"Precision, recall, specificity and F1 by threshold. At {number(threshold)}, the current "
+        f"threshold: {_point_words(_at(answers, threshold))}."
     )
-    return Plot("thresholds", "Thresholds", description, draw)
+    return Plot("thresholds", "Metrics by threshold", description, draw)
 
 
 def _point_words(point: Sequence[float]) -> str:
@@ -303,7 +304,7 @@ def _point_words(point: Sequence[float]) -> str:
 
 
 def _at(answers: Answers, threshold: float) -> tuple[float, ...]:
-    """What `_POINT` names, at a threshold."""
+    """The metrics of `_POINT` at a threshold."""
     found = compute_metrics(
         ("precision", "recall", "specificity", "f1"),
         "binary",
@@ -320,8 +321,10 @@ def _threshold_grid(facts: Facts, answers: Answers, threshold: float) -> Grid:
     thresholds = sorted({*_THRESHOLDS, threshold})
     rows = [(number(one), *map(number, _at(answers, one))) for one in thresholds]
     aim = facts.decided.aim if facts.decided else None
-    chosen = f", chosen for {aim} on the validation rows" if aim else ""
-    title = f"What thresholds give on the {facts.split} rows; in force: {number(threshold)}{chosen}"
+    chosen = f", which optimizes {aim} on the validation rows" if aim else ""
+    title = (
+        f"Metrics by threshold, {facts.split} rows; current threshold {number(threshold)}{chosen}"
+    )
     heads = ("threshold", *_POINT)
     marked = (thresholds.index(threshold),)
     return grid(title, heads, rows, right=range(6), marked=marked)

@@ -19,7 +19,9 @@ from trainer.report.page.content import Block, Grid, Lines, Page, Plot, Prose, S
 from trainer.report.page.figures import can_draw, svg_text
 from trainer.report.text import cell
 
-WITHOUT_PLOTS = "This page has no plots: pip install 'trainer[plots]', then write it again."
+WITHOUT_PLOTS = (
+    "This page has no plots: run pip install 'trainer[plots]', then write the report again."
+)
 
 _HERE = Path(__file__).parent
 _SORTED_ROWS = 3
@@ -61,7 +63,7 @@ def page_html(page: Page, *, with_plots: bool = True) -> str:
             "<main>",
             *(_section(one, with_plots=with_plots) for one in page.sections),
             "</main>",
-            "<footer>Made by <code>trainer report</code> from the files of the run.</footer>",
+            "<footer>Written by <code>trainer report</code>.</footer>",
             f"<script>{script}</script>",
             "</body>",
             "</html>",

@@ -1,7 +1,6 @@
-"""What the network looked at: importance, partial dependence, the surface over two features, SHAP.
+"""Feature importance, partial dependence, the surface over two features, SHAP values.
 
-Owns: reading `explanation/*.json`, each value checked, and drawing it. Does not own: the figures
-(`trainer explain`).
+Reads `explanation/*.json`, which `trainer explain` writes, and checks each value.
 """
 
 from __future__ import annotations
@@ -30,8 +29,8 @@ _number = readers.maybe(readers.number)
 
 
 def explanation(facts: Facts) -> Section:
-    """Of the files there are."""
-    return section("explanation", "What it looked at", _explanation(facts))
+    """A block for each file of `explanation/`."""
+    return section("explanation", "Feature importance", _explanation(facts))
 
 
 def _explanation(facts: Facts) -> Iterator[Block]:
@@ -49,7 +48,7 @@ def _explanation(facts: Facts) -> Iterator[Block]:
         except readers.DamageError as error:
             path = facts.run.path / "explanation" / f"{name}.json"
             problem = Problem(
-                str(path), error.expected, error.found, "make it anew with `trainer explain`"
+                str(path), error.expected, error.found, "write it again with `trainer explain`"
             )
             yield Prose(f"Damaged: {problem}", "warning")
 
@@ -98,17 +97,17 @@ def _importance(value: Any, facts: Facts) -> Iterator[Block]:
         axes.axvline(0, color=SOFT, linewidth=0.8)
         axes.set_yticks(places, [_short(one.column) for one in shown])
         axes.grid(visible=False, axis="y")
-        axes.set_xlabel(f"drop of {_short(found['measure'])}")
+        axes.set_xlabel(f"decrease in {_short(found['measure'])}")
 
     left = 0.2 + 0.075 * max(len(_short(one.column)) for one in shown)
     most = "; ".join(f"{one.column} {number(one.drop)}" for one in shown[:5])
     noise = sum(one.is_noise for one in drops)
     description = (
-        f"How much lower {found['measure']} ({number(found['baseline'])}) is with a column shuffled, "
-        f"on {found['rows']:,} {found['split']} rows. The largest: {most}. {noise} of {len(drops)} "
-        "columns make no difference beyond noise."
+        f"Decrease in {found['measure']} (baseline {number(found['baseline'])}) when one column is "
+        f"shuffled, on {found['rows']:,} {found['split']} rows. The largest: {most}. For {noise} of "
+        f"{len(drops)} columns it is within noise."
     )
-    title = f"Importance: drop of {found['measure']} with a column shuffled"
+    title = f"Permutation importance (decrease in {found['measure']})"
     yield Plot("importance", title, description, draw, 4.0, 0.9 + 0.2 * len(shown), left)
     rows = [
         (
@@ -119,8 +118,11 @@ def _importance(value: Any, facts: Facts) -> Iterator[Block]:
         )
         for one in drops
     ]
-    caption = f"{found['repeats']} shuffles each; {found['measure']} {number(found['baseline'])}"
-    heads = ("column", "drop", "interval", "")
+    caption = (
+        f"Permutation importance: decrease in {found['measure']} from {number(found['baseline'])}, "
+        f"{found['repeats']} shuffles a column, {found['split']} rows"
+    )
+    heads = ("column", "decrease", "interval", "")
     yield grid(caption, heads, rows, right=(1, 2), is_folded=len(rows) > 10)
 
 
@@ -156,7 +158,7 @@ def _dependence(value: Any, facts: Facts) -> Iterator[Block]:
     for place, one in enumerate(curves[:_CURVES]):
         answers = _matrix(one.answers)
         if len(answers) != len(one.values) or not len(answers):
-            raise readers.DamageError("an answer for each value", one.column)
+            raise readers.DamageError("a prediction for each value", one.column)
         yield _dependence_plot(place, one, answers, _outputs(facts, answers.shape[1]))
 
 
@@ -189,13 +191,13 @@ def _dependence_plot(place: int, one: _Curve, answers: Doubles, outputs: Sequenc
             axes.legend()
 
     longest = 0 if is_numeric else max(len(_short(str(value))) for value in one.values)
-    title, bottom = f"Mean answer by {one.column}", 0.5 + 0.05 * longest
+    title, bottom = f"Partial dependence on {one.column}", 0.5 + 0.05 * longest
     first = answers[:, 0]
     low, high = int(first.argmin()), int(first.argmax())
     description = (
-        f"Mean answer for {outputs[0]} with {one.column} set to each value: "
-        f"{number(float(first[low]))} at {_shown(one.values[low])}, the least, "
-        f"{number(float(first[high]))} at {_shown(one.values[high])}, the greatest."
+        f"Mean prediction of {outputs[0]} with {one.column} set to each value: the minimum is "
+        f"{number(float(first[low]))} at {_shown(one.values[low])}, the maximum "
+        f"{number(float(first[high]))} at {_shown(one.values[high])}."
     )
     return Plot(f"dependence-{place}", title, description, draw, 3.6, 2.6, bottom=bottom)
 
@@ -223,13 +225,13 @@ def _surface(value: Any, facts: Facts) -> Iterator[Block]:
 
 
 def _cells(rows: Any, shape: tuple[int, int]) -> Doubles:
-    """(y, x) numbers; of several outputs the place of the greatest."""
+    """(y, x) numbers; of several outputs the index of the largest."""
     try:
         cells = np.array(rows, np.float64)
     except (ValueError, TypeError, OverflowError):
         raise readers.DamageError("numbers for 'answers'", rows) from None
     if cells.shape[:2] != shape or cells.ndim > 3 or not np.isfinite(cells).all():
-        raise readers.DamageError(f"{shape[0]} × {shape[1]} answers", cells.shape)
+        raise readers.DamageError(f"{shape[0]} × {shape[1]} predictions", cells.shape)
     if cells.ndim == 2:
         return cells
     return cells[:, :, 0] if cells.shape[2] == 1 else cells.argmax(axis=2).astype(np.float64)
@@ -241,7 +243,7 @@ def _surface_plot(
     groups = _groups(points)
     is_share = facts.task == "binary"
     limits = (0.0, 1.0) if is_share else (float(cells.min()), float(cells.max()))
-    what = "the likeliest class" if facts.task == "multiclass" else "the answer"
+    what = "the predicted class" if facts.task == "multiclass" else "the prediction"
     if facts.task == "binary" and len(facts.names) == 2:
         what = f"the probability of {facts.names[1]}"
 
@@ -268,7 +270,7 @@ def _surface_plot(
 
 
 def _groups(points: Any) -> Mapping[str, tuple[Doubles, Doubles]]:
-    """The points by what is true of them, where that is one of few."""
+    """The points by their actual class, where there are few classes."""
     match points:
         case {"x": [*across], "y": [*up], "actual": [*actual]} if (
             len(across) == len(up) == len(actual)
@@ -314,7 +316,7 @@ def _shap(value: Any, facts: Facts) -> Iterator[Block]:
     of = f" of {len(count):,} rows" if isinstance(count, list) else ""
     heads = ("column", *found["names"])
     yield grid(
-        f"SHAP: mean size of a column's share in the answers{of}",
+        f"Mean absolute SHAP value of each column{of}",
         heads,
         rows,
         right=range(1, len(heads)),
@@ -325,7 +327,7 @@ def _shap(value: Any, facts: Facts) -> Iterator[Block]:
 def _matrix(rows: Sequence[Sequence[float | None]]) -> Doubles:
     widths = {len(row) for row in rows}
     if len(widths) != 1 or widths == {0}:
-        raise readers.DamageError("as many answers for each value", sorted(widths))
+        raise readers.DamageError("as many predictions for each value", sorted(widths))
     return np.array([[np.nan if one is None else one for one in row] for row in rows], np.float64)
 
 

@@ -197,7 +197,7 @@ def _reader(
             where = str(run.predictions / f"{split}.parquet")
             fix = "take the file from a whole copy of the run"
             raise RunError(
-                Problem(where, "the answers of the run", f"others ({error})", fix)
+                Problem(where, "the predictions of the run", f"different ones ({error})", fix)
             ) from error
 
     return read

@@ -1,7 +1,4 @@
-"""Predicted numbers: against the actual ones, their residuals, the intervals around them.
-
-Owns: which rows are drawn and what is said of them. Does not own: the measures (`scores`).
-"""
+"""Regression: predicted against actual values, residuals, prediction intervals."""
 
 from __future__ import annotations
 
@@ -24,8 +21,8 @@ Doubles = npt.NDArray[np.float64]
 
 
 def numbers(facts: Facts) -> Section:
-    """Of the split that says most, for each of the first columns."""
-    return section("numbers", "Predictions", _numbers(facts))
+    """Predictions and residuals of the last split, for each of the first target columns."""
+    return section("numbers", "Predictions and residuals", _numbers(facts))
 
 
 def _numbers(facts: Facts) -> Iterator[Block]:
@@ -48,7 +45,7 @@ def _numbers(facts: Facts) -> Iterator[Block]:
 
 
 def _sampled(count: int) -> npt.NDArray[np.intp]:
-    """At most so many rows, the same ones every time."""
+    """The rows to draw: at most `_DRAWN_ROWS`, the same ones every time."""
     if count <= _DRAWN_ROWS:
         return np.arange(count)
     chosen = np.random.default_rng(0).choice(count, _DRAWN_ROWS, replace=False)
@@ -78,17 +75,17 @@ def _against_actual(
         axes.plot((low, high), (low, high), color=SOFT, linewidth=1, linestyle=":")
         dots(axes, p[rows], y[rows], COLOURS[0])
         axes.set_xlabel(f"predicted {_short(name)}")
-        axes.set_ylabel("actual")
+        axes.set_ylabel(f"actual {_short(name)}")
 
     together = float(np.corrcoef(y, p)[0, 1]) if y.std() > 0 and p.std() > 0 else float("nan")
     band = ""
     if half_width is not None:
-        band = f" The band is the interval of each prediction, ± {number(half_width)}."
+        band = f" The band is the prediction interval, ± {number(half_width)}."
     description = (
         f"Actual against predicted {name}, {_of_rows(len(y))}. Correlation {number(together)}."
         f"{band}"
     )
-    title = f"Actual against predicted {name}"
+    title = f"Actual vs. predicted {name}"
     return Plot(f"predicted-{place}", title, description, draw)
 
 
@@ -102,7 +99,7 @@ def _residual_plot(place: int, name: str, y: Doubles, p: Doubles, half_width: fl
             axes.axhspan(-half_width, half_width, color=COLOURS[5], alpha=0.18, linewidth=0)
         dots(axes, p[rows], residuals[rows], COLOURS[0])
         axes.set_xlabel(f"predicted {_short(name)}")
-        axes.set_ylabel("actual - predicted")
+        axes.set_ylabel("residual (actual - predicted)")
 
     half = p >= np.median(p)
     spread = ", ".join(
@@ -111,9 +108,9 @@ def _residual_plot(place: int, name: str, y: Doubles, p: Doubles, half_width: fl
         if part.any()
     )
     description = (
-        f"Residuals of {name} by prediction, {_of_rows(len(y))}. Standard deviation {spread}."
+        f"Residuals of {name} by predicted value, {_of_rows(len(y))}. Standard deviation {spread}."
     )
-    return Plot(f"residuals-{place}", f"Residuals of {name}", description, draw)
+    return Plot(f"residuals-{place}", f"Residuals vs. predicted {name}", description, draw)
 
 
 def _residual_bars(place: int, name: str, residuals: Doubles) -> Plot:
@@ -125,7 +122,7 @@ def _residual_bars(place: int, name: str, residuals: Doubles) -> Plot:
     def draw(axes: Any) -> None:
         axes.stairs(counts, edges, fill=True, color=COLOURS[0], alpha=0.75)
         axes.axvline(0, color=SOFT, linewidth=1, linestyle=":")
-        axes.set_xlabel("actual - predicted")
+        axes.set_xlabel("residual (actual - predicted)")
         axes.set_ylabel("rows")
 
     middle = float(np.median(residuals))
@@ -134,7 +131,7 @@ def _residual_bars(place: int, name: str, residuals: Doubles) -> Plot:
         f"Histogram of the residuals of {name}. Median {number(middle)}, half of them from "
         f"{number(float(inner[0]))} to {number(float(inner[1]))}."
     )
-    title = f"How far off the predictions of {name} are"
+    title = f"Distribution of the residuals of {name}"
     return Plot(f"errors-{place}", title, description, draw)
 
 
@@ -147,7 +144,7 @@ def _quantiles(facts: Facts, answers: Answers) -> Block:
         if len(known):
             rows.append((name, *(number(float(one)) for one in np.quantile(known, levels))))
     heads = ("column", *(f"{100 * level:g}%" for level in levels))
-    title = f"Quantiles of actual - predicted, {facts.split} rows"
+    title = f"Quantiles of the residuals (actual - predicted), {facts.split} rows"
     return grid(title, heads, rows, right=range(1, 6))
 
 
@@ -164,12 +161,12 @@ def _coverage(facts: Facts) -> Block:
             rows.append((name, f"± {number(half_width)}", f"{decided.coverage:g}", share, ends))
     heads = (
         "column",
-        "interval",
-        "share promised",
-        f"share of the {facts.split} rows",
-        "its interval",
+        "half width",
+        "nominal coverage",
+        f"coverage on the {facts.split} rows",
+        "confidence interval",
     )
-    title = "Intervals around predictions, fitted on the validation rows (split conformal)"
+    title = "Prediction intervals (split conformal, fitted on the validation rows)"
     return grid(title, heads, rows, right=range(1, 5))
 
 

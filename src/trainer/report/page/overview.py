@@ -1,7 +1,4 @@
-"""The first things: the run in a sentence, what it was warned of, what it read and how that was split.
-
-Owns: these words and tables. Does not own: how good it is (`scores`).
-"""
+"""The run in a sentence, its warnings, its data and splits."""
 
 from __future__ import annotations
 
@@ -20,10 +17,10 @@ _MANY_COLUMNS = 12
 _MOST_COLUMNS = 500
 _MOST_CLASSES = 30
 _TASK_WORDS = {
-    "binary": "two classes",
-    "multiclass": "several classes",
-    "multilabel": "several yes/no columns",
-    "regression": "numbers",
+    "binary": "binary classification",
+    "multiclass": "multiclass classification",
+    "multilabel": "multilabel classification",
+    "regression": "regression",
 }
 _ORDER = ("train", "validation", "test")
 
@@ -34,7 +31,7 @@ def title_of(facts: Facts) -> str:
 
 
 def lead_of(facts: Facts) -> tuple[str, ...]:
-    """What was trained on what, how it ended, how good it is."""
+    """What was trained on which data, how it ended, and its main metric."""
     return tuple(_lead(facts))
 
 
@@ -45,7 +42,7 @@ def _lead(facts: Facts) -> Iterator[str]:
         return
     what = "A network" if not facts.members else f"{len(facts.members)} networks"
     kind = f" for {_TASK_WORDS[facts.task]}" if facts.task else ""
-    target = f" ({facts.target})" if facts.target else ""
+    target = f" of {facts.target}" if facts.target else ""
     rows = manifest.splits.get("train")
     trained = f", trained on {rows:,} rows" if rows and not facts.members else ""
     yield f"{what}{kind}{target}{trained}: {_state(facts, manifest)}."
@@ -66,16 +63,16 @@ def _state(facts: Facts, manifest: Manifest) -> str:
     status = facts.report.summary.status
     words: str = status
     if status == "dead":
-        words = "dead (it says it runs, but no process does)"
+        words = "dead (marked as running, but its process is gone)"
     if facts.members and manifest.epochs == 0:
         return words
-    best = f", best {manifest.best_epoch}" if manifest.best_epoch is not None else ""
+    best = f", best epoch {manifest.best_epoch}" if manifest.best_epoch is not None else ""
     words += f" after {manifest.epochs:,} epochs{best}"
     return f"{words}; {manifest.stopped_because}" if manifest.stopped_because else words
 
 
 def notices(facts: Facts) -> Section:
-    """Warnings, why it failed, damage, and each time it was resumed or went back."""
+    """Warnings, why the run failed, damaged files, resumptions and rollbacks."""
     return section("notices", "Warnings", _notices(facts))
 
 
@@ -83,7 +80,7 @@ def _notices(facts: Facts) -> Iterator[Block]:
     manifest = facts.report.summary.manifest
     if manifest is not None:
         for problem in manifest.problems:
-            yield Prose(f"It failed: {problem}", "warning")
+            yield Prose(f"The run failed: {problem}", "warning")
         for warning in manifest.warnings:
             yield Prose(warning, "warning")
         resumed = [
@@ -95,20 +92,20 @@ def _notices(facts: Facts) -> Iterator[Block]:
             )
             for one in manifest.resumptions
         ]
-        heads = ("resumed at", "from epoch", "checkpoint", "what was not as before")
+        heads = ("resumed at", "from epoch", "checkpoint", "changes")
         yield grid("Resumptions", heads, resumed, right=(1,))
         rewound = [
             (f"{one.epoch:,}", f"{one.step:,}", number(one.learning_rate))
             for one in manifest.rewinds
         ]
-        columns = ("back to epoch", "step", "on at learning rate")
-        yield grid("Losses that were not finite", columns, rewound, right=(0, 1, 2))
+        columns = ("rolled back to epoch", "step", "new learning rate")
+        yield grid("Rollbacks after a non-finite loss", columns, rewound, right=(0, 1, 2))
     for problem in facts.problems:
-        yield Prose(f"Damaged: {problem}", "warning")
+        yield Prose(f"Damaged file: {problem}", "warning")
 
 
 def data(facts: Facts) -> Section:
-    """Files, rows and splits, shares of the classes, columns."""
+    """Files, rows and splits, class frequencies, columns."""
     return section("data", "Data", _data(facts))
 
 
@@ -117,12 +114,12 @@ def _data(facts: Facts) -> Iterator[Block]:
     if manifest is not None:
         yield _splits(facts, manifest)
         dropped = [(reason, f"{count:,}") for reason, count in manifest.dropped.items()]
-        yield grid("Rows left out", ("reason", "rows"), dropped, right=(1,))
+        yield grid("Dropped rows", ("reason", "rows"), dropped, right=(1,))
         files = [
             (file.path, f"{file.rows:,}", bytes_text(file.bytes), file.sha256[:16])
             for file in manifest.data
         ]
-        yield grid("Files", ("file", "rows", "size", "SHA-256 begins"), files, right=(1, 2))
+        yield grid("Files", ("file", "rows", "size", "SHA-256 prefix"), files, right=(1, 2))
     yield from _columns(facts)
 
 
@@ -142,7 +139,7 @@ def _splits(facts: Facts, manifest: Manifest) -> Grid:
             shares = [f"{100 * one:.1f}%" for one in _class_shares(facts.answers[split])]
         rows.append((split, f"{count:,}", share, *shares))
     columns = ("split", "rows", "share", *classes)
-    title = "Rows, and the shares of the classes" if classes else "Rows"
+    title = "Rows and class frequencies by split" if classes else "Rows by split"
     return grid(title, columns, rows, right=range(1, len(columns)))
 
 
@@ -168,10 +165,10 @@ def _columns(facts: Facts) -> Iterator[Block]:
         )
         for column in known[:_MOST_COLUMNS]
     ]
-    title = f"{len(known):,} columns as they are in the training rows"
+    title = f"{len(known):,} feature columns, statistics of the training rows"
     if len(known) > _MOST_COLUMNS:
         title += f", the first {_MOST_COLUMNS}"
-    heads = ("column", "kind", "missing", "mean", "least", "greatest", "inputs")
+    heads = ("column", "kind", "missing", "mean", "min", "max", "inputs")
     folded = len(known) > _MANY_COLUMNS
     yield grid(title, heads, rows, right=range(2, len(heads)), is_folded=folded)
 
@@ -182,7 +179,7 @@ def _figure(value: object) -> str:
 
 
 def durations(manifest: Manifest) -> str:
-    """How long it took, and what of that in which phase."""
+    """How long the run took, and how long each phase."""
     parts = ", ".join(f"{phase} {duration(seconds)}" for phase, seconds in manifest.timings.items())
     if manifest.ended is None:
         return parts

@@ -1,7 +1,4 @@
-"""What it was made with and how it is repeated: the config, the environment, the commands.
-
-Owns: these tables, and which settings are other than their defaults. Does not own: the schema.
-"""
+"""Config, environment, and the commands that reproduce or continue a run."""
 
 from __future__ import annotations
 
@@ -31,7 +28,7 @@ _CHANGES = {True: ", changed since", False: "", None: ", changes unknown"}
 
 
 def config(facts: Facts) -> Section:
-    """The settings that are not their defaults, and all of them."""
+    """The settings that differ from their defaults, and all settings."""
     return section("config", "Config", _config(facts))
 
 
@@ -47,9 +44,9 @@ def _config(facts: Facts) -> Iterator[Block]:
         if usual is not None and any(key not in usual for key in _keys(value, path)):
             marked |= lines
             rows.append((dotted(path), _cut(flow_text(value))))
-    title = "Settings that have no default, or another value than it"
+    title = "Settings that differ from their default, or have none"
     yield grid(title, ("setting", "value"), rows)
-    marks = ", those of the table above marked" if rows else ""
+    marks = " (those of the table above highlighted)" if rows else ""
     yield Lines(f"All settings{marks}", tuple(text.splitlines()), frozenset(marked), is_folded=True)
 
 
@@ -66,7 +63,7 @@ def _written(node: Node, path: KeyPath = ()) -> Iterator[tuple[KeyPath, set[int]
 
 
 def usual_settings(settings: Mapping[str, Any]) -> set[str] | None:
-    """The settings that have the value they would have if nothing were written, by dotted key.
+    """The settings that have their default value, by dotted key.
 
     None where the settings are not those of this version.
     """
@@ -110,7 +107,7 @@ def environment(facts: Facts) -> Section:
 
 def _facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
     yield "started", f"{manifest.started.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
-    yield "took", durations(manifest)
+    yield "duration", durations(manifest)
     yield "parameters", "" if manifest.parameters is None else f"{manifest.parameters:,}"
     yield "weights SHA-256", manifest.weights_sha256 or ""
     yield "seed", str(manifest.seed)
@@ -125,25 +122,25 @@ def _facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
 
 
 def commands(facts: Facts) -> Section:
-    """What repeats it and goes on with it."""
-    return section("commands", "Repeat it", _commands(facts))
+    """Commands that reproduce, evaluate and continue the run."""
+    return section("commands", "Commands", _commands(facts))
 
 
 def _commands(facts: Facts) -> Iterator[Block]:
     manifest = facts.report.summary.manifest
     if manifest is not None and manifest.command:
-        yield Lines("The command it was made with", (cell(shlex.join(manifest.command)),))
+        yield Lines("This run was made by", (cell(shlex.join(manifest.command)),))
     run = _quoted(str(facts.run.path))
     lines = [
-        f"trainer fit {_quoted(str(facts.run.config))}    # the same again",
-        f"trainer eval {run}    # what it scores",
-        f"trainer predict {run} FILE -o OUT    # answers for the rows of FILE",
+        f"trainer fit {_quoted(str(facts.run.config))}    # train it again from scratch",
+        f"trainer eval {run}    # evaluate it",
+        f"trainer predict {run} FILE -o OUT    # predict the rows of FILE",
     ]
     if facts.report.summary.status == "finished":
-        lines.append(f"trainer resume {run} fit.epochs=+20    # more epochs")
+        lines.append(f"trainer resume {run} fit.epochs=+20    # train 20 more epochs")
     else:
-        lines.append(f"trainer resume {run}    # goes on with it")
-    yield Lines("Commands", tuple(lines))
+        lines.append(f"trainer resume {run}    # continue training")
+    yield Lines("To reproduce and use it", tuple(lines))
 
 
 def _quoted(path: str) -> str:

@@ -1,6 +1,6 @@
-"""How good it is and how sure that is: measures with intervals beside the baselines, and where it fails.
+"""Metrics with intervals beside the baselines, and errors: the worst slices and the worst rows.
 
-Owns: these tables and their words. Does not own: the figures (`findings.json`, `evaluation/`).
+The figures are those of `findings.json` and `evaluation/`.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from trainer.report.text import number
 
 _NOTHING = "–"
 _MOST_PARTS = 100
-_CLEAR = 0.05
+_SIGNIFICANT = 0.05
 _AVERAGES = ("_micro", "_weighted")
 _MOST_ANSWERS = 12
 _SPLIT_TITLES = {
     "test": "Test rows",
-    "validation": "Validation rows, which chose the best epoch",
-    "train": "Training rows, which it has seen",
+    "validation": "Validation rows (used to choose the best epoch)",
+    "train": "Training rows (seen in training)",
 }
 
 
 def scores(facts: Facts) -> Section:
-    """The measures of each split."""
-    return section("scores", "Measures", _scores(facts))
+    """The metrics of each split."""
+    return section("scores", "Metrics", _scores(facts))
 
 
 def _scores(facts: Facts) -> Iterator[Block]:
@@ -45,51 +45,51 @@ def _scores(facts: Facts) -> Iterator[Block]:
             yield measures_grid(of, title, findings.level, is_folded=split != findings.last())
     last = findings.last()
     if last is not None:
-        yield _averages(findings.splits[last], last)
+        yield _averages(findings.splits[last], last, facts)
         yield _parts(findings.splits[last], facts)
 
 
 def _how_to_read(facts: Facts, findings: Findings) -> str:
     level = f"{100 * findings.level:g}%"
     told = (
-        f"In brackets: {level} bootstrap intervals, of what other rows of the same kind could have "
-        "given."
+        f"Brackets hold {level} bootstrap confidence intervals: the range expected on other rows "
+        "drawn from the same population."
     )
     if facts.members:
-        told += " These are of the networks' answers together, the mean of each row's."
+        told += " These metrics are of the ensemble: the mean of the networks' predictions for each row."
     if any(of.prior or of.linear for of in findings.splits.values()):
         prior = (
-            "the means of the training rows"
+            "the mean of the training rows"
             if findings.task == "regression"
-            else "the class shares of the training rows"
+            else "the class frequencies of the training rows"
         )
         told += (
-            f" Two baselines: the prior ({prior} for every row) and a linear model. A difference "
-            "whose interval contains 0 is called noise."
+            f" There are two baselines: the prior, which predicts {prior} for every row, and a "
+            "linear model. A difference whose interval contains 0 is marked as noise."
         )
     return told
 
 
 def _evaluation(facts: Facts) -> Block:
-    """What `evaluation/` has; of a run with members means over them."""
+    """The metrics in `evaluation/`; of a run with several networks, their mean."""
     run = facts.report.summary
     names = dict.fromkeys(name for metrics in run.metrics.values() for name in metrics)
     rows = [(name, *(metric_text(run, split, name) for split in run.metrics)) for name in names]
-    heads = ("measure", *run.metrics)
-    title = "Metrics of the config"
+    heads = ("metric", *run.metrics)
+    title = "Metrics named in the config"
     if facts.members:
-        title = f"Mean over {len(facts.members)} networks, and the 95% interval of that mean"
+        title = f"Mean over {len(facts.members)} networks, with its 95% confidence interval"
     return grid(title, heads, rows, right=range(1, len(heads)))
 
 
 def measures_grid(of: SplitFindings, title: str, level: float, *, is_folded: bool = False) -> Grid:
-    """The measures of the whole of a split with intervals, and the baselines where there are any."""
+    """The metrics of a split with intervals, beside the baselines where there are any."""
     names = [name for name in of.measures if _is_usual(name)]
-    # Those that are held against the baselines first.
+    # Metrics that are compared with the baselines first.
     names.sort(key=lambda name: name not in of.over_prior)
-    heads = ["measure", f"value [{100 * level:g}% interval]"]
+    heads = ["metric", f"value [{100 * level:g}% interval]"]
     if of.prior or of.linear:
-        heads += ["prior", "linear", "minus the prior", "minus the linear model"]
+        heads += ["prior", "linear model", "difference from prior", "difference from linear model"]
     rows = []
     for name in names:
         measured = of.measures[name]
@@ -103,15 +103,15 @@ def measures_grid(of: SplitFindings, title: str, level: float, *, is_folded: boo
     for place, (column, covered) in enumerate(of.covered.items()):
         if place < _MOST_PARTS:
             filler = [_NOTHING] * (len(heads) - 2)
-            rows.append([f"covered: {column}", interval_text(covered), *filler])
+            rows.append([f"interval coverage: {column}", interval_text(covered), *filler])
     if of.calibration_error is not None:
         filler = [_NOTHING] * (len(heads) - 2)
-        rows.append(["calibration error", number(of.calibration_error), *filler])
+        rows.append(["expected calibration error", number(of.calibration_error), *filler])
     return grid(title, heads, rows, right=range(1, len(heads)), is_folded=is_folded)
 
 
 def _is_usual(name: str) -> bool:
-    """Of the whole, and no other average over classes than the usual one."""
+    """Whether a metric is of all classes, averaged in the default way."""
     return not split_name(name)[0] and not name.endswith(_AVERAGES)
 
 
@@ -123,7 +123,7 @@ def interval_text(measured: Measured) -> str:
 
 
 def difference_text(difference: Difference | None, name: str) -> str:
-    """A difference in words: +0.0120 [0.0010, 0.0230] better; noise where it could be none."""
+    """A difference as text: +0.0120 [0.0010, 0.0230] better; noise where its interval contains 0."""
     if difference is None or difference.value is None:
         return _NOTHING
     ends = ""
@@ -144,19 +144,20 @@ def _ends(measured: Measured) -> str:
     return f"[{number(measured.low)}, {number(measured.high)}]"
 
 
-def _averages(of: SplitFindings, split: str) -> Grid:
+def _averages(of: SplitFindings, split: str, facts: Facts) -> Grid:
     rows = [
         (name, interval_text(measured), number(of.prior.get(name)), number(of.linear.get(name)))
         for name, measured in of.measures.items()
         if not split_name(name)[0] and not _is_usual(name)
     ]
-    title = f"Other averages over the classes, {split} rows"
-    heads = ("measure", "value", "prior", "linear")
+    parts = "columns" if facts.task == "multilabel" else "classes"
+    title = f"Other averages over the {parts}, {split} rows"
+    heads = ("metric", "value", "prior", "linear model")
     return grid(title, heads, rows, right=(1, 2, 3), is_folded=True)
 
 
 def _parts(of: SplitFindings, facts: Facts) -> Grid:
-    """One row a class, or a column: each of its measures."""
+    """One row a class or column: each of its metrics."""
     by_part: dict[str, dict[str, Measured]] = {}
     for name, measured in of.measures.items():
         part, measure = split_name(name)
@@ -168,14 +169,14 @@ def _parts(of: SplitFindings, facts: Facts) -> Grid:
         for part, found in list(by_part.items())[:_MOST_PARTS]
     ]
     what = "column" if facts.task in ("multilabel", "regression") else "class"
-    title = "Each column" if what == "column" else "Each class against the rest"
+    title = "Metrics by column" if what == "column" else "Metrics by class (one-vs-rest)"
     heads = (what, *measures)
     return grid(title, heads, rows, right=range(1, len(heads)))
 
 
 def slices(facts: Facts) -> Section:
-    """Parts of the rows on which it is worse, and single rows on which it is most wrong."""
-    return section("slices", "Where it fails", _slices(facts))
+    """Slices with worse metrics than all rows, and the rows with the largest loss."""
+    return section("slices", "Errors", _slices(facts))
 
 
 def _slices(facts: Facts) -> Iterator[Block]:
@@ -185,30 +186,26 @@ def _slices(facts: Facts) -> Iterator[Block]:
     last = findings.last()
     if findings.slices is not None:
         of = findings.slices
-        yield _slices_grid(of, f"Slices of the {last} rows that were asked for", searched=False)
+        yield _slices_grid(of, f"Slices named in the config, {last} rows", searched=False)
     worst = findings.worst_slices
     if worst is not None and worst.looked_at:
         yield Prose(_search_words(worst, last))
-        yield _slices_grid(worst, "The worst parts", searched=True)
+        yield _slices_grid(worst, f"Worst slices, {last} rows", searched=True)
     yield _worst_rows(facts, findings, last)
 
 
 def _search_words(worst: Slices, split: str | None) -> str:
-    clear = sum(one.chance is not None and one.chance < _CLEAR for one in worst.of)
-    parts = f"Of {worst.looked_at:,} parts of the rows, levels of a column or of two,"
-    whole = f"the whole ({worst.measure} {number(worst.whole)} on all {split} rows)"
-    if not clear:
-        told = f"{parts} none is worse than {whole} by more than chance explains."
+    significant = sum(one.chance is not None and one.chance < _SIGNIFICANT for one in worst.of)
+    searched = f"{worst.looked_at:,} slices (levels of one column or of two) were searched for a "
+    searched += f"{worst.measure} worse than the {number(worst.whole)} on all {split} rows: "
+    if not significant:
+        text = f"{searched}no difference is statistically significant."
     else:
-        told = (
-            f"{parts} {clear} of those below {'is' if clear == 1 else 'are'} worse than {whole} by "
-        )
-        told += "more than chance explains."
+        text = f"{searched}{significant} of those below {'is' if significant == 1 else 'are'} "
+        text += "significantly worse."
     if worst.of:
-        told += (
-            " Chance is at most how likely any of so many parts would be as bad by chance alone."
-        )
-    return told
+        text += " p-values are adjusted for the number of slices (Bonferroni)."
+    return text
 
 
 def _slices_grid(of: Slices, title: str, *, searched: bool) -> Grid:
@@ -218,15 +215,17 @@ def _slices_grid(of: Slices, title: str, *, searched: bool) -> Grid:
         measured = interval_text(Measured(one.value, one.low, one.high))
         chance = [number(one.chance)] if searched else []
         rows.append((where, f"{one.rows:,}", measured, *chance))
-    heads = ("rows where", "rows", of.measure, *(["chance"] if searched else []))
+    heads = ("slice", "rows", of.measure, *(["adjusted p-value"] if searched else []))
     marked = [
-        place for place, one in enumerate(of.of) if one.chance is not None and one.chance < _CLEAR
+        place
+        for place, one in enumerate(of.of)
+        if one.chance is not None and one.chance < _SIGNIFICANT
     ]
     return grid(title, heads, rows, right=range(1, len(heads)), marked=marked)
 
 
 def _is(column: str, level: str) -> str:
-    """A level of numbers in bins says itself how it compares."""
+    """A condition; a bin of numbers carries its own comparison sign."""
     return f"{column} {level}" if level.startswith(("≤", ">")) else f"{column} = {level}"
 
 
@@ -243,5 +242,5 @@ def _worst_rows(facts: Facts, findings: Findings, split: str | None) -> Grid:
             answers += [_NOTHING] * (len(names) - len(answers))
         rows.append((f"{one.row:,}", actual, *answers, number(one.loss)))
     heads = ["row", "actual", *([] if is_wide else [f"{kind} {name}" for name in names]), "loss"]
-    title = f"The {split} rows with the largest loss, by their number in the source, from 0"
+    title = f"Worst predictions: {split} rows with the largest loss (row numbers from 0)"
     return grid(title, heads, rows, right=range(2, len(heads)), is_folded=len(rows) > 10)

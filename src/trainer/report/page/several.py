@@ -1,7 +1,4 @@
-"""Several runs side by side: their sentences, what differs, measures with intervals, curves overlaid.
-
-Owns: these sections. Does not own: what differs (`trainer.report.comparison`), the sections of one run.
-"""
+"""Several runs side by side: summaries, differing settings, metrics with intervals, curves."""
 
 from __future__ import annotations
 
@@ -47,7 +44,7 @@ def several_page(comparison: Comparison, runs: Sequence[Facts]) -> Page:
         comparison: What differs.
         runs: The facts of the same runs.
     """
-    sections = (_runs(runs), _differences(comparison), _measures(runs), _curves(runs))
+    sections = (_runs(runs), _differences(comparison), _metrics(runs), _curves(runs))
     others = (_facts(comparison),)
     return Page(
         f"{len(runs)} runs compared",
@@ -78,7 +75,7 @@ def _runs(runs: Sequence[Facts]) -> Section:
 def _differences(comparison: Comparison) -> Section:
     count = len(comparison.runs)
     if not comparison.settings:
-        return section("settings", "Settings", [Prose("No setting differs.")])
+        return section("settings", "Settings", [Prose("All settings are equal.")])
     rows = [
         (
             key,
@@ -97,7 +94,8 @@ def _facts(comparison: Comparison) -> Section:
         for key, row in comparison.facts.items()
     ]
     heads = ("", *map(run_label, range(count)))
-    return section("facts", "Also different", [grid("Data, rows, packages, device", heads, rows)])
+    title = "Differences in data, rows, packages and device"
+    return section("facts", "Other differences", [grid(title, heads, rows)])
 
 
 def _words(value: Any) -> str:
@@ -108,12 +106,12 @@ def _cut(text: str) -> str:
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 
-def _measures(runs: Sequence[Facts]) -> Section:
-    return section("scores", "Measures", _measure_blocks(runs))
+def _metrics(runs: Sequence[Facts]) -> Section:
+    return section("scores", "Metrics", _metric_blocks(runs))
 
 
-def _measure_blocks(runs: Sequence[Facts]) -> Iterator[Block]:
-    heads = ("measure", *map(run_label, range(len(runs))))
+def _metric_blocks(runs: Sequence[Facts]) -> Iterator[Block]:
+    heads = ("metric", *map(run_label, range(len(runs))))
     for split in SPLITS:
         columns = [_measured(facts, split) for facts in runs]
         names = list(dict.fromkeys(name for column in columns for name in column))
@@ -124,7 +122,7 @@ def _measure_blocks(runs: Sequence[Facts]) -> Iterator[Block]:
 
 
 def _measured(facts: Facts, split: str) -> Mapping[str, str]:
-    """Name → value with its interval: the findings', else of `evaluation/`."""
+    """Name → value with its interval, from the findings or else from `evaluation/`."""
     summary = facts.report.summary
     found = {
         name: metric_text(summary, split, name)
@@ -141,7 +139,7 @@ def _measured(facts: Facts, split: str) -> Mapping[str, str]:
 
 
 def _against_first(runs: Sequence[Facts]) -> Iterator[Block]:
-    """What the others have more than the first, on the same resamples of the rows that both answered."""
+    """The others' differences from the first, on the same bootstrap resamples of the rows."""
     first = runs[0]
     if first.task is None or first.split is None:
         return
@@ -153,15 +151,15 @@ def _against_first(runs: Sequence[Facts]) -> Iterator[Block]:
     if not others:
         return
     yield Prose(
-        "A bootstrap of the same rows for both tells a difference from noise; other seeds of one "
-        "config differ too, which it does not tell."
+        "Differences are measured on the same bootstrap resamples of the rows; one whose interval "
+        "contains 0 is marked as noise. The variation between seeds of one config is not included."
     )
-    heads = ("measure", *(f"{run_label(place)} minus A" for place in others))
+    heads = ("metric", *(f"{run_label(place)} - A" for place in others))
     rows = [
         (name, *(difference_text(columns[place].get(name), name) for place in others))
         for name in names
     ]
-    yield grid(f"More than A, {split} rows", heads, rows, right=range(1, len(heads)))
+    yield grid(f"Differences from A, {split} rows", heads, rows, right=range(1, len(heads)))
 
 
 def _difference(
@@ -205,7 +203,7 @@ def _curves(runs: Sequence[Facts]) -> Section:
 
 def _curve_blocks(runs: Sequence[Facts]) -> Iterator[Block]:
     if len(runs) > _DRAWN:
-        yield Prose(f"The curves are those of the first {_DRAWN} runs.")
+        yield Prose(f"Curves are drawn for the first {_DRAWN} runs.")
     for name in ("loss", "val_loss"):
         curves = [
             (run_label(place), *series(facts.report.history, name))
@@ -237,10 +235,11 @@ def _history_plot(name: str, curves: Sequence[tuple[str, Any, Any]]) -> Plot:
         axes.legend(loc="upper right", ncols=2)
 
     words = "; ".join(
-        f"{label} {number(float(values.min()))} at the least, {number(float(values[-1]))} at last"
+        f"{label} minimum {number(float(values.min()))}, last {number(float(values[-1]))}"
         for label, _, values in curves
     )
-    return Plot(f"curves-{name.replace('_', '-')}", name, f"{name} by epoch: {words}.", draw)
+    title = f"{name} by epoch"
+    return Plot(f"curves-{name.replace('_', '-')}", title, f"{title}: {words}.", draw)
 
 
 def _roc_plot(runs: Sequence[tuple[str, Answers]]) -> Plot:
@@ -260,5 +259,5 @@ def _roc_plot(runs: Sequence[tuple[str, Answers]]) -> Plot:
     words = "; ".join(
         f"{label} {number(area)}" for (label, _), area in zip(runs, areas, strict=True)
     )
-    title = "ROC of the test rows (area under the curve)"
+    title = "ROC curves, test rows (area under the curve)"
     return Plot("roc", title, f"ROC curves of the test rows. Area: {words}.", draw)

@@ -1,7 +1,4 @@
-"""How training went: the curves of the epochs, and what each network of several came to.
-
-Owns: which measures are drawn, how a long history is thinned. Does not own: reading the log.
-"""
+"""Learning curves, metrics of the first, best and last epoch, and the metrics of each network."""
 
 from __future__ import annotations
 
@@ -26,7 +23,7 @@ Doubles = npt.NDArray[np.float64]
 
 
 def training(facts: Facts) -> Section:
-    """The learning curves with the best epoch, the learning rate where it changes, the networks."""
+    """Learning curves with the best epoch, the learning rate where it changes, the networks."""
     return section("training", "Training", _training(facts))
 
 
@@ -51,7 +48,7 @@ def _training(facts: Facts) -> Iterator[Block]:
 
 
 def series(history: History, name: str) -> tuple[Doubles, Doubles]:
-    """The epochs that have a finite value of a measure, and the values."""
+    """The epochs with a finite value of a metric, and the values."""
     pairs = [
         (float(record["epoch"]), float(record[name]))
         for record in history
@@ -80,7 +77,7 @@ def _is_number(value: object) -> bool:
 
 
 def _headline(facts: Facts, history: History) -> str | None:
-    """The measure besides the loss: the one that is monitored, else the usual one of the task."""
+    """The metric to draw beside the loss: the monitored one, else the usual one of the task."""
     names = dict.fromkeys(name for record in history for name in record)
     measured = [
         name
@@ -115,7 +112,7 @@ def _curve(history: History, name: str, best: int | None) -> Plot:
         axes.legend(loc="upper right" if name == "loss" else "lower right")
 
     description = f"{name} by epoch. {' '.join(words)}"
-    return Plot(f"curve-{_slug(name)}", name, description, draw)
+    return Plot(f"curve-{_slug(name)}", f"{name} by epoch", description, draw)
 
 
 def _sides(name: str) -> tuple[tuple[str, str], ...]:
@@ -123,10 +120,11 @@ def _sides(name: str) -> tuple[tuple[str, str], ...]:
 
 
 def _words(label: str, epochs: Doubles, values: Doubles, best: int | None) -> str:
-    text = f"{label.capitalize()}: {number(values[0])} at first, {number(values[-1])} at last"
+    first, last = number(values[0]), number(values[-1])
+    text = f"{label.capitalize()}: {first} in the first epoch, {last} in the last"
     at = np.flatnonzero(epochs == best)
     if len(at):
-        text += f", {number(values[at[0]])} at the best epoch, {best}"
+        text += f", {number(values[at[0]])} in the best epoch, {best}"
     return f"{text}."
 
 
@@ -136,7 +134,7 @@ def _mark_best(axes: Any, best: int | None) -> None:
 
 
 def scale_loss(axes: Any, curves: Sequence[Doubles]) -> None:
-    """A loss that falls over orders of magnitude is drawn by them."""
+    """Use a log scale for a loss that falls over orders of magnitude."""
     values = np.concatenate(curves) if curves else np.zeros(1)
     if values.min() > 0 and values.max() > 30 * values.min():
         scale_by_magnitude(axes)
@@ -152,26 +150,29 @@ def _rate_plot(history: History) -> Plot:
             scale_by_magnitude(axes)
 
     description = (
-        f"Learning rate by epoch: {number(rates[0])} at first, at most {number(rates.max())}, "
-        f"{number(rates[-1])} at last."
+        f"Learning rate by epoch: {number(rates[0])} in the first epoch, at most "
+        f"{number(rates.max())}, {number(rates[-1])} in the last."
     )
-    return Plot("learning-rate", "learning rate", description, draw)
+    return Plot("learning-rate", "learning rate by epoch", description, draw)
 
 
 def _ends(history: History, best: int | None) -> Block:
-    """Each measure at the first, the best and the last epoch."""
+    """Each metric in the first, the best and the last epoch."""
     at_best = [record for record in history if best is not None and record.get("epoch") == best]
-    records = [("first epoch", history[0]), *((f"best, {best:,}", one) for one in at_best[:1])]
-    records.append((f"last, {len(history):,}", history[-1]))
+    records = [
+        ("first epoch", history[0]),
+        *((f"best epoch ({best:,})", one) for one in at_best[:1]),
+    ]
+    records.append((f"last epoch ({len(history):,})", history[-1]))
     names = dict.fromkeys(name for record in history for name in record)
-    measures = [name for name in names if name not in ("epoch", "step")]
+    metrics = [name for name in names if name not in ("epoch", "step")]
     rows = [
         (name, *(number(one[name]) if _is_number(one.get(name)) else "–" for _, one in records))
-        for name in measures
+        for name in metrics
     ]
-    heads = ("measure", *(head for head, _ in records))
-    folded = len(measures) > 6
-    return grid("Measures of the epochs", heads, rows, right=range(1, len(heads)), is_folded=folded)
+    heads = ("metric", *(head for head, _ in records))
+    folded = len(metrics) > 6
+    return grid("Metrics by epoch", heads, rows, right=range(1, len(heads)), is_folded=folded)
 
 
 def _members_plot(facts: Facts) -> Plot:
@@ -193,10 +194,10 @@ def _members_plot(facts: Facts) -> Plot:
 
     name = curves[0][0] if curves else "loss"
     description = (
-        f"{name} by epoch of {len(curves)} networks. The least of each is from {number(ends.min())} "
-        f"to {number(ends.max())}."
+        f"{name} by epoch of {len(curves)} networks. Their minima range from "
+        f"{number(ends.min())} to {number(ends.max())}."
     )
-    return Plot("curve-members", f"{name} of each network", description, draw)
+    return Plot("curve-members", f"{name} by epoch, each network", description, draw)
 
 
 def _members_table(facts: Facts) -> Block:
@@ -215,7 +216,7 @@ def _members_table(facts: Facts) -> Block:
     ]
     heads = ("network", *(f"{split} {name}" for split, name in measured))
     folded = len(rows) > 10
-    title = f"Each of the {len(rows)} networks"
+    title = f"Metrics of each of the {len(rows)} networks"
     return grid(title, heads, rows, right=range(1, len(heads)), is_folded=folded)
 
 
