@@ -61,9 +61,12 @@ def command(
         console.warn(warning)
     sweep = None
     if loaded.config.sweep is not None:
+        from trainer.sweep.extent import too_few_combinations
         from trainer.workflows.sweep_plan import plan_sweep
 
         sweep = plan_sweep(loaded)
+        if sweep.combinations is not None:
+            console.warn(too_few_combinations(loaded.config))
     if json:
         swept = None if sweep is None else asdict(sweep)
         console.json_result({**_facts(plan), "networks": len(members), "sweep": swept})

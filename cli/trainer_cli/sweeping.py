@@ -282,6 +282,8 @@ def _say_start(event: Any, says: console.Console) -> None:
     says.say(f"{plan.config.name}: {target.task} ({', '.join(target.columns)}); rows: {rows}")
     for warning in plan.warnings:
         console.warn(warning)
+    if event.warning:
+        console.warn(event.warning)
     count = "trials" if event.trials is None else f"{event.trials} trials"
     jobs = f"{event.jobs} job{'' if event.jobs == 1 else 's'}"
     objective = f"{event.standing.objective}, {event.standing.direction} is better"

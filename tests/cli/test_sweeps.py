@@ -220,4 +220,12 @@ def test_check_says_what_a_sweep_will_be(folder: Path, trainer: Callable) -> Non
     assert answer.code == 0, answer.err
     assert answer.out.splitlines()[-1] == "sweep: 6 trials by grid; first 6 networks in 2 programs"
     found = trainer("check", "swept.yaml", "--json").json["sweep"]
-    assert found == {"search": "grid", "trials": 6, "first": "6 networks in 2 programs"}
+    assert found == {
+        "search": "grid",
+        "trials": 6,
+        "first": "6 networks in 2 programs",
+        "combinations": None,
+    }
+    short = trainer("check", "swept.yaml", "sweep.search=random", "sweep.trials=9")
+    assert "6 combinations of settings exist; 6 trials instead of 9" in short.err
+    assert short.out.splitlines()[-1].startswith("sweep: 6 trials by random")

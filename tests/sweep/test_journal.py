@@ -58,6 +58,19 @@ def test_what_is_written_reads_back(tmp_path: Path, end: End) -> None:
     ]  # fmt: skip
 
 
+def test_a_sweep_of_a_former_version_may_repeat_trials(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    with Journal(path) as journal:
+        journal.write(SweepBegun("val_auc", "higher", 2, 1, is_distinct=True), 0.0)
+    begun = begun_of(read_journal(path))
+    assert begun is not None
+    assert begun.is_distinct
+    former = json.loads(path.read_text())
+    del former["is_distinct"]
+    path.write_text(json.dumps(former) + "\n")
+    assert begun_of(read_journal(path)) == SweepBegun("val_auc", "higher", 2, 1)
+
+
 def test_an_objective_that_is_no_number_stays_one(tmp_path: Path, end: End) -> None:
     path = tmp_path / "journal.jsonl"
     with Journal(path) as journal:

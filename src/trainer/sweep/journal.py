@@ -39,12 +39,14 @@ class SweepBegun:
         direction: Which way it is better.
         batch_size: Trials a batch.
         jobs: Packs that are trained at a time, which their sizes depend on.
+        is_distinct: Whether no trial is suggested twice; those that version 0.1.0 began have repeats.
     """
 
     objective: str
     direction: Direction
     batch_size: int
     jobs: int
+    is_distinct: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,8 +197,9 @@ def _begun(line: Mapping[str, Any]) -> SweepBegun:
             "direction": readers.one_of(*get_args(Direction)),
             "batch_size": readers.count,
             "jobs": readers.count,
+            "is_distinct": readers.flag,
         },
-    )(line)
+    )({"is_distinct": False, **line})
     return begun
 
 

@@ -1,21 +1,24 @@
 """The searched settings as a space: points of the unit cube and of a grid → settings of a trial.
 
-Owns: the mapping, which settings are in force under conditions. Does not own: which points are tried
-(`search`), how a space is written (`trainer.config`).
+Owns: the mapping, which settings are in force under conditions, which trials are the same. Does not
+own: which points are tried (`search`), how a space is written (`trainer.config`).
 """
 
 from __future__ import annotations
 
 import itertools
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from typing import Any, assert_never
 
 from trainer.config.conditions import active_settings, is_active
 from trainer.config.domains import Choices, Dimension, Domain, Floats, Integers
+from trainer.config.nodes import parse_key
 from trainer.config.schema import Config
 from trainer.config.sweep_values import value_at
-from trainer.config.sweeps import conditions_of, dimensions_of
+from trainer.config.sweeps import MAX_GRID, conditions_of, dimensions_of
 
 
 class Space:
@@ -40,24 +43,29 @@ class Space:
         return self.active(chosen)
 
     def grid(self) -> Iterator[dict[str, Any]]:
-        """Every combination of lists, the last dimension changing fastest; each trial once.
+        """Every trial there is, each once, the last dimension changing fastest.
 
-        Combinations that differ in settings that are not in force alone are one trial.
+        Nothing where a dimension is continuous, or there are more than `MAX_GRID` combinations.
         """
-        seen: set[tuple[int | None, ...]] = set()
-        lists = [_choices(dimension.domain) for dimension in self.dimensions]
-        for indices in itertools.product(*(range(len(values)) for values in lists)):
+        sizes = [_size(dimension.domain) for dimension in self.dimensions]
+        if any(size is None for size in sizes) or math.prod(filter(None, sizes)) > MAX_GRID:
+            return
+        seen: set[str] = set()
+        lists = [_values(dimension.domain) for dimension in self.dimensions]
+        for values in itertools.product(*lists):
             chosen: dict[str, Any] = {}
-            for dimension, values, index in zip(self.dimensions, lists, indices, strict=True):
-                chosen.update(dimension.settings(values[index]))
+            for dimension, value in zip(self.dimensions, values, strict=True):
+                chosen.update(dimension.settings(value))
             active = self.active(chosen)
-            trial = tuple(
-                index if any(key in active for key in dimension.keys) else None
-                for dimension, index in zip(self.dimensions, indices, strict=True)
-            )
-            if trial not in seen:
-                seen.add(trial)
+            name = identity(active)
+            if name not in seen:
+                seen.add(name)
                 yield active
+
+    def count(self, most: int) -> int | None:
+        """How many different trials there are; None where there are `most` or more, or nobody knows."""
+        found = sum(1 for _ in itertools.islice(self.grid(), most))
+        return found if 0 < found < most else None
 
     def active(self, chosen: Mapping[str, Any]) -> dict[str, Any]:
         """The settings that are in force, in the order they are set."""
@@ -81,9 +89,77 @@ class Space:
         return 1 + max(below, default=0)
 
 
-def _choices(domain: Domain) -> tuple[Any, ...]:
-    assert isinstance(domain, Choices), domain
-    return domain.values
+def identity(settings: Mapping[str, Any]) -> str:
+    """The settings that result from a trial's, as text: trials with equal texts are the same network.
+
+    What is set inside a searched section (`model.layers.0.dense.units` inside `model.layers`) replaces
+    what the section says there; 1 and 1.0 are equal.
+    """
+    merged: dict[tuple[str, ...], Any] = {}
+    for key in sorted(settings, key=lambda key: len(parse_key(key) or ())):
+        steps, value = parse_key(key) or (key,), deepcopy(settings[key])
+        section = next((above for above in merged if steps[: len(above)] == above), None)
+        if section is None or not _set_inside(merged[section], steps[len(section) :], value):
+            merged[steps] = value
+    items = sorted((list(steps), _plain(value)) for steps, value in merged.items())
+    return json.dumps(items, sort_keys=True)
+
+
+def _set_inside(section: Any, steps: Sequence[str], value: Any) -> bool:
+    """Set a value inside a section; false where the section is not written out that far."""
+    *way, last = steps
+    for step in way:
+        match section:
+            case dict() if step in section:
+                section = section[step]
+            case list() if step.isdecimal() and int(step) < len(section):
+                section = section[int(step)]
+            case _:
+                return False
+    match section:
+        case dict():
+            section[last] = value
+        case list() if last.isdecimal() and int(last) < len(section):
+            section[int(last)] = value
+        case _:
+            return False
+    return True
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case dict():
+            return {str(key): _plain(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_plain(item) for item in value]
+        case float() if value.is_integer():
+            return int(value)
+        case str() | int() | float() | None:
+            return value
+        case _:
+            return str(value)
+
+
+def _size(domain: Domain) -> int | None:
+    match domain:
+        case Choices(values):
+            return len(values)
+        case Integers(low, high, _):
+            return high - low + 1
+        case Floats():
+            return None
+        case _:
+            assert_never(domain)
+
+
+def _values(domain: Domain) -> Sequence[Any]:
+    match domain:
+        case Choices(values):
+            return values
+        case Integers(low, high, _):
+            return range(low, high + 1)
+        case _:
+            raise ValueError(domain)
 
 
 def value_in(domain: Domain, share: float) -> Any:

@@ -85,13 +85,17 @@ class Study:
         self._journal = Journal(directory.journal)
         begun = begun_of(self._journal.records)
         if begun is None:
-            begun = SweepBegun(objective, better_direction(objective), batch_size, jobs)
+            begun = SweepBegun(
+                objective, better_direction(objective), batch_size, jobs, is_distinct=True
+            )
             self._journal.write(begun, 0.0)
         self.begun = begun
         seed = config.seed if config.sweep.seed is None else config.sweep.seed
         try:
             name = resolved_search(config.sweep)
-            self._search: Search = new_search(name, Space(config), seed, begun.direction)
+            self._search: Search = new_search(
+                name, Space(config), seed, begun.direction, is_distinct=begun.is_distinct
+            )
             self._open = self._replayed()
         except BaseException:
             self.close()

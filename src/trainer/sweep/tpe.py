@@ -16,21 +16,30 @@ from typing import TYPE_CHECKING, Any, assert_never
 from trainer.config.domains import Choices, Dimension, Floats, Integers
 from trainer.errors import ConfigError, Problem
 from trainer.sweep.halving import Direction
-from trainer.sweep.space import Space
+from trainer.sweep.search import Settings, distinct, random_trials
+from trainer.sweep.space import Space, identity
 from trainer.sweep.trials import TrialEnded
 
 if TYPE_CHECKING:
     from optuna import Trial as OptunaTrial
 
+_ATTEMPTS = 50
+"""After so many repeats in a row a random trial is taken."""
+
 
 class TpeSearch:
     """A `Search` by Optuna's TPESampler, in memory.
+
+    A suggestion that repeats a trial is told as failed, which the sampler leaves out of account, and
+    another one is asked for.
 
     Raises:
         ConfigError: Optuna is not installed.
     """
 
-    def __init__(self, space: Space, seed: int, direction: Direction) -> None:
+    def __init__(
+        self, space: Space, seed: int, direction: Direction, *, is_distinct: bool = True
+    ) -> None:
         self._optuna = _optuna()
         with warnings.catch_warnings():
             # constant_liar is called experimental.
@@ -42,18 +51,64 @@ class TpeSearch:
         self._space = space
         self._dimensions = space.by_dependence()
         self._asked: dict[int, OptunaTrial] = {}
+        self._count = 0
+        self._is_distinct, self._seen = is_distinct, set[str]()
+        self._random = distinct(random_trials(space, seed), space, self._seen)
 
     def ask(self, count: int) -> list[dict[str, Any]]:
-        return [self._next() for _ in range(count)]
+        found: list[dict[str, Any]] = []
+        for _ in range(count):
+            settings = self._next()
+            if settings is None:
+                break
+            found.append(settings)
+        return found
 
-    def _next(self) -> dict[str, Any]:
+    def _next(self) -> dict[str, Any] | None:
+        for _ in range(_ATTEMPTS):
+            trial, settings = self._suggest()
+            if not self._is_distinct or identity(settings) not in self._seen:
+                self._seen.add(identity(settings))
+                return self._taken(trial, settings)
+            self._study.tell(trial, state=self._optuna.trial.TrialState.FAIL)
+        other = next(self._random, None)
+        if other is None:
+            return None
+        self._study.enqueue_trial(self._parameters(other))
+        return self._taken(*self._suggest())
+
+    def _suggest(self) -> tuple[OptunaTrial, dict[str, Any]]:
         trial = self._study.ask()
-        self._asked[trial.number] = trial
         chosen: dict[str, Any] = {}
         for dimension in self._dimensions:
             if self._space.is_wanted(dimension, chosen):
                 chosen.update(dimension.settings(_suggested(trial, dimension)))
-        return self._space.active(chosen)
+        return trial, self._space.active(chosen)
+
+    def _taken(self, trial: OptunaTrial, settings: dict[str, Any]) -> dict[str, Any]:
+        self._asked[self._count] = trial
+        self._count += 1
+        return settings
+
+    def _parameters(self, settings: Settings) -> dict[str, Any]:
+        """A trial as Optuna has it: name of each dimension in force → its value, or its place."""
+        found: dict[str, Any] = {}
+        for dimension in self._dimensions:
+            own = [settings[key] for key in dimension.keys if key in settings]
+            if not own:
+                continue
+            value: Any = own[0]
+            if isinstance(dimension.domain, Choices):
+                value = next(
+                    place
+                    for place, each in enumerate(dimension.domain.values)
+                    if all(
+                        key not in settings or settings[key] == part
+                        for key, part in dimension.settings(each).items()
+                    )
+                )
+            found[_name(dimension)] = value
+        return found
 
     def tell(self, ended: Sequence[TrialEnded]) -> None:
         states = self._optuna.trial.TrialState
@@ -69,7 +124,7 @@ class TpeSearch:
 
 
 def _suggested(trial: OptunaTrial, dimension: Dimension) -> Any:
-    name = ", ".join(dimension.keys)
+    name = _name(dimension)
     match dimension.domain:
         case Choices(values):
             # Optuna's choices are scalars; ours may be lists, so it is given their places.
@@ -80,6 +135,10 @@ def _suggested(trial: OptunaTrial, dimension: Dimension) -> Any:
             return trial.suggest_float(name, low, high, log=log)
         case _:
             assert_never(dimension.domain)
+
+
+def _name(dimension: Dimension) -> str:
+    return ", ".join(dimension.keys)
 
 
 def _optuna() -> ModuleType:

@@ -35,6 +35,7 @@ from trainer.runs.directory import RunDirectory
 from trainer.runs.leases import leases_in, lock_files, withdraw
 from trainer.runs.lock import RunLock
 from trainer.runs.sweeps import SweepDirectory, find_sweeps
+from trainer.sweep.extent import too_few_combinations, trials_of
 from trainer.sweep.journal import begun_of, read_journal
 from trainer.sweep.standing import Standing, TrialRow, discarded
 from trainer.sweep.study import BatchBegun, Study, StudyEnded, run_study
@@ -50,7 +51,7 @@ from trainer.workflows.pack_plans import (
 from trainer.workflows.plan import Plan, Tables, groups_of
 from trainer.workflows.ray_connection import Cluster
 from trainer.workflows.reporting import complete_findings
-from trainer.workflows.sweep_plan import base_plan, batch_size, jobs_of, objective_of, trials_of
+from trainer.workflows.sweep_plan import base_plan, batch_size, jobs_of, objective_of
 from trainer.workflows.trials import BatchPlanned, TrialTrainer
 from trainer.workflows.workers import Workers
 
@@ -66,6 +67,7 @@ class SweepStarted:
         trials: How many there are at most; None until time is over or the grid is done.
         jobs: Processes that train.
         standing: How it stands.
+        warning: What to say where there are fewer trials than were asked for; else empty.
     """
 
     sweep: Path
@@ -74,6 +76,7 @@ class SweepStarted:
     trials: int | None
     jobs: int
     standing: Standing
+    warning: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +221,7 @@ def _carry_on(
     loaded = load_config(directory.config)
     assert loaded.config.sweep is not None, "a sweep has a sweep section"
     settings = loaded.config.sweep
-    trials = trials_of(settings)
+    trials = trials_of(loaded.config)
     first = begun_of(read_journal(directory.journal))
     count = jobs or (jobs_of(plan, trials, cluster) if first is None else first.jobs)
     search = resolved_search(settings)
@@ -230,7 +233,8 @@ def _carry_on(
         study = stack.enter_context(Study(directory, objective_of(loaded, plan), size, count))
         # Other jobs than it was begun with are at work on the same packs.
         threads = threads_of(plan, LARGEST_PACK if trials is None else trials, study.begun.jobs)
-        yield SweepStarted(directory.path, plan, search, trials, count, study.standing())
+        warning = too_few_combinations(loaded.config)
+        yield SweepStarted(directory.path, plan, search, trials, count, study.standing(), warning)
         trainer = TrialTrainer(
             directory, loaded, study, tables, workers, threads, command, interrupted, allow_custom
         )

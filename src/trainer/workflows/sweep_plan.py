@@ -19,14 +19,12 @@ from trainer.config.schema import Config
 from trainer.config.sweep_loading import trial_config
 from trainer.config.sweeps import (
     SearchName,
-    Sweep,
-    grid_points,
     resolved_search,
-    resolved_trials,
 )
 from trainer.engine import devices
 from trainer.errors import ConfigError, Problem
 from trainer.runs.machine import free_memory
+from trainer.sweep.extent import too_few_combinations, trials_of
 from trainer.sweep.search import new_search
 from trainer.sweep.space import Space
 from trainer.workflows.pack_plans import (
@@ -52,12 +50,15 @@ class SweepPlan:
     Attributes:
         search: How it is searched.
         trials: How many there are; None where only time ends it.
-        first: The programs of the first batch, in words.
+        first: The programs of the first batch, as text.
+        combinations: How many different settings there are, where that is fewer than the trials that
+            were asked for.
     """
 
     search: SearchName
     trials: int | None
     first: str
+    combinations: int | None
 
 
 def plan_sweep(loaded: LoadedConfig) -> SweepPlan:
@@ -70,7 +71,7 @@ def plan_sweep(loaded: LoadedConfig) -> SweepPlan:
     plan = base_plan(loaded, tables)
     config = loaded.config
     assert config.sweep is not None, "a sweep has a sweep section"
-    search, trials = resolved_search(config.sweep), trials_of(config.sweep)
+    search, trials = resolved_search(config.sweep), trials_of(config)
     jobs = jobs_of(plan, trials, None)
     seed = config.seed if config.sweep.seed is None else config.sweep.seed
     size = batch_size(plan, search, jobs)
@@ -82,7 +83,9 @@ def plan_sweep(loaded: LoadedConfig) -> SweepPlan:
         Entrant(number, replace(loaded, config=trial_config(loaded, one)), Path())
         for number, one in enumerate(settings)
     ]
-    return SweepPlan(search, trials, str(plan_packs(entrants, tables, jobs)))
+    first = str(plan_packs(entrants, tables, jobs))
+    is_short = bool(too_few_combinations(config))
+    return SweepPlan(search, trials, first, trials if is_short else None)
 
 
 def base_plan(loaded: LoadedConfig, tables: Tables) -> Plan:
@@ -119,14 +122,6 @@ def objective_of(loaded: LoadedConfig, plan: Plan) -> str:
     assert loaded.config.sweep is not None, "a sweep has a sweep section"
     stated = loaded.config.sweep.objective
     return stated or resolved_monitor(loaded.config.fit, plan.prepared.rows("validation") > 0)
-
-
-def trials_of(settings: Sweep) -> int | None:
-    """How many trials there are; None where only time ends the sweep."""
-    trials = resolved_trials(settings)
-    if trials is None and resolved_search(settings) == "grid":
-        return grid_points(settings)
-    return trials
 
 
 def batch_size(plan: Plan, search: SearchName, jobs: int) -> int:

@@ -1,0 +1,150 @@
+"""No settings are trained twice: what the same settings are, and how many there are."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.sweep.conftest import config_of, ended
+from trainer.config.sweeps import SearchName
+from trainer.sweep.extent import too_few_combinations, trials_of
+from trainer.sweep.search import new_search
+from trainer.sweep.space import Space, identity
+
+Make = Callable[..., Space]
+SEARCHES: list[SearchName] = ["random", "sobol", "tpe"]
+SPACES: dict[str, tuple[dict[str, Any], int]] = {
+    "choices": ({"space": {"optimizer.learning_rate": [0.1, 0.01], "seed": [1, 2, 3]}}, 6),
+    "whole numbers": ({"space": {"fit.batch_size": "int(1, 4)", "seed": "int(1, 8, log)"}}, 32),
+    "a condition": (
+        {
+            "space": {"optimizer.name": ["adam", "sgd"], "optimizer.momentum": [0, 0.5, 0.9]},
+            "when": {"optimizer.momentum": "optimizer.name == sgd"},
+        },
+        4,
+    ),
+    "a chain of conditions": (
+        {
+            "space": {"a": [1, 2], "b": [1, 2], "c": "int(1, 5)"},
+            "when": {"b": "a == 1", "c": "b == 1"},
+        },
+        # c asks for b, which is as in the config (None) where a is 2.
+        1 + 1 + 5,
+    ),
+    "pairs": ({"space": {"a": [1, 2]}, "pairs": [{"b": [1, 2, 3], "c": [4, 5, 6]}]}, 6),
+    "pairs with equal rows": ({"pairs": [{"b": [1, 1, 2], "c": [4, 4, 6]}]}, 2),
+    "equal values": ({"space": {"a": [16, 16.0, 32], "b": [True, 1]}}, 4),
+    "one value": ({"space": {"a": [16]}}, 1),
+    "a section and a part of it": (
+        {
+            "space": {
+                "model.layers": [[{"dense": {"units": 8}}], [{"dense": {"units": 9}}]],
+                "model.layers.0.dense.units": [1, 2],
+            }
+        },
+        2,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+@pytest.mark.parametrize("kind", SPACES)
+def test_each_trial_there_is_comes_once(space: Make, name: SearchName, kind: str) -> None:
+    section, count = SPACES[kind]
+    subject = space(**section)
+    assert subject.count(1000) == count
+    search = new_search(name, subject, 3, "higher")
+    found: list[Any] = []
+    for size in (3, 1, 2, 40):
+        batch = list(search.ask(size))
+        search.tell([ended(len(found) + number) for number in range(len(batch))])
+        found += batch
+    assert len(found) == count
+    assert len({identity(each) for each in found}) == count
+    assert sorted(map(identity, found)) == sorted(map(identity, subject.grid()))
+    assert list(search.ask(5)) == []
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+def test_it_repeats_none_where_only_a_part_is_continuous(space: Make, name: SearchName) -> None:
+    section = {
+        "space": {"optimizer.name": ["adam", "sgd"], "optimizer.momentum": "uniform(0, 1)"},
+        "when": {"optimizer.momentum": "optimizer.name == sgd"},
+    }
+    subject = space(**section)
+    assert subject.count(10) is None
+    found = new_search(name, subject, 0, "higher").ask(20)
+    assert len(found) == 20
+    assert sum(each == {"optimizer.name": "adam"} for each in found) == 1
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+def test_cut_anywhere_it_suggests_the_same(space: Make, name: SearchName) -> None:
+    section, count = SPACES["whole numbers"]
+    whole = list(new_search(name, space(**section), 1, "higher").ask(count))
+    for cut in (1, 17, 31):
+        search = new_search(name, space(**section), 1, "higher")
+        assert [*search.ask(cut), *search.ask(count)] == whole
+
+
+def test_a_search_begun_by_a_former_version_repeats_as_it_did(space: Make) -> None:
+    subject = space(space={"a": [1, 2], "b": [1, 2]})
+    for name in SEARCHES:
+        found = new_search(name, subject, 0, "higher", is_distinct=False).ask(12)
+        assert len(found) == 12
+        assert len({identity(each) for each in found}) <= 4
+
+
+def test_the_first_trials_are_those_of_former_versions_without_repeats(space: Make) -> None:
+    subject = space(**SPACES["whole numbers"][0])
+    for name in ("random", "sobol"):
+        former = new_search(name, subject, 5, "higher", is_distinct=False).ask(60)
+        first = list({identity(each): each for each in former}.values())
+        assert list(new_search(name, subject, 5, "higher").ask(len(first))) == first
+
+
+@given(st.dictionaries(st.sampled_from("abcd"), st.integers(0, 2) | st.booleans() | st.none()))
+@settings(max_examples=50)
+def test_equal_texts_are_equal_settings(values: dict[str, Any]) -> None:
+    assert identity(values) == identity(dict(reversed(values.items())))
+    for key in values:
+        assert identity({**values, key: "another"}) != identity(values)
+    json.loads(identity(values))
+
+
+def test_shorthands_are_not_taken_for_what_they_may_not_be() -> None:
+    units = "model.layers.0.dense.units"
+    short = [{"model.layers": [{"dense": each}], units: 4} for each in (8, 9)]
+    assert identity(short[0]) != identity(short[1])
+    assert identity({"a": 1}) != identity({"a": True}) != identity({"a": "1"})
+
+
+@pytest.mark.parametrize(
+    ("section", "trials", "says"),
+    [
+        ({"space": {"a": [1, 2], "b": [1, 2, 3]}, "search": "random", "trials": 12}, 6, "6 comb"),
+        ({"space": {"a": "int(1, 9)"}, "trials": 10}, 9, "9 combinations of settings exist; 9 tr"),
+        ({"space": {"a": [3]}, "search": "sobol", "trials": 2}, 1, "1 combination of settings ex"),
+        ({"space": {"a": "int(1, 9)"}, "trials": 9}, 9, ""),
+        ({"space": {"a": "int(1, 9)"}}, 9, ""),
+        ({"space": {"a": "uniform(1, 9)"}, "trials": 70}, 70, ""),
+        ({"space": {"a": "int(1, 1000000000000)"}, "trials": 70}, 70, ""),
+        ({"space": {"a": "int(1, 9)"}, "max_seconds": 5}, 9, ""),
+        ({"space": {"a": "uniform(1, 9)"}, "max_seconds": 5}, None, ""),
+        ({**SPACES["a condition"][0], "search": "grid"}, 4, ""),
+        ({**SPACES["a condition"][0], "trials": 6}, 4, "4 combinations of settings exist; 4 tri"),
+    ],
+)
+def test_there_are_no_more_trials_than_settings(
+    section: dict[str, Any], trials: int | None, says: str
+) -> None:
+    config = config_of(**section)
+    assert trials_of(config) == trials
+    warning = too_few_combinations(config)
+    assert says in warning
+    assert bool(warning) is bool(says)
