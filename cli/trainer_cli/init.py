@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from trainer.errors import Problem, UsageError
+from trainer.errors import Problem, UsageError, command_text
 from trainer_cli import console
 from trainer_cli.settings import Json, Quiet
 
@@ -57,7 +58,7 @@ def command(
             {"config": str(config), "task": found.task, "rows": found.rows, "reason": found.reason}
         )
     else:
-        says.say(f"next: trainer check {config}, then trainer fit {config}")
+        says.say(f"next: {command_text('check', config)}, then {command_text('fit', config)}")
         console.result(str(config))
 
 
@@ -67,7 +68,7 @@ def _check_output(config: Path, *, force: bool) -> None:
             Problem("--output", "a file", f"the directory {config}", "add a file name")
         )
     if not config.absolute().parent.is_dir():
-        fix = f"mkdir -p '{config.parent}'"
+        fix = f"mkdir -p {shlex.quote(str(config.parent))}"
         found = f"no directory {config.parent}"
         raise UsageError(Problem("--output", "a file in a directory", found, fix))
     if config.exists() and not force:

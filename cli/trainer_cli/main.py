@@ -19,7 +19,7 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
-from trainer.errors import Problem, TrainerError, UsageError, did_you_mean
+from trainer.errors import Problem, TrainerError, UsageError, command_text, did_you_mean
 from trainer_cli import (
     best,
     check,
@@ -186,7 +186,7 @@ def _usage_problem(wrong: TyperException, arguments: list[str]) -> Problem:
         if verb in _OTHER_VERBS:
             fix = f"did you mean '{_OTHER_VERBS[verb]}'?"
         elif Path(verb).is_file():
-            fix = f"write for example trainer fit {verb}"
+            fix = f"write for example {command_text('fit', verb)}"
         return Problem("trainer", f"a verb ({', '.join(verbs())})", f"'{verb}'", fix)
     parameter = getattr(wrong, "param", None)
     if parameter is not None:

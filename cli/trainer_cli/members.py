@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Generator
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from trainer.errors import command_text
 from trainer.report.text import Table, duration, number, plain_lines
 from trainer_cli import console
 from trainer_cli.training import Signals
@@ -120,7 +120,7 @@ def _say_end(event: MembersFinished, says: console.Console) -> None:
         says.say(f"report: {event.run}/report.html")
         says.say()
     if event.status == "stopped":
-        says.say(f"it goes on with: trainer resume {shlex.quote(str(event.run))}")
+        says.say(f"resume with: {command_text('resume', event.run)}")
 
 
 def _interval(one: Any) -> str:

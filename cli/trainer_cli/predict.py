@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -83,7 +84,7 @@ def _check_output(out: Path, data: Path, *, json: bool) -> None:
     if out.is_dir():
         raise UsageError(Problem("--output", "a file", f"the directory {out}", "add a file name"))
     if not out.absolute().parent.is_dir():
-        fix = f"mkdir -p '{out.parent}'"
+        fix = f"mkdir -p {shlex.quote(str(out.parent))}"
         raise UsageError(Problem("--output", "a file in a directory", f"no {out.parent}", fix))
     if out.exists() and data.exists() and out.samefile(data):
         fix = "name another file"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -119,6 +120,6 @@ def _place(runs: list[Path], out: Path | None) -> Path:
     if out.is_dir():
         raise UsageError(Problem("--out", "a file", f"the directory {out}", "add a file name"))
     if not out.absolute().parent.is_dir():
-        fix = f"mkdir -p '{out.parent}'"
+        fix = f"mkdir -p {shlex.quote(str(out.parent))}"
         raise UsageError(Problem("--out", "a file in a directory", f"no {out.parent}", fix))
     return out

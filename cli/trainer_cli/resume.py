@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from trainer.errors import Problem, UsageError
+from trainer.errors import Problem, UsageError, command_text
 from trainer_cli import console
 from trainer_cli.members import follow_members, give_members_result
 from trainer_cli.settings import Address, AllowCustom, Engine, Jobs, Json, Quiet, cluster_of
@@ -75,7 +75,7 @@ def command(
                 give_sweep_result(ended, json=json)
                 return signals.exit_code if ended.reason == "interrupted" else 0
             if has_members(run):
-                first = f"extend one of its members: trainer resume {run}/members/0001"
+                first = f"extend one of its members: {command_text('resume', run / 'members/0001')}"
                 _check_not_given(run, {**of_one_run, **of_a_sweep}, words, first)
                 several = resume_members(
                     run, command=command, allow_custom=allow_custom, interrupted=signals.reason
@@ -108,7 +108,7 @@ def _check_not_given(
     Raises:
         UsageError: Something was.
     """
-    where = f"trainer resume {run}"
+    where = command_text("resume", run)
     for name, value in options.items():
         if value:
             raise UsageError(Problem(where, f"no {name} here", "one", "leave it out"))

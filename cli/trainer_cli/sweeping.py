@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Generator, Mapping, Set
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from trainer.errors import ResourceError, StorageError
+from trainer.errors import ResourceError, StorageError, command_text
 from trainer.report.text import Table, cell, duration, number, plain_lines
 from trainer_cli import console
 from trainer_cli.training import Signals
@@ -319,7 +318,7 @@ def _say_end(event: SweepFinished, says: console.Console) -> None:
 
 
 def _goes_on(sweep: Path) -> str:
-    return f"it goes on with: trainer resume {shlex.quote(str(sweep))}"
+    return f"resume with: {command_text('resume', sweep)}"
 
 
 def best_table(standing: Standing) -> Table:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import signal
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from trainer.errors import command_text
 from trainer.report.text import Table, duration, number, plain_lines
 from trainer_cli import console
 
@@ -164,7 +164,7 @@ def _say_end(event: Finished, says: console.Console) -> None:
     if event.weights_sha256 is not None:
         says.say(f"weights sha256: {event.weights_sha256}")
     if event.status == "stopped":
-        says.say(f"it goes on with: trainer resume {shlex.quote(str(event.run))}")
+        says.say(f"resume with: {command_text('resume', event.run)}")
 
 
 def _timings_text(timings: dict[str, float]) -> str:

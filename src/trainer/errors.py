@@ -20,6 +20,7 @@ Owns: the tree and the words of one problem. Does not own: printing, exit.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -122,6 +123,11 @@ class StorageError(TrainingError):
     """The run directory could not be written."""
 
     kind = "storage"
+
+
+def command_text(*words: object) -> str:
+    """A `trainer` command that can be pasted into a shell: `trainer resume 'my runs/a'`."""
+    return shlex.join(["trainer", *map(str, words)])
 
 
 def did_you_mean(name: str, known: Sequence[str], otherwise: str = "") -> str:

@@ -58,7 +58,7 @@ def test_it_is_stopped_again_and_again(
         ended, out, err = training.end(number)
         assert ended == code, err
         assert json.loads(out)["status"] == "stopped"
-        assert f"it goes on with: trainer resume {run}" in err
+        assert f"resume with: trainer resume {run}" in err
     assert trainer("resume", run, "--quiet").code == 0
     assert len(manifest_of(run)["resumptions"]) == 3
     assert compared(run) == compared(undisturbed(*more))

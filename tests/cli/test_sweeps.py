@@ -119,7 +119,7 @@ def test_a_signal_stops_it_and_it_goes_on(
     ended, out, err = sweep.end(number)
     assert ended == code, err
     path = Path(out.strip())
-    assert f"it goes on with: trainer resume {path}" in err
+    assert f"resume with: trainer resume {path}" in err
     statuses = [
         json.loads(one.read_text())["status"] for one in path.glob("trials/*/manifest.json")
     ]
@@ -203,7 +203,7 @@ def test_ray_trains_it_and_a_signal_stops_it(
     ended, out, err = sweep.end(signal.SIGTERM)
     assert ended == 75, err
     path = Path(out.strip())
-    assert f"it goes on with: trainer resume {path}" in err
+    assert f"resume with: trainer resume {path}" in err
     assert not is_alive(worker, this_process())
     assert not (path / "workers").exists()
     # It goes on without Ray.

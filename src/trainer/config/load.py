@@ -37,7 +37,7 @@ from trainer.config.paths import with_absolute_paths
 from trainer.config.problems import EXTENDS, MAX_PROBLEMS, Misfit, misfits, unexplained
 from trainer.config.schema import Config
 from trainer.config.yaml_reader import read_yaml
-from trainer.errors import ConfigError, Problem
+from trainer.errors import ConfigError, Problem, command_text
 
 _TABLES = {".csv", ".tsv", ".gz", ".parquet", ".ndjson", ".jsonl", ".arrow", ".feather", ".npz"}
 _MAX_CHAIN = 20
@@ -141,7 +141,9 @@ def _read(path: Path, chain: tuple[Path, ...], problems: list[Problem]) -> Node 
 def _no_mapping(path: Path, root: Node | None) -> Problem:
     expected = "a mapping with at least data.source and data.target"
     if path.suffix in _TABLES:
-        fix = f"a table is not a config; write one with: trainer init {path} --target COLUMN"
+        fix = (
+            f"a table is not a config; write one with: {command_text('init', path)} --target COLUMN"
+        )
     else:
         fix = "write one with: trainer init DATA --target COLUMN"
     if root is None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from trainer.config.data import Kind, Task
 from trainer.config.resolve import DEFAULT_EPOCHS
 from trainer.config.yaml_writer import flow_text, scalar_text
+from trainer.errors import command_text
 
 _MOST_NAMED = 12
 _UNFIT_FOR_A_COMMENT = re.compile(
@@ -105,8 +106,8 @@ def _head(findings: TemplateFindings) -> list[str]:
         *lines,
         f"# Predicts {target} ({_TASKS[findings.task]}) from {_on_a_line(findings.source)}.",
         "#",
-        f"#   trainer check {name}    what would be read, split and built, in a second",
-        f"#   trainer fit {name}      train, evaluate, write a run directory",
+        f"#   {command_text('check', name)}    what would be read, split and built, in a second",
+        f"#   {command_text('fit', name)}      train, evaluate, write a run directory",
         "#",
         "# All settings and their defaults: trainer schema --markdown",
     ]

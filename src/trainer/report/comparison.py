@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.config.nodes import dotted
-from trainer.errors import Problem, RunError, UsageError
+from trainer.errors import Problem, RunError, UsageError, command_text
 from trainer.report.listing import run_json
 from trainer.report.settings import Value, read_settings
 from trainer.report.spreadsheet import csv_lines
@@ -109,7 +109,7 @@ def comparison_csv(comparison: Comparison) -> Iterator[str]:
 
 def _check_several(runs: Sequence[RunDirectory]) -> None:
     if len(runs) < 2:
-        fix = f"name another to compare it with; `trainer show {runs[0].path}` shows one"
+        fix = f"name another to compare it with; `{command_text('show', runs[0].path)}` shows one"
         raise UsageError(Problem("trainer compare", "two runs or more", "one", fix))
     first: dict[Path, RunDirectory] = {}
     for run in runs:

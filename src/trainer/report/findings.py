@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainer.errors import Problem, RunError
+from trainer.errors import Problem, RunError, command_text
 from trainer.runs import readers
 from trainer.runs.directory import RunDirectory
 from trainer.runs.files import read_json
@@ -193,7 +193,7 @@ def _checked(run: RunDirectory, path: Path, reader: readers.Reader, value: Any) 
     try:
         return reader(value)
     except readers.DamageError as error:
-        fix = f"remove it, then: trainer report {run.path}"
+        fix = f"remove it, then: {command_text('report', run.path)}"
         raise RunError(Problem(str(path), error.expected, error.found, fix)) from error
 
 

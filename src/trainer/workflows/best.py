@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from trainer.config.load import LoadedConfig
-from trainer.errors import Problem, RunError
+from trainer.errors import Problem, RunError, command_text
 from trainer.runs.directory import RunDirectory
 from trainer.runs.sweeps import SweepDirectory
 from trainer.sweep.journal import read_journal
@@ -37,7 +37,7 @@ def best_run(path: Path) -> tuple[RunDirectory, TrialRow]:
     directory = SweepDirectory.open(path)
     standing = read_standing(directory)
     if not any(row.ended for row in standing.rows):
-        fix = f"let it go on: trainer resume {directory.path}"
+        fix = f"resume it: {command_text('resume', directory.path)}"
         raise RunError(Problem(str(path), "a sweep with trials that have ended", "none yet", fix))
     winner = winner_of(standing, str(directory.path))
     run = RunDirectory(directory.trial(winner.trial.number))

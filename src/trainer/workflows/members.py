@@ -27,7 +27,15 @@ from trainer.config.dump import dump_config, resolved_settings
 from trainer.config.load import LoadedConfig
 from trainer.config.members import Member, member_configs
 from trainer.data.splits import SPLIT_NAMES
-from trainer.errors import InputError, Problem, RunError, StorageError, TrainerError, TrainingError
+from trainer.errors import (
+    InputError,
+    Problem,
+    RunError,
+    StorageError,
+    TrainerError,
+    TrainingError,
+    command_text,
+)
 from trainer.report.aggregates import Aggregate
 from trainer.report.page import write_page
 from trainer.runs.directory import RunDirectory
@@ -164,7 +172,7 @@ def resume_members(
     with RunLock(run.lock):
         manifest = run.read_manifest()
         if manifest.status == "finished":
-            fix = f"extend one of its members: trainer resume {run.member(1)} fit.epochs=+20"
+            fix = f"extend one of its members: {command_text('resume', run.member(1), 'fit.epochs=+20')}"
             raise RunError(
                 Problem(
                     str(path), "a run that has something left to do", "one that has finished", fix

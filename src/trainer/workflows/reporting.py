@@ -11,7 +11,7 @@ from pathlib import Path
 
 from trainer.config.load import LoadedConfig
 from trainer.config.schema import Config
-from trainer.errors import Problem, RunError
+from trainer.errors import Problem, RunError, command_text
 from trainer.runs.directory import RunDirectory
 from trainer.runs.files import read_json
 from trainer.runs.opening import open_run
@@ -85,7 +85,7 @@ def sentence_of(run: RunDirectory) -> str:
         case {"sentence": str(sentence)}:
             return sentence
         case found:
-            fix = f"remove it, then: trainer report {run.path}"
+            fix = f"remove it, then: {command_text('report', run.path)}"
             raise RunError(Problem(str(run.findings), "the findings of a run", shown(found), fix))
 
 

@@ -22,7 +22,7 @@ from trainer.config.dump import dump_config, resolved_settings
 from trainer.config.load import LoadedConfig
 from trainer.data.sources import is_large
 from trainer.engine import devices
-from trainer.errors import InputError, Problem, RunError
+from trainer.errors import InputError, Problem, RunError, command_text
 from trainer.runs.checkpoints import Checkpoint, read_newest
 from trainer.runs.directory import RunDirectory
 from trainer.runs.files import json_form
@@ -258,7 +258,7 @@ def _open(path: Path) -> RunDirectory:
                 str(path),
                 "a run, which goes on from its last checkpoint",
                 f"its checkpoint '{checkpoint}'",
-                f"name the run: trainer resume {run.path}",
+                f"name the run: {command_text('resume', run.path)}",
             )
         )
     outside = list(_links_outside(run.path))
@@ -293,7 +293,7 @@ def _check_unfinished(run: RunDirectory, manifest: Manifest, changed: Mapping[st
                 str(run.path),
                 "a run that has something left to do",
                 f"one that has finished ({manifest.stopped_because})",
-                f"extend it: trainer resume {run.path} fit.epochs=+20 (or "
+                f"extend it: {command_text('resume', run.path, 'fit.epochs=+20')} (or "
                 "fit.early_stopping.patience=+10, fit.max_seconds=+60)",
             )
         )

@@ -15,7 +15,7 @@ from trainer.config.dump import resolved_settings
 from trainer.config.load import LoadedConfig, load_config
 from trainer.config.nodes import plain
 from trainer.data.preprocessing import Preprocessing
-from trainer.errors import DataError, Problem, RunError
+from trainer.errors import DataError, Problem, RunError, command_text
 from trainer.runs.checkpoints import read_checkpoint
 from trainer.runs.directory import RunDirectory
 from trainer.runs.files import reading
@@ -60,7 +60,7 @@ def open_all(path: Path) -> tuple[RunDirectory, tuple[Opened, ...]]:
     runs = [RunDirectory(place) for place in sorted(opened.run.members.iterdir()) if is_run(place)]
     able = tuple(open_trained(run.path) for run in runs if run.has_checkpoint("best"))
     if not able:
-        fix = f"let them go on: trainer resume {opened.run.path}"
+        fix = f"resume them: {command_text('resume', opened.run.path)}"
         raise RunError(Problem(str(path), "a run with members that have finished", "none yet", fix))
     return opened.run, able
 

@@ -22,7 +22,7 @@ from trainer.data.samples import Samples
 from trainer.data.splits import SPLIT_NAMES, SplitName
 from trainer.engine import devices
 from trainer.engine.program_cache import cache_root, keep_programs
-from trainer.errors import DivergedError, Problem, TrainingError
+from trainer.errors import DivergedError, Problem, TrainingError, command_text
 from trainer.report.page import write_page
 from trainer.runs.files import json_bytes
 from trainer.runs.manifest import Status
@@ -254,7 +254,7 @@ def _no_epoch(plan: Plan, run: Path) -> Problem:
         str(run),
         f"at least one epoch within fit.max_seconds ({plan.config.fit.max_seconds:g})",
         "less than one",
-        f"give it more time: trainer resume {run} fit.max_seconds=+60",
+        f"give it more time: {command_text('resume', run, 'fit.max_seconds=+60')}",
     )
 
 

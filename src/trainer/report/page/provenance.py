@@ -14,7 +14,7 @@ from trainer.config.nodes import KeyPath, Node, Source, dotted, plain
 from trainer.config.schema import Config
 from trainer.config.yaml_reader import MAX_BYTES, parse_yaml
 from trainer.config.yaml_writer import flow_text
-from trainer.errors import RunError
+from trainer.errors import RunError, command_text
 from trainer.report.page.content import Block, Lines, Section, grid, section
 from trainer.report.page.facts import Facts
 from trainer.report.page.overview import durations
@@ -130,18 +130,14 @@ def _commands(facts: Facts) -> Iterator[Block]:
     manifest = facts.report.summary.manifest
     if manifest is not None and manifest.command:
         yield Lines("This run was made by", (cell(shlex.join(manifest.command)),))
-    run = _quoted(str(facts.run.path))
+    run = cell(str(facts.run.path))
     lines = [
-        f"trainer fit {_quoted(str(facts.run.config))}    # train it again from scratch",
-        f"trainer eval {run}    # evaluate it",
-        f"trainer predict {run} FILE -o OUT    # predict the rows of FILE",
+        f"{command_text('fit', cell(str(facts.run.config)))}    # train it again from scratch",
+        f"{command_text('eval', run)}    # evaluate it",
+        f"{command_text('predict', run, 'FILE', '-o', 'OUT')}    # predict the rows of FILE",
     ]
     if facts.report.summary.status == "finished":
-        lines.append(f"trainer resume {run} fit.epochs=+20    # train 20 more epochs")
+        lines.append(f"{command_text('resume', run, 'fit.epochs=+20')}    # train 20 more epochs")
     else:
-        lines.append(f"trainer resume {run}    # continue training")
+        lines.append(f"{command_text('resume', run)}    # continue training")
     yield Lines("To reproduce and use it", tuple(lines))
-
-
-def _quoted(path: str) -> str:
-    return shlex.quote(cell(path))
