@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from trainer.errors import Problem, UsageError
+from trainer.report.class_table import split_lines
 from trainer.report.text import Table, bytes_text, cell, plain_lines
 from trainer_cli import console
 from trainer_cli.settings import SPLITS, Json, Quiet, Words, one_config
@@ -220,17 +221,13 @@ def _column_lines(plan: Plan) -> list[str]:
 
 def _split_lines(plan: Plan) -> list[str]:
     prepared = plan.prepared
-    names = [name for name in SPLITS if prepared.rows(name)]
-    counts = {name: prepared.classes(name) for name in names}
-    classes = list(counts["train"])[:_SHOWN_COLUMNS]
-    rows = [
-        [name, f"{prepared.rows(name):,}", *(f"{counts[name][one]:,}" for one in classes)]
-        for name in names
-    ]
-    if prepared.dropped:
-        total = sum(prepared.dropped.values())
-        rows.append(["dropped", f"{total:,}", *("" for _ in classes)])
-    return _table(["split", "rows", *classes], rows, right=set(range(1, len(classes) + 2)))
+    is_multilabel = plan.question.target.task == "multilabel"
+    return split_lines(
+        {name: prepared.rows(name) for name in SPLITS},
+        {name: prepared.classes(name) for name in SPLITS},
+        prepared.dropped,
+        noun="label" if is_multilabel else "class",
+    )
 
 
 def _layer_lines(plan: Plan) -> list[str]:

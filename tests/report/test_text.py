@@ -10,10 +10,13 @@ from trainer.report.text import (
     bytes_text,
     cell,
     count_text,
+    counted,
     curve,
     duration,
     number,
     plain_lines,
+    shortened,
+    width,
 )
 
 
@@ -126,3 +129,38 @@ def test_a_cell_holds_no_control_characters(text: str) -> None:
 def test_a_cell_cannot_command_a_terminal() -> None:
     assert cell("a\x1b[2Jb\n\u202e") == "a\\x1b[2Jb\\n\\u202e"
     assert cell("größe [cm]") == "größe [cm]"
+
+
+@pytest.mark.parametrize(
+    ("text", "columns"),
+    [("", 0), ("abc", 3), ("日本語", 6), ("🐟", 2), ("e\u0301", 1), ("a\u200bb", 2), ("Ｗ", 2)],
+)
+def test_the_columns_that_a_text_takes(text: str, columns: int) -> None:
+    assert width(text) == columns
+
+
+def test_wide_characters_line_up() -> None:
+    table = Table("", ("", "n"), (("🐟 fish", "1"), ("日本語", "22")), frozenset({1}))
+    assert [width(line) for line in plain_lines(table)] == [11, 11, 11]
+
+
+@pytest.mark.parametrize(
+    ("text", "longest", "shown"),
+    [
+        ("abc", 3, "abc"),
+        ("abcd", 3, "ab…"),
+        ("日本語", 5, "日本…"),
+        ("日本語", 4, "日…"),
+        ("ab cd", 4, "ab…"),
+    ],
+)
+def test_what_is_too_long_is_cut(text: str, longest: int, shown: str) -> None:
+    assert shortened(text, longest) == shown
+
+
+@pytest.mark.parametrize(
+    ("count", "noun", "text"),
+    [(1, "class", "1 class"), (0, "class", "0 classes"), (1_000, "row", "1,000 rows")],
+)
+def test_nouns_are_counted(count: int, noun: str, text: str) -> None:
+    assert counted(count, noun) == text

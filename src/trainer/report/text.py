@@ -6,6 +6,7 @@ Owns: how a number, a time and a name look. Does not own: which of them are show
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -34,15 +35,52 @@ class Table:
 def plain_lines(table: Table) -> list[str]:
     """A table as lines without control codes: the title, the heads, the rows."""
     cells = [table.columns, *table.rows] if any(table.columns) else list(table.rows)
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    widths = [max(map(width, column)) for column in zip(*cells, strict=True)]
     lines = [table.title] if table.title else []
     for row in cells:
         padded = [
-            cell.rjust(width) if place in table.right else cell.ljust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+            _padded(text, most, right=place in table.right)
+            for place, (text, most) in enumerate(zip(row, widths, strict=True))
         ]
         lines.append("  ".join(padded).rstrip())
     return lines
+
+
+def width(text: str) -> int:
+    """How many columns of a terminal a text takes: two for a wide character, none for a mark."""
+    return sum(map(_columns, text))
+
+
+def _columns(character: str) -> int:
+    if character.isascii():
+        return 1
+    if unicodedata.category(character) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in ("W", "F") else 1
+
+
+def _padded(text: str, columns: int, *, right: bool) -> str:
+    blanks = " " * (columns - width(text))
+    return blanks + text if right else text + blanks
+
+
+def shortened(text: str, longest: int) -> str:
+    """A text of at most `longest` columns of a terminal, an ellipsis where it was cut."""
+    if width(text) <= longest:
+        return text
+    kept, left = [], longest - 1
+    for character in text:
+        left -= _columns(character)
+        if left < 0:
+            break
+        kept.append(character)
+    return "".join(kept).rstrip() + "…"
+
+
+def counted(count: int, noun: str) -> str:
+    """A number with its noun: 1 class, 2 classes, 1,000 rows."""
+    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    return f"{count:,} {noun if count == 1 else plural}"
 
 
 def cell(text: str) -> str:

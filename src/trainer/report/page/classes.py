@@ -22,7 +22,7 @@ from trainer.report.confusion import confusion_table
 from trainer.report.page.content import Block, Grid, Plot, Prose, Section, Shares, grid, section
 from trainer.report.page.facts import Facts
 from trainer.report.page.figures import COLOURS, DASHES, INK, SOFT
-from trainer.report.text import cell, count_text, number
+from trainer.report.text import cell, count_text, number, shortened
 
 _DRAWN = 6
 """So many classes have curves of their own: there are as many colours."""
@@ -146,7 +146,7 @@ def _roc_plot(answers: Answers, known: list[tuple[str, int]], linear: Answers | 
     def draw(axes: Any) -> None:
         axes.plot((0, 1), (0, 1), color=SOFT, linewidth=0.8, linestyle=":")
         for place, (name, (x, y), area) in enumerate(curves):
-            label = f"{_short(name)} ({number(area)})"
+            label = f"{_label(name)} ({number(area)})"
             axes.plot(x, y, color=COLOURS[place % 6], linestyle=DASHES[place % 6], label=label)
         axes.set_xlabel("false positive rate")
         axes.set_ylabel("true positive rate")
@@ -170,7 +170,7 @@ def _precision_recall_plot(
         if len(known) == 1:
             axes.axhline(share, color=SOFT, linewidth=0.8, linestyle=":")
         for place, (name, (x, y), mean) in enumerate(curves):
-            label = f"{_short(name)} ({number(mean)})"
+            label = f"{_label(name)} ({number(mean)})"
             colour, dash = COLOURS[place % 6], DASHES[place % 6]
             axes.plot(x, y, color=colour, linestyle=dash, label=label, drawstyle="steps-pre")
         axes.set_xlabel("recall")
@@ -257,7 +257,7 @@ def _reliability_plot(facts: Facts, answers: Answers) -> Plot:
             capsize=2,
             linewidth=1,
         )
-        axes.set_xlabel(f"mean predicted probability of {_short(what)}")
+        axes.set_xlabel(f"mean predicted probability of {_label(what)}")
         axes.set_ylabel("observed frequency")
         _unit_square(axes)
 
@@ -330,7 +330,6 @@ def _threshold_grid(facts: Facts, answers: Answers, threshold: float) -> Grid:
     return grid(title, heads, rows, right=range(6), marked=marked)
 
 
-def _short(name: str) -> str:
-    """A name for a legend."""
-    shown = cell(name)
-    return shown if len(shown) <= 24 else f"{shown[:23]}…"
+def _label(name: str) -> str:
+    """A name for an axis or a legend."""
+    return shortened(cell(name), 24)

@@ -16,7 +16,7 @@ from trainer.errors import Problem
 from trainer.report.page.content import Block, Plot, Prose, Section, grid, section
 from trainer.report.page.facts import Facts
 from trainer.report.page.figures import COLOURS, DASHES, INK, PAPER, SOFT, dots
-from trainer.report.text import cell, number
+from trainer.report.text import cell, number, shortened
 from trainer.runs import readers
 
 _BARS = 20
@@ -95,11 +95,11 @@ def _importance(value: Any, facts: Facts) -> Iterator[Block]:
             if one.low is not None and one.high is not None:
                 axes.plot((one.low, one.high), (place, place), color=INK, linewidth=1)
         axes.axvline(0, color=SOFT, linewidth=0.8)
-        axes.set_yticks(places, [_short(one.column) for one in shown])
+        axes.set_yticks(places, [_label(one.column) for one in shown])
         axes.grid(visible=False, axis="y")
-        axes.set_xlabel(f"decrease in {_short(found['measure'])}")
+        axes.set_xlabel(f"decrease in {_label(found['measure'])}")
 
-    left = 0.2 + 0.075 * max(len(_short(one.column)) for one in shown)
+    left = 0.2 + 0.075 * max(len(_label(one.column)) for one in shown)
     most = "; ".join(f"{one.column} {number(one.drop)}" for one in shown[:5])
     noise = sum(one.is_noise for one in drops)
     description = (
@@ -174,7 +174,7 @@ def _dependence_plot(place: int, one: _Curve, answers: Doubles, outputs: Sequenc
 
     def draw(axes: Any) -> None:
         for at, name in enumerate(lines):
-            look = {"color": COLOURS[at], "label": _short(name)}
+            look = {"color": COLOURS[at], "label": _label(name)}
             if is_numeric:
                 axes.plot(values, answers[:, at], linestyle=DASHES[at], **look)
             else:
@@ -184,13 +184,13 @@ def _dependence_plot(place: int, one: _Curve, answers: Doubles, outputs: Sequenc
                 if tick is not None:
                     axes.axvline(tick, ymax=0.03, color=SOFT, linewidth=0.8)
         else:
-            names = [_short(str(value)) for value in one.values]
+            names = [_label(str(value)) for value in one.values]
             axes.set_xticks(values, names, rotation=45, ha="right", rotation_mode="anchor")
-        axes.set_xlabel(_short(one.column))
+        axes.set_xlabel(_label(one.column))
         if len(lines) > 1:
             axes.legend()
 
-    longest = 0 if is_numeric else max(len(_short(str(value))) for value in one.values)
+    longest = 0 if is_numeric else max(len(_label(str(value))) for value in one.values)
     title, bottom = f"Partial dependence on {one.column}", 0.5 + 0.05 * longest
     first = answers[:, 0]
     low, high = int(first.argmin()), int(first.argmax())
@@ -254,9 +254,9 @@ def _surface_plot(
             axes.contour(x, y, cells, (0.5,), colors=[PAPER], linewidths=1.5)
         for place, (name, (at_x, at_y)) in enumerate(groups.items()):
             dots(axes, at_x, at_y, PAPER, size=6)
-            dots(axes, at_x, at_y, COLOURS[place % 6], size=4, label=_short(name))
-        axes.set_xlabel(_short(names[0]))
-        axes.set_ylabel(_short(names[1]))
+            dots(axes, at_x, at_y, COLOURS[place % 6], size=4, label=_label(name))
+        axes.set_xlabel(_label(names[0]))
+        axes.set_ylabel(_label(names[1]))
         axes.figure.colorbar(drawn, ax=axes, pad=0.03)
         if len(groups) > 1:
             axes.legend(loc="upper right", title="actual")
@@ -331,6 +331,6 @@ def _matrix(rows: Sequence[Sequence[float | None]]) -> Doubles:
     return np.array([[np.nan if one is None else one for one in row] for row in rows], np.float64)
 
 
-def _short(name: str) -> str:
-    shown = cell(name)
-    return shown if len(shown) <= 28 else f"{shown[:27]}…"
+def _label(name: str) -> str:
+    """A name for an axis or a legend."""
+    return shortened(cell(name), 28)

@@ -12,7 +12,7 @@ from trainer.evaluation.answers import Answers
 from trainer.report.page.content import Block, Plot, Section, grid, section
 from trainer.report.page.facts import Facts
 from trainer.report.page.figures import COLOURS, SOFT, dots
-from trainer.report.text import cell, number
+from trainer.report.text import cell, number, shortened
 
 _DRAWN_COLUMNS = 4
 _DRAWN_ROWS = 1_500
@@ -74,8 +74,8 @@ def _against_actual(
             )
         axes.plot((low, high), (low, high), color=SOFT, linewidth=1, linestyle=":")
         dots(axes, p[rows], y[rows], COLOURS[0])
-        axes.set_xlabel(f"predicted {_short(name)}")
-        axes.set_ylabel(f"actual {_short(name)}")
+        axes.set_xlabel(f"predicted {_label(name)}")
+        axes.set_ylabel(f"actual {_label(name)}")
 
     together = float(np.corrcoef(y, p)[0, 1]) if y.std() > 0 and p.std() > 0 else float("nan")
     band = ""
@@ -98,7 +98,7 @@ def _residual_plot(place: int, name: str, y: Doubles, p: Doubles, half_width: fl
         if half_width is not None:
             axes.axhspan(-half_width, half_width, color=COLOURS[5], alpha=0.18, linewidth=0)
         dots(axes, p[rows], residuals[rows], COLOURS[0])
-        axes.set_xlabel(f"predicted {_short(name)}")
+        axes.set_xlabel(f"predicted {_label(name)}")
         axes.set_ylabel("residual (actual - predicted)")
 
     half = p >= np.median(p)
@@ -170,6 +170,6 @@ def _coverage(facts: Facts) -> Block:
     return grid(title, heads, rows, right=range(1, 5))
 
 
-def _short(name: str) -> str:
-    shown = cell(name)
-    return shown if len(shown) <= 30 else f"{shown[:29]}…"
+def _label(name: str) -> str:
+    """A name for an axis or a legend."""
+    return shortened(cell(name), 30)

@@ -1,0 +1,110 @@
+"""Rows of each split and of each class, for a terminal: classes down the page, splits across."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from trainer.report.text import Table, cell, counted, plain_lines, shortened
+
+_ALL_SHOWN = 40
+"""With more classes than this, only the most and the least frequent ones are shown."""
+_MOST_FREQUENT, _LEAST_FREQUENT = 20, 10
+_LONGEST_NAME = 40
+_NAMED = 5
+
+
+def split_lines(
+    rows: Mapping[str, int],
+    classes: Mapping[str, Mapping[str, int]],
+    dropped: Mapping[str, int],
+    *,
+    noun: str = "class",
+) -> list[str]:
+    """The rows of each split as lines of text.
+
+    Args:
+        rows: Split → rows; splits without rows are left out.
+        classes: Split → class → rows, the same classes for each; empty for numbers.
+        dropped: Why rows were dropped → how many.
+        noun: What a class is called: "class", or "label" of a multilabel target, whose rows can have
+            several.
+    """
+    return list(
+        _lines({name: count for name, count in rows.items() if count}, classes, dropped, noun)
+    )
+
+
+def _lines(
+    rows: Mapping[str, int],
+    classes: Mapping[str, Mapping[str, int]],
+    dropped: Mapping[str, int],
+    noun: str,
+) -> Iterator[str]:
+    splits = list(rows)
+    counts = {
+        name: [classes[split].get(name, 0) for split in splits] for name in classes.get("train", {})
+    }
+    totals = [f"{rows[split]:,}" for split in splits]
+    if not counts:
+        heads = ("", *splits)
+        yield from plain_lines(Table("", heads, (("rows", *totals),), _right(heads)))
+    else:
+        shown, left_out = _shown(counts)
+        body = [_row(name, counts[name], rows["train"]) for name in shown]
+        if left_out:
+            body.insert(_MOST_FREQUENT, ("…", *("" for _ in range(len(splits) + 1))))
+        heads = (noun, "train", "share", *splits[1:])
+        cells = (("(all rows)", totals[0], "", *totals[1:]), *body)
+        yield from plain_lines(Table("", heads, cells, _right(heads)))
+        if left_out:
+            yield from _left_out(counts, left_out, noun)
+        yield from _absent(counts, splits, noun)
+    if dropped:
+        reasons = ", ".join(f"{count:,} {cell(reason)}" for reason, count in dropped.items())
+        yield f"dropped: {reasons}"
+
+
+def _shown(counts: Mapping[str, Sequence[int]]) -> tuple[list[str], list[str]]:
+    """The classes to show, in order, and the others."""
+    names = list(counts)
+    if len(names) <= _ALL_SHOWN:
+        return names, []
+    by_count = sorted(names, key=lambda name: -counts[name][0])
+    shown = [*by_count[:_MOST_FREQUENT], *by_count[-_LEAST_FREQUENT:]]
+    return shown, by_count[_MOST_FREQUENT:-_LEAST_FREQUENT]
+
+
+def _row(name: str, counts: Sequence[int], training_rows: int) -> tuple[str, ...]:
+    share = 100 * counts[0] / training_rows if training_rows else 0.0
+    percent = "<0.1%" if 0 < share < 0.05 else f"{share:.1f}%"
+    label = shortened(cell(name), _LONGEST_NAME)
+    first, *others = (f"{count:,}" for count in counts)
+    return (label, first, percent, *others)
+
+
+def _right(heads: Sequence[str]) -> frozenset[int]:
+    return frozenset(range(1, len(heads)))
+
+
+def _left_out(
+    counts: Mapping[str, Sequence[int]], left_out: Sequence[str], noun: str
+) -> Iterator[str]:
+    most, least = counts[left_out[0]][0], counts[left_out[-1]][0]
+    each = f"{least:,}" if least == most else f"{least:,} to {most:,}"
+    yield (
+        f"{counted(len(counts), noun)}: the {_MOST_FREQUENT} most and {_LEAST_FREQUENT} least "
+        "frequent are shown"
+    )
+    yield f"{len(left_out):,} more have {each} training rows each; --json lists all"
+
+
+def _absent(counts: Mapping[str, Sequence[int]], splits: Sequence[str], noun: str) -> Iterator[str]:
+    """A line for each split that lacks a class."""
+    for place, split in enumerate(splits):
+        names = [name for name, of in counts.items() if of[place] == 0]
+        if not names:
+            continue
+        listed = ", ".join(f"'{shortened(cell(name), _LONGEST_NAME)}'" for name in names[:_NAMED])
+        more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
+        verb = "has" if len(names) == 1 else "have"
+        yield f"{counted(len(names), noun)} {verb} no {split} rows: {listed}{more}"
