@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +11,8 @@ import typer
 from trainer.errors import Problem, UsageError, did_you_mean
 from trainer.report.text import Table, cell, number, plain_lines
 from trainer_cli import console
-from trainer_cli.settings import SPLITS, AllowCustom, Device, Json, Quiet, RunPath, device_name
+from trainer_cli.settings import SPLITS, AllowCustom, Device, JsonLines, Quiet, RunPath, device_name
+from trainer_cli.stdin import data_file
 
 if TYPE_CHECKING:
     from trainer.data.splits import SplitName
@@ -19,7 +21,8 @@ if TYPE_CHECKING:
 def command(
     run: RunPath,
     data: Annotated[
-        Path | None, typer.Option("--data", help="Evaluate the rows of this file instead.")
+        Path | None,
+        typer.Option("--data", help="Evaluate this file instead; - for CSV on stdin."),
     ] = None,
     split: Annotated[
         list[str] | None,
@@ -27,7 +30,7 @@ def command(
     ] = None,
     device: Device = "auto",
     quiet: Quiet = False,
-    json: Json = False,
+    json: JsonLines = False,
     allow_custom: AllowCustom = False,
 ) -> None:
     """Evaluate a run, or one of its checkpoints, on its own splits or on a file.
@@ -41,13 +44,10 @@ def command(
         )
     from trainer.workflows.evaluate import evaluate
 
-    done = evaluate(
-        run,
-        splits=tuple(_split_name(name) for name in split) if split else SPLITS,
-        data=data,
-        device=device_name(device),
-        allow_custom=allow_custom,
-    )
+    splits = tuple(_split_name(name) for name in split) if split else SPLITS
+    chosen = device_name(device)
+    with nullcontext() if data is None else data_file(data) as source:
+        done = evaluate(run, splits=splits, data=source, device=chosen, allow_custom=allow_custom)
     says = console.Console(quiet=quiet)
     for warning in done.warnings:
         console.warn(warning)
@@ -57,7 +57,7 @@ def command(
                 {
                     "run": str(one.run),
                     "checkpoint": one.checkpoint,
-                    **({"split": one.split} if one.data is None else {"data": str(one.data)}),
+                    **({"split": one.split} if one.data is None else {"data": str(data)}),
                     "rows": one.rows,
                     "metrics": one.metrics,
                 }
@@ -65,7 +65,7 @@ def command(
         return
     first = done.found[0]
     says.say(f"{first.run}, checkpoint {first.checkpoint}")
-    columns = ("", *(cell(one.split or str(one.data)) for one in done.found))
+    columns = ("", *(cell(one.split or str(data)) for one in done.found))
     rows = [("rows", *(number(one.rows) for one in done.found))]
     rows += [(name, *(number(one.metrics[name]) for one in done.found)) for name in first.metrics]
     right = frozenset(range(1, len(columns)))

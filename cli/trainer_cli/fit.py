@@ -14,7 +14,7 @@ from trainer_cli.members import follow_members, give_members_result
 from trainer_cli.settings import (
     DEFAULT_RUNS,
     AllowCustom,
-    Json,
+    JsonLines,
     Quiet,
     Runs,
     Words,
@@ -32,7 +32,7 @@ def command(
     words: Words,
     runs: Runs = DEFAULT_RUNS,
     quiet: Quiet = False,
-    json: Json = False,
+    json: JsonLines = False,
     timings: Timings = False,
     resume_or_start: Annotated[
         bool,

@@ -10,7 +10,7 @@ import typer
 
 from trainer.errors import Problem, RunError, UsageError
 from trainer_cli import console
-from trainer_cli.settings import DEFAULT_RUNS, Json
+from trainer_cli.settings import DEFAULT_RUNS, JsonLines
 
 
 def command(
@@ -39,7 +39,7 @@ def command(
         str | None, typer.Option("--columns", metavar="NAME,...", help="Show these alone.")
     ] = None,
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV on stdout.")] = False,
-    json: Json = False,
+    json: JsonLines = False,
 ) -> None:
     """List runs, the newest first: status, epochs, metrics, age.
 

@@ -132,13 +132,22 @@ def _interval(one: Any) -> str:
 
 
 def _facts(event: MembersFinished) -> dict[str, Any]:
+    """The keys of a single fit, metrics as means over the networks, and more of each of them."""
     return {
         "run": str(event.run),
         "status": event.status,
+        "epochs": max((one.epochs for one in event.members), default=0),
+        # Each network has its own.
+        "best_epoch": None,
         "stopped_because": event.stopped_because,
+        "metrics": {
+            split: {name: one.mean for name, one in measured.items()}
+            for split, measured in event.aggregates.items()
+        },
         "sentence": event.sentence or None,
         "report": f"{event.run}/report.html" if event.sentence else None,
-        "metrics": {
+        "weights_sha256": None,
+        "intervals": {
             split: {name: one.to_json() for name, one in measured.items()}
             for split, measured in event.aggregates.items()
         },
@@ -154,4 +163,5 @@ def _facts(event: MembersFinished) -> dict[str, Any]:
             for one in event.members
         ],
         "seconds": round(event.seconds, 3),
+        "timings": {},
     }

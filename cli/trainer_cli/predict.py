@@ -11,6 +11,7 @@ import typer
 from trainer.errors import Problem, UsageError
 from trainer_cli import console
 from trainer_cli.settings import AllowCustom, Device, Json, Quiet, RunPath, device_name
+from trainer_cli.stdin import data_file
 
 if TYPE_CHECKING:
     from trainer.workflows.predict import Predicted
@@ -20,7 +21,9 @@ _FORMATS = (".csv", ".parquet")
 
 def command(
     run: RunPath,
-    data: Annotated[Path, typer.Argument(metavar="FILE", help="The rows to predict.")],
+    data: Annotated[
+        Path, typer.Argument(metavar="FILE", help="The rows to predict; - for CSV on stdin.")
+    ],
     out: Annotated[
         Path,
         typer.Option("--output", "-o", help="A .csv or .parquet file, or - for CSV on stdout."),
@@ -37,19 +40,23 @@ def command(
     """Predict the rows of a file: one row out for each row in, in the same order.
 
     Example: trainer predict runs/breast-cancer/20261122-141530-9f3c patients.csv -o out.csv --keep id
+
+    Example: head -n 6 patients.csv | trainer predict runs/breast-cancer/20261122-141530-9f3c - -o -
     """
     _check_output(out, data, json=json)
     from trainer.workflows.predict import predict
 
-    predicted = predict(
-        run, data, keep=tuple(keep or ()), device=device_name(device), allow_custom=allow_custom
-    )
-    if str(out) == "-":
-        for text in predicted.csv():
-            console.result(text)
-        _warn(predicted)
-        return
-    rows, columns = predicted.write(out)
+    chosen = device_name(device)
+    with data_file(data) as source:
+        predicted = predict(
+            run, source, keep=tuple(keep or ()), device=chosen, allow_custom=allow_custom
+        )
+        if str(out) == "-":
+            for text in predicted.csv():
+                console.result(text)
+            _warn(predicted)
+            return
+        rows, columns = predicted.write(out)
     _warn(predicted)
     console.Console(quiet=quiet).say(f"{rows:,} rows")
     if json:

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from trainer.workflows.ray_connection import Cluster
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+JsonLines = Annotated[
+    bool,
+    typer.Option("--json", help="Print JSON on stdout: one object per line, for each result."),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but warnings and errors.")]
 Runs = Annotated[
     Path,

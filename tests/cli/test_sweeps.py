@@ -162,6 +162,9 @@ def test_folds_and_repeats(folder: Path, trainer: Callable, refused: Callable) -
     assert "[" in shown.out
     more = trainer("resume", run / "members" / "0001", "fit.epochs=+2", "--json")
     assert (more.code, more.json["epochs"]) == (0, 4), more.err
+    # A script that reads the result of one network reads that of several.
+    assert set(more.json) <= set(again.json)
+    assert isinstance(again.json["metrics"]["test"]["loss"], float)
 
 
 @pytest.mark.parametrize(

@@ -170,3 +170,17 @@ def test_metrics_of_a_run_with_members_have_their_intervals(tmp_path: Path) -> N
     rows = {row[0]: row[1:] for row in evaluation.rows}
     assert rows["accuracy"] == ("0.9700", "0.9650 [0.9500, 0.9800]")
     assert rows["auc"] == ("–", "0.9930")
+
+
+def test_a_run_that_did_not_finish_names_the_next_command(tmp_path: Path) -> None:
+    def shown(run: RunDirectory) -> str:
+        return text_of(report_tables(load_report(run, NOW)))
+
+    run = finished(tmp_path / "my runs")
+    assert "trainer resume" not in shown(run)
+    run.write_manifest(replace(run.read_manifest(), status="stopped"))
+    assert "trainer fit" not in shown(run)  # without its config nothing can be repeated
+    run.write_config("name: wine\n")
+    assert f"train it again: trainer fit '{run.config}'" in shown(run)
+    run.last.mkdir(parents=True)
+    assert f"trainer resume '{run.path}'" in shown(run)

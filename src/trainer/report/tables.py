@@ -7,13 +7,14 @@ printing, the look of a value (`text`).
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from trainer.errors import Problem, RunError
+from trainer.errors import Problem, RunError, command_text
 from trainer.report.listing import problem_json, run_json
 from trainer.report.text import Table, bytes_text, cell, curve, duration, number
 from trainer.runs.directory import RunDirectory
@@ -111,11 +112,21 @@ def metric_text(run: RunSummary, split: str, name: str) -> str:
 def _facts_table(report: RunReport) -> Table:
     run, manifest = report.summary, report.summary.manifest
     facts = [("run", str(run.path)), ("name", run.name), ("status", run.status)]
+    facts += _next_step(RunDirectory(run.path), run.status)
     if manifest is not None:
         facts += _manifest_facts(manifest)
     facts += _file_facts(RunDirectory(run.path))
     rows = tuple((name, cell(value)) for name, value in facts if value)
     return Table(title="", columns=("", ""), rows=rows)
+
+
+def _next_step(run: RunDirectory, status: str) -> Iterator[tuple[str, str]]:
+    """The command that completes a run which did not finish."""
+    if status in {"dead", "stopped", "failed"}:
+        if run.has_checkpoint("last") or run.members.is_dir():
+            yield "resume with", command_text("resume", run.path)
+        elif run.config.is_file():
+            yield "no checkpoint", f"train it again: {command_text('fit', run.config)}"
 
 
 def _manifest_facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
@@ -133,7 +144,7 @@ def _manifest_facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
     yield "threads", "" if manifest.threads is None else str(manifest.threads)
     yield "seed", str(manifest.seed)
     yield "weights sha256", manifest.weights_sha256 or ""
-    yield "command", " ".join(manifest.command)
+    yield "command", shlex.join(manifest.command)
     yield "process", f"{manifest.process.pid} on {manifest.process.host}"
     if manifest.git is not None:
         state = {True: ", changed since", False: "", None: ", changes unknown"}[manifest.git.dirty]

@@ -1,0 +1,65 @@
+"""`-` in place of a data file: a table that is piped in."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from trainer.errors import Problem, StorageError, TrainerError, UsageError
+from trainer_cli import console
+
+
+@contextmanager
+def data_file(path: Path) -> Iterator[Path]:
+    """The file to read: `path` itself, or for `-` a temporary copy of stdin as `stdin.csv`.
+
+    A copy, because readers look at a file more than once. While active, errors call it `stdin`.
+
+    Raises:
+        UsageError: stdin is closed or empty.
+        StorageError: The copy does not fit on the disk.
+    """
+    if str(path) != "-":
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="trainer-stdin-") as folder:
+        copy = Path(folder) / "stdin.csv"
+        _copy_stdin(copy)
+        try:
+            yield copy
+        except TrainerError as error:
+            raise type(error)(_renamed(one, str(copy)) for one in error.problems) from error
+
+
+def _copy_stdin(copy: Path) -> None:
+    expected, fix = "a table as CSV on stdin", "pipe one in, or name a file"
+    if sys.stdin is None or sys.stdin.closed:
+        raise UsageError(Problem("-", expected, "stdin closed", fix))
+    if sys.stdin.isatty():
+        console.Console().say("reading CSV from the terminal; Ctrl-D ends it")
+    try:
+        with copy.open("wb") as target:
+            shutil.copyfileobj(sys.stdin.buffer, target)
+    except OSError as error:
+        found = (error.strerror or str(error)).lower()
+        fix = "free space there, or set TMPDIR to another folder"
+        raise StorageError(
+            Problem(str(copy.parent), "room for a copy of stdin", found, fix)
+        ) from error
+    if not copy.stat().st_size:
+        raise UsageError(Problem("-", expected, "nothing", fix))
+
+
+def _renamed(problem: Problem, path: str) -> Problem:
+    return replace(
+        problem,
+        where=problem.where.replace(path, "stdin"),
+        expected=problem.expected.replace(path, "stdin"),
+        found=problem.found.replace(path, "stdin"),
+        fix=problem.fix.replace(path, "stdin"),
+    )

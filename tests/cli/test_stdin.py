@@ -1,0 +1,46 @@
+"""Tables that are piped in: `-` in place of a file."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+PARTS = "age,income,city\n30,1200,A\n45,1500,B\n"
+
+
+@pytest.fixture
+def piped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], None]:
+    """Makes stdin a file with this text."""
+
+    def call(text: str) -> None:
+        place = tmp_path / "piped"
+        place.write_text(text)
+        monkeypatch.setattr("sys.stdin", place.open())
+
+    return call
+
+
+def test_piped_rows_are_predicted_and_evaluated_like_a_file(
+    folder: Path, trainer: Callable, refused: Callable, finished: Path, piped: Callable
+) -> None:
+    (folder / "new.csv").write_text(PARTS)
+    from_file = trainer("predict", finished, "new.csv", "-o", "-")
+    piped(PARTS)
+    assert trainer("predict", finished, "-", "-o", "-") == from_file
+    assert from_file.out.count("\n") == 3
+
+    from_file = trainer("eval", finished, "--data", "table.csv", "--json")
+    piped((folder / "table.csv").read_text())
+    from_pipe = trainer("eval", finished, "--data", "-", "--json")
+    assert from_pipe.code == 0, from_pipe.err
+    assert from_pipe.json == {**from_file.json, "data": "-"}
+
+    piped("age,income\n30,1200\n")
+    answer = refused("predict", finished, "-", "-o", "out.csv", says=["stdin", "'city'"])
+    assert "stdin.csv" not in answer.err
+    assert "trainer-stdin-" not in answer.err
+    piped("age,income,city\n30,1200\n")
+    refused("predict", finished, "-", "-o", "out.csv", says=["error: stdin:2"])
+    piped("")
+    refused("predict", finished, "-", "-o", "out.csv", says=["-: expected a table as CSV on stdin"])
+    assert not (folder / "out.csv").exists()
