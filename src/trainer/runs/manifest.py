@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, Self
 
 from trainer.errors import Problem, RunError
 from trainer.runs import readers
 from trainer.runs.files import DISK, FileSystem, json_bytes, read_json, write_atomically
 from trainer.runs.machine import PACKAGES, Git, git_state, package_versions, processor_name
 from trainer.runs.process import Process, is_alive, this_process
+from trainer.runs.records import from_json, later, to_json
 
 FORMAT = 1
 Status = Literal["running", "finished", "stopped", "failed"]
@@ -117,7 +118,7 @@ class Manifest:
     status: Status = "running"
     python: str = ""
     platform: str = ""
-    processor: str = ""
+    processor: str = later("")
     packages: Mapping[str, str] = field(default_factory=dict)
     git: Git | None = None
     device: str | None = None
@@ -136,8 +137,8 @@ class Manifest:
     ended: datetime | None = None
     problems: tuple[Problem, ...] = ()
     warnings: tuple[str, ...] = ()
-    resumptions: tuple[Resumption, ...] = ()
-    rewinds: tuple[Rewind, ...] = ()
+    resumptions: tuple[Resumption, ...] = later(())
+    rewinds: tuple[Rewind, ...] = later(())
 
     def with_heartbeat(self, now: datetime) -> Self:
         """The run goes on."""
@@ -239,17 +240,7 @@ def read_manifest(path: Path) -> Manifest:
 
 def manifest_to_json(manifest: Manifest) -> dict[str, Any]:
     """The form in JSON: the fields by name, times in ISO 8601."""
-    return {"format": FORMAT, **_facts(manifest)}
-
-
-def _facts(value: Any) -> dict[str, Any]:
-    return {item.name: _form(getattr(value, item.name)) for item in fields(value)}
-
-
-def _form(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return [_form(item) for item in value]
-    return _facts(value) if is_dataclass(value) else value
+    return {"format": FORMAT, **to_json(manifest)}
 
 
 def manifest_from_json(value: Any, path: Path) -> Manifest:
@@ -267,10 +258,8 @@ def manifest_from_json(value: Any, path: Path) -> Manifest:
                 fix="it was written by another version of trainer; read it with that one",
             )
         )
-    if isinstance(value, dict):
-        value = {**_LATER, **value}
     try:
-        return Manifest(**readers.read_fields(value, _FIELDS))
+        return from_json(Manifest, value)
     except readers.DamageError as error:
         raise RunError(
             Problem(
@@ -280,90 +269,3 @@ def manifest_from_json(value: Any, path: Path) -> Manifest:
                 fix="take it from a copy of the run; `trainer fit` on its config.yaml repeats it",
             )
         ) from error
-
-
-_LATER = {"processor": "", "resumptions": [], "rewinds": []}
-"""Fields that a manifest of an earlier version does not have."""
-
-_FIELDS: dict[str, readers.Reader] = {
-    "name": readers.text,
-    "version": readers.text,
-    "command": readers.each(readers.text),
-    "seed": readers.count,
-    "started": readers.time,
-    "process": readers.made(
-        Process,
-        {
-            "host": readers.text,
-            "pid": readers.count,
-            "space": readers.text,
-            "started": readers.text,
-        },
-    ),
-    "heartbeat": readers.time,
-    "status": readers.one_of(*get_args(Status)),
-    "python": readers.text,
-    "platform": readers.text,
-    "processor": readers.text,
-    "packages": readers.by_name(readers.text),
-    "git": readers.maybe(
-        readers.made(Git, {"commit": readers.text, "dirty": readers.maybe(readers.flag)})
-    ),
-    "device": readers.maybe(readers.text),
-    "engine": readers.maybe(readers.text),
-    "threads": readers.maybe(readers.count),
-    "task": readers.maybe(readers.text),
-    "parameters": readers.maybe(readers.count),
-    "data": readers.each(
-        readers.made(
-            DataFile,
-            {
-                "path": readers.text,
-                "bytes": readers.count,
-                "rows": readers.count,
-                "sha256": readers.text,
-            },
-        )
-    ),
-    "splits": readers.by_name(readers.count),
-    "dropped": readers.by_name(readers.count),
-    "epochs": readers.count,
-    "best_epoch": readers.maybe(readers.count),
-    "stopped_because": readers.maybe(readers.text),
-    "weights_sha256": readers.maybe(readers.text),
-    "timings": readers.by_name(readers.number),
-    "ended": readers.maybe(readers.time),
-    "problems": readers.each(
-        readers.made(
-            Problem,
-            {
-                "where": readers.text,
-                "expected": readers.text,
-                "found": readers.text,
-                "fix": readers.text,
-                "key": readers.text,
-            },
-        )
-    ),
-    "warnings": readers.each(readers.text),
-    "resumptions": readers.each(
-        readers.made(
-            Resumption,
-            {
-                "at": readers.time,
-                "command": readers.each(readers.text),
-                "epoch": readers.count,
-                "step": readers.count,
-                "checkpoint": readers.text,
-                "changes": readers.by_name(readers.text),
-                "differences": readers.each(readers.text),
-            },
-        )
-    ),
-    "rewinds": readers.each(
-        readers.made(
-            Rewind,
-            {"epoch": readers.count, "step": readers.count, "learning_rate": readers.number},
-        )
-    ),
-}

@@ -103,6 +103,21 @@ def maybe(reader: Reader) -> Reader:
     return lambda value: None if value is None else reader(value)
 
 
+def either(*options: Reader) -> Reader:
+    """A reader of what one of these reads, the first that can."""
+
+    def read(value: Any) -> Any:
+        expected = []
+        for option in options:
+            try:
+                return option(value)
+            except DamageError as error:
+                expected.append(error.expected)
+        raise DamageError(" or ".join(expected), value)
+
+    return read
+
+
 def each(reader: Reader) -> Reader:
     """A reader of a list, as a tuple."""
 

@@ -1,0 +1,106 @@
+"""The JSON files of a run as dataclasses: one definition writes a file and reads it back.
+
+    @dataclass(frozen=True)
+    class Score:
+        name: str
+        value: float | None
+        rows: int = later(0)
+
+A field has one of these types: `str`, `int` (a count, 0 or more), `float`, `bool`, `datetime`, a
+`Literal` of texts, `tuple[T, ...]` (a list), `Mapping[str, T]` (an object), another dataclass, `T | None`,
+a union of such types that JSON can tell apart, or `Any` for what is read unchecked.
+
+A number that can be NaN or infinite has the type `float | None`: JSON has neither, and it is read as
+None. Keys without a field are passed over, so that files of later versions can be read; a field that files of
+earlier versions lack is declared with `later`, and all others must be there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import MISSING, field, fields, is_dataclass
+from datetime import datetime
+from functools import cache
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from trainer.runs import readers
+from trainer.runs.files import json_form
+from trainer.runs.readers import DamageError, Reader
+
+_Record = TypeVar("_Record")
+_LATER = "later"
+_PLAIN: dict[Any, Reader] = {
+    str: readers.text,
+    int: readers.count,
+    float: readers.number,
+    bool: readers.flag,
+    datetime: readers.time,
+    Any: lambda value: value,
+}
+
+
+def later(default: Any = MISSING, *, default_factory: Any = MISSING) -> Any:
+    """A field that files of earlier versions do not have, with its value for those."""
+    return field(  # type: ignore[call-overload]
+        default=default, default_factory=default_factory, metadata={_LATER: True}
+    )
+
+
+def to_json(record: Any) -> Any:
+    """A record as JSON has it: fields by name in their order, NaN and ±∞ as None."""
+    if is_dataclass(record) and not isinstance(record, type):
+        return {item.name: to_json(getattr(record, item.name)) for item in fields(record)}
+    if isinstance(record, tuple | list):
+        return [to_json(item) for item in record]
+    if isinstance(record, Mapping):
+        return {str(key): to_json(item) for key, item in record.items()}
+    return json_form(record)
+
+
+def from_json(kind: type[_Record], value: Any) -> _Record:
+    """The record of this type that `value` is.
+
+    Raises:
+        DamageError: It is none.
+    """
+    found: _Record = reader_of(kind)(value)
+    return found
+
+
+@cache
+def reader_of(kind: Any) -> Reader:
+    """A reader of values of a type that a field can have."""
+    if kind in _PLAIN:
+        return _PLAIN[kind]
+    if isinstance(kind, type) and is_dataclass(kind):
+        return _record_reader(kind)
+    parts = get_args(kind)
+    match get_origin(kind):
+        case origin if origin is Literal:
+            return readers.one_of(*parts)
+        case origin if origin is tuple:
+            return readers.each(reader_of(parts[0]))
+        case origin if isinstance(origin, type) and issubclass(origin, Mapping):
+            return readers.by_name(reader_of(parts[1]))
+        case origin if origin in {Union, UnionType}:
+            some = [reader_of(part) for part in parts if part is not NoneType]
+            reader = some[0] if len(some) == 1 else readers.either(*some)
+            return readers.maybe(reader) if NoneType in parts else reader
+    raise TypeError(f"{kind} is no type of a field")
+
+
+def _record_reader(kind: type) -> Reader:
+    hints = get_type_hints(kind)
+    known = {item.name: reader_of(hints[item.name]) for item in fields(kind)}
+    optional = {item.name for item in fields(kind) if _LATER in item.metadata}
+
+    def read(value: Any) -> Any:
+        if not isinstance(value, dict):
+            raise DamageError("a mapping", value)
+        there = {
+            name: reader for name, reader in known.items() if name in value or name not in optional
+        }
+        return kind(**readers.read_fields(value, there))
+
+    return read
