@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import asdict
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -148,7 +149,7 @@ def _facts(event: MembersFinished) -> dict[str, Any]:
         "report": f"{event.run}/report.html" if event.sentence else None,
         "weights_sha256": None,
         "intervals": {
-            split: {name: one.to_json() for name, one in measured.items()}
+            split: {name: asdict(one) for name, one in measured.items()}
             for split, measured in event.aggregates.items()
         },
         "members": [

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import math
 
 import numpy as np
@@ -10,6 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from trainer.report.aggregates import Folding, aggregate, t_quantile
+from trainer.runs.records import to_json
 
 VALUES = st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=30)
 
@@ -33,7 +33,7 @@ def test_interval_is_that_of_scipy(values):
     if error > 1e-6:
         low, high = stats.t.interval(0.95, len(values) - 1, np.mean(values), error)
         assert (found.low, found.high) == (pytest.approx(low), pytest.approx(high))
-    assert (found.n, found.left_out) == (len(values), 0)
+    assert found.n == len(values)
 
 
 @given(values=st.lists(st.floats(0, 1), min_size=2, max_size=12), repeats=st.integers(1, 4))
@@ -66,10 +66,10 @@ def test_the_interval_holds_the_truth_as_often_as_it_says(seed):
 
 def test_what_is_not_defined_is_left_out_and_counted():
     found = of([0.5, None, float("nan"), 0.75, float("inf")])
-    assert (found.mean, found.n, found.left_out) == (0.625, 2, 3)
+    assert (found.mean, found.n) == (0.625, 2)
     missing = aggregate([{"test": {"auc": 0.5, "f1": 0.25}}, {"test": {"auc": 0.75}}, {}])["test"]
-    assert (missing["auc"].n, missing["auc"].left_out) == (2, 1)
-    assert (missing["f1"].n, missing["f1"].left_out) == (1, 2)
+    assert missing["auc"].n == 2
+    assert missing["f1"].n == 1
     folded = of([0.5, None, 0.75, 1.0], Folding([1, 2, 1, 2], 1.0))
     assert (folded.mean, folded.n) == (0.75, 3)
     assert folded.high - folded.mean == pytest.approx(
@@ -78,9 +78,9 @@ def test_what_is_not_defined_is_left_out_and_counted():
 
 
 def test_one_network_has_no_interval():
-    assert of([0.5]).to_json() == {"mean": 0.5, "sd": None, "low": None, "high": None, "n": 1}
+    assert to_json(of([0.5])) == {"mean": 0.5, "sd": None, "low": None, "high": None, "n": 1}
     nothing = {"mean": None, "sd": None, "low": None, "high": None, "n": 0}
-    assert of([None, float("nan")]).to_json() == nothing
+    assert to_json(of([None, float("nan")])) == nothing
     one_fold = of([0.5, 0.75], Folding([1, 1], 0.25))
     assert (one_fold.sd, one_fold.low) == (pytest.approx(0.125 * math.sqrt(2)), None)
 
@@ -97,4 +97,4 @@ def test_splits_and_metrics_stay_in_their_order():
         "validation": ["loss"],
     }
     assert found["train"]["loss"].mean == 2.0
-    assert json.loads(json.dumps(found["train"]["loss"].to_json()))["n"] == 2
+    assert to_json(found["train"]["loss"])["n"] == 2

@@ -171,7 +171,13 @@ def test_json(tmp_path: Path) -> None:
     one, other = value["runs"]
     assert one["settings"] == {"seed": 7}
     assert other["settings"] == {"seed": 8}
-    assert one["intervals"]["test"] == {"auc": {"mean": 0.8, "sd": 0.1, "low": 0.7, "high": 0.9}}
+    assert one["intervals"]["test"]["auc"] == {
+        "mean": 0.8,
+        "sd": 0.1,
+        "low": 0.7,
+        "high": 0.9,
+        "n": 5,
+    }
     assert other["metrics"]["validation"]["auc"] == 0.30000000000000004
 
 

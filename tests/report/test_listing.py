@@ -111,4 +111,4 @@ def test_json(tmp_path: Path) -> None:
     assert listed["run"] == str(run.path)
     assert listed["started"] == "2026-11-22T14:15:30+00:00"
     assert listed["metrics"] == {"test": {"auc": 0.8}}
-    assert listed["intervals"] == {"test": {"auc": spread}}
+    assert listed["intervals"] == {"test": {"auc": {**spread, "n": 5}}}

@@ -9,6 +9,7 @@ import pytest
 from trainer.errors import RunError, StorageError
 from trainer.runs.checkpoints import write_checkpoint
 from trainer.runs.directory import RunDirectory
+from trainer.runs.evaluations import Evaluation
 from trainer.runs.manifest import new_manifest
 
 NOW = datetime(2026, 11, 22, 14, 15, 30, tzinfo=UTC)
@@ -88,7 +89,7 @@ def test_what_is_written_reads_back(tmp_path: Path) -> None:
     assert run.read_preprocessing() == {"columns": [{"name": "ü"}]}
     assert run.read_splits() == b"PAR1"
     assert list(run.read_evaluations()) == ["validation", "test", "other"]
-    assert run.read_evaluations()["test"] == {"metrics": {"auc": None}}
+    assert run.read_evaluations()["test"] == Evaluation({"auc": None})
     run.write_predictions("validation.parquet", b"PAR1")
     assert run.read_predictions("validation.parquet") == b"PAR1"
     assert run.read_manifest().name == "wine"

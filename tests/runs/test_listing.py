@@ -3,7 +3,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from trainer.runs.directory import RunDirectory
-from trainer.runs.listing import Interval, list_runs
+from trainer.runs.evaluations import Interval
+from trainer.runs.listing import list_runs
 from trainer.runs.lock import RunLock
 from trainer.runs.manifest import new_manifest
 from trainer.runs.process import this_process
@@ -24,7 +25,7 @@ def test_runs_are_listed_newest_first(tmp_path: Path) -> None:
     second = begun(tmp_path, "digits", NOW + timedelta(hours=1))
     third = begun(tmp_path, "wine", NOW + timedelta(hours=2))
     first.write_manifest(first.read_manifest().with_end("finished", NOW))
-    first.write_evaluation("test", {"metrics": {"accuracy": 1, "auc": None, "by_class": {"a": 1}}})
+    first.write_evaluation("test", {"metrics": {"accuracy": 1, "auc": None}, "of_later": 1})
     first.write_evaluation("validation", {"metrics": {"accuracy": 0.5}})
     runs = list_runs(tmp_path, NOW)
     assert [run.path for run in runs] == [third.path, second.path, first.path]
@@ -97,9 +98,12 @@ def test_intervals_of_a_run_with_members(tmp_path: Path) -> None:
     (listed,) = list_runs(tmp_path, NOW)
     assert listed.intervals == {
         "train": {},
-        "test": {"auc": Interval(0.8, 0.1, 0.7, 0.9), "f1": Interval(0.8, None, None, None)},
+        "test": {
+            "auc": Interval(0.8, 0.1, 0.7, 0.9, 5),
+            "f1": Interval(0.8, None, None, None, 1),
+        },
     }
-    assert set(listed.metrics) == {"train", "validation", "test"}
+    assert set(listed.metrics) == {"train", "test"}
     (problem,) = listed.problems
     assert problem.where == str(run.evaluation / "validation.json")
-    assert problem.expected == "'sd'"
+    assert problem.expected == "'sd' for 'intervals'"

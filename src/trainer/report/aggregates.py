@@ -25,34 +25,9 @@ from statistics import fmean, stdev
 
 import numpy as np
 
-from trainer.runs.listing import Metrics
+from trainer.runs.evaluations import Interval, Metrics
 
 _LEVEL = 0.95
-
-
-@dataclass(frozen=True, slots=True)
-class Aggregate:
-    """One metric over networks.
-
-    Attributes:
-        mean: Of the networks that have a value; None without any.
-        sd: Their standard deviation (n - 1); None with fewer than two.
-        low: Lower end of the 95% interval of the mean; None with fewer than two networks, or folds.
-        high: Upper end.
-        n: Networks that have a value.
-        left_out: Networks that have none.
-    """
-
-    mean: float | None
-    sd: float | None
-    low: float | None
-    high: float | None
-    n: int
-    left_out: int
-
-    def to_json(self) -> dict[str, float | int | None]:
-        """As files and `--json` have it; how many are left out follows from how many there are."""
-        return {"mean": self.mean, "sd": self.sd, "low": self.low, "high": self.high, "n": self.n}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +46,7 @@ class Folding:
 
 def aggregate(
     members: Sequence[Metrics], folding: Folding | None = None
-) -> dict[str, dict[str, Aggregate]]:
+) -> dict[str, dict[str, Interval]]:
     """Split → metric → what it is over networks, in the order in which they are first met.
 
     Args:
@@ -96,11 +71,10 @@ def _value(member: Metrics, split: str, name: str) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def _aggregate(values: Sequence[float | None], folding: Folding | None) -> Aggregate:
+def _aggregate(values: Sequence[float | None], folding: Folding | None) -> Interval:
     known = [value for value in values if value is not None]
-    left_out = len(values) - len(known)
     if not known:
-        return Aggregate(None, None, None, None, 0, left_out)
+        return Interval(None, None, None, None, 0)
     mean = fmean(known)
     sd = stdev(known) if len(known) > 1 else None
     units, overlap = known, 0.0
@@ -111,10 +85,10 @@ def _aggregate(values: Sequence[float | None], folding: Folding | None) -> Aggre
                 by_fold.setdefault(fold, []).append(value)
         units, overlap = [fmean(of_fold) for of_fold in by_fold.values()], folding.ratio
     if len(units) < 2:
-        return Aggregate(mean, sd, None, None, len(known), left_out)
+        return Interval(mean, sd, None, None, len(known))
     error = math.sqrt(1 / len(units) + overlap) * stdev(units)
     half = t_quantile(len(units) - 1) * error
-    return Aggregate(mean, sd, mean - half, mean + half, len(known), left_out)
+    return Interval(mean, sd, mean - half, mean + half, len(known))
 
 
 @cache

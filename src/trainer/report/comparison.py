@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -167,8 +167,10 @@ def _metrics(run: RunSummary) -> dict[str, Value]:
             key = measured_as(split, name)
             found[key] = metrics[name] if name in metrics else None
             if name in intervals:
-                ends = asdict(intervals[name])
-                found |= {f"{key}_{end}": value for end, value in ends.items()}
+                ends = intervals[name]
+                found |= {
+                    f"{key}_{end}": getattr(ends, end) for end in ("mean", "sd", "low", "high")
+                }
     return found
 
 

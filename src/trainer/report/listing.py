@@ -16,7 +16,8 @@ from trainer.report.settings import Value
 from trainer.report.spreadsheet import csv_lines
 from trainer.report.text import Table, age, cell, duration, number
 from trainer.report.values import FACTS, Known, metric_names
-from trainer.runs.listing import Metrics, RunSummary
+from trainer.runs.evaluations import Metrics
+from trainer.runs.listing import RunSummary
 
 _LISTED_METRICS = 3
 _USUAL = ("status", "name", "run", "epochs", "age")

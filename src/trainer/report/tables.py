@@ -34,13 +34,11 @@ class RunReport:
     Attributes:
         summary: Status, manifest, metrics of the evaluated splits.
         history: One object an epoch.
-        rows: Evaluated rows by split, where the evaluation says so.
         problems: What is damaged.
     """
 
     summary: RunSummary
     history: Sequence[Mapping[str, Any]]
-    rows: Mapping[str, int]
     problems: tuple[Problem, ...]
 
 
@@ -53,13 +51,7 @@ def load_report(run: RunDirectory, now: datetime, here: Process | None = None) -
         history = read_log(run.metrics)
     except RunError as error:
         problems.extend(error.problems)
-    rows: dict[str, int] = {}
-    if len(summary.metrics) == len(run.evaluation_files()):
-        for split, evaluation in run.read_evaluations().items():
-            match evaluation:
-                case {"rows": int(count)}:
-                    rows[split] = count
-    return RunReport(summary, history, rows, tuple(problems))
+    return RunReport(summary, history, tuple(problems))
 
 
 def report_json(report: RunReport) -> dict[str, Any]:
@@ -192,8 +184,9 @@ def _evaluation_table(report: RunReport) -> Table:
         )
         for name in names
     ]
-    if report.rows:
-        counts = (f"{report.rows[split]:,}" if split in report.rows else "–" for split in metrics)
+    counted = report.summary.rows
+    if counted:
+        counts = (f"{counted[split]:,}" if split in counted else "–" for split in metrics)
         rows.insert(0, ("rows", *counts))
     return Table(
         title="evaluation",

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from trainer.errors import Problem, RunError, StorageError
+from trainer.runs.evaluations import Evaluation, read_evaluation
 from trainer.runs.files import (
     existing_directory,
     former_directories,
@@ -38,6 +39,7 @@ from trainer.runs.files import (
     write_atomically,
 )
 from trainer.runs.manifest import Manifest, read_manifest, write_manifest
+from trainer.runs.records import to_json
 
 _COLLISIONS = 1000
 
@@ -248,14 +250,15 @@ class RunDirectory:
         """Reads `splits.parquet`."""
         return read_bytes(self.splits)
 
-    def write_evaluation(self, split: str, value: Any) -> None:
-        """Writes `evaluation/<split>.json`; `metrics` in it, by name, is what listings show."""
+    def write_evaluation(self, split: str, evaluation: Evaluation) -> None:
+        """Writes `evaluation/<split>.json`."""
         _make(self.evaluation)
-        write_atomically(self.evaluation / f"{_component(split)}.json", json_bytes(value))
+        content = json_bytes(to_json(evaluation))
+        write_atomically(self.evaluation / f"{_component(split)}.json", content)
 
-    def read_evaluations(self) -> dict[str, Any]:
+    def read_evaluations(self) -> dict[str, Evaluation]:
         """The evaluations there are, by split: validation, test, then others by name."""
-        return {path.stem: read_json(path) for path in self.evaluation_files()}
+        return {path.stem: read_evaluation(path) for path in self.evaluation_files()}
 
     def evaluation_files(self) -> list[Path]:
         """The files of `evaluation/`: validation, test, then others by name."""

@@ -11,6 +11,9 @@ from trainer.runs.files import read_json
 from trainer.runs.readers import DamageError
 from trainer.runs.records import from_json, later
 
+Metrics = Mapping[str, Mapping[str, float | None]]
+"""Split → metric → value; None where the value is not defined."""
+
 
 @dataclass(frozen=True, slots=True)
 class Interval:
@@ -52,6 +55,10 @@ class Evaluation:
     rows: int | None = later(None)
     members: int | None = later(None)
     intervals: Mapping[str, Interval] = later(default_factory=dict)
+
+
+Intervals = Mapping[str, Mapping[str, Interval]]
+"""Split → metric → interval; of a run with repeats or folds."""
 
 
 def read_evaluation(path: Path) -> Evaluation:

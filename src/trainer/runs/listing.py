@@ -6,39 +6,17 @@ Owns: reading a summary, the order. Does not own: what a table of them looks lik
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from trainer.errors import Problem, RunError
-from trainer.runs import readers
 from trainer.runs.directory import RunDirectory
-from trainer.runs.files import read_json
+from trainer.runs.evaluations import Interval, Intervals, Metrics, read_evaluation
 from trainer.runs.log import last_epoch
 from trainer.runs.manifest import Manifest, ShownStatus, shown_status
 from trainer.runs.process import Process, this_process
 from trainer.runs.search import find_runs
-
-Metrics = Mapping[str, Mapping[str, float | None]]
-"""Split → metric → value; None where the value is not defined."""
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """What the members of a run scored: mean, standard deviation, the ends of the mean's interval.
-
-    Of one member there is a mean alone.
-    """
-
-    mean: float
-    sd: float | None
-    low: float | None
-    high: float | None
-
-
-Intervals = Mapping[str, Mapping[str, Interval]]
-"""Split → metric → interval; of a run with repeats or folds."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +31,7 @@ class RunSummary:
         metrics: Metrics of each evaluated split.
         intervals: Their intervals, where the run has members.
         problems: What is damaged.
+        rows: How many rows of each split were evaluated, where the evaluation has it.
     """
 
     path: Path
@@ -62,6 +41,7 @@ class RunSummary:
     metrics: Metrics
     intervals: Intervals
     problems: tuple[Problem, ...]
+    rows: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def started(self) -> datetime | None:
@@ -91,19 +71,23 @@ def list_runs(root: Path, now: datetime, here: Process | None = None) -> list[Ru
 def summarise(run: RunDirectory, now: datetime, here: Process) -> RunSummary:
     """The summary of one run; what is damaged in it is told, not raised."""
     problems: list[Problem] = []
-    metrics: dict[str, dict[str, float | None]] = {}
-    intervals: dict[str, dict[str, Interval]] = {}
+    metrics: dict[str, Mapping[str, float | None]] = {}
+    intervals: dict[str, Mapping[str, Interval]] = {}
+    rows: dict[str, int] = {}
     for path in run.evaluation_files():
         try:
-            evaluation = read_json(path)
-            metrics[path.stem] = _metrics(evaluation)
-            intervals[path.stem] = _intervals(evaluation)
+            evaluation = read_evaluation(path)
         except RunError as error:
             problems.extend(error.problems)
-        except readers.DamageError as error:
-            problems.append(Problem(str(path), error.expected, error.found))
-        except (ValueError, OverflowError) as error:
-            problems.append(Problem(str(path), "an evaluation", f"damage ({error})"))
+            continue
+        metrics[path.stem] = evaluation.metrics
+        intervals[path.stem] = {
+            name: interval
+            for name, interval in evaluation.intervals.items()
+            if interval.mean is not None
+        }
+        if evaluation.rows is not None:
+            rows[path.stem] = evaluation.rows
     try:
         manifest = run.read_manifest()
     except RunError as error:
@@ -114,6 +98,7 @@ def summarise(run: RunDirectory, now: datetime, here: Process) -> RunSummary:
             manifest=None,
             metrics=metrics,
             intervals=intervals,
+            rows=rows,
             problems=(*error.problems, *problems),
         )
     if manifest.status == "running":
@@ -126,6 +111,7 @@ def summarise(run: RunDirectory, now: datetime, here: Process) -> RunSummary:
         manifest=manifest,
         metrics=metrics,
         intervals=intervals,
+        rows=rows,
         problems=tuple(problems),
     )
 
@@ -136,28 +122,3 @@ def heartbeat(run: RunDirectory) -> datetime | None:
         return datetime.fromtimestamp(run.lock.stat().st_mtime, UTC)
     except OSError:
         return None
-
-
-def _metrics(evaluation: Any) -> dict[str, float | None]:
-    match evaluation:
-        case {"metrics": dict(metrics)}:
-            return {
-                str(name): None if value is None else float(value)
-                for name, value in metrics.items()
-                if value is None or isinstance(value, int | float)
-            }
-        case _:
-            raise ValueError("no metrics")
-
-
-def _intervals(evaluation: Any) -> dict[str, Interval]:
-    match evaluation:
-        case {"intervals": intervals}:
-            found = _FIGURES(intervals)
-        case _:
-            found = {}
-    return {name: Interval(**ends) for name, ends in found.items() if ends["mean"] is not None}
-
-
-_ENDS = dict.fromkeys(("mean", "sd", "low", "high"), readers.maybe(readers.number))
-_FIGURES = readers.by_name(lambda value: readers.read_fields(value, _ENDS))

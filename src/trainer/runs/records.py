@@ -6,13 +6,13 @@
         value: float | None
         rows: int = later(0)
 
-A field has one of these types: `str`, `int` (a count, 0 or more), `float`, `bool`, `datetime`, a
-`Literal` of texts, `tuple[T, ...]` (a list), `Mapping[str, T]` (an object), another dataclass, `T | None`,
-a union of such types that JSON can tell apart, or `Any` for what is read unchecked.
+Types of fields: `str`, `int` (a count, 0 or more), `float`, `bool`, `datetime`, a `Literal` of texts,
+`tuple[T, ...]` (a list), `Mapping[str, T]` (an object), another dataclass, `T | None`, a union of such
+types that JSON can distinguish, and `Any` for what is read unchecked.
 
 A number that can be NaN or infinite has the type `float | None`: JSON has neither, and it is read as
-None. Keys without a field are passed over, so that files of later versions can be read; a field that files of
-earlier versions lack is declared with `later`, and all others must be there.
+None. Keys without a field are ignored, so that files of later versions can be read; a field that files
+of earlier versions lack is declared with `later`, and all others must be there.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from dataclasses import MISSING, field, fields, is_dataclass
 from datetime import datetime
 from functools import cache
 from types import NoneType, UnionType
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from trainer.runs import readers
 from trainer.runs.files import json_form
@@ -42,9 +42,7 @@ _PLAIN: dict[Any, Reader] = {
 
 def later(default: Any = MISSING, *, default_factory: Any = MISSING) -> Any:
     """A field that files of earlier versions do not have, with its value for those."""
-    return field(  # type: ignore[call-overload]
-        default=default, default_factory=default_factory, metadata={_LATER: True}
-    )
+    return field(default=default, default_factory=default_factory, metadata={_LATER: True})
 
 
 def to_json(record: Any) -> Any:
@@ -64,7 +62,7 @@ def from_json(kind: type[_Record], value: Any) -> _Record:
     Raises:
         DamageError: It is none.
     """
-    found: _Record = reader_of(kind)(value)
+    found: _Record = reader_of(cast("Any", kind))(value)
     return found
 
 

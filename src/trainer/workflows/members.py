@@ -36,9 +36,9 @@ from trainer.errors import (
     TrainingError,
     command_text,
 )
-from trainer.report.aggregates import Aggregate
 from trainer.report.page import write_page
 from trainer.runs.directory import RunDirectory
+from trainer.runs.evaluations import Intervals
 from trainer.runs.files import json_form
 from trainer.runs.listing import summarise
 from trainer.runs.lock import RunLock
@@ -51,7 +51,7 @@ from trainer.workflows.pack_events import MemberEnded
 from trainer.workflows.pack_plans import Entrant
 from trainer.workflows.plan import Plan, Tables, make_plan
 from trainer.workflows.reporting import find_out_of_members, sentence_of
-from trainer.workflows.together import Aggregates, judge_together
+from trainer.workflows.together import judge_together
 from trainer.workflows.trained import config_of
 from trainer.workflows.workers import run_here
 
@@ -96,7 +96,7 @@ class MembersFinished:
     status: Literal["finished", "stopped"]
     stopped_because: str
     members: tuple[MemberEnded, ...]
-    aggregates: Aggregates
+    aggregates: Intervals
     sentence: str
     seconds: float
 
@@ -229,13 +229,7 @@ def finished_members(path: Path) -> MembersFinished | None:
         status="finished",
         stopped_because=manifest.stopped_because or "",
         members=tuple(ended_run(one) for one in entrants if one.place.is_dir()),
-        aggregates={
-            split: {
-                name: Aggregate(one.mean, one.sd, one.low, one.high, len(entrants), 0)
-                for name, one in measured.items()
-            }
-            for split, measured in summary.intervals.items()
-        },
+        aggregates=summary.intervals,
         sentence=sentence_of(run),
         seconds=0.0,
     )
@@ -295,7 +289,7 @@ def _train(
                 ended[event.number] = event
             yield event
         found = tuple(ended[number] for number in sorted(ended))
-        aggregates: Aggregates = {}
+        aggregates: Intervals = {}
         sentence = ""
         if reason is None:
             _check_some_finished(run, found)

@@ -33,6 +33,7 @@ from trainer.models.weights import weights_sha256
 from trainer.report.answers import answers_bytes
 from trainer.runs.checkpoints import write_checkpoint
 from trainer.runs.directory import RunDirectory
+from trainer.runs.evaluations import Evaluation
 from trainer.runs.lock import RunLock
 from trainer.runs.log import MetricsLog
 from trainer.runs.manifest import DataFile, Manifest, Rewind, Status, new_manifest
@@ -198,13 +199,13 @@ class Recording:
         """Write the evaluation of one split."""
         self.run.write_evaluation(
             split,
-            {
-                "split": split,
-                "checkpoint": "best",
-                "epoch": self.subject.training.best_epoch,
-                "rows": rows,
-                "metrics": measures,
-            },
+            Evaluation(
+                measures,
+                split=split,
+                checkpoint="best",
+                epoch=self.subject.training.best_epoch,
+                rows=rows,
+            ),
         )
 
     def decisions(self, decisions: Decisions) -> None:

@@ -32,6 +32,7 @@ from trainer.errors import InputError
 from trainer.report.answers import answers_bytes
 from trainer.report.page import write_page
 from trainer.runs.directory import RunDirectory
+from trainer.runs.evaluations import Evaluation
 from trainer.runs.leases import leases_in, lock_files, withdraw
 from trainer.runs.lock import RunLock
 from trainer.runs.sweeps import SweepDirectory, find_sweeps
@@ -306,13 +307,13 @@ def _winner_metrics(
             assert one.split is not None
             run.write_evaluation(
                 one.split,
-                {
-                    "split": one.split,
-                    "checkpoint": "best",
-                    "epoch": run.read_manifest().best_epoch,
-                    "rows": one.rows,
-                    "metrics": one.metrics,
-                },
+                Evaluation(
+                    one.metrics,
+                    split=one.split,
+                    checkpoint="best",
+                    epoch=run.read_manifest().best_epoch,
+                    rows=one.rows,
+                ),
             )
             groups = groups_of(plan, one.answers.rows)
             content = answers_bytes(one.answers, plan.question.answer_names, groups)
@@ -322,7 +323,6 @@ def _winner_metrics(
         write_page(run, datetime.now(UTC))
     for split, evaluation in run.read_evaluations().items():
         found[split] = {
-            name: math.nan if value is None else float(value)
-            for name, value in evaluation["metrics"].items()
+            name: math.nan if value is None else value for name, value in evaluation.metrics.items()
         }
     return found

@@ -8,7 +8,7 @@ these (`members`).
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,20 +19,18 @@ from trainer.config.members import Member
 from trainer.data.out_of_fold import FoldAnswers, out_of_fold
 from trainer.data.splits import SplitName
 from trainer.evaluation.answers import Answers
-from trainer.report.aggregates import Aggregate, Folding, aggregate
+from trainer.report.aggregates import Folding, aggregate
 from trainer.report.answers import answers_bytes, read_answers
 from trainer.runs.directory import RunDirectory
+from trainer.runs.evaluations import Evaluation, Intervals
 from trainer.workflows.decisions import decide, write_decisions
 from trainer.workflows.pack_events import MemberEnded
 from trainer.workflows.plan import Plan, groups_of
 
-Aggregates = Mapping[str, Mapping[str, Aggregate]]
-"""Split → metric → what it is over members."""
-
 
 def judge_together(
     run: RunDirectory, members: Sequence[Member], ended: Sequence[MemberEnded], plan: Plan
-) -> Aggregates:
+) -> Intervals:
     """Write what the members of a run score, what they say together, and what follows from it.
 
     Raises:
@@ -50,12 +48,12 @@ def judge_together(
     for split, measured in aggregates.items():
         run.write_evaluation(
             split,
-            {
-                "split": split,
-                "members": len(finished),
-                "metrics": {name: one.mean for name, one in measured.items()},
-                "intervals": {name: one.to_json() for name, one in measured.items()},
-            },
+            Evaluation(
+                {name: one.mean for name, one in measured.items()},
+                split=split,
+                members=len(finished),
+                intervals=measured,
+            ),
         )
     runs = [RunDirectory(one.run) for one in finished]
     names = plan.question.answer_names
