@@ -9,11 +9,11 @@ The house, from the top; a room imports from lower floors only, `errors` is open
     4  workflows     composes the rooms below into check, fit, resume, evaluate, predict,
                      explain, sweep
     3  engine        epochs: runner, loop, decisions, state, devices  TensorFlow
-       report        run directories → tables and plots
-       sweep         which trials there are, what is decided of them; handed the function that trains
+       report        run directories and sweeps → tables and plots
        tracking      what TensorBoard and MLflow are told of a run
     2  evaluation    measures, intervals, baselines, calibration, thresholds, slices,
                      permutation importance, partial dependence; numpy
+       sweep         which trials there are, what is decided of them; handed the function that trains
        data          read, split, audit, fit and apply preprocessing       polars
        models        config and shapes → Keras pieces; plan and metrics without Keras
     1  config        schema, YAML with positions, overrides, problems

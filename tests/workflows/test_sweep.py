@@ -11,17 +11,18 @@ from tests.kill.comparison import differences
 from trainer.config.sweep_loading import load_sweep
 from trainer.errors import ConfigError, RunError, TrainingError
 from trainer.runs.sweeps import SweepDirectory
-from trainer.sweep.trials import TrialEnded
+from trainer.sweep.trials import BatchPlanned, EpochDone, PackBegun, TrialEnded
 from trainer.workflows.best import best_run, read_standing, refit_config
 from trainer.workflows.fit import fit_run
 from trainer.workflows.sweep import (
+    Phase,
     SweepFinished,
+    SweepStarted,
     find_sweep,
     resume_sweep,
     sweep,
 )
 from trainer.workflows.training import Finished
-from trainer.workflows.trials import BatchPlanned
 
 RATES = "optimizer.learning_rate=1e-3,1e-2,3e-2,1e-1"
 Interrupted = Callable[[], str | None]
@@ -90,6 +91,50 @@ def test_each_trial_is_a_run_and_the_best_is_tested(small: Path) -> None:
     tested = sorted(path.parts[-3] for path in done.sweep.glob("trials/*/evaluation/test.json"))
     assert tested == [str(best["trial"])]
     assert done.metrics["test"]["accuracy"] >= 0.0
+
+
+def best_told(events: list) -> dict[int, tuple[float, int]]:
+    """The best epoch of each trial, as it was told last while it trained."""
+    found: dict[int, tuple[float, int]] = {}
+    for event in events:
+        if isinstance(event, EpochDone):
+            found |= event.best
+    return found
+
+
+def ended_as(path: Path) -> dict[int, tuple[float, int]]:
+    return {row["trial"]: (row["objective"], row["best_epoch"]) for row in table(path)}
+
+
+def test_what_it_does_is_told_while_it_takes_long(small: Path) -> None:
+    # At such a learning rate the best epoch is not the last one.
+    words = ["optimizer.learning_rate=1e-2,3.0,5.0", "fit.epochs=5"]
+    events = begin(small, *words)
+    done = events[-1]
+    kinds = [type(event) for event in events]
+    phases = [event.text for event in events if isinstance(event, Phase)]
+    assert phases == [f"reading {small.parent / 'small.csv'}", "importing TensorFlow",
+                      "evaluating the best trial"]  # fmt: skip
+    order = [Phase, SweepStarted, BatchPlanned, Phase, PackBegun, EpochDone]
+    assert kinds[: len(order)] == order
+    begun = next(event for event in events if isinstance(event, PackBegun))
+    assert (begun.place, begun.packs, begun.trials, begun.epoch) == (1, 1, (0, 1, 2), 0)
+    assert best_told(events) == ended_as(done.sweep)
+    assert any(best < 5 for _, best in ended_as(done.sweep).values())
+
+
+def test_the_best_epoch_before_a_stop_is_told_after_it(small: Path) -> None:
+    words = ["optimizer.learning_rate=1e-2,3.0,5.0", "fit.epochs=6"]
+    begun = begin(small, *words, interrupted=after(6))[-1]
+    assert begun.reason == "interrupted"
+    events = list(
+        resume_sweep(
+            begun.sweep, jobs=1, command=("trainer",), allow_custom=False, interrupted=never
+        )
+    )
+    packs = [event for event in events if isinstance(event, PackBegun)]
+    assert [pack.epoch > 0 for pack in packs] == [True]
+    assert best_told(events) == ended_as(begun.sweep)
 
 
 def test_the_winner_trained_alone_gives_its_score_again(small: Path, tmp_path: Path) -> None:

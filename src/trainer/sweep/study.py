@@ -28,7 +28,7 @@ from trainer.sweep.journal import BatchAsked, Journal, RungDecided, SweepBegun, 
 from trainer.sweep.search import Search, Settings, new_search
 from trainer.sweep.space import Space
 from trainer.sweep.standing import Standing, standing_of
-from trainer.sweep.trials import Batch, EpochDone, Train, Trial, TrialEnded
+from trainer.sweep.trials import Batch, EpochDone, Train, Trial, TrialEnded, TrialEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class StudyEnded:
     reason: Literal["trials", "seconds", "interrupted"]
 
 
-StudyEvent = BatchBegun | EpochDone | TrialEnded | StudyEnded
+StudyEvent = BatchBegun | TrialEvent | StudyEnded
 
 
 class Study:

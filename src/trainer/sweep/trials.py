@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 TrialStatus = Literal["finished", "failed", "eliminated", "stopped"]
 """How a trial ended. finished: as its config has it. failed: it could not be trained. eliminated: by
@@ -32,16 +32,51 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True)
+class BatchPlanned:
+    """A batch of trials, and the programs that train them, as text."""
+
+    trials: tuple[Trial, ...]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class PackBegun:
+    """Trials that are trained together are set up; their program is compiled next.
+
+    Attributes:
+        place: Their place among the packs of the batch, from 1.
+        packs: How many there are.
+        trials: Their numbers.
+        epoch: The epoch they continue after; 0 at the start.
+    """
+
+    place: int
+    packs: int
+    trials: tuple[int, ...]
+    epoch: int
+
+
+class BestEpoch(NamedTuple):
+    """A trial's best epoch so far, by its objective."""
+
+    objective: float
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
 class EpochDone:
     """An epoch of trials that are trained together is over.
 
     Attributes:
         epoch: Its number from 1.
         objectives: Every trial of them that still trains → its objective after the epoch, or NaN.
+        best: Trial → its best epoch so far, which it is compared by in the end; one without a finite
+            objective is left out.
     """
 
     epoch: int
     objectives: Mapping[int, float]
+    best: Mapping[int, BestEpoch] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +124,7 @@ class Batch:
     is_stopped: bool = False
 
 
-TrialEvent = EpochDone | TrialEnded
+TrialEvent = BatchPlanned | PackBegun | EpochDone | TrialEnded
 Train = Callable[[Batch], Generator[TrialEvent, None, None]]
 """Trains the trials of a batch and tells of it.
 

@@ -40,7 +40,7 @@ from trainer.sweep.extent import too_few_combinations, trials_of
 from trainer.sweep.journal import begun_of, read_journal
 from trainer.sweep.standing import Standing, TrialRow, discarded
 from trainer.sweep.study import BatchBegun, Study, StudyEnded, run_study
-from trainer.sweep.trials import EpochDone, TrialEnded
+from trainer.sweep.trials import BatchPlanned, EpochDone, PackBegun, TrialEnded
 from trainer.workflows.best import best_run
 from trainer.workflows.continuity import check_as_begun
 from trainer.workflows.crew import Crew
@@ -53,8 +53,15 @@ from trainer.workflows.plan import Plan, Tables, groups_of
 from trainer.workflows.ray_connection import Cluster
 from trainer.workflows.reporting import complete_findings
 from trainer.workflows.sweep_plan import base_plan, batch_size, jobs_of, objective_of
-from trainer.workflows.trials import BatchPlanned, TrialTrainer
+from trainer.workflows.trials import TrialTrainer
 from trainer.workflows.workers import Workers
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """Something begins that may take seconds: what, in the form "reading data.csv"."""
+
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +109,7 @@ class SweepFinished:
 
 
 if TYPE_CHECKING:
-    Event = SweepStarted | BatchPlanned | EpochDone | TrialEnded | SweepFinished
+    Event = Phase | SweepStarted | BatchPlanned | PackBegun | EpochDone | TrialEnded | SweepFinished
 
 
 def sweep(
@@ -133,6 +140,7 @@ def sweep(
     began = perf_counter()
     with nullcontext() if cluster is None else cluster:
         tables = Tables()
+        yield _reading(loaded)
         plan = base_plan(loaded, tables)
         now = datetime.now(UTC)
         directory = SweepDirectory.create(sweeps, loaded.config.name, sweep_text(loaded), now)
@@ -181,7 +189,9 @@ def resume_sweep(
         withdraw(leases_in(directory.workers), lock_files(directory.trials))
         directory.remove_leftovers()
         tables = Tables()
-        plan = base_plan(load_config(directory.config), tables)
+        loaded = load_config(directory.config)
+        yield _reading(loaded)
+        plan = base_plan(loaded, tables)
         if cluster is not None:
             cluster.check_nodes(directory.path)
         yield from _carry_on(
@@ -242,27 +252,44 @@ def _carry_on(
         # Each pack on a cluster checks its own machine: this one may be of another kind.
         is_here = cluster is None or cluster.address is None
         check_as_begun(trainer.begun(), plan, command, machine=is_here)
-        reason = "trials"
+        reason, is_first = "trials", True
         for event in run_study(study, trainer.train):
             match event:
                 case BatchBegun():
                     pass
                 case StudyEnded():
                     reason = event.reason
-                case EpochDone() | TrialEnded():
-                    if trainer.planned is not None:
-                        yield trainer.planned
-                        trainer.planned = None
+                case BatchPlanned():
                     yield event
-                    if isinstance(event, TrialEnded):
-                        _discard(directory, study.standing(), kept_trials(settings.keep))
+                    if is_first:
+                        yield Phase("importing TensorFlow")
+                    is_first = False
+                case PackBegun() | EpochDone():
+                    yield event
+                case TrialEnded():
+                    yield event
+                    _discard(directory, study.standing(), kept_trials(settings.keep))
         standing = study.standing()
     winner = None
     metrics: Mapping[str, Mapping[str, float]] = {}
     if reason != "interrupted":
+        yield Phase("evaluating the best trial")
         run, winner = best_run(directory.path)
         metrics = _winner_metrics(run, plan, allow_custom=allow_custom)
     yield SweepFinished(directory.path, reason, standing, winner, metrics, perf_counter() - began)
+
+
+def _reading(loaded: LoadedConfig) -> Phase:
+    source = loaded.config.data.source
+    match source:
+        case str():
+            paths = [source]
+        case list():
+            paths = source
+        case _:
+            paths = [str(path) for path in source.model_dump(exclude_none=True).values()]
+    more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+    return Phase(f"reading {paths[0]}{more}")
 
 
 def _workers(

@@ -1,4 +1,4 @@
-"""The trials of a sweep as the networks of packs: handed out, told of, ended early.
+"""The trials of a sweep as the networks of packs: handed out, followed, ended early.
 
 Owns: what a trial's config, directory and end are. Does not own: which trials there are
 (`trainer.sweep`), who trains them (`many`, `crew`).
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -16,13 +16,26 @@ from typing import TYPE_CHECKING, Any
 from trainer.config.load import LoadedConfig
 from trainer.config.sweep_loading import trial_config
 from trainer.data.splits import SplitName
+from trainer.engine.events import EpochResult
 from trainer.errors import ConfigError
+from trainer.runs.directory import RunDirectory
+from trainer.runs.log import read_log
 from trainer.runs.sweeps import SweepDirectory
+from trainer.sweep.halving import ranked
 from trainer.sweep.study import Study
-from trainer.sweep.trials import Batch, EpochDone, Trial, TrialEnded, TrialStatus
+from trainer.sweep.trials import (
+    Batch,
+    BatchPlanned,
+    BestEpoch,
+    EpochDone,
+    PackBegun,
+    Trial,
+    TrialEnded,
+    TrialStatus,
+)
 from trainer.workflows.crew import Crew
 from trainer.workflows.many import tasks_of
-from trainer.workflows.pack_events import MemberEnded, MembersEpoch
+from trainer.workflows.pack_events import MemberEnded, MembersEpoch, PackStarted
 from trainer.workflows.pack_plans import Entrant
 from trainer.workflows.plan import Tables
 from trainer.workflows.workers import run_here
@@ -34,14 +47,6 @@ _ELIMINATED = "eliminated by halving"
 _TIME_OVER = "sweep.max_seconds are over"
 _SPLITS: tuple[SplitName, ...] = ("train", "validation")
 """Test rows are the winner's alone."""
-
-
-@dataclass(frozen=True, slots=True)
-class BatchPlanned:
-    """A batch of trials, and the programs they are trained by."""
-
-    trials: tuple[Trial, ...]
-    text: str
 
 
 class TrialTrainer:
@@ -63,7 +68,7 @@ class TrialTrainer:
         self._tables, self._workers, self._threads = tables, workers, threads
         self._command = command
         self._interrupted, self._allow_custom = interrupted, allow_custom
-        self.planned: BatchPlanned | None = None
+        self._best: dict[int, BestEpoch] = {}
 
     def begun(self) -> Iterator[Entrant]:
         """The trials so far, as they would be trained now; without those that could not be."""
@@ -97,7 +102,8 @@ class TrialTrainer:
             splits=_SPLITS,
             allow_custom=self._allow_custom,
         )
-        self.planned = BatchPlanned(batch.trials, str(plan))
+        yield BatchPlanned(batch.trials, str(plan))
+        begun_packs: dict[tuple[int, ...], int] = {}
         for member in done:
             yield self._ended(member, began)
         # What has not begun when time is over is left.
@@ -114,10 +120,15 @@ class TrialTrainer:
             except StopIteration:
                 return
             answer = None
-            if isinstance(event, MembersEpoch):
+            if isinstance(event, PackStarted):
+                # The pack of a worker that was lost is begun again, by another one.
+                place = begun_packs.setdefault(event.numbers, len(begun_packs) + 1)
+                yield PackBegun(place, len(tasks), event.numbers, event.epoch)
+            elif isinstance(event, MembersEpoch):
                 yield EpochDone(
                     event.epoch,
                     {number: self._measured(one.measures) for number, one in event.results.items()},
+                    self._best_so_far(event.results),
                 )
                 answer = dict.fromkeys(batch.eliminated & set(event.results), _ELIMINATED)
                 if batch.is_stopped:
@@ -138,6 +149,25 @@ class TrialTrainer:
     def _entrant_of(self, number: int) -> Entrant | None:
         rows = {row.trial.number: row.trial for row in self._study.standing().rows}
         return self._entrant(rows[number]) if number in rows else None
+
+    def _best_so_far(self, results: Mapping[int, EpochResult]) -> dict[int, BestEpoch]:
+        for number, result in results.items():
+            if result.epoch > 1 and number not in self._best:
+                self._best |= self._logged(number, result.epoch)
+            if result.improved:
+                self._best[number] = BestEpoch(self._measured(result.measures), result.epoch)
+        return {number: self._best[number] for number in results if number in self._best}
+
+    def _logged(self, number: int, before: int) -> dict[int, BestEpoch]:
+        """The best epoch of a resumed trial before this one; {} where it has none."""
+        name = self._study.begun.objective
+        epochs = {
+            record["epoch"]: float(record[name])
+            for record in read_log(RunDirectory(self._directory.trial(number)).metrics)
+            if record.get("epoch", before) < before and record.get(name) is not None
+        }
+        best = next(iter(ranked(epochs, self._study.begun.direction)), None)
+        return {} if best is None else {number: BestEpoch(epochs[best], best)}
 
     def _measured(self, measures: Mapping[str, float]) -> float:
         name = self._study.begun.objective

@@ -1,0 +1,215 @@
+"""A sweep on the screen while it trains: a live table on a terminal, lines elsewhere."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Set
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from trainer.report.text import duration, number
+from trainer_cli import console
+
+_LINE_SECONDS = 10.0
+_DRAWS_PER_SECOND = 4
+_SHOWN = 10
+
+
+class SweepProgress:
+    """Shows the phases, the epochs and the best trials so far.
+
+    A trial in training is shown with its best epoch so far, as the table at the end shows it: the two
+    have the same number.
+    """
+
+    def __init__(self, says: console.Console) -> None:
+        self.sweep: Path | None = None
+        self._says = says
+        self._total: int | None = None
+        self._objective, self._higher, self._epochs = "", False, 1
+        self._phase = ""
+        self._settings: dict[int, Mapping[str, Any]] = {}
+        # Trial → its epoch, its best objective so far and the epoch of that.
+        self._live: dict[int, tuple[int, float, int | None]] = {}
+        # Those that each was last seen with; who is missing next time has ended, which is known once
+        # all of them have.
+        self._mates: dict[int, Set[int]] = {}
+        self._trained: set[int] = set()
+        self._compiling: dict[tuple[int, ...], str] = {}
+        self._done: dict[int, Any] = {}
+        self._before = 0.0
+        self._began = self._shown_at = monotonic()
+        self._screen: Any = None
+
+    def phase(self, text: str) -> None:
+        """Something begins that may take seconds: a line in a pipe, the status on a terminal."""
+        self._phase = text
+        if self._says.quiet:
+            return
+        if not self._says.terminal:
+            self._says.say(f"{text} …")
+            return
+        if self._screen is None:
+            self._screen = self._start_screen()
+        self._screen.update(self._drawn(), refresh=True)
+
+    def started(self, event: Any) -> None:
+        """The sweep begins or continues."""
+        self.sweep, self._total, self._phase = event.sweep, event.trials, ""
+        self._objective = event.standing.objective
+        self._higher = event.standing.direction == "higher"
+        self._epochs = event.plan.total_steps // event.plan.steps_per_epoch
+        for row in event.standing.rows:
+            self._settings[row.trial.number] = row.trial.settings
+            if row.ended is not None:
+                self._done[row.trial.number] = row.ended
+        self._before = float(len(self._done))
+        self._began = self._shown_at = monotonic()
+
+    def planned(self, batch: Any) -> None:
+        """A batch is trained from now on."""
+        for trial in batch.trials:
+            self._settings[trial.number] = trial.settings
+        self._says.say(batch.text)
+
+    def pack(self, begun: Any) -> None:
+        """The program of a pack is compiled."""
+        count = len(begun.trials)
+        trials = f"{count} trial{'' if count == 1 else 's'}"
+        after = f", from epoch {begun.epoch + 1}" if begun.epoch else ""
+        text = f"compiling pack {begun.place} of {begun.packs} ({trials}{after})"
+        self._compiling[tuple(begun.trials)] = text
+        self.phase(text)
+
+    def epoch(self, done: Any) -> None:
+        """An epoch of trials that train together."""
+        mates = done.objectives.keys()
+        if self._compiling:
+            for trials in [each for each in self._compiling if mates & set(each)]:
+                del self._compiling[trials]
+        self._phase = next(iter(self._compiling.values()), "")
+        for trial in done.objectives:
+            if trial not in self._live:  # what was trained of it before took none of this time
+                self._before += (done.epoch - 1) / self._epochs
+            self._trained |= self._mates.get(trial, mates) - mates
+            self._mates[trial] = mates
+            best = done.best.get(trial)
+            self._live[trial] = (done.epoch, *((math.nan, None) if best is None else best))
+        self._tell()
+
+    def ended(self, ended: Any) -> None:
+        """A trial has ended."""
+        self._live.pop(ended.number, None)
+        self._trained.discard(ended.number)
+        self._done[ended.number] = ended
+        if ended.status == "failed":
+            console.warn(f"trial {ended.number} failed: {ended.reason}")
+        self._tell()
+
+    def close(self) -> None:
+        """Take the table off the screen; a second call does nothing."""
+        if self._screen is not None:
+            self._screen.stop()
+            self._screen = None
+
+    def summary(self) -> str:
+        """How far it is, in a line."""
+        total = "" if self._total is None else f"/{self._total}"
+        done, training = len(self._done) + len(self._trained), len(self._live) - len(self._trained)
+        text = f"{done}{total} trials done, {training} in training"
+        best = self._best()
+        if best is not None:
+            text += f"; best {self._objective} {number(best[1])} (trial {best[0]})"
+        left = self._seconds_left()
+        return text if left is None else f"{text}; about {duration(left)} left"
+
+    def leading(self) -> list[tuple[int, int, float, int | None, str]]:
+        """Trial, epoch, objective at its best epoch, that epoch and status: ranked as in the end."""
+        sign = -1 if self._higher else 1
+        return sorted(
+            self._rows(),
+            key=lambda row: (
+                row[4] == "eliminated", not math.isfinite(row[2]), sign * row[2], row[0],
+            ),
+        )[:_SHOWN]  # fmt: skip
+
+    def _tell(self) -> None:
+        now = monotonic()
+        if self._screen is not None:
+            if now - self._shown_at >= 1 / _DRAWS_PER_SECOND:
+                self._shown_at = now
+                self._screen.update(self._drawn())
+        elif now - self._shown_at >= _LINE_SECONDS:
+            self._shown_at = now
+            self._says.say(self.summary())
+
+    def _best(self) -> tuple[int, float] | None:
+        for trial, _, objective, _, status in self.leading()[:1]:
+            if status != "eliminated" and math.isfinite(objective):
+                return trial, objective
+        return None
+
+    def _seconds_left(self) -> float | None:
+        """By the epochs that are done; one that has ended early counts as those it was trained with."""
+        epochs = (
+            max(self._live[mate][0] for mate in self._mates[trial] & self._live.keys())
+            for trial in self._live
+        )
+        done = len(self._done) + sum(min(1.0, epoch / self._epochs) for epoch in epochs)
+        if self._total is None or done <= self._before or len(self._done) == self._total:
+            return None
+        each = (monotonic() - self._began) / (done - self._before)
+        return float(max(0.0, each * (self._total - done)))
+
+    def _start_screen(self) -> Any:
+        from rich.console import Console
+        from rich.live import Live
+
+        # The table of the best at the end takes its place.
+        screen = Live(
+            console=Console(stderr=True), refresh_per_second=_DRAWS_PER_SECOND, transient=True
+        )
+        screen.start()
+        return screen
+
+    def _drawn(self) -> Any:
+        from rich.console import Group
+        from rich.table import Table as RichTable
+        from rich.text import Text
+
+        from trainer.report.sweeps.text import settings_text
+
+        status = Text(f"{self._phase} …" if self._phase else "", no_wrap=True, overflow="ellipsis")
+        if not self._rows():
+            return status
+        table = RichTable(box=None)
+        names = ("trial", self._objective, "best epoch", "epoch", "status".ljust(len("eliminated")))
+        for name in names:
+            table.add_column(name, no_wrap=True, min_width=len(name))
+        table.add_column("settings", no_wrap=True, overflow="ellipsis")
+        leading = self.leading()
+        for trial, epoch, objective, best, state in leading:
+            table.add_row(
+                str(trial),
+                number(objective),
+                "–" if best is None else str(best),
+                str(epoch),
+                state,
+                Text(settings_text(self._settings[trial])),
+            )
+        rows = len(self._rows())
+        more = [Text(f"the best {len(leading)} of {rows} trials")] if rows > len(leading) else []
+        return Group(self.summary(), table, *more, *([status] if self._phase else []))
+
+    def _rows(self) -> list[tuple[int, int, float, int | None, str]]:
+        """Each trial that has not failed."""
+        live = [
+            (trial, epoch, value, best, "trained" if trial in self._trained else "training")
+            for trial, (epoch, value, best) in self._live.items()
+        ]
+        return live + [
+            (trial, ended.epochs, ended.objective, ended.best_epoch, ended.status)
+            for trial, ended in self._done.items()
+            if ended.status != "failed"
+        ]
