@@ -60,6 +60,8 @@ def command(
     plan = make_plan(replace(loaded, config=members[0].config))
     for warning in plan.warnings:
         console.warn(warning)
+    for note in plan.notes:
+        console.Console(quiet=quiet).say(f"note: {note}")
     sweep = None
     if loaded.config.sweep is not None:
         from trainer.sweep.extent import too_few_combinations
@@ -157,6 +159,7 @@ def _facts(plan: Plan) -> dict[str, Any]:
         "steps": plan.total_steps,
         "tracked": tracked_in(plan.config),
         "warnings": list(plan.warnings),
+        "notes": list(plan.notes),
     }
 
 

@@ -87,6 +87,8 @@ def _say_start(event: Any, says: console.Console) -> None:
     says.say(f"{folds}{repeats}: {event.members} networks")
     for warning in plan.warnings:
         console.warn(warning)
+    for note in plan.notes:
+        says.say(f"note: {note}")
 
 
 def _epoch_text(epoch: int, epochs: int, results: Any) -> str:

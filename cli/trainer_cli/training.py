@@ -137,6 +137,8 @@ def _say_start(event: Any, says: console.Console) -> None:
     says.say(f"engine: {plan.engine.engine} ({plan.engine.reason})")
     for warning in plan.warnings:
         console.warn(warning)
+    for note in plan.notes:
+        says.say(f"note: {note}")
     for note in event.notes:
         says.say(note)
 

@@ -9,12 +9,11 @@ from hypothesis import strategies as st
 
 from trainer.config.contradictions import (
     TASK_HEADS,
-    class_text,
     contradictions,
     is_class,
     task_contradictions,
 )
-from trainer.config.data import Task
+from trainer.config.data import Task, class_text
 from trainer.config.dump import dump_config
 from trainer.config.layers import HeadKind
 from trainer.config.nodes import Source, plain
@@ -507,3 +506,29 @@ def test_what_is_chosen_is_so_on_validation_rows(text: str, key: str) -> None:
     (problem,) = task_contradictions(config(text), "binary", "sigmoid", CLASSES["binary"], False)
     assert (problem.key, problem.found) == (key, "none")
     assert not task_contradictions(config(text), "binary", "sigmoid", CLASSES["binary"], True)
+
+
+@pytest.mark.parametrize(
+    ("settings", "key"),
+    [
+        ("{c: {levels: [a, b, a]}}", "data.columns.c.levels"),
+        ("{c: {levels: [a, ' a']}}", "data.columns.c.levels"),
+        ("{c: {levels: [1, 1.0]}}", "data.columns.c.levels"),
+        ("{c: {levels: [a, A], fold_case: true}}", "data.columns.c.levels"),
+        ("{c: {levels: [a, b], min_count: 2}}", "data.columns.c.min_count"),
+        ("{c: {levels: [a, b], max_levels: 2}}", "data.columns.c.max_levels"),
+        ("{c: {levels: [a, b], unknown: rare}}", "data.columns.c.unknown"),
+        ("{c: {levels: [a, b], kind: numeric}}", "data.columns.c.levels"),
+        ("{c: {levels: [a, b], scale: none}}", "data.columns.c.levels"),
+        ("{c: {levels: [a, b], impute: constant, constant: z}}", "data.columns.c.levels"),
+        ("{c: {fold_case: true, kind: numeric}}", "data.columns.c.fold_case"),
+        ("{y: {levels: [a, b]}}", "data.columns.y.levels"),
+        ("{y: {fold_case: true}}, task: regression", "data.columns.y.fold_case"),
+        ("{c: {levels: [a, A]}}", None),
+        ("{c: {levels: [a, b], impute: constant, constant: b, encode: ordinal}}", None),
+        ("{y: {fold_case: true}}", None),
+    ],
+)
+def test_levels_that_contradict(settings: str, key: str | None) -> None:
+    found = contradictions(data(f"columns: {settings}"))
+    assert [problem.key for problem in found] == ([] if key is None else [key])

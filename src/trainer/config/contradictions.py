@@ -14,7 +14,7 @@ from typing import Any
 
 from trainer.config.column_contradictions import column_conflicts
 from trainer.config.conflicts import Contradiction, conflict, is_stated
-from trainer.config.data import NamedSources, Task
+from trainer.config.data import NamedSources, Task, class_text
 from trainer.config.data_contradictions import data_conflicts
 from trainer.config.engine_contradictions import engine_contradictions
 from trainer.config.evaluate_contradictions import evaluate_conflicts
@@ -358,22 +358,14 @@ def _class_conflicts(config: Config, task: Task, classes: Sequence[str]) -> Iter
             yield conflict(f"metrics.{index}", expected, f"{len(classes)}", fix)
 
 
-def class_text(value: str | float) -> str:
-    """A class as text: true and false in small letters, 1.0 as 1."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value)
-
-
 def is_class(value: str | float, classes: Sequence[str]) -> bool:
     """Whether a class stated in the config is one of the target's, written as text there."""
     if class_text(value) in classes or str(value) in classes:
         return True
-    if isinstance(value, bool):
-        return class_text(value) in {name.lower() for name in classes}
-    return isinstance(value, int | float) and any(_number(name) == value for name in classes)
+    # Whether case may differ was decided when the target was fitted.
+    if class_text(value).casefold() in {name.casefold() for name in classes}:
+        return True
+    return not isinstance(value, bool | str) and any(_number(name) == value for name in classes)
 
 
 def _number(text: str) -> float | None:

@@ -21,6 +21,7 @@ from trainer.config.resolve import resolved_head, resolved_split_seed
 from trainer.config.schema import Config
 from trainer.data.arrays import Assignment, Bools, Floats, Rows, Singles
 from trainer.data.assignment import assign_splits
+from trainer.data.assumptions import target_remarks
 from trainer.data.features import feature_columns, target_columns
 from trainer.data.fitting import ColumnFit, fit_columns
 from trainer.data.gaps import words_read_as_missing, words_text
@@ -28,7 +29,7 @@ from trainer.data.preprocessing import Preprocessing
 from trainer.data.samples import Samples
 from trainer.data.splits import DROPPED, SPLIT_NAMES, TEST, TRAIN, VALIDATION, SplitName
 from trainer.data.tables import Table, read_table
-from trainer.data.targets import FittedTarget, fit_target, known_target
+from trainer.data.targets import FittedTarget, fit_target, folds_case, known_target
 from trainer.data.tasks import TaskFinding, infer_task, task_columns_problem
 from trainer.data.values import BLOCK_CELLS, number_matrix
 from trainer.errors import DataError, Problem
@@ -68,6 +69,8 @@ class PreparedTable(Protocol):
     def preprocessing(self) -> Preprocessing: ...
     @property
     def warnings(self) -> tuple[str, ...]: ...
+    @property
+    def notes(self) -> tuple[str, ...]: ...
     @property
     def dropped(self) -> dict[str, int]:
         """Rows by reason."""
@@ -111,6 +114,7 @@ class Division:
         warnings: What a user should know.
         dropped: Rows by reason.
         weight: float32 (rows,), the weight column, or None.
+        notes: What was assumed, with the setting that changes it.
     """
 
     table: Table
@@ -120,6 +124,7 @@ class Division:
     warnings: tuple[str, ...]
     dropped: dict[str, int]
     weight: Singles | None = field(repr=False)
+    notes: tuple[str, ...] = field(default=(), kw_only=True)
 
     def rows(self, split: SplitName) -> int:
         """How many rows a split has."""
@@ -250,14 +255,16 @@ def divide(
         if words:
             # It comes first, as NO_TARGET is the first reason.
             lost[0] += f" ({words_text(words)}: see data.csv.null_values)"
+    remarks = target_remarks(target, finding, data)
     return Division(
         table=table,
         assignment=assignment,
         reasons=reasons,
         preprocessing=preprocessing,
-        warnings=(*table.warnings, *lost, *columns.warnings),
+        warnings=(*table.warnings, *lost, *columns.warnings, *remarks.warnings),
         dropped=dropped,
         weight=weight,
+        notes=(*columns.notes, *remarks.notes),
     )
 
 
@@ -358,7 +365,8 @@ def _drop(assignment: Assignment, reasons: Assignment, rows: Rows, reason: int) 
 def _task(table: Table, data: Data, targets: Sequence[str], training: Rows) -> TaskFinding:
     if data.task != "auto":
         return TaskFinding(data.task, "stated as data.task")
-    return _placed(table, lambda: infer_task(table.frame.select(targets)[training]))
+    frame = table.frame.select(targets)[training]
+    return _placed(table, lambda: infer_task(frame, fold_case=folds_case(data)))
 
 
 def _target(

@@ -48,6 +48,7 @@ class Plan:
         steps_per_epoch: Batches an epoch.
         total_steps: Batches in all.
         warnings: What a user should know.
+        notes: What was assumed of the data, with the setting that changes it.
     """
 
     loaded: LoadedConfig
@@ -61,6 +62,7 @@ class Plan:
     steps_per_epoch: int
     total_steps: int
     warnings: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def config(self) -> Config:
@@ -170,6 +172,7 @@ def make_plan(loaded: LoadedConfig, tables: Tables | None = None) -> Plan:
         steps_per_epoch=steps_per_epoch,
         total_steps=resolved_steps(config.fit, steps_per_epoch),
         warnings=(*prepared.warnings, *_warnings(config, prepared)),
+        notes=prepared.notes,
     )
 
 
