@@ -14,7 +14,7 @@ from typing import Any
 
 from trainer.config.column_contradictions import column_conflicts
 from trainer.config.conflicts import Contradiction, conflict, is_stated
-from trainer.config.data import NamedSources, Task, class_text
+from trainer.config.data import Task, class_text
 from trainer.config.data_contradictions import data_conflicts
 from trainer.config.engine_contradictions import engine_contradictions
 from trainer.config.evaluate_contradictions import evaluate_conflicts
@@ -24,10 +24,12 @@ from trainer.config.network_contradictions import network_conflicts, optimizer_c
 from trainer.config.objectives import DEFAULT_METRICS, LOSS_HEADS, METRICS
 from trainer.config.resolve import (
     is_folded,
+    may_validate,
     monitored,
     resolved_loss,
     resolved_metrics,
     resolved_target_scale,
+    validation_fix,
 )
 from trainer.config.schema import Config
 from trainer.config.sweep_contradictions import sweep_conflicts
@@ -200,18 +202,12 @@ def _fit_conflicts(config: Config) -> Iterator[Contradiction]:
 
 def _monitor_conflicts(config: Config) -> Iterator[Contradiction]:
     data = config.data
-    has_validation = (
-        data.split.validation > 0
-        or is_folded(config)
-        or data.split.by == "column"
-        or (isinstance(data.source, NamedSources) and data.source.validation is not None)
-    )
     metrics: Sequence[str] = list(METRICS)
     if config.metrics != "auto":
         metrics = config.metrics
     elif data.task != "auto":
         metrics = DEFAULT_METRICS[data.task]
-    yield from _measured_conflicts(config, metrics, has_validation)
+    yield from _measured_conflicts(config, metrics, may_validate(config))
 
 
 def _measured_conflicts(
@@ -235,7 +231,7 @@ def _measured_conflicts(
                 key,
                 "a measure of the training rows, as there are no validation rows",
                 f"'{measure}'",
-                f"set data.split.validation above 0, or monitor: {base}",
+                f"{validation_fix(config)}, or monitor: {base}",
                 "data.split.validation",
                 "data.source",
             )

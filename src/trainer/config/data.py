@@ -204,6 +204,9 @@ class Split(Section):
     seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
     """What random, stratified, group and hash draw with; unset, the config's `seed`. With it, runs that
     differ in `seed`, so in start and order of the rows, have the same splits."""
+    train_on_validation: bool = False
+    """Split as without it, then train on the validation rows too: nothing is validated, and the test
+    rows stay those they were. What `trainer best --refit` does."""
     fold: Fold | None = None
     """As '2/5': the rows that are not tested are cut into five folds by the same rule, the second
     validates, the others train; `validation` does not count. Folds differ by one row at most; by group

@@ -50,6 +50,14 @@ def assign_splits(table: Table, data: Data, seed: int, takes_part: Bools) -> Ass
         DataError: Too few rows, classes or groups, a class with one row, a split without rows, a column
             that does not say what it should.
     """
+    assignment = _assigned(table, data, seed, takes_part)
+    if data.split.train_on_validation:
+        # Only now: the test rows are those of the same split with validation rows.
+        assignment[assignment == VALIDATION] = TRAIN
+    return assignment
+
+
+def _assigned(table: Table, data: Data, seed: int, takes_part: Bools) -> Assignment:
     assignment = np.full(table.frame.height, DROPPED, dtype=np.int8)
     test, validation = data.split.test, data.split.validation
     fold = None if data.split.fold is None else Fold(*fold_parts(data.split.fold))

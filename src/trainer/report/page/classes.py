@@ -219,7 +219,7 @@ def _calibration(facts: Facts) -> Iterator[Block]:
         were = "overconfident" if decided.temperature > 1 else "underconfident"
         yield Prose(
             f"Temperature scaling: the logits are divided by {number(decided.temperature)}, fitted on "
-            f"the validation rows, where the uncalibrated probabilities were {were}."
+            f"{decided.rows}, where the uncalibrated probabilities were {were}."
         )
     yield _reliability_plot(facts, answers)
     if answers.task == "binary":
@@ -320,8 +320,9 @@ def _at(answers: Answers, threshold: float) -> tuple[float, ...]:
 def _threshold_grid(facts: Facts, answers: Answers, threshold: float) -> Grid:
     thresholds = sorted({*_THRESHOLDS, threshold})
     rows = [(number(one), *map(number, _at(answers, one))) for one in thresholds]
-    aim = facts.decided.aim if facts.decided else None
-    chosen = f", which optimizes {aim} on the validation rows" if aim else ""
+    decided = facts.decided
+    aim = decided.aim if decided else None
+    chosen = f", which optimizes {aim} on {decided.rows}" if decided and aim else ""
     title = (
         f"Metrics by threshold, {facts.split} rows; current threshold {number(threshold)}{chosen}"
     )
