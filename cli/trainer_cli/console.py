@@ -13,6 +13,7 @@ import math
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, TextIO
 
 from trainer.errors import Problem, StorageError, TrainerError
@@ -32,9 +33,13 @@ class Console:
         if not self.quiet:
             _write(sys.stderr, _lines(wrapped(text, _columns(sys.stderr))))
 
-    def starting(self, what: str) -> None:
-        """Say at once what is being read, before seconds of imports during which nothing is shown."""
-        self.say(f"reading {what}, loading TensorFlow (takes some seconds) …")
+    def starting(self, what: str | Path) -> None:
+        """Say at once what is being read, before seconds of imports during which nothing is shown.
+
+        Of a path that does not exist nothing is said: the error comes at once.
+        """
+        if isinstance(what, str) or what.exists():
+            self.say(f"reading {what}, loading TensorFlow (takes some seconds) …")
 
     def table(self, table: Table) -> None:
         """Print a table, as wide as the terminal at most."""

@@ -43,7 +43,7 @@ def command(
             Problem("trainer eval", "either --data or --split", found, "leave one out")
         )
     says = console.Console(quiet=quiet)
-    says.starting(str(run))
+    says.starting(run)
     from trainer.workflows.evaluate import evaluate
 
     splits = tuple(_split_name(name) for name in split) if split else SPLITS

@@ -62,7 +62,7 @@ def command(
     """
     split_name, shap_rows = _split_name(split), _shap_rows(rows)
     says = console.Console(quiet=quiet)
-    says.starting(str(run))
+    says.starting(run)
     from trainer.workflows.explain import explain
 
     done = explain(

@@ -52,7 +52,7 @@ def command(
     from trainer.runs.sweeps import is_sweep
 
     says = console.Console(quiet=quiet)
-    says.starting(str(run))
+    says.starting(run)
     from trainer.workflows.members import has_members, resume_members
     from trainer.workflows.resume import resume_run
     from trainer.workflows.sweep import resume_sweep
