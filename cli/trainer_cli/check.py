@@ -9,8 +9,7 @@ import typer
 
 from trainer.errors import Problem, UsageError
 from trainer.report.class_table import split_lines
-from trainer.report.text import Table, bytes_text, cell
-from trainer.report.wrapping import table_lines, wrapped
+from trainer.report.text import Table, bytes_text, cell, plain_lines
 from trainer_cli import console
 from trainer_cli.settings import SPLITS, Json, Quiet, Words, one_config
 
@@ -61,8 +60,6 @@ def command(
     plan = make_plan(replace(loaded, config=members[0].config))
     for warning in plan.warnings:
         console.warn(warning)
-    for note in plan.notes:
-        console.Console(quiet=quiet).say(f"note: {note}")
     sweep = None
     if loaded.config.sweep is not None:
         from trainer.sweep.extent import too_few_combinations
@@ -76,8 +73,7 @@ def command(
         console.json_result({**_facts(plan), "networks": len(members), "sweep": swept})
     elif not quiet:
         for line in [*_lines(plan), *_network_lines(loaded.config.fit, len(members))]:
-            for part in wrapped(line, console.result_columns()):
-                console.result(part)
+            console.result(line)
         if sweep is not None:
             trials = (
                 "until time ends it" if sweep.trials is None else _counted(sweep.trials, "trial")
@@ -136,6 +132,7 @@ def _facts(plan: Plan) -> dict[str, Any]:
         "task": question.target.task,
         "head": question.head,
         "loss": question.loss,
+        "target_scale": _target_scales(plan),
         "metrics": list(question.metrics),
         "rows": {name: prepared.rows(name) for name in SPLITS},
         "classes": {name: prepared.classes(name) for name in SPLITS if prepared.rows(name)},
@@ -161,8 +158,17 @@ def _facts(plan: Plan) -> dict[str, Any]:
         "steps": plan.total_steps,
         "tracked": tracked_in(plan.config),
         "warnings": list(plan.warnings),
-        "notes": list(plan.notes),
     }
+
+
+def _target_scales(plan: Plan) -> dict[str, str]:
+    """How each target column of a regression is scaled; empty for other tasks."""
+    from trainer.config.resolve import resolved_target_scale
+
+    target = plan.question.target
+    if target.task != "regression":
+        return {}
+    return {name: resolved_target_scale(plan.config, target.task, name) for name in target.columns}
 
 
 def _lines(plan: Plan) -> list[str]:
@@ -171,9 +177,14 @@ def _lines(plan: Plan) -> list[str]:
     target = plan.question.target
     epochs = -(-plan.total_steps // plan.steps_per_epoch)
     metrics = ", ".join(plan.question.metrics)
+    scales = _target_scales(plan)
+    if len(set(scales.values())) == 1:
+        scaled = f", target scale {next(iter(scales.values()))}"
+    else:
+        scaled = "".join(f", target scale of {name} {scale}" for name, scale in scales.items())
     lines = [
         f"{plan.config.name}: {target.task} of {', '.join(target.columns)} ({target.reason})",
-        f"head {plan.question.head}, loss {plan.question.loss}, metrics {metrics}",
+        f"head {plan.question.head}, loss {plan.question.loss}{scaled}, metrics {metrics}",
         "",
         *_column_lines(plan),
         "",
@@ -250,8 +261,7 @@ def _layer_lines(plan: Plan) -> list[str]:
 
 def _table(columns: list[str], rows: list[list[str]], right: set[int]) -> list[str]:
     cells = tuple(tuple(map(cell, row)) for row in rows)
-    table = Table("", tuple(map(cell, columns)), cells, frozenset(right))
-    return table_lines(table, console.result_columns())
+    return plain_lines(Table("", tuple(map(cell, columns)), cells, frozenset(right)))
 
 
 def _counted(count: int, noun: str) -> str:

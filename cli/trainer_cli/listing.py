@@ -50,6 +50,7 @@ def command(
     """
     from trainer.report.listing import columns_table, run_json, runs_csv, runs_table, values_json
     from trainer.report.query import parse_query, select
+    from trainer.report.text import plain_lines
     from trainer.runs.listing import list_runs
 
     if csv and json:
@@ -77,7 +78,8 @@ def command(
         table = (
             columns_table(known, query.columns) if query.columns else runs_table(known, query.names)
         )
-        console.result_table(table)
+        for line in plain_lines(table):
+            console.result(line)
     else:
         none = (
             f"none of {len(runs):,} in {folder} is such a run" if runs else f"no runs in {folder}"

@@ -48,6 +48,26 @@ def test_target_scale() -> None:
     assert resolved_target_scale(config(model={"head": "sigmoid"}), "regression") == "none"
     stated = Config.model_validate({"data": {"source": "x", "target": "y", "target_scale": "none"}})
     assert resolved_target_scale(stated, "regression") == "none"
+    assert resolved_target_scale(config(loss="poisson"), "regression") == "none"
+    percentages = config(loss="mean_absolute_percentage_error")
+    assert resolved_target_scale(percentages, "regression") == "none"
+
+
+def test_target_scale_of_each_column() -> None:
+    scales = {"a": "log", "b": "none"}
+    stated = Config.model_validate({"data": {"source": "x", "target": ["a", "b", "c"]}})
+    stated = stated.model_copy(
+        update={"data": stated.data.model_copy(update={"target_scale": scales})}
+    )
+    found = [resolved_target_scale(stated, "regression", name) for name in ("a", "b", "c")]
+    assert found == ["log", "none", "standard"]
+
+
+@pytest.mark.parametrize("loss", ["poisson", "mean_squared_logarithmic_error"])
+def test_losses_of_counts_get_a_positive_head(loss: str) -> None:
+    assert resolved_head(config(loss=loss), "regression") == "exponential"
+    assert resolved_head(config(loss=loss), "binary") == "sigmoid"
+    assert resolved_head(config(loss=loss, model={"head": "softplus"}), "regression") == "softplus"
 
 
 def test_length_of_training() -> None:

@@ -33,7 +33,7 @@ def prepare_frame(tmp_path: Path, make_config: MakeConfig) -> PrepareText:
     def run(frame: pl.DataFrame | Mapping[str, Any], target: Any = "y", **data: Any) -> Prepared:
         path = tmp_path / "table.csv"
         pl.DataFrame(frame).write_csv(path)
-        sections = {key: data.pop(key) for key in ("seed", "model") if key in data}
+        sections = {key: data.pop(key) for key in ("seed", "model", "loss") if key in data}
         return prepare(make_config(str(path), target, data, **sections))
 
     return run

@@ -208,8 +208,51 @@ def test_weights(prepare_frame):
 def test_target_scale_follows_the_head(prepare_frame):
     frame = {"x": range(50), "y": np.linspace(10.5, 90, 50)}
     assert prepare_frame(frame).preprocessing.target.scale[0] > 1
-    assert prepare_frame(frame, model={"head": "sigmoid"}).preprocessing.target.scale == (1.0,)
     assert prepare_frame(frame, target_scale="none").preprocessing.target.scale == (1.0,)
+    for head in ("softplus", "exponential"):
+        assert prepare_frame(frame, model={"head": head}).preprocessing.target.scale == (1.0,)
+    shares = {"x": range(50), "y": np.linspace(0.105, 0.9, 50)}
+    assert prepare_frame(shares, model={"head": "sigmoid"}).preprocessing.target.scale == (1.0,)
+
+
+COUNTS = [*range(4), *range(4)] * 15
+
+
+@pytest.mark.parametrize(
+    ("y", "sections", "message"),
+    [
+        ([-1, *COUNTS], {"loss": "poisson"}, "no negative numbers in 'y', as loss: poisson"),
+        ([-2.5, *COUNTS], {"loss": "mean_squared_logarithmic_error"}, "found -2.5"),
+        ([-1, *COUNTS], {"model": {"head": "softplus"}}, "as model.head: softplus"),
+        ([0.5, *COUNTS], {"model": {"head": "sigmoid"}}, r"numbers in \[0, 1\]"),
+        ([0.5, *COUNTS], {"loss": "mean_absolute_percentage_error"}, "no 0 in 'y'"),
+    ],
+)
+def test_targets_that_do_not_fit_head_or_loss(prepare_frame, y, sections, message):
+    frame = {"x": range(len(y)), "y": y}
+    split = {"by": "random", "test": 0, "validation": 0}
+    with pytest.raises(DataError, match=message) as raised:
+        prepare_frame(frame, split=split, **sections)
+    assert "table.csv:" in str(raised.value)
+    automatic = prepare_frame(frame, task="regression", split=split)
+    assert automatic.preprocessing.target.task == "regression"
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {"loss": "poisson"},
+        {"loss": "mean_squared_logarithmic_error"},
+        {"model": {"head": "exponential"}},
+    ],
+)
+def test_few_counts_are_numbers_where_a_setting_says_so(prepare_frame, sections):
+    frame = {"x": range(120), "y": COUNTS}
+    assert prepare_frame(frame).preprocessing.target.task == "multiclass"
+    target = prepare_frame(frame, **sections).preprocessing.target
+    assert (target.task, target.scale) == ("regression", (1.0,))
+    words = {"x": range(120), "y": [f"class {one}" for one in COUNTS]}
+    assert prepare_frame(words, **sections).preprocessing.target.task == "multiclass"
 
 
 def test_classes_by_split(prepare_frame):

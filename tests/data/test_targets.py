@@ -10,11 +10,12 @@ from trainer.data.tasks import TaskFinding, infer_task
 from trainer.errors import DataError
 
 
-def fit(values, task=None, scaled=False, **data) -> FittedTarget:
+def fit(values, task=None, scale="none", **data) -> FittedTarget:
     frame = values if isinstance(values, pl.DataFrame) else pl.DataFrame({"y": values})
     finding = infer_task(frame) if task is None else TaskFinding(task, "stated")
     settings = Data(source="x.csv", target="y", **data)
-    return fit_target(frame, frame.columns, finding, settings, scaled, lambda row: f"row {row}")
+    scales = [scale] * frame.width if isinstance(scale, str) else scale
+    return fit_target(frame, frame.columns, finding, settings, scales, lambda row: f"row {row}")
 
 
 @pytest.mark.parametrize(
@@ -79,13 +80,62 @@ def test_labels_of_another_file_may_be_numbers():
 
 def test_scaled_numbers_return():
     values = np.array([1.5, 2.5, 10.0])
-    target = fit(values, scaled=True)
+    target = fit(values, scale="standard")
     y, _ = target.encode(pl.DataFrame({"y": values}))
     assert y.mean() == pytest.approx(0, abs=1e-6)
     assert y.std() == pytest.approx(1, abs=1e-6)
     np.testing.assert_allclose(target.unscale(y)[:, 0], values, rtol=1e-6)
     assert (target.prior, target.width) == ((0.0,), 1)
     assert fit(values).prior == (pytest.approx(values.mean()),)
+
+
+def test_scales_without_a_curve_write_what_they_always_wrote():
+    for scale in ("standard", "none"):
+        assert "curves" not in fit([1.5, 2.5, 10.0], scale=scale).model_dump(mode="json")
+    labels = fit(["a", "b"]).model_dump(mode="json")
+    assert list(labels)[-2:] == ["offset", "scale"]
+
+
+@pytest.mark.parametrize("scale", ["log", "power"])
+def test_curved_numbers_return(scale):
+    values = np.array([0.5, 12.0, 300.0, 45_000.0, 2_000_000.0])
+    target = fit(values, scale=scale)
+    y, _ = target.encode(pl.DataFrame({"y": values}))
+    assert y.mean() == pytest.approx(0, abs=1e-6)
+    assert y.std() == pytest.approx(1, abs=1e-6)
+    assert target.prior == (0.0,)
+    np.testing.assert_allclose(target.unscale(y)[:, 0], values, rtol=1e-4)
+    again = FittedTarget.model_validate_json(target.model_dump_json())
+    assert again == target
+
+
+def test_rows_without_a_target_have_no_logarithm():
+    target = fit([1.0, 10.0, 100.0], scale="log")
+    y, valid = target.encode(pl.DataFrame({"y": [10.0, None]}))
+    np.testing.assert_allclose(y[:, 0], [0, y[1, 0]], atol=1e-6)
+    assert valid.tolist() == [True, False]
+
+
+def test_each_column_has_its_own_scale():
+    frame = pl.DataFrame({"a": [1.0, 10.0, 100.0], "b": [-5.0, 0.0, 5.0], "c": [0.0, 3.0, 400.0]})
+    target = fit(frame, "regression", ["log", "none", "power"])
+    y, _ = target.encode(frame)
+    np.testing.assert_allclose(y[:, 0], [-1.224745, 0, 1.224745], atol=1e-5)
+    np.testing.assert_allclose(y[:, 1], [-5, 0, 5])
+    np.testing.assert_allclose(target.unscale(y), frame.to_numpy(), rtol=1e-5, atol=1e-5)
+
+
+def test_what_has_no_logarithm_is_named():
+    with pytest.raises(DataError) as raised:
+        fit([10.0, 0.0, -3.0, 200.0], scale="log")
+    (problem,) = raised.value.problems
+    assert problem.where == "row 1"
+    assert problem.found == "0 and 1 more of 0 or less"
+    assert "data.target_scale: power" in problem.fix
+    fit([10.0, 0.0, -3.0, 200.0], scale="power")
+    target = fit([10.5, 200.0], scale="log")
+    with pytest.raises(DataError, match="above 0 in 'y'"):
+        target.encode(pl.DataFrame({"y": [10.0, 0.0]}))
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from trainer.workflows.question import Question, ask
 
 def question(threshold: float, frame: pl.DataFrame) -> Question:
     data = Data(source="x.csv", target=frame.columns)
-    target = fit_target(frame, frame.columns, infer_task(frame), data, False, str)
+    target = fit_target(frame, frame.columns, infer_task(frame), data, ["none"], str)
     config = Config.model_validate(
         {
             "data": {"source": "x.csv", "target": frame.columns},

@@ -88,6 +88,18 @@ PACKS: dict[str, tuple[list[str], list[list[str]]]] = {
         ["data.target=size"],
         [["seed=1"], ["optimizer.learning_rate=0.003"]],
     ),
+    "counts": (
+        ["data.target=age", "data.task=regression", "loss=poisson"],
+        [["seed=1"], ["optimizer.learning_rate=0.003"]],
+    ),
+    "softplus": (
+        ["data.target=age", "data.task=regression", "model.head=softplus"],
+        [["seed=1"], ["seed=2"]],
+    ),
+    "prices": (
+        ["data.target=age", "data.task=regression", "data.target_scale=log"],
+        [["seed=1"], ["seed=2"]],
+    ),
     "clip norm": ([], [[f"optimizer.clip_norm={norm}"] for norm in (0.01, 0.1)]),
     "global clip norm": ([], [[f"optimizer.global_clip_norm={norm}"] for norm in (0.01, 0.1)]),
     "clip value": ([], [[f"optimizer.clip_value={value}"] for value in (0.001, 0.01)]),

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from trainer.config.load import load_config
-from trainer.config.objectives import LOSS_HEADS
+from trainer.config.objectives import COUNT_LOSSES, LOSS_HEADS, POSITIVE_HEADS
 from trainer.config.optimizers import OptimizerName
 from trainer.engine.averages import averaged
 from trainer.engine.batches import finish
@@ -57,13 +57,15 @@ LOSSES = {
             "sigmoid": [],
             "softmax": ["data.target=colour"],
             "linear": ["data.target=size", "data.target_scale=none"],
+            "softplus": ["data.target=age", "data.task=regression"],
+            "exponential": ["data.target=age", "data.task=regression"],
         }[head],
     ]
     for loss, heads in LOSS_HEADS.items()
     for head in heads
     if loss != "auto"
-    # Logarithms and shares of numbers around 0 are not finite.
-    and not (head == "linear" and loss in {"poisson", "mean_squared_logarithmic_error"})
+    # Positive heads are for losses of counts; with others they are as any head.
+    and (head not in POSITIVE_HEADS or loss in COUNT_LOSSES)
 }
 OTHERS = {
     "smoothing": ["loss={name: binary_crossentropy, label_smoothing: 0.2}"],

@@ -10,55 +10,28 @@ Owns: which settings exclude which. Does not own: what `auto` means (`resolve`).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from trainer.config.column_contradictions import column_conflicts
 from trainer.config.conflicts import Contradiction, conflict, is_stated
-from trainer.config.data import Task, class_text
+from trainer.config.data import NamedSources, Task
 from trainer.config.data_contradictions import data_conflicts
 from trainer.config.engine_contradictions import engine_contradictions
 from trainer.config.evaluate_contradictions import evaluate_conflicts
 from trainer.config.layers import HeadKind
 from trainer.config.member_contradictions import member_conflicts
 from trainer.config.network_contradictions import network_conflicts, optimizer_conflicts
-from trainer.config.objectives import DEFAULT_METRICS, LOSS_HEADS, METRICS
-from trainer.config.resolve import (
-    is_folded,
-    may_validate,
-    monitored,
-    resolved_loss,
-    resolved_metrics,
-    resolved_target_scale,
-    validation_fix,
+from trainer.config.objective_contradictions import (
+    TASK_WORDS,
+    head_conflicts,
+    loss_conflicts,
+    target_scale_conflicts,
 )
+from trainer.config.objectives import DEFAULT_METRICS, METRICS
+from trainer.config.resolve import is_folded, monitored, resolved_head, resolved_metrics
 from trainer.config.schema import Config
 from trainer.config.sweep_contradictions import sweep_conflicts
 from trainer.config.tracking_contradictions import tracking_conflicts
 from trainer.errors import Problem, did_you_mean
-
-TASK_HEADS: dict[Task, tuple[HeadKind, ...]] = {
-    "binary": ("sigmoid", "softmax"),
-    "multiclass": ("softmax",),
-    "multilabel": ("sigmoid",),
-    "regression": ("linear", "sigmoid"),
-}
-"""Which heads fit a task."""
-
-_TASK_WORDS: dict[Task, str] = {
-    "binary": "two classes",
-    "multiclass": "more than two classes",
-    "multilabel": "several yes/no columns",
-    "regression": "numbers",
-}
-_SMOOTHED = {
-    "auto",
-    "binary_crossentropy",
-    "binary_focal_crossentropy",
-    "categorical_crossentropy",
-    "categorical_focal_crossentropy",
-}
-_FOCAL = {"binary_focal_crossentropy", "categorical_focal_crossentropy"}
-_NON_NEGATIVE = {"poisson", "mean_squared_logarithmic_error", "mean_absolute_percentage_error"}
 
 
 def contradictions(config: Config) -> list[Problem]:
@@ -74,7 +47,8 @@ def find_contradictions(config: Config) -> list[Contradiction]:
         *column_conflicts(config.data),
         *network_conflicts(config.model),
         *optimizer_conflicts(config),
-        *_loss_conflicts(config),
+        *loss_conflicts(config),
+        *target_scale_conflicts(config.data),
         *_fit_conflicts(config),
         *_monitor_conflicts(config),
         *_stated_task_conflicts(config),
@@ -106,50 +80,13 @@ def task_contradictions(
         has_validation: Whether there are validation rows.
     """
     found = [
-        *_head_conflicts(config, task, head),
+        *head_conflicts(config, task, head),
         *_task_conflicts(config, task),
         *_class_conflicts(config, task, classes),
         *_measured_conflicts(config, resolved_metrics(config, task), has_validation),
-        *evaluate_conflicts(config, task, _TASK_WORDS[task], has_validation),
+        *evaluate_conflicts(config, task, TASK_WORDS[task], has_validation),
     ]
     return [each.problem for each in found]
-
-
-def _loss_conflicts(config: Config) -> Iterator[Contradiction]:
-    loss, name = config.loss, config.loss.name
-    ignored = {
-        "label_smoothing": ("a cross-entropy", name not in _SMOOTHED),
-        "gamma": ("a focal cross-entropy", name not in _FOCAL),
-        "alpha": ("a focal cross-entropy", name not in _FOCAL),
-        "delta": ("huber", name != "huber"),
-    }
-    for key, (wanted, is_ignored) in ignored.items():
-        if is_ignored and is_stated(loss, key):
-            yield conflict(
-                f"loss.{key}",
-                f"{key} only with {wanted}",
-                f"loss.name: {name}, which ignores it",
-                f"set loss.name, or take {key} out",
-                "loss.name",
-            )
-    if config.model.head != "auto" and config.data.task == "auto":
-        yield from _loss_head_conflicts(config, config.model.head)
-
-
-def _loss_head_conflicts(config: Config, head: HeadKind) -> Iterator[Contradiction]:
-    if head not in LOSS_HEADS[config.loss.name]:
-        fitting = [name for name, heads in LOSS_HEADS.items() if head in heads]
-        yield conflict(
-            "loss",
-            f"a loss that fits the {head} head: {', '.join(fitting)}",
-            config.loss.name,
-            f"set loss: {resolved_loss(config.model_copy(update={'loss': _AUTO}), head)}",
-            "model.head",
-            "loss.name",
-        )
-
-
-_AUTO: Any = Config.model_fields["loss"].default
 
 
 def _fit_conflicts(config: Config) -> Iterator[Contradiction]:
@@ -202,12 +139,18 @@ def _fit_conflicts(config: Config) -> Iterator[Contradiction]:
 
 def _monitor_conflicts(config: Config) -> Iterator[Contradiction]:
     data = config.data
+    has_validation = (
+        data.split.validation > 0
+        or is_folded(config)
+        or data.split.by == "column"
+        or (isinstance(data.source, NamedSources) and data.source.validation is not None)
+    )
     metrics: Sequence[str] = list(METRICS)
     if config.metrics != "auto":
         metrics = config.metrics
     elif data.task != "auto":
         metrics = DEFAULT_METRICS[data.task]
-    yield from _measured_conflicts(config, metrics, may_validate(config))
+    yield from _measured_conflicts(config, metrics, has_validation)
 
 
 def _measured_conflicts(
@@ -231,7 +174,7 @@ def _measured_conflicts(
                 key,
                 "a measure of the training rows, as there are no validation rows",
                 f"'{measure}'",
-                f"{validation_fix(config)}, or monitor: {base}",
+                f"set data.split.validation above 0, or monitor: {base}",
                 "data.split.validation",
                 "data.source",
             )
@@ -242,48 +185,12 @@ def _stated_task_conflicts(config: Config) -> Iterator[Contradiction]:
     task = config.data.task
     if task == "auto":
         return
-    if config.model.head != "auto":
-        yield from _head_conflicts(config, task, config.model.head)
-    else:
-        yield from _loss_head_conflicts(config, TASK_HEADS[task][0])
+    yield from head_conflicts(config, task, resolved_head(config, task))
     yield from _task_conflicts(config, task)
 
 
-def _head_conflicts(config: Config, task: Task, head: HeadKind) -> Iterator[Contradiction]:
-    if head not in TASK_HEADS[task]:
-        yield conflict(
-            "model.head",
-            f"{' or '.join(TASK_HEADS[task])} for {_TASK_WORDS[task]}",
-            head,
-            "set model.head: auto, or data.task",
-            "data.task",
-        )
-    else:
-        yield from _loss_head_conflicts(config, head)
-    if task != "regression":
-        return
-    scale = resolved_target_scale(config, task)
-    if head == "sigmoid" and scale == "standard":
-        yield conflict(
-            "data.target_scale",
-            "none (or auto) with a sigmoid head, which predicts numbers in [0, 1]",
-            scale,
-            "set data.target_scale: none, or model.head: linear",
-            "model.head",
-        )
-    if head == "linear" and scale == "standard" and config.loss.name in _NON_NEGATIVE:
-        yield conflict(
-            "loss",
-            "a loss that takes the negative numbers of a scaled target",
-            config.loss.name,
-            "set data.target_scale: none",
-            "data.target_scale",
-            "loss.name",
-        )
-
-
 def _task_conflicts(config: Config, task: Task) -> Iterator[Contradiction]:
-    words = _TASK_WORDS[task]
+    words = TASK_WORDS[task]
     if config.metrics != "auto":
         for index, name in enumerate(config.metrics):
             if task not in METRICS[name].tasks:
@@ -320,7 +227,7 @@ def _task_conflicts(config: Config, task: Task) -> Iterator[Contradiction]:
     ]
     for key, stated, what, tasks in only_for:
         if stated and task not in tasks:
-            wanted = " or ".join(_TASK_WORDS[each] for each in tasks)
+            wanted = " or ".join(TASK_WORDS[each] for each in tasks)
             expected = f"{what} only for {wanted}"
             yield conflict(key, expected, f"a target of {words}", "take it out", "data.task")
 
@@ -354,14 +261,22 @@ def _class_conflicts(config: Config, task: Task, classes: Sequence[str]) -> Iter
             yield conflict(f"metrics.{index}", expected, f"{len(classes)}", fix)
 
 
+def class_text(value: str | float) -> str:
+    """A class as text: true and false in small letters, 1.0 as 1."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)
+
+
 def is_class(value: str | float, classes: Sequence[str]) -> bool:
     """Whether a class stated in the config is one of the target's, written as text there."""
     if class_text(value) in classes or str(value) in classes:
         return True
-    # Whether case may differ was decided when the target was fitted.
-    if class_text(value).casefold() in {name.casefold() for name in classes}:
-        return True
-    return not isinstance(value, bool | str) and any(_number(name) == value for name in classes)
+    if isinstance(value, bool):
+        return class_text(value) in {name.lower() for name in classes}
+    return isinstance(value, int | float) and any(_number(name) == value for name in classes)
 
 
 def _number(text: str) -> float | None:

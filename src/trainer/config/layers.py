@@ -24,7 +24,7 @@ Activation = Literal[
     "linear", "log_softmax", "mish", "relu", "relu6", "selu", "sigmoid", "silu", "softmax",
     "softplus", "softsign", "swish", "tanh",
 ]  # fmt: skip
-HeadKind = Literal["sigmoid", "softmax", "linear"]
+HeadKind = Literal["sigmoid", "softmax", "linear", "softplus", "exponential"]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -314,7 +314,9 @@ class Model(Section):
     """Hidden layers, first to last; [] for a linear model."""
     head: Literal["auto"] | HeadKind = "auto"
     """The last layer: sigmoid (two classes, yes/no columns, numbers in [0, 1]), softmax (classes),
-    linear (numbers); auto: from the target."""
+    linear (numbers), softplus or exponential (numbers above 0, as counts: log(1 + exp(z)) or exp(z));
+    auto: from the target, and exponential for a loss of counts (`poisson`,
+    `mean_squared_logarithmic_error`)."""
     output_bias: Literal["prior", "zeros"] = "prior"
     """How the head's bias starts: so that the first prediction is the training rows' class shares
     or mean, or at 0."""

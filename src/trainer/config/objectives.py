@@ -31,28 +31,43 @@ LossName = Literal[
     "log_cosh",
 ]
 
+_ANY_HEAD: tuple[HeadKind, ...] = ("sigmoid", "softmax", "linear", "softplus", "exponential")
+_NEVER_NEGATIVE: tuple[HeadKind, ...] = ("sigmoid", "softmax", "softplus", "exponential")
+
 LOSS_HEADS: dict[str, tuple[HeadKind, ...]] = {
-    "auto": ("sigmoid", "softmax", "linear"),
+    "auto": _ANY_HEAD,
     "binary_crossentropy": ("sigmoid",),
     "binary_focal_crossentropy": ("sigmoid",),
     "categorical_crossentropy": ("softmax",),
     "categorical_focal_crossentropy": ("softmax",),
     "kl_divergence": ("softmax",),
-    "poisson": ("sigmoid", "softmax", "linear"),
-    "mean_squared_error": ("sigmoid", "softmax", "linear"),
-    "half_squared_error": ("sigmoid", "softmax", "linear"),
-    "mean_absolute_error": ("sigmoid", "softmax", "linear"),
-    "mean_absolute_percentage_error": ("linear",),
-    "mean_squared_logarithmic_error": ("sigmoid", "softmax", "linear"),
-    "huber": ("sigmoid", "softmax", "linear"),
-    "log_cosh": ("sigmoid", "softmax", "linear"),
+    # The logarithm of a negative prediction is nan, or is clipped so that its gradient is 0.
+    "poisson": _NEVER_NEGATIVE,
+    "mean_squared_error": _ANY_HEAD,
+    "half_squared_error": _ANY_HEAD,
+    "mean_absolute_error": _ANY_HEAD,
+    "mean_absolute_percentage_error": ("linear", "softplus", "exponential"),
+    "mean_squared_logarithmic_error": _NEVER_NEGATIVE,
+    "huber": _ANY_HEAD,
+    "log_cosh": _ANY_HEAD,
 }
 """Which heads a loss fits."""
+
+POSITIVE_HEADS: tuple[HeadKind, ...] = ("softplus", "exponential")
+"""Heads whose outputs are above 0 and have no upper bound."""
+
+COUNT_LOSSES: tuple[LossName, ...] = ("poisson", "mean_squared_logarithmic_error")
+"""Losses that take the logarithm of targets and predictions, none of which may be negative."""
+
+UNSCALED_LOSSES: tuple[LossName, ...] = (*COUNT_LOSSES, "mean_absolute_percentage_error")
+"""Losses that mean something only for a target in its own unit."""
 
 DEFAULT_LOSS: dict[HeadKind, LossName] = {
     "sigmoid": "binary_crossentropy",
     "softmax": "categorical_crossentropy",
     "linear": "mean_squared_error",
+    "softplus": "mean_squared_error",
+    "exponential": "mean_squared_error",
 }
 
 
@@ -60,7 +75,8 @@ class Loss(Section):
     """The loss that training makes small."""
 
     name: LossName = "auto"
-    """auto: the cross-entropy of the head, or the mean squared error for numbers."""
+    """auto: the cross-entropy of the head, or the mean squared error for numbers. poisson, for counts:
+    prediction - target · log(prediction)."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Moves targets of a cross-entropy this far towards the uniform distribution."""
     gamma: Annotated[float, Field(ge=0)] = 2.0

@@ -10,9 +10,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal, assert_never
 
-from trainer.config.data import NamedSources, Task
+from trainer.config.data import Task
 from trainer.config.layers import HeadKind
-from trainer.config.objectives import DEFAULT_LOSS, DEFAULT_METRICS, LossName, MetricName
+from trainer.config.objectives import (
+    COUNT_LOSSES,
+    DEFAULT_LOSS,
+    DEFAULT_METRICS,
+    POSITIVE_HEADS,
+    UNSCALED_LOSSES,
+    LossName,
+    MetricName,
+)
 from trainer.config.schema import Config, Fit
 
 DEFAULT_EPOCHS = 100
@@ -29,31 +37,12 @@ def is_folded(config: Config) -> bool:
     return config.data.split.fold is not None or config.fit.folds is not None
 
 
-def may_validate(config: Config) -> bool:
-    """Whether there can be validation rows, as far as the config alone says."""
-    split, source = config.data.split, config.data.source
-    if split.train_on_validation:
-        return False
-    if isinstance(source, NamedSources) and source.validation is not None:
-        return True
-    return split.validation > 0 or is_folded(config) or split.by == "column"
-
-
-def validation_fix(config: Config) -> str:
-    """How a config without validation rows gets some."""
-    split = config.data.split
-    if split.train_on_validation:
-        return "set data.split.train_on_validation: false"
-    if split.by == "column":
-        return f"mark rows 'validation' in column '{split.column}'"
-    return "set data.split.validation above 0"
-
-
 def resolved_head(config: Config, task: Task) -> HeadKind:
     """The kind of the last layer: `model.head`, or what the task asks for.
 
-    Two classes and yes/no columns get sigmoid, many classes softmax, numbers linear. Whether a
-    stated head fits the task is `task_contradictions`' question.
+    Two classes and yes/no columns get sigmoid, many classes softmax, numbers linear, or exponential
+    where the loss takes no negative predictions. Whether a stated head fits the task is
+    `task_contradictions`' question.
     """
     if config.model.head != "auto":
         return config.model.head
@@ -63,7 +52,7 @@ def resolved_head(config: Config, task: Task) -> HeadKind:
         case "multiclass":
             return "softmax"
         case "regression":
-            return "linear"
+            return "exponential" if config.loss.name in COUNT_LOSSES else "linear"
         case _:
             assert_never(task)
 
@@ -110,10 +99,29 @@ def monitored(fit: Fit) -> Iterator[tuple[str, str]]:
         yield "fit.checkpoint.monitor", fit.checkpoint.monitor
 
 
-def resolved_target_scale(config: Config, task: Task) -> Literal["standard", "none"]:
-    """How a number to be predicted is scaled: standard for a linear head, none for others."""
+ScaledBy = Literal["standard", "log", "power", "none"]
+
+
+def resolved_target_scale(config: Config, task: Task, column: str | None = None) -> ScaledBy:
+    """How the numbers of a target column are scaled; None: of one that has no scale of its own.
+
+    Auto is standard for a linear head, none for the others and for losses that need the target's unit.
+    """
     if task != "regression":
         return "none"
-    if config.data.target_scale != "auto":
-        return config.data.target_scale
-    return "standard" if resolved_head(config, task) == "linear" else "none"
+    stated = config.data.target_scale
+    if isinstance(stated, dict):
+        stated = "auto" if column is None else stated.get(column, "auto")
+    if stated != "auto":
+        return stated
+    is_linear = resolved_head(config, task) == "linear"
+    return "standard" if is_linear and config.loss.name not in UNSCALED_LOSSES else "none"
+
+
+def number_setting(config: Config) -> str | None:
+    """The setting that only makes sense where numbers are predicted, such as a loss of counts."""
+    if config.loss.name in UNSCALED_LOSSES:
+        return f"loss: {config.loss.name}"
+    if config.model.head in POSITIVE_HEADS:
+        return f"model.head: {config.model.head}"
+    return None

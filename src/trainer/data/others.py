@@ -24,7 +24,6 @@ from trainer.data.prepare import (
     REASONS,
     Prepared,
     PreparedTable,
-    check_targets,
     row_weights,
     rows_with_target,
 )
@@ -33,6 +32,7 @@ from trainer.data.splits import DROPPED, TEST
 from trainer.data.streaming import StreamedTable
 from trainer.data.streams import batch_rows, open_stream
 from trainer.data.tables import Table, read_table
+from trainer.data.target_fitting import check_targets
 from trainer.errors import DataError, Problem, did_you_mean
 
 

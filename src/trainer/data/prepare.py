@@ -11,17 +11,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import numpy as np
 import polars as pl
 
 from trainer.config.data import Data
-from trainer.config.resolve import resolved_head, resolved_split_seed
+from trainer.config.resolve import number_setting, resolved_split_seed
 from trainer.config.schema import Config
 from trainer.data.arrays import Assignment, Bools, Floats, Rows, Singles
 from trainer.data.assignment import assign_splits
-from trainer.data.assumptions import target_remarks
 from trainer.data.features import feature_columns, target_columns
 from trainer.data.fitting import ColumnFit, fit_columns
 from trainer.data.gaps import words_read_as_missing, words_text
@@ -29,12 +28,11 @@ from trainer.data.preprocessing import Preprocessing
 from trainer.data.samples import Samples
 from trainer.data.splits import DROPPED, SPLIT_NAMES, TEST, TRAIN, VALIDATION, SplitName
 from trainer.data.tables import Table, read_table
-from trainer.data.targets import FittedTarget, fit_target, folds_case, known_target
-from trainer.data.tasks import TaskFinding, infer_task, task_columns_problem
+from trainer.data.target_fitting import check_targets, placed_target, placed_task
+from trainer.data.targets import known_target
+from trainer.data.tasks import task_columns_problem
 from trainer.data.values import BLOCK_CELLS, number_matrix
 from trainer.errors import DataError, Problem
-
-_Found = TypeVar("_Found")
 
 NO_TARGET, DUPLICATE, MISSING_VALUE, OUTLIER, LATER = 1, 2, 3, 4, 5
 REASONS = {
@@ -69,8 +67,6 @@ class PreparedTable(Protocol):
     def preprocessing(self) -> Preprocessing: ...
     @property
     def warnings(self) -> tuple[str, ...]: ...
-    @property
-    def notes(self) -> tuple[str, ...]: ...
     @property
     def dropped(self) -> dict[str, int]:
         """Rows by reason."""
@@ -114,7 +110,6 @@ class Division:
         warnings: What a user should know.
         dropped: Rows by reason.
         weight: float32 (rows,), the weight column, or None.
-        notes: What was assumed, with the setting that changes it.
     """
 
     table: Table
@@ -124,7 +119,6 @@ class Division:
     warnings: tuple[str, ...]
     dropped: dict[str, int]
     weight: Singles | None = field(repr=False)
-    notes: tuple[str, ...] = field(default=(), kw_only=True)
 
     def rows(self, split: SplitName) -> int:
         """How many rows a split has."""
@@ -233,17 +227,17 @@ def divide(
     known = rows_with_target(table, targets, data)
     reasons[~known] = NO_TARGET
     weight = None if data.weight is None else row_weights(table, data.weight, known)
-    assignment = assign_splits(table, data, resolved_split_seed(config), known)
+    assignment = _assignment(table, config, targets, known)
     reasons[known & (assignment == DROPPED)] = LATER
     if data.clean.duplicates == "drop":
         _drop(assignment, reasons, _duplicates(table, [*names, *targets], assignment), DUPLICATE)
     if weight is not None:
         _check_weights(table, weight, assignment)
-    finding = _task(table, data, targets, np.flatnonzero(assignment == TRAIN))
+    finding = placed_task(table, config, targets, np.flatnonzero(assignment == TRAIN))
     columns = fit(assignment)
     _drop(assignment, reasons, columns.missing, MISSING_VALUE)
     _drop(assignment, reasons, columns.outlying, OUTLIER)
-    target = _target(table, config, targets, finding, columns.rows)
+    target, advice = placed_target(table, config, targets, finding, columns.rows, assignment)
     preprocessing = Preprocessing(rows=len(columns.rows), columns=columns.columns, target=target)
     check_targets(table, target, assignment)
     dropped = _counted(reasons)
@@ -255,16 +249,14 @@ def divide(
         if words:
             # It comes first, as NO_TARGET is the first reason.
             lost[0] += f" ({words_text(words)}: see data.csv.null_values)"
-    remarks = target_remarks(target, finding, data)
     return Division(
         table=table,
         assignment=assignment,
         reasons=reasons,
         preprocessing=preprocessing,
-        warnings=(*table.warnings, *lost, *columns.warnings, *remarks.warnings),
+        warnings=(*table.warnings, *lost, *columns.warnings, *advice),
         dropped=dropped,
         weight=weight,
-        notes=(*columns.notes, *remarks.notes),
     )
 
 
@@ -362,59 +354,12 @@ def _drop(assignment: Assignment, reasons: Assignment, rows: Rows, reason: int) 
     reasons[rows] = reason
 
 
-def _task(table: Table, data: Data, targets: Sequence[str], training: Rows) -> TaskFinding:
-    if data.task != "auto":
-        return TaskFinding(data.task, "stated as data.task")
-    frame = table.frame.select(targets)[training]
-    return _placed(table, lambda: infer_task(frame, fold_case=folds_case(data)))
-
-
-def _target(
-    table: Table, config: Config, targets: Sequence[str], finding: TaskFinding, training: Rows
-) -> FittedTarget:
-    match config.data.target_scale:
-        case "auto":
-            scaled = resolved_head(config, finding.task) == "linear"
-        case "standard" | "none":
-            scaled = config.data.target_scale == "standard"
-    frame = table.frame.select(targets)[training]
-    return _placed(
-        table,
-        lambda: fit_target(
-            frame,
-            targets,
-            finding,
-            config.data,
-            scaled,
-            lambda row: table.where(int(training[row])),
-        ),
-    )
-
-
-def check_targets(table: Table, target: FittedTarget, assignment: Assignment) -> None:
-    """Validation and test rows have targets that training knows.
-
-    Raises:
-        DataError: One has not, with its place.
-    """
-    problems: list[Problem] = []
-    for split in (VALIDATION, TEST):
-        at = np.flatnonzero(assignment == split)
-        frame = table.frame.select(target.columns)[at]
-        try:
-            target.encode(frame, lambda row, at=at: table.where(int(at[row])))  # type: ignore[misc]
-        except DataError as error:
-            problems += error.problems
-    if problems:
-        raise DataError(table.placed(problems))
-
-
-def _placed(table: Table, work: Callable[[], _Found]) -> _Found:
-    """Do it, and give its problems a place."""
-    try:
-        return work()
-    except DataError as error:
-        raise DataError(table.placed(error.problems)) from error
+def _assignment(table: Table, config: Config, targets: Sequence[str], known: Bools) -> Assignment:
+    data = config.data
+    if data.task == "auto" and number_setting(config) is not None:
+        task = placed_task(table, config, targets, np.flatnonzero(known)).task
+        data = data.model_copy(update={"task": task})
+    return assign_splits(table, data, resolved_split_seed(config), known)
 
 
 def _counted(reasons: Assignment) -> dict[str, int]:

@@ -6,29 +6,29 @@ Owns: the order of classes, the positive one, priors, the scale of numbers, and 
 
 from __future__ import annotations
 
-import operator
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, assert_never
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 from pydantic import Field
 
 from trainer.config.data import Data, Scalar, Task
+from trainer.config.resolve import ScaledBy
 from trainer.data.arrays import Bools, Floats, Singles
 from trainer.data.fitted import Fitted
-from trainer.data.tasks import TaskFinding
-from trainer.data.values import (
-    boolean,
-    folded,
-    merged_spellings,
-    natural_order,
-    number_matrix,
-    plain,
-    text,
-    tidy,
+from trainer.data.number_targets import (
+    check_logs,
+    fit_curves,
+    fit_scales,
+    put_on_curves,
+    read_numbers,
 )
+from trainer.data.target_curves import TargetCurve
+from trainer.data.tasks import TaskFinding
+from trainer.data.values import boolean, natural_order, plain, text
 from trainer.errors import DataError, Problem, did_you_mean
 
 POSITIVE_WORDS = ("yes", "true", "1", "positive", "+")
@@ -51,7 +51,8 @@ class FittedTarget(Fitted):
             which is 0 when it is scaled.
         offset: regression: y = (value - offset) / scale, one each column; else empty.
         scale: See `offset`.
-        fold_case: Whether classes that differ in case only are one.
+        curves: regression: of each column the curve that its values are put on first, or None; empty,
+            and not written, where no column has one.
     """
 
     task: Task
@@ -63,7 +64,7 @@ class FittedTarget(Fitted):
     prior: tuple[float, ...]
     offset: tuple[float, ...]
     scale: tuple[float, ...]
-    fold_case: bool = Field(default=False, exclude_if=operator.not_)
+    curves: tuple[TargetCurve | None, ...] = Field(default=(), exclude_if=lambda curves: not curves)
 
     @property
     def width(self) -> int:
@@ -106,7 +107,7 @@ class FittedTarget(Fitted):
             case "multilabel":
                 return _label_matrix(frame, self.columns, valid, where), valid
             case "regression":
-                values = _number_targets(frame, self.columns, valid, where)
+                values = self._curved(read_numbers(frame, self.columns, valid, where), valid, where)
                 values -= np.array(self.offset)
                 values /= np.array(self.scale)
                 values[~valid] = 0
@@ -123,20 +124,49 @@ class FittedTarget(Fitted):
         if self.task != "regression":
             return None
         known = known_target(frame, self.columns)
-        return _number_targets(frame, self.columns, known, lambda row: f"row {row + 1}")
+        return read_numbers(frame, self.columns, known, lambda row: f"row {row + 1}")
 
     def unscale(self, predictions: Floats | Singles) -> Floats:
-        """Predicted numbers (n, k) in the target's own unit, float64."""
+        """Predicted numbers (n, k) in the target's own unit, float64; finite where they are."""
         values = np.asarray(predictions, dtype=np.float64)
         unscaled: Floats = values * np.array(self.scale) + np.array(self.offset)
-        return unscaled
+        return self.off_curves(unscaled)
+
+    def on_curves(self, values: NDArray[np.floating[Any]]) -> Floats:
+        """Numbers (n, k) in the target's unit, each column put on its curve."""
+        return put_on_curves(values.astype(np.float64), self.curves)
+
+    def off_curves(self, values: Floats) -> Floats:
+        """The inverse of `on_curves`, within the bounds of each curve."""
+        if not self.curves:
+            return values
+        return np.stack(
+            [
+                values[:, index] if curve is None else curve.backward(values[:, index])
+                for index, curve in enumerate(self.curves)
+            ],
+            axis=1,
+        )
+
+    def _curved(self, values: Floats, valid: Bools, where: Callable[[int], str]) -> Floats:
+        """As `on_curves`; rows that are not valid get any number.
+
+        Raises:
+            DataError: A number has no logarithm.
+        """
+        if not self.curves:
+            return values
+        values[~valid] = 1.0
+        logs = [curve is not None and curve.kind == "log" for curve in self.curves]
+        check_logs(values, self.columns, logs, where)
+        return self.on_curves(values)
 
     def _codes(
         self, series: pl.Series, valid: Bools, where: Callable[[int], str]
     ) -> np.ndarray[Any, np.dtype[np.int64]]:
         labels = text(series)
         levels = labels.unique().drop_nulls().to_list()
-        numbers = class_numbers(self.classes, levels, fold_case=self.fold_case)
+        numbers = class_numbers(self.classes, levels)
         table = {level: -1 if code is None else code for level, code in numbers.items()}
         codes = (
             labels.replace_strict(table, default=-1, return_dtype=pl.Int64).fill_null(-1).to_numpy()
@@ -150,28 +180,21 @@ class FittedTarget(Fitted):
                     at.get(label, ""),
                     "a class of the training rows: " + _listed(self.classes),
                     f"'{label}' in '{series.name}' in {count} {'row' if count == 1 else 'rows'}",
-                    self._fix_of(label, series.name),
+                    did_you_mean(
+                        label,
+                        self.classes,
+                        "take these rows out, merge the class, or split so that training has some",
+                    ),
                 )
                 for label, count in sorted(counts.items())
             )
         return np.asarray(codes)
 
-    def _fix_of(self, label: str, column: str) -> str:
-        if folded(label) in map(folded, self.classes):
-            return f"set data.columns.{column}.fold_case: true to ignore case"
-        fix = "take these rows out, merge the class, or split so that training has some"
-        return did_you_mean(label, self.classes, fix)
 
-
-def class_numbers(
-    classes: Sequence[str], labels: Sequence[str], *, fold_case: bool = False
-) -> dict[str, int | None]:
-    """The number of the class each label names: by its text, else by its whole number, else (true and
-    false only, unless `fold_case`) by its word in another case when only one class has it.
+def class_numbers(classes: Sequence[str], labels: Sequence[str]) -> dict[str, int | None]:
+    """The number of the class each label names: by its text, else by its whole number, else by its
+    word in another case when only one class has it.
     """
-    if fold_case:
-        places = {folded(name): index for index, name in enumerate(classes)}
-        return {label: places.get(folded(label)) for label in labels}
     exact = {name: index for index, name in enumerate(classes)}
     whole = {plain(name): index for index, name in enumerate(classes)}
     found: dict[str, int | None] = {}
@@ -201,7 +224,7 @@ def fit_target(
     columns: Sequence[str],
     finding: TaskFinding,
     data: Data,
-    scaled: bool,
+    scales: Sequence[ScaledBy],
     where: Callable[[int], str],
 ) -> FittedTarget:
     """Learn the target from training rows.
@@ -211,17 +234,18 @@ def fit_target(
         columns: The target columns.
         finding: The task.
         data: The `data` section, for `positive`.
-        scaled: Scale numbers to mean 0 and deviation 1.
+        scales: How the numbers of each column are scaled; of no meaning for classes.
         where: The place of a row of the frame, for messages.
 
     Raises:
         DataError: One class only, more than two for `binary`, a positive class that is not there,
-            values that are no numbers, one number only.
+            values that are no numbers or have no logarithm, one number only.
     """
-    task, rows, fold_case = finding.task, frame.height, folds_case(data)
+    task, rows = finding.task, frame.height
     classes: tuple[str, ...] = ()
     offset: tuple[float, ...] = ()
     scale: tuple[float, ...] = ()
+    curves: tuple[TargetCurve | None, ...] = ()
     if data.positive is not None and task != "binary":
         raise DataError(
             Problem(
@@ -234,11 +258,11 @@ def fit_target(
         )
     match task:
         case "binary" | "multiclass":
-            counts = spelled_classes(frame[columns[0]], fold_case=fold_case)
+            counts = spelled_classes(frame[columns[0]])
             classes = tuple(natural_order(list(counts)))
             _check_classes(task, columns[0], counts)
             if task == "binary":
-                positive = _positive(classes, counts, data.positive, fold_case)
+                positive = _positive(classes, counts, data.positive)
                 classes = (*(name for name in classes if name != positive), positive)
             class_rows = tuple(counts[name] for name in classes)
             shares = tuple(count / rows for count in class_rows)
@@ -249,9 +273,7 @@ def fit_target(
             class_rows = tuple(int(count) for count in y.sum(axis=0, dtype=np.float64))
             prior = tuple(count / rows for count in class_rows)
         case "regression":
-            values = _number_targets(frame, columns, np.ones(rows, dtype=np.bool_), where)
-            means = values.mean(axis=0)
-            deviations = np.sqrt(np.square(values - means).mean(axis=0))
+            values = read_numbers(frame, columns, np.ones(rows, dtype=np.bool_), where)
             same = [name for name, low, high in
                     zip(columns, values.min(axis=0), values.max(axis=0), strict=True)
                     if low == high]  # fmt: skip
@@ -261,38 +283,29 @@ def fit_target(
                     for name in same
                 )
             class_rows = ()
-            offset = tuple(means.tolist()) if scaled else (0.0,) * len(columns)
-            scale = tuple(deviations.tolist()) if scaled else (1.0,) * len(columns)
-            prior = (0.0,) * len(columns) if scaled else tuple(means.tolist())
+            curves = fit_curves(values, columns, scales, where)
+            offset, scale, prior = fit_scales(values, scales, curves)
         case _:
             assert_never(task)
     return FittedTarget(
         task=task, reason=finding.reason, columns=tuple(columns), classes=classes, rows=rows,
-        class_rows=class_rows, prior=prior, offset=offset, scale=scale, fold_case=fold_case,
+        class_rows=class_rows, prior=prior, offset=offset, scale=scale, curves=curves,
     )  # fmt: skip
 
 
-def spelled_classes(series: pl.Series, *, fold_case: bool = False) -> dict[str, int]:
-    """Rows of each class. Spellings that `plain` makes equal ("1", "1.0") are one class, under its most
-    frequent spelling; with `fold_case` those that differ in case only too.
+def spelled_classes(series: pl.Series) -> dict[str, int]:
+    """Rows of each class. Spellings of one whole number ("1", "1.0") are one class, under its most
+    frequent spelling.
     """
     cells = text(series) if series.dtype.is_float() else series
     counted = cells.drop_nulls().alias("label").value_counts(sort=False)
     spellings: dict[str, list[tuple[int, str]]] = {}
     for label, count in zip(text(counted["label"]), counted["count"], strict=True):
         spellings.setdefault(plain(label), []).append((count, label))
-    classes = {
-        tidy(min(found, key=lambda one: (-one[0], one[1]))[1]): sum(count for count, _ in found)
+    return {
+        min(found, key=lambda one: (-one[0], one[1]))[1]: sum(count for count, _ in found)
         for found in spellings.values()
     }
-    return merged_spellings(classes.items()) if fold_case else classes
-
-
-def folds_case(data: Data) -> bool:
-    """Whether classes of the target that differ in case only are one."""
-    return isinstance(data.target, str) and bool(
-        data.target in data.columns and data.columns[data.target].fold_case
-    )
 
 
 def _check_classes(task: Task, column: str, counts: dict[str, int]) -> None:
@@ -313,12 +326,10 @@ def _check_classes(task: Task, column: str, counts: dict[str, int]) -> None:
         )  # fmt: skip
 
 
-def _positive(
-    classes: tuple[str, ...], counts: dict[str, int], stated: Scalar | None, fold_case: bool
-) -> str:
+def _positive(classes: tuple[str, ...], counts: dict[str, int], stated: Scalar | None) -> str:
     if stated is not None:
         words = str(stated).lower() if isinstance(stated, bool) else str(stated)
-        index = class_numbers(classes, [words], fold_case=fold_case)[words]
+        index = class_numbers(classes, [words])[words]
         if index is None:
             raise DataError(
                 Problem(
@@ -330,14 +341,10 @@ def _positive(
                 )
             )
         return classes[index]
-    if is_positive_word(classes):
-        return next(name for name in classes if plain(name).lower() in POSITIVE_WORDS)
+    usual = [name for name in classes if plain(name).lower() in POSITIVE_WORDS]
+    if len(usual) == 1:
+        return usual[0]
     return min(reversed(classes), key=lambda name: counts[name])
-
-
-def is_positive_word(classes: Sequence[str]) -> bool:
-    """Whether one of the classes, and only one, is a word for yes."""
-    return sum(plain(name).lower() in POSITIVE_WORDS for name in classes) == 1
 
 
 def _label_matrix(
@@ -357,32 +364,6 @@ def _label_matrix(
     if problems:
         raise DataError(problems)
     return y
-
-
-def _number_targets(
-    frame: pl.DataFrame, columns: Sequence[str], valid: Bools, where: Callable[[int], str]
-) -> Floats:
-    values = np.ascontiguousarray(number_matrix(frame, columns))
-    problems = []
-    for index, name in enumerate(columns):
-        wrong = np.flatnonzero(valid & ~np.isfinite(values[:, index]))
-        problems += [
-            Problem(
-                where(int(row)),
-                f"a finite number in '{name}'",
-                f"'{frame[name][int(row)]}'",
-                "correct it, or add it to data.csv.null_values to leave the row out",
-            )
-            for row in wrong[:_SHOWN]
-        ]
-        if len(wrong) > _SHOWN:
-            found = f"{len(wrong) - _SHOWN} more rows with others"
-            problems.append(
-                Problem(where(int(wrong[_SHOWN])), f"finite numbers in '{name}'", found)
-            )
-    if problems:
-        raise DataError(problems)
-    return values
 
 
 def _target_problem(expected: str, found: str, fix: str = "") -> Problem:

@@ -21,36 +21,53 @@ from dataclasses import dataclass
 import polars as pl
 
 from trainer.config.data import Task
-from trainer.data.values import boolean, folded, is_dated, level_text, number
+from trainer.config.resolve import number_setting
+from trainer.config.schema import Config
+from trainer.data.values import boolean, is_dated, level_text, number
 from trainer.errors import DataError, Problem
 
 MOST_CLASSES = 20
 ROWS_PER_CLASS = 10
-_LIKELY_CLASSES = 100
-"""Up to this many whole numbers, with enough rows of each, can be classes."""
 
 
 @dataclass(frozen=True, slots=True)
 class TaskFinding:
-    """The task and why.
-
-    Attributes:
-        task: What is predicted.
-        reason: Why, in a few words.
-        otherwise: The task that it could as well be; None where there is little doubt.
-    """
+    """The task and, in a few words, why."""
 
     task: Task
     reason: str
-    otherwise: Task | None = None
 
 
-def infer_task(frame: pl.DataFrame, *, fold_case: bool = False) -> TaskFinding:
+def find_task(frame: pl.DataFrame, config: Config) -> TaskFinding:
+    """The task that a config states or its target values stand for.
+
+    Whole numbers that could be classes are numbers where a setting is for numbers, as a loss of counts.
+
+    Args:
+        frame: The target columns, rows without a target left out.
+        config: The config.
+
+    Raises:
+        DataError: As `infer_task`.
+    """
+    if config.data.task != "auto":
+        return TaskFinding(config.data.task, "stated as data.task")
+    finding = infer_task(frame)
+    setting = number_setting(config)
+    if setting is None or finding.task != "multiclass":
+        return finding
+    series = frame.to_series()
+    numbers = frame.select(number(series.name, series.dtype)).to_series()
+    if numbers.null_count() > series.null_count():
+        return finding
+    return TaskFinding("regression", f"{setting} is for numbers")
+
+
+def infer_task(frame: pl.DataFrame) -> TaskFinding:
     """The task that target values stand for.
 
     Args:
         frame: The target columns, rows without a target left out.
-        fold_case: Whether words that differ in case only are one class.
 
     Raises:
         DataError: Several columns that are neither all yes/no nor all numbers; dates; values of
@@ -63,8 +80,7 @@ def infer_task(frame: pl.DataFrame, *, fold_case: bool = False) -> TaskFinding:
         raise DataError(
             _problem("classes or numbers", f"dates in '{series.name}'", "Turn them into numbers.")
         )
-    words = level_text(series).drop_nulls().unique()
-    distinct = len(set(map(folded, words))) if fold_case else len(words)
+    distinct = level_text(series).drop_nulls().n_unique()
     numbers = frame.select(number(series.name, series.dtype)).to_series()
     known = len(series) - series.null_count()
     parsed = known - (numbers.null_count() - series.null_count())
@@ -85,12 +101,9 @@ def infer_task(frame: pl.DataFrame, *, fold_case: bool = False) -> TaskFinding:
         return TaskFinding("binary", f"'{series.name}' has {distinct} whole numbers")
     if distinct <= MOST_CLASSES and distinct * ROWS_PER_CLASS <= known:
         reason = f"'{series.name}' has only {distinct} whole numbers in {known:,} rows"
-        return TaskFinding("multiclass", reason, "regression")
+        return TaskFinding("multiclass", reason)
     reason = f"'{series.name}' has {distinct:,} different whole numbers in {known:,} rows"
-    is_like_classes = distinct <= MOST_CLASSES or (
-        distinct <= _LIKELY_CLASSES and distinct * ROWS_PER_CLASS <= known
-    )
-    return TaskFinding("regression", reason, "multiclass" if is_like_classes else None)
+    return TaskFinding("regression", reason)
 
 
 def _several(frame: pl.DataFrame) -> TaskFinding:

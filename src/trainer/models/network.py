@@ -105,12 +105,19 @@ def _build(
 def prior_bias(head: HeadKind, outputs: int, prior: Sequence[float]) -> npt.NDArray[np.float32]:
     """The head's bias, (outputs,), under which a zero input gives the prior.
 
-    sigmoid: log(p / (1 - p)); softmax: log p; linear: the mean itself.
+    sigmoid: log(p / (1 - p)); softmax: log p; linear: the mean m itself; exponential: log m; softplus:
+    log(exp(m) - 1).
     """
     shares = np.asarray(prior, dtype=np.float64)
     match head:
         case "linear":
             bias = shares
+        case "exponential":
+            bias = np.log(np.maximum(shares, PRIOR_MARGIN))
+        case "softplus":
+            means = np.maximum(shares, PRIOR_MARGIN)
+            # Without overflow: log(exp(m) - 1) = m + log(1 - exp(-m)).
+            bias = means + np.log(-np.expm1(-means))
         case "sigmoid":
             kept = np.clip(shares, PRIOR_MARGIN, 1 - PRIOR_MARGIN)
             bias = np.log(kept) - np.log1p(-kept)

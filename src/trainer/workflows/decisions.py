@@ -34,9 +34,9 @@ class Decisions:
         reached: What it achieves on the validation rows, by measure.
         temperature: What the logits are divided by; 1 where they are left alone.
         coverage: The share of rows whose number is to lie in its interval.
-        half_widths: Column → half the width of its intervals, in the target's unit.
+        half_widths: Column → half the width of its intervals, in the target's unit, or on its curve
+            where it has one (`data.target_scale: log` or `power`).
         note: What a user should know of it.
-        source: The run directory it was taken from, or None where it was chosen here.
     """
 
     threshold: float = NO_THRESHOLD
@@ -46,29 +46,9 @@ class Decisions:
     coverage: float | None = None
     half_widths: Mapping[str, float] = field(default_factory=dict)
     note: str = ""
-    source: str | None = None
-
-    def summary(self) -> str:
-        """The decisions in a phrase; empty where nothing was decided."""
-        parts = []
-        if self.aim is not None:
-            parts.append(f"threshold {self.threshold:.4g} (chosen for {self.aim})")
-        elif self.threshold != NO_THRESHOLD:
-            parts.append(f"threshold {self.threshold:.4g}")
-        if self.temperature != 1:
-            parts.append(f"temperature {self.temperature:.4g}")
-        if self.half_widths:
-            widths = ", ".join(f"{name} ± {width:.4g}" for name, width in self.half_widths.items())
-            parts.append(f"{100 * (self.coverage or 0):g}% intervals ({widths})")
-        return ", ".join(parts)
 
 
-def decide(
-    settings: Evaluate,
-    question: Question,
-    validation: Answers | None,
-    taken: Decisions | None = None,
-) -> Decisions:
+def decide(settings: Evaluate, question: Question, validation: Answers | None) -> Decisions:
     """Choose what the config asks for.
 
     Args:
@@ -76,22 +56,14 @@ def decide(
         question: What the network answers.
         validation: The answers to the validation rows, as the network gives them; None where there are
             none.
-        taken: The decisions of another run, which are then used as they are.
     """
-    if taken is not None:
-        return taken
     task = question.target.task
     decisions = Decisions(threshold=question.threshold)
-    if validation is None:
+    if validation is None or not np.isfinite(validation.p).all():
         return decisions
-    if not np.isfinite(validation.p).all():
-        note = (
-            "no threshold, temperature or intervals were chosen: predictions of validation rows "
-            "are not finite"
-        )
-        return replace(decisions, note=note)
     if task == "regression":
-        fitted = fit_conformal(validation.y, validation.p, settings.coverage)
+        on_curves = question.target.on_curves
+        fitted = fit_conformal(on_curves(validation.y), on_curves(validation.p), settings.coverage)
         if not np.isfinite(fitted.half_width).all():
             note = (
                 f"no intervals around predictions: {fitted.rows} validation rows are too few to cover "
@@ -168,13 +140,9 @@ def read_decisions(run: RunDirectory) -> Decisions | None:
         "coverage": maybe(number),
         "half_widths": numbers,
         "note": text,
-        "source": maybe(text),
     }
-    content = read_json(run.decisions)
-    if isinstance(content, dict):
-        content = {"source": None, **content}
     try:
-        facts: dict[str, Any] = read_fields(content, readers)
+        facts: dict[str, Any] = read_fields(read_json(run.decisions), readers)
     except DamageError as damage:
         fix = "take the file from a whole copy of the run"
         raise RunError(Problem(str(run.decisions), damage.expected, damage.found, fix)) from damage

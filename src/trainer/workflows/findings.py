@@ -140,11 +140,10 @@ def _linear(judged: Judged) -> _Linear:
     for split, one in found.items():
         content = answers_bytes(one, judged.question.answer_names)
         judged.run.write_predictions(f"{split}{LINEAR}.parquet", content)
-    # It gets its own threshold, chosen for the same; without rows to choose on, the network's.
+    # It gets its own threshold, chosen for the same.
     settings = judged.config.evaluate.model_copy(update={"calibrate": False})
     decisions = decide(settings, judged.parts[0].question, found.get("validation"))
-    chosen = decisions.threshold if "validation" in found else judged.question.threshold
-    return _Linear(found, chosen)
+    return _Linear(found, decisions.threshold)
 
 
 def _together(split: SplitName, answers: list[Answers]) -> Answers:
@@ -195,7 +194,8 @@ def _split(judged: Judged, answers: Answers, baseline: _Linear, split: SplitName
         found["calibration_error"] = error
     if task == "regression" and question.half_widths and split != "validation":
         fitted = Conformal(np.array(question.half_widths), settings.coverage, 0)
-        covered = coverage(fitted, answers.y, answers.p, settings.level)
+        on_curves = question.target.on_curves
+        covered = coverage(fitted, on_curves(answers.y), on_curves(answers.p), settings.level)
         found["covered"] = {
             name: asdict(one) for name, one in zip(answers.names, covered, strict=True)
         }

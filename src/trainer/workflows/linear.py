@@ -38,9 +38,11 @@ def linear_answers(
     """
     train = samples_of("train")
     assert train is not None, "a run has training rows"
-    y = question.actual(question.head_targets(train))
+    target = question.target
+    # On a curve the line is fitted, too: prices over orders of magnitude are no sum of their features.
+    y = train.y if target.curves else question.actual(question.head_targets(train))
     weight = None if train.weight is None else train.weight.astype(np.float64)
-    model = fit_linear(question.target.task, _widened(train.x, embeddings), y, weight)
+    model = fit_linear(target.task, _widened(train.x, embeddings), y, weight)
     found: dict[SplitName, Answers] = {}
     for split in splits:
         samples = samples_of(split)
@@ -51,8 +53,10 @@ def linear_answers(
             for start in range(0, len(samples.x), _PART_ROWS)
         ]
         answers: Floats = np.concatenate(said)
+        if target.curves:
+            answers = target.unscale(answers)
         # Probabilities as the network's are: the log loss looks as near to 0 and 1.
-        if question.target.task != "regression":
+        if target.task != "regression":
             answers = answers.astype(np.float32)
         found[split] = question.answered(question.head_targets(samples), answers)
     return found

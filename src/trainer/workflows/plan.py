@@ -16,6 +16,7 @@ import polars as pl
 
 from trainer.config.contradictions import task_contradictions
 from trainer.config.load import LoadedConfig
+from trainer.config.objectives import UNSCALED_LOSSES
 from trainer.config.resolve import monitored, resolved_steps
 from trainer.config.schema import Config
 from trainer.data.arrays import Rows
@@ -25,12 +26,10 @@ from trainer.data.streaming import StreamedTable, prepare_streaming
 from trainer.errors import ConfigError, Problem, TrainerError
 from trainer.models.plan import PlannedLayer, PlannedMemory, plan_layers, plan_memory
 from trainer.tracking.trackers import tracking_problems
-from trainer.workflows.decisions import Decisions
 from trainer.workflows.drawing import scatter_problems
 from trainer.workflows.engines import EngineChoice, choose_engine
 from trainer.workflows.question import Question, ask
 from trainer.workflows.slicing import slice_problems
-from trainer.workflows.taken import taken_decisions
 from trainer.workflows.trained import open_trained
 
 
@@ -49,9 +48,7 @@ class Plan:
         data_bytes: Bytes of the encoded rows.
         steps_per_epoch: Batches an epoch.
         total_steps: Batches in all.
-        taken: The decisions of another run, which are used rather than chosen.
         warnings: What a user should know.
-        notes: What was assumed of the data, with the setting that changes it.
     """
 
     loaded: LoadedConfig
@@ -64,9 +61,7 @@ class Plan:
     data_bytes: int
     steps_per_epoch: int
     total_steps: int
-    taken: Decisions | None
     warnings: tuple[str, ...]
-    notes: tuple[str, ...] = ()
 
     @property
     def config(self) -> Config:
@@ -114,8 +109,9 @@ def _table_key(config: Config) -> str:
     facts = {
         "data": config.data.model_dump(mode="json"),
         "seed": config.seed if config.data.split.seed is None else None,
-        # It says how numbers to be predicted are scaled.
+        # They say what is predicted and how it is scaled, where `data` does not.
         "head": config.model.head,
+        "loss": config.loss.name if config.loss.name in UNSCALED_LOSSES else None,
         "engine": config.runtime.engine,
         "device": config.runtime.device,
         "scatter": config.evaluate.scatter,
@@ -123,16 +119,12 @@ def _table_key(config: Config) -> str:
     return json.dumps(facts, sort_keys=True)
 
 
-def make_plan(
-    loaded: LoadedConfig, tables: Tables | None = None, own: Decisions | None = None
-) -> Plan:
+def make_plan(loaded: LoadedConfig, tables: Tables | None = None) -> Plan:
     """Read and split the table, fit the preprocessing, lay out the network.
 
     Args:
         loaded: The config.
         tables: Those that other plans have read.
-        own: The decisions that the run has, where it is resumed; the run that they were taken from
-            may be gone.
 
     Raises:
         ConfigError: Settings that do not fit each other or the data, with their places.
@@ -157,11 +149,6 @@ def make_plan(
             raise ConfigError(problems)
         if config.fit.warm_start is not None:
             _check_warm_start(Path(config.fit.warm_start))
-        source = config.evaluate.decisions_from
-        if own is not None and source is not None and own.source == source:
-            taken: Decisions | None = own
-        else:
-            taken = taken_decisions(config, target)
         preprocessing = prepared.preprocessing
         layers = plan_layers(
             config.model,
@@ -184,9 +171,7 @@ def make_plan(
         data_bytes=4 * len(prepared.assignment) * (preprocessing.width + target.width),
         steps_per_epoch=steps_per_epoch,
         total_steps=resolved_steps(config.fit, steps_per_epoch),
-        taken=taken,
         warnings=(*prepared.warnings, *_warnings(config, prepared)),
-        notes=prepared.notes,
     )
 
 
@@ -257,14 +242,7 @@ def _check_warm_start(path: Path) -> None:
 
 def _warnings(config: Config, prepared: PreparedTable) -> Iterator[str]:
     if prepared.rows("validation") == 0:
-        stopping = config.fit.early_stopping
-        if stopping is not None and not stopping.restore_best:
-            yield "there are no validation rows: the weights of the last epoch are used"
-        else:
-            yield "there are no validation rows: the best epoch is chosen by the training rows"
-        is_regression = prepared.preprocessing.target.task == "regression"
-        if is_regression and config.evaluate.decisions_from is None:
-            yield "there are no validation rows: predictions have no intervals"
+        yield "there are no validation rows: the best epoch is chosen by the training rows"
     if prepared.rows("test") == 0:
         yield "there are no test rows: nothing says how good the network is on new rows"
     if config.fit.batch_size > prepared.rows("train"):

@@ -179,12 +179,12 @@ def answer_columns(
             return columns
         case "regression":
             numbers: dict[str, pl.Series | NDArray[Any]] = {}
+            ends = question.intervals(answers) if question.half_widths else None
             for number, name in enumerate(target.columns):
                 numbers[f"predicted_{name}"] = answers[:, number]
-                if question.half_widths:
-                    half = question.half_widths[number]
-                    numbers[f"predicted_{name}_low"] = answers[:, number] - half
-                    numbers[f"predicted_{name}_high"] = answers[:, number] + half
+                if ends is not None:
+                    numbers[f"predicted_{name}_low"] = ends[0][:, number]
+                    numbers[f"predicted_{name}_high"] = ends[1][:, number]
             return numbers
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.config.layers import HeadKind
-from trainer.config.objectives import LossName, MetricName
+from trainer.config.objectives import POSITIVE_HEADS, LossName, MetricName
 from trainer.config.resolve import resolved_head, resolved_loss, resolved_metrics
 from trainer.config.schema import Config
 from trainer.data.samples import Samples
@@ -40,7 +40,8 @@ class Question:
         metrics: What is measured besides the loss.
         threshold: A probability of at least this is a yes.
         temperature: What the logits of probabilities are divided by.
-        half_widths: Half the width of the interval around each number; empty where there is none.
+        half_widths: Half the width of the interval around each number, on the curve of its column where
+            that has one (`FittedTarget.on_curves`); empty where there is none.
     """
 
     target: FittedTarget
@@ -84,6 +85,9 @@ class Question:
             binary: (rows, 1), the probability of the positive class. multiclass: (rows, classes).
             multilabel: (rows, columns). regression: (rows, columns).
         """
+        if self.head in POSITIVE_HEADS:
+            # The exponential of a large input is infinite.
+            outputs = np.minimum(outputs, np.finfo(np.float32).max)
         answers = self._unscaled(outputs)
         if self.temperature == 1.0:
             return answers
@@ -97,6 +101,15 @@ class Question:
     def actual(self, samples: Samples) -> NDArray[np.floating[Any]]:
         """The targets of samples in the form of `answers`; numbers as the table has them."""
         return self.truths(samples.y) if samples.values is None else samples.values
+
+    def intervals(
+        self, answers: NDArray[np.floating[Any]]
+    ) -> tuple[NDArray[np.floating[Any]], NDArray[np.floating[Any]]]:
+        """Low and high ends of the interval around each number (rows, columns), in the target's unit."""
+        target, widths = self.target, np.array(self.half_widths)
+        middle = target.on_curves(answers)
+        low, high = target.off_curves(middle - widths), target.off_curves(middle + widths)
+        return np.minimum(low, answers), np.maximum(high, answers)
 
     def in_words(self, truths: NDArray[np.floating[Any]]) -> list[Any]:
         """Rows of `truths` as JSON has them: a class as text, or a list of numbers."""
@@ -139,7 +152,7 @@ class Question:
         return compute_metrics(
             self.metrics,
             self.target.task,
-            self.truths(samples.y),
+            self._measured(samples),
             answers,
             samples.weight,
             self.threshold,
@@ -153,11 +166,23 @@ class Question:
         return compute_metrics(
             self.metrics,
             self.target.task,
-            self.truths(samples.y[rows]),
+            self._measured(samples, rows),
             self.answers(outputs),
             weight,
             self.threshold,
         )
+
+    def _measured(
+        self, samples: Samples, rows: NDArray[np.int32] | None = None
+    ) -> NDArray[np.floating[Any]]:
+        """The targets of samples, of some rows or all, that metrics compare answers with.
+
+        Values that come back from a curve are too coarse; others keep the digits by which runs were
+        compared before.
+        """
+        if self.target.curves and samples.values is not None:
+            return samples.values if rows is None else samples.values[rows]
+        return self.truths(samples.y if rows is None else samples.y[rows])
 
     def labels(self, answers: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
         """Class numbers of answers: (rows, 1) for binary and multiclass, (rows, columns) multilabel."""

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trainer.evaluation.answers import Answers
+from trainer.report.intervals import Width, interval_widths
 from trainer.report.page.content import Block, Plot, Section, grid, section
 from trainer.report.page.facts import Facts
 from trainer.report.page.figures import COLOURS, SOFT, dots
@@ -17,6 +18,7 @@ from trainer.report.text import cell, number, shortened
 _DRAWN_COLUMNS = 4
 _DRAWN_ROWS = 1_500
 _BARS = 40
+_BAND_POINTS = 200
 Doubles = npt.NDArray[np.float64]
 
 
@@ -29,16 +31,16 @@ def _numbers(facts: Facts) -> Iterator[Block]:
     if facts.task != "regression" or facts.split is None:
         return
     answers = facts.answers[facts.split]
-    half_widths = facts.decided.half_widths if facts.decided else {}
+    widths = interval_widths(facts.preprocessing, facts.decided)
     for place, name in enumerate(answers.names[:_DRAWN_COLUMNS]):
         y = answers.y[:, place].astype(np.float64)
         p = answers.p[:, place].astype(np.float64)
         known = np.isfinite(y) & np.isfinite(p)
         if not known.any():
             continue
-        half_width = half_widths.get(name)
-        yield _against_actual(place, name, y[known], p[known], half_width)
-        yield _residual_plot(place, name, y[known], p[known], half_width)
+        width = widths.get(name)
+        yield _against_actual(place, name, y[known], p[known], width)
+        yield _residual_plot(place, name, y[known], p[known], width)
         yield _residual_bars(place, name, y[known] - p[known])
     yield _quantiles(facts, answers)
     yield _coverage(facts)
@@ -56,22 +58,14 @@ def _of_rows(count: int) -> str:
     return f"{_DRAWN_ROWS:,} of {count:,} rows" if count > _DRAWN_ROWS else f"{count:,} rows"
 
 
-def _against_actual(
-    place: int, name: str, y: Doubles, p: Doubles, half_width: float | None
-) -> Plot:
+def _against_actual(place: int, name: str, y: Doubles, p: Doubles, width: Width | None) -> Plot:
     rows = _sampled(len(y))
 
     def draw(axes: Any) -> None:
         low, high = float(min(y.min(), p.min())), float(max(y.max(), p.max()))
-        if half_width is not None:
-            axes.fill_between(
-                (low, high),
-                (low - half_width, high - half_width),
-                (low + half_width, high + half_width),
-                color=COLOURS[5],
-                alpha=0.18,
-                linewidth=0,
-            )
+        if width is not None:
+            at = _places(p, low, high, width)
+            axes.fill_between(at, *width.ends(at), color=COLOURS[5], alpha=0.18, linewidth=0)
         axes.plot((low, high), (low, high), color=SOFT, linewidth=1, linestyle=":")
         dots(axes, p[rows], y[rows], COLOURS[0])
         axes.set_xlabel(f"predicted {_label(name)}")
@@ -79,8 +73,8 @@ def _against_actual(
 
     together = float(np.corrcoef(y, p)[0, 1]) if y.std() > 0 and p.std() > 0 else float("nan")
     band = ""
-    if half_width is not None:
-        band = f" The band is the prediction interval, ± {number(half_width)}."
+    if width is not None:
+        band = f" The band is the prediction interval, {width}."
     description = (
         f"Actual against predicted {name}, {_of_rows(len(y))}. Correlation {number(together)}."
         f"{band}"
@@ -89,14 +83,25 @@ def _against_actual(
     return Plot(f"predicted-{place}", title, description, draw)
 
 
-def _residual_plot(place: int, name: str, y: Doubles, p: Doubles, half_width: float | None) -> Plot:
+def _places(p: Doubles, low: float, high: float, width: Width) -> Doubles:
+    """Where the band is drawn: from end to end where it has one width, else over the predictions."""
+    if width.curve is None:
+        return np.array([low, high])
+    return np.linspace(float(p.min()), float(p.max()), _BAND_POINTS)
+
+
+def _residual_plot(place: int, name: str, y: Doubles, p: Doubles, width: Width | None) -> Plot:
     rows = _sampled(len(y))
     residuals = y - p
 
     def draw(axes: Any) -> None:
         axes.axhline(0, color=SOFT, linewidth=1, linestyle=":")
-        if half_width is not None:
-            axes.axhspan(-half_width, half_width, color=COLOURS[5], alpha=0.18, linewidth=0)
+        if width is not None and width.curve is None:
+            axes.axhspan(-width.half, width.half, color=COLOURS[5], alpha=0.18, linewidth=0)
+        elif width is not None:
+            at = _places(p, 0.0, 0.0, width)
+            low, high = width.ends(at)
+            axes.fill_between(at, low - at, high - at, color=COLOURS[5], alpha=0.18, linewidth=0)
         dots(axes, p[rows], residuals[rows], COLOURS[0])
         axes.set_xlabel(f"predicted {_label(name)}")
         axes.set_ylabel("residual (actual - predicted)")
@@ -152,13 +157,13 @@ def _coverage(facts: Facts) -> Block:
     decided, findings = facts.decided, facts.split_findings
     rows = []
     if decided is not None and decided.coverage is not None:
-        for name, half_width in decided.half_widths.items():
+        for name, width in interval_widths(facts.preprocessing, decided).items():
             covered = findings.covered.get(name) if findings is not None else None
             share = "–" if covered is None else f"{number(covered.value)}"
             ends = "–"
             if covered is not None and covered.low is not None and covered.high is not None:
                 ends = f"[{number(covered.low)}, {number(covered.high)}]"
-            rows.append((name, f"± {number(half_width)}", f"{decided.coverage:g}", share, ends))
+            rows.append((name, str(width), f"{decided.coverage:g}", share, ends))
     heads = (
         "column",
         "half width",
@@ -166,8 +171,7 @@ def _coverage(facts: Facts) -> Block:
         f"coverage on the {facts.split} rows",
         "confidence interval",
     )
-    fitted_on = "the validation rows" if decided is None else decided.rows
-    title = f"Prediction intervals (split conformal, fitted on {fitted_on})"
+    title = "Prediction intervals (split conformal, fitted on the validation rows)"
     return grid(title, heads, rows, right=range(1, 5))
 
 

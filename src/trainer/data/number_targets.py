@@ -1,0 +1,200 @@
+"""Numbers to be predicted: read, checked, put on a curve, scaled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import polars as pl
+
+from trainer.config.layers import HeadKind
+from trainer.config.objectives import COUNT_LOSSES, POSITIVE_HEADS
+from trainer.config.resolve import ScaledBy
+from trainer.config.schema import Config
+from trainer.data.arrays import Bools, Floats
+from trainer.data.target_curves import TargetCurve, fit_log, fit_power
+from trainer.data.values import number_matrix
+from trainer.errors import DataError, Problem
+
+_SHOWN = 3
+_ADVISED_ROWS, _ADVISED_SPAN, _ADVISED_SKEW = 20, 100.0, 2.0
+Where = Callable[[int], str]
+"""The place of a row, for messages."""
+
+
+def read_numbers(frame: pl.DataFrame, columns: Sequence[str], valid: Bools, where: Where) -> Floats:
+    """The numbers of a target, (n, columns).
+
+    Raises:
+        DataError: A row that is valid has none.
+    """
+    values = np.ascontiguousarray(number_matrix(frame, columns))
+    problems = []
+    for index, name in enumerate(columns):
+        wrong = np.flatnonzero(valid & ~np.isfinite(values[:, index]))
+        problems += [
+            Problem(
+                where(int(row)),
+                f"a finite number in '{name}'",
+                f"'{frame[name][int(row)]}'",
+                "correct it, or add it to data.csv.null_values to leave the row out",
+            )
+            for row in wrong[:_SHOWN]
+        ]
+        if len(wrong) > _SHOWN:
+            found = f"{len(wrong) - _SHOWN} more rows with others"
+            problems.append(
+                Problem(where(int(wrong[_SHOWN])), f"finite numbers in '{name}'", found)
+            )
+    if problems:
+        raise DataError(problems)
+    return values
+
+
+def put_on_curves(values: Floats, curves: Sequence[TargetCurve | None]) -> Floats:
+    """Numbers (n, k), each column on its curve where it has one."""
+    if not curves:
+        return values
+    return np.stack(
+        [
+            values[:, index] if curve is None else curve.forward(values[:, index])
+            for index, curve in enumerate(curves)
+        ],
+        axis=1,
+    )
+
+
+def fit_curves(
+    values: Floats,
+    columns: Sequence[str],
+    scales: Sequence[ScaledBy],
+    where: Where,
+) -> tuple[TargetCurve | None, ...]:
+    """The curve of each column of the training values; none at all where no column has one.
+
+    Raises:
+        DataError: A number has no logarithm.
+    """
+    check_logs(values, columns, [scale == "log" for scale in scales], where)
+    fits = {"log": fit_log, "power": fit_power}
+    curves = tuple(
+        fits[scale](values[:, index]) if scale in fits else None
+        for index, scale in enumerate(scales)
+    )
+    return curves if any(curve is not None for curve in curves) else ()
+
+
+def fit_scales(
+    values: Floats, scales: Sequence[ScaledBy], curves: Sequence[TargetCurve | None]
+) -> tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]:
+    """Offset, scale and prior of each column of the training values, on its curve."""
+    values = put_on_curves(values, curves)
+    means = values.mean(axis=0)
+    deviations = np.sqrt(np.square(values - means).mean(axis=0))
+    plain = [scale == "none" for scale in scales]
+    offset = np.where(plain, 0.0, means)
+    scale = np.where(plain, 1.0, deviations)
+    prior = np.where(plain, means, 0.0)
+    return tuple(offset.tolist()), tuple(scale.tolist()), tuple(prior.tolist())
+
+
+def check_logs(values: Floats, columns: Sequence[str], logs: Sequence[bool], where: Where) -> None:
+    """Numbers have a logarithm, where one is taken.
+
+    Raises:
+        DataError: One is 0 or less.
+    """
+    problems = []
+    for index, name in enumerate(columns):
+        wrong = np.flatnonzero(values[:, index] <= 0)
+        if not (logs[index] and len(wrong)):
+            continue
+        more = f" and {len(wrong) - 1:,} more of 0 or less" if len(wrong) > 1 else ""
+        problems.append(
+            Problem(
+                where(int(wrong[0])),
+                f"a number above 0 in '{name}', as data.target_scale: log takes its logarithm",
+                f"{values[wrong[0], index]:g}{more}",
+                "train with data.target_scale: power, which takes any number, or correct the rows",
+            )
+        )
+    if problems:
+        raise DataError(problems)
+
+
+def scale_advice(
+    values: Floats, columns: Sequence[str], scales: Sequence[ScaledBy]
+) -> Iterator[str]:
+    """A sentence for each column that is standardised and would better be put on a curve first.
+
+    That is one whose positive values span two orders of magnitude or more, the rarest hundredth on
+    either side left out, and that is less skewed on the curve.
+    """
+    for index, name in enumerate(columns):
+        column = values[:, index]
+        above = column[column > 0]
+        if scales[index] != "standard" or len(above) < _ADVISED_ROWS:
+            continue
+        low, high = np.quantile(above, (0.01, 0.99))
+        if high < _ADVISED_SPAN * low:
+            continue
+        has_others = len(above) < len(column)
+        curve = (fit_power if has_others else fit_log)(column)
+        if _skewness(column) < _ADVISED_SKEW or abs(_skewness(curve.forward(column))) > 1:
+            continue
+        setting = f"data.target_scale: {curve.kind}"
+        if has_others and (column >= 0).all() and (column == np.round(column)).all():
+            setting += ", or loss: poisson if these are counts,"
+        yield (
+            f"the target '{name}' spans orders of magnitude (98% of its positive values are from "
+            f"{low:.4g} to {high:.4g}): {setting} would suit it better than its mean and deviation"
+        )
+
+
+def _skewness(values: Floats) -> float:
+    apart = values - values.mean()
+    spread = float(np.sqrt(np.square(apart).mean()))
+    return float(((apart / spread) ** 3).mean()) if spread > 0 else 0.0
+
+
+def check_range(
+    frame: pl.DataFrame, columns: Sequence[str], config: Config, head: HeadKind, where: Where
+) -> None:
+    """Numbers fit the head and the loss: no negative counts, no percentages of 0.
+
+    Args:
+        frame: Rows with a target.
+        columns: The target columns, all of numbers.
+        config: The config.
+        head: The resolved head.
+        where: The place of a row of the frame, for messages.
+
+    Raises:
+        DataError: They do not.
+    """
+    loss = config.loss.name
+    values = read_numbers(frame, columns, np.ones(frame.height, dtype=np.bool_), where)
+    if head == "sigmoid":
+        wrong = (values < 0) | (values > 1)
+        expected = "numbers in [0, 1] in {}, which a sigmoid head predicts"
+        fix = "set model.head: auto and loss: auto"
+    elif loss in COUNT_LOSSES or head in POSITIVE_HEADS:
+        wrong = values < 0
+        setting = f"loss: {loss}" if loss in COUNT_LOSSES else f"model.head: {head}"
+        expected = f"no negative numbers in {{}}, as {setting} is for counts and other amounts"
+        fix = "set model.head: auto and loss: auto, or correct the rows"
+    elif loss == "mean_absolute_percentage_error":
+        wrong = values == 0
+        expected = f"no 0 in {{}}, as loss: {loss} divides by it"
+        fix = "set loss: mean_absolute_error, or correct the rows"
+    else:
+        return
+    problems = []
+    for index, name in enumerate(columns):
+        at = np.flatnonzero(wrong[:, index])
+        if len(at):
+            more = f" and {len(at) - 1:,} more such rows" if len(at) > 1 else ""
+            found = f"{values[at[0], index]:g}{more}"
+            problems.append(Problem(where(int(at[0])), expected.format(f"'{name}'"), found, fix))
+    if problems:
+        raise DataError(problems)

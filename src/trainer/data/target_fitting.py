@@ -1,0 +1,99 @@
+"""The target of a table: its task, what is learnt of it, whether other rows fit; errors have places."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+
+from trainer.config.resolve import resolved_head, resolved_target_scale
+from trainer.config.schema import Config
+from trainer.data.arrays import Assignment, Rows
+from trainer.data.number_targets import check_range, read_numbers, scale_advice
+from trainer.data.splits import TEST, TRAIN, VALIDATION
+from trainer.data.tables import Table
+from trainer.data.targets import FittedTarget, fit_target
+from trainer.data.tasks import TaskFinding, find_task
+from trainer.errors import DataError, Problem
+
+
+def placed_task(table: Table, config: Config, targets: Sequence[str], rows: Rows) -> TaskFinding:
+    """The task, by the target values of some rows.
+
+    Raises:
+        DataError: They are no target.
+    """
+    with _placed(table):
+        return find_task(table.frame.select(targets)[rows], config)
+
+
+def placed_target(
+    table: Table,
+    config: Config,
+    targets: Sequence[str],
+    finding: TaskFinding,
+    training: Rows,
+    assignment: Assignment,
+) -> tuple[FittedTarget, tuple[str, ...]]:
+    """Learn the target from the training rows.
+
+    Args:
+        table: All rows.
+        config: The config.
+        targets: The target columns.
+        finding: The task.
+        training: The training rows.
+        assignment: Split number of each row; the numbers of validation rows, too, must fit the loss.
+
+    Returns:
+        The target, and advice on how to scale it.
+
+    Raises:
+        DataError: As `fit_target` and `check_range`.
+    """
+    scales = [resolved_target_scale(config, finding.task, name) for name in targets]
+    frame = table.frame.select(targets)
+    advice: tuple[str, ...] = ()
+    with _placed(table):
+        if finding.task == "regression":
+            rows = np.flatnonzero((assignment == TRAIN) | (assignment == VALIDATION))
+            head = resolved_head(config, finding.task)
+            check_range(frame[rows], targets, config, head, lambda row: table.where(int(rows[row])))
+        part = frame[training]
+
+        def where(row: int) -> str:
+            return table.where(int(training[row]))
+
+        target = fit_target(part, targets, finding, config.data, scales, where)
+        if finding.task == "regression" and config.data.target_scale == "auto":
+            values = read_numbers(part, targets, np.ones(len(training), dtype=np.bool_), where)
+            advice = tuple(scale_advice(values, targets, scales))
+    return target, advice
+
+
+def check_targets(table: Table, target: FittedTarget, assignment: Assignment) -> None:
+    """Validation and test rows have targets that training knows.
+
+    Raises:
+        DataError: One has not, with its place.
+    """
+    problems: list[Problem] = []
+    for split in (VALIDATION, TEST):
+        at = np.flatnonzero(assignment == split)
+        frame = table.frame.select(target.columns)[at]
+        try:
+            target.encode(frame, lambda row, at=at: table.where(int(at[row])))  # type: ignore[misc]
+        except DataError as error:
+            problems += error.problems
+    if problems:
+        raise DataError(table.placed(problems))
+
+
+@contextmanager
+def _placed(table: Table) -> Iterator[None]:
+    """Give problems a place in the table."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(table.placed(error.problems)) from error

@@ -1,0 +1,169 @@
+"""A target on a curve: it is trained on, and all that a user sees is in its own unit."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from sklearn.linear_model import Ridge
+from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
+
+from tests.workflows.conftest import run_fit
+from tests.workflows.test_members import fit_several
+from trainer.config.load import load_config
+from trainer.data.prepare import prepare
+from trainer.data.streaming import prepare_streaming
+from trainer.runs.directory import RunDirectory
+from trainer.runs.files import read_json
+from trainer.runs.log import read_log
+from trainer.workflows.evaluate import evaluate
+from trainer.workflows.explain import explain
+from trainer.workflows.predict import predict
+from trainer.workflows.reporting import complete_findings
+
+ROWS = 200
+
+
+def write_prices(path: Path, zeros: bool = False, below: bool = False) -> np.ndarray:
+    draw = np.random.default_rng(3)
+    a, b = draw.normal(size=(2, ROWS))
+    price = np.exp(8 + 1.5 * a - b + 0.3 * draw.normal(size=ROWS))
+    if zeros:
+        price[draw.random(ROWS) < 0.15] = 0
+    if below:
+        price -= 3_000
+    rent = price / 300 + 5
+    pl.DataFrame({"a": a, "b": b, "price": price.round(2), "rent": rent}).write_csv(path)
+    return price.round(2)
+
+
+def config(folder: Path, target: str = "price", **more: str) -> Path:
+    path = folder / "config.yaml"
+    lines = {
+        "data": f"{{source: prices.csv, target: {target}, features: {{include: [a, b]}}}}",
+        "model": "{layers: [{dense: {units: 8, activation: relu}}]}",
+        "optimizer": "{name: adam, learning_rate: 0.02}",
+        "fit": "{epochs: 8, batch_size: 32}",
+        "evaluate": "{report: false, resamples: 100}",
+        **more,
+    }
+    path.write_text("".join(f"{key}: {value}\n" for key, value in lines.items()))
+    return path
+
+
+def answers(run: Path, name: str) -> pl.DataFrame:
+    return pl.read_parquet(io.BytesIO(RunDirectory(run).read_predictions(f"{name}.parquet")))
+
+
+@pytest.mark.parametrize(
+    ("scale", "table"),
+    [
+        ("log", {}),
+        ("power", {}),
+        ("power", {"zeros": True}),
+        ("power", {"below": True}),
+    ],
+)
+def test_everything_is_in_the_unit_of_the_target(tmp_path: Path, scale: str, table: Any) -> None:
+    price = write_prices(tmp_path / "prices.csv", **table)
+    path = config(tmp_path)
+    done = run_fit(path, tmp_path / "runs", f"data.target_scale={scale}")
+    test = answers(done.run, "test")
+    p, y = test["predicted_price"].to_numpy(), price[test["row"].to_numpy()]
+    np.testing.assert_array_equal(test["actual_price"].to_numpy(), y)
+    metrics = read_json(done.run / "evaluation" / "test.json")["metrics"]
+    assert metrics["rmse"] == pytest.approx(root_mean_squared_error(y, p))
+    assert metrics["mae"] == pytest.approx(mean_absolute_error(y, p))
+    assert metrics["r2"] == pytest.approx(r2_score(y, p))
+    assert metrics["r2"] > 0.3
+    assert read_log(done.run / "metrics.jsonl")[0]["loss"] < 20
+    got = predict(
+        done.run, tmp_path / "prices.csv", keep=(), device="cpu", allow_custom=False
+    ).frame
+    low, middle, high = (got[f"predicted_price{end}"].to_numpy() for end in ("_low", "", "_high"))
+    assert (low <= middle).all()
+    assert (middle <= high).all()
+    width = high - low
+    assert np.corrcoef(np.abs(middle), width)[0, 1] > 0.5
+    if scale == "log":
+        assert (low > 0).all()
+        np.testing.assert_allclose(high / middle, middle / low, rtol=1e-9)
+    complete_findings(done.run)
+    findings = read_json(done.run / "findings.json")["splits"]["test"]
+    inside = ((low <= price) & (price <= high))[test["row"].to_numpy()]
+    assert findings["covered"]["price"]["value"] == pytest.approx(inside.mean())
+    worst = read_json(done.run / "findings.json")["worst_rows"][0]
+    assert worst["actual"] == [price[worst["row"]]]
+    train = prepare(load_config(path).config).samples("train")
+    assert findings["prior"]["mae"] == pytest.approx(
+        np.abs(y - price[train.rows].mean()).mean(), rel=1e-6
+    )
+    again = evaluate(done.run, splits=("test",), data=None, device="cpu", allow_custom=False)
+    assert again.found[0].metrics == pytest.approx(metrics, rel=1e-6)
+
+
+def test_the_linear_baseline_is_fitted_on_the_logarithm(tmp_path: Path) -> None:
+    price = write_prices(tmp_path / "prices.csv")
+    path = config(tmp_path)
+    done = run_fit(path, tmp_path / "runs", "data.target_scale=log")
+    prepared = prepare(load_config(path, ["data.target_scale=log"]).config)
+    train, test = prepared.samples("train"), prepared.samples("test")
+    scale = train.x.std(axis=0)
+    oracle = Ridge(alpha=1.0).fit(train.x / scale, np.log(price[train.rows]))
+    complete_findings(done.run)
+    frame = answers(done.run, "test_linear")
+    np.testing.assert_allclose(
+        frame["predicted_price"].to_numpy(), np.exp(oracle.predict(test.x / scale)), rtol=0.02
+    )
+
+
+def test_explanations_are_in_the_unit_of_the_target(tmp_path: Path) -> None:
+    price = write_prices(tmp_path / "prices.csv")
+    done = run_fit(config(tmp_path), tmp_path / "runs", "data.target_scale=log")
+    explain(
+        done.run,
+        split="test",
+        repeats=2,
+        columns=(),
+        shap_rows=None,
+        device="cpu",
+        allow_custom=False,
+    )
+    curves = read_json(done.run / "explanation" / "partial_dependence.json")
+    means = np.array(curves["columns"][0]["answers"])
+    assert price.min() / 2 < means.min() < means.max() < 2 * price.max()
+    assert means.max() > 3 * means.min()
+
+
+def test_a_streamed_target_is_scaled_alike(tmp_path: Path) -> None:
+    write_prices(tmp_path / "prices.csv", zeros=True)
+    loaded = load_config(config(tmp_path), ["data.target_scale=power"])
+    resident, streamed = prepare(loaded.config), prepare_streaming(loaded.config)
+    assert streamed.preprocessing.target == resident.preprocessing.target
+    np.testing.assert_array_equal(streamed.samples("test").y, resident.samples("test").y)
+    finished = run_fit(
+        tmp_path / "config.yaml", tmp_path / "runs", "data.target_scale=power",
+        "runtime.engine=streaming", "fit.epochs=1",
+    )  # fmt: skip
+    assert answers(finished.run, "test").height == 40
+
+
+def test_each_of_several_targets_has_its_scale_in_folds(tmp_path: Path) -> None:
+    write_prices(tmp_path / "prices.csv")
+    path = config(tmp_path, "[price, rent]")
+    done = fit_several(
+        path, tmp_path / "runs", "data.target_scale={price: log}", "fit.folds=2", "fit.epochs=2"
+    )
+    got = predict(
+        done.run, tmp_path / "prices.csv", keep=(), device="cpu", allow_custom=False
+    ).frame
+    assert (got["predicted_price_low"] > 0).all()
+    assert (got["predicted_price"] > got["predicted_price_low"]).all()
+    widths = (got["predicted_rent_high"] - got["predicted_rent_low"]).to_numpy()
+    np.testing.assert_allclose(widths, widths[0], rtol=1e-9)
+    target = read_json(done.members[0].run / "preprocessing.json")["target"]
+    assert [one and one["kind"] for one in target["curves"]] == ["log", None]
