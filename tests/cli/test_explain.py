@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-
-from trainer.workflows import shapley
 
 
 @pytest.fixture
@@ -43,8 +42,10 @@ def test_what_it_says_and_what_it_refuses(
     refused("explain", run, "--columns", "agee", says=["'agee'", "did you mean 'age'?"])
     refused("explain", "nothing", says=["a run directory"], kind="run")
     with monkeypatch.context() as patched:
-        patched.setattr(shapley, "find_spec", lambda name: None)
+        patched.setitem(sys.modules, "shap", None)
+        before = sorted(Path(run).rglob("*"))
         refused("explain", run, "--rows", "5", says=["pip install 'trainer[explain]'"])
+        assert sorted(Path(run).rglob("*")) == before
     if find_spec("shap") is None:
         pytest.skip("needs shap")
     refused("explain", run, "--rows", "missing.csv", says=["missing.csv"], kind="data")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import sys
 from importlib.util import find_spec
 
 import numpy as np
@@ -16,7 +17,7 @@ from trainer.data.sampling import draw_sample
 from trainer.data.values import number_matrix
 from trainer.errors import DataError, RunError, UsageError
 from trainer.runs.directory import RunDirectory
-from trainer.workflows import engines, shapley
+from trainer.workflows import engines
 from trainer.workflows.evaluate import own_table
 from trainer.workflows.explain import explain
 from trainer.workflows.importance import importance_of, importance_wanted
@@ -257,7 +258,7 @@ def test_shap_values_add_up(finished):
 
 
 def test_without_shap_its_install_command_is_told(finished, monkeypatch):
-    monkeypatch.setattr(shapley, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "shap", None)
     with pytest.raises(UsageError, match=r"pip install 'trainer\[explain\]'"):
         ask(finished.run, shap_rows=5)
 

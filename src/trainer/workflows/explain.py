@@ -38,7 +38,7 @@ from trainer.workflows.importance import MOST_ROWS, importance_facts
 from trainer.workflows.plan import located
 from trainer.workflows.predict import distinct
 from trainer.workflows.question import Question
-from trainer.workflows.shapley import check_shap, shap_values
+from trainer.workflows.shapley import load_shap, shap_values
 from trainer.workflows.trained import Opened, open_all
 
 MOST_SHAP_ROWS = 10_000
@@ -108,7 +108,7 @@ def explain(
         StorageError: The files could not be written.
     """
     if shap_rows is not None:
-        check_shap()
+        load_shap()
     run, members = open_all(path)
     first, question = members[0], members[0].question
     if split is None:

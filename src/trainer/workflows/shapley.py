@@ -19,7 +19,9 @@ import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -61,15 +63,24 @@ class ShapValues:
         return float(np.abs(sums - self.answers).max())
 
 
-def check_shap() -> None:
-    """The package is there.
+def load_shap() -> ModuleType:
+    """Import the package; before any other work, as this is what fails first.
 
     Raises:
-        UsageError: It is not.
+        UsageError: It is not installed, or cannot be imported.
     """
-    if find_spec("shap") is None:
-        fix = "pip install 'trainer[explain]'"
-        raise UsageError(Problem("--rows", "the shap package", "it is not installed", fix))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if "numba" not in sys.modules:
+            # Its compiling takes eight seconds in each process and saves less: the time is the
+            # network's. It reads this once, when it is imported.
+            os.environ.setdefault("NUMBA_DISABLE_JIT", "1")
+        try:
+            return import_module("shap")
+        except ImportError as error:
+            fix = "pip install 'trainer[explain]'"
+            found = "it is not installed" if find_spec("shap") is None else f"that {error}"
+            raise UsageError(Problem("--rows", "the shap package", found, fix)) from error
 
 
 def shap_values(
@@ -83,14 +94,9 @@ def shap_values(
         background: Rows that missing columns are taken from, encoded as often.
         seed: Of the orders in which columns are added.
     """
+    shap = load_shap()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        if "numba" not in sys.modules:
-            # Its compiling takes eight seconds in each process and saves less: the time is the
-            # network's. It reads this once, when it is imported.
-            os.environ.setdefault("NUMBA_DISABLE_JIT", "1")
-        import shap
-
         columns = column_names(rows)
         apart = len(background[0])
         model = _Model(ask, rows, background, columns)
