@@ -19,8 +19,8 @@ def command(
         bool,
         typer.Option(
             "--refit",
-            help="Train its settings anew on training and validation rows, for as many epochs as its "
-            "best took, and print that run.",
+            help="Train its settings on training and validation rows, for as many epochs as its best "
+            "took, with its threshold, temperature and interval widths; print that run.",
         ),
     ] = False,
     runs: Runs = DEFAULT_RUNS,
@@ -45,10 +45,13 @@ def command(
 
     says = console.Console(quiet=quiet)
     signals = Signals()
+    again = refit_config(run)
+    for note in again.notes:
+        says.say(note)
     try:
         with signals.caught():
             events = fit_run(
-                refit_config(run),
+                again.loaded,
                 runs=runs,
                 command=("trainer", *sys.argv[1:]),
                 allow_custom=allow_custom,

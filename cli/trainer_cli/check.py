@@ -9,7 +9,8 @@ import typer
 
 from trainer.errors import Problem, UsageError
 from trainer.report.class_table import split_lines
-from trainer.report.text import Table, bytes_text, cell, plain_lines
+from trainer.report.text import Table, bytes_text, cell
+from trainer.report.wrapping import table_lines, wrapped
 from trainer_cli import console
 from trainer_cli.settings import SPLITS, Json, Quiet, Words, one_config
 
@@ -60,6 +61,8 @@ def command(
     plan = make_plan(replace(loaded, config=members[0].config))
     for warning in plan.warnings:
         console.warn(warning)
+    for note in plan.notes:
+        console.Console(quiet=quiet).say(f"note: {note}")
     sweep = None
     if loaded.config.sweep is not None:
         from trainer.sweep.extent import too_few_combinations
@@ -73,7 +76,8 @@ def command(
         console.json_result({**_facts(plan), "networks": len(members), "sweep": swept})
     elif not quiet:
         for line in [*_lines(plan), *_network_lines(loaded.config.fit, len(members))]:
-            console.result(line)
+            for part in wrapped(line, console.result_columns()):
+                console.result(part)
         if sweep is not None:
             trials = (
                 "until time ends it" if sweep.trials is None else _counted(sweep.trials, "trial")
@@ -158,6 +162,7 @@ def _facts(plan: Plan) -> dict[str, Any]:
         "steps": plan.total_steps,
         "tracked": tracked_in(plan.config),
         "warnings": list(plan.warnings),
+        "notes": list(plan.notes),
     }
 
 
@@ -261,7 +266,8 @@ def _layer_lines(plan: Plan) -> list[str]:
 
 def _table(columns: list[str], rows: list[list[str]], right: set[int]) -> list[str]:
     cells = tuple(tuple(map(cell, row)) for row in rows)
-    return plain_lines(Table("", tuple(map(cell, columns)), cells, frozenset(right)))
+    table = Table("", tuple(map(cell, columns)), cells, frozenset(right))
+    return table_lines(table, console.result_columns())
 
 
 def _counted(count: int, noun: str) -> str:

@@ -30,7 +30,6 @@ def command(
     """
     from trainer.report.comparison import compare, comparison_csv, comparison_json
     from trainer.report.comparison_tables import comparison_tables
-    from trainer.report.text import plain_lines
 
     if csv and json:
         fix = "leave one out"
@@ -50,5 +49,4 @@ def command(
     for number, table in enumerate(comparison_tables(compared, width)):
         if number:
             console.result("")
-        for line in plain_lines(table):
-            console.result(line)
+        console.result_table(table)

@@ -13,9 +13,12 @@ import math
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, TextIO
 
 from trainer.errors import Problem, StorageError, TrainerError
+from trainer.report.text import Table
+from trainer.report.wrapping import table_lines, wrapped
 
 
 class Console:
@@ -26,14 +29,38 @@ class Console:
         self.terminal = _is_terminal()
 
     def say(self, text: str = "") -> None:
-        """A line for a person."""
+        """Print a line for the user; on a terminal, long ones are broken between words."""
         if not self.quiet:
-            _write(sys.stderr, text + "\n")
+            _write(sys.stderr, _lines(wrapped(text, _columns(sys.stderr))))
+
+    def starting(self, what: str | Path) -> None:
+        """Say at once what is being read, before seconds of imports during which nothing is shown.
+
+        Of a path that does not exist nothing is said: the error comes at once.
+        """
+        if isinstance(what, str) or what.exists():
+            self.say(f"reading {what}, loading TensorFlow (takes some seconds) …")
+
+    def table(self, table: Table) -> None:
+        """Print a table, as wide as the terminal at most."""
+        if not self.quiet:
+            _write(sys.stderr, _lines(table_lines(table, _columns(sys.stderr))))
 
 
 def result(text: str) -> None:
     """A line of the result, on stdout."""
     _write(sys.stdout, text + "\n")
+
+
+def result_table(table: Table) -> None:
+    """Print a table of the result on stdout, as wide as the terminal at most."""
+    for line in table_lines(table, result_columns()):
+        result(line)
+
+
+def result_columns() -> int | None:
+    """The width of the terminal that stdout is; None for a file or a pipe."""
+    return _columns(sys.stdout)
 
 
 def json_result(value: dict[str, Any]) -> None:
@@ -75,7 +102,7 @@ def unwritten(error: OSError) -> StorageError:
 
 def warn(text: str) -> None:
     """A line that a person should see even when the console is quiet, on stderr."""
-    _write(sys.stderr, f"{paint('warning:', '33')} {text}\n")
+    _marked("warning:", "33", text)
 
 
 @contextlib.contextmanager
@@ -104,7 +131,7 @@ class _Warnings(logging.Handler):
 
 def error(text: str) -> None:
     """A line about what went wrong, on stderr."""
-    _write(sys.stderr, f"{paint('error:', '31')} {text}\n")
+    _marked("error:", "31", text)
 
 
 def paint(text: str, code: str) -> str:
@@ -112,6 +139,26 @@ def paint(text: str, code: str) -> str:
     if "NO_COLOR" in os.environ or not _is_terminal():
         return text
     return f"\x1b[{code}m{text}\x1b[0m"
+
+
+def _marked(mark: str, code: str, text: str) -> None:
+    first, *others = wrapped(f"{mark} {text}", _columns(sys.stderr))
+    _write(sys.stderr, _lines([paint(mark, code) + first.removeprefix(mark), *others]))
+
+
+def _lines(lines: list[str]) -> str:
+    return "".join(line + "\n" for line in lines)
+
+
+def _columns(stream: TextIO | None) -> int | None:
+    """The width of a terminal; None for anything else, whose lines stay whole."""
+    try:
+        if stream is None or not stream.isatty():
+            return None
+        # A width of 0 is that of a terminal which does not know.
+        return os.get_terminal_size(stream.fileno()).columns or None
+    except (OSError, ValueError):
+        return None
 
 
 def _is_terminal() -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trainer.errors import Problem, UsageError, did_you_mean
-from trainer.report.text import Table, cell, number, plain_lines
+from trainer.report.text import Table, cell, number
 from trainer_cli import console
 from trainer_cli.settings import SPLITS, AllowCustom, Device, JsonLines, Quiet, RunPath, device_name
 from trainer_cli.stdin import data_file
@@ -42,13 +42,14 @@ def command(
         raise UsageError(
             Problem("trainer eval", "either --data or --split", found, "leave one out")
         )
+    says = console.Console(quiet=quiet)
+    says.starting(run)
     from trainer.workflows.evaluate import evaluate
 
     splits = tuple(_split_name(name) for name in split) if split else SPLITS
     chosen = device_name(device)
     with nullcontext() if data is None else data_file(data) as source:
         done = evaluate(run, splits=splits, data=source, device=chosen, allow_custom=allow_custom)
-    says = console.Console(quiet=quiet)
     for warning in done.warnings:
         console.warn(warning)
     if json:
@@ -69,8 +70,7 @@ def command(
     rows = [("rows", *(number(one.rows) for one in done.found))]
     rows += [(name, *(number(one.metrics[name]) for one in done.found)) for name in first.metrics]
     right = frozenset(range(1, len(columns)))
-    for line in plain_lines(Table("", columns, tuple(rows), right)):
-        console.result(line)
+    console.result_table(Table("", columns, tuple(rows), right))
 
 
 def _split_name(name: str) -> SplitName:

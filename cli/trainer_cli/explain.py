@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from trainer.errors import Problem, UsageError, did_you_mean
-from trainer.report.text import Table, cell, number, plain_lines
+from trainer.report.text import Table, cell, number
 from trainer_cli import console
 from trainer_cli.settings import AllowCustom, Device, Json, Quiet, RunPath, device_name
 
@@ -61,6 +61,8 @@ def command(
     Example: trainer explain runs/breast-cancer/20261122-141530-9f3c --columns mean_area --rows 50
     """
     split_name, shap_rows = _split_name(split), _shap_rows(rows)
+    says = console.Console(quiet=quiet)
+    says.starting(run)
     from trainer.workflows.explain import explain
 
     done = explain(
@@ -72,9 +74,11 @@ def command(
         device=device_name(device),
         allow_custom=allow_custom,
     )
-    says = console.Console(quiet=quiet)
-    for line in _lines(done):
-        says.say(line)
+    for part in _parts(done):
+        if isinstance(part, Table):
+            says.table(part)
+        else:
+            says.say(part)
     if json:
         console.json_result(
             {
@@ -89,12 +93,12 @@ def command(
         console.result(str(done.folder))
 
 
-def _lines(done: Explanation) -> list[str]:
-    """What a person reads."""
+def _parts(done: Explanation) -> list[str | Table]:
+    """The lines and the table that a user reads."""
     found: dict[str, Any] = done.importance
     of_all = "" if found["rows"] == found["of_rows"] else f" of {found['of_rows']:,}"
     share = f"{100 * found['level']:g}%"
-    said = [
+    said: list[str | Table] = [
         f"{done.run}, checkpoint {done.checkpoint}",
         f"{found['measure']} {number(found['baseline'])} on {found['rows']:,}{of_all} "
         f"{found['split']} rows; each column shuffled {found['repeats']} times",
@@ -109,7 +113,7 @@ def _lines(done: Explanation) -> list[str]:
         for one in found["columns"][:_SHOWN]
     )
     heads = ("column", "drop", share, "")
-    said += ["", *plain_lines(Table("", heads, rows, frozenset({1, 2})))]
+    said += ["", Table("", heads, rows, frozenset({1, 2}))]
     if len(found["columns"]) > _SHOWN:
         said.append(f"and {len(found['columns']) - _SHOWN:,} more in importance.json")
     if done.shap is not None:

@@ -58,6 +58,7 @@ def command(
     signals = Signals()
 
     def fit_one(config: LoadedConfig) -> int:
+        says.starting(f"the data of {config.config.name}")
         if _asks_for_several(config):
             done = _fit_members(
                 config,

@@ -50,7 +50,6 @@ def command(
     """
     from trainer.report.listing import columns_table, run_json, runs_csv, runs_table, values_json
     from trainer.report.query import parse_query, select
-    from trainer.report.text import plain_lines
     from trainer.runs.listing import list_runs
 
     if csv and json:
@@ -78,8 +77,7 @@ def command(
         table = (
             columns_table(known, query.columns) if query.columns else runs_table(known, query.names)
         )
-        for line in plain_lines(table):
-            console.result(line)
+        console.result_table(table)
     else:
         none = (
             f"none of {len(runs):,} in {folder} is such a run" if runs else f"no runs in {folder}"

@@ -8,7 +8,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from trainer.errors import command_text
-from trainer.report.text import Table, duration, number, plain_lines
+from trainer.report.text import Table, duration, number
 from trainer_cli import console
 from trainer_cli.training import Signals
 
@@ -74,7 +74,7 @@ def _say_start(event: Any, says: console.Console) -> None:
     plan = event.plan
     target = plan.question.target
     rows = ", ".join(
-        f"{plan.prepared.rows(name)} {name}"
+        f"{plan.prepared.rows(name):,} {name}"
         for name in ("train", "validation", "test")
         if plan.prepared.rows(name)
     )
@@ -87,6 +87,8 @@ def _say_start(event: Any, says: console.Console) -> None:
     says.say(f"{folds}{repeats}: {event.members} networks")
     for warning in plan.warnings:
         console.warn(warning)
+    for note in plan.notes:
+        says.say(f"note: {note}")
 
 
 def _epoch_text(epoch: int, epochs: int, results: Any) -> str:
@@ -112,8 +114,7 @@ def _say_end(event: MembersFinished, says: console.Console) -> None:
             for name in names
         )
         right = frozenset(range(1, len(splits) + 1))
-        for line in plain_lines(Table("", ("", *splits), rows, right)):
-            says.say(line)
+        says.table(Table("", ("", *splits), rows, right))
         says.say("mean ± half of its 95% interval over the networks")
         says.say()
     if event.sentence:

@@ -44,6 +44,7 @@ def command(
     Example: head -n 6 patients.csv | trainer predict runs/breast-cancer/20261122-141530-9f3c - -o -
     """
     _check_output(out, data, json=json)
+    console.Console(quiet=quiet).starting(run)
     from trainer.workflows.predict import predict
 
     chosen = device_name(device)

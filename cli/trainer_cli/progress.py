@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from trainer.workflows.plan import Plan
 
 _LINES = 10
+_ECHO_COLUMNS = 3
 _LINE_SECONDS = 10.0
 _DRAWS_PER_SECOND = 10
 
@@ -77,7 +78,8 @@ class Progress:
             self._bar = None
 
     def _start_bar(self) -> Any:
-        from rich.console import Console
+        from rich.console import Console, RenderableType
+        from rich.constrain import Constrain
         from rich.progress import (
             BarColumn,
             MofNCompleteColumn,
@@ -87,14 +89,25 @@ class Progress:
         from rich.progress import Progress as Bar
         from rich.table import Column
 
-        bar = Bar(
+        terminal = Console(stderr=True)
+
+        class Narrow(Bar):
+            """A bar that leaves room for the terminal's ^C: in the last column it would wrap, and the
+            bar be drawn a second time on the line below.
+            """
+
+            def get_renderables(self) -> Iterator[RenderableType]:
+                for each in super().get_renderables():
+                    yield Constrain(each, terminal.width - _ECHO_COLUMNS)
+
+        bar = Narrow(
             TextColumn("epoch"),
             MofNCompleteColumn(),
             BarColumn(bar_width=24),
             TimeRemainingColumn(compact=True),
             # What is measured takes the room that the others leave.
             TextColumn("{task.fields[measures]}", table_column=Column(ratio=1, no_wrap=True)),
-            console=Console(stderr=True),
+            console=terminal,
             refresh_per_second=_DRAWS_PER_SECOND,
             expand=True,
         )

@@ -50,11 +50,13 @@ def command(
     Example: trainer resume runs/iris/20261122-141530-9f3c fit.epochs=+20
     """
     from trainer.runs.sweeps import is_sweep
+
+    says = console.Console(quiet=quiet)
+    says.starting(run)
     from trainer.workflows.members import has_members, resume_members
     from trainer.workflows.resume import resume_run
     from trainer.workflows.sweep import resume_sweep
 
-    says = console.Console(quiet=quiet)
     signals = Signals()
     command = ("trainer", *sys.argv[1:])
     of_a_sweep = {"--jobs": jobs, "--engine": engine, "--address": address}

@@ -15,7 +15,6 @@ def command(run: RunPath, json: Json = False) -> None:
     Example: trainer show runs/breast-cancer/20261122-141530-9f3c
     """
     from trainer.report.tables import load_report, report_json, report_tables
-    from trainer.report.text import plain_lines
     from trainer.runs.files import read_json
     from trainer.runs.opening import open_run
 
@@ -47,5 +46,4 @@ def command(run: RunPath, json: Json = False) -> None:
     for number, table in enumerate(tables):
         if number:
             console.result("")
-        for line in plain_lines(table):
-            console.result(line)
+        console.result_table(table)

@@ -99,6 +99,8 @@ def _say_start(event: Any, says: console.Console) -> None:
         console.warn(warning)
     if event.warning:
         console.warn(event.warning)
+    for note in plan.notes:
+        says.say(f"note: {note}")
     count = "trials" if event.trials is None else f"{event.trials} trials"
     jobs = f"{event.jobs} job{'' if event.jobs == 1 else 's'}"
     objective = f"{event.standing.objective}, {event.standing.direction} is better"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from trainer.errors import command_text
-from trainer.report.text import Table, duration, number, plain_lines
+from trainer.report.text import Table, duration, number
 from trainer_cli import console
 
 if TYPE_CHECKING:
@@ -122,14 +122,14 @@ def _say_start(event: Any, says: console.Console) -> None:
     prepared, question = plan.prepared, plan.question
     target = question.target
     rows = ", ".join(
-        f"{prepared.rows(name)} {name}"
+        f"{prepared.rows(name):,} {name}"
         for name in ("train", "validation", "test")
         if prepared.rows(name)
     )
     says.say(f"{plan.config.name}: {target.task} ({', '.join(target.columns)}); rows: {rows}")
     parameters = "" if plan.parameters is None else f", {plan.parameters:,} parameters"
     says.say(
-        f"network: {len(prepared.preprocessing.feature_names)} inputs, "
+        f"network: {len(prepared.preprocessing.feature_names):,} inputs, "
         f"{' → '.join(layer.name for layer in plan.layers)}{parameters}"
     )
     threads = f"{event.device.threads} thread{'s' if event.device.threads != 1 else ''}"
@@ -137,14 +137,16 @@ def _say_start(event: Any, says: console.Console) -> None:
     says.say(f"engine: {plan.engine.engine} ({plan.engine.reason})")
     for warning in plan.warnings:
         console.warn(warning)
+    for note in plan.notes:
+        says.say(f"note: {note}")
     for note in event.notes:
         says.say(note)
 
 
 def _say_end(event: Finished, says: console.Console) -> None:
     says.say(
-        f"{event.stopped_because} after {event.epochs} epochs; "
-        f"best epoch {event.best_epoch}; {duration(event.seconds)}"
+        f"{event.stopped_because} after {_epochs(event.epochs)}; "
+        f"best epoch {event.best_epoch:,}; {duration(event.seconds)}"
     )
     if event.metrics:
         says.say()
@@ -154,8 +156,7 @@ def _say_end(event: Finished, says: console.Console) -> None:
             (name, *(number(event.metrics[split][name]) for split in splits)) for name in names
         )
         right = frozenset(range(1, len(splits) + 1))
-        for line in plain_lines(Table("", ("", *splits), rows, right)):
-            says.say(line)
+        says.table(Table("", ("", *splits), rows, right))
         says.say()
     if event.sentence:
         says.say(event.sentence)
@@ -165,6 +166,10 @@ def _say_end(event: Finished, says: console.Console) -> None:
         says.say(f"weights sha256: {event.weights_sha256}")
     if event.status == "stopped":
         says.say(f"resume with: {command_text('resume', event.run)}")
+
+
+def _epochs(count: int) -> str:
+    return f"{count:,} epoch{'' if count == 1 else 's'}"
 
 
 def _timings_text(timings: dict[str, float]) -> str:

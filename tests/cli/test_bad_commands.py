@@ -98,7 +98,7 @@ COMMANDS: dict[str, tuple[list[str], list[str]]] = {
     "predict into no format": (["predict", "x", "table.csv", "-o", "y"], ["--output", "'y'"]),
     "predict into nowhere": (
         ["predict", "x", "table.csv", "-o", "no/y.csv"],
-        ["--output", "mkdir -p 'no'"],
+        ["--output", "mkdir -p no"],
     ),
     "predict over its input": (
         ["predict", "x", "table.csv", "-o", "./table.csv"],
@@ -149,7 +149,7 @@ def test_in_a_process_of_its_own(words: list[str], folder: Path) -> None:
     done = subprocess.run([*COMMAND, *words], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stdout == ""
-    assert all(line.startswith("error: ") for line in done.stderr.splitlines())
+    assert all(line.startswith(("error: ", "reading ")) for line in done.stderr.splitlines())
     assert ": expected " in done.stderr
     assert sorted(folder.rglob("*")) == before
 

@@ -22,7 +22,8 @@ def test_what_it_says_and_what_it_refuses(
     answer = trainer("explain", run)
     assert answer.code == 0, answer.err
     assert answer.out == f"{run}/explanation\n"
-    lines = answer.err.splitlines()
+    first, *lines = answer.err.splitlines()
+    assert first == f"reading {run}, loading TensorFlow (takes some seconds) …"
     assert lines[0] == f"{run}, checkpoint best"
     assert lines[1].startswith("auc 0")
     assert lines[1].endswith(" on 12 validation rows; each column shuffled 5 times")

@@ -8,12 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainer.config.contradictions import (
-    class_text,
     contradictions,
     is_class,
     task_contradictions,
 )
-from trainer.config.data import Task
+from trainer.config.data import Task, class_text
 from trainer.config.dump import dump_config
 from trainer.config.layers import HeadKind
 from trainer.config.nodes import Source, plain
@@ -21,6 +20,7 @@ from trainer.config.objective_contradictions import TASK_HEADS
 from trainer.config.resolve import resolved_head
 from trainer.config.schema import Config
 from trainer.config.yaml_reader import parse_yaml
+from trainer.errors import Problem
 
 
 def config(text: str) -> Config:
@@ -520,13 +520,78 @@ def test_what_needs_the_whole_table_cannot_be_streamed(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "key"),
+    ("section", "task", "key"),
     [
-        ("evaluate: {threshold: f1}", "evaluate.threshold"),
-        ("evaluate: {calibrate: true}", "evaluate.calibrate"),
+        ("threshold: f1", "binary", "evaluate.threshold"),
+        ("calibrate: true", "binary", "evaluate.calibrate"),
+        ("calibrate: true", "multiclass", "evaluate.calibrate"),
+        ("coverage: 0.8", "regression", "evaluate.coverage"),
     ],
 )
-def test_what_is_chosen_is_so_on_validation_rows(text: str, key: str) -> None:
-    (problem,) = task_contradictions(config(text), "binary", "sigmoid", CLASSES["binary"], False)
+def test_what_is_chosen_needs_validation_rows(section: str, task: Task, key: str) -> None:
+    def problems(text: str, has_validation: bool) -> list[Problem]:
+        subject = config(text)
+        head = resolved_head(subject, task)
+        return task_contradictions(subject, task, head, CLASSES[task], has_validation)
+
+    (problem,) = problems(f"evaluate: {{{section}}}", False)
     assert (problem.key, problem.found) == (key, "none")
-    assert not task_contradictions(config(text), "binary", "sigmoid", CLASSES["binary"], True)
+    assert not problems(f"evaluate: {{{section}}}", True)
+    # The way out that it names is one.
+    assert "evaluate.decisions_from: RUN" in problem.fix
+    assert not problems(f"evaluate: {{{section}, decisions_from: runs/x}}", False)
+
+
+@pytest.mark.parametrize(
+    ("split", "fix"),
+    [
+        ("validation: 0", "set data.split.validation above 0"),
+        ("train_on_validation: true", "set data.split.train_on_validation: false"),
+        ("by: column, column: part", "mark rows 'validation' in column 'part'"),
+    ],
+)
+def test_the_way_to_validation_rows_is_that_of_the_split(split: str, fix: str) -> None:
+    subject = data(f"split: {{{split}}}")
+    evaluate = subject.evaluate.model_copy(update={"calibrate": True})
+    subject = subject.model_copy(update={"evaluate": evaluate})
+    (problem,) = task_contradictions(subject, "binary", "sigmoid", CLASSES["binary"], False)
+    assert problem.fix.startswith(fix)
+
+
+def test_folds_and_splits_without_validation_rows_do_not_train_on_them() -> None:
+    folded = data("split: {train_on_validation: true}").model_dump(exclude_unset=True)
+    folded["fit"] = {"folds": 3}
+    (problem,) = contradictions(Config.model_validate(folded))
+    assert problem.key == "data.split.train_on_validation"
+    del folded["fit"]["folds"]
+    folded["fit"]["repeats"] = 3  # as the message advises
+    assert not contradictions(Config.model_validate(folded))
+    (none,) = contradictions(data("split: {train_on_validation: true, validation: 0}"))
+    assert none.key == "data.split.train_on_validation"
+    assert not contradictions(data("split: {validation: 0}"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "key"),
+    [
+        ("{c: {levels: [a, b, a]}}", "data.columns.c.levels"),
+        ("{c: {levels: [a, ' a']}}", "data.columns.c.levels"),
+        ("{c: {levels: [1, 1.0]}}", "data.columns.c.levels"),
+        ("{c: {levels: [a, A], fold_case: true}}", "data.columns.c.levels"),
+        ("{c: {levels: [a, b], min_count: 2}}", "data.columns.c.min_count"),
+        ("{c: {levels: [a, b], max_levels: 2}}", "data.columns.c.max_levels"),
+        ("{c: {levels: [a, b], unknown: rare}}", "data.columns.c.unknown"),
+        ("{c: {levels: [a, b], kind: numeric}}", "data.columns.c.levels"),
+        ("{c: {levels: [a, b], scale: none}}", "data.columns.c.levels"),
+        ("{c: {levels: [a, b], impute: constant, constant: z}}", "data.columns.c.levels"),
+        ("{c: {fold_case: true, kind: numeric}}", "data.columns.c.fold_case"),
+        ("{y: {levels: [a, b]}}", "data.columns.y.levels"),
+        ("{y: {fold_case: true}}, task: regression", "data.columns.y.fold_case"),
+        ("{c: {levels: [a, A]}}", None),
+        ("{c: {levels: [a, b], impute: constant, constant: b, encode: ordinal}}", None),
+        ("{y: {fold_case: true}}", None),
+    ],
+)
+def test_levels_that_contradict(settings: str, key: str | None) -> None:
+    found = contradictions(data(f"columns: {settings}"))
+    assert [problem.key for problem in found] == ([] if key is None else [key])

@@ -6,6 +6,8 @@ import pytest
 
 from trainer.config.schema import Config
 from trainer.data.prepare import prepare
+from trainer.data.splits import TRAIN, VALIDATION
+from trainer.data.streaming import prepare_streaming
 from trainer.errors import DataError
 
 
@@ -56,3 +58,49 @@ def test_a_split_of_named_files_without_targets(tmp_path):
     source = {"train": str(tmp_path / "train.csv"), "test": str(tmp_path / "test.csv")}
     with pytest.raises(DataError, match=r"data\.source\.test"):
         prepare(Config.model_validate({"data": {"source": source, "target": "y"}}))
+
+
+@pytest.mark.parametrize(
+    "split",
+    [
+        {},
+        {"by": "random"},
+        {"by": "stratified", "test": 0.13, "validation": 0.17},
+        {"by": "group", "column": "g"},
+        {"by": "time", "column": "x"},
+        {"by": "column", "column": "part"},
+        {"by": "hash", "column": "x"},
+        {"fold": "2/3"},
+        {"by": "time", "column": "x", "fold": "2/3"},
+    ],
+    ids=str,
+)
+def test_validation_rows_train_and_test_rows_stay(tmp_path, split):
+    frame = pl.DataFrame(
+        {
+            "g": [f"g{i % 30}" for i in range(300)],
+            "part": [("train", "validation", "test")[i % 3] for i in range(300)],
+            "x": range(300),
+            "y": ["a" if i % 7 else "b" for i in range(300)],
+        }
+    )
+    frame.write_csv(tmp_path / "table.csv")
+
+    def assigned(read, **more):
+        data = {"source": str(tmp_path / "table.csv"), "target": "y", "split": split | more}
+        return read(Config.model_validate({"data": data})).assignment
+
+    # A split by hash needs the whole table.
+    for read in [prepare] if split.get("by") == "hash" else [prepare, prepare_streaming]:
+        before, merged = assigned(read), assigned(read, train_on_validation=True)
+        assert (before == VALIDATION).any()
+        np.testing.assert_array_equal(merged, np.where(before == VALIDATION, TRAIN, before))
+
+
+def test_named_validation_files_train(tmp_path):
+    for name in ("train", "validation", "test"):
+        pl.DataFrame({"x": range(20), "y": ["a", "b"] * 10}).write_csv(tmp_path / f"{name}.csv")
+    source = {name: str(tmp_path / f"{name}.csv") for name in ("train", "validation", "test")}
+    data = {"source": source, "target": "y", "split": {"train_on_validation": True}}
+    prepared = prepare(Config.model_validate({"data": data}))
+    assert [prepared.rows(name) for name in ("train", "validation", "test")] == [40, 0, 20]

@@ -106,6 +106,7 @@ def both(settings):
     assert np.array_equal(streamed.assignment, resident.assignment)
     assert streamed.dropped == resident.dropped
     assert streamed.warnings == resident.warnings
+    assert streamed.notes == resident.notes
     assert streamed.table.files == resident.table.files
     assert split_table(streamed).equals(split_table(resident))
     for split in ("train", "validation", "test"):
@@ -155,6 +156,10 @@ SETTINGS = {
     "numbers": {"target": "number"},
     "several numbers": {"target": ["number", "whole"], "task": "regression"},
     "many classes": {"target": "word"},
+    "stated levels": {"columns": {"word": {
+        "levels": ["red", "never seen", "green", "blue", "a, b", 10, 9], "encode": "ordinal"}}},
+    "case folded": {"target": "word", "columns": {"word": {"fold_case": True}},
+                    "categorical": {"fold_case": True, "encode": "ordinal"}},
     "stated kinds": {
         "columns": {"whole": {"kind": "categorical", "max_levels": 20}, "word": {"encode": "ordinal"}}
     },

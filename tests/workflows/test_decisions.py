@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -80,12 +81,42 @@ def test_numbers_get_intervals(finished: Any) -> None:
 def test_they_come_back(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path)
     assert read_decisions(run) is None
-    given = Decisions(0.3, "f1", {"f1": 0.5}, 1.5, 0.9, {"m": 2.0}, "told")
+    given = Decisions(0.3, "f1", {"f1": 0.5}, 1.5, 0.9, {"m": 2.0}, "told", "/runs/x")
     write_decisions(run, given)
     assert read_decisions(run) == given
+    former = read_json(run.decisions)
+    del former["source"]  # as runs of 0.1.0 have it
+    run.decisions.write_text(json.dumps(former))
+    assert read_decisions(run) == replace(given, source=None)
     run.decisions.write_text('{"threshold": "high"}')
     with pytest.raises(RunError, match=r"decisions\.json"):
         read_decisions(run)
+
+
+def test_those_of_another_run_are_used_as_they_are(finished: Any) -> None:
+    taken = Decisions(0.3, "f1", {}, 1.5, source="/runs/x")
+    assert decide(Evaluate(), asked(finished), None, taken) == taken
+    assert decide(Evaluate(calibrate=True), asked(finished), answers(), taken) == taken
+
+
+def test_predictions_that_are_not_finite_are_reported(finished: Any) -> None:
+    given = answers()
+    given = replace(given, p=np.full_like(given.p, np.nan))
+    decisions = decide(Evaluate(calibrate=True), asked(finished), given)
+    assert "not finite" in decisions.note
+
+
+@pytest.mark.parametrize(
+    ("decisions", "text"),
+    [
+        (Decisions(), ""),
+        (Decisions(0.25), "threshold 0.25"),
+        (Decisions(0.25, "f1", {}, 1.5), "threshold 0.25 (chosen for f1), temperature 1.5"),
+        (Decisions(coverage=0.9, half_widths={"m": 2.0}), "90% intervals (m ± 2)"),
+    ],
+)
+def test_decisions_in_a_phrase(decisions: Decisions, text: str) -> None:
+    assert decisions.summary() == text
 
 
 def test_a_run_uses_them(small: Path, tmp_path: Path) -> None:

@@ -12,8 +12,7 @@ from trainer.config.sweep_loading import load_sweep
 from trainer.errors import ConfigError, RunError, TrainingError
 from trainer.runs.sweeps import SweepDirectory
 from trainer.sweep.trials import BatchPlanned, EpochDone, PackBegun, TrialEnded
-from trainer.workflows.best import best_run, read_standing, refit_config
-from trainer.workflows.fit import fit_run
+from trainer.workflows.best import best_run, read_standing
 from trainer.workflows.sweep import (
     Phase,
     SweepFinished,
@@ -22,7 +21,6 @@ from trainer.workflows.sweep import (
     resume_sweep,
     sweep,
 )
-from trainer.workflows.training import Finished
 
 RATES = "optimizer.learning_rate=1e-3,1e-2,3e-2,1e-1"
 Interrupted = Callable[[], str | None]
@@ -249,24 +247,3 @@ def test_what_is_no_sweep_is_told(tmp_path: Path) -> None:
         best_run(tmp_path)
     with pytest.raises(RunError, match="the directory of a sweep"):
         go_on(tmp_path / "nothing")
-
-
-def test_it_is_trained_anew_on_more_rows(small: Path) -> None:
-    done = begin(small, RATES, "fit.epochs=3")[-1]
-    run, row = best_run(done.sweep)
-    loaded = refit_config(run)
-    events = list(
-        fit_run(
-            loaded,
-            runs=small.parent / "runs",
-            command=("trainer", "best"),
-            allow_custom=False,
-            interrupted=never,
-        )
-    )
-    (finished,) = [event for event in events if isinstance(event, Finished)]
-    assert finished.epochs == finished.best_epoch == row.ended.best_epoch
-    assert set(finished.metrics) == {"train", "test"}
-    rows = json.loads((finished.run / "manifest.json").read_text())["splits"]
-    assert rows["validation"] == 0
-    assert rows["train"] > json.loads((run.path / "manifest.json").read_text())["splits"]["train"]

@@ -11,10 +11,13 @@ from trainer.config.data import (
     ColumnSettings,
     Data,
     NumericImpute,
+    class_text,
 )
 
 _NUMERIC = ("scale", "smooth_clip", "indicator")
-_CATEGORICAL = ("encode", "dimension", "min_count", "max_levels", "unknown")
+_CATEGORICAL = (
+    "encode", "dimension", "min_count", "max_levels", "unknown", "levels", "fold_case",
+)  # fmt: skip
 _FOREIGN = {
     "numeric": (*_CATEGORICAL, "format"),
     "categorical": (*_NUMERIC, "format"),
@@ -32,8 +35,14 @@ def column_conflicts(data: Data) -> Iterator[Contradiction]:
         key = f"data.columns.{name}"
         if name in targets:
             yield from _target_column_conflicts(key, column)
+            if column.fold_case and (data.task == "regression" or len(targets) > 1):
+                expected = "one target with classes, for case to be ignored"
+                found = "several" if len(targets) > 1 else "task: regression"
+                others = ("data.target", "data.task")
+                yield conflict(f"{key}.fold_case", expected, found, "remove it", *others)
             continue
         yield from _foreign_conflicts(key, column)
+        yield from _level_conflicts(key, column, data)
         yield from _constant_conflicts(key, column, data)
         encode = column.encode or data.categorical.encode
         if column.dimension is not None and encode != "embedding":
@@ -78,7 +87,7 @@ def _kind_default_conflicts(data: Data) -> Iterator[Contradiction]:
 
 def _target_column_conflicts(key: str, column: ColumnSettings) -> Iterator[Contradiction]:
     for name in ColumnSettings.model_fields:
-        if name not in ("kind", "format") and getattr(column, name) is not None:
+        if name not in ("kind", "format", "fold_case") and getattr(column, name) is not None:
             fix = "use data.target_scale" if name == "scale" else "take it out"
             expected = "no settings of features for the target"
             yield conflict(f"{key}.{name}", expected, name, fix, "data.target")
@@ -111,6 +120,43 @@ def _foreign_conflicts(key: str, column: ColumnSettings) -> Iterator[Contradicti
             expected = f"one of {', '.join(get_args(known))} for a {kind} column"
             fix = "change it, or the kind"
             yield conflict(f"{key}.impute", expected, str(column.impute), fix, f"{key}.kind")
+
+
+def _level_conflicts(key: str, column: ColumnSettings, data: Data) -> Iterator[Contradiction]:
+    if column.levels is None:
+        return
+    words = [" ".join(class_text(level).split()) for level in column.levels]
+    folds = data.categorical.fold_case if column.fold_case is None else column.fold_case
+    keys = [word.casefold() if folds else word for word in words]
+    for place, word in enumerate(words):
+        if keys[place] in keys[:place]:
+            found = f"'{word}' twice" + (" where case is ignored" if folds else "")
+            yield conflict(f"{key}.levels", "each level once", found, "remove one of the two")
+    for name in ("min_count", "max_levels"):
+        if getattr(column, name) is not None:
+            expected = "all levels of data.columns.X.levels kept"
+            fix = "remove it, or remove levels"
+            yield conflict(
+                f"{key}.{name}", expected, f"both levels and {name}", fix, f"{key}.levels"
+            )
+    if column.unknown == "rare":
+        expected = "a level (rare), which a column with stated levels does not have"
+        fix = "remove it, or remove levels"
+        yield conflict(f"{key}.unknown", expected, "unknown: rare", fix, f"{key}.levels")
+    impute = column.impute or data.categorical.impute
+    constant = data.categorical.constant if column.constant is None else column.constant
+    constant = " ".join(class_text(constant).split())
+    if impute == "constant" and (constant.casefold() if folds else constant) not in keys:
+        yield conflict(
+            f"{key}.levels",
+            "the constant that missing values are filled with among the levels",
+            f"'{constant}' is not",
+            "add it, or set impute: own_level",
+            f"{key}.constant",
+            f"{key}.impute",
+            "data.categorical.constant",
+            "data.categorical.impute",
+        )
 
 
 def _constant_conflicts(key: str, column: ColumnSettings, data: Data) -> Iterator[Contradiction]:

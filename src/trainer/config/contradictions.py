@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 
 from trainer.config.column_contradictions import column_conflicts
 from trainer.config.conflicts import Contradiction, conflict, is_stated
-from trainer.config.data import NamedSources, Task
+from trainer.config.data import Task, class_text
 from trainer.config.data_contradictions import data_conflicts
 from trainer.config.engine_contradictions import engine_contradictions
 from trainer.config.evaluate_contradictions import evaluate_conflicts
@@ -27,7 +27,14 @@ from trainer.config.objective_contradictions import (
     target_scale_conflicts,
 )
 from trainer.config.objectives import DEFAULT_METRICS, METRICS
-from trainer.config.resolve import is_folded, monitored, resolved_head, resolved_metrics
+from trainer.config.resolve import (
+    is_folded,
+    may_validate,
+    monitored,
+    resolved_head,
+    resolved_metrics,
+    validation_fix,
+)
 from trainer.config.schema import Config
 from trainer.config.sweep_contradictions import sweep_conflicts
 from trainer.config.tracking_contradictions import tracking_conflicts
@@ -139,18 +146,12 @@ def _fit_conflicts(config: Config) -> Iterator[Contradiction]:
 
 def _monitor_conflicts(config: Config) -> Iterator[Contradiction]:
     data = config.data
-    has_validation = (
-        data.split.validation > 0
-        or is_folded(config)
-        or data.split.by == "column"
-        or (isinstance(data.source, NamedSources) and data.source.validation is not None)
-    )
     metrics: Sequence[str] = list(METRICS)
     if config.metrics != "auto":
         metrics = config.metrics
     elif data.task != "auto":
         metrics = DEFAULT_METRICS[data.task]
-    yield from _measured_conflicts(config, metrics, has_validation)
+    yield from _measured_conflicts(config, metrics, may_validate(config))
 
 
 def _measured_conflicts(
@@ -174,7 +175,7 @@ def _measured_conflicts(
                 key,
                 "a measure of the training rows, as there are no validation rows",
                 f"'{measure}'",
-                f"set data.split.validation above 0, or monitor: {base}",
+                f"{validation_fix(config)}, or monitor: {base}",
                 "data.split.validation",
                 "data.source",
             )
@@ -261,22 +262,14 @@ def _class_conflicts(config: Config, task: Task, classes: Sequence[str]) -> Iter
             yield conflict(f"metrics.{index}", expected, f"{len(classes)}", fix)
 
 
-def class_text(value: str | float) -> str:
-    """A class as text: true and false in small letters, 1.0 as 1."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value)
-
-
 def is_class(value: str | float, classes: Sequence[str]) -> bool:
     """Whether a class stated in the config is one of the target's, written as text there."""
     if class_text(value) in classes or str(value) in classes:
         return True
-    if isinstance(value, bool):
-        return class_text(value) in {name.lower() for name in classes}
-    return isinstance(value, int | float) and any(_number(name) == value for name in classes)
+    # Whether case may differ was decided when the target was fitted.
+    if class_text(value).casefold() in {name.casefold() for name in classes}:
+        return True
+    return not isinstance(value, bool | str) and any(_number(name) == value for name in classes)
 
 
 def _number(text: str) -> float | None:

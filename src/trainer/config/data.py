@@ -85,7 +85,9 @@ class Categorical(Section):
 
     encode: Encode = "onehot"
     """onehot: one 0/1 column a level, all 0 for an unseen value. ordinal: one column, levels in
-    order, scaled to [0, 1], an unseen value one step below 0. embedding: a learnt vector a level,
+    order, scaled to [0, 1], an unseen value one step below 0; the order is that of
+    `data.columns.X.levels`, else of numbers, else of a well-known scale (low, medium, high), else of
+    the alphabet. embedding: a learnt vector a level,
     and one that stays as it started for unseen values."""
     dimension: Annotated[int, Field(ge=1, le=1024)] | None = None
     """Length of an embedding; unset, min(50, round(1.6 · levels^0.56))."""
@@ -101,6 +103,9 @@ class Categorical(Section):
     unknown: Literal["own_level", "rare"] = "own_level"
     """A value not seen in training: an own level (see `encode`), or `(rare)` where there is
     one."""
+    fold_case: bool = False
+    """Values that differ in case only (`Yes`, `YES`) are one level, under its most frequent spelling.
+    Blanks around values never count, nor do non-breaking blanks and the encoding of accents."""
 
 
 class Datetime(Section):
@@ -144,6 +149,11 @@ class ColumnSettings(Section):
     """As `data.categorical.max_levels`."""
     unknown: Literal["own_level", "rare"] | None = None
     """As `data.categorical.unknown`."""
+    levels: Annotated[list[Scalar], Field(min_length=1)] | None = None
+    """The levels in their order (`[low, medium, high]`); the column is then categorical. One that no
+    training row has is kept; a training value that is not among them is an error."""
+    fold_case: bool | None = None
+    """As `data.categorical.fold_case`; of the target: classes that differ in case only are one."""
     format: str | None = None
     """As `data.datetime.format`."""
 
@@ -195,6 +205,9 @@ class Split(Section):
     seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
     """What random, stratified, group and hash draw with; unset, the config's `seed`. With it, runs that
     differ in `seed`, so in start and order of the rows, have the same splits."""
+    train_on_validation: bool = False
+    """Split as without it, then train on the validation rows too: nothing is validated, and the test
+    rows stay those they were. What `trainer best --refit` does."""
     fold: Fold | None = None
     """As '2/5': the rows that are not tested are cut into five folds by the same rule, the second
     validates, the others train; `validation` does not count. Folds differ by one row at most; by group
@@ -240,3 +253,12 @@ class Data(Section):
     datetime: Datetime = Datetime()
     columns: dict[str, ColumnSettings] = {}
     """Settings of single columns, by name."""
+
+
+def class_text(value: str | float) -> str:
+    """A class as text: true and false in small letters, 1.0 as 1."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)

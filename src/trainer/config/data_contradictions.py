@@ -46,6 +46,16 @@ def _source_conflicts(data: Data) -> Iterator[Contradiction]:
 
 def _split_conflicts(data: Data, *, folded: bool) -> Iterator[Contradiction]:
     split = data.split
+    named = isinstance(data.source, NamedSources) and data.source.validation is not None
+    has_some = split.validation > 0 or folded or named or split.by == "column"
+    if split.train_on_validation and not has_some:
+        yield conflict(
+            "data.split.train_on_validation",
+            "validation rows to train on",
+            "data.split.validation: 0",
+            "take train_on_validation out: all rows but the test rows are trained on without it",
+            "data.split.validation",
+        )
     if split.by in ("group", "time", "column") and split.column is None:
         yield conflict(
             "data.split.by",

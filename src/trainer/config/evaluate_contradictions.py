@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from trainer.config.conflicts import Contradiction, conflict, is_stated
 from trainer.config.data import Task
+from trainer.config.resolve import validation_fix
 from trainer.config.schema import Config, ThresholdAim
 
 
@@ -36,11 +37,21 @@ def evaluate_conflicts(
         yield conflict(
             "evaluate.coverage", expected, f"a target of {words}", "take it out", "data.task"
         )
-    asked = {
-        "evaluate.threshold": ("to choose it on", is_chosen and task == "binary"),
-        "evaluate.calibrate": ("to fit the temperature on", settings.calibrate),
+    chosen = {
+        "evaluate.threshold": ("to choose it on", is_chosen and task == "binary", "set it to 0.5"),
+        "evaluate.calibrate": ("to fit the temperature on", settings.calibrate, "take it out"),
+        "evaluate.coverage": (
+            "to measure the intervals on",
+            is_stated(settings, "coverage") and task == "regression",
+            "take it out",
+        ),
     }
-    for key, (purpose, is_asked) in asked.items():
-        if is_asked and not has_validation:
-            fix = "set data.split.validation above 0, or take it out"
+    if has_validation or settings.decisions_from is not None:
+        return
+    for key, (purpose, is_wanted, otherwise) in chosen.items():
+        if is_wanted:
+            fix = (
+                f"{validation_fix(config)}, take it from a run that has some with "
+                f"evaluate.decisions_from: RUN, or {otherwise}"
+            )
             yield conflict(key, f"validation rows {purpose}", "none", fix, "data.split.validation")

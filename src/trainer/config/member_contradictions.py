@@ -24,6 +24,14 @@ def member_conflicts(config: Config) -> Iterator[Contradiction]:
         yield from _fold_conflicts(config, "data.split.fold")
     elif fit.folds is not None:
         yield from _fold_conflicts(config, "fit.folds")
+    if split.train_on_validation and fit.folds is not None:
+        yield conflict(
+            "data.split.train_on_validation",
+            "no folds where the validation rows are trained on: all members would have the same rows",
+            f"fit.folds: {fit.folds}",
+            "set fit.repeats in place of fit.folds, or take train_on_validation out",
+            "fit.folds",
+        )
     for name in ("repeats", "folds"):
         if config.runtime.engine == "streaming" and is_stated(fit, name):
             yield conflict(

@@ -67,6 +67,8 @@ _KEYS = {
     "min_count": "min_frequency",
     "max_levels": "max_categories vocab_size most_common",
     "unknown": "handle_unknown oov",
+    "levels": "order categories ordering category_order ordered values",
+    "fold_case": "ignore_case case_insensitive lowercase casefold merge_spellings",
     "separator": "sep delimiter",
     "quote": "quotechar quote_char",
     "null_values": "na_values nulls missing_values",

@@ -15,7 +15,11 @@ from pathlib import Path
 
 from trainer.config.nodes import Entry, Node, list_node, mapping_node, node_of, with_entry
 
-_PATH_SETTINGS = (("data", "source"), ("fit", "warm_start"))
+_PATH_SETTINGS = (
+    ("data", "source"),
+    ("fit", "warm_start"),
+    ("evaluate", "decisions_from"),
+)
 _CUSTOM_LISTS = (("model", "layers"), ("fit", "callbacks"))
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal, assert_never
 
-from trainer.config.data import Task
+from trainer.config.data import NamedSources, Task
 from trainer.config.layers import HeadKind
 from trainer.config.objectives import (
     COUNT_LOSSES,
@@ -35,6 +35,26 @@ def resolved_split_seed(config: Config) -> int:
 def is_folded(config: Config) -> bool:
     """Whether a fold validates, rather than a share of the rows: that of one network, or of many."""
     return config.data.split.fold is not None or config.fit.folds is not None
+
+
+def may_validate(config: Config) -> bool:
+    """Whether there can be validation rows, as far as the config alone says."""
+    split, source = config.data.split, config.data.source
+    if split.train_on_validation:
+        return False
+    if isinstance(source, NamedSources) and source.validation is not None:
+        return True
+    return split.validation > 0 or is_folded(config) or split.by == "column"
+
+
+def validation_fix(config: Config) -> str:
+    """How a config without validation rows gets some."""
+    split = config.data.split
+    if split.train_on_validation:
+        return "set data.split.train_on_validation: false"
+    if split.by == "column":
+        return f"mark rows 'validation' in column '{split.column}'"
+    return "set data.split.validation above 0"
 
 
 def resolved_head(config: Config, task: Task) -> HeadKind:

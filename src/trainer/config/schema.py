@@ -180,6 +180,9 @@ class Evaluate(Section):
     calibrate: bool = False
     """Divide the logits by a temperature that is fitted on the validation rows, so that probabilities
     are as high as they are right."""
+    decisions_from: str | None = None
+    """A run directory whose threshold, temperature and interval widths are used, rather than chosen
+    here: for a network that is trained without validation rows. Relative to the config file."""
     level: Share = 0.95
     """The share of repetitions in which an interval of a measure holds the true value."""
     coverage: Share = 0.9

@@ -46,6 +46,7 @@ _FIXED: dict[KeyPath, str] = {
     ("extends",): "it is read from the file alone",
     ("data", "source"): "trials are compared on the same rows",
     ("fit", "warm_start"): "it is a path",
+    ("evaluate", "decisions_from"): "it is a path",
     ("fit", "repeats"): "a trial is one network",
     ("fit", "folds"): "a trial is one network",
     ("fit", "callbacks"): "they are the user's own functions",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import assert_never
 
 import numpy as np
@@ -28,8 +30,8 @@ from trainer.data.splits import (
 )
 from trainer.data.tables import Table
 from trainer.data.targets import spelled_classes
-from trainer.data.tasks import infer_task
-from trainer.data.values import boolean, plain, text
+from trainer.data.tasks import folds_case, infer_task
+from trainer.data.values import boolean, differ_in_case, folded, plain, text
 from trainer.errors import DataError, Problem
 
 
@@ -48,6 +50,14 @@ def assign_splits(table: Table, data: Data, seed: int, takes_part: Bools) -> Ass
         DataError: Too few rows, classes or groups, a class with one row, a split without rows, a column
             that does not say what it should.
     """
+    assignment = _assigned(table, data, seed, takes_part)
+    if data.split.train_on_validation:
+        # Only now: the test rows are those of the same split with validation rows.
+        assignment[assignment == VALIDATION] = TRAIN
+    return assignment
+
+
+def _assigned(table: Table, data: Data, seed: int, takes_part: Bools) -> Assignment:
     assignment = np.full(table.frame.height, DROPPED, dtype=np.int8)
     test, validation = data.split.test, data.split.validation
     fold = None if data.split.fold is None else Fold(*fold_parts(data.split.fold))
@@ -84,11 +94,15 @@ def _split(
         case "random":
             return random_split(seed, rows, test, validation, fold)
         case "stratified":
-            names, codes = _strata(table.frame.select(target_columns(data))[rows], task)
+            targets = table.frame.select(target_columns(data))[rows]
+            names, codes = _strata(targets, task, fold_case=folds_case(data))
             if fold is not None and test + validation >= 1:
                 # Without the fold there is no such split, of which the test rows would be kept.
                 validation = 0.0
-            return stratified_split(seed, rows, names, codes, test, validation, fold)
+            try:
+                return stratified_split(seed, rows, names, codes, test, validation, fold)
+            except DataError as error:
+                raise _with_case(error, names, data) from error
         case "group":
             series = _split_values(table, data, rows)
             if fold is not None:
@@ -117,7 +131,9 @@ def _resolved(table: Table, data: Data, rows: Rows) -> tuple[SplitBy, Task | Non
     if by not in ("auto", "stratified"):
         return by, None
     targets = table.frame.select(target_columns(data))[rows]
-    task = infer_task(targets).task if data.task == "auto" else data.task
+    task = data.task
+    if task == "auto":
+        task = infer_task(targets, fold_case=folds_case(data)).task
     if by == "auto":
         return ("stratified" if task in ("binary", "multiclass") else "random"), task
     if task == "regression":
@@ -128,7 +144,15 @@ def _resolved(table: Table, data: Data, rows: Rows) -> tuple[SplitBy, Task | Non
     return by, task
 
 
-def _strata(targets: pl.DataFrame, task: Task | None) -> tuple[list[str], Rows]:
+def _with_case(error: DataError, names: Sequence[str], data: Data) -> DataError:
+    """The error, with another fix where classes are too small because case tells them apart."""
+    if not isinstance(data.target, str) or not differ_in_case(names) or folds_case(data):
+        return error
+    fix = f"some classes differ in case only: set data.columns.{data.target}.fold_case: true"
+    return DataError(replace(problem, fix=fix) for problem in error.problems)
+
+
+def _strata(targets: pl.DataFrame, task: Task | None, *, fold_case: bool) -> tuple[list[str], Rows]:
     """Names of the classes and the class of each row; of yes/no columns, their combinations."""
     if task == "multilabel":
         words = [boolean(series, marks=True).cast(pl.Int8).cast(pl.String) for series in targets]
@@ -140,8 +164,9 @@ def _strata(targets: pl.DataFrame, task: Task | None) -> tuple[list[str], Rows]:
     # Words of a row each would take most of the memory that splitting does.
     cells = text(series) if series.dtype.is_float() else series
     levels = cells.unique().drop_nulls()
-    spelled = {plain(name): name for name in spelled_classes(series)}
-    words_of = [spelled[plain(name)] for name in text(levels).to_list()]
+    key = folded if fold_case else plain
+    spelled = {key(name): name for name in spelled_classes(series, fold_case=fold_case)}
+    words_of = [spelled[key(name)] for name in text(levels).to_list()]
     names = sorted(set(words_of))
     places = pl.Series([names.index(name) for name in words_of], dtype=pl.Int32)
     return names, cells.replace_strict(levels, places, return_dtype=pl.Int32).to_numpy()

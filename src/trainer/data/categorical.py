@@ -1,7 +1,8 @@
 """Categorical and boolean columns: levels, rare ones merged, an own level for unseen values.
 
-A column's codes are 0 … n-1 for its levels in natural order, then `(rare)`, then `(missing)`, where
-there are such, and -1 for a value not seen in training that has no level to go to.
+A column's codes are 0 … n-1 for its levels, then `(rare)`, then `(missing)`, where there are such, and
+-1 for a value not seen in training that has no level to go to. Levels are in the order that the config
+states; else ordinal ones in that of `scales`, others in natural order.
 
     onehot      one 0/1 column a code; all 0 for -1
     ordinal     code / (codes - 1), so levels span [0, 1]; one step below 0 for -1
@@ -12,15 +13,28 @@ Owns: fitting and coding. Does not own: which rows train, where the columns go i
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Callable, Sequence
 from typing import Literal, assert_never
 
 import numpy as np
 import polars as pl
+from pydantic import Field
 
 from trainer.config.data import Categorical, CategoricalImpute, Encode
 from trainer.data.arrays import Bools, Floats, Rows
 from trainer.data.fitted import Fitted
-from trainer.data.values import TRUE_MARKS, boolean, level_text, natural_order, plain, text
+from trainer.data.scales import ordered_levels
+from trainer.data.values import (
+    TRUE_MARKS,
+    boolean,
+    folded,
+    level_text,
+    merged_spellings,
+    natural_order,
+    plain,
+    text,
+)
 
 RARE, MISSING = "(rare)", "(missing)"
 _NOWHERE, _TO_RARE = -1, -2
@@ -35,7 +49,7 @@ class CategoricalColumn(Fitted):
         missing: Training rows without a value.
         impute: How missing values are filled.
         fill: The level they are filled with; null for an own level.
-        levels: The levels that are kept, in natural order.
+        levels: The levels that are kept, in their order.
         counts: Training rows of each, filled ones among them.
         rare: Training rows of the levels merged into `(rare)`; 0 when there are none.
         merged: Those levels.
@@ -44,6 +58,7 @@ class CategoricalColumn(Fitted):
         encode: How codes become columns.
         dimension: Length of an embedding; null for the others.
         features: The columns of `x` made from it.
+        fold_case: Whether values that differ in case only are one level.
     """
 
     kind: Literal["categorical"] = "categorical"
@@ -60,6 +75,7 @@ class CategoricalColumn(Fitted):
     encode: Encode
     dimension: int | None
     features: tuple[str, ...]
+    fold_case: bool = Field(default=False, exclude_if=operator.not_)
 
     @property
     def codes(self) -> int:
@@ -110,7 +126,10 @@ def ordered_counts(counts: dict[str, int]) -> dict[str, int]:
 
 
 def fit_categorical(
-    name: str, series: pl.Series, settings: Categorical
+    name: str,
+    series: pl.Series,
+    settings: Categorical,
+    stated: Sequence[str] | None = None,
 ) -> CategoricalColumn | None:
     """Learn one column; None when all training rows have one code.
 
@@ -118,19 +137,30 @@ def fit_categorical(
         name: The column.
         series: Its training rows, one known value at least.
         settings: The column's settings.
+        stated: All its levels in their order, where the config states them.
     """
-    return fit_levels(name, count_levels(series), series.null_count(), settings)
+    return fit_levels(name, count_levels(series), series.null_count(), settings, stated)
 
 
 def fit_levels(
-    name: str, counts: dict[str, int], missing: int, settings: Categorical
+    name: str,
+    counts: dict[str, int],
+    missing: int,
+    settings: Categorical,
+    stated: Sequence[str] | None = None,
 ) -> CategoricalColumn | None:
-    """As `fit_categorical`, from the rows of each level, in natural order, and those without one."""
+    """Learn a column from the rows of each level, in natural order, and of those without one."""
+    if settings.fold_case:
+        counts = ordered_counts(merged_spellings(counts.items()))
+    if stated is not None:
+        key = _key(settings.fold_case)
+        rows = {key(level): count for level, count in counts.items()}
+        counts = {level: rows.get(key(level), 0) for level in stated}
     counts = dict(counts)
     fill: str | None = None
     match settings.impute:
         case "constant":
-            fill = settings.constant
+            fill = _spelled(settings.constant, counts, settings.fold_case)
         case "most_frequent" | "drop":
             fill = max(counts, key=lambda level: counts[level])
         case "own_level":
@@ -139,10 +169,8 @@ def fit_levels(
             assert_never(settings.impute)
     if missing and fill is not None:
         counts[fill] = counts.get(fill, 0) + missing
-    often = [level for level, count in counts.items() if count >= settings.min_count]
-    often.sort(key=lambda level: -counts[level])
-    kept = set(often[: settings.max_levels])
-    levels = tuple(natural_order([level for level in counts if level in kept]))
+    levels = tuple(counts) if stated is not None else _kept(counts, settings)
+    kept = set(levels)
     rare = sum(count for level, count in counts.items() if level not in kept)
     own_missing = missing > 0 and fill is None
     column = CategoricalColumn(
@@ -159,6 +187,7 @@ def fit_levels(
         encode=settings.encode,
         dimension=None,
         features=(),
+        fold_case=settings.fold_case,
     )
     if column.codes < 2:
         return None
@@ -169,6 +198,27 @@ def fit_levels(
     return column.model_copy(update={"dimension": dimension, "features": features})
 
 
+def _kept(counts: dict[str, int], settings: Categorical) -> tuple[str, ...]:
+    """The levels that are frequent enough, in their order."""
+    often = [level for level, count in counts.items() if count >= settings.min_count]
+    often.sort(key=lambda level: -counts[level])
+    kept = often[: settings.max_levels]
+    if settings.encode == "ordinal":
+        return tuple(ordered_levels(kept)[0])
+    return tuple(natural_order(kept))
+
+
+def _spelled(constant: str, counts: dict[str, int], fold_case: bool) -> str:
+    """The level that a constant names: its spelling in training, else its own."""
+    key = _key(fold_case)
+    return next((level for level in counts if key(level) == key(constant)), plain(constant))
+
+
+def _key(fold_case: bool) -> Callable[[str], str]:
+    """What levels that are one have in common."""
+    return folded if fold_case else plain
+
+
 def _one_hot_names(column: CategoricalColumn) -> tuple[str, ...]:
     specials = [RARE] * (column.rare > 0) + [MISSING] * column.own_missing
     return tuple(f"{column.name}={level}" for level in (*column.levels, *specials))
@@ -177,18 +227,19 @@ def _one_hot_names(column: CategoricalColumn) -> tuple[str, ...]:
 def level_codes(column: CategoricalColumn, series: pl.Series) -> tuple[Rows, Bools]:
     """The code of each row, int64 (n,), and whether its value was never seen in training."""
     kept = len(column.levels)
-    table: dict[str | None, int] = {level: code for code, level in enumerate(column.levels)}
-    table |= dict.fromkeys(column.merged, kept)
+    key = _key(column.fold_case)
+    table: dict[str | None, int] = {key(level): code for code, level in enumerate(column.levels)}
+    table |= {key(level): kept for level in column.merged}
     if column.own_missing:
         table[None] = column.codes - 1
-    elif column.fill is not None and column.fill in table:
-        table[None] = table[column.fill]
+    elif column.fill is not None and key(column.fill) in table:
+        table[None] = table[key(column.fill)]
     elsewhere = _TO_RARE if column.unknown == "rare" and column.rare else _NOWHERE
     cells = text(series)
     values = cells.unique()
     codes = [
         table[level] if level in table else _NOWHERE if level is None else elsewhere
-        for level in (None if value is None else plain(value) for value in values)
+        for level in (None if value is None else key(value) for value in values)
     ]
     found = cells.replace_strict(
         values, pl.Series(codes, dtype=pl.Int64), default=_NOWHERE, return_dtype=pl.Int64

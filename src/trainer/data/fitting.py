@@ -13,6 +13,7 @@ import numpy as np
 
 from trainer.config.data import Data, Kind, Outliers
 from trainer.data.arrays import Bools, Floats, Rows
+from trainer.data.assumptions import column_remarks, level_problems
 from trainer.data.categorical import CategoricalColumn, fit_boolean, fit_categorical
 from trainer.data.datetimes import fit_datetime
 from trainer.data.kinds import find_kinds
@@ -23,6 +24,7 @@ from trainer.data.settings import (
     datetime_settings,
     numeric_settings,
     settings_problems,
+    stated_levels,
 )
 from trainer.data.tables import Table
 from trainer.data.values import column_blocks, number_matrix
@@ -43,6 +45,7 @@ class ColumnFit:
         missing: Training rows left out for a missing value, int64.
         outlying: Training rows left out for an outlier, int64.
         warnings: What was left out or looks odd.
+        notes: What was assumed.
     """
 
     columns: tuple[Column, ...]
@@ -50,6 +53,7 @@ class ColumnFit:
     missing: Rows
     outlying: Rows
     warnings: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def fit_columns(table: Table, names: Sequence[str], rows: Rows, data: Data) -> ColumnFit:
@@ -69,6 +73,7 @@ def fit_columns(table: Table, names: Sequence[str], rows: Rows, data: Data) -> C
     kinds = finding.kinds
     problems += settings_problems(data, kinds, table.frame.columns)
     problems += outlier_problems(data, kinds)
+    problems += level_problems(table, names, data)
     problems += _infinities(table, kinds, rows)
     if problems:
         raise DataError(problems)
@@ -81,7 +86,15 @@ def fit_columns(table: Table, names: Sequence[str], rows: Rows, data: Data) -> C
     if not columns:
         raise DataError(no_columns_left(table))
     ordered = tuple(columns[name] for name in names if name in columns)
-    return ColumnFit(ordered, kept, rows[missing], rows[outlying & ~missing], tuple(warnings))
+    remarks = column_remarks(ordered, data)
+    return ColumnFit(
+        ordered,
+        kept,
+        rows[missing],
+        rows[outlying & ~missing],
+        (*warnings, *remarks.warnings),
+        tuple(remarks.notes),
+    )
 
 
 def of_kind(kinds: Mapping[str, Kind], kind: Kind) -> list[str]:
@@ -200,7 +213,9 @@ def _fitted(
             continue
         match kind:
             case "categorical":
-                columns[name] = fit_categorical(name, series, categorical_settings(data, name))
+                columns[name] = fit_categorical(
+                    name, series, categorical_settings(data, name), stated_levels(data, name)
+                )
             case "boolean":
                 columns[name] = fit_boolean(name, series, categorical_settings(data, name))
             case "datetime":

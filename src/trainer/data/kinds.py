@@ -20,22 +20,27 @@ import polars as pl
 
 from trainer.config.data import Data, Kind
 from trainer.data.arrays import Bools, Rows
+from trainer.data.settings import categorical_settings, stated_kind, stated_levels
 from trainer.data.tables import Table
 from trainer.data.typed_files import nested_problem
 from trainer.data.values import (
     boolean,
     column_blocks,
+    folded,
     is_dated,
+    level_text,
     looks_boolean,
     looks_dated,
     microseconds,
     number,
+    plain,
     true_rows,
 )
 from trainer.errors import Problem
 
 ALMOST_ALL = 0.9
 SHOWN = 3
+_LEVELS_SHOWN = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +79,7 @@ def find_kinds(
         filled = _counts(part, [pl.col(name).is_not_null().sum() for name in block])
         parsed = _counts(part, [number(name, schema[name]).is_not_null().sum() for name in block])
         for name, known, numeric in zip(block, filled, parsed, strict=True):
-            stated = data.columns[name].kind if name in data.columns else None
+            stated = stated_kind(data, name)
             if known == 0 or (schema[name].is_float() and numeric == 0):
                 empty.append(name)
                 continue
@@ -88,7 +93,7 @@ def find_kinds(
                 kinds[name] = kind
                 continue
             kinds[name] = stated
-            wrong = unreadable(part[name], stated, date_format(data, name))
+            wrong = misread(part[name], stated, data)
             if wrong.any():
                 values = WrongValues.at(part[name], rows, wrong)
                 problems.append(misfits(table, name, values, stated, data))
@@ -173,6 +178,20 @@ def unreadable(series: pl.Series, kind: Kind, date_format: str | None) -> Bools:
             assert_never(kind)
 
 
+def misread(series: pl.Series, kind: Kind, data: Data) -> Bools:
+    """Where a value is there but cannot be read as the column's stated kind, or is not one of its
+    stated levels; shape (rows,).
+    """
+    levels = stated_levels(data, series.name) if kind == "categorical" else None
+    if levels is None:
+        return unreadable(series, kind, date_format(data, series.name))
+    key = folded if categorical_settings(data, series.name).fold_case else plain
+    known = {key(level) for level in levels}
+    words = level_text(series)
+    strange = [word for word in words.unique().drop_nulls() if key(word) not in known]
+    return true_rows(words.is_in(strange))
+
+
 @dataclass(frozen=True, slots=True)
 class WrongValues:
     """Values that do not fit a column.
@@ -237,6 +256,14 @@ def misfits(table: Table, name: str, wrong: WrongValues, kind: Kind, data: Data)
         "categorical": "a category",
     }
     fix = f"correct it, add it to data.csv.null_values, or change data.columns.{name}.kind"
+    levels = stated_levels(data, name)
+    if kind == "categorical" and levels is not None:
+        listed = ", ".join(levels[:_LEVELS_SHOWN]) + (", …" if len(levels) > _LEVELS_SHOWN else "")
+        expected = f"a level of '{name}' as in data.columns.{name}.levels ({listed})"
+        fix = f"add it to data.columns.{name}.levels, correct it, or add it to data.csv.null_values"
+        if folded(wrong.values[0]) in map(folded, levels):
+            fix = f"set data.columns.{name}.fold_case: true to ignore case"
+        return Problem(where, expected, words, fix)
     if kind == "datetime":
         fix = f"correct it, or set data.columns.{name}.format"
     return Problem(where, f"{meaning[kind]} in '{name}'", words, fix)

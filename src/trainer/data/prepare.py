@@ -21,6 +21,7 @@ from trainer.config.resolve import number_setting, resolved_split_seed
 from trainer.config.schema import Config
 from trainer.data.arrays import Assignment, Bools, Floats, Rows, Singles
 from trainer.data.assignment import assign_splits
+from trainer.data.assumptions import target_remarks
 from trainer.data.features import feature_columns, target_columns
 from trainer.data.fitting import ColumnFit, fit_columns
 from trainer.data.gaps import words_read_as_missing, words_text
@@ -68,6 +69,8 @@ class PreparedTable(Protocol):
     @property
     def warnings(self) -> tuple[str, ...]: ...
     @property
+    def notes(self) -> tuple[str, ...]: ...
+    @property
     def dropped(self) -> dict[str, int]:
         """Rows by reason."""
         ...
@@ -110,6 +113,7 @@ class Division:
         warnings: What a user should know.
         dropped: Rows by reason.
         weight: float32 (rows,), the weight column, or None.
+        notes: What was assumed, with the setting that changes it.
     """
 
     table: Table
@@ -119,6 +123,7 @@ class Division:
     warnings: tuple[str, ...]
     dropped: dict[str, int]
     weight: Singles | None = field(repr=False)
+    notes: tuple[str, ...] = field(default=(), kw_only=True)
 
     def rows(self, split: SplitName) -> int:
         """How many rows a split has."""
@@ -249,14 +254,16 @@ def divide(
         if words:
             # It comes first, as NO_TARGET is the first reason.
             lost[0] += f" ({words_text(words)}: see data.csv.null_values)"
+    remarks = target_remarks(target, finding, data)
     return Division(
         table=table,
         assignment=assignment,
         reasons=reasons,
         preprocessing=preprocessing,
-        warnings=(*table.warnings, *lost, *columns.warnings, *advice),
+        warnings=(*table.warnings, *lost, *columns.warnings, *remarks.warnings, *advice),
         dropped=dropped,
         weight=weight,
+        notes=(*columns.notes, *remarks.notes),
     )
 
 

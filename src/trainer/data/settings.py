@@ -14,7 +14,9 @@ from trainer.config.data import (
     Kind,
     Numeric,
     NumericImpute,
+    class_text,
 )
+from trainer.data.values import plain
 from trainer.errors import Problem, did_you_mean
 
 DatePart = Literal["elapsed", "year", "week", "day"]
@@ -22,7 +24,8 @@ DatePart = Literal["elapsed", "year", "week", "day"]
 _FITTING: Mapping[Kind, tuple[str, ...]] = {
     "numeric": ("impute", "constant", "indicator", "scale", "smooth_clip"),
     "categorical": (
-        "impute", "constant", "encode", "dimension", "min_count", "max_levels", "unknown",
+        "impute", "constant", "encode", "dimension", "min_count", "max_levels", "unknown", "levels",
+        "fold_case",
     ),
     "boolean": ("impute", "constant"),
     "datetime": ("impute", "constant", "indicator", "scale", "smooth_clip", "format"),
@@ -50,10 +53,27 @@ def numeric_settings(data: Data, name: str) -> Numeric:
 def categorical_settings(data: Data, name: str) -> Categorical:
     """`data.categorical` with what `data.columns` says of this column."""
     own = _stated(data, name)
-    changes = {key: own[key] for key in _FITTING["categorical"] if key in own}
+    known = Categorical.model_fields
+    changes = {key: own[key] for key in _FITTING["categorical"] if key in own and key in known}
     if "constant" in changes:
         changes["constant"] = str(changes["constant"])
     return data.categorical.model_copy(update=changes)
+
+
+def stated_kind(data: Data, name: str) -> Kind | None:
+    """The kind of a column where the config says it; one with stated levels is categorical."""
+    own = data.columns.get(name)
+    if own is None or own.kind is not None or own.levels is None:
+        return None if own is None else own.kind
+    return "categorical"
+
+
+def stated_levels(data: Data, name: str) -> tuple[str, ...] | None:
+    """The levels that the config states for a column, as text."""
+    own = data.columns.get(name)
+    if own is None or own.levels is None:
+        return None
+    return tuple(plain(class_text(level)) for level in own.levels)
 
 
 def datetime_settings(data: Data, name: str) -> DatetimeSettings:

@@ -19,6 +19,7 @@ import polars as pl
 
 from trainer.config.data import Data, Kind
 from trainer.data.arrays import Assignment, Bools, Rows, Words
+from trainer.data.assumptions import column_remarks, level_problems
 from trainer.data.fitting import (
     ColumnFit,
     fit_warnings,
@@ -33,13 +34,17 @@ from trainer.data.kinds import (
     SHOWN,
     WrongValues,
     almost_numeric,
-    date_format,
     misfits,
-    unreadable,
+    misread,
 )
 from trainer.data.numeric import Bounds, fit_known, usual_range
 from trainer.data.preprocessing import Column
-from trainer.data.settings import categorical_settings, numeric_settings, settings_problems
+from trainer.data.settings import (
+    categorical_settings,
+    numeric_settings,
+    settings_problems,
+    stated_kind,
+)
 from trainer.data.sketches import Moments, Sketch, sample_rows
 from trainer.data.splits import TRAIN
 from trainer.data.streams import Stream
@@ -75,6 +80,7 @@ def fit_stream(
     kinds = {name: tally.found for name, tally in full.items() if tally.found is not None}
     problems += settings_problems(data, kinds, stream.outline.frame.columns)
     problems += outlier_problems(data, kinds)
+    problems += level_problems(table, names, data)
     problems += [
         infinity(table, name, tally.learner.first_infinite, tally.learner.infinite)
         for name, tally in full.items()
@@ -101,7 +107,9 @@ def fit_stream(
     if not columns:
         raise DataError(no_columns_left(table))
     ordered = tuple(columns[name] for name in names if name in columns)
-    return ColumnFit(ordered, rows, missing, outlying, tuple(warnings))
+    remarks = column_remarks(ordered, data)
+    warnings += remarks.warnings
+    return ColumnFit(ordered, rows, missing, outlying, tuple(warnings), tuple(remarks.notes))
 
 
 def _batches(stream: Stream, names: Sequence[str], wanted: Bools) -> Iterator[Batch]:
@@ -133,7 +141,7 @@ def _tallied(
         name: ColumnTally(
             name,
             schema[name],
-            data.columns[name].kind if name in data.columns else None,
+            stated_kind(data, name),
             data,
             limit,
         )
@@ -172,7 +180,7 @@ def _wrong_values(
     found: dict[str, WrongValues] = {}
     for rows, frame in _batches(stream, list(kinds), training):
         for name, kind in kinds.items():
-            wrong = unreadable(frame[name], kind, date_format(data, name))
+            wrong = misread(frame[name], kind, data)
             if not wrong.any():
                 continue
             more = WrongValues.at(frame[name], rows, wrong)

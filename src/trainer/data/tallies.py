@@ -31,9 +31,9 @@ from trainer.data.datetimes import (
     elapsed_days,
     fit_dates,
 )
-from trainer.data.kinds import count_booleans, count_dates, date_format, kind_of, unreadable
+from trainer.data.kinds import count_booleans, count_dates, date_format, kind_of, misread
 from trainer.data.numeric import Ordered
-from trainer.data.settings import categorical_settings, datetime_settings
+from trainer.data.settings import categorical_settings, datetime_settings, stated_levels
 from trainer.data.sketches import Moments, Sample, Sketch
 from trainer.data.values import boolean, level_text, microseconds, number
 from trainer.errors import DataError, Problem
@@ -257,8 +257,7 @@ class ColumnTally:
 
     def _count(self, series: pl.Series, known: int, numeric: int) -> None:
         if self.stated is not None and known:
-            form = date_format(self.data, self.name)
-            self.wrong += int(np.count_nonzero(unreadable(series, self.stated, form)))
+            self.wrong += int(np.count_nonzero(misread(series, self.stated, self.data)))
         is_text = self.stated is None and self.dtype == pl.String
         if is_text and self.booleans == self.known:
             self.booleans += count_booleans(series)
@@ -287,8 +286,9 @@ class ColumnTally:
         match self.learner:
             case LevelTally():
                 settings = categorical_settings(self.data, self.name)
-                levels = self.learner.levels()
-                return fit_levels(self.name, levels, self.learner.missing, settings)
+                levels, missing = self.learner.levels(), self.learner.missing
+                stated = stated_levels(self.data, self.name)
+                return fit_levels(self.name, levels, missing, settings, stated)
             case AnswerTally():
                 settings = categorical_settings(self.data, self.name)
                 tally = self.learner

@@ -6,6 +6,7 @@ Owns: the order of classes, the positive one, priors, the scale of numbers, and 
 
 from __future__ import annotations
 
+import operator
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, assert_never
@@ -27,8 +28,16 @@ from trainer.data.number_targets import (
     read_numbers,
 )
 from trainer.data.target_curves import TargetCurve
-from trainer.data.tasks import TaskFinding
-from trainer.data.values import boolean, natural_order, plain, text
+from trainer.data.tasks import TaskFinding, folds_case
+from trainer.data.values import (
+    boolean,
+    folded,
+    merged_spellings,
+    natural_order,
+    plain,
+    text,
+    tidy,
+)
 from trainer.errors import DataError, Problem, did_you_mean
 
 POSITIVE_WORDS = ("yes", "true", "1", "positive", "+")
@@ -51,6 +60,7 @@ class FittedTarget(Fitted):
             which is 0 when it is scaled.
         offset: regression: y = (value - offset) / scale, one each column; else empty.
         scale: See `offset`.
+        fold_case: Whether classes that differ in case only are one.
         curves: regression: of each column the curve that its values are put on first, or None; empty,
             and not written, where no column has one.
     """
@@ -64,6 +74,7 @@ class FittedTarget(Fitted):
     prior: tuple[float, ...]
     offset: tuple[float, ...]
     scale: tuple[float, ...]
+    fold_case: bool = Field(default=False, exclude_if=operator.not_)
     curves: tuple[TargetCurve | None, ...] = Field(default=(), exclude_if=lambda curves: not curves)
 
     @property
@@ -166,7 +177,7 @@ class FittedTarget(Fitted):
     ) -> np.ndarray[Any, np.dtype[np.int64]]:
         labels = text(series)
         levels = labels.unique().drop_nulls().to_list()
-        numbers = class_numbers(self.classes, levels)
+        numbers = class_numbers(self.classes, levels, fold_case=self.fold_case)
         table = {level: -1 if code is None else code for level, code in numbers.items()}
         codes = (
             labels.replace_strict(table, default=-1, return_dtype=pl.Int64).fill_null(-1).to_numpy()
@@ -180,21 +191,28 @@ class FittedTarget(Fitted):
                     at.get(label, ""),
                     "a class of the training rows: " + _listed(self.classes),
                     f"'{label}' in '{series.name}' in {count} {'row' if count == 1 else 'rows'}",
-                    did_you_mean(
-                        label,
-                        self.classes,
-                        "take these rows out, merge the class, or split so that training has some",
-                    ),
+                    self._fix_of(label, series.name),
                 )
                 for label, count in sorted(counts.items())
             )
         return np.asarray(codes)
 
+    def _fix_of(self, label: str, column: str) -> str:
+        if folded(label) in map(folded, self.classes):
+            return f"set data.columns.{column}.fold_case: true to ignore case"
+        fix = "take these rows out, merge the class, or split so that training has some"
+        return did_you_mean(label, self.classes, fix)
 
-def class_numbers(classes: Sequence[str], labels: Sequence[str]) -> dict[str, int | None]:
-    """The number of the class each label names: by its text, else by its whole number, else by its
-    word in another case when only one class has it.
+
+def class_numbers(
+    classes: Sequence[str], labels: Sequence[str], *, fold_case: bool = False
+) -> dict[str, int | None]:
+    """The number of the class each label names: by its text, else by its whole number, else (true and
+    false only, unless `fold_case`) by its word in another case when only one class has it.
     """
+    if fold_case:
+        places = {folded(name): index for index, name in enumerate(classes)}
+        return {label: places.get(folded(label)) for label in labels}
     exact = {name: index for index, name in enumerate(classes)}
     whole = {plain(name): index for index, name in enumerate(classes)}
     found: dict[str, int | None] = {}
@@ -241,7 +259,7 @@ def fit_target(
         DataError: One class only, more than two for `binary`, a positive class that is not there,
             values that are no numbers or have no logarithm, one number only.
     """
-    task, rows = finding.task, frame.height
+    task, rows, fold_case = finding.task, frame.height, folds_case(data)
     classes: tuple[str, ...] = ()
     offset: tuple[float, ...] = ()
     scale: tuple[float, ...] = ()
@@ -258,11 +276,11 @@ def fit_target(
         )
     match task:
         case "binary" | "multiclass":
-            counts = spelled_classes(frame[columns[0]])
+            counts = spelled_classes(frame[columns[0]], fold_case=fold_case)
             classes = tuple(natural_order(list(counts)))
             _check_classes(task, columns[0], counts)
             if task == "binary":
-                positive = _positive(classes, counts, data.positive)
+                positive = _positive(classes, counts, data.positive, fold_case)
                 classes = (*(name for name in classes if name != positive), positive)
             class_rows = tuple(counts[name] for name in classes)
             shares = tuple(count / rows for count in class_rows)
@@ -289,23 +307,25 @@ def fit_target(
             assert_never(task)
     return FittedTarget(
         task=task, reason=finding.reason, columns=tuple(columns), classes=classes, rows=rows,
-        class_rows=class_rows, prior=prior, offset=offset, scale=scale, curves=curves,
+        class_rows=class_rows, prior=prior, offset=offset, scale=scale, fold_case=fold_case,
+        curves=curves,
     )  # fmt: skip
 
 
-def spelled_classes(series: pl.Series) -> dict[str, int]:
-    """Rows of each class. Spellings of one whole number ("1", "1.0") are one class, under its most
-    frequent spelling.
+def spelled_classes(series: pl.Series, *, fold_case: bool = False) -> dict[str, int]:
+    """Rows of each class. Spellings that `plain` makes equal ("1", "1.0") are one class, under its most
+    frequent spelling; with `fold_case` those that differ in case only too.
     """
     cells = text(series) if series.dtype.is_float() else series
     counted = cells.drop_nulls().alias("label").value_counts(sort=False)
     spellings: dict[str, list[tuple[int, str]]] = {}
     for label, count in zip(text(counted["label"]), counted["count"], strict=True):
         spellings.setdefault(plain(label), []).append((count, label))
-    return {
-        min(found, key=lambda one: (-one[0], one[1]))[1]: sum(count for count, _ in found)
+    classes = {
+        tidy(min(found, key=lambda one: (-one[0], one[1]))[1]): sum(count for count, _ in found)
         for found in spellings.values()
     }
+    return merged_spellings(classes.items()) if fold_case else classes
 
 
 def _check_classes(task: Task, column: str, counts: dict[str, int]) -> None:
@@ -326,10 +346,12 @@ def _check_classes(task: Task, column: str, counts: dict[str, int]) -> None:
         )  # fmt: skip
 
 
-def _positive(classes: tuple[str, ...], counts: dict[str, int], stated: Scalar | None) -> str:
+def _positive(
+    classes: tuple[str, ...], counts: dict[str, int], stated: Scalar | None, fold_case: bool
+) -> str:
     if stated is not None:
         words = str(stated).lower() if isinstance(stated, bool) else str(stated)
-        index = class_numbers(classes, [words])[words]
+        index = class_numbers(classes, [words], fold_case=fold_case)[words]
         if index is None:
             raise DataError(
                 Problem(
@@ -341,10 +363,14 @@ def _positive(classes: tuple[str, ...], counts: dict[str, int], stated: Scalar |
                 )
             )
         return classes[index]
-    usual = [name for name in classes if plain(name).lower() in POSITIVE_WORDS]
-    if len(usual) == 1:
-        return usual[0]
+    if is_positive_word(classes):
+        return next(name for name in classes if plain(name).lower() in POSITIVE_WORDS)
     return min(reversed(classes), key=lambda name: counts[name])
+
+
+def is_positive_word(classes: Sequence[str]) -> bool:
+    """Whether one of the classes, and only one, is a word for yes."""
+    return sum(plain(name).lower() in POSITIVE_WORDS for name in classes) == 1
 
 
 def _label_matrix(

@@ -20,22 +20,38 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from trainer.config.data import Task
+from trainer.config.data import Data, Task
 from trainer.config.resolve import number_setting
 from trainer.config.schema import Config
-from trainer.data.values import boolean, is_dated, level_text, number
+from trainer.data.values import boolean, folded, is_dated, level_text, number
 from trainer.errors import DataError, Problem
 
 MOST_CLASSES = 20
 ROWS_PER_CLASS = 10
+_LIKELY_CLASSES = 100
+"""Up to this many whole numbers, with enough rows of each, can be classes."""
 
 
 @dataclass(frozen=True, slots=True)
 class TaskFinding:
-    """The task and, in a few words, why."""
+    """The task and why.
+
+    Attributes:
+        task: What is predicted.
+        reason: Why, in a few words.
+        otherwise: The task that it could as well be; None where there is little doubt.
+    """
 
     task: Task
     reason: str
+    otherwise: Task | None = None
+
+
+def folds_case(data: Data) -> bool:
+    """Whether classes of the target that differ in case only are one."""
+    return isinstance(data.target, str) and bool(
+        data.target in data.columns and data.columns[data.target].fold_case
+    )
 
 
 def find_task(frame: pl.DataFrame, config: Config) -> TaskFinding:
@@ -52,7 +68,7 @@ def find_task(frame: pl.DataFrame, config: Config) -> TaskFinding:
     """
     if config.data.task != "auto":
         return TaskFinding(config.data.task, "stated as data.task")
-    finding = infer_task(frame)
+    finding = infer_task(frame, fold_case=folds_case(config.data))
     setting = number_setting(config)
     if setting is None or finding.task != "multiclass":
         return finding
@@ -63,11 +79,12 @@ def find_task(frame: pl.DataFrame, config: Config) -> TaskFinding:
     return TaskFinding("regression", f"{setting} is for numbers")
 
 
-def infer_task(frame: pl.DataFrame) -> TaskFinding:
+def infer_task(frame: pl.DataFrame, *, fold_case: bool = False) -> TaskFinding:
     """The task that target values stand for.
 
     Args:
         frame: The target columns, rows without a target left out.
+        fold_case: Whether words that differ in case only are one class.
 
     Raises:
         DataError: Several columns that are neither all yes/no nor all numbers; dates; values of
@@ -80,7 +97,8 @@ def infer_task(frame: pl.DataFrame) -> TaskFinding:
         raise DataError(
             _problem("classes or numbers", f"dates in '{series.name}'", "Turn them into numbers.")
         )
-    distinct = level_text(series).drop_nulls().n_unique()
+    words = level_text(series).drop_nulls().unique()
+    distinct = len(set(map(folded, words))) if fold_case else len(words)
     numbers = frame.select(number(series.name, series.dtype)).to_series()
     known = len(series) - series.null_count()
     parsed = known - (numbers.null_count() - series.null_count())
@@ -101,9 +119,12 @@ def infer_task(frame: pl.DataFrame) -> TaskFinding:
         return TaskFinding("binary", f"'{series.name}' has {distinct} whole numbers")
     if distinct <= MOST_CLASSES and distinct * ROWS_PER_CLASS <= known:
         reason = f"'{series.name}' has only {distinct} whole numbers in {known:,} rows"
-        return TaskFinding("multiclass", reason)
+        return TaskFinding("multiclass", reason, "regression")
     reason = f"'{series.name}' has {distinct:,} different whole numbers in {known:,} rows"
-    return TaskFinding("regression", reason)
+    is_like_classes = distinct <= MOST_CLASSES or (
+        distinct <= _LIKELY_CLASSES and distinct * ROWS_PER_CLASS <= known
+    )
+    return TaskFinding("regression", reason, "multiclass" if is_like_classes else None)
 
 
 def _several(frame: pl.DataFrame) -> TaskFinding:

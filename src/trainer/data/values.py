@@ -7,7 +7,8 @@ Owns: parsing. Does not own: which kind a column has (`kinds`), what is done wit
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
 from math import isnan
 
 import numpy as np
@@ -26,6 +27,9 @@ FALSE_MARKS = (*FALSE_WORDS, "0", "0.0", "n", "f", "off")
 
 _INTEGRAL_PATTERN = r"^([+-]?)(0|[1-9][0-9]*)(?:\.0*)?$"
 _INTEGRAL = re.compile(_INTEGRAL_PATTERN)
+_UNTIDY_PATTERN = r"[^\x21-\x7e ]| {2}|^ | $"
+_UNTIDY = re.compile(_UNTIDY_PATTERN)
+_NO_WIDTH = re.compile("[\u200b\u200c\u200d\u2060\ufeff\u00ad]")
 _DIGITS = re.compile(r"(\d+)")
 
 
@@ -91,20 +95,57 @@ def text(series: pl.Series) -> pl.Series:
 
 
 def plain(label: str) -> str:
-    """One spelling for a whole number: "1.0" and "+1" are "1"; anything else stays ("01", "a")."""
+    """One spelling of a level or class: whole numbers without sign and fraction ("1.0" and "+1" are
+    "1", but "01" stays), and text as `tidy` writes it.
+    """
     match = _INTEGRAL.fullmatch(label)
     if match is None:
-        return label
+        return tidy(label)
     return match[2] if match[1] != "-" or match[2] == "0" else f"-{match[2]}"
 
 
+def tidy(label: str) -> str:
+    """One spelling of what looks alike: accents composed (NFC), no blanks around, one blank in place
+    of several or of a non-breaking one, no characters without width.
+    """
+    if _UNTIDY.search(label) is None:
+        return label
+    return " ".join(_NO_WIDTH.sub("", unicodedata.normalize("NFC", label)).split())
+
+
+def folded(label: str) -> str:
+    """As `plain`, without case: the key under which `fold_case` finds a level or class."""
+    return unicodedata.normalize("NFC", plain(label).casefold())
+
+
+def differ_in_case(labels: Iterable[str]) -> list[list[str]]:
+    """The labels that differ in case only, together, in their order."""
+    groups: dict[str, list[str]] = {}
+    for label in labels:
+        groups.setdefault(folded(label), []).append(label)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def merged_spellings(counts: Iterable[tuple[str, int]]) -> dict[str, int]:
+    """Rows of labels of which those that differ in case only are one, under its most frequent
+    spelling.
+    """
+    spellings: dict[str, list[tuple[int, str]]] = {}
+    for label, count in counts:
+        spellings.setdefault(folded(label), []).append((count, label))
+    return {
+        min(found, key=lambda one: (-one[0], one[1]))[1]: sum(count for count, _ in found)
+        for found in spellings.values()
+    }
+
+
 def level_text(series: pl.Series) -> pl.Series:
-    """The cells as the text of a level, whole numbers in one spelling."""
+    """The cells as the text of a level, in the spelling that `plain` gives."""
     if series.dtype != pl.String:
         return text(series)
     spelled = series.unique().drop_nulls()
     whole = spelled.str.contains(_INTEGRAL_PATTERN) & spelled.str.contains(r"[+.]|^-0")
-    odd = spelled.filter(whole).to_list()
+    odd = spelled.filter(whole | spelled.str.contains(_UNTIDY_PATTERN)).to_list()
     return series.replace(odd, [plain(label) for label in odd]) if odd else series
 
 

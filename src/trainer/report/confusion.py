@@ -1,7 +1,4 @@
-"""A confusion matrix as a table of text.
-
-Owns: the words. Does not own: the counts (`trainer.evaluation.curves`).
-"""
+"""Confusion matrices as tables of text: counts, and the most frequent confusions."""
 
 from __future__ import annotations
 
@@ -10,12 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from trainer.report.text import Table, cell, count_text
+from trainer.report.text import Table, cell, count_text, shortened
+
+_LONGEST_HEAD = 32
+Doubles = npt.NDArray[np.float64]
 
 
-def confusion_table(
-    matrix: npt.NDArray[np.float64], names: Sequence[str], what: str = "number of rows"
-) -> Table:
+def confusion_table(matrix: Doubles, names: Sequence[str], what: str = "number of rows") -> Table:
     """Counts, and each count's share of its actual class.
 
     Args:
@@ -23,16 +21,57 @@ def confusion_table(
         names: The classes.
         what: What is counted.
     """
-    totals = matrix.sum(axis=1, keepdims=True)
-    shares = np.divide(matrix, totals, out=np.zeros_like(matrix), where=totals > 0)
     rows = tuple(
-        (cell(f"actual {name}"), *map(_counted, counts.tolist(), of_class.tolist()))
-        for name, counts, of_class in zip(names, matrix, shares, strict=True)
+        (cell(f"actual {name}"), *map(_with_share, counts.tolist(), shares.tolist()))
+        for name, counts, shares in zip(names, matrix, actual_shares(matrix), strict=True)
     )
-    heads = ("", *(cell(f"predicted {name}") for name in names))
+    heads = ("", *(shortened(cell(f"predicted {name}"), _LONGEST_HEAD) for name in names))
     title = f"confusion matrix: {what} (share of the actual class)"
     return Table(title, heads, rows, frozenset(range(1, len(heads))))
 
 
-def _counted(count: float, share: float) -> str:
-    return f"{count_text(count)} ({100 * share:.1f}%)"
+def frequent_confusions(
+    matrix: Doubles, names: Sequence[str], what: str = "number of rows", *, most: int = 20
+) -> Table:
+    """The pairs of classes that are most often confused, the most frequent first.
+
+    Args:
+        matrix: (classes, classes), actual class by predicted class.
+        names: The classes.
+        what: What is counted.
+        most: How many pairs at most.
+    """
+    wrong = matrix.copy()
+    np.fill_diagonal(wrong, 0)
+    order = np.argsort(-wrong, axis=None, kind="stable")
+    pairs = [divmod(int(place), len(wrong)) for place in order[: np.count_nonzero(wrong)]]
+    shares = actual_shares(matrix)
+    rows = tuple(
+        (
+            cell(names[actual]),
+            cell(names[predicted]),
+            count_text(float(wrong[actual, predicted])),
+            _percent(float(shares[actual, predicted])),
+        )
+        for actual, predicted in pairs[:most]
+    )
+    title = f"most frequent confusions, {what}"
+    if len(pairs) > most:
+        title += f" ({most} of {len(pairs):,} pairs)"
+    heads = ("actual", "predicted", "count", "share of actual")
+    return Table(title, heads, rows, frozenset({2, 3}))
+
+
+def actual_shares(matrix: Doubles) -> Doubles:
+    """Each cell's share of its row; 0 for a class without rows."""
+    totals = matrix.sum(axis=1, keepdims=True)
+    shares: Doubles = np.divide(matrix, totals, out=np.zeros_like(matrix), where=totals > 0)
+    return shares
+
+
+def _with_share(count: float, share: float) -> str:
+    return f"{count_text(count)} ({_percent(share)})"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}%"

@@ -13,7 +13,7 @@ from trainer.errors import Problem, RunError
 from trainer.evaluation.curves import confusion_matrices
 from trainer.evaluation.measures import split_name
 from trainer.report.answers import read_answers
-from trainer.report.confusion import confusion_table
+from trainer.report.confusion import confusion_table, frequent_confusions
 from trainer.report.findings import (
     Findings,
     SplitFindings,
@@ -22,10 +22,12 @@ from trainer.report.findings import (
     read_findings,
     verdict,
 )
-from trainer.report.text import Table, cell, number
+from trainer.report.text import Table, cell, number, plain_lines, width
 from trainer.runs.directory import RunDirectory
 
-_MOST_CLASSES = 12
+_MOST_CLASSES, _WIDEST = 12, 100
+"""A wider confusion matrix is replaced by a list of the most frequent confusions."""
+_CONFUSIONS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +79,6 @@ def _measures(findings: Findings, of: SplitFindings, split: str) -> Table:
 def _confusion(run: RunDirectory, findings: Findings, split: str | None) -> Iterator[Table]:
     if findings.task not in ("binary", "multiclass") or split is None:
         return
-    if len(findings.names) > _MOST_CLASSES:
-        return
     columns = answer_columns(findings.task, findings.names)
     answers = read_answers(run, split, findings.task, findings.names, columns)
     if answers is None or not len(answers):
@@ -86,4 +86,10 @@ def _confusion(run: RunDirectory, findings: Findings, split: str | None) -> Iter
     decided = read_decided(run)
     threshold = 0.5 if decided is None else decided.threshold
     matrix = confusion_matrices(answers, threshold)
-    yield confusion_table(matrix, findings.names, f"number of {split} rows")
+    what = f"number of {split} rows"
+    if len(findings.names) <= _MOST_CLASSES:
+        table = confusion_table(matrix, findings.names, what)
+        if max(map(width, plain_lines(table))) <= _WIDEST:
+            yield table
+            return
+    yield frequent_confusions(matrix, findings.names, what, most=_CONFUSIONS)

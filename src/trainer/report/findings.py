@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from trainer.errors import Problem, RunError, command_text
@@ -138,6 +138,14 @@ class Decided:
     temperature: float = 1.0
     coverage: float | None = None
     half_widths: Mapping[str, float] = field(default_factory=dict)
+    source: str | None = None
+
+    @property
+    def rows(self) -> str:
+        """The rows that it was chosen on, for a text."""
+        if self.source is None:
+            return "the validation rows"
+        return f"the validation rows of {PurePath(self.source).name}"
 
 
 def read_findings(run: RunDirectory) -> Findings | None:
@@ -278,7 +286,7 @@ _findings = _with(
     ),
 )
 _decided = _with(
-    {"aim": None, "temperature": 1.0, "coverage": None, "half_widths": {}},
+    {"aim": None, "temperature": 1.0, "coverage": None, "half_widths": {}, "source": None},
     readers.made(
         Decided,
         {
@@ -287,6 +295,7 @@ _decided = _with(
             "temperature": readers.number,
             "coverage": _number,
             "half_widths": readers.by_name(readers.number),
+            "source": readers.maybe(readers.text),
         },
     ),
 )

@@ -1,4 +1,4 @@
-"""The winner of a sweep, from its files: its run, and its config for one trained on more rows.
+"""The winner of a sweep, from its files: its run, and its config for training on more rows.
 
 No TensorFlow.
 
@@ -7,14 +7,23 @@ Owns: which run, which config. Does not own: the ranks (`trainer.sweep.standing`
 
 from __future__ import annotations
 
+import json
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from trainer.config.load import LoadedConfig
+from trainer.config.optimizers import CosineSchedule, PolynomialSchedule
+from trainer.config.resolve import may_validate, resolved_steps
+from trainer.config.schema import Config
+from trainer.config.sections import duration_steps
 from trainer.errors import Problem, RunError, command_text
 from trainer.runs.directory import RunDirectory
+from trainer.runs.log import read_log
 from trainer.runs.sweeps import SweepDirectory
 from trainer.sweep.journal import read_journal
 from trainer.sweep.standing import Standing, TrialRow, standing_of, winner_of
+from trainer.workflows.decisions import read_decisions
 from trainer.workflows.trained import config_of
 
 
@@ -47,19 +56,91 @@ def best_run(path: Path) -> tuple[RunDirectory, TrialRow]:
     return run, winner
 
 
-def refit_config(run: RunDirectory) -> LoadedConfig:
-    """A trial's config without validation rows, for as many epochs as its best took."""
-    epochs = run.read_manifest().best_epoch or 1
+@dataclass(frozen=True, slots=True)
+class Refit:
+    """A trial's config for training on its validation rows too.
+
+    Attributes:
+        loaded: The config.
+        notes: How it follows from the trial.
+    """
+
+    loaded: LoadedConfig
+    notes: tuple[str, ...]
+
+
+def refit_config(run: RunDirectory) -> Refit:
+    """A trial's config without validation rows: for as many epochs as its best took, at the learning
+    rates that it had, with the threshold, temperature and interval widths that were chosen for it.
+
+    Raises:
+        RunError: The trial's files are damaged.
+    """
+    manifest = run.read_manifest()
+    epochs = manifest.best_epoch or 1
+    config = config_of(run).config
+    rows = manifest.splits
+    batches = -(-rows["train"] // min(config.fit.batch_size, rows["train"]))
+    rates = _rate_overrides(run, config, epochs, batches)
     stopping = "{monitor: loss, patience: 10000000, restore_best: false}"
-    return config_of(
+    decisions = read_decisions(run)
+    stated = (
+        "null" if decisions is None else json.dumps(str(run.path.absolute()), ensure_ascii=False)
+    )
+    loaded = config_of(
         run,
         [
-            "data.split.validation=0",
+            f"data.split.train_on_validation={'true' if may_validate(config) else 'false'}",
             f"fit.epochs={epochs}",
             "~fit.steps",
+            "~fit.max_seconds",
             "~fit.reduce_on_plateau",
             "~fit.checkpoint.monitor",
-            # Without rows to judge by, the last epoch is the one to take.
+            # Without rows to compare epochs by, the last epoch is the one to take.
             f"fit.early_stopping={stopping}",
+            f"evaluate.decisions_from={stated}",
+            *rates,
         ],
     )
+    count = "1 epoch" if epochs == 1 else f"{epochs} epochs"
+    notes = [
+        f"refit: {count}, as many as the best of the trial took, on {rows['train']:,} training and "
+        f"{rows['validation']:,} validation rows"
+    ]
+    notes += [f"refit: {rate}, so that the learning rates are the trial's" for rate in rates]
+    return Refit(loaded, tuple(notes))
+
+
+def _rate_overrides(run: RunDirectory, config: Config, epochs: int, batches: int) -> list[str]:
+    """Overrides that keep the learning rates of a trial, in spite of its other length and without
+    validation rows to lower them by.
+
+    Args:
+        run: The trial.
+        config: Its config.
+        epochs: How many are trained.
+        batches: Of an epoch of the trial.
+    """
+    optimizer, fit = config.optimizer, config.fit
+    schedule = optimizer.schedule
+    if isinstance(schedule, CosineSchedule | PolynomialSchedule):
+        kind = "cosine" if isinstance(schedule, CosineSchedule) else "polynomial"
+        settings = schedule.cosine if isinstance(schedule, CosineSchedule) else schedule.polynomial
+        if settings.over is not None:
+            return []
+        warmup = 0 if settings.warmup is None else duration_steps(settings.warmup, batches)
+        # To the end of the trial's training, not of this shorter one.
+        length = max(1, round((resolved_steps(fit, batches) - warmup) / batches))
+        return [f"optimizer.schedule.{kind}.over={length} epochs"]
+    if schedule is not None:
+        return []
+    rates = [row.get("learning_rate") for row in read_log(run.metrics)][:epochs]
+    at, factors = [], []
+    for epoch, (before, rate) in enumerate(pairwise(rates), 1):
+        if isinstance(rate, float) and rate != before:
+            at.append(f"{epoch} epochs")
+            factors.append(f"{rate / optimizer.learning_rate:.9g}")
+    if not at:
+        return []
+    return [f"optimizer.schedule={{piecewise: {{at: [{', '.join(at)}], "
+            f"factors: [{', '.join(factors)}]}}}}"]  # fmt: skip

@@ -37,6 +37,7 @@ class Decisions:
         half_widths: Column → half the width of its intervals, in the target's unit, or on its curve
             where it has one (`data.target_scale: log` or `power`).
         note: What a user should know of it.
+        source: The run directory it was taken from, or None where it was chosen here.
     """
 
     threshold: float = NO_THRESHOLD
@@ -46,9 +47,29 @@ class Decisions:
     coverage: float | None = None
     half_widths: Mapping[str, float] = field(default_factory=dict)
     note: str = ""
+    source: str | None = None
+
+    def summary(self) -> str:
+        """The decisions in a phrase; empty where nothing was decided."""
+        parts = []
+        if self.aim is not None:
+            parts.append(f"threshold {self.threshold:.4g} (chosen for {self.aim})")
+        elif self.threshold != NO_THRESHOLD:
+            parts.append(f"threshold {self.threshold:.4g}")
+        if self.temperature != 1:
+            parts.append(f"temperature {self.temperature:.4g}")
+        if self.half_widths:
+            widths = ", ".join(f"{name} ± {width:.4g}" for name, width in self.half_widths.items())
+            parts.append(f"{100 * (self.coverage or 0):g}% intervals ({widths})")
+        return ", ".join(parts)
 
 
-def decide(settings: Evaluate, question: Question, validation: Answers | None) -> Decisions:
+def decide(
+    settings: Evaluate,
+    question: Question,
+    validation: Answers | None,
+    taken: Decisions | None = None,
+) -> Decisions:
     """Choose what the config asks for.
 
     Args:
@@ -56,11 +77,20 @@ def decide(settings: Evaluate, question: Question, validation: Answers | None) -
         question: What the network answers.
         validation: The answers to the validation rows, as the network gives them; None where there are
             none.
+        taken: The decisions of another run, which are then used as they are.
     """
+    if taken is not None:
+        return taken
     task = question.target.task
     decisions = Decisions(threshold=question.threshold)
-    if validation is None or not np.isfinite(validation.p).all():
+    if validation is None:
         return decisions
+    if not np.isfinite(validation.p).all():
+        note = (
+            "no threshold, temperature or intervals were chosen: predictions of validation rows "
+            "are not finite"
+        )
+        return replace(decisions, note=note)
     if task == "regression":
         on_curves = question.target.on_curves
         fitted = fit_conformal(on_curves(validation.y), on_curves(validation.p), settings.coverage)
@@ -140,9 +170,13 @@ def read_decisions(run: RunDirectory) -> Decisions | None:
         "coverage": maybe(number),
         "half_widths": numbers,
         "note": text,
+        "source": maybe(text),
     }
+    content = read_json(run.decisions)
+    if isinstance(content, dict):
+        content = {"source": None, **content}
     try:
-        facts: dict[str, Any] = read_fields(read_json(run.decisions), readers)
+        facts: dict[str, Any] = read_fields(content, readers)
     except DamageError as damage:
         fix = "take the file from a whole copy of the run"
         raise RunError(Problem(str(run.decisions), damage.expected, damage.found, fix)) from damage

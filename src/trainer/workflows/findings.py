@@ -140,10 +140,11 @@ def _linear(judged: Judged) -> _Linear:
     for split, one in found.items():
         content = answers_bytes(one, judged.question.answer_names)
         judged.run.write_predictions(f"{split}{LINEAR}.parquet", content)
-    # It gets its own threshold, chosen for the same.
+    # It gets its own threshold, chosen for the same; without rows to choose on, the network's.
     settings = judged.config.evaluate.model_copy(update={"calibrate": False})
     decisions = decide(settings, judged.parts[0].question, found.get("validation"))
-    return _Linear(found, decisions.threshold)
+    chosen = decisions.threshold if "validation" in found else judged.question.threshold
+    return _Linear(found, chosen)
 
 
 def _together(split: SplitName, answers: list[Answers]) -> Answers:

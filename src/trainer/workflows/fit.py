@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from trainer.config.load import LoadedConfig
 from trainer.data.sources import is_large
 from trainer.engine import devices
-from trainer.workflows.plan import Tables, located, make_plan
+from trainer.workflows.plan import Plan, Tables, located, make_plan
 from trainer.workflows.training import Interrupted, Started, start_device, train
 
 if TYPE_CHECKING:
@@ -73,12 +73,23 @@ def fit_run(
             record.time("import", imported - planned)
             record.time("encode", encode_seconds)
             record.time("build", build_seconds)
-            yield Started(record.run.path, plan, device, _taken(built.warm_start))
+            notes = (*_warm(built.warm_start), *_decided_elsewhere(plan))
+            yield Started(record.run.path, plan, device, notes)
             finished = yield from train(
                 plan, built, record, interrupted, began=began, is_part=place is not None
             )
         yield finished
 
 
-def _taken(layers: tuple[str, ...]) -> tuple[str, ...]:
+def _warm(layers: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(f"warm start: {layer}" for layer in layers)
+
+
+def _decided_elsewhere(plan: Plan) -> tuple[str, ...]:
+    summary = "" if plan.taken is None else plan.taken.summary()
+    if plan.taken is None or not summary:
+        return ()
+    source = Path(plan.taken.source or "")
+    here = Path.cwd()
+    shown = source.relative_to(here) if source.is_relative_to(here) else source
+    return (f"{summary}: taken from {shown}",)

@@ -357,7 +357,7 @@ def _evaluate(
 
 def _decide(member: PackedMember, validation: Answers | None) -> Question:
     plan = member.candidate.plan
-    decisions = decide(plan.config.evaluate, plan.question, validation)
+    decisions = decide(plan.config.evaluate, plan.question, validation, plan.taken)
     assert member.record is not None
     member.record.decisions(decisions)
     return decided(plan.question, decisions)

@@ -26,10 +26,12 @@ from trainer.data.streaming import StreamedTable, prepare_streaming
 from trainer.errors import ConfigError, Problem, TrainerError
 from trainer.models.plan import PlannedLayer, PlannedMemory, plan_layers, plan_memory
 from trainer.tracking.trackers import tracking_problems
+from trainer.workflows.decisions import Decisions
 from trainer.workflows.drawing import scatter_problems
 from trainer.workflows.engines import EngineChoice, choose_engine
 from trainer.workflows.question import Question, ask
 from trainer.workflows.slicing import slice_problems
+from trainer.workflows.taken import taken_decisions
 from trainer.workflows.trained import open_trained
 
 
@@ -48,7 +50,9 @@ class Plan:
         data_bytes: Bytes of the encoded rows.
         steps_per_epoch: Batches an epoch.
         total_steps: Batches in all.
+        taken: The decisions of another run, which are used rather than chosen.
         warnings: What a user should know.
+        notes: What was assumed of the data, with the setting that changes it.
     """
 
     loaded: LoadedConfig
@@ -61,7 +65,9 @@ class Plan:
     data_bytes: int
     steps_per_epoch: int
     total_steps: int
+    taken: Decisions | None
     warnings: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def config(self) -> Config:
@@ -119,12 +125,16 @@ def _table_key(config: Config) -> str:
     return json.dumps(facts, sort_keys=True)
 
 
-def make_plan(loaded: LoadedConfig, tables: Tables | None = None) -> Plan:
+def make_plan(
+    loaded: LoadedConfig, tables: Tables | None = None, own: Decisions | None = None
+) -> Plan:
     """Read and split the table, fit the preprocessing, lay out the network.
 
     Args:
         loaded: The config.
         tables: Those that other plans have read.
+        own: The decisions that the run has, where it is resumed; the run that they were taken from
+            may be gone.
 
     Raises:
         ConfigError: Settings that do not fit each other or the data, with their places.
@@ -149,6 +159,11 @@ def make_plan(loaded: LoadedConfig, tables: Tables | None = None) -> Plan:
             raise ConfigError(problems)
         if config.fit.warm_start is not None:
             _check_warm_start(Path(config.fit.warm_start))
+        source = config.evaluate.decisions_from
+        if own is not None and source is not None and own.source == source:
+            taken: Decisions | None = own
+        else:
+            taken = taken_decisions(config, target)
         preprocessing = prepared.preprocessing
         layers = plan_layers(
             config.model,
@@ -171,7 +186,9 @@ def make_plan(loaded: LoadedConfig, tables: Tables | None = None) -> Plan:
         data_bytes=4 * len(prepared.assignment) * (preprocessing.width + target.width),
         steps_per_epoch=steps_per_epoch,
         total_steps=resolved_steps(config.fit, steps_per_epoch),
+        taken=taken,
         warnings=(*prepared.warnings, *_warnings(config, prepared)),
+        notes=prepared.notes,
     )
 
 
@@ -242,7 +259,14 @@ def _check_warm_start(path: Path) -> None:
 
 def _warnings(config: Config, prepared: PreparedTable) -> Iterator[str]:
     if prepared.rows("validation") == 0:
-        yield "there are no validation rows: the best epoch is chosen by the training rows"
+        stopping = config.fit.early_stopping
+        if stopping is not None and not stopping.restore_best:
+            yield "there are no validation rows: the weights of the last epoch are used"
+        else:
+            yield "there are no validation rows: the best epoch is chosen by the training rows"
+        is_regression = prepared.preprocessing.target.task == "regression"
+        if is_regression and config.evaluate.decisions_from is None:
+            yield "there are no validation rows: predictions have no intervals"
     if prepared.rows("test") == 0:
         yield "there are no test rows: nothing says how good the network is on new rows"
     if config.fit.batch_size > prepared.rows("train"):

@@ -294,6 +294,9 @@ def new_recording(
         run.write_manifest(manifest)
         run.write_config(text)
         write_fitted(run, fitted(plan))
+        if plan.taken is not None:
+            # The run goes on with them where the one they come from is gone.
+            write_decisions(run, plan.taken)
         with recording(run, config, manifest, subject) as record:
             record.checkpoint()
             yield record

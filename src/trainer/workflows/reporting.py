@@ -65,7 +65,8 @@ def complete_findings(path: Path) -> None:
         StorageError: They cannot be written.
     """
     run = open_run(path).run
-    if run.findings.exists() or not run.decisions.exists():
+    has_evaluation = any(run.evaluation.glob("*.json"))
+    if run.findings.exists() or not run.decisions.exists() or not has_evaluation:
         return
     _, members = open_all(run.path)
     folds = {one.loaded.config.data.split.fold: one for one in members}
@@ -93,4 +94,7 @@ def _find(run: RunDirectory, config: Config, parts: tuple[Part, ...]) -> str:
     decisions = read_decisions(run)
     assert decisions is not None, "it was evaluated"
     question = decided(parts[0].question, decisions)
+    if decisions.coverage is not None:
+        settings = config.evaluate.model_copy(update={"coverage": decisions.coverage})
+        config = config.model_copy(update={"evaluate": settings})
     return str(find_out(Judged(run, config, question, parts))["sentence"])

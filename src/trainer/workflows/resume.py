@@ -41,6 +41,7 @@ from trainer.workflows.comparison import (
     device_differences,
     machine_differences,
 )
+from trainer.workflows.decisions import read_decisions
 from trainer.workflows.extension import additions, differing, is_harmless
 from trainer.workflows.plan import located, make_plan
 from trainer.workflows.reporting import sentence_of
@@ -97,7 +98,8 @@ def resume_run(
             # The run it once started from may be gone, and is not needed.
             without = loaded.config.fit.model_copy(update={"warm_start": None})
             plan = make_plan(
-                replace(loaded, config=loaded.config.model_copy(update={"fit": without}))
+                replace(loaded, config=loaded.config.model_copy(update={"fit": without})),
+                own=read_decisions(run),
             )
         planned = perf_counter()
         here = new_manifest(

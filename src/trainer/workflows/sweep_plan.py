@@ -14,7 +14,7 @@ from pathlib import Path
 from trainer.config.load import LoadedConfig
 from trainer.config.members import member_count
 from trainer.config.objectives import better_direction
-from trainer.config.resolve import resolved_monitor
+from trainer.config.resolve import resolved_monitor, validation_fix
 from trainer.config.schema import Config
 from trainer.config.sweep_loading import trial_config
 from trainer.config.sweeps import (
@@ -110,7 +110,7 @@ def base_plan(loaded: LoadedConfig, tables: Tables) -> Plan:
                     "",
                     "validation rows to measure it on",
                     "none",
-                    "set data.split.validation",
+                    validation_fix(loaded.config),
                     "sweep.objective",
                 )
             )

@@ -68,7 +68,8 @@ def judge_together(
         validation = _as_answers(frame, plan)
     # Its members' answers are calibrated.
     settings = plan.config.evaluate.model_copy(update={"calibrate": False})
-    write_decisions(run, decide(settings, plan.question, validation))
+    taken = None if plan.taken is None else replace(plan.taken, temperature=1.0)
+    write_decisions(run, decide(settings, plan.question, validation, taken))
     for split, said in (("validation", validation), ("test", _mean_answers(runs, "test", plan))):
         if said is not None:
             groups = groups_of(plan, said.rows)

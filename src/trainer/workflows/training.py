@@ -288,7 +288,7 @@ def _evaluate(
     if "validation" in passes:
         laid_out, done = passes["validation"]
         validation = plan.question.said(laid_out, done.predictions)
-    decisions = decide(plan.config.evaluate, plan.question, validation)
+    decisions = decide(plan.config.evaluate, plan.question, validation, plan.taken)
     question = decided(plan.question, decisions)
     record.decisions(decisions)
     metrics: dict[str, dict[str, float]] = {}

@@ -78,6 +78,12 @@ def check_page(text: str) -> Elements:
         if tag == "div" and attributes.get("class") == "scroll":
             assert attributes["tabindex"] == "0"
             assert attributes["aria-label"]
+    # A caption inside of what scrolls would be cut on a narrow screen.
+    assert not page.of("caption")
+    for tag, _, above in page.starts:
+        if tag == "figcaption":
+            assert above[-1] == "figure", above
+            assert "div" not in above or above.index("div") < above.index("figure"), above
     for attributes in page.of("th"):
         assert attributes["scope"] in ("col", "row")
     return page

@@ -282,3 +282,19 @@ def test_without_matplotlib_the_page_says_how_to_get_plots(tmp_path: Path) -> No
     assert "pip install &#x27;trainer[plots]&#x27;" in text
     assert not page.of("svg")
     assert "Metrics" in text
+
+
+def test_narrow_tables_share_a_row_of_a_wide_screen(tmp_path: Path) -> None:
+    text = quick(make_answered(tmp_path))
+    assert '<figure class="half"><figcaption>Rows by split</figcaption>' in text
+    assert "<figure><figcaption>Test rows: 60</figcaption>" in text
+
+
+def test_plots_share_a_row_and_a_lone_one_leaves_room(tmp_path: Path) -> None:
+    run = make_answered(tmp_path)
+    text = page_html(run_page(run, NOW))
+    check_page(text)
+    assert text.count('<div class="plots">') >= 2
+    (run.explanation / "partial_dependence.json").unlink()
+    (run.explanation / "surface.json").unlink()
+    assert '<div class="plots half">' in page_html(run_page(run, NOW))

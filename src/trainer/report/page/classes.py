@@ -6,7 +6,6 @@ The points of the curves come from `trainer.evaluation`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,17 +17,17 @@ from trainer.evaluation.curves import confusion_matrices, precision_recall_curve
 from trainer.evaluation.thresholds import TradeOff, trade_off
 from trainer.models.metrics import called_positive, compute_metrics
 from trainer.models.ranking import average_precision, roc_auc
-from trainer.report.confusion import confusion_table
-from trainer.report.page.content import Block, Grid, Plot, Prose, Section, Shares, grid, section
+from trainer.report.page.confusion import column_counts, confusion_blocks
+from trainer.report.page.content import Block, Grid, Plot, Prose, Section, grid, section
 from trainer.report.page.facts import Facts
 from trainer.report.page.figures import COLOURS, DASHES, INK, SOFT
-from trainer.report.text import cell, count_text, number, shortened
+from trainer.report.text import cell, number, shortened
 
 _DRAWN = 6
-"""So many classes have curves of their own: there are as many colours."""
+"""The most classes with curves of their own: there are as many colours."""
+_FEWEST_ROWS = 5
+"""Of many classes only those with this many rows are drawn, if there are enough such."""
 _POINTS = 200
-_MOST_CLASSES = 40
-_MOST_CONFUSED = 30
 _THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 _BINS = 10
 _POINT = ("precision", "recall", "specificity", "F1", "share predicted positive")
@@ -59,71 +58,56 @@ def _classes(facts: Facts) -> Iterator[Block]:
         return
     threshold = 0.5 if facts.decided is None else facts.decided.threshold
     matrices = confusion_matrices(answers, threshold)
+    split = facts.split or ""
     if answers.task == "multilabel":
-        yield _column_counts(matrices, answers, facts)
-    elif len(answers.names) <= _MOST_CLASSES:
-        table = confusion_table(matrices, answers.names, _what(facts, answers))
-        title = table.title[:1].upper() + table.title[1:]
-        yield Grid(replace(table, title=title), shares=row_shares(matrices))
+        yield column_counts(matrices, answers, split)
     else:
-        yield _most_confused(matrices, answers)
+        yield from confusion_blocks(matrices, answers, split)
     yield from _order_plots(facts, answers)
 
 
-def _what(facts: Facts, answers: Answers) -> str:
-    kind = "number" if answers.weight is None else "total weight"
-    return f"{kind} of {facts.split} rows"
-
-
-def row_shares(matrix: Doubles) -> Shares:
-    """Each cell's share of its row."""
-    totals = matrix.sum(axis=1, keepdims=True)
-    shares = np.divide(matrix, totals, out=np.zeros_like(matrix), where=totals > 0)
-    return tuple(tuple(map(float, row)) for row in shares)
-
-
-def _most_confused(matrix: Doubles, answers: Answers) -> Grid:
-    apart = matrix.copy()
-    np.fill_diagonal(apart, 0)
-    order = np.argsort(-apart, axis=None, kind="stable")[:_MOST_CONFUSED]
-    pairs = [divmod(int(place), len(apart)) for place in order]
-    rows = [
-        (answers.names[true], answers.names[said], count_text(float(apart[true, said])))
-        for true, said in pairs
-        if apart[true, said] > 0
-    ]
-    return grid(
-        "Classes most often taken for others", ("actual", "called", "rows"), rows, right=(2,)
-    )
-
-
-def _column_counts(matrices: Doubles, answers: Answers, facts: Facts) -> Grid:
-    rows = [
-        (name, *(count_text(float(matrix[place])) for place in ((1, 1), (0, 1), (1, 0), (0, 0))))
-        for name, matrix in zip(answers.names, matrices, strict=True)
-    ]
-    heads = ("column", "true positives", "false positives", "false negatives", "true negatives")
-    return grid(f"Confusion counts by column, {facts.split} rows", heads, rows, right=range(1, 5))
-
-
 def _order_plots(facts: Facts, answers: Answers) -> Iterator[Block]:
-    """ROC and precision–recall of the positive class, or of each class or column."""
+    """ROC and precision-recall of the positive class, or of the worst classes or columns."""
     parts = _positives(answers)
-    drawn = parts[:_DRAWN]
     linear = facts.linear.get(facts.split or "")
     if len(parts) > 1 or linear is None or not _same_rows(linear, answers):
         linear = None
-    if len(parts) > _DRAWN:
-        yield Prose(f"The curves are those of the first {_DRAWN} of {len(parts)}; areas are above.")
     known = [
         (name, place)
-        for name, place in drawn
+        for name, place in parts
         if 0 < answers.y[:, place].sum() < len(answers) and np.isfinite(answers.p[:, place]).all()
     ]
     if not known:
         return
-    yield _roc_plot(answers, known, linear)
-    yield _precision_recall_plot(answers, known, linear)
+    what = "columns" if answers.task == "multilabel" else "classes"
+    of = ""
+    if len(known) > _DRAWN:
+        frequent = [part for part in known if answers.y[:, part[1]].sum() >= _FEWEST_ROWS]
+        rows = f" with {_FEWEST_ROWS} rows or more" if len(frequent) > _DRAWN else ""
+        known = frequent if rows else known
+        of = f"; the {_DRAWN} worst of {len(known):,} {what}{rows}"
+    yield _roc_plot(answers, _worst(facts, answers, known, "auc"), linear, of)
+    worst = _worst(facts, answers, known, "average_precision")
+    yield _precision_recall_plot(answers, worst, linear, of)
+
+
+def _worst(
+    facts: Facts, answers: Answers, known: list[tuple[str, int]], metric: str
+) -> list[tuple[str, int]]:
+    """The classes or columns with the lowest value of a metric, the lowest first."""
+    if len(known) <= _DRAWN:
+        return known
+    found = facts.split_findings.measures if facts.split_findings else {}
+    compute = _area if metric == "auc" else _precision
+
+    def value(part: tuple[str, int]) -> float:
+        name, place = part
+        measured = found.get(f"{name}/{metric}")
+        if measured is not None and measured.value is not None:
+            return measured.value
+        return compute(answers, place)
+
+    return sorted(known, key=value)[:_DRAWN]
 
 
 def _positives(answers: Answers) -> list[tuple[str, int]]:
@@ -138,7 +122,9 @@ def _same_rows(linear: Answers, answers: Answers) -> bool:
     )
 
 
-def _roc_plot(answers: Answers, known: list[tuple[str, int]], linear: Answers | None) -> Plot:
+def _roc_plot(
+    answers: Answers, known: list[tuple[str, int]], linear: Answers | None, of: str
+) -> Plot:
     curves = [(name, _roc(answers, place), _area(answers, place)) for name, place in known]
     if linear is not None:
         curves.append(("linear model", _roc(linear, 0), _area(linear, 0)))
@@ -155,11 +141,11 @@ def _roc_plot(answers: Answers, known: list[tuple[str, int]], linear: Answers | 
 
     areas = "; ".join(f"{name} {number(area)}" for name, _, area in curves)
     description = f"ROC curves. Area under the curve: {areas}. A random classifier scores 0.5."
-    return Plot("roc", "ROC curve (area under the curve)", description, draw)
+    return Plot("roc", f"ROC curve (AUC{of})", description, draw)
 
 
 def _precision_recall_plot(
-    answers: Answers, known: list[tuple[str, int]], linear: Answers | None
+    answers: Answers, known: list[tuple[str, int]], linear: Answers | None, of: str
 ) -> Plot:
     curves = [(name, _recall(answers, place), _precision(answers, place)) for name, place in known]
     if linear is not None:
@@ -181,7 +167,7 @@ def _precision_recall_plot(
     means = "; ".join(f"{name} {number(mean)}" for name, _, mean in curves)
     chance = f" A random classifier scores {number(share)}." if len(known) == 1 else ""
     description = f"Precision against recall. Average precision: {means}.{chance}"
-    title = "Precision-recall curve (average precision)"
+    title = f"Precision-recall curve (average precision{of})"
     return Plot("precision-recall", title, description, draw)
 
 
@@ -219,7 +205,7 @@ def _calibration(facts: Facts) -> Iterator[Block]:
         were = "overconfident" if decided.temperature > 1 else "underconfident"
         yield Prose(
             f"Temperature scaling: the logits are divided by {number(decided.temperature)}, fitted on "
-            f"the validation rows, where the uncalibrated probabilities were {were}."
+            f"{decided.rows}, where the uncalibrated probabilities were {were}."
         )
     yield _reliability_plot(facts, answers)
     if answers.task == "binary":
@@ -320,8 +306,9 @@ def _at(answers: Answers, threshold: float) -> tuple[float, ...]:
 def _threshold_grid(facts: Facts, answers: Answers, threshold: float) -> Grid:
     thresholds = sorted({*_THRESHOLDS, threshold})
     rows = [(number(one), *map(number, _at(answers, one))) for one in thresholds]
-    aim = facts.decided.aim if facts.decided else None
-    chosen = f", which optimizes {aim} on the validation rows" if aim else ""
+    decided = facts.decided
+    aim = decided.aim if decided else None
+    chosen = f", which optimizes {aim} on {decided.rows}" if decided and aim else ""
     title = (
         f"Metrics by threshold, {facts.split} rows; current threshold {number(threshold)}{chosen}"
     )

@@ -63,6 +63,7 @@ class Plot:
         height: Of the figure, in inches.
         left: The margin for labels left of the axes, in inches.
         bottom: That below them.
+        is_wide: Whether it takes the width of two.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Plot:
     height: float = 3.2
     left: float = 0.72
     bottom: float = 0.5
+    is_wide: bool = False
 
 
 Block = Prose | Grid | Lines | Plot

@@ -13,11 +13,12 @@ import base64
 import hashlib
 from collections.abc import Iterator
 from html import escape
+from itertools import groupby
 from pathlib import Path
 
 from trainer.report.page.content import Block, Grid, Lines, Page, Plot, Prose, Section
 from trainer.report.page.figures import can_draw, svg_text
-from trainer.report.text import cell
+from trainer.report.text import Table, cell, width
 
 WITHOUT_PLOTS = (
     "This page has no plots: run pip install 'trainer[plots]', then write the report again."
@@ -25,6 +26,10 @@ WITHOUT_PLOTS = (
 
 _HERE = Path(__file__).parent
 _SORTED_ROWS = 3
+_HALF_TABLE, _HALF_CODE = 72, 66
+"""Characters up to which a table, or code, leaves room for another beside it on a wide screen."""
+_WRAPPED_CELL, _SORT_MARK, _PADDING = 18, 2, 2.5
+_LONG_NAME = 20
 
 
 def page_html(page: Page, *, with_plots: bool = True) -> str:
@@ -84,17 +89,14 @@ def _section(section: Section, *, with_plots: bool) -> str:
 
 
 def _blocks(section: Section, *, with_plots: bool) -> Iterator[str]:
-    """The blocks; plots that follow each other stand side by side."""
-    in_plots = False
-    for block in section.blocks:
-        if isinstance(block, Plot) and not with_plots:
-            continue
-        if isinstance(block, Plot) is not in_plots:
-            yield "</div>" if in_plots else '<div class="plots">'
-            in_plots = not in_plots
-        yield _block(block, section)
-    if in_plots:
-        yield "</div>"
+    """The blocks; plots that follow each other share a row."""
+    for is_plot, blocks in groupby(section.blocks, lambda block: isinstance(block, Plot)):
+        if not is_plot:
+            yield from (_block(block, section) for block in blocks)
+        elif with_plots:
+            figures = [_block(block, section) for block in blocks]
+            kind = "plots" if len(figures) > 1 else "plots half"
+            yield "\n".join([f'<div class="{kind}">', *figures, "</div>"])
 
 
 def _block(block: Block, section: Section) -> str:
@@ -103,12 +105,19 @@ def _block(block: Block, section: Section) -> str:
             kind = ' class="warning"' if tone == "warning" else ""
             return f"<p{kind}>{_text(text)}</p>"
         case Plot():
-            caption = f"<figcaption>{_text(block.title)}</figcaption>"
-            return f"<figure>{caption}{svg_text(block)}</figure>"
+            return _plot(block)
         case Lines():
             return _lines(block)
         case Grid():
             return _grid(block, section)
+
+
+def _plot(block: Plot) -> str:
+    caption = f"<figcaption>{_text(block.title)}</figcaption>"
+    if not block.is_wide:
+        return f"<figure>{caption}{svg_text(block)}</figure>"
+    scroll = f'<div class="scroll" tabindex="0" role="group" aria-label="{_text(block.title)}">'
+    return f'<figure class="wide">{caption}{scroll}{svg_text(block)}</div></figure>'
 
 
 def _lines(block: Lines) -> str:
@@ -121,6 +130,7 @@ def _lines(block: Lines) -> str:
         f'<pre tabindex="0" role="group" aria-label="{label}">{text}</pre>',
         block.title,
         is_folded=block.is_folded,
+        is_half=max(map(width, block.lines), default=0) <= _HALF_CODE,
     )
 
 
@@ -130,8 +140,6 @@ def _grid(block: Grid, section: Section) -> str:
     is_sortable = has_heads and len(table.rows) >= _SORTED_ROWS and not block.shares
     kind = ' class="sortable"' if is_sortable else ""
     parts = [f"<table{kind}>"]
-    if table.title and not block.is_folded:
-        parts.append(f"<caption>{_text(table.title)}</caption>")
     if has_heads:
         heads = "".join(_head(text, place, block) for place, text in enumerate(table.columns))
         parts.append(f"<thead><tr>{heads}</tr></thead>")
@@ -145,7 +153,18 @@ def _grid(block: Grid, section: Section) -> str:
     text = "\n".join(
         [f'<div class="scroll" tabindex="0" role="group" aria-label="{label}">', *parts, "</div>"]
     )
-    return _folded(text, table.title, is_folded=block.is_folded)
+    is_half = _text_width(table) <= _HALF_TABLE
+    return _folded(text, table.title, is_folded=block.is_folded, is_half=is_half)
+
+
+def _text_width(table: Table) -> float:
+    """About how many characters wide a table is on the page."""
+    total = 0.0
+    for place, (head, *cells) in enumerate(zip(table.columns, *table.rows, strict=True)):
+        longest = max(width(head) + _SORT_MARK, *map(width, cells))
+        # Numbers are not wrapped.
+        total += _PADDING + (longest if place in table.right else min(_WRAPPED_CELL, longest))
+    return total
 
 
 def _head(text: str, place: int, block: Grid) -> str:
@@ -157,7 +176,8 @@ def _head(text: str, place: int, block: Grid) -> str:
 
 def _cell(text: str, row: int, place: int, block: Grid) -> str:
     if place == 0:
-        return f'<th scope="row">{_text(text)}</th>'
+        kind = ' class="long"' if width(text) > _LONG_NAME else ""
+        return f'<th scope="row"{kind}>{_text(text)}</th>'
     kinds = ["n"] if place in block.table.right else []
     style = ""
     share = block.shares[row][place - 1] if block.shares else None
@@ -168,10 +188,13 @@ def _cell(text: str, row: int, place: int, block: Grid) -> str:
     return f"<td{kind}{style}>{_text(text)}</td>"
 
 
-def _folded(text: str, title: str, *, is_folded: bool) -> str:
-    if not is_folded:
-        return text
-    return f"<details><summary>{_text(title)}</summary>\n{text}\n</details>"
+def _folded(text: str, title: str, *, is_folded: bool, is_half: bool) -> str:
+    """A block below its title, which is outside of what scrolls; `is_half` leaves room beside it."""
+    kind = ' class="half"' if is_half else ""
+    if is_folded:
+        return f"<details{kind}><summary>{_text(title)}</summary>\n{text}\n</details>"
+    caption = f"<figcaption>{_text(title)}</figcaption>\n" if title else ""
+    return f"<figure{kind}>{caption}{text}</figure>"
 
 
 def _text(text: str) -> str:

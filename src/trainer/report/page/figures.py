@@ -107,6 +107,20 @@ def dots(
         axes.plot([], [], color=colour, marker="o", linestyle="", markersize=size, label=label)
 
 
+def rectangles(
+    axes: Any, x: npt.NDArray[Any], y: npt.NDArray[Any], colour: str, alpha: float
+) -> None:
+    """Unit squares around points, as one path."""
+    from matplotlib.patches import PathPatch
+    from matplotlib.path import Path as Way
+
+    corners = np.array([(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5), (-0.5, -0.5)])
+    ways = (np.stack([x, y], axis=1)[:, None, :] + corners).reshape(-1, 2)
+    codes = [Way.MOVETO, Way.LINETO, Way.LINETO, Way.LINETO, Way.CLOSEPOLY]
+    path = Way(ways, np.tile(np.array(codes, np.uint8), len(x)))
+    axes.add_patch(PathPatch(path, facecolor=colour, edgecolor="none", alpha=alpha))
+
+
 def scale_by_magnitude(axes: Any) -> None:
     """Draws y by its logarithm, the ticks as plain numbers."""
     from matplotlib.ticker import FuncFormatter, NullFormatter

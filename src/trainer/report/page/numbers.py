@@ -171,7 +171,8 @@ def _coverage(facts: Facts) -> Block:
         f"coverage on the {facts.split} rows",
         "confidence interval",
     )
-    title = "Prediction intervals (split conformal, fitted on the validation rows)"
+    fitted_on = "the validation rows" if decided is None else decided.rows
+    title = f"Prediction intervals (split conformal, fitted on {fitted_on})"
     return grid(title, heads, rows, right=range(1, 5))
 
 

@@ -15,7 +15,8 @@ from trainer.runs.manifest import Manifest
 
 _MANY_COLUMNS = 12
 _MOST_COLUMNS = 500
-_MOST_CLASSES = 30
+_MANY_CLASSES = 20
+_MOST_CLASSES = 100
 _TASK_WORDS = {
     "binary": "binary classification",
     "multiclass": "multiclass classification",
@@ -112,7 +113,8 @@ def data(facts: Facts) -> Section:
 def _data(facts: Facts) -> Iterator[Block]:
     manifest = facts.report.summary.manifest
     if manifest is not None:
-        yield _splits(facts, manifest)
+        yield _splits(manifest)
+        yield _classes(facts, manifest)
         dropped = [(reason, f"{count:,}") for reason, count in manifest.dropped.items()]
         yield grid("Dropped rows", ("reason", "rows"), dropped, right=(1,))
         files = [
@@ -123,29 +125,53 @@ def _data(facts: Facts) -> Iterator[Block]:
     yield from _columns(facts)
 
 
-def _splits(facts: Facts, manifest: Manifest) -> Grid:
-    classes: tuple[str, ...] = ()
-    if facts.task in ("binary", "multiclass") and len(facts.names) <= _MOST_CLASSES:
-        classes = facts.names if facts.answers else ()
+def _splits(manifest: Manifest) -> Grid:
     total = sum(manifest.splits.values())
-    rows = []
-    for split in sorted(
-        manifest.splits, key=lambda name: _ORDER.index(name) if name in _ORDER else 9
-    ):
-        count = manifest.splits[split]
-        share = f"{100 * count / total:.1f}%" if total else "–"
-        shares = ["–"] * len(classes)
-        if classes and split in facts.answers:
-            shares = [f"{100 * one:.1f}%" for one in _class_shares(facts.answers[split])]
-        rows.append((split, f"{count:,}", share, *shares))
-    columns = ("split", "rows", "share", *classes)
-    title = "Rows and class frequencies by split" if classes else "Rows by split"
-    return grid(title, columns, rows, right=range(1, len(columns)))
+    rows = [
+        (
+            split,
+            f"{manifest.splits[split]:,}",
+            f"{100 * manifest.splits[split] / total:.1f}%" if total else "–",
+        )
+        for split in _in_order(manifest)
+    ]
+    return grid("Rows by split", ("split", "rows", "share"), rows, right=(1, 2))
 
 
-def _class_shares(answers: Answers) -> Any:
-    mean = np.mean(answers.y, axis=0)
-    return np.concatenate([1 - mean, mean]) if answers.task == "binary" else mean
+def _in_order(manifest: Manifest) -> list[str]:
+    return sorted(
+        manifest.splits, key=lambda name: _ORDER.index(name) if name in _ORDER else len(_ORDER)
+    )
+
+
+def _classes(facts: Facts, manifest: Manifest) -> Grid:
+    """Classes down the page, splits across: rows, and their share of the split."""
+    splits = [split for split in _in_order(manifest) if split in facts.answers]
+    of_split = {split: _class_rows(facts.answers[split]) for split in splits}
+    places = list(range(len(facts.names))) if facts.task in ("binary", "multiclass") else []
+    title = "Class frequencies"
+    if len(places) > _MOST_CLASSES and splits:
+        places.sort(key=lambda place: -of_split[splits[0]][place])
+        places = places[:_MOST_CLASSES]
+        title += f", the {_MOST_CLASSES} most frequent of {len(facts.names):,}"
+    rows = [
+        (facts.names[place], *(_with_share(of_split[split], place) for split in splits))
+        for place in places
+        if splits
+    ]
+    heads = ("class", *splits)
+    folded = len(rows) > _MANY_CLASSES
+    return grid(title, heads, rows, right=range(1, len(heads)), is_folded=folded)
+
+
+def _class_rows(answers: Answers) -> Any:
+    totals = np.sum(answers.y, axis=0, dtype=np.float64)
+    return np.concatenate([len(answers) - totals, totals]) if answers.task == "binary" else totals
+
+
+def _with_share(counts: Any, place: int) -> str:
+    total = float(counts.sum())
+    return f"{int(counts[place]):,} ({100 * counts[place] / total:.1f}%)" if total else "–"
 
 
 def _columns(facts: Facts) -> Iterator[Block]:

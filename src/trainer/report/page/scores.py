@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from trainer.evaluation.measures import split_name
 from trainer.report.findings import Difference, Findings, Measured, Slices, SplitFindings, verdict
 from trainer.report.page.content import Block, Grid, Prose, Section, grid, section
@@ -16,6 +18,7 @@ from trainer.report.text import number
 
 _NOTHING = "–"
 _MOST_PARTS = 100
+_UNFOLDED_PARTS = 30
 _SIGNIFICANT = 0.05
 _AVERAGES = ("_micro", "_weighted")
 _MOST_ANSWERS = 12
@@ -46,7 +49,7 @@ def _scores(facts: Facts) -> Iterator[Block]:
     last = findings.last()
     if last is not None:
         yield _averages(findings.splits[last], last, facts)
-        yield _parts(findings.splits[last], facts)
+        yield _parts(findings.splits[last], last, facts)
 
 
 def _how_to_read(facts: Facts, findings: Findings) -> str:
@@ -156,22 +159,46 @@ def _averages(of: SplitFindings, split: str, facts: Facts) -> Grid:
     return grid(title, heads, rows, right=(1, 2, 3), is_folded=True)
 
 
-def _parts(of: SplitFindings, facts: Facts) -> Grid:
-    """One row a class or column: each of its metrics."""
+def _parts(of: SplitFindings, split: str, facts: Facts) -> Grid:
+    """One row a class or column: its rows and each of its metrics."""
     by_part: dict[str, dict[str, Measured]] = {}
     for name, measured in of.measures.items():
         part, measure = split_name(name)
         if part:
             by_part.setdefault(part, {})[measure] = measured
     measures = list(dict.fromkeys(name for one in by_part.values() for name in one))
+    counts = _part_rows(facts, split)
+    shown = list(by_part)
+    title = "Metrics by class (one-vs-rest)" if facts.task == "multiclass" else "Metrics by column"
+    if len(shown) > _MOST_PARTS:
+        shown = sorted(shown, key=lambda part: -counts.get(part, 0))[:_MOST_PARTS]
+        chosen = f"the {_MOST_PARTS} with the most rows" if counts else f"the first {_MOST_PARTS}"
+        title += f", {chosen} of {len(by_part):,}"
     rows = [
-        (part, *(interval_text(found[name]) if name in found else _NOTHING for name in measures))
-        for part, found in list(by_part.items())[:_MOST_PARTS]
+        (
+            part,
+            *([f"{counts.get(part, 0):,}"] if counts else []),
+            *(
+                interval_text(by_part[part][name]) if name in by_part[part] else _NOTHING
+                for name in measures
+            ),
+        )
+        for part in shown
     ]
-    what = "column" if facts.task in ("multilabel", "regression") else "class"
-    title = "Metrics by column" if what == "column" else "Metrics by class (one-vs-rest)"
-    heads = (what, *measures)
-    return grid(title, heads, rows, right=range(1, len(heads)))
+    kinds = {"multiclass": ("class", "rows"), "multilabel": ("column", "positive rows")}
+    what, of_rows = kinds.get(facts.task or "", ("column", "rows"))
+    heads = (what, *([of_rows] if counts else []), *measures)
+    folded = len(rows) > _UNFOLDED_PARTS
+    return grid(title, heads, rows, right=range(1, len(heads)), is_folded=folded)
+
+
+def _part_rows(facts: Facts, split: str) -> dict[str, int]:
+    """The rows of each class, or the positive rows of each column."""
+    if facts.task not in ("multiclass", "multilabel") or split not in facts.answers:
+        return {}
+    answers = facts.answers[split]
+    totals = answers.y.sum(axis=0, dtype=np.float64)
+    return {name: int(total) for name, total in zip(answers.names, totals, strict=True)}
 
 
 def slices(facts: Facts) -> Section:
@@ -196,8 +223,8 @@ def _slices(facts: Facts) -> Iterator[Block]:
 
 def _search_words(worst: Slices, split: str | None) -> str:
     significant = sum(one.chance is not None and one.chance < _SIGNIFICANT for one in worst.of)
-    searched = f"{worst.looked_at:,} slices (levels of one column or of two) were searched for a "
-    searched += f"{worst.measure} worse than the {number(worst.whole)} on all {split} rows: "
+    searched = f"{worst.looked_at:,} slices (levels of one column or of two) were searched for "
+    searched += f"worse {worst.measure} than {number(worst.whole)} on all {split} rows: "
     if not significant:
         text = f"{searched}no difference is statistically significant."
     else:

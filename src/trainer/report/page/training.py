@@ -130,7 +130,7 @@ def _words(label: str, epochs: Doubles, values: Doubles, best: int | None) -> st
 
 def _mark_best(axes: Any, best: int | None) -> None:
     if best is not None:
-        axes.axvline(best, color=SOFT, linestyle=":", linewidth=1.2, label=f"best epoch, {best:,}")
+        axes.axvline(best, color=SOFT, linestyle=":", linewidth=1.2, label=f"best epoch ({best:,})")
 
 
 def scale_loss(axes: Any, curves: Sequence[Doubles]) -> None:

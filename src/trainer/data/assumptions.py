@@ -1,0 +1,142 @@
+"""What was assumed of categories and of the target, and the settings that change it.
+
+A warning is for what is likely to be wrong, a note for what is likely to be right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from trainer.config.data import Data
+from trainer.config.yaml_writer import flow_text
+from trainer.data.categorical import BooleanColumn, CategoricalColumn
+from trainer.data.datetimes import DatetimeColumn
+from trainer.data.numeric import NumericColumn
+from trainer.data.scales import ordered_levels
+from trainer.data.settings import stated_levels
+from trainer.data.tables import Table
+from trainer.data.targets import FittedTarget, is_positive_word
+from trainer.data.tasks import TaskFinding
+from trainer.data.values import differ_in_case
+from trainer.errors import Problem
+
+Column = NumericColumn | CategoricalColumn | BooleanColumn | DatetimeColumn
+
+_LINES = 5
+_LEVELS = 12
+
+
+@dataclass
+class Remarks:
+    """Lines for the user.
+
+    Attributes:
+        warnings: What is likely to be wrong.
+        notes: What was assumed.
+    """
+
+    warnings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def column_remarks(columns: Iterable[Column], data: Data) -> Remarks:
+    """The order that was taken for ordinal levels, and levels that differ in case only."""
+    found = Remarks()
+    categorical = [column for column in columns if isinstance(column, CategoricalColumn)]
+    case = [_case_line(column) for column in categorical if not column.fold_case]
+    orders = [
+        _order_line(column)
+        for column in categorical
+        if column.encode == "ordinal" and stated_levels(data, column.name) is None
+    ]
+    found.warnings += _capped([line for line in case if line], "columns with such levels")
+    found.warnings += _capped(
+        [line for line, by in orders if by == "alphabet"], "ordinal columns in alphabetical order"
+    )
+    found.notes += _capped(
+        [line for line, by in orders if by == "scale"], "ordinal columns in the order of a scale"
+    )
+    return found
+
+
+def _case_line(column: CategoricalColumn) -> str:
+    groups = differ_in_case((*column.levels, *column.merged))
+    if not groups:
+        return ""
+    return (
+        f"levels of '{column.name}' differ in case only: {_grouped(groups)}; "
+        f"data.columns.{column.name}.fold_case: true makes them one"
+    )
+
+
+def _order_line(column: CategoricalColumn) -> tuple[str, str]:
+    _, by = ordered_levels(column.levels)
+    shown = [*column.levels[:_LEVELS], *(["…"] if len(column.levels) > _LEVELS else [])]
+    order = " < ".join(shown)
+    key = f"data.columns.{column.name}.levels"
+    if by == "alphabet":
+        listed = flow_text(list(column.levels)) if len(column.levels) <= _LEVELS else "[…]"
+        return (
+            f"the order of the ordinal column '{column.name}' is alphabetical: {order}; "
+            f"state it as {key}: {listed}, from least to most",
+            by,
+        )
+    return f"the order of the ordinal column '{column.name}' is {order}; {key} changes it", by
+
+
+def target_remarks(target: FittedTarget, finding: TaskFinding, data: Data) -> Remarks:
+    """What was assumed of the target: its task, its positive class, that case matters."""
+    found = Remarks()
+    name = target.columns[0]
+    groups = [] if target.fold_case else differ_in_case(target.classes)
+    if groups:
+        found.warnings.append(
+            f"classes of '{name}' differ in case only: {_grouped(groups)}; "
+            f"data.columns.{name}.fold_case: true makes them one"
+        )
+    if finding.otherwise is not None:
+        found.notes.append(
+            f"{target.task}, as {target.reason}; else set data.task: {finding.otherwise}"
+        )
+    if target.task == "binary" and data.positive is None and not is_positive_word(target.classes):
+        no, yes = target.classes
+        found.notes.append(
+            f"'{yes}' is the positive class of '{name}', as it is the rarer one; "
+            f"else set data.positive: {flow_text(no)}"
+        )
+    return found
+
+
+def level_problems(table: Table, names: Iterable[str], data: Data) -> list[Problem]:
+    """Stated levels that no row can have, because CSV files read them as missing."""
+    if "csv" not in table.formats:
+        return []
+    problems = []
+    for name in names:
+        read_as_missing = [
+            level for level in stated_levels(data, name) or () if level in data.csv.null_values
+        ]
+        if read_as_missing:
+            words = [word for word in data.csv.null_values if word not in read_as_missing]
+            problems.append(
+                Problem(
+                    "",
+                    "levels that are not read as missing values",
+                    f"'{read_as_missing[0]}', which is in data.csv.null_values",
+                    f"remove it, or set data.csv.null_values: {flow_text(words)}",
+                    f"data.columns.{name}.levels",
+                )
+            )
+    return problems
+
+
+def _grouped(groups: Sequence[Sequence[str]]) -> str:
+    shown = ["/".join(f"'{label}'" for label in group[:5]) for group in groups[:3]]
+    more = f" and {len(groups) - 3} more" if len(groups) > 3 else ""
+    return ", ".join(shown) + more
+
+
+def _capped(lines: list[str], what: str) -> list[str]:
+    more = len(lines) - _LINES
+    return lines if more <= 0 else [*lines[:_LINES], f"and {more:,} more {what}"]

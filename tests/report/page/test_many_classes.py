@@ -1,0 +1,124 @@
+"""The page of a run with 20, 100 and 150 classes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.report.page.answered_runs import make_answered, make_answers
+from tests.report.page.html_checks import check_page
+from tests.report.run_files import NOW
+from trainer.report.answers import answers_bytes
+from trainer.report.finding_tables import find_tables
+from trainer.report.findings import answer_columns
+from trainer.report.page import write_page
+from trainer.report.page.content import Grid, Page, Plot
+from trainer.report.page.document import page_html
+from trainer.report.page.figures import svg_text
+from trainer.report.page.markdown import page_markdown
+from trainer.report.page.writing import run_page
+from trainer.runs.directory import RunDirectory
+
+pytest.importorskip("matplotlib")
+
+
+def names_of(count: int) -> tuple[str, ...]:
+    odd = ("🐟 fish", "a|b", "x" * 90, "<b>bold</b>", "日本語", "O'Neill & Söhne")
+    return (*odd, *(f"class {place:03d}" for place in range(count - len(odd))))
+
+
+def run_of(root: Path, count: int, rows: int | None = None) -> RunDirectory:
+    return make_answered(root, "multiclass", names_of(count), rows=rows or 4 * count, resamples=20)
+
+
+def grids(page: Page) -> list[Grid]:
+    return [block for one in page.sections for block in one.blocks if isinstance(block, Grid)]
+
+
+def grid(page: Page, start: str) -> Grid:
+    (found,) = [one for one in grids(page) if one.table.title.startswith(start)]
+    return found
+
+
+def plot(page: Page, name: str) -> Plot:
+    (found,) = [one for one in page.plots() if one.name == name]
+    return found
+
+
+def test_twenty_classes(tmp_path: Path) -> None:
+    run = run_of(tmp_path, 20, rows=130)
+    page = run_page(run, NOW)
+    check_page(page_html(page))
+    by_class = grid(page, "Metrics by class").table
+    assert by_class.columns[:2] == ("class", "rows")
+    # 130 rows in turn: the first ten classes have one row more.
+    assert [row[1] for row in by_class.rows] == ["7"] * 10 + ["6"] * 10
+    assert grid(page, "Confusion matrix: number of test rows").is_folded
+    assert grid(page, "Most frequent confusions, number of test rows").table.rows
+    drawn = svg_text(plot(page, "confusion"))
+    assert "class 013" in drawn
+    assert "🐟 fish" in drawn
+    frequencies = grid(page, "Class frequencies").table
+    assert frequencies.columns == ("class", "test")
+    assert frequencies.rows[0] == ("🐟 fish", "7 (5.4%)")
+    text = page_markdown(page)
+    assert "Most frequent confusions" in text
+
+
+def test_a_class_without_rows(tmp_path: Path) -> None:
+    names = names_of(20)
+    run = run_of(tmp_path, 20)
+    answers = make_answers("multiclass", names, 80)
+    kept = answers.take(answers.y[:, 19] == 0)
+    columns = answer_columns("multiclass", names)
+    run.write_predictions("test.parquet", answers_bytes(kept, columns))
+    page = run_page(run, NOW)
+    check_page(page_html(page))
+    assert grid(page, "Metrics by class").table.rows[-1][1] == "0"
+    assert grid(page, "Class frequencies").table.rows[-1] == ("class 013", "0 (0.0%)")
+    assert "class 013" not in plot(page, "roc").description
+
+
+def test_the_curves_are_those_of_the_worst_classes(tmp_path: Path) -> None:
+    names = names_of(20)
+    run = run_of(tmp_path, 20)
+    (run.path / "findings.json").unlink()
+    answers = make_answers("multiclass", names, 200)
+    p = answers.p.copy()
+    worst = [4, 7, 9, 12, 15, 18]
+    p[:, worst] = np.where(answers.y[:, worst] > 0, 0.0, 0.9)
+    columns = answer_columns("multiclass", names)
+    run.write_predictions("test.parquet", answers_bytes(replace(answers, p=p), columns))
+    found = plot(run_page(run, NOW), "roc")
+    assert "the 6 worst of 20 classes" in found.title
+    for place, name in enumerate(names):
+        assert (f" {name} 0.0000" in found.description) == (place in worst)
+
+
+def test_a_hundred_classes_have_a_small_page(tmp_path: Path) -> None:
+    page = write_page(run_of(tmp_path, 100), NOW)
+    text = page.read_text(encoding="utf-8")
+    check_page(text)
+    assert 'id="confusion-title"' in text
+    assert "Confusion matrix: number" not in text
+    assert len(text) < 600_000
+
+
+def test_of_more_classes_those_with_most_errors_are_drawn(tmp_path: Path) -> None:
+    page = run_page(run_of(tmp_path, 150, rows=450), NOW)
+    assert plot(page, "confusion").title.endswith("the 60 of 150 classes with the most errors")
+    by_class = grid(page, "Metrics by class")
+    assert by_class.is_folded
+    assert len(by_class.table.rows) == 100
+    assert by_class.table.title.endswith("the 100 with the most rows of 150")
+
+
+def test_show_lists_confusions_where_the_matrix_is_too_wide(tmp_path: Path) -> None:
+    titles = [table.title for table in find_tables(run_of(tmp_path, 20)).tables]
+    assert any(title.startswith("most frequent confusions") for title in titles)
+    few = make_answered(tmp_path / "few", "multiclass", ("a", "b", "c"), resamples=20)
+    titles = [table.title for table in find_tables(few).tables]
+    assert any(title.startswith("confusion matrix") for title in titles)

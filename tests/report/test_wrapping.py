@@ -1,0 +1,74 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainer.report.text import Table, plain_lines, width
+from trainer.report.wrapping import table_lines, wrapped
+
+WORDS = st.lists(
+    st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=12), max_size=30
+)
+
+
+@given(WORDS, st.integers(1, 60))
+def test_lines_end_between_words_and_fit(words: list[str], columns: int) -> None:
+    lines = wrapped(" ".join(words), columns)
+    assert " ".join(lines).split() == " ".join(words).split()
+    for line in lines:
+        assert width(line) <= columns or len(line.split()) == 1
+
+
+def test_without_a_terminal_lines_stay_whole() -> None:
+    assert wrapped("a b " * 50, None) == ["a b " * 50]
+    assert wrapped("short\nlines", 80) == ["short", "lines"]
+
+
+def test_later_lines_are_indented() -> None:
+    assert wrapped("  one two three", 9) == ["  one two", "    three"]
+
+
+def test_a_command_stays_in_one_piece() -> None:
+    text = "it was stopped; resume with: trainer resume 'my runs/wine/1' fit.epochs=+20; bye"
+    lines = wrapped(text, 40)
+    assert lines == [
+        "it was stopped; resume with:",
+        "  trainer resume 'my runs/wine/1' fit.epochs=+20;",
+        "  bye",
+    ]
+
+
+def test_wide_characters_count_twice() -> None:
+    assert wrapped("表 表 表", 5) == ["表 表", "  表"]
+
+
+def test_a_table_that_fits_is_left_alone() -> None:
+    table = Table("t", ("a", "b"), (("x y", "1"),), frozenset({1}))
+    assert table_lines(table, 80) == plain_lines(table) == table_lines(table, None)
+
+
+def test_cells_of_text_are_wrapped() -> None:
+    table = Table(
+        "", ("name", "what", "n"), (("a", "one two three", "1"), ("b", "", "20")), frozenset({2})
+    )
+    assert table_lines(table, 17) == [
+        "name  what      n",
+        "a     one two   1",
+        "      three",
+        "b              20",
+    ]
+
+
+def test_many_columns_are_laid_out_in_parts() -> None:
+    heads = ("epoch", *(f"metric_{number}" for number in range(5)))
+    table = Table("history", heads, (("1", *["0.1234"] * 5),), frozenset(range(6)))
+    assert table_lines(table, 26) == [
+        "history",
+        "epoch  metric_0  metric_1",
+        "    1    0.1234    0.1234",
+        "",
+        "epoch  metric_2  metric_3",
+        "    1    0.1234    0.1234",
+        "",
+        "epoch  metric_4",
+        "    1    0.1234",
+    ]
+    assert all(len(line) <= 26 for line in table_lines(table, 26))

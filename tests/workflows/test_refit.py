@@ -1,0 +1,200 @@
+"""The best trial of a sweep, trained on its validation rows too: with what was decided for it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import yaml
+
+from trainer.config.load import load_config
+from trainer.config.sweep_loading import load_sweep
+from trainer.errors import ConfigError, RunError
+from trainer.runs.directory import RunDirectory
+from trainer.runs.files import read_json
+from trainer.workflows.best import best_run, refit_config
+from trainer.workflows.decisions import read_decisions, write_decisions
+from trainer.workflows.evaluate import evaluate
+from trainer.workflows.fit import fit_run
+from trainer.workflows.plan import make_plan
+from trainer.workflows.predict import predict
+from trainer.workflows.resume import resume_run
+from trainer.workflows.sweep import sweep
+from trainer.workflows.trained import open_trained
+from trainer.workflows.training import Finished, Started
+
+RATES = "optimizer.learning_rate=1e-3,1e-2"
+
+
+def best_of(config: Path, *words: str) -> RunDirectory:
+    events = list(
+        sweep(
+            load_sweep(config, (RATES, *words)),
+            sweeps=config.parent / "sweeps",
+            jobs=1,
+            command=("trainer", "sweep"),
+            allow_custom=False,
+            interrupted=lambda: None,
+        )
+    )
+    return best_run(events[-1].sweep)[0]
+
+
+def refit(run: RunDirectory, runs: Path) -> tuple[Started, Finished]:
+    events = list(
+        fit_run(
+            refit_config(run).loaded,
+            runs=runs,
+            command=("trainer", "best"),
+            allow_custom=False,
+            interrupted=lambda: None,
+        )
+    )
+    assert isinstance(events[0], Started)
+    assert isinstance(events[-1], Finished)
+    return events[0], events[-1]
+
+
+def test_threshold_and_temperature_are_those_of_the_trial(small: Path) -> None:
+    trial = best_of(small, "fit.epochs=3", "evaluate={threshold: f1, calibrate: true}")
+    started, finished = refit(trial, small.parent / "runs")
+    manifest = trial.read_manifest()
+    assert finished.epochs == finished.best_epoch == manifest.best_epoch
+    rows = RunDirectory(finished.run).read_manifest().splits
+    assert rows["train"] == manifest.splits["train"] + manifest.splits["validation"]
+    assert (rows["validation"], rows["test"]) == (0, manifest.splits["test"])
+    theirs, ours = read_decisions(trial), read_decisions(RunDirectory(finished.run))
+    assert theirs is not None
+    assert theirs.aim == "f1"
+    assert theirs.temperature != 1
+    assert ours == replace(theirs, source=str(trial.path))
+    (said,) = [note for note in started.notes if "taken from" in note]
+    assert f"threshold {theirs.threshold:.4g} (chosen for f1), temperature" in said
+    # The trial may go: the run has its own copy.
+    shutil.rmtree(trial.path)
+    question = open_trained(finished.run).question
+    assert (question.threshold, question.temperature) == (theirs.threshold, theirs.temperature)
+    (again,) = evaluate(
+        finished.run, splits=("test",), data=None, device="cpu", allow_custom=False
+    ).found
+    assert again.metrics == pytest.approx(finished.metrics["test"], rel=1e-6)
+    resumed = list(
+        resume_run(
+            finished.run,
+            ["fit.epochs=+1"],
+            command=("trainer",),
+            accept_differences=False,
+            allow_custom=False,
+            interrupted=lambda: None,
+        )
+    )[-1]
+    assert isinstance(resumed, Finished)
+    assert read_decisions(RunDirectory(resumed.run)) == ours
+
+
+def test_numbers_keep_their_intervals(small: Path) -> None:
+    table = small.parent / "small.csv"
+    frame = pl.read_csv(table)
+    frame.with_columns(label=pl.col("size") * 3 + pl.col("id").str.slice(1).cast(float)).write_csv(
+        table
+    )
+    trial = best_of(small, "fit.epochs=2", "evaluate={coverage: 0.8, report: true}")
+    _, finished = refit(trial, small.parent / "runs")
+    theirs = read_decisions(trial)
+    assert theirs is not None
+    predictions = predict(finished.run, table, keep=(), device="cpu", allow_custom=False).frame
+    width = predictions["predicted_label_high"] - predictions["predicted_label"]
+    assert width.to_list() == pytest.approx([theirs.half_widths["label"]] * 120, rel=1e-4)
+    covered = read_json(RunDirectory(finished.run).findings)["splits"]["test"]["covered"]
+    assert 0 <= covered["label"]["value"] <= 1
+    page = (finished.run / "report.html").read_text(encoding="utf-8")
+    assert f"validation rows of {trial.path.name}" in page
+
+
+@pytest.fixture
+def trial(finished: Any, tmp_path: Path) -> Callable[..., RunDirectory]:
+    """A copy of a run with other settings, and with other learning rates in its log."""
+
+    def made(change: Callable[[dict[str, Any]], None], rates: list[float]) -> RunDirectory:
+        place = tmp_path / "trial"
+        shutil.copytree(finished.run, place)
+        run = RunDirectory(place)
+        settings = yaml.safe_load(run.config.read_text(encoding="utf-8"))
+        change(settings)
+        run.config.write_text(yaml.safe_dump(settings), encoding="utf-8")
+        lines = [json.dumps({"epoch": n, "learning_rate": rate}) for n, rate in enumerate(rates, 1)]
+        run.metrics.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        run.write_manifest(replace(run.read_manifest(), best_epoch=len(rates) - 1))
+        return run
+
+    return made
+
+
+@pytest.mark.parametrize(
+    ("schedule", "over"),
+    [
+        ({"cosine": {"warmup": "2 epochs", "final": 0.1}}, "18 epochs"),
+        ({"polynomial": {"power": 2.0}}, "20 epochs"),
+        ({"cosine": {"over": "7 epochs"}}, "7 epochs"),
+    ],
+)
+def test_a_schedule_keeps_the_length_of_the_trial(
+    trial: Callable[..., RunDirectory], schedule: dict[str, Any], over: str
+) -> None:
+    def change(settings: dict[str, Any]) -> None:
+        settings["optimizer"]["schedule"] = schedule
+        settings["fit"]["epochs"] = 20
+
+    config = refit_config(trial(change, [0.01] * 5)).loaded.config
+    assert config.fit.epochs == 4
+    assert config.optimizer.schedule is not None
+    (kind,) = schedule
+    assert getattr(config.optimizer.schedule, kind).over == over
+
+
+def test_rates_that_were_lowered_are_lowered_again(trial: Callable[..., RunDirectory]) -> None:
+    def change(settings: dict[str, Any]) -> None:
+        settings["fit"]["reduce_on_plateau"] = {"patience": 1}
+        settings["fit"]["max_seconds"] = 5.0
+
+    again = refit_config(trial(change, [0.01, 0.01, 0.005, 0.005, 0.0025, 0.001]))
+    config = again.loaded.config
+    assert config.optimizer.model_dump()["schedule"] == {
+        "piecewise": {"warmup": None, "at": ["2 epochs", "4 epochs"], "factors": [0.5, 0.25]}
+    }
+    assert config.fit.reduce_on_plateau is None
+    assert config.fit.max_seconds is None
+    assert any("learning rates" in note for note in again.notes)
+
+
+def test_decisions_are_taken_only_from_a_run_that_made_them(finished: Any, tmp_path: Path) -> None:
+    folder = finished.run.parents[2]
+    run = tmp_path / "run"
+    shutil.copytree(finished.run, run)
+    decisions = read_decisions(RunDirectory(run))
+    assert decisions is not None
+    write_decisions(RunDirectory(run), replace(decisions, threshold=0.3, aim="youden"))
+
+    def plan(*overrides: str, source: Path = run) -> Any:
+        words = ["data.split.validation=0", f"evaluate.decisions_from={source}", *overrides]
+        return make_plan(load_config(folder / "config.yaml", words))
+
+    assert plan("evaluate.threshold=youden").taken.threshold == 0.3
+    assert plan().taken.threshold == plan("evaluate.threshold=0.3").taken.threshold == 0.3
+    with pytest.raises(ConfigError, match=r"chosen for f1.*chosen for youden"):
+        plan("evaluate.threshold=f1")
+    with pytest.raises(ConfigError, match=r"expected 0\.3, the threshold of"):
+        plan("evaluate.threshold=0.4")
+    with pytest.raises(RunError, match=r"evaluate\.decisions_from.*nothing"):
+        plan(source=tmp_path / "nowhere")
+    with pytest.raises(RunError, match=r"same task: multiclass, found binary"):
+        plan("data.target=colour", "data.features.exclude=[id, label]")
+    RunDirectory(run).decisions.unlink()
+    with pytest.raises(RunError, match="a run that has been evaluated"):
+        plan()
