@@ -212,11 +212,11 @@ def test_problems_of_all_kinds_come_at_once(write: Write) -> None:
     assert [line.split(": expected")[0] for line in found] == [
         "override 'fit.batch_size'",
         "DIR/config.yaml:2:1 seed",
+        "override 'model.layers.0.dens=3'",
         "override '~fit.monitor'",
         "DIR/config.yaml:4:40 optimizer.lerning_rate",
         "DIR/config.yaml:5:15 fit.epochs",
         "DIR/config.yaml:6:11 metrics.0",
-        "override 'model.layers.0.dens=3'",
         "DIR/config.yaml:3:41 data.split",
         "DIR/config.yaml:4:34 optimizer.nesterov",
     ]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -46,10 +47,10 @@ def settings(write: Write, *overrides: str, text: str = BASE) -> dict[str, Any]:
         ("model.layers.1.dense=128", "model.layers.1.dense", {"units": 128}),
         ("model.layers.1.dense.activation=tanh", "model.layers.1.dense",
          {"units": 64, "activation": "tanh"}),
-        ("model.layers.0.dropout=0.5", "model.layers.0", {"dropout": {"rate": 0.5}}),
+        ("model.layers.0={dropout: 0.5}", "model.layers.0", {"dropout": {"rate": 0.5}}),
         ("model.layers.2=dense: 3", "model.layers.2", {"dense": {"units": 3}}),
         ("model.layers.3.dropout.rate=0.3", "model.layers.3", {"dropout": {"rate": 0.3}}),
-        ("model.layers.4.dense.units=3", "model.layers.4", {"dense": {"units": 3}}),
+        ("model.layers.4={dense: {units: 3}}", "model.layers.4", {"dense": {"units": 3}}),
         ("model.layers.4=flatten", "model.layers.4", {"flatten": {}}),
         ("model.layers=[]", "model.layers", []),
         ("fit.early_stopping.patience=3", "fit.early_stopping", {"patience": 3}),
@@ -80,7 +81,7 @@ def test_setting(write: Write, override: str, path: str, value: object) -> None:
 
 
 def test_named_sources_take_the_place_of_one(write: Write) -> None:
-    found = settings(write, "data.source.train=/a.csv", "data.source.test=[/b.csv]")
+    found = settings(write, "data.source={train: /a.csv}", "data.source.test=[/b.csv]")
     assert found["data"]["source"] == {"train": "/a.csv", "test": ["/b.csv"]}
 
 
@@ -169,15 +170,74 @@ def test_later_overrides_win(write: Write) -> None:
         ),
         (
             "model.layers.9.dense=3",
-            " model.layers.9: expected an index from 0 to 4 in model.layers, found '9'; 4 appends",
+            " model.layers.9: expected an index from 0 to 3 in model.layers, found '9'; did you mean "
+            "model.layers.1.dense? It has 0 dense, 1 dense, 2 flatten, 3 dropout. To append, write "
+            "'model.layers.4={dense: 3}'",
+        ),
+        (
+            "model.layers.4.dense.units=3",
+            " model.layers.4: expected an index from 0 to 3 in model.layers, found '4'; did you mean "
+            "model.layers.1.dense.units? It has 0 dense, 1 dense, 2 flatten, 3 dropout. To append, "
+            "write 'model.layers.4={dense: {units: 3}}'",
         ),
         (
             "model.layers.x=3",
-            ": expected an index from 0 to 4 in model.layers, found 'x'; 4 appends",
+            ": expected an index from 0 to 4 in model.layers, found 'x'; it has 0 dense, 1 dense, "
+            "2 flatten, 3 dropout",
+        ),
+        (
+            "model.layers.dropout.rate=0.3",
+            " model.layers.dropout: expected an index from 0 to 3 in model.layers, found 'dropout'; "
+            "did you mean model.layers.3.dropout.rate? It has 0 dense, 1 dense, 2 flatten, 3 dropout",
+        ),
+        (
+            "model.layers.-1.dropout.rate=0.3",
+            " model.layers.-1: expected an index from 0 to 3 in model.layers, found '-1'; did you mean "
+            "model.layers.3.dropout.rate? It has 0 dense, 1 dense, 2 flatten, 3 dropout",
         ),
         (
             "~model.layers.9",
-            ": expected an index from 0 to 3 in model.layers, found '9'; the list has 4 items",
+            ": expected an index from 0 to 3 in model.layers, found '9'; it has 0 dense, 1 dense, "
+            "2 flatten, 3 dropout",
+        ),
+        (
+            "model.layers.3.dense.units=8",
+            " model.layers.3.dense: expected a setting of model.layers.3, which is dropout, found "
+            "'dense'; did you mean model.layers.1.dense.units? model.layers has 0 dense, 1 dense, "
+            "2 flatten, 3 dropout. To replace it, write 'model.layers.3={dense: {units: 8}}'",
+        ),
+        (
+            "model.layers.0.dropout=0.5",
+            ": expected a setting of model.layers.0, which is dense, found 'dropout'; did you mean "
+            "model.layers.3.dropout? model.layers has 0 dense, 1 dense, 2 flatten, 3 dropout. To "
+            "replace it, write 'model.layers.0={dropout: 0.5}'",
+        ),
+        (
+            "model.layers.2.reshape=[2, 2]",
+            ": expected a setting of model.layers.2, which is flatten, found 'reshape'; model.layers "
+            "has 0 dense, 1 dense, 2 flatten, 3 dropout. To replace it, write "
+            "'model.layers.2={reshape: [2, 2]}'",
+        ),
+        (
+            "model.layers.1.units=3",
+            ": expected a setting of model.layers.1, which is dense, found 'units'; did you mean "
+            "model.layers.1.dense.units? model.layers has 0 dense, 1 dense, 2 flatten, 3 dropout",
+        ),
+        (
+            "model.layers.3.p=0.3",
+            ": expected a setting of model.layers.3, which is dropout, found 'p'; did you mean "
+            "model.layers.3.dropout.rate? model.layers has 0 dense, 1 dense, 2 flatten, 3 dropout",
+        ),
+        (
+            "model.layers.0.dens.units=3",
+            " model.layers.0.dens: expected a setting of model.layers.0, which is dense, found 'dens'; "
+            "did you mean model.layers.0.dense.units? model.layers has 0 dense, 1 dense, 2 flatten, "
+            "3 dropout",
+        ),
+        (
+            "data.source.test=/b.csv",
+            ": expected a setting of data.source, which is 'x.csv', found 'test'; to replace it, "
+            "write 'data.source={test: /b.csv}'",
         ),
         (
             "~optimiser",
@@ -221,6 +281,66 @@ def test_refused(write: Write, override: str, message: str) -> None:
         load_config(write(BASE), [override])
     (problem,) = caught.value.problems
     assert str(problem) == f"override '{override}'{message}"
+
+
+OTHER_KINDS = """\
+data: {source: x.csv, target: y}
+model: {layers: [{dense: {units: 3, kernel_initializer: he_normal, kernel_regularizer: {l2: 0.1}}}]}
+optimizer: {name: sgd, schedule: {cosine: {final: 0.1}}}
+fit: {class_weight: balanced}
+"""
+
+
+@pytest.mark.parametrize(
+    ("override", "there", "path"),
+    [
+        ("optimizer.schedule.exponential.factor=0.9", "cosine", "optimizer.schedule"),
+        ("fit.class_weight.yes=3", "balanced", "fit.class_weight"),
+        (
+            "model.layers.0.dense.kernel_initializer.random_normal.stddev=0.1",
+            "he_normal",
+            "model.layers.0.dense.kernel_initializer",
+        ),
+    ],
+)
+def test_another_kind_is_replaced_only_on_purpose(
+    write: Write, override: str, there: str, path: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(write(OTHER_KINDS), [override])
+    (problem,) = caught.value.problems
+    assert problem.expected == f"a setting of {path}, which is {there}"
+    # The fix works when it is pasted, up to what the value itself lacks.
+    (word,) = shlex.split(problem.fix.partition("write ")[2])
+    if "exponential" in word:
+        word = word.replace("}}", ", every: 1 epoch}}")
+    assert settings(write, word, text=OTHER_KINDS)
+
+
+def test_what_says_nothing_yet_is_replaced_by_a_path(write: Write) -> None:
+    text = (
+        "data: {source: x.csv, target: y}\nmetrics: auto\noptimizer: {schedule: null, name: sgd}\n"
+    )
+    found = settings(write, "metrics.0=auc", "optimizer.schedule.cosine.final=0.1", text=text)
+    assert found["metrics"] == ["auc"]
+    assert found["optimizer"]["schedule"] == {"cosine": {"final": 0.1}}
+
+
+@pytest.mark.parametrize(
+    ("override", "word"),
+    [
+        ("model.layers.3.dense.units=8", "'model.layers.3={dense: {units: 8}}'"),
+        ("model.layers.4.dense.units=8", "'model.layers.4={dense: {units: 8}}'"),
+        ("model.layers.3.dense.units=8", "model.layers.1.dense.units=8"),
+        ("model.layers.1.units=8", "model.layers.1.dense.units=8"),
+    ],
+)
+def test_what_is_proposed_for_a_layer_works(write: Write, override: str, word: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(write(BASE), [override])
+    key = word.removesuffix("=8")
+    assert key in caught.value.problems[0].fix
+    assert settings(write, *shlex.split(word))
 
 
 @pytest.mark.parametrize(

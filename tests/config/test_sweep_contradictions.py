@@ -33,6 +33,8 @@ def told(write: Write, text: str, base: str = BASE) -> list[str]:
 
 
 GOOD = [
+    "space: {model.layers.1: [{dense: {units: 8}}, {dense: 16}]}",
+    "space: {model.layers.2: [{dense: {units: 1}}]}",
     "space: {optimizer.learning_rate: [1e-3, 1e-2]}",
     "space: {optimizer.learning_rate: 'log(1e-4, 1e-1)', model.layers.1.dropout.rate: [0, 0.5]}",
     "space:\n  optimizer.learning_rate: log(1e-4, 1e-1)\n  fit.batch_size: int(16, 256, log)",
@@ -72,8 +74,28 @@ def test_a_sound_sweep(write: Write, text: str) -> None:
         ),
         (
             "space: {model.layers.9.dense.units: [1, 2]}",
-            '7:40 sweep.space."model.layers.9.dense.units".0: expected an index from 0 to 2 in '
-            "model.layers, found '9'; 2 appends",
+            '7:40 sweep.space."model.layers.9.dense.units".0: expected an index from 0 to 1 in '
+            "model.layers, found '9'; did you mean model.layers.0.dense.units? It has 0 dense, "
+            "1 dropout. To append, write model.layers.2: [{dense: {units: 1}}]",
+        ),
+        (
+            "space: {model.layers.1.dense.units: [8, 16]}",
+            '7:40 sweep.space."model.layers.1.dense.units".0: expected a setting of model.layers.1, '
+            "which is dropout, found 'dense'; did you mean model.layers.0.dense.units? model.layers "
+            "has 0 dense, 1 dropout. To replace it, write model.layers.1: [{dense: {units: 8}}]",
+        ),
+        (
+            "space: {model.layers.0.dropout.rate: 'uniform(0, 0.5)'}",
+            '7:40 sweep.space."model.layers.0.dropout.rate": expected a setting of model.layers.0, '
+            "which is dense, found 'dropout'; did you mean model.layers.1.dropout.rate? model.layers "
+            "has 0 dense, 1 dropout. To replace it, write model.layers.0: [{dropout: {rate: 0.0}}]",
+        ),
+        (
+            "pairs: [{model.layers.1.dense.units: [8, 16], seed: [1, 2]}]",
+            '7:41 sweep.pairs.0."model.layers.1.dense.units".0: expected a setting of '
+            "model.layers.1, which is dropout, found 'dense'; did you mean "
+            "model.layers.0.dense.units? model.layers has 0 dense, 1 dropout. To replace it, write "
+            "model.layers.1: [{dense: {units: 8}}]",
         ),
         (
             "space: {optimizer.learning_rate: [1e-3, -1, abc]}",

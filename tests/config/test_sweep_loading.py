@@ -7,6 +7,7 @@ import pytest
 
 from trainer.config.load import load_config
 from trainer.config.optimizers import Sgd
+from trainer.config.schema import Config
 from trainer.config.sweep_loading import load_sweep, sweep_overrides, sweep_text, trial_config
 from trainer.errors import ConfigError
 
@@ -158,3 +159,23 @@ def test_everything_wrong_with_a_trial_is_told(write: Write) -> None:
     with pytest.raises(ConfigError) as caught:
         trial_config(loaded, {"model.layers.9.dense": 3, "fit.epochs": 0})
     assert [each.key for each in caught.value.problems] == ["model.layers.9", "fit.epochs"]
+
+
+def test_a_section_is_set_before_what_is_in_it(write: Callable[..., Path]) -> None:
+    text = (
+        "data: {source: x.csv, target: y}\nmodel: {layers: [flatten, {dropout: 0.1}]}\n"
+        "sweep: {space: {model.layers.1.dense.units: [8, 16], model.layers.1: [{dense: 4}]}}\n"
+    )
+    loaded = load_sweep(write(text))
+    for settings in (
+        {"model.layers.1.dense.units": 8, "model.layers.1": {"dense": 4}},
+        {"model.layers.1": {"dense": 4}, "model.layers.1.dense.units": 8},
+    ):
+        assert plain_layers(trial_config(loaded, settings)) == [
+            {"flatten": {}},
+            {"dense": {"units": 8}},
+        ]
+
+
+def plain_layers(config: Config) -> list[object]:
+    return [layer.model_dump(exclude_unset=True) for layer in config.model.layers]

@@ -3,16 +3,18 @@
 All three know the schema's shorthands: `optimizer.learning_rate` can be set where the file says
 `optimizer: adam`, and a layer turned into another kind.
 
-Owns: changes to trees of nodes. Does not own: the syntax of overrides (`overrides`).
+Owns: changes to trees of nodes. Does not own: the syntax of overrides (`overrides`), those that lead
+nowhere (`missteps`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import assert_never
 
 from pydantic import BaseModel
 
-from trainer.config.fixes import shown
+from trainer.config.missteps import MisstepError, index_of, no_parts, other_kind
 from trainer.config.nodes import (
     Entry,
     KeyPath,
@@ -29,19 +31,7 @@ from trainer.config.nodes import (
 from trainer.config.problems import ROOT, expanded, suits
 from trainer.config.shapes import Choice, Entries, Fields, Items, Leaf, OneOf, Shape, Short, Tagged
 from trainer.config.shapes import fields_of as _fields_of
-from trainer.errors import Problem, did_you_mean
-
-
-class MisstepError(Exception):
-    """An override leads nowhere.
-
-    Attributes:
-        problem: What to say of it; its `where` is empty.
-    """
-
-    def __init__(self, expected: str, found: str, fix: str, path: KeyPath) -> None:
-        self.problem = Problem("", expected, found, fix, dotted(path))
-        super().__init__(str(self.problem))
+from trainer.errors import did_you_mean
 
 
 def merged(base: Node, over: Node, shape: Shape | None = ROOT) -> Node:
@@ -90,24 +80,40 @@ def with_value(
     value: Node,
     shape: Shape | None = ROOT,
     done: KeyPath = (),
+    *,
+    siblings: Sequence[Node] = (),
 ) -> Node:
     """The tree with one value set; mappings on the way are made, shorthands written out.
 
+    Args:
+        node: The tree; None where there is nothing.
+        steps: The way to the value.
+        value: The value.
+        shape: Of the tree.
+        done: The way to the tree.
+        siblings: The items of the list that the tree is in.
+
     Raises:
-        MisstepError: The path goes through a value that has no parts, or past the end of a list.
+        MisstepError: The path goes through a value that has no parts or is of another kind, or past
+            the end of a list.
     """
     if not steps:
         return value
+    before, union = node, shape
     shape, node = _opened(shape, node, str(steps[0]))
     if node is None:
+        if before is not None and _would_be_lost(before):
+            raise other_kind(before, union, steps, value, done, siblings)
         node = node_of([] if isinstance(shape, Items) else {}, value.place)
     if node.items is not None:
-        index = _index(node, str(steps[0]), done, appends=True)
+        index = index_of(node, steps, done, value)
         item = node.items[index] if index < len(node.items) else None
-        inner = with_value(item, steps[1:], value, _child(shape, index), (*done, index))
+        inner = with_value(
+            item, steps[1:], value, _child(shape, index), (*done, index), siblings=node.items
+        )
         return with_item(node, index, inner)
     if node.entries is None:
-        raise _no_parts(node, steps, done)
+        raise no_parts(node, steps, done)
     key, rest = _key_of(node, steps)
     entry = node.entries.get(key)
     before = _present(entry, shape, key, value.place, needed=bool(rest))
@@ -129,7 +135,7 @@ def without_value(
     """
     shape, node = _opened(shape, node, str(steps[0]))
     if node is not None and node.items is not None:
-        index = _index(node, str(steps[0]), done, appends=False)
+        index = index_of(node, steps, done, None)
         if len(steps) == 1:
             return without_item(node, index)
         inner = without_value(
@@ -228,17 +234,8 @@ def _key_of(node: Node, steps: KeyPath) -> tuple[str, KeyPath]:
     return str(steps[0]), steps[1:]
 
 
-def _index(node: Node, step: str, done: KeyPath, appends: bool) -> int:
-    count = len(node.items or ())
-    last = count if appends else count - 1
-    if step.isdecimal() and len(step) < 10 and int(step) <= last:
-        return int(step)
-    expected = f"an index from 0 to {last} in {dotted(done)}" if last >= 0 else "a list with items"
-    fix = f"{count} appends" if appends else f"the list has {count} items"
-    raise MisstepError(expected, f"'{step}'", fix, (*done, step))
-
-
-def _no_parts(node: Node, steps: KeyPath, done: KeyPath) -> MisstepError:
-    fix = f"set {dotted(done)} itself" if done else ""
-    expected = f"a mapping at {dotted(done)}, to set '{steps[0]}' in"
-    return MisstepError(expected, shown(node.content, node.text), fix, (*done, *steps))
+def _would_be_lost(node: Node) -> bool:
+    """Whether a value says something, so that another kind in its place would be a loss."""
+    if node.entries is not None:
+        return bool(node.entries)
+    return node.items is not None or node.content not in (None, "auto")

@@ -10,7 +10,8 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from trainer.config.merging import MisstepError, with_value, without_value
+from trainer.config.merging import with_value, without_value
+from trainer.config.missteps import MisstepError
 from trainer.config.nearest import nearest_key
 from trainer.config.nodes import Node, Place, Source, dotted, parse_key
 from trainer.config.problems import EXTENDS, settings_by_name

@@ -16,7 +16,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from trainer.config.conflicts import Contradiction
-from trainer.config.merging import MisstepError, with_value
+from trainer.config.merging import with_value
+from trainer.config.missteps import MisstepError
 from trainer.config.nodes import Node, Place, Source, node_of, parse_key, plain
 from trainer.config.problems import misfits, unexplained
 from trainer.config.schema import Config
@@ -34,17 +35,17 @@ def config_with(
 
     Args:
         root: The base config, without its `sweep` section.
-        settings: Setting → value, in the order they are set; each key can be parsed.
+        settings: Setting → value; each key can be parsed. A section is set before what is in it.
         find: What finds contradictions.
     """
     problems: list[Problem] = []
-    for key, value in settings.items():
+    for key, value in sorted(settings.items(), key=lambda item: len(parse_key(item[0]) or ())):
         steps = parse_key(key)
         assert steps is not None, key
         try:
             root = with_value(root, steps, node_of(value, _NOWHERE, written=True))
         except MisstepError as misstep:
-            problems.append(misstep.problem)
+            problems.append(misstep.searched)
     try:
         config = Config.model_validate(plain(root))
     except ValidationError as error:
