@@ -10,14 +10,13 @@ from tests.report.page.answered_runs import make_answered
 from tests.report.run_files import make_run
 from trainer.errors import RunError
 from trainer.report.findings import (
-    Decided,
     Difference,
     Measured,
     answer_columns,
-    read_decided,
     read_findings,
     verdict,
 )
+from trainer.runs.decisions import Decisions, read_decisions
 
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:
@@ -34,13 +33,13 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
     assert found.worst_slices.looked_at == 12
     assert found.worst_slices.of[0].chance == 0.01
     assert found.worst_rows[0].actual == "yes"
-    assert read_decided(run) == Decided(0.43, "f1", 1.2, None, {})
+    assert read_decisions(run) == Decisions(0.43, "f1", temperature=1.2)
 
 
 def test_a_run_without_has_none(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     assert read_findings(run) is None
-    assert read_decided(run) is None
+    assert read_decisions(run) is None
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,10 @@ from trainer.data.targets import FittedTarget
 from trainer.errors import RunError
 from trainer.evaluation.answers import Answers
 from trainer.report.answers import read_answers
+from trainer.runs.decisions import Decisions, read_decisions, write_decisions
 from trainer.runs.directory import RunDirectory
 from trainer.runs.files import read_json
-from trainer.workflows.decisions import Decisions, decide, decided, read_decisions, write_decisions
+from trainer.workflows.decisions import decide, decided
 from trainer.workflows.evaluate import evaluate
 from trainer.workflows.predict import predict
 from trainer.workflows.question import Question

@@ -16,10 +16,10 @@ import yaml
 from trainer.config.load import load_config
 from trainer.config.sweep_loading import load_sweep
 from trainer.errors import ConfigError, RunError
+from trainer.runs.decisions import read_decisions, write_decisions
 from trainer.runs.directory import RunDirectory
 from trainer.runs.files import read_json
 from trainer.workflows.best import best_run, refit_config
-from trainer.workflows.decisions import read_decisions, write_decisions
 from trainer.workflows.evaluate import evaluate
 from trainer.workflows.fit import fit_run
 from trainer.workflows.plan import make_plan

@@ -295,6 +295,24 @@ def apply_numeric(columns: Sequence[NumericColumn], values: Floats) -> tuple[Flo
     return values, missing
 
 
+def without_bends(column: NumericColumn) -> NumericColumn:
+    """The column scaled to mean 0 and deviation 1 where its encoding is no straight line (quantiles, a
+    smooth clip), and as it is where it is one. `data.clean.outliers` holds in both: it corrects the
+    data.
+    """
+    if column.quantiles is None and column.smooth_clip is None:
+        return column
+    return column.model_copy(
+        update={
+            "scale": "standard",
+            "center": column.mean,
+            "spread": column.deviation or 1.0,
+            "quantiles": None,
+            "smooth_clip": None,
+        }
+    )
+
+
 def smooth_clip(values: Floats, bound: float) -> Floats:
     """The value x / sqrt(1 + (x / bound)²): near x where x is small, never beyond the bound."""
     scaled: Floats = bound * _unit_clip(values / bound)

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass, field, replace
+from typing import Protocol, Self
 
 import numpy as np
 import polars as pl
@@ -87,6 +87,10 @@ class PreparedTable(Protocol):
         """The rows of a split as numbers; None when it has none."""
         ...
 
+    def encoded_by(self, preprocessing: Preprocessing) -> Self:
+        """The same rows and splits, encoded otherwise."""
+        ...
+
     @property
     def weight(self) -> Singles | None:
         """float32 (rows,), the weight column, or None."""
@@ -148,6 +152,10 @@ class Division:
         """The targets of some rows as `FittedTarget.encode` gives them."""
         target = self.preprocessing.target
         return target.encode(self.table.frame.select(target.columns)[rows])
+
+    def encoded_by(self, preprocessing: Preprocessing) -> Self:
+        """The same rows and splits, encoded otherwise."""
+        return replace(self, preprocessing=preprocessing)
 
     def target_values(self, rows: Rows) -> Floats | None:
         """The targets of some rows as `FittedTarget.values` gives them."""

@@ -33,7 +33,7 @@ from trainer.data.datetimes import (
 )
 from trainer.data.fitted import Fitted
 from trainer.data.kinds import unreadable
-from trainer.data.numeric import NumericColumn, apply_numeric
+from trainer.data.numeric import NumericColumn, apply_numeric, without_bends
 from trainer.data.targets import FittedTarget
 from trainer.data.values import column_blocks, microseconds, number_matrix
 from trainer.errors import DataError, Problem, did_you_mean
@@ -169,6 +169,20 @@ class Preprocessing(Fitted):
                 case DatetimeColumn():
                     encoder.put_datetime(column, starts[column.name])
         return Encoded(encoder.x, encoder.unseen, encoder.oddities)
+
+    def without_bends(self) -> Preprocessing:
+        """The same columns with numbers and dates as a linear model is given them, as straight lines."""
+
+        def straight(column: Column) -> Column:
+            match column:
+                case NumericColumn():
+                    return without_bends(column)
+                case DatetimeColumn() if column.elapsed is not None:
+                    return column.model_copy(update={"elapsed": without_bends(column.elapsed)})
+                case _:
+                    return column
+
+        return self.model_copy(update={"columns": tuple(map(straight, self.columns))})
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for `preprocessing.json`: finite numbers, columns in the table's order."""

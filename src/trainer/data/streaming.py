@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Self
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from trainer.data.arrays import Assignment
 from trainer.data.features import split_column, target_columns
 from trainer.data.fitting import ColumnFit
 from trainer.data.prepare import Division, checked_features, divide
-from trainer.data.preprocessing import in_words
+from trainer.data.preprocessing import Preprocessing, in_words
 from trainer.data.samples import Samples
 from trainer.data.scratch import ScratchArray, check_room
 from trainer.data.splits import SPLIT_NAMES, SplitName
@@ -55,6 +56,10 @@ class StreamedTable(Division):
             wanted = together if split in together else (split,)
             self._encoded.update(self._encode([name for name in wanted if self.rows(name)]))
         return self._encoded[split]
+
+    def encoded_by(self, preprocessing: Preprocessing) -> Self:
+        """The same rows and splits, encoded otherwise."""
+        return replace(self, preprocessing=preprocessing, _encoded={})
 
     def _encode(self, splits: Sequence[SplitName]) -> dict[SplitName, Samples]:
         target = self.preprocessing.target

@@ -18,11 +18,11 @@ from trainer.report.findings import (
     Findings,
     SplitFindings,
     answer_columns,
-    read_decided,
     read_findings,
     verdict,
 )
 from trainer.report.text import Table, cell, number, plain_lines, width
+from trainer.runs.decisions import read_decisions
 from trainer.runs.directory import RunDirectory
 
 _MOST_CLASSES, _WIDEST = 12, 100
@@ -83,7 +83,7 @@ def _confusion(run: RunDirectory, findings: Findings, split: str | None) -> Iter
     answers = read_answers(run, split, findings.task, findings.names, columns)
     if answers is None or not len(answers):
         return
-    decided = read_decided(run)
+    decided = read_decisions(run)
     threshold = 0.5 if decided is None else decided.threshold
     matrix = confusion_matrices(answers, threshold)
     what = f"number of {split} rows"

@@ -1,26 +1,25 @@
-"""`findings.json` and `decisions.json` of a run, read back: what its answers come to.
-
-Owns: their form as it is read, each value checked: runs can be a stranger's. Does not own: making them
-(`trainer.workflows`), how they are shown.
-"""
+"""`findings.json`: how good the predictions of a run are. One definition, for its writer and readers."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Literal, Self
 
 from trainer.errors import Problem, RunError, command_text
-from trainer.runs import readers
 from trainer.runs.directory import RunDirectory
 from trainer.runs.files import read_json
-
-if TYPE_CHECKING:
-    from trainer.config.data import Task
+from trainer.runs.readers import DamageError
+from trainer.runs.records import from_json, later, to_json
 
 # Stated again rather than imported: pydantic takes a fifth of a second to load.
-_TASKS = ("binary", "multiclass", "multilabel", "regression")
+Task = Literal["binary", "multiclass", "multilabel", "regression"]
+FORMAT = 1
+
+
+def _defined(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,27 +30,39 @@ class Measured:
     low: float | None
     high: float | None
 
+    @classmethod
+    def of(cls, value: float, low: float, high: float) -> Self:
+        """NaN and ±∞ are not defined."""
+        return cls(_defined(value), _defined(low), _defined(high))
+
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """By how much a measure is above a baseline's; noise where the interval contains 0."""
+    """By how much a metric is above a baseline's; noise where the interval contains 0."""
 
     value: float | None
     low: float | None
     high: float | None
     is_noise: bool
 
+    @classmethod
+    def of(cls, value: float, low: float, high: float, is_noise: bool) -> Self:
+        """NaN and ±∞ are not defined."""
+        return cls(_defined(value), _defined(low), _defined(high), is_noise)
+
 
 @dataclass(frozen=True, slots=True)
 class SplitFindings:
-    """What the answers to one split come to.
+    """How good the predictions for one split are.
 
     Attributes:
-        rows: How many.
+        rows: How many rows.
         measures: Name → value; `CLASS/name` for a class or a column.
-        prior: What the shares of the classes, or the means, of the training rows would score.
+        resamples: Of the intervals of `measures`.
+        compared_resamples: Of those of the differences.
+        prior: What the class frequencies, or the means, of the training rows score.
         linear: What a linear model scores.
-        over_prior: The run's measures minus the prior's.
+        over_prior: The run's metrics minus the prior's.
         over_linear: The run's minus the linear model's.
         calibration_error: The expected calibration error.
         covered: Column → the share of rows in the interval predicted for it.
@@ -59,17 +70,19 @@ class SplitFindings:
 
     rows: int
     measures: Mapping[str, Measured]
-    prior: Mapping[str, float | None]
-    linear: Mapping[str, float | None]
-    over_prior: Mapping[str, Difference]
-    over_linear: Mapping[str, Difference]
-    calibration_error: float | None
-    covered: Mapping[str, Measured]
+    resamples: int = later(0)
+    compared_resamples: int = later(0)
+    prior: Mapping[str, float | None] = later(default_factory=dict)
+    linear: Mapping[str, float | None] = later(default_factory=dict)
+    over_prior: Mapping[str, Difference] = later(default_factory=dict)
+    over_linear: Mapping[str, Difference] = later(default_factory=dict)
+    calibration_error: float | None = later(None)
+    covered: Mapping[str, Measured] = later(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """Some rows and their measure; `chance` as `trainer.evaluation.slices` has it."""
+    """Some rows and their metric; `chance` as in `trainer.evaluation.slices`."""
 
     where: Mapping[str, str]
     rows: int
@@ -81,17 +94,34 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class Slices:
-    """Parts of the rows: those asked for, or the worst of `looked_at` (0 where nothing was searched)."""
+    """The parts of the rows that the config names, and the metric of all rows."""
 
     measure: str
     whole: float | None
     of: tuple[Slice, ...]
-    looked_at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class WorstSlices:
+    """The worst of `looked_at` parts of the rows, and the metric of all rows."""
+
+    measure: str
+    whole: float | None
+    slices: tuple[Slice, ...]
+    looked_at: int
+
+    @property
+    def of(self) -> tuple[Slice, ...]:
+        """The slices, as in `Slices`."""
+        return self.slices
 
 
 @dataclass(frozen=True, slots=True)
 class WorstRow:
-    """A row with a large loss: its number in the source, what is true of it, the run's answer."""
+    """A row with a large loss: its number in the source, its target, the prediction.
+
+    `actual` is a class, or a number for each target column, as the table has them.
+    """
 
     row: int
     actual: str | tuple[float | None, ...]
@@ -101,7 +131,7 @@ class WorstRow:
 
 @dataclass(frozen=True)
 class Findings:
-    """What the answers of a run come to.
+    """How good the predictions of a run are.
 
     Attributes:
         task: What is predicted.
@@ -109,6 +139,9 @@ class Findings:
         level: That of the intervals.
         sentence: All of it in a sentence.
         splits: By split.
+        resamples: What the config asks for.
+        seed: What resamples are drawn with.
+        compared: The metrics that are compared with the baselines; the first is the headline.
         slices: Those that were asked for.
         worst_slices: Those on which the run is worst.
         worst_rows: The worst first.
@@ -119,9 +152,12 @@ class Findings:
     level: float
     sentence: str
     splits: Mapping[str, SplitFindings]
-    slices: Slices | None = None
-    worst_slices: Slices | None = None
-    worst_rows: tuple[WorstRow, ...] = ()
+    resamples: int = later(0)
+    seed: int = later(0)
+    compared: tuple[str, ...] = later(())
+    slices: Slices | None = later(None)
+    worst_slices: WorstSlices | None = later(None)
+    worst_rows: tuple[WorstRow, ...] = later(())
 
     def last(self) -> str | None:
         """The split that says most: test, else validation, else train."""
@@ -129,23 +165,13 @@ class Findings:
         return next(known, None)
 
 
-@dataclass(frozen=True, slots=True)
-class Decided:
-    """What was chosen on the validation rows, as `trainer.workflows.decisions` has it."""
+def write_findings(run: RunDirectory, findings: Findings) -> None:
+    """Write `findings.json`.
 
-    threshold: float
-    aim: str | None = None
-    temperature: float = 1.0
-    coverage: float | None = None
-    half_widths: Mapping[str, float] = field(default_factory=dict)
-    source: str | None = None
-
-    @property
-    def rows(self) -> str:
-        """The rows that it was chosen on, for a text."""
-        if self.source is None:
-            return "the validation rows"
-        return f"the validation rows of {PurePath(self.source).name}"
+    Raises:
+        StorageError: It cannot be written.
+    """
+    run.write_findings({"format": FORMAT, **to_json(findings)})
 
 
 def read_findings(run: RunDirectory) -> Findings | None:
@@ -154,18 +180,13 @@ def read_findings(run: RunDirectory) -> Findings | None:
     Raises:
         RunError: The file is damaged.
     """
-    value = _read(run.findings)
-    return None if value is None else _checked(run, run.findings, _findings, value)
-
-
-def read_decided(run: RunDirectory) -> Decided | None:
-    """What was chosen for a run; None where nothing was.
-
-    Raises:
-        RunError: The file is damaged.
-    """
-    value = _read(run.decisions)
-    return None if value is None else _checked(run, run.decisions, _decided, value)
+    if not run.findings.exists():
+        return None
+    try:
+        return from_json(Findings, read_json(run.findings))
+    except DamageError as error:
+        fix = f"remove it, then: {command_text('report', run.path)}"
+        raise RunError(Problem(str(run.findings), error.expected, error.found, fix)) from error
 
 
 def answer_columns(task: Task, names: Sequence[str]) -> list[str]:
@@ -191,111 +212,3 @@ def verdict(difference: Difference, name: str) -> str:
     except KeyError:
         return ""
     return "better" if is_better else "worse"
-
-
-def _read(path: Path) -> Any:
-    return read_json(path) if path.exists() else None
-
-
-def _checked(run: RunDirectory, path: Path, reader: readers.Reader, value: Any) -> Any:
-    try:
-        return reader(value)
-    except readers.DamageError as error:
-        fix = f"remove it, then: {command_text('report', run.path)}"
-        raise RunError(Problem(str(path), error.expected, error.found, fix)) from error
-
-
-_number = readers.maybe(readers.number)
-_ends: dict[str, readers.Reader] = dict.fromkeys(("value", "low", "high"), _number)
-_measured = readers.made(Measured, _ends)
-_difference = readers.made(Difference, {**_ends, "is_noise": readers.flag})
-
-
-def _with(defaults: Mapping[str, Any], reader: readers.Reader) -> readers.Reader:
-    """A reader of a mapping in which these keys may be left out."""
-    return lambda value: reader({**defaults, **value} if isinstance(value, dict) else value)
-
-
-_split = _with(
-    {
-        **{name: {} for name in ("prior", "linear", "over_prior", "over_linear", "covered")},
-        "calibration_error": None,
-    },
-    readers.made(
-        SplitFindings,
-        {
-            "rows": readers.count,
-            "measures": readers.by_name(_measured),
-            "prior": readers.by_name(_number),
-            "linear": readers.by_name(_number),
-            "over_prior": readers.by_name(_difference),
-            "over_linear": readers.by_name(_difference),
-            "calibration_error": _number,
-            "covered": readers.by_name(_measured),
-        },
-    ),
-)
-_slice = readers.made(
-    Slice,
-    {"where": readers.by_name(readers.text), "rows": readers.count, **_ends, "chance": _number},
-)
-
-
-def _slices(key: str, others: Mapping[str, readers.Reader]) -> readers.Reader:
-    fields = {"measure": readers.text, "whole": _number, key: readers.each(_slice), **others}
-
-    def read(value: Any) -> Slices:
-        facts = readers.read_fields(value, fields)
-        facts["of"] = facts.pop(key)
-        return Slices(**facts)
-
-    return read
-
-
-def _actual(value: Any) -> str | tuple[float | None, ...]:
-    if isinstance(value, str):
-        return value
-    numbers: tuple[float | None, ...] = readers.each(_number)(value)
-    return numbers
-
-
-_findings = _with(
-    {"slices": None, "worst_slices": None, "worst_rows": []},
-    readers.made(
-        Findings,
-        {
-            "task": readers.one_of(*_TASKS),
-            "names": readers.each(readers.text),
-            "level": readers.number,
-            "sentence": readers.text,
-            "splits": readers.by_name(_split),
-            "slices": readers.maybe(_slices("of", {})),
-            "worst_slices": readers.maybe(_slices("slices", {"looked_at": readers.count})),
-            "worst_rows": readers.each(
-                readers.made(
-                    WorstRow,
-                    {
-                        "row": readers.count,
-                        "actual": _actual,
-                        "answer": readers.each(_number),
-                        "loss": _number,
-                    },
-                )
-            ),
-        },
-    ),
-)
-_decided = _with(
-    {"aim": None, "temperature": 1.0, "coverage": None, "half_widths": {}, "source": None},
-    readers.made(
-        Decided,
-        {
-            "threshold": readers.number,
-            "aim": readers.maybe(readers.text),
-            "temperature": readers.number,
-            "coverage": _number,
-            "half_widths": readers.by_name(readers.number),
-            "source": readers.maybe(readers.text),
-        },
-    ),
-)

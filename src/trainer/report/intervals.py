@@ -12,8 +12,8 @@ import numpy.typing as npt
 from pydantic import ValidationError
 
 from trainer.data.target_curves import TargetCurve
-from trainer.report.findings import Decided
 from trainer.report.text import number
+from trainer.runs.decisions import Decisions
 
 Doubles = npt.NDArray[np.float64]
 
@@ -45,7 +45,7 @@ class Width:
         return f"± {number(self.half)} on the scale of target_scale: power"
 
 
-def interval_widths(preprocessing: Any, decided: Decided | None) -> Mapping[str, Width]:
+def interval_widths(preprocessing: Any, decided: Decisions | None) -> Mapping[str, Width]:
     """The widths that were fitted, by target column.
 
     Args:

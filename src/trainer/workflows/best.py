@@ -18,12 +18,12 @@ from trainer.config.resolve import may_validate, resolved_steps
 from trainer.config.schema import Config
 from trainer.config.sections import duration_steps
 from trainer.errors import Problem, RunError, command_text
+from trainer.runs.decisions import read_decisions
 from trainer.runs.directory import RunDirectory
 from trainer.runs.log import read_log
 from trainer.runs.sweeps import SweepDirectory
 from trainer.sweep.journal import read_journal
 from trainer.sweep.standing import Standing, TrialRow, standing_of, winner_of
-from trainer.workflows.decisions import read_decisions
 from trainer.workflows.trained import config_of
 
 

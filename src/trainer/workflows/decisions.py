@@ -1,67 +1,23 @@
 """What is chosen on the validation rows once a network is trained, and holds for every row after: the
 temperature of its probabilities, the threshold of a yes, the half-width of intervals around numbers.
 
-Owns: choosing, and `decisions.json` both ways. Does not own: the methods (`trainer.evaluation`).
+Owns: choosing. Does not own: the methods (`trainer.evaluation`), the file (`trainer.runs.decisions`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any, assert_never
+from dataclasses import asdict, replace
+from typing import assert_never
 
 import numpy as np
 
 from trainer.config.schema import Evaluate, ThresholdAim
-from trainer.errors import Problem, RunError
 from trainer.evaluation.answers import Answers
 from trainer.evaluation.calibration import apply_temperature, fit_temperature
 from trainer.evaluation.conformal import fit_conformal
 from trainer.evaluation.thresholds import Aim, Cost, PrecisionFloor, choose_threshold
-from trainer.runs.directory import RunDirectory
-from trainer.runs.files import read_json
-from trainer.runs.readers import DamageError, by_name, maybe, number, read_fields, text
-from trainer.workflows.question import NO_THRESHOLD, Question
-
-
-@dataclass(frozen=True, slots=True)
-class Decisions:
-    """What was chosen.
-
-    Attributes:
-        threshold: A probability of at least this is a yes.
-        aim: What it was chosen for, or None where it was stated.
-        reached: What it achieves on the validation rows, by measure.
-        temperature: What the logits are divided by; 1 where they are left alone.
-        coverage: The share of rows whose number is to lie in its interval.
-        half_widths: Column → half the width of its intervals, in the target's unit, or on its curve
-            where it has one (`data.target_scale: log` or `power`).
-        note: What a user should know of it.
-        source: The run directory it was taken from, or None where it was chosen here.
-    """
-
-    threshold: float = NO_THRESHOLD
-    aim: str | None = None
-    reached: Mapping[str, float] = field(default_factory=dict)
-    temperature: float = 1.0
-    coverage: float | None = None
-    half_widths: Mapping[str, float] = field(default_factory=dict)
-    note: str = ""
-    source: str | None = None
-
-    def summary(self) -> str:
-        """The decisions in a phrase; empty where nothing was decided."""
-        parts = []
-        if self.aim is not None:
-            parts.append(f"threshold {self.threshold:.4g} (chosen for {self.aim})")
-        elif self.threshold != NO_THRESHOLD:
-            parts.append(f"threshold {self.threshold:.4g}")
-        if self.temperature != 1:
-            parts.append(f"temperature {self.temperature:.4g}")
-        if self.half_widths:
-            widths = ", ".join(f"{name} ± {width:.4g}" for name, width in self.half_widths.items())
-            parts.append(f"{100 * (self.coverage or 0):g}% intervals ({widths})")
-        return ", ".join(parts)
+from trainer.runs.decisions import NO_THRESHOLD, Decisions
+from trainer.workflows.question import Question
 
 
 def decide(
@@ -142,42 +98,3 @@ def decided(question: Question, decisions: Decisions) -> Question:
         temperature=decisions.temperature,
         half_widths=tuple(widths[name] for name in question.target.columns if name in widths),
     )
-
-
-def write_decisions(run: RunDirectory, decisions: Decisions) -> None:
-    """Write them.
-
-    Raises:
-        StorageError: They cannot be written.
-    """
-    run.write_decisions(asdict(decisions))
-
-
-def read_decisions(run: RunDirectory) -> Decisions | None:
-    """Those of a run; None where it has made none.
-
-    Raises:
-        RunError: The file is damaged.
-    """
-    if not run.decisions.exists():
-        return None
-    numbers = by_name(number)
-    readers = {
-        "threshold": number,
-        "aim": maybe(text),
-        "reached": numbers,
-        "temperature": number,
-        "coverage": maybe(number),
-        "half_widths": numbers,
-        "note": text,
-        "source": maybe(text),
-    }
-    content = read_json(run.decisions)
-    if isinstance(content, dict):
-        content = {"source": None, **content}
-    try:
-        facts: dict[str, Any] = read_fields(content, readers)
-    except DamageError as damage:
-        fix = "take the file from a whole copy of the run"
-        raise RunError(Problem(str(run.decisions), damage.expected, damage.found, fix)) from damage
-    return Decisions(**facts)

@@ -8,25 +8,35 @@ Owns: which questions are put to `trainer.evaluation`, and `findings.json`. Does
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from trainer.config.data import Task
 from trainer.config.schema import Config
 from trainer.data.prepare import PreparedTable
 from trainer.data.splits import SPLIT_NAMES, SplitName
+from trainer.evaluation import bootstrap as bootstrapped
 from trainer.evaluation.answers import Answers
 from trainer.evaluation.bootstrap import bootstrap, compare
 from trainer.evaluation.calibration import calibration_error
 from trainer.evaluation.conformal import Conformal, coverage
+from trainer.evaluation.intervals import Interval
 from trainer.evaluation.measures import SEPARATOR, measure_all
 from trainer.evaluation.slices import worst_rows
 from trainer.report.answers import LINEAR, answers_bytes, read_answers
+from trainer.report.findings import (
+    Difference,
+    Findings,
+    Measured,
+    SplitFindings,
+    WorstRow,
+    write_findings,
+)
 from trainer.report.sentence import summary_sentence
 from trainer.runs.directory import RunDirectory
 from trainer.workflows.decisions import decide
+from trainer.workflows.headline import compared
 from trainer.workflows.linear import linear_answers
 from trainer.workflows.question import Question
 from trainer.workflows.slicing import find_slices
@@ -36,13 +46,6 @@ _DRAWN_ROWS, _COMPARED_ROWS = 200_000_000, 40_000_000
 long: of large splits there are fewer resamples."""
 _LEAST_RESAMPLES = 200
 _WORST_ROWS = 20
-COMPARED: Mapping[Task, tuple[str, ...]] = {
-    "binary": ("auc", "accuracy", "balanced_accuracy", "f1", "log_loss", "brier"),
-    "multiclass": ("accuracy", "balanced_accuracy", "f1", "log_loss", "brier"),
-    "multilabel": ("auc", "accuracy", "f1", "log_loss", "brier"),
-    "regression": ("rmse", "mae", "r2"),
-}
-"""Measures that are held against the baselines; the first is the one of the summary."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +78,8 @@ class Judged:
         return self.parts[0].prepared
 
 
-def find_out(judged: Judged) -> dict[str, Any]:
+def find_out(judged: Judged) -> Findings:
     """Write what the answers of a run come to; also the answers of the linear baseline.
-
-    Returns:
-        What `findings.json` has.
 
     Raises:
         RunError: Its files are damaged.
@@ -88,24 +88,28 @@ def find_out(judged: Judged) -> dict[str, Any]:
     settings, question = judged.config.evaluate, judged.question
     ours = _answers(judged)
     baseline = _linear(judged)
-    found: dict[str, Any] = {}
-    for split, answers in ours.items():
-        found[split] = _split(judged, answers, baseline, split)
-    last = ours.get("test") or ours.get("validation") or ours["train"]
-    findings = {
-        "format": 1,
-        "task": question.target.task,
-        "names": list(last.names),
-        "level": settings.level,
-        "resamples": settings.resamples,
-        "seed": judged.config.seed,
-        "compared": COMPARED[question.target.task],
-        "splits": found,
-        **find_slices(judged.config, judged.prepared, last, question.threshold),
-        "worst_rows": _worst_rows(question, last),
+    task = question.target.task
+    names = compared(judged.config, task, ours.values())
+    splits: dict[str, SplitFindings] = {
+        split: _split(judged, answers, baseline, split, names) for split, answers in ours.items()
     }
-    findings["sentence"] = summary_sentence(findings)
-    judged.run.write_findings(findings)
+    last = ours.get("test") or ours.get("validation") or ours["train"]
+    slices, worst_slices = find_slices(judged.config, judged.prepared, last, question.threshold)
+    findings = Findings(
+        task=task,
+        names=tuple(last.names),
+        level=settings.level,
+        sentence="",
+        splits=splits,
+        resamples=settings.resamples,
+        seed=judged.config.seed,
+        compared=names,
+        slices=slices,
+        worst_slices=worst_slices,
+        worst_rows=_worst_rows(question, last),
+    )
+    findings = replace(findings, sentence=summary_sentence(findings))
+    write_findings(judged.run, findings)
     return findings
 
 
@@ -132,8 +136,7 @@ def _linear(judged: Judged) -> _Linear:
     """What linear models say: one for each fold; of the test rows the mean."""
     said: dict[SplitName, list[Answers]] = {"validation": [], "test": []}
     for part in judged.parts:
-        embeddings = part.prepared.preprocessing.embeddings
-        answers = linear_answers(part.question, embeddings, part.prepared.samples, tuple(said))
+        answers = linear_answers(judged.config, part.question, part.prepared, tuple(said))
         for split in answers:
             said[split].append(answers[split])
     found = {split: _together(split, each) for split, each in said.items() if each}
@@ -162,59 +165,77 @@ def _together(split: SplitName, answers: list[Answers]) -> Answers:
     )
 
 
-def _split(judged: Judged, answers: Answers, baseline: _Linear, split: SplitName) -> dict[str, Any]:
+def _split(
+    judged: Judged,
+    answers: Answers,
+    baseline: _Linear,
+    split: SplitName,
+    names: tuple[str, ...],
+) -> SplitFindings:
     settings, question = judged.config.evaluate, judged.question
     task = question.target.task
     rows, most = len(answers), settings.resamples
-    resamples, compared = (
+    resamples, compared_resamples = (
         max(min(most, _LEAST_RESAMPLES), min(most, cells // max(1, rows)))
         for cells in (_DRAWN_ROWS, _COMPARED_ROWS)
     )
     drawn: dict[str, Any] = {"level": settings.level, "seed": judged.config.seed}
     threshold = question.threshold
     measures = bootstrap(answers, threshold=threshold, resamples=resamples, **drawn)
-    found: dict[str, Any] = {
-        "rows": len(answers),
-        "resamples": resamples,
-        "compared_resamples": compared,
-        "measures": {name: asdict(one) for name, one in measures.items()},
-    }
+    found = SplitFindings(
+        rows=len(answers),
+        measures=_measured(measures),
+        resamples=resamples,
+        compared_resamples=compared_resamples,
+    )
     if split != "train":
         prior = _prior(judged, answers)
         linear = replace(_aligned(baseline.of[split], answers), group=answers.group)
-        names = COMPARED[task]
-        found["prior"] = _whole(measure_all(prior, threshold))
-        found["linear"] = _whole(measure_all(linear, baseline.threshold))
-        drawn |= {"threshold": threshold, "names": names, "resamples": compared}
-        against_prior = compare(answers, prior, **drawn)
-        against_linear = compare(answers, linear, other_threshold=baseline.threshold, **drawn)
-        found["over_prior"] = {name: asdict(one) for name, one in against_prior.items()}
-        found["over_linear"] = {name: asdict(one) for name, one in against_linear.items()}
+        drawn |= {"threshold": threshold, "names": names, "resamples": compared_resamples}
+        over_prior = compare(answers, prior, **drawn)
+        over_linear = compare(answers, linear, other_threshold=baseline.threshold, **drawn)
+        found = replace(
+            found,
+            prior=_whole(measure_all(prior, threshold)),
+            linear=_whole(measure_all(linear, baseline.threshold)),
+            over_prior=_differences(over_prior),
+            over_linear=_differences(over_linear),
+        )
     if task != "regression":
         error = calibration_error(task, answers.y, answers.p, weight=answers.weight)
-        found["calibration_error"] = error
+        found = replace(found, calibration_error=Measured.of(error, error, error).value)
     if task == "regression" and question.half_widths and split != "validation":
         fitted = Conformal(np.array(question.half_widths), settings.coverage, 0)
         on_curves = question.target.on_curves
         covered = coverage(fitted, on_curves(answers.y), on_curves(answers.p), settings.level)
-        found["covered"] = {
-            name: asdict(one) for name, one in zip(answers.names, covered, strict=True)
-        }
+        by_column = dict(zip(answers.names, covered, strict=True))
+        found = replace(found, covered=_measured(by_column))
     return found
 
 
-def _worst_rows(question: Question, answers: Answers) -> list[dict[str, Any]]:
+def _measured(measures: Mapping[str, Interval]) -> dict[str, Measured]:
+    return {name: Measured.of(one.value, one.low, one.high) for name, one in measures.items()}
+
+
+def _differences(found: Mapping[str, bootstrapped.Difference]) -> dict[str, Difference]:
+    return {
+        name: Difference.of(one.value, one.low, one.high, one.is_noise)
+        for name, one in found.items()
+    }
+
+
+def _worst_rows(question: Question, answers: Answers) -> tuple[WorstRow, ...]:
     places, losses = worst_rows(answers, _WORST_ROWS)
     actual = question.in_words(answers.y[places])
-    return [
-        {
-            "row": int(answers.rows[place]),
-            "actual": actual[number],
-            "answer": [float(value) for value in answers.p[place]],
-            "loss": float(loss),
-        }
+    return tuple(
+        WorstRow(
+            int(answers.rows[place]),
+            actual[number] if isinstance(actual[number], str) else tuple(actual[number]),
+            tuple(float(value) if np.isfinite(value) else None for value in answers.p[place]),
+            Measured.of(loss, loss, loss).value,
+        )
         for number, (place, loss) in enumerate(zip(places, losses, strict=True))
-    ]
+    )
 
 
 def _prior(judged: Judged, answers: Answers) -> Answers:
@@ -235,5 +256,9 @@ def _aligned(other: Answers, answers: Answers) -> Answers:
     return other.take(place)
 
 
-def _whole(measures: Mapping[str, float]) -> dict[str, float]:
-    return {name: value for name, value in measures.items() if SEPARATOR not in name}
+def _whole(measures: Mapping[str, float]) -> dict[str, float | None]:
+    return {
+        name: float(value) if np.isfinite(value) else None
+        for name, value in measures.items()
+        if SEPARATOR not in name
+    }

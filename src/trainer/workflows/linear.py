@@ -1,64 +1,67 @@
-"""The linear baseline of a run: fitted on the very rows and columns that its network was.
+"""The linear baseline of a run: fitted on the training rows of its network, weighted as they were.
 
-Owns: which numbers of a table it sees. Does not own: the fit (`trainer.evaluation.baselines`).
+It sees the same columns, each as a straight line: numbers are imputed and standardised, without the
+quantiles and the smooth clip that bound them for a network. Values that `data.clean.outliers` clips are
+clipped here too: that setting corrects the data, whatever is fitted on them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
+from trainer.config.schema import Config
 from trainer.data.arrays import Singles
-from trainer.data.samples import Samples
+from trainer.data.prepare import PreparedTable
 from trainer.data.splits import SplitName
 from trainer.evaluation.answers import Answers, Floats
 from trainer.evaluation.baselines import fit_linear
-from trainer.workflows.question import Question
+from trainer.workflows.question import Question, weighted
 
-SamplesOf = Callable[[SplitName], Samples | None]
 _LEVELS = 256
 """Of a column with more levels that the network embeds, the linear model sees nothing."""
 _PART_ROWS = 65_536
 
 
 def linear_answers(
-    question: Question,
-    embeddings: Sequence[tuple[int, int]],
-    samples_of: SamplesOf,
-    splits: Sequence[SplitName],
+    config: Config, question: Question, prepared: PreparedTable, splits: Sequence[SplitName]
 ) -> dict[SplitName, Answers]:
-    """What a linear model, fitted on the training rows, says of some splits.
+    """The predictions of a linear model, fitted on the training rows, for some splits.
 
     Args:
-        question: What is asked.
-        embeddings: (ids, dimension) of each embedding; their ids are the last columns of the rows.
-        samples_of: The rows of a split.
-        splits: Those that are answered; without rows they are left out.
+        config: The run's; its class weights hold for the linear model too.
+        question: What is predicted.
+        prepared: The table, split and encoded for the network.
+        splits: Those to predict; without rows they are left out.
     """
-    train = samples_of("train")
+    encoder = prepared.preprocessing.without_bends()
+    table = prepared if encoder == prepared.preprocessing else prepared.encoded_by(encoder)
+    train = table.samples("train")
     assert train is not None, "a run has training rows"
+    train = weighted(train, question.class_weights(config.fit.class_weight))
     target = question.target
     # On a curve the line is fitted, too: prices over orders of magnitude are no sum of their features.
     y = train.y if target.curves else question.actual(question.head_targets(train))
     weight = None if train.weight is None else train.weight.astype(np.float64)
+    embeddings = encoder.embeddings
     model = fit_linear(target.task, _widened(train.x, embeddings), y, weight)
     found: dict[SplitName, Answers] = {}
     for split in splits:
-        samples = samples_of(split)
+        samples = table.samples(split)
         if samples is None:
             continue
-        said: list[Floats] = [
+        parts: list[Floats] = [
             model.answers(_widened(samples.x[start : start + _PART_ROWS], embeddings))
             for start in range(0, len(samples.x), _PART_ROWS)
         ]
-        answers: Floats = np.concatenate(said)
+        predictions: Floats = np.concatenate(parts)
         if target.curves:
-            answers = target.unscale(answers)
+            predictions = target.unscale(predictions)
         # Probabilities as the network's are: the log loss looks as near to 0 and 1.
         if target.task != "regression":
-            answers = answers.astype(np.float32)
-        found[split] = question.answered(question.head_targets(samples), answers)
+            predictions = predictions.astype(np.float32)
+        found[split] = question.answered(question.head_targets(samples), predictions)
     return found
 
 

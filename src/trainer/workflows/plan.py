@@ -25,8 +25,8 @@ from trainer.data.prepare import PreparedTable, prepare
 from trainer.data.streaming import StreamedTable, prepare_streaming
 from trainer.errors import ConfigError, Problem, TrainerError
 from trainer.models.plan import PlannedLayer, PlannedMemory, plan_layers, plan_memory
+from trainer.runs.decisions import Decisions
 from trainer.tracking.trackers import tracking_problems
-from trainer.workflows.decisions import Decisions
 from trainer.workflows.drawing import scatter_problems
 from trainer.workflows.engines import EngineChoice, choose_engine
 from trainer.workflows.question import Question, ask

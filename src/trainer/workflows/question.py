@@ -23,9 +23,9 @@ from trainer.evaluation.answers import Answers
 from trainer.evaluation.calibration import apply_temperature
 from trainer.models.metrics import called_positive, compute_metrics
 from trainer.models.plan import head_units
+from trainer.runs.decisions import NO_THRESHOLD
 
 Array = NDArray[np.float32]
-NO_THRESHOLD = 0.5
 
 
 @dataclass(frozen=True, slots=True)

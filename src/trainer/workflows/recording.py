@@ -32,6 +32,7 @@ from trainer.models.saving import save_network
 from trainer.models.weights import weights_sha256
 from trainer.report.answers import answers_bytes
 from trainer.runs.checkpoints import write_checkpoint
+from trainer.runs.decisions import Decisions, write_decisions
 from trainer.runs.directory import RunDirectory
 from trainer.runs.evaluations import Evaluation
 from trainer.runs.lock import RunLock
@@ -39,7 +40,6 @@ from trainer.runs.log import MetricsLog
 from trainer.runs.manifest import DataFile, Manifest, Rewind, Status, new_manifest
 from trainer.tracking.trackers import Trackers, trackers_of
 from trainer.workflows.building import EpochForm
-from trainer.workflows.decisions import Decisions, write_decisions
 from trainer.workflows.plan import Plan, groups_of
 
 _HEARTBEAT_SECONDS = 15.0

@@ -24,6 +24,7 @@ from trainer.data.sources import is_large
 from trainer.engine import devices
 from trainer.errors import InputError, Problem, RunError, command_text
 from trainer.runs.checkpoints import Checkpoint, read_newest
+from trainer.runs.decisions import read_decisions
 from trainer.runs.directory import RunDirectory
 from trainer.runs.files import json_form
 from trainer.runs.listing import summarise
@@ -41,7 +42,6 @@ from trainer.workflows.comparison import (
     device_differences,
     machine_differences,
 )
-from trainer.workflows.decisions import read_decisions
 from trainer.workflows.extension import additions, differing, is_harmless
 from trainer.workflows.plan import located, make_plan
 from trainer.workflows.reporting import sentence_of

@@ -6,8 +6,8 @@ Owns: which columns of the table are looked at, as levels. Does not own: the sea
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
+import math
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,8 +17,10 @@ from trainer.config.schema import Config
 from trainer.data.prepare import PreparedTable
 from trainer.data.values import is_dated, number, text
 from trainer.errors import Problem, did_you_mean
+from trainer.evaluation import slices as measured
 from trainer.evaluation.answers import Answers
 from trainer.evaluation.slices import Column, bin_numbers, find_worst, measure_slices
+from trainer.report.findings import Measured, Slice, Slices, WorstSlices
 
 _SEARCHED_COLUMNS = 24
 """Pairs of columns grow with their square."""
@@ -48,8 +50,8 @@ def slice_problems(config: Config, prepared: PreparedTable) -> list[Problem]:
 
 def find_slices(
     config: Config, prepared: PreparedTable, answers: Answers, threshold: float
-) -> dict[str, Any]:
-    """The slices that were asked for, and the worst ones, as `findings.json` has them.
+) -> tuple[Slices, WorstSlices]:
+    """The slices that were asked for, and the worst ones.
 
     Args:
         config: The run's.
@@ -72,10 +74,11 @@ def find_slices(
     searched = _columns(frame, there, answers, _SEARCHED_LEVELS)
     worst = find_worst(answers, {**searched, **asked}, most=_SHOWN, **drawn)
     slices = measure_slices(answers, asked, **drawn)
-    return {
-        "slices": {"measure": worst.measure, "whole": worst.whole, "of": _facts(slices)},
-        "worst_slices": {**asdict(worst), "slices": _facts(worst.slices)},
-    }
+    whole = Measured.of(worst.whole, math.nan, math.nan).value
+    return (
+        Slices(worst.measure, whole, _facts(slices)),
+        WorstSlices(worst.measure, whole, _facts(worst.slices), worst.looked_at),
+    )
 
 
 def _columns(
@@ -102,13 +105,10 @@ def _column(series: pl.Series, most: int) -> Column:
     return Column(np.where(missing, -1, codes.to_numpy()), names)
 
 
-def _facts(slices: Any) -> list[dict[str, Any]]:
-    return [
-        {
-            "where": dict(one.where),
-            "rows": one.rows,
-            **asdict(one.value),
-            "chance": one.chance,
-        }
-        for one in slices
-    ]
+def _facts(slices: Iterable[measured.Slice]) -> tuple[Slice, ...]:
+    found = []
+    for one in slices:
+        value = Measured.of(one.value.value, one.value.low, one.value.high)
+        ends = (value.value, value.low, value.high)
+        found.append(Slice(dict(one.where), one.rows, *ends, one.chance))
+    return tuple(found)

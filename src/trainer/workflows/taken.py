@@ -12,7 +12,7 @@ from trainer.config.conflicts import is_stated
 from trainer.config.schema import Config, ThresholdAim
 from trainer.data.targets import FittedTarget
 from trainer.errors import ConfigError, Problem, RunError, TrainerError
-from trainer.workflows.decisions import Decisions, read_decisions
+from trainer.runs.decisions import Decisions, read_decisions
 from trainer.workflows.trained import open_all
 
 _KEY = "evaluate.decisions_from"

@@ -21,9 +21,10 @@ from trainer.data.splits import SplitName
 from trainer.evaluation.answers import Answers
 from trainer.report.aggregates import Folding, aggregate
 from trainer.report.answers import answers_bytes, read_answers
+from trainer.runs.decisions import write_decisions
 from trainer.runs.directory import RunDirectory
 from trainer.runs.evaluations import Evaluation, Intervals
-from trainer.workflows.decisions import decide, write_decisions
+from trainer.workflows.decisions import decide
 from trainer.workflows.pack_events import MemberEnded
 from trainer.workflows.plan import Plan, groups_of
 

@@ -17,11 +17,12 @@ from trainer.config.nodes import plain
 from trainer.data.preprocessing import Preprocessing
 from trainer.errors import DataError, Problem, RunError, command_text
 from trainer.runs.checkpoints import read_checkpoint
+from trainer.runs.decisions import read_decisions
 from trainer.runs.directory import RunDirectory
 from trainer.runs.files import reading
 from trainer.runs.opening import open_run
 from trainer.runs.search import is_run
-from trainer.workflows.decisions import decided, read_decisions
+from trainer.workflows.decisions import decided
 from trainer.workflows.question import Question, ask
 
 if TYPE_CHECKING:

@@ -17,15 +17,14 @@ from trainer.errors import Problem, RunError
 from trainer.evaluation.answers import Answers
 from trainer.report.answers import LINEAR, read_answers
 from trainer.report.findings import (
-    Decided,
     Findings,
     SplitFindings,
     answer_columns,
-    read_decided,
     read_findings,
 )
 from trainer.report.settings import Value, read_settings
 from trainer.report.tables import RunReport, load_report
+from trainer.runs.decisions import Decisions, read_decisions
 from trainer.runs.directory import RunDirectory
 from trainer.runs.files import read_json
 from trainer.runs.log import read_log
@@ -74,7 +73,7 @@ class Facts:
     task: Task | None
     names: tuple[str, ...]
     findings: Findings | None
-    decided: Decided | None
+    decided: Decisions | None
     answers: Mapping[str, Answers]
     linear: Mapping[str, Answers]
     explanation: Mapping[str, Any]
@@ -143,7 +142,7 @@ def read_facts(run: RunDirectory, now: datetime) -> Facts:
         task=task,
         names=names,
         findings=findings,
-        decided=tried(lambda: read_decided(run)),
+        decided=tried(lambda: read_decisions(run)),
         answers=answers,
         linear=linear,
         explanation=explanation,

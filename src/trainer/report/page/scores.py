@@ -10,7 +10,15 @@ from collections.abc import Iterator
 import numpy as np
 
 from trainer.evaluation.measures import split_name
-from trainer.report.findings import Difference, Findings, Measured, Slices, SplitFindings, verdict
+from trainer.report.findings import (
+    Difference,
+    Findings,
+    Measured,
+    Slices,
+    SplitFindings,
+    WorstSlices,
+    verdict,
+)
 from trainer.report.page.content import Block, Grid, Prose, Section, grid, section
 from trainer.report.page.facts import SPLITS, Facts
 from trainer.report.tables import metric_text
@@ -221,7 +229,7 @@ def _slices(facts: Facts) -> Iterator[Block]:
     yield _worst_rows(facts, findings, last)
 
 
-def _search_words(worst: Slices, split: str | None) -> str:
+def _search_words(worst: WorstSlices, split: str | None) -> str:
     significant = sum(one.chance is not None and one.chance < _SIGNIFICANT for one in worst.of)
     searched = f"{worst.looked_at:,} slices (levels of one column or of two) were searched for "
     searched += f"worse {worst.measure} than {number(worst.whole)} on all {split} rows: "
@@ -235,7 +243,7 @@ def _search_words(worst: Slices, split: str | None) -> str:
     return text
 
 
-def _slices_grid(of: Slices, title: str, *, searched: bool) -> Grid:
+def _slices_grid(of: Slices | WorstSlices, title: str, *, searched: bool) -> Grid:
     rows = []
     for one in of.of:
         where = " and ".join(_is(column, level) for column, level in one.where.items())

@@ -1,0 +1,87 @@
+"""`decisions.json`: what was chosen on the validation rows of a run and holds for every row after."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import PurePath
+
+from trainer.errors import Problem, RunError
+from trainer.runs.directory import RunDirectory
+from trainer.runs.files import read_json
+from trainer.runs.readers import DamageError
+from trainer.runs.records import from_json, later, to_json
+
+NO_THRESHOLD = 0.5
+"""The threshold where none is stated or chosen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decisions:
+    """What was chosen.
+
+    Attributes:
+        threshold: A probability of at least this is a yes.
+        aim: What it was chosen for, or None where it was stated.
+        reached: What it achieves on the validation rows, by metric; None where a metric is not defined.
+        temperature: What the logits are divided by; 1 where they are left alone.
+        coverage: The share of rows whose number is to lie in its interval.
+        half_widths: Column → half the width of its intervals, in the target's unit, or on its curve
+            where it has one (`data.target_scale: log` or `power`).
+        note: What a user should know of it.
+        source: The run directory it was taken from, or None where it was chosen here.
+    """
+
+    threshold: float = NO_THRESHOLD
+    aim: str | None = later(None)
+    reached: Mapping[str, float | None] = later(default_factory=dict)
+    temperature: float = later(1.0)
+    coverage: float | None = later(None)
+    half_widths: Mapping[str, float] = later(default_factory=dict)
+    note: str = later("")
+    source: str | None = later(None)
+
+    @property
+    def rows(self) -> str:
+        """The rows that it was chosen on, for a text."""
+        if self.source is None:
+            return "the validation rows"
+        return f"the validation rows of {PurePath(self.source).name}"
+
+    def summary(self) -> str:
+        """The decisions in a phrase; empty where nothing was decided."""
+        parts = []
+        if self.aim is not None:
+            parts.append(f"threshold {self.threshold:.4g} (chosen for {self.aim})")
+        elif self.threshold != NO_THRESHOLD:
+            parts.append(f"threshold {self.threshold:.4g}")
+        if self.temperature != 1:
+            parts.append(f"temperature {self.temperature:.4g}")
+        if self.half_widths:
+            widths = ", ".join(f"{name} ± {width:.4g}" for name, width in self.half_widths.items())
+            parts.append(f"{100 * (self.coverage or 0):g}% intervals ({widths})")
+        return ", ".join(parts)
+
+
+def write_decisions(run: RunDirectory, decisions: Decisions) -> None:
+    """Write `decisions.json`.
+
+    Raises:
+        StorageError: It cannot be written.
+    """
+    run.write_decisions(to_json(decisions))
+
+
+def read_decisions(run: RunDirectory) -> Decisions | None:
+    """The decisions of a run; None where it has made none.
+
+    Raises:
+        RunError: The file is damaged.
+    """
+    if not run.decisions.exists():
+        return None
+    try:
+        return from_json(Decisions, read_json(run.decisions))
+    except DamageError as damage:
+        fix = "take the file from a whole copy of the run"
+        raise RunError(Problem(str(run.decisions), damage.expected, damage.found, fix)) from damage

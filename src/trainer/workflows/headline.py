@@ -1,0 +1,55 @@
+"""Which metrics of a run are compared with its baselines, and which of them is the headline.
+
+The headline is the metric that was aimed at: the one that chose the best epoch, else the one that the
+threshold was chosen for, else with class weights one that weighs classes alike, else the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from trainer.config.data import Task
+from trainer.config.resolve import resolved_monitor
+from trainer.config.schema import Config, ThresholdAim
+from trainer.evaluation.answers import Answers
+from trainer.evaluation.measures import Judge
+
+COMPARED: Mapping[Task, tuple[str, ...]] = {
+    "binary": ("auc", "accuracy", "balanced_accuracy", "f1", "log_loss", "brier"),
+    "multiclass": ("accuracy", "balanced_accuracy", "f1", "log_loss", "brier"),
+    "multilabel": ("auc", "accuracy", "f1", "log_loss", "brier"),
+    "regression": ("rmse", "mae", "r2"),
+}
+"""The metrics that are compared with the baselines."""
+_OF_AIM = {"f1": "f1", "youden": "balanced_accuracy", "precision": "recall"}
+"""What a threshold makes as high as it can; a precision that it must reach leaves the recall."""
+
+
+def compared(config: Config, task: Task, answers: Iterable[Answers]) -> tuple[str, ...]:
+    """The metrics that are compared with the baselines, the headline first.
+
+    Args:
+        config: The run's.
+        task: What is predicted.
+        answers: The predictions of each split: whether there is a metric can depend on the targets.
+    """
+    first = next(
+        (
+            name
+            for name in aimed_at(config, task)
+            if name in COMPARED[task] or all(name in Judge(one).names for one in answers)
+        ),
+        COMPARED[task][0],
+    )
+    return tuple(dict.fromkeys((first, *COMPARED[task])))
+
+
+def aimed_at(config: Config, task: Task) -> list[str]:
+    """The metrics that a config aims at, the most telling first; empty where it names none."""
+    found = [resolved_monitor(config.fit, has_validation=True).removeprefix("val_")]
+    threshold = config.evaluate.threshold
+    if task == "binary" and isinstance(threshold, ThresholdAim):
+        found.append(_OF_AIM.get(threshold.aim, ""))
+    if task == "multiclass" and config.fit.class_weight is not None:
+        found.append("balanced_accuracy")
+    return [name for name in found if name not in {"", "loss"}]

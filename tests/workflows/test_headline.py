@@ -1,0 +1,78 @@
+"""The headline is the metric that was aimed at."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from trainer.config.data import Task
+from trainer.config.schema import Config
+from trainer.evaluation.answers import Answers
+from trainer.workflows.headline import compared
+
+NAMES: dict[Task, tuple[str, ...]] = {
+    "binary": ("no", "yes"),
+    "multiclass": ("a", "b", "c"),
+    "multilabel": ("x", "y"),
+    "regression": ("x",),
+}
+
+
+def answers(task: Task, zeros: bool = False) -> Answers:
+    draw = np.random.default_rng(0)
+    names = NAMES[task]
+    width = 1 if task == "binary" else len(names)
+    y = np.eye(3)[np.arange(9) % 3] if task == "multiclass" else draw.integers(0, 2, (9, width))
+    if task == "regression":
+        y = np.zeros((9, 1)) if zeros else draw.normal(5, 0.1, (9, 1))
+    return Answers(task, names, y.astype(float), np.full(y.shape, 0.4), np.arange(9))
+
+
+@pytest.mark.parametrize(
+    ("task", "settings", "expected"),
+    [
+        ("binary", {}, "auc"),
+        ("multiclass", {}, "accuracy"),
+        ("multilabel", {}, "auc"),
+        ("regression", {}, "rmse"),
+        ("multiclass", {"fit": {"class_weight": "balanced"}}, "balanced_accuracy"),
+        ("binary", {"fit": {"class_weight": "balanced"}}, "auc"),
+        ("binary", {"evaluate": {"threshold": "f1"}}, "f1"),
+        ("binary", {"evaluate": {"threshold": "youden"}}, "balanced_accuracy"),
+        ("binary", {"evaluate": {"threshold": {"aim": "precision", "precision": 0.9}}}, "recall"),
+        ("binary", {"evaluate": {"threshold": 0.3}}, "auc"),
+        ("binary", {"fit": {"early_stopping": {"monitor": "val_accuracy"}}}, "accuracy"),
+        ("binary", {"fit": {"early_stopping": {"monitor": "val_loss"}}}, "auc"),
+        ("regression", {"fit": {"checkpoint": {"monitor": "val_mae"}}}, "mae"),
+        ("regression", {"fit": {"checkpoint": {"monitor": "val_mape"}}}, "mape"),
+        (
+            "multiclass",
+            {
+                "fit": {
+                    "class_weight": "balanced",
+                    "early_stopping": {"monitor": "val_f1"},
+                    "checkpoint": {"monitor": "val_mcc"},
+                }
+            },
+            "mcc",
+        ),
+    ],
+)
+def test_headline(task: Task, settings: dict[str, Any], expected: str) -> None:
+    config = Config.model_validate({"data": {"source": "t.csv", "target": "y"}, **settings})
+    names = compared(config, task, [answers(task)])
+    assert names[0] == expected
+    assert len(set(names)) == len(names) >= 3
+
+
+def test_a_metric_that_a_split_does_not_have_is_no_headline() -> None:
+    config = Config.model_validate(
+        {
+            "data": {"source": "t.csv", "target": "y"},
+            "fit": {"checkpoint": {"monitor": "val_mape"}},
+        }
+    )
+    parts = [answers("regression"), answers("regression", zeros=True)]
+    assert compared(config, "regression", parts)[0] == "rmse"
