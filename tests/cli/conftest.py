@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.advice import alternatives, corrected, unsolved
 from tests.cli.processes import Process
 from tests.cli.stopped import SETTINGS
 from trainer_cli.main import run
@@ -115,12 +116,22 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def refused_alike(folder: Path, refused: Callable) -> Callable:
-    """Refused by check and by fit in the same words, and nothing is left behind."""
+def refused_alike(folder: Path, refused: Callable, trainer: Callable) -> Callable:
+    """Refused by check and by fit in the same words; nothing is left behind, and settings that the
+    message proposes help.
+    """
 
     def call(*words: str | Path, says: list[str]) -> None:
         before = sorted(folder.rglob("*"))
         checked = refused("check", *words, says=says)
+        problems = checked.json["error"]["problems"]
+        for problem in problems:
+            advised = [[*words, *overrides] for overrides in alternatives(problem)]
+            for better in [*advised, *corrected(problem, list(map(str, words)))]:
+                answer = trainer("check", "--json", *better)
+                assert answer.code in {0, 2}, answer
+                left = answer.json.get("error", {"problems": []})["problems"]
+                assert unsolved(problem, better, problems, left) == [], problem
         fitted = refused("fit", *words, says=says)
         errors = [line for line in fitted.err.splitlines(True) if not line.startswith("reading ")]
         assert checked == replace(fitted, err="".join(errors))

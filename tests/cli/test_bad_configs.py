@@ -369,7 +369,7 @@ DATA_SECTIONS: dict[str, tuple[str, list[str]]] = {
     ),
     "scaled target under a sigmoid": (
         "source: table.csv\n  target: income\n  target_scale: standard\nmodel: {head: sigmoid}",
-        ["config.yaml:4:", "sigmoid"],
+        ["table.csv:2", "sigmoid", "set model.head: auto and loss: auto"],
     ),
     "unknown encoding": (
         "source: table.csv\n  target: answer\n  csv: {encoding: utf8}",

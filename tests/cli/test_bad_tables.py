@@ -134,7 +134,8 @@ def _parquet(frame: pl.DataFrame) -> bytes:
     return buffer.getvalue()
 
 
-LISTS = pl.DataFrame({"age": [[1, 2]] * 20, "answer": ["yes", "no"] * 10})
+TABLE = b"age,answer\n" + b"1,yes\n2,no\n" * 9
+LISTS = pl.DataFrame({"age": [[1, 2]] * 20, "size": range(20), "answer": ["yes", "no"] * 10})
 DATES = pl.DataFrame({"age": range(20), "answer": ["2024-01-01"] * 20}).with_columns(
     pl.col("answer").str.to_date()
 )
@@ -161,12 +162,12 @@ OTHER_FILES: dict[str, tuple[str, bytes, list[str]]] = {
     "a list in JSON": ("x.ndjson", b'{"age": 1, "answer": 2}\n[1]\n', ["x.ndjson:2"]),
     "JSON in JSON": (
         "x.ndjson",
-        b'{"age": {"years": 1}, "answer": "yes"}\n' * 20,
+        b'{"age": {"years": 1}, "size": 1, "answer": "yes"}\n{"size": 2, "answer": "no"}\n' * 9,
         ["x.ndjson", "'age'"],
     ),
     "a spreadsheet": ("x.xlsx", b"PK\x03\x04", ["x.xlsx", "save the sheet as CSV"]),
-    "an unknown ending": ("x.dat2", b"a,b\n", ["x.dat2", "data.format"]),
-    "no ending": ("x", b"a,b\n", ["a name without an ending", "data.format"]),
+    "an unknown ending": ("x.dat2", TABLE, ["x.dat2", "data.format"]),
+    "no ending": ("x", TABLE, ["a name without an ending", "data.format"]),
     "empty parquet": ("x.parquet", b"", ["x.parquet"]),
 }
 
@@ -236,7 +237,7 @@ def test_a_row_that_must_have_a_target(config: Path, folder: Path, refused_alike
 
 def test_dropping_every_row(config: Path, folder: Path, refused_alike: Callable) -> None:
     names = "size,other,answer\n"
-    rows = [f"{'' if index % 2 else 1},{1 if index % 2 else ''},{'yes' if index % 3 else 'no'}\n"
+    rows = [f"{'' if index % 2 else index},{index if index % 2 else ''},{'yes' if index % 3 else 'no'}\n"
             for index in range(30)]  # fmt: skip
     (folder / "table.csv").write_text(names + "".join(rows))
     says = ["override 'data.numeric.impute=drop'", "training rows"]

@@ -265,12 +265,13 @@ def fit_target(
     scale: tuple[float, ...] = ()
     curves: tuple[TargetCurve | None, ...] = ()
     if data.positive is not None and task != "binary":
+        has_two = len(columns) == 1 and frame[columns[0]].n_unique() == 2
         raise DataError(
             Problem(
                 "",
                 "two classes, of which one can be positive",
                 f"task {task} ({finding.reason})",
-                "remove data.positive, or set data.task to binary",
+                "remove data.positive" + (", or set data.task to binary" if has_two else ""),
                 "data.positive",
             )
         )
