@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 _SECTION = r"(?:data|model|optimizer|fit|evaluate|runtime|sweep|loss|metrics|track|seed|name)"
 _KEY = re.compile(rf"~?{_SECTION}(?:\.(?:[A-Za-z_][\w-]*|\d+|\"[^\"]+\"|'[^']+'))*")
 _SET = re.compile(rf"(?:({_KEY.pattern})(?:: |=)|\bset ({_KEY.pattern}) to )(?=\S)")
-_REMOVED = re.compile(rf"(?:remove|take|leave) ({_KEY.pattern})(?: out)?(?=[,;]|$| or )")
+_REMOVED = re.compile(
+    rf"(?:remove|take|leave) ({_KEY.pattern})(?: and ({_KEY.pattern}))?(?: out)?(?=[,;]|$| or )"
+)
 _CLOSING = {"[": "]", "{": "}", '"': '"', "'": "'"}
 
 
@@ -38,7 +40,8 @@ def alternatives(problem: Mapping[str, str]) -> list[list[str]]:
         else:
             found.append([override])
         end = match.end() + len(value)
-    found += [[f"~{match[1].lstrip('~')}"] for match in _REMOVED.finditer(fix)]
+    for match in _REMOVED.finditer(fix):
+        found.append([f"~{key.lstrip('~')}" for key in match.groups() if key])
     if is_setting and re.search(r"\b(take it out|remove it|leave it out)\b", fix):
         found.append([f"~{key}"])
     if is_setting and (match := re.fullmatch(r"write (\S+|\[.*\]|'[^']*'|\"[^\"]*\")", fix)):

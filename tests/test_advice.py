@@ -24,6 +24,7 @@ from tests.advice import alternatives, unsolved
         ),
         ("c.yaml:1:2 fit.steps", "take it out, or change it", [["~fit.steps"]]),
         ("", "take data.split.by out", [["~data.split.by"]]),
+        ("", "remove data.weight and data.target", [["~data.weight", "~data.target"]]),
         ("c.yaml:1:2 fit.shuffle", "write true", [["fit.shuffle=true"]]),
         ("table.csv:3", "correct it", []),
         ("table.csv:3", "set data.csv.encoding, for instance to windows-1252", []),

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.advice import alternatives, unsolved
 from trainer.config.contradictions import (
     contradictions,
     is_class,
@@ -15,12 +16,13 @@ from trainer.config.contradictions import (
 from trainer.config.data import Task, class_text
 from trainer.config.dump import dump_config
 from trainer.config.layers import HeadKind
+from trainer.config.load import load_config
 from trainer.config.nodes import Source, plain
 from trainer.config.objective_contradictions import TASK_HEADS
 from trainer.config.resolve import resolved_head
 from trainer.config.schema import Config
 from trainer.config.yaml_reader import parse_yaml
-from trainer.errors import Problem
+from trainer.errors import ConfigError, Problem
 
 
 def config(text: str) -> Config:
@@ -304,13 +306,36 @@ STOP = "fit: {early_stopping: {monitor: "
         ),
     ],
 )
-def test_contradiction(subject: Config, key: str, expected: str) -> None:
+def test_contradiction(subject: Config, key: str, expected: str, tmp_path: Path) -> None:
     ((where, right, _),) = found(subject)
     assert where == key
     assert right.startswith(expected)
     (problem,) = contradictions(subject)
     assert problem.where == ""
     assert problem.found
+    check_advice(subject, problem, tmp_path / "config.yaml")
+
+
+def check_advice(subject: Config, problem: Problem, path: Path) -> None:
+    """Settings that a problem proposes solve it, and lead to no other."""
+    path.write_text(dump_config(subject))
+    wrong = as_dict(problem)
+    for overrides in alternatives(wrong):
+        left: tuple[Problem, ...] = ()
+        try:
+            load_config(path, overrides)
+        except ConfigError as error:
+            left = error.problems
+        assert unsolved(wrong, overrides, [wrong], list(map(as_dict, left))) == []
+
+
+def as_dict(problem: Problem) -> dict[str, str]:
+    return {
+        "where": problem.key,
+        "expected": problem.expected,
+        "found": problem.found,
+        "fix": problem.fix,
+    }
 
 
 @pytest.mark.parametrize(

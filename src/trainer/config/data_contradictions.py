@@ -69,7 +69,7 @@ def _split_conflicts(data: Data, *, folded: bool) -> Iterator[Contradiction]:
             "data.split.column",
             "no column, or by: group, time, column or hash",
             f"by: {split.by}",
-            "set data.split.by, or take the column out",
+            "set data.split.by, or remove data.split.column",
             "data.split.by",
         )
     if isinstance(data.source, NamedSources):
@@ -87,7 +87,7 @@ def _split_conflicts(data: Data, *, folded: bool) -> Iterator[Contradiction]:
 
 def _named_source_conflicts(data: Data, source: NamedSources) -> Iterator[Contradiction]:
     if data.split.by == "column":
-        fix = "name one source, or take data.split.by out"
+        fix = "name one source, or remove data.split.by and data.split.column"
         expected = "another way than a column where data.source names the splits"
         yield conflict("data.split.by", expected, "by: column", fix, "data.source")
     for name, files in (("test", source.test), ("validation", source.validation)):
