@@ -40,8 +40,10 @@ def alternatives(problem: Mapping[str, str]) -> list[list[str]]:
         else:
             found.append([override])
         end = match.end() + len(value)
-    for match in _REMOVED.finditer(fix):
-        found.append([f"~{key.lstrip('~')}" for key in match.groups() if key])
+    found += [
+        [f"~{name.lstrip('~')}" for name in match.groups() if name]
+        for match in _REMOVED.finditer(fix)
+    ]
     if is_setting and re.search(r"\b(take it out|remove it|leave it out)\b", fix):
         found.append([f"~{key}"])
     if is_setting and (match := re.fullmatch(r"write (\S+|\[.*\]|'[^']*'|\"[^\"]*\")", fix)):
