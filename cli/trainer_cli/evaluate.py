@@ -11,7 +11,16 @@ import typer
 from trainer.errors import Problem, UsageError, did_you_mean
 from trainer.report.text import Table, cell, number
 from trainer_cli import console
-from trainer_cli.settings import SPLITS, AllowCustom, Device, JsonLines, Quiet, RunPath, device_name
+from trainer_cli.settings import (
+    SPLITS,
+    AllowCustom,
+    Device,
+    JsonLines,
+    Quiet,
+    Reading,
+    RunPath,
+    device_name,
+)
 from trainer_cli.stdin import data_file
 
 if TYPE_CHECKING:
@@ -20,6 +29,7 @@ if TYPE_CHECKING:
 
 def command(
     run: RunPath,
+    settings: Reading = None,
     data: Annotated[
         Path | None,
         typer.Option("--data", help="Evaluate this file instead; - for CSV on stdin."),
@@ -42,6 +52,10 @@ def command(
         raise UsageError(
             Problem("trainer eval", "either --data or --split", found, "leave one out")
         )
+    if settings and data is None:
+        expected = "--data FILE with settings of how that file is read"
+        fix = "its own rows are read as they were for training: add --data FILE, or leave it out"
+        raise UsageError(Problem("trainer eval", expected, f"'{settings[0]}' alone", fix))
     says = console.Console(quiet=quiet)
     says.starting(run)
     from trainer.workflows.evaluate import evaluate
@@ -49,7 +63,14 @@ def command(
     splits = tuple(_split_name(name) for name in split) if split else SPLITS
     chosen = device_name(device)
     with nullcontext() if data is None else data_file(data) as source:
-        done = evaluate(run, splits=splits, data=source, device=chosen, allow_custom=allow_custom)
+        done = evaluate(
+            run,
+            splits=splits,
+            data=source,
+            device=chosen,
+            allow_custom=allow_custom,
+            reading=settings or (),
+        )
     for warning in done.warnings:
         console.warn(warning)
     if json:

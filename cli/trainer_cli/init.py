@@ -10,7 +10,7 @@ import typer
 
 from trainer.errors import Problem, UsageError, command_text
 from trainer_cli import console
-from trainer_cli.settings import Json, Quiet
+from trainer_cli.settings import Json, Quiet, Reading
 
 
 def command(
@@ -19,6 +19,7 @@ def command(
         list[str],
         typer.Option("--target", "-t", help="The column to predict; may be repeated."),
     ],
+    settings: Reading = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="The config, or - for stdout.  [DATA's name .yaml]"),
@@ -30,6 +31,8 @@ def command(
     """Look at a table and write a commented, ready config for it.
 
     Example: trainer init patients.csv --target diagnosis
+
+    Example: trainer init iris.data --target column_5 data.csv.header=false
     """
     to_stdout = output is not None and str(output) == "-"
     config = output or Path(f"{data.name.split('.')[0] or 'config'}.yaml")
@@ -40,7 +43,7 @@ def command(
     from trainer.runs.files import write_atomically
     from trainer.workflows.inspection import propose_config
 
-    proposal = propose_config(data, tuple(target), None if to_stdout else config)
+    proposal = propose_config(data, tuple(target), None if to_stdout else config, settings or ())
     found = proposal.findings
     says = console.Console(quiet=quiet)
     says.say(f"{found.rows:,} rows; {found.task}: {found.reason}")

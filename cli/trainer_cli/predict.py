@@ -10,7 +10,7 @@ import typer
 
 from trainer.errors import Problem, UsageError
 from trainer_cli import console
-from trainer_cli.settings import AllowCustom, Device, Json, Quiet, RunPath, device_name
+from trainer_cli.settings import AllowCustom, Device, Json, Quiet, Reading, RunPath, device_name
 from trainer_cli.stdin import data_file
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ def command(
         Path,
         typer.Option("--output", "-o", help="A .csv or .parquet file, or - for CSV on stdout."),
     ],
+    settings: Reading = None,
     keep: Annotated[
         list[str] | None,
         typer.Option("--keep", help="Pass this column of FILE through; may be repeated; '*': all."),
@@ -42,6 +43,8 @@ def command(
     Example: trainer predict runs/breast-cancer/20261122-141530-9f3c patients.csv -o out.csv --keep id
 
     Example: head -n 6 patients.csv | trainer predict runs/breast-cancer/20261122-141530-9f3c - -o -
+
+    Example: trainer predict runs/breast-cancer/20261122-141530-9f3c new.csv data.csv.separator=';' -o -
     """
     _check_output(out, data, json=json)
     console.Console(quiet=quiet).starting(run)
@@ -50,7 +53,12 @@ def command(
     chosen = device_name(device)
     with data_file(data) as source:
         predicted = predict(
-            run, source, keep=tuple(keep or ()), device=chosen, allow_custom=allow_custom
+            run,
+            source,
+            keep=tuple(keep or ()),
+            device=chosen,
+            allow_custom=allow_custom,
+            reading=settings or (),
         )
         if str(out) == "-":
             for text in predicted.csv():

@@ -70,6 +70,14 @@ Words = Annotated[
         show_default=False,
     ),
 ]
+Reading = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[KEY=VALUE]...",
+        help="How the file is read, where that differs: data.csv.separator=';', data.csv.header=false.",
+        show_default=False,
+    ),
+]
 DEFAULT_RUNS = Path("runs")
 # Stated again rather than imported: the data room takes a third of a second to load.
 SPLITS: tuple[Literal["train"], Literal["validation"], Literal["test"]] = (

@@ -355,9 +355,9 @@ DATA_SECTIONS: dict[str, tuple[str, list[str]]] = {
         "source: table.csv\n  target: answer\n  categorical: {dimension: 3}",
         ["config.yaml:4:28", "embedding"],
     ),
-    "commas for everything": (
-        "source: table.csv\n  target: answer\n  csv: {decimal_comma: true}",
-        ["config.yaml:4:24", "data.csv.separator"],
+    "a comment that begins with the quote": (
+        "source: table.csv\n  target: answer\n  csv: {quote: '|', comment: '|'}",
+        ["config.yaml:4:", "data.csv.comment"],
     ),
     "one character for two things": (
         "source: table.csv\n  target: answer\n  csv: {separator: '|', quote: '|'}",

@@ -92,7 +92,7 @@ TABLES: dict[str, tuple[str | bytes, list[str]]] = {
     "names twice": ("age,age,answer\n1,2,yes\n", ["table.csv:1", "'age' 2 times", "rename"]),
     "names twice but for blanks": ("age, age ,answer\n1,2,yes\n", ["table.csv:1", "'age'"]),
     "binary": (bytes(range(256)) * 20, ["table.csv:", "binary data"]),
-    "zip": (b"PK\x03\x04" + bytes(200), ["table.csv", "zip archive or a spreadsheet"]),
+    "zip": (b"PK\x03\x04" + bytes(200), ["table.csv", "zip archive", "damaged"]),
     "parquet by another name": (b"PAR1" + bytes(200), ["table.csv", "a Parquet file"]),
     "broken gzip": (b"\x1f\x8b\x08\x00broken", ["table.csv", "gzip", "damaged"]),
     "windows-1252": (
@@ -296,6 +296,28 @@ def test_no_permission(forbidden: str, folder: Path, trainer: Callable) -> None:
         pytest.param((NAMES + ROWS).encode("utf-16"), ["data.csv.encoding=utf-16"], id="utf-16"),
         pytest.param(
             (NAMES + ROWS).replace(",", ";").encode(), ["data.csv.separator=;"], id="semicolons"
+        ),
+        pytest.param(
+            (NAMES + ROWS).replace(",", "\t").encode(), [r"data.csv.separator=\t"], id="tabs"
+        ),
+        pytest.param(
+            (NAMES + ROWS).replace(",", " \t ").encode(), ["data.csv.separator= "], id="blanks"
+        ),
+        pytest.param(
+            ("# about\n" + NAMES + "# more, of it\n" + ROWS).encode(),
+            ["data.csv.comment='#'"],
+            id="comments",
+        ),
+        pytest.param(
+            ("about\n\n" + NAMES + ROWS).encode(), ["data.csv.skip=2"], id="lines to skip"
+        ),
+        pytest.param(
+            ROWS.encode(), ["data.csv.header=false", "data.csv.names=[n, answer]"], id="no header"
+        ),
+        pytest.param(
+            (NAMES + ROWS).replace("yes", '"y\\", so"').encode(),
+            ["data.csv.escape=\\"],
+            id="escape",
         ),
         pytest.param((NAMES + ROWS).replace(",", " , ").encode(), [], id="blanks around fields"),
         pytest.param(with_column("size", ["1", "", "NA", "2.5"]).encode(), [], id="gaps"),

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from trainer.config.data import NamedSources
 from trainer.config.dump import dump_config
 from trainer.config.load import load_config
+from trainer.config.nodes import plain
 from trainer.config.paths import absolute_path, absolute_store
 from trainer.errors import ConfigError
 
@@ -97,3 +99,71 @@ def test_custom_callbacks_are_looked_for_where_they_are_written(write: Write) ->
     path = write(f"{DATA}fit: {{callbacks: [{{custom: 'own:watch'}}]}}\n", "own/c.yaml")
     (callback,) = load_config(path).config.fit.callbacks
     assert callback.custom.folder == str(path.parent)
+
+
+def test_variables_are_expanded_in_every_path(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ROOT", str(tmp_path))
+    monkeypatch.setenv("PART", "part [1]")
+    write("data: {target: y}\n", "base.yaml")
+    path = write(
+        "extends: ${ROOT}/base.yaml\n"
+        "data: {source: {train: ['${ROOT}/${PART}/a.csv', '${ROOT}/${PART}/*.csv'], test: '~/t.csv'}}\n"
+        "model: {layers: [{custom: {function: 'a:b', folder: '${ROOT}/own'}}]}\n"
+        "fit: {warm_start: '${ROOT}/runs/x'}\n"
+        "track: {mlflow: {uri: 'sqlite:///${ROOT}/m.db'}}\n",
+        "sub/c.yaml",
+    )
+    config = load_config(path).config
+    assert config.data.source == NamedSources(
+        train=[f"{tmp_path}/part [1]/a.csv", f"{tmp_path}/part [[]1]/*.csv"],
+        test=str(Path.home() / "t.csv"),
+    )
+    assert config.fit.warm_start == f"{tmp_path}/runs/x"
+    assert config.track.mlflow is not None
+    assert config.track.mlflow.uri == f"sqlite:///{tmp_path}/m.db"
+    assert plain(load_config(path).root)["model"]["layers"][0]["custom"]["folder"].endswith("/own")
+    kept = write(dump_config(config), "runs/x/config.yaml")
+    monkeypatch.delenv("ROOT")
+    assert load_config(kept).config.data == config.data
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "place"),
+    [
+        ("data: {source: '${NOT_SET}/a.csv', target: y}\n", "data.source", "1:16"),
+        ("data: {source: [b.csv, '${NOT_SET}/a.csv'], target: y}\n", "data.source", "1:24"),
+        (f"{DATA}fit: {{warm_start: '${{NOT_SET}}'}}\n", "fit.warm_start", "2:19"),
+        (f"{DATA}track: {{mlflow: {{uri: '${{NOT_SET}}/x'}}}}\n", "track.mlflow.uri", "2:23"),
+        (f"extends: '${{NOT_SET}}/b.yaml'\n{DATA}", "extends", "1:10"),
+        (
+            f"{DATA}model: {{layers: [{{custom: {{function: 'a:b', folder: '${{NOT_SET}}'}}}}]}}\n",
+            "model.layers.0.custom.folder",
+            "2:",
+        ),
+    ],
+)
+@pytest.mark.parametrize("empty", [False, True])
+def test_a_variable_without_a_value_is_named_with_its_place(
+    write: Write, monkeypatch: pytest.MonkeyPatch, text: str, key: str, place: str, empty: bool
+) -> None:
+    if empty:
+        monkeypatch.setenv("NOT_SET", "")
+    path = write(text)
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    problem = caught.value.problems[0]
+    assert problem.where.startswith(f"{path}:{place}")
+    assert problem.key == key
+    assert "NOT_SET" in problem.expected
+    assert ("is empty" if empty else "is not set") in problem.found
+    assert "export NOT_SET=" in problem.fix
+
+
+def test_a_variable_in_an_override(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROOT", "/somewhere")
+    found = load_config(write(DATA), ["data.source=${ROOT}/x.csv"])
+    assert found.config.data.source == "/somewhere/x.csv"
+    with pytest.raises(ConfigError, match=r"override .*the name of an environment variable"):
+        load_config(write(DATA), ["data.source=${1x}/x.csv"])

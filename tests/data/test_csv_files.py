@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainer.config.data import Csv
-from trainer.data.csv_files import csv_line, read_csv
+from trainer.data.csv_files import csv_line, read_csv, read_csv_blocks, read_csv_header
 from trainer.errors import DataError
 
 
@@ -110,7 +110,7 @@ def test_columns_without_a_name(file):
         (b'a,b\n1,2\n"3,4\n5,6\n', ":3", 'a quote (") that is not closed'),
         (b'a,b\n1,"x"y\n', ":2", 'text after a closing quote (")'),
         (b"a,b\n1,\x00\x01\n", ":2", "binary data (a zero byte)"),
-        (b"PK\x03\x04\x00\x00", "", "a zip archive or a spreadsheet"),
+        (b"PK\x03\x04\x00\x00", "", "a damaged one"),
         (b"PAR1\x00\x00", "", "a Parquet file"),
         (b"\x1f\x8b\x08broken", "", "a damaged one"),
         ("a,b\n1,2\n".encode("utf-16"), "", "UTF-16 text"),
@@ -153,3 +153,126 @@ def test_what_python_writes_is_read_and_found_again(tmp_path_factory, rows):
     for index, row in enumerate(rows):
         assert csv_line(path, Csv(), index) == line
         line += 1 + sum(cell.count("\n") for cell in row)
+
+
+def in_blocks(path: Path, csv: Csv) -> pl.DataFrame:
+    names, _ = read_csv_header(path, csv)
+    return pl.concat(list(read_csv_blocks(path, csv, names)))
+
+
+def test_no_header(file):
+    content = "1,x\n\n2,y\n"
+    assert read(file, content, header=False) == {"column_1": ["1", "2"], "column_2": ["x", "y"]}
+    assert read(file, content, header=False, names=["a", "b"]) == {"a": ["1", "2"], "b": ["x", "y"]}
+    assert [csv_line(file, Csv(header=False), row) for row in (0, 1)] == [1, 3]
+
+
+def test_names_replace_those_of_the_header(file):
+    wanted = {"p": ["1", "2"], "q": ["x", "y"]}
+    for header in ("a,b", "a,a", "a", '"a\nb",c'):
+        assert read(file, f"{header}\n1,x\n2,y\n", names=["p", "q"]) == wanted
+    where, expected, found, _ = problem(file, "a,b,c\n1,2,3\n4,5,6\n", names=["p", "q"])
+    assert (where, found) == ("", "2")
+    assert "3 names in data.csv.names" in expected
+    assert problem(file, "a\n1,2\n3\n4,5\n", names=["p", "q"])[0] == ":3"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "# one\n#two, three\na,b\n1,x\n#\n2,y\n# end",
+        '# a "quote\na,b\n1,x\n# it\'s "\n2,y\n',
+        "#\r\na,b\r\n1,x\r\n# \r\n2,y\r\n",
+    ],
+)
+def test_comments(file, content):
+    assert read(file, content, comment="#") == {"a": ["1", "2"], "b": ["x", "y"]}
+    lines = content.split("\n")
+    at = 1 + next(number for number, line in enumerate(lines) if line.startswith("2,"))
+    assert csv_line(file, Csv(comment="#"), 1) == at
+
+
+def test_a_comment_sign_in_a_quoted_field_is_text(file):
+    found = read(file, 'a,b\n"x\n# y",1\n# z\n#p,2\n', comment="# ")
+    assert found == {"a": ["x\n# y", "#p"], "b": ["1", "2"]}
+
+
+def test_lines_to_skip(file):
+    content = 'made by "x\n\na,b\n1,x\n2,y\n'
+    assert read(file, content, skip=2) == {"a": ["1", "2"], "b": ["x", "y"]}
+    assert csv_line(file, Csv(skip=2), 0) == 4
+    assert problem(file, content + "3\n", skip=2)[0] == ":6"
+    assert "5 lines" in problem(file, content, skip=5)[2]
+
+
+def test_escaped_characters(file):
+    lines = ["a,b", r'"p \"q\", r",1', r"x\, y,\N", r'\\,"\N"', '"z \\', r'w",\t', "last,2"]
+    found = read(file, "\n".join(lines), escape="\\")
+    assert found == {
+        "a": ['p "q", r', "x, y", "\\", "z \nw", "last"],
+        "b": ["1", None, None, "t", "2"],
+    }
+    assert [csv_line(file, Csv(escape="\\"), row) for row in range(5)] == [2, 3, 4, 5, 7]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "  a   b  \n 1.5   x\n  22 y  \n",
+        "a\tb\n1.5 \t x\n\n22\t\ty",
+        'a b\r\n1.5 "x"\r\n   22  y\r\n',
+    ],
+)
+def test_columns_between_blanks(file, content):
+    assert read(file, content, separator=" ") == {"a": ["1.5", "22"], "b": ["x", "y"]}
+
+
+def test_blanks_in_quotes_are_text_between_blanks(file):
+    found = read(file, 'a  b\n1  "ford  pinto"\n2\t"a\tb"\n', separator=" ")
+    assert found["b"] == ["ford  pinto", "a\tb"]
+
+
+def test_decimal_commas_in_quotes(file):
+    content = 'a,b\n"1,5",x\n"1.234,25","2,5"\n'
+    found = read(file, content, decimal_comma=True)
+    assert found == {"a": ["1.5", "1234.25"], "b": ["x", "2.5"]}
+
+
+@pytest.mark.parametrize(
+    "csv",
+    [
+        {},
+        {"header": False},
+        {"comment": "#"},
+        {"skip": 3},
+        {"escape": "\\"},
+        {"separator": " "},
+        {"names": ["p", "q", "r"]},
+        {"header": False, "comment": "#", "skip": 1, "escape": "\\", "separator": ";"},
+    ],
+)
+def test_a_file_of_several_blocks_is_read_as_at_once(file, csv):
+    csv = Csv(**csv)
+    sign = csv.separator
+    rows = [f"{at}{sign}w{at % 7}{sign}{'x' * 120}" for at in range(120_000)]
+    for at in range(11, len(rows), 1_000):
+        rows[at] = f'{at}{sign}"say ""w{sign}\n"""{sign}y'
+    if csv.comment:
+        rows[70_000:70_000] = ['# a comment with a quote, "'] * 3
+    file.write_text("\n".join(["a" + sign + "b" + sign + "c", "", "", *rows]))
+    whole, _ = read_csv(file, csv)
+    assert in_blocks(file, csv).equals(whole)
+    lines = file.read_text().split("\n")
+    for row in (0, 11, 110_000, whole.height - 1):
+        line = csv_line(file, csv, row)
+        assert lines[line - 1].startswith(whole[row, 0])
+
+
+def test_a_first_line_that_looks_like_data_is_warned_of(file):
+    file.write_text("5.1,3.5,setosa\n" + "4.9,3.0,setosa\n4.7,3.2,versicolor\n" * 5)
+    _, notes = read_csv(file, Csv())
+    assert "data.csv.header: false" in notes[0]
+    assert read_csv(file, Csv(header=False))[1] == []
+    file.write_text("4,3,4\n" + "4.9,3.0,1\n" * 5)
+    with pytest.raises(DataError, match=r"looks like data.*data\.csv\.header=false"):
+        read_csv(file, Csv())

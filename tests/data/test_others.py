@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from trainer.data import csv_files, streams
+from trainer.data import csv_records, packed, streams
 from trainer.data.others import rows_to_ask_about, rows_to_judge_by
 from trainer.data.prepare import prepare
 from trainer.errors import DataError
@@ -18,8 +18,9 @@ BOTH = pytest.mark.parametrize("in_parts", [False, True], ids=["at once", "in pa
 def small_parts(monkeypatch):
     """Many parts and blocks out of small files."""
     monkeypatch.setattr(streams, "BATCH_ROWS", 32)
-    monkeypatch.setattr(csv_files, "_BLOCK", 1 << 10)
-    monkeypatch.setattr(csv_files, "_CHUNK", 1 << 9)
+    monkeypatch.setattr(csv_records, "_BLOCK", 1 << 10)
+    monkeypatch.setattr(csv_records, "_CHUNK", 1 << 9)
+    monkeypatch.setattr(packed, "PIECE", 1 << 9)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from trainer.config.schema import Config
-from trainer.data import csv_files, sketches, streams
+from trainer.data import csv_records, packed, sketches, streams
 from trainer.data.prepare import prepare, split_table
 from trainer.data.streaming import prepare_streaming
 from trainer.errors import DataError, StorageError
@@ -52,8 +52,9 @@ def frame(rows=ROWS, seed=0):
 def small_batches(monkeypatch):
     """Many batches and blocks out of small files."""
     monkeypatch.setattr(streams, "BATCH_ROWS", 256)
-    monkeypatch.setattr(csv_files, "_BLOCK", 1 << 13)
-    monkeypatch.setattr(csv_files, "_CHUNK", 1 << 12)
+    monkeypatch.setattr(csv_records, "_BLOCK", 1 << 13)
+    monkeypatch.setattr(csv_records, "_CHUNK", 1 << 12)
+    monkeypatch.setattr(packed, "PIECE", 1 << 12)
 
 
 def config(source, **data):

@@ -7,13 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from trainer.data.typed_files import (
-    ndjson_line,
-    read_arrow,
-    read_ndjson,
-    read_npz,
-    read_parquet,
-)
+from trainer.data.typed_files import read_arrow, read_npz, read_parquet
 from trainer.errors import DataError
 
 
@@ -76,32 +70,6 @@ def test_npz_refuses_pickles_and_unequal_lengths(tmp_path):
     np.savez(tmp_path / "x.npz", a=np.array([{}, {}]), b=np.zeros(3), c=np.zeros(2))
     with pytest.raises(DataError, match=r"(?s)'a' holds Python objects.*'b' 3, 'c' 2"):
         read_npz(tmp_path / "x.npz")
-
-
-def test_ndjson_is_text(tmp_path):
-    path = tmp_path / "x.ndjson"
-    path.write_text('{"a": 1, "b": "x"}\n\n{"b": true, "a": 1.50}\n{"a": NaN, "c": " "}\n')
-    frame = read_ndjson(path)
-    assert frame.to_dict(as_series=False) == {
-        "a": ["1", "1.50", None],
-        "b": ["x", "true", None],
-        "c": [None, None, None],
-    }
-    assert ndjson_line(path, 1) == 3
-
-
-@pytest.mark.parametrize(
-    ("line", "found"),
-    [("[1]", "a list"), ("3", "the value '3'"), ('{"a": [1]}', "a list or an object as 'a'"),
-     ("{broken", "'{broken'"), ('{"a":' * 5000, "")],
-)  # fmt: skip
-def test_ndjson_names_the_line(tmp_path, line, found):
-    path = tmp_path / "x.ndjson"
-    path.write_text('{"a": 1}\n' + line + "\n")
-    with pytest.raises(DataError) as caught:
-        read_ndjson(path)
-    assert caught.value.problems[0].where == f"{path}:2"
-    assert found in caught.value.problems[0].found
 
 
 @pytest.mark.parametrize("read", [read_parquet, read_arrow, read_npz])

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from tests.workflows.conftest import run_fit, write_table
-from trainer.data import csv_files, streams
+from trainer.data import csv_records, packed, streams
 from trainer.errors import DataError
 from trainer.workflows import engines
 from trainer.workflows.predict import predict
@@ -102,8 +102,9 @@ def in_parts(monkeypatch):
         monkeypatch.setattr(engines, "free_memory", lambda: 10_000)
         # A whole number of the batches that rows are predicted in.
         monkeypatch.setattr(streams, "BATCH_ROWS", 4096)
-        monkeypatch.setattr(csv_files, "_BLOCK", 1 << 14)
-        monkeypatch.setattr(csv_files, "_CHUNK", 1 << 13)
+        monkeypatch.setattr(csv_records, "_BLOCK", 1 << 14)
+        monkeypatch.setattr(csv_records, "_CHUNK", 1 << 13)
+        monkeypatch.setattr(packed, "PIECE", 1 << 13)
 
     return begin
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from trainer.config.sections import Fold, Section, Words
 
@@ -25,6 +25,28 @@ Character = Annotated[
 ]
 
 
+def _character(value: str) -> str:
+    """One character; a tab and a backslash may be spelled out, as a shell or YAML may leave them."""
+    value = {"tab": "\t", "\\t": "\t", "\\\\": "\\"}.get(value, value)
+    if len(value) != 1:
+        raise ValueError("expected one character")
+    return value
+
+
+Separator = Annotated[
+    str,
+    Field(min_length=1, max_length=3),
+    AfterValidator(_character),
+    Words("one character, or tab", "single characters"),
+]
+Escape = Annotated[
+    str,
+    Field(min_length=1, max_length=2),
+    AfterValidator(_character),
+    Words("one character", "single characters"),
+]
+
+
 class NamedSources(Section):
     """Named files for each split, in place of `split`."""
 
@@ -40,13 +62,26 @@ class NamedSources(Section):
 class Csv(Section):
     """How CSV files are written."""
 
-    separator: Character = ","
-    """The character between two fields; where it is a comma, files named `.tsv` or `.tab` are read
-    with a tab."""
+    header: bool = True
+    """Whether the first line of each file names the columns; false: it is a row like the others."""
+    names: Annotated[list[Column], Field(min_length=1)] | None = None
+    """Names for all columns, in their order, in place of those in the header; unset, those in the
+    header, or column_1, column_2 and so on without one."""
+    separator: Separator = ","
+    """The character between two fields; `tab` or `\\t` is a tab, `' '` any run of blanks and tabs.
+    Where it is a comma, files named `.tsv` or `.tab` are read with a tab."""
     quote: Character = '"'
     """The character around a field that holds separators or line ends."""
+    escape: Escape | None = None
+    """The character before a quote or a separator that belongs to the text, often a backslash; a field
+    that is a backslash and N is then missing. Unset, a quote in a quoted field is doubled."""
+    comment: Annotated[str, Field(min_length=1, max_length=8)] | None = None
+    """Lines that begin with this text are skipped, for instance `'#'`; unset, none are."""
+    skip: Annotated[int, Field(ge=0)] = 0
+    """Lines at the beginning of each file, before the header, that are skipped."""
     decimal_comma: bool = False
-    """Numbers are written 3,14, and 1.234 means 1234."""
+    """Numbers are written 3,14, and 1.234 means 1234. Where the separator is a comma, such numbers are
+    in quotes."""
     encoding: Literal["utf-8", "latin-1", "windows-1252", "utf-16"] = "utf-8"
     """The encoding of the text."""
     null_values: list[str] = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?"]
@@ -221,7 +256,8 @@ class Data(Section):
 
     source: Files | Annotated[list[Files], Field(min_length=1)] | NamedSources
     """CSV, Parquet, NDJSON, Arrow IPC or NPZ: a file, a glob, a list, or named splits. Paths are
-    relative to the config file. `.csv.gz` is read too."""
+    relative to the config file; `~` and `${VARIABLE}` are expanded. Text files may be packed: `.csv.gz`,
+    `.csv.zst`, or `.csv.zip` with one file in it."""
     format: Literal["auto", "csv", "parquet", "ndjson", "arrow", "npz"] = "auto"
     """The format of the files; auto: from their names."""
     csv: Csv = Csv()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from trainer.config.conflicts import Contradiction, conflict, is_stated
-from trainer.config.data import Data, NamedSources
+from trainer.config.data import Csv, Data, NamedSources
 
 
 def data_conflicts(data: Data, *, folded: bool) -> Iterator[Contradiction]:
@@ -31,17 +31,38 @@ def _source_conflicts(data: Data) -> Iterator[Contradiction]:
                     "take one of the two out",
                     "data.format",
                 )
-    if data.csv.separator == data.csv.quote:
-        found = f"'{data.csv.quote}' for both"
-        yield conflict("data.csv.quote", "another character than data.csv.separator", found, "")
-    if data.csv.decimal_comma and data.csv.separator == ",":
+    yield from _csv_conflicts(data.csv)
+
+
+def _csv_conflicts(csv: Csv) -> Iterator[Contradiction]:
+    signs = {"separator": csv.separator, "quote": csv.quote, "escape": csv.escape}
+    for name, sign in signs.items():
+        if sign in ("\n", "\r"):
+            found = "a line end"
+            yield conflict(f"data.csv.{name}", "a character that ends no line", found, "")
+    for name, other in (("quote", "separator"), ("escape", "separator"), ("escape", "quote")):
+        if signs[name] == signs[other]:
+            fix = ""
+            if (name, other) == ("escape", "quote"):
+                fix = "take data.csv.escape out: a doubled quote is understood without it"
+            yield conflict(
+                f"data.csv.{name}",
+                f"another character than data.csv.{other}",
+                f"'{signs[name]}' for both",
+                fix,
+                f"data.csv.{other}",
+            )
+    if csv.comment is not None and csv.comment[0] in signs.values():
+        name = next(name for name, sign in signs.items() if sign == csv.comment[0])
         yield conflict(
-            "data.csv.decimal_comma",
-            "another separator than ',' where numbers are written 3,14",
-            "data.csv.separator: ','",
-            "set data.csv.separator, for example to ';'",
-            "data.csv.separator",
+            "data.csv.comment",
+            f"text that does not begin with data.csv.{name}",
+            f"'{csv.comment}'",
+            f"change data.csv.{name}, or skip the first lines with data.csv.skip",
+            f"data.csv.{name}",
         )
+    for name in sorted({name for name in csv.names or () if (csv.names or []).count(name) > 1}):
+        yield conflict("data.csv.names", "each name once", f"'{name}' twice", "rename one of them")
 
 
 def _split_conflicts(data: Data, *, folded: bool) -> Iterator[Contradiction]:

@@ -9,7 +9,6 @@ Owns: the way from files to a config. Does not own: any single step of it.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -33,13 +32,14 @@ from trainer.config.nodes import (
     without_entry,
 )
 from trainer.config.overrides import Override, apply_overrides, parse_override
-from trainer.config.paths import with_absolute_paths
+from trainer.config.paths import UnsetVariableError, expanded, with_absolute_paths
 from trainer.config.problems import EXTENDS, MAX_PROBLEMS, Misfit, misfits, unexplained
 from trainer.config.schema import Config
 from trainer.config.yaml_reader import read_yaml
 from trainer.errors import ConfigError, Problem, command_text
 
-_TABLES = {".csv", ".tsv", ".gz", ".parquet", ".ndjson", ".jsonl", ".arrow", ".feather", ".npz"}
+_TABLES = {".csv", ".tsv", ".gz", ".zip", ".zst", ".parquet", ".ndjson", ".jsonl", ".arrow",
+           ".feather", ".npz"}  # fmt: skip
 _MAX_CHAIN = 20
 
 
@@ -103,12 +103,12 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> LoadedConfig:
         raise ConfigError(problems)
     root, missteps = apply_overrides(root, parsed)
     problems += missteps
-    root = with_absolute_paths(root)
+    root = with_absolute_paths(root, problems)
     assert root.entries is not None
     if "name" not in root.entries:
         name = node_of(name_from(path), root.place)
         root = with_entry(root, "name", Entry(root.place, name, written=False))
-    config, found = _validated(root, path)
+    config, found = validated(root, path)
     problems += found
     if config is None or problems:
         raise ConfigError([_told_once(problem) for problem in problems])
@@ -161,7 +161,11 @@ def _base_of(
         fix = "write `extends: other.yaml`"
         problems.append(Problem(where, "the path of one other config", found, fix, EXTENDS))
         return None
-    base = path.parent / os.path.expanduser(name)  # noqa: PTH111 (an unknown ~user is left alone)
+    try:
+        base = path.parent / expanded(name)
+    except UnsetVariableError as error:
+        problems.append(replace(error.problem, where=where, key=EXTENDS))
+        return None
     if base.resolve() in chain:
         found = f"'{name}', which leads back to {path}"
         fix = "take one `extends` out of the circle"
@@ -182,7 +186,8 @@ def _base_of(
     return root
 
 
-def _validated(root: Node, path: Path) -> tuple[Config | None, list[Problem]]:
+def validated(root: Node, path: Path) -> tuple[Config | None, list[Problem]]:
+    """The config that a tree holds, None where it is not valid, and all that is wrong with it."""
     found = misfits(root)
     config: Config | None = None
     try:

@@ -1,5 +1,5 @@
 """Paths in a config made absolute: each relative to the file it stands in, or, of an override, to the
-working directory.
+working directory. `${VARIABLE}` and `~` are expanded in all of them.
 
 Owns: which settings are paths, and where functions of the user's own are looked for. Does not own: what
 is at a path.
@@ -11,89 +11,167 @@ import glob
 import os
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
-from trainer.config.nodes import Entry, Node, list_node, mapping_node, node_of, with_entry
+from trainer.config.nodes import (
+    Entry,
+    Node,
+    dotted,
+    list_node,
+    mapping_node,
+    node_of,
+    with_entry,
+)
+from trainer.errors import Problem
 
 _PATH_SETTINGS = (
     ("data", "source"),
     ("fit", "warm_start"),
     ("evaluate", "decisions_from"),
 )
+_VARIABLE = re.compile(r"\$\{([^{}]*)\}")
 _CUSTOM_LISTS = (("model", "layers"), ("fit", "callbacks"))
 
 
-def with_absolute_paths(root: Node) -> Node:
+class UnsetVariableError(Exception):
+    """A variable in a path has no value; its argument is the `Problem`, without a place."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(str(problem))
+        self.problem = problem
+
+
+def with_absolute_paths(root: Node, problems: list[Problem]) -> Node:
     """The config's tree with absolute paths, and with the folder of every custom function written out,
     so that the config means the same wherever it is copied to.
+
+    Args:
+        root: The tree.
+        problems: Takes the variables that are not set; a path with one of them stays as it is.
     """
     for path in _PATH_SETTINGS:
-        root = _absolute_at(root, path, absolute_path)
-    root = _absolute_at(root, ("track", "mlflow", "uri"), absolute_store)
+        root = _absolute_at(root, path, absolute_path, dotted(path), problems)
+    store = ("track", "mlflow", "uri")
+    root = _absolute_at(root, store, absolute_store, dotted(store), problems)
     for path in _CUSTOM_LISTS:
-        root = _with_folders(root, path)
+        root = _with_folders(root, path, dotted(path), problems)
     return root
 
 
+def expanded(text: str) -> str:
+    """A path with the values of `${VARIABLE}`s, and the home folder for `~`.
+
+    Where the rest of the text is a pattern, brackets and stars of the values are escaped.
+
+    Raises:
+        UnsetVariableError: One is not set, or is empty.
+    """
+    is_pattern = glob.has_magic(_VARIABLE.sub("", text))
+
+    def value(match: re.Match[str]) -> str:
+        name = match[1]
+        found = os.environ.get(name, "")
+        if not found:
+            where = f"'{text}'"
+            if not re.fullmatch(r"[A-Za-z_]\w*", name):
+                expected = "the name of an environment variable in ${…}"
+                raise UnsetVariableError(Problem("", expected, f"'{match[0]}' in {where}"))
+            state = "is empty" if name in os.environ else "is not set"
+            fix = f"set it before the command, with export {name}=…, or write the path out"
+            expected = f"the environment variable {name} to have a value"
+            raise UnsetVariableError(Problem("", expected, f"that it {state}, in {where}", fix))
+        return glob.escape(found) if is_pattern else found
+
+    whole = _VARIABLE.sub(value, text)
+    return os.path.expanduser(whole)  # noqa: PTH111 (an unknown ~user is left alone)
+
+
 def absolute_path(text: str, directory: Path) -> str:
-    """A path as written in a config made absolute. `~` is understood, addresses are left alone.
+    """A path as written in a config, expanded and made absolute; of an address nothing is made absolute.
 
     Where the text is a pattern, brackets and stars of the directory's own name are escaped.
+
+    Raises:
+        UnsetVariableError: A variable in it has no value.
     """
+    text = expanded(text)
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text):
         return text
-    expanded = os.path.expanduser(text)  # noqa: PTH111 (an unknown ~user is left alone)
-    if os.path.isabs(expanded):  # noqa: PTH117 (text in, text out: a Path would take `./` off)
-        return os.path.normpath(expanded)
+    if os.path.isabs(text):  # noqa: PTH117 (text in, text out: a Path would take `./` off)
+        return os.path.normpath(text)
     parent = str(directory)
     if glob.has_magic(text) and not os.path.lexists(directory / text):
         parent = glob.escape(parent)
-    return os.path.normpath(os.path.join(parent, expanded))  # noqa: PTH118
+    return os.path.normpath(os.path.join(parent, text))  # noqa: PTH118
 
 
 def absolute_store(text: str, directory: Path) -> str:
-    """The address of a store with the file or folder in it made absolute: `sqlite:///mlflow.db`."""
+    """The address of a store with the file or folder in it made absolute: `sqlite:///mlflow.db`.
+
+    Raises:
+        UnsetVariableError: A variable in it has no value.
+    """
+    text = expanded(text)
     scheme, separator, place = text.partition(":///")
     if separator and scheme.partition("+")[0] == "sqlite" and not place.startswith(("/", ":")):
         return f"{scheme}:///{directory / place}" if place else text
     if "://" in text:
         return text
-    return os.path.normpath(directory / os.path.expanduser(text))  # noqa: PTH111 (as above)
+    return os.path.normpath(directory / text)
 
 
-def _absolute_at(node: Node, path: tuple[str, ...], absolute: Callable[[str, Path], str]) -> Node:
+def _absolute_at(
+    node: Node,
+    path: tuple[str, ...],
+    absolute: Callable[[str, Path], str],
+    key: str,
+    problems: list[Problem],
+) -> Node:
     if node.entries is not None:
         entries = {
-            key: Entry(entry.place, _absolute_at(entry.node, path[1:], absolute), entry.written)
-            if not path or key == path[0]
+            name: Entry(
+                entry.place,
+                _absolute_at(entry.node, path[1:], absolute, key, problems),
+                entry.written,
+            )
+            if not path or name == path[0]
             else entry
-            for key, entry in node.entries.items()
+            for name, entry in node.entries.items()
         }
         return mapping_node(entries, node.place)
     if path:
         return node
     if node.items is not None:
-        return list_node(tuple(_absolute_at(item, (), absolute) for item in node.items), node.place)
+        items = tuple(_absolute_at(item, (), absolute, key, problems) for item in node.items)
+        return list_node(items, node.place)
     if isinstance(node.content, str) and node.content:
-        text = absolute(node.content, node.place.source.directory)
+        try:
+            text = absolute(node.content, node.place.source.directory)
+        except UnsetVariableError as error:
+            problems.append(replace(error.problem, where=str(node.place), key=key))
+            return node
         return Node(text, node.place, node.text)
     return node
 
 
-def _with_folders(node: Node, path: tuple[str, ...]) -> Node:
+def _with_folders(node: Node, path: tuple[str, ...], key: str, problems: list[Problem]) -> Node:
     """What is custom in the list at `path` with its `folder`."""
     if path:
         if node.entries is None or path[0] not in node.entries:
             return node
         entry = node.entries[path[0]]
-        below = _with_folders(entry.node, path[1:])
+        below = _with_folders(entry.node, path[1:], key, problems)
         return with_entry(node, path[0], Entry(entry.place, below, entry.written))
     if node.items is None:
         return node
-    return list_node(tuple(_with_folder(item) for item in node.items), node.place)
+    items = [
+        _with_folder(item, f"{key}.{index}", problems) for index, item in enumerate(node.items)
+    ]
+    return list_node(tuple(items), node.place)
 
 
-def _with_folder(item: Node) -> Node:
+def _with_folder(item: Node, key: str, problems: list[Problem]) -> Node:
     if item.entries is None or "custom" not in item.entries:
         return item
     entry = item.entries["custom"]
@@ -103,7 +181,8 @@ def _with_folder(item: Node) -> Node:
     if custom.entries is None:
         return item
     if "folder" in custom.entries:
-        custom = _absolute_at(custom, ("folder",), absolute_path)
+        where = f"{key}.custom.folder"
+        custom = _absolute_at(custom, ("folder",), absolute_path, where, problems)
     else:
         folder = node_of(os.path.normpath(place.source.directory), place)
         custom = with_entry(custom, "folder", Entry(place, folder, written=False))

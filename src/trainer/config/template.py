@@ -6,7 +6,8 @@ Owns: its text. Does not own: the choices in it, which are made from the table a
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from trainer.config.data import Kind, Task
 from trainer.config.resolve import DEFAULT_EPOCHS
@@ -60,6 +61,7 @@ class TemplateFindings:
         validation: Share of validation rows.
         balanced: Whether classes are weighted.
         file_name: The config's own name, for the commands in its head.
+        reading: How the file is read, as settings of `data`; those that are not the defaults.
         schema: What an editor's YAML server shall read, a path or an address; None for no header.
     """
 
@@ -80,6 +82,7 @@ class TemplateFindings:
     validation: float = 0.2
     balanced: bool = False
     file_name: str = "config.yaml"
+    reading: Mapping[str, object] = field(default_factory=dict)
     schema: str | None = None
 
 
@@ -123,6 +126,7 @@ def _data(findings: TemplateFindings) -> list[str]:
     lines = [
         "data:",
         f"  source: {scalar_text(findings.source)}  # {findings.rows:,} rows",
+        *(f"  {name}: {flow_text(value)}" for name, value in findings.reading.items()),
         f"  target: {flow_text(target)}",
         f"  task: {findings.task}{_class_counts(findings)}",
     ]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
+from pathlib import Path
 
 from trainer.config.data import Data
-from trainer.data.csv_files import likely_separator
+from trainer.data.csv_advice import NO_HEADER, advice
+from trainer.data.csv_files import first_line_is_data
+from trainer.data.nested import nested_problem
 from trainer.data.tables import Table
 from trainer.errors import Problem, did_you_mean
 
@@ -35,6 +38,11 @@ def feature_columns(table: Table, data: Data) -> tuple[list[str], list[Problem]]
     for name, key in ((data.weight, "data.weight"), (split_column(data), "data.split.column")):
         if name is not None and name not in known:
             problems.append(_missing(table, name, known, key))
+    schema = table.frame.schema
+    for name in dict.fromkeys([*targets, data.weight, split_column(data)]):
+        if name is not None and name in known:
+            nested = nested_problem(table, name, schema[name], feature=False)
+            problems += [] if nested is None else [nested]
     taken = {*targets, data.weight}
     names = [name for name in known if name not in taken]
     if data.features.include is None:
@@ -76,7 +84,13 @@ def _matched(
 def _missing(table: Table, name: str, known: Sequence[str], key: str) -> Problem:
     listed = ", ".join(known[:8]) + (f" and {len(known) - 8} more" if len(known) > 8 else "")
     fix = did_you_mean(name, known, "name a column of the table")
-    separator = likely_separator(known) if table.formats[0] == "csv" else None
-    if separator is not None:
-        fix = f"the fields seem to be separated by {separator!r}: set data.csv.separator"
+    if table.formats[0] == "csv":
+        path = Path(table.files[0].path)
+        better = advice(path, table.csv)
+        if better is not None:
+            fix = f"{better.found}: {better.fix}"
+        elif table.csv.header and first_line_is_data(path, table.csv):
+            fix = f"the first line looks like data: if there is no header, set {NO_HEADER}"
+        elif not table.csv.header and table.csv.names is None:
+            fix = f"{fix}, or name them all with data.csv.names"
     return Problem("", f"a column of {table.name} ({listed})", f"'{name}'", fix, key)

@@ -12,7 +12,8 @@ import numpy as np
 import polars as pl
 
 from trainer.data.arrays import Floats, Rows, Words
-from trainer.data.values import level_text
+from trainer.data.json_text import json_text
+from trainer.data.values import is_nested, level_text
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _FIRST = np.uint64(0xBF58476D1CE4E5B9)
@@ -55,10 +56,14 @@ def record_keys(seed: int, frame: pl.DataFrame) -> Words:
     words = np.empty(frame.height, dtype=np.uint64)
     for start in range(0, frame.height, _RECORDS):
         part = frame[start : start + _RECORDS]
-        cells = [level_text(part.get_column(name)).fill_null("\x1e") for name in names]
+        cells = [_cell_text(part.get_column(name)).fill_null("\x1e") for name in names]
         records = pl.select(pl.concat_str(cells, separator="\x1f")).to_series().to_list()
         words[start : start + _RECORDS] = [_digest(record.encode(), key) for record in records]
     return words
+
+
+def _cell_text(series: pl.Series) -> pl.Series:
+    return json_text(series) if is_nested(series.dtype) else level_text(series)
 
 
 def unit(words: Words) -> Floats:

@@ -20,9 +20,9 @@ import polars as pl
 
 from trainer.config.data import Data, Kind
 from trainer.data.arrays import Bools, Rows
+from trainer.data.nested import nested_problem
 from trainer.data.settings import categorical_settings, stated_kind, stated_levels
 from trainer.data.tables import Table
-from trainer.data.typed_files import nested_problem
 from trainer.data.values import (
     boolean,
     column_blocks,
@@ -71,7 +71,7 @@ def find_kinds(
     empty: list[str] = []
     problems: list[Problem] = []
     schema = table.frame.schema
-    nested = [nested_problem(table.name, name, schema[name]) for name in names]
+    nested = [nested_problem(table, name, schema[name]) for name in names]
     problems += [problem for problem in nested if problem is not None]
     flat = [name for name, problem in zip(names, nested, strict=True) if problem is None]
     for block in column_blocks(flat, len(rows)):

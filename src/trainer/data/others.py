@@ -11,14 +11,21 @@ Owns: which columns other files need, the parts. Does not own: reading (`tables`
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 from trainer.config.data import Data
+from trainer.config.yaml_writer import flow_text
+from trainer.data.csv_advice import NO_HEADER, advice
+from trainer.data.csv_files import first_line_is_data
 from trainer.data.gaps import no_target
+from trainer.data.ndjson_files import NESTED
+from trainer.data.nested import nested_problem
 from trainer.data.prepare import (
     NO_TARGET,
     REASONS,
@@ -35,6 +42,8 @@ from trainer.data.tables import Table, read_table
 from trainer.data.target_fitting import check_targets
 from trainer.errors import DataError, Problem, did_you_mean
 
+_AS_TRAINED = "give it one value a row, as in training"
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
@@ -44,11 +53,13 @@ class Asked:
         first: The number of the first, from 0.
         kept: The columns that are passed through, as they are written.
         encoded: The rows as numbers.
+        warnings: What is odd in how the files are written.
     """
 
     first: int
     kept: pl.DataFrame
     encoded: Encoded
+    warnings: tuple[str, ...] = ()
 
 
 def rows_to_judge_by(data: Data, preprocessing: Preprocessing, *, in_parts: bool) -> PreparedTable:
@@ -66,7 +77,7 @@ def rows_to_judge_by(data: Data, preprocessing: Preprocessing, *, in_parts: bool
     keys = [*target.columns, *([] if data.weight is None else [data.weight])]
     stream = open_stream(data) if in_parts else None
     table = read_table(data.source, data) if stream is None else stream.outline
-    _check_columns(table, [*(column.name for column in preprocessing.columns), *keys])
+    _check_columns(table, data, [column.name for column in preprocessing.columns], keys)
     if stream is not None:
         table = stream.columns_of_all(keys)
     known = rows_with_target(table, target.columns, data)
@@ -105,7 +116,7 @@ def rows_to_ask_about(
     names = [column.name for column in preprocessing.columns]
     stream = open_stream(data) if in_parts else None
     table = read_table(data.source, data) if stream is None else stream.outline
-    _check_columns(table, names)
+    _check_columns(table, data, names)
     kept = _kept(table, keep)
     parts: Iterator[pl.DataFrame] = iter([table.frame])
     if stream is not None:
@@ -116,8 +127,12 @@ def rows_to_ask_about(
         rows = 1 << (batch_rows(width).bit_length() - 1)
         parts = _even((frame for _, frame in stream.batches(columns)), rows)
     first = 0
+    plain = [
+        pl.col(name).list.first() if table.frame.schema[name] == NESTED else pl.col(name)
+        for name in kept
+    ]
     for frame in parts:
-        yield Asked(first, frame.select(kept), preprocessing.transform(frame))
+        yield Asked(first, frame.select(plain), preprocessing.transform(frame), table.warnings)
         first += frame.height
     if not first:
         expected, fix = "a table with rows", "is this the right file?"
@@ -136,9 +151,29 @@ def _even(frames: Iterator[pl.DataFrame], rows: int) -> Iterator[pl.DataFrame]:
         yield rest
 
 
-def _check_columns(table: Table, wanted: Sequence[str]) -> None:
+def _check_columns(
+    table: Table, data: Data, features: Sequence[str], others: Sequence[str] = ()
+) -> None:
+    """That there are the features, and other columns, with single values.
+
+    Raises:
+        DataError: Some are missing or hold lists or objects.
+    """
+    wanted = [*features, *others]
     known = table.frame.columns
-    problems = [
+    missing = [name for name in wanted if name not in known]
+    if not missing:
+        schema = table.frame.schema
+        nested = [nested_problem(table, name, schema[name], feature=False) for name in wanted]
+        problems = [replace(one, fix=_AS_TRAINED) for one in nested if one is not None]
+        if problems:
+            raise DataError(problems)
+        return
+    if table.formats[0] == "csv":
+        better = _read_otherwise(table, data, features, missing)
+        if better is not None:
+            raise DataError(better)
+    raise DataError(
         Problem(
             table.name,
             f"a column '{name}', as in training",
@@ -149,11 +184,34 @@ def _check_columns(table: Table, wanted: Sequence[str]) -> None:
                 "add it, empty where it is not known",
             ),
         )
-        for name in wanted
-        if name not in known
-    ]
-    if problems:
-        raise DataError(problems)
+        for name in missing
+    )
+
+
+def _read_otherwise(
+    table: Table, data: Data, features: Sequence[str], missing: Sequence[str]
+) -> Problem | None:
+    """What is wrong where a CSV file is likely written in another way than those of training."""
+    path = Path(table.files[0].path)
+    better = advice(path, data.csv)
+    if better is not None:
+        return better.problem(table.name, data.csv, path)
+    known = table.frame.columns
+    headless = data.csv.header and first_line_is_data(path, data.csv)
+    if data.csv.header and not (headless and set(missing) >= set(features)):
+        return None
+    fix = "name all its columns, in their order, with data.csv.names"
+    if len(known) == len(features):
+        names = flow_text(list(features))
+        fix = f"set data.csv.names: {names} if that is their order"
+        fix += f" (on the command line {shlex.quote(f'data.csv.names={names}')})"
+    if headless:
+        expected = f"a header with the columns of training, '{features[0]}' first"
+        fix = f"set {NO_HEADER}, and {fix}"
+        return Problem(table.name, expected, "a first line that looks like data", fix)
+    expected = f"a column '{missing[0]}', as in training, in a file without a header"
+    found = f"{len(known)} column{'s' if len(known) != 1 else ''}, {known[0]} to {known[-1]}"
+    return Problem(table.name, expected, found, fix, "data.csv.names")
 
 
 def _kept(table: Table, keep: Sequence[str]) -> list[str]:

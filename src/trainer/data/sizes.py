@@ -5,13 +5,13 @@ Owns: the estimate. Does not own: what follows from it.
 
 from __future__ import annotations
 
-import gzip
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from trainer.config.data import Csv, Data
-from trainer.data.csv_files import separator_of
+from trainer.data.csv_text import between_blanks, separator_of
+from trainer.data.packed import packing_of, pieces
 from trainer.data.sources import Format, expand, file_format
 from trainer.data.tables import named_parts
 from trainer.data.typed_files import typed_schema
@@ -82,12 +82,12 @@ def _cells(paths: Sequence[Path], data: Data) -> tuple[int, int]:
 
 def _cells_of_text(path: Path, kind: Format, csv: Csv) -> int:
     """By the separators in the file's first bytes."""
-    with path.open("rb") as file:
-        packed = file.read(2) == b"\x1f\x8b"
-    with gzip.open(path) if packed else path.open("rb") as file:
-        first = file.read(_FIRST_BYTES)
+    packed = packing_of(path) is not None
+    first = next(pieces(path), b"")[:_FIRST_BYTES]
     if not first:
         return 0
+    if kind == "csv" and separator_of(path, csv) == " ":
+        first = between_blanks(first, csv.quote)
     signs = b":" if kind == "ndjson" else separator_of(path, csv).encode()
     found = first.count(signs) + (first.count(b"\n") if kind == "csv" else 0)
     size = path.stat().st_size * (_PACKED if packed else 1)

@@ -6,10 +6,11 @@ import glob
 import os
 import re
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from trainer.config.data import Data
+from trainer.data.packed import SUFFIXES, member_name, unpack_command
 from trainer.errors import DataError, Problem, did_you_mean
 
 Format = Literal["csv", "parquet", "ndjson", "arrow", "npz"]
@@ -75,13 +76,21 @@ def is_large(data: Data) -> bool:
 
 
 def file_format(path: Path, stated: Literal["auto"] | Format) -> Format:
-    """The format of a file: as stated, else by the end of its name (`.gz` is looked through).
+    """The format of a file: as stated, else by the end of its name, packed files looked into.
 
     Raises:
-        DataError: The name says nothing.
+        DataError: The name says nothing, or the file is packed in a format that is not read so.
     """
-    if stated != "auto":
-        return stated
+    kind = stated if stated != "auto" else _named_format(path)
+    if kind in ("parquet", "arrow", "npz") and path.suffix.lower() in SUFFIXES:
+        fix = f"unpack it with {unpack_command(path)}, and name the unpacked file"
+        words = {"parquet": "a Parquet file", "arrow": "an Arrow file", "npz": "an NPZ archive"}
+        expected = f"{words[kind]} as it is (of packed files, CSV and NDJSON are read)"
+        raise DataError(Problem(str(path), expected, f"a packed one ({path.suffix})", fix))
+    return kind
+
+
+def _named_format(path: Path) -> Format:
     suffix = inner_suffix(path)
     if suffix in _SUFFIXES:
         return _SUFFIXES[suffix]
@@ -90,15 +99,30 @@ def file_format(path: Path, stated: Literal["auto"] | Format) -> Format:
         fix = "save the sheet as CSV"
     if suffix == ".json":
         fix = "One JSON object a line can be read: set data.format to ndjson."
+    packed = {".7z", ".rar", ".tar", ".tgz", ".bz2", ".xz", ".lz4", ".br"}
+    if suffix in packed or path.suffix.lower() in packed:
+        fix = "unpack it, and name the file in it (.gz, .zip and .zst are read as they are)"
     found = f"a name that ends in '{suffix}'" if suffix else "a name without an ending"
     known = ", ".join(dict.fromkeys(_SUFFIXES))
     raise DataError(Problem(str(path), f"a file name that ends in one of {known}", found, fix))
 
 
 def inner_suffix(path: Path) -> str:
-    """The lower-case end of the name, without `.gz`: `x.csv.gz` → ".csv"."""
+    """The lower-case end of the name without that of a packed file: `x.csv.gz` → ".csv".
+
+    Of a zip archive whose own name says nothing (`x.zip`), that of the file in it.
+
+    Raises:
+        DataError: It is an archive that is damaged or does not hold just one file.
+    """
     name = path.name.lower()
-    return Path(name.removesuffix(".gz")).suffix
+    for packed in SUFFIXES:
+        if name.endswith(packed):
+            inner = Path(name.removesuffix(packed)).suffix
+            if packed == ".zip" and inner not in _SUFFIXES and path.is_file():
+                return PurePosixPath(member_name(path).lower()).suffix
+            return inner
+    return Path(name).suffix
 
 
 def _unreadable(path: Path) -> Problem | None:
@@ -127,6 +151,10 @@ def _not_a_file(path: Path) -> Problem | None:
 
 
 def _nearest(path: Path) -> str:
+    variable = re.search(r"\$([A-Za-z_]\w*)", str(path))
+    if variable is not None:
+        # Braces, so that a file whose name has a `$` can be read too.
+        return f"a variable of the environment is written ${{{variable[1]}}}"
     folder = path.parent
     try:
         names = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []

@@ -37,6 +37,7 @@ from trainer.data.kinds import (
     misfits,
     misread,
 )
+from trainer.data.nested import nested_problem
 from trainer.data.numeric import Bounds, fit_known, usual_range
 from trainer.data.preprocessing import Column
 from trainer.data.settings import (
@@ -50,7 +51,6 @@ from trainer.data.splits import TRAIN
 from trainer.data.streams import Stream
 from trainer.data.tables import Table
 from trainer.data.tallies import ColumnTally, NumberTally
-from trainer.data.typed_files import nested_problem
 from trainer.data.values import number_matrix
 from trainer.errors import DataError, Problem
 
@@ -134,7 +134,7 @@ def _tallied(
 ) -> tuple[dict[str, ColumnTally], list[Problem]]:
     """Each column tallied as what it is, and values that do not fit."""
     schema = stream.outline.frame.schema
-    nested = {name: nested_problem(table.name, name, schema[name]) for name in names}
+    nested = {name: nested_problem(table, name, schema[name]) for name in names}
     problems = [problem for problem in nested.values() if problem is not None]
     limit = sample_rows(len(names))
     tallies = {

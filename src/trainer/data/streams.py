@@ -8,7 +8,7 @@ Owns: opening files and reading them in order, again and again. Does not own: th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,9 +17,10 @@ import polars as pl
 
 from trainer.config.data import Csv, Data, NamedSources
 from trainer.data.csv_files import read_csv_blocks, read_csv_header
+from trainer.data.ndjson_files import in_schema, ndjson_schema, read_ndjson_blocks
 from trainer.data.sources import Format, expand, file_format
 from trainer.data.tables import SourceFile, Table, named_parts, same_columns, sha256, shared_types
-from trainer.data.typed_files import read_ndjson_blocks, read_typed_blocks, typed_schema
+from trainer.data.typed_files import read_typed_blocks, typed_schema
 from trainer.errors import DataError, Problem
 
 BATCH_ROWS = 1 << 18
@@ -100,7 +101,7 @@ class Stream:
         kind, path = self.outline.formats[index], self.parts[index][1]
         wanted = {name: self.outline.frame.schema[name] for name in columns}
         rows = batch_rows(len(columns))
-        for frame in _blocks(path, kind, self.outline.csv, columns, rows):
+        for frame in _blocks(path, kind, self.outline.csv, wanted, rows):
             typed = shared_types(frame, wanted)
             for start in range(0, frame.height, rows):
                 yield typed.slice(start, rows)
@@ -153,10 +154,7 @@ def _schema(path: Path, kind: Format, csv: Csv) -> tuple[pl.Schema, list[str]]:
             return pl.Schema(dict.fromkeys(names, pl.String())), notes
         case "ndjson":
             # Any line may have another name.
-            known: dict[str, None] = {}
-            for frame in read_ndjson_blocks(path):
-                known |= dict.fromkeys(frame.columns)
-            return pl.Schema(dict.fromkeys(known, pl.String())), []
+            return pl.Schema(ndjson_schema(read_ndjson_blocks(path))), []
         case "parquet" | "arrow":
             schema, _ = typed_schema(path, kind)
             if not schema:
@@ -170,17 +168,15 @@ def _schema(path: Path, kind: Format, csv: Csv) -> tuple[pl.Schema, list[str]]:
 
 
 def _blocks(
-    path: Path, kind: Format, csv: Csv, columns: Sequence[str], rows: int
+    path: Path, kind: Format, csv: Csv, schema: Mapping[str, pl.DataType], rows: int
 ) -> Iterator[pl.DataFrame]:
     match kind:
         case "csv":
-            yield from read_csv_blocks(path, csv, columns)
+            yield from read_csv_blocks(path, csv, list(schema))
         case "ndjson":
             for frame in read_ndjson_blocks(path):
-                lacking = [name for name in columns if name not in frame.columns]
-                nothing = [pl.lit(None, dtype=pl.String).alias(name) for name in lacking]
-                yield frame.with_columns(nothing).select(columns)
+                yield in_schema(frame, schema)
         case "parquet" | "arrow":
-            yield from read_typed_blocks(path, kind, columns, rows)
+            yield from read_typed_blocks(path, kind, list(schema), rows)
         case "npz":
             raise AssertionError(kind)

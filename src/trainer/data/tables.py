@@ -4,7 +4,7 @@ Text formats (CSV, NDJSON) are read with every cell as text, so that no row has 
 is read; Parquet, Arrow and NPZ keep their types. Cells that mean "missing" are null.
 
 Owns: which files are read, how they are put together, where a row stands in its file. Does not own:
-the formats (`csv_files`, `typed_files`), kinds of columns, splits.
+the formats (`csv_files`, `ndjson_files`, `typed_files`), kinds of columns, splits.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ import polars as pl
 from trainer.config.data import Csv, Data, NamedSources
 from trainer.data.arrays import Assignment
 from trainer.data.csv_files import csv_line, read_csv
+from trainer.data.ndjson_files import NESTED, as_nested, ndjson_line, read_ndjson
 from trainer.data.sources import Format, expand, file_format
 from trainer.data.splits import TEST, TRAIN, VALIDATION
-from trainer.data.typed_files import ndjson_line, read_arrow, read_ndjson, read_npz, read_parquet
-from trainer.data.values import number
+from trainer.data.typed_files import read_arrow, read_npz, read_parquet
+from trainer.data.values import is_nested, number
 from trainer.errors import DataError, Problem, did_you_mean
 
 
@@ -254,6 +255,8 @@ def _shared_type(types: list[pl.DataType]) -> pl.DataType:
         return pl.String()
     if len(distinct) == 1:
         return distinct[0]
+    if any(is_nested(dtype) for dtype in distinct):
+        return NESTED
     if all(dtype.is_integer() for dtype in distinct):
         return pl.Int64()
     if all(dtype == pl.Duration for dtype in distinct):
@@ -267,6 +270,11 @@ def _as_type(name: str, dtype: pl.DataType, wanted: pl.DataType) -> pl.Expr:
     column = pl.col(name)
     if dtype == wanted or is_same(dtype, wanted):
         return column
+    if wanted == NESTED and dtype == pl.String:
+        return as_nested(name)
+    if is_nested(wanted):
+        # Nobody can use such a column, so that what is in it does not matter where files differ.
+        return pl.lit(None, dtype=wanted).alias(name)
     if wanted == pl.String and isinstance(dtype, pl.Datetime):
         return column.dt.to_string("iso:strict")
     if dtype in (pl.Duration, pl.Time) and wanted in (pl.Float64, pl.String):

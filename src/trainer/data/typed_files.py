@@ -1,15 +1,10 @@
-"""Parquet, Arrow, NPZ and NDJSON → frames.
-
-The first three keep their types. NDJSON is read like CSV, every value as text, because its lines
-need not agree on types.
+"""Parquet, Arrow and NPZ → frames, which keep their types.
 
 Owns: reading, and plain column types. Does not own: globs, joining files.
 """
 
 from __future__ import annotations
 
-import gzip
-import json
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -19,10 +14,8 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
-from trainer.data.values import is_nested
 from trainer.errors import DataError, Problem
 
-_LINES = 50_000
 _DAMAGED = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError)
 
 
@@ -113,45 +106,6 @@ def _array_columns(name: str, array: np.ndarray[Any, Any]) -> dict[str, Any]:
     return {f"{name}.{index}": flat[index] for index in range(len(flat))}
 
 
-def read_ndjson(path: Path) -> pl.DataFrame:
-    """One JSON object a line, every value as text as it is written, null where it is null or absent.
-
-    Raises:
-        DataError: A line is no JSON object or holds lists or objects; with its line.
-    """
-    return pl.concat(read_ndjson_blocks(path), how="diagonal", rechunk=True)
-
-
-def read_ndjson_blocks(path: Path) -> Iterator[pl.DataFrame]:
-    """The rows as `read_ndjson` reads them, some at a time; a frame has the names seen so far.
-
-    Raises:
-        DataError: As `read_ndjson`.
-    """
-    problems: list[Problem] = []
-    names: dict[str, None] = {}
-    rows: list[dict[str, str | None]] = []
-    for line, raw in _ndjson_lines(path):
-        try:
-            row = _object(raw)
-        except _NotARowError as error:
-            problems.append(Problem(f"{path}:{line}", "a JSON object of plain values", str(error)))
-            if len(problems) == 5:
-                break
-            continue
-        names |= dict.fromkeys(row)
-        rows.append(row)
-        if len(rows) == _LINES:
-            yield pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String))
-            rows = []
-    if problems:
-        raise DataError(problems)
-    if rows:
-        yield pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String))
-    if not names and not rows:
-        raise DataError(Problem(str(path), "one JSON object a line", "an empty file"))
-
-
 def scan_typed(path: Path, kind: Literal["parquet", "arrow"]) -> pl.LazyFrame:
     """A Parquet or Arrow IPC file, to be read in parts.
 
@@ -201,57 +155,6 @@ def read_typed_blocks(
         raise _damaged(path, words[kind], error) from error
 
 
-def ndjson_line(path: Path, row: int) -> int:
-    """The line of row `row` (from 0) of a file."""
-    for index, (line, _) in enumerate(_ndjson_lines(path)):
-        if index == row:
-            return line
-    raise IndexError(row)
-
-
-def _ndjson_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    with path.open("rb") as plain:
-        packed = plain.read(2) == b"\x1f\x8b"
-    try:
-        with gzip.open(path) if packed else path.open("rb") as file:
-            for line, raw in enumerate(file, start=1):
-                content = raw.removeprefix(b"\xef\xbb\xbf") if line == 1 else raw
-                if content.strip():
-                    yield line, content
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise _damaged(path, "a whole gzip file", error) from error
-
-
-class _NotARowError(Exception):
-    """What stands in a line in place of a row."""
-
-
-def _object(raw: bytes) -> dict[str, str | None]:
-    try:
-        row = json.loads(raw, parse_int=str, parse_float=str, parse_constant=_constant)
-    except UnicodeDecodeError as error:
-        raise _NotARowError("text that is not UTF-8") from error
-    except (ValueError, RecursionError) as error:
-        raise _NotARowError(f"{raw[:40].decode(errors='replace').strip()!r}") from error
-    if not isinstance(row, dict):
-        raise _NotARowError("a list" if isinstance(row, list) else f"the value {row!r}")
-    for name, value in row.items():
-        match value:
-            case bool():
-                row[name] = "true" if value else "false"
-            case str():
-                row[name] = value.strip() or None
-            case None:
-                pass
-            case _:
-                raise _NotARowError(f"a list or an object as '{name}'")
-    return row
-
-
-def _constant(word: str) -> str | None:
-    return None if word == "NaN" else word
-
-
 def plain_types(frame: pl.DataFrame) -> pl.DataFrame:
     """Text for categories, without blanks around it and null where empty; Float64 for decimals."""
     changes = []
@@ -263,14 +166,6 @@ def plain_types(frame: pl.DataFrame) -> pl.DataFrame:
         elif dtype == pl.Decimal or dtype in (pl.Int128, pl.Float16):
             changes.append(column.cast(pl.Float64))
     return frame.with_columns(changes) if changes else frame
-
-
-def nested_problem(where: str, name: str, dtype: pl.DataType) -> Problem | None:
-    """What is wrong with a column whose cells are no single values, if they are not."""
-    if not is_nested(dtype):
-        return None
-    fix = f"leave it out with data.features.exclude: ['{name}'], or split it into columns"
-    return Problem(where, f"single values in '{name}'", f"values of type {dtype}", fix)
 
 
 def _damaged(path: Path, expected: str, error: BaseException) -> DataError:

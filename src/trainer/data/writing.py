@@ -13,6 +13,8 @@ from pathlib import Path
 
 import polars as pl
 
+from trainer.data.json_text import json_text
+from trainer.data.values import is_nested
 from trainer.runs.files import DISK, storage_errors
 
 
@@ -52,7 +54,11 @@ def write_table(parts: Iterable[pl.DataFrame], out: Path) -> tuple[int, list[str
 
 
 def csv_bytes(frame: pl.DataFrame, *, header: bool) -> bytes:
-    """A table as CSV; durations in the words of ISO 8601, which polars has no other form for."""
+    """A table as CSV; durations in the words of ISO 8601, which polars has no other form for, lists and
+    structures as JSON.
+    """
+    nested = [name for name, dtype in frame.schema.items() if is_nested(dtype)]
+    frame = frame.with_columns(json_text(frame[name]) for name in nested)
     spans = [name for name, dtype in frame.schema.items() if dtype == pl.Duration]
     buffer = io.BytesIO()
     frame.with_columns(pl.col(spans).dt.to_string("iso")).write_csv(buffer, include_header=header)

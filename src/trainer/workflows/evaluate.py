@@ -20,7 +20,7 @@ from trainer.runs.directory import RunDirectory
 from trainer.workflows.engines import beyond_memory
 from trainer.workflows.plan import located
 from trainer.workflows.predict import distinct
-from trainer.workflows.trained import Opened, load_network, open_all, question_of_all
+from trainer.workflows.trained import Opened, data_of, load_network, open_all, question_of_all
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,7 @@ def evaluate(
     data: Path | None,
     device: Literal["auto", "cpu", "gpu"],
     allow_custom: bool,
+    reading: Sequence[str] = (),
 ) -> Evaluations:
     """Evaluate a run's checkpoint, or the members of a run together.
 
@@ -73,18 +74,22 @@ def evaluate(
         data: A file with features and target, in place of the splits.
         device: "auto", "cpu" or "gpu".
         allow_custom: Whether layers of the user's own may be imported.
+        reading: Settings of how `data` is read, as typed, where that differs from the run's own.
 
     Raises:
+        ConfigError: A setting is wrong.
         RunError: There is no such run or it is damaged.
         DataError: Rows are missing, or the run's own data are no longer those it was trained on.
     """
     run, members = open_all(path)
     if len(members) > 1 or run != members[0].run:
-        return _evaluate_together(run, members, splits, data, device, allow_custom=allow_custom)
+        return _evaluate_together(
+            run, members, splits, data, device, allow_custom=allow_custom, reading=reading
+        )
     (opened,) = members
     settings = opened.loaded.config.data
     if data is not None:
-        settings = settings.model_copy(update={"source": str(data)})
+        settings = data_of(opened, data, reading, "trainer eval")
     with devices.importing(worthwhile=is_large(settings)), located(opened.loaded):
         if data is not None:
             table = rows_to_judge_by(
@@ -130,7 +135,8 @@ def evaluate(
             )
         )
     odd = dict.fromkeys(text for samples in parts.values() for text in samples.warnings)
-    return Evaluations(tuple(found), (*_lost(table), *odd))
+    reading_warnings = () if data is None else table.warnings
+    return Evaluations(tuple(found), (*reading_warnings, *_lost(table), *odd))
 
 
 def _lost(table: PreparedTable) -> list[str]:
@@ -148,6 +154,7 @@ def _evaluate_together(
     device: Literal["auto", "cpu", "gpu"],
     *,
     allow_custom: bool,
+    reading: Sequence[str],
 ) -> Evaluations:
     first = members[0]
     settings = first.loaded.config.data
@@ -161,7 +168,7 @@ def _evaluate_together(
             )
         )
     if data is not None:
-        settings = settings.model_copy(update={"source": str(data)})
+        settings = data_of(first, data, reading, "trainer eval")
     encoders = distinct([member.preprocessing for member in members])
     own = [next(one for one in members if one.preprocessing == encoder) for encoder in encoders]
     with devices.importing(worthwhile=is_large(settings)), located(first.loaded):
@@ -193,7 +200,9 @@ def _evaluate_together(
         question.measure_answers(answers.mean, laid_out),
         question.answered(laid_out, answers.mean),
     )
-    return Evaluations((evaluation,), (*_lost(tables[0]), *samples[0].warnings))
+    reading_warnings = () if data is None else tables[0].warnings
+    warnings = (*reading_warnings, *_lost(tables[0]), *samples[0].warnings)
+    return Evaluations((evaluation,), warnings)
 
 
 def own_table(opened: Opened) -> PreparedTable:

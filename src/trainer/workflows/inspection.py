@@ -7,10 +7,11 @@ Owns: the choices that depend on the table. What is seen is in `trainer.data.ins
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainer.config.data import Data
+from trainer.config.reading import reading_data, stated_reading
 from trainer.config.template import FoundColumn, TemplateFindings, render_template
 from trainer.data.inspect import ColumnFinding, TableFindings, inspect_table
 
@@ -43,7 +44,9 @@ class Proposal:
     findings: TableFindings
 
 
-def propose_config(source: Path, targets: tuple[str, ...], config: Path | None) -> Proposal:
+def propose_config(
+    source: Path, targets: tuple[str, ...], config: Path | None, reading: Sequence[str] = ()
+) -> Proposal:
     """Look at a table and write a config for it.
 
     Args:
@@ -51,11 +54,14 @@ def propose_config(source: Path, targets: tuple[str, ...], config: Path | None) 
         targets: The columns to predict.
         config: Where the config will stand, to which the table's path is relative; None for stdout,
             where it is relative to the working directory.
+        reading: Settings of how the table is read, as typed: `data.csv.header=false`.
 
     Raises:
+        ConfigError: A setting is wrong.
         DataError: The table cannot be read or the target is not in it.
     """
-    found = inspect_table(Data(source=str(source), target=_one_or_several(targets)))
+    data = reading_data(str(source), _one_or_several(targets), reading)
+    found = inspect_table(data)
     folder = Path() if config is None else config.parent
     hidden, dropout, batch_size = _sizes(found.rows)
     validated = found.rows >= _VALIDATED_ROWS
@@ -77,6 +83,7 @@ def propose_config(source: Path, targets: tuple[str, ...], config: Path | None) 
             test=0.2 if tested else 0.0,
             validation=0.2 if validated else 0.0,
             balanced=found.task in {"binary", "multiclass"} and min(shares) < _RARE_SHARE,
+            reading=stated_reading(data),
             file_name="config.yaml" if config is None else config.name,
         )
     )

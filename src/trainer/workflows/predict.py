@@ -25,7 +25,7 @@ from trainer.engine import devices
 from trainer.workflows.engines import beyond_memory
 from trainer.workflows.plan import located
 from trainer.workflows.question import Question
-from trainer.workflows.trained import open_all, question_of_all
+from trainer.workflows.trained import data_of, open_all, question_of_all
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class Predicted:
     checkpoint: str
     parts: Iterator[pl.DataFrame]
     _oddities: Counter[tuple[str, str]] = field(repr=False)
+    _reading: tuple[str, ...] = ()
 
     @cached_property
     def frame(self) -> pl.DataFrame:
@@ -65,7 +66,7 @@ class Predicted:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a user should know of the rows taken so far."""
-        return in_words(self._oddities)
+        return (*self._reading, *in_words(self._oddities))
 
 
 def predict(
@@ -75,6 +76,7 @@ def predict(
     keep: tuple[str, ...],
     device: Literal["auto", "cpu", "gpu"],
     allow_custom: bool,
+    reading: Sequence[str] = (),
 ) -> Predicted:
     """Ask a trained network about the rows of a file.
 
@@ -88,15 +90,17 @@ def predict(
             the result becomes `<name>_of_input`.
         device: "auto", "cpu" or "gpu".
         allow_custom: Whether layers of the user's own may be imported.
+        reading: Settings of how the file is read, as typed, where that differs from the run's data.
 
     Raises:
         RunError: There is no such run or it is damaged.
+        ConfigError: A setting is wrong.
         DataError: The file lacks columns or cannot be read; of later parts, when they are taken.
     """
     run, members = open_all(path)
     opened = members[0]
     question = question_of_all(run, members)
-    data = opened.loaded.config.data.model_copy(update={"source": str(source)})
+    data = data_of(opened, source, reading, "trainer predict")
     # Members of one fold encode alike.
     encoders = distinct([member.preprocessing for member in members])
 
@@ -129,7 +133,7 @@ def predict(
                 columns |= spread_columns(question, answers.spread)
             yield _result(part[0], columns)
 
-    return Predicted(run.path, opened.checkpoint, answered(), oddities)
+    return Predicted(run.path, opened.checkpoint, answered(), oddities, first[0].warnings)
 
 
 def distinct(encoders: Sequence[Preprocessing]) -> list[Preprocessing]:

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trainer.config.data import Data
 from trainer.config.dump import resolved_settings
 from trainer.config.load import LoadedConfig, load_config
 from trainer.config.nodes import plain
+from trainer.config.reading import reading_overrides
 from trainer.data.preprocessing import Preprocessing
 from trainer.errors import DataError, Problem, RunError, command_text
 from trainer.runs.checkpoints import read_checkpoint
@@ -122,6 +124,25 @@ def config_of(run: RunDirectory, overrides: Sequence[str] = ()) -> LoadedConfig:
     """
     with reading(run.config):
         return load_config(run.config, overrides)
+
+
+def data_of(opened: Opened, source: Path, reading: Sequence[str], command: str) -> Data:
+    """The `data` section of a run for another file.
+
+    Args:
+        opened: The run.
+        source: The file.
+        reading: Settings of how it is read, as typed, in place of those of the run.
+        command: The command that takes them, for messages.
+
+    Raises:
+        ConfigError: A setting is wrong or is about something else.
+    """
+    data = opened.loaded.config.data
+    if reading:
+        reading_overrides(reading, command)
+        data = config_of(opened.run, reading).config.data
+    return data.model_copy(update={"source": str(source)})
 
 
 def _missing(whole: Any, found: Any, path: str = "") -> str | None:

@@ -19,11 +19,11 @@ from trainer.data.arrays import Assignment, Bools, Floats, Rows, Singles
 from trainer.data.audit.findings import SHOWN
 from trainer.data.features import split_column, target_columns
 from trainer.data.kinds import date_format, find_kinds, unreadable
+from trainer.data.nested import nested_problem
 from trainer.data.prepare import Division
 from trainer.data.splits import TRAIN
 from trainer.data.tables import Table
 from trainer.data.targets import FittedTarget
-from trainer.data.typed_files import nested_problem
 from trainer.data.values import is_nested, level_text, number_matrix
 from trainer.errors import DataError
 
@@ -160,7 +160,7 @@ def make_subject(
         DataError: A feature has lists or structures in its cells.
     """
     schema = frame.schema
-    nested = [nested_problem(division.table.name, name, schema[name]) for name in features]
+    nested = [nested_problem(division.table, name, schema[name]) for name in features]
     problems = [problem for problem in nested if problem is not None]
     if problems:
         raise DataError(problems)

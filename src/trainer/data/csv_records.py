@@ -1,0 +1,223 @@
+"""Records of CSV text: blocks of whole ones, each with its line, and what is wrong with a broken one.
+
+Owns: records as Python's reader finds them. Does not own: frames (`csv_files`), bytes to text
+(`csv_text`), advice on settings (`csv_advice`).
+"""
+
+from __future__ import annotations
+
+import csv as python_csv
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trainer.config.data import Csv
+from trainer.data.arrays import Bools
+from trainer.data.csv_advice import setting
+from trainer.data.csv_text import (
+    ESCAPED_LINE_END,
+    between_blanks,
+    encoding_advice,
+    separator_of,
+    text_pieces,
+)
+from trainer.errors import DataError, Problem
+
+_CHUNK = 1 << 23
+_BLOCK = 1 << 24
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A file and how it is written."""
+
+    path: Path
+    csv: Csv
+    separator: str
+
+    @classmethod
+    def of(cls, path: Path, csv: Csv) -> Form:
+        return cls(path, csv, separator_of(path, csv))
+
+    @property
+    def where(self) -> str:
+        return str(self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Whole records of a file.
+
+    Attributes:
+        text: Them.
+        lines: Lines of the file before them.
+        first: Whether they are the first, so that the header is among them if there is one.
+    """
+
+    text: bytes
+    lines: int
+    first: bool
+
+
+def blocks(form: Form) -> Iterator[Block]:
+    """The file's text in blocks that end where records do."""
+    lines, rest, first = 0, b"", True
+    for data in text_pieces(form.path, form.csv):
+        rest += data
+        if len(rest) < _BLOCK:
+            continue
+        end = _last_end(rest, form.csv.quote)
+        if end:
+            block, rest = rest[:end], rest[end:]
+            yield block_of(form, block, lines, first=first)
+            lines, first = lines + line_ends(form, block), False
+    if rest or first:
+        yield block_of(form, rest, lines, first=first)
+
+
+def block_of(form: Form, text: bytes, lines: int, *, first: bool) -> Block:
+    """A block without the blank lines at its beginning.
+
+    Raises:
+        DataError: There is a zero byte in it.
+    """
+    if b"\0" in text:
+        line = lines + line_ends(form, text[: text.index(b"\0")]) + 1
+        fix = "is it a CSV file? If it is UTF-16, set data.csv.encoding: utf-16"
+        raise DataError(Problem(f"{form.path}:{line}", "text", "binary data (a zero byte)", fix))
+    if form.separator == " ":
+        text = between_blanks(text, form.csv.quote)
+    if text[:1] in (b"\n", b"\r"):
+        whole = text
+        text = text.lstrip(b"\r\n")
+        lines += whole.count(b"\n", 0, len(whole) - len(text))
+    return Block(text, lines, first)
+
+
+def line_ends(form: Form, text: bytes) -> int:
+    escaped = 0 if form.csv.escape is None else text.count(ESCAPED_LINE_END.encode())
+    return text.count(b"\n") + escaped
+
+
+def _last_end(data: bytes, quote: str) -> int:
+    """Where the last record of the data that ends in it does; 0 where none does."""
+    if data.count(quote.encode()) == 0:
+        return data.rfind(b"\n") + 1
+    cells = np.frombuffer(data, dtype=np.uint8)
+    sign = np.frombuffer(quote.encode()[-1:], dtype=np.uint8)[0]
+    outside = (np.cumsum(cells == sign, dtype=np.uint8) & 1) == 0
+    ends = np.flatnonzero((cells == 10) & outside)
+    return int(ends[-1]) + 1 if len(ends) else 0
+
+
+def records(form: Form, block: Block) -> Iterator[tuple[int, list[str]]]:
+    """Each record that is no blank line, with the line of the file it begins on."""
+    reader = record_reader(form, block.text)
+    before, escaped = block.lines, block.lines
+    for fields in reader:
+        start = before + 1
+        if form.csv.escape is not None:
+            escaped += sum(field.count(ESCAPED_LINE_END) for field in fields)
+        before = escaped + reader.line_num
+        if fields:
+            yield start, fields
+
+
+def record_reader(form: Form, text: bytes) -> Any:
+    stream = io.TextIOWrapper(io.BytesIO(text), encoding="utf-8", newline="")
+    return python_csv.reader(
+        stream, delimiter=form.separator, quotechar=form.csv.quote, strict=True
+    )
+
+
+def record_lengths(
+    data: bytes, separator: str, quote: str, width: int
+) -> tuple[Bools | None, bool]:
+    """Which records are blank lines (None when none is), and whether another has a wrong length."""
+    cells = np.frombuffer(data, dtype=np.uint8)
+    inside, fields, length = 0, 0, 0
+    blanks: list[Bools] = []
+    for start in range(0, len(cells), _CHUNK):
+        chunk = cells[start : start + _CHUNK]
+        quoted = (np.cumsum(chunk == ord(quote), dtype=np.uint8) + np.uint8(inside)) & 1
+        outside = quoted == 0
+        ends = np.flatnonzero((chunk == 10) & outside)
+        cuts = np.flatnonzero((chunk == ord(separator)) & outside)
+        inside = int(quoted[-1])
+        before = np.searchsorted(cuts, ends)
+        counts = np.diff(before, prepend=0)
+        starts = np.concatenate(([0], ends[:-1] + 1)) if len(ends) else ends
+        sizes = ends - starts
+        if len(ends):
+            returns = (sizes > 0) & (chunk[np.maximum(ends - 1, 0)] == 13)
+            sizes = sizes - returns
+            counts[0] += fields
+            sizes[0] += length
+            blank = sizes == 0
+            if np.any((counts != width - 1) & ~blank):
+                return None, True
+            blanks.append(blank)
+            fields, length = len(cuts) - int(before[-1]), len(chunk) - int(ends[-1]) - 1
+        else:
+            fields, length = fields + len(cuts), length + len(chunk)
+    if length:
+        if fields != width - 1:
+            return None, True
+        blanks.append(np.zeros(1, dtype=np.bool_))
+    found = np.concatenate(blanks)
+    return (found if found.any() else None), False
+
+
+def wrong_length(form: Form, line: int, fields: list[str], names: list[str]) -> Problem:
+    csv = form.csv
+    found = f"{len(fields)} field{'s' if len(fields) != 1 else ''}"
+    fix = f"put a field that holds {form.separator!r} between quotes ({csv.quote})"
+    if len(fields) < len(names):
+        fix = "Complete or delete the line."
+    expected = f"{len(names)} fields, as in the header"
+    if csv.names is not None:
+        expected = f"{len(names)} fields, as data.csv.names has names"
+    elif not csv.header:
+        expected = f"{len(names)} fields, as in the first line"
+    return Problem(f"{form.path}:{line}", expected, found, fix)
+
+
+def explained(form: Form, block: Block, error: UnicodeDecodeError | python_csv.Error) -> DataError:
+    text, quote = block.text, form.csv.quote
+    try:
+        text.decode("utf-8")
+    except UnicodeDecodeError as wrong:
+        line = block.lines + line_ends(form, text[: wrong.start]) + 1
+        column = wrong.start - (text.rfind(b"\n", 0, wrong.start) + 1) + 1
+        return DataError(
+            Problem(
+                f"{form.path}:{line}",
+                "UTF-8 text",
+                f"byte 0x{text[wrong.start]:02X} at byte {column} of the line",
+                encoding_advice(form.path),
+                "data.csv.encoding",
+            )
+        )
+    last = block.lines
+    try:
+        for _ in (reader := record_reader(form, text)):
+            last = block.lines + reader.line_num
+    except python_csv.Error:
+        pass
+    where = f"{form.path}:{last + 1}"
+    if "end of data" in str(error):
+        found = f"a quote ({quote}) that is not closed"
+        fix = "Close it, or set data.csv.quote to a character the file does not hold."
+        if form.csv.escape is None and rb"\%b" % quote.encode() in text:
+            fix = f"if \\ escapes a quote in this file, set {setting('escape', chr(92))}"
+        return DataError(Problem(where, "a whole record", found, fix))
+    found, fix = str(error), "set data.csv.quote to a character the file does not hold"
+    if "after" in found:
+        found = f"text after a closing quote ({quote})"
+        fix = "double a quote inside a quoted field"
+        fix += f", or set {setting('escape', chr(92))} if a backslash is before it"
+    return DataError(Problem(where, "a CSV record", found, fix))

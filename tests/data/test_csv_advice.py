@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from trainer.config.data import Csv
+from trainer.data.csv_advice import advice, looks_like_data
+from trainer.data.csv_files import read_csv
+from trainer.errors import DataError
+
+ROWS = [("1,5", "north", "3"), ("-2,25", "south", "4"), ("0,5", "west", "5")] * 4
+
+
+def _table(sign: str, *, commas: bool = False) -> str:
+    rows = [("a", "b", "y"), *ROWS]
+    text = "\n".join(sign.join(row) for row in rows) + "\n"
+    return text if commas else text.replace("1,5", "1").replace(",", sign)
+
+
+CASES = {
+    "semicolons": (_table(";").replace(";25", "").replace("0;", ""), {"separator": ";"}),
+    "semicolons and decimal commas": (
+        _table(";", commas=True),
+        {"separator": ";", "decimal_comma": True},
+    ),
+    "tabs": ("a\tb\ty\n" + "1\tx y\t2\n" * 5, {"separator": "\t"}),
+    "bars": ("a|b|y\n" + "1|x y|2\n" * 5, {"separator": "|"}),
+    "blanks": ("  a   b  y\n" + " 1.5  10  no\n" * 5, {"separator": " "}),
+    "comments": ("# one\n# two, three\na,b,y\n" + "1,2,3\n" * 5, {"comment": "#"}),
+    "percent comments": ("% one\na,b,y\n" + "1,2,3\n" * 5, {"comment": "%"}),
+    "lines before": ("Report of May\n\nunits: mm, s\na,b,y\n" + "1,2,3\n" * 5, {"skip": 3}),
+    "lines before, other separator": (
+        "Report\na;b;y\n" + "1,5;2;3\n" * 5,
+        {"skip": 1, "separator": ";", "decimal_comma": True},
+    ),
+    "quotes that hold the separator": ('a;b;y\n"1;2";2;"x,y"\n' * 5, {"separator": ";"}),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_settings_that_are_advised_read_the_file(tmp_path, name):
+    text, wanted = CASES[name]
+    path = tmp_path / "x.csv"
+    path.write_text(text)
+    found = advice(path, Csv())
+    assert found is not None
+    for setting, value in wanted.items():
+        assert f"data.csv.{setting}: " in found.fix
+        assert f"data.csv.{setting}=" in found.fix
+        assert {"\t": "tab", True: "true"}.get(value, str(value)) in found.fix
+    assert found.fix.count("data.csv.") == 2 * len(wanted)
+    frame, _ = read_csv(path, Csv(**wanted))
+    assert frame.columns == ["a", "b", "y"]
+    assert advice(path, Csv(**wanted)) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a,b\n1,2\n1,2,3\n",
+        "a,b\n" + "1,2\n" * 20 + "3\n",
+        "a b,c d\n1 2,3 4\n" * 5,
+        "a,b\n1,2,3,4\n4,5,6,7\n7,8,9,9\n",
+        "a\n1\n2\n",
+        "a",
+        "",
+        "no table at all. It has text, in\nlines of\nany, length; or\nnone.",
+    ],
+)
+def test_nothing_is_advised_where_nothing_is_known(tmp_path, text):
+    path = tmp_path / "x.csv"
+    path.write_text(text)
+    assert advice(path, Csv()) is None
+
+
+def test_a_header_without_a_name_for_the_first_column_is_answered_with_names(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text("mpg,row\nMazda,21.0,6\nFiat,32.4,4\nVolvo,21.4,4\n")
+    found = advice(path, Csv())
+    assert found is not None
+    assert "data.csv.names: [row_2, mpg, row]" in found.fix
+    assert "'data.csv.names=[row_2, mpg, row]'" in found.fix
+    frame, _ = read_csv(path, Csv(names=["row_2", "mpg", "row"]))
+    assert frame.height == 3
+
+
+def test_lines_of_another_length_are_answered_with_the_settings(tmp_path):
+    path: Path = tmp_path / "x.csv"
+    path.write_text("a;b\n1,5;2\n2,5;3\n3,5;4\n")
+    with pytest.raises(DataError) as caught:
+        read_csv(path, Csv())
+    (problem,) = caught.value.problems
+    assert "separator" in problem.expected
+    assert "';'" in problem.found
+    assert "(on the command line data.csv.separator=';')" in problem.fix
+
+
+@pytest.mark.parametrize(
+    ("first", "rows"),
+    [
+        ("5.1 3.5 setosa", ["4.9 3.0 setosa", "4.7 3.2 virginica", "4.6 3.1 setosa"]),
+        ("39 State-gov <=50K", ["50 Self-emp <=50K", "38 Private <=50K", "53 State-gov >50K"]),
+        ("p x s n", ["e x s y", "e b s w", "p x y w", "e x s g"]),
+        ("6 148 72 1", ["1 85 66 0", "8 183 64 1", "1 89 66 0"]),
+        ("x yes", ["a yes", "b no", "c yes"]),
+        ("? 148 yes", ["1 85 no", "? 183 yes", "1 89 no"]),
+    ],
+)
+def test_first_lines_that_look_like_data(first, rows):
+    assert looks_like_data(first.split(), [row.split() for row in rows], Csv())
+
+
+@pytest.mark.parametrize(
+    ("first", "rows"),
+    [
+        ("a b c", ["1 2 x", "2 3 y", "3 4 x"]),
+        ("0 1 2", ["1.5 2.5 3.5", "2.5 1.5 1.5", "2.5 2.1 2.2"]),
+        ("name 2019 2020", ["x 1 2", "y 2 3", "z 3 4"]),
+        ("name 2020", ["x 1", "y 2", "z 3"]),
+        ("city region", ["Rome Lazio", "Bari Puglia", "Latina Lazio"]),
+        ("id text", ["a1 hello", "a2 world", "a3 there"]),
+        ("5 6", ["1 2"]),
+    ],
+)
+def test_first_lines_that_are_headers(first, rows):
+    assert not looks_like_data(first.split(), [row.split() for row in rows], Csv())
