@@ -14,7 +14,7 @@ from trainer.data.values import microseconds
 
 def settings(**datetimes):
     data = Data(source="x.csv", target="y", datetime=datetimes)  # type: ignore[arg-type]
-    return datetime_settings(data, "t")
+    return datetime_settings(data, "t", data.datetime.format)
 
 
 @pytest.mark.parametrize(

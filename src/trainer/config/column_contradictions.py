@@ -18,11 +18,12 @@ _NUMERIC = ("scale", "smooth_clip", "indicator")
 _CATEGORICAL = (
     "encode", "dimension", "min_count", "max_levels", "unknown", "levels", "fold_case",
 )  # fmt: skip
+_DATETIME = ("parts", "format")
 _FOREIGN = {
-    "numeric": (*_CATEGORICAL, "format"),
-    "categorical": (*_NUMERIC, "format"),
-    "boolean": (*_NUMERIC, *_CATEGORICAL, "format"),
-    "datetime": _CATEGORICAL,
+    "numeric": (*_CATEGORICAL, *_DATETIME),
+    "categorical": (*_NUMERIC, *_DATETIME, "decimal"),
+    "boolean": (*_NUMERIC, *_CATEGORICAL, *_DATETIME, "decimal"),
+    "datetime": (*_CATEGORICAL, "decimal"),
 }
 """Settings that have no meaning for a kind of column."""
 
@@ -87,7 +88,9 @@ def _kind_default_conflicts(data: Data) -> Iterator[Contradiction]:
 
 def _target_column_conflicts(key: str, column: ColumnSettings) -> Iterator[Contradiction]:
     for name in ColumnSettings.model_fields:
-        if name not in ("kind", "format", "fold_case") and getattr(column, name) is not None:
+        if name not in ("kind", "format", "fold_case", "decimal") and (
+            getattr(column, name) is not None
+        ):
             fix = "use data.target_scale" if name == "scale" else "take it out"
             expected = "no settings of features for the target"
             yield conflict(f"{key}.{name}", expected, name, fix, "data.target")
@@ -106,13 +109,23 @@ def _foreign_conflicts(key: str, column: ColumnSettings) -> Iterator[Contradicti
                     f"{key}.kind",
                 )
     else:
-        numeric = [name for name in stated if name in _NUMERIC]
+        dated = [name for name in stated if name in _DATETIME]
+        if column.decimal is not None and dated:
+            yield conflict(
+                f"{key}.decimal",
+                "settings of one kind of column",
+                f"decimal (numeric) and {dated[0]} (datetime)",
+                "take out the one that does not fit the column",
+                f"{key}.{dated[0]}",
+            )
+        numeric = [name for name in stated if name in (*_NUMERIC, *_DATETIME, "decimal")]
         categorical = [name for name in stated if name in _CATEGORICAL]
         if numeric and categorical:
+            kind = "datetime" if numeric[0] in _DATETIME else "numeric"
             yield conflict(
                 f"{key}.{categorical[0]}",
                 "settings of one kind of column",
-                f"{numeric[0]} (numeric) and {categorical[0]} (categorical)",
+                f"{numeric[0]} ({kind}) and {categorical[0]} (categorical)",
                 "state the kind, and take out what does not fit it",
             )
     for kind, known in (("numeric", NumericImpute), ("categorical", CategoricalImpute)):

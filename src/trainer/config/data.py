@@ -17,6 +17,8 @@ CategoricalImpute = Literal["drop", "own_level", "constant", "most_frequent"]
 Encode = Literal["onehot", "ordinal", "embedding"]
 SplitBy = Literal["auto", "random", "stratified", "group", "time", "column", "hash"]
 Scalar = str | int | float | bool
+DatePart = Literal["elapsed", "year", "week", "day"]
+DateParts = Annotated[list[DatePart], Field(min_length=1)]
 Count = Annotated[int, Field(ge=1)]
 Column = Annotated[str, Words("a column name", "column names")]
 Files = Annotated[str, Words("a path", "paths")]
@@ -146,7 +148,7 @@ class Categorical(Section):
 class Datetime(Section):
     """How dates and times become numbers."""
 
-    parts: Annotated[list[Literal["elapsed", "year", "week", "day"]], Field(min_length=1)] = [
+    parts: DateParts = [
         "elapsed",
         "year",
         "week",
@@ -156,7 +158,9 @@ class Datetime(Section):
     day: the place in that cycle as a sine and a cosine; a cycle that does not vary in training is
     left out."""
     format: str | None = None
-    """The format of dates written as text (`%d.%m.%Y`); unset, ISO 8601."""
+    """The format of dates written as text (`%d.%m.%Y`). Unset, ISO 8601 or the one format that all
+    training rows fit; where several fit, because no day is above 12, the column stays text and `fit` and
+    `check` name the candidates."""
 
 
 class ColumnSettings(Section):
@@ -189,8 +193,15 @@ class ColumnSettings(Section):
     training row has is kept; a training value that is not among them is an error."""
     fold_case: bool | None = None
     """As `data.categorical.fold_case`; of the target: classes that differ in case only are one."""
+    parts: DateParts | None = None
+    """As `data.datetime.parts`."""
     format: str | None = None
-    """As `data.datetime.format`."""
+    """As `data.datetime.format`; it makes text a column of dates."""
+    decimal: Literal["point", "comma"] | None = None
+    """How numbers written as text are read. point: 1,234.5. comma: 1.234,5. Blanks and apostrophes
+    group thousands in both; a currency, a percent sign or a unit is dropped; (5) is -5. It makes text a
+    column of numbers. Unset, the training rows decide whether it is one and which mark it has, and `fit`
+    and `check` say what they assumed."""
 
 
 class Outliers(Section):
@@ -236,7 +247,9 @@ class Split(Section):
     validation or test. hash: by a hash of `column`, or of the whole row; group and hash assignments
     stay when rows are added. auto: stratified for classes, random for numbers."""
     column: Column | None = None
-    """The column that group, time, column and hash look at."""
+    """The column that group, time, column and hash look at. It is a feature only where
+    `features.include` names it. By time it holds numbers or dates, in ISO 8601 or as
+    `columns.NAME.format` says."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
     """What random, stratified, group and hash draw with; unset, the config's `seed`. With it, runs that
     differ in `seed`, so in start and order of the rows, have the same splits."""

@@ -31,6 +31,7 @@ from trainer.data.splits import (
 from trainer.data.tables import Table
 from trainer.data.targets import spelled_classes
 from trainer.data.tasks import folds_case, infer_task
+from trainer.data.times import row_times
 from trainer.data.values import boolean, differ_in_case, folded, plain, text
 from trainer.errors import DataError, Problem
 
@@ -113,7 +114,9 @@ def _split(
                 return value_split(seed, table.frame[rows], test, validation, fold)
             return value_split(seed, _split_values(table, data, rows), test, validation, fold)
         case "time":
-            return time_split(_split_values(table, data, rows), test, validation, fold)
+            series = _split_values(table, data, rows)
+            when = row_times(series, data, lambda row: table.where(int(rows[row])))
+            return time_split(when, test, validation, fold)
         case "column":
             return column_split(_split_values(table, data, rows))
         case "auto":
@@ -133,7 +136,7 @@ def _resolved(table: Table, data: Data, rows: Rows) -> tuple[SplitBy, Task | Non
     targets = table.frame.select(target_columns(data))[rows]
     task = data.task
     if task == "auto":
-        task = infer_task(targets, fold_case=folds_case(data)).task
+        task = infer_task(targets, data, fold_case=folds_case(data)).task
     if by == "auto":
         return ("stratified" if task in ("binary", "multiclass") else "random"), task
     if task == "regression":

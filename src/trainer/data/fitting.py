@@ -7,7 +7,7 @@ rows that drop, then each column. Does not own: what each kind learns.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,8 +17,10 @@ from trainer.data.assumptions import column_remarks, level_problems
 from trainer.data.categorical import CategoricalColumn, fit_boolean, fit_categorical
 from trainer.data.datetimes import fit_datetime
 from trainer.data.kinds import find_kinds
-from trainer.data.numeric import Bounds, fit_numeric, outlier_bounds
+from trainer.data.number_formats import with_numbers
+from trainer.data.numeric import Bounds, as_written, fit_numeric, outlier_bounds
 from trainer.data.preprocessing import Column
+from trainer.data.readings import Reading
 from trainer.data.settings import (
     categorical_settings,
     datetime_settings,
@@ -70,7 +72,8 @@ def fit_columns(table: Table, names: Sequence[str], rows: Rows, data: Data) -> C
             no row or no column left; with every such problem.
     """
     finding, problems = find_kinds(table, names, rows, data)
-    kinds = finding.kinds
+    kinds, readings = finding.kinds, finding.readings
+    table = replace(table, frame=with_numbers(table.frame, finding.numbers))
     problems += settings_problems(data, kinds, table.frame.columns)
     problems += outlier_problems(data, kinds)
     problems += level_problems(table, names, data)
@@ -81,8 +84,8 @@ def fit_columns(table: Table, names: Sequence[str], rows: Rows, data: Data) -> C
     kept = rows[~(missing | outlying)]
     if not len(kept):
         raise DataError(no_rows_left(len(rows)))
-    columns = _fitted(table, kinds, kept, data, dropped)
-    warnings = fit_warnings(table, kinds, columns, finding.empty, len(kept))
+    columns = _fitted(table, readings, kept, data, dropped)
+    warnings = fit_warnings(readings, columns, finding.empty, len(kept))
     if not columns:
         raise DataError(no_columns_left(table))
     ordered = tuple(columns[name] for name in names if name in columns)
@@ -193,10 +196,15 @@ def _dropped_rows(
 
 
 def _fitted(
-    table: Table, kinds: Mapping[str, Kind], rows: Rows, data: Data, dropped: Mapping[str, Bounds]
+    table: Table,
+    readings: Mapping[str, Reading],
+    rows: Rows,
+    data: Data,
+    dropped: Mapping[str, Bounds],
 ) -> dict[str, Column]:
     columns: dict[str, Column | None] = {}
-    for names in column_blocks(of_kind(kinds, "numeric"), len(rows)):
+    numeric = [name for name, reading in readings.items() if reading.kind == "numeric"]
+    for names in column_blocks(numeric, len(rows)):
         values = _numbers(table, names, rows)
         for index, name in enumerate(names):
             column = values[:, index]
@@ -204,14 +212,15 @@ def _fitted(
                 continue
             bounds = dropped.get(name)
             settings = numeric_settings(data, name)
-            columns[name] = fit_numeric(name, column, settings, outliers_of(data, name), bounds)
-    for name, kind in kinds.items():
-        if kind == "numeric":
+            fitted = fit_numeric(name, column, settings, outliers_of(data, name), bounds)
+            columns[name] = None if fitted is None else as_written(fitted, readings[name].number)
+    for name, reading in readings.items():
+        if reading.kind == "numeric":
             continue
         series = table.frame[name].gather(rows)
         if series.null_count() == len(series):
             continue
-        match kind:
+        match reading.kind:
             case "categorical":
                 columns[name] = fit_categorical(
                     name, series, categorical_settings(data, name), stated_levels(data, name)
@@ -219,26 +228,32 @@ def _fitted(
             case "boolean":
                 columns[name] = fit_boolean(name, series, categorical_settings(data, name))
             case "datetime":
-                columns[name] = fit_datetime(name, series, datetime_settings(data, name))
+                dates = datetime_settings(data, name, reading.date)
+                columns[name] = fit_datetime(name, series, dates)
     return {name: column for name, column in columns.items() if column is not None}
 
 
 def fit_warnings(
-    table: Table,
-    kinds: Mapping[str, Kind],
+    readings: Mapping[str, Reading],
     columns: Mapping[str, Column],
     empty: Sequence[str],
     rows: int,
 ) -> list[str]:
-    """What was left out or looks odd."""
-    constant = [name for name in kinds if name not in columns]
-    warnings = []
+    """What was assumed, what was left out and what looks odd."""
+    constant = [name for name in readings if name not in columns]
+    notes = {
+        name: str(each.note)
+        for name, each in readings.items()
+        if each.note is not None and name in columns
+    }
+    warnings = list(notes.values())
     if empty:
         warnings.append(f"left out, no values in the training rows: {_listed(empty)}")
     if constant:
         warnings.append(f"left out, the same in all training rows: {_listed(constant)}")
     for column in columns.values():
-        if isinstance(column, CategoricalColumn):
+        # A note says more of a column than that it has many levels, and what to do.
+        if isinstance(column, CategoricalColumn) and column.name not in notes:
             levels = len(column.levels) + len(column.merged)
             if levels > max(20, MANY_LEVELS * rows):
                 warnings.append(

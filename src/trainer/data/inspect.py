@@ -100,7 +100,7 @@ def inspect_table(data: Data) -> TableFindings:
         raise DataError(no_target(table, targets))
     values = table.frame.select(targets)[rows]
     try:
-        finding = infer_task(values)
+        finding = infer_task(values, data)
     except DataError as error:
         raise DataError(table.placed(error.problems)) from error
     classes: dict[str, int] = {}

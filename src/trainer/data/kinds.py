@@ -5,8 +5,9 @@
     datetime     every value is an ISO 8601 date or time; or the type says so
     categorical  anything else
 
-A column of text of which at least nine in ten, but not all, values are numbers is a mistake more
-often than a category, and is refused.
+Text that is none of the first three may still be numbers or dates written in another way: see
+`readings`. A column of text of which at least nine in ten, but not all, values are plain numbers is a
+mistake more often than a category, and is refused.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ import polars as pl
 from trainer.config.data import Data, Kind
 from trainer.data.arrays import Bools, Rows
 from trainer.data.nested import nested_problem
+from trainer.data.number_formats import NumberFormat, read_numbers
+from trainer.data.readings import Reading, TextCensus, is_undecided, settled, stated_format
 from trainer.data.settings import categorical_settings, stated_kind, stated_levels
 from trainer.data.tables import Table
 from trainer.data.values import (
@@ -50,10 +53,22 @@ class KindFinding:
     Attributes:
         kinds: Kind by column, in the table's order.
         empty: Columns without a value in the training rows.
+        readings: How each column is read.
     """
 
     kinds: dict[str, Kind]
     empty: tuple[str, ...]
+    readings: dict[str, Reading]
+
+    @property
+    def numbers(self) -> dict[str, NumberFormat]:
+        """How numbers are written, of the columns where they are not plain."""
+        return number_formats(self.readings)
+
+
+def number_formats(readings: Mapping[str, Reading]) -> dict[str, NumberFormat]:
+    """How numbers are written, of the columns where they are not plain."""
+    return {name: each.number for name, each in readings.items() if each.number is not None}
 
 
 def find_kinds(
@@ -67,7 +82,7 @@ def find_kinds(
         rows: The training rows.
         data: The `data` section; `columns.<name>.kind` states a kind.
     """
-    kinds: dict[str, Kind] = {}
+    readings: dict[str, Reading] = {}
     empty: list[str] = []
     problems: list[Problem] = []
     schema = table.frame.schema
@@ -79,30 +94,73 @@ def find_kinds(
         filled = _counts(part, [pl.col(name).is_not_null().sum() for name in block])
         parsed = _counts(part, [number(name, schema[name]).is_not_null().sum() for name in block])
         for name, known, numeric in zip(block, filled, parsed, strict=True):
-            stated = stated_kind(data, name)
             if known == 0 or (schema[name].is_float() and numeric == 0):
                 empty.append(name)
                 continue
-            if stated is None:
-                kind = _inferred(part[name], known, numeric)
-                if kind is None:
-                    odd = unreadable(part[name], "numeric", None)
-                    values = WrongValues.at(part[name], rows, odd)
-                    problems.append(almost_numeric(table, name, values, known, numeric))
-                    continue
-                kinds[name] = kind
+            series = part[name]
+            reading = _reading(series, known, numeric, data)
+            if reading.kind is None:
+                values = WrongValues.at(series, rows, unreadable(series, Reading("numeric")))
+                problems.append(almost_numeric(table, name, values, known, numeric))
                 continue
-            kinds[name] = stated
-            wrong = misread(part[name], stated, data)
-            if wrong.any():
-                values = WrongValues.at(part[name], rows, wrong)
-                problems.append(misfits(table, name, values, stated, data))
-    return KindFinding(kinds, tuple(empty)), problems
+            readings[name] = reading
+            if stated_kind(data, name) is not None:
+                wrong = misread(series, reading, data)
+                if wrong.any():
+                    values = WrongValues.at(series, rows, wrong)
+                    problems.append(misfits(table, name, values, reading, data))
+    kinds = {name: each.kind for name, each in readings.items() if each.kind is not None}
+    return KindFinding(kinds, tuple(empty), readings), problems
 
 
 def _counts(frame: pl.DataFrame, expressions: Sequence[pl.Expr]) -> list[int]:
     named = [expression.alias(str(index)) for index, expression in enumerate(expressions)]
     return list(frame.select(named).row(0))
+
+
+def _reading(series: pl.Series, known: int, numeric: int, data: Data) -> Reading:
+    """How a column with values is read."""
+    name, stated = series.name, stated_kind(data, series.name)
+    guess = stated or _inferred(series, known, numeric)
+    reading = plain_reading(data, name, series.dtype, guess)
+    if series.dtype != pl.String:
+        return reading
+    is_settled = stated is None and guess in ("boolean", "datetime")
+    is_checked = stated in ("numeric", "datetime")
+    wrong = int(np.count_nonzero(unreadable(series, reading))) if is_checked else 0
+    if is_settled or not is_undecided(
+        data,
+        name,
+        guess,
+        known=known,
+        wrong=wrong,
+        digits=0 if numeric == known else count_digits(series),
+        first=first_value(series),
+    ):
+        return reading
+    census = TextCensus(data)
+    census.add(series)
+    return settled(data, name, guess, census)
+
+
+def plain_reading(data: Data, name: str, dtype: pl.DataType, kind: Kind | None) -> Reading:
+    """How a column of a kind is read before its text is counted."""
+    if kind != "datetime":
+        return Reading(kind)
+    # Text that is found to be dates without a stated format is ISO 8601.
+    is_found = dtype == pl.String and stated_kind(data, name) is None
+    return Reading(kind, date=None if is_found else stated_format(data, name))
+
+
+def count_digits(series: pl.Series) -> int:
+    """Cells of text with a digit."""
+    return int(series.str.contains("[0-9]").sum())
+
+
+def first_value(series: pl.Series) -> str | None:
+    """The first cell of text that is not missing."""
+    place = series.is_not_null().arg_max()
+    return None if place is None else series[place]
 
 
 def _inferred(series: pl.Series, known: int, numeric: int) -> Kind | None:
@@ -157,10 +215,12 @@ def count_dates(series: pl.Series) -> int:
     return len(series) - microseconds(series, None).null_count()
 
 
-def unreadable(series: pl.Series, kind: Kind, date_format: str | None) -> Bools:
-    """Where a value is there but cannot be read as the kind; shape (rows,)."""
+def unreadable(series: pl.Series, reading: Reading) -> Bools:
+    """Where a value is there but cannot be read so; shape (rows,)."""
     there = series.is_not_null()
-    match kind:
+    match reading.kind:
+        case "numeric" if reading.number is not None and series.dtype == pl.String:
+            return true_rows(there & read_numbers(series, reading.number).is_null())
         case "numeric":
             numbers = series.to_frame().select(number(series.name, series.dtype)).to_series()
             if series.dtype == pl.String:
@@ -171,20 +231,20 @@ def unreadable(series: pl.Series, kind: Kind, date_format: str | None) -> Bools:
         case "boolean":
             return true_rows(there & boolean(series, marks=True).is_null())
         case "datetime":
-            return true_rows(there & microseconds(series, date_format).is_null())
-        case "categorical":
+            return true_rows(there & microseconds(series, reading.date).is_null())
+        case "categorical" | None:
             return np.zeros(len(series), dtype=np.bool_)
         case _:
-            assert_never(kind)
+            assert_never(reading.kind)
 
 
-def misread(series: pl.Series, kind: Kind, data: Data) -> Bools:
-    """Where a value is there but cannot be read as the column's stated kind, or is not one of its
-    stated levels; shape (rows,).
+def misread(series: pl.Series, reading: Reading, data: Data) -> Bools:
+    """Where a value is there but cannot be read so, or is not one of the column's stated levels;
+    shape (rows,).
     """
-    levels = stated_levels(data, series.name) if kind == "categorical" else None
+    levels = stated_levels(data, series.name) if reading.kind == "categorical" else None
     if levels is None:
-        return unreadable(series, kind, date_format(data, series.name))
+        return unreadable(series, reading)
     key = folded if categorical_settings(data, series.name).fold_case else plain
     known = {key(level) for level in levels}
     words = level_text(series)
@@ -227,12 +287,6 @@ class WrongValues:
         return table.where(self.rows[0]), words
 
 
-def date_format(data: Data, name: str) -> str | None:
-    """How the dates of a column are written as text; None for ISO 8601."""
-    own = data.columns[name].format if name in data.columns else None
-    return data.datetime.format if own is None else own
-
-
 def almost_numeric(
     table: Table, name: str, wrong: WrongValues, known: int, numeric: int
 ) -> Problem:
@@ -246,24 +300,29 @@ def almost_numeric(
     )
 
 
-def misfits(table: Table, name: str, wrong: WrongValues, kind: Kind, data: Data) -> Problem:
+def misfits(table: Table, name: str, wrong: WrongValues, reading: Reading, data: Data) -> Problem:
     """What is wrong with values that cannot be read as the stated kind."""
     where, words = wrong.in_words(table)
-    meaning: Mapping[Kind, str] = {
-        "numeric": "a number",
+    number = "a number"
+    if reading.number is not None:
+        comma = "1.234,5" if reading.number.decimal == "comma" else "1,234.5"
+        number += (
+            f" (written like {comma}{f' with {reading.number.unit}' * bool(reading.number.unit)})"
+        )
+    meaning: Mapping[Kind | None, str] = {
+        "numeric": number,
         "boolean": "true or false (yes/no, 1/0)",
-        "datetime": f"a date ({date_format(data, name) or 'ISO 8601, 2024-03-31'})",
-        "categorical": "a category",
+        "datetime": f"a date ({stated_format(data, name) or 'ISO 8601, 2024-03-31'})",
     }
     fix = f"correct it, add it to data.csv.null_values, or change data.columns.{name}.kind"
     levels = stated_levels(data, name)
-    if kind == "categorical" and levels is not None:
+    if reading.kind == "categorical" and levels is not None:
         listed = ", ".join(levels[:_LEVELS_SHOWN]) + (", …" if len(levels) > _LEVELS_SHOWN else "")
         expected = f"a level of '{name}' as in data.columns.{name}.levels ({listed})"
         fix = f"add it to data.columns.{name}.levels, correct it, or add it to data.csv.null_values"
         if folded(wrong.values[0]) in map(folded, levels):
             fix = f"set data.columns.{name}.fold_case: true to ignore case"
         return Problem(where, expected, words, fix)
-    if kind == "datetime":
+    if reading.kind == "datetime":
         fix = f"correct it, or set data.columns.{name}.format"
-    return Problem(where, f"{meaning[kind]} in '{name}'", words, fix)
+    return Problem(where, f"{meaning[reading.kind]} in '{name}'", words, reading.hint or fix)

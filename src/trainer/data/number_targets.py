@@ -1,8 +1,8 @@
-"""Numbers to be predicted: read, checked, put on a curve, scaled."""
+"""Numbers to be predicted, and yes/no columns: read, checked, put on a curve, scaled."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -11,9 +11,10 @@ from trainer.config.layers import HeadKind
 from trainer.config.objectives import COUNT_LOSSES, POSITIVE_HEADS
 from trainer.config.resolve import ScaledBy
 from trainer.config.schema import Config
-from trainer.data.arrays import Bools, Floats
+from trainer.data.arrays import Bools, Floats, Singles
+from trainer.data.number_formats import NumberFormat, with_numbers
 from trainer.data.target_curves import TargetCurve, fit_log, fit_power
-from trainer.data.values import number_matrix
+from trainer.data.values import boolean, number_matrix
 from trainer.errors import DataError, Problem
 
 _SHOWN = 3
@@ -22,13 +23,26 @@ Where = Callable[[int], str]
 """The place of a row, for messages."""
 
 
-def read_numbers(frame: pl.DataFrame, columns: Sequence[str], valid: Bools, where: Where) -> Floats:
+def read_numbers(
+    frame: pl.DataFrame,
+    columns: Sequence[str],
+    valid: Bools,
+    where: Where,
+    written: Mapping[str, NumberFormat],
+) -> Floats:
     """The numbers of a target, (n, columns).
+
+    Args:
+        frame: The target columns.
+        columns: Their names.
+        valid: The rows that must have numbers.
+        where: The place of a row of the frame, for messages.
+        written: How numbers are written as text, of the columns where they are not plain.
 
     Raises:
         DataError: A row that is valid has none.
     """
-    values = np.ascontiguousarray(number_matrix(frame, columns))
+    values = np.ascontiguousarray(number_matrix(with_numbers(frame, written), columns))
     problems = []
     for index, name in enumerate(columns):
         wrong = np.flatnonzero(valid & ~np.isfinite(values[:, index]))
@@ -49,6 +63,28 @@ def read_numbers(frame: pl.DataFrame, columns: Sequence[str], valid: Bools, wher
     if problems:
         raise DataError(problems)
     return values
+
+
+def read_labels(frame: pl.DataFrame, columns: Sequence[str], valid: Bools, where: Where) -> Singles:
+    """Yes/no columns as 1 and 0, (n, columns).
+
+    Raises:
+        DataError: A row that is valid has neither.
+    """
+    y = np.zeros((frame.height, len(columns)), dtype=np.float32)
+    problems = []
+    for index, name in enumerate(columns):
+        labels = boolean(frame[name], marks=True)
+        wrong = np.flatnonzero(valid & labels.is_null().to_numpy())
+        expected = f"yes or no (true/false, 1/0) in '{name}'"
+        problems += [
+            Problem(where(int(row)), expected, f"'{frame[name][int(row)]}'", key="data.target")
+            for row in wrong[:_SHOWN]
+        ]
+        y[:, index] = labels.fill_null(value=False).to_numpy()
+    if problems:
+        raise DataError(problems)
+    return y
 
 
 def put_on_curves(values: Floats, curves: Sequence[TargetCurve | None]) -> Floats:
@@ -158,7 +194,12 @@ def _skewness(values: Floats) -> float:
 
 
 def check_range(
-    frame: pl.DataFrame, columns: Sequence[str], config: Config, head: HeadKind, where: Where
+    frame: pl.DataFrame,
+    columns: Sequence[str],
+    config: Config,
+    head: HeadKind,
+    where: Where,
+    written: Mapping[str, NumberFormat],
 ) -> None:
     """Numbers fit the head and the loss: no negative counts, no percentages of 0.
 
@@ -168,12 +209,13 @@ def check_range(
         config: The config.
         head: The resolved head.
         where: The place of a row of the frame, for messages.
+        written: As in `read_numbers`.
 
     Raises:
         DataError: They do not.
     """
     loss = config.loss.name
-    values = read_numbers(frame, columns, np.ones(frame.height, dtype=np.bool_), where)
+    values = read_numbers(frame, columns, np.ones(frame.height, dtype=np.bool_), where, written)
     if head == "sigmoid":
         wrong = (values < 0) | (values > 1)
         expected = "numbers in [0, 1] in {}, which a sigmoid head predicts"

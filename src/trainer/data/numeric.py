@@ -17,10 +17,12 @@ from statistics import NormalDist
 from typing import Literal, Protocol, assert_never
 
 import numpy as np
+from pydantic import Field
 
 from trainer.config.data import Numeric, NumericImpute, Outliers, Scale
 from trainer.data.arrays import Bools, Floats
 from trainer.data.fitted import Fitted
+from trainer.data.number_formats import NumberFormat
 
 GRID = 1_000
 """Most quantiles that `scale: quantile` keeps."""
@@ -78,6 +80,7 @@ class NumericColumn(Fitted):
         smooth_clip: The bound of the smooth clip.
         indicator: Whether a 0/1 column says where a value was missing.
         features: The columns of `x` made from it.
+        written: How its numbers are written as text; left out where they are plain.
     """
 
     kind: Literal["numeric"] = "numeric"
@@ -98,6 +101,7 @@ class NumericColumn(Fitted):
     smooth_clip: float | None
     indicator: bool
     features: tuple[str, ...]
+    written: NumberFormat | None = Field(default=None, exclude_if=lambda value: value is None)
 
 
 class Known(Protocol):
@@ -265,6 +269,11 @@ def fit_known(
         indicator=indicator,
         features=(name, f"{name}=(missing)") if indicator else (name,),
     )
+
+
+def as_written(column: NumericColumn, written: NumberFormat | None) -> NumericColumn:
+    """The column, of which numbers are written so as text."""
+    return column if written is None else column.model_copy(update={"written": written})
 
 
 def apply_numeric(columns: Sequence[NumericColumn], values: Floats) -> tuple[Floats, Bools]:

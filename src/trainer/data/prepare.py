@@ -32,6 +32,7 @@ from trainer.data.tables import Table, read_table
 from trainer.data.target_fitting import check_targets, placed_target, placed_task
 from trainer.data.targets import known_target
 from trainer.data.tasks import task_columns_problem
+from trainer.data.times import time_notes
 from trainer.data.values import BLOCK_CELLS, number_matrix
 from trainer.errors import DataError, Problem
 
@@ -247,6 +248,7 @@ def divide(
     if weight is not None:
         _check_weights(table, weight, assignment)
     finding = placed_task(table, config, targets, np.flatnonzero(assignment == TRAIN))
+    assumed = (*time_notes(table.frame, data, names), *finding.notes)
     columns = fit(assignment)
     _drop(assignment, reasons, columns.missing, MISSING_VALUE)
     _drop(assignment, reasons, columns.outlying, OUTLIER)
@@ -268,7 +270,7 @@ def divide(
         assignment=assignment,
         reasons=reasons,
         preprocessing=preprocessing,
-        warnings=(*table.warnings, *lost, *columns.warnings, *remarks.warnings, *advice),
+        warnings=(*table.warnings, *lost, *assumed, *columns.warnings, *remarks.warnings, *advice),
         dropped=dropped,
         weight=weight,
         notes=(*columns.notes, *remarks.notes),

@@ -33,7 +33,9 @@ from trainer.data.datetimes import (
 )
 from trainer.data.fitted import Fitted
 from trainer.data.kinds import unreadable
+from trainer.data.number_formats import with_numbers
 from trainer.data.numeric import NumericColumn, apply_numeric, without_bends
+from trainer.data.readings import Reading
 from trainer.data.targets import FittedTarget
 from trainer.data.values import column_blocks, microseconds, number_matrix
 from trainer.errors import DataError, Problem, did_you_mean
@@ -184,6 +186,12 @@ class Preprocessing(Fitted):
 
         return self.model_copy(update={"columns": tuple(map(straight, self.columns))})
 
+    def with_numbers(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """A table of which the numeric columns that are written as text are read as numbers."""
+        numeric = [column for column in self.columns if isinstance(column, NumericColumn)]
+        written = {each.name: each.written for each in numeric if each.written is not None}
+        return with_numbers(frame, written) if written else frame
+
     def to_json(self) -> dict[str, Any]:
         """Plain data for `preprocessing.json`: finite numbers, columns in the table's order."""
         return self.model_dump(mode="json")
@@ -262,8 +270,9 @@ class _Encoder:
     def put_numeric(self, columns: Sequence[NumericColumn], starts: dict[str, int]) -> None:
         names = [column.name for column in columns]
         part = self.part(names)
-        values = number_matrix(part, names)
-        self._warn_of_numbers(part, values, names)
+        written = {each.name: each.written for each in columns if each.written is not None}
+        values = number_matrix(with_numbers(part, written) if written else part, names)
+        self._warn_of_numbers(part, values, columns)
         scaled, missing = apply_numeric(columns, values)
         at = [starts[name] for name in names]
         if at == list(range(at[0], at[0] + len(at))):
@@ -274,10 +283,13 @@ class _Encoder:
             if column.indicator:
                 self.x[:, at[index] + 1] = missing[:, index]
 
-    def _warn_of_numbers(self, part: pl.DataFrame, values: Floats, names: list[str]) -> None:
+    def _warn_of_numbers(
+        self, part: pl.DataFrame, values: Floats, columns: Sequence[NumericColumn]
+    ) -> None:
         """Infinite and unreadable values become missing, are marked and counted."""
         if np.isfinite(values).all():
             return
+        names = [column.name for column in columns]
         infinite = np.isinf(values)
         if infinite.any():
             for index in np.flatnonzero(infinite.any(axis=0)):
@@ -287,7 +299,7 @@ class _Encoder:
         nulls = part.null_count().row(0)
         for index in np.flatnonzero(gaps > np.array(nulls)):
             name = names[index]
-            wrong = unreadable(part[name], "numeric", None)
+            wrong = unreadable(part[name], Reading("numeric", number=columns[int(index)].written))
             self.warn(name, wrong, "a value that is no number (read as missing)")
 
     def put_categorical(self, column: CategoricalColumn, start: int) -> None:
@@ -311,7 +323,7 @@ class _Encoder:
 
     def put_datetime(self, column: DatetimeColumn, start: int) -> None:
         series = self.series(column.name)
-        wrong = unreadable(series, "datetime", column.format)
+        wrong = unreadable(series, Reading("datetime", date=column.format))
         self.warn(column.name, wrong, "a value that is no date (read as missing)")
         stamps = microseconds(series, column.format)
         if column.elapsed is not None:

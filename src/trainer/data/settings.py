@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, assert_never, get_args
+from typing import assert_never, get_args
 
 from trainer.config.data import (
     Categorical,
     CategoricalImpute,
     ColumnSettings,
     Data,
+    DatePart,
     Kind,
     Numeric,
     NumericImpute,
@@ -19,16 +20,14 @@ from trainer.config.data import (
 from trainer.data.values import plain
 from trainer.errors import Problem, did_you_mean
 
-DatePart = Literal["elapsed", "year", "week", "day"]
-
 _FITTING: Mapping[Kind, tuple[str, ...]] = {
-    "numeric": ("impute", "constant", "indicator", "scale", "smooth_clip"),
+    "numeric": ("impute", "constant", "indicator", "scale", "smooth_clip", "decimal"),
     "categorical": (
         "impute", "constant", "encode", "dimension", "min_count", "max_levels", "unknown", "levels",
         "fold_case",
     ),
     "boolean": ("impute", "constant"),
-    "datetime": ("impute", "constant", "indicator", "scale", "smooth_clip", "format"),
+    "datetime": ("impute", "constant", "indicator", "scale", "smooth_clip", "parts", "format"),
 }  # fmt: skip
 
 
@@ -44,7 +43,7 @@ class DatetimeSettings:
 def numeric_settings(data: Data, name: str) -> Numeric:
     """`data.numeric` with what `data.columns` says of this column."""
     own = _stated(data, name)
-    changes = {key: own[key] for key in _FITTING["numeric"] if key in own}
+    changes = {key: own[key] for key in _FITTING["numeric"] if key in own and key != "decimal"}
     if "constant" in changes:
         changes["constant"] = float(changes["constant"])  # type: ignore[arg-type]
     return data.numeric.model_copy(update=changes)
@@ -61,11 +60,15 @@ def categorical_settings(data: Data, name: str) -> Categorical:
 
 
 def stated_kind(data: Data, name: str) -> Kind | None:
-    """The kind of a column where the config says it; one with stated levels is categorical."""
+    """The kind of a column where the config says it, or implies it by levels, decimal mark or format."""
     own = data.columns.get(name)
-    if own is None or own.kind is not None or own.levels is None:
+    if own is None or own.kind is not None:
         return None if own is None else own.kind
-    return "categorical"
+    if own.levels is not None:
+        return "categorical"
+    if own.decimal is not None:
+        return "numeric"
+    return "datetime" if own.format is not None else None
 
 
 def stated_levels(data: Data, name: str) -> tuple[str, ...] | None:
@@ -76,11 +79,17 @@ def stated_levels(data: Data, name: str) -> tuple[str, ...] | None:
     return tuple(plain(class_text(level)) for level in own.levels)
 
 
-def datetime_settings(data: Data, name: str) -> DatetimeSettings:
-    """`data.datetime` and, for elapsed days, `data.numeric`, with what `data.columns` says."""
-    own = data.columns[name].format if name in data.columns else None
-    date_format = data.datetime.format if own is None else own
-    return DatetimeSettings(tuple(data.datetime.parts), date_format, numeric_settings(data, name))
+def datetime_settings(data: Data, name: str, date_format: str | None) -> DatetimeSettings:
+    """`data.datetime` and, for elapsed days, `data.numeric`, with what `data.columns` says.
+
+    Args:
+        data: The `data` section.
+        name: The column.
+        date_format: How its dates are written as text; None for ISO 8601.
+    """
+    own = data.columns[name].parts if name in data.columns else None
+    parts = data.datetime.parts if own is None else own
+    return DatetimeSettings(tuple(parts), date_format, numeric_settings(data, name))
 
 
 def settings_problems(data: Data, kinds: Mapping[str, Kind], known: list[str]) -> list[Problem]:

@@ -38,9 +38,9 @@ from typing import Literal, TypeVar
 import numpy as np
 import polars as pl
 
-from trainer.data.arrays import Assignment, Rows, Words
+from trainer.data.arrays import Assignment, Floats, Rows, Words
 from trainer.data.hashing import record_keys, row_keys, text_keys, unit
-from trainer.data.values import as_number, is_dated, microseconds, number_matrix, text
+from trainer.data.values import text
 from trainer.errors import DataError, Problem
 
 TRAIN, VALIDATION, TEST, DROPPED = 0, 1, 2, -1
@@ -236,17 +236,22 @@ def group_fold(seed: int, series: pl.Series, test: float, fold: Fold) -> Assignm
 
 
 def time_split(
-    series: pl.Series, test: float, validation: float, fold: Fold | None = None
+    when: Rows | Floats, test: float, validation: float, fold: Fold | None = None
 ) -> Assignment:
     """The latest rows are tested, those before them validate, or are cut into folds.
 
     Rows of the same time are kept together, in the later split or fold, which may then have more rows.
     Rows later than the fold are DROPPED.
 
+    Args:
+        when: The time of each row.
+        test: Share of test rows.
+        validation: Share of validation rows.
+        fold: The fold that validates.
+
     Raises:
-        DataError: The column holds neither numbers nor ISO dates, or there are too few rows.
+        DataError: There are too few rows.
     """
-    when = _times(series)
     tested, validated = split_sizes(len(when), test, 0 if fold is not None else validation)
     ordered = np.sort(when)
     assignment = np.zeros(len(when), dtype=np.int8)
@@ -289,28 +294,6 @@ def _check_classes(classes: Sequence[str], counts: Rows, fold: Fold) -> None:
                 "data.split",
             )
         )
-
-
-def _times(series: pl.Series) -> Rows | np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-    frame = series.to_frame()
-    if not is_dated(series.dtype):
-        numbers = number_matrix(frame, [series.name])[:, 0]
-        if not np.isnan(numbers).any():
-            return numbers
-    stamps = microseconds(series, None)
-    if stamps.null_count() == 0:
-        return stamps.to_numpy()
-    words = text(series).filter(stamps.is_null())
-    wrong = next((word for word in words if as_number(word) is None), words[0])
-    raise DataError(
-        Problem(
-            "",
-            f"numbers or ISO 8601 dates in '{series.name}'",
-            f"'{wrong}'",
-            "write its times like 2024-03-31 or 2024-03-31T18:30:00",
-            "data.split.column",
-        )
-    )
 
 
 def column_split(series: pl.Series) -> Assignment:

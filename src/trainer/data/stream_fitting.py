@@ -36,16 +36,14 @@ from trainer.data.kinds import (
     almost_numeric,
     misfits,
     misread,
+    number_formats,
 )
 from trainer.data.nested import nested_problem
-from trainer.data.numeric import Bounds, fit_known, usual_range
+from trainer.data.number_formats import with_numbers
+from trainer.data.numeric import Bounds, NumericColumn, as_written, fit_known, usual_range
 from trainer.data.preprocessing import Column
-from trainer.data.settings import (
-    categorical_settings,
-    numeric_settings,
-    settings_problems,
-    stated_kind,
-)
+from trainer.data.readings import Reading, TextCensus
+from trainer.data.settings import categorical_settings, numeric_settings, settings_problems
 from trainer.data.sketches import Moments, Sketch, sample_rows
 from trainer.data.splits import TRAIN
 from trainer.data.streams import Stream
@@ -78,6 +76,7 @@ def fit_stream(
     tallies, problems = _tallied(stream, table, names, training, data)
     full = {name: tally for name, tally in tallies.items() if not tally.empty}
     kinds = {name: tally.found for name, tally in full.items() if tally.found is not None}
+    readings = {name: tally.reading for name, tally in full.items() if tally.found is not None}
     problems += settings_problems(data, kinds, stream.outline.frame.columns)
     problems += outlier_problems(data, kinds)
     problems += level_problems(table, names, data)
@@ -102,14 +101,26 @@ def fit_stream(
         full = {name: tally.again() for name, tally in full.items()}
         _add(stream, full, kept)
     columns = _fitted(stream, full, kept, data, dropped)
+    for name, written in number_formats(readings).items():
+        if isinstance(column := columns.get(name), NumericColumn):
+            columns[name] = as_written(column, written)
     rows = np.flatnonzero(kept)
-    warnings = fit_warnings(table, kinds, columns, empty, len(rows))
+    warnings = fit_warnings(readings, columns, empty, len(rows))
     if not columns:
         raise DataError(no_columns_left(table))
     ordered = tuple(columns[name] for name in names if name in columns)
     remarks = column_remarks(ordered, data)
     warnings += remarks.warnings
     return ColumnFit(ordered, rows, missing, outlying, tuple(warnings), tuple(remarks.notes))
+
+
+def _number_batches(
+    stream: Stream, names: Sequence[str], wanted: Bools, tallies: Mapping[str, ColumnTally]
+) -> Iterator[Batch]:
+    """As `_batches`, with numbers read as they are written."""
+    written = number_formats({name: tallies[name].reading for name in names})
+    for rows, frame in _batches(stream, names, wanted):
+        yield rows, with_numbers(frame, written) if written else frame
 
 
 def _batches(stream: Stream, names: Sequence[str], wanted: Bools) -> Iterator[Batch]:
@@ -138,49 +149,54 @@ def _tallied(
     problems = [problem for problem in nested.values() if problem is not None]
     limit = sample_rows(len(names))
     tallies = {
-        name: ColumnTally(
-            name,
-            schema[name],
-            stated_kind(data, name),
-            data,
-            limit,
-        )
+        name: ColumnTally(name, schema[name], data, limit)
         for name, problem in nested.items()
         if problem is None
     }
     _add(stream, tallies, training)
-    wrong = {
-        name: (tally.stated or "numeric")
+    _settle(stream, tallies, training, data)
+    doubtful = {
+        name: tally.reading if tally.found is not None else Reading("numeric")
         for name, tally in tallies.items()
         if not tally.empty and (tally.wrong or tally.found is None)
     }
-    shown = _wrong_values(stream, wrong, training, data)
-    for name in wrong:
-        values = shown[name]
+    for name, values in _wrong_values(stream, doubtful, training, data).items():
         tally = tallies.pop(name) if tallies[name].found is None else tallies[name]
-        if tally.stated is None:
+        if tally.found is None:
             problems.append(almost_numeric(table, name, values, tally.known, tally.numeric))
         else:
-            problems.append(misfits(table, name, values, tally.stated, data))
+            problems.append(misfits(table, name, values, tally.reading, data))
     if not problems:
         others = {
             name: tally.again()
             for name, tally in tallies.items()
-            if not tally.empty and tally.found != tally.kind
+            if not tally.empty and tally.is_outdated
         }
         _add(stream, others, training)
         tallies |= others
     return tallies, problems
 
 
+def _settle(
+    stream: Stream, tallies: Mapping[str, ColumnTally], training: Bools, data: Data
+) -> None:
+    """Count the text of the columns of which the kind is not known yet."""
+    censuses = {name: TextCensus(data) for name, tally in tallies.items() if tally.is_undecided}
+    for _, frame in _batches(stream, list(censuses), training):
+        for name, census in censuses.items():
+            census.add(frame[name])
+    for name, census in censuses.items():
+        tallies[name].settle(census)
+
+
 def _wrong_values(
-    stream: Stream, kinds: Mapping[str, Kind], training: Bools, data: Data
+    stream: Stream, readings: Mapping[str, Reading], training: Bools, data: Data
 ) -> dict[str, WrongValues]:
-    """The first values that cannot be read as these kinds."""
+    """The first values that cannot be read so, of the columns that have any."""
     found: dict[str, WrongValues] = {}
-    for rows, frame in _batches(stream, list(kinds), training):
-        for name, kind in kinds.items():
-            wrong = misread(frame[name], kind, data)
+    for rows, frame in _batches(stream, list(readings), training):
+        for name, reading in readings.items():
+            wrong = misread(frame[name], reading, data)
             if not wrong.any():
                 continue
             more = WrongValues.at(frame[name], rows, wrong)
@@ -192,7 +208,8 @@ def _wrong_values(
                     one.count + more.count,
                 )
             found[name] = more
-    return found
+    # In the order of the table, not of the first wrong value.
+    return {name: found[name] for name in readings if name in found}
 
 
 def _drops(data: Data, kinds: Mapping[str, Kind]) -> bool:
@@ -225,7 +242,8 @@ def _dropped_rows(
             bounds[name] = found
     missing: list[Rows] = [np.empty(0, dtype=np.int64)]
     outlying: list[Rows] = [np.empty(0, dtype=np.int64)]
-    for rows, frame in _batches(stream, list(dict.fromkeys([*gaps, *bounds])), training):
+    names = list(dict.fromkeys([*gaps, *bounds]))
+    for rows, frame in _number_batches(stream, names, training, tallies):
         lacking = np.zeros(len(rows), dtype=np.bool_)
         beyond = np.zeros(len(rows), dtype=np.bool_)
         for name in gaps:
@@ -253,7 +271,7 @@ def _fitted(
         for name, tally in tallies.items()
         if isinstance(tally.learner, NumberTally) and tally.learner.moments.count
     }
-    clipped = _clipped(stream, numbers, kept, data)
+    clipped = _clipped(stream, tallies, numbers, kept, data)
     columns: dict[str, Column | None] = {}
     for name, tally in tallies.items():
         if name in numbers:
@@ -268,7 +286,11 @@ def _fitted(
 
 
 def _clipped(
-    stream: Stream, numbers: Mapping[str, Callable[[], Sketch]], kept: Bools, data: Data
+    stream: Stream,
+    tallies: Mapping[str, ColumnTally],
+    numbers: Mapping[str, Callable[[], Sketch]],
+    kept: Bools,
+    data: Data,
 ) -> dict[str, Moments]:
     """Moments of the columns that have values to clip, once these are clipped."""
     bounds: dict[str, Bounds] = {}
@@ -281,7 +303,7 @@ def _clipped(
         if usual is not None and (sketch.minimum < usual.lower or sketch.maximum > usual.upper):
             bounds[name] = usual
     moments = dict.fromkeys(bounds, Moments())
-    for _, frame in _batches(stream, list(bounds), kept):
+    for _, frame in _number_batches(stream, list(bounds), kept, tallies):
         for name, usual in bounds.items():
             values = number_matrix(frame, [name])[:, 0]
             values = np.clip(values[~np.isnan(values)], usual.lower, usual.upper)

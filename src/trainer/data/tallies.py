@@ -31,9 +31,24 @@ from trainer.data.datetimes import (
     elapsed_days,
     fit_dates,
 )
-from trainer.data.kinds import count_booleans, count_dates, date_format, kind_of, misread
+from trainer.data.kinds import (
+    count_booleans,
+    count_dates,
+    count_digits,
+    first_value,
+    kind_of,
+    misread,
+    plain_reading,
+)
+from trainer.data.number_formats import read_numbers
 from trainer.data.numeric import Ordered
-from trainer.data.settings import categorical_settings, datetime_settings, stated_levels
+from trainer.data.readings import Reading, TextCensus, is_undecided, settled
+from trainer.data.settings import (
+    categorical_settings,
+    datetime_settings,
+    stated_kind,
+    stated_levels,
+)
 from trainer.data.sketches import Moments, Sample, Sketch
 from trainer.data.values import boolean, level_text, microseconds, number
 from trainer.errors import DataError, Problem
@@ -185,21 +200,24 @@ class ColumnTally:
     Attributes:
         name: The column.
         dtype: Its type.
-        stated: Its kind in the config, if stated.
+        data: The `data` section.
         limit: Values a sample may have.
+        settled: How it is read, once its text has been counted.
         kind: What it is tallied as; None while no value was seen.
         known: Rows with a value.
         numeric: Those that are numbers.
         wrong: Those that cannot be read as the stated kind.
         booleans: Those that are true, false, yes or no; not counted on once one is not.
         dates: Those that are dates; likewise.
+        digits: Those of text that have a digit, of batches that are not all numbers.
+        first: The first one of text.
     """
 
     name: str
     dtype: pl.DataType
-    stated: Kind | None
     data: Data
     limit: int
+    settled: Reading | None = None
     kind: Kind | None = None
     rows: int = 0
     known: int = 0
@@ -207,13 +225,18 @@ class ColumnTally:
     wrong: int = 0
     booleans: int = 0
     dates: int = 0
+    digits: int = 0
+    first: str | None = None
     learner: Learner | None = None
 
     def add(self, series: pl.Series, rows: Rows, keys: Words) -> None:
         """Take in cells, their source rows and the keys of these."""
         before = self.rows
         self.rows += len(series)
-        numbers = series.to_frame().select(number(self.name, self.dtype)).to_series()
+        written = None if self.settled is None else self.settled.number
+        if written is not None:
+            series = read_numbers(series, written)
+        numbers = series.to_frame().select(number(self.name, series.dtype)).to_series()
         known, numeric = series.len() - series.null_count(), numbers.len() - numbers.null_count()
         self._count(series, known, numeric)
         if self.wrong or (self.kind is None and self.empty):
@@ -229,7 +252,7 @@ class ColumnTally:
             case LevelTally() | AnswerTally():
                 self.learner.add(series)
             case DateTally():
-                self.learner.add(series, date_format(self.data, self.name), rows, keys)
+                self.learner.add(series, self.reading.date, rows, keys)
 
     @property
     def empty(self) -> bool:
@@ -238,10 +261,12 @@ class ColumnTally:
 
     @property
     def found(self) -> Kind | None:
-        """The kind of the values seen; None for text that is almost all numbers."""
-        if self.stated is not None:
-            return self.stated
-        return kind_of(
+        """The kind of the values seen; None for text that is almost all plain numbers."""
+        return self._guess if self.settled is None else self.settled.kind
+
+    @property
+    def _guess(self) -> Kind | None:
+        return stated_kind(self.data, self.name) or kind_of(
             self.dtype,
             self.known,
             self.numeric,
@@ -249,20 +274,59 @@ class ColumnTally:
             lambda: self.dates == self.known,
         )
 
+    @property
+    def reading(self) -> Reading:
+        """How the values seen are read."""
+        if self.settled is not None:
+            return self.settled
+        return plain_reading(self.data, self.name, self.dtype, self._guess)
+
+    @property
+    def is_undecided(self) -> bool:
+        """Whether the text has to be counted before its kind is known."""
+        guess, stated = self._guess, stated_kind(self.data, self.name)
+        if self.dtype != pl.String or self.empty:
+            return False
+        return not (stated is None and guess in ("boolean", "datetime")) and is_undecided(
+            self.data,
+            self.name,
+            guess,
+            known=self.known,
+            wrong=self.wrong,
+            digits=0 if self.numeric == self.known else self.digits,
+            first=self.first,
+        )
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether the column has to be tallied once more as what it was found to be."""
+        settled = self.settled is not None and (
+            self.settled.number is not None or self.settled.date is not None
+        )
+        return self.found != self.kind or settled
+
+    def settle(self, census: TextCensus) -> None:
+        """Decide how the column is read, from counts of all its text."""
+        self.settled = settled(self.data, self.name, self._guess, census)
+
     def again(self) -> ColumnTally:
         """To tally the column once more as what it was found to be."""
         return ColumnTally(
-            self.name, self.dtype, self.stated, self.data, self.limit, kind=self.found
+            self.name, self.dtype, self.data, self.limit, settled=self.settled, kind=self.found
         )
 
     def _count(self, series: pl.Series, known: int, numeric: int) -> None:
-        if self.stated is not None and known:
-            self.wrong += int(np.count_nonzero(misread(series, self.stated, self.data)))
-        is_text = self.stated is None and self.dtype == pl.String
-        if is_text and self.booleans == self.known:
-            self.booleans += count_booleans(series)
-        if is_text and self.dates == self.known:
-            self.dates += count_dates(series)
+        stated = stated_kind(self.data, self.name)
+        if stated is not None and known:
+            self.wrong += int(np.count_nonzero(misread(series, self.reading, self.data)))
+        if series.dtype == pl.String:
+            if stated is None and self.booleans == self.known:
+                self.booleans += count_booleans(series)
+            if stated is None and self.dates == self.known:
+                self.dates += count_dates(series)
+            self.digits += known if numeric == known else count_digits(series)
+            if self.first is None:
+                self.first = first_value(series)
         self.known += known
         self.numeric += numeric
 
@@ -294,7 +358,7 @@ class ColumnTally:
                 tally = self.learner
                 return fit_answers(self.name, tally.yes, tally.no, tally.missing, settings)
             case DateTally():
-                dates = datetime_settings(self.data, self.name)
+                dates = datetime_settings(self.data, self.name, self.reading.date)
                 days, varying = self.learner.days(), self.learner.varying()
                 return fit_dates(self.name, days, self.learner.first, varying, dates)
             case _:

@@ -59,7 +59,11 @@ def placed_target(
         if finding.task == "regression":
             rows = np.flatnonzero((assignment == TRAIN) | (assignment == VALIDATION))
             head = resolved_head(config, finding.task)
-            check_range(frame[rows], targets, config, head, lambda row: table.where(int(rows[row])))
+
+            def place(row: int) -> str:
+                return table.where(int(rows[row]))
+
+            check_range(frame[rows], targets, config, head, place, finding.numbers)
         part = frame[training]
 
         def where(row: int) -> str:
@@ -67,7 +71,8 @@ def placed_target(
 
         target = fit_target(part, targets, finding, config.data, scales, where)
         if finding.task == "regression" and config.data.target_scale == "auto":
-            values = read_numbers(part, targets, np.ones(len(training), dtype=np.bool_), where)
+            everywhere = np.ones(len(training), dtype=np.bool_)
+            values = read_numbers(part, targets, everywhere, where, finding.numbers)
             advice = tuple(scale_advice(values, targets, scales))
     return target, advice
 

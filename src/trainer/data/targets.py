@@ -20,17 +20,18 @@ from trainer.config.data import Data, Scalar, Task
 from trainer.config.resolve import ScaledBy
 from trainer.data.arrays import Bools, Floats, Singles
 from trainer.data.fitted import Fitted
+from trainer.data.number_formats import NumberFormat
 from trainer.data.number_targets import (
     check_logs,
     fit_curves,
     fit_scales,
     put_on_curves,
+    read_labels,
     read_numbers,
 )
 from trainer.data.target_curves import TargetCurve
 from trainer.data.tasks import TaskFinding, folds_case
 from trainer.data.values import (
-    boolean,
     folded,
     merged_spellings,
     natural_order,
@@ -41,7 +42,6 @@ from trainer.data.values import (
 from trainer.errors import DataError, Problem, did_you_mean
 
 POSITIVE_WORDS = ("yes", "true", "1", "positive", "+")
-_SHOWN = 3
 
 
 class FittedTarget(Fitted):
@@ -63,6 +63,8 @@ class FittedTarget(Fitted):
         fold_case: Whether classes that differ in case only are one.
         curves: regression: of each column the curve that its values are put on first, or None; empty,
             and not written, where no column has one.
+        numbers: regression: how numbers are written as text, of the columns where they are not plain;
+            left out where all are.
     """
 
     task: Task
@@ -76,6 +78,9 @@ class FittedTarget(Fitted):
     scale: tuple[float, ...]
     fold_case: bool = Field(default=False, exclude_if=operator.not_)
     curves: tuple[TargetCurve | None, ...] = Field(default=(), exclude_if=lambda curves: not curves)
+    numbers: dict[str, NumberFormat] = Field(
+        default_factory=dict, exclude_if=lambda value: not value
+    )
 
     @property
     def width(self) -> int:
@@ -116,9 +121,10 @@ class FittedTarget(Fitted):
                 y[at, codes[at]] = 1
                 return y, valid
             case "multilabel":
-                return _label_matrix(frame, self.columns, valid, where), valid
+                return read_labels(frame, self.columns, valid, where), valid
             case "regression":
-                values = self._curved(read_numbers(frame, self.columns, valid, where), valid, where)
+                values = read_numbers(frame, self.columns, valid, where, self.numbers)
+                values = self._curved(values, valid, where)
                 values -= np.array(self.offset)
                 values /= np.array(self.scale)
                 values[~valid] = 0
@@ -135,7 +141,7 @@ class FittedTarget(Fitted):
         if self.task != "regression":
             return None
         known = known_target(frame, self.columns)
-        return read_numbers(frame, self.columns, known, lambda row: f"row {row + 1}")
+        return read_numbers(frame, self.columns, known, lambda row: f"row {row + 1}", self.numbers)
 
     def unscale(self, predictions: Floats | Singles) -> Floats:
         """Predicted numbers (n, k) in the target's own unit, float64; finite where they are."""
@@ -288,11 +294,12 @@ def fit_target(
             prior = shares[1:] if task == "binary" else shares
         case "multilabel":
             everywhere = np.ones(rows, dtype=np.bool_)
-            y = _label_matrix(frame, columns, everywhere, where)
+            y = read_labels(frame, columns, everywhere, where)
             class_rows = tuple(int(count) for count in y.sum(axis=0, dtype=np.float64))
             prior = tuple(count / rows for count in class_rows)
         case "regression":
-            values = read_numbers(frame, columns, np.ones(rows, dtype=np.bool_), where)
+            everywhere = np.ones(rows, dtype=np.bool_)
+            values = read_numbers(frame, columns, everywhere, where, finding.numbers)
             same = [name for name, low, high in
                     zip(columns, values.min(axis=0), values.max(axis=0), strict=True)
                     if low == high]  # fmt: skip
@@ -309,7 +316,7 @@ def fit_target(
     return FittedTarget(
         task=task, reason=finding.reason, columns=tuple(columns), classes=classes, rows=rows,
         class_rows=class_rows, prior=prior, offset=offset, scale=scale, fold_case=fold_case,
-        curves=curves,
+        curves=curves, numbers=dict(finding.numbers) if task == "regression" else {},
     )  # fmt: skip
 
 
@@ -372,25 +379,6 @@ def _positive(
 def is_positive_word(classes: Sequence[str]) -> bool:
     """Whether one of the classes, and only one, is a word for yes."""
     return sum(plain(name).lower() in POSITIVE_WORDS for name in classes) == 1
-
-
-def _label_matrix(
-    frame: pl.DataFrame, columns: Sequence[str], valid: Bools, where: Callable[[int], str]
-) -> Singles:
-    y = np.zeros((frame.height, len(columns)), dtype=np.float32)
-    problems = []
-    for index, name in enumerate(columns):
-        labels = boolean(frame[name], marks=True)
-        wrong = np.flatnonzero(valid & labels.is_null().to_numpy())
-        problems += [
-            _target_problem(f"yes or no (true/false, 1/0) in '{name}'",
-                            f"'{frame[name][int(row)]}'").at(where(int(row)))
-            for row in wrong[:_SHOWN]
-        ]  # fmt: skip
-        y[:, index] = labels.fill_null(value=False).to_numpy()
-    if problems:
-        raise DataError(problems)
-    return y
 
 
 def _target_problem(expected: str, found: str, fix: str = "") -> Problem:

@@ -11,18 +11,31 @@ The rule of `data.task: auto`, in its order:
     whole numbers, at most 20 values and at      multiclass
       most one value per 10 rows
     other whole numbers                          regression
+
+Text is numbers too where all of it is numbers written in one way ("$1,234", "12%").
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import polars as pl
 
 from trainer.config.data import Data, Task
 from trainer.config.resolve import number_setting
 from trainer.config.schema import Config
+from trainer.data.date_formats import DateCensus
+from trainer.data.kinds import count_dates
+from trainer.data.number_formats import (
+    NumberCensus,
+    NumberFormat,
+    NumberReading,
+    read_numbers,
+    with_numbers,
+)
+from trainer.data.readings import numbers_note, stated_decimal
+from trainer.data.settings import stated_kind
 from trainer.data.values import boolean, folded, is_dated, level_text, number
 from trainer.errors import DataError, Problem
 
@@ -40,11 +53,15 @@ class TaskFinding:
         task: What is predicted.
         reason: Why, in a few words.
         otherwise: The task that it could as well be; None where there is little doubt.
+        numbers: How the numbers of target columns are written, where they are not plain.
+        notes: What was assumed of them.
     """
 
     task: Task
     reason: str
     otherwise: Task | None = None
+    numbers: Mapping[str, NumberFormat] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def folds_case(data: Data) -> bool:
@@ -66,24 +83,40 @@ def find_task(frame: pl.DataFrame, config: Config) -> TaskFinding:
     Raises:
         DataError: As `infer_task`.
     """
-    if config.data.task != "auto":
-        return TaskFinding(config.data.task, "stated as data.task")
-    finding = infer_task(frame, fold_case=folds_case(config.data))
+    data = config.data
+    if data.task != "auto":
+        return _stated_task(frame, data.task, "stated as data.task", data)
+    finding = infer_task(frame, data, fold_case=folds_case(data))
     setting = number_setting(config)
     if setting is None or finding.task != "multiclass":
         return finding
-    series = frame.to_series()
-    numbers = frame.select(number(series.name, series.dtype)).to_series()
-    if numbers.null_count() > series.null_count():
-        return finding
-    return TaskFinding("regression", f"{setting} is for numbers")
+    numeric = _stated_task(frame, "regression", f"{setting} is for numbers", data)
+    series = with_numbers(frame, numeric.numbers).to_series()
+    numbers = series.to_frame().select(number(series.name, series.dtype)).to_series()
+    return finding if numbers.null_count() > frame.to_series().null_count() else numeric
 
 
-def infer_task(frame: pl.DataFrame, *, fold_case: bool = False) -> TaskFinding:
+def _stated_task(frame: pl.DataFrame, task: Task, reason: str, data: Data) -> TaskFinding:
+    """A task that is not inferred, with how its numbers are written."""
+    if task != "regression":
+        return TaskFinding(task, reason)
+    found = {series.name: _written(series, data) for series in frame}
+    numbers = {
+        name: reading.nearest
+        for name, reading in found.items()
+        if reading is not None and reading.example
+    }
+    return TaskFinding(task, reason, numbers=numbers, notes=_notes(found, data))
+
+
+def infer_task(
+    frame: pl.DataFrame, data: Data | None = None, *, fold_case: bool = False
+) -> TaskFinding:
     """The task that target values stand for.
 
     Args:
         frame: The target columns, rows without a target left out.
+        data: The `data` section, which may state how numbers are written.
         fold_case: Whether words that differ in case only are one class.
 
     Raises:
@@ -91,12 +124,24 @@ def infer_task(frame: pl.DataFrame, *, fold_case: bool = False) -> TaskFinding:
             which almost all are numbers.
     """
     if frame.width > 1:
-        return _several(frame)
+        return _several(frame, data)
     series = frame.to_series()
     if is_dated(series.dtype):
         raise DataError(
             _problem("classes or numbers", f"dates in '{series.name}'", "Turn them into numbers.")
         )
+    written = _written(series, data)
+    if written is not None and written.format is not None:
+        plain = pl.DataFrame({series.name: read_numbers(series, written.format)})
+        finding = infer_task(plain)
+        if finding.task == "regression":
+            return replace(
+                finding,
+                numbers={series.name: written.format},
+                notes=_notes({series.name: written}, data),
+            )
+        return finding
+    _check_text(series, written)
     words = level_text(series).drop_nulls().unique()
     distinct = len(set(map(folded, words))) if fold_case else len(words)
     numbers = frame.select(number(series.name, series.dtype)).to_series()
@@ -127,9 +172,67 @@ def infer_task(frame: pl.DataFrame, *, fold_case: bool = False) -> TaskFinding:
     return TaskFinding("regression", reason, "multiclass" if is_like_classes else None)
 
 
-def _several(frame: pl.DataFrame) -> TaskFinding:
+def _written(series: pl.Series, data: Data | None) -> NumberReading | None:
+    """How the numbers of a target of text are written; None where they are plain or not wanted."""
+    if series.dtype != pl.String:
+        return None
+    plain = series.to_frame().select(number(series.name, series.dtype)).to_series()
+    is_class = data is not None and stated_kind(data, series.name) == "categorical"
+    if is_class or plain.null_count() == series.null_count():
+        return None
+    census = NumberCensus()
+    census.add(series)
+    return census.reading(None if data is None else stated_decimal(data, series.name))
+
+
+def _notes(found: Mapping[str, NumberReading | None], data: Data | None) -> tuple[str, ...]:
+    keep = "data.task: multiclass" if len(found) == 1 else "another data.target"
+    return tuple(
+        str(numbers_note(name, reading, keep=keep))
+        for name, reading in found.items()
+        if reading is not None
+        and reading.format is not None
+        and (data is None or stated_decimal(data, name) is None)
+    )
+
+
+def _check_text(series: pl.Series, written: NumberReading | None) -> None:
+    """Refuse text that is a number or a date in most rows, and a class of its own in each."""
+    if written is None or series.n_unique() <= MOST_CLASSES:
+        return
+    name, task = series.name, "set data.task: multiclass if they are classes"
+    if written.several:
+        units = ", ".join(f"'{unit}'" for unit in written.several)
+        found = f"numbers with the units {units}"
+        if len(written.several) == 1:
+            found = f"numbers with the unit {units} in some rows and none in others"
+        fix = f"write them in one unit, or {task}"
+        raise DataError(_problem(f"numbers in one unit in '{name}'", found, fix))
+    count = written.known - written.numbers
+    if written.example and written.is_close:
+        others = ", ".join(f"'{word}'" for word in written.others)
+        found = f"{others} among {written.numbers:,} numbers such as '{written.example}'"
+        fix = f"correct {'it' if count == 1 else 'them'}, add to data.csv.null_values, or {task}"
+        raise DataError(_problem(f"numbers in '{name}'", found, fix))
+    dates = DateCensus()
+    dates.add(series)
+    formats = dates.reading().formats
+    if formats or count_dates(series) == written.known:
+        found = f"dates in '{name}', such as '{series.drop_nulls()[0]}'"
+        fix = f"turn them into numbers, or {task}"
+        raise DataError(_problem("classes or numbers", found, fix))
+
+
+def _several(frame: pl.DataFrame, data: Data | None) -> TaskFinding:
     if all(boolean(series, marks=True).null_count() == series.null_count() for series in frame):
         return TaskFinding("multilabel", f"{frame.width} target columns, all yes/no")
+    found = {series.name: _written(series, data) for series in frame}
+    numbers = {
+        name: reading.format
+        for name, reading in found.items()
+        if reading is not None and reading.format is not None
+    }
+    frame = with_numbers(frame, numbers)
     schema = frame.schema
     wrong = [
         name
@@ -138,7 +241,8 @@ def _several(frame: pl.DataFrame) -> TaskFinding:
         > frame[name].null_count()
     ]
     if not wrong:
-        return TaskFinding("regression", f"{frame.width} target columns, all numbers")
+        reason = f"{frame.width} target columns, all numbers"
+        return TaskFinding("regression", reason, numbers=numbers, notes=_notes(found, data))
     raise DataError(
         _problem(
             "several target columns that are all yes/no or all numbers",

@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 
 from trainer.data.arrays import Bools, Floats
+from trainer.data.date_formats import parsed_dates
 
 BLOCK_CELLS = 4_000_000
 """Columns are worked on in blocks of about this many cells: few passes for a wide table, little
@@ -201,7 +202,8 @@ def microseconds(series: pl.Series, date_format: str | None) -> pl.Series:
         return _microseconds(series)
     words = text(series)
     if date_format is not None:
-        return _microseconds(_parsed(words, date_format))
+        dates = words.to_frame().select(parsed_dates(pl.col(words.name), date_format))
+        return _microseconds(dates.to_series())
     return _iso(words)
 
 
@@ -210,12 +212,6 @@ def _microseconds(series: pl.Series) -> pl.Series:
     if isinstance(dtype, pl.Datetime) and dtype.time_zone is not None:
         series = series.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
     return series.cast(pl.Datetime("us")).cast(pl.Int64)
-
-
-def _parsed(words: pl.Series, date_format: str) -> pl.Series:
-    timed = any(sign in date_format for sign in ("%H", "%I", "%T", "%R", "%s", "%c", "%X"))
-    target = pl.Datetime("us") if timed else pl.Date()
-    return words.str.strptime(target, date_format, strict=False, exact=True)
 
 
 _ISO = re.compile(

@@ -112,7 +112,7 @@ def audit_data(loaded: LoadedConfig) -> Audit:
         features=len(subject.features),
         looked_at=looked_at if looked_at < sum(rows.values()) else None,
         findings=tuple(_shown(finding) for finding in findings),
-        warnings=division.table.warnings,
+        warnings=division.warnings,
     )
 
 

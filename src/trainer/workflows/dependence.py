@@ -19,6 +19,7 @@ import polars as pl
 from trainer.data.arrays import Floats, Singles
 from trainer.data.categorical import BooleanColumn, CategoricalColumn
 from trainer.data.datetimes import DatetimeColumn
+from trainer.data.number_formats import with_numbers
 from trainer.data.numeric import NumericColumn
 from trainer.data.preprocessing import Column, Preprocessing
 from trainer.data.values import microseconds, number_matrix
@@ -60,7 +61,8 @@ def curve_of(column: Column, cells: pl.Series) -> Curve | None:
     name = column.name
     match column:
         case NumericColumn():
-            numbers = number_matrix(cells.to_frame(), [name])[:, 0]
+            written = {} if column.written is None else {name: column.written}
+            numbers = number_matrix(with_numbers(cells.to_frame(), written), [name])[:, 0]
             known = numbers[np.isfinite(numbers)]
             if not len(known):
                 return None
@@ -148,7 +150,7 @@ def surface_facts(
     if len(columns) != 2 or any(column.kind != "numeric" for column in columns):
         return None
     names = [column.name for column in columns]
-    points = number_matrix(frame, names)
+    points = number_matrix(encoders[0].with_numbers(frame), names)
     whole = np.flatnonzero(np.isfinite(points).all(axis=1))
     if not len(whole):
         return None

@@ -60,7 +60,8 @@ def draw_predictions(
 ) -> None:
     """Draw raw outputs for samples, over the two features as they stand in the table."""
     names = [column.name for column in prepared.preprocessing.columns]
-    features = number_matrix(prepared.table.frame.select(names)[samples.rows], names)
+    rows = prepared.table.frame.select(names)[samples.rows]
+    features = number_matrix(prepared.preprocessing.with_numbers(rows), names)
     truth = question.answers(samples.y)[:, 0]
     target = question.target
     if target.classes:

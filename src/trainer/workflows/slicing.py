@@ -59,7 +59,8 @@ def find_slices(
         answers: To some of its rows.
         threshold: A probability of at least this is a yes.
     """
-    settings, frame = config.evaluate, prepared.table.frame
+    settings = config.evaluate
+    frame = prepared.preprocessing.with_numbers(prepared.table.frame)
     drawn: dict[str, Any] = {
         "threshold": threshold,
         "resamples": settings.resamples,

@@ -14,17 +14,9 @@ from trainer.data.arrays import Bools, Floats, Rows
 from trainer.data.audit.findings import Finding, Kind, Severity, counted, exclude, listed, names
 from trainer.data.audit.subject import Subject
 from trainer.data.fitting import MANY_LEVELS
-from trainer.data.kinds import ALMOST_ALL
 from trainer.data.splits import SPLIT_NAMES, TEST, TRAIN, VALIDATION
 from trainer.data.values import text
 
-_MIXED = 0.5
-_DECORATED = (
-    r"^[^\w\s.,+-]?\s?[+-]?[^\w\s.,+-]?"  # a sign and a currency
-    r"(?:\d{1,3}(?:[,.'’_ ]\d{3})+|\d+)(?:[.,]\d+)?(?:[eE][+-]?\d+)?"
-    r"\s?[^\d\s]{0,6}$"  # a unit
-)
-_PLAIN = re.compile(r"[+-]?\d+(?:\.\d+)?")
 _PLACEHOLDER = re.compile(r"-?(?:9{2,}|8{3,})(?:\.0*)?|-9(?:\.0*)?")
 _LEAST_PLACEHOLDERS, _PLACEHOLDER_SHARE = 3, 0.005
 _UNSEEN_SHARE, _LEAST_UNSEEN = 0.05, 5
@@ -68,57 +60,29 @@ def find_mixed(subject: Subject) -> list[Finding]:
                 f"or set data.columns.{name}.kind: categorical",
             )
         )  # fmt: skip
-    for name in subject.worded:
-        numbers = np.isfinite(subject.numbers(name)) & (subject.codes(name) >= 0)
-        known = subject.codes(name)[subject.train] >= 0
-        share = float(numbers[subject.train][known].mean()) if known.any() else 0.0
-        if not _MIXED <= share < ALMOST_ALL or subject.kinds[name] != "categorical":
-            continue
-        wrong = ~numbers & (subject.codes(name) >= 0)
-        if np.unique(subject.codes(name)[numbers]).size <= _MANY_LEVELS:
-            continue
-        words = _words(subject.frame[name], wrong)
-        found.append(
-            _cells_finding(
-                subject, "mixed_types", "warning", [name], np.flatnonzero(wrong),
-                f"numbers or words in '{name}'",
-                f"numbers in {share:.0%} of its cells, and {listed([repr(word) for word in words])}",
-                "each number is a level of its own",
-                "add the words to data.csv.null_values, or part the column in two",
-            )
-        )  # fmt: skip
     return found
 
 
-def find_numbers_as_text(subject: Subject) -> list[Finding]:
-    """Categories that are numbers with a unit, a currency, separators of thousands or decimal commas."""
-    found, examples = [], []
-    for name in subject.worded:
-        series = subject.frame[name]
-        if series.dtype != pl.String or subject.kinds[name] != "categorical":
+def find_text(subject: Subject) -> list[Finding]:
+    """Numbers and dates that are written as text: how `fit` reads them, and why some stay text."""
+    found = []
+    for name, reading in subject.readings.items():
+        note = reading.note
+        if note is None:
             continue
-        known = series.gather(subject.train).drop_nulls()
-        distinct = known.n_unique()
-        if distinct <= _MANY_LEVELS:
-            continue
-        decorated = known.str.contains(_DECORATED)
-        # One ending for all of them, or it is a code: 12A, 12B.
-        endings = known.str.extract(r"([^\d\s.,]*)$", 1).n_unique()
-        if float(decorated.mean() or 0) >= ALMOST_ALL and endings <= 3:  # type: ignore[arg-type]
-            found.append(name)
-            odd = [word for word in known.head(20).to_list() if not _PLAIN.fullmatch(word)]
-            examples.append(f"'{name}' (as {odd[0] if odd else known[0]!r})")
-    if not found:
-        return []
-    return [
-        Finding(
-            "numbers_as_text", "warning", subject.table.name, tuple(found), (), len(found),
-            "numbers written plainly", f"numbers written as words in {listed(examples)}",
-            "each is a level of its own",
-            "write 1234.5 without unit and separators, or set data.csv.decimal_comma: true "
-            "where 3,14 is meant",
-        )
-    ]  # fmt: skip
+        kind: Kind = "numbers_as_text" if note.about == "numbers" else "dates_as_text"
+        meaning = "the figures are wrong if that is not what is meant"
+        if reading.kind == "categorical":
+            kind = "mixed_types" if note.about == "numbers" else kind
+            meaning = "each value is a level of its own"
+        found.append(
+            Finding(
+                kind, "warning", subject.table.name, (name,), (), 1,
+                f"{note.about} in '{name}' that can be read in one way only", note.what, meaning,
+                note.fix,
+            )
+        )  # fmt: skip
+    return found
 
 
 def find_placeholders(subject: Subject) -> list[Finding]:

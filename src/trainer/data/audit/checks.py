@@ -10,8 +10,8 @@ from trainer.data.audit.cells import (
     find_infinite,
     find_levels,
     find_mixed,
-    find_numbers_as_text,
     find_placeholders,
+    find_text,
 )
 from trainer.data.audit.columns import find_constant, find_copies, find_empty, find_identifiers
 from trainer.data.audit.drift import find_drift, find_time
@@ -39,8 +39,9 @@ def audit(subject: Subject, *, weighted: bool) -> list[Finding]:
     """
     groups = find_group_leaks(subject)
     grouping = _columns(groups)
-    mixed, decorated = find_mixed(subject), find_numbers_as_text(subject)
-    wordy = {*_columns(mixed), *_columns(decorated)}
+    mixed, written = find_mixed(subject), find_text(subject)
+    texts = [name for name in _columns(written) if subject.kinds[name] == "categorical"]
+    wordy = {*_columns(mixed), *texts}
     identifiers = find_identifiers(subject, [*grouping, *wordy])
     naming = _columns(identifiers)
     constant = find_constant(subject)
@@ -53,7 +54,7 @@ def audit(subject: Subject, *, weighted: bool) -> list[Finding]:
         *giveaways,
         *find_infinite(subject),
         *mixed,
-        *decorated,
+        *written,
         *identifiers,
         *find_empty(subject),
         *constant,

@@ -15,7 +15,7 @@ from trainer.data.audit.findings import Finding, listed
 from trainer.data.audit.separation import separation
 from trainer.data.audit.statistics import auc, chi_square_limit, rank_correlation
 from trainer.data.audit.subject import Subject
-from trainer.data.kinds import date_format
+from trainer.data.readings import stated_format
 from trainer.data.splits import SPLIT_NAMES, TEST, TRAIN, VALIDATION, SplitName
 from trainer.data.values import is_dated, looks_dated, microseconds
 
@@ -149,7 +149,10 @@ def _stamps(subject: Subject, name: str) -> Floats | None:
         looks_dated(str(word)) for word in series.drop_nulls().head(3).to_list()
     ):
         return None
-    times = microseconds(series, date_format(subject.data, name))
+    written = subject.readings[name].date if name in subject.kinds else None
+    if name not in subject.kinds:
+        written = stated_format(subject.data, name)
+    times = microseconds(series, written)
     if times.null_count() > len(times) // 2:
         return None
     return np.asarray(times.cast(float).fill_null(float("nan")).to_numpy(), dtype=np.float64)

@@ -25,6 +25,7 @@ Kind = Literal[
     "infinite_values",
     "mixed_types",
     "numbers_as_text",
+    "dates_as_text",
     "placeholder_values",
     "many_levels",
     "unseen_levels",

@@ -18,9 +18,11 @@ from trainer.config.data import Data, Kind
 from trainer.data.arrays import Assignment, Bools, Floats, Rows, Singles
 from trainer.data.audit.findings import SHOWN
 from trainer.data.features import split_column, target_columns
-from trainer.data.kinds import date_format, find_kinds, unreadable
+from trainer.data.kinds import find_kinds, unreadable
 from trainer.data.nested import nested_problem
+from trainer.data.number_formats import with_numbers
 from trainer.data.prepare import Division
+from trainer.data.readings import Reading
 from trainer.data.splits import TRAIN
 from trainer.data.tables import Table
 from trainer.data.targets import FittedTarget
@@ -39,6 +41,7 @@ class Subject:
         split: int8 (n,), their split numbers.
         features: The feature columns, in the table's order.
         kinds: The kind of each feature that has training values.
+        readings: How each of them is read; numbers in `frame` are numbers already.
         unreadable: bool (n,) of each feature that has values which are not of its kind.
         empty: Features without a training value.
         target: The target, fitted on the training rows.
@@ -53,6 +56,7 @@ class Subject:
     split: Assignment
     features: tuple[str, ...]
     kinds: dict[str, Kind]
+    readings: dict[str, Reading]
     unreadable: dict[str, Bools]
     empty: tuple[str, ...]
     target: FittedTarget
@@ -171,11 +175,13 @@ def make_subject(
     kinds: dict[str, Kind] = {
         name: finding.kinds.get(name, "numeric") for name in features if name not in finding.empty
     }
+    readings = {name: finding.readings.get(name, Reading("numeric")) for name in kinds}
     wrong = {}
-    for name, kind in kinds.items():
-        odd = unreadable(frame[name], kind, date_format(data, name))
+    for name, reading in readings.items():
+        odd = unreadable(frame[name], reading)
         if odd.any():
             wrong[name] = odd
+    frame = with_numbers(frame, finding.numbers)
     y, _ = division.targets(rows)
     counted = {split: division.classes(split) for split in ("train", "validation", "test")}
     return Subject(
@@ -185,6 +191,7 @@ def make_subject(
         split=split,
         features=tuple(features),
         kinds=kinds,
+        readings=readings,
         unreadable=wrong,
         empty=finding.empty,
         target=division.preprocessing.target,

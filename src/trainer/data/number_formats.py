@@ -1,0 +1,303 @@
+"""Numbers that are written for people: 1,234 · $1,234.50 · 12% · (1,234) · 1.234,5 € · 12 kg.
+
+The training rows decide how the numbers of a column are written (`NumberCensus`); every row is then read
+in that one way (`read_numbers`). Plain numbers, which `float` reads, never come here.
+
+    -$1,234.50    one sign, one unit before or after the number, one mark between thousands
+    (1,234)       a negative number, as accountants write it
+    12%           12: the unit is dropped, not applied
+
+Currencies may be missing in some rows; any other unit has to be the same in every row.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import polars as pl
+
+from trainer.data.fitted import Fitted
+
+DecimalMark = Literal["point", "comma"]
+MARKS: tuple[DecimalMark, ...] = ("point", "comma")
+
+SHOWN = 3
+MANY = 20
+"""Text with more different numbers than this is a column of numbers rather than of levels."""
+
+SOME = 5
+"""The same for numbers with a unit or separators: 1Fam and 2Fam are levels."""
+
+_CODES = (
+    "USD|EUR|GBP|JPY|CNY|INR|CHF|AUD|CAD|NZD|SEK|NOK|DKK|ISK|PLN|CZK|HUF|RON|BGN|RUB|UAH|TRY|BRL|MXN|"
+    "ARS|CLP|COP|PEN|ZAR|NGN|KES|EGP|ILS|AED|SAR|KRW|SGD|HKD|TWD|THB|IDR|MYR|PHP|VND|PKR"
+)
+_CURRENCY = rf"(?:[A-Z]{{0,3}}\p{{Sc}}|{_CODES}|Rs\.?|[Kk]r\.?|zł|Kč|Ft|Fr\.)"
+_UNIT = _CURRENCY + r"|[%‰]|°[CFK]?|[^\W\d_]{1,10}(?: [^\W\d_]{1,10})?(?:/[^\W\d_]{1,10})?[²³]?"
+_BODY = (
+    rf"^(?P<sign>[+-])? ?(?P<before>{_CURRENCY})? ?(?P<inner>[+-])? ?"
+    rf"(?P<digits>[0-9](?:[0-9.,' ]*[0-9])?[.,]?|[.,][0-9]+) ?(?P<after>{_UNIT})?$"
+)
+_BRACKETS = r"^\( ?([^()+-]+?) ?\)$"
+_CURRENCY_AND_BRACKETS = rf"^({_CURRENCY}) ?\( ?([0-9.,' ]+?) ?\)( ?%)?$"
+
+
+def _digits(decimal: str, thousands: str) -> str:
+    """Digits with one mark between all thousands (or lakhs), and a fraction."""
+    grouped = "|".join(rf"[1-9][0-9]{{0,2}}(?:{mark}[0-9]{{3}})+" for mark in (thousands, " ", "'"))
+    lakhs = rf"[1-9][0-9]?(?:{thousands}[0-9]{{2}})+{thousands}[0-9]{{3}}"
+    return rf"^(?:[0-9]+|{grouped}|{lakhs})(?:{decimal}[0-9]*)?$|^{decimal}[0-9]+$"
+
+
+_DIGITS: Mapping[DecimalMark, str] = {
+    "point": _digits(r"\.", ","),
+    "comma": _digits(",", r"\."),
+}
+
+
+class NumberFormat(Fitted):
+    """How the numbers of a column are written.
+
+    Attributes:
+        decimal: "point" for 1,234.5, "comma" for 1.234,5. Blanks and apostrophes group thousands in
+            both.
+        unit: What stands before or after each number ("$", "%", "kg"); empty for nothing.
+    """
+
+    decimal: DecimalMark
+    unit: str
+
+    @property
+    def unit_is_optional(self) -> bool:
+        """Whether numbers without the unit are of the same kind: true of currencies."""
+        return self.unit == "" or is_currency(self.unit)
+
+
+def is_currency(unit: str) -> bool:
+    """Whether a unit is money."""
+    return bool(pl.select(pl.lit(unit).str.contains(rf"^{_CURRENCY}$")).item())
+
+
+def _parts(cells: pl.Expr) -> pl.Expr:
+    """A struct of `negative`, `unit`, `digits`; the digits are null where a cell is no number."""
+    spelled = (
+        cells.str.replace_all("[\u00a0\u2007\u2009\u202f]", " ")
+        .str.replace_all("[\u2212\u2013]", "-")
+        .str.replace_all("[\u2019\u02bc]", "'")
+        .str.replace(_CURRENCY_AND_BRACKETS, "-${1}${2}${3}")
+        .str.replace(_BRACKETS, "-${1}")
+    )
+    found = spelled.str.extract_groups(_BODY)
+    one, two = (found.struct.field(name) for name in ("sign", "inner"))
+    before, after = (found.struct.field(name) for name in ("before", "after"))
+    signs = one.is_not_null() & two.is_not_null()
+    return pl.struct(
+        negative=((one == "-") | (two == "-")).fill_null(value=False),
+        unit=pl.concat_str([before, after], separator=" ", ignore_nulls=True),
+        digits=pl.when(~signs).then(found.struct.field("digits")),
+    )
+
+
+def _value(parts: pl.Expr, decimal: DecimalMark) -> pl.Expr:
+    """The number of the parts of a cell; null where they are none."""
+    digits = parts.struct.field("digits")
+    thousands, mark = (",", ".") if decimal == "point" else (".", ",")
+    bare = (
+        digits.str.replace_all("[ ']", "")
+        .str.replace_all(thousands, "", literal=True)
+        .str.replace(mark, ".", literal=True)
+    )
+    number = pl.when(digits.str.contains(_DIGITS[decimal])).then(
+        bare.cast(pl.Float64, strict=False)
+    )
+    return pl.when(parts.struct.field("negative")).then(-number).otherwise(number)
+
+
+def read_numbers(series: pl.Series, written: NumberFormat) -> pl.Series:
+    """The numbers of a column as Float64; null where a cell is missing or is not written so.
+
+    A column that is not text is returned as it is.
+    """
+    if series.dtype != pl.String:
+        return series
+    parts = pl.col("parts")
+    unit = parts.struct.field("unit")
+    right = unit == written.unit
+    if written.unit_is_optional:
+        right |= unit == ""
+    value: pl.Expr = pl.when(right).then(_value(parts, written.decimal))
+    if written.decimal == "point" and written.unit_is_optional:
+        # 1e5 is a number too.
+        value = pl.coalesce(value, pl.col("cell").cast(pl.Float64, strict=False).fill_nan(None))
+    frame = pl.DataFrame({"cell": series}).with_columns(parts=_parts(pl.col("cell")))
+    return frame.select(value.alias(series.name)).to_series()
+
+
+def with_numbers(frame: pl.DataFrame, formats: Mapping[str, NumberFormat]) -> pl.DataFrame:
+    """The frame with these columns read as numbers."""
+    return frame.with_columns(
+        read_numbers(frame[name], written)
+        for name, written in formats.items()
+        if name in frame.columns
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class NumberReading:
+    """What a column's text says about its numbers.
+
+    Attributes:
+        format: How they are written, when every value is a number written in one way.
+        nearest: The format that fits most values.
+        ambiguous: The comma, or point, could mark thousands or decimals in every value.
+        example: A value that is not a plain number, as it is written; empty if there is none.
+        value: The number it is read as.
+        numbers: Values that are numbers, in the format that fits most.
+        known: Values.
+        others: The first few values that are not.
+        several: The values are numbers that differ in their units, or of which some have one.
+        distinct: Different numbers, none counted beyond `MANY`.
+    """
+
+    format: NumberFormat | None
+    nearest: NumberFormat
+    ambiguous: bool
+    example: str
+    value: float
+    numbers: int
+    known: int
+    others: tuple[str, ...]
+    several: tuple[str, ...]
+    distinct: int
+
+    @property
+    def is_close(self) -> bool:
+        """Whether so many values are numbers that the others may be mistakes."""
+        least = SOME if self.example else MANY
+        return 2 * self.numbers >= self.known and self.distinct > least
+
+
+@dataclass(slots=True)
+class NumberCensus:
+    """Counts of the numbers in a column of text, batch after batch.
+
+    Attributes:
+        known: Values.
+        counts: Values that are numbers, by decimal mark and unit.
+        marked: Values with a point or a comma.
+        bracketed: Values between brackets.
+        distinct: The first few different numbers.
+        odd: The first few different values, and how they are written: which units under which marks.
+    """
+
+    known: int = 0
+    counts: dict[DecimalMark, Counter[str]] = field(
+        default_factory=lambda: {mark: Counter() for mark in MARKS}
+    )
+    marked: int = 0
+    bracketed: int = 0
+    distinct: set[str] = field(default_factory=set)
+    examples: list[tuple[str, str]] = field(default_factory=list)
+    others: dict[tuple[DecimalMark, str], list[str]] = field(default_factory=dict)
+
+    def add(self, series: pl.Series) -> None:
+        """Take in cells of text; missing ones do not count."""
+        cells = series.drop_nulls().alias("cell").to_frame()
+        if not cells.height:
+            return
+        table = (
+            cells.group_by("cell", maintain_order=True)
+            .len("rows")
+            .with_columns(parts=_parts(pl.col("cell")))
+            .with_columns(
+                unit=pl.col("parts").struct.field("unit"),
+                plain=pl.col("cell").cast(pl.Float64, strict=False).is_not_null(),
+                **{mark: _value(pl.col("parts"), mark).is_not_null() for mark in MARKS},
+            )
+            # 1e5 and inf are no numbers for people, and numbers all the same.
+            .with_columns(
+                point=pl.col("point") | pl.col("plain"),
+                unit=pl.when(pl.col("plain")).then(pl.lit("")).otherwise(pl.col("unit")),
+            )
+        )
+        self.known += cells.height
+        numbers = table.filter(pl.any_horizontal(*MARKS))
+        for mark in MARKS:
+            rows = numbers.filter(mark).group_by("unit").agg(pl.col("rows").sum())
+            self.counts[mark].update(dict(rows.iter_rows()))
+        cell, rows_of = pl.col("cell"), pl.col("rows")
+        tally = numbers.select(
+            marked=rows_of.filter(cell.str.contains("[.,]")).sum(),
+            bracketed=rows_of.filter(cell.str.contains(r"\(", literal=False)).sum(),
+        ).row(0)
+        self.marked += tally[0]
+        self.bracketed += tally[1]
+        if len(self.distinct) <= MANY:
+            self.distinct.update(numbers["cell"].head(2 * MANY).to_list())
+        if len(self.examples) < SHOWN:
+            told = numbers.filter(~pl.col("plain")).sort(
+                cell.str.contains("[.,' \u00a0\u202f]"), descending=True, maintain_order=True
+            )
+            self.examples += told.select("cell", "unit").head(SHOWN).rows()
+        for mark in MARKS:
+            self._add_others(table, mark)
+
+    def _add_others(self, table: pl.DataFrame, mark: DecimalMark) -> None:
+        """Remember the first values that are not numbers in the units that are frequent so far."""
+        for unit, _ in self.counts[mark].most_common(2):
+            found = self.others.setdefault((mark, unit), [])
+            if len(found) < SHOWN:
+                right = pl.col("unit") == unit
+                if unit == "" or is_currency(unit):
+                    right |= pl.col("unit") == ""
+                wrong = table.filter(~(pl.col(mark) & right))["cell"]
+                found += wrong.head(SHOWN - len(found)).to_list()
+
+    def reading(self, stated: DecimalMark | None) -> NumberReading:
+        """What the values are.
+
+        Args:
+            stated: The decimal mark, if the config states it.
+        """
+        marks = MARKS if stated is None else (stated,)
+        formats = {mark: self._format(mark) for mark in marks}
+        whole = [mark for mark, (_, count) in formats.items() if count == self.known]
+        best = whole[0] if whole else max(marks, key=lambda mark: formats[mark][1])
+        written, count = formats[best]
+        is_number = bool(whole) and self.bracketed < self.known and self.known > 0
+        example = next((cell for cell, unit in self.examples if unit in ("", written.unit)), "")
+        value = None
+        if example:
+            value = read_numbers(pl.Series([example]), written).item()
+        units = [unit for unit in self.counts[best] if unit]
+        rows = sum(self.counts[best].values())
+        several = len(units) > 1 or (len(units) == 1 and rows > count)
+        return NumberReading(
+            format=written if is_number else None,
+            nearest=written,
+            ambiguous=len(whole) > 1 and self.marked > 0,
+            example=example,
+            value=0.0 if value is None else value,
+            numbers=count,
+            known=self.known,
+            others=tuple(self.others.get((best, written.unit), ())[:SHOWN]),
+            several=tuple(sorted(units)) if several and rows == self.known else (),
+            distinct=len(self.distinct),
+        )
+
+    def _format(self, mark: DecimalMark) -> tuple[NumberFormat, int]:
+        """The unit that fits most values, and how many."""
+        counts = self.counts[mark]
+        without = counts[""]
+        found = [
+            (count + (without if unit == "" or is_currency(unit) else 0), unit)
+            for unit, count in counts.items()
+            if unit
+        ] or [(without, "")]
+        if without > max(count for count, _ in found):
+            found = [(without, "")]
+        count, unit = max(found, key=lambda one: (one[0], one[1]))
+        return NumberFormat(decimal=mark, unit=unit), count

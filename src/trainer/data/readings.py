@@ -1,0 +1,256 @@
+"""How the text of a column is read: as words, as numbers, or as dates, and what was assumed.
+
+Text that `float` or ISO 8601 does not read is counted once more (`TextCensus`), and the counts decide:
+numbers written in one way are numbers, dates written in one way are dates, and where it is not certain
+the column stays text. Each of these comes with a note, which names the setting that changes it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import polars as pl
+
+from trainer.config.data import Data, Kind
+from trainer.data.date_formats import DateCensus, DateReading, names_day_first
+from trainer.data.number_formats import DecimalMark, NumberCensus, NumberFormat, NumberReading
+from trainer.data.settings import stated_kind
+from trainer.data.values import microseconds
+
+_COMPACT_DATE = re.compile(r"(?:18|19|20|21)\d{6}")
+_HALF = 0.5
+"""From this share of numbers or dates on, the other values are worth a note."""
+
+_MOST_UNITS = 5
+"""Numbers with more units than this are codes: 12A, 7C."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assumption:
+    """What was assumed about the text of a column.
+
+    Attributes:
+        about: What it may be.
+        what: What was assumed, with an example.
+        fix: The settings that confirm or change it.
+    """
+
+    about: Literal["numbers", "dates"]
+    what: str
+    fix: str
+
+    def __str__(self) -> str:
+        return f"{self.what}; {self.fix}"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How a column is read.
+
+    Attributes:
+        kind: Its kind; None for text of which almost all values are plain numbers.
+        number: How numbers are written as text; None for plain ones.
+        date: How dates are written as text; None for ISO 8601.
+        note: What was assumed, for the user; None if nothing was.
+        hint: How to fix values that do not fit the stated kind; empty for the usual ways.
+    """
+
+    kind: Kind | None
+    number: NumberFormat | None = None
+    date: str | None = None
+    note: Assumption | None = None
+    hint: str = ""
+
+
+class TextCensus:
+    """Counts of numbers and dates in a column of text, batch after batch."""
+
+    def __init__(self, data: Data) -> None:
+        self.numbers = NumberCensus()
+        self.dates = DateCensus(stated=data.datetime.format)
+
+    def add(self, series: pl.Series) -> None:
+        """Take in cells."""
+        self.numbers.add(series)
+        self.dates.add(series)
+
+
+def stated_format(data: Data, name: str) -> str | None:
+    """The format of a column's dates in the config; None where it has none."""
+    own = data.columns[name].format if name in data.columns else None
+    return data.datetime.format if own is None else own
+
+
+def stated_decimal(data: Data, name: str) -> DecimalMark | None:
+    """The decimal mark of a column in the config; None where it has none."""
+    return data.columns[name].decimal if name in data.columns else None
+
+
+def is_undecided(
+    data: Data,
+    name: str,
+    guess: Kind | None,
+    *,
+    known: int,
+    wrong: int,
+    digits: int,
+    first: str | None,
+) -> bool:
+    """Whether a column of text has to be counted before its kind is known.
+
+    Args:
+        data: The `data` section.
+        name: The column.
+        guess: The kind by plain numbers and ISO dates alone; None where almost all are numbers.
+        known: Values.
+        wrong: Values that do not fit the stated kind.
+        digits: Values with a digit.
+        first: The first value.
+    """
+    stated = stated_kind(data, name)
+    if stated == "numeric":
+        return wrong > 0
+    if stated == "datetime":
+        return wrong > 0 and stated_format(data, name) is None
+    if stated is not None:
+        return False
+    if guess == "numeric":
+        return first is not None and _COMPACT_DATE.fullmatch(first) is not None
+    return guess in (None, "categorical") and digits >= _HALF * known
+
+
+def settled(data: Data, name: str, guess: Kind | None, census: TextCensus) -> Reading:
+    """How a column is read, by its counts.
+
+    Args:
+        data: The `data` section.
+        name: The column.
+        guess: As in `is_undecided`.
+        census: All training rows.
+    """
+    stated = stated_kind(data, name)
+    numbers = census.numbers.reading(stated_decimal(data, name))
+    dates = census.dates.reading()
+    if stated == "numeric":
+        return _stated_numbers(data, name, numbers)
+    if stated == "datetime":
+        return _stated_dates(data, name, dates)
+    if dates.formats:
+        return _found_dates(data, name, dates)
+    if guess == "numeric":
+        return Reading("numeric")
+    if numbers.format is not None:
+        return Reading("numeric", number=numbers.format, note=numbers_note(name, numbers))
+    if guess is None and not numbers.example:
+        return Reading(None)
+    return Reading("categorical", note=_text_note(name, numbers, dates))
+
+
+def _stated_numbers(data: Data, name: str, numbers: NumberReading) -> Reading:
+    if numbers.format is None:
+        hint = f"write all of them with one unit, not {_quoted(numbers.several)}"
+        return Reading(
+            "numeric",
+            number=numbers.nearest if numbers.example else None,
+            hint=hint if numbers.several else "",
+        )
+    is_sure = stated_decimal(data, name) is not None or not numbers.ambiguous
+    note = None if is_sure else numbers_note(name, numbers)
+    return Reading("numeric", number=numbers.format, note=note)
+
+
+def _stated_dates(data: Data, name: str, dates: DateReading) -> Reading:
+    if len(dates.formats) == 1:
+        return _found_dates(data, name, dates)
+    formats = dates.formats or ((dates.nearest,) if dates.nearest else ())
+    if not formats:
+        return Reading("datetime")
+    return Reading("datetime", hint=f"set {format_setting(name, formats)}")
+
+
+def _found_dates(data: Data, name: str, dates: DateReading) -> Reading:
+    key = f"data.columns.{name}"
+    if data.datetime.format in dates.formats:
+        return Reading("datetime", date=data.datetime.format)
+    keep = f"{key}.kind: categorical to keep the text"
+    if len(dates.formats) > 1:
+        what = (
+            f"'{name}' looks like dates but is read as text: '{dates.example}' and all other values "
+            "have several meanings"
+        )
+        fix = f"set {format_setting(name, dates.formats)}, or {keep}"
+        return Reading("categorical", note=Assumption("dates", what, fix))
+    one = dates.formats[0]
+    order = names_day_first(one)
+    moment = microseconds(pl.Series([dates.example]), one).cast(pl.Datetime("us")).item()
+    day = moment.isoformat(sep=" ").removesuffix(" 00:00:00")
+    what = f"'{name}' is read as dates{f', {order}' if order else ''}: '{dates.example}' is {day}"
+    fix = f"set {key}.format: '{one}' to confirm it, or {keep}"
+    return Reading("datetime", date=one, note=Assumption("dates", what, fix))
+
+
+def numbers_note(name: str, numbers: NumberReading, *, keep: str = "") -> Assumption:
+    """What was assumed about numbers written as text.
+
+    Args:
+        name: The column.
+        numbers: What was found.
+        keep: The setting that keeps the text; empty for the column's kind.
+    """
+    key = f"data.columns.{name}"
+    keep = f"{keep or f'{key}.kind: categorical'} to keep the text"
+    mark: DecimalMark = numbers.nearest.decimal
+    confirm = f"{key}.decimal: {mark} to confirm it"
+    what = f"'{name}' is read as numbers: '{numbers.example}' is {numbers.value:.15g}"
+    if numbers.ambiguous:
+        sign, other = (",", "comma") if mark == "point" else (".", "point")
+        if sign in numbers.example:
+            what += f", with '{sign}' between thousands"
+        else:
+            what += f", with the {mark} as the decimal mark"
+        return Assumption(
+            "numbers", what, f"set {key}.decimal: {other} if that is wrong, {confirm}, or {keep}"
+        )
+    return Assumption("numbers", what, f"set {confirm}, or {keep}")
+
+
+def _text_note(name: str, numbers: NumberReading, dates: DateReading) -> Assumption | None:
+    """Why a column that is much like numbers or dates is text; None if it is not."""
+    confirm = f"set data.columns.{name}.kind: categorical to confirm that it is text"
+    are_units = all(len(unit) > 1 or not unit.isalpha() for unit in numbers.several)
+    if 1 <= len(numbers.several) <= _MOST_UNITS and are_units:
+        units = f"the units {_quoted(numbers.several)}"
+        if len(numbers.several) == 1:
+            units = f"the unit {_quoted(numbers.several)} in some rows and none in others"
+        what = f"'{name}' is read as text: its numbers have {units}"
+        return Assumption("numbers", what, f"write them all in one way, or {confirm}")
+    about: Literal["numbers", "dates"] = "numbers"
+    count, wanted, others = numbers.known - numbers.numbers, "numbers", numbers.others
+    is_close = numbers.is_close
+    if dates.nearest and dates.dates >= _HALF * dates.known:
+        about, others, is_close = "dates", dates.others, True
+        count, wanted = dates.known - dates.dates, f"dates written as '{dates.nearest}'"
+    if not is_close or not count:
+        return None
+    what = (
+        f"'{name}' is read as text: {count:,} of {numbers.known:,} values are not {wanted} "
+        f"({_quoted(others)}{', …' if count > len(others) else ''})"
+    )
+    return Assumption(about, what, f"correct them, add them to data.csv.null_values, or {confirm}")
+
+
+def _quoted(words: Sequence[str]) -> str:
+    return ", ".join(f"'{word}'" for word in words)
+
+
+def format_setting(name: str, formats: Sequence[str]) -> str:
+    """The setting that states a format of a column, with the formats to choose from."""
+    orders = [names_day_first(each) for each in formats]
+    choice = " or ".join(
+        f"'{each}'" + (f" ({order})" if order and len(formats) > 1 else "")
+        for each, order in zip(formats, orders, strict=True)
+    )
+    return f"data.columns.{name}.format: {choice}"

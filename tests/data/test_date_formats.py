@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainer.data.date_formats import DateCensus
+from trainer.data.values import microseconds
+
+FORMATS = (
+    "%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%m.%d.%Y", "%d-%m-%Y", "%d/%m/%y", "%m/%d/%y",
+    "%d-%b-%Y", "%d %B %Y", "%B %d, %Y", "%Y/%m/%d", "%d.%m.%Y %H:%M", "%m/%d/%Y %I:%M:%S %p",
+    "%d/%m/%Y %H:%M:%S",
+)  # fmt: skip
+DATES = st.datetimes(datetime(1990, 1, 1), datetime(2060, 1, 1))
+
+
+def reading(values, stated=None):
+    census = DateCensus(stated=stated)
+    for value in values:
+        census.add(pl.Series("t", [value]))
+    return census.reading()
+
+
+def read(values, date_format):
+    stamps = microseconds(pl.Series("t", values), date_format)
+    return stamps.cast(pl.Datetime("us")).to_list()
+
+
+@given(st.sampled_from(FORMATS), st.lists(DATES, max_size=10))
+def test_a_day_above_12_decides(date_format, moments):
+    moments = [*moments, datetime(2018, 6, 13, 18, 30)]
+    if "%H" not in date_format and "%I" not in date_format:
+        moments = [datetime.combine(each.date(), datetime.min.time()) for each in moments]
+    seconds = 0 if "%S" not in date_format else None
+    moments = [
+        each.replace(microsecond=0, second=each.second if seconds is None else 0)
+        for each in moments
+    ]
+    texts = [each.strftime(date_format) for each in moments]
+    found = reading(texts)
+    assert len(found.formats) == 1, found
+    assert read(texts, found.formats[0]) == moments
+
+
+@given(st.lists(st.dates(date(1990, 1, 1), date(2060, 1, 1)), min_size=1, max_size=10))
+def test_days_up_to_12_decide_nothing(days):
+    texts = [f"{1 + each.day % 12}/{each.month}/{each.year}" for each in days]
+    assert reading(texts).formats == ("%d/%m/%Y", "%m/%d/%Y")
+    assert reading(texts, "%m/%d/%Y").formats == ("%m/%d/%Y",)
+
+
+@pytest.mark.parametrize(
+    ("values", "formats"),
+    [
+        (["13-Jun-2018", "1-may-2018"], ("%d-%B-%Y",)),
+        (["2018/06/13", "2018/1/3"], ("%Y/%m/%d",)),
+        (["18-06-13", "19-01-31"], ("%d-%m-%y", "%y-%m-%d")),
+        (["13/06/2018", "06/13/2018"], ()),
+        (["13/06/2018", "13/06/18"], ()),
+        (["13/06/2018", "31/02/2018"], ()),
+        (["10.0.0.1", "1.2.3"], ()),
+        (["1.2.3", "4.5.6"], ()),
+        (["2024-01-31"], ("%Y-%m-%d",)),
+        (["12.06.2018T10:00:01.25"], ("%d.%m.%YT%H:%M:%S%.f", "%m.%d.%YT%H:%M:%S%.f")),
+    ],
+)
+def test_formats(values, formats):
+    assert reading(values).formats == formats
+
+
+def test_eight_digits_are_dates_only_beyond_doubt():
+    days = [date(2018, 1, 1) + timedelta(days=9 * step) for step in range(20)]
+    assert reading([f"{each:%Y%m%d}" for each in days]).formats == ("%Y%m%d",)
+    assert reading(["20180613", "20180714"]).formats == ()
+    assert reading([str(20180101 + step) for step in range(31)]).formats == ()
+    assert reading([str(20180101 + step) for step in range(60)]).formats == ()
+    assert reading([str(19000000 + 7919 * step) for step in range(20)]).formats == ()
+
+
+def test_what_does_not_fit_is_named():
+    found = reading(["13/06/2018", "14/06/2018", "soon"])
+    assert (found.nearest, found.dates, found.others) == ("%d/%m/%Y", 2, ("soon",))
+
+
+def test_a_year_of_two_digits_is_not_in_antiquity():
+    assert read(["13/06/18", "13/06/2018"], "%d/%m/%Y") == [None, datetime(2018, 6, 13)]

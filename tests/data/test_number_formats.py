@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainer.data.number_formats import NumberCensus, NumberFormat, read_numbers
+
+UNITS = ("", "$", "€ ", "R$", "USD ")
+ENDINGS = ("", "%", " kg", "km/h", " €", " USD", "m²")
+
+
+def census(values):
+    found = NumberCensus()
+    for value in values:
+        found.add(pl.Series("a", [value]))
+    return found
+
+
+def reading(*values, decimal=None):
+    return census(values).reading(decimal)
+
+
+def read(*values, decimal=None):
+    found = reading(*values, decimal=decimal)
+    assert found.format is not None, found
+    return read_numbers(pl.Series("a", values), found.format).to_list()
+
+
+def written(value, *, thousands, mark, before, after, negative, digits):
+    """A number as a person would write it."""
+    body = f"{abs(value):,.{digits}f}"
+    body = body.translate(str.maketrans({",": thousands, ".": mark}))
+    if value >= 0:
+        return f"{before}{body}{after}"
+    return {
+        "-": f"-{before}{body}{after}",
+        "inner": f"{before}-{body}{after}",
+        "()": f"({before}{body}{after})",
+    }[negative]
+
+
+@st.composite
+def styles(draw):
+    mark, thousands = draw(
+        st.sampled_from(
+            [(".", ","), (",", "."), (".", " "), (",", "\u202f"), (".", "'"), (".", "")]
+        )
+    )
+    before = draw(st.sampled_from(UNITS))
+    return {
+        "mark": mark,
+        "thousands": thousands,
+        "before": before,
+        "after": "" if before else draw(st.sampled_from(ENDINGS)),
+        "negative": draw(st.sampled_from(["-", "inner", "()"])),
+        "digits": draw(st.sampled_from([0, 1, 2])),
+    }
+
+
+@given(styles(), st.lists(st.integers(-(10**9), 10**9), min_size=1, max_size=12))
+def test_numbers_of_one_style_are_read_back(style, cents):
+    values = [round(cent / 100, style["digits"]) + 0.0 for cent in cents]
+    # Two values that leave one meaning only, one of them not between brackets.
+    values += [1234567.0, 4321.5 if style["digits"] else 4321.0]
+    texts = [written(value, **style) for value in values]
+    found = reading(*texts)
+    if found.format is None:
+        assert all(_is_float(each) for each in texts)
+        return
+    assert not found.ambiguous or style["digits"] == 0
+    got = read_numbers(pl.Series("a", texts), found.format).to_list()
+    assert got == pytest.approx(values)
+
+
+def _is_float(text):
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+@given(st.lists(st.text("0123456789.,$%() -ekg'", max_size=8), max_size=8), st.randoms())
+def test_batches_and_order_do_not_matter(values, random):
+    one, many = NumberCensus(), census(values)
+    one.add(pl.Series("a", values, dtype=pl.String))
+    assert one.reading(None).format == many.reading(None).format
+    assert one.reading(None).numbers == many.reading(None).numbers
+    random.shuffle(values)
+    assert census(values).reading(None).format == many.reading(None).format
+
+
+@pytest.mark.parametrize(
+    ("values", "numbers"),
+    [
+        (["1,234", "537"], [1234, 537]),
+        (["1 234", "12 345 678"], [1234, 12345678]),
+        (["1'234.5", "1’000"], [1234.5, 1000]),
+        (["12,34,567", "1,234"], [1234567, 1234]),
+        (["$1,234.50", "-$2", "$-3", "$(4)", "5"], [1234.5, -2, -3, -4, 5]),
+        (["US$ 1,200", "US$ 7"], [1200, 7]),
+        (["USD 5", "7 USD"], [5, 7]),
+        (["1.234,5 €", "5 €"], [1234.5, 5]),
+        (["12%", "3.5 %", "-1%"], [12, 3.5, -1]),
+        (["(1,234)", "5"], [-1234, 5]),
+        (["3,14", "5"], [3.14, 5]),
+        (["0,123", "1"], [0.123, 1]),
+        (["12.345.678", "1.234"], [12345678, 1234]),
+        (["12 kg", "3 kg"], [12, 3]),
+        (["\u22125\u00a0000", "1"], [-5000, 1]),
+        (["£1e5", "£1"], None),
+        (["$1", "1e5"], [1, 100000]),
+        (["12%", "0.3"], None),
+        (["12 kg", "3 lb"], None),
+        (["$5", "€5"], None),
+        (["(1)", "(2)"], None),
+        (["12A", "7B"], None),
+        (["1,234", "x"], None),
+        (["12,34", "1.5"], None),
+        (["030 123 456", "1"], None),
+        (["1-2", "3-4"], None),
+        (["--5%", "1%"], None),
+        (["(-5)", "1"], None),
+        (["192.168.0.1", "10.0.0.1"], None),
+    ],
+)
+def test_styles(values, numbers):
+    found = reading(*values)
+    if numbers is None:
+        assert found.format is None
+    else:
+        assert read(*values) == numbers
+
+
+def test_what_is_ambiguous_is_named():
+    assert reading("1,234", "5").ambiguous
+    assert reading("$1.234", "$5").ambiguous
+    assert not reading("1,234", "1,234.5").ambiguous
+    assert not reading("1,234,567").ambiguous
+    assert not reading("$5", "$6").ambiguous
+    assert not reading("1,234", "5", decimal="comma").ambiguous
+    assert read("1,234", "5", decimal="comma") == [1.234, 5]
+    assert read("1,234", "5", decimal="point") == [1234, 5]
+
+
+def test_other_values_and_units_are_named():
+    found = reading(*["1,234"] * 3, "n.v.", "on request")
+    assert (found.numbers, found.known, found.others) == (3, 5, ("n.v.", "on request"))
+    assert reading("$5", "€5").several == ("$", "€")
+    assert reading("12%", "0.3").several == ("%",)
+
+
+def test_one_reading_holds_for_every_row():
+    percent = NumberFormat(decimal="point", unit="%")
+    series = pl.Series("a", ["5%", "5", "$5", None, "x"])
+    assert read_numbers(series, percent).to_list() == [5, None, None, None, None]
+    comma = NumberFormat(decimal="comma", unit="€")
+    series = pl.Series("a", ["1.234", "1.5", "5 €", "5 $"])
+    assert read_numbers(series, comma).to_list() == [1234, None, 5, None]
+    numbers = pl.Series("a", [1.5, 2.0])
+    assert read_numbers(numbers, comma) is numbers
