@@ -18,6 +18,12 @@ import numpy as np
 from trainer.data.samples import Samples
 from trainer.engine.batches import Begun, Pass, Stepper
 from trainer.engine.callbacks import Callbacks
+from trainer.engine.divergence import (
+    Advice,
+    divergence_problem,
+    first_bad_step,
+    first_broken,
+)
 from trainer.engine.events import EpochResult, Event, Partway, Rewound
 from trainer.engine.monitors import Monitors
 from trainer.engine.outcome import Outcome
@@ -66,6 +72,7 @@ class Training:
         callbacks: Of the user's own; epochs then come one by one.
         rewinding: Go back where the loss is not finite; None: stop.
         max_seconds: Training ends after so many.
+        advice: What helps where the loss is not finite.
         best_weights: Weights of the best epoch (averages, where the optimizer keeps them).
         best_epoch: Its number.
         epoch: The latest epoch done.
@@ -90,6 +97,7 @@ class Training:
     callbacks: Callbacks | None = None
     rewinding: Rewinding | None = None
     max_seconds: float = math.inf
+    advice: Advice = field(default_factory=Advice)
     best_weights: list[Any] = field(default_factory=list)
     best_epoch: int = 0
     epoch: int = 0
@@ -174,7 +182,7 @@ def fit(training: Training, interrupted: Callable[[], str | None]) -> Iterator[E
         training.ended = stop
         if stop is not None:
             training.settle()
-            if _broken(training.network):
+            if _broken(training):
                 at = (training.epoch, training.step)
                 raise DivergedError(_diverged(training, outcome.trained, *at))
         seconds = perf_counter() - started
@@ -264,7 +272,7 @@ def _rewound(training: Training, trained: Pass) -> Rewound:
     Raises:
         DivergedError: It is not to, or not again.
     """
-    step = training.step + _first_bad(trained)
+    step = training.step + first_bad_step(trained)
     rewinding = training.rewinding
     if rewinding is None or rewinding.done >= rewinding.limit:
         # Epochs may have been run ahead: what is told of is the weights at the end of this one.
@@ -277,28 +285,12 @@ def _rewound(training: Training, trained: Pass) -> Rewound:
     return Rewound(training.epoch + 1, step, float(training.optimizer.learning_rate))
 
 
-def _first_bad(trained: Pass) -> int:
-    """The number of the first batch, from 1, with a loss that is not finite; else of the last."""
-    bad = np.flatnonzero(~np.isfinite(trained.losses))
-    return int(bad[0]) + 1 if bad.size else trained.steps
-
-
-def _broken(network: keras.Sequential) -> str | None:
+def _broken(training: Training) -> str | None:
     """The first of the network's variables with a value that is not finite."""
-    for variable in network.variables:
-        if not np.all(np.isfinite(np.asarray(variable.numpy(), dtype=np.float64))):
-            return str(variable.path)
-    return None
+    return first_broken((str(one.path), one.numpy()) for one in training.network.variables)
 
 
 def _diverged(training: Training, trained: Pass, epoch: int, step: int) -> Problem:
-    broken = _broken(training.network)
-    place = f"; the first weights that are not finite: {broken}" if broken else ""
-    tried = training.rewinding.done if training.rewinding is not None else 0
-    rewound = f" after going back {tried} times" if tried else ""
-    return Problem(
-        where=f"epoch {epoch}, step {step}",
-        expected="a finite loss",
-        found=f"{trained.loss}{rewound}{place}",
-        fix="lower optimizer.learning_rate, set optimizer.clip_norm: 1.0, or scale the features",
-    )
+    rewinds = training.rewinding.done if training.rewinding is not None else 0
+    broken = _broken(training)
+    return divergence_problem(epoch, step, trained.loss, broken, training.advice, rewinds)

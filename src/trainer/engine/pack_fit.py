@@ -16,10 +16,14 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
-import numpy as np
-
 from trainer.data.samples import Samples
 from trainer.engine.batches import Pass, Program
+from trainer.engine.divergence import (
+    Advice,
+    divergence_problem,
+    first_bad_step,
+    first_broken,
+)
 from trainer.engine.events import EpochResult
 from trainer.engine.fit import Measure
 from trainer.engine.monitors import Monitors
@@ -45,6 +49,7 @@ class MemberTraining:
         monitors: The decisions.
         monitor: The measure that says which epoch is best.
         keep_last: The latest epoch counts as the best.
+        advice: What helps where the loss is not finite.
         best_weights: Weights of the best epoch (averages, where the optimizer keeps them).
         best_epoch: Its number.
         epoch: The latest epoch done.
@@ -60,6 +65,7 @@ class MemberTraining:
     monitors: Monitors
     monitor: str
     keep_last: bool
+    advice: Advice = field(default_factory=Advice)
     best_weights: list[Any] = field(default_factory=list)
     best_epoch: int = 0
     epoch: int = 0
@@ -341,9 +347,9 @@ def _decided(
         seen = None if judged is None else judged[slot]
         if not math.isfinite(own.loss) or (
             # The last step can break weights whose loss was finite; the rows can be at fault, too.
-            seen is not None and not math.isfinite(seen.loss) and not _finite(pack.weights()[slot])
+            seen is not None and not math.isfinite(seen.loss) and _broken(pack, slot) is not None
         ):
-            member.problem = _diverged(member, own, epoch)
+            member.problem = _diverged(pack, slot, member, own, epoch)
             ending[number] = "the loss is not finite"
             continue
         member.epoch, member.step = epoch, member.step + own.steps
@@ -385,16 +391,11 @@ def _stopped(
     return stopper.reason() if stopper is not None else None
 
 
-def _finite(weights: Sequence[Any]) -> bool:
-    return all(bool(np.all(np.isfinite(weight))) for weight in weights)
+def _broken(pack: Pack, slot: int) -> str | None:
+    """The first weights of a member with a value that is not finite."""
+    return first_broken(zip(pack.weight_names, pack.weights()[slot], strict=True))
 
 
-def _diverged(member: MemberTraining, trained: Pass, epoch: int) -> Problem:
-    bad = np.flatnonzero(~np.isfinite(trained.losses))
-    step = member.step + (int(bad[0]) + 1 if bad.size else trained.steps)
-    return Problem(
-        where=f"epoch {epoch}, step {step}",
-        expected="a finite loss",
-        found=str(trained.loss),
-        fix="lower optimizer.learning_rate, set optimizer.clip_norm: 1.0, or scale the features",
-    )
+def _diverged(pack: Pack, slot: int, member: MemberTraining, trained: Pass, epoch: int) -> Problem:
+    step = member.step + first_bad_step(trained)
+    return divergence_problem(epoch, step, trained.loss, _broken(pack, slot), member.advice)

@@ -243,6 +243,11 @@ class Pack:
             if rate is not None:
                 self._constant[number] = rate
 
+    @property
+    def weight_names(self) -> list[str]:
+        """The names of the weights of each member, in the order of `weights`."""
+        return [str(weight.path) for weight in self.members[0].stack.network.weights]
+
     def weights(self) -> list[list[Array]]:
         """Of each member, the weights that predictions depend on (averages, where there are any)."""
         return self._state.weights(judged=self._averages)

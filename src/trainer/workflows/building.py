@@ -36,6 +36,7 @@ from trainer.models.losses import build_loss
 from trainer.models.network import build_network
 from trainer.models.optimizers import build_optimizer
 from trainer.models.warm_start import take_weights
+from trainer.workflows.divergence_advice import divergence_advice
 from trainer.workflows.plan import Plan
 from trainer.workflows.question import Question, weighted
 from trainer.workflows.trained import load_network, open_trained
@@ -158,6 +159,7 @@ def build_training(plan: Plan, *, allow_custom: bool, form: EpochForm | None = N
         callbacks=callbacks,
         rewinding=_rewinding(config),
         max_seconds=config.fit.max_seconds or math.inf,
+        advice=divergence_advice(config, question),
         total_steps=plan.total_steps,
     )
     return Built(training, runner, make(), form, taken, tuple(programs), encode_seconds)

@@ -16,6 +16,7 @@ from trainer.config.resolve import resolved_monitor
 from trainer.data.samples import Samples
 from trainer.data.splits import SplitName
 from trainer.runs.checkpoints import read_newest
+from trainer.workflows.divergence_advice import divergence_advice
 from trainer.workflows.pack_plans import Candidate, PlannedPack
 from trainer.workflows.question import weighted
 
@@ -102,6 +103,7 @@ def build_member(candidate: Candidate, laid: LaidOut) -> PackedMember:
         monitors=monitors_of(config, judged is not None),
         monitor=resolved_monitor(config.fit, judged is not None),
         keep_last=stopping is not None and not stopping.restore_best,
+        advice=divergence_advice(config, question),
     )
     stacked = PackMember(StackMember(config, network), laid.weighted(candidate), judged)
     return PackedMember(candidate, training, stacked)

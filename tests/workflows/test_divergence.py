@@ -1,0 +1,126 @@
+"""A loss that is not finite: alone and in a pack the error is the same, and what it advises helps."""
+
+from __future__ import annotations
+
+import math
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from tests.workflows.conftest import run_fit
+from tests.workflows.test_members import fit_several
+from trainer.config.load import load_config
+from trainer.errors import DivergedError, Problem, TrainingError
+from trainer.runs.directory import RunDirectory
+from trainer.runs.log import read_log
+
+CONFIG = """\
+data:
+  source: table.csv
+  target: y
+  features: {include: [a, b]}
+  split: {by: random}
+model: {layers: [{dense: {units: 8, activation: relu}}]}
+fit: {epochs: 3, batch_size: 16}
+evaluate: {report: false, importance: false}
+"""
+
+DIVERGING = {
+    "learning rate": ["optimizer={name: sgd, learning_rate: 1e12}"],
+    "learning rate of adam": ["optimizer={name: adam, learning_rate: 1e25}"],
+    "features": [
+        "data.numeric.scale=none",
+        "data.features.include=[far]",
+        "optimizer={name: sgd, learning_rate: 0.01}",
+    ],
+    "features of one column": [
+        "data.features.include=[far]",
+        "data.columns.far={scale: none}",
+        "optimizer={name: sgd, learning_rate: 0.01}",
+    ],
+    "target": ["data.target=large", "data.target_scale=none", "optimizer=sgd"],
+    "features, target and learning rate": [
+        "data.target=large",
+        "data.target_scale=none",
+        "data.numeric.scale=none",
+        "data.features.include=[far]",
+        "optimizer={name: sgd, learning_rate: 100}",
+    ],
+    "target whose square overflows": ["data.target=huge", "data.target_scale=none"],
+    "exponential head": [
+        "loss=poisson",
+        "data.target=counts",
+        "optimizer={name: sgd, learning_rate: 1}",
+        "model.layers=[]",
+    ],
+    "exponential head at a usual rate": [
+        "loss=poisson",
+        "data.target=counts",
+        "optimizer=sgd",
+        "model.layers=[]",
+    ],
+    "exponential head on a squared error": [
+        "model.head=exponential",
+        "data.target=counts",
+        "optimizer={name: sgd, learning_rate: 0.02}",
+        "model.layers=[]",
+    ],
+    "clipped already": ["optimizer={name: sgd, learning_rate: 1e12, clip_value: 10}"],
+}
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    draw = np.random.default_rng(1)
+    a, b = draw.normal(size=(2, 150))
+    y = a - b + draw.normal(size=150) / 5
+    counts = draw.poisson(np.exp(5 + a)).astype(float)
+    columns = {"a": a, "b": b, "far": 1e5 * a + 1e6, "y": y, "counts": counts}
+    pl.DataFrame({**columns, "large": 1e9 * y + 1e10, "huge": 1e25 * y}).write_csv(
+        tmp_path / "table.csv"
+    )
+    path = tmp_path / "config.yaml"
+    path.write_text(CONFIG, encoding="utf-8")
+    return path
+
+
+def alternatives(fix: str) -> list[list[str]]:
+    """`set A: 1 and B: 2, or C: 3` → the overrides of each way out."""
+    return [
+        [part.replace(": ", "=") for part in way.split(" and ")]
+        for way in fix.removeprefix("set ").split(", or ")
+    ]
+
+
+def diverged(config: Path, overrides: list[str]) -> Problem:
+    with pytest.raises(DivergedError) as raised:
+        run_fit(config, config.parent / "runs", *overrides)
+    (problem,) = raised.value.problems
+    return problem
+
+
+@pytest.mark.parametrize("case", DIVERGING)
+def test_what_the_error_advises_helps(table: Path, case: str) -> None:
+    problem = diverged(table, DIVERGING[case])
+    for number, way in zip(count(), alternatives(problem.fix), strict=False):
+        done = run_fit(table, table.parent / f"runs{number}", *DIVERGING[case], *way)
+        losses = [row["loss"] for row in read_log(done.run / "metrics.jsonl")]
+        assert len(losses) == 3, (case, way)
+        assert all(map(math.isfinite, losses)), (case, way)
+
+
+def test_a_pack_names_the_broken_weights_as_a_single_run_does(table: Path) -> None:
+    overrides = ["optimizer={name: sgd, learning_rate: 1e12}", "data.split.test=0"]
+    with pytest.raises(TrainingError):
+        fit_several(table, table.parent / "several", *overrides, "fit.repeats=2")
+    members = sorted((table.parent / "several").glob("config/*/members/*"))
+    assert len(members) == 2
+    for member in members:
+        (problem,) = RunDirectory(member).read_manifest().problems
+        own = load_config(member / "config.yaml").config
+        alone = diverged(table, [*overrides, f"seed={own.seed}", "data.split.seed=0"])
+        assert "the first weights that are not finite: network/dense/kernel" in problem.found
+        assert (problem.where, problem.found, problem.fix) == (alone.where, alone.found, alone.fix)
