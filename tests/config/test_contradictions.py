@@ -239,7 +239,12 @@ STOP = "fit: {early_stopping: {monitor: "
             "features that do not hold",
         ),
         (data("weight: y"), "data.weight", "another column than the target"),
-        (data("task: multilabel"), "data.task", "several columns in data.target"),
+        (
+            data("target_separator: '|', task: regression"),
+            "data.target_separator",
+            "task: multilabel",
+        ),
+        (data("target_separator: '|', task: binary"), "data.target_separator", "task: multilabel"),
         (
             data("columns: {a: {kind: numeric, encode: onehot}}"),
             "data.columns.a.encode",
@@ -625,3 +630,11 @@ def test_folds_and_splits_without_validation_rows_do_not_train_on_them() -> None
 def test_levels_that_contradict(settings: str, key: str | None) -> None:
     found = contradictions(data(f"columns: {settings}"))
     assert [problem.key for problem in found] == ([] if key is None else [key])
+
+
+def test_a_separator_of_labels_is_for_one_column() -> None:
+    text = "data: {source: x.csv, target: [y, z], target_separator: '|'}"
+    root = parse_yaml(text, Source("c.yaml", Path())).root
+    assert root is not None
+    found = contradictions(Config.model_validate(plain(root)))
+    assert [problem.key for problem in found] == ["data.target_separator"]

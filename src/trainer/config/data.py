@@ -275,8 +275,8 @@ class Data(Section):
     """The format of the files; auto: from their names."""
     csv: Csv = Csv()
     target: Column | Annotated[list[Column], Field(min_length=1)]
-    """The column to predict; several yes/no columns make a multi-label task, several numbers a
-    regression with several outputs."""
+    """The column to predict; several yes/no columns or lists of labels (`target_separator`) make a
+    multi-label task, several numbers a regression with several outputs."""
     task: Literal["auto"] | Task = "auto"
     """What is predicted; auto: from the values of the target in the training rows. Words are classes,
     numbers with fractions are numbers; whole numbers are classes when there are only two, or at
@@ -284,6 +284,10 @@ class Data(Section):
     positive: Scalar | None = None
     """The positive one of two classes; unset: yes, true, 1, positive or + where there is one, else the
     rarer one."""
+    target_separator: Annotated[str, Field(min_length=1, max_length=8)] | None = None
+    """What stands between the labels in a cell of the target, as `|` in red|blue: each row has any
+    number of labels, and the task is multilabel. A cell without a value has none. Lists in Parquet,
+    Arrow and NDJSON, and cells such as ["red", "blue"], need no separator."""
     target_scale: TargetScale | dict[Column, TargetScale] = "auto"
     """How a number is scaled for training; predictions, their intervals and metrics are always in the
     target's unit. standard: mean 0, deviation 1. log: its logarithm, standardised, for numbers above 0

@@ -170,13 +170,21 @@ def _several_target_conflicts(data: Data, targets: list[str]) -> Iterator[Contra
             "name one column in data.target, or change the task",
             "data.target",
         )
-    if len(targets) == 1 and data.task == "multilabel":
+    if data.target_separator is not None and len(targets) > 1:
         yield conflict(
-            "data.task",
-            "several columns in data.target for multilabel",
-            f"'{targets[0]}' alone",
-            "add columns, or set data.task: binary",
+            "data.target_separator",
+            "one target column of which each cell has several labels",
+            f"{len(targets)} columns",
+            "name one column in data.target, or remove target_separator",
             "data.target",
+        )
+    if data.target_separator is not None and data.task not in ("auto", "multilabel"):
+        yield conflict(
+            "data.target_separator",
+            "task: multilabel or auto where a cell has several labels",
+            f"task: {data.task}",
+            "remove one of the two",
+            "data.task",
         )
     if len(targets) > 1 and data.positive is not None:
         found = f"{len(targets)} target columns"

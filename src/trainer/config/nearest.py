@@ -29,6 +29,7 @@ _KEYS = {
     "data": "dataset inputs datasets",
     "source": "path file files filename csv_path data_path dataset csv_file table input",
     "target": "label labels y output target_column label_column targets outputs output_features",
+    "target_separator": "label_separator target_delimiter target_sep multilabel_separator",
     "positive": "positive_class pos_label positive_label",
     "features": "input_features feature_columns inputs x columns",
     "validation": "val valid val_split validation_split val_size validation_size val_fraction dev",

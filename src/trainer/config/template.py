@@ -62,6 +62,7 @@ class TemplateFindings:
         balanced: Whether classes are weighted.
         file_name: The config's own name, for the commands in its head.
         reading: How the file is read, as settings of `data`; those that are not the defaults.
+        separator: What stands between the labels in a cell of the target; None for no lists.
         schema: What an editor's YAML server shall read, a path or an address; None for no header.
     """
 
@@ -83,13 +84,14 @@ class TemplateFindings:
     balanced: bool = False
     file_name: str = "config.yaml"
     reading: Mapping[str, object] = field(default_factory=dict)
+    separator: str | None = None
     schema: str | None = None
 
 
 _TASKS: dict[Task, str] = {
     "binary": "one of two classes",
     "multiclass": "one of several classes",
-    "multilabel": "several yes/no columns",
+    "multilabel": "any number of labels, each yes or no",
     "regression": "numbers",
 }
 
@@ -130,6 +132,10 @@ def _data(findings: TemplateFindings) -> list[str]:
         f"  target: {flow_text(target)}",
         f"  task: {findings.task}{_class_counts(findings)}",
     ]
+    if findings.separator is not None:
+        lines.append(
+            f"  target_separator: {scalar_text(findings.separator)}  # between the labels in a cell"
+        )
     if findings.positive is not None:
         about = "what precision, recall and probabilities are about"
         lines.append(f"  positive: {scalar_text(findings.positive)}  # {about}")

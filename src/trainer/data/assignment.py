@@ -12,8 +12,11 @@ import polars as pl
 from trainer.config.data import Data, SplitBy, Task
 from trainer.config.sections import fold_parts
 from trainer.data.arrays import Assignment, Bools, Rows
+from trainer.data.classes import spelled_classes
 from trainer.data.features import target_columns
 from trainer.data.gaps import no_target
+from trainer.data.label_lists import label_sets
+from trainer.data.settings import folds_case
 from trainer.data.splits import (
     DROPPED,
     SPLIT_NAMES,
@@ -29,8 +32,7 @@ from trainer.data.splits import (
     value_split,
 )
 from trainer.data.tables import Table
-from trainer.data.targets import spelled_classes
-from trainer.data.tasks import folds_case, infer_task
+from trainer.data.tasks import infer_task
 from trainer.data.times import row_times
 from trainer.data.values import boolean, differ_in_case, folded, plain, text
 from trainer.errors import DataError, Problem
@@ -95,8 +97,7 @@ def _split(
         case "random":
             return random_split(seed, rows, test, validation, fold)
         case "stratified":
-            targets = table.frame.select(target_columns(data))[rows]
-            names, codes = _strata(targets, task, fold_case=folds_case(data))
+            names, codes = _strata(table.frame.select(target_columns(data))[rows], task, data)
             if fold is not None and test + validation >= 1:
                 # Without the fold there is no such split, of which the test rows would be kept.
                 validation = 0.0
@@ -136,7 +137,7 @@ def _resolved(table: Table, data: Data, rows: Rows) -> tuple[SplitBy, Task | Non
     targets = table.frame.select(target_columns(data))[rows]
     task = data.task
     if task == "auto":
-        task = infer_task(targets, data, fold_case=folds_case(data)).task
+        task = infer_task(targets, data).task
     if by == "auto":
         return ("stratified" if task in ("binary", "multiclass") else "random"), task
     if task == "regression":
@@ -155,8 +156,16 @@ def _with_case(error: DataError, names: Sequence[str], data: Data) -> DataError:
     return DataError(replace(problem, fix=fix) for problem in error.problems)
 
 
-def _strata(targets: pl.DataFrame, task: Task | None, *, fold_case: bool) -> tuple[list[str], Rows]:
-    """Names of the classes and the class of each row; of yes/no columns, their combinations."""
+def _strata(targets: pl.DataFrame, task: Task | None, data: Data) -> tuple[list[str], Rows]:
+    """Names of the classes and the class of each row; of labels and yes/no columns, their
+    combinations.
+    """
+    fold_case = folds_case(data)
+    if task == "multilabel" and targets.width == 1:
+        sets = label_sets(targets.to_series(), data.target_separator, fold_case=fold_case)
+        names = sorted(set(sets))
+        numbers = {name: number for number, name in enumerate(names)}
+        return names, np.array([numbers[name] for name in sets], dtype=np.int64)
     if task == "multilabel":
         words = [boolean(series, marks=True).cast(pl.Int8).cast(pl.String) for series in targets]
         labels = pl.select(pl.concat_str(words, ignore_nulls=True)).to_series()

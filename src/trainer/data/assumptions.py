@@ -8,15 +8,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+import polars as pl
+
 from trainer.config.data import Data
 from trainer.config.yaml_writer import flow_text
 from trainer.data.categorical import BooleanColumn, CategoricalColumn
+from trainer.data.classes import is_positive_word
 from trainer.data.datetimes import DatetimeColumn
+from trainer.data.label_lists import likely_separator
 from trainer.data.numeric import NumericColumn
 from trainer.data.scales import ordered_levels
 from trainer.data.settings import stated_levels
 from trainer.data.tables import Table
-from trainer.data.targets import FittedTarget, is_positive_word
+from trainer.data.targets import FittedTarget
 from trainer.data.tasks import TaskFinding
 from trainer.data.values import differ_in_case
 from trainer.errors import Problem
@@ -85,10 +89,29 @@ def _order_line(column: CategoricalColumn) -> tuple[str, str]:
     return f"the order of the ordinal column '{column.name}' is {order}; {key} changes it", by
 
 
-def target_remarks(target: FittedTarget, finding: TaskFinding, data: Data) -> Remarks:
-    """What was assumed of the target: its task, its positive class, that case matters."""
+def target_remarks(
+    target: FittedTarget, finding: TaskFinding, values: pl.Series, data: Data
+) -> Remarks:
+    """What was assumed of the target: its task, its positive class, that case matters, that its cells
+    are no lists.
+
+    Args:
+        target: The fitted target.
+        finding: Its task.
+        values: The first target column of the training rows.
+        data: The `data` section.
+    """
     found = Remarks()
     name = target.columns[0]
+    if target.task == "multiclass" and data.task == "auto":
+        sign = likely_separator(values)
+        if sign is not None:
+            found.warnings.append(
+                f"cells of '{name}' look like lists of labels with '{sign}' between them, and each list "
+                f"is a class; data.target_separator: {flow_text(sign)} makes the labels the classes"
+            )
+    if target.listed and target.separator is None and data.task == "auto":
+        found.notes.append(f"multilabel, as {target.reason}; data.task: multilabel states it")
     groups = [] if target.fold_case else differ_in_case(target.classes)
     if groups:
         found.warnings.append(

@@ -9,6 +9,7 @@ from pathlib import Path
 from trainer.config.data import Data
 from trainer.data.csv_advice import NO_HEADER, advice
 from trainer.data.csv_files import first_line_is_data
+from trainer.data.label_lists import is_list_type
 from trainer.data.nested import nested_problem
 from trainer.data.tables import Table
 from trainer.errors import Problem, did_you_mean
@@ -40,6 +41,8 @@ def feature_columns(table: Table, data: Data) -> tuple[list[str], list[Problem]]
             problems.append(_missing(table, name, known, key))
     schema = table.frame.schema
     for name in dict.fromkeys([*targets, data.weight, split_column(data)]):
+        if name == data.target and name in known and is_list_type(schema[name]):
+            continue  # Lists of labels; what else is in them is seen when they are read.
         if name is not None and name in known:
             nested = nested_problem(table, name, schema[name], feature=False)
             problems += [] if nested is None else [nested]

@@ -16,11 +16,13 @@ import polars as pl
 
 from trainer.config.data import Data, Kind, Task
 from trainer.data.arrays import Rows
+from trainer.data.classes import spelled_classes
 from trainer.data.features import feature_columns, target_columns
 from trainer.data.gaps import no_target
 from trainer.data.kinds import find_kinds
+from trainer.data.label_lists import has_lists, likely_separator
 from trainer.data.tables import SourceFile, Table, read_table
-from trainer.data.targets import known_target, spelled_classes
+from trainer.data.targets import known_target
 from trainer.data.tasks import infer_task
 from trainer.data.values import is_nested, natural_order, number
 from trainer.errors import DataError, Problem
@@ -69,6 +71,7 @@ class TableFindings:
         duplicates: Rows that repeat another in every column.
         columns: Every other column, in the table's order.
         warnings: What is odd in the files.
+        separator: What seems to stand between the labels in a cell of the target, or None.
     """
 
     files: tuple[SourceFile, ...]
@@ -81,6 +84,7 @@ class TableFindings:
     duplicates: int
     columns: tuple[ColumnFinding, ...]
     warnings: tuple[str, ...]
+    separator: str | None = None
 
 
 def inspect_table(data: Data) -> TableFindings:
@@ -94,7 +98,10 @@ def inspect_table(data: Data) -> TableFindings:
     if problems:
         raise DataError(problems)
     targets = target_columns(data)
-    known = known_target(table.frame, targets)
+    separator = likely_separator(table.frame[targets[0]]) if len(targets) == 1 else None
+    data = data.model_copy(update={"target_separator": separator})
+    listed = len(targets) == 1 and has_lists(table.frame[targets[0]], data)
+    known = known_target(table.frame, targets, listed=listed)
     rows: Rows = np.flatnonzero(known)
     if not len(rows):
         raise DataError(no_target(table, targets))
@@ -121,6 +128,7 @@ def inspect_table(data: Data) -> TableFindings:
         duplicates=plain.height - plain.n_unique(),
         columns=_columns(table, names, rows, data),
         warnings=table.warnings,
+        separator=separator,
     )
 
 

@@ -24,17 +24,12 @@ from trainer.config.yaml_writer import flow_text
 from trainer.data.csv_advice import NO_HEADER, advice
 from trainer.data.csv_files import first_line_is_data
 from trainer.data.gaps import no_target
+from trainer.data.label_lists import is_list_type
 from trainer.data.ndjson_files import NESTED
 from trainer.data.nested import nested_problem
-from trainer.data.prepare import (
-    NO_TARGET,
-    REASONS,
-    Prepared,
-    PreparedTable,
-    row_weights,
-    rows_with_target,
-)
+from trainer.data.prepare import NO_TARGET, REASONS, Prepared, PreparedTable
 from trainer.data.preprocessing import Encoded, Preprocessing
+from trainer.data.row_checks import row_weights, rows_with_target
 from trainer.data.splits import DROPPED, TEST
 from trainer.data.streaming import StreamedTable
 from trainer.data.streams import batch_rows, open_stream
@@ -77,22 +72,23 @@ def rows_to_judge_by(data: Data, preprocessing: Preprocessing, *, in_parts: bool
     keys = [*target.columns, *([] if data.weight is None else [data.weight])]
     stream = open_stream(data) if in_parts else None
     table = read_table(data.source, data) if stream is None else stream.outline
-    _check_columns(table, data, [column.name for column in preprocessing.columns], keys)
+    lists = target.columns if target.listed else ()
+    _check_columns(table, data, [column.name for column in preprocessing.columns], keys, lists)
     if stream is not None:
         table = stream.columns_of_all(keys)
-    known = rows_with_target(table, target.columns, data)
+    known = rows_with_target(table, target.columns, data, listed=target.listed)
     if not known.any():
         raise DataError(no_target(table, target.columns))
     weight = None if data.weight is None else row_weights(table, data.weight, known)
     assignment = np.where(known, TEST, DROPPED).astype(np.int8)
-    check_targets(table, target, assignment)
+    unknown = check_targets(table, target, assignment)
     lost = len(known) - int(np.count_nonzero(known))
     found = Prepared(
         table=table,
         assignment=assignment,
         reasons=np.where(known, 0, NO_TARGET).astype(np.int8),
         preprocessing=preprocessing,
-        warnings=table.warnings,
+        warnings=(*table.warnings, *unknown),
         dropped={REASONS[NO_TARGET]: lost} if lost else {},
         weight=weight,
     )
@@ -152,9 +148,20 @@ def _even(frames: Iterator[pl.DataFrame], rows: int) -> Iterator[pl.DataFrame]:
 
 
 def _check_columns(
-    table: Table, data: Data, features: Sequence[str], others: Sequence[str] = ()
+    table: Table,
+    data: Data,
+    features: Sequence[str],
+    others: Sequence[str] = (),
+    lists: Sequence[str] = (),
 ) -> None:
-    """That there are the features, and other columns, with single values.
+    """Check that there are the features, and other columns, with single values.
+
+    Args:
+        table: The table.
+        data: The `data` section.
+        features: The feature columns.
+        others: The target and weight columns.
+        lists: Those of them whose cells may be lists.
 
     Raises:
         DataError: Some are missing or hold lists or objects.
@@ -164,7 +171,11 @@ def _check_columns(
     missing = [name for name in wanted if name not in known]
     if not missing:
         schema = table.frame.schema
-        nested = [nested_problem(table, name, schema[name], feature=False) for name in wanted]
+        nested = [
+            nested_problem(table, name, schema[name], feature=False)
+            for name in wanted
+            if name not in lists or not is_list_type(schema[name])
+        ]
         problems = [replace(one, fix=_AS_TRAINED) for one in nested if one is not None]
         if problems:
             raise DataError(problems)

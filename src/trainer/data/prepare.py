@@ -25,16 +25,17 @@ from trainer.data.assumptions import target_remarks
 from trainer.data.features import feature_columns, target_columns
 from trainer.data.fitting import ColumnFit, fit_columns
 from trainer.data.gaps import words_read_as_missing, words_text
+from trainer.data.label_lists import has_lists
 from trainer.data.preprocessing import Preprocessing
+from trainer.data.row_checks import check_weights, row_weights, rows_with_target
 from trainer.data.samples import Samples
 from trainer.data.splits import DROPPED, SPLIT_NAMES, TEST, TRAIN, VALIDATION, SplitName
 from trainer.data.tables import Table, read_table
 from trainer.data.target_fitting import check_targets, placed_target, placed_task
-from trainer.data.targets import known_target
 from trainer.data.tasks import task_columns_problem
 from trainer.data.times import time_notes
-from trainer.data.values import BLOCK_CELLS, number_matrix
-from trainer.errors import DataError, Problem
+from trainer.data.values import BLOCK_CELLS
+from trainer.errors import DataError
 
 NO_TARGET, DUPLICATE, MISSING_VALUE, OUTLIER, LATER = 1, 2, 3, 4, 5
 REASONS = {
@@ -81,7 +82,7 @@ class PreparedTable(Protocol):
         ...
 
     def classes(self, split: SplitName) -> dict[str, int]:
-        """Rows of each class in a split; positive rows of each column for multilabel; else empty."""
+        """Rows of each class in a split; positive rows of each label for multilabel; else empty."""
         ...
 
     def samples(self, split: SplitName) -> Samples | None:
@@ -135,7 +136,7 @@ class Division:
         return int(np.count_nonzero(self.assignment == SPLIT_NAMES.index(split)))
 
     def classes(self, split: SplitName) -> dict[str, int]:
-        """Rows of each class in a split; positive rows of each column for multilabel; else empty."""
+        """Rows of each class in a split; positive rows of each label for multilabel; else empty."""
         target = self.preprocessing.target
         if target.task == "regression":
             return {}
@@ -146,8 +147,7 @@ class Division:
             counts += y.sum(axis=0, dtype=np.float64)
         if target.task == "binary":
             counts = np.array([len(at) - counts[0], counts[0]])
-        names = target.classes or target.columns
-        return {name: int(count) for name, count in zip(names, counts, strict=True)}
+        return {name: int(count) for name, count in zip(target.names, counts, strict=True)}
 
     def targets(self, rows: Rows) -> tuple[Singles, Bools]:
         """The targets of some rows as `FittedTarget.encode` gives them."""
@@ -238,7 +238,9 @@ def divide(
     data = config.data
     targets = target_columns(data)
     reasons = np.zeros(table.frame.height, dtype=np.int8)
-    known = rows_with_target(table, targets, data)
+    # Whether cells are lists is seen in all rows: it says which of them have a target.
+    listed = data.task in ("auto", "multilabel") and has_lists(table.frame[targets[0]], data)
+    known = rows_with_target(table, targets, data, listed=listed)
     reasons[~known] = NO_TARGET
     weight = None if data.weight is None else row_weights(table, data.weight, known)
     assignment = _assignment(table, config, targets, known)
@@ -246,7 +248,7 @@ def divide(
     if data.clean.duplicates == "drop":
         _drop(assignment, reasons, _duplicates(table, [*names, *targets], assignment), DUPLICATE)
     if weight is not None:
-        _check_weights(table, weight, assignment)
+        check_weights(table, weight, assignment)
     finding = placed_task(table, config, targets, np.flatnonzero(assignment == TRAIN))
     assumed = (*time_notes(table.frame, data, names), *finding.notes)
     columns = fit(assignment)
@@ -254,7 +256,7 @@ def divide(
     _drop(assignment, reasons, columns.outlying, OUTLIER)
     target, advice = placed_target(table, config, targets, finding, columns.rows, assignment)
     preprocessing = Preprocessing(rows=len(columns.rows), columns=columns.columns, target=target)
-    check_targets(table, target, assignment)
+    unknown = check_targets(table, target, assignment)
     dropped = _counted(reasons)
     lost = [f"{count:,} rows left out: {reason}" for reason, count in dropped.items()]
     if not known.all() and target.task != "regression":
@@ -264,13 +266,22 @@ def divide(
         if words:
             # It comes first, as NO_TARGET is the first reason.
             lost[0] += f" ({words_text(words)}: see data.csv.null_values)"
-    remarks = target_remarks(target, finding, data)
+    values = table.frame[targets[0]].gather(columns.rows)
+    remarks = target_remarks(target, finding, values, data)
     return Division(
         table=table,
         assignment=assignment,
         reasons=reasons,
         preprocessing=preprocessing,
-        warnings=(*table.warnings, *lost, *assumed, *columns.warnings, *remarks.warnings, *advice),
+        warnings=(
+            *table.warnings,
+            *lost,
+            *assumed,
+            *columns.warnings,
+            *remarks.warnings,
+            *unknown,
+            *advice,
+        ),
         dropped=dropped,
         weight=weight,
         notes=(*columns.notes, *remarks.notes),
@@ -294,66 +305,6 @@ def split_table(prepared: PreparedTable) -> pl.DataFrame:
     )
     rows = pl.Series(np.arange(len(prepared.assignment), dtype=np.int64))
     return pl.DataFrame({"row": rows, "split": split, "reason": reason})
-
-
-def rows_with_target(table: Table, targets: Sequence[str], data: Data) -> Bools:
-    """Which rows have a value in every target column; bool (rows,).
-
-    Raises:
-        DataError: One has not, and `data.clean.missing_target` says that is an error.
-    """
-    known = known_target(table.frame, targets)
-    if data.clean.missing_target == "error" and not known.all():
-        at = np.flatnonzero(~known)
-        more = f" and in {len(at) - 1:,} more rows" if len(at) > 1 else ""
-        raise DataError(
-            Problem(
-                table.where(int(at[0])),
-                f"a value in {' and '.join(repr(name) for name in targets)}",
-                f"none there{more}",
-                "fill it, or set data.clean.missing_target to drop",
-            )
-        )
-    return known
-
-
-def row_weights(table: Table, name: str, known: Bools) -> Singles:
-    """The weight column, float32 (rows,).
-
-    Raises:
-        DataError: A row that is `known` has no finite weight of at least 0.
-    """
-    weight = number_matrix(table.frame, [name])[:, 0]
-    wrong = np.flatnonzero(known & ~(np.isfinite(weight) & (weight >= 0)))
-    if len(wrong):
-        raise DataError(
-            Problem(
-                table.where(int(row)),
-                f"a finite weight of at least 0 in '{name}'",
-                "no value" if table.frame[name][int(row)] is None
-                else f"'{table.frame[name][int(row)]}'",
-                f"{len(wrong):,} rows have such weights: correct them." if len(wrong) > 1 else "",
-                "data.weight",
-            )
-            for row in wrong[:3]
-        )  # fmt: skip
-    return weight.astype(np.float32)
-
-
-def _check_weights(table: Table, weight: Singles, assignment: Assignment) -> None:
-    problems = [
-        Problem(
-            table.name,
-            f"weights above 0 among the {name} rows",
-            "0 in every row",
-            "correct the weights, or remove data.weight",
-            "data.weight",
-        )
-        for split, name in enumerate(SPLIT_NAMES)
-        if (assignment == split).any() and not (weight[assignment == split] > 0).any()
-    ]
-    if problems:
-        raise DataError(problems)
 
 
 def _duplicates(table: Table, names: Sequence[str], assignment: Assignment) -> Rows:

@@ -79,6 +79,13 @@ def stated_levels(data: Data, name: str) -> tuple[str, ...] | None:
     return tuple(plain(class_text(level)) for level in own.levels)
 
 
+def folds_case(data: Data) -> bool:
+    """Whether classes of the target that differ in case only are one."""
+    return isinstance(data.target, str) and bool(
+        data.target in data.columns and data.columns[data.target].fold_case
+    )
+
+
 def datetime_settings(data: Data, name: str, date_format: str | None) -> DatetimeSettings:
     """`data.datetime` and, for elapsed days, `data.numeric`, with what `data.columns` says.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -10,6 +11,7 @@ import numpy as np
 from trainer.config.resolve import resolved_head, resolved_target_scale
 from trainer.config.schema import Config
 from trainer.data.arrays import Assignment, Rows
+from trainer.data.label_lists import labels_text
 from trainer.data.number_targets import check_range, read_numbers, scale_advice
 from trainer.data.splits import TEST, TRAIN, VALIDATION
 from trainer.data.tables import Table
@@ -77,22 +79,31 @@ def placed_target(
     return target, advice
 
 
-def check_targets(table: Table, target: FittedTarget, assignment: Assignment) -> None:
-    """Validation and test rows have targets that training knows.
+def check_targets(table: Table, target: FittedTarget, assignment: Assignment) -> tuple[str, ...]:
+    """Check that validation and test rows have targets that training knows.
+
+    Returns:
+        A warning where their lists have labels that no training row has.
 
     Raises:
         DataError: One has not, with its place.
     """
     problems: list[Problem] = []
+    unknown: Counter[str] = Counter()
     for split in (VALIDATION, TEST):
         at = np.flatnonzero(assignment == split)
         frame = table.frame.select(target.columns)[at]
         try:
             target.encode(frame, lambda row, at=at: table.where(int(at[row])))  # type: ignore[misc]
+            unknown += target.unknown_labels(frame)
         except DataError as error:
             problems += error.problems
     if problems:
         raise DataError(table.placed(problems))
+    if not unknown:
+        return ()
+    found = f"labels in '{target.columns[0]}' that no training row has are ignored"
+    return (f"{found}: {labels_text(unknown)}",)
 
 
 @contextmanager

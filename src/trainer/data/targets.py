@@ -16,10 +16,18 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
-from trainer.config.data import Data, Scalar, Task
+from trainer.config.data import Data, Task
 from trainer.config.resolve import ScaledBy
 from trainer.data.arrays import Bools, Floats, Singles
+from trainer.data.classes import (
+    check_classes,
+    class_numbers,
+    classes_text,
+    positive_class,
+    spelled_classes,
+)
 from trainer.data.fitted import Fitted
+from trainer.data.label_lists import fit_labels, has_value, label_matrix
 from trainer.data.number_formats import NumberFormat
 from trainer.data.number_targets import (
     check_logs,
@@ -29,19 +37,15 @@ from trainer.data.number_targets import (
     read_labels,
     read_numbers,
 )
+from trainer.data.settings import folds_case
 from trainer.data.target_curves import TargetCurve
-from trainer.data.tasks import TaskFinding, folds_case
+from trainer.data.tasks import TaskFinding
 from trainer.data.values import (
     folded,
-    merged_spellings,
     natural_order,
-    plain,
     text,
-    tidy,
 )
 from trainer.errors import DataError, Problem, did_you_mean
-
-POSITIVE_WORDS = ("yes", "true", "1", "positive", "+")
 
 
 class FittedTarget(Fitted):
@@ -52,12 +56,13 @@ class FittedTarget(Fitted):
         reason: Why this task.
         columns: The target columns.
         classes: Classes as text, in order: binary (negative, positive), multiclass all in natural
-            order; empty for multilabel and regression.
+            order, multilabel of lists the labels in natural order; empty for multilabel of several
+            columns and for regression.
         rows: Training rows.
-        class_rows: Training rows of each class; multilabel: positive rows of each column.
+        class_rows: Training rows of each class; multilabel: positive rows of each label or column.
         prior: binary: share of the positive class, one value. multiclass: share of each class.
-            multilabel: share of positive rows of each column. regression: mean of each column of y,
-            which is 0 when it is scaled.
+            multilabel: share of positive rows of each label or column. regression: mean of each column
+            of y, which is 0 when it is scaled.
         offset: regression: y = (value - offset) / scale, one each column; else empty.
         scale: See `offset`.
         fold_case: Whether classes that differ in case only are one.
@@ -65,6 +70,8 @@ class FittedTarget(Fitted):
             and not written, where no column has one.
         numbers: regression: how numbers are written as text, of the columns where they are not plain;
             left out where all are.
+        separator: What stands between labels in a text cell; null where cells are no lists, or are
+            lists by themselves.
     """
 
     task: Task
@@ -81,11 +88,24 @@ class FittedTarget(Fitted):
     numbers: dict[str, NumberFormat] = Field(
         default_factory=dict, exclude_if=lambda value: not value
     )
+    separator: str | None = Field(default=None, exclude_if=operator.not_)
+
+    @property
+    def listed(self) -> bool:
+        """Whether the cells of the target are lists of labels."""
+        return self.task == "multilabel" and bool(self.classes)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The classes or labels, else the columns: what metrics are broken down by."""
+        return self.classes or self.columns
 
     @property
     def width(self) -> int:
-        """Columns of `y`: binary 1, multiclass one a class, else one a target column."""
-        return len(self.classes) if self.task == "multiclass" else len(self.columns)
+        """Columns of `y`: binary 1, multiclass one a class, multilabel one a label, else one a target
+        column.
+        """
+        return 1 if self.task == "binary" else len(self.names)
 
     def encode(
         self, frame: pl.DataFrame, where: Callable[[int], str] = lambda row: f"row {row + 1}"
@@ -109,7 +129,7 @@ class FittedTarget(Fitted):
                 Problem("", f"a target column '{name}'", "none", did_you_mean(name, frame.columns))
                 for name in missing
             )
-        valid = known_target(frame, self.columns)
+        valid = known_target(frame, self.columns, listed=self.listed)
         match self.task:
             case "binary":
                 codes = self._codes(frame[self.columns[0]], valid, where)
@@ -120,6 +140,8 @@ class FittedTarget(Fitted):
                 at = np.flatnonzero(valid)
                 y[at, codes[at]] = 1
                 return y, valid
+            case "multilabel" if self.listed:
+                return self._labels(frame)[0], valid
             case "multilabel":
                 return read_labels(frame, self.columns, valid, where), valid
             case "regression":
@@ -142,6 +164,14 @@ class FittedTarget(Fitted):
             return None
         known = known_target(frame, self.columns)
         return read_numbers(frame, self.columns, known, lambda row: f"row {row + 1}", self.numbers)
+
+    def unknown_labels(self, frame: pl.DataFrame) -> Counter[str]:
+        """The labels in lists of rows that no training row has, which `encode` ignores."""
+        return self._labels(frame)[1] if self.listed else Counter()
+
+    def _labels(self, frame: pl.DataFrame) -> tuple[Singles, Counter[str]]:
+        series = frame[self.columns[0]]
+        return label_matrix(series, self.separator, self.classes, fold_case=self.fold_case)
 
     def unscale(self, predictions: Floats | Singles) -> Floats:
         """Predicted numbers (n, k) in the target's own unit, float64; finite where they are."""
@@ -195,7 +225,7 @@ class FittedTarget(Fitted):
             raise DataError(
                 Problem(
                     at.get(label, ""),
-                    "a class of the training rows: " + _listed(self.classes),
+                    "a class of the training rows: " + classes_text(self.classes),
                     f"'{label}' in '{series.name}' in {count} {'row' if count == 1 else 'rows'}",
                     self._fix_of(label, series.name),
                 )
@@ -210,29 +240,16 @@ class FittedTarget(Fitted):
         return did_you_mean(label, self.classes, fix)
 
 
-def class_numbers(
-    classes: Sequence[str], labels: Sequence[str], *, fold_case: bool = False
-) -> dict[str, int | None]:
-    """The number of the class each label names: by its text, else by its whole number, else (true and
-    false only, unless `fold_case`) by its word in another case when only one class has it.
+def known_target(frame: pl.DataFrame, columns: Sequence[str], *, listed: bool = False) -> Bools:
+    """Where every target column has a value; bool (n,).
+
+    Args:
+        frame: A frame with the target columns.
+        columns: The target columns.
+        listed: Whether cells are lists of labels, of which one in a cell of text can be empty.
     """
-    if fold_case:
-        places = {folded(name): index for index, name in enumerate(classes)}
-        return {label: places.get(folded(label)) for label in labels}
-    exact = {name: index for index, name in enumerate(classes)}
-    whole = {plain(name): index for index, name in enumerate(classes)}
-    found: dict[str, int | None] = {}
-    for label in labels:
-        index = exact.get(label, whole.get(plain(label)))
-        if index is None and label.lower() in ("true", "false"):
-            same = [at for at, name in enumerate(classes) if name.lower() == label.lower()]
-            index = same[0] if len(same) == 1 else None
-        found[label] = index
-    return found
-
-
-def known_target(frame: pl.DataFrame, columns: Sequence[str]) -> Bools:
-    """Where every target column has a value; bool (n,)."""
+    if listed:
+        return has_value(frame[columns[0]])
     known = np.ones(frame.height, dtype=np.bool_)
     for name in columns:
         series = frame[name]
@@ -266,6 +283,7 @@ def fit_target(
             values that are no numbers or have no logarithm, one number only.
     """
     task, rows, fold_case = finding.task, frame.height, folds_case(data)
+    separator: str | None = None
     classes: tuple[str, ...] = ()
     offset: tuple[float, ...] = ()
     scale: tuple[float, ...] = ()
@@ -285,13 +303,18 @@ def fit_target(
         case "binary" | "multiclass":
             counts = spelled_classes(frame[columns[0]], fold_case=fold_case)
             classes = tuple(natural_order(list(counts)))
-            _check_classes(task, columns[0], counts)
+            check_classes(task, columns[0], counts)
             if task == "binary":
-                positive = _positive(classes, counts, data.positive, fold_case)
+                positive = positive_class(classes, counts, data.positive, fold_case)
                 classes = (*(name for name in classes if name != positive), positive)
             class_rows = tuple(counts[name] for name in classes)
             shares = tuple(count / rows for count in class_rows)
             prior = shares[1:] if task == "binary" else shares
+        case "multilabel" if len(columns) == 1:
+            label_rows = fit_labels(frame[columns[0]], data, fold_case=fold_case)
+            classes, class_rows = tuple(label_rows), tuple(label_rows.values())
+            prior = tuple(count / rows for count in class_rows)
+            separator = data.target_separator
         case "multilabel":
             everywhere = np.ones(rows, dtype=np.bool_)
             y = read_labels(frame, columns, everywhere, where)
@@ -317,74 +340,9 @@ def fit_target(
         task=task, reason=finding.reason, columns=tuple(columns), classes=classes, rows=rows,
         class_rows=class_rows, prior=prior, offset=offset, scale=scale, fold_case=fold_case,
         curves=curves, numbers=dict(finding.numbers) if task == "regression" else {},
+        separator=separator,
     )  # fmt: skip
-
-
-def spelled_classes(series: pl.Series, *, fold_case: bool = False) -> dict[str, int]:
-    """Rows of each class. Spellings that `plain` makes equal ("1", "1.0") are one class, under its most
-    frequent spelling; with `fold_case` those that differ in case only too.
-    """
-    cells = text(series) if series.dtype.is_float() else series
-    counted = cells.drop_nulls().alias("label").value_counts(sort=False)
-    spellings: dict[str, list[tuple[int, str]]] = {}
-    for label, count in zip(text(counted["label"]), counted["count"], strict=True):
-        spellings.setdefault(plain(label), []).append((count, label))
-    classes = {
-        tidy(min(found, key=lambda one: (-one[0], one[1]))[1]): sum(count for count, _ in found)
-        for found in spellings.values()
-    }
-    return merged_spellings(classes.items()) if fold_case else classes
-
-
-def _check_classes(task: Task, column: str, counts: dict[str, int]) -> None:
-    if len(counts) == 1:
-        only = next(iter(counts))
-        raise DataError(
-            _target_problem(
-                f"at least two classes in '{column}' among the training rows",
-                f"'{only}' only",
-                "is this the right target? A time or column split can also leave one class only",
-            )
-        )
-    if task == "binary" and len(counts) > 2:
-        found = f"{len(counts)}: {_listed(natural_order(list(counts)))}"
-        raise DataError(
-            Problem("", f"two classes in '{column}' for task: binary", found,
-                    "set data.task to multiclass, or merge classes", "data.task")
-        )  # fmt: skip
-
-
-def _positive(
-    classes: tuple[str, ...], counts: dict[str, int], stated: Scalar | None, fold_case: bool
-) -> str:
-    if stated is not None:
-        words = str(stated).lower() if isinstance(stated, bool) else str(stated)
-        index = class_numbers(classes, [words], fold_case=fold_case)[words]
-        if index is None:
-            raise DataError(
-                Problem(
-                    "",
-                    f"a class of the target: {_listed(classes)}",
-                    f"'{words}'",
-                    did_you_mean(words, classes),
-                    "data.positive",
-                )
-            )
-        return classes[index]
-    if is_positive_word(classes):
-        return next(name for name in classes if plain(name).lower() in POSITIVE_WORDS)
-    return min(reversed(classes), key=lambda name: counts[name])
-
-
-def is_positive_word(classes: Sequence[str]) -> bool:
-    """Whether one of the classes, and only one, is a word for yes."""
-    return sum(plain(name).lower() in POSITIVE_WORDS for name in classes) == 1
 
 
 def _target_problem(expected: str, found: str, fix: str = "") -> Problem:
     return Problem("", expected, found, fix, "data.target")
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(f"'{name}'" for name in names[:8])
-    return shown + (f" and {len(names) - 8} more" if len(names) > 8 else "")

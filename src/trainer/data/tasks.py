@@ -2,6 +2,7 @@
 
 The rule of `data.task: auto`, in its order:
 
+    one column, every cell a list of labels      multilabel
     several columns, every one yes/no            multilabel
     several columns, every one numbers           regression
     text or true/false, two values               binary
@@ -27,6 +28,7 @@ from trainer.config.resolve import number_setting
 from trainer.config.schema import Config
 from trainer.data.date_formats import DateCensus
 from trainer.data.kinds import count_dates
+from trainer.data.label_lists import has_lists
 from trainer.data.number_formats import (
     NumberCensus,
     NumberFormat,
@@ -35,8 +37,8 @@ from trainer.data.number_formats import (
     with_numbers,
 )
 from trainer.data.readings import numbers_note, stated_decimal
-from trainer.data.settings import stated_kind
-from trainer.data.values import boolean, folded, is_dated, level_text, number
+from trainer.data.settings import folds_case, stated_kind
+from trainer.data.values import boolean, folded, is_dated, is_nested, level_text, number
 from trainer.errors import DataError, Problem
 
 MOST_CLASSES = 20
@@ -64,13 +66,6 @@ class TaskFinding:
     notes: tuple[str, ...] = ()
 
 
-def folds_case(data: Data) -> bool:
-    """Whether classes of the target that differ in case only are one."""
-    return isinstance(data.target, str) and bool(
-        data.target in data.columns and data.columns[data.target].fold_case
-    )
-
-
 def find_task(frame: pl.DataFrame, config: Config) -> TaskFinding:
     """The task that a config states or its target values stand for.
 
@@ -86,7 +81,7 @@ def find_task(frame: pl.DataFrame, config: Config) -> TaskFinding:
     data = config.data
     if data.task != "auto":
         return _stated_task(frame, data.task, "stated as data.task", data)
-    finding = infer_task(frame, data, fold_case=folds_case(data))
+    finding = infer_task(frame, data)
     setting = number_setting(config)
     if setting is None or finding.task != "multiclass":
         return finding
@@ -109,15 +104,13 @@ def _stated_task(frame: pl.DataFrame, task: Task, reason: str, data: Data) -> Ta
     return TaskFinding(task, reason, numbers=numbers, notes=_notes(found, data))
 
 
-def infer_task(
-    frame: pl.DataFrame, data: Data | None = None, *, fold_case: bool = False
-) -> TaskFinding:
+def infer_task(frame: pl.DataFrame, data: Data | None = None) -> TaskFinding:
     """The task that target values stand for.
 
     Args:
         frame: The target columns, rows without a target left out.
-        data: The `data` section, which may state how numbers are written.
-        fold_case: Whether words that differ in case only are one class.
+        data: The `data` section, which may say how numbers and lists are written, and whether case
+            tells words apart.
 
     Raises:
         DataError: Several columns that are neither all yes/no nor all numbers; dates; values of
@@ -126,6 +119,12 @@ def infer_task(
     if frame.width > 1:
         return _several(frame, data)
     series = frame.to_series()
+    if data is not None and has_lists(series, data):
+        return TaskFinding("multilabel", f"'{series.name}' has lists of labels")
+    if is_nested(series.dtype):
+        found = f"values of type {series.dtype} in '{series.name}'"
+        fix = "split them into columns, and name these in data.target"
+        raise DataError(_problem("classes, numbers or lists of labels", found, fix))
     if is_dated(series.dtype):
         raise DataError(
             _problem("classes or numbers", f"dates in '{series.name}'", "Turn them into numbers.")
@@ -143,6 +142,7 @@ def infer_task(
         return finding
     _check_text(series, written)
     words = level_text(series).drop_nulls().unique()
+    fold_case = data is not None and folds_case(data)
     distinct = len(set(map(folded, words))) if fold_case else len(words)
     numbers = frame.select(number(series.name, series.dtype)).to_series()
     known = len(series) - series.null_count()

@@ -82,9 +82,15 @@ def number_matrix(frame: pl.DataFrame, names: Sequence[str]) -> Floats:
 
 
 def text(series: pl.Series) -> pl.Series:
-    """The cells as text: 3 and 3.0 of a number column are both "3", true is "true"."""
+    """The cells as text: 3 and 3.0 of a number column are both "3", true is "true"; lists of single
+    values are joined.
+    """
     if series.dtype == pl.String:
         return series
+    if isinstance(series.dtype, pl.Array):
+        series = series.arr.to_list()
+    if isinstance(series.dtype, pl.List):
+        return series.cast(pl.List(pl.String)).list.join("|")
     if _is_clock(series.dtype):
         series = series.to_frame().select(number(series.name, series.dtype)).to_series()
     if series.dtype.is_float():

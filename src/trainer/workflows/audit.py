@@ -192,8 +192,9 @@ def _answered(
             if not (run.predictions / f"{split}.parquet").is_file():
                 continue
             frame = _parquet(run, f"{split}.parquet")
-            several = len(target.columns) > 1
-            actual = {name: f"actual_{name}" if several else "actual" for name in target.columns}
+            several = len(target.columns) > 1 or target.listed
+            known = target.names if target.listed else target.columns
+            actual = {name: f"actual_{name}" if several else "actual" for name in known}
             if set(actual.values()) <= set(frame.columns):
                 found[split] = frame, actual
     if not found:
@@ -231,15 +232,19 @@ def _parquet(run: RunDirectory, name: str) -> pl.DataFrame:
 
 def _doubted(frame: pl.DataFrame, target: FittedTarget, answers: tuple[str, ...]) -> list[Suspect]:
     """The suspects of a table of answers; of yes/no columns, those of each."""
-    labels = frame.select(pl.col(f"actual_{name}").alias(name) for name in target.columns)
-    y, known = target.encode(labels)
+    if f"actual_{target.columns[0]}" in frame.columns:
+        labels = frame.select(pl.col(f"actual_{name}").alias(name) for name in target.columns)
+        y, known = target.encode(labels)
+    else:  # a column for each label of the lists
+        y = frame.select(f"actual_{name}" for name in target.names).to_numpy().astype(np.float32)
+        known = np.ones(len(y), np.bool_)
     at = np.flatnonzero(known)
     rows = frame["row"].to_numpy().astype(np.int64)[at]
     p: Floats = frame.select(answers).to_numpy().astype(np.float64)[at]
     if target.task == "multiclass":
         return find_suspects(rows, y[at].argmax(axis=1), p, target.classes)
     found = []
-    for place, name in enumerate(target.columns):
+    for place, name in enumerate(target.names if target.listed else target.columns):
         no, yes = (f"not {name}", name) if target.task == "multilabel" else target.classes
         both = np.stack([1 - p[:, place], p[:, place]], axis=1)
         found += find_suspects(rows, y[at, place].astype(np.int64), both, (no, yes))

@@ -115,7 +115,7 @@ def find_out(judged: Judged) -> Findings:
 
 def _answers(judged: Judged) -> dict[SplitName, Answers]:
     question = judged.question
-    names = question.target.classes or question.target.columns
+    names = question.target.names
     found: dict[SplitName, Answers] = {}
     for split in SPLIT_NAMES:
         answers = read_answers(

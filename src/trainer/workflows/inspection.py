@@ -82,6 +82,7 @@ def propose_config(
             patience=20 if validated else None,
             test=0.2 if tested else 0.0,
             validation=0.2 if validated else 0.0,
+            separator=found.separator,
             balanced=found.task in {"binary", "multiclass"} and min(shares) < _RARE_SHARE,
             reading=stated_reading(data),
             file_name="config.yaml" if config is None else config.name,

@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from trainer.data.label_lists import joined_labels
 from trainer.data.others import Asked, rows_to_ask_about
 from trainer.data.preprocessing import Preprocessing, in_words
 from trainer.data.sources import is_large
@@ -157,7 +158,8 @@ def answer_columns(
 ) -> dict[str, pl.Series | NDArray[Any]]:
     """The answers as named columns.
 
-    Classes: `label` and `probability_<class>` for each class. Yes/no columns: `label_<column>` and
+    Classes: `label` and `probability_<class>` for each class. Lists of labels: `labels`, joined as in
+    the table, and `probability_<label>` for each label. Yes/no columns: `label_<column>` and
     `probability_<column>`. Numbers: `predicted_<column>`, and `predicted_<column>_low` and `_high`,
     between which it lies with the probability `evaluate.coverage`.
     """
@@ -177,6 +179,11 @@ def answer_columns(
         case "multilabel":
             labels = question.labels(answers)
             columns: dict[str, pl.Series | NDArray[Any]] = {}
+            if target.listed:
+                return {
+                    "labels": joined_labels(labels, target.classes, target.separator),
+                    **dict(zip(question.answer_names, answers.T, strict=True)),
+                }
             for number, name in enumerate(target.columns):
                 columns[f"label_{name}"] = labels[:, number]
                 columns[f"probability_{name}"] = answers[:, number]

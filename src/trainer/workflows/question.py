@@ -62,7 +62,7 @@ class Question:
             case "multiclass":
                 return tuple(f"probability_{name}" for name in self.target.classes)
             case "multilabel":
-                return tuple(f"probability_{name}" for name in self.target.columns)
+                return tuple(f"probability_{name}" for name in self.target.names)
             case "regression":
                 return tuple(f"predicted_{name}" for name in self.target.columns)
 
@@ -138,7 +138,7 @@ class Question:
         """Answers to samples, whose targets are laid out, beside what is true."""
         return Answers(
             task=self.target.task,
-            names=tuple(self.target.classes or self.target.columns),
+            names=self.target.names,
             y=self.actual(samples),
             p=answers,
             rows=samples.rows,

@@ -86,7 +86,7 @@ def _validation_share(run: Path) -> float:
 def _mean_answers(runs: Sequence[RunDirectory], split: SplitName, plan: Plan) -> Answers | None:
     """The mean of what the members say of rows that all of them have; None where there are none."""
     target = plan.question.target
-    names, columns = target.classes or target.columns, plan.question.answer_names
+    names, columns = target.names, plan.question.answer_names
     found = [read_answers(run, split, target.task, names, columns) for run in runs]
     there = [one for one in found if one is not None]
     if not there:
@@ -101,7 +101,7 @@ def _as_answers(frame: pl.DataFrame, plan: Plan) -> Answers:
     weight = plan.prepared.weight
     return Answers(
         task=target.task,
-        names=tuple(target.classes or target.columns),
+        names=target.names,
         y=plan.prepared.targets(rows)[0] if values is None else values,
         p=frame.select(plan.question.answer_names).to_numpy(),
         rows=rows,

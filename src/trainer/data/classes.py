@@ -1,0 +1,102 @@
+"""Classes of one target column: their spellings, which label names which, and the positive one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from trainer.config.data import Scalar, Task
+from trainer.data.values import folded, merged_spellings, natural_order, plain, text, tidy
+from trainer.errors import DataError, Problem, did_you_mean
+
+POSITIVE_WORDS = ("yes", "true", "1", "positive", "+")
+
+
+def class_numbers(
+    classes: Sequence[str], labels: Sequence[str], *, fold_case: bool = False
+) -> dict[str, int | None]:
+    """The number of the class each label names: by its text, else by its whole number, else (true and
+    false only, unless `fold_case`) by its word in another case when only one class has it.
+    """
+    if fold_case:
+        places = {folded(name): index for index, name in enumerate(classes)}
+        return {label: places.get(folded(label)) for label in labels}
+    exact = {name: index for index, name in enumerate(classes)}
+    whole = {plain(name): index for index, name in enumerate(classes)}
+    found: dict[str, int | None] = {}
+    for label in labels:
+        index = exact.get(label, whole.get(plain(label)))
+        if index is None and label.lower() in ("true", "false"):
+            same = [at for at, name in enumerate(classes) if name.lower() == label.lower()]
+            index = same[0] if len(same) == 1 else None
+        found[label] = index
+    return found
+
+
+def spelled_classes(series: pl.Series, *, fold_case: bool = False) -> dict[str, int]:
+    """Rows of each class. Spellings that `plain` makes equal ("1", "1.0") are one class, under its most
+    frequent spelling; with `fold_case` those that differ in case only too.
+    """
+    cells = text(series) if series.dtype.is_float() else series
+    counted = cells.drop_nulls().alias("label").value_counts(sort=False)
+    spellings: dict[str, list[tuple[int, str]]] = {}
+    for label, count in zip(text(counted["label"]), counted["count"], strict=True):
+        spellings.setdefault(plain(label), []).append((count, label))
+    classes = {
+        tidy(min(found, key=lambda one: (-one[0], one[1]))[1]): sum(count for count, _ in found)
+        for found in spellings.values()
+    }
+    return merged_spellings(classes.items()) if fold_case else classes
+
+
+def check_classes(task: Task, column: str, counts: dict[str, int]) -> None:
+    if len(counts) == 1:
+        only = next(iter(counts))
+        raise DataError(
+            Problem(
+                "",
+                f"at least two classes in '{column}' among the training rows",
+                f"'{only}' only",
+                "is this the right target? A time or column split can also leave one class only",
+                "data.target",
+            )
+        )
+    if task == "binary" and len(counts) > 2:
+        found = f"{len(counts)}: {classes_text(natural_order(list(counts)))}"
+        raise DataError(
+            Problem("", f"two classes in '{column}' for task: binary", found,
+                    "set data.task to multiclass, or merge classes", "data.task")
+        )  # fmt: skip
+
+
+def positive_class(
+    classes: tuple[str, ...], counts: dict[str, int], stated: Scalar | None, fold_case: bool
+) -> str:
+    if stated is not None:
+        words = str(stated).lower() if isinstance(stated, bool) else str(stated)
+        index = class_numbers(classes, [words], fold_case=fold_case)[words]
+        if index is None:
+            raise DataError(
+                Problem(
+                    "",
+                    f"a class of the target: {classes_text(classes)}",
+                    f"'{words}'",
+                    did_you_mean(words, classes),
+                    "data.positive",
+                )
+            )
+        return classes[index]
+    if is_positive_word(classes):
+        return next(name for name in classes if plain(name).lower() in POSITIVE_WORDS)
+    return min(reversed(classes), key=lambda name: counts[name])
+
+
+def is_positive_word(classes: Sequence[str]) -> bool:
+    """Whether one of the classes, and only one, is a word for yes."""
+    return sum(plain(name).lower() in POSITIVE_WORDS for name in classes) == 1
+
+
+def classes_text(names: Sequence[str]) -> str:
+    shown = ", ".join(f"'{name}'" for name in names[:8])
+    return shown + (f" and {len(names) - 8} more" if len(names) > 8 else "")
