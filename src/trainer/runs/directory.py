@@ -3,7 +3,7 @@
     <root>/<name>/<time>-<short hash>/
         config.yaml  manifest.json  preprocessing.json  splits.parquet  metrics.jsonl
         timing.jsonl  checkpoints/{last,last-1,…,best}/  evaluation/<split>.json  predictions/
-        decisions.json  findings.json  explanation/  report.html
+        decisions.json  findings.json  example.json  explanation/  report.html
         tensorboard/  tracking.json  lock
 
 Every path is made from the directory's own; none is ever read from a file.
@@ -292,6 +292,15 @@ class RunDirectory:
     def write_findings(self, value: Any) -> None:
         """Writes `findings.json`; numbers that are not finite become null."""
         write_atomically(self.findings, json_bytes(value))
+
+    @property
+    def example(self) -> Path:
+        """A row in plain values, for the example of the report."""
+        return self.path / "example.json"
+
+    def write_example(self, value: Any) -> None:
+        """Write `example.json`."""
+        write_atomically(self.example, json_bytes(value))
 
     def write_tracking(self, value: Any) -> None:
         """Writes `tracking.json`."""

@@ -14,11 +14,13 @@ from trainer.config.schema import Config
 from trainer.errors import Problem, RunError, command_text
 from trainer.runs.decisions import read_decisions
 from trainer.runs.directory import RunDirectory
+from trainer.runs.example import write_example
 from trainer.runs.files import read_json
 from trainer.runs.opening import open_run
 from trainer.runs.readers import shown
 from trainer.workflows.decisions import decided
 from trainer.workflows.evaluate import own_table
+from trainer.workflows.example import example_row
 from trainer.workflows.findings import Judged, Part, find_out
 from trainer.workflows.plan import Plan, Tables, located, make_plan
 from trainer.workflows.question import ask
@@ -98,4 +100,5 @@ def _find(run: RunDirectory, config: Config, parts: tuple[Part, ...]) -> str:
     if decisions.coverage is not None:
         settings = config.evaluate.model_copy(update={"coverage": decisions.coverage})
         config = config.model_copy(update={"evaluate": settings})
+    write_example(run, example_row(parts[0].prepared))
     return find_out(Judged(run, config, question, parts)).sentence

@@ -10,12 +10,16 @@ from typing import Any
 import numpy as np
 
 from tests.report.run_files import make_run, scores, settings
-from trainer.config.data import Task
+from trainer.config.data import Numeric, Task
+from trainer.data.numeric import fit_numeric
+from trainer.data.preprocessing import Preprocessing
+from trainer.data.targets import FittedTarget
 from trainer.evaluation.answers import Answers
 from trainer.evaluation.bootstrap import bootstrap, compare
 from trainer.report.answers import LINEAR, answers_bytes
 from trainer.report.findings import answer_columns
 from trainer.runs.directory import RunDirectory
+from trainer.runs.example import ExampleRow, write_example
 from trainer.runs.log import MetricsLog
 
 HOSTILE = (
@@ -72,12 +76,9 @@ def make_answered(
     if task == "regression":
         decided |= {"coverage": 0.9, "half_widths": dict.fromkeys(chosen, 5.0)}
     _write(run, "decisions.json", decided)
-    target = {"task": task, "columns": ["target"], "classes": list(chosen)}
-    features = [
-        {"name": name, "kind": "numeric", "missing": 0, "mean": 1.5, "features": [name]}
-        for name in chosen
-    ]
-    run.write_preprocessing({"columns": features, "target": target})
+    run.write_preprocessing(make_preprocessing(task, chosen).to_json())
+    values = dict.fromkeys(chosen, 1.25)
+    write_example(run, ExampleRow("validation", 7, values))
     _explain(run, chosen, answers.p.shape[1])
     with MetricsLog(run.metrics) as log:
         for epoch in range(1, 21):
@@ -93,6 +94,28 @@ def make_answered(
                 }
             )
     return run
+
+
+def make_preprocessing(task: Task, names: tuple[str, ...]) -> Preprocessing:
+    """A numeric column for each name, fitted on rows from -1 to 4."""
+    columns = [
+        fit_numeric(name, np.array([-1.0, 0.0, 2.0, 4.0]), Numeric(), None) for name in names
+    ]
+    numbers = task in ("multilabel", "regression")
+    count = len(names) if numbers else 0
+    target = FittedTarget(
+        task=task,
+        reason="stated",
+        columns=names if numbers else ("target",),
+        classes=() if numbers else names,
+        rows=4,
+        class_rows=(),
+        prior=(),
+        offset=(0.5,) * count if task == "regression" else (),
+        scale=(2.0,) * count if task == "regression" else (),
+    )
+    kept = tuple(column for column in columns if column is not None)
+    return Preprocessing(rows=4, columns=kept, target=target)
 
 
 def _findings(answers: Answers, linear: Answers, resamples: int) -> dict[str, Any]:

@@ -82,6 +82,7 @@ def test_sections_of_two_classes(tmp_path: Path) -> None:
         "Errors",
         "Feature importance",
         "Data",
+        "How raw rows become inputs",
         "Config",
         "Environment",
         "Commands",

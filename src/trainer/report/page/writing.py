@@ -17,6 +17,7 @@ from trainer.report.page.document import page_html
 from trainer.report.page.explanation import explanation
 from trainer.report.page.facts import read_facts
 from trainer.report.page.figures import can_draw, png_bytes
+from trainer.report.page.inputs import inputs
 from trainer.report.page.numbers import numbers
 from trainer.report.page.overview import data, lead_of, notices, title_of
 from trainer.report.page.provenance import commands, config, environment
@@ -36,6 +37,7 @@ _SECTIONS = (
     slices,
     explanation,
     data,
+    inputs,
     config,
     environment,
     commands,

@@ -1,0 +1,348 @@
+"""Python code that reproduces one prediction of a run with json, numpy and Keras alone.
+
+The code has branches for those kinds of columns and those settings that the run has, so that it is
+short. It reads what was fitted from `preprocessing.json`, and the temperature and the threshold from
+`decisions.json`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from trainer.data.categorical import BooleanColumn, CategoricalColumn
+from trainer.data.datetimes import DatetimeColumn
+from trainer.data.numeric import NumericColumn
+from trainer.data.preprocessing import Preprocessing
+from trainer.data.targets import FittedTarget
+
+_MOST_VALUES = 40
+"""A row of more columns is read from `example.json`."""
+_LINE = 96
+_INDENT = "    "
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """What the code is made for.
+
+    Attributes:
+        path: The run directory.
+        preprocessing: What was fitted, by network.
+        values: The raw row, by column.
+        members: The directories of its networks below the run's; empty for a single network.
+        is_calibrated: Whether a network has a temperature other than 1.
+        has_custom: Whether the network has custom layers.
+    """
+
+    path: str
+    preprocessing: Sequence[Preprocessing]
+    values: Mapping[str, str | bool | float | None]
+    members: Sequence[str] = ()
+    is_calibrated: bool = False
+    has_custom: bool = False
+
+
+def example_code(example: Example) -> tuple[str, ...]:
+    """The code, a line each; it prints the prediction by class or column, then the label."""
+    return tuple(_code(example))
+
+
+def _code(example: Example) -> Iterator[str]:
+    used = _Used(example.preprocessing)
+    target = example.preprocessing[0].target
+    yield from ("import json", "", "import keras", "import numpy as np", "")
+    if example.has_custom:
+        yield "# Import the module of the custom layers here, so that Keras can load them."
+    yield f"run = {example.path!r}"
+    yield from _row(example.values)
+    yield ""
+    yield from _functions(used)
+    network = list(_network(example, used, target))
+    if example.members:
+        yield "def predict(run):"
+        yield from (_INDENT + line for line in network)
+        yield f"{_INDENT}return p"
+        yield ""
+        yield ""
+        yield f"members = {list(example.members)!r}"
+        yield 'p = np.mean([predict(f"{run}/{member}") for member in members], axis=0)'
+        yield f'fitted = json.load(open(f"{{run}}/{example.members[0]}/preprocessing.json", "rb"))'
+    else:
+        yield from network
+    yield from _printed(target)
+
+
+def _row(values: Mapping[str, str | bool | float | None]) -> Iterator[str]:
+    if len(values) > _MOST_VALUES:
+        yield 'row = json.load(open(f"{run}/example.json", "rb"))["values"]'
+        return
+    line = "row = {"
+    for place, (name, value) in enumerate(values.items()):
+        item = f"{name!r}: {_literal(value)}" + (", " if place < len(values) - 1 else "}")
+        if len(line) + len(item) > _LINE and line.strip():
+            yield line.rstrip()
+            line = _INDENT
+        line += item
+    yield line
+
+
+def _literal(value: str | bool | float | None) -> str:
+    is_whole = isinstance(value, float) and value.is_integer() and abs(value) < 2**53
+    return repr(int(value)) if is_whole else repr(value)  # type: ignore[arg-type]
+
+
+class _Used:
+    """The kinds of columns and the settings that a run has."""
+
+    def __init__(self, found: Sequence[Preprocessing]) -> None:
+        columns = [column for one in found for column in one.columns]
+        self.dates = [column for column in columns if isinstance(column, DatetimeColumn)]
+        self.levels = [column for column in columns if isinstance(column, CategoricalColumn)]
+        self.booleans = [column for column in columns if isinstance(column, BooleanColumn)]
+        self.plain = [column for column in columns if isinstance(column, NumericColumn)]
+        elapsed = [column.elapsed for column in self.dates if column.elapsed is not None]
+        self.numbers = [*self.plain, *elapsed]
+
+    @property
+    def is_affine(self) -> bool:
+        """Whether numbers are filled, shifted and divided, and no more; such code needs no function."""
+        return len(self.numbers) == len(self.plain) and not any(
+            one.outliers is not None
+            or one.quantiles is not None
+            or one.smooth_clip is not None
+            or one.indicator
+            for one in self.plain
+        )
+
+    @property
+    def encodings(self) -> set[str]:
+        return {column.encode for column in self.levels}
+
+
+def _functions(used: _Used) -> Iterator[str]:
+    parts = (_scaled(used), _code_of_level(used), _dated(used))
+    functions = [lines for lines in map(list, parts) if lines]
+    for lines in functions:
+        yield from ("", *lines, "")
+    if functions:
+        yield ""
+
+
+def _scaled(used: _Used) -> Iterator[str]:
+    """Clip, fill, scale: in the order of `trainer.data.numeric`."""
+    if not used.numbers or used.is_affine:
+        return
+    yield "def scaled(column, value):"
+    yield '    x = column["fill"] if value is None else value'
+    if any(one.outliers is not None and one.outliers.action == "clip" for one in used.numbers):
+        yield '    bounds = column["outliers"]'
+        yield '    if value is not None and bounds is not None and bounds["action"] == "clip":'
+        yield '        x = min(max(x, bounds["lower"]), bounds["upper"])'
+    yield '    x = (x - column["center"]) / column["spread"]'
+    if any(one.quantiles is not None for one in used.numbers):
+        yield '    if column["quantiles"] is not None:'
+        yield '        x = np.interp(x, column["quantiles"]["values"], column["quantiles"]["scores"])'
+    if any(one.smooth_clip is not None for one in used.numbers):
+        yield '    if column["smooth_clip"] is not None:'
+        yield '        x = x / np.hypot(1, x / column["smooth_clip"])'
+    if any(one.indicator for one in used.numbers):
+        yield '    return [x, float(value is None)] if column["indicator"] else [x]'
+    else:
+        yield "    return [x]"
+
+
+def _code_of_level(used: _Used) -> Iterator[str]:
+    """The number of a level, as `trainer.data.categorical.level_codes` gives it."""
+    if not used.levels:
+        return
+    folds = any(column.fold_case for column in used.levels)
+    yield "def level_code(column, value):"
+    yield '    level = column["fill"] if value is None else value'
+    yield '    levels = column["levels"]'
+    if folds:
+        yield '    if column.get("fold_case") and level is not None:'
+        yield "        level, levels = level.casefold(), [one.casefold() for one in levels]"
+    yield "    if level in levels:"
+    yield "        return levels.index(level)"
+    if any(column.rare for column in used.levels):
+        yield '    if column["rare"]:'
+        yield '        merged, to_rare = column["merged"], column["unknown"] == "rare"'
+        if folds:
+            yield '        if column.get("fold_case"):'
+            yield "            merged = [one.casefold() for one in merged]"
+        yield "        if level in merged or (to_rare and value is not None):"
+        yield "            return len(levels)"
+    if any(column.own_missing for column in used.levels):
+        yield '    if value is None and column["own_missing"]:'
+        yield '        return len(levels) + (column["rare"] > 0)'
+    yield "    return -1"
+
+
+def _dated(used: _Used) -> Iterator[str]:
+    """Days since the origin and cycles, as `trainer.data.datetimes` has them."""
+    if not used.dates:
+        return
+    yield "def dated(column, value):"
+    yield '    time = None if value is None else np.datetime64(value, "us")'
+    yield "    x = []"
+    if any(column.elapsed is not None for column in used.dates):
+        yield '    if column["elapsed"] is not None:'
+        yield '        origin, day = np.datetime64(column["origin"], "us"), np.timedelta64(1, "D")'
+        yield "        days = None if time is None else (time - origin) / day"
+        yield '        x += scaled(column["elapsed"], days)'
+    cycles = {cycle for column in used.dates for cycle in column.cycles}
+    if cycles:
+        yield '    for cycle in column["cycles"]:'
+        yield "        if time is None:"
+        yield "            x += [0, 0]"
+        yield "            continue"
+        for place, cycle in enumerate(one for one in _CYCLES if one in cycles):
+            yield f'        {"if" if place == 0 else "elif"} cycle == "{cycle}":'
+            yield from (f"            {line}" for line in _CYCLES[cycle])
+        yield "        angle = 2 * np.pi * ((time - start) / (end - start))"
+        yield "        x += [np.sin(angle), np.cos(angle)]"
+    yield "    return x"
+
+
+_CYCLES = {
+    "year": (
+        'year = time.astype("datetime64[Y]")',
+        'start, end = year.astype("datetime64[us]"), (year + 1).astype("datetime64[us]")',
+    ),
+    "week": (
+        'monday = np.datetime64("1970-01-05", "us")',
+        'start = time - (time - monday) % np.timedelta64(7, "D")',
+        'end = start + np.timedelta64(7, "D")',
+    ),
+    "day": (
+        'start = time.astype("datetime64[D]").astype("datetime64[us]")',
+        'end = start + np.timedelta64(1, "D")',
+    ),
+}
+
+
+def _network(example: Example, used: _Used, target: FittedTarget) -> Iterator[str]:
+    yield 'fitted = json.load(open(f"{run}/preprocessing.json", "rb"))'
+    has_ids = "embedding" in used.encodings
+    yield "x, ids = [], []" if has_ids else "x = []"
+    yield 'for column in fitted["columns"]:'
+    yield '    value = row[column["name"]]'
+    branches = list(_branches(used))
+    if len(branches) == 1:
+        yield from (f"    {line}" for line in branches[0][1])
+    else:
+        for place, (condition, lines) in enumerate(branches):
+            yield f"    {'elif' if place else 'if'} {condition}:"
+            yield from (f"        {line}" for line in lines)
+    yield 'model = keras.models.load_model(f"{run}/checkpoints/best/model.keras")'
+    inputs = "x + ids" if has_ids else "x"
+    yield f'output = model.predict(np.array([{inputs}], "float32"), verbose=0)[0].astype("float64")'
+    yield from _decoded(example, target)
+
+
+def _branches(used: _Used) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """For each kind in use: which columns, and how they become inputs."""
+    if used.plain:
+        lines = ["x += scaled(column, value)"]
+        if used.is_affine:
+            lines = [
+                'value = column["fill"] if value is None else value',
+                'x += [(value - column["center"]) / column["spread"]]',
+            ]
+        yield 'column["kind"] == "numeric"', tuple(lines)
+    if used.booleans:
+        lines = ['x += [float(column["fill"] if value is None else value)]']
+        if any(column.own_missing for column in used.booleans):
+            lines = [
+                'if column["own_missing"]:',
+                "    x += [float(value is True), float(value is None)]",
+                "else:",
+                f"    {lines[0]}",
+            ]
+        yield 'column["kind"] == "boolean"', tuple(lines)
+    if used.dates:
+        yield 'column["kind"] == "datetime"', ("x += dated(column, value)",)
+    if "onehot" in used.encodings:
+        codes = 'range(len(column["features"]))'
+        line = f"x += [float(level_code(column, value) == code) for code in {codes}]"
+        yield 'column.get("encode") == "onehot"', (line,)
+    if "ordinal" in used.encodings:
+        lines = [
+            'codes = len(column["levels"]) + (column["rare"] > 0) + column["own_missing"]',
+            "x += [level_code(column, value) / (codes - 1)]",
+        ]
+        yield 'column.get("encode") == "ordinal"', tuple(lines)
+    if "embedding" in used.encodings:
+        yield 'column.get("encode") == "embedding"', ("ids += [level_code(column, value) + 1]",)
+
+
+def _decoded(example: Example, target: FittedTarget) -> Iterator[str]:
+    """From outputs to probabilities, or to numbers in the target's unit."""
+    match target.task:
+        case "binary":
+            yield "p = output[-1:]"
+        case "multiclass" | "multilabel":
+            yield "p = output"
+        case "regression":
+            yield from _unscaled(example)
+            return
+    if not example.is_calibrated:
+        return
+    yield 'temperature = json.load(open(f"{run}/decisions.json", "rb"))["temperature"]'
+    yield 'epsilon = np.finfo("float32").eps'
+    yield "p = np.clip(p, epsilon, 1 - epsilon)"
+    if target.task == "multiclass":
+        yield "p = p ** (1 / temperature)"
+        yield "p = p / p.sum()"
+    else:
+        yield "p = 1 / (1 + np.exp(-np.log(p / (1 - p)) / temperature))"
+
+
+def _unscaled(example: Example) -> Iterator[str]:
+    targets = [one.target for one in example.preprocessing]
+    scaled = any(set(one.scale) != {1.0} or set(one.offset) != {0.0} for one in targets)
+    if scaled:
+        yield 'target = fitted["target"]'
+        yield 'p = output * target["scale"] + target["offset"]'
+    else:
+        yield "p = output"
+    kinds = {curve.kind for one in targets for curve in one.curves if curve is not None}
+    if not kinds:
+        return
+    yield 'for place, curve in enumerate(fitted["target"]["curves"]):'
+    yield "    if curve is not None:"
+    if kinds == {"log"}:
+        yield "        value = np.exp(p[place])"
+    else:
+        if "log" in kinds:
+            yield '        if curve["kind"] == "log":'
+            yield "            value = np.exp(p[place])"
+            yield "        else:"
+        indent = " " * (12 if "log" in kinds else 8)
+        yield f"{indent}sign = 1 if p[place] >= 0 else -1"
+        yield f'{indent}power = curve["exponent"] if sign == 1 else 2 - curve["exponent"]'
+        yield f"{indent}base = max(power * abs(p[place]), -1)"
+        yield f"{indent}logs = np.log1p(base) / power if power else abs(p[place])"
+        yield f"{indent}value = sign * np.expm1(logs)"
+    yield '        p[place] = np.clip(value, curve["low"], curve["high"])'
+
+
+def _printed(target: FittedTarget) -> Iterator[str]:
+    names = {
+        "binary": 'fitted["target"]["classes"][1:]',
+        "multiclass": 'fitted["target"]["classes"]',
+    }.get(target.task, 'fitted["target"]["columns"]')
+    yield f"names = {names}"
+    yield "print(dict(zip(names, p.tolist())))"
+    match target.task:
+        case "binary":
+            yield 'threshold = json.load(open(f"{run}/decisions.json", "rb"))["threshold"]'
+            yield 'print(fitted["target"]["classes"][int(p[0] >= threshold)])'
+        case "multiclass":
+            yield "print(names[p.argmax()])"
+        case "multilabel":
+            yield 'threshold = json.load(open(f"{run}/decisions.json", "rb"))["threshold"]'
+            yield "print([name for name, one in zip(names, p) if one >= threshold])"
+        case "regression":
+            pass

@@ -1,0 +1,258 @@
+"""How raw rows become inputs, and outputs predictions: formulas with the fitted numbers, and code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import assert_never
+
+from trainer.data.categorical import MISSING, RARE, BooleanColumn, CategoricalColumn
+from trainer.data.datetimes import DatetimeColumn
+from trainer.data.numeric import NumericColumn
+from trainer.data.preprocessing import Column, Preprocessing
+from trainer.data.targets import FittedTarget
+from trainer.errors import RunError
+from trainer.report.example_code import Example, example_code
+from trainer.report.networks import Network, read_networks
+from trainer.report.page.content import Block, Grid, Lines, Prose, Section, grid, section
+from trainer.report.page.facts import Facts
+from trainer.report.text import cell, number, shortened
+from trainer.runs.decisions import NO_THRESHOLD
+from trainer.runs.example import ExampleRow, read_example
+
+_SHOWN_COLUMNS = 10
+_SHOWN_LEVELS = 6
+_LONGEST_LEVEL = 24
+_CYCLES = {
+    "year": "year: sin and cos of 2π · (time since 1 January) / (length of the year)",
+    "week": "week: sin and cos of 2π · (time since Monday 00:00) / 7 days",
+    "day": "day: sin and cos of 2π · (time since 00:00) / 24 h",
+}
+
+
+def inputs(facts: Facts) -> Section:
+    """The formulas of the first columns, those of the target, and code that reproduces a prediction."""
+    return section("inputs", "How raw rows become inputs", _inputs(facts))
+
+
+def _inputs(facts: Facts) -> Iterator[Block]:
+    try:
+        networks = read_networks(facts.run)
+        example = read_example(facts.run)
+    except RunError as error:
+        for problem in error.problems:
+            if problem not in facts.problems:
+                yield Prose(f"Damaged file: {problem}", "warning")
+        return
+    if not networks:
+        return
+    fitted = networks[0].preprocessing
+    yield _columns(fitted)
+    steps = _steps(facts, networks)
+    yield grid("How outputs become predictions", ("step", "formula"), steps)
+    if example is not None and all(one.run.has_checkpoint("best") for one in networks):
+        yield from _code(facts, networks, example)
+
+
+def _columns(fitted: Preprocessing) -> Grid:
+    shown = fitted.columns[:_SHOWN_COLUMNS]
+    rows = []
+    for column in shown:
+        places = fitted.places[column.name]
+        last = places.stop - 1
+        at = f"{places.start}" if len(places) == 1 else f"{places.start}–{last}"
+        rows.append((column.name, column.kind, _missing(column), _formula(column), at))
+    title = f"{len(fitted.columns):,} columns make {fitted.width:,} inputs"
+    if len(fitted.columns) > len(shown):
+        title += f"; the first {len(shown)} are shown, all are in preprocessing.json"
+    return grid(title, ("column", "kind", "missing values", "formula", "inputs"), rows)
+
+
+def _missing(column: Column) -> str:
+    match column:
+        case NumericColumn():
+            text = f"{number(column.fill)} ({column.impute.replace('_', ' ')})"
+            if column.impute == "drop":
+                text = f"training rows dropped; later {number(column.fill)} (median)"
+            return text + (", and an input that is 1" if column.indicator else "")
+        case CategoricalColumn():
+            if column.own_missing:
+                return f"level {MISSING}"
+            if column.fill is not None:
+                return f"{_level(column.fill)} ({column.impute.replace('_', ' ')})"
+            return "as an unseen level"
+        case BooleanColumn():
+            if column.own_missing:
+                return "0, and an input that is 1"
+            return f"{int(column.fill)} ({column.impute.replace('_', ' ')})"
+        case DatetimeColumn():
+            days = "" if column.elapsed is None else f"{number(column.elapsed.fill)} days"
+            waves = "0 for sin and cos" if column.cycles else ""
+            return ", ".join(part for part in (days, waves) if part)
+        case _:
+            assert_never(column)
+
+
+def _formula(column: Column) -> str:
+    match column:
+        case NumericColumn():
+            return _scaled(column, "x")
+        case CategoricalColumn():
+            return _encoded(column)
+        case BooleanColumn():
+            return "no → 0, yes → 1"
+        case DatetimeColumn():
+            parts = [_CYCLES[cycle] for cycle in column.cycles]
+            if column.elapsed is not None:
+                days = f"x = days since {column.origin.removesuffix('T00:00:00')}"
+                parts.insert(0, f"{days}: {_scaled(column.elapsed, 'x')}")
+            return "; ".join(parts)
+        case _:
+            assert_never(column)
+
+
+def _scaled(column: NumericColumn, x: str) -> str:
+    """Clip, scale, smooth clip: in the order in which they are applied."""
+    bounds = column.outliers
+    if bounds is not None and bounds.action == "clip":
+        x = f"clip({x}, {number(bounds.lower)}, {number(bounds.upper)})"
+    if column.quantiles is not None:
+        points = len(column.quantiles.values)
+        text = f"z = normal score of {x}, interpolated between {points:,} quantiles"
+    else:
+        text = f"z = {_affine(x, column.center, column.spread)}"
+        text += {"standard": "", "none": ""}.get(column.scale, f" ({column.scale})")
+    if column.smooth_clip is not None:
+        bound = number(column.smooth_clip)
+        text += f"; input = z / √(1 + (z / {bound})²)"
+    return text.removeprefix("z = ") if column.smooth_clip is None else text
+
+
+def _affine(x: str, offset: float, scale: float) -> str:
+    """The formula (x - offset) / scale, without parts that change nothing."""
+    shifted = f"{x} {'-' if offset > 0 else '+'} {number(abs(offset))}" if offset else x
+    if scale == 1:
+        return shifted
+    return f"({shifted}) / {number(scale)}" if offset else f"{x} / {number(scale)}"
+
+
+def _encoded(column: CategoricalColumn) -> str:
+    specials = [RARE] * (column.rare > 0) + [MISSING] * column.own_missing
+    levels = [*map(_level, column.levels), *specials]
+    listed = ", ".join(levels[:_SHOWN_LEVELS])
+    if len(levels) > _SHOWN_LEVELS:
+        listed += f", … ({len(levels):,} levels)"
+    to_rare = column.unknown == "rare" and column.rare > 0
+    match column.encode:
+        case "onehot":
+            unseen = RARE if to_rare else "all 0"
+            return f"one-hot, in the order {listed}; an unseen level: {unseen}"
+        case "ordinal":
+            unseen = RARE if to_rare else number(-1 / (column.codes - 1))
+            order = listed.replace(", ", " < ") if len(levels) <= _SHOWN_LEVELS else listed
+            return f"position / {column.codes - 1}, from 0: {order}; an unseen level: {unseen}"
+        case "embedding":
+            unseen = RARE if to_rare else "id 0"
+            return (
+                f"id = position + 1: {listed}; an unseen level: {unseen}; "
+                f"the network embeds the id in {column.dimension} dimensions"
+            )
+        case _:
+            assert_never(column.encode)
+
+
+def _level(level: str) -> str:
+    return shortened(cell(level), _LONGEST_LEVEL)
+
+
+def _steps(facts: Facts, networks: Sequence[Network]) -> Iterator[tuple[str, str]]:
+    """What is done with the outputs of the network, in order."""
+    target = networks[0].preprocessing.target
+    if target.task == "regression":
+        yield from _number_steps(target)
+    else:
+        yield "output", _probability(target)
+        yield from _temperature_steps(networks, target)
+    if len(networks) > 1:
+        what = "prediction" if target.task == "regression" else "p"
+        yield "ensemble", f"mean {what} of {len(networks):,} networks"
+    if target.task != "regression":
+        yield (
+            "label",
+            _label(target, NO_THRESHOLD if facts.decided is None else facts.decided.threshold),
+        )
+
+
+def _probability(target: FittedTarget) -> str:
+    match target.task:
+        case "binary":
+            return f"p = probability of {_level(target.classes[1])}"
+        case "multiclass":
+            return f"p = probability of each of the {len(target.classes):,} classes"
+        case _:
+            return "p = probability of yes in each column"
+
+
+def _temperature_steps(
+    networks: Sequence[Network], target: FittedTarget
+) -> Iterator[tuple[str, str]]:
+    temperatures = {one.temperature for one in networks}
+    if temperatures == {1.0}:
+        return
+    shown = number(temperatures.pop()) if len(temperatures) == 1 else "temperature of the network"
+    link = "softmax(log(p)" if target.task == "multiclass" else "sigmoid(logit(p)"
+    yield "temperature", f"p = {link} / {shown})"
+
+
+def _label(target: FittedTarget, threshold: float) -> str:
+    match target.task:
+        case "binary":
+            negative, positive = map(_level, target.classes)
+            return f"{positive} where p ≥ {number(threshold)}, else {negative}"
+        case "multilabel":
+            return f"yes where p ≥ {number(threshold)}"
+        case _:
+            return "the class with the largest p"
+
+
+def _number_steps(target: FittedTarget) -> Iterator[tuple[str, str]]:
+    for place, name in enumerate(target.columns[:_SHOWN_COLUMNS]):
+        scale, offset = target.scale[place], target.offset[place]
+        y = "output" if scale == 1 else f"{number(scale)} · output"
+        if offset:
+            y += f" {'+' if offset > 0 else '-'} {number(abs(offset))}"
+        curve = target.curves[place] if target.curves else None
+        if curve is not None:
+            bounds = f"{number(curve.low)}, {number(curve.high)}"
+            inverse = "exp"
+            if curve.kind == "power":
+                inverse = f"inverse Yeo-Johnson with λ = {number(curve.exponent)}, "
+            inner = f"exp({y})" if curve.kind == "log" else f"{inverse}of {y}"
+            y = f"clip({inner}, {bounds})"
+        yield f"{name}", f"prediction = {y}"
+
+
+def _code(facts: Facts, networks: Sequence[Network], row: ExampleRow) -> Iterator[Block]:
+    members = [one.run.path for one in networks if one.run.path != facts.run.path]
+    example = Example(
+        path=str(facts.run.path),
+        preprocessing=[one.preprocessing for one in networks],
+        values=row.values,
+        members=[path.relative_to(facts.run.path).as_posix() for path in members],
+        is_calibrated=any(one.temperature != 1 for one in networks),
+        has_custom=_has_custom(facts.settings.get("model")),
+    )
+    yield Prose(
+        f"The code below reproduces the prediction for {row.split} row {row.row:,} (counted from 0) "
+        "without this package. Dates are ISO 8601 in UTC; None is a missing value."
+    )
+    yield Lines("Reproduce a prediction with json, numpy and Keras", example_code(example))
+
+
+def _has_custom(value: object) -> bool:
+    match value:
+        case dict():
+            return "custom" in value or any(map(_has_custom, value.values()))
+        case list():
+            return any(map(_has_custom, value))
+        case _:
+            return False

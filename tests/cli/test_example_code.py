@@ -1,0 +1,174 @@
+"""The code in a report, run in a Python of its own, predicts what `trainer predict` predicts."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import yaml
+
+TITLE = "Reproduce a prediction with json, numpy and Keras"
+
+CASES: dict[str, dict[str, Any]] = {
+    # Numbers, one-hot, yes/no, gaps, temperature, threshold.
+    "binary": {
+        "data": {
+            "target": "label",
+            "features": {"exclude": ["kind", "amount", "other", "when", "tagged", "marked"]},
+            "numeric": {"indicator": True},
+        },
+        "evaluate": {"calibrate": True, "threshold": "f1"},
+    },
+    # Dates, levels in order, several classes with temperature, two networks.
+    "multiclass": {
+        "data": {
+            "target": "kind",
+            "features": {"include": ["when", "size", "a"]},
+            "columns": {"size": {"encode": "ordinal", "levels": ["small", "medium", "large"]}},
+        },
+        "evaluate": {"calibrate": True},
+        "fit": {"repeats": 2},
+    },
+    # An embedding, quantiles, targets by a log and a power.
+    "regression": {
+        "data": {
+            "target": ["amount", "other"],
+            "features": {"include": ["a", "b", "size", "colour"]},
+            "columns": {"colour": {"encode": "embedding"}},
+            "numeric": {"scale": "quantile", "smooth_clip": 2.0},
+            "target_scale": {"amount": "log", "other": "power"},
+        },
+    },
+    # Folds of a scaled target.
+    "folds": {
+        "data": {"target": "other", "features": {"include": ["a", "b", "colour", "paid"]}},
+        "fit": {"folds": 2},
+    },
+    # Yes/no columns, streamed; a softmax of two classes.
+    "multilabel": {
+        "data": {
+            "target": ["tagged", "marked"],
+            "features": {"include": ["a", "when", "colour", "paid"]},
+        },
+        "evaluate": {"calibrate": True},
+        "runtime": {"engine": "streaming"},
+    },
+    "softmax": {
+        "data": {"target": "label", "features": {"include": ["a", "b"]}},
+        "model": {"head": "softmax"},
+        "evaluate": {"calibrate": True},
+    },
+}
+
+
+def table() -> pl.DataFrame:
+    random = np.random.default_rng(4)
+    count = 160
+    a, b = random.normal(size=count), random.integers(0, 40, count).astype(float)
+    score = a + random.normal(size=count)
+    gaps = random.random(count) < 0.1
+    days = random.integers(0, 900, count)
+    return pl.DataFrame(
+        {
+            "a": np.where(gaps, np.nan, a.round(4)),
+            "b": b,
+            "colour": random.choice(["red", "blue", "grün"], count),
+            "size": random.choice(["small", "medium", "large"], count),
+            "paid": random.choice(["yes", "no"], count),
+            "when": [str(np.datetime64("2021-01-30T07:30") + np.timedelta64(d, "D")) for d in days],
+            "label": np.where(score > 0.3, "bad", "good"),
+            "kind": np.array(["low", "mid", "high"])[np.digitize(score, [-0.7, 0.7])],
+            "amount": np.exp(score * 2 + 3),
+            "other": 100 + 30 * score,
+            "tagged": np.where(score > 0, "yes", "no"),
+            "marked": np.where(b > 20, "yes", "no"),
+        }
+    ).with_columns(pl.col("a").fill_nan(None))
+
+
+class Blocks(HTMLParser):
+    """The texts of `<pre>` by their label."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: dict[str, str] = {}
+        self._label = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._label = str(dict(attrs).get("aria-label")) if tag == "pre" else self._label
+
+    def handle_endtag(self, tag: str) -> None:
+        self._label = "" if tag == "pre" else self._label
+
+    def handle_data(self, data: str) -> None:
+        if self._label:
+            self.found[self._label] = self.found.get(self._label, "") + data
+
+
+def code_of_markdown(text: str) -> str:
+    lines = text.splitlines()
+    start = lines.index(f"{TITLE}:") + 2
+    code = []
+    for line in lines[start:]:
+        if not line.startswith("    "):
+            break
+        code.append(line[4:].rstrip())
+    return "\n".join(code).rstrip()
+
+
+def outputs(code: str) -> list[str]:
+    # Without this package on the path.
+    known = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    known |= {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=known
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_code_predicts_what_predict_does(
+    case: str, folder: Path, trainer: Callable[..., Any]
+) -> None:
+    table().write_csv("rows.csv")
+    config = {key: dict(value) for key, value in CASES[case].items()}
+    config["data"]["source"] = "rows.csv"
+    config.setdefault("model", {})["layers"] = [{"dense": {"units": 5, "activation": "tanh"}}]
+    config["fit"] = {"epochs": 2, "batch_size": 16, **config.get("fit", {})}
+    config["optimizer"] = {"name": "adam", "learning_rate": 0.02}
+    Path("c.yaml").write_text(yaml.safe_dump(config))
+    fitted = trainer("fit", "c.yaml", "--quiet")
+    assert fitted.code == 0, fitted.err
+    run = Path(fitted.out.strip())
+    html = Blocks((run / "report.html").read_text(encoding="utf-8")).found[TITLE]
+    markdown = trainer("report", run, "--format", "md").out
+    assert code_of_markdown(markdown) == html.rstrip()
+    assert "import trainer" not in html
+    printed, *label = outputs(html)
+    found = ast.literal_eval(printed)
+    predicted = trainer("predict", run, "rows.csv", "-o", "out.parquet")
+    assert predicted.code == 0, predicted.err
+    row = json.loads((run / "example.json").read_text())["row"]
+    (expected,) = pl.read_parquet("out.parquet").filter(pl.col("row") == row).to_dicts()
+    prefix = "predicted" if case in ("regression", "folds") else "probability"
+    for name, value in found.items():
+        np.testing.assert_allclose(value, expected[f"{prefix}_{name}"], rtol=2e-6, atol=1e-6)
+    if case in ("binary", "multiclass", "softmax"):
+        assert label == [expected["label"]]
+    if case == "multilabel":
+        assert ast.literal_eval(label[0]) == [name for name in found if expected[f"label_{name}"]]
+    decided = [json.loads(path.read_text()) for path in run.rglob("decisions.json")]
+    is_calibrated = "calibrate" in CASES[case].get("evaluate", {})
+    assert any(one["temperature"] != 1 for one in decided) == is_calibrated

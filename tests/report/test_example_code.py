@@ -1,0 +1,165 @@
+"""The code of the report encodes rows as the package does."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import yaml
+
+from trainer.config.load import load_config
+from trainer.data.prepare import Prepared, prepare
+from trainer.data.raw_rows import raw_row
+from trainer.report.example_code import Example, example_code
+from trainer.runs.example import ExampleRow, read_example, write_example
+from trainer.workflows.example import example_row
+
+CASES: dict[str, dict[str, Any]] = {
+    "defaults": {},
+    "robust": {"numeric": {"scale": "robust", "impute": "most_frequent"}},
+    "minmax": {
+        "numeric": {"scale": "minmax", "impute": "constant", "constant": -3, "indicator": True}
+    },
+    "quantile": {"numeric": {"scale": "quantile", "smooth_clip": 2.5, "indicator": True}},
+    "clip": {"clean": {"outliers": {"method": "iqr", "factor": 0.5, "action": "clip"}}},
+    "none": {"numeric": {"scale": "none", "smooth_clip": 3.0}},
+    "ordinal": {"categorical": {"encode": "ordinal", "impute": "most_frequent"}},
+    "embedding": {"categorical": {"encode": "embedding", "min_count": 4, "unknown": "rare"}},
+    "rare": {"categorical": {"min_count": 4, "max_levels": 3}},
+    "rare own": {"categorical": {"min_count": 4, "unknown": "rare", "impute": "own_level"}},
+    "fold case": {"columns": {"colour": {"fold_case": True}}},
+    "mixed": {"columns": {"colour": {"encode": "embedding"}, "size": {"encode": "ordinal"}}},
+}
+
+
+def table() -> pl.DataFrame:
+    random = np.random.default_rng(3)
+    count = 90
+    colours = ["red", "Red", "blue", "green ", "日本語", 'it\'s "it"\n', "🐟", "x"]
+    start = np.datetime64("1966-02-27T05:06:07.000008", "us")
+    when = start + (random.integers(0, 86400 * 365 * 30, count) * 10**6).astype("timedelta64[us]")
+    frame = pl.DataFrame(
+        {
+            "a": random.lognormal(1, 2, count),
+            "whole": random.integers(-5, 5, count),
+            "colour": random.choice(colours, count, p=[0.3, 0.1, 0.2, 0.1, 0.1, 0.1, 0.05, 0.05]),
+            "size": random.choice(["small", "medium", "large"], count),
+            "paid": random.choice(["yes", "no"], count),
+            "when": [str(one) for one in when],
+            "y": random.choice(["no", "yes"], count),
+        }
+    )
+    gaps = {name: random.random(count) < 0.15 for name in ("a", "colour", "paid", "when", "size")}
+    return frame.with_columns(
+        pl.when(pl.Series(gap)).then(None).otherwise(pl.col(name)).alias(name)
+        for name, gap in gaps.items()
+    )
+
+
+def prepared(root: Path, data: dict[str, Any]) -> Prepared:
+    table().write_parquet(root / "table.parquet")
+    data = {"source": "table.parquet", "target": "y", **data}
+    model = {"layers": [{"dense": {"units": 2, "activation": "relu"}}]}
+    (root / "config.yaml").write_text(yaml.safe_dump({"name": "t", "data": data, "model": model}))
+    config = load_config(root / "config.yaml", []).config
+    return prepare(config)
+
+
+def encoded(root: Path, fitted: Prepared, values: Any) -> np.ndarray:
+    """The inputs that the code makes of a raw row: what it does before Keras."""
+    (root / "preprocessing.json").write_text(json.dumps(fitted.preprocessing.to_json()))
+    lines = list(example_code(Example(str(root), [fitted.preprocessing], values)))
+    lines.remove("import keras")
+    end = next(place for place, line in enumerate(lines) if line.startswith("model = "))
+    (inputs,) = [line for line in lines if line.startswith("output = ")]
+    inputs = inputs[inputs.index("np.array(") : inputs.index(", verbose")]
+    space: dict[str, Any] = {}
+    exec("\n".join([*lines[:end], f"inputs = {inputs}"]), space)
+    found: np.ndarray = space["inputs"]
+    return found
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_code_encodes_rows_as_the_package_does(tmp_path: Path, case: str) -> None:
+    fitted = prepared(tmp_path, CASES[case])
+    names = [column.name for column in fitted.preprocessing.columns]
+    assert len(names) == 6
+    frame = fitted.table.frame.select(names)
+    odd = frame[:3].with_columns(
+        colour=pl.Series(["never seen", None, "RED"]), size=pl.Series([None, "huge", "small"])
+    )
+    whole = pl.concat([frame, odd])
+    expected = fitted.preprocessing.transform(whole).x
+    for place in (*range(0, 90, 9), 90, 91, 92):
+        row = raw_row(fitted.preprocessing, whole[place : place + 1])
+        kept = json.loads(json.dumps(row))
+        found = encoded(tmp_path, fitted, kept)
+        np.testing.assert_allclose(found[0], expected[place], rtol=2e-6, atol=2e-6)
+
+
+def test_every_kind_and_setting_is_covered(tmp_path: Path) -> None:
+    texts = {case: json.dumps(prepared(tmp_path, data).preprocessing.to_json())
+             for case, data in CASES.items()}  # fmt: skip
+    for part in ('"datetime"', '"boolean"', '"own_missing": true'):
+        assert part in texts["defaults"], part
+    assert '"indicator": true' in texts["quantile"]
+    assert '"action": "clip"' in texts["clip"]
+    assert '"fold_case": true' in texts["fold case"]
+    assert '"year", "week", "day"' in texts["defaults"]
+    assert '"rare": 0' not in json.dumps(
+        [one for one in json.loads(texts["rare"])["columns"] if one["name"] == "colour"]
+    )
+
+
+def test_the_code_has_no_more_than_it_needs(tmp_path: Path) -> None:
+    fitted = prepared(tmp_path, {"features": {"include": ["whole"]}})
+    row = raw_row(fitted.preprocessing, fitted.table.frame[:1])
+    lines = example_code(Example("run", [fitted.preprocessing], row))
+    text = "\n".join(lines)
+    assert len([line for line in lines if line]) < 20
+    for word in ("quantiles", "smooth_clip", "level_code", "temperature", "indicator", "dated"):
+        assert word not in text
+    assert all(len(line) <= 110 for line in lines)
+
+
+def test_a_wide_row_is_read_from_its_file(tmp_path: Path) -> None:
+    frame = pl.DataFrame({f"c{place}": [1.0, 2, 3] * 20 for place in range(50)})
+    frame = frame.with_columns(y=pl.Series(["a", "b"] * 30))
+    frame.write_csv(tmp_path / "wide.csv")
+    fitted = prepared(tmp_path, {"source": "wide.csv"})
+    row = example_row(fitted)
+    lines = example_code(Example("run", [fitted.preprocessing], row.values))
+    assert 'row = json.load(open(f"{run}/example.json", "rb"))["values"]' in lines
+
+
+def test_a_stranger_cannot_end_a_text_of_the_code(tmp_path: Path) -> None:
+    hostile = "'\n\"; import os # \u202e\\"
+    fitted = prepared(tmp_path, {})
+    row = {**raw_row(fitted.preprocessing, fitted.table.frame[:1]), "colour": hostile}
+    lines = example_code(Example(hostile, [fitted.preprocessing], row))
+    assert all(line.isprintable() for line in lines)
+    compile("\n".join(lines), "example", "exec")
+    (run,) = [line for line in lines if line.startswith("run = ")]
+    assert run == f"run = {hostile!r}"
+
+
+def test_the_example_is_a_whole_validation_row(tmp_path: Path) -> None:
+    fitted = prepared(tmp_path, {})
+    example = example_row(fitted)
+    assert example.split == "validation"
+    assert fitted.assignment[example.row] == 1
+    assert None not in example.values.values()
+
+
+def test_the_example_is_read_as_it_was_written(tmp_path: Path) -> None:
+    from trainer.runs.directory import RunDirectory
+
+    run = RunDirectory(tmp_path)
+    assert read_example(run) is None
+    example = ExampleRow("validation", 3, {"a": 0.1, "b": None, "c": "x", "d": True})
+    write_example(run, example)
+    assert read_example(run) == example
