@@ -138,6 +138,7 @@ def _facts(plan: Plan) -> dict[str, Any]:
         "loss": question.loss,
         "target_scale": _target_scales(plan),
         "metrics": list(question.metrics),
+        "class_weights": _class_weights(plan),
         "rows": {name: prepared.rows(name) for name in SPLITS},
         "classes": {name: prepared.classes(name) for name in SPLITS if prepared.rows(name)},
         "dropped": prepared.dropped,
@@ -166,6 +167,21 @@ def _facts(plan: Plan) -> dict[str, Any]:
     }
 
 
+def _class_weights(plan: Plan) -> dict[str, float] | None:
+    weights = plan.question.class_weights(plan.config.fit.class_weight)
+    if weights is None:
+        return None
+    return dict(zip(plan.question.target.classes, map(float, weights), strict=True))
+
+
+def _weight_lines(plan: Plan) -> list[str]:
+    from trainer.report.choices import class_weight_text
+
+    target = plan.question.target
+    text = class_weight_text(plan.config.fit.class_weight, target.classes, target.class_rows)
+    return [f"class weights: {text}"] if text else []
+
+
 def _target_scales(plan: Plan) -> dict[str, str]:
     """How each target column of a regression is scaled; empty for other tasks."""
     from trainer.config.resolve import resolved_target_scale
@@ -177,11 +193,13 @@ def _target_scales(plan: Plan) -> dict[str, str]:
 
 
 def _lines(plan: Plan) -> list[str]:
+    from trainer.report.choices import MetricLabels
     from trainer.tracking.trackers import tracked_in
 
     target = plan.question.target
     epochs = -(-plan.total_steps // plan.steps_per_epoch)
-    metrics = ", ".join(plan.question.metrics)
+    labels = MetricLabels(target.task)
+    metrics = ", ".join(map(labels.of, plan.question.metrics))
     scales = _target_scales(plan)
     if len(set(scales.values())) == 1:
         scaled = f", target scale {next(iter(scales.values()))}"
@@ -190,6 +208,7 @@ def _lines(plan: Plan) -> list[str]:
     lines = [
         f"{plan.config.name}: {target.task} of {', '.join(target.columns)} ({target.reason})",
         f"head {plan.question.head}, loss {plan.question.loss}{scaled}, metrics {metrics}",
+        *_weight_lines(plan),
         "",
         *_column_lines(plan),
         "",

@@ -8,9 +8,11 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from trainer.errors import command_text
+from trainer.report.choices import decisions_json, read_choices
 from trainer.report.text import Table, duration, number
+from trainer.runs.directory import RunDirectory
 from trainer_cli import console
-from trainer_cli.training import Signals
+from trainer_cli.training import Signals, say_choices
 
 if TYPE_CHECKING:
     from trainer.workflows.members import Event, MembersFinished
@@ -109,13 +111,18 @@ def _say_end(event: MembersFinished, says: console.Console) -> None:
         says.say()
         splits = list(event.aggregates)
         names = dict.fromkeys(name for split in splits for name in event.aggregates[split])
+        choices = read_choices(RunDirectory(event.run))
         rows = tuple(
-            (name, *(_interval(event.aggregates[split].get(name)) for split in splits))
+            (
+                choices.labels.of(name),
+                *(_interval(event.aggregates[split].get(name)) for split in splits),
+            )
             for name in names
         )
         right = frozenset(range(1, len(splits) + 1))
         says.table(Table("", ("", *splits), rows, right))
         says.say("mean ± half of its 95% interval over the networks")
+        say_choices(choices, says)
         says.say()
     if event.sentence:
         says.say(f"together: {event.sentence}")
@@ -146,6 +153,7 @@ def _facts(event: MembersFinished) -> dict[str, Any]:
             split: {name: one.mean for name, one in measured.items()}
             for split, measured in event.aggregates.items()
         },
+        "decisions": decisions_json(RunDirectory(event.run)),
         "sentence": event.sentence or None,
         "report": f"{event.run}/report.html" if event.sentence else None,
         "weights_sha256": None,

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from trainer.errors import command_text
+from trainer.report.choices import Choices, decisions_json, read_choices
 from trainer.report.text import Table, duration, number
+from trainer.runs.directory import RunDirectory
 from trainer_cli import console
 
 if TYPE_CHECKING:
@@ -152,11 +154,14 @@ def _say_end(event: Finished, says: console.Console) -> None:
         says.say()
         splits = list(event.metrics)
         names = list(event.metrics[splits[0]])
+        choices = read_choices(RunDirectory(event.run))
         rows = tuple(
-            (name, *(number(event.metrics[split][name]) for split in splits)) for name in names
+            (choices.labels.of(name), *(number(event.metrics[split][name]) for split in splits))
+            for name in names
         )
         right = frozenset(range(1, len(splits) + 1))
         says.table(Table("", ("", *splits), rows, right))
+        say_choices(choices, says)
         says.say()
     if event.sentence:
         says.say(event.sentence)
@@ -166,6 +171,14 @@ def _say_end(event: Finished, says: console.Console) -> None:
         says.say(f"weights sha256: {event.weights_sha256}")
     if event.status == "stopped":
         says.say(f"resume with: {command_text('resume', event.run)}")
+
+
+def say_choices(choices: Choices, says: console.Console) -> None:
+    """What was chosen on the validation rows, and what could not be."""
+    for line in choices.decisions:
+        says.say(line)
+    for note in choices.notes:
+        console.warn(note)
 
 
 def _epochs(count: int) -> str:
@@ -184,6 +197,7 @@ def _facts(event: Finished) -> dict[str, Any]:
         "best_epoch": event.best_epoch,
         "stopped_because": event.stopped_because,
         "metrics": event.metrics,
+        "decisions": decisions_json(RunDirectory(event.run)),
         "sentence": event.sentence or None,
         "report": f"{event.run}/report.html" if event.sentence else None,
         "weights_sha256": event.weights_sha256,

@@ -13,6 +13,7 @@ from trainer.errors import Problem, RunError
 from trainer.evaluation.curves import confusion_matrices
 from trainer.evaluation.measures import split_name
 from trainer.report.answers import read_answers
+from trainer.report.choices import MetricLabels, read_choices
 from trainer.report.confusion import confusion_table, frequent_confusions
 from trainer.report.findings import (
     Findings,
@@ -48,7 +49,10 @@ def find_tables(run: RunDirectory) -> Found:
     if findings is None:
         return Found("", (), ())
     split = findings.last()
-    tables = [] if split is None else [_measures(findings, findings.splits[split], split)]
+    tables = []
+    if split is not None:
+        labels = read_choices(run).labels
+        tables.append(_measures(findings, findings.splits[split], split, labels))
     problems: tuple[Problem, ...] = ()
     try:
         tables += _confusion(run, findings, split)
@@ -57,7 +61,7 @@ def find_tables(run: RunDirectory) -> Found:
     return Found(cell(findings.sentence), tuple(tables), problems)
 
 
-def _measures(findings: Findings, of: SplitFindings, split: str) -> Table:
+def _measures(findings: Findings, of: SplitFindings, split: str, labels: MetricLabels) -> Table:
     rows = []
     for name, measured in of.measures.items():
         if split_name(name)[0]:
@@ -65,7 +69,7 @@ def _measures(findings: Findings, of: SplitFindings, split: str) -> Table:
         ends = "–"
         if measured.low is not None and measured.high is not None:
             ends = f"[{number(measured.low)}, {number(measured.high)}]"
-        row = [cell(name), number(measured.value), ends]
+        row = [cell(labels.of(name)), number(measured.value), ends]
         for baseline, over in ((of.prior, of.over_prior), (of.linear, of.over_linear)):
             told = verdict(over[name], name) if name in over else ""
             row += [number(baseline.get(name)), told]

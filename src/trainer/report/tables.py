@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Any
 
 from trainer.errors import Problem, RunError, command_text
+from trainer.report.choices import Choices, MetricLabels, decisions_json, read_choices
 from trainer.report.listing import problem_json, run_json
 from trainer.report.text import Table, bytes_text, cell, curve, duration, number
 from trainer.runs.directory import RunDirectory
@@ -61,6 +62,7 @@ def report_json(report: RunReport) -> dict[str, Any]:
         **run_json(report.summary),
         "problems": [problem_json(problem) for problem in report.problems],
         "manifest": None if manifest is None else json_form(manifest_to_json(manifest)),
+        "decisions": decisions_json(RunDirectory(report.summary.path)),
         "history": [dict(record) for record in report.history],
     }
 
@@ -73,11 +75,12 @@ def report_tables(report: RunReport, found: Sequence[Table] = ()) -> list[Table]
         found: Tables of its findings, which stand after the evaluation.
     """
     manifest = report.summary.manifest
-    tables = [_facts_table(report)]
+    choices = read_choices(RunDirectory(report.summary.path))
+    tables = [_facts_table(report, choices)]
     if manifest is not None:
         tables += [_rows_table(manifest), _files_table(manifest)]
     tables += [
-        _evaluation_table(report),
+        _evaluation_table(report, choices.labels),
         *found,
         _curves_table(report.history),
         _history_table(report.history, manifest.best_epoch if manifest else None),
@@ -101,12 +104,14 @@ def metric_text(run: RunSummary, split: str, name: str) -> str:
     return f"{number(interval.mean)} [{number(interval.low)}, {number(interval.high)}]"
 
 
-def _facts_table(report: RunReport) -> Table:
+def _facts_table(report: RunReport, choices: Choices) -> Table:
     run, manifest = report.summary, report.summary.manifest
     facts = [("run", str(run.path)), ("name", run.name), ("status", run.status)]
     facts += _next_step(RunDirectory(run.path), run.status)
     if manifest is not None:
         facts += _manifest_facts(manifest)
+    facts += [("chosen", line) for line in choices.decisions]
+    facts += [("class weights", choices.class_weights)]
     facts += _file_facts(RunDirectory(run.path))
     rows = tuple((name, cell(value)) for name, value in facts if value)
     return Table(title="", columns=("", ""), rows=rows)
@@ -174,12 +179,12 @@ def _files_table(manifest: Manifest) -> Table:
     return Table("data", ("file", "rows", "size", "sha256"), rows, right=frozenset({1, 2}))
 
 
-def _evaluation_table(report: RunReport) -> Table:
+def _evaluation_table(report: RunReport, labels: MetricLabels) -> Table:
     metrics = report.summary.metrics
     names = dict.fromkeys(name for measured in metrics.values() for name in measured)
     rows = [
         (
-            cell(name),
+            cell(labels.of(name)),
             *(metric_text(report.summary, split, name) for split in metrics),
         )
         for name in names

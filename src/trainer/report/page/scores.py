@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from trainer.evaluation.measures import split_name
+from trainer.report.choices import MetricLabels, read_choices
 from trainer.report.findings import (
     Difference,
     Findings,
@@ -49,11 +50,13 @@ def _scores(facts: Facts) -> Iterator[Block]:
     if findings is None:
         return
     yield Prose(_how_to_read(facts, findings))
+    labels = read_choices(facts.run).labels
     for split in SPLITS:
         if split in findings.splits:
             of = findings.splits[split]
             title = f"{_SPLIT_TITLES[split]}: {of.rows:,}"
-            yield measures_grid(of, title, findings.level, is_folded=split != findings.last())
+            is_folded = split != findings.last()
+            yield measures_grid(of, title, findings.level, labels, is_folded=is_folded)
     last = findings.last()
     if last is not None:
         yield _averages(findings.splits[last], last, facts)
@@ -85,7 +88,11 @@ def _evaluation(facts: Facts) -> Block:
     """The metrics in `evaluation/`; of a run with several networks, their mean."""
     run = facts.report.summary
     names = dict.fromkeys(name for metrics in run.metrics.values() for name in metrics)
-    rows = [(name, *(metric_text(run, split, name) for split in run.metrics)) for name in names]
+    labels = read_choices(facts.run).labels
+    rows = [
+        (labels.of(name), *(metric_text(run, split, name) for split in run.metrics))
+        for name in names
+    ]
     heads = ("metric", *run.metrics)
     title = "Metrics named in the config"
     if facts.members:
@@ -93,7 +100,9 @@ def _evaluation(facts: Facts) -> Block:
     return grid(title, heads, rows, right=range(1, len(heads)))
 
 
-def measures_grid(of: SplitFindings, title: str, level: float, *, is_folded: bool = False) -> Grid:
+def measures_grid(
+    of: SplitFindings, title: str, level: float, labels: MetricLabels, *, is_folded: bool = False
+) -> Grid:
     """The metrics of a split with intervals, beside the baselines where there are any."""
     names = [name for name in of.measures if _is_usual(name)]
     # Metrics that are compared with the baselines first.
@@ -104,7 +113,7 @@ def measures_grid(of: SplitFindings, title: str, level: float, *, is_folded: boo
     rows = []
     for name in names:
         measured = of.measures[name]
-        row = [name, interval_text(measured)]
+        row = [labels.of(name), interval_text(measured)]
         if len(heads) > 2:
             row += [number(of.prior.get(name)), number(of.linear.get(name))]
             row += [
