@@ -11,30 +11,35 @@ import typer
 
 from trainer.errors import Problem, UsageError
 from trainer_cli import console
-from trainer_cli.settings import Json
+from trainer_cli.settings import BestTrials, Json
 
 
 def command(
     runs: Annotated[
         list[Path],
-        typer.Argument(metavar="RUN RUN...", help="Run directories, or checkpoints in them."),
+        typer.Argument(
+            metavar="RUN RUN...", help="Run directories, or checkpoints in them; or sweeps."
+        ),
     ],
+    best: BestTrials = None,
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV on stdout, a line a run.")] = False,
     json: Json = False,
 ) -> None:
     """Compare runs: the settings that differ, metrics side by side, other data, packages, devices.
 
-    Metrics of a run with repeats or folds are means with their intervals.
+    Metrics of a run with repeats or folds are means with their intervals. A sweep stands for its best
+    trials: five of a sweep alone, the best one of a sweep beside others.
 
     Example: trainer compare runs/breast-cancer/*
     """
     from trainer.report.comparison import compare, comparison_csv, comparison_json
     from trainer.report.comparison_tables import comparison_tables
+    from trainer.report.sweeps.chosen import with_best_trials
 
     if csv and json:
         fix = "leave one out"
         raise UsageError(Problem("trainer compare", "either --csv or --json", "both", fix))
-    compared = compare(runs, datetime.now(UTC))
+    compared = compare(with_best_trials(runs, best), datetime.now(UTC))
     for run in compared.runs:
         for problem in run.problems:
             console.warn(str(problem))

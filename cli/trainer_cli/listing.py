@@ -10,13 +10,15 @@ import typer
 
 from trainer.errors import Problem, RunError, UsageError
 from trainer_cli import console
-from trainer_cli.settings import DEFAULT_RUNS, JsonLines
+from trainer_cli.settings import DEFAULT_RUNS, DEFAULT_SWEEPS, JsonLines
 
 
 def command(
     folder: Annotated[
         Path,
-        typer.Argument(metavar="[DIR]", envvar="TRAINER_RUNS", help="The folder of runs."),
+        typer.Argument(
+            metavar="[DIR]", envvar="TRAINER_RUNS", help="The folder of runs or sweeps, or a sweep."
+        ),
     ] = DEFAULT_RUNS,
     where: Annotated[
         list[str] | None,
@@ -41,7 +43,10 @@ def command(
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV on stdout.")] = False,
     json: JsonLines = False,
 ) -> None:
-    """List runs, the newest first: status, epochs, metrics, age.
+    """List runs, the newest first: status, epochs, metrics, age; then the sweeps in the folder.
+
+    Of a sweep, list its trials, the best first. A trial has the facts trial, status, objective, epochs,
+    best_epoch, seconds, run and reason.
 
     A NAME is a fact (status, name, run, epochs, best_epoch, started, seconds, age), a metric (val_auc,
     test_loss) or a setting (optimizer.learning_rate, model.layers.0.dense.units).
@@ -51,15 +56,24 @@ def command(
     from trainer.report.listing import columns_table, run_json, runs_csv, runs_table, values_json
     from trainer.report.query import parse_query, select
     from trainer.runs.listing import list_runs
+    from trainer.runs.sweeps import find_sweeps, named_sweep
+    from trainer_cli.sweep_views import list_sweeps_in, list_trials
 
     if csv and json:
         raise UsageError(Problem("trainer ls", "either --csv or --json", "both", "leave one out"))
     query = parse_query(where or (), sort, columns)
-    if not folder.is_dir() and folder != DEFAULT_RUNS:
+    if not folder.is_dir() and folder != DEFAULT_RUNS and named_sweep(folder) is None:
         found = "a file" if folder.exists() else "nothing there"
         raise RunError(Problem(str(folder), "a folder of runs", found, "see trainer ls --help"))
+    sweep = named_sweep(folder)
+    if sweep is not None:
+        list_trials(sweep, query, csv=csv, json=json)
+        return
     now = datetime.now(UTC)
     runs = list_runs(folder, now)
+    # Conditions, columns and CSV are about runs.
+    has_sweeps = not (query.names or csv)
+    sweeps = DEFAULT_SWEEPS if folder == DEFAULT_RUNS and not json else folder
     selected = select(runs, query, now)
     known = selected.known
     if selected.unread:
@@ -78,8 +92,10 @@ def command(
             columns_table(known, query.columns) if query.columns else runs_table(known, query.names)
         )
         console.result_table(table)
-    else:
+    elif not has_sweeps or not any(find_sweeps(sweeps)):
         none = (
             f"none of {len(runs):,} in {folder} is such a run" if runs else f"no runs in {folder}"
         )
         console.Console().say(none)
+    if has_sweeps:
+        list_sweeps_in(sweeps, json=json, after_runs=bool(known))

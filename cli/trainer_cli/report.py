@@ -23,7 +23,9 @@ _USUAL = Path("report.html")
 def command(
     runs: Annotated[
         list[Path],
-        typer.Argument(metavar="RUN...", help="Run directories, or checkpoints in them."),
+        typer.Argument(
+            metavar="RUN...", help="Run directories, or checkpoints in them; or a sweep."
+        ),
     ],
     out: Annotated[
         Path | None,
@@ -45,7 +47,9 @@ def command(
 ) -> None:
     """Write the page of a run from its files: measures, plots, where it fails, how to repeat it.
 
-    One HTML file that needs no network. Several runs are put side by side.
+    One HTML file that needs no network. Several runs are put side by side, a sweep among them by its
+    best trial. The page of a sweep has its best trials, the objective against each setting and the
+    importance of settings.
 
     Example: trainer report runs/breast-cancer/20261122-141530-9f3c
     """
@@ -82,9 +86,18 @@ def command(
 
 def _page(runs: list[Path]) -> Page:
     from trainer.report.page.writing import compared_page, run_page
+    from trainer.report.sweeps.chosen import with_best_trials
     from trainer.runs.opening import open_run
+    from trainer.runs.sweeps import named_sweep
     from trainer.workflows.reporting import complete_findings
 
+    sweep = named_sweep(runs[0]) if len(runs) == 1 else None
+    if sweep is not None:
+        from trainer.report.page.sweep import sweep_page
+        from trainer.report.sweeps.facts import read_sweep
+
+        return sweep_page(read_sweep(sweep), datetime.now(UTC))
+    runs = with_best_trials(runs)
     found = [open_run(path).run for path in runs]
     for run in found:
         try:
@@ -111,8 +124,10 @@ def _place(runs: list[Path], out: Path | None) -> Path:
     if out is None:
         if len(runs) == 1:
             from trainer.runs.opening import open_run
+            from trainer.runs.sweeps import named_sweep
 
-            return open_run(runs[0]).run.report
+            sweep = named_sweep(runs[0])
+            return open_run(runs[0]).run.report if sweep is None else sweep.report
         if _USUAL.exists():
             fix = "name another file with --out, or this one to write it anew"
             raise UsageError(Problem("trainer report", f"no {_USUAL} here", "one", fix))

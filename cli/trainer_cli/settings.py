@@ -78,7 +78,17 @@ Reading = Annotated[
         show_default=False,
     ),
 ]
+BestTrials = Annotated[
+    int | None,
+    typer.Option(
+        "--best",
+        min=1,
+        show_default="5 of a sweep alone, 1 beside others",
+        help="How many of the best trials stand for a sweep.",
+    ),
+]
 DEFAULT_RUNS = Path("runs")
+DEFAULT_SWEEPS = Path("sweeps")
 # Stated again rather than imported: the data room takes a third of a second to load.
 SPLITS: tuple[Literal["train"], Literal["validation"], Literal["test"]] = (
     "train",
@@ -133,6 +143,12 @@ def _is_override(word: str) -> bool:
     )
 
 
+RunOrSweep = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RUN", help="A run directory, a checkpoint in one, or a sweep's directory."
+    ),
+]
 RunPath = Annotated[
     Path, typer.Argument(metavar="RUN", help="A run directory, or a checkpoint in one.")
 ]

@@ -1,4 +1,4 @@
-"""`trainer show`: one run, from its files."""
+"""`trainer show`: one run or sweep, from its files."""
 
 from __future__ import annotations
 
@@ -6,14 +6,24 @@ from datetime import UTC, datetime
 
 from trainer.errors import RunError
 from trainer_cli import console
-from trainer_cli.settings import Json, RunPath
+from trainer_cli.settings import Json, RunOrSweep
 
 
-def command(run: RunPath, json: Json = False) -> None:
+def command(run: RunOrSweep, json: Json = False) -> None:
     """Show a run: how it went, what it scored, where its files are.
+
+    Of a sweep: its state, what is searched, the best trials, failures, what to do next.
 
     Example: trainer show runs/breast-cancer/20261122-141530-9f3c
     """
+    from trainer.runs.sweeps import named_sweep
+
+    sweep = named_sweep(run)
+    if sweep is not None:
+        from trainer_cli.sweep_views import show_sweep
+
+        show_sweep(sweep, json=json)
+        return
     from trainer.report.tables import load_report, report_json, report_tables
     from trainer.runs.files import read_json
     from trainer.runs.opening import open_run

@@ -11,6 +11,7 @@ import typer
 from trainer.errors import Problem, UsageError
 from trainer_cli import console
 from trainer_cli.settings import (
+    DEFAULT_SWEEPS,
     Address,
     AllowCustom,
     Engine,
@@ -22,8 +23,6 @@ from trainer_cli.settings import (
 )
 from trainer_cli.sweeping import follow_sweep, give_sweep_result
 from trainer_cli.training import Signals, Stopped
-
-DEFAULT_SWEEPS = Path("sweeps")
 
 
 def command(

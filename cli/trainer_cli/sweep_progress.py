@@ -8,6 +8,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+from trainer.report.sweeps.text import Labels
 from trainer.report.text import duration, number
 from trainer_cli import console
 
@@ -30,6 +31,7 @@ class SweepProgress:
         self._objective, self._higher, self._epochs = "", False, 1
         self._phase = ""
         self._settings: dict[int, Mapping[str, Any]] = {}
+        self._labels = Labels()
         # Trial → its epoch, its best objective so far and the epoch of that.
         self._live: dict[int, tuple[int, float, int | None]] = {}
         # Those that each was last seen with; who is missing next time has ended, which is known once
@@ -60,6 +62,7 @@ class SweepProgress:
         self._objective = event.standing.objective
         self._higher = event.standing.direction == "higher"
         self._epochs = event.plan.total_steps // event.plan.steps_per_epoch
+        self._labels = event.labels
         for row in event.standing.rows:
             self._settings[row.trial.number] = row.trial.settings
             if row.ended is not None:
@@ -178,8 +181,6 @@ class SweepProgress:
         from rich.table import Table as RichTable
         from rich.text import Text
 
-        from trainer.report.sweeps.text import settings_text
-
         status = Text(f"{self._phase} …" if self._phase else "", no_wrap=True, overflow="ellipsis")
         if not self._rows():
             return status
@@ -196,7 +197,7 @@ class SweepProgress:
                 "–" if best is None else str(best),
                 str(epoch),
                 state,
-                Text(settings_text(self._settings[trial])),
+                Text(self._labels.settings(self._settings[trial])),
             )
         rows = len(self._rows())
         more = [Text(f"the best {len(leading)} of {rows} trials")] if rows > len(leading) else []

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainer.errors import ResourceError, StorageError, command_text
-from trainer.report.text import Table, duration, number, plain_lines
+from trainer.report.text import Table, duration, number
 from trainer_cli import console
 from trainer_cli.sweep_progress import SweepProgress
 from trainer_cli.training import Signals
@@ -111,19 +111,24 @@ def _say_start(event: Any, says: console.Console) -> None:
 
 
 def _say_end(event: SweepFinished, says: console.Console) -> None:
-    from trainer.report.sweeps.text import best_table, listed_text
+    from trainer.report.sweeps.facts import read_sweep
+    from trainer.report.sweeps.text import best_table, legend_table, listed_text
+    from trainer.runs.sweeps import SweepDirectory
 
-    standing = event.standing
+    standing, directory = event.standing, SweepDirectory(event.sweep)
     done = sum(row.ended is not None for row in standing.rows)
     over = "; sweep.max_seconds are over" if event.reason == "seconds" else ""
     says.say(f"{done} trials in {duration(event.seconds)}{over}")
     if standing.ranks:
-        table = best_table(standing)
-        for line in plain_lines(table):
-            says.say(line)
+        labels = read_sweep(directory).labels
+        table = best_table(standing, labels)
+        says.table(table)
         more = listed_text(len(table.rows), len(standing.rows), event.sweep)
         if more:
             says.say(more)
+        if labels.legend():
+            says.say()
+            says.table(legend_table(labels))
     if event.winner is not None and event.metrics:
         says.say()
         says.say(f"trial {event.winner.trial.number}, evaluated on each split:")
@@ -134,9 +139,10 @@ def _say_end(event: SweepFinished, says: console.Console) -> None:
             for name in names
         )
         right = frozenset(range(1, len(splits) + 1))
-        for line in plain_lines(Table("", ("", *splits), rows, right)):
-            says.say(line)
+        says.table(Table("", ("", *splits), rows, right))
         says.say()
+        if directory.report.is_file():
+            says.say(f"report: {directory.report}")
     if event.reason == "interrupted":
         says.say(_resumes(event.sweep))
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from trainer.report.sweeps.text import best_table
+from trainer.report.sweeps.text import Labels, best_table
 from trainer.sweep.journal import BatchAsked, Record, SweepBegun
 from trainer.sweep.standing import standing_of
 from trainer.sweep.trials import BatchPlanned, BestEpoch, EpochDone, PackBegun, Trial, TrialEnded
@@ -37,7 +37,9 @@ def best_of(number: int, epochs: int, higher: bool) -> BestEpoch:
 def started(direction: Any, trials: int | None = 4) -> SimpleNamespace:
     standing = standing_of([SweepBegun("val_auc", direction, 4, 1)])
     plan = SimpleNamespace(total_steps=8, steps_per_epoch=2)
-    return SimpleNamespace(sweep=Path("sweeps/a/b"), trials=trials, standing=standing, plan=plan)
+    return SimpleNamespace(
+        sweep=Path("sweeps/a/b"), trials=trials, standing=standing, plan=plan, labels=Labels()
+    )
 
 
 def events(higher: bool) -> list[Any]:
@@ -131,7 +133,7 @@ def test_a_cut_table_says_so(capsys: pytest.CaptureFixture[str]) -> None:
         over = SweepFinished(Path("sweeps/a b/c"), "trials", standing, None, {}, 1.0)
         follow_sweep(iterated([over]), Console(), Signals())
         told = capsys.readouterr().err
-        assert len(best_table(standing).rows) == 10
+        assert len(best_table(standing, Labels()).rows) == 10
         assert (says in told) if says else ("lists all" not in told)
 
 

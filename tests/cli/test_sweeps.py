@@ -103,6 +103,14 @@ def test_trials_that_all_fail_are_a_failure(folder: Path, trainer: Callable) -> 
     assert failed.json["error"]["problems"][0]["expected"] == "a trial with a finite val_loss"
     (path,) = folder.glob("sweeps/*/*")
     assert trainer("best", path).code == 3
+    # The page of the sweep says why.
+    page = trainer("resume", path, "--jobs", "1")
+    assert page.code == 3
+    assert not (path / "report.html").exists()
+    more = trainer("sweep", "good.yaml", *words, "--jobs", "1", "evaluate.report=true")
+    assert more.code == 3
+    (written,) = folder.glob("sweeps/*/*/report.html")
+    assert "2 of 2 trials ended (2 failed)" in written.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 75)])

@@ -12,7 +12,7 @@ from trainer.report.conditions import Condition, Relation, incomparable, meets, 
 from trainer.report.settings import Value
 from trainer.report.values import Known
 from trainer.runs.listing import RunSummary
-from trainer.runs.manifest import Manifest, new_manifest
+from trainer.runs.manifest import Manifest, ShownStatus, new_manifest
 
 MANIFEST = new_manifest(
     name="wine",
@@ -25,8 +25,9 @@ NUMBERS = st.one_of(st.integers(-5, 5), st.floats(allow_nan=False))
 
 
 def known(value: Value, manifest: Manifest | None = None) -> Known:
-    summary = RunSummary(Path("r"), "wine", "finished", manifest, {}, {}, ())
-    return Known(summary, {"x.y": value, "status": "finished"})
+    status: ShownStatus = "damaged" if manifest is None else "finished"
+    summary = RunSummary(Path("r"), "wine", status, manifest, {}, {}, ())
+    return Known(summary, {"x.y": value, "status": status})
 
 
 def parsed(text: str) -> Condition:
@@ -143,7 +144,7 @@ def test_without_a_value_nothing_is_met(sign: str) -> None:
 
 def test_a_damaged_run_is_known_by_its_facts_alone() -> None:
     assert not meets(known(1), parsed("x.y == 1"))
-    assert meets(known(1), parsed("status == finished"))
+    assert meets(known(1), parsed("status == damaged"))
 
 
 def test_what_cannot_be_compared_is_told() -> None:

@@ -70,7 +70,7 @@ def table(path: Path) -> list[dict]:
 
 
 def test_each_trial_is_a_run_and_the_best_is_tested(small: Path) -> None:
-    events = begin(small, RATES, "fit.epochs=3")
+    events = begin(small, RATES, "fit.epochs=3", "evaluate.report=true")
     done = events[-1]
     planned = next(event for event in events if isinstance(event, BatchPlanned))
     assert planned.text == "4 networks in 1 program"
@@ -85,6 +85,9 @@ def test_each_trial_is_a_run_and_the_best_is_tested(small: Path) -> None:
     assert row.trial.number == best["trial"] == done.winner.trial.number
     history = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
     assert min(one["val_loss"] for one in history) == best["objective"]
+    page = (done.sweep / "report.html").read_text(encoding="utf-8")
+    assert f"The best is trial {best['trial']}" in page
+    assert "The sweep is" not in page
     # Test rows are looked at for the winner alone.
     tested = sorted(path.parts[-3] for path in done.sweep.glob("trials/*/evaluation/test.json"))
     assert tested == [str(best["trial"])]

@@ -111,7 +111,7 @@ def meets(known: Known, condition: Condition) -> bool:
     """Whether a condition holds for a run."""
     name = condition.name
     # A damaged run is known by its facts alone: what else is found of it may be anything.
-    if name not in known.values or (known.run.manifest is None and name not in FACTS):
+    if name not in known.values or (known.run.status == "damaged" and name not in FACTS):
         return False
     value = known.values[name]
     operand = condition.operands[0]

@@ -80,13 +80,26 @@ def select(runs: Sequence[RunSummary], query: Query, now: datetime) -> Selection
     Raises:
         UsageError: A name that no run has a value of, or a value that it cannot be compared with.
     """
-    known = look_up(runs, list(_asked(query)), now)
+    return select_from(look_up(runs, list(asked_names(query)), now), query, metric_names(runs))
+
+
+def select_from(known: Sequence[Known], query: Query, metrics: Mapping[str, str]) -> Selection:
+    """Select from runs whose values are known.
+
+    Args:
+        known: The runs, with all values that the query names.
+        query: What is asked for.
+        metrics: The names that are metrics: val_auc → auc.
+
+    Raises:
+        UsageError: A value cannot be compared with that of a condition.
+    """
     problems = [problem for one in query.where if (problem := incomparable(one, known))]
     if problems:
         raise UsageError(problems)
     chosen = [one for one in known if all(meets(one, condition) for condition in query.where)]
     if query.sort is not None:
-        chosen = _sorted(chosen, query.sort, metric_names(runs))
+        chosen = _sorted(chosen, query.sort, metrics)
     return Selection(tuple(chosen), tuple(problem for one in known for problem in one.unread))
 
 
@@ -115,7 +128,8 @@ def _columns(text: str | None) -> tuple[str, ...] | Problem:
     return tuple(dict.fromkeys(names))
 
 
-def _asked(query: Query) -> Iterator[Asked]:
+def asked_names(query: Query) -> Iterator[Asked]:
+    """The names in a query, with the option that each stands in."""
     yield from (Asked(f"--where '{one.text}'", one.name) for one in query.where)
     if query.sort is not None:
         yield Asked("--sort", query.sort.name)

@@ -17,6 +17,7 @@ from itertools import islice
 from trainer.config.nodes import dotted, parse_key
 from trainer.errors import Problem, RunError, UsageError, did_you_mean
 from trainer.report.settings import Value, read_settings, value_at
+from trainer.report.text import counted
 from trainer.runs.directory import RunDirectory
 from trainer.runs.listing import RunSummary
 
@@ -77,18 +78,39 @@ def look_up(runs: Sequence[RunSummary], asked: Sequence[Asked], now: datetime) -
     Raises:
         UsageError: There are runs, and none has a value of one of the names.
     """
-    known = [Known(run, {**_measured(run), **_facts(run, now)}) for run in runs]
-    have = dict.fromkeys((*FACTS, *metric_names(runs)))
+    known = [Known(run, {**measured(run), **_facts(run, now)}) for run in runs]
+    return with_asked(known, asked, FACTS, "run")
+
+
+def with_asked(
+    known: Sequence[Known], asked: Sequence[Asked], facts: Sequence[str], noun: str
+) -> list[Known]:
+    """What is known, with the settings that are asked for; configs are read where one is.
+
+    Args:
+        known: Of each run, what is known without its config.
+        asked: The names that are asked for.
+        facts: Names that any run can have, whether one of these has it or not.
+        noun: What the runs are called.
+
+    Raises:
+        UsageError: As in `look_up`.
+    """
+    runs = [one.run for one in known]
+    have = dict.fromkeys(
+        (*facts, *metric_names(runs), *(key for one in known for key in one.values))
+    )
     rest = [one for one in dict.fromkeys(asked) if one.name not in have]
     keys = {one.name: key for one in rest if (key := parse_key(one.name)) is not None}
+    found = list(known)
     if keys:
-        known = [_with_settings(one, keys) for one in known]
-        have.update(dict.fromkeys(name for one in known for name in one.values))
+        found = [_with_settings(one, keys) for one in known]
+        have.update(dict.fromkeys(name for one in found for name in one.values))
     unknown = [one for one in rest if one.name not in have]
     if unknown and runs:
         names = [*have, *islice(_setting_names(runs), _MOST_NAMES)]
-        raise UsageError(_unknown(one, names, len(runs)) for one in unknown)
-    return known
+        raise UsageError(_unknown(one, names, facts, counted(len(runs), noun)) for one in unknown)
+    return found
 
 
 def _facts(run: RunSummary, now: datetime) -> dict[str, Value]:
@@ -108,7 +130,8 @@ def _facts(run: RunSummary, now: datetime) -> dict[str, Value]:
     return facts
 
 
-def _measured(run: RunSummary) -> dict[str, Value]:
+def measured(run: RunSummary) -> dict[str, Value]:
+    """The metrics of a run that have a value: val_auc → 0.9."""
     return {
         measured_as(split, metric): value
         for split, metrics in run.metrics.items()
@@ -119,6 +142,8 @@ def _measured(run: RunSummary) -> dict[str, Value]:
 
 def _with_settings(known: Known, keys: Mapping[str, tuple[str, ...]]) -> Known:
     run, values = known.run, dict(known.values)
+    if not run.path.is_dir():
+        return known  # a trial that was not kept
     try:
         settings = read_settings(RunDirectory(run.path))
     except RunError as error:
@@ -149,7 +174,7 @@ def _keys(settings: Value, steps: tuple[str, ...] = ()) -> Iterator[str]:
                 yield from _keys(value, (*steps, str(index)))
 
 
-def _unknown(asked: Asked, names: Sequence[str], runs: int) -> Problem:
+def _unknown(asked: Asked, names: Sequence[str], facts: Sequence[str], listed: str) -> Problem:
     # These take pydantic and the whole schema along: a tenth of a second, here alone.
     from trainer.config.nearest import nearest_key
     from trainer.config.problems import settings_by_name
@@ -165,9 +190,9 @@ def _unknown(asked: Asked, names: Sequence[str], runs: int) -> Problem:
         fix = did_you_mean(asked.name, names)
     return Problem(
         where=asked.where,
-        expected=f"a fact, metric or setting of the {runs:,} run{'' if runs == 1 else 's'} listed",
+        expected=f"a fact, metric or setting of the {listed} listed",
         found=f"'{asked.name}'",
         fix=fix
-        or f"the facts are {', '.join(FACTS)}; a metric is val_auc, a setting "
+        or f"the facts are {', '.join(facts)}; a metric is val_auc, a setting "
         "optimizer.learning_rate",
     )

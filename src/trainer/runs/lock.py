@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 from trainer.errors import Problem, RunError
 from trainer.runs.files import json_bytes, storage_errors
@@ -95,6 +95,17 @@ class RunLock:
         while not self._released.wait(beat_seconds):
             with suppress(OSError):
                 os.utime(self._path)
+
+
+def holder_state(path: Path, now: float | None = None) -> Literal["none", "alive", "dead"]:
+    """Whether a process writes what this lock is of, or died while it did."""
+    try:
+        owner = _owner(path, time.time() if now is None else now)
+    except OSError:
+        return "none"
+    if owner is None:
+        return "none"
+    return "alive" if _lives(owner, this_process()) else "dead"
 
 
 def take_off(path: Path, processes: Set[Process]) -> None:

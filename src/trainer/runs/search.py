@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from trainer.errors import Problem, did_you_mean
+from trainer.errors import Problem, command_text, did_you_mean
 
 _SUGGESTED = 5000
 
@@ -62,6 +62,9 @@ def _name(entry: os.DirEntry[str]) -> str:
 def not_a_run(path: Path) -> Problem:
     """What a path that leads to no run is told: what it is, and the nearest run there is."""
     expected = "a run directory"
+    if (path / "sweep.yaml").is_file():
+        fix = f"name a trial's run; {command_text('best', path)} prints that of the best"
+        return Problem(str(path), expected, "a sweep", fix)
     if path.is_dir():
         runs = sorted(find_runs(path), key=lambda run: run.name)
         if not runs:

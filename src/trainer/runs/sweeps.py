@@ -72,6 +72,15 @@ class SweepDirectory:
         raise RunError(_not_a_sweep(path))
 
     @property
+    def report(self) -> Path:
+        """The page."""
+        return self.path / "report.html"
+
+    def write_report(self, text: str) -> None:
+        """Writes `report.html`."""
+        write_atomically(self.report, text.encode("utf-8"))
+
+    @property
     def config(self) -> Path:
         """The base config with its `sweep` section; `trainer sweep` on it repeats the sweep."""
         return self.path / _CONFIG
@@ -108,6 +117,15 @@ class SweepDirectory:
 def is_sweep(path: Path) -> bool:
     """Whether a directory holds a sweep."""
     return (path / _CONFIG).is_file()
+
+
+def named_sweep(path: Path) -> SweepDirectory | None:
+    """The sweep that a path names, itself or by one of its own files; None where it is of a trial."""
+    if is_sweep(path):
+        return SweepDirectory(path)
+    if path.is_file() and is_sweep(path.parent):
+        return SweepDirectory(path.parent)
+    return None
 
 
 def find_sweeps(root: Path) -> Iterator[Path]:

@@ -122,6 +122,15 @@ def read_journal(path: Path) -> list[Record]:
     return _read(path)[0]
 
 
+def read_progress(path: Path) -> tuple[list[Record], float]:
+    """What stands in a journal, and the seconds that the sweep had taken when it was last written.
+
+    Raises:
+        RunError: It is damaged.
+    """
+    return _read(path)
+
+
 def _read(path: Path) -> tuple[list[Record], float]:
     records: list[Record] = []
     asked: set[int] = set()

@@ -24,13 +24,15 @@ from typing import TYPE_CHECKING, Any
 from trainer.config.load import LoadedConfig, load_config
 from trainer.config.sweep_loading import sweep_text
 from trainer.config.sweeps import (
+    dimensions_of,
     kept_trials,
     resolved_search,
 )
 from trainer.data.splits import SPLIT_NAMES
 from trainer.errors import InputError
 from trainer.report.answers import answers_bytes
-from trainer.report.page import write_page
+from trainer.report.page import write_page, write_sweep_page
+from trainer.report.sweeps.text import Labels
 from trainer.runs.directory import RunDirectory
 from trainer.runs.evaluations import Evaluation
 from trainer.runs.leases import leases_in, lock_files, withdraw
@@ -76,6 +78,7 @@ class SweepStarted:
         jobs: Processes that train.
         standing: How it stands.
         warning: What to say where there are fewer trials than were asked for; else empty.
+        labels: Searched values as short text.
     """
 
     sweep: Path
@@ -85,6 +88,7 @@ class SweepStarted:
     jobs: int
     standing: Standing
     warning: str
+    labels: Labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +249,16 @@ def _carry_on(
         # Other jobs than it was begun with are at work on the same packs.
         threads = threads_of(plan, LARGEST_PACK if trials is None else trials, study.begun.jobs)
         warning = too_few_combinations(loaded.config)
-        yield SweepStarted(directory.path, plan, search, trials, count, study.standing(), warning)
+        yield SweepStarted(
+            directory.path,
+            plan,
+            search,
+            trials,
+            count,
+            study.standing(),
+            warning,
+            Labels(dimensions_of(settings)),
+        )
         trainer = TrialTrainer(
             directory, loaded, study, tables, workers, threads, command, interrupted, allow_custom
         )
@@ -274,8 +287,13 @@ def _carry_on(
     metrics: Mapping[str, Mapping[str, float]] = {}
     if reason != "interrupted":
         yield Phase("evaluating the best trial")
-        run, winner = best_run(directory.path)
-        metrics = _winner_metrics(run, plan, allow_custom=allow_custom)
+        try:
+            run, winner = best_run(directory.path)
+            metrics = _winner_metrics(run, plan, allow_custom=allow_custom)
+        finally:
+            # Also where no trial can be compared: the page says why.
+            if plan.config.evaluate.report:
+                write_sweep_page(directory, datetime.now(UTC))
     yield SweepFinished(directory.path, reason, standing, winner, metrics, perf_counter() - began)
 
 

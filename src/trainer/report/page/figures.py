@@ -130,6 +130,15 @@ def scale_by_magnitude(axes: Any) -> None:
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 
+def across_by_magnitude(axes: Any) -> None:
+    """Draws x by its logarithm, the ticks as plain numbers."""
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
 def svg_text(plot: Plot) -> str:
     """The plot as an `<svg>` element with a title and a description."""
     picture = StringIO()

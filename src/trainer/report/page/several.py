@@ -53,6 +53,25 @@ def several_page(comparison: Comparison, runs: Sequence[Facts]) -> Page:
     )
 
 
+def side_by_side(
+    comparison: Comparison, runs: Sequence[Facts], names: Sequence[str]
+) -> Iterator[Block]:
+    """Some runs side by side, as a part of another page.
+
+    Args:
+        comparison: What differs.
+        runs: The facts of the same runs.
+        names: What the runs are called there.
+    """
+    rows = [
+        (run_label(place), name, str(facts.run.path))
+        for place, (name, facts) in enumerate(zip(names, runs, strict=True))
+    ]
+    yield grid("", ("", "name", "run"), rows)
+    for part in (_differences(comparison), _metrics(runs)):
+        yield from part.blocks
+
+
 def _runs(runs: Sequence[Facts]) -> Section:
     rows = []
     for place, facts in enumerate(runs):

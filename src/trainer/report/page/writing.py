@@ -23,9 +23,12 @@ from trainer.report.page.overview import data, lead_of, notices, title_of
 from trainer.report.page.provenance import commands, config, environment
 from trainer.report.page.scores import scores, slices
 from trainer.report.page.several import several_page
+from trainer.report.page.sweep import sweep_page
 from trainer.report.page.training import training
+from trainer.report.sweeps.facts import read_sweep
 from trainer.runs.directory import RunDirectory
 from trainer.runs.files import storage_errors, write_atomically
+from trainer.runs.sweeps import SweepDirectory
 
 _SECTIONS = (
     notices,
@@ -78,6 +81,23 @@ def compared_page(paths: Sequence[Path], now: datetime) -> Page:
     comparison = compare(paths, now)
     facts = [read_facts(RunDirectory(run.path), now) for run in comparison.runs]
     return several_page(comparison, facts)
+
+
+def write_sweep_page(directory: SweepDirectory, now: datetime) -> Path:
+    """Writes `report.html` of a sweep, from its files alone.
+
+    Args:
+        directory: The sweep, in whatever state it is.
+        now: With a time zone.
+
+    Returns:
+        Where it was written.
+
+    Raises:
+        StorageError: It could not be written.
+    """
+    directory.write_report(page_html(sweep_page(read_sweep(directory), now)))
+    return directory.report
 
 
 def write_plots(page: Page, folder: Path) -> list[Path]:

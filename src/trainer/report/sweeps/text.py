@@ -2,27 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from trainer.config.domains import Choices, Dimension
 from trainer.config.yaml_writer import flow_text
 from trainer.errors import command_text
 from trainer.report.text import Table, cell, number
-from trainer.sweep.standing import Standing
+from trainer.sweep.standing import Standing, TrialRow
 
 SHOWN = 10
 """Trials in a table of the best."""
-_VALUE_WIDTH = 40
+_VALUE_WIDTH = 24
 
 
-def settings_text(settings: Mapping[str, Any]) -> str:
-    """`learning_rate=0.001 optimizer=adam`: the last word of a key, the whole where two agree in it."""
-    names = short_names(settings)
-    return " ".join(f"{names[key]}={value_text(value)}" for key, value in settings.items())
+class Labels:
+    """Searched values as short text; a long one, such as a list of layers, is numbered: #1.
+
+    The numbers follow the order of the choices in the config, so that every table of a sweep has the
+    same; others are those of the values' first trials.
+    """
+
+    def __init__(self, dimensions: Sequence[Dimension] = (), rows: Iterable[TrialRow] = ()) -> None:
+        self._numbered: dict[str, list[str]] = {}
+        for dimension in dimensions:
+            if isinstance(dimension.domain, Choices):
+                for choice in dimension.domain.values:
+                    for key, value in dimension.settings(choice).items():
+                        self.value(key, value)
+        for row in rows:
+            for key, value in row.trial.settings.items():
+                self.value(key, value)
+
+    def value(self, key: str, value: Any) -> str:
+        """A value of a setting."""
+        if isinstance(value, float):
+            return f"{value:.4g}"
+        text = cell(flow_text(value))
+        if len(text) <= _VALUE_WIDTH:
+            return text
+        known = self._numbered.setdefault(key, [])
+        if text not in known:
+            known.append(text)
+        return f"#{known.index(text) + 1}"
+
+    def settings(self, settings: Mapping[str, Any]) -> str:
+        """`learning_rate=0.001 layers=#2`: the last word of a key, the whole where two agree in it."""
+        names = short_names(list(settings))
+        return " ".join(f"{names[key]}={self.value(key, one)}" for key, one in settings.items())
+
+    def legend(self) -> tuple[tuple[str, str, str], ...]:
+        """The numbered values: setting, number, value."""
+        return tuple(
+            (cell(key), f"#{place}", text)
+            for key, texts in self._numbered.items()
+            for place, text in enumerate(texts, start=1)
+        )
 
 
-def short_names(keys: Mapping[str, Any] | tuple[str, ...] | list[str]) -> dict[str, str]:
+def short_names(keys: Sequence[str]) -> dict[str, str]:
     """Setting → the last word of its key, the whole key where two agree in it."""
     short = [_short(key) for key in keys]
     return {
@@ -38,15 +77,7 @@ def _short(key: str) -> str:
     return key if last.isdecimal() else last
 
 
-def value_text(value: Any) -> str:
-    """A searched value, cut where it is long."""
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    text = cell(flow_text(value))
-    return text if len(text) <= _VALUE_WIDTH else f"{text[: _VALUE_WIDTH - 1]}…"
-
-
-def best_table(standing: Standing, title: str = "", shown: int = SHOWN) -> Table:
+def best_table(standing: Standing, labels: Labels, title: str = "", shown: int = SHOWN) -> Table:
     """The best trials: number, objective at the best epoch, epochs, status, settings."""
     rows = tuple(
         (
@@ -55,7 +86,7 @@ def best_table(standing: Standing, title: str = "", shown: int = SHOWN) -> Table
             "–" if row.ended.best_epoch is None else number(row.ended.best_epoch),
             number(row.ended.epochs),
             row.ended.status,
-            settings_text(row.trial.settings),
+            labels.settings(row.trial.settings),
         )
         for row in standing.ranks[:shown]
         if row.ended is not None
@@ -66,6 +97,11 @@ def best_table(standing: Standing, title: str = "", shown: int = SHOWN) -> Table
         rows,
         frozenset({0, 1, 2, 3}),
     )
+
+
+def legend_table(labels: Labels) -> Table:
+    """What the numbers of long values stand for; empty where there are none."""
+    return Table("values", ("setting", "", "value"), labels.legend())
 
 
 def listed_text(shown: int, trials: int, sweep: Path) -> str:

@@ -1,0 +1,77 @@
+"""A sweep where `show` and `ls` are given one: from its files, without TensorFlow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trainer.report.text import Table, counted
+from trainer_cli import console
+
+if TYPE_CHECKING:
+    from trainer.report.query import Query
+    from trainer.runs.sweeps import SweepDirectory
+
+
+def show_sweep(directory: SweepDirectory, *, json: bool) -> None:
+    """`trainer show SWEEP`."""
+    from trainer.report.sweeps.facts import read_sweep
+    from trainer.report.sweeps.tables import show_json, show_tables
+
+    sweep = read_sweep(directory)
+    if json:
+        console.json_result(show_json(sweep))
+        return
+    print_tables(show_tables(sweep, datetime.now(UTC)))
+
+
+def list_trials(directory: SweepDirectory, query: Query, *, csv: bool, json: bool) -> None:
+    """`trainer ls SWEEP`."""
+    from trainer.report.sweeps.facts import read_sweep
+    from trainer.report.sweeps.listing import select_trials, trial_json, trials_csv, trials_table
+
+    sweep = read_sweep(directory)
+    for problem in sweep.problems:
+        console.warn(str(problem))
+    selected = select_trials(sweep, query, datetime.now(UTC))
+    if selected.unread:
+        console.warn(f"settings that cannot be read: {selected.unread[0]}")
+    known = selected.known
+    if csv:
+        for line in trials_csv(sweep, known, query):
+            console.result(line)
+    elif json:
+        for one in known:
+            console.json_result(trial_json(one, sweep, query.columns))
+    elif known:
+        console.result_table(trials_table(sweep, known, query))
+    else:
+        count = len(sweep.rows)
+        all_of = f"none of {counted(count, 'trial')} in {directory.path} matches"
+        console.Console().say(all_of if count else f"no trials in {directory.path} yet")
+
+
+def list_sweeps_in(folder: Path, *, json: bool, after_runs: bool) -> int:
+    """The sweeps in a folder, after its runs; how many there are."""
+    from trainer.report.sweeps.facts import list_sweeps
+    from trainer.report.sweeps.listing import sweep_json, sweeps_table
+
+    sweeps = list_sweeps(folder)
+    if json:
+        for sweep in sweeps:
+            console.json_result(sweep_json(sweep))
+    elif sweeps:
+        if after_runs:
+            console.result("")
+        console.result_table(sweeps_table(sweeps, datetime.now(UTC)))
+    return len(sweeps)
+
+
+def print_tables(tables: Iterable[Table]) -> None:
+    """Tables on stdout, with an empty line between them."""
+    for number, table in enumerate(tables):
+        if number:
+            console.result("")
+        console.result_table(table)

@@ -1,0 +1,303 @@
+"""The page of a sweep: its best trials, the objective against every setting, what failed, commands."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+
+from trainer.config.yaml_reader import MAX_BYTES
+from trainer.errors import RunError, TrainerError, command_text
+from trainer.evaluation.forest import InputImportance
+from trainer.report.comparison import compare
+from trainer.report.page.content import Block, Lines, Page, Prose, grid, section
+from trainer.report.page.facts import read_facts
+from trainer.report.page.several import side_by_side
+from trainer.report.page.sweep_plots import (
+    Trials,
+    curves_plot,
+    importance_plot,
+    order_plot,
+    parallel_plot,
+    setting_plot,
+    trials_of,
+)
+from trainer.report.sweeps.axes import LEAST_TRIALS, Axis, axes_of, setting_importance
+from trainer.report.sweeps.facts import SweepFacts
+from trainer.report.sweeps.tables import ended_text, failures_table, space_table, status_text
+from trainer.report.sweeps.text import listed_text, short_names
+from trainer.report.text import cell, counted, duration, number
+from trainer.runs.directory import RunDirectory
+from trainer.runs.files import read_bytes
+from trainer.runs.listing import summarise
+from trainer.runs.log import read_log
+from trainer.runs.process import this_process
+from trainer.sweep.standing import TrialRow
+
+_BEST = 10
+_SIDE_BY_SIDE = 5
+_CURVES = 6
+_LISTED = 200
+_PLOTS = 24
+_AXES = 12
+_NOTHING = "–"
+
+
+def sweep_page(sweep: SweepFacts, now: datetime) -> Page:
+    """The page of a sweep in whatever state; sections that have nothing in them are left out.
+
+    Args:
+        sweep: The sweep.
+        now: With a time zone; tells whether a trial that says it runs is dead.
+    """
+    trials = trials_of(sweep.standing)
+    axes = axes_of(sweep)
+    importance = setting_importance(axes, trials.rows, higher=trials.higher)
+    order = range(len(axes))
+    if importance is not None:
+        order = sorted(order, key=lambda place: -importance.share[place])  # type: ignore[assignment]
+    sections = (
+        section("notices", "Warnings", _notices(sweep)),
+        section("best", "Best trials", _best(sweep, trials)),
+        section("settings", "Settings", _settings(sweep, [axes[each] for each in order], trials)),
+        section("importance", "Importance of the settings", _importance(axes, trials, importance)),
+        section("curves", "Learning curves", _curves(sweep)),
+        section("compared", "The best side by side", _compared(sweep, now)),
+        section("failed", "Failed and eliminated trials", _failed(sweep)),
+        section("space", "Search", _search(sweep)),
+        section("all", "All trials", _all(sweep)),
+        section("commands", "Repeat it", _commands(sweep, now)),
+    )
+    title = f"{sweep.name} – {sweep.directory.path.absolute().name}"
+    return Page(title, tuple(_lead(sweep, now)), tuple(one for one in sections if one.blocks))
+
+
+def _lead(sweep: SweepFacts, now: datetime) -> Iterator[str]:
+    settings = counted(sum(len(each.keys) for each in sweep.dimensions), "setting")
+    name = {"tpe": "TPE"}.get(sweep.search, sweep.search.capitalize())
+    search = f"{name} search over {settings}" if name else "A search"
+    took = f" in {duration(sweep.elapsed_seconds)}" if sweep.elapsed_seconds else ""
+    state = "" if sweep.status == "finished" else f" The sweep is {status_text(sweep)}."
+    yield f"{search}: {ended_text(sweep)}{took}.{state}"
+    best = sweep.standing.best
+    if best is None or best.ended is None:
+        if sweep.status in ("finished", "damaged") or not sweep.rows:
+            yield "No trial can be compared."
+        return
+    epoch = "" if best.ended.best_epoch is None else f" at epoch {best.ended.best_epoch:,}"
+    yield (
+        f"The best is trial {best.trial.number}, with {sweep.standing.objective} "
+        f"{number(best.ended.objective)}{epoch}: {sweep.labels.settings(best.trial.settings)}."
+    )
+    run = sweep.run_of(best)
+    metrics = {} if run is None else summarise(run, now, this_process()).metrics
+    if metrics.get("test"):
+        shown = ", ".join(f"{name} {number(one)}" for name, one in metrics["test"].items())
+        yield f"On the test rows it has {shown}."
+
+
+def _notices(sweep: SweepFacts) -> Iterator[Block]:
+    for problem in sweep.problems:
+        yield Prose(f"Damaged: {problem}", "warning")
+    failed = sweep.counts.get("failed", 0)
+    if failed:
+        yield Prose(f"{counted(failed, 'trial')} failed.", "warning")
+    if sweep.status in ("stopped", "dead"):
+        resume = command_text("resume", sweep.directory.path)
+        yield Prose(f"It is not finished; resume it with: {resume}", "warning")
+
+
+def _best(sweep: SweepFacts, trials: Trials) -> Iterator[Block]:
+    if not trials.rows:
+        return
+    shown = [row for row in trials.rows[:_BEST] if row.ended is not None]
+    yield grid(
+        f"The best {len(shown)} by {trials.name}" if len(shown) > 1 else f"By {trials.name}",
+        _heads(sweep),
+        [_cells(sweep, row) for row in shown],
+        right=range(4),
+        marked=(0,) if sweep.standing.best is not None else (),
+    )
+    more = listed_text(len(shown), len(sweep.rows), sweep.directory.path)
+    if more:
+        yield Prose(f"{more}.")
+    yield grid("Values", ("setting", "number", "value"), sweep.labels.legend())
+    if len(trials.rows) > 1:
+        yield order_plot(trials)
+
+
+def _heads(sweep: SweepFacts) -> tuple[str, ...]:
+    objective = sweep.standing.objective or "objective"
+    keys = [key for dimension in sweep.dimensions for key in dimension.keys]
+    return ("trial", objective, "best epoch", "epochs", "status", *short_names(keys).values())
+
+
+def _cells(sweep: SweepFacts, row: TrialRow) -> tuple[str, ...]:
+    ended = row.ended
+    keys = [key for dimension in sweep.dimensions for key in dimension.keys]
+    settings = row.trial.settings
+    return (
+        number(row.trial.number),
+        _NOTHING if ended is None else number(ended.objective),
+        _NOTHING if ended is None or ended.best_epoch is None else number(ended.best_epoch),
+        _NOTHING if ended is None else number(ended.epochs),
+        "open" if ended is None else ended.status,
+        *(sweep.labels.value(key, settings[key]) if key in settings else _NOTHING for key in keys),
+    )
+
+
+def _settings(sweep: SweepFacts, axes: list[Axis], trials: Trials) -> Iterator[Block]:
+    if len(trials.rows) < 2 or not axes:
+        return
+    if trials.cut:
+        yield Prose(
+            f"{counted(trials.cut, 'trial')} with a much worse {trials.name} "
+            f"{'is' if trials.cut == 1 else 'are'} drawn at the end of the scale."
+        )
+    if sweep.counts.get("eliminated"):
+        yield Prose("Grey points are trials that were eliminated, after fewer epochs.")
+    if len(axes) > _AXES:
+        yield Prose(f"Parallel coordinates have {_AXES} of {len(axes)} settings.")
+    yield parallel_plot(axes[:_AXES], trials)
+    if len(axes) > _PLOTS:
+        yield Prose(f"{_PLOTS} of {len(axes)} settings are drawn.")
+    for place, axis in enumerate(axes[:_PLOTS]):
+        yield setting_plot(place, axis, trials)
+
+
+def _importance(
+    axes: tuple[Axis, ...], trials: Trials, found: InputImportance | None
+) -> Iterator[Block]:
+    if not axes or not trials.rows:
+        return
+    if found is None:
+        least = max(LEAST_TRIALS, 3 * len(axes))
+        if len(trials.rows) < least:
+            there = counted(len(trials.rows), "trial")
+            yield Prose(
+                f"{there} are too few to tell: {least} are needed for {len(axes)} settings."
+            )
+        else:
+            yield Prose("All trials have the same objective.")
+        return
+    yield Prose(
+        "The share of the variance of the trials' ranks that each setting explains by itself: a "
+        "functional analysis of variance of a random forest (Hutter and others, 2014), fitted to the "
+        "ranks of all trials with an objective; eliminated ones count with the objective that they "
+        "had. Bars show the standard deviation over its trees."
+    )
+    rest = max(0.0, 1.0 - float(found.share.sum()))
+    if found.r2 > 0:
+        yield Prose(
+            f"For trials that it was not fitted on the forest explains {100 * found.r2:.0f}% of the "
+            f"variance. {100 * rest:.0f}% is due to settings together, or to chance."
+        )
+    else:
+        yield Prose(
+            "The forest does not predict trials that it was not fitted on: these shares say little."
+        )
+    yield importance_plot(axes, found)
+    order = sorted(range(len(axes)), key=lambda place: -found.share[place])
+    rows = [
+        (
+            ", ".join(axes[place].keys),
+            f"{100 * found.share[place]:.1f}%",
+            f"{100 * found.deviation[place]:.1f}%",
+        )
+        for place in order
+    ]
+    yield grid("Shares", ("setting", "share", "standard deviation"), rows, right=(1, 2))
+
+
+def _curves(sweep: SweepFacts) -> Iterator[Block]:
+    histories = {}
+    for row, run in sweep.kept(_CURVES):
+        with suppress(RunError):
+            histories[row.trial.number] = read_log(run.metrics)
+    plot = curves_plot(sweep.standing.objective, histories)
+    if plot is not None:
+        yield plot
+
+
+def _compared(sweep: SweepFacts, now: datetime) -> Iterator[Block]:
+    kept = sweep.kept(_SIDE_BY_SIDE)
+    if len(kept) < 2:
+        return
+    try:
+        comparison = compare([run.path for _, run in kept], now)
+        facts = [read_facts(RunDirectory(run.path), now) for run in comparison.runs]
+    except TrainerError as error:
+        yield Prose(f"Damaged: {error.problems[0]}", "warning")
+        return
+    names = [f"trial {row.trial.number}" for row, _ in kept]
+    yield from side_by_side(comparison, facts, names)
+
+
+def _failed(sweep: SweepFacts) -> Iterator[Block]:
+    failures = failures_table(sweep)
+    yield grid("Why trials failed", failures.columns, failures.rows, right=(0,))
+    ends: dict[int, int] = {}
+    for row in sweep.rows:
+        if row.ended is not None and row.ended.status == "eliminated":
+            ends[row.ended.epochs] = ends.get(row.ended.epochs, 0) + 1
+    rows = [(f"{epochs:,}", f"{ends[epochs]:,}") for epochs in sorted(ends)]
+    yield grid("Eliminated by halving", ("after epoch", "trials"), rows, right=(0, 1))
+
+
+def _search(sweep: SweepFacts) -> Iterator[Block]:
+    space = space_table(sweep)
+    yield grid("What is searched", space.columns, space.rows)
+    if sweep.config is None or sweep.config.sweep is None:
+        return
+    settings = sweep.config.sweep
+    seed = sweep.config.seed if settings.seed is None else settings.seed
+    facts = [
+        ("search", sweep.search),
+        ("seed of the search", str(seed)),
+        ("trials", "until time is over" if sweep.trials is None else f"{sweep.trials:,}"),
+        ("objective", f"{sweep.standing.objective}, {sweep.standing.direction} is better"),
+    ]
+    if settings.halving is not None:
+        rung = f"one in {settings.halving.factor} continues, first after {settings.halving.first}"
+        facts.append(("halving", rung))
+    if sweep.jobs is not None:
+        facts.append(("jobs", str(sweep.jobs)))
+    yield grid("", ("", ""), facts if sweep.standing.objective else facts[:3])
+
+
+def _all(sweep: SweepFacts) -> Iterator[Block]:
+    rows = sweep.ranked
+    if len(rows) <= _BEST and all(row.ended is not None for row in rows):
+        return
+    title = f"All {counted(len(rows), 'trial')}"
+    if len(rows) > _LISTED:
+        title = f"The best {_LISTED} of {counted(len(rows), 'trial')}"
+    yield grid(
+        title,
+        _heads(sweep),
+        [_cells(sweep, row) for row in rows[:_LISTED]],
+        right=range(4),
+        is_folded=True,
+    )
+
+
+def _commands(sweep: SweepFacts, now: datetime) -> Iterator[Block]:
+    for _, run in sweep.kept(1):
+        manifest = summarise(run, now, this_process()).manifest
+        if manifest is not None and manifest.command:
+            yield Lines("The command it was made with", (cell(shlex.join(manifest.command)),))
+    again = command_text("sweep", sweep.directory.config)
+    commands = {again: "the same again", **sweep.commands}
+    yield Lines(
+        "Commands", tuple(f"{cell(command)}    # {what}" for command, what in commands.items())
+    )
+    yield Lines("The config", _text(sweep.directory.config), is_folded=True)
+
+
+def _text(path: Path) -> tuple[str, ...]:
+    try:
+        return tuple(read_bytes(path, MAX_BYTES).decode("utf-8", "replace").splitlines())
+    except RunError:
+        return ()

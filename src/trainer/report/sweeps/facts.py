@@ -1,0 +1,209 @@
+"""All that is known of a sweep, read from its files: what is damaged is reported, not raised."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError
+
+from trainer.config.domains import Dimension
+from trainer.config.nodes import Source, plain
+from trainer.config.schema import Config
+from trainer.config.sweeps import dimensions_of, resolved_search
+from trainer.config.yaml_reader import MAX_BYTES, parse_yaml
+from trainer.errors import Problem, RunError, command_text
+from trainer.report.sweeps.text import Labels
+from trainer.runs.directory import RunDirectory
+from trainer.runs.files import read_bytes
+from trainer.runs.lock import holder_state
+from trainer.runs.sweeps import SweepDirectory, find_sweeps
+from trainer.sweep.extent import trials_of
+from trainer.sweep.journal import Record, begun_of, read_progress
+from trainer.sweep.standing import Standing, TrialRow, standing_of
+
+SweepStatus = Literal["running", "finished", "stopped", "dead", "damaged"]
+
+
+@dataclass(frozen=True)
+class SweepFacts:
+    """What is known of a sweep.
+
+    Attributes:
+        directory: The sweep.
+        status: running: a process trains it. finished: there are no more trials. stopped: it can be
+            resumed. dead: likewise, the process that trained it was killed. damaged: its journal cannot
+            be read.
+        config: The base config with its `sweep` section; None where it cannot be read.
+        standing: The trials and their ranks.
+        trials: How many there are at most; None where only time ends it.
+        jobs: Packs that are trained at a time; None before it has begun.
+        elapsed_seconds: Seconds that it has taken.
+        problems: What is damaged.
+    """
+
+    directory: SweepDirectory
+    status: SweepStatus
+    config: Config | None
+    standing: Standing
+    trials: int | None
+    jobs: int | None
+    elapsed_seconds: float
+    problems: tuple[Problem, ...]
+
+    @property
+    def name(self) -> str:
+        """The experiment's name."""
+        return self.directory.path.absolute().parent.name
+
+    @property
+    def search(self) -> str:
+        """How trials are chosen; empty where the config cannot be read."""
+        if self.config is None or self.config.sweep is None:
+            return ""
+        return resolved_search(self.config.sweep)
+
+    @cached_property
+    def dimensions(self) -> tuple[Dimension, ...]:
+        """What is searched; of a damaged config nothing."""
+        if self.config is None or self.config.sweep is None:
+            return ()
+        return dimensions_of(self.config.sweep)
+
+    @cached_property
+    def labels(self) -> Labels:
+        """Searched values as short text."""
+        return Labels(self.dimensions, self.rows)
+
+    @property
+    def conditions(self) -> Mapping[str, str]:
+        """Searched setting → the condition under which it is set."""
+        return {} if self.config is None or self.config.sweep is None else self.config.sweep.when
+
+    @property
+    def started(self) -> datetime | None:
+        """When it was begun, by the name of its directory."""
+        try:
+            name = self.directory.path.absolute().name
+            return datetime.strptime(name[:15], "%Y%m%d-%H%M%S").replace(tzinfo=UTC)
+        except ValueError:
+            return None
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """How many trials ended in which way; `open` for those that have not."""
+        order = ("finished", "eliminated", "stopped", "failed", "open")
+        found = Counter("open" if row.ended is None else row.ended.status for row in self.rows)
+        return {status: found[status] for status in order if found[status]}
+
+    @property
+    def rows(self) -> tuple[TrialRow, ...]:
+        """The trials by number."""
+        return self.standing.rows
+
+    @property
+    def ranked(self) -> tuple[TrialRow, ...]:
+        """All trials: those that can be compared, the best first; then the others by number."""
+        ranks = self.standing.ranks
+        known = {row.trial.number for row in ranks}
+        return (*ranks, *(row for row in self.rows if row.trial.number not in known))
+
+    def run_of(self, row: TrialRow) -> RunDirectory | None:
+        """The run directory of a trial; None where it has none or it was not kept."""
+        path = self.directory.trial(row.trial.number)
+        return RunDirectory(path) if path.is_dir() else None
+
+    def kept(self, count: int) -> list[tuple[TrialRow, RunDirectory]]:
+        """The best trials that have a run directory."""
+        found = ((row, self.run_of(row)) for row in self.standing.ranks)
+        return [(row, run) for row, run in found if run is not None][:count]
+
+    @property
+    def commands(self) -> Mapping[str, str]:
+        """What can be done with it next: command → what it does."""
+        path = self.directory.path
+        commands: dict[str, str] = {}
+        if self.status in ("stopped", "dead"):
+            commands[command_text("resume", path)] = "trains the trials that are left"
+        if self.standing.best is not None:
+            commands[command_text("best", path)] = "prints the best trial's run"
+        commands[command_text("ls", path)] = "lists all trials"
+        if len(self.standing.ranks) > 1:
+            commands[command_text("compare", path)] = "compares the best trials"
+        commands[command_text("report", path)] = "writes a page with plots"
+        return commands
+
+
+def read_sweep(directory: SweepDirectory) -> SweepFacts:
+    """Reads a sweep's config, journal and lock."""
+    problems: list[Problem] = []
+    config = _config(directory, problems)
+    records: Sequence[Record] = ()
+    elapsed = 0.0
+    is_damaged = False
+    try:
+        records, elapsed = read_progress(directory.journal)
+    except RunError as error:
+        problems += error.problems
+        is_damaged = True
+    standing = standing_of(records)
+    trials = None if config is None else trials_of(config)
+    begun = begun_of(records)
+    status: SweepStatus = "stopped"
+    held = holder_state(directory.lock)
+    if is_damaged:
+        status = "damaged"
+    elif _is_over(config, standing, trials, elapsed):
+        # Also while its process evaluates the best trial and writes the page.
+        status = "finished"
+    elif held == "alive":
+        status = "running"
+    elif held == "dead":
+        status = "dead"
+    jobs = None if begun is None else begun.jobs
+    return SweepFacts(directory, status, config, standing, trials, jobs, elapsed, tuple(problems))
+
+
+def list_sweeps(root: Path) -> list[SweepFacts]:
+    """The sweeps at a folder, in it or in the folders in it, the newest first."""
+    found = [read_sweep(SweepDirectory(path)) for path in find_sweeps(root)]
+    return sorted(found, key=lambda sweep: sweep.directory.path.name, reverse=True)
+
+
+def _is_over(config: Config | None, standing: Standing, trials: int | None, elapsed: float) -> bool:
+    if config is None or config.sweep is None or standing.open:
+        return False
+    seconds = config.sweep.max_seconds
+    if seconds is not None and elapsed >= seconds:
+        return True
+    return trials is not None and len(standing.rows) >= trials
+
+
+def _config(directory: SweepDirectory, problems: list[Problem]) -> Config | None:
+    fix = "take the file from a copy of the sweep"
+    where = str(directory.config)
+    try:
+        text = read_bytes(directory.config, MAX_BYTES).decode("utf-8", "replace")
+    except RunError as error:
+        problems += error.problems
+        return None
+    document = parse_yaml(text, Source(where, directory.path))
+    if document.problems or document.root is None:
+        problems += document.problems or [Problem(where, "a config", "an empty file", fix)]
+        return None
+    try:
+        config = Config.model_validate(plain(document.root))
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        place = ".".join(map(str, wrong["loc"]))
+        problems.append(Problem(where, "settings of this version", f"{place}: {wrong['msg']}", fix))
+        return None
+    if config.sweep is None:
+        problems.append(Problem(where, "a sweep section", "none", fix))
+        return None
+    return config

@@ -1,0 +1,113 @@
+"""Sweeps and their trials in `trainer ls`."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.report.run_files import NOW
+from tests.report.sweep_files import make_sweep
+from trainer.errors import UsageError
+from trainer.report.query import parse_query
+from trainer.report.sweeps.facts import list_sweeps, read_sweep
+from trainer.report.sweeps.listing import (
+    select_trials,
+    sweep_json,
+    sweeps_table,
+    trial_json,
+    trials_csv,
+    trials_table,
+)
+
+
+def ending(number: int, value: float) -> Any:
+    if number == 1:
+        return "failed", math.nan, "expected a finite loss"
+    return ("eliminated" if number == 2 else "finished"), value, ""
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Any:
+    return read_sweep(make_sweep(tmp_path, kept=3, ending=ending, left_open=1))
+
+
+def chosen(sweep: Any, *where: str, sort: str | None = None, columns: str | None = None) -> list:
+    query = parse_query(where, sort, columns)
+    return [one.values for one in select_trials(sweep, query, NOW).known]
+
+
+def test_every_trial_is_listed_the_best_first(sweep: Any) -> None:
+    values = chosen(sweep)
+    assert sorted(one["trial"] for one in values) == list(range(12))
+    assert [one["status"] for one in values[-3:]] == ["eliminated", "failed", "open"]
+    objectives = [one["objective"] for one in values[:-3]]
+    assert objectives == sorted(objectives, reverse=True)
+    # Of each the searched settings, of the kept ones the run.
+    assert all("fit.batch_size" in one for one in values)
+    assert ["run" in one for one in values] == [True] * 3 + [False] * 9
+    assert values[0]["val_auc"] == pytest.approx(values[0]["objective"])
+    assert values[5]["val_auc"] == values[5]["objective"]
+
+
+def test_trials_are_chosen_and_sorted_by_facts_metrics_and_settings(sweep: Any) -> None:
+    assert [one["trial"] for one in chosen(sweep, "status == failed")] == [1]
+    assert [one["reason"] for one in chosen(sweep, "trial == 1")] == ["expected a finite loss"]
+    rates = [
+        one["optimizer.learning_rate"] for one in chosen(sweep, sort="optimizer.learning_rate")
+    ]
+    assert rates == sorted(rates)
+    by_auc = [one.get("val_auc") for one in chosen(sweep, sort="val_auc")]
+    by_objective = [one.get("objective") for one in chosen(sweep, sort="objective")]
+    assert by_auc[:10] == by_objective[:10] == sorted(by_auc[:10], reverse=True)
+    assert by_auc[10:] == [None, None]
+    # A setting that is not searched is read from the runs that there are.
+    assert len(chosen(sweep, "optimizer.name == adam")) == 3
+    with pytest.raises(UsageError, match="did you mean 'objective'"):
+        chosen(sweep, "objectiv > 0")
+    with pytest.raises(UsageError, match="of the 12 trials listed"):
+        chosen(sweep, "nothing > 0")
+
+
+def test_forms(sweep: Any) -> None:
+    query = parse_query((), None, None)
+    known = select_trials(sweep, query, NOW).known
+    table = trials_table(sweep, known, query)
+    assert table.columns == ("trial", "status", "val_auc", "best_epoch", "epochs", "settings")
+    assert len(table.rows) == 12
+    assert table.rows[0][-1].startswith("learning_rate=")
+    rows = list(csv.DictReader(trials_csv(sweep, known, query)))
+    assert [row["trial"] for row in rows] == [row[0] for row in table.rows]
+    assert float(rows[0]["objective"]) == known[0].values["objective"]
+    assert set(rows[0]) > {"run", "reason", "val_auc", "optimizer.learning_rate"}
+    first, last = (trial_json(one, sweep, ()) for one in (known[0], known[-1]))
+    assert json.loads(json.dumps(first))["settings"].keys() == {
+        "optimizer.learning_rate", "model.layers.0.dense.units", "fit.batch_size",
+    }  # fmt: skip
+    assert first["metrics"]["validation"]["auc"] == first["objective"]
+    assert (last["status"], last["run"], last["objective"]) == ("open", None, None)
+    assert trial_json(known[0], sweep, ("trial", "absent")) == {
+        "trial": known[0].values["trial"],
+        "absent": None,
+    }
+
+
+def test_sweeps_are_listed_the_newest_first(tmp_path: Path) -> None:
+    make_sweep(tmp_path, "one", trials=4)
+    make_sweep(tmp_path, "two", trials=4, asked=6)
+    make_sweep(tmp_path, "none", trials=0, asked=5, settings=[])
+    found = {sweep.name: sweep for sweep in list_sweeps(tmp_path)}
+    table = sweeps_table(list(found.values()), NOW)
+    rows = {row[1]: row for row in table.rows}
+    assert (rows["one"][0], rows["one"][3]) == ("finished", "4/4")
+    assert (rows["two"][0], rows["two"][3]) == ("stopped", "4/6")
+    assert (rows["none"][0], rows["none"][3:5]) == ("stopped", ("0/5", "–"))
+    assert rows["one"][4].startswith("val_auc 0.")
+    facts = sweep_json(found["two"])
+    assert (facts["trials"], facts["counts"]) == (6, {"finished": 4})
+    assert facts["best"]["status"] == "finished"
+    assert facts["space"]["space"]["fit.batch_size"] == "int(8, 64)"
