@@ -34,7 +34,7 @@ def test_findings(tmp_path):
         "colour": ("categorical", None),
         "same": ("numeric", "constant"),
         "none": (None, "no values"),
-        "slip": (None, None),
+        "slip": (None, "mostly numbers"),
         "when": ("datetime", None),
     }
     columns = {column.name: column for column in found.columns}

@@ -12,6 +12,7 @@ import pytest
 from trainer.data.others import rows_to_ask_about
 from trainer.data.prepare import prepare
 from trainer.data.preprocessing import Preprocessing
+from trainer.data.raw_rows import raw_row
 from trainer.data.streaming import prepare_streaming
 from trainer.errors import DataError
 
@@ -196,6 +197,8 @@ def test_other_rows_are_read_as_the_training_rows(fitted, make_config, tmp_path)
             ("x", "a value that is no number (read as missing)"): 1,
             ("w", "a value that is no date (read as missing)"): 1,
         }
+    row = pl.read_csv(path, infer_schema=False)[:1]
+    assert raw_row(got.preprocessing, row) == {"z": 1, "x": 5, "w": "2021-06-05"}
     typed = pl.DataFrame({"x": [5.0], "w": [date(2021, 6, 5)], "z": [1]})
     frame = pl.DataFrame({"x": ["5%"], "w": ["05/06/2021"], "z": [1]})
     one, other = (got.preprocessing.transform(each).x for each in (typed, frame))

@@ -29,6 +29,8 @@ class FoundColumn:
         kind: Its kind.
         missing: Rows without a value.
         stated: Whether the config shall state the kind rather than leave it to be inferred.
+        settings: What else the config shall state of it, as `data.columns` has it.
+        comment: What is said of these; empty for nothing.
         excluded: Why it is no feature ("a different value in every row"); empty if it is one.
     """
 
@@ -36,6 +38,8 @@ class FoundColumn:
     kind: Kind
     missing: int = 0
     stated: bool = False
+    settings: Mapping[str, str] = field(default_factory=dict)
+    comment: str = ""
     excluded: str = ""
 
 
@@ -61,6 +65,9 @@ class TemplateFindings:
         validation: Share of validation rows.
         balanced: Whether classes are weighted.
         file_name: The config's own name, for the commands in its head.
+        order: A column of dates by which rows may be split; None for none.
+        is_ordered: Whether the rows are in its order, and are split by it.
+        target_columns: Target columns of which something has to be stated.
         reading: How the file is read, as settings of `data`; those that are not the defaults.
         separator: What stands between the labels in a cell of the target; None for no lists.
         schema: What an editor's YAML server shall read, a path or an address; None for no header.
@@ -83,6 +90,9 @@ class TemplateFindings:
     validation: float = 0.2
     balanced: bool = False
     file_name: str = "config.yaml"
+    order: str | None = None
+    is_ordered: bool = False
+    target_columns: tuple[FoundColumn, ...] = ()
     reading: Mapping[str, object] = field(default_factory=dict)
     separator: str | None = None
     schema: str | None = None
@@ -146,11 +156,29 @@ def _data(findings: TemplateFindings) -> list[str]:
             f"      - {scalar_text(exact_pattern(column.name))}  # {_on_a_line(column.excluded)}"
             for column in excluded
         ]
-    by = "random" if findings.task in ("regression", "multilabel") else "stratified"
-    shares = {"test": findings.test, "validation": findings.validation, "by": by}
-    lines.append(f"  split: {flow_text(shares)}  # shares of all rows")
+    lines += _splits(findings)
     lines += _kinds(findings)
     return lines
+
+
+def _splits(findings: TemplateFindings) -> list[str]:
+    """The split, and the other one that fits the table where there is one."""
+    shares = {"test": findings.test, "validation": findings.validation}
+    by = "random" if findings.task in ("regression", "multilabel") else "stratified"
+    drawn = f"split: {flow_text({**shares, 'by': by})}"
+    if findings.order is None:
+        return [f"  {drawn}  # shares of all rows"]
+    timed = f"split: {flow_text({**shares, 'by': 'time', 'column': findings.order})}"
+    if findings.is_ordered:
+        name = _on_a_line(findings.order)
+        return [
+            f"  {timed}  # the rows are in the order of {name}: the latest are tested",
+            f"  # {drawn}  # instead, if new rows come from the same time as these",
+        ]
+    return [
+        f"  {drawn}  # shares of all rows",
+        f"  # {_on_a_line(timed)}  # instead, if later rows are predicted from earlier ones",
+    ]
 
 
 def _class_counts(findings: TemplateFindings) -> str:
@@ -178,11 +206,18 @@ def _kinds(findings: TemplateFindings) -> list[str]:
     if categorical:
         settings = "{encode: onehot, impute: own_level}"
         lines.append(f"  categorical: {settings}  # {_counted(categorical)}")
-    stated = [column for column in used if column.stated]
-    if stated:
+    stated = [column for column in used if column.stated or column.settings]
+    ordering = [column for column in findings.columns if column.excluded and column.settings]
+    if findings.target_columns or stated or ordering:
         lines.append("  columns:")
-        lines += [f"    {scalar_text(each.name)}: {{kind: {each.kind}}}" for each in stated]
+        lines += [_column(each) for each in (*findings.target_columns, *ordering, *stated)]
     return lines
+
+
+def _column(column: FoundColumn) -> str:
+    settings = {**({"kind": column.kind} if column.stated else {}), **column.settings}
+    comment = f"  # {_on_a_line(column.comment)}" if column.comment else ""
+    return f"    {scalar_text(column.name)}: {flow_text(settings)}{comment}"
 
 
 def _counted(columns: list[FoundColumn]) -> str:

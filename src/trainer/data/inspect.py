@@ -8,8 +8,8 @@ Owns: what is found. Does not own: what is made of it (`trainer.config.template`
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -18,21 +18,33 @@ from trainer.config.data import Data, Kind, Task
 from trainer.data.arrays import Rows
 from trainer.data.classes import spelled_classes
 from trainer.data.features import feature_columns, target_columns
+from trainer.data.fitting import MANY_LEVELS
 from trainer.data.gaps import no_target
 from trainer.data.kinds import find_kinds
 from trainer.data.label_lists import has_lists, likely_separator
+from trainer.data.number_formats import NumberFormat, read_numbers
+from trainer.data.readings import Reading
 from trainer.data.tables import SourceFile, Table, read_table
 from trainer.data.targets import known_target
 from trainer.data.tasks import infer_task
-from trainer.data.values import is_nested, natural_order, number
+from trainer.data.values import is_nested, microseconds, natural_order, number
 from trainer.errors import DataError, Problem
 
 IDENTIFIER_ROWS = 20
 """In a table with fewer rows, values that all differ say nothing."""
 
+_LEAST_TIMES = 10
+"""Rows are split by dates where there are as many different ones, and one in as many rows."""
+
+_EARLY = 0.6
+"""The share of rows that train when `init` splits by time."""
+
 _IDENTIFIER_NAME = re.compile(
     r"(^|[^a-z])(id|ids|uuid|guid|key|index|row|nr|no)($|[^a-z])|_id$|Id$|ID$"
 )
+
+
+_UNREAD = Reading(None)
 
 
 @dataclass(frozen=True)
@@ -44,8 +56,10 @@ class ColumnFinding:
         kind: Its kind; None when it can not be read as one (see `problem`) or has no values.
         missing: Rows without a value.
         distinct: Different values.
-        exclude: Why it should be no feature ("constant", "no values", "identifier", "nested"), or None.
+        exclude: Why it should be no feature ("constant", "no values", "identifier", "nested", "ambiguous
+            dates", "mostly numbers", "orders the rows"), or None.
         problem: A problem that fitting would raise, or None.
+        reading: How its text is read, if it is read at all.
     """
 
     name: str
@@ -54,6 +68,20 @@ class ColumnFinding:
     distinct: int
     exclude: str | None
     problem: Problem | None
+    reading: Reading = _UNREAD
+
+
+@dataclass(frozen=True)
+class TimeOrder:
+    """A column of dates by which rows may be split.
+
+    Attributes:
+        column: The column.
+        is_sorted: The rows are in its order, and the earlier ones have every class.
+    """
+
+    column: str
+    is_sorted: bool
 
 
 @dataclass(frozen=True)
@@ -68,6 +96,8 @@ class TableFindings:
         task: What the target stands for.
         reason: Why.
         classes: Rows of each class, in natural order; empty for numbers and several columns.
+        numbers: How numbers of target columns are written, where they are not plain.
+        order: The column of dates by which rows may be split, or None.
         duplicates: Rows that repeat another in every column.
         columns: Every other column, in the table's order.
         warnings: What is odd in the files.
@@ -81,6 +111,8 @@ class TableFindings:
     task: Task
     reason: str
     classes: dict[str, int]
+    numbers: Mapping[str, NumberFormat]
+    order: TimeOrder | None
     duplicates: int
     columns: tuple[ColumnFinding, ...]
     warnings: tuple[str, ...]
@@ -117,6 +149,13 @@ def inspect_table(data: Data) -> TableFindings:
     plain = table.frame.select(
         name for name, dtype in table.frame.schema.items() if not is_nested(dtype)
     )
+    columns = _columns(table, names, rows, data)
+    order = _time_order(table, columns, rows, values.to_series() if classes else None)
+    if order is not None and order.is_sorted:
+        columns = tuple(
+            replace(column, exclude="orders the rows") if column.name == order.column else column
+            for column in columns
+        )
     return TableFindings(
         files=table.files,
         rows=len(rows),
@@ -126,9 +165,11 @@ def inspect_table(data: Data) -> TableFindings:
         reason=finding.reason,
         classes=classes,
         duplicates=plain.height - plain.n_unique(),
-        columns=_columns(table, names, rows, data),
-        warnings=table.warnings,
         separator=separator,
+        columns=columns,
+        numbers=finding.numbers,
+        order=order,
+        warnings=(*table.warnings, *finding.notes),
     )
 
 
@@ -146,7 +187,7 @@ def _columns(
             _, problems = find_kinds(table, [name], rows, data)
             nested = is_nested(series.dtype)
             distinct = 0 if nested else series.drop_nulls().n_unique()
-            why = "nested" if nested else None
+            why = "nested" if nested else _mostly_numbers(distinct, len(series))
             found.append(ColumnFinding(name, None, series.null_count(), distinct, why, problems[0]))
             continue
         kind = finding.kinds[name]
@@ -154,22 +195,33 @@ def _columns(
         if known.dtype.is_float():
             known = known.drop_nans()
         distinct = known.n_unique()
-        exclude = _exclusion(name, known, kind, distinct)
-        found.append(ColumnFinding(name, kind, len(series) - len(known), distinct, exclude, None))
+        reading = finding.readings[name]
+        exclude = _exclusion(known, reading, distinct)
+        missing = len(series) - len(known)
+        found.append(ColumnFinding(name, kind, missing, distinct, exclude, None, reading))
     return tuple(found)
 
 
-def _exclusion(name: str, known: pl.Series, kind: Kind, distinct: int) -> str | None:
+def _mostly_numbers(distinct: int, rows: int) -> str | None:
+    """Why text that is mostly numbers, or dates, is no feature: a level would have a row or two."""
+    return "mostly numbers" if distinct > max(IDENTIFIER_ROWS, MANY_LEVELS * rows) else None
+
+
+def _exclusion(known: pl.Series, reading: Reading, distinct: int) -> str | None:
     """Why a column should be no feature. Identifiers: all words differ; or whole numbers that all
     differ and count up by one, or are called so.
     """
     if distinct == 1:
         return "constant"
+    name, note = known.name, reading.note
+    if reading.kind == "categorical" and note is not None:
+        return "ambiguous dates" if reading.formats else _mostly_numbers(distinct, len(known))
     if len(known) < IDENTIFIER_ROWS or distinct < len(known):
         return None
-    if kind == "categorical":
+    if reading.kind == "categorical":
         return "identifier"
-    if kind == "numeric":
+    if reading.kind == "numeric":
+        known = known if reading.number is None else read_numbers(known, reading.number)
         numbers = known.to_frame().select(number(name, known.dtype)).to_series()
         ordered = np.sort(numbers.to_numpy())
         whole = bool(np.all(ordered == np.round(ordered)))
@@ -177,3 +229,28 @@ def _exclusion(name: str, known: pl.Series, kind: Kind, distinct: int) -> str | 
         if counting or (whole and _IDENTIFIER_NAME.search(name) is not None):
             return "identifier"
     return None
+
+
+def _time_order(
+    table: Table, columns: Sequence[ColumnFinding], rows: Rows, classes: pl.Series | None
+) -> TimeOrder | None:
+    """The first column of dates in whose order the rows are, else the first one that tells most rows
+    from each other.
+    """
+    alternative = None
+    for column in columns:
+        dates = column.kind == "datetime" and column.exclude is None and not column.missing
+        if not dates or len(rows) < IDENTIFIER_ROWS:
+            continue
+        series = table.frame[column.name].gather(rows)
+        times = microseconds(series, column.reading.date).to_numpy()
+        steps = np.diff(times)
+        if column.distinct * _LEAST_TIMES < len(rows) or column.distinct < _LEAST_TIMES:
+            continue
+        if (steps >= 0).all() or (steps <= 0).all():
+            early = np.argsort(times, kind="stable")[: int(_EARLY * len(rows))]
+            whole = classes is None or set(classes.gather(early)) >= set(classes)
+            return TimeOrder(column.name, is_sorted=whole)
+        if alternative is None and 2 * column.distinct >= len(rows):
+            alternative = TimeOrder(column.name, is_sorted=False)
+    return alternative

@@ -25,6 +25,7 @@ RawValue = str | float | bool | None
 
 def raw_row(preprocessing: Preprocessing, row: pl.DataFrame) -> dict[str, RawValue]:
     """The feature columns of a table of one row."""
+    row = preprocessing.with_numbers(row)
     return {column.name: _value(column, row) for column in preprocessing.columns}
 
 

@@ -56,6 +56,7 @@ class Reading:
         date: How dates are written as text; None for ISO 8601.
         note: What was assumed, for the user; None if nothing was.
         hint: How to fix values that do not fit the stated kind; empty for the usual ways.
+        formats: The formats that all values fit, where there are several.
     """
 
     kind: Kind | None
@@ -63,6 +64,7 @@ class Reading:
     date: str | None = None
     note: Assumption | None = None
     hint: str = ""
+    formats: tuple[str, ...] = ()
 
 
 class TextCensus:
@@ -182,7 +184,7 @@ def _found_dates(data: Data, name: str, dates: DateReading) -> Reading:
             "have several meanings"
         )
         fix = f"set {format_setting(name, dates.formats)}, or {keep}"
-        return Reading("categorical", note=Assumption("dates", what, fix))
+        return Reading("categorical", note=Assumption("dates", what, fix), formats=dates.formats)
     one = dates.formats[0]
     order = names_day_first(one)
     moment = microseconds(pl.Series([dates.example]), one).cast(pl.Datetime("us")).item()

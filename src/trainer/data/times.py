@@ -66,7 +66,10 @@ def time_notes(frame: pl.DataFrame, data: Data, features: Sequence[str]) -> list
         return []
     series = frame[name].drop_nulls()
     reading = _assumed(series, data)
-    notes = [] if reading is None or reading.note is None else [str(reading.note)]
+    notes = []
+    if reading is not None and reading.note is not None and reading.date is not None:
+        setting = format_setting(name, [reading.date])
+        notes.append(f"{reading.note.what}; set {setting} to confirm it")
     is_dates = is_dated(series.dtype) or reading is not None
     is_dates = is_dates or microseconds(series, stated_format(data, name)).null_count() == 0
     if data.features.include is None and not _excluded(name, data):

@@ -14,8 +14,13 @@ from pathlib import Path
 from trainer.config.reading import reading_data, stated_reading
 from trainer.config.template import FoundColumn, TemplateFindings, render_template
 from trainer.data.inspect import ColumnFinding, TableFindings, inspect_table
+from trainer.data.readings import format_setting
 
 _EXCLUSIONS = {
+    "orders the rows": (
+        "orders the rows: later in test rows than in any training row; for its place in the year "
+        "and the week, replace exclude by include: ['*'] and set columns.NAME.parts: [year, week]"
+    ),
     "constant": "the same value in every row",
     "no values": "no values",
     "identifier": "names the row",
@@ -85,6 +90,9 @@ def propose_config(
             separator=found.separator,
             balanced=found.task in {"binary", "multiclass"} and min(shares) < _RARE_SHARE,
             reading=stated_reading(data),
+            order=None if found.order is None else found.order.column,
+            is_ordered=found.order is not None and found.order.is_sorted,
+            target_columns=tuple(_target_column(found, name) for name in found.numbers),
             file_name="config.yaml" if config is None else config.name,
         )
     )
@@ -100,13 +108,54 @@ def _sizes(rows: int) -> tuple[tuple[int, ...], float, int]:
     return chosen[1:]
 
 
+def _target_column(found: TableFindings, name: str) -> FoundColumn:
+    """A target of which the numbers are written as text."""
+    settings = {"decimal": found.numbers[name].decimal}
+    note = next((each for each in found.warnings if each.startswith(f"'{name}' is read")), "")
+    return FoundColumn(name, "numeric", settings=settings, comment=note.partition("; ")[0])
+
+
 def _column(column: ColumnFinding) -> FoundColumn:
+    reading = column.reading
+    settings: dict[str, str] = {}
+    comment = ""
+    if reading.note is not None and reading.number is not None:
+        settings, comment = {"decimal": reading.number.decimal}, reading.note.what
+    elif reading.note is not None and reading.kind == "datetime":
+        settings = {"kind": "datetime", "format": str(reading.date)}
+        comment = reading.note.what
+    elif column.kind == "datetime":
+        settings = {"kind": "datetime"}
+    elif reading.note is not None or column.kind is None:
+        # Where some values are no numbers, fitting would ask for the kind: state it.
+        settings = {"kind": "categorical"}
+        comment = _odd_values(column)
+    excluded = ""
     if column.exclude is not None:
-        return FoundColumn(
-            column.name, "categorical", column.missing, excluded=_EXCLUSIONS[column.exclude]
-        )
-    # Where some values are no numbers, fitting would ask for the kind: state it.
+        excluded = _exclusion(column)
+        if column.exclude != "orders the rows" or reading.date is None:
+            settings = {}
     kind = "categorical" if column.kind is None else column.kind
     return FoundColumn(
-        column.name, kind, column.missing, stated=column.kind is None or column.kind == "datetime"
+        column.name, kind, column.missing, settings=settings, comment=comment, excluded=excluded
     )
+
+
+def _odd_values(column: ColumnFinding) -> str:
+    """Why a column that is mostly numbers, or dates, is none."""
+    if column.reading.note is not None:
+        return column.reading.note.what
+    return "" if column.problem is None else f"not all values are numbers: {column.problem.found}"
+
+
+def _exclusion(column: ColumnFinding) -> str:
+    """Why a column is no feature."""
+    if column.exclude == "ambiguous dates":
+        setting = format_setting(column.name, column.reading.formats)
+        return f"dates with several meanings: take it out here and set {setting}"
+    if column.exclude == "mostly numbers":
+        return (
+            f"{_odd_values(column)}: correct them, or add them to data.csv.null_values, to use it"
+        )
+    reason = _EXCLUSIONS[column.exclude or ""]
+    return reason.replace("NAME", column.name)

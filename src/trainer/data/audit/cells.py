@@ -70,16 +70,20 @@ def find_text(subject: Subject) -> list[Finding]:
         note = reading.note
         if note is None:
             continue
-        kind: Kind = "numbers_as_text" if note.about == "numbers" else "dates_as_text"
+        kind: Kind = "dates_as_text"
+        expected = f"ISO 8601 dates in '{name}', or data.columns.{name}.format"
+        if note.about == "numbers":
+            kind = "numbers_as_text"
+            expected = f"plain numbers in '{name}', or data.columns.{name}.decimal"
         meaning = "the figures are wrong if that is not what is meant"
         if reading.kind == "categorical":
-            kind = "mixed_types" if note.about == "numbers" else kind
+            if note.about == "numbers":
+                kind, expected = "mixed_types", f"numbers, or words, in every row of '{name}'"
             meaning = "each value is a level of its own"
         found.append(
             Finding(
                 kind, "warning", subject.table.name, (name,), (), 1,
-                f"{note.about} in '{name}' that can be read in one way only", note.what, meaning,
-                note.fix,
+                expected, note.what, meaning, note.fix,
             )
         )  # fmt: skip
     return found

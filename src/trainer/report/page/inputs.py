@@ -95,7 +95,7 @@ def _missing(column: Column) -> str:
 def _formula(column: Column) -> str:
     match column:
         case NumericColumn():
-            return _scaled(column, "x")
+            return _scaled(column, "x") + _written(column)
         case CategoricalColumn():
             return _encoded(column)
         case BooleanColumn():
@@ -108,6 +108,14 @@ def _formula(column: Column) -> str:
             return "; ".join(parts)
         case _:
             assert_never(column)
+
+
+def _written(column: NumericColumn) -> str:
+    """How the text of a column is read as numbers, where it is not plain."""
+    if column.written is None:
+        return ""
+    unit = f", without '{column.written.unit}'" if column.written.unit else ""
+    return f" (x: text with a decimal {column.written.decimal}{unit})"
 
 
 def _scaled(column: NumericColumn, x: str) -> str:
