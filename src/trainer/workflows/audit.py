@@ -103,7 +103,7 @@ def audit_data(loaded: LoadedConfig) -> Audit:
     with located(loaded):
         in_parts = choose_engine(config).engine == "streaming"
         division, subject = read_subject(config, in_parts=in_parts)
-        findings = audit(subject, weighted=config.fit.class_weight is not None)
+        findings = audit(subject, config)
     rows = {split: division.rows(split) for split in SPLIT_NAMES if division.rows(split)}
     looked_at = len(subject.rows)
     return Audit(

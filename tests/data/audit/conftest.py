@@ -1,14 +1,15 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
+import yaml
 
-from trainer.config.schema import Config
+from trainer.config.load import load_config
 from trainer.data.audit.checks import audit
 from trainer.data.audit.findings import Finding
 from trainer.data.audit.reading import read_subject
@@ -37,10 +38,14 @@ def clean_columns(seed: int = 0, rows: int = ROWS) -> dict[str, Any]:
 
 @pytest.fixture
 def audited(tmp_path: Path) -> Audit:
-    """The findings of columns written as CSV; `target` and settings of `data` as keywords."""
+    """The findings of columns written as CSV; `target`, settings of `data` and overrides as keywords."""
 
     def run(
-        columns: Mapping[str, Any], *, target: Any = "y", weighted: bool = False, **data: Any
+        columns: Mapping[str, Any],
+        *,
+        target: Any = "y",
+        overrides: Sequence[str] = (),
+        **data: Any,
     ) -> list[Finding]:
         path = tmp_path / "table.csv"
         other = {"y": "n", "n": "y"}.get(str(target))
@@ -48,8 +53,11 @@ def audited(tmp_path: Path) -> Audit:
         if other is not None and other in frame.columns:
             frame = frame.drop(other)
         frame.write_csv(path)
-        config = Config.model_validate({"data": {"source": str(path), "target": target, **data}})
+        settings = {"data": {"source": str(path), "target": target, **data}}
+        place = tmp_path / "config.yaml"
+        place.write_text(yaml.safe_dump(settings))
+        config = load_config(place, overrides).config
         _, subject = read_subject(config)
-        return audit(subject, weighted=weighted)
+        return audit(subject, config)
 
     return run

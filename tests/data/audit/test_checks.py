@@ -9,22 +9,18 @@ import numpy as np
 import polars as pl
 import pytest
 
+from tests.advice import alternatives
 from tests.data.audit.conftest import ROWS, Audit, clean_columns
 from tests.data.audit.planting import (
     BY_PART,
     PLANTED,
     Plant,
-    counter,
     days,
     drift,
-    group_by_its_name,
-    group_with_its_target,
     imbalance,
     placeholder,
-    renamed_target,
     shared_rows,
     shared_rows_under_new_names,
-    target_with_time,
 )
 from trainer.config.schema import Config
 from trainer.data.audit.checks import audit
@@ -56,6 +52,9 @@ def test_a_planted_fault_is_found_and_nothing_else(
     columns = plant(clean_columns(1), np.random.default_rng(2))
     found = audited(columns, target=target, **data)
     assert [(one.kind, one.severity) for one in found] == [(kind, severity)], found
+    for overrides in alternatives({"where": "", "fix": found[0].fix}):
+        left = audited(columns, target=target, overrides=overrides, **data)
+        assert kind not in [one.kind for one in left], overrides
 
 
 def test_copies_under_new_names_are_copies(audited: Audit) -> None:
@@ -75,28 +74,6 @@ def test_places_and_counts_of_rows(audited: Audit) -> None:
         assert frame.filter(pl.struct(pl.all()) == frame.row(line - 2, named=True)).height == 2
 
 
-@pytest.mark.parametrize(
-    ("plant", "mend"),
-    [
-        (shared_rows, {"clean": {"duplicates": "drop"}}),
-        (group_with_its_target, {"split": {"by": "group", "column": "patient_id"}}),
-        (group_by_its_name, {"split": {"by": "group", "column": "householdId"}}),
-        (counter, {"features": {"exclude": ["entry"]}}),
-        (renamed_target, {"features": {"exclude": ["outcome"]}}),
-        (target_with_time, {"split": {"by": "time", "column": "day"}}),
-    ],
-)
-def test_the_setting_that_is_told_mends_it(
-    audited: Audit, plant: Plant, mend: dict[str, Any]
-) -> None:
-    columns = clean_columns(1)
-    (found,) = audited(plant(columns, np.random.default_rng(2)))
-    section, settings = next(iter(mend.items()))
-    assert f"data.{section}" in found.fix
-    assert all(str(value).strip("[]'") in found.fix for value in settings.values())
-    assert audited(plant(clean_columns(1), np.random.default_rng(2)), **mend) == []
-
-
 def test_a_table_that_repeats_itself_has_a_note(audited: Audit) -> None:
     draw = np.random.default_rng(0)
     words = draw.choice(["a", "b", "c"], (600, 4))
@@ -111,7 +88,7 @@ def test_a_table_that_repeats_itself_has_a_note(audited: Audit) -> None:
 
 def test_weighted_classes_are_not_told_as_uneven(audited: Audit) -> None:
     columns = imbalance(clean_columns(1), np.random.default_rng(2))
-    assert audited(columns, weighted=True) == []
+    assert audited(columns, overrides=["fit.class_weight=balanced"]) == []
 
 
 def test_a_gap_of_test_rows_alone_is_a_warning(audited: Audit) -> None:
@@ -142,7 +119,7 @@ def test_real_tables_have_no_findings(table: Path, target: str, seed: int) -> No
         data["features"] = {"exclude": RARE}
     config = Config.model_validate({"seed": seed, "data": data})
     _, subject = read_subject(config)
-    assert [one for one in audit(subject, weighted=False) if one.severity != "note"] == []
+    assert [one for one in audit(subject, config) if one.severity != "note"] == []
 
 
 def test_several_targets(audited: Audit) -> None:

@@ -20,9 +20,9 @@ def test_a_table_read_in_parts_has_the_same_findings(tmp_path, form):
     path = tmp_path / f"t.{form}"
     getattr(frame, f"write_{form}")(path)
     config = Config.model_validate({"data": {"source": str(path), "target": "answer"}})
-    whole = audit(read_subject(config)[1], weighted=False)
+    whole = audit(read_subject(config)[1], config)
     division, subject = read_subject(config, in_parts=True)
-    assert audit(subject, weighted=False) == whole
+    assert audit(subject, config) == whole
     assert {one.kind for one in whole} == {"target_giveaway", "group_leak"}
     assert division.rows("train") == 600
 

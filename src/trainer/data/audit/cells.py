@@ -14,12 +14,14 @@ from trainer.data.arrays import Bools, Floats, Rows
 from trainer.data.audit.findings import Finding, Kind, Severity, counted, exclude, listed, names
 from trainer.data.audit.subject import Subject
 from trainer.data.fitting import MANY_LEVELS
+from trainer.data.settings import categorical_settings
 from trainer.data.splits import SPLIT_NAMES, TEST, TRAIN, VALIDATION
 from trainer.data.values import text
 
 _PLACEHOLDER = re.compile(r"-?(?:9{2,}|8{3,})(?:\.0*)?|-9(?:\.0*)?")
 _LEAST_PLACEHOLDERS, _PLACEHOLDER_SHARE = 3, 0.005
 _UNSEEN_SHARE, _LEAST_UNSEEN = 0.05, 5
+_RARE_ROWS = 10
 _MANY_LEVELS = 20
 
 
@@ -142,20 +144,26 @@ def find_levels(subject: Subject, ignored: Sequence[str]) -> list[Finding]:
     """
     many, counts, unseen, shares = [], [], [], []
     at = np.zeros(len(subject.rows), dtype=np.bool_)
+    can_merge = True
     for name in subject.worded:
         if name in ignored or subject.kinds[name] != "categorical":
             continue
         codes = subject.codes(name)
         known = codes[subject.train][codes[subject.train] >= 0]
-        levels = np.unique(known)
-        if len(levels) > max(_MANY_LEVELS, MANY_LEVELS * len(known)):
+        settings = categorical_settings(subject.data, name)
+        levels, sizes = np.unique(known, return_counts=True)
+        merged = sizes < settings.min_count
+        if np.count_nonzero(~merged) > max(_MANY_LEVELS, MANY_LEVELS * len(known)):
             many.append(name)
             counts.append(f"{len(levels):,} levels of '{name}' in {len(known):,} rows")
+            continue
+        if merged.any() and settings.unknown == "rare":
             continue
         new = (codes >= 0) & ~np.isin(codes, levels)
         worst = _worst_split(subject, new)
         if worst:
             unseen.append(name)
+            can_merge = can_merge and bool((sizes < _RARE_ROWS).any())
             shares.append(f"{worst} of '{name}'")
             at |= new
     found = []
@@ -165,7 +173,7 @@ def find_levels(subject: Subject, ignored: Sequence[str]) -> list[Finding]:
                 "many_levels", "warning", subject.table.name, tuple(many), (), len(many),
                 "categories with several rows a level", listed(counts),
                 "levels of one row teach nothing",
-                f"set data.categorical.min_count: 10, or {exclude(many)}",
+                f"set data.categorical.min_count: {_RARE_ROWS}, or {exclude(many)}",
             )
         )  # fmt: skip
     if unseen:
@@ -174,8 +182,13 @@ def find_levels(subject: Subject, ignored: Sequence[str]) -> list[Finding]:
                 subject, "unseen_levels", "warning", unseen, np.flatnonzero(at),
                 "levels that training rows have too", listed(shares),
                 "the network knows nothing of them",
-                "split so that training has them, or set data.categorical.min_count: 10 and "
-                "data.categorical.unknown: rare",
+                "split so that training has them"
+                + (
+                    f", or set data.categorical.min_count: {_RARE_ROWS} and "
+                    "data.categorical.unknown: rare"
+                    if can_merge  # else there is no rare level that could take them
+                    else ""
+                ),
             )
         )  # fmt: skip
     return found

@@ -6,6 +6,7 @@ again for its many levels, and new levels not again as drift.
 
 from __future__ import annotations
 
+from trainer.config.schema import Config
 from trainer.data.audit.cells import (
     find_infinite,
     find_levels,
@@ -27,15 +28,16 @@ from trainer.data.audit.targets import (
     find_rare_classes,
 )
 
+_ROBUST_LOSSES = ("huber", "log_cosh", "mean_absolute_error")
 _ORDER = ("fault", "warning", "note")
 
 
-def audit(subject: Subject, *, weighted: bool) -> list[Finding]:
+def audit(subject: Subject, config: Config) -> list[Finding]:
     """Every finding: faults, then warnings, then notes.
 
     Args:
         subject: The table.
-        weighted: Whether the config weighs classes.
+        config: The config; what it already provides for is not found again.
     """
     groups = find_group_leaks(subject)
     grouping = _columns(groups)
@@ -62,9 +64,9 @@ def audit(subject: Subject, *, weighted: bool) -> list[Finding]:
         *find_placeholders(subject),
         *levels,
         *find_rare_classes(subject),
-        *find_imbalance(subject, weighted=weighted),
+        *find_imbalance(subject, weighted=config.fit.class_weight is not None),
         *find_missing_by_class(subject, given),
-        *find_outliers(subject),
+        *([] if config.loss.name in _ROBUST_LOSSES else find_outliers(subject)),
         *find_drift(subject, [*naming, *grouping, *_columns(levels)]),
         *find_time(subject),
     ]

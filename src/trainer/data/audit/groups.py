@@ -81,6 +81,9 @@ def _group_leak(subject: Subject, name: str, *, can_split: bool) -> Finding | No
     groups = len(np.unique(codes[known]))
     called = names_things(name) or looks_hashed(subject.frame[name])
     least = _LEAST_GROUPS if called else _LEAST_UNNAMED_GROUPS
+    if not called and name in subject.others:
+        # A name of something that is no feature says nothing of the others.
+        return None
     if groups < least or 2 * groups > int(known.sum()):
         return None
     train = codes[known & (subject.split == TRAIN)]

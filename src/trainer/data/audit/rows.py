@@ -175,7 +175,7 @@ def _near(subject: Subject, near: Bools, natural: bool) -> Finding:
         f"{_split_counts(subject, near)} that are equal to rows of another split "
         f"to {_DIGITS} significant digits",
         "their figures are of rows that were as good as learnt",
-        "round the columns and set data.clean.duplicates: drop, or take the copies out",
+        "remove the copies, or round the columns in the file and drop its duplicates",
     )  # fmt: skip
 
 

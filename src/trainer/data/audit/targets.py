@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from trainer.data.arrays import Floats, Rows
-from trainer.data.audit.findings import Finding, counted, listed
+from trainer.data.audit.findings import Finding, counted, exclude, listed
 from trainer.data.audit.statistics import chi_square_limit
 from trainer.data.audit.subject import Subject
+from trainer.data.settings import numeric_settings
 
 _LEAST_OF_CLASS = 5
 _IMBALANCE = 100
@@ -30,12 +31,14 @@ def find_rare_classes(subject: Subject) -> list[Finding]:
     # Four rows of a table of logic are all there are.
     if not rare or len(subject.rows) < _LEAST_OF_CLASS * max(2, len(train)):
         return []
+    by = subject.data.split.by
+    stratify = ", or set data.split.by: stratified" if by in ("random", "hash") else ""
     return [
         Finding(
             "rare_class", "warning", subject.table.name, subject.targets, (), len(rare),
             f"at least {_LEAST_OF_CLASS} training rows of each class, and one in each other split",
             listed(words), "such a class is not learnt, or its figures are those of no row",
-            "merge it with another, collect more rows, or set data.split.by: stratified",
+            "merge it with another, or collect more rows" + stratify,
         )
     ]  # fmt: skip
 
@@ -133,6 +136,8 @@ def find_missing_by_class(subject: Subject, ignored: Sequence[str]) -> list[Find
         missing = subject.codes(name)[subject.train] < 0
         if name in ignored or not missing.any():
             continue
+        if subject.kinds[name] == "numeric" and numeric_settings(subject.data, name).indicator:
+            continue
         gaps = np.bincount(labels[missing], minlength=len(sizes))[enough]
         rows = sizes[enough]
         share = gaps.sum() / rows.sum()
@@ -149,11 +154,16 @@ def find_missing_by_class(subject: Subject, ignored: Sequence[str]) -> list[Find
         return []
     found.sort(reverse=True)
     columns = tuple(name for _, name, _ in found)
+    known = (
+        "if the gap is known before the target, set data.numeric.indicator: true, else "
+        if all(subject.kinds[name] == "numeric" for name in columns)
+        else "if the gap is a consequence of the target, "
+    )
     return [
         Finding(
             "missing_by_class", "warning", subject.table.name, columns, (), len(columns),
             "values that are missing as often in every class", listed([words for *_, words in found]),
             "where the gap is a consequence of the class, it gives the class away",
-            "find out why; if the gap is known before the target, set data.numeric.indicator: true",
+            f"find out why; {known}set {exclude(columns)}",
         )
     ]  # fmt: skip
