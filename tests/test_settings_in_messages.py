@@ -1,0 +1,63 @@
+"""Settings that messages and help texts name are settings of the config."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from trainer.config.describe import json_schema
+
+ROOT = Path(__file__).parents[1]
+SOURCES = sorted([*(ROOT / "src").rglob("*.py"), *(ROOT / "cli").rglob("*.py")])
+SECTIONS = ("data", "model", "optimizer", "fit", "evaluate", "runtime", "sweep", "track")
+NAMED = re.compile(rf"(?<![\w./-])(?:{'|'.join(SECTIONS)})(?:\.[a-z_0-9]+)+(?![\w/(-])")
+FILES = re.compile(
+    r"\.(keras|csv|yaml|parquet|npz|json|jsonl|ndjson|py|html|arrow|txt|zip|gz|zst)$"
+)
+
+
+def keys() -> set[str]:
+    """Every setting as a dotted path; items of lists and names of columns as `*`."""
+    schema = json_schema()
+    found: set[str] = set()
+
+    def walk(node: Any, path: tuple[str, ...], seen: tuple[str, ...]) -> None:
+        if not isinstance(node, dict):
+            return
+        if "$ref" in node:
+            name = node["$ref"].rpartition("/")[2]
+            if name in seen:
+                return
+            walk(schema["$defs"][name], path, (*seen, name))
+        for choice in (*node.get("anyOf", ()), *node.get("oneOf", ())):
+            walk(choice, path, seen)
+        for name, child in node.get("properties", {}).items():
+            found.add(".".join((*path, name)))
+            walk(child, (*path, name), seen)
+        for child in (node.get("items"), node.get("additionalProperties")):
+            found.add(".".join((*path, "*")))
+            walk(child, (*path, "*"), seen)
+
+    walk(schema, (), ())
+    return found
+
+
+def texts(path: Path) -> Iterator[tuple[int, str]]:
+    """The text of a Python file that is not code: literals, of f-strings what is fixed."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.lineno, node.value
+
+
+def test_settings_exist() -> None:
+    known = [re.compile(re.escape(key).replace(r"\*", r"[^.]+")) for key in keys()]
+    unknown = [
+        f"{path.relative_to(ROOT)}:{line}: {match[0]}"
+        for path in SOURCES
+        for line, text in texts(path)
+        for match in NAMED.finditer(text)
+        if not FILES.search(match[0])
+        if not any(pattern.fullmatch(match[0]) for pattern in known)
+    ]
+    assert unknown == []
