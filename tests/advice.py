@@ -53,6 +53,8 @@ def alternatives(problem: Mapping[str, str]) -> list[list[str]]:
 
 def _value(text: str) -> str:
     """The value at the start of a text: a whole list, mapping or quoted text, else a word."""
+    if text[:1] in (",", ";"):
+        return text[0]
     depth: list[str] = []
     for place, character in enumerate(text):
         if depth and character == depth[-1]:

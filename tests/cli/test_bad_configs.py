@@ -276,7 +276,7 @@ DATA_SECTIONS: dict[str, tuple[str, list[str]]] = {
     ),
     "time that is no time": (
         "source: table.csv\n  target: answer\n  split: {by: time, column: city}",
-        ["config.yaml:4:29", "dates"],
+        ["table.csv:2 data.split.column", "dates"],
     ),
     "share beside named files": (
         "source: {train: table.csv, test: table.csv}\n  target: answer\n  split: {test: 0.3}",

@@ -84,8 +84,8 @@ TABLES: dict[str, tuple[str | bytes, list[str]]] = {
     ),
     "line too long": (NAMES + "1,yes,3\n" + ROWS, ["table.csv:2", "2 fields", "3 fields"]),
     "many lines too long": (
-        NAMES + "1,yes,3\n" * 50,
-        ["table.csv:2", "table.csv:6", "45 more lines"],
+        NAMES + "".join(f"{row},{row % 7},{'yes' if row % 2 else 'no'}\n" for row in range(50)),
+        ["table.csv data.csv.names", "set data.csv.names: [row, age, answer]"],
     ),
     "open quote": (NAMES + '1,"yes\n' + ROWS, ["table.csv:2", "not closed"]),
     "text after a quote": (NAMES + ROWS + '5,"yes"x\n', ["table.csv:22", "after a closing quote"]),

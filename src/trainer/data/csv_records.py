@@ -29,6 +29,8 @@ from trainer.errors import DataError, Problem
 
 _CHUNK = 1 << 23
 _BLOCK = 1 << 24
+# In UTF-16 every other byte of most texts is zero; binary data have fewer zeros.
+_WIDE_SHARE = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,9 @@ def block_of(form: Form, text: bytes, lines: int, *, first: bool) -> Block:
     """
     if b"\0" in text:
         line = lines + line_ends(form, text[: text.index(b"\0")]) + 1
-        fix = "is it a CSV file? If it is UTF-16, set data.csv.encoding: utf-16"
+        fix = "check that it is a CSV file"
+        if text.count(b"\0") > _WIDE_SHARE * len(text):
+            fix = f"if it is UTF-16, set {setting('encoding', 'utf-16')}"
         raise DataError(Problem(f"{form.path}:{line}", "text", "binary data (a zero byte)", fix))
     if form.separator == " ":
         text = between_blanks(text, form.csv.quote)
@@ -219,5 +223,6 @@ def explained(form: Form, block: Block, error: UnicodeDecodeError | python_csv.E
     if "after" in found:
         found = f"text after a closing quote ({quote})"
         fix = "double a quote inside a quoted field"
-        fix += f", or set {setting('escape', chr(92))} if a backslash is before it"
+        if form.csv.escape is None and rb"\%b" % quote.encode() in text:
+            fix += f", or set {setting('escape', chr(92))} if a backslash is before it"
     return DataError(Problem(where, "a CSV record", found, fix))
