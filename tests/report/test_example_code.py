@@ -101,6 +101,28 @@ def test_the_code_encodes_rows_as_the_package_does(tmp_path: Path, case: str) ->
         np.testing.assert_allclose(found[0], expected[place], rtol=2e-6, atol=2e-6)
 
 
+def test_numbers_and_dates_written_as_text_are_read(tmp_path: Path) -> None:
+    frame = pl.DataFrame(
+        {
+            "price": [f"${1000 * place:,.2f}" for place in range(1, 61)],
+            "share": [f"{place / 2}%" for place in range(60)],
+            "comma": [f"{place},25" for place in range(60)],
+            "sold": [f"{13 + place % 15}/0{1 + place % 9}/2020" for place in range(60)],
+            "y": ["no", "yes"] * 30,
+        }
+    )
+    frame.write_csv(tmp_path / "written.csv")
+    fitted = prepared(tmp_path, {"source": "written.csv"})
+    table = fitted.table.frame
+    expected = fitted.preprocessing.transform(table).x
+    row = raw_row(fitted.preprocessing, table[3:4])
+    assert row == {"price": 4000, "share": 1.5, "comma": 3.25, "sold": "2020-04-16"}
+    for place in range(0, 60, 7):
+        row = raw_row(fitted.preprocessing, table[place : place + 1])
+        found = encoded(tmp_path, fitted, row)
+        np.testing.assert_allclose(found[0], expected[place], rtol=2e-6, atol=2e-6)
+
+
 def test_every_kind_and_setting_is_covered(tmp_path: Path) -> None:
     texts = {case: json.dumps(prepared(tmp_path, data).preprocessing.to_json())
              for case, data in CASES.items()}  # fmt: skip

@@ -29,7 +29,8 @@ _SORTED_ROWS = 3
 _HALF_TABLE, _HALF_CODE = 72, 66
 """Characters up to which a table, or code, leaves room for another beside it on a wide screen."""
 _WRAPPED_CELL, _SORT_MARK, _PADDING = 18, 2, 2.5
-_LONG_NAME = 20
+_LONG_NAME, _LONG_TEXT = 20, 50
+"""Characters from which a name, or a cell, keeps some width rather than wrapping at every word."""
 
 
 def page_html(page: Page, *, with_plots: bool = True) -> str:
@@ -179,6 +180,8 @@ def _cell(text: str, row: int, place: int, block: Grid) -> str:
         kind = ' class="long"' if width(text) > _LONG_NAME else ""
         return f'<th scope="row"{kind}>{_text(text)}</th>'
     kinds = ["n"] if place in block.table.right else []
+    if not kinds and width(text) > _LONG_TEXT:
+        kinds.append("long")
     style = ""
     share = block.shares[row][place - 1] if block.shares else None
     if share is not None:

@@ -73,7 +73,7 @@ _LOOK = {
     "ytick.labelcolor": INK,
 }
 _PNG_DPI = 160
-_RIGHT, _TOP = 0.12, 0.1
+_RIGHT, _TOP = 0.2, 0.1
 _METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 
 _TAG = re.compile(r"<[^>]*>")

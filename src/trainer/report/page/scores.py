@@ -23,7 +23,7 @@ from trainer.report.findings import (
 from trainer.report.page.content import Block, Grid, Prose, Section, grid, section
 from trainer.report.page.facts import SPLITS, Facts
 from trainer.report.tables import metric_text
-from trainer.report.text import number
+from trainer.report.text import counted, number
 
 _NOTHING = "–"
 _MOST_PARTS = 100
@@ -240,7 +240,9 @@ def _slices(facts: Facts) -> Iterator[Block]:
 
 def _search_words(worst: WorstSlices, split: str | None) -> str:
     significant = sum(one.chance is not None and one.chance < _SIGNIFICANT for one in worst.of)
-    searched = f"{worst.looked_at:,} slices (levels of one column or of two) were searched for "
+    were = "was" if worst.looked_at == 1 else "were"
+    searched = f"{counted(worst.looked_at, 'slice')} (levels of one column or of two) {were} "
+    searched += "searched for "
     searched += f"worse {worst.measure} than {number(worst.whole)} on all {split} rows: "
     if not significant:
         text = f"{searched}no difference is statistically significant."

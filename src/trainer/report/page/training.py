@@ -109,8 +109,9 @@ def _curve(history: History, name: str, best: int | None) -> Plot:
         if name == "loss":
             scale_loss(axes, [values for _, _, values in drawn])
         axes.set_xlabel("epoch")
-        axes.legend(loc="upper right" if name == "loss" else "lower right")
+        axes.legend(loc="upper right" if falls else "lower right")
 
+    falls = bool(drawn) and drawn[0][2][-1] < drawn[0][2][0]
     description = f"{name} by epoch. {' '.join(words)}"
     return Plot(f"curve-{_slug(name)}", f"{name} by epoch", description, draw)
 
