@@ -61,7 +61,7 @@ def command(
     plan = make_plan(replace(loaded, config=members[0].config))
     for warning in plan.warnings:
         console.warn(warning)
-    for note in plan.notes:
+    for note in (*plan.notes, *plan.prepared.hints):
         console.Console(quiet=quiet).say(f"note: {note}")
     sweep = None
     if loaded.config.sweep is not None:
@@ -163,7 +163,7 @@ def _facts(plan: Plan) -> dict[str, Any]:
         "steps": plan.total_steps,
         "tracked": tracked_in(plan.config),
         "warnings": list(plan.warnings),
-        "notes": list(plan.notes),
+        "notes": [*plan.notes, *plan.prepared.hints],
     }
 
 

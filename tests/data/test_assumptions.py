@@ -43,7 +43,12 @@ def test_a_scale_is_taken_and_said(tmp_path, make_config, prepared):
     found = prepared(make_config(path, "y", {"categorical": {"encode": "ordinal"}}))
     assert column(found).levels == ("low", "medium", "high")
     assert any("low < medium < high" in note and "c.levels" in note for note in found.notes)
+    assert any(
+        "missing values" in note and "c.impute: most_frequent" in note for note in found.notes
+    )
     assert not found.warnings
+    filled = {"categorical": {"encode": "ordinal", "impute": "most_frequent"}}
+    assert len(prepared(make_config(path, "y", filled)).notes) == 1
     assert column(prepared(make_config(path, "y"))).levels == ("high", "low", "medium")
 
 
@@ -224,3 +229,51 @@ def test_guesses_about_the_target(tmp_path, make_config, labels, data, says):
     assert len(found.notes) == bool(says)
     assert all(word in found.notes[0] for word in says)
     assert not found.warnings
+
+
+@EITHER
+def test_a_level_that_is_read_as_missing_is_said_where_the_order_counts(
+    tmp_path, make_config, prepared
+):
+    path = source(tmp_path, ["None", "Mild", "Severe"])
+    found = prepared(make_config(path, "y", {"columns": {"c": {"encode": "ordinal"}}}))
+    assert any("'None' in 20 rows" in line and "null_values" in line for line in found.warnings)
+    assert not prepared(make_config(path, "y")).warnings
+
+
+@EITHER
+@pytest.mark.parametrize(
+    ("cells", "says"),
+    [
+        (["01234", "10115", "99998"], "data.columns.c.kind: categorical"),
+        (["007", "008", "010", "1.5"], "data.columns.c.kind: categorical"),
+        ([str(1000 + row) for row in range(ROWS)], "data.features.exclude: [c]"),
+        (["1234", "10115", "99998"], None),
+        (["0", "1"], None),
+        (["0.5", "0.25"], None),
+    ],
+)
+def test_numbers_that_may_be_codes_or_numbers_of_rows(tmp_path, make_config, prepared, cells, says):
+    path = source(tmp_path, cells)
+    found = prepared(make_config(path, "y"))
+    assert [says in note for note in found.notes] == ([] if says is None else [True])
+    assert not found.warnings
+    if says is not None:
+        fixes = {
+            "data.columns.c.kind: categorical": {"columns": {"c": {"kind": "categorical"}}},
+            "data.features.exclude: [c]": {"features": {"exclude": ["c"]}},
+        }
+        assert not prepared(make_config(path, "y", fixes[says])).notes
+
+
+@EITHER
+def test_few_whole_numbers_are_said_by_check_alone(tmp_path, make_config, prepared):
+    found = prepared(make_config(source(tmp_path, ["1", "2", "3"]), "y"))
+    assert not found.notes
+    (hint,) = found.hints
+    assert "'c'" in hint
+    assert "data.columns.c.kind: categorical" in hint
+    stated = {"columns": {"c": {"kind": "numeric"}}}
+    assert not prepared(make_config(source(tmp_path, ["1", "2", "3"]), "y", stated)).hints
+    named = prepared(make_config(source(tmp_path, [str(row) for row in range(5, 40)]), "y"))
+    assert not named.hints

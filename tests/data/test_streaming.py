@@ -108,6 +108,7 @@ def both(settings):
     assert streamed.dropped == resident.dropped
     assert streamed.warnings == resident.warnings
     assert streamed.notes == resident.notes
+    assert streamed.hints == resident.hints
     assert streamed.table.files == resident.table.files
     assert split_table(streamed).equals(split_table(resident))
     for split in ("train", "validation", "test"):

@@ -15,6 +15,7 @@ from trainer.config.yaml_writer import flow_text
 from trainer.data.categorical import BooleanColumn, CategoricalColumn
 from trainer.data.classes import is_positive_word
 from trainer.data.datetimes import DatetimeColumn
+from trainer.data.gaps import words_read_as_missing, words_text
 from trainer.data.label_lists import likely_separator
 from trainer.data.numeric import NumericColumn
 from trainer.data.scales import ordered_levels
@@ -38,14 +39,24 @@ class Remarks:
     Attributes:
         warnings: What is likely to be wrong.
         notes: What was assumed.
+        hints: What was assumed, too, and is seldom wrong: for `check` alone.
     """
 
     warnings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    hints: list[str] = field(default_factory=list)
+
+    def __add__(self, other: Remarks) -> Remarks:
+        """The lines of both."""
+        return Remarks(
+            self.warnings + other.warnings, self.notes + other.notes, self.hints + other.hints
+        )
 
 
-def column_remarks(columns: Iterable[Column], data: Data) -> Remarks:
-    """The order that was taken for ordinal levels, and levels that differ in case only."""
+def column_remarks(columns: Iterable[Column], data: Data, table: Table) -> Remarks:
+    """The order that was taken for ordinal levels, where missing values are in it, and levels that
+    differ in case only.
+    """
     found = Remarks()
     categorical = [column for column in columns if isinstance(column, CategoricalColumn)]
     case = [_case_line(column) for column in categorical if not column.fold_case]
@@ -61,6 +72,18 @@ def column_remarks(columns: Iterable[Column], data: Data) -> Remarks:
     found.notes += _capped(
         [line for line, by in orders if by == "scale"], "ordinal columns in the order of a scale"
     )
+    gaps = [column for column in categorical if column.encode == "ordinal" and column.own_missing]
+    for column in gaps[:_LINES]:
+        words = words_read_as_missing(table, column.name)
+        line = f"missing values of the ordinal column '{column.name}' come above its highest level"
+        key = f"data.columns.{column.name}"
+        if words:
+            found.warnings.append(
+                f"{line} ({words_text(words)}); where such a word is a level, set "
+                f"data.csv.null_values without it and {key}.levels"
+            )
+        else:
+            found.notes.append(f"{line}; {key}.impute: most_frequent fills them with a level")
     return found
 
 

@@ -16,6 +16,7 @@ from trainer.data.arrays import Bools, Floats, Rows
 from trainer.data.assumptions import column_remarks, level_problems
 from trainer.data.categorical import CategoricalColumn, fit_boolean, fit_categorical
 from trainer.data.datetimes import fit_datetime
+from trainer.data.feature_remarks import FIRST_ROWS, feature_remarks
 from trainer.data.kinds import find_kinds
 from trainer.data.number_formats import with_numbers
 from trainer.data.numeric import Bounds, as_written, fit_numeric, outlier_bounds
@@ -48,6 +49,7 @@ class ColumnFit:
         outlying: Training rows left out for an outlier, int64.
         warnings: What was left out or looks odd.
         notes: What was assumed.
+        hints: As `Remarks.hints`.
     """
 
     columns: tuple[Column, ...]
@@ -56,6 +58,7 @@ class ColumnFit:
     outlying: Rows
     warnings: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    hints: tuple[str, ...] = ()
 
 
 def fit_columns(table: Table, names: Sequence[str], rows: Rows, data: Data) -> ColumnFit:
@@ -71,6 +74,7 @@ def fit_columns(table: Table, names: Sequence[str], rows: Rows, data: Data) -> C
         DataError: Values that do not fit their column, infinite values, settings that do not fit,
             no row or no column left; with every such problem.
     """
+    first = table.frame.select(names).head(FIRST_ROWS)
     finding, problems = find_kinds(table, names, rows, data)
     kinds, readings = finding.kinds, finding.readings
     table = replace(table, frame=with_numbers(table.frame, finding.numbers))
@@ -89,7 +93,7 @@ def fit_columns(table: Table, names: Sequence[str], rows: Rows, data: Data) -> C
     if not columns:
         raise DataError(no_columns_left(table))
     ordered = tuple(columns[name] for name in names if name in columns)
-    remarks = column_remarks(ordered, data)
+    remarks = column_remarks(ordered, data, table) + feature_remarks(first, ordered, data)
     return ColumnFit(
         ordered,
         kept,
@@ -97,6 +101,7 @@ def fit_columns(table: Table, names: Sequence[str], rows: Rows, data: Data) -> C
         rows[outlying & ~missing],
         (*warnings, *remarks.warnings),
         tuple(remarks.notes),
+        tuple(remarks.hints),
     )
 
 

@@ -7,7 +7,6 @@ Owns: what is found. Does not own: what is made of it (`trainer.config.template`
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -17,6 +16,7 @@ import polars as pl
 from trainer.config.data import Data, Kind, Task
 from trainer.data.arrays import Rows
 from trainer.data.classes import spelled_classes
+from trainer.data.feature_remarks import IDENTIFIER_NAME
 from trainer.data.features import feature_columns, target_columns
 from trainer.data.fitting import MANY_LEVELS
 from trainer.data.gaps import no_target
@@ -38,10 +38,6 @@ _LEAST_TIMES = 10
 
 _EARLY = 0.6
 """The share of rows that train when `init` splits by time."""
-
-_IDENTIFIER_NAME = re.compile(
-    r"(^|[^a-z])(id|ids|uuid|guid|key|index|row|nr|no)($|[^a-z])|_id$|Id$|ID$"
-)
 
 
 _UNREAD = Reading(None)
@@ -226,7 +222,7 @@ def _exclusion(known: pl.Series, reading: Reading, distinct: int) -> str | None:
         ordered = np.sort(numbers.to_numpy())
         whole = bool(np.all(ordered == np.round(ordered)))
         counting = whole and bool(np.all(np.diff(ordered) == 1))
-        if counting or (whole and _IDENTIFIER_NAME.search(name) is not None):
+        if counting or (whole and IDENTIFIER_NAME.search(name) is not None):
             return "identifier"
     return None
 

@@ -73,6 +73,8 @@ class PreparedTable(Protocol):
     @property
     def notes(self) -> tuple[str, ...]: ...
     @property
+    def hints(self) -> tuple[str, ...]: ...
+    @property
     def dropped(self) -> dict[str, int]:
         """Rows by reason."""
         ...
@@ -120,6 +122,7 @@ class Division:
         dropped: Rows by reason.
         weight: float32 (rows,), the weight column, or None.
         notes: What was assumed, with the setting that changes it.
+        hints: As `Remarks.hints`.
     """
 
     table: Table
@@ -130,6 +133,7 @@ class Division:
     dropped: dict[str, int]
     weight: Singles | None = field(repr=False)
     notes: tuple[str, ...] = field(default=(), kw_only=True)
+    hints: tuple[str, ...] = field(default=(), kw_only=True)
 
     def rows(self, split: SplitName) -> int:
         """How many rows a split has."""
@@ -285,6 +289,7 @@ def divide(
         dropped=dropped,
         weight=weight,
         notes=(*columns.notes, *remarks.notes),
+        hints=columns.hints,
     )
 
 

@@ -20,6 +20,7 @@ import polars as pl
 from trainer.config.data import Data, Kind
 from trainer.data.arrays import Assignment, Bools, Rows, Words
 from trainer.data.assumptions import column_remarks, level_problems
+from trainer.data.feature_remarks import FIRST_ROWS, feature_remarks
 from trainer.data.fitting import (
     ColumnFit,
     fit_warnings,
@@ -109,9 +110,23 @@ def fit_stream(
     if not columns:
         raise DataError(no_columns_left(table))
     ordered = tuple(columns[name] for name in names if name in columns)
-    remarks = column_remarks(ordered, data)
+    remarks = column_remarks(ordered, data, table)
+    remarks += feature_remarks(_first(stream, list(columns)), ordered, data)
     warnings += remarks.warnings
-    return ColumnFit(ordered, rows, missing, outlying, tuple(warnings), tuple(remarks.notes))
+    said = (tuple(warnings), tuple(remarks.notes), tuple(remarks.hints))
+    return ColumnFit(ordered, rows, missing, outlying, *said)
+
+
+def _first(stream: Stream, names: Sequence[str]) -> pl.DataFrame:
+    """Some columns of the first rows."""
+    parts = []
+    rows = 0
+    for _, frame in stream.batches(names):
+        parts.append(frame)
+        rows += frame.height
+        if rows >= FIRST_ROWS:
+            break
+    return pl.concat(parts).head(FIRST_ROWS)
 
 
 def _number_batches(
