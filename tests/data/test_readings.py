@@ -265,7 +265,12 @@ def test_a_target_of_classes_that_look_like_numbers(fitted):
 def test_a_target_that_is_nearly_numbers_is_not_a_class_a_row(fitted, values, message):
     with pytest.raises(DataError, match=message) as caught:
         fitted({"x": AMOUNTS, "price": values}, target="price")
-    assert "data.task: multiclass" in str(caught.value)
+    assert "data.task: multiclass" not in str(caught.value)
+    twice = [value for value in values[: ROWS // 2] for _ in range(2)]
+    with pytest.raises(DataError, match=r"set data\.task: multiclass"):
+        fitted({"x": AMOUNTS, "price": twice}, target="price", split={"test": 0, "validation": 0})
+    got = fitted({"x": AMOUNTS, "price": twice}, target="price", task="multiclass")
+    assert len(got.preprocessing.target.classes) == ROWS // 2
 
 
 def test_a_test_row_that_is_no_number_is_named(fitted):

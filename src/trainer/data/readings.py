@@ -134,6 +134,7 @@ def settled(data: Data, name: str, guess: Kind | None, census: TextCensus) -> Re
         census: All training rows.
     """
     stated = stated_kind(data, name)
+    keep = f"data.columns.{name}.kind: categorical"
     numbers = census.numbers.reading(stated_decimal(data, name))
     dates = census.dates.reading()
     if stated == "numeric":
@@ -145,7 +146,9 @@ def settled(data: Data, name: str, guess: Kind | None, census: TextCensus) -> Re
     if guess == "numeric":
         return Reading("numeric")
     if numbers.format is not None:
-        return Reading("numeric", number=numbers.format, note=numbers_note(name, numbers))
+        return Reading(
+            "numeric", number=numbers.format, note=numbers_note(name, numbers, keep=keep)
+        )
     if guess is None and not numbers.example:
         return Reading(None)
     return Reading("categorical", note=_text_note(name, numbers, dates))
@@ -160,7 +163,8 @@ def _stated_numbers(data: Data, name: str, numbers: NumberReading) -> Reading:
             hint=hint if numbers.several else "",
         )
     is_sure = stated_decimal(data, name) is not None or not numbers.ambiguous
-    note = None if is_sure else numbers_note(name, numbers)
+    keep = f"data.columns.{name}.kind: categorical"
+    note = None if is_sure else numbers_note(name, numbers, keep=keep)
     return Reading("numeric", number=numbers.format, note=note)
 
 
@@ -194,16 +198,15 @@ def _found_dates(data: Data, name: str, dates: DateReading) -> Reading:
     return Reading("datetime", date=one, note=Assumption("dates", what, fix))
 
 
-def numbers_note(name: str, numbers: NumberReading, *, keep: str = "") -> Assumption:
+def numbers_note(name: str, numbers: NumberReading, *, keep: str) -> Assumption:
     """What was assumed about numbers written as text.
 
     Args:
         name: The column.
         numbers: What was found.
-        keep: The setting that keeps the text; empty for the column's kind.
+        keep: The setting that keeps the text; empty where none does.
     """
     key = f"data.columns.{name}"
-    keep = f"{keep or f'{key}.kind: categorical'} to keep the text"
     mark: DecimalMark = numbers.nearest.decimal
     confirm = f"{key}.decimal: {mark} to confirm it"
     what = f"'{name}' is read as numbers: '{numbers.example}' is {numbers.value:.15g}"
@@ -213,10 +216,10 @@ def numbers_note(name: str, numbers: NumberReading, *, keep: str = "") -> Assump
             what += f", with '{sign}' between thousands"
         else:
             what += f", with the {mark} as the decimal mark"
-        return Assumption(
-            "numbers", what, f"set {key}.decimal: {other} if that is wrong, {confirm}, or {keep}"
-        )
-    return Assumption("numbers", what, f"set {confirm}, or {keep}")
+        confirm = f"{key}.decimal: {other} if that is wrong, {confirm}"
+    return Assumption(
+        "numbers", what, f"set {confirm}" + (f", or {keep} to keep the text" * bool(keep))
+    )
 
 
 def _text_note(name: str, numbers: NumberReading, dates: DateReading) -> Assumption | None:

@@ -30,6 +30,7 @@ from trainer.data.date_formats import DateCensus
 from trainer.data.kinds import count_dates
 from trainer.data.label_lists import has_lists
 from trainer.data.number_formats import (
+    SOME,
     NumberCensus,
     NumberFormat,
     NumberReading,
@@ -101,7 +102,7 @@ def _stated_task(frame: pl.DataFrame, task: Task, reason: str, data: Data) -> Ta
         for name, reading in found.items()
         if reading is not None and reading.example
     }
-    return TaskFinding(task, reason, numbers=numbers, notes=_notes(found, data))
+    return TaskFinding(task, reason, numbers=numbers, notes=_notes(frame, found, data))
 
 
 def infer_task(frame: pl.DataFrame, data: Data | None = None) -> TaskFinding:
@@ -137,7 +138,7 @@ def infer_task(frame: pl.DataFrame, data: Data | None = None) -> TaskFinding:
             return replace(
                 finding,
                 numbers={series.name: written.format},
-                notes=_notes({series.name: written}, data),
+                notes=_notes(frame, {series.name: written}, data),
             )
         return finding
     _check_text(series, written)
@@ -185,10 +186,13 @@ def _written(series: pl.Series, data: Data | None) -> NumberReading | None:
     return census.reading(None if data is None else stated_decimal(data, series.name))
 
 
-def _notes(found: Mapping[str, NumberReading | None], data: Data | None) -> tuple[str, ...]:
-    keep = "data.task: multiclass" if len(found) == 1 else "another data.target"
+def _notes(
+    frame: pl.DataFrame, found: Mapping[str, NumberReading | None], data: Data | None
+) -> tuple[str, ...]:
+    """What was assumed of target columns of text."""
+    is_class = frame.width == 1 and _may_be_classes(frame.to_series())
     return tuple(
-        str(numbers_note(name, reading, keep=keep))
+        str(numbers_note(name, reading, keep="data.task: multiclass" if is_class else ""))
         for name, reading in found.items()
         if reading is not None
         and reading.format is not None
@@ -196,30 +200,36 @@ def _notes(found: Mapping[str, NumberReading | None], data: Data | None) -> tupl
     )
 
 
+def _may_be_classes(series: pl.Series) -> bool:
+    """Whether no value is alone: classes of one row can not be both learnt and tested."""
+    known = series.drop_nulls()
+    return len(known) > 0 and int(known.value_counts()["count"].min() or 0) > 1  # type: ignore[arg-type]
+
+
 def _check_text(series: pl.Series, written: NumberReading | None) -> None:
     """Refuse text that is a number or a date in most rows, and a class of its own in each."""
-    if written is None or series.n_unique() <= MOST_CLASSES:
+    is_class, distinct = _may_be_classes(series), series.drop_nulls().n_unique()
+    if written is None or distinct <= SOME or (is_class and distinct <= MOST_CLASSES):
         return
-    name, task = series.name, "set data.task: multiclass if they are classes"
-    if written.several:
+    name, task = series.name, ", or set data.task: multiclass" * is_class
+    if written.several and written.distinct > SOME:
         units = ", ".join(f"'{unit}'" for unit in written.several)
         found = f"numbers with the units {units}"
         if len(written.several) == 1:
             found = f"numbers with the unit {units} in some rows and none in others"
-        fix = f"write them in one unit, or {task}"
+        fix = f"write them in one unit{task}"
         raise DataError(_problem(f"numbers in one unit in '{name}'", found, fix))
-    count = written.known - written.numbers
     if written.example and written.is_close:
         others = ", ".join(f"'{word}'" for word in written.others)
         found = f"{others} among {written.numbers:,} numbers such as '{written.example}'"
-        fix = f"correct {'it' if count == 1 else 'them'}, add to data.csv.null_values, or {task}"
+        pronoun = "it" if written.known - written.numbers == 1 else "them"
+        fix = f"correct {pronoun}, or add {pronoun} to data.csv.null_values{task}"
         raise DataError(_problem(f"numbers in '{name}'", found, fix))
     dates = DateCensus()
     dates.add(series)
-    formats = dates.reading().formats
-    if formats or count_dates(series) == written.known:
+    if dates.reading().formats or count_dates(series) == written.known:
         found = f"dates in '{name}', such as '{series.drop_nulls()[0]}'"
-        fix = f"turn them into numbers, or {task}"
+        fix = f"turn them into numbers, such as days{task}"
         raise DataError(_problem("classes or numbers", found, fix))
 
 
@@ -232,17 +242,17 @@ def _several(frame: pl.DataFrame, data: Data | None) -> TaskFinding:
         for name, reading in found.items()
         if reading is not None and reading.format is not None
     }
-    frame = with_numbers(frame, numbers)
-    schema = frame.schema
+    plain = with_numbers(frame, numbers)
+    schema = plain.schema
     wrong = [
         name
         for name in frame.columns
-        if frame.select(number(name, schema[name])).to_series().null_count()
+        if plain.select(number(name, schema[name])).to_series().null_count()
         > frame[name].null_count()
     ]
     if not wrong:
         reason = f"{frame.width} target columns, all numbers"
-        return TaskFinding("regression", reason, numbers=numbers, notes=_notes(found, data))
+        return TaskFinding("regression", reason, numbers=numbers, notes=_notes(frame, found, data))
     raise DataError(
         _problem(
             "several target columns that are all yes/no or all numbers",
