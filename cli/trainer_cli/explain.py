@@ -10,7 +10,7 @@ import typer
 from trainer.errors import Problem, UsageError, did_you_mean
 from trainer.report.text import Table, cell, number
 from trainer_cli import console
-from trainer_cli.settings import AllowCustom, Device, Json, Quiet, RunPath, device_name
+from trainer_cli.settings import AllowCustom, Device, Json, Quiet, Reading, RunPath, device_name
 
 if TYPE_CHECKING:
     from trainer.workflows.explain import Explanation
@@ -21,6 +21,7 @@ _MOST_ROWS = 10_000
 
 def command(
     run: RunPath,
+    settings: Reading = None,
     split: Annotated[
         str | None,
         typer.Option(
@@ -61,6 +62,9 @@ def command(
     Example: trainer explain runs/breast-cancer/20261122-141530-9f3c --columns mean_area --rows 50
     """
     split_name, shap_rows = _split_name(split), _shap_rows(rows)
+    if settings and not isinstance(shap_rows, Path):
+        expected = "--rows FILE with settings of how that file is read"
+        raise UsageError(Problem("trainer explain", expected, f"'{settings[0]}' alone"))
     says = console.Console(quiet=quiet)
     says.starting(run)
     from trainer.workflows.explain import explain
@@ -73,6 +77,7 @@ def command(
         shap_rows=shap_rows,
         device=device_name(device),
         allow_custom=allow_custom,
+        reading=settings or (),
     )
     for part in _parts(done):
         if isinstance(part, Table):

@@ -37,7 +37,7 @@ def setting(name: str, value: str | int | bool) -> str:
             plain = typed = str(value)
         case str():
             plain = _NAMES.get(value, f"'{value}'")
-            typed = _NAMES.get(value, shlex.quote(value))
+            typed = shlex.quote(value) if "'" in value else plain
     return f"data.csv.{name}: {plain} (on the command line data.csv.{name}={typed})"
 
 
@@ -88,7 +88,8 @@ def advice(path: Path, csv: Csv) -> Advice | None:
         if start and csv.header:
             above = [field.strip() for field in _fields(lines[start - 1][1], best, csv)]
             if start == 1 and best == known and len(above) > 1:
-                return _unnamed_first(above, widths[best])
+                labels = [_fields(text, best, csv)[0] for text in texts]
+                return _unnamed_first(above, widths[best], labels)
             if _looks_like_rows(texts, best, csv):
                 continue
         return _advised(lines[:start], lines[start][0], texts, best, known, csv)
@@ -134,9 +135,11 @@ def _looks_like_rows(lines: Sequence[str], separator: str, csv: Csv) -> bool:
     return looks_like_data(rows[0], rows[1:], csv)
 
 
-def _unnamed_first(header: list[str], width: int) -> Advice | None:
-    """What to do about a header of another length than the lines below it, as R writes it."""
-    if len(header) != width - 1:
+def _unnamed_first(header: list[str], width: int, labels: list[str]) -> Advice | None:
+    """What to do about a header without a name for the first column, the names of the rows, as R
+    writes it.
+    """
+    if len(header) != width - 1 or len(set(labels)) < len(labels):
         return None
     names = ["row", *header]
     number = 1

@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 
 from trainer.config.data import Csv
-from trainer.data.packed import pieces, unpack_command
+from trainer.data.packed import packing_of, pieces, unpack_command
 from trainer.data.sources import inner_suffix
 from trainer.errors import DataError, Problem
 
@@ -26,6 +26,9 @@ ESCAPED_N = chr(_FIRST_SIGN + 1)
 """What `\\N` is where `\\` escapes: the sign for a missing value of several databases."""
 
 _MAGIC = {
+    b"PK\x03\x04": "a zip archive",
+    b"\x1f\x8b": "a gzip file",
+    b"\x28\xb5\x2f\xfd": "a zstd file",
     b"PAR1": "a Parquet file",
     b"ARROW1": "an Arrow file",
     b"\x89PNG": "a picture",
@@ -106,8 +109,10 @@ def _check_start(path: Path, csv: Csv, data: bytes) -> None:
         raise DataError(Problem(where, "a header line and rows", "an empty file"))
     for magic, meaning in _MAGIC.items():
         if data.startswith(magic):
-            fix = "name it by its format, set data.format, or save it as CSV"
-            raise DataError(Problem(where, "a CSV file", meaning, fix))
+            found, fix = meaning, "name it by its format, set data.format, or save it as CSV"
+            if packing_of(path) is not None:
+                found, fix = f"{meaning} in it", f"unpack it with {unpack_command(path)}"
+            raise DataError(Problem(where, "a CSV file", found, fix))
     key = "data.csv.encoding"
     if csv.encoding != "utf-16" and data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         expected, fix = f"{csv.encoding} text", "set data.csv.encoding: utf-16"

@@ -34,6 +34,8 @@ _SUFFIXES: dict[str, Format] = {
     ".npz": "npz",
 }
 
+_OTHER_PACKED = {".7z", ".rar", ".tar", ".tgz", ".bz2", ".xz", ".lz4", ".br"}
+
 
 def expand(sources: Sequence[str]) -> tuple[list[Path], list[Problem]]:
     """The files that paths and globs name, globs sorted by name, and what is wrong with them."""
@@ -99,8 +101,9 @@ def _named_format(path: Path) -> Format:
         fix = "save the sheet as CSV"
     if suffix == ".json":
         fix = "One JSON object a line can be read: set data.format to ndjson."
-    packed = {".7z", ".rar", ".tar", ".tgz", ".bz2", ".xz", ".lz4", ".br"}
-    if suffix in packed or path.suffix.lower() in packed:
+    if suffix in SUFFIXES:
+        fix = f"unpack it with {unpack_command(path)}, and name the unpacked file"
+    elif {suffix, path.suffix.lower()} & _OTHER_PACKED:
         fix = "unpack it, and name the file in it (.gz, .zip and .zst are read as they are)"
     found = f"a name that ends in '{suffix}'" if suffix else "a name without an ending"
     known = ", ".join(dict.fromkeys(_SUFFIXES))

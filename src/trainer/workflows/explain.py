@@ -39,7 +39,7 @@ from trainer.workflows.plan import located
 from trainer.workflows.predict import distinct
 from trainer.workflows.question import Question
 from trainer.workflows.shapley import load_shap, shap_values
-from trainer.workflows.trained import Opened, open_all
+from trainer.workflows.trained import Opened, data_of, open_all
 
 MOST_SHAP_ROWS = 10_000
 CURVE_ROWS = 1_000
@@ -87,6 +87,7 @@ def explain(
     shap_rows: int | Path | None,
     device: Literal["auto", "cpu", "gpu"],
     allow_custom: bool,
+    reading: Sequence[str] = (),
 ) -> Explanation:
     """Ask a run, a checkpoint, or the members of a run together, what they look at.
 
@@ -100,8 +101,10 @@ def explain(
         shap_rows: So many test rows, drawn by the run's seed, or a file, whose answers are taken apart.
         device: "auto", "cpu" or "gpu".
         allow_custom: Whether layers of the user's own may be imported.
+        reading: Settings of how the file is read, as typed, where that differs from the run's data.
 
     Raises:
+        ConfigError: Such a setting is wrong.
         RunError: There is no such run, it is damaged, or it has no such rows.
         DataError: The run's own data are no longer those it was trained on, or the file is wrong.
         UsageError: A column is none of the features, or `shap` is not installed.
@@ -125,7 +128,9 @@ def explain(
         table = own_table(first)
         assert isinstance(table, Division)
         sample = _rows_of(run, table, split, MOST_ROWS, seed)
-        taken_apart = None if shap_rows is None else _shap_rows(run, first, table, shap_rows, seed)
+        taken_apart = None
+        if shap_rows is not None:
+            taken_apart = _shap_rows(run, first, table, shap_rows, seed, reading)
     devices.start(device, devices.usable_cores())
     from trainer.workflows.ensemble import Ensemble
 
@@ -230,13 +235,18 @@ def _truth(sample: Sample) -> Floats:
 
 
 def _shap_rows(
-    run: RunDirectory, opened: Opened, table: Division, wanted: int | Path, seed: int
+    run: RunDirectory,
+    opened: Opened,
+    table: Division,
+    wanted: int | Path,
+    seed: int,
+    reading: Sequence[str],
 ) -> _ShapRows:
     background = _rows_of(run, table, "train", _BACKGROUND_ROWS, seed).frame
     if isinstance(wanted, int):
         sample = _rows_of(run, table, "test", wanted, seed)
         return _ShapRows("test", sample.rows.tolist(), sample.frame, background)
-    data = opened.loaded.config.data.model_copy(update={"source": str(wanted)})
+    data = data_of(opened, wanted, reading, "trainer explain")
     names = tuple(background.columns)
     parts: list[pl.DataFrame] = []
     for part in rows_to_ask_about(data, opened.preprocessing, names, in_parts=beyond_memory(data)):
