@@ -15,7 +15,6 @@ import csv as python_csv
 import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -259,11 +258,7 @@ def _read_slowly(form: Form, block: Block, names: list[str], *, headed: bool) ->
         raise explained(form, block, error) from error
     if problems:
         better = advice(form.path, form.csv)
-        if better is not None and better.key == "data.csv.names":
-            # Which of the lines and the header is wrong cannot be known.
-            fix = f"if the header lacks the name of the first column, {better.fix}"
-            problems[0] = replace(problems[0], fix=fix)
-        elif better is not None:
+        if better is not None:
             raise DataError(better.problem(form.where, form.csv, form.path))
         if wrong > _SHOWN:
             found = f"{wrong - _SHOWN} more lines of another length"
