@@ -4,8 +4,11 @@ import polars as pl
 import pytest
 
 from trainer.config.data import Data
+from trainer.config.load import load_config
 from trainer.data.inspect import inspect_table
+from trainer.data.prepare import prepare
 from trainer.errors import DataError
+from trainer.workflows.inspection import propose_config
 
 
 def test_findings(tmp_path):
@@ -49,3 +52,28 @@ def test_a_missing_target(tmp_path):
         inspect_table(Data(source=str(path), target="label"))
     with pytest.raises(DataError, match="did you mean 'label'"):
         inspect_table(Data(source=str(path), target="lable", csv={"separator": ";"}))
+
+
+def test_classes_that_differ_in_case_only_are_merged_by_the_config(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text(
+        "x,y\n" + "".join(f"{row % 7},{['Yes', 'yes', 'NO', 'no'][row % 4]}\n" for row in range(60))
+    )
+    found = inspect_table(Data(source=str(path), target="y"))
+    assert (found.task, found.same_but_case, len(found.classes)) == ("binary", ("NO", "no"), 2)
+    config = tmp_path / "c.yaml"
+    config.write_text(propose_config(path, ("y",), config).text)
+    loaded = load_config(config, ())
+    assert loaded.config.data.columns["y"].fold_case
+    assert not prepare(loaded.config).preprocessing.target.classes[2:]
+
+
+def test_cells_that_look_like_lists_are_read_so_by_the_config(tmp_path):
+    path = tmp_path / "t.csv"
+    cells = ["a; b", "b", "a", "c; a", "c", "b; c"]
+    path.write_text("x,y\n" + "".join(f"{row % 7},{cells[row % 6]}\n" for row in range(60)))
+    config = tmp_path / "c.yaml"
+    config.write_text(propose_config(path, ("y",), config).text)
+    loaded = load_config(config, ())
+    assert loaded.config.data.target_separator == ";"
+    assert prepare(loaded.config).preprocessing.target.classes == ("a", "b", "c")

@@ -38,7 +38,7 @@ class FoundColumn:
     kind: Kind
     missing: int = 0
     stated: bool = False
-    settings: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, str | bool] = field(default_factory=dict)
     comment: str = ""
     excluded: str = ""
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import polars as pl
 
-from trainer.config.data import Data, Kind, Task
+from trainer.config.data import ColumnSettings, Data, Kind, Task
 from trainer.data.arrays import Rows
 from trainer.data.classes import spelled_classes
 from trainer.data.feature_remarks import IDENTIFIER_NAME
@@ -21,13 +21,13 @@ from trainer.data.features import feature_columns, target_columns
 from trainer.data.fitting import MANY_LEVELS
 from trainer.data.gaps import no_target
 from trainer.data.kinds import find_kinds
-from trainer.data.label_lists import has_lists, likely_separator
+from trainer.data.label_lists import count_labels, has_lists, likely_separator
 from trainer.data.number_formats import NumberFormat, read_numbers
 from trainer.data.readings import Reading
 from trainer.data.tables import SourceFile, Table, read_table
 from trainer.data.targets import known_target
 from trainer.data.tasks import infer_task
-from trainer.data.values import is_nested, microseconds, natural_order, number
+from trainer.data.values import differ_in_case, is_nested, microseconds, natural_order, number
 from trainer.errors import DataError, Problem
 
 IDENTIFIER_ROWS = 20
@@ -98,6 +98,7 @@ class TableFindings:
         columns: Every other column, in the table's order.
         warnings: What is odd in the files.
         separator: What seems to stand between the labels in a cell of the target, or None.
+        same_but_case: Classes that differ in case only, and were counted as one.
     """
 
     files: tuple[SourceFile, ...]
@@ -113,6 +114,7 @@ class TableFindings:
     columns: tuple[ColumnFinding, ...]
     warnings: tuple[str, ...]
     separator: str | None = None
+    same_but_case: tuple[str, ...] = ()
 
 
 def inspect_table(data: Data) -> TableFindings:
@@ -136,11 +138,17 @@ def inspect_table(data: Data) -> TableFindings:
     values = table.frame.select(targets)[rows]
     try:
         finding = infer_task(values, data)
+        same = _same_but_case(values, finding.task, data)
+        if same:
+            own = data.columns.get(targets[0], ColumnSettings())
+            own = own.model_copy(update={"fold_case": True})
+            data = data.model_copy(update={"columns": {**data.columns, targets[0]: own}})
+            finding = infer_task(values, data)
     except DataError as error:
         raise DataError(table.placed(error.problems)) from error
     classes: dict[str, int] = {}
     if len(targets) == 1 and finding.task in ("binary", "multiclass"):
-        counts = spelled_classes(values.to_series())
+        counts = spelled_classes(values.to_series(), fold_case=bool(same))
         classes = {name: counts[name] for name in natural_order(list(counts))}
     plain = table.frame.select(
         name for name, dtype in table.frame.schema.items() if not is_nested(dtype)
@@ -162,11 +170,25 @@ def inspect_table(data: Data) -> TableFindings:
         classes=classes,
         duplicates=plain.height - plain.n_unique(),
         separator=separator,
+        same_but_case=same,
         columns=columns,
         numbers=finding.numbers,
         order=order,
         warnings=(*table.warnings, *finding.notes),
     )
+
+
+def _same_but_case(values: pl.DataFrame, task: Task, data: Data) -> tuple[str, ...]:
+    """Classes or labels of one target column that differ in case only, some of them."""
+    if values.width > 1 or task not in ("multiclass", "multilabel"):
+        return ()
+    series = values.to_series()
+    if task == "multilabel":
+        counts = count_labels(series, data.target_separator, fold_case=False)
+    else:
+        counts = spelled_classes(series)
+    groups = differ_in_case(natural_order(list(counts)))
+    return tuple(groups[0]) if groups else ()
 
 
 def _columns(

@@ -92,7 +92,10 @@ def propose_config(
             reading=stated_reading(data),
             order=None if found.order is None else found.order.column,
             is_ordered=found.order is not None and found.order.is_sorted,
-            target_columns=tuple(_target_column(found, name) for name in found.numbers),
+            target_columns=(
+                *(_target_column(found, name) for name in found.numbers),
+                *_case_of_target(found),
+            ),
             file_name="config.yaml" if config is None else config.name,
         )
     )
@@ -108,6 +111,19 @@ def _sizes(rows: int) -> tuple[tuple[int, ...], float, int]:
     return chosen[1:]
 
 
+def _case_of_target(found: TableFindings) -> tuple[FoundColumn, ...]:
+    """A target of which some classes differ in case only."""
+    if not found.same_but_case:
+        return ()
+    words = ", ".join(f"'{name}'" for name in found.same_but_case[:3])
+    settings = {"fold_case": True}
+    return (
+        FoundColumn(
+            found.target[0], "categorical", settings=settings, comment=f"{words} are one class"
+        ),
+    )
+
+
 def _target_column(found: TableFindings, name: str) -> FoundColumn:
     """A target of which the numbers are written as text."""
     settings = {"decimal": found.numbers[name].decimal}
@@ -117,7 +133,7 @@ def _target_column(found: TableFindings, name: str) -> FoundColumn:
 
 def _column(column: ColumnFinding) -> FoundColumn:
     reading = column.reading
-    settings: dict[str, str] = {}
+    settings: dict[str, str | bool] = {}
     comment = ""
     if reading.note is not None and reading.number is not None:
         settings, comment = {"decimal": reading.number.decimal}, reading.note.what
