@@ -107,8 +107,6 @@ def measure_plainly(task: Task, y: Any, p: Any) -> None:
     if task == "regression":
         for each in (*NUMBERED, metrics.mean_absolute_percentage_error):
             each(y, p)
-        for q in (0.1, 0.5, 0.9):
-            metrics.mean_pinball_loss(y, p, alpha=q)
         return
     if task == "binary":
         truth, called, p = y[:, 0].astype(int), (p[:, 0] >= 0.5).astype(int), p[:, 0]

@@ -58,6 +58,8 @@ def command(
         raise UsageError(Problem("trainer eval", expected, f"'{settings[0]}' alone", fix))
     says = console.Console(quiet=quiet)
     says.starting(run)
+    from trainer.report.choices import read_choices
+    from trainer.runs.directory import RunDirectory
     from trainer.workflows.evaluate import evaluate
 
     splits = tuple(_split_name(name) for name in split) if split else SPLITS
@@ -89,7 +91,11 @@ def command(
     says.say(f"{first.run}, checkpoint {first.checkpoint}")
     columns = ("", *(cell(one.split or str(data)) for one in done.found))
     rows = [("rows", *(number(one.rows) for one in done.found))]
-    rows += [(name, *(number(one.metrics[name]) for one in done.found)) for name in first.metrics]
+    labels = read_choices(RunDirectory(first.run)).labels
+    rows += [
+        (labels.of(name), *(number(one.metrics[name]) for one in done.found))
+        for name in first.metrics
+    ]
     right = frozenset(range(1, len(columns)))
     console.result_table(Table("", columns, tuple(rows), right))
 

@@ -117,11 +117,7 @@ def test_averages_agree_with_scikit_learn(sample: Answers) -> None:
 @given(samples("regression"))
 def test_numbers_agree_with_scikit_learn(sample: Answers) -> None:
     found = measure_all(sample)
-    for q in (10, 50, 90):
-        expected = oracle.mean_pinball_loss(
-            sample.y, sample.p, alpha=q / 100, sample_weight=sample.weight
-        )
-        assert_same(found[f"pinball_{q}"], expected)
+    assert not any("pinball" in name for name in found)
     if sample.y.shape[1] > 1:
         rmse = oracle.root_mean_squared_error(
             sample.y, sample.p, sample_weight=sample.weight, multioutput="raw_values"

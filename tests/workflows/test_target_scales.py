@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
+from matplotlib.pyplot import close, subplots
 from sklearn.linear_model import Ridge
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 
@@ -17,6 +19,11 @@ from tests.workflows.test_members import fit_several
 from trainer.config.load import load_config
 from trainer.data.prepare import prepare
 from trainer.data.streaming import prepare_streaming
+from trainer.report.intervals import interval_widths
+from trainer.report.page.content import Plot
+from trainer.report.page.facts import read_facts
+from trainer.report.page.numbers import numbers
+from trainer.runs.decisions import read_decisions
 from trainer.runs.directory import RunDirectory
 from trainer.runs.files import read_json
 from trainer.runs.log import read_log
@@ -137,6 +144,32 @@ def test_explanations_are_in_the_unit_of_the_target(tmp_path: Path) -> None:
     means = np.array(curves["columns"][0]["answers"])
     assert price.min() / 2 < means.min() < means.max() < 2 * price.max()
     assert means.max() > 3 * means.min()
+
+
+@pytest.mark.parametrize("scale", ["log", "power", "standard"])
+def test_the_report_draws_the_intervals_that_predict_gives(tmp_path: Path, scale: str) -> None:
+    write_prices(tmp_path / "prices.csv")
+    done = run_fit(
+        config(tmp_path), tmp_path / "runs", f"data.target_scale={scale}", "fit.epochs=2"
+    )
+    got = predict(
+        done.run, tmp_path / "prices.csv", keep=(), device="cpu", allow_custom=False
+    ).frame
+    run = RunDirectory(done.run)
+    decisions = read_decisions(run)
+    width = interval_widths(run.read_preprocessing(), decisions)["price"]
+    low, high = width.ends(got["predicted_price"].to_numpy())
+    np.testing.assert_allclose(low, got["predicted_price_low"].to_numpy(), rtol=1e-9)
+    np.testing.assert_allclose(high, got["predicted_price_high"].to_numpy(), rtol=1e-9)
+    words = {"log": "× or ÷", "power": "on its power curve", "standard": "price ± "}
+    assert words[scale] in decisions.summary()
+    facts = read_facts(run, datetime.now(UTC))
+    plots = [block for block in numbers(facts).blocks if isinstance(block, Plot)]
+    assert str(width) in plots[0].description
+    for plot in plots:
+        figure, axes = subplots()
+        plot.draw(axes)
+        close(figure)
 
 
 def test_a_streamed_target_is_scaled_alike(tmp_path: Path) -> None:

@@ -100,6 +100,19 @@ def put_on_curves(values: Floats, curves: Sequence[TargetCurve | None]) -> Float
     )
 
 
+def take_off_curves(values: Floats, curves: Sequence[TargetCurve | None]) -> Floats:
+    """The inverse of `put_on_curves`, within the bounds of each curve."""
+    if not curves:
+        return values
+    return np.stack(
+        [
+            values[:, index] if curve is None else curve.backward(values[:, index])
+            for index, curve in enumerate(curves)
+        ],
+        axis=1,
+    )
+
+
 def fit_curves(
     values: Floats,
     columns: Sequence[str],

@@ -36,6 +36,7 @@ from trainer.data.number_targets import (
     put_on_curves,
     read_labels,
     read_numbers,
+    take_off_curves,
 )
 from trainer.data.settings import folds_case
 from trainer.data.target_curves import TargetCurve
@@ -177,26 +178,30 @@ class FittedTarget(Fitted):
         """Predicted numbers (n, k) in the target's own unit, float64; finite where they are."""
         values = np.asarray(predictions, dtype=np.float64)
         unscaled: Floats = values * np.array(self.scale) + np.array(self.offset)
-        return self.off_curves(unscaled)
+        return take_off_curves(unscaled, self.curves)
 
     def on_curves(self, values: NDArray[np.floating[Any]]) -> Floats:
-        """Numbers (n, k) in the target's unit, each column put on its curve."""
-        return put_on_curves(values.astype(np.float64), self.curves)
+        """Numbers (n, k) in the target's unit as intervals around them are measured.
+
+        Their logarithm; on the curve of a power, which differs from fit to fit, standardised; or as they
+        are.
+        """
+        offset, scale = self._power_scales()
+        curved: Floats = (put_on_curves(values.astype(np.float64), self.curves) - offset) / scale
+        return curved
 
     def off_curves(self, values: Floats) -> Floats:
         """The inverse of `on_curves`, within the bounds of each curve."""
-        if not self.curves:
-            return values
-        return np.stack(
-            [
-                values[:, index] if curve is None else curve.backward(values[:, index])
-                for index, curve in enumerate(self.curves)
-            ],
-            axis=1,
-        )
+        offset, scale = self._power_scales()
+        return take_off_curves(values * scale + offset, self.curves)
+
+    def _power_scales(self) -> tuple[Floats, Floats]:
+        curves = self.curves or (None,) * len(self.columns)
+        powers = [curve is not None and curve.kind == "power" for curve in curves]
+        return np.where(powers, self.offset, 0.0), np.where(powers, self.scale, 1.0)
 
     def _curved(self, values: Floats, valid: Bools, where: Callable[[int], str]) -> Floats:
-        """As `on_curves`; rows that are not valid get any number.
+        """Numbers put on their curves; rows that are not valid get any number.
 
         Raises:
             DataError: A number has no logarithm.
@@ -206,7 +211,7 @@ class FittedTarget(Fitted):
         values[~valid] = 1.0
         logs = [curve is not None and curve.kind == "log" for curve in self.curves]
         check_logs(values, self.columns, logs, where)
-        return self.on_curves(values)
+        return put_on_curves(values, self.curves)
 
     def _codes(
         self, series: pl.Series, valid: Bools, where: Callable[[int], str]

@@ -11,8 +11,6 @@ Names are those of `trainer.config.objectives.MetricName`, and:
   `average_precision` are macro averages; `…_micro` (not of areas: scores of one class are not held
   against those of another) is of all decisions pooled, `…_weighted` the mean by weight of the classes'
   or columns' positive rows, of those that have some;
-- numbers: `pinball_10`, `pinball_50`, `pinball_90` are the mean of q(y - p) where y > p, else
-  (1 - q)(p - y) (Koenker & Bassett 1978), at q = 0.1, 0.5, 0.9;
 - `PART/name`: the measure of one class against the rest, or of one column, by the same definitions as
   for two classes. In it accuracy, mcc and the others count a row of several classes as called so when
   this class is the likeliest.
@@ -64,7 +62,7 @@ def is_higher_better(name: str) -> bool:
     measure = split_name(name)[1]
     for ending in ("_micro", "_weighted"):
         measure = measure.removesuffix(ending)
-    return not measure.startswith("pinball") and METRICS[measure].better == "higher"  # type: ignore[index]
+    return METRICS[measure].better == "higher"  # type: ignore[index]
 
 
 @dataclass(frozen=True, slots=True)

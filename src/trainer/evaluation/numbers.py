@@ -12,7 +12,6 @@ import numpy.typing as npt
 
 from trainer.evaluation.answers import Answers, Doubles
 
-QUANTILES = (0.1, 0.5, 0.9)
 NEAR_ZERO = 0.01
 
 
@@ -42,10 +41,6 @@ class NumberJudge:
         apart = y - y[:1]
         apart = apart - np.where(np.ptp(y, axis=0) > 0, apart.mean(axis=0), 0.0) if len(y) else y
         summed = {"squared": over**2, "mae": errors, "first": apart, "second": apart**2}
-        summed |= {
-            f"pinball_{100 * q:.0f}": np.where(over > 0, q * over, (q - 1) * over)
-            for q in QUANTILES
-        }
         self.shares = tuple(is_share_of_target_defined(column) for column in y.T)
         summed["mape"] = errors / np.maximum(np.abs(y), np.finfo(np.float64).eps)
         self._names, self._parts, self._rows = tuple(summed), y.shape[1], len(y)
@@ -74,7 +69,6 @@ class NumberJudge:
                 [self._medians(weights, self._order[:, i], self._errors[:, i]) for i in range(k)],
                 axis=1,
             )
-        parts |= means
         parts["mape"] = np.where(self.shares, mape, np.nan)
         return {name: values.mean(axis=1) for name, values in parts.items()}, parts
 

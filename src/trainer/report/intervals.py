@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import exp
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,6 @@ import numpy.typing as npt
 from pydantic import ValidationError
 
 from trainer.data.target_curves import TargetCurve
-from trainer.report.text import number
 from trainer.runs.decisions import Decisions
 
 Doubles = npt.NDArray[np.float64]
@@ -23,26 +21,26 @@ class Width:
     """The width of the prediction intervals of one target column.
 
     Attributes:
-        half: Half of it, in the target's unit, or on its curve.
+        half: Half of it, in the target's unit, or as `runs.decisions` has it of one on a curve.
+        text: The same for a reader.
         curve: The curve that the column was trained on, or None.
+        scale: What `half` is in units of: the deviation of the training values on a power curve, else 1.
     """
 
     half: float
+    text: str
     curve: TargetCurve | None = None
+    scale: float = 1.0
 
     def ends(self, p: Doubles) -> tuple[Doubles, Doubles]:
         """Low and high ends around predictions (n,)."""
         if self.curve is None:
             return p - self.half, p + self.half
-        middle = self.curve.forward(p)
-        return self.curve.backward(middle - self.half), self.curve.backward(middle + self.half)
+        middle, half = self.curve.forward(p), self.half * self.scale
+        return self.curve.backward(middle - half), self.curve.backward(middle + half)
 
     def __str__(self) -> str:
-        if self.curve is None:
-            return f"± {number(self.half)}"
-        if self.curve.kind == "log":
-            return f"divided and multiplied by {number(exp(self.half))}"
-        return f"± {number(self.half)} on the scale of target_scale: power"
+        return self.text
 
 
 def interval_widths(preprocessing: Any, decided: Decisions | None) -> Mapping[str, Width]:
@@ -57,14 +55,29 @@ def interval_widths(preprocessing: Any, decided: Decisions | None) -> Mapping[st
     """
     if decided is None:
         return {}
-    curves: dict[str, TargetCurve | None] = {}
+    try:
+        curves = dict(_curves(preprocessing))
+    except (ValidationError, TypeError, ValueError):
+        return {}
+    found = {}
+    for name, half in decided.half_widths.items():
+        curve, scale = curves.get(name, (None, 1.0))
+        found[name] = Width(half, decided.width_text(name), curve, scale)
+    return found
+
+
+def _curves(preprocessing: Any) -> list[tuple[str, tuple[TargetCurve, float]]]:
+    """Columns on a curve, and the scale that their half widths are measured in."""
     match preprocessing:
-        case {"target": {"columns": [*columns], "curves": [*found]}}:
-            try:
-                curves = {
-                    str(name): None if one is None else TargetCurve.model_validate(one)
-                    for name, one in zip(columns, found, strict=False)
-                }
-            except ValidationError:
-                return {}
-    return {name: Width(half, curves.get(name)) for name, half in decided.half_widths.items()}
+        case {"target": {"columns": [*columns], "curves": [*curves], "scale": [*scales]}}:
+            read = [
+                (str(name), TargetCurve.model_validate(curve), float(scale))
+                for name, curve, scale in zip(columns, curves, scales, strict=False)
+                if curve is not None
+            ]
+            return [
+                (name, (curve, scale if curve.kind == "power" else 1.0))
+                for name, curve, scale in read
+            ]
+        case _:
+            return []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import exp
 from pathlib import PurePath
 
 from trainer.errors import Problem, RunError
@@ -14,6 +15,9 @@ from trainer.runs.records import from_json, later, to_json
 
 NO_THRESHOLD = 0.5
 """The threshold where none is stated or chosen."""
+
+_LARGEST_EXPONENT = 700.0
+"""That a float can hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +30,11 @@ class Decisions:
         reached: What it achieves on the validation rows, by metric; None where a metric is not defined.
         temperature: What the logits are divided by; 1 where they are left alone.
         coverage: The share of rows whose number is to lie in its interval.
-        half_widths: Column → half the width of its intervals, in the target's unit, or on its curve
-            where it has one (`data.target_scale: log` or `power`).
+        half_widths: Column → half the width of its intervals: in the target's unit, of a column in
+            `curves` in its logarithm or on its standardised power curve.
         note: What a user should know of it.
         source: The run directory it was taken from, or None where it was chosen here.
+        curves: Column → log or power, of those with such a `data.target_scale`.
     """
 
     threshold: float = NO_THRESHOLD
@@ -40,6 +45,7 @@ class Decisions:
     half_widths: Mapping[str, float] = later(default_factory=dict)
     note: str = later("")
     source: str | None = later(None)
+    curves: Mapping[str, str] = later(default_factory=dict)
 
     @property
     def rows(self) -> str:
@@ -58,9 +64,20 @@ class Decisions:
         if self.temperature != 1:
             parts.append(f"temperature {self.temperature:.4g}")
         if self.half_widths:
-            widths = ", ".join(f"{name} ± {width:.4g}" for name, width in self.half_widths.items())
+            widths = ", ".join(f"{name} {self.width_text(name)}" for name in self.half_widths)
             parts.append(f"{100 * (self.coverage or 0):g}% intervals ({widths})")
         return ", ".join(parts)
+
+    def width_text(self, column: str) -> str:
+        """The half width of the intervals of a column: ± 3.2, or a factor of a logarithm."""
+        width = self.half_widths[column]
+        match self.curves.get(column):
+            case "log":
+                return f"× or ÷ {exp(min(width, _LARGEST_EXPONENT)):.4g}"
+            case "power":
+                return f"± {width:.4g} deviations on its power curve"
+            case _:
+                return f"± {width:.4g}"
 
 
 def write_decisions(run: RunDirectory, decisions: Decisions) -> None:

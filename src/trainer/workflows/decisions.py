@@ -57,7 +57,9 @@ def decide(
             )
             return replace(decisions, note=note)
         widths = dict(zip(validation.names, map(float, fitted.half_width), strict=True))
-        return replace(decisions, coverage=settings.coverage, half_widths=widths)
+        columns = zip(question.target.columns, question.target.curves, strict=False)
+        curves = {name: curve.kind for name, curve in columns if curve is not None}
+        return replace(decisions, coverage=settings.coverage, half_widths=widths, curves=curves)
     if settings.calibrate:
         temperature = fit_temperature(task, validation.y, validation.p, validation.weight)
         decisions = replace(decisions, temperature=temperature)

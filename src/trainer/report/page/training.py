@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from trainer.report.choices import read_choices
 from trainer.report.page.content import Block, Plot, Section, grid, section
 from trainer.report.page.facts import Facts
 from trainer.report.page.figures import COLOURS, DASHES, SOFT, scale_by_magnitude
@@ -32,10 +33,10 @@ def _training(facts: Facts) -> Iterator[Block]:
     manifest = facts.report.summary.manifest
     best = manifest.best_epoch if manifest else None
     if len(history) > 1:
-        yield _curve(history, "loss", best)
+        yield _curve(history, "loss", best, read_choices(facts.run).labels.of("loss"))
         other = _headline(facts, history)
         if other is not None:
-            yield _curve(history, other, best)
+            yield _curve(history, other, best, other)
         _, rates = series(history, _RATE)
         if len(rates) > 1 and np.ptp(rates) > 1e-6 * np.abs(rates).max():
             yield _rate_plot(history)
@@ -96,7 +97,7 @@ def _headline(facts: Facts, history: History) -> str | None:
     return next(iter(wanted), None)
 
 
-def _curve(history: History, name: str, best: int | None) -> Plot:
+def _curve(history: History, name: str, best: int | None, title: str) -> Plot:
     both = [(label, *series(history, key)) for label, key in _sides(name)]
     drawn = [(label, epochs, values) for label, epochs, values in both if len(values)]
     words = [_words(label, epochs, values, best) for label, epochs, values in drawn]
@@ -112,8 +113,8 @@ def _curve(history: History, name: str, best: int | None) -> Plot:
         axes.legend(loc="upper right" if falls else "lower right")
 
     falls = bool(drawn) and drawn[0][2][-1] < drawn[0][2][0]
-    description = f"{name} by epoch. {' '.join(words)}"
-    return Plot(f"curve-{_slug(name)}", f"{name} by epoch", description, draw)
+    description = f"{title} by epoch. {' '.join(words)}"
+    return Plot(f"curve-{_slug(name)}", f"{title} by epoch", description, draw)
 
 
 def _sides(name: str) -> tuple[tuple[str, str], ...]:
