@@ -161,7 +161,11 @@ def test_the_report_draws_the_intervals_that_predict_gives(tmp_path: Path, scale
     low, high = width.ends(got["predicted_price"].to_numpy())
     np.testing.assert_allclose(low, got["predicted_price_low"].to_numpy(), rtol=1e-9)
     np.testing.assert_allclose(high, got["predicted_price_high"].to_numpy(), rtol=1e-9)
-    words = {"log": "× or ÷", "power": "on its power curve", "standard": "price ± "}
+    words = {
+        "log": "divided and multiplied by",
+        "power": "on its power curve",
+        "standard": "price ± ",
+    }
     assert words[scale] in decisions.summary()
     facts = read_facts(run, datetime.now(UTC))
     plots = [block for block in numbers(facts).blocks if isinstance(block, Plot)]

@@ -11,7 +11,8 @@ import numpy.typing as npt
 from pydantic import ValidationError
 
 from trainer.data.target_curves import TargetCurve
-from trainer.runs.decisions import Decisions
+from trainer.report.text import number
+from trainer.runs.decisions import Decisions, width_text
 
 Doubles = npt.NDArray[np.float64]
 
@@ -22,13 +23,11 @@ class Width:
 
     Attributes:
         half: Half of it, in the target's unit, or as `runs.decisions` has it of one on a curve.
-        text: The same for a reader.
         curve: The curve that the column was trained on, or None.
         scale: What `half` is in units of: the deviation of the training values on a power curve, else 1.
     """
 
     half: float
-    text: str
     curve: TargetCurve | None = None
     scale: float = 1.0
 
@@ -40,7 +39,8 @@ class Width:
         return self.curve.backward(middle - half), self.curve.backward(middle + half)
 
     def __str__(self) -> str:
-        return self.text
+        kind = None if self.curve is None else self.curve.kind
+        return width_text(number(self.half), self.half, kind)
 
 
 def interval_widths(preprocessing: Any, decided: Decisions | None) -> Mapping[str, Width]:
@@ -62,14 +62,16 @@ def interval_widths(preprocessing: Any, decided: Decisions | None) -> Mapping[st
     found = {}
     for name, half in decided.half_widths.items():
         curve, scale = curves.get(name, (None, 1.0))
-        found[name] = Width(half, decided.width_text(name), curve, scale)
+        found[name] = Width(half, curve, scale)
     return found
 
 
 def _curves(preprocessing: Any) -> list[tuple[str, tuple[TargetCurve, float]]]:
     """Columns on a curve, and the scale that their half widths are measured in."""
     match preprocessing:
-        case {"target": {"columns": [*columns], "curves": [*curves], "scale": [*scales]}}:
+        case {"target": {"columns": [*columns], "curves": [*curves], **target}}:
+            stated = target.get("scale")
+            scales: list[Any] = stated if isinstance(stated, list) else [1.0] * len(columns)
             read = [
                 (str(name), TargetCurve.model_validate(curve), float(scale))
                 for name, curve, scale in zip(columns, curves, scales, strict=False)

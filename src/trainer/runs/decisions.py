@@ -64,20 +64,29 @@ class Decisions:
         if self.temperature != 1:
             parts.append(f"temperature {self.temperature:.4g}")
         if self.half_widths:
-            widths = ", ".join(f"{name} {self.width_text(name)}" for name in self.half_widths)
+            widths = ", ".join(
+                f"{name} {width_text(f'{half:.4g}', half, self.curves.get(name))}"
+                for name, half in self.half_widths.items()
+            )
             parts.append(f"{100 * (self.coverage or 0):g}% intervals ({widths})")
         return ", ".join(parts)
 
-    def width_text(self, column: str) -> str:
-        """The half width of the intervals of a column: ± 3.2, or a factor of a logarithm."""
-        width = self.half_widths[column]
-        match self.curves.get(column):
-            case "log":
-                return f"× or ÷ {exp(min(width, _LARGEST_EXPONENT)):.4g}"
-            case "power":
-                return f"± {width:.4g} deviations on its power curve"
-            case _:
-                return f"± {width:.4g}"
+
+def width_text(shown: str, half: float, kind: str | None) -> str:
+    """The half width of prediction intervals for a reader: ± 3.2, or the factor of a logarithm.
+
+    Args:
+        shown: The half width as text.
+        half: The half width.
+        kind: log or power, of a target on such a curve; else None.
+    """
+    match kind:
+        case "log":
+            return f"divided and multiplied by {exp(min(half, _LARGEST_EXPONENT)):.4g}"
+        case "power":
+            return f"± {shown} standard deviations on its power curve"
+        case _:
+            return f"± {shown}"
 
 
 def write_decisions(run: RunDirectory, decisions: Decisions) -> None:
