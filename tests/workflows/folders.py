@@ -29,7 +29,7 @@ model:
     - batch_normalization
     - dropout: 0.1
 optimizer: {name: adamw, learning_rate: 0.03, ema: 0.9}
-fit: {epochs: 12, batch_size: 16, class_weight: balanced}
+fit: {epochs: 12, batch_size: 16, class_weight: balanced, checkpoint: {every: 2 epochs}}
 """
 MEMBERS = [
     ["seed=1", "fit.early_stopping={patience: 1, min_delta: 10}"],

@@ -1,8 +1,10 @@
 """Packs that are stopped, killed, repacked or trained by workers end with the same bytes."""
 
+import json
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,7 +12,6 @@ from tests.workflows.conftest import write_table
 from tests.workflows.folders import CONFIG, MEMBERS, SPLITS, Ends, Folder, assert_same
 from trainer.engine import pack_fit
 from trainer.errors import RunError
-from trainer.workflows import packs
 from trainer.workflows.many import ended_run, tasks_of
 from trainer.workflows.pack_events import PackStarted
 from trainer.workflows.pack_plans import plan_packs
@@ -35,12 +36,6 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, config: Path) -> Folde
     return folder
 
 
-@pytest.fixture
-def saving_each_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packs, "_SAVE_SECONDS", 0.0)
-    monkeypatch.setattr(packs, "_WRITING_SHARE", 1e9)
-
-
 def test_a_pack_leaves_what_fit_leaves(undisturbed: Folder) -> None:
     run = undisturbed.run(0)
     assert {path.name for path in run.iterdir()} == {
@@ -51,6 +46,12 @@ def test_a_pack_leaves_what_fit_leaves(undisturbed: Folder) -> None:
     assert begun is not None
     assert begun.is_done
     assert [path.name for path in (undisturbed.path / "packs" / "0001").iterdir()] == ["pack.json"]
+
+
+def saved(folder: Folder) -> list[dict[str, Any]]:
+    """What the checkpoint of a pack says of its members."""
+    path = folder.path / "packs" / "0001" / "last" / "checkpoint.json"
+    return list(json.loads(path.read_text())["members"])
 
 
 @pytest.mark.parametrize("after", [2, 9])
@@ -66,10 +67,11 @@ def test_stopped_it_goes_on(tmp_path: Path, undisturbed: Folder, after: int) -> 
     assert_same(folder, undisturbed)
 
 
-@pytest.mark.usefixtures("saving_each_epoch")
 def test_left_alone_it_goes_on_from_its_checkpoint(tmp_path: Path, undisturbed: Folder) -> None:
     folder = Folder(tmp_path / "own", undisturbed.config)
     folder.train(abandon=3)
+    # As fit.checkpoint.every has it, after two epochs.
+    assert [one["facts"]["epoch"] for one in saved(folder)] == [2] * len(MEMBERS)
     folder.train(abandon=4)
     # Killed while it wrote.
     for place in (folder.run(1), folder.run(2) / "evaluation", folder.path / "packs" / "0001"):
@@ -85,6 +87,7 @@ def test_left_alone_before_any_checkpoint_it_begins_anew(
 ) -> None:
     folder = Folder(tmp_path / "own", undisturbed.config)
     folder.train(abandon=2)
+    assert not (folder.path / "packs" / "0001" / "last").exists()
     folder.train()
     assert_same(folder, undisturbed)
 
@@ -108,7 +111,6 @@ def test_what_is_done_is_only_told(tmp_path: Path, undisturbed: Folder) -> None:
     assert {path: path.stat().st_mtime_ns for path in undisturbed.path.rglob("*")} == before
 
 
-@pytest.mark.usefixtures("saving_each_epoch")
 def test_repacked_it_is_the_same_to_rounding_and_goes_on_exactly(
     tmp_path: Path, undisturbed: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -184,7 +186,6 @@ def test_workers_do_the_same(tmp_path: Path, undisturbed: Folder) -> None:
     assert_same(folder, undisturbed)
 
 
-@pytest.mark.usefixtures("saving_each_epoch")
 def test_a_worker_that_is_killed_is_replaced(tmp_path: Path, undisturbed: Folder) -> None:
     folder = Folder(tmp_path / "own", undisturbed.config)
     killed = []

@@ -37,6 +37,7 @@ from trainer.runs.files import (
 )
 from trainer.runs.log import cut_log, keep_epochs
 from trainer.runs.manifest import Manifest, Resumption
+from trainer.workflows.cadence import Cadence
 from trainer.workflows.comparison import (
     data_differences,
     device_differences,
@@ -59,9 +60,6 @@ if TYPE_CHECKING:
     from trainer.engine.pack_fit import PackTraining
 
 _NOTE = "pack.json"
-_SAVE_SECONDS = 30.0
-_WRITING_SHARE = 0.05
-"""A checkpoint is put off while writing would take more than this share of the time."""
 
 
 def train_pack(
@@ -281,13 +279,19 @@ class _Keeper:
         self, training: PackTraining, members: Sequence[PackedMember], directory: Path
     ) -> None:
         self._training, self._members, self._directory = training, members, directory
-        self._saved_at, self._write_seconds = monotonic(), 0.0
+        # Members may differ in how often they are written: the pack is when one of them is due.
+        intervals = {one.candidate.plan.config.fit.checkpoint.every for one in members}
+        self._cadences = [Cadence(every, *self._done()) for every in sorted(intervals)]
 
     def keep_if_due(self) -> None:
-        """Write a checkpoint when it is time."""
-        since = monotonic() - self._saved_at
-        if since >= _SAVE_SECONDS and since * _WRITING_SHARE >= self._write_seconds:
+        """Write a checkpoint when it is due."""
+        if any(cadence.is_due(*self._done()) for cadence in self._cadences):
             self.keep()
+
+    def _done(self) -> tuple[int, int]:
+        """Epochs and batches of the member that was trained the longest."""
+        trainings = [member.training for member in self._members]
+        return max(one.epoch for one in trainings), max(one.step for one in trainings)
 
     def keep(self) -> None:
         """Write a checkpoint."""
@@ -312,8 +316,8 @@ class _Keeper:
             )
         told = {"slots": self._training.slots, "members": facts}
         write_checkpoint(self._directory / "last", None, arrays, told, keep=2)
-        self._saved_at = monotonic()
-        self._write_seconds = self._saved_at - began
+        for cadence in self._cadences:
+            cadence.written(*self._done(), began)
 
 
 def _evaluate(

@@ -20,7 +20,6 @@ import numpy as np
 
 from trainer.config.dump import dump_config, resolved_settings
 from trainer.config.schema import Config
-from trainer.config.sections import interval_parts
 from trainer.data.prepare import split_table
 from trainer.data.splits import SPLIT_NAMES, SplitName
 from trainer.engine.devices import Device
@@ -40,11 +39,10 @@ from trainer.runs.log import MetricsLog
 from trainer.runs.manifest import DataFile, Manifest, Rewind, Status, new_manifest
 from trainer.tracking.trackers import Trackers, trackers_of
 from trainer.workflows.building import EpochForm
+from trainer.workflows.cadence import Cadence
 from trainer.workflows.plan import Plan, groups_of
 
 _HEARTBEAT_SECONDS = 15.0
-_WRITING_SHARE = 0.05
-"""A checkpoint is put off while writing would take more than this share of the time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +78,7 @@ class Recording:
         log: The metrics, a line an epoch.
         timing: The seconds, a line an epoch.
         trackers: Who else is told.
+        cadence: When a checkpoint is due.
         best_sha256: Of the best weights, once this process has written them.
     """
 
@@ -90,13 +89,10 @@ class Recording:
     log: MetricsLog
     timing: MetricsLog
     trackers: Trackers
+    cadence: Cadence
     best_sha256: str | None = None
     _saved_best: int = 0
-    _saved_epoch: int = 0
-    _saved_step: int = 0
-    _saved_at: float = field(default_factory=monotonic)
     _beat_at: float = field(default_factory=monotonic)
-    _write_seconds: float = 0.0
 
     def epoch(self, result: EpochResult) -> None:
         """Record an epoch; write a checkpoint when it is time."""
@@ -163,9 +159,7 @@ class Recording:
         keep = self.config.fit.checkpoint.keep
         self._write(self.run.last, judged, snapshot.arrays, facts, keep)
         self.best_checkpoint()
-        self._saved_epoch, self._saved_step = training.epoch, training.position
-        self._saved_at = monotonic()
-        self._write_seconds = self._saved_at - began
+        self.cadence.written(training.epoch, training.position, began)
 
     def best_checkpoint(self) -> None:
         """Write the best weights, if there are any and they are new."""
@@ -241,28 +235,13 @@ class Recording:
     def _go_on(self, epoch: int, step: int, stop: str | None) -> None:
         if stop is not None:
             self.stopped(stop)
-        elif self._is_time(epoch, step):
+        elif self.cadence.is_due(epoch, step):
             self.checkpoint()
         now = monotonic()
         if now - self._beat_at >= _HEARTBEAT_SECONDS:
             self._beat_at = now
             self.manifest = self.manifest.with_heartbeat(_now())
             self.run.write_manifest(self.manifest)
-
-    def _is_time(self, epoch: int, step: int) -> bool:
-        since = monotonic() - self._saved_at
-        if since * _WRITING_SHARE < self._write_seconds:
-            return False
-        count, unit = interval_parts(self.config.fit.checkpoint.every)
-        match unit:
-            case "epoch":
-                return epoch - self._saved_epoch >= count
-            case "step":
-                return step - self._saved_step >= count
-            case "minute":
-                return since >= 60 * count
-            case _:
-                return since >= count
 
 
 @contextmanager
@@ -373,7 +352,9 @@ def recording(
     """
     with MetricsLog(run.metrics) as log, MetricsLog(run.timing) as timing:
         trackers = trackers_of(config)
-        record = Recording(run, config, manifest, subject, log, timing, trackers)
+        training = subject.training
+        cadence = Cadence(config.fit.checkpoint.every, training.epoch, training.position)
+        record = Recording(run, config, manifest, subject, log, timing, trackers, cadence)
         try:
             trackers.started(run, config, manifest)
             yield record
