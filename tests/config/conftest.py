@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from hypothesis import strategies as st
 
+from trainer.config.matching import ROOT
 from trainer.config.nodes import KeyPath
-from trainer.config.problems import ROOT
 from trainer.config.shapes import (
     Choice,
     Entries,

@@ -13,9 +13,9 @@ from jsonschema import Draft202012Validator
 
 from trainer.config.describe import json_schema, reference_markdown
 from trainer.config.dump import dump_config
+from trainer.config.matching import ROOT
 from trainer.config.nodes import Source, plain
 from trainer.config.objectives import LOSS_HEADS, METRICS
-from trainer.config.problems import ROOT
 from trainer.config.schema import Config
 from trainer.config.shapes import settings as all_settings
 from trainer.config.yaml_reader import parse_yaml

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 from trainer.config.data import Data
+from trainer.config.matching import settings_by_name
 from trainer.config.nearest import nearest_key, nearest_value
-from trainer.config.problems import settings_by_name
 from trainer.config.schema import Config, Fit
 
 ELSEWHERE = settings_by_name()

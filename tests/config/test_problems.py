@@ -198,10 +198,12 @@ def test_a_misspelt_required_key_is_one_problem() -> None:
     assert "did you mean 'target'?" in found
 
 
-def test_two_keys_in_one_layer_say_which_to_indent() -> None:
+def test_two_keys_in_one_layer_say_how_they_are_one() -> None:
     (found,) = lines(BASE + "model:\n  layers:\n    - dense: 64\n      activation: relu\n")
     assert found.startswith("c.yaml:4:7 model.layers.0: expected one key, one of dense, ")
-    assert found.endswith("found 2 keys: dense, activation; indent activation below dense")
+    assert found.endswith("keys: dense, activation; write {dense: {units: 64, activation: relu}}")
+    (found,) = lines(BASE + "model:\n  layers:\n    - dense:\n      units: 64\n")
+    assert found.endswith("found 2 keys: dense, units; indent units below dense")
 
 
 @pytest.mark.parametrize(
@@ -245,3 +247,12 @@ def test_all_problems_at_once_in_the_files_order() -> None:
 def test_column_names_with_dots_are_quoted_in_the_key() -> None:
     (found,) = lines("data: {source: x, target: y, columns: {a.b c: {kind: number}}}")
     assert 'data.columns."a.b c".kind: expected one of numeric,' in found
+
+
+def test_a_setting_of_a_former_version_names_what_replaced_it() -> None:
+    (found,) = lines(BASE + "evaluate: {scatter: true}\n")
+    assert found == (
+        "c.yaml:2:12 evaluate.scatter: expected a setting of evaluate, found 'scatter'; take it out: "
+        "report.html draws predictions over two numeric features, trainer report RUN --png FOLDER "
+        "writes the plot alone"
+    )

@@ -51,12 +51,12 @@ def test_a_streamed_run_can_be_evaluated(config, tmp_path):
 
 
 def test_what_cannot_be_streamed_is_refused_with_its_place(config):
-    overrides = ("runtime.engine=streaming", "data.clean.duplicates=drop", "evaluate.scatter=true")
+    overrides = ("runtime.engine=streaming", "data.clean.duplicates=drop", "data.split.by=hash")
     with pytest.raises(ConfigError) as caught:
         load_config(config, overrides)
     places = [str(problem) for problem in caught.value.problems]
     assert any("data.clean.duplicates=drop" in place for place in places)
-    assert any("evaluate.scatter=true" in place for place in places)
+    assert any("data.split.by=hash" in place for place in places)
 
 
 def test_the_engine_is_chosen_by_what_is_free(config, monkeypatch):

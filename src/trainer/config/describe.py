@@ -13,9 +13,9 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from trainer.config.matching import EXTENDS, ROOT
 from trainer.config.objectives import DEFAULT_LOSS, DEFAULT_METRICS, LOSS_HEADS, METRICS
 from trainer.config.optimizers import DEFAULT_OPTIMIZER
-from trainer.config.problems import EXTENDS, ROOT
 from trainer.config.schema import Config
 from trainer.config.sections import Section
 from trainer.config.shapes import (

@@ -40,14 +40,4 @@ def engine_contradictions(config: Config) -> list[Problem]:
                 "data.format",
             )
         )
-    if config.evaluate.scatter:
-        problems.append(
-            Problem(
-                "",
-                "no plot of every row in a stream",
-                "true",
-                f"set evaluate.scatter: false, {otherwise}",
-                "evaluate.scatter",
-            )
-        )
     return problems

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from trainer.config.conflicts import Contradiction
 from trainer.config.contradictions import find_contradictions
 from trainer.config.fixes import shown
+from trainer.config.matching import EXTENDS
 from trainer.config.merging import merged
 from trainer.config.nodes import (
     Entry,
@@ -33,7 +34,7 @@ from trainer.config.nodes import (
 )
 from trainer.config.overrides import Override, apply_overrides, parse_override
 from trainer.config.paths import UnsetVariableError, expanded, with_absolute_paths
-from trainer.config.problems import EXTENDS, MAX_PROBLEMS, Misfit, misfits, unexplained
+from trainer.config.problems import MAX_PROBLEMS, Misfit, misfits, unexplained
 from trainer.config.schema import Config
 from trainer.config.yaml_reader import read_yaml
 from trainer.errors import ConfigError, Problem, command_text

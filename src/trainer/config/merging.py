@@ -14,6 +14,7 @@ from typing import assert_never
 
 from pydantic import BaseModel
 
+from trainer.config.matching import ROOT, expanded, suits
 from trainer.config.missteps import MisstepError, index_of, no_parts, other_kind
 from trainer.config.nodes import (
     Entry,
@@ -28,7 +29,6 @@ from trainer.config.nodes import (
     without_entry,
     without_item,
 )
-from trainer.config.problems import ROOT, expanded, suits
 from trainer.config.shapes import Choice, Entries, Fields, Items, Leaf, OneOf, Shape, Short, Tagged
 from trainer.config.shapes import fields_of as _fields_of
 from trainer.errors import did_you_mean

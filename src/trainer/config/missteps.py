@@ -12,7 +12,7 @@ from dataclasses import replace
 from trainer.config.fixes import shown
 from trainer.config.nearest import nearest_key, nearest_value
 from trainer.config.nodes import KeyPath, Node, dotted, plain
-from trainer.config.shapes import OneOf, Shape, Short, Tagged, settings
+from trainer.config.shapes import Shape, Tagged, settings, tagged_in
 from trainer.config.yaml_writer import flow_text
 from trainer.errors import Problem
 
@@ -55,7 +55,7 @@ def other_kind(
         siblings: The items of the list that it is in.
     """
     here, step = dotted(done), str(steps[0])
-    tagged = _tagged(shape)
+    tagged = None if shape is None else tagged_in(shape)
     fixes = []
     if meant := _of_same_kind(siblings, step, done):
         fixes.append(f"did you mean {dotted((*meant, *steps))}?")
@@ -70,18 +70,6 @@ def other_kind(
         searched.append(f"To replace it, write {here}: [{whole}]")
     expected = f"a setting of {here}, which is {_kind(node)}"
     return MisstepError(expected, f"'{step}'", _text(fixes), (*done, step), _text(searched))
-
-
-def _tagged(shape: Shape | None) -> Tagged | None:
-    match shape:
-        case Tagged():
-            return shape
-        case Short(inner=inner):
-            return _tagged(inner)
-        case OneOf(members):
-            return next((found for each in members if (found := _tagged(each))), None)
-        case _:
-            return None
 
 
 def _meant_part(tagged: Tagged, node: Node, steps: KeyPath) -> KeyPath:

@@ -10,11 +10,11 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from trainer.config.matching import EXTENDS, settings_by_name
 from trainer.config.merging import with_value, without_value
 from trainer.config.missteps import MisstepError
 from trainer.config.nearest import nearest_key
 from trainer.config.nodes import Node, Place, Source, dotted, parse_key
-from trainer.config.problems import EXTENDS, settings_by_name
 from trainer.config.schema import Config
 from trainer.config.yaml_reader import parse_yaml
 from trainer.errors import Problem

@@ -13,15 +13,23 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from itertools import islice
 from typing import assert_never
 
 from pydantic import ValidationError
 
 from trainer.config.fixes import choice_fix, cut, leaf_fix, meaning, shown
+from trainer.config.matching import (
+    EXTENDS,
+    ROOT,
+    expanded,
+    has_words,
+    is_optional,
+    settings_by_name,
+    suits,
+)
 from trainer.config.nearest import nearest_key, nearest_value
-from trainer.config.nodes import Entry, KeyPath, Node, Place, dotted, mapping_node, node_of, plain
+from trainer.config.nodes import Entry, KeyPath, Node, Place, dotted, plain
 from trainer.config.schema import Config
 from trainer.config.sections import Section
 from trainer.config.shapes import (
@@ -39,15 +47,19 @@ from trainer.config.shapes import (
     settings,
     short_shape,
     short_words,
+    tagged_in,
     words_of,
 )
+from trainer.config.spellings import respelled, respelled_section, split_calls
 from trainer.errors import Problem
 
-ROOT = Fields(Config)
 MAX_PROBLEMS = 100
 """More are not told: nobody reads them, and each takes a search for the nearest name."""
-EXTENDS = "extends"
-"""The one key of a config file that is no setting: the file it builds on."""
+_REMOVED = {
+    "evaluate.scatter": "take it out: report.html draws predictions over two numeric features, "
+    "trainer report RUN --png FOLDER writes the plot alone",
+}
+"""Settings of former versions, and what replaced them."""
 
 
 @dataclass(frozen=True)
@@ -85,24 +97,6 @@ def unexplained(error: ValidationError, where: str) -> list[Misfit]:
 
 def _found(node: Node) -> str:
     return shown(plain(node), node.text)
-
-
-def expanded(shape: Short, node: Node) -> Node:
-    """The full form of what may be a shorthand; keys it stands for are marked as not written."""
-    before = plain(node)
-    after = shape.expand(before)
-    if not isinstance(after, dict) or (node.entries is not None and after == before):
-        return node
-    written = node.entries if node.entries is not None else {}
-    entries: dict[str, Entry] = {}
-    for key, value in after.items():
-        if key in written:
-            entries[key] = written[key]
-        elif node.entries is None and value == before:
-            entries[key] = Entry(node.place, node, written=False)
-        else:
-            entries[key] = Entry(node.place, node_of(value, node.place), written=False)
-    return mapping_node(entries, node.place)
 
 
 def _misfits(shape: Shape, node: Node, path: KeyPath) -> Iterator[Misfit]:
@@ -156,8 +150,14 @@ def _items_misfits(shape: Items, node: Node, path: KeyPath) -> Iterator[Misfit]:
         if count == 0:
             expected = expected.replace("a list of", "a list of at least one of:", 1)
         yield _misfit(node, path, expected, "", found=f"{count} of them" if count else "")
+    tagged = tagged_in(shape.item)
+    calls = {} if tagged is None else split_calls(tagged, node.items, _fits)
     for index, item in enumerate(node.items):
-        yield from _misfits(shape.item, item, (*path, index))
+        if index not in calls:
+            yield from _misfits(shape.item, item, (*path, index))
+        elif calls[index]:
+            fix = f"write {calls[index]}"
+            yield _misfit(item, (*path, index), words_of(shape.item), fix)
 
 
 def _in_brackets(shape: Items, node: Node) -> str:
@@ -165,7 +165,20 @@ def _in_brackets(shape: Items, node: Node) -> str:
         if node.entries is not None:
             return "begin the item with '- '"
         return f"write [{node.text}]"
+    tagged = tagged_in(shape.item)
+    if tagged is not None and node.items is None:
+        fix = _rewritten(tagged, node) or _as_only_key(tagged, node)
+        return f"write [{fix.removeprefix('write ')}]" if fix else ""
     return ""
+
+
+def _rewritten(shape: Tagged, node: Node) -> str:
+    better = respelled(shape, node, _fits)
+    return f"write {better}" if better else ""
+
+
+def _fits(shape: Shape, node: Node) -> bool:
+    return not _any_misfit(shape, node)
 
 
 def _any_misfit(shape: Shape, node: Node) -> bool:
@@ -182,6 +195,10 @@ def _section_misfits(shape: Fields, node: Node, path: KeyPath) -> Iterator[Misfi
             fix = f"write only `{path[-1] if path else ''}`: it has no settings"
         elif node.items is None:
             fix = _as_setting(known, node)
+        else:
+            lists = [name for name, shape in known.items() if isinstance(shape, Items)]
+            meant = [name for name in lists if not _any_misfit(known[name], node)]
+            fix = f"put it below `{meant[0]}:`" if meant else ""
         yield _misfit(node, path, words_of(shape), fix)
         return
     for key, entry in node.entries.items():
@@ -202,19 +219,9 @@ def _section_misfits(shape: Fields, node: Node, path: KeyPath) -> Iterator[Misfi
 def _as_setting(known: Mapping[str, Shape], node: Node) -> str:
     """How a word is written that is a value of one of the settings: `{kind: categorical}`."""
     for name, shape in known.items():
-        if _has_words(shape) and not _any_misfit(shape, node):
+        if has_words(shape) and not _any_misfit(shape, node):
             return f"write {{{name}: {node.text}}}"
     return ""
-
-
-def _has_words(shape: Shape) -> bool:
-    match shape:
-        case Choice():
-            return True
-        case OneOf(members):
-            return all(_has_words(member) for member in members)
-        case _:
-            return False
 
 
 def _is_meant(name: str, strangers: Sequence[str], known: Mapping[str, Shape]) -> bool:
@@ -234,6 +241,7 @@ def _unknown_key(model: type[Section], key: str, entry: Entry, path: KeyPath) ->
         meant = nearest_key(key, known, settings_by_name())
         fix = meaning(meant, f"known are {', '.join(known)}")
     here = (*path, key)
+    fix = _REMOVED.get(dotted(here), fix)
     return _misfit(entry.node, here, expected, fix, place=entry.place, found=f"'{cut(key)}'")
 
 
@@ -242,23 +250,9 @@ def section_name(path: KeyPath) -> str:
     return dotted(path) if path else "the config"
 
 
-@cache
-def settings_by_name() -> dict[str, str]:
-    """Settings outside lists and columns, by name, as dotted keys; the shallowest of a name.
-
-    `test` and `validation` are the shares of data.split here, not the files of data.source.
-    """
-    found: dict[str, str] = {}
-    for path in sorted((path for path, _, _ in settings(ROOT)), key=len):
-        steps = [step for step in path if not step.startswith("<")]
-        if "*" not in steps and not {"schedule", "source"} & set(steps[:-1]):
-            found.setdefault(steps[-1], ".".join(steps))
-    return found
-
-
 def _tagged_misfits(shape: Tagged, node: Node, path: KeyPath) -> Iterator[Misfit]:
     if node.entries is None:
-        fix = choice_fix(shape.tags, node) or _as_only_key(shape, node)
+        fix = _rewritten(shape, node) or choice_fix(shape.tags, node) or _as_only_key(shape, node)
         yield _misfit(node, path, words_of(shape), fix)
     elif shape.by_name:
         yield from _named_misfits(shape, node, path)
@@ -268,12 +262,30 @@ def _tagged_misfits(shape: Tagged, node: Node, path: KeyPath) -> Iterator[Misfit
         ((key, entry),) = node.entries.items()
         member = shape.member(key)
         if member is not None:
-            yield from _misfits(member, node, path)
+            wanted = "" if entry.written else _wanted_value(member, key)
+            if wanted:
+                fix = f"write {{{key}: …}}"
+                yield _misfit(node, path, wanted, fix, found=f"'{key}' alone")
+            else:
+                yield from _misfits(member, node, path)
             return
         here = (*path, key) if entry.written else path
-        fix = meaning(nearest_value(key, shape.tags))
+        meant = meaning(nearest_value(key, shape.tags))
+        if entry.written:
+            fix = meant or _rewritten(shape, node)
+        else:  # a word alone
+            fix = _rewritten(shape, Node(key, node.place, key)) or meant
         found = f"'{cut(key)}'"
         yield _misfit(node, here, words_of(shape), fix, place=entry.place, found=found)
+
+
+def _wanted_value(member: Fields, tag: str) -> str:
+    """What has to stand after a kind that is written as a word alone; empty where nothing has to."""
+    inner = fields_of(member.model)[tag]
+    if is_optional(inner):
+        return ""
+    short = short_words(inner) if isinstance(inner, Short) else ""
+    return f"{tag} with {short or words_of(inner)}"
 
 
 def _as_only_key(shape: Tagged, node: Node) -> str:
@@ -304,7 +316,9 @@ def _named_misfits(shape: Tagged, node: Node, path: KeyPath) -> Iterator[Misfit]
         yield _misfit(node, (*path, "name"), words_of(shape), "", found="nothing")
     else:
         here = (*path, "name") if entry.written else path
-        yield _misfit(entry.node, here, words_of(shape), choice_fix(shape.tags, entry.node))
+        fix = "" if entry.written else _rewritten(shape, entry.node)
+        fix = fix or choice_fix(shape.tags, entry.node)
+        yield _misfit(entry.node, here, words_of(shape), fix)
         every = {name for _, fields in shape.members for name in fields_of(fields.model)}
         for key, other in node.entries.items():
             if key not in every:  # a mistake whatever the name should have been
@@ -315,19 +329,15 @@ def _several_keys(shape: Tagged, node: Node, path: KeyPath) -> Iterator[Misfit]:
     assert node.entries is not None
     keys = list(node.entries)
     expected = f"one key, {words_of(shape)}"
-    fix = ""
     first = shape.member(keys[0]) if keys else None
-    if first is not None and set(keys[1:]) & {
-        name for path_, _, name in settings(first) if len(path_) == 2
-    }:
+    is_empty = first is not None and node.entries[keys[0]].node.content is None
+    fix = "" if is_empty else _rewritten(shape, node)
+    parts = {name for steps, _, name in settings(first) if len(steps) == 2} if first else set()
+    if not fix and parts & set(keys[1:]):
         fix = f"indent {', '.join(keys[1:])} below {keys[0]}"
-    elif len([key for key in keys if key in shape.tags]) > 1:
-        fix = "begin each with '- ' on a line of its own" if path and _is_index(path) else ""
+    elif not fix and len(set(keys) & set(shape.tags)) > 1 and path and isinstance(path[-1], int):
+        fix = "begin each with '- ' on a line of its own"
     yield _misfit(node, path, expected, fix, found=f"{len(keys)} keys: {', '.join(keys)}"[:80])
-
-
-def _is_index(path: KeyPath) -> bool:
-    return isinstance(path[-1], int)
 
 
 def _short_misfits(shape: Short, node: Node, path: KeyPath) -> Iterator[Misfit]:
@@ -335,12 +345,15 @@ def _short_misfits(shape: Short, node: Node, path: KeyPath) -> Iterator[Misfit]:
     short = short_shape(shape)
     is_list = node.items is not None and (short is None or not isinstance(short[1], Items))
     if short is not None and (is_list or full.entries is None):
-        yield _misfit(node, path, words_of(shape), "")
+        better = respelled_section(shape, node, _fits)
+        yield _misfit(node, path, words_of(shape), f"write {better}" if better else "")
     elif node.items is None and node.entries is None and node.content is not None and short:
         deep = next(_misfits(shape.inner, full, path), None)
         if deep is not None:
             expected = short_words(shape) + " or a mapping"
-            yield _misfit(node, path, expected, deep.problem.fix)
+            better = respelled_section(shape, node, _fits)
+            fix = f"write {better}" if better else deep.problem.fix
+            yield _misfit(node, path, expected, fix)
     else:
         yield from _misfits(shape.inner, full, path)
 
@@ -353,7 +366,7 @@ def _union_misfits(shape: OneOf, node: Node, path: KeyPath) -> Iterator[Misfit]:
     if shape.nullable and isinstance(node.content, bool):
         fix = "write null"
         if node.content:
-            optional = any(_is_optional(member) for member in shape.members)
+            optional = any(is_optional(member) for member in shape.members)
             fix = "write {} for its defaults" if optional else ""
         yield _misfit(node, path, words_of(shape), fix)
         return
@@ -372,50 +385,12 @@ def _union_misfits(shape: OneOf, node: Node, path: KeyPath) -> Iterator[Misfit]:
         for member in shape.members
         for value in (member.values if isinstance(member, Choice) else ())
     )
-    fix = choice_fix(words, node) or next((fix for fix in fixes if fix), "")
+    tagged = tagged_in(shape)
+    better = "" if tagged is None else _rewritten(tagged, node)
+    fix = better or choice_fix(words, node) or next((fix for fix in fixes if fix), "")
     yield _misfit(node, path, words_of(shape), fix)
-
-
-def _is_optional(shape: Shape) -> bool:
-    """Whether a section needs no setting."""
-    match shape:
-        case Short(inner=inner):
-            return _is_optional(inner)
-        case Fields(model):
-            return not required_fields(model)
-        case _:
-            return False
 
 
 def _first_fix(shape: Shape, node: Node) -> str:
     found = next(_misfits(shape, node, ()), None)
     return "" if found is None else found.problem.fix
-
-
-def suits(shape: Shape, node: Node) -> bool:
-    """Whether the value is of the shape's kind, whatever is wrong inside it."""
-    match shape:
-        case Leaf(kind=kind):
-            match kind:
-                case "text":
-                    return isinstance(node.content, str)
-                case "switch":
-                    return isinstance(node.content, bool)
-                case "whole number" | "number":
-                    return isinstance(node.content, int | float) and not isinstance(
-                        node.content, bool
-                    )
-                case _:
-                    assert_never(kind)
-        case Choice():
-            return isinstance(node.content, str)
-        case Items():
-            return node.items is not None
-        case Entries() | Fields() | Tagged():
-            return node.entries is not None
-        case Short(inner=inner):
-            return suits(inner, expanded(shape, node))
-        case OneOf(members):
-            return any(suits(member, node) for member in members)
-        case _:
-            assert_never(shape)

@@ -67,7 +67,8 @@ class Checkpoint(Section):
 
     every: Interval = "30 seconds"
     """How often the last and the best state are written: less often where writing would take more than
-    a twentieth of the time. Both are always written at the end, and where training is stopped."""
+    a twentieth of the time; those of networks that are trained together, as repeats, folds and trials
+    are, at the end of an epoch. Both are always written at the end, and where training is stopped."""
     keep: Annotated[int, Field(ge=1, le=1000)] = 2
     """So many last states are kept: last, last-1, …; an earlier one serves where the last is damaged."""
     monitor: Measure | None = None
@@ -197,9 +198,6 @@ class Evaluate(Section):
     report, where that takes no more than some seconds."""
     report: bool = True
     """Write report.html after training."""
-    scatter: bool = False
-    """Draw the predictions over two numeric features (evaluation/scatter.png); needs the `plots`
-    extra."""
 
 
 class Runtime(Section):

@@ -348,6 +348,19 @@ def short_words(shape: Short) -> str:
     return f"{words_of(short[1])} ({short[0]})" if short else ""
 
 
+def tagged_in(shape: Shape) -> Tagged | None:
+    """The union of sections that a shape is, may be or is short for."""
+    match shape:
+        case Tagged():
+            return shape
+        case Short(inner=inner):
+            return tagged_in(inner)
+        case OneOf(members):
+            return next((found for each in members if (found := tagged_in(each))), None)
+        case _:
+            return None
+
+
 def required_fields(model: type[Section]) -> tuple[str, ...]:
     """The settings of a section that have no default."""
     return tuple(name for name, info in model.model_fields.items() if info.is_required())

@@ -176,8 +176,8 @@ def _keys(settings: Value, steps: tuple[str, ...] = ()) -> Iterator[str]:
 
 def _unknown(asked: Asked, names: Sequence[str], facts: Sequence[str], listed: str) -> Problem:
     # These take pydantic and the whole schema along: a tenth of a second, here alone.
+    from trainer.config.matching import settings_by_name
     from trainer.config.nearest import nearest_key
-    from trainer.config.problems import settings_by_name
 
     above, _, last = asked.name.rpartition(".")
     parts = [(name, *name.rpartition(".")) for name in reversed(names)]

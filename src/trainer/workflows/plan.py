@@ -27,7 +27,6 @@ from trainer.errors import ConfigError, Problem, TrainerError
 from trainer.models.plan import PlannedLayer, PlannedMemory, plan_layers, plan_memory
 from trainer.runs.decisions import Decisions
 from trainer.tracking.trackers import tracking_problems
-from trainer.workflows.drawing import scatter_problems
 from trainer.workflows.engines import EngineChoice, choose_engine
 from trainer.workflows.question import Question, ask
 from trainer.workflows.slicing import slice_problems
@@ -120,7 +119,6 @@ def _table_key(config: Config) -> str:
         "loss": config.loss.name if config.loss.name in UNSCALED_LOSSES else None,
         "engine": config.runtime.engine,
         "device": config.runtime.device,
-        "scatter": config.evaluate.scatter,
     }
     return json.dumps(facts, sort_keys=True)
 
@@ -150,7 +148,6 @@ def make_plan(
             *task_contradictions(
                 config, target.task, question.head, target.classes, prepared.rows("validation") > 0
             ),
-            *scatter_problems(config, prepared),
             *tracking_problems(config),
             *_undefined_monitors(config, prepared),
             *slice_problems(config, prepared),

@@ -28,7 +28,6 @@ from trainer.runs.files import json_bytes
 from trainer.runs.manifest import Status
 from trainer.workflows.decisions import decide, decided
 from trainer.workflows.dependence import surface_facts
-from trainer.workflows.drawing import draw_predictions
 from trainer.workflows.importance import asking, importance_of, importance_wanted
 from trainer.workflows.plan import Plan
 from trainer.workflows.reporting import find_out_of
@@ -297,8 +296,4 @@ def _evaluate(
         record.evaluation(split, len(laid_out.x), measures)
         record.answers(split, question.said(laid_out, done.predictions), plan)
         metrics[split] = measures
-        # The last split there is: the test rows, or where none are held back the training rows.
-        if plan.config.evaluate.scatter:
-            picture = record.run.evaluation / "scatter.png"
-            draw_predictions(picture, plan.prepared, question, laid_out, done.predictions)
     return metrics

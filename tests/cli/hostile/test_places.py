@@ -73,7 +73,6 @@ def test_names_of_files_that_lead_outside(name: str, run: Path, trainer: Callabl
         "checkpoints",
         "evaluation",
         "evaluation/test.json",
-        "evaluation/scatter.png",
         "predictions",
         "predictions/test.parquet",
         "decisions.json",

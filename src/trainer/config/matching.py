@@ -1,0 +1,109 @@
+"""Values beside the shapes of the schema: shorthands written out, and whether a value is of a kind."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import assert_never
+
+from trainer.config.nodes import Entry, Node, mapping_node, node_of, plain
+from trainer.config.schema import Config
+from trainer.config.shapes import (
+    Choice,
+    Entries,
+    Fields,
+    Items,
+    Leaf,
+    OneOf,
+    Shape,
+    Short,
+    Tagged,
+    required_fields,
+    settings,
+)
+
+ROOT = Fields(Config)
+EXTENDS = "extends"
+"""The one key of a config file that is no setting: the file it builds on."""
+
+
+def expanded(shape: Short, node: Node) -> Node:
+    """The full form of what may be a shorthand; keys it stands for are marked as not written."""
+    before = plain(node)
+    after = shape.expand(before)
+    if not isinstance(after, dict) or (node.entries is not None and after == before):
+        return node
+    written = node.entries if node.entries is not None else {}
+    entries: dict[str, Entry] = {}
+    for key, value in after.items():
+        if key in written:
+            entries[key] = written[key]
+        elif node.entries is None and value == before:
+            entries[key] = Entry(node.place, node, written=False)
+        else:
+            entries[key] = Entry(node.place, node_of(value, node.place), written=False)
+    return mapping_node(entries, node.place)
+
+
+def suits(shape: Shape, node: Node) -> bool:
+    """Whether the value is of the shape's kind, whatever is wrong inside it."""
+    match shape:
+        case Leaf(kind=kind):
+            match kind:
+                case "text":
+                    return isinstance(node.content, str)
+                case "switch":
+                    return isinstance(node.content, bool)
+                case "whole number" | "number":
+                    return isinstance(node.content, int | float) and not isinstance(
+                        node.content, bool
+                    )
+                case _:
+                    assert_never(kind)
+        case Choice():
+            return isinstance(node.content, str)
+        case Items():
+            return node.items is not None
+        case Entries() | Fields() | Tagged():
+            return node.entries is not None
+        case Short(inner=inner):
+            return suits(inner, expanded(shape, node))
+        case OneOf(members):
+            return any(suits(member, node) for member in members)
+        case _:
+            assert_never(shape)
+
+
+@cache
+def settings_by_name() -> dict[str, str]:
+    """Settings outside lists and columns, by name, as dotted keys; the shallowest of a name.
+
+    `test` and `validation` are the shares of data.split here, not the files of data.source.
+    """
+    found: dict[str, str] = {}
+    for path in sorted((path for path, _, _ in settings(ROOT)), key=len):
+        steps = [step for step in path if not step.startswith("<")]
+        if "*" not in steps and not {"schedule", "source"} & set(steps[:-1]):
+            found.setdefault(steps[-1], ".".join(steps))
+    return found
+
+
+def has_words(shape: Shape) -> bool:
+    """Whether a shape is one of some words."""
+    match shape:
+        case Choice():
+            return True
+        case OneOf(members):
+            return all(has_words(member) for member in members)
+        case _:
+            return False
+
+
+def is_optional(shape: Shape) -> bool:
+    """Whether a section needs no setting."""
+    match shape:
+        case Short(inner=inner):
+            return is_optional(inner)
+        case Fields(model):
+            return not required_fields(model)
+        case _:
+            return False
