@@ -45,7 +45,7 @@ def command(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Write the page of a run from its files: measures, plots, where it fails, how to repeat it.
+    """Write the report of a run: metrics, plots, errors, feature importance, preprocessing, commands.
 
     One HTML file that needs no network. Several runs are put side by side, a sweep among them by its
     best trial. The page of a sweep has its best trials, the objective against each setting and the

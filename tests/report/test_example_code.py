@@ -11,9 +11,14 @@ import polars as pl
 import pytest
 import yaml
 
+from trainer.config.data import Task
 from trainer.config.load import load_config
 from trainer.data.prepare import Prepared, prepare
+from trainer.data.preprocessing import Preprocessing
 from trainer.data.raw_rows import raw_row
+from trainer.data.target_curves import TargetCurve
+from trainer.data.targets import FittedTarget
+from trainer.evaluation.calibration import apply_temperature
 from trainer.report.example_code import Example, example_code
 from trainer.runs.example import ExampleRow, read_example, write_example
 from trainer.workflows.example import example_row
@@ -185,3 +190,61 @@ def test_the_example_is_read_as_it_was_written(tmp_path: Path) -> None:
     example = ExampleRow("validation", 3, {"a": 0.1, "b": None, "c": "x", "d": True})
     write_example(run, example)
     assert read_example(run) == example
+
+
+def decoded(root: Path, target: FittedTarget, output: Any, temperature: float = 1.0) -> Any:
+    """What the code makes of outputs."""
+    fitted = Preprocessing(rows=2, columns=(), target=target)
+    (root / "preprocessing.json").write_text(json.dumps(fitted.to_json()))
+    (root / "decisions.json").write_text(json.dumps({"temperature": temperature}))
+    example = Example(str(root), [fitted], {}, is_calibrated=temperature != 1)
+    lines = list(example_code(example))
+    start = next(place for place, line in enumerate(lines) if line.startswith("output = "))
+    end = next(place for place, line in enumerate(lines) if line.startswith("names = "))
+    space = {"output": np.array(output, np.float64), "np": np, "json": json, "run": str(root)}
+    space["fitted"] = fitted.to_json()
+    exec("\n".join(lines[start + 1 : end]), space)
+    return space["p"]
+
+
+def target_of(task: Task, count: int, **facts: Any) -> FittedTarget:
+    names = tuple(f"n{place}" for place in range(count))
+    columns = names if task in ("multilabel", "regression") else ("y",)
+    known = {"classes": () if task in ("multilabel", "regression") else names}
+    known |= {"offset": (), "scale": (), "class_rows": (), "prior": ()}
+    return FittedTarget(task=task, reason="", columns=columns, rows=2, **{**known, **facts})
+
+
+@pytest.mark.parametrize("sign", [-3.0, -0.2, 0.0, 0.4, 30.0])
+@pytest.mark.parametrize("scaled", [False, True])
+def test_the_code_inverts_the_scale_of_targets(tmp_path: Path, sign: float, scaled: bool) -> None:
+    curves = [
+        TargetCurve(kind="power", exponent=exponent, low=-1e4, high=1e4)
+        for exponent in (-1.0, 0.0, 0.5, 1.0, 2.0, 3.5)
+    ]
+    curves.append(TargetCurve(kind="log", exponent=0.0, low=1e-3, high=1e5))
+    output = [sign * (1 + place / 10) for place in range(8)]
+    for some in ((*curves, None), (*curves[:6], None, None), (curves[6],) * 8, ()):
+        target = target_of(
+            "regression",
+            8,
+            offset=(0.5 if scaled else 0.0,) * 8,
+            scale=(2.0 if scaled else 1.0,) * 8,
+            curves=some,
+        )
+        expected = target.unscale(np.array([output]))[0]
+        with np.errstate(divide="ignore"):
+            found = decoded(tmp_path, target, output)
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.3, 4.0])
+@pytest.mark.parametrize("task", ["binary", "multiclass", "multilabel"])
+def test_the_code_applies_the_temperature(tmp_path: Path, task: Task, temperature: float) -> None:
+    target = target_of(task, 2 if task == "binary" else 3)
+    for output in ([0.2, 0.5, 0.3], [0.0, 1.0, 0.0], [1e-9, 1 - 1e-8, 1e-8]):
+        p = np.array(output[-1:] if task == "binary" else output, np.float32)
+        given = p if task != "binary" else np.array([1 - p[0], p[0]])
+        expected = p if temperature == 1 else apply_temperature(task, p[None], temperature)[0]
+        found = decoded(tmp_path, target, given, temperature)
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-12)

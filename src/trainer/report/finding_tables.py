@@ -22,13 +22,13 @@ from trainer.report.findings import (
     read_findings,
     verdict,
 )
-from trainer.report.text import Table, cell, number, plain_lines, width
+from trainer.report.text import Table, cell, number, plain_lines, shortened, width
 from trainer.runs.decisions import read_decisions
 from trainer.runs.directory import RunDirectory
 
 _MOST_CLASSES, _WIDEST = 12, 100
 """A wider confusion matrix is replaced by a list of the most frequent confusions."""
-_CONFUSIONS = 10
+_CONFUSIONS, _LONGEST_NAME = 10, 26
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,4 +96,5 @@ def _confusion(run: RunDirectory, findings: Findings, split: str | None) -> Iter
         if max(map(width, plain_lines(table))) <= _WIDEST:
             yield table
             return
-    yield frequent_confusions(matrix, findings.names, what, most=_CONFUSIONS)
+    names = [shortened(cell(name), _LONGEST_NAME) for name in findings.names]
+    yield frequent_confusions(matrix, names, what, most=_CONFUSIONS)
