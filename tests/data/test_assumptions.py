@@ -248,12 +248,13 @@ def test_a_level_that_is_read_as_missing_is_said_where_the_order_counts(
         (["01234", "10115", "99998"], "data.columns.c.kind: categorical"),
         (["007", "008", "010", "1.5"], "data.columns.c.kind: categorical"),
         ([str(1000 + row) for row in range(ROWS)], "data.features.exclude: [c]"),
+        (["a|b", "b", "a", "c|b", "c", "a|c"], "data.columns.c.kind: categorical"),
         (["1234", "10115", "99998"], None),
         (["0", "1"], None),
         (["0.5", "0.25"], None),
     ],
 )
-def test_numbers_that_may_be_codes_or_numbers_of_rows(tmp_path, make_config, prepared, cells, says):
+def test_features_that_may_be_something_else(tmp_path, make_config, prepared, cells, says):
     path = source(tmp_path, cells)
     found = prepared(make_config(path, "y"))
     assert [says in note for note in found.notes] == ([] if says is None else [True])

@@ -248,3 +248,11 @@ def test_the_code_applies_the_temperature(tmp_path: Path, task: Task, temperatur
         expected = p if temperature == 1 else apply_temperature(task, p[None], temperature)[0]
         found = decoded(tmp_path, target, given, temperature)
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-12)
+
+
+def test_labels_in_lists_have_their_names(tmp_path: Path) -> None:
+    fitted = prepared(tmp_path, {"target": "colour", "target_separator": "e"})
+    values = raw_row(fitted.preprocessing, fitted.table.frame[:1])
+    lines = list(example_code(Example(str(tmp_path), [fitted.preprocessing], values)))
+    assert 'names = fitted["target"]["classes"]' in lines
+    assert len(fitted.preprocessing.target.classes) == fitted.preprocessing.target.width

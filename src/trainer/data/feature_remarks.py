@@ -10,6 +10,8 @@ import polars as pl
 from trainer.config.data import Data
 from trainer.config.yaml_writer import flow_text
 from trainer.data.assumptions import Column, Remarks
+from trainer.data.categorical import CategoricalColumn
+from trainer.data.label_lists import likely_separator
 from trainer.data.numeric import NumericColumn
 from trainer.data.settings import stated_kind
 from trainer.data.values import number
@@ -43,6 +45,15 @@ def feature_remarks(first: pl.DataFrame, columns: Sequence[Column], data: Data) 
         for column in columns
         if isinstance(column, NumericColumn) and stated_kind(data, column.name) is None
     ]
+    for column in columns:
+        if isinstance(column, CategoricalColumn) and column.name not in data.columns:
+            sign = likely_separator(first[column.name])
+            if sign is not None:
+                found.notes.append(
+                    f"cells of '{column.name}' look like lists with '{sign}' between the parts, and "
+                    "each list is a level; yes/no columns of the parts would tell more, and "
+                    f"data.columns.{column.name}.kind: categorical keeps the lists"
+                )
     padded = [name for name in numeric if _begins_with_zero(first[name])]
     if padded:
         example = next(cell for cell in first[padded[0]] if cell and _PADDED.match(cell))

@@ -332,7 +332,7 @@ def _printed(target: FittedTarget) -> Iterator[str]:
     names = {
         "binary": 'fitted["target"]["classes"][1:]',
         "multiclass": 'fitted["target"]["classes"]',
-    }.get(target.task, 'fitted["target"]["columns"]')
+    }.get(target.task, f'fitted["target"]["{"classes" if target.listed else "columns"}"]')
     yield f"names = {names}"
     yield "print(dict(zip(names, p.tolist())))"
     match target.task:
