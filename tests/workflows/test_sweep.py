@@ -94,6 +94,16 @@ def test_each_trial_is_a_run_and_the_best_is_tested(small: Path) -> None:
     assert done.metrics["test"]["accuracy"] >= 0.0
 
 
+def test_trials_that_are_trained_alone_leave_the_test_rows_alone(small: Path) -> None:
+    # No pack can hold lamb.
+    done = begin(small, "optimizer.learning_rate=1e-3,1e-2", "optimizer.name=lamb", "fit.epochs=2")[
+        -1
+    ]
+    tested = [path.parts[-3] for path in done.sweep.glob("trials/*/evaluation/test.json")]
+    assert tested == [str(done.winner.trial.number)]
+    assert set(done.metrics) == {"train", "validation", "test"}
+
+
 def best_told(events: list) -> dict[int, tuple[float, int]]:
     """The best epoch of each trial, as it was told last while it trained."""
     found: dict[int, tuple[float, int]] = {}

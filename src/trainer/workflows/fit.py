@@ -7,7 +7,7 @@ Importing this module does not import TensorFlow; running it does, once the data
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from trainer.config.load import LoadedConfig
 from trainer.data.sources import is_large
+from trainer.data.splits import SPLIT_NAMES, SplitName
 from trainer.engine import devices
 from trainer.workflows.plan import Plan, Tables, located, make_plan
 from trainer.workflows.training import Interrupted, Started, start_device, train
@@ -32,6 +33,7 @@ def fit_run(
     interrupted: Interrupted,
     place: Path | None = None,
     tables: Tables | None = None,
+    splits: Sequence[SplitName] = SPLIT_NAMES,
 ) -> Generator[Event, None, None]:
     """Train and evaluate one config.
 
@@ -43,6 +45,7 @@ def fit_run(
         interrupted: Whether training should end.
         place: The run directory, where it is one of several; None makes one in `runs`.
         tables: Those that other plans have read.
+        splits: What the best weights are evaluated on.
 
     Raises:
         InputError: Config or data are wrong; no run directory is left behind.
@@ -76,7 +79,13 @@ def fit_run(
             notes = (*_warm(built.warm_start), *_decided_elsewhere(plan))
             yield Started(record.run.path, plan, device, notes)
             finished = yield from train(
-                plan, built, record, interrupted, began=began, is_part=place is not None
+                plan,
+                built,
+                record,
+                interrupted,
+                began=began,
+                is_part=place is not None,
+                splits=splits,
             )
         yield finished
 

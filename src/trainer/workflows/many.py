@@ -229,6 +229,7 @@ def _alone(
             allow_custom=task.allow_custom,
             interrupted=stopped,
             is_part=True,
+            splits=task.splits,
         )
     else:
         events = fit_run(
@@ -236,6 +237,7 @@ def _alone(
             runs=run.path,
             place=run.path,
             tables=tables,
+            splits=task.splits,
             command=task.command,
             allow_custom=task.allow_custom,
             interrupted=stopped,

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from trainer.config.dump import dump_config, resolved_settings
 from trainer.config.load import LoadedConfig
 from trainer.data.sources import is_large
+from trainer.data.splits import SPLIT_NAMES, SplitName
 from trainer.engine import devices
 from trainer.errors import InputError, Problem, RunError, command_text
 from trainer.runs.checkpoints import Checkpoint, read_newest
@@ -65,6 +66,7 @@ def resume_run(
     allow_custom: bool,
     interrupted: Interrupted,
     is_part: bool = False,
+    splits: Sequence[SplitName] = SPLIT_NAMES,
 ) -> Generator[Event, None, None]:
     """Go on with a run.
 
@@ -76,6 +78,7 @@ def resume_run(
         allow_custom: Whether functions of the user's own may be imported.
         interrupted: Whether training should end.
         is_part: Whether it is one of several, which are reported on together.
+        splits: What the best weights are evaluated on.
 
     Raises:
         RunError: There is nothing to go on from or to do, or something is not as it was.
@@ -180,7 +183,13 @@ def resume_run(
                 notes = (_goes_on(checkpoint, training.epoch, training.position), *warnings)
                 yield Started(run.path, plan, device, notes)
                 finished = yield from train(
-                    plan, built, record, interrupted, began=began, is_part=is_part
+                    plan,
+                    built,
+                    record,
+                    interrupted,
+                    began=began,
+                    is_part=is_part,
+                    splits=splits,
                 )
             yield finished
 

@@ -8,7 +8,7 @@ reads. Importing this module does not import TensorFlow.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -119,6 +119,7 @@ def train(
     *,
     began: float,
     is_part: bool = False,
+    splits: Sequence[SplitName] = SPLIT_NAMES,
 ) -> Generator[EpochResult | Partway | Rewound, None, Finished]:
     """Train what is left of a training, then evaluate it.
 
@@ -129,6 +130,7 @@ def train(
         interrupted: Whether training should end.
         began: When the process began, by `perf_counter`.
         is_part: Whether it is one of several, which are reported on together.
+        splits: What the best weights are evaluated on.
 
     Raises:
         TrainingError: Training could not go on; the run directory says why.
@@ -165,7 +167,7 @@ def train(
         training.network.set_weights(training.best_weights)
         digest = weights_sha256(training.network)
         if not training.interrupted:
-            metrics = _evaluate(plan, built, record, interrupted)
+            metrics = _evaluate(plan, built, record, interrupted, splits)
             evaluated = perf_counter()
             if not training.interrupted and not is_part:
                 _explain(plan, built, record)
@@ -258,7 +260,11 @@ def _no_epoch(plan: Plan, run: Path) -> Problem:
 
 
 def _evaluate(
-    plan: Plan, built: Built, record: Recording, interrupted: Interrupted
+    plan: Plan,
+    built: Built,
+    record: Recording,
+    interrupted: Interrupted,
+    splits: Sequence[SplitName],
 ) -> dict[str, dict[str, float]]:
     """Judge the best weights on each split; the test rows are encoded here for the first time.
 
@@ -267,7 +273,7 @@ def _evaluate(
     """
     training = built.training
     passes: dict[SplitName, tuple[Samples, Pass]] = {}
-    for split in SPLIT_NAMES:
+    for split in splits:
         samples = plan.prepared.samples(split)
         if samples is None:
             continue

@@ -87,7 +87,7 @@ def _facts(sweep: SweepFacts) -> Iterator[tuple[str, str]]:
         )
     if sweep.started is not None:
         yield "started", sweep.started.astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
-    if sweep.elapsed_seconds:
+    if any(row.ended for row in sweep.rows):
         yield "took", duration(sweep.elapsed_seconds)
     if sweep.jobs is not None:
         yield "jobs", str(sweep.jobs)
