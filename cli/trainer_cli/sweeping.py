@@ -65,6 +65,7 @@ def give_sweep_result(finished: SweepFinished, *, json: bool) -> None:
         console.result(str(finished.sweep))
         return
     winner = finished.winner
+    report = finished.sweep / "report.html"
     console.json_result(
         {
             "sweep": str(finished.sweep),
@@ -74,6 +75,7 @@ def give_sweep_result(finished: SweepFinished, *, json: bool) -> None:
             "metrics": finished.metrics,
             "trials": [_facts(row, finished.sweep) for row in finished.standing.rows],
             "seconds": round(finished.seconds, 3),
+            "report": str(report) if report.is_file() else None,
         }
     )
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from trainer.errors import RunError, StorageError
-from trainer.runs.lock import RunLock
+from trainer.runs.lock import RunLock, holder_state
 from trainer.runs.process import Process, this_process
 
 HOLD = """
@@ -140,3 +140,18 @@ def test_of_many_that_find_a_dead_owner_one_gets_the_run(tmp_path: Path) -> None
             thread.join()
         assert (len(locks), len(refused)) == (1, 3)
         locks[0].release()
+
+
+def test_a_reader_is_told_whether_a_writer_lives(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    assert holder_state(path) == "none"
+    with RunLock(path):
+        assert holder_state(path) == "alive"
+    assert holder_state(path) == "none"
+    owned_by(path, replace(this_process(), started="before this boot"))
+    assert holder_state(path) == "dead"
+    elsewhere = replace(this_process(), host="elsewhere", space="elsewhere")
+    owned_by(path, elsewhere)
+    assert (holder_state(path, 1010.0), holder_state(path, 2000.0)) == ("alive", "dead")
+    path.write_text("{")
+    assert holder_state(path) == "none"

@@ -81,6 +81,8 @@ def test_conditions_and_pairs_are_axes(tmp_path: Path) -> None:
     text = page_html(page_of(directory))
     check_page(text)
     assert "not set" in text
+    # Colours are variables, which follow light and dark.
+    assert re.findall("#[0-9a-f]{6}", text[text.index("<main>") :]) == []
 
 
 def test_the_setting_that_matters_is_the_most_important(tmp_path: Path) -> None:

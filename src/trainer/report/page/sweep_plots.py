@@ -144,8 +144,13 @@ def setting_plot(place: int, axis: Axis, trials: Trials) -> Plot:
             axes.set_xticklabels([_short(axis.names[one]) for one in shown])
             axes.set_xlim(*axis.ends)
         if len(x):
-            axes.plot(drawn[:1], y[:1], marker="o", markersize=8, markerfacecolor="none",
-                      markeredgecolor=COLOURS[1], markeredgewidth=1.6, linestyle="")  # fmt: skip
+            ring = {
+                "marker": "o",
+                "markersize": 8,
+                "markerfacecolor": "none",
+                "markeredgewidth": 1.6,
+            }
+            axes.plot(drawn[:1], y[:1], color=COLOURS[1], linestyle="", **ring)
         axes.set_xlabel(_short(axis.label, 40))
         axes.set_ylabel(trials.name)
 
@@ -259,7 +264,7 @@ def importance_plot(axes_of: Sequence[Axis], found: InputImportance) -> Plot:
         # No bar reaches below nothing.
         ends = np.stack([np.minimum(deviations, shares), deviations])
         axes.barh(y, shares, color=COLOURS[0], height=0.6, xerr=ends,
-                  error_kw={"ecolor": INK, "elinewidth": 1, "capsize": 2})  # fmt: skip
+                  error_kw={"ecolor": INK, "elinewidth": 1})  # fmt: skip
         axes.set_yticks(y)
         axes.set_yticklabels(labels)
         axes.set_xlim(0, max(0.05, float((shares + deviations).max()) * 1.05))
