@@ -150,7 +150,7 @@ OTHER_FILES: dict[str, tuple[str, bytes, list[str]]] = {
     "no npz": ("x.npz", b"hello", ["x.npz", "NPZ"]),
     "objects in npz": (
         "x.npz",
-        _npz(age=np.array([{}, []], dtype=object), answer=np.arange(2)),
+        _npz(age=np.array([{}] * 20), size=np.arange(20.0), answer=np.arange(20) % 2),
         ["x.npz", "'age'"],
     ),
     "arrays of two lengths": (

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv as python_csv
 import gzip
 from pathlib import Path
 
@@ -139,11 +140,9 @@ def test_many_ragged_lines_are_counted(file):
     )
 )
 def test_what_python_writes_is_read_and_found_again(tmp_path_factory, rows):
-    import csv
-
     path = tmp_path_factory.mktemp("csv") / "x.csv"
     with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_ALL)
+        writer = python_csv.writer(stream, lineterminator="\n", quoting=python_csv.QUOTE_ALL)
         writer.writerows([["a", "b"], *rows])
     frame, _ = read_csv(path, Csv(null_values=[]))
     cells = pl.all().str.strip_chars()
@@ -276,3 +275,46 @@ def test_a_first_line_that_looks_like_data_is_warned_of(file):
     file.write_text("4,3,4\n" + "4.9,3.0,1\n" * 5)
     with pytest.raises(DataError, match=r"looks like data.*data\.csv\.header=false"):
         read_csv(file, Csv())
+
+
+@given(
+    rows=st.lists(
+        st.lists(
+            st.text(st.sampled_from('a1 \\",;\n#N'), max_size=6).map(str.strip),
+            min_size=2,
+            max_size=2,
+        ),
+        min_size=1,
+        max_size=8,
+    ),
+    quoting=st.sampled_from([python_csv.QUOTE_ALL, python_csv.QUOTE_NONE]),
+)
+def test_what_python_escapes_is_read(tmp_path_factory, rows, quoting):
+    path = tmp_path_factory.mktemp("csv") / "x.csv"
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = python_csv.writer(
+            stream, lineterminator="\n", quoting=quoting, escapechar="\\", doublequote=False
+        )
+        writer.writerows([["a", "b"], *rows])
+    csv = Csv(null_values=[], escape="\\")
+    frame, _ = read_csv(path, csv)
+    assert frame.rows() == [tuple(cell or None for cell in row) for row in rows]
+    assert in_blocks(path, csv).equals(frame)
+
+
+@given(
+    rows=st.lists(
+        st.lists(st.text(st.sampled_from("ab1ü"), min_size=1, max_size=4), min_size=2, max_size=2),
+        min_size=1,
+        max_size=8,
+    ),
+    blanks=st.lists(st.text(" \t", min_size=1, max_size=5), min_size=3, max_size=3),
+    end=st.sampled_from(["\n", "\r\n"]),
+)
+def test_fields_between_blanks_are_those_of_split(tmp_path_factory, rows, blanks, end):
+    path = tmp_path_factory.mktemp("csv") / "x.csv"
+    before, between, after = blanks
+    lines = [f"{before}{between.join(row)}{after}" for row in [["p", "q"], *rows]]
+    path.write_bytes(end.join(lines).encode())
+    frame, _ = read_csv(path, Csv(null_values=[], separator=" "))
+    assert frame.rows() == [tuple(line.split()) for line in lines[1:]]

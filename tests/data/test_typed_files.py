@@ -7,6 +7,10 @@ import numpy as np
 import polars as pl
 import pytest
 
+from trainer.config.data import Data
+from trainer.data.ndjson_files import NESTED
+from trainer.data.nested import nested_problem
+from trainer.data.tables import read_table
 from trainer.data.typed_files import read_arrow, read_npz, read_parquet
 from trainer.errors import DataError
 
@@ -66,9 +70,32 @@ def test_npz_flattens_arrays(tmp_path):
     assert frame.row(1) == (6, 7, 8, 9, 10, 11, "b", 2.0)
 
 
-def test_npz_refuses_pickles_and_unequal_lengths(tmp_path):
-    np.savez(tmp_path / "x.npz", a=np.array([{}, {}]), b=np.zeros(3), c=np.zeros(2))
-    with pytest.raises(DataError, match=r"(?s)'a' holds Python objects.*'b' 3, 'c' 2"):
+def test_npz_passes_over_arrays_that_are_no_columns(tmp_path):
+    np.savez(
+        tmp_path / "x.npz",
+        x=np.arange(6).reshape(3, 2),
+        y=np.array(["a", "b", "c"]),
+        objects=np.array([{}, {}, {}]),
+        complex=np.zeros(3, dtype=complex),
+        names=np.array(["one", "two"]),
+        version=np.array(3),
+    )
+    frame = read_npz(tmp_path / "x.npz")
+    assert frame.columns == ["x.0", "x.1", "y", "objects", "complex", "names"]
+    assert frame.schema["objects"] == frame.schema["complex"] == frame.schema["names"] == NESTED
+    assert frame["x.1"].to_list() == [1, 3, 5]
+    data = Data(source=str(tmp_path / "x.npz"), target="y")
+    table = read_table(data.source, data)
+    problem = nested_problem(table, "names", NESTED)
+    assert "an array without a number" in problem.found
+
+
+def test_npz_without_a_table(tmp_path):
+    np.savez(tmp_path / "x.npz", b=np.zeros(3), c=np.zeros(2))
+    with pytest.raises(DataError, match=r"as many rows each, found 'b' 3, 'c' 2"):
+        read_npz(tmp_path / "x.npz")
+    np.savez(tmp_path / "x.npz", a=np.array([{}, {}]), b=np.array(3))
+    with pytest.raises(DataError, match=r"found only 'a'"):
         read_npz(tmp_path / "x.npz")
 
 

@@ -28,6 +28,8 @@ def nested_problem(
     where, found = table.name, f"values of type {dtype}"
     if dtype == NESTED and "ndjson" in table.formats:
         where, found = _first_nested(table, name), "a list or an object"
+    elif dtype == NESTED and "npz" in table.formats:
+        found = "an array without a number, a text or a date for each row"
     fix = f"leave it out with data.features.exclude: ['{name}'], or split it into columns"
     if not feature:
         fix = "name a column with one value a row"

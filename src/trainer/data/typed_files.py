@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
+from trainer.data.ndjson_files import NESTED
 from trainer.errors import DataError, Problem
 
 _DAMAGED = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError)
@@ -51,13 +53,16 @@ def read_npz(path: Path) -> pl.DataFrame:
     """The arrays of an NPZ file as columns: a 1-D array is one, any other is flattened, row by row,
     to `name.0`, `name.1`, …
 
+    An array that holds no numbers, text or dates, or has another length than most, is a column of the
+    type `NESTED` without values: whoever uses it refuses it. Arrays without rows are left out.
+
     Raises:
-        DataError: Damaged, pickled objects inside, or arrays of different lengths.
+        DataError: Damaged, no array that can be read, or no length that most arrays have.
     """
     where = str(path)
     columns: dict[str, Any] = {}
     lengths: dict[str, int] = {}
-    problems: list[Problem] = []
+    unread: list[str] = []
     try:
         with np.load(path, allow_pickle=False) as arrays:
             if not isinstance(arrays, np.lib.npyio.NpzFile):
@@ -66,18 +71,16 @@ def read_npz(path: Path) -> pl.DataFrame:
             for name in arrays.files:
                 try:
                     array = arrays[name]
-                except ValueError:
-                    found = f"'{name}' holds Python objects"
-                    fix = "save arrays of numbers or of fixed-length text"
-                    problems.append(Problem(where, "arrays without pickles", found, fix))
+                except ValueError:  # Python objects
+                    unread.append(name)
                     continue
-                if array.ndim == 0 or array.dtype.kind not in "biufUSM":
-                    found = f"'{name}' with shape {array.shape} and type {array.dtype}"
-                    expected = "arrays of numbers, text or dates with a row each"
-                    problems.append(Problem(where, expected, found))
+                if array.ndim == 0:
+                    continue
+                if array.dtype.kind not in "biufUSM":
+                    unread.append(name)
                     continue
                 lengths[name] = len(array)
-                columns |= _array_columns(name, array)
+                columns[name] = _array_columns(name, array)
     except (
         OSError,
         ValueError,
@@ -87,12 +90,30 @@ def read_npz(path: Path) -> pl.DataFrame:
         zlib.error,
     ) as error:
         raise _damaged(path, "an NPZ archive that fits into memory", error) from error
-    if len(set(lengths.values())) > 1:
+    return _joined_arrays(where, columns, lengths, unread)
+
+
+def _joined_arrays(
+    where: str, columns: dict[str, Any], lengths: dict[str, int], unread: list[str]
+) -> pl.DataFrame:
+    counts = Counter(lengths.values()).most_common(2)
+    if not counts:
+        found = f"only {', '.join(map(repr, unread))}" if unread else "none"
+        fix = "save arrays of numbers or of fixed-length text"
+        raise DataError(Problem(where, "arrays of numbers, text or dates", found, fix))
+    if len(counts) == 2 and counts[0][1] == counts[1][1]:
         found = ", ".join(f"'{name}' {length}" for name, length in lengths.items())
-        problems.append(Problem(where, "arrays with as many rows each", found))
-    if problems:
-        raise DataError(problems)
-    return plain_types(pl.DataFrame(columns))
+        fix = "save the arrays of the table alone"
+        raise DataError(Problem(where, "arrays with as many rows each", found, fix))
+    rows = counts[0][0]
+    whole: dict[str, Any] = {}
+    for name, part in columns.items():
+        if lengths[name] == rows:
+            whole |= part
+        else:
+            unread.append(name)
+    whole |= {name: pl.Series(name, [None] * rows, dtype=NESTED) for name in unread}
+    return plain_types(pl.DataFrame(whole))
 
 
 def _array_columns(name: str, array: np.ndarray[Any, Any]) -> dict[str, Any]:
