@@ -175,6 +175,11 @@ def dotted(path: KeyPath) -> str:
     return ".".join(_segment(step) for step in path)
 
 
+def column_key(name: str) -> str:
+    """The settings of a column as they are typed: `data.columns.age`, `data.columns."a.b"`."""
+    return dotted(("data", "columns", name))
+
+
 def _segment(step: Step) -> str:
     text = str(step)
     if _BARE.fullmatch(text):

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from trainer.config.data import Data, SplitBy, Task
+from trainer.config.nodes import column_key
 from trainer.config.sections import fold_parts
 from trainer.data.arrays import Assignment, Bools, Rows
 from trainer.data.classes import spelled_classes
@@ -152,7 +153,7 @@ def _with_case(error: DataError, names: Sequence[str], data: Data) -> DataError:
     """The error, with another fix where classes are too small because case tells them apart."""
     if not isinstance(data.target, str) or not differ_in_case(names) or folds_case(data):
         return error
-    fix = f"some classes differ in case only: set data.columns.{data.target}.fold_case: true"
+    fix = f"some classes differ in case only: set {column_key(data.target)}.fold_case: true"
     return DataError(replace(problem, fix=fix) for problem in error.problems)
 
 

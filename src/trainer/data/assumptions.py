@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from trainer.config.data import Data
+from trainer.config.nodes import column_key
 from trainer.config.yaml_writer import flow_text
 from trainer.data.categorical import BooleanColumn, CategoricalColumn
 from trainer.data.classes import is_positive_word
@@ -76,7 +77,7 @@ def column_remarks(columns: Iterable[Column], data: Data, table: Table) -> Remar
     for column in gaps[:_LINES]:
         words = words_read_as_missing(table, column.name)
         line = f"missing values of the ordinal column '{column.name}' come above its highest level"
-        key = f"data.columns.{column.name}"
+        key = column_key(column.name)
         if words:
             found.warnings.append(
                 f"{line} ({words_text(words)}); where such a word is a level, set "
@@ -93,7 +94,7 @@ def _case_line(column: CategoricalColumn) -> str:
         return ""
     return (
         f"levels of '{column.name}' differ in case only: {_grouped(groups)}; "
-        f"data.columns.{column.name}.fold_case: true makes them one"
+        f"{column_key(column.name)}.fold_case: true makes them one"
     )
 
 
@@ -101,7 +102,7 @@ def _order_line(column: CategoricalColumn) -> tuple[str, str]:
     _, by = ordered_levels(column.levels)
     shown = [*column.levels[:_LEVELS], *(["…"] if len(column.levels) > _LEVELS else [])]
     order = " < ".join(shown)
-    key = f"data.columns.{column.name}.levels"
+    key = f"{column_key(column.name)}.levels"
     if by == "alphabet":
         listed = flow_text(list(column.levels)) if len(column.levels) <= _LEVELS else "[…]"
         return (
@@ -139,7 +140,7 @@ def target_remarks(
     if groups:
         found.warnings.append(
             f"classes of '{name}' differ in case only: {_grouped(groups)}; "
-            f"data.columns.{name}.fold_case: true makes them one"
+            f"{column_key(name)}.fold_case: true makes them one"
         )
     if finding.otherwise is not None:
         found.notes.append(
@@ -171,7 +172,7 @@ def level_problems(table: Table, names: Iterable[str], data: Data) -> list[Probl
                     "levels that are not read as missing values",
                     f"'{read_as_missing[0]}', which is in data.csv.null_values",
                     f"remove it, or set data.csv.null_values: {flow_text(words)}",
-                    f"data.columns.{name}.levels",
+                    f"{column_key(name)}.levels",
                 )
             )
     return problems

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from trainer.config.data import Data, Kind, Outliers
+from trainer.config.yaml_writer import flow_text
 from trainer.data.arrays import Bools, Floats, Rows
 from trainer.data.assumptions import column_remarks, level_problems
 from trainer.data.categorical import CategoricalColumn, fit_boolean, fit_categorical
@@ -263,7 +264,8 @@ def fit_warnings(
             if levels > max(20, MANY_LEVELS * rows):
                 warnings.append(
                     f"'{column.name}' has {levels:,} different values in {rows:,} training rows: "
-                    "names or numbers of rows teach nothing, see data.features.exclude"
+                    f"names or numbers of rows teach nothing; if it is one, set "
+                    f"data.features.exclude: {flow_text([column.name])}"
                 )
     return warnings
 

@@ -20,6 +20,7 @@ import numpy as np
 import polars as pl
 
 from trainer.config.data import Data, Kind
+from trainer.config.nodes import column_key
 from trainer.data.arrays import Bools, Rows
 from trainer.data.nested import nested_problem
 from trainer.data.number_formats import NumberFormat, read_numbers
@@ -296,7 +297,7 @@ def almost_numeric(
         where,
         f"a number in '{name}', as in {numeric:,} of {known:,} training rows",
         words,
-        f"correct it, add it to data.csv.null_values, or set data.columns.{name}.kind: categorical",
+        f"correct it, add it to data.csv.null_values, or set {column_key(name)}.kind: categorical",
     )
 
 
@@ -314,15 +315,15 @@ def misfits(table: Table, name: str, wrong: WrongValues, reading: Reading, data:
         "boolean": "true or false (yes/no, 1/0)",
         "datetime": f"a date ({stated_format(data, name) or 'ISO 8601, 2024-03-31'})",
     }
-    fix = f"correct it, add it to data.csv.null_values, or change data.columns.{name}.kind"
+    fix = f"correct it, add it to data.csv.null_values, or change {column_key(name)}.kind"
     levels = stated_levels(data, name)
     if reading.kind == "categorical" and levels is not None:
         listed = ", ".join(levels[:_LEVELS_SHOWN]) + (", …" if len(levels) > _LEVELS_SHOWN else "")
-        expected = f"a level of '{name}' as in data.columns.{name}.levels ({listed})"
-        fix = f"add it to data.columns.{name}.levels, correct it, or add it to data.csv.null_values"
+        expected = f"a level of '{name}' as in {column_key(name)}.levels ({listed})"
+        fix = f"add it to {column_key(name)}.levels, correct it, or add it to data.csv.null_values"
         if folded(wrong.values[0]) in map(folded, levels):
-            fix = f"set data.columns.{name}.fold_case: true to ignore case"
+            fix = f"set {column_key(name)}.fold_case: true to ignore case"
         return Problem(where, expected, words, fix)
     if reading.kind == "datetime":
-        fix = f"correct it, or set data.columns.{name}.format"
+        fix = f"correct it, or set {column_key(name)}.format"
     return Problem(where, f"{meaning[reading.kind]} in '{name}'", words, reading.hint or fix)

@@ -15,6 +15,7 @@ from typing import Literal
 import polars as pl
 
 from trainer.config.data import Data, Kind
+from trainer.config.nodes import column_key
 from trainer.data.date_formats import DateCensus, DateReading, names_day_first
 from trainer.data.number_formats import DecimalMark, NumberCensus, NumberFormat, NumberReading
 from trainer.data.settings import stated_kind
@@ -134,7 +135,7 @@ def settled(data: Data, name: str, guess: Kind | None, census: TextCensus) -> Re
         census: All training rows.
     """
     stated = stated_kind(data, name)
-    keep = f"data.columns.{name}.kind: categorical"
+    keep = f"{column_key(name)}.kind: categorical"
     numbers = census.numbers.reading(stated_decimal(data, name))
     dates = census.dates.reading()
     if stated == "numeric":
@@ -163,7 +164,7 @@ def _stated_numbers(data: Data, name: str, numbers: NumberReading) -> Reading:
             hint=hint if numbers.several else "",
         )
     is_sure = stated_decimal(data, name) is not None or not numbers.ambiguous
-    keep = f"data.columns.{name}.kind: categorical"
+    keep = f"{column_key(name)}.kind: categorical"
     note = None if is_sure else numbers_note(name, numbers, keep=keep)
     return Reading("numeric", number=numbers.format, note=note)
 
@@ -178,7 +179,7 @@ def _stated_dates(data: Data, name: str, dates: DateReading) -> Reading:
 
 
 def _found_dates(data: Data, name: str, dates: DateReading) -> Reading:
-    key = f"data.columns.{name}"
+    key = column_key(name)
     if data.datetime.format in dates.formats:
         return Reading("datetime", date=data.datetime.format)
     keep = f"{key}.kind: categorical to keep the text"
@@ -206,7 +207,7 @@ def numbers_note(name: str, numbers: NumberReading, *, keep: str) -> Assumption:
         numbers: What was found.
         keep: The setting that keeps the text; empty where none does.
     """
-    key = f"data.columns.{name}"
+    key = column_key(name)
     mark: DecimalMark = numbers.nearest.decimal
     confirm = f"{key}.decimal: {mark} to confirm it"
     what = f"'{name}' is read as numbers: '{numbers.example}' is {numbers.value:.15g}"
@@ -224,7 +225,7 @@ def numbers_note(name: str, numbers: NumberReading, *, keep: str) -> Assumption:
 
 def _text_note(name: str, numbers: NumberReading, dates: DateReading) -> Assumption | None:
     """Why a column that is much like numbers or dates is text; None if it is not."""
-    confirm = f"set data.columns.{name}.kind: categorical to confirm that it is text"
+    confirm = f"set {column_key(name)}.kind: categorical to confirm that it is text"
     are_units = all(len(unit) > 1 or not unit.isalpha() for unit in numbers.several)
     if 1 <= len(numbers.several) <= _MOST_UNITS and are_units:
         units = f"the units {_quoted(numbers.several)}"
@@ -258,4 +259,4 @@ def format_setting(name: str, formats: Sequence[str]) -> str:
         f"'{each}'" + (f" ({order})" if order and len(formats) > 1 else "")
         for each, order in zip(formats, orders, strict=True)
     )
-    return f"data.columns.{name}.format: {choice}"
+    return f"{column_key(name)}.format: {choice}"

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from trainer.config.data import Data, Task
+from trainer.config.nodes import column_key
 from trainer.config.resolve import ScaledBy
 from trainer.data.arrays import Bools, Floats, Singles
 from trainer.data.classes import (
@@ -240,7 +241,7 @@ class FittedTarget(Fitted):
 
     def _fix_of(self, label: str, column: str) -> str:
         if folded(label) in map(folded, self.classes):
-            return f"set data.columns.{column}.fold_case: true to ignore case"
+            return f"set {column_key(column)}.fold_case: true to ignore case"
         fix = "take these rows out, merge the class, or split so that training has some"
         return did_you_mean(label, self.classes, fix)
 

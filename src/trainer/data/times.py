@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from trainer.config.data import Data
+from trainer.config.nodes import column_key
 from trainer.data.arrays import Floats, Rows
 from trainer.data.date_formats import DateReading
 from trainer.data.readings import Reading, TextCensus, format_setting, settled, stated_format
@@ -79,7 +80,7 @@ def time_notes(frame: pl.DataFrame, data: Data, features: Sequence[str]) -> list
         if is_dates:
             what = "is later in test rows than in any training row"
             fix = (
-                f"set {include} and data.columns.{name}.parts: [year, week, day] to use its place in "
+                f"set {include} and {column_key(name)}.parts: [year, week, day] to use its place in "
                 "the year, the week and the day"
             )
         notes.append(
@@ -122,11 +123,11 @@ def _wrong_time(
         expected = f"numbers or ISO 8601 dates in '{words.name}'"
         fix = (
             "write its times like 2024-03-31 or 2024-03-31T18:30:00, or set "
-            f"data.columns.{words.name}.format"
+            f"{column_key(words.name)}.format"
         )
     else:
         expected = f"dates written as '{own}' in '{words.name}'"
-        fix = f"correct it, or change data.columns.{words.name}.format"
+        fix = f"correct it, or change {column_key(words.name)}.format"
     more = f" and {len(wrong) - 1:,} more" if len(wrong) > 1 else ""
     place = int(wrong[0])
     return Problem(where(place), expected, f"'{words[place]}'{more}", fix, _KEY)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
+from trainer.config.nodes import column_key
 from trainer.data.arrays import Bools, Floats, Rows
 from trainer.data.audit.findings import Finding, Kind, Severity, counted, exclude, listed, names
 from trainer.data.audit.subject import Subject
@@ -59,7 +60,7 @@ def find_mixed(subject: Subject) -> list[Finding]:
                 f"{listed([repr(word) for word in words])} in {counted(len(at), 'row')}",
                 "fit refuses them" if training else "they are read as missing",
                 f"correct them, add them to data.csv.null_values, "
-                f"or set data.columns.{name}.kind: categorical",
+                f"or set {column_key(name)}.kind: categorical",
             )
         )  # fmt: skip
     return found
@@ -73,10 +74,10 @@ def find_text(subject: Subject) -> list[Finding]:
         if note is None:
             continue
         kind: Kind = "dates_as_text"
-        expected = f"ISO 8601 dates in '{name}', or data.columns.{name}.format"
+        expected = f"ISO 8601 dates in '{name}', or {column_key(name)}.format"
         if note.about == "numbers":
             kind = "numbers_as_text"
-            expected = f"plain numbers in '{name}', or data.columns.{name}.decimal"
+            expected = f"plain numbers in '{name}', or {column_key(name)}.decimal"
         meaning = "the figures are wrong if that is not what is meant"
         if reading.kind == "categorical":
             if note.about == "numbers":

@@ -1,0 +1,119 @@
+"""Settings that the warnings of `check` propose: applied, the warning is gone and no other follows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.advice import alternatives
+
+ROWS = range(60)
+
+
+def table(header: str, row: Callable[[int], str]) -> str:
+    return "\n".join([header, *map(row, ROWS)]) + "\n"
+
+
+# name: (the table, settings, what the warning says)
+CLASSES = ["no", "yes"]
+TABLES: dict[str, tuple[str, list[str], str]] = {
+    "thousands": (
+        table("a,x,y", lambda n: f'"{1 + n % 5},{100 + n % 5}",{n % 7},{CLASSES[n % 2]}'),
+        [],
+        "read as numbers",
+    ),
+    "percent": (
+        table("a,x,y", lambda n: f"{n % 5}.5 %,{n % 7},{CLASSES[n % 2]}"),
+        [],
+        "read as numbers",
+    ),
+    "a name with a dot": (
+        table("a.b,x,y", lambda n: f"{n % 5}.5 %,{n % 7},{CLASSES[n % 2]}"),
+        [],
+        "read as numbers",
+    ),
+    "money as target": (
+        table("a,x,y", lambda n: f'{n},{n % 7},"${10 + n},{100 + n * 13 % 900}"'),
+        [],
+        "read as numbers",
+    ),
+    "day first": (
+        table("a,x,y", lambda n: f"{10 + n % 6}/0{1 + n % 3}/2023,{n % 7},{CLASSES[n % 2]}"),
+        [],
+        "dates",
+    ),
+    "day or month first": (
+        table("a,x,y", lambda n: f"0{1 + n % 3}/0{1 + n % 4}/2023,{n % 7},{CLASSES[n % 2]}"),
+        [],
+        "dates",
+    ),
+    "no header": (
+        table("5.5,3.5,b", lambda n: f"{n % 9}.5,{n % 7}.25,{'ab'[n % 2]}"),
+        ["data.target=b"],
+        "header",
+    ),
+    "labels in two cases": (
+        table("a,x,y", lambda n: f"{n * 7 % 11},{n % 7},{['yes', 'Yes', 'no', 'No'][n % 4]}"),
+        [],
+        "case",
+    ),
+    "levels in two cases": (
+        table("a,x,y", lambda n: f"{['red', 'Red', 'blue'][n % 3]},{n % 7},{CLASSES[n // 7 % 2]}"),
+        [],
+        "case",
+    ),
+    "a skewed target": (
+        table("a,x,y", lambda n: f"{n * 7 % 11},{n % 7},{10 ** (n % 6)}.5"),
+        [],
+        "orders of magnitude",
+    ),
+    "words in an order": (
+        table(
+            "a,x,y",
+            lambda n: f"{['poor', 'odd', 'great', 'fine'][n % 4]},{n % 7},{CLASSES[n // 7 % 2]}",
+        ),
+        ["data.categorical.encode=ordinal"],
+        "order",
+    ),
+    "lists of labels": (
+        table(
+            "a,x,y",
+            lambda n: f"{n % 5},{n % 7},{['red|blue', 'red', 'blue|green', 'green'][n % 4]}",
+        ),
+        [],
+        "list",
+    ),
+    "names of rows": (
+        table("a,x,y", lambda n: f"name {n:04},{n % 7},{CLASSES[n // 7 % 2]}"),
+        [],
+        "different values",
+    ),
+}
+
+
+def warnings(text: str) -> list[str]:
+    return [line for line in text.splitlines() if line.startswith(("warning: ", "note: "))]
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_advice(name: str, folder: Path, trainer: Callable) -> None:
+    text, settings, says = TABLES[name]
+    (folder / "t.csv").write_text(text)
+    (folder / "config.yaml").write_text("data: {source: t.csv, target: y}\n")
+    checked = trainer("check", "config.yaml", "fit.batch_size=8", *settings)
+    assert checked.code == 0, checked.err
+    before = warnings(checked.err)
+    (warned,) = [line for line in before if says in line]
+    advised = alternatives({"where": "", "fix": warned})
+    assert advised, warned
+    for overrides in advised:
+        # Without a header the columns have other names.
+        renamed = ["data.target=column_3"] if "header" in overrides[0] else []
+        words = ("check", "config.yaml", "fit.batch_size=8", *settings, *overrides, *renamed)
+        answer = trainer(*words)
+        assert answer.code == 0, (overrides, answer.err)
+        after = warnings(answer.err)
+        assert not [line for line in after if says in line], (overrides, after)
+        assert len(after) < len(before), (overrides, after)
