@@ -97,6 +97,8 @@ def test_report_writes_the_page_of_the_sweep(swept: Path, folder: Path, trainer:
 def test_other_verbs_name_the_best_trial(swept: Path, refused: Callable) -> None:
     refused("explain", swept, says=["a sweep", f"trainer best {swept}"])
     refused("eval", swept, says=["a sweep", f"trainer best {swept}"])
+    for verb in ("show", "report"):
+        refused(verb, "sweeps", says=["a folder with 1 sweep", str(swept)])
 
 
 def test_what_is_damaged_or_empty_is_told(

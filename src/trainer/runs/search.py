@@ -12,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 
 from trainer.errors import Problem, command_text, did_you_mean
+from trainer.runs.sweeps import find_sweeps, is_sweep
 
 _SUGGESTED = 5000
 
@@ -62,11 +63,17 @@ def _name(entry: os.DirEntry[str]) -> str:
 def not_a_run(path: Path) -> Problem:
     """What a path that leads to no run is told: what it is, and the nearest run there is."""
     expected = "a run directory"
-    if (path / "sweep.yaml").is_file():
+    if is_sweep(path):
         fix = f"name a trial's run; {command_text('best', path)} prints that of the best"
         return Problem(str(path), expected, "a sweep", fix)
     if path.is_dir():
         runs = sorted(find_runs(path), key=lambda run: run.name)
+        sweeps = sorted(islice(find_sweeps(path), _SUGGESTED), key=lambda sweep: sweep.name)
+        if sweeps and not runs:
+            found = f"a folder with {len(sweeps)} sweep{'' if len(sweeps) == 1 else 's'}"
+            return Problem(
+                str(path), expected, found, f"name one of them; the newest is {sweeps[-1]}"
+            )
         if not runs:
             return Problem(
                 where=str(path),
