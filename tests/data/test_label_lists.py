@@ -211,6 +211,14 @@ def test_likely_lists_are_said_and_the_fix_works(tmp_path, make_config):
     assert (seen.task, seen.separator) == ("multilabel", "|")
 
 
+def test_a_separator_that_no_cell_has_is_said(tmp_path, make_config):
+    source = csv(tmp_path / "t.csv", ["a; b", "b", "a", "a; c", "c", "b; c"] * 10)
+    found = prepare(make_config(source, "tags", {"target_separator": "|"}))
+    (line,) = [line for line in found.warnings if "no cell of 'tags'" in line]
+    assert line.endswith('set it to ";"')
+    assert not prepare(make_config(source, "tags", {"target_separator": ";"})).warnings
+
+
 LABEL = st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=4)
 
 

@@ -127,13 +127,7 @@ def target_remarks(
     """
     found = Remarks()
     name = target.columns[0]
-    if target.task == "multiclass" and data.task == "auto":
-        sign = likely_separator(values)
-        if sign is not None:
-            found.warnings.append(
-                f"cells of '{name}' look like lists of labels with '{sign}' between them, and each list "
-                f"is a class; data.target_separator: {flow_text(sign)} makes the labels the classes"
-            )
+    found.warnings += _list_lines(target, values, data)
     if target.listed and target.separator is None and data.task == "auto":
         found.notes.append(f"multilabel, as {target.reason}; data.task: multilabel states it")
     groups = [] if target.fold_case else differ_in_case(target.classes)
@@ -153,6 +147,27 @@ def target_remarks(
             f"else set data.positive: {flow_text(no)}"
         )
     return found
+
+
+def _list_lines(target: FittedTarget, values: pl.Series, data: Data) -> list[str]:
+    """Cells that look like lists and are read as classes, and a separator that no cell has."""
+    name, separator = target.columns[0], target.separator
+    likely = likely_separator(values)
+    if target.task == "multiclass" and data.task == "auto" and likely is not None:
+        return [
+            f"cells of '{name}' look like lists of labels with '{likely}' between them, and each list "
+            f"is a class; data.target_separator: {flow_text(likely)} makes the labels the classes"
+        ]
+    if separator is None or values.dtype != pl.String or _has(values, separator):
+        return []
+    return [
+        f"no cell of '{name}' has data.target_separator {flow_text(separator)}, so that no row has "
+        f"several labels; {'remove it' if likely is None else f'set it to {flow_text(likely)}'}"
+    ]
+
+
+def _has(values: pl.Series, separator: str) -> bool:
+    return bool(values.str.contains(separator, literal=True).any())
 
 
 def level_problems(table: Table, names: Iterable[str], data: Data) -> list[Problem]:
