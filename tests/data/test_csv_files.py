@@ -85,6 +85,16 @@ def test_decimal_commas(file):
     assert found == {"a": ["3.14", "-.5", "1.5e3"], "b": ["1234", "1234567.5", "x,y"]}
 
 
+def test_decimal_commas_with_units_and_blanks(file):
+    content = "a;b;c\n1 234,5;1.234,50 €;x,5\n-2,5;€ 2,5;5,x\n1’000;(12,5 %);abc\n"
+    found = read(file, content, separator=";", decimal_comma=True)
+    assert found == {
+        "a": ["1 234.5", "-2.5", "1’000"],
+        "b": ["1234.50 €", "€ 2.5", "(12.5 %)"],
+        "c": ["x,5", "5,x", "abc"],
+    }
+
+
 def test_tabs_by_name(tmp_path):
     assert read(tmp_path / "x.tsv", "a\tb\n1\t2\n") == {"a": ["1"], "b": ["2"]}
     assert read(tmp_path / "x.tsv", "a;b\n1;2\n", separator=";") == {"a": ["1"], "b": ["2"]}

@@ -150,6 +150,17 @@ def test_text_that_is_nearly_numbers_or_dates_stays_text(fitted, values, words):
     assert column(got).kind == "categorical"
 
 
+@pytest.mark.parametrize("unit", ["", " €", " kg"])
+@pytest.mark.parametrize("mark", [" ", ".", "\u202f"])
+def test_numbers_of_a_file_with_decimal_commas(fitted, unit, mark):
+    values = [f"{one:,}".replace(",", mark) + f",5{unit}" for one in AMOUNTS]
+    if unit != " kg":
+        values[::2] = [value.removesuffix(unit) for value in values[::2]]
+    got = fitted({"x": values}, csv={"decimal_comma": True})
+    plain = fitted({"x": [one + 0.5 for one in AMOUNTS]})
+    assert np.array_equal(got.samples("train").x, plain.samples("train").x)
+
+
 def test_plain_columns_and_words_have_no_notes(fitted):
     got = fitted({
         "x": [f"street {one}" for one in AMOUNTS],

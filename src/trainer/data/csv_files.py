@@ -40,7 +40,13 @@ from trainer.errors import DataError, Problem
 _SHOWN = 5
 _SAMPLED_ROWS = 200
 _SAMPLED_FIELDS = 20_000
-_COMMA_NUMBER = r"^[+-]?(?:\d{1,3}(?:\.\d{3})+|\d*)(?:,\d+)?(?:[eE][+-]?\d+)?$"
+# With blanks or apostrophes between thousands and with a unit, too: what is left of these is read by
+# `number_formats`, in one way for the rows that have them and those that have not.
+_COMMA_NUMBER = (
+    r"^\(?[+-]? ?(?:\p{Sc} ?)?[+-]?"
+    r"(?:\d{1,3}(?:\.\d{3})+|\d{1,3}(?:[ '’\x{a0}\x{202f}]\d{3})+|\d*)(?:,\d+)?(?:[eE][+-]?\d+)?"
+    r"\s?(?:\p{Sc}|[%‰]|[^\W\d_]{1,10})?\)?$"
+)
 
 
 def read_csv(path: Path, csv: Csv) -> tuple[pl.DataFrame, list[str]]:
