@@ -122,3 +122,14 @@ def test_an_exact_pattern_matches_its_name_alone(name: str, other: str) -> None:
     pattern: Any = exact_pattern(name)
     assert fnmatchcase(name, pattern)
     assert fnmatchcase(other, pattern) == (other == name)
+
+
+@pytest.mark.parametrize("scale", [None, "log", "power"])
+def test_a_scale_for_a_skewed_target_is_a_comment_that_can_be_used(
+    write: Write, scale: str | None
+) -> None:
+    text = render_template(replace(FINDINGS["regression"], scale=scale))
+    assert ("# target_scale:" in text) == (scale is not None)
+    used = text.replace("# target_scale:", "target_scale:")
+    config = load_config(write(used)).config
+    assert config.data.target_scale == (scale or "auto")

@@ -5,6 +5,7 @@ import polars as pl
 import pytest
 
 from trainer.config.data import Data
+from trainer.data.number_targets import advised_scale, scale_advice
 from trainer.data.targets import FittedTarget, fit_target
 from trainer.data.tasks import TaskFinding, infer_task
 from trainer.errors import DataError
@@ -168,3 +169,27 @@ def test_a_class_that_training_did_not_have():
         "'w' in 'y' in 1 row",
         "'z' in 'y' in 2 rows",
     ]
+
+
+DRAWN = np.random.default_rng(0)
+
+
+@pytest.mark.parametrize(
+    ("values", "scale"),
+    [
+        (DRAWN.lognormal(8, 2, 300), "log"),
+        (np.where(DRAWN.random(300) < 0.2, 0, DRAWN.lognormal(8, 2, 300)), "power"),
+        (np.where(DRAWN.random(300) < 0.02, 0, DRAWN.lognormal(3, 1.5, 300)), "power"),
+        (DRAWN.normal(50, 10, 300), None),
+        (DRAWN.lognormal(3, 0.5, 300), None),
+        (DRAWN.normal(0, 1e6, 300), None),
+        (DRAWN.uniform(1, 1_000, 300), None),
+        (np.array([1.0, 1e6] * 5), None),
+    ],
+)
+def test_a_curve_is_advised_for_skewed_numbers_over_orders_of_magnitude(values, scale):
+    assert advised_scale(values) == scale
+    found = list(scale_advice(values[:, None], ["y"], ["standard"]))
+    assert [f"data.target_scale: {scale}" in line for line in found] == [True] * len(found)
+    assert len(found) == (scale is not None)
+    assert not list(scale_advice(values[:, None], ["y"], ["none"]))

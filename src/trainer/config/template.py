@@ -70,6 +70,7 @@ class TemplateFindings:
         target_columns: Target columns of which something has to be stated.
         reading: How the file is read, as settings of `data`; those that are not the defaults.
         separator: What stands between the labels in a cell of the target; None for no lists.
+        scale: The target scale to offer as a comment, or None.
         schema: What an editor's YAML server shall read, a path or an address; None for no header.
     """
 
@@ -95,6 +96,7 @@ class TemplateFindings:
     target_columns: tuple[FoundColumn, ...] = ()
     reading: Mapping[str, object] = field(default_factory=dict)
     separator: str | None = None
+    scale: str | None = None
     schema: str | None = None
 
 
@@ -142,6 +144,11 @@ def _data(findings: TemplateFindings) -> list[str]:
         f"  target: {flow_text(target)}",
         f"  task: {findings.task}{_class_counts(findings)}",
     ]
+    if findings.scale is not None:
+        lines.append(
+            f"  # target_scale: {findings.scale}  # it spans orders of magnitude; predictions and "
+            "metrics stay in its unit"
+        )
     if findings.separator is not None:
         lines.append(
             f"  target_separator: {scalar_text(findings.separator)}  # between the labels in a cell"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -22,12 +23,20 @@ from trainer.data.fitting import MANY_LEVELS
 from trainer.data.gaps import no_target
 from trainer.data.kinds import find_kinds
 from trainer.data.label_lists import count_labels, has_lists, likely_separator
-from trainer.data.number_formats import NumberFormat, read_numbers
+from trainer.data.number_formats import NumberFormat, read_numbers, with_numbers
+from trainer.data.number_targets import advised_scale
 from trainer.data.readings import Reading
 from trainer.data.tables import SourceFile, Table, read_table
 from trainer.data.targets import known_target
-from trainer.data.tasks import infer_task
-from trainer.data.values import differ_in_case, is_nested, microseconds, natural_order, number
+from trainer.data.tasks import TaskFinding, infer_task
+from trainer.data.values import (
+    differ_in_case,
+    is_nested,
+    microseconds,
+    natural_order,
+    number,
+    number_matrix,
+)
 from trainer.errors import DataError, Problem
 
 IDENTIFIER_ROWS = 20
@@ -98,6 +107,7 @@ class TableFindings:
         columns: Every other column, in the table's order.
         warnings: What is odd in the files.
         separator: What seems to stand between the labels in a cell of the target, or None.
+        scale: The `data.target_scale` that suits a skewed target; None for the usual one.
         same_but_case: Classes that differ in case only, and were counted as one.
     """
 
@@ -114,6 +124,7 @@ class TableFindings:
     columns: tuple[ColumnFinding, ...]
     warnings: tuple[str, ...]
     separator: str | None = None
+    scale: Literal["log", "power"] | None = None
     same_but_case: tuple[str, ...] = ()
 
 
@@ -173,9 +184,18 @@ def inspect_table(data: Data) -> TableFindings:
         same_but_case=same,
         columns=columns,
         numbers=finding.numbers,
+        scale=_advised_scale(values, finding),
         order=order,
         warnings=(*table.warnings, *finding.notes),
     )
+
+
+def _advised_scale(values: pl.DataFrame, finding: TaskFinding) -> Literal["log", "power"] | None:
+    """The scale that suits one column of numbers better than its mean and deviation."""
+    if values.width > 1 or finding.task != "regression":
+        return None
+    numbers = number_matrix(with_numbers(values, finding.numbers), values.columns)[:, 0]
+    return advised_scale(numbers[np.isfinite(numbers)])
 
 
 def _same_but_case(values: pl.DataFrame, task: Task, data: Data) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -174,30 +175,36 @@ def check_logs(values: Floats, columns: Sequence[str], logs: Sequence[bool], whe
 def scale_advice(
     values: Floats, columns: Sequence[str], scales: Sequence[ScaledBy]
 ) -> Iterator[str]:
-    """A sentence for each column that is standardised and would better be put on a curve first.
-
-    That is one whose positive values span two orders of magnitude or more, the rarest hundredth on
-    either side left out, and that is less skewed on the curve.
-    """
+    """A sentence for each column that is standardised and would better be put on a curve first."""
     for index, name in enumerate(columns):
         column = values[:, index]
-        above = column[column > 0]
-        if scales[index] != "standard" or len(above) < _ADVISED_ROWS:
+        setting = advised_scale(column) if scales[index] == "standard" else None
+        if setting is None:
             continue
-        low, high = np.quantile(above, (0.01, 0.99))
-        if high < _ADVISED_SPAN * low:
-            continue
-        has_others = len(above) < len(column)
-        curve = (fit_power if has_others else fit_log)(column)
-        if _skewness(column) < _ADVISED_SKEW or abs(_skewness(curve.forward(column))) > 1:
-            continue
-        setting = f"data.target_scale: {curve.kind}"
-        if has_others and (column >= 0).all() and (column == np.round(column)).all():
-            setting += ", or loss: poisson if these are counts,"
+        low, high = np.quantile(column[column > 0], (0.01, 0.99))
+        settings = f"data.target_scale: {setting}"
+        if (column == 0).any() and (column >= 0).all() and (column == np.round(column)).all():
+            settings += ", or loss: poisson if these are counts,"
         yield (
             f"the target '{name}' spans orders of magnitude (98% of its positive values are from "
-            f"{low:.4g} to {high:.4g}): {setting} would suit it better than its mean and deviation"
+            f"{low:.4g} to {high:.4g}): {settings} would suit it better than its mean and deviation"
         )
+
+
+def advised_scale(values: Floats) -> Literal["log", "power"] | None:
+    """The curve that suits numbers better than their mean and deviation; None where none does.
+
+    That is where positive values span two orders of magnitude or more, the rarest hundredth on either
+    side left out, and all are skewed, but not on the curve.
+    """
+    above = values[values > 0]
+    if len(above) < _ADVISED_ROWS:
+        return None
+    low, high = np.quantile(above, (0.01, 0.99))
+    if high < _ADVISED_SPAN * low or _skewness(values) < _ADVISED_SKEW:
+        return None
+    curve = (fit_log if len(above) == len(values) else fit_power)(values)
+    return None if abs(_skewness(curve.forward(values))) > 1 else curve.kind
 
 
 def _skewness(values: Floats) -> float:

@@ -88,6 +88,7 @@ def propose_config(
             test=0.2 if tested else 0.0,
             validation=0.2 if validated else 0.0,
             separator=found.separator,
+            scale=found.scale,
             balanced=found.task in {"binary", "multiclass"} and min(shares) < _RARE_SHARE,
             reading=stated_reading(data),
             order=None if found.order is None else found.order.column,
