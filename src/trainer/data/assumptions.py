@@ -152,14 +152,17 @@ def target_remarks(
 def _list_lines(target: FittedTarget, values: pl.Series, data: Data) -> list[str]:
     """Cells that look like lists and are read as classes, and a separator that no cell has."""
     name, separator = target.columns[0], target.separator
-    likely = likely_separator(values)
-    if target.task == "multiclass" and data.task == "auto" and likely is not None:
+    if target.task == "multiclass" and data.task == "auto":
+        likely = likely_separator(values)
+        if likely is None:
+            return []
         return [
             f"cells of '{name}' look like lists of labels with '{likely}' between them, and each list "
             f"is a class; data.target_separator: {flow_text(likely)} makes the labels the classes"
         ]
     if separator is None or values.dtype != pl.String or _has(values, separator):
         return []
+    likely = likely_separator(values)
     return [
         f"no cell of '{name}' has data.target_separator {flow_text(separator)}, so that no row has "
         f"several labels; {'remove it' if likely is None else f'set it to {flow_text(likely)}'}"
