@@ -21,7 +21,7 @@ from trainer_cli.settings import (
     RunPath,
     device_name,
 )
-from trainer_cli.stdin import data_file
+from trainer_cli.stdin import as_piped, data_file
 
 if TYPE_CHECKING:
     from trainer.data.splits import SplitName
@@ -74,7 +74,7 @@ def command(
             reading=settings or (),
         )
     for warning in done.warnings:
-        console.warn(warning)
+        console.warn(warning if data is None else as_piped(warning, data, source))
     if json:
         for one in done.found:
             console.json_result(

@@ -11,7 +11,7 @@ import typer
 from trainer.errors import Problem, UsageError
 from trainer_cli import console
 from trainer_cli.settings import AllowCustom, Device, Json, Quiet, Reading, RunPath, device_name
-from trainer_cli.stdin import data_file
+from trainer_cli.stdin import as_piped, data_file
 
 if TYPE_CHECKING:
     from trainer.workflows.predict import Predicted
@@ -63,10 +63,10 @@ def command(
         if str(out) == "-":
             for text in predicted.csv():
                 console.result(text)
-            _warn(predicted)
+            _warn(predicted, data, source)
             return
         rows, columns = predicted.write(out)
-    _warn(predicted)
+    _warn(predicted, data, source)
     console.Console(quiet=quiet).say(f"{rows:,} rows")
     if json:
         console.json_result(
@@ -82,10 +82,10 @@ def command(
         console.result(str(out))
 
 
-def _warn(predicted: Predicted) -> None:
+def _warn(predicted: Predicted, data: Path, source: Path) -> None:
     """Say what is odd in the rows, once all of them were looked at."""
     for warning in predicted.warnings:
-        console.warn(warning)
+        console.warn(as_piped(warning, data, source))
 
 
 def _check_output(out: Path, data: Path, *, json: bool) -> None:

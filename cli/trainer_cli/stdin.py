@@ -36,6 +36,11 @@ def data_file(path: Path) -> Iterator[Path]:
             raise type(error)(_renamed(one, str(copy)) for one in error.problems) from error
 
 
+def as_piped(text: str, path: Path, source: Path | None) -> str:
+    """A warning about the file that `data_file` gave for `path`; a copy of stdin is called so."""
+    return text if source in (None, path) else text.replace(str(source), "stdin")
+
+
 def _copy_stdin(copy: Path) -> None:
     expected, fix = "a table as CSV on stdin", "pipe one in, or name a file"
     if sys.stdin is None or sys.stdin.closed:

@@ -44,3 +44,20 @@ def test_piped_rows_are_predicted_and_evaluated_like_a_file(
     piped("")
     refused("predict", finished, "-", "-o", "out.csv", says=["-: expected a table as CSV on stdin"])
     assert not (folder / "out.csv").exists()
+
+
+def test_piped_rows_may_be_written_in_another_way(
+    folder: Path, trainer: Callable, refused: Callable, finished: Path, piped: Callable
+) -> None:
+    piped(PARTS)
+    expected = trainer("predict", finished, "-", "-o", "-").out
+    piped(PARTS.replace(",", ";"))
+    refused("predict", finished, "-", "-o", "out.csv", says=["error: stdin data.csv.separator"])
+    piped(PARTS.replace(",", ";"))
+    assert trainer("predict", finished, "-", "data.csv.separator=;", "-o", "-").out == expected
+    text = "31,1000,A\n" + "30,1200,A\n45,1500,B\n" * 5
+    piped(text)
+    names = "data.csv.names=[age, income, city]"
+    answer = trainer("predict", finished, "-", names, "-o", "-")
+    assert answer.out.count("\n") == 11
+    assert "warning: stdin: the first line looks like data" in answer.err

@@ -56,6 +56,13 @@ def test_encodings(file, encoding):
     assert read(file, content, encoding=encoding) == {"a": ["ä"], "b": ["1"]}
 
 
+def test_text_in_another_encoding_than_stated(file):
+    utf8 = "a,b\nä,1\n".encode()
+    assert "data.csv.encoding: utf-8" in problem(file, utf8, encoding="latin-1")[3]
+    assert "data.csv.encoding: utf-8" in problem(file, utf8, encoding="utf-16")[3]
+    assert read(file, b"a,b\n1,\xe9", encoding="latin-1")["b"] == ["é"]
+
+
 def test_quoted_line_ends_separators_and_quotes(file):
     content = 'a,b\n"x\ny",1\n"p, ""q""",2\n'
     assert read(file, content) == {"a": ["x\ny", 'p, "q"'], "b": ["1", "2"]}
@@ -328,3 +335,22 @@ def test_fields_between_blanks_are_those_of_split(tmp_path_factory, rows, blanks
     path.write_bytes(end.join(lines).encode())
     frame, _ = read_csv(path, Csv(null_values=[], separator=" "))
     assert frame.rows() == [tuple(line.split()) for line in lines[1:]]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "utf-16"])
+@pytest.mark.parametrize("piece", [1, 2, 3, 5, 8])
+def test_pieces_may_end_anywhere(file, monkeypatch, piece, encoding):
+    lines = [
+        "one", "# é", "a, b", r'"\\\"é\" , \\",x', "# \"", r"é\,\\,\N", '"p', '# q\\', 'r",2', r"\#,3",
+    ]  # fmt: skip
+    csv = Csv(skip=1, comment="#", escape="\\", encoding=encoding)
+    file.write_bytes("\r\n".join(lines).encode(encoding))
+    monkeypatch.setattr("trainer.data.packed.PIECE", piece)
+    monkeypatch.setattr("trainer.data.csv_records._BLOCK", 4)
+    whole, _ = read_csv(file, csv)
+    assert whole.to_dict(as_series=False) == {
+        "a": ['\\"é" , \\', "é,\\", "p\r\n# q\nr", "#"],
+        "b": ["x", None, "2", "3"],
+    }
+    assert in_blocks(file, csv).equals(whole)
+    assert [csv_line(file, csv, row) for row in range(4)] == [4, 6, 7, 10]

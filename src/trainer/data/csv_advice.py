@@ -62,7 +62,9 @@ class Advice:
         """What is wrong with the settings, or with the file."""
         separator = separator_of(path, csv)
         shown = _NAMES.get(separator, f"'{separator}'")
-        expected = f"lines of fields separated by {shown} (data.csv.separator), the header first"
+        expected = f"lines of fields separated by {shown} (data.csv.separator)"
+        if csv.header:
+            expected += ", the header first"
         return Problem(where, expected, self.found, self.fix, self.key)
 
 

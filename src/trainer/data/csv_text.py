@@ -125,14 +125,11 @@ def _check_start(path: Path, csv: Csv, data: bytes) -> None:
 
 def _is_utf8(data: bytes) -> bool:
     """Whether text has letters beyond ASCII and all of them are UTF-8, which is no accident."""
-    start = data[:_PROBED]
-    if start.isascii():
-        return False
     try:
-        codecs.getincrementaldecoder("utf-8")().decode(start)
+        # What is cut off at the end is left out.
+        return not codecs.getincrementaldecoder("utf-8")().decode(data[:_PROBED]).isascii()
     except UnicodeDecodeError:
         return False
-    return True
 
 
 def _wrong_encoding(path: Path, csv: Csv, error: UnicodeError) -> DataError:
