@@ -5,13 +5,14 @@ Owns: putting the answers of all folds and repeats together. Does not own: askin
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
 from trainer.data.arrays import Floats, Rows, Singles
+from trainer.data.names import free_name
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,30 @@ class FoldAnswers:
     answers: Floats | Singles
     fold: int
     repeat: int
+
+
+@dataclass(frozen=True)
+class OutOfFoldNames:
+    """The columns of `predictions/out_of_fold.parquet` whose names others can have taken.
+
+    Attributes:
+        spread: Output → the column of its spread.
+        target: Target column → the column that has its values.
+    """
+
+    spread: Mapping[str, str]
+    target: Mapping[str, str]
+
+
+def out_of_fold_names(targets: Sequence[str], outputs: Sequence[str]) -> OutOfFoldNames:
+    """The names for these target columns and outputs, for the writer and the readers of the file."""
+    spread = {name: free_name(f"{name}_spread", outputs, "_of_members") for name in outputs}
+    taken = {"row", "fold", *outputs, *spread.values()}
+    target: dict[str, str] = {}
+    for name in targets:
+        target[name] = free_name(name, taken, "_of_input")
+        taken.add(target[name])
+    return OutOfFoldNames(spread, target)
 
 
 def out_of_fold(
@@ -62,17 +87,15 @@ def out_of_fold(
     spread = np.sqrt(squares / np.maximum(counts - 1, 1))
     fold_of = np.empty(len(rows), dtype=np.int64)
     fold_of[place] = folds
+    names = out_of_fold_names(targets.columns, outputs)
     found: dict[str, pl.Series] = {"fold": pl.Series(fold_of)}
     for number, name in enumerate(outputs):
         found[name] = pl.Series(mean[:, number])
         one_only = pl.Series(counts[:, 0] == 1)
-        found[f"{name}_spread"] = pl.Series(spread[:, number]).set(one_only, None)
+        found[names.spread[name]] = pl.Series(spread[:, number]).set(one_only, None)
     columns: dict[str, pl.Series] = {"row": pl.Series(rows)}
     for series in targets:
-        name = series.name
-        while name in columns or name in found:
-            name = f"{name}_of_input"
-        columns[name] = series.gather(rows)
+        columns[names.target[series.name]] = series.gather(rows)
     return pl.DataFrame({**columns, **found})
 
 

@@ -104,7 +104,7 @@ def _assignment(recorded: bytes, rows: int) -> Assignment:
             [*SPLIT_NAMES, "dropped"], [TRAIN, VALIDATION, TEST, DROPPED], return_dtype=pl.Int8
         )
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise _damaged(str(error)) from error
+        raise _damaged(str(error).splitlines()[0]) from error
     known = len(numbers) - numbers.null_count()
     if known != rows or len(numbers) != rows:
         raise _damaged(f"{known} rows of {rows}")

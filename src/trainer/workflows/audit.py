@@ -9,7 +9,7 @@ Owns: what is read, how much of it, and what is audited. Does not own: the check
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from trainer.data.audit.findings import SHOWN, Finding, counted
 from trainer.data.audit.labels import Suspect, find_suspects
 from trainer.data.audit.reading import read_subject
 from trainer.data.features import target_columns
+from trainer.data.out_of_fold import out_of_fold_names
 from trainer.data.preprocessing import Preprocessing
 from trainer.data.sources import file_format
 from trainer.data.splits import SPLIT_NAMES, SplitName
@@ -174,18 +175,10 @@ def _answered(
     run: RunDirectory, target: FittedTarget, answers: tuple[str, ...]
 ) -> dict[str, pl.DataFrame]:
     """The answers of a run by what rows they are of: `row`, `actual_<column>`, the answers."""
-    found = {}
+    found: dict[str, tuple[pl.DataFrame, Mapping[str, str]]] = {}
     if run.out_of_fold.is_file():
         frame = _parquet(run, run.out_of_fold.name)
-        taken = {"row", "fold", *answers, *(f"{name}_spread" for name in answers)}
-        actual = {}
-        for column in target.columns:
-            name = column
-            while name in taken:
-                name = f"{name}_of_input"
-            taken.add(name)
-            actual[column] = name
-        found["out of fold"] = frame, actual
+        found["out of fold"] = frame, out_of_fold_names(target.columns, answers).target
     else:
         splits: tuple[SplitName, ...] = ("validation", "test")
         for split in splits:
@@ -206,9 +199,9 @@ def _answered(
                 "train it with folds: trainer fit CONFIG fit.folds=5",
             )
         )
-    for frame, actual in found.values():
+    for frame, columns in found.values():
         lacking = [
-            name for name in ("row", *actual.values(), *answers) if name not in frame.columns
+            name for name in ("row", *columns.values(), *answers) if name not in frame.columns
         ]
         if lacking:
             fix = "take the file from a whole copy of the run"
@@ -216,9 +209,9 @@ def _answered(
                 Problem(str(run.predictions), f"a column '{lacking[0]}'", "none of that name", fix)
             )
     return {
-        name: frame.select("row", *(pl.col(at).alias(f"actual_{of}") for of, at in actual.items()),
+        name: frame.select("row", *(pl.col(at).alias(f"actual_{of}") for of, at in columns.items()),
                            *answers)
-        for name, (frame, actual) in found.items()
+        for name, (frame, columns) in found.items()
     }  # fmt: skip
 
 

@@ -6,7 +6,7 @@ A file larger than memory is read, answered and written a part at a time.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
@@ -18,6 +18,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from trainer.data.label_lists import joined_labels
+from trainer.data.names import free_name
 from trainer.data.others import Asked, rows_to_ask_about
 from trainer.data.preprocessing import Preprocessing, in_words
 from trainer.data.sources import is_large
@@ -131,7 +132,7 @@ def predict(
             oddities.update(part[0].encoded.oddities)
             columns = answer_columns(question, answers.mean)
             if answers.spread is not None:
-                columns |= spread_columns(question, answers.spread)
+                columns |= spread_columns(question, answers.spread, columns)
             yield _result(part[0], columns)
 
     return Predicted(run.path, opened.checkpoint, answered(), oddities, first[0].warnings)
@@ -147,10 +148,13 @@ def distinct(encoders: Sequence[Preprocessing]) -> list[Preprocessing]:
 
 
 def spread_columns(
-    question: Question, spread: NDArray[np.floating[Any]]
+    question: Question, spread: NDArray[np.floating[Any]], others: Collection[str]
 ) -> dict[str, NDArray[Any]]:
-    """The spread of each number of an answer, as `<name>_spread`."""
-    return {f"{name}_spread": spread[:, at] for at, name in enumerate(question.answer_names)}
+    """The spread of each number of an answer, as `<name>_spread`; `others` are the columns before."""
+    return {
+        free_name(f"{name}_spread", others, "_of_members"): spread[:, at]
+        for at, name in enumerate(question.answer_names)
+    }
 
 
 def answer_columns(
@@ -161,7 +165,8 @@ def answer_columns(
     Classes: `label` and `probability_<class>` for each class. Lists of labels: `labels`, joined as in
     the table, and `probability_<label>` for each label. Yes/no columns: `label_<column>` and
     `probability_<column>`. Numbers: `predicted_<column>`, and `predicted_<column>_low` and `_high`,
-    between which it lies with the probability `evaluate.coverage`.
+    between which it lies with the probability `evaluate.coverage`; `…_low_of_interval` where a target
+    column is named so that this is the name of its prediction.
     """
     target = question.target
     match target.task:
@@ -194,8 +199,10 @@ def answer_columns(
             for number, name in enumerate(target.columns):
                 numbers[f"predicted_{name}"] = answers[:, number]
                 if ends is not None:
-                    numbers[f"predicted_{name}_low"] = ends[0][:, number]
-                    numbers[f"predicted_{name}_high"] = ends[1][:, number]
+                    for end, values in zip(("low", "high"), ends, strict=True):
+                        wanted = f"predicted_{name}_{end}"
+                        place = free_name(wanted, question.answer_names, "_of_interval")
+                        numbers[place] = values[:, number]
             return numbers
 
 
@@ -203,8 +210,6 @@ def _result(part: Asked, answers: dict[str, pl.Series | NDArray[Any]]) -> pl.Dat
     height = len(part.encoded.unseen)
     columns: dict[str, Any] = {"row": np.arange(part.first, part.first + height)}
     for series in part.kept:
-        place = series.name
-        while place in columns or place in answers or place == "unseen":
-            place = f"{place}_of_input"
+        place = free_name(series.name, {*columns, *answers, "unseen"}, "_of_input")
         columns[place] = series
     return pl.DataFrame({**columns, **answers, "unseen": part.encoded.unseen})
