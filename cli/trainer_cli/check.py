@@ -51,12 +51,12 @@ def command(
         return
     if strict:
         raise UsageError(Problem("trainer check --strict", "--data before it", "none"))
-    from trainer.config.load import load_config
     from trainer.config.members import member_configs
+    from trainer.workflows.checking import load_checked
     from trainer.workflows.plan import make_plan
 
     config, overrides = one_config(words, "trainer check")
-    loaded = load_config(config, overrides)
+    loaded = load_checked(config, overrides)
     members = member_configs(loaded.config)
     plan = make_plan(replace(loaded, config=members[0].config))
     for warning in plan.warnings:
@@ -86,10 +86,10 @@ def command(
 
 
 def _audit(words: list[str], *, strict: bool, quiet: bool, json: bool) -> None:
-    from trainer.config.load import load_config
     from trainer.config.members import member_configs
     from trainer.runs.search import is_run
     from trainer.workflows.audit import audit_data, audit_labels
+    from trainer.workflows.checking import load_checked
 
     path, overrides = one_config(words, "trainer check --data")
     if is_run(path):
@@ -98,7 +98,7 @@ def _audit(words: list[str], *, strict: bool, quiet: bool, json: bool) -> None:
             raise UsageError(Problem("trainer check --data RUN", expected, f"'{overrides[0]}'"))
         audit = audit_labels(path)
     else:
-        loaded = load_config(path, overrides)
+        loaded = load_checked(path, overrides)
         audit = audit_data(replace(loaded, config=member_configs(loaded.config)[0].config))
     for warning in audit.warnings:
         console.warn(warning)

@@ -147,13 +147,13 @@ def _fit_members(
 
 def _load_all(configs: list[Path], overrides: list[str]) -> list[LoadedConfig]:
     """All configs, before any is trained: a typing error in the last one is not found an hour later."""
-    from trainer.config.load import load_config
+    from trainer.workflows.checking import load_checked
 
     loaded: list[LoadedConfig] = []
     problems: list[Problem] = []
     for config in configs:
         try:
-            loaded.append(load_config(config, overrides))
+            loaded.append(load_checked(config, overrides))
         except ConfigError as wrong:
             problems += wrong.problems
     if problems:

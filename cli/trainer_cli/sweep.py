@@ -79,10 +79,10 @@ def command(
     cluster = cluster_of(engine, address)
     options = {"trials": trials, "max_seconds": max_seconds, "seed": seed, "keep": keep}
     settings += [f"sweep.{key}={value}" for key, value in options.items() if value is not None]
-    from trainer.config.sweep_loading import load_sweep
+    from trainer.workflows.checking import load_sweep_checked
     from trainer.workflows.sweep import find_sweep, resume_sweep, sweep
 
-    loaded = load_sweep(config, settings)
+    loaded = load_sweep_checked(config, settings)
     says = console.Console(quiet=quiet)
     signals = Signals()
     started = ("trainer", *sys.argv[1:])

@@ -10,7 +10,7 @@ Owns: the way from files to a config. Does not own: any single step of it.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -69,6 +69,29 @@ class LoadedConfig:
         return _located(problem, self.root, self.path)
 
 
+class InvalidConfigError(ConfigError):
+    """A config that is wrong, of which some settings can be used.
+
+    Attributes:
+        sound: The config of the valid settings, with something in place of a source and a target that
+            are missing or invalid; None where there is none.
+        cut: The settings that are not in it.
+    """
+
+    def __init__(
+        self,
+        problems: Iterable[Problem],
+        sound: LoadedConfig | None = None,
+        cut: frozenset[KeyPath] = frozenset(),
+    ) -> None:
+        super().__init__(problems)
+        self.sound, self.cut = sound, cut
+
+    def is_cut(self, key: str) -> bool:
+        """Whether a setting, a part of it or its section is not in the sound config."""
+        return any(_touch(path, tuple(key.split("."))) for path in self.cut)
+
+
 def _located(problem: Problem, root: Node, path: Path) -> Problem:
     if problem.where:
         return problem
@@ -89,7 +112,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> LoadedConfig:
     """The config in a file, with what it extends and with overrides.
 
     Raises:
-        ConfigError: With everything that is wrong, in the order of the files.
+        InvalidConfigError: With everything that is wrong, in the order of the files.
     """
     problems: list[Problem] = []
     parsed: list[Override] = []
@@ -112,7 +135,9 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> LoadedConfig:
     config, found = validated(root, path)
     problems += found
     if config is None or problems:
-        raise ConfigError([_told_once(problem) for problem in problems])
+        part, cut = (config, frozenset[KeyPath]()) if config is not None else sound_part(root)
+        sound = None if part is None else LoadedConfig(part, path, tuple(overrides), root)
+        raise InvalidConfigError([_told_once(problem) for problem in problems], sound, cut)
     return LoadedConfig(config, path, tuple(overrides), root)
 
 
@@ -208,6 +233,19 @@ def _contradictions_of_the_sound(root: Node, found: Sequence[Misfit]) -> list[Co
     """What contradicts itself among the settings that are valid, when others are not."""
     if len(found) > MAX_PROBLEMS:
         return []
+    config, cut = sound_part(root)
+    if config is None:
+        return []
+    return [
+        each
+        for each in find_contradictions(config)
+        if not any(_touch(path, tuple(key.split("."))) for path in cut for key in each.concerns)
+    ]
+
+
+def sound_part(root: Node) -> tuple[Config | None, frozenset[KeyPath]]:
+    """The config of the valid settings of a tree, and which were cut out for it."""
+    found = misfits(root)
     cut: set[KeyPath] = set()
     sound = root
     for _ in range(10):
@@ -221,14 +259,9 @@ def _contradictions_of_the_sound(root: Node, found: Sequence[Misfit]) -> list[Co
         sound = _with_required(sound, cut)
         found = misfits(sound)
     try:
-        config = Config.model_validate(plain(sound))
+        return Config.model_validate(plain(sound)), frozenset(cut)
     except ValidationError:
-        return []
-    return [
-        each
-        for each in find_contradictions(config)
-        if not any(_touch(path, tuple(key.split("."))) for path in cut for key in each.concerns)
-    ]
+        return None, frozenset(cut)
 
 
 def _cuttable(path: KeyPath) -> KeyPath:

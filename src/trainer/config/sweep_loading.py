@@ -18,7 +18,7 @@ from typing import Any
 
 from trainer.config.contradictions import find_contradictions
 from trainer.config.domains import is_range, split_values
-from trainer.config.load import LoadedConfig, load_config
+from trainer.config.load import InvalidConfigError, LoadedConfig, load_config
 from trainer.config.nodes import dotted, parse_key, plain, without_entry
 from trainer.config.resolve import resolved_split_seed
 from trainer.config.schema import Config
@@ -37,9 +37,10 @@ def load_sweep(path: Path, words: Sequence[str] = ()) -> LoadedConfig:
     overrides = sweep_overrides(words)
     try:
         loaded = load_config(path, overrides)
-    except ConfigError as error:
+    except InvalidConfigError as error:
         typed = dict(zip(overrides, words, strict=True))
-        raise ConfigError([_as_typed(problem, typed) for problem in error.problems]) from None
+        problems = [_as_typed(problem, typed) for problem in error.problems]
+        raise InvalidConfigError(problems, error.sound, error.cut) from None
     sweep = loaded.config.sweep
     if sweep is None:
         fix = (

@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from trainer.config.data import Data
+from trainer.config.nodes import dotted
 from trainer.data.csv_advice import NO_HEADER, advice
 from trainer.data.csv_files import first_line_is_data
 from trainer.data.label_lists import is_list_type
@@ -57,6 +58,11 @@ def feature_columns(table: Table, data: Data) -> tuple[list[str], list[Problem]]
     excluded, wrong = _matched(data.features.exclude, known, "data.features.exclude", table)
     problems += wrong
     names = [name for name in names if name not in excluded]
+    problems += [
+        _missing(table, name, known, dotted(("data", "columns", name)))
+        for name in data.columns
+        if name not in known
+    ]
     if data.clean.outliers is not None:
         problems += [
             _missing(table, name, known, "data.clean.outliers.columns")

@@ -79,7 +79,7 @@ def fit_columns(table: Table, names: Sequence[str], rows: Rows, data: Data) -> C
     finding, problems = find_kinds(table, names, rows, data)
     kinds, readings = finding.kinds, finding.readings
     table = replace(table, frame=with_numbers(table.frame, finding.numbers))
-    problems += settings_problems(data, kinds, table.frame.columns)
+    problems += settings_problems(data, kinds)
     problems += outlier_problems(data, kinds)
     problems += level_problems(table, names, data)
     problems += _infinities(table, kinds, rows)

@@ -18,7 +18,7 @@ from trainer.config.data import (
     class_text,
 )
 from trainer.data.values import plain
-from trainer.errors import Problem, did_you_mean
+from trainer.errors import Problem
 
 _FITTING: Mapping[Kind, tuple[str, ...]] = {
     "numeric": ("impute", "constant", "indicator", "scale", "smooth_clip", "decimal"),
@@ -99,22 +99,17 @@ def datetime_settings(data: Data, name: str, date_format: str | None) -> Datetim
     return DatetimeSettings(tuple(parts), date_format, numeric_settings(data, name))
 
 
-def settings_problems(data: Data, kinds: Mapping[str, Kind], known: list[str]) -> list[Problem]:
-    """Settings of columns that are not there, or that mean nothing for the column's kind.
+def settings_problems(data: Data, kinds: Mapping[str, Kind]) -> list[Problem]:
+    """Settings of columns that mean nothing for the column's kind.
 
     Args:
         data: The `data` section.
         kinds: Kind of each feature column.
-        known: All columns of the table.
     """
     problems = []
     for name in data.columns:
-        key = f"data.columns.{name}"
-        if name not in known:
-            fix = did_you_mean(name, known, "name a column of the table")
-            problems.append(Problem("", "a column of the table", f"'{name}'", fix, key))
-        elif name in kinds:
-            problems += _misfits(data.columns[name], kinds[name], key)
+        if name in kinds:
+            problems += _misfits(data.columns[name], kinds[name], f"data.columns.{name}")
     return problems
 
 

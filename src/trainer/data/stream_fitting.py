@@ -78,7 +78,7 @@ def fit_stream(
     full = {name: tally for name, tally in tallies.items() if not tally.empty}
     kinds = {name: tally.found for name, tally in full.items() if tally.found is not None}
     readings = {name: tally.reading for name, tally in full.items() if tally.found is not None}
-    problems += settings_problems(data, kinds, stream.outline.frame.columns)
+    problems += settings_problems(data, kinds)
     problems += outlier_problems(data, kinds)
     problems += level_problems(table, names, data)
     problems += [

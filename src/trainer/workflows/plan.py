@@ -23,10 +23,11 @@ from trainer.data.arrays import Rows
 from trainer.data.features import split_column
 from trainer.data.prepare import PreparedTable, prepare
 from trainer.data.streaming import StreamedTable, prepare_streaming
-from trainer.errors import ConfigError, Problem, TrainerError
+from trainer.errors import ConfigError, DataError, Problem, TrainerError
 from trainer.models.plan import PlannedLayer, PlannedMemory, plan_layers, plan_memory
 from trainer.runs.decisions import Decisions
 from trainer.tracking.trackers import tracking_problems
+from trainer.workflows.checking import missing_sources
 from trainer.workflows.engines import EngineChoice, choose_engine
 from trainer.workflows.question import Question, ask
 from trainer.workflows.slicing import slice_problems
@@ -86,6 +87,9 @@ class Tables:
         """Where the rows of a config are while training, and the rows."""
         key = _table_key(config)
         if key not in self._made:
+            missing = missing_sources(config.data)
+            if missing:
+                raise DataError(missing)
             choice = choose_engine(config)
             resident = choice.engine == "resident"
             table: PreparedTable = prepare(config) if resident else prepare_streaming(config)
