@@ -186,8 +186,8 @@ def test_a_long_chain_of_extends_is_refused(write: Write) -> None:
         (
             "seed: 1",
             "DIR/config.yaml:1:1 data: expected a mapping with source, format, csv, target, "
-            "task, positive, target_separator, target_scale, features, weight, split, clean, numeric, categorical, "
-            "datetime, columns, found nothing; add `data: …`",
+            "task, positive, target_separator, target_scale, features, weight, split, clean, "
+            "numeric, categorical, datetime, columns, found nothing; add `data: …`",
         ),
     ],
 )

@@ -22,17 +22,25 @@ is nan without rows or weight, or when a prediction is not finite.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from trainer.config.data import Task
 from trainer.config.objectives import METRICS
 from trainer.evaluation.answers import Answers, Doubles
 from trainer.evaluation.labels import RANKED, LabelJudge
 from trainer.evaluation.numbers import NumberJudge
 
 SEPARATOR = "/"
+COMPARED: Mapping[Task, tuple[str, ...]] = {
+    "binary": ("auc", "accuracy", "balanced_accuracy", "f1", "log_loss", "brier"),
+    "multiclass": ("accuracy", "balanced_accuracy", "f1", "log_loss", "brier"),
+    "multilabel": ("auc", "accuracy", "f1", "log_loss", "brier"),
+    "regression": ("rmse", "mae", "r2"),
+}
+"""The metrics that a run is compared by, with baselines and with other runs."""
 _SORTED = (*RANKED, *(f"{name}_weighted" for name in RANKED), "median_absolute_error")
 
 

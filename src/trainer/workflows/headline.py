@@ -6,21 +6,14 @@ threshold was chosen for, else with class weights one that weighs classes alike,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from trainer.config.data import Task
 from trainer.config.resolve import resolved_monitor
 from trainer.config.schema import Config, ThresholdAim
 from trainer.evaluation.answers import Answers
-from trainer.evaluation.measures import Judge
+from trainer.evaluation.measures import COMPARED, Judge
 
-COMPARED: Mapping[Task, tuple[str, ...]] = {
-    "binary": ("auc", "accuracy", "balanced_accuracy", "f1", "log_loss", "brier"),
-    "multiclass": ("accuracy", "balanced_accuracy", "f1", "log_loss", "brier"),
-    "multilabel": ("auc", "accuracy", "f1", "log_loss", "brier"),
-    "regression": ("rmse", "mae", "r2"),
-}
-"""The metrics that are compared with the baselines."""
 _OF_AIM = {"f1": "f1", "youden": "balanced_accuracy", "precision": "recall"}
 """What a threshold makes as high as it can; a precision that it must reach leaves the recall."""
 

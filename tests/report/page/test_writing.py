@@ -24,6 +24,7 @@ from trainer.report.page.document import page_html
 from trainer.report.page.figures import png_bytes, svg_text
 from trainer.report.page.writing import compared_page, run_page, write_plots
 from trainer.runs.directory import RunDirectory
+from trainer.runs.files import read_json
 
 pytest.importorskip("matplotlib")
 
@@ -208,6 +209,9 @@ def test_runs_side_by_side(tmp_path: Path) -> None:
         if hasattr(block, "table") and block.table.title.startswith("Differences from A")
     ]
     rows = {row[0]: row[1] for row in difference.rows}
+    # The metrics that the first is compared with its baselines by.
+    compared = read_json(first.findings)["compared"]
+    assert list(rows) == compared
     assert rows["auc"].startswith("-")
     assert rows["auc"].endswith("worse")
     assert rows["log_loss"].endswith("worse")

@@ -11,7 +11,7 @@ from trainer.config.yaml_writer import flow_text
 from trainer.evaluation.answers import Answers
 from trainer.evaluation.bootstrap import compare as compare_answers
 from trainer.evaluation.curves import roc_curve
-from trainer.evaluation.measures import split_name
+from trainer.evaluation.measures import COMPARED, split_name
 from trainer.models.ranking import roc_auc
 from trainer.report.comparison import Comparison
 from trainer.report.comparison_tables import run_label
@@ -29,12 +29,6 @@ _NOTHING = "–"
 _LONGEST = 80
 _RESAMPLES = 500
 _DRAWN_CELLS = 50_000_000
-_COMPARED = {
-    "binary": ("auc", "accuracy", "f1", "log_loss", "brier"),
-    "multiclass": ("accuracy", "f1", "log_loss", "brier"),
-    "multilabel": ("auc", "accuracy", "f1", "log_loss", "brier"),
-    "regression": ("rmse", "mae", "r2"),
-}
 
 
 def several_page(comparison: Comparison, runs: Sequence[Facts]) -> Page:
@@ -162,7 +156,10 @@ def _against_first(runs: Sequence[Facts]) -> Iterator[Block]:
     first = runs[0]
     if first.task is None or first.split is None:
         return
-    split, names = first.split, _COMPARED[first.task]
+    split = first.split
+    # Those that the first run is compared with its baselines by, the headline first.
+    own = () if first.findings is None else first.findings.compared
+    names = own or COMPARED[first.task]
     columns = [
         _difference(first, facts, split, names) if place else {} for place, facts in enumerate(runs)
     ]
