@@ -48,7 +48,7 @@ def test_a_finished_sweep_has_all_of_it(tmp_path: Path) -> None:
     check_page(text)
     assert titles(directory) == [
         "Best trials", "Settings", "Importance of the settings", "Learning curves",
-        "The best side by side", "Search", "All trials", "Repeat it",
+        "Best trials side by side", "Search", "All trials", "Commands",
     ]  # fmt: skip
     names = [plot.name for plot in page_of(directory).plots()]
     assert names == [
@@ -100,7 +100,7 @@ def test_the_setting_that_matters_is_the_most_important(tmp_path: Path) -> None:
 def test_too_few_trials_for_an_importance_are_told(tmp_path: Path) -> None:
     text = page_html(page_of(make_sweep(tmp_path, trials=5)), with_plots=False)
     check_page(text)
-    assert "5 trials are too few to tell: 12 are needed for 3 settings." in text
+    assert "5 trials are too few to estimate it: 12 are needed for 3 settings." in text
     same = make_sweep(tmp_path, "same", trials=20, score=lambda _: 0.5)
     assert "All trials have the same objective." in page_html(page_of(same), with_plots=False)
 
@@ -155,7 +155,7 @@ def test_damage_is_told_beside_what_is_known(tmp_path: Path) -> None:
     directory.config.write_text("{")
     text = page_html(page_of(directory))
     check_page(text)
-    assert "Damaged: " in text
+    assert "Damaged file: " in text
     assert f"trial {number}" in text
     directory.journal.write_text("[]\n[]\n")
     text = page_html(page_of(directory))

@@ -22,6 +22,7 @@ from trainer.report.findings import answer_columns
 from trainer.report.page import write_page
 from trainer.report.page.document import page_html
 from trainer.report.page.figures import png_bytes, svg_text
+from trainer.report.page.markdown import page_markdown
 from trainer.report.page.writing import compared_page, run_page, write_plots
 from trainer.runs.directory import RunDirectory
 from trainer.runs.files import read_json
@@ -140,6 +141,9 @@ def test_why_it_failed_is_told(tmp_path: Path) -> None:
         ("predictions/test.parquet", "PAR1"),
         ("metrics.jsonl", "x\ny\n"),
         ("preprocessing.json", "{}"),
+        ("example.json", '{"split": "test", "row": -1, "values": {}}'),
+        ("example.json", '{"split": "test", "row": 1, "values": {"a": [1]}}'),
+        ("example.json", "[1"),
         ("preprocessing.json", '{"columns": [1, {"name": 2}], "target": 3}'),
         ("config.yaml", "{"),
     ],
@@ -303,3 +307,33 @@ def test_plots_share_a_row_and_a_lone_one_leaves_room(tmp_path: Path) -> None:
     (run.explanation / "partial_dependence.json").unlink()
     (run.explanation / "surface.json").unlink()
     assert '<div class="plots half">' in page_html(run_page(run, NOW))
+
+
+def inputs_of(run: RunDirectory) -> str:
+    text = page_markdown(run_page(run, NOW))
+    return text[text.index("## How raw rows become inputs") : text.index("## Config")]
+
+
+def test_formulas_have_the_fitted_numbers(tmp_path: Path) -> None:
+    text = inputs_of(make_answered(tmp_path, "regression", ("width", "price")))
+    assert "| width | numeric | 1.0000 (median) | (x - 1.250) / 1.920 | 0 |" in text
+    assert "| price | prediction = 2 · output + 0.5000 |" in text
+    assert "import keras" not in text  # it has no model.keras
+
+
+def test_decisions_are_among_the_formulas(tmp_path: Path) -> None:
+    text = inputs_of(make_answered(tmp_path))
+    assert "| temperature | p = sigmoid(logit(p) / 1.200) |" in text
+    assert "| label | yes where p ≥ 0.4300, else no |" in text
+
+
+def test_the_code_names_custom_layers(tmp_path: Path) -> None:
+    custom = settings(model__layers=[{"custom": {"function": "my.layers:Gate"}}])
+    run = make_answered(tmp_path, config=custom)
+    best = run.checkpoint("best")
+    best.mkdir(parents=True)
+    for name in ("model.keras", "checkpoint.json", "state.npz"):
+        (best / name).write_bytes(b"")
+    text = inputs_of(run)
+    assert "# Import the module of the custom layers here" in text
+    assert "row = {'no': 1.25, 'yes': 1.25}" in text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import assert_never
 
 from trainer.data.categorical import MISSING, RARE, BooleanColumn, CategoricalColumn
@@ -49,7 +50,8 @@ def _inputs(facts: Facts) -> Iterator[Block]:
     yield _columns(fitted)
     steps = _steps(facts, networks)
     yield grid("How outputs become predictions", ("step", "formula"), steps)
-    if example is not None and all(one.run.has_checkpoint("best") for one in networks):
+    models = [one.run.checkpoint("best") / "model.keras" for one in networks]
+    if example is not None and all(map(Path.is_file, models)):
         yield from _code(facts, networks, example)
 
 

@@ -64,11 +64,11 @@ def sweep_page(sweep: SweepFacts, now: datetime) -> Page:
         section("settings", "Settings", _settings(sweep, [axes[each] for each in order], trials)),
         section("importance", "Importance of the settings", _importance(axes, trials, importance)),
         section("curves", "Learning curves", _curves(sweep)),
-        section("compared", "The best side by side", _compared(sweep, now)),
+        section("compared", "Best trials side by side", _compared(sweep, now)),
         section("failed", "Failed and eliminated trials", _failed(sweep)),
         section("space", "Search", _search(sweep)),
         section("all", "All trials", _all(sweep)),
-        section("commands", "Repeat it", _commands(sweep, now)),
+        section("commands", "Commands", _commands(sweep, now)),
     )
     title = f"{sweep.name} – {sweep.directory.path.absolute().name}"
     return Page(title, tuple(_lead(sweep, now)), tuple(one for one in sections if one.blocks))
@@ -100,7 +100,7 @@ def _lead(sweep: SweepFacts, now: datetime) -> Iterator[str]:
 
 def _notices(sweep: SweepFacts) -> Iterator[Block]:
     for problem in sweep.problems:
-        yield Prose(f"Damaged: {problem}", "warning")
+        yield Prose(f"Damaged file: {problem}", "warning")
     failed = sweep.counts.get("failed", 0)
     if failed:
         yield Prose(f"{counted(failed, 'trial')} failed.", "warning")
@@ -177,7 +177,7 @@ def _importance(
         if len(trials.rows) < least:
             there = counted(len(trials.rows), "trial")
             yield Prose(
-                f"{there} are too few to tell: {least} are needed for {len(axes)} settings."
+                f"{there} are too few to estimate it: {least} are needed for {len(axes)} settings."
             )
         else:
             yield Prose("All trials have the same objective.")
@@ -229,7 +229,7 @@ def _compared(sweep: SweepFacts, now: datetime) -> Iterator[Block]:
         comparison = compare([run.path for _, run in kept], now)
         facts = [read_facts(RunDirectory(run.path), now) for run in comparison.runs]
     except TrainerError as error:
-        yield Prose(f"Damaged: {error.problems[0]}", "warning")
+        yield Prose(f"Damaged file: {error.problems[0]}", "warning")
         return
     names = [f"trial {row.trial.number}" for row, _ in kept]
     yield from side_by_side(comparison, facts, names)
@@ -256,7 +256,7 @@ def _search(sweep: SweepFacts) -> Iterator[Block]:
     facts = [
         ("search", sweep.search),
         ("seed of the search", str(seed)),
-        ("trials", "until time is over" if sweep.trials is None else f"{sweep.trials:,}"),
+        ("trials", "until the time limit" if sweep.trials is None else f"{sweep.trials:,}"),
         ("objective", f"{sweep.standing.objective}, {sweep.standing.direction} is better"),
     ]
     if settings.halving is not None:
@@ -287,11 +287,12 @@ def _commands(sweep: SweepFacts, now: datetime) -> Iterator[Block]:
     for _, run in sweep.kept(1):
         manifest = summarise(run, now, this_process()).manifest
         if manifest is not None and manifest.command:
-            yield Lines("The command it was made with", (cell(shlex.join(manifest.command)),))
+            yield Lines("This sweep was made by", (cell(shlex.join(manifest.command)),))
     again = command_text("sweep", sweep.directory.config)
-    commands = {again: "the same again", **sweep.commands}
+    commands = {again: "run it again from scratch", **sweep.commands}
     yield Lines(
-        "Commands", tuple(f"{cell(command)}    # {what}" for command, what in commands.items())
+        "To reproduce and use it",
+        tuple(f"{cell(command)}    # {what}" for command, what in commands.items()),
     )
     yield Lines("The config", _text(sweep.directory.config), is_folded=True)
 

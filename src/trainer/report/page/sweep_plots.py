@@ -295,7 +295,8 @@ def curves_plot(name: str, histories: Mapping[int, Sequence[Mapping[str, Any]]])
         axes.legend(loc="best", ncols=2)
 
     words = "; ".join(
-        f"trial {trial} {number(float(values[0]))} at first, {number(float(values[-1]))} at last"
+        f"trial {trial} {number(float(values[0]))} in the first epoch, "
+        f"{number(float(values[-1]))} in the last"
         for trial, _, values in drawn
     )
     title = f"{name} of the best trials by epoch"
