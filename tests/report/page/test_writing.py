@@ -17,6 +17,7 @@ from tests.report.page.html_checks import check_page
 from tests.report.run_files import NOW, make_run, scores, settings
 from trainer.config.data import Task
 from trainer.errors import Problem, StorageError
+from trainer.evaluation.measures import COMPARED
 from trainer.report.answers import answers_bytes
 from trainer.report.findings import answer_columns
 from trainer.report.page import write_page
@@ -25,7 +26,6 @@ from trainer.report.page.figures import png_bytes, svg_text
 from trainer.report.page.markdown import page_markdown
 from trainer.report.page.writing import compared_page, run_page, write_plots
 from trainer.runs.directory import RunDirectory
-from trainer.runs.files import read_json
 
 pytest.importorskip("matplotlib")
 
@@ -213,12 +213,25 @@ def test_runs_side_by_side(tmp_path: Path) -> None:
         if hasattr(block, "table") and block.table.title.startswith("Differences from A")
     ]
     rows = {row[0]: row[1] for row in difference.rows}
-    # The metrics that the first is compared with its baselines by.
-    compared = read_json(first.findings)["compared"]
-    assert list(rows) == compared
+    # Those that runs are compared with their baselines by.
+    assert tuple(rows) == COMPARED["binary"]
     assert rows["auc"].startswith("-")
     assert rows["auc"].endswith("worse")
     assert rows["log_loss"].endswith("worse")
+
+
+def test_runs_are_compared_by_the_metrics_of_the_first(tmp_path: Path) -> None:
+    first, second = make_answered(tmp_path), make_answered(tmp_path, minutes=1)
+    findings = json.loads(first.findings.read_text(encoding="utf-8"))
+    first.write_findings({**findings, "compared": ["mcc", "auc"]})
+    page = compared_page([first.path, second.path], NOW)
+    (difference,) = [
+        block.table
+        for section in page.sections
+        for block in section.blocks
+        if hasattr(block, "table") and block.table.title.startswith("Differences from A")
+    ]
+    assert [row[0] for row in difference.rows] == ["mcc", "auc"]
 
 
 def test_plots_alone(tmp_path: Path) -> None:
