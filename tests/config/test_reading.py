@@ -53,6 +53,7 @@ def test_all_mistakes_are_named():
         ("data.csv.escape=\\", "escape", "\\"),
         (r"data.csv.escape='\\'", "escape", "\\"),
         (r"data.csv.escape='\'", "escape", "\\"),
+        ("data.csv.quote='", "quote", "'"),
         ("data.csv.comment=#", "comment", "#"),
         ("data.csv.comment='#'", "comment", "#"),
         ("data.csv.comment=//", "comment", "//"),

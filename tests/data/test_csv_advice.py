@@ -74,6 +74,38 @@ def test_nothing_is_advised_where_nothing_is_known(tmp_path, text):
     assert advice(path, Csv()) is None
 
 
+def test_lines_before_rows_without_a_header(tmp_path):
+    path = tmp_path / "x.csv"
+    rows = "".join(f"{at}.5,{at % 3},{'yes' if at % 2 else 'no'}\n" for at in range(20))
+    path.write_text("% title\n@relation x\n\n@attribute y {yes,no}\n@data\n" + rows)
+    found = advice(path, Csv())
+    assert found is not None
+    assert "data.csv.skip: 5" in found.fix
+    assert "data.csv.header: false" in found.fix
+    assert read_csv(path, Csv(skip=5, header=False))[0].shape == (20, 3)
+    path.write_text(f"Report\n{rows}")
+    assert "data.csv.skip: 1" in getattr(advice(path, Csv()), "fix", "")
+
+
+def test_lines_to_skip_are_counted_from_the_beginning(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text("one\n\ntwo\na,b,y\n" + "1,2,3\n" * 5)
+    for skip in (0, 1, 2):
+        found = advice(path, Csv(skip=skip))
+        assert found is not None
+        assert "data.csv.skip: 3 " in found.fix
+
+
+def test_single_quotes(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text("a,b\n" + "".join(f"'{at}, x',1\n" for at in range(9)))
+    found = advice(path, Csv())
+    assert found is not None
+    assert 'data.csv.quote: "\'"' in found.fix
+    assert 'data.csv.quote="\'"' in found.fix
+    assert read_csv(path, Csv(quote="'"))[0].shape == (9, 2)
+
+
 def test_a_header_without_a_name_for_the_first_column_is_answered_with_names(tmp_path):
     path = tmp_path / "x.csv"
     path.write_text("mpg,row\nMazda,21.0,6\nFiat,32.4,4\nVolvo,21.4,4\n")

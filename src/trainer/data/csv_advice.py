@@ -36,8 +36,8 @@ def setting(name: str, value: str | int | bool) -> str:
         case int():
             plain = typed = str(value)
         case str():
-            plain = _NAMES.get(value, f"'{value}'")
-            typed = shlex.quote(value) if "'" in value else plain
+            plain = _NAMES.get(value, f'"{value}"' if "'" in value else f"'{value}'")
+            typed = plain
     return f"data.csv.{name}: {plain} (on the command line data.csv.{name}={typed})"
 
 
@@ -75,6 +75,9 @@ def advice(path: Path, csv: Csv) -> Advice | None:
         return None
     known = separator_of(path, csv)
     order = dict.fromkeys((known, *_SEPARATORS))
+    better = _quoted_otherwise([text for _, text in lines], known, csv)
+    if better is not None:
+        return better
     for start in range(min(_MOST_PREAMBLE, len(lines) - 1) + 1):
         texts = [text for _, text in lines[start:]]
         widths = {sign: _common_width(texts, sign, csv) for sign in order}
@@ -92,10 +95,31 @@ def advice(path: Path, csv: Csv) -> Advice | None:
             if start == 1 and best == known and len(above) > 1:
                 labels = [_fields(text, best, csv)[0] for text in texts]
                 return _unnamed_first(above, widths[best], labels)
-            if _looks_like_rows(texts, best, csv):
-                continue
-        return _advised(lines[:start], lines[start][0], texts, best, known, csv)
+        headless = csv.header and start > 0 and _looks_like_rows(texts, best, csv)
+        if headless and not _is_preamble([text for _, text in lines[:start]], best, csv):
+            continue
+        return _advised(lines[:start], lines[start][0], texts, best, known, csv, headless=headless)
     return None
+
+
+def _is_preamble(lines: Sequence[str], separator: str, csv: Csv) -> bool:
+    """Whether none of the lines above some rows can be a header: each is one text, or begins with a sign
+    as comments do.
+    """
+    return all(
+        len(_fields(line, separator, csv)) == 1 or not re.match(r"[\w\s\"'+.-]", line)
+        for line in lines
+    )
+
+
+def _quoted_otherwise(lines: Sequence[str], separator: str, csv: Csv) -> Advice | None:
+    """What to do about fields in single quotes that hold separators."""
+    other = csv.model_copy(update={"quote": "'"})
+    if csv.quote != '"' or separator == "'" or _common_width(lines, separator, csv):
+        return None
+    if _common_width(lines, separator, other) < 2:
+        return None
+    return Advice("fields in single quotes", f"set {setting('quote', chr(39))}", "data.csv.quote")
 
 
 def _first_lines(path: Path, csv: Csv) -> list[tuple[int, str]]:
@@ -162,6 +186,8 @@ def _advised(
     separator: str,
     known: str,
     csv: Csv,
+    *,
+    headless: bool,
 ) -> Advice:
     found, fixes, keys = [], [], []
     if preamble:
@@ -174,10 +200,13 @@ def _advised(
             None,
         )
         first = preamble[0][1][:40]
-        count = f"{len(preamble)} line{'s' if len(preamble) > 1 else ''} before the header"
+        count = f"{len(preamble)} line{'s' if len(preamble) > 1 else ''}"
+        count += " before rows without a header" if headless else " before the header"
         found.append(f"{count}, '{first}'" + (" first" if len(preamble) > 1 else ""))
         keys.append("comment" if sign else "skip")
-        fixes.append(setting("comment", sign) if sign else setting("skip", csv.skip + skip))
+        fixes.append(setting("comment", sign) if sign else setting("skip", skip))
+    if headless:
+        fixes.append(NO_HEADER)
     if separator != known:
         words = {" ": "blanks", "\t": "tabs"}
         found.append(f"fields that seem to be separated by {words.get(separator, repr(separator))}")
