@@ -248,16 +248,9 @@ def _carry_on(
         study = stack.enter_context(Study(directory, objective_of(loaded, plan), size, count))
         # Other jobs than it was begun with are at work on the same packs.
         threads = threads_of(plan, LARGEST_PACK if trials is None else trials, study.begun.jobs)
-        warning = too_few_combinations(loaded.config)
+        warning, labels = too_few_combinations(loaded.config), Labels(dimensions_of(settings))
         yield SweepStarted(
-            directory.path,
-            plan,
-            search,
-            trials,
-            count,
-            study.standing(),
-            warning,
-            Labels(dimensions_of(settings)),
+            directory.path, plan, search, trials, count, study.standing(), warning, labels
         )
         trainer = TrialTrainer(
             directory, loaded, study, tables, workers, threads, command, interrupted, allow_custom
@@ -287,13 +280,7 @@ def _carry_on(
     metrics: Mapping[str, Mapping[str, float]] = {}
     if reason != "interrupted":
         yield Phase("evaluating the best trial")
-        try:
-            run, winner = best_run(directory.path)
-            metrics = _winner_metrics(run, plan, allow_custom=allow_custom)
-        finally:
-            # Also where no trial can be compared: the page says why.
-            if plan.config.evaluate.report:
-                write_sweep_page(directory, datetime.now(UTC))
+        winner, metrics = _winner(directory, plan, allow_custom=allow_custom)
     yield SweepFinished(directory.path, reason, standing, winner, metrics, perf_counter() - began)
 
 
@@ -326,6 +313,19 @@ def _discard(directory: SweepDirectory, standing: Standing, kept: int | None) ->
     """Remove the run directories that are not kept; what cannot go stays."""
     for row in discarded(standing, kept):
         shutil.rmtree(directory.trial(row.trial.number), ignore_errors=True)
+
+
+def _winner(
+    directory: SweepDirectory, plan: Plan, *, allow_custom: bool
+) -> tuple[TrialRow, dict[str, dict[str, float]]]:
+    """The best trial and its metrics; the page of the sweep is written."""
+    try:
+        run, winner = best_run(directory.path)
+        return winner, _winner_metrics(run, plan, allow_custom=allow_custom)
+    finally:
+        # Also where no trial can be compared: the page says why.
+        if plan.config.evaluate.report:
+            write_sweep_page(directory, datetime.now(UTC))
 
 
 def _winner_metrics(

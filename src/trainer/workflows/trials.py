@@ -7,7 +7,7 @@ Owns: what a trial's config, directory and end are. Does not own: which trials t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
@@ -130,11 +130,7 @@ class TrialTrainer:
                     {number: self._measured(one.measures) for number, one in event.results.items()},
                     self._best_so_far(event.results),
                 )
-                answer = dict.fromkeys(batch.eliminated & set(event.results), _ELIMINATED)
-                if batch.is_stopped:
-                    answer |= {
-                        number: _TIME_OVER for number in event.results if number not in answer
-                    }
+                answer = _ends(batch, event.results)
             elif isinstance(event, MemberEnded) and event.number in left:
                 # A worker that dies after it has told of some: the next one tells of them again.
                 left.remove(event.number)
@@ -199,3 +195,9 @@ class TrialTrainer:
 
     def _relative(self, run: Path) -> str | None:
         return str(run.relative_to(self._directory.path)) if run.is_dir() else None
+
+
+def _ends(batch: Batch, training: Iterable[int]) -> dict[int, str]:
+    """Which of the trials in training end now, and why."""
+    time_over = dict.fromkeys(training, _TIME_OVER) if batch.is_stopped else {}
+    return time_over | dict.fromkeys(batch.eliminated & set(training), _ELIMINATED)
