@@ -9,10 +9,10 @@ import pytest
 from tests.report.page.answered_runs import make_answered
 from tests.report.run_files import make_run
 from trainer.errors import RunError
+from trainer.report.answers import answer_columns
 from trainer.report.findings import (
     Difference,
     Measured,
-    answer_columns,
     read_findings,
     verdict,
 )

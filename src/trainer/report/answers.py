@@ -25,6 +25,17 @@ LINEAR = "_linear"
 """Files of the linear baseline's answers have this after the split's name."""
 
 
+def answer_columns(task: Task, names: Sequence[str]) -> list[str]:
+    """The columns of the predictions in `predictions/<split>.parquet`, for classes or target columns."""
+    match task:
+        case "binary":
+            return [f"probability_{name}" for name in names[1:2]]
+        case "multiclass" | "multilabel":
+            return [f"probability_{name}" for name in names]
+        case "regression":
+            return [f"predicted_{name}" for name in names]
+
+
 def answers_bytes(answers: Answers, names: Sequence[str], groups: pl.Series | None = None) -> bytes:
     """The content of a file.
 

@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from trainer.errors import Problem, RunError
 from trainer.evaluation.curves import confusion_matrices
 from trainer.evaluation.measures import split_name
-from trainer.report.answers import read_answers
+from trainer.report.answers import answer_columns, read_answers
 from trainer.report.choices import MetricLabels, read_choices
 from trainer.report.confusion import confusion_table, frequent_confusions
 from trainer.report.findings import (
     Findings,
     SplitFindings,
-    answer_columns,
     read_findings,
     verdict,
 )

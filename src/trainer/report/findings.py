@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Self
 
@@ -187,17 +187,6 @@ def read_findings(run: RunDirectory) -> Findings | None:
     except DamageError as error:
         fix = f"remove it, then: {command_text('report', run.path)}"
         raise RunError(Problem(str(run.findings), error.expected, error.found, fix)) from error
-
-
-def answer_columns(task: Task, names: Sequence[str]) -> list[str]:
-    """The columns of the answers in `predictions/<split>.parquet`."""
-    match task:
-        case "binary":
-            return [f"probability_{name}" for name in names[1:2]]
-        case "multiclass" | "multilabel":
-            return [f"probability_{name}" for name in names]
-        case "regression":
-            return [f"predicted_{name}" for name in names]
 
 
 def verdict(difference: Difference, name: str) -> str:

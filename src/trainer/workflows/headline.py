@@ -6,7 +6,7 @@ threshold was chosen for, else with class weights one that weighs classes alike,
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from trainer.config.data import Task
 from trainer.config.resolve import resolved_monitor
@@ -18,7 +18,7 @@ _OF_AIM = {"f1": "f1", "youden": "balanced_accuracy", "precision": "recall"}
 """What a threshold makes as high as it can; a precision that it must reach leaves the recall."""
 
 
-def compared(config: Config, task: Task, answers: Iterable[Answers]) -> tuple[str, ...]:
+def compared(config: Config, task: Task, answers: Collection[Answers]) -> tuple[str, ...]:
     """The metrics that are compared with the baselines, the headline first.
 
     Args:

@@ -23,6 +23,7 @@ from trainer.evaluation.answers import Answers
 from trainer.evaluation.calibration import apply_temperature
 from trainer.models.metrics import called_positive, compute_metrics
 from trainer.models.plan import head_units
+from trainer.report.answers import answer_columns
 from trainer.runs.decisions import NO_THRESHOLD
 
 Array = NDArray[np.float32]
@@ -56,15 +57,7 @@ class Question:
     @property
     def answer_names(self) -> tuple[str, ...]:
         """A name for each number of an answer: of the positive class, of each class, or each column."""
-        match self.target.task:
-            case "binary":
-                return (f"probability_{self.target.classes[1]}",)
-            case "multiclass":
-                return tuple(f"probability_{name}" for name in self.target.classes)
-            case "multilabel":
-                return tuple(f"probability_{name}" for name in self.target.names)
-            case "regression":
-                return tuple(f"predicted_{name}" for name in self.target.columns)
+        return tuple(answer_columns(self.target.task, self.target.names))
 
     def head_targets(self, samples: Samples) -> Samples:
         """The samples with targets (rows, outputs) laid out for the head."""

@@ -16,8 +16,7 @@ from trainer.data.preprocessing import Preprocessing
 from trainer.data.targets import FittedTarget
 from trainer.evaluation.answers import Answers
 from trainer.evaluation.bootstrap import bootstrap, compare
-from trainer.report.answers import LINEAR, answers_bytes
-from trainer.report.findings import answer_columns
+from trainer.report.answers import LINEAR, answer_columns, answers_bytes
 from trainer.runs.directory import RunDirectory
 from trainer.runs.example import ExampleRow, write_example
 from trainer.runs.log import MetricsLog

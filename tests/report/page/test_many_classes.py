@@ -11,9 +11,8 @@ import pytest
 from tests.report.page.answered_runs import make_answered, make_answers
 from tests.report.page.html_checks import check_page
 from tests.report.run_files import NOW
-from trainer.report.answers import answers_bytes
+from trainer.report.answers import answer_columns, answers_bytes
 from trainer.report.finding_tables import find_tables
-from trainer.report.findings import answer_columns
 from trainer.report.page import write_page
 from trainer.report.page.content import Grid, Page, Plot
 from trainer.report.page.document import page_html

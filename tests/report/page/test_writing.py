@@ -18,8 +18,7 @@ from tests.report.run_files import NOW, make_run, scores, settings
 from trainer.config.data import Task
 from trainer.errors import Problem, StorageError
 from trainer.evaluation.measures import COMPARED
-from trainer.report.answers import answers_bytes
-from trainer.report.findings import answer_columns
+from trainer.report.answers import answer_columns, answers_bytes
 from trainer.report.page import write_page
 from trainer.report.page.document import page_html
 from trainer.report.page.figures import png_bytes, svg_text

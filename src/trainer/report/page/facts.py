@@ -15,11 +15,10 @@ from typing import Any, TypeVar, cast, get_args
 from trainer.config.data import Task
 from trainer.errors import Problem, RunError
 from trainer.evaluation.answers import Answers
-from trainer.report.answers import LINEAR, read_answers
+from trainer.report.answers import LINEAR, answer_columns, read_answers
 from trainer.report.findings import (
     Findings,
     SplitFindings,
-    answer_columns,
     read_findings,
 )
 from trainer.report.settings import Value, read_settings

@@ -1,0 +1,226 @@
+"""Whatever is predicted and however classes and columns are called, files are read back equal."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from trainer.config.data import Task
+from trainer.config.schema import Evaluate
+from trainer.data.out_of_fold import out_of_fold_names
+from trainer.data.targets import FittedTarget
+from trainer.evaluation.answers import Answers
+from trainer.evaluation.bootstrap import bootstrap, compare
+from trainer.evaluation.measures import COMPARED, measure_all
+from trainer.report.answers import answer_columns, answers_bytes, read_answers
+from trainer.report.findings import (
+    Findings,
+    Measured,
+    Slice,
+    Slices,
+    SplitFindings,
+    WorstRow,
+    WorstSlices,
+    read_findings,
+    write_findings,
+)
+from trainer.runs.decisions import Decisions, read_decisions, write_decisions
+from trainer.runs.directory import RunDirectory
+from trainer.runs.evaluations import Evaluation, Interval
+from trainer.workflows.decisions import decide
+from trainer.workflows.findings import _differences, _measured, _whole
+from trainer.workflows.predict import answer_columns as predicted_columns
+from trainer.workflows.predict import spread_columns
+from trainer.workflows.question import Question
+
+NASTY = (
+    "a,b", 'say "x"', "🙂", "new\nline", "1", "1.0", "nan", "null", "", " ", "row", "weight", "group",
+    "actual", "label", "probability_x", "x", "x_low", "x_high", "x_spread", "x/f1", "unseen",
+    "\x00", "é",
+)  # fmt: skip
+WORDS = st.sampled_from(NASTY) | st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+LOOSE = settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+@st.composite
+def answers(draw: st.DrawFn) -> Answers:
+    """Of any task; one row, one class alone, NaN and infinite predictions among them."""
+    task: Task = draw(st.sampled_from(["binary", "multiclass", "multilabel", "regression"]))
+    least = {"binary": 2, "multiclass": 3, "multilabel": 2, "regression": 1}[task]
+    most = 2 if task == "binary" else 5
+    names = tuple(draw(st.lists(WORDS, min_size=least, max_size=most, unique=True)))
+    rows = draw(st.integers(1, 6))
+    width = 1 if task == "binary" else len(names)
+    random = np.random.default_rng(draw(st.integers(0, 2**32)))
+    only_one = draw(st.booleans())
+    if task == "regression":
+        y = np.full((rows, width), 3.0) if only_one else random.normal(size=(rows, width)) * 1e6
+        p = y + random.normal(size=y.shape)
+    else:
+        classes = np.zeros(rows, int) if only_one else random.integers(0, max(2, width), rows)
+        y = np.eye(width)[classes] if task == "multiclass" else random.integers(0, 2, (rows, width))
+        if task == "binary":
+            y = classes[:, None]
+        p = random.random((rows, width)).astype(np.float32)
+        if task == "multiclass":
+            p /= p.sum(axis=1, keepdims=True)
+    bad = draw(st.sampled_from([None, np.nan, np.inf]))
+    if bad is not None:
+        p[0, 0] = bad
+    weight = random.random(rows) + 0.1 if draw(st.booleans()) else None
+    return Answers(task, names, y.astype(np.float64), p, random.permutation(rows), weight)
+
+
+def run_in(folder: Path) -> RunDirectory:
+    return RunDirectory(folder)
+
+
+@LOOSE
+@given(given_answers=answers())
+def test_predictions(tmp_path: Path, given_answers: Answers) -> None:
+    run, task, names = run_in(tmp_path), given_answers.task, given_answers.names
+    columns = answer_columns(task, names)
+    run.write_predictions("test.parquet", answers_bytes(given_answers, columns))
+    found = read_answers(run, "test", task, names, columns)
+    assert found is not None
+    assert found.names == names
+    for one in ("y", "p", "rows", "weight"):
+        np.testing.assert_array_equal(getattr(found, one), getattr(given_answers, one))
+    assert found.p.dtype == given_answers.p.dtype
+
+
+@LOOSE
+@given(given_answers=answers(), sentence=WORDS, levels=st.dictionaries(WORDS, WORDS, max_size=2))
+def test_findings(
+    tmp_path: Path, given_answers: Answers, sentence: str, levels: dict[str, str]
+) -> None:
+    task, names = given_answers.task, given_answers.names
+    other = replace(given_answers, p=np.roll(given_answers.p, 1, axis=0))
+    over = _differences(compare(given_answers, other, names=COMPARED[task], resamples=20))
+    value = Measured.of(float(given_answers.p[0, 0]), np.nan, np.inf)
+    part = Slice(levels, 3, value.value, value.low, value.high, None)
+    y = given_answers.y[0].tolist()
+    actual = names[0] if task in {"binary", "multiclass"} else tuple(y)
+    findings = Findings(
+        task=task,
+        names=names,
+        level=0.95,
+        sentence=sentence,
+        splits={
+            "test": SplitFindings(
+                rows=len(given_answers),
+                measures=_measured(bootstrap(given_answers, resamples=20)),
+                prior=_whole(measure_all(other)),
+                linear=_whole(measure_all(other)),
+                over_prior=over,
+                over_linear=over,
+                covered=_measured({}),
+            )
+        },
+        compared=COMPARED[task],
+        slices=Slices("rmse", value.value, (part,)),
+        worst_slices=WorstSlices("rmse", None, (part, part), 7),
+        worst_rows=(WorstRow(0, actual, tuple([value.value] * len(y)), value.value),),
+    )
+    run = run_in(tmp_path)
+    write_findings(run, findings)
+    assert read_findings(run) == findings
+
+
+def asked(given_answers: Answers) -> Question:
+    is_class = given_answers.task in {"binary", "multiclass"}
+    names = given_answers.names
+    target = FittedTarget.model_construct(
+        task=given_answers.task,
+        columns=("y",) if is_class else names,
+        classes=names if is_class else (),
+        offset=(0.0,) * len(names),
+        scale=(1.0,) * len(names),
+        curves=(),
+        listed=False,
+        separator="",
+    )
+    outputs = given_answers.y.shape[1]
+    return Question(target, "linear", outputs, "mean_squared_error", ("rmse",), 0.5)
+
+
+@LOOSE
+@given(
+    given_answers=answers(),
+    threshold=st.sampled_from(
+        [
+            0.25,
+            "f1",
+            "youden",
+            {"aim": "precision", "precision": 0.99},
+            {"aim": "cost", "false_positive": 1, "false_negative": 10},
+        ]
+    ),
+    calibrate=st.booleans(),
+)
+def test_decisions(tmp_path: Path, given_answers: Answers, threshold: Any, calibrate: bool) -> None:
+    chosen = Evaluate.model_validate(
+        {"threshold": threshold, "calibrate": calibrate, "coverage": 0.5}
+    )
+    decisions = decide(chosen, asked(given_answers), given_answers)
+    run = run_in(tmp_path)
+    write_decisions(run, decisions)
+    found = read_decisions(run)
+    assert found is not None
+    undefined = {
+        name: None if value != value else value for name, value in decisions.reached.items()
+    }
+    assert found == replace(decisions, reached=undefined)
+
+
+@LOOSE
+@given(
+    metrics=st.dictionaries(WORDS, st.none() | st.floats(allow_nan=False, allow_infinity=False)),
+    rows=st.none() | st.integers(0),
+)
+def test_evaluations(tmp_path: Path, metrics: dict[str, float | None], rows: int | None) -> None:
+    intervals = {name: Interval(value, None, value, None, 3) for name, value in metrics.items()}
+    evaluation = Evaluation(metrics, "test", "best", 3, rows, None, intervals)
+    run = run_in(tmp_path)
+    run.write_evaluation("test", evaluation)
+    assert run.read_evaluations()["test"] == evaluation
+
+
+@given(given_answers=answers())
+def test_no_column_of_a_prediction_takes_the_place_of_another(given_answers: Answers) -> None:
+    question, p = asked(given_answers), given_answers.p
+    if given_answers.task == "regression":
+        question = replace(question, half_widths=(1.0,) * p.shape[1])
+    columns = predicted_columns(question, p)
+    every = {**columns, **spread_columns(question, p, columns)}
+    names = given_answers.names
+    per_name = {"binary": 2, "multiclass": 1, "multilabel": 2, "regression": 3}[given_answers.task]
+    one = 1 if given_answers.task in {"binary", "multiclass"} else 0
+    width = 1 if given_answers.task == "binary" else len(names)
+    assert len(every) == per_name * width + one + width
+    for number, name in enumerate(question.answer_names):
+        np.testing.assert_array_equal(every[name], p[:, number])
+
+
+@given(targets=st.lists(WORDS, unique=True), outputs=st.lists(WORDS, unique=True))
+def test_out_of_fold_columns_are_all_different(targets: list[str], outputs: list[str]) -> None:
+    outputs = [f"probability_{name}" for name in outputs]
+    names = out_of_fold_names(targets, outputs)
+    columns = ["row", "fold", *outputs, *names.spread.values(), *names.target.values()]
+    assert len(set(columns)) == len(columns)
+    assert list(names.target) == targets
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_decisions_without_a_number_are_read(tmp_path: Path, value: float) -> None:
+    run = run_in(tmp_path)
+    write_decisions(run, Decisions(0.3, "f1", {"precision": value}))
+    assert read_decisions(run) == Decisions(0.3, "f1", {"precision": None})
