@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -45,3 +47,41 @@ def test_labels_are_those_that_metrics_count(width: int, threshold: float, steps
     assert asked.measure_answers(answers, samples)["recall"] == labels.mean()
     called = call(asked.target.task, answers.astype(np.float64), threshold)
     np.testing.assert_array_equal(called, labels.astype(bool))
+
+
+def numbers(head: str, values: list[float], scale: str = "none") -> Question:
+    frame = pl.DataFrame({"y": values})
+    config = Config.model_validate(
+        {"data": {"source": "x.csv", "target": "y"}, "model": {"head": head}}
+    )
+    target = fit_target(frame, ["y"], infer_task(frame), config.data, [scale], str)
+    return ask(config, target)
+
+
+@pytest.mark.parametrize("head", ["softplus", "exponential"])
+def test_outputs_of_positive_heads_are_above_0_and_finite(head: str) -> None:
+    outputs = np.array([[0.0], [1e-40], [3.0], [np.inf]], np.float32)
+    found = numbers(head, [0.5, 3.5]).answers(outputs)
+    assert np.isfinite(found).all()
+    assert (found > 0).all()
+    assert found[2, 0] == 3
+    assert np.isnan(numbers(head, [0.5, 3.5]).answers(np.array([[np.nan]], np.float32))).all()
+
+
+@pytest.mark.parametrize(
+    ("head", "scale", "low", "high"),
+    [
+        ("linear", "none", -0.3, 0.9),
+        ("softplus", "none", 0.0, 0.9),
+        ("sigmoid", "none", 0.0, 0.9),
+        ("linear", "log", 0.3 / np.exp(0.6), 0.3 * np.exp(0.6)),
+    ],
+)
+def test_intervals_stay_where_the_head_can_predict(
+    head: str, scale: str, low: float, high: float
+) -> None:
+    asked = replace(numbers(head, [0.1, 0.95], scale), half_widths=(0.6,))
+    ends = asked.intervals(np.array([[0.3]]))
+    np.testing.assert_allclose(np.ravel(ends), [low, high])
+    ends = asked.intervals(np.array([[0.9]]))
+    assert ends[1][0, 0] == pytest.approx({"sigmoid": 1.0}.get(head, ends[1][0, 0]))

@@ -79,8 +79,8 @@ class Question:
             multilabel: (rows, columns). regression: (rows, columns).
         """
         if self.head in POSITIVE_HEADS:
-            # The exponential of a large input is infinite.
-            outputs = np.minimum(outputs, np.finfo(np.float32).max)
+            # The exponential of a large input is infinite, that of a small one 0.
+            outputs = np.clip(outputs, np.finfo(np.float32).tiny, np.finfo(np.float32).max)
         answers = self._unscaled(outputs)
         if self.temperature == 1.0:
             return answers
@@ -102,6 +102,11 @@ class Question:
         target, widths = self.target, np.array(self.half_widths)
         middle = target.on_curves(answers)
         low, high = target.off_curves(middle - widths), target.off_curves(middle + widths)
+        if self.head != "linear":
+            # No number of the training rows lies outside of what the head can predict.
+            low = np.maximum(low, 0.0)
+        if self.head == "sigmoid":
+            high = np.minimum(high, 1.0)
         return np.minimum(low, answers), np.maximum(high, answers)
 
     def in_words(self, truths: NDArray[np.floating[Any]]) -> list[Any]:
