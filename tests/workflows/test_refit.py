@@ -22,6 +22,7 @@ from trainer.runs.files import read_json
 from trainer.workflows.best import best_run, refit_config
 from trainer.workflows.evaluate import evaluate
 from trainer.workflows.fit import fit_run
+from trainer.workflows.members import fit_members
 from trainer.workflows.plan import make_plan
 from trainer.workflows.predict import predict
 from trainer.workflows.resume import resume_run
@@ -114,7 +115,7 @@ def test_numbers_keep_their_intervals(small: Path) -> None:
     covered = read_json(RunDirectory(finished.run).findings)["splits"]["test"]["covered"]
     assert 0 <= covered["label"]["value"] <= 1
     page = (finished.run / "report.html").read_text(encoding="utf-8")
-    assert f"validation rows of {trial.path.name}" in page
+    assert f"validation rows of trials/{trial.path.name}" in page
 
 
 @pytest.fixture
@@ -198,3 +199,33 @@ def test_decisions_are_taken_only_from_a_run_that_made_them(finished: Any, tmp_p
     RunDirectory(run).decisions.unlink()
     with pytest.raises(RunError, match="a run that has been evaluated"):
         plan()
+
+
+def test_networks_that_are_repeated_take_them_too(finished: Any, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    shutil.copytree(finished.run, source)
+    decisions = read_decisions(RunDirectory(source))
+    assert decisions is not None
+    taken = replace(decisions, threshold=0.3, aim="f1", temperature=2.0)
+    write_decisions(RunDirectory(source), taken)
+    words = [
+        "data.split.validation=0",
+        "evaluate={threshold: f1, calibrate: true, report: false}",
+        f"evaluate.decisions_from={source}",
+        *("fit.repeats=2", "fit.epochs=1"),
+    ]
+    events = list(
+        fit_members(
+            load_config(finished.run.parents[2] / "config.yaml", words),
+            runs=tmp_path / "runs",
+            command=("trainer", "fit"),
+            allow_custom=False,
+            interrupted=lambda: None,
+        )
+    )
+    run = RunDirectory(events[-1].run)
+    found = read_decisions(run)
+    # The mean is of probabilities that are calibrated.
+    assert found == replace(taken, temperature=1.0, source=str(source))
+    for member in sorted(run.members.iterdir()):
+        assert read_decisions(RunDirectory(member)) == replace(taken, source=str(source))

@@ -52,7 +52,8 @@ class Decisions:
         """The rows that it was chosen on, for a text."""
         if self.source is None:
             return "the validation rows"
-        return f"the validation rows of {PurePath(self.source).name}"
+        # The last two names: those of trials are numbers.
+        return f"the validation rows of {'/'.join(PurePath(self.source).parts[-2:])}"
 
     def summary(self) -> str:
         """The decisions in a phrase; empty where nothing was decided."""

@@ -139,7 +139,7 @@ def _rate_overrides(run: RunDirectory, config: Config, epochs: int, batches: int
     for epoch, (before, rate) in enumerate(pairwise(rates), 1):
         if isinstance(rate, float) and rate != before:
             at.append(f"{epoch} epochs")
-            factors.append(f"{rate / optimizer.learning_rate:.9g}")
+            factors.append(f"{rate / optimizer.learning_rate:.7g}")
     if not at:
         return []
     return [f"optimizer.schedule={{piecewise: {{at: [{', '.join(at)}], "
