@@ -177,5 +177,24 @@ def test_a_section_is_set_before_what_is_in_it(write: Callable[..., Path]) -> No
         ]
 
 
+def test_the_fix_for_a_word_is_a_word(write: Callable[..., Path]) -> None:
+    text = "data: {source: x.csv, target: y}\nmodel: {layers: [dense: 3, dropout: 0.1]}\n"
+    path = write(text)
+    for word, right in [
+        ("model.layers.1.dense.units=8,16",
+         "model.layers.1={dense: {units: 8}},{dense: {units: 16}}"),
+        ("model.layers.2.dense=8,16", "model.layers.2={dense: 8},{dense: 16}"),
+    ]:  # fmt: skip
+        with pytest.raises(ConfigError) as caught:
+            load_sweep(path, [word])
+        (problem,) = caught.value.problems
+        assert problem.fix.endswith(f"write '{right}'")
+        assert load_sweep(path, [right])
+    with pytest.raises(ConfigError) as caught:
+        load_sweep(path, ["model.layers.1.dense.units=int(8, 16)"])
+    fix = caught.value.problems[0].fix
+    assert fix.endswith("write model.layers.1: [{dense: {units: 8}}]")
+
+
 def plain_layers(config: Config) -> list[object]:
     return [layer.model_dump(exclude_unset=True) for layer in config.model.layers]

@@ -11,6 +11,8 @@ Owns: which words are searched, the base config of a sweep as text. Does not own
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -77,7 +79,26 @@ def _as_typed(problem: Problem, typed: Mapping[str, str]) -> Problem:
     text = problem.where.removeprefix("override '").removesuffix("'")
     if text not in typed or typed[text] == text:
         return problem
-    return replace(problem, where=f"override '{typed[text]}'", key="")
+    fix = _fix_as_typed(problem.fix, typed[text])
+    return replace(problem, where=f"override '{typed[text]}'", fix=fix, key="")
+
+
+def _fix_as_typed(fix: str, word: str) -> str:
+    """A fix of the file's form, `write model.layers.1: [{dense: {units: 8}}]`, as a word with all the
+    values that were typed.
+    """
+    match = re.fullmatch(r"(.*write )(\S+): \[\{.*\}\]", fix)
+    halves = _halves(word)
+    if match is None or halves is None:
+        return fix
+    steps, value = halves
+    above = parse_key(match[2]) or ()
+    rest = steps[len(above) :]
+    opening = "".join(f"{{{step}: " for step in rest)
+    whole = [f"{opening}{part}{'}' * len(rest)}" for part in split_values(value)]
+    if len(whole) < 2 or is_range(value):
+        return fix
+    return match[1] + shlex.quote(f"{match[2]}={','.join(whole)}")
 
 
 def _halves(word: str) -> tuple[tuple[str, ...], str] | None:
