@@ -20,10 +20,11 @@ import polars as pl
 import pytest
 
 from trainer.config.load import load_config
+from trainer.report.explanations import FILES
 from trainer.report.findings import read_findings
 from trainer.runs.decisions import read_decisions
 from trainer.runs.directory import RunDirectory
-from trainer.runs.records import to_json
+from trainer.runs.records import from_json, to_json
 from trainer_cli.main import run as command_line
 
 SHIPPED = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
@@ -129,6 +130,7 @@ def write_rows(path: Path, task: str) -> None:
     size, share = draw.normal(size=ROWS), draw.random(ROWS)
     columns: dict[str, Sequence[object]] = {
         "size": size.round(3).tolist(),
+        "day": [f"2026-{1 + at % 12:02}-{1 + at % 28:02}" for at in range(ROWS)],
         "colour, 🎨": draw.choice(["red", 'dark "blue"', "new\nline"], ROWS).tolist(),
     }
     if task in CLASSES:
@@ -298,8 +300,15 @@ def test_explain(case: Case) -> None:
     if case.name in NO_OTHER_ROWS:
         return  # It is refused: there are no rows to explain it on.
     case.says("explain", case.run, "--repeats", "1")
+    for path in (case.run / "explanation").glob("*.json"):
+        written = json.loads(path.read_text())
+        read = to_json(from_json(FILES[path.stem], written))
+        assert {name: read[name] for name in written} == written
     case.says("report", case.run)
-    assert "Damaged" not in (case.run / "report.html").read_text()
+    page = (case.run / "report.html").read_text()
+    assert "Damaged" not in page
+    assert "Permutation importance" in page
+    assert "Damaged" not in case.says("report", case.run, "--format", "md").out
 
 
 def test_resume(case: Case) -> None:

@@ -25,6 +25,8 @@ from trainer.data.preprocessing import Column, Preprocessing
 from trainer.data.values import microseconds, number_matrix
 from trainer.evaluation.alterations import Ask, Encoding
 from trainer.evaluation.dependence import partial_dependence
+from trainer.report.explanations import CurveOf, DependenceFile, Points, SurfaceFile
+from trainer.runs.records import to_json
 
 GRID = 25
 MOST_LEVELS = 30
@@ -93,6 +95,7 @@ def dependence_facts(
     weight: Singles | None,
     ask: Ask,
     answers: Sequence[str],
+    split: str,
 ) -> dict[str, Any]:
     """What `explanation/partial_dependence.json` holds.
 
@@ -103,6 +106,7 @@ def dependence_facts(
         weight: (n,) or None.
         ask: The network.
         answers: A name for each number of an answer.
+        split: The split that the rows are of.
     """
     found = [curve_of(_fitted(encoders, name), frame[name]) for name in names]
     curves = [curve for curve in found if curve is not None]
@@ -111,20 +115,19 @@ def dependence_facts(
     }
     encodings = [Encoding(encoder.transform(frame).x, encoder.places) for encoder in encoders]
     means = partial_dependence(encodings, values, weight, ask)
-    return {
-        "rows": frame.height,
-        "names": list(answers),
-        "columns": [
-            {
-                "column": curve.column,
-                "kind": curve.kind,
-                "values": curve.values,
-                "answers": means[curve.column].tolist(),
-                "rug": curve.rug,
-            }
-            for curve in curves
-        ],
-    }
+    found_curves = tuple(
+        CurveOf(
+            column=curve.column,
+            kind=curve.kind,
+            values=tuple(curve.values),
+            answers=tuple(map(tuple, means[curve.column].tolist())),
+            rug=tuple(curve.rug),
+        )
+        for curve in curves
+    )
+    record = DependenceFile(found_curves, split, frame.height, tuple(answers))
+    facts: dict[str, Any] = to_json(record)
+    return facts
 
 
 def surface_facts(
@@ -133,6 +136,7 @@ def surface_facts(
     actual: Sequence[Any],
     ask: Ask,
     answers: Sequence[str],
+    split: str,
 ) -> dict[str, Any] | None:
     """What `explanation/surface.json` holds; None where the features are not two numbers.
 
@@ -145,6 +149,7 @@ def surface_facts(
         actual: What is true of each.
         ask: The network.
         answers: A name for each number of an answer.
+        split: The split that the rows are of.
     """
     columns = encoders[0].columns
     if len(columns) != 2 or any(column.kind != "numeric" for column in columns):
@@ -159,18 +164,24 @@ def surface_facts(
     grid = pl.DataFrame({names[0]: across.ravel(), names[1]: up.ravel()})
     said = ask([encoder.transform(grid).x for encoder in encoders]).astype(np.float64)
     cells = said[:, 0] if said.shape[1] == 1 else said
-    return {
-        "columns": names,
-        "names": list(answers),
-        "x": x.tolist(),
-        "y": y.tolist(),
-        "answers": cells.reshape(len(y), len(x), *cells.shape[1:]).tolist(),
-        "points": {
-            "x": points[whole, 0].tolist(),
-            "y": points[whole, 1].tolist(),
-            "actual": [actual[int(at)] for at in whole],
-        },
-    }
+    shape = (len(y), len(x), *cells.shape[1:])
+    rows = cells.reshape(shape).tolist()
+    points_of = Points(
+        tuple(points[whole, 0].tolist()),
+        tuple(points[whole, 1].tolist()),
+        tuple(actual[int(at)] for at in whole),
+    )
+    record = SurfaceFile(
+        columns=tuple(names),
+        x=tuple(x.tolist()),
+        y=tuple(y.tolist()),
+        answers=rows,
+        points=points_of,
+        names=tuple(answers),
+        split=split,
+    )
+    facts: dict[str, Any] = to_json(record)
+    return facts
 
 
 def _fitted(encoders: Sequence[Preprocessing], name: str) -> Column:

@@ -29,8 +29,10 @@ from trainer.errors import DataError, Problem, RunError, UsageError, did_you_mea
 from trainer.evaluation.alterations import Ask, Encoding, Singles
 from trainer.evaluation.answers import Floats
 from trainer.evaluation.importance import permutation_importance
+from trainer.report.explanations import ShapColumn, ShapFile
 from trainer.runs.directory import RunDirectory
 from trainer.runs.files import json_bytes
+from trainer.runs.records import to_json
 from trainer.workflows.dependence import dependence_facts, surface_facts
 from trainer.workflows.engines import beyond_memory
 from trainer.workflows.evaluate import own_table
@@ -147,12 +149,14 @@ def explain(
     files = ["importance.json"]
     names = columns or tuple(one["column"] for one in importance["columns"][:CURVES])
     few, answers = sample.take(CURVE_ROWS, seed), question.answer_names
-    curves = dependence_facts(names, encoders, few.frame, few.weight, ask, answers)
-    run.write_explanation("partial_dependence.json", json_bytes({"split": split, **curves}))
+    curves = dependence_facts(names, encoders, few.frame, few.weight, ask, answers, split)
+    run.write_explanation("partial_dependence.json", json_bytes(curves))
     files.append("partial_dependence.json")
-    surface = surface_facts(encoders, few.frame, question.in_words(_truth(few)), ask, answers)
+    surface = surface_facts(
+        encoders, few.frame, question.in_words(_truth(few)), ask, answers, split
+    )
     if surface is not None:
-        run.write_explanation("surface.json", json_bytes({"split": split, **surface}))
+        run.write_explanation("surface.json", json_bytes(surface))
         files.append("surface.json")
     shap = None
     if taken_apart is not None:
@@ -288,22 +292,21 @@ def _write_shap(
     buffer = io.BytesIO()
     frame.write_parquet(buffer)
     sizes = abs(found.values).mean(axis=0)
-    facts = {
-        "source": asked.source,
-        "rows": list(asked.numbers),
-        "names": list(answers),
-        "base": found.base.tolist(),
-        "answers": found.answers.tolist(),
-        "background_rows": asked.background.height,
-        "orders": found.orders,
-        "largest_gap": found.largest_gap,
-        "columns": [
-            {"column": name, "mean_absolute": sizes[number].tolist()}
-            for number, name in sorted(
-                enumerate(found.columns), key=lambda one: -sizes[one[0]].sum()
-            )
-        ],
-    }
+    record = ShapFile(
+        names=tuple(answers),
+        columns=tuple(
+            ShapColumn(name, tuple(sizes[at].tolist()))
+            for at, name in sorted(enumerate(found.columns), key=lambda one: -sizes[one[0]].sum())
+        ),
+        source=asked.source,
+        rows=tuple(asked.numbers),
+        base=tuple(found.base.tolist()),
+        answers=tuple(map(tuple, found.answers.tolist())),
+        background_rows=asked.background.height,
+        orders=found.orders,
+        largest_gap=found.largest_gap,
+    )
+    facts: dict[str, Any] = to_json(record)
     run.write_explanation("shap.parquet", buffer.getvalue())
     run.write_explanation("shap.json", json_bytes(facts))
     return facts

@@ -16,6 +16,8 @@ from trainer.data.splits import SplitName
 from trainer.evaluation.alterations import Ask, Encoding, Singles
 from trainer.evaluation.answers import Floats
 from trainer.evaluation.importance import Importance, permutation_importance
+from trainer.report.explanations import ColumnDrop, ImportanceFile
+from trainer.runs.records import to_json
 from trainer.workflows.question import Question
 
 if TYPE_CHECKING:
@@ -102,22 +104,19 @@ def importance_facts(
         of_rows: How many rows that has.
         level: Of the intervals.
     """
-    return {
-        "split": split,
-        "rows": found.rows,
-        "of_rows": of_rows,
-        "repeats": found.repeats,
-        "level": level,
-        "measure": found.measure,
-        "baseline": found.baseline,
-        "columns": [
-            {
-                "column": one.column,
-                "drop": one.drop,
-                "low": one.low,
-                "high": one.high,
-                "is_noise": one.is_noise,
-            }
-            for one in found.columns
-        ],
-    }
+    columns = tuple(
+        ColumnDrop(one.column, one.drop, one.low, one.high, one.is_noise) for one in found.columns
+    )
+    record = ImportanceFile(
+        split=split,
+        rows=found.rows,
+        repeats=found.repeats,
+        measure=found.measure,
+        baseline=found.baseline,
+        columns=columns,
+        of_rows=of_rows,
+        level=level,
+    )
+    facts: dict[str, Any] = to_json(record)
+    del facts["seconds"]  # Of what is written with training every byte is the same again.
+    return facts

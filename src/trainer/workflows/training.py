@@ -237,9 +237,10 @@ def _explain(plan: Plan, built: Built, record: Recording) -> None:
             ),
             asking(evaluator, plan.question),
             plan.question.answer_names,
+            split,
         )
         if surface is not None:
-            record.run.write_explanation("surface.json", json_bytes({"split": split, **surface}))
+            record.run.write_explanation("surface.json", json_bytes(surface))
 
 
 def _threads(plan: Plan, wanted: int | Literal["auto"]) -> int:

@@ -1,23 +1,33 @@
 """Feature importance, partial dependence, the surface over two features, SHAP values.
 
-Reads `explanation/*.json`, which `trainer explain` writes, and checks each value.
+Draws `explanation/*.json`, which `trainer explain` writes (`trainer.report.explanations`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from trainer.errors import Problem
+from trainer.report.explanations import (
+    FILES,
+    ColumnDrop,
+    CurveOf,
+    DependenceFile,
+    ImportanceFile,
+    Points,
+    ShapFile,
+    SurfaceFile,
+)
 from trainer.report.page.content import Block, Plot, Prose, Section, grid, section
 from trainer.report.page.facts import Facts
 from trainer.report.page.figures import COLOURS, DASHES, INK, PAPER, SOFT, dots
 from trainer.report.text import cell, number, shortened
 from trainer.runs import readers
+from trainer.runs.records import from_json
 
 _BARS = 20
 _CURVES = 8
@@ -25,7 +35,6 @@ _LINES = 6
 _POINTS = 600
 _LEVELS = 15
 Doubles = npt.NDArray[np.float64]
-_number = readers.maybe(readers.number)
 
 
 def explanation(facts: Facts) -> Section:
@@ -34,7 +43,7 @@ def explanation(facts: Facts) -> Section:
 
 
 def _explanation(facts: Facts) -> Iterator[Block]:
-    parts = {
+    parts: dict[str, Callable[[Any, Facts], Iterator[Block]]] = {
         "importance": _importance,
         "partial_dependence": _dependence,
         "surface": _surface,
@@ -44,7 +53,7 @@ def _explanation(facts: Facts) -> Iterator[Block]:
         if facts.explanation.get(name) is None:
             continue
         try:
-            yield from list(blocks(facts.explanation[name], facts))
+            yield from list(blocks(from_json(FILES[name], facts.explanation[name]), facts))
         except readers.DamageError as error:
             path = facts.run.path / "explanation" / f"{name}.json"
             problem = Problem(
@@ -53,36 +62,12 @@ def _explanation(facts: Facts) -> Iterator[Block]:
             yield Prose(f"Damaged: {problem}", "warning")
 
 
-@dataclass(frozen=True, slots=True)
-class _Drop:
-    column: str
-    drop: float | None
-    low: float | None
-    high: float | None
-
-    @property
-    def is_noise(self) -> bool:
-        return self.low is None or self.high is None or self.low <= 0 <= self.high
+def _is_noise(one: ColumnDrop) -> bool:
+    return one.low is None or one.high is None or one.low <= 0 <= one.high
 
 
-_drop = readers.made(
-    _Drop, {"column": readers.text, **dict.fromkeys(("drop", "low", "high"), _number)}
-)
-
-
-def _importance(value: Any, facts: Facts) -> Iterator[Block]:
-    found = readers.read_fields(
-        value,
-        {
-            "split": readers.text,
-            "rows": readers.count,
-            "repeats": readers.count,
-            "measure": readers.text,
-            "baseline": _number,
-            "columns": readers.each(_drop),
-        },
-    )
-    drops: Sequence[_Drop] = found["columns"]
+def _importance(found: ImportanceFile, facts: Facts) -> Iterator[Block]:
+    drops = found.columns
     if not drops:
         return
     shown = drops[:_BARS]
@@ -97,65 +82,37 @@ def _importance(value: Any, facts: Facts) -> Iterator[Block]:
         axes.axvline(0, color=SOFT, linewidth=0.8)
         axes.set_yticks(places, [_label(one.column) for one in shown])
         axes.grid(visible=False, axis="y")
-        axes.set_xlabel(f"decrease in {_label(found['measure'])}")
+        axes.set_xlabel(f"decrease in {_label(found.measure)}")
 
     left = 0.2 + 0.075 * max(len(_label(one.column)) for one in shown)
     most = "; ".join(f"{one.column} {number(one.drop)}" for one in shown[:5])
-    noise = sum(one.is_noise for one in drops)
+    noise = sum(map(_is_noise, drops))
     description = (
-        f"Decrease in {found['measure']} (baseline {number(found['baseline'])}) when one column is "
-        f"shuffled, on {found['rows']:,} {found['split']} rows. The largest: {most}. For {noise} of "
+        f"Decrease in {found.measure} (baseline {number(found.baseline)}) when one column is "
+        f"shuffled, on {found.rows:,} {found.split} rows. The largest: {most}. For {noise} of "
         f"{len(drops)} columns it is within noise."
     )
-    title = f"Permutation importance (decrease in {found['measure']})"
+    title = f"Permutation importance (decrease in {found.measure})"
     yield Plot("importance", title, description, draw, 4.0, 0.9 + 0.2 * len(shown), left)
     rows = [
         (
             one.column,
             number(one.drop),
             f"[{number(one.low)}, {number(one.high)}]",
-            "noise" if one.is_noise else "",
+            "noise" if _is_noise(one) else "",
         )
         for one in drops
     ]
     caption = (
-        f"Permutation importance: decrease in {found['measure']} from {number(found['baseline'])}, "
-        f"{found['repeats']} shuffles a column, {found['split']} rows"
+        f"Permutation importance: decrease in {found.measure} from {number(found.baseline)}, "
+        f"{found.repeats} shuffles a column, {found.split} rows"
     )
     heads = ("column", "decrease", "interval", "")
     yield grid(caption, heads, rows, right=(1, 2), is_folded=len(rows) > 10)
 
 
-@dataclass(frozen=True, slots=True)
-class _Curve:
-    column: str
-    kind: str
-    values: tuple[float | str | None, ...]
-    answers: tuple[tuple[float | None, ...], ...]
-    rug: tuple[float | None, ...]
-
-
-def _value(value: Any) -> float | str | None:
-    return value if value is None or isinstance(value, str) else readers.number(value)
-
-
-_curve = readers.made(
-    _Curve,
-    {
-        "column": readers.text,
-        "kind": readers.text,
-        "values": readers.each(_value),
-        "answers": readers.each(readers.each(_number)),
-        "rug": readers.each(_number),
-    },
-)
-
-
-def _dependence(value: Any, facts: Facts) -> Iterator[Block]:
-    curves: Sequence[_Curve] = readers.read_fields(value, {"columns": readers.each(_curve)})[
-        "columns"
-    ]
-    for place, one in enumerate(curves[:_CURVES]):
+def _dependence(found: DependenceFile, facts: Facts) -> Iterator[Block]:
+    for place, one in enumerate(found.columns[:_CURVES]):
         answers = _matrix(one.answers)
         if len(answers) != len(one.values) or not len(answers):
             raise readers.DamageError("a prediction for each value", one.column)
@@ -167,7 +124,7 @@ def _outputs(facts: Facts, count: int) -> list[str]:
     return list(names) if len(names) == count else [f"output {place + 1}" for place in range(count)]
 
 
-def _dependence_plot(place: int, one: _Curve, answers: Doubles, outputs: Sequence[str]) -> Plot:
+def _dependence_plot(place: int, one: CurveOf, answers: Doubles, outputs: Sequence[str]) -> Plot:
     lines = outputs[:_LINES]
     is_numeric = all(isinstance(value, int | float) for value in one.values)
     values = np.array(one.values, np.float64) if is_numeric else np.arange(len(answers))
@@ -206,39 +163,39 @@ def _shown(value: float | str | None) -> str:
     return str(value) if isinstance(value, str) or value is None else number(value)
 
 
-def _surface(value: Any, facts: Facts) -> Iterator[Block]:
-    found = readers.read_fields(
-        value,
-        {
-            "columns": readers.each(readers.text),
-            "x": readers.each(readers.number),
-            "y": readers.each(readers.number),
-            "answers": readers.each(readers.each(lambda one: one)),
-        },
-    )
-    if len(found["columns"]) != 2 or min(len(found["x"]), len(found["y"])) < 2:
-        raise readers.DamageError("two columns with values", found["columns"])
-    x, y = np.array(found["x"]), np.array(found["y"])
-    cells = _cells(found["answers"], (len(y), len(x)))
-    points = value.get("points")
-    yield _surface_plot(found["columns"], x, y, cells, points, facts)
+def _surface(found: SurfaceFile, facts: Facts) -> Iterator[Block]:
+    if len(found.columns) != 2 or min(len(found.x), len(found.y)) < 2:
+        raise readers.DamageError("two columns with values", found.columns)
+    x, y = np.array(found.x), np.array(found.y)
+    cells = _cells(found.answers, (len(y), len(x)))
+    if not np.isfinite(cells).all():
+        yield Prose("The predictions over the two features are not all finite: no plot.", "warning")
+        return
+    yield _surface_plot(found.columns, x, y, cells, found.points, facts)
 
 
 def _cells(rows: Any, shape: tuple[int, int]) -> Doubles:
     """(y, x) numbers; of several outputs the index of the largest."""
     try:
-        cells = np.array(rows, np.float64)
+        cells: Doubles = np.array(rows, np.float64)
     except (ValueError, TypeError, OverflowError):
         raise readers.DamageError("numbers for 'answers'", rows) from None
-    if cells.shape[:2] != shape or cells.ndim > 3 or not np.isfinite(cells).all():
+    if cells.shape[:2] != shape or cells.ndim > 3:
         raise readers.DamageError(f"{shape[0]} × {shape[1]} predictions", cells.shape)
     if cells.ndim == 2:
         return cells
-    return cells[:, :, 0] if cells.shape[2] == 1 else cells.argmax(axis=2).astype(np.float64)
+    if cells.shape[2] == 1 or not np.isfinite(cells).all():
+        return np.asarray(cells[:, :, 0], np.float64)
+    return np.asarray(cells.argmax(axis=2), np.float64)
 
 
 def _surface_plot(
-    names: Sequence[str], x: Doubles, y: Doubles, cells: Doubles, points: Any, facts: Facts
+    names: Sequence[str],
+    x: Doubles,
+    y: Doubles,
+    cells: Doubles,
+    points: Points | None,
+    facts: Facts,
 ) -> Plot:
     groups = _groups(points)
     is_share = facts.task == "binary"
@@ -269,18 +226,11 @@ def _surface_plot(
     return Plot("surface", title, description, draw, 4.4, 3.6)
 
 
-def _groups(points: Any) -> Mapping[str, tuple[Doubles, Doubles]]:
+def _groups(points: Points | None) -> Mapping[str, tuple[Doubles, Doubles]]:
     """The points by their actual class, where there are few classes."""
-    match points:
-        case {"x": [*across], "y": [*up], "actual": [*actual]} if (
-            len(across) == len(up) == len(actual)
-        ):
-            try:
-                x, y = np.array(across, np.float64), np.array(up, np.float64)
-            except (ValueError, TypeError, OverflowError):
-                raise readers.DamageError("numbers for 'points'", points) from None
-        case _:
-            return {}
+    if points is None or not len(points.x) == len(points.y) == len(points.actual):
+        return {}
+    x, y, actual = np.array(points.x), np.array(points.y), points.actual
     truths = [one if isinstance(one, str) else number(_first(one)) for one in actual]
     names = sorted(set(truths))
     if len(names) > 6:
@@ -293,28 +243,20 @@ def _groups(points: Any) -> Mapping[str, tuple[Doubles, Doubles]]:
     return found
 
 
-def _first(value: Any) -> float | None:
-    if isinstance(value, list):
-        value = value[0] if value else None
-    return float(value) if isinstance(value, int | float) else None
+def _first(value: tuple[float | None, ...] | float | None) -> float | None:
+    if isinstance(value, tuple):
+        return value[0] if value else None
+    return value
 
 
-def _shap(value: Any, facts: Facts) -> Iterator[Block]:
-    one = readers.made(
-        dict,
-        {"column": readers.text, "mean_absolute": readers.each(_number)},
-    )
-    found = readers.read_fields(
-        value, {"names": readers.each(readers.text), "columns": readers.each(one)}
-    )
+def _shap(found: ShapFile, facts: Facts) -> Iterator[Block]:
     rows = [
-        (column["column"], *map(number, column["mean_absolute"]))
-        for column in found["columns"]
-        if len(column["mean_absolute"]) == len(found["names"])
+        (one.column, *map(number, one.mean_absolute))
+        for one in found.columns
+        if len(one.mean_absolute) == len(found.names)
     ]
-    count = value.get("rows")
-    of = f" of {len(count):,} rows" if isinstance(count, list) else ""
-    heads = ("column", *found["names"])
+    of = f" of {len(found.rows):,} rows" if found.rows else ""
+    heads = ("column", *found.names)
     yield grid(
         f"Mean absolute SHAP value of each column{of}",
         heads,
