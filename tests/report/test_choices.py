@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.report.run_files import make_run, scores, settings
+from tests.report.run_files import NOW, make_run, scores, settings
 from trainer.report.choices import MetricLabels, class_weight_text, decision_lines, read_choices
+from trainer.report.tables import load_report
 from trainer.runs.decisions import Decisions, write_decisions
 from trainer.runs.directory import RunDirectory
 
@@ -156,4 +157,7 @@ def test_damage_says_nothing(tmp_path: Path) -> None:
         run.decisions.write_text(content)
         found = read_choices(run)
         assert found.decisions == ()
+        # The decisions are reported as damaged with the other files of the run.
+        problems = load_report(run, NOW).problems
+        assert [problem.where for problem in problems] == [str(run.decisions)]
         assert found.labels == MetricLabels()

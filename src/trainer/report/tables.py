@@ -18,6 +18,7 @@ from trainer.errors import Problem, RunError, command_text
 from trainer.report.choices import Choices, MetricLabels, decisions_json, read_choices
 from trainer.report.listing import problem_json, run_json
 from trainer.report.text import Table, bytes_text, cell, curve, duration, number
+from trainer.runs.decisions import read_decisions
 from trainer.runs.directory import RunDirectory
 from trainer.runs.files import json_form
 from trainer.runs.listing import RunSummary, summarise
@@ -50,6 +51,10 @@ def load_report(run: RunDirectory, now: datetime, here: Process | None = None) -
     history: list[dict[str, Any]] = []
     try:
         history = read_log(run.metrics)
+    except RunError as error:
+        problems.extend(error.problems)
+    try:
+        read_decisions(run)
     except RunError as error:
         problems.extend(error.problems)
     return RunReport(summary, history, tuple(problems))

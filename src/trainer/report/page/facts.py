@@ -146,7 +146,7 @@ def read_facts(run: RunDirectory, now: datetime) -> Facts:
         linear=linear,
         explanation=explanation,
         members=tuple(members),
-        problems=(*report.problems, *problems),
+        problems=tuple(dict.fromkeys((*report.problems, *problems))),
     )
 
 
