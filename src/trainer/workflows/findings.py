@@ -42,8 +42,8 @@ from trainer.workflows.question import Question
 from trainer.workflows.slicing import find_slices
 
 _DRAWN_ROWS, _COMPARED_ROWS = 200_000_000, 40_000_000
-"""So many rows are drawn at most for intervals, and for those of differences, which take four times as
-long: of large splits there are fewer resamples."""
+"""Rows that are drawn at most for intervals, and for those of differences, which take four times as
+long: large splits have fewer resamples. With more than ten classes a row takes longer, in proportion."""
 _LEAST_RESAMPLES = 200
 _WORST_ROWS = 20
 
@@ -175,9 +175,10 @@ def _split(
     settings, question = judged.config.evaluate, judged.question
     task = question.target.task
     rows, most = len(answers), settings.resamples
+    size = rows * max(1, len(answers.names) // 10)
     resamples, compared_resamples = (
-        max(min(most, _LEAST_RESAMPLES), min(most, cells // max(1, rows)))
-        for cells in (_DRAWN_ROWS, _COMPARED_ROWS)
+        max(min(most, _LEAST_RESAMPLES), min(most, limit // max(1, size)))
+        for limit in (_DRAWN_ROWS, _COMPARED_ROWS)
     )
     drawn: dict[str, Any] = {"level": settings.level, "seed": judged.config.seed}
     threshold = question.threshold

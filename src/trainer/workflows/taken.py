@@ -11,7 +11,7 @@ from pathlib import Path
 from trainer.config.conflicts import is_stated
 from trainer.config.schema import Config, ThresholdAim
 from trainer.data.targets import FittedTarget
-from trainer.errors import ConfigError, Problem, RunError, TrainerError
+from trainer.errors import ConfigError, Problem, RunError, TrainerError, command_text
 from trainer.runs.decisions import Decisions, read_decisions
 from trainer.workflows.trained import open_all
 
@@ -41,7 +41,7 @@ def taken_decisions(config: Config, target: FittedTarget) -> Decisions | None:
             for problem in wrong.problems
         ) from wrong
     if decisions is None:
-        fix = f"let it finish first: trainer resume {run.path}"
+        fix = f"resume it first: {command_text('resume', run.path)}"
         raise RunError(Problem("", "a run that has been evaluated", f"{run.path}", fix, _KEY))
     theirs = members[0].preprocessing.target
     for what in ("task", "columns", "classes"):
