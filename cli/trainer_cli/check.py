@@ -9,7 +9,7 @@ import typer
 
 from trainer.errors import Problem, UsageError
 from trainer.report.class_table import split_lines
-from trainer.report.text import Table, bytes_text, cell
+from trainer.report.text import Table, bytes_text, cell, counted
 from trainer.report.wrapping import table_lines, wrapped
 from trainer_cli import console
 from trainer_cli.settings import SPLITS, Json, Quiet, Words, one_config
@@ -80,7 +80,7 @@ def command(
                 console.result(part)
         if sweep is not None:
             trials = (
-                "until time ends it" if sweep.trials is None else _counted(sweep.trials, "trial")
+                "until time ends it" if sweep.trials is None else counted(sweep.trials, "trial")
             )
             console.result(f"sweep: {trials} by {sweep.search}; first {sweep.first}")
 
@@ -120,9 +120,9 @@ def _audit(words: list[str], *, strict: bool, quiet: bool, json: bool) -> None:
 
 def _audit_line(audit: Audit) -> str:
     rows = ", ".join(f"{count:,} {split}" for split, count in audit.rows.items())
-    features = f", {_counted(audit.features, 'feature')}" if audit.features else ""
+    features = f", {counted(audit.features, 'feature')}" if audit.features else ""
     faults, warnings = audit.count("fault"), audit.count("warning")
-    counts = f"{_counted(faults, 'fault')}, {_counted(warnings, 'warning')}"
+    counts = f"{counted(faults, 'fault')}, {counted(warnings, 'warning')}"
     part = "" if audit.looked_at is None else f", of which {audit.looked_at:,} drawn rows were read"
     return f"{audit.name}: {counts} in {rows} rows{features}{part}"
 
@@ -216,8 +216,8 @@ def _lines(plan: Plan) -> list[str]:
         "",
         *_layer_lines(plan),
         "",
-        f"{_counted(epochs, 'epoch')} of {_counted(plan.steps_per_epoch, 'step')}: "
-        f"{_counted(plan.total_steps, 'step')}",
+        f"{counted(epochs, 'epoch')} of {counted(plan.steps_per_epoch, 'step')}: "
+        f"{counted(plan.total_steps, 'step')}",
     ]
     sizes = [("data", plan.data_bytes)]
     if plan.memory is not None:
@@ -239,10 +239,10 @@ def _network_lines(fit: Fit, networks: int) -> list[str]:
     """What repeats and folds make of it, if there are any: 5 folds × 4 repeats: 20 networks."""
     if networks == 1:
         return []
-    factors = [] if fit.folds is None else [_counted(fit.folds, "fold")]
+    factors = [] if fit.folds is None else [counted(fit.folds, "fold")]
     if fit.repeats > 1:
-        factors.append(_counted(fit.repeats, "repeat"))
-    return [f"{' × '.join(factors)}: {_counted(networks, 'network')}"]
+        factors.append(counted(fit.repeats, "repeat"))
+    return [f"{' × '.join(factors)}: {counted(networks, 'network')}"]
 
 
 def _column_lines(plan: Plan) -> list[str]:
@@ -256,7 +256,7 @@ def _column_lines(plan: Plan) -> list[str]:
         lines.append(f"… and {len(columns) - _SHOWN_COLUMNS:,} more columns")
     width = plan.prepared.preprocessing.width
     make = "makes" if len(columns) == 1 else "make"
-    return [*lines, f"{_counted(len(columns), 'column')} {make} {_counted(width, 'input')}"]
+    return [*lines, f"{counted(len(columns), 'column')} {make} {counted(width, 'input')}"]
 
 
 def _split_lines(plan: Plan) -> list[str]:
@@ -287,10 +287,6 @@ def _table(columns: list[str], rows: list[list[str]], right: set[int]) -> list[s
     cells = tuple(tuple(map(cell, row)) for row in rows)
     table = Table("", tuple(map(cell, columns)), cells, frozenset(right))
     return table_lines(table, console.result_columns())
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _shortened(names: tuple[str, ...]) -> str:

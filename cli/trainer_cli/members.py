@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from trainer.errors import command_text
 from trainer.report.choices import decisions_json, read_choices
-from trainer.report.text import Table, duration, number
+from trainer.report.text import Table, counted, duration, number
 from trainer.runs.directory import RunDirectory
 from trainer_cli import console
-from trainer_cli.training import Signals, say_choices
+from trainer_cli.training import Signals, data_line, say_choices
 
 if TYPE_CHECKING:
     from trainer.workflows.members import Event, MembersFinished
@@ -41,10 +41,8 @@ def follow_members(
                 case PackStarted():
                     epochs = event.epochs
                     after = f", after epoch {event.epoch}" if event.epoch else ""
-                    names = f"{len(event.numbers)} network{'' if len(event.numbers) == 1 else 's'}"
-                    threads = (
-                        f"{event.device.threads} thread{'' if event.device.threads == 1 else 's'}"
-                    )
+                    names = counted(len(event.numbers), "network")
+                    threads = counted(event.device.threads, "thread")
                     says.say(f"{names}{after}: {event.device.name}, {threads}")
                 case MembersEpoch():
                     if event.epoch == 1 or monotonic() - said_at >= _LINE_SECONDS:
@@ -74,19 +72,10 @@ def give_members_result(finished: MembersFinished, *, json: bool) -> None:
 
 def _say_start(event: Any, says: console.Console) -> None:
     plan = event.plan
-    target = plan.question.target
-    rows = ", ".join(
-        f"{plan.prepared.rows(name):,} {name}"
-        for name in ("train", "validation", "test")
-        if plan.prepared.rows(name)
-    )
     of_first = " (first fold)" if event.folds is not None else ""
-    says.say(
-        f"{plan.config.name}: {target.task} ({', '.join(target.columns)}); rows: {rows}{of_first}"
-    )
+    says.say(f"{data_line(plan)}{of_first}")
     folds = "" if event.folds is None else f"{event.folds} folds × "
-    repeats = f"{event.repeats} repeat{'' if event.repeats == 1 else 's'}"
-    says.say(f"{folds}{repeats}: {event.members} networks")
+    says.say(f"{folds}{counted(event.repeats, 'repeat')}: {counted(event.members, 'network')}")
     for warning in plan.warnings:
         console.warn(warning)
     for note in plan.notes:
@@ -106,7 +95,7 @@ def _epoch_text(epoch: int, epochs: int, results: Any) -> str:
 
 def _say_end(event: MembersFinished, says: console.Console) -> None:
     done = sum(one.status == "finished" for one in event.members)
-    says.say(f"{done} networks finished; {duration(event.seconds)}")
+    says.say(f"{counted(done, 'network')} finished; {duration(event.seconds)}")
     if event.aggregates:
         says.say()
         splits = list(event.aggregates)

@@ -9,7 +9,7 @@ from time import monotonic
 from typing import Any
 
 from trainer.report.sweeps.text import Labels
-from trainer.report.text import duration, number
+from trainer.report.text import counted, duration, number
 from trainer_cli import console
 
 _LINE_SECONDS = 10.0
@@ -78,8 +78,7 @@ class SweepProgress:
 
     def pack(self, begun: Any) -> None:
         """The program of a pack is compiled."""
-        count = len(begun.trials)
-        trials = f"{count} trial{'' if count == 1 else 's'}"
+        trials = counted(len(begun.trials), "trial")
         after = f", from epoch {begun.epoch + 1}" if begun.epoch else ""
         text = f"compiling pack {begun.place} of {begun.packs} ({trials}{after})"
         self._compiling[tuple(begun.trials)] = text

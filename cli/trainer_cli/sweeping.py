@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainer.errors import ResourceError, StorageError, command_text
-from trainer.report.text import Table, duration, number
+from trainer.report.text import Table, counted, duration, number
 from trainer_cli import console
 from trainer_cli.sweep_progress import SweepProgress
-from trainer_cli.training import Signals
+from trainer_cli.training import Signals, data_line, say_choices
 
 if TYPE_CHECKING:
     from trainer.sweep.standing import TrialRow
@@ -89,38 +89,33 @@ def _facts(row: TrialRow, sweep: Path) -> dict[str, Any]:
 
 def _say_start(event: Any, says: console.Console) -> None:
     plan = event.plan
-    prepared = plan.prepared
-    rows = ", ".join(
-        f"{prepared.rows(name)} {name}"
-        for name in ("train", "validation", "test")
-        if prepared.rows(name)
-    )
-    target = plan.question.target
-    says.say(f"{plan.config.name}: {target.task} ({', '.join(target.columns)}); rows: {rows}")
+    says.say(data_line(plan))
     for warning in plan.warnings:
         console.warn(warning)
     if event.warning:
         console.warn(event.warning)
     for note in plan.notes:
         says.say(f"note: {note}")
-    count = "trials" if event.trials is None else f"{event.trials} trials"
-    jobs = f"{event.jobs} job{'' if event.jobs == 1 else 's'}"
+    count = "trials" if event.trials is None else counted(event.trials, "trial")
+    jobs = counted(event.jobs, "job")
     objective = f"{event.standing.objective}, {event.standing.direction} is better"
     says.say(f"{event.search} search: {count}, {jobs}; objective: {objective}")
     done = sum(row.ended is not None for row in event.standing.rows)
     if done:
-        says.say(f"{done} trials have ended already")
+        says.say(f"already ended: {counted(done, 'trial')}")
 
 
 def _say_end(event: SweepFinished, says: console.Console) -> None:
+    from trainer.report.choices import read_choices
     from trainer.report.sweeps.facts import read_sweep
     from trainer.report.sweeps.text import best_table, legend_table, listed_text
+    from trainer.runs.directory import RunDirectory
     from trainer.runs.sweeps import SweepDirectory
 
     standing, directory = event.standing, SweepDirectory(event.sweep)
     done = sum(row.ended is not None for row in standing.rows)
     over = "; sweep.max_seconds are over" if event.reason == "seconds" else ""
-    says.say(f"{done} trials in {duration(event.seconds)}{over}")
+    says.say(f"{counted(done, 'trial')} in {duration(event.seconds)}{over}")
     if standing.ranks:
         labels = read_sweep(directory).labels
         table = best_table(standing, labels)
@@ -136,12 +131,17 @@ def _say_end(event: SweepFinished, says: console.Console) -> None:
         says.say(f"trial {event.winner.trial.number}, evaluated on each split:")
         splits = list(event.metrics)
         names = list(event.metrics[splits[0]])
+        choices = read_choices(RunDirectory(directory.trial(event.winner.trial.number)))
         rows = tuple(
-            (name, *(number(event.metrics[split].get(name, math.nan)) for split in splits))
+            (
+                choices.labels.of(name),
+                *(number(event.metrics[split].get(name, math.nan)) for split in splits),
+            )
             for name in names
         )
         right = frozenset(range(1, len(splits) + 1))
         says.table(Table("", ("", *splits), rows, right))
+        say_choices(choices, says)
         says.say()
         if directory.report.is_file():
             says.say(f"report: {directory.report}")

@@ -12,9 +12,10 @@ import typer
 
 from trainer.errors import command_text
 from trainer.report.choices import Choices, decisions_json, read_choices
-from trainer.report.text import Table, duration, number
+from trainer.report.text import Table, counted, duration, number
 from trainer.runs.directory import RunDirectory
 from trainer_cli import console
+from trainer_cli.settings import SPLITS
 
 if TYPE_CHECKING:
     from trainer.workflows.training import Event, Finished
@@ -121,20 +122,14 @@ def _closed(progress: Any) -> None:
 
 def _say_start(event: Any, says: console.Console) -> None:
     plan = event.plan
-    prepared, question = plan.prepared, plan.question
-    target = question.target
-    rows = ", ".join(
-        f"{prepared.rows(name):,} {name}"
-        for name in ("train", "validation", "test")
-        if prepared.rows(name)
-    )
-    says.say(f"{plan.config.name}: {target.task} ({', '.join(target.columns)}); rows: {rows}")
+    prepared = plan.prepared
+    says.say(data_line(plan))
     parameters = "" if plan.parameters is None else f", {plan.parameters:,} parameters"
     says.say(
         f"network: {len(prepared.preprocessing.feature_names):,} inputs, "
         f"{' → '.join(layer.name for layer in plan.layers)}{parameters}"
     )
-    threads = f"{event.device.threads} thread{'s' if event.device.threads != 1 else ''}"
+    threads = counted(event.device.threads, "thread")
     says.say(f"device: {event.device.name}, {threads} ({event.device.reason})")
     says.say(f"engine: {plan.engine.engine} ({plan.engine.reason})")
     for warning in plan.warnings:
@@ -147,7 +142,7 @@ def _say_start(event: Any, says: console.Console) -> None:
 
 def _say_end(event: Finished, says: console.Console) -> None:
     says.say(
-        f"{event.stopped_because} after {_epochs(event.epochs)}; "
+        f"{event.stopped_because} after {counted(event.epochs, 'epoch')}; "
         f"best epoch {event.best_epoch:,}; {duration(event.seconds)}"
     )
     if event.metrics:
@@ -173,16 +168,19 @@ def _say_end(event: Finished, says: console.Console) -> None:
         says.say(f"resume with: {command_text('resume', event.run)}")
 
 
+def data_line(plan: Any) -> str:
+    """What is predicted, and the rows of each split."""
+    target, prepared = plan.question.target, plan.prepared
+    rows = ", ".join(f"{prepared.rows(name):,} {name}" for name in SPLITS if prepared.rows(name))
+    return f"{plan.config.name}: {target.task} ({', '.join(target.columns)}); rows: {rows}"
+
+
 def say_choices(choices: Choices, says: console.Console) -> None:
     """What was chosen on the validation rows, and what could not be."""
     for line in choices.decisions:
         says.say(line)
     for note in choices.notes:
         console.warn(note)
-
-
-def _epochs(count: int) -> str:
-    return f"{count:,} epoch{'' if count == 1 else 's'}"
 
 
 def _timings_text(timings: dict[str, float]) -> str:

@@ -73,7 +73,8 @@ def test_compare_takes_the_best_trials(
     both = trainer("compare", run, swept, "--json").json["runs"]
     assert [one["run"] for one in both] == [str(run), ranked[0]["run"]]
     refused("compare", swept, ranked[0]["run"], says=["each run once"])
-    refused("compare", swept, "--best", "1", says=["one trial with a run directory"])
+    refused("compare", swept, "--best", "1", says=["2 or more trials", "write --best 2"])
+    assert len(trainer("compare", swept, run, "--best", "1", "--json").json["runs"]) == 2
     refused("compare", swept, "--best", "0", says=["--best"])
 
 

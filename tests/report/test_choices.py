@@ -8,7 +8,13 @@ from typing import Any
 import pytest
 
 from tests.report.run_files import NOW, make_run, scores, settings
-from trainer.report.choices import MetricLabels, class_weight_text, decision_lines, read_choices
+from trainer.report.choices import (
+    MetricLabels,
+    class_weight_text,
+    common_label,
+    decision_lines,
+    read_choices,
+)
 from trainer.report.tables import load_report
 from trainer.runs.decisions import Decisions, write_decisions
 from trainer.runs.directory import RunDirectory
@@ -35,6 +41,13 @@ def test_labels(labels: MetricLabels, name: str, label: str) -> None:
     assert labels.of(name) == label
 
 
+def test_a_label_of_several_runs_is_that_of_all_of_them() -> None:
+    scaled, plain = MetricLabels("regression", is_scaled=True), MetricLabels("regression")
+    assert common_label([scaled, scaled], "loss") == "loss (of the scaled target)"
+    assert common_label([scaled, plain], "loss") == "loss"
+    assert common_label([], "loss") == "loss"
+
+
 @pytest.mark.parametrize(
     ("chosen", "lines"),
     [
@@ -49,9 +62,11 @@ def test_labels(labels: MetricLabels, name: str, label: str) -> None:
         ),
         # A threshold of 0.5 that was chosen is one that was chosen.
         (
-            Decisions(0.5, "cost", source="runs/a/b"),
-            ["threshold 0.5000, chosen for cost"],
+            Decisions(0.5, "cost", {"recall": 1.0}, source="runs/a/b"),
+            ["threshold 0.5000, chosen for cost (recall 1.0000 on the validation rows of a/b)"],
         ),
+        # No threshold reaches the precision: none was chosen, and the note says so.
+        (Decisions(0.5, "precision", note="no threshold reaches a precision of 0.99"), []),
         (
             Decisions(coverage=0.9, half_widths={"price": 12.5, "rent": 3}),
             [
@@ -125,7 +140,7 @@ def test_of_a_run(tmp_path: Path) -> None:
 
 def test_of_a_run_with_members(tmp_path: Path) -> None:
     run = make_run(tmp_path)
-    write_decisions(run, Decisions(0.4, "f1"))
+    write_decisions(run, Decisions(0.4, "f1", {"f1": 0.75}))
     for number, temperature in enumerate((1.25, 1.5), start=1):
         member = RunDirectory.at(run.member(number))
         member.write_preprocessing(preprocessing())
@@ -133,7 +148,7 @@ def test_of_a_run_with_members(tmp_path: Path) -> None:
     found = read_choices(run)
     assert found.labels.is_calibrated
     assert found.decisions == (
-        "threshold 0.4000, chosen for f1",
+        "threshold 0.4000, chosen for f1 (f1 0.7500 on the validation rows)",
         "temperature 1.250 to 1.500, its own for each of 2 networks",
     )
 

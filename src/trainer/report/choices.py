@@ -50,9 +50,15 @@ class MetricLabels:
         return name
 
 
+def common_label(labels: Sequence[MetricLabels], name: str) -> str:
+    """How a metric of several runs is named: its plain name where their labels differ."""
+    found = {one.of(name) for one in labels}
+    return found.pop() if len(found) == 1 else name
+
+
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """What is to be said of a run.
+    """The choices of a run, as text.
 
     Attributes:
         labels: Of its metrics.
@@ -109,12 +115,12 @@ def decision_lines(chosen: Decisions, preprocessing: Any = None) -> Iterator[str
         preprocessing: The content of `preprocessing.json`: a target on a curve has other intervals.
     """
     source = "" if chosen.source is None else f", on {chosen.rows}"
-    if chosen.aim is not None:
+    if chosen.chosen_for is not None:
         reached = ", ".join(
             f"{name} {number(value)}" for name, value in chosen.reached.items() if name in _OF_AIM
         )
         there = f" ({reached} on {chosen.rows})" if reached else ""
-        yield f"threshold {number(chosen.threshold)}, chosen for {chosen.aim}{there}"
+        yield f"threshold {number(chosen.threshold)}, chosen for {chosen.chosen_for}{there}"
     elif chosen.threshold != NO_THRESHOLD:
         yield f"threshold {number(chosen.threshold)}, as the config states{source}"
     if chosen.temperature != 1:

@@ -13,9 +13,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from string import ascii_uppercase
 
 from trainer.config.yaml_writer import flow_text
+from trainer.report.choices import common_label, read_choices
 from trainer.report.comparison import Comparison, Row
 from trainer.report.tables import metric_text
 from trainer.report.text import Table, cell
+from trainer.runs.directory import RunDirectory
 from trainer.runs.listing import RunSummary
 
 _RUNS_AS_COLUMNS = 4
@@ -41,8 +43,12 @@ def comparison_tables(comparison: Comparison, width: int) -> Iterator[Table]:
         yield from _tables("settings that differ", settings, len(runs), width)
     else:
         yield Table("no setting differs", (), ())
+    labels = [read_choices(RunDirectory(run.path)).labels for run in runs]
     for split in dict.fromkeys(split for run in runs for split in run.metrics):
-        yield from _tables(split, _measured(runs, split), len(runs), width, right=True)
+        measured = {
+            common_label(labels, name): texts for name, texts in _measured(runs, split).items()
+        }
+        yield from _tables(split, measured, len(runs), width, right=True)
     facts = {key: cut_texts(_facts(row)) for key, row in comparison.facts.items()}
     yield from _tables("also different", facts, len(runs), width)
 

@@ -112,7 +112,7 @@ def metric_text(run: RunSummary, split: str, name: str) -> str:
 def _facts_table(report: RunReport, choices: Choices) -> Table:
     run, manifest = report.summary, report.summary.manifest
     facts = [("run", str(run.path)), ("name", run.name), ("status", run.status)]
-    facts += _next_step(RunDirectory(run.path), run.status)
+    facts += next_step(RunDirectory(run.path), run.status)
     if manifest is not None:
         facts += _manifest_facts(manifest)
     facts += [("chosen", line) for line in choices.decisions]
@@ -122,7 +122,7 @@ def _facts_table(report: RunReport, choices: Choices) -> Table:
     return Table(title="", columns=("", ""), rows=rows)
 
 
-def _next_step(run: RunDirectory, status: str) -> Iterator[tuple[str, str]]:
+def next_step(run: RunDirectory, status: str) -> Iterator[tuple[str, str]]:
     """The command that completes a run which did not finish."""
     if status in {"dead", "stopped", "failed"}:
         if run.has_checkpoint("last") or run.members.is_dir():

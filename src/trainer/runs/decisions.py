@@ -48,6 +48,11 @@ class Decisions:
     curves: Mapping[str, str] = later(default_factory=dict)
 
     @property
+    def chosen_for(self) -> str | None:
+        """What the threshold was chosen for; None where it is stated or none reaches the aim."""
+        return self.aim if self.reached else None
+
+    @property
     def rows(self) -> str:
         """The rows that it was chosen on, for a text."""
         if self.source is None:
@@ -58,8 +63,8 @@ class Decisions:
     def summary(self) -> str:
         """The decisions in a phrase; empty where nothing was decided."""
         parts = []
-        if self.aim is not None:
-            parts.append(f"threshold {self.threshold:.4g} (chosen for {self.aim})")
+        if self.chosen_for is not None:
+            parts.append(f"threshold {self.threshold:.4g} (chosen for {self.chosen_for})")
         elif self.threshold != NO_THRESHOLD:
             parts.append(f"threshold {self.threshold:.4g}")
         if self.temperature != 1:

@@ -18,6 +18,7 @@ from trainer.config.resolve import may_validate, resolved_steps
 from trainer.config.schema import Config
 from trainer.config.sections import duration_steps
 from trainer.errors import Problem, RunError, command_text
+from trainer.report.text import counted
 from trainer.runs.decisions import read_decisions
 from trainer.runs.directory import RunDirectory
 from trainer.runs.log import read_log
@@ -102,10 +103,9 @@ def refit_config(run: RunDirectory) -> Refit:
             *rates,
         ],
     )
-    count = "1 epoch" if epochs == 1 else f"{epochs} epochs"
     notes = [
-        f"refit: {count}, as many as the best of the trial took, on {rows['train']:,} training and "
-        f"{rows['validation']:,} validation rows"
+        f"refit: {counted(epochs, 'epoch')}, as many as the best of the trial took, on "
+        f"{rows['train']:,} training and {rows['validation']:,} validation rows"
     ]
     notes += [f"refit: {rate}, so that the learning rates are the trial's" for rate in rates]
     return Refit(loaded, tuple(notes))

@@ -13,6 +13,7 @@ from pathlib import Path
 from trainer.config.load import LoadedConfig
 from trainer.errors import InputError, Problem
 from trainer.models.packing import Sizes, member_bytes, obstacle, shape_of
+from trainer.report.text import counted
 from trainer.runs.machine import free_memory
 from trainer.workflows.plan import Plan, Tables, make_plan
 
@@ -79,7 +80,7 @@ class PackPlan:
     def __str__(self) -> str:
         """`20 networks in 1 program`, with what is trained alone and why."""
         count = sum(len(pack.members) for pack in self.packs)
-        text = f"{_counted(count, 'network')} in {_counted(len(self.packs), 'program')}"
+        text = f"{counted(count, 'network')} in {counted(len(self.packs), 'program')}"
         reasons = dict.fromkeys(p.alone_because for p in self.packs if p.alone_because is not None)
         return (
             f"{text} (alone: {', '.join(str(reason) for reason in reasons)})" if reasons else text
@@ -150,7 +151,3 @@ def pack_size(plan: Plan, count: int, jobs: int) -> int:
     most = max(1, min(LARGEST_PACK, affordable))
     packs = max(-(-count // most), min(jobs, count // SMALLEST_PACK))
     return -(-count // packs)
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

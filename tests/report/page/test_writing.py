@@ -116,7 +116,10 @@ def test_why_it_failed_is_told(tmp_path: Path) -> None:
     run.write_manifest(replace(run.read_manifest(), status="failed", problems=(problem,)))
     text = quick(run)
     assert "The run failed: epoch 3: expected a finite loss, found nan" in text
-    assert "trainer resume" in text
+    # A command that would be refused is not proposed.
+    assert "trainer resume" not in text
+    run.checkpoint("last").mkdir(parents=True)
+    assert "trainer resume" in quick(run)
 
 
 @pytest.mark.parametrize(
@@ -177,6 +180,9 @@ def test_a_run_with_members_shows_each(tmp_path: Path) -> None:
     assert page.lead[0].startswith("2 networks")
     text = quick(run)
     assert "Metrics of each of the 2 networks" in text
+    # It has no epochs of its own to extend.
+    assert "fit.epochs=+20" not in text
+    assert "fit.epochs=+20" in quick(RunDirectory(run.member(1)))
     assert "0.8200" in text
     (plot,) = [plot for plot in page.plots() if plot.name == "curve-members"]
     assert "2 networks" in svg_text(plot)

@@ -307,8 +307,8 @@ def _threshold_grid(facts: Facts, answers: Answers, threshold: float) -> Grid:
     thresholds = sorted({*_THRESHOLDS, threshold})
     rows = [(number(one), *map(number, _at(answers, one))) for one in thresholds]
     decided = facts.decided
-    aim = decided.aim if decided else None
-    chosen = f", which optimizes {aim} on {decided.rows}" if decided and aim else ""
+    aim = decided.chosen_for if decided else None
+    chosen = f", chosen for {aim} on {decided.rows}" if decided and aim else ""
     title = (
         f"Metrics by threshold, {facts.split} rows; current threshold {number(threshold)}{chosen}"
     )

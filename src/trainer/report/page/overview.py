@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from trainer.evaluation.answers import Answers
+from trainer.report.choices import read_choices
 from trainer.report.page.content import Block, Grid, Prose, Section, grid, section
 from trainer.report.page.facts import SPLITS, Facts
-from trainer.report.text import bytes_text, duration, number
+from trainer.report.text import bytes_text, counted, duration, number
 from trainer.runs.manifest import Manifest
 
 _MANY_COLUMNS = 12
@@ -45,7 +46,7 @@ def _lead(facts: Facts) -> Iterator[str]:
     kind = f" for {_TASK_WORDS[facts.task]}" if facts.task else ""
     target = f" of {facts.target}" if facts.target else ""
     rows = manifest.splits.get("train")
-    trained = f", trained on {rows:,} rows" if rows and not facts.members else ""
+    trained = f", trained on {counted(rows, 'row')}" if rows and not facts.members else ""
     yield f"{what}{kind}{target}{trained}: {_state(facts, manifest)}."
     if facts.findings is not None:
         yield facts.findings.sentence
@@ -53,8 +54,9 @@ def _lead(facts: Facts) -> Iterator[str]:
     for split in SPLITS:
         metrics = facts.report.summary.metrics.get(split)
         if metrics:
+            labels = read_choices(facts.run).labels
             shown = ", ".join(
-                f"{name} {number(value)}" for name, value in list(metrics.items())[:4]
+                f"{labels.of(name)} {number(value)}" for name, value in list(metrics.items())[:4]
             )
             yield f"On the {split} rows: {shown}."
             return
@@ -68,7 +70,7 @@ def _state(facts: Facts, manifest: Manifest) -> str:
     if facts.members and manifest.epochs == 0:
         return words
     best = f", best epoch {manifest.best_epoch}" if manifest.best_epoch is not None else ""
-    words += f" after {manifest.epochs:,} epochs{best}"
+    words += f" after {counted(manifest.epochs, 'epoch')}{best}"
     return f"{words}; {manifest.stopped_because}" if manifest.stopped_because else words
 
 

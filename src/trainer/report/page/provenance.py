@@ -18,6 +18,7 @@ from trainer.errors import RunError, command_text
 from trainer.report.page.content import Block, Lines, Section, grid, section
 from trainer.report.page.facts import Facts
 from trainer.report.page.overview import durations
+from trainer.report.tables import next_step
 from trainer.report.text import cell
 from trainer.runs.directory import RunDirectory
 from trainer.runs.files import read_bytes
@@ -136,8 +137,9 @@ def _commands(facts: Facts) -> Iterator[Block]:
         f"{command_text('eval', run)}    # evaluate it",
         f"{command_text('predict', run, 'FILE', '-o', 'OUT')}    # predict the rows of FILE",
     ]
-    if facts.report.summary.status == "finished":
+    status = facts.report.summary.status
+    if status == "finished" and not facts.members:
         lines.append(f"{command_text('resume', run, 'fit.epochs=+20')}    # train 20 more epochs")
-    else:
+    elif any(name == "resume with" for name, _ in next_step(facts.run, status)):
         lines.append(f"{command_text('resume', run)}    # continue training")
     yield Lines("To reproduce and use it", tuple(lines))

@@ -13,6 +13,7 @@ from trainer.evaluation.bootstrap import compare as compare_answers
 from trainer.evaluation.curves import roc_curve
 from trainer.evaluation.measures import COMPARED, split_name
 from trainer.models.ranking import roc_auc
+from trainer.report.choices import common_label, read_choices
 from trainer.report.comparison import Comparison
 from trainer.report.comparison_tables import run_label
 from trainer.report.findings import Difference
@@ -125,10 +126,14 @@ def _metrics(runs: Sequence[Facts]) -> Section:
 
 def _metric_blocks(runs: Sequence[Facts]) -> Iterator[Block]:
     heads = ("metric", *map(run_label, range(len(runs))))
+    labels = [read_choices(facts.run).labels for facts in runs]
     for split in SPLITS:
         columns = [_measured(facts, split) for facts in runs]
         names = list(dict.fromkeys(name for column in columns for name in column))
-        rows = [(name, *(column.get(name, _NOTHING) for column in columns)) for name in names]
+        rows = [
+            (common_label(labels, name), *(column.get(name, _NOTHING) for column in columns))
+            for name in names
+        ]
         title = f"{split.capitalize()} rows"
         yield grid(title, heads, rows, right=range(1, len(heads)), is_folded=split == "train")
     yield from _against_first(runs)

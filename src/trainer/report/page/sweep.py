@@ -11,6 +11,7 @@ from pathlib import Path
 from trainer.config.yaml_reader import MAX_BYTES
 from trainer.errors import RunError, TrainerError, command_text
 from trainer.evaluation.forest import InputImportance
+from trainer.report.choices import read_choices
 from trainer.report.comparison import compare
 from trainer.report.page.content import Block, Lines, Page, Prose, grid, section
 from trainer.report.page.facts import read_facts
@@ -92,9 +93,14 @@ def _lead(sweep: SweepFacts, now: datetime) -> Iterator[str]:
         f"{number(best.ended.objective)}{epoch}: {sweep.labels.settings(best.trial.settings)}."
     )
     run = sweep.run_of(best)
-    metrics = {} if run is None else summarise(run, now, this_process()).metrics
+    if run is None:
+        return
+    metrics = summarise(run, now, this_process()).metrics
     if metrics.get("test"):
-        shown = ", ".join(f"{name} {number(one)}" for name, one in metrics["test"].items())
+        labels = read_choices(run).labels
+        shown = ", ".join(
+            f"{labels.of(name)} {number(one)}" for name, one in metrics["test"].items()
+        )
         yield f"On the test rows it has {shown}."
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from trainer.errors import Problem, RunError, command_text
+from trainer.errors import Problem, RunError, UsageError, command_text
 from trainer.report.sweeps.facts import SweepFacts, read_sweep
 from trainer.runs.sweeps import named_sweep
 
@@ -22,6 +22,7 @@ def with_best_trials(paths: Sequence[Path], count: int | None = None) -> list[Pa
 
     Raises:
         RunError: A sweep has no trial to compare.
+        UsageError: Of a sweep alone one trial is wanted, which there is nothing to compare with.
     """
     wanted = count if count is not None else (BEST if len(paths) == 1 else 1)
     found: list[Path] = []
@@ -30,6 +31,12 @@ def with_best_trials(paths: Sequence[Path], count: int | None = None) -> list[Pa
         if directory is None:
             found.append(path)
             continue
+        if wanted == 1 and len(paths) == 1:
+            expected, fix = (
+                "2 or more trials of a sweep alone",
+                "write --best 2, or add another run",
+            )
+            raise UsageError(Problem("--best", expected, "1", fix))
         sweep = read_sweep(directory)
         runs = [run.path for _, run in sweep.kept(wanted)]
         if not runs or (len(paths) == 1 and len(runs) < 2):

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from trainer.config.domains import Choices, Dimension, Domain, Floats, Integers
+from trainer.report.choices import read_choices
 from trainer.report.sweeps.facts import SweepFacts
 from trainer.report.sweeps.listing import sweep_json, trial_facts
 from trainer.report.sweeps.text import best_table, legend_table, listed_text
@@ -139,8 +140,9 @@ def _winner_table(sweep: SweepFacts, now: datetime) -> Table:
         return Table("", (), ())
     summary = summarise(run, now, this_process())
     names = dict.fromkeys(name for metrics in summary.metrics.values() for name in metrics)
+    labels = read_choices(run).labels
     rows = tuple(
-        (cell(name), *(metric_text(summary, split, name) for split in summary.metrics))
+        (cell(labels.of(name)), *(metric_text(summary, split, name) for split in summary.metrics))
         for name in names
     )
     right = frozenset(range(1, len(summary.metrics) + 1))
