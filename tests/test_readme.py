@@ -46,7 +46,7 @@ def test_its_commands_run(desk, capsys):
         assert run(words[1:]) == 0, (line, capsys.readouterr().err)
         ran.append(words[1])
     assert ran == ["init", "check", "fit", "predict", "fit", "sweep"]
-    answers = (desk / "answers.csv").read_text().splitlines()
+    answers = (desk / "predictions.csv").read_text().splitlines()
     assert answers[0].startswith("row,id,label,probability_")
     assert len(answers) == 20
 

@@ -17,9 +17,7 @@ from trainer_cli.settings import BestTrials, Json
 def command(
     runs: Annotated[
         list[Path],
-        typer.Argument(
-            metavar="RUN RUN...", help="Run directories, or checkpoints in them; or sweeps."
-        ),
+        typer.Argument(metavar="RUN", help="Run directories, or checkpoints in them; or sweeps."),
     ],
     best: BestTrials = None,
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV on stdout, a line a run.")] = False,
@@ -27,8 +25,8 @@ def command(
 ) -> None:
     """Compare runs: the settings that differ, metrics side by side, other data, packages, devices.
 
-    Metrics of a run with repeats or folds are means with their intervals. A sweep stands for its best
-    trials: five of a sweep alone, the best one of a sweep beside others.
+    Metrics of a run with repeats or folds are means with their intervals. Of a sweep its best
+    trials are compared: five of a sweep alone, the best one of a sweep beside others.
 
     Example: trainer compare runs/breast-cancer/*
     """

@@ -26,7 +26,7 @@ def command(
         str | None,
         typer.Option(
             "--split",
-            help="validation or test: the rows it is asked about.",
+            help="The rows that columns are shuffled in: validation or test.",
             show_default="validation; with repeats or folds test",
         ),
     ] = None,
@@ -37,7 +37,7 @@ def command(
         list[str] | None,
         typer.Option(
             "--columns",
-            help="Columns, by commas, to draw the curves of; may be repeated.",
+            help="Columns, separated by commas, to compute curves of; may be repeated.",
             show_default="the ten most important",
         ),
     ] = None,
@@ -46,8 +46,8 @@ def command(
         typer.Option(
             "--rows",
             metavar="N|FILE",
-            help="Take the answers for so many test rows, or the rows of a file, apart into SHAP "
-            "values; needs the explain extra.",
+            help="Compute SHAP values of this many test rows, or of the rows of a file; needs the "
+            "explain extra.",
         ),
     ] = None,
     device: Device = "auto",
@@ -55,16 +55,18 @@ def command(
     json: Json = False,
     allow_custom: AllowCustom = False,
 ) -> None:
-    """Ask a run, or one of its checkpoints, what it looks at: how much worse it is with each column
-    shuffled, the mean answer over a column's values, SHAP values of single rows. Files are written to
-    RUN/explanation.
+    """Explain a run or a checkpoint: importance of columns, partial dependence, SHAP values.
+
+    Importance is how much worse the network is with a column shuffled; partial dependence is the mean
+    prediction over a column's values. Files are written to RUN/explanation.
 
     Example: trainer explain runs/breast-cancer/20261122-141530-9f3c --columns mean_area --rows 50
     """
     split_name, shap_rows = _split_name(split), _shap_rows(rows)
     if settings and not isinstance(shap_rows, Path):
         expected = "--rows FILE with settings of how that file is read"
-        raise UsageError(Problem("trainer explain", expected, f"'{settings[0]}' alone"))
+        fix = "add --rows FILE, or leave it out"
+        raise UsageError(Problem("trainer explain", expected, f"'{settings[0]}' alone", fix))
     says = console.Console(quiet=quiet)
     says.starting(run)
     from trainer.workflows.explain import explain

@@ -38,8 +38,8 @@ def command(
         bool,
         typer.Option(
             "--resume-or-start",
-            help="Go on with the newest run of this config that has not finished; start one where "
-            "there is none. One that has finished is left as it is.",
+            help="Resume the newest run of this config if it has not finished; start one if there is "
+            "none. A finished run is left as it is.",
         ),
     ] = False,
     allow_custom: AllowCustom = False,

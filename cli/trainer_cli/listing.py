@@ -17,7 +17,7 @@ def command(
     folder: Annotated[
         Path,
         typer.Argument(
-            metavar="[DIR]", envvar="TRAINER_RUNS", help="The folder of runs or sweeps, or a sweep."
+            metavar="DIR", envvar="TRAINER_RUNS", help="The folder of runs or sweeps, or a sweep."
         ),
     ] = DEFAULT_RUNS,
     where: Annotated[
@@ -26,7 +26,7 @@ def command(
             "--where",
             metavar="CONDITION",
             help="Only runs with 'NAME == VALUE' (or != < <= > >=), 'NAME ~ PART' or 'NAME in A,B'; "
-            "may be repeated, all must hold. A run that has no NAME never matches, nor does it with !=.",
+            "may be repeated, all must hold. A run without NAME never matches, not even with !=.",
         ),
     ] = None,
     sort: Annotated[
@@ -34,11 +34,11 @@ def command(
         typer.Option(
             "--sort",
             metavar="[-]NAME",
-            help="Of a metric the better end first, of others the lower; -NAME turns it round.",
+            help="Sort by NAME: metrics from the best, others from the lowest; -NAME reverses it.",
         ),
     ] = None,
     columns: Annotated[
-        str | None, typer.Option("--columns", metavar="NAME,...", help="Show these alone.")
+        str | None, typer.Option("--columns", metavar="NAME,...", help="Show only these.")
     ] = None,
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV on stdout.")] = False,
     json: JsonLines = False,

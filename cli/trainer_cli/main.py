@@ -192,7 +192,7 @@ def _usage_problem(wrong: TyperException, arguments: list[str]) -> Problem:
     if parameter is not None:
         name = parameter.opts[0]
         if not name.startswith("-"):
-            name = (parameter.metavar or name).split()[0].strip("[].")
+            name = (parameter.metavar or name).split("|")[0].strip("[].")
         refused = _refused_value(wrong.__cause__)
         if refused is not None:
             return Problem(f"{command} {name}", *refused, see_help)

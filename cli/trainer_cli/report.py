@@ -23,9 +23,7 @@ _USUAL = Path("report.html")
 def command(
     runs: Annotated[
         list[Path],
-        typer.Argument(
-            metavar="RUN...", help="Run directories, or checkpoints in them; or a sweep."
-        ),
+        typer.Argument(metavar="RUN", help="Run directories, or checkpoints in them; or a sweep."),
     ],
     out: Annotated[
         Path | None,
@@ -129,7 +127,7 @@ def _place(runs: list[Path], out: Path | None) -> Path:
             sweep = named_sweep(runs[0])
             return open_run(runs[0]).run.report if sweep is None else sweep.report
         if _USUAL.exists():
-            fix = "name another file with --out, or this one to write it anew"
+            fix = "name another file with --out, or this one to replace it"
             raise UsageError(Problem("trainer report", f"no {_USUAL} here", "one", fix))
         return _USUAL
     if out.is_dir():

@@ -21,7 +21,7 @@ def command(
     words: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[KEY=VALUE]...",
+            metavar="KEY=VALUE",
             help="Settings that extend the run: fit.epochs=+20 for twenty more, fit.epochs=120, "
             "fit.early_stopping.patience=+10, fit.max_seconds=+60.",
             show_default=False,
@@ -34,8 +34,8 @@ def command(
         bool,
         typer.Option(
             "--accept-differences",
-            help="Go on although config, data, packages or device are not what they were; the "
-            "manifest says what differs.",
+            help="Continue although config, data, packages or device have changed; the differences "
+            "are listed in manifest.json.",
         ),
     ] = False,
     jobs: Jobs = None,
@@ -43,9 +43,9 @@ def command(
     address: Address = None,
     allow_custom: AllowCustom = False,
 ) -> int:
-    """Go on with a run from its last checkpoint; print its directory.
+    """Continue a run or a sweep from its last checkpoint; print its directory.
 
-    A run that was stopped or killed ends with the same bytes as one that never was.
+    On the CPU a run that was stopped or killed ends with the same bytes as one that was not.
 
     Example: trainer resume runs/iris/20261122-141530-9f3c fit.epochs=+20
     """

@@ -19,7 +19,7 @@ JsonLines = Annotated[
     bool,
     typer.Option("--json", help="Print JSON on stdout: one object per line, for each result."),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but warnings and errors.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print warnings and errors only.")]
 Runs = Annotated[
     Path,
     typer.Option(
@@ -40,7 +40,7 @@ Jobs = Annotated[
         "--jobs",
         min=1,
         max=256,
-        show_default="the cores, or 1; those of the beginning",
+        show_default="as the sweep began; else the cores, or 1",
         help="Processes that train a sweep.",
     ),
 ]
@@ -65,16 +65,17 @@ Address = Annotated[
 Words = Annotated[
     list[str],
     typer.Argument(
-        metavar="CONFIG... [KEY=VALUE]... [~KEY]...",
-        help="Config files, and settings that override theirs: optimizer.learning_rate=3e-4.",
+        metavar="CONFIG|KEY=VALUE|~KEY",
+        help="Config files, and settings that override theirs: optimizer.learning_rate=3e-4; ~KEY "
+        "removes one.",
         show_default=False,
     ),
 ]
 Reading = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[KEY=VALUE]...",
-        help="How the file is read, where that differs: data.csv.separator=';', data.csv.header=false.",
+        metavar="KEY=VALUE",
+        help="How the data file is read: data.csv.separator=';', data.csv.header=false.",
         show_default=False,
     ),
 ]
@@ -84,7 +85,7 @@ BestTrials = Annotated[
         "--best",
         min=1,
         show_default="5 of a sweep alone, 1 beside others",
-        help="How many of the best trials stand for a sweep.",
+        help="How many of its best trials are taken for a sweep.",
     ),
 ]
 DEFAULT_RUNS = Path("runs")

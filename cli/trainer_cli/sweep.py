@@ -29,7 +29,7 @@ def command(
     words: Annotated[
         list[str],
         typer.Argument(
-            metavar="CONFIG [KEY=VALUE,VALUE...]... [KEY=RANGE]... [KEY=VALUE]...",
+            metavar="CONFIG|KEY=A,B|KEY=RANGE|KEY=VALUE",
             help="A config file, what to search (optimizer.learning_rate=1e-4,1e-3 or log(1e-4, 1e-1), "
             "uniform(0, 0.5), int(16, 256, log)), and settings that override the config's.",
             show_default=False,
@@ -42,16 +42,17 @@ def command(
         ),
     ] = DEFAULT_SWEEPS,
     trials: Annotated[
-        int | None, typer.Option("--trials", min=1, help="As sweep.trials: so many networks.")
+        int | None, typer.Option("--trials", min=1, help="Number of trials, as sweep.trials.")
     ] = None,
     max_seconds: Annotated[
-        float | None, typer.Option("--max-seconds", help="As sweep.max_seconds.")
+        float | None, typer.Option("--max-seconds", help="Time limit, as sweep.max_seconds.")
     ] = None,
     seed: Annotated[
-        int | None, typer.Option("--seed", min=0, help="As sweep.seed: what the search draws with.")
+        int | None, typer.Option("--seed", min=0, help="Seed of the search, as sweep.seed.")
     ] = None,
     keep: Annotated[
-        str | None, typer.Option("--keep", help="As sweep.keep: all, or best:5 to save disk.")
+        str | None,
+        typer.Option("--keep", help="Runs to keep, as sweep.keep: all, or best:5 to save disk."),
     ] = None,
     jobs: Jobs = None,
     engine: Engine = None,
@@ -59,7 +60,7 @@ def command(
     resume_or_start: Annotated[
         bool,
         typer.Option(
-            "--resume-or-start", help="Go on with the newest sweep of this config, or start one."
+            "--resume-or-start", help="Resume the newest sweep of this config, or start one."
         ),
     ] = False,
     quiet: Quiet = False,
@@ -68,7 +69,7 @@ def command(
 ) -> int:
     """Train a network for each of many settings, in packs; print the sweep's directory.
 
-    Test rows are evaluated for the best one alone. A sweep that was stopped goes on with trainer resume.
+    Test rows are evaluated for the best one alone. `trainer resume` continues a sweep that was stopped.
 
     Example: trainer sweep configs/credit.yaml 'optimizer.learning_rate=log(1e-4, 1e-1)' --trials 64
     """

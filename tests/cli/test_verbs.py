@@ -74,7 +74,7 @@ def test_paths_are_whole_in_the_root_directory(
     monkeypatch.chdir("/")
     answer = trainer("check", folder / "good.yaml", f"data.source={folder}/nothing/x.csv")
     assert f"there is no directory {folder}/nothing" in answer.err
-    assert f"error: {folder}/nothing/x.csv" in answer.err
+    assert f": {folder}/nothing/x.csv; there is" in answer.err
 
 
 def test_the_working_directory_is_cut_off_at_the_start_only(
@@ -82,7 +82,7 @@ def test_the_working_directory_is_cut_off_at_the_start_only(
 ) -> None:
     nested = folder / "deep" / str(folder).lstrip("/")
     answer = trainer("check", "good.yaml", f"data.source={nested}/more/x.csv")
-    assert f"error: deep{folder}/more/x.csv" in answer.err
+    assert f": deep{folder}/more/x.csv; there is" in answer.err
     assert f"there is no directory deep{folder}/more" in answer.err
 
 

@@ -285,7 +285,7 @@ class Data(Section):
     """The positive one of two classes; unset: yes, true, 1, positive or + where there is one, else the
     rarer one."""
     target_separator: Annotated[str, Field(min_length=1, max_length=8)] | None = None
-    """What stands between the labels in a cell of the target, as `|` in red|blue: each row has any
+    """The text between the labels in a cell of the target, as `|` in red|blue: each row has any
     number of labels, and the task is multilabel. A cell without a value has none. Lists in Parquet,
     Arrow and NDJSON, and cells such as ["red", "blue"], need no separator."""
     target_scale: TargetScale | dict[Column, TargetScale] = "auto"

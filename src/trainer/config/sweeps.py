@@ -102,8 +102,8 @@ class Sweep(Section):
     `sweep` extra). auto: grid where all are lists and there are no more combinations than trials, else
     sobol, beyond 32 settings random."""
     trials: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
-    """Trains so many networks; unset, all of a grid, else 64, or until `max_seconds` are over. No
-    settings are trained twice, so there are fewer where there are not as many combinations."""
+    """The number of trials; unset, all of a grid, else 64, or until `max_seconds` are over. No
+    settings are trained twice: where there are fewer combinations, there are fewer trials."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
     """What the search draws with; unset, the config's `seed`."""
     objective: Objective | None = None
