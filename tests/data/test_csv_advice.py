@@ -55,6 +55,47 @@ def test_the_settings_that_are_advised_read_the_file(tmp_path, name):
     assert advice(path, Csv(**wanted)) is None
 
 
+def test_decimal_points_under_decimal_commas(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text("a,b,y\n" + "".join(f"{at}.5,1.{at}25,x\n" for at in range(9)))
+    found = advice(path, Csv(separator=";", decimal_comma=True))
+    assert found is not None
+    assert "data.csv.decimal_comma=false" in found.fix
+    _, (note,) = read_csv(path, Csv(decimal_comma=True))
+    assert "'a' has numbers with a decimal point, such as '0.5'" in note
+    assert "data.csv.decimal_comma: false" in note
+    assert not read_csv(path, Csv())[1]
+
+
+@pytest.mark.parametrize("cells", ["1.234", "1.234;5,5", "0,5;0.5", "x.5", ""])
+def test_decimal_commas_without_a_warning(tmp_path, cells):
+    path = tmp_path / "x.csv"
+    path.write_text("a\n" + "\n".join(cells.split(";")) + "\n1\n")
+    assert not read_csv(path, Csv(separator=";", decimal_comma=True))[1]
+
+
+@pytest.mark.parametrize("before", ["", "\n", "Report\n"])
+def test_a_header_that_is_read_as_a_row(tmp_path, before):
+    path = tmp_path / "x.csv"
+    path.write_text(f"{before}a,b\n" + "1,x\n2,y\n3,z\n")
+    csv = Csv(header=False, skip=before.count("Report"))
+    _, (note,) = read_csv(path, csv)
+    assert "looks like a header (a, b)" in note
+    skip = before.count("\n") + 1
+    assert f"data.csv.skip: {skip} " in note
+    frame, notes = read_csv(path, Csv(header=False, skip=skip))
+    assert (frame.height, notes) == (3, [])
+
+
+@pytest.mark.parametrize(
+    "text", ["1,x\n2,y\n3,z\n4,u\n", "q,x\na,y\nb,z\nc,u\n", "?,x\n2,y\n3,z\n4,u\n", "a,a\n1,2\n"]
+)
+def test_rows_that_are_no_header(tmp_path, text):
+    path = tmp_path / "x.csv"
+    path.write_text(text)
+    assert not read_csv(path, Csv(header=False))[1]
+
+
 @pytest.mark.parametrize(
     "text",
     [

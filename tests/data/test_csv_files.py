@@ -92,6 +92,11 @@ def test_decimal_commas(file):
     assert found == {"a": ["3.14", "-.5", "1.5e3"], "b": ["1234", "1234567.5", "x,y"]}
 
 
+def test_no_thousands_after_a_zero(file):
+    found = read(file, "a;b\n0.042;1.042\n-0.715;-1.715\n", separator=";", decimal_comma=True)
+    assert found == {"a": ["0.042", "-0.715"], "b": ["1042", "-1715"]}
+
+
 def test_decimal_commas_with_units_and_blanks(file):
     content = "a;b;c\n1 234,5;1.234,50 €;x,5\n-2,5;€ 2,5;5,x\n1’000;(12,5 %);abc\n"
     found = read(file, content, separator=";", decimal_comma=True)

@@ -77,3 +77,20 @@ def test_cells_that_look_like_lists_are_read_so_by_the_config(tmp_path):
     loaded = load_config(config, ())
     assert loaded.config.data.target_separator == ";"
     assert prepare(loaded.config).preprocessing.target.classes == ("a", "b", "c")
+
+
+@pytest.mark.parametrize("written", ["{},{}", "€ {},{}", "{},{} kg"])
+def test_numbers_with_decimal_commas_are_no_lists_of_labels(tmp_path, written):
+    path = tmp_path / "t.csv"
+    rows = [f'{row % 7},"{written.format(95 + row % 9, row % 10)}"' for row in range(60)]
+    path.write_text("x,y\n" + "\n".join(rows) + "\n")
+    found = inspect_table(Data(source=str(path), target="y"))
+    assert (found.task, found.separator) == ("regression", None)
+
+
+def test_whole_numbers_with_commas_between_are_lists_of_labels(tmp_path):
+    path = tmp_path / "t.csv"
+    cells = ["1,2,3", "2", "3,1", "1,3,2,4", "4", "2,4"]
+    path.write_text("x,y\n" + "".join(f'{row % 7},"{cells[row % 6]}"\n' for row in range(60)))
+    found = inspect_table(Data(source=str(path), target="y"))
+    assert (found.task, found.separator) == ("multilabel", ",")

@@ -25,6 +25,8 @@ _COMMENT_SIGNS = ("#", "%", "//", "!", "*", "@", "--", ";")
 _NAMES = {"\t": "tab"}
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?%?")
 _COMMA_NUMBER = re.compile(r"[+-]?\d*,\d+")
+# Not as thousands are grouped: 1.234 may be 1234.
+_POINT_NUMBER = re.compile(r"[+-]?(?:0?\.\d+|\d+\.\d{1,2}|\d+\.\d{4,}|\d{4,}\.\d+)")
 _YEARS = range(1900, 2101)
 
 
@@ -212,13 +214,12 @@ def _advised(
         found.append(f"fields that seem to be separated by {words.get(separator, repr(separator))}")
         keys.append("separator")
         fixes.append(setting("separator", separator))
-    commas = separator != "," and any(
-        _COMMA_NUMBER.fullmatch(field.strip())
-        for line in texts[1:]
-        for field in _fields(line, separator, csv)
-    )
+    cells = [field.strip() for line in texts[1:] for field in _fields(line, separator, csv)]
+    commas = separator != "," and any(map(_COMMA_NUMBER.fullmatch, cells))
     if commas and not csv.decimal_comma:
         fixes.append(setting("decimal_comma", value=True))
+    if not commas and csv.decimal_comma and any(map(_POINT_NUMBER.fullmatch, cells)):
+        fixes.append(setting("decimal_comma", value=False))
     return Advice(" and ".join(found), f"set {' and '.join(fixes)}", f"data.csv.{keys[0]}")
 
 
@@ -273,11 +274,58 @@ def _are_names(numbers: Sequence[str]) -> bool:
     return counted or all(value in _YEARS for value in values)
 
 
+def _shown(fields: Sequence[str]) -> str:
+    """The fields of a line, for a message."""
+    shown = ", ".join(fields)
+    return shown if len(shown) <= 50 else f"{shown[:49]}…"
+
+
 def header_warning(path: Path, first: Sequence[str]) -> str:
     """What to say of a first line that looks like data."""
-    shown = ", ".join(first)
-    shown = shown if len(shown) <= 50 else f"{shown[:49]}…"
     return (
-        f"{path}: the first line looks like data ({shown}) but is read as the header, the names of the "
-        f"columns; if the file has no header, set {NO_HEADER}"
+        f"{path}: the first line looks like data ({_shown(first)}) but is read as the header, the names "
+        f"of the columns; if the file has no header, set {NO_HEADER}"
     )
+
+
+def looks_like_header(first: Sequence[str], rows: Sequence[Sequence[str]], csv: Csv) -> bool:
+    """Whether the first line, which is taken for a row, looks like names: different words, of which some
+    stand above numbers.
+    """
+    rows = [row for row in rows if len(row) == len(first)]
+    if len(rows) < 3 or not all(first) or len(set(first)) < len(first):
+        return False
+    if any(_is_number(field, csv) or field in csv.null_values for field in first):
+        return False
+    missing = {"", *csv.null_values}
+    for index in range(len(first)):
+        cells = [cell for row in rows if (cell := row[index].strip()) not in missing]
+        if cells and all(_is_number(cell, csv) for cell in cells):
+            return True
+    return False
+
+
+def names_warning(path: Path, first: Sequence[str], line: int) -> str:
+    """What to say of a first row that looks like the names of the columns."""
+    return (
+        f"{path}: the first line looks like a header ({_shown(first)}) but is read as a row "
+        f"(data.csv.header is false); to skip it, set {setting('skip', line)}"
+    )
+
+
+def point_warning(
+    path: Path, names: Sequence[str], rows: Sequence[Sequence[str]], csv: Csv
+) -> str | None:
+    """What to say of numbers with a decimal point in a file that is read with decimal commas."""
+    if not csv.decimal_comma:
+        return None
+    for index, name in enumerate(names):
+        cells = [row[index].strip() for row in rows if len(row) == len(names)]
+        odd = next(filter(_POINT_NUMBER.fullmatch, cells), None)
+        if odd is not None and not any(map(_COMMA_NUMBER.fullmatch, cells)):
+            return (
+                f"{path}: '{name}' has numbers with a decimal point, such as '{odd}', but "
+                "data.csv.decimal_comma is true, and 1.234 is read as 1234; if the numbers have decimal "
+                f"points, set {setting('decimal_comma', value=False)}"
+            )
+    return None

@@ -20,7 +20,15 @@ from pathlib import Path
 import polars as pl
 
 from trainer.config.data import Csv
-from trainer.data.csv_advice import NO_HEADER, advice, header_warning, looks_like_data
+from trainer.data.csv_advice import (
+    NO_HEADER,
+    advice,
+    header_warning,
+    looks_like_data,
+    looks_like_header,
+    names_warning,
+    point_warning,
+)
 from trainer.data.csv_records import (
     Block,
     Form,
@@ -44,7 +52,7 @@ _SAMPLED_FIELDS = 20_000
 # `number_formats`, in one way for the rows that have them and those that have not.
 _COMMA_NUMBER = (
     r"^\(?[+-]? ?(?:\p{Sc} ?)?[+-]?"
-    r"(?:\d{1,3}(?:\.\d{3})+|\d{1,3}(?:[ '’\x{a0}\x{202f}]\d{3})+|\d*)(?:,\d+)?(?:[eE][+-]?\d+)?"
+    r"(?:[1-9]\d{0,2}(?:\.\d{3})+|\d{1,3}(?:[ '’\x{a0}\x{202f}]\d{3})+|\d*)(?:,\d+)?(?:[eE][+-]?\d+)?"
     r"\s?(?:\p{Sc}|[%‰]|[^\W\d_]{1,10})?\)?$"
 )
 
@@ -145,6 +153,11 @@ def _header(form: Form, block: Block) -> tuple[list[str], list[str]]:
     sample = _sample(found, len(first))
     data_like = csv.header and looks_like_data(first, sample, csv)
     notes = [header_warning(form.path, first)] if data_like else []
+    if not csv.header and looks_like_header(first, sample, csv):
+        notes.append(names_warning(form.path, first, line))
+    points = point_warning(form.path, csv.names or first, sample, csv)
+    if points is not None:
+        notes.append(points)
     if csv.names is not None:
         _check_names(form, csv.names, sample if csv.header else [first, *sample])
         return list(csv.names), notes

@@ -28,7 +28,7 @@ from trainer.data.number_targets import advised_scale
 from trainer.data.readings import Reading
 from trainer.data.tables import SourceFile, Table, read_table
 from trainer.data.targets import known_target
-from trainer.data.tasks import TaskFinding, infer_task
+from trainer.data.tasks import TaskFinding, infer_task, is_written_number
 from trainer.data.values import (
     differ_in_case,
     is_nested,
@@ -139,7 +139,9 @@ def inspect_table(data: Data) -> TableFindings:
     if problems:
         raise DataError(problems)
     targets = target_columns(data)
-    separator = likely_separator(table.frame[targets[0]]) if len(targets) == 1 else None
+    separator = None
+    if len(targets) == 1 and not is_written_number(table.frame[targets[0]], data):
+        separator = likely_separator(table.frame[targets[0]])
     data = data.model_copy(update={"target_separator": separator})
     listed = len(targets) == 1 and has_lists(table.frame[targets[0]], data)
     known = known_target(table.frame, targets, listed=listed)

@@ -173,6 +173,12 @@ def infer_task(frame: pl.DataFrame, data: Data | None = None) -> TaskFinding:
     return TaskFinding("regression", reason, "multiclass" if is_like_classes else None)
 
 
+def is_written_number(series: pl.Series, data: Data) -> bool:
+    """Whether the cells of a target of text are numbers written as `1.234,5` or `$5`."""
+    written = _written(series, data)
+    return written is not None and written.format is not None
+
+
 def _written(series: pl.Series, data: Data | None) -> NumberReading | None:
     """How the numbers of a target of text are written; None where they are plain or not wanted."""
     if series.dtype != pl.String:
