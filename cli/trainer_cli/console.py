@@ -34,9 +34,9 @@ class Console:
             _write(sys.stderr, _lines(wrapped(text, _columns(sys.stderr))))
 
     def starting(self, what: str | Path) -> None:
-        """Say at once what is being read, before seconds of imports during which nothing is shown.
+        """Print what is being read, before imports that take seconds and show nothing.
 
-        Of a path that does not exist nothing is said: the error comes at once.
+        Nothing is printed of a path that does not exist: its error follows at once.
         """
         if isinstance(what, str) or what.exists():
             self.say(f"reading {what}, loading TensorFlow (takes some seconds) …")

@@ -105,7 +105,7 @@ def _parts(done: Explanation) -> list[str | Table]:
     found: dict[str, Any] = done.importance
     of_all = "" if found["rows"] == found["of_rows"] else f" of {found['of_rows']:,}"
     share = f"{100 * found['level']:g}%"
-    said: list[str | Table] = [
+    parts: list[str | Table] = [
         f"{done.run}, checkpoint {done.checkpoint}",
         f"{found['measure']} {number(found['baseline'])} on {found['rows']:,}{of_all} "
         f"{found['split']} rows; each column shuffled {found['repeats']} times",
@@ -120,15 +120,15 @@ def _parts(done: Explanation) -> list[str | Table]:
         for one in found["columns"][:_SHOWN]
     )
     heads = ("column", "drop", share, "")
-    said += ["", Table("", heads, rows, frozenset({1, 2}))]
+    parts += ["", Table("", heads, rows, frozenset({1, 2}))]
     if len(found["columns"]) > _SHOWN:
-        said.append(f"and {len(found['columns']) - _SHOWN:,} more in importance.json")
+        parts.append(f"and {len(found['columns']) - _SHOWN:,} more in importance.json")
     if done.shap is not None:
-        said.append(
+        parts.append(
             f"SHAP values of {len(done.shap['rows']):,} rows; base and values sum to each answer "
             f"within {number(done.shap['largest_gap'])}"
         )
-    return said
+    return parts
 
 
 def _short(value: float) -> str:

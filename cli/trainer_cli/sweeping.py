@@ -1,4 +1,4 @@
-"""A sweep on the command line: what is said of it, its result; of `sweep` and `resume`."""
+"""The output of `sweep`, and of `resume` for a sweep: its start, its end, its result."""
 
 from __future__ import annotations
 

@@ -131,7 +131,7 @@ class ShapFile:
         rows: Their numbers.
         base: The mean prediction for the background rows.
         answers: The prediction for each row.
-        background_rows: How many rows stand for all others.
+        background_rows: How many background rows there are.
         orders: In how many orders columns were added; None for all.
         largest_gap: By how much base and values miss a prediction at most.
     """

@@ -70,8 +70,8 @@ def _measures(findings: Findings, of: SplitFindings, split: str, labels: MetricL
             ends = f"[{number(measured.low)}, {number(measured.high)}]"
         row = [cell(labels.of(name)), number(measured.value), ends]
         for baseline, over in ((of.prior, of.over_prior), (of.linear, of.over_linear)):
-            told = verdict(over[name], name) if name in over else ""
-            row += [number(baseline.get(name)), told]
+            compared = verdict(over[name], name) if name in over else ""
+            row += [number(baseline.get(name)), compared]
         rows.append(tuple(row))
     level = f"{100 * findings.level:g}% interval"
     heads = ("metric", "value", level, "prior", "vs. prior", "linear", "vs. linear")

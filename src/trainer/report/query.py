@@ -88,7 +88,7 @@ def select_from(known: Sequence[Known], query: Query, metrics: Mapping[str, str]
 
     Args:
         known: The runs, with all values that the query names.
-        query: What is asked for.
+        query: The conditions, order and columns.
         metrics: The names that are metrics: val_auc → auc.
 
     Raises:
@@ -129,7 +129,7 @@ def _columns(text: str | None) -> tuple[str, ...] | Problem:
 
 
 def asked_names(query: Query) -> Iterator[Asked]:
-    """The names in a query, with the option that each stands in."""
+    """The names in a query, each with its option."""
     yield from (Asked(f"--where '{one.text}'", one.name) for one in query.where)
     if query.sort is not None:
         yield Asked("--sort", query.sort.name)

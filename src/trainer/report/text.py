@@ -98,7 +98,7 @@ def number(value: float | None) -> str:
         return "–"
     size = abs(value)
     if isinstance(value, float) and value in {-1.0, 0.0, 1.0}:
-        # A perfect score lines up with 0.9762, and is told from the integer 1.
+        # A perfect score lines up with 0.9762, and differs from the integer 1.
         return f"{abs(value) if value == 0 else value:.4f}"
     if value == int(value) and size < 1e15:
         return f"{int(value):,}"

@@ -85,11 +85,11 @@ def look_up(runs: Sequence[RunSummary], asked: Sequence[Asked], now: datetime) -
 def with_asked(
     known: Sequence[Known], asked: Sequence[Asked], facts: Sequence[str], noun: str
 ) -> list[Known]:
-    """What is known, with the settings that are asked for; configs are read where one is.
+    """What is known, with the requested settings; configs are read only where there are some.
 
     Args:
         known: Of each run, what is known without its config.
-        asked: The names that are asked for.
+        asked: The requested names.
         facts: Names that any run can have, whether one of these has it or not.
         noun: What the runs are called.
 
@@ -147,8 +147,8 @@ def _with_settings(known: Known, keys: Mapping[str, tuple[str, ...]]) -> Known:
     try:
         settings = read_settings(RunDirectory(run.path))
     except RunError as error:
-        told = replace(run, problems=(*run.problems, *error.problems))
-        return Known(told, values, error.problems)
+        damaged = replace(run, problems=(*run.problems, *error.problems))
+        return Known(damaged, values, error.problems)
     for name, steps in keys.items():
         with suppress(KeyError):
             values[name] = value_at(settings, steps)

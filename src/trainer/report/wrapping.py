@@ -1,4 +1,4 @@
-"""Text and tables that fit a terminal: lines end between words, wide tables are laid out in parts."""
+"""Text and tables that fit a terminal: lines end between words, wide tables are split into parts."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def wrapped(text: str, columns: int | None, indent: str = "  ") -> list[str]:
 
 def table_lines(table: Table, columns: int | None) -> list[str]:
     """The lines of a table, as `plain_lines`; cells of text are wrapped where it would be too wide,
-    and what is still too wide is laid out in parts that repeat the first column.
+    and what is still too wide is split into parts that repeat the first column.
 
     Args:
         table: The table.

@@ -117,7 +117,7 @@ def winner_of(standing: Standing, where: str) -> TrialRow:
     fix = "search lower learning rates, or clip gradients with optimizer.clip_norm=1"
     if reasons:
         found += f"; the first that failed: {reasons[0]}"
-        fix = "mend that, and begin another sweep"
+        fix = "fix that, and start another sweep"
     elif not ended:
         fix = "give it more time: sweep.max_seconds"
     raise TrainingError(

@@ -34,7 +34,7 @@ class Cadence:
         self._at = self.clock()
 
     def is_due(self, epoch: int, step: int) -> bool:
-        """Whether a checkpoint is due after so many epochs and batches."""
+        """Whether a checkpoint is due after these numbers of epochs and batches."""
         since = self.clock() - self._at
         if since * WRITING_SHARE < self._writing:
             return False

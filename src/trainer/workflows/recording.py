@@ -274,7 +274,7 @@ def new_recording(
         run.write_config(text)
         write_fitted(run, fitted(plan))
         if plan.taken is not None:
-            # The run goes on with them where the one they come from is gone.
+            # The run keeps them where the one they come from is deleted.
             write_decisions(run, plan.taken)
         with recording(run, config, manifest, subject) as record:
             record.checkpoint()

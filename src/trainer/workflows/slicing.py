@@ -51,7 +51,7 @@ def slice_problems(config: Config, prepared: PreparedTable) -> list[Problem]:
 def find_slices(
     config: Config, prepared: PreparedTable, answers: Answers, threshold: float
 ) -> tuple[Slices, WorstSlices]:
-    """The slices that were asked for, and the worst ones.
+    """The slices named in the config, and the worst ones.
 
     Args:
         config: The run's.

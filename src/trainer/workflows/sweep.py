@@ -77,7 +77,7 @@ class SweepStarted:
         trials: How many there are at most; None until time is over or the grid is done.
         jobs: Processes that train.
         standing: How it stands.
-        warning: What to say where there are fewer trials than were asked for; else empty.
+        warning: A warning that there are fewer trials than configured; else empty.
         labels: Searched values as short text.
     """
 

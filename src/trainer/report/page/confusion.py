@@ -123,7 +123,7 @@ def _write_counts(axes: Any, counts: Doubles) -> None:
 
 
 def _label_axes(axes: Any, labels: list[str]) -> None:
-    """The names along both axes; only every so many where there is no room for all."""
+    """The names along both axes; every n-th where there is no room for all."""
     step = math.ceil(len(labels) * 6.5 / (_SIDE * 72))
     places = range(0, len(labels), step)
     size = max(5.5, min(8.5, 0.75 * step * _SIDE * 72 / len(labels)))

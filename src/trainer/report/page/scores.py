@@ -65,23 +65,23 @@ def _scores(facts: Facts) -> Iterator[Block]:
 
 def _how_to_read(facts: Facts, findings: Findings) -> str:
     level = f"{100 * findings.level:g}%"
-    told = (
+    text = (
         f"Brackets hold {level} bootstrap confidence intervals: the range expected on other rows "
         "drawn from the same population."
     )
     if facts.members:
-        told += " These metrics are of the ensemble: the mean of the networks' predictions for each row."
+        text += " These metrics are of the ensemble: the mean of the networks' predictions for each row."
     if any(of.prior or of.linear for of in findings.splits.values()):
         prior = (
             "the mean of the training rows"
             if findings.task == "regression"
             else "the class frequencies of the training rows"
         )
-        told += (
+        text += (
             f" There are two baselines: the prior, which predicts {prior} for every row, and a "
             "linear model. A difference whose interval contains 0 is marked as noise."
         )
-    return told
+    return text
 
 
 def _evaluation(facts: Facts) -> Block:

@@ -51,7 +51,7 @@ def sweep_page(sweep: SweepFacts, now: datetime) -> Page:
 
     Args:
         sweep: The sweep.
-        now: With a time zone; tells whether a trial that says it runs is dead.
+        now: With a time zone, to find trials that are dead though marked as running.
     """
     trials = trials_of(sweep.standing)
     axes = axes_of(sweep)

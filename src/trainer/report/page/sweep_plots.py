@@ -211,7 +211,7 @@ def parallel_plot(axes_of: Sequence[Axis], trials: Trials) -> Plot:
     top = "the best one" if best == 1 else f"the best {best}"
     description = (
         f"Each line is one of {len(lines)} trials, through its place on the axes of {settings} and "
-        f"{trials.name}; {top} stand out."
+        f"{trials.name}; {top} {'is' if best == 1 else 'are'} coloured."
     )
     title = f"Trials by all settings; {top} coloured"
     width = max(8.0, 1.25 * (len(axes_of) + 1))
@@ -240,7 +240,7 @@ def _paths(axes: Any, x: Doubles, lines: Doubles, colour: str, width: float, alp
 
 
 def _axis_texts(axis: Axis) -> list[tuple[float, str]]:
-    """What stands beside an axis of the parallel coordinates, each with its place."""
+    """The labels of an axis of the parallel coordinates, each with its position."""
     if isinstance(axis.domain, Choices):
         count = len(axis.names)
         return [((place + 0.5) / count, _short(axis.names[place])) for place in _tick_places(count)]

@@ -115,7 +115,7 @@ def _choice_names(sweep: SweepFacts, dimension: Dimension) -> tuple[str, ...]:
 def setting_importance(
     axes: Sequence[Axis], rows: Sequence[TrialRow], *, higher: bool
 ) -> InputImportance | None:
-    """How the rank of a trial depends on each setting; None where there are too few trials to tell.
+    """How the rank of a trial depends on each setting; None where there are too few trials.
 
     Args:
         axes: The settings.

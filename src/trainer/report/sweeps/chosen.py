@@ -1,4 +1,4 @@
-"""Which runs a sweep stands for where runs are compared: its best trials."""
+"""The runs that are compared for a sweep: its best trials."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def trial_values(sweep: SweepFacts, row: TrialRow, run: RunSummary) -> dict[str,
 
 
 def trials_table(sweep: SweepFacts, known: Sequence[Known], query: Query) -> Table:
-    """One row a trial: number, status, objective, epochs, what was asked for, settings."""
+    """One row a trial: number, status, objective, epochs, requested columns, settings."""
     if query.columns:
         return columns_table(known, query.columns)
     objective = sweep.standing.objective or "objective"

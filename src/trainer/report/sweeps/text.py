@@ -100,12 +100,12 @@ def best_table(standing: Standing, labels: Labels, title: str = "", shown: int =
 
 
 def legend_table(labels: Labels) -> Table:
-    """What the numbers of long values stand for; empty where there are none."""
+    """The legend of numbered values; empty where there are none."""
     return Table("values", ("setting", "", "value"), labels.legend())
 
 
 def listed_text(shown: int, trials: int, sweep: Path) -> str:
-    """What stands below a table that has not all trials; empty below one that has."""
+    """The line below a table with some of the trials; empty below one with all."""
     if shown >= trials:
         return ""
     return f"{shown:,} of {trials:,} trials; `{command_text('ls', sweep)}` lists all"
