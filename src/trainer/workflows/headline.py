@@ -14,8 +14,9 @@ from trainer.config.schema import Config, ThresholdAim
 from trainer.evaluation.answers import Answers
 from trainer.evaluation.measures import COMPARED, Judge
 
-_OF_AIM = {"f1": "f1", "youden": "balanced_accuracy", "precision": "recall"}
-"""What a threshold makes as high as it can; a precision that it must reach leaves the recall."""
+_OF_AIM = {"f1": "f1", "youden": "balanced_accuracy"}
+"""The metric that a threshold maximizes. Of the recall at a precision there is none: a baseline that
+reaches no such precision, as the prior, can have a recall of 1."""
 
 
 def compared(config: Config, task: Task, answers: Collection[Answers]) -> tuple[str, ...]:
