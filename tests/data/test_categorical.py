@@ -104,3 +104,10 @@ def test_booleans():
     assert frequent.fill is True
     assert frequent.features == ("e",)
     assert fit_boolean("e", pl.Series("e", [True, True]), Categorical()) is None
+
+
+def test_a_column_may_be_called_count():
+    series = pl.Series("count", ["b", "a", "b"])
+    column = fit_categorical("count", series, Categorical())
+    assert column.levels == ("a", "b")
+    assert column.counts == (1, 2)

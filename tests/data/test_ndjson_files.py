@@ -55,3 +55,11 @@ def test_a_column_that_is_nested_late_is_nested_in_all_blocks(tmp_path):
     assert frame.schema == {"a": NESTED, "b": pl.String}
     assert frame["a"][0].to_list() == ["x"]
     assert frame.height == 50_002
+
+
+def test_nested_numbers_with_thousands_of_digits(tmp_path):
+    path = tmp_path / "x.ndjson"
+    path.write_text('{"a": ' + "9" * 5000 + '}\n{"a": 1, "b": [' + "9" * 5000 + "]}\n")
+    with pytest.raises(DataError) as caught:
+        read_ndjson(path)
+    assert [problem.where for problem in caught.value.problems] == [f"{path}:2"]

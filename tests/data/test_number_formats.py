@@ -5,7 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.data.number_formats import NumberCensus, NumberFormat, read_numbers
+from trainer.config.data import Data
+from trainer.data.number_formats import NumberCensus, NumberFormat, is_currency, read_numbers
+from trainer.data.readings import TextCensus, settled
 
 UNITS = ("", "$", "€ ", "R$", "USD ")
 ENDINGS = ("", "%", " kg", "km/h", " €", " USD", "m²")
@@ -161,3 +163,17 @@ def test_one_reading_holds_for_every_row():
     assert read_numbers(series, comma).to_list() == [1234, None, 5, None]
     numbers = pl.Series("a", [1.5, 2.0])
     assert read_numbers(numbers, comma) is numbers
+
+
+def test_which_units_are_currencies():
+    assert [is_currency(unit) for unit in ("$", "US$", "EUR", "kg", "%", "")] == [
+        True, True, True, False, False, False,
+    ]  # fmt: skip
+
+
+def test_messages_do_not_list_every_unit(tmp_path):
+    """Addresses are numbers with a unit in every row."""
+    data = Data(source="x.csv", target="y", columns={"a": {"kind": "numeric"}})
+    found = TextCensus(data)
+    found.add(pl.Series("a", [f"{row} Abcd{chr(97 + row)} Street" for row in range(26)]))
+    assert "and 21 more" in settled(data, "a", "numeric", found).hint

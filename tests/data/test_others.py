@@ -149,3 +149,12 @@ def test_odd_rows_and_misspelt_columns(prepare_frame, make_config, tmp_path, in_
         "did you mean 'xx'?",
         "did you mean 'C'?",
     ]
+
+
+@BOTH
+def test_lists_of_typed_columns_are_kept_whole(made, mixed_frame, tmp_path, in_parts):
+    path = tmp_path / "other.parquet"
+    tags = pl.Series("tags", [["p", "q"], [], None] * mixed_frame.height)[: mixed_frame.height]
+    write(mixed_frame.with_columns(tags), path)
+    kept = pl.concat(part.kept for part in ask(made, path, "tags", in_parts=in_parts))
+    assert kept["tags"].to_list() == tags.to_list()

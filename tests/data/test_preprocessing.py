@@ -87,3 +87,50 @@ def test_unusual_values_of_later_rows(prepare_frame):
         "2 rows have a value not seen in training in 'c'",
         "1 row has a value that is neither yes nor no (read as missing) in 'e'",
     )
+
+
+@pytest.mark.parametrize("damage", [
+    lambda content: content["columns"].append(content["columns"][0]),
+    lambda content: content["columns"][0].update(spread=0.0),
+    lambda content: content["columns"][0].update(indicator=True),
+    lambda content: content["columns"][0]["features"].pop(),
+    lambda content: _of_kind(content, "categorical")["counts"].pop(),
+    lambda content: _of_kind(content, "categorical").update(own_missing=True),
+    lambda content: _of_kind(content, "datetime").update(origin="yesterday"),
+    lambda content: _of_kind(content, "datetime")["cycles"].pop(),
+    lambda content: _of_kind(content, "boolean")["features"].append("more"),
+    lambda content: content["target"].update(columns=[]),
+    lambda content: content["target"]["classes"].pop(),
+    lambda content: content["target"]["class_rows"].pop(),
+    lambda content: content["target"].update(prior=[0.5, 0.5]),
+])  # fmt: skip
+def test_parts_that_contradict_each_other_are_refused(prepare_frame, damage):
+    dates = [f"2024-0{month}-{day:02}" for month in (1, 2) for day in range(1, 21)]
+    frame = {
+        "n": range(40), "c": ["p", "q"] * 20, "b": ["yes", "no", "yes", "yes"] * 10,
+        "d": dates, "y": ["r", "s"] * 20,
+    }  # fmt: skip
+    content = prepare_frame(frame).preprocessing.to_json()
+    assert Preprocessing.from_json(content).to_json() == content
+    damage(content)
+    with pytest.raises(DataError, match=r"preprocessing\.json"):
+        Preprocessing.from_json(content)
+
+
+@pytest.mark.parametrize("damage", [
+    lambda target: target.update(offset=[]),
+    lambda target: target.update(scale=[0.0]),
+    lambda target: target.update(prior=[]),
+    lambda target: target["curves"].append(target["curves"][0]),
+])  # fmt: skip
+def test_numbers_of_a_target_that_contradict_each_other_are_refused(prepare_frame, damage):
+    frame = {"n": range(40), "y": [1.5**row for row in range(40)]}
+    content = prepare_frame(frame, target_scale="log").preprocessing.to_json()
+    assert Preprocessing.from_json(content).to_json() == content
+    damage(content["target"])
+    with pytest.raises(DataError, match=r"preprocessing\.json"):
+        Preprocessing.from_json(content)
+
+
+def _of_kind(content, kind):
+    return next(column for column in content["columns"] if column["kind"] == kind)

@@ -193,3 +193,19 @@ def test_a_curve_is_advised_for_skewed_numbers_over_orders_of_magnitude(values, 
     assert [f"data.target_scale: {scale}" in line for line in found] == [True] * len(found)
     assert len(found) == (scale is not None)
     assert not list(scale_advice(values[:, None], ["y"], ["none"]))
+
+
+@pytest.mark.parametrize("factor", [1e-200, 1e-300, 1e200, 1e290])
+def test_numbers_whose_squares_overflow_are_scaled(factor):
+    values = factor * np.array([1.0, 2.0, 4.0, 9.0])
+    target = fit(values, task="regression", scale="standard")
+    y, _ = target.encode(pl.DataFrame({"y": values}))
+    assert y.mean() == pytest.approx(0, abs=1e-6)
+    assert y.std() == pytest.approx(1, abs=1e-6)
+    np.testing.assert_allclose(target.unscale(y)[:, 0], values, rtol=1e-6)
+
+
+def test_columns_are_called_as_the_columns_of_tables_of_counts():
+    for name in ("count", "len", "rows", "cell", "level"):
+        series = pl.DataFrame({name: ["b,a", "a,c", "b,a", "c,b", "a"] * 5})
+        assert infer_task(series, Data(source="x.csv", target=name)).task == "multiclass"

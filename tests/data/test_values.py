@@ -84,3 +84,8 @@ def test_blocks_cover_all_columns():
     names = [str(index) for index in range(10)]
     assert list(column_blocks(names, 10**9)) == [[name] for name in names]
     assert list(column_blocks(names, 1)) == [names]
+
+
+def test_natural_order_of_numbers_with_thousands_of_digits():
+    longer, shorter = "a" + "2" * 5000, "a" + "9" * 4999
+    assert natural_order([longer, "a10", shorter, "a09"]) == ["a09", "a10", shorter, longer]

@@ -13,6 +13,7 @@ from trainer.config.data import (
     NumericImpute,
     class_text,
 )
+from trainer.config.nodes import column_key
 
 _NUMERIC = ("scale", "smooth_clip", "indicator")
 _CATEGORICAL = (
@@ -33,7 +34,7 @@ def column_conflicts(data: Data) -> Iterator[Contradiction]:
     yield from _kind_default_conflicts(data)
     targets = [data.target] if isinstance(data.target, str) else data.target
     for name, column in data.columns.items():
-        key = f"data.columns.{name}"
+        key = column_key(name)
         if name in targets:
             yield from _target_column_conflicts(key, column)
             if column.fold_case and (data.task == "regression" or len(targets) > 1):

@@ -28,6 +28,7 @@ from trainer.config.nodes import (
     mapping_node,
     nearest_place,
     node_of,
+    parse_key,
     plain,
     with_entry,
     without_entry,
@@ -89,7 +90,7 @@ class InvalidConfigError(ConfigError):
 
     def is_cut(self, key: str) -> bool:
         """Whether a setting, a part of it or its section is not in the sound config."""
-        return any(_touch(path, tuple(key.split("."))) for path in self.cut)
+        return any(_touch(path, (parse_key(key) or ())) for path in self.cut)
 
 
 def _located(problem: Problem, root: Node, path: Path) -> Problem:
@@ -239,7 +240,7 @@ def _contradictions_of_the_sound(root: Node, found: Sequence[Misfit]) -> list[Co
     return [
         each
         for each in find_contradictions(config)
-        if not any(_touch(path, tuple(key.split("."))) for path in cut for key in each.concerns)
+        if not any(_touch(path, (parse_key(key) or ())) for path in cut for key in each.concerns)
     ]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from trainer.config.conflicts import Contradiction, conflict, is_stated
 from trainer.config.data import Data, Task
 from trainer.config.layers import HeadKind
+from trainer.config.nodes import dotted
 from trainer.config.objectives import COUNT_LOSSES, LOSS_HEADS, POSITIVE_HEADS, UNSCALED_LOSSES
 from trainer.config.resolve import ScaledBy, resolved_loss, resolved_target_scale
 from trainer.config.schema import Config
@@ -83,7 +84,7 @@ def target_scale_conflicts(data: Data) -> Iterator[Contradiction]:
     for name in data.target_scale:
         if name not in targets:
             yield conflict(
-                f"data.target_scale.{name}",
+                dotted(("data", "target_scale", name)),
                 "a column of data.target",
                 f"'{name}'",
                 did_you_mean(name, targets, "remove it"),
@@ -141,7 +142,10 @@ def _stated_scales(config: Config) -> Iterator[tuple[str, ScaledBy]]:
         yield "data.target_scale", resolved_target_scale(config, "regression")
         return
     for name in stated:
-        yield f"data.target_scale.{name}", resolved_target_scale(config, "regression", name)
+        yield (
+            dotted(("data", "target_scale", name)),
+            resolved_target_scale(config, "regression", name),
+        )
 
 
 def _either(words: tuple[str, ...]) -> str:

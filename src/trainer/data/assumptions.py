@@ -18,6 +18,7 @@ from trainer.data.classes import is_positive_word
 from trainer.data.datetimes import DatetimeColumn
 from trainer.data.gaps import words_read_as_missing, words_text
 from trainer.data.label_lists import likely_separator
+from trainer.data.listing import LINES, capped
 from trainer.data.numeric import NumericColumn
 from trainer.data.scales import ordered_levels
 from trainer.data.settings import stated_levels
@@ -29,7 +30,6 @@ from trainer.errors import Problem
 
 Column = NumericColumn | CategoricalColumn | BooleanColumn | DatetimeColumn
 
-_LINES = 5
 _LEVELS = 12
 
 
@@ -66,18 +66,18 @@ def column_remarks(columns: Iterable[Column], data: Data, table: Table) -> Remar
         for column in categorical
         if column.encode == "ordinal" and stated_levels(data, column.name) is None
     ]
-    found.warnings += _capped([line for line in case if line], "columns with such levels")
-    found.warnings += _capped(
+    found.warnings += capped([line for line in case if line], "columns with such levels")
+    found.warnings += capped(
         [line for line, by in orders if by == "alphabet"], "ordinal columns in alphabetical order"
     )
-    found.notes += _capped(
+    found.notes += capped(
         [line for line, by in orders if by == "scale"], "ordinal columns in the order of a scale"
     )
     gaps = [column for column in categorical if column.encode == "ordinal" and column.own_missing]
-    for column in gaps[:_LINES]:
-        words = words_read_as_missing(table, column.name)
-        line = f"missing values of the ordinal column '{column.name}' come above its highest level"
-        key = column_key(column.name)
+    shown = [column.name for column in gaps[:LINES]]
+    for name, words in words_read_as_missing(table, shown).items():
+        line = f"missing values of the ordinal column '{name}' come above its highest level"
+        key = column_key(name)
         if words:
             found.warnings.append(
                 f"{line} ({words_text(words)}); where such a word is a level, set "
@@ -200,8 +200,3 @@ def _grouped(groups: Sequence[Sequence[str]]) -> str:
     shown = ["/".join(f"'{label}'" for label in group[:5]) for group in groups[:3]]
     more = f" and {len(groups) - 3} more" if len(groups) > 3 else ""
     return ", ".join(shown) + more
-
-
-def _capped(lines: list[str], what: str) -> list[str]:
-    more = len(lines) - _LINES
-    return lines if more <= 0 else [*lines[:_LINES], f"and {more:,} more {what}"]

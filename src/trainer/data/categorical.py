@@ -116,7 +116,7 @@ class BooleanColumn(Fitted):
 
 def count_levels(series: pl.Series) -> dict[str, int]:
     """Rows of each level, in natural order of the levels."""
-    counted = level_text(series).drop_nulls().value_counts(sort=False)
+    counted = level_text(series).drop_nulls().alias("level").value_counts(sort=False)
     return ordered_counts(dict(counted.iter_rows()))
 
 

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 import polars as pl
 
 from trainer.config.data import Scalar, Task
+from trainer.data.listing import quoted
 from trainer.data.values import folded, merged_spellings, natural_order, plain, text, tidy
 from trainer.errors import DataError, Problem, did_you_mean
 
+_LISTED = 8
 POSITIVE_WORDS = ("yes", "true", "1", "positive", "+")
 
 
@@ -98,5 +100,4 @@ def is_positive_word(classes: Sequence[str]) -> bool:
 
 
 def classes_text(names: Sequence[str]) -> str:
-    shown = ", ".join(f"'{name}'" for name in names[:8])
-    return shown + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+    return quoted(names, _LISTED)

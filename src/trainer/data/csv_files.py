@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import csv as python_csv
 import itertools
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -42,6 +43,7 @@ from trainer.data.csv_records import (
     wrong_length,
 )
 from trainer.data.csv_text import ESCAPED_LINE_END, unescaped, unescaped_name, whole_text
+from trainer.data.names import check_names
 from trainer.data.values import column_blocks
 from trainer.errors import DataError, Problem
 
@@ -160,6 +162,7 @@ def _header(form: Form, block: Block) -> tuple[list[str], list[str]]:
         notes.append(points)
     if csv.names is not None:
         _check_names(form, csv.names, sample if csv.header else [first, *sample])
+        check_names(form.path, csv.names, is_csv=True)
         return list(csv.names), notes
     if not csv.header:
         return [f"column_{number}" for number in range(1, len(first) + 1)], notes
@@ -170,17 +173,17 @@ def _header(form: Form, block: Block) -> tuple[list[str], list[str]]:
             notes.append(
                 f"{form.path}: column {index + 1} has no name and is called '{names[index]}'"
             )
-    doubled = {name: names.count(name) for name in names} if len(set(names)) < len(names) else {}
     fix = "rename all but one, or name all columns with data.csv.names"
     if data_like:
         fix = f"the first line looks like data: if there is no header, set {NO_HEADER}"
     problems = [
         Problem(f"{form.path}:{line}", "column names that differ", f"'{name}' {count} times", fix)
-        for name, count in doubled.items()
+        for name, count in Counter(names).items()
         if count > 1
     ]
     if problems:
         raise DataError(problems)
+    check_names(form.path, names, is_csv=True)
     return names, notes
 
 

@@ -159,9 +159,10 @@ class DateCensus:
             right = cells.select(year.is_between(EARLIEST, LATEST)).to_series()
             right = right.fill_null(value=False)
             self.counts[each] += int(cells["rows"].filter(right).sum())
-            if len(self.others.setdefault(each, [])) < SHOWN:
-                wrong = cells["cell"].filter(~right)
-                self.others[each] += wrong.head(SHOWN - len(self.others[each])).to_list()
+            found = self.others.setdefault(each, [])
+            if len(found) < SHOWN:
+                wrong = cells["cell"].filter(~right & ~cells["cell"].is_in(found))
+                found += wrong.head(SHOWN - len(found)).to_list()
         if self._is_compact and len(self.distinct) < _LEAST_COMPACT:
             self.distinct.update(cells["cell"].head(_LEAST_COMPACT).to_list())
         if self._is_compact and len(self.months) < 2:

@@ -8,10 +8,12 @@ from collections.abc import Sequence
 import polars as pl
 
 from trainer.config.data import Data
+from trainer.config.nodes import column_key
 from trainer.config.yaml_writer import flow_text
 from trainer.data.assumptions import Column, Remarks
 from trainer.data.categorical import CategoricalColumn
 from trainer.data.label_lists import likely_separator
+from trainer.data.listing import capped, quoted
 from trainer.data.numeric import NumericColumn
 from trainer.data.settings import stated_kind
 from trainer.data.values import number
@@ -45,27 +47,30 @@ def feature_remarks(first: pl.DataFrame, columns: Sequence[Column], data: Data) 
         for column in columns
         if isinstance(column, NumericColumn) and stated_kind(data, column.name) is None
     ]
+    lists = []
     for column in columns:
         if isinstance(column, CategoricalColumn) and column.name not in data.columns:
             sign = likely_separator(first[column.name])
             if sign is not None:
-                found.notes.append(
+                lists.append(
                     f"cells of '{column.name}' look like lists with '{sign}' between the parts, and "
                     "each list is a level; yes/no columns of the parts would tell more, and "
-                    f"data.columns.{column.name}.kind: categorical keeps the lists"
+                    f"{column_key(column.name)}.kind: categorical keeps the lists"
                 )
+    found.notes += capped(lists, "columns of such cells")
     padded = [name for name in numeric if _begins_with_zero(first[name])]
     if padded:
         example = next(cell for cell in first[padded[0]] if cell and _PADDED.match(cell))
         found.notes.append(
-            f"read as numbers, although values such as '{example}' begin with 0: {_listed(padded)}; "
-            f"for codes set data.columns.{padded[0]}.kind: categorical"
+            f"read as numbers, although values such as '{example}' begin with 0: "
+            f"{quoted(padded, _SHOWN)}; "
+            f"for codes set {column_key(padded[0])}.kind: categorical"
         )
     values = {name: _whole(first[name]) for name in numeric if name not in padded}
     rows = [name for name, numbers in values.items() if _counts_rows(name, numbers)]
     if rows:
         found.notes.append(
-            f"features that look like numbers of the rows: {_listed(rows)}; leave them out with "
+            f"features that look like numbers of the rows: {quoted(rows, _SHOWN)}; leave them out with "
             f"data.features.exclude: {flow_text(rows[:_SHOWN])}"
         )
     codes = [
@@ -76,7 +81,7 @@ def feature_remarks(first: pl.DataFrame, columns: Sequence[Column], data: Data) 
     if codes:
         found.hints.append(
             f"read as numbers, although they have few whole values or the name of a code: "
-            f"{_listed(codes)}; for categories set data.columns.{codes[0]}.kind: categorical"
+            f"{quoted(codes, _SHOWN)}; for categories set {column_key(codes[0])}.kind: categorical"
         )
     return found
 
@@ -107,8 +112,3 @@ def _may_be_codes(name: str, numbers: pl.Series) -> bool:
         return False
     few = distinct <= _CODES and distinct * _ROWS_PER_CODE <= len(numbers)
     return few or _CODE_NAME.search(name) is not None
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(f"'{name}'" for name in names[:_SHOWN])
-    return shown + (f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else "")

@@ -19,6 +19,7 @@ from trainer.data.categorical import CategoricalColumn, fit_boolean, fit_categor
 from trainer.data.datetimes import fit_datetime
 from trainer.data.feature_remarks import FIRST_ROWS, feature_remarks
 from trainer.data.kinds import find_kinds
+from trainer.data.listing import capped, quoted
 from trainer.data.number_formats import with_numbers
 from trainer.data.numeric import Bounds, as_written, fit_numeric, outlier_bounds
 from trainer.data.preprocessing import Column
@@ -37,6 +38,8 @@ from trainer.errors import DataError, Problem
 MANY_LEVELS = 0.5
 """A categorical column with more levels than this share of its rows looks like names or numbers of
 rows."""
+
+_LISTED = 10
 
 
 @dataclass(frozen=True)
@@ -252,24 +255,20 @@ def fit_warnings(
         for name, each in readings.items()
         if each.note is not None and name in columns
     }
-    warnings = list(notes.values())
+    warnings = capped(list(notes.values()), "columns of numbers or dates written as text")
     if empty:
-        warnings.append(f"left out, no values in the training rows: {_listed(empty)}")
+        warnings.append(f"left out, no values in the training rows: {quoted(empty, _LISTED)}")
     if constant:
-        warnings.append(f"left out, the same in all training rows: {_listed(constant)}")
+        warnings.append(f"left out, the same in all training rows: {quoted(constant, _LISTED)}")
+    many = []
     for column in columns.values():
         # A note says more of a column than that it has many levels, and what to do.
         if isinstance(column, CategoricalColumn) and column.name not in notes:
             levels = len(column.levels) + len(column.merged)
             if levels > max(20, MANY_LEVELS * rows):
-                warnings.append(
+                many.append(
                     f"'{column.name}' has {levels:,} different values in {rows:,} training rows: "
                     f"names or numbers of rows teach nothing; if it is one, set "
                     f"data.features.exclude: {flow_text([column.name])}"
                 )
-    return warnings
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(f"'{name}'" for name in names[:10])
-    return shown + (f" and {len(names) - 10:,} more" if len(names) > 10 else "")
+    return warnings + capped(many, "columns with such values")

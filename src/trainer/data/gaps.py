@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 
+from trainer.config.data import Csv
 from trainer.data.csv_files import read_csv_blocks
-from trainer.data.tables import Table
+from trainer.data.listing import quoted
+from trainer.data.tables import SourceFile, Table
 from trainer.data.targets import known_target
 from trainer.errors import Problem
 
@@ -25,45 +28,54 @@ def no_target(table: Table, targets: Sequence[str]) -> Problem:
     rows = f"{table.frame.height:,} rows"
     if not empty:
         found = f"none in {rows}, though each of them has values"
-        expected = f"rows with a value in each of {_quoted(targets)}"
+        expected = f"rows with a value in each of {quoted(targets)}"
         fix = "fill them, or name one column"
         return Problem(table.name, expected, found, fix, "data.target")
-    words = words_read_as_missing(table, empty[0])
-    expected = f"rows with a target: values in {_quoted(empty)}"
+    words = words_read_as_missing(table, empty[:1])[empty[0]]
+    expected = f"rows with a target: values in {quoted(empty)}"
     found = f"none with a target in {rows}"
     fix = "fill the column, or name another in data.target"
     if words:
         shown = words_text(words)
         found += f" ({shown})"
         fix = (
-            f"if {_quoted(list(words)[:_SHOWN])} {'is a value' if len(words) == 1 else 'are values'}"
+            f"if {quoted(list(words)[:_SHOWN])} {'is a value' if len(words) == 1 else 'are values'}"
             ", set data.csv.null_values without it; else name another column in data.target"
         )
     return Problem(table.name, expected, found, fix, "data.target")
 
 
-def words_read_as_missing(table: Table, name: str) -> Counter[str]:
-    """The words of a column that `data.csv.null_values` turned into missing values, with their rows.
+def words_read_as_missing(table: Table, names: Sequence[str]) -> dict[str, Counter[str]]:
+    """The words of each column that `data.csv.null_values` turned into missing values, with their rows.
 
-    Empty fields are no words. Only CSV has such words; its files are read again.
+    Empty fields are no words. Only CSV has such words; its files are read again, once for all folds.
     """
-    csv = table.csv.model_copy(update={"null_values": []})
-    found: Counter[str] = Counter()
-    for file, kind in zip(table.files, table.formats, strict=True):
-        if kind != "csv":
-            continue
-        for frame in read_csv_blocks(Path(file.path), csv, [name]):
-            words = frame[name].filter(frame[name].is_in(table.csv.null_values))
-            found.update(words.to_list())
-    return Counter(dict(found.most_common()))
+    kinds = zip(table.files, table.formats, strict=True)
+    files = tuple(file for file, kind in kinds if kind == "csv")
+    found = _words_of(files, table.csv.model_dump_json(), tuple(names)) if names else ()
+    return dict(zip(names, map(Counter, found), strict=True))
+
+
+@lru_cache(maxsize=16)
+def _words_of(
+    files: tuple[SourceFile, ...], csv: str, names: tuple[str, ...]
+) -> tuple[Mapping[str, int], ...]:
+    """The words of each column with their rows, the most frequent first; the hash of a file is part of
+    the key.
+    """
+    settings = Csv.model_validate_json(csv)
+    literal = settings.model_copy(update={"null_values": []})
+    found = {name: Counter[str]() for name in names}
+    for file in files:
+        for frame in read_csv_blocks(Path(file.path), literal, names):
+            for name, words in found.items():
+                is_missing = frame[name].is_in(settings.null_values)
+                words.update(frame[name].filter(is_missing).to_list())
+    return tuple(dict(words.most_common()) for words in found.values())
 
 
 def words_text(words: Counter[str]) -> str:
     """The most frequent of the words with their rows: `'NA' in 3 rows, read as missing`."""
-    shown = ", ".join(f"'{word}'" for word in list(words)[:_SHOWN])
+    shown = quoted(list(words)[:_SHOWN])
     rows = words.total()
     return f"{shown} in {rows:,} row{'' if rows == 1 else 's'}, read as missing"
-
-
-def _quoted(names: Sequence[str]) -> str:
-    return ", ".join(f"'{name}'" for name in names)

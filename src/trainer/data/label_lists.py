@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from trainer.config.data import Data
 from trainer.data.arrays import Bools, Rows, Singles
+from trainer.data.listing import quoted
 from trainer.data.values import (
     folded,
     merged_spellings,
@@ -246,8 +247,8 @@ def likely_separator(series: pl.Series) -> str | None:
     """
     if series.dtype != pl.String:
         return None
-    counts = series.drop_nulls().value_counts()
-    total, cells = int(counts["count"].sum() or 0), counts[series.name]
+    counts = series.drop_nulls().alias("cell").value_counts()
+    total, cells = int(counts["count"].sum() or 0), counts["cell"]
     for sign in SEPARATORS:
         several = cells.str.contains(sign, literal=True)
         rows = int(counts["count"].filter(several).sum() or 0)
@@ -263,6 +264,4 @@ def likely_separator(series: pl.Series) -> str | None:
 
 def labels_text(labels: Counter[str]) -> str:
     """The most frequent of some labels, for a message."""
-    shown = ", ".join(f"'{label}'" for label, _ in labels.most_common(_SHOWN))
-    more = len(labels) - _SHOWN
-    return shown + (f" and {more:,} more" if more > 0 else "")
+    return quoted([label for label, _ in labels.most_common()], _SHOWN)

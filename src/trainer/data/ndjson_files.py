@@ -14,6 +14,7 @@ from typing import Any
 
 import polars as pl
 
+from trainer.data.names import check_names
 from trainer.data.packed import lines
 from trainer.errors import DataError, Problem
 
@@ -54,7 +55,9 @@ def read_ndjson_blocks(path: Path) -> Iterator[pl.DataFrame]:
             if len(problems) == _SHOWN:
                 break
             continue
-        names |= dict.fromkeys(row, pl.String())
+        if not row.keys() <= names.keys():
+            check_names(path, row)
+            names |= dict.fromkeys(row, pl.String())
         rows.append(row)
         if len(rows) == _LINES:
             yield _frame(rows, names, nested)
@@ -80,10 +83,11 @@ def ndjson_schema(frames: Iterable[pl.DataFrame]) -> dict[str, pl.DataType]:
 def in_schema(frame: pl.DataFrame, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
     """A block with the columns and types that all of its file share."""
     columns = []
+    known = frame.schema
     for name, dtype in schema.items():
-        if name not in frame.columns:
+        if name not in known:
             columns.append(pl.lit(None, dtype=dtype).alias(name))
-        elif frame.schema[name] == dtype:
+        elif known[name] == dtype:
             columns.append(pl.col(name))
         else:
             columns.append(as_nested(name))
@@ -145,8 +149,16 @@ def _object(raw: bytes, nested: set[str]) -> dict[str, str | None]:
             case _:
                 nested.add(name)
                 if whole is None:  # with its numbers as numbers
-                    whole = json.loads(raw)
+                    whole = _with_numbers(raw)
                 row[name] = json.dumps(whole[name], ensure_ascii=False)
+    return row
+
+
+def _with_numbers(raw: bytes) -> dict[str, Any]:
+    try:
+        row: dict[str, Any] = json.loads(raw)
+    except ValueError as error:  # Python limits the digits of whole numbers.
+        raise _NotARowError("a number with thousands of digits in a list or an object") from error
     return row
 
 

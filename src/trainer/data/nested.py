@@ -6,6 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
+from trainer.config.yaml_writer import flow_text
 from trainer.data.ndjson_files import NESTED, ndjson_line, read_ndjson_blocks
 from trainer.data.tables import Table
 from trainer.data.values import is_nested
@@ -30,7 +31,7 @@ def nested_problem(
         where, found = _first_nested(table, name), "a list or an object"
     elif dtype == NESTED and "npz" in table.formats:
         found = "an array without a number, a text or a date for each row"
-    fix = f"leave it out with data.features.exclude: ['{name}'], or split it into columns"
+    fix = f"leave it out with data.features.exclude: {flow_text([name])}, or split it into columns"
     if not feature:
         fix = "name a column with one value a row"
     return Problem(where, f"single values in '{name}'", found, fix)

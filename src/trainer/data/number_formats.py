@@ -13,7 +13,7 @@ Currencies may be missing in some rows; any other unit has to be the same in eve
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -78,7 +78,13 @@ class NumberFormat(Fitted):
 
 def is_currency(unit: str) -> bool:
     """Whether a unit is money."""
-    return bool(pl.select(pl.lit(unit).str.contains(rf"^{_CURRENCY}$")).item())
+    return bool(_currencies([unit]))
+
+
+def _currencies(units: Iterable[str]) -> set[str]:
+    """The units that are money; at once, as text such as addresses can have a unit in every row."""
+    found = pl.Series(list(units), dtype=pl.String)
+    return set(found.filter(found.str.contains(rf"^{_CURRENCY}$")))
 
 
 def _parts(cells: pl.Expr) -> pl.Expr:
@@ -138,10 +144,9 @@ def read_numbers(series: pl.Series, written: NumberFormat) -> pl.Series:
 
 def with_numbers(frame: pl.DataFrame, formats: Mapping[str, NumberFormat]) -> pl.DataFrame:
     """The frame with these columns read as numbers."""
+    known = set(frame.columns)
     return frame.with_columns(
-        read_numbers(frame[name], written)
-        for name, written in formats.items()
-        if name in frame.columns
+        read_numbers(frame[name], written) for name, written in formats.items() if name in known
     )
 
 
@@ -253,8 +258,8 @@ class NumberCensus:
                 right = pl.col("unit") == unit
                 if unit == "" or is_currency(unit):
                     right |= pl.col("unit") == ""
-                wrong = table.filter(~(pl.col(mark) & right))["cell"]
-                found += wrong.head(SHOWN - len(found)).to_list()
+                wrong = table.filter(~(pl.col(mark) & right) & ~pl.col("cell").is_in(found))
+                found += wrong["cell"].head(SHOWN - len(found)).to_list()
 
     def reading(self, stated: DecimalMark | None) -> NumberReading:
         """What the values are.
@@ -291,9 +296,9 @@ class NumberCensus:
     def _format(self, mark: DecimalMark) -> tuple[NumberFormat, int]:
         """The unit that fits most values, and how many."""
         counts = self.counts[mark]
-        without = counts[""]
+        without, money = counts[""], _currencies(counts)
         found = [
-            (count + (without if unit == "" or is_currency(unit) else 0), unit)
+            (count + (without if unit in money else 0), unit)
             for unit, count in counts.items()
             if unit
         ] or [(without, "")]

@@ -140,12 +140,22 @@ def fit_scales(
     """Offset, scale and prior of each column of the training values, on its curve."""
     values = put_on_curves(values, curves)
     means = values.mean(axis=0)
-    deviations = np.sqrt(np.square(values - means).mean(axis=0))
+    deviations = _deviations(values - means)
     plain = [scale == "none" for scale in scales]
     offset = np.where(plain, 0.0, means)
     scale = np.where(plain, 1.0, deviations)
     prior = np.where(plain, means, 0.0)
     return tuple(offset.tolist()), tuple(scale.tolist()), tuple(prior.tolist())
+
+
+def _deviations(apart: Floats) -> Floats:
+    """Root mean square of each column; of numbers such as 1e200, whose squares overflow, too."""
+    with np.errstate(over="ignore"):
+        found: Floats = np.sqrt(np.square(apart).mean(axis=0))
+    if not np.all((found > 0) & np.isfinite(found)):
+        largest = np.abs(apart).max(axis=0)
+        found = largest * np.sqrt(np.square(apart / np.where(largest, largest, 1)).mean(axis=0))
+    return found
 
 
 def check_logs(values: Floats, columns: Sequence[str], logs: Sequence[bool], where: Where) -> None:
@@ -209,7 +219,7 @@ def advised_scale(values: Floats) -> Literal["log", "power"] | None:
 
 def _skewness(values: Floats) -> float:
     apart = values - values.mean()
-    spread = float(np.sqrt(np.square(apart).mean()))
+    spread = float(_deviations(apart))
     return float(((apart / spread) ** 3).mean()) if spread > 0 else 0.0
 
 

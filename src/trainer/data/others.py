@@ -123,8 +123,12 @@ def rows_to_ask_about(
         rows = 1 << (batch_rows(width).bit_length() - 1)
         parts = _even((frame for _, frame in stream.batches(columns)), rows)
     first = 0
+    schema = table.frame.schema
+    # NDJSON has the JSON of a nested value as the only item of a list.
     plain = [
-        pl.col(name).list.first() if table.frame.schema[name] == NESTED else pl.col(name)
+        pl.col(name).list.first()
+        if schema[name] == NESTED and "ndjson" in table.formats
+        else pl.col(name)
         for name in kept
     ]
     for frame in parts:

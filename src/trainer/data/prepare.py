@@ -264,9 +264,7 @@ def divide(
     dropped = _counted(reasons)
     lost = [f"{count:,} rows left out: {reason}" for reason, count in dropped.items()]
     if not known.all() and target.task != "regression":
-        words = Counter[str]()
-        for name in targets:
-            words += words_read_as_missing(table, name)
+        words = sum(words_read_as_missing(table, targets).values(), Counter[str]())
         if words:
             # It comes first, as NO_TARGET is the first reason.
             lost[0] += f" ({words_text(words)}: see data.csv.null_values)"

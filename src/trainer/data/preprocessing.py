@@ -25,6 +25,7 @@ from trainer.data.categorical import (
     level_codes,
     ordinal_values,
 )
+from trainer.data.consistency import contradictions
 from trainer.data.datetimes import (
     DatetimeColumn,
     cycle_waves,
@@ -204,21 +205,22 @@ class Preprocessing(Fitted):
             DataError: It is damaged or of another version; with every place.
         """
         try:
-            return Preprocessing.model_validate_json(json.dumps(content))
+            found = Preprocessing.model_validate_json(json.dumps(content))
         except (ValidationError, TypeError, ValueError) as error:
             places = error.errors() if isinstance(error, ValidationError) else []
-            raise DataError(
-                [
-                    Problem(
-                        "preprocessing.json",
-                        "what fit wrote",
-                        _found_at(place),
-                        "take the file from a whole copy of the run",
-                    )
-                    for place in places[:5]
-                ]
-                or [Problem("preprocessing.json", "what fit wrote", str(error))]
-            ) from error
+            wrong = [_found_at(place) for place in places] or [str(error)]
+            raise _damaged(wrong) from error
+        wrong = list(contradictions(found.columns, found.target))
+        if wrong:
+            raise _damaged(wrong)
+        return found
+
+
+def _damaged(wrong: Sequence[str]) -> DataError:
+    fix = "take the file from a whole copy of the run"
+    return DataError(
+        Problem("preprocessing.json", "what fit wrote", found, fix) for found in wrong[:5]
+    )
 
 
 def _found_at(place: ErrorDetails) -> str:

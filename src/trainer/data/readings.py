@@ -17,6 +17,7 @@ import polars as pl
 from trainer.config.data import Data, Kind
 from trainer.config.nodes import column_key
 from trainer.data.date_formats import DateCensus, DateReading, names_day_first
+from trainer.data.listing import quoted
 from trainer.data.number_formats import DecimalMark, NumberCensus, NumberFormat, NumberReading
 from trainer.data.settings import stated_kind
 from trainer.data.values import microseconds
@@ -25,7 +26,7 @@ _COMPACT_DATE = re.compile(r"(?:18|19|20|21)\d{6}")
 _HALF = 0.5
 """From this share of numbers or dates on, the other values are worth a note."""
 
-_MOST_UNITS = 5
+MOST_UNITS = 5
 """Numbers with more units than this are codes: 12A, 7C."""
 
 
@@ -157,7 +158,7 @@ def settled(data: Data, name: str, guess: Kind | None, census: TextCensus) -> Re
 
 def _stated_numbers(data: Data, name: str, numbers: NumberReading) -> Reading:
     if numbers.format is None:
-        hint = f"write all of them with one unit, not {_quoted(numbers.several)}"
+        hint = f"write all of them with one unit, not {quoted(numbers.several, MOST_UNITS)}"
         return Reading(
             "numeric",
             number=numbers.nearest if numbers.example else None,
@@ -227,10 +228,10 @@ def _text_note(name: str, numbers: NumberReading, dates: DateReading) -> Assumpt
     """Why a column that is much like numbers or dates is text; None if it is not."""
     confirm = f"set {column_key(name)}.kind: categorical to confirm that it is text"
     are_units = all(len(unit) > 1 or not unit.isalpha() for unit in numbers.several)
-    if 1 <= len(numbers.several) <= _MOST_UNITS and are_units:
-        units = f"the units {_quoted(numbers.several)}"
+    if 1 <= len(numbers.several) <= MOST_UNITS and are_units:
+        units = f"the units {quoted(numbers.several)}"
         if len(numbers.several) == 1:
-            units = f"the unit {_quoted(numbers.several)} in some rows and none in others"
+            units = f"the unit {quoted(numbers.several)} in some rows and none in others"
         what = f"'{name}' is read as text: its numbers have {units}"
         return Assumption("numbers", what, f"write them all in one way, or {confirm}")
     about: Literal["numbers", "dates"] = "numbers"
@@ -243,13 +244,9 @@ def _text_note(name: str, numbers: NumberReading, dates: DateReading) -> Assumpt
         return None
     what = (
         f"'{name}' is read as text: {count:,} of {numbers.known:,} values are not {wanted} "
-        f"({_quoted(others)}{', …' if count > len(others) else ''})"
+        f"({quoted(others)}{', …' if count > len(others) else ''})"
     )
     return Assumption(about, what, f"correct them, add them to data.csv.null_values, or {confirm}")
-
-
-def _quoted(words: Sequence[str]) -> str:
-    return ", ".join(f"'{word}'" for word in words)
 
 
 def format_setting(name: str, formats: Sequence[str]) -> str:

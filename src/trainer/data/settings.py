@@ -17,6 +17,7 @@ from trainer.config.data import (
     NumericImpute,
     class_text,
 )
+from trainer.config.nodes import column_key
 from trainer.data.values import plain
 from trainer.errors import Problem
 
@@ -109,7 +110,7 @@ def settings_problems(data: Data, kinds: Mapping[str, Kind]) -> list[Problem]:
     problems = []
     for name in data.columns:
         if name in kinds:
-            problems += _misfits(data.columns[name], kinds[name], f"data.columns.{name}")
+            problems += _misfits(data.columns[name], kinds[name], column_key(name))
     return problems
 
 

@@ -70,7 +70,7 @@ class Stream:
         frames: list[pl.DataFrame] = []
         files: list[SourceFile] = []
         problems: list[Problem] = []
-        schema = {name: self.outline.frame.schema[name] for name in columns}
+        schema = self._types(columns)
         for index, (_, path) in enumerate(self.parts):
             rows = 0
             try:
@@ -97,9 +97,13 @@ class Stream:
             self.outline, frame=pl.DataFrame(shrunk), files=tuple(files), named_split=named
         )
 
+    def _types(self, columns: Sequence[str]) -> dict[str, pl.DataType]:
+        schema = self.outline.frame.schema
+        return {name: schema[name] for name in columns}
+
     def _file(self, index: int, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
         kind, path = self.outline.formats[index], self.parts[index][1]
-        wanted = {name: self.outline.frame.schema[name] for name in columns}
+        wanted = self._types(columns)
         rows = batch_rows(len(columns))
         for frame in _blocks(path, kind, self.outline.csv, wanted, rows):
             typed = shared_types(frame, wanted)

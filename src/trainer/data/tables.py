@@ -208,10 +208,11 @@ def same_columns(frames: Sequence[pl.DataFrame], files: Sequence[SourceFile]) ->
         DataError: Files whose columns are not those of the first.
     """
     first = frames[0]
+    schemas = [frame.schema for frame in frames]
     problems = []
-    for frame, file in zip(frames[1:], files[1:], strict=True):
-        lacking = [name for name in first.columns if name not in frame.columns]
-        extra = [name for name in frame.columns if name not in first.columns]
+    for schema, file in zip(schemas[1:], files[1:], strict=True):
+        lacking = [name for name in schemas[0] if name not in schema]
+        extra = [name for name in schema if name not in schemas[0]]
         problems += [
             Problem(
                 file.path,
@@ -236,15 +237,14 @@ def same_columns(frames: Sequence[pl.DataFrame], files: Sequence[SourceFile]) ->
     if len(frames) == 1:
         return first.clear()
     return pl.DataFrame(
-        schema={
-            name: _shared_type([frame.schema[name] for frame in frames]) for name in first.columns
-        }
+        schema={name: _shared_type([schema[name] for schema in schemas]) for name in schemas[0]}
     )
 
 
 def shared_types(frame: pl.DataFrame, types: Mapping[str, pl.DataType]) -> pl.DataFrame:
     """The columns that `types` names, in its order and with its types."""
-    return frame.select(_as_type(name, frame.schema[name], types[name]) for name in types)
+    schema = frame.schema
+    return frame.select(_as_type(name, schema[name], types[name]) for name in types)
 
 
 def _shared_type(types: list[pl.DataType]) -> pl.DataType:

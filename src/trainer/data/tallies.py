@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 
 from trainer.config.data import Data, Kind
+from trainer.config.yaml_writer import flow_text
 from trainer.data.arrays import Floats, Rows, Words
 from trainer.data.categorical import (
     BooleanColumn,
@@ -118,7 +119,7 @@ class LevelTally:
         self._waiting, self._rows = [], 0
         self.counts = merged
         if merged.height > MOST_LEVELS:
-            fix = f"leave it out with data.features.exclude: ['{self.name}']"
+            fix = f"leave it out with data.features.exclude: {flow_text([self.name])}"
             found = f"more than {MOST_LEVELS:,} in '{self.name}'"
             raise DataError(
                 Problem("", "levels that can be counted in a stream", found, fix, "runtime.engine")

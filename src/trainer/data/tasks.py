@@ -29,6 +29,7 @@ from trainer.config.schema import Config
 from trainer.data.date_formats import DateCensus
 from trainer.data.kinds import count_dates
 from trainer.data.label_lists import has_lists
+from trainer.data.listing import quoted
 from trainer.data.number_formats import (
     SOME,
     NumberCensus,
@@ -37,7 +38,7 @@ from trainer.data.number_formats import (
     read_numbers,
     with_numbers,
 )
-from trainer.data.readings import numbers_note, stated_decimal
+from trainer.data.readings import MOST_UNITS, numbers_note, stated_decimal
 from trainer.data.settings import folds_case, stated_kind
 from trainer.data.values import boolean, folded, is_dated, is_nested, level_text, number
 from trainer.errors import DataError, Problem
@@ -209,25 +210,26 @@ def _notes(
 def _may_be_classes(series: pl.Series) -> bool:
     """Whether no value is alone: classes of one row can not be both learnt and tested."""
     known = series.drop_nulls()
-    return len(known) > 0 and int(known.value_counts()["count"].min() or 0) > 1  # type: ignore[arg-type]
+    return len(known) > 0 and not known.is_unique().any()
 
 
 def _check_text(series: pl.Series, written: NumberReading | None) -> None:
     """Refuse text that is a number or a date in most rows, and a class of its own in each."""
+    if written is None:
+        return
     is_class, distinct = _may_be_classes(series), series.drop_nulls().n_unique()
-    if written is None or distinct <= SOME or (is_class and distinct <= MOST_CLASSES):
+    if distinct <= SOME or (is_class and distinct <= MOST_CLASSES):
         return
     name, task = series.name, ", or set data.task: multiclass" * is_class
     if written.several and written.distinct > SOME:
-        units = ", ".join(f"'{unit}'" for unit in written.several)
+        units = quoted(written.several, MOST_UNITS)
         found = f"numbers with the units {units}"
         if len(written.several) == 1:
             found = f"numbers with the unit {units} in some rows and none in others"
         fix = f"write them in one unit{task}"
         raise DataError(_problem(f"numbers in one unit in '{name}'", found, fix))
     if written.example and written.is_close:
-        others = ", ".join(f"'{word}'" for word in written.others)
-        found = f"{others} among {written.numbers:,} numbers such as '{written.example}'"
+        found = f"{quoted(written.others)} among {written.numbers:,} numbers such as '{written.example}'"
         pronoun = "it" if written.known - written.numbers == 1 else "them"
         fix = f"correct {pronoun}, or add {pronoun} to data.csv.null_values{task}"
         raise DataError(_problem(f"numbers in '{name}'", found, fix))

@@ -10,6 +10,7 @@ import polars as pl
 
 from trainer.config.data import Data
 from trainer.config.nodes import column_key
+from trainer.config.yaml_writer import flow_text
 from trainer.data.arrays import Floats, Rows
 from trainer.data.date_formats import DateReading
 from trainer.data.readings import Reading, TextCensus, format_setting, settled, stated_format
@@ -85,7 +86,7 @@ def time_notes(frame: pl.DataFrame, data: Data, features: Sequence[str]) -> list
             )
         notes.append(
             f"'{name}', which splits the rows, is not a feature: it {what}; {fix}, or "
-            f"data.features.exclude: ['{name}'] to confirm that it is left out"
+            f"data.features.exclude: {flow_text([name])} to confirm that it is left out"
         )
     return notes
 

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
+from trainer.data.names import check_names
 from trainer.data.ndjson_files import NESTED
 from trainer.errors import DataError, Problem
 
@@ -31,7 +32,7 @@ def read_parquet(path: Path) -> pl.DataFrame:
         frame = pl.read_parquet(path, glob=False)
     except _DAMAGED as error:
         raise _damaged(path, "a Parquet file", error) from error
-    return plain_types(frame)
+    return plain_types(path, frame)
 
 
 def read_arrow(path: Path) -> pl.DataFrame:
@@ -46,7 +47,7 @@ def read_arrow(path: Path) -> pl.DataFrame:
         frame = pl.read_ipc(path) if is_file else pl.read_ipc_stream(path)
     except _DAMAGED as error:
         raise _damaged(path, "an Arrow IPC file", error) from error
-    return plain_types(frame)
+    return plain_types(path, frame)
 
 
 def read_npz(path: Path) -> pl.DataFrame:
@@ -90,21 +91,21 @@ def read_npz(path: Path) -> pl.DataFrame:
         zlib.error,
     ) as error:
         raise _damaged(path, "an NPZ archive that fits into memory", error) from error
-    return _joined_arrays(where, columns, lengths, unread)
+    return _joined_arrays(path, columns, lengths, unread)
 
 
 def _joined_arrays(
-    where: str, columns: dict[str, Any], lengths: dict[str, int], unread: list[str]
+    path: Path, columns: dict[str, Any], lengths: dict[str, int], unread: list[str]
 ) -> pl.DataFrame:
     counts = Counter(lengths.values()).most_common(2)
     if not counts:
         found = f"only {', '.join(map(repr, unread))}" if unread else "none"
         fix = "save arrays of numbers or of fixed-length text"
-        raise DataError(Problem(where, "arrays of numbers, text or dates", found, fix))
+        raise DataError(Problem(str(path), "arrays of numbers, text or dates", found, fix))
     if len(counts) == 2 and counts[0][1] == counts[1][1]:
         found = ", ".join(f"'{name}' {length}" for name, length in lengths.items())
         fix = "save the arrays of the table alone"
-        raise DataError(Problem(where, "arrays with as many rows each", found, fix))
+        raise DataError(Problem(str(path), "arrays with as many rows each", found, fix))
     rows = counts[0][0]
     whole: dict[str, Any] = {}
     for name, part in columns.items():
@@ -113,7 +114,7 @@ def _joined_arrays(
         else:
             unread.append(name)
     whole |= {name: pl.Series(name, [None] * rows, dtype=NESTED) for name in unread}
-    return plain_types(pl.DataFrame(whole))
+    return plain_types(path, pl.DataFrame(whole))
 
 
 def _array_columns(name: str, array: np.ndarray[Any, Any]) -> dict[str, Any]:
@@ -152,7 +153,7 @@ def typed_schema(path: Path, kind: Literal["parquet", "arrow"]) -> tuple[pl.Sche
     try:
         scan = scan_typed(path, kind)
         rows = int(scan.select(pl.len()).collect().item())
-        return plain_types(pl.DataFrame(schema=scan.collect_schema())).schema, rows
+        return plain_types(path, pl.DataFrame(schema=scan.collect_schema())).schema, rows
     except _DAMAGED as error:
         words = {"parquet": "a Parquet file", "arrow": "an Arrow IPC file"}
         raise _damaged(path, words[kind], error) from error
@@ -170,14 +171,19 @@ def read_typed_blocks(
         scan = scan_typed(path, kind).select(columns)
         height = int(scan.select(pl.len()).collect().item())
         for start in range(0, height, rows):
-            yield plain_types(scan.slice(start, rows).collect())
+            yield plain_types(path, scan.slice(start, rows).collect())
     except _DAMAGED as error:
         words = {"parquet": "a Parquet file", "arrow": "an Arrow IPC file"}
         raise _damaged(path, words[kind], error) from error
 
 
-def plain_types(frame: pl.DataFrame) -> pl.DataFrame:
-    """Text for categories, without blanks around it and null where empty; Float64 for decimals."""
+def plain_types(path: Path, frame: pl.DataFrame) -> pl.DataFrame:
+    """Text for categories, without blanks around it and null where empty; Float64 for decimals.
+
+    Raises:
+        DataError: A column has a name that cannot be read.
+    """
+    check_names(path, frame.columns)
     changes = []
     for name, dtype in frame.schema.items():
         column = pl.col(name)

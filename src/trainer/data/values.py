@@ -172,10 +172,12 @@ def natural_order(labels: Sequence[str]) -> list[str]:
     return sorted(labels, key=_natural_key)
 
 
-def _natural_key(label: str) -> tuple[list[str | int], str]:
+def _natural_key(label: str) -> tuple[list[tuple[int, str]], str]:
     parts = _DIGITS.split(label)
-    key: list[str | int] = [
-        int(part) if index % 2 else part.casefold() for index, part in enumerate(parts)
+    # Of digits the longer number is the larger one; `int` would refuse thousands of them.
+    key = [
+        (len(part.lstrip("0")), part.lstrip("0")) if index % 2 else (0, part.casefold())
+        for index, part in enumerate(parts)
     ]
     return key, label
 

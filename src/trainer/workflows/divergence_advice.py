@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from trainer.config.nodes import column_key
 from trainer.config.objectives import COUNT_LOSSES, POSITIVE_HEADS, UNSCALED_LOSSES
 from trainer.config.resolve import resolved_target_scale
 from trainer.config.schema import Config
@@ -34,7 +35,7 @@ def _unscaled(config: Config, question: Question) -> Iterator[str]:
         yield "data.numeric.scale"
     for name, settings in data.columns.items():
         if settings.scale == "none":
-            yield f"data.columns.{name}.scale"
+            yield f"{column_key(name)}.scale"
     target = question.target
     is_linear = target.task == "regression" and question.head == "linear"
     if is_linear and question.loss not in UNSCALED_LOSSES:

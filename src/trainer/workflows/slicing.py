@@ -95,8 +95,9 @@ def _column(series: pl.Series, most: int) -> Column:
     if numbers.null_count() == series.null_count() and numbers.n_unique() > _FEW:
         return bin_numbers(numbers.fill_null(np.nan).to_numpy())
     labels = text(series)
-    counts = labels.drop_nulls().value_counts().sort("count", labels.name, descending=[True, False])
-    levels = sorted(counts[labels.name].head(most))
+    counts = labels.drop_nulls().alias("level").value_counts()
+    counts = counts.sort("count", "level", descending=[True, False])
+    levels = sorted(counts["level"].head(most))
     codes = labels.replace_strict(
         levels, range(len(levels)), default=len(levels), return_dtype=pl.Int64
     )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from trainer.data.listing import quoted
 from trainer.errors import Problem
 
 Severity = Literal["fault", "warning", "note"]
@@ -102,7 +103,7 @@ def listed(words: Sequence[str]) -> str:
 
 def names(columns: Sequence[str]) -> str:
     """The first few columns in quotes, and how many more there are."""
-    return listed([f"'{name}'" for name in columns])
+    return quoted(columns, SHOWN)
 
 
 def counted(count: int, noun: str) -> str:
