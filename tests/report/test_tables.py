@@ -5,6 +5,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from trainer.errors import Problem
 from trainer.report.listing import run_json
 from trainer.report.tables import load_report, report_json, report_tables
@@ -184,3 +186,31 @@ def test_a_run_that_did_not_finish_names_the_next_command(tmp_path: Path) -> Non
     assert f"train it again: trainer fit '{run.config}'" in shown(run)
     run.last.mkdir(parents=True)
     assert f"trainer resume '{run.path}'" in shown(run)
+
+
+def test_a_part_of_a_run_or_sweep_is_resumed_with_the_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def shown(part: Path) -> str:
+        return text_of(report_tables(load_report(RunDirectory(part), NOW)))
+
+    def stopped(part: RunDirectory, place: Path) -> Path:
+        part.write_config("name: wine\n")
+        part.write_manifest(replace(part.read_manifest(), status="stopped"))
+        place.parent.mkdir(parents=True)
+        return part.path.rename(place)
+
+    whole = finished(tmp_path / "a")
+    member = stopped(finished(tmp_path / "b"), whole.member(2))
+    assert f"trainer resume {whole.path}\n" in shown(member)
+    sweep = tmp_path / "sweeps" / "wine" / "1"
+    trial = stopped(finished(tmp_path / "c"), sweep / "trials" / "3")
+    assert "train it again: trainer fit" in shown(trial)  # no sweep is there
+    (sweep / "sweep.yaml").write_text("name: wine\n")
+    assert f"trainer resume {sweep}\n" in shown(trial)
+    monkeypatch.chdir(trial.parent)
+    assert f"trainer resume {sweep}\n" in shown(Path("3"))
+    # A trial that failed is not trained again by its sweep.
+    failed = RunDirectory(trial)
+    failed.write_manifest(replace(failed.read_manifest(), status="failed"))
+    assert "trainer resume" not in shown(trial)

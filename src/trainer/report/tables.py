@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from trainer.errors import Problem, RunError, command_text
@@ -25,6 +26,8 @@ from trainer.runs.listing import RunSummary, summarise
 from trainer.runs.log import read_log
 from trainer.runs.manifest import Manifest, manifest_to_json
 from trainer.runs.process import Process, this_process
+from trainer.runs.search import is_run
+from trainer.runs.sweeps import SweepDirectory, is_sweep
 
 _HEAD, _TAIL = 3, 5
 
@@ -125,10 +128,24 @@ def _facts_table(report: RunReport, choices: Choices) -> Table:
 def next_step(run: RunDirectory, status: str) -> Iterator[tuple[str, str]]:
     """The command that completes a run which did not finish."""
     if status in {"dead", "stopped", "failed"}:
+        whole = _whole(run)
         if run.has_checkpoint("last") or run.members.is_dir():
             yield "resume with", command_text("resume", run.path)
+        elif whole is not None and status != "failed":
+            yield "resume with", command_text("resume", whole)
         elif run.config.is_file():
             yield "no checkpoint", f"train it again: {command_text('fit', run.config)}"
+
+
+def _whole(run: RunDirectory) -> Path | None:
+    """The run of several networks, or the sweep, that a run is a part of; None for a run of its own."""
+    above = run.path.absolute().parent
+    path = above.parent
+    is_member = above == RunDirectory(path).members and is_run(path)
+    is_trial = above == SweepDirectory(path).trials and is_sweep(path)
+    if not (is_member or is_trial):
+        return None
+    return run.path.parent.parent if len(run.path.parts) > 2 else path
 
 
 def _manifest_facts(manifest: Manifest) -> Iterator[tuple[str, str]]:

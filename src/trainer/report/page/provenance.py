@@ -140,6 +140,7 @@ def _commands(facts: Facts) -> Iterator[Block]:
     status = facts.report.summary.status
     if status == "finished" and not facts.members:
         lines.append(f"{command_text('resume', run, 'fit.epochs=+20')}    # train 20 more epochs")
-    elif any(name == "resume with" for name, _ in next_step(facts.run, status)):
-        lines.append(f"{command_text('resume', run)}    # continue training")
+    for name, command in next_step(facts.run, status):
+        if name == "resume with":
+            lines.append(f"{cell(command)}    # continue training")
     yield Lines("To reproduce and use it", tuple(lines))
