@@ -53,8 +53,8 @@ def list_trials(directory: SweepDirectory, query: Query, *, csv: bool, json: boo
         console.Console().say(all_of if count else f"no trials in {directory.path} yet")
 
 
-def list_sweeps_in(folder: Path, *, json: bool, after_runs: bool) -> int:
-    """The sweeps in a folder, after its runs; how many there are."""
+def list_sweeps_in(folder: Path, *, json: bool, after_runs: bool) -> None:
+    """Print the sweeps in a folder, after its runs."""
     from trainer.report.sweeps.facts import list_sweeps
     from trainer.report.sweeps.listing import sweep_json, sweeps_table
 
@@ -66,7 +66,6 @@ def list_sweeps_in(folder: Path, *, json: bool, after_runs: bool) -> int:
         if after_runs:
             console.result("")
         console.result_table(sweeps_table(sweeps, datetime.now(UTC)))
-    return len(sweeps)
 
 
 def print_tables(tables: Iterable[Table]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from trainer.report.text import Table, cell, counted, plain_lines, shortened
+from trainer.report.text import Table, cell, counted, plain_lines, short_name
 
 _ALL_SHOWN = 40
 """With more classes than this, only the most and the least frequent ones are shown."""
@@ -77,7 +77,7 @@ def _shown(counts: Mapping[str, Sequence[int]]) -> tuple[list[str], list[str]]:
 def _row(name: str, counts: Sequence[int], training_rows: int) -> tuple[str, ...]:
     share = 100 * counts[0] / training_rows if training_rows else 0.0
     percent = "<0.1%" if 0 < share < 0.05 else f"{share:.1f}%"
-    label = shortened(cell(name), _LONGEST_NAME)
+    label = short_name(name, _LONGEST_NAME)
     first, *others = (f"{count:,}" for count in counts)
     return (label, first, percent, *others)
 
@@ -104,7 +104,7 @@ def _absent(counts: Mapping[str, Sequence[int]], splits: Sequence[str], noun: st
         names = [name for name, of in counts.items() if of[place] == 0]
         if not names:
             continue
-        listed = ", ".join(f"'{shortened(cell(name), _LONGEST_NAME)}'" for name in names[:_NAMED])
+        listed = ", ".join(f"'{short_name(name, _LONGEST_NAME)}'" for name in names[:_NAMED])
         more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
         verb = "has" if len(names) == 1 else "have"
         yield f"{counted(len(names), noun)} {verb} no {split} rows: {listed}{more}"

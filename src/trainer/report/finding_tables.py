@@ -21,7 +21,7 @@ from trainer.report.findings import (
     read_findings,
     verdict,
 )
-from trainer.report.text import Table, cell, number, plain_lines, shortened, width
+from trainer.report.text import Table, cell, ends_text, number, plain_lines, short_name, width
 from trainer.runs.decisions import read_decisions
 from trainer.runs.directory import RunDirectory
 
@@ -65,9 +65,7 @@ def _measures(findings: Findings, of: SplitFindings, split: str, labels: MetricL
     for name, measured in of.measures.items():
         if split_name(name)[0]:
             continue
-        ends = "–"
-        if measured.low is not None and measured.high is not None:
-            ends = f"[{number(measured.low)}, {number(measured.high)}]"
+        ends = ends_text(measured.low, measured.high)
         row = [cell(labels.of(name)), number(measured.value), ends]
         for baseline, over in ((of.prior, of.over_prior), (of.linear, of.over_linear)):
             compared = verdict(over[name], name) if name in over else ""
@@ -95,5 +93,5 @@ def _confusion(run: RunDirectory, findings: Findings, split: str | None) -> Iter
         if max(map(width, plain_lines(table))) <= _WIDEST:
             yield table
             return
-    names = [shortened(cell(name), _LONGEST_NAME) for name in findings.names]
+    names = [short_name(name, _LONGEST_NAME) for name in findings.names]
     yield frequent_confusions(matrix, names, what, most=_CONFUSIONS)

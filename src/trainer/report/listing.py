@@ -14,7 +14,7 @@ from trainer.config.yaml_writer import flow_text
 from trainer.errors import Problem
 from trainer.report.settings import Value
 from trainer.report.spreadsheet import csv_lines
-from trainer.report.text import Table, age, cell, duration, number
+from trainer.report.text import Table, age, cell, duration, number, short_name
 from trainer.report.values import FACTS, Known, metric_names
 from trainer.runs.evaluations import Metrics
 from trainer.runs.listing import RunSummary
@@ -133,8 +133,7 @@ def _text(name: str, value: Value, *, metric: bool) -> str:
             # A path or a name is to be copied from here.
             return cell(value)
         case _:
-            text = cell(flow_text(value))
-            return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+            return short_name(flow_text(value), _LONGEST)
 
 
 def _is_number(value: Value) -> bool:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from trainer.report.findings import Difference, Findings, Measured, verdict
-from trainer.report.text import number
+from trainer.report.findings import Difference, Findings, verdict
+from trainer.report.text import number, with_interval
 
 _SPLIT_WORDS = {
     "test": "test rows",
@@ -21,17 +21,13 @@ def summary_sentence(findings: Findings) -> str:
     level = f"{100 * findings.level:g}%"
     words = _MEASURE_WORDS.get(name, name.replace("_", " "))
     rows = f"{of.rows:,} {_SPLIT_WORDS[split]}"
-    text = f"On {rows}, {words} is {_interval(of.measures[name])} ({level} interval)"
+    found = of.measures[name]
+    value = with_interval(found.value, found.low, found.high)
+    text = f"On {rows}, {words} is {value} ({level} interval)"
     prior = _against(of.over_prior.get(name), "the prior", of.prior.get(name), name)
     linear = _against(of.over_linear.get(name), "a linear model", of.linear.get(name), name)
     compared = [part for part in (prior, linear) if part]
     return f"{text}: {' and '.join(compared)}." if compared else f"{text}."
-
-
-def _interval(one: Measured) -> str:
-    if one.low is None or one.high is None:
-        return number(one.value)
-    return f"{number(one.value)} [{number(one.low)}, {number(one.high)}]"
 
 
 def _against(

@@ -18,7 +18,7 @@ from typing import Any
 from trainer.errors import Problem, RunError, command_text
 from trainer.report.choices import Choices, MetricLabels, decisions_json, read_choices
 from trainer.report.listing import problem_json, run_json
-from trainer.report.text import Table, bytes_text, cell, curve, duration, number
+from trainer.report.text import Table, bytes_text, cell, curve, duration, number, with_interval
 from trainer.runs.decisions import read_decisions
 from trainer.runs.directory import RunDirectory
 from trainer.runs.files import json_form
@@ -107,9 +107,7 @@ def metric_text(run: RunSummary, split: str, name: str) -> str:
     interval = run.intervals.get(split, {}).get(name)
     if interval is None:
         return number(run.metrics.get(split, {}).get(name))
-    if interval.low is None or interval.high is None:
-        return number(interval.mean)
-    return f"{number(interval.mean)} [{number(interval.low)}, {number(interval.high)}]"
+    return with_interval(interval.mean, interval.low, interval.high)
 
 
 def _facts_table(report: RunReport, choices: Choices) -> Table:

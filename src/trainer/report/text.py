@@ -77,6 +77,11 @@ def shortened(text: str, longest: int) -> str:
     return "".join(kept).rstrip() + "…"
 
 
+def short_name(name: str, longest: int = 28) -> str:
+    """A name for an axis, a legend or a list: without control characters, cut if it is long."""
+    return shortened(cell(name), longest)
+
+
 def counted(count: int, noun: str) -> str:
     """A number with its noun: 1 class, 2 classes, 1,000 rows."""
     plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
@@ -106,6 +111,20 @@ def number(value: float | None) -> str:
         return f"{value:.3e}"
     decimals = max(0, 3 - math.floor(math.log10(size)))
     return f"{value:,.{min(decimals, 7) if size < 0.1 else min(decimals, 4)}f}"
+
+
+def ends_text(low: float | None, high: float | None) -> str:
+    """The ends of an interval: [0.9300, 0.9900]; – where there is none."""
+    if low is None or high is None:
+        return "–"
+    return f"[{number(low)}, {number(high)}]"
+
+
+def with_interval(value: float | None, low: float | None, high: float | None) -> str:
+    """A value with its interval, if it has one: 0.9650 [0.9300, 0.9900]."""
+    if low is None or high is None:
+        return number(value)
+    return f"{number(value)} {ends_text(low, high)}"
 
 
 def count_text(count: float) -> str:

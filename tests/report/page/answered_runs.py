@@ -108,8 +108,8 @@ def make_preprocessing(task: Task, names: tuple[str, ...]) -> Preprocessing:
         columns=names if numbers else ("target",),
         classes=() if numbers else names,
         rows=4,
-        class_rows=(),
-        prior=(),
+        class_rows=() if task == "regression" else (2,) * len(names),
+        prior=(0.5,) * (1 if task == "binary" else len(names)),
         offset=(0.5,) * count if task == "regression" else (),
         scale=(2.0,) * count if task == "regression" else (),
     )

@@ -21,7 +21,7 @@ from trainer.report.page.confusion import column_counts, confusion_blocks
 from trainer.report.page.content import Block, Grid, Plot, Prose, Section, grid, section
 from trainer.report.page.facts import Facts
 from trainer.report.page.figures import COLOURS, DASHES, INK, SOFT
-from trainer.report.text import cell, number, shortened
+from trainer.report.text import number, short_name
 
 _DRAWN = 6
 """The most classes with curves of their own: there are as many colours."""
@@ -56,8 +56,7 @@ def _classes(facts: Facts) -> Iterator[Block]:
     answers = _answers(facts)
     if answers is None:
         return
-    threshold = 0.5 if facts.decided is None else facts.decided.threshold
-    matrices = confusion_matrices(answers, threshold)
+    matrices = confusion_matrices(answers, facts.threshold)
     split = facts.split or ""
     if answers.task == "multilabel":
         yield column_counts(matrices, answers, split)
@@ -132,7 +131,7 @@ def _roc_plot(
     def draw(axes: Any) -> None:
         axes.plot((0, 1), (0, 1), color=SOFT, linewidth=0.8, linestyle=":")
         for place, (name, (x, y), area) in enumerate(curves):
-            label = f"{_label(name)} ({number(area)})"
+            label = f"{short_name(name)} ({number(area)})"
             axes.plot(x, y, color=COLOURS[place % 6], linestyle=DASHES[place % 6], label=label)
         axes.set_xlabel("false positive rate")
         axes.set_ylabel("true positive rate")
@@ -156,7 +155,7 @@ def _precision_recall_plot(
         if len(known) == 1:
             axes.axhline(share, color=SOFT, linewidth=0.8, linestyle=":")
         for place, (name, (x, y), mean) in enumerate(curves):
-            label = f"{_label(name)} ({number(mean)})"
+            label = f"{short_name(name)} ({number(mean)})"
             colour, dash = COLOURS[place % 6], DASHES[place % 6]
             axes.plot(x, y, color=colour, linestyle=dash, label=label, drawstyle="steps-pre")
         axes.set_xlabel("recall")
@@ -210,9 +209,8 @@ def _calibration(facts: Facts) -> Iterator[Block]:
     yield _reliability_plot(facts, answers)
     if answers.task == "binary":
         trade = trade_off(answers.y, answers.p, answers.weight)
-        threshold = 0.5 if decided is None else decided.threshold
-        yield _threshold_plot(trade, answers, threshold)
-        yield _threshold_grid(facts, answers, threshold)
+        yield _threshold_plot(trade, answers, facts.threshold)
+        yield _threshold_grid(facts, answers, facts.threshold)
 
 
 def _reliability_plot(facts: Facts, answers: Answers) -> Plot:
@@ -243,7 +241,7 @@ def _reliability_plot(facts: Facts, answers: Answers) -> Plot:
             capsize=2,
             linewidth=1,
         )
-        axes.set_xlabel(f"mean predicted probability of {_label(what)}")
+        axes.set_xlabel(f"mean predicted probability of {short_name(what)}")
         axes.set_ylabel("observed frequency")
         _unit_square(axes)
 
@@ -315,8 +313,3 @@ def _threshold_grid(facts: Facts, answers: Answers, threshold: float) -> Grid:
     heads = ("threshold", *_POINT)
     marked = (thresholds.index(threshold),)
     return grid(title, heads, rows, right=range(6), marked=marked)
-
-
-def _label(name: str) -> str:
-    """A name for an axis or a legend."""
-    return shortened(cell(name), 24)

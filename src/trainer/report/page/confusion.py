@@ -14,7 +14,7 @@ from trainer.evaluation.answers import Answers
 from trainer.report.confusion import actual_shares, confusion_table, frequent_confusions
 from trainer.report.page.content import Block, Grid, Plot, Shares, grid
 from trainer.report.page.figures import COLOURS, INK, LINE, rectangles
-from trainer.report.text import Table, cell, count_text, number, shortened
+from trainer.report.text import Table, count_text, number, short_name
 
 TABLE_CLASSES = 12
 """The most classes whose matrix is a table; with more it is a heat map."""
@@ -76,7 +76,7 @@ def _heat_map(matrix: Doubles, names: tuple[str, ...], what: str) -> Plot:
         kept = np.sort(np.argsort(-wrong, kind="stable")[:_MOST_ERRORS])
         of = f", the {_MOST_ERRORS} of {len(names):,} classes with the most errors"
     shares, counts = actual_shares(matrix)[np.ix_(kept, kept)], matrix[np.ix_(kept, kept)]
-    labels = [shortened(cell(names[place]), _NAME) for place in kept]
+    labels = [short_name(names[place], _NAME) for place in kept]
 
     def draw(axes: Any) -> None:
         _draw_cells(axes, shares)

@@ -25,7 +25,7 @@ from trainer.report.explanations import (
 from trainer.report.page.content import Block, Plot, Prose, Section, grid, section
 from trainer.report.page.facts import Facts
 from trainer.report.page.figures import COLOURS, DASHES, INK, PAPER, SOFT, dots
-from trainer.report.text import cell, number, shortened
+from trainer.report.text import ends_text, number, short_name
 from trainer.runs import readers
 from trainer.runs.records import from_json
 
@@ -80,11 +80,11 @@ def _importance(found: ImportanceFile, facts: Facts) -> Iterator[Block]:
             if one.low is not None and one.high is not None:
                 axes.plot((one.low, one.high), (place, place), color=INK, linewidth=1)
         axes.axvline(0, color=SOFT, linewidth=0.8)
-        axes.set_yticks(places, [_label(one.column) for one in shown])
+        axes.set_yticks(places, [short_name(one.column) for one in shown])
         axes.grid(visible=False, axis="y")
-        axes.set_xlabel(f"decrease in {_label(found.measure)}")
+        axes.set_xlabel(f"decrease in {short_name(found.measure)}")
 
-    left = 0.2 + 0.075 * max(len(_label(one.column)) for one in shown)
+    left = 0.2 + 0.075 * max(len(short_name(one.column)) for one in shown)
     most = "; ".join(f"{one.column} {number(one.drop)}" for one in shown[:5])
     noise = sum(map(_is_noise, drops))
     description = (
@@ -98,7 +98,7 @@ def _importance(found: ImportanceFile, facts: Facts) -> Iterator[Block]:
         (
             one.column,
             number(one.drop),
-            f"[{number(one.low)}, {number(one.high)}]",
+            ends_text(one.low, one.high),
             "noise" if _is_noise(one) else "",
         )
         for one in drops
@@ -131,7 +131,7 @@ def _dependence_plot(place: int, one: CurveOf, answers: Doubles, outputs: Sequen
 
     def draw(axes: Any) -> None:
         for at, name in enumerate(lines):
-            look = {"color": COLOURS[at], "label": _label(name)}
+            look = {"color": COLOURS[at], "label": short_name(name)}
             if is_numeric:
                 axes.plot(values, answers[:, at], linestyle=DASHES[at], **look)
             else:
@@ -141,13 +141,13 @@ def _dependence_plot(place: int, one: CurveOf, answers: Doubles, outputs: Sequen
                 if tick is not None:
                     axes.axvline(tick, ymax=0.03, color=SOFT, linewidth=0.8)
         else:
-            names = [_label(str(value)) for value in one.values]
+            names = [short_name(str(value)) for value in one.values]
             axes.set_xticks(values, names, rotation=45, ha="right", rotation_mode="anchor")
-        axes.set_xlabel(_label(one.column))
+        axes.set_xlabel(short_name(one.column))
         if len(lines) > 1:
             axes.legend()
 
-    longest = 0 if is_numeric else max(len(_label(str(value))) for value in one.values)
+    longest = 0 if is_numeric else max(len(short_name(str(value))) for value in one.values)
     title, bottom = f"Partial dependence on {one.column}", 0.5 + 0.05 * longest
     first = answers[:, 0]
     low, high = int(first.argmin()), int(first.argmax())
@@ -211,9 +211,9 @@ def _surface_plot(
             axes.contour(x, y, cells, (0.5,), colors=[PAPER], linewidths=1.5)
         for place, (name, (at_x, at_y)) in enumerate(groups.items()):
             dots(axes, at_x, at_y, PAPER, size=6)
-            dots(axes, at_x, at_y, COLOURS[place % 6], size=4, label=_label(name))
-        axes.set_xlabel(_label(names[0]))
-        axes.set_ylabel(_label(names[1]))
+            dots(axes, at_x, at_y, COLOURS[place % 6], size=4, label=short_name(name))
+        axes.set_xlabel(short_name(names[0]))
+        axes.set_ylabel(short_name(names[1]))
         axes.figure.colorbar(drawn, ax=axes, pad=0.03)
         if len(groups) > 1:
             axes.legend(loc="upper right", title="actual")
@@ -271,8 +271,3 @@ def _matrix(rows: Sequence[Sequence[float | None]]) -> Doubles:
     if len(widths) != 1 or widths == {0}:
         raise readers.DamageError("as many predictions for each value", sorted(widths))
     return np.array([[np.nan if one is None else one for one in row] for row in rows], np.float64)
-
-
-def _label(name: str) -> str:
-    """A name for an axis or a legend."""
-    return shortened(cell(name), 28)

@@ -23,7 +23,7 @@ from trainer.report.findings import (
 )
 from trainer.report.settings import Value, read_settings
 from trainer.report.tables import RunReport, load_report
-from trainer.runs.decisions import Decisions, read_decisions
+from trainer.runs.decisions import NO_THRESHOLD, Decisions, read_decisions
 from trainer.runs.directory import RunDirectory
 from trainer.runs.files import read_json
 from trainer.runs.log import read_log
@@ -90,6 +90,11 @@ class Facts:
         if self.findings is None or self.split is None:
             return None
         return self.findings.splits.get(self.split)
+
+    @property
+    def threshold(self) -> float:
+        """A probability of at least this is a yes."""
+        return NO_THRESHOLD if self.decided is None else self.decided.threshold
 
     @property
     def target(self) -> str:

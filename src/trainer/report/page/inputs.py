@@ -16,8 +16,7 @@ from trainer.report.example_code import Example, example_code
 from trainer.report.networks import Network, read_networks
 from trainer.report.page.content import Block, Grid, Lines, Prose, Section, grid, section
 from trainer.report.page.facts import Facts
-from trainer.report.text import cell, number, shortened
-from trainer.runs.decisions import NO_THRESHOLD
+from trainer.report.text import number, short_name
 from trainer.runs.example import ExampleRow, read_example
 
 _SHOWN_COLUMNS = 10
@@ -171,7 +170,7 @@ def _encoded(column: CategoricalColumn) -> str:
 
 
 def _level(level: str) -> str:
-    return shortened(cell(level), _LONGEST_LEVEL)
+    return short_name(level, _LONGEST_LEVEL)
 
 
 def _steps(facts: Facts, networks: Sequence[Network]) -> Iterator[tuple[str, str]]:
@@ -186,10 +185,7 @@ def _steps(facts: Facts, networks: Sequence[Network]) -> Iterator[tuple[str, str
         what = "prediction" if target.task == "regression" else "p"
         yield "ensemble", f"mean {what} of {len(networks):,} networks"
     if target.task != "regression":
-        yield (
-            "label",
-            _label(target, NO_THRESHOLD if facts.decided is None else facts.decided.threshold),
-        )
+        yield "label", _label(target, facts.threshold)
 
 
 def _probability(target: FittedTarget) -> str:

@@ -13,7 +13,7 @@ from trainer.report.intervals import Width, interval_widths
 from trainer.report.page.content import Block, Plot, Section, grid, section
 from trainer.report.page.facts import Facts
 from trainer.report.page.figures import COLOURS, SOFT, dots
-from trainer.report.text import cell, number, shortened
+from trainer.report.text import ends_text, number, short_name
 
 _DRAWN_COLUMNS = 4
 _DRAWN_ROWS = 1_500
@@ -68,8 +68,8 @@ def _against_actual(place: int, name: str, y: Doubles, p: Doubles, width: Width 
             axes.fill_between(at, *width.ends(at), color=COLOURS[5], alpha=0.18, linewidth=0)
         axes.plot((low, high), (low, high), color=SOFT, linewidth=1, linestyle=":")
         dots(axes, p[rows], y[rows], COLOURS[0])
-        axes.set_xlabel(f"predicted {_label(name)}")
-        axes.set_ylabel(f"actual {_label(name)}")
+        axes.set_xlabel(f"predicted {short_name(name)}")
+        axes.set_ylabel(f"actual {short_name(name)}")
 
     together = float(np.corrcoef(y, p)[0, 1]) if y.std() > 0 and p.std() > 0 else float("nan")
     band = ""
@@ -103,7 +103,7 @@ def _residual_plot(place: int, name: str, y: Doubles, p: Doubles, width: Width |
             low, high = width.ends(at)
             axes.fill_between(at, low - at, high - at, color=COLOURS[5], alpha=0.18, linewidth=0)
         dots(axes, p[rows], residuals[rows], COLOURS[0])
-        axes.set_xlabel(f"predicted {_label(name)}")
+        axes.set_xlabel(f"predicted {short_name(name)}")
         axes.set_ylabel("residual (actual - predicted)")
 
     half = p >= np.median(p)
@@ -159,10 +159,8 @@ def _coverage(facts: Facts) -> Block:
     if decided is not None and decided.coverage is not None:
         for name, width in interval_widths(facts.preprocessing, decided).items():
             covered = findings.covered.get(name) if findings is not None else None
-            share = "–" if covered is None else f"{number(covered.value)}"
-            ends = "–"
-            if covered is not None and covered.low is not None and covered.high is not None:
-                ends = f"[{number(covered.low)}, {number(covered.high)}]"
+            share = "–" if covered is None else number(covered.value)
+            ends = "–" if covered is None else ends_text(covered.low, covered.high)
             rows.append((name, str(width), f"{decided.coverage:g}", share, ends))
     heads = (
         "column",
@@ -174,8 +172,3 @@ def _coverage(facts: Facts) -> Block:
     fitted_on = "the validation rows" if decided is None else decided.rows
     title = f"Prediction intervals (split conformal, fitted on {fitted_on})"
     return grid(title, heads, rows, right=range(1, 5))
-
-
-def _label(name: str) -> str:
-    """A name for an axis or a legend."""
-    return shortened(cell(name), 30)

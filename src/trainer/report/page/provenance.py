@@ -19,7 +19,7 @@ from trainer.report.page.content import Block, Lines, Section, grid, section
 from trainer.report.page.facts import Facts
 from trainer.report.page.overview import durations
 from trainer.report.tables import next_step
-from trainer.report.text import cell
+from trainer.report.text import cell, shortened
 from trainer.runs.directory import RunDirectory
 from trainer.runs.files import read_bytes
 from trainer.runs.manifest import Manifest
@@ -44,7 +44,7 @@ def _config(facts: Facts) -> Iterator[Block]:
     for path, lines, value in _written(document.root):
         if usual is not None and any(key not in usual for key in _keys(value, path)):
             marked |= lines
-            rows.append((dotted(path), _cut(flow_text(value))))
+            rows.append((dotted(path), shortened(flow_text(value), _LONGEST)))
     title = "Settings that differ from their default, or have none"
     yield grid(title, ("setting", "value"), rows)
     marks = " (those of the table above highlighted)" if rows else ""
@@ -93,10 +93,6 @@ def _text(run: RunDirectory) -> str:
         return read_bytes(run.config, MAX_BYTES).decode("utf-8", "replace")
     except RunError:
         return ""
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 
 def environment(facts: Facts) -> Section:

@@ -23,7 +23,7 @@ from trainer.report.findings import (
 from trainer.report.page.content import Block, Grid, Prose, Section, grid, section
 from trainer.report.page.facts import SPLITS, Facts
 from trainer.report.tables import metric_text
-from trainer.report.text import counted, number
+from trainer.report.text import counted, number, with_interval
 
 _NOTHING = "–"
 _MOST_PARTS = 100
@@ -137,9 +137,7 @@ def _is_usual(name: str) -> bool:
 
 def interval_text(measured: Measured) -> str:
     """A value with its interval: 0.9650 [0.9300, 0.9900]."""
-    if measured.low is None or measured.high is None:
-        return number(measured.value)
-    return f"{number(measured.value)} {_ends(measured)}"
+    return with_interval(measured.value, measured.low, measured.high)
 
 
 def difference_text(difference: Difference | None, name: str) -> str:
@@ -156,12 +154,6 @@ def difference_text(difference: Difference | None, name: str) -> str:
 def _plain(value: float) -> str:
     """A difference, small ones to the fourth decimal."""
     return f"{value:.4f}" if abs(value) < 1 else number(value)
-
-
-def _ends(measured: Measured) -> str:
-    if measured.low is None or measured.high is None:
-        return _NOTHING
-    return f"[{number(measured.low)}, {number(measured.high)}]"
 
 
 def _averages(of: SplitFindings, split: str, facts: Facts) -> Grid:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from trainer.evaluation.curves import roc_curve
 from trainer.evaluation.measures import COMPARED, split_name
 from trainer.models.ranking import roc_auc
 from trainer.report.choices import common_label, read_choices
-from trainer.report.comparison import Comparison
+from trainer.report.comparison import Comparison, Row
 from trainer.report.comparison_tables import run_label
 from trainer.report.findings import Difference
 from trainer.report.page.content import Block, Page, Plot, Prose, Section, grid, section
@@ -23,7 +23,7 @@ from trainer.report.page.figures import COLOURS, DASHES, SOFT
 from trainer.report.page.scores import difference_text, interval_text
 from trainer.report.page.training import scale_loss, series, thinned
 from trainer.report.tables import metric_text
-from trainer.report.text import number
+from trainer.report.text import number, shortened
 
 _DRAWN = 12
 _NOTHING = "–"
@@ -90,34 +90,27 @@ def _differences(comparison: Comparison) -> Section:
     count = len(comparison.runs)
     if not comparison.settings:
         return section("settings", "Settings", [Prose("All settings are equal.")])
-    rows = [
-        (
-            key,
-            *(_cut(flow_text(row[place])) if place in row else _NOTHING for place in range(count)),
-        )
-        for key, row in comparison.settings.items()
-    ]
+    rows = [(key, *_cells(row, count, flow_text)) for key, row in comparison.settings.items()]
     heads = ("setting", *map(run_label, range(count)))
     return section("settings", "Settings", [grid("Settings that differ", heads, rows)])
 
 
 def _facts(comparison: Comparison) -> Section:
     count = len(comparison.runs)
-    rows = [
-        (key, *(_cut(_words(row[place])) if place in row else _NOTHING for place in range(count)))
-        for key, row in comparison.facts.items()
-    ]
+    rows = [(key, *_cells(row, count, _words)) for key, row in comparison.facts.items()]
     heads = ("", *map(run_label, range(count)))
     title = "Differences in data, rows, packages and device"
     return section("facts", "Other differences", [grid(title, heads, rows)])
 
 
+def _cells(row: Row, count: int, text: Callable[[Any], str]) -> Iterator[str]:
+    """The values of one key as text, by the position of the run; a run without has a dash."""
+    for place in range(count):
+        yield shortened(text(row[place]), _LONGEST) if place in row else _NOTHING
+
+
 def _words(value: Any) -> str:
     return value if isinstance(value, str) else flow_text(value)
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 
 def _metrics(runs: Sequence[Facts]) -> Section:
@@ -194,8 +187,8 @@ def _difference(
     found = compare_answers(
         ours,
         theirs,
-        threshold=0.5 if facts.decided is None else facts.decided.threshold,
-        other_threshold=0.5 if first.decided is None else first.decided.threshold,
+        threshold=facts.threshold,
+        other_threshold=first.threshold,
         names=names,
         resamples=max(100, min(_RESAMPLES, _DRAWN_CELLS // len(ours))),
     )

@@ -26,7 +26,7 @@ from trainer.report.page.figures import (
 )
 from trainer.report.page.training import series, thinned
 from trainer.report.sweeps.axes import Axis
-from trainer.report.text import cell, number
+from trainer.report.text import cell, number, short_name
 from trainer.sweep.standing import Standing, TrialRow
 
 Doubles = npt.NDArray[np.float64]
@@ -141,7 +141,7 @@ def setting_plot(place: int, axis: Axis, trials: Trials) -> Plot:
                 )
             shown = _tick_places(len(axis.names))
             axes.set_xticks(shown)
-            axes.set_xticklabels([_short(axis.names[one]) for one in shown])
+            axes.set_xticklabels([short_name(axis.names[one], _NAME_LENGTH) for one in shown])
             axes.set_xlim(*axis.ends)
         if len(x):
             ring = {
@@ -151,7 +151,7 @@ def setting_plot(place: int, axis: Axis, trials: Trials) -> Plot:
                 "markeredgewidth": 1.6,
             }
             axes.plot(drawn[:1], y[:1], color=COLOURS[1], linestyle="", **ring)
-        axes.set_xlabel(_short(axis.label, 40))
+        axes.set_xlabel(short_name(axis.label, 40))
         axes.set_ylabel(trials.name)
 
     scale = " on a logarithmic scale" if axis.is_log else ""
@@ -183,7 +183,7 @@ def parallel_plot(axes_of: Sequence[Axis], trials: Trials) -> Plot:
     last = (trials.objective - low) / (high - low) if high > low else np.full(len(places), 0.5)
     lines = np.column_stack([places, last])
     best = max(1, min(20, len(lines) // 10))
-    labels = [_short(axis.label, 16) for axis in axes_of]
+    labels = [short_name(axis.label, 16) for axis in axes_of]
 
     def draw(axes: Any) -> None:
         x = np.arange(lines.shape[1], dtype=np.float64)
@@ -243,7 +243,10 @@ def _axis_texts(axis: Axis) -> list[tuple[float, str]]:
     """The labels of an axis of the parallel coordinates, each with its position."""
     if isinstance(axis.domain, Choices):
         count = len(axis.names)
-        return [((place + 0.5) / count, _short(axis.names[place])) for place in _tick_places(count)]
+        return [
+            ((place + 0.5) / count, short_name(axis.names[place], _NAME_LENGTH))
+            for place in _tick_places(count)
+        ]
     return [(0.0, f"{axis.domain.low:g}"), (1.0, f"{axis.domain.high:g}")]
 
 
@@ -256,7 +259,7 @@ def _tick_places(count: int) -> list[int]:
 def importance_plot(axes_of: Sequence[Axis], found: InputImportance) -> Plot:
     """The share of each setting, the greatest on top."""
     order = np.argsort(found.share, kind="stable")
-    labels = [_short(axes_of[place].label, 24) for place in order]
+    labels = [short_name(axes_of[place].label, 24) for place in order]
     shares, deviations = found.share[order], found.deviation[order]
 
     def draw(axes: Any) -> None:
@@ -301,8 +304,3 @@ def curves_plot(name: str, histories: Mapping[int, Sequence[Mapping[str, Any]]])
     )
     title = f"{name} of the best trials by epoch"
     return Plot("best-curves", title, f"{name} by epoch: {words}.", draw, width=5.4)
-
-
-def _short(text: str, longest: int = _NAME_LENGTH) -> str:
-    shown = cell(text)
-    return shown if len(shown) <= longest else f"{shown[: longest - 1]}…"
