@@ -38,7 +38,7 @@ def test_a_finished_sweep_names_its_best_and_what_is_next(tmp_path: Path) -> Non
     assert "14 of 14 trials ended (14 finished)" in text
     assert "val_auc, higher is better" in text
     assert "log(0.0001, 0.1)" in text
-    assert f"10 of 14 trials; `trainer ls {directory.path}` lists all" in text
+    assert f"10 of 14 trials; list all with: trainer ls {directory.path}" in text
     assert f"trainer best {directory.path}" in text
     assert "trainer resume" not in text
 

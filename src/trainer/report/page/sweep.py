@@ -128,7 +128,7 @@ def _best(sweep: SweepFacts, trials: Trials) -> Iterator[Block]:
     )
     more = listed_text(len(shown), len(sweep.rows), sweep.directory.path)
     if more:
-        yield Prose(f"{more}.")
+        yield Prose(more)
     yield grid("Values", ("setting", "number", "value"), sweep.labels.legend())
     if len(trials.rows) > 1:
         yield order_plot(trials)

@@ -108,4 +108,4 @@ def listed_text(shown: int, trials: int, sweep: Path) -> str:
     """The line below a table with some of the trials; empty below one with all."""
     if shown >= trials:
         return ""
-    return f"{shown:,} of {trials:,} trials; `{command_text('ls', sweep)}` lists all"
+    return f"{shown:,} of {trials:,} trials; list all with: {command_text('ls', sweep)}"
