@@ -60,7 +60,7 @@ def test_a_finished_sweep_has_all_of_it(tmp_path: Path) -> None:
     assert best is not None
     assert f"The best is trial {best.trial.number}" in text
     assert f"trainer sweep {directory.config}" in text
-    assert "10 of 40 trials; `trainer ls" in text
+    assert "10 of 40 trials; list all with: trainer ls" in text
     assert write_sweep_page(directory, NOW).read_text(encoding="utf-8") == text
 
 
