@@ -6,7 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainer.config.data import Data
-from trainer.data.number_formats import NumberCensus, NumberFormat, is_currency, read_numbers
+from trainer.data import values
+from trainer.data.number_formats import (
+    NumberCensus,
+    NumberFormat,
+    is_currency,
+    read_numbers,
+    with_numbers,
+)
 from trainer.data.readings import TextCensus, settled
 
 UNITS = ("", "$", "€ ", "R$", "USD ")
@@ -177,3 +184,24 @@ def test_messages_do_not_list_every_unit(tmp_path):
     found = TextCensus(data)
     found.add(pl.Series("a", [f"{row} Abcd{chr(97 + row)} Street" for row in range(26)]))
     assert "and 21 more" in settled(data, "a", "numeric", found).hint
+
+
+def test_columns_written_alike_are_read_in_one_piece(monkeypatch):
+    monkeypatch.setattr(values, "BLOCK_CELLS", 7)
+    formats = {
+        "a": NumberFormat(decimal="point", unit="$"),
+        "b": NumberFormat(decimal="comma", unit="kg"),
+        "c": NumberFormat(decimal="point", unit="$"),
+        "d": NumberFormat(decimal="point", unit="$"),
+        "none": NumberFormat(decimal="point", unit="$"),
+    }
+    frame = pl.DataFrame({
+        "a": ["$1,000", None, "x"], "b": ["1,5 kg", "2 kg", "$3"], "c": ["-$2", "$3", ""],
+        "d": [1.0, 2.0, 3.0], "e": ["$1", "$2", "$3"],
+    })  # fmt: skip
+    read = with_numbers(frame, formats)
+    assert read.columns == frame.columns
+    assert read.to_dict(as_series=False) == {
+        "a": [1000.0, None, None], "b": [1.5, 2.0, None], "c": [-2.0, 3.0, None],
+        "d": [1.0, 2.0, 3.0], "e": ["$1", "$2", "$3"],
+    }  # fmt: skip

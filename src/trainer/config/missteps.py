@@ -17,14 +17,14 @@ from trainer.config.yaml_writer import flow_text
 from trainer.errors import Problem
 
 _LISTED = 12
-"""At most so many items of a list are named."""
+"""The most items of a list that a message names."""
 
 
 class MisstepError(Exception):
     """An override leads nowhere.
 
     Attributes:
-        problem: What to say of it; its `where` is empty.
+        problem: The error; its `where` is empty.
         searched: The same where the path is one of `sweep.space`.
     """
 

@@ -30,7 +30,7 @@ class FoundColumn:
         missing: Rows without a value.
         stated: Whether the config shall state the kind rather than leave it to be inferred.
         settings: What else the config shall state of it, as `data.columns` has it.
-        comment: What is said of these; empty for nothing.
+        comment: A comment on these; empty for none.
         excluded: Why it is no feature ("a different value in every row"); empty if it is one.
     """
 

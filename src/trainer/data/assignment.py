@@ -150,7 +150,7 @@ def _resolved(table: Table, data: Data, rows: Rows) -> tuple[SplitBy, Task | Non
 
 
 def _with_case(error: DataError, names: Sequence[str], data: Data) -> DataError:
-    """The error, with another fix where classes are too small because case tells them apart."""
+    """The error, with another fix where classes are too small because they differ in case only."""
     if not isinstance(data.target, str) or not differ_in_case(names) or folds_case(data):
         return error
     fix = f"some classes differ in case only: set {column_key(data.target)}.fold_case: true"

@@ -1,6 +1,7 @@
 """How a CSV file seems to be written, where that differs from what the settings say.
 
-Looks at the first lines only. What it finds is said in messages and warnings; nothing is read by it.
+Looks at the first lines only. The results go into messages and warnings; they do not change how the file
+is read.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Dates that are not written as ISO 8601: 13/06/2018 · 06.13.2018 18:30 · 13-Jun-2018 · 20180613.
 
 The first date of a column suggests formats, and all values decide between them (`DateCensus`): a day
-above 12 somewhere tells 13/06 from 06/13. Where none does, both remain, and nothing is assumed.
+above 12 somewhere decides between 13/06 and 06/13. Where none does, both remain, and nothing is assumed.
 """
 
 from __future__ import annotations

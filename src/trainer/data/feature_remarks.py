@@ -54,7 +54,7 @@ def feature_remarks(first: pl.DataFrame, columns: Sequence[Column], data: Data) 
             if sign is not None:
                 lists.append(
                     f"cells of '{column.name}' look like lists with '{sign}' between the parts, and "
-                    "each list is a level; yes/no columns of the parts would tell more, and "
+                    "each list is a level; yes/no columns of the parts are better features, and "
                     f"{column_key(column.name)}.kind: categorical keeps the lists"
                 )
     found.notes += capped(lists, "columns of such cells")

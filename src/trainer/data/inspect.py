@@ -274,8 +274,8 @@ def _exclusion(known: pl.Series, reading: Reading, distinct: int) -> str | None:
 def _time_order(
     table: Table, columns: Sequence[ColumnFinding], rows: Rows, classes: pl.Series | None
 ) -> TimeOrder | None:
-    """The first column of dates in whose order the rows are, else the first one that tells most rows
-    from each other.
+    """The first column of dates in whose order the rows are, else the first one that differs in most
+    rows.
     """
     alternative = None
     for column in columns:

@@ -102,7 +102,7 @@ def exploded(series: pl.Series, separator: str | None) -> tuple[Rows, pl.Series]
     spelled = frame["label"].unique()
     found = {word: _labels(word, None) for word in spelled}
     if any(len(labels) != 1 for labels in found.values()):
-        # Lists that stand as text in lists, as NDJSON is read.
+        # Lists written as text in lists, as NDJSON is read.
         frame = frame.with_columns(
             pl.col("label").replace_strict(
                 list(found), list(found.values()), return_dtype=pl.List(pl.String)
@@ -240,7 +240,7 @@ def has_value(series: pl.Series) -> Bools:
 
 
 def likely_separator(series: pl.Series) -> str | None:
-    """The sign that seems to stand between labels in the cells of a column of text, or None.
+    """The sign that seems to separate labels in the cells of a column of text, or None.
 
     The sign is in a good many cells, and the parts of these come again in other cells: there are fewer
     different parts than different cells.

@@ -124,7 +124,7 @@ def _filled_lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
 
 class _NotARowError(Exception):
-    """What stands in a line in place of a row."""
+    """The content of a line that is no row."""
 
 
 def _object(raw: bytes, nested: set[str]) -> dict[str, str | None]:

@@ -1,4 +1,4 @@
-"""Columns whose cells are no single values: what is said where one is used."""
+"""Columns whose cells are no single values: the error where one is used."""
 
 from __future__ import annotations
 

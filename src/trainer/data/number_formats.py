@@ -20,6 +20,7 @@ from typing import Literal
 import polars as pl
 
 from trainer.data.fitted import Fitted
+from trainer.data.values import column_blocks
 
 DecimalMark = Literal["point", "comma"]
 MARKS: tuple[DecimalMark, ...] = ("point", "comma")
@@ -143,11 +144,25 @@ def read_numbers(series: pl.Series, written: NumberFormat) -> pl.Series:
 
 
 def with_numbers(frame: pl.DataFrame, formats: Mapping[str, NumberFormat]) -> pl.DataFrame:
-    """The frame with these columns read as numbers."""
-    known = set(frame.columns)
-    return frame.with_columns(
-        read_numbers(frame[name], written) for name, written in formats.items() if name in known
-    )
+    """The frame with these columns read as numbers.
+
+    Columns that are written alike are read in one piece, as each reading compiles its patterns again.
+    """
+    schema = frame.schema
+    alike: dict[NumberFormat, list[str]] = {}
+    for name, written in formats.items():
+        if name in schema and schema[name] == pl.String:
+            alike.setdefault(written, []).append(name)
+    read: list[pl.Series] = []
+    for written, columns in alike.items():
+        for names in column_blocks(columns, frame.height):
+            cells = pl.concat([frame[name].rename("cell") for name in names])
+            numbers = read_numbers(cells, written)
+            read += [
+                numbers.slice(place * frame.height, frame.height).alias(name)
+                for place, name in enumerate(names)
+            ]
+    return frame.with_columns(read)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +195,7 @@ class NumberReading:
 
     @property
     def is_close(self) -> bool:
-        """Whether so many values are numbers that the others may be mistakes."""
+        """Whether most values are numbers, so that the others may be mistakes."""
         least = SOME if self.example else MANY
         return 2 * self.numbers >= self.known and self.distinct > least
 
@@ -195,7 +210,8 @@ class NumberCensus:
         marked: Values with a point or a comma.
         bracketed: Values between brackets.
         distinct: The first few different numbers.
-        odd: The first few different values, and how they are written: which units under which marks.
+        examples: The first few values that are not plain, their units, and the numbers that they are.
+        others: The first few different values that are not numbers, by decimal mark and unit.
     """
 
     known: int = 0
@@ -205,7 +221,7 @@ class NumberCensus:
     marked: int = 0
     bracketed: int = 0
     distinct: set[str] = field(default_factory=set)
-    examples: list[tuple[str, str]] = field(default_factory=list)
+    examples: list[tuple[str, str, dict[DecimalMark, float | None]]] = field(default_factory=list)
     others: dict[tuple[DecimalMark, str], list[str]] = field(default_factory=dict)
 
     def add(self, series: pl.Series) -> None:
@@ -220,8 +236,9 @@ class NumberCensus:
             .with_columns(
                 unit=pl.col("parts").struct.field("unit"),
                 plain=pl.col("cell").cast(pl.Float64, strict=False).is_not_null(),
-                **{mark: _value(pl.col("parts"), mark).is_not_null() for mark in MARKS},
+                **{f"as_{mark}": _value(pl.col("parts"), mark) for mark in MARKS},
             )
+            .with_columns(pl.col(f"as_{mark}").is_not_null().alias(mark) for mark in MARKS)
             # 1e5 and inf are no numbers for people, and numbers all the same.
             .with_columns(
                 point=pl.col("point") | pl.col("plain"),
@@ -243,10 +260,14 @@ class NumberCensus:
         if len(self.distinct) <= MANY:
             self.distinct.update(numbers["cell"].head(2 * MANY).to_list())
         if len(self.examples) < SHOWN:
-            told = numbers.filter(~pl.col("plain")).sort(
+            written = numbers.filter(~pl.col("plain")).sort(
                 cell.str.contains("[.,' \u00a0\u202f]"), descending=True, maintain_order=True
             )
-            self.examples += told.select("cell", "unit").head(SHOWN).rows()
+            shown = written.head(SHOWN).select("cell", "unit", *(f"as_{mark}" for mark in MARKS))
+            self.examples += [
+                (text, unit, dict(zip(MARKS, read, strict=True)))
+                for text, unit, *read in shown.iter_rows()
+            ]
         for mark in MARKS:
             self._add_others(table, mark)
 
@@ -273,10 +294,11 @@ class NumberCensus:
         best = whole[0] if whole else max(marks, key=lambda mark: formats[mark][1])
         written, count = formats[best]
         is_number = bool(whole) and self.bracketed < self.known and self.known > 0
-        example = next((cell for cell, unit in self.examples if unit in ("", written.unit)), "")
-        value = None
-        if example:
-            value = read_numbers(pl.Series([example]), written).item()
+        example, value = next(
+            ((cell, values[best]) for cell, unit, values in self.examples
+             if unit in ("", written.unit)),
+            ("", None),
+        )  # fmt: skip
         units = [unit for unit in self.counts[best] if unit]
         rows = sum(self.counts[best].values())
         several = len(units) > 1 or (len(units) == 1 and rows > count)

@@ -245,22 +245,23 @@ def check_range(
         DataError: They do not.
     """
     loss = config.loss.name
+    is_positive = loss in COUNT_LOSSES or head in POSITIVE_HEADS
+    if not (head == "sigmoid" or is_positive or loss == "mean_absolute_percentage_error"):
+        return
     values = read_numbers(frame, columns, np.ones(frame.height, dtype=np.bool_), where, written)
     if head == "sigmoid":
         wrong = (values < 0) | (values > 1)
         expected = "numbers in [0, 1] in {}, which a sigmoid head predicts"
         fix = "set model.head: auto and loss: auto"
-    elif loss in COUNT_LOSSES or head in POSITIVE_HEADS:
+    elif is_positive:
         wrong = values < 0
         setting = f"loss: {loss}" if loss in COUNT_LOSSES else f"model.head: {head}"
         expected = f"no negative numbers in {{}}, as {setting} is for counts and other amounts"
         fix = "set model.head: auto and loss: auto, or correct the rows"
-    elif loss == "mean_absolute_percentage_error":
+    else:
         wrong = values == 0
         expected = f"no 0 in {{}}, as loss: {loss} divides by it"
         fix = "set loss: mean_absolute_error, or correct the rows"
-    else:
-        return
     problems = []
     for index, name in enumerate(columns):
         at = np.flatnonzero(wrong[:, index])

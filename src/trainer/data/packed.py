@@ -1,6 +1,6 @@
 """Packed files: the bytes inside a `.gz`, `.zip` or `.zst` file, a piece at a time.
 
-What a file is packed with is told by its first bytes, not by its name. Nothing is unpacked to disk.
+The format is detected from the first bytes of a file, not from its name. Nothing is unpacked to disk.
 """
 
 from __future__ import annotations

@@ -113,8 +113,8 @@ def fit_stream(
     remarks = column_remarks(ordered, data, table)
     remarks += feature_remarks(_first(stream, list(columns)), ordered, data)
     warnings += remarks.warnings
-    said = (tuple(warnings), tuple(remarks.notes), tuple(remarks.hints))
-    return ColumnFit(ordered, rows, missing, outlying, *said)
+    lines = (tuple(warnings), tuple(remarks.notes), tuple(remarks.hints))
+    return ColumnFit(ordered, rows, missing, outlying, *lines)
 
 
 def _first(stream: Stream, names: Sequence[str]) -> pl.DataFrame:

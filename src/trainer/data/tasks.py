@@ -89,7 +89,7 @@ def find_task(frame: pl.DataFrame, config: Config) -> TaskFinding:
         return finding
     numeric = _stated_task(frame, "regression", f"{setting} is for numbers", data)
     series = with_numbers(frame, numeric.numbers).to_series()
-    numbers = series.to_frame().select(number(series.name, series.dtype)).to_series()
+    numbers = _plain_numbers(series)
     return finding if numbers.null_count() > frame.to_series().null_count() else numeric
 
 
@@ -111,8 +111,8 @@ def infer_task(frame: pl.DataFrame, data: Data | None = None) -> TaskFinding:
 
     Args:
         frame: The target columns, rows without a target left out.
-        data: The `data` section, which may say how numbers and lists are written, and whether case
-            tells words apart.
+        data: The `data` section, which may say how numbers and lists are written, and whether
+            words that differ in case are different.
 
     Raises:
         DataError: Several columns that are neither all yes/no nor all numbers; dates; values of
@@ -131,7 +131,8 @@ def infer_task(frame: pl.DataFrame, data: Data | None = None) -> TaskFinding:
         raise DataError(
             _problem("classes or numbers", f"dates in '{series.name}'", "Turn them into numbers.")
         )
-    written = _written(series, data)
+    numbers = _plain_numbers(series)
+    written = _written(series, data, numbers)
     if written is not None and written.format is not None:
         plain = pl.DataFrame({series.name: read_numbers(series, written.format)})
         finding = infer_task(plain)
@@ -146,7 +147,6 @@ def infer_task(frame: pl.DataFrame, data: Data | None = None) -> TaskFinding:
     words = level_text(series).drop_nulls().unique()
     fold_case = data is not None and folds_case(data)
     distinct = len(set(map(folded, words))) if fold_case else len(words)
-    numbers = frame.select(number(series.name, series.dtype)).to_series()
     known = len(series) - series.null_count()
     parsed = known - (numbers.null_count() - series.null_count())
     if series.dtype == pl.Boolean or parsed < known:
@@ -180,11 +180,23 @@ def is_written_number(series: pl.Series, data: Data) -> bool:
     return written is not None and written.format is not None
 
 
-def _written(series: pl.Series, data: Data | None) -> NumberReading | None:
-    """How the numbers of a target of text are written; None where they are plain or not wanted."""
+def _plain_numbers(series: pl.Series) -> pl.Series:
+    return series.to_frame().select(number(series.name, series.dtype)).to_series()
+
+
+def _written(
+    series: pl.Series, data: Data | None, plain: pl.Series | None = None
+) -> NumberReading | None:
+    """How the numbers of a target of text are written; None where they are plain or not wanted.
+
+    Args:
+        series: The target.
+        data: The `data` section.
+        plain: Its plain numbers, where they are known.
+    """
     if series.dtype != pl.String:
         return None
-    plain = series.to_frame().select(number(series.name, series.dtype)).to_series()
+    plain = _plain_numbers(series) if plain is None else plain
     is_class = data is not None and stated_kind(data, series.name) == "categorical"
     if is_class or plain.null_count() == series.null_count():
         return None

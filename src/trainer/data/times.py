@@ -22,7 +22,7 @@ _KEY = "data.split.column"
 
 
 def row_times(series: pl.Series, data: Data, where: Callable[[int], str]) -> Rows | Floats:
-    """The time of each row, in microseconds since 1970 or as the number that stands there.
+    """The time of each row, in microseconds since 1970 or as the number in the cell.
 
     Args:
         series: The column, without missing values.
@@ -43,7 +43,7 @@ def row_times(series: pl.Series, data: Data, where: Callable[[int], str]) -> Row
     if stamps.null_count() and own is None:
         reading, dates = _found(text(series), data)
         if len(dates.formats) > 1:
-            found = f"'{dates.example}', and no value that tells day from month"
+            found = f"'{dates.example}', and no value that shows which part is the day"
             fix = f"set {format_setting(series.name, dates.formats)}"
             expected = f"dates with one meaning in '{series.name}'"
             raise DataError(Problem("", expected, found, fix, _KEY))

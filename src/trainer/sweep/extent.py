@@ -1,4 +1,4 @@
-"""How many trials a sweep has: what was asked for, bounded by the settings there are."""
+"""The number of trials of a sweep: as configured, at most as many as there are settings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def trials_of(config: Config) -> int | None:
 
 
 def too_few_combinations(config: Config) -> str:
-    """What to say where the space has fewer combinations than `sweep.trials`; else empty."""
+    """A warning where the space has fewer combinations than `sweep.trials`; else empty."""
     assert config.sweep is not None, "a sweep has a sweep section"
     wanted, trials = config.sweep.trials, trials_of(config)
     if wanted is None or trials is None or trials >= wanted:

@@ -22,7 +22,7 @@ from trainer.sweep.trials import TrialEnded
 Settings = Mapping[str, Any]
 
 _REPEATS = 10_000
-"""After so many repeats in a row the trials that are left are listed, or taken to be none."""
+"""After this many repeats in a row the trials that are left are listed, or taken to be none."""
 
 
 class Search(Protocol):

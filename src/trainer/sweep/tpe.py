@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from optuna import Trial as OptunaTrial
 
 _ATTEMPTS = 50
-"""After so many repeats in a row a random trial is taken."""
+"""After this many repeats in a row a random trial is taken."""
 
 
 class TpeSearch:
     """A `Search` by Optuna's TPESampler, in memory.
 
-    A suggestion that repeats a trial is told as failed, which the sampler leaves out of account, and
-    another one is asked for.
+    A suggestion that repeats a trial is reported as failed, which the sampler ignores, and another
+    one is drawn.
 
     Raises:
         ConfigError: Optuna is not installed.
