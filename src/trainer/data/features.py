@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from pathlib import Path
 
-from trainer.config.data import Data
+from trainer.config.data import Csv, Data
 from trainer.config.nodes import dotted
 from trainer.data.csv_advice import NO_HEADER, advice
 from trainer.data.csv_files import first_line_is_data
 from trainer.data.label_lists import is_list_type
 from trainer.data.nested import nested_problem
-from trainer.data.tables import Table
+from trainer.data.tables import SourceFile, Table
 from trainer.errors import Problem, did_you_mean
 
 
@@ -94,12 +95,21 @@ def _missing(table: Table, name: str, known: Sequence[str], key: str) -> Problem
     listed = ", ".join(known[:8]) + (f" and {len(known) - 8} more" if len(known) > 8 else "")
     fix = did_you_mean(name, known, "name a column of the table")
     if table.formats[0] == "csv":
-        path = Path(table.files[0].path)
-        better = advice(path, table.csv)
-        if better is not None:
-            fix = f"{better.found}: {better.fix}"
-        elif table.csv.header and first_line_is_data(path, table.csv):
-            fix = f"the first line looks like data: if there is no header, set {NO_HEADER}"
+        odd = _reading_fix(table.files[0], table.csv.model_dump_json())
+        if odd:
+            fix = odd
         elif not table.csv.header and table.csv.names is None:
             fix = f"{fix}, or name them all with data.csv.names"
     return Problem("", f"a column of {table.name} ({listed})", f"'{name}'", fix, key)
+
+
+@lru_cache(maxsize=1)
+def _reading_fix(file: SourceFile, csv: str) -> str:
+    """How a CSV file may have to be read; empty where nothing is odd. The same for all its columns."""
+    path, settings = Path(file.path), Csv.model_validate_json(csv)
+    better = advice(path, settings)
+    if better is not None:
+        return f"{better.found}: {better.fix}"
+    if settings.header and first_line_is_data(path, settings):
+        return f"the first line looks like data: if there is no header, set {NO_HEADER}"
+    return ""

@@ -1,11 +1,10 @@
 """The training loop of a pack: epochs of all its members, decisions of each.
 
-A member that has stopped is frozen: what it was at the end of that epoch is kept, whatever the program
-goes on computing in its place. Once few enough are left for a smaller program to pay, the pack is made
-anew of those; when that is depends on numbers of steps alone, so that a resumed pack does the same.
+A member that has stopped is frozen: its state at the end of that epoch is kept, whatever the program
+computes in its place. Once few enough are left for a smaller program to pay, the pack is rebuilt from
+those; when that is depends on numbers of steps alone, so that a resumed pack does the same.
 
-Owns: the loop, each member's decisions, repacking. Does not own: the programs (`trainer.engine.packs`),
-the disk.
+Owns: the loop, decisions, repacking. Does not own: the programs (`trainer.engine.packs`), the disk.
 """
 
 from __future__ import annotations
