@@ -174,7 +174,7 @@ def test_objects_in_ndjson(folder: Path, refused: Callable, trainer: Callable) -
     Path("t.ndjson").write_text("\n".join(map(json.dumps, rows)))
     words = ["good.yaml", "data.source=t.ndjson"]
     answer = refused("check", *words, says=["t.ndjson:1", "'meta'", "data.features.exclude"])
-    assert "['meta']" in answer.json["error"]["problems"][0]["fix"]
+    assert "exclude: [meta]" in answer.json["error"]["problems"][0]["fix"]
     for engine in ("resident", "streaming"):
         fixed = [*words, "data.features.exclude=['meta']", f"runtime.engine={engine}"]
         assert trainer("check", *fixed).code == 0
