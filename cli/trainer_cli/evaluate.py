@@ -32,7 +32,9 @@ def command(
     settings: Reading = None,
     data: Annotated[
         Path | None,
-        typer.Option("--data", help="Evaluate this file instead; - for CSV on stdin."),
+        typer.Option(
+            "--data", help="Evaluate this file instead; - for CSV on stdin.", readable=False
+        ),
     ] = None,
     split: Annotated[
         list[str] | None,

@@ -14,7 +14,10 @@ from trainer_cli.settings import Json, Quiet, Reading
 
 
 def command(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="A table: CSV, Parquet, NDJSON …")],
+    data: Annotated[
+        Path,
+        typer.Argument(metavar="DATA", help="A table: CSV, Parquet, NDJSON …", readable=False),
+    ],
     target: Annotated[
         list[str],
         typer.Option("--target", "-t", help="The column to predict; may be repeated."),

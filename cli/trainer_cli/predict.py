@@ -22,7 +22,10 @@ _FORMATS = (".csv", ".parquet")
 def command(
     run: RunPath,
     data: Annotated[
-        Path, typer.Argument(metavar="FILE", help="The rows to predict; - for CSV on stdin.")
+        Path,
+        typer.Argument(
+            metavar="FILE", help="The rows to predict; - for CSV on stdin.", readable=False
+        ),
     ],
     out: Annotated[
         Path,

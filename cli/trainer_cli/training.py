@@ -73,6 +73,8 @@ class Signals:
             raise Stopped
 
 
+_MANY_ROWS = 50_000
+"""From here on the evaluation takes seconds, or minutes, in which nothing would be shown."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -84,12 +86,14 @@ def follow(
     from trainer_cli.progress import Progress
 
     progress: Progress | None = None
+    rows = 0
     try:
         for event in events:
             match event:
                 case Started():
                     _say_start(event, says)
                     progress = Progress(says, event.plan)
+                    rows = sum(event.plan.prepared.rows(name) for name in SPLITS)
                     signals.training = True
                 case Finished():
                     _closed(progress)
@@ -98,6 +102,9 @@ def follow(
                 case _:
                     assert progress is not None
                     progress.show(event)
+                    if signals.reason() is None and _ends_training(event) and rows >= _MANY_ROWS:
+                        _closed(progress)
+                        says.say(f"evaluating {rows:,} rows …")
     finally:
         signals.training = False
         _closed(progress)
@@ -113,6 +120,10 @@ def give_result(finished: Finished, says: console.Console, *, json: bool, timing
         console.json_result(_facts(finished))
     else:
         console.result(str(finished.run))
+
+
+def _ends_training(event: Any) -> bool:
+    return getattr(event, "stop", None) is not None
 
 
 def _closed(progress: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +172,8 @@ def test_labels_of_a_run(clean: Path, folder: Path, trainer: Callable, kind: str
 def test_a_run_without_answers(clean: Path, folder: Path, refused: Callable) -> None:
     run = run_with(folder, clean, {})
     refused("check", "--data", run.path, says=["fit.folds=5"])
+    run.write_manifest(replace(run.read_manifest(), status="stopped"))
+    refused("check", "--data", run.path, says=[f"finish it: trainer resume {run.path}"])
     answers_only = pl.DataFrame({"row": [0], "answer_0": [0.5]})
     run = run_with(folder, clean, {"validation.parquet": answers_only})
     refused("check", "--data", run.path, says=["fit.folds=5"])

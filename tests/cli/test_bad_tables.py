@@ -244,10 +244,19 @@ def test_dropping_every_row(config: Path, folder: Path, refused_alike: Callable)
     refused_alike(config.name, "data.numeric.impute=drop", says=says)
 
 
-@pytest.mark.parametrize("forbidden", ["table.csv", "good.yaml", "."])
-def test_no_permission(forbidden: str, folder: Path, trainer: Callable) -> None:
+@pytest.mark.parametrize(
+    ("forbidden", "words"),
+    [
+        ("table.csv", ["check", "good.yaml"]),
+        ("good.yaml", ["check", "good.yaml"]),
+        (".", ["check", "good.yaml"]),
+        ("table.csv", ["init", "table.csv", "--target=answer", "--output=-"]),
+    ],
+)
+def test_no_permission(forbidden: str, words: list[str], folder: Path, trainer: Callable) -> None:
     """Root may read everything: a child process gives that up."""
-    assert trainer("check", "good.yaml").code == 0  # whatever is imported late is imported now
+    verb, name, *options = words
+    assert trainer(verb, name, *options).code == 0  # whatever is imported late is imported now
     for place in folder.parents:
         if place.stat().st_uid == os.getuid() and place.is_relative_to(gettempdir()):
             place.chmod(place.stat().st_mode | 0o055)
@@ -261,7 +270,7 @@ def test_no_permission(forbidden: str, folder: Path, trainer: Callable) -> None:
             if os.getuid() == 0:
                 os.setgid(65534)
                 os.setuid(65534)
-            answer = trainer("check", folder / "good.yaml")
+            answer = trainer(verb, folder / name, *options)
             os.write(writing, answer.err.encode())
             code = answer.code
         finally:

@@ -92,17 +92,21 @@ def test_an_extended_run_is_as_long_as_one_from_the_start(
     assert answer.json["weights_sha256"] == manifest_of(finished)["weights_sha256"]
 
 
-def test_by_steps(folder: Path, trainer: Callable, undisturbed: Callable) -> None:
+def test_by_steps(
+    folder: Path, trainer: Callable, undisturbed: Callable, refused: Callable
+) -> None:
     by_steps = ("~fit.epochs", "fit.steps=8")
     run = undisturbed(*by_steps)
     assert json.loads(log_of(run)[-1])["step"] == 8
     assert trainer("resume", run, "fit.steps=+10", "--quiet").code == 0
     assert json.loads(log_of(run)[-1])["step"] == 18
-    assert trainer("resume", run, "fit.steps=+0").code == 2
+    refused(
+        "resume", run, "fit.steps=+0", says=[f"trainer resume {run} fit.steps=+500"], kind="run"
+    )
 
 
 def test_an_early_stopped_run_goes_on_with_more_patience(
-    folder: Path, trainer: Callable, undisturbed: Callable
+    folder: Path, trainer: Callable, undisturbed: Callable, refused: Callable
 ) -> None:
     patient = ("fit.epochs=40", "optimizer.learning_rate=0.5", "fit.early_stopping={patience: 2}")
     run = undisturbed(*patient)
@@ -114,8 +118,13 @@ def test_an_early_stopped_run_goes_on_with_more_patience(
     whole = undisturbed(*patient, "fit.early_stopping.patience=7")
     assert compared(run) == compared(whole)
     # More epochs alone do not help it: it has stopped for another reason.
-    again = trainer("resume", run, "fit.epochs=+5", "--json", "--quiet")
+    more = f"trainer resume {run} fit.early_stopping.patience=+10"
+    says = [f"one that has finished (val_loss has not improved for 7 epochs); extend it: {more}"]
+    refused("resume", run, says=says, kind="run")
+    again = trainer("resume", run, "fit.epochs=+5", "--json")
     assert again.code == 0
+    assert "no epoch is trained: the run has ended" in again.err
+    assert more in again.err
     assert "has not improved for 7 epochs" in again.json["stopped_because"]
 
 

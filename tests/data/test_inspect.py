@@ -94,3 +94,11 @@ def test_whole_numbers_with_commas_between_are_lists_of_labels(tmp_path):
     path.write_text("x,y\n" + "".join(f'{row % 7},"{cells[row % 6]}"\n' for row in range(60)))
     found = inspect_table(Data(source=str(path), target="y"))
     assert (found.task, found.separator) == ("multilabel", ",")
+
+
+@pytest.mark.parametrize("cell", ["ok", "1", "true", "NaN\n7,ok"])
+def test_a_target_with_one_value_is_refused(tmp_path, cell):
+    path = tmp_path / "t.csv"
+    path.write_text("x,y\n" + f"7,{cell}\n" * 60)
+    with pytest.raises(DataError, match=r"at least two different values in 'y'.*--target"):
+        inspect_table(Data(source=str(path), target="y"))

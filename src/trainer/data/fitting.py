@@ -150,8 +150,11 @@ def _infinities(table: Table, kinds: Mapping[str, Kind], rows: Rows) -> list[Pro
 
 def infinity(table: Table, name: str, row: int, count: int) -> Problem:
     """What is wrong with infinite values in training rows, `row` the first of them."""
-    found = "infinity" + (f" there and in {count - 1} more rows" if count > 1 else "")
+    rows = "1 more row" if count == 2 else f"{count - 1:,} more rows"
+    found = "infinity" + (f" there and in {rows}" if count > 1 else "")
     fix = "correct it, or leave it empty to have it filled"
+    if "csv" in table.formats:
+        fix += "; or add it, as it is written (inf, -inf), to data.csv.null_values"
     return Problem(table.where(row), f"finite numbers in '{name}'", found, fix)
 
 

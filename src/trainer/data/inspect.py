@@ -163,6 +163,8 @@ def inspect_table(data: Data) -> TableFindings:
     if len(targets) == 1 and finding.task in ("binary", "multiclass"):
         counts = spelled_classes(values.to_series(), fold_case=bool(same))
         classes = {name: counts[name] for name in natural_order(list(counts))}
+        if len(classes) == 1:
+            raise DataError(_one_class(table, targets[0], *classes))
     plain = table.frame.select(
         name for name, dtype in table.frame.schema.items() if not is_nested(dtype)
     )
@@ -189,6 +191,15 @@ def inspect_table(data: Data) -> TableFindings:
         scale=_advised_scale(values, finding),
         order=order,
         warnings=(*table.warnings, *finding.notes),
+    )
+
+
+def _one_class(table: Table, name: str, only: str) -> Problem:
+    return Problem(
+        table.name,
+        f"at least two different values in '{name}'",
+        f"'{only}' in every row",
+        "name another column with --target",
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -165,4 +166,4 @@ def _nearest(path: Path) -> str:
         names = []
     if not folder.is_dir():
         return f"there is no directory {folder}"
-    return did_you_mean(path.name, names, f"Look into {folder}.")
+    return did_you_mean(path.name, names, f"ls {shlex.quote(str(folder))} shows what is there")

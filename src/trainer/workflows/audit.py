@@ -31,7 +31,7 @@ from trainer.data.sources import file_format
 from trainer.data.splits import SPLIT_NAMES, SplitName
 from trainer.data.tables import SourceFile, Table
 from trainer.data.targets import FittedTarget
-from trainer.errors import DataError, Problem, RunError
+from trainer.errors import DataError, Problem, RunError, command_text
 from trainer.runs.directory import RunDirectory
 from trainer.runs.opening import open_run
 from trainer.workflows.engines import choose_engine
@@ -160,6 +160,13 @@ def audit_labels(path: Path) -> Audit:
     )
 
 
+def _how_to_have_them(run: RunDirectory) -> str:
+    """The command that gives a run predictions of rows that it was not trained with."""
+    if run.read_manifest().status != "finished":
+        return f"finish it: {command_text('resume', run.path)}"
+    return f"train it with folds: {command_text('fit', run.config, 'fit.folds=5')}"
+
+
 def _target(run: RunDirectory) -> FittedTarget:
     """The target that a run fitted; of a run with members, that of the first."""
     members = sorted(run.members.iterdir()) if run.members.is_dir() else []
@@ -196,7 +203,7 @@ def _answered(
                 str(run.predictions),
                 "what the network said of rows that it was not trained with, and their labels",
                 "neither out_of_fold.parquet nor validation.parquet with both",
-                "train it with folds: trainer fit CONFIG fit.folds=5",
+                _how_to_have_them(run),
             )
         )
     for frame, columns in found.values():

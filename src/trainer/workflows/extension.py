@@ -14,6 +14,8 @@ from trainer.errors import ConfigError, Problem, did_you_mean
 
 _NUMBER = re.compile(r"(\d+\.?\d*|\.\d+)([eE][-+]?\d{1,2})?")
 _EXTENDED = ("fit.epochs", "fit.steps", "fit.max_seconds", "fit.early_stopping.patience")
+EXTENDED = frozenset(_EXTENDED)
+"""What lets a run train on."""
 _HARMLESS = (*_EXTENDED, "fit.checkpoint.every", "fit.checkpoint.keep", "evaluate", "name", "track")
 
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer.config.dump import dump_config, resolved_settings
 from trainer.config.load import LoadedConfig
+from trainer.config.schema import Fit
 from trainer.data.sources import is_large
 from trainer.data.splits import SPLIT_NAMES, SplitName
 from trainer.engine import devices
@@ -43,7 +44,7 @@ from trainer.workflows.comparison import (
     device_differences,
     machine_differences,
 )
-from trainer.workflows.extension import additions, differing, is_harmless
+from trainer.workflows.extension import EXTENDED, additions, differing, is_harmless
 from trainer.workflows.plan import located, make_plan
 from trainer.workflows.reporting import sentence_of
 from trainer.workflows.standing import check_arrays, read_facts
@@ -94,7 +95,7 @@ def resume_run(
         was = facts["config"]
         loaded = config_of(run, additions(overrides, was))
         changed = differing(was, json_form(resolved_settings(loaded.config)))
-        _check_unfinished(run, manifest, changed)
+        _check_unfinished(run, manifest, changed, loaded.config.fit)
         changes = {key: text for key, text in changed.items() if is_harmless(key)}
         unlike = {key: text for key, text in changed.items() if key not in changes}
         with devices.importing(worthwhile=is_large(loaded.config.data)):
@@ -159,6 +160,8 @@ def resume_run(
             warnings = [f"{problem}: {name} is used" for problem in passed_over]
             if training.callbacks is not None and (lost := training.callbacks.forgotten()):
                 warnings.append(f"{_CALLBACKS}: {', '.join(lost)}")
+            if training.ended is not None and not EXTENDED.isdisjoint(changed):
+                warnings.append(_nothing_to_train(run, training.ended, loaded.config.fit))
             if differences:
                 manifest = as_it_is_now(manifest, here, plan, device)
             manifest = manifest.with_resumption(resumption, this_process())
@@ -297,17 +300,33 @@ def _seconds(run: RunDirectory) -> float:
     return sum(seconds for seconds in spent if isinstance(seconds, int | float))
 
 
-def _check_unfinished(run: RunDirectory, manifest: Manifest, changed: Mapping[str, str]) -> None:
+def _check_unfinished(
+    run: RunDirectory, manifest: Manifest, changed: Mapping[str, str], fit: Fit
+) -> None:
     if manifest.status == "finished" and not changed:
         raise RunError(
             Problem(
                 str(run.path),
                 "a run that has something left to do",
                 f"one that has finished ({manifest.stopped_because})",
-                f"extend it: {command_text('resume', run.path, 'fit.epochs=+20')} (or "
-                "fit.early_stopping.patience=+10, fit.max_seconds=+60)",
+                f"extend it: {command_text('resume', run.path, _more(manifest.stopped_because, fit))}",
             )
         )
+
+
+def _more(stopped_because: str | None, fit: Fit) -> str:
+    """The setting that lets a run train on, by what it ended because of."""
+    reason = stopped_because or ""
+    if reason.startswith("fit.max_seconds"):
+        return "fit.max_seconds=+60"
+    if "has not improved" in reason and fit.early_stopping is not None:
+        return "fit.early_stopping.patience=+10"
+    return "fit.epochs=+20" if fit.steps is None else "fit.steps=+500"
+
+
+def _nothing_to_train(run: RunDirectory, reason: str, fit: Fit) -> str:
+    command = command_text("resume", run.path, _more(reason, fit))
+    return f"no epoch is trained: the run has ended ({reason}); to extend it: {command}"
 
 
 def _refuse(differences: Sequence[Problem], accepted: bool) -> None:
