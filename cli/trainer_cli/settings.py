@@ -137,11 +137,11 @@ def _is_override(word: str) -> bool:
     except OSError:
         # Too long for a file's name, or in a folder that may not be looked into.
         pass
+    if "=" in word:
+        return True
     # A setting without its '=' is an override that went wrong rather than a missing file.
-    return (
-        "=" in word
-        or re.match(r"(data|model|optimizer|fit|evaluate|runtime)[.:]", word) is not None
-    )
+    section = re.match(r"(data|model|optimizer|fit|evaluate|runtime)[.:]", word)
+    return section is not None and not word.lower().endswith((".yaml", ".yml"))
 
 
 RunOrSweep = Annotated[

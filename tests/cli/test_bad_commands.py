@@ -41,6 +41,7 @@ COMMANDS: dict[str, tuple[list[str], list[str]]] = {
     "no value of an option": (["fit", "good.yaml", "--runs"], ["--runs"]),
     "no config": (["fit"], ["trainer fit", "found nothing"]),
     "no config but settings": (["fit", "fit.epochs=3"], ["a config file", "only settings"]),
+    "config named as a section": (["check", "data.yaml"], ["data.yaml: ", "no such file"]),
     "two configs to check": (["check", "good.yaml", "good.yaml"], ["one config file", "found 2"]),
     "setting without an equals sign": (
         ["check", "good.yaml", "fit.epochs:3"],

@@ -64,6 +64,8 @@ def settings(write: Write, *overrides: str, text: str = BASE) -> dict[str, Any]:
         ("data.csv.null_values.0=x", "data.csv.null_values.1", "NA"),
         ('data.columns."c.d".kind=numeric', "data.columns", {"a.b": {"kind": "numeric"},
                                                              "c.d": {"kind": "numeric"}}),
+        ('data.columns."x[0]".kind=numeric', "data.columns", {"a.b": {"kind": "numeric"},
+                                                              "x[0]": {"kind": "numeric"}}),
         ("data.columns.a.b.kind=categorical", "data.columns", {"a.b": {"kind": "categorical"}}),
         ("data.columns.'a b'={kind: boolean}", "data.columns", {"a.b": {"kind": "numeric"},
                                                                 "a b": {"kind": "boolean"}}),
@@ -167,6 +169,11 @@ def test_later_overrides_win(write: Write) -> None:
             "model.layers[0].dense=3",
             ": expected an index after a dot, found an index in brackets; write "
             "model.layers.0.dense=3",
+        ),
+        (
+            'data.columns."x[0]".levels[1]=3',
+            ": expected an index after a dot, found an index in brackets; write "
+            'data.columns."x[0]".levels.1=3',
         ),
         (
             "model.layers.9.dense=3",

@@ -38,6 +38,9 @@ class Override:
 _FORM = "key.path=value, or ~key.path to remove"
 _EXAMPLE = "write for example optimizer.learning_rate=3e-4"
 
+# Outside quotes: "x[0]" is a name.
+_INDEX = re.compile(r"""("[^"]*"|'[^']*')|\[(\d+)\]""")
+
 
 def parse_override(text: str, directory: Path) -> Override | Problem:
     """An override as typed; relative paths in it are relative to `directory`."""
@@ -61,8 +64,8 @@ def parse_override(text: str, directory: Path) -> Override | Problem:
         return Problem(
             where, "a key such as optimizer.learning_rate before the '='", f"'{key}'", fix
         )
-    if re.search(r"\[\d+\]", key):
-        right = re.sub(r"\[(\d+)\]", r".\1", key)
+    right = _INDEX.sub(lambda found: found[1] or f".{found[2]}", key)
+    if right != key:
         return Problem(
             where, "an index after a dot", "an index in brackets", f"write {right}={value}"
         )
