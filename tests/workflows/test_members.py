@@ -222,3 +222,33 @@ def test_bad_input_leaves_no_run_behind(small, tmp_path):
     with pytest.raises(InputError):
         fit_several(small, tmp_path / "runs", "fit.folds=3", "data.features.exclude=[nothing]")
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("words", ["Yes yes No no", "A a B b C c"])
+def test_folds_in_which_classes_are_spelled_differently(tmp_path, words):
+    spelled = words.split()
+    rows = [
+        f"{row * 7 % 90 / 90},{spelled[row * 7 % 90 * len(spelled) // 90]}" for row in range(90)
+    ]
+    (tmp_path / "t.csv").write_text("x,y\n" + "\n".join(rows) + "\n")
+    config = tmp_path / "c.yaml"
+    config.write_text(
+        "data: {source: t.csv, target: y, columns: {y: {fold_case: true}}, split: {by: random}}\n"
+        "model: {layers: [{dense: 4}]}\nfit: {epochs: 1, folds: 3, repeats: 2}\n"
+    )
+    done = fit_several(config, tmp_path / "runs")
+    targets = [
+        json.loads((one.run / "preprocessing.json").read_text())["target"] for one in done.members
+    ]
+    classes = [target["classes"] for target in targets]
+    assert len(set(map(tuple, classes))) > 1
+    assert len({tuple(name.lower() for name in names) for names in classes}) == 1
+    test = [pl.read_parquet(one.run / "predictions/test.parquet") for one in done.members]
+    together = pl.read_parquet(done.run / "predictions/test.parquet")
+    assert set(together["actual"]) <= set(classes[0])
+    for place, name in enumerate(name for name in together.columns if name.startswith("prob")):
+        each = [frame.to_dict(as_series=False) for frame in test]
+        own = [[name for name in frame if name.startswith("prob")][place] for frame in each]
+        mean = np.mean([frame[key] for frame, key in zip(each, own, strict=True)], axis=0)
+        assert np.allclose(together[name], mean, atol=1e-6)
+    assert pl.read_parquet(done.run / "predictions/out_of_fold.parquet").height == 72

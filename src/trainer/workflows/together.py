@@ -17,6 +17,7 @@ import polars as pl
 
 from trainer.config.members import Member
 from trainer.data.out_of_fold import FoldAnswers, out_of_fold
+from trainer.data.preprocessing import Preprocessing
 from trainer.data.splits import SplitName
 from trainer.evaluation.answers import Answers
 from trainer.report.aggregates import Folding, aggregate
@@ -27,6 +28,7 @@ from trainer.runs.evaluations import Evaluation, Intervals
 from trainer.workflows.decisions import decide
 from trainer.workflows.pack_events import MemberEnded
 from trainer.workflows.plan import Plan, groups_of
+from trainer.workflows.question import Question
 
 
 def judge_together(
@@ -60,7 +62,7 @@ def judge_together(
     names = plan.question.answer_names
     validation = _mean_answers(runs, "validation", plan) if folding is None else None
     if folding is not None:
-        answers = [_fold_answers(one, member, names) for one, member in zip(runs, own, strict=True)]
+        answers = [_fold_answers(one, member, plan) for one, member in zip(runs, own, strict=True)]
         table = plan.prepared.table.frame.select(plan.question.target.columns)
         frame = out_of_fold(answers, table, names)
         buffer = io.BytesIO()
@@ -86,12 +88,24 @@ def _validation_share(run: Path) -> float:
 def _mean_answers(runs: Sequence[RunDirectory], split: SplitName, plan: Plan) -> Answers | None:
     """The mean of what the members say of rows that all of them have; None where there are none."""
     target = plan.question.target
-    names, columns = target.names, plan.question.answer_names
-    found = [read_answers(run, split, target.task, names, columns) for run in runs]
-    there = [one for one in found if one is not None]
+    there = []
+    for run in runs:
+        own = _own_question(run, plan)
+        found = read_answers(run, split, target.task, own.target.names, own.answer_names)
+        if found is not None:
+            there.append(found)
     if not there:
         return None
-    return replace(there[0], p=np.stack([one.p for one in there]).mean(axis=0))
+    p = np.stack([one.p for one in there]).mean(axis=0)
+    return replace(there[0], names=target.names, p=p)
+
+
+def _own_question(run: RunDirectory, plan: Plan) -> Question:
+    """The question as a member asks it: a class that is spelled in several ways (`fold_case`) has the
+    spelling that is most frequent in the member's own training rows. The order of classes is the same.
+    """
+    target = Preprocessing.from_json(run.read_preprocessing()).target
+    return replace(plan.question, target=target)
 
 
 def _as_answers(frame: pl.DataFrame, plan: Plan) -> Answers:
@@ -109,7 +123,8 @@ def _as_answers(frame: pl.DataFrame, plan: Plan) -> Answers:
     )
 
 
-def _fold_answers(run: RunDirectory, member: Member, names: Sequence[str]) -> FoldAnswers:
+def _fold_answers(run: RunDirectory, member: Member, plan: Plan) -> FoldAnswers:
+    names = _own_question(run, plan).answer_names
     frame = pl.read_parquet(io.BytesIO(run.read_predictions("validation.parquet")))
     answers = frame.select(names).to_numpy()
     return FoldAnswers(frame["row"].to_numpy(), answers, member.fold or 0, member.repeat)
