@@ -8,9 +8,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from trainer.errors import command_text
-from trainer.report.choices import decisions_json, read_choices
 from trainer.report.text import Table, counted, duration, number
-from trainer.runs.directory import RunDirectory
 from trainer_cli import console
 from trainer_cli.training import Signals, data_line, say_choices
 
@@ -94,6 +92,9 @@ def _epoch_text(epoch: int, epochs: int, results: Any) -> str:
 
 
 def _say_end(event: MembersFinished, says: console.Console) -> None:
+    from trainer.report.choices import read_choices
+    from trainer.runs.directory import RunDirectory
+
     done = sum(one.status == "finished" for one in event.members)
     says.say(f"{counted(done, 'network')} finished; {duration(event.seconds)}")
     if event.aggregates:
@@ -131,6 +132,9 @@ def _interval(one: Any) -> str:
 
 def _facts(event: MembersFinished) -> dict[str, Any]:
     """The keys of a single fit, metrics as means over the networks, and more of each of them."""
+    from trainer.report.choices import decisions_json
+    from trainer.runs.directory import RunDirectory
+
     return {
         "run": str(event.run),
         "status": event.status,

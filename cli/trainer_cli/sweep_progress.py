@@ -8,7 +8,6 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from trainer.report.sweeps.text import Labels
 from trainer.report.text import counted, duration, number
 from trainer_cli import console
 
@@ -31,6 +30,8 @@ class SweepProgress:
         self._objective, self._higher, self._epochs = "", False, 1
         self._phase = ""
         self._settings: dict[int, Mapping[str, Any]] = {}
+        from trainer.report.sweeps.text import Labels
+
         self._labels = Labels()
         # Trial → its epoch, its best objective so far and the epoch of that.
         self._live: dict[int, tuple[int, float, int | None]] = {}

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from trainer.errors import command_text
-from trainer.report.choices import Choices, decisions_json, read_choices
 from trainer.report.text import Table, counted, duration, number
-from trainer.runs.directory import RunDirectory
 from trainer_cli import console
 from trainer_cli.settings import SPLITS
 
 if TYPE_CHECKING:
+    from trainer.report.choices import Choices
     from trainer.workflows.training import Event, Finished
 
 Timings = Annotated[bool, typer.Option("--timings", help="Print the seconds that each phase took.")]
@@ -152,6 +151,9 @@ def _say_start(event: Any, says: console.Console) -> None:
 
 
 def _say_end(event: Finished, says: console.Console) -> None:
+    from trainer.report.choices import read_choices
+    from trainer.runs.directory import RunDirectory
+
     says.say(
         f"{event.stopped_because} after {counted(event.epochs, 'epoch')}; "
         f"best epoch {event.best_epoch:,}; {duration(event.seconds)}"
@@ -199,6 +201,9 @@ def _timings_text(timings: dict[str, float]) -> str:
 
 
 def _facts(event: Finished) -> dict[str, Any]:
+    from trainer.report.choices import decisions_json
+    from trainer.runs.directory import RunDirectory
+
     return {
         "run": str(event.run),
         "status": event.status,
