@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,8 +16,16 @@ VALUES = st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=30)
 
 
 def of(values, folding=None):
-    members = [{"test": {"auc": value}} for value in values]
-    return aggregate(members, folding)["test"]["auc"]
+    members = [{"test": {"rmse": value}} for value in values]
+    return aggregate(members, folding)["test"]["rmse"]
+
+
+def test_an_interval_of_a_share_stays_a_share():
+    members = [{"test": {"auc": value, "rmse": value}} for value in (0.99, 0.7, 0.98)]
+    found = aggregate(members)["test"]
+    assert found["rmse"].high > 1
+    assert found["auc"] == replace(found["rmse"], high=1.0)
+    assert aggregate([{"test": {"f1": 0.0}}, {"test": {"f1": 0.1}}])["test"]["f1"].low == 0.0
 
 
 @pytest.mark.parametrize("degrees", [*range(1, 60), 99, 100, 999, 1000, 19_999, 999_999])

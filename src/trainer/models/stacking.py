@@ -225,6 +225,8 @@ class _Pass:
         self._penalise(f"{head.name}/kernel", self._value(head.kernel))
         return Answers(head.activation(outputs), self._penalty)
 
+    # AutoGraph cannot convert `match`, and would warn of it.
+    @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
     def _hidden(self, layer: Any, settings: AnyLayer, x: Any) -> Any:
         match settings:
             case DenseLayer(dense=dense):

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from statistics import fmean, stdev
 
@@ -28,6 +28,12 @@ import numpy as np
 from trainer.runs.evaluations import Interval, Metrics
 
 _LEVEL = 0.95
+_SHARES = frozenset(
+    {
+        "accuracy", "balanced_accuracy", "precision", "recall", "specificity", "f1", "auc",
+        "average_precision", "top_3_accuracy", "top_5_accuracy",
+    }
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +65,20 @@ def aggregate(
             names.setdefault(split, {}).update(dict.fromkeys(measured))
     return {
         split: {
-            name: _aggregate([_value(member, split, name) for member in members], folding)
+            name: _within_range(
+                name, _aggregate([_value(member, split, name) for member in members], folding)
+            )
             for name in of_split
         }
         for split, of_split in names.items()
     }
+
+
+def _within_range(name: str, interval: Interval) -> Interval:
+    """The interval without what the metric cannot be: a share is at least 0 and at most 1."""
+    if interval.low is None or interval.high is None or name not in _SHARES:
+        return interval
+    return replace(interval, low=max(0.0, interval.low), high=min(1.0, interval.high))
 
 
 def _value(member: Metrics, split: str, name: str) -> float | None:
