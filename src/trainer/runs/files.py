@@ -81,8 +81,8 @@ DISK = FileSystem()
 """The real one."""
 
 _FIXES = {
-    errno.ENOSPC: "free space on this disk (`df -h` shows it), then resume the run or run the command again",
-    errno.EDQUOT: "free some of your quota on this disk, then resume the run or run the command again",
+    errno.ENOSPC: "free space there (`df -h` shows it), then resume the run or run the command again",
+    errno.EDQUOT: "free some of your quota there, then resume the run or run the command again",
     errno.EROFS: "this file system is read-only; remount it or choose another place for runs",
     errno.EACCES: "give yourself the right to write there (`ls -ld` shows who has it)",
     errno.EPERM: "give yourself the right to write there (`ls -ld` shows who has it)",
