@@ -34,7 +34,7 @@ bench: .venv/.dev .venv-bench/.ready  ## Measure; writes benchmarks/RESULTS.md (
 
 lock: .venv/.dev  ## Write requirements.lock anew from pyproject.toml.
 	$(BIN)/pip install --quiet uv
-	$(BIN)/uv pip compile pyproject.toml --extra dev --no-emit-package trainer --universal --python-version 3.11 \
+	$(BIN)/uv pip compile pyproject.toml --extra dev --no-emit-package yaml-trainer --universal --python-version 3.11 \
 		--no-header --quiet --upgrade --output-file requirements.lock
 
 clean:  ## Remove what the other targets made, except runs.

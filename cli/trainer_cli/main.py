@@ -53,7 +53,9 @@ def _print_version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version
 
-        console.result(f"trainer {version('trainer')}")
+        from trainer.packages import DISTRIBUTION
+
+        console.result(f"trainer {version(DISTRIBUTION)}")
         raise typer.Exit
 
 

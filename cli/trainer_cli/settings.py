@@ -50,7 +50,7 @@ Engine = Annotated[
         "--engine",
         show_default="local",
         help="Where a sweep trains: local, in processes of this machine, or ray, on a cluster "
-        "(pip install 'trainer[cluster]').",
+        "(needs the package ray).",
     ),
 ]
 Address = Annotated[

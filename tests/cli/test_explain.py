@@ -45,7 +45,7 @@ def test_what_it_says_and_what_it_refuses(
     with monkeypatch.context() as patched:
         patched.setitem(sys.modules, "shap", None)
         before = sorted(Path(run).rglob("*"))
-        refused("explain", run, "--rows", "5", says=["pip install 'trainer[explain]'"])
+        refused("explain", run, "--rows", "5", says=["pip install 'numba", "'shap"])
         assert sorted(Path(run).rglob("*")) == before
     if find_spec("shap") is None:
         pytest.skip("needs shap")

@@ -65,5 +65,5 @@ def test_a_missing_package_is_told_before_training(
     refused_alike: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(trackers, "find_spec", lambda name: None)
-    says = ["track.tensorboard", "the package tensorboard", "pip install 'trainer[tensorboard]'"]
+    says = ["track.tensorboard", "the package tensorboard", "pip install 'tensorboard"]
     refused_alike("good.yaml", "track.tensorboard=true", says=says)

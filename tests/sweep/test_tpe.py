@@ -182,7 +182,7 @@ def test_without_optuna_it_says_what_to_install(
         new_search("tpe", space(**SEARCHED), 0, "higher")
     (problem,) = caught.value.problems
     assert problem.key == "sweep.search"
-    assert problem.fix.startswith("pip install 'trainer[sweep]'")
+    assert problem.fix.startswith("pip install 'optuna")
     assert new_search("sobol", space(**SEARCHED), 0, "higher").ask(2)
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from tests.tracking.conftest import config
 from trainer.errors import Problem
+from trainer.packages import install_command
 from trainer.tracking import trackers as module
 from trainer.tracking.trackers import (
     Trackers,
@@ -151,5 +152,5 @@ def test_a_package_that_is_missing(
     assert [problem.key for problem in problems] == found
     for problem in problems:
         assert isinstance(problem, Problem)
-        assert f"pip install 'trainer[{problem.key.removeprefix('track.')}]'" in problem.fix
+        assert install_command(problem.key.removeprefix("track.")) in problem.fix
         assert absent in problem.expected

@@ -259,7 +259,7 @@ def test_shap_values_add_up(finished):
 
 def test_without_shap_its_install_command_is_told(finished, monkeypatch):
     monkeypatch.setitem(sys.modules, "shap", None)
-    with pytest.raises(UsageError, match=r"pip install 'trainer\[explain\]'"):
+    with pytest.raises(UsageError, match=r"pip install 'numba.* 'shap"):
         ask(finished.run, shap_rows=5)
 
 

@@ -22,6 +22,7 @@ from typing import IO, Literal
 
 from trainer.engine.program_cache import cache_root, use_cache
 from trainer.errors import ConfigError, Problem
+from trainer.packages import install_command
 
 # Keras imports each of these when it finds it, for adapters that are not used here: 1 to 4 seconds.
 _NOT_NEEDED = ("jax", "matplotlib", "pandas", "scipy", "sklearn", "torch")
@@ -144,7 +145,7 @@ def missing_for_gpu() -> str:
         return "nvidia-smi does not answer"
     if listed.returncode != 0 or not re.search(r"^GPU \d", listed.stdout, re.MULTILINE):
         return "nvidia-smi lists no GPU"
-    return "TensorFlow lacks its CUDA libraries (pip install 'trainer[gpu]')"
+    return f"TensorFlow lacks its CUDA libraries ({install_command('gpu')})"
 
 
 def _import_quietly() -> None:

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-PACKAGES = ("trainer", "tensorflow", "keras", "numpy", "polars", "pydantic", "pyyaml")
+from trainer.packages import DISTRIBUTION
+
+PACKAGES = (DISTRIBUTION, "tensorflow", "keras", "numpy", "polars", "pydantic", "pyyaml")
 """The packages that a run depends on."""
 
 _GIT_SECONDS = 0.4

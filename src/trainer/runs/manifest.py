@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from trainer.errors import Problem, RunError
+from trainer.packages import DISTRIBUTION
 from trainer.runs import readers
 from trainer.runs.files import DISK, FileSystem, json_bytes, read_json, write_atomically
 from trainer.runs.machine import PACKAGES, Git, git_state, package_versions, processor_name
@@ -189,7 +190,7 @@ def new_manifest(
     packages = package_versions(PACKAGES)
     return Manifest(
         name=name,
-        version=packages.get("trainer", "unknown"),
+        version=packages.get(DISTRIBUTION, "unknown"),
         command=tuple(command),
         seed=seed,
         started=now,

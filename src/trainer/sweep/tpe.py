@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 from trainer.config.domains import Choices, Dimension, Floats, Integers
 from trainer.errors import ConfigError, Problem
+from trainer.packages import install_command
 from trainer.sweep.halving import Direction
 from trainer.sweep.search import Settings, distinct, random_trials
 from trainer.sweep.space import Space, identity
@@ -150,7 +151,7 @@ def _optuna() -> ModuleType:
                 where="",
                 expected="optuna, for sweep.search: tpe",
                 found="no such package",
-                fix="pip install 'trainer[sweep]', or set sweep.search: sobol",
+                fix=f"{install_command('sweep')}, or set sweep.search: sobol",
                 key="sweep.search",
             )
         ) from error

@@ -17,6 +17,7 @@ from importlib.util import find_spec
 from trainer.config.schema import Config
 from trainer.config.tracking import TensorBoard
 from trainer.errors import Problem
+from trainer.packages import install_command
 from trainer.runs.directory import RunDirectory
 from trainer.runs.listing import summarise
 from trainer.runs.manifest import Manifest
@@ -148,7 +149,7 @@ def tracking_problems(config: Config) -> Iterator[Problem]:
                 "",
                 f"the package {missing[0]}",
                 "it is not installed",
-                f"pip install 'trainer[{extra}]', or take the setting out: ~{key}",
+                f"{install_command(extra)}, or remove {key}",
                 key,
             )
 

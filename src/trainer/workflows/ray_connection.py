@@ -20,6 +20,7 @@ from typing import Any, Self, TextIO
 from urllib.parse import urlsplit
 
 from trainer.errors import Problem, RunError, UsageError
+from trainer.packages import install_command
 from trainer.runs.leases import Lease
 from trainer.runs.machine import PACKAGES, package_versions
 from trainer.runs.process import Process, this_process
@@ -273,7 +274,7 @@ def _import_ray() -> Any:
                 "--engine ray",
                 "the package ray",
                 "no such package",
-                "pip install 'trainer[cluster]', or take --engine local",
+                f"{install_command('cluster')}, or use --engine local",
             )
         ) from error
     return ray

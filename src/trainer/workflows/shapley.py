@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from trainer.errors import Problem, UsageError
 from trainer.evaluation.alterations import Ask, Encoding, Singles, column_names
+from trainer.packages import install_command
 
 Doubles = NDArray[np.float64]
 
@@ -78,7 +79,7 @@ def load_shap() -> ModuleType:
         try:
             return import_module("shap")
         except ImportError as error:
-            fix = "pip install 'trainer[explain]'"
+            fix = install_command("explain")
             found = "it is not installed" if find_spec("shap") is None else f"that {error}"
             raise UsageError(Problem("--rows", "the shap package", found, fix)) from error
 

@@ -16,13 +16,10 @@ from html import escape
 from itertools import groupby
 from pathlib import Path
 
+from trainer.packages import install_command
 from trainer.report.page.content import Block, Grid, Lines, Page, Plot, Prose, Section
 from trainer.report.page.figures import can_draw, svg_text
 from trainer.report.text import Table, cell, width
-
-WITHOUT_PLOTS = (
-    "This page has no plots: run pip install 'trainer[plots]', then write the report again."
-)
 
 _HERE = Path(__file__).parent
 _SORTED_ROWS = 3
@@ -61,7 +58,7 @@ def page_html(page: Page, *, with_plots: bool = True) -> str:
             "<header>",
             f"<h1>{_text(page.title)}</h1>",
             *(f'<p class="lead">{_text(sentence)}</p>' for sentence in page.lead),
-            *([] if can_have_plots else [f"<p>{_text(WITHOUT_PLOTS)}</p>"]),
+            *([] if can_have_plots else [f"<p>{_text(_without_plots())}</p>"]),
             '<nav aria-label="Sections"><ul>',
             *(f'<li><a href="#{one.key}">{_text(one.title)}</a></li>' for one in page.sections),
             "</ul></nav>",
@@ -203,3 +200,7 @@ def _folded(text: str, title: str, *, is_folded: bool, is_half: bool) -> str:
 def _text(text: str) -> str:
     """A text as HTML; control characters, also those that turn the direction of writing, are shown."""
     return escape(cell(text))
+
+
+def _without_plots() -> str:
+    return f"This page has no plots: {install_command('plots')}, then write the report again."

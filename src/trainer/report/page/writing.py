@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from trainer.errors import Problem, UsageError
+from trainer.packages import install_command
 from trainer.report.comparison import compare
 from trainer.report.page.classes import calibration, classes
 from trainer.report.page.content import Page
@@ -108,7 +109,7 @@ def write_plots(page: Page, folder: Path) -> list[Path]:
         StorageError: They could not be written.
     """
     if not can_draw():
-        fix = "pip install 'trainer[plots]'"
+        fix = install_command("plots")
         raise UsageError(
             Problem("--png", "matplotlib, to draw the plots", "it is not installed", fix)
         )
