@@ -113,7 +113,7 @@ def test_a_disk_that_fills_up(
     filler = fill(disk)
     code, out, err = training.end()
     assert (code, out) == (3, "")
-    check_words(err, f"error: {run}", "no space left on device (ENOSPC)", "free space on this disk")
+    check_words(err, f"error: {run}", "no space left on device (ENOSPC)", "free space there")
     check_whole(run, trainer)
     # Nor can it go on yet, which leaves it as it was.
     before = compared(run)
