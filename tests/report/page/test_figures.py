@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from trainer.report.page.content import Plot
-from trainer.report.page.figures import COLOURS, dots, scale_by_magnitude, svg_text
+from trainer.report.page.figures import COLOURS, count_across, dots, scale_by_magnitude, svg_text
 
 pytest.importorskip("matplotlib")
 
@@ -64,6 +64,17 @@ def test_a_scale_by_magnitude_has_plain_numbers() -> None:
     text = svg_text(replace(PLOT, draw=falling))
     assert ">0.01<" in text
     assert "mathdefault" not in text
+
+
+def test_epochs_and_trials_have_whole_ticks() -> None:
+    def draw(axes: Any) -> None:
+        axes.plot([0, 1], [0.125, 0.375])
+        axes.set_yticks([])
+        count_across(axes, "epoch")
+
+    ticks = re.findall(r">([-\d.]+)</text>", svg_text(Plot("epochs", "Epochs", "", draw)))
+    assert "1" in ticks
+    assert not [tick for tick in ticks if "." in tick]
 
 
 def test_a_users_own_settings_change_nothing() -> None:

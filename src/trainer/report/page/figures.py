@@ -121,6 +121,12 @@ def rectangles(
     axes.add_patch(PathPatch(path, facecolor=colour, edgecolor="none", alpha=alpha))
 
 
+def count_across(axes: Any, what: str) -> None:
+    """Label the x axis of epochs or trials, with ticks at whole numbers alone."""
+    axes.set_xlabel(what)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+
+
 def scale_by_magnitude(axes: Any) -> None:
     """Draws y by its logarithm, the ticks as plain numbers."""
     from matplotlib.ticker import FuncFormatter, NullFormatter

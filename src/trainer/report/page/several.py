@@ -19,7 +19,7 @@ from trainer.report.comparison_tables import run_label
 from trainer.report.findings import Difference
 from trainer.report.page.content import Block, Page, Plot, Prose, Section, grid, section
 from trainer.report.page.facts import SPLITS, Facts
-from trainer.report.page.figures import COLOURS, DASHES, SOFT
+from trainer.report.page.figures import COLOURS, DASHES, SOFT, count_across
 from trainer.report.page.scores import difference_text, interval_text
 from trainer.report.page.training import scale_loss, series, thinned
 from trainer.report.tables import metric_text
@@ -245,7 +245,7 @@ def _history_plot(name: str, curves: Sequence[tuple[str, Any, Any]]) -> Plot:
             look = {"color": COLOURS[place % 6], "linestyle": DASHES[(place + place // 6) % 6]}
             axes.plot(*thinned(epochs, values), label=label, linewidth=1.2, **look)
         scale_loss(axes, [values for _, _, values in curves])
-        axes.set_xlabel("epoch")
+        count_across(axes, "epoch")
         axes.legend(loc="upper right", ncols=2)
 
     words = "; ".join(

@@ -183,7 +183,8 @@ def _importance(
         if len(trials.rows) < least:
             there = counted(len(trials.rows), "trial")
             yield Prose(
-                f"{there} are too few to estimate it: {least} are needed for {len(axes)} settings."
+                f"{there} are too few to estimate it: {least} are needed for "
+                f"{counted(len(axes), 'setting')}."
             )
         else:
             yield Prose("All trials have the same objective.")

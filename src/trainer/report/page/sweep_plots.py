@@ -22,6 +22,7 @@ from trainer.report.page.figures import (
     PAPER,
     SOFT,
     across_by_magnitude,
+    count_across,
     dots,
 )
 from trainer.report.page.training import series, thinned
@@ -104,7 +105,7 @@ def order_plot(trials: Trials) -> Plot:
         axes.step(
             numbers[shown], best[shown], where="post", color=COLOURS[1], linewidth=1.4, label="best"
         )
-        axes.set_xlabel("trial")
+        count_across(axes, "trial")
         axes.set_ylabel(trials.name)
         axes.legend(loc="lower right" if trials.higher else "upper right")
 
@@ -293,7 +294,7 @@ def curves_plot(name: str, histories: Mapping[int, Sequence[Mapping[str, Any]]])
         for place, (trial, epochs, values) in enumerate(drawn):
             look = {"color": COLOURS[place % 6], "linestyle": DASHES[place % 6]}
             axes.plot(*thinned(epochs, values), label=f"trial {trial}", linewidth=1.4, **look)
-        axes.set_xlabel("epoch")
+        count_across(axes, "epoch")
         axes.set_ylabel(name)
         axes.legend(loc="best", ncols=2)
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from trainer.report.choices import read_choices
 from trainer.report.page.content import Block, Plot, Section, grid, section
 from trainer.report.page.facts import Facts
-from trainer.report.page.figures import COLOURS, DASHES, SOFT, scale_by_magnitude
+from trainer.report.page.figures import COLOURS, DASHES, SOFT, count_across, scale_by_magnitude
 from trainer.report.text import number
 
 _BINS = 150
@@ -109,7 +109,7 @@ def _curve(history: History, name: str, best: int | None, title: str) -> Plot:
         _mark_best(axes, best)
         if name == "loss":
             scale_loss(axes, [values for _, _, values in drawn])
-        axes.set_xlabel("epoch")
+        count_across(axes, "epoch")
         axes.legend(loc="upper right" if falls else "lower right")
 
     falls = bool(drawn) and drawn[0][2][-1] < drawn[0][2][0]
@@ -147,7 +147,7 @@ def _rate_plot(history: History) -> Plot:
 
     def draw(axes: Any) -> None:
         axes.plot(*thinned(epochs, rates), color=COLOURS[0])
-        axes.set_xlabel("epoch")
+        count_across(axes, "epoch")
         if rates.min() > 0 and rates.max() > 30 * rates.min():
             scale_by_magnitude(axes)
 
@@ -192,7 +192,7 @@ def _members_plot(facts: Facts) -> Plot:
             colour = COLOURS[place % len(COLOURS)]
             axes.plot(*thinned(epochs, values), color=colour, linewidth=0.9, alpha=0.8)
         scale_loss(axes, [values for _, _, values in curves])
-        axes.set_xlabel("epoch")
+        count_across(axes, "epoch")
 
     name = curves[0][0] if curves else "loss"
     description = (
