@@ -112,7 +112,10 @@ def test_predictions_that_are_not_finite_are_reported(finished: Any) -> None:
     [
         (Decisions(), ""),
         (Decisions(0.25), "threshold 0.25"),
-        (Decisions(0.25, "f1", {}, 1.5), "threshold 0.25 (chosen for f1), temperature 1.5"),
+        (
+            Decisions(0.25, "f1", {"f1": 0.9}, 1.5),
+            "threshold 0.25 (chosen for f1), temperature 1.5",
+        ),
         (Decisions(coverage=0.9, half_widths={"m": 2.0}), "90% intervals (m ± 2)"),
         (
             Decisions(coverage=0.9, half_widths={"m": np.log(3.0), "k": 2}, curves={"m": "log"}),

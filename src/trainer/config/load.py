@@ -89,8 +89,12 @@ class InvalidConfigError(ConfigError):
         self.sound, self.cut = sound, cut
 
     def is_cut(self, key: str) -> bool:
-        """Whether a setting, a part of it or its section is not in the sound config."""
-        return any(_touch(path, (parse_key(key) or ())) for path in self.cut)
+        """Whether a setting, a part of it or its section is not in the sound config.
+
+        A problem of the data names no setting, and none is cut for it.
+        """
+        steps = parse_key(key)
+        return steps is not None and any(_touch(path, steps) for path in self.cut)
 
 
 def _located(problem: Problem, root: Node, path: Path) -> Problem:
