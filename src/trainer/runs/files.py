@@ -2,10 +2,7 @@
 
 Every write goes to a temporary sibling, is flushed to the disk and then renamed, so that a process
 killed at any moment leaves either the old or the new content. `OSError`s become `StorageError`s
-that say what could not be written and what to do.
-
-Owns: atomic replacement, the words for a disk that refuses, JSON as bytes, reading what may be
-damaged or a stranger's. Does not own: which files a run has (`directory`), what stands in them.
+that say what could not be written and what to do. Which files a run has is up to `directory`.
 """
 
 from __future__ import annotations
