@@ -7,11 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Self
 
-from trainer.errors import Problem, RunError, command_text
+from trainer.errors import command_text
 from trainer.runs.directory import RunDirectory
-from trainer.runs.files import read_json
-from trainer.runs.readers import DamageError
-from trainer.runs.records import from_json, later, to_json
+from trainer.runs.records import later, read_record, to_json
 
 # Stated again rather than imported: pydantic takes a fifth of a second to load.
 Task = Literal["binary", "multiclass", "multilabel", "regression"]
@@ -180,13 +178,8 @@ def read_findings(run: RunDirectory) -> Findings | None:
     Raises:
         RunError: The file is damaged.
     """
-    if not run.findings.exists():
-        return None
-    try:
-        return from_json(Findings, read_json(run.findings))
-    except DamageError as error:
-        fix = f"remove it, then: {command_text('report', run.path)}"
-        raise RunError(Problem(str(run.findings), error.expected, error.found, fix)) from error
+    fix = f"remove it, then: {command_text('report', run.path)}"
+    return read_record(run.findings, Findings, fix)
 
 
 def verdict(difference: Difference, name: str) -> str:

@@ -7,11 +7,8 @@ from dataclasses import dataclass
 from math import exp
 from pathlib import PurePath
 
-from trainer.errors import Problem, RunError
 from trainer.runs.directory import RunDirectory
-from trainer.runs.files import read_json
-from trainer.runs.readers import DamageError
-from trainer.runs.records import from_json, later, to_json
+from trainer.runs.records import later, read_record, to_json
 
 NO_THRESHOLD = 0.5
 """The threshold where none is stated or chosen."""
@@ -110,10 +107,4 @@ def read_decisions(run: RunDirectory) -> Decisions | None:
     Raises:
         RunError: The file is damaged.
     """
-    if not run.decisions.exists():
-        return None
-    try:
-        return from_json(Decisions, read_json(run.decisions))
-    except DamageError as damage:
-        fix = "take the file from a whole copy of the run"
-        raise RunError(Problem(str(run.decisions), damage.expected, damage.found, fix)) from damage
+    return read_record(run.decisions, Decisions, "take the file from a whole copy of the run")

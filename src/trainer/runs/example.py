@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from trainer.errors import Problem, RunError
 from trainer.runs.directory import RunDirectory
-from trainer.runs.files import read_json
-from trainer.runs.readers import DamageError
-from trainer.runs.records import from_json, to_json
+from trainer.runs.records import read_record, to_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +40,4 @@ def read_example(run: RunDirectory) -> ExampleRow | None:
     Raises:
         RunError: The file is damaged.
     """
-    if not run.example.exists():
-        return None
-    try:
-        return from_json(ExampleRow, read_json(run.example))
-    except DamageError as damage:
-        fix = "remove it: the report is then without an example"
-        raise RunError(Problem(str(run.example), damage.expected, damage.found, fix)) from damage
+    return read_record(run.example, ExampleRow, "remove it: the report is then without an example")

@@ -21,11 +21,13 @@ from collections.abc import Mapping
 from dataclasses import MISSING, field, fields, is_dataclass
 from datetime import datetime
 from functools import cache
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
+from trainer.errors import Problem, RunError
 from trainer.runs import readers
-from trainer.runs.files import json_form
+from trainer.runs.files import json_form, read_json
 from trainer.runs.readers import DamageError, Reader
 
 _Record = TypeVar("_Record")
@@ -64,6 +66,25 @@ def from_json(kind: type[_Record], value: Any) -> _Record:
     """
     found: _Record = reader_of(cast("Any", kind))(value)
     return found
+
+
+def read_record(path: Path, kind: type[_Record], fix: str) -> _Record | None:
+    """The record in a file; None where there is no such file.
+
+    Args:
+        path: The file.
+        kind: The dataclass.
+        fix: What to do about a damaged file.
+
+    Raises:
+        RunError: The file is damaged.
+    """
+    if not path.exists():
+        return None
+    try:
+        return from_json(kind, read_json(path))
+    except DamageError as damage:
+        raise RunError(Problem(str(path), damage.expected, damage.found, fix)) from damage
 
 
 @cache
