@@ -4,7 +4,7 @@ ARGS ?=
 BIN = .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help fit test test-kill check format bench lock clean
+.PHONY: help fit test test-slow test-all test-kill check format bench lock clean
 
 help:  ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -12,32 +12,40 @@ help:  ## Show this list.
 fit: .venv/.core  ## Train CONFIG (configs/breast_cancer.yaml) with ARGS ('key=value ...').
 	$(BIN)/trainer fit $(CONFIG) $(ARGS)
 
-test: .venv/.dev  ## Run all tests.
-	$(BIN)/pytest --numprocesses=2 --dist=loadfile
+# Worksteal keeps the tests of a file together, and splits a file only when a worker runs out of tests.
+PYTEST = $(BIN)/pytest --numprocesses=2 --dist=worksteal
 
-test-kill: .venv/.dev  ## Kill 200 trainings at any moments, others at each operation on their disk (ARGS).
-	TRAINER_KILL_HISTORIES=200 $(BIN)/pytest tests/kill --numprocesses=2 --dist=worksteal $(ARGS)
+test: .venv/.dev  ## Run the quick tests, all that a change needs: under 5 minutes on two cores (ARGS).
+	$(PYTEST) -m 'not slow and not kill' $(ARGS)
 
-check: .venv/.dev  ## Style, types and layers; changes nothing.
+test-slow: .venv/.dev  ## Run the remaining tests: wide grids, whole clusters, killed processes (ARGS).
+	$(PYTEST) -m 'slow or kill' $(ARGS)
+
+test-all: test test-slow  ## Run all tests.
+
+test-kill: .venv/.dev  ## Kill 200 trainings at random moments, and others at every disk operation (ARGS).
+	TRAINER_KILL_HISTORIES=200 $(PYTEST) tests/kill $(ARGS)
+
+check: .venv/.dev  ## Check style, types and layers without changing files.
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: .venv/.dev  ## Put the code in its form.
+format: .venv/.dev  ## Format the code and regenerate configs/schema.json.
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 	$(BIN)/trainer schema > configs/schema.json
 
-bench: .venv/.dev .venv-bench/.ready  ## Measure; writes benchmarks/RESULTS.md (ARGS: names of workloads, --quick).
+bench: .venv/.dev .venv-bench/.ready  ## Run the benchmarks and write benchmarks/RESULTS.md (ARGS: workloads, --quick).
 	$(BIN)/python -m benchmarks.run $(ARGS)
 
-lock: .venv/.dev  ## Write requirements.lock anew from pyproject.toml.
+lock: .venv/.dev  ## Regenerate requirements.lock from pyproject.toml.
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile pyproject.toml --extra dev --no-emit-package yaml-trainer --universal --python-version 3.11 \
 		--no-header --quiet --upgrade --output-file requirements.lock
 
-clean:  ## Remove what the other targets made, except runs.
+clean:  ## Remove everything the other targets created, except runs.
 	rm -rf .venv .venv-bench .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 .venv/.core: pyproject.toml requirements.lock
@@ -50,7 +58,7 @@ clean:  ## Remove what the other targets made, except runs.
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[dev]'
 	touch $@
 
-# What ours is measured against, apart from it: Keras imports scikit-learn where it finds it.
+# A separate environment for the baselines: Keras imports scikit-learn if it is installed.
 .venv-bench/.ready: pyproject.toml requirements.lock benchmarks/constraints.txt
 	$(PYTHON) -m venv .venv-bench
 	.venv-bench/bin/pip install --quiet --disable-pip-version-check --constraint requirements.lock \
