@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ import pytest
 from tests.advice import alternatives, corrected, unsolved
 from tests.cli.processes import Process
 from tests.cli.stopped import SETTINGS
+from trainer.engine.events import EpochResult
+from trainer.workflows import fit, resume
 from trainer_cli.main import run
 
 LINE = re.compile(r"error: \S.*: expected .+, found .+", re.DOTALL)
@@ -136,6 +139,29 @@ def refused_alike(folder: Path, refused: Callable, trainer: Callable) -> Callabl
         errors = [line for line in fitted.err.splitlines(True) if not line.startswith("reading ")]
         assert checked == replace(fitted, err="".join(errors))
         assert sorted(folder.rglob("*")) == before
+
+    return call
+
+
+@pytest.fixture
+def after_epoch(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[], object]], None]:
+    """Have `fit` or `resume` call a function once, when an epoch (from 1) has been recorded."""
+
+    def call(number: int, action: Callable[[], object]) -> None:
+        pending = [action]
+
+        def watched(events: Generator[Any, None, None]) -> Iterator[Any]:
+            with closing(events):
+                for event in events:
+                    if isinstance(event, EpochResult) and event.epoch >= number and pending:
+                        pending.pop()()
+                    yield event
+
+        for module, name in ((fit, "fit_run"), (resume, "resume_run")):
+            train = getattr(module, name)
+            monkeypatch.setattr(
+                module, name, lambda *given, train=train, **named: watched(train(*given, **named))
+            )
 
     return call
 

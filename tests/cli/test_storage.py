@@ -1,61 +1,63 @@
-"""Disks that fill up, vanish or refuse while a run is written.
+"""Disks that fill up, vanish or become read-only while a run is written.
 
-It ends in words, what was saved is whole, and with room again it ends as if nothing had happened.
+The command ends with exit code 3 and a message that names the place and the fix. What was saved before
+can be used, and once there is space again the run resumes to the bytes of one that was not disturbed.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import tensorflow as tf
 
-from tests.cli.processes import COMMAND, Process
 from tests.cli.stopped import log_of
 from tests.kill.comparison import compared
-from trainer.engine import devices
+from trainer.workflows import cadence
 
-SETTINGS = (
-    "fit.epochs=999",
-    "fit.checkpoint.every=1 seconds",
+FIT = (
+    "fit",
+    "good.yaml",
+    "fit.epochs=8",
+    "fit.checkpoint.every=1 epochs",
     "model.layers=[{dense: 16}, batch_normalization, {dropout: 0.2}]",
+    "--quiet",
 )
+DISK = Path("disk")
+RUNS = DISK / "runs"
 MEGABYTE = 1 << 20
 
 
-@pytest.fixture
-def fit(folder: Path) -> tuple[str, ...]:
-    """A training on the disk, with as many threads as this process happens to have."""
-    threads = f"runtime.threads={devices.start('cpu', 1).threads}"
-    tf.zeros(1)  # from now on they are what they are
-    return ("fit", "good.yaml", *SETTINGS, threads, "--quiet", "--runs", "disk/runs")
+@pytest.fixture(autouse=True)
+def checkpoint_at_each_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Checkpoints are not postponed, however long writing one takes."""
+    monkeypatch.setattr(cadence, "WRITING_SHARE", 1e9)
 
 
 @pytest.fixture
-def disk(folder: Path) -> Iterator[Path]:
-    """A disk of eight megabytes, mounted at `disk`."""
-    place = folder / "disk"
-    place.mkdir()
-    mount("-t", "tmpfs", "-o", "size=8m", "tmpfs", str(place))
-    yield Path("disk")
-    subprocess.run(["umount", "--lazy", str(place)], check=True)
+def small_disk(folder: Path) -> Iterator[None]:
+    """A file system of eight megabytes, mounted at `disk`."""
+    DISK.mkdir()
+    mount("-t", "tmpfs", "-o", "size=8m", "tmpfs", str(DISK))
+    yield
+    subprocess.run(["umount", "--lazy", str(folder / DISK)], check=True)
 
 
-def mount(*words: str) -> None:
+def mount(*arguments: str) -> None:
     try:
-        subprocess.run(["mount", *words], check=True, capture_output=True)
+        subprocess.run(["mount", *arguments], check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError):
-        pytest.skip("nothing may be mounted here")
+        pytest.skip("mounting is not permitted here")
 
 
-def fill(disk: Path) -> Path:
-    """A file that takes all the room there is."""
-    path = disk / "filler"
+def fill() -> Path:
+    """Write a file that takes all the space of the disk."""
+    path = DISK / "filler"
     with path.open("wb", buffering=0) as file:
         for size in (MEGABYTE, 4096, 1):
             try:
@@ -66,126 +68,139 @@ def fill(disk: Path) -> Path:
     return path
 
 
-def half_way(training: Process) -> Path:
-    """The run, once its best epoch so far is saved and more has been trained."""
-    place = Path("disk/runs/good")
-    training.wait_until(lambda: any(place.glob("*/checkpoints/best/checkpoint.json")))
-    (run,) = place.iterdir()
-    saved = len(log_of(run))
-    training.wait_until(lambda: len(log_of(run)) > saved)
+def the_run() -> Path:
+    (run,) = (RUNS / "good").iterdir()
     return run
 
 
-def check_words(err: str, *says: str) -> None:
-    """What a person reads who has never seen an errno."""
+def check_message(err: str, *expected: str) -> None:
+    """Check that each error names a fix and that no errno is left unexplained."""
     assert "Traceback" not in err
     errors = [line for line in err.splitlines() if line.startswith("error: ")]
     assert errors, err
-    for words in says:
-        assert words in err
+    for text in expected:
+        assert text in err
     assert all("; " in line for line in errors), errors
 
 
-def check_whole(run: Path, trainer: Callable) -> None:
-    """What was saved before can be read and used."""
+def check_usable(run: Path, trainer: Callable) -> None:
+    """Check that what was saved before can be read."""
     assert trainer("show", run).code == 0
     (listed,) = map(json.loads, trainer("ls", run.parent, "--json").out.splitlines())
-    assert listed["status"] in ("failed", "dead")
-    answer = trainer("eval", run, "--split", "test")
-    assert answer.code == 0, answer.err
+    # "running" where not even the manifest could be written: its process, this one, is alive.
+    assert listed["status"] in ("failed", "running")
+    result = trainer("eval", run, "--split", "test")
+    assert result.code == 0, result.err
     assert trainer("predict", run, "table.csv", "-o", "out.csv").code == 0
 
 
-def check_goes_on(run: Path, fit: tuple[str, ...], trainer: Callable) -> None:
-    """With room again it ends as one that never lacked it."""
-    answer = trainer("resume", run, "--quiet")
-    assert answer.code == 0, answer.err
-    whole = trainer(*fit[:-1], "whole")
+def check_resumes(run: Path, trainer: Callable, *settings: str) -> None:
+    """Check that the run ends as one that was never disturbed."""
+    result = trainer("resume", run, "--quiet")
+    assert result.code == 0, result.err
+    whole = trainer(*FIT, *settings, "--runs", "whole")
     assert whole.code == 0, whole.err
     assert compared(run) == compared(Path(whole.out.strip()))
 
 
-def test_a_disk_that_fills_up(
-    disk: Path, fit: tuple[str, ...], start: Callable, trainer: Callable
-) -> None:
-    training = start(*fit)
-    run = half_way(training)
-    filler = fill(disk)
-    code, out, err = training.end()
-    assert (code, out) == (3, "")
-    check_words(err, f"error: {run}", "no space left on device (ENOSPC)", "free space there")
-    check_whole(run, trainer)
-    # Nor can it go on yet, which leaves it as it was.
+def test_disk_fills_up(small_disk: None, trainer: Callable, after_epoch: Callable) -> None:
+    after_epoch(4, fill)
+    result = trainer(*FIT, "--runs", RUNS)
+    assert (result.code, result.out) == (3, "")
+    run = the_run()
+    check_message(result.err, f"error: {run}", "no space left on device (ENOSPC)", "free space")
+    check_usable(run, trainer)
+    # Resuming fails too while the disk is full, and changes nothing.
     before = compared(run)
-    answer = trainer("resume", run)
-    assert answer.code == 3, answer
-    check_words(answer.err, "no space left on device (ENOSPC)")
+    result = trainer("resume", run)
+    assert result.code == 3, result
+    check_message(result.err, "no space left on device (ENOSPC)")
     assert compared(run) == before
+    (DISK / "filler").unlink()
+    check_resumes(run, trainer)
+
+
+def test_disk_is_full_from_the_start(small_disk: None, trainer: Callable) -> None:
+    filler = fill()
+    result = trainer(*FIT, "--runs", RUNS)
+    assert result.code == 3, result
+    check_message(result.err, f"error: {RUNS}", "no space left on device (ENOSPC)")
     filler.unlink()
-    check_goes_on(run, fit, trainer)
+    assert trainer("ls", RUNS).code == 0
+    assert trainer(*FIT, "--runs", RUNS, "fit.epochs=1").code == 0
 
 
-def test_a_disk_that_is_full_from_the_start(
-    disk: Path, fit: tuple[str, ...], trainer: Callable
-) -> None:
-    filler = fill(disk)
-    answer = trainer(*fit)
-    assert answer.code == 3, answer
-    check_words(answer.err, "error: disk/runs", "no space left on device (ENOSPC)")
-    filler.unlink()
-    assert trainer("ls", "disk/runs").code == 0
-    assert trainer(*fit, "fit.epochs=1").code == 0
+def test_file_size_limit(folder: Path, trainer: Callable, after_epoch: Callable) -> None:
+    """A limit on the size of files, like a quota, that the log meets and a checkpoint does not."""
+    long = ("fit.epochs=300", "fit.checkpoint.every=100 epochs")
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
 
+    def limit_files() -> None:
+        sizes = [path.stat().st_size for path in the_run().rglob("*") if path.is_file()]
+        resource.setrlimit(resource.RLIMIT_FSIZE, (max(sizes), most))
 
-def test_a_file_that_may_not_grow(folder: Path, fit: tuple[str, ...], trainer: Callable) -> None:
-    """As with a quota: the log meets the limit after some hundred epochs, the checkpoints do not."""
-    words = ["bash", "-c", 'ulimit -f 60; exec "$@"', "bash", *COMMAND, *fit]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    assert done.returncode == 3, done
-    (run,) = Path("disk/runs/good").iterdir()
-    check_words(done.stderr, f"error: {run}/metrics.jsonl", "file too large (EFBIG)")
-    assert 0 < len(log_of(run)) < 999
-    check_whole(run, trainer)
-    check_goes_on(run, fit, trainer)
-
-
-def test_a_run_that_is_removed(folder: Path, fit: tuple[str, ...], start: Callable) -> None:
-    training = start(*fit)
-    run = half_way(training)
-    while run.exists():
-        shutil.rmtree(run, ignore_errors=True)
-    code, out, err = training.end()
-    assert (code, out) == (3, "")
-    check_words(err, f"error: {run}", "no such file or directory (ENOENT)", "it was removed")
-    assert not run.exists()
-
-
-def test_a_run_that_becomes_read_only(
-    folder: Path, fit: tuple[str, ...], start: Callable, trainer: Callable
-) -> None:
-    training = start(*fit)
-    run = half_way(training)
-    places = [run, run / "checkpoints"]
-    if os.geteuid() == 0:
-        # Nothing holds root up but a file system.
-        mount("--bind", str(run), str(run))
-        mount("-o", "remount,bind,ro", str(run))
-        says, fix = "read-only file system (EROFS)", "this file system is read-only"
-    else:
-        for place in places:
-            place.chmod(0o500)
-        says, fix = "permission denied (EACCES)", "give yourself the right to write there"
+    after_epoch(100, limit_files)
     try:
-        code, out, err = training.end()
-        assert (code, out) == (3, "")
-        check_words(err, f"error: {run}", says, fix)
-        check_whole(run, trainer)
-        answer = trainer("resume", run)
-        assert answer.code == 3, answer
-        check_words(answer.err, f"error: {run}", says, fix)
+        result = trainer(*FIT, *long, "--runs", RUNS)
     finally:
-        if os.geteuid() == 0:
-            subprocess.run(["umount", "--lazy", str(run)], check=True)
-        for place in places:
-            place.chmod(0o700)
-    check_goes_on(run, fit, trainer)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+    assert result.code == 3, result
+    run = the_run()
+    check_message(result.err, f"error: {run}/metrics.jsonl", "file too large (EFBIG)")
+    assert 100 <= len(log_of(run)) < 300
+    check_usable(run, trainer)
+    check_resumes(run, trainer, *long)
+
+
+def test_run_is_removed(folder: Path, trainer: Callable, after_epoch: Callable) -> None:
+    after_epoch(4, lambda: shutil.rmtree(the_run()))
+    result = trainer(*FIT, "--runs", RUNS)
+    assert (result.code, result.out) == (3, "")
+    check_message(
+        result.err, f"error: {RUNS}/good/", "no such file or directory (ENOENT)", "it was removed"
+    )
+    assert list((RUNS / "good").iterdir()) == []
+
+
+def test_run_becomes_read_only(folder: Path, trainer: Callable, after_epoch: Callable) -> None:
+    is_root = os.geteuid() == 0
+    if is_root:
+        # Only a file system refuses root.
+        expected = "read-only file system (EROFS)", "this file system is read-only"
+    else:
+        expected = "permission denied (EACCES)", "give yourself the right to write there"
+
+    def make_read_only() -> None:
+        run = the_run()
+        if is_root:
+            mount("--bind", str(run), str(run))
+            mount("-o", "remount,bind,ro", str(run))
+        else:
+            (run / "checkpoints").chmod(0o500)
+            run.chmod(0o500)
+
+    def make_writable() -> None:
+        run = the_run()
+        if is_root:
+            subprocess.run(["umount", "--lazy", str(run)], check=False, capture_output=True)
+        else:
+            run.chmod(0o700)
+            (run / "checkpoints").chmod(0o700)
+
+    after_epoch(4, make_read_only)
+    try:
+        result = trainer(*FIT, "--runs", RUNS)
+        assert (result.code, result.out) == (3, "")
+        run = the_run()
+        check_message(result.err, f"error: {run}", *expected)
+        check_usable(run, trainer)
+        make_writable()
+        # It could not be removed, and its process, this one, is alive.
+        (run / "lock").unlink()
+        make_read_only()
+        result = trainer("resume", run)
+        assert result.code == 3, result
+        check_message(result.err, f"error: {run}", *expected)
+    finally:
+        make_writable()
+    check_resumes(run, trainer)
