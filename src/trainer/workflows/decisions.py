@@ -37,7 +37,7 @@ def decide(
     """
     if taken is not None:
         return taken
-    task = question.target.task
+    task_name = question.target.task
     decisions = Decisions(threshold=question.threshold)
     if validation is None:
         return decisions
@@ -47,7 +47,7 @@ def decide(
             "are not finite"
         )
         return replace(decisions, note=note)
-    if task == "regression":
+    if task_name == "regression":
         on_curves = question.target.on_curves
         fitted = fit_conformal(on_curves(validation.y), on_curves(validation.p), settings.coverage)
         if not np.isfinite(fitted.half_width).all():
@@ -61,10 +61,10 @@ def decide(
         curves = {name: curve.kind for name, curve in columns if curve is not None}
         return replace(decisions, coverage=settings.coverage, half_widths=widths, curves=curves)
     if settings.calibrate:
-        temperature = fit_temperature(task, validation.y, validation.p, validation.weight)
+        temperature = fit_temperature(task_name, validation.y, validation.p, validation.weight)
         decisions = replace(decisions, temperature=temperature)
-        validation = replace(validation, p=apply_temperature(task, validation.p, temperature))
-    if isinstance(settings.threshold, ThresholdAim) and task == "binary":
+        validation = replace(validation, p=apply_temperature(task_name, validation.p, temperature))
+    if isinstance(settings.threshold, ThresholdAim) and task_name == "binary":
         return _with_threshold(decisions, settings.threshold, validation)
     return decisions
 

@@ -88,15 +88,15 @@ def find_out(judged: Judged) -> Findings:
     settings, question = judged.config.evaluate, judged.question
     ours = _answers(judged)
     baseline = _linear(judged)
-    task = question.target.task
-    names = compared(judged.config, task, ours.values())
+    task_name = question.target.task
+    names = compared(judged.config, task_name, ours.values())
     splits: dict[str, SplitFindings] = {
         split: _split(judged, answers, baseline, split, names) for split, answers in ours.items()
     }
     last = ours.get("test") or ours.get("validation") or ours["train"]
     slices, worst_slices = find_slices(judged.config, judged.prepared, last, question.threshold)
     findings = Findings(
-        task=task,
+        task=task_name,
         names=tuple(last.names),
         level=settings.level,
         sentence="",
@@ -173,7 +173,7 @@ def _split(
     names: tuple[str, ...],
 ) -> SplitFindings:
     settings, question = judged.config.evaluate, judged.question
-    task = question.target.task
+    task_name = question.target.task
     rows, most = len(answers), settings.resamples
     size = rows * max(1, len(answers.names) // 10)
     resamples, compared_resamples = (
@@ -202,10 +202,10 @@ def _split(
             over_prior=_differences(over_prior),
             over_linear=_differences(over_linear),
         )
-    if task != "regression":
-        error = calibration_error(task, answers.y, answers.p, weight=answers.weight)
+    if task_name != "regression":
+        error = calibration_error(task_name, answers.y, answers.p, weight=answers.weight)
         found = replace(found, calibration_error=Measured.of(error, error, error).value)
-    if task == "regression" and question.half_widths and split != "validation":
+    if task_name == "regression" and question.half_widths and split != "validation":
         fitted = Conformal(np.array(question.half_widths), settings.coverage, 0)
         on_curves = question.target.on_curves
         covered = coverage(fitted, on_curves(answers.y), on_curves(answers.p), settings.level)
