@@ -106,7 +106,7 @@ def test_a_diverged_run_keeps_what_was_good(folder: Path, trainer: Callable) -> 
 
 
 def test_it_goes_back_with_half_the_learning_rate(folder: Path, trainer: Callable) -> None:
-    rewind = "fit.on_nonfinite={action: rewind, limit: 4, factor: 1e-17}"
+    rewind = "fit.on_nonfinite={action: rollback, max_rollbacks: 4, factor: 1e-17}"
     answer = trainer("fit", "good.yaml", *SETTINGS, *WILD, rewind)
     assert answer.code == 0, answer.err
     (run,) = runs_there_are()
@@ -123,7 +123,7 @@ def test_it_goes_back_with_half_the_learning_rate(folder: Path, trainer: Callabl
 
 
 def test_it_goes_back_so_many_times_only(folder: Path, trainer: Callable) -> None:
-    answer = trainer("fit", "good.yaml", *SETTINGS, *WILD, "fit.on_nonfinite=rewind")
+    answer = trainer("fit", "good.yaml", *SETTINGS, *WILD, "fit.on_nonfinite=rollback")
     assert answer.code == 3, answer
     assert "after going back 3 times" in answer.err
     assert "epoch 1, step 2: expected a finite loss" in answer.err

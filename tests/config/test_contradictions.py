@@ -271,7 +271,7 @@ STOP = "fit: {early_stopping: {monitor: "
             "settings of one kind",
         ),
         (
-            data("columns: {a: {kind: numeric, impute: own_level}}"),
+            data("columns: {a: {kind: numeric, impute: separate_level}}"),
             "data.columns.a.impute",
             "one of drop,",
         ),
@@ -450,7 +450,12 @@ def test_defaults_fit_every_task(task: Task) -> None:
             "a number: one threshold holds for all columns",
         ),
         ("evaluate: {calibrate: true}", "regression", "evaluate.calibrate", "calibration only of"),
-        ("evaluate: {coverage: 0.8}", "binary", "evaluate.coverage", "a coverage only for numbers"),
+        (
+            "evaluate: {prediction_interval: 0.8}",
+            "binary",
+            "evaluate.prediction_interval",
+            "a prediction interval only for numbers",
+        ),
         (
             "fit: {class_weight: balanced}",
             "regression",
@@ -559,7 +564,7 @@ def test_what_needs_the_whole_table_cannot_be_streamed(text: str) -> None:
         ("threshold: f1", "binary", "evaluate.threshold"),
         ("calibrate: true", "binary", "evaluate.calibrate"),
         ("calibrate: true", "multiclass", "evaluate.calibrate"),
-        ("coverage: 0.8", "regression", "evaluate.coverage"),
+        ("prediction_interval: 0.8", "regression", "evaluate.prediction_interval"),
     ],
 )
 def test_what_is_chosen_needs_validation_rows(section: str, task: Task, key: str) -> None:
@@ -611,19 +616,19 @@ def test_folds_and_splits_without_validation_rows_do_not_train_on_them() -> None
         ("{c: {levels: [a, b, a]}}", "data.columns.c.levels"),
         ("{c: {levels: [a, ' a']}}", "data.columns.c.levels"),
         ("{c: {levels: [1, 1.0]}}", "data.columns.c.levels"),
-        ("{c: {levels: [a, A], fold_case: true}}", "data.columns.c.levels"),
+        ("{c: {levels: [a, A], ignore_case: true}}", "data.columns.c.levels"),
         ("{c: {levels: [a, b], min_count: 2}}", "data.columns.c.min_count"),
         ("{c: {levels: [a, b], max_levels: 2}}", "data.columns.c.max_levels"),
         ("{c: {levels: [a, b], unknown: rare}}", "data.columns.c.unknown"),
         ("{c: {levels: [a, b], kind: numeric}}", "data.columns.c.levels"),
         ("{c: {levels: [a, b], scale: none}}", "data.columns.c.levels"),
         ("{c: {levels: [a, b], impute: constant, constant: z}}", "data.columns.c.levels"),
-        ("{c: {fold_case: true, kind: numeric}}", "data.columns.c.fold_case"),
+        ("{c: {ignore_case: true, kind: numeric}}", "data.columns.c.ignore_case"),
         ("{y: {levels: [a, b]}}", "data.columns.y.levels"),
-        ("{y: {fold_case: true}}, task: regression", "data.columns.y.fold_case"),
+        ("{y: {ignore_case: true}}, task: regression", "data.columns.y.ignore_case"),
         ("{c: {levels: [a, A]}}", None),
         ("{c: {levels: [a, b], impute: constant, constant: b, encode: ordinal}}", None),
-        ("{y: {fold_case: true}}", None),
+        ("{y: {ignore_case: true}}", None),
     ],
 )
 def test_levels_that_contradict(settings: str, key: str | None) -> None:

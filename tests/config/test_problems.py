@@ -247,12 +247,3 @@ def test_all_problems_at_once_in_the_files_order() -> None:
 def test_column_names_with_dots_are_quoted_in_the_key() -> None:
     (found,) = lines("data: {source: x, target: y, columns: {a.b c: {kind: number}}}")
     assert 'data.columns."a.b c".kind: expected one of numeric,' in found
-
-
-def test_a_setting_of_a_former_version_names_what_replaced_it() -> None:
-    (found,) = lines(BASE + "evaluate: {scatter: true}\n")
-    assert found == (
-        "c.yaml:2:12 evaluate.scatter: expected a setting of evaluate, found 'scatter'; take it out: "
-        "report.html draws predictions over two numeric features, trainer report RUN --png FOLDER "
-        "writes the plot alone"
-    )

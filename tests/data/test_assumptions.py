@@ -83,7 +83,7 @@ def test_stated_levels_keep_their_order_and_those_that_are_absent(
     [(["3", "1.0", "2"], [1, 2, 3]), (["yes", "no"], ["no", "yes"]), (["true", "FALSE"], [True])],
 )
 def test_stated_levels_make_a_column_categorical(tmp_path, make_config, prepared, cells, levels):
-    settings = {"encode": "ordinal", "levels": levels, "fold_case": True}
+    settings = {"encode": "ordinal", "levels": levels, "ignore_case": True}
     config = make_config(source(tmp_path, cells), "y", {"columns": {"c": settings}})
     if levels == [True]:
         with pytest.raises(DataError, match=r"t\.csv:\d+: .*'FALSE'"):
@@ -100,7 +100,7 @@ def test_a_value_that_is_not_among_the_levels_is_an_error_with_its_row(
     split = {"test": 0, "validation": 0}
     config = make_config(path, "y", {"columns": {"c": {"levels": ["low", "high"]}}, "split": split})
     with pytest.raises(
-        DataError, match=r"t\.csv:4: .*levels \(low, high\).*fold_case: true"
+        DataError, match=r"t\.csv:4: .*levels \(low, high\).*ignore_case: true"
     ) as one:
         prepared(config)
     config = make_config(path, "y", {"columns": {"c": {"levels": ["low"]}}, "split": split})
@@ -135,10 +135,10 @@ def test_levels_that_differ_in_case_are_said_and_merged(
     found = prepared(make_config(path, "y"))
     assert set(column(found).levels) == set(levels)
     assert any("'c' differ in case only" in line for line in found.warnings)
-    folded = prepared(make_config(path, "y", {"columns": {"c": {"fold_case": True}}}))
+    folded = prepared(make_config(path, "y", {"columns": {"c": {"ignore_case": True}}}))
     assert len(column(folded).levels) == 2
     assert not folded.warnings
-    everywhere = prepared(make_config(path, "y", {"categorical": {"fold_case": True}}))
+    everywhere = prepared(make_config(path, "y", {"categorical": {"ignore_case": True}}))
     assert column(everywhere) == column(folded)
     again = type(folded.preprocessing).from_json(folded.preprocessing.to_json())
     assert again == folded.preprocessing
@@ -176,8 +176,8 @@ def test_labels_that_differ_in_case_are_said_and_merged(tmp_path, make_config, p
     found = prepared(make_config(path, "y"))
     assert found.preprocessing.target.task == "multiclass"
     (line,) = [line for line in found.warnings if "differ in case only" in line]
-    assert "data.columns.y.fold_case: true" in line
-    folds = {"columns": {"y": {"fold_case": True}}}
+    assert "data.columns.y.ignore_case: true" in line
+    folds = {"columns": {"y": {"ignore_case": True}}}
     fixed = prepared(make_config(path, "y", folds))
     target = fixed.preprocessing.target
     assert (target.task, len(target.classes)) == ("binary", 2)
@@ -200,15 +200,15 @@ def test_labels_that_differ_in_case_are_said_and_merged(tmp_path, make_config, p
 
 def test_classes_too_small_because_of_case_are_told_apart(tmp_path, make_config):
     path = source(tmp_path, ["a", "b"], ["yes"] * 30 + ["no"] * 29 + ["YES"])
-    with pytest.raises(DataError, match=r"set data\.columns\.y\.fold_case: true"):
+    with pytest.raises(DataError, match=r"set data\.columns\.y\.ignore_case: true"):
         prepare(make_config(path, "y"))
-    prepare(make_config(path, "y", {"columns": {"y": {"fold_case": True}}}))
+    prepare(make_config(path, "y", {"columns": {"y": {"ignore_case": True}}}))
 
 
 def test_a_label_of_a_later_row_in_another_case_names_the_setting(tmp_path, make_config):
     target = prepare(make_config(source(tmp_path, ["a", "b"]), "y")).preprocessing.target
     other = prepare(make_config(source(tmp_path, ["a", "b"], ["YES", "no"], "o.csv"), "y"))
-    with pytest.raises(DataError, match=r"data\.columns\.y\.fold_case: true"):
+    with pytest.raises(DataError, match=r"data\.columns\.y\.ignore_case: true"):
         target.encode(other.table.frame)
 
 

@@ -66,13 +66,13 @@ def test_only_the_most_frequent_levels_are_kept():
 
 @pytest.mark.parametrize(
     ("impute", "expected"),
-    [("own_level", [2, 0]), ("most_frequent", [0, 0]), ("constant", [2, 0]), ("drop", [0, 0])],
+    [("separate_level", [2, 0]), ("most_frequent", [0, 0]), ("constant", [2, 0]), ("drop", [0, 0])],
 )
 def test_missing_values(impute, expected):
     column = fit(["a", "a", "b", None], impute=impute, constant="gone")
     assert codes(column, [None, "a"])[0] == expected
     assert column.missing == 1
-    assert ("c=(missing)" in column.features) == (impute == "own_level")
+    assert ("c=(missing)" in column.features) == (impute == "separate_level")
     assert ("c=gone" in column.features) == (impute == "constant")
 
 

@@ -64,7 +64,7 @@ def test_classes_that_differ_in_case_only_are_merged_by_the_config(tmp_path):
     config = tmp_path / "c.yaml"
     config.write_text(propose_config(path, ("y",), config).text)
     loaded = load_config(config, ())
-    assert loaded.config.data.columns["y"].fold_case
+    assert loaded.config.data.columns["y"].ignore_case
     assert not prepare(loaded.config).preprocessing.target.classes[2:]
 
 

@@ -132,8 +132,8 @@ def test_spellings_of_a_label_are_one(tmp_path, make_config):
     )
     found = prepare(make_config(source, "tags", {"target_separator": "|"}))
     assert set(found.preprocessing.target.classes) == {"Red", "red", "red ; x", "1", "caf\u00e9"}
-    assert any("differ in case only" in line and "fold_case" in line for line in found.warnings)
-    folded = {"target_separator": "|", "columns": {"tags": {"fold_case": True}}}
+    assert any("differ in case only" in line and "ignore_case" in line for line in found.warnings)
+    folded = {"target_separator": "|", "columns": {"tags": {"ignore_case": True}}}
     found = prepare(make_config(source, "tags", folded))
     assert len(found.preprocessing.target.classes) == 4
     y, _ = found.targets(np.arange(3))
@@ -225,13 +225,13 @@ LABEL = st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=4)
 @given(st.lists(st.lists(LABEL, max_size=4), min_size=1, max_size=20))
 def test_joined_labels_come_back(lists):
     series = pl.Series("tags", ["|".join(each) for each in lists])
-    classes = sorted(count_labels(series, "|", fold_case=False))
-    y, unknown = label_matrix(series, "|", classes, fold_case=False)
+    classes = sorted(count_labels(series, "|", ignore_case=False))
+    y, unknown = label_matrix(series, "|", classes, ignore_case=False)
     assert not unknown
     joined = joined_labels(y.astype(np.int64), classes, "|")
-    again, _ = label_matrix(joined, "|", classes, fold_case=False)
+    again, _ = label_matrix(joined, "|", classes, ignore_case=False)
     np.testing.assert_array_equal(again, y)
-    assert y.sum() == sum(count_labels(series, "|", fold_case=False).values())
+    assert y.sum() == sum(count_labels(series, "|", ignore_case=False).values())
 
 
 def test_a_list_in_a_list_of_text_is_taken_apart():

@@ -275,7 +275,7 @@ def bad(**changes):
         (bad(), {"split": {"by": "group", "column": "g"}}, "", "'g'"),
         (bad(), {"columns": {"z": {"kind": "numeric"}}}, "", "'z'"),
         (bad(), {"columns": {"c": {"scale": "none"}}}, "", "a setting of a categorical column"),
-        (bad(), {"columns": {"c": {"impute": "median"}}}, "", "one of drop, own_level"),
+        (bad(), {"columns": {"c": {"impute": "median"}}}, "", "one of drop, separate_level"),
         (bad(), {"columns": {"c": {"kind": "numeric"}}}, "table.csv:", "a number in 'c'"),
         (bad(), {"columns": {"c": {"kind": "datetime"}}}, "table.csv:", "a date"),
         (bad(), {"clean": {"outliers": {"columns": ["c"]}}}, "", "'c', which is categorical"),

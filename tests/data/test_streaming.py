@@ -160,8 +160,8 @@ SETTINGS = {
     "many classes": {"target": "word"},
     "stated levels": {"columns": {"word": {
         "levels": ["red", "never seen", "green", "blue", "a, b", 10, 9], "encode": "ordinal"}}},
-    "case folded": {"target": "word", "columns": {"word": {"fold_case": True}},
-                    "categorical": {"fold_case": True, "encode": "ordinal"}},
+    "case folded": {"target": "word", "columns": {"word": {"ignore_case": True}},
+                    "categorical": {"ignore_case": True, "encode": "ordinal"}},
     "stated kinds": {
         "columns": {"whole": {"kind": "categorical", "max_levels": 20}, "word": {"encode": "ordinal"}}
     },

@@ -152,7 +152,7 @@ def test_its_variables_are_all_its_state(name: str) -> None:
     settings = {
         **BY_HAND[name][0],
         "ema": {"momentum": 0.5, "overwrite_every": "3 steps"},
-        "accumulate": 2,
+        "gradient_accumulation_steps": 2,
     }
     trained, optimizer = variables(), build(name, settings)
     walk(optimizer, trained, range(5))
@@ -175,7 +175,7 @@ OTHER: dict[str, Any] = {
     "clip_value": 0.5,
     "weight_decay": 0.125,
     "ema": 0.5,
-    "accumulate": 3,
+    "gradient_accumulation_steps": 3,
     "warmup_steps": 5,
     "iterations": 7,
     "beta_2_decay": -0.5,
@@ -240,16 +240,23 @@ def test_float16_scales_the_loss() -> None:
 STAIRS = {"exponential": {"every": "1 epoch", "factor": 0.5, "staircase": True}}
 
 
-@pytest.mark.parametrize("accumulate", [None, 2, 3])
-def test_schedules_count_batches(accumulate: int | None) -> None:
+@pytest.mark.parametrize("gradient_accumulation_steps", [None, 2, 3])
+def test_schedules_count_batches(gradient_accumulation_steps: int | None) -> None:
     """Plain descent by a gradient of 1: how far it went is the sum of the learning rates."""
-    optimizer = build("sgd", {"learning_rate": 1.0, "schedule": STAIRS, "accumulate": accumulate})
+    optimizer = build(
+        "sgd",
+        {
+            "learning_rate": 1.0,
+            "schedule": STAIRS,
+            "gradient_accumulation_steps": gradient_accumulation_steps,
+        },
+    )
     variable = keras.Variable(np.zeros(2, dtype="float32"))
     optimizer.build([variable])
     went = 0.0
     for batch in range(12):
         assert float(optimizer.learning_rate) == 0.5 ** (batch // STEPS_PER_EPOCH)
-        if (batch + 1) % (accumulate or 1) == 0:
+        if (batch + 1) % (gradient_accumulation_steps or 1) == 0:
             went += 0.5 ** (batch // STEPS_PER_EPOCH)
         optimizer.apply([keras.ops.ones(2)])
         assert variable.numpy()[0] == pytest.approx(-went)
@@ -257,11 +264,16 @@ def test_schedules_count_batches(accumulate: int | None) -> None:
 
 def test_what_keras_counts_in_updates_is_given_in_updates() -> None:
     ema = {"momentum": 0.25, "overwrite_every": "5 epochs"}
-    config = build("adam", {"ema": ema, "accumulate": 2}).get_config()
+    config = build("adam", {"ema": ema, "gradient_accumulation_steps": 2}).get_config()
     assert config["ema_overwrite_frequency"] == 10
     # Two batches of √¼ each are one update of ¼.
     assert config["ema_momentum"] == 0.5
-    assert build("schedule_free_adamw", {"warmup_steps": 7, "accumulate": 2}).warmup_steps == 4
+    assert (
+        build(
+            "schedule_free_adamw", {"warmup_steps": 7, "gradient_accumulation_steps": 2}
+        ).warmup_steps
+        == 4
+    )
 
 
 def test_the_average_takes_the_weights_place_when_asked() -> None:

@@ -64,7 +64,7 @@ SHAPE = [
     {"optimizer": {"name": "adam", "clip_norm": 1.0}},
     {"optimizer": {"name": "adam", "ema": 0.9}},
     {"optimizer": {"name": "adam", "weight_decay": 0.1}},
-    {"optimizer": {"name": "adam", "accumulate": 2}},
+    {"optimizer": {"name": "adam", "gradient_accumulation_steps": 2}},
     {"loss": "binary_focal_crossentropy"},
     {"fit": {"epochs": 10, "batch_size": 16}},
 ]
@@ -111,7 +111,7 @@ def test_some_coefficients_are_the_shape_of_their_optimizer() -> None:
         ({"optimizer": "schedule_free_adamw"}, "optimizer.name: schedule_free_adamw"),
         ({"runtime": {"precision": "mixed_bfloat16"}}, "runtime.precision: mixed_bfloat16"),
         ({"runtime": {"engine": "streaming"}}, "runtime.engine: streaming"),
-        ({"fit": {"on_nonfinite": "rewind"}}, "fit.on_nonfinite: rewind"),
+        ({"fit": {"on_nonfinite": "rollback"}}, "fit.on_nonfinite: rollback"),
         ({"fit": {"max_seconds": 5.0}}, "fit.max_seconds"),
         ({"fit": {"callbacks": [{"custom": "a:b"}]}}, "a callback of the user's own"),
         (layers(3, {"custom": "a:b"}), "a layer of the user's own"),

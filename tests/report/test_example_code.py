@@ -35,8 +35,8 @@ CASES: dict[str, dict[str, Any]] = {
     "ordinal": {"categorical": {"encode": "ordinal", "impute": "most_frequent"}},
     "embedding": {"categorical": {"encode": "embedding", "min_count": 4, "unknown": "rare"}},
     "rare": {"categorical": {"min_count": 4, "max_levels": 3}},
-    "rare own": {"categorical": {"min_count": 4, "unknown": "rare", "impute": "own_level"}},
-    "fold case": {"columns": {"colour": {"fold_case": True}}},
+    "rare own": {"categorical": {"min_count": 4, "unknown": "rare", "impute": "separate_level"}},
+    "fold case": {"columns": {"colour": {"ignore_case": True}}},
     "mixed": {"columns": {"colour": {"encode": "embedding"}, "size": {"encode": "ordinal"}}},
 }
 
@@ -135,7 +135,7 @@ def test_every_kind_and_setting_is_covered(tmp_path: Path) -> None:
         assert part in texts["defaults"], part
     assert '"indicator": true' in texts["quantile"]
     assert '"action": "clip"' in texts["clip"]
-    assert '"fold_case": true' in texts["fold case"]
+    assert '"ignore_case": true' in texts["fold case"]
     assert '"year", "week", "day"' in texts["defaults"]
     assert '"rare": 0' not in json.dumps(
         [one for one in json.loads(texts["rare"])["columns"] if one["name"] == "colour"]

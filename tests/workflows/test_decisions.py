@@ -58,7 +58,9 @@ def test_a_threshold_is_the_best_of_all(finished: Any) -> None:
 def test_a_precision_nobody_reaches_is_told(finished: Any) -> None:
     given = answers()
     given = replace(given, p=1 - given.p)
-    settings = Evaluate.model_validate({"threshold": {"aim": "precision", "precision": 0.99}})
+    settings = Evaluate.model_validate(
+        {"threshold": {"criterion": "precision", "min_precision": 0.99}}
+    )
     decisions = decide(settings, asked(finished), given)
     assert decisions.threshold == 0.5
     assert decisions.note.startswith("no threshold reaches a precision of 0.99")
@@ -72,9 +74,9 @@ def test_numbers_get_intervals(finished: Any) -> None:
         prior=(0.0,), offset=(0.0,), scale=(1.0,),
     )  # fmt: skip
     question = replace(asked(finished), target=target)
-    decisions = decide(Evaluate(coverage=0.8), question, given)
+    decisions = decide(Evaluate(prediction_interval=0.8), question, given)
     assert decisions.half_widths["m"] == pytest.approx(np.sort(np.abs(y[:, 0]))[79])
-    few = decide(Evaluate(coverage=0.99), question, given.take(np.arange(50)))
+    few = decide(Evaluate(prediction_interval=0.99), question, given.take(np.arange(50)))
     assert not few.half_widths
     assert "50 validation rows are too few to cover 99%" in few.note
 

@@ -41,7 +41,11 @@ def answers(task: Task, zeros: bool = False) -> Answers:
         ("binary", {"fit": {"class_weight": "balanced"}}, "auc"),
         ("binary", {"evaluate": {"threshold": "f1"}}, "f1"),
         ("binary", {"evaluate": {"threshold": "youden"}}, "balanced_accuracy"),
-        ("binary", {"evaluate": {"threshold": {"aim": "precision", "precision": 0.9}}}, "auc"),
+        (
+            "binary",
+            {"evaluate": {"threshold": {"criterion": "precision", "min_precision": 0.9}}},
+            "auc",
+        ),
         ("binary", {"evaluate": {"threshold": 0.3}}, "auc"),
         ("binary", {"fit": {"early_stopping": {"monitor": "val_accuracy"}}}, "accuracy"),
         ("binary", {"fit": {"early_stopping": {"monitor": "val_loss"}}}, "auc"),

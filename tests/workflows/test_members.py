@@ -233,7 +233,7 @@ def test_folds_in_which_classes_are_spelled_differently(tmp_path, words):
     (tmp_path / "t.csv").write_text("x,y\n" + "\n".join(rows) + "\n")
     config = tmp_path / "c.yaml"
     config.write_text(
-        "data: {source: t.csv, target: y, columns: {y: {fold_case: true}}, split: {by: random}}\n"
+        "data: {source: t.csv, target: y, columns: {y: {ignore_case: true}}, split: {by: random}}\n"
         "model: {layers: [{dense: 4}]}\nfit: {epochs: 1, folds: 3, repeats: 2}\n"
     )
     done = fit_several(config, tmp_path / "runs")

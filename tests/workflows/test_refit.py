@@ -105,7 +105,7 @@ def test_numbers_keep_their_intervals(small: Path) -> None:
     frame.with_columns(label=pl.col("size") * 3 + pl.col("id").str.slice(1).cast(float)).write_csv(
         table
     )
-    trial = best_of(small, "fit.epochs=2", "evaluate={coverage: 0.8, report: true}")
+    trial = best_of(small, "fit.epochs=2", "evaluate={prediction_interval: 0.8, report: true}")
     _, finished = refit(trial, small.parent / "runs")
     theirs = read_decisions(trial)
     assert theirs is not None

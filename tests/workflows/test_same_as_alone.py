@@ -105,7 +105,7 @@ PACKS: dict[str, tuple[list[str], list[list[str]]]] = {
     "clip value": ([], [[f"optimizer.clip_value={value}"] for value in (0.001, 0.01)]),
     "average": ([], [["optimizer.ema=0.9"], ["optimizer.ema=0.5"]]),
     "accumulation": (
-        ["optimizer.accumulate=2", "optimizer.ema=0.9"],
+        ["optimizer.gradient_accumulation_steps=2", "optimizer.ema=0.9"],
         [["optimizer.learning_rate=0.1"], ["optimizer.ema=0.5"]],
     ),
     "adamw": (
@@ -225,7 +225,11 @@ def test_a_member_is_what_it_is_alone(name: str, tmp_path: Path) -> None:
         alone = tmp_path / "alone"
         config = tmp_path / f"alone-{number}.yaml"
         config.write_text((run / "config.yaml").read_text(), encoding="utf-8")
-        done = run_fit(config, alone, f"runtime.compile={compiled}")
-        text = (done.run / "config.yaml").read_text().replace("compile: false", "compile: true")
+        done = run_fit(config, alone, f"runtime.jit_compile={compiled}")
+        text = (
+            (done.run / "config.yaml")
+            .read_text()
+            .replace("jit_compile: false", "jit_compile: true")
+        )
         (done.run / "config.yaml").write_text(text)
         assert_same(run, done.run)

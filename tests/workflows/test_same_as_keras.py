@@ -78,7 +78,7 @@ OTHERS = {
     "global clip norm": ["optimizer.global_clip_norm=0.01"],
     "clip value": ["optimizer.clip_value=0.001"],
     "weight decay": ["optimizer.weight_decay=0.1"],
-    "accumulation": ["optimizer.accumulate=2"],
+    "accumulation": ["optimizer.gradient_accumulation_steps=2"],
     "average": ["optimizer.ema=0.9", "fit.batch_size=24"],
     "average put in place": [
         "optimizer.ema={momentum: 0.5, overwrite_every: 4 steps}",

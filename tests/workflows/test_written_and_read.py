@@ -160,15 +160,15 @@ def asked(given_answers: Answers) -> Question:
             0.25,
             "f1",
             "youden",
-            {"aim": "precision", "precision": 0.99},
-            {"aim": "cost", "false_positive": 1, "false_negative": 10},
+            {"criterion": "precision", "min_precision": 0.99},
+            {"criterion": "cost", "false_positive_cost": 1, "false_negative_cost": 10},
         ]
     ),
     calibrate=st.booleans(),
 )
 def test_decisions(tmp_path: Path, given_answers: Answers, threshold: Any, calibrate: bool) -> None:
     chosen = Evaluate.model_validate(
-        {"threshold": threshold, "calibrate": calibrate, "coverage": 0.5}
+        {"threshold": threshold, "calibrate": calibrate, "prediction_interval": 0.5}
     )
     decisions = decide(chosen, asked(given_answers), given_answers)
     run = run_in(tmp_path)

@@ -17,7 +17,7 @@ from trainer.config.nodes import column_key
 
 _NUMERIC = ("scale", "smooth_clip", "indicator")
 _CATEGORICAL = (
-    "encode", "dimension", "min_count", "max_levels", "unknown", "levels", "fold_case",
+    "encode", "dimension", "min_count", "max_levels", "unknown", "levels", "ignore_case",
 )  # fmt: skip
 _DATETIME = ("parts", "format")
 _FOREIGN = {
@@ -37,11 +37,11 @@ def column_conflicts(data: Data) -> Iterator[Contradiction]:
         key = column_key(name)
         if name in targets:
             yield from _target_column_conflicts(key, column)
-            if column.fold_case and (data.task == "regression" or len(targets) > 1):
+            if column.ignore_case and (data.task == "regression" or len(targets) > 1):
                 expected = "one target with classes, for case to be ignored"
                 found = "several" if len(targets) > 1 else "task: regression"
                 others = ("data.target", "data.task")
-                yield conflict(f"{key}.fold_case", expected, found, "remove it", *others)
+                yield conflict(f"{key}.ignore_case", expected, found, "remove it", *others)
             continue
         yield from _foreign_conflicts(key, column)
         yield from _level_conflicts(key, column, data)
@@ -89,7 +89,7 @@ def _kind_default_conflicts(data: Data) -> Iterator[Contradiction]:
 
 def _target_column_conflicts(key: str, column: ColumnSettings) -> Iterator[Contradiction]:
     for name in ColumnSettings.model_fields:
-        if name not in ("kind", "format", "fold_case", "decimal") and (
+        if name not in ("kind", "format", "ignore_case", "decimal") and (
             getattr(column, name) is not None
         ):
             fix = "use data.target_scale" if name == "scale" else "take it out"
@@ -140,7 +140,7 @@ def _level_conflicts(key: str, column: ColumnSettings, data: Data) -> Iterator[C
     if column.levels is None:
         return
     words = [" ".join(class_text(level).split()) for level in column.levels]
-    folds = data.categorical.fold_case if column.fold_case is None else column.fold_case
+    folds = data.categorical.ignore_case if column.ignore_case is None else column.ignore_case
     keys = [word.casefold() if folds else word for word in words]
     for place, word in enumerate(words):
         if keys[place] in keys[:place]:
@@ -165,7 +165,7 @@ def _level_conflicts(key: str, column: ColumnSettings, data: Data) -> Iterator[C
             f"{key}.levels",
             "the constant that missing values are filled with among the levels",
             f"'{constant}' is not",
-            "add it, or set impute: own_level",
+            "add it, or set impute: separate_level",
             f"{key}.constant",
             f"{key}.impute",
             "data.categorical.constant",

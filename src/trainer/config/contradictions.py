@@ -133,13 +133,13 @@ def _fit_conflicts(config: Config) -> Iterator[Contradiction]:
             "take optimizer.schedule or fit.reduce_on_plateau out",
             "optimizer.schedule",
         )
-    for key in ("limit", "factor"):
+    for key in ("max_rollbacks", "factor"):
         if fit.on_nonfinite.action == "stop" and is_stated(fit.on_nonfinite, key):
             yield conflict(
                 f"fit.on_nonfinite.{key}",
-                f"{key} only with action: rewind",
+                f"{key} only with action: rollback",
                 "action: stop, which ignores it",
-                f"set fit.on_nonfinite.action=rewind, or take {key} out",
+                f"set fit.on_nonfinite.action=rollback, or take {key} out",
                 "fit.on_nonfinite.action",
             )
 

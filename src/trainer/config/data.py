@@ -13,7 +13,7 @@ Task = Literal["binary", "multiclass", "multilabel", "regression"]
 TargetScale = Literal["auto", "standard", "log", "power", "none"]
 Scale = Literal["standard", "minmax", "robust", "quantile", "none"]
 NumericImpute = Literal["drop", "mean", "median", "constant", "most_frequent"]
-CategoricalImpute = Literal["drop", "own_level", "constant", "most_frequent"]
+CategoricalImpute = Literal["drop", "separate_level", "constant", "most_frequent"]
 Encode = Literal["onehot", "ordinal", "embedding"]
 SplitBy = Literal["auto", "random", "stratified", "group", "time", "column", "hash"]
 Scalar = str | int | float | bool
@@ -132,15 +132,15 @@ class Categorical(Section):
     """Levels with fewer training rows are merged into one level, `(rare)`."""
     max_levels: Annotated[int, Field(ge=1, le=100_000)] = 100
     """Only this many of the most frequent levels are kept; others are merged into `(rare)`."""
-    impute: CategoricalImpute = "own_level"
-    """What takes the place of a missing value; `own_level` is a level `(missing)`, where training
+    impute: CategoricalImpute = "separate_level"
+    """What takes the place of a missing value; `separate_level` is a level `(missing)`, where training
     rows miss some."""
     constant: str = "missing"
     """The level that `impute: constant` uses."""
-    unknown: Literal["own_level", "rare"] = "own_level"
+    unknown: Literal["separate_level", "rare"] = "separate_level"
     """A value not seen in training: an own level (see `encode`), or `(rare)` where there is
     one."""
-    fold_case: bool = False
+    ignore_case: bool = False
     """Values that differ in case only (`Yes`, `YES`) are one level, under its most frequent spelling.
     Blanks around values never count, nor do non-breaking blanks and the encoding of accents."""
 
@@ -186,13 +186,13 @@ class ColumnSettings(Section):
     """As `data.categorical.min_count`."""
     max_levels: Annotated[int, Field(ge=1, le=100_000)] | None = None
     """As `data.categorical.max_levels`."""
-    unknown: Literal["own_level", "rare"] | None = None
+    unknown: Literal["separate_level", "rare"] | None = None
     """As `data.categorical.unknown`."""
     levels: Annotated[list[Scalar], Field(min_length=1)] | None = None
     """The levels in their order (`[low, medium, high]`); the column is then categorical. One that no
     training row has is kept; a training value that is not among them is an error."""
-    fold_case: bool | None = None
-    """As `data.categorical.fold_case`; of the target: classes that differ in case only are one."""
+    ignore_case: bool | None = None
+    """As `data.categorical.ignore_case`; of the target: classes that differ in case only are one."""
     parts: DateParts | None = None
     """As `data.datetime.parts`."""
     format: str | None = None

@@ -32,17 +32,21 @@ def evaluate_conflicts(
         yield conflict(
             "evaluate.calibrate", expected, f"a target of {words}", "take it out", "data.task"
         )
-    if is_stated(settings, "coverage") and task != "regression":
-        expected = "a coverage only for numbers"
+    if is_stated(settings, "prediction_interval") and task != "regression":
+        expected = "a prediction interval only for numbers"
         yield conflict(
-            "evaluate.coverage", expected, f"a target of {words}", "take it out", "data.task"
+            "evaluate.prediction_interval",
+            expected,
+            f"a target of {words}",
+            "take it out",
+            "data.task",
         )
     chosen = {
         "evaluate.threshold": ("to choose it on", is_chosen and task == "binary", "set it to 0.5"),
         "evaluate.calibrate": ("to fit the temperature on", settings.calibrate, "take it out"),
-        "evaluate.coverage": (
+        "evaluate.prediction_interval": (
             "to measure the intervals on",
-            is_stated(settings, "coverage") and task == "regression",
+            is_stated(settings, "prediction_interval") and task == "regression",
             "take it out",
         ),
     }

@@ -171,7 +171,7 @@ class OptimizerSettings(Section):
         | None
     ) = None
     """Moving average of the weights."""
-    accumulate: Annotated[int, Field(ge=2)] | None = None
+    gradient_accumulation_steps: Annotated[int, Field(ge=2)] | None = None
     """Gradients of this many batches are averaged into one step."""
 
 

@@ -30,6 +30,7 @@ from trainer.config.matching import (
 )
 from trainer.config.nearest import nearest_key, nearest_value
 from trainer.config.nodes import Entry, KeyPath, Node, Place, dotted, plain
+from trainer.config.renamed import removal_fix, renamed_setting, renamed_value
 from trainer.config.schema import Config
 from trainer.config.sections import Section
 from trainer.config.shapes import (
@@ -55,11 +56,6 @@ from trainer.errors import Problem
 
 MAX_PROBLEMS = 100
 """More are not told: nobody reads them, and each takes a search for the nearest name."""
-_REMOVED = {
-    "evaluate.scatter": "take it out: report.html draws predictions over two numeric features, "
-    "trainer report RUN --png FOLDER writes the plot alone",
-}
-"""Settings of former versions, and what replaced them."""
 
 
 @dataclass(frozen=True)
@@ -137,6 +133,9 @@ def _misfit(
     found: str = "",
 ) -> Misfit:
     where = str(node.place if place is None else place)
+    new_value = renamed_value(path, node.content)
+    if new_value is not None:
+        expected, fix = f"'{new_value}'", f"write {new_value}, its new name"
     return Misfit(Problem(where, expected, found or _found(node), fix, dotted(path)), path)
 
 
@@ -209,7 +208,7 @@ def _section_misfits(shape: Fields, node: Node, path: KeyPath) -> Iterator[Misfi
             yield _unknown_key(shape.model, key, entry, path)
     strangers = [key for key in node.entries if key not in known]
     for name in required_fields(shape.model):
-        if name not in node.entries and not _is_meant(name, strangers, known):
+        if name not in node.entries and not _is_meant(name, strangers, known, path):
             here = dotted((*path, name))
             fix = f"add `{name}: …`"
             problem = Problem(str(node.place), words_of(known[name]), "nothing", fix, here)
@@ -224,9 +223,14 @@ def _as_setting(known: Mapping[str, Shape], node: Node) -> str:
     return ""
 
 
-def _is_meant(name: str, strangers: Sequence[str], known: Mapping[str, Shape]) -> bool:
-    # A misspelt key is one problem, not also a missing one.
-    return any(nearest_key(key, list(known), settings_by_name()) == name for key in strangers)
+def _is_meant(
+    name: str, strangers: Sequence[str], known: Mapping[str, Shape], path: KeyPath
+) -> bool:
+    # A misspelt or renamed key is one problem, not also a missing one.
+    return any(
+        name in (renamed_setting((*path, key)), nearest_key(key, list(known), settings_by_name()))
+        for key in strangers
+    )
 
 
 def _unknown_key(model: type[Section], key: str, entry: Entry, path: KeyPath) -> Misfit:
@@ -234,14 +238,17 @@ def _unknown_key(model: type[Section], key: str, entry: Entry, path: KeyPath) ->
     place = section_name(path)
     if model is Config:
         known.append(EXTENDS)
-    if not known:
+    here = (*path, key)
+    new_name = renamed_setting(here)
+    if new_name is not None:
+        expected, fix = f"'{new_name}'", f"rename it to {dotted((*path, new_name))}"
+    elif not known:
         expected, fix = f"no settings in {place}", "take it out"
     else:
         expected = f"a setting of {place}"
         meant = nearest_key(key, known, settings_by_name())
         fix = meaning(meant, f"known are {', '.join(known)}")
-    here = (*path, key)
-    fix = _REMOVED.get(dotted(here), fix)
+        fix = removal_fix(here) or fix
     return _misfit(entry.node, here, expected, fix, place=entry.place, found=f"'{cut(key)}'")
 
 

@@ -86,11 +86,11 @@ class CustomCallback(Section):
 class OnNonfinite(Section):
     """What is done when the training loss is not a finite number."""
 
-    action: Literal["stop", "rewind"] = "stop"
-    """stop: the run fails, its checkpoints stay. rewind: training goes back to the start of the epoch,
+    action: Literal["stop", "rollback"] = "stop"
+    """stop: the run fails, its checkpoints stay. rollback: training returns to the start of the epoch
     with a lower learning rate."""
-    limit: Count = 3
-    """Training goes back so many times at most; then the run fails."""
+    max_rollbacks: Count = 3
+    """Maximum number of rollbacks; after them the run fails."""
     factor: Annotated[float, Field(gt=0, lt=1)] = 0.5
     """What the learning rate is multiplied by each time."""
 
@@ -132,10 +132,10 @@ class Fit(Section):
         OnNonfinite,
         BeforeValidator(
             short_for("action"),
-            json_schema_input_type=OnNonfinite | Literal["stop", "rewind"],
+            json_schema_input_type=OnNonfinite | Literal["stop", "rollback"],
         ),
     ] = OnNonfinite()
-    """What is done when the training loss is not a finite number: stop, or rewind."""
+    """What is done when the training loss is not a finite number: stop, or rollback."""
     checkpoint: Checkpoint = Checkpoint()
     callbacks: list[CustomCallback] = []
     """Keras callbacks of your own, called at the start and the end of training and of each epoch;
@@ -155,14 +155,14 @@ class Fit(Section):
 class ThresholdAim(Section):
     """A threshold that is chosen on the validation rows."""
 
-    aim: Literal["f1", "youden", "cost", "precision"]
+    criterion: Literal["f1", "youden", "cost", "precision"]
     """f1: the greatest F1. youden: the greatest sum of recall and specificity. cost: the least cost of
     false answers. precision: the greatest recall at the stated precision."""
-    false_positive: NonNegative = 1.0
+    false_positive_cost: NonNegative = 1.0
     """cost: of calling a negative row positive."""
-    false_negative: NonNegative = 1.0
+    false_negative_cost: NonNegative = 1.0
     """cost: of calling a positive row negative."""
-    precision: Share = 0.9
+    min_precision: Share = 0.9
     """precision: the least share of the rows called positive that are."""
 
 
@@ -173,7 +173,7 @@ class Evaluate(Section):
         Share
         | Annotated[
             ThresholdAim,
-            BeforeValidator(short_for("aim"), json_schema_input_type=ThresholdAim | str),
+            BeforeValidator(short_for("criterion"), json_schema_input_type=ThresholdAim | str),
         ]
     ) = 0.5
     """A row is called positive when its probability is at least this; or what it is chosen for, on the
@@ -184,9 +184,9 @@ class Evaluate(Section):
     decisions_from: str | None = None
     """A run directory whose threshold, temperature and interval widths are used, rather than chosen
     here: for a network that is trained without validation rows. Relative to the config file."""
-    level: Share = 0.95
+    confidence_level: Share = 0.95
     """The share of repetitions in which an interval of a measure holds the true value."""
-    coverage: Share = 0.9
+    prediction_interval: Share = 0.9
     """The share of rows whose number lies in the interval that is predicted for it (regression)."""
     resamples: Annotated[int, Field(ge=100, le=100_000)] = 1000
     """Bootstrap resamples an interval is made of."""
@@ -216,7 +216,7 @@ class Runtime(Section):
     """What is computed in; weights are always float32."""
     threads: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = "auto"
     """Threads inside one operation; auto: one for small networks, all cores for large ones."""
-    compile: Literal["auto"] | bool = "auto"
+    jit_compile: Literal["auto"] | bool = "auto"
     """Compile training with XLA; auto: where that saves more than compiling takes, and in packs. Dropout
     and noise draw other numbers with it than without."""
 

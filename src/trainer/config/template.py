@@ -211,7 +211,7 @@ def _kinds(findings: TemplateFindings) -> list[str]:
             f"  numeric: {{impute: median, scale: robust, smooth_clip: 3.0}}  # {_counted(numeric)}"
         )
     if categorical:
-        settings = "{encode: onehot, impute: own_level}"
+        settings = "{encode: onehot, impute: separate_level}"
         lines.append(f"  categorical: {settings}  # {_counted(categorical)}")
     stated = [column for column in used if column.stated or column.settings]
     ordering = [column for column in findings.columns if column.excluded and column.settings]

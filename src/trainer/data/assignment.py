@@ -153,7 +153,7 @@ def _with_case(error: DataError, names: Sequence[str], data: Data) -> DataError:
     """The error, with another fix where classes are too small because they differ in case only."""
     if not isinstance(data.target, str) or not differ_in_case(names) or folds_case(data):
         return error
-    fix = f"some classes differ in case only: set {column_key(data.target)}.fold_case: true"
+    fix = f"some classes differ in case only: set {column_key(data.target)}.ignore_case: true"
     return DataError(replace(problem, fix=fix) for problem in error.problems)
 
 
@@ -161,9 +161,9 @@ def _strata(targets: pl.DataFrame, task: Task | None, data: Data) -> tuple[list[
     """Names of the classes and the class of each row; of labels and yes/no columns, their
     combinations.
     """
-    fold_case = folds_case(data)
+    ignore_case = folds_case(data)
     if task == "multilabel" and targets.width == 1:
-        sets = label_sets(targets.to_series(), data.target_separator, fold_case=fold_case)
+        sets = label_sets(targets.to_series(), data.target_separator, ignore_case=ignore_case)
         names = sorted(set(sets))
         numbers = {name: number for number, name in enumerate(names)}
         return names, np.array([numbers[name] for name in sets], dtype=np.int64)
@@ -177,8 +177,8 @@ def _strata(targets: pl.DataFrame, task: Task | None, data: Data) -> tuple[list[
     # Words of a row each would take most of the memory that splitting does.
     cells = text(series) if series.dtype.is_float() else series
     levels = cells.unique().drop_nulls()
-    key = folded if fold_case else plain
-    spelled = {key(name): name for name in spelled_classes(series, fold_case=fold_case)}
+    key = folded if ignore_case else plain
+    spelled = {key(name): name for name in spelled_classes(series, ignore_case=ignore_case)}
     words_of = [spelled[key(name)] for name in text(levels).to_list()]
     names = sorted(set(words_of))
     places = pl.Series([names.index(name) for name in words_of], dtype=pl.Int32)

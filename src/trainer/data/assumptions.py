@@ -60,7 +60,7 @@ def column_remarks(columns: Iterable[Column], data: Data, table: Table) -> Remar
     """
     found = Remarks()
     categorical = [column for column in columns if isinstance(column, CategoricalColumn)]
-    case = [_case_line(column) for column in categorical if not column.fold_case]
+    case = [_case_line(column) for column in categorical if not column.ignore_case]
     orders = [
         _order_line(column)
         for column in categorical
@@ -94,7 +94,7 @@ def _case_line(column: CategoricalColumn) -> str:
         return ""
     return (
         f"levels of '{column.name}' differ in case only: {_grouped(groups)}; "
-        f"{column_key(column.name)}.fold_case: true makes them one"
+        f"{column_key(column.name)}.ignore_case: true makes them one"
     )
 
 
@@ -130,11 +130,11 @@ def target_remarks(
     found.warnings += _list_lines(target, values, data)
     if target.listed and target.separator is None and data.task == "auto":
         found.notes.append(f"multilabel, as {target.reason}; data.task: multilabel states it")
-    groups = [] if target.fold_case else differ_in_case(target.classes)
+    groups = [] if target.ignore_case else differ_in_case(target.classes)
     if groups:
         found.warnings.append(
             f"classes of '{name}' differ in case only: {_grouped(groups)}; "
-            f"{column_key(name)}.fold_case: true makes them one"
+            f"{column_key(name)}.ignore_case: true makes them one"
         )
     if finding.otherwise is not None:
         found.notes.append(

@@ -58,7 +58,7 @@ class CategoricalColumn(Fitted):
         encode: How codes become columns.
         dimension: Length of an embedding; null for the others.
         features: The columns of `x` made from it.
-        fold_case: Whether values that differ in case only are one level.
+        ignore_case: Whether values that differ in case only are one level.
     """
 
     kind: Literal["categorical"] = "categorical"
@@ -71,11 +71,11 @@ class CategoricalColumn(Fitted):
     rare: int
     merged: tuple[str, ...]
     own_missing: bool
-    unknown: Literal["own_level", "rare"]
+    unknown: Literal["separate_level", "rare"]
     encode: Encode
     dimension: int | None
     features: tuple[str, ...]
-    fold_case: bool = Field(default=False, exclude_if=operator.not_)
+    ignore_case: bool = Field(default=False, exclude_if=operator.not_)
 
     @property
     def codes(self) -> int:
@@ -150,20 +150,20 @@ def fit_levels(
     stated: Sequence[str] | None = None,
 ) -> CategoricalColumn | None:
     """Learn a column from the rows of each level, in natural order, and of those without one."""
-    if settings.fold_case:
+    if settings.ignore_case:
         counts = ordered_counts(merged_spellings(counts.items()))
     if stated is not None:
-        key = _key(settings.fold_case)
+        key = _key(settings.ignore_case)
         rows = {key(level): count for level, count in counts.items()}
         counts = {level: rows.get(key(level), 0) for level in stated}
     counts = dict(counts)
     fill: str | None = None
     match settings.impute:
         case "constant":
-            fill = _spelled(settings.constant, counts, settings.fold_case)
+            fill = _spelled(settings.constant, counts, settings.ignore_case)
         case "most_frequent" | "drop":
             fill = max(counts, key=lambda level: counts[level])
-        case "own_level":
+        case "separate_level":
             pass
         case _:
             assert_never(settings.impute)
@@ -187,7 +187,7 @@ def fit_levels(
         encode=settings.encode,
         dimension=None,
         features=(),
-        fold_case=settings.fold_case,
+        ignore_case=settings.ignore_case,
     )
     if column.codes < 2:
         return None
@@ -208,15 +208,15 @@ def _kept(counts: dict[str, int], settings: Categorical) -> tuple[str, ...]:
     return tuple(natural_order(kept))
 
 
-def _spelled(constant: str, counts: dict[str, int], fold_case: bool) -> str:
+def _spelled(constant: str, counts: dict[str, int], ignore_case: bool) -> str:
     """The level that a constant names: its spelling in training, else its own."""
-    key = _key(fold_case)
+    key = _key(ignore_case)
     return next((level for level in counts if key(level) == key(constant)), plain(constant))
 
 
-def _key(fold_case: bool) -> Callable[[str], str]:
+def _key(ignore_case: bool) -> Callable[[str], str]:
     """What levels that are one have in common."""
-    return folded if fold_case else plain
+    return folded if ignore_case else plain
 
 
 def _one_hot_names(column: CategoricalColumn) -> tuple[str, ...]:
@@ -227,7 +227,7 @@ def _one_hot_names(column: CategoricalColumn) -> tuple[str, ...]:
 def level_codes(column: CategoricalColumn, series: pl.Series) -> tuple[Rows, Bools]:
     """The code of each row, int64 (n,), and whether its value was never seen in training."""
     kept = len(column.levels)
-    key = _key(column.fold_case)
+    key = _key(column.ignore_case)
     table: dict[str | None, int] = {key(level): code for code, level in enumerate(column.levels)}
     table |= {key(level): kept for level in column.merged}
     if column.own_missing:
@@ -270,7 +270,7 @@ def fit_answers(
     name: str, yes: int, no: int, missing: int, settings: Categorical
 ) -> BooleanColumn | None:
     """As `fit_boolean`, from the rows with yes, with no and with neither."""
-    own_missing = missing > 0 and settings.impute == "own_level"
+    own_missing = missing > 0 and settings.impute == "separate_level"
     fill = yes > no
     if settings.impute == "constant":
         fill = settings.constant.lower() in TRUE_MARKS

@@ -16,12 +16,12 @@ POSITIVE_WORDS = ("yes", "true", "1", "positive", "+")
 
 
 def class_numbers(
-    classes: Sequence[str], labels: Sequence[str], *, fold_case: bool = False
+    classes: Sequence[str], labels: Sequence[str], *, ignore_case: bool = False
 ) -> dict[str, int | None]:
     """The number of the class each label names: by its text, else by its whole number, else (true and
-    false only, unless `fold_case`) by its word in another case when only one class has it.
+    false only, unless `ignore_case`) by its word in another case when only one class has it.
     """
-    if fold_case:
+    if ignore_case:
         places = {folded(name): index for index, name in enumerate(classes)}
         return {label: places.get(folded(label)) for label in labels}
     exact = {name: index for index, name in enumerate(classes)}
@@ -36,9 +36,9 @@ def class_numbers(
     return found
 
 
-def spelled_classes(series: pl.Series, *, fold_case: bool = False) -> dict[str, int]:
+def spelled_classes(series: pl.Series, *, ignore_case: bool = False) -> dict[str, int]:
     """Rows of each class. Spellings that `plain` makes equal ("1", "1.0") are one class, under its most
-    frequent spelling; with `fold_case` those that differ in case only too.
+    frequent spelling; with `ignore_case` those that differ in case only too.
     """
     cells = text(series) if series.dtype.is_float() else series
     counted = cells.drop_nulls().alias("label").value_counts(sort=False)
@@ -49,7 +49,7 @@ def spelled_classes(series: pl.Series, *, fold_case: bool = False) -> dict[str, 
         tidy(min(found, key=lambda one: (-one[0], one[1]))[1]): sum(count for count, _ in found)
         for found in spellings.values()
     }
-    return merged_spellings(classes.items()) if fold_case else classes
+    return merged_spellings(classes.items()) if ignore_case else classes
 
 
 def check_classes(task: Task, column: str, counts: dict[str, int]) -> None:
@@ -73,11 +73,11 @@ def check_classes(task: Task, column: str, counts: dict[str, int]) -> None:
 
 
 def positive_class(
-    classes: tuple[str, ...], counts: dict[str, int], stated: Scalar | None, fold_case: bool
+    classes: tuple[str, ...], counts: dict[str, int], stated: Scalar | None, ignore_case: bool
 ) -> str:
     if stated is not None:
         words = str(stated).lower() if isinstance(stated, bool) else str(stated)
-        index = class_numbers(classes, [words], fold_case=fold_case)[words]
+        index = class_numbers(classes, [words], ignore_case=ignore_case)[words]
         if index is None:
             raise DataError(
                 Problem(

@@ -154,14 +154,14 @@ def inspect_table(data: Data) -> TableFindings:
         same = _same_but_case(values, finding.task, data)
         if same:
             own = data.columns.get(targets[0], ColumnSettings())
-            own = own.model_copy(update={"fold_case": True})
+            own = own.model_copy(update={"ignore_case": True})
             data = data.model_copy(update={"columns": {**data.columns, targets[0]: own}})
             finding = infer_task(values, data)
     except DataError as error:
         raise DataError(table.placed(error.problems)) from error
     classes: dict[str, int] = {}
     if len(targets) == 1 and finding.task in ("binary", "multiclass"):
-        counts = spelled_classes(values.to_series(), fold_case=bool(same))
+        counts = spelled_classes(values.to_series(), ignore_case=bool(same))
         classes = {name: counts[name] for name in natural_order(list(counts))}
         if len(classes) == 1:
             raise DataError(_one_class(table, targets[0], *classes))
@@ -217,7 +217,7 @@ def _same_but_case(values: pl.DataFrame, task: Task, data: Data) -> tuple[str, .
         return ()
     series = values.to_series()
     if task == "multilabel":
-        counts = count_labels(series, data.target_separator, fold_case=False)
+        counts = count_labels(series, data.target_separator, ignore_case=False)
     else:
         counts = spelled_classes(series)
     groups = differ_in_case(natural_order(list(counts)))

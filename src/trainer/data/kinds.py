@@ -246,7 +246,7 @@ def misread(series: pl.Series, reading: Reading, data: Data) -> Bools:
     levels = stated_levels(data, series.name) if reading.kind == "categorical" else None
     if levels is None:
         return unreadable(series, reading)
-    key = folded if categorical_settings(data, series.name).fold_case else plain
+    key = folded if categorical_settings(data, series.name).ignore_case else plain
     known = {key(level) for level in levels}
     words = level_text(series)
     strange = [word for word in words.unique().drop_nulls() if key(word) not in known]
@@ -322,7 +322,7 @@ def misfits(table: Table, name: str, wrong: WrongValues, reading: Reading, data:
         expected = f"a level of '{name}' as in {column_key(name)}.levels ({listed})"
         fix = f"add it to {column_key(name)}.levels, correct it, or add it to data.csv.null_values"
         if folded(wrong.values[0]) in map(folded, levels):
-            fix = f"set {column_key(name)}.fold_case: true to ignore case"
+            fix = f"set {column_key(name)}.ignore_case: true to ignore case"
         return Problem(where, expected, words, fix)
     if reading.kind == "datetime":
         fix = f"correct it, or set {column_key(name)}.format"

@@ -138,7 +138,7 @@ def _written(cell: str) -> list[str] | None:
     return None
 
 
-def count_labels(series: pl.Series, separator: str | None, *, fold_case: bool) -> dict[str, int]:
+def count_labels(series: pl.Series, separator: str | None, *, ignore_case: bool) -> dict[str, int]:
     """Rows of each label, a row once however often it has the label."""
     rows, labels = exploded(series, separator)
     frame = pl.DataFrame({"row": rows, "label": labels}).unique()
@@ -149,10 +149,10 @@ def count_labels(series: pl.Series, separator: str | None, *, fold_case: bool) -
         min(found, key=lambda one: (-one[1], one[0]))[0]: sum(count for _, count in found)
         for found in spellings.values()
     }
-    return merged_spellings(counts.items()) if fold_case else counts
+    return merged_spellings(counts.items()) if ignore_case else counts
 
 
-def fit_labels(series: pl.Series, data: Data, *, fold_case: bool) -> dict[str, int]:
+def fit_labels(series: pl.Series, data: Data, *, ignore_case: bool) -> dict[str, int]:
     """Rows of each label in lists, in natural order of the labels.
 
     Raises:
@@ -169,7 +169,7 @@ def fit_labels(series: pl.Series, data: Data, *, fold_case: bool) -> dict[str, i
         expected = f"lists of labels in '{name}', or several columns, for task: multilabel"
         found = f"cells such as '{series.drop_nulls()[0]}'" if series.count() else "no values"
         raise DataError(Problem("", expected, found, fix, "data.task"))
-    counts = count_labels(series, data.target_separator, fold_case=fold_case)
+    counts = count_labels(series, data.target_separator, ignore_case=ignore_case)
     if len(counts) < 2:
         expected = f"at least two labels in the lists of '{name}' among the training rows"
         found = f"'{next(iter(counts))}' only" if counts else "none"
@@ -179,7 +179,7 @@ def fit_labels(series: pl.Series, data: Data, *, fold_case: bool) -> dict[str, i
 
 
 def label_matrix(
-    series: pl.Series, separator: str | None, classes: Sequence[str], *, fold_case: bool
+    series: pl.Series, separator: str | None, classes: Sequence[str], *, ignore_case: bool
 ) -> tuple[Singles, Counter[str]]:
     """Which row has which label.
 
@@ -187,7 +187,7 @@ def label_matrix(
         series: A column of lists or of text.
         separator: As in `exploded`.
         classes: The labels.
-        fold_case: Whether labels that differ in case only are one.
+        ignore_case: Whether labels that differ in case only are one.
 
     Returns:
         float32 (n, classes) of 0 and 1; and the labels that are not among the classes, with the number
@@ -197,7 +197,7 @@ def label_matrix(
     rows, labels = exploded(series, separator)
     if not len(rows):
         return y, Counter()
-    key = folded if fold_case else plain
+    key = folded if ignore_case else plain
     places = {key(name): place for place, name in enumerate(classes)}
     distinct = labels.unique().to_list()
     found = [places.get(key(label), -1) for label in distinct]
@@ -222,10 +222,10 @@ def joined_labels(
     return pl.Series([sign.join(labels) for labels in words], dtype=pl.String)
 
 
-def label_sets(series: pl.Series, separator: str | None, *, fold_case: bool) -> list[str]:
+def label_sets(series: pl.Series, separator: str | None, *, ignore_case: bool) -> list[str]:
     """The labels of each row as one text, the same for the same labels in any order."""
     rows, labels = exploded(series, separator)
-    key = folded if fold_case else plain
+    key = folded if ignore_case else plain
     sets: list[set[str]] = [set() for _ in range(len(series))]
     for row, label in zip(rows.tolist(), labels, strict=True):
         sets[row].add(key(label))

@@ -25,7 +25,7 @@ _FITTING: Mapping[Kind, tuple[str, ...]] = {
     "numeric": ("impute", "constant", "indicator", "scale", "smooth_clip", "decimal"),
     "categorical": (
         "impute", "constant", "encode", "dimension", "min_count", "max_levels", "unknown", "levels",
-        "fold_case",
+        "ignore_case",
     ),
     "boolean": ("impute", "constant"),
     "datetime": ("impute", "constant", "indicator", "scale", "smooth_clip", "parts", "format"),
@@ -83,7 +83,7 @@ def stated_levels(data: Data, name: str) -> tuple[str, ...] | None:
 def folds_case(data: Data) -> bool:
     """Whether classes of the target that differ in case only are one."""
     return isinstance(data.target, str) and bool(
-        data.target in data.columns and data.columns[data.target].fold_case
+        data.target in data.columns and data.columns[data.target].ignore_case
     )
 
 

@@ -67,7 +67,7 @@ class FittedTarget(Fitted):
             of y, which is 0 when it is scaled.
         offset: regression: y = (value - offset) / scale, one each column; else empty.
         scale: See `offset`.
-        fold_case: Whether classes that differ in case only are one.
+        ignore_case: Whether classes that differ in case only are one.
         curves: regression: of each column the curve that its values are put on first, or None; empty,
             and not written, where no column has one.
         numbers: regression: how numbers are written as text, of the columns where they are not plain;
@@ -85,7 +85,7 @@ class FittedTarget(Fitted):
     prior: tuple[float, ...]
     offset: tuple[float, ...]
     scale: tuple[float, ...]
-    fold_case: bool = Field(default=False, exclude_if=operator.not_)
+    ignore_case: bool = Field(default=False, exclude_if=operator.not_)
     curves: tuple[TargetCurve | None, ...] = Field(default=(), exclude_if=lambda curves: not curves)
     numbers: dict[str, NumberFormat] = Field(
         default_factory=dict, exclude_if=lambda value: not value
@@ -173,7 +173,7 @@ class FittedTarget(Fitted):
 
     def _labels(self, frame: pl.DataFrame) -> tuple[Singles, Counter[str]]:
         series = frame[self.columns[0]]
-        return label_matrix(series, self.separator, self.classes, fold_case=self.fold_case)
+        return label_matrix(series, self.separator, self.classes, ignore_case=self.ignore_case)
 
     def unscale(self, predictions: Floats | Singles) -> Floats:
         """Predicted numbers (n, k) in the target's own unit, float64; finite where they are."""
@@ -219,7 +219,7 @@ class FittedTarget(Fitted):
     ) -> np.ndarray[Any, np.dtype[np.int64]]:
         labels = text(series)
         levels = labels.unique().drop_nulls().to_list()
-        numbers = class_numbers(self.classes, levels, fold_case=self.fold_case)
+        numbers = class_numbers(self.classes, levels, ignore_case=self.ignore_case)
         table = {level: -1 if code is None else code for level, code in numbers.items()}
         codes = (
             labels.replace_strict(table, default=-1, return_dtype=pl.Int64).fill_null(-1).to_numpy()
@@ -241,7 +241,7 @@ class FittedTarget(Fitted):
 
     def _fix_of(self, label: str, column: str) -> str:
         if folded(label) in map(folded, self.classes):
-            return f"set {column_key(column)}.fold_case: true to ignore case"
+            return f"set {column_key(column)}.ignore_case: true to ignore case"
         fix = "take these rows out, merge the class, or split so that training has some"
         return did_you_mean(label, self.classes, fix)
 
@@ -288,7 +288,7 @@ def fit_target(
         DataError: One class only, more than two for `binary`, a positive class that is not there,
             values that are no numbers or have no logarithm, one number only.
     """
-    task, rows, fold_case = finding.task, frame.height, folds_case(data)
+    task, rows, ignore_case = finding.task, frame.height, folds_case(data)
     separator: str | None = None
     classes: tuple[str, ...] = ()
     offset: tuple[float, ...] = ()
@@ -307,17 +307,17 @@ def fit_target(
         )
     match task:
         case "binary" | "multiclass":
-            counts = spelled_classes(frame[columns[0]], fold_case=fold_case)
+            counts = spelled_classes(frame[columns[0]], ignore_case=ignore_case)
             classes = tuple(natural_order(list(counts)))
             check_classes(task, columns[0], counts)
             if task == "binary":
-                positive = positive_class(classes, counts, data.positive, fold_case)
+                positive = positive_class(classes, counts, data.positive, ignore_case)
                 classes = (*(name for name in classes if name != positive), positive)
             class_rows = tuple(counts[name] for name in classes)
             shares = tuple(count / rows for count in class_rows)
             prior = shares[1:] if task == "binary" else shares
         case "multilabel" if len(columns) == 1:
-            label_rows = fit_labels(frame[columns[0]], data, fold_case=fold_case)
+            label_rows = fit_labels(frame[columns[0]], data, ignore_case=ignore_case)
             classes, class_rows = tuple(label_rows), tuple(label_rows.values())
             prior = tuple(count / rows for count in class_rows)
             separator = data.target_separator
@@ -344,7 +344,7 @@ def fit_target(
             assert_never(task)
     return FittedTarget(
         task=task, reason=finding.reason, columns=tuple(columns), classes=classes, rows=rows,
-        class_rows=class_rows, prior=prior, offset=offset, scale=scale, fold_case=fold_case,
+        class_rows=class_rows, prior=prior, offset=offset, scale=scale, ignore_case=ignore_case,
         curves=curves, numbers=dict(finding.numbers) if task == "regression" else {},
         separator=separator,
     )  # fmt: skip

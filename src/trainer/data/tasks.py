@@ -145,8 +145,8 @@ def infer_task(frame: pl.DataFrame, data: Data | None = None) -> TaskFinding:
         return finding
     _check_text(series, written)
     words = level_text(series).drop_nulls().unique()
-    fold_case = data is not None and folds_case(data)
-    distinct = len(set(map(folded, words))) if fold_case else len(words)
+    ignore_case = data is not None and folds_case(data)
+    distinct = len(set(map(folded, words))) if ignore_case else len(words)
     known = len(series) - series.null_count()
     parsed = known - (numbers.null_count() - series.null_count())
     if series.dtype == pl.Boolean or parsed < known:

@@ -121,7 +121,7 @@ def tidy(label: str) -> str:
 
 
 def folded(label: str) -> str:
-    """As `plain`, without case: the key under which `fold_case` finds a level or class."""
+    """As `plain`, without case: the key under which `ignore_case` finds a level or class."""
     return unicodedata.normalize("NFC", plain(label).casefold())
 
 

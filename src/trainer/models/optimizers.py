@@ -158,7 +158,7 @@ def _shared(settings: AnyOptimizer, steps_per_epoch: int, total_steps: int) -> d
         "global_clipnorm": settings.global_clip_norm,
         "clipvalue": settings.clip_value,
         "weight_decay": settings.weight_decay,
-        "gradient_accumulation_steps": settings.accumulate,
+        "gradient_accumulation_steps": settings.gradient_accumulation_steps,
         "name": settings.name,
     }
     if isinstance(settings, AdamW) and settings.weight_decay is None:
@@ -179,11 +179,11 @@ def _shared(settings: AnyOptimizer, steps_per_epoch: int, total_steps: int) -> d
 def average_momentum(settings: AnyOptimizer) -> float:
     """The share of the average of the weights that is kept at each batch, where there is one.
 
-    Keras moves the average at every batch; an update of `accumulate` batches shall move it as far as
-    `momentum` says.
+    Keras moves the average at every batch; an update of
+    `gradient_accumulation_steps` batches shall move it as far as `momentum` says.
     """
     assert settings.ema is not None
-    return float(settings.ema.momentum ** (1 / (settings.accumulate or 1)))
+    return float(settings.ema.momentum ** (1 / (settings.gradient_accumulation_steps or 1)))
 
 
 def _moments(settings: AdamSettings) -> dict[str, float]:
@@ -196,4 +196,4 @@ def _moments(settings: AdamSettings) -> dict[str, float]:
 
 def _updates(settings: AnyOptimizer, batches: int) -> int:
     """Updates in so many batches, for what Keras counts in updates."""
-    return ceil(batches / (settings.accumulate or 1))
+    return ceil(batches / (settings.gradient_accumulation_steps or 1))

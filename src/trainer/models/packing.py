@@ -83,7 +83,7 @@ def obstacle(config: Config, sizes: Sizes) -> str | None:
         f"runtime.precision: {config.runtime.precision}": config.runtime.precision != "float32",
         "runtime.engine: streaming": config.runtime.engine == "streaming",
         f"optimizer.name: {config.optimizer.name}": config.optimizer.name in UNSTACKABLE,
-        "fit.on_nonfinite: rewind": fit.on_nonfinite.action == "rewind",
+        "fit.on_nonfinite: rollback": fit.on_nonfinite.action == "rollback",
         "fit.max_seconds": fit.max_seconds is not None,
         "fit.steps that are no whole epochs": sizes.steps % batches != 0,
     }

@@ -206,7 +206,7 @@ def slot_elements(optimizer: AnyOptimizer, shape: Shape, *, embedded: bool = Fal
         embedded: Whether it is an embedding's table, which Muon leaves to its Adam.
     """
     size = prod(shape)
-    shared = (optimizer.ema is not None) + (optimizer.accumulate is not None)
+    shared = (optimizer.ema is not None) + (optimizer.gradient_accumulation_steps is not None)
     return shared * size + _own_elements(optimizer, shape, size, embedded=embedded)
 
 

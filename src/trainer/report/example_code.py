@@ -156,12 +156,12 @@ def _code_of_level(used: _Used) -> Iterator[str]:
     """The number of a level, as `trainer.data.categorical.level_codes` gives it."""
     if not used.levels:
         return
-    folds = any(column.fold_case for column in used.levels)
+    folds = any(column.ignore_case for column in used.levels)
     yield "def level_code(column, value):"
     yield '    level = column["fill"] if value is None else value'
     yield '    levels = column["levels"]'
     if folds:
-        yield '    if column.get("fold_case") and level is not None:'
+        yield '    if column.get("ignore_case") and level is not None:'
         yield "        level, levels = level.casefold(), [one.casefold() for one in levels]"
     yield "    if level in levels:"
     yield "        return levels.index(level)"
@@ -169,7 +169,7 @@ def _code_of_level(used: _Used) -> Iterator[str]:
         yield '    if column["rare"]:'
         yield '        merged, to_rare = column["merged"], column["unknown"] == "rare"'
         if folds:
-            yield '        if column.get("fold_case"):'
+            yield '        if column.get("ignore_case"):'
             yield "            merged = [one.casefold() for one in merged]"
         yield "        if level in merged or (to_rare and value is not None):"
         yield "            return len(levels)"

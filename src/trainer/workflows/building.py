@@ -205,7 +205,7 @@ def monitors_of(config: Config, has_validation: bool) -> Monitors:
 
 def _rewinding(config: Config) -> Rewinding | None:
     settings = config.fit.on_nonfinite
-    return None if settings.action == "stop" else Rewinding(settings.limit, settings.factor)
+    return None if settings.action == "stop" else Rewinding(settings.max_rollbacks, settings.factor)
 
 
 def _choose_form(
@@ -221,7 +221,7 @@ def _choose_form(
         train, judged, fit.batch_size, network, plan.total_steps // plan.steps_per_epoch
     )
     # A callback may look at the weights of every epoch, and change them; so does going back.
-    one_by_one = fit.callbacks or fit.on_nonfinite.action == "rewind"
+    one_by_one = fit.callbacks or fit.on_nonfinite.action == "rollback"
     return EpochForm(
         compiled=compiled,
         steps_in_a_call=steps_in_a_call(network.count_params(), batch),
@@ -247,8 +247,8 @@ def _worth_compiling(plan: Plan) -> bool:
     optimizer, and loses 1 µs per 230,000 multiplications in large products. A layer of the user's own
     may not be able to.
     """
-    if plan.config.runtime.compile != "auto":
-        return plan.config.runtime.compile
+    if plan.config.runtime.jit_compile != "auto":
+        return plan.config.runtime.jit_compile
     custom = any(isinstance(layer, CustomLayer) for layer in plan.config.model.layers)
     if custom or plan.parameters is None:
         return False

@@ -25,7 +25,7 @@ from trainer.workflows.plan import Plan
 from trainer.workflows.trained import config_of
 
 _LOOKED_AT = 10
-_CHOSEN = ("runtime.threads", "runtime.compile")
+_CHOSEN = ("runtime.threads", "runtime.jit_compile")
 """What a run chose for itself stands in its config."""
 
 

@@ -49,17 +49,21 @@ def decide(
         return replace(decisions, note=note)
     if task_name == "regression":
         on_curves = question.target.on_curves
-        fitted = fit_conformal(on_curves(validation.y), on_curves(validation.p), settings.coverage)
+        fitted = fit_conformal(
+            on_curves(validation.y), on_curves(validation.p), settings.prediction_interval
+        )
         if not np.isfinite(fitted.half_width).all():
             note = (
                 f"no intervals around predictions: {fitted.rows} validation rows are too few to cover "
-                f"{100 * settings.coverage:g}%"
+                f"{100 * settings.prediction_interval:g}%"
             )
             return replace(decisions, note=note)
         widths = dict(zip(validation.names, map(float, fitted.half_width), strict=True))
         columns = zip(question.target.columns, question.target.curves, strict=False)
         curves = {name: curve.kind for name, curve in columns if curve is not None}
-        return replace(decisions, coverage=settings.coverage, half_widths=widths, curves=curves)
+        return replace(
+            decisions, coverage=settings.prediction_interval, half_widths=widths, curves=curves
+        )
     if settings.calibrate:
         temperature = fit_temperature(task_name, validation.y, validation.p, validation.weight)
         decisions = replace(decisions, temperature=temperature)
@@ -71,24 +75,24 @@ def decide(
 
 def _with_threshold(decisions: Decisions, wanted: ThresholdAim, validation: Answers) -> Decisions:
     aim: Aim
-    match wanted.aim:
+    match wanted.criterion:
         case "cost":
-            aim = Cost(wanted.false_positive, wanted.false_negative)
+            aim = Cost(wanted.false_positive_cost, wanted.false_negative_cost)
         case "precision":
-            aim = PrecisionFloor(wanted.precision)
+            aim = PrecisionFloor(wanted.min_precision)
         case "f1" | "youden":
-            aim = wanted.aim
+            aim = wanted.criterion
         case _:
-            assert_never(wanted.aim)
+            assert_never(wanted.criterion)
     chosen = choose_threshold(validation.y, validation.p, aim, validation.weight)
     reached = {name: value for name, value in asdict(chosen.point).items() if name != "threshold"}
     if chosen.threshold is None:
         note = (
-            f"no threshold reaches a precision of {wanted.precision:g} on the validation rows (at most "
-            f"{chosen.value:.4f}): it stays {NO_THRESHOLD}"
+            f"no threshold reaches a precision of {wanted.min_precision:g} on the validation rows "
+            f"(at most {chosen.value:.4f}): it stays {NO_THRESHOLD}"
         )
-        return replace(decisions, aim=wanted.aim, note=note)
-    return replace(decisions, threshold=chosen.threshold, aim=wanted.aim, reached=reached)
+        return replace(decisions, aim=wanted.criterion, note=note)
+    return replace(decisions, threshold=chosen.threshold, aim=wanted.criterion, reached=reached)
 
 
 def decided(question: Question, decisions: Decisions) -> Question:

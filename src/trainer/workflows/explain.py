@@ -143,7 +143,7 @@ def explain(
     def ask(encoded: Sequence[Singles]) -> Floats:
         return ensemble.answers([encoded[number] for number in of_member]).mean
 
-    level = first.loaded.config.evaluate.level
+    level = first.loaded.config.evaluate.confidence_level
     importance = _importance(encoders, sample, question, ask, repeats, seed, level)
     run.write_explanation("importance.json", json_bytes(importance))
     files = ["importance.json"]

@@ -98,7 +98,7 @@ def find_out(judged: Judged) -> Findings:
     findings = Findings(
         task=task_name,
         names=tuple(last.names),
-        level=settings.level,
+        level=settings.confidence_level,
         sentence="",
         splits=splits,
         resamples=settings.resamples,
@@ -180,7 +180,7 @@ def _split(
         max(min(most, _LEAST_RESAMPLES), min(most, limit // max(1, size)))
         for limit in (_DRAWN_ROWS, _COMPARED_ROWS)
     )
-    drawn: dict[str, Any] = {"level": settings.level, "seed": judged.config.seed}
+    drawn: dict[str, Any] = {"level": settings.confidence_level, "seed": judged.config.seed}
     threshold = question.threshold
     measures = bootstrap(answers, threshold=threshold, resamples=resamples, **drawn)
     found = SplitFindings(
@@ -206,9 +206,11 @@ def _split(
         error = calibration_error(task_name, answers.y, answers.p, weight=answers.weight)
         found = replace(found, calibration_error=Measured.of(error, error, error).value)
     if task_name == "regression" and question.half_widths and split != "validation":
-        fitted = Conformal(np.array(question.half_widths), settings.coverage, 0)
+        fitted = Conformal(np.array(question.half_widths), settings.prediction_interval, 0)
         on_curves = question.target.on_curves
-        covered = coverage(fitted, on_curves(answers.y), on_curves(answers.p), settings.level)
+        covered = coverage(
+            fitted, on_curves(answers.y), on_curves(answers.p), settings.confidence_level
+        )
         by_column = dict(zip(answers.names, covered, strict=True))
         found = replace(found, covered=_measured(by_column))
     return found

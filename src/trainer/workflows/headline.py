@@ -43,7 +43,7 @@ def aimed_at(config: Config, task: Task) -> list[str]:
     found = [resolved_monitor(config.fit, has_validation=True).removeprefix("val_")]
     threshold = config.evaluate.threshold
     if task == "binary" and isinstance(threshold, ThresholdAim):
-        found.append(_OF_AIM.get(threshold.aim, ""))
+        found.append(_OF_AIM.get(threshold.criterion, ""))
     if task == "multiclass" and config.fit.class_weight is not None:
         found.append("balanced_accuracy")
     return [name for name in found if name not in {"", "loss"}]

@@ -117,7 +117,7 @@ def _case_of_target(found: TableFindings) -> tuple[FoundColumn, ...]:
     if not found.same_but_case:
         return ()
     words = ", ".join(f"'{name}'" for name in found.same_but_case[:3])
-    settings = {"fold_case": True}
+    settings = {"ignore_case": True}
     return (
         FoundColumn(
             found.target[0], "categorical", settings=settings, comment=f"{words} are one class"

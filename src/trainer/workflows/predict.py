@@ -165,8 +165,8 @@ def answer_columns(
     Classes: `label` and `probability_<class>` for each class. Lists of labels: `labels`, joined as in
     the table, and `probability_<label>` for each label. Yes/no columns: `label_<column>` and
     `probability_<column>`. Numbers: `predicted_<column>`, and `predicted_<column>_low` and `_high`,
-    between which it lies with the probability `evaluate.coverage`; `…_low_of_interval` where a target
-    column is named so that this is the name of its prediction.
+    between which it lies with the probability `evaluate.prediction_interval`; `…_low_of_interval` where
+    a target column is named so that this is the name of its prediction.
     """
     target = question.target
     match target.task:

@@ -283,7 +283,7 @@ def new_recording(
 
 def as_it_runs(config: Config, device: Device, form: EpochForm) -> Config:
     """The config with what was chosen for it, which then repeats the run anywhere."""
-    chosen = {"threads": device.threads, "compile": form.compiled}
+    chosen = {"threads": device.threads, "jit_compile": form.compiled}
     runtime = config.runtime.model_copy(update=chosen)
     return config.model_copy(update={"runtime": runtime})
 

@@ -98,7 +98,7 @@ def _find(run: RunDirectory, config: Config, parts: tuple[Part, ...]) -> str:
     assert decisions is not None, "it was evaluated"
     question = decided(parts[0].question, decisions)
     if decisions.coverage is not None:
-        settings = config.evaluate.model_copy(update={"coverage": decisions.coverage})
+        settings = config.evaluate.model_copy(update={"prediction_interval": decisions.coverage})
         config = config.model_copy(update={"evaluate": settings})
     write_example(run, example_row(parts[0].prepared))
     return find_out(Judged(run, config, question, parts)).sentence

@@ -201,7 +201,9 @@ def find_run(loaded: LoadedConfig, runs: Path) -> RunDirectory | None:
     """The newest run of this config that has a checkpoint, or None."""
     # What a run chose for itself stands in its config.
     chosen = [
-        name for name in ("threads", "compile") if getattr(loaded.config.runtime, name) == "auto"
+        name
+        for name in ("threads", "jit_compile")
+        if getattr(loaded.config.runtime, name) == "auto"
     ]
     wanted = _without(json_form(resolved_settings(loaded.config)), chosen)
     newest: tuple[datetime, RunDirectory] | None = None

@@ -64,7 +64,7 @@ def find_slices(
     drawn: dict[str, Any] = {
         "threshold": threshold,
         "resamples": settings.resamples,
-        "level": settings.level,
+        "level": settings.confidence_level,
         "seed": config.seed,
     }
     asked = _columns(

@@ -64,9 +64,9 @@ def _contradictions(config: Config, decisions: Decisions) -> Iterator[Problem]:
     settings = config.evaluate
     wanted = settings.threshold
     if isinstance(wanted, ThresholdAim):
-        if wanted.aim != decisions.aim:
+        if wanted.criterion != decisions.aim:
             there = "was stated" if decisions.aim is None else f"was chosen for {decisions.aim}"
-            expected = f"a run whose threshold was chosen for {wanted.aim}"
+            expected = f"a run whose threshold was chosen for {wanted.criterion}"
             fix = "name another run, or take evaluate.threshold out: that of the run is used"
             yield Problem("", expected, f"one whose threshold {there}", fix, _KEY)
     elif is_stated(settings, "threshold") and wanted != decisions.threshold:
@@ -74,10 +74,15 @@ def _contradictions(config: Config, decisions: Decisions) -> Iterator[Problem]:
         fix = "take it, or evaluate.decisions_from, out"
         yield Problem("", expected, f"{wanted:g}", fix, "evaluate.threshold")
     coverage = decisions.coverage
-    if is_stated(settings, "coverage") and coverage not in (None, settings.coverage):
+    if is_stated(settings, "prediction_interval") and coverage not in (
+        None,
+        settings.prediction_interval,
+    ):
         expected = f"{coverage:g}, the coverage of the intervals of {settings.decisions_from}"
         fix = "take it, or evaluate.decisions_from, out"
-        yield Problem("", expected, f"{settings.coverage:g}", fix, "evaluate.coverage")
+        yield Problem(
+            "", expected, f"{settings.prediction_interval:g}", fix, "evaluate.prediction_interval"
+        )
 
 
 def _listed(value: str | tuple[str, ...]) -> str:

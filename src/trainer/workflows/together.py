@@ -101,7 +101,7 @@ def _mean_answers(runs: Sequence[RunDirectory], split: SplitName, plan: Plan) ->
 
 
 def _own_question(run: RunDirectory, plan: Plan) -> Question:
-    """The question as a member asks it: a class that is spelled in several ways (`fold_case`) has the
+    """The question as a member asks it: a class that is spelled in several ways (`ignore_case`) has the
     spelling that is most frequent in the member's own training rows. The order of classes is the same.
     """
     target = Preprocessing.from_json(run.read_preprocessing()).target

@@ -223,7 +223,7 @@ def _explain(plan: Plan, built: Built, record: Recording) -> None:
             plan.question,
             split=split,
             seed=plan.config.seed,
-            level=settings.level,
+            level=settings.confidence_level,
         )
         record.run.write_explanation("importance.json", json_bytes(facts))
     names = [column.name for column in preprocessing.columns]
