@@ -61,8 +61,8 @@ class Progress:
         if self._bar is not None:
             if ends or now - self._shown_at >= 1 / _DRAWS_PER_SECOND:
                 self._shown_at = now
-                measures = measures_text(result.measures, self._watched)
-                self._bar.update(self._task, completed=result.epoch, measures=measures)
+                metrics = measures_text(result.measures, self._watched)
+                self._bar.update(self._task, completed=result.epoch, metrics=metrics)
             return
         due = result.epoch % self._every == 0 or now - self._shown_at >= _LINE_SECONDS
         if result.epoch == 1 or due or ends:
@@ -106,12 +106,12 @@ class Progress:
             BarColumn(bar_width=24),
             TimeRemainingColumn(compact=True),
             # What is measured takes the room that the others leave.
-            TextColumn("{task.fields[measures]}", table_column=Column(ratio=1, no_wrap=True)),
+            TextColumn("{task.fields[metrics]}", table_column=Column(ratio=1, no_wrap=True)),
             console=terminal,
             refresh_per_second=_DRAWS_PER_SECOND,
             expand=True,
         )
-        self._task = bar.add_task("", total=self._epochs, measures="")
+        self._task = bar.add_task("", total=self._epochs, metrics="")
         bar.start()
         return bar
 
