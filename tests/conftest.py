@@ -1,9 +1,11 @@
-"""What holds for all tests: none fails for being slow, and commands in this process have one core.
+"""Settings of all tests: no Hypothesis deadline, one core, and memory that does not grow.
 
-TensorFlow's threads are fixed once it has run: with more cores a test that compares bytes, or goes on
-with what a process of its own began, would depend on which tests ran in this process before it.
+TensorFlow fixes its thread count on first use. With more cores, a test that compares bytes with those of
+another process would depend on which tests ran before it.
 """
 
+import gc
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -20,3 +22,22 @@ def _one_core() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(devices, "usable_cores", lambda: 1)
         yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _free_graphs() -> Iterator[None]:
+    """Free the graphs of a module's networks.
+
+    TensorFlow keeps each function with a custom gradient, and with it the graph of every training
+    program (6 MB each), in a registry until the process ends.
+    """
+    yield
+    ops = sys.modules.get("tensorflow.python.framework.ops")
+    if ops is None:
+        return
+    registry = ops.gradient_registry._registry
+    left = [name for name in registry if name.startswith("CustomGradient-")]
+    for name in left:
+        del registry[name]
+    if left:
+        gc.collect()
