@@ -1,9 +1,11 @@
-"""The command run in this process on real files, and what every refusal must look like."""
+"""The command run in this process on real files, and the checks that every refusal passes."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
+import shutil
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -14,13 +16,14 @@ import pytest
 
 from tests.advice import alternatives, corrected, unsolved
 from tests.cli.processes import Process
-from tests.cli.stopped import SETTINGS
+from tests.cli.runs import SETTINGS, read_manifest
+from trainer.config.load import load_config
 from trainer.engine.events import EpochResult
 from trainer.workflows import fit, resume
 from trainer_cli.main import run
 
-LINE = re.compile(r"error: \S.*: expected .+, found .+", re.DOTALL)
-FOREIGN = (
+ERROR = re.compile(r"error: \S.*: expected .+, found .+", re.DOTALL)
+INTERNAL = (
     "Traceback",
     "Input should be",
     "value_error",
@@ -32,12 +35,14 @@ FOREIGN = (
     "NoneType",
     "{!r}",
 )
-"""What a user is never to read."""
+"""Text that must never reach the user."""
+TRAINED = ("runs", "whole", "sweeps")
+"""Directories of the working directory that commands write to."""
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What one command line did."""
+class CommandResult:
+    """Exit code and output of one command."""
 
     code: int
     out: str
@@ -49,52 +54,68 @@ class Answer:
 
 
 @pytest.fixture
-def trainer(capsys: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
-    """Runs a command line: `trainer("check", "config.yaml")`."""
+def trainer(capsys: pytest.CaptureFixture[str]) -> Callable[..., CommandResult]:
+    """Run a command in this process: `trainer("check", "config.yaml")`."""
 
-    def call(*words: str | Path) -> Answer:
+    def call(*arguments: str | Path) -> CommandResult:
         capsys.readouterr()
-        code = run([str(word) for word in words])
+        code = run([str(argument) for argument in arguments])
         captured = capsys.readouterr()
-        return Answer(code, captured.out, captured.err)
+        return CommandResult(code, captured.out, captured.err)
 
     return call
 
 
 @pytest.fixture
-def refused(trainer: Callable[..., Answer]) -> Callable[..., Answer]:
-    """Runs a command line that must be refused, its message saying each of `says`."""
+def refused(trainer: Callable[..., CommandResult]) -> Callable[..., CommandResult]:
+    """Run a command that must be refused with a message that contains each text of `says`."""
 
-    def call(*words: str | Path, says: Sequence[str], kind: str | None = None) -> Answer:
-        answer = trainer(words[0], "--json", *words[1:])
-        assert answer.code == 2, answer
-        for phrase in FOREIGN:
-            assert phrase not in answer.out + answer.err
-        errors = [line for line in answer.err.splitlines() if line.startswith("error:")]
-        assert errors, answer
-        assert all(LINE.fullmatch(line) for line in errors), errors
-        told = answer.json["error"]
-        assert told["kind"] == (kind or told["kind"]) != "bug"
-        assert len(told["problems"]) == len(errors)
-        for problem in told["problems"]:
+    def call(
+        *arguments: str | Path, mentions: Sequence[str], kind: str | None = None
+    ) -> CommandResult:
+        result = trainer(arguments[0], "--json", *arguments[1:])
+        assert result.code == 2, result
+        for text in INTERNAL:
+            assert text not in result.out + result.err
+        errors = [line for line in result.err.splitlines() if line.startswith("error:")]
+        assert errors, result
+        assert all(ERROR.fullmatch(line) for line in errors), errors
+        error = result.json["error"]
+        assert error["kind"] == (kind or error["kind"]) != "bug"
+        assert len(error["problems"]) == len(errors)
+        for problem in error["problems"]:
             assert set(problem) == {"where", "expected", "found", "fix"}
             assert problem["where"]
             assert problem["expected"]
             assert problem["found"]
-        for words_of_it in says:
-            assert words_of_it in answer.err
-        return answer
+        for text in mentions:
+            assert text in result.err
+        return result
 
     return call
 
 
+@pytest.fixture(scope="session")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of `folder`; one path per session, so that a kept run still finds its data."""
+    return tmp_path_factory.mktemp("cli") / "work"
+
+
+@pytest.fixture(scope="session")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs that were trained once in this session, for `keep`."""
+    return tmp_path_factory.mktemp("kept")
+
+
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working directory with a good table (table.csv) and a good config for it (good.yaml).
+def folder(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with a valid table (table.csv) and a valid config for it (good.yaml).
 
     The table has 60 rows: two numeric columns, a category and the two classes yes and no.
     """
-    monkeypatch.chdir(tmp_path)
+    shutil.rmtree(workspace, ignore_errors=True)
+    workspace.mkdir()
+    monkeypatch.chdir(workspace)
     monkeypatch.delenv("TRAINER_RUNS", raising=False)
     monkeypatch.delenv("TRAINER_ALLOW_CUSTOM", raising=False)
     lines = ["age,income,city,answer"]
@@ -103,8 +124,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         f"{'yes' if index * 7 % 41 > 20 else 'no'}"
         for index in range(60)
     ]
-    (tmp_path / "table.csv").write_text("\n".join(lines) + "\n")
-    (tmp_path / "good.yaml").write_text(
+    (workspace / "table.csv").write_text("\n".join(lines) + "\n")
+    (workspace / "good.yaml").write_text(
         "data:\n"
         "  source: table.csv\n"
         "  target: answer\n"
@@ -112,30 +133,59 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "  layers:\n"
         "    - dense: 4\n"
         "fit: {epochs: 2, batch_size: 16}\n"
-        # Tests of the report ask for it; it takes longer than such a training.
+        # A report takes longer than such a training; tests of the report turn it on.
         "evaluate: {report: false}\n"
     )
-    return tmp_path
+    return workspace
+
+
+@pytest.fixture
+def keep(folder: Path, kept: Path) -> Callable[..., Path]:
+    """Copy what a training wrote to a directory; train only the first time in this session.
+
+    `keep(place, key, train)` calls `train`, which writes below `place`, or copies what the same `key`
+    wrote before with the same files in `folder`. It returns the result of `train`, a path.
+    """
+
+    def call(place: str, key: Sequence[object], train: Callable[[], Path]) -> Path:
+        digest = hashlib.sha256(repr((place, *key)).encode())
+        for path in sorted(folder.rglob("*")):
+            name = path.relative_to(folder)
+            if path.is_file() and name.parts[0] not in TRAINED:
+                digest.update(repr((str(name), path.read_bytes())).encode())
+        copy = kept / digest.hexdigest()
+        if not copy.exists():
+            before = set(Path(place).glob("*/*"))
+            result = train()
+            for path in set(Path(place).glob("*/*")) - before:
+                shutil.copytree(path, copy / path.relative_to(place))
+            (copy / "result").write_text(str(result))
+        else:
+            for path in copy.glob("*/*"):
+                shutil.copytree(path, Path(place) / path.relative_to(copy))
+        return Path((copy / "result").read_text())
+
+    return call
 
 
 @pytest.fixture
 def refused_alike(folder: Path, refused: Callable, trainer: Callable) -> Callable:
-    """Refused by check and by fit in the same words; nothing is left behind, and settings that the
-    message proposes help.
+    """Check that `check` and `fit` refuse a command with the same message, that nothing is written,
+    and that the settings which the message proposes help.
     """
 
-    def call(*words: str | Path, says: list[str]) -> None:
+    def call(*arguments: str | Path, mentions: list[str]) -> None:
         before = sorted(folder.rglob("*"))
-        checked = refused("check", *words, says=says)
+        checked = refused("check", *arguments, mentions=mentions)
         problems = checked.json["error"]["problems"]
         for problem in problems:
-            advised = [[*words, *overrides] for overrides in alternatives(problem)]
-            for better in [*advised, *corrected(problem, list(map(str, words)))]:
-                answer = trainer("check", "--json", *better)
-                assert answer.code in {0, 2}, answer
-                left = answer.json.get("error", {"problems": []})["problems"]
-                assert unsolved(problem, better, problems, left) == [], problem
-        fitted = refused("fit", *words, says=says)
+            advised = [[*arguments, *overrides] for overrides in alternatives(problem)]
+            for better in [*advised, *corrected(problem, list(map(str, arguments)))]:
+                result = trainer("check", "--json", *better)
+                assert result.code in {0, 2}, result
+                remaining = result.json.get("error", {"problems": []})["problems"]
+                assert unsolved(problem, better, problems, remaining) == [], problem
+        fitted = refused("fit", *arguments, mentions=mentions)
         errors = [line for line in fitted.err.splitlines(True) if not line.startswith("reading ")]
         assert checked == replace(fitted, err="".join(errors))
         assert sorted(folder.rglob("*")) == before
@@ -145,56 +195,85 @@ def refused_alike(folder: Path, refused: Callable, trainer: Callable) -> Callabl
 
 @pytest.fixture
 def after_epoch(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[], object]], None]:
-    """Have `fit` or `resume` call a function once, when an epoch (from 1) has been recorded."""
+    """Have the next `fit` or `resume` call a function when an epoch (from 1) has been recorded."""
+    pending: list[tuple[int, Callable[[], object]]] = []
+
+    def watched(events: Generator[Any, None, None]) -> Iterator[Any]:
+        with closing(events):
+            for event in events:
+                if isinstance(event, EpochResult) and pending and event.epoch >= pending[0][0]:
+                    pending.pop()[1]()
+                yield event
+
+    for module, name in ((fit, "fit_run"), (resume, "resume_run")):
+        train = getattr(module, name)
+        monkeypatch.setattr(
+            module, name, lambda *given, train=train, **named: watched(train(*given, **named))
+        )
 
     def call(number: int, action: Callable[[], object]) -> None:
-        pending = [action]
-
-        def watched(events: Generator[Any, None, None]) -> Iterator[Any]:
-            with closing(events):
-                for event in events:
-                    if isinstance(event, EpochResult) and event.epoch >= number and pending:
-                        pending.pop()()
-                    yield event
-
-        for module, name in ((fit, "fit_run"), (resume, "resume_run")):
-            train = getattr(module, name)
-            monkeypatch.setattr(
-                module, name, lambda *given, train=train, **named: watched(train(*given, **named))
-            )
+        pending[:] = [(number, action)]
 
     return call
 
 
 @pytest.fixture
 def start(folder: Path) -> Iterator[Callable[..., Process]]:
+    """Start `trainer` as a process; ended with the test."""
     started: list[Process] = []
 
-    def call(*words: str) -> Process:
-        started.append(Process(*words))
+    def call(*arguments: str) -> Process:
+        started.append(Process(*arguments))
         return started[-1]
 
     yield call
-    for one in started:
-        if one.process.poll() is None:
-            one.process.kill()
-            one.process.communicate()
+    for process in started:
+        process.kill()
 
 
 @pytest.fixture
-def undisturbed(folder: Path, trainer: Callable) -> Callable[..., Path]:
-    """A run from start to end, in a folder of its own."""
+def whole_run(trainer: Callable, keep: Callable) -> Callable[..., Path]:
+    """The run of a training from start to end, below `whole`."""
 
     def call(*overrides: str, config: str = "good.yaml") -> Path:
-        answer = trainer(
-            "fit", config, *SETTINGS, *overrides, "--runs", "whole", "--quiet", "--allow-custom"
-        )
-        assert answer.code == 0, answer.err
-        return Path(answer.out.strip())
+        def train() -> Path:
+            options = ("--runs", "whole", "--quiet", "--allow-custom")
+            result = trainer("fit", config, *SETTINGS, *overrides, *options)
+            assert result.code == 0, result.err
+            return Path(result.out.strip())
+
+        return keep("whole", (config, overrides), train)
 
     return call
 
 
 @pytest.fixture
-def finished(undisturbed: Callable) -> Path:
-    return undisturbed()
+def stopped_run(keep: Callable) -> Callable[..., Path]:
+    """The run of a training that was stopped by a signal after some epochs, below `runs`."""
+
+    def call(config: str, *overrides: str, after: int = 3) -> Path:
+        def train() -> Path:
+            epoch = 0
+            events = fit.fit_run(
+                load_config(Path(config), [*SETTINGS, *overrides]),
+                runs=Path("runs"),
+                command=("trainer", "fit", config),
+                allow_custom=True,
+                interrupted=lambda: "stopped by SIGTERM" if epoch >= after - 1 else None,
+            )
+            for event in events:
+                if isinstance(event, EpochResult):
+                    epoch = event.epoch
+            (run,) = {path.parent for path in Path("runs").glob("*/*/metrics.jsonl")}
+            manifest = read_manifest(run)
+            assert (manifest["status"], manifest["epochs"]) == ("stopped", after)
+            return run
+
+        return keep("runs", (config, overrides, after), train)
+
+    return call
+
+
+@pytest.fixture
+def finished(whole_run: Callable) -> Path:
+    return whole_run()

@@ -99,21 +99,21 @@ def warnings(text: str) -> list[str]:
 
 @pytest.mark.parametrize("name", TABLES)
 def test_advice(name: str, folder: Path, trainer: Callable) -> None:
-    text, settings, says = TABLES[name]
+    text, settings, mentions = TABLES[name]
     (folder / "t.csv").write_text(text)
     (folder / "config.yaml").write_text("data: {source: t.csv, target: y}\n")
     checked = trainer("check", "config.yaml", "fit.batch_size=8", *settings)
     assert checked.code == 0, checked.err
     before = warnings(checked.err)
-    (warned,) = [line for line in before if says in line]
+    (warned,) = [line for line in before if mentions in line]
     advised = alternatives({"where": "", "fix": warned})
     assert advised, warned
     for overrides in advised:
         # Without a header the columns have other names.
         renamed = ["data.target=column_3"] if "header" in overrides[0] else []
-        words = ("check", "config.yaml", "fit.batch_size=8", *settings, *overrides, *renamed)
-        answer = trainer(*words)
-        assert answer.code == 0, (overrides, answer.err)
-        after = warnings(answer.err)
-        assert not [line for line in after if says in line], (overrides, after)
+        arguments = ("check", "config.yaml", "fit.batch_size=8", *settings, *overrides, *renamed)
+        result = trainer(*arguments)
+        assert result.code == 0, (overrides, result.err)
+        after = warnings(result.err)
+        assert not [line for line in after if mentions in line], (overrides, after)
         assert len(after) < len(before), (overrides, after)

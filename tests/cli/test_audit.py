@@ -33,15 +33,15 @@ def clean(folder: Path) -> Path:
 def write(path: Path, **more: Any) -> None:
     draw = np.random.default_rng(0)
     x = draw.normal(size=(ROWS, 3))
-    answer = np.where(x[:, 0] + draw.normal(size=ROWS) > 0, "yes", "no")
+    result = np.where(x[:, 0] + draw.normal(size=ROWS) > 0, "yes", "no")
     columns = {f"x{place}": x[:, place].round(4) for place in range(3)}
-    pl.DataFrame({**columns, **more, "answer": answer}).write_csv(path)
+    pl.DataFrame({**columns, **more, "answer": result}).write_csv(path)
 
 
 def test_nothing_found(clean: Path, trainer: Callable) -> None:
-    answer = trainer("check", "--data", clean.name)
-    assert (answer.code, answer.err) == (0, "")
-    assert answer.out == (
+    result = trainer("check", "--data", clean.name)
+    assert (result.code, result.err) == (0, "")
+    assert result.out == (
         "clean: 0 faults, 0 warnings in 180 train, 60 validation, 60 test rows, 3 features\n"
     )
     told = trainer("check", "--data", "--json", clean.name).json
@@ -50,24 +50,24 @@ def test_nothing_found(clean: Path, trainer: Callable) -> None:
 
 
 def test_a_fault_is_an_error_and_ends_with_2(folder: Path, trainer: Callable) -> None:
-    answer = trainer("check", "--data", "good.yaml")
-    assert answer.code == 2
-    (line,) = [line for line in answer.err.splitlines() if line.startswith("error:")]
+    result = trainer("check", "--data", "good.yaml")
+    assert result.code == 2
+    (line,) = [line for line in result.err.splitlines() if line.startswith("error:")]
     assert line.startswith("error: table.csv [target_giveaway]: expected ")
     assert line.endswith("if so, set data.features.exclude: [age]")
-    assert answer.out.startswith("good: 1 fault, 0 warnings in 36 train, ")
+    assert result.out.startswith("good: 1 fault, 0 warnings in 36 train, ")
     mended = trainer("check", "--data", "good.yaml", "data.features.exclude=[age]")
     assert mended.code == 0
 
 
 def test_a_warning_ends_with_0_or_strictly_with_2(clean: Path, trainer: Callable) -> None:
     write(clean.with_name("clean.csv"), country="NL")
-    answer = trainer("check", "--data", "--quiet", clean.name)
-    assert (answer.code, answer.out) == (0, "")
-    assert answer.err.startswith("warning: clean.csv [constant_column]: expected ")
-    answer = trainer("check", "--data", "--strict", "--json", clean.name)
-    assert answer.code == 2
-    (found,) = answer.json["findings"]
+    result = trainer("check", "--data", "--quiet", clean.name)
+    assert (result.code, result.out) == (0, "")
+    assert result.err.startswith("warning: clean.csv [constant_column]: expected ")
+    result = trainer("check", "--data", "--strict", "--json", clean.name)
+    assert result.code == 2
+    (found,) = result.json["findings"]
     assert found["columns"] == ["country"]
     assert (found["kind"], found["severity"]) == ("constant_column", "warning")
     assert set(found) == {
@@ -77,10 +77,10 @@ def test_a_warning_ends_with_0_or_strictly_with_2(clean: Path, trainer: Callable
 
 def test_a_note_is_no_finding(clean: Path, trainer: Callable) -> None:
     write(clean.with_name("clean.csv"), country=["NL"] * (ROWS - 1) + ["DE"])
-    answer = trainer("check", "--data", "--strict", "--json", clean.name)
-    assert answer.code == 0
-    assert answer.json["findings"] == []
-    assert [note["kind"] for note in answer.json["notes"]] == ["nearly_constant_column"]
+    result = trainer("check", "--data", "--strict", "--json", clean.name)
+    assert result.code == 0
+    assert result.json["findings"] == []
+    assert [note["kind"] for note in result.json["notes"]] == ["nearly_constant_column"]
     assert trainer("check", "--data", clean.name).err.startswith("note: clean.csv [")
 
 
@@ -94,7 +94,7 @@ def test_rows_are_named_as_they_can_be_opened(clean: Path, trainer: Callable) ->
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("arguments", "mentions"),
     [
         (["--data", "none.yaml"], "none.yaml"),
         (["--data", "good.yaml", "data.target=nothing"], "'nothing'"),
@@ -104,9 +104,9 @@ def test_rows_are_named_as_they_can_be_opened(clean: Path, trainer: Callable) ->
     ],
 )
 def test_what_cannot_be_audited(
-    folder: Path, refused: Callable, words: list[str], says: str
+    folder: Path, refused: Callable, arguments: list[str], mentions: str
 ) -> None:
-    refused("check", *words, says=[says])
+    refused("check", *arguments, mentions=[mentions])
 
 
 def run_with(folder: Path, config: Path, answers: Mapping[str, pl.DataFrame]) -> RunDirectory:
@@ -156,9 +156,9 @@ def test_labels_of_a_run(clean: Path, folder: Path, trainer: Callable, kind: str
     if kind == "members":
         run.member(1).mkdir(parents=True)
         run.preprocessing.rename(run.member(1) / "preprocessing.json")
-    answer = trainer("check", "--data", "--json", run.path)
-    assert answer.code == 0, answer.err
-    told = answer.json
+    result = trainer("check", "--data", "--json", run.path)
+    assert result.code == 0, result.err
+    told = result.json
     assert [(one["row"], one["given"], one["likely"]) for one in told["suspects"]] == [
         (19, "yes", "no"),
         (2, "no", "yes"),
@@ -166,21 +166,21 @@ def test_labels_of_a_run(clean: Path, folder: Path, trainer: Callable, kind: str
     (found,) = told["findings"]
     assert (found["kind"], found["count"]) == ("label_suspects", 2)
     assert sum(told["rows"].values()) == 20
-    assert "2 of 20 labels" in answer.err
+    assert "2 of 20 labels" in result.err
 
 
 def test_a_run_without_answers(clean: Path, folder: Path, refused: Callable) -> None:
     run = run_with(folder, clean, {})
-    refused("check", "--data", run.path, says=["fit.folds=5"])
+    refused("check", "--data", run.path, mentions=["fit.folds=5"])
     run.write_manifest(replace(run.read_manifest(), status="stopped"))
-    refused("check", "--data", run.path, says=[f"finish it: trainer resume {run.path}"])
+    refused("check", "--data", run.path, mentions=[f"finish it: trainer resume {run.path}"])
     answers_only = pl.DataFrame({"row": [0], "answer_0": [0.5]})
     run = run_with(folder, clean, {"validation.parquet": answers_only})
-    refused("check", "--data", run.path, says=["fit.folds=5"])
-    refused("check", "--data", run.path, "seed=1", says=["no settings"])
+    refused("check", "--data", run.path, mentions=["fit.folds=5"])
+    refused("check", "--data", run.path, "seed=1", mentions=["no settings"])
     (run.predictions / "out_of_fold.parquet").write_bytes(b"PAR1 no more")
-    refused("check", "--data", run.path, says=["out_of_fold.parquet", "whole copy"])
+    refused("check", "--data", run.path, mentions=["out_of_fold.parquet", "whole copy"])
     pl.DataFrame({"row": [0], "answer": ["yes"]}).write_parquet(run.out_of_fold)
-    refused("check", "--data", run.path, says=["probability_yes"])
+    refused("check", "--data", run.path, mentions=["probability_yes"])
     run.preprocessing.write_text("{}")
-    refused("check", "--data", run.path, says=["preprocessing.json"])
+    refused("check", "--data", run.path, mentions=["preprocessing.json"])

@@ -113,20 +113,20 @@ COMMANDS: dict[str, tuple[list[str], list[str]]] = {
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_commands(name: str, folder: Path, refused: Callable) -> None:
-    words, says = COMMANDS[name]
+    arguments, mentions = COMMANDS[name]
     before = sorted(folder.rglob("*"))
-    refused(*words, says=says)
+    refused(*arguments, mentions=mentions)
     assert sorted(folder.rglob("*")) == before
 
 
 def test_without_words_there_is_help(folder: Path, trainer: Callable) -> None:
-    answer = trainer()
-    assert answer.code == 0
-    assert "fit" in answer.out
+    result = trainer()
+    assert result.code == 0
+    assert "fit" in result.out
 
 
 @pytest.mark.parametrize(
-    "words",
+    "arguments",
     [
         ["check", "good.yaml", "fit.epochs=many"],
         ["check", "gone.yaml"],
@@ -143,11 +143,11 @@ def test_without_words_there_is_help(folder: Path, trainer: Callable) -> None:
     ],
     ids=" ".join,
 )
-def test_in_a_process_of_its_own(words: list[str], folder: Path) -> None:
+def test_in_a_process_of_its_own(arguments: list[str], folder: Path) -> None:
     (folder / "empty.yaml").touch()
     (folder / "object.yaml").write_text("!!python/object:os.system [x]\n")
     before = sorted(folder.rglob("*"))
-    done = subprocess.run([*COMMAND, *words], capture_output=True, text=True, check=False)
+    done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stdout == ""
     assert all(line.startswith(("error: ", "reading ")) for line in done.stderr.splitlines())
@@ -324,10 +324,10 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], list[str], list[str]]] = {
 
 @pytest.mark.parametrize("name", DAMAGES)
 def test_damaged_runs(name: str, copied: Path, refused: Callable) -> None:
-    damage, words, says = DAMAGES[name]
+    damage, arguments, mentions = DAMAGES[name]
     damage(copied / RUN)
     before = sorted(copied.rglob("*"))
-    refused(*words, says=says)
+    refused(*arguments, mentions=mentions)
     assert sorted(copied.rglob("*")) == before
 
 
@@ -335,9 +335,9 @@ def test_damaged_runs(name: str, copied: Path, refused: Callable) -> None:
 def test_damaged_runs_are_listed(name: str, copied: Path, trainer: Callable) -> None:
     damage, _, _ = DAMAGES[name]
     damage(copied / RUN)
-    answer = trainer("ls")
-    assert answer.code == 0
-    assert "Traceback" not in answer.err
+    result = trainer("ls")
+    assert result.code == 0
+    assert "Traceback" not in result.err
     for line in trainer("ls", "--json").out.splitlines():
         json.loads(line)
 
@@ -359,63 +359,63 @@ INPUTS: dict[str, tuple[str, list[str], list[str]]] = {
 
 @pytest.mark.parametrize("name", INPUTS)
 def test_inputs_of_predict(name: str, copied: Path, refused: Callable) -> None:
-    content, options, says = INPUTS[name]
+    content, options, mentions = INPUTS[name]
     (copied / "new.csv").write_text(content)
-    refused("predict", RUN, "new.csv", "-o", "out.csv", *options, says=says)
+    refused("predict", RUN, "new.csv", "-o", "out.csv", *options, mentions=mentions)
     assert not (copied / "out.csv").exists()
 
 
 def test_eval_of_a_file_without_answers(copied: Path, refused: Callable) -> None:
     (copied / "new.csv").write_text("age,city\n1,A\n")
-    refused("eval", RUN, "--data", "new.csv", says=["new.csv", "'answer', as in training"])
+    refused("eval", RUN, "--data", "new.csv", mentions=["new.csv", "'answer', as in training"])
     (copied / "new.csv").write_text("age,city,answer\n1,A,\n")
-    refused("eval", RUN, "--data", "new.csv", says=["new.csv", "rows with a target"])
+    refused("eval", RUN, "--data", "new.csv", mentions=["new.csv", "rows with a target"])
     (copied / "new.csv").write_text("age,city,answer\n1,A,maybe\n")
-    refused("eval", RUN, "--data", "new.csv", says=["new.csv:2", "'maybe'", "'no', 'yes'"])
+    refused("eval", RUN, "--data", "new.csv", mentions=["new.csv:2", "'maybe'", "'no', 'yes'"])
 
 
 def test_odd_rows_are_predicted_and_flagged(copied: Path, trainer: Callable) -> None:
     (copied / "new.csv").write_bytes(
         b"\xef\xbb\xbfcity,age,more\r\nA,1,x\r\nZ,2,x\r\n,,\r\nA,inf,x\r\nB,word,\r\n"
     )
-    answer = trainer("predict", RUN, "new.csv", "-o", "-", "--keep", "city")
-    assert answer.code == 0
-    lines = answer.out.splitlines()
+    result = trainer("predict", RUN, "new.csv", "-o", "-", "--keep", "city")
+    assert result.code == 0
+    lines = result.out.splitlines()
     assert lines[0] == "row,city,label,probability_no,probability_yes,unseen"
     unseen = [line.rsplit(",", 1)[1] for line in lines[1:]]
     assert unseen == ["false", "true", "true", "true", "true"]
-    assert answer.err.count("warning:") == 3
+    assert result.err.count("warning:") == 3
 
 
 def test_a_file_that_cannot_be_written(copied: Path, trainer: Callable) -> None:
     """`/proc` takes no files, not even root's."""
     if not os.access("/proc/self", os.R_OK):
         pytest.skip("there is no /proc")
-    answer = trainer("predict", RUN, "table.csv", "-o", "/proc/out.csv", "--json")
-    assert answer.code in (2, 3)
-    assert answer.json["error"]["kind"] in ("usage", "storage")
-    assert "/proc/out.csv" in answer.err
+    result = trainer("predict", RUN, "table.csv", "-o", "/proc/out.csv", "--json")
+    assert result.code in (2, 3)
+    assert result.json["error"]["kind"] in ("usage", "storage")
+    assert "/proc/out.csv" in result.err
 
 
 def test_runs_that_cannot_be_written(copied: Path, trainer: Callable) -> None:
-    answer = trainer("fit", "good.yaml", "--runs", "/proc/runs", "--json")
-    assert answer.code in (2, 3)
-    assert "/proc/runs" in answer.err
-    assert "Traceback" not in answer.err
+    result = trainer("fit", "good.yaml", "--runs", "/proc/runs", "--json")
+    assert result.code in (2, 3)
+    assert "/proc/runs" in result.err
+    assert "Traceback" not in result.err
 
 
 def test_a_bad_table_does_not_take_the_other_config_away(copied: Path, trainer: Callable) -> None:
     (copied / "empty.csv").touch()
     (copied / "bad.yaml").write_text("data: {source: empty.csv, target: answer}\n")
-    answer = trainer("fit", "bad.yaml", "good.yaml", "--json", "fit.epochs=1")
-    assert answer.code == 2
-    bad, good = map(json.loads, answer.out.splitlines())
+    result = trainer("fit", "bad.yaml", "good.yaml", "--json", "fit.epochs=1")
+    assert result.code == 2
+    bad, good = map(json.loads, result.out.splitlines())
     assert bad["error"]["problems"][0]["where"] == "empty.csv"
     assert good["status"] == "finished"
 
 
 @pytest.mark.parametrize(
-    ("layer", "says"),
+    ("layer", "mentions"),
     [
         ("mine:missing", "has no attribute 'missing'"),
         ("mine:number", "found int from mine:number"),
@@ -424,20 +424,22 @@ def test_a_bad_table_does_not_take_the_other_config_away(copied: Path, trainer: 
         ("broken:layer", "SyntaxError"),
     ],
 )
-def test_layers_of_the_users_own(layer: str, says: str, copied: Path, refused: Callable) -> None:
+def test_layers_of_the_users_own(
+    layer: str, mentions: str, copied: Path, refused: Callable
+) -> None:
     (copied / "mine.py").write_text("def number(): return 3\ndef fails(): raise ValueError('no')\n")
     (copied / "broken.py").write_text("def layer(:\n")
-    words = ("fit", "good.yaml", f"model.layers=[{{custom: '{layer}'}}]")
-    refused(*words, says=["override 'model.layers=", "--allow-custom"])
-    refused(*words, "--allow-custom", says=["override 'model.layers=", says])
+    arguments = ("fit", "good.yaml", f"model.layers=[{{custom: '{layer}'}}]")
+    refused(*arguments, mentions=["override 'model.layers=", "--allow-custom"])
+    refused(*arguments, "--allow-custom", mentions=["override 'model.layers=", mentions])
     assert len(list((copied / "runs/good").iterdir())) == 1
 
 
 def test_training_that_diverges_is_no_bad_input(copied: Path, trainer: Callable) -> None:
-    words = ("optimizer.name=sgd", "optimizer.learning_rate=1e30")
-    answer = trainer("fit", "good.yaml", *words, "--json", "--quiet")
-    assert answer.code == 3
-    assert answer.json["error"]["kind"] == "diverged"
-    assert "\nerror: epoch 1, step 2: expected a finite loss, found " in "\n" + answer.err
+    arguments = ("optimizer.name=sgd", "optimizer.learning_rate=1e30")
+    result = trainer("fit", "good.yaml", *arguments, "--json", "--quiet")
+    assert result.code == 3
+    assert result.json["error"]["kind"] == "diverged"
+    assert "\nerror: epoch 1, step 2: expected a finite loss, found " in "\n" + result.err
     listed = [json.loads(line) for line in trainer("ls", "--json").out.splitlines()]
     assert [run["status"] for run in listed] == ["failed", "finished"]

@@ -449,59 +449,61 @@ FILES: dict[str, tuple[bytes, list[str]]] = {
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_settings(name: str, folder: Path, refused_alike: Callable) -> None:
-    text, says = SETTINGS[name]
+    text, mentions = SETTINGS[name]
     (folder / "config.yaml").write_text(DATA + text)
     (folder / "base.yaml").write_text(
         "data:\n  source: table.csv\n  target: answer\n  format: parquet\n  csv: {separator: ;}\n"
     )
-    refused_alike("config.yaml", says=says)
+    refused_alike("config.yaml", mentions=mentions)
 
 
 @pytest.mark.parametrize("name", DATA_SECTIONS)
 def test_data_sections(name: str, folder: Path, refused_alike: Callable) -> None:
-    text, says = DATA_SECTIONS[name]
+    text, mentions = DATA_SECTIONS[name]
     (folder / "config.yaml").write_text(f"data:\n  {text}\n")
-    refused_alike("config.yaml", says=says)
+    refused_alike("config.yaml", mentions=mentions)
 
 
 @pytest.mark.parametrize("name", OVERRIDES)
 def test_overrides(name: str, folder: Path, refused_alike: Callable) -> None:
-    words, says = OVERRIDES[name]
-    refused_alike("good.yaml", *words, says=says)
+    arguments, mentions = OVERRIDES[name]
+    refused_alike("good.yaml", *arguments, mentions=mentions)
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_files(name: str, folder: Path, refused_alike: Callable) -> None:
-    content, says = FILES[name]
+    content, mentions = FILES[name]
     (folder / "config.yaml").write_bytes(content)
-    refused_alike("config.yaml", says=says)
+    refused_alike("config.yaml", mentions=mentions)
 
 
 def test_a_config_of_100_mb_is_not_read(folder: Path, refused_alike: Callable) -> None:
     with (folder / "config.yaml").open("wb") as file:
         file.truncate(100_000_000)
-    refused_alike("config.yaml", says=["config.yaml", "1,000,000 bytes", "100,000,000"])
+    refused_alike("config.yaml", mentions=["config.yaml", "1,000,000 bytes", "100,000,000"])
 
 
 def test_a_missing_config_is_told_its_neighbour(folder: Path, refused_alike: Callable) -> None:
-    refused_alike("god.yaml", says=["god.yaml", "no such file", "did you mean 'good.yaml'?"])
+    refused_alike("god.yaml", mentions=["god.yaml", "no such file", "did you mean 'good.yaml'?"])
 
 
 def test_a_directory_is_no_config(folder: Path, refused_alike: Callable) -> None:
-    refused_alike(folder, says=[str(folder), "a directory", "good.yaml"])
+    refused_alike(folder, mentions=[str(folder), "a directory", "good.yaml"])
 
 
 def test_a_table_is_no_config(folder: Path, refused_alike: Callable) -> None:
-    refused_alike("table.csv", says=["table.csv:1:1", "trainer init table.csv"])
+    refused_alike("table.csv", mentions=["table.csv:1:1", "trainer init table.csv"])
 
 
 def test_all_problems_are_told_at_once(folder: Path, refused: Callable) -> None:
     (folder / "config.yaml").write_text(
         "data: {source: table.csv}\nsede: 1\nfit: {epochs: many, steps: 0}\nmetrics: [x]\n"
     )
-    words = ("check", "config.yaml", "runtime.device=cuda", "optimizer.clipnorm=1")
-    answer = refused(*words, says=["data.target", "'seed'", "'many'", "runtime.device=cuda"])
-    assert len(answer.json["error"]["problems"]) == 7
+    arguments = ("check", "config.yaml", "runtime.device=cuda", "optimizer.clipnorm=1")
+    result = refused(
+        *arguments, mentions=["data.target", "'seed'", "'many'", "runtime.device=cuda"]
+    )
+    assert len(result.json["error"]["problems"]) == 7
 
 
 def test_nothing_in_a_config_is_executed(folder: Path) -> None:
@@ -515,5 +517,5 @@ def test_a_second_bad_config_is_found_before_the_first_is_trained(
     folder: Path, refused: Callable
 ) -> None:
     (folder / "bad.yaml").write_text("fit: {epochs: 0}\n")
-    refused("fit", "good.yaml", "bad.yaml", says=["bad.yaml:1:15"])
+    refused("fit", "good.yaml", "bad.yaml", mentions=["bad.yaml:1:15"])
     assert not (folder / "runs").exists()

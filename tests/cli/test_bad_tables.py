@@ -116,10 +116,10 @@ def config(folder: Path) -> Path:
 
 @pytest.mark.parametrize("name", TABLES)
 def test_tables(name: str, folder: Path, config: Path, refused_alike: Callable) -> None:
-    content, says = TABLES[name]
+    content, mentions = TABLES[name]
     content = content if isinstance(content, bytes) else content.encode()
     (folder / "table.csv").write_bytes(content)
-    refused_alike(config.name, says=says)
+    refused_alike(config.name, mentions=mentions)
 
 
 def _npz(**arrays: object) -> bytes:
@@ -174,46 +174,46 @@ OTHER_FILES: dict[str, tuple[str, bytes, list[str]]] = {
 
 @pytest.mark.parametrize("name", OTHER_FILES)
 def test_other_files(name: str, folder: Path, config: Path, refused_alike: Callable) -> None:
-    file, content, says = OTHER_FILES[name]
+    file, content, mentions = OTHER_FILES[name]
     (folder / file).write_bytes(content)
-    refused_alike(config.name, f"data.source={file}", says=says)
+    refused_alike(config.name, f"data.source={file}", mentions=mentions)
 
 
 def test_a_directory_for_a_table(config: Path, folder: Path, refused_alike: Callable) -> None:
     (folder / "tables.csv").mkdir()
     refused_alike(
-        config.name, "data.source=tables.csv", says=["tables.csv", "a directory", "*.csv"]
+        config.name, "data.source=tables.csv", mentions=["tables.csv", "a directory", "*.csv"]
     )
 
 
 def test_an_address_for_a_table(config: Path, refused_alike: Callable) -> None:
-    says = ["https://example.com/x.csv", "an address", "download"]
-    refused_alike(config.name, "data.source=https://example.com/x.csv", says=says)
+    mentions = ["https://example.com/x.csv", "an address", "download"]
+    refused_alike(config.name, "data.source=https://example.com/x.csv", mentions=mentions)
 
 
 def test_a_name_too_long_for_a_file(config: Path, refused_alike: Callable) -> None:
-    refused_alike(config.name, f"data.source={'x' * 5000}.csv", says=["too long"])
+    refused_alike(config.name, f"data.source={'x' * 5000}.csv", mentions=["too long"])
 
 
 def test_a_pipe_for_a_table(config: Path, folder: Path, refused_alike: Callable) -> None:
     os.mkfifo(folder / "pipe.csv")
-    refused_alike(config.name, "data.source=pipe.csv", says=["pipe.csv", "a pipe"])
+    refused_alike(config.name, "data.source=pipe.csv", mentions=["pipe.csv", "a pipe"])
 
 
 def test_a_link_to_nowhere(config: Path, folder: Path, refused_alike: Callable) -> None:
     (folder / "link.csv").symlink_to(folder / "gone.csv")
-    refused_alike(config.name, "data.source=link.csv", says=["link.csv"])
+    refused_alike(config.name, "data.source=link.csv", mentions=["link.csv"])
 
 
 def test_files_of_different_columns(config: Path, folder: Path, refused_alike: Callable) -> None:
     (folder / "more.csv").write_text("agge,answer\n1,yes\n")
-    says = ["more.csv", "'age'", "did you mean 'agge'?"]
-    refused_alike(config.name, "data.source=[table.csv, more.csv]", says=says)
+    mentions = ["more.csv", "'age'", "did you mean 'agge'?"]
+    refused_alike(config.name, "data.source=[table.csv, more.csv]", mentions=mentions)
 
 
 def test_every_missing_file_is_told(config: Path, refused_alike: Callable) -> None:
     source = "data.source={train: table.csv, validation: no.csv, test: nowhere/*.csv}"
-    refused_alike(config.name, source, says=["no.csv", "nowhere/*.csv"])
+    refused_alike(config.name, source, mentions=["no.csv", "nowhere/*.csv"])
 
 
 def test_a_test_file_with_a_class_of_its_own(
@@ -221,18 +221,18 @@ def test_a_test_file_with_a_class_of_its_own(
 ) -> None:
     (folder / "test.csv").write_text("age,income,city,answer\n1,2,A,maybe\n")
     source = "data.source={train: table.csv, test: test.csv}"
-    refused_alike(config.name, source, says=["test.csv:2", "'maybe'", "'no', 'yes'"])
+    refused_alike(config.name, source, mentions=["test.csv:2", "'maybe'", "'no', 'yes'"])
 
 
 def test_weights_below_zero(config: Path, folder: Path, refused_alike: Callable) -> None:
     (folder / "table.csv").write_text(with_column("weight", ["1", "-1"]))
-    refused_alike(config.name, "data.weight=weight", says=["table.csv:3", "weight", "'-1'"])
+    refused_alike(config.name, "data.weight=weight", mentions=["table.csv:3", "weight", "'-1'"])
 
 
 def test_a_row_that_must_have_a_target(config: Path, folder: Path, refused_alike: Callable) -> None:
     (folder / "table.csv").write_text(NAMES + ROWS + "3,\n")
-    says = ["table.csv:22", "a value in 'answer'", "data.clean.missing_target"]
-    refused_alike(config.name, "data.clean.missing_target=error", says=says)
+    mentions = ["table.csv:22", "a value in 'answer'", "data.clean.missing_target"]
+    refused_alike(config.name, "data.clean.missing_target=error", mentions=mentions)
 
 
 def test_dropping_every_row(config: Path, folder: Path, refused_alike: Callable) -> None:
@@ -240,12 +240,12 @@ def test_dropping_every_row(config: Path, folder: Path, refused_alike: Callable)
     rows = [f"{'' if index % 2 else index},{index if index % 2 else ''},{'yes' if index % 3 else 'no'}\n"
             for index in range(30)]  # fmt: skip
     (folder / "table.csv").write_text(names + "".join(rows))
-    says = ["override 'data.numeric.impute=drop'", "training rows"]
-    refused_alike(config.name, "data.numeric.impute=drop", says=says)
+    mentions = ["override 'data.numeric.impute=drop'", "training rows"]
+    refused_alike(config.name, "data.numeric.impute=drop", mentions=mentions)
 
 
 @pytest.mark.parametrize(
-    ("forbidden", "words"),
+    ("forbidden", "arguments"),
     [
         ("table.csv", ["check", "good.yaml"]),
         ("good.yaml", ["check", "good.yaml"]),
@@ -253,9 +253,11 @@ def test_dropping_every_row(config: Path, folder: Path, refused_alike: Callable)
         ("table.csv", ["init", "table.csv", "--target=answer", "--output=-"]),
     ],
 )
-def test_no_permission(forbidden: str, words: list[str], folder: Path, trainer: Callable) -> None:
+def test_no_permission(
+    forbidden: str, arguments: list[str], folder: Path, trainer: Callable
+) -> None:
     """Root may read everything: a child process gives that up."""
-    verb, name, *options = words
+    verb, name, *options = arguments
     assert trainer(verb, name, *options).code == 0  # whatever is imported late is imported now
     for place in folder.parents:
         if place.stat().st_uid == os.getuid() and place.is_relative_to(gettempdir()):
@@ -270,9 +272,9 @@ def test_no_permission(forbidden: str, words: list[str], folder: Path, trainer: 
             if os.getuid() == 0:
                 os.setgid(65534)
                 os.setuid(65534)
-            answer = trainer(verb, folder / name, *options)
-            os.write(writing, answer.err.encode())
-            code = answer.code
+            result = trainer(verb, folder / name, *options)
+            os.write(writing, result.err.encode())
+            code = result.code
         finally:
             os._exit(code)
     os.close(writing)
@@ -344,9 +346,9 @@ def test_odd_tables_that_work(
     content: bytes, overrides: list[str], folder: Path, config: Path, trainer: Callable
 ) -> None:
     (folder / "table.csv").write_bytes(content)
-    answer = trainer("check", config.name, *overrides, "--json")
-    assert answer.code == 0, answer
-    assert sum(answer.json["rows"].values()) == 20
+    result = trainer("check", config.name, *overrides, "--json")
+    assert result.code == 0, result
+    assert sum(result.json["rows"].values()) == 20
 
 
 @pytest.mark.parametrize("value", ["", "7", "same"])
@@ -354,20 +356,20 @@ def test_a_column_that_says_nothing_is_a_warning(
     value: str, folder: Path, config: Path, trainer: Callable
 ) -> None:
     (folder / "table.csv").write_text(with_column("size", [value]))
-    answer = trainer("check", config.name, "--json")
-    assert answer.code == 0
-    assert answer.json["features"] == ["age"]
-    assert any("size" in warning for warning in answer.json["warnings"])
-    assert "size" in answer.err
+    result = trainer("check", config.name, "--json")
+    assert result.code == 0
+    assert result.json["features"] == ["age"]
+    assert any("size" in warning for warning in result.json["warnings"])
+    assert "size" in result.err
 
 
 def test_a_class_of_one_row_works_with_a_random_split(
     folder: Path, config: Path, trainer: Callable
 ) -> None:
     (folder / "table.csv").write_text(NAMES + ROWS.replace("3,yes", "3,maybe", 1))
-    answer = trainer("check", config.name, "data.split.by=random", "seed=1", "--json")
-    assert answer.code in (0, 2)  # it may be a test row: then the class was not in training
-    assert answer.code == 0 or "'maybe'" in answer.err
+    result = trainer("check", config.name, "data.split.by=random", "seed=1", "--json")
+    assert result.code in (0, 2)  # it may be a test row: then the class was not in training
+    assert result.code == 0 or "'maybe'" in result.err
 
 
 def test_paths_with_blanks_and_other_letters(
@@ -391,7 +393,7 @@ def test_ten_thousand_columns(folder: Path, config: Path, trainer: Callable) -> 
         for index, row in enumerate(np.random.default_rng(0).integers(0, 1000, (12, 10_000)))
     )
     (folder / "table.csv").write_text(f"{names},answer\n{rows}")
-    answer = trainer("check", config.name)
-    assert answer.code == 0
-    assert "10,000 columns make 10,000 inputs" in answer.out
-    assert len(answer.out) < 5_000
+    result = trainer("check", config.name)
+    assert result.code == 0
+    assert "10,000 columns make 10,000 inputs" in result.out
+    assert len(result.out) < 5_000

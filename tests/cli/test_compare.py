@@ -26,9 +26,9 @@ def runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[RunDirectory]:
 
 
 def test_two_runs(runs: list[RunDirectory], trainer: Callable) -> None:
-    answer = trainer("compare", *(run.path for run in runs))
-    assert (answer.code, answer.err) == (0, "")
-    blocks = answer.out.split("\n\n")
+    result = trainer("compare", *(run.path for run in runs))
+    assert (result.code, result.err) == (0, "")
+    blocks = result.out.split("\n\n")
     assert [line.split() for line in blocks[1].splitlines()] == [
         ["settings", "that", "differ"],
         ["A", "B"],
@@ -49,8 +49,8 @@ def test_many_runs_fit_eighty_columns(folder: Path, trainer: Callable) -> None:
         )
         for seed in range(20)
     ]
-    answer = trainer("compare", *(f"r/wine/{run.path.name}" for run in runs))
-    assert max(map(len, answer.out.splitlines())) <= 80
+    result = trainer("compare", *(f"r/wine/{run.path.name}" for run in runs))
+    assert max(map(len, result.out.splitlines())) <= 80
 
 
 def test_csv_and_json(runs: list[RunDirectory], trainer: Callable) -> None:
@@ -67,14 +67,14 @@ def test_damage_that_leaves_a_comparison_is_a_warning(
     runs: list[RunDirectory], trainer: Callable
 ) -> None:
     (runs[0].evaluation / "validation.json").write_text("{")
-    answer = trainer("compare", *(run.path for run in runs))
-    assert answer.code == 0
-    assert answer.err.startswith("warning: ")
-    assert ["auc", "–", "0.7000"] in [line.split() for line in answer.out.splitlines()]
+    result = trainer("compare", *(run.path for run in runs))
+    assert result.code == 0
+    assert result.err.startswith("warning: ")
+    assert ["auc", "–", "0.7000"] in [line.split() for line in result.out.splitlines()]
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("arguments", "mentions"),
     [
         ([], ["trainer compare RUN"]),
         (["{one}"], ["two runs or more", "found one"]),
@@ -84,7 +84,7 @@ def test_damage_that_leaves_a_comparison_is_a_warning(
     ],
 )
 def test_what_is_refused(
-    words: list[str], says: list[str], runs: list[RunDirectory], refused: Callable
+    arguments: list[str], mentions: list[str], runs: list[RunDirectory], refused: Callable
 ) -> None:
     names = {
         "one": f"all my runs/wine/{runs[0].path.name}",
@@ -92,13 +92,13 @@ def test_what_is_refused(
     }
     refused(
         "compare",
-        *(word.format(**names) for word in words),
-        says=[text.format(**names) for text in says],
+        *(word.format(**names) for word in arguments),
+        mentions=[text.format(**names) for text in mentions],
     )
 
 
 def test_other_words_for_it_are_known(folder: Path, refused: Callable) -> None:
-    refused("diff", "a", "b", says=["did you mean 'compare'?"])
+    refused("diff", "a", "b", mentions=["did you mean 'compare'?"])
 
 
 def test_its_output_is_json_line_by_line(runs: list[RunDirectory], trainer: Callable) -> None:

@@ -94,8 +94,8 @@ class Case:
     source: Path
     fitted: Said = field(repr=False)
 
-    def says(self, *words: str | Path) -> Said:
-        return said(self.name, *words)
+    def mentions(self, *arguments: str | Path) -> Said:
+        return said(self.name, *arguments)
 
 
 class _Records(logging.Handler):
@@ -107,21 +107,21 @@ class _Records(logging.Handler):
         self.texts.append(record.getMessage())
 
 
-def said(case: str, *words: str | Path) -> Said:
+def said(case: str, *arguments: str | Path) -> Said:
     """Run a command line that must succeed, and warn of nothing but what `WARNINGS` names."""
     out, err, records = io.StringIO(), io.StringIO(), _Records()
     logging.getLogger().addHandler(records)
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            code = command_line([str(word) for word in words])
+            code = command_line([str(word) for word in arguments])
     finally:
         logging.getLogger().removeHandler(records)
-    assert code == 0, (words, err.getvalue())
+    assert code == 0, (arguments, err.getvalue())
     warned = [line for line in err.getvalue().splitlines() if "warning:" in line.lower()]
     known = WARNINGS.get(case, ())
     unnamed = [line for line in (*warned, *records.texts) if not line.startswith(known or ("\0",))]
-    assert not unnamed, (words, unnamed)
-    assert "damage" not in (err.getvalue() + out.getvalue()).lower(), words
+    assert not unnamed, (arguments, unnamed)
+    assert "damage" not in (err.getvalue() + out.getvalue()).lower(), arguments
     return Said(out.getvalue(), err.getvalue())
 
 

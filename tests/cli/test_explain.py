@@ -19,10 +19,10 @@ def run(folder: Path, trainer: Callable) -> str:
 def test_what_it_says_and_what_it_refuses(
     run: str, folder: Path, trainer: Callable, refused: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answer = trainer("explain", run)
-    assert answer.code == 0, answer.err
-    assert answer.out == f"{run}/explanation\n"
-    first, *lines = answer.err.splitlines()
+    result = trainer("explain", run)
+    assert result.code == 0, result.err
+    assert result.out == f"{run}/explanation\n"
+    first, *lines = result.err.splitlines()
     assert first == f"reading {run}, loading TensorFlow (takes some seconds) …"
     assert lines[0] == f"{run}, checkpoint best"
     assert lines[1].startswith("auc 0")
@@ -31,31 +31,31 @@ def test_what_it_says_and_what_it_refuses(
     assert {line.split()[0] for line in lines[4:]} == {"age", "income", "city"}
     assert any(line.endswith("within the noise") for line in lines[4:])
 
-    answer = trainer("explain", run, "--json", "--quiet", "--split", "test", "--repeats", "2")
-    assert answer.err == ""
-    told = json.loads(answer.out)
+    result = trainer("explain", run, "--json", "--quiet", "--split", "test", "--repeats", "2")
+    assert result.err == ""
+    told = json.loads(result.out)
     assert told["files"] == ["importance.json", "partial_dependence.json"]
     assert (told["importance"]["split"], told["importance"]["repeats"]) == ("test", 2)
 
-    refused("explain", run, "--split", "train", says=["validation or test"], kind="usage")
-    refused("explain", run, "--repeats", "0", says=["a number from 1"], kind="usage")
-    refused("explain", run, "--rows", "0", says=["1 to 10,000 rows"], kind="usage")
-    refused("explain", run, "--columns", "agee", says=["'agee'", "did you mean 'age'?"])
-    refused("explain", "nothing", says=["a run directory"], kind="run")
+    refused("explain", run, "--split", "train", mentions=["validation or test"], kind="usage")
+    refused("explain", run, "--repeats", "0", mentions=["a number from 1"], kind="usage")
+    refused("explain", run, "--rows", "0", mentions=["1 to 10,000 rows"], kind="usage")
+    refused("explain", run, "--columns", "agee", mentions=["'agee'", "did you mean 'age'?"])
+    refused("explain", "nothing", mentions=["a run directory"], kind="run")
     with monkeypatch.context() as patched:
         patched.setitem(sys.modules, "shap", None)
         before = sorted(Path(run).rglob("*"))
-        refused("explain", run, "--rows", "5", says=["pip install 'numba", "'shap"])
+        refused("explain", run, "--rows", "5", mentions=["pip install 'numba", "'shap"])
         assert sorted(Path(run).rglob("*")) == before
     if find_spec("shap") is None:
         pytest.skip("needs shap")
-    refused("explain", run, "--rows", "missing.csv", says=["missing.csv"], kind="data")
-    answer = trainer("explain", run, "--rows", "table.csv")
-    assert "SHAP values of 60 rows; base and values sum to each answer within" in answer.err
+    refused("explain", run, "--rows", "missing.csv", mentions=["missing.csv"], kind="data")
+    result = trainer("explain", run, "--rows", "table.csv")
+    assert "SHAP values of 60 rows; base and values sum to each answer within" in result.err
     assert (folder / run / "explanation" / "shap.parquet").is_file()
     (folder / "table.csv").unlink()
-    refused("explain", run, says=["table.csv"], kind="data")
+    refused("explain", run, mentions=["table.csv"], kind="data")
 
 
 def test_other_words_lead_to_it(refused: Callable) -> None:
-    refused("shap", "run", says=["did you mean 'explain'?"])
+    refused("shap", "run", mentions=["did you mean 'explain'?"])

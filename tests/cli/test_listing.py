@@ -28,14 +28,21 @@ def runs(folder: Path) -> list[RunDirectory]:
 
 
 def test_runs_are_chosen_sorted_and_shown(runs: list[RunDirectory], trainer: Callable) -> None:
-    words = ("--where", "optimizer.name == adam", "--where", "val_auc > 0.5", "--sort", "-val_auc")
-    answer = trainer("ls", *words, "--columns", "run,val_auc,optimizer.learning_rate")
-    assert answer.code == 0
-    head, *lines = [line.split() for line in answer.out.splitlines()]
+    arguments = (
+        "--where",
+        "optimizer.name == adam",
+        "--where",
+        "val_auc > 0.5",
+        "--sort",
+        "-val_auc",
+    )
+    result = trainer("ls", *arguments, "--columns", "run,val_auc,optimizer.learning_rate")
+    assert result.code == 0
+    head, *lines = [line.split() for line in result.out.splitlines()]
     assert head == ["run", "val_auc", "optimizer.learning_rate"]
     paths = [f"runs/wine/{run.path.name}" for run in runs]
     assert lines == [[paths[1], "0.7000", "0.001"], [paths[0], "0.9000", "0.001"]]
-    assert answer.err == ""
+    assert result.err == ""
 
 
 def test_what_is_asked_for_is_shown_beside_the_usual(
@@ -48,8 +55,8 @@ def test_what_is_asked_for_is_shown_beside_the_usual(
 
 
 def test_csv_is_read_by_others(runs: list[RunDirectory], trainer: Callable) -> None:
-    answer = trainer("ls", "--csv", "--sort", "started")
-    rows = list(csv.DictReader(answer.out.splitlines()))
+    result = trainer("ls", "--csv", "--sort", "started")
+    rows = list(csv.DictReader(result.out.splitlines()))
     assert [row["name"] for row in rows] == ["wine", "wine", "größe, é"]
     assert [row["val_auc"] for row in rows] == ["0.9", "0.7", ""]
     assert [row["run"] for row in rows] == [
@@ -60,30 +67,30 @@ def test_csv_is_read_by_others(runs: list[RunDirectory], trainer: Callable) -> N
 
 
 def test_json_has_the_columns(runs: list[RunDirectory], trainer: Callable) -> None:
-    words = ("ls", "--json", "--sort", "-name")
-    whole = [json.loads(line) for line in trainer(*words).out.splitlines()]
+    arguments = ("ls", "--json", "--sort", "-name")
+    whole = [json.loads(line) for line in trainer(*arguments).out.splitlines()]
     assert [line["name"] for line in whole] == ["wine", "wine", "größe, é"]
-    some = trainer(*words, "--columns", "optimizer.clip_norm,val_auc,seed").out.splitlines()
+    some = trainer(*arguments, "--columns", "optimizer.clip_norm,val_auc,seed").out.splitlines()
     assert json.loads(some[0]) == {"optimizer.clip_norm": None, "val_auc": 0.7, "seed": 7}
     assert json.loads(some[2]) == {"optimizer.clip_norm": None, "val_auc": None, "seed": 7}
 
 
 def test_no_run_is_such_a_run(runs: list[RunDirectory], trainer: Callable) -> None:
-    answer = trainer("ls", "--where", "epochs > 1000")
-    assert (answer.code, answer.out) == (0, "")
-    assert answer.err == "none of 3 in runs is such a run\n"
+    result = trainer("ls", "--where", "epochs > 1000")
+    assert (result.code, result.out) == (0, "")
+    assert result.err == "none of 3 in runs is such a run\n"
     assert trainer("ls", "--where", "epochs > 1000", "--json").out == ""
     head = trainer("ls", "--where", "epochs > 1000", "--csv", "--columns", "run,epochs").out
     assert head == "run,epochs\n"
 
 
 def test_without_runs_any_name_will_do(folder: Path, trainer: Callable) -> None:
-    answer = trainer("ls", "--sort", "val_auc", "--where", "optimizer.name == adam")
-    assert (answer.code, answer.out, answer.err) == (0, "", "no runs in runs\n")
+    result = trainer("ls", "--sort", "val_auc", "--where", "optimizer.name == adam")
+    assert (result.code, result.out, result.err) == (0, "", "no runs in runs\n")
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("arguments", "mentions"),
     [
         (["--sort", "val_acu"], ["--sort", "'val_acu'", "did you mean 'val_auc'?"]),
         (["--columns", "run,lr"], ["--columns", "'lr'", "did you mean 'optimizer.learning_rate'?"]),
@@ -98,9 +105,9 @@ def test_without_runs_any_name_will_do(folder: Path, trainer: Callable) -> None:
     ],
 )
 def test_what_is_refused(
-    words: list[str], says: list[str], runs: list[RunDirectory], refused: Callable
+    arguments: list[str], mentions: list[str], runs: list[RunDirectory], refused: Callable
 ) -> None:
-    refused("ls", *words, says=says, kind="usage")
+    refused("ls", *arguments, mentions=mentions, kind="usage")
 
 
 def test_a_strangers_config_is_not_executed_and_holds_nobody_up(
@@ -112,11 +119,11 @@ def test_a_strangers_config_is_not_executed_and_holds_nobody_up(
         for place in range(ord("b"), ord("z"))
     )
     runs[1].config.write_text(f"{bomb}optimizer: *y\n")
-    answer = trainer("ls", "--where", "optimizer.name in adam,sgd", "--columns", "run")
-    assert answer.code == 0
-    assert len(answer.out.splitlines()) == 2
-    assert "warning: settings that cannot be read: " in answer.err
-    assert "(and 1 more like it)" in answer.err
+    result = trainer("ls", "--where", "optimizer.name in adam,sgd", "--columns", "run")
+    assert result.code == 0
+    assert len(result.out.splitlines()) == 2
+    assert "warning: settings that cannot be read: " in result.err
+    assert "(and 1 more like it)" in result.err
     assert not (folder / SECRET).exists()
     listed = [
         json.loads(line)

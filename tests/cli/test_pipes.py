@@ -48,9 +48,9 @@ def test_nobody_listens(line: str, folder: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
-@pytest.mark.parametrize("words", ["check good.yaml", "schema", "check good.yaml --json", "--help"])
-def test_a_full_disk_behind_stdout_is_no_success(words: str, folder: Path) -> None:
-    done = shell(f"trainer {words} > /dev/full")
+@pytest.mark.parametrize("arguments", ["check good.yaml", "schema", "check good.yaml --json", "--help"])
+def test_a_full_disk_behind_stdout_is_no_success(arguments: str, folder: Path) -> None:
+    done = shell(f"trainer {arguments} > /dev/full")
     assert done.returncode == 3
     assert "error: stdout: expected to write the result there, found no space" in done.stderr
     assert "Traceback" not in done.stderr

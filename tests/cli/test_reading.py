@@ -1,5 +1,5 @@
-"""Files that are written in another way than the settings say: the message names the settings, and they
-read the file; in check, init, predict, eval and explain.
+"""Files in another format than the settings say: the message proposes settings that read the file, in
+check, init, predict, eval and explain.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Answer
+from tests.cli.conftest import CommandResult
 
 
 def table(folder: Path) -> str:
     return (folder / "table.csv").read_text()
 
 
-def typed_settings(answer: Answer) -> list[str]:
-    """The settings that a message proposes for the command line, as a shell hands them on."""
-    (problem,) = answer.json["error"]["problems"]
+def proposed_settings(result: CommandResult) -> list[str]:
+    """Return the settings that a message proposes for the command line, split as by a shell."""
+    (problem,) = result.json["error"]["problems"]
     found = re.findall(r"\(on the command line (.+?)\)(?=$|,| and )", problem["fix"])
     return [word for text in found for word in shlex.split(text)]
 
@@ -41,7 +41,7 @@ WRITTEN: dict[str, Callable[[str], str | bytes]] = {
 
 
 @pytest.mark.parametrize("name", WRITTEN)
-def test_the_settings_that_check_and_init_propose_read_the_file(
+def test_settings_that_check_and_init_propose_read_the_file(
     name: str, folder: Path, refused: Callable, trainer: Callable
 ) -> None:
     content = WRITTEN[name](table(folder))
@@ -52,7 +52,7 @@ def test_the_settings_that_check_and_init_propose_read_the_file(
         ["check", "good.yaml", "runtime.engine=streaming"],
         ["init", "table.csv", "--target", "answer"],
     ):
-        found = settings.get(name) or typed_settings(refused(*command, says=["table.csv"]))
+        found = settings.get(name) or proposed_settings(refused(*command, mentions=["table.csv"]))
         assert found
         better = trainer(*command, *found, "--json")
         assert better.code == 0, better
@@ -62,11 +62,11 @@ def test_the_settings_that_check_and_init_propose_read_the_file(
 
 
 @pytest.fixture
-def run(folder: Path, undisturbed: Callable) -> Path:
-    return undisturbed()
+def run(whole_run: Callable) -> Path:
+    return whole_run()
 
 
-def test_other_files_of_a_run(
+def test_settings_that_predict_and_eval_propose_read_the_file(
     folder: Path, run: Path, refused: Callable, trainer: Callable
 ) -> None:
     expected = trainer("predict", run, "table.csv", "-o", "-").out
@@ -77,49 +77,49 @@ def test_other_files_of_a_run(
             content = content.replace(",5;", ",0;")
         path = folder / "other.csv"
         path.write_bytes(content.encode() if isinstance(content, str) else content)
-        says = ["other.csv", "data.csv."]
-        answer = refused("predict", run, path.name, "-o", "x.csv", says=says)
-        settings = typed_settings(answer) or ["data.csv.encoding=utf-16"]
+        mentions = ["other.csv", "data.csv."]
+        result = refused("predict", run, path.name, "-o", "x.csv", mentions=mentions)
+        settings = proposed_settings(result) or ["data.csv.encoding=utf-16"]
         assert trainer("predict", run, path.name, *settings, "-o", "-").out == expected, name
-        refused("eval", run, "--data", path.name, says=says)
+        refused("eval", run, "--data", path.name, mentions=mentions)
         better = trainer("eval", run, *settings, "--data", path.name, "--json")
         assert better.json["metrics"] == scores, name
 
 
-def test_rows_without_a_header(
+def test_predict_rows_without_a_header(
     folder: Path, run: Path, refused: Callable, trainer: Callable
 ) -> None:
     expected = trainer("predict", run, "table.csv", "-o", "-").out
     rows = [line.rpartition(",")[0] for line in table(folder).splitlines()[1:]]
     Path("rows.csv").write_text("\n".join(rows))
-    answer = refused(
-        "predict", run, "rows.csv", "-o", "x.csv", says=["first line that looks like data"]
+    result = refused(
+        "predict", run, "rows.csv", "-o", "x.csv", mentions=["first line that looks like data"]
     )
-    settings = typed_settings(answer)
+    settings = proposed_settings(result)
     assert settings == ["data.csv.header=false", "data.csv.names=[age, income, city]"]
     assert trainer("predict", run, "rows.csv", *settings, "-o", "-").out == expected
-    unnamed = refused("predict", run, "rows.csv", settings[0], "-o", "x.csv", says=["column_3"])
-    assert typed_settings(unnamed) == settings[1:]
+    unnamed = refused("predict", run, "rows.csv", settings[0], "-o", "x.csv", mentions=["column_3"])
+    assert proposed_settings(unnamed) == settings[1:]
 
 
 @pytest.mark.parametrize("engine", ["resident", "streaming"])
-def test_a_run_on_a_file_without_a_header(
-    folder: Path, undisturbed: Callable, trainer: Callable, engine: str
+def test_train_on_a_file_without_a_header(
+    folder: Path, whole_run: Callable, trainer: Callable, engine: str
 ) -> None:
     text = table(folder).split("\n", 1)[1]
     Path("train.csv").write_text(text)
     settings = ["data.csv.header=false", "data.target=column_4", "data.source=train.csv"]
-    run = undisturbed(*settings, f"runtime.engine={engine}")
-    same = undisturbed(f"runtime.engine={engine}")
-    answer = trainer("predict", run, "train.csv", "-o", "-")
-    assert answer.out == trainer("predict", same, "table.csv", "-o", "-").out
+    run = whole_run(*settings, f"runtime.engine={engine}")
+    same = whole_run(f"runtime.engine={engine}")
+    result = trainer("predict", run, "train.csv", "-o", "-")
+    assert result.out == trainer("predict", same, "table.csv", "-o", "-").out
     scores = trainer("eval", run, "--data", "train.csv", "--json").json["metrics"]
     named = ["data.csv.header=true", "data.csv.names=[column_1, column_2, column_3, column_4]"]
     other = trainer("eval", run, *named, "--data", "table.csv", "--json")
     assert other.json["metrics"] == scores
 
 
-def test_packed_files(folder: Path, run: Path, trainer: Callable) -> None:
+def test_compressed_files(folder: Path, run: Path, trainer: Callable) -> None:
     expected = trainer("predict", run, "table.csv", "-o", "-").out
     Path("table.csv.gz").write_bytes(gzip.compress(table(folder).encode()))
     with zipfile.ZipFile("table.zip", "w") as archive:
@@ -131,7 +131,7 @@ def test_packed_files(folder: Path, run: Path, trainer: Callable) -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "says"),
+    ("command", "mentions"),
     [
         (["predict", "RUN", "table.csv", "fit.epochs=3", "-o", "x.csv"], ["data.csv.…", "'fit'"]),
         (["predict", "RUN", "table.csv", "data.csv.seperator=;", "-o", "x.csv"], ["'separator'"]),
@@ -144,23 +144,23 @@ def test_packed_files(folder: Path, run: Path, trainer: Callable) -> None:
         (["init", "table.csv", "-t", "answer", "data.target=x"], ["data.csv.…"]),
     ],
 )
-def test_other_settings_are_refused(
-    folder: Path, undisturbed: Callable, refused: Callable, command: list[str], says: list[str]
+def test_invalid_settings_of_files(
+    folder: Path, whole_run: Callable, refused: Callable, command: list[str], mentions: list[str]
 ) -> None:
-    run = undisturbed("fit.epochs=1") if "RUN" in command else ""
-    refused(*[run if word == "RUN" else word for word in command], says=says)
+    run = whole_run("fit.epochs=1") if "RUN" in command else ""
+    refused(*[run if word == "RUN" else word for word in command], mentions=mentions)
 
 
-@pytest.mark.parametrize("words", [["check", "good.yaml"], ["init", "table.csv", "-t", "answer"]])
-def test_a_first_line_that_looks_like_data_is_warned_of(
-    folder: Path, trainer: Callable, words: list[str]
+@pytest.mark.parametrize("arguments", [["check", "good.yaml"], ["init", "table.csv", "-t", "answer"]])
+def test_first_line_that_looks_like_data(
+    folder: Path, trainer: Callable, arguments: list[str]
 ) -> None:
     lines = table(folder).splitlines()[1:]
     Path("table.csv").write_text("\n".join(["33,1004.5,B,answer", *lines]))
-    answer = trainer(*words)
-    assert answer.code == 0, answer
-    assert "warning" in answer.err
-    assert "data.csv.header: false" in answer.err
+    result = trainer(*arguments)
+    assert result.code == 0, result
+    assert "warning" in result.err
+    assert "data.csv.header: false" in result.err
     streamed = trainer("check", "good.yaml", "runtime.engine=streaming")
     assert "data.csv.header: false" in streamed.err
     Path("table.csv").write_text("\n".join(["33,1004.5,B,yes", *lines]))
@@ -172,9 +172,11 @@ def test_a_first_line_that_looks_like_data_is_warned_of(
 def test_objects_in_ndjson(folder: Path, refused: Callable, trainer: Callable) -> None:
     rows = [{"x": at, "meta": {"k": [at]}, "answer": "no" if at % 3 else "yes"} for at in range(40)]
     Path("t.ndjson").write_text("\n".join(map(json.dumps, rows)))
-    words = ["good.yaml", "data.source=t.ndjson"]
-    answer = refused("check", *words, says=["t.ndjson:1", "'meta'", "data.features.exclude"])
-    assert "exclude: [meta]" in answer.json["error"]["problems"][0]["fix"]
+    arguments = ["good.yaml", "data.source=t.ndjson"]
+    result = refused(
+        "check", *arguments, mentions=["t.ndjson:1", "'meta'", "data.features.exclude"]
+    )
+    assert "exclude: [meta]" in result.json["error"]["problems"][0]["fix"]
     for engine in ("resident", "streaming"):
-        fixed = [*words, "data.features.exclude=['meta']", f"runtime.engine={engine}"]
+        fixed = [*arguments, "data.features.exclude=['meta']", f"runtime.engine={engine}"]
         assert trainer("check", *fixed).code == 0

@@ -25,8 +25,8 @@ def other(folder: Path) -> RunDirectory:
 
 
 def test_one_run(run: RunDirectory, trainer: Callable) -> None:
-    answer = trainer("report", run.path)
-    assert (answer.code, answer.out, answer.err) == (0, f"{run.report}\n", "")
+    result = trainer("report", run.path)
+    assert (result.code, result.out, result.err) == (0, f"{run.report}\n", "")
     assert "<!DOCTYPE html>" in run.report.read_text(encoding="utf-8")
     assert trainer("report", run.config, "--json").json == {"report": str(run.report)}
     assert trainer("report", run.path, "-o", "page.html").out == "page.html\n"
@@ -38,33 +38,33 @@ def test_several_runs_are_written_here_once(
 ) -> None:
     assert trainer("report", run.path, other.path).out == "report.html\n"
     assert "optimizer.learning_rate" in Path("report.html").read_text(encoding="utf-8")
-    refused("report", run.path, other.path, says=["report.html", "--out"], kind="usage")
-    answer = trainer("report", run.path, other.path, "--out", "report.html")
-    assert answer.code == 0
+    refused("report", run.path, other.path, mentions=["report.html", "--out"], kind="usage")
+    result = trainer("report", run.path, other.path, "--out", "report.html")
+    assert result.code == 0
     assert not run.report.exists()
 
 
 def test_markdown_goes_to_stdout(run: RunDirectory, trainer: Callable, refused: Callable) -> None:
-    answer = trainer("report", run.path, "--format", "md")
-    assert answer.code == 0
-    assert answer.out.startswith("# wine")
-    assert "| auc | 0.9000 |" in answer.out
+    result = trainer("report", run.path, "--format", "md")
+    assert result.code == 0
+    assert result.out.startswith("# wine")
+    assert "| auc | 0.9000 |" in result.out
     assert trainer("report", run.path, "--format", "md", "--out", "r.md").out == "r.md\n"
-    assert Path("r.md").read_text(encoding="utf-8") == answer.out
-    refused("report", run.path, "--format", "md", says=["two", "--json"], kind="usage")
+    assert Path("r.md").read_text(encoding="utf-8") == result.out
+    refused("report", run.path, "--format", "md", mentions=["two", "--json"], kind="usage")
 
 
 def test_plots_alone(folder: Path, trainer: Callable) -> None:
     pytest.importorskip("matplotlib")
     run = make_answered(folder / "runs")
-    answer = trainer("report", run.path, "--png", "plots", "--json")
-    assert answer.json["plots"][0] == "plots/roc.png"
-    assert len(list(Path("plots").iterdir())) == len(answer.json["plots"])
+    result = trainer("report", run.path, "--png", "plots", "--json")
+    assert result.json["plots"][0] == "plots/roc.png"
+    assert len(list(Path("plots").iterdir())) == len(result.json["plots"])
     assert not run.report.exists()
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("arguments", "mentions"),
     [
         (("no-such-run",), ["no-such-run"]),
         (("RUN", "--format", "pdf"), ["--format", "html or md", "'pdf'"]),
@@ -74,31 +74,33 @@ def test_plots_alone(folder: Path, trainer: Callable) -> None:
     ],
 )
 def test_refused(
-    run: RunDirectory, refused: Callable, words: tuple[str, ...], says: list[str]
+    run: RunDirectory, refused: Callable, arguments: tuple[str, ...], mentions: list[str]
 ) -> None:
-    refused("report", *(run.path if word == "RUN" else word for word in words), says=says)
+    refused(
+        "report", *(run.path if word == "RUN" else word for word in arguments), mentions=mentions
+    )
 
 
 def test_show_tells_the_findings(folder: Path, trainer: Callable) -> None:
     run = make_answered(folder / "runs")
-    answer = trainer("show", run.path)
-    assert answer.code == 0
-    assert answer.out.startswith("On 60 test rows, yes is told well.\n")
-    assert "confusion matrix: number of test rows" in answer.out
-    assert "better" in answer.out
-    assert f"{run.predictions} (test, test_linear)\n" in answer.out
+    result = trainer("show", run.path)
+    assert result.code == 0
+    assert result.out.startswith("On 60 test rows, yes is told well.\n")
+    assert "confusion matrix: number of test rows" in result.out
+    assert "better" in result.out
+    assert f"{run.predictions} (test, test_linear)\n" in result.out
     assert trainer("show", run.path, "--json").json["findings"]["task"] == "binary"
     (run.path / "findings.json").write_text("[1")
-    answer = trainer("show", run.path)
-    assert answer.code == 0
-    assert "findings.json" in answer.err
+    result = trainer("show", run.path)
+    assert result.code == 0
+    assert "findings.json" in result.err
     assert trainer("show", run.path, "--json").json["findings"] is None
 
 
 def test_a_run_without_its_data_still_has_a_page(folder: Path, trainer: Callable) -> None:
     run = make_answered(folder / "runs")
     run.findings.unlink()
-    answer = trainer("report", run.path, "--format", "md")
-    assert answer.code == 0
-    assert answer.err.startswith("warning: without findings: ")
-    assert "Confusion matrix" in answer.out
+    result = trainer("report", run.path, "--format", "md")
+    assert result.code == 0
+    assert result.err.startswith("warning: without findings: ")
+    assert "Confusion matrix" in result.out

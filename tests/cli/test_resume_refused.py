@@ -1,4 +1,4 @@
-"""What `trainer resume` refuses: what is not as it was, each difference named."""
+"""`trainer resume` names each change of config, data and machine, and refuses."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from tests.cli.stopped import edit_manifest, log_of, manifest_of, stop
+from tests.cli.runs import edit_manifest, log_lines, read_manifest
 from tests.kill.comparison import compared
 
 
-def test_a_config_edited_by_hand_is_refused(
-    folder: Path, trainer: Callable, refused: Callable
+def test_config_edited_by_hand(
+    folder: Path, stopped_run: Callable, trainer: Callable, refused: Callable
 ) -> None:
-    run = stop("good.yaml")
+    run = stopped_run("good.yaml")
     config = run / "config.yaml"
     text = config.read_text()
     assert "learning_rate: 0.001" in text
@@ -27,7 +27,7 @@ def test_a_config_edited_by_hand_is_refused(
         "resume",
         run,
         kind="run",
-        says=[
+        mentions=[
             "config.yaml optimizer.learning_rate: expected 0.001, as in the run so far, found 0.01",
             "--accept-differences",
         ],
@@ -36,7 +36,7 @@ def test_a_config_edited_by_hand_is_refused(
     assert not (run / "lock").exists()
 
 
-OTHER_SETTINGS = {
+CHANGES_TRAINING = {
     "optimizer.learning_rate=0.5": "optimizer.learning_rate: expected 0.001",
     "model.layers.0.dense.units=8": "model.layers.0.dense.units: expected 4",
     "seed=1": "seed: expected 0",
@@ -48,12 +48,14 @@ OTHER_SETTINGS = {
 }
 
 
-def test_an_override_that_is_no_extension_is_refused(finished: Path, refused: Callable) -> None:
-    for override, says in OTHER_SETTINGS.items():
-        refused("resume", finished, override, says=[says, "--accept-differences"], kind="run")
+def test_override_that_changes_training(finished: Path, refused: Callable) -> None:
+    for override, mentions in CHANGES_TRAINING.items():
+        refused(
+            "resume", finished, override, mentions=[mentions, "--accept-differences"], kind="run"
+        )
 
 
-NO_SETTINGS = {
+INVALID = {
     "fit.epoch=+3": "did you mean 'fit.epochs'?",
     "fit.epoch=9": "did you mean 'epochs'?",
     "fit.batch_size=+8": "expected '+' with fit.epochs",
@@ -67,18 +69,24 @@ NO_SETTINGS = {
 }
 
 
-def test_a_word_that_is_no_setting_is_refused(finished: Path, refused: Callable) -> None:
-    for word, says in NO_SETTINGS.items():
-        refused("resume", finished, word, says=[f"override '{word}'", says], kind="config")
+def test_invalid_override(finished: Path, refused: Callable) -> None:
+    for override, mentions in INVALID.items():
+        refused(
+            "resume",
+            finished,
+            override,
+            mentions=[f"override '{override}'", mentions],
+            kind="config",
+        )
 
 
-def test_a_stray_option_is_answered_with_its_right_form(finished: Path, refused: Callable) -> None:
-    refused("resume", finished, "--fit.epochs=+3", says=["write fit.epochs=+3"], kind="usage")
+def test_setting_given_as_an_option(finished: Path, refused: Callable) -> None:
+    refused("resume", finished, "--fit.epochs=+3", mentions=["write fit.epochs=+3"], kind="usage")
 
 
 @pytest.mark.parametrize("change", ["a value", "a row"])
-def test_changed_data_are_refused(change: str, folder: Path, refused: Callable) -> None:
-    run = stop("good.yaml")
+def test_changed_data(change: str, folder: Path, stopped_run: Callable, refused: Callable) -> None:
+    run = stopped_run("good.yaml")
     table = folder / "table.csv"
     lines = table.read_text().splitlines()
     if change == "a value":
@@ -87,18 +95,18 @@ def test_changed_data_are_refused(change: str, folder: Path, refused: Callable) 
         lines.append("33,1500,B,yes")
     table.write_text("\n".join(lines) + "\n")
     rows = len(lines) - 1
-    says = ["table.csv: expected the content it had: 60 rows, SHA-256", f"found {rows} rows"]
-    refused("resume", run, says=says, kind="run")
+    mentions = ["table.csv: expected the content it had: 60 rows, SHA-256", f"found {rows} rows"]
+    refused("resume", run, mentions=mentions, kind="run")
 
 
-def test_data_that_are_gone_are_named(folder: Path, refused: Callable) -> None:
-    run = stop("good.yaml")
+def test_missing_data(folder: Path, stopped_run: Callable, refused: Callable) -> None:
+    run = stopped_run("good.yaml")
     (folder / "table.csv").rename(folder / "tabel.csv")
-    refused("resume", run, says=["table.csv", "tabel.csv"], kind="data")
+    refused("resume", run, mentions=["table.csv", "tabel.csv"], kind="data")
 
 
-def test_one_more_file_and_one_less_are_told_of(
-    folder: Path, trainer: Callable, refused: Callable
+def test_added_and_missing_data_file(
+    folder: Path, stopped_run: Callable, trainer: Callable, refused: Callable
 ) -> None:
     header, *lines = (folder / "table.csv").read_text().splitlines()
     parts = folder / "parts"
@@ -106,15 +114,20 @@ def test_one_more_file_and_one_less_are_told_of(
     for number in range(3):
         part = [header, *lines[20 * number : 20 * number + 20]]
         (parts / f"{number}.csv").write_text("\n".join(part) + "\n")
-    run = stop("good.yaml", "data.source=parts/*.csv")
+    run = stopped_run("good.yaml", "data.source=parts/*.csv")
     (parts / "2.csv").rename(parts / "3.csv")
-    says = ["2.csv: expected this file of the data", "3.csv: expected the files of the run so far"]
-    refused("resume", run, says=says, kind="run")
+    mentions = [
+        "2.csv: expected this file of the data",
+        "3.csv: expected the files of the run so far",
+    ]
+    refused("resume", run, mentions=mentions, kind="run")
 
 
-def test_each_difference_is_told_of_at_once(folder: Path, refused: Callable) -> None:
-    run = stop("good.yaml")
-    packages = manifest_of(run)["packages"]
+def test_all_differences_are_reported_at_once(
+    folder: Path, stopped_run: Callable, refused: Callable
+) -> None:
+    run = stopped_run("good.yaml")
+    packages = read_manifest(run)["packages"]
     edit_manifest(
         run,
         packages={**packages, "numpy": "1.0", "extra": "3.1"},
@@ -123,12 +136,12 @@ def test_each_difference_is_told_of_at_once(folder: Path, refused: Callable) -> 
     )
     with (folder / "table.csv").open("a") as table:
         table.write("33,1500,B,yes\n")
-    answer = refused(
+    result = refused(
         "resume",
         run,
         "seed=5",
         kind="run",
-        says=[
+        mentions=[
             "seed: expected 0, as in the run so far, found 5",
             "table.csv: expected the content it had",
             f"numpy: expected 1.0, as in the run so far, found {packages['numpy']}",
@@ -137,86 +150,90 @@ def test_each_difference_is_told_of_at_once(folder: Path, refused: Callable) -> 
             "processor: expected a calculator",
         ],
     )
-    assert len(answer.json["error"]["problems"]) == 6
+    assert len(result.json["error"]["problems"]) == 6
 
 
 @pytest.mark.parametrize(
-    ("changes", "says"),
+    ("changes", "mentions"),
     [
         ({"device": "GPU of yore"}, "device: expected GPU of yore, "),
         ({"threads": 64}, "expected CPU, 64 threads, as in the run so far, found CPU, "),
     ],
 )
-def test_another_device_is_refused(
-    changes: dict[str, Any], says: str, folder: Path, refused: Callable
+def test_other_device(
+    changes: dict[str, Any], mentions: str, folder: Path, stopped_run: Callable, refused: Callable
 ) -> None:
-    run = stop("good.yaml")
+    run = stopped_run("good.yaml")
     edit_manifest(run, **changes)
     before = compared(run)
-    refused("resume", run, says=[says, "--accept-differences"], kind="run")
+    refused("resume", run, mentions=[mentions, "--accept-differences"], kind="run")
     assert compared(run) == before
 
 
-def test_differences_are_accepted_and_recorded(folder: Path, trainer: Callable) -> None:
-    run = stop("good.yaml")
+def test_accepted_differences_are_recorded(
+    folder: Path, stopped_run: Callable, trainer: Callable
+) -> None:
+    run = stopped_run("good.yaml")
     edit_manifest(run, python="3.1.4", device="GPU of yore")
     with (folder / "table.csv").open("a") as table:
         table.write("33,1500,B,yes\n")
-    answer = trainer("resume", run, "optimizer.learning_rate=0.01", "--accept-differences")
-    assert answer.code == 0, answer.err
-    manifest = manifest_of(run)
+    result = trainer("resume", run, "optimizer.learning_rate=0.01", "--accept-differences")
+    assert result.code == 0, result.err
+    manifest = read_manifest(run)
     assert manifest["status"] == "finished"
     (resumption,) = manifest["resumptions"]
-    told = "\n".join(resumption["differences"])
-    for words in ("optimizer.learning_rate", "table.csv", "python: expected 3.1.4", "device"):
-        assert words in told
-    assert [json.loads(line)["learning_rate"] for line in log_of(run)][3:] == [
+    differences = "\n".join(resumption["differences"])
+    for text in ("optimizer.learning_rate", "table.csv", "python: expected 3.1.4", "device"):
+        assert text in differences
+    assert [json.loads(line)["learning_rate"] for line in log_lines(run)][3:] == [
         pytest.approx(0.01)
     ] * 3
     assert "learning_rate: 0.01" in (run / "config.yaml").read_text()
-    # What was accepted once is what later resumptions compare with.
+    # Later resumptions compare with what was accepted.
     again = trainer("resume", run, "fit.epochs=+1")
     assert again.code == 0, again.err
     assert trainer("eval", run).code == 0
 
 
 @pytest.mark.parametrize("place", ["last", "checkpoints"])
-def test_without_a_checkpoint_there_is_nothing_to_go_on_from(
-    place: str, folder: Path, trainer: Callable, refused: Callable
+def test_missing_checkpoints(
+    place: str, folder: Path, stopped_run: Callable, trainer: Callable, refused: Callable
 ) -> None:
-    run = stop("good.yaml")
+    run = stopped_run("good.yaml")
     if place == "checkpoints":
         shutil.rmtree(run / "checkpoints")
     else:
         for former in (run / "checkpoints").glob("last*"):
             shutil.rmtree(former)
     before = compared(run)
-    refused("resume", run, says=["checkpoints/last", "nothing to resume from"], kind="run")
+    refused("resume", run, mentions=["checkpoints/last", "nothing to resume from"], kind="run")
     assert compared(run) == before
 
 
-def test_a_place_without_a_run_is_refused(folder: Path, refused: Callable) -> None:
-    refused("resume", "runs/good/x", says=["runs/good/x", "nothing there"], kind="run")
-    refused("resume", "good.yaml", says=["good.yaml", "a file outside any run"], kind="run")
-    refused("resume", ".", says=["a directory without a manifest.json"], kind="run")
+def test_path_that_is_not_a_run(folder: Path, stopped_run: Callable, refused: Callable) -> None:
+    refused("resume", "runs/good/x", mentions=["runs/good/x", "nothing there"], kind="run")
+    refused("resume", "good.yaml", mentions=["good.yaml", "a file outside any run"], kind="run")
+    refused("resume", ".", mentions=["a directory without a manifest.json"], kind="run")
     foreign = folder / "foreign"
     foreign.mkdir()
     (foreign / "manifest.json").write_text('{"name": "web app", "icons": []}')
-    refused("resume", "foreign", says=["foreign/manifest.json"], kind="run")
+    refused("resume", "foreign", mentions=["foreign/manifest.json"], kind="run")
     assert [path.name for path in foreign.iterdir()] == ["manifest.json"]
-    run = stop("good.yaml")
-    refused("resume", run.parent, says=["a folder with 1 run", str(run)], kind="run")
-    refused("resume", run / "checkpoints/best", says=["checkpoint 'best'", str(run)], kind="run")
-    refused("resume", str(run)[:-1], says=["did you mean"], kind="run")
+    run = stopped_run("good.yaml")
+    refused("resume", run.parent, mentions=["a folder with 1 run", str(run)], kind="run")
+    refused(
+        "resume", run / "checkpoints/best", mentions=["checkpoint 'best'", str(run)], kind="run"
+    )
+    refused("resume", str(run)[:-1], mentions=["did you mean"], kind="run")
 
 
-def test_a_file_that_was_exchanged_is_named(folder: Path, refused: Callable) -> None:
-    run = stop("good.yaml")
+def test_replaced_file(folder: Path, stopped_run: Callable, refused: Callable) -> None:
+    run = stopped_run("good.yaml")
     fitted = run / "preprocessing.json"
-    kept = fitted.read_bytes()
-    fitted.write_bytes(kept.replace(b'"mean": ', b'"mean": 1', 1))
-    assert fitted.read_bytes() != kept
-    refused("resume", run, says=["preprocessing.json"], kind="run")
-    fitted.write_bytes(kept)
+    original = fitted.read_bytes()
+    fitted.write_bytes(original.replace(b'"mean": ', b'"mean": 1', 1))
+    assert fitted.read_bytes() != original
+    refused("resume", run, mentions=["preprocessing.json"], kind="run")
+    fitted.write_bytes(original)
     (run / "splits.parquet").write_bytes(b"PAR1")
-    refused("resume", run, says=["splits.parquet"], kind="run")
+    refused("resume", run, mentions=["splits.parquet"], kind="run")

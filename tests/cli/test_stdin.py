@@ -36,13 +36,15 @@ def test_piped_rows_are_predicted_and_evaluated_like_a_file(
     assert from_pipe.json == {**from_file.json, "data": "-"}
 
     piped("age,income\n30,1200\n")
-    answer = refused("predict", finished, "-", "-o", "out.csv", says=["stdin", "'city'"])
-    assert "stdin.csv" not in answer.err
-    assert "trainer-stdin-" not in answer.err
+    result = refused("predict", finished, "-", "-o", "out.csv", mentions=["stdin", "'city'"])
+    assert "stdin.csv" not in result.err
+    assert "trainer-stdin-" not in result.err
     piped("age,income,city\n30,1200\n")
-    refused("predict", finished, "-", "-o", "out.csv", says=["error: stdin:2"])
+    refused("predict", finished, "-", "-o", "out.csv", mentions=["error: stdin:2"])
     piped("")
-    refused("predict", finished, "-", "-o", "out.csv", says=["-: expected a table as CSV on stdin"])
+    refused(
+        "predict", finished, "-", "-o", "out.csv", mentions=["-: expected a table as CSV on stdin"]
+    )
     assert not (folder / "out.csv").exists()
 
 
@@ -52,12 +54,12 @@ def test_piped_rows_may_be_written_in_another_way(
     piped(PARTS)
     expected = trainer("predict", finished, "-", "-o", "-").out
     piped(PARTS.replace(",", ";"))
-    refused("predict", finished, "-", "-o", "out.csv", says=["error: stdin data.csv.separator"])
+    refused("predict", finished, "-", "-o", "out.csv", mentions=["error: stdin data.csv.separator"])
     piped(PARTS.replace(",", ";"))
     assert trainer("predict", finished, "-", "data.csv.separator=;", "-o", "-").out == expected
     text = "31,1000,A\n" + "30,1200,A\n45,1500,B\n" * 5
     piped(text)
     names = "data.csv.names=[age, income, city]"
-    answer = trainer("predict", finished, "-", names, "-o", "-")
-    assert answer.out.count("\n") == 11
-    assert "warning: stdin: the first line looks like data" in answer.err
+    result = trainer("predict", finished, "-", names, "-o", "-")
+    assert result.out.count("\n") == 11
+    assert "warning: stdin: the first line looks like data" in result.err

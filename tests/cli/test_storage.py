@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.stopped import log_of
+from tests.cli.runs import log_lines
 from tests.kill.comparison import compared
 from trainer.workflows import cadence
 
@@ -147,7 +147,7 @@ def test_file_size_limit(folder: Path, trainer: Callable, after_epoch: Callable)
     assert result.code == 3, result
     run = the_run()
     check_message(result.err, f"error: {run}/metrics.jsonl", "file too large (EFBIG)")
-    assert 100 <= len(log_of(run)) < 300
+    assert 100 <= len(log_lines(run)) < 300
     check_usable(run, trainer)
     check_resumes(run, trainer, *long)
 

@@ -128,7 +128,7 @@ def test_a_cut_table_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     trials = tuple(Trial(number, {"seed": number}) for number in range(12))
     ends = [TrialEnded(number, "finished", number / 20, 3, 2, None, 1.0) for number in range(12)]
     begun = SweepBegun("val_auc", "higher", 12, 1)
-    for count, says in (
+    for count, mentions in (
         (12, "10 of 12 trials; list all with: trainer ls 'sweeps/a b/c'"),
         (10, ""),
     ):
@@ -137,7 +137,7 @@ def test_a_cut_table_says_so(capsys: pytest.CaptureFixture[str]) -> None:
         follow_sweep(iterated([over]), Console(), Signals())
         told = capsys.readouterr().err
         assert len(best_table(standing, Labels()).rows) == 10
-        assert (says in told) if says else ("list all" not in told)
+        assert (mentions in told) if mentions else ("list all" not in told)
 
 
 def iterated(happening: list[Any]) -> Any:

@@ -72,10 +72,10 @@ def test_compare_takes_the_best_trials(
     run = make_run(folder / "runs", evaluations=scores(auc=0.7)).path.relative_to(folder)
     both = trainer("compare", run, swept, "--json").json["runs"]
     assert [one["run"] for one in both] == [str(run), ranked[0]["run"]]
-    refused("compare", swept, ranked[0]["run"], says=["each run once"])
-    refused("compare", swept, "--best", "1", says=["2 or more trials", "write --best 2"])
+    refused("compare", swept, ranked[0]["run"], mentions=["each run once"])
+    refused("compare", swept, "--best", "1", mentions=["2 or more trials", "write --best 2"])
     assert len(trainer("compare", swept, run, "--best", "1", "--json").json["runs"]) == 2
-    refused("compare", swept, "--best", "0", says=["--best"])
+    refused("compare", swept, "--best", "0", mentions=["--best"])
 
 
 def test_report_writes_the_page_of_the_sweep(swept: Path, folder: Path, trainer: Callable) -> None:
@@ -96,10 +96,10 @@ def test_report_writes_the_page_of_the_sweep(swept: Path, folder: Path, trainer:
 
 
 def test_other_verbs_name_the_best_trial(swept: Path, refused: Callable) -> None:
-    refused("explain", swept, says=["a sweep", f"trainer best {swept}"])
-    refused("eval", swept, says=["a sweep", f"trainer best {swept}"])
+    refused("explain", swept, mentions=["a sweep", f"trainer best {swept}"])
+    refused("eval", swept, mentions=["a sweep", f"trainer best {swept}"])
     for verb in ("show", "report"):
-        refused(verb, "sweeps", says=["a folder with 1 sweep", str(swept)])
+        refused(verb, "sweeps", mentions=["a folder with 1 sweep", str(swept)])
 
 
 def test_what_is_damaged_or_empty_is_told(
@@ -110,7 +110,7 @@ def test_what_is_damaged_or_empty_is_told(
     ).path
     assert "it diverged" in trainer("show", failed).out
     assert trainer("report", failed).code == 0
-    refused("compare", failed, says=["trials that all failed"])
+    refused("compare", failed, mentions=["trials that all failed"])
     broken = make_sweep(folder / "sweeps", "broken", trials=3)
     SweepDirectory(broken.path).journal.write_bytes(b"\xff\n{}\n")
     shown = trainer("show", broken.path)

@@ -18,7 +18,7 @@ RATE = "optimizer.learning_rate"
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("arguments", "mentions"),
     [
         ((), ["settings to search", "no sweep section"]),
         (("optimizer.lr=1e-3,1e-2",), ["optimizer.lr=1e-3,1e-2", "did you mean 'learning_rate'?"]),
@@ -50,23 +50,27 @@ RATE = "optimizer.learning_rate"
     ],
 )
 def test_a_sweep_that_cannot_be_is_refused(
-    folder: Path, refused: Callable, words: tuple[str, ...], says: list[str]
+    folder: Path, refused: Callable, arguments: tuple[str, ...], mentions: list[str]
 ) -> None:
     before = sorted(folder.rglob("*"))
-    refused("sweep", "good.yaml", *words, says=says)
+    refused("sweep", "good.yaml", *arguments, mentions=mentions)
     assert sorted(folder.rglob("*")) == before
 
 
 def test_a_grid_of_a_billion_is_refused(folder: Path, refused: Callable) -> None:
     values = ",".join(str(number) for number in range(1, 1001))
-    words = [f"model.layers.0.dense.units={values}", f"fit.batch_size={values}", f"seed={values}"]
-    refused("sweep", "good.yaml", *words, says=["1,000,000,000", "100,000"])
+    arguments = [
+        f"model.layers.0.dense.units={values}",
+        f"fit.batch_size={values}",
+        f"seed={values}",
+    ]
+    refused("sweep", "good.yaml", *arguments, mentions=["1,000,000,000", "100,000"])
 
 
 @pytest.mark.parametrize("verb", ["best", "resume"])
 def test_what_is_no_sweep_is_refused(folder: Path, refused: Callable, verb: str) -> None:
-    refused(verb, "nothing", says=["nothing there"])
-    refused(verb, "good.yaml", says=["good.yaml"])
+    refused(verb, "nothing", mentions=["nothing there"])
+    refused(verb, "good.yaml", mentions=["good.yaml"])
 
 
 def test_it_prints_its_directory_and_names_its_winner(folder: Path, trainer: Callable) -> None:
@@ -97,8 +101,8 @@ def test_the_winner_is_trained_anew(folder: Path, trainer: Callable) -> None:
 
 
 def test_trials_that_all_fail_are_a_failure(folder: Path, trainer: Callable) -> None:
-    words = ["optimizer=sgd", f"{RATE}=1e30,1e35"]
-    failed = trainer("sweep", "good.yaml", *words, "--jobs", "1", "--json")
+    arguments = ["optimizer=sgd", f"{RATE}=1e30,1e35"]
+    failed = trainer("sweep", "good.yaml", *arguments, "--jobs", "1", "--json")
     assert failed.code == 3
     assert failed.json["error"]["problems"][0]["expected"] == "a trial with a finite val_loss"
     (path,) = folder.glob("sweeps/*/*")
@@ -107,7 +111,7 @@ def test_trials_that_all_fail_are_a_failure(folder: Path, trainer: Callable) -> 
     page = trainer("resume", path, "--jobs", "1")
     assert page.code == 3
     assert not (path / "report.html").exists()
-    more = trainer("sweep", "good.yaml", *words, "--jobs", "1", "evaluate.report=true")
+    more = trainer("sweep", "good.yaml", *arguments, "--jobs", "1", "evaluate.report=true")
     assert more.code == 3
     (written,) = folder.glob("sweeps/*/*/report.html")
     assert "2 of 2 trials ended (2 failed)" in written.read_text(encoding="utf-8")
@@ -117,8 +121,8 @@ def test_trials_that_all_fail_are_a_failure(folder: Path, trainer: Callable) -> 
 def test_a_signal_stops_it_and_it_goes_on(
     folder: Path, start: Callable, trainer: Callable, number: int, code: int
 ) -> None:
-    words = ("sweep", "good.yaml", RATES, "fit.epochs=3000", "--jobs", "1")
-    sweep = start(*words)
+    arguments = ("sweep", "good.yaml", RATES, "fit.epochs=3000", "--jobs", "1")
+    sweep = start(*arguments)
     # From its first epoch on.
     for _ in range(600):
         if any(log.stat().st_size for log in folder.glob("sweeps/*/*/trials/*/metrics.jsonl")):
@@ -144,7 +148,7 @@ def test_only_one_process_goes_on_with_it(folder: Path, start: Callable, refused
             break
         time.sleep(0.1)
     (path,) = folder.glob("sweeps/*/*")
-    refused("resume", path, says=["a run that nobody writes"])
+    refused("resume", path, mentions=["a run that nobody writes"])
 
 
 def test_folds_and_repeats(folder: Path, trainer: Callable, refused: Callable) -> None:
@@ -158,9 +162,9 @@ def test_folds_and_repeats(folder: Path, trainer: Callable, refused: Callable) -
     assert header == "row,label,probability_no,probability_yes,probability_yes_spread,unseen"
     told = trainer("eval", run, "--json").json
     assert (told["split"], told["checkpoint"]) == ("test", "best of 4 members")
-    refused("eval", run, "--split", "train", says=["the test rows, which its members share"])
-    refused("resume", run, says=["one that has finished"])
-    refused("resume", run, "fit.epochs=+5", says=["no settings", "members/0001"])
+    refused("eval", run, "--split", "train", mentions=["the test rows, which its members share"])
+    refused("resume", run, mentions=["one that has finished"])
+    refused("resume", run, "fit.epochs=+5", mentions=["no settings", "members/0001"])
     again = trainer(
         "fit", "good.yaml", "fit.folds=2", "fit.repeats=2", "--resume-or-start", "--json"
     )
@@ -176,7 +180,7 @@ def test_folds_and_repeats(folder: Path, trainer: Callable, refused: Callable) -
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("arguments", "mentions"),
     [
         (("fit.folds=1",), ["fit.folds", "from 2 to 1,000"]),
         (("fit.folds=40",), ["40"]),
@@ -186,24 +190,24 @@ def test_folds_and_repeats(folder: Path, trainer: Callable, refused: Callable) -
     ],
 )
 def test_folds_that_cannot_be_are_refused(
-    folder: Path, refused: Callable, words: tuple[str, ...], says: list[str]
+    folder: Path, refused: Callable, arguments: tuple[str, ...], mentions: list[str]
 ) -> None:
-    refused("fit", "good.yaml", *words, says=says)
+    refused("fit", "good.yaml", *arguments, mentions=mentions)
     assert not (folder / "runs").exists()
 
 
-@pytest.mark.parametrize("words", [("--engine", "ray"), ("--address", "auto"), ("--jobs", "2")])
+@pytest.mark.parametrize("arguments", [("--engine", "ray"), ("--address", "auto"), ("--jobs", "2")])
 def test_a_run_that_is_no_sweep_takes_no_engine(
-    folder: Path, finished: Path, refused: Callable, words: tuple[str, ...]
+    folder: Path, finished: Path, refused: Callable, arguments: tuple[str, ...]
 ) -> None:
-    refused("resume", finished, *words, says=[f"no {words[0]} here"])
+    refused("resume", finished, *arguments, mentions=[f"no {arguments[0]} here"])
 
 
 def test_ray_trains_it_and_a_signal_stops_it(
     folder: Path, start: Callable, trainer: Callable
 ) -> None:
-    words = ("sweep", "good.yaml", RATES, "fit.epochs=3000", "--engine", "ray", "--jobs", "1")
-    sweep = start(*words)
+    arguments = ("sweep", "good.yaml", RATES, "fit.epochs=3000", "--engine", "ray", "--jobs", "1")
+    sweep = start(*arguments)
     for _ in range(600):
         if any(log.stat().st_size for log in folder.glob("sweeps/*/*/trials/*/metrics.jsonl")):
             break
@@ -227,9 +231,9 @@ def test_check_says_what_a_sweep_will_be(folder: Path, trainer: Callable) -> Non
     text = (folder / "good.yaml").read_text()
     space = "{optimizer.learning_rate: [0.1, 0.01, 0.001], model.layers.0.dense.units: [4, 8]}"
     (folder / "swept.yaml").write_text(f"{text}sweep: {{space: {space}}}\n")
-    answer = trainer("check", "swept.yaml")
-    assert answer.code == 0, answer.err
-    assert answer.out.splitlines()[-1] == "sweep: 6 trials by grid; first 6 networks in 2 programs"
+    result = trainer("check", "swept.yaml")
+    assert result.code == 0, result.err
+    assert result.out.splitlines()[-1] == "sweep: 6 trials by grid; first 6 networks in 2 programs"
     found = trainer("check", "swept.yaml", "--json").json["sweep"]
     assert found == {
         "search": "grid",

@@ -17,11 +17,11 @@ COLUMNS = 80
 class Terminal:
     """A `trainer` process whose stdin, stdout and stderr are a terminal."""
 
-    def __init__(self, *words: str) -> None:
+    def __init__(self, *arguments: str) -> None:
         self.process, self.master = pty.fork()
         if not self.process:
             os.environ.update(TERM="xterm", NO_COLOR="1")
-            os.execv(COMMAND[0], [*COMMAND, *words])
+            os.execv(COMMAND[0], [*COMMAND, *arguments])
         fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", 50, COLUMNS, 0, 0))
         self.text = ""
 
@@ -66,8 +66,8 @@ def test_lines_and_tables_end_between_words(folder: Path) -> None:
     for shown in (checked.text, refused.text):
         assert len(lines(shown)) > 2
         assert max(map(width, lines(shown))) <= COLUMNS
-    words = " ".join(lines(refused.text)).split()
-    assert "'val_accuracy'?" in words
+    arguments = " ".join(lines(refused.text)).split()
+    assert "'val_accuracy'?" in arguments
 
 
 def test_ctrl_c_leaves_one_bar_and_the_command_that_resumes(folder: Path) -> None:

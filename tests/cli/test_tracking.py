@@ -12,11 +12,11 @@ from trainer.tracking import trackers
 
 
 def test_check_and_show_say_what_is_tracked(folder: Path, trainer: Callable) -> None:
-    words = ("track.tensorboard=true", "track.mlflow.uri=sqlite:///m.db")
-    answer = trainer("check", "good.yaml", *words)
-    assert "tracked by TensorBoard: the run's folder tensorboard" in answer.out
-    assert f"tracked by MLflow: sqlite:///{folder}/m.db, experiment good" in answer.out
-    assert set(trainer("check", "good.yaml", "--json", *words).json["tracked"]) == {
+    arguments = ("track.tensorboard=true", "track.mlflow.uri=sqlite:///m.db")
+    result = trainer("check", "good.yaml", *arguments)
+    assert "tracked by TensorBoard: the run's folder tensorboard" in result.out
+    assert f"tracked by MLflow: sqlite:///{folder}/m.db, experiment good" in result.out
+    assert set(trainer("check", "good.yaml", "--json", *arguments).json["tracked"]) == {
         "TensorBoard",
         "MLflow",
     }
@@ -29,10 +29,10 @@ def test_check_and_show_say_what_is_tracked(folder: Path, trainer: Callable) -> 
 
 
 def test_a_warning_is_told_once_and_kept(folder: Path, trainer: Callable) -> None:
-    words = ("fit.repeats=3", "track.mlflow.uri=http://127.0.0.1:9")
-    answer = trainer("fit", "good.yaml", *words, "--quiet")
-    assert answer.code == 0, answer.err
-    lines = [line for line in answer.err.splitlines() if "MLflow" in line]
+    arguments = ("fit.repeats=3", "track.mlflow.uri=http://127.0.0.1:9")
+    result = trainer("fit", "good.yaml", *arguments, "--quiet")
+    assert result.code == 0, result.err
+    lines = [line for line in result.err.splitlines() if "MLflow" in line]
     (line,) = lines
     assert line.startswith("warning: MLflow is told no more of this run")
     assert line.endswith("no answer from http://127.0.0.1:9 (NewConnectionError)")
@@ -42,7 +42,7 @@ def test_a_warning_is_told_once_and_kept(folder: Path, trainer: Callable) -> Non
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("arguments", "mentions"),
     [
         (["track.mlflow.uri=''"], ["track.mlflow.uri", "expected an address such as"]),
         (["track.mlflow={}"], ["track.mlflow.uri", "found nothing"]),
@@ -57,13 +57,15 @@ def test_a_warning_is_told_once_and_kept(folder: Path, trainer: Callable) -> Non
         (["track.tensorbord=true"], ["did you mean 'tensorboard'"]),
     ],
 )
-def test_what_cannot_be_is_refused(refused_alike: Callable, words: list, says: list) -> None:
-    refused_alike("good.yaml", *words, says=says)
+def test_what_cannot_be_is_refused(
+    refused_alike: Callable, arguments: list, mentions: list
+) -> None:
+    refused_alike("good.yaml", *arguments, mentions=mentions)
 
 
 def test_a_missing_package_is_told_before_training(
     refused_alike: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(trackers, "find_spec", lambda name: None)
-    says = ["track.tensorboard", "the package tensorboard", "pip install 'tensorboard"]
-    refused_alike("good.yaml", "track.tensorboard=true", says=says)
+    mentions = ["track.tensorboard", "the package tensorboard", "pip install 'tensorboard"]
+    refused_alike("good.yaml", "track.tensorboard=true", mentions=mentions)

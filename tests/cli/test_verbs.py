@@ -28,14 +28,14 @@ def test_what_is_watched_is_shown_before_other_measures() -> None:
 def test_several_broken_configs_are_told_of_at_once(folder: Path, refused: Callable) -> None:
     (folder / "bad.yaml").write_text("data: {source: table.csv, target: answer}\nfits: {}\n")
     (folder / "worse.yaml").write_text("data: {source: table.csv}\n")
-    says = ["bad.yaml:2:1", "worse.yaml:1:7", "missing.yaml"]
-    refused("fit", "bad.yaml", "good.yaml", "worse.yaml", "missing.yaml", says=says)
+    mentions = ["bad.yaml:2:1", "worse.yaml:1:7", "missing.yaml"]
+    refused("fit", "bad.yaml", "good.yaml", "worse.yaml", "missing.yaml", mentions=mentions)
 
 
 def test_counts_of_one(folder: Path, trainer: Callable) -> None:
-    answer = trainer("check", "good.yaml", "data.features.include=[age]", *SMALL)
-    assert "1 column makes 1 input\n" in answer.out
-    assert "1 epoch of 3 steps: 3 steps" in answer.out
+    result = trainer("check", "good.yaml", "data.features.include=[age]", *SMALL)
+    assert "1 column makes 1 input\n" in result.out
+    assert "1 epoch of 3 steps: 3 steps" in result.out
 
 
 def test_check_says_how_many_networks_there_will_be(folder: Path, trainer: Callable) -> None:
@@ -63,27 +63,27 @@ def test_rows_without_a_target_are_told_of_by_eval(folder: Path, trainer: Callab
     lines = (folder / "table.csv").read_text().splitlines()
     lines[1] = lines[1].rpartition(",")[0] + ","
     (folder / "other.csv").write_text("\n".join(lines) + "\n")
-    answer = trainer("eval", run, "--data", "other.csv", "--json")
-    assert json.loads(answer.out)["rows"] == 59
-    assert "warning: 1 row left out: no target" in answer.err
+    result = trainer("eval", run, "--data", "other.csv", "--json")
+    assert json.loads(result.out)["rows"] == 59
+    assert "warning: 1 row left out: no target" in result.err
 
 
 def test_paths_are_whole_in_the_root_directory(
     folder: Path, monkeypatch: pytest.MonkeyPatch, trainer: Callable
 ) -> None:
     monkeypatch.chdir("/")
-    answer = trainer("check", folder / "good.yaml", f"data.source={folder}/nothing/x.csv")
-    assert f"there is no directory {folder}/nothing" in answer.err
-    assert f": {folder}/nothing/x.csv; there is" in answer.err
+    result = trainer("check", folder / "good.yaml", f"data.source={folder}/nothing/x.csv")
+    assert f"there is no directory {folder}/nothing" in result.err
+    assert f": {folder}/nothing/x.csv; there is" in result.err
 
 
 def test_the_working_directory_is_cut_off_at_the_start_only(
     folder: Path, trainer: Callable
 ) -> None:
     nested = folder / "deep" / str(folder).lstrip("/")
-    answer = trainer("check", "good.yaml", f"data.source={nested}/more/x.csv")
-    assert f": deep{folder}/more/x.csv; there is" in answer.err
-    assert f"there is no directory deep{folder}/more" in answer.err
+    result = trainer("check", "good.yaml", f"data.source={nested}/more/x.csv")
+    assert f": deep{folder}/more/x.csv; there is" in result.err
+    assert f"there is no directory deep{folder}/more" in result.err
 
 
 @pytest.mark.parametrize("monitor", ["fit.early_stopping", "fit.checkpoint"])
@@ -98,7 +98,7 @@ def test_a_watched_measure_that_has_no_value_is_refused(
         "data.source=sided.csv",
         "data.split={by: column, column: part}",
         f"{monitor}.monitor=val_auc",
-        says=["val_auc", "no validation rows of 'no'", "val_loss"],
+        mentions=["val_auc", "no validation rows of 'no'", "val_loss"],
     )
 
 
@@ -106,8 +106,8 @@ def test_yes_no_columns_can_be_split_by_their_combinations(folder: Path, trainer
     lines = ["age,a,b"]
     lines += [f"{index},{int(index % 4 == 0)},{int(index % 2)}" for index in range(80)]
     (folder / "several.csv").write_text("\n".join(lines) + "\n")
-    words = ("data.source=several.csv", "data.target=[a, b]", "data.split.by=stratified")
-    told = json.loads(trainer("check", "good.yaml", *words, "--json").out)
+    arguments = ("data.source=several.csv", "data.target=[a, b]", "data.split.by=stratified")
+    told = json.loads(trainer("check", "good.yaml", *arguments, "--json").out)
     assert told["rows"] == {"train": 48, "validation": 16, "test": 16}
     assert told["classes"]["test"] == {"a": 4, "b": 8}
     assert told["classes"]["validation"] == {"a": 4, "b": 8}

@@ -47,18 +47,18 @@ def survive(
     trainer: Callable, allowed: Mapping[str, set[int]], *, only: tuple[str, ...] = ()
 ) -> None:
     """Each verb ends in words; those not in `allowed` with exit 2."""
-    for name, words in READERS.items():
+    for name, arguments in READERS.items():
         if only and name not in only:
             continue
         shutil.rmtree("runs", ignore_errors=True)
         began = time.monotonic()
-        answer = trainer(*words)
-        assert answer.code in allowed.get(name, {2}), (name, answer)
-        assert "Traceback" not in answer.err + answer.out, (name, answer)
+        result = trainer(*arguments)
+        assert result.code in allowed.get(name, {2}), (name, result)
+        assert "Traceback" not in result.err + result.out, (name, result)
         assert time.monotonic() - began < SECONDS, name
-        if answer.code == 2:
-            assert "error: " in answer.err.splitlines(True)[-1], (name, answer)
-            assert ": expected " in answer.err, (name, answer)
+        if result.code == 2:
+            assert "error: " in result.err.splitlines(True)[-1], (name, result)
+            assert ": expected " in result.err, (name, result)
 
 
 LOOKS = {"show": {0}, "ls": {0}}

@@ -25,17 +25,17 @@ from tests.cli.hostile.attack import (
 from tests.cli.processes import COMMAND
 
 
-def peak_bytes(*words: str) -> tuple[int, str, int]:
+def peak_bytes(*arguments: str) -> tuple[int, str, int]:
     """Exit code, stderr and the most memory of a command that may take four gigabytes at most."""
     limited = ("bash", "-c", f'ulimit -d {4 * GIGABYTE // 1024}; exec "$@"', "bash")
     with TemporaryFile("w+") as err:
         process = subprocess.Popen(
-            [*limited, *COMMAND, *words], stdout=subprocess.DEVNULL, stderr=err
+            [*limited, *COMMAND, *arguments], stdout=subprocess.DEVNULL, stderr=err
         )
         began, most = time.monotonic(), 0
         # What wait4 says of memory is that of the process that forked, if that was larger.
         while process.poll() is None:
-            assert time.monotonic() - began < SECONDS, words
+            assert time.monotonic() - began < SECONDS, arguments
             most = max(most, resident_peak(process.pid))
             time.sleep(0.01)
         err.seek(0)
@@ -105,12 +105,12 @@ def test_bombs_in_a_checkpoint(
 @pytest.mark.parametrize("kind", ["declared", "no bytes wide", "many"])
 def test_bombs_of_data(kind: str, run: Path, bombs: dict[str, bytes]) -> None:
     Path("bomb.npz").write_bytes(bombs[kind])
-    for words in (
+    for arguments in (
         ("check", "good.yaml", "data.source=bomb.npz"),
         ("predict", "run", "bomb.npz", "-o", "out.csv"),
         ("init", "bomb.npz", "--target", "age"),
     ):
-        code, err, most = peak_bytes(*words)
-        assert code == 2, (words, err)
+        code, err, most = peak_bytes(*arguments)
+        assert code == 2, (arguments, err)
         assert "Traceback" not in err
-        assert most < 2 * GIGABYTE, (words, most)
+        assert most < 2 * GIGABYTE, (arguments, most)

@@ -59,11 +59,11 @@ def test_yaml_makes_no_objects(text: str, run: Path, mark: Path, trainer: Callab
         hostile = place.replace("X", text)
         (run.parent / "bad.yaml").write_text(good + hostile)
         for verb in ("check", "fit"):
-            answer = trainer(verb, "bad.yaml")
-            assert answer.code == 2, answer
-            assert "Traceback" not in answer.err
-    answer = trainer("fit", "good.yaml", f"seed={text}")
-    assert answer.code == 2, answer
+            result = trainer(verb, "bad.yaml")
+            assert result.code == 2, result
+            assert "Traceback" not in result.err
+    result = trainer("fit", "good.yaml", f"seed={text}")
+    assert result.code == 2, result
     with (run / "config.yaml").open("a") as config:
         config.write(hostile)
     survive(trainer, LOOKS, only=("eval", "predict", "resume", "warm start", "ls"))
@@ -93,9 +93,9 @@ def test_yaml_makes_no_objects(text: str, run: Path, mark: Path, trainer: Callab
 def test_yaml_bombs(text: str, run: Path, trainer: Callable) -> None:
     (run.parent / "bad.yaml").write_text((run.parent / "good.yaml").read_text() + text)
     began = time.monotonic()
-    answer = trainer("check", "bad.yaml")
-    assert answer.code == 2, answer.err[:500]
-    assert len(answer.err) < 20_000
+    result = trainer("check", "bad.yaml")
+    assert result.code == 2, result.err[:500]
+    assert len(result.err) < 20_000
     with (run / "config.yaml").open("a") as config:
         config.write(text)
     survive(trainer, LOOKS, only=("eval", "resume", "ls"))
@@ -126,8 +126,8 @@ def test_without_permission_nothing_is_imported(
             f"fit.callbacks=[{{custom: '{function}'}}]",
         ):
             for verb in ("check", "fit"):
-                answer = trainer(verb, "good.yaml", *SETTINGS, setting)
-                assert answer.code == (0 if verb == "check" else 2), answer
+                result = trainer(verb, "good.yaml", *SETTINGS, setting)
+                assert result.code == (0 if verb == "check" else 2), result
     if place != "config":
         config = run / "config.yaml"
         text = config.read_text()
@@ -240,16 +240,16 @@ def test_pickled_data(run: Path, mark: Path, trainer: Callable) -> None:
     Path("bare.parquet").write_bytes(pickle.dumps(Marks(mark)))
     Path("bare.arrow").write_bytes(pickle.dumps(Marks(mark)))
     for name in ("bad.npz", "bare.npz", "bare.parquet", "bare.arrow"):
-        for words in (
+        for arguments in (
             ("check", "good.yaml", f"data.source={name}"),
             ("fit", "good.yaml", f"data.source={name}"),
             ("init", name, "--target", "answer"),
             ("predict", "run", name, "-o", "out.csv"),
             ("eval", "run", "--data", name),
         ):
-            answer = trainer(*words)
-            assert answer.code == 2, (words, answer)
-            assert "Traceback" not in answer.err
+            result = trainer(*arguments)
+            assert result.code == 2, (arguments, result)
+            assert "Traceback" not in result.err
 
 
 def test_a_pickled_state(run: Path, mark: Path, trainer: Callable) -> None:

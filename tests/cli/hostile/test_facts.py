@@ -45,10 +45,10 @@ def test_wild_values_in_the_manifest(value: str, run: Path, trainer: Callable) -
         facts = json.loads(text)
         facts[name] = "HERE"
         path.write_text(json.dumps(facts).replace('"HERE"', value, 1))
-        for words in (("show", "run"), ("show", "run", "--json"), ("ls", ".", "--json")):
-            answer = trainer(*words)
-            assert answer.code in (0, 2), (name, words, answer)
-            assert "Traceback" not in answer.err, (name, words, answer)
+        for arguments in (("show", "run"), ("show", "run", "--json"), ("ls", ".", "--json")):
+            result = trainer(*arguments)
+            assert result.code in (0, 2), (name, arguments, result)
+            assert "Traceback" not in result.err, (name, arguments, result)
     path.write_text(value)
     unread = {verb: {0, 2} for verb in ("predict", "warm start")}
     survive(trainer, {**LOOKS, **unread})
@@ -64,13 +64,13 @@ def test_wild_values_in_logs_and_evaluations(value: str, run: Path, trainer: Cal
     }.items():
         kept = (run / name).read_bytes() if (run / name).exists() else None
         (run / name).write_text(content)
-        for words in (("show", "run"), ("show", "run", "--json"), ("ls", ".", "--json")):
-            answer = trainer(*words)
-            assert answer.code in (0, 2), (name, words, answer)
-            assert "Traceback" not in answer.err, (name, words, answer)
-        answer = trainer("resume", "run", "fit.max_seconds=1")
-        assert answer.code in (0, 2), (name, answer)
-        assert "Traceback" not in answer.err, (name, answer)
+        for arguments in (("show", "run"), ("show", "run", "--json"), ("ls", ".", "--json")):
+            result = trainer(*arguments)
+            assert result.code in (0, 2), (name, arguments, result)
+            assert "Traceback" not in result.err, (name, arguments, result)
+        result = trainer("resume", "run", "fit.max_seconds=1")
+        assert result.code in (0, 2), (name, result)
+        assert "Traceback" not in result.err, (name, result)
         if kept is None:
             (run / name).unlink()
         else:
@@ -99,11 +99,11 @@ def test_wild_values_in_a_checkpoint(value: str, run: Path, trainer: Callable) -
             reseal(last, put)
         except RecursionError:
             return
-        answer = trainer("resume", "run", "fit.epochs=+1")
+        result = trainer("resume", "run", "fit.epochs=+1")
         harmless = place == ("stopped_because",) and value in ("null", NUMBERS["a text"])
         harmless |= place == ("stopped_because",) and value.startswith(('"xx', "9", "["))
-        assert answer.code == 2 or harmless, (place, answer)
-        assert "Traceback" not in answer.err, (place, answer)
+        assert result.code == 2 or harmless, (place, result)
+        assert "Traceback" not in result.err, (place, result)
         if harmless:
             return
         (last / "checkpoint.json").write_bytes(kept)
@@ -126,9 +126,9 @@ def test_arrays_of_other_shapes(run: Path, trainer: Callable) -> None:
             np.savez(content, **(left if other is None else {**left, name: other}))
             (last / "state.npz").write_bytes(content.getvalue())
             reseal(last)
-            answer = trainer("resume", "run", "fit.epochs=+1")
-            assert answer.code == 2, (name, other, answer)
-            assert "Traceback" not in answer.err, (name, other, answer)
+            result = trainer("resume", "run", "fit.epochs=+1")
+            assert result.code == 2, (name, other, result)
+            assert "Traceback" not in result.err, (name, other, result)
             (last / "checkpoint.json").write_bytes(facts)
 
 
@@ -158,10 +158,10 @@ def test_a_wild_preprocessing(run: Path, trainer: Callable) -> None:
         # The two others take as long as a network takes to be built.
         verbs = ["resume", "eval", "predict"] if number % 5 == 0 else ["resume"]
         for verb in verbs:
-            answer = trainer(*READERS[verb])
-            assert answer.code == 2 or verb != "resume" or variant == good, (variant, answer)
-            assert answer.code in (0, 2), (variant, answer)
-            assert "Traceback" not in answer.err, (variant, answer)
+            result = trainer(*READERS[verb])
+            assert result.code == 2 or verb != "resume" or variant == good, (variant, result)
+            assert result.code in (0, 2), (variant, result)
+            assert "Traceback" not in result.err, (variant, result)
     path.write_text(DEEP)
     survive(trainer, LOOKS)
 

@@ -116,9 +116,9 @@ def test_a_pipe_in_place_of_a_file_holds_nobody_up(name: str, run: Path, trainer
     os.mkfifo(path)
     for verb in ("show", "ls", "eval", "resume"):
         with at_most(20):
-            answer = trainer(*READERS[verb])
-        assert answer.code in (0, 2, 3), (verb, answer)
-        assert "Traceback" not in answer.err, (verb, answer)
+            result = trainer(*READERS[verb])
+        assert result.code in (0, 2, 3), (verb, result)
+        assert "Traceback" not in result.err, (verb, result)
 
 
 @contextmanager
