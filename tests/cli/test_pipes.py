@@ -48,7 +48,9 @@ def test_nobody_listens(line: str, folder: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
-@pytest.mark.parametrize("arguments", ["check good.yaml", "schema", "check good.yaml --json", "--help"])
+@pytest.mark.parametrize(
+    "arguments", ["check good.yaml", "schema", "check good.yaml --json", "--help"]
+)
 def test_a_full_disk_behind_stdout_is_no_success(arguments: str, folder: Path) -> None:
     done = shell(f"trainer {arguments} > /dev/full")
     assert done.returncode == 3

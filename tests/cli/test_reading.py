@@ -151,7 +151,9 @@ def test_invalid_settings_of_files(
     refused(*[run if word == "RUN" else word for word in command], mentions=mentions)
 
 
-@pytest.mark.parametrize("arguments", [["check", "good.yaml"], ["init", "table.csv", "-t", "answer"]])
+@pytest.mark.parametrize(
+    "arguments", [["check", "good.yaml"], ["init", "table.csv", "-t", "answer"]]
+)
 def test_first_line_that_looks_like_data(
     folder: Path, trainer: Callable, arguments: list[str]
 ) -> None:
