@@ -16,7 +16,7 @@ def encodings(rows=7):
 
 @pytest.mark.parametrize("most", [1, 7, 15, 40, 10_000])
 def test_every_copy_is_altered_alone(monkeypatch, most):
-    monkeypatch.setattr(alterations, "_ROWS_IN_A_CALL", most)
+    monkeypatch.setattr(alterations, "_MAX_ROWS_PER_CALL", most)
     rows = encodings()
     before = [each.x.copy() for each in rows]
     asked = []
@@ -29,7 +29,9 @@ def test_every_copy_is_altered_alone(monkeypatch, most):
     changes = [None]
     for name in ("a", "b", "c", "a"):
         for height in (7, 1):
-            values = [draws.normal(size=(height, len(each.of(name)))).astype("f") for each in rows]
+            values = [
+                draws.normal(size=(height, len(each.columns_of(name)))).astype("f") for each in rows
+            ]
             changes.append(Alteration(name, values))
     found = list(ask_altered(ask, rows, iter(changes), len(changes)))
     assert len(found) == len(changes)
@@ -37,7 +39,7 @@ def test_every_copy_is_altered_alone(monkeypatch, most):
         expected = [x.copy() for x in before]
         if change is not None:
             for x, each, values in zip(expected, rows, change.values, strict=True):
-                x[:, each.of(change.column)] = values
+                x[:, each.columns_of(change.column)] = values
         np.testing.assert_array_equal(answer, np.concatenate(expected, axis=1))
     assert len({tuple(lengths) for lengths in asked}) == 1
     assert max(asked[0]) <= max(7, most)

@@ -21,7 +21,7 @@ TASKS = ("binary", "multiclass", "multilabel", "regression")
 
 
 def draws_of(sample: Answers, resamples: int = 300) -> Doubles:
-    return np.concatenate(list(drawing._draw(drawing._sort(sample), resamples, 0)))
+    return np.concatenate(list(drawing._draw_weights(drawing._sort(sample), resamples, 0)))
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -74,7 +74,7 @@ def test_weights_come_along() -> None:
 def test_draws_come_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(drawing, "CHUNK", 30 * 7)
     sample = random_answers("binary", 30, 0)
-    parts = list(drawing._draw(sample, 50, 0))
+    parts = list(drawing._draw_weights(sample, 50, 0))
     assert [len(part) for part in parts] == [7] * 7 + [1]
     assert (np.concatenate(parts).sum(axis=1) == 30).all()
 
@@ -100,7 +100,7 @@ def test_an_interval_is_that_of_a_plain_loop() -> None:
 
 def test_level() -> None:
     sample = random_answers("regression", 80, 0, columns=1)
-    narrow, wide = (bootstrap(sample, level=level)["rmse"] for level in (0.5, 0.99))
+    narrow, wide = (bootstrap(sample, confidence_level=level)["rmse"] for level in (0.5, 0.99))
     assert wide.low < narrow.low < narrow.high < wide.high
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.evaluation.conformal import coverage, fit_conformal
+from trainer.evaluation.conformal import empirical_coverage, fit_conformal
 
 
 @given(st.integers(1, 60), st.sampled_from([0.5, 0.8, 0.9, 0.95]), st.integers(0, 99))
@@ -30,7 +30,7 @@ def test_intervals_are_about_the_predictions() -> None:
     assert found.half_width.tolist() == [17.0]
     low, high = found.intervals(np.array([[1.0]]))
     assert (low.tolist(), high.tolist()) == ([[-16.0]], [[18.0]])
-    (covered,) = coverage(found, y, p)
+    (covered,) = empirical_coverage(found, y, p)
     assert covered.value == pytest.approx(18 / 19)
     assert covered.low < covered.value < covered.high
 
@@ -45,7 +45,9 @@ def test_no_rows() -> None:
     nothing = np.zeros((0, 2))
     found = fit_conformal(nothing, nothing)
     assert found.half_width.tolist() == [np.inf, np.inf]
-    assert [(each.low, each.high) for each in coverage(found, nothing, nothing)] == [(0, 1)] * 2
+    assert [(each.low, each.high) for each in empirical_coverage(found, nothing, nothing)] == [
+        (0, 1)
+    ] * 2
 
 
 @pytest.mark.parametrize("level", [0.8, 0.95])
@@ -56,7 +58,7 @@ def test_the_promise_is_kept(level: float) -> None:
     truth = random.standard_t(3, (1_000, 500)) + 0.5
     for line in truth:
         found = fit_conformal(line[:99, None], np.zeros((99, 1)), level)
-        (covered,) = coverage(found, line[99:, None], np.zeros((401, 1)))
+        (covered,) = empirical_coverage(found, line[99:, None], np.zeros((401, 1)))
         shares.append(covered.value)
         # 99 rows: exactly the promise on average.
         honest += covered.low <= np.mean(np.abs(truth) <= found.half_width) <= covered.high

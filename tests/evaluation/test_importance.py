@@ -56,7 +56,7 @@ PLACES = {"first": range(1), "second": range(1, 2), "noise": range(2, 3), "unuse
 
 
 def importance(task, x, y, answer, places=None, weight=None, **settings):
-    settings = {"repeats": 5, "seed": 0, "level": 0.95, **settings}
+    settings = {"repeats": 5, "seed": 0, "confidence_level": 0.95, **settings}
     encoding = Encoding(x, places or PLACES)
     return permutation_importance(
         task, [encoding], y, weight, lambda encoded: answer(encoded[0]), **settings
@@ -70,12 +70,12 @@ def test_drops_are_those_of_sklearn(task):
         y = (target > 0.5).astype("f")
         estimator, scoring = Classifier(lambda x: sigmoid(score(x))).fit(x, y), "roc_auc"
         found = importance(task, x, y[:, None], lambda x: sigmoid(score(x)), repeats=60)
-        assert found.measure == "auc"
+        assert found.metric == "auc"
     else:
         y = target.astype("f")
         estimator, scoring = Regressor(score).fit(x, y), "r2"
         found = importance(task, x, y[:, None], score, repeats=60)
-        assert found.measure == "r2"
+        assert found.metric == "r2"
     theirs = of_sklearn(estimator, x, y, scoring=scoring, n_repeats=60, random_state=0)
     names = list(PLACES)
     for one in found.columns:
@@ -138,8 +138,10 @@ def test_encodings_are_shuffled_alike():
     def mean(encoded):
         return (score(encoded[0]) + score(encoded[1][:, ::-1] / 3)) / 2
 
-    both = permutation_importance("regression", twice, y, None, mean, repeats=5, seed=0, level=0.95)
-    assert both.measure == alone.measure
+    both = permutation_importance(
+        "regression", twice, y, None, mean, repeats=5, seed=0, confidence_level=0.95
+    )
+    assert both.metric == alone.metric
     for one, other in zip(both.columns, alone.columns, strict=True):
         assert one.column == other.column
         assert one.drop == pytest.approx(other.drop, abs=1e-5)
@@ -176,5 +178,5 @@ def test_rows_without_weight_do_not_count():
 def test_errors_of_numbers_that_do_not_vary_fall_upwards():
     x, _ = table(100)
     found = importance("regression", x, np.zeros((100, 1), "f"), lambda x: 1e-3 * x[:, [0]] + 1)
-    assert found.measure == "rmse"
+    assert found.metric == "rmse"
     assert len(found.columns) == 4

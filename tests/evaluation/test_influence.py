@@ -43,7 +43,7 @@ def test_values_are_those_of_the_metrics(name, task, columns, rows, seed, weight
     weight = weight if weighted else None
     found = influences(name, task, y, p, weight)
     assert found.value == pytest.approx(compute_metrics([name], task, y, p, weight, 0.5)[name])
-    assert found.rows.sum() == pytest.approx(0, abs=1e-9)
+    assert found.influence.sum() == pytest.approx(0, abs=1e-9)
 
 
 @pytest.mark.parametrize(("name", "task", "columns"), CASES)
@@ -54,7 +54,7 @@ def test_influences_are_derivatives_by_the_weights(name, task, columns):
         step = np.zeros(12)
         step[row] = 1e-5
         up, down = (influences(name, task, y, p, weight + by).value for by in (step, -step))
-        assert found.rows[row] == pytest.approx(weight[row] * (up - down) / 2e-5, abs=1e-7)
+        assert found.influence[row] == pytest.approx(weight[row] * (up - down) / 2e-5, abs=1e-7)
 
 
 @pytest.mark.parametrize(("name", "task", "columns"), CASES)
@@ -66,7 +66,7 @@ def test_they_give_the_spread_of_the_bootstrap(name, task, columns):
         for rows in draws.integers(300, size=(600, 300))
     ]
     found = influences(name, task, y, p, None)
-    assert np.sqrt(np.square(found.rows).sum()) == pytest.approx(np.std(values), rel=0.12)
+    assert np.sqrt(np.square(found.influence).sum()) == pytest.approx(np.std(values), rel=0.12)
 
 
 def test_the_headline_of_each_task():
@@ -86,4 +86,4 @@ def test_the_headline_of_each_task():
 def test_answers_that_are_not_finite_have_no_value():
     found = influences("auc", "binary", np.array([[0.0], [1.0]]), np.array([[0.5], [np.nan]]), None)
     assert np.isnan(found.value)
-    assert np.isnan(found.rows).all()
+    assert np.isnan(found.influence).all()

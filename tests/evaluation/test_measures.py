@@ -170,7 +170,7 @@ def test_the_order_of_the_rows_does_not_matter(sample: Answers, seed: int) -> No
 def test_many_weightings_are_each_like_one(sample: Answers, seed: int) -> None:
     weights = np.random.default_rng(seed).integers(0, 3, (5, len(sample))).astype(float)
     judge = Judge(sample, THRESHOLD)
-    found = judge.measure(weights)
+    found = judge.compute(weights)
     for line, weight in zip(found, weights, strict=True):
         alone = measure_all(replace(sample, weight=weight), THRESHOLD)
         assert_same(line.tolist(), list(alone.values()), judge.names)
@@ -193,7 +193,7 @@ def test_named_measures_only() -> None:
     sample = random_answers("multiclass", 30, 1)
     judge = Judge(sample, names=("accuracy", "c1/auc"))
     expected = measure_all(sample)
-    found = judge.measure(np.ones((1, 30)))[0]
+    found = judge.compute(np.ones((1, 30)))[0]
     assert judge.names == ("accuracy", "c1/auc")
     assert_same(found.tolist(), [expected["accuracy"], expected["c1/auc"]])
 

@@ -64,7 +64,7 @@ def test_each_slice_is_measured_alone() -> None:
             roc_auc_score(sample.y[inside, 0], sample.p[inside, 0])
         )
         assert each.value.low < each.value.value < each.value.high
-        assert each.chance is None
+        assert each.p_value is None
 
 
 def test_slices_of_one_class_are_undefined_not_errors() -> None:
@@ -87,13 +87,13 @@ def test_what_is_wrong_is_found() -> None:
     columns = columns_of(2_000, 0)
     wrong = (columns["x1"].codes == 2) & (columns["x4"].codes == 0)
     found = find_worst(mostly_right(2_000, 1, wrong), columns, resamples=200)
-    assert found.measure == "accuracy"
+    assert found.metric == "accuracy"
     assert found.slices[0].where == (("x1", "c"), ("x4", "a"))
-    assert found.slices[0].chance is not None
-    assert found.slices[0].chance < 0.001
-    assert found.slices[0].value.high < found.whole
+    assert found.slices[0].p_value is not None
+    assert found.slices[0].p_value < 0.001
+    assert found.slices[0].value.high < found.overall
     # All levels, and all pairs of levels of two columns.
-    assert found.looked_at == 6 * 4 + 15 * 16
+    assert found.searched == 6 * 4 + 15 * 16
 
 
 def test_nothing_is_made_of_chance() -> None:
@@ -102,8 +102,8 @@ def test_nothing_is_made_of_chance() -> None:
     for seed in range(60):
         sample = mostly_right(400, seed, np.zeros(400, bool))
         found = find_worst(sample, columns_of(400, seed + 1, 4), resamples=10)
-        told += any(each.chance < 0.05 for each in found.slices if each.chance is not None)
-        assert found.looked_at > 50
+        told += any(each.p_value < 0.05 for each in found.slices if each.p_value is not None)
+        assert found.searched > 50
     assert told <= 3
 
 
@@ -120,7 +120,7 @@ def test_rare_mistakes_and_heavy_tails_are_no_proof(kind: str) -> None:
             y = np.zeros((1_000, 1))
             sample = answers_of("binary", y, (random.random(y.shape) < 0.01) * 1.0)
         found = find_worst(sample, columns_of(1_000, seed + 1, 3, 6), resamples=10)
-        told += any(each.chance < 0.05 for each in found.slices if each.chance is not None)
+        told += any(each.p_value < 0.05 for each in found.slices if each.p_value is not None)
     assert told <= 2
 
 
@@ -130,8 +130,8 @@ def test_numbers_by_their_root_mean_square() -> None:
     y = random.normal(size=(1_000, 1))
     spread = np.where(columns["x3"].codes == 1, 3.0, 1.0)[:, None]
     sample = answers_of("regression", y, y + spread * random.normal(size=y.shape))
-    found = find_worst(sample, columns, most=3, resamples=100)
-    assert found.whole == pytest.approx(measure_all(sample)["rmse"])
+    found = find_worst(sample, columns, limit=3, resamples=100)
+    assert found.overall == pytest.approx(measure_all(sample)["rmse"])
     assert len(found.slices) == 3
     assert ("x3", "b") in found.slices[0].where
     alone = next(each for each in measure_slices(sample, columns) if each.where == (("x3", "b"),))
@@ -142,14 +142,14 @@ def test_small_slices_are_not_looked_at() -> None:
     codes = np.zeros(1_000, int)
     codes[:19] = 1
     sample = mostly_right(1_000, 0, codes == 1)
-    assert find_worst(sample, {"x": Column(codes, ("a", "b"))}).looked_at == 1
+    assert find_worst(sample, {"x": Column(codes, ("a", "b"))}).searched == 1
 
 
 def test_nothing_to_look_at() -> None:
     sample = random_answers("binary", 30, 0)
     assert find_worst(sample, {}).slices == ()
     nothing = sample.take(np.zeros(30, bool))
-    assert np.isnan(find_worst(nothing, {}).whole)
+    assert np.isnan(find_worst(nothing, {}).overall)
     right = replace(sample, p=sample.y)
     assert find_worst(right, columns_of(30, 0, 2, 2)).slices == ()
 

@@ -1,1 +1,4 @@
-"""How good, how sure, better than what, where does it fail, can its probabilities be trusted."""
+"""Evaluation of predictions: metrics and their intervals, baselines, slices, calibration, importance.
+
+Everything here is numpy on arrays: no TensorFlow, no files.
+"""

@@ -1,11 +1,8 @@
-"""What a network would say of the same rows if one column of the table were another.
+"""Predictions for the same rows with one column of the table replaced.
 
-A column of the table can be several columns of `x`: one for each level, one for missing values, waves
-of a date. They are always changed together. Networks that answer together may each encode the rows in
-its own way; the same change is made in all of those.
-
-Owns: changed copies of rows, as many at a time as fit well into one call. Does not own: which values a
-column takes, what is made of the answers (`importance`, `dependence`).
+A column of the table can be encoded as several columns of `x`: one per level, one for missing values,
+sine and cosine of a date. They are always replaced together. The members of an ensemble can have
+different encodings of the same rows; the replacement is then made in each of them.
 """
 
 from __future__ import annotations
@@ -22,36 +19,36 @@ from trainer.evaluation.answers import Floats
 Singles = npt.NDArray[np.float32]
 
 Ask = Callable[[Sequence[Singles]], Floats]
-"""Rows as each encoding has them, (n, width) each → answers (n, k): probabilities or numbers."""
+"""A predict function: rows in each encoding, (n, width) each → predictions (n, k)."""
 
-_ROWS_IN_A_CALL = 65_536
-_CELLS_IN_A_CALL = 8_000_000
+_MAX_ROWS_PER_CALL = 65_536
+_MAX_CELLS_PER_CALL = 8_000_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Encoding:
-    """Rows as numbers.
+    """Rows in one encoding.
 
     Attributes:
         x: (n, width).
-        places: Column of the table → its columns of x.
+        columns: Column of the table → its columns of x.
     """
 
     x: Singles
-    places: Mapping[str, Sequence[int]]
+    columns: Mapping[str, Sequence[int]]
 
-    def of(self, column: str) -> list[int]:
-        """The columns of x of a column of the table; none where it did not vary in training."""
-        return list(self.places[column]) if column in self.places else []
+    def columns_of(self, column: str) -> list[int]:
+        """Return the columns of x of a table column; none if it was constant in training."""
+        return list(self.columns[column]) if column in self.columns else []
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Alteration:
-    """Other values for one column.
+    """New values for one column.
 
     Attributes:
         column: A column of the table.
-        values: For each encoding (n, places) a row's own, or (1, places) one for all.
+        values: For each encoding (n, columns), or (1, columns) for the same value in all rows.
     """
 
     column: str
@@ -59,44 +56,46 @@ class Alteration:
 
 
 def column_names(encodings: Sequence[Encoding]) -> tuple[str, ...]:
-    """The columns of the table that any encoding has."""
-    return tuple(dict.fromkeys(name for each in encodings for name in each.places))
+    """Return the table columns that occur in any encoding."""
+    return tuple(dict.fromkeys(name for rows in encodings for name in rows.columns))
 
 
 def ask_altered(
-    ask: Ask, encodings: Sequence[Encoding], alterations: Iterable[Alteration | None], count: int
+    predict: Ask,
+    encodings: Sequence[Encoding],
+    perturbations: Iterable[Alteration | None],
+    count: int,
 ) -> Iterator[Floats]:
-    """The answers (n, k) for each alteration of the rows, in turn.
+    """Yield the predictions (n, k) for each perturbation of the rows, in order.
 
-    Several altered copies are asked about in one call, every call with as many rows: a program that is
-    made for one number of rows serves all of them. Between two calls only the altered columns are
-    written; the rows are copied once.
+    Several perturbed copies share one call, and every call has the same number of rows, so one compiled
+    program serves them all. Rows are copied once; between calls only the perturbed columns are written.
 
     Args:
-        ask: The network.
-        encodings: The rows, as often as they are encoded.
-        alterations: What is changed, each by itself; None for nothing.
-        count: How many alterations there are.
+        predict: The predict function.
+        encodings: The rows in each encoding.
+        perturbations: The perturbations, each applied alone; None for the original rows.
+        count: The number of perturbations.
     """
     rows = len(encodings[0].x)
-    copies = _copies(rows, max(each.x.shape[1] for each in encodings), count)
-    stacks = [np.repeat(each.x[None], copies, axis=0) for each in encodings]
-    waiting = iter(alterations)
-    while batch := list(islice(waiting, copies)):
-        changed = [(slot, altered) for slot, altered in enumerate(batch) if altered is not None]
-        for slot, altered in changed:
-            for stack, each, values in zip(stacks, encodings, altered.values, strict=True):
-                stack[slot][:, each.of(altered.column)] = values
-        answers = ask([stack.reshape(copies * rows, stack.shape[2]) for stack in stacks])
-        yield from answers.reshape(copies, rows, -1)[: len(batch)]
-        for slot, altered in changed:
-            for stack, each in zip(stacks, encodings, strict=True):
-                own = each.of(altered.column)
-                stack[slot][:, own] = each.x[:, own]
+    copies = _copies(rows, max(encoded.x.shape[1] for encoded in encodings), count)
+    stacks = [np.repeat(encoded.x[None], copies, axis=0) for encoded in encodings]
+    remaining = iter(perturbations)
+    while batch := list(islice(remaining, copies)):
+        changes = [(slot, change) for slot, change in enumerate(batch) if change is not None]
+        for slot, change in changes:
+            for stack, encoded, values in zip(stacks, encodings, change.values, strict=True):
+                stack[slot][:, encoded.columns_of(change.column)] = values
+        predictions = predict([stack.reshape(copies * rows, stack.shape[2]) for stack in stacks])
+        yield from predictions.reshape(copies, rows, -1)[: len(batch)]
+        for slot, change in changes:
+            for stack, encoded in zip(stacks, encodings, strict=True):
+                columns = encoded.columns_of(change.column)
+                stack[slot][:, columns] = encoded.x[:, columns]
 
 
 def _copies(rows: int, width: int, count: int) -> int:
-    """Copies in one call: as many as are well asked at once, in calls of nearly the same number."""
-    most = max(1, min(_ROWS_IN_A_CALL // rows, _CELLS_IN_A_CALL // max(1, rows * width)))
+    """Return the copies per call: within the limits, with calls of nearly equal size."""
+    most = max(1, min(_MAX_ROWS_PER_CALL // rows, _MAX_CELLS_PER_CALL // max(1, rows * width)))
     calls = -(-count // most)
     return -(-count // max(1, calls))

@@ -1,7 +1,4 @@
-"""What a network said of some rows, and what is true: what every judgement of this room is given.
-
-Owns: the arrays and how they belong together. Does not own: where they come from.
-"""
+"""Predictions of a model for some rows, beside the targets: the input of every evaluation here."""
 
 from __future__ import annotations
 
@@ -21,17 +18,18 @@ Rows = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Answers:
-    """What a network said of some rows, and what is true.
+    """Predictions and targets of some rows.
 
     Attributes:
-        task: What is predicted.
-        names: Classes (binary: the negative, the positive one), or columns.
-        y: (n, k) as `trainer.models.metrics.compute_metrics` wants it: binary (n, 1) of 0 and 1;
-            multiclass one-hot; multilabel 0 and 1; regression in the target's unit.
-        p: (n, k) probabilities, or numbers. Its dtype says how near to 0 and 1 the log loss looks.
-        rows: (n,) numbers of the rows in their source, each once.
+        task: The task.
+        names: Classes (binary: the negative, then the positive one), or target columns.
+        y: (n, k) targets as `trainer.models.metrics.compute_metrics` takes them: binary (n, 1) of 0
+            and 1; multiclass one-hot; multilabel 0 and 1; regression in the target's unit.
+        p: (n, k) probabilities, or predicted values. The log loss clips them by the epsilon of their
+            dtype.
+        rows: (n,) unique row numbers in the source.
         weight: (n,) of at least 0, or None for equal weights.
-        group: (n,) codes; rows of one group belong together and are drawn together. Or None.
+        group: (n,) group codes, or None; the bootstrap resamples whole groups.
     """
 
     task: Task
@@ -46,20 +44,20 @@ class Answers:
         assert self.y.ndim == 2, self.y.shape
         assert self.y.shape == self.p.shape, (self.y.shape, self.p.shape)
         assert len(self.names) == (2 if self.task == "binary" else self.y.shape[1]), self.names
-        for each in (self.rows, self.weight, self.group):
-            assert each is None or each.shape == (len(self.y),), each.shape
+        for array in (self.rows, self.weight, self.group):
+            assert array is None or array.shape == (len(self.y),), array.shape
 
     def __len__(self) -> int:
         return len(self.y)
 
     def weights(self) -> Doubles:
-        """(n,) the weights, 1 where there are none."""
+        """Return the weights (n,); 1 where there are none."""
         if self.weight is None:
             return np.ones(len(self), np.float64)
         return self.weight.astype(np.float64)
 
     def take(self, index: Integers | Bools) -> Answers:
-        """The rows of `index`, numbers of rows here or (n,) yes or no, in its order."""
+        """Return the rows selected by an index array or a boolean mask (n,)."""
         return replace(
             self,
             y=self.y[index],

@@ -1,19 +1,16 @@
-"""Better than what: answers that cost nothing, and those of a linear model.
+"""Baselines to compare a run with: the prior, and a linear model on the encoded features.
 
-Owns: the prior and the linear model, from encoded features to answers. Does not own: what is encoded,
-how answers are judged.
+The columns of the linear model are standardized first (mean 0, standard deviation 1 over the weighted
+training rows), and the intercept is not penalized:
 
-The linear model has its columns standardised first (mean 0, deviation 1 by the weighted training rows),
-and an intercept that is not penalised:
-
-- classes: logistic regression, ½‖w‖² + Σ loss over rows, C = 1 in scikit-learn's words; one sigmoid a
+- classification: logistic regression, ½‖w‖² + Σ loss over rows (C = 1 in scikit-learn); one sigmoid per
   column, or one softmax over the classes (Hastie, Tibshirani, Friedman, The Elements of Statistical
-  Learning, 2nd ed., 4.4). It is minimised by L-BFGS (Nocedal & Wright, Numerical Optimization, 2nd
-  ed., algorithms 7.4 and 7.5, ten pairs; steps shortened until Armijo's condition holds);
-- numbers: ridge regression, ‖w‖² + Σ (y - xw)², by the normal equations (ibid., 3.4.1), in the form
-  that is smaller.
+  Learning, 2nd ed., 4.4). It is minimized by L-BFGS (Nocedal & Wright, Numerical Optimization, 2nd
+  ed., algorithms 7.4 and 7.5, ten pairs; backtracking line search with Armijo's condition);
+- regression: ridge regression, ‖w‖² + Σ (y - xw)², by the normal equations (ibid., 3.4.1), in the
+  smaller of the primal and the dual form.
 
-Of more than 100,000 training rows 100,000 are drawn, always the same.
+With more than 100,000 training rows, a fixed sample of 100,000 is used.
 """
 
 from __future__ import annotations
@@ -27,85 +24,71 @@ from trainer.config.data import Task
 from trainer.evaluation.answers import Doubles, Floats
 from trainer.evaluation.links import probabilities
 
-MOST_ROWS = 100_000
+MAX_ROWS = 100_000
 PENALTY = 1.0
-MOST_STEPS = 500
+MAX_ITERATIONS = 500
 PAIRS = 10
 TOLERANCE = 1e-6
-ROWS_AT_ONCE = 65_536
-LEAST = 1e-12
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PriorModel:
-    """Says the same of every row."""
-
-    task: Task
-    answer: Doubles
-    """(k,)"""
-
-    def answers(self, x: Floats) -> Doubles:
-        """The shares of the classes, or the mean, for each of the rows of `x`: (n, k)."""
-        return np.tile(self.answer, (len(x), 1))
+PREDICT_ROWS = 65_536
+MIN_CURVATURE = 1e-12
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LinearModel:
-    """A sigmoid, a softmax or nothing over x @ weights + intercept."""
+    """A sigmoid, softmax or identity of x @ weights + intercept."""
 
     task: Task
     weights: Doubles
-    """(d, k), for x as it is given, not standardised."""
+    """(d, k), for features that are not standardized."""
     intercept: Doubles
     """(k,)"""
 
-    def answers(self, x: Floats) -> Doubles:
-        """Probabilities, or numbers, for each of the rows of `x` (n, d): (n, k)."""
-        found = np.empty((len(x), len(self.intercept)))
-        for begin in range(0, len(x), ROWS_AT_ONCE):
-            part = slice(begin, begin + ROWS_AT_ONCE)
-            found[part] = x[part].astype(np.float64) @ self.weights + self.intercept
-        return found if self.task == "regression" else probabilities(self.task, found)
+    def predict(self, x: Floats) -> Doubles:
+        """Return probabilities, or values (n, k), for features (n, d)."""
+        outputs = np.empty((len(x), len(self.intercept)))
+        for start in range(0, len(x), PREDICT_ROWS):
+            part = slice(start, start + PREDICT_ROWS)
+            outputs[part] = x[part].astype(np.float64) @ self.weights + self.intercept
+        return outputs if self.task == "regression" else probabilities(self.task, outputs)
 
 
-def fit_prior(task: Task, y: Floats, weight: Doubles | None = None) -> PriorModel:
-    """The shares of the classes among the training rows, or the mean of numbers.
+def fit_prior(y: Floats, weight: Floats | None = None) -> Doubles:
+    """Return the class frequencies of the training rows, or the mean of a regression target: (k,).
 
     Args:
-        task: What is predicted.
-        y: (n, k) as `trainer.models.metrics.compute_metrics` wants it; n at least 1.
+        y: (n, k) as `trainer.models.metrics.compute_metrics` takes it; n at least 1.
         weight: (n,) with a sum above 0, or None.
     """
-    return PriorModel(task, np.average(y.astype(np.float64), axis=0, weights=weight))
+    return np.asarray(np.average(y.astype(np.float64), axis=0, weights=weight))
 
 
 def fit_linear(task: Task, x: Floats, y: Floats, weight: Doubles | None = None) -> LinearModel:
-    """The linear model of the training rows.
+    """Fit the linear model on training rows.
 
     Args:
-        task: What is predicted.
-        x: (n, d) finite features; n at least 1. A column that does not vary gets the weight 0.
-        y: (n, k) as `trainer.models.metrics.compute_metrics` wants it.
-        weight: (n,) with a sum above 0, or None. A weight of 2 counts as the row twice.
+        task: The task.
+        x: (n, d) finite features; n at least 1. Constant columns get the weight 0.
+        y: (n, k) as `trainer.models.metrics.compute_metrics` takes it.
+        weight: (n,) with a sum above 0, or None. A weight of 2 counts the row twice.
     """
-    if len(x) > MOST_ROWS:
-        drawn = np.sort(np.random.default_rng(0).choice(len(x), MOST_ROWS, replace=False))
-        x, y = x[drawn], y[drawn]
-        weight = None if weight is None else weight[drawn]
+    if len(x) > MAX_ROWS:
+        sample = np.sort(np.random.default_rng(0).choice(len(x), MAX_ROWS, replace=False))
+        x, y = x[sample], y[sample]
+        weight = None if weight is None else weight[sample]
     rows = np.ones(len(x)) if weight is None else weight.astype(np.float64)
     targets = y.astype(np.float64)
-    standard = x.astype(np.float64)
-    mean = rows @ standard / rows.sum()
-    standard -= mean
-    deviation = np.sqrt(rows @ standard**2 / rows.sum())
-    varies = deviation > 1e-7 * np.maximum(np.abs(mean), np.finfo(np.float32).tiny)
-    scale = np.where(varies, deviation, 1.0)
-    standard /= scale
-    standard[:, ~varies] = 0.0
+    standardized = x.astype(np.float64)
+    mean = rows @ standardized / rows.sum()
+    standardized -= mean
+    std = np.sqrt(rows @ standardized**2 / rows.sum())
+    varies = std > 1e-7 * np.maximum(np.abs(mean), np.finfo(np.float32).tiny)
+    scale = np.where(varies, std, 1.0)
+    standardized /= scale
+    standardized[:, ~varies] = 0.0
     if task == "regression":
-        weights, intercept = _ridge(standard, targets, rows)
+        weights, intercept = _ridge(standardized, targets, rows)
     else:
-        weights, intercept = _logistic(task, standard, targets, rows)
+        weights, intercept = _logistic(task, standardized, targets, rows)
     weights /= scale[:, None]
     return LinearModel(task, weights, intercept - mean @ weights)
 
@@ -113,17 +96,17 @@ def fit_linear(task: Task, x: Floats, y: Floats, weight: Doubles | None = None) 
 def _ridge(x: Doubles, y: Doubles, rows: Doubles) -> tuple[Doubles, Doubles]:
     mean = rows @ y / rows.sum()
     root = np.sqrt(rows)[:, None]
-    wide, apart = x * root, (y - mean) * root
-    n, d = wide.shape
+    a, b = x * root, (y - mean) * root
+    n, d = a.shape
     if d <= n:
-        weights = np.linalg.solve(wide.T @ wide + PENALTY * np.eye(d), wide.T @ apart)
+        weights = np.linalg.solve(a.T @ a + PENALTY * np.eye(d), a.T @ b)
     else:
-        weights = wide.T @ np.linalg.solve(wide @ wide.T + PENALTY * np.eye(n), apart)
+        weights = a.T @ np.linalg.solve(a @ a.T + PENALTY * np.eye(n), b)
     return weights, mean
 
 
 def _logistic(task: Task, x: Doubles, y: Doubles, rows: Doubles) -> tuple[Doubles, Doubles]:
-    """Weights (d, k) and intercept (k,) of standardised columns."""
+    """Return the weights (d, k) and the intercept (k,) for standardized columns."""
     (n, d), k = x.shape, y.shape[1]
 
     def loss(flat: Doubles) -> tuple[float, Doubles]:
@@ -140,76 +123,76 @@ def _logistic(task: Task, x: Doubles, y: Doubles, rows: Doubles) -> tuple[Double
             p = probabilities(task, z)
         p -= y
         p *= rows[:, None]
-        slope = np.empty_like(table)
-        np.matmul(x.T, p, out=slope[:d])
-        slope[:d] += PENALTY * table[:d]
-        slope[d] = p.sum(axis=0)
+        gradient = np.empty_like(table)
+        np.matmul(x.T, p, out=gradient[:d])
+        gradient[:d] += PENALTY * table[:d]
+        gradient[d] = p.sum(axis=0)
         value = float(rows @ per_row + 0.5 * PENALTY * np.vdot(table[:d], table[:d]))
-        return value, slope.ravel()
+        return value, gradient.ravel()
 
     share = np.clip(rows @ y / rows.sum(), 0.5 / (n + 1), 1 - 0.5 / (n + 1))
     start = np.zeros((d + 1, k))
     start[d] = np.log(share) if task == "multiclass" else np.log(share) - np.log1p(-share)
-    found = _minimise(loss, start.ravel(), TOLERANCE * rows.sum()).reshape(d + 1, k)
-    return found[:d].copy(), found[d].copy()
+    solution = _minimize(loss, start.ravel(), TOLERANCE * rows.sum()).reshape(d + 1, k)
+    return solution[:d].copy(), solution[d].copy()
 
 
-def _minimise(
+def _minimize(
     loss: Callable[[Doubles], tuple[float, Doubles]], start: Doubles, tolerance: float
 ) -> Doubles:
-    """L-BFGS, until no part of the slope is above `tolerance` or a step no longer helps."""
+    """Run L-BFGS until the largest gradient entry is within `tolerance` or no step helps."""
     point = start
-    value, slope = loss(point)
-    moves: list[tuple[Doubles, Doubles, float]] = []
-    for _ in range(MOST_STEPS):
-        if np.abs(slope).max() <= tolerance:
+    value, gradient = loss(point)
+    pairs: list[tuple[Doubles, Doubles, float]] = []
+    for _ in range(MAX_ITERATIONS):
+        if np.abs(gradient).max() <= tolerance:
             break
-        direction = _direction(slope, moves)
-        downhill = float(slope @ direction)
-        length = 1.0 if moves else min(1.0, 1.0 / float(np.abs(slope).max()))
-        found = _shorten(loss, point, value, direction, downhill, length)
-        if found is None:
-            if not moves:
+        direction = _direction(gradient, pairs)
+        slope = float(gradient @ direction)
+        length = 1.0 if pairs else min(1.0, 1.0 / float(np.abs(gradient).max()))
+        accepted = _backtrack(loss, point, value, direction, slope, length)
+        if accepted is None:
+            if not pairs:
                 break
-            moves.clear()
+            pairs.clear()
             continue
-        following, value, new_slope = found
-        step, change = following - point, new_slope - slope
-        point, slope = following, new_slope
-        if (curvature := float(step @ change)) > LEAST * float(change @ change):
-            moves = [*moves[-(PAIRS - 1) :], (step, change, 1 / curvature)]
+        new_point, value, new_gradient = accepted
+        step, change = new_point - point, new_gradient - gradient
+        point, gradient = new_point, new_gradient
+        if (curvature := float(step @ change)) > MIN_CURVATURE * float(change @ change):
+            pairs = [*pairs[-(PAIRS - 1) :], (step, change, 1 / curvature)]
     return point
 
 
-def _direction(slope: Doubles, moves: list[tuple[Doubles, Doubles, float]]) -> Doubles:
-    """The two loops of algorithm 7.4."""
-    direction = -slope
-    shares = []
-    for step, change, inverse in reversed(moves):
-        part = inverse * float(step @ direction)
-        direction = direction - part * change
-        shares.append(part)
-    if moves:
-        _, change, inverse = moves[-1]
-        direction = direction / (inverse * float(change @ change))
-    for (step, change, inverse), part in zip(moves, reversed(shares), strict=True):
-        direction = direction + step * (part - inverse * float(change @ direction))
+def _direction(gradient: Doubles, pairs: list[tuple[Doubles, Doubles, float]]) -> Doubles:
+    """Run the two-loop recursion of algorithm 7.4."""
+    direction = -gradient
+    alphas = []
+    for step, change, rho in reversed(pairs):
+        alpha = rho * float(step @ direction)
+        direction = direction - alpha * change
+        alphas.append(alpha)
+    if pairs:
+        _, change, rho = pairs[-1]
+        direction = direction / (rho * float(change @ change))
+    for (step, change, rho), alpha in zip(pairs, reversed(alphas), strict=True):
+        direction = direction + step * (alpha - rho * float(change @ direction))
     return direction
 
 
-def _shorten(
+def _backtrack(
     loss: Callable[[Doubles], tuple[float, Doubles]],
     point: Doubles,
     value: float,
     direction: Doubles,
-    downhill: float,
+    slope: float,
     length: float,
 ) -> tuple[Doubles, float, Doubles] | None:
-    """The first of the halved steps that lowers the loss enough, or None."""
+    """Halve the step until it meets Armijo's condition; None after 30 halvings."""
     for _ in range(30):
-        following = point + length * direction
-        new_value, slope = loss(following)
-        if new_value <= value + 1e-4 * length * downhill:
-            return following, new_value, slope
+        new_point = point + length * direction
+        new_value, gradient = loss(new_point)
+        if new_value <= value + 1e-4 * length * slope:
+            return new_point, new_value, gradient
         length /= 2
     return None

@@ -1,12 +1,9 @@
-"""How sure a measure is: percentile bootstrap intervals, of one set of answers and of a difference.
+"""Percentile bootstrap intervals of metrics, and of differences between two sets of predictions.
 
-Owns: drawing rows, and what the draws say. Does not own: the measures (`measures`).
-
-Rows are drawn with replacement (Efron & Tibshirani 1993, chapter 13): of each class as many as it has,
-so that a rare class is in every resample; by whole groups where there are groups, as many as there
-are, whatever their classes; else, for numbers and yes/no columns, all rows alike. A row brings its
-weight along. All measures are those of the same resamples. The same seed gives the same intervals,
-whatever the order of the rows.
+Rows are drawn with replacement (Efron & Tibshirani 1993, chapter 13), stratified by class, so that a
+rare class is in every resample. With groups, whole groups are drawn, whatever their classes; without
+classes (regression, multilabel) all rows alike. A row keeps its weight. All metrics are computed on the
+same resamples. The same seed gives the same intervals for any order of the rows.
 """
 
 from __future__ import annotations
@@ -23,18 +20,18 @@ from trainer.evaluation.measures import Judge
 
 RESAMPLES = 1_000
 CHUNK = 800_000
-"""About how many weights are drawn at once: few enough to stay near the processor."""
+"""Approximate number of weights drawn at once; they fit into the processor's cache."""
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """By how much a measure of one set of answers is above that of another; nan where undefined.
+    """The difference of a metric between two sets of predictions; NaN where undefined.
 
     Attributes:
         value: The first minus the second.
-        low: The low end of its interval.
-        high: The high end of its interval.
-        is_noise: Whether the interval contains 0, or is not defined.
+        low: Lower bound of its interval.
+        high: Upper bound of its interval.
+        is_noise: Whether the interval contains 0 or is undefined.
     """
 
     value: float
@@ -44,80 +41,82 @@ class Difference:
 
 
 def bootstrap(
-    answers: Answers,
+    predictions: Answers,
     *,
     threshold: float = 0.5,
     names: Collection[str] | None = None,
     resamples: int = RESAMPLES,
-    level: float = 0.95,
+    confidence_level: float = 0.95,
     seed: int = 0,
 ) -> dict[str, Interval]:
-    """Each measure with its interval.
+    """Compute metrics with bootstrap confidence intervals.
 
     Args:
-        answers: What is judged.
-        threshold: From which probability on a label is positive (binary, multilabel).
-        names: Only these measures; None for all that `measure_all` gives. Areas under curves and
-            medians take most of the time, and grow with the number of classes.
-        resamples: How many are drawn.
-        level: The share of draws between the ends.
-        seed: What is drawn with.
+        predictions: The predictions with their targets.
+        threshold: A label is positive from this probability on (binary, multilabel).
+        names: The metrics to compute; None for all of `measure_all`. Areas under curves and medians
+            take most of the time, in proportion to the number of classes.
+        resamples: Number of resamples.
+        confidence_level: The share of draws inside an interval.
+        seed: Seed of the resamples.
 
     Returns:
-        Name → interval. A measure that is not defined in some resamples has the interval of those in
-        which it is; a set of answers without rows has nan everywhere.
+        Name → interval. Resamples in which a metric is undefined are ignored for it; without rows
+        everything is NaN.
     """
-    answers = _sort(answers)
-    judge = Judge(answers, threshold, names)
-    (values,) = judge.measure(answers.weights()[None, :])
-    draws = np.concatenate([judge.measure(w) for w in _draw(answers, resamples, seed)])
-    low, high = percentiles(draws, level)
+    predictions = _sort(predictions)
+    evaluator = Judge(predictions, threshold, names)
+    (values,) = evaluator.compute(predictions.weights()[None, :])
+    draws = np.concatenate(
+        [evaluator.compute(w) for w in _draw_weights(predictions, resamples, seed)]
+    )
+    low, high = percentiles(draws, confidence_level)
     return {
         name: Interval(float(values[i]), float(low[i]), float(high[i]))
-        for i, name in enumerate(judge.names)
+        for i, name in enumerate(evaluator.names)
     }
 
 
 def compare(
-    answers: Answers,
+    predictions: Answers,
     other: Answers,
     *,
     threshold: float = 0.5,
     other_threshold: float | None = None,
     names: Collection[str] | None = None,
     resamples: int = RESAMPLES,
-    level: float = 0.95,
+    confidence_level: float = 0.95,
     seed: int = 0,
 ) -> dict[str, Difference]:
-    """Each measure of the first set of answers minus that of the other, with its interval.
+    """Compute the differences of metrics between two sets of predictions, with intervals.
 
-    Both are measured on the same resamples, so what makes a row easy or hard for both cancels.
+    Both are evaluated on the same resamples, so variation between rows that affects both cancels out.
 
     Args:
-        answers: The first set.
-        other: Another set for the same rows, in any order.
-        threshold: From which probability on a label is positive (binary, multilabel).
-        other_threshold: That of the other set; None for the same.
+        predictions: The first set.
+        other: The second set, for the same rows in any order.
+        threshold: A label is positive from this probability on (binary, multilabel).
+        other_threshold: The threshold of the second set; None for the same.
         names: As for `bootstrap`.
-        resamples: How many are drawn.
-        level: The share of draws between the ends.
-        seed: What is drawn with.
+        resamples: Number of resamples.
+        confidence_level: The share of draws inside an interval.
+        seed: Seed of the resamples.
 
     Raises:
-        ValueError: The two are not answers for the same rows.
+        ValueError: The two sets are not for the same rows.
     """
-    answers, other = _sort(answers), _sort(other)
-    if not (answers.task == other.task and np.array_equal(answers.y, other.y)
-            and np.array_equal(answers.rows, other.rows)):  # fmt: skip
-        raise ValueError("the two sets of answers are not for the same rows")
-    first = Judge(answers, threshold, names)
+    predictions, other = _sort(predictions), _sort(other)
+    if not (predictions.task == other.task and np.array_equal(predictions.y, other.y)
+            and np.array_equal(predictions.rows, other.rows)):  # fmt: skip
+        raise ValueError("the two sets of predictions are not for the same rows")
+    first = Judge(predictions, threshold, names)
     second = Judge(other, threshold if other_threshold is None else other_threshold, names)
-    weights = answers.weights()[None, :]
-    values = (first.measure(weights) - second.measure(weights))[0]
+    weights = predictions.weights()[None, :]
+    values = (first.compute(weights) - second.compute(weights))[0]
     draws = np.concatenate(
-        [first.measure(w) - second.measure(w) for w in _draw(answers, resamples, seed)]
+        [first.compute(w) - second.compute(w) for w in _draw_weights(predictions, resamples, seed)]
     )
-    low, high = percentiles(draws, level)
+    low, high = percentiles(draws, confidence_level)
     return {
         name: Difference(
             float(values[i]),
@@ -129,56 +128,56 @@ def compare(
     }
 
 
-def _sort(answers: Answers) -> Answers:
-    """By class, then by the row's number: so equal rows in another order have equal draws."""
-    if answers.task in ("binary", "multiclass") and answers.group is None:
-        return answers.take(np.lexsort((answers.rows, _classes(answers))))
-    return answers.take(np.argsort(answers.rows, kind="stable"))
+def _sort(predictions: Answers) -> Answers:
+    """Sort by class, then by row number, so that the draws do not depend on the order of the rows."""
+    if predictions.task in ("binary", "multiclass") and predictions.group is None:
+        return predictions.take(np.lexsort((predictions.rows, _classes(predictions))))
+    return predictions.take(np.argsort(predictions.rows, kind="stable"))
 
 
-def _classes(answers: Answers) -> npt.NDArray[np.intp]:
-    if answers.task == "binary":
-        return (answers.y[:, 0] > 0.5).astype(np.intp)
-    numbers: npt.NDArray[np.intp] = np.argmax(answers.y, axis=1)
-    return numbers
+def _classes(predictions: Answers) -> npt.NDArray[np.intp]:
+    if predictions.task == "binary":
+        return (predictions.y[:, 0] > 0.5).astype(np.intp)
+    classes: npt.NDArray[np.intp] = np.argmax(predictions.y, axis=1)
+    return classes
 
 
-def _draw(answers: Answers, resamples: int, seed: int) -> Iterator[Doubles]:
-    """The rows' weights in each resample, (some, n) at a time."""
-    count = _counting(answers)
-    weight = None if answers.weight is None else answers.weights()
+def _draw_weights(predictions: Answers, resamples: int, seed: int) -> Iterator[Doubles]:
+    """Yield the weights of the rows in each resample, in chunks (resamples, n)."""
+    draw = _make_drawer(predictions)
+    weight = None if predictions.weight is None else predictions.weights()
     random = np.random.default_rng(seed)
-    at_once = max(1, min(resamples, CHUNK // max(1, len(answers))))
-    for begin in range(0, resamples, at_once):
-        weights = count(random, min(at_once, resamples - begin))
+    chunk = max(1, min(resamples, CHUNK // max(1, len(predictions))))
+    for start in range(0, resamples, chunk):
+        weights = draw(random, min(chunk, resamples - start))
         if weight is not None:
             weights *= weight
         yield weights
 
 
-def _counting(answers: Answers) -> Callable[[np.random.Generator, int], Doubles]:
-    """The function that draws how often each row is taken, (resamples, n)."""
-    rows = len(answers)
-    if answers.group is not None:
-        groups, member = np.unique(answers.group, return_inverse=True)
-        whole = (len(groups),)
-        return lambda random, resamples: _count(random, resamples, whole).take(member, axis=1)
+def _make_drawer(predictions: Answers) -> Callable[[np.random.Generator, int], Doubles]:
+    """Return a function that draws the multiplicity of each row, (resamples, n)."""
+    rows = len(predictions)
+    if predictions.group is not None:
+        groups, member = np.unique(predictions.group, return_inverse=True)
+        strata = (len(groups),)
+        return lambda random, resamples: _draw_counts(random, resamples, strata)[:, member]
     sizes: tuple[int, ...] = (rows,)
-    if answers.task in ("binary", "multiclass"):
-        sizes = tuple(np.bincount(_classes(answers), minlength=1).tolist())
-    return lambda random, resamples: _count(random, resamples, sizes)
+    if predictions.task in ("binary", "multiclass"):
+        sizes = tuple(np.bincount(_classes(predictions), minlength=1).tolist())
+    return lambda random, resamples: _draw_counts(random, resamples, sizes)
 
 
-def _count(random: np.random.Generator, resamples: int, sizes: tuple[int, ...]) -> Doubles:
-    """(resamples, Σ sizes) how often each is drawn, of each stratum as many as it has."""
+def _draw_counts(random: np.random.Generator, resamples: int, sizes: tuple[int, ...]) -> Doubles:
+    """Draw within each stratum as many as its size; return the multiplicities (resamples, Σ sizes)."""
     total = sum(sizes)
-    line = np.arange(resamples, dtype=np.intp)[:, None] * total
+    offsets = np.arange(resamples, dtype=np.intp)[:, None] * total
     drawn = np.empty((resamples, total), np.intp)
-    begin = 0
+    start = 0
     for size in sizes:
         if size:
-            places = random.integers(0, size, (resamples, size), dtype=np.uint32)
-            np.add(places, line + begin, out=drawn[:, begin : begin + size])
-        begin += size
+            index = random.integers(0, size, (resamples, size), dtype=np.uint32)
+            np.add(index, offsets + start, out=drawn[:, start : start + size])
+        start += size
     counts = np.bincount(drawn.ravel(), minlength=resamples * total)
     return counts.reshape(resamples, total).astype(np.float64)

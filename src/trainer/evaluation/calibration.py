@@ -1,7 +1,4 @@
-"""Can the probabilities be trusted: reliability, its error, and one temperature that mends it.
-
-Owns: what is said against what is seen. Does not own: thresholds.
-"""
+"""Calibration of probabilities: reliability curves, expected calibration error, temperature scaling."""
 
 from __future__ import annotations
 
@@ -17,21 +14,24 @@ from trainer.evaluation.intervals import rows_worth, wilson
 from trainer.evaluation.links import logits, probabilities
 
 BINS = 15
-COLDEST, HOTTEST = 0.05, 20.0
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
+
+Strategy = Literal["uniform", "quantile"]
+"""Bins of equal width over [0, 1], or of equally many rows, as in scikit-learn's `calibration_curve`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reliability:
-    """What was said and what was seen, in each bin that has rows; every array is (bins,).
+    """Predicted and observed frequencies in each bin that has rows; every array is (bins,).
 
     Attributes:
         low: Lower edges of the bins.
         high: Upper edges.
         count: Rows.
-        said: Mean probability.
+        said: Mean predicted probability.
         seen: Observed share of positive rows, weighted where there are weights.
-        seen_low: Low end of its Wilson interval.
-        seen_high: High end.
+        seen_low: Lower bound of its Wilson interval.
+        seen_high: Upper bound.
     """
 
     low: Doubles
@@ -44,50 +44,44 @@ class Reliability:
 
 
 def top_class(y: Floats, p: Floats) -> tuple[Doubles, Doubles]:
-    """Of several classes: (n,) whether the likeliest is right, as 0 or 1, and its probability."""
-    likeliest = np.argmax(p, axis=1)[:, None]
-    right = np.take_along_axis(y, likeliest, axis=1)[:, 0] > 0.5
-    return right.astype(np.float64), np.take_along_axis(p, likeliest, axis=1)[:, 0].astype(float)
+    """Return whether the class with the highest probability is correct, (n,) of 0 or 1, and that
+    probability.
+    """
+    top = np.argmax(p, axis=1)[:, None]
+    correct = np.take_along_axis(y, top, axis=1)[:, 0] > 0.5
+    return correct.astype(np.float64), np.take_along_axis(p, top, axis=1)[:, 0].astype(float)
 
 
 def reliability(
     y: Floats,
     p: Floats,
     *,
-    by: Literal["width", "mass"] = "width",
+    strategy: Strategy = "uniform",
     bins: int = BINS,
     weight: Doubles | None = None,
-    level: float = 0.95,
+    confidence_level: float = 0.95,
 ) -> Reliability:
-    """The reliability curve of one column (Murphy & Winkler 1977).
+    """Compute the reliability curve of one column (Murphy & Winkler 1977).
 
     Args:
         y: (n,) 0 or 1.
-        p: (n,) probabilities that it is 1. For several classes see `top_class`.
-        by: Bins of equal width over [0, 1], or of equally many rows; equal probabilities share a bin.
-        bins: At most how many.
+        p: (n,) probabilities of 1. For several classes see `top_class`.
+        strategy: How bins are made; equal probabilities share a bin.
+        bins: Maximum number of bins.
         weight: (n,) or None.
-        level: That of the intervals.
+        confidence_level: Of the Wilson intervals.
     """
-    said = p.astype(np.float64)
-    edges, place = _place(said, by, bins)
-    rows = np.ones(len(said)) if weight is None else weight.astype(np.float64)
-    count = np.bincount(place, minlength=len(edges) - 1)
-    mass = np.bincount(place, rows, len(count))
+    predicted = p.astype(np.float64)
+    edges, index = _assign_bins(predicted, strategy, bins)
+    rows = np.ones(len(predicted)) if weight is None else weight.astype(np.float64)
+    count = np.bincount(index, minlength=len(edges) - 1)
+    mass = np.bincount(index, rows, len(count))
     kept = np.flatnonzero(mass > 0)
-    mean = np.bincount(place, rows * said, len(count))[kept] / mass[kept]
-    seen = np.bincount(place, rows * y, len(count))[kept] / mass[kept]
-    worth = np.array([rows_worth(rows[place == each]) for each in kept])
-    low, high = wilson(seen, worth, level)
-    return Reliability(
-        edges[kept],
-        edges[kept + 1],
-        count[kept],
-        mean,
-        seen,
-        low,
-        high,
-    )
+    mean = np.bincount(index, rows * predicted, len(count))[kept] / mass[kept]
+    frequency = np.bincount(index, rows * y, len(count))[kept] / mass[kept]
+    effective = np.array([rows_worth(rows[index == place]) for place in kept])
+    low, high = wilson(frequency, effective, confidence_level)
+    return Reliability(edges[kept], edges[kept + 1], count[kept], mean, frequency, low, high)
 
 
 def calibration_error(
@@ -95,97 +89,95 @@ def calibration_error(
     y: Floats,
     p: Floats,
     *,
-    by: Literal["width", "mass"] = "width",
+    strategy: Strategy = "uniform",
     bins: int = BINS,
     weight: Doubles | None = None,
 ) -> float:
-    """The expected calibration error: the mean over rows of |said - seen| in a row's bin.
+    """Compute the expected calibration error: the mean over rows of the gap |predicted - observed| of
+    their bin (Naeini et al. 2015; Guo et al. 2017).
 
-    Naeini et al. 2015; Guo et al. 2017. It depends on the bins, and is above 0 by chance alone where
-    rows are few.
+    It depends on the bins, and with few rows it is above 0 by chance alone.
 
     Args:
-        task: binary: of the positive class. multiclass: of the likeliest class. multilabel: the mean
-            over the columns.
-        y: (n, k) as `trainer.models.metrics.compute_metrics` wants it.
+        task: binary: of the positive class. multiclass: of the class with the highest probability.
+            multilabel: the mean over the columns.
+        y: (n, k) as `trainer.models.metrics.compute_metrics` takes it.
         p: (n, k).
-        by: As for `reliability`.
-        bins: At most how many.
+        strategy: As for `reliability`.
+        bins: Maximum number of bins.
         weight: (n,) or None.
 
     Returns:
-        nan without rows.
+        NaN without rows.
     """
     if task == "multiclass" and len(p):
-        right, said = top_class(y, p)
-        y, p = right[:, None], said[:, None]
+        correct, confidence = top_class(y, p)
+        y, p = correct[:, None], confidence[:, None]
     rows = np.ones(len(y)) if weight is None else weight
     if not rows.sum() > 0:
         return float("nan")
     errors = []
-    for truth, said in zip(y.T, p.T.astype(np.float64), strict=True):
-        _, place = _place(said, by, bins)
-        gaps = np.abs(np.bincount(place, rows * (said - truth)))
+    for actual, column in zip(y.T, p.T.astype(np.float64), strict=True):
+        _, index = _assign_bins(column, strategy, bins)
+        gaps = np.abs(np.bincount(index, rows * (column - actual)))
         errors.append(gaps.sum() / rows.sum())
     return float(np.mean(errors))
 
 
-def _place(
-    said: Doubles, by: Literal["width", "mass"], bins: int
-) -> tuple[Doubles, npt.NDArray[np.intp]]:
-    """The edges of the bins, and the bin of each probability: from its lower edge on."""
+def _assign_bins(p: Doubles, strategy: Strategy, bins: int) -> tuple[Doubles, npt.NDArray[np.intp]]:
+    """Return the edges of the bins and the bin of each probability; lower edges are inclusive."""
     edges = np.linspace(0, 1, bins + 1)
-    if by == "mass" and len(said):
-        edges = np.unique(np.quantile(said, edges))
+    if strategy == "quantile" and len(p):
+        edges = np.unique(np.quantile(p, edges))
         if len(edges) == 1:
             edges = np.repeat(edges, 2)
-    place = np.searchsorted(edges, said, side="right") - 1
-    return edges, np.clip(place, 0, len(edges) - 2)
+    index = np.searchsorted(edges, p, side="right") - 1
+    return edges, np.clip(index, 0, len(edges) - 2)
 
 
 def fit_temperature(task: Task, y: Floats, p: Floats, weight: Doubles | None = None) -> float:
-    """The temperature T at which these rows have the least log loss (Guo et al. 2017).
+    """Fit the temperature T that minimizes the log loss of these rows (Guo et al. 2017).
 
-    Logits are log p for a softmax, log p - log(1 - p) for sigmoids; they are divided by T, one for all
-    columns. Above 1 the probabilities were too sure, below 1 not sure enough. The log loss is convex
-    in 1/T, so Newton's steps are kept between two ends that draw together.
+    Logits are log p for a softmax, log p - log(1 - p) for sigmoids; they are divided by T, the same for
+    all columns. T above 1 means overconfident probabilities, below 1 underconfident ones. The log loss
+    is convex in 1/T, so Newton steps are safeguarded by a shrinking bracket.
 
     Args:
         task: binary, multiclass or multilabel.
-        y: (n, k) of validation rows, as `trainer.models.metrics.compute_metrics` wants it.
+        y: (n, k) of validation rows, as `trainer.models.metrics.compute_metrics` takes it.
         p: (n, k) probabilities.
         weight: (n,) or None.
 
     Returns:
-        From 0.05 to 20, either end where the loss still falls there (every row is called rightly, or
-        none better than by chance); 1 where nothing can be told.
+        From 0.05 to 20, a bound where the loss still decreases there (all predictions are correct, or
+        none is better than chance); 1 where the loss does not depend on T.
     """
     z = logits(task, p)
     rows = np.ones(len(z)) if weight is None else weight.astype(np.float64)
 
-    def slope(inverse: float) -> tuple[float, float]:
-        """First and second derivative of the loss by 1/T."""
-        said = probabilities(task, z * inverse)
+    def derivatives(inverse: float) -> tuple[float, float]:
+        """Return the first and second derivative of the loss with respect to 1/T."""
+        scaled = probabilities(task, z * inverse)
         if task == "multiclass":
-            mean = (said * z).sum(axis=1)
+            mean = (scaled * z).sum(axis=1)
             first = mean - (y * z).sum(axis=1)
-            second = (said * z**2).sum(axis=1) - mean**2
+            second = (scaled * z**2).sum(axis=1) - mean**2
         else:
-            first = ((said - y) * z).sum(axis=1)
-            second = (said * (1 - said) * z**2).sum(axis=1)
+            first = ((scaled - y) * z).sum(axis=1)
+            second = (scaled * (1 - scaled) * z**2).sum(axis=1)
         return float(rows @ first), float(rows @ second)
 
-    low, high = 1 / HOTTEST, 1 / COLDEST
-    apart = z - z[:, :1] if task == "multiclass" else z
-    if not (rows[:, None] * apart).any():
+    low, high = 1 / MAX_TEMPERATURE, 1 / MIN_TEMPERATURE
+    relative = z - z[:, :1] if task == "multiclass" else z
+    if not (rows[:, None] * relative).any():
         return 1.0
-    if slope(low)[0] >= 0:
-        return HOTTEST
-    if slope(high)[0] <= 0:
-        return COLDEST
+    if derivatives(low)[0] >= 0:
+        return MAX_TEMPERATURE
+    if derivatives(high)[0] <= 0:
+        return MIN_TEMPERATURE
     inverse = 1.0
     for _ in range(100):
-        first, second = slope(inverse)
+        first, second = derivatives(inverse)
         low, high = (inverse, high) if first < 0 else (low, inverse)
         step = first / second if second > 0 else np.inf
         following = inverse - step
@@ -198,5 +190,5 @@ def fit_temperature(task: Task, y: Floats, p: Floats, weight: Doubles | None = N
 
 
 def apply_temperature(task: Task, p: Floats, temperature: float) -> Doubles:
-    """The probabilities with their logits divided by `temperature`: (n, k)."""
+    """Return the probabilities (n, k) after dividing their logits by the temperature."""
     return probabilities(task, logits(task, p) / temperature)

@@ -1,4 +1,4 @@
-"""The curves of a column's order, and confusion matrices. Owns: points to draw, not the drawing."""
+"""ROC and precision-recall curves as points, and confusion matrices."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ POINTS = 1_000
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Curve:
-    """Points in the order in which the threshold falls; each (m,).
+    """Points by descending threshold; each array (m,).
 
     Attributes:
         x: False positive rate (ROC) or recall.
         y: True positive rate (ROC) or precision.
-        threshold: The rule is p >= threshold; inf calls nothing.
+        threshold: The rule is p >= threshold; inf predicts no positives.
     """
 
     x: Doubles
@@ -28,96 +28,102 @@ class Curve:
 
 
 def roc_curve(y: Floats, p: Floats, weight: Doubles | None = None, points: int = POINTS) -> Curve:
-    """From (0, 0) to (1, 1); points on a straight line between others are left out.
+    """Compute the ROC curve from (0, 0) to (1, 1), without collinear points.
 
-    Of more than `points` only such are kept as lie evenly along the curve, so none that is left out is
-    further than 2 / points from one that is kept.
+    With more than `points` points, a subset spaced evenly along the curve is kept, so that no removed
+    point is further than 2 / points from a kept one.
 
     Args:
         y: (n,) of 0 and 1.
         p: (n,) probabilities.
         weight: (n,) or None.
-        points: At most about how many.
+        points: Approximate maximum number of points.
 
     Returns:
-        A rate is nan where its class has no weight.
+        A rate is NaN where its class has no weight.
     """
-    hits, others, scores = _at_scores(y, p, weight)
-    hits, others = np.append(0.0, hits), np.append(0.0, others)
+    true_positives, false_positives, scores = _cumulate(y, p, weight)
+    true_positives = np.append(0.0, true_positives)
+    false_positives = np.append(0.0, false_positives)
     scores = np.append(np.inf, scores)
-    if len(hits) > 2:
-        ahead, behind = np.diff(hits), np.diff(others)
-        bend = np.abs(ahead[1:] * behind[:-1] - ahead[:-1] * behind[1:]) > 0
-        kept = np.concatenate([[True], bend, [True]])
-        hits, others, scores = hits[kept], others[kept], scores[kept]
-    return _thin(Curve(_rate(others), _rate(hits), scores), points)
+    if len(scores) > 2:
+        up, right = np.diff(true_positives), np.diff(false_positives)
+        is_corner = np.abs(up[1:] * right[:-1] - up[:-1] * right[1:]) > 0
+        kept = np.concatenate([[True], is_corner, [True]])
+        true_positives, false_positives = true_positives[kept], false_positives[kept]
+        scores = scores[kept]
+    return _thin(Curve(_rate(false_positives), _rate(true_positives), scores), points)
 
 
 def precision_recall_curve(
     y: Floats, p: Floats, weight: Doubles | None = None, points: int = POINTS
 ) -> Curve:
-    """Precision against recall at each distinct probability, from the highest on.
+    """Compute precision and recall at each distinct probability, in descending order.
 
-    Ends where all positives are found. Thinned as `roc_curve`; between points the curve is a step, not
-    a line (Davis & Goadrich 2006).
+    Ends where recall reaches 1. Thinned like `roc_curve`; between points the curve is a step, not a line
+    (Davis & Goadrich 2006).
 
     Args:
         y: (n,) of 0 and 1.
         p: (n,) probabilities.
         weight: (n,) or None.
-        points: At most about how many.
+        points: Approximate maximum number of points.
 
     Returns:
-        Recall is nan without positives.
+        Recall is NaN without positives.
     """
-    hits, others, scores = _at_scores(y, p, weight)
-    last = int(np.searchsorted(hits, hits[-1])) + 1 if len(hits) and hits[-1] > 0 else len(hits)
-    curve = Curve(_rate(hits)[:last], (hits / (hits + others))[:last], scores[:last])
-    return _thin(curve, points)
+    true_positives, false_positives, scores = _cumulate(y, p, weight)
+    last = len(scores)
+    if last and true_positives[-1] > 0:
+        last = int(np.searchsorted(true_positives, true_positives[-1])) + 1
+    precision = true_positives / (true_positives + false_positives)
+    return _thin(Curve(_rate(true_positives)[:last], precision[:last], scores[:last]), points)
 
 
-def confusion_matrices(answers: Answers, threshold: float = 0.5) -> Doubles:
-    """The weight of the rows by what they are and what they are called.
+def confusion_matrices(predictions: Answers, threshold: float = 0.5) -> Doubles:
+    """Compute the weight of the rows by actual and predicted class.
 
     Returns:
-        (classes, classes), truth by call; for yes/no columns (columns, 2, 2).
+        (classes, classes), actual by predicted; for multilabel tasks (columns, 2, 2).
     """
-    truth, rows = answers.y > 0.5, answers.weights()
-    called = call(answers.task, answers.p.astype(np.float64), threshold)
-    if answers.task == "multiclass":
-        cells = np.argmax(answers.y, axis=1) * truth.shape[1] + np.argmax(called, axis=1)
-        size = truth.shape[1]
+    actual, rows = predictions.y > 0.5, predictions.weights()
+    predicted = call(predictions.task, predictions.p.astype(np.float64), threshold)
+    if predictions.task == "multiclass":
+        size = actual.shape[1]
+        cells = np.argmax(predictions.y, axis=1) * size + np.argmax(predicted, axis=1)
         return np.bincount(cells, rows, size**2).astype(np.float64).reshape(size, size)
     columns = [
-        np.bincount(2 * true.astype(np.intp) + said, rows, 4).astype(np.float64).reshape(2, 2)
-        for true, said in zip(truth.T, called.T, strict=True)
+        np.bincount(2 * a.astype(np.intp) + b, rows, 4).astype(np.float64).reshape(2, 2)
+        for a, b in zip(actual.T, predicted.T, strict=True)
     ]
-    return columns[0] if answers.task == "binary" else np.stack(columns)
+    return columns[0] if predictions.task == "binary" else np.stack(columns)
 
 
-def _at_scores(y: Floats, p: Floats, weight: Doubles | None) -> tuple[Doubles, Doubles, Doubles]:
-    """Weight of the positives and of the negatives at or above each distinct score, falling."""
+def _cumulate(y: Floats, p: Floats, weight: Doubles | None) -> tuple[Doubles, Doubles, Doubles]:
+    """Return the weight of positives and of negatives at or above each distinct score, descending."""
     rows = np.ones(len(p)) if weight is None else weight.astype(np.float64)
-    falling = np.argsort(-p, kind="stable")
-    score, positive = p[falling].astype(np.float64), (rows * (y > 0.5))[falling]
+    order = np.argsort(-p, kind="stable")
+    score, positive = p[order].astype(np.float64), (rows * (y > 0.5))[order]
     last = np.flatnonzero(np.append(score[1:] != score[:-1], len(p) > 0)[: len(p)])
-    hits, called, score = np.cumsum(positive)[last], np.cumsum(rows[falling])[last], score[last]
-    # A score at which nothing has weight is no step.
-    moved = np.diff(called, prepend=0.0) > 0
-    return hits[moved], np.maximum(called - hits, 0.0)[moved], score[moved]
+    true_positives, predicted = np.cumsum(positive)[last], np.cumsum(rows[order])[last]
+    score = score[last]
+    # Scores of rows without weight are skipped.
+    has_weight = np.diff(predicted, prepend=0.0) > 0
+    false_positives = np.maximum(predicted - true_positives, 0.0)
+    return true_positives[has_weight], false_positives[has_weight], score[has_weight]
 
 
-def _rate(summed: Doubles) -> Doubles:
-    whole = summed[-1] if len(summed) else 0.0
-    return summed / whole if whole > 0 else np.full_like(summed, np.nan)
+def _rate(cumulative: Doubles) -> Doubles:
+    total = cumulative[-1] if len(cumulative) else 0.0
+    return cumulative / total if total > 0 else np.full_like(cumulative, np.nan)
 
 
 def _thin(curve: Curve, points: int) -> Curve:
-    """Points that lie evenly along the curve, the ends among them."""
+    """Return points spaced evenly along the curve, including both ends."""
     if len(curve.x) <= points:
         return curve
     steps = np.abs(np.diff(np.nan_to_num(curve.x))) + np.abs(np.diff(np.nan_to_num(curve.y)))
-    way = np.append(0.0, np.cumsum(steps))
-    index = np.unique(np.searchsorted(way, np.linspace(0, way[-1], points), side="right") - 1)
-    kept = np.unique(np.concatenate([[0], index, [len(way) - 1]]))
+    length = np.append(0.0, np.cumsum(steps))
+    index = np.searchsorted(length, np.linspace(0, length[-1], points), side="right") - 1
+    kept = np.unique(np.concatenate([[0], index, [len(length) - 1]]))
     return Curve(curve.x[kept], curve.y[kept], curve.threshold[kept])

@@ -1,7 +1,4 @@
-"""Partial dependence: the mean answer when a column has one value in all rows (Friedman 2001).
-
-Owns: the curve of values that are encoded. Does not own: which values, and their encoding.
-"""
+"""Partial dependence: the mean prediction with a column set to one value in all rows (Friedman 2001)."""
 
 from __future__ import annotations
 
@@ -17,29 +14,29 @@ def partial_dependence(
     encodings: Sequence[Encoding],
     values: Mapping[str, Sequence[Singles]],
     weight: Floats | None,
-    ask: Ask,
+    predict: Ask,
 ) -> dict[str, Doubles]:
-    """The mean answers at each value of each column.
+    """Compute the mean prediction at each value of each column.
 
     Args:
-        encodings: The rows, as often as they are encoded.
-        values: Column of the table → its values as each encoding has them, (values, places) each.
-        weight: (n,) not all 0, or None: of the rows in the mean.
-        ask: The network.
+        encodings: The rows in each encoding.
+        values: Column of the table → its values in each encoding, (values, columns) each.
+        weight: (n,) weights of the rows in the mean, not all 0; or None.
+        predict: The predict function.
 
     Returns:
         Column → (values, k).
     """
-    alterations = [
-        Alteration(name, [one[at : at + 1] for one in encoded])
-        for name, encoded in values.items()
-        for at in range(len(encoded[0]))
+    perturbations = [
+        Alteration(name, [grid[index : index + 1] for grid in grids])
+        for name, grids in values.items()
+        for index in range(len(grids[0]))
     ]
-    answers = ask_altered(ask, encodings, alterations, len(alterations))
+    predictions = ask_altered(predict, encodings, perturbations, len(perturbations))
     return {
         name: np.array(
-            [np.average(next(answers).astype(np.float64), axis=0, weights=weight)
-             for _ in range(len(encoded[0]))]
+            [np.average(next(predictions).astype(np.float64), axis=0, weights=weight)
+             for _ in range(len(grids[0]))]
         )
-        for name, encoded in values.items()
+        for name, grids in values.items()
     }  # fmt: skip

@@ -1,19 +1,17 @@
-"""Permutation importance: how much worse the answers are when a column says nothing (Breiman 2001).
+"""Permutation importance: how much a metric worsens when a column is shuffled (Breiman 2001).
 
 Each column of the table is shuffled over the rows, all its encoded columns together, `repeats` times;
-its drop is the mean fall of the measure. The network stays as it is: what it could learn from the other
-columns instead is not asked. Columns that say the same share their importance, or hide it.
+its drop is the mean decrease of the metric. The model is not retrained, so what it could learn from
+other columns does not count. Correlated columns share their importance, or hide it.
 
 The interval of a drop is drop ± z √(V + s² / repeats), with z of the normal distribution, s the standard
-deviation between the repeats (how the shuffles fell) and V the variance over samples of rows, from the
-influences of the rows on the mean drop (`influence`). The spread between repeats alone, Student's
-interval, is that of these very rows: a column of noise on which a network overfits a little moves them a
-little, always the same way, and would seem sure (of 1,000 simulated tables of 100 rows it held the 0 of
-such a column in 68 of 100 where 95 were promised, this one in 96). V counts a column's own effect in the
-rows it is taken from and given to, as if they were two samples; the interval is a little too wide
-rather than too narrow.
-
-Owns: shuffling, drops, intervals. Does not own: asking the network (`alterations`).
+deviation between the repeats (variation of the shuffles) and V the variance over samples of rows, from
+the influence of the rows on the mean drop (`influence`). Student's interval, of the variation between
+repeats alone, holds for these very rows only: noise on which a model overfits a little shifts all
+repeats in the same direction and would seem significant (in 1,000 simulated tables of 100 rows it
+contained the 0 of such a column in 68% of cases at a level of 95%; this interval in 96%). V counts a
+column's effect in the rows it is taken from and given to as if they were two samples; the interval is
+slightly too wide rather than too narrow.
 """
 
 from __future__ import annotations
@@ -28,18 +26,20 @@ import numpy as np
 from trainer.config.data import Task
 from trainer.evaluation.alterations import Alteration, Ask, Encoding, ask_altered, column_names
 from trainer.evaluation.answers import Doubles, Floats
-from trainer.evaluation.influence import Headline, headline, influences, is_better_high
+from trainer.evaluation.influence import Headline, headline, influences
+from trainer.evaluation.measures import is_higher_better
 
 
 @dataclass(frozen=True, slots=True)
 class ColumnDrop:
-    """What a column is worth.
+    """The importance of one column.
 
     Attributes:
         column: A column of the table.
-        drop: How much worse the measure is without it, the mean over repeats; below 0: better.
-        low: The lower end of its interval.
-        high: The upper end.
+        drop: How much the metric worsens with it shuffled, the mean over repeats; negative if it
+            improves.
+        low: Lower bound of its interval.
+        high: Upper bound.
     """
 
     column: str
@@ -49,23 +49,23 @@ class ColumnDrop:
 
     @property
     def is_noise(self) -> bool:
-        """Whether there may be no drop at all."""
+        """Whether the drop is not significantly above 0."""
         return not self.low > 0
 
 
 @dataclass(frozen=True, slots=True)
 class Importance:
-    """What each column is worth.
+    """The importance of every column.
 
     Attributes:
-        measure: What is measured.
-        baseline: Its value with all columns as they are.
-        rows: Of how many rows.
-        repeats: Shuffles of each column.
-        columns: The greatest drop first.
+        metric: The metric.
+        baseline: Its value with no column shuffled.
+        rows: The number of rows.
+        repeats: Shuffles per column.
+        columns: Sorted by decreasing drop.
     """
 
-    measure: Headline
+    metric: Headline
     baseline: float
     rows: int
     repeats: int
@@ -77,57 +77,57 @@ def permutation_importance(
     encodings: Sequence[Encoding],
     y: Floats,
     weight: Floats | None,
-    ask: Ask,
+    predict: Ask,
     *,
     repeats: int,
     seed: int,
-    level: float,
+    confidence_level: float,
 ) -> Importance:
-    """Shuffle each column and see what is lost.
+    """Compute the permutation importance of every column.
 
-    The order of a shuffle depends on the seed and the number of the repeat alone.
+    The order of a shuffle depends on the seed and the number of the repeat only.
 
     Args:
-        task: What is predicted.
-        encodings: The rows, as often as they are encoded: n of them, one at least.
-        y: Targets (n, k), as `trainer.models.metrics.compute_metrics` has them.
+        task: The task.
+        encodings: The rows in each encoding; n of them, at least 1.
+        y: Targets (n, k) as `trainer.models.metrics.compute_metrics` takes them.
         weight: (n,) not all 0, or None.
-        ask: The network.
-        repeats: Shuffles of each column, at least 1.
-        seed: Of the shuffles.
-        level: Of the intervals, as 0.95.
+        predict: The predict function.
+        repeats: Shuffles per column, at least 1.
+        seed: Seed of the shuffles.
+        confidence_level: Of the intervals, such as 0.95.
     """
     names = column_names(encodings)
-    measure = headline(task, y, weight)
+    metric = headline(task, y, weight)
     orders = [
         np.random.default_rng([seed, repeat]).permutation(len(y)) for repeat in range(repeats)
     ]
 
-    def shuffled() -> Iterator[Alteration | None]:
+    def shuffles() -> Iterator[Alteration | None]:
         yield None
         for name in names:
             for order in orders:
-                values = [each.x[order[:, None], each.of(name)] for each in encodings]
+                values = [rows.x[order[:, None], rows.columns_of(name)] for rows in encodings]
                 yield Alteration(name, values)
 
-    answers = ask_altered(ask, encodings, shuffled(), 1 + len(names) * repeats)
-    baseline = influences(measure, task, y, next(answers), weight)
-    sign = 1 if is_better_high(measure) else -1
-    z = NormalDist().inv_cdf((1 + level) / 2)
-    found = []
+    predictions = ask_altered(predict, encodings, shuffles(), 1 + len(names) * repeats)
+    baseline = influences(metric, task, y, next(predictions), weight)
+    sign = 1 if is_higher_better(metric) else -1
+    z = NormalDist().inv_cdf((1 + confidence_level) / 2)
+    columns = []
     for name in names:
         drops = np.empty(repeats)
-        rows: Doubles = np.zeros(len(y))
+        influence: Doubles = np.zeros(len(y))
         for repeat in range(repeats):
-            without = influences(measure, task, y, next(answers), weight)
-            drops[repeat] = sign * (baseline.value - without.value)
-            rows += (baseline.rows - without.rows) / repeats
+            shuffled = influences(metric, task, y, next(predictions), weight)
+            drops[repeat] = sign * (baseline.value - shuffled.value)
+            influence += (baseline.influence - shuffled.influence) / repeats
         drop = float(drops.mean())
-        variance = float(np.dot(rows, rows))
+        variance = float(np.dot(influence, influence))
         if repeats > 1:
             variance += float(drops.var(ddof=1)) / repeats
-        half = z * variance**0.5
-        found.append(ColumnDrop(name, drop, drop - half, drop + half))
-    # NaN, of answers that are not finite, last.
-    found.sort(key=lambda one: (isnan(one.drop), -one.drop))
-    return Importance(measure, baseline.value, len(y), repeats, tuple(found))
+        half_width = z * variance**0.5
+        columns.append(ColumnDrop(name, drop, drop - half_width, drop + half_width))
+    # NaN, from predictions that are not finite, sorts last.
+    columns.sort(key=lambda column: (isnan(column.drop), -column.drop))
+    return Importance(metric, baseline.value, len(y), repeats, tuple(columns))

@@ -1,7 +1,4 @@
-"""A value and how sure it is. Owns: what an interval is, and those of a share and of draws.
-
-Does not own: the draws (`bootstrap`).
-"""
+"""Confidence intervals of shares (Wilson) and of bootstrap draws (percentiles)."""
 
 from __future__ import annotations
 
@@ -15,59 +12,59 @@ from trainer.evaluation.answers import Doubles
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A value with the ends of its interval; nan where it is not defined."""
+    """A value with its confidence interval; NaN where undefined."""
 
     value: float
     low: float
     high: float
 
 
-def wilson(share: Doubles, rows: Doubles, level: float) -> tuple[Doubles, Doubles]:
-    """The score interval of a share (Wilson 1927; Brown, Cai, DasGupta 2001).
+def wilson(share: Doubles, rows: Doubles, confidence_level: float) -> tuple[Doubles, Doubles]:
+    """Compute the score interval of a share (Wilson 1927; Brown, Cai, DasGupta 2001).
 
     Args:
         share: Observed shares, any shape.
-        rows: Of how many rows each; with weights, of how many they are worth (`rows_worth`).
-        level: As 0.95.
+        rows: The number of rows of each; with weights, the effective number (`rows_worth`).
+        confidence_level: Such as 0.95.
 
     Returns:
-        Low and high ends; 0 and 1 where there are no rows.
+        Lower and upper bounds; 0 and 1 without rows.
     """
-    z = NormalDist().inv_cdf((1 + level) / 2)
-    # A weighted share may be above 1 by rounding.
-    share, several = np.clip(share, 0.0, 1.0), np.maximum(rows, 1e-12)
-    middle = (share + z**2 / (2 * several)) / (1 + z**2 / several)
-    spread = np.sqrt(share * (1 - share) / several + z**2 / (4 * several**2))
-    half = z * spread / (1 + z**2 / several)
-    some = rows > 0
-    low = np.where(some, np.clip(middle - half, 0.0, 1.0), 0.0)
-    high = np.where(some, np.clip(middle + half, 0.0, 1.0), 1.0)
-    # At a share of 0 or 1 that end is exact; rounding would leave a trace.
+    z = NormalDist().inv_cdf((1 + confidence_level) / 2)
+    # A weighted share can exceed 1 by rounding.
+    share, n = np.clip(share, 0.0, 1.0), np.maximum(rows, 1e-12)
+    center = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    scale = np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    half_width = z * scale / (1 + z**2 / n)
+    has_rows = rows > 0
+    low = np.where(has_rows, np.clip(center - half_width, 0.0, 1.0), 0.0)
+    high = np.where(has_rows, np.clip(center + half_width, 0.0, 1.0), 1.0)
+    # For a share of 0 or 1 that bound is exact, but for rounding errors.
     return np.where(share <= 0, 0.0, low), np.where(share >= 1, 1.0, high)
 
 
 def rows_worth(weight: Doubles) -> float:
-    """How many rows of equal weight say as much: (Σw)² / Σw² (Kish 1965); 0 without weight."""
+    """Compute the effective sample size of weighted rows: (Σw)² / Σw² (Kish 1965); 0 without weight."""
     squares = float(np.dot(weight, weight))
     return float(weight.sum()) ** 2 / squares if squares > 0 else 0.0
 
 
-def percentiles(draws: Doubles, level: float) -> tuple[Doubles, Doubles]:
-    """The ends that leave (1 - level) / 2 of the draws on either side.
+def percentiles(draws: Doubles, confidence_level: float) -> tuple[Doubles, Doubles]:
+    """Compute the bounds that leave (1 - confidence_level) / 2 of the draws on either side.
 
     Args:
-        draws: (resamples, m); nan where a measure is not defined in that resample.
-        level: As 0.95.
+        draws: (resamples, m); NaN where a metric is undefined in that resample.
+        confidence_level: Such as 0.95.
 
     Returns:
-        Low and high ends, each (m,), of the draws that are defined; nan where none is.
+        Lower and upper bounds, each (m,), of the finite draws; NaN without any.
     """
-    ends = ((1 - level) / 2, (1 + level) / 2)
-    found = np.full((2, draws.shape[1]), np.nan)
-    whole = np.isfinite(draws).all(axis=0)
-    found[:, whole] = np.quantile(draws[:, whole], ends, axis=0)
-    for index in np.flatnonzero(~whole):
+    quantiles = ((1 - confidence_level) / 2, (1 + confidence_level) / 2)
+    bounds = np.full((2, draws.shape[1]), np.nan)
+    complete = np.isfinite(draws).all(axis=0)
+    bounds[:, complete] = np.quantile(draws[:, complete], quantiles, axis=0)
+    for index in np.flatnonzero(~complete):
         column = draws[:, index]
-        if (some := np.isfinite(column)).any():
-            found[:, index] = np.quantile(column[some], ends)
-    return found[0], found[1]
+        if (finite := np.isfinite(column)).any():
+            bounds[:, index] = np.quantile(column[finite], quantiles)
+    return bounds[0], bounds[1]

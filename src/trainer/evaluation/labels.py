@@ -1,8 +1,6 @@
-"""The measures of classes for many weightings of the same rows at once.
+"""Classification metrics for many weightings of the same rows at once.
 
-Owns: from truth and probabilities to every measure of two classes, several classes or yes/no columns.
-The definitions are those of `trainer.models.metrics`; that computes one weighting of named metrics.
-Does not own: names and parts as a user sees them (`measures`), the weightings (`bootstrap`).
+The definitions are those of `trainer.models.metrics`, which computes named metrics of one weighting.
 """
 
 from __future__ import annotations
@@ -17,71 +15,74 @@ from trainer.models.metrics import called_positive
 from trainer.models.ranking import top_k_hits
 
 AVERAGED = ("precision", "recall", "specificity", "f1")
-Numbers = npt.NDArray[np.intp]
 RANKED = ("auc", "average_precision")
-TOPS = (3, 5)
+TOP_KS = (3, 5)
+_ClassCodes = npt.NDArray[np.intp]
 
 
 def call(task: Task, p: Doubles, threshold: float) -> Bools:
-    """(n, k) which classes or columns are called: those ≥ threshold, of several the likeliest."""
+    """Return the predicted classes or columns as (n, k) booleans.
+
+    Binary and multilabel: probabilities of at least the threshold. Multiclass: the highest one.
+    """
     if task != "multiclass":
         return called_positive(p, threshold)
-    called = np.zeros(p.shape, np.bool_)
+    predicted = np.zeros(p.shape, np.bool_)
     if len(p):
-        called[np.arange(len(p)), np.argmax(p, axis=1)] = True
-    return called
+        predicted[np.arange(len(p)), np.argmax(p, axis=1)] = True
+    return predicted
 
 
 class LabelJudge:
-    """Judges one set of answers of classes under any weighting of its rows."""
+    """Computes classification metrics of fixed predictions for any weighting of the rows."""
 
-    def __init__(self, answers: Answers, threshold: float, *, ranked: bool) -> None:
-        """Sort what has to be sorted, and sum what can be summed row by row.
+    def __init__(self, predictions: Answers, threshold: float, *, ranked: bool) -> None:
+        """Precompute per-row terms and sort orders.
 
         Args:
-            answers: Of classes or yes/no columns.
-            threshold: From which probability on a label is positive (binary, multilabel).
-            ranked: Whether areas under curves are wanted; they take most of the time.
+            predictions: Of a binary, multiclass or multilabel task.
+            threshold: A label is positive from this probability on (binary, multilabel).
+            ranked: Whether to compute areas under curves, which take most of the time.
         """
-        task, p = answers.task, answers.p.astype(np.float64)
-        self._task, self._parts = task, answers.y.shape[1]
-        true, called = answers.y > 0.5, call(task, p, threshold)
-        epsilon = np.finfo(answers.p.dtype).eps
-        kept = np.clip(p, epsilon, 1 - epsilon)
-        surprise = -np.where(true, np.log(kept), np.log1p(-kept))
-        summed = [surprise, (p - answers.y) ** 2]
-        self._classes: tuple[Numbers, Numbers] | None = None
+        task, p = predictions.task, predictions.p.astype(np.float64)
+        self._task, self._parts = task, predictions.y.shape[1]
+        actual, predicted = predictions.y > 0.5, call(task, p, threshold)
+        epsilon = np.finfo(predictions.p.dtype).eps
+        clipped = np.clip(p, epsilon, 1 - epsilon)
+        log_losses = -np.where(actual, np.log(clipped), np.log1p(-clipped))
+        terms = [log_losses, (p - predictions.y) ** 2]
+        self._classes: tuple[_ClassCodes, _ClassCodes] | None = None
         if task == "multiclass":
-            numbers, likeliest = np.argmax(answers.y, axis=1), np.argmax(p, axis=1)
-            self._classes = 2 * numbers + (numbers == likeliest), likeliest
-            summed.append(-np.where(true, np.log(kept), 0.0).sum(axis=1, keepdims=True))
-            summed += [top_k_hits(numbers, answers.p, k)[:, None] for k in self._tops]
+            classes, top = np.argmax(predictions.y, axis=1), np.argmax(p, axis=1)
+            self._classes = 2 * classes + (classes == top), top
+            terms.append(-np.where(actual, np.log(clipped), 0.0).sum(axis=1, keepdims=True))
+            terms += [top_k_hits(classes, predictions.p, k)[:, None] for k in self._top_ks]
         else:
-            summed += [true, ~true, called, true & called]
-        self._summed = np.concatenate(summed, axis=1, dtype=np.float64)
+            terms += [actual, ~actual, predicted, actual & predicted]
+        self._terms = np.concatenate(terms, axis=1, dtype=np.float64)
         self._rankings: tuple[Ranking, ...] = ()
         if ranked:
-            self._rankings = tuple(Ranking(true[:, k], p[:, k]) for k in range(self._parts))
+            self._rankings = tuple(Ranking(actual[:, k], p[:, k]) for k in range(self._parts))
 
     @property
-    def _tops(self) -> tuple[int, ...]:
-        return tuple(k for k in TOPS if self._task == "multiclass" and self._parts > k)
+    def _top_ks(self) -> tuple[int, ...]:
+        return tuple(k for k in TOP_KS if self._task == "multiclass" and self._parts > k)
 
-    def judge(self, weights: Doubles) -> tuple[dict[str, Doubles], dict[str, Doubles]]:
-        """Every measure of each weighting.
+    def compute(self, weights: Doubles) -> tuple[dict[str, Doubles], dict[str, Doubles]]:
+        """Compute every metric for each weighting.
 
         Args:
             weights: (r, n) of at least 0, each with a sum above 0.
 
         Returns:
-            Of the whole, each (r,), and of its parts, each (r, k): every class against the rest, or
-            every column.
+            The overall metrics, each (r,), and those of every class against the rest or of every
+            column, each (r, k).
         """
         total = weights.sum(axis=1)
-        sums = weights @ self._summed
+        sums = weights @ self._terms
         k = self._parts
-        true, negative, called, both = self._count(weights, sums)
-        parts = _against_rest(true, negative, called, both)
+        positive, negative, predicted, hits = self._count(weights, sums)
+        parts = _one_vs_rest(positive, negative, predicted, hits)
         if self._rankings:
             areas = [ranking.areas(weights) for ranking in self._rankings]
             parts["auc"] = np.stack([area for area, _ in areas], axis=1)
@@ -90,106 +91,112 @@ class LabelJudge:
         parts["brier"] = sums[:, k : 2 * k] / total[:, None]
         if self._task == "binary":
             return {name: values[:, 0] for name, values in parts.items()}, parts
-        whole = self._whole(parts, true, negative, called, both, total)
+        overall = self._average(parts, positive, negative, predicted, hits, total)
         if self._task == "multiclass":
-            whole["log_loss"] = sums[:, 2 * k] / total
-            for index, top in enumerate(self._tops):
-                whole[f"top_{top}_accuracy"] = sums[:, 2 * k + 1 + index] / total
-        return whole, parts
+            overall["log_loss"] = sums[:, 2 * k] / total
+            for index, top in enumerate(self._top_ks):
+                overall[f"top_{top}_accuracy"] = sums[:, 2 * k + 1 + index] / total
+        return overall, parts
 
     def _count(self, weights: Doubles, sums: Doubles) -> tuple[Doubles, ...]:
-        """The weight of the rows of each class or column: truly so, truly not, called so, so and
-        called so; each (r, k). What has no rows has 0 exactly.
+        """Return the weight of actual positives, actual negatives, predicted positives and true
+        positives of each class or column, each (r, k). Exactly 0 without such rows.
         """
         k = self._parts
         if self._classes is None:
             return tuple(sums[:, i * k : (i + 1) * k] for i in (2, 3, 4, 5))
-        numbers, likeliest = self._classes
-        of_true = _sums(numbers, weights, 2 * k)
-        both = of_true[:, 1::2]
-        true = of_true[:, ::2] + both
-        negative = true.sum(axis=1, keepdims=True) - true
-        return true, negative, _sums(likeliest, weights, k), both
+        classes_and_hits, top = self._classes
+        by_class = _sum_by_code(classes_and_hits, weights, 2 * k)
+        hits = by_class[:, 1::2]
+        positive = by_class[:, ::2] + hits
+        negative = positive.sum(axis=1, keepdims=True) - positive
+        return positive, negative, _sum_by_code(top, weights, k), hits
 
-    def _whole(
+    def _average(
         self,
         parts: dict[str, Doubles],
-        true: Doubles,
+        positive: Doubles,
         negative: Doubles,
-        called: Doubles,
-        both: Doubles,
+        predicted: Doubles,
+        hits: Doubles,
         total: Doubles,
     ) -> dict[str, Doubles]:
-        """The averages over the parts: plain (macro), of all decisions (micro), by rows (weighted)."""
-        several = self._task == "multiclass"
+        """Average over the parts: unweighted (macro), pooled decisions (micro), by rows (weighted)."""
+        multiclass = self._task == "multiclass"
         names = [name for name in (*AVERAGED, *RANKED) if name in parts]
-        whole = {"accuracy": parts["accuracy"].mean(axis=1)}
-        if several:
-            whole["accuracy"] = both.sum(axis=1) / total
-            seen = true > 0
-            whole["balanced_accuracy"] = (parts["recall"] * seen).sum(axis=1) / seen.sum(axis=1)
-        whole |= {name: parts[name].mean(axis=1) for name in names}
-        if several:
-            whole["mcc"] = matthews(true, called, both, total)
-        whole["log_loss"] = parts["log_loss"].mean(axis=1)
-        whole["brier"] = parts["brier"].sum(axis=1) if several else parts["brier"].mean(axis=1)
-        micro = _against_rest(
-            true.sum(axis=1), negative.sum(axis=1), called.sum(axis=1), both.sum(axis=1)
+        overall = {"accuracy": parts["accuracy"].mean(axis=1)}
+        if multiclass:
+            overall["accuracy"] = hits.sum(axis=1) / total
+            has_rows = positive > 0
+            recall = (parts["recall"] * has_rows).sum(axis=1)
+            overall["balanced_accuracy"] = recall / has_rows.sum(axis=1)
+        overall |= {name: parts[name].mean(axis=1) for name in names}
+        if multiclass:
+            overall["mcc"] = matthews_corrcoef(positive, predicted, hits, total)
+        overall["log_loss"] = parts["log_loss"].mean(axis=1)
+        brier = parts["brier"]
+        overall["brier"] = brier.sum(axis=1) if multiclass else brier.mean(axis=1)
+        micro = _one_vs_rest(
+            positive.sum(axis=1), negative.sum(axis=1), predicted.sum(axis=1), hits.sum(axis=1)
         )
-        whole |= {f"{name}_micro": micro[name] for name in AVERAGED}
-        # A class without rows takes no part, so its undefined area does not count either.
+        overall |= {f"{name}_micro": micro[name] for name in AVERAGED}
+        # A class without rows is left out, so its undefined area does not matter.
         for name in names:
-            summed = np.where(true > 0, parts[name] * true, 0.0).sum(axis=1)
-            whole[f"{name}_weighted"] = share(summed, true.sum(axis=1))
-        return whole
+            weighted = np.where(positive > 0, parts[name] * positive, 0.0).sum(axis=1)
+            overall[f"{name}_weighted"] = safe_divide(weighted, positive.sum(axis=1))
+        return overall
 
 
-def share(part: Doubles, whole: Doubles) -> Doubles:
-    """The quotient, 0 where whole is 0."""
-    return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
+def safe_divide(numerator: Doubles, denominator: Doubles) -> Doubles:
+    """Divide elementwise; 0 where the denominator is 0."""
+    out = np.zeros_like(numerator)
+    return np.divide(numerator, denominator, out=out, where=denominator > 0)
 
 
-def matthews(true: Doubles, called: Doubles, both: Doubles, total: Doubles) -> Doubles:
-    """Gorodkin's R_K (2004), for two classes Matthews' coefficient; 0 when either side is constant.
+def matthews_corrcoef(
+    positive: Doubles, predicted: Doubles, hits: Doubles, total: Doubles
+) -> Doubles:
+    """Compute Gorodkin's R_K (2004), for two classes Matthews' coefficient; 0 if a side is constant.
 
     Args:
-        true: (r, k) weight of the rows of each class.
-        called: (r, k) weight of the rows called so.
-        both: (r, k) weight of the rows that are both.
+        positive: (r, k) weight of the rows of each class.
+        predicted: (r, k) weight of the rows predicted to be of it.
+        hits: (r, k) weight of the rows that are both.
         total: (r,) weight of all rows.
     """
-    covariance = both.sum(axis=1) * total - (true * called).sum(axis=1)
-    of_called = total**2 - (called**2).sum(axis=1)
-    of_true = total**2 - (true**2).sum(axis=1)
-    # What rounding leaves of a constant side is no variance.
-    vary = np.minimum(of_called, of_true) > 1e-14 * total**2
-    product = np.where(vary, of_called * of_true, 1.0)
-    return np.where(vary, covariance / np.sqrt(product), 0.0)
+    covariance = hits.sum(axis=1) * total - (positive * predicted).sum(axis=1)
+    predicted_variance = total**2 - (predicted**2).sum(axis=1)
+    actual_variance = total**2 - (positive**2).sum(axis=1)
+    # Rounding errors of a constant side are not variance.
+    varies = np.minimum(predicted_variance, actual_variance) > 1e-14 * total**2
+    product = np.where(varies, predicted_variance * actual_variance, 1.0)
+    return np.where(varies, covariance / np.sqrt(product), 0.0)
 
 
-def _against_rest(
-    true: Doubles, negative: Doubles, called: Doubles, both: Doubles
+def _one_vs_rest(
+    positive: Doubles, negative: Doubles, predicted: Doubles, hits: Doubles
 ) -> dict[str, Doubles]:
-    """What the counts of a class or column say of it, each of the shape of `true`."""
-    total = true + negative
-    rejected = np.maximum(negative - called + both, 0.0)
-    recall, specificity = share(both, true), share(rejected, negative)
-    sides = (true > 0).astype(np.float64) + (negative > 0)
-    of_true, of_called, of_both = (
-        np.stack(each, axis=-1).reshape(-1, 2)
-        for each in ((true, negative), (called, total - called), (both, rejected))
+    """Compute the metrics that follow from the confusion counts, each of the shape of `positive`."""
+    total = positive + negative
+    rejections = np.maximum(negative - predicted + hits, 0.0)
+    recall, specificity = safe_divide(hits, positive), safe_divide(rejections, negative)
+    sides = (positive > 0).astype(np.float64) + (negative > 0)
+    actual_pairs, predicted_pairs, hit_pairs = (
+        np.stack(pair, axis=-1).reshape(-1, 2)
+        for pair in ((positive, negative), (predicted, total - predicted), (hits, rejections))
     )
+    mcc = matthews_corrcoef(actual_pairs, predicted_pairs, hit_pairs, total.reshape(-1))
     return {
-        "accuracy": (both + rejected) / total,
+        "accuracy": (hits + rejections) / total,
         "balanced_accuracy": (recall + specificity) / sides,
-        "precision": share(both, called),
+        "precision": safe_divide(hits, predicted),
         "recall": recall,
         "specificity": specificity,
-        "f1": share(2 * both, true + called),
-        "mcc": matthews(of_true, of_called, of_both, total.reshape(-1)).reshape(true.shape),
+        "f1": safe_divide(2 * hits, positive + predicted),
+        "mcc": mcc.reshape(positive.shape),
     }
 
 
-def _sums(codes: Numbers, weights: Doubles, size: int) -> Doubles:
-    """The weight of each code in each weighting, (r, size)."""
+def _sum_by_code(codes: _ClassCodes, weights: Doubles, size: int) -> Doubles:
+    """Return the weight of each code in each weighting, (r, size)."""
     return np.stack([np.bincount(codes, line, size) for line in weights]).astype(np.float64)

@@ -1,23 +1,20 @@
-"""The full list of measures of a task, by name.
+"""All metrics of a task, by name, for one or many weightings of the rows.
 
-Owns: which measures there are, their names, and all of them at once, for one weighting of the rows or
-many. Where `trainer.models.metrics` has a metric, its definition is the definition. Does not own: the
-arithmetic (`labels`, `numbers`, `rankings`), intervals (`bootstrap`).
+The definitions are those of `trainer.models.metrics`. Names are those of
+`trainer.config.objectives.MetricName`, and:
 
-Names are those of `trainer.config.objectives.MetricName`, and:
+- binary: nothing else;
+- multiclass and multilabel: `precision`, `recall`, `specificity`, `f1`, `auc` and `average_precision`
+  are macro averages. `…_micro` pools all decisions (not for `auc` and `average_precision`, as scores of
+  different classes are not comparable). `…_weighted` averages classes or columns by the weight of their
+  positive rows, without those that have none;
+- `PART/name`: the metric of one class against the rest, or of one column, as for binary targets. With
+  several classes, a row counts as predicted positive for a class if that class has the highest
+  probability.
 
-- two classes: nothing else;
-- several classes, or yes/no columns: `precision`, `recall`, `specificity`, `f1`, `auc` and
-  `average_precision` are macro averages; `…_micro` (not of areas: scores of one class are not held
-  against those of another) is of all decisions pooled, `…_weighted` the mean by weight of the classes'
-  or columns' positive rows, of those that have some;
-- `PART/name`: the measure of one class against the rest, or of one column, by the same definitions as
-  for two classes. In it accuracy, mcc and the others count a row of several classes as called so when
-  this class is the likeliest.
-
-`mape` is there only where it means something: no target is nearer to 0 than a hundredth of the median
-absolute target. `top_3_accuracy` and `top_5_accuracy` only with more classes than that. Every measure
-is nan without rows or weight, or when a prediction is not finite.
+`mape` is included only where it is meaningful: no target is closer to 0 than one hundredth of the median
+absolute target. `top_3_accuracy` and `top_5_accuracy` need more classes than that. Every metric is NaN
+without rows or weight, or when a prediction is not finite.
 """
 
 from __future__ import annotations
@@ -40,110 +37,111 @@ COMPARED: Mapping[Task, tuple[str, ...]] = {
     "multilabel": ("auc", "accuracy", "f1", "log_loss", "brier"),
     "regression": ("rmse", "mae", "r2"),
 }
-"""The metrics that a run is compared by, with baselines and with other runs."""
-_SORTED = (*RANKED, *(f"{name}_weighted" for name in RANKED), "median_absolute_error")
+"""The metrics used to compare a run with baselines and with other runs."""
+_NEED_SORTING = (*RANKED, *(f"{name}_weighted" for name in RANKED), "median_absolute_error")
 
 
-def measure_all(answers: Answers, threshold: float = 0.5) -> dict[str, float]:
-    """Every measure of the answers.
+def measure_all(predictions: Answers, threshold: float = 0.5) -> dict[str, float]:
+    """Compute every metric of some predictions.
 
     Args:
-        answers: What is judged.
-        threshold: From which probability on a label is positive (binary, multilabel).
+        predictions: The predictions with their targets.
+        threshold: A label is positive from this probability on (binary, multilabel).
 
     Returns:
-        Name → value, the whole first, then each part; nan where it is not defined.
+        Name → value, overall metrics first, then those of each part; NaN where undefined.
     """
-    judge = Judge(answers, threshold)
-    (values,) = judge.measure(answers.weights()[None, :])
-    return dict(zip(judge.names, map(float, values), strict=True))
+    evaluator = Judge(predictions, threshold)
+    (values,) = evaluator.compute(predictions.weights()[None, :])
+    return dict(zip(evaluator.names, map(float, values), strict=True))
 
 
 def split_name(name: str) -> tuple[str, str]:
-    """The part, empty for the whole, and the measure that `name` speaks of."""
-    part, _, measure = name.rpartition(SEPARATOR)
-    return part, measure
+    """Split `PART/metric` into the part and the metric; the part is empty for overall metrics."""
+    part, _, metric = name.rpartition(SEPARATOR)
+    return part, metric
 
 
 def is_higher_better(name: str) -> bool:
-    """Whether a higher value is better, of any name that `measure_all` gives."""
-    measure = split_name(name)[1]
-    for ending in ("_micro", "_weighted"):
-        measure = measure.removesuffix(ending)
-    return METRICS[measure].better == "higher"  # type: ignore[index]
+    """Return whether higher values of a metric are better; for any name from `measure_all`."""
+    metric = split_name(name)[1]
+    for suffix in ("_micro", "_weighted"):
+        metric = metric.removesuffix(suffix)
+    return METRICS[metric].better == "higher"  # type: ignore[index]
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
-    """Where a measure stands: of the whole, or of the part with that number."""
+class _MetricKey:
+    """A metric and the index of its class or column; None for the overall metric."""
 
     name: str
     part: int | None
 
 
 class Judge:
-    """Measures one set of answers under any weighting of its rows; `names` says what."""
+    """Computes metrics of fixed predictions for any weighting of the rows."""
 
     def __init__(
-        self, answers: Answers, threshold: float = 0.5, names: Collection[str] | None = None
+        self, predictions: Answers, threshold: float = 0.5, names: Collection[str] | None = None
     ) -> None:
-        """Prepare all that does not depend on the weighting.
+        """Precompute what does not depend on the weights.
 
         Args:
-            answers: What is judged.
-            threshold: From which probability on a label is positive (binary, multilabel).
-            names: Only these measures, each of which the task must have; None for all.
+            predictions: The predictions with their targets.
+            threshold: A label is positive from this probability on (binary, multilabel).
+            names: The metrics to compute, all of them defined for the task; None for all.
         """
-        self._finite = bool(np.isfinite(answers.p).all())
-        ranked = names is None or any(split_name(name)[1] in _SORTED for name in names)
+        self._finite = bool(np.isfinite(predictions.p).all())
+        ranked = names is None or any(split_name(name)[1] in _NEED_SORTING for name in names)
         if not self._finite:
-            answers = replace(answers, p=np.zeros_like(answers.p))
-        self._judge = (
-            NumberJudge(answers, ranked=ranked)
-            if answers.task == "regression"
-            else LabelJudge(answers, threshold, ranked=ranked)
+            predictions = replace(predictions, p=np.zeros_like(predictions.p))
+        self._metrics = (
+            NumberJudge(predictions, ranked=ranked)
+            if predictions.task == "regression"
+            else LabelJudge(predictions, threshold, ranked=ranked)
         )
-        self._places = self._find_places(answers)
-        if names is None and isinstance(self._judge, NumberJudge):
-            shares = self._judge.shares
-            self._places = {
-                name: place
-                for name, place in self._places.items()
-                if place.name != "mape"
-                or (all(shares) if place.part is None else shares[place.part])
+        self._keys = self._find_keys(predictions)
+        if names is None and isinstance(self._metrics, NumberJudge):
+            has_mape = self._metrics.has_mape
+            self._keys = {
+                name: key
+                for name, key in self._keys.items()
+                if key.name != "mape" or (all(has_mape) if key.part is None else has_mape[key.part])
             }
         if names is not None:
-            assert set(names) <= set(self._places), set(names) - set(self._places)
-            self._places = {name: self._places[name] for name in names}
-        self.names = tuple(self._places)
+            assert set(names) <= set(self._keys), set(names) - set(self._keys)
+            self._keys = {name: self._keys[name] for name in names}
+        self.names = tuple(self._keys)
 
-    def measure(self, weights: Doubles) -> Doubles:
-        """Every measure of each weighting.
+    def compute(self, weights: Doubles) -> Doubles:
+        """Compute the metrics for each weighting.
 
         Args:
             weights: (r, n) of at least 0.
 
         Returns:
-            (r, len(names)); nan where a measure is not defined.
+            (r, len(names)); NaN where a metric is undefined.
         """
-        found = np.full((len(weights), len(self.names)), np.nan)
-        some = weights.sum(axis=1) > 0
-        if not (self._finite and some.any()):
-            return found
-        whole, parts = self._judge.judge(weights if some.all() else weights[some])
-        for index, place in enumerate(self._places.values()):
-            source = whole[place.name] if place.part is None else parts[place.name][:, place.part]
-            found[some, index] = source
-        return found
+        values = np.full((len(weights), len(self.names)), np.nan)
+        has_weight = weights.sum(axis=1) > 0
+        if not (self._finite and has_weight.any()):
+            return values
+        overall, parts = self._metrics.compute(weights if has_weight.all() else weights[has_weight])
+        for index, key in enumerate(self._keys.values()):
+            column = overall[key.name] if key.part is None else parts[key.name][:, key.part]
+            values[has_weight, index] = column
+        return values
 
-    def _find_places(self, answers: Answers) -> dict[str, _Place]:
-        """Every name and where it stands, without measuring anything that takes time."""
+    def _find_keys(self, predictions: Answers) -> dict[str, _MetricKey]:
+        """Return every metric name with its key, without expensive computation."""
         with np.errstate(divide="ignore", invalid="ignore"):
-            whole, parts = self._judge.judge(np.zeros((1, len(answers))))
-        places = {name: _Place(name, None) for name in whole}
-        if answers.task == "binary" or (answers.task == "regression" and answers.y.shape[1] == 1):
-            return places
-        for number, part in enumerate(answers.names):
+            overall, parts = self._metrics.compute(np.zeros((1, len(predictions))))
+        keys = {name: _MetricKey(name, None) for name in overall}
+        if predictions.task == "binary" or (
+            predictions.task == "regression" and predictions.y.shape[1] == 1
+        ):
+            return keys
+        for index, part in enumerate(predictions.names):
             for name in parts:
-                places[f"{part}{SEPARATOR}{name}"] = _Place(name, number)
-        return places
+                keys[f"{part}{SEPARATOR}{name}"] = _MetricKey(name, index)
+        return keys

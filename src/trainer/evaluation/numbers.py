@@ -1,8 +1,6 @@
-"""The measures of numbers for many weightings of the same rows at once.
+"""Regression metrics for many weightings of the same rows at once.
 
-Owns: from truth and predictions to every measure of a regression. The definitions are those of
-`trainer.models.deviations`; that computes one weighting. Does not own: names and parts as a user sees
-them (`measures`), the weightings (`bootstrap`).
+The definitions are those of `trainer.models.deviations`, which computes one weighting.
 """
 
 from __future__ import annotations
@@ -16,78 +14,80 @@ NEAR_ZERO = 0.01
 
 
 def is_share_of_target_defined(y: Doubles) -> bool:
-    """Whether an error as a share of the target means something.
+    """Return whether the percentage error is meaningful.
 
-    Not where a target is nearer to 0 than a hundredth of the median absolute target.
+    It is not where a target is closer to 0 than one hundredth of the median absolute target.
     """
     sizes = np.abs(y)
     return bool(len(y) and sizes.min() > NEAR_ZERO * np.median(sizes))
 
 
 class NumberJudge:
-    """Judges one set of answers of numbers under any weighting of its rows."""
+    """Computes regression metrics of fixed predictions for any weighting of the rows."""
 
-    def __init__(self, answers: Answers, *, ranked: bool) -> None:
-        """Sum what can be summed row by row, and sort what has to be sorted.
+    def __init__(self, predictions: Answers, *, ranked: bool) -> None:
+        """Precompute per-row terms and sort orders.
 
         Args:
-            answers: Of numbers.
-            ranked: Whether the median is wanted; it takes most of the time.
+            predictions: Of a regression.
+            ranked: Whether to compute the median error, which takes most of the time.
         """
-        y, p = answers.y.astype(np.float64), answers.p.astype(np.float64)
-        over = y - p
-        errors = np.abs(over)
-        # Moments about a value of the column: those of a constant column are 0 exactly.
-        apart = y - y[:1]
-        apart = apart - np.where(np.ptp(y, axis=0) > 0, apart.mean(axis=0), 0.0) if len(y) else y
-        summed = {"squared": over**2, "mae": errors, "first": apart, "second": apart**2}
-        self.shares = tuple(is_share_of_target_defined(column) for column in y.T)
-        summed["mape"] = errors / np.maximum(np.abs(y), np.finfo(np.float64).eps)
-        self._names, self._parts, self._rows = tuple(summed), y.shape[1], len(y)
-        self._summed = np.concatenate(list(summed.values()), axis=1)
+        y, p = predictions.y.astype(np.float64), predictions.p.astype(np.float64)
+        residuals = y - p
+        errors = np.abs(residuals)
+        # Moments about a value of the column: those of a constant column are exactly 0.
+        centered = y - y[:1]
+        if len(y):
+            centered = centered - np.where(np.ptp(y, axis=0) > 0, centered.mean(axis=0), 0.0)
+        terms = {"squared": residuals**2, "mae": errors, "first": centered, "second": centered**2}
+        self.has_mape = tuple(is_share_of_target_defined(column) for column in y.T)
+        terms["mape"] = errors / np.maximum(np.abs(y), np.finfo(np.float64).eps)
+        self._names, self._columns, self._rows = tuple(terms), y.shape[1], len(y)
+        self._terms = np.concatenate(list(terms.values()), axis=1)
         self._order = np.argsort(errors, axis=0, kind="stable") if ranked else None
         self._errors = np.sort(errors, axis=0)
 
-    def judge(self, weights: Doubles) -> tuple[dict[str, Doubles], dict[str, Doubles]]:
-        """Every measure of each weighting.
+    def compute(self, weights: Doubles) -> tuple[dict[str, Doubles], dict[str, Doubles]]:
+        """Compute every metric for each weighting.
 
         Args:
             weights: (r, n) of at least 0, each with a sum above 0.
 
         Returns:
-            Of the whole, each (r,): the plain mean over the columns; and of each column, each (r, k).
+            The unweighted means over the columns, each (r,), and the metrics of each column, each
+            (r, k).
         """
-        sums = weights @ self._summed / weights.sum(axis=1)[:, None]
-        k = self._parts
+        sums = weights @ self._terms / weights.sum(axis=1)[:, None]
+        k = self._columns
         means = {name: sums[:, i * k : (i + 1) * k] for i, name in enumerate(self._names)}
         squared, first, second = (means.pop(name) for name in ("squared", "first", "second"))
         mape = means.pop("mape")
-        parts = {"mae": means.pop("mae"), "mse": squared, "rmse": np.sqrt(squared)}
-        parts["r2"] = self._explained(squared, second - first**2, second)
+        columns = {"mae": means.pop("mae"), "mse": squared, "rmse": np.sqrt(squared)}
+        columns["r2"] = self._r2(squared, second - first**2, second)
         if self._order is not None:
-            parts["median_absolute_error"] = np.stack(
+            columns["median_absolute_error"] = np.stack(
                 [self._medians(weights, self._order[:, i], self._errors[:, i]) for i in range(k)],
                 axis=1,
             )
-        parts["mape"] = np.where(self.shares, mape, np.nan)
-        return {name: values.mean(axis=1) for name, values in parts.items()}, parts
+        columns["mape"] = np.where(self.has_mape, mape, np.nan)
+        return {name: values.mean(axis=1) for name, values in columns.items()}, columns
 
-    def _explained(self, squared: Doubles, variance: Doubles, second: Doubles) -> Doubles:
+    def _r2(self, squared: Doubles, variance: Doubles, second: Doubles) -> Doubles:
         if self._rows < 2:
             return np.full(squared.shape, np.nan)
-        # What rounding leaves of rows that are all equal is no variance.
-        vary = variance > 1e-12 * second
+        # Rounding errors of equal targets are not variance.
+        varies = variance > 1e-12 * second
         constant = np.where(squared > 0, 1.0, 0.0)
-        return 1 - np.where(vary, squared / np.where(vary, variance, 1.0), constant)
+        return 1 - np.where(varies, squared / np.where(varies, variance, 1.0), constant)
 
     @staticmethod
     def _medians(weights: Doubles, order: npt.NDArray[np.intp], errors: Doubles) -> Doubles:
-        """The averaged inverse of each weighted distribution function at ½; errors rise."""
-        cumulated = np.cumsum(weights.take(order, axis=1), axis=1)
+        """Return the weighted median of sorted errors, averaged where the sum of weights ties at ½."""
+        cumulative = np.cumsum(weights.take(order, axis=1), axis=1)
         medians = np.full(len(weights), np.nan)
         if not len(errors):
             return medians
-        for row, line in enumerate(cumulated):
+        for row, line in enumerate(cumulative):
             half = 0.5 * line[-1]
             index = int(line.searchsorted(half))
             following = index

@@ -1,7 +1,6 @@
-"""Area under the ROC curve and average precision for many weightings of the same rows at once.
+"""ROC AUC and average precision for many weightings of the same rows at once.
 
-Owns: one column; it is sorted once. The definitions are those of `trainer.models.ranking`, which does
-one weighting.
+The definitions are those of `trainer.models.ranking`, which computes one weighting.
 """
 
 from __future__ import annotations
@@ -12,63 +11,64 @@ from trainer.evaluation.answers import Bools, Doubles
 
 
 class Ranking:
-    """One column of probabilities against its truth.
+    """The order of one column of scores, computed once for all weightings.
 
-    The distinct scores of positives, falling, divide the rows: negatives above a score and below the
-    one before it, negatives at it, positives at it. Which of these a row belongs to is found once; a
-    weighting then takes one pass over the rows and cumulative sums over the distinct scores.
+    The distinct scores of positives, in descending order, divide the rows into bins: positives at each
+    score, negatives between a score and the one before it, negatives tied with a score. A weighting then
+    takes one pass over the rows and cumulative sums over the distinct scores.
     """
 
-    def __init__(self, truth: Bools, score: Doubles) -> None:
-        """Find each row's place.
+    def __init__(self, positive: Bools, score: Doubles) -> None:
+        """Assign each row to its bin.
 
         Args:
-            truth: (n,).
+            positive: (n,) whether each row is positive.
             score: (n,).
         """
-        scores, where = np.unique(-score[truth], return_inverse=True)
+        scores, index = np.unique(-score[positive], return_inverse=True)
         self._scores = len(scores)
-        self._slots = np.empty(len(score), np.intp)
-        self._slots[truth] = where
-        above = np.searchsorted(scores, -score[~truth], side="left")
+        self._bins = np.empty(len(score), np.intp)
+        self._bins[positive] = index
+        above = np.searchsorted(scores, -score[~positive], side="left")
         tied = above < len(scores)
-        tied[tied] = scores[above[tied]] == -score[~truth][tied]
-        # Positives by score, then negatives between scores, then negatives at a score.
-        self._slots[~truth] = np.where(tied, 2 * self._scores + 1, self._scores) + above
-        self._tied = bool(tied.any())
+        tied[tied] = scores[above[tied]] == -score[~positive][tied]
+        # Positives by score, then negatives between scores, then negatives tied with a score.
+        self._bins[~positive] = np.where(tied, 2 * self._scores + 1, self._scores) + above
+        self._has_ties = bool(tied.any())
 
     def areas(self, weights: Doubles) -> tuple[Doubles, Doubles]:
-        """Area under the ROC curve and average precision of each weighting.
+        """Compute ROC AUC and average precision for each weighting.
 
         Args:
             weights: (r, n) of at least 0.
 
         Returns:
-            Each (r,): the area is nan where all weight lies on one side, the average precision 0 where
-            no weight is on positives.
+            ROC AUC (r,), NaN where all weight is on one class, and average precision (r,), 0 where
+            positives have no weight.
         """
         areas = np.full((2, len(weights)), np.nan)
         for index, line in enumerate(weights):
-            places = np.bincount(self._slots, line, 3 * self._scores + 1)
-            areas[:, index] = self._area(places.astype(np.float64, copy=False))
+            sums = np.bincount(self._bins, line, 3 * self._scores + 1)
+            areas[:, index] = self._areas(sums.astype(np.float64, copy=False))
         return areas[0], areas[1]
 
-    def _area(self, places: Doubles) -> tuple[float, float]:
-        positives, between = places[: self._scores], places[self._scores : 2 * self._scores]
-        hits = np.cumsum(positives)
-        # Negatives above each distinct score, then those at it as well.
-        wrong = np.cumsum(between)
-        if not (len(hits) and hits[-1] > 0):
+    def _areas(self, sums: Doubles) -> tuple[float, float]:
+        positives, between = sums[: self._scores], sums[self._scores : 2 * self._scores]
+        true_positives = np.cumsum(positives)
+        # Negatives above each distinct score, then those tied with it as well.
+        false_positives = np.cumsum(between)
+        if not (len(true_positives) and true_positives[-1] > 0):
             return np.nan, 0.0
-        lost = 0.0
-        if self._tied:
-            tied = places[2 * self._scores + 1 :]
-            wrong += np.cumsum(tied)
-            lost = -float(positives @ tied) / 2
-        lost += float(positives @ wrong)
-        positive, negative = hits[-1], wrong[-1] + places[2 * self._scores]
-        wrong += hits
-        # Where nothing is called yet, the positive itself has no weight.
-        precision = np.divide(hits, wrong, out=wrong, where=wrong > 0)
-        area = 1 - lost / (positive * negative) if negative > 0 else np.nan
+        misranked = 0.0
+        if self._has_ties:
+            tied = sums[2 * self._scores + 1 :]
+            false_positives += np.cumsum(tied)
+            misranked = -float(positives @ tied) / 2
+        misranked += float(positives @ false_positives)
+        positive, negative = true_positives[-1], false_positives[-1] + sums[2 * self._scores]
+        predicted = false_positives
+        predicted += true_positives
+        # Without any weight predicted positive, the positive itself has no weight either.
+        precision = np.divide(true_positives, predicted, out=predicted, where=predicted > 0)
+        area = 1 - misranked / (positive * negative) if negative > 0 else np.nan
         return float(area), float(positives @ precision / positive)

@@ -1,7 +1,6 @@
-"""From which probability on a label is positive: the choice for an aim, and what others would give.
+"""Decision thresholds: the best one for an aim, and metrics as functions of the threshold.
 
-Owns: one column of validation rows, every rule `p >= threshold` that differs on them. Does not own: the
-use of the threshold; curves without thresholds (`curves`).
+Considers one column of validation rows and every rule `p >= threshold` that differs on them.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ POINTS = 200
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """The least cost: what a false positive and a false negative cost, in any unit."""
+    """The lowest total cost, given the cost of a false positive and of a false negative in any unit."""
 
     false_positive: float
     false_negative: float
@@ -26,7 +25,7 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class PrecisionFloor:
-    """The highest recall at a precision of at least this, from 0 to 1."""
+    """The highest recall with a precision of at least this, from 0 to 1."""
 
     precision: float
 
@@ -37,7 +36,7 @@ Aim = Literal["f1", "youden"] | Cost | PrecisionFloor
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """What `p >= threshold` gives; shares are 0 where nothing was to be found or called."""
+    """Metrics of the rule `p >= threshold`; 0 where a denominator is 0."""
 
     threshold: float
     precision: float
@@ -45,18 +44,18 @@ class Point:
     specificity: float
     f1: float
     called: float
-    """The share of rows called positive."""
+    """The share of rows predicted positive."""
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The threshold for an aim.
+    """The threshold chosen for an aim.
 
     Attributes:
         threshold: None where the aim cannot be reached: no rule has that precision.
-        value: What is reached of the aim: F1, Youden's J, the cost of a row, or the recall; where it
-            cannot be reached, the highest precision there is.
-        point: All of what the threshold gives, or the nearest that can be reached.
+        value: F1, Youden's J, the cost per row, or the recall; where the aim cannot be reached, the
+            highest precision.
+        point: All metrics at the threshold, or at the nearest one where the aim cannot be reached.
     """
 
     threshold: float | None
@@ -66,7 +65,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TradeOff:
-    """What thresholds give, each array (m,), thresholds rising; the meanings are those of `Point`."""
+    """Metrics by threshold: arrays (m,) of the fields of `Point`, sorted by threshold."""
 
     threshold: Doubles
     precision: Doubles
@@ -76,7 +75,7 @@ class TradeOff:
     called: Doubles
 
     def at(self, index: int) -> Point:
-        """One of them."""
+        """Return the metrics at one of the thresholds."""
         return Point(
             float(self.threshold[index]),
             float(self.precision[index]),
@@ -88,111 +87,118 @@ class TradeOff:
 
 
 def choose_threshold(y: Floats, p: Floats, aim: Aim, weight: Doubles | None = None) -> Choice:
-    """The threshold that serves the aim best on these rows, which must not be test rows.
+    """Choose the best threshold for an aim on these rows, which must not be test rows.
 
-    Equal probabilities are on the same side of every threshold; thresholds lie half-way between
-    neighbouring probabilities. Of equally good ones the nearest to 0.5 is taken, then the lower.
+    Thresholds are midpoints between neighboring probabilities, so equal probabilities are always on the
+    same side. Ties are resolved by the distance to 0.5, then the lower threshold.
 
     Args:
         y: (n,) or (n, 1) of 0 and 1; n at least 1.
         p: Probabilities, of the same shape.
-        aim: What is sought.
+        aim: What to optimize.
         weight: (n,) with a sum above 0, or None.
     """
     column = _Column(y, p, weight)
-    rules = column.judge(column.rules())
-    worst_first: Doubles
+    candidates = column.evaluate(column.distinct_thresholds())
+    scores: Doubles
     match aim:
         case "f1":
-            worst_first = rules.f1
+            scores = candidates.f1
         case "youden":
-            worst_first = rules.recall + rules.specificity - 1
+            scores = candidates.recall + candidates.specificity - 1
         case Cost():
-            false = column.false(rules.threshold)
-            worst_first = -(aim.false_positive * false[0] + aim.false_negative * false[1])
+            false_positives, false_negatives = column.error_shares(candidates.threshold)
+            scores = -(aim.false_positive * false_positives + aim.false_negative * false_negatives)
         case PrecisionFloor():
-            enough = (rules.precision >= aim.precision) & (rules.called > 0)
+            enough = (candidates.precision >= aim.precision) & (candidates.called > 0)
             if not enough.any():
-                index = _best(rules.precision, rules.threshold)
-                return Choice(None, float(rules.precision[index]), rules.at(index))
-            worst_first = np.where(enough, rules.recall, -1.0)
+                index = _best(candidates.precision, candidates.threshold)
+                return Choice(None, float(candidates.precision[index]), candidates.at(index))
+            scores = np.where(enough, candidates.recall, -1.0)
         case _:
             assert_never(aim)
-    index = _best(worst_first, rules.threshold)
-    value = float(worst_first[index])
+    index = _best(scores, candidates.threshold)
+    value = float(scores[index])
     return Choice(
-        float(rules.threshold[index]), -value if isinstance(aim, Cost) else value, rules.at(index)
+        float(candidates.threshold[index]),
+        -value if isinstance(aim, Cost) else value,
+        candidates.at(index),
     )
 
 
 def trade_off(
     y: Floats, p: Floats, weight: Doubles | None = None, points: int = POINTS
 ) -> TradeOff:
-    """What thresholds from 0 to 1 give: half of them evenly spaced, half where the rows are.
+    """Compute metrics for thresholds from 0 to 1: half evenly spaced, half at quantiles of the rows.
 
     Args:
         y: (n,) or (n, 1) of 0 and 1; n at least 1.
         p: Probabilities, of the same shape.
         weight: (n,) with a sum above 0, or None.
-        points: About how many.
+        points: Approximate number of thresholds.
     """
     column = _Column(y, p, weight)
-    rules = column.rules()
-    where = np.linspace(0, len(rules) - 1, min(points // 2, len(rules))).round().astype(np.intp)
+    candidates = column.distinct_thresholds()
+    count = min(points // 2, len(candidates))
+    index = np.linspace(0, len(candidates) - 1, count).round().astype(np.intp)
     even = np.linspace(0, 1, points // 2 + 1)
-    return column.judge(np.unique(np.concatenate([even, rules[where]])))
+    return column.evaluate(np.unique(np.concatenate([even, candidates[index]])))
 
 
 class _Column:
-    """The rows sorted by rising probability, their weight summed up."""
+    """Rows sorted by probability, with cumulative weights."""
 
     def __init__(self, y: Floats, p: Floats, weight: Doubles | None) -> None:
-        truth, said = y.reshape(-1) > 0.5, p.reshape(-1).astype(np.float64)
-        rows = np.ones(len(said)) if weight is None else weight.astype(np.float64)
-        order = np.argsort(said, kind="stable")
-        self._said, rows, truth = said[order], rows[order], truth[order]
-        # How much lies at or above each row; none above the last.
-        self._hits, self._others = (
-            np.append(np.cumsum(part[::-1])[::-1], 0.0) for part in (rows * truth, rows * ~truth)
+        positive, p = y.reshape(-1) > 0.5, p.reshape(-1).astype(np.float64)
+        rows = np.ones(len(p)) if weight is None else weight.astype(np.float64)
+        order = np.argsort(p, kind="stable")
+        self._p, rows, positive = p[order], rows[order], positive[order]
+        # The weight at or above each row; 0 after the last.
+        self._positives, self._negatives = (
+            np.append(np.cumsum(part[::-1])[::-1], 0.0)
+            for part in (rows * positive, rows * ~positive)
         )
 
-    def rules(self) -> Doubles:
-        """A threshold for every rule that differs on these rows, rising: from all called to none."""
-        distinct = np.unique(self._said)
+    def distinct_thresholds(self) -> Doubles:
+        """Return a threshold for every rule that differs on these rows, in ascending order."""
+        distinct = np.unique(self._p)
         between = distinct[:-1] + (distinct[1:] - distinct[:-1]) / 2
-        # Neighbouring floats have nothing between them.
+        # Adjacent floats have no midpoint.
         between = np.where(between > distinct[:-1], between, distinct[1:])
         last = distinct[-1]
         above = (last + 1) / 2 if last < 1 else last
         above = above if above > last else np.nextafter(last, np.inf)
         return np.concatenate([[distinct[0] / 2], between, [above]])
 
-    def judge(self, thresholds: Doubles) -> TradeOff:
-        first = np.searchsorted(self._said, thresholds, side="left")
-        hits, others = self._hits[first], self._others[first]
-        positive, negative = self._hits[0], self._others[0]
+    def evaluate(self, thresholds: Doubles) -> TradeOff:
+        first = np.searchsorted(self._p, thresholds, side="left")
+        true_positives, false_positives = self._positives[first], self._negatives[first]
+        positive, negative = self._positives[0], self._negatives[0]
+        predicted = true_positives + false_positives
         return TradeOff(
             thresholds,
-            _share(hits, hits + others),
-            _share(hits, positive),
-            _share(negative - others, negative),
-            _share(2 * hits, hits + others + positive),
-            (hits + others) / (positive + negative),
+            _safe_divide(true_positives, predicted),
+            _safe_divide(true_positives, positive),
+            _safe_divide(negative - false_positives, negative),
+            _safe_divide(2 * true_positives, predicted + positive),
+            predicted / (positive + negative),
         )
 
-    def false(self, thresholds: Doubles) -> tuple[Doubles, Doubles]:
-        """The share of all rows that is a false positive, and a false negative."""
-        first = np.searchsorted(self._said, thresholds, side="left")
-        total = self._hits[0] + self._others[0]
-        return self._others[first] / total, (self._hits[0] - self._hits[first]) / total
+    def error_shares(self, thresholds: Doubles) -> tuple[Doubles, Doubles]:
+        """Return the shares of all rows that are false positives and false negatives."""
+        first = np.searchsorted(self._p, thresholds, side="left")
+        total = self._positives[0] + self._negatives[0]
+        false_negatives = self._positives[0] - self._positives[first]
+        return self._negatives[first] / total, false_negatives / total
 
 
-def _best(values: Doubles, thresholds: Doubles) -> int:
-    # What rounding tells apart is equal.
-    equal = np.flatnonzero(values >= values.max() - 1e-12)
-    return int(equal[np.argmin(np.abs(thresholds[equal] - 0.5))])
+def _best(scores: Doubles, thresholds: Doubles) -> int:
+    # Differences due to rounding are ties.
+    tied = np.flatnonzero(scores >= scores.max() - 1e-12)
+    return int(tied[np.argmin(np.abs(thresholds[tied] - 0.5))])
 
 
-def _share(part: Doubles, whole: Doubles | np.floating) -> Doubles:
-    """The quotient, 0 where whole is 0."""
-    return np.divide(part, whole, out=np.zeros_like(part), where=np.asarray(whole) > 0)
+def _safe_divide(numerator: Doubles, denominator: Doubles | np.floating) -> Doubles:
+    """Divide elementwise; 0 where the denominator is 0."""
+    out = np.zeros_like(numerator)
+    return np.divide(numerator, denominator, out=out, where=np.asarray(denominator) > 0)

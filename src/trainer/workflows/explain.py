@@ -227,7 +227,7 @@ def _importance(
         ask,
         repeats=repeats,
         seed=seed,
-        level=level,
+        confidence_level=level,
     )
     facts = importance_facts(found, sample.split, sample.of, level)
     return {**facts, "seconds": round(perf_counter() - began, 3)}

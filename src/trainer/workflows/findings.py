@@ -18,9 +18,10 @@ from trainer.data.prepare import PreparedTable
 from trainer.data.splits import SPLIT_NAMES, SplitName
 from trainer.evaluation import bootstrap as bootstrapped
 from trainer.evaluation.answers import Answers
+from trainer.evaluation.baselines import fit_prior
 from trainer.evaluation.bootstrap import bootstrap, compare
 from trainer.evaluation.calibration import calibration_error
-from trainer.evaluation.conformal import Conformal, coverage
+from trainer.evaluation.conformal import Conformal, empirical_coverage
 from trainer.evaluation.intervals import Interval
 from trainer.evaluation.measures import SEPARATOR, measure_all
 from trainer.evaluation.slices import worst_rows
@@ -180,7 +181,10 @@ def _split(
         max(min(most, _LEAST_RESAMPLES), min(most, limit // max(1, size)))
         for limit in (_DRAWN_ROWS, _COMPARED_ROWS)
     )
-    drawn: dict[str, Any] = {"level": settings.confidence_level, "seed": judged.config.seed}
+    drawn: dict[str, Any] = {
+        "confidence_level": settings.confidence_level,
+        "seed": judged.config.seed,
+    }
     threshold = question.threshold
     measures = bootstrap(answers, threshold=threshold, resamples=resamples, **drawn)
     found = SplitFindings(
@@ -208,7 +212,7 @@ def _split(
     if task_name == "regression" and question.half_widths and split != "validation":
         fitted = Conformal(np.array(question.half_widths), settings.prediction_interval, 0)
         on_curves = question.target.on_curves
-        covered = coverage(
+        covered = empirical_coverage(
             fitted, on_curves(answers.y), on_curves(answers.p), settings.confidence_level
         )
         by_column = dict(zip(answers.names, covered, strict=True))
@@ -248,7 +252,7 @@ def _prior(judged: Judged, answers: Answers) -> Answers:
     values = prepared.target_values(rows)
     truths = prepared.targets(rows)[0] if values is None else values
     weight = None if prepared.weight is None else prepared.weight[rows]
-    mean = np.average(truths, axis=0, weights=weight)
+    mean = fit_prior(truths, weight)
     return replace(answers, p=np.tile(mean, (len(answers), 1)).astype(answers.p.dtype))
 
 

@@ -79,7 +79,7 @@ def importance_of(
         asking(evaluator, question),
         repeats=repeats,
         seed=seed,
-        level=level,
+        confidence_level=level,
     )
     return importance_facts(found, split, len(samples.x), level)
 
@@ -111,7 +111,7 @@ def importance_facts(
         split=split,
         rows=found.rows,
         repeats=found.repeats,
-        measure=found.measure,
+        measure=found.metric,
         baseline=found.baseline,
         columns=columns,
         of_rows=of_rows,

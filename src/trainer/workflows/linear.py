@@ -52,7 +52,7 @@ def linear_answers(
         if samples is None:
             continue
         parts: list[Floats] = [
-            model.answers(_widened(samples.x[start : start + _PART_ROWS], embeddings))
+            model.predict(_widened(samples.x[start : start + _PART_ROWS], embeddings))
             for start in range(0, len(samples.x), _PART_ROWS)
         ]
         predictions: Floats = np.concatenate(parts)

@@ -144,7 +144,7 @@ class _Model:
         for each in rows:
             owner = np.zeros(each.x.shape[1], np.int64)
             for number, name in enumerate(columns):
-                owner[each.of(name)] = number
+                owner[each.columns_of(name)] = number
             self._owners.append(owner)
 
     def __call__(self, ids: NDArray[Any]) -> Doubles:

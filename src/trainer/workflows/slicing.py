@@ -64,7 +64,7 @@ def find_slices(
     drawn: dict[str, Any] = {
         "threshold": threshold,
         "resamples": settings.resamples,
-        "level": settings.confidence_level,
+        "confidence_level": settings.confidence_level,
         "seed": config.seed,
     }
     asked = _columns(
@@ -73,12 +73,12 @@ def find_slices(
     features = [column.name for column in prepared.preprocessing.columns]
     there = [name for name in features if name in frame.columns][:_SEARCHED_COLUMNS]
     searched = _columns(frame, there, answers, _SEARCHED_LEVELS)
-    worst = find_worst(answers, {**searched, **asked}, most=_SHOWN, **drawn)
+    worst = find_worst(answers, {**searched, **asked}, limit=_SHOWN, **drawn)
     slices = measure_slices(answers, asked, **drawn)
-    whole = Measured.of(worst.whole, math.nan, math.nan).value
+    whole = Measured.of(worst.overall, math.nan, math.nan).value
     return (
-        Slices(worst.measure, whole, _facts(slices)),
-        WorstSlices(worst.measure, whole, _facts(worst.slices), worst.looked_at),
+        Slices(worst.metric, whole, _facts(slices)),
+        WorstSlices(worst.metric, whole, _facts(worst.slices), worst.searched),
     )
 
 
@@ -112,5 +112,5 @@ def _facts(slices: Iterable[measured.Slice]) -> tuple[Slice, ...]:
     for one in slices:
         value = Measured.of(one.value.value, one.value.low, one.value.high)
         ends = (value.value, value.low, value.high)
-        found.append(Slice(dict(one.where), one.rows, *ends, one.chance))
+        found.append(Slice(dict(one.where), one.rows, *ends, one.p_value))
     return tuple(found)

@@ -224,7 +224,7 @@ def _reliability_plot(facts: Facts, answers: Answers) -> Plot:
         wide = answers.y.shape[1]
         weight = None if answers.weight is None else np.repeat(answers.weight, wide)
         what = answers.names[1] if answers.task == "binary" else "a positive label"
-    found = reliability(truth, said, bins=_BINS, weight=weight, level=level)
+    found = reliability(truth, said, bins=_BINS, weight=weight, confidence_level=level)
     error = calibration_error(answers.task, answers.y, answers.p, weight=answers.weight)
 
     def draw(axes: Any) -> None:
