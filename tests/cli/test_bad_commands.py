@@ -70,7 +70,7 @@ COMMANDS: dict[str, tuple[list[str], list[str]]] = {
     "init of a config": (["init", "good.yaml", "-t", "answer"], ["good.yaml"]),
     # verbs for runs
     "eval of nothing": (["eval"], ["trainer eval", "RUN"]),
-    "eval of no run": (["eval", "runs/none"], ["runs/none", "a run directory", "nothing there"]),
+    "eval of no run": (["eval", "runs/none"], ["runs/none", "a run directory", "no such path"]),
     "eval of a folder": (["eval", "."], ["a run directory", "trainer ls"]),
     "eval of a config": (["eval", "good.yaml"], ["good.yaml", "a run directory"]),
     "eval of an unknown split": (
@@ -87,7 +87,7 @@ COMMANDS: dict[str, tuple[list[str], list[str]]] = {
     "show of a table": (["show", "table.csv"], ["table.csv", "a file outside any run"]),
     "show of a folder": (["show", "."], ["a run directory"]),
     "ls of a file": (["ls", "table.csv"], ["table.csv", "a folder of runs", "a file"]),
-    "ls of nothing": (["ls", "nowhere"], ["nowhere", "a folder of runs", "nothing there"]),
+    "ls of nothing": (["ls", "nowhere"], ["nowhere", "a folder of runs", "no such path"]),
     "ls of two": (["ls", "a", "b"], ["trainer ls", "b"]),
     "predict without a file": (["predict", "x"], ["trainer predict", "FILE"]),
     "predict without an output": (["predict", "x", "table.csv"], ["--output"]),

@@ -184,7 +184,7 @@ def test_run_that_another_process_writes_is_refused(
     folder: Path, stopped_run: Callable, refused: Callable
 ) -> None:
     run = stopped_run("good.yaml")
-    mentions = ["expected a run that nobody writes", f"process {os.getpid()}"]
+    mentions = ["expected a run that no other process is writing", f"process {os.getpid()}"]
     with RunLock(run / "lock"):
         refused("resume", run, mentions=mentions, kind="run")
         refused("resume", run, "fit.epochs=+1", mentions=mentions, kind="run")

@@ -211,7 +211,7 @@ def test_missing_checkpoints(
 
 
 def test_path_that_is_not_a_run(folder: Path, stopped_run: Callable, refused: Callable) -> None:
-    refused("resume", "runs/good/x", mentions=["runs/good/x", "nothing there"], kind="run")
+    refused("resume", "runs/good/x", mentions=["runs/good/x", "no such path"], kind="run")
     refused("resume", "good.yaml", mentions=["good.yaml", "a file outside any run"], kind="run")
     refused("resume", ".", mentions=["a directory without a manifest.json"], kind="run")
     foreign = folder / "foreign"

@@ -168,7 +168,7 @@ def test_run_becomes_read_only(folder: Path, trainer: Callable, after_epoch: Cal
         # Only a file system refuses root.
         expected = "read-only file system (EROFS)", "this file system is read-only"
     else:
-        expected = "permission denied (EACCES)", "give yourself the right to write there"
+        expected = "permission denied (EACCES)", "give yourself write permission there"
 
     def make_read_only() -> None:
         run = the_run()

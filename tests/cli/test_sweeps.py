@@ -69,7 +69,7 @@ def test_a_grid_of_a_billion_is_refused(folder: Path, refused: Callable) -> None
 
 @pytest.mark.parametrize("verb", ["best", "resume"])
 def test_what_is_no_sweep_is_refused(folder: Path, refused: Callable, verb: str) -> None:
-    refused(verb, "nothing", mentions=["nothing there"])
+    refused(verb, "nothing", mentions=["no such path"])
     refused(verb, "good.yaml", mentions=["good.yaml"])
 
 
@@ -148,7 +148,7 @@ def test_only_one_process_goes_on_with_it(folder: Path, start: Callable, refused
             break
         time.sleep(0.1)
     (path,) = folder.glob("sweeps/*/*")
-    refused("resume", path, mentions=["a run that nobody writes"])
+    refused("resume", path, mentions=["a run that no other process is writing"])
 
 
 def test_folds_and_repeats(folder: Path, trainer: Callable, refused: Callable) -> None:
@@ -242,5 +242,5 @@ def test_check_says_what_a_sweep_will_be(folder: Path, trainer: Callable) -> Non
         "combinations": None,
     }
     short = trainer("check", "swept.yaml", "sweep.search=random", "sweep.trials=9")
-    assert "6 combinations of settings exist; 6 trials instead of 9" in short.err
+    assert "6 combinations of settings exist; running 6 trials instead of 9" in short.err
     assert short.out.splitlines()[-1].startswith("sweep: 6 trials by random")

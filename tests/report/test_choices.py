@@ -85,7 +85,7 @@ def test_intervals_on_a_curve_are_factors() -> None:
     chosen = Decisions(coverage=0.8, half_widths={"price": 0.6418538861723947})
     (line,) = decision_lines(chosen, {"target": target})
     assert line == (
-        "80% prediction intervals: price divided and multiplied by 1.9, fitted on the "
+        "80% prediction intervals: price multiplied or divided by 1.9, fitted on the "
         "validation rows"
     )
     damaged = {"target": {"columns": ["price"], "curves": [{"kind": "log"}]}}

@@ -268,11 +268,14 @@ def test_no_changed_byte_and_no_cut_passes(tmp_path: Path, name: str) -> None:
         (b"", "an empty file"),
         (b"{", "damage"),
         (b"[" * 100_000, "damage"),
-        (b"[]", "the facts"),
-        (b'{"format": 2}', "the facts"),
-        (b'{"format": 1, "files": {}}', "another version"),
-        (b'{"format": ' + b"[" * 900 + b"]" * 900 + b', "files": {}}', "another version"),
-        (b'{"format": 2, "files": {}}', "the facts that were written"),
+        (b"[]", "the metadata"),
+        (b'{"format": 2}', "the metadata"),
+        (b'{"format": 1, "files": {}}', "use the version of trainer"),
+        (
+            b'{"format": ' + b"[" * 900 + b"]" * 900 + b', "files": {}}',
+            "use the version of trainer",
+        ),
+        (b'{"format": 2, "files": {}}', "unchanged metadata"),
         (sealed({"format": 2, "files": []}), "the hashes"),
         (sealed({"format": 2, "files": {}}), "the hashes"),
         (sealed({"format": 2, "files": {"model.keras": 1, "state.npz": 2}}), "sha256 and bytes"),
@@ -378,7 +381,7 @@ except RunError as error:
         capture_output=True,
         text=True,
     )
-    assert "a file that fits into memory" in told.stdout
+    assert "a file that fits in memory" in told.stdout
 
 
 def test_a_pickle_is_not_written(tmp_path: Path) -> None:

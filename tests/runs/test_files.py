@@ -87,7 +87,7 @@ def test_a_file_is_old_or_new_wherever_the_process_dies(
     [
         (errno.ENOSPC, "free space"),
         (errno.EROFS, "read-only"),
-        (errno.EACCES, "the right to write"),
+        (errno.EACCES, "write permission"),
         (errno.ENOENT, "start the run again"),
         (errno.EIO, "check it"),
         (errno.ENXIO, "df -h"),
@@ -326,9 +326,9 @@ def test_reading_says_what_is_missing_or_damaged(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="damage"):
         read_json(path)
     path.write_text("[1]")
-    assert read_json(path, most=3) == [1]
+    assert read_json(path, max_bytes=3) == [1]
     with pytest.raises(RunError, match="at most 2 bytes, found 3 bytes"):
-        read_json(path, most=2)
+        read_json(path, max_bytes=2)
     with pytest.raises(RunError, match="EISDIR"):
         read_bytes(tmp_path)
 

@@ -80,7 +80,7 @@ def test_an_owner_elsewhere_is_judged_by_its_heartbeat(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     elsewhere = replace(this_process(), host="elsewhere")
     owned_by(path, elsewhere)
-    with pytest.raises(RunError, match=r"elsewhere.*last sign 60 s ago.*delete"):
+    with pytest.raises(RunError, match=r"elsewhere.*last heartbeat 60 s ago.*delete"):
         RunLock(path, clock=at(1060.0))
     with RunLock(path, clock=at(1061.0)):
         assert json.loads(path.read_text())["host"] == this_process().host

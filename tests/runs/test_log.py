@@ -113,7 +113,8 @@ def test_a_log_is_cut_where_a_checkpoint_says(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("length", "words"), [(99, "byte 99.*found 26 bytes"), (5, "byte 5.*26 bytes, and none there")]
+    ("length", "words"),
+    [(99, "byte 99.*found 26 bytes"), (5, "byte 5.*26 bytes and no end of a line there")],
 )
 def test_a_log_that_is_not_the_checkpoints_is_told(tmp_path: Path, length: int, words: str) -> None:
     path = tmp_path / "metrics.jsonl"

@@ -112,7 +112,7 @@ def test_a_later_version_may_say_more(tmp_path: Path) -> None:
 def test_another_format_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "manifest.json"
     path.write_text('{"format": 99}')
-    with pytest.raises(RunError, match="another version") as caught:
+    with pytest.raises(RunError, match="the version of trainer that wrote it") as caught:
         read_manifest(path)
     assert caught.value.problems[0].where == str(path)
 

@@ -62,14 +62,14 @@ def test_a_checkpoint_set_aside_by_a_crash_is_there(tmp_path: Path) -> None:
 
 def test_a_missing_checkpoint_is_told_with_those_there_are(tmp_path: Path) -> None:
     run = begun(tmp_path)
-    with pytest.raises(RunError, match="it has none yet"):
+    with pytest.raises(RunError, match="it has none"):
         open_run(run.last)
     with_checkpoint(run)
     with pytest.raises(RunError, match="it has best"):
         open_run(run.last)
     with pytest.raises(RunError, match=r"did you mean 'best'\?"):
         open_run(run.path / "checkpoints" / "bst")
-    with pytest.raises(RunError, match=f"name the run: {run.path}"):
+    with pytest.raises(RunError, match=f"use the run directory: {run.path}"):
         open_run(run.path / "confg.yaml")
     with pytest.raises(RunError, match="no such file in the run"):
         open_run(run.best / "weights.h5")
@@ -113,7 +113,7 @@ def test_a_missing_run_is_told_with_the_nearest(tmp_path: Path) -> None:
         (tmp_path / "runs" / "zzz", newest),
         (tmp_path / "nowhere" / "at" / "all", newest),
     ):
-        with pytest.raises(RunError, match="found nothing there") as caught:
+        with pytest.raises(RunError, match="found no such path") as caught:
             open_run(path)
         assert str(near.path) in caught.value.problems[0].fix
 

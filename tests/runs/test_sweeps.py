@@ -54,21 +54,21 @@ def refusal(path: Path) -> Problem:
         SweepDirectory.open(path)
     (problem,) = caught.value.problems
     assert problem.where == str(path)
-    assert problem.expected == "the directory of a sweep"
+    assert problem.expected == "a sweep directory"
     return problem
 
 
 def test_what_is_no_sweep_is_told_with_the_nearest(tmp_path: Path) -> None:
-    assert refusal(tmp_path).fix == "`trainer sweep CONFIG` begins one"
+    assert refusal(tmp_path).fix == "start one with `trainer sweep CONFIG`"
     assert refusal(tmp_path).found == "a directory without a sweep.yaml"
     root = tmp_path / "sweeps"
     first, second = made(root), made(root, "wine", minutes=1)
     assert refusal(root).found == "a folder with 2 sweeps"
-    assert refusal(root).fix == f"name one of them; the newest is {second.path}"
+    assert refusal(root).fix == f"choose one of them; the newest is {second.path}"
     assert refusal(root / "credit").found == "a folder with 1 sweep"
     assert refusal(root / "credt").fix == f"did you mean '{first.path}'?"
     assert refusal(root / "zzz").fix == f"the newest sweep is {second.path}"
-    assert refusal(tmp_path / "sweeps.csv").found == "nothing there"
+    assert refusal(tmp_path / "sweeps.csv").found == "no such path"
     table = tmp_path / "x.csv"
     table.touch()
     assert refusal(table).found == "a file outside any sweep"

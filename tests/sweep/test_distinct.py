@@ -128,7 +128,11 @@ def test_shorthands_are_not_taken_for_what_they_may_not_be() -> None:
     ("section", "trials", "says"),
     [
         ({"space": {"a": [1, 2], "b": [1, 2, 3]}, "search": "random", "trials": 12}, 6, "6 comb"),
-        ({"space": {"a": "int(1, 9)"}, "trials": 10}, 9, "9 combinations of settings exist; 9 tr"),
+        (
+            {"space": {"a": "int(1, 9)"}, "trials": 10},
+            9,
+            "9 combinations of settings exist; running 9 tr",
+        ),
         ({"space": {"a": [3]}, "search": "sobol", "trials": 2}, 1, "1 combination of settings ex"),
         ({"space": {"a": "int(1, 9)"}, "trials": 9}, 9, ""),
         ({"space": {"a": "int(1, 9)"}}, 9, ""),
@@ -137,7 +141,11 @@ def test_shorthands_are_not_taken_for_what_they_may_not_be() -> None:
         ({"space": {"a": "int(1, 9)"}, "max_seconds": 5}, 9, ""),
         ({"space": {"a": "uniform(1, 9)"}, "max_seconds": 5}, None, ""),
         ({**SPACES["a condition"][0], "search": "grid"}, 4, ""),
-        ({**SPACES["a condition"][0], "trials": 6}, 4, "4 combinations of settings exist; 4 tri"),
+        (
+            {**SPACES["a condition"][0], "trials": 6},
+            4,
+            "4 combinations of settings exist; running 4 tri",
+        ),
     ],
 )
 def test_there_are_no_more_trials_than_settings(

@@ -101,11 +101,11 @@ def test_a_last_line_written_in_part_is_left_off(tmp_path: Path, end: End) -> No
         (1, {"direction": "up"}, "one of higher, lower for 'direction'"),
         (1, {"event": "batch"}, "'trials'"),
         (2, {"event": "begin"}, "one of sweep, batch, rung, end for 'event'"),
-        (2, {"trials": [{"number": 1, "settings": {}}]}, "trials from 0 on"),
+        (2, {"trials": [{"number": 1, "settings": {}}]}, "trials numbered from 0"),
         (2, {"trials": [{"number": 0, "settings": 3}]}, "a mapping"),
         (3, {"eliminated": "x"}, "a list for 'eliminated'"),
-        (4, {"number": 7}, "a trial that is trained"),
-        (5, {"number": 1}, "a trial that is trained"),
+        (4, {"number": 7}, "a trial in training"),
+        (5, {"number": 1}, "a trial in training"),
         (5, {"status": "done"}, "one of finished, failed, eliminated, stopped for 'status'"),
         (5, {"elapsed_seconds": None}, "a number for 'elapsed_seconds'"),
     ],
@@ -130,7 +130,7 @@ def test_a_line_that_is_no_json_is_told(tmp_path: Path, end: End) -> None:
     written(path, end)
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join([lines[0], b"{\n", *lines[2:]]))
-    with pytest.raises(RunError, match=r"journal.jsonl:2: expected one JSON object"):
+    with pytest.raises(RunError, match=r"journal.jsonl:2: expected a JSON object"):
         Journal(path)
 
 

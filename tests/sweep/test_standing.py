@@ -44,8 +44,8 @@ def test_an_eliminated_trial_does_not_win(end: End) -> None:
     with pytest.raises(TrainingError) as caught:
         winner_of(found, "sweeps/a")
     assert str(caught.value).startswith(
-        "sweeps/a: expected a trial with a finite val_auc, found none in 6 trials; the first that "
-        "failed: out of memory; fix that, and start another sweep"
+        "sweeps/a: expected a trial with a finite val_auc, found none in 6 trials; the first "
+        "failure: out of memory; fix that and start another sweep"
     )
 
 

@@ -284,7 +284,7 @@ def test_another_config_is_not_gone_on_with(tmp_path: Path) -> None:
     directory.config.write_text(text.replace("seed: 3", "seed: 4"))
     with pytest.raises(RunError) as caught:
         Study(directory, "val_auc", 5, 1)
-    assert "begin another sweep" in caught.value.problems[0].fix
+    assert "start another sweep" in caught.value.problems[0].fix
     directory.config.write_text(text)
     assert swept(directory)[1] == [StudyEnded("trials")]
 

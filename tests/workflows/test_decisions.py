@@ -121,7 +121,7 @@ def test_predictions_that_are_not_finite_are_reported(finished: Any) -> None:
         (Decisions(coverage=0.9, half_widths={"m": 2.0}), "90% intervals (m ± 2)"),
         (
             Decisions(coverage=0.9, half_widths={"m": np.log(3.0), "k": 2}, curves={"m": "log"}),
-            "90% intervals (m divided and multiplied by 3, k ± 2)",
+            "90% intervals (m multiplied or divided by 3, k ± 2)",
         ),
     ],
 )

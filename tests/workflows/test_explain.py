@@ -17,6 +17,7 @@ from trainer.data.sampling import draw_sample
 from trainer.data.values import number_matrix
 from trainer.errors import DataError, RunError, UsageError
 from trainer.runs.directory import RunDirectory
+from trainer.runs.files import read_json
 from trainer.workflows import engines
 from trainer.workflows.evaluate import own_table
 from trainer.workflows.explain import explain
@@ -33,7 +34,7 @@ def ask(run, **settings):
 
 
 def read(run, name):
-    return RunDirectory(run).read_explanation(name)
+    return read_json(RunDirectory(run).explanation / name)
 
 
 class Network(ClassifierMixin, BaseEstimator):

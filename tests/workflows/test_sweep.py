@@ -256,7 +256,7 @@ def test_what_cannot_be_is_said_before_anything_is_made(small: Path) -> None:
 
 
 def test_what_is_no_sweep_is_told(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="the directory of a sweep"):
+    with pytest.raises(RunError, match="a sweep directory"):
         best_run(tmp_path)
-    with pytest.raises(RunError, match="the directory of a sweep"):
+    with pytest.raises(RunError, match="a sweep directory"):
         go_on(tmp_path / "nothing")

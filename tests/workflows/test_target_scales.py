@@ -162,8 +162,8 @@ def test_the_report_draws_the_intervals_that_predict_gives(tmp_path: Path, scale
     np.testing.assert_allclose(low, got["predicted_price_low"].to_numpy(), rtol=1e-9)
     np.testing.assert_allclose(high, got["predicted_price_high"].to_numpy(), rtol=1e-9)
     words = {
-        "log": "divided and multiplied by",
-        "power": "on its power curve",
+        "log": "multiplied or divided by",
+        "power": "on the power scale",
         "standard": "price ± ",
     }
     assert words[scale] in decisions.summary()

@@ -1,9 +1,7 @@
-"""Zip archives in a run directory, which may be damaged or a stranger's.
+"""Zip archives in a run directory, which may be damaged or untrusted.
 
-Every member is stored as it is, so an archive holds as many bytes as it declares: one that declares
-more, by compression or by members that share their bytes, is refused before it is unpacked.
-
-Owns: arrays as `.npz` and back, what an archive may declare. Does not own: what the arrays mean.
+Every member is stored uncompressed, so an archive holds as many bytes as it declares. An archive that
+declares more, by compression or by members that share bytes, is rejected before it is unpacked.
 """
 
 from __future__ import annotations
@@ -30,51 +28,53 @@ _ENCRYPTED = 0x1
 
 
 def check_archive(path: Path) -> None:
-    """Checks that a zip archive, `model.keras` for one, can be unpacked without harm.
+    """Check that a zip archive, such as `model.keras`, is safe to unpack.
 
-    All its members are stored uncompressed, do not share bytes, have names of their own, and none
-    is to be unpacked outside. What Keras writes is so. Inside an HDF5 member Keras itself refuses
-    links and sizes that were only declared.
+    All members must be stored uncompressed, share no bytes, have distinct names and stay inside the
+    target folder. Archives written by Keras meet this. Inside an HDF5 member Keras itself rejects
+    links and sizes that are declared but not stored.
 
     Raises:
-        RunError: It is not so, or it is no archive.
+        RunError: The archive is unsafe, or the file is not an archive.
     """
     with reading(path), path.open("rb") as file, _damage(path), zipfile.ZipFile(file) as archive:
         for member in _members(archive):
             name = member.filename
             if name.startswith("/") or "\\" in name or ":" in name or ".." in name.split("/"):
-                raise ValueError(f"{name!r} leads outside")
+                raise ValueError(f"{name!r} points outside the archive")
 
 
 def pack_arrays(arrays: Mapping[str, Array]) -> bytes:
-    """The `.npz` of arrays by name: the same bytes for the same arrays, no pickled objects.
+    """Return named arrays as `.npz` bytes: deterministic, without pickled objects.
 
     Raises:
-        TypeError: An array holds something else than numbers, truth values or text.
+        TypeError: An array holds something other than numbers, booleans or text.
     """
-    # numpy.savez takes the names as keyword arguments, of which it keeps two for itself.
+    # numpy.savez takes the names as keyword arguments and reserves two of them.
     buffer = BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name, value in arrays.items():
             array = np.asanyarray(value)
             if array.dtype.kind not in _KINDS:
-                raise TypeError(f"state {name!r} has dtype {array.dtype}, which a .npz cannot keep")
+                raise TypeError(
+                    f"state {name!r} has dtype {array.dtype}, which a .npz cannot store"
+                )
             with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
                 np.lib.format.write_array(file, array, allow_pickle=False)
     return buffer.getvalue()
 
 
 def unpack_arrays(content: bytes, path: Path) -> dict[str, Array]:
-    """The arrays in a `.npz` that was read from `path`.
+    """Return the arrays in the `.npz` content that was read from `path`.
 
     Raises:
-        RunError: It is damaged, or it was not written by `pack_arrays`.
+        RunError: The content is damaged, or was not written by `pack_arrays`.
     """
     arrays = {}
     with _damage(path), zipfile.ZipFile(BytesIO(content)) as archive:
         for member in _members(archive):
             if not member.filename.endswith(".npy"):
-                raise ValueError(f"{member.filename!r} is no array")
+                raise ValueError(f"{member.filename!r} is not an array")
             with archive.open(member) as file:
                 _check_array(file, member)
             with archive.open(member) as file:
@@ -85,27 +85,27 @@ def unpack_arrays(content: bytes, path: Path) -> dict[str, Array]:
 
 @contextmanager
 def _damage(path: Path) -> Iterator[None]:
-    """Turns what happens on reading the archive at `path` into a `RunError` about it."""
+    """Turn any error while reading the archive at `path` into a `RunError` about it."""
     try:
         yield
-    # There is no end to what zipfile, ast and NumPy raise on bytes made to hurt them.
+    # zipfile, ast and NumPy raise almost anything on malicious bytes.
     except Exception as error:
         reason = str(error).partition("\n")[0][:200] or type(error).__name__
         raise RunError(
             Problem(
                 where=str(path),
-                expected="an archive as the trainer wrote it, nothing in it compressed or pickled",
-                found=f"damage ({reason})",
-                fix="take the directory from a copy of the run",
+                expected="an archive as trainer wrote it, with nothing compressed or pickled",
+                found=f"a damaged one ({reason})",
+                fix="restore the directory from a copy of the run",
             )
         ) from error
 
 
 def _members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
-    """The members in the order of their places, each checked; ValueError for one that is not well."""
+    """Return the members in file order, each checked; raise ValueError for an unsafe one."""
     members = sorted(archive.infolist(), key=lambda member: member.header_offset)
     if len({member.filename for member in members}) != len(members):
-        raise ValueError("two members of one name")
+        raise ValueError("two members with the same name")
     ends = [*(member.header_offset for member in members), archive.start_dir]
     for member, end in zip(members, ends[1:], strict=True):
         name = member.filename
@@ -113,12 +113,12 @@ def _members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
             raise ValueError(f"{name!r} is compressed or encrypted")
         begin = member.header_offset + _LOCAL_HEADER_BYTES
         if member.file_size != member.compress_size or begin + member.file_size > end:
-            raise ValueError(f"{name!r} is said to have {member.file_size} bytes")
+            raise ValueError(f"{name!r} declares {member.file_size} bytes")
     return members
 
 
 def _check_array(file: IO[bytes], member: zipfile.ZipInfo) -> None:
-    """ValueError unless an array has as many bytes as its header declares; allocates nothing."""
+    """Raise ValueError unless the array has as many bytes as its header declares; allocate nothing."""
     match np.lib.format.read_magic(file):
         case (1, 0):
             shape, _, dtype = np.lib.format.read_array_header_1_0(file)
@@ -128,11 +128,7 @@ def _check_array(file: IO[bytes], member: zipfile.ZipInfo) -> None:
             raise ValueError(f"{member.filename!r} has format {version}")
     if dtype.kind not in _KINDS:
         raise ValueError(f"{member.filename!r} holds {dtype}")
-    declared, there = math.prod(shape), member.file_size - file.tell()
-    # The count as well, as elements can have no width.
-    if (
-        min(shape, default=0) < 0
-        or declared * dtype.itemsize != there
-        or declared > member.file_size
-    ):
-        raise ValueError(f"{member.filename!r} declares {shape} of {dtype} in {there} bytes")
+    count, size = math.prod(shape), member.file_size - file.tell()
+    # The count is checked too, as elements can have zero width.
+    if min(shape, default=0) < 0 or count * dtype.itemsize != size or count > member.file_size:
+        raise ValueError(f"{member.filename!r} declares {shape} of {dtype} in {size} bytes")

@@ -1,13 +1,10 @@
-"""One checkpoint: a directory with a model, the rest of the training state, and their hashes.
+"""Checkpoints: a directory with a model, the rest of the training state, and their hashes.
 
-    model.keras       written by the function that is handed in
+    model.keras       written by a function of the caller
     state.npz         arrays by name: optimizer, seeds, position, callbacks, best so far
-    checkpoint.json   format, facts, size and SHA-256 of the other two; SHA-256 of all that
+    checkpoint.json   format, metadata, size and SHA-256 of the other two; SHA-256 of all that
 
-Former ones stand beside it: `last`, then `last-1`, `last-2`, …
-
-Owns: writing the three as one, checking them when read, finding the newest that is sound. Does not
-own: what a model or a state is, how arrays are packed (`archives`).
+Previous checkpoints are kept beside it: `last`, then `last-1`, `last-2`, …
 """
 
 from __future__ import annotations
@@ -45,12 +42,12 @@ _SEAL = re.compile(rb',\n  "sha256": "([0-9a-f]{64})"\n\}\n\Z')
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint whose files are those that were written.
+    """A checkpoint whose files match their hashes.
 
     Attributes:
-        directory: Where it is; `model` is in it. While its run trains on, the directory can be
-            replaced by a newer one at any time: compare the weights loaded with `facts`.
-        facts: What the writer said of it (epoch, step, weights_sha256, …).
+        directory: The directory that contains `model`. While the run is training, the directory can
+            be replaced by a newer one at any time: compare the loaded weights with `facts`.
+        facts: Metadata from the writer (epoch, step, weights_sha256, …).
         state: Arrays by name.
     """
 
@@ -72,22 +69,22 @@ def write_checkpoint(
     disk: FileSystem = DISK,
     keep: int = 1,
 ) -> None:
-    """Writes a checkpoint in place of the former one; one of the two can be read at every moment.
+    """Replace the checkpoint at `directory`; the old or the new one is readable at every moment.
 
-    A best checkpoint that the state of a last one speaks of is to be written before that.
+    If the state of a `last` checkpoint refers to a `best` one, write the `best` one first.
 
     Args:
-        directory: `checkpoints/last` or `checkpoints/best`; `checkpoints` is made when missing.
-        write_model: Writes the model to the path it is given, which ends in `.keras`; None for a
-            checkpoint without one, of several networks in training.
-        state: Arrays of numbers, truth values or text, by name.
-        facts: JSON values by name; `format`, `files` and `sha256` are not free.
-        disk: What it is written with.
-        keep: How many are kept, this one included; the former ones are `<name>-1` (the newest of
-            them) to `<name>-(keep-1)`.
+        directory: `checkpoints/last` or `checkpoints/best`; `checkpoints` is created if missing.
+        write_model: Writes the model to the given path, which ends in `.keras`; None for a
+            checkpoint of several models in training, which has no single model file.
+        state: Arrays of numbers, booleans or text, by name.
+        facts: JSON values by name; `format`, `files` and `sha256` are reserved.
+        disk: The file system operations to use.
+        keep: Number of checkpoints to keep, including this one; previous ones are `<name>-1` (the
+            newest) to `<name>-(keep-1)`.
 
     Raises:
-        StorageError: It could not be written; the former ones can still be read.
+        StorageError: The checkpoint could not be written; the previous ones remain readable.
     """
     reserved = {"format", "files", "sha256"} & set(facts)
     if reserved or keep < 1:
@@ -105,17 +102,17 @@ def write_checkpoint(
         }
         disk.write(new / FACTS, _sealed({"format": FORMAT, **facts, "files": files}))
 
-    with storage_errors(directory.parent, "make this directory"):
-        # Not its parents: a run that was removed while it trained is not to come back in part.
+    with storage_errors(directory.parent, "create this directory"):
+        # Not its parents: a run that was deleted during training must not reappear in part.
         directory.parent.mkdir(exist_ok=True)
     replace_directory(directory, write, disk, keep)
 
 
 def read_checkpoint(directory: Path) -> Checkpoint:
-    """Reads a checkpoint and checks each of its files against the hash it was written with.
+    """Read a checkpoint and verify the hash of each of its files.
 
     Raises:
-        RunError: There is none, or a file of it is missing, damaged or not the checkpoint's own.
+        RunError: There is no checkpoint, or one of its files is missing, damaged or foreign.
     """
     for _ in range(_ATTEMPTS):
         place = existing_directory(directory)
@@ -125,16 +122,16 @@ def read_checkpoint(directory: Path) -> Checkpoint:
         try:
             return _read(place)
         except RunError:
-            # A run that trains on replaces its checkpoints: damage is damage only if it stays.
-            still = existing_directory(directory) == place and _identity(place) == before
-            if still and before is not None:
+            # A run in training replaces its checkpoints: only damage that persists is real.
+            unchanged = existing_directory(directory) == place and _identity(place) == before
+            if unchanged and before is not None:
                 raise
     raise RunError(
         Problem(
             where=str(directory),
             expected="a checkpoint",
             found="none",
-            fix="the run ended before it wrote one; `trainer fit` on its config.yaml repeats it",
+            fix="the run ended before writing one; repeat it with `trainer fit` on its config.yaml",
         )
     )
 
@@ -142,42 +139,45 @@ def read_checkpoint(directory: Path) -> Checkpoint:
 def read_newest(
     directory: Path, *, with_model: bool = True
 ) -> tuple[Checkpoint, tuple[Problem, ...]]:
-    """The newest sound checkpoint among `directory` and the former ones; nobody may write them.
+    """Return the newest intact checkpoint among `directory` and the previous ones.
+
+    No other process may be writing them.
 
     Args:
         directory: `checkpoints/last`.
-        with_model: One without a model is damaged.
+        with_model: Whether a checkpoint without a model counts as damaged.
 
     Returns:
-        The checkpoint (its `directory` says which), and why newer ones were passed over.
+        The checkpoint, and the problems of newer ones that were skipped.
 
     Raises:
-        RunError: There is none, or all are damaged; then with the problems of each.
+        RunError: There is none, or all are damaged; contains the problems of each.
     """
-    passed: list[Problem] = []
-    former = former_directories(directory)
+    skipped: list[Problem] = []
+    previous = former_directories(directory)
     if not directory.is_dir():
-        if not former:
+        if not previous:
             raise RunError(
                 Problem(
                     where=str(directory),
                     expected="a checkpoint",
                     found="nothing to resume from",
-                    fix="the run ended before it wrote one, or it was removed; `trainer fit` on "
-                    "the run's config.yaml repeats it",
+                    fix="the run ended before writing one, or it was deleted; repeat the run with "
+                    "`trainer fit` on its config.yaml",
                 )
             )
-        found = "none: the run was killed while it replaced it, or it was removed"
-        passed.append(Problem(str(directory), "a checkpoint", found))
-    for place in [directory, *former] if not passed else former:
+        found = "none: the run was killed while replacing it, or it was deleted"
+        skipped.append(Problem(str(directory), "a checkpoint", found))
+    for place in [directory, *previous] if not skipped else previous:
         try:
-            return _read(place, with_model=with_model), tuple(passed)
+            return _read(place, with_model=with_model), tuple(skipped)
         except RunError as error:
-            passed.extend(error.problems)
+            skipped.extend(error.problems)
     fix = (
-        "take the directory from a copy of the run, or repeat it: `trainer fit` on its config.yaml"
+        "restore the directory from a copy of the run, or repeat the run with `trainer fit` on its "
+        "config.yaml"
     )
-    raise RunError(replace(problem, fix=fix) for problem in passed)
+    raise RunError(replace(problem, fix=fix) for problem in skipped)
 
 
 def _read(place: Path, *, with_model: bool = True) -> Checkpoint:
@@ -191,7 +191,7 @@ def _read(place: Path, *, with_model: bool = True) -> Checkpoint:
         check_archive(place / MODEL)
     content = read_bytes(place / STATE)
     if hashlib.sha256(content).hexdigest() != facts["files"][STATE]["sha256"]:
-        raise _damaged(place / STATE, "the content it was written with", "other content")
+        raise _damaged(place / STATE, "unchanged content", "different content")
     return Checkpoint(directory=place, facts=facts, state=unpack_arrays(content, place / STATE))
 
 
@@ -199,19 +199,19 @@ def _facts(path: Path, needed: set[str]) -> dict[str, Any]:
     content = read_bytes(path, _FACTS_BYTES)
     facts = json_value(content, path)
     if not isinstance(facts, dict) or "format" not in facts or "files" not in facts:
-        raise _damaged(path, "the facts of a checkpoint", "something else")
+        raise _damaged(path, "the metadata of a checkpoint", "something else")
     if facts["format"] != FORMAT:
         raise RunError(
             Problem(
                 where=str(path),
                 expected=f"format {FORMAT}",
                 found=f"format {shown(facts['format'])}",
-                fix="another version of trainer wrote it: use that one; manifest.json says which",
+                fix="use the version of trainer that wrote it, which manifest.json names",
             )
         )
     seal = _SEAL.search(content)
     if not seal or hashlib.sha256(content[: seal.start()]).hexdigest().encode() != seal[1]:
-        raise _damaged(path, "the facts that were written", "other ones")
+        raise _damaged(path, "unchanged metadata", "different metadata")
     files = facts["files"]
     if not isinstance(files, dict) or not needed <= set(files):
         raise _damaged(path, f"the hashes of {' and '.join(sorted(needed))}", "something else")
@@ -219,7 +219,7 @@ def _facts(path: Path, needed: set[str]) -> dict[str, Any]:
 
 
 def _sealed(facts: Mapping[str, Any]) -> bytes:
-    """The facts as JSON whose last key is the SHA-256 of all bytes before it."""
+    """Return the metadata as JSON whose last key is the SHA-256 of all bytes before it."""
     content = json_bytes(facts).removesuffix(b"\n}\n")
     return content + f',\n  "sha256": "{hashlib.sha256(content).hexdigest()}"\n}}\n'.encode()
 
@@ -237,19 +237,19 @@ def _verify(place: Path, name: str, written: object) -> None:
         if path.stat().st_size != size:
             raise _damaged(path, f"{size} bytes", f"{path.stat().st_size}")
         if sha256_of(path) != digest:
-            raise _damaged(path, f"content with SHA-256 {digest[:12]}…", "other content")
+            raise _damaged(path, f"content with SHA-256 {digest[:12]}…", "different content")
 
 
 def _damaged(path: Path, expected: str, found: str) -> RunError:
     other = path.parent.with_name("last" if path.parent.name == "best" else "best")
-    fix = f"take the directory from a copy of the run, or name its other checkpoint, {other}"
+    fix = f"restore the directory from a copy of the run, or use its other checkpoint, {other}"
     return RunError(Problem(where=str(path), expected=expected, found=found, fix=fix))
 
 
 def _identity(place: Path) -> tuple[int, int] | None:
     try:
-        facts = place.stat()
+        status = place.stat()
     except OSError:
         return None
-    # The modification time as well: a removed directory's number is given to the next one made.
-    return facts.st_ino, facts.st_mtime_ns
+    # The modification time as well: inode numbers of removed directories are reused.
+    return status.st_ino, status.st_mtime_ns

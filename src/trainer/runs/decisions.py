@@ -1,4 +1,4 @@
-"""`decisions.json`: what was chosen on the validation rows of a run and holds for every row after."""
+"""`decisions.json`: threshold, temperature and interval widths chosen on the validation rows."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from trainer.runs.directory import RunDirectory
 from trainer.runs.records import later, read_record, to_json
 
 NO_THRESHOLD = 0.5
-"""The threshold where none is stated or chosen."""
+"""The threshold if none is configured or chosen."""
 
 _LARGEST_EXPONENT = 700.0
-"""That a float can hold."""
+"""The largest exponent whose exponential a float can hold, rounded down."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decisions:
-    """What was chosen.
+    """Choices made on the validation rows, applied to all later predictions.
 
     Attributes:
-        threshold: A probability of at least this is a yes.
-        aim: What it was chosen for, or None where it was stated.
-        reached: What it achieves on the validation rows, by metric; None where a metric is not defined.
-        temperature: What the logits are divided by; 1 where they are left alone.
-        coverage: The share of rows whose number is to lie in its interval.
-        half_widths: Column → half the width of its intervals: in the target's unit, of a column in
-            `curves` in its logarithm or on its standardised power curve.
-        note: What a user should know of it.
-        source: The run directory it was taken from, or None where it was chosen here.
-        curves: Column → log or power, of those with such a `data.target_scale`.
+        threshold: Smallest probability that is predicted positive.
+        aim: Criterion that the threshold was chosen for; None for a configured threshold.
+        reached: Metric → its value on the validation rows at the threshold; None if undefined.
+        temperature: Divisor of the logits; 1 leaves them unchanged.
+        coverage: Target share of rows whose true value lies in the prediction interval.
+        half_widths: Column → half the width of its prediction interval: in the target's unit or,
+            for a column in `curves`, on the log or standardized power scale.
+        note: A warning for the user.
+        source: The run directory that the decisions were taken from; None if chosen in this run.
+        curves: Column → log or power, for columns with such a `data.target_scale`.
     """
 
     threshold: float = NO_THRESHOLD
@@ -46,19 +46,19 @@ class Decisions:
 
     @property
     def chosen_for(self) -> str | None:
-        """What the threshold was chosen for; None where it is stated or none reaches the aim."""
+        """The threshold's criterion; None if it was configured or no threshold meets the criterion."""
         return self.aim if self.reached else None
 
     @property
     def rows(self) -> str:
-        """The rows that it was chosen on, for a text."""
+        """The rows that the choices were made on, as text."""
         if self.source is None:
             return "the validation rows"
-        # The last two names: those of trials are numbers.
+        # The last two path components, because trials are named by number.
         return f"the validation rows of {'/'.join(PurePath(self.source).parts[-2:])}"
 
     def summary(self) -> str:
-        """The decisions in a phrase; empty where nothing was decided."""
+        """Return the decisions as a phrase; empty if there are none."""
         parts = []
         if self.chosen_for is not None:
             parts.append(f"threshold {self.threshold:.4g} (chosen for {self.chosen_for})")
@@ -76,18 +76,18 @@ class Decisions:
 
 
 def width_text(shown: str, half: float, kind: str | None) -> str:
-    """The half width of prediction intervals for a reader: ± 3.2, or the factor of a logarithm.
+    """Return the half width of a prediction interval as text: ± 3.2, or a factor on the log scale.
 
     Args:
         shown: The half width as text.
         half: The half width.
-        kind: log or power, of a target on such a curve; else None.
+        kind: The target's scale, if log or power; else None.
     """
     match kind:
         case "log":
-            return f"divided and multiplied by {exp(min(half, _LARGEST_EXPONENT)):.4g}"
+            return f"multiplied or divided by {exp(min(half, _LARGEST_EXPONENT)):.4g}"
         case "power":
-            return f"± {shown} standard deviations on its power curve"
+            return f"± {shown} standard deviations on the power scale"
         case _:
             return f"± {shown}"
 
@@ -96,15 +96,15 @@ def write_decisions(run: RunDirectory, decisions: Decisions) -> None:
     """Write `decisions.json`.
 
     Raises:
-        StorageError: It cannot be written.
+        StorageError: The file cannot be written.
     """
     run.write_decisions(to_json(decisions))
 
 
 def read_decisions(run: RunDirectory) -> Decisions | None:
-    """The decisions of a run; None where it has made none.
+    """Return the decisions of a run; None if it has none.
 
     Raises:
         RunError: The file is damaged.
     """
-    return read_record(run.decisions, Decisions, "take the file from a whole copy of the run")
+    return read_record(run.decisions, Decisions, "restore the file from a copy of the run")

@@ -1,4 +1,4 @@
-"""The run directory: where each file of a run is, and how a run is made and found.
+"""The run directory: its layout, and how it is created.
 
     <root>/<name>/<time>-<short hash>/
         config.yaml  manifest.json  preprocessing.json  splits.parquet  metrics.jsonl
@@ -6,11 +6,7 @@
         decisions.json  findings.json  example.json  explanation/  report.html
         tensorboard/  tracking.json  lock
 
-Every path is made from the directory's own; none is ever read from a file.
-
-Owns: the layout, making a run. Does not own: what a path means (`opening`), looking for runs
-(`search`), the content of `manifest.json` (`manifest`), of checkpoints (`checkpoints`), of the log
-(`log`).
+Every path is derived from the directory's own path; none is ever read from a file.
 """
 
 from __future__ import annotations
@@ -46,28 +42,28 @@ _COLLISIONS = 1000
 
 @dataclass(frozen=True, slots=True)
 class RunDirectory:
-    """One run on disk.
+    """A run on disk.
 
-    Reading raises `RunError` when a file is missing or damaged, writing `StorageError`.
+    Reading raises `RunError` if a file is missing or damaged; writing raises `StorageError`.
 
     Attributes:
-        path: The directory, as it is to be shown.
+        path: The directory, as shown to the user.
     """
 
     path: Path
 
     @classmethod
     def create(cls, root: Path, name: str, config_text: str, now: datetime) -> Self:
-        """Makes a new, empty directory, `root/name/<time in UTC>-<hash of config and time>`.
+        """Create an empty directory, `root/name/<time in UTC>-<hash of config and time>`.
 
         Args:
-            root: Where runs are kept; made when missing.
+            root: The folder of runs; created if missing.
             name: One path component.
             config_text: The resolved config.
-            now: With a time zone.
+            now: Must have a time zone.
 
         Raises:
-            RunError: Runs cannot be made there.
+            RunError: Runs cannot be created there.
             StorageError: The disk is full or fails.
         """
         if name != Path(name).name or name in {"", ".", ".."} or now.tzinfo is None:
@@ -86,52 +82,53 @@ class RunDirectory:
                     continue
                 return cls(path)
         except OSError as error:
-            problem = storage_problem(Path(error.filename or parent), "make a run directory", error)
+            path = Path(error.filename or parent)
+            problem = storage_problem(path, "create a run directory", error)
             kind = StorageError if error.errno in _FAULTS else RunError
             raise kind(problem) from error
         raise RunError(
-            Problem(str(parent), "a free name for a run", f"{_COLLISIONS} taken ones", "try again")
+            Problem(str(parent), "an unused run name", f"{_COLLISIONS} taken names", "try again")
         )
 
     @classmethod
     def at(cls, path: Path) -> Self:
-        """Makes the directory of a run that is one of several, or takes the one that is there.
+        """Return the run directory at a fixed path, such as a member's; create it if missing.
 
         Raises:
-            StorageError: It cannot be made.
+            StorageError: The directory cannot be created.
         """
-        with storage_errors(path, "make a run directory"):
+        with storage_errors(path, "create a run directory"):
             path.mkdir(parents=True, exist_ok=True)
         return cls(path)
 
     @property
     def config(self) -> Path:
-        """The resolved config; `fit` on it repeats the run."""
+        """The resolved config; `trainer fit` on it repeats the run."""
         return self.path / "config.yaml"
 
     @property
     def manifest(self) -> Path:
-        """What ran, on what, and how it ended."""
+        """Versions, data files, settings and status of the run."""
         return self.path / "manifest.json"
 
     @property
     def preprocessing(self) -> Path:
-        """Everything fitted on the training rows."""
+        """The preprocessing fitted on the training rows."""
         return self.path / "preprocessing.json"
 
     @property
     def splits(self) -> Path:
-        """Source row number → train, validation or test."""
+        """The split of each source row: train, validation or test."""
         return self.path / "splits.parquet"
 
     @property
     def metrics(self) -> Path:
-        """One object an epoch."""
+        """The metrics log: one JSON object per epoch."""
         return self.path / "metrics.jsonl"
 
     @property
     def timing(self) -> Path:
-        """The seconds of each epoch, which no two runs have alike."""
+        """The seconds of each epoch; separate from the metrics because they differ between runs."""
         return self.path / "timing.jsonl"
 
     @property
@@ -141,7 +138,7 @@ class RunDirectory:
 
     @property
     def last(self) -> Path:
-        """The checkpoint training goes on from."""
+        """The checkpoint that training resumes from."""
         return self.checkpoint("last")
 
     @property
@@ -161,12 +158,12 @@ class RunDirectory:
 
     @property
     def explanation(self) -> Path:
-        """The directory of what the network looks at."""
+        """The directory of feature importance and other explanations."""
         return self.path / "explanation"
 
     @property
     def report(self) -> Path:
-        """The page."""
+        """The HTML report."""
         return self.path / "report.html"
 
     @property
@@ -176,20 +173,20 @@ class RunDirectory:
 
     @property
     def tracking(self) -> Path:
-        """Where the run is in the stores of trackers."""
+        """The ids of the run in experiment trackers."""
         return self.path / "tracking.json"
 
     @property
     def lock(self) -> Path:
-        """Who writes the run now."""
+        """The lock file, which names the process that is writing the run."""
         return self.path / "lock"
 
     def checkpoint(self, name: str) -> Path:
-        """The directory of a checkpoint by its name."""
+        """Return the directory of a checkpoint."""
         return self.checkpoints / _component(name)
 
     def is_over(self) -> bool:
-        """Whether it has a manifest that says it finished or failed.
+        """Return whether the run has finished or failed, according to its manifest.
 
         Raises:
             RunError: The manifest is damaged.
@@ -197,24 +194,24 @@ class RunDirectory:
         return self.manifest.exists() and self.read_manifest().status in {"finished", "failed"}
 
     def has_checkpoint(self, name: str) -> bool:
-        """Whether a checkpoint was ever written."""
+        """Return whether a checkpoint was ever written."""
         return existing_directory(self.checkpoint(name)) is not None
 
     def checkpoint_names(self) -> tuple[str, ...]:
-        """The checkpoints there are: last, best, then the former ones, the newest first."""
+        """Return the names of existing checkpoints: last, best, then previous ones, newest first."""
         names = [name for name in ("last", "best") if self.has_checkpoint(name)]
         return (*names, *(path.name for path in former_directories(self.last)))
 
     def clear_history(self) -> None:
-        """Removes the logs of a run that begins again; for its only writer."""
+        """Remove the logs of a run that restarts; call only while holding `lock`."""
         with storage_errors(self.path, "remove the logs of the run"):
             for log in (self.metrics, self.timing):
                 log.unlink(missing_ok=True)
 
     def remove_leftovers(self, keep: int) -> None:
-        """Removes what a killed writer left behind; for the owner of `lock`.
+        """Remove temporary files of a killed writer; call only while holding `lock`.
 
-        `keep` is how many checkpoints are kept, `last` included.
+        `keep` is the number of checkpoints to keep, including `last`.
         """
         remove_leftovers(self.last, keep=keep)
         remove_leftovers(self.best)
@@ -223,45 +220,45 @@ class RunDirectory:
             remove_temporaries(folder)
 
     def write_config(self, text: str) -> None:
-        """Writes `config.yaml`."""
+        """Write `config.yaml`."""
         write_atomically(self.config, text.encode("utf-8"))
 
     def write_manifest(self, manifest: Manifest) -> None:
-        """Writes `manifest.json`."""
+        """Write `manifest.json`."""
         write_manifest(self.manifest, manifest)
 
     def read_manifest(self) -> Manifest:
-        """Reads `manifest.json`."""
+        """Read `manifest.json`."""
         return read_manifest(self.manifest)
 
     def write_preprocessing(self, value: Any) -> None:
-        """Writes `preprocessing.json`."""
+        """Write `preprocessing.json`."""
         write_atomically(self.preprocessing, json_bytes(value))
 
     def read_preprocessing(self) -> Any:
-        """Reads `preprocessing.json`; what it means is for the reader to check."""
+        """Read `preprocessing.json`; the caller validates its content."""
         return read_json(self.preprocessing)
 
     def write_splits(self, content: bytes) -> None:
-        """Writes `splits.parquet`."""
+        """Write `splits.parquet`."""
         write_atomically(self.splits, content)
 
     def read_splits(self) -> bytes:
-        """Reads `splits.parquet`."""
+        """Read `splits.parquet`."""
         return read_bytes(self.splits)
 
     def write_evaluation(self, split: str, evaluation: Evaluation) -> None:
-        """Writes `evaluation/<split>.json`."""
+        """Write `evaluation/<split>.json`."""
         _make(self.evaluation)
         content = json_bytes(to_json(evaluation))
         write_atomically(self.evaluation / f"{_component(split)}.json", content)
 
     def read_evaluations(self) -> dict[str, Evaluation]:
-        """The evaluations there are, by split: validation, test, then others by name."""
+        """Read all evaluations, by split: train, validation, test, then others by name."""
         return {path.stem: read_evaluation(path) for path in self.evaluation_files()}
 
     def evaluation_files(self) -> list[Path]:
-        """The files of `evaluation/`: validation, test, then others by name."""
+        """Return the files of `evaluation/`: train, validation, test, then others by name."""
         first = {"train": 0, "validation": 1, "test": 2}
         try:
             names = [entry.name for entry in os.scandir(self.evaluation)]
@@ -277,25 +274,25 @@ class RunDirectory:
 
     @property
     def decisions(self) -> Path:
-        """What was chosen on the validation rows."""
+        """Choices made on the validation rows, such as the threshold."""
         return self.path / "decisions.json"
 
     def write_decisions(self, value: Any) -> None:
-        """Writes `decisions.json`."""
+        """Write `decisions.json`."""
         write_atomically(self.decisions, json_bytes(value))
 
     @property
     def findings(self) -> Path:
-        """What the answers of the run come to."""
+        """The analysis of the run's predictions."""
         return self.path / "findings.json"
 
     def write_findings(self, value: Any) -> None:
-        """Writes `findings.json`; numbers that are not finite become null."""
+        """Write `findings.json`; NaN and ±∞ become null."""
         write_atomically(self.findings, json_bytes(value))
 
     @property
     def example(self) -> Path:
-        """A row in plain values, for the example of the report."""
+        """An input row in plain values, for the report's code example."""
         return self.path / "example.json"
 
     def write_example(self, value: Any) -> None:
@@ -303,52 +300,48 @@ class RunDirectory:
         write_atomically(self.example, json_bytes(value))
 
     def write_tracking(self, value: Any) -> None:
-        """Writes `tracking.json`."""
+        """Write `tracking.json`."""
         write_atomically(self.tracking, json_bytes(value))
 
     def read_tracking(self) -> Any:
-        """Reads `tracking.json`; None where there is none."""
+        """Read `tracking.json`; None if it does not exist."""
         return read_json(self.tracking) if self.tracking.exists() else None
 
     def write_report(self, text: str) -> None:
-        """Writes `report.html`."""
+        """Write `report.html`."""
         write_atomically(self.report, text.encode("utf-8"))
 
     def write_predictions(self, name: str, content: bytes) -> None:
-        """Writes a file of `predictions/`."""
+        """Write a file of `predictions/`."""
         _make(self.predictions)
         write_atomically(self.predictions / _component(name), content)
 
     def read_predictions(self, name: str) -> bytes:
-        """Reads a file of `predictions/`."""
+        """Read a file of `predictions/`."""
         return read_bytes(self.predictions / _component(name))
 
     def write_explanation(self, name: str, content: bytes) -> None:
-        """Writes a file of `explanation/`."""
+        """Write a file of `explanation/`."""
         _make(self.explanation)
         write_atomically(self.explanation / _component(name), content)
 
-    def read_explanation(self, name: str) -> Any:
-        """Reads a JSON file of `explanation/`."""
-        return read_json(self.explanation / _component(name))
-
     @property
     def members(self) -> Path:
-        """The directory of the runs that a run with repeats or folds consists of."""
+        """The directory of the member runs of a run with repeats or folds."""
         return self.path / "members"
 
     def member(self, number: int) -> Path:
-        """The run directory of a member."""
+        """Return the run directory of a member."""
         return self.members / f"{number:04d}"
 
     @property
     def packs(self) -> Path:
-        """The directory of what is kept of members while they train."""
+        """The directory of training state of members that are trained together."""
         return self.path / "packs"
 
     @property
     def out_of_fold(self) -> Path:
-        """What the members said of rows that they were not trained with."""
+        """Predictions for each row by members that were not trained on it."""
         return self.predictions / "out_of_fold.parquet"
 
 
@@ -356,8 +349,8 @@ _FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE}
 
 
 def _make(directory: Path) -> None:
-    with storage_errors(directory, "make this directory"):
-        # Not its parents: a run that was removed while it trained is not to come back in part.
+    with storage_errors(directory, "create this directory"):
+        # Not its parents: a run that was deleted during training must not reappear in part.
         directory.mkdir(exist_ok=True)
 
 

@@ -1,4 +1,4 @@
-"""`evaluation/<split>.json`: the metrics of a network, or of all networks of a run, on one split."""
+"""`evaluation/<split>.json`: metrics of a model, or of all members of a run, on one split."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from trainer.runs.readers import DamageError
 from trainer.runs.records import from_json, later
 
 Metrics = Mapping[str, Mapping[str, float | None]]
-"""Split → metric → value; None where the value is not defined."""
+"""Split → metric → value; None if undefined."""
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A metric over the members of a run.
+    """A metric summarized over the members of a run.
 
     Attributes:
-        mean: Of the members that have a value; None without any.
-        sd: Their standard deviation (n - 1); None with fewer than two.
-        low: Lower end of the 95% interval of the mean; None with fewer than two members, or folds.
+        mean: Mean over the members with a value; None if there are none.
+        sd: Sample standard deviation (n - 1); None for fewer than two members.
+        low: Lower end of the 95% confidence interval of the mean; None for fewer than two members or
+            folds.
         high: Upper end.
-        n: Members that have a value.
+        n: Number of members with a value.
     """
 
     mean: float | None
@@ -36,16 +37,16 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What one split scores.
+    """Metrics on one split.
 
     Attributes:
-        metrics: By name; None where a metric is not defined. Of members the means.
-        split: The split's name.
-        checkpoint: The checkpoint that was evaluated; None for members.
-        epoch: Its epoch; None for members.
-        rows: How many rows; None for members.
-        members: How many networks; None for one.
-        intervals: Of members: each metric's.
+        metrics: Metric → value, None if undefined. For several members, the mean.
+        split: Name of the split.
+        checkpoint: The checkpoint that was evaluated; None for several members.
+        epoch: Its epoch; None for several members.
+        rows: Number of rows; None for several members.
+        members: Number of members; None for a single model.
+        intervals: Metric → its interval, for several members.
     """
 
     metrics: Mapping[str, float | None]
@@ -58,11 +59,11 @@ class Evaluation:
 
 
 Intervals = Mapping[str, Mapping[str, Interval]]
-"""Split → metric → interval; of a run with repeats or folds."""
+"""Split → metric → interval, for a run with repeats or folds."""
 
 
 def read_evaluation(path: Path) -> Evaluation:
-    """The evaluation in a file.
+    """Read an evaluation.
 
     Raises:
         RunError: The file is missing or damaged.
@@ -70,5 +71,5 @@ def read_evaluation(path: Path) -> Evaluation:
     try:
         return from_json(Evaluation, read_json(path))
     except DamageError as error:
-        fix = "take the file from a whole copy of the run"
+        fix = "restore the file from a copy of the run"
         raise RunError(Problem(str(path), error.expected, error.found, fix)) from error

@@ -1,4 +1,4 @@
-"""`example.json`: a row of a run in plain values, from which the report makes its example."""
+"""`example.json`: an input row in plain values, for the report's code example."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ from trainer.runs.records import read_record, to_json
 
 @dataclass(frozen=True, slots=True)
 class ExampleRow:
-    """A row before anything that was fitted is applied.
+    """An input row before preprocessing.
 
     Attributes:
-        split: The split that it is of.
-        row: Its number in the source, from 0.
-        values: Feature column → a number, the text of a level, true or false, a date as ISO 8601; None
-            where it is missing.
+        split: The split that the row belongs to.
+        row: Row number in the data source, from 0.
+        values: Feature column → number, category, boolean or ISO 8601 date; None if missing.
     """
 
     split: str
@@ -29,15 +28,15 @@ def write_example(run: RunDirectory, example: ExampleRow) -> None:
     """Write `example.json`.
 
     Raises:
-        StorageError: It cannot be written.
+        StorageError: The file cannot be written.
     """
     run.write_example(to_json(example))
 
 
 def read_example(run: RunDirectory) -> ExampleRow | None:
-    """The example of a run; None where it has none.
+    """Return the example of a run; None if it has none.
 
     Raises:
         RunError: The file is damaged.
     """
-    return read_record(run.example, ExampleRow, "remove it: the report is then without an example")
+    return read_record(run.example, ExampleRow, "delete it: the report then omits the example")

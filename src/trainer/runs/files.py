@@ -1,8 +1,8 @@
-"""How a run directory is written: a file or a directory is there whole or not at all.
+"""Atomic writes of files and directories, and reading files back with clear errors.
 
-Every write goes to a temporary sibling, is flushed to the disk and then renamed, so that a process
-killed at any moment leaves either the old or the new content. `OSError`s become `StorageError`s
-that say what could not be written and what to do. Which files a run has is up to `directory`.
+Every write goes to a temporary sibling, is flushed to disk and then renamed, so that a process killed
+at any moment leaves either the old or the new content. Each `OSError` becomes a `StorageError` that
+names the path and the fix.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def _sync(path: Path) -> None:
     try:
         os.fsync(descriptor)
     except OSError as error:
-        # Some network file systems cannot flush a directory; a rename is then as safe as they are.
+        # Some network file systems cannot flush a directory; the rename is then as safe as it gets.
         if error.errno != errno.EINVAL:
             raise
     finally:
@@ -57,14 +57,14 @@ def _remove(path: Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class FileSystem:
-    """The operations that change a disk, each a step between which a process can die.
+    """The operations that change a disk; tests kill the process between any two of them.
 
     Attributes:
-        make_directory: Makes one directory, which must not exist.
-        write: Writes a new file and flushes it to the disk.
-        sync: Flushes a file or a directory to the disk.
-        rename: Renames a file over another, or a directory to a free name, atomically.
-        remove: Removes a file or a directory with all that is in it; nothing there is no error.
+        make_directory: Creates one directory, which must not exist.
+        write: Writes a new file and flushes it to disk.
+        sync: Flushes a file or a directory to disk.
+        rename: Renames a file over another, or a directory to an unused name, atomically.
+        remove: Removes a file, or a directory with its content; ignores a missing path.
     """
 
     make_directory: Callable[[Path], None] = Path.mkdir
@@ -75,38 +75,38 @@ class FileSystem:
 
 
 DISK = FileSystem()
-"""The real one."""
+"""The real file system."""
 
 _FIXES = {
     errno.ENOSPC: "free space there (`df -h` shows it), then resume the run or run the command again",
     errno.EDQUOT: "free some of your quota there, then resume the run or run the command again",
-    errno.EROFS: "this file system is read-only; remount it or choose another place for runs",
-    errno.EACCES: "give yourself the right to write there (`ls -ld` shows who has it)",
-    errno.EPERM: "give yourself the right to write there (`ls -ld` shows who has it)",
-    errno.ENOENT: "it was removed or its disk went away while it was in use; start the run again",
-    errno.ENOTDIR: "a file stands where a directory is needed; move it away",
-    errno.EISDIR: "a directory stands where a file is needed; move it away",
-    errno.ENAMETOOLONG: "choose a shorter place or `name`",
-    errno.EIO: "the disk reported a fault; check it and choose another place",
-    errno.ESTALE: "the network file system lost this place; mount it and run the command again",
+    errno.EROFS: "this file system is read-only; remount it or choose another folder for runs",
+    errno.EACCES: "give yourself write permission there (`ls -ld` shows the owner)",
+    errno.EPERM: "give yourself write permission there (`ls -ld` shows the owner)",
+    errno.ENOENT: "it was deleted or its disk was unmounted during use; start the run again",
+    errno.ENOTDIR: "move away the file that has the name of a directory in this path",
+    errno.EISDIR: "move away the directory that has the name of this file",
+    errno.ENAMETOOLONG: "choose a shorter path or `name`",
+    errno.EIO: "the disk reported an I/O error; check it and choose another folder",
+    errno.ESTALE: "the network file system lost this path; remount it and run the command again",
 }
 
 
 def storage_problem(path: Path, action: str, error: OSError) -> Problem:
-    """What a failure on `path` is called; `action` says what was tried ("write this file")."""
+    """Describe a failure on `path`; `action` is what was attempted ("write this file")."""
     reason = os.strerror(error.errno).lower() if error.errno else str(error)
     code = errno.errorcode.get(error.errno, "") if error.errno else ""
     return Problem(
         where=str(path),
         expected=f"to {action}",
         found=f"{reason} ({code})" if code else reason,
-        fix=_FIXES.get(error.errno or 0, "check the place with `ls -ld` and `df -h`"),
+        fix=_FIXES.get(error.errno or 0, "check the path with `ls -ld` and `df -h`"),
     )
 
 
 @contextmanager
 def storage_errors(path: Path, action: str) -> Iterator[None]:
-    """Turns an `OSError` inside the block into a `StorageError` about `path`."""
+    """Turn an `OSError` inside the block into a `StorageError` about `path`."""
     try:
         yield
     except OSError as error:
@@ -114,10 +114,10 @@ def storage_errors(path: Path, action: str) -> Iterator[None]:
 
 
 def write_atomically(path: Path, content: bytes, disk: FileSystem = DISK) -> None:
-    """Writes a file so that a reader sees the old content or the new one, never a part.
+    """Write a file so that readers see either the old content or all of the new content.
 
     Raises:
-        StorageError: It could not be written; the old content is still there.
+        StorageError: The file could not be written; the old content is unchanged.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
     with storage_errors(path, "write this file"):
@@ -132,7 +132,7 @@ def write_atomically(path: Path, content: bytes, disk: FileSystem = DISK) -> Non
 
 
 def remove_temporaries(directory: Path) -> None:
-    """Removes what processes that died in `write_atomically` left; what cannot go stays."""
+    """Remove temporary files of processes that died in `write_atomically`, ignoring errors."""
     for path in directory.glob(".*.new"):
         if re.fullmatch(r"\..+\.[0-9a-f]{8}\.new", path.name):
             with suppress(OSError):
@@ -142,21 +142,21 @@ def remove_temporaries(directory: Path) -> None:
 def replace_directory(
     path: Path, write: Callable[[Path], None], disk: FileSystem = DISK, keep: int = 1
 ) -> None:
-    """Puts the directory that `write` fills in the place of `path`, and keeps the former ones.
+    """Replace the directory `path` by one that `write` fills, and keep previous versions.
 
-    The new one is written as `path.new`. Then each former one moves up by a number, `path` becomes
-    `path-1`, `path.new` becomes `path`, and what is numbered `keep` or more goes. So the names in
-    their order hold whole directories, the newest first, at every moment; there can be a gap, and
-    one at `path` lasts between the two last renames only. `path.new` is never read.
+    The new directory is written as `path.new`. Then each previous one moves up by one number, `path`
+    becomes `path-1`, `path.new` becomes `path`, and directories numbered `keep` or more are removed.
+    At every moment the names in order therefore hold complete directories, newest first. There can be
+    a gap; a gap at `path` exists only between the last two renames. `path.new` is never read.
 
     Args:
         path: The directory.
-        write: Fills the directory that it is given, which is empty.
-        disk: What it is written with.
-        keep: How many there are at most in the end, the new one included.
+        write: Fills the empty directory that it is given.
+        disk: The file system operations to use.
+        keep: Maximum number of directories to keep, including the new one.
 
     Raises:
-        StorageError: It could not be written; the old ones can still be read.
+        StorageError: The directory could not be written; the old ones remain readable.
     """
     new = _unfinished(path)
     with storage_errors(path, "write this directory"):
@@ -171,20 +171,20 @@ def replace_directory(
         for file in sorted(new.rglob("*")):
             disk.sync(file)
         disk.sync(new)
-        # Up to the first gap, the oldest first: no rename meets a directory that is in its way.
+        # Up to the first gap, oldest first: every rename has an unused target.
         gap = next(number for number in count() if not _numbered(path, number).exists())
         for number in range(gap, 0, -1):
             disk.rename(_numbered(path, number - 1), _numbered(path, number))
         disk.rename(new, path)
         disk.sync(path.parent)
-        # A reader on a network file system can hold a file of an old one open, which then cannot
-        # go yet; the next replacement takes it away.
+        # On a network file system, a reader can keep a file of an old directory open, which then
+        # cannot be removed; the next replacement removes it.
         with suppress(OSError):
             _remove_former(path, keep, disk)
 
 
 def remove_leftovers(path: Path, disk: FileSystem = DISK, keep: int = 1) -> None:
-    """Removes what a process that died in `replace_directory` left behind; what cannot go stays."""
+    """Remove what a process that died in `replace_directory` left behind, ignoring errors."""
     with suppress(OSError):
         disk.remove(_unfinished(path))
         if path.is_dir():
@@ -192,15 +192,15 @@ def remove_leftovers(path: Path, disk: FileSystem = DISK, keep: int = 1) -> None
 
 
 def remove_directories(path: Path, disk: FileSystem = DISK) -> None:
-    """Removes a directory and the former ones that `replace_directory` kept, as far as they can go."""
+    """Remove a directory and the previous versions of it, ignoring errors."""
     with suppress(OSError):
         for place in (path, _unfinished(path), *former_directories(path)):
             disk.remove(place)
 
 
 def _remove_former(path: Path, keep: int, disk: FileSystem) -> None:
-    # Not past a gap: what has a far number is somebody's copy. The oldest first, so that a process
-    # that dies leaves no gap.
+    # Not past a gap: a directory with a higher number is a user's copy. Oldest first, so that a
+    # process that dies leaves no gap.
     numbers = takewhile(lambda number: _numbered(path, number).exists(), count(keep))
     for number in reversed(list(numbers)):
         disk.remove(_numbered(path, number))
@@ -210,7 +210,7 @@ def _fill(new: Path, write: Callable[[Path], None]) -> None:
     try:
         write(new)
     except RuntimeError as error:
-        # HDF5 tells of a full disk that it meets on closing by a RuntimeError with errno as text.
+        # HDF5 reports a disk that is full on closing as a RuntimeError with errno in its text.
         text = str(error)
         for number in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
             if f"errno = {number}," in text:
@@ -219,11 +219,11 @@ def _fill(new: Path, write: Callable[[Path], None]) -> None:
 
 
 def existing_directory(path: Path) -> Path | None:
-    """Where the content of what `replace_directory` wrote is; None if it never did.
+    """Return where the newest version of a `replace_directory` path is; None if never written.
 
-    That is `path`, or the next number while `path` is being replaced.
+    This is `path`, or the next number while `path` is being replaced.
     """
-    # Looked at twice: a replacement can end between the first look and the second.
+    # `path` is checked twice: a replacement can end between the first check and the second.
     for place in (path, _next(path), path):
         if place.is_dir():
             return place
@@ -231,15 +231,15 @@ def existing_directory(path: Path) -> Path | None:
 
 
 def former_directories(path: Path) -> list[Path]:
-    """The former ones of what `replace_directory` wrote, `path-1`, `path-2`, …, that there are."""
+    """Return the existing previous versions of a `replace_directory` path: `path-1`, `path-2`, …"""
     try:
         names = [entry.name for entry in os.scandir(path.parent) if entry.is_dir()]
     except OSError:
         return []
     numbers = sorted(
-        int(found[1])
+        int(match[1])
         for name in names
-        if (found := re.fullmatch(rf"{re.escape(path.name)}-([1-9][0-9]{{0,8}})", name))
+        if (match := re.fullmatch(rf"{re.escape(path.name)}-([1-9][0-9]{{0,8}})", name))
     )
     return [_numbered(path, number) for number in numbers]
 
@@ -253,30 +253,30 @@ def _numbered(path: Path, number: int) -> Path:
 
 
 def _next(path: Path) -> Path:
-    found = re.fullmatch(r"(.+)-([1-9][0-9]{0,8})", path.name)
-    if found is None:
+    match = re.fullmatch(r"(.+)-([1-9][0-9]{0,8})", path.name)
+    if match is None:
         return _numbered(path, 1)
-    return _numbered(path.with_name(found[1]), int(found[2]) + 1)
+    return _numbered(path.with_name(match[1]), int(match[2]) + 1)
 
 
 def json_bytes(value: Any) -> bytes:
-    """A value as readable JSON, equal for equal values: keys in their order, NaN and ±∞ as null."""
+    """Serialize a value as indented JSON, deterministically: keys in order, NaN and ±∞ as null."""
     text = json.dumps(json_form(value), ensure_ascii=False, allow_nan=False, indent=2)
     return _encoded(text) + b"\n"
 
 
 def json_line(value: Any) -> bytes:
-    """As `json_bytes`, on one line."""
+    """Serialize a value like `json_bytes`, on one line."""
     return _encoded(json.dumps(json_form(value), ensure_ascii=False, allow_nan=False)) + b"\n"
 
 
 def _encoded(text: str) -> bytes:
-    # A file name that is no text has lone surrogates in Python; JSON can hold them as escapes.
+    # File names that are not valid text have lone surrogates in Python; JSON can escape them.
     return text.encode("utf-8", errors="backslashreplace")
 
 
 def json_form(value: Any) -> Any:
-    """A value as JSON has it, of dicts, lists and scalars: times in ISO 8601, NaN and ±∞ as None."""
+    """Convert a value to dicts, lists and scalars: times in ISO 8601, NaN and ±∞ as None."""
     match value:
         case float():
             return float(value) if math.isfinite(value) else None
@@ -293,55 +293,55 @@ def json_form(value: Any) -> Any:
         case Path():
             return str(value)
         case _:
-            raise TypeError(f"{type(value).__name__} has no form in JSON")
+            raise TypeError(f"{type(value).__name__} cannot be converted to JSON")
 
 
-def read_json(path: Path, most: int = 1 << 28) -> Any:
-    """The value in a JSON file of a run.
+def read_json(path: Path, max_bytes: int = 1 << 28) -> Any:
+    """Read a JSON file of a run.
 
     Raises:
-        RunError: It is missing, damaged or longer than `most` bytes.
+        RunError: The file is missing, damaged or larger than `max_bytes`.
     """
-    return json_value(read_bytes(path, most), path)
+    return json_value(read_bytes(path, max_bytes), path)
 
 
 def json_value(content: bytes, path: Path) -> Any:
-    """The value in JSON that was read from `path`.
+    """Parse JSON that was read from `path`.
 
     Raises:
-        RunError: It is damaged.
+        RunError: The content is damaged.
     """
     try:
         return json.loads(content)
     except (ValueError, RecursionError, MemoryError) as error:
-        found = f"damage ({error})" if content.strip() else "an empty file"
+        found = f"damaged JSON ({error})" if content.strip() else "an empty file"
         raise RunError(
             Problem(
                 where=str(path),
-                expected="JSON as the trainer wrote it",
+                expected="JSON as trainer wrote it",
                 found=found,
-                fix="take the file from a copy of the run, or train it again with `trainer fit` on "
-                "its config.yaml",
+                fix="restore the file from a copy of the run, or repeat the run with `trainer fit` "
+                "on its config.yaml",
             )
         ) from error
 
 
-def read_bytes(path: Path, most: int | None = None) -> bytes:
-    """The content of a file of a run.
+def read_bytes(path: Path, max_bytes: int | None = None) -> bytes:
+    """Read a file of a run.
 
     Raises:
-        RunError: It is missing, cannot be read, is longer than `most` bytes, or is no file of the
-            directory it stands in.
+        RunError: The file is missing, unreadable, larger than `max_bytes`, not a regular file, or a
+            link out of its directory.
     """
     with reading(path):
         size = path.stat().st_size
-        if most is not None and size > most:
+        if max_bytes is not None and size > max_bytes:
             raise RunError(
                 Problem(
                     where=str(path),
-                    expected=f"at most {most} bytes",
-                    found=f"{size} bytes, which the trainer did not write",
-                    fix="take the file from a copy of the run",
+                    expected=f"at most {max_bytes} bytes",
+                    found=f"{size} bytes, which trainer did not write",
+                    fix="restore the file from a copy of the run",
                 )
             )
         return path.read_bytes()
@@ -349,11 +349,11 @@ def read_bytes(path: Path, most: int | None = None) -> bytes:
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Says what hinders a reader of a file of a run inside the block.
+    """Turn errors while reading a file of a run inside the block into `RunError`s.
 
     Raises:
-        RunError: It is missing or cannot be read, or it is a link that leads out of the directory
-            it stands in, or no file at all (a pipe would hold the reader up for ever).
+        RunError: The file is missing or unreadable, is a link out of its directory, or is not a
+            regular file (a pipe would block the reader forever).
     """
     try:
         mode = path.stat().st_mode
@@ -368,7 +368,7 @@ def reading(path: Path) -> Iterator[None]:
                 where=str(path),
                 expected="this file of the run",
                 found="no such file",
-                fix="the run ended before it was written, or it was removed; train it again with "
+                fix="the run ended before writing it, or it was deleted; repeat the run with "
                 "`trainer fit` on its config.yaml",
             )
         ) from error
@@ -378,9 +378,9 @@ def reading(path: Path) -> Iterator[None]:
         raise RunError(
             Problem(
                 where=str(path),
-                expected="a file that fits into memory",
+                expected="a file that fits in memory",
                 found="a larger one",
-                fix="take the file from a copy of the run, or read it on a larger machine",
+                fix="restore the file from a copy of the run, or use a machine with more memory",
             )
         ) from error
 
@@ -388,13 +388,13 @@ def reading(path: Path) -> Iterator[None]:
 def _foreign(path: Path, found: str) -> Problem:
     return Problem(
         where=str(path),
-        expected="a file of its own, as the trainer wrote it",
+        expected="a regular file, as trainer wrote it",
         found=found,
-        fix="put the file itself there, from a copy of the run",
+        fix="replace it by the file itself, from a copy of the run",
     )
 
 
 def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
+    """Return the SHA-256 of a file in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,10 +1,9 @@
-"""Leave to write a directory that several machines share: a file that can be taken away.
+"""Write leases on a directory that several machines share: files that can be revoked.
 
-Who trains on another machine cannot be ended for certain, be it that the network is cut. So each is
-given a lease, a file beside what it writes; it looks at it several times a second and ends once it is
-gone. Whoever lets another go on takes the lease away first and waits as long as that takes.
-
-Owns: the files in a folder of leases. Does not own: locks of runs (`lock`), who is given one.
+A worker on another machine cannot be stopped reliably, for example if the network is down. So each
+worker gets a lease, a file beside the runs that it writes. It checks the file several times a second
+and exits when the file is gone. Before another worker takes over, the lease is deleted, and the
+coordinator waits until the old worker must have noticed.
 """
 
 from __future__ import annotations
@@ -25,27 +24,23 @@ from trainer.runs.lock import take_off
 from trainer.runs.process import Process, is_alive, this_process
 
 LOOK_SECONDS = 0.1
-"""So often its holder looks at a lease."""
+"""Interval at which a holder checks its lease."""
 END_SECONDS = 1.0
-"""After so long a holder has seen that its lease is gone."""
+"""Time after which every holder has noticed that its lease is gone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """Leave to write.
-
-    Attributes:
-        path: The file.
-    """
+    """A write lease, stored as a file at `path`."""
 
     path: Path
 
     @classmethod
     def grant(cls, folder: Path) -> Self:
-        """A new one in a folder, which is made when missing.
+        """Create a lease in a folder, which is created if missing.
 
         Raises:
-            StorageError: It could not be written.
+            StorageError: The file could not be written.
         """
         folder.mkdir(parents=True, exist_ok=True)
         lease = cls(folder / f"{token_hex(8)}.json")
@@ -53,27 +48,27 @@ class Lease:
         return lease
 
     def name(self, holder: Process) -> None:
-        """Write down who holds it: whoever withdraws it may then see that its holder is gone."""
+        """Record the holder, so that the lease can be revoked without waiting if the holder is dead."""
         write_atomically(self.path, json_bytes(asdict(holder)))
 
     @property
     def holder(self) -> Process | None:
-        """Who holds it; None where that is not known."""
+        """The process that holds the lease; None if unknown."""
         try:
             return Process(**json.loads(self.path.read_bytes()))
         except (OSError, ValueError, TypeError):
             return None
 
     def drop(self) -> None:
-        """Take it away from one who writes nothing: nobody waits."""
+        """Delete the lease of a holder that writes nothing; returns at once."""
         self.path.unlink(missing_ok=True)
 
     @property
     def is_held(self) -> bool:
-        """Whether it is there."""
+        """Whether the lease still exists."""
         try:
-            # Opened rather than looked up: a network file system may remember for half a minute that a
-            # name was there, but asks again before it opens a file.
+            # Opened rather than looked up: a network file system can cache for half a minute that a
+            # name exists, but checks again before it opens the file.
             self.path.open("rb").close()
         except OSError:
             return False
@@ -81,16 +76,17 @@ class Lease:
 
 
 def leases_in(folder: Path) -> list[Lease]:
-    """All that were granted in a folder and not withdrawn."""
+    """Return all current leases in a folder."""
     return [Lease(path) for path in sorted(folder.glob("*.json"))]
 
 
 def withdraw(leases: Iterable[Lease], locks: Iterable[Path]) -> None:
-    """Take leases away, and return when none of their holders writes any more.
+    """Delete leases and wait until none of their holders can write.
 
     Args:
-        leases: Those to be withdrawn.
-        locks: Of the runs that the holders may have been writing; their locks are taken off.
+        leases: The leases to revoke.
+        locks: Lock files of runs that the holders may have been writing; the holders' locks are
+            removed.
     """
     holders = {lease.path: lease.holder for lease in leases}
     if not holders:
@@ -111,7 +107,7 @@ def _may_live(holder: Process | None, here: Process) -> bool:
 
 
 def end_without(lease: Lease) -> None:
-    """From now on this process ends at once when the lease is gone, whatever else it does."""
+    """Exit this process at once, from a background thread, when the lease is gone."""
     Thread(target=_watch, args=(lease,), name="lease", daemon=True).start()
 
 
@@ -122,6 +118,6 @@ def _watch(lease: Lease) -> None:
 
 
 def lock_files(trials: Path) -> Iterator[Path]:
-    """The locks of all runs in a folder."""
+    """Yield the lock files of all runs in a folder."""
     with suppress(OSError):
         yield from trials.glob("*/lock")

@@ -1,7 +1,4 @@
-"""What runs there are: one small summary each, whatever state they are in.
-
-Owns: reading a summary, the order. Does not own: what a table of them looks like.
-"""
+"""Lists runs: a short summary of each, whatever its state."""
 
 from __future__ import annotations
 
@@ -21,17 +18,17 @@ from trainer.runs.search import find_runs
 
 @dataclass(frozen=True)
 class RunSummary:
-    """A run in a list.
+    """Summary of a run.
 
     Attributes:
         path: The run directory.
-        name: The experiment's name; of a damaged run the name of the folder it lies in.
-        status: The manifest's, or `dead` or `damaged`.
-        manifest: The manifest; None when it is damaged.
+        name: Name of the experiment; for a damaged run, the name of the parent folder.
+        status: The manifest's status, or `dead` or `damaged`.
+        manifest: The manifest; None if damaged.
         metrics: Metrics of each evaluated split.
-        intervals: Their intervals, where the run has members.
-        problems: What is damaged.
-        rows: How many rows of each split were evaluated, where the evaluation has it.
+        intervals: Their intervals, if the run has members.
+        problems: Problems with damaged files.
+        rows: Split → number of evaluated rows, if recorded.
     """
 
     path: Path
@@ -45,7 +42,7 @@ class RunSummary:
 
     @property
     def started(self) -> datetime | None:
-        """When it began; of a damaged run by its directory's name."""
+        """Start time; for a damaged run, taken from the directory's name."""
         if self.manifest is not None:
             return self.manifest.started
         try:
@@ -55,21 +52,21 @@ class RunSummary:
 
 
 def list_runs(root: Path, now: datetime, here: Process | None = None) -> list[RunSummary]:
-    """The runs in `root` or in its folders, the newest first; a damaged run is one of them.
+    """Return the runs in `root` or in its folders, newest first, including damaged ones.
 
     Args:
-        root: A directory of runs, the folder of one name, or a run; without it there are none.
-        now: With a time zone.
-        here: The process that asks; this one unless stated.
+        root: The folder of runs, the folder of one experiment, or a run; may be missing.
+        now: Must have a time zone.
+        here: The process that liveness is checked from; defaults to this one.
     """
-    asking = this_process() if here is None else here
-    summaries = [summarise(RunDirectory(path), now, asking) for path in find_runs(root)]
-    first = datetime.min.replace(tzinfo=UTC)
-    return sorted(summaries, key=lambda run: (run.started or first, run.path.name), reverse=True)
+    observer = this_process() if here is None else here
+    summaries = [summarise(RunDirectory(path), now, observer) for path in find_runs(root)]
+    earliest = datetime.min.replace(tzinfo=UTC)
+    return sorted(summaries, key=lambda run: (run.started or earliest, run.path.name), reverse=True)
 
 
 def summarise(run: RunDirectory, now: datetime, here: Process) -> RunSummary:
-    """The summary of one run; what is damaged in it is told, not raised."""
+    """Return the summary of a run; damaged files become `problems`, not errors."""
     problems: list[Problem] = []
     metrics: dict[str, Mapping[str, float | None]] = {}
     intervals: dict[str, Mapping[str, Interval]] = {}
@@ -102,7 +99,7 @@ def summarise(run: RunDirectory, now: datetime, here: Process) -> RunSummary:
             problems=(*error.problems, *problems),
         )
     if manifest.status == "running":
-        # The manifest of a run that trains, or died, is older than its log.
+        # The manifest of a run in training, or of one that died, is older than its log.
         manifest = replace(manifest, epochs=max(manifest.epochs, last_epoch(run.metrics)))
     return RunSummary(
         path=run.path,
@@ -117,7 +114,7 @@ def summarise(run: RunDirectory, now: datetime, here: Process) -> RunSummary:
 
 
 def heartbeat(run: RunDirectory) -> datetime | None:
-    """When the process that writes the run last said so; None when none holds its lock."""
+    """Return the last heartbeat of the process that writes the run; None if the run is not locked."""
     try:
         return datetime.fromtimestamp(run.lock.stat().st_mtime, UTC)
     except OSError:

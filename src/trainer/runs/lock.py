@@ -1,11 +1,9 @@
-"""One writer for a run directory: a file that says which process writes it.
+"""The lock of a run directory: a file that names the only process that may write.
 
-The file is made exclusively, under a lock of the directory that the system takes off a process that
-dies. A dead owner is recognised by its process id, start time and boot; one that cannot be looked
-at (another host, another container) by its heartbeat, the file's modification time, which a thread
-of a live owner renews.
-
-Owns: the file `lock`. Does not own: the run's status (`manifest`).
+The file is created exclusively, under a lock on the directory that the system releases when a process
+dies. A dead owner is recognized by its process id, start time and boot. An owner that cannot be
+inspected (another host, another container) is recognized by its heartbeat: the file's modification
+time, which a thread of a live owner renews.
 """
 
 from __future__ import annotations
@@ -37,16 +35,16 @@ class _Owner:
 
 
 class RunLock:
-    """The right to write a run, from `__init__` to `release`.
+    """An exclusive write lock on a run, held from `__init__` to `release`.
 
     Args:
         path: The lock file, in the run directory.
-        process: The owner; this process unless stated.
-        beat_seconds: How often the heartbeat is renewed.
-        clock: Seconds since 1970, as modification times are.
+        process: The owner; defaults to this process.
+        beat_seconds: Interval of the heartbeat.
+        clock: Returns seconds since 1970, like modification times.
 
     Raises:
-        RunError: A live process writes the run.
+        RunError: A live process is writing the run.
         StorageError: The file could not be written.
     """
 
@@ -73,7 +71,7 @@ class RunLock:
         self._thread.start()
 
     def release(self) -> None:
-        """Gives the run free; a second call does nothing."""
+        """Release the lock; a second call does nothing."""
         if self._released.is_set():
             return
         self._released.set()
@@ -98,7 +96,7 @@ class RunLock:
 
 
 def holder_state(path: Path, now: float | None = None) -> Literal["none", "alive", "dead"]:
-    """Whether a process writes what this lock is of, or died while it did."""
+    """Return whether the lock has no owner, a live one or a dead one."""
     try:
         owner = _owner(path, time.time() if now is None else now)
     except OSError:
@@ -109,8 +107,8 @@ def holder_state(path: Path, now: float | None = None) -> Literal["none", "alive
 
 
 def take_off(path: Path, processes: Set[Process]) -> None:
-    """Removes the lock of one of these processes, none of which writes any more; another's stays."""
-    # A directory that was removed or has become read-only holds nobody up.
+    """Remove the lock if one of these processes owns it; none of them may still be writing."""
+    # The lock does not matter in a directory that was deleted or became read-only.
     with suppress(OSError), _exclusive(path.parent):
         owner = _owner(path, 0.0)
         if owner is not None and owner.process in processes:
@@ -119,10 +117,10 @@ def take_off(path: Path, processes: Set[Process]) -> None:
 
 @contextmanager
 def _exclusive(directory: Path) -> Iterator[None]:
-    """Only one process at a time is inside, so that two cannot both replace one dead owner."""
+    """Admit one process at a time, so that two cannot both replace a dead owner."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
-        # Where the file system has no such locks, exclusive creation alone has to do.
+        # Without support for such locks, exclusive creation of the file has to suffice.
         with suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
@@ -131,9 +129,9 @@ def _exclusive(directory: Path) -> Iterator[None]:
 
 
 def _owner(path: Path, now: float) -> _Owner | None:
-    """Who owns the run; None without a lock or with one whose writer died while it wrote it."""
+    """Return the owner of the run; None without a lock or with an incompletely written one."""
     if not path.is_file():
-        return None  # also a pipe, which would hold the reader up for ever
+        return None  # also for a pipe, which would block the reader forever
     try:
         value = json.loads(path.read_bytes())
         silent_seconds = now - path.stat().st_mtime
@@ -153,13 +151,13 @@ def _lives(owner: _Owner, here: Process) -> bool:
 
 def _taken(path: Path, owner: _Owner, here: Process) -> Problem:
     process = owner.process
-    found = f"process {process.pid} on {process.host}, which writes it now"
+    found = f"process {process.pid} on {process.host} writing it"
     if is_alive(process, here) is None:
-        found += f" (last sign {max(0.0, owner.silent_seconds):.0f} s ago)"
+        found += f" (last heartbeat {max(0.0, owner.silent_seconds):.0f} s ago)"
         fix = (
-            f"stop it there, or, if it is gone, try again after {DEAD_AFTER_SECONDS:.0f} s without "
-            f"a sign of it, or delete {path}"
+            f"stop that process or, if it is dead, try again {DEAD_AFTER_SECONDS:.0f} s after its "
+            f"last heartbeat, or delete {path}"
         )
     else:
         fix = f"wait for it to end, or stop it with `kill {process.pid}`"
-    return Problem(str(path.parent), "a run that nobody writes", found, fix)
+    return Problem(str(path.parent), "a run that no other process is writing", found, fix)

@@ -1,7 +1,7 @@
-"""`metrics.jsonl` and `timing.jsonl`: one JSON object an epoch, appended.
+"""`metrics.jsonl` and `timing.jsonl`: one JSON object per epoch, appended.
 
-Owns: appending cheaply, reading back, leaving off what a killed process wrote in part. Does not
-own: what is in an object, but for `epoch`, the number of the epoch from 1.
+The objects are free-form except for `epoch`, the number of the epoch from 1. A last line that a killed
+process wrote in part is ignored.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ _TAIL_BYTES = 65_536
 
 
 class MetricsLog:
-    """Appends to a log; the file is opened at once and continued where it ends.
+    """A log opened for appending.
 
-    Lines are gathered and written whole, at most every `flush_seconds`; what is gathered reaches
-    the file with the next `append` after that time, with `flush`, `sync` or `close`.
+    Lines are buffered and written as a whole, at most every `flush_seconds`: by the first `append` after
+    that time, or by `flush`, `sync` or `close`.
 
     Raises:
-        StorageError: From every method, when the file cannot be written.
+        StorageError: From every method, if the file cannot be written.
     """
 
     def __init__(
@@ -60,13 +60,13 @@ class MetricsLog:
             self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
 
     def append(self, record: Mapping[str, Any]) -> None:
-        """Adds one object; NaN and ±∞ become null."""
+        """Append an object; NaN and ±∞ become null."""
         self._waiting.append(json_line(record))
         if self._clock() - self._flushed_at >= self._flush_seconds:
             self.flush()
 
     def flush(self) -> None:
-        """Hands what is gathered to the system: other processes can read it."""
+        """Write buffered lines to the file, where other processes can read them."""
         if self._waiting:
             content = b"".join(self._waiting)
             with storage_errors(self._path, _ACTION):
@@ -75,19 +75,19 @@ class MetricsLog:
         self._flushed_at = self._clock()
 
     def sync(self) -> None:
-        """As `flush`, and down to the disk: it survives a loss of power."""
+        """Flush to disk, so that the lines survive a power failure."""
         self.flush()
         with storage_errors(self._path, _ACTION):
             os.fsync(self._descriptor)
 
     @property
     def offset(self) -> int:
-        """The length of the file in bytes; after `sync` that much is on the disk."""
+        """The length of the file in bytes; after `sync` all of it is on disk."""
         with storage_errors(self._path, _ACTION):
             return os.fstat(self._descriptor).st_size
 
     def close(self) -> None:
-        """As `sync`, and closes the file; a second call does nothing."""
+        """Sync and close the file; a second call does nothing."""
         if self._descriptor < 0:
             return
         try:
@@ -114,16 +114,16 @@ class MetricsLog:
             while written < len(content):
                 written += os.write(self._descriptor, content[written:])
         except OSError:
-            # A line written in part would damage the one after it.
+            # A partial line would corrupt the next one.
             with suppress(OSError):
                 os.ftruncate(self._descriptor, length)
             raise
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The objects of a log in their order; a last line written in part is left off.
+    """Return the objects of a log in order, without a partial last line.
 
-    A log that was never begun is an empty one.
+    A missing log is empty.
 
     Raises:
         RunError: A line before the last is damaged.
@@ -138,9 +138,9 @@ def read_log(path: Path) -> list[dict[str, Any]]:
             raise RunError(
                 Problem(
                     where=f"{path}:{number}",
-                    expected="one JSON object",
-                    found="damage",
-                    fix="delete this line, or take the file from a copy of the run",
+                    expected="a JSON object",
+                    found="a damaged line",
+                    fix="delete this line, or restore the file from a copy of the run",
                 )
             )
         records.append(record)
@@ -148,7 +148,7 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 
 
 def last_epoch(path: Path) -> int:
-    """The number of the last whole epoch in a log, read off its end; 0 where there is none."""
+    """Return the number of the last complete epoch, reading only the end of the log; 0 if none."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
@@ -163,21 +163,23 @@ def last_epoch(path: Path) -> int:
 
 
 def cut_log(path: Path, length: int, disk: FileSystem = DISK) -> None:
-    """Leaves off what follows the first `length` bytes: the epochs a resumed run trains again.
+    """Truncate a log to `length` bytes, removing the epochs that a resumed run trains again.
 
     Raises:
-        RunError: The log is shorter, or does not have the end of a line there.
-        StorageError: It could not be written.
+        RunError: The log is shorter, or no line ends there.
+        StorageError: The log could not be written.
     """
     content = read_bytes(path) if path.exists() else b""
     if len(content) < length or not (content[:length].endswith(b"\n") or length == 0):
-        there = f"{len(content)} bytes"
+        found = f"{len(content)} bytes"
+        if len(content) >= length:
+            found += " and no end of a line there"
         raise RunError(
             Problem(
                 where=str(path),
                 expected=f"the end of a line at byte {length}, as when the checkpoint was written",
-                found=there if len(content) < length else f"{there}, and none there",
-                fix="take the file from a copy of the run",
+                found=found,
+                fix="restore the file from a copy of the run",
             )
         )
     if len(content) > length:
@@ -185,16 +187,16 @@ def cut_log(path: Path, length: int, disk: FileSystem = DISK) -> None:
 
 
 def keep_epochs(path: Path, last: int, disk: FileSystem = DISK) -> None:
-    """Leaves off the epochs after `last`, in a log that has no checkpoint's word for its length.
+    """Remove the epochs after `last` from a log whose length no checkpoint records.
 
     Raises:
         RunError: The log is damaged.
-        StorageError: It could not be written.
+        StorageError: The log could not be written.
     """
     records = read_log(path)
-    kept = [record for record in records if _epoch(record) <= last]
-    if len(kept) != len(records):
-        write_atomically(path, b"".join(json_line(record) for record in kept), disk)
+    remaining = [record for record in records if _epoch(record) <= last]
+    if len(remaining) != len(records):
+        write_atomically(path, b"".join(json_line(record) for record in remaining), disk)
 
 
 def _epoch(record: Mapping[str, Any]) -> float:

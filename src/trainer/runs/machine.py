@@ -1,6 +1,6 @@
-"""What a machine says of itself without TensorFlow: package versions, processor, repository.
+"""Facts about the machine, without TensorFlow: package versions, processor, memory, git repository.
 
-Owns: asking, quickly, and doing without an answer. Does not own: devices.
+Every query is fast, and a query that fails returns None or a default.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ _GIT_SECONDS = 0.4
 
 @dataclass(frozen=True, slots=True)
 class Git:
-    """The repository of the config.
+    """The state of the config's git repository.
 
     Attributes:
-        commit: The commit it is at.
-        dirty: Whether tracked files differ from the commit; None when that took too long to know.
+        commit: Hash of the current commit.
+        dirty: Whether tracked files differ from the commit; None if the check took too long.
     """
 
     commit: str
@@ -36,7 +36,7 @@ class Git:
 
 
 def package_versions(names: Sequence[str]) -> dict[str, str]:
-    """Versions of the packages that are installed, without importing them."""
+    """Return the versions of those packages that are installed, without importing them."""
     versions = {}
     for name in names:
         try:
@@ -47,7 +47,7 @@ def package_versions(names: Sequence[str]) -> dict[str, str]:
 
 
 def git_state(directory: Path) -> Git | None:
-    """The commit that a directory is at, if it is in a repository and `git` answers."""
+    """Return the git state of a directory; None outside a repository or if `git` fails."""
     commit = _git(directory, "rev-parse", "--verify", "HEAD")
     if not commit:
         return None
@@ -58,19 +58,17 @@ def git_state(directory: Path) -> Git | None:
 
 
 def processor_name() -> str:
-    """The processor's name, or its kind where the system does not say more."""
+    """Return the processor's name, or the machine type if the name is unavailable."""
     try:
         text = Path("/proc/cpuinfo").read_text(errors="replace")
     except OSError:
         text = ""
-    found = re.search(r"^model name\s*: (.*\S)", text, re.MULTILINE)
-    return found[1] if found else platform.machine()
+    match = re.search(r"^model name\s*: (.*\S)", text, re.MULTILINE)
+    return match[1] if match else platform.machine()
 
 
 def free_memory() -> int | None:
-    """Bytes that a process can still take: what the system has, or its control group may have; None
-    where neither says.
-    """
+    """Return the bytes that a process can still allocate, within its cgroup limit; None if unknown."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
         (free,) = (int(line.split()[1]) * 1024 for line in lines if line[:13] == "MemAvailable:")
@@ -84,13 +82,13 @@ def free_memory() -> int | None:
         return free
 
 
-def _git(directory: Path, *words: str) -> str | None:
-    # A repository can name a program as its monitor; looking at it must not run that. Variables
-    # such as GIT_DIR, set inside a git hook, would lead to another repository.
+def _git(directory: Path, *arguments: str) -> str | None:
+    # A repository can configure a program as its file system monitor, which must not run here.
+    # Variables such as GIT_DIR, set inside a git hook, would point to another repository.
     environment = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
     try:
-        answer = subprocess.run(
-            ["git", "-c", "core.fsmonitor=false", "-C", str(directory), *words],
+        completed = subprocess.run(
+            ["git", "-c", "core.fsmonitor=false", "-C", str(directory), *arguments],
             capture_output=True,
             check=True,
             text=True,
@@ -101,4 +99,4 @@ def _git(directory: Path, *words: str) -> str | None:
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return answer.stdout
+    return completed.stdout

@@ -1,7 +1,4 @@
-"""`manifest.json`: what ran, on what, with what, and how it ended.
-
-Owns: the facts and their form in JSON, the status `dead`. Does not own: when a manifest is written.
-"""
+"""`manifest.json`: versions, data, device and status of a run."""
 
 from __future__ import annotations
 
@@ -23,15 +20,15 @@ from trainer.runs.records import from_json, later, to_json
 FORMAT = 1
 Status = Literal["running", "finished", "stopped", "failed"]
 ShownStatus = Status | Literal["dead", "damaged"]
-"""`dead`: it says running, but no process does. `damaged`: the manifest cannot be read."""
+"""`dead`: recorded as running, but without a live process. `damaged`: the manifest is unreadable."""
 
 DEAD_AFTER_SECONDS = 60.0
-"""A process that cannot be looked at is taken for dead when it gave no sign for this long."""
+"""A process that cannot be inspected counts as dead after this long without a heartbeat."""
 
 
 @dataclass(frozen=True, slots=True)
 class DataFile:
-    """A file that was read: its path as given, size in bytes, rows, SHA-256 in hexadecimal."""
+    """A data file: its path as given, size in bytes, rows, and SHA-256 in hexadecimal."""
 
     path: str
     bytes: int
@@ -41,16 +38,16 @@ class DataFile:
 
 @dataclass(frozen=True, slots=True)
 class Resumption:
-    """A process went on with the run.
+    """A resume of the run by a new process.
 
     Attributes:
-        at: When.
-        command: Its command line, as words.
-        epoch: The epoch of the checkpoint it went on from.
-        step: The step of it.
-        checkpoint: Its name, "last" or a former one as "last-1".
-        changes: Setting → what it was and what it became, as "10 → 30".
-        differences: What else was not as before, and was accepted.
+        at: Time of the resume.
+        command: Arguments of its command line.
+        epoch: Epoch of the checkpoint that training resumed from.
+        step: Step of the checkpoint.
+        checkpoint: Name of the checkpoint, such as "last" or "last-1".
+        changes: Setting → its old and new value, as "10 → 30".
+        differences: Other differences from the original run that were accepted.
     """
 
     at: datetime
@@ -64,7 +61,7 @@ class Resumption:
 
 @dataclass(frozen=True, slots=True)
 class Rewind:
-    """Training went back to this epoch and step, and on at this learning rate."""
+    """A rollback of training to this epoch and step, resumed at this learning rate."""
 
     epoch: int
     step: int
@@ -73,40 +70,38 @@ class Rewind:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What is known of a run. What comes later than the start is empty until then.
+    """The record of a run; values that are known only later start empty.
 
     Attributes:
-        name: The experiment's name.
-        version: The version of trainer.
-        command: The command line that began the run, as words.
-        seed: The seed.
-        started: When the run began.
-        process: The process that writes the run, or wrote it last.
-        heartbeat: When that process last said it lives.
-        status: running, finished, stopped (by a signal, can be resumed) or failed.
-        python: Its version.
-        platform: Operating system and kind of processor.
-        processor: The processor's name.
-        packages: Name → version.
-        git: The config's repository, if it is in one.
-        device: What it was trained on, in words.
-        engine: How epochs were run.
-        threads: Threads inside one operation.
-        task: What is predicted.
-        parameters: Weights of the network.
-        data: The files that were read.
-        splits: Split → rows.
-        dropped: Reason → rows left out.
-        epochs: Epochs that are done.
-        best_epoch: The epoch of the best checkpoint, from 1.
-        stopped_because: Why training ended, in words.
-        weights_sha256: Hash of the weights that were evaluated.
+        name: Name of the experiment.
+        version: Version of trainer.
+        command: Arguments of the command line that started the run.
+        started: Start time.
+        process: The process that is writing the run, or wrote it last.
+        heartbeat: Time of that process's last heartbeat.
+        status: running, finished, stopped (by a signal; can be resumed) or failed.
+        python: Version of Python.
+        platform: Operating system and machine type.
+        packages: Package → version.
+        git: State of the config's git repository, if it is in one.
+        device: Description of the device used for training.
+        engine: Execution engine, such as resident or streaming.
+        threads: Threads within an operation.
+        task: binary, multiclass, multilabel or regression.
+        parameters: Number of weights of the model.
+        data: The data files.
+        splits: Split → number of rows.
+        dropped: Reason → number of rows dropped for it.
+        epochs: Number of completed epochs.
+        best_epoch: Epoch of the best checkpoint, from 1.
+        stopped_because: Why training ended, as text.
+        weights_sha256: Hash of the evaluated weights.
         timings: Phase → seconds.
-        ended: When the run ended.
-        problems: Why it failed.
-        warnings: What the user was warned of.
-        resumptions: Each time another process went on with the run.
-        rewinds: Each time the loss was not finite and training went back.
+        ended: End time.
+        problems: Why the run failed.
+        warnings: Warnings shown to the user.
+        resumptions: Every resume of the run by another process.
+        rewinds: Every rollback after a loss that was not finite.
     """
 
     name: str
@@ -142,15 +137,15 @@ class Manifest:
     rewinds: tuple[Rewind, ...] = later(())
 
     def with_heartbeat(self, now: datetime) -> Self:
-        """The run goes on."""
+        """Return a copy with a new heartbeat."""
         return replace(self, heartbeat=now)
 
     def with_end(self, status: Status, now: datetime, problems: Sequence[Problem] = ()) -> Self:
-        """The run has ended."""
+        """Return a copy for a run that has ended."""
         return replace(self, status=status, heartbeat=now, ended=now, problems=tuple(problems))
 
     def with_resumption(self, resumption: Resumption, process: Process) -> Self:
-        """Another process goes on with the run; `command` and `started` stay."""
+        """Return a copy for a run resumed by another process; keeps `command` and `started`."""
         return replace(
             self,
             resumptions=(*self.resumptions, resumption),
@@ -163,12 +158,12 @@ class Manifest:
         )
 
     def with_timing(self, phase: str, seconds: float) -> Self:
-        """`seconds` more were spent in a phase."""
-        spent = self.timings.get(phase, 0.0) + seconds
-        return replace(self, timings={**self.timings, phase: spent})
+        """Return a copy with `seconds` added to a phase."""
+        total = self.timings.get(phase, 0.0) + seconds
+        return replace(self, timings={**self.timings, phase: total})
 
     def with_warnings(self, *warnings: str) -> Self:
-        """The user was warned of this too; what was said before is not said twice."""
+        """Return a copy with these warnings added, without duplicates."""
         new = (warning for warning in dict.fromkeys(warnings) if warning not in self.warnings)
         return replace(self, warnings=(*self.warnings, *new))
 
@@ -182,10 +177,10 @@ def new_manifest(
     now: datetime,
     process: Process | None = None,
 ) -> Manifest:
-    """The manifest of a run that begins, with what the machine says of itself.
+    """Return the manifest of a new run, with versions, processor and git state.
 
-    Takes less than a second, git included. `now` has a time zone; `process` is this one unless
-    stated.
+    Takes less than a second, including git. `now` must have a time zone; `process` defaults to this
+    process.
     """
     packages = package_versions(PACKAGES)
     return Manifest(
@@ -207,10 +202,10 @@ def new_manifest(
 def shown_status(
     manifest: Manifest, now: datetime, here: Process, heartbeat: datetime | None = None
 ) -> ShownStatus:
-    """The status, `dead` for a run that says it runs while no process does.
+    """Return the status; `dead` for a run recorded as running without a live process.
 
-    A process on this machine is looked at; of another the newest heartbeat (the manifest's or the
-    one given) is at most `DEAD_AFTER_SECONDS` old while it lives.
+    A process on this machine is inspected. A process elsewhere counts as alive while its newest
+    heartbeat (the manifest's or the given one) is at most `DEAD_AFTER_SECONDS` old.
     """
     if manifest.status != "running":
         return manifest.status
@@ -222,33 +217,33 @@ def shown_status(
 
 
 def write_manifest(path: Path, manifest: Manifest, disk: FileSystem = DISK) -> None:
-    """Writes a manifest atomically.
+    """Write a manifest atomically.
 
     Raises:
-        StorageError: It could not be written.
+        StorageError: The file could not be written.
     """
     write_atomically(path, json_bytes(manifest_to_json(manifest)), disk)
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Reads a manifest.
+    """Read a manifest.
 
     Raises:
-        RunError: It is missing, damaged, or written by another version.
+        RunError: The file is missing, damaged, or written by an incompatible version.
     """
     return manifest_from_json(read_json(path), path)
 
 
 def manifest_to_json(manifest: Manifest) -> dict[str, Any]:
-    """The form in JSON: the fields by name, times in ISO 8601."""
+    """Convert a manifest to JSON: fields by name, times in ISO 8601."""
     return {"format": FORMAT, **to_json(manifest)}
 
 
 def manifest_from_json(value: Any, path: Path) -> Manifest:
-    """The manifest that stands at `path` as `value`; keys that are not known are passed over.
+    """Return the manifest that was read from `path`; unknown keys are ignored.
 
     Raises:
-        RunError: It is damaged, or written by another version.
+        RunError: The content is damaged, or written by an incompatible version.
     """
     if isinstance(value, dict) and "format" in value and value["format"] != FORMAT:
         raise RunError(
@@ -256,7 +251,7 @@ def manifest_from_json(value: Any, path: Path) -> Manifest:
                 where=str(path),
                 expected=f"a manifest of format {FORMAT}",
                 found=f"format {readers.shown(value['format'])}",
-                fix="it was written by another version of trainer; read it with that one",
+                fix="read it with the version of trainer that wrote it",
             )
         )
     try:
@@ -267,6 +262,7 @@ def manifest_from_json(value: Any, path: Path) -> Manifest:
                 where=str(path),
                 expected=error.expected,
                 found=error.found,
-                fix="take it from a copy of the run; `trainer fit` on its config.yaml repeats it",
+                fix="restore it from a copy of the run, or repeat the run with `trainer fit` on its "
+                "config.yaml",
             )
         ) from error

@@ -1,8 +1,4 @@
-"""What a path that a user typed means: a run, or a checkpoint of one.
-
-Owns: going from a run, a file of it, or a checkpoint, to the run. Does not own: the layout
-(`directory`), looking for runs (`search`).
-"""
+"""Resolves a path that the user typed to a run, or to a checkpoint of a run."""
 
 from __future__ import annotations
 
@@ -17,19 +13,19 @@ from trainer.runs.search import is_run, not_a_run
 
 
 class OpenedRun(NamedTuple):
-    """What a path named: a run, and a checkpoint of it if the path leads into one."""
+    """A run, and the name of its checkpoint if the path points into one."""
 
     run: RunDirectory
     checkpoint: str | None
 
 
 def open_run(path: Path) -> OpenedRun:
-    """The run that `path` names, and the checkpoint of it, if it names one.
+    """Return the run at `path`, and the checkpoint if `path` points into one.
 
-    `path` is a run, a file of it (`config.yaml`), a checkpoint of it or a file of that.
+    `path` can be a run, a file of it (`config.yaml`), a checkpoint or a file of a checkpoint.
 
     Raises:
-        RunError: There is no such run or checkpoint; the nearest one there is is named.
+        RunError: There is no such run or checkpoint; the error suggests the most similar one.
     """
     whole = Path(os.path.abspath(path))  # noqa: PTH100 — resolve() would follow links
     for depth, place in enumerate([whole, *whole.parents][:4]):
@@ -40,7 +36,7 @@ def open_run(path: Path) -> OpenedRun:
 
 
 def _shown(path: Path, place: Path, depth: int) -> Path:
-    """`place`, `depth` levels above `path`, in the user's words where they say it."""
+    """Return `place`, which is `depth` levels above `path`, as the user typed it if possible."""
     if ".." in path.parts or depth > len(path.parts) - 1:
         return place if depth or ".." in path.parts else path
     return path if depth == 0 else path.parents[depth - 1]
@@ -55,7 +51,7 @@ def _checkpoint_name(run: RunDirectory, path: Path, inside: Path) -> str | None:
                 if place is not None and place.joinpath(*rest).exists():
                     return name
                 raise RunError(_no_such_file(run, path))
-            has = f"it has {' and '.join(known)}" if known else "it has none yet"
+            has = f"it has {' and '.join(known)}" if known else "it has none"
             raise RunError(
                 Problem(
                     where=str(path),
@@ -75,5 +71,5 @@ def _no_such_file(run: RunDirectory, path: Path) -> Problem:
         where=str(path),
         expected="a run or a checkpoint",
         found="no such file in the run",
-        fix=f"name the run: {run.path}",
+        fix=f"use the run directory: {run.path}",
     )

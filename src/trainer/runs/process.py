@@ -1,11 +1,8 @@
-"""Which process writes a run, and whether it still lives.
+"""Process identities that are unique across hosts and reboots, and checks whether a process is alive.
 
-A process id alone does not say: ids are used again, differ between containers, and mean nothing on
-another host. So a process is known by its host, its id space (boot and process namespace) and its
-start time as well, and "unknown" is one of the answers.
-
-Owns: naming a process and looking whether it lives. Does not own: what follows from that (`lock`,
-`manifest`).
+A process id alone is not enough: ids are reused, differ between containers, and mean nothing on another
+host. An identity therefore includes the host, the id space (boot and process namespace) and the start
+time. Whether a process is alive can be unknown.
 """
 
 from __future__ import annotations
@@ -20,14 +17,13 @@ _PROC = Path("/proc")
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A process, so named that another one is not taken for it.
+    """A process identity, unique across hosts and reboots.
 
     Attributes:
-        host: The name of the machine.
-        pid: The process id.
-        space: The boot and the process namespace in which `pid` means something; empty where the
-            system does not say.
-        started: The start time in the system's own unit; empty where the system does not say.
+        host: Name of the machine.
+        pid: Process id.
+        space: Boot id and process namespace within which `pid` is unique; empty if unavailable.
+        started: Start time in clock ticks since boot; empty if unavailable.
     """
 
     host: str
@@ -37,7 +33,7 @@ class Process:
 
 
 def this_process() -> Process:
-    """The process that asks."""
+    """Return the identity of the current process."""
     pid = os.getpid()
     return Process(
         host=socket.gethostname(), pid=pid, space=_space(), started=_start_time(pid) or ""
@@ -45,7 +41,7 @@ def this_process() -> Process:
 
 
 def is_alive(process: Process, here: Process) -> bool | None:
-    """Whether a process lives, as seen from the process `here`; None when that cannot be known."""
+    """Return whether a process is alive, as seen from the process `here`; None if unknown."""
     if (process.host, process.space) != (here.host, here.space):
         return None
     if process.pid < 1:
@@ -69,11 +65,13 @@ def _space() -> str:
 
 
 def _start_time(pid: int) -> str | None:
-    """Clock ticks from boot to a process's start (proc(5), stat, field 22); of a zombie "dead"."""
+    """Return clock ticks from boot to the start of a process (proc(5), stat, field 22); "dead" for a
+    zombie.
+    """
     try:
         text = (_PROC / str(pid) / "stat").read_text(errors="replace")
     except OSError:
         return None
-    # The name of the program, in brackets, can hold blanks and brackets itself.
+    # The program name, in parentheses, can itself contain spaces and parentheses.
     state, *rest = text.rpartition(")")[2].split()
     return "dead" if state in {"Z", "X"} else rest[18]

@@ -1,8 +1,4 @@
-"""Values read back from JSON, each checked to be what its place asks for.
-
-Owns: readers, functions that give the value or raise `DamageError`. Does not own: which file was
-damaged and what to do about it.
-"""
+"""Validators for values read from JSON: functions that return the value or raise `DamageError`."""
 
 from __future__ import annotations
 
@@ -12,16 +8,16 @@ from typing import Any
 
 
 def shown(value: Any) -> str:
-    """A value in a message: its beginning, however long or deep it is."""
+    """Return a value as text for a message, truncated."""
     try:
         text = repr(value)
     except RecursionError:
-        text = f"a deep {type(value).__name__}"
+        text = f"a deeply nested {type(value).__name__}"
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 
 class DamageError(Exception):
-    """A value is not what its place asks for."""
+    """A value does not have the expected type or form."""
 
     def __init__(self, expected: str, found: object) -> None:
         super().__init__(expected)
@@ -30,35 +26,35 @@ class DamageError(Exception):
 
 
 Reader = Callable[[Any], Any]
-"""Gives the checked value, or raises `DamageError`."""
+"""Returns the validated value, or raises `DamageError`."""
 
 
 def read_fields(value: Any, readers: Mapping[str, Reader]) -> dict[str, Any]:
-    """The values of a mapping that has all these keys; others are passed over."""
+    """Return the values of a mapping that must have all these keys; other keys are ignored."""
     if not isinstance(value, dict):
         raise DamageError("a mapping", value)
     missing = [name for name in readers if name not in value]
     if missing:
         raise DamageError(f"'{missing[0]}'", list(value))
-    facts = {}
+    fields = {}
     for name, reader in readers.items():
         try:
-            facts[name] = reader(value[name])
+            fields[name] = reader(value[name])
         except DamageError as error:
             error.expected = f"{error.expected} for '{name}'"
             raise
-    return facts
+    return fields
 
 
 def text(value: Any) -> str:
     if not isinstance(value, str):
-        raise DamageError("a text", value)
+        raise DamageError("a string", value)
     return value
 
 
 def count(value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise DamageError("a whole number", value)
+        raise DamageError("an integer of 0 or more", value)
     return value
 
 
@@ -68,7 +64,7 @@ def number(value: Any) -> float:
     try:
         return float(value)
     except OverflowError:
-        raise DamageError("a number of ordinary size", value) from None
+        raise DamageError("a number that fits a float", value) from None
 
 
 def flag(value: Any) -> bool:
@@ -80,7 +76,7 @@ def flag(value: Any) -> bool:
 def time(value: Any) -> datetime:
     try:
         moment = datetime.fromisoformat(text(value))
-        # Also one that no clock shows in UTC is damage.
+        # A time that overflows in UTC is invalid too.
         moment.astimezone(UTC)
     except (ValueError, OverflowError):
         raise DamageError("a time", value) from None
@@ -88,7 +84,7 @@ def time(value: Any) -> datetime:
 
 
 def one_of(*names: str) -> Reader:
-    """A reader of one of these words."""
+    """Return a reader of one of these strings."""
 
     def read(value: Any) -> str:
         if value not in names:
@@ -99,12 +95,12 @@ def one_of(*names: str) -> Reader:
 
 
 def maybe(reader: Reader) -> Reader:
-    """A reader that lets null through as None."""
+    """Return a reader that also accepts null, as None."""
     return lambda value: None if value is None else reader(value)
 
 
 def either(*options: Reader) -> Reader:
-    """A reader of what one of these reads, the first that can."""
+    """Return a reader that tries several readers in order."""
 
     def read(value: Any) -> Any:
         expected = []
@@ -119,7 +115,7 @@ def either(*options: Reader) -> Reader:
 
 
 def each(reader: Reader) -> Reader:
-    """A reader of a list, as a tuple."""
+    """Return a reader of a list, as a tuple."""
 
     def read(value: Any) -> tuple[Any, ...]:
         if not isinstance(value, list):
@@ -130,7 +126,7 @@ def each(reader: Reader) -> Reader:
 
 
 def by_name(reader: Reader) -> Reader:
-    """A reader of a mapping with free keys."""
+    """Return a reader of a mapping with arbitrary keys."""
 
     def read(value: Any) -> dict[str, Any]:
         if not isinstance(value, dict):
@@ -141,5 +137,5 @@ def by_name(reader: Reader) -> Reader:
 
 
 def made(make: Callable[..., Any], readers: Mapping[str, Reader]) -> Reader:
-    """A reader of a mapping as an object."""
+    """Return a reader of a mapping that becomes the arguments of `make`."""
     return lambda value: make(**read_fields(value, readers))

@@ -1,4 +1,4 @@
-"""The JSON files of a run as dataclasses: one definition writes a file and reads it back.
+"""JSON files of a run as dataclasses: one definition both writes and validates a file.
 
     @dataclass(frozen=True)
     class Score:
@@ -6,13 +6,13 @@
         value: float | None
         rows: int = later(0)
 
-Types of fields: `str`, `int` (a count, 0 or more), `float`, `bool`, `datetime`, a `Literal` of texts,
+Supported types: `str`, `int` (0 or more), `float`, `bool`, `datetime`, a `Literal` of strings,
 `tuple[T, ...]` (a list), `Mapping[str, T]` (an object), another dataclass, `T | None`, a union of such
-types that JSON can distinguish, and `Any` for what is read unchecked.
+types that JSON can distinguish, and `Any` for unchecked values.
 
-A number that can be NaN or infinite has the type `float | None`: JSON has neither, and it is read as
-None. Keys without a field are ignored, so that files of later versions can be read; a field that files
-of earlier versions lack is declared with `later`, and all others must be there.
+A number that can be NaN or infinite has the type `float | None`, because JSON has neither; it is read as
+None. Keys without a field are ignored, so that files of later versions can be read. A field that files
+of earlier versions lack is declared with `later`; all other fields are required.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ _PLAIN: dict[Any, Reader] = {
 
 
 def later(default: Any = MISSING, *, default_factory: Any = MISSING) -> Any:
-    """A field that files of earlier versions do not have, with its value for those."""
+    """Declare a field that files of earlier versions lack, with its value for those files."""
     return field(default=default, default_factory=default_factory, metadata={_LATER: True})
 
 
 def to_json(record: Any) -> Any:
-    """A record as JSON has it: fields by name in their order, NaN and ±∞ as None."""
+    """Convert a record to JSON types: fields by name in order, NaN and ±∞ as None."""
     if is_dataclass(record) and not isinstance(record, type):
         return {item.name: to_json(getattr(record, item.name)) for item in fields(record)}
     if isinstance(record, tuple | list):
@@ -59,22 +59,22 @@ def to_json(record: Any) -> Any:
 
 
 def from_json(kind: type[_Record], value: Any) -> _Record:
-    """The record of this type that `value` is.
+    """Convert a JSON value to a record of this type.
 
     Raises:
-        DamageError: It is none.
+        DamageError: The value does not match the type.
     """
-    found: _Record = reader_of(cast("Any", kind))(value)
-    return found
+    record: _Record = reader_of(cast("Any", kind))(value)
+    return record
 
 
 def read_record(path: Path, kind: type[_Record], fix: str) -> _Record | None:
-    """The record in a file; None where there is no such file.
+    """Read a record; return None if the file does not exist.
 
     Args:
         path: The file.
         kind: The dataclass.
-        fix: What to do about a damaged file.
+        fix: The fix to suggest for a damaged file.
 
     Raises:
         RunError: The file is damaged.
@@ -89,7 +89,7 @@ def read_record(path: Path, kind: type[_Record], fix: str) -> _Record | None:
 
 @cache
 def reader_of(kind: Any) -> Reader:
-    """A reader of values of a type that a field can have."""
+    """Return the reader for a type of field."""
     if kind in _PLAIN:
         return _PLAIN[kind]
     if isinstance(kind, type) and is_dataclass(kind):
@@ -103,10 +103,10 @@ def reader_of(kind: Any) -> Reader:
         case origin if isinstance(origin, type) and issubclass(origin, Mapping):
             return readers.by_name(reader_of(parts[1]))
         case origin if origin in {Union, UnionType}:
-            some = [reader_of(part) for part in parts if part is not NoneType]
-            reader = some[0] if len(some) == 1 else readers.either(*some)
+            options = [reader_of(part) for part in parts if part is not NoneType]
+            reader = options[0] if len(options) == 1 else readers.either(*options)
             return readers.maybe(reader) if NoneType in parts else reader
-    raise TypeError(f"{kind} is no type of a field")
+    raise TypeError(f"{kind} is not a supported field type")
 
 
 def _record_reader(kind: type) -> Reader:
@@ -117,9 +117,9 @@ def _record_reader(kind: type) -> Reader:
     def read(value: Any) -> Any:
         if not isinstance(value, dict):
             raise DamageError("a mapping", value)
-        there = {
+        needed = {
             name: reader for name, reader in known.items() if name in value or name not in optional
         }
-        return kind(**readers.read_fields(value, there))
+        return kind(**readers.read_fields(value, needed))
 
     return read

@@ -1,8 +1,4 @@
-"""Which directories hold a run, and which run a wrong path could have meant.
-
-Owns: telling a run from a foreign directory, finding runs, suggestions. Does not own: the layout
-(`directory`).
-"""
+"""Finds run directories, and suggests a run for a wrong path."""
 
 from __future__ import annotations
 
@@ -18,7 +14,7 @@ _SUGGESTED = 5000
 
 
 def is_run(path: Path) -> bool:
-    """Whether a directory holds a run: a manifest, or a config beside another file of a run."""
+    """Return whether a directory is a run: it has a manifest, or a config and another file of a run."""
     if (path / "manifest.json").is_file():
         return True
     others = ("metrics.jsonl", "preprocessing.json", "splits.parquet", "checkpoints", "members")
@@ -26,10 +22,10 @@ def is_run(path: Path) -> bool:
 
 
 def find_runs(root: Path) -> Iterator[Path]:
-    """The runs at `root`, in it or in the folders in it; what is no run is passed over.
+    """Yield the runs at `root`, in it or in its subfolders; other directories are skipped.
 
-    A run with members is one run, and they are found in its folder `members`; trials are found in their
-    sweep. A link to a folder of runs is followed, one to a run is not: the run would be found twice.
+    A run with members counts as one run; members are found in its folder `members`, and trials in their
+    sweep. Links to folders of runs are followed. Links to runs are not, or a run would be found twice.
     """
     if is_run(root):
         yield root
@@ -61,10 +57,10 @@ def _name(entry: os.DirEntry[str]) -> str:
 
 
 def not_a_run(path: Path) -> Problem:
-    """What a path that leads to no run is told: what it is, and the nearest run there is."""
+    """Describe a path that is not a run, and suggest the most similar run."""
     expected = "a run directory"
     if is_sweep(path):
-        fix = f"name a trial's run; {command_text('best', path)} prints that of the best"
+        fix = f"use the run of a trial; {command_text('best', path)} prints the best one"
         return Problem(str(path), expected, "a sweep", fix)
     if path.is_dir():
         runs = sorted(find_runs(path), key=lambda run: run.name)
@@ -72,18 +68,18 @@ def not_a_run(path: Path) -> Problem:
         if sweeps and not runs:
             found = f"a folder with {len(sweeps)} sweep{'' if len(sweeps) == 1 else 's'}"
             return Problem(
-                str(path), expected, found, f"name one of them; the newest is {sweeps[-1]}"
+                str(path), expected, found, f"choose one of them; the newest is {sweeps[-1]}"
             )
         if not runs:
             return Problem(
                 where=str(path),
                 expected=expected,
                 found="a directory without a manifest.json",
-                fix="`trainer ls` shows the runs there are",
+                fix="list all runs with `trainer ls`",
             )
         found = f"a folder with {len(runs)} run{'' if len(runs) == 1 else 's'}"
-        return Problem(str(path), expected, found, f"name one of them; the newest is {runs[-1]}")
-    found = "a file outside any run" if path.exists() else "nothing there"
+        return Problem(str(path), expected, found, f"choose one of them; the newest is {runs[-1]}")
+    found = "a file outside any run" if path.exists() else "no such path"
     return Problem(str(path), expected, found, _nearest(path))
 
 
@@ -92,7 +88,7 @@ def _nearest(path: Path) -> str:
     places = [base, base / "runs"] if base.name != "runs" else [base]
     runs = [run for place in places for run in islice(find_runs(place), _SUGGESTED)]
     if not runs:
-        return "`trainer ls` shows the runs there are"
+        return "list all runs with `trainer ls`"
     by_name = {name: run for run in sorted(runs, key=_age) for name in (run.parent.name, run.name)}
     newest = max(runs, key=_age)
     near = did_you_mean(path.name, list(by_name))

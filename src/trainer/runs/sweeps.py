@@ -1,13 +1,10 @@
-"""The directory of a sweep: where its files are, and how one is made and found.
+"""The directory of a sweep: its layout, and how it is created and found.
 
     <root>/<name>/<time>-<short hash>/
         sweep.yaml  journal.jsonl  trials/<number>/  workers/  lock
 
-A trial's directory is a run directory; in `workers` are the leases (`leases`) of those that train on
-other machines. Every path is made from the directory's own.
-
-Owns: the layout, making a sweep and opening one. Does not own: what stands in the journal
-(`trainer.sweep`), the trials' directories (`directory`).
+A trial's directory is a run directory; `workers` contains the leases (`leases`) of workers on other
+machines. Every path is derived from the directory's own path.
 """
 
 from __future__ import annotations
@@ -30,26 +27,26 @@ _CONFIG = "sweep.yaml"
 
 @dataclass(frozen=True, slots=True)
 class SweepDirectory:
-    """One sweep on disk.
+    """A sweep on disk.
 
     Attributes:
-        path: The directory, as it is to be shown.
+        path: The directory, as shown to the user.
     """
 
     path: Path
 
     @classmethod
     def create(cls, root: Path, name: str, config_text: str, now: datetime) -> Self:
-        """Makes a new sweep, `root/name/<time in UTC>-<hash of config and time>`, with its config.
+        """Create a sweep with its config, `root/name/<time in UTC>-<hash of config and time>`.
 
         Args:
-            root: Where sweeps are kept; made when missing.
+            root: The folder of sweeps; created if missing.
             name: One path component.
             config_text: The base config with its `sweep` section.
-            now: With a time zone.
+            now: Must have a time zone.
 
         Raises:
-            RunError: Sweeps cannot be made there.
+            RunError: Sweeps cannot be created there.
             StorageError: The disk is full or fails.
         """
         sweep = cls(RunDirectory.create(root, name, config_text, now).path)
@@ -58,10 +55,10 @@ class SweepDirectory:
 
     @classmethod
     def open(cls, path: Path) -> SweepDirectory:
-        """The sweep that a path names, or that a file or a trial it names lies in.
+        """Return the sweep at a path, or the one that contains the file or trial at the path.
 
         Raises:
-            RunError: There is no such sweep; the nearest one there is is named.
+            RunError: There is no such sweep; the error suggests the most similar one.
         """
         whole = Path(os.path.abspath(path))  # noqa: PTH100 — resolve() would follow links
         if path.exists():
@@ -73,11 +70,11 @@ class SweepDirectory:
 
     @property
     def report(self) -> Path:
-        """The page."""
+        """The HTML report."""
         return self.path / "report.html"
 
     def write_report(self, text: str) -> None:
-        """Writes `report.html`."""
+        """Write `report.html`."""
         write_atomically(self.report, text.encode("utf-8"))
 
     @property
@@ -87,7 +84,7 @@ class SweepDirectory:
 
     @property
     def journal(self) -> Path:
-        """What was decided and what came of it."""
+        """The log of suggested trials and their results."""
         return self.path / "journal.jsonl"
 
     @property
@@ -97,30 +94,30 @@ class SweepDirectory:
 
     @property
     def workers(self) -> Path:
-        """The leases of those that train on other machines."""
+        """The directory of leases of workers on other machines."""
         return self.path / "workers"
 
     @property
     def lock(self) -> Path:
-        """Who writes the sweep now."""
+        """The lock file, which names the process that is writing the sweep."""
         return self.path / "lock"
 
     def trial(self, number: int) -> Path:
-        """The run directory of a trial."""
+        """Return the run directory of a trial."""
         return self.trials / str(number)
 
     def remove_leftovers(self) -> None:
-        """Removes what a killed writer left behind; for the owner of `lock`."""
+        """Remove temporary files of a killed writer; call only while holding `lock`."""
         remove_temporaries(self.path)
 
 
 def is_sweep(path: Path) -> bool:
-    """Whether a directory holds a sweep."""
+    """Return whether a directory is a sweep."""
     return (path / _CONFIG).is_file()
 
 
 def named_sweep(path: Path) -> SweepDirectory | None:
-    """The sweep that a path names, itself or by one of its own files; None where it is of a trial."""
+    """Return the sweep at a path, or the one with a file at the path; None for a trial's files."""
     if is_sweep(path):
         return SweepDirectory(path)
     if path.is_file() and is_sweep(path.parent):
@@ -129,7 +126,7 @@ def named_sweep(path: Path) -> SweepDirectory | None:
 
 
 def find_sweeps(root: Path) -> Iterator[Path]:
-    """The sweeps at `root`, in it or in the folders in it, by name; links are not followed."""
+    """Yield the sweeps at `root`, in it or in its subfolders, by name; links are not followed."""
     if is_sweep(root):
         yield root
         return
@@ -150,16 +147,16 @@ def _directories(path: Path) -> list[Path]:
 
 
 def _not_a_sweep(path: Path) -> Problem:
-    """What a path that leads to no sweep is told: what it is, and the nearest sweep there is."""
-    expected = "the directory of a sweep"
+    """Describe a path that is not a sweep, and suggest the most similar sweep."""
+    expected = "a sweep directory"
     if path.is_dir():
         sweeps = sorted(islice(find_sweeps(path), _SUGGESTED), key=lambda sweep: sweep.name)
         if sweeps:
             found = f"a folder with {len(sweeps)} sweep{'' if len(sweeps) == 1 else 's'}"
-            fix = f"name one of them; the newest is {sweeps[-1]}"
+            fix = f"choose one of them; the newest is {sweeps[-1]}"
             return Problem(str(path), expected, found, fix)
         return Problem(str(path), expected, f"a directory without a {_CONFIG}", _nearest(path))
-    found = "a file outside any sweep" if path.exists() else "nothing there"
+    found = "a file outside any sweep" if path.exists() else "no such path"
     return Problem(str(path), expected, found, _nearest(path))
 
 
@@ -168,7 +165,7 @@ def _nearest(path: Path) -> str:
     places = [base, base / "sweeps"] if base.name != "sweeps" else [base]
     sweeps = [sweep for place in places for sweep in islice(find_sweeps(place), _SUGGESTED)]
     if not sweeps:
-        return "`trainer sweep CONFIG` begins one"
+        return "start one with `trainer sweep CONFIG`"
     sweeps.sort(key=lambda sweep: sweep.name)
     by_name = {name: sweep for sweep in sweeps for name in (sweep.parent.name, sweep.name)}
     near = did_you_mean(path.name, list(by_name))

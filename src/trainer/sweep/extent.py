@@ -1,4 +1,4 @@
-"""The number of trials of a sweep: as configured, at most as many as there are settings."""
+"""The number of trials of a sweep: as configured, limited by the number of combinations."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from trainer.sweep.space import Space
 
 
 def trials_of(config: Config) -> int | None:
-    """How many trials there are at most; None where only time ends the sweep.
+    """Return the maximum number of trials; None if only time ends the sweep.
 
-    No settings are trained twice, so there are at most as many as there are combinations.
+    No combination of settings is trained twice, so the number of combinations is a limit.
     """
     assert config.sweep is not None, "a sweep has a sweep section"
     trials = resolved_trials(config.sweep)
-    found = Space(config).count(MAX_GRID + 1 if trials is None else trials)
-    return trials if found is None else found
+    combinations = Space(config).count(MAX_GRID + 1 if trials is None else trials)
+    return trials if combinations is None else combinations
 
 
 def too_few_combinations(config: Config) -> str:
-    """A warning where the space has fewer combinations than `sweep.trials`; else empty."""
+    """Return a warning if the space has fewer combinations than `sweep.trials`; else an empty string."""
     assert config.sweep is not None, "a sweep has a sweep section"
     wanted, trials = config.sweep.trials, trials_of(config)
     if wanted is None or trials is None or trials >= wanted:
         return ""
-    are = "combination of settings exists" if trials == 1 else "combinations of settings exist"
-    there = f"{trials:,} trial{'' if trials == 1 else 's'}"
-    return f"sweep.space: {trials:,} {are}; {there} instead of {wanted:,}"
+    exist = "combination of settings exists" if trials == 1 else "combinations of settings exist"
+    actual = f"{trials:,} trial{'' if trials == 1 else 's'}"
+    return f"sweep.space: only {trials:,} {exist}; running {actual} instead of {wanted:,}"

@@ -1,15 +1,12 @@
-"""`journal.jsonl` of a sweep: what was decided and what came of it, a line each, in order.
+"""`journal.jsonl` of a sweep: suggested trials and their results, one JSON object per line, in order.
 
-    {"event": "sweep", …}   how the sweep was begun; the first line
-    {"event": "batch", …}   trials that are trained now, with their settings
-    {"event": "rung", …}    what halving decided after an epoch of trials that are trained together
-    {"event": "end", …}     a trial has ended
+    {"event": "sweep", …}   settings of the sweep; the first line
+    {"event": "batch", …}   trials to train next, with their settings
+    {"event": "rung", …}    the trials that halving eliminated after an epoch of a pack
+    {"event": "end", …}     the result of a trial
 
-A line is on the disk before anything follows from it. A last line written in part is left off: what it
-would have said is decided again, the same.
-
-Owns: the records and their form in JSON. Does not own: how lines are written (`trainer.runs.log`), what
-follows from them (`study`, `standing`).
+A line is on disk before anything depends on it. A partial last line is ignored: its decision is made
+again, with the same outcome.
 """
 
 from __future__ import annotations
@@ -32,14 +29,14 @@ FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class SweepBegun:
-    """How a sweep was begun; it holds for whoever goes on with it.
+    """Settings of a sweep that stay fixed when it is resumed.
 
     Attributes:
-        objective: The measure that trials are compared by.
-        direction: Which way it is better.
-        batch_size: Trials a batch.
-        jobs: Packs that are trained at a time, which their sizes depend on.
-        is_distinct: Whether no trial is suggested twice; those that version 0.1.0 began have repeats.
+        objective: The metric that trials are ranked by.
+        direction: Whether higher or lower is better.
+        batch_size: Number of trials per batch.
+        jobs: Number of packs trained in parallel, which determines their sizes.
+        is_distinct: Whether no trial is suggested twice; sweeps started by version 0.1.0 have repeats.
     """
 
     objective: str
@@ -51,14 +48,14 @@ class SweepBegun:
 
 @dataclass(frozen=True, slots=True)
 class BatchAsked:
-    """The next trials."""
+    """The next trials, as suggested by the search."""
 
     trials: tuple[Trial, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class RungDecided:
-    """Halving after an epoch: the trials that were compared, and those of them that are ended."""
+    """Result of halving after an epoch: the compared trials, and those of them to eliminate."""
 
     epoch: int
     compared: tuple[int, ...]
@@ -75,15 +72,15 @@ _EVENTS: Mapping[type[Record], str] = {
 
 
 class Journal:
-    """A journal that is gone on with.
+    """A journal opened for appending.
 
     Attributes:
-        records: What stands in it.
-        elapsed_seconds: Seconds that the sweep had taken when the last line was written.
+        records: All records.
+        elapsed_seconds: Total seconds of the sweep when the last line was written.
 
     Raises:
-        RunError: It is damaged.
-        StorageError: It cannot be written; `write` and `close` raise it too.
+        RunError: The journal is damaged.
+        StorageError: The journal cannot be written; also raised by `write` and `close`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -91,14 +88,14 @@ class Journal:
         self._log = MetricsLog(path, flush_seconds=0.0)
 
     def write(self, record: Record, elapsed_seconds: float) -> None:
-        """Adds a record; when this returns it is on the disk."""
+        """Append a record and flush it to disk."""
         self._log.append(_line(record, elapsed_seconds))
         self._log.sync()
         self.records.append(record)
         self.elapsed_seconds = elapsed_seconds
 
     def close(self) -> None:
-        """Closes the file; a second call does nothing."""
+        """Close the file; a second call does nothing."""
         self._log.close()
 
     def __enter__(self) -> Self:
@@ -114,26 +111,26 @@ class Journal:
 
 
 def read_journal(path: Path) -> list[Record]:
-    """What stands in a journal that another process may write; nothing where there is none.
+    """Return the records of a journal, which another process may be writing; empty if missing.
 
     Raises:
-        RunError: It is damaged.
+        RunError: The journal is damaged.
     """
     return _read(path)[0]
 
 
 def read_progress(path: Path) -> tuple[list[Record], float]:
-    """What stands in a journal, and the seconds that the sweep had taken when it was last written.
+    """Return the records of a journal, and the sweep's total seconds when it was last written.
 
     Raises:
-        RunError: It is damaged.
+        RunError: The journal is damaged.
     """
     return _read(path)
 
 
 def _read(path: Path) -> tuple[list[Record], float]:
     records: list[Record] = []
-    asked: set[int] = set()
+    suggested: set[int] = set()
     ended: set[int] = set()
     elapsed = 0.0
     for number, line in enumerate(read_log(path), start=1):
@@ -147,17 +144,18 @@ def _read(path: Path) -> tuple[list[Record], float]:
             match record:
                 case BatchAsked(trials):
                     numbers = [trial.number for trial in trials]
-                    if numbers != list(range(len(asked), len(asked) + len(numbers))):
-                        raise readers.DamageError(f"trials from {len(asked)} on", numbers)
-                    asked.update(numbers)
+                    first = len(suggested)
+                    if numbers != list(range(first, first + len(numbers))):
+                        raise readers.DamageError(f"trials numbered from {first}", numbers)
+                    suggested.update(numbers)
                 case TrialEnded(ending):
-                    if ending not in asked - ended:
-                        raise readers.DamageError("a trial that is trained", ending)
+                    if ending not in suggested - ended:
+                        raise readers.DamageError("a trial in training", ending)
                     ended.add(ending)
                 case _:
                     pass
         except readers.DamageError as error:
-            fix = "take the file from a copy of the sweep"
+            fix = "restore the file from a copy of the sweep"
             raise RunError(Problem(f"{path}:{number}", error.expected, error.found, fix)) from error
         records.append(record)
     return records, elapsed
@@ -166,14 +164,14 @@ def _read(path: Path) -> tuple[list[Record], float]:
 def _line(record: Record, elapsed_seconds: float) -> dict[str, Any]:
     match record:
         case BatchAsked(trials):
-            facts: dict[str, Any] = {
+            fields: dict[str, Any] = {
                 "trials": [{"number": trial.number, "settings": trial.settings} for trial in trials]
             }
         case SweepBegun():
-            facts = {"format": FORMAT, **asdict(record)}
+            fields = {"format": FORMAT, **asdict(record)}
         case _:
-            facts = asdict(record)
-    return {"event": _EVENTS[type(record)], **facts, "elapsed_seconds": elapsed_seconds}
+            fields = asdict(record)
+    return {"event": _EVENTS[type(record)], **fields, "elapsed_seconds": elapsed_seconds}
 
 
 def _record(line: Mapping[str, Any]) -> Record:
@@ -197,9 +195,9 @@ def _format(value: Any) -> Any:
     return value
 
 
-def _begun(line: Mapping[str, Any]) -> SweepBegun:
+def _header(line: Mapping[str, Any]) -> SweepBegun:
     readers.read_fields(line, {"format": _format})
-    begun: SweepBegun = readers.made(
+    header: SweepBegun = readers.made(
         SweepBegun,
         {
             "objective": readers.text,
@@ -209,11 +207,11 @@ def _begun(line: Mapping[str, Any]) -> SweepBegun:
             "is_distinct": readers.flag,
         },
     )({"is_distinct": False, **line})
-    return begun
+    return header
 
 
 _READERS: Mapping[str, Callable[[Any], Any]] = {
-    "sweep": _begun,
+    "sweep": _header,
     "batch": readers.made(
         BatchAsked,
         {
@@ -247,5 +245,5 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
 
 
 def begun_of(records: Sequence[Record]) -> SweepBegun | None:
-    """How the sweep was begun; None in an empty journal."""
+    """Return the header of a journal; None if the journal is empty."""
     return next((record for record in records if isinstance(record, SweepBegun)), None)

@@ -1,9 +1,7 @@
-"""Which settings are tried next: asked for in batches, told what became of them.
+"""Search algorithms with the ask-and-tell interface of Optuna: grid, random and Sobol search.
 
-What is suggested is a function of the seed, of what was told and of the sizes asked for. For all but
-tpe trial n is a function of the seed and n alone. No trial is suggested twice.
-
-Owns: grid, random and Sobol searches. Does not own: tpe (`tpe`), when is asked (`study`).
+Suggestions are deterministic: a function of the seed, the batch sizes and the results. Except for tpe,
+trial n is a function of the seed and n alone. No trial is suggested twice.
 """
 
 from __future__ import annotations
@@ -22,44 +20,44 @@ from trainer.sweep.trials import TrialEnded
 Settings = Mapping[str, Any]
 
 _REPEATS = 10_000
-"""After this many repeats in a row the trials that are left are listed, or taken to be none."""
+"""Number of repeats in a row after which the remaining trials are enumerated."""
 
 
 class Search(Protocol):
-    """Suggests settings; trials are numbered from 0 in the order they are asked for."""
+    """A search algorithm; trials are numbered from 0 in the order of the suggestions."""
 
     def ask(self, count: int) -> Sequence[Settings]:
-        """The settings of the next trials; fewer than `count` where the search is at its end."""
+        """Return the settings of the next trials; fewer than `count` at the end of the search."""
 
     def tell(self, ended: Sequence[TrialEnded]) -> None:
-        """What became of all trials of the last batch, by number."""
+        """Report the results of all trials of the last batch, by number."""
 
 
 def new_search(
     name: SearchName, space: Space, seed: int, direction: Direction, *, is_distinct: bool = True
 ) -> Search:
-    """A search at its beginning.
+    """Create a search.
 
     Args:
-        name: Its kind.
-        space: What is searched.
-        seed: What it draws with.
-        direction: Which way the objective is better.
-        is_distinct: Whether no trial is suggested twice; false for sweeps begun by a former version.
+        name: The algorithm.
+        space: The search space.
+        seed: Seed of all random draws.
+        direction: Whether a higher or lower objective is better.
+        is_distinct: Whether no trial is suggested twice; false for sweeps started by version 0.1.0.
 
     Raises:
-        ConfigError: It needs a package that is not installed.
+        ConfigError: The algorithm needs a package that is not installed.
     """
     match name:
         case "grid":
-            return _Listed(space.grid())
+            return _FixedSearch(space.grid())
         case "random":
             trials = random_trials(space, seed)
-            return _Listed(distinct(trials, space, set()) if is_distinct else trials)
+            return _FixedSearch(distinct(trials, space, set()) if is_distinct else trials)
         case "sobol":
-            shifts = [_random_bits(seed, "shift", each) >> (64 - BITS) for each in _axes(space)]
-            trials = _counted(lambda number: sobol_point(number, shifts), space)
-            return _Listed(distinct(trials, space, set()) if is_distinct else trials)
+            shifts = [_random_bits(seed, "shift", axis) >> (64 - BITS) for axis in _axes(space)]
+            trials = _trials_at(lambda number: sobol_point(number, shifts), space)
+            return _FixedSearch(distinct(trials, space, set()) if is_distinct else trials)
         case "tpe":
             from trainer.sweep.tpe import TpeSearch
 
@@ -68,8 +66,8 @@ def new_search(
             assert_never(name)
 
 
-class _Listed:
-    """Trials that do not depend on what became of others."""
+class _FixedSearch:
+    """A search whose trials do not depend on results."""
 
     def __init__(self, trials: Iterator[Settings]) -> None:
         self._trials = trials
@@ -78,21 +76,21 @@ class _Listed:
         return list(itertools.islice(self._trials, count))
 
     def tell(self, ended: Sequence[TrialEnded]) -> None:
-        """Nothing follows from it."""
+        """Ignore the results."""
 
 
 def random_trials(space: Space, seed: int) -> Iterator[Settings]:
-    """Trials drawn independently."""
-    return _counted(lambda number: _random_point(space, seed, number), space)
+    """Yield trials drawn independently."""
+    return _trials_at(lambda number: _random_point(space, seed, number), space)
 
 
 def distinct(trials: Iterable[Settings], space: Space, seen: set[str]) -> Iterator[Settings]:
-    """The trials without repeats; when only repeats come, those of the space that are left.
+    """Yield trials without repeats; after many repeats in a row, yield the rest of the space.
 
     Args:
-        trials: The trials, without end.
-        space: What is searched.
-        seen: The identities of trials that were suggested, to which these are added.
+        trials: An endless iterator of trials.
+        space: The search space.
+        seen: Identities of trials suggested so far; updated.
     """
     repeats = 0
     for settings in trials:
@@ -110,7 +108,7 @@ def distinct(trials: Iterable[Settings], space: Space, seen: set[str]) -> Iterat
             yield settings
 
 
-def _counted(point: Callable[[int], Sequence[float]], space: Space) -> Iterator[Settings]:
+def _trials_at(point: Callable[[int], Sequence[float]], space: Space) -> Iterator[Settings]:
     return (space.at(point(number)) for number in itertools.count())
 
 
@@ -119,10 +117,10 @@ def _axes(space: Space) -> range:
 
 
 def _random_point(space: Space, seed: int, number: int) -> list[float]:
-    return [(_random_bits(seed, number, each) >> 11) / 2**53 for each in _axes(space)]
+    return [(_random_bits(seed, number, axis) >> 11) / 2**53 for axis in _axes(space)]
 
 
 def _random_bits(seed: int, *counters: object) -> int:
-    """64 bits, a function of seed and counters that no version of a library changes."""
-    text = "/".join(str(each) for each in (seed, *counters))
+    """Return 64 bits as a function of seed and counters, independent of library versions."""
+    text = "/".join(map(str, (seed, *counters)))
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")

@@ -1,12 +1,10 @@
-"""The Sobol sequence: points that fill the unit cube evenly, each a function of its number.
+"""The Sobol sequence: points that fill the unit cube evenly, each a function of its index.
 
 Primitive polynomials and initial direction numbers are those of S. Joe and F. Y. Kuo, Constructing
 Sobol sequences with better two-dimensional projections, SIAM J. Sci. Comput. 30, 2635-2654 (2008):
-the first 32 dimensions of their file new-joe-kuo-6.21201. Points come in the order of the Gray code
-(I. A. Antonov and V. M. Saleev, 1979). They are scrambled by a digital shift: every point's digits are
-added, without carry, to those of one random point (P. L'Ecuyer and C. Lemieux, 2002).
-
-Owns: the sequence. Does not own: what a point means (`space`).
+the first 32 dimensions of their file new-joe-kuo-6.21201. Points are in Gray code order (I. A. Antonov
+and V. M. Saleev, 1979). They are scrambled by a digital shift: the binary digits of every point are
+XORed with those of one random point (P. L'Ecuyer and C. Lemieux, 2002).
 """
 
 from __future__ import annotations
@@ -49,17 +47,16 @@ _POLYNOMIALS: tuple[tuple[int, tuple[int, ...]], ...] = (
     (211, (1, 3, 5, 13, 23, 1, 55)),
     (213, (1, 3, 7, 3, 13, 59, 17)),
 )
-"""From the second dimension on: a primitive polynomial over two elements, its coefficients as bits, and
-the first direction numbers m₁, m₂, …"""
+"""For each dimension from the second: a primitive polynomial over GF(2), its coefficients as bits, and
+the initial direction numbers m₁, m₂, …"""
 
 
 def sobol_point(number: int, shifts: Sequence[int]) -> tuple[float, ...]:
-    """The point with this number, from 0, in [0, 1)^d.
+    """Return a point of the sequence in [0, 1)^d.
 
     Args:
-        number: Below 2³².
-        shifts: For each of d dimensions, of 32 at most, 32 bits that are added without carry; 0 for
-            the sequence itself.
+        number: Index of the point, from 0 and below 2³².
+        shifts: For each of d ≤ 32 dimensions, 32 bits to XOR; 0 for the unscrambled sequence.
     """
     code = number ^ (number >> 1)
     point = []
@@ -74,16 +71,16 @@ def sobol_point(number: int, shifts: Sequence[int]) -> tuple[float, ...]:
 
 @cache
 def _directions(dimension: int) -> tuple[int, ...]:
-    """The direction numbers of a dimension, counted from 0, as 32-bit fractions."""
+    """Return the direction numbers of a dimension, counted from 0, as 32-bit fractions."""
     if dimension == 0:
         return tuple(1 << (BITS - 1 - bit) for bit in range(BITS))
     polynomial, first = _POLYNOMIALS[dimension - 1]
     degree = len(first)
-    found = [m << (BITS - 1 - bit) for bit, m in enumerate(first)]
+    directions = [m << (BITS - 1 - bit) for bit, m in enumerate(first)]
     for bit in range(degree, BITS):
-        value = found[bit - degree] ^ (found[bit - degree] >> degree)
+        value = directions[bit - degree] ^ (directions[bit - degree] >> degree)
         for step in range(1, degree):
             if polynomial >> (degree - step) & 1:
-                value ^= found[bit - step]
-        found.append(value)
-    return tuple(found)
+                value ^= directions[bit - step]
+        directions.append(value)
+    return tuple(directions)

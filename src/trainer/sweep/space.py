@@ -1,8 +1,4 @@
-"""The searched settings as a space: points of the unit cube and of a grid → settings of a trial.
-
-Owns: the mapping, which settings are in force under conditions, which trials are the same. Does not
-own: which points are tried (`search`), how a space is written (`trainer.config`).
-"""
+"""The search space: maps points of the unit cube and of a grid to the settings of a trial."""
 
 from __future__ import annotations
 
@@ -22,10 +18,10 @@ from trainer.config.sweeps import MAX_GRID, conditions_of, dimensions_of
 
 
 class Space:
-    """What a config's `sweep` section searches.
+    """The search space of a config's `sweep` section.
 
     Attributes:
-        dimensions: What is chosen, in the config's order; d of them.
+        dimensions: The d dimensions, in the order of the config.
     """
 
     def __init__(self, config: Config) -> None:
@@ -36,16 +32,16 @@ class Space:
         self._base = {other: value_at(config, other) for other in others}
 
     def at(self, point: Sequence[float]) -> dict[str, Any]:
-        """The settings at a point of the unit cube, d numbers of [0, 1)."""
+        """Return the settings at a point of the unit cube: d numbers in [0, 1)."""
         chosen: dict[str, Any] = {}
         for dimension, share in zip(self.dimensions, point, strict=True):
             chosen.update(dimension.settings(value_in(dimension.domain, share)))
         return self.active(chosen)
 
     def grid(self) -> Iterator[dict[str, Any]]:
-        """Every trial there is, each once, the last dimension changing fastest.
+        """Yield every trial once, with the last dimension changing fastest.
 
-        Nothing where a dimension is continuous, or there are more than `MAX_GRID` combinations.
+        Yield nothing if a dimension is continuous or there are more than `MAX_GRID` combinations.
         """
         sizes = [_size(dimension.domain) for dimension in self.dimensions]
         if any(size is None for size in sizes) or math.prod(filter(None, sizes)) > MAX_GRID:
@@ -62,21 +58,21 @@ class Space:
                 seen.add(name)
                 yield active
 
-    def count(self, most: int) -> int | None:
-        """How many different trials there are; None where there are `most` or more, or nobody knows."""
-        found = sum(1 for _ in itertools.islice(self.grid(), most))
-        return found if 0 < found < most else None
+    def count(self, limit: int) -> int | None:
+        """Return the number of distinct trials; None if it is unknown or at least `limit`."""
+        trials = sum(1 for _ in itertools.islice(self.grid(), limit))
+        return trials if 0 < trials < limit else None
 
     def active(self, chosen: Mapping[str, Any]) -> dict[str, Any]:
-        """The settings that are in force, in the order they are set."""
+        """Return the settings whose conditions hold, in the order in which they are set."""
         return active_settings(chosen, self._conditions, self._base)
 
     def is_wanted(self, dimension: Dimension, chosen: Mapping[str, Any]) -> bool:
-        """Whether a dimension matters, given what was chosen of those it depends on."""
+        """Return whether a dimension has an effect, given the choices that it depends on."""
         return any(is_active(key, chosen, self._conditions, self._base) for key in dimension.keys)
 
     def by_dependence(self) -> tuple[Dimension, ...]:
-        """The dimensions, each after those that its conditions ask for."""
+        """Return the dimensions, each after those that its conditions refer to."""
         return tuple(sorted(self.dimensions, key=self._depth))
 
     def _depth(self, dimension: Dimension, above: tuple[str, ...] = ()) -> int:
@@ -90,10 +86,10 @@ class Space:
 
 
 def identity(settings: Mapping[str, Any]) -> str:
-    """The settings that result from a trial's, as text: trials with equal texts are the same network.
+    """Return a trial's resulting settings as text: trials with equal texts train the same model.
 
-    What is set inside a searched section (`model.layers.0.dense.units` inside `model.layers`) replaces
-    what the section says there; 1 and 1.0 are equal.
+    A setting inside a searched section (`model.layers.0.dense.units` inside `model.layers`) replaces the
+    value in that section; 1 and 1.0 are equal.
     """
     merged: dict[tuple[str, ...], Any] = {}
     for key in sorted(settings, key=lambda key: len(parse_key(key) or ())):
@@ -106,9 +102,9 @@ def identity(settings: Mapping[str, Any]) -> str:
 
 
 def _set_inside(section: Any, steps: Sequence[str], value: Any) -> bool:
-    """Set a value inside a section; false where the section is not written out that far."""
-    *way, last = steps
-    for step in way:
+    """Set a value inside a section; return False if the section has no such place."""
+    *parents, last = steps
+    for step in parents:
         match section:
             case dict() if step in section:
                 section = section[step]
@@ -163,9 +159,9 @@ def _values(domain: Domain) -> Sequence[Any]:
 
 
 def value_in(domain: Domain, share: float) -> Any:
-    """The value of a domain at `share` of [0, 1): equal shares for values and whole numbers.
+    """Return the value of a domain at `share` in [0, 1); choices and integers get equal shares.
 
-    In a logarithmic range of whole numbers k has the share of [k - ½, k + ½).
+    In a logarithmic range of integers, k gets the share of [k - ½, k + ½).
     """
     match domain:
         case Choices(values):

@@ -1,7 +1,4 @@
-"""How a sweep stands, read off its journal: a row a trial, the best so far, what can be thrown away.
-
-Owns: rows and ranks. Does not own: how a table looks.
-"""
+"""The leaderboard of a sweep, from its journal: trials, their ranks, the best one, runs to delete."""
 
 from __future__ import annotations
 
@@ -17,13 +14,13 @@ from trainer.sweep.trials import Trial, TrialEnded
 
 @dataclass(frozen=True, slots=True)
 class TrialRow:
-    """A trial and what became of it; `ended` is None while it trains or waits to be resumed."""
+    """A trial and its result; `ended` is None while it is in training or waiting to be resumed."""
 
     trial: Trial
     ended: TrialEnded | None
 
     def facts(self) -> dict[str, Any]:
-        """The row as one object, for JSON; an objective that is no number is NaN."""
+        """Convert the row to a JSON object; an undefined objective is NaN."""
         ended = self.ended
         return {
             "trial": self.trial.number,
@@ -40,14 +37,14 @@ class TrialRow:
 
 @dataclass(frozen=True)
 class Standing:
-    """How a sweep stands.
+    """The trials of a sweep and their ranks.
 
     Attributes:
-        objective: The measure that trials are compared by; empty before the sweep has begun.
-        direction: Which way it is better.
+        objective: The metric that trials are ranked by; empty before the sweep has started.
+        direction: Whether higher or lower is better.
         rows: The trials by number.
-        ranks: The trials that can be compared, the best first. Trials that were eliminated come after
-            those that were not: they were trained for less.
+        ranks: The trials with an objective, best first. Eliminated trials come last, because they were
+            trained for fewer epochs.
     """
 
     objective: str
@@ -57,7 +54,7 @@ class Standing:
 
     @property
     def best(self) -> TrialRow | None:
-        """The best trial so far that was not eliminated."""
+        """The best trial so far, unless it was eliminated."""
         for row in self.ranks[:1]:
             if row.ended is not None and row.ended.status != "eliminated":
                 return row
@@ -65,13 +62,13 @@ class Standing:
 
     @property
     def open(self) -> tuple[TrialRow, ...]:
-        """The trials that have not ended."""
+        """The trials without a result."""
         return tuple(row for row in self.rows if row.ended is None)
 
 
 def standing_of(records: Sequence[Record]) -> Standing:
-    """How a sweep with this journal stands."""
-    begun = begun_of(records)
+    """Build the leaderboard from the records of a journal."""
+    header = begun_of(records)
     trials = {
         trial.number: trial
         for record in records
@@ -80,9 +77,9 @@ def standing_of(records: Sequence[Record]) -> Standing:
     }
     ended = {record.number: record for record in records if isinstance(record, TrialEnded)}
     rows = {number: TrialRow(trial, ended.get(number)) for number, trial in trials.items()}
-    direction: Direction = "lower" if begun is None else begun.direction
+    direction: Direction = "lower" if header is None else header.direction
     return Standing(
-        objective="" if begun is None else begun.objective,
+        objective="" if header is None else header.objective,
         direction=direction,
         rows=tuple(rows.values()),
         ranks=tuple(rows[number] for number in _ranks(ended, direction)),
@@ -90,36 +87,36 @@ def standing_of(records: Sequence[Record]) -> Standing:
 
 
 def _ranks(ended: Mapping[int, TrialEnded], direction: Direction) -> list[int]:
-    whole: dict[int, float] = {}
-    part: dict[int, float] = {}
-    for number, each in ended.items():
-        if each.status != "failed" and each.has_objective:
-            group = part if each.status == "eliminated" else whole
-            group[number] = each.objective
-    return [*ranked(whole, direction), *ranked(part, direction)]
+    trained: dict[int, float] = {}
+    eliminated: dict[int, float] = {}
+    for number, result in ended.items():
+        if result.status != "failed" and result.has_objective:
+            group = eliminated if result.status == "eliminated" else trained
+            group[number] = result.objective
+    return [*ranked(trained, direction), *ranked(eliminated, direction)]
 
 
 def winner_of(standing: Standing, where: str) -> TrialRow:
-    """The best trial of a sweep that has ended.
+    """Return the best trial of a sweep that has ended.
 
     Args:
-        standing: How the sweep stands.
-        where: The sweep, as it is shown.
+        standing: The leaderboard of the sweep.
+        where: The sweep, as shown in the error.
 
     Raises:
-        TrainingError: No trial can be compared.
+        TrainingError: No trial has a finite objective.
     """
     if standing.best is not None:
         return standing.best
     ended = [row.ended for row in standing.rows if row.ended is not None]
-    reasons = [each.reason for each in ended if each.reason]
+    reasons = [result.reason for result in ended if result.reason]
     found = f"none in {len(standing.rows)} trials"
     fix = "search lower learning rates, or clip gradients with optimizer.clip_norm=1"
     if reasons:
-        found += f"; the first that failed: {reasons[0]}"
-        fix = "fix that, and start another sweep"
+        found += f"; the first failure: {reasons[0]}"
+        fix = "fix that and start another sweep"
     elif not ended:
-        fix = "give it more time: sweep.max_seconds"
+        fix = "increase sweep.max_seconds"
     raise TrainingError(
         Problem(
             where=where,
@@ -131,7 +128,7 @@ def winner_of(standing: Standing, where: str) -> TrialRow:
 
 
 def discarded(standing: Standing, kept: int | None) -> tuple[TrialRow, ...]:
-    """The trials that have ended and whose run directories are not kept; all are for None."""
+    """Return ended trials outside the best `kept`, whose run directories can go; None keeps all."""
     if kept is None:
         return ()
     best = {row.trial.number for row in standing.ranks[:kept]}

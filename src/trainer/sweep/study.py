@@ -1,9 +1,7 @@
-"""The loop of a sweep: ask for a batch, have it trained, halve it, write down what came of it, tell.
+"""The loop of a sweep: ask the search for a batch, train it, halve it, record and tell the results.
 
-All that a process would go on with stands in the journal before it follows. A process that goes on
-asks and tells again what the journal has, in the same batches, and then knows what the former one did.
-
-Owns: the loop, resuming. Does not own: training, which it is handed (`trials.Train`); printing.
+Every decision is in the journal before anything depends on it. To resume, a process replays the
+journal: it asks and tells the search the same batches, which restores the search's state.
 """
 
 from __future__ import annotations
@@ -33,17 +31,18 @@ from trainer.sweep.trials import Batch, EpochDone, Train, Trial, TrialEnded, Tri
 
 @dataclass(frozen=True, slots=True)
 class BatchBegun:
-    """Trials are handed out to be trained."""
+    """Training of a batch starts."""
 
     trials: tuple[Trial, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class StudyEnded:
-    """The sweep has ended, or this process's part of it.
+    """The sweep has ended or was interrupted.
 
     Attributes:
-        reason: trials: there are no more. seconds: its time is over. interrupted: it can be resumed.
+        reason: trials: all trials are done. seconds: the time limit was reached. interrupted: the sweep
+            can be resumed.
     """
 
     reason: Literal["trials", "seconds", "interrupted"]
@@ -53,23 +52,23 @@ StudyEvent = BatchBegun | TrialEvent | StudyEnded
 
 
 class Study:
-    """A sweep that this process goes on with; made by the owner of its lock.
+    """A sweep run by this process, which must hold its lock.
 
     Attributes:
-        directory: The sweep's.
-        loaded: Its base config.
-        begun: Objective, direction, size of batches and jobs.
+        directory: The sweep directory.
+        loaded: The base config.
+        begun: Objective, direction, batch size and jobs.
 
     Args:
-        directory: A sweep's; its journal may be empty.
-        objective: What trials are compared by, where the sweep has not begun.
-        batch_size: Trials a batch, where the sweep has not begun: later ones go on with the first.
-        jobs: Packs that are trained at a time, likewise.
+        directory: The sweep directory; the journal can be empty.
+        objective: Metric that trials are ranked by; ignored when resuming.
+        batch_size: Number of trials per batch; ignored when resuming.
+        jobs: Number of packs trained in parallel; ignored when resuming.
 
     Raises:
-        ConfigError: Its config is wrong.
-        RunError: Its journal is damaged, or not that of its config.
-        StorageError: Its journal cannot be written.
+        ConfigError: The config is invalid.
+        RunError: The journal is damaged or does not match the config.
+        StorageError: The journal cannot be written.
     """
 
     def __init__(
@@ -79,7 +78,7 @@ class Study:
         self.loaded: LoadedConfig = load_config(directory.config)
         config = self.loaded.config
         if config.sweep is None:
-            fix = "take the file from a copy of the sweep"
+            fix = "restore the file from a copy of the sweep"
             raise RunError(Problem(str(directory.config), "a sweep section", "none", fix))
         self._sweep: Sweep = config.sweep
         self._journal = Journal(directory.journal)
@@ -102,7 +101,7 @@ class Study:
             raise
 
     def close(self) -> None:
-        """Closes the journal."""
+        """Close the journal."""
         self._journal.close()
 
     def __enter__(self) -> Self:
@@ -117,38 +116,38 @@ class Study:
         self.close()
 
     def standing(self) -> Standing:
-        """How the sweep stands."""
+        """Return the current leaderboard."""
         return standing_of(self._journal.records)
 
     @property
     def elapsed_seconds(self) -> float:
-        """Seconds that the sweep had taken when its journal was last written."""
+        """Total seconds of the sweep when its journal was last written."""
         return self._journal.elapsed_seconds
 
     @property
     def max_seconds(self) -> float:
-        """Seconds that it may take, else infinity."""
+        """The time limit of the sweep; infinite by default."""
         return math.inf if self._sweep.max_seconds is None else self._sweep.max_seconds
 
     def next_batch(self, elapsed_seconds: float) -> Batch | None:
-        """What is to be trained: what a former process left, else the next trials; None at the end."""
+        """Return unfinished trials of a previous process, else the next trials; None at the end."""
         if self._open:
-            left, self._open = self._open, ()
-            return Batch(left)
-        asked = len(self.standing().rows)
-        most = resolved_trials(self._sweep)
+            unfinished, self._open = self._open, ()
+            return Batch(unfinished)
+        count = len(self.standing().rows)
+        limit = resolved_trials(self._sweep)
         size = self.begun.batch_size
-        # There are fewer than were asked for where sweep.trials was lowered since.
-        settings = self._search.ask(size if most is None else max(0, min(size, most - asked)))
-        if not settings:
+        # The limit can be below the count if sweep.trials was lowered since.
+        suggested = self._search.ask(size if limit is None else max(0, min(size, limit - count)))
+        if not suggested:
             return None
-        trials = tuple(Trial(asked + index, each) for index, each in enumerate(settings))
+        trials = tuple(Trial(count + index, settings) for index, settings in enumerate(suggested))
         self._journal.write(BatchAsked(trials), elapsed_seconds)
         return Batch(trials)
 
     def halve(self, batch: Batch, done: EpochDone, elapsed_seconds: float) -> None:
-        """Ends the worse trials after an epoch at which that is due, as it was decided if it was."""
-        # Those of a pack that is trained again, its worker lost, end at their epoch, not before.
+        """Eliminate the worse trials after a rung's epoch; a recorded decision is reused."""
+        # If a pack is trained again after its worker was lost, eliminated trials end at the same epoch.
         batch.eliminated.clear()
         halving = self._sweep.halving
         if halving is None or not is_rung(done.epoch, epochs_of(halving.first), halving.factor):
@@ -173,13 +172,13 @@ class Study:
         )
 
     def end(self, ended: TrialEnded, elapsed_seconds: float) -> None:
-        """Writes down that a trial has ended."""
+        """Record the result of a trial."""
         self._journal.write(ended, elapsed_seconds)
 
     def finish_batch(self) -> bool:
-        """Tells the search what became of the last batch, if all of it has ended."""
+        """Tell the search the results of the last batch; return False if some trials have not ended."""
         records = self._journal.records
-        last = next(each for each in reversed(records) if isinstance(each, BatchAsked))
+        last = next(record for record in reversed(records) if isinstance(record, BatchAsked))
         ended = self._ended()
         if any(trial.number not in ended for trial in last.trials):
             return False
@@ -191,7 +190,7 @@ class Study:
         return {record.number: record for record in records if isinstance(record, TrialEnded)}
 
     def _replayed(self) -> tuple[Trial, ...]:
-        """Asks and tells again what the journal has; the trials that have not ended."""
+        """Replay the journal's batches on the search; return the trials that have not ended."""
         ended = self._ended()
         for record in self._journal.records:
             if not isinstance(record, BatchAsked):
@@ -200,9 +199,9 @@ class Study:
             written: list[Settings] = [trial.settings for trial in record.trials]
             if again != written:
                 raise RunError(_other_trials(self.directory.journal, record, again))
-            left = [trial for trial in record.trials if trial.number not in ended]
-            if left:  # there is no batch after one that has not ended
-                return tuple(replace(trial, is_resumed=True) for trial in left)
+            unfinished = [trial for trial in record.trials if trial.number not in ended]
+            if unfinished:  # no batch starts before the previous one has ended
+                return tuple(replace(trial, is_resumed=True) for trial in unfinished)
             self._search.tell([ended[trial.number] for trial in record.trials])
         return ()
 
@@ -215,22 +214,21 @@ def _other_trials(path: Path, record: BatchAsked, again: list[Settings]) -> Prob
     )
     return Problem(
         where=str(path),
-        expected=f"as trial {number} the one that sweep.yaml leads to, "
-        f"{'none' if now is None else dict(now)}",
+        expected=f"trial {number} as sweep.yaml defines it, {'none' if now is None else dict(now)}",
         found=str(written),
-        fix="sweep.yaml or the version of a package was changed; undo it, or begin another sweep",
+        fix="undo the change of sweep.yaml or of a package's version, or start another sweep",
     )
 
 
 def run_study(
     study: Study, train: Train, clock: Callable[[], float] = time.monotonic
 ) -> Iterator[StudyEvent]:
-    """Trains the trials of a sweep, from where it stands to its end; what happens is yielded.
+    """Run a sweep from its current state to the end, yielding events.
 
     Args:
         study: The sweep.
-        train: Trains a batch; what it raises ends this process's part.
-        clock: Seconds.
+        train: Trains a batch; its exceptions propagate, and the sweep can then be resumed.
+        clock: Returns seconds.
     """
     start = clock() - study.elapsed_seconds
     while clock() - start < study.max_seconds:

@@ -1,9 +1,7 @@
-"""The tree-structured Parzen estimator, by Optuna, which is an extra and imported here alone.
+"""The tree-structured Parzen estimator of Optuna, an optional dependency that only this module imports.
 
-Asked in batches: trials that are not told yet count as bad ones near by (`constant_liar`), so that a
-batch spreads. A search is rebuilt by asking and telling the same again.
-
-Owns: dimensions as Optuna's distributions, how a trial's end is told. Does not own: the algorithm.
+Trials are suggested in batches: trials without a result count as bad ones (`constant_liar`), so that the
+trials of a batch are spread out. The state of a search is restored by asking and telling the same again.
 """
 
 from __future__ import annotations
@@ -25,14 +23,14 @@ if TYPE_CHECKING:
     from optuna import Trial as OptunaTrial
 
 _ATTEMPTS = 50
-"""After this many repeats in a row a random trial is taken."""
+"""Number of repeats in a row after which a random trial is used."""
 
 
 class TpeSearch:
-    """A `Search` by Optuna's TPESampler, in memory.
+    """A `Search` with Optuna's TPESampler, in memory.
 
-    A suggestion that repeats a trial is reported as failed, which the sampler ignores, and another
-    one is drawn.
+    A suggestion that repeats a trial is reported as failed, which the sampler ignores, and another is
+    drawn.
 
     Raises:
         ConfigError: Optuna is not installed.
@@ -43,7 +41,7 @@ class TpeSearch:
     ) -> None:
         self._optuna = _optuna()
         with warnings.catch_warnings():
-            # constant_liar is called experimental.
+            # constant_liar is marked experimental.
             warnings.simplefilter("ignore", self._optuna.exceptions.ExperimentalWarning)
             sampler = self._optuna.samplers.TPESampler(seed=seed % 2**32, constant_liar=True)
         self._study = self._optuna.create_study(
@@ -51,32 +49,32 @@ class TpeSearch:
         )
         self._space = space
         self._dimensions = space.by_dependence()
-        self._asked: dict[int, OptunaTrial] = {}
+        self._pending: dict[int, OptunaTrial] = {}
         self._count = 0
         self._is_distinct, self._seen = is_distinct, set[str]()
         self._random = distinct(random_trials(space, seed), space, self._seen)
 
     def ask(self, count: int) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = []
+        trials: list[dict[str, Any]] = []
         for _ in range(count):
             settings = self._next()
             if settings is None:
                 break
-            found.append(settings)
-        return found
+            trials.append(settings)
+        return trials
 
     def _next(self) -> dict[str, Any] | None:
         for _ in range(_ATTEMPTS):
             trial, settings = self._suggest()
             if not self._is_distinct or identity(settings) not in self._seen:
                 self._seen.add(identity(settings))
-                return self._taken(trial, settings)
+                return self._accept(trial, settings)
             self._study.tell(trial, state=self._optuna.trial.TrialState.FAIL)
-        other = next(self._random, None)
-        if other is None:
+        random = next(self._random, None)
+        if random is None:
             return None
-        self._study.enqueue_trial(self._parameters(other))
-        return self._taken(*self._suggest())
+        self._study.enqueue_trial(self._parameters(random))
+        return self._accept(*self._suggest())
 
     def _suggest(self) -> tuple[OptunaTrial, dict[str, Any]]:
         trial = self._study.ask()
@@ -86,41 +84,41 @@ class TpeSearch:
                 chosen.update(dimension.settings(_suggested(trial, dimension)))
         return trial, self._space.active(chosen)
 
-    def _taken(self, trial: OptunaTrial, settings: dict[str, Any]) -> dict[str, Any]:
-        self._asked[self._count] = trial
+    def _accept(self, trial: OptunaTrial, settings: dict[str, Any]) -> dict[str, Any]:
+        self._pending[self._count] = trial
         self._count += 1
         return settings
 
     def _parameters(self, settings: Settings) -> dict[str, Any]:
-        """A trial as Optuna has it: name of each dimension in force → its value, or its place."""
-        found: dict[str, Any] = {}
+        """Return a trial as Optuna's parameters: active dimension → its value, or a choice's index."""
+        parameters: dict[str, Any] = {}
         for dimension in self._dimensions:
-            own = [settings[key] for key in dimension.keys if key in settings]
-            if not own:
+            values = [settings[key] for key in dimension.keys if key in settings]
+            if not values:
                 continue
-            value: Any = own[0]
+            value: Any = values[0]
             if isinstance(dimension.domain, Choices):
                 value = next(
-                    place
-                    for place, each in enumerate(dimension.domain.values)
+                    index
+                    for index, choice in enumerate(dimension.domain.values)
                     if all(
                         key not in settings or settings[key] == part
-                        for key, part in dimension.settings(each).items()
+                        for key, part in dimension.settings(choice).items()
                     )
                 )
-            found[_name(dimension)] = value
-        return found
+            parameters[_name(dimension)] = value
+        return parameters
 
     def tell(self, ended: Sequence[TrialEnded]) -> None:
         states = self._optuna.trial.TrialState
-        for each in ended:
-            trial = self._asked.pop(each.number)
-            if each.status == "failed" or not each.has_objective:
+        for result in ended:
+            trial = self._pending.pop(result.number)
+            if result.status == "failed" or not result.has_objective:
                 self._study.tell(trial, state=states.FAIL)
-            elif each.status == "finished":
-                self._study.tell(trial, each.objective)
-            else:  # not to be compared with trials that were trained for longer
-                trial.report(each.objective, step=each.epochs)
+            elif result.status == "finished":
+                self._study.tell(trial, result.objective)
+            else:  # not comparable with trials that were trained for more epochs
+                trial.report(result.objective, step=result.epochs)
                 self._study.tell(trial, state=states.PRUNED)
 
 
@@ -128,7 +126,7 @@ def _suggested(trial: OptunaTrial, dimension: Dimension) -> Any:
     name = _name(dimension)
     match dimension.domain:
         case Choices(values):
-            # Optuna's choices are scalars; ours may be lists, so it is given their places.
+            # Optuna's choices must be scalars and ours can be lists, so indices are used.
             return values[trial.suggest_categorical(name, range(len(values)))]
         case Integers(low, high, log):
             return trial.suggest_int(name, low, high, log=log)
@@ -150,7 +148,7 @@ def _optuna() -> ModuleType:
             Problem(
                 where="",
                 expected="optuna, for sweep.search: tpe",
-                found="no such package",
+                found="it is not installed",
                 fix=f"{install_command('sweep')}, or set sweep.search: sobol",
                 key="sweep.search",
             )

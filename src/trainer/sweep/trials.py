@@ -1,8 +1,4 @@
-"""What passes between a sweep and whoever trains its trials.
-
-Owns: trials, the batches they are trained in, what is told of them. Does not own: what is decided from
-it (`study`), how it is written down (`journal`).
-"""
+"""Trials, batches and events: the interface between a sweep and the code that trains its trials."""
 
 from __future__ import annotations
 
@@ -12,18 +8,18 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 TrialStatus = Literal["finished", "failed", "eliminated", "stopped"]
-"""How a trial ended. finished: as its config has it. failed: it could not be trained. eliminated: by
-halving. stopped: the sweep's time was over."""
+"""How a trial ended. finished: as configured. failed: with an error. eliminated: by halving. stopped: by
+the sweep's time limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One network of a sweep.
+    """A trial of a sweep.
 
     Attributes:
-        number: From 0, in the order of the suggestions.
-        settings: Setting → value, in the order they are set.
-        is_resumed: Whether a former process may have begun it.
+        number: Number from 0, in the order of the suggestions.
+        settings: Setting → value, in the order in which they are set.
+        is_resumed: Whether a previous process may have started it.
     """
 
     number: int
@@ -33,7 +29,7 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class BatchPlanned:
-    """A batch of trials, and the programs that train them, as text."""
+    """A batch of trials, and a text that describes how they are packed."""
 
     trials: tuple[Trial, ...]
     text: str
@@ -41,13 +37,13 @@ class BatchPlanned:
 
 @dataclass(frozen=True, slots=True)
 class PackBegun:
-    """Trials that are trained together are set up; their program is compiled next.
+    """A pack of trials is set up; its program is compiled next.
 
     Attributes:
-        place: Their place among the packs of the batch, from 1.
-        packs: How many there are.
-        trials: Their numbers.
-        epoch: The epoch they continue after; 0 at the start.
+        place: Position of the pack in the batch, from 1.
+        packs: Number of packs in the batch.
+        trials: Numbers of its trials.
+        epoch: The last completed epoch; 0 at the start.
     """
 
     place: int
@@ -57,7 +53,7 @@ class PackBegun:
 
 
 class BestEpoch(NamedTuple):
-    """A trial's best epoch so far, by its objective."""
+    """A trial's best epoch so far, by the objective."""
 
     objective: float
     epoch: int
@@ -65,13 +61,13 @@ class BestEpoch(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class EpochDone:
-    """An epoch of trials that are trained together is over.
+    """A pack of trials has completed an epoch.
 
     Attributes:
-        epoch: Its number from 1.
-        objectives: Every trial of them that still trains → its objective after the epoch, or NaN.
-        best: Trial → its best epoch so far, which it is compared by in the end; one without a finite
-            objective is left out.
+        epoch: Number of the epoch, from 1.
+        objectives: Trial still in training → its objective after the epoch, or NaN.
+        best: Trial → its best epoch so far, which determines its rank; only trials with a finite
+            objective.
     """
 
     epoch: int
@@ -84,14 +80,14 @@ class TrialEnded:
     """A trial has ended.
 
     Attributes:
-        number: The trial.
+        number: Number of the trial.
         status: How it ended.
-        objective: Its objective at its best epoch; NaN where there is none.
-        epochs: Epochs that it was trained for.
-        best_epoch: The epoch of the best checkpoint, from 1; None where there is none.
-        run: Its run directory, relative to the sweep's; None where there is none.
-        seconds: Seconds it was trained for; of trials trained together those of all of them.
-        reason: Why it failed, in words.
+        objective: The objective at the best epoch; NaN if undefined.
+        epochs: Number of trained epochs.
+        best_epoch: Epoch of the best checkpoint, from 1; None if there is none.
+        run: The run directory, relative to the sweep's; None if there is none.
+        seconds: Training time of the pack that contains the trial.
+        reason: Why it failed, as text.
     """
 
     number: int
@@ -105,18 +101,18 @@ class TrialEnded:
 
     @property
     def has_objective(self) -> bool:
-        """Whether it can be compared."""
+        """Whether the trial can be ranked."""
         return math.isfinite(self.objective)
 
 
 @dataclass(slots=True)
 class Batch:
-    """Trials that are handed out to be trained; what is asked of the trainer is read off it.
+    """Trials to train, with the requests of the sweep to the code that trains them.
 
     Attributes:
-        trials: The trials that have not ended.
-        eliminated: Of them, those that are to end with the epoch that was told last, as `eliminated`.
-        is_stopped: Whether all that still train are to end now, as `stopped`.
+        trials: Trials that have not ended.
+        eliminated: Trials to end as `eliminated` with the last reported epoch.
+        is_stopped: Whether to end all remaining trials now, as `stopped`.
     """
 
     trials: tuple[Trial, ...]
@@ -126,12 +122,12 @@ class Batch:
 
 TrialEvent = BatchPlanned | PackBegun | EpochDone | TrialEnded
 Train = Callable[[Batch], Generator[TrialEvent, None, None]]
-"""Trains the trials of a batch and tells of it.
+"""Trains the trials of a batch and yields events.
 
-- After every event it looks at `eliminated` and `is_stopped` and ends those trials, which it tells by
-  `TrialEnded` as of any other.
-- Trials that go on from an earlier epoch, in this process or another, are told again from there on, and
-  halved as they were; none is told as ended twice.
-- It returns before all have ended only where it was interrupted, or where time was over before their
-  training began: they are then resumed.
+- After every event it checks `eliminated` and `is_stopped`, and ends those trials with a `TrialEnded`
+  event like any other.
+- Trials that continue from an earlier epoch, in this process or another, report their epochs again from
+  there and are halved as before; no trial reports its end twice.
+- It returns before all trials have ended only if it was interrupted, or if time was up before their
+  training started; those trials are resumed later.
 """
