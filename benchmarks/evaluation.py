@@ -23,10 +23,10 @@ import numpy as np
 from sklearn import datasets, metrics
 from threadpoolctl import threadpool_limits
 
-from trainer.config.data import Task
-from trainer.evaluation.answers import Answers
+from trainer.config.data import TaskName
 from trainer.evaluation.baselines import fit_linear
 from trainer.evaluation.bootstrap import bootstrap
+from trainer.evaluation.predictions import Predictions
 
 LOOPED = 5
 LABELLED: tuple[Callable[..., Any], ...] = (
@@ -71,23 +71,23 @@ def main() -> None:
     )
 
 
-def draw(task: Task, columns: int, rows: int) -> Answers:
+def draw(task: TaskName, columns: int, rows: int) -> Predictions:
     random = np.random.default_rng(0)
     noise = random.standard_normal((rows, columns))
     if task == "regression":
         y = 10 + random.standard_normal((rows, columns))
-        return Answers(task, ("y",), y, y + noise, np.arange(rows))
+        return Predictions(task, ("y",), y, y + noise, np.arange(rows))
     if task == "binary":
         y = (random.random((rows, 1)) < 0.3).astype(float)
         p = 1 / (1 + np.exp(-(2 * y - 1 + 1.5 * noise)))
-        return Answers(task, ("no", "yes"), y, p, np.arange(rows))
+        return Predictions(task, ("no", "yes"), y, p, np.arange(rows))
     y = np.eye(columns)[random.integers(0, columns, rows)]
     powers = np.exp(2 * y + noise)
     p = powers / powers.sum(axis=1, keepdims=True)
-    return Answers(task, tuple(map(str, range(columns))), y, p, np.arange(rows))
+    return Predictions(task, tuple(map(str, range(columns))), y, p, np.arange(rows))
 
 
-def measure(answers: Answers, resamples: int) -> dict[str, Any]:
+def measure(answers: Predictions, resamples: int) -> dict[str, Any]:
     random = np.random.default_rng(0)
     began = process_time()
     for _ in range(LOOPED):
@@ -102,7 +102,7 @@ def measure(answers: Answers, resamples: int) -> dict[str, Any]:
     }
 
 
-def measure_plainly(task: Task, y: Any, p: Any) -> None:
+def measure_plainly(task: TaskName, y: Any, p: Any) -> None:
     """Each measure by scikit-learn's function."""
     if task == "regression":
         for each in (*NUMBERED, metrics.mean_absolute_percentage_error):

@@ -98,7 +98,7 @@ def measure_workload(workload: Workload, folder: Path) -> dict[str, Any]:
         "measured": {
             name: measured[name] for name in (OURS, AGAIN, *workload.peers) if measured[name]
         },
-        "settings": {"keras_best": in_words(settings)} if settings else {},
+        "settings": {"keras_best": settings_text(settings)} if settings else {},
         "engine": engine,
         "matrix": matrix,
     }
@@ -160,7 +160,7 @@ def best_settings(workload: Workload, table: Path) -> dict[str, Any]:
     return min(settings, key=lambda each: peer_seconds(workload, "keras_best", table, each, rows))
 
 
-def in_words(settings: dict[str, Any]) -> str:
+def settings_text(settings: dict[str, Any]) -> str:
     return ", ".join(
         f"{name}={'steps of an epoch' if value == 'epoch' else value}"
         for name, value in settings.items()

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from trainer_cli import console
-from trainer_cli.settings import DEFAULT_RUNS, AllowCustom, Json, Quiet, Runs
-from trainer_cli.training import Signals, Stopped, follow, give_result
+from trainer_cli.fit_output import Signals, Stopped, follow_training, print_result
+from trainer_cli.options import DEFAULT_RUNS, AllowCustom, Json, Quiet, Runs
 
 
 def command(
@@ -32,9 +32,9 @@ def command(
 
     Example: trainer best sweeps/credit/20261122-141530-9f3c
     """
-    from trainer.workflows.best import best_run, refit_config
+    from trainer.workflows.best_trial import best_trial_run, refit_config
 
-    run, row = best_run(sweep)
+    run, row = best_trial_run(sweep)
     if not refit:
         if json:
             console.json_result({**row.facts(), "run": str(run.path)})
@@ -43,11 +43,11 @@ def command(
         return 0
     from trainer.workflows.fit import fit_run
 
-    says = console.Console(quiet=quiet)
+    stderr = console.Console(quiet=quiet)
     signals = Signals()
     again = refit_config(run)
     for note in again.notes:
-        says.say(note)
+        stderr.print(note)
     try:
         with signals.caught():
             events = fit_run(
@@ -57,8 +57,8 @@ def command(
                 allow_custom=allow_custom,
                 interrupted=signals.reason,
             )
-            finished = follow(events, says, signals)
-            give_result(finished, says, json=json, timings=False)
+            finished = follow_training(events, stderr, signals)
+            print_result(finished, stderr, json=json, timings=False)
             return signals.exit_code if finished.status == "stopped" else 0
     except Stopped:
         console.error(str(signals.reason()))

@@ -9,22 +9,22 @@ import typer
 
 from trainer.errors import Problem, UsageError
 from trainer.report.class_table import split_lines
-from trainer.report.text import Table, bytes_text, cell, counted
-from trainer.report.wrapping import table_lines, wrapped
+from trainer.report.text import Table, cell, format_bytes, pluralize
+from trainer.report.wrapping import table_lines, wrap_text
 from trainer_cli import console
-from trainer_cli.settings import SPLITS, Json, Quiet, Words, one_config
+from trainer_cli.options import SPLITS, ConfigArguments, Json, Quiet, one_config
 
 if TYPE_CHECKING:
     from trainer.config.schema import Fit
     from trainer.workflows.audit import Audit
-    from trainer.workflows.plan import Plan
+    from trainer.workflows.plan import RunPlan
 
 _SHOWN_COLUMNS = 40
 _SHOWN_FEATURES = 4
 
 
 def command(
-    words: Words,
+    words: ConfigArguments,
     data: Annotated[
         bool,
         typer.Option(
@@ -61,11 +61,11 @@ def command(
     plan = make_plan(replace(loaded, config=members[0].config))
     for warning in plan.warnings:
         console.warn(warning)
-    for note in (*plan.notes, *plan.prepared.hints):
-        console.Console(quiet=quiet).say(f"note: {note}")
+    for note in (*plan.notes, *plan.dataset.hints):
+        console.Console(quiet=quiet).print(f"note: {note}")
     sweep = None
     if loaded.config.sweep is not None:
-        from trainer.sweep.extent import too_few_combinations
+        from trainer.sweep.trial_count import too_few_combinations
         from trainer.workflows.sweep_plan import plan_sweep
 
         sweep = plan_sweep(loaded)
@@ -76,11 +76,11 @@ def command(
         console.json_result({**_facts(plan), "networks": len(members), "sweep": swept})
     elif not quiet:
         for line in [*_lines(plan), *_network_lines(loaded.config.fit, len(members))]:
-            for part in wrapped(line, console.result_columns()):
+            for part in wrap_text(line, console.result_columns()):
                 console.result(part)
         if sweep is not None:
             trials = (
-                "until time ends it" if sweep.trials is None else counted(sweep.trials, "trial")
+                "until time ends it" if sweep.trials is None else pluralize(sweep.trials, "trial")
             )
             console.result(f"sweep: {trials} by {sweep.search}; first {sweep.first}")
 
@@ -109,7 +109,7 @@ def _audit(words: list[str], *, strict: bool, quiet: bool, json: bool) -> None:
             case "warning":
                 console.warn(str(finding.problem))
             case "note":
-                console.Console(quiet=quiet).say(f"note: {finding.problem}")
+                console.Console(quiet=quiet).print(f"note: {finding.problem}")
     if json:
         console.json_result(audit.to_json())
     elif not quiet:
@@ -120,29 +120,29 @@ def _audit(words: list[str], *, strict: bool, quiet: bool, json: bool) -> None:
 
 def _audit_line(audit: Audit) -> str:
     rows = ", ".join(f"{count:,} {split}" for split, count in audit.rows.items())
-    features = f", {counted(audit.features, 'feature')}" if audit.features else ""
+    features = f", {pluralize(audit.features, 'feature')}" if audit.features else ""
     faults, warnings = audit.count("fault"), audit.count("warning")
-    counts = f"{counted(faults, 'fault')}, {counted(warnings, 'warning')}"
+    counts = f"{pluralize(faults, 'fault')}, {pluralize(warnings, 'warning')}"
     part = "" if audit.looked_at is None else f", of which {audit.looked_at:,} drawn rows were read"
     return f"{audit.name}: {counts} in {rows} rows{features}{part}"
 
 
-def _facts(plan: Plan) -> dict[str, Any]:
-    from trainer.tracking.trackers import tracked_in
+def _facts(plan: RunPlan) -> dict[str, Any]:
+    from trainer.tracking.trackers import tracker_locations
 
-    prepared, question = plan.prepared, plan.question
+    dataset, task = plan.dataset, plan.task
     return {
         "name": plan.config.name,
-        "task": question.target.task,
-        "head": question.head,
-        "loss": question.loss,
+        "task": task.target.task,
+        "head": task.head,
+        "loss": task.loss,
         "target_scale": _target_scales(plan),
-        "metrics": list(question.metrics),
+        "metrics": list(task.metrics),
         "class_weights": _class_weights(plan),
-        "rows": {name: prepared.rows(name) for name in SPLITS},
-        "classes": {name: prepared.classes(name) for name in SPLITS if prepared.rows(name)},
-        "dropped": prepared.dropped,
-        "features": list(prepared.preprocessing.feature_names),
+        "rows": {name: dataset.rows(name) for name in SPLITS},
+        "classes": {name: dataset.classes(name) for name in SPLITS if dataset.rows(name)},
+        "dropped": dataset.dropped,
+        "features": list(dataset.preprocessing.feature_names),
         "layers": [
             {
                 "name": layer.name,
@@ -161,45 +161,45 @@ def _facts(plan: Plan) -> dict[str, Any]:
         "engine": {"name": plan.engine.engine, "reason": plan.engine.reason},
         "steps_per_epoch": plan.steps_per_epoch,
         "steps": plan.total_steps,
-        "tracked": tracked_in(plan.config),
+        "tracked": tracker_locations(plan.config),
         "warnings": list(plan.warnings),
-        "notes": [*plan.notes, *plan.prepared.hints],
+        "notes": [*plan.notes, *plan.dataset.hints],
     }
 
 
-def _class_weights(plan: Plan) -> dict[str, float] | None:
-    weights = plan.question.class_weights(plan.config.fit.class_weight)
+def _class_weights(plan: RunPlan) -> dict[str, float] | None:
+    weights = plan.task.class_weights(plan.config.fit.class_weight)
     if weights is None:
         return None
-    return dict(zip(plan.question.target.classes, map(float, weights), strict=True))
+    return dict(zip(plan.task.target.classes, map(float, weights), strict=True))
 
 
-def _weight_lines(plan: Plan) -> list[str]:
-    from trainer.report.choices import class_weight_text
+def _weight_lines(plan: RunPlan) -> list[str]:
+    from trainer.report.decisions import class_weight_text
 
-    target = plan.question.target
-    text = class_weight_text(plan.config.fit.class_weight, target.classes, target.class_rows)
+    target = plan.task.target
+    text = class_weight_text(plan.config.fit.class_weight, target.classes, target.class_counts)
     return [f"class weights: {text}"] if text else []
 
 
-def _target_scales(plan: Plan) -> dict[str, str]:
+def _target_scales(plan: RunPlan) -> dict[str, str]:
     """How each target column of a regression is scaled; empty for other tasks."""
     from trainer.config.resolve import resolved_target_scale
 
-    target = plan.question.target
+    target = plan.task.target
     if target.task != "regression":
         return {}
     return {name: resolved_target_scale(plan.config, target.task, name) for name in target.columns}
 
 
-def _lines(plan: Plan) -> list[str]:
-    from trainer.report.choices import MetricLabels
-    from trainer.tracking.trackers import tracked_in
+def _lines(plan: RunPlan) -> list[str]:
+    from trainer.report.decisions import MetricLabels
+    from trainer.tracking.trackers import tracker_locations
 
-    target = plan.question.target
+    target = plan.task.target
     epochs = -(-plan.total_steps // plan.steps_per_epoch)
     labels = MetricLabels(target.task)
-    metrics = ", ".join(map(labels.of, plan.question.metrics))
+    metrics = ", ".join(map(labels.of, plan.task.metrics))
     scales = _target_scales(plan)
     if len(set(scales.values())) == 1:
         scaled = f", target scale {next(iter(scales.values()))}"
@@ -207,7 +207,7 @@ def _lines(plan: Plan) -> list[str]:
         scaled = "".join(f", target scale of {name} {scale}" for name, scale in scales.items())
     lines = [
         f"{plan.config.name}: {target.task} of {', '.join(target.columns)} ({target.reason})",
-        f"head {plan.question.head}, loss {plan.question.loss}{scaled}, metrics {metrics}",
+        f"head {plan.task.head}, loss {plan.task.loss}{scaled}, metrics {metrics}",
         *_weight_lines(plan),
         "",
         *_column_lines(plan),
@@ -216,8 +216,8 @@ def _lines(plan: Plan) -> list[str]:
         "",
         *_layer_lines(plan),
         "",
-        f"{counted(epochs, 'epoch')} of {counted(plan.steps_per_epoch, 'step')}: "
-        f"{counted(plan.total_steps, 'step')}",
+        f"{pluralize(epochs, 'epoch')} of {pluralize(plan.steps_per_epoch, 'step')}: "
+        f"{pluralize(plan.total_steps, 'step')}",
     ]
     sizes = [("data", plan.data_bytes)]
     if plan.memory is not None:
@@ -229,9 +229,10 @@ def _lines(plan: Plan) -> list[str]:
         ]
     lines.append(f"engine: {plan.engine.engine} ({plan.engine.reason})")
     lines += [
-        f"tracked by {name}: {cell(place)}" for name, place in tracked_in(plan.config).items()
+        f"tracked by {name}: {cell(place)}"
+        for name, place in tracker_locations(plan.config).items()
     ]
-    lines.append("memory: " + ", ".join(f"{name} {bytes_text(size)}" for name, size in sizes))
+    lines.append("memory: " + ", ".join(f"{name} {format_bytes(size)}" for name, size in sizes))
     return lines
 
 
@@ -239,14 +240,14 @@ def _network_lines(fit: Fit, networks: int) -> list[str]:
     """What repeats and folds make of it, if there are any: 5 folds × 4 repeats: 20 networks."""
     if networks == 1:
         return []
-    factors = [] if fit.folds is None else [counted(fit.folds, "fold")]
+    factors = [] if fit.folds is None else [pluralize(fit.folds, "fold")]
     if fit.repeats > 1:
-        factors.append(counted(fit.repeats, "repeat"))
-    return [f"{' × '.join(factors)}: {counted(networks, 'network')}"]
+        factors.append(pluralize(fit.repeats, "repeat"))
+    return [f"{' × '.join(factors)}: {pluralize(networks, 'network')}"]
 
 
-def _column_lines(plan: Plan) -> list[str]:
-    columns = plan.prepared.preprocessing.columns
+def _column_lines(plan: RunPlan) -> list[str]:
+    columns = plan.dataset.preprocessing.columns
     rows = [
         [column.name, column.kind, str(len(column.features)), _shortened(column.features)]
         for column in columns[:_SHOWN_COLUMNS]
@@ -254,23 +255,23 @@ def _column_lines(plan: Plan) -> list[str]:
     lines = _table(["column", "kind", "features", ""], rows, right={2})
     if len(columns) > _SHOWN_COLUMNS:
         lines.append(f"… and {len(columns) - _SHOWN_COLUMNS:,} more columns")
-    width = plan.prepared.preprocessing.width
+    width = plan.dataset.preprocessing.width
     make = "makes" if len(columns) == 1 else "make"
-    return [*lines, f"{counted(len(columns), 'column')} {make} {counted(width, 'input')}"]
+    return [*lines, f"{pluralize(len(columns), 'column')} {make} {pluralize(width, 'input')}"]
 
 
-def _split_lines(plan: Plan) -> list[str]:
-    prepared = plan.prepared
-    is_multilabel = plan.question.target.task == "multilabel"
+def _split_lines(plan: RunPlan) -> list[str]:
+    dataset = plan.dataset
+    is_multilabel = plan.task.target.task == "multilabel"
     return split_lines(
-        {name: prepared.rows(name) for name in SPLITS},
-        {name: prepared.classes(name) for name in SPLITS},
-        prepared.dropped,
+        {name: dataset.rows(name) for name in SPLITS},
+        {name: dataset.classes(name) for name in SPLITS},
+        dataset.dropped,
         noun="label" if is_multilabel else "class",
     )
 
 
-def _layer_lines(plan: Plan) -> list[str]:
+def _layer_lines(plan: RunPlan) -> list[str]:
     rows = [
         [
             layer.name,

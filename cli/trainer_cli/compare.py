@@ -11,7 +11,7 @@ import typer
 
 from trainer.errors import Problem, UsageError
 from trainer_cli import console
-from trainer_cli.settings import BestTrials, Json
+from trainer_cli.options import BestTrials, Json
 
 
 def command(
@@ -30,14 +30,14 @@ def command(
 
     Example: trainer compare runs/breast-cancer/*
     """
-    from trainer.report.comparison import compare, comparison_csv, comparison_json
+    from trainer.report.comparison import compare_runs, comparison_csv, comparison_json
     from trainer.report.comparison_tables import comparison_tables
-    from trainer.report.sweeps.chosen import with_best_trials
+    from trainer.report.sweeps.best_trials import with_best_trials
 
     if csv and json:
         fix = "leave one out"
         raise UsageError(Problem("trainer compare", "either --csv or --json", "both", fix))
-    compared = compare(with_best_trials(runs, best), datetime.now(UTC))
+    compared = compare_runs(with_best_trials(runs, best), datetime.now(UTC))
     for run in compared.runs:
         for problem in run.problems:
             console.warn(str(problem))

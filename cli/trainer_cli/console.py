@@ -18,7 +18,7 @@ from typing import Any, TextIO
 
 from trainer.errors import Problem, StorageError, TrainerError
 from trainer.report.text import Table
-from trainer.report.wrapping import table_lines, wrapped
+from trainer.report.wrapping import table_lines, wrap_text
 
 
 class Console:
@@ -28,18 +28,18 @@ class Console:
         self.quiet = quiet
         self.terminal = _is_terminal()
 
-    def say(self, text: str = "") -> None:
+    def print(self, text: str = "") -> None:
         """Print a line for the user; on a terminal, long ones are broken between words."""
         if not self.quiet:
-            _write(sys.stderr, _lines(wrapped(text, _columns(sys.stderr))))
+            _write(sys.stderr, _lines(wrap_text(text, _columns(sys.stderr))))
 
-    def starting(self, what: str | Path) -> None:
+    def announce_loading(self, what: str | Path) -> None:
         """Print what is being read, before imports that take seconds and show nothing.
 
         Nothing is printed of a path that does not exist: its error follows at once.
         """
         if isinstance(what, str) or what.exists():
-            self.say(f"reading {what}, loading TensorFlow (takes some seconds) …")
+            self.print(f"reading {what}, loading TensorFlow (takes some seconds) …")
 
     def table(self, table: Table) -> None:
         """Print a table, as wide as the terminal at most."""
@@ -68,17 +68,17 @@ def json_result(value: dict[str, Any]) -> None:
     result(json.dumps(_finite(value), ensure_ascii=False, allow_nan=False))
 
 
-def tell(wrong: TrainerError, *, json: bool) -> int:
+def print_error(wrong: TrainerError, *, json: bool) -> int:
     """Say what is wrong, each problem on a line of its own; the exit code."""
     if json:
         with contextlib.suppress(StorageError):
-            json_result({"error": error_facts(wrong)})
+            json_result({"error": error_json(wrong)})
     for problem in wrong.problems:
         error(str(problem))
     return wrong.exit_code
 
 
-def error_facts(wrong: TrainerError) -> dict[str, Any]:
+def error_json(wrong: TrainerError) -> dict[str, Any]:
     """An error as `--json` prints it."""
     return {
         "kind": wrong.kind,
@@ -94,7 +94,7 @@ def error_facts(wrong: TrainerError) -> dict[str, Any]:
     }
 
 
-def unwritten(error: OSError) -> StorageError:
+def stdout_error(error: OSError) -> StorageError:
     """What is told when stdout takes no more."""
     found = (error.strerror or str(error)).lower()
     return StorageError(Problem("stdout", "to write the result there", found, "see `df -h`"))
@@ -106,7 +106,7 @@ def warn(text: str) -> None:
 
 
 @contextlib.contextmanager
-def warnings_heard() -> Iterator[None]:
+def logged_warnings() -> Iterator[None]:
     """Within it what `trainer` logs as a warning is told as one, each text once."""
     handler = _Warnings(logging.WARNING)
     log = logging.getLogger("trainer")
@@ -134,7 +134,7 @@ def error(text: str) -> None:
     _marked("error:", "31", text)
 
 
-def paint(text: str, code: str) -> str:
+def styled(text: str, code: str) -> str:
     """The text in an ANSI colour, where stderr is a terminal that wants colour."""
     if "NO_COLOR" in os.environ or not _is_terminal():
         return text
@@ -142,8 +142,8 @@ def paint(text: str, code: str) -> str:
 
 
 def _marked(mark: str, code: str, text: str) -> None:
-    first, *others = wrapped(f"{mark} {text}", _columns(sys.stderr))
-    _write(sys.stderr, _lines([paint(mark, code) + first.removeprefix(mark), *others]))
+    first, *others = wrap_text(f"{mark} {text}", _columns(sys.stderr))
+    _write(sys.stderr, _lines([styled(mark, code) + first.removeprefix(mark), *others]))
 
 
 def _lines(lines: list[str]) -> str:
@@ -188,7 +188,7 @@ def _write(stream: TextIO | None, text: str) -> None:
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         if stream is sys.stdout and not isinstance(error, BrokenPipeError):
-            raise unwritten(error) from error
+            raise stdout_error(error) from error
     except UnicodeEncodeError:
         encoding = stream.encoding or "ascii"
         stream.write(text.encode(encoding, "backslashreplace").decode(encoding))

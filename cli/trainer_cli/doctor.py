@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from trainer.report.text import bytes_text
+from trainer.report.text import format_bytes
 from trainer_cli import console
-from trainer_cli.settings import Json
+from trainer_cli.options import Json
 
 
 def command(
@@ -27,9 +27,9 @@ def command(
         if json:
             console.json_result({"cache": str(root), "freed_bytes": freed})
         else:
-            console.result(f"{bytes_text(freed)} freed in {root}")
+            console.result(f"{format_bytes(freed)} freed in {root}")
         return
-    from trainer.engine.devices import missing_for_gpu, physical_devices, usable_cores
+    from trainer.engine.devices import physical_devices, usable_cores, why_no_gpu
     from trainer.runs.machine import PACKAGES, package_versions
 
     devices = physical_devices()
@@ -43,7 +43,7 @@ def command(
         "threads": {"small networks": 1, "large networks": cores},
         "devices": devices,
         "cache": {"path": str(root), "bytes": program_cache.cache_bytes(root)},
-        "gpu_missing": None if gpus else missing_for_gpu(),
+        "gpu_missing": None if gpus else why_no_gpu(),
     }
     if json:
         console.json_result(facts)
@@ -54,6 +54,6 @@ def command(
     console.result(f"cores       {cores}")
     console.result(f"threads     1 for small networks, {cores} for large ones (runtime.threads)")
     console.result(f"devices     {', '.join(devices)}")
-    console.result(f"gpu         {'yes' if gpus else 'none: ' + missing_for_gpu()}")
+    console.result(f"gpu         {'yes' if gpus else 'none: ' + why_no_gpu()}")
     cache = facts["cache"]
-    console.result(f"cache       {bytes_text(cache['bytes'])} in {cache['path']}")
+    console.result(f"cache       {format_bytes(cache['bytes'])} in {cache['path']}")

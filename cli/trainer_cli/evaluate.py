@@ -11,17 +11,17 @@ import typer
 from trainer.errors import Problem, UsageError, did_you_mean
 from trainer.report.text import Table, cell, number
 from trainer_cli import console
-from trainer_cli.settings import (
+from trainer_cli.options import (
     SPLITS,
     AllowCustom,
+    DataSettings,
     Device,
     JsonLines,
     Quiet,
-    Reading,
     RunPath,
     device_name,
 )
-from trainer_cli.stdin import as_piped, data_file
+from trainer_cli.stdin import data_file, with_stdin_name
 
 if TYPE_CHECKING:
     from trainer.data.splits import SplitName
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 def command(
     run: RunPath,
-    settings: Reading = None,
+    settings: DataSettings = None,
     data: Annotated[
         Path | None,
         typer.Option(
@@ -58,9 +58,9 @@ def command(
         expected = "--data FILE with settings of how that file is read"
         fix = "its own rows are read as they were for training: add --data FILE, or leave it out"
         raise UsageError(Problem("trainer eval", expected, f"'{settings[0]}' alone", fix))
-    says = console.Console(quiet=quiet)
-    says.starting(run)
-    from trainer.report.choices import read_choices
+    stderr = console.Console(quiet=quiet)
+    stderr.announce_loading(run)
+    from trainer.report.decisions import read_decision_summary
     from trainer.runs.directory import RunDirectory
     from trainer.workflows.evaluate import evaluate
 
@@ -76,7 +76,7 @@ def command(
             reading=settings or (),
         )
     for warning in done.warnings:
-        console.warn(warning if data is None else as_piped(warning, data, source))
+        console.warn(warning if data is None else with_stdin_name(warning, data, source))
     if json:
         for one in done.found:
             console.json_result(
@@ -90,10 +90,10 @@ def command(
             )
         return
     first = done.found[0]
-    says.say(f"{first.run}, checkpoint {first.checkpoint}")
+    stderr.print(f"{first.run}, checkpoint {first.checkpoint}")
     columns = ("", *(cell(one.split or str(data)) for one in done.found))
     rows = [("rows", *(number(one.rows) for one in done.found))]
-    labels = read_choices(RunDirectory(first.run)).labels
+    labels = read_decision_summary(RunDirectory(first.run)).labels
     rows += [
         (labels.of(name), *(number(one.metrics[name]) for one in done.found))
         for name in first.metrics

@@ -10,7 +10,7 @@ import typer
 from trainer.errors import Problem, UsageError, did_you_mean
 from trainer.report.text import Table, cell, number
 from trainer_cli import console
-from trainer_cli.settings import AllowCustom, Device, Json, Quiet, Reading, RunPath, device_name
+from trainer_cli.options import AllowCustom, DataSettings, Device, Json, Quiet, RunPath, device_name
 
 if TYPE_CHECKING:
     from trainer.workflows.explain import Explanation
@@ -21,7 +21,7 @@ _MOST_ROWS = 10_000
 
 def command(
     run: RunPath,
-    settings: Reading = None,
+    settings: DataSettings = None,
     split: Annotated[
         str | None,
         typer.Option(
@@ -62,18 +62,18 @@ def command(
 
     Example: trainer explain runs/breast-cancer/20261122-141530-9f3c --columns mean_area --rows 50
     """
-    split_name, shap_rows = _split_name(split), _shap_rows(rows)
+    split_metric_name, shap_rows = _split_name(split), _shap_rows(rows)
     if settings and not isinstance(shap_rows, Path):
         expected = "--rows FILE with settings of how that file is read"
         fix = "add --rows FILE, or leave it out"
         raise UsageError(Problem("trainer explain", expected, f"'{settings[0]}' alone", fix))
-    says = console.Console(quiet=quiet)
-    says.starting(run)
+    stderr = console.Console(quiet=quiet)
+    stderr.announce_loading(run)
     from trainer.workflows.explain import explain
 
     done = explain(
         run,
-        split=split_name,
+        split=split_metric_name,
         repeats=repeats,
         columns=tuple(columns or ()),
         shap_rows=shap_rows,
@@ -83,9 +83,9 @@ def command(
     )
     for part in _parts(done):
         if isinstance(part, Table):
-            says.table(part)
+            stderr.table(part)
         else:
-            says.say(part)
+            stderr.print(part)
     if json:
         console.json_result(
             {

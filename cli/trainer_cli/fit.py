@@ -10,26 +10,26 @@ import typer
 
 from trainer.errors import ConfigError, Problem, TrainerError, UsageError
 from trainer_cli import console
-from trainer_cli.members import follow_members, give_members_result
-from trainer_cli.settings import (
+from trainer_cli.fit_output import Signals, Stopped, Timings, follow_training, print_result
+from trainer_cli.members_output import follow_members, print_members_result
+from trainer_cli.options import (
     DEFAULT_RUNS,
     AllowCustom,
+    ConfigArguments,
     JsonLines,
     Quiet,
     Runs,
-    Words,
     configs_and_overrides,
 )
-from trainer_cli.training import Signals, Stopped, Timings, follow, give_result
 
 if TYPE_CHECKING:
     from trainer.config.load import LoadedConfig
     from trainer.workflows.members import MembersFinished
-    from trainer.workflows.training import Finished
+    from trainer.workflows.training import RunFinished
 
 
 def command(
-    words: Words,
+    words: ConfigArguments,
     runs: Runs = DEFAULT_RUNS,
     quiet: Quiet = False,
     json: JsonLines = False,
@@ -54,31 +54,31 @@ def command(
             Problem("--runs", "a folder for run directories", f"the file {runs}", "name a folder")
         )
     loaded = _load_all(configs, overrides)
-    says = console.Console(quiet=quiet)
+    stderr = console.Console(quiet=quiet)
     signals = Signals()
 
     def fit_one(config: LoadedConfig) -> int:
-        says.starting(f"the data of {config.config.name}")
+        stderr.announce_loading(f"the data of {config.config.name}")
         if _asks_for_several(config):
             done = _fit_members(
                 config,
                 runs,
-                says,
+                stderr,
                 resume_or_start=resume_or_start,
                 allow_custom=allow_custom,
                 signals=signals,
             )
-            give_members_result(done, json=json)
+            print_members_result(done, json=json)
             return signals.exit_code if done.status == "stopped" else 0
         finished = _fit(
             config,
             runs,
-            says,
+            stderr,
             resume_or_start=resume_or_start,
             allow_custom=allow_custom,
             signals=signals,
         )
-        give_result(finished, says, json=json, timings=timings)
+        print_result(finished, stderr, json=json, timings=timings)
         return signals.exit_code if finished.status == "stopped" else 0
 
     try:
@@ -91,7 +91,7 @@ def command(
                     stopped = fit_one(config)
                 except TrainerError as wrong:
                     # One bad config of several does not take the others' results away.
-                    code = console.tell(wrong, json=json)
+                    code = console.print_error(wrong, json=json)
                     continue
                 if stopped:
                     return stopped
@@ -111,7 +111,7 @@ def _asks_for_several(loaded: LoadedConfig) -> bool:
 def _fit_members(
     loaded: LoadedConfig,
     runs: Path,
-    says: console.Console,
+    stderr: console.Console,
     *,
     resume_or_start: bool,
     allow_custom: bool,
@@ -128,7 +128,7 @@ def _fit_members(
     former = find_members(loaded, runs) if resume_or_start else None
     finished = None if former is None else finished_members(former)
     if finished is not None:
-        says.say(f"{finished.run} has finished: {finished.stopped_because}")
+        stderr.print(f"{finished.run} has finished: {finished.stopped_because}")
         return finished
     if former is None:
         events = fit_members(
@@ -142,7 +142,7 @@ def _fit_members(
         events = resume_members(
             former, command=command, allow_custom=allow_custom, interrupted=signals.reason
         )
-    return follow_members(events, says, signals)
+    return follow_members(events, stderr, signals)
 
 
 def _load_all(configs: list[Path], overrides: list[str]) -> list[LoadedConfig]:
@@ -164,12 +164,12 @@ def _load_all(configs: list[Path], overrides: list[str]) -> list[LoadedConfig]:
 def _fit(
     loaded: LoadedConfig,
     runs: Path,
-    says: console.Console,
+    stderr: console.Console,
     *,
     resume_or_start: bool,
     allow_custom: bool,
     signals: Signals,
-) -> Finished:
+) -> RunFinished:
     from trainer.workflows.fit import fit_run
     from trainer.workflows.resume import find_run, finished_run, resume_run
 
@@ -186,7 +186,7 @@ def _fit(
     else:
         finished = finished_run(former)
         if finished is not None:
-            says.say(f"{former.path} has finished: {finished.stopped_because}")
+            stderr.print(f"{former.path} has finished: {finished.stopped_because}")
             return finished
         events = resume_run(
             former.path,
@@ -196,4 +196,4 @@ def _fit(
             allow_custom=allow_custom,
             interrupted=signals.reason,
         )
-    return follow(events, says, signals)
+    return follow_training(events, stderr, signals)

@@ -10,7 +10,7 @@ import typer
 
 from trainer.errors import Problem, UsageError, command_text
 from trainer_cli import console
-from trainer_cli.settings import Json, Quiet, Reading
+from trainer_cli.options import DataSettings, Json, Quiet
 
 
 def command(
@@ -22,7 +22,7 @@ def command(
         list[str],
         typer.Option("--target", "-t", help="The column to predict; may be repeated."),
     ],
-    settings: Reading = None,
+    settings: DataSettings = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="The config, or - for stdout.  [DATA's name .yaml]"),
@@ -44,15 +44,15 @@ def command(
     elif json:
         raise UsageError(Problem("trainer init", "one result on stdout", "-o - and --json"))
     from trainer.runs.files import write_atomically
-    from trainer.workflows.inspection import propose_config
+    from trainer.workflows.config_proposal import propose_config
 
     proposal = propose_config(data, tuple(target), None if to_stdout else config, settings or ())
     found = proposal.findings
-    says = console.Console(quiet=quiet)
-    says.say(f"{found.rows:,} rows; {found.task}: {found.reason}")
+    stderr = console.Console(quiet=quiet)
+    stderr.print(f"{found.rows:,} rows; {found.task}: {found.reason}")
     for column in found.columns:
         if column.exclude is not None:
-            says.say(f"left out: {column.name} ({column.exclude})")
+            stderr.print(f"left out: {column.name} ({column.exclude})")
     for warning in found.warnings:
         console.warn(warning)
     if to_stdout:
@@ -64,7 +64,7 @@ def command(
             {"config": str(config), "task": found.task, "rows": found.rows, "reason": found.reason}
         )
     else:
-        says.say(f"next: {command_text('check', config)}, then {command_text('fit', config)}")
+        stderr.print(f"next: {command_text('check', config)}, then {command_text('fit', config)}")
         console.result(str(config))
 
 

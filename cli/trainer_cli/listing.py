@@ -10,7 +10,7 @@ import typer
 
 from trainer.errors import Problem, RunError, UsageError
 from trainer_cli import console
-from trainer_cli.settings import DEFAULT_RUNS, DEFAULT_SWEEPS, JsonLines
+from trainer_cli.options import DEFAULT_RUNS, DEFAULT_SWEEPS, JsonLines
 
 
 def command(
@@ -56,16 +56,16 @@ def command(
     from trainer.report.listing import columns_table, run_json, runs_csv, runs_table, values_json
     from trainer.report.query import parse_query, select
     from trainer.runs.listing import list_runs
-    from trainer.runs.sweeps import find_sweeps, named_sweep
+    from trainer.runs.sweeps import find_sweeps, sweep_at
     from trainer_cli.sweep_views import list_sweeps_in, list_trials
 
     if csv and json:
         raise UsageError(Problem("trainer ls", "either --csv or --json", "both", "leave one out"))
     query = parse_query(where or (), sort, columns)
-    if not folder.is_dir() and folder != DEFAULT_RUNS and named_sweep(folder) is None:
+    if not folder.is_dir() and folder != DEFAULT_RUNS and sweep_at(folder) is None:
         found = "a file" if folder.exists() else "nothing there"
         raise RunError(Problem(str(folder), "a folder of runs", found, "see trainer ls --help"))
-    sweep = named_sweep(folder)
+    sweep = sweep_at(folder)
     if sweep is not None:
         list_trials(sweep, query, csv=csv, json=json)
         return
@@ -96,6 +96,6 @@ def command(
         none = (
             f"none of {len(runs):,} in {folder} is such a run" if runs else f"no runs in {folder}"
         )
-        console.Console().say(none)
+        console.Console().print(none)
     if has_sweeps:
         list_sweeps_in(sweeps, json=json, after_runs=bool(known))

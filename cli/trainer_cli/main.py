@@ -125,14 +125,14 @@ def _open_closed_descriptors() -> None:
 def run(arguments: list[str]) -> int:
     """Run one command line; its exit code."""
     try:
-        with console.warnings_heard():
+        with console.logged_warnings():
             code = app(args=arguments or ["--help"], prog_name="trainer", standalone_mode=False)
     except typer.Exit as ended:
         return ended.exit_code
     except TyperException as wrong:
-        return _tell(UsageError(_usage_problem(wrong, arguments)), arguments)
+        return _report_error(UsageError(_usage_problem(wrong, arguments)), arguments)
     except TrainerError as wrong:
-        return _tell(wrong, arguments)
+        return _report_error(wrong, arguments)
     except (KeyboardInterrupt, typer.Abort):
         console.error("stopped by Ctrl-C")
         return 130
@@ -140,25 +140,29 @@ def run(arguments: list[str]) -> int:
         return 0
     except OSError as refused:
         if refused.filename is None and refused.errno == errno.ENOSPC:
-            return _tell(console.unwritten(refused), arguments)  # of --help, which typer prints
+            return _report_error(
+                console.stdout_error(refused), arguments
+            )  # of --help, which typer prints
         if refused.filename is None:
-            return _tell_bug(refused, arguments)
+            return _report_bug(refused, arguments)
         from trainer.runs.files import storage_problem
 
         place = Path(os.fsdecode(refused.filename))
-        return _tell(UsageError(storage_problem(place, "use this path", refused)), arguments)
+        return _report_error(
+            UsageError(storage_problem(place, "use this path", refused)), arguments
+        )
     except Exception as bug:
-        return _tell_bug(bug, arguments)
+        return _report_bug(bug, arguments)
     return code if isinstance(code, int) else 0
 
 
-def _tell(wrong: TrainerError, arguments: list[str]) -> int:
+def _report_error(wrong: TrainerError, arguments: list[str]) -> int:
     if "--debug" in arguments:
         traceback.print_exception(wrong)
-    return console.tell(wrong, json="--json" in arguments)
+    return console.print_error(wrong, json="--json" in arguments)
 
 
-def _tell_bug(bug: Exception, arguments: list[str]) -> int:
+def _report_bug(bug: Exception, arguments: list[str]) -> int:
     traceback.print_exception(bug)
     console.error(
         f"this is a bug in trainer, not in your input ({type(bug).__name__}); "
@@ -244,7 +248,7 @@ def _meant_option(option: str, context: Any, arguments: list[str]) -> str:
         return f"did you mean '{known[near.removeprefix('did you mean ').strip(chr(39) + '?')]}'?"
     if not any(parameter.name == "words" for parameter in context.command.params):
         return ""
-    from trainer.config.overrides import override_for
+    from trainer.config.overrides import suggest_override
 
     # Of a word with one dash, such as -lr=1, typer names the first letter only.
     whole = [word for word in arguments if word.split("=")[0] == option]
@@ -253,7 +257,7 @@ def _meant_option(option: str, context: Any, arguments: list[str]) -> str:
         return ""
     rest = arguments[arguments.index(given) + 1 :] if given in arguments else []
     value = rest[0] if rest and not rest[0].startswith("-") else None
-    right = override_for(given, value)
+    right = suggest_override(given, value)
     return f"settings have no dashes: write {right}" if right else ""
 
 

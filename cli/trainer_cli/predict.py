@@ -10,11 +10,11 @@ import typer
 
 from trainer.errors import Problem, UsageError
 from trainer_cli import console
-from trainer_cli.settings import AllowCustom, Device, Json, Quiet, Reading, RunPath, device_name
-from trainer_cli.stdin import as_piped, data_file
+from trainer_cli.options import AllowCustom, DataSettings, Device, Json, Quiet, RunPath, device_name
+from trainer_cli.stdin import data_file, with_stdin_name
 
 if TYPE_CHECKING:
-    from trainer.workflows.predict import Predicted
+    from trainer.workflows.predict import LazyPredictions
 
 _FORMATS = (".csv", ".parquet")
 
@@ -31,7 +31,7 @@ def command(
         Path,
         typer.Option("--output", "-o", help="A .csv or .parquet file, or - for CSV on stdout."),
     ],
-    settings: Reading = None,
+    settings: DataSettings = None,
     keep: Annotated[
         list[str] | None,
         typer.Option("--keep", help="Pass this column of FILE through; may be repeated; '*': all."),
@@ -50,7 +50,7 @@ def command(
     Example: trainer predict runs/breast-cancer/20261122-141530-9f3c new.csv data.csv.separator=';' -o -
     """
     _check_output(out, data, json=json)
-    console.Console(quiet=quiet).starting(run)
+    console.Console(quiet=quiet).announce_loading(run)
     from trainer.workflows.predict import predict
 
     chosen = device_name(device)
@@ -70,7 +70,7 @@ def command(
             return
         rows, columns = predicted.write(out)
     _warn(predicted, data, source)
-    console.Console(quiet=quiet).say(f"{rows:,} rows")
+    console.Console(quiet=quiet).print(f"{rows:,} rows")
     if json:
         console.json_result(
             {
@@ -85,10 +85,10 @@ def command(
         console.result(str(out))
 
 
-def _warn(predicted: Predicted, data: Path, source: Path) -> None:
+def _warn(predicted: LazyPredictions, data: Path, source: Path) -> None:
     """Say what is odd in the rows, once all of them were looked at."""
     for warning in predicted.warnings:
-        console.warn(as_piped(warning, data, source))
+        console.warn(with_stdin_name(warning, data, source))
 
 
 def _check_output(out: Path, data: Path, *, json: bool) -> None:

@@ -10,8 +10,8 @@ from trainer.report.text import number
 from trainer_cli import console
 
 if TYPE_CHECKING:
-    from trainer.engine.events import EpochResult, Partway, Rewound
-    from trainer.workflows.plan import Plan
+    from trainer.engine.events import EpochEnd, RolledBack, StepCheckpoint
+    from trainer.workflows.plan import RunPlan
 
 _LINES = 10
 _ECHO_COLUMNS = 3
@@ -26,27 +26,27 @@ class Progress:
     metrics.jsonl.
     """
 
-    def __init__(self, says: console.Console, plan: Plan) -> None:
-        from trainer.config.resolve import monitored
+    def __init__(self, stderr: console.Console, plan: RunPlan) -> None:
+        from trainer.config.resolve import monitored_metrics
 
-        self._says = says
+        self._stderr = stderr
         self._steps_per_epoch = plan.steps_per_epoch
         self._epochs = -(-plan.total_steps // plan.steps_per_epoch)
         self._every = max(1, self._epochs // _LINES)
-        self._watched = tuple(measure for _, measure in monitored(plan.config.fit))
+        self._watched = tuple(measure for _, measure in monitored_metrics(plan.config.fit))
         self._shown_at = monotonic()
         self._bar: Any = None
-        if says.terminal and not says.quiet:
+        if stderr.terminal and not stderr.quiet:
             self._bar = self._start_bar()
 
-    def show(self, event: EpochResult | Partway | Rewound) -> None:
+    def show(self, event: EpochEnd | StepCheckpoint | RolledBack) -> None:
         """Show an epoch, a part of a long one, or that training went back."""
-        from trainer.engine.events import EpochResult, Partway
+        from trainer.engine.events import EpochEnd, StepCheckpoint
 
         match event:
-            case EpochResult():
+            case EpochEnd():
                 self._show_epoch(event)
-            case Partway():
+            case StepCheckpoint():
                 if self._bar is not None:
                     self._bar.update(self._task, completed=event.step / self._steps_per_epoch)
             case _:
@@ -55,21 +55,21 @@ class Progress:
                     f"{event.epoch} is begun anew with learning rate {event.learning_rate:.4g}"
                 )
 
-    def _show_epoch(self, result: EpochResult) -> None:
+    def _show_epoch(self, result: EpochEnd) -> None:
         now = monotonic()
         ends = result.stop is not None
         if self._bar is not None:
             if ends or now - self._shown_at >= 1 / _DRAWS_PER_SECOND:
                 self._shown_at = now
-                metrics = measures_text(result.measures, self._watched)
+                metrics = metrics_text(result.metrics, self._watched)
                 self._bar.update(self._task, completed=result.epoch, metrics=metrics)
             return
         due = result.epoch % self._every == 0 or now - self._shown_at >= _LINE_SECONDS
         if result.epoch == 1 or due or ends:
             self._shown_at = now
             width = len(str(self._epochs))
-            measures = measures_text(result.measures, self._watched)
-            self._says.say(f"epoch {result.epoch:>{width}}/{self._epochs}  {measures}")
+            metrics = metrics_text(result.metrics, self._watched)
+            self._stderr.print(f"epoch {result.epoch:>{width}}/{self._epochs}  {metrics}")
 
     def close(self) -> None:
         """Take the bar off the screen's last line; a second call does nothing."""
@@ -116,12 +116,12 @@ class Progress:
         return bar
 
 
-def measures_text(measures: dict[str, float], watched: Sequence[str]) -> str:
+def metrics_text(metrics: dict[str, float], watched: Sequence[str]) -> str:
     """`loss 0.1234  val_loss 0.2345  …`: losses first, then what decisions are taken on, then others
     of the validation rows, three in all.
     """
-    first = [name for name in ("loss", "val_loss") if name in measures]
-    validated = [name for name in measures if name.startswith("val_")]
-    rest = [name for name in (*watched, *(validated or measures)) if name not in first]
+    first = [name for name in ("loss", "val_loss") if name in metrics]
+    validated = [name for name in metrics if name.startswith("val_")]
+    rest = [name for name in (*watched, *(validated or metrics)) if name not in first]
     shown = [*first, *list(dict.fromkeys(rest))[:3]]
-    return "  ".join(f"{name} {number(measures[name])}" for name in shown)
+    return "  ".join(f"{name} {number(metrics[name])}" for name in shown)

@@ -11,7 +11,7 @@ import typer
 
 from trainer.errors import InputError, Problem, UsageError, did_you_mean
 from trainer_cli import console
-from trainer_cli.settings import Json
+from trainer_cli.options import Json
 
 if TYPE_CHECKING:
     from trainer.report.page.content import Page
@@ -83,13 +83,13 @@ def command(
 
 
 def _page(runs: list[Path]) -> Page:
-    from trainer.report.page.writing import compared_page, run_page
-    from trainer.report.sweeps.chosen import with_best_trials
+    from trainer.report.page.writing import run_comparison_page, run_page
+    from trainer.report.sweeps.best_trials import with_best_trials
     from trainer.runs.opening import open_run
-    from trainer.runs.sweeps import named_sweep
-    from trainer.workflows.reporting import complete_findings
+    from trainer.runs.sweeps import sweep_at
+    from trainer.workflows.reporting import write_missing_findings
 
-    sweep = named_sweep(runs[0]) if len(runs) == 1 else None
+    sweep = sweep_at(runs[0]) if len(runs) == 1 else None
     if sweep is not None:
         from trainer.report.page.sweep import sweep_page
         from trainer.report.sweeps.facts import read_sweep
@@ -99,12 +99,12 @@ def _page(runs: list[Path]) -> Page:
     found = [open_run(path).run for path in runs]
     for run in found:
         try:
-            complete_findings(run.path)
+            write_missing_findings(run.path)
         except InputError as wrong:
             # The rest of the page needs neither the data nor what else is missing.
             console.warn(f"without findings: {wrong.problems[0]}")
     now = datetime.now(UTC)
-    return run_page(found[0], now) if len(found) == 1 else compared_page(runs, now)
+    return run_page(found[0], now) if len(found) == 1 else run_comparison_page(runs, now)
 
 
 def _text(page: Page, form: str) -> str:
@@ -112,7 +112,7 @@ def _text(page: Page, form: str) -> str:
         from trainer.report.page.markdown import page_markdown
 
         return page_markdown(page)
-    from trainer.report.page.document import page_html
+    from trainer.report.page.html import page_html
 
     return page_html(page)
 
@@ -122,9 +122,9 @@ def _place(runs: list[Path], out: Path | None) -> Path:
     if out is None:
         if len(runs) == 1:
             from trainer.runs.opening import open_run
-            from trainer.runs.sweeps import named_sweep
+            from trainer.runs.sweeps import sweep_at
 
-            sweep = named_sweep(runs[0])
+            sweep = sweep_at(runs[0])
             return open_run(runs[0]).run.report if sweep is None else sweep.report
         if _USUAL.exists():
             fix = "name another file with --out, or this one to replace it"

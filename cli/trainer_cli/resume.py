@@ -10,10 +10,10 @@ import typer
 
 from trainer.errors import Problem, UsageError, command_text
 from trainer_cli import console
-from trainer_cli.members import follow_members, give_members_result
-from trainer_cli.settings import Address, AllowCustom, Engine, Jobs, Json, Quiet, cluster_of
-from trainer_cli.sweeping import follow_sweep, give_sweep_result
-from trainer_cli.training import Signals, Stopped, Timings, follow, give_result
+from trainer_cli.fit_output import Signals, Stopped, Timings, follow_training, print_result
+from trainer_cli.members_output import follow_members, print_members_result
+from trainer_cli.options import Address, AllowCustom, Engine, Jobs, Json, Quiet, cluster_of
+from trainer_cli.sweep_output import follow_sweep, print_sweep_result
 
 
 def command(
@@ -51,8 +51,8 @@ def command(
     """
     from trainer.runs.sweeps import is_sweep
 
-    says = console.Console(quiet=quiet)
-    says.starting(run)
+    stderr = console.Console(quiet=quiet)
+    stderr.announce_loading(run)
     from trainer.workflows.members import has_members, resume_members
     from trainer.workflows.resume import resume_run
     from trainer.workflows.sweep import resume_sweep
@@ -73,8 +73,8 @@ def command(
                     interrupted=signals.reason,
                     cluster=cluster_of(engine, address),
                 )
-                ended = follow_sweep(swept, says, signals)
-                give_sweep_result(ended, json=json)
+                ended = follow_sweep(swept, stderr, signals)
+                print_sweep_result(ended, json=json)
                 return signals.exit_code if ended.reason == "interrupted" else 0
             if has_members(run):
                 first = f"extend one of its members: {command_text('resume', run / 'members/0001')}"
@@ -82,8 +82,8 @@ def command(
                 several = resume_members(
                     run, command=command, allow_custom=allow_custom, interrupted=signals.reason
                 )
-                done = follow_members(several, says, signals)
-                give_members_result(done, json=json)
+                done = follow_members(several, stderr, signals)
+                print_members_result(done, json=json)
                 return signals.exit_code if done.status == "stopped" else 0
             _check_not_given(run, of_a_sweep, None, "")
             events = resume_run(
@@ -94,8 +94,8 @@ def command(
                 allow_custom=allow_custom,
                 interrupted=signals.reason,
             )
-            finished = follow(events, says, signals)
-            give_result(finished, says, json=json, timings=timings)
+            finished = follow_training(events, stderr, signals)
+            print_result(finished, stderr, json=json, timings=timings)
             return signals.exit_code if finished.status == "stopped" else 0
     except Stopped:
         console.error(str(signals.reason()))

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from trainer.errors import RunError
 from trainer_cli import console
-from trainer_cli.settings import Json, RunOrSweep
+from trainer_cli.options import Json, RunOrSweep
 
 
 def command(run: RunOrSweep, json: Json = False) -> None:
@@ -16,9 +16,9 @@ def command(run: RunOrSweep, json: Json = False) -> None:
 
     Example: trainer show runs/breast-cancer/20261122-141530-9f3c
     """
-    from trainer.runs.sweeps import named_sweep
+    from trainer.runs.sweeps import sweep_at
 
-    sweep = named_sweep(run)
+    sweep = sweep_at(run)
     if sweep is not None:
         from trainer_cli.sweep_views import show_sweep
 
@@ -44,9 +44,9 @@ def command(run: RunOrSweep, json: Json = False) -> None:
     tables = report_tables(report)
     if has_findings:
         # These take numpy and polars along, half a second.
-        from trainer.report.finding_tables import find_tables
+        from trainer.report.findings_tables import findings_tables
 
-        of_findings = find_tables(place)
+        of_findings = findings_tables(place)
         for problem in of_findings.problems:
             console.warn(str(problem))
         if of_findings.sentence:

@@ -36,7 +36,7 @@ def data_file(path: Path) -> Iterator[Path]:
             raise type(error)(_renamed(one, str(copy)) for one in error.problems) from error
 
 
-def as_piped(text: str, path: Path, source: Path | None) -> str:
+def with_stdin_name(text: str, path: Path, source: Path | None) -> str:
     """A warning about the file that `data_file` gave for `path`; a copy of stdin is called so."""
     return text if source in (None, path) else text.replace(str(source), "stdin")
 
@@ -46,7 +46,7 @@ def _copy_stdin(copy: Path) -> None:
     if sys.stdin is None or sys.stdin.closed:
         raise UsageError(Problem("-", expected, "stdin closed", fix))
     if sys.stdin.isatty():
-        console.Console().say("reading CSV from the terminal; Ctrl-D ends it")
+        console.Console().print("reading CSV from the terminal; Ctrl-D ends it")
     try:
         with copy.open("wb") as target:
             shutil.copyfileobj(sys.stdin.buffer, target)

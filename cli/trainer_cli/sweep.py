@@ -10,7 +10,8 @@ import typer
 
 from trainer.errors import Problem, UsageError
 from trainer_cli import console
-from trainer_cli.settings import (
+from trainer_cli.fit_output import Signals, Stopped
+from trainer_cli.options import (
     DEFAULT_SWEEPS,
     Address,
     AllowCustom,
@@ -21,8 +22,7 @@ from trainer_cli.settings import (
     cluster_of,
     one_config,
 )
-from trainer_cli.sweeping import follow_sweep, give_sweep_result
-from trainer_cli.training import Signals, Stopped
+from trainer_cli.sweep_output import follow_sweep, print_sweep_result
 
 
 def command(
@@ -84,7 +84,7 @@ def command(
     from trainer.workflows.sweep import find_sweep, resume_sweep, sweep
 
     loaded = load_sweep_checked(config, settings)
-    says = console.Console(quiet=quiet)
+    stderr = console.Console(quiet=quiet)
     signals = Signals()
     started = ("trainer", *sys.argv[1:])
     former = find_sweep(loaded, sweeps) if resume_or_start else None
@@ -109,8 +109,8 @@ def command(
                     interrupted=signals.reason,
                     cluster=cluster,
                 )
-            finished = follow_sweep(events, says, signals)
-            give_sweep_result(finished, json=json)
+            finished = follow_sweep(events, stderr, signals)
+            print_sweep_result(finished, json=json)
             return signals.exit_code if finished.reason == "interrupted" else 0
     except Stopped:
         console.error(str(signals.reason()))

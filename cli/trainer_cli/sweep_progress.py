@@ -8,7 +8,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from trainer.report.text import counted, duration, number
+from trainer.report.text import duration, number, pluralize
 from trainer_cli import console
 
 _LINE_SECONDS = 10.0
@@ -23,16 +23,16 @@ class SweepProgress:
     have the same number.
     """
 
-    def __init__(self, says: console.Console) -> None:
+    def __init__(self, stderr: console.Console) -> None:
         self.sweep: Path | None = None
-        self._says = says
+        self._stderr = stderr
         self._total: int | None = None
         self._objective, self._higher, self._epochs = "", False, 1
         self._phase = ""
         self._settings: dict[int, Mapping[str, Any]] = {}
-        from trainer.report.sweeps.text import Labels
+        from trainer.report.sweeps.text import SettingLabels
 
-        self._labels = Labels()
+        self._labels = SettingLabels()
         # Trial → its epoch, its best objective so far and the epoch of that.
         self._live: dict[int, tuple[int, float, int | None]] = {}
         # Those that each was last seen with; who is missing next time has ended, which is known once
@@ -48,10 +48,10 @@ class SweepProgress:
     def phase(self, text: str) -> None:
         """Something begins that may take seconds: a line in a pipe, the status on a terminal."""
         self._phase = text
-        if self._says.quiet:
+        if self._stderr.quiet:
             return
-        if not self._says.terminal:
-            self._says.say(f"{text} …")
+        if not self._stderr.terminal:
+            self._stderr.print(f"{text} …")
             return
         if self._screen is None:
             self._screen = self._start_screen()
@@ -60,11 +60,11 @@ class SweepProgress:
     def started(self, event: Any) -> None:
         """The sweep begins or continues."""
         self.sweep, self._total, self._phase = event.sweep, event.trials, ""
-        self._objective = event.standing.objective
-        self._higher = event.standing.direction == "higher"
+        self._objective = event.leaderboard.objective
+        self._higher = event.leaderboard.direction == "higher"
         self._epochs = event.plan.total_steps // event.plan.steps_per_epoch
         self._labels = event.labels
-        for row in event.standing.rows:
+        for row in event.leaderboard.rows:
             self._settings[row.trial.number] = row.trial.settings
             if row.ended is not None:
                 self._done[row.trial.number] = row.ended
@@ -75,11 +75,11 @@ class SweepProgress:
         """A batch is trained from now on."""
         for trial in batch.trials:
             self._settings[trial.number] = trial.settings
-        self._says.say(batch.text)
+        self._stderr.print(batch.text)
 
     def pack(self, begun: Any) -> None:
         """The program of a pack is compiled."""
-        trials = counted(len(begun.trials), "trial")
+        trials = pluralize(len(begun.trials), "trial")
         after = f", from epoch {begun.epoch + 1}" if begun.epoch else ""
         text = f"compiling pack {begun.place} of {begun.packs} ({trials}{after})"
         self._compiling[tuple(begun.trials)] = text
@@ -99,7 +99,7 @@ class SweepProgress:
             self._mates[trial] = mates
             best = done.best.get(trial)
             self._live[trial] = (done.epoch, *((math.nan, None) if best is None else best))
-        self._tell()
+        self._refresh()
 
     def ended(self, ended: Any) -> None:
         """A trial has ended."""
@@ -108,7 +108,7 @@ class SweepProgress:
         self._done[ended.number] = ended
         if ended.status == "failed":
             console.warn(f"trial {ended.number} failed: {ended.reason}")
-        self._tell()
+        self._refresh()
 
     def close(self) -> None:
         """Take the table off the screen; a second call does nothing."""
@@ -137,7 +137,7 @@ class SweepProgress:
             ),
         )[:_SHOWN]  # fmt: skip
 
-    def _tell(self) -> None:
+    def _refresh(self) -> None:
         now = monotonic()
         if self._screen is not None:
             if now - self._shown_at >= 1 / _DRAWS_PER_SECOND:
@@ -145,7 +145,7 @@ class SweepProgress:
                 self._screen.update(self._drawn())
         elif now - self._shown_at >= _LINE_SECONDS:
             self._shown_at = now
-            self._says.say(self.summary())
+            self._stderr.print(self.summary())
 
     def _best(self) -> tuple[int, float] | None:
         for trial, _, objective, _, status in self.leading()[:1]:

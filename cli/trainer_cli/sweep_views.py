@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trainer.report.text import Table, counted
+from trainer.report.text import Table, pluralize
 from trainer_cli import console
 
 if TYPE_CHECKING:
@@ -49,8 +49,8 @@ def list_trials(directory: SweepDirectory, query: Query, *, csv: bool, json: boo
         console.result_table(trials_table(sweep, known, query))
     else:
         count = len(sweep.rows)
-        all_of = f"none of {counted(count, 'trial')} in {directory.path} matches"
-        console.Console().say(all_of if count else f"no trials in {directory.path} yet")
+        all_of = f"none of {pluralize(count, 'trial')} in {directory.path} matches"
+        console.Console().print(all_of if count else f"no trials in {directory.path} yet")
 
 
 def list_sweeps_in(folder: Path, *, json: bool, after_runs: bool) -> None:

@@ -18,7 +18,7 @@ from tests.advice import alternatives, corrected, unsolved
 from tests.cli.processes import Process
 from tests.cli.runs import SETTINGS, read_manifest
 from trainer.config.load import load_config
-from trainer.engine.events import EpochResult
+from trainer.engine.events import EpochEnd
 from trainer.workflows import fit, resume
 from trainer_cli.main import run
 
@@ -201,7 +201,7 @@ def after_epoch(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[], 
     def watched(events: Generator[Any, None, None]) -> Iterator[Any]:
         with closing(events):
             for event in events:
-                if isinstance(event, EpochResult) and pending and event.epoch >= pending[0][0]:
+                if isinstance(event, EpochEnd) and pending and event.epoch >= pending[0][0]:
                     pending.pop()[1]()
                 yield event
 
@@ -262,7 +262,7 @@ def stopped_run(keep: Callable) -> Callable[..., Path]:
                 interrupted=lambda: "stopped by SIGTERM" if epoch >= after - 1 else None,
             )
             for event in events:
-                if isinstance(event, EpochResult):
+                if isinstance(event, EpochEnd):
                     epoch = event.epoch
             (run,) = {path.parent for path in Path("runs").glob("*/*/metrics.jsonl")}
             manifest = read_manifest(run)

@@ -53,7 +53,7 @@ def test_a_fault_is_an_error_and_ends_with_2(folder: Path, trainer: Callable) ->
     result = trainer("check", "--data", "good.yaml")
     assert result.code == 2
     (line,) = [line for line in result.err.splitlines() if line.startswith("error:")]
-    assert line.startswith("error: table.csv [target_giveaway]: expected ")
+    assert line.startswith("error: table.csv [target_leakage]: expected ")
     assert line.endswith("if so, set data.features.exclude: [age]")
     assert result.out.startswith("good: 1 fault, 0 warnings in 36 train, ")
     mended = trainer("check", "--data", "good.yaml", "data.features.exclude=[age]")
@@ -88,7 +88,7 @@ def test_rows_are_named_as_they_can_be_opened(clean: Path, trainer: Callable) ->
     lines = clean.with_name("clean.csv").read_text().splitlines()
     clean.with_name("clean.csv").write_text("\n".join([*lines, *lines[1:40]]) + "\n")
     (found,) = trainer("check", "--data", "--json", clean.name).json["findings"]
-    assert found["kind"] == "shared_rows"
+    assert found["kind"] == "duplicate_rows"
     assert len(found["rows"]) == 5 < found["count"]
     assert all(place.startswith("clean.csv:") for place in found["rows"])
 
@@ -164,7 +164,7 @@ def test_labels_of_a_run(clean: Path, folder: Path, trainer: Callable, kind: str
         (2, "no", "yes"),
     ]
     (found,) = told["findings"]
-    assert (found["kind"], found["count"]) == ("label_suspects", 2)
+    assert (found["kind"], found["count"]) == ("label_issues", 2)
     assert sum(told["rows"].values()) == 20
     assert "2 of 20 labels" in result.err
 

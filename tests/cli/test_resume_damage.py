@@ -12,7 +12,7 @@ import pytest
 from tests.cli.runs import SETTINGS, log_lines, read_manifest, run_directories
 from tests.kill.comparison import compared
 from trainer.runs.checkpoints import read_checkpoint
-from trainer.workflows import cadence
+from trainer.workflows import checkpoint_schedule
 
 
 def flip_a_bit(path: Path) -> None:
@@ -28,7 +28,7 @@ def test_damaged_checkpoint_is_skipped(
     whole_run: Callable,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(cadence, "WRITING_SHARE", 1e9)  # a checkpoint after each epoch
+    monkeypatch.setattr(checkpoint_schedule, "WRITING_SHARE", 1e9)  # a checkpoint after each epoch
     each_epoch = "fit.checkpoint.every=1 epochs"
     run = stopped_run("good.yaml", each_epoch)
     checkpoints = run / "checkpoints"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from trainer_cli.training import Signals, Stopped
+from trainer_cli.fit_output import Signals, Stopped
 
 LONG = ("fit", "good.yaml", "fit.epochs=1000000", "fit.checkpoint.every=1 seconds")
 

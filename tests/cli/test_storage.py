@@ -18,7 +18,7 @@ import pytest
 
 from tests.cli.runs import log_lines
 from tests.kill.comparison import compared
-from trainer.workflows import cadence
+from trainer.workflows import checkpoint_schedule
 
 FIT = (
     "fit",
@@ -36,7 +36,7 @@ MEGABYTE = 1 << 20
 @pytest.fixture(autouse=True)
 def checkpoint_at_each_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Checkpoints are not postponed, however long writing one takes."""
-    monkeypatch.setattr(cadence, "WRITING_SHARE", 1e9)
+    monkeypatch.setattr(checkpoint_schedule, "WRITING_SHARE", 1e9)
 
 
 @pytest.fixture

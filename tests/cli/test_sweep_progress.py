@@ -9,14 +9,21 @@ from typing import Any
 
 import pytest
 
-from trainer.report.sweeps.text import Labels, best_table
-from trainer.sweep.journal import BatchAsked, Record, SweepBegun
-from trainer.sweep.standing import standing_of
-from trainer.sweep.trials import BatchPlanned, BestEpoch, EpochDone, PackBegun, Trial, TrialEnded
+from trainer.report.sweeps.text import SettingLabels, best_table
+from trainer.sweep.journal import BatchSuggested, Record, SweepHeader
+from trainer.sweep.leaderboard import make_leaderboard
+from trainer.sweep.trials import (
+    BatchPlanned,
+    BestEpoch,
+    Trial,
+    TrialEnded,
+    TrialPackEpoch,
+    TrialPackStarted,
+)
 from trainer_cli.console import Console
+from trainer_cli.fit_output import Signals
+from trainer_cli.sweep_output import follow_sweep
 from trainer_cli.sweep_progress import SweepProgress
-from trainer_cli.sweeping import follow_sweep
-from trainer_cli.training import Signals
 
 CURVES = {
     0: [0.5, 0.9, 0.4, 0.3],  # the best was an early epoch
@@ -35,10 +42,14 @@ def best_of(number: int, epochs: int, higher: bool) -> BestEpoch:
 
 
 def started(direction: Any, trials: int | None = 4) -> SimpleNamespace:
-    standing = standing_of([SweepBegun("val_auc", direction, 4, 1)])
+    leaderboard = make_leaderboard([SweepHeader("val_auc", direction, 4, 1)])
     plan = SimpleNamespace(total_steps=8, steps_per_epoch=2)
     return SimpleNamespace(
-        sweep=Path("sweeps/a/b"), trials=trials, standing=standing, plan=plan, labels=Labels()
+        sweep=Path("sweeps/a/b"),
+        trials=trials,
+        leaderboard=leaderboard,
+        plan=plan,
+        labels=SettingLabels(),
     )
 
 
@@ -49,7 +60,7 @@ def events(higher: bool) -> list[Any]:
             number: values[epoch - 1] for number, values in CURVES.items() if len(values) >= epoch
         }
         best = {number: best_of(number, epoch, higher) for number in told}
-        found.append(EpochDone(epoch, told, best))
+        found.append(TrialPackEpoch(epoch, told, best))
         if epoch == 2:
             found += [end(2, "failed", higher), end(3, "eliminated", higher)]
     return [*found, end(0, "finished", higher), end(1, "finished", higher)]
@@ -69,7 +80,7 @@ def shown(happening: list[Any], direction: Any = "higher") -> SweepProgress:
         match event:
             case BatchPlanned():
                 progress.planned(event)
-            case EpochDone():
+            case TrialPackEpoch():
                 progress.epoch(event)
             case TrialEnded():
                 progress.ended(event)
@@ -80,8 +91,8 @@ def shown(happening: list[Any], direction: Any = "higher") -> SweepProgress:
 def test_the_live_table_has_the_numbers_of_the_last_one(direction: Any) -> None:
     happening = events(direction == "higher")
     ends = [event for event in happening if isinstance(event, TrialEnded)]
-    records: list[Record] = [SweepBegun("val_auc", direction, 4, 1), BatchAsked(TRIALS), *ends]
-    last = standing_of(records)
+    records: list[Record] = [SweepHeader("val_auc", direction, 4, 1), BatchSuggested(TRIALS), *ends]
+    last = make_leaderboard(records)
     # Just before the two that are trained to the end have ended, and after.
     before, after = shown(happening[:-2], direction), shown(happening, direction)
     numbers = [(row[0], row[2], row[3]) for row in before.leading()]
@@ -101,7 +112,7 @@ def test_the_live_table_has_the_numbers_of_the_last_one(direction: Any) -> None:
 
 def test_a_trial_without_a_finite_epoch_is_last() -> None:
     progress = shown(
-        [BatchPlanned(TRIALS, ""), EpochDone(1, {0: math.nan, 1: 0.2}, {1: BestEpoch(0.2, 1)})]
+        [BatchPlanned(TRIALS, ""), TrialPackEpoch(1, {0: math.nan, 1: 0.2}, {1: BestEpoch(0.2, 1)})]
     )
     assert [row[0] for row in progress.leading()] == [1, 0]
     assert "best val_auc 0.2000 (trial 1)" in progress.summary()
@@ -110,8 +121,8 @@ def test_a_trial_without_a_finite_epoch_is_last() -> None:
 def test_phases_are_lines_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
     progress = SweepProgress(Console())
     progress.phase("reading x.csv")
-    progress.pack(PackBegun(1, 2, (0, 1), 0))
-    progress.pack(PackBegun(2, 2, (2,), 7))
+    progress.pack(TrialPackStarted(1, 2, (0, 1), 0))
+    progress.pack(TrialPackStarted(2, 2, (2,), 7))
     assert capsys.readouterr().err.splitlines() == [
         "reading x.csv …",
         "compiling pack 1 of 2 (2 trials) …",
@@ -127,16 +138,16 @@ def test_a_cut_table_says_so(capsys: pytest.CaptureFixture[str]) -> None:
 
     trials = tuple(Trial(number, {"seed": number}) for number in range(12))
     ends = [TrialEnded(number, "finished", number / 20, 3, 2, None, 1.0) for number in range(12)]
-    begun = SweepBegun("val_auc", "higher", 12, 1)
+    begun = SweepHeader("val_auc", "higher", 12, 1)
     for count, mentions in (
         (12, "10 of 12 trials; list all with: trainer ls 'sweeps/a b/c'"),
         (10, ""),
     ):
-        standing = standing_of([begun, BatchAsked(trials[:count]), *ends[:count]])
-        over = SweepFinished(Path("sweeps/a b/c"), "trials", standing, None, {}, 1.0)
+        leaderboard = make_leaderboard([begun, BatchSuggested(trials[:count]), *ends[:count]])
+        over = SweepFinished(Path("sweeps/a b/c"), "trials", leaderboard, None, {}, 1.0)
         follow_sweep(iterated([over]), Console(), Signals())
         told = capsys.readouterr().err
-        assert len(best_table(standing, Labels()).rows) == 10
+        assert len(best_table(leaderboard, SettingLabels()).rows) == 10
         assert (mentions in told) if mentions else ("list all" not in told)
 
 

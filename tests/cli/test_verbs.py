@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.report.run_files import make_run
-from trainer_cli.progress import measures_text
+from trainer_cli.progress import metrics_text
 
 SMALL = ("model.layers=[]", "fit.epochs=1")
 
@@ -19,10 +19,10 @@ SMALL = ("model.layers=[]", "fit.epochs=1")
 def test_what_is_watched_is_shown_before_other_measures() -> None:
     names = ("loss", "accuracy", "auc", "f1", "mcc")
     measures = {**dict.fromkeys(names, 0.5), **{f"val_{name}": 0.25 for name in names}}
-    shown = measures_text(measures, ("val_mcc", "val_loss")).split()[::2]
+    shown = metrics_text(measures, ("val_mcc", "val_loss")).split()[::2]
     assert shown == ["loss", "val_loss", "val_mcc", "val_accuracy", "val_auc"]
-    assert measures_text(measures, ("accuracy",)).split()[::2][2] == "accuracy"
-    assert measures_text({"loss": 1.0, "auc": 0.5}, ()).split()[::2] == ["loss", "auc"]
+    assert metrics_text(measures, ("accuracy",)).split()[::2][2] == "accuracy"
+    assert metrics_text({"loss": 1.0, "auc": 0.5}, ()).split()[::2] == ["loss", "auc"]
 
 
 def test_several_broken_configs_are_told_of_at_once(folder: Path, refused: Callable) -> None:

@@ -12,19 +12,19 @@ from hypothesis import strategies as st
 
 from trainer.config.matching import ROOT
 from trainer.config.nodes import KeyPath
-from trainer.config.shapes import (
-    Choice,
-    Entries,
-    Fields,
-    Items,
-    Leaf,
-    OneOf,
-    Shape,
-    Short,
-    Tagged,
-    fields_of,
+from trainer.config.specs import (
+    ChoiceSpec,
+    ListSpec,
+    MappingSpec,
+    ScalarSpec,
+    SectionSpec,
+    ShorthandSpec,
+    Spec,
+    TaggedSpec,
+    UnionSpec,
     required_fields,
-    short_shape,
+    section_fields,
+    shorthand_setting,
 )
 
 TEXTS = st.one_of(
@@ -45,89 +45,89 @@ LEAVES = {
 
 
 @cache
-def values(shape: Shape) -> st.SearchStrategy[Any]:
+def values(shape: Spec) -> st.SearchStrategy[Any]:
     """Valid values of a shape, in their full and their short forms."""
     match shape:
-        case Leaf():
+        case ScalarSpec():
             return LEAVES[shape.kind].filter(shape.accepts)
-        case Choice(words):
+        case ChoiceSpec(words):
             return st.sampled_from(words)
-        case Items(item, at_least, at_most):
+        case ListSpec(item, at_least, at_most):
             most = at_least + 2 if at_most is None else at_most
             return st.lists(values(item), min_size=at_least, max_size=most)
-        case Entries(value):
+        case MappingSpec(value):
             return st.dictionaries(TEXTS, values(value), max_size=2)
-        case Fields(model):
-            known = {name: values(inner) for name, inner in fields_of(model).items()}
+        case SectionSpec(model):
+            known = {name: values(inner) for name, inner in section_fields(model).items()}
             required = {name: known.pop(name) for name in required_fields(model)}
             return st.fixed_dictionaries(required, optional=known)
-        case Tagged(_, members):
+        case TaggedSpec(_, members):
             return st.one_of([values(fields) for _, fields in members])
-        case Short(inner=inner):
-            short = short_shape(shape)
+        case ShorthandSpec(inner=inner):
+            short = shorthand_setting(shape)
             return values(inner) if short is None else st.one_of(values(inner), values(short[1]))
-        case OneOf(members, nullable):
+        case UnionSpec(members, nullable):
             options = [values(member) for member in members]
             return st.one_of([*options, st.none()] if nullable else options)
 
 
-def minimal(shape: Shape) -> Any:
+def minimal(shape: Spec) -> Any:
     """The smallest valid value of a section."""
     match shape:
-        case Leaf(kind="text"):
+        case ScalarSpec(kind="text"):
             return next(text for text in ("x", "5 epochs", "a:b") if shape.accepts(text))
-        case Leaf():
+        case ScalarSpec():
             return next(number for number in (1, 0.5, -1.0, True) if shape.accepts(number))
-        case Choice(words):
+        case ChoiceSpec(words):
             return words[0]
-        case Items(item, at_least):
+        case ListSpec(item, at_least):
             return [minimal(item)] * max(1, at_least)
-        case Entries(value):
+        case MappingSpec(value):
             return {"x": minimal(value)}
-        case Fields(model):
-            return {name: minimal(fields_of(model)[name]) for name in required_fields(model)}
-        case Tagged(_, members):
+        case SectionSpec(model):
+            return {name: minimal(section_fields(model)[name]) for name in required_fields(model)}
+        case TaggedSpec(_, members):
             return minimal(members[0][1])
-        case Short(inner=inner):
+        case ShorthandSpec(inner=inner):
             return minimal(inner)
-        case OneOf(members):
+        case UnionSpec(members):
             return minimal(members[0])
 
 
 ANYTHING: list[Any] = [None, True, "§", "", -(10.0**9), 10**30, 1.5, [], ["§"], {}, {"§": 1}]
 
 
-def broken(shape: Shape) -> Iterator[tuple[KeyPath, Any]]:
+def broken(shape: Spec) -> Iterator[tuple[KeyPath, Any]]:
     """Values with one thing wrong, and where it is. In a union one may be valid after all."""
     match shape:
-        case Leaf():
+        case ScalarSpec():
             yield from (((), value) for value in ANYTHING if not shape.accepts(value))
-        case Choice():
+        case ChoiceSpec():
             yield from (((), value) for value in ANYTHING)
-        case Items(item, at_least):
+        case ListSpec(item, at_least):
             yield from (((), value) for value in ANYTHING[:7] if value is not None)
             rest = [minimal(item)] * (max(1, at_least) - 1)
             yield from (((0, *path), [value, *rest]) for path, value in broken(item))
-        case Entries(value):
+        case MappingSpec(value):
             yield from (((), bad) for bad in ANYTHING[:9])
             yield from ((("k", *path), {"k": bad}) for path, bad in broken(value))
-        case Fields(model):
+        case SectionSpec(model):
             yield from (((), bad) for bad in ANYTHING[:9])
             base = minimal(shape)
-            for name, inner in fields_of(model).items():
+            for name, inner in section_fields(model).items():
                 yield from (((name, *path), {**base, name: bad}) for path, bad in broken(inner))
             for name in required_fields(model):
                 yield (name,), {key: value for key, value in base.items() if key != name}
             yield ("zzqq",), {**base, "zzqq": 1}
-        case Tagged(by_name, members):
+        case TaggedSpec(by_name, members):
             yield from (((), bad) for bad in ANYTHING)
             for tag, fields in members:
                 for path, bad in broken(fields):
                     if isinstance(bad, dict) and (by_name or tag in bad):
                         yield path, bad
-        case Short(inner=inner):
+        case ShorthandSpec(inner=inner):
             yield from broken(inner)
-        case OneOf(members):
+        case UnionSpec(members):
             for member in members:
                 yield from broken(member)
 
@@ -143,7 +143,7 @@ def broken_settings() -> list[tuple[KeyPath, dict[str, Any]]]:
     """Whole configs, for each setting some, and the path of what is wrong in each."""
     base = {"data": {"source": "x", "target": "y"}}
     found: list[tuple[KeyPath, dict[str, Any]]] = []
-    for name, inner in fields_of(ROOT.model).items():
+    for name, inner in section_fields(ROOT.model).items():
         found += [((name, *path), {**base, name: value}) for path, value in broken(inner)]
     return found
 

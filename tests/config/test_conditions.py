@@ -4,23 +4,23 @@ from typing import Any
 
 import pytest
 
-from trainer.config.conditions import Condition, active_settings, parse_condition
+from trainer.config.conditions import SweepCondition, active_settings, parse_condition
 from trainer.errors import Problem
 
 
 @pytest.mark.parametrize(
     ("text", "condition"),
     [
-        ("optimizer.name == sgd", Condition("optimizer.name", True, "sgd")),
-        ("optimizer.name!=sgd", Condition("optimizer.name", False, "sgd")),
-        ("a == 'x y'", Condition("a", True, "x y")),
-        ("a == 1e-3", Condition("a", True, 1e-3)),
-        ("a == true", Condition("a", True, True)),
-        ("a == null", Condition("a", True, None)),
-        ("a == [1, 2]", Condition("a", True, [1, 2])),
+        ("optimizer.name == sgd", SweepCondition("optimizer.name", True, "sgd")),
+        ("optimizer.name!=sgd", SweepCondition("optimizer.name", False, "sgd")),
+        ("a == 'x y'", SweepCondition("a", True, "x y")),
+        ("a == 1e-3", SweepCondition("a", True, 1e-3)),
+        ("a == true", SweepCondition("a", True, True)),
+        ("a == null", SweepCondition("a", True, None)),
+        ("a == [1, 2]", SweepCondition("a", True, [1, 2])),
     ],
 )
-def test_a_condition_is_read(text: str, condition: Condition) -> None:
+def test_a_condition_is_read(text: str, condition: SweepCondition) -> None:
     assert parse_condition(text) == condition
 
 
@@ -48,15 +48,15 @@ def test_what_is_no_condition_is_told(text: str, fix: str) -> None:
      (0, False, False), (None, None, True), (None, 0, False), ([1], [1], True)],
 )  # fmt: skip
 def test_true_is_not_one(wanted: Any, value: Any, same: bool) -> None:
-    assert Condition("k", True, wanted).holds(value) is same
-    assert Condition("k", False, wanted).holds(value) is not same
+    assert SweepCondition("k", True, wanted).holds(value) is same
+    assert SweepCondition("k", False, wanted).holds(value) is not same
 
 
 def test_conditions_reach_through_each_other_to_the_base() -> None:
     conditions = {
-        "b": Condition("a", True, 1),
-        "c": Condition("b", True, 2),
-        "d": Condition("z", False, 0),
+        "b": SweepCondition("a", True, 1),
+        "c": SweepCondition("b", True, 2),
+        "d": SweepCondition("z", False, 0),
     }
     chosen = {"c": 3, "b": 2, "a": 1, "d": 4}
     assert active_settings(chosen, conditions, {"a": 0, "b": 0, "z": 0}) == {"a": 1, "b": 2, "c": 3}

@@ -14,10 +14,10 @@ from jsonschema import Draft202012Validator
 from trainer.config.describe import json_schema, reference_markdown
 from trainer.config.dump import dump_config
 from trainer.config.matching import ROOT
-from trainer.config.nodes import Source, plain
+from trainer.config.nodes import Source, to_python
 from trainer.config.objectives import LOSS_HEADS, METRICS
 from trainer.config.schema import Config
-from trainer.config.shapes import settings as all_settings
+from trainer.config.specs import settings as all_settings
 from trainer.config.yaml_reader import parse_yaml
 
 VALIDATOR = Draft202012Validator(json_schema())
@@ -54,7 +54,7 @@ def test_the_schema_takes_what_the_models_take(data: st.DataObject, valid_settin
 def test_the_schema_takes_every_shorthand(text: str) -> None:
     root = parse_yaml(text, Source("c.yaml", Path())).root
     assert root is not None
-    value = plain(root)
+    value = to_python(root)
     assert isinstance(value, dict)
     VALIDATOR.validate({**BASE, **value})
     if "extends" not in value:
@@ -83,7 +83,7 @@ def test_the_schema_takes_a_resolved_config() -> None:
     text = dump_config(Config.model_validate(BASE))
     root = parse_yaml(text, Source("c.yaml", Path())).root
     assert root is not None
-    VALIDATOR.validate(plain(root))
+    VALIDATOR.validate(to_python(root))
 
 
 def test_every_property_has_a_description() -> None:
@@ -123,7 +123,7 @@ def test_shipped_configs_fit_the_schema(repository: Callable[[], Path]) -> None:
     for path in sorted((repository() / "configs").glob("*.yaml")):
         root = parse_yaml(path.read_text("utf-8"), Source(str(path), path.parent)).root
         assert root is not None
-        VALIDATOR.validate(plain(root))
+        VALIDATOR.validate(to_python(root))
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainer.config.dump import dump_config
-from trainer.config.nodes import Source, plain
+from trainer.config.nodes import Source, to_python
 from trainer.config.schema import Config
 from trainer.config.yaml_reader import parse_yaml
 from trainer.config.yaml_writer import block_text, flow_text
@@ -18,7 +18,7 @@ def read(text: str) -> Any:
     document = parse_yaml(text, Source("c.yaml", Path()))
     assert document.problems == (), text
     assert document.root is not None
-    return plain(document.root)
+    return to_python(document.root)
 
 
 @settings(max_examples=80, deadline=None)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from trainer.config.dump import dump_config
-from trainer.config.load import LoadedConfig, load_config, name_from
+from trainer.config.load import LoadedConfig, load_config, name_from_path
 from trainer.config.optimizers import Sgd
 from trainer.errors import ConfigError, Problem
 
@@ -46,7 +46,7 @@ def test_a_small_config_takes_every_default(write: Write) -> None:
     ],
 )
 def test_the_name_is_made_from_the_files(name: str, expected: str) -> None:
-    assert name_from(Path(name)) == expected
+    assert name_from_path(Path(name)) == expected
 
 
 def test_a_stated_name_is_kept(write: Write) -> None:

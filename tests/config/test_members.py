@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.config.contradictions import contradictions
+from trainer.config.conflicts import conflict_problems
 from trainer.config.dump import dump_config
 from trainer.config.members import Member, member_configs, member_count, member_seed
-from trainer.config.nodes import Source, plain
+from trainer.config.nodes import Source, to_python
 from trainer.config.schema import Config
 from trainer.config.yaml_reader import parse_yaml
 
@@ -62,7 +62,7 @@ def test_members_differ_in_seed_and_fold_alone(
         assert single.seed == member_seed(seed, each.repeat)
         assert single.data.split.seed == (seed if split is None else split)
         assert single.data.split.fold == (None if folds is None else f"{each.fold}/{folds}")
-        assert contradictions(single) == []
+        assert conflict_problems(single) == []
         assert [again.config for again in member_configs(single)] == [single]
         back = single.model_copy(
             update={"seed": seed, "data": subject.data, "fit": subject.fit},
@@ -90,8 +90,8 @@ def test_a_written_member_is_read_back(number: int) -> None:
     member = member_configs(config(seed=3, fit={"repeats": 2, "folds": 2}))[number - 1]
     root = parse_yaml(dump_config(member.config), Source("c.yaml", Path())).root
     assert root is not None
-    assert Config.model_validate(plain(root)) == member.config
-    assert contradictions(member.config) == []
+    assert Config.model_validate(to_python(root)) == member.config
+    assert conflict_problems(member.config) == []
 
 
 KNOWN = [1482461306, 502951417]

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainer.config.load import load_config
-from trainer.config.nodes import Place, Source, node_of, plain
-from trainer.config.overrides import Override, apply_overrides, override_for, parse_override
+from trainer.config.nodes import Place, Source, to_node, to_python
+from trainer.config.overrides import Override, apply_overrides, parse_override, suggest_override
 from trainer.config.schema import Config
 from trainer.errors import ConfigError, Problem
 
@@ -366,7 +366,7 @@ def test_what_is_proposed_for_a_layer_works(write: Write, override: str, word: s
     ],
 )
 def test_the_right_form_of_an_option(option: str, value: str | None, right: str | None) -> None:
-    assert override_for(option, value) == right
+    assert suggest_override(option, value) == right
 
 
 WORDS = st.text("abcd", min_size=1, max_size=2)
@@ -388,13 +388,13 @@ def test_an_override_sets_what_it_names_and_nothing_else(
     before = dict(_leaves(tree))
     override = parse_override(f"{'.'.join(path)}={value}", Path())
     assert isinstance(override, Override)
-    root = node_of(tree, Place(Source("x", Path())), written=True)
+    root = to_node(tree, Place(Source("x", Path())), written=True)
     after, problems = apply_overrides(root, [override])
     if problems:
-        assert plain(after) == tree
+        assert to_python(after) == tree
         assert any(tuple(path[:depth]) in before for depth in range(1, len(path)))
         return
-    found = dict(_leaves(plain(after)))
+    found = dict(_leaves(to_python(after)))
     assert found.pop(tuple(path)) == value
     kept = {key: item for key, item in before.items() if key[: len(path)] != tuple(path)}
     assert {key: item for key, item in found.items() if item != {}} == kept

@@ -9,8 +9,8 @@ import pytest
 from trainer.config.data import NamedSources
 from trainer.config.dump import dump_config
 from trainer.config.load import load_config
-from trainer.config.nodes import plain
-from trainer.config.paths import absolute_path, absolute_store
+from trainer.config.nodes import to_python
+from trainer.config.paths import absolute_path, absolute_uri
 from trainer.errors import ConfigError
 
 Write = Callable[..., Path]
@@ -48,8 +48,8 @@ def test_absolute_store(tmp_path: Path, text: str, absolute: str) -> None:
     expected = absolute.format(tmp_path)
     if "://" not in text:
         expected = str(Path(expected).resolve())
-    assert absolute_store(text, tmp_path) == expected
-    assert absolute_store(expected, Path("/elsewhere")) == expected
+    assert absolute_uri(text, tmp_path) == expected
+    assert absolute_uri(expected, Path("/elsewhere")) == expected
 
 
 def test_a_store_is_relative_to_its_file(write: Write) -> None:
@@ -123,7 +123,9 @@ def test_variables_are_expanded_in_every_path(
     assert config.fit.warm_start == f"{tmp_path}/runs/x"
     assert config.track.mlflow is not None
     assert config.track.mlflow.uri == f"sqlite:///{tmp_path}/m.db"
-    assert plain(load_config(path).root)["model"]["layers"][0]["custom"]["folder"].endswith("/own")
+    assert to_python(load_config(path).root)["model"]["layers"][0]["custom"]["folder"].endswith(
+        "/own"
+    )
     kept = write(dump_config(config), "runs/x/config.yaml")
     monkeypatch.delenv("ROOT")
     assert load_config(kept).config.data == config.data

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from trainer.config.data import Task
+from trainer.config.data import TaskName
 from trainer.config.layers import HeadKind
 from trainer.config.objectives import DEFAULT_LOSS, DEFAULT_METRICS
 from trainer.config.resolve import (
@@ -17,7 +17,7 @@ from trainer.config.resolve import (
 )
 from trainer.config.schema import Config, Fit
 
-TASKS: list[tuple[Task, HeadKind]] = [
+TASKS: list[tuple[TaskName, HeadKind]] = [
     ("binary", "sigmoid"),
     ("multiclass", "softmax"),
     ("multilabel", "sigmoid"),
@@ -30,7 +30,7 @@ def config(**sections: Any) -> Config:
 
 
 @pytest.mark.parametrize(("task", "head"), TASKS)
-def test_auto(task: Task, head: HeadKind) -> None:
+def test_auto(task: TaskName, head: HeadKind) -> None:
     assert resolved_head(config(), task) == head
     assert resolved_loss(config(), head) == DEFAULT_LOSS[head]
     assert resolved_metrics(config(), task) == DEFAULT_METRICS[task]

@@ -4,18 +4,18 @@ from typing import Any
 
 import pytest
 
-from trainer.config.conditions import Condition
+from trainer.config.conditions import SweepCondition
 from trainer.config.domains import Choices, Dimension, Floats
 from trainer.config.schema import Config
 from trainer.config.sweeps import (
     Sweep,
-    conditions_of,
-    dimensions_of,
-    epochs_of,
     grid_points,
     kept_trials,
+    parse_epochs,
     resolved_search,
     resolved_trials,
+    sweep_conditions,
+    sweep_dimensions,
 )
 
 
@@ -32,13 +32,13 @@ def test_what_is_searched_comes_in_the_configs_order() -> None:
         pairs=[{"d": [1, 2], "c": ["x", "y"]}, {"e": [7]}],
         when={"b": "a == 1"},
     )
-    assert dimensions_of(subject) == (
+    assert sweep_dimensions(subject) == (
         Dimension(("b",), Floats(1.0, 2.0, True)),
         Dimension(("a",), Choices((1,))),
         Dimension(("d", "c"), Choices(((1, "x"), (2, "y")))),
         Dimension(("e",), Choices((7,))),
     )
-    assert conditions_of(subject) == {"b": Condition("a", True, 1)}
+    assert sweep_conditions(subject) == {"b": SweepCondition("a", True, 1)}
 
 
 @pytest.mark.parametrize(
@@ -70,8 +70,8 @@ def test_points_of_a_grid_are_counted() -> None:
 
 
 def test_lengths_and_what_is_kept() -> None:
-    assert epochs_of("1 epoch") == 1
-    assert epochs_of("30 epochs") == 30
+    assert parse_epochs("1 epoch") == 1
+    assert parse_epochs("30 epochs") == 30
     assert kept_trials("all") is None
     assert kept_trials("best:5") == 5
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from trainer.config.data import Kind
+from trainer.config.data import ColumnKind
 from trainer.config.load import load_config
 from trainer.config.schema import Config
-from trainer.config.template import FoundColumn, TemplateFindings, exact_pattern, render_template
+from trainer.config.template import TemplateColumn, TemplateInputs, exact_pattern, render_template
 
 Write = Callable[..., Path]
 WEIRD = (
@@ -21,16 +21,16 @@ WEIRD = (
     "x,y", "a\nb", "tab\tb", "", " ", "@", "\u2028", "\x07", "%", "!x", "&x", "data.a.b", "<<",
 )  # fmt: skip
 COLUMNS = tuple(
-    FoundColumn(
+    TemplateColumn(
         name,
-        get_args(Kind)[index % 4],
+        get_args(ColumnKind)[index % 4],
         missing=index,
         stated=index % 3 == 0,
         excluded="constant" if index % 4 == 1 else "",
     )
     for index, name in enumerate(WEIRD)
 )
-BINARY = TemplateFindings(
+BINARY = TemplateInputs(
     source="data/x.csv", target=("diagnosis",), task="binary", rows=569, columns=COLUMNS,
     classes=(("B", 357), ("M", 212)), positive="M", dropout=0.1, learning_rate=3e-4, balanced=True,
     schema="../schema.json",
@@ -57,7 +57,7 @@ FINDINGS = {
         hidden=(),
         validation=0.0,
     ),
-    "bare": TemplateFindings(source="x", target=("y",), task="regression", rows=1, columns=()),
+    "bare": TemplateInputs(source="x", target=("y",), task="regression", rows=1, columns=()),
 }
 
 
@@ -97,8 +97,8 @@ def test_any_name(write: Write, name: str, reason: str, target: str) -> None:
     if name == target:
         return
     columns = (
-        FoundColumn(name, "numeric", 1, stated=True),
-        FoundColumn("z", "numeric", excluded=reason),
+        TemplateColumn(name, "numeric", 1, stated=True),
+        TemplateColumn("z", "numeric", excluded=reason),
     )
     findings = replace(
         BINARY, columns=columns, target=(target,), classes=((name, 1), ("b", 2)), positive=name,

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from trainer.config.nodes import Source, nearest_place, plain
-from trainer.config.yaml_reader import MAX_BYTES, parse_yaml, read_yaml, scalar_of
+from trainer.config.nodes import Source, find_place, to_python
+from trainer.config.yaml_reader import MAX_BYTES, parse_scalar, parse_yaml, read_yaml
 
 SOURCE = Source("c.yaml", Path())
 
@@ -22,7 +22,7 @@ def read(text: str) -> object:
     document = parse_yaml(text, SOURCE)
     assert document.problems == ()
     assert document.root is not None
-    return plain(document.root)
+    return to_python(document.root)
 
 
 def problems(text: str) -> list[str]:
@@ -42,25 +42,25 @@ def problems(text: str) -> list[str]:
     ],
 )  # fmt: skip
 def test_plain_scalars_are_those_of_yaml_1_2(text: str, value: object) -> None:
-    found = scalar_of(text)
+    found = parse_scalar(text)
     assert found == value
     assert type(found) is type(value)
 
 
 def test_nan_is_a_number() -> None:
-    assert math.isnan(float(scalar_of(".nan") or 0))
+    assert math.isnan(float(parse_scalar(".nan") or 0))
 
 
 @given(st.integers(-(10**30), 10**30))
 def test_integers_read_back(number: int) -> None:
-    assert scalar_of(str(number)) == number
+    assert parse_scalar(str(number)) == number
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
 @example(1e-7)
 @example(5e-324)
 def test_floats_read_back(number: float) -> None:
-    assert scalar_of(repr(number)) == number
+    assert parse_scalar(repr(number)) == number
 
 
 @given(st.text(alphabet="0123456789+-.eExobnflaINF_:", max_size=8))
@@ -74,7 +74,7 @@ def test_scalars_parse_as_the_core_schema_says(text: str) -> None:
         expected = float
     else:
         expected = type(None) if text == "" else str
-    assert type(scalar_of(text)) is expected
+    assert type(parse_scalar(text)) is expected
 
 
 def test_quoted_scalars_are_text() -> None:
@@ -94,7 +94,7 @@ def test_places_of_keys_and_values() -> None:
     root = parse_yaml("a: 1\nb:\n  c: [x,\n      {d: 2}]\n  é: 'q'\n", SOURCE).root
     assert root is not None
     found = {
-        key: str(nearest_place(root, key)) for key in ("a", "b", "b.c", "b.c.1", "b.c.1.d", "b.é")
+        key: str(find_place(root, key)) for key in ("a", "b", "b.c", "b.c.1", "b.c.1.d", "b.é")
     }
     assert found == {
         "a": "c.yaml:1:4", "b": "c.yaml:2:1", "b.c": "c.yaml:3:6", "b.c.1": "c.yaml:4:7",
@@ -246,7 +246,7 @@ def file_problem(path: Path) -> str:
 def test_byte_order_mark_is_skipped(write: Write) -> None:
     root = read_yaml(write("\ufeffa: 1\n")).root
     assert root is not None
-    assert plain(root) == {"a": 1}
+    assert to_python(root) == {"a": 1}
 
 
 def test_utf_16(write: Write) -> None:

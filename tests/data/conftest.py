@@ -9,10 +9,10 @@ import polars as pl
 import pytest
 
 from trainer.config.schema import Config
-from trainer.data.prepare import Prepared, prepare
+from trainer.data.prepare import InMemoryDataset, prepare
 
 MakeConfig = Callable[..., Config]
-PrepareText = Callable[..., Prepared]
+PrepareText = Callable[..., InMemoryDataset]
 
 
 @pytest.fixture
@@ -30,7 +30,9 @@ def make_config() -> MakeConfig:
 def prepare_frame(tmp_path: Path, make_config: MakeConfig) -> PrepareText:
     """Write a frame as CSV and prepare it."""
 
-    def run(frame: pl.DataFrame | Mapping[str, Any], target: Any = "y", **data: Any) -> Prepared:
+    def run(
+        frame: pl.DataFrame | Mapping[str, Any], target: Any = "y", **data: Any
+    ) -> InMemoryDataset:
         path = tmp_path / "table.csv"
         pl.DataFrame(frame).write_csv(path)
         sections = {key: data.pop(key) for key in ("seed", "model", "loss") if key in data}

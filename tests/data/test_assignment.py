@@ -17,18 +17,18 @@ def test_validation_rows_are_taken_from_named_training_files(tmp_path):
             tmp_path / f"{name}.csv"
         )
     source = {"train": str(tmp_path / "train.csv"), "test": str(tmp_path / "test.csv")}
-    prepared = prepare(Config.model_validate({"data": {"source": source, "target": "y"}}))
-    assert [prepared.rows(name) for name in ("train", "validation", "test")] == [80, 20, 20]
-    assert np.all(prepared.assignment[100:] == 2)
+    dataset = prepare(Config.model_validate({"data": {"source": source, "target": "y"}}))
+    assert [dataset.rows(name) for name in ("train", "validation", "test")] == [80, 20, 20]
+    assert np.all(dataset.assignment[100:] == 2)
     alone = {"source": {"train": source["train"]}, "target": "y"}
-    prepared = prepare(Config.model_validate({"data": alone}))
-    assert [prepared.rows(name) for name in ("train", "validation", "test")] == [80, 20, 0]
+    dataset = prepare(Config.model_validate({"data": alone}))
+    assert [dataset.rows(name) for name in ("train", "validation", "test")] == [80, 20, 0]
 
 
 def test_labels_are_stratified_by_their_combinations(prepare_frame):
     frame = {"x": range(100), "p": [1, 0] * 50, "q": [1, 1, 0, 0] * 25}
-    prepared = prepare_frame(frame, target=["p", "q"], split={"by": "stratified"})
-    train = prepared.samples("train").y
+    dataset = prepare_frame(frame, target=["p", "q"], split={"by": "stratified"})
+    train = dataset.samples("train").y
     assert np.unique(train, axis=0, return_counts=True)[1].tolist() == [15] * 4
 
 
@@ -47,8 +47,8 @@ def test_seeds_differ_and_repeat(prepare_frame):
 def test_a_group_stays_together(prepare_frame):
     frame = pl.DataFrame({"g": [f"g{i % 30}" for i in range(300)], "x": range(300),
                           "y": [0, 1] * 150})  # fmt: skip
-    prepared = prepare_frame(frame, split={"by": "group", "column": "g"})
-    parts = frame.with_columns(pl.Series("part", prepared.assignment)).group_by("g")
+    dataset = prepare_frame(frame, split={"by": "group", "column": "g"})
+    parts = frame.with_columns(pl.Series("part", dataset.assignment)).group_by("g")
     assert parts.agg(pl.col("part").n_unique())["part"].max() == 1
 
 
@@ -102,5 +102,5 @@ def test_named_validation_files_train(tmp_path):
         pl.DataFrame({"x": range(20), "y": ["a", "b"] * 10}).write_csv(tmp_path / f"{name}.csv")
     source = {name: str(tmp_path / f"{name}.csv") for name in ("train", "validation", "test")}
     data = {"source": source, "target": "y", "split": {"train_on_validation": True}}
-    prepared = prepare(Config.model_validate({"data": data}))
-    assert [prepared.rows(name) for name in ("train", "validation", "test")] == [40, 0, 20]
+    dataset = prepare(Config.model_validate({"data": data}))
+    assert [dataset.rows(name) for name in ("train", "validation", "test")] == [40, 0, 20]

@@ -350,7 +350,7 @@ def test_pieces_may_end_anywhere(file, monkeypatch, piece, encoding):
     ]  # fmt: skip
     csv = Csv(skip=1, comment="#", escape="\\", encoding=encoding)
     file.write_bytes("\r\n".join(lines).encode(encoding))
-    monkeypatch.setattr("trainer.data.packed.PIECE", piece)
+    monkeypatch.setattr("trainer.data.compression.PIECE", piece)
     monkeypatch.setattr("trainer.data.csv_records._BLOCK", 4)
     whole, _ = read_csv(file, csv)
     assert whole.to_dict(as_series=False) == {

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.data.date_formats import DateCensus
-from trainer.data.values import microseconds
+from trainer.data.date_formats import DateFormatDetector
+from trainer.data.values import to_microseconds
 
 FORMATS = (
     "%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%m.%d.%Y", "%d-%m-%Y", "%d/%m/%y", "%m/%d/%y",
@@ -19,14 +19,14 @@ DATES = st.datetimes(datetime(1990, 1, 1), datetime(2060, 1, 1))
 
 
 def reading(values, stated=None):
-    census = DateCensus(stated=stated)
+    census = DateFormatDetector(stated=stated)
     for value in values:
         census.add(pl.Series("t", [value]))
     return census.reading()
 
 
 def read(values, date_format):
-    stamps = microseconds(pl.Series("t", values), date_format)
+    stamps = to_microseconds(pl.Series("t", values), date_format)
     return stamps.cast(pl.Datetime("us")).to_list()
 
 

@@ -7,9 +7,9 @@ import polars as pl
 import pytest
 
 from trainer.config.data import Data
+from trainer.data.column_settings import datetime_settings
 from trainer.data.datetimes import cycle_place, cycle_waves, fit_datetime
-from trainer.data.settings import datetime_settings
-from trainer.data.values import microseconds
+from trainer.data.values import to_microseconds
 
 
 def settings(**datetimes):
@@ -35,18 +35,18 @@ def settings(**datetimes):
     ],
 )
 def test_iso_dates(text, moment):
-    found = microseconds(pl.Series("t", [text], dtype=pl.String), None)
-    expected = microseconds(pl.Series("t", [moment], dtype=pl.Datetime("us")), None)
+    found = to_microseconds(pl.Series("t", [text], dtype=pl.String), None)
+    expected = to_microseconds(pl.Series("t", [moment], dtype=pl.Datetime("us")), None)
     assert found.to_list() == expected.to_list()
 
 
 def test_types_and_formats_agree():
     days = [date(2024, 1, 31), date(2023, 2, 1)]
-    expected = microseconds(pl.Series("t", days), None).to_list()
+    expected = to_microseconds(pl.Series("t", days), None).to_list()
     texts = pl.Series("t", ["31.01.2024", "01.02.2023"])
-    assert microseconds(texts, "%d.%m.%Y").to_list() == expected
+    assert to_microseconds(texts, "%d.%m.%Y").to_list() == expected
     zoned = pl.Series("t", days).cast(pl.Datetime("ns", "UTC"))
-    assert microseconds(zoned, None).to_list() == expected
+    assert to_microseconds(zoned, None).to_list() == expected
 
 
 def test_elapsed_counts_from_the_earliest_row():

@@ -10,7 +10,7 @@ from sklearn.model_selection import GroupKFold, KFold, StratifiedKFold, TimeSeri
 from trainer.config.data import Csv
 from trainer.config.schema import Config
 from trainer.data.assignment import assign_splits
-from trainer.data.prepare import prepare, split_table
+from trainer.data.prepare import prepare, split_frame
 from trainer.data.splits import DROPPED, TEST, TRAIN, VALIDATION
 from trainer.data.tables import SourceFile, Table
 from trainer.errors import DataError
@@ -216,11 +216,11 @@ def test_rows_later_than_the_fold_are_dropped_and_told_of(tmp_path):
     table.write_csv(tmp_path / "table.csv")
     split = {**TIME, "test": 0.2, "fold": "1/3"}
     data = {"source": str(tmp_path / "table.csv"), "target": "label", "split": split}
-    prepared = prepare(Config.model_validate({"data": data}))
-    later = int(np.sum(prepared.reasons == 5))
-    assert prepared.dropped == {"no target": 1, "later than the fold": later}
+    dataset = prepare(Config.model_validate({"data": data}))
+    later = int(np.sum(dataset.reasons == 5))
+    assert dataset.dropped == {"no target": 1, "later than the fold": later}
     assert later > 20
-    parts = split_table(prepared).group_by("split", "reason").len()
+    parts = split_frame(dataset).group_by("split", "reason").len()
     assert dict(parts.filter(pl.col("reason").is_not_null())["reason", "len"].iter_rows()) == {
         "no target": 1,
         "later than the fold": later,
@@ -228,6 +228,6 @@ def test_rows_later_than_the_fold_are_dropped_and_told_of(tmp_path):
 
 
 def test_without_folds_the_record_knows_the_words_it_knew(prepare_frame):
-    prepared = prepare_frame({"x": range(40), "y": ["a", "b"] * 20})
-    words = split_table(prepared)["reason"].dtype.categories.to_list()
+    dataset = prepare_frame({"x": range(40), "y": ["a", "b"] * 20})
+    words = split_frame(dataset)["reason"].dtype.categories.to_list()
     assert words == ["no target", "duplicate", "missing value", "outlier"]

@@ -3,17 +3,17 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from trainer.data.hashing import mix, record_keys, row_keys, text_keys, unit
+from trainer.data.hashing import mix64, record_keys, row_keys, text_keys, to_unit_interval
 
 
 def test_mix_is_splitmix64():
-    first = mix(np.zeros(1, dtype=np.uint64))
+    first = mix64(np.zeros(1, dtype=np.uint64))
     assert hex(int(first[0])) == "0xe220a8397b1dcdaf"
 
 
 def test_keys_are_fixed_and_even():
     rows = np.arange(100_000)
-    places = unit(row_keys(0, rows))
+    places = to_unit_interval(row_keys(0, rows))
     assert np.abs(np.histogram(places, 10, (0, 1))[0] / 10_000 - 1).max() < 0.05
     assert len(np.unique(row_keys(1, rows))) == len(rows)
     assert not np.array_equal(row_keys(0, rows), row_keys(1, rows))

@@ -12,24 +12,24 @@ from hypothesis import strategies as st
 from sklearn.preprocessing import MultiLabelBinarizer
 
 from trainer.config.data import Data
-from trainer.data.inspect import inspect_table
 from trainer.data.label_lists import (
     count_labels,
-    exploded,
+    explode_labels,
     has_lists,
-    joined_labels,
+    join_labels,
     label_matrix,
     likely_separator,
 )
-from trainer.data.others import rows_to_judge_by
+from trainer.data.new_data import evaluation_dataset
 from trainer.data.prepare import prepare
 from trainer.data.preprocessing import Preprocessing
 from trainer.data.streaming import prepare_streaming
+from trainer.data.table_inspection import inspect_table
 from trainer.errors import DataError
 
 DRAW = np.random.default_rng(4)
 LISTS = [[name for name in ("red", "green", "dark blue") if DRAW.random() < 0.4] for _ in range(90)]
-EITHER = pytest.mark.parametrize("prepared", [prepare, prepare_streaming])
+EITHER = pytest.mark.parametrize("dataset", [prepare, prepare_streaming])
 
 
 def csv(path, cells):
@@ -70,9 +70,9 @@ def oracle(lists=LISTS):
     "form", ["|", ";", ",", " / ", "json", "python", "parquet", "arrow", "ndjson"]
 )
 @pytest.mark.parametrize("task", ["auto", "multilabel"])
-def test_lists_are_labels_as_scikit_learn_has_them(tmp_path, make_config, prepared, form, task):
+def test_lists_are_labels_as_scikit_learn_has_them(tmp_path, make_config, dataset, form, task):
     source, data = written(tmp_path, form)
-    found = prepared(make_config(source, "tags", {**data, "task": task}))
+    found = dataset(make_config(source, "tags", {**data, "task": task}))
     target = found.preprocessing.target
     assert (target.task, target.classes) == ("multilabel", ("dark blue", "green", "red"))
     assert found.rows("train") + found.rows("validation") + found.rows("test") == len(LISTS)
@@ -90,13 +90,13 @@ def test_lists_are_labels_as_scikit_learn_has_them(tmp_path, make_config, prepar
 
 
 @EITHER
-def test_other_files_may_write_lists_in_another_way(tmp_path, make_config, prepared):
+def test_other_files_may_write_lists_in_another_way(tmp_path, make_config, dataset):
     source, data = written(tmp_path, "|")
-    fitted = prepared(make_config(source, "tags", data)).preprocessing
+    fitted = dataset(make_config(source, "tags", data)).preprocessing
     for form in ("json", "parquet", "python", "ndjson"):
         other, _ = written(tmp_path, form)
         section = make_config(other, "tags", data).data
-        judged = rows_to_judge_by(section, fitted, in_parts=prepared is prepare_streaming)
+        judged = evaluation_dataset(section, fitted, streamed=dataset is prepare_streaming)
         np.testing.assert_array_equal(judged.samples("test").y, oracle())
 
 
@@ -115,11 +115,11 @@ def test_an_empty_cell_has_no_labels_and_a_missing_list_is_missing(tmp_path, mak
 
 @EITHER
 @pytest.mark.parametrize("by", ["auto", "random", "stratified", "hash", "group"])
-def test_every_split(tmp_path, make_config, prepared, by):
+def test_every_split(tmp_path, make_config, dataset, by):
     for form in ("|", "parquet"):
         source, data = written(tmp_path, form)
         split = {"by": by, **({"column": "x"} if by == "group" else {})}
-        found = prepared(make_config(source, "tags", {**data, "split": split,
+        found = dataset(make_config(source, "tags", {**data, "split": split,
                                                          "features": {"include": ["x"]}}))  # fmt: skip
         if by == "stratified":
             rows = np.flatnonzero(found.assignment == 0)
@@ -175,9 +175,9 @@ def test_lists_that_are_no_labels_are_refused(tmp_path, make_config):
         with pytest.raises(DataError, match=r"'tags'.*name"):
             prepare(make_config(path, "tags"))
         pl.read_parquet(path).write_ndjson(f"{path}.ndjson")
-        for prepared in (prepare, prepare_streaming):
+        for dataset in (prepare, prepare_streaming):
             with pytest.raises(DataError, match=r"'tags'.*name"):
-                prepared(make_config(f"{path}.ndjson", "tags"))
+                dataset(make_config(f"{path}.ndjson", "tags"))
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ def test_joined_labels_come_back(lists):
     classes = sorted(count_labels(series, "|", ignore_case=False))
     y, unknown = label_matrix(series, "|", classes, ignore_case=False)
     assert not unknown
-    joined = joined_labels(y.astype(np.int64), classes, "|")
+    joined = join_labels(y.astype(np.int64), classes, "|")
     again, _ = label_matrix(joined, "|", classes, ignore_case=False)
     np.testing.assert_array_equal(again, y)
     assert y.sum() == sum(count_labels(series, "|", ignore_case=False).values())
@@ -237,7 +237,7 @@ def test_joined_labels_come_back(lists):
 def test_a_list_in_a_list_of_text_is_taken_apart():
     # This is how NDJSON is read, whose lines need not agree on types.
     nested = pl.Series("tags", [['["a", "b c"]'], ["[]"], ["[1, true]"], None])
-    rows, labels = exploded(nested, None)
+    rows, labels = explode_labels(nested, None)
     assert list(zip(rows.tolist(), labels, strict=True)) == [
         (0, "a"),
         (0, "b c"),

@@ -8,20 +8,20 @@ from hypothesis import strategies as st
 from trainer.config.data import Data
 from trainer.data import values
 from trainer.data.number_formats import (
-    NumberCensus,
     NumberFormat,
+    NumberFormatDetector,
     is_currency,
-    read_numbers,
-    with_numbers,
+    parse_number_columns,
+    parse_numbers,
 )
-from trainer.data.readings import TextCensus, settled
+from trainer.data.text_formats import TextFormatDetector, detected_spec
 
 UNITS = ("", "$", "€ ", "R$", "USD ")
 ENDINGS = ("", "%", " kg", "km/h", " €", " USD", "m²")
 
 
 def census(values):
-    found = NumberCensus()
+    found = NumberFormatDetector()
     for value in values:
         found.add(pl.Series("a", [value]))
     return found
@@ -34,7 +34,7 @@ def reading(*values, decimal=None):
 def read(*values, decimal=None):
     found = reading(*values, decimal=decimal)
     assert found.format is not None, found
-    return read_numbers(pl.Series("a", values), found.format).to_list()
+    return parse_numbers(pl.Series("a", values), found.format).to_list()
 
 
 def written(value, *, thousands, mark, before, after, negative, digits):
@@ -79,7 +79,7 @@ def test_numbers_of_one_style_are_read_back(style, cents):
         assert all(_is_float(each) for each in texts)
         return
     assert not found.ambiguous or style["digits"] == 0
-    got = read_numbers(pl.Series("a", texts), found.format).to_list()
+    got = parse_numbers(pl.Series("a", texts), found.format).to_list()
     assert got == pytest.approx(values)
 
 
@@ -93,7 +93,7 @@ def _is_float(text):
 
 @given(st.lists(st.text("0123456789.,$%() -ekg'", max_size=8), max_size=8), st.randoms())
 def test_batches_and_order_do_not_matter(values, random):
-    one, many = NumberCensus(), census(values)
+    one, many = NumberFormatDetector(), census(values)
     one.add(pl.Series("a", values, dtype=pl.String))
     assert one.reading(None).format == many.reading(None).format
     assert one.reading(None).numbers == many.reading(None).numbers
@@ -164,12 +164,12 @@ def test_other_values_and_units_are_named():
 def test_one_reading_holds_for_every_row():
     percent = NumberFormat(decimal="point", unit="%")
     series = pl.Series("a", ["5%", "5", "$5", None, "x"])
-    assert read_numbers(series, percent).to_list() == [5, None, None, None, None]
+    assert parse_numbers(series, percent).to_list() == [5, None, None, None, None]
     comma = NumberFormat(decimal="comma", unit="€")
     series = pl.Series("a", ["1.234", "1.5", "5 €", "5 $"])
-    assert read_numbers(series, comma).to_list() == [1234, None, 5, None]
+    assert parse_numbers(series, comma).to_list() == [1234, None, 5, None]
     numbers = pl.Series("a", [1.5, 2.0])
-    assert read_numbers(numbers, comma) is numbers
+    assert parse_numbers(numbers, comma) is numbers
 
 
 def test_which_units_are_currencies():
@@ -181,9 +181,9 @@ def test_which_units_are_currencies():
 def test_messages_do_not_list_every_unit(tmp_path):
     """Addresses are numbers with a unit in every row."""
     data = Data(source="x.csv", target="y", columns={"a": {"kind": "numeric"}})
-    found = TextCensus(data)
+    found = TextFormatDetector(data)
     found.add(pl.Series("a", [f"{row} Abcd{chr(97 + row)} Street" for row in range(26)]))
-    assert "and 21 more" in settled(data, "a", "numeric", found).hint
+    assert "and 21 more" in detected_spec(data, "a", "numeric", found).hint
 
 
 def test_columns_written_alike_are_read_in_one_piece(monkeypatch):
@@ -199,7 +199,7 @@ def test_columns_written_alike_are_read_in_one_piece(monkeypatch):
         "a": ["$1,000", None, "x"], "b": ["1,5 kg", "2 kg", "$3"], "c": ["-$2", "$3", ""],
         "d": [1.0, 2.0, 3.0], "e": ["$1", "$2", "$3"],
     })  # fmt: skip
-    read = with_numbers(frame, formats)
+    read = parse_number_columns(frame, formats)
     assert read.columns == frame.columns
     assert read.to_dict(as_series=False) == {
         "a": [1000.0, None, None], "b": [1.5, 2.0, None], "c": [-2.0, 3.0, None],

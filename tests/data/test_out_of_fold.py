@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from trainer.config.members import member_configs
 from trainer.config.schema import Config
-from trainer.data.out_of_fold import FoldAnswers, out_of_fold
+from trainer.data.out_of_fold import FoldPredictions, out_of_fold
 from trainer.data.prepare import prepare
 
 TARGETS = pl.DataFrame({"y": [f"t{row}" for row in range(12)]})
@@ -16,7 +16,7 @@ TARGETS = pl.DataFrame({"y": [f"t{row}" for row in range(12)]})
 
 def member(rows, answers, fold, repeat):
     values = np.array(answers, dtype=np.float32).reshape(len(rows), -1)
-    return FoldAnswers(np.array(rows, dtype=np.int64), values, fold, repeat)
+    return FoldPredictions(np.array(rows, dtype=np.int64), values, fold, repeat)
 
 
 def test_answers_stand_beside_their_rows():
@@ -54,7 +54,7 @@ def test_mean_and_spread_are_those_of_numpy(rows, folds, repeats, outputs, offse
     given_answers = offset + draw.normal(size=(repeats, len(rows), outputs))
     rows = np.array(rows)
     members = [
-        FoldAnswers(rows[fold::folds], given_answers[repeat, fold::folds], fold + 1, repeat + 1)
+        FoldPredictions(rows[fold::folds], given_answers[repeat, fold::folds], fold + 1, repeat + 1)
         for repeat in range(repeats)
         for fold in range(folds)
     ]
@@ -97,11 +97,11 @@ def test_the_members_of_a_config_answer_every_row_that_is_not_tested(tmp_path):
     config = Config.model_validate({"data": data, "fit": {"folds": 4, "repeats": 2}})
     members = []
     for each in member_configs(config):
-        prepared = prepare(each.config)
-        rows = prepared.samples("validation").rows
-        members.append(FoldAnswers(rows, rows[:, None] * 1.0, each.fold, each.repeat))
-    found = out_of_fold(members, prepared.table.frame.select("y"), ["p"])
-    tested = prepared.samples("test").rows
+        dataset = prepare(each.config)
+        rows = dataset.samples("validation").rows
+        members.append(FoldPredictions(rows, rows[:, None] * 1.0, each.fold, each.repeat))
+    found = out_of_fold(members, dataset.table.frame.select("y"), ["p"])
+    tested = dataset.samples("test").rows
     assert found["row"].to_list() == [row for row in range(90) if row not in set(tested)]
     assert found["p"].to_list() == found["row"].to_list()
     assert found["y"].to_list() == ["abb"[row % 3] for row in found["row"]]

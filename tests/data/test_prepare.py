@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from trainer.config.schema import Config
-from trainer.data.prepare import prepare, split_table
+from trainer.data.prepare import prepare, split_frame
 from trainer.data.preprocessing import Preprocessing
 from trainer.errors import DataError
 
@@ -43,8 +43,8 @@ GARBAGE = [
 ]
 
 
-def fitted(prepared) -> bytes:
-    return json.dumps(prepared.preprocessing.to_json()).encode()
+def fitted(dataset) -> bytes:
+    return json.dumps(dataset.preprocessing.to_json()).encode()
 
 
 def config_of(path, data, target="y") -> Config:
@@ -106,9 +106,9 @@ def test_named_files_of_other_types_change_nothing(tmp_path, mixed_frame, kind):
         source = {"train": write(frame[:80], "train"), "validation": write(test[:20], "val"),
                   "test": write(test[20:], "test")}  # fmt: skip
         content = {"data": {"source": source, "target": "y"}}
-        prepared = prepare(Config.model_validate(content))
-        assert [prepared.rows(split) for split in ("train", "validation", "test")] == [80, 20, 20]
-        return fitted(prepared)
+        dataset = prepare(Config.model_validate(content))
+        assert [dataset.rows(split) for split in ("train", "validation", "test")] == [80, 20, 20]
+        return fitted(dataset)
 
     before = run(frame[80:])
     odd = frame[80:].with_columns(
@@ -137,17 +137,17 @@ def test_a_row_has_the_same_numbers_in_any_company(tmp_path, mixed_frame, data):
     path = tmp_path / "t.csv"
     mixed_frame.write_csv(path)
     config = config_of(path, {**data, **BY_COLUMN})
-    prepared = prepare(config)
-    restored = Preprocessing.from_json(json.loads(json.dumps(prepared.preprocessing.to_json())))
-    assert restored == prepared.preprocessing
-    everything = restored.transform(prepared.table.frame)
+    dataset = prepare(config)
+    restored = Preprocessing.from_json(json.loads(json.dumps(dataset.preprocessing.to_json())))
+    assert restored == dataset.preprocessing
+    everything = restored.transform(dataset.table.frame)
     for split in ("train", "validation", "test"):
-        samples = prepared.samples(split)
+        samples = dataset.samples(split)
         assert samples.x.dtype == np.float32
         assert samples.x.flags.c_contiguous
-        assert samples.x.shape == (prepared.rows(split), prepared.preprocessing.width)
+        assert samples.x.shape == (dataset.rows(split), dataset.preprocessing.width)
         np.testing.assert_array_equal(samples.x, everything.x[samples.rows])
-    frame = prepared.table.frame
+    frame = dataset.table.frame
     for row in (0, 7, 119):
         alone = restored.transform(frame[row : row + 1])
         np.testing.assert_array_equal(alone.x[0], everything.x[row])
@@ -158,8 +158,8 @@ def test_scaled_training_rows_have_mean_0_and_deviation_1(prepare_frame):
     rng = np.random.default_rng(0)
     x = rng.normal(5, 3, 200)
     x[rng.random(200) < 0.2] = np.nan
-    prepared = prepare_frame({"x": pl.Series(x).fill_nan(None), "y": rng.integers(2, size=200)})
-    train = prepared.samples("train").x[:, 0]
+    dataset = prepare_frame({"x": pl.Series(x).fill_nan(None), "y": rng.integers(2, size=200)})
+    train = dataset.samples("train").x[:, 0]
     assert train.mean() == pytest.approx(0, abs=1e-6)
     assert train.std() == pytest.approx(1, abs=1e-6)
 
@@ -172,32 +172,32 @@ def test_dropped_rows_are_recorded(prepare_frame):
             "y": ["a", "b", "a", "b", "a", "b", "a", None, "a", "b"],
         }
     )
-    prepared = prepare_frame(
+    dataset = prepare_frame(
         frame, **BY_COLUMN, numeric={"impute": "drop"},
         clean={"duplicates": "drop", "outliers": {"action": "drop"}},
     )  # fmt: skip
-    table = split_table(prepared)
+    table = split_frame(dataset)
     assert table.columns == ["row", "split", "reason"]
     assert table["row"].dtype == pl.Int64
     assert table["split"].to_list() == ["train"] * 4 + ["dropped"] * 4 + ["test"] * 2
     assert table["reason"].to_list()[4:8] == ["outlier", "missing value", "duplicate", "no target"]
-    assert prepared.dropped == {"no target": 1, "duplicate": 1, "missing value": 1, "outlier": 1}
-    assert prepared.samples("test").x[0, 0] == 0
-    assert prepared.samples("validation") is None
+    assert dataset.dropped == {"no target": 1, "duplicate": 1, "missing value": 1, "outlier": 1}
+    assert dataset.samples("test").x[0, 0] == 0
+    assert dataset.samples("validation") is None
 
 
 def test_of_duplicates_a_training_row_is_kept(prepare_frame):
     frame = pl.DataFrame({"x": [1, 1, 2, 1], "part": ["test", "train", "train", "validation"],
                           "y": ["a", "a", "b", "a"]})  # fmt: skip
-    prepared = prepare_frame(frame, **BY_COLUMN, clean={"duplicates": "drop"})
-    assert prepared.assignment.tolist() == [-1, 0, 0, -1]
+    dataset = prepare_frame(frame, **BY_COLUMN, clean={"duplicates": "drop"})
+    assert dataset.assignment.tolist() == [-1, 0, 0, -1]
 
 
 def test_weights(prepare_frame):
     frame = {"x": range(10), "w": [0.5] * 10, "y": [0, 1] * 5}
-    prepared = prepare_frame(frame, weight="w")
-    assert prepared.samples("train").weight.tolist() == [0.5] * 6
-    assert prepared.preprocessing.feature_names == ("x",)
+    dataset = prepare_frame(frame, weight="w")
+    assert dataset.samples("train").weight.tolist() == [0.5] * 6
+    assert dataset.preprocessing.feature_names == ("x",)
     for bad, message in ((-1.0, "'-1.0'"), (None, "no value"), (float("inf"), "'inf'")):
         with pytest.raises(DataError, match=message):
             prepare_frame({**frame, "w": [bad, *[1.0] * 9]}, weight="w")
@@ -256,9 +256,9 @@ def test_few_counts_are_numbers_where_a_setting_says_so(prepare_frame, sections)
 
 
 def test_classes_by_split(prepare_frame):
-    prepared = prepare_frame({"x": range(100), "y": ["a", "b"] * 50})
-    assert prepared.classes("train") == {"a": 30, "b": 30}
-    assert prepared.classes("test") == {"a": 10, "b": 10}
+    dataset = prepare_frame({"x": range(100), "y": ["a", "b"] * 50})
+    assert dataset.classes("train") == {"a": 30, "b": 30}
+    assert dataset.classes("test") == {"a": 10, "b": 10}
 
 
 def bad(**changes):
@@ -316,17 +316,17 @@ def test_problems_are_gathered(prepare_frame):
 
 
 def test_constant_and_empty_columns_are_left_out_with_a_warning(prepare_frame):
-    prepared = prepare_frame(bad(k=[3] * 20, e=[None] * 20))
-    assert prepared.preprocessing.feature_names == ("x", "c=p", "c=q")
-    assert prepared.warnings == (
+    dataset = prepare_frame(bad(k=[3] * 20, e=[None] * 20))
+    assert dataset.preprocessing.feature_names == ("x", "c=p", "c=q")
+    assert dataset.warnings == (
         "left out, no values in the training rows: 'e'",
         "left out, the same in all training rows: 'k'",
     )
 
 
 def test_names_of_rows_are_warned_about(prepare_frame):
-    prepared = prepare_frame(bad(x=[f"n{i}" for i in range(20)]) | {"z": range(20)})
-    assert prepared.warnings == ()
+    dataset = prepare_frame(bad(x=[f"n{i}" for i in range(20)]) | {"z": range(20)})
+    assert dataset.warnings == ()
     frame = {"n": [f"n{i}" for i in range(100)], "x": range(100), "y": [0, 1] * 50}
     assert "60 different values" in prepare_frame(frame).warnings[0]
 
@@ -342,8 +342,8 @@ def test_the_split_column_is_a_feature_only_when_stated(prepare_frame):
 def test_many_columns(prepare_frame):
     rng = np.random.default_rng(0)
     frame = {f"g{i}": rng.normal(size=30) for i in range(2_000)}
-    prepared = prepare_frame({**frame, "y": [0, 1] * 15})
-    assert prepared.samples("train").x.shape == (18, 2_000)
+    dataset = prepare_frame({**frame, "y": [0, 1] * 15})
+    assert dataset.samples("train").x.shape == (18, 2_000)
 
 
 def test_typed_tables_and_text_give_the_same_numbers(tmp_path, mixed_frame):

@@ -17,16 +17,16 @@ ALL_TRAIN = {"split": {"test": 0.0, "validation": 0.0}}
 
 
 def test_embeddings_are_the_last_columns(prepare_frame):
-    prepared = prepare_frame(
+    dataset = prepare_frame(
         FRAME, **ALL_TRAIN, columns={"c": {"encode": "embedding"}, "n": {"indicator": True}}
     )
-    preprocessing = prepared.preprocessing
+    preprocessing = dataset.preprocessing
     assert preprocessing.feature_names == ("x", "n", "n=(missing)", "e", "c")
     assert preprocessing.embeddings == ((4, 3),)
     assert preprocessing.places == {
         "x": range(1), "n": range(1, 3), "e": range(3, 4), "c": range(4, 5),
     }  # fmt: skip
-    x = prepared.samples("train").x
+    x = dataset.samples("train").x
     assert x[:4, 4].tolist() == [1, 2, 3, 1]
     assert x[:4, 2].tolist() == [0, 1, 0, 0]
     assert x[:4, 3].tolist() == [1, 0, 0, 0]
@@ -36,7 +36,7 @@ def test_it_is_readable(prepare_frame):
     column = prepare_frame(FRAME, **ALL_TRAIN).preprocessing.to_json()["columns"][2]
     assert column == {
         "kind": "numeric", "name": "n", "missing": 5, "mean": pytest.approx(80 / 3),
-        "deviation": pytest.approx(12.4722, abs=1e-4), "minimum": 10.0, "maximum": 40.0,
+        "std": pytest.approx(12.4722, abs=1e-4), "minimum": 10.0, "maximum": 40.0,
         "sampled": None,
         "outliers": None, "impute": "median", "fill": 30.0, "scale": "standard", "center": 27.5,
         "spread": pytest.approx(10.8972, abs=1e-4), "quantiles": None, "smooth_clip": None,
@@ -95,13 +95,13 @@ def test_unusual_values_of_later_rows(prepare_frame):
     lambda content: content["columns"][0].update(indicator=True),
     lambda content: content["columns"][0]["features"].pop(),
     lambda content: _of_kind(content, "categorical")["counts"].pop(),
-    lambda content: _of_kind(content, "categorical").update(own_missing=True),
+    lambda content: _of_kind(content, "categorical").update(has_missing_level=True),
     lambda content: _of_kind(content, "datetime").update(origin="yesterday"),
     lambda content: _of_kind(content, "datetime")["cycles"].pop(),
     lambda content: _of_kind(content, "boolean")["features"].append("more"),
     lambda content: content["target"].update(columns=[]),
     lambda content: content["target"]["classes"].pop(),
-    lambda content: content["target"]["class_rows"].pop(),
+    lambda content: content["target"]["class_counts"].pop(),
     lambda content: content["target"].update(prior=[0.5, 0.5]),
 ])  # fmt: skip
 def test_parts_that_contradict_each_other_are_refused(prepare_frame, damage):

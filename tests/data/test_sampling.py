@@ -6,7 +6,7 @@ import pytest
 
 from trainer.data import streams
 from trainer.data.prepare import prepare
-from trainer.data.sampling import draw_sample
+from trainer.data.sampling import draw_row_sample
 from trainer.data.streaming import prepare_streaming
 
 ROWS = 300
@@ -30,24 +30,24 @@ def config(tmp_path, make_config, monkeypatch):
 
 @pytest.mark.parametrize("most", [7, 100, 1000])
 def test_rows_targets_and_weights_belong_together(config, most):
-    prepared = prepare(config)
-    sample = draw_sample(prepared, "train", most, seed=3)
+    dataset = prepare(config)
+    sample = draw_row_sample(dataset, "train", most, seed=3)
     assert sample.of == 240
     assert len(sample.rows) == min(most, 240)
     assert (np.diff(sample.rows) > 0).all()
     assert sample.frame.columns == ["number", "word"]
     np.testing.assert_array_equal(sample.frame["number"].cast(int), sample.rows)
     np.testing.assert_array_equal(sample.y[:, 0], sample.rows * 2)
-    np.testing.assert_array_equal(sample.weight, prepared.weight[sample.rows])
-    assert (prepared.assignment[sample.rows] == 0).all()
-    again = draw_sample(prepared, "train", most, seed=3)
+    np.testing.assert_array_equal(sample.weight, dataset.weight[sample.rows])
+    assert (dataset.assignment[sample.rows] == 0).all()
+    again = draw_row_sample(dataset, "train", most, seed=3)
     assert again.rows.tolist() == sample.rows.tolist()
 
 
 def test_a_table_on_disk_gives_the_same_rows(config):
     for most in (7, 1000):
-        whole = draw_sample(prepare(config), "train", most, seed=3)
-        parts = draw_sample(prepare_streaming(config), "train", most, seed=3)
+        whole = draw_row_sample(prepare(config), "train", most, seed=3)
+        parts = draw_row_sample(prepare_streaming(config), "train", most, seed=3)
         assert whole.rows.tolist() == parts.rows.tolist()
         assert whole.frame.equals(parts.frame)
         np.testing.assert_array_equal(whole.y, parts.y)
@@ -55,7 +55,7 @@ def test_a_table_on_disk_gives_the_same_rows(config):
 
 
 def test_a_sample_of_a_sample(config):
-    sample = draw_sample(prepare(config), "test", 1000, seed=0)
+    sample = draw_row_sample(prepare(config), "test", 1000, seed=0)
     few = sample.take(5, seed=1)
     assert len(few.rows) == 5
     assert set(few.rows) <= set(sample.rows)
@@ -67,4 +67,4 @@ def test_a_sample_of_a_sample(config):
 
 
 def test_a_split_without_rows_has_no_sample(config):
-    assert draw_sample(prepare(config), "validation", 10, seed=0) is None
+    assert draw_row_sample(prepare(config), "validation", 10, seed=0) is None

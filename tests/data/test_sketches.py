@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from trainer.data.hashing import row_keys
-from trainer.data.numeric import Ordered
-from trainer.data.sketches import Moments, Sample, Sketch, sample_rows
+from trainer.data.numeric import SortedValues
+from trainer.data.sketches import BottomKSample, Moments, Sketch, sample_limit
 
 values = hnp.arrays(np.float64, st.integers(1, 60), elements=st.floats(-1e6, 1e6, width=32))
 
@@ -20,19 +20,19 @@ def test_merged_moments_are_those_of_all(x, cuts):
     assert (merged.minimum, merged.maximum) == (x.min(), x.max())
     size = max(1.0, float(np.abs(x).max()))
     assert merged.mean == pytest.approx(x.mean(), rel=1e-12, abs=1e-12 * size)
-    assert merged.deviation == pytest.approx(x.std(), rel=1e-9, abs=1e-9 * size)
+    assert merged.std == pytest.approx(x.std(), rel=1e-9, abs=1e-9 * size)
 
 
 def test_moments_of_large_values_do_not_overflow():
     merged = Moments.of(np.array([1e200, 2e200])).merged(Moments.of(np.array([3e200])))
     assert merged.mean == pytest.approx(2e200)
-    assert merged.deviation == pytest.approx(np.sqrt(2 / 3) * 1e200)
+    assert merged.std == pytest.approx(np.sqrt(2 / 3) * 1e200)
 
 
 @pytest.mark.parametrize("batch", [7, 100, 5000])
 def test_a_sample_does_not_depend_on_order_or_batches(batch):
     rows = np.random.default_rng(batch).permutation(5000)
-    sample = Sample(300)
+    sample = BottomKSample(300)
     for start in range(0, 5000, batch):
         part = rows[start : start + batch]
         sample.add(row_keys(0, part), part.astype(float))
@@ -41,10 +41,10 @@ def test_a_sample_does_not_depend_on_order_or_batches(batch):
 
 
 def test_a_sample_that_is_whole_is_exact():
-    sample = Sample(300)
+    sample = BottomKSample(300)
     sample.add(row_keys(0, np.arange(300)), np.arange(300.0))
-    known = Sketch(Moments.of(np.arange(300.0)), Ordered(sample.values(), 0), 4)
-    exact = Ordered(np.arange(300.0), 4)
+    known = Sketch(Moments.of(np.arange(300.0)), SortedValues(sample.values(), 0), 4)
+    exact = SortedValues(np.arange(300.0), 4)
     assert known.sampled is None
     for share in (0.0, 0.25, 0.5, 1.0):
         assert known.quantile(share) == exact.quantile(share)
@@ -53,5 +53,5 @@ def test_a_sample_that_is_whole_is_exact():
 
 
 def test_many_columns_share_the_room():
-    assert sample_rows(1) == 1_000_000
-    assert sample_rows(1000) * 1000 <= 1 << 24
+    assert sample_limit(1) == 1_000_000
+    assert sample_limit(1000) * 1000 <= 1 << 24

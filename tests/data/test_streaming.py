@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 
 from trainer.config.schema import Config
-from trainer.data import csv_records, packed, sketches, streams
-from trainer.data.prepare import prepare, split_table
+from trainer.data import compression, csv_records, sketches, streams
+from trainer.data.prepare import prepare, split_frame
 from trainer.data.streaming import prepare_streaming
 from trainer.errors import DataError, StorageError
 
@@ -54,7 +54,7 @@ def small_batches(monkeypatch):
     monkeypatch.setattr(streams, "BATCH_ROWS", 256)
     monkeypatch.setattr(csv_records, "_BLOCK", 1 << 13)
     monkeypatch.setattr(csv_records, "_CHUNK", 1 << 12)
-    monkeypatch.setattr(packed, "PIECE", 1 << 12)
+    monkeypatch.setattr(compression, "PIECE", 1 << 12)
 
 
 def config(source, **data):
@@ -110,7 +110,7 @@ def both(settings):
     assert streamed.notes == resident.notes
     assert streamed.hints == resident.hints
     assert streamed.table.files == resident.table.files
-    assert split_table(streamed).equals(split_table(resident))
+    assert split_frame(streamed).equals(split_frame(resident))
     for split in ("train", "validation", "test"):
         assert streamed.rows(split) == resident.rows(split)
         assert streamed.classes(split) == resident.classes(split)
@@ -278,7 +278,7 @@ def test_quantiles_of_many_rows_are_sampled(tmp_path, monkeypatch):
         assert mine.mean == pytest.approx(other.mean, rel=1e-12)
         assert (mine.minimum, mine.maximum) == (other.minimum, other.maximum)
         # 500 of some 1,800: the median lies within a few hundredths of the middle rank.
-        assert abs(mine.fill - other.fill) < 0.2 * other.deviation
+        assert abs(mine.fill - other.fill) < 0.2 * other.std
     again = prepare_streaming(settings).preprocessing.to_json()
     assert again == streamed.preprocessing.to_json()
     monkeypatch.setattr(streams, "BATCH_ROWS", 100)
@@ -286,7 +286,7 @@ def test_quantiles_of_many_rows_are_sampled(tmp_path, monkeypatch):
 
 
 def test_no_room_is_said_before_anything_is_encoded(tmp_path, monkeypatch):
-    monkeypatch.setattr("trainer.data.scratch._SPARE_BYTES", 1 << 60)
+    monkeypatch.setattr("trainer.data.scratch_arrays._SPARE_BYTES", 1 << 60)
     with pytest.raises(StorageError, match="TMPDIR"):
         prepare_streaming(config(written(frame(), tmp_path, "csv")))
 
@@ -295,8 +295,8 @@ def test_nothing_is_left_behind(tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path / "scratch"))
     (tmp_path / "scratch").mkdir()
     monkeypatch.setattr("tempfile.tempdir", None)
-    prepared = prepare_streaming(config(written(frame(), tmp_path, "parquet")))
-    train = prepared.samples("train")
+    dataset = prepare_streaming(config(written(frame(), tmp_path, "parquet")))
+    train = dataset.samples("train")
     assert train.x.sum() != 0
     assert list((tmp_path / "scratch").iterdir()) == []
 

@@ -5,15 +5,15 @@ import polars as pl
 import pytest
 
 from trainer.config.data import Data
-from trainer.data.number_targets import advised_scale, scale_advice
+from trainer.data.numeric_targets import recommend_scale, scale_recommendations
 from trainer.data.targets import FittedTarget, fit_target
-from trainer.data.tasks import TaskFinding, infer_task
+from trainer.data.tasks import InferredTask, infer_task
 from trainer.errors import DataError
 
 
 def fit(values, task=None, scale="none", **data) -> FittedTarget:
     frame = values if isinstance(values, pl.DataFrame) else pl.DataFrame({"y": values})
-    finding = infer_task(frame) if task is None else TaskFinding(task, "stated")
+    finding = infer_task(frame) if task is None else InferredTask(task, "stated")
     settings = Data(source="x.csv", target="y", **data)
     scales = [scale] * frame.width if isinstance(scale, str) else scale
     return fit_target(frame, frame.columns, finding, settings, scales, lambda row: f"row {row}")
@@ -62,7 +62,7 @@ def test_encoding():
     binary = fit(["yes", "no", "no", "no"])
     y, valid = binary.encode(pl.DataFrame({"y": ["no", None, "yes"]}))
     assert (y.tolist(), valid.tolist()) == ([[0], [0], [1]], [True, False, True])
-    assert (y.dtype, binary.prior, binary.class_rows) == (np.float32, (0.25,), (3, 1))
+    assert (y.dtype, binary.prior, binary.class_counts) == (np.float32, (0.25,), (3, 1))
     many = fit(["a", "b", "c"])
     assert many.encode(pl.DataFrame({"y": ["c", None]}))[0].tolist() == [[0, 0, 1], [0, 0, 0]]
     assert many.width == 3
@@ -85,7 +85,7 @@ def test_scaled_numbers_return():
     y, _ = target.encode(pl.DataFrame({"y": values}))
     assert y.mean() == pytest.approx(0, abs=1e-6)
     assert y.std() == pytest.approx(1, abs=1e-6)
-    np.testing.assert_allclose(target.unscale(y)[:, 0], values, rtol=1e-6)
+    np.testing.assert_allclose(target.inverse_transform(y)[:, 0], values, rtol=1e-6)
     assert (target.prior, target.width) == ((0.0,), 1)
     assert fit(values).prior == (pytest.approx(values.mean()),)
 
@@ -105,7 +105,7 @@ def test_curved_numbers_return(scale):
     assert y.mean() == pytest.approx(0, abs=1e-6)
     assert y.std() == pytest.approx(1, abs=1e-6)
     assert target.prior == (0.0,)
-    np.testing.assert_allclose(target.unscale(y)[:, 0], values, rtol=1e-4)
+    np.testing.assert_allclose(target.inverse_transform(y)[:, 0], values, rtol=1e-4)
     again = FittedTarget.model_validate_json(target.model_dump_json())
     assert again == target
 
@@ -123,7 +123,7 @@ def test_each_column_has_its_own_scale():
     y, _ = target.encode(frame)
     np.testing.assert_allclose(y[:, 0], [-1.224745, 0, 1.224745], atol=1e-5)
     np.testing.assert_allclose(y[:, 1], [-5, 0, 5])
-    np.testing.assert_allclose(target.unscale(y), frame.to_numpy(), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(target.inverse_transform(y), frame.to_numpy(), rtol=1e-5, atol=1e-5)
 
 
 def test_what_has_no_logarithm_is_named():
@@ -188,11 +188,11 @@ DRAWN = np.random.default_rng(0)
     ],
 )
 def test_a_curve_is_advised_for_skewed_numbers_over_orders_of_magnitude(values, scale):
-    assert advised_scale(values) == scale
-    found = list(scale_advice(values[:, None], ["y"], ["standard"]))
+    assert recommend_scale(values) == scale
+    found = list(scale_recommendations(values[:, None], ["y"], ["standard"]))
     assert [f"data.target_scale: {scale}" in line for line in found] == [True] * len(found)
     assert len(found) == (scale is not None)
-    assert not list(scale_advice(values[:, None], ["y"], ["none"]))
+    assert not list(scale_recommendations(values[:, None], ["y"], ["none"]))
 
 
 @pytest.mark.parametrize("factor", [1e-200, 1e-300, 1e200, 1e290])
@@ -202,7 +202,7 @@ def test_numbers_whose_squares_overflow_are_scaled(factor):
     y, _ = target.encode(pl.DataFrame({"y": values}))
     assert y.mean() == pytest.approx(0, abs=1e-6)
     assert y.std() == pytest.approx(1, abs=1e-6)
-    np.testing.assert_allclose(target.unscale(y)[:, 0], values, rtol=1e-6)
+    np.testing.assert_allclose(target.inverse_transform(y)[:, 0], values, rtol=1e-6)
 
 
 def test_columns_are_called_as_the_columns_of_tables_of_counts():

@@ -9,7 +9,7 @@ import pytest
 
 from trainer.config.data import Data
 from trainer.data.ndjson_files import NESTED
-from trainer.data.nested import nested_problem
+from trainer.data.nested_columns import nested_problem
 from trainer.data.tables import read_table
 from trainer.data.typed_files import read_arrow, read_npz, read_parquet
 from trainer.errors import DataError

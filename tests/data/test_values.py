@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainer.data.values import (
-    boolean,
+    canonical_level,
     column_blocks,
     level_text,
-    natural_order,
+    natural_sort,
     number_matrix,
-    plain,
+    parse_booleans,
     text,
 )
 
@@ -49,7 +49,7 @@ def test_types_are_read_as_numbers():
      ("1.5", "1.5"), ("a", "a"), ("", ""), ("1e3", "1e3"), ("10", "10")],
 )  # fmt: skip
 def test_one_spelling_of_whole_numbers(label, expected):
-    assert plain(label) == expected
+    assert canonical_level(label) == expected
 
 
 def test_number_columns_as_text():
@@ -61,23 +61,27 @@ def test_number_columns_as_text():
 
 
 def test_natural_order():
-    assert natural_order(["10", "9", "-1.5"]) == ["-1.5", "9", "10"]
-    assert natural_order(["b10", "B9", "a"]) == ["a", "B9", "b10"]
-    assert natural_order(["1", "a", "nan", ""]) == sorted(["", "1", "a", "nan"])
+    assert natural_sort(["10", "9", "-1.5"]) == ["-1.5", "9", "10"]
+    assert natural_sort(["b10", "B9", "a"]) == ["a", "B9", "b10"]
+    assert natural_sort(["1", "a", "nan", ""]) == sorted(["", "1", "a", "nan"])
 
 
 @given(st.lists(st.text(), max_size=20, unique=True), st.randoms())
 def test_natural_order_is_one_order(labels, random):
     shuffled = labels.copy()
     random.shuffle(shuffled)
-    assert natural_order(labels) == natural_order(shuffled)
+    assert natural_sort(labels) == natural_sort(shuffled)
 
 
 def test_booleans():
     words = pl.Series("b", ["TRUE", "no", "1", "y", "maybe", None])
-    assert boolean(words, marks=True).to_list() == [True, False, True, True, None, None]
-    assert boolean(words, marks=False).to_list() == [True, False, None, None, None, None]
-    assert boolean(pl.Series("b", [1.0, 0.0, 2.0]), marks=True).to_list() == [True, False, None]
+    assert parse_booleans(words, marks=True).to_list() == [True, False, True, True, None, None]
+    assert parse_booleans(words, marks=False).to_list() == [True, False, None, None, None, None]
+    assert parse_booleans(pl.Series("b", [1.0, 0.0, 2.0]), marks=True).to_list() == [
+        True,
+        False,
+        None,
+    ]
 
 
 def test_blocks_cover_all_columns():
@@ -88,4 +92,4 @@ def test_blocks_cover_all_columns():
 
 def test_natural_order_of_numbers_with_thousands_of_digits():
     longer, shorter = "a" + "2" * 5000, "a" + "9" * 4999
-    assert natural_order([longer, "a10", shorter, "a09"]) == ["a09", "a10", shorter, longer]
+    assert natural_sort([longer, "a10", shorter, "a09"]) == ["a09", "a10", shorter, longer]

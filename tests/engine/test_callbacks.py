@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from tests.engine.test_pace import training
-from trainer.engine.batches import Stepper
+from tests.engine.test_executors import training
+from trainer.engine.batches import TrainStep
 from trainer.engine.callbacks import Callbacks, batch_hooks
 from trainer.engine.fit import fit
 
@@ -37,8 +37,8 @@ class ByBatch(keras.callbacks.Callback):
 
 def watched(*callbacks):
     state = training(1, steps=12)
-    stepper = Stepper(state.network, keras.losses.BinaryCrossentropy(), state.optimizer)
-    state.callbacks = Callbacks(callbacks, stepper)
+    train_step = TrainStep(state.network, keras.losses.BinaryCrossentropy(), state.optimizer)
+    state.callbacks = Callbacks(callbacks, train_step)
     return state
 
 
@@ -46,7 +46,7 @@ def test_they_see_every_epoch():
     callback = Watching()
     state = watched(callback)
     results = list(fit(state, lambda: None))
-    names = sorted([*results[0].measures, "learning_rate"])
+    names = sorted([*results[0].metrics, "learning_rate"])
     assert [one if isinstance(one, str) else one[:2] for one in callback.seen] == [
         "begin",
         *(one for epoch in range(4) for one in (("epoch", epoch), (epoch, names))),
@@ -82,7 +82,7 @@ class Remembering(keras.callbacks.Callback):
         self.kernels = []
 
     def on_train_begin(self, logs=None):
-        self.begun = "begun"
+        self.partial_epoch = "begun"
         self.file = object()
 
     def on_epoch_end(self, epoch, logs=None):
@@ -98,15 +98,15 @@ def test_what_they_remember_is_kept():
     state = watched(first, early)
     events = fit(state, lambda: None)
     next(events), next(events)
-    kept = state.callbacks.texts(), state.callbacks.arrays()
-    assert state.callbacks.forgotten() == ["Remembering.file"]
+    kept = state.callbacks.json_states(), state.callbacks.arrays()
+    assert state.callbacks.unsaved_attributes() == ["Remembering.file"]
 
     second, again = Remembering(), keras.callbacks.EarlyStopping("loss", patience=9)
     callbacks = watched(second, again).callbacks
-    callbacks.remember(*kept)
+    callbacks.restore(*kept)
     callbacks.begin()
     assert second.losses == pytest.approx(first.losses)
-    assert (second.best, second.table, second.begun) == (first.best, first.table, "begun")
+    assert (second.best, second.table, second.partial_epoch) == (first.best, first.table, "begun")
     np.testing.assert_array_equal(second.kernel, first.kernel)
     np.testing.assert_array_equal(second.kernels, first.kernels)
     assert (again.wait, again.best, again.best_epoch) == (early.wait, early.best, early.best_epoch)
@@ -119,8 +119,8 @@ def test_what_they_remember_is_kept():
 def test_before_the_first_epoch_nothing_is_remembered():
     callback = Remembering()
     callbacks = watched(callback).callbacks
-    kept = callbacks.texts(), callbacks.arrays()
+    kept = callbacks.json_states(), callbacks.arrays()
     assert kept[1] == {}
-    callbacks.remember(*kept)
+    callbacks.restore(*kept)
     callbacks.begin()
     assert callback.best == float("inf")

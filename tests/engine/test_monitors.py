@@ -8,7 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainer.config.schema import EarlyStopping, ReduceOnPlateau
-from trainer.engine.monitors import Best, Monitors, Plateau, Stopper
+from trainer.engine.monitors import (
+    BestEpochState,
+    EarlyStoppingState,
+    Monitors,
+    ReduceLROnPlateauState,
+)
 
 VALUES = st.lists(
     st.floats(-10, 10, allow_nan=False).map(lambda value: round(value, 1)), min_size=1, max_size=40
@@ -39,10 +44,10 @@ def test_stopper_stops_where_keras_stops(values, patience, min_delta, mode):
     callback.set_model(model)
     callback.on_train_begin()
     settings = EarlyStopping(monitor="val_loss", patience=patience, min_delta=min_delta)
-    stopper = Stopper.start(settings, "lower" if mode == "min" else "higher")
+    early_stopping = EarlyStoppingState.start(settings, "lower" if mode == "min" else "higher")
     for epoch, value in enumerate(values):
         callback.on_epoch_end(epoch, {"m": value})
-        reason = stopper.update(epoch + 1, value)
+        reason = early_stopping.update(epoch + 1, value)
         # Keras never stops at its very first epoch; neither can we, whose first value improves.
         assert (reason is not None) == model.stop_training
         if reason is not None:
@@ -73,11 +78,11 @@ def test_plateau_lowers_as_keras_does(values, patience, cooldown, min_delta):
         min_delta=min_delta,
         min_learning_rate=0.1,
     )
-    plateau = Plateau.start(settings, "lower")
+    reduce_lr = ReduceLROnPlateauState.start(settings, "lower")
     learning_rate = 1.0
     for epoch, value in enumerate(values):
         callback.on_epoch_end(epoch, {"m": value})
-        learning_rate = plateau.update(value, learning_rate)
+        learning_rate = reduce_lr.update(value, learning_rate)
         assert learning_rate == pytest.approx(float(keras_model.optimizer.learning_rate), rel=1e-6)
 
 
@@ -87,19 +92,19 @@ def test_decisions_after_a_restart_are_the_same(values, data):
 
     def fresh():
         return Monitors(
-            Best.start("lower"),
-            Stopper.start(EarlyStopping(patience=2, min_delta=0.1), "lower"),
-            Plateau.start(ReduceOnPlateau(patience=1, cooldown=1), "lower"),
+            BestEpochState.start("lower"),
+            EarlyStoppingState.start(EarlyStopping(patience=2, min_delta=0.1), "lower"),
+            ReduceLROnPlateauState.start(ReduceOnPlateau(patience=1, cooldown=1), "lower"),
         )
 
     def run(monitors, part, first, learning_rate):
         seen = []
         for epoch, value in enumerate(part, first):
-            learning_rate = monitors.plateau.update(value, learning_rate)
+            learning_rate = monitors.reduce_lr.update(value, learning_rate)
             seen.append(
                 (
                     monitors.best.update(epoch, value),
-                    monitors.stopper.update(epoch, value),
+                    monitors.early_stopping.update(epoch, value),
                     learning_rate,
                 )
             )
@@ -115,7 +120,7 @@ def test_decisions_after_a_restart_are_the_same(values, data):
 
 
 def test_nan_is_never_the_best():
-    best = Best.start("higher")
+    best = BestEpochState.start("higher")
     assert not best.update(1, math.nan)
     assert best.epoch == 0
     assert best.update(2, -5.0)
@@ -123,6 +128,6 @@ def test_nan_is_never_the_best():
 
 
 def test_epochs_before_the_start_are_not_counted():
-    stopper = Stopper.start(EarlyStopping(patience=2, start_epoch=5), "lower")
-    reasons = [stopper.update(epoch, 1.0) for epoch in range(1, 9)]
+    early_stopping = EarlyStoppingState.start(EarlyStopping(patience=2, start_epoch=5), "lower")
+    reasons = [early_stopping.update(epoch, 1.0) for epoch in range(1, 9)]
     assert [reason is not None for reason in reasons] == [False] * 6 + [True, True]

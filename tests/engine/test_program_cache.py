@@ -22,8 +22,8 @@ def program():
         value.assign(tf.tanh(tf.matmul(value, value) + 0.1))
 
 program()
-from trainer.engine.program_cache import cache_root, keep_programs
-keep_programs(cache_root())
+from trainer.engine.program_cache import cache_root, index_programs
+index_programs(cache_root())
 print(value.numpy().tobytes().hex())
 """
 
@@ -66,7 +66,7 @@ def test_what_is_not_in_the_index_is_thrown_away(home, monkeypatch):
     (directory,) = home.iterdir()
     assert str(directory) in os.environ["TF_XLA_FLAGS"]
     (directory / "whole.pb").write_bytes(b"whole")
-    program_cache.keep_programs(home)
+    program_cache.index_programs(home)
     (directory / "unknown.pb").write_bytes(b"half")
     (directory / "whole.pb").touch()
     program_cache.use_cache(home)
@@ -84,7 +84,7 @@ def test_it_is_bounded_oldest_first(home, monkeypatch):
         path = directory / f"{name}.pb"
         path.write_bytes(bytes(100))
         os.utime(path, (1_000_000 - age, 1_000_000 - age))
-    program_cache.keep_programs(home)
+    program_cache.index_programs(home)
     assert set(json.loads((directory / "index.json").read_text())) == {
         "new.pb",
         "old.pb",

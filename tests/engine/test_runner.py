@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from trainer.data.samples import Samples
-from trainer.engine.batches import finish
+from trainer.engine.batches import run_to_end
+from trainer.engine.executors import SingleEpochExecutor
 from trainer.engine.fit import Training, fit
-from trainer.engine.monitors import Best, Monitors
-from trainer.engine.pace import OneByOne
+from trainer.engine.monitors import BestEpochState, Monitors
 from trainer.engine.runner import ResidentRunner, epoch_order
 from trainer.errors import DivergedError
 
@@ -105,7 +105,7 @@ def test_weights_are_those_of_keras(case, compiled):
 
     ours = network(hidden, outputs=outputs, activation=activation)
     runner = runner_for(ours, optimizer(), keras.losses.get(loss), train, compiled=compiled)
-    losses = [finish(runner.train(epoch, 10**9, None)).loss for epoch in range(1, EPOCHS + 1)]
+    losses = [run_to_end(runner.train(epoch, 10**9, None)).loss for epoch in range(1, EPOCHS + 1)]
 
     theirs = network(hidden, outputs=outputs, activation=activation)
     theirs.compile(optimizer(), keras.losses.get(loss), jit_compile=False)
@@ -144,11 +144,11 @@ def test_predictions_come_with_the_rows_they_belong_to():
     model = network()
     loss = keras.losses.BinaryCrossentropy()
     runner = runner_for(model, keras.optimizers.SGD(0.0), loss, train, compiled=False)
-    done = finish(runner.train(1, 10**9, None))
+    done = run_to_end(runner.train(1, 10**9, None))
     assert sorted(done.rows) == list(range(ROWS))
     expected = model(train.x).numpy()[done.rows]
     np.testing.assert_allclose(done.predictions, expected, rtol=1e-5)
-    judged = finish(runner.evaluate(train))
+    judged = run_to_end(runner.evaluate(train))
     np.testing.assert_allclose(judged.predictions, model(train.x).numpy(), rtol=1e-5)
     assert judged.loss == pytest.approx(float(loss(train.y, model(train.x))), rel=1e-5)
 
@@ -158,7 +158,7 @@ def test_the_last_epoch_may_be_cut_short():
         network(), keras.optimizers.SGD(), keras.losses.MeanSquaredError(), samples(),
         compiled=False,
     )  # fmt: skip
-    done = finish(runner.train(1, 2, None))
+    done = run_to_end(runner.train(1, 2, None))
     assert (done.steps, len(done.rows)) == (2, 2 * BATCH)
 
 
@@ -171,12 +171,12 @@ def training(*, learning_rate=0.1, total_steps=20, keep_last=False, ema=False, v
     return Training(
         network=model,
         optimizer=optimizer,
-        stepper=runner.stepper,
-        pace=OneByOne(runner, model, optimizer, validation),
+        train_step=runner.train_step,
+        executor=SingleEpochExecutor(runner, model, optimizer, validation),
         train=train,
         validation=validation,
-        measure=lambda done, judged: {"mean": float(judged.y[done.rows].mean())},
-        monitors=Monitors(Best.start("lower"), None, None),
+        compute_metrics=lambda done, judged: {"mean": float(judged.y[done.rows].mean())},
+        monitors=Monitors(BestEpochState.start("lower"), None, None),
         monitor="loss" if validation is None else "val_loss",
         total_steps=total_steps,
         keep_last=keep_last,
@@ -188,7 +188,7 @@ def test_fit_yields_every_epoch_and_ends_with_the_last_step():
     results = list(fit(state, lambda: None))
     assert [(result.epoch, result.step) for result in results] == [(1, 5), (2, 10), (3, 12)]
     assert [result.stop for result in results] == [None, None, "all epochs done"]
-    assert set(results[0].measures) == {"loss", "mean"}
+    assert set(results[0].metrics) == {"loss", "mean"}
     assert not state.interrupted
 
 
@@ -196,8 +196,8 @@ def test_fit_keeps_the_weights_of_the_best_epoch():
     state = training(validation=samples(40, seed=5), learning_rate=3.0, total_steps=100)
     best = (0, np.inf, None)
     for result in fit(state, lambda: None):
-        if result.measures["val_loss"] < best[1]:
-            best = (result.epoch, result.measures["val_loss"], state.network.get_weights())
+        if result.metrics["val_loss"] < best[1]:
+            best = (result.epoch, result.metrics["val_loss"], state.network.get_weights())
     assert state.best_epoch == best[0]
     for kept, weight in zip(state.best_weights, best[2], strict=True):
         np.testing.assert_array_equal(kept, weight)
@@ -206,10 +206,12 @@ def test_fit_keeps_the_weights_of_the_best_epoch():
 def test_fit_judges_the_average_and_trains_the_weights():
     with_average = training(validation=samples(40, seed=5), ema=True)
     without = training(validation=samples(40, seed=5))
-    averaged = list(fit(with_average, lambda: None))
+    averaged_weights = list(fit(with_average, lambda: None))
     plain = list(fit(without, lambda: None))
-    assert [r.measures["loss"] for r in averaged] == [r.measures["loss"] for r in plain]
-    assert [r.measures["val_loss"] for r in averaged] != [r.measures["val_loss"] for r in plain]
+    assert [r.metrics["loss"] for r in averaged_weights] == [r.metrics["loss"] for r in plain]
+    assert [r.metrics["val_loss"] for r in averaged_weights] != [
+        r.metrics["val_loss"] for r in plain
+    ]
 
 
 def test_fit_stops_when_asked():

@@ -11,13 +11,18 @@ from tests.engine.test_streaming import on_disk
 from trainer.config.optimizers import CosineSchedule
 from trainer.config.schema import EarlyStopping, ReduceOnPlateau
 from trainer.engine import batches, streaming
-from trainer.engine.blocks import EpochBlocks
-from trainer.engine.events import EpochResult, Partway, Rewound
-from trainer.engine.fit import Rewinding, Training, fit
-from trainer.engine.monitors import Best, Monitors, Plateau, Stopper
-from trainer.engine.pace import InBlocks, OneByOne
+from trainer.engine.events import EpochEnd, RolledBack, StepCheckpoint
+from trainer.engine.executors import MultiEpochExecutor, SingleEpochExecutor
+from trainer.engine.fit import RollbackState, Training, fit
+from trainer.engine.monitors import (
+    BestEpochState,
+    EarlyStoppingState,
+    Monitors,
+    ReduceLROnPlateauState,
+)
+from trainer.engine.multi_epoch import MultiEpochProgram
 from trainer.engine.runner import ResidentRunner
-from trainer.engine.snapshot import put_back, take
+from trainer.engine.snapshot import restore_snapshot, take_snapshot
 from trainer.engine.streaming import StreamingRunner
 from trainer.errors import DivergedError, RunError
 from trainer.models.noise import CompiledDropout
@@ -28,7 +33,7 @@ STEPS = -(-70 // BATCH)
 
 
 def training(
-    *, kind=ResidentRunner, compiled=False, schedule=True, block=1, rewinding=None, rate=0.02
+    *, kind=ResidentRunner, compiled=False, schedule=True, block=1, rollback=None, rate=0.02
 ):
     keras.utils.set_random_seed(1)
     dropout = CompiledDropout if compiled else keras.layers.Dropout
@@ -59,44 +64,46 @@ def training(
         compiled=compiled,
         steps_in_a_call=CALL if block == 1 else 1_000,
     )
-    pace = OneByOne(runner, network, optimizer, validation)
+    executor = SingleEpochExecutor(runner, network, optimizer, validation)
     if block > 1:
-        blocks = EpochBlocks(
+        blocks = MultiEpochProgram(
             runner, network, optimizer, validation, epochs=block, compiled=compiled
         )
-        pace = InBlocks(pace, blocks)
-    plateau = Plateau.start(ReduceOnPlateau(patience=1, factor=0.3), "lower")
+        executor = MultiEpochExecutor(executor, blocks)
+    reduce_lr = ReduceLROnPlateauState.start(ReduceOnPlateau(patience=1, factor=0.3), "lower")
     return Training(
         network=network,
         optimizer=optimizer,
-        stepper=runner.stepper,
-        pace=pace,
+        train_step=runner.train_step,
+        executor=executor,
         train=train,
         validation=validation,
-        measure=lambda done, judged: {"mean": float(done.predictions.mean(dtype=np.float64))},
+        compute_metrics=lambda done, judged: {
+            "mean": float(done.predictions.mean(dtype=np.float64))
+        },
         monitors=Monitors(
-            Best.start("lower"),
-            Stopper.start(EarlyStopping(patience=7), "lower"),
-            None if schedule else plateau,
+            BestEpochState.start("lower"),
+            EarlyStoppingState.start(EarlyStopping(patience=7), "lower"),
+            None if schedule else reduce_lr,
         ),
         monitor="val_loss",
         total_steps=8 * STEPS - 3,
-        rewinding=rewinding,
+        rollback=rollback,
     )
 
 
 def whole(state):
     """All that is compared: arrays and facts, and what each epoch gave."""
-    snapshot = take(state)
+    snapshot = take_snapshot(state)
     return snapshot.arrays, snapshot.facts
 
 
 def events_of(state, interrupted=lambda: None):
     """What a log would hold of a training."""
     return [
-        (event.epoch, event.step, event.learning_rate, event.measures, event.improved, event.stop)
+        (event.epoch, event.step, event.learning_rate, event.metrics, event.improved, event.stop)
         for event in fit(state, interrupted)
-        if isinstance(event, EpochResult)
+        if isinstance(event, EpochEnd)
     ]
 
 
@@ -132,16 +139,16 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_stopped_anywhere_it_ends_with_the_same_bytes(case):
     undisturbed, first, second = (training(**CASES[case]) for _ in range(3))
-    start = take(undisturbed)
+    start = take_snapshot(undisturbed)
     expected = events_of(undisturbed)
     in_blocks = CASES[case].get("block", 1) > 1
     stopped_within = 0
     for calls in range(7) if in_blocks else range(0, 60, 7):
-        put_back(first, start)
+        restore_snapshot(first, start)
         done = events_of(first, stop_after(calls))
         assert first.interrupted
-        stopped_within += first.begun is not None
-        put_back(second, take(first))
+        stopped_within += first.partial_epoch is not None
+        restore_snapshot(second, take_snapshot(first))
         done = [event[:5] for event in done] + [event[:5] for event in events_of(second)]
         assert done == [event[:5] for event in expected]
         same(whole(undisturbed), whole(second))
@@ -151,11 +158,11 @@ def test_stopped_anywhere_it_ends_with_the_same_bytes(case):
 def test_stopped_again_and_again():
     undisturbed, state = training(), training()
     expected = [event[:5] for event in events_of(undisturbed)]
-    done, snapshot = [], take(state)
+    done, snapshot = [], take_snapshot(state)
     while True:
-        put_back(state, snapshot)
+        restore_snapshot(state, snapshot)
         done += [event[:5] for event in events_of(state, stop_after(3))]
-        snapshot = take(state)
+        snapshot = take_snapshot(state)
         if not state.interrupted:
             break
     assert done == expected
@@ -164,17 +171,17 @@ def test_stopped_again_and_again():
 
 def test_a_stop_while_judging_loses_no_training():
     state = training()
-    places = [event for event in fit(state, stop_after(5)) if isinstance(event, Partway)]
+    places = [event for event in fit(state, stop_after(5)) if isinstance(event, StepCheckpoint)]
     # Calls of two batches: the fifth moment to stop is within validation, after all nine batches.
     assert (places[-1].step, places[-1].stop) == (STEPS, "asked to")
-    assert (state.epoch, state.begun.rows) == (0, 70)
+    assert (state.epoch, state.partial_epoch.rows) == (0, 70)
 
 
 def test_a_training_that_has_ended_yields_nothing():
     first = training()
     events_of(first)
     second = training()
-    put_back(second, take(first))
+    restore_snapshot(second, take_snapshot(first))
     assert second.ended == "all epochs done"
     assert events_of(second) == []
     same(whole(first), whole(second))
@@ -193,25 +200,25 @@ def test_time_runs_out():
 
 def test_going_back_halves_the_rate_and_is_repeated_by_who_resumes():
     def exploding():
-        return training(schedule=False, rate=1e37, rewinding=Rewinding(limit=400, factor=1e-4))
+        return training(schedule=False, rate=1e37, rollback=RollbackState(limit=400, factor=1e-4))
 
     undisturbed = exploding()
     expected = list(fit(undisturbed, lambda: None))
-    rewound = [event for event in expected if isinstance(event, Rewound)]
-    assert rewound
-    assert rewound[0].learning_rate == pytest.approx(1e33)
+    rolled_back = [event for event in expected if isinstance(event, RolledBack)]
+    assert rolled_back
+    assert rolled_back[0].learning_rate == pytest.approx(1e33)
     first, second = exploding(), exploding()
-    start = take(first)
+    start = take_snapshot(first)
     for calls in (0, 2, 5, 11):
-        put_back(first, start)
+        restore_snapshot(first, start)
         list(fit(first, stop_after(calls)))
-        put_back(second, take(first))
+        restore_snapshot(second, take_snapshot(first))
         list(fit(second, lambda: None))
         same(whole(undisturbed), whole(second))
 
 
 def test_going_back_has_an_end():
-    state = training(schedule=False, rate=1e37, rewinding=Rewinding(limit=2, factor=0.5))
+    state = training(schedule=False, rate=1e37, rollback=RollbackState(limit=2, factor=0.5))
     with pytest.raises(DivergedError) as told:
         list(fit(state, lambda: None))
     (problem,) = told.value.problems
@@ -220,9 +227,9 @@ def test_going_back_has_an_end():
 
 
 def test_a_schedule_is_lowered_as_a_whole():
-    state = training(rate=1e37, rewinding=Rewinding(limit=1_000, factor=1e-4))
-    rewound = [event for event in fit(state, lambda: None) if isinstance(event, Rewound)]
-    assert rewound
+    state = training(rate=1e37, rollback=RollbackState(limit=1_000, factor=1e-4))
+    rolled_back = [event for event in fit(state, lambda: None) if isinstance(event, RolledBack)]
+    assert rolled_back
     assert math.isfinite(float(state.optimizer.learning_rate))
     assert float(state.optimizer._learning_rate.scale) < 1
 
@@ -230,11 +237,11 @@ def test_a_schedule_is_lowered_as_a_whole():
 def test_a_snapshot_of_another_network_is_refused():
     state = training()
     list(fit(state, stop_after(3)))
-    taken = take(state)
+    taken = take_snapshot(state)
     other = training(schedule=False)
     with pytest.raises(RunError):
-        put_back(other, taken)
+        restore_snapshot(other, taken)
     for piece in ("begun/predictions", "begun/mean/0"):
         arrays = {name: value for name, value in taken.arrays.items() if name != piece}
         with pytest.raises(RunError):
-            put_back(state, type(taken)(arrays, taken.facts))
+            restore_snapshot(state, type(taken)(arrays, taken.facts))

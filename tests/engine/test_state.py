@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from trainer.data.samples import Samples
-from trainer.engine.batches import finish
+from trainer.engine.batches import run_to_end
 from trainer.engine.runner import ResidentRunner
-from trainer.engine.state import capture, restore
+from trainer.engine.state import get_state, restore
 from trainer.errors import RunError
 
 
@@ -50,18 +50,18 @@ def trained(units=8):
 def test_training_goes_on_bit_for_bit():
     network, optimizer, runner = trained()
     for epoch in range(1, 5):
-        finish(runner.train(epoch, 10**9, None))
-    whole = capture(network, optimizer)
+        run_to_end(runner.train(epoch, 10**9, None))
+    whole = get_state(network, optimizer)
 
     network, optimizer, runner = trained()
     for epoch in range(1, 3):
-        finish(runner.train(epoch, 10**9, None))
-    half = capture(network, optimizer)
+        run_to_end(runner.train(epoch, 10**9, None))
+    half = get_state(network, optimizer)
     network, optimizer, runner = trained()
     restore(network, optimizer, half)
     for epoch in range(3, 5):
-        finish(runner.train(epoch, 10**9, None))
-    resumed = capture(network, optimizer)
+        run_to_end(runner.train(epoch, 10**9, None))
+    resumed = get_state(network, optimizer)
     assert whole.keys() == resumed.keys()
     for name, value in whole.items():
         np.testing.assert_array_equal(value, resumed[name], err_msg=name)
@@ -69,14 +69,14 @@ def test_training_goes_on_bit_for_bit():
 
 def test_every_kind_of_variable_is_in_it():
     network, optimizer, _ = trained()
-    names = " ".join(capture(network, optimizer))
+    names = " ".join(get_state(network, optimizer))
     for part in ("kernel", "moving_mean", "seed_generator", "iteration", "momentum", "average"):
         assert part in names
 
 
 def test_a_state_of_another_network_is_refused():
     network, optimizer, _ = trained()
-    other = capture(*trained(units=9)[:2])
+    other = get_state(*trained(units=9)[:2])
     with pytest.raises(RunError, match="shape"):
         restore(network, optimizer, other)
     other.popitem()

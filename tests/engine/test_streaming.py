@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from tests.engine.test_runner import CASES, EPOCHS, network, samples
-from trainer.data.scratch import ScratchArray
+from trainer.data.scratch_arrays import ScratchArray
 from trainer.engine import streaming
-from trainer.engine.batches import finish
+from trainer.engine.batches import run_to_end
 from trainer.engine.runner import ResidentRunner, epoch_order
 from trainer.engine.streaming import StreamingRunner, shard_rows, streamed_order
 
@@ -54,7 +54,7 @@ def test_weights_are_those_of_keras(case, compiled):
 
     ours = network(hidden, outputs=outputs, activation=activation)
     runner = runner_for(StreamingRunner, ours, optimizer(), train, loss=loss, compiled=compiled)
-    losses = [finish(runner.train(epoch, 10**9, None)).loss for epoch in range(1, EPOCHS + 1)]
+    losses = [run_to_end(runner.train(epoch, 10**9, None)).loss for epoch in range(1, EPOCHS + 1)]
 
     theirs = network(hidden, outputs=outputs, activation=activation)
     theirs.compile(optimizer(), keras.losses.get(loss), jit_compile=False)
@@ -87,7 +87,7 @@ def test_every_row_once_an_epoch_and_only_the_last_batch_is_short(batch_size, sh
         batch_size=batch_size, shuffle=shuffle,
     )  # fmt: skip
     for epoch in (1, 2):
-        done = finish(runner.train(epoch, 10**9, None))
+        done = run_to_end(runner.train(epoch, 10**9, None))
         assert np.array_equal(done.rows, order_of(ROWS, epoch, shuffle=shuffle))
         assert sorted(done.rows) == list(range(ROWS))
         assert done.steps == runner.steps_per_epoch == -(-ROWS // min(batch_size, ROWS))
@@ -108,8 +108,10 @@ def test_as_the_resident_runner_in_file_order_or_in_one_window(rows, monkeypatch
         ):
             model = network()
             runner = runner_for(kind, model, keras.optimizers.Adam(0.01), train, shuffle=shuffle)
-            losses.append([finish(runner.train(epoch, 10**9, None)).loss for epoch in range(1, 4)])
-            losses[-1].append(finish(runner.evaluate(train)).loss)
+            losses.append(
+                [run_to_end(runner.train(epoch, 10**9, None)).loss for epoch in range(1, 4)]
+            )
+            losses[-1].append(run_to_end(runner.evaluate(train)).loss)
             weights.append(model.get_weights())
         np.testing.assert_allclose(losses[0], losses[1], rtol=1e-6)
         for one, other in zip(*weights, strict=True):
@@ -122,7 +124,7 @@ def test_the_same_bytes_from_run_to_run():
         model = network()
         train = on_disk(samples(ROWS, weighted=True))
         runner = runner_for(StreamingRunner, model, keras.optimizers.Adam(), train, compiled=True)
-        done = [finish(runner.train(epoch, 10**9, None)) for epoch in (1, 2)]
+        done = [run_to_end(runner.train(epoch, 10**9, None)) for epoch in (1, 2)]
         found.append((done[1].loss, model.get_weights()))
     assert found[0][0] == found[1][0]
     for one, other in zip(found[0][1], found[1][1], strict=True):
@@ -146,7 +148,7 @@ def test_order_is_a_function_of_seed_and_epoch_alone():
 def test_the_last_epoch_may_be_cut_short():
     train = on_disk(samples(ROWS))
     runner = runner_for(StreamingRunner, network(), keras.optimizers.SGD(), train)
-    done = finish(runner.train(1, 5, None))
+    done = run_to_end(runner.train(1, 5, None))
     assert (done.steps, len(done.rows)) == (5, 5 * BATCH)
     assert np.array_equal(done.rows, order_of(ROWS, 1)[: 5 * BATCH])
 
@@ -160,7 +162,7 @@ def test_rows_that_cannot_be_read_end_the_epoch(monkeypatch):
 
     monkeypatch.setattr(runner, "_read", broken)
     with pytest.raises(OSError, match="gone"):
-        finish(runner.train(1, 10**9, None))
+        run_to_end(runner.train(1, 10**9, None))
 
 
 def test_windows_of_wide_rows_have_fewer_rows(monkeypatch):

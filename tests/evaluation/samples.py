@@ -7,20 +7,20 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from trainer.evaluation.answers import Answers
+from trainer.evaluation.predictions import Predictions
 
 
-def answers_of(task: str, y: Any, p: Any, weight: Any = None, **more: Any) -> Answers:
+def answers_of(task: str, y: Any, p: Any, weight: Any = None, **more: Any) -> Predictions:
     y, p = np.asarray(y, float), np.asarray(p, float)
     y, p = (each[:, None] if each.ndim == 1 else each for each in (y, p))
     names = ("no", "yes") if task == "binary" else tuple(f"c{i}" for i in range(y.shape[1]))
     rows = more.pop("rows", np.arange(len(y)))
-    return Answers(task, names, y, p, rows, weight, **more)  # type: ignore[arg-type]
+    return Predictions(task, names, y, p, rows, weight, **more)  # type: ignore[arg-type]
 
 
 def random_answers(
     task: str, rows: int, seed: int, columns: int = 3, skill: float = 1.0, **more: Any
-) -> Answers:
+) -> Predictions:
     """Answers that are somewhat right."""
     random = np.random.default_rng(seed)
     if task == "regression":
@@ -37,7 +37,7 @@ def random_answers(
 
 
 @st.composite
-def samples(draw: st.DrawFn, task: str, *, whole_weights: bool = False) -> Answers:
+def samples(draw: st.DrawFn, task: str, *, whole_weights: bool = False) -> Predictions:
     n = draw(st.integers(2, 30))
     random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     k = draw(st.integers(3, 7)) if task == "multiclass" else draw(st.integers(1, 3))

@@ -13,14 +13,14 @@ from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from tests.evaluation.samples import answers_of, random_answers
 from trainer.evaluation import bootstrap as drawing
-from trainer.evaluation.answers import Answers, Doubles
-from trainer.evaluation.bootstrap import bootstrap, compare
-from trainer.evaluation.measures import measure_all
+from trainer.evaluation.bootstrap import bootstrap, paired_bootstrap
+from trainer.evaluation.metrics import compute_all_metrics
+from trainer.evaluation.predictions import Float64Array, Predictions
 
 TASKS = ("binary", "multiclass", "multilabel", "regression")
 
 
-def draws_of(sample: Answers, resamples: int = 300) -> Doubles:
+def draws_of(sample: Predictions, resamples: int = 300) -> Float64Array:
     return np.concatenate(list(drawing._draw_weights(drawing._sort(sample), resamples, 0)))
 
 
@@ -28,7 +28,7 @@ def draws_of(sample: Answers, resamples: int = 300) -> Doubles:
 def test_values_are_those_of_all_rows(task: str) -> None:
     sample = random_answers(task, 60, 3, weight=np.linspace(0.5, 2, 60))
     found = bootstrap(sample, resamples=100)
-    expected = measure_all(sample)
+    expected = compute_all_metrics(sample)
     assert list(found) == list(expected)
     for name, each in found.items():
         assert each.value == pytest.approx(expected[name])
@@ -138,11 +138,11 @@ def test_what_is_undefined_in_some_draws_is_of_the_others() -> None:
 def test_a_difference_is_of_the_same_draws() -> None:
     sample = random_answers("binary", 200, 0)
     random = np.random.default_rng(1)
-    same = compare(sample, sample, resamples=50)
+    same = paired_bootstrap(sample, sample, resamples=50)
     assert all(each.value == each.low == each.high == 0 and each.is_noise for each in same.values())
     little = replace(sample, p=np.clip(sample.p + 0.1 * (sample.y - 0.5), 0, 1))
-    found = compare(little, sample)
-    values, others = measure_all(little), measure_all(sample)
+    found = paired_bootstrap(little, sample)
+    values, others = compute_all_metrics(little), compute_all_metrics(sample)
     assert found["auc"].value == pytest.approx(values["auc"] - others["auc"])
     assert found["auc"].low > 0
     assert not found["auc"].is_noise
@@ -150,23 +150,23 @@ def test_a_difference_is_of_the_same_draws() -> None:
     alone = bootstrap(sample)["auc"]
     assert found["auc"].high - found["auc"].low < 0.7 * (alone.high - alone.low)
     mixed = little.take(random.permutation(200))
-    assert compare(mixed, sample) == found
-    turned = compare(sample, little)["auc"]
+    assert paired_bootstrap(mixed, sample) == found
+    turned = paired_bootstrap(sample, little)["auc"]
     assert (turned.value, turned.low) == pytest.approx((-found["auc"].value, -found["auc"].high))
 
 
 def test_a_difference_needs_the_same_rows() -> None:
     sample = random_answers("binary", 20, 0)
     with pytest.raises(ValueError, match="same rows"):
-        compare(sample, sample.take(np.arange(19)))
+        paired_bootstrap(sample, sample.take(np.arange(19)))
 
 
 def test_undefined_differences_are_noise() -> None:
     ones = answers_of("binary", np.ones(6), np.linspace(0.1, 0.9, 6))
-    assert compare(ones, ones, resamples=10)["auc"].is_noise
+    assert paired_bootstrap(ones, ones, resamples=10)["auc"].is_noise
 
 
-def _accuracy(random: np.random.Generator) -> tuple[Answers, float]:
+def _accuracy(random: np.random.Generator) -> tuple[Predictions, float]:
     # As many of each class each time: so rows are drawn here, as for the intervals.
     y = np.repeat([0.0, 1.0], [150, 100])
     right = random.random(250) < np.where(y > 0, 0.7, 0.9)
@@ -174,13 +174,13 @@ def _accuracy(random: np.random.Generator) -> tuple[Answers, float]:
     return answers_of("binary", y, p), (150 * 0.9 + 100 * 0.7) / 250
 
 
-def _auc(random: np.random.Generator) -> tuple[Answers, float]:
+def _auc(random: np.random.Generator) -> tuple[Predictions, float]:
     y = np.repeat([0.0, 1.0], [150, 100])
     score = y + random.normal(size=250)
     return answers_of("binary", y, 1 / (1 + np.exp(-score))), stats.norm.cdf(1 / np.sqrt(2))
 
 
-def _rmse(random: np.random.Generator) -> tuple[Answers, float]:
+def _rmse(random: np.random.Generator) -> tuple[Predictions, float]:
     y = random.normal(size=300)
     return answers_of("regression", y, y + random.normal(0, 2, 300)), 2.0
 
@@ -194,7 +194,7 @@ def _rmse(random: np.random.Generator) -> tuple[Answers, float]:
     ],
 )
 def test_intervals_cover_the_truth(
-    name: str, make: Callable[[np.random.Generator], tuple[Answers, float]]
+    name: str, make: Callable[[np.random.Generator], tuple[Predictions, float]]
 ) -> None:
     random = np.random.default_rng(20)
     covered = 0

@@ -8,18 +8,18 @@ from scipy.optimize import minimize_scalar
 from sklearn.calibration import calibration_curve
 
 from tests.evaluation.samples import random_answers, samples
-from trainer.evaluation.answers import Answers
 from trainer.evaluation.calibration import (
     apply_temperature,
     calibration_error,
     fit_temperature,
-    reliability,
+    reliability_curve,
     top_class,
 )
+from trainer.evaluation.predictions import Predictions
 from trainer.models.metrics import compute_metrics
 
 
-def loss_at(sample: Answers, temperature: float) -> float:
+def loss_at(sample: Predictions, temperature: float) -> float:
     p = apply_temperature(sample.task, sample.p, temperature)
     found = compute_metrics(["log_loss"], sample.task, sample.y, p, sample.weight, 0.5)
     return found["log_loss"]
@@ -29,24 +29,24 @@ def loss_at(sample: Answers, temperature: float) -> float:
 def test_curve_agrees_with_scikit_learn(strategy: str) -> None:
     sample = random_answers("binary", 500, 0)
     y, p = sample.y[:, 0], sample.p[:, 0]
-    found = reliability(y, p, strategy=strategy, bins=10)  # type: ignore[arg-type]
-    seen, said = calibration_curve(y, p, n_bins=10, strategy=strategy)
-    assert found.seen == pytest.approx(seen)
-    assert found.said == pytest.approx(said)
+    found = reliability_curve(y, p, strategy=strategy, bins=10)  # type: ignore[arg-type]
+    observed, predicted = calibration_curve(y, p, n_bins=10, strategy=strategy)
+    assert found.observed == pytest.approx(observed)
+    assert found.predicted == pytest.approx(predicted)
     assert found.count.sum() == 500
-    assert (found.low <= found.said).all()
-    assert (found.said <= found.high).all()
-    assert (found.seen_low <= found.seen).all()
-    assert (found.seen <= found.seen_high).all()
+    assert (found.low <= found.predicted).all()
+    assert (found.predicted <= found.high).all()
+    assert (found.observed_low <= found.observed).all()
+    assert (found.observed <= found.observed_high).all()
     if strategy == "quantile":
         assert set(found.count) == {50}
 
 
 @settings(max_examples=60, deadline=None)
 @given(samples("binary"), st.sampled_from(["uniform", "quantile"]), st.integers(1, 20))
-def test_error_is_the_mean_gap_of_the_curve(sample: Answers, strategy: str, bins: int) -> None:
+def test_error_is_the_mean_gap_of_the_curve(sample: Predictions, strategy: str, bins: int) -> None:
     y, p, w = sample.y[:, 0], sample.p[:, 0], sample.weights()
-    curve = reliability(y, p, strategy=strategy, bins=bins, weight=w)  # type: ignore[arg-type]
+    curve = reliability_curve(y, p, strategy=strategy, bins=bins, weight=w)  # type: ignore[arg-type]
     edges = np.append(curve.low, curve.high[-1])
     mass = [w[np.searchsorted(edges, p, "right").clip(1, len(curve.low)) == k + 1].sum()
             for k in range(len(curve.low))]  # fmt: skip
@@ -58,16 +58,18 @@ def test_error_is_the_mean_gap_of_the_curve(sample: Answers, strategy: str, bins
         bins=bins,
         weight=w,
     )
-    assert found == pytest.approx(np.average(np.abs(curve.said - curve.seen), weights=mass))
+    assert found == pytest.approx(
+        np.average(np.abs(curve.predicted - curve.observed), weights=mass)
+    )
 
 
 def test_several_classes_are_judged_by_the_likeliest() -> None:
     sample = random_answers("multiclass", 200, 0)
-    right, said = top_class(sample.y, sample.p)
+    right, predicted = top_class(sample.y, sample.p)
     assert right.mean() == (sample.y.argmax(1) == sample.p.argmax(1)).mean()
-    assert (said == sample.p.max(axis=1)).all()
+    assert (predicted == sample.p.max(axis=1)).all()
     assert calibration_error("multiclass", sample.y, sample.p) == pytest.approx(
-        calibration_error("binary", right[:, None], said[:, None])
+        calibration_error("binary", right[:, None], predicted[:, None])
     )
 
 
@@ -82,13 +84,13 @@ def test_calibrated_answers_have_a_small_error() -> None:
 def test_empty() -> None:
     nothing = np.zeros((0, 1))
     assert np.isnan(calibration_error("binary", nothing, nothing))
-    assert len(reliability(nothing[:, 0], nothing[:, 0], strategy="quantile").seen) == 0
+    assert len(reliability_curve(nothing[:, 0], nothing[:, 0], strategy="quantile").observed) == 0
     assert fit_temperature("binary", nothing, nothing) == 1
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.sampled_from(["binary", "multiclass", "multilabel"]).flatmap(samples))
-def test_no_temperature_is_better(sample: Answers) -> None:
+def test_no_temperature_is_better(sample: Predictions) -> None:
     found = fit_temperature(sample.task, sample.y, sample.p, sample.weight)
     least = minimize_scalar(
         lambda log: loss_at(sample, np.exp(log)),

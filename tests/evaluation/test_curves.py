@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from sklearn import metrics as oracle
 
 from tests.evaluation.samples import random_answers, samples
-from trainer.evaluation.answers import Answers
 from trainer.evaluation.curves import confusion_matrices, precision_recall_curve, roc_curve
-from trainer.models.ranking import roc_auc
+from trainer.evaluation.predictions import Predictions
+from trainer.models.ranking_metrics import roc_auc
 
 
 @settings(max_examples=100, deadline=None)
 @given(samples("binary"))
-def test_roc_curve_has_the_area_and_its_points(sample: Answers) -> None:
+def test_roc_curve_has_the_area_and_its_points(sample: Predictions) -> None:
     y, p, w = sample.y[:, 0], sample.p[:, 0], sample.weights()
     found = roc_curve(y, p, sample.weight)
     if not ((w * y).sum() > 0 and (w * (1 - y)).sum() > 0):
@@ -39,7 +39,7 @@ def test_points_on_a_straight_line_are_left_out() -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(samples("binary"))
-def test_precision_recall_agrees_with_scikit_learn(sample: Answers) -> None:
+def test_precision_recall_agrees_with_scikit_learn(sample: Predictions) -> None:
     y, p, w = sample.y[:, 0], sample.p[:, 0], sample.weights()
     if not (w * y).sum() > 0 or (w == 0).any():
         return
@@ -79,7 +79,7 @@ def test_curves_of_one_class_and_of_nothing() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(st.sampled_from(["binary", "multiclass", "multilabel"]).flatmap(samples))
-def test_confusion_agrees_with_scikit_learn(sample: Answers) -> None:
+def test_confusion_agrees_with_scikit_learn(sample: Predictions) -> None:
     found = confusion_matrices(sample, 0.4)
     w = sample.weight
     if sample.task == "multiclass":

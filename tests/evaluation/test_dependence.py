@@ -5,8 +5,8 @@ import pytest
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.inspection import partial_dependence as of_sklearn
 
-from trainer.evaluation.alterations import Encoding
 from trainer.evaluation.dependence import partial_dependence
+from trainer.evaluation.perturbations import EncodedRows
 
 
 class Regressor(RegressorMixin, BaseEstimator):
@@ -28,7 +28,7 @@ def test_the_curves_are_those_of_sklearn(weighted):
     grid = np.linspace(-1, 1, 9).astype("f")
     model = Regressor()
     found = partial_dependence(
-        [Encoding(x, {"a": range(1), "b": range(1, 2), "c": range(2, 3)})],
+        [EncodedRows(x, {"a": range(1), "b": range(1, 2), "c": range(2, 3)})],
         {"a": [grid[:, None]], "c": [grid[:4, None]]},
         weight,
         lambda encoded: np.stack([model.predict(encoded[0]), encoded[0][:, 1]], axis=1),
@@ -47,6 +47,6 @@ def test_the_curves_are_those_of_sklearn(weighted):
 def test_a_category_is_set_whole():
     x = np.eye(3, dtype="f")[[0, 1, 2, 0]]
     levels = np.eye(3, dtype="f")
-    encoding = Encoding(x, {"colour": range(3)})
+    encoding = EncodedRows(x, {"colour": range(3)})
     found = partial_dependence([encoding], {"colour": [levels]}, None, lambda encoded: encoded[0])
     np.testing.assert_array_equal(found["colour"], levels)

@@ -38,7 +38,7 @@ def test_a_single_input_explains_all() -> None:
     found = input_importance(x, np.sin(6 * x[:, 0]))
     assert found is not None
     assert found.share == pytest.approx([1.0])
-    assert found.deviation == pytest.approx([0.0])
+    assert found.std == pytest.approx([0.0])
 
 
 @pytest.mark.parametrize("y", [np.ones(30), np.array([1.0, 2.0])])

@@ -5,8 +5,8 @@ import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.inspection import permutation_importance as of_sklearn
 
-from trainer.evaluation.alterations import Encoding
 from trainer.evaluation.importance import permutation_importance
+from trainer.evaluation.perturbations import EncodedRows
 
 
 def sigmoid(x):
@@ -57,7 +57,7 @@ PLACES = {"first": range(1), "second": range(1, 2), "noise": range(2, 3), "unuse
 
 def importance(task, x, y, answer, places=None, weight=None, **settings):
     settings = {"repeats": 5, "seed": 0, "confidence_level": 0.95, **settings}
-    encoding = Encoding(x, places or PLACES)
+    encoding = EncodedRows(x, places or PLACES)
     return permutation_importance(
         task, [encoding], y, weight, lambda encoded: answer(encoded[0]), **settings
     )
@@ -132,7 +132,7 @@ def test_encodings_are_shuffled_alike():
     x, target = table(300)
     y = target[:, None].astype("f")
     alone = importance("regression", x, y, score)
-    twice = [Encoding(x, PLACES), Encoding(3 * x[:, ::-1], {"unused": [0], "noise": [1],
+    twice = [EncodedRows(x, PLACES), EncodedRows(3 * x[:, ::-1], {"unused": [0], "noise": [1],
                                                             "second": [2], "first": [3]})]  # fmt: skip
 
     def mean(encoded):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer.evaluation.influence import headline, influences
+from trainer.evaluation.influence import headline, influence_function
 from trainer.models.metrics import compute_metrics
 
 CASES = [
@@ -41,7 +41,7 @@ def draw(task, columns, rows, seed):
 def test_values_are_those_of_the_metrics(name, task, columns, rows, seed, weighted):
     y, p, weight = draw(task, columns, rows, seed)
     weight = weight if weighted else None
-    found = influences(name, task, y, p, weight)
+    found = influence_function(name, task, y, p, weight)
     assert found.value == pytest.approx(compute_metrics([name], task, y, p, weight, 0.5)[name])
     assert found.influence.sum() == pytest.approx(0, abs=1e-9)
 
@@ -49,11 +49,11 @@ def test_values_are_those_of_the_metrics(name, task, columns, rows, seed, weight
 @pytest.mark.parametrize(("name", "task", "columns"), CASES)
 def test_influences_are_derivatives_by_the_weights(name, task, columns):
     y, p, weight = draw(task, columns, 12, seed=3)
-    found = influences(name, task, y, p, weight)
+    found = influence_function(name, task, y, p, weight)
     for row in range(12):
         step = np.zeros(12)
         step[row] = 1e-5
-        up, down = (influences(name, task, y, p, weight + by).value for by in (step, -step))
+        up, down = (influence_function(name, task, y, p, weight + by).value for by in (step, -step))
         assert found.influence[row] == pytest.approx(weight[row] * (up - down) / 2e-5, abs=1e-7)
 
 
@@ -62,10 +62,10 @@ def test_they_give_the_spread_of_the_bootstrap(name, task, columns):
     y, p, _ = draw(task, columns, 300, seed=5)
     draws = np.random.default_rng(0)
     values = [
-        influences(name, task, y[rows], p[rows], None).value
+        influence_function(name, task, y[rows], p[rows], None).value
         for rows in draws.integers(300, size=(600, 300))
     ]
-    found = influences(name, task, y, p, None)
+    found = influence_function(name, task, y, p, None)
     assert np.sqrt(np.square(found.influence).sum()) == pytest.approx(np.std(values), rel=0.12)
 
 
@@ -84,6 +84,8 @@ def test_the_headline_of_each_task():
 
 
 def test_answers_that_are_not_finite_have_no_value():
-    found = influences("auc", "binary", np.array([[0.0], [1.0]]), np.array([[0.5], [np.nan]]), None)
+    found = influence_function(
+        "auc", "binary", np.array([[0.0], [1.0]]), np.array([[0.5], [np.nan]]), None
+    )
     assert np.isnan(found.value)
     assert np.isnan(found.influence).all()

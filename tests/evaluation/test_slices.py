@@ -7,26 +7,26 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from tests.evaluation.samples import answers_of, random_answers
-from trainer.evaluation.answers import Answers
-from trainer.evaluation.measures import measure_all
+from trainer.evaluation.metrics import compute_all_metrics
+from trainer.evaluation.predictions import Predictions
 from trainer.evaluation.slices import (
     MISSING,
-    Column,
-    bin_numbers,
-    find_worst,
-    measure_slices,
+    SliceColumn,
+    bin_numeric,
+    evaluate_slices,
+    find_worst_slices,
     row_losses,
     worst_rows,
 )
 
 
-def columns_of(rows: int, seed: int, count: int = 6, levels: int = 4) -> dict[str, Column]:
+def columns_of(rows: int, seed: int, count: int = 6, levels: int = 4) -> dict[str, SliceColumn]:
     random = np.random.default_rng(seed)
     names = tuple("abcdefgh"[:levels])
-    return {f"x{i}": Column(random.integers(0, levels, rows), names) for i in range(count)}
+    return {f"x{i}": SliceColumn(random.integers(0, levels, rows), names) for i in range(count)}
 
 
-def mostly_right(rows: int, seed: int, wrong: np.ndarray) -> Answers:
+def mostly_right(rows: int, seed: int, wrong: np.ndarray) -> Predictions:
     """Right nine times in ten, and half the time where `wrong`."""
     random = np.random.default_rng(seed)
     y = (random.random(rows) < 0.5).astype(float)
@@ -38,24 +38,24 @@ def mostly_right(rows: int, seed: int, wrong: np.ndarray) -> Answers:
 
 def test_quartiles() -> None:
     values = np.append(np.arange(1.0, 101), np.nan)
-    found = bin_numbers(values)
+    found = bin_numeric(values)
     assert found.levels == ("≤ 25.75", "> 25.75, ≤ 50.5", "> 50.5, ≤ 75.25", "> 75.25")
     assert np.bincount(found.codes[:-1]).tolist() == [25, 25, 25, 25]
     assert found.codes[-1] == -1
 
 
 def test_equal_values_share_a_bin() -> None:
-    found = bin_numbers(np.repeat([0.0, 1.0], [90, 10]))
+    found = bin_numeric(np.repeat([0.0, 1.0], [90, 10]))
     assert len(found.levels) == 2
     assert np.bincount(found.codes).tolist() == [90, 10]
-    assert bin_numbers(np.full(5, 3.0)).levels == ("3",)
-    assert bin_numbers(np.full(5, np.nan)).levels == ()
+    assert bin_numeric(np.full(5, 3.0)).levels == ("3",)
+    assert bin_numeric(np.full(5, np.nan)).levels == ()
 
 
 def test_each_slice_is_measured_alone() -> None:
     sample = random_answers("binary", 120, 0, skill=0.3)
     codes = np.random.default_rng(0).integers(-1, 3, 120)
-    found = measure_slices(sample, {"x": Column(codes, ("a", "b", "c", "empty"))}, "auc")
+    found = evaluate_slices(sample, {"x": SliceColumn(codes, ("a", "b", "c", "empty"))}, "auc")
     assert [each.where for each in found] == [(("x", level),) for level in ("a", "b", "c", MISSING)]
     for each, code in zip(found, (0, 1, 2, -1), strict=True):
         inside = codes == code
@@ -69,7 +69,9 @@ def test_each_slice_is_measured_alone() -> None:
 
 def test_slices_of_one_class_are_undefined_not_errors() -> None:
     sample = random_answers("binary", 60, 0)
-    found = measure_slices(sample, {"y": Column(sample.y[:, 0].astype(int), ("no", "yes"))}, "auc")
+    found = evaluate_slices(
+        sample, {"y": SliceColumn(sample.y[:, 0].astype(int), ("no", "yes"))}, "auc"
+    )
     assert [np.isnan(each.value.value) for each in found] == [True, True]
 
 
@@ -77,8 +79,8 @@ def test_a_share_of_the_target_that_means_nothing_in_a_slice() -> None:
     sample = random_answers("regression", 60, 0, columns=1)
     sample = replace(sample, y=np.append(np.full(30, 100.0), np.full(30, 0.1))[:, None])
     zero = replace(sample, y=np.where(np.arange(60) == 0, 0.0, sample.y[:, 0])[:, None])
-    column = {"x": Column(np.repeat([0, 1], 30), ("a", "b"))}
-    values = [each.value.value for each in measure_slices(zero, column, "mape")]
+    column = {"x": SliceColumn(np.repeat([0, 1], 30), ("a", "b"))}
+    values = [each.value.value for each in evaluate_slices(zero, column, "mape")]
     assert np.isnan(values[0])
     assert values[1] > 0
 
@@ -86,7 +88,7 @@ def test_a_share_of_the_target_that_means_nothing_in_a_slice() -> None:
 def test_what_is_wrong_is_found() -> None:
     columns = columns_of(2_000, 0)
     wrong = (columns["x1"].codes == 2) & (columns["x4"].codes == 0)
-    found = find_worst(mostly_right(2_000, 1, wrong), columns, resamples=200)
+    found = find_worst_slices(mostly_right(2_000, 1, wrong), columns, resamples=200)
     assert found.metric == "accuracy"
     assert found.slices[0].where == (("x1", "c"), ("x4", "a"))
     assert found.slices[0].p_value is not None
@@ -101,7 +103,7 @@ def test_nothing_is_made_of_chance() -> None:
     told = 0
     for seed in range(60):
         sample = mostly_right(400, seed, np.zeros(400, bool))
-        found = find_worst(sample, columns_of(400, seed + 1, 4), resamples=10)
+        found = find_worst_slices(sample, columns_of(400, seed + 1, 4), resamples=10)
         told += any(each.p_value < 0.05 for each in found.slices if each.p_value is not None)
         assert found.searched > 50
     assert told <= 3
@@ -119,7 +121,7 @@ def test_rare_mistakes_and_heavy_tails_are_no_proof(kind: str) -> None:
         else:
             y = np.zeros((1_000, 1))
             sample = answers_of("binary", y, (random.random(y.shape) < 0.01) * 1.0)
-        found = find_worst(sample, columns_of(1_000, seed + 1, 3, 6), resamples=10)
+        found = find_worst_slices(sample, columns_of(1_000, seed + 1, 3, 6), resamples=10)
         told += any(each.p_value < 0.05 for each in found.slices if each.p_value is not None)
     assert told <= 2
 
@@ -130,11 +132,11 @@ def test_numbers_by_their_root_mean_square() -> None:
     y = random.normal(size=(1_000, 1))
     spread = np.where(columns["x3"].codes == 1, 3.0, 1.0)[:, None]
     sample = answers_of("regression", y, y + spread * random.normal(size=y.shape))
-    found = find_worst(sample, columns, limit=3, resamples=100)
-    assert found.overall == pytest.approx(measure_all(sample)["rmse"])
+    found = find_worst_slices(sample, columns, limit=3, resamples=100)
+    assert found.overall == pytest.approx(compute_all_metrics(sample)["rmse"])
     assert len(found.slices) == 3
     assert ("x3", "b") in found.slices[0].where
-    alone = next(each for each in measure_slices(sample, columns) if each.where == (("x3", "b"),))
+    alone = next(each for each in evaluate_slices(sample, columns) if each.where == (("x3", "b"),))
     assert alone.value.value == pytest.approx(3, rel=0.15)
 
 
@@ -142,22 +144,22 @@ def test_small_slices_are_not_looked_at() -> None:
     codes = np.zeros(1_000, int)
     codes[:19] = 1
     sample = mostly_right(1_000, 0, codes == 1)
-    assert find_worst(sample, {"x": Column(codes, ("a", "b"))}).searched == 1
+    assert find_worst_slices(sample, {"x": SliceColumn(codes, ("a", "b"))}).searched == 1
 
 
 def test_nothing_to_look_at() -> None:
     sample = random_answers("binary", 30, 0)
-    assert find_worst(sample, {}).slices == ()
+    assert find_worst_slices(sample, {}).slices == ()
     nothing = sample.take(np.zeros(30, bool))
-    assert np.isnan(find_worst(nothing, {}).overall)
+    assert np.isnan(find_worst_slices(nothing, {}).overall)
     right = replace(sample, p=sample.y)
-    assert find_worst(right, columns_of(30, 0, 2, 2)).slices == ()
+    assert find_worst_slices(right, columns_of(30, 0, 2, 2)).slices == ()
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "multilabel", "regression"])
 def test_losses_add_up_to_the_measure(task: str) -> None:
     sample = random_answers(task, 50, 0, columns=1 if task == "regression" else 3)
-    expected = measure_all(sample)
+    expected = compute_all_metrics(sample)
     if task == "regression":
         assert np.sqrt(row_losses(sample, "rmse").mean()) == pytest.approx(expected["rmse"])
         return

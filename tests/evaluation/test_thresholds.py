@@ -10,20 +10,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.evaluation.samples import samples
-from trainer.evaluation.answers import Answers
+from trainer.evaluation.predictions import Predictions
 from trainer.evaluation.thresholds import (
     Cost,
-    Point,
+    OperatingPoint,
     PrecisionFloor,
     choose_threshold,
-    trade_off,
+    threshold_curve,
 )
 from trainer.models.metrics import compute_metrics
 
 AIMS = ("f1", "youden", Cost(1, 4), Cost(2.5, 0.5), PrecisionFloor(0.6))
 
 
-def assert_right(point: Point, sample: Answers) -> None:
+def assert_right(point: OperatingPoint, sample: Predictions) -> None:
     names = ("precision", "recall", "specificity", "f1")
     found = compute_metrics(names, "binary", sample.y, sample.p, sample.weight, point.threshold)
     for name in names:
@@ -32,7 +32,7 @@ def assert_right(point: Point, sample: Answers) -> None:
     assert point.called == pytest.approx(called)
 
 
-def value_of(aim: Any, sample: Answers, threshold: float) -> float | None:
+def value_of(aim: Any, sample: Predictions, threshold: float) -> float | None:
     y, w = sample.y[:, 0], sample.weights()
     called = sample.p[:, 0] >= threshold
     tp, fp = (w * (y > 0) * called).sum(), (w * (y < 1) * called).sum()
@@ -50,7 +50,7 @@ def value_of(aim: Any, sample: Answers, threshold: float) -> float | None:
 
 @settings(max_examples=200, deadline=None)
 @given(samples("binary"), st.sampled_from(AIMS))
-def test_no_threshold_is_better(sample: Answers, aim: Any) -> None:
+def test_no_threshold_is_better(sample: Predictions, aim: Any) -> None:
     found = choose_threshold(sample.y, sample.p, aim, sample.weight)
     tried = [value_of(aim, sample, t) for t in (*np.unique(sample.p), 1.5)]
     possible = [value for value in tried if value is not None]
@@ -104,8 +104,8 @@ def test_neighbouring_floats_and_the_ends() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(samples("binary"))
-def test_trade_off_is_right_everywhere(sample: Answers) -> None:
-    found = trade_off(sample.y, sample.p, sample.weight)
+def test_trade_off_is_right_everywhere(sample: Predictions) -> None:
+    found = threshold_curve(sample.y, sample.p, sample.weight)
     assert (np.diff(found.threshold) > 0).all()
     assert {0.0, 0.5, 1.0} <= set(found.threshold)
     assert len(found.threshold) <= 202

@@ -118,7 +118,7 @@ class Case:
 
 
 # Saves are put off while they take more than a share of the time; here that is most of it.
-_OFTEN = ("trainer.workflows.cadence", "WRITING_SHARE", 0.5)
+_OFTEN = ("trainer.workflows.checkpoint_schedule", "WRITING_SHARE", 0.5)
 
 
 def _everything(epochs: int, patience: int, every: str) -> str:
@@ -151,7 +151,7 @@ SHORT = Case(
     160,
     # Every epoch is saved; an epoch is several calls.
     (
-        ("trainer.workflows.cadence", "WRITING_SHARE", 1e9),
+        ("trainer.workflows.checkpoint_schedule", "WRITING_SHARE", 1e9),
         ("trainer.engine.batches", "_CALL_SECONDS", 0.0002),
     ),
 )

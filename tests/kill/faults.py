@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.data.samples import Samples
-from trainer.engine.batches import Evaluator, Pass
+from trainer.engine.batches import EpochOutput, Evaluator
 from trainer.runs.files import DISK
 from trainer.workflows import recording
 
@@ -54,7 +54,9 @@ def _signal_in_evaluation(fatal: int, number: int) -> None:
     judge = Evaluator.evaluate_in_parts
     begun = count(1)
 
-    def evaluate_in_parts(evaluator: Evaluator, samples: Samples) -> Generator[None, None, Pass]:
+    def evaluate_in_parts(
+        evaluator: Evaluator, samples: Samples
+    ) -> Generator[None, None, EpochOutput]:
         if next(begun) == fatal:
             os.kill(os.getpid(), number)
         return judge(evaluator, samples)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as oracle
 
 from trainer.config.objectives import METRICS, MetricName
-from trainer.models.metrics import called_positive, compute_metrics
+from trainer.models.metrics import compute_metrics, predicted_positive
 
 THRESHOLD = 0.4
 
@@ -222,7 +222,7 @@ def test_nothing_is_claimed_of_nothing(task: Any, what: str) -> None:
 
 
 def test_a_probability_at_the_threshold_is_positive() -> None:
-    assert called_positive(np.array([0.49, 0.5, 0.51]), 0.5).tolist() == [False, True, True]
+    assert predicted_positive(np.array([0.49, 0.5, 0.51]), 0.5).tolist() == [False, True, True]
 
 
 def test_weights_count_like_repeated_rows() -> None:
@@ -238,7 +238,7 @@ def test_weights_count_like_repeated_rows() -> None:
 
 def test_plan_and_metrics_leave_keras_unloaded() -> None:
     program = (
-        "import sys, trainer.models.plan, trainer.models.metrics\n"
+        "import sys, trainer.models.summary, trainer.models.metrics\n"
         "assert not {'keras', 'tensorflow', 'sklearn'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
@@ -250,7 +250,7 @@ def test_neighbours_of_the_threshold_are_compared_in_float64(threshold: float) -
     around = np.array([np.nextafter(nearest, np.float32(0)), nearest,
                        np.nextafter(nearest, np.float32(1))], np.float32)  # fmt: skip
     expected = [float(p) >= threshold for p in around]
-    assert called_positive(around, threshold).tolist() == expected
+    assert predicted_positive(around, threshold).tolist() == expected
     y = np.ones((3, 1), np.float32)
     found = compute_metrics(["recall"], "binary", y, around[:, None], None, threshold)
     assert found["recall"] == pytest.approx(sum(expected) / 3)

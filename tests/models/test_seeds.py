@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import random
 
-from trainer.models.seeds import default_draws, derived_seed
+from trainer.models.seeds import default_seed, derived_seed
 
 
 def test_a_seed_never_changes_between_versions() -> None:
@@ -25,7 +25,7 @@ def test_default_draws_are_a_function_of_the_seed_and_leave_no_trace() -> None:
     before = random.getstate()
     drawn = []
     for seed in (1, 1, 2):
-        with default_draws(seed):
+        with default_seed(seed):
             drawn.append(random.random())
     assert drawn[0] == drawn[1] != drawn[2]
     assert random.getstate() == before

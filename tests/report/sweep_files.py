@@ -13,7 +13,7 @@ from tests.report.run_files import NOW, SETTINGS, make_run, scores
 from trainer.config.schema import Config
 from trainer.config.yaml_writer import block_text
 from trainer.runs.sweeps import SweepDirectory
-from trainer.sweep.journal import BatchAsked, Journal, SweepBegun
+from trainer.sweep.journal import BatchSuggested, Journal, SweepHeader
 from trainer.sweep.search import Settings, new_search
 from trainer.sweep.space import Space
 from trainer.sweep.trials import Trial, TrialEnded, TrialStatus
@@ -81,9 +81,9 @@ def make_sweep(
         ends.append(TrialEnded(number, status, value, epochs, best, None, 1.5, reason))
     with Journal(directory.journal) as journal:
         if settings:
-            journal.write(SweepBegun("val_auc", "higher", len(settings), 1, is_distinct=True), 0.0)
+            journal.write(SweepHeader("val_auc", "higher", len(settings), 1, is_distinct=True), 0.0)
             batch = tuple(Trial(number, each) for number, each in enumerate(settings))
-            journal.write(BatchAsked(batch), 0.0)
+            journal.write(BatchSuggested(batch), 0.0)
         for place, end in enumerate(ends):
             journal.write(end, float(place + 1))
     ranked = sorted(

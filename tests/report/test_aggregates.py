@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from trainer.report.aggregates import Folding, aggregate, t_quantile
+from trainer.report.aggregates import FoldAssignment, aggregate, t_quantile
 from trainer.runs.records import to_json
 
 VALUES = st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=30)
@@ -50,7 +50,7 @@ def test_interval_of_folds_is_that_of_nadeau_and_bengio(values, repeats):
     folds = len(values)
     draw = np.random.default_rng(1)
     table = np.array(values) + draw.normal(size=(repeats, folds))
-    folding = Folding(list(range(1, folds + 1)) * repeats, 1 / max(folds - 1, 1))
+    folding = FoldAssignment(list(range(1, folds + 1)) * repeats, 1 / max(folds - 1, 1))
     found = of(table.ravel().tolist(), folding)
     per_fold = table.mean(axis=0)
     error = math.sqrt((1 / folds + folding.ratio) * per_fold.var(ddof=1))
@@ -79,7 +79,7 @@ def test_what_is_not_defined_is_left_out_and_counted():
     missing = aggregate([{"test": {"auc": 0.5, "f1": 0.25}}, {"test": {"auc": 0.75}}, {}])["test"]
     assert missing["auc"].n == 2
     assert missing["f1"].n == 1
-    folded = of([0.5, None, 0.75, 1.0], Folding([1, 2, 1, 2], 1.0))
+    folded = of([0.5, None, 0.75, 1.0], FoldAssignment([1, 2, 1, 2], 1.0))
     assert (folded.mean, folded.n) == (0.75, 3)
     assert folded.high - folded.mean == pytest.approx(
         stats.t.ppf(0.975, 1) * math.sqrt(1.5 * np.var([0.625, 1.0], ddof=1))
@@ -90,7 +90,7 @@ def test_one_network_has_no_interval():
     assert to_json(of([0.5])) == {"mean": 0.5, "sd": None, "low": None, "high": None, "n": 1}
     nothing = {"mean": None, "sd": None, "low": None, "high": None, "n": 0}
     assert to_json(of([None, float("nan")])) == nothing
-    one_fold = of([0.5, 0.75], Folding([1, 1], 0.25))
+    one_fold = of([0.5, 0.75], FoldAssignment([1, 1], 0.25))
     assert (one_fold.sd, one_fold.low) == (pytest.approx(0.125 * math.sqrt(2)), None)
 
 

@@ -12,7 +12,7 @@ from tests.report.run_files import NOW, SETTINGS, make_run, scores, settings
 from trainer.errors import RunError, UsageError
 from trainer.report.comparison import (
     Comparison,
-    compare,
+    compare_runs,
     comparison_csv,
     comparison_json,
     differences,
@@ -22,7 +22,7 @@ from trainer.runs.manifest import DataFile
 
 
 def compared(*runs: RunDirectory) -> Comparison:
-    return compare([run.path for run in runs], NOW)
+    return compare_runs([run.path for run in runs], NOW)
 
 
 def test_settings_that_differ(tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_facts_that_differ(tmp_path: Path) -> None:
 def test_a_path_into_a_run_names_it(tmp_path: Path) -> None:
     first, second = make_run(tmp_path), make_run(tmp_path)
     (first.checkpoints / "best").mkdir(parents=True)
-    found = compare([first.best, second.config], NOW)
+    found = compare_runs([first.best, second.config], NOW)
     assert [run.path for run in found.runs] == [first.path, second.path]
 
 
@@ -132,7 +132,7 @@ def test_fewer_than_two_runs_are_refused(tmp_path: Path) -> None:
         compared(run)
     (tmp_path / "link").symlink_to(run.path)
     with pytest.raises(UsageError, match=f"{tmp_path}/link: expected each run once"):
-        compare([run.path, tmp_path / "link"], NOW)
+        compare_runs([run.path, tmp_path / "link"], NOW)
 
 
 def test_all_that_cannot_be_compared_is_told_at_once(tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_all_that_cannot_be_compared_is_told_at_once(tmp_path: Path) -> None:
     broken.config.write_text("optimizer: [\n")
     without.config.unlink()
     with pytest.raises(RunError) as raised:
-        compare([run.path, broken.path, without.path, tmp_path / "none", tmp_path], NOW)
+        compare_runs([run.path, broken.path, without.path, tmp_path / "none", tmp_path], NOW)
     places = [problem.where.split(":")[0] for problem in raised.value.problems]
     assert places == [str(broken.config), str(without.config), f"{tmp_path}/none", str(tmp_path)]
 

@@ -5,29 +5,29 @@ from hypothesis import strategies as st
 
 from tests.report.run_files import NOW, make_run, scores, settings
 from tests.report.test_comparison import members
-from trainer.report.comparison import compare
+from trainer.report.comparison import compare_runs
 from trainer.report.comparison_tables import comparison_tables, cut_texts
 from trainer.report.text import Table, plain_lines
 from trainer.runs.directory import RunDirectory
 
 
 def tables(*runs: RunDirectory, width: int = 80) -> list[Table]:
-    return list(comparison_tables(compare([run.path for run in runs], NOW), width))
+    return list(comparison_tables(compare_runs([run.path for run in runs], NOW), width))
 
 
 def test_two_runs_are_columns(tmp_path: Path) -> None:
     config = settings(seed=8, optimizer={"name": "sgd"})
     first = make_run(tmp_path, evaluations=scores(auc=0.9, f1=0.5))
     second = make_run(tmp_path, config=config, evaluations=scores(auc=0.8))
-    runs, differing, validation = tables(first, second)
+    runs, changed_settings, validation = tables(first, second)
     assert runs.rows == (
         ("A", str(first.path), "wine", "finished", "20"),
         ("B", str(second.path), "wine", "finished", "20"),
     )
-    assert differing.title == "settings that differ"
-    assert differing.columns == ("", "A", "B")
-    assert differing.rows[:2] == (("seed", "7", "8"), ("optimizer.name", "adam", "sgd"))
-    assert ("optimizer.amsgrad", "false", "–") in differing.rows
+    assert changed_settings.title == "settings that differ"
+    assert changed_settings.columns == ("", "A", "B")
+    assert changed_settings.rows[:2] == (("seed", "7", "8"), ("optimizer.name", "adam", "sgd"))
+    assert ("optimizer.amsgrad", "false", "–") in changed_settings.rows
     assert (validation.title, validation.columns) == ("validation", ("", "A", "B"))
     assert validation.rows == (("auc", "0.9000", "0.8000"), ("f1", "0.5000", "–"))
 
@@ -37,9 +37,11 @@ def test_five_runs_are_rows(tmp_path: Path) -> None:
         make_run(tmp_path, config=settings(seed=seed), evaluations=scores(auc=seed / 10))
         for seed in range(5)
     ]
-    _, differing, validation = tables(*runs)
-    assert differing.columns == ("", "seed")
-    assert differing.rows == tuple((letter, str(seed)) for seed, letter in enumerate("ABCDE"))
+    _, changed_settings, validation = tables(*runs)
+    assert changed_settings.columns == ("", "seed")
+    assert changed_settings.rows == tuple(
+        (letter, str(seed)) for seed, letter in enumerate("ABCDE")
+    )
     assert validation.columns == ("", "auc")
     assert validation.rows[3] == ("D", "0.3000")
 

@@ -11,12 +11,12 @@ import polars as pl
 import pytest
 import yaml
 
-from trainer.config.data import Task
+from trainer.config.data import TaskName
 from trainer.config.load import load_config
-from trainer.data.prepare import Prepared, prepare
+from trainer.data.prepare import InMemoryDataset, prepare
 from trainer.data.preprocessing import Preprocessing
 from trainer.data.raw_rows import raw_row
-from trainer.data.target_curves import TargetCurve
+from trainer.data.target_transforms import TargetTransform
 from trainer.data.targets import FittedTarget
 from trainer.evaluation.calibration import apply_temperature
 from trainer.report.example_code import Example, example_code
@@ -65,7 +65,7 @@ def table() -> pl.DataFrame:
     )
 
 
-def prepared(root: Path, data: dict[str, Any]) -> Prepared:
+def dataset(root: Path, data: dict[str, Any]) -> InMemoryDataset:
     table().write_parquet(root / "table.parquet")
     data = {"source": "table.parquet", "target": "y", **data}
     model = {"layers": [{"dense": {"units": 2, "activation": "relu"}}]}
@@ -74,7 +74,7 @@ def prepared(root: Path, data: dict[str, Any]) -> Prepared:
     return prepare(config)
 
 
-def encoded(root: Path, fitted: Prepared, values: Any) -> np.ndarray:
+def encoded(root: Path, fitted: InMemoryDataset, values: Any) -> np.ndarray:
     """The inputs that the code makes of a raw row: what it does before Keras."""
     (root / "preprocessing.json").write_text(json.dumps(fitted.preprocessing.to_json()))
     lines = list(example_code(Example(str(root), [fitted.preprocessing], values)))
@@ -90,7 +90,7 @@ def encoded(root: Path, fitted: Prepared, values: Any) -> np.ndarray:
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_code_encodes_rows_as_the_package_does(tmp_path: Path, case: str) -> None:
-    fitted = prepared(tmp_path, CASES[case])
+    fitted = dataset(tmp_path, CASES[case])
     names = [column.name for column in fitted.preprocessing.columns]
     assert len(names) == 6
     frame = fitted.table.frame.select(names)
@@ -117,7 +117,7 @@ def test_numbers_and_dates_written_as_text_are_read(tmp_path: Path) -> None:
         }
     )
     frame.write_csv(tmp_path / "written.csv")
-    fitted = prepared(tmp_path, {"source": "written.csv"})
+    fitted = dataset(tmp_path, {"source": "written.csv"})
     table = fitted.table.frame
     expected = fitted.preprocessing.transform(table).x
     row = raw_row(fitted.preprocessing, table[3:4])
@@ -129,9 +129,9 @@ def test_numbers_and_dates_written_as_text_are_read(tmp_path: Path) -> None:
 
 
 def test_every_kind_and_setting_is_covered(tmp_path: Path) -> None:
-    texts = {case: json.dumps(prepared(tmp_path, data).preprocessing.to_json())
+    texts = {case: json.dumps(dataset(tmp_path, data).preprocessing.to_json())
              for case, data in CASES.items()}  # fmt: skip
-    for part in ('"datetime"', '"boolean"', '"own_missing": true'):
+    for part in ('"datetime"', '"boolean"', '"has_missing_level": true'):
         assert part in texts["defaults"], part
     assert '"indicator": true' in texts["quantile"]
     assert '"action": "clip"' in texts["clip"]
@@ -143,7 +143,7 @@ def test_every_kind_and_setting_is_covered(tmp_path: Path) -> None:
 
 
 def test_the_code_has_no_more_than_it_needs(tmp_path: Path) -> None:
-    fitted = prepared(tmp_path, {"features": {"include": ["whole"]}})
+    fitted = dataset(tmp_path, {"features": {"include": ["whole"]}})
     row = raw_row(fitted.preprocessing, fitted.table.frame[:1])
     lines = example_code(Example("run", [fitted.preprocessing], row))
     text = "\n".join(lines)
@@ -157,7 +157,7 @@ def test_a_wide_row_is_read_from_its_file(tmp_path: Path) -> None:
     frame = pl.DataFrame({f"c{place}": [1.0, 2, 3] * 20 for place in range(50)})
     frame = frame.with_columns(y=pl.Series(["a", "b"] * 30))
     frame.write_csv(tmp_path / "wide.csv")
-    fitted = prepared(tmp_path, {"source": "wide.csv"})
+    fitted = dataset(tmp_path, {"source": "wide.csv"})
     row = example_row(fitted)
     lines = example_code(Example("run", [fitted.preprocessing], row.values))
     assert 'row = json.load(open(f"{run}/example.json", "rb"))["values"]' in lines
@@ -165,7 +165,7 @@ def test_a_wide_row_is_read_from_its_file(tmp_path: Path) -> None:
 
 def test_a_stranger_cannot_end_a_text_of_the_code(tmp_path: Path) -> None:
     hostile = "'\n\"; import os # \u202e\\"
-    fitted = prepared(tmp_path, {})
+    fitted = dataset(tmp_path, {})
     row = {**raw_row(fitted.preprocessing, fitted.table.frame[:1]), "colour": hostile}
     lines = example_code(Example(hostile, [fitted.preprocessing], row))
     assert all(line.isprintable() for line in lines)
@@ -175,7 +175,7 @@ def test_a_stranger_cannot_end_a_text_of_the_code(tmp_path: Path) -> None:
 
 
 def test_the_example_is_a_whole_validation_row(tmp_path: Path) -> None:
-    fitted = prepared(tmp_path, {})
+    fitted = dataset(tmp_path, {})
     example = example_row(fitted)
     assert example.split == "validation"
     assert fitted.assignment[example.row] == 1
@@ -207,11 +207,11 @@ def decoded(root: Path, target: FittedTarget, output: Any, temperature: float = 
     return space["p"]
 
 
-def target_of(task: Task, count: int, **facts: Any) -> FittedTarget:
+def target_of(task: TaskName, count: int, **facts: Any) -> FittedTarget:
     names = tuple(f"n{place}" for place in range(count))
     columns = names if task in ("multilabel", "regression") else ("y",)
     known = {"classes": () if task in ("multilabel", "regression") else names}
-    known |= {"offset": (), "scale": (), "class_rows": (), "prior": ()}
+    known |= {"offset": (), "scale": (), "class_counts": (), "prior": ()}
     return FittedTarget(task=task, reason="", columns=columns, rows=2, **{**known, **facts})
 
 
@@ -219,10 +219,10 @@ def target_of(task: Task, count: int, **facts: Any) -> FittedTarget:
 @pytest.mark.parametrize("scaled", [False, True])
 def test_the_code_inverts_the_scale_of_targets(tmp_path: Path, sign: float, scaled: bool) -> None:
     curves = [
-        TargetCurve(kind="power", exponent=exponent, low=-1e4, high=1e4)
+        TargetTransform(kind="power", exponent=exponent, low=-1e4, high=1e4)
         for exponent in (-1.0, 0.0, 0.5, 1.0, 2.0, 3.5)
     ]
-    curves.append(TargetCurve(kind="log", exponent=0.0, low=1e-3, high=1e5))
+    curves.append(TargetTransform(kind="log", exponent=0.0, low=1e-3, high=1e5))
     output = [sign * (1 + place / 10) for place in range(8)]
     for some in ((*curves, None), (*curves[:6], None, None), (curves[6],) * 8, ()):
         target = target_of(
@@ -232,7 +232,7 @@ def test_the_code_inverts_the_scale_of_targets(tmp_path: Path, sign: float, scal
             scale=(2.0 if scaled else 1.0,) * 8,
             curves=some,
         )
-        expected = target.unscale(np.array([output]))[0]
+        expected = target.inverse_transform(np.array([output]))[0]
         with np.errstate(divide="ignore"):
             found = decoded(tmp_path, target, output)
         np.testing.assert_allclose(found, expected, rtol=1e-12)
@@ -240,7 +240,9 @@ def test_the_code_inverts_the_scale_of_targets(tmp_path: Path, sign: float, scal
 
 @pytest.mark.parametrize("temperature", [1.0, 0.3, 4.0])
 @pytest.mark.parametrize("task", ["binary", "multiclass", "multilabel"])
-def test_the_code_applies_the_temperature(tmp_path: Path, task: Task, temperature: float) -> None:
+def test_the_code_applies_the_temperature(
+    tmp_path: Path, task: TaskName, temperature: float
+) -> None:
     target = target_of(task, 2 if task == "binary" else 3)
     for output in ([0.2, 0.5, 0.3], [0.0, 1.0, 0.0], [1e-9, 1 - 1e-8, 1e-8]):
         p = np.array(output[-1:] if task == "binary" else output, np.float32)
@@ -251,7 +253,7 @@ def test_the_code_applies_the_temperature(tmp_path: Path, task: Task, temperatur
 
 
 def test_labels_in_lists_have_their_names(tmp_path: Path) -> None:
-    fitted = prepared(tmp_path, {"target": "colour", "target_separator": "e"})
+    fitted = dataset(tmp_path, {"target": "colour", "target_separator": "e"})
     values = raw_row(fitted.preprocessing, fitted.table.frame[:1])
     lines = list(example_code(Example(str(tmp_path), [fitted.preprocessing], values)))
     assert 'names = fitted["target"]["classes"]' in lines

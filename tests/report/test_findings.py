@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 
-from tests.report.page.answered_runs import make_answered
+from tests.report.page.predicted_runs import make_answered
 from tests.report.run_files import make_run
 from trainer.errors import RunError
-from trainer.report.answers import answer_columns
 from trainer.report.findings import (
     Difference,
-    Measured,
+    MetricValue,
     read_findings,
     verdict,
 )
+from trainer.report.predictions import prediction_columns
 from trainer.runs.decisions import Decisions, read_decisions
 
 
@@ -27,7 +27,7 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
     assert found.names == ("no", "yes")
     assert found.last() == "test"
     of, was = found.splits["test"], written["splits"]["test"]
-    assert of.measures["auc"] == Measured(**was["measures"]["auc"])
+    assert of.measures["auc"] == MetricValue(**was["measures"]["auc"])
     assert of.over_linear["accuracy"] == Difference(**was["over_linear"]["accuracy"])
     assert found.worst_slices is not None
     assert found.worst_slices.looked_at == 12
@@ -61,9 +61,9 @@ def test_damage_is_told(tmp_path: Path, change: dict[str, Any], says: str) -> No
 
 
 def test_answer_columns() -> None:
-    assert answer_columns("binary", ("no", "yes")) == ["probability_yes"]
-    assert answer_columns("multiclass", ("a", "b")) == ["probability_a", "probability_b"]
-    assert answer_columns("regression", ("x",)) == ["predicted_x"]
+    assert prediction_columns("binary", ("no", "yes")) == ["probability_yes"]
+    assert prediction_columns("multiclass", ("a", "b")) == ["probability_a", "probability_b"]
+    assert prediction_columns("regression", ("x",)) == ["predicted_x"]
 
 
 @pytest.mark.parametrize(

@@ -5,16 +5,16 @@ from pathlib import Path
 
 from tests.report.run_files import NOW, make_run, scores, settings
 from trainer.report.listing import columns_table, run_json, runs_csv, runs_table, values_json
+from trainer.report.run_values import RequestedName, RunValues, read_run_values
 from trainer.report.text import plain_lines
-from trainer.report.values import Asked, Known, look_up
 from trainer.runs.listing import list_runs
 
 TEST = {"accuracy": 0.965, "auc": 0.993, "f1": 0.96, "recall": 0.95}
 
 
-def known(root: Path, *names: str, hours: float = 3) -> list[Known]:
+def known(root: Path, *names: str, hours: float = 3) -> list[RunValues]:
     now = NOW + timedelta(hours=hours)
-    return look_up(list_runs(root, now), [Asked("", name) for name in names], now)
+    return read_run_values(list_runs(root, now), [RequestedName("", name) for name in names], now)
 
 
 def test_a_list_of_runs(tmp_path: Path) -> None:

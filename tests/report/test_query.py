@@ -4,7 +4,7 @@ import pytest
 
 from tests.report.run_files import NOW, make_run, scores, settings
 from trainer.errors import UsageError
-from trainer.report.query import Order, Query, Selection, parse_query, select
+from trainer.report.query import Query, Selection, SortOrder, parse_query, select
 from trainer.runs.listing import list_runs
 
 LEARNING_RATES = {"a": 0.1, "b": 1e-3, "c": 0.01}
@@ -35,7 +35,7 @@ def names(selection: Selection) -> str:
 def test_a_query_in_words() -> None:
     query = parse_query(["a > 1", "b == 2"], "-val_loss", "run, val_auc,'x,y',run")
     assert query.columns == ("run", "val_auc", "'x,y'")
-    assert query.sort == Order("val_loss", reverse=True)
+    assert query.sort == SortOrder("val_loss", reverse=True)
     assert query.names == ("run", "val_auc", "'x,y'", "val_loss", "a", "b")
     assert parse_query([], None, None) == Query()
 

@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.report.run_files import SETTINGS, make_run
-from trainer.config.nodes import Source, plain
+from trainer.config.nodes import Source, to_python
 from trainer.config.yaml_reader import parse_yaml
 from trainer.config.yaml_writer import block_text
 from trainer.errors import RunError
@@ -110,7 +110,7 @@ def test_a_changed_config_is_read_as_yaml_reads_it(
         text = text[:place] + other + text[place + length :]
     run = run_with(tmp_path_factory.getbasetemp(), text)
     document = parse_yaml(text, Source("", Path()))
-    whole = None if document.root is None else plain(document.root)
+    whole = None if document.root is None else to_python(document.root)
     if document.problems or not isinstance(whole, dict):
         with pytest.raises(RunError):
             read_settings(run)

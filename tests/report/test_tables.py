@@ -14,7 +14,7 @@ from trainer.report.text import Table, plain_lines
 from trainer.runs.directory import RunDirectory
 from trainer.runs.listing import list_runs
 from trainer.runs.log import MetricsLog
-from trainer.runs.machine import Git
+from trainer.runs.machine import GitState
 from trainer.runs.manifest import DataFile, Resumption, new_manifest
 
 NOW = datetime(2026, 11, 22, 14, 15, 30, tzinfo=UTC)
@@ -27,7 +27,7 @@ def finished(root: Path, name: str = "wine", epochs: int = 20) -> RunDirectory:
     )
     manifest = replace(
         begun,
-        git=Git("0123456789abcdef", dirty=True),
+        git=GitState("0123456789abcdef", dirty=True),
         data=(DataFile("data/x.csv", 12_345, 1000, "f" * 64),),
         splits={"train": 600, "validation": 200, "test": 190},
         dropped={"missing target": 10},

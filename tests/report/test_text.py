@@ -7,15 +7,15 @@ from hypothesis import strategies as st
 from trainer.report.text import (
     Table,
     age,
-    bytes_text,
     cell,
-    count_text,
-    counted,
     curve,
     duration,
+    format_bytes,
+    format_count,
     number,
     plain_lines,
-    shortened,
+    pluralize,
+    truncate,
     width,
 )
 
@@ -62,7 +62,7 @@ def test_numbers(value: float | None, text: str) -> None:
     ("count", "text"), [(0.0, "0"), (1.0, "1"), (1234.0, "1,234"), (12.345, "12.35")]
 )
 def test_counts(count: float, text: str) -> None:
-    assert count_text(count) == text
+    assert format_count(count) == text
 
 
 @given(st.floats(-1e300, 1e300))
@@ -100,7 +100,7 @@ def test_ages() -> None:
 
 
 def test_sizes() -> None:
-    assert [bytes_text(n) for n in (0, 999, 12_345, 5 * 10**9, 3 * 10**15)] == [
+    assert [format_bytes(n) for n in (0, 999, 12_345, 5 * 10**9, 3 * 10**15)] == [
         "0 B",
         "999 B",
         "12.3 kB",
@@ -155,7 +155,7 @@ def test_wide_characters_line_up() -> None:
     ],
 )
 def test_what_is_too_long_is_cut(text: str, longest: int, shown: str) -> None:
-    assert shortened(text, longest) == shown
+    assert truncate(text, longest) == shown
 
 
 @pytest.mark.parametrize(
@@ -163,4 +163,4 @@ def test_what_is_too_long_is_cut(text: str, longest: int, shown: str) -> None:
     [(1, "class", "1 class"), (0, "class", "0 classes"), (1_000, "row", "1,000 rows")],
 )
 def test_nouns_are_counted(count: int, noun: str, text: str) -> None:
-    assert counted(count, noun) == text
+    assert pluralize(count, noun) == text

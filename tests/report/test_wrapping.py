@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainer.report.text import Table, plain_lines, width
-from trainer.report.wrapping import table_lines, wrapped
+from trainer.report.wrapping import table_lines, wrap_text
 
 WORDS = st.lists(
     st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=12), max_size=30
@@ -11,24 +11,24 @@ WORDS = st.lists(
 
 @given(WORDS, st.integers(1, 60))
 def test_lines_end_between_words_and_fit(words: list[str], columns: int) -> None:
-    lines = wrapped(" ".join(words), columns)
+    lines = wrap_text(" ".join(words), columns)
     assert " ".join(lines).split() == " ".join(words).split()
     for line in lines:
         assert width(line) <= columns or len(line.split()) == 1
 
 
 def test_without_a_terminal_lines_stay_whole() -> None:
-    assert wrapped("a b " * 50, None) == ["a b " * 50]
-    assert wrapped("short\nlines", 80) == ["short", "lines"]
+    assert wrap_text("a b " * 50, None) == ["a b " * 50]
+    assert wrap_text("short\nlines", 80) == ["short", "lines"]
 
 
 def test_later_lines_are_indented() -> None:
-    assert wrapped("  one two three", 9) == ["  one two", "    three"]
+    assert wrap_text("  one two three", 9) == ["  one two", "    three"]
 
 
 def test_a_command_stays_in_one_piece() -> None:
     text = "it was stopped; resume with: trainer resume 'my runs/wine/1' fit.epochs=+20; bye"
-    lines = wrapped(text, 40)
+    lines = wrap_text(text, 40)
     assert lines == [
         "it was stopped; resume with:",
         "  trainer resume 'my runs/wine/1' fit.epochs=+20;",
@@ -37,7 +37,7 @@ def test_a_command_stays_in_one_piece() -> None:
 
 
 def test_wide_characters_count_twice() -> None:
-    assert wrapped("表 表 表", 5) == ["表 表", "  表"]
+    assert wrap_text("表 表 表", 5) == ["表 表", "  表"]
 
 
 def test_a_table_that_fits_is_left_alone() -> None:

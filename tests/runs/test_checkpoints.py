@@ -19,7 +19,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from trainer.errors import RunError, StorageError
-from trainer.runs.checkpoints import Checkpoint, read_checkpoint, read_newest, write_checkpoint
+from trainer.runs.checkpoints import (
+    Checkpoint,
+    read_checkpoint,
+    read_newest_checkpoint,
+    write_checkpoint,
+)
 from trainer.runs.files import DISK, FileSystem
 
 Mortals = Callable[..., Any]
@@ -151,7 +156,7 @@ def test_a_checkpoint_is_old_or_new_wherever_a_fault_strikes(
         process = mortal(steps, fault)
         with process.life():
             write(directory, 5, keep, process.disk)
-        checkpoint, passed = read_newest(directory)
+        checkpoint, passed = read_newest_checkpoint(directory)
         seen = epoch_of(checkpoint)
         assert seen in {4, 5}
         assert epoch_of(read_checkpoint(directory)) == seen
@@ -173,15 +178,15 @@ def test_the_newest_sound_one_is_found(tmp_path: Path) -> None:
     directory = tmp_path / "checkpoints" / "last"
     for epoch in range(1, 5):
         write(directory, epoch, keep=3)
-    checkpoint, passed = read_newest(directory)
+    checkpoint, passed = read_newest_checkpoint(directory)
     assert (epoch_of(checkpoint), checkpoint.directory, passed) == (4, directory, ())
     (directory / "state.npz").unlink()
-    checkpoint, passed = read_newest(directory)
+    checkpoint, passed = read_newest_checkpoint(directory)
     assert (epoch_of(checkpoint), checkpoint.directory.name) == (3, "last-1")
     assert [problem.where for problem in passed] == [str(directory / "state.npz")]
     shutil.rmtree(directory)
     (directory.with_name("last-1") / "model.keras").write_bytes(b"")
-    checkpoint, passed = read_newest(directory)
+    checkpoint, passed = read_newest_checkpoint(directory)
     assert (epoch_of(checkpoint), checkpoint.directory.name) == (2, "last-2")
     assert [problem.where for problem in passed] == [
         str(directory),
@@ -189,7 +194,7 @@ def test_the_newest_sound_one_is_found(tmp_path: Path) -> None:
     ]
     (directory.with_name("last-2") / "checkpoint.json").unlink()
     with pytest.raises(RunError) as caught:
-        read_newest(directory)
+        read_newest_checkpoint(directory)
     assert len(caught.value.problems) == 3
     assert all("trainer fit" in problem.fix for problem in caught.value.problems)
 
@@ -197,12 +202,12 @@ def test_the_newest_sound_one_is_found(tmp_path: Path) -> None:
 def test_nothing_to_resume_from_is_told(tmp_path: Path) -> None:
     directory = tmp_path / "checkpoints" / "last"
     with pytest.raises(RunError, match=r"nothing to resume from.*trainer fit"):
-        read_newest(directory)
+        read_newest_checkpoint(directory)
     write(directory.with_name("best"), 1)
     write(directory.with_name("last.new"), 1)
     write(directory.with_name("last-x"), 1)
     with pytest.raises(RunError, match="nothing to resume from"):
-        read_newest(directory)
+        read_newest_checkpoint(directory)
 
 
 def test_fewer_or_more_can_be_kept_than_before(tmp_path: Path) -> None:
@@ -448,6 +453,6 @@ def test_a_checkpoint_set_aside_is_read_where_it_lies(tmp_path: Path) -> None:
 def test_an_unfinished_checkpoint_is_never_read(tmp_path: Path) -> None:
     write(tmp_path / "last", 1)
     shutil.move(tmp_path / "last", tmp_path / "last.new")
-    for read in (read_checkpoint, read_newest):
+    for read in (read_checkpoint, read_newest_checkpoint):
         with pytest.raises(RunError, match=r"found no(ne|thing)"):
             read(tmp_path / "last")

@@ -17,9 +17,9 @@ from trainer.runs.files import (
     DISK,
     FileSystem,
     existing_directory,
-    former_directories,
     json_bytes,
     json_line,
+    previous_directories,
     read_bytes,
     read_json,
     remove_leftovers,
@@ -179,7 +179,7 @@ def test_a_process_may_die_again_while_the_next_repairs(tmp_path: Path, mortal: 
                     assert content(path) in texts[2:]
                 remove_leftovers(path, keep=keep)
                 assert content(path) in texts[2:]
-                former = [content(place) for place in former_directories(path)]
+                former = [content(place) for place in previous_directories(path)]
                 assert former == sorted(former, reverse=True)
                 replace_directory(path, fill("5"), hasty, keep)
                 assert content(path) == "5"
@@ -194,7 +194,7 @@ def test_leftovers_go_and_nothing_else(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
     remove_leftovers(path, keep=2)
     assert {place.name for place in tmp_path.iterdir()} == {*names[:2], *others}
-    assert former_directories(path) == [
+    assert previous_directories(path) == [
         path.with_name(name) for name in ("directory-1", "directory-2024")
     ]
     path.rmdir()

@@ -9,21 +9,21 @@ from pathlib import Path
 import pytest
 
 from trainer.runs import leases
-from trainer.runs.leases import Lease, leases_in, lock_files, withdraw
+from trainer.runs.leases import Lease, leases_in, lock_files, revoke
 from trainer.runs.lock import RunLock
-from trainer.runs.process import Process, is_alive, this_process
+from trainer.runs.process import ProcessIdentity, is_alive, this_process
 
 HOLDER = """
 import json, sys, time
 from dataclasses import asdict
 from pathlib import Path
-from trainer.runs.leases import Lease, end_without
+from trainer.runs.leases import Lease, exit_when_revoked
 from trainer.runs.process import this_process
-end_without(Lease(Path(sys.argv[1])))
+exit_when_revoked(Lease(Path(sys.argv[1])))
 print(json.dumps(asdict(this_process())), flush=True)
 time.sleep(600)
 """
-FAR = Process("far", 7, "another space", "1")
+FAR = ProcessIdentity("far", 7, "another space", "1")
 
 
 def test_what_is_granted_is_held_until_it_is_withdrawn(tmp_path: Path) -> None:
@@ -46,13 +46,13 @@ def test_a_holder_ends_with_its_lease_and_its_locks_are_taken_off(tmp_path: Path
         [sys.executable, "-c", HOLDER, str(lease.path)], stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
-    holder = Process(**json.loads(process.stdout.readline()))
+    holder = ProcessIdentity(**json.loads(process.stdout.readline()))
     lease.name(holder)
     for number, owner in enumerate((holder, FAR)):
         (tmp_path / "trials" / str(number)).mkdir(parents=True)
         (tmp_path / "trials" / str(number) / "lock").write_text(json.dumps(asdict(owner)))
     assert is_alive(holder, this_process())
-    withdraw([lease], lock_files(tmp_path / "trials"))
+    revoke([lease], lock_files(tmp_path / "trials"))
     assert not is_alive(holder, this_process())
     assert process.wait() == 0
     # Another's lock stays.
@@ -65,11 +65,11 @@ def test_of_one_that_cannot_be_looked_at_the_end_is_waited_for(
     now = [0.0]
     monkeypatch.setattr(leases.time, "monotonic", lambda: now[0])
     monkeypatch.setattr(leases.time, "sleep", lambda by: now.__setitem__(0, now[0] + by))
-    withdraw([], [])
+    revoke([], [])
     assert now == [0.0]
     lease = Lease.grant(tmp_path)
     lease.name(FAR)
     (tmp_path / "lock").write_text(json.dumps(asdict(FAR)))
-    withdraw([lease], [tmp_path / "lock"])
-    assert now[0] >= leases.END_SECONDS > 2 * leases.LOOK_SECONDS
+    revoke([lease], [tmp_path / "lock"])
+    assert now[0] >= leases.REVOKE_SECONDS > 2 * leases.POLL_SECONDS
     RunLock(tmp_path / "lock").release()

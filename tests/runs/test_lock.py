@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from trainer.errors import RunError, StorageError
-from trainer.runs.lock import RunLock, holder_state
-from trainer.runs.process import Process, this_process
+from trainer.runs.lock import RunLock, lock_state
+from trainer.runs.process import ProcessIdentity, this_process
 
 HOLD = """
 import sys
@@ -24,7 +24,7 @@ sys.stdin.read()
 """
 
 
-def owned_by(path: Path, process: Process, written_at: float = 1000.0) -> None:
+def owned_by(path: Path, process: ProcessIdentity, written_at: float = 1000.0) -> None:
     path.write_text(json.dumps(asdict(process)))
     os.utime(path, (written_at, written_at))
 
@@ -144,14 +144,14 @@ def test_of_many_that_find_a_dead_owner_one_gets_the_run(tmp_path: Path) -> None
 
 def test_a_reader_is_told_whether_a_writer_lives(tmp_path: Path) -> None:
     path = tmp_path / "lock"
-    assert holder_state(path) == "none"
+    assert lock_state(path) == "none"
     with RunLock(path):
-        assert holder_state(path) == "alive"
-    assert holder_state(path) == "none"
+        assert lock_state(path) == "alive"
+    assert lock_state(path) == "none"
     owned_by(path, replace(this_process(), started="before this boot"))
-    assert holder_state(path) == "dead"
+    assert lock_state(path) == "dead"
     elsewhere = replace(this_process(), host="elsewhere", space="elsewhere")
     owned_by(path, elsewhere)
-    assert (holder_state(path, 1010.0), holder_state(path, 2000.0)) == ("alive", "dead")
+    assert (lock_state(path, 1010.0), lock_state(path, 2000.0)) == ("alive", "dead")
     path.write_text("{")
-    assert holder_state(path) == "none"
+    assert lock_state(path) == "none"

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainer.errors import RunError, StorageError
-from trainer.runs.log import MetricsLog, cut_log, keep_epochs, last_epoch, read_log
+from trainer.runs.log import MetricsLog, last_epoch, read_log, remove_epochs_after, truncate_log
 
 
 def lines(path: Path) -> int:
@@ -81,19 +81,19 @@ def test_damage_in_the_last_line_is_left_off_and_before_it_told(
 
 def test_epochs_after_the_checkpoint_are_left_off(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
-    keep_epochs(path, 3)
+    remove_epochs_after(path, 3)
     with MetricsLog(path) as log:
         for epoch in range(1, 6):
             log.append({"epoch": epoch})
-    keep_epochs(path, 3)
+    remove_epochs_after(path, 3)
     assert [record["epoch"] for record in read_log(path)] == [1, 2, 3]
-    keep_epochs(path, 0)
+    remove_epochs_after(path, 0)
     assert read_log(path) == []
 
 
 def test_a_log_is_cut_where_a_checkpoint_says(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
-    cut_log(path, 0)
+    truncate_log(path, 0)
     offsets = []
     with MetricsLog(path) as log:
         for epoch in range(1, 4):
@@ -103,10 +103,10 @@ def test_a_log_is_cut_where_a_checkpoint_says(tmp_path: Path) -> None:
         offsets.append(log.offset)
     whole = path.read_bytes()
     assert offsets[-1] == len(whole)
-    cut_log(path, offsets[3])
+    truncate_log(path, offsets[3])
     assert path.read_bytes() == whole
     for epochs in (2, 1, 0):
-        cut_log(path, offsets[epochs])
+        truncate_log(path, offsets[epochs])
         assert [record["epoch"] for record in read_log(path)] == list(range(1, epochs + 1))
     with MetricsLog(path) as log:
         assert log.offset == 0
@@ -120,12 +120,12 @@ def test_a_log_that_is_not_the_checkpoints_is_told(tmp_path: Path, length: int, 
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"epoch": 1}\n{"epoch": 2}\n')
     with pytest.raises(RunError, match=words) as caught:
-        cut_log(path, length)
+        truncate_log(path, length)
     assert caught.value.problems[0].where == str(path)
     assert path.stat().st_size == 26
     path.unlink()
     with pytest.raises(RunError, match="found 0 bytes"):
-        cut_log(path, length)
+        truncate_log(path, length)
 
 
 def test_a_log_is_cut_or_whole_wherever_the_process_dies(
@@ -138,9 +138,9 @@ def test_a_log_is_cut_or_whole_wherever_the_process_dies(
         path.write_bytes(whole)
         process = mortal(steps, "torn")
         with process.life():
-            cut_log(path, 13, process.disk)
+            truncate_log(path, 13, process.disk)
         seen.add(path.read_bytes())
-        cut_log(path, 13)
+        truncate_log(path, 13)
         assert path.read_bytes() == whole[:13]
     assert seen == {whole, whole[:13]}
 

@@ -7,17 +7,17 @@ from typing import Any
 import pytest
 
 from trainer.errors import Problem, RunError
-from trainer.runs.machine import Git, processor_name
+from trainer.runs.machine import GitState, processor_name
 from trainer.runs.manifest import (
     DataFile,
     Manifest,
     Resumption,
-    Rewind,
+    RollbackRecord,
+    display_status,
     manifest_from_json,
     manifest_to_json,
     new_manifest,
     read_manifest,
-    shown_status,
     write_manifest,
 )
 from trainer.runs.process import this_process
@@ -45,7 +45,7 @@ def begun(tmp_path: Path) -> Manifest:
 def full(tmp_path: Path) -> Manifest:
     manifest = replace(
         begun(tmp_path),
-        git=Git("abc", dirty=None),
+        git=GitState("abc", dirty=None),
         device="CPU",
         engine="streaming",
         threads=2,
@@ -58,7 +58,7 @@ def full(tmp_path: Path) -> Manifest:
         best_epoch=2,
         stopped_because="all epochs done",
         weights_sha256="ee",
-        rewinds=(Rewind(2, 20, 5e-4),),
+        rewinds=(RollbackRecord(2, 20, 5e-4),),
     )
     manifest = manifest.with_resumption(RESUMED, manifest.process)
     manifest = manifest.with_timing("read", 0.5).with_timing("train", 2.0).with_timing("read", 0.5)
@@ -172,17 +172,17 @@ def test_a_run_without_its_process_is_dead(tmp_path: Path) -> None:
     here = this_process()
     running = begun(tmp_path)
     late = NOW + timedelta(days=1)
-    assert shown_status(running, late, here) == "running"
+    assert display_status(running, late, here) == "running"
     gone = replace(running, process=replace(here, pid=2**80))
-    assert shown_status(gone, NOW, here) == "dead"
-    assert shown_status(gone.with_end("stopped", NOW), late, here) == "stopped"
+    assert display_status(gone, NOW, here) == "dead"
+    assert display_status(gone.with_end("stopped", NOW), late, here) == "stopped"
 
 
 def test_a_run_elsewhere_is_dead_without_heartbeats(tmp_path: Path) -> None:
     here = this_process()
     elsewhere = replace(begun(tmp_path), process=replace(here, host="elsewhere"))
-    assert shown_status(elsewhere, NOW + timedelta(seconds=60), here) == "running"
+    assert display_status(elsewhere, NOW + timedelta(seconds=60), here) == "running"
     late = NOW + timedelta(seconds=61)
-    assert shown_status(elsewhere, late, here) == "dead"
-    assert shown_status(elsewhere, late, here, NOW + timedelta(seconds=30)) == "running"
-    assert shown_status(elsewhere, late, here, NOW - timedelta(days=1)) == "dead"
+    assert display_status(elsewhere, late, here) == "dead"
+    assert display_status(elsewhere, late, here, NOW + timedelta(seconds=30)) == "running"
+    assert display_status(elsewhere, late, here, NOW - timedelta(days=1)) == "dead"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from trainer.runs.process import Process, is_alive, this_process
+from trainer.runs.process import ProcessIdentity, is_alive, this_process
 
 LINUX = Path("/proc/self/stat").exists()
 
@@ -21,7 +21,7 @@ def test_a_process_that_ended_is_dead() -> None:
     here = this_process()
     with subprocess.Popen([sys.executable, "-c", ""]) as child:
         pass
-    assert is_alive(Process(here.host, child.pid, here.space, "1"), here) is False
+    assert is_alive(ProcessIdentity(here.host, child.pid, here.space, "1"), here) is False
     assert is_alive(replace(here, pid=0), here) is False
     assert is_alive(replace(here, pid=2**80), here) is False
 
@@ -41,7 +41,7 @@ def test_a_zombie_is_dead() -> None:
         assert child.stdout is not None
         child.stdout.read()
         os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-        assert is_alive(Process(here.host, child.pid, here.space, "1"), here) is False
+        assert is_alive(ProcessIdentity(here.host, child.pid, here.space, "1"), here) is False
 
 
 def test_of_another_host_or_boot_nothing_is_known() -> None:

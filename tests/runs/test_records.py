@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from trainer.runs.files import json_bytes, read_json, write_atomically
 from trainer.runs.readers import DamageError
-from trainer.runs.records import from_json, later, reader_of, to_json
+from trainer.runs.records import from_json, optional_field, reader_of, to_json
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Outer:
     either: str | tuple[float | None, ...]
     maybe: Inner | None = None
     unchecked: Any = None
-    new: tuple[str, ...] = later(())
+    new: tuple[str, ...] = optional_field(())
 
 
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from tests.sweep.conftest import config_of, ended
 from trainer.config.sweeps import SearchName
-from trainer.sweep.extent import too_few_combinations, trials_of
 from trainer.sweep.search import new_search
-from trainer.sweep.space import Space, identity
+from trainer.sweep.space import Space, settings_key
+from trainer.sweep.trial_count import too_few_combinations, trial_count
 
 Make = Callable[..., Space]
 SEARCHES: list[SearchName] = ["random", "sobol", "tpe"]
@@ -65,8 +65,8 @@ def test_each_trial_there_is_comes_once(space: Make, name: SearchName, kind: str
         search.tell([ended(len(found) + number) for number in range(len(batch))])
         found += batch
     assert len(found) == count
-    assert len({identity(each) for each in found}) == count
-    assert sorted(map(identity, found)) == sorted(map(identity, subject.grid()))
+    assert len({settings_key(each) for each in found}) == count
+    assert sorted(map(settings_key, found)) == sorted(map(settings_key, subject.grid()))
     assert list(search.ask(5)) == []
 
 
@@ -97,31 +97,31 @@ def test_a_search_begun_by_a_former_version_repeats_as_it_did(space: Make) -> No
     for name in SEARCHES:
         found = new_search(name, subject, 0, "higher", is_distinct=False).ask(12)
         assert len(found) == 12
-        assert len({identity(each) for each in found}) <= 4
+        assert len({settings_key(each) for each in found}) <= 4
 
 
 def test_the_first_trials_are_those_of_former_versions_without_repeats(space: Make) -> None:
     subject = space(**SPACES["whole numbers"][0])
     for name in ("random", "sobol"):
         former = new_search(name, subject, 5, "higher", is_distinct=False).ask(60)
-        first = list({identity(each): each for each in former}.values())
+        first = list({settings_key(each): each for each in former}.values())
         assert list(new_search(name, subject, 5, "higher").ask(len(first))) == first
 
 
 @given(st.dictionaries(st.sampled_from("abcd"), st.integers(0, 2) | st.booleans() | st.none()))
 @settings(max_examples=50)
 def test_equal_texts_are_equal_settings(values: dict[str, Any]) -> None:
-    assert identity(values) == identity(dict(reversed(values.items())))
+    assert settings_key(values) == settings_key(dict(reversed(values.items())))
     for key in values:
-        assert identity({**values, key: "another"}) != identity(values)
-    json.loads(identity(values))
+        assert settings_key({**values, key: "another"}) != settings_key(values)
+    json.loads(settings_key(values))
 
 
 def test_shorthands_are_not_taken_for_what_they_may_not_be() -> None:
     units = "model.layers.0.dense.units"
     short = [{"model.layers": [{"dense": each}], units: 4} for each in (8, 9)]
-    assert identity(short[0]) != identity(short[1])
-    assert identity({"a": 1}) != identity({"a": True}) != identity({"a": "1"})
+    assert settings_key(short[0]) != settings_key(short[1])
+    assert settings_key({"a": 1}) != settings_key({"a": True}) != settings_key({"a": "1"})
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_there_are_no_more_trials_than_settings(
     section: dict[str, Any], trials: int | None, says: str
 ) -> None:
     config = config_of(**section)
-    assert trials_of(config) == trials
+    assert trial_count(config) == trials
     warning = too_few_combinations(config)
     assert says in warning
     assert bool(warning) is bool(says)

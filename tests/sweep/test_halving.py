@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.sweep.halving import Direction, is_rung, losers, ranked
+from trainer.sweep.halving import Direction, is_rung, ranked, trials_to_eliminate
 
 NAN = math.nan
 
@@ -35,7 +35,7 @@ def test_rungs_are_powers_of_the_factor() -> None:
 def test_the_worse_are_ended(
     objectives: dict[int, float], factor: int, direction: Direction, ended: tuple[int, ...]
 ) -> None:
-    assert losers(objectives, factor, direction) == ended
+    assert trials_to_eliminate(objectives, factor, direction) == ended
 
 
 @given(
@@ -46,7 +46,7 @@ def test_the_worse_are_ended(
 def test_none_that_goes_on_is_worse_than_one_that_does_not(
     objectives: dict[int, float], factor: int, direction: Direction
 ) -> None:
-    ended = losers(objectives, factor, direction)
+    ended = trials_to_eliminate(objectives, factor, direction)
     going = set(objectives) - set(ended)
     assert len(going) == math.ceil(len(objectives) / factor)
     for better in going:

@@ -10,19 +10,19 @@ import pytest
 
 from trainer.errors import RunError
 from trainer.sweep.journal import (
-    BatchAsked,
+    BatchSuggested,
     Journal,
     Record,
-    RungDecided,
-    SweepBegun,
-    begun_of,
+    RungResult,
+    SweepHeader,
+    header_of,
     read_journal,
 )
 from trainer.sweep.trials import Trial, TrialEnded
 
 End = Callable[..., TrialEnded]
-BEGUN = SweepBegun("val_auc", "higher", 2, 1)
-BATCH = BatchAsked(
+BEGUN = SweepHeader("val_auc", "higher", 2, 1)
+BATCH = BatchSuggested(
     (
         Trial(0, {"optimizer.learning_rate": 0.1}),
         Trial(1, {"model.layers": [{"dense": 3}], "a": None}),
@@ -32,8 +32,8 @@ BATCH = BatchAsked(
 
 def written(path: Path, end: End) -> list[Record]:
     records: list[Record] = [
-        BEGUN, BATCH, RungDecided(3, (0, 1), (1,)), end(1, 0.25, "eliminated"),
-        end(0, 0.1 + 0.2, reason="é"), BatchAsked((Trial(2, {}),)),
+        BEGUN, BATCH, RungResult(3, (0, 1), (1,)), end(1, 0.25, "eliminated"),
+        end(0, 0.1 + 0.2, reason="é"), BatchSuggested((Trial(2, {}),)),
     ]  # fmt: skip
     with Journal(path) as journal:
         for number, record in enumerate(records):
@@ -44,10 +44,10 @@ def written(path: Path, end: End) -> list[Record]:
 def test_what_is_written_reads_back(tmp_path: Path, end: End) -> None:
     path = tmp_path / "journal.jsonl"
     assert read_journal(path) == []
-    assert begun_of([]) is None
+    assert header_of([]) is None
     records = written(path, end)
     assert read_journal(path) == records
-    assert begun_of(records) == BEGUN
+    assert header_of(records) == BEGUN
     with Journal(path) as journal:
         assert journal.records == records
         assert journal.elapsed_seconds == 2.5
@@ -61,14 +61,14 @@ def test_what_is_written_reads_back(tmp_path: Path, end: End) -> None:
 def test_a_sweep_of_a_former_version_may_repeat_trials(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
     with Journal(path) as journal:
-        journal.write(SweepBegun("val_auc", "higher", 2, 1, is_distinct=True), 0.0)
-    begun = begun_of(read_journal(path))
+        journal.write(SweepHeader("val_auc", "higher", 2, 1, is_distinct=True), 0.0)
+    begun = header_of(read_journal(path))
     assert begun is not None
     assert begun.is_distinct
     former = json.loads(path.read_text())
     del former["is_distinct"]
     path.write_text(json.dumps(former) + "\n")
-    assert begun_of(read_journal(path)) == SweepBegun("val_auc", "higher", 2, 1)
+    assert header_of(read_journal(path)) == SweepHeader("val_auc", "higher", 2, 1)
 
 
 def test_an_objective_that_is_no_number_stays_one(tmp_path: Path, end: End) -> None:

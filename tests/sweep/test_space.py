@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainer.config.domains import Choices, Domain, Floats, Integers
-from trainer.sweep.space import Space, value_in
+from trainer.sweep.space import Space, domain_value
 
 SHARES = st.floats(0, 1, exclude_max=True)
 NUMBERS = st.floats(-1e300, 1e300)
@@ -19,19 +19,19 @@ NUMBERS = st.floats(-1e300, 1e300)
 
 @given(SHARES, st.lists(st.integers(), min_size=1))
 def test_a_choice_is_one_of_its_values(share: float, values: list[int]) -> None:
-    assert value_in(Choices(tuple(values)), share) in values
+    assert domain_value(Choices(tuple(values)), share) in values
 
 
 @given(SHARES, st.integers(-(10**15), 10**15), st.integers(1, 10**15))
 def test_a_whole_number_lies_in_its_range(share: float, low: int, width: int) -> None:
-    value = value_in(Integers(low, low + width, log=False), share)
+    value = domain_value(Integers(low, low + width, log=False), share)
     assert isinstance(value, int)
     assert low <= value <= low + width
 
 
 @given(SHARES, st.integers(1, 10**9), st.integers(1, 10**9))
 def test_a_logarithmic_whole_number_lies_in_its_range(share: float, low: int, width: int) -> None:
-    value = value_in(Integers(low, low + width, log=True), share)
+    value = domain_value(Integers(low, low + width, log=True), share)
     assert isinstance(value, int)
     assert low <= value <= low + width
 
@@ -39,9 +39,9 @@ def test_a_logarithmic_whole_number_lies_in_its_range(share: float, low: int, wi
 @given(SHARES, NUMBERS, NUMBERS)
 def test_a_number_lies_in_its_range(share: float, one: float, other: float) -> None:
     low, high = sorted((one, other))
-    assert low <= value_in(Floats(low, high, log=False), share) <= high
+    assert low <= domain_value(Floats(low, high, log=False), share) <= high
     low, high = abs(one) + 1e-300, abs(one) * 3 + 1e-299
-    assert low <= value_in(Floats(low, high, log=True), share) <= high
+    assert low <= domain_value(Floats(low, high, log=True), share) <= high
 
 
 @pytest.mark.parametrize(
@@ -55,20 +55,20 @@ def test_a_number_lies_in_its_range(share: float, one: float, other: float) -> N
     ],
 )
 def test_the_scale_is_the_domains(domain: Domain, first: Any, middle: Any) -> None:
-    assert value_in(domain, 0.0) == pytest.approx(first)
-    assert value_in(domain, 0.5) == pytest.approx(middle)
+    assert domain_value(domain, 0.0) == pytest.approx(first)
+    assert domain_value(domain, 0.5) == pytest.approx(middle)
 
 
 def test_whole_numbers_are_equally_likely() -> None:
     shares = (np.arange(7000) + 0.5) / 7000
-    counts = Counter(value_in(Integers(3, 9, log=False), share) for share in shares)
+    counts = Counter(domain_value(Integers(3, 9, log=False), share) for share in shares)
     assert set(counts.values()) == {1000}
     assert set(counts) == set(range(3, 10))
 
 
 def test_logarithmic_whole_numbers_have_the_share_of_their_interval() -> None:
     shares = (np.arange(100_000) + 0.5) / 100_000
-    counts = Counter(value_in(Integers(1, 8, log=True), share) for share in shares)
+    counts = Counter(domain_value(Integers(1, 8, log=True), share) for share in shares)
     for k in range(1, 9):
         expected = math.log((k + 0.5) / (k - 0.5)) / math.log(8.5 / 0.5)
         assert counts[k] / 100_000 == pytest.approx(expected, abs=1e-4)
@@ -126,7 +126,12 @@ def test_dimensions_come_after_those_they_depend_on(space: Callable[..., Space])
         pairs=[{"d": [1], "e": [1]}],
         when={"c": "b == 1", "b": "a == 1", "a": "e == 1"},
     )
-    assert [each.keys for each in subject.by_dependence()] == [("d", "e"), ("a",), ("b",), ("c",)]
+    assert [each.keys for each in subject.in_dependency_order()] == [
+        ("d", "e"),
+        ("a",),
+        ("b",),
+        ("c",),
+    ]
     assert [each.keys[0] for each in subject.dimensions] == ["c", "b", "a", "d"]
 
 
@@ -138,4 +143,4 @@ def test_groups_that_depend_on_each_other_by_different_settings_end(
         pairs=[{"a1": [1, 2], "a2": [1, 2]}],
         when={"a1": "b == 1", "b": "a2 == 1"},
     )
-    assert len(subject.by_dependence()) == 2
+    assert len(subject.in_dependency_order()) == 2

@@ -14,8 +14,8 @@ from trainer.config.sweep_loading import load_sweep, sweep_text
 from trainer.errors import RunError
 from trainer.runs.sweeps import SweepDirectory
 from trainer.sweep.search import Settings
-from trainer.sweep.study import BatchBegun, Study, StudyEnded, StudyEvent, run_study
-from trainer.sweep.trials import Batch, EpochDone, Trial, TrialEnded, TrialEvent
+from trainer.sweep.study import BatchStarted, Study, StudyEnded, StudyEvent, run_study
+from trainer.sweep.trials import Batch, Trial, TrialEnded, TrialEvent, TrialPackEpoch
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 EPOCHS = 12
@@ -77,7 +77,9 @@ class FakeTrainer:
         for epoch in range(1, EPOCHS + 1):
             if not pack:
                 return
-            yield EpochDone(epoch, {number: curve(each, epoch) for number, each in pack.items()})
+            yield TrialPackEpoch(
+                epoch, {number: curve(each, epoch) for number, each in pack.items()}
+            )
             for number, settings in list(pack.items()):
                 status = self._end(number, settings, epoch, batch)
                 if status is not None:
@@ -114,7 +116,7 @@ def swept(
     ticks = clock()
     with Study(directory, "val_auc", batch_size, 1) as study:
         events = list(run_study(study, trainer or FakeTrainer(), lambda: next(ticks)))
-        return [row.facts() for row in study.standing().rows], events
+        return [row.facts() for row in study.leaderboard().rows], events
 
 
 HALVED = ("sweep.halving=2 epochs", "sweep.trials=17")
@@ -170,7 +172,7 @@ def test_only_what_was_begun_is_resumed(tmp_path: Path) -> None:
 
 def test_batches_are_of_the_size_asked_for_and_the_last_is_what_is_left(tmp_path: Path) -> None:
     _, events = swept(made(tmp_path, "sweep.trials=12"))
-    assert [len(each.trials) for each in events if isinstance(each, BatchBegun)] == [5, 5, 2]
+    assert [len(each.trials) for each in events if isinstance(each, BatchStarted)] == [5, 5, 2]
     assert [each.number for each in events if isinstance(each, TrialEnded)] != list(range(12))
 
 
@@ -187,7 +189,7 @@ def test_halving_ends_the_worse_of_those_trained_together(tmp_path: Path) -> Non
             for number in going - set(best):
                 assert (pack[number]["status"], pack[number]["epochs"]) == ("eliminated", epoch)
             going = set(best)
-    assert any(isinstance(each, EpochDone) and each.epoch == EPOCHS for each in events)
+    assert any(isinstance(each, TrialPackEpoch) and each.epoch == EPOCHS for each in events)
 
 
 def test_trials_told_again_end_with_their_epoch(tmp_path: Path) -> None:
@@ -196,7 +198,7 @@ def test_trials_told_again_end_with_their_epoch(tmp_path: Path) -> None:
 
         def _pack(self, pack: dict[int, Settings], batch: Batch) -> Generator[TrialEvent]:
             for epoch in (1, 2):
-                yield EpochDone(
+                yield TrialPackEpoch(
                     epoch, {number: curve(each, epoch) for number, each in pack.items()}
                 )
             yield from super()._pack(pack, batch)
@@ -271,7 +273,7 @@ def test_a_trainer_is_closed_with_the_loop(tmp_path: Path) -> None:
 
     with Study(made(tmp_path), "val_auc", 5, 1) as study:
         events = run_study(study, train, lambda: 0.0)
-        assert isinstance(next(events), BatchBegun)
+        assert isinstance(next(events), BatchStarted)
         next(events)
         events.close()  # type: ignore[attr-defined]
     assert closed == [True]

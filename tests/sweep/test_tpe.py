@@ -188,7 +188,7 @@ def test_without_optuna_it_says_what_to_install(
 
 def test_the_room_is_light() -> None:
     code = (
-        "import sys, trainer.sweep.study, trainer.sweep.standing\n"
+        "import sys, trainer.sweep.study, trainer.sweep.leaderboard\n"
         "print([m for m in ('tensorflow', 'keras', 'optuna', 'scipy', 'polars') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -10,13 +10,13 @@ from types import ModuleType
 
 import pytest
 
-from trainer.config.nodes import Source, plain
+from trainer.config.nodes import Source, to_python
 from trainer.config.schema import Config
 from trainer.config.yaml_reader import parse_yaml
 from trainer.runs.directory import RunDirectory
 from trainer.runs.log import MetricsLog
 from trainer.runs.manifest import new_manifest
-from trainer.tracking.tracker import Start
+from trainer.tracking.tracker import RunStart
 
 sys.modules.setdefault("tensorboard.compat.notf", ModuleType("notf"))
 
@@ -26,7 +26,7 @@ NOW = datetime(2026, 11, 22, 14, 15, 30, tzinfo=UTC)
 def config(text: str = "") -> Config:
     root = parse_yaml(f"data: {{source: x.csv, target: y}}\n{text}", Source("c.yaml", Path())).root
     assert root is not None
-    return Config.model_validate(plain(root))
+    return Config.model_validate(to_python(root))
 
 
 def log_epochs(run: RunDirectory, epochs: range) -> None:
@@ -36,10 +36,10 @@ def log_epochs(run: RunDirectory, epochs: range) -> None:
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Callable[..., Start]:
+def start(tmp_path: Path) -> Callable[..., RunStart]:
     """A run that begins, or, with `epochs`, goes on after so many."""
 
-    def call(text: str = "", epochs: int = 0) -> Start:
+    def call(text: str = "", epochs: int = 0) -> RunStart:
         run = RunDirectory.at(tmp_path / "runs" / "wine" / "20261122-141530-9f3c")
         manifest = new_manifest(
             name="wine", command=["trainer", "fit"], seed=7, config_directory=tmp_path, now=NOW
@@ -49,6 +49,6 @@ def start(tmp_path: Path) -> Callable[..., Start]:
         run.write_manifest(manifest)
         run.metrics.unlink(missing_ok=True)
         log_epochs(run, range(1, epochs + 1))
-        return Start(run, config(text), manifest)
+        return RunStart(run, config(text), manifest)
 
     return call

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from trainer.tracking import background
-from trainer.tracking.background import Background, SlowTrackerError
-from trainer.tracking.tracker import End, Epoch
+from trainer.tracking.background import BackgroundTracker, SlowTrackerError
+from trainer.tracking.tracker import EpochLogs, RunEnd
 
 
-def epoch(number: int) -> Epoch:
-    return Epoch(number, 0.1, {"loss": 1.0}, 0.0)
+def epoch(number: int) -> EpochLogs:
+    return EpochLogs(number, 0.1, {"loss": 1.0}, 0.0)
 
 
 class Listener:
@@ -34,21 +34,21 @@ class Listener:
             raise ConnectionError("no such host")
         self.heard.append("started")
 
-    def epoch(self, epoch: Epoch) -> None:
+    def epoch(self, epoch: EpochLogs) -> None:
         self.heard.append(epoch.number)
 
     def flush(self) -> None:
         self.heard.append("flush")
 
-    def finished(self, end: End) -> None:
+    def finished(self, end: RunEnd) -> None:
         self.heard.append(end.status)
 
     def close(self) -> None:
         self.heard.append("close")
 
 
-def told(listener: Listener, start: Any, **more: Any) -> Background:
-    one = Background(listener, **more)
+def told(listener: Listener, start: Any, **more: Any) -> BackgroundTracker:
+    one = BackgroundTracker(listener, **more)
     one.started(start)
     return one
 
@@ -58,7 +58,7 @@ def test_it_is_told_in_order_and_to_the_end(start: Callable) -> None:
     one = told(listener, start())
     for number in range(1, 100):
         one.epoch(epoch(number))
-    one.finished(End("finished", 1, {}, None))
+    one.finished(RunEnd("finished", 1, {}, None))
     one.close()
     heard = [what for what in listener.heard if what != "flush"]
     assert heard == ["started", *range(1, 100), "finished", "close"]
@@ -89,7 +89,7 @@ def test_an_error_is_raised_by_a_later_call(start: Callable) -> None:
 def test_one_that_never_answers_is_waited_for_so_long(
     start: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(background, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(background, "TIMEOUT_SECONDS", 0.1)
     until = Event()
     listener = Listener(until)
     one = told(listener, start())
@@ -104,10 +104,10 @@ def test_one_that_never_answers_is_waited_for_so_long(
 def test_a_run_that_was_stopped_waits_less(
     start: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(background, "STOPPED_PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(background, "STOPPED_TIMEOUT_SECONDS", 0.1)
     until = Event()
     one = told(Listener(until), start())
-    one.finished(End("stopped", 1, {}, None))
+    one.finished(RunEnd("stopped", 1, {}, None))
     with pytest.raises(SlowTrackerError, match=r"no answer for 0\.1 seconds"):
         one.close()
     until.set()
@@ -115,7 +115,7 @@ def test_a_run_that_was_stopped_waits_less(
 
 def test_too_many_epochs_are_not_kept(start: Callable) -> None:
     until = Event()
-    one = told(Listener(until), start(), most_waiting=10)
+    one = told(Listener(until), start(), max_queued=10)
     # One or none of them is taken out of the queue, and then waits.
     for number in range(1, 10):
         one.epoch(epoch(number))
@@ -128,7 +128,7 @@ def test_too_many_epochs_are_not_kept(start: Callable) -> None:
 def test_the_next_does_not_wait_for_what_was_waited_for_in_vain(
     start: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(background, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(background, "TIMEOUT_SECONDS", 0.1)
     until = Event()
     first, *others = [told(Listener(until), start()) for _ in range(5)]
     with pytest.raises(SlowTrackerError):

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.tracking.conftest import config
-from trainer.tracking.hyperparameters import every_setting, hyperparameters
+from trainer.tracking.hyperparameters import all_settings, hyperparameters
 
 TEXT = """
 name: other
@@ -34,7 +34,7 @@ def test_only_what_is_not_at_its_default_is_a_hyperparameter() -> None:
 
 
 def test_every_setting_is_told_but_the_trackers_own() -> None:
-    found = every_setting(config(TEXT))
+    found = all_settings(config(TEXT))
     assert found["runtime.threads"] == 2
     assert found["fit.batch_size"] == 32
     assert found["name"] == "other"
@@ -47,7 +47,7 @@ def test_every_setting_is_told_but_the_trackers_own() -> None:
 def test_keys_are_those_of_overrides(weights: dict[str, float]) -> None:
     one = config()
     fit = one.fit.model_copy(update={"class_weight": weights})
-    found = every_setting(one.model_copy(update={"fit": fit}))
+    found = all_settings(one.model_copy(update={"fit": fit}))
     told = {name: value for name, value in found.items() if name.startswith("fit.class_weight.")}
     assert sorted(told.values()) == sorted(weights.values())
     assert len(told) == len(weights)

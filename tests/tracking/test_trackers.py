@@ -13,8 +13,8 @@ from trainer.packages import install_command
 from trainer.tracking import trackers as module
 from trainer.tracking.trackers import (
     Trackers,
-    tracked_in,
-    trackers_of,
+    make_trackers,
+    tracker_locations,
     tracking_problems,
     warn_once,
 )
@@ -121,14 +121,14 @@ def test_the_end_says_what_the_evaluations_say(start: Callable) -> None:
 
 
 def test_what_a_config_asks_for() -> None:
-    assert not trackers_of(config())
-    assert tracked_in(config()) == {}
-    assert not trackers_of(config("track: {tensorboard: false}"))
+    assert not make_trackers(config())
+    assert tracker_locations(config()) == {}
+    assert not make_trackers(config("track: {tensorboard: false}"))
     both = config(
         "track: {tensorboard: {histograms: 5 epochs}, mlflow: {uri: 'http://me:secret@host:1'}}\n"
         "name: wine"
     )
-    assert tracked_in(both) == {
+    assert tracker_locations(both) == {
         "TensorBoard": "the run's folder tensorboard, histograms every 5 epochs",
         "MLflow": "http://…@host:1, experiment wine",
     }

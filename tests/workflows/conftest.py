@@ -8,7 +8,7 @@ import pytest
 from trainer.config.load import load_config
 from trainer.engine import devices
 from trainer.workflows.fit import fit_run
-from trainer.workflows.training import Finished
+from trainer.workflows.training import RunFinished
 
 CONFIG = """\
 name: small
@@ -46,7 +46,7 @@ def write_table(path: Path, rows: int = 120, seed: int = 0) -> None:
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def run_fit(config: Path, runs: Path, *overrides: str, allow_custom: bool = False) -> Finished:
+def run_fit(config: Path, runs: Path, *overrides: str, allow_custom: bool = False) -> RunFinished:
     loaded = load_config(config, overrides)
     events = list(
         fit_run(
@@ -57,7 +57,7 @@ def run_fit(config: Path, runs: Path, *overrides: str, allow_custom: bool = Fals
             interrupted=lambda: None,
         )
     )
-    assert isinstance(events[-1], Finished)
+    assert isinstance(events[-1], RunFinished)
     return events[-1]
 
 

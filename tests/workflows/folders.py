@@ -8,12 +8,12 @@ from pathlib import Path
 
 from tests.kill.comparison import differences
 from trainer.config.load import load_config
-from trainer.workflows.crew import Crew
-from trainer.workflows.many import tasks_of
-from trainer.workflows.pack_events import MemberEnded, MembersEpoch
-from trainer.workflows.pack_plans import Entrant
-from trainer.workflows.plan import Tables
-from trainer.workflows.workers import Workers, run_here
+from trainer.workflows.pack_events import MemberEnded, PackEpochEnded
+from trainer.workflows.pack_schedule import RunSpec
+from trainer.workflows.plan import TableCache
+from trainer.workflows.work_items import plan_work_items
+from trainer.workflows.worker_pool import WorkerPool
+from trainer.workflows.worker_processes import ProcessWorkerPool, run_in_process
 
 CONFIG = """\
 name: packed
@@ -50,9 +50,9 @@ class Folder:
         path.mkdir(exist_ok=True)
         self._members = members
 
-    def entrant(self, number: int) -> Entrant:
+    def spec(self, number: int) -> RunSpec:
         config = load_config(self.config, self._members[number])
-        return Entrant(number, config, self.run(number))
+        return RunSpec(number, config, self.run(number))
 
     def run(self, number: int) -> Path:
         return self.path / f"{number:04d}"
@@ -64,7 +64,7 @@ class Folder:
         after: int | None = None,
         abandon: int | None = None,
         ends: Callable[[int], Ends] = lambda epoch: {},
-        crew: Callable[[Tables], Crew] | None = None,
+        crew: Callable[[TableCache], WorkerPool] | None = None,
         stop_if: Callable[[], bool] = lambda: False,
     ) -> list[MemberEnded]:
         """Train what is left.
@@ -78,13 +78,13 @@ class Folder:
             stop_if: Whether to stop, besides `after`.
         """
         asked = count(1)
-        tables = Tables()
+        tables = TableCache()
         (self.path / "packs").mkdir(exist_ok=True)
-        _, tasks, ended = tasks_of(
-            [self.entrant(number) for number in range(len(self._members))],
+        _, tasks, ended = plan_work_items(
+            [self.spec(number) for number in range(len(self._members))],
             self.path / "packs",
             tables,
-            entrant_of=self.entrant,
+            spec_of=self.spec,
             jobs=max(1, jobs),
             threads=1,
             command=("trainer", "sweep"),
@@ -93,12 +93,12 @@ class Folder:
         )
 
         def interrupted() -> str | None:
-            is_over = after is not None and next(asked) >= after
-            return "stopped" if is_over or stop_if() else None
+            has_ended = after is not None and next(asked) >= after
+            return "stopped" if has_ended or stop_if() else None
 
-        workers = crew(tables) if crew is not None else Workers(jobs) if jobs else None
+        workers = crew(tables) if crew is not None else ProcessWorkerPool(jobs) if jobs else None
         working = (
-            run_here(tasks, tables, interrupted)
+            run_in_process(tasks, tables, interrupted)
             if workers is None
             else workers.run(tasks, interrupted)
         )
@@ -118,7 +118,7 @@ class Folder:
             answer = None
             if isinstance(event, MemberEnded):
                 ended.append(event)
-            if isinstance(event, MembersEpoch):
+            if isinstance(event, PackEpochEnded):
                 epochs += 1
                 answer = ends(event.epoch)
                 if epochs == abandon:

@@ -15,44 +15,44 @@ from tests.workflows.conftest import run_fit
 from trainer.config.schema import Evaluate
 from trainer.data.targets import FittedTarget
 from trainer.errors import RunError
-from trainer.evaluation.answers import Answers
-from trainer.report.answers import read_answers
+from trainer.evaluation.predictions import Predictions
+from trainer.report.predictions import read_split_predictions
 from trainer.runs.decisions import Decisions, read_decisions, write_decisions
 from trainer.runs.directory import RunDirectory
 from trainer.runs.files import read_json
-from trainer.workflows.decisions import decide, decided
+from trainer.workflows.decisions import choose_decisions, with_decisions
 from trainer.workflows.evaluate import evaluate
 from trainer.workflows.predict import predict
-from trainer.workflows.question import Question
-from trainer.workflows.trained import open_trained
+from trainer.workflows.task import Task
+from trainer.workflows.trained_runs import open_trained
 
 DRAW = np.random.default_rng(2)
 ROWS = 400
 
 
-def asked(finished: Any) -> Question:
-    return replace(open_trained(finished.run).question, threshold=0.5)
+def asked(finished: Any) -> Task:
+    return replace(open_trained(finished.run).task, threshold=0.5)
 
 
-def answers() -> Answers:
+def answers() -> Predictions:
     y = (DRAW.random((ROWS, 1)) < 0.3).astype(np.float64)
     p = np.clip(0.25 * y + 0.6 * DRAW.random((ROWS, 1)), 0, 1).astype(np.float32)
-    return Answers("binary", ("no", "yes"), y, p, np.arange(ROWS))
+    return Predictions("binary", ("no", "yes"), y, p, np.arange(ROWS))
 
 
 def test_nothing_is_chosen_unless_asked(finished: Any) -> None:
-    assert decide(Evaluate(), asked(finished), answers()) == Decisions()
+    assert choose_decisions(Evaluate(), asked(finished), answers()) == Decisions()
 
 
 def test_a_threshold_is_the_best_of_all(finished: Any) -> None:
     given = answers()
     settings = Evaluate.model_validate({"threshold": "f1"})
-    decisions = decide(settings, asked(finished), given)
+    decisions = choose_decisions(settings, asked(finished), given)
     truth = given.y[:, 0]
     best = max(f1_score(truth, given.p[:, 0] >= at) for at in np.unique(given.p))
     assert decisions.reached["f1"] == pytest.approx(best)
     assert f1_score(truth, given.p[:, 0] >= decisions.threshold) == pytest.approx(best)
-    assert decided(asked(finished), decisions).threshold == decisions.threshold
+    assert with_decisions(asked(finished), decisions).threshold == decisions.threshold
 
 
 def test_a_precision_nobody_reaches_is_told(finished: Any) -> None:
@@ -61,22 +61,22 @@ def test_a_precision_nobody_reaches_is_told(finished: Any) -> None:
     settings = Evaluate.model_validate(
         {"threshold": {"criterion": "precision", "min_precision": 0.99}}
     )
-    decisions = decide(settings, asked(finished), given)
+    decisions = choose_decisions(settings, asked(finished), given)
     assert decisions.threshold == 0.5
     assert decisions.note.startswith("no threshold reaches a precision of 0.99")
 
 
 def test_numbers_get_intervals(finished: Any) -> None:
     y = DRAW.normal(size=(99, 1))
-    given = Answers("regression", ("m",), y, np.zeros((99, 1)), np.arange(99))
+    given = Predictions("regression", ("m",), y, np.zeros((99, 1)), np.arange(99))
     target = FittedTarget(
-        task="regression", reason="", columns=("m",), classes=(), rows=9, class_rows=(),
+        task="regression", reason="", columns=("m",), classes=(), rows=9, class_counts=(),
         prior=(0.0,), offset=(0.0,), scale=(1.0,),
     )  # fmt: skip
-    question = replace(asked(finished), target=target)
-    decisions = decide(Evaluate(prediction_interval=0.8), question, given)
+    task = replace(asked(finished), target=target)
+    decisions = choose_decisions(Evaluate(prediction_interval=0.8), task, given)
     assert decisions.half_widths["m"] == pytest.approx(np.sort(np.abs(y[:, 0]))[79])
-    few = decide(Evaluate(prediction_interval=0.99), question, given.take(np.arange(50)))
+    few = choose_decisions(Evaluate(prediction_interval=0.99), task, given.take(np.arange(50)))
     assert not few.half_widths
     assert "50 validation rows are too few to cover 99%" in few.note
 
@@ -98,14 +98,14 @@ def test_they_come_back(tmp_path: Path) -> None:
 
 def test_those_of_another_run_are_used_as_they_are(finished: Any) -> None:
     taken = Decisions(0.3, "f1", {}, 1.5, source="/runs/x")
-    assert decide(Evaluate(), asked(finished), None, taken) == taken
-    assert decide(Evaluate(calibrate=True), asked(finished), answers(), taken) == taken
+    assert choose_decisions(Evaluate(), asked(finished), None, taken) == taken
+    assert choose_decisions(Evaluate(calibrate=True), asked(finished), answers(), taken) == taken
 
 
 def test_predictions_that_are_not_finite_are_reported(finished: Any) -> None:
     given = answers()
     given = replace(given, p=np.full_like(given.p, np.nan))
-    decisions = decide(Evaluate(calibrate=True), asked(finished), given)
+    decisions = choose_decisions(Evaluate(calibrate=True), asked(finished), given)
     assert "not finite" in decisions.note
 
 
@@ -137,12 +137,12 @@ def test_a_run_uses_them(small: Path, tmp_path: Path) -> None:
     assert decisions.aim == "youden"
     assert decisions.temperature != 1
     opened = open_trained(done.run)
-    assert opened.question.threshold == decisions.threshold
+    assert opened.task.threshold == decisions.threshold
     (again,) = evaluate(
         done.run, splits=("test",), data=None, device="cpu", allow_custom=False
     ).found
     assert again.metrics == pytest.approx(done.metrics["test"], rel=1e-6)
-    kept = read_answers(run, "test", "binary", ("no", "yes"), ["probability_yes"])
+    kept = read_split_predictions(run, "test", "binary", ("no", "yes"), ["probability_yes"])
     assert kept is not None
     table = done.run.parents[2] / "small.csv"
     frame = predict(done.run, table, keep=(), device="cpu", allow_custom=False).frame

@@ -6,12 +6,12 @@ from sklearn.metrics import accuracy_score, roc_auc_score
 
 from tests.workflows.conftest import run_fit, write_table
 from trainer.data import streams
-from trainer.data.streaming import StreamedTable
+from trainer.data.streaming import StreamedDataset
 from trainer.errors import DataError, RunError
 from trainer.workflows import engines
-from trainer.workflows.evaluate import evaluate, own_table
+from trainer.workflows.evaluate import evaluate, load_run_table
 from trainer.workflows.predict import predict
-from trainer.workflows.trained import open_trained
+from trainer.workflows.trained_runs import open_trained
 
 
 def judge(run, *splits, data=None):
@@ -58,14 +58,14 @@ def test_a_table_larger_than_memory_has_the_same_scores(finished, tmp_path, monk
     at_once = scores()
     assert at_once[0].found[0].rows == 10_001
     assert len(at_once[0].warnings) == 2
-    monkeypatch.setattr(engines, "free_memory", lambda: 1_000)
+    monkeypatch.setattr(engines, "available_memory", lambda: 1_000)
     monkeypatch.setattr(streams, "BATCH_ROWS", 50)
     assert scores() == at_once
 
 
 def test_the_splits_of_a_streamed_run_stay_on_disk(small, tmp_path):
     done = run_fit(small, tmp_path / "runs", "fit.epochs=1", "runtime.engine=streaming")
-    assert isinstance(own_table(open_trained(done.run)), StreamedTable)
+    assert isinstance(load_run_table(open_trained(done.run)), StreamedDataset)
     for one in judge(done.run, "train", "test"):
         assert one.metrics == pytest.approx(done.metrics[one.split], rel=1e-6)
 

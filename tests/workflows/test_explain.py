@@ -13,16 +13,16 @@ from sklearn.inspection import partial_dependence, permutation_importance
 
 from tests.workflows.conftest import CONFIG, run_fit, write_table
 from trainer.data import streams
-from trainer.data.sampling import draw_sample
+from trainer.data.sampling import draw_row_sample
 from trainer.data.values import number_matrix
 from trainer.errors import DataError, RunError, UsageError
 from trainer.runs.directory import RunDirectory
 from trainer.runs.files import read_json
 from trainer.workflows import engines
-from trainer.workflows.evaluate import own_table
+from trainer.workflows.evaluate import load_run_table
 from trainer.workflows.explain import explain
-from trainer.workflows.importance import importance_of, importance_wanted
-from trainer.workflows.trained import load_network, open_trained
+from trainer.workflows.importance import compute_importance, should_compute_importance
+from trainer.workflows.trained_runs import load_network, open_trained
 
 # Not `importorskip`: what imports it first says how it computes.
 needs_shap = pytest.mark.skipif(find_spec("shap") is None, reason="needs shap")
@@ -60,7 +60,7 @@ class Network(ClassifierMixin, BaseEstimator):
 
 def rows_of(run, split):
     """What scikit-learn is given of a split: (size, number of the colour), and the classes."""
-    sample = draw_sample(own_table(open_trained(run)), split, 1000, 0)
+    sample = draw_row_sample(load_run_table(open_trained(run)), split, 1000, 0)
     size = number_matrix(sample.frame, ["size"])[:, 0]
     colour = [Network.colours.index(one) for one in sample.frame["colour"]]
     return np.stack([size, colour], axis=1), sample.y[:, 0]
@@ -120,12 +120,12 @@ def test_a_fit_that_ends_finds_the_same(finished):
 
     opened = open_trained(finished.run)
     network = load_network(opened, allow_custom=False)
-    evaluator = Evaluator(network, build_loss(opened.loaded.config.loss, opened.question.loss))
-    found = importance_of(
+    evaluator = Evaluator(network, build_loss(opened.loaded.config.loss, opened.task.loss))
+    found = compute_importance(
         evaluator,
-        own_table(opened).samples("validation"),
+        load_run_table(opened).samples("validation"),
         opened.preprocessing,
-        opened.question,
+        opened.task,
         split="validation",
         seed=opened.loaded.config.seed,
         level=0.95,
@@ -136,11 +136,11 @@ def test_a_fit_that_ends_finds_the_same(finished):
 
 
 def test_when_a_fit_ends_with_it():
-    assert importance_wanted("auto", 455, 30)
-    assert not importance_wanted("auto", 100_000, 41)
-    assert importance_wanted(True, 100_000, 41)
-    assert not importance_wanted(False, 455, 30)
-    assert not importance_wanted(True, 0, 30)
+    assert should_compute_importance("auto", 455, 30)
+    assert not should_compute_importance("auto", 100_000, 41)
+    assert should_compute_importance(True, 100_000, 41)
+    assert not should_compute_importance(False, 455, 30)
+    assert not should_compute_importance(True, 0, 30)
 
 
 def test_columns_and_checkpoints_can_be_named(finished):
@@ -157,7 +157,7 @@ def test_columns_and_checkpoints_can_be_named(finished):
 
 def test_a_table_larger_than_memory_gives_the_same(finished, monkeypatch):
     at_once = ask(finished.run)
-    monkeypatch.setattr(engines, "free_memory", lambda: 1_000)
+    monkeypatch.setattr(engines, "available_memory", lambda: 1_000)
     monkeypatch.setattr(streams, "BATCH_ROWS", 50)
     parts = ask(finished.run)
     for one in (at_once, parts):
@@ -206,7 +206,7 @@ def test_numbers_and_their_surface(numbers):
     grid.write_csv(numbers.run / "grid.csv")
     opened = open_trained(numbers.run)
     network = load_network(opened, allow_custom=False)
-    said = opened.question.answers(np.asarray(network(opened.preprocessing.transform(grid).x)))
+    said = opened.task.answers(np.asarray(network(opened.preprocessing.transform(grid).x)))
     assert answers[5, 3] == pytest.approx(said[0, 0], rel=1e-5)
 
 
@@ -215,20 +215,20 @@ def test_numbers_and_their_surface(numbers):
 def test_shap_values_of_a_linear_network_are_exact(numbers, tmp_path, source):
     """Of a linear network they are weight × (value - mean of the background), summed by column."""
     opened = open_trained(numbers.run)
-    table = own_table(opened)
+    table = load_run_table(opened)
     wanted = 8
-    sample = draw_sample(table, "test", 8, opened.loaded.config.seed)
+    sample = draw_row_sample(table, "test", 8, opened.loaded.config.seed)
     if source == "file":
         wanted = tmp_path / "few.csv"
         sample.frame.write_csv(wanted)
     done = ask(numbers.run, shap_rows=wanted)
     frame = pl.read_parquet(done.folder / "shap.parquet")
     assert frame.columns == ["row", "answer", "column", "value", "shap"]
-    encoder, question = opened.preprocessing, opened.question
-    background = draw_sample(table, "train", 100, opened.loaded.config.seed).frame
+    encoder, task = opened.preprocessing, opened.task
+    background = draw_row_sample(table, "train", 100, opened.loaded.config.seed).frame
     x, apart = encoder.transform(sample.frame).x, encoder.transform(background).x
     kernel = load_network(opened, allow_custom=False).get_weights()[0][:, 0].astype(float)
-    parts = (x - apart.mean(axis=0, dtype=float)) * kernel * question.target.scale[0]
+    parts = (x - apart.mean(axis=0, dtype=float)) * kernel * task.target.scale[0]
     rows = sample.rows.tolist() if source == "rows" else list(range(8))
     for name, places in encoder.places.items():
         ours = frame.filter(pl.col("column") == name).sort("row")

@@ -19,8 +19,8 @@ from trainer.report.findings import read_findings
 from trainer.runs.directory import RunDirectory
 from trainer.workflows.members import MembersFinished, fit_members
 from trainer.workflows.plan import make_plan
-from trainer.workflows.reporting import complete_findings
-from trainer.workflows.training import Finished
+from trainer.workflows.reporting import write_missing_findings
+from trainer.workflows.training import RunFinished
 
 
 def findings_of(run: Path) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def findings_of(run: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def reported(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+def reported(tmp_path_factory: pytest.TempPathFactory) -> RunFinished:
     """A run that has been reported on."""
     folder = tmp_path_factory.mktemp("reported")
     write_table(folder / "small.csv")
@@ -37,7 +37,7 @@ def reported(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     return run_fit(folder / "config.yaml", folder / "runs", "evaluate.report=true")
 
 
-def test_they_are_those_of_the_answers(reported: Finished) -> None:
+def test_they_are_those_of_the_answers(reported: RunFinished) -> None:
     found = findings_of(reported.run)
     assert list(found["splits"]) == ["train", "validation", "test"]
     for split, of in found["splits"].items():
@@ -61,10 +61,10 @@ def test_they_are_those_of_the_answers(reported: Finished) -> None:
     assert {one["column"] for one in importance["columns"]} == {"size", "colour"}
 
 
-def test_the_baselines_are_those_of_the_same_rows(reported: Finished) -> None:
+def test_the_baselines_are_those_of_the_same_rows(reported: RunFinished) -> None:
     table = reported.run.parents[2] / "small.csv"
-    prepared = make_plan(load_config(table.with_name("config.yaml"))).prepared
-    train, test = prepared.samples("train"), prepared.samples("test")
+    dataset = make_plan(load_config(table.with_name("config.yaml"))).dataset
+    train, test = dataset.samples("train"), dataset.samples("test")
     assert train is not None
     assert test is not None
     scaled = (train.x - train.x.mean(axis=0)) / np.where(
@@ -100,7 +100,7 @@ def test_a_report_made_later_says_the_same(small: Path, tmp_path: Path) -> None:
     assert not (later.run / "findings.json").exists()
     assert not (later.run / "report.html").exists()
     assert not (later.run / "explanation").exists()
-    complete_findings(later.run)
+    write_missing_findings(later.run)
     assert findings_of(later.run) == first
     colours = {one["where"]["colour"] for one in first["slices"]["of"] if "colour" in one["where"]}
     assert colours == {"red", "green", "blue", "(missing)"}

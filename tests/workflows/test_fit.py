@@ -14,7 +14,7 @@ from trainer.config.load import load_config
 from trainer.errors import ConfigError, DivergedError
 from trainer.runs.checkpoints import read_checkpoint
 from trainer.workflows.fit import fit_run
-from trainer.workflows.training import Finished, Started
+from trainer.workflows.training import RunFinished, RunStarted
 
 
 def test_the_run_directory_is_complete(finished):
@@ -97,7 +97,7 @@ def test_plain_keras_opens_the_model(finished, tmp_path):
         "x = np.load(sys.argv[2]); np.save(sys.argv[3], model.predict(x, verbose=0))\n"
         "assert not any(name.startswith('trainer') for name in sys.modules)\n"
     )
-    from trainer.workflows.trained import load_network, open_trained
+    from trainer.workflows.trained_runs import load_network, open_trained
 
     opened = open_trained(finished.run)
     x = np.random.default_rng(0).normal(size=(9, opened.preprocessing.width)).astype(np.float32)
@@ -179,7 +179,7 @@ def test_warm_start_takes_what_fits(small, tmp_path):
         )
     )
     started = events[0]
-    assert isinstance(started, Started)
+    assert isinstance(started, RunStarted)
     words = " | ".join(started.notes)
     assert "dense: taken" in words
     assert "dense_1: not taken" in words
@@ -198,7 +198,7 @@ def test_an_interrupted_run_keeps_its_last_state(small, tmp_path):
         )
     )
     done = events[-1]
-    assert isinstance(done, Finished)
+    assert isinstance(done, RunFinished)
     assert (done.status, done.epochs, done.metrics) == ("stopped", 2, {})
     manifest = json.loads((done.run / "manifest.json").read_text())
     assert (manifest["status"], manifest["stopped_because"]) == ("stopped", "stopped by Ctrl-C")

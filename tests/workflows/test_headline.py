@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trainer.config.data import Task
+from trainer.config.data import TaskName
 from trainer.config.schema import Config
-from trainer.evaluation.answers import Answers
+from trainer.evaluation.predictions import Predictions
 from trainer.workflows.headline import compared
 
-NAMES: dict[Task, tuple[str, ...]] = {
+NAMES: dict[TaskName, tuple[str, ...]] = {
     "binary": ("no", "yes"),
     "multiclass": ("a", "b", "c"),
     "multilabel": ("x", "y"),
@@ -20,14 +20,14 @@ NAMES: dict[Task, tuple[str, ...]] = {
 }
 
 
-def answers(task: Task, zeros: bool = False) -> Answers:
+def answers(task: TaskName, zeros: bool = False) -> Predictions:
     draw = np.random.default_rng(0)
     names = NAMES[task]
     width = 1 if task == "binary" else len(names)
     y = np.eye(3)[np.arange(9) % 3] if task == "multiclass" else draw.integers(0, 2, (9, width))
     if task == "regression":
         y = np.zeros((9, 1)) if zeros else draw.normal(5, 0.1, (9, 1))
-    return Answers(task, names, y.astype(float), np.full(y.shape, 0.4), np.arange(9))
+    return Predictions(task, names, y.astype(float), np.full(y.shape, 0.4), np.arange(9))
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def answers(task: Task, zeros: bool = False) -> Answers:
         ),
     ],
 )
-def test_headline(task: Task, settings: dict[str, Any], expected: str) -> None:
+def test_headline(task: TaskName, settings: dict[str, Any], expected: str) -> None:
     config = Config.model_validate({"data": {"source": "t.csv", "target": "y"}, **settings})
     names = compared(config, task, [answers(task)])
     assert names[0] == expected

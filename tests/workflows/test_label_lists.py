@@ -13,7 +13,7 @@ from sklearn.metrics import f1_score, roc_auc_score
 
 from tests.workflows.conftest import run_fit
 from trainer.config.load import load_config
-from trainer.report.answers import read_answers
+from trainer.report.predictions import read_split_predictions
 from trainer.runs.directory import RunDirectory
 from trainer.workflows.audit import audit_labels
 from trainer.workflows.evaluate import evaluate
@@ -66,7 +66,7 @@ def test_from_fit_to_predict_and_eval(config: Path, tmp_path: Path, engine: str)
     assert evaluation.metrics["auc"] == pytest.approx(roc_auc_score(y, p, average="macro"))
     f1 = f1_score(y, p >= 0.5, average="macro", zero_division=0)
     assert evaluation.metrics["f1"] == pytest.approx(f1)
-    test = read_answers(RunDirectory(run), "test", "multilabel", CLASSES, columns)
+    test = read_split_predictions(RunDirectory(run), "test", "multilabel", CLASSES, columns)
     assert test is not None
     np.testing.assert_array_equal(test.y, y[test.rows])
     assert audit_labels(run).rows

@@ -11,17 +11,17 @@ import numpy as np
 import polars as pl
 import pytest
 
-from trainer.config.contradictions import task_contradictions
+from trainer.config.conflicts import task_conflicts
 from trainer.config.data import TargetScale
 from trainer.config.layers import HeadKind
 from trainer.config.objectives import LOSS_HEADS, POSITIVE_HEADS
 from trainer.config.resolve import resolved_head
 from trainer.config.schema import Config
-from trainer.data.prepare import Prepared, prepare
+from trainer.data.prepare import InMemoryDataset, prepare
 from trainer.errors import DataError, Problem
 from trainer.models.losses import build_loss
 from trainer.models.network import build_network
-from trainer.workflows.question import ask
+from trainer.workflows.task import make_task
 
 DRAW = np.random.default_rng(4)
 ROWS = 60
@@ -45,7 +45,7 @@ def settings(loss: str, head: str, scale: str, path: Path | None = None) -> dict
 def refusals(given: dict[str, Any]) -> list[Any]:
     config = Config.model_validate(given)
     head = resolved_head(config, "regression")
-    return task_contradictions(config, "regression", head, (), True)
+    return task_conflicts(config, "regression", head, (), True)
 
 
 def with_fix(given: dict[str, Any], way: str) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def test_each_way_out_of_a_refusal_works(loss: str) -> None:
                     left = refusals(changed)
 
 
-def prepared_or_problem(given: dict[str, Any]) -> Prepared | Problem:
+def prepared_or_problem(given: dict[str, Any]) -> InMemoryDataset | Problem:
     try:
         return prepare(Config.model_validate(given))
     except DataError as error:
@@ -103,33 +103,36 @@ def test_what_is_not_refused_trains_and_predicts_in_the_unit(tmp_path: Path, tar
         # What auto stands for is in the grid by its own name.
         if (head == "auto") != (scale == "auto") or refusals(given):
             continue
-        prepared = prepared_or_problem(given)
-        if isinstance(prepared, Problem):
+        dataset = prepared_or_problem(given)
+        if isinstance(dataset, Problem):
             # A logarithm of 0, a share above 1, a negative count, a percentage of 0.
-            assert "table.csv:" in prepared.where, (given, prepared)
-            for way in ways_out(prepared.fix):
-                assert isinstance(prepared_or_problem(with_fix(given, way)), Prepared), (given, way)
+            assert "table.csv:" in dataset.where, (given, dataset)
+            for way in ways_out(dataset.fix):
+                assert isinstance(prepared_or_problem(with_fix(given, way)), InMemoryDataset), (
+                    given,
+                    way,
+                )
             continue
-        outputs, losses, question = two_steps(Config.model_validate(given), prepared)
+        outputs, losses, task = two_steps(Config.model_validate(given), dataset)
         assert np.isfinite(losses).all(), (given, losses)
-        answers = question.answers(outputs)
+        answers = task.answers(outputs)
         assert np.isfinite(answers).all(), given
-        if question.head in POSITIVE_HEADS or scale == "log":
+        if task.head in POSITIVE_HEADS or scale == "log":
             assert (answers > 0).all(), given
         if "binary" not in loss:
             spread = np.abs(y - y.mean()).max()
             assert np.abs(answers - y.mean()).max() < 30 * spread + 1, given
 
 
-def two_steps(config: Config, prepared: Any) -> tuple[Any, list[float], Any]:
+def two_steps(config: Config, dataset: Any) -> tuple[Any, list[float], Any]:
     """The outputs for the training rows after two steps of Adam, and the losses."""
-    question = ask(config, prepared.preprocessing.target)
-    samples = prepared.samples("train")
+    task = make_task(config, dataset.preprocessing.target)
+    samples = dataset.samples("train")
     network = build_network(
-        config, prepared.preprocessing.width, (), question.head, question.outputs,
-        question.prior(), allow_custom=False, base=Path(),
+        config, dataset.preprocessing.width, (), task.head, task.outputs,
+        task.prior(), allow_custom=False, base=Path(),
     )  # fmt: skip
-    loss = build_loss(config.loss, question.loss)
+    loss = build_loss(config.loss, task.loss)
     optimizer = keras.optimizers.Adam()
     losses = []
     import tensorflow as tf
@@ -140,4 +143,4 @@ def two_steps(config: Config, prepared: Any) -> tuple[Any, list[float], Any]:
         gradients = tape.gradient(value, network.trainable_variables)
         optimizer.apply(gradients, network.trainable_variables)
         losses.append(float(value))
-    return np.asarray(network(samples.x)), losses, question
+    return np.asarray(network(samples.x)), losses, task

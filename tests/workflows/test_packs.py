@@ -12,12 +12,12 @@ from tests.workflows.conftest import write_table
 from tests.workflows.folders import CONFIG, MEMBERS, SPLITS, Ends, Folder, assert_same
 from trainer.engine import pack_fit
 from trainer.errors import RunError
-from trainer.workflows.many import ended_run, tasks_of
 from trainer.workflows.pack_events import PackStarted
-from trainer.workflows.pack_plans import plan_packs
-from trainer.workflows.packs import begun_pack
-from trainer.workflows.plan import Tables
-from trainer.workflows.workers import run_here
+from trainer.workflows.pack_schedule import schedule_packs
+from trainer.workflows.packs import read_pack_record
+from trainer.workflows.plan import TableCache
+from trainer.workflows.work_items import plan_work_items, read_ended_member
+from trainer.workflows.worker_processes import run_in_process
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def test_a_pack_leaves_what_fit_leaves(undisturbed: Folder) -> None:
         "config.yaml", "manifest.json", "preprocessing.json", "splits.parquet", "metrics.jsonl",
         "timing.jsonl", "checkpoints", "evaluation", "decisions.json", "predictions",
     }  # fmt: skip
-    begun = begun_pack(undisturbed.path / "packs" / "0001")
+    begun = read_pack_record(undisturbed.path / "packs" / "0001")
     assert begun is not None
     assert begun.is_done
     assert [path.name for path in (undisturbed.path / "packs" / "0001").iterdir()] == ["pack.json"]
@@ -107,7 +107,7 @@ def test_what_is_done_is_only_told(tmp_path: Path, undisturbed: Folder) -> None:
     again = undisturbed.train()
     assert [one.number for one in again] == list(range(len(MEMBERS)))
     assert again[1].stopped_because.startswith("val_loss has not improved")
-    assert again[1] == ended_run(undisturbed.entrant(1))
+    assert again[1] == read_ended_member(undisturbed.spec(1))
     assert {path: path.stat().st_mtime_ns for path in undisturbed.path.rglob("*")} == before
 
 
@@ -135,7 +135,7 @@ def test_repacked_it_is_the_same_to_rounding_and_goes_on_exactly(
     assert sizes[-1] < 5
     assert ended[0].epochs == 12
     assert ended[1].metrics["validation"] == pytest.approx(
-        ended_run(undisturbed.entrant(1)).metrics["validation"], rel=1e-3
+        read_ended_member(undisturbed.spec(1)).metrics["validation"], rel=1e-3
     )
     stopped.train(abandon=sizes.index(sizes[-1]) + 2)
     stopped.train()
@@ -169,7 +169,7 @@ def test_a_member_that_diverges_takes_no_other_with_it(tmp_path: Path, config: P
 def test_what_cannot_be_packed_is_trained_alone(tmp_path: Path, config: Path) -> None:
     members = [[], ["optimizer=lamb"], ["seed=9"], ["model.layers.0.dense.units=5"]]
     folder = Folder(tmp_path / "own", config, members)
-    plan = plan_packs([folder.entrant(number) for number in range(4)], Tables())
+    plan = schedule_packs([folder.spec(number) for number in range(4)], TableCache())
     assert [pack.numbers for pack in plan.packs] == [(0, 2), (1,), (3,)]
     reasons = "optimizer.name: lamb, no other of its shape"
     assert str(plan) == f"4 networks in 3 programs (alone: {reasons})"
@@ -229,18 +229,18 @@ def children() -> list[int]:
 def test_a_damaged_note_is_told(tmp_path: Path, damage: str) -> None:
     (tmp_path / "pack.json").write_text(damage)
     with pytest.raises(RunError, match=r"pack\.json"):
-        begun_pack(tmp_path)
+        read_pack_record(tmp_path)
 
 
 def test_it_says_what_it_goes_on_from(tmp_path: Path, config: Path) -> None:
     folder = Folder(tmp_path / "own", config, MEMBERS[:2])
     folder.train(after=4)
-    tables = Tables()
-    _, tasks, _ = tasks_of(
-        [folder.entrant(1)],
+    tables = TableCache()
+    _, tasks, _ = plan_work_items(
+        [folder.spec(1)],
         folder.path / "packs",
         tables,
-        entrant_of=folder.entrant,
+        spec_of=folder.spec,
         jobs=1,
         threads=1,
         command=("trainer",),
@@ -248,8 +248,8 @@ def test_it_says_what_it_goes_on_from(tmp_path: Path, config: Path) -> None:
         allow_custom=False,
     )
     # A pack goes on with the members it had, whoever is asked for.
-    assert [[one.number for one in task.entrants] for task in tasks] == [[0, 1]]
-    working = run_here(tasks, tables, lambda: None)
+    assert [[one.number for one in task.specs] for task in tasks] == [[0, 1]]
+    working = run_in_process(tasks, tables, lambda: None)
     started = next(event for event in working if isinstance(event, PackStarted))
     working.close()
     assert (started.numbers, started.epochs) == ((0, 1), 12)

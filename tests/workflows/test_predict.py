@@ -9,11 +9,11 @@ import polars as pl
 import pytest
 
 from tests.workflows.conftest import run_fit, write_table
-from trainer.data import csv_records, packed, streams
+from trainer.data import compression, csv_records, streams
 from trainer.errors import DataError
 from trainer.workflows import engines
 from trainer.workflows.predict import predict
-from trainer.workflows.trained import load_network, open_trained
+from trainer.workflows.trained_runs import load_network, open_trained
 
 
 def ask(run, table, *keep):
@@ -95,23 +95,23 @@ def test_both_formats_hold_the_same(finished, tmp_path, name):
 
 
 @pytest.fixture
-def in_parts(monkeypatch):
+def streamed(monkeypatch):
     """Makes every table larger than memory, and the parts small."""
 
     def begin():
-        monkeypatch.setattr(engines, "free_memory", lambda: 10_000)
+        monkeypatch.setattr(engines, "available_memory", lambda: 10_000)
         # A whole number of the batches that rows are predicted in.
         monkeypatch.setattr(streams, "BATCH_ROWS", 4096)
         monkeypatch.setattr(csv_records, "_BLOCK", 1 << 14)
         monkeypatch.setattr(csv_records, "_CHUNK", 1 << 13)
-        monkeypatch.setattr(packed, "PIECE", 1 << 13)
+        monkeypatch.setattr(compression, "PIECE", 1 << 13)
 
     return begin
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 @pytest.mark.parametrize("out", ["out.csv", "out.parquet"])
-def test_a_table_larger_than_memory_has_the_same_answers(finished, in_parts, tmp_path, kind, out):
+def test_a_table_larger_than_memory_has_the_same_answers(finished, streamed, tmp_path, kind, out):
     write_table(tmp_path / "new.csv", rows=10_000, seed=5)
     table = pl.read_csv(tmp_path / "new.csv", infer_schema=False)
     odd = pl.when(pl.int_range(10_000) % 3000 == 2500).then(pl.lit("violet"))
@@ -121,7 +121,7 @@ def test_a_table_larger_than_memory_has_the_same_answers(finished, in_parts, tmp
     once = ask(finished.run, new, "*")
     whole = once.frame
     ask(finished.run, new, "*").write(tmp_path / f"whole-{out}")
-    in_parts()
+    streamed()
     parts = ask(finished.run, new, "*")
     assert [part.height for part in parts.parts] == [4096, 4096, 1808]
     assert parts.warnings == once.warnings

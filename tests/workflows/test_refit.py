@@ -19,7 +19,7 @@ from trainer.errors import ConfigError, RunError
 from trainer.runs.decisions import read_decisions, write_decisions
 from trainer.runs.directory import RunDirectory
 from trainer.runs.files import read_json
-from trainer.workflows.best import best_run, refit_config
+from trainer.workflows.best_trial import best_trial_run, refit_config
 from trainer.workflows.evaluate import evaluate
 from trainer.workflows.fit import fit_run
 from trainer.workflows.members import fit_members
@@ -27,8 +27,8 @@ from trainer.workflows.plan import make_plan
 from trainer.workflows.predict import predict
 from trainer.workflows.resume import resume_run
 from trainer.workflows.sweep import sweep
-from trainer.workflows.trained import open_trained
-from trainer.workflows.training import Finished, Started
+from trainer.workflows.trained_runs import open_trained
+from trainer.workflows.training import RunFinished, RunStarted
 
 RATES = "optimizer.learning_rate=1e-3,1e-2"
 
@@ -44,10 +44,10 @@ def best_of(config: Path, *words: str) -> RunDirectory:
             interrupted=lambda: None,
         )
     )
-    return best_run(events[-1].sweep)[0]
+    return best_trial_run(events[-1].sweep)[0]
 
 
-def refit(run: RunDirectory, runs: Path) -> tuple[Started, Finished]:
+def refit(run: RunDirectory, runs: Path) -> tuple[RunStarted, RunFinished]:
     events = list(
         fit_run(
             refit_config(run).loaded,
@@ -57,8 +57,8 @@ def refit(run: RunDirectory, runs: Path) -> tuple[Started, Finished]:
             interrupted=lambda: None,
         )
     )
-    assert isinstance(events[0], Started)
-    assert isinstance(events[-1], Finished)
+    assert isinstance(events[0], RunStarted)
+    assert isinstance(events[-1], RunFinished)
     return events[0], events[-1]
 
 
@@ -79,8 +79,8 @@ def test_threshold_and_temperature_are_those_of_the_trial(small: Path) -> None:
     assert f"threshold {theirs.threshold:.4g} (chosen for f1), temperature" in said
     # The trial may go: the run has its own copy.
     shutil.rmtree(trial.path)
-    question = open_trained(finished.run).question
-    assert (question.threshold, question.temperature) == (theirs.threshold, theirs.temperature)
+    task = open_trained(finished.run).task
+    assert (task.threshold, task.temperature) == (theirs.threshold, theirs.temperature)
     (again,) = evaluate(
         finished.run, splits=("test",), data=None, device="cpu", allow_custom=False
     ).found
@@ -95,7 +95,7 @@ def test_threshold_and_temperature_are_those_of_the_trial(small: Path) -> None:
             interrupted=lambda: None,
         )
     )[-1]
-    assert isinstance(resumed, Finished)
+    assert isinstance(resumed, RunFinished)
     assert read_decisions(RunDirectory(resumed.run)) == ours
 
 
@@ -186,8 +186,8 @@ def test_decisions_are_taken_only_from_a_run_that_made_them(finished: Any, tmp_p
         words = ["data.split.validation=0", f"evaluate.decisions_from={source}", *overrides]
         return make_plan(load_config(folder / "config.yaml", words))
 
-    assert plan("evaluate.threshold=youden").taken.threshold == 0.3
-    assert plan().taken.threshold == plan("evaluate.threshold=0.3").taken.threshold == 0.3
+    assert plan("evaluate.threshold=youden").inherited.threshold == 0.3
+    assert plan().inherited.threshold == plan("evaluate.threshold=0.3").inherited.threshold == 0.3
     with pytest.raises(ConfigError, match=r"chosen for f1.*chosen for youden"):
         plan("evaluate.threshold=f1")
     with pytest.raises(ConfigError, match=r"expected 0\.3, the threshold of"):
@@ -206,8 +206,8 @@ def test_networks_that_are_repeated_take_them_too(finished: Any, tmp_path: Path)
     shutil.copytree(finished.run, source)
     decisions = read_decisions(RunDirectory(source))
     assert decisions is not None
-    taken = replace(decisions, threshold=0.3, aim="f1", temperature=2.0)
-    write_decisions(RunDirectory(source), taken)
+    inherited = replace(decisions, threshold=0.3, aim="f1", temperature=2.0)
+    write_decisions(RunDirectory(source), inherited)
     words = [
         "data.split.validation=0",
         "evaluate={threshold: f1, calibrate: true, report: false}",
@@ -226,6 +226,6 @@ def test_networks_that_are_repeated_take_them_too(finished: Any, tmp_path: Path)
     run = RunDirectory(events[-1].run)
     found = read_decisions(run)
     # The mean is of probabilities that are calibrated.
-    assert found == replace(taken, temperature=1.0, source=str(source))
+    assert found == replace(inherited, temperature=1.0, source=str(source))
     for member in sorted(run.members.iterdir()):
-        assert read_decisions(RunDirectory(member)) == replace(taken, source=str(source))
+        assert read_decisions(RunDirectory(member)) == replace(inherited, source=str(source))

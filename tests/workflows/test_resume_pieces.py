@@ -20,12 +20,12 @@ from tests.kill.comparison import differences
 from tests.workflows.conftest import write_table
 from trainer.config.load import load_config
 from trainer.engine import snapshot
-from trainer.engine.events import EpochResult
+from trainer.engine.events import EpochEnd
 from trainer.engine.fit import Training
 from trainer.engine.snapshot import Snapshot
 from trainer.workflows import resume
 from trainer.workflows.fit import fit_run
-from trainer.workflows.training import Finished
+from trainer.workflows.training import RunFinished
 
 CONFIG = """\
 name: small
@@ -139,9 +139,9 @@ def train(config: Path, runs: Path, last: int | None) -> Path:
         allow_custom=False,
         interrupted=lambda: next(iter(reasons), None),
     ):
-        if isinstance(event, EpochResult) and event.epoch == last:
+        if isinstance(event, EpochEnd) and event.epoch == last:
             reasons.append("stopped by a test")
-    assert isinstance(event, Finished)
+    assert isinstance(event, RunFinished)
     assert event.status == ("finished" if last is None else "stopped")
     return event.run
 
@@ -157,7 +157,7 @@ def go_on(run: Path) -> None:
             interrupted=lambda: None,
         )
     )
-    assert isinstance(events[-1], Finished)
+    assert isinstance(events[-1], RunFinished)
 
 
 def lines(run: Path) -> list[dict[str, Any]]:
@@ -207,12 +207,12 @@ def resumed(pairs, tmp_path, monkeypatch):
     """How a run differs that was resumed without a piece."""
 
     def call(text: str, lossy: Lossy, change: Callable[[Path], None] = lambda run: None):
-        def put_back(training: Training, whole: Snapshot) -> None:
+        def restore_snapshot(training: Training, whole: Snapshot) -> None:
             assert whole.facts["steps_begun"] > 0
-            restore(training, lossy(whole, snapshot.take(training)))
+            restore(training, lossy(whole, snapshot.take_snapshot(training)))
 
-        restore = snapshot.put_back
-        monkeypatch.setattr(snapshot, "put_back", put_back)
+        restore = snapshot.restore_snapshot
+        monkeypatch.setattr(snapshot, "restore_snapshot", restore_snapshot)
         undisturbed, stopped = pairs[text]
         run = tmp_path / stopped.name
         shutil.copytree(stopped, run)
@@ -245,6 +245,6 @@ def test_what_the_log_has_too_much_is_cut_off(resumed) -> None:
 
 
 def test_without_the_logs_offset_it_has_a_line_too_much(resumed, monkeypatch) -> None:
-    monkeypatch.setattr(resume, "cut_log", lambda *_: None)
+    monkeypatch.setattr(resume, "truncate_log", lambda *_: None)
     told = resumed(AVERAGED, nothing, with_a_line_more)
     assert any(one.startswith("metrics.jsonl: ") for one in told)

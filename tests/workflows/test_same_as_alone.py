@@ -15,9 +15,9 @@ from tests.workflows.conftest import run_fit, write_table
 from trainer.config.load import load_config
 from trainer.runs.checkpoints import read_checkpoint
 from trainer.workflows.pack_events import MemberEnded
-from trainer.workflows.pack_plans import Entrant, plan_packs
+from trainer.workflows.pack_schedule import RunSpec, schedule_packs
 from trainer.workflows.packs import train_pack
-from trainer.workflows.plan import Tables
+from trainer.workflows.plan import TableCache
 
 BASE = """\
 name: packed
@@ -154,15 +154,15 @@ def pack(folder: Path, base: list[str], members: list[list[str]], packs: int = 1
     frame.with_columns(age=pl.Series(age)).write_csv(folder / "small.csv")
     config = folder / "config.yaml"
     config.write_text(BASE, encoding="utf-8")
-    entrants = [
-        Entrant(number, load_config(config, [*base, *own]), folder / f"{number:03d}")
+    specs = [
+        RunSpec(number, load_config(config, [*base, *own]), folder / f"{number:03d}")
         for number, own in enumerate(members)
     ]
-    planned = plan_packs(entrants, Tables())
+    planned = schedule_packs(specs, TableCache())
     assert (len(planned.packs), dict(planned.failed)) == (packs, {})
     runs = {}
     for number, one in enumerate(planned.packs):
-        assert one.alone_because is None
+        assert one.single_reason is None
         events = train_pack(
             one,
             folder / f"pack-{number}",

@@ -13,15 +13,15 @@ import pytest
 from trainer.config.load import load_config
 from trainer.config.objectives import COUNT_LOSSES, LOSS_HEADS, POSITIVE_HEADS
 from trainer.config.optimizers import OptimizerName
-from trainer.engine.averages import averaged
-from trainer.engine.batches import finish
+from trainer.engine.averages import averaged_weights
+from trainer.engine.batches import run_to_end
 from trainer.engine.runner import epoch_order
 from trainer.models.losses import build_loss
 from trainer.models.network import build_network
 from trainer.models.optimizers import build_optimizer
 from trainer.workflows.building import build_training
 from trainer.workflows.plan import make_plan
-from trainer.workflows.question import weighted
+from trainer.workflows.task import apply_class_weights
 
 EPOCHS = 3
 OPTIMIZERS = {name: [f"optimizer={name}"] for name in get_args(OptimizerName)}
@@ -107,20 +107,20 @@ def both(config: Path, overrides: list[str]) -> tuple[list, list]:
     """The weights after some epochs: ours, Keras's."""
     overrides = [f"fit.epochs={EPOCHS}", "model.layers=[{dense: 6}]", *overrides]
     plan = make_plan(load_config(config, overrides))
-    settings, question = plan.config, plan.question
+    settings, task = plan.config, plan.task
     built = build_training(plan, allow_custom=False)
     for epoch in range(1, EPOCHS + 1):
-        finish(built.training.pace.next(epoch, plan.total_steps, None))
-    built.training.pace.settle(EPOCHS)
+        run_to_end(built.training.executor.next(epoch, plan.total_steps, None))
+    built.training.executor.sync_variables(EPOCHS)
 
-    prepared = plan.prepared.preprocessing
+    dataset = plan.dataset.preprocessing
     network = build_network(
         settings,
-        prepared.width,
-        prepared.embeddings,
-        question.head,
-        question.outputs,
-        question.prior(),
+        dataset.width,
+        dataset.embeddings,
+        task.head,
+        task.outputs,
+        task.prior(),
         allow_custom=False,
         base=Path(),
     )
@@ -128,14 +128,14 @@ def both(config: Path, overrides: list[str]) -> tuple[list, list]:
         build_optimizer(
             settings.optimizer, plan.steps_per_epoch, plan.total_steps, settings.runtime.precision
         ),
-        build_loss(settings.loss, question.loss),
+        build_loss(settings.loss, task.loss),
         jit_compile=False,
     )
     # As Keras's own advice has it for optimizers that copy the weights they start from.
     network.optimizer.build(network.trainable_variables)
-    train = plan.prepared.samples("train")
-    train = question.head_targets(
-        weighted(train, question.class_weights(settings.fit.class_weight))
+    train = plan.dataset.samples("train")
+    train = task.encode_targets(
+        apply_class_weights(train, task.class_weights(settings.fit.class_weight))
     )
     orders = [
         epoch_order(len(train.x), settings.seed, epoch, settings.fit.shuffle)
@@ -153,7 +153,7 @@ def both(config: Path, overrides: list[str]) -> tuple[list, list]:
             shuffle=False,
             verbose=0,
         )
-    with averaged(built.training.network, built.training.optimizer):
+    with averaged_weights(built.training.network, built.training.optimizer):
         return built.training.network.get_weights(), network.get_weights()
 
 

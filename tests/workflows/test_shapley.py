@@ -7,7 +7,7 @@ from math import comb
 import numpy as np
 import pytest
 
-from trainer.evaluation.alterations import Encoding
+from trainer.evaluation.perturbations import EncodedRows
 from trainer.workflows.shapley import shap_values
 
 # Not `importorskip`: what imports it first says how it computes.
@@ -45,7 +45,7 @@ def test_few_columns_are_exact_and_go_together():
     def answer(x):
         return np.stack([np.tanh(x[:, 0] * x[:, 1] + x[:, 3] * x[:, 2]), x[:, 4] ** 2], axis=1)
 
-    found = shap_values(lambda asked: answer(asked[0]), [Encoding(x, places)], [background], 0)
+    found = shap_values(lambda asked: answer(asked[0]), [EncodedRows(x, places)], [background], 0)
     assert found.columns == ("a", "b", "c", "d")
     assert found.orders is None
     for row, values in zip(x, found.values, strict=True):
@@ -64,7 +64,7 @@ def test_many_columns_add_up_and_pairs_are_exact():
     def answer(x):
         return (x[:, ::2] * x[:, 1::2]).sum(axis=1, keepdims=True) + x[:, :1]
 
-    rows = [Encoding(x, places)]
+    rows = [EncodedRows(x, places)]
     found = shap_values(lambda asked: answer(asked[0]), rows, [background], 5)
     assert found.orders == 10
     assert found.largest_gap < 1e-5
@@ -86,8 +86,8 @@ def test_many_columns_add_up_and_pairs_are_exact():
 def test_encodings_are_asked_together():
     draws = np.random.default_rng(2)
     x, background = draws.normal(size=(2, 4, 3)).astype("f")
-    one = Encoding(x, {"a": [0], "b": [1, 2]})
-    other = Encoding(np.ascontiguousarray(x[:, ::-1]), {"b": [0, 1], "a": [2]})
+    one = EncodedRows(x, {"a": [0], "b": [1, 2]})
+    other = EncodedRows(np.ascontiguousarray(x[:, ::-1]), {"b": [0, 1], "a": [2]})
     reversed_background = np.ascontiguousarray(background[:, ::-1])
 
     def answer(x):

@@ -66,14 +66,14 @@ def test_the_engine_is_chosen_by_what_is_free(config, monkeypatch):
     assert choice().engine == "resident"
     assert "are free" in choice().reason
     assert str(choice("runtime.engine=streaming")) == "streaming: runtime.engine says so"
-    monkeypatch.setattr(engines, "free_memory", lambda: 10_000)
+    monkeypatch.setattr(engines, "available_memory", lambda: 10_000)
     assert choice().engine == "streaming"
     assert "GB" in choice().reason or "MB" in choice().reason
     kept = choice("data.clean.duplicates=drop")
     assert kept.engine == "resident"
     assert "data.clean.duplicates" in kept.reason
     assert choice("data.source=nowhere.csv").engine == "resident"
-    monkeypatch.setattr(engines, "free_memory", lambda: None)
+    monkeypatch.setattr(engines, "available_memory", lambda: None)
     assert choice().engine == "resident"
 
 

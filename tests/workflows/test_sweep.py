@@ -11,10 +11,10 @@ from tests.kill.comparison import differences
 from trainer.config.sweep_loading import load_sweep
 from trainer.errors import ConfigError, RunError, TrainingError
 from trainer.runs.sweeps import SweepDirectory
-from trainer.sweep.trials import BatchPlanned, EpochDone, PackBegun, TrialEnded
-from trainer.workflows.best import best_run, read_standing
+from trainer.sweep.trials import BatchPlanned, TrialEnded, TrialPackEpoch, TrialPackStarted
+from trainer.workflows.best_trial import best_trial_run, read_standing
 from trainer.workflows.sweep import (
-    Phase,
+    PhaseStarted,
     SweepFinished,
     SweepStarted,
     find_sweep,
@@ -23,20 +23,20 @@ from trainer.workflows.sweep import (
 )
 
 RATES = "optimizer.learning_rate=1e-3,1e-2,3e-2,1e-1"
-Interrupted = Callable[[], str | None]
+InterruptCheck = Callable[[], str | None]
 
 
 def never() -> None:
     return None
 
 
-def after(times: int) -> Interrupted:
+def after(times: int) -> InterruptCheck:
     """Asked so often, it says to stop."""
     asked = count(1)
     return lambda: "stopped" if next(asked) >= times else None
 
 
-def begin(config: Path, *words: str, jobs: int = 1, interrupted: Interrupted = never) -> list:
+def begin(config: Path, *words: str, jobs: int = 1, interrupted: InterruptCheck = never) -> list:
     return list(
         sweep(
             load_sweep(config, words),
@@ -49,7 +49,7 @@ def begin(config: Path, *words: str, jobs: int = 1, interrupted: Interrupted = n
     )
 
 
-def go_on(path: Path, jobs: int = 1, interrupted: Interrupted = never) -> SweepFinished:
+def go_on(path: Path, jobs: int = 1, interrupted: InterruptCheck = never) -> SweepFinished:
     events = list(
         resume_sweep(
             path,
@@ -80,7 +80,7 @@ def test_each_trial_is_a_run_and_the_best_is_tested(small: Path) -> None:
     ]
     assert {row["status"] for row in rows} == {"finished"}
     best = min(rows, key=lambda row: row["objective"])
-    run, row = best_run(done.sweep)
+    run, row = best_trial_run(done.sweep)
     assert run.path == done.sweep / "trials" / str(best["trial"])
     assert row.trial.number == best["trial"] == done.winner.trial.number
     history = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
@@ -108,7 +108,7 @@ def best_told(events: list) -> dict[int, tuple[float, int]]:
     """The best epoch of each trial, as it was told last while it trained."""
     found: dict[int, tuple[float, int]] = {}
     for event in events:
-        if isinstance(event, EpochDone):
+        if isinstance(event, TrialPackEpoch):
             found |= event.best
     return found
 
@@ -123,12 +123,19 @@ def test_what_it_does_is_told_while_it_takes_long(small: Path) -> None:
     events = begin(small, *words)
     done = events[-1]
     kinds = [type(event) for event in events]
-    phases = [event.text for event in events if isinstance(event, Phase)]
+    phases = [event.text for event in events if isinstance(event, PhaseStarted)]
     assert phases == [f"reading {small.parent / 'small.csv'}", "importing TensorFlow",
                       "evaluating the best trial"]  # fmt: skip
-    order = [Phase, SweepStarted, BatchPlanned, Phase, PackBegun, EpochDone]
+    order = [
+        PhaseStarted,
+        SweepStarted,
+        BatchPlanned,
+        PhaseStarted,
+        TrialPackStarted,
+        TrialPackEpoch,
+    ]
     assert kinds[: len(order)] == order
-    begun = next(event for event in events if isinstance(event, PackBegun))
+    begun = next(event for event in events if isinstance(event, TrialPackStarted))
     assert (begun.place, begun.packs, begun.trials, begun.epoch) == (1, 1, (0, 1, 2), 0)
     assert best_told(events) == ended_as(done.sweep)
     assert any(best < 5 for _, best in ended_as(done.sweep).values())
@@ -143,14 +150,14 @@ def test_the_best_epoch_before_a_stop_is_told_after_it(small: Path) -> None:
             begun.sweep, jobs=1, command=("trainer",), allow_custom=False, interrupted=never
         )
     )
-    packs = [event for event in events if isinstance(event, PackBegun)]
+    packs = [event for event in events if isinstance(event, TrialPackStarted)]
     assert [pack.epoch > 0 for pack in packs] == [True]
     assert best_told(events) == ended_as(begun.sweep)
 
 
 def test_the_winner_trained_alone_gives_its_score_again(small: Path, tmp_path: Path) -> None:
     done = begin(small, RATES, "fit.epochs=3")[-1]
-    run, row = best_run(done.sweep)
+    run, row = best_trial_run(done.sweep)
     from tests.workflows.conftest import run_fit
 
     alone = run_fit(run.path / "config.yaml", tmp_path / "runs")
@@ -210,7 +217,10 @@ def test_a_sweep_that_has_ended_says_so_again(undisturbed) -> None:
     config, whole = undisturbed
     before = (whole / "journal.jsonl").read_bytes()
     done = go_on(whole)
-    assert (done.reason, done.winner.trial.number) == ("trials", best_run(whole)[1].trial.number)
+    assert (done.reason, done.winner.trial.number) == (
+        "trials",
+        best_trial_run(whole)[1].trial.number,
+    )
     assert (whole / "journal.jsonl").read_bytes() == before
     assert find_sweep(load_sweep(config), config.parent / "sweeps") is not None
     assert find_sweep(load_sweep(config, ["fit.epochs=9"]), config.parent / "sweeps") is None
@@ -219,8 +229,8 @@ def test_a_sweep_that_has_ended_says_so_again(undisturbed) -> None:
 def test_the_best_so_many_are_kept(small: Path) -> None:
     done = begin(small, RATES, "sweep.keep=best:2", "fit.epochs=2")[-1]
     kept = {int(path.name) for path in (done.sweep / "trials").iterdir()}
-    assert kept == {row.trial.number for row in done.standing.ranks[:2]}
-    assert best_run(done.sweep)[0].path.is_dir()
+    assert kept == {row.trial.number for row in done.leaderboard.ranks[:2]}
+    assert best_trial_run(done.sweep)[0].path.is_dir()
 
 
 def test_time_over_ends_it_with_what_there_is(small: Path) -> None:
@@ -244,7 +254,7 @@ def test_no_trial_that_can_be_compared_is_a_failure(small: Path) -> None:
         begin(small, "optimizer.learning_rate=1e30,1e35", "fit.epochs=2")
     (path,) = (small.parent / "sweeps").glob("*/*")
     with pytest.raises(TrainingError, match="a trial with a finite"):
-        best_run(path)
+        best_trial_run(path)
 
 
 def test_what_cannot_be_is_said_before_anything_is_made(small: Path) -> None:
@@ -257,6 +267,6 @@ def test_what_cannot_be_is_said_before_anything_is_made(small: Path) -> None:
 
 def test_what_is_no_sweep_is_told(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="a sweep directory"):
-        best_run(tmp_path)
+        best_trial_run(tmp_path)
     with pytest.raises(RunError, match="a sweep directory"):
         go_on(tmp_path / "nothing")

@@ -19,10 +19,10 @@ from tests.workflows.test_members import fit_several
 from trainer.config.load import load_config
 from trainer.data.prepare import prepare
 from trainer.data.streaming import prepare_streaming
-from trainer.report.intervals import interval_widths
 from trainer.report.page.content import Plot
 from trainer.report.page.facts import read_facts
-from trainer.report.page.numbers import numbers
+from trainer.report.page.regression import regression_section
+from trainer.report.prediction_intervals import interval_widths
 from trainer.runs.decisions import read_decisions
 from trainer.runs.directory import RunDirectory
 from trainer.runs.files import read_json
@@ -30,7 +30,7 @@ from trainer.runs.log import read_log
 from trainer.workflows.evaluate import evaluate
 from trainer.workflows.explain import explain
 from trainer.workflows.predict import predict
-from trainer.workflows.reporting import complete_findings
+from trainer.workflows.reporting import write_missing_findings
 
 ROWS = 200
 
@@ -99,7 +99,7 @@ def test_everything_is_in_the_unit_of_the_target(tmp_path: Path, scale: str, tab
     if scale == "log":
         assert (low > 0).all()
         np.testing.assert_allclose(high / middle, middle / low, rtol=1e-9)
-    complete_findings(done.run)
+    write_missing_findings(done.run)
     findings = read_json(done.run / "findings.json")["splits"]["test"]
     inside = ((low <= price) & (price <= high))[test["row"].to_numpy()]
     assert findings["covered"]["price"]["value"] == pytest.approx(inside.mean())
@@ -117,11 +117,11 @@ def test_the_linear_baseline_is_fitted_on_the_logarithm(tmp_path: Path) -> None:
     price = write_prices(tmp_path / "prices.csv")
     path = config(tmp_path)
     done = run_fit(path, tmp_path / "runs", "data.target_scale=log")
-    prepared = prepare(load_config(path, ["data.target_scale=log"]).config)
-    train, test = prepared.samples("train"), prepared.samples("test")
+    dataset = prepare(load_config(path, ["data.target_scale=log"]).config)
+    train, test = dataset.samples("train"), dataset.samples("test")
     scale = train.x.std(axis=0)
     oracle = Ridge(alpha=1.0).fit(train.x / scale, np.log(price[train.rows]))
-    complete_findings(done.run)
+    write_missing_findings(done.run)
     frame = answers(done.run, "test_linear")
     np.testing.assert_allclose(
         frame["predicted_price"].to_numpy(), np.exp(oracle.predict(test.x / scale)), rtol=0.02
@@ -168,7 +168,7 @@ def test_the_report_draws_the_intervals_that_predict_gives(tmp_path: Path, scale
     }
     assert words[scale] in decisions.summary()
     facts = read_facts(run, datetime.now(UTC))
-    plots = [block for block in numbers(facts).blocks if isinstance(block, Plot)]
+    plots = [block for block in regression_section(facts).blocks if isinstance(block, Plot)]
     assert str(width) in plots[0].description
     for plot in plots:
         figure, axes = subplots()

@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from tests.tracking.test_event_files import curve, read
+from tests.tracking.test_tensorboard_tracker import curve, read
 from tests.workflows.conftest import CONFIG, run_fit, write_table
 from tests.workflows.test_members import fit_several
 from trainer.config.load import load_config
-from trainer.engine.events import EpochResult
-from trainer.tracking import event_files
+from trainer.engine.events import EpochEnd
+from trainer.tracking import tensorboard_tracker
 from trainer.workflows.fit import fit_run
 from trainer.workflows.resume import resume_run
-from trainer.workflows.training import Finished, Started
+from trainer.workflows.training import RunFinished, RunStarted
 
 BOARD = "track.tensorboard.histograms=2 epochs"
 
@@ -71,7 +71,7 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def untracked(folder) -> Finished:
+def untracked(folder) -> RunFinished:
     return run_fit(folder / "config.yaml", folder / "untracked")
 
 
@@ -113,10 +113,10 @@ def test_a_killed_and_resumed_run_tells_each_step_once(folder, untracked):
     )
     whole = runs / "copy"
     for event in events:
-        if isinstance(event, Started):
+        if isinstance(event, RunStarted):
             # Its one checkpoint is that of the start: epochs that were told of are trained again.
             run = event.run
-        if isinstance(event, EpochResult) and event.epoch == 3:
+        if isinstance(event, EpochEnd) and event.epoch == 3:
             shutil.copytree(run, whole, ignore=shutil.ignore_patterns("lock"))
             break
     events.close()
@@ -134,7 +134,7 @@ def test_a_killed_and_resumed_run_tells_each_step_once(folder, untracked):
         allow_custom=False,
         interrupted=lambda: None,
     )
-    assert isinstance(done, Finished)
+    assert isinstance(done, RunFinished)
     assert manifest(whole)["resumptions"][0]["epoch"] == 0
     assert done.weights_sha256 == untracked.weights_sha256
     check_curves(whole)
@@ -177,7 +177,7 @@ def test_a_tracker_that_fails_changes_nothing_and_warns_once(
         def full(*_):
             raise OSError(28, os.strerror(28))
 
-        monkeypatch.setattr(event_files._EventFile, "add", full)
+        monkeypatch.setattr(tensorboard_tracker._EventFile, "add", full)
     with caplog.at_level(logging.WARNING, "trainer"):
         *_, done = fit_run(
             load_config(folder / "config.yaml", [words.get(which, BOARD)]),

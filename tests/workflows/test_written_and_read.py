@@ -11,17 +11,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from trainer.config.data import Task
+from trainer.config.data import TaskName
 from trainer.config.schema import Evaluate
 from trainer.data.out_of_fold import out_of_fold_names
 from trainer.data.targets import FittedTarget
-from trainer.evaluation.answers import Answers
-from trainer.evaluation.bootstrap import bootstrap, compare
-from trainer.evaluation.measures import COMPARED, measure_all
-from trainer.report.answers import answer_columns, answers_bytes, read_answers
+from trainer.evaluation.bootstrap import bootstrap, paired_bootstrap
+from trainer.evaluation.metrics import COMPARED_METRICS, compute_all_metrics
+from trainer.evaluation.predictions import Predictions
 from trainer.report.findings import (
     Findings,
-    Measured,
+    MetricValue,
     Slice,
     Slices,
     SplitFindings,
@@ -30,14 +29,19 @@ from trainer.report.findings import (
     read_findings,
     write_findings,
 )
+from trainer.report.predictions import (
+    prediction_columns,
+    predictions_to_parquet,
+    read_split_predictions,
+)
 from trainer.runs.decisions import Decisions, read_decisions, write_decisions
 from trainer.runs.directory import RunDirectory
 from trainer.runs.evaluations import Evaluation, Interval
-from trainer.workflows.decisions import decide
+from trainer.workflows.decisions import choose_decisions
 from trainer.workflows.findings import _differences, _measured, _whole
-from trainer.workflows.predict import answer_columns as predicted_columns
+from trainer.workflows.predict import prediction_columns as predicted_columns
 from trainer.workflows.predict import spread_columns
-from trainer.workflows.question import Question
+from trainer.workflows.task import Task
 
 NASTY = (
     "a,b", 'say "x"', "🙂", "new\nline", "1", "1.0", "nan", "null", "", " ", "row", "weight", "group",
@@ -51,9 +55,9 @@ LOOSE = settings(
 
 
 @st.composite
-def answers(draw: st.DrawFn) -> Answers:
+def answers(draw: st.DrawFn) -> Predictions:
     """Of any task; one row, one class alone, NaN and infinite predictions among them."""
-    task: Task = draw(st.sampled_from(["binary", "multiclass", "multilabel", "regression"]))
+    task: TaskName = draw(st.sampled_from(["binary", "multiclass", "multilabel", "regression"]))
     least = {"binary": 2, "multiclass": 3, "multilabel": 2, "regression": 1}[task]
     most = 2 if task == "binary" else 5
     names = tuple(draw(st.lists(WORDS, min_size=least, max_size=most, unique=True)))
@@ -76,7 +80,7 @@ def answers(draw: st.DrawFn) -> Answers:
     if bad is not None:
         p[0, 0] = bad
     weight = random.random(rows) + 0.1 if draw(st.booleans()) else None
-    return Answers(task, names, y.astype(np.float64), p, random.permutation(rows), weight)
+    return Predictions(task, names, y.astype(np.float64), p, random.permutation(rows), weight)
 
 
 def run_in(folder: Path) -> RunDirectory:
@@ -85,11 +89,11 @@ def run_in(folder: Path) -> RunDirectory:
 
 @LOOSE
 @given(given_answers=answers())
-def test_predictions(tmp_path: Path, given_answers: Answers) -> None:
+def test_predictions(tmp_path: Path, given_answers: Predictions) -> None:
     run, task, names = run_in(tmp_path), given_answers.task, given_answers.names
-    columns = answer_columns(task, names)
-    run.write_predictions("test.parquet", answers_bytes(given_answers, columns))
-    found = read_answers(run, "test", task, names, columns)
+    columns = prediction_columns(task, names)
+    run.write_predictions("test.parquet", predictions_to_parquet(given_answers, columns))
+    found = read_split_predictions(run, "test", task, names, columns)
     assert found is not None
     assert found.names == names
     for one in ("y", "p", "rows", "weight"):
@@ -100,12 +104,14 @@ def test_predictions(tmp_path: Path, given_answers: Answers) -> None:
 @LOOSE
 @given(given_answers=answers(), sentence=WORDS, levels=st.dictionaries(WORDS, WORDS, max_size=2))
 def test_findings(
-    tmp_path: Path, given_answers: Answers, sentence: str, levels: dict[str, str]
+    tmp_path: Path, given_answers: Predictions, sentence: str, levels: dict[str, str]
 ) -> None:
     task, names = given_answers.task, given_answers.names
     other = replace(given_answers, p=np.roll(given_answers.p, 1, axis=0))
-    over = _differences(compare(given_answers, other, names=COMPARED[task], resamples=20))
-    value = Measured.of(float(given_answers.p[0, 0]), np.nan, np.inf)
+    over = _differences(
+        paired_bootstrap(given_answers, other, names=COMPARED_METRICS[task], resamples=20)
+    )
+    value = MetricValue.of(float(given_answers.p[0, 0]), np.nan, np.inf)
     part = Slice(levels, 3, value.value, value.low, value.high, None)
     y = given_answers.y[0].tolist()
     actual = names[0] if task in {"binary", "multiclass"} else tuple(y)
@@ -118,14 +124,14 @@ def test_findings(
             "test": SplitFindings(
                 rows=len(given_answers),
                 measures=_measured(bootstrap(given_answers, resamples=20)),
-                prior=_whole(measure_all(other)),
-                linear=_whole(measure_all(other)),
+                prior=_whole(compute_all_metrics(other)),
+                linear=_whole(compute_all_metrics(other)),
                 over_prior=over,
                 over_linear=over,
                 covered=_measured({}),
             )
         },
-        compared=COMPARED[task],
+        compared=COMPARED_METRICS[task],
         slices=Slices("rmse", value.value, (part,)),
         worst_slices=WorstSlices("rmse", None, (part, part), 7),
         worst_rows=(WorstRow(0, actual, tuple([value.value] * len(y)), value.value),),
@@ -135,7 +141,7 @@ def test_findings(
     assert read_findings(run) == findings
 
 
-def asked(given_answers: Answers) -> Question:
+def asked(given_answers: Predictions) -> Task:
     is_class = given_answers.task in {"binary", "multiclass"}
     names = given_answers.names
     target = FittedTarget.model_construct(
@@ -149,7 +155,7 @@ def asked(given_answers: Answers) -> Question:
         separator="",
     )
     outputs = given_answers.y.shape[1]
-    return Question(target, "linear", outputs, "mean_squared_error", ("rmse",), 0.5)
+    return Task(target, "linear", outputs, "mean_squared_error", ("rmse",), 0.5)
 
 
 @LOOSE
@@ -166,11 +172,13 @@ def asked(given_answers: Answers) -> Question:
     ),
     calibrate=st.booleans(),
 )
-def test_decisions(tmp_path: Path, given_answers: Answers, threshold: Any, calibrate: bool) -> None:
+def test_decisions(
+    tmp_path: Path, given_answers: Predictions, threshold: Any, calibrate: bool
+) -> None:
     chosen = Evaluate.model_validate(
         {"threshold": threshold, "calibrate": calibrate, "prediction_interval": 0.5}
     )
-    decisions = decide(chosen, asked(given_answers), given_answers)
+    decisions = choose_decisions(chosen, asked(given_answers), given_answers)
     run = run_in(tmp_path)
     write_decisions(run, decisions)
     found = read_decisions(run)
@@ -195,18 +203,18 @@ def test_evaluations(tmp_path: Path, metrics: dict[str, float | None], rows: int
 
 
 @given(given_answers=answers())
-def test_no_column_of_a_prediction_takes_the_place_of_another(given_answers: Answers) -> None:
-    question, p = asked(given_answers), given_answers.p
+def test_no_column_of_a_prediction_takes_the_place_of_another(given_answers: Predictions) -> None:
+    task, p = asked(given_answers), given_answers.p
     if given_answers.task == "regression":
-        question = replace(question, half_widths=(1.0,) * p.shape[1])
-    columns = predicted_columns(question, p)
-    every = {**columns, **spread_columns(question, p, columns)}
+        task = replace(task, half_widths=(1.0,) * p.shape[1])
+    columns = predicted_columns(task, p)
+    every = {**columns, **spread_columns(task, p, columns)}
     names = given_answers.names
     per_name = {"binary": 2, "multiclass": 1, "multilabel": 2, "regression": 3}[given_answers.task]
     one = 1 if given_answers.task in {"binary", "multiclass"} else 0
     width = 1 if given_answers.task == "binary" else len(names)
     assert len(every) == per_name * width + one + width
-    for number, name in enumerate(question.answer_names):
+    for number, name in enumerate(task.prediction_names):
         np.testing.assert_array_equal(every[name], p[:, number])
 
 

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainer.config.nodes import Source, parse_key, plain
+from trainer.config.nodes import Source, parse_key, to_python
 from trainer.config.yaml_reader import parse_yaml
 from trainer.errors import Problem
 
 
 @dataclass(frozen=True, slots=True)
-class Condition:
+class SweepCondition:
     """Another setting has a value, or has it not.
 
     Attributes:
@@ -41,7 +41,7 @@ class Condition:
 _FORM = re.compile(r"\s*(\S+?)\s*(==|!=)\s*(.*?)\s*", re.DOTALL)
 
 
-def parse_condition(text: str) -> Condition | Problem:
+def parse_condition(text: str) -> SweepCondition | Problem:
     """A condition as it is written; the problem has neither place nor key."""
     expected = "a condition such as 'optimizer.name == sgd' or 'optimizer.name != sgd'"
     match = _FORM.fullmatch(text)
@@ -52,13 +52,13 @@ def parse_condition(text: str) -> Condition | Problem:
     document = parse_yaml(match[3], Source("", Path()))
     if document.problems or document.root is None:
         return Problem("", expected, f"'{text}'", "put the value in quotes")
-    return Condition(match[1], match[2] == "==", plain(document.root))
+    return SweepCondition(match[1], match[2] == "==", to_python(document.root))
 
 
 def is_active(
     key: str,
     chosen: Mapping[str, Any],
-    conditions: Mapping[str, Condition],
+    conditions: Mapping[str, SweepCondition],
     base: Mapping[str, Any],
 ) -> bool:
     """Whether a searched setting is in force.
@@ -78,7 +78,7 @@ def is_active(
 
 
 def active_settings(
-    chosen: Mapping[str, Any], conditions: Mapping[str, Condition], base: Mapping[str, Any]
+    chosen: Mapping[str, Any], conditions: Mapping[str, SweepCondition], base: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The settings in force, in the order they are set: a whole section before a part of it."""
     return {

@@ -1,35 +1,279 @@
-"""One contradiction between settings, and whether a setting is stated.
+"""Settings that are each valid but contradict each other.
 
-Owns: the form that the modules of contradictions share.
+`conflict_problems` says what is known from the config alone, `task_conflicts` what takes the
+target's values to know. A setting counts as stated when it differs from its default: a resolved
+config, in which every default is written out, must not contradict itself.
+
+Owns: which settings exclude which. Does not own: what `auto` means (`resolve`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
-from trainer.config.sections import Section
-from trainer.errors import Problem
+from trainer.config.column_conflicts import column_conflicts
+from trainer.config.conflict import Conflict, conflict, differs_from_default
+from trainer.config.data import TaskName, class_text
+from trainer.config.data_conflicts import data_conflicts
+from trainer.config.evaluate_conflicts import evaluate_conflicts
+from trainer.config.layers import HeadKind
+from trainer.config.loss_conflicts import (
+    TASK_WORDS,
+    head_conflicts,
+    loss_conflicts,
+    target_scale_conflicts,
+)
+from trainer.config.member_conflicts import member_conflicts
+from trainer.config.model_conflicts import network_conflicts, optimizer_conflicts
+from trainer.config.objectives import DEFAULT_METRICS, METRICS
+from trainer.config.resolve import (
+    can_have_validation,
+    monitored_metrics,
+    resolved_head,
+    resolved_metrics,
+    uses_folds,
+    validation_fix,
+)
+from trainer.config.schema import Config
+from trainer.config.streaming_conflicts import streaming_conflicts
+from trainer.config.sweep_conflicts import sweep_conflicts
+from trainer.config.tracking_conflicts import tracking_conflicts
+from trainer.errors import Problem, did_you_mean
 
 
-@dataclass(frozen=True)
-class Contradiction:
-    """Settings that contradict each other.
+def conflict_problems(config: Config) -> list[Problem]:
+    """What contradicts itself whatever the data are; each with its key, without a place."""
+    return [each.problem for each in find_conflicts(config)]
 
-    Attributes:
-        problem: What to say of it, with the key to blame.
-        concerns: Every setting involved; where one of them is not valid, nothing is said.
+
+def find_conflicts(config: Config) -> list[Conflict]:
+    """As `conflict_problems`, with the settings that each concerns."""
+    return [
+        *data_conflicts(config.data, folded=uses_folds(config)),
+        *member_conflicts(config),
+        *column_conflicts(config.data),
+        *network_conflicts(config.model),
+        *optimizer_conflicts(config),
+        *loss_conflicts(config),
+        *target_scale_conflicts(config.data),
+        *_fit_conflicts(config),
+        *_monitor_conflicts(config),
+        *_stated_task_conflicts(config),
+        *_engine_conflicts(config),
+        *tracking_conflicts(config),
+        *sweep_conflicts(config, find_conflicts),
+    ]
+
+
+def _engine_conflicts(config: Config) -> list[Conflict]:
+    if config.runtime.engine != "streaming":
+        return []
+    return [
+        Conflict(problem, (problem.key, "runtime.engine"))
+        for problem in streaming_conflicts(config)
+    ]
+
+
+def task_conflicts(
+    config: Config, task: TaskName, head: HeadKind, classes: Sequence[str], has_validation: bool
+) -> list[Problem]:
+    """What contradicts the target or the split.
+
+    Args:
+        config: A config without `conflict_problems`.
+        task: The task, as the target has it.
+        head: The resolved head.
+        classes: The classes of a binary or multiclass target, as text; else empty.
+        has_validation: Whether there are validation rows.
     """
+    found = [
+        *head_conflicts(config, task, head),
+        *_task_conflicts(config, task),
+        *_class_conflicts(config, task, classes),
+        *_measured_conflicts(config, resolved_metrics(config, task), has_validation),
+        *evaluate_conflicts(config, task, TASK_WORDS[task], has_validation),
+    ]
+    return [each.problem for each in found]
 
-    problem: Problem
-    concerns: tuple[str, ...]
+
+def _fit_conflicts(config: Config) -> Iterator[Conflict]:
+    fit = config.fit
+    if fit.epochs is not None and fit.steps is not None:
+        yield conflict(
+            "fit.steps",
+            "either epochs or steps",
+            f"epochs: {fit.epochs} and steps: {fit.steps}",
+            "take one of the two out",
+            "fit.epochs",
+        )
+    stop = fit.early_stopping
+    if stop is not None and fit.epochs is not None and stop.start_epoch > fit.epochs:
+        yield conflict(
+            "fit.early_stopping.start_epoch",
+            f"an epoch of training: at most {fit.epochs}",
+            str(stop.start_epoch),
+            "make it smaller, or raise fit.epochs",
+            "fit.epochs",
+        )
+    plateau = fit.reduce_on_plateau
+    rate = config.optimizer.learning_rate
+    if plateau is not None and plateau.min_learning_rate >= rate:
+        yield conflict(
+            "fit.reduce_on_plateau.min_learning_rate",
+            f"less than optimizer.learning_rate, {rate:g}",
+            f"{plateau.min_learning_rate:g}",
+            "lower it: the learning rate could never fall",
+            "optimizer.learning_rate",
+        )
+    if plateau is not None and config.optimizer.schedule is not None:
+        yield conflict(
+            "fit.reduce_on_plateau",
+            "either a schedule or reduce_on_plateau",
+            "both: each would undo the other's learning rate",
+            "take optimizer.schedule or fit.reduce_on_plateau out",
+            "optimizer.schedule",
+        )
+    for key in ("max_rollbacks", "factor"):
+        if fit.on_nonfinite.action == "stop" and differs_from_default(fit.on_nonfinite, key):
+            yield conflict(
+                f"fit.on_nonfinite.{key}",
+                f"{key} only with action: rollback",
+                "action: stop, which ignores it",
+                f"set fit.on_nonfinite.action=rollback, or take {key} out",
+                "fit.on_nonfinite.action",
+            )
 
 
-def conflict(key: str, expected: str, found: str, fix: str, *others: str) -> Contradiction:
-    """A contradiction of the setting `key` with `others`."""
-    return Contradiction(Problem("", expected, found, fix, key), (key, *others))
+def _monitor_conflicts(config: Config) -> Iterator[Conflict]:
+    data = config.data
+    metrics: Sequence[str] = list(METRICS)
+    if config.metrics != "auto":
+        metrics = config.metrics
+    elif data.task != "auto":
+        metrics = DEFAULT_METRICS[data.task]
+    yield from _measured_conflicts(config, metrics, can_have_validation(config))
 
 
-def is_stated(section: Section, name: str) -> bool:
-    """Whether a setting differs from its default."""
-    default: object = type(section).model_fields[name].default
-    return bool(getattr(section, name) != default)
+def _measured_conflicts(
+    config: Config, metrics: Sequence[str], has_validation: bool
+) -> Iterator[Conflict]:
+    known = ["loss", *metrics]
+    measures = [*known, *(f"val_{name}" for name in known)] if has_validation else known
+    for key, measure in monitored_metrics(config.fit):
+        base = measure.removeprefix("val_")
+        if base not in known:
+            otherwise = f"measured are {', '.join(known)}"
+            if base in METRICS:
+                otherwise = f"add {base} to metrics"
+            elif len(known) > 10:
+                otherwise = f"known are {', '.join(known)}"
+            fix = otherwise if base in METRICS else did_you_mean(measure, measures, otherwise)
+            expected = "a measure that is measured"
+            yield conflict(key, expected, f"'{measure}'", fix, "metrics", "data.task")
+        elif base != measure and not has_validation:
+            yield conflict(
+                key,
+                "a measure of the training rows, as there are no validation rows",
+                f"'{measure}'",
+                f"{validation_fix(config)}, or monitor: {base}",
+                "data.split.validation",
+                "data.source",
+            )
+
+
+def _stated_task_conflicts(config: Config) -> Iterator[Conflict]:
+    """What is known of a task that the config states; several targets are checked elsewhere."""
+    task = config.data.task
+    if task == "auto":
+        return
+    yield from head_conflicts(config, task, resolved_head(config, task))
+    yield from _task_conflicts(config, task)
+
+
+def _task_conflicts(config: Config, task: TaskName) -> Iterator[Conflict]:
+    words = TASK_WORDS[task]
+    if config.metrics != "auto":
+        for index, name in enumerate(config.metrics):
+            if task not in METRICS[name].tasks:
+                fitting = [other for other, facts in METRICS.items() if task in facts.tasks]
+                expected = f"a metric for {words}: {', '.join(fitting)}"
+                fix = "take it out, or change it"
+                yield conflict(f"metrics.{index}", expected, name, fix, "data.task")
+    only_for: list[tuple[str, bool, str, tuple[TaskName, ...]]] = [
+        ("data.positive", config.data.positive is not None, "a positive class", ("binary",)),
+        (
+            "data.target_scale",
+            config.data.target_scale != "auto",
+            "a target scale",
+            ("regression",),
+        ),
+        (
+            "evaluate.threshold",
+            differs_from_default(config.evaluate, "threshold"),
+            "a threshold",
+            ("binary", "multilabel"),
+        ),
+        (
+            "fit.class_weight",
+            config.fit.class_weight is not None,
+            "class weights",
+            ("binary", "multiclass"),
+        ),
+        (
+            "data.split.by",
+            config.data.split.by == "stratified",
+            "a stratified split",
+            ("binary", "multiclass", "multilabel"),
+        ),
+    ]
+    for key, stated, what, tasks in only_for:
+        if stated and task not in tasks:
+            wanted = " or ".join(TASK_WORDS[each] for each in tasks)
+            expected = f"{what} only for {wanted}"
+            yield conflict(key, expected, f"a target of {words}", "take it out", "data.task")
+
+
+def _class_conflicts(config: Config, task: TaskName, classes: Sequence[str]) -> Iterator[Conflict]:
+    if task not in ("binary", "multiclass"):
+        return
+    listed = ", ".join(classes[:20]) + (", …" if len(classes) > 20 else "")
+    positive = config.data.positive
+    if task == "binary" and positive is not None and not is_class(positive, classes):
+        fix = did_you_mean(str(positive), list(classes))
+        expected = f"a class of the target: {listed}"
+        yield conflict("data.positive", expected, f"'{class_text(positive)}'", fix)
+    weights = config.fit.class_weight
+    if isinstance(weights, dict):
+        for name in weights:
+            if name not in classes:
+                fix = did_you_mean(name, list(classes))
+                expected = f"a class of the target: {listed}"
+                yield conflict(f"fit.class_weight.{name}", expected, f"'{name}'", fix)
+        missing = [name for name in classes if name not in weights]
+        if missing and all(name in classes for name in weights):
+            expected = "a weight for every class"
+            found = f"none for {', '.join(missing[:20])}"
+            yield conflict("fit.class_weight", expected, found, "add it; 1 leaves a class as it is")
+    for index, name in enumerate(config.metrics if config.metrics != "auto" else []):
+        count = {"top_3_accuracy": 3, "top_5_accuracy": 5}.get(name)
+        if count is not None and task == "multiclass" and len(classes) <= count:
+            expected = f"more than {count} classes for {name}"
+            fix = "take it out: it would always be 1"
+            yield conflict(f"metrics.{index}", expected, f"{len(classes)}", fix)
+
+
+def is_class(value: str | float, classes: Sequence[str]) -> bool:
+    """Whether a class stated in the config is one of the target's, written as text there."""
+    if class_text(value) in classes or str(value) in classes:
+        return True
+    # Whether case may differ was decided when the target was fitted.
+    if class_text(value).casefold() in {name.casefold() for name in classes}:
+        return True
+    return not isinstance(value, bool | str) and any(_number(name) == value for name in classes)
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None

@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from trainer.config.sections import Fold, Section, Words
+from trainer.config.sections import Fold, Section, ValueName
 
-Kind = Literal["numeric", "categorical", "boolean", "datetime"]
-Task = Literal["binary", "multiclass", "multilabel", "regression"]
+ColumnKind = Literal["numeric", "categorical", "boolean", "datetime"]
+TaskName = Literal["binary", "multiclass", "multilabel", "regression"]
 TargetScale = Literal["auto", "standard", "log", "power", "none"]
 Scale = Literal["standard", "minmax", "robust", "quantile", "none"]
 NumericImpute = Literal["drop", "mean", "median", "constant", "most_frequent"]
@@ -20,10 +20,10 @@ Scalar = str | int | float | bool
 DatePart = Literal["elapsed", "year", "week", "day"]
 DateParts = Annotated[list[DatePart], Field(min_length=1)]
 Count = Annotated[int, Field(ge=1)]
-Column = Annotated[str, Words("a column name", "column names")]
-Files = Annotated[str, Words("a path", "paths")]
+Column = Annotated[str, ValueName("a column name", "column names")]
+Files = Annotated[str, ValueName("a path", "paths")]
 Character = Annotated[
-    str, Field(min_length=1, max_length=1), Words("one character", "single characters")
+    str, Field(min_length=1, max_length=1), ValueName("one character", "single characters")
 ]
 
 
@@ -39,13 +39,13 @@ Separator = Annotated[
     str,
     Field(min_length=1, max_length=3),
     AfterValidator(_character),
-    Words("one character, or tab", "single characters"),
+    ValueName("one character, or tab", "single characters"),
 ]
 Escape = Annotated[
     str,
     Field(min_length=1, max_length=2),
     AfterValidator(_character),
-    Words("one character", "single characters"),
+    ValueName("one character", "single characters"),
 ]
 
 
@@ -166,7 +166,7 @@ class Datetime(Section):
 class ColumnSettings(Section):
     """Settings of one column, over those of its kind."""
 
-    kind: Kind | None = None
+    kind: ColumnKind | None = None
     """The kind of the column, in place of the inferred one."""
     impute: NumericImpute | CategoricalImpute | None = None
     """As `data.numeric.impute` or `data.categorical.impute`."""
@@ -277,7 +277,7 @@ class Data(Section):
     target: Column | Annotated[list[Column], Field(min_length=1)]
     """The column to predict; several yes/no columns or lists of labels (`target_separator`) make a
     multi-label task, several numbers a regression with several outputs."""
-    task: Literal["auto"] | Task = "auto"
+    task: Literal["auto"] | TaskName = "auto"
     """What is predicted; auto: from the values of the target in the training rows. Words are classes,
     numbers with fractions are numbers; whole numbers are classes when there are only two, or at
     most 20 and one to ten rows; several columns are yes/no or numbers."""

@@ -18,19 +18,19 @@ from trainer.config.objectives import DEFAULT_LOSS, DEFAULT_METRICS, LOSS_HEADS,
 from trainer.config.optimizers import DEFAULT_OPTIMIZER
 from trainer.config.schema import Config
 from trainer.config.sections import Section
-from trainer.config.shapes import (
-    Choice,
-    Entries,
-    Fields,
-    Items,
-    Leaf,
-    OneOf,
-    Shape,
-    Short,
-    Tagged,
-    fields_of,
-    short_words,
-    words_of,
+from trainer.config.specs import (
+    ChoiceSpec,
+    ListSpec,
+    MappingSpec,
+    ScalarSpec,
+    SectionSpec,
+    ShorthandSpec,
+    Spec,
+    TaggedSpec,
+    UnionSpec,
+    describe_shorthand,
+    describe_spec,
+    section_fields,
 )
 from trainer.config.yaml_writer import flow_text
 
@@ -87,7 +87,7 @@ def reference_markdown() -> str:
         f"`{EXTENDS}`: {EXTENDS_DESCRIPTION}\n",
     ]
     for title, text, rows in _sections():
-        level = "##" if title == "top level" or title in fields_of(Config) else "###"
+        level = "##" if title == "top level" or title in section_fields(Config) else "###"
         parts.append(f"{level} {title}\n")
         if text:
             parts.append(f"{text}\n")
@@ -115,43 +115,43 @@ def _sections() -> Iterator[tuple[str, str, list[_Row]]]:
             yield title, text, rows
 
 
-def _section(shape: Fields, path: str) -> Iterator[tuple[str, str, list[_Row]]]:
+def _section(shape: SectionSpec, path: str) -> Iterator[tuple[str, str, list[_Row]]]:
     rows = [
         _row(name, shape.model.model_fields[name], inner)
-        for name, inner in fields_of(shape.model).items()
+        for name, inner in section_fields(shape.model).items()
     ]
     yield path or "top level", _docstring(shape.model), rows
-    for name, inner in fields_of(shape.model).items():
+    for name, inner in section_fields(shape.model).items():
         yield from _inner_sections(inner, f"{path}.{name}" if path else name)
 
 
-def _inner_sections(shape: Shape, path: str) -> Iterator[tuple[str, str, list[_Row]]]:
+def _inner_sections(shape: Spec, path: str) -> Iterator[tuple[str, str, list[_Row]]]:
     match shape:
-        case Leaf() | Choice():
+        case ScalarSpec() | ChoiceSpec():
             return
-        case Fields():
+        case SectionSpec():
             yield from _section(shape, path)
-        case Items(item):
+        case ListSpec(item):
             yield from _inner_sections(item, f"{path}.N")
-        case Entries(value):
+        case MappingSpec(value):
             yield from _inner_sections(value, f"{path}.NAME")
-        case Short(inner=inner):
+        case ShorthandSpec(inner=inner):
             yield from _inner_sections(inner, path)
-        case OneOf(members):
+        case UnionSpec(members):
             for member in members:
                 yield from _inner_sections(member, path)
-        case Tagged(by_name=True):
+        case TaggedSpec(by_name=True):
             yield from _named_sections(shape, path)
-        case Tagged(members=members):
+        case TaggedSpec(members=members):
             # The one key of each kind holds its settings: a section of its own would say nothing.
             for tag, fields in members:
-                inner = fields_of(fields.model)[tag]
+                inner = section_fields(fields.model)[tag]
                 info = fields.model.model_fields[tag]
                 deeper = list(_inner_sections(inner, f"{path}.{tag}"))
                 if deeper and deeper[0][0] == f"{path}.{tag}":
                     title, text, rows = deeper.pop(0)
                     about = (info.description or text).replace("\n", " ")
-                    short = short_words(inner) if isinstance(inner, Short) else ""
+                    short = describe_shorthand(inner) if isinstance(inner, ShorthandSpec) else ""
                     about += f" May be written short, as {short}." if short else ""
                     yield title, about, rows
                 else:
@@ -159,7 +159,7 @@ def _inner_sections(shape: Shape, path: str) -> Iterator[tuple[str, str, list[_R
                 yield from deeper
 
 
-def _named_sections(shape: Tagged, path: str) -> Iterator[tuple[str, str, list[_Row]]]:
+def _named_sections(shape: TaggedSpec, path: str) -> Iterator[tuple[str, str, list[_Row]]]:
     """What all members have, then what each has besides or presets otherwise."""
     models = [fields.model for _, fields in shape.members]
     shared = next(
@@ -167,10 +167,10 @@ def _named_sections(shape: Tagged, path: str) -> Iterator[tuple[str, str, list[_
         for model in models[0].__mro__
         if issubclass(model, Section) and all(issubclass(other, model) for other in models)
     )
-    yield from _section(Fields(shared), path)
+    yield from _section(SectionSpec(shared), path)
     for tag, fields in shape.members:
         rows = [
-            _row(name, info, fields_of(fields.model)[name])
+            _row(name, info, section_fields(fields.model)[name])
             for name, info in fields.model.model_fields.items()
             if name != "name"
             and (
@@ -180,7 +180,7 @@ def _named_sections(shape: Tagged, path: str) -> Iterator[tuple[str, str, list[_
         yield f"{path} ({tag})", _docstring(fields.model), rows
 
 
-def _row(name: str, info: FieldInfo, shape: Shape) -> _Row:
+def _row(name: str, info: FieldInfo, shape: Spec) -> _Row:
     meaning = info.description or _docstring(_model_of(shape))
     default = "required" if info.is_required() else f"`{flow_text(_plain(info.default))}`"
     if isinstance(info.default, Section) and len(default) > 40:
@@ -193,31 +193,31 @@ def _row(name: str, info: FieldInfo, shape: Shape) -> _Row:
     )
 
 
-def _type_words(shape: Shape) -> str:
+def _type_words(shape: Spec) -> str:
     match shape:
-        case Fields() | Tagged():
+        case SectionSpec() | TaggedSpec():
             return "a mapping, see below"
-        case Items(item=Short() | Tagged() | Fields()):
+        case ListSpec(item=ShorthandSpec() | TaggedSpec() | SectionSpec()):
             return "a list, see below"
-        case Entries(value=Fields()):
+        case MappingSpec(value=SectionSpec()):
             return "a mapping from names, see below"
-        case Short(inner=inner):
-            short = short_words(shape)
+        case ShorthandSpec(inner=inner):
+            short = describe_shorthand(shape)
             return f"{short}, or {_type_words(inner)}" if short else _type_words(inner)
-        case OneOf(members, nullable):
+        case UnionSpec(members, nullable):
             words = " or ".join(_type_words(member) for member in members)
-            if all(isinstance(member, Leaf) for member in members):
-                words = words_of(shape)
+            if all(isinstance(member, ScalarSpec) for member in members):
+                words = describe_spec(shape)
             return f"{words}, or null" if nullable else words
         case _:
-            return words_of(shape)
+            return describe_spec(shape)
 
 
-def _model_of(shape: Shape) -> type[Section] | None:
+def _model_of(shape: Spec) -> type[Section] | None:
     match shape:
-        case Fields(model):
+        case SectionSpec(model):
             return model
-        case Short(inner=inner):
+        case ShorthandSpec(inner=inner):
             return _model_of(inner)
         case _:
             return None

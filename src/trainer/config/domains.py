@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainer.config.fixes import cut
-from trainer.config.nodes import Source, plain
-from trainer.config.yaml_reader import parse_yaml, scalar_of
+from trainer.config.nodes import Source, to_python
+from trainer.config.value_fixes import truncate
+from trainer.config.yaml_reader import parse_scalar, parse_yaml
 from trainer.errors import Problem, did_you_mean
 
 
@@ -94,11 +94,11 @@ def parse_domain(value: Sequence[Any] | str) -> Domain | Problem:
     if len(parts) < 2 or not all(parts):
         values = ", ".join(part for part in parts if part)
         fix = f"write [{values}]" if values else ""
-        return Problem("", _EXPECTED, f"'{cut(value)}'", fix)
+        return Problem("", _EXPECTED, f"'{truncate(value)}'", fix)
     document = parse_yaml(f"[{', '.join(parts)}]", Source("", Path()))
     if document.root is None or document.root.items is None or document.problems:
-        return Problem("", _EXPECTED, f"'{cut(value)}'", "write the values as a list")
-    return Choices(tuple(plain(item) for item in document.root.items))
+        return Problem("", _EXPECTED, f"'{truncate(value)}'", "write the values as a list")
+    return Choices(tuple(to_python(item) for item in document.root.items))
 
 
 def split_values(text: str) -> list[str]:
@@ -124,7 +124,7 @@ def _range(text: str) -> Domain | Problem:
     match = _CALL.match(text)
     assert match is not None
     name = match[1]
-    found = f"'{cut(text)}'"
+    found = f"'{truncate(text)}'"
     if name not in RANGES:
         fix = did_you_mean(name, list(RANGES), f"known are {', '.join(RANGES)}")
         return Problem("", _EXPECTED, found, fix)
@@ -159,7 +159,7 @@ def _range(text: str) -> Domain | Problem:
 
 def _number(word: str) -> int | float | None:
     try:
-        value = scalar_of(word)
+        value = parse_scalar(word)
     except ValueError:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):

@@ -13,10 +13,10 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag
 from trainer.config.sections import (
     Reference,
     Section,
-    nothing_as_mapping,
-    one_key,
-    short_for,
-    word_as_mapping,
+    name_to_mapping,
+    null_to_mapping,
+    shorthand_for,
+    single_key,
 )
 
 Activation = Literal[
@@ -99,7 +99,7 @@ Initializer = (
         | Annotated[Constant, Tag("constant")]
         | Annotated[Orthogonal, Tag("orthogonal")]
         | Annotated[VarianceScaled, Tag("variance_scaling")],
-        Discriminator(one_key),
+        Discriminator(single_key),
     ]
 )
 
@@ -127,7 +127,7 @@ Constraint = (
     Literal["non_negative", "unit_norm"]
     | Annotated[
         Annotated[MaxNorm, Tag("max_norm")] | Annotated[MinMaxNorm, Tag("min_max_norm")],
-        Discriminator(one_key),
+        Discriminator(single_key),
     ]
 )
 
@@ -213,7 +213,7 @@ class Custom(Section):
 
 class DenseLayer(Section):
     dense: Annotated[
-        Dense, BeforeValidator(short_for("units"), json_schema_input_type=Dense | Size)
+        Dense, BeforeValidator(shorthand_for("units"), json_schema_input_type=Dense | Size)
     ]
     """Every input to every unit."""
 
@@ -221,14 +221,16 @@ class DenseLayer(Section):
 class ActivationLayer(Section):
     activation: Annotated[
         ActivationSettings,
-        BeforeValidator(short_for("name"), json_schema_input_type=ActivationSettings | Activation),
+        BeforeValidator(
+            shorthand_for("name"), json_schema_input_type=ActivationSettings | Activation
+        ),
     ]
     """An activation function on its own."""
 
 
 class DropoutLayer(Section):
     dropout: Annotated[
-        Dropout, BeforeValidator(short_for("rate"), json_schema_input_type=Dropout | Fraction)
+        Dropout, BeforeValidator(shorthand_for("rate"), json_schema_input_type=Dropout | Fraction)
     ]
     """Sets inputs to 0 at random in training."""
 
@@ -237,7 +239,7 @@ class GaussianNoiseLayer(Section):
     gaussian_noise: Annotated[
         GaussianNoise,
         BeforeValidator(
-            short_for("stddev"),
+            shorthand_for("stddev"),
             json_schema_input_type=GaussianNoise | Annotated[float, Field(ge=0, le=1)],
         ),
     ]
@@ -248,7 +250,7 @@ class BatchNormalizationLayer(Section):
     batch_normalization: Annotated[
         BatchNormalization,
         BeforeValidator(
-            short_for("momentum"), json_schema_input_type=BatchNormalization | float | None
+            shorthand_for("momentum"), json_schema_input_type=BatchNormalization | float | None
         ),
     ]
     """Normalises each input over the batch."""
@@ -258,7 +260,7 @@ class LayerNormalizationLayer(Section):
     layer_normalization: Annotated[
         LayerNormalization,
         BeforeValidator(
-            short_for("epsilon"), json_schema_input_type=LayerNormalization | float | None
+            shorthand_for("epsilon"), json_schema_input_type=LayerNormalization | float | None
         ),
     ]
     """Normalises each sample over its inputs."""
@@ -266,21 +268,21 @@ class LayerNormalizationLayer(Section):
 
 class FlattenLayer(Section):
     flatten: Annotated[
-        Flatten, BeforeValidator(nothing_as_mapping, json_schema_input_type=Flatten | None)
+        Flatten, BeforeValidator(null_to_mapping, json_schema_input_type=Flatten | None)
     ]
     """All axes of a sample become one."""
 
 
 class ReshapeLayer(Section):
     reshape: Annotated[
-        Reshape, BeforeValidator(short_for("shape"), json_schema_input_type=Reshape | list[int])
+        Reshape, BeforeValidator(shorthand_for("shape"), json_schema_input_type=Reshape | list[int])
     ]
     """Gives a sample another shape."""
 
 
 class CustomLayer(Section):
     custom: Annotated[
-        Custom, BeforeValidator(short_for("function"), json_schema_input_type=Custom | str)
+        Custom, BeforeValidator(shorthand_for("function"), json_schema_input_type=Custom | str)
     ]
     """A layer of the user's own."""
 
@@ -299,8 +301,8 @@ AnyLayer = (
 BareLayer = Literal["batch_normalization", "layer_normalization", "flatten"]
 Layer = Annotated[
     AnyLayer,
-    Discriminator(one_key),
-    BeforeValidator(word_as_mapping, json_schema_input_type=AnyLayer | BareLayer),
+    Discriminator(single_key),
+    BeforeValidator(name_to_mapping, json_schema_input_type=AnyLayer | BareLayer),
 ]
 
 

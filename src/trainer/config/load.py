@@ -16,27 +16,32 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from trainer.config.conflicts import Contradiction
-from trainer.config.contradictions import find_contradictions
-from trainer.config.fixes import shown
+from trainer.config.conflict import Conflict
+from trainer.config.conflicts import find_conflicts
 from trainer.config.matching import EXTENDS
-from trainer.config.merging import merged
+from trainer.config.merging import merge_nodes
 from trainer.config.nodes import (
     Entry,
     KeyPath,
     Node,
+    find_place,
     mapping_node,
-    nearest_place,
-    node_of,
     parse_key,
-    plain,
+    to_node,
+    to_python,
     with_entry,
     without_entry,
 )
 from trainer.config.overrides import Override, apply_overrides, parse_override
-from trainer.config.paths import UnsetVariableError, expanded, with_absolute_paths
-from trainer.config.problems import MAX_PROBLEMS, Misfit, misfits, unexplained
+from trainer.config.paths import UnsetVariableError, expand_path, resolve_paths
 from trainer.config.schema import Config
+from trainer.config.validation import (
+    MAX_PROBLEMS,
+    ValidationIssue,
+    issues_from_pydantic,
+    validation_issues,
+)
+from trainer.config.value_fixes import format_value
 from trainer.config.yaml_reader import read_yaml
 from trainer.errors import ConfigError, Problem, command_text
 
@@ -74,33 +79,33 @@ class InvalidConfigError(ConfigError):
     """A config that is wrong, of which some settings can be used.
 
     Attributes:
-        sound: The config of the valid settings, with something in place of a source and a target that
-            are missing or invalid; None where there is none.
-        cut: The settings that are not in it.
+        valid_config: The config of the valid settings, with something in place of a source and
+            a target that are missing or invalid; None where there is none.
+        removed: The settings that are not in it.
     """
 
     def __init__(
         self,
         problems: Iterable[Problem],
-        sound: LoadedConfig | None = None,
-        cut: frozenset[KeyPath] = frozenset(),
+        valid_config: LoadedConfig | None = None,
+        removed: frozenset[KeyPath] = frozenset(),
     ) -> None:
         super().__init__(problems)
-        self.sound, self.cut = sound, cut
+        self.valid_config, self.removed = valid_config, removed
 
-    def is_cut(self, key: str) -> bool:
+    def is_removed(self, key: str) -> bool:
         """Whether a setting, a part of it or its section is not in the sound config.
 
         A problem of the data names no setting, and none is cut for it.
         """
         steps = parse_key(key)
-        return steps is not None and any(_touch(path, steps) for path in self.cut)
+        return steps is not None and any(_touch(path, steps) for path in self.removed)
 
 
 def _located(problem: Problem, root: Node, path: Path) -> Problem:
     if problem.where:
         return problem
-    place = nearest_place(root, problem.key) if problem.key else None
+    place = find_place(root, problem.key) if problem.key else None
     return _told_once(problem.at(str(path if place is None else place)))
 
 
@@ -132,21 +137,23 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> LoadedConfig:
         raise ConfigError(problems)
     root, missteps = apply_overrides(root, parsed)
     problems += missteps
-    root = with_absolute_paths(root, problems)
+    root = resolve_paths(root, problems)
     assert root.entries is not None
     if "name" not in root.entries:
-        name = node_of(name_from(path), root.place)
+        name = to_node(name_from_path(path), root.place)
         root = with_entry(root, "name", Entry(root.place, name, written=False))
-    config, found = validated(root, path)
+    config, found = validate_tree(root, path)
     problems += found
     if config is None or problems:
-        part, cut = (config, frozenset[KeyPath]()) if config is not None else sound_part(root)
-        sound = None if part is None else LoadedConfig(part, path, tuple(overrides), root)
-        raise InvalidConfigError([_told_once(problem) for problem in problems], sound, cut)
+        part, removed = (config, frozenset[KeyPath]()) if config is not None else valid_part(root)
+        valid_config = None if part is None else LoadedConfig(part, path, tuple(overrides), root)
+        raise InvalidConfigError(
+            [_told_once(problem) for problem in problems], valid_config, removed
+        )
     return LoadedConfig(config, path, tuple(overrides), root)
 
 
-def name_from(path: Path) -> str:
+def name_from_path(path: Path) -> str:
     """A file's name as the name of an experiment: without its ending, in letters that fit."""
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).lstrip("._-")[:100]
     return stem or "run"
@@ -166,7 +173,7 @@ def _read(path: Path, chain: tuple[Path, ...], problems: list[Problem]) -> Node 
         return root
     root = without_entry(root, EXTENDS)
     base = _base_of(entry, path, (*chain, path.resolve()), problems)
-    return root if base is None else merged(base, root)
+    return root if base is None else merge_nodes(base, root)
 
 
 def _no_mapping(path: Path, root: Node | None) -> Problem:
@@ -179,7 +186,7 @@ def _no_mapping(path: Path, root: Node | None) -> Problem:
         fix = "write one with: trainer init DATA --target COLUMN"
     if root is None:
         return Problem(str(path), expected, "an empty file", fix)
-    return Problem(str(root.place), expected, shown(plain(root), root.text), fix)
+    return Problem(str(root.place), expected, format_value(to_python(root), root.text), fix)
 
 
 def _base_of(
@@ -188,12 +195,12 @@ def _base_of(
     name = entry.node.content
     where = str(entry.node.place)
     if not isinstance(name, str) or not name:
-        found = shown(plain(entry.node), entry.node.text)
+        found = format_value(to_python(entry.node), entry.node.text)
         fix = "write `extends: other.yaml`"
         problems.append(Problem(where, "the path of one other config", found, fix, EXTENDS))
         return None
     try:
-        base = path.parent / expanded(name)
+        base = path.parent / expand_path(name)
     except UnsetVariableError as error:
         problems.append(replace(error.problem, where=where, key=EXTENDS))
         return None
@@ -217,56 +224,56 @@ def _base_of(
     return root
 
 
-def validated(root: Node, path: Path) -> tuple[Config | None, list[Problem]]:
+def validate_tree(root: Node, path: Path) -> tuple[Config | None, list[Problem]]:
     """The config that a tree holds, None where it is not valid, and all that is wrong with it."""
-    found = misfits(root)
+    found = validation_issues(root)
     config: Config | None = None
     try:
-        config = Config.model_validate(plain(root))
+        config = Config.model_validate(to_python(root))
     except ValidationError as error:
-        found = found or unexplained(error, str(path))
-    problems = [misfit.problem for misfit in found]
+        found = found or issues_from_pydantic(error, str(path))
+    problems = [issue.problem for issue in found]
     if config is not None and not found:
-        contradictions = find_contradictions(config)
+        conflict_problems = find_conflicts(config)
     else:
-        contradictions = _contradictions_of_the_sound(root, found)
-    problems += [_located(each.problem, root, path) for each in contradictions]
+        conflict_problems = _contradictions_of_the_sound(root, found)
+    problems += [_located(each.problem, root, path) for each in conflict_problems]
     return (config if not problems else None), problems
 
 
-def _contradictions_of_the_sound(root: Node, found: Sequence[Misfit]) -> list[Contradiction]:
+def _contradictions_of_the_sound(root: Node, found: Sequence[ValidationIssue]) -> list[Conflict]:
     """What contradicts itself among the settings that are valid, when others are not."""
     if len(found) > MAX_PROBLEMS:
         return []
-    config, cut = sound_part(root)
+    config, removed = valid_part(root)
     if config is None:
         return []
     return [
         each
-        for each in find_contradictions(config)
-        if not any(_touch(path, (parse_key(key) or ())) for path in cut for key in each.concerns)
+        for each in find_conflicts(config)
+        if not any(_touch(path, (parse_key(key) or ())) for path in removed for key in each.keys)
     ]
 
 
-def sound_part(root: Node) -> tuple[Config | None, frozenset[KeyPath]]:
+def valid_part(root: Node) -> tuple[Config | None, frozenset[KeyPath]]:
     """The config of the valid settings of a tree, and which were cut out for it."""
-    found = misfits(root)
-    cut: set[KeyPath] = set()
-    sound = root
+    found = validation_issues(root)
+    removed: set[KeyPath] = set()
+    valid_config = root
     for _ in range(10):
         if not found:
             break
-        paths = {_cuttable(misfit.path) for misfit in found}
-        paths = {path[:-1] if path in cut else path for path in paths}
-        cut |= paths
+        paths = {_cuttable(issue.path) for issue in found}
+        paths = {path[:-1] if path in removed else path for path in paths}
+        removed |= paths
         for path in paths:
-            sound = _without(sound, path)
-        sound = _with_required(sound, cut)
-        found = misfits(sound)
+            valid_config = _without(valid_config, path)
+        valid_config = _with_required(valid_config, removed)
+        found = validation_issues(valid_config)
     try:
-        return Config.model_validate(plain(sound)), frozenset(cut)
+        return Config.model_validate(to_python(valid_config)), frozenset(removed)
     except ValidationError:
-        return None, frozenset(cut)
+        return None, frozenset(removed)
 
 
 def _cuttable(path: KeyPath) -> KeyPath:
@@ -287,17 +294,17 @@ def _without(node: Node, path: KeyPath) -> Node:
     return with_entry(node, key, Entry(entry.place, _without(entry.node, path[1:]), entry.written))
 
 
-def _with_required(root: Node, cut: set[KeyPath]) -> Node:
+def _with_required(root: Node, removed: set[KeyPath]) -> Node:
     """With something in place of `data.source` and `data.target`, which have no defaults."""
     assert root.entries is not None
     data = root.entries["data"].node if "data" in root.entries else None
     if data is None or data.entries is None:
         data = mapping_node({}, root.place)
-        cut.add(("data",))
+        removed.add(("data",))
     for key in ("source", "target"):
         if key not in (data.entries or {}):
-            data = with_entry(data, key, Entry(data.place, node_of("x", data.place)))
-            cut.add(("data", key))
+            data = with_entry(data, key, Entry(data.place, to_node("x", data.place)))
+            removed.add(("data", key))
     return with_entry(root, "data", Entry(data.place, data))
 
 

@@ -5,30 +5,30 @@ from __future__ import annotations
 from functools import cache
 from typing import assert_never
 
-from trainer.config.nodes import Entry, Node, mapping_node, node_of, plain
+from trainer.config.nodes import Entry, Node, mapping_node, to_node, to_python
 from trainer.config.schema import Config
-from trainer.config.shapes import (
-    Choice,
-    Entries,
-    Fields,
-    Items,
-    Leaf,
-    OneOf,
-    Shape,
-    Short,
-    Tagged,
+from trainer.config.specs import (
+    ChoiceSpec,
+    ListSpec,
+    MappingSpec,
+    ScalarSpec,
+    SectionSpec,
+    ShorthandSpec,
+    Spec,
+    TaggedSpec,
+    UnionSpec,
     required_fields,
     settings,
 )
 
-ROOT = Fields(Config)
+ROOT = SectionSpec(Config)
 EXTENDS = "extends"
 """The one key of a config file that is no setting: the file it builds on."""
 
 
-def expanded(shape: Short, node: Node) -> Node:
+def expand_shorthand(shape: ShorthandSpec, node: Node) -> Node:
     """The full form of what may be a shorthand; keys it stands for are marked as not written."""
-    before = plain(node)
+    before = to_python(node)
     after = shape.expand(before)
     if not isinstance(after, dict) or (node.entries is not None and after == before):
         return node
@@ -40,14 +40,14 @@ def expanded(shape: Short, node: Node) -> Node:
         elif node.entries is None and value == before:
             entries[key] = Entry(node.place, node, written=False)
         else:
-            entries[key] = Entry(node.place, node_of(value, node.place), written=False)
+            entries[key] = Entry(node.place, to_node(value, node.place), written=False)
     return mapping_node(entries, node.place)
 
 
-def suits(shape: Shape, node: Node) -> bool:
+def matches_kind(shape: Spec, node: Node) -> bool:
     """Whether the value is of the shape's kind, whatever is wrong inside it."""
     match shape:
-        case Leaf(kind=kind):
+        case ScalarSpec(kind=kind):
             match kind:
                 case "text":
                     return isinstance(node.content, str)
@@ -59,22 +59,22 @@ def suits(shape: Shape, node: Node) -> bool:
                     )
                 case _:
                     assert_never(kind)
-        case Choice():
+        case ChoiceSpec():
             return isinstance(node.content, str)
-        case Items():
+        case ListSpec():
             return node.items is not None
-        case Entries() | Fields() | Tagged():
+        case MappingSpec() | SectionSpec() | TaggedSpec():
             return node.entries is not None
-        case Short(inner=inner):
-            return suits(inner, expanded(shape, node))
-        case OneOf(members):
-            return any(suits(member, node) for member in members)
+        case ShorthandSpec(inner=inner):
+            return matches_kind(inner, expand_shorthand(shape, node))
+        case UnionSpec(members):
+            return any(matches_kind(member, node) for member in members)
         case _:
             assert_never(shape)
 
 
 @cache
-def settings_by_name() -> dict[str, str]:
+def keys_by_name() -> dict[str, str]:
     """Settings outside lists and columns, by name, as dotted keys; the shallowest of a name.
 
     `test` and `validation` are the shares of data.split here, not the files of data.source.
@@ -87,23 +87,23 @@ def settings_by_name() -> dict[str, str]:
     return found
 
 
-def has_words(shape: Shape) -> bool:
+def is_choice(shape: Spec) -> bool:
     """Whether a shape is one of some words."""
     match shape:
-        case Choice():
+        case ChoiceSpec():
             return True
-        case OneOf(members):
-            return all(has_words(member) for member in members)
+        case UnionSpec(members):
+            return all(is_choice(member) for member in members)
         case _:
             return False
 
 
-def is_optional(shape: Shape) -> bool:
+def is_optional(shape: Spec) -> bool:
     """Whether a section needs no setting."""
     match shape:
-        case Short(inner=inner):
+        case ShorthandSpec(inner=inner):
             return is_optional(inner)
-        case Fields(model):
+        case SectionSpec(model):
             return not required_fields(model)
         case _:
             return False

@@ -14,27 +14,42 @@ from typing import assert_never
 
 from pydantic import BaseModel
 
-from trainer.config.matching import ROOT, expanded, suits
-from trainer.config.missteps import MisstepError, index_of, no_parts, other_kind
+from trainer.config.matching import ROOT, expand_shorthand, matches_kind
 from trainer.config.nodes import (
     Entry,
     KeyPath,
     Node,
     Place,
-    dotted,
+    join_key,
     mapping_node,
-    node_of,
+    to_node,
     with_entry,
     with_item,
     without_entry,
     without_item,
 )
-from trainer.config.shapes import Choice, Entries, Fields, Items, Leaf, OneOf, Shape, Short, Tagged
-from trainer.config.shapes import fields_of as _fields_of
+from trainer.config.override_errors import (
+    OverrideError,
+    list_index,
+    not_a_mapping_error,
+    wrong_kind_error,
+)
+from trainer.config.specs import (
+    ChoiceSpec,
+    ListSpec,
+    MappingSpec,
+    ScalarSpec,
+    SectionSpec,
+    ShorthandSpec,
+    Spec,
+    TaggedSpec,
+    UnionSpec,
+)
+from trainer.config.specs import section_fields as _fields_of
 from trainer.errors import did_you_mean
 
 
-def merged(base: Node, over: Node, shape: Shape | None = ROOT) -> Node:
+def merge_nodes(base: Node, over: Node, shape: Spec | None = ROOT) -> Node:
     """Mappings merge key by key; everything else is replaced by what lies over it.
 
     Another kind of layer, schedule or optimizer replaces the one below as a whole.
@@ -50,20 +65,20 @@ def merged(base: Node, over: Node, shape: Shape | None = ROOT) -> Node:
         if under is None:
             entries[key] = entry
         else:
-            inner = merged(under.node, entry.node, _child(opened_shape, key))
+            inner = merge_nodes(under.node, entry.node, _child(opened_shape, key))
             entries[key] = Entry(entry.place, inner, entry.written)
     return mapping_node(entries, over.place)
 
 
-def _is_other_kind(shape: Shape | None, below: Node, over: Node) -> bool:
+def _is_other_kind(shape: Spec | None, below: Node, over: Node) -> bool:
     match shape:
-        case Short(inner=inner):
+        case ShorthandSpec(inner=inner):
             return _is_other_kind(inner, below, over)
-        case OneOf(members):
+        case UnionSpec(members):
             return any(_is_other_kind(member, below, over) for member in members)
-        case Tagged(by_name=True):
+        case TaggedSpec(by_name=True):
             return "name" in (over.entries or {}) and _name(below) != _name(over)
-        case Tagged():
+        case TaggedSpec():
             return set(over.entries or {}) != set(below.entries or {})
         case _:
             return False
@@ -78,7 +93,7 @@ def with_value(
     node: Node | None,
     steps: KeyPath,
     value: Node,
-    shape: Shape | None = ROOT,
+    shape: Spec | None = ROOT,
     done: KeyPath = (),
     *,
     siblings: Sequence[Node] = (),
@@ -94,7 +109,7 @@ def with_value(
         siblings: The items of the list that the tree is in.
 
     Raises:
-        MisstepError: The path goes through a value that has no parts or is of another kind, or past
+        OverrideError: The path goes through a value that has no parts or is of another kind, or past
             the end of a list.
     """
     if not steps:
@@ -103,17 +118,17 @@ def with_value(
     shape, node = _opened(shape, node, str(steps[0]))
     if node is None:
         if before is not None and _would_be_lost(before):
-            raise other_kind(before, union, steps, value, done, siblings)
-        node = node_of([] if isinstance(shape, Items) else {}, value.place)
+            raise wrong_kind_error(before, union, steps, value, done, siblings)
+        node = to_node([] if isinstance(shape, ListSpec) else {}, value.place)
     if node.items is not None:
-        index = index_of(node, steps, done, value)
+        index = list_index(node, steps, done, value)
         item = node.items[index] if index < len(node.items) else None
         inner = with_value(
             item, steps[1:], value, _child(shape, index), (*done, index), siblings=node.items
         )
         return with_item(node, index, inner)
     if node.entries is None:
-        raise no_parts(node, steps, done)
+        raise not_a_mapping_error(node, steps, done)
     key, rest = _key_of(node, steps)
     entry = node.entries.get(key)
     before = _present(entry, shape, key, value.place, needed=bool(rest))
@@ -125,17 +140,17 @@ def without_value(
     node: Node | None,
     steps: KeyPath,
     place: Place,
-    shape: Shape | None = ROOT,
+    shape: Spec | None = ROOT,
     done: KeyPath = (),
 ) -> Node:
     """The tree without one key or item.
 
     Raises:
-        MisstepError: It is not there.
+        OverrideError: It is not there.
     """
     shape, node = _opened(shape, node, str(steps[0]))
     if node is not None and node.items is not None:
-        index = index_of(node, steps, done, None)
+        index = list_index(node, steps, done, None)
         if len(steps) == 1:
             return without_item(node, index)
         inner = without_value(
@@ -143,15 +158,15 @@ def without_value(
         )
         return with_item(node, index, inner)
     if node is None or node.entries is None:
-        raise MisstepError("a key that is set", "one that is not", "take the override out", steps)
+        raise OverrideError("a key that is set", "one that is not", "take the override out", steps)
     key, rest = _key_of(node, steps)
     entry = node.entries.get(key)
     before = _present(entry, shape, key, place, needed=bool(rest))
     if before is None:
         known = [name for name, entry in node.entries.items() if entry.written]
         fix = did_you_mean(key, known, f"set here are {', '.join(known) or 'no keys'}")
-        whole = dotted((*done, *steps))
-        raise MisstepError("a key that is set", f"'{whole}', which is not", fix, (*done, *steps))
+        whole = join_key((*done, *steps))
+        raise OverrideError("a key that is set", f"'{whole}', which is not", fix, (*done, *steps))
     if not rest:
         return without_entry(node, key)
     inner = without_value(before, rest, place, _child(shape, key), (*done, key))
@@ -159,23 +174,23 @@ def without_value(
 
 
 def _present(
-    entry: Entry | None, shape: Shape | None, key: str, place: Place, needed: bool
+    entry: Entry | None, shape: Spec | None, key: str, place: Place, needed: bool
 ) -> Node | None:
     """What stands under a key; a default list is written out where one of its items is wanted."""
     if entry is not None and (entry.node.content is not None or not needed):
         return entry.node
-    if needed and isinstance(shape, Fields) and key in shape.model.model_fields:
+    if needed and isinstance(shape, SectionSpec) and key in shape.model.model_fields:
         default = shape.model.model_fields[key].default
         if isinstance(default, list):
             items = [
                 item.model_dump(exclude_unset=True) if isinstance(item, BaseModel) else item
                 for item in default
             ]
-            return node_of(items, place)
+            return to_node(items, place)
     return None
 
 
-def _opened(shape: Shape | None, node: Node | None, step: str) -> tuple[Shape | None, Node | None]:
+def _opened(shape: Spec | None, node: Node | None, step: str) -> tuple[Spec | None, Node | None]:
     """Shape and node with the union member chosen and the shorthand written out that `step` is in.
 
     The node is None where there is nothing, or something that a mapping would take the place of.
@@ -183,28 +198,30 @@ def _opened(shape: Shape | None, node: Node | None, step: str) -> tuple[Shape | 
     if node is not None and node.content is None:
         node = None
     match shape:
-        case None | Leaf() | Choice() | Items() | Entries() | Fields():
+        case None | ScalarSpec() | ChoiceSpec() | ListSpec() | MappingSpec() | SectionSpec():
             return shape, node
-        case Short(inner=inner):
-            return _opened(inner, None if node is None else expanded(shape, node), step)
-        case Tagged(by_name=True):
+        case ShorthandSpec(inner=inner):
+            return _opened(inner, None if node is None else expand_shorthand(shape, node), step)
+        case TaggedSpec(by_name=True):
             name = None if node is None else _name(node)
             known = shape.member(name if name is not None else "adam")
             return known, node
-        case Tagged():
+        case TaggedSpec():
             if node is not None and node.entries is not None and step not in node.entries:
                 node = None  # another kind takes its place
             return shape.member(step), node
-        case OneOf(members):
-            compound = [member for member in members if not isinstance(member, Leaf | Choice)]
+        case UnionSpec(members):
+            compound = [
+                member for member in members if not isinstance(member, ScalarSpec | ChoiceSpec)
+            ]
             if node is not None:
-                fitting = [member for member in compound if suits(member, node)]
+                fitting = [member for member in compound if matches_kind(member, node)]
                 if fitting:
                     return _opened(fitting[0], node, step)
-                if not any(suits(member, node) for member in members):
+                if not any(matches_kind(member, node) for member in members):
                     return None, node
-            lists = [member for member in compound if isinstance(member, Items)]
-            others = [member for member in compound if not isinstance(member, Items)]
+            lists = [member for member in compound if isinstance(member, ListSpec)]
+            others = [member for member in compound if not isinstance(member, ListSpec)]
             chosen = (lists or others) if step.isdecimal() else others
             if not chosen:
                 return None, node
@@ -213,13 +230,13 @@ def _opened(shape: Shape | None, node: Node | None, step: str) -> tuple[Shape | 
             assert_never(shape)
 
 
-def _child(shape: Shape | None, step: str | int) -> Shape | None:
+def _child(shape: Spec | None, step: str | int) -> Spec | None:
     match shape:
-        case Items(item):
+        case ListSpec(item):
             return item
-        case Entries(value):
+        case MappingSpec(value):
             return value
-        case Fields(model):
+        case SectionSpec(model):
             return _fields_of(model).get(str(step))
         case _:
             return None

@@ -110,7 +110,7 @@ def _depth(nodes: list[Node] | tuple[Node, ...]) -> int:
     return 1 + max((node.depth for node in nodes), default=0)
 
 
-def node_of(value: object, place: Place, written: bool = False) -> Node:
+def to_node(value: object, place: Place, written: bool = False) -> Node:
     """A tree of plain values as nodes that all stand at one place.
 
     Args:
@@ -121,24 +121,24 @@ def node_of(value: object, place: Place, written: bool = False) -> Node:
     match value:
         case Mapping():
             entries = {
-                str(key): Entry(place, node_of(item, place, written), written)
+                str(key): Entry(place, to_node(item, place, written), written)
                 for key, item in value.items()
             }
             return mapping_node(entries, place)
         case list() | tuple():
-            return list_node(tuple(node_of(item, place, written) for item in value), place)
+            return list_node(tuple(to_node(item, place, written) for item in value), place)
         case str() | bool() | int() | float() | None:
             return Node(value, place, "" if value is None else str(value))
         case _:
             raise TypeError(f"a config holds no {type(value).__name__}")
 
 
-def plain(node: Node) -> object:
+def to_python(node: Node) -> object:
     """The tree as dicts, lists and scalars."""
     if node.entries is not None:
-        return {key: plain(entry.node) for key, entry in node.entries.items()}
+        return {key: to_python(entry.node) for key, entry in node.entries.items()}
     if node.items is not None:
-        return [plain(item) for item in node.items]
+        return [to_python(item) for item in node.items]
     return node.content
 
 
@@ -170,14 +170,14 @@ def without_item(node: Node, index: int) -> Node:
 _BARE = re.compile(r"[^\s.\"'=~]+")
 
 
-def dotted(path: KeyPath) -> str:
+def join_key(path: KeyPath) -> str:
     """A key path as it is shown and typed: `model.layers.0`, `data.columns."my column".kind`."""
     return ".".join(_segment(step) for step in path)
 
 
 def column_key(name: str) -> str:
     """The settings of a column as they are typed: `data.columns.age`, `data.columns."a.b"`."""
-    return dotted(("data", "columns", name))
+    return join_key(("data", "columns", name))
 
 
 def _segment(step: Step) -> str:
@@ -212,7 +212,7 @@ def parse_key(text: str) -> tuple[str, ...] | None:
         position += 1
 
 
-def nearest_place(root: Node, key: str) -> Place | None:
+def find_place(root: Node, key: str) -> Place | None:
     """Where a dotted key is written, or else its nearest ancestor; None when nothing of it is.
 
     Keys of the file may hold dots themselves: at each mapping the longest key that fits is taken.

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from trainer.config.data import Task
+from trainer.config.data import TaskName
 from trainer.config.layers import HeadKind
 from trainer.config.sections import Section
 
@@ -117,7 +117,7 @@ MetricName = Literal[
 
 
 @dataclass(frozen=True, slots=True)
-class MetricFacts:
+class MetricInfo:
     """What is known of a metric without computing it.
 
     Attributes:
@@ -127,44 +127,42 @@ class MetricFacts:
     """
 
     better: Literal["higher", "lower"]
-    tasks: tuple[Task, ...]
+    tasks: tuple[TaskName, ...]
     meaning: str
 
 
-_CLASSES: tuple[Task, ...] = ("binary", "multiclass", "multilabel")
-_NUMBERS: tuple[Task, ...] = ("regression",)
+_CLASSES: tuple[TaskName, ...] = ("binary", "multiclass", "multilabel")
+_NUMBERS: tuple[TaskName, ...] = ("regression",)
 
-METRICS: dict[MetricName, MetricFacts] = {
-    "accuracy": MetricFacts("higher", _CLASSES, "share of labels that are right"),
-    "balanced_accuracy": MetricFacts(
-        "higher", ("binary", "multiclass"), "mean recall over classes"
-    ),
-    "precision": MetricFacts("higher", _CLASSES, "of the rows called positive, the share that is"),
-    "recall": MetricFacts("higher", _CLASSES, "of the positive rows, the share called so"),
-    "specificity": MetricFacts("higher", ("binary",), "of the negative rows, the share called so"),
-    "f1": MetricFacts("higher", _CLASSES, "harmonic mean of precision and recall"),
-    "mcc": MetricFacts("higher", ("binary", "multiclass"), "Matthews correlation coefficient"),
-    "auc": MetricFacts("higher", _CLASSES, "area under the ROC curve"),
-    "average_precision": MetricFacts("higher", _CLASSES, "area under the precision-recall steps"),
-    "log_loss": MetricFacts("lower", _CLASSES, "mean negative log likelihood, in nats"),
-    "brier": MetricFacts("lower", _CLASSES, "mean squared error of the probabilities"),
-    "top_3_accuracy": MetricFacts(
+METRICS: dict[MetricName, MetricInfo] = {
+    "accuracy": MetricInfo("higher", _CLASSES, "share of labels that are right"),
+    "balanced_accuracy": MetricInfo("higher", ("binary", "multiclass"), "mean recall over classes"),
+    "precision": MetricInfo("higher", _CLASSES, "of the rows called positive, the share that is"),
+    "recall": MetricInfo("higher", _CLASSES, "of the positive rows, the share called so"),
+    "specificity": MetricInfo("higher", ("binary",), "of the negative rows, the share called so"),
+    "f1": MetricInfo("higher", _CLASSES, "harmonic mean of precision and recall"),
+    "mcc": MetricInfo("higher", ("binary", "multiclass"), "Matthews correlation coefficient"),
+    "auc": MetricInfo("higher", _CLASSES, "area under the ROC curve"),
+    "average_precision": MetricInfo("higher", _CLASSES, "area under the precision-recall steps"),
+    "log_loss": MetricInfo("lower", _CLASSES, "mean negative log likelihood, in nats"),
+    "brier": MetricInfo("lower", _CLASSES, "mean squared error of the probabilities"),
+    "top_3_accuracy": MetricInfo(
         "higher", ("multiclass",), "the class is among the three likeliest"
     ),
-    "top_5_accuracy": MetricFacts(
+    "top_5_accuracy": MetricInfo(
         "higher", ("multiclass",), "the class is among the five likeliest"
     ),
-    "mse": MetricFacts("lower", _NUMBERS, "mean squared error"),
-    "rmse": MetricFacts("lower", _NUMBERS, "root of the mean squared error, in the target's unit"),
-    "mae": MetricFacts("lower", _NUMBERS, "mean absolute error, in the target's unit"),
-    "median_absolute_error": MetricFacts("lower", _NUMBERS, "median of the absolute errors"),
-    "mape": MetricFacts("lower", _NUMBERS, "mean absolute error as a share of the target"),
-    "r2": MetricFacts("higher", _NUMBERS, "share of the target's variance explained"),
+    "mse": MetricInfo("lower", _NUMBERS, "mean squared error"),
+    "rmse": MetricInfo("lower", _NUMBERS, "root of the mean squared error, in the target's unit"),
+    "mae": MetricInfo("lower", _NUMBERS, "mean absolute error, in the target's unit"),
+    "median_absolute_error": MetricInfo("lower", _NUMBERS, "median of the absolute errors"),
+    "mape": MetricInfo("lower", _NUMBERS, "mean absolute error as a share of the target"),
+    "r2": MetricInfo("higher", _NUMBERS, "share of the target's variance explained"),
 }
 """Every metric. With several classes or columns, precision, recall, f1, auc and average_precision
 are macro averages: the unweighted mean over classes or columns."""
 
-DEFAULT_METRICS: dict[Task, tuple[MetricName, ...]] = {
+DEFAULT_METRICS: dict[TaskName, tuple[MetricName, ...]] = {
     "binary": ("accuracy", "auc", "precision", "recall", "f1"),
     "multiclass": ("accuracy", "f1", "log_loss"),
     "multilabel": ("accuracy", "f1", "auc"),

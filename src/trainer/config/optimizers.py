@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 
-from trainer.config.sections import Duration, Section, one_key, short_for, word_as_mapping
+from trainer.config.sections import Duration, Section, name_to_mapping, shorthand_for, single_key
 
 Rate = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
@@ -81,14 +81,15 @@ class Piecewise(Scheduled):
 
 class WarmupSchedule(Section):
     constant: Annotated[
-        Warmup, BeforeValidator(short_for("warmup"), json_schema_input_type=Warmup | Duration)
+        Warmup, BeforeValidator(shorthand_for("warmup"), json_schema_input_type=Warmup | Duration)
     ]
     """Constant after a warm-up."""
 
 
 class CosineSchedule(Section):
     cosine: Annotated[
-        Cosine, BeforeValidator(short_for("over"), json_schema_input_type=Cosine | Duration | None)
+        Cosine,
+        BeforeValidator(shorthand_for("over"), json_schema_input_type=Cosine | Duration | None),
     ]
     """Half a cosine down to `final`."""
 
@@ -111,7 +112,7 @@ class InverseTimeSchedule(Section):
 class PolynomialSchedule(Section):
     polynomial: Annotated[
         Polynomial,
-        BeforeValidator(short_for("over"), json_schema_input_type=Polynomial | Duration | None),
+        BeforeValidator(shorthand_for("over"), json_schema_input_type=Polynomial | Duration | None),
     ]
     """Polynomial decay."""
 
@@ -132,9 +133,9 @@ AnySchedule = (
 )
 Schedule = Annotated[
     AnySchedule,
-    Discriminator(one_key),
+    Discriminator(single_key),
     BeforeValidator(
-        word_as_mapping, json_schema_input_type=AnySchedule | Literal["cosine", "polynomial"]
+        name_to_mapping, json_schema_input_type=AnySchedule | Literal["cosine", "polynomial"]
     ),
 ]
 
@@ -166,7 +167,7 @@ class OptimizerSettings(Section):
     ema: (
         Annotated[
             Average,
-            BeforeValidator(short_for("momentum"), json_schema_input_type=Average | Momentum),
+            BeforeValidator(shorthand_for("momentum"), json_schema_input_type=Average | Momentum),
         ]
         | None
     ) = None

@@ -10,12 +10,12 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from trainer.config.matching import EXTENDS, settings_by_name
+from trainer.config.matching import EXTENDS, keys_by_name
 from trainer.config.merging import with_value, without_value
-from trainer.config.missteps import MisstepError
-from trainer.config.nearest import nearest_key
-from trainer.config.nodes import Node, Place, Source, dotted, parse_key
+from trainer.config.nodes import Node, Place, Source, join_key, parse_key
+from trainer.config.override_errors import OverrideError
 from trainer.config.schema import Config
+from trainer.config.suggestions import suggest_key
 from trainer.config.yaml_reader import parse_yaml
 from trainer.errors import Problem
 
@@ -46,7 +46,7 @@ def parse_override(text: str, directory: Path) -> Override | Problem:
     """An override as typed; relative paths in it are relative to `directory`."""
     where = f"override '{text}'"
     if text.startswith("-"):
-        right = override_for(text)
+        right = suggest_override(text)
         fix = f"write {right}" if right else _EXAMPLE
         return Problem(where, _FORM, "an option", fix)
     body = text.lstrip("+")
@@ -73,7 +73,7 @@ def parse_override(text: str, directory: Path) -> Override | Problem:
         return Problem(where, "a setting", f"'{EXTENDS}'", "it is read from the file alone")
     if removes:
         return Override(text, steps, None)
-    return _with_value(text, steps, value, Source(where, directory, dotted(steps)))
+    return _with_value(text, steps, value, Source(where, directory, join_key(steps)))
 
 
 def _with_value(
@@ -105,11 +105,11 @@ def _no_equals(body: str) -> str:
     match = re.fullmatch(r"([\w.-]+):\s*(\S.*)", body)
     if match is not None:
         return f"write {match[1]}={match[2]}"
-    right = override_for(body) if re.fullmatch(r"[A-Za-z_][\w.]*", body) else None
+    right = suggest_override(body) if re.fullmatch(r"[A-Za-z_][\w.]*", body) else None
     return f"write {right}" if right else _EXAMPLE
 
 
-def override_for(option: str, value: str | None = None) -> str | None:
+def suggest_override(option: str, value: str | None = None) -> str | None:
     """The override that a stray option was probably meant as.
 
     `--optimizer.learning_rate=3e-4` → `optimizer.learning_rate=3e-4`; `--lr 3e-4` →
@@ -122,12 +122,12 @@ def override_for(option: str, value: str | None = None) -> str | None:
     key, equals, joined = _halves(option.lstrip("-"))
     given = joined if equals else value
     key = key.replace("-", "_") if "." not in key else key
-    elsewhere = settings_by_name()
+    elsewhere = keys_by_name()
     first = key.split(".", maxsplit=1)[0]
     if "." in key and first in Config.model_fields:
         right: str | None = key.replace("-", "_")
     else:
-        right = nearest_key(key, list(Config.model_fields), elsewhere)
+        right = suggest_key(key, list(Config.model_fields), elsewhere)
     return None if right is None else f"{right}={'VALUE' if given is None else given}"
 
 
@@ -140,8 +140,8 @@ def apply_overrides(root: Node, overrides: list[Override]) -> tuple[Node, list[P
             if override.value is not None:
                 root = with_value(root, override.steps, override.value)
             else:
-                place = Place(Source(where, Path(), dotted(override.steps)))
+                place = Place(Source(where, Path(), join_key(override.steps)))
                 root = without_value(root, override.steps, place)
-        except MisstepError as misstep:
-            problems.append(replace(misstep.problem, where=where))
+        except OverrideError as error:
+            problems.append(replace(error.problem, where=where))
     return root, problems

@@ -17,10 +17,10 @@ from pathlib import Path
 from trainer.config.nodes import (
     Entry,
     Node,
-    dotted,
+    join_key,
     list_node,
     mapping_node,
-    node_of,
+    to_node,
     with_entry,
 )
 from trainer.errors import Problem
@@ -42,7 +42,7 @@ class UnsetVariableError(Exception):
         self.problem = problem
 
 
-def with_absolute_paths(root: Node, problems: list[Problem]) -> Node:
+def resolve_paths(root: Node, problems: list[Problem]) -> Node:
     """The config's tree with absolute paths, and with the folder of every custom function written out,
     so that the config means the same wherever it is copied to.
 
@@ -51,15 +51,15 @@ def with_absolute_paths(root: Node, problems: list[Problem]) -> Node:
         problems: Takes the variables that are not set; a path with one of them stays as it is.
     """
     for path in _PATH_SETTINGS:
-        root = _absolute_at(root, path, absolute_path, dotted(path), problems)
+        root = _absolute_at(root, path, absolute_path, join_key(path), problems)
     store = ("track", "mlflow", "uri")
-    root = _absolute_at(root, store, absolute_store, dotted(store), problems)
+    root = _absolute_at(root, store, absolute_uri, join_key(store), problems)
     for path in _CUSTOM_LISTS:
-        root = _with_folders(root, path, dotted(path), problems)
+        root = _with_folders(root, path, join_key(path), problems)
     return root
 
 
-def expanded(text: str) -> str:
+def expand_path(text: str) -> str:
     """A path with the values of `${VARIABLE}`s, and the home folder for `~`.
 
     Where the rest of the text is a pattern, brackets and stars of the values are escaped.
@@ -95,7 +95,7 @@ def absolute_path(text: str, directory: Path) -> str:
     Raises:
         UnsetVariableError: A variable in it has no value.
     """
-    text = expanded(text)
+    text = expand_path(text)
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text):
         return text
     if os.path.isabs(text):  # noqa: PTH117 (text in, text out: a Path would take `./` off)
@@ -106,13 +106,13 @@ def absolute_path(text: str, directory: Path) -> str:
     return os.path.normpath(os.path.join(parent, text))  # noqa: PTH118
 
 
-def absolute_store(text: str, directory: Path) -> str:
+def absolute_uri(text: str, directory: Path) -> str:
     """The address of a store with the file or folder in it made absolute: `sqlite:///mlflow.db`.
 
     Raises:
         UnsetVariableError: A variable in it has no value.
     """
-    text = expanded(text)
+    text = expand_path(text)
     scheme, separator, place = text.partition(":///")
     if separator and scheme.partition("+")[0] == "sqlite" and not place.startswith(("/", ":")):
         return f"{scheme}:///{directory / place}" if place else text
@@ -184,6 +184,6 @@ def _with_folder(item: Node, key: str, problems: list[Problem]) -> Node:
         where = f"{key}.custom.folder"
         custom = _absolute_at(custom, ("folder",), absolute_path, where, problems)
     else:
-        folder = node_of(os.path.normpath(place.source.directory), place)
+        folder = to_node(os.path.normpath(place.source.directory), place)
         custom = with_entry(custom, "folder", Entry(place, folder, written=False))
     return with_entry(item, "custom", Entry(entry.place, custom, entry.written))

@@ -2,7 +2,7 @@
 
 Owns: the rules that fill in head, loss, metrics, length of training, the watched measure, and what
 splits draw with. Does not own: plain defaults (the schema's) nor whether the answers fit each other
-(`contradictions`).
+(`conflict_problems`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal, assert_never
 
-from trainer.config.data import NamedSources, Task
+from trainer.config.data import NamedSources, TaskName
 from trainer.config.layers import HeadKind
 from trainer.config.objectives import (
     COUNT_LOSSES,
@@ -32,19 +32,19 @@ def resolved_split_seed(config: Config) -> int:
     return config.seed if config.data.split.seed is None else config.data.split.seed
 
 
-def is_folded(config: Config) -> bool:
+def uses_folds(config: Config) -> bool:
     """Whether a fold validates, rather than a share of the rows: that of one network, or of many."""
     return config.data.split.fold is not None or config.fit.folds is not None
 
 
-def may_validate(config: Config) -> bool:
+def can_have_validation(config: Config) -> bool:
     """Whether there can be validation rows, as far as the config alone says."""
     split, source = config.data.split, config.data.source
     if split.train_on_validation:
         return False
     if isinstance(source, NamedSources) and source.validation is not None:
         return True
-    return split.validation > 0 or is_folded(config) or split.by == "column"
+    return split.validation > 0 or uses_folds(config) or split.by == "column"
 
 
 def validation_fix(config: Config) -> str:
@@ -57,12 +57,12 @@ def validation_fix(config: Config) -> str:
     return "set data.split.validation above 0"
 
 
-def resolved_head(config: Config, task: Task) -> HeadKind:
+def resolved_head(config: Config, task: TaskName) -> HeadKind:
     """The kind of the last layer: `model.head`, or what the task asks for.
 
     Two classes and yes/no columns get sigmoid, many classes softmax, numbers linear, or exponential
     where the loss takes no negative predictions. Whether a stated head fits the task is
-    `task_contradictions`' question.
+    `task_conflicts`' question.
     """
     if config.model.head != "auto":
         return config.model.head
@@ -82,7 +82,7 @@ def resolved_loss(config: Config, head: HeadKind) -> LossName:
     return DEFAULT_LOSS[head] if config.loss.name == "auto" else config.loss.name
 
 
-def resolved_metrics(config: Config, task: Task) -> tuple[MetricName, ...]:
+def resolved_metrics(config: Config, task: TaskName) -> tuple[MetricName, ...]:
     """What is measured besides the loss, in the order it is shown; without repeats."""
     if config.metrics == "auto":
         return DEFAULT_METRICS[task]
@@ -109,7 +109,7 @@ def resolved_monitor(fit: Fit, has_validation: bool) -> str:
     return "val_loss" if has_validation else "loss"
 
 
-def monitored(fit: Fit) -> Iterator[tuple[str, str]]:
+def monitored_metrics(fit: Fit) -> Iterator[tuple[str, str]]:
     """Each setting that names a measure to watch, and the measure."""
     if fit.early_stopping is not None:
         yield "fit.early_stopping.monitor", fit.early_stopping.monitor
@@ -119,10 +119,12 @@ def monitored(fit: Fit) -> Iterator[tuple[str, str]]:
         yield "fit.checkpoint.monitor", fit.checkpoint.monitor
 
 
-ScaledBy = Literal["standard", "log", "power", "none"]
+ResolvedTargetScale = Literal["standard", "log", "power", "none"]
 
 
-def resolved_target_scale(config: Config, task: Task, column: str | None = None) -> ScaledBy:
+def resolved_target_scale(
+    config: Config, task: TaskName, column: str | None = None
+) -> ResolvedTargetScale:
     """How the numbers of a target column are scaled; None: of one that has no scale of its own.
 
     Auto is standard for a linear head, none for the others and for losses that need the target's unit.
@@ -138,7 +140,7 @@ def resolved_target_scale(config: Config, task: Task, column: str | None = None)
     return "standard" if is_linear and config.loss.name not in UNSCALED_LOSSES else "none"
 
 
-def number_setting(config: Config) -> str | None:
+def target_scale_key(config: Config) -> str | None:
     """The setting that only makes sense where numbers are predicted, such as a loss of counts."""
     if config.loss.name in UNSCALED_LOSSES:
         return f"loss: {config.loss.name}"

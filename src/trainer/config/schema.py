@@ -14,7 +14,7 @@ from trainer.config.data import Data
 from trainer.config.layers import Custom, Model
 from trainer.config.objectives import Loss, MetricName, NamedLoss
 from trainer.config.optimizers import DEFAULT_OPTIMIZER, Adam, Optimizer
-from trainer.config.sections import Interval, Section, Words, short_for
+from trainer.config.sections import Interval, Section, ValueName, shorthand_for
 from trainer.config.sweeps import Sweep
 from trainer.config.tracking import Track
 
@@ -22,10 +22,10 @@ Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
-Measure = Annotated[
+MonitorName = Annotated[
     str,
     StringConstraints(pattern=r"^(val_)?[a-z][a-z0-9_]*$"),
-    Words("a measure such as 'loss' or 'val_accuracy'", "measures such as 'val_accuracy'"),
+    ValueName("a measure such as 'loss' or 'val_accuracy'", "measures such as 'val_accuracy'"),
 ]
 """A measured quantity: `loss`, a metric, or either with `val_` before it."""
 
@@ -33,7 +33,7 @@ Measure = Annotated[
 class EarlyStopping(Section):
     """Stop when a measure no longer improves."""
 
-    monitor: Measure = "val_loss"
+    monitor: MonitorName = "val_loss"
     """The measure that is watched."""
     patience: Count = 10
     """Epochs without improvement before training stops."""
@@ -48,7 +48,7 @@ class EarlyStopping(Section):
 class ReduceOnPlateau(Section):
     """Lower the learning rate when a measure no longer improves."""
 
-    monitor: Measure = "val_loss"
+    monitor: MonitorName = "val_loss"
     """The measure that is watched."""
     factor: Annotated[float, Field(gt=0, lt=1)] = 0.5
     """What the learning rate is multiplied by."""
@@ -71,14 +71,14 @@ class Checkpoint(Section):
     are, at the end of an epoch. Both are always written at the end, and where training is stopped."""
     keep: Annotated[int, Field(ge=1, le=1000)] = 2
     """So many last states are kept: last, last-1, …; an earlier one serves where the last is damaged."""
-    monitor: Measure | None = None
+    monitor: MonitorName | None = None
     """The measure that says which epoch is best; unset, early stopping's, else the validation loss,
     else the training loss."""
 
 
 class CustomCallback(Section):
     custom: Annotated[
-        Custom, BeforeValidator(short_for("function"), json_schema_input_type=Custom | str)
+        Custom, BeforeValidator(shorthand_for("function"), json_schema_input_type=Custom | str)
     ]
     """A function of the user's own that returns a keras.callbacks.Callback."""
 
@@ -115,7 +115,9 @@ class Fit(Section):
     early_stopping: (
         Annotated[
             EarlyStopping,
-            BeforeValidator(short_for("patience"), json_schema_input_type=EarlyStopping | Count),
+            BeforeValidator(
+                shorthand_for("patience"), json_schema_input_type=EarlyStopping | Count
+            ),
         ]
         | None
     ) = None
@@ -123,7 +125,9 @@ class Fit(Section):
     reduce_on_plateau: (
         Annotated[
             ReduceOnPlateau,
-            BeforeValidator(short_for("patience"), json_schema_input_type=ReduceOnPlateau | Count),
+            BeforeValidator(
+                shorthand_for("patience"), json_schema_input_type=ReduceOnPlateau | Count
+            ),
         ]
         | None
     ) = None
@@ -131,7 +135,7 @@ class Fit(Section):
     on_nonfinite: Annotated[
         OnNonfinite,
         BeforeValidator(
-            short_for("action"),
+            shorthand_for("action"),
             json_schema_input_type=OnNonfinite | Literal["stop", "rollback"],
         ),
     ] = OnNonfinite()
@@ -173,7 +177,7 @@ class Evaluate(Section):
         Share
         | Annotated[
             ThresholdAim,
-            BeforeValidator(short_for("criterion"), json_schema_input_type=ThresholdAim | str),
+            BeforeValidator(shorthand_for("criterion"), json_schema_input_type=ThresholdAim | str),
         ]
     ) = 0.5
     """A row is called positive when its probability is at least this; or what it is chosen for, on the
@@ -227,7 +231,7 @@ class Config(Section):
     name: Annotated[
         str,
         StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"),
-        Words("a name of at most 100 letters, digits, '.', '_' and '-'", "names"),
+        ValueName("a name of at most 100 letters, digits, '.', '_' and '-'", "names"),
     ] = "run"
     """The name its runs are kept under; unset, the config file's name."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0

@@ -28,14 +28,14 @@ class Section(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
+class ValueName:
     """What a value is called in messages, where its type and bounds do not say it."""
 
     one: str
     many: str
 
 
-def one_key(value: Any) -> str | None:
+def single_key(value: Any) -> str | None:
     """The tag of a one-key mapping (`{dense: {…}}` → "dense"), of a Section or of a bare word."""
     if isinstance(value, str):
         return value
@@ -46,12 +46,12 @@ def one_key(value: Any) -> str | None:
     return None
 
 
-def word_as_mapping(value: Any) -> Any:
+def name_to_mapping(value: Any) -> Any:
     """A bare word is short for the one-key mapping without settings: "flatten" → {flatten: {}}."""
     return {value: {}} if isinstance(value, str) else value
 
 
-def short_for(key: str) -> Callable[[Any], Any]:
+def shorthand_for(key: str) -> Callable[[Any], Any]:
     """A validator: a scalar is short for a mapping with one key (`dense: 64` → {units: 64})."""
 
     def expand(value: Any) -> Any:
@@ -62,7 +62,7 @@ def short_for(key: str) -> Callable[[Any], Any]:
     return expand
 
 
-def nothing_as_mapping(value: Any) -> Any:
+def null_to_mapping(value: Any) -> Any:
     """A kind without settings needs no braces: `flatten:` is `flatten: {}`."""
     return {} if value is None else value
 
@@ -73,7 +73,7 @@ _INTERVAL = re.compile(r"^([1-9]\d*) (epochs?|steps?|seconds?|minutes?)$")
 Duration = Annotated[
     str,
     StringConstraints(pattern=_DURATION.pattern),
-    Words(
+    ValueName(
         "a length such as '5 epochs' or '200 steps'", "lengths such as '5 epochs' or '200 steps'"
     ),
 ]
@@ -82,7 +82,7 @@ Duration = Annotated[
 Interval = Annotated[
     str,
     StringConstraints(pattern=_INTERVAL.pattern),
-    Words(
+    ValueName(
         "a length such as '5 epochs', '200 steps', '30 seconds' or '2 minutes'",
         "lengths such as '5 epochs', '200 steps', '30 seconds' or '2 minutes'",
     ),
@@ -119,7 +119,7 @@ Fold = Annotated[
     str,
     StringConstraints(pattern=_FOLD.pattern),
     AfterValidator(_check_fold),
-    Words(
+    ValueName(
         "a fold k/n such as '2/5', k from 1 to n, n from 2 to 1,000",
         "folds such as '2/5'",
     ),
@@ -142,6 +142,6 @@ def _check_reference(value: str) -> str:
 Reference = Annotated[
     str,
     AfterValidator(_check_reference),
-    Words("a function as package.module:function", "functions as package.module:function"),
+    ValueName("a function as package.module:function", "functions as package.module:function"),
 ]
 """A function of the user's own, as `package.module:function`."""

@@ -18,14 +18,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from trainer.config.contradictions import find_contradictions
+from trainer.config.conflicts import find_conflicts
 from trainer.config.domains import is_range, split_values
 from trainer.config.load import InvalidConfigError, LoadedConfig, load_config
-from trainer.config.nodes import dotted, parse_key, plain, without_entry
+from trainer.config.nodes import join_key, parse_key, to_python, without_entry
 from trainer.config.resolve import resolved_split_seed
 from trainer.config.schema import Config
-from trainer.config.sweeps import Sweep, dimensions_of
-from trainer.config.trials import config_with
+from trainer.config.sweeps import Sweep, sweep_dimensions
+from trainer.config.trials import apply_settings
 from trainer.config.yaml_writer import block_text, flow_text
 from trainer.errors import ConfigError, Problem
 
@@ -42,7 +42,7 @@ def load_sweep(path: Path, words: Sequence[str] = ()) -> LoadedConfig:
     except InvalidConfigError as error:
         typed = dict(zip(overrides, words, strict=True))
         problems = [_as_typed(problem, typed) for problem in error.problems]
-        raise InvalidConfigError(problems, error.sound, error.cut) from None
+        raise InvalidConfigError(problems, error.valid_config, error.removed) from None
     sweep = loaded.config.sweep
     if sweep is None:
         fix = (
@@ -66,7 +66,7 @@ def _override(word: str) -> str:
         return word
     steps, value = halves
     parts = split_values(value)
-    space = dotted(("sweep", "space", dotted(steps)))
+    space = join_key(("sweep", "space", join_key(steps)))
     if is_range(value):
         return f"{space}={value}"
     if len(parts) > 1 and all(parts):
@@ -115,7 +115,7 @@ def _halves(word: str) -> tuple[tuple[str, ...], str] | None:
 
 def _hidden_overrides(sweep: Sweep, words: Sequence[str]) -> list[Problem]:
     """Overrides that no trial would show, as the setting is searched."""
-    searched = {parse_key(key): key for each in dimensions_of(sweep) for key in each.keys}
+    searched = {parse_key(key): key for each in sweep_dimensions(sweep) for key in each.keys}
     found = []
     for word in words:
         halves = _halves(word)
@@ -124,7 +124,7 @@ def _hidden_overrides(sweep: Sweep, words: Sequence[str]) -> list[Problem]:
         key = searched[halves[0]]
         expected = "a setting that the sweep does not search"
         if key in sweep.space:
-            fix = f"write ~{dotted(('sweep', 'space', key))} too, to search it no more"
+            fix = f"write ~{join_key(('sweep', 'space', key))} too, to search it no more"
         else:
             fix = "take it out of sweep.pairs"
         found.append(Problem(f"override '{word}'", expected, "one that it does", fix))
@@ -138,7 +138,7 @@ def sweep_text(loaded: LoadedConfig) -> str:
     defaults: some depend on other settings, as those of an optimizer on its name, and another one is
     to bring its own.
     """
-    root = plain(loaded.root)
+    root = to_python(loaded.root)
     assert isinstance(root, dict)
     return block_text(root)
 
@@ -160,7 +160,7 @@ def trial_config(loaded: LoadedConfig, settings: Mapping[str, Any]) -> Config:
         changed["fit.checkpoint.monitor"] = config.sweep.objective
     if "seed" in settings and "data.split.seed" not in settings:
         changed["data.split.seed"] = resolved_split_seed(config)
-    made = config_with(root, changed, find_contradictions)
+    made = apply_settings(root, changed, find_conflicts)
     if isinstance(made, Config):
         return made
     where = f"{loaded.path}, a trial with {flow_text(settings)}"

@@ -14,24 +14,24 @@ from pathlib import Path
 from typing import Any
 
 from trainer.config.conditions import active_settings
-from trainer.config.conflicts import Contradiction
+from trainer.config.conflict import Conflict
 from trainer.config.domains import Choices, Dimension, Domain, Floats
-from trainer.config.fixes import shown
-from trainer.config.nodes import Node, Place, Source, dotted, node_of, parse_key
-from trainer.config.problems import MAX_PROBLEMS
+from trainer.config.nodes import Node, Place, Source, join_key, parse_key, to_node
 from trainer.config.schema import Config
-from trainer.config.sweeps import Sweep, conditions_of, dimensions_of
-from trainer.config.trials import config_with
+from trainer.config.sweeps import Sweep, sweep_conditions, sweep_dimensions
+from trainer.config.trials import apply_settings
+from trainer.config.validation import MAX_PROBLEMS
+from trainer.config.value_fixes import format_value
 from trainer.errors import Problem
 
-Find = Callable[[Config], list[Contradiction]]
+FindConflicts = Callable[[Config], list[Conflict]]
 """Finds contradictions in a config."""
 
 
-def unsearched(config: Config) -> Node:
+def without_sweep(config: Config) -> Node:
     """What a config states, but for its `sweep` section."""
     settings = config.model_dump(exclude_unset=True, exclude={"sweep"})
-    return node_of(settings, Place(Source("", Path(), override="")), written=True)
+    return to_node(settings, Place(Source("", Path(), override="")), written=True)
 
 
 def value_at(config: Config, key: str) -> Any:
@@ -47,34 +47,34 @@ def value_at(config: Config, key: str) -> Any:
     return value
 
 
-def places_of(sweep: Sweep) -> Iterator[tuple[str, str]]:
+def searched_keys(sweep: Sweep) -> Iterator[tuple[str, str]]:
     """Each searched setting and where it stands, as keys."""
     for key in sweep.space:
-        yield key, dotted(("sweep", "space", key))
+        yield key, join_key(("sweep", "space", key))
     for index, group in enumerate(sweep.pairs):
         for key in group:
-            yield key, dotted(("sweep", "pairs", index, key))
+            yield key, join_key(("sweep", "pairs", index, key))
 
 
-def plainly(value: Any) -> str:
+def format_typed(value: Any) -> str:
     """A value as it would be typed."""
-    return value if isinstance(value, str) else shown(value)
+    return value if isinstance(value, str) else format_value(value)
 
 
-class _Attempts:
+class _Trials:
     """Trials of a valid sweep, made to see what is wrong with them."""
 
-    def __init__(self, config: Config, sweep: Sweep, find: Find) -> None:
-        self.dimensions = dimensions_of(sweep)
+    def __init__(self, config: Config, sweep: Sweep, find: FindConflicts) -> None:
+        self.dimensions = sweep_dimensions(sweep)
         self.first = {
             key: value
             for dimension in self.dimensions
             for key, value in dimension.settings(_tried(dimension.domain)[0]).items()
         }
-        self._conditions = conditions_of(sweep)
+        self._conditions = sweep_conditions(sweep)
         others = {condition.key for condition in self._conditions.values()}
         self._base = {other: value_at(config, other) for other in others}
-        self._root = unsearched(config)
+        self._root = without_sweep(config)
         self._find = find
         alone = config.model_copy(update={"sweep": None})
         self._known = {each.problem for each in find(alone)}
@@ -82,7 +82,7 @@ class _Attempts:
     def problems(self, chosen: Mapping[str, Any]) -> list[Problem]:
         """What is wrong with a trial that is not wrong with the base config."""
         active = active_settings(chosen, self._conditions, self._base)
-        made = config_with(self._root, active, self._find)
+        made = apply_settings(self._root, active, self._find)
         return (
             [] if isinstance(made, Config) else [each for each in made if each not in self._known]
         )
@@ -112,12 +112,12 @@ def _tried(domain: Domain) -> tuple[Any, ...]:
     return domain.values if isinstance(domain, Choices) else (domain.low, domain.high)
 
 
-def value_conflicts(config: Config, sweep: Sweep, find: Find) -> list[Contradiction]:
+def value_conflicts(config: Config, sweep: Sweep, find: FindConflicts) -> list[Conflict]:
     """Values that do not fit their settings, and settings that there are not."""
-    attempts = _Attempts(config, sweep, find)
-    places = dict(places_of(sweep))
+    attempts = _Trials(config, sweep, find)
+    places = dict(searched_keys(sweep))
     shared = attempts.problems(attempts.first)
-    found: dict[tuple[str, ...], Contradiction] = {}
+    found: dict[tuple[str, ...], Conflict] = {}
     for dimension in attempts.dimensions:
         for index, value in enumerate(_tried(dimension.domain)):
             trial = attempts.put(attempts.first, dimension, value)
@@ -129,15 +129,17 @@ def value_conflicts(config: Config, sweep: Sweep, find: Find) -> list[Contradict
                 told = _told(problem, dimension, index, value, places, sweep)
                 words = (dimension.keys[0], told.expected, told.found)
                 others = [problem.key] if problem.key else []
-                found.setdefault(words, Contradiction(told, (told.key, *others)))
+                found.setdefault(words, Conflict(told, (told.key, *others)))
             if len(found) >= MAX_PROBLEMS:
                 return list(found.values())
     if shared and not found:
-        settings = ", ".join(f"{key} {plainly(value)}" for key, value in attempts.first.items())
+        settings = ", ".join(
+            f"{key} {format_typed(value)}" for key, value in attempts.first.items()
+        )
         for problem in shared:
             what = f"{problem.found} at {problem.key}, in a trial with {settings}"
             told = Problem("", problem.expected, what, problem.fix, "sweep.space")
-            found[(str(problem),)] = Contradiction(told, ("sweep.space", problem.key))
+            found[(str(problem),)] = Conflict(told, ("sweep.space", problem.key))
     return list(found.values())
 
 
@@ -182,7 +184,7 @@ def _told(
         found = f"'{written}'"
         fix = f"write int({domain.low:g}, {domain.high:g}{', log' if domain.log else ''})"
     elif not own:
-        found = f"{shown(settings[key])}, and with it {found} at {problem.key}"
+        found = f"{format_value(settings[key])}, and with it {found} at {problem.key}"
         other = next((other for other in others if _touches(problem.key, other)), None)
         if other is not None:
             fix = f"say when {other} is set, as in `when: {{{other}: {key} == …}}`"
@@ -202,5 +204,5 @@ def _touches(key: str, other: str) -> bool:
 def is_inside(key: str, section: str) -> bool:
     """Whether a setting is another one or a part of it."""
     steps = parse_key(section) or ()
-    name = dotted(steps)
+    name = join_key(steps)
     return key == name or key.startswith(f"{name}.")

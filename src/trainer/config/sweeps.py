@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, GetPydanticSchema, StringConstraints
 from pydantic_core import core_schema
 
-from trainer.config.conditions import Condition, parse_condition
+from trainer.config.conditions import SweepCondition, parse_condition
 from trainer.config.domains import Choices, Dimension, Domain, parse_domain
-from trainer.config.sections import Section, Words, short_for
+from trainer.config.sections import Section, ValueName, shorthand_for
 from trainer.errors import Problem
 
 SOBOL_DIMENSIONS = 32
@@ -32,14 +32,14 @@ else:
     Value = Annotated[
         str,
         GetPydanticSchema(lambda _source, _handler: core_schema.any_schema()),
-        Words("any value", "values"),
+        ValueName("any value", "values"),
     ]
 Values = Annotated[list[Value], Field(min_length=1)]
-Searched = (
+SearchedValues = (
     Values
     | Annotated[
         str,
-        Words(
+        ValueName(
             "a range such as log(1e-4, 1e-1), or values such as a,b,c",
             "ranges such as log(1e-4, 1e-1), or values such as a,b,c",
         ),
@@ -47,28 +47,28 @@ Searched = (
 )
 ConditionText = Annotated[
     str,
-    Words(
+    ValueName(
         "a condition such as 'optimizer.name == sgd'",
         "conditions such as 'optimizer.name == sgd'",
     ),
 ]
-# The same as `schema.Measure`, which stands above this module.
+# The same as `schema.MonitorName`, which stands above this module.
 Objective = Annotated[
     str,
     StringConstraints(pattern=r"^(val_)?[a-z][a-z0-9_]*$"),
-    Words("a measure such as 'val_auc' or 'val_loss'", "measures such as 'val_auc'"),
+    ValueName("a measure such as 'val_auc' or 'val_loss'", "measures such as 'val_auc'"),
 ]
 _EPOCHS = re.compile(r"^([1-9]\d{0,7}) epochs?$")
 Epochs = Annotated[
     str,
     StringConstraints(pattern=_EPOCHS.pattern),
-    Words("a length in epochs such as '3 epochs'", "lengths such as '3 epochs'"),
+    ValueName("a length in epochs such as '3 epochs'", "lengths such as '3 epochs'"),
 ]
 _KEEP = re.compile(r"^(all|best:([1-9]\d{0,7}))$")
 Keep = Annotated[
     str,
     StringConstraints(pattern=_KEEP.pattern),
-    Words("'all', or 'best:5' for so many", "'all' or 'best:5'"),
+    ValueName("'all', or 'best:5' for so many", "'all' or 'best:5'"),
 ]
 SearchName = Literal["grid", "random", "sobol", "tpe"]
 
@@ -86,7 +86,7 @@ class Halving(Section):
 class Sweep(Section):
     """Which settings `trainer sweep` searches, and how."""
 
-    space: dict[str, Searched] = {}
+    space: dict[str, SearchedValues] = {}
     """Setting (`optimizer.learning_rate`, `model.layers.0.dense.units`) → a list of values, or a text:
     log(1e-4, 1e-1), uniform(0, 0.5), int(16, 256), int(16, 256, log), or a,b,c. Between braces such a
     text stands in quotes."""
@@ -116,14 +116,15 @@ class Sweep(Section):
     """Which trials' run directories are kept: all, or those of the best so many, as best:5."""
     halving: (
         Annotated[
-            Halving, BeforeValidator(short_for("first"), json_schema_input_type=Halving | Epochs)
+            Halving,
+            BeforeValidator(shorthand_for("first"), json_schema_input_type=Halving | Epochs),
         ]
         | None
     ) = None
     """End the worse trials early, by successive halving; unset, all are trained to their end."""
 
 
-def epochs_of(length: str) -> int:
+def parse_epochs(length: str) -> int:
     """`"3 epochs"` → 3."""
     match = _EPOCHS.match(length)
     assert match is not None, length
@@ -137,7 +138,7 @@ def kept_trials(keep: str) -> int | None:
     return None if match[2] is None else int(match[2])
 
 
-def dimensions_of(sweep: Sweep) -> tuple[Dimension, ...]:
+def sweep_dimensions(sweep: Sweep) -> tuple[Dimension, ...]:
     """What is searched: the space, then the pairs, in the config's order. The section is valid."""
     single = [Dimension((key,), _domain(value)) for key, value in sweep.space.items()]
     return (*single, *(_together(group) for group in sweep.pairs))
@@ -156,7 +157,7 @@ def _together(group: dict[str, list[Any]]) -> Dimension:
     return Dimension(tuple(group), Choices(tuple(zip(*group.values(), strict=True))))
 
 
-def conditions_of(sweep: Sweep) -> dict[str, Condition]:
+def sweep_conditions(sweep: Sweep) -> dict[str, SweepCondition]:
     """Searched setting → its condition. The section is valid."""
     found = {}
     for key, text in sweep.when.items():
@@ -168,7 +169,7 @@ def conditions_of(sweep: Sweep) -> dict[str, Condition]:
 
 def grid_points(sweep: Sweep) -> int | None:
     """Combinations of all lists, conditions left out of account; None where there is a range."""
-    domains = [dimension.domain for dimension in dimensions_of(sweep)]
+    domains = [dimension.domain for dimension in sweep_dimensions(sweep)]
     lists = [domain for domain in domains if isinstance(domain, Choices)]
     return math.prod(len(each.values) for each in lists) if len(lists) == len(domains) else None
 
@@ -180,7 +181,7 @@ def resolved_search(sweep: Sweep) -> SearchName:
     points = grid_points(sweep)
     if points is not None and (sweep.trials is None or points <= sweep.trials):
         return "grid"
-    return "sobol" if len(dimensions_of(sweep)) <= SOBOL_DIMENSIONS else "random"
+    return "sobol" if len(sweep_dimensions(sweep)) <= SOBOL_DIMENSIONS else "random"
 
 
 def resolved_trials(sweep: Sweep) -> int | None:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from trainer.config.data import Kind, Task
+from trainer.config.data import ColumnKind, TaskName
 from trainer.config.resolve import DEFAULT_EPOCHS
 from trainer.config.yaml_writer import flow_text, scalar_text
 from trainer.errors import command_text
@@ -21,7 +21,7 @@ _UNFIT_FOR_A_COMMENT = re.compile(
 
 
 @dataclass(frozen=True)
-class FoundColumn:
+class TemplateColumn:
     """A column as it was found.
 
     Attributes:
@@ -35,7 +35,7 @@ class FoundColumn:
     """
 
     name: str
-    kind: Kind
+    kind: ColumnKind
     missing: int = 0
     stated: bool = False
     settings: Mapping[str, str | bool] = field(default_factory=dict)
@@ -44,7 +44,7 @@ class FoundColumn:
 
 
 @dataclass(frozen=True)
-class TemplateFindings:
+class TemplateInputs:
     """What was seen in a table and what was chosen for it.
 
     Attributes:
@@ -76,9 +76,9 @@ class TemplateFindings:
 
     source: str
     target: tuple[str, ...]
-    task: Task
+    task: TaskName
     rows: int
-    columns: tuple[FoundColumn, ...]
+    columns: tuple[TemplateColumn, ...]
     classes: tuple[tuple[str, int], ...] = ()
     positive: str | None = None
     hidden: tuple[int, ...] = (64, 64)
@@ -93,14 +93,14 @@ class TemplateFindings:
     file_name: str = "config.yaml"
     order: str | None = None
     is_ordered: bool = False
-    target_columns: tuple[FoundColumn, ...] = ()
+    target_columns: tuple[TemplateColumn, ...] = ()
     reading: Mapping[str, object] = field(default_factory=dict)
     separator: str | None = None
     scale: str | None = None
     schema: str | None = None
 
 
-_TASKS: dict[Task, str] = {
+_TASKS: dict[TaskName, str] = {
     "binary": "one of two classes",
     "multiclass": "one of several classes",
     "multilabel": "any number of labels, each yes or no",
@@ -108,12 +108,12 @@ _TASKS: dict[Task, str] = {
 }
 
 
-def render_template(findings: TemplateFindings) -> str:
+def render_template(findings: TemplateInputs) -> str:
     """A commented config that loads without problems."""
     return "\n".join([*_head(findings), *_data(findings), *_rest(findings)]) + "\n"
 
 
-def _head(findings: TemplateFindings) -> list[str]:
+def _head(findings: TemplateInputs) -> list[str]:
     lines = []
     if findings.schema is not None:
         lines.append(f"# yaml-language-server: $schema={_on_a_line(findings.schema)}")
@@ -135,7 +135,7 @@ def _on_a_line(text: str) -> str:
     return _UNFIT_FOR_A_COMMENT.sub("�", text)
 
 
-def _data(findings: TemplateFindings) -> list[str]:
+def _data(findings: TemplateInputs) -> list[str]:
     target = findings.target[0] if len(findings.target) == 1 else list(findings.target)
     lines = [
         "data:",
@@ -168,7 +168,7 @@ def _data(findings: TemplateFindings) -> list[str]:
     return lines
 
 
-def _splits(findings: TemplateFindings) -> list[str]:
+def _splits(findings: TemplateInputs) -> list[str]:
     """The split, and the other one that fits the table where there is one."""
     shares = {"test": findings.test, "validation": findings.validation}
     by = "random" if findings.task in ("regression", "multilabel") else "stratified"
@@ -188,12 +188,14 @@ def _splits(findings: TemplateFindings) -> list[str]:
     ]
 
 
-def _class_counts(findings: TemplateFindings) -> str:
+def _class_counts(findings: TemplateInputs) -> str:
     if not findings.classes:
         return ""
-    shown = [f"{_on_a_line(name)} {count:,}" for name, count in findings.classes[:_MOST_NAMED]]
-    more = len(findings.classes) - len(shown)
-    return f"  # rows: {', '.join(shown)}" + (f" and {more} more classes" if more else "")
+    format_value = [
+        f"{_on_a_line(name)} {count:,}" for name, count in findings.classes[:_MOST_NAMED]
+    ]
+    more = len(findings.classes) - len(format_value)
+    return f"  # rows: {', '.join(format_value)}" + (f" and {more} more classes" if more else "")
 
 
 def exact_pattern(name: str) -> str:
@@ -201,7 +203,7 @@ def exact_pattern(name: str) -> str:
     return re.sub(r"([*?[])", r"[\1]", name)
 
 
-def _kinds(findings: TemplateFindings) -> list[str]:
+def _kinds(findings: TemplateInputs) -> list[str]:
     used = [column for column in findings.columns if not column.excluded]
     lines = []
     numeric = [column for column in used if column.kind == "numeric"]
@@ -221,23 +223,25 @@ def _kinds(findings: TemplateFindings) -> list[str]:
     return lines
 
 
-def _column(column: FoundColumn) -> str:
+def _column(column: TemplateColumn) -> str:
     settings = {**({"kind": column.kind} if column.stated else {}), **column.settings}
     comment = f"  # {_on_a_line(column.comment)}" if column.comment else ""
     return f"    {scalar_text(column.name)}: {flow_text(settings)}{comment}"
 
 
-def _counted(columns: list[FoundColumn]) -> str:
+def _counted(columns: list[TemplateColumn]) -> str:
     missing = [column for column in columns if column.missing]
     text = f"{len(columns):,} column{'s' if len(columns) > 1 else ''}"
     if not missing:
         return text
-    shown = [f"{_on_a_line(column.name)} {column.missing:,}" for column in missing[:_MOST_NAMED]]
-    more = len(missing) - len(shown)
-    return f"{text}; missing: {', '.join(shown)}" + (f" and {more} more" if more else "")
+    format_value = [
+        f"{_on_a_line(column.name)} {column.missing:,}" for column in missing[:_MOST_NAMED]
+    ]
+    more = len(missing) - len(format_value)
+    return f"{text}; missing: {', '.join(format_value)}" + (f" and {more} more" if more else "")
 
 
-def _rest(findings: TemplateFindings) -> list[str]:
+def _rest(findings: TemplateInputs) -> list[str]:
     lines = ["model:", "  layers:" if findings.hidden else "  layers: []  # a linear model"]
     for units in findings.hidden:
         lines.append(f"    - dense: {{units: {units}, activation: relu}}")

@@ -10,12 +10,12 @@ from typing import Annotated
 
 from pydantic import StringConstraints
 
-from trainer.config.sections import Section, Words
+from trainer.config.sections import Section, ValueName
 
 Epochs = Annotated[
     str,
     StringConstraints(pattern=r"^([1-9]\d*) epochs?$"),
-    Words("a number of epochs such as '5 epochs'", "numbers of epochs such as '5 epochs'"),
+    ValueName("a number of epochs such as '5 epochs'", "numbers of epochs such as '5 epochs'"),
 ]
 """An interval in epochs: "5 epochs"."""
 
@@ -33,7 +33,7 @@ class MLflow(Section):
     uri: Annotated[
         str,
         StringConstraints(pattern=r"^\S(.*\S)?$"),
-        Words(
+        ValueName(
             "an address such as 'sqlite:///mlflow.db' or 'http://127.0.0.1:5000', or a folder",
             "addresses such as 'sqlite:///mlflow.db'",
         ),
@@ -44,7 +44,7 @@ class MLflow(Section):
         Annotated[
             str,
             StringConstraints(pattern=r"^\S(.{0,248}\S)?$"),
-            Words("a name of at most 250 characters", "names"),
+            ValueName("a name of at most 250 characters", "names"),
         ]
         | None
     ) = None

@@ -15,21 +15,21 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from trainer.config.conflicts import Contradiction
+from trainer.config.conflict import Conflict
 from trainer.config.merging import with_value
-from trainer.config.missteps import MisstepError
-from trainer.config.nodes import Node, Place, Source, node_of, parse_key, plain
-from trainer.config.problems import misfits, unexplained
+from trainer.config.nodes import Node, Place, Source, parse_key, to_node, to_python
+from trainer.config.override_errors import OverrideError
 from trainer.config.schema import Config
+from trainer.config.validation import issues_from_pydantic, validation_issues
 from trainer.errors import Problem
 
 _NOWHERE = Place(Source("", Path(), override=""))
 
 
-def config_with(
+def apply_settings(
     root: Node,
     settings: Mapping[str, Any],
-    find: Callable[[Config], list[Contradiction]],
+    find: Callable[[Config], list[Conflict]],
 ) -> Config | list[Problem]:
     """The config with these settings, or what is wrong with it; problems have keys and no places.
 
@@ -43,12 +43,12 @@ def config_with(
         steps = parse_key(key)
         assert steps is not None, key
         try:
-            root = with_value(root, steps, node_of(value, _NOWHERE, written=True))
-        except MisstepError as misstep:
-            problems.append(misstep.searched)
+            root = with_value(root, steps, to_node(value, _NOWHERE, written=True))
+        except OverrideError as error:
+            problems.append(error.searched)
     try:
-        config = Config.model_validate(plain(root))
+        config = Config.model_validate(to_python(root))
     except ValidationError as error:
-        found = misfits(root) or unexplained(error, "")
-        return [*problems, *(misfit.problem.at("") for misfit in found)]
+        found = validation_issues(root) or issues_from_pydantic(error, "")
+        return [*problems, *(issue.problem.at("") for issue in found)]
     return [*problems, *(each.problem for each in find(config))] or config

@@ -27,7 +27,7 @@ from trainer.config.nodes import (
     Scalar,
     Source,
     Step,
-    dotted,
+    join_key,
     list_node,
     mapping_node,
 )
@@ -69,7 +69,7 @@ class Document:
     problems: tuple[Problem, ...] = ()
 
 
-def scalar_of(text: str) -> Scalar:
+def parse_scalar(text: str) -> Scalar:
     """A plain (unquoted) scalar by YAML 1.2's core schema: `1e-3` is a number, `no` is text.
 
     Raises:
@@ -121,7 +121,7 @@ def parse_yaml(text: str, source: Source) -> Document:
         except yaml.MarkedYAMLError as error:
             problem = syntax_problem(error, text.split("\n"), source)
             return Document(None, (*composer.problems, problem))
-        except _RefusalError as refusal:
+        except _LimitError as refusal:
             return Document(None, (*composer.problems, refusal.problem))
     finally:
         loader.dispose()
@@ -205,7 +205,7 @@ def _place_of(source: Source, text: str, index: int) -> Place:
     return Place(source, before.count("\n") + 1, index - (before.rfind("\n") + 1) + 1)
 
 
-class _RefusalError(Exception):
+class _LimitError(Exception):
     """Reading stops here: going on could take unbounded time or memory."""
 
     def __init__(self, problem: Problem) -> None:
@@ -214,7 +214,7 @@ class _RefusalError(Exception):
 
 
 @dataclass
-class _Open:
+class _OpenCollection:
     """A list or mapping whose end has not been reached."""
 
     place: Place
@@ -222,7 +222,7 @@ class _Open:
     anchor: str | None
     items: list[Node] = field(default_factory=list)
     entries: dict[str, Entry] = field(default_factory=dict)
-    merged: dict[str, Entry] = field(default_factory=dict)
+    merge_nodes: dict[str, Entry] = field(default_factory=dict)
     key: tuple[str, Place, bool] | None = None
     """The key whose value comes next: its text, its place, whether it merges."""
 
@@ -234,7 +234,7 @@ class _Composer:
         self.problems: list[Problem] = []
         self._source = source
         self._anchors: dict[str, Node | None] = {}
-        self._stack: list[_Open] = []
+        self._stack: list[_OpenCollection] = []
         self._root: Node | None = None
         self._nodes = 0
 
@@ -263,7 +263,7 @@ class _Composer:
         return Place(self._source, mark.line + 1, mark.column + 1)
 
     def _refuse(self, place: Place, expected: str, found: str, fix: str) -> None:
-        raise _RefusalError(Problem(str(place), expected, found, fix))
+        raise _LimitError(Problem(str(place), expected, found, fix))
 
     def _note(self, place: Place, expected: str, found: str, fix: str, key: str = "") -> None:
         self.problems.append(Problem(str(place), expected, found, fix, key))
@@ -272,7 +272,7 @@ class _Composer:
         steps: list[Step] = [
             len(level.items) if level.key is None else level.key[0] for level in self._stack[:-1]
         ]
-        return dotted((*steps, last))
+        return join_key((*steps, last))
 
     def _tagged(self, event: yaml.ScalarEvent | yaml.CollectionStartEvent) -> None:
         if event.tag is not None and event.tag != "!":
@@ -308,7 +308,7 @@ class _Composer:
         value: Scalar = text
         if event.implicit[0]:
             try:
-                value = scalar_of(text)
+                value = parse_scalar(text)
             except ValueError as error:
                 found = f"an integer of {error}"
                 self._note(place, f"at most {_MAX_DIGITS:,} digits", found, "write it as 1e9")
@@ -337,12 +337,14 @@ class _Composer:
             found = "a mapping or list"
             self._refuse(place, "text as the key", found, "write it in quotes, or after the ':'")
         is_mapping = isinstance(event, yaml.MappingStartEvent)
-        self._stack.append(_Open(place, is_mapping, event.anchor))
+        self._stack.append(_OpenCollection(place, is_mapping, event.anchor))
 
     def _close(self) -> None:
         done = self._stack.pop()
         if done.is_mapping:
-            missing = {key: entry for key, entry in done.merged.items() if key not in done.entries}
+            missing = {
+                key: entry for key, entry in done.merge_nodes.items() if key not in done.entries
+            }
             node = mapping_node({**done.entries, **missing}, done.place)
         else:
             node = list_node(tuple(done.items), done.place)
@@ -379,7 +381,7 @@ class _Composer:
             else:
                 parent.entries[key] = Entry(place, node)
 
-    def _merge(self, parent: _Open, node: Node, place: Place) -> None:
+    def _merge(self, parent: _OpenCollection, node: Node, place: Place) -> None:
         sources = node.items if node.items is not None else (node,)
         for source in sources:
             if source.entries is None:
@@ -387,4 +389,4 @@ class _Composer:
                 self._note(place, "a mapping to merge", "something else", fix)
                 continue
             for key, entry in source.entries.items():
-                parent.merged.setdefault(key, entry)
+                parent.merge_nodes.setdefault(key, entry)

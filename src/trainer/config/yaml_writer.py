@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 
-from trainer.config.yaml_reader import scalar_of
+from trainer.config.yaml_reader import parse_scalar
 
 _PLAIN = re.compile(r"(\.{0,2}/)?[A-Za-z_][A-Za-z0-9_./-]*( [A-Za-z0-9_./-]+)*|\d+ [a-z]+")
 _WORDS_OF_YAML_1_1 = {"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
@@ -40,7 +40,7 @@ def _is_plain(text: str) -> bool:
     return (
         _PLAIN.fullmatch(text) is not None
         and text.lower() not in _WORDS_OF_YAML_1_1
-        and isinstance(scalar_of(text), str)
+        and isinstance(parse_scalar(text), str)
     )
 
 

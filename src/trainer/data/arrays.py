@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Singles = NDArray[np.float32]
-Bools = NDArray[np.bool_]
-Rows = NDArray[np.int64]
+Float64Array = NDArray[np.float64]
+Float32Array = NDArray[np.float32]
+BoolArray = NDArray[np.bool_]
+RowIndex = NDArray[np.int64]
 Assignment = NDArray[np.int8]
-Words = NDArray[np.uint64]
+UInt64Array = NDArray[np.uint64]

@@ -9,15 +9,16 @@ from typing import assert_never
 import numpy as np
 import polars as pl
 
-from trainer.config.data import Data, SplitBy, Task
+from trainer.config.data import Data, SplitBy, TaskName
 from trainer.config.nodes import column_key
 from trainer.config.sections import fold_parts
-from trainer.data.arrays import Assignment, Bools, Rows
-from trainer.data.classes import spelled_classes
+from trainer.data.arrays import Assignment, BoolArray, RowIndex
+from trainer.data.classes import count_classes
+from trainer.data.column_settings import folds_target_case
 from trainer.data.features import target_columns
-from trainer.data.gaps import no_target
 from trainer.data.label_lists import label_sets
-from trainer.data.settings import folds_case
+from trainer.data.missing_values import no_target_problem
+from trainer.data.row_timestamps import row_timestamps
 from trainer.data.splits import (
     DROPPED,
     SPLIT_NAMES,
@@ -34,12 +35,11 @@ from trainer.data.splits import (
 )
 from trainer.data.tables import Table
 from trainer.data.tasks import infer_task
-from trainer.data.times import row_times
-from trainer.data.values import boolean, differ_in_case, folded, plain, text
+from trainer.data.values import canonical_level, case_variants, casefold_level, parse_booleans, text
 from trainer.errors import DataError, Problem
 
 
-def assign_splits(table: Table, data: Data, seed: int, takes_part: Bools) -> Assignment:
+def assign_splits(table: Table, data: Data, seed: int, takes_part: BoolArray) -> Assignment:
     """The split number of every row, int8 (rows,): TRAIN, VALIDATION, TEST, or DROPPED where the row
     takes no part or, by time, is later than the fold.
 
@@ -61,11 +61,11 @@ def assign_splits(table: Table, data: Data, seed: int, takes_part: Bools) -> Ass
     return assignment
 
 
-def _assigned(table: Table, data: Data, seed: int, takes_part: Bools) -> Assignment:
+def _assigned(table: Table, data: Data, seed: int, takes_part: BoolArray) -> Assignment:
     assignment = np.full(table.frame.height, DROPPED, dtype=np.int8)
     test, validation = data.split.test, data.split.validation
     fold = None if data.split.fold is None else Fold(*fold_parts(data.split.fold))
-    rows: Rows = np.flatnonzero(takes_part)
+    rows: RowIndex = np.flatnonzero(takes_part)
     if table.named_split is not None:
         assignment[rows] = table.named_split[rows]
         _check_named(table, assignment)
@@ -73,11 +73,11 @@ def _assigned(table: Table, data: Data, seed: int, takes_part: Bools) -> Assignm
             return assignment
         test, rows = 0.0, np.flatnonzero(assignment == TRAIN)
     if not len(rows):
-        raise DataError(no_target(table, target_columns(data)))
+        raise DataError(no_target_problem(table, target_columns(data)))
     try:
         assignment[rows] = _split(table, data, seed, rows, test, validation, fold)
     except DataError as error:
-        raise DataError(table.placed(error.problems)) from error
+        raise DataError(table.with_location(error.problems)) from error
     _check_shares(data, assignment, test, validation, fold)
     return assignment
 
@@ -86,7 +86,7 @@ def _split(
     table: Table,
     data: Data,
     seed: int,
-    rows: Rows,
+    rows: RowIndex,
     test: float,
     validation: float,
     fold: Fold | None,
@@ -117,7 +117,7 @@ def _split(
             return value_split(seed, _split_values(table, data, rows), test, validation, fold)
         case "time":
             series = _split_values(table, data, rows)
-            when = row_times(series, data, lambda row: table.where(int(rows[row])))
+            when = row_timestamps(series, data, lambda row: table.where(int(rows[row])))
             return time_split(when, test, validation, fold)
         case "column":
             return column_split(_split_values(table, data, rows))
@@ -127,7 +127,7 @@ def _split(
             assert_never(by)
 
 
-def _resolved(table: Table, data: Data, rows: Rows) -> tuple[SplitBy, Task | None]:
+def _resolved(table: Table, data: Data, rows: RowIndex) -> tuple[SplitBy, TaskName | None]:
     """How to split, never "auto", and the task where that matters.
 
     The task is read off all rows here; the one that is trained for is read off the training rows.
@@ -151,24 +151,26 @@ def _resolved(table: Table, data: Data, rows: Rows) -> tuple[SplitBy, Task | Non
 
 def _with_case(error: DataError, names: Sequence[str], data: Data) -> DataError:
     """The error, with another fix where classes are too small because they differ in case only."""
-    if not isinstance(data.target, str) or not differ_in_case(names) or folds_case(data):
+    if not isinstance(data.target, str) or not case_variants(names) or folds_target_case(data):
         return error
     fix = f"some classes differ in case only: set {column_key(data.target)}.ignore_case: true"
     return DataError(replace(problem, fix=fix) for problem in error.problems)
 
 
-def _strata(targets: pl.DataFrame, task: Task | None, data: Data) -> tuple[list[str], Rows]:
+def _strata(targets: pl.DataFrame, task: TaskName | None, data: Data) -> tuple[list[str], RowIndex]:
     """Names of the classes and the class of each row; of labels and yes/no columns, their
     combinations.
     """
-    ignore_case = folds_case(data)
+    ignore_case = folds_target_case(data)
     if task == "multilabel" and targets.width == 1:
         sets = label_sets(targets.to_series(), data.target_separator, ignore_case=ignore_case)
         names = sorted(set(sets))
         numbers = {name: number for number, name in enumerate(names)}
         return names, np.array([numbers[name] for name in sets], dtype=np.int64)
     if task == "multilabel":
-        words = [boolean(series, marks=True).cast(pl.Int8).cast(pl.String) for series in targets]
+        words = [
+            parse_booleans(series, marks=True).cast(pl.Int8).cast(pl.String) for series in targets
+        ]
         labels = pl.select(pl.concat_str(words, ignore_nulls=True)).to_series()
         names = sorted(labels.unique().to_list())
         codes = labels.replace_strict(names, list(range(len(names))), return_dtype=pl.Int64)
@@ -177,15 +179,15 @@ def _strata(targets: pl.DataFrame, task: Task | None, data: Data) -> tuple[list[
     # Words of a row each would take most of the memory that splitting does.
     cells = text(series) if series.dtype.is_float() else series
     levels = cells.unique().drop_nulls()
-    key = folded if ignore_case else plain
-    spelled = {key(name): name for name in spelled_classes(series, ignore_case=ignore_case)}
+    key = casefold_level if ignore_case else canonical_level
+    spelled = {key(name): name for name in count_classes(series, ignore_case=ignore_case)}
     words_of = [spelled[key(name)] for name in text(levels).to_list()]
     names = sorted(set(words_of))
     places = pl.Series([names.index(name) for name in words_of], dtype=pl.Int32)
     return names, cells.replace_strict(levels, places, return_dtype=pl.Int32).to_numpy()
 
 
-def _split_values(table: Table, data: Data, rows: Rows) -> pl.Series:
+def _split_values(table: Table, data: Data, rows: RowIndex) -> pl.Series:
     name = data.split.column
     assert name is not None, data.split
     series = table.frame[name].gather(rows)

@@ -22,17 +22,17 @@ import polars as pl
 from pydantic import Field
 
 from trainer.config.data import Categorical, CategoricalImpute, Encode
-from trainer.data.arrays import Bools, Floats, Rows
-from trainer.data.fitted import Fitted
-from trainer.data.scales import ordered_levels
+from trainer.data.arrays import BoolArray, Float64Array, RowIndex
+from trainer.data.fitted_base import FittedBase
+from trainer.data.ordinal_scales import ordered_levels
 from trainer.data.values import (
-    TRUE_MARKS,
-    boolean,
-    folded,
+    TRUE_TOKENS,
+    canonical_level,
+    casefold_level,
     level_text,
-    merged_spellings,
-    natural_order,
-    plain,
+    merge_case_variants,
+    natural_sort,
+    parse_booleans,
     text,
 )
 
@@ -40,7 +40,7 @@ RARE, MISSING = "(rare)", "(missing)"
 _NOWHERE, _TO_RARE = -1, -2
 
 
-class CategoricalColumn(Fitted):
+class CategoricalColumn(FittedBase):
     """A fitted categorical column; counts are of the training rows.
 
     Attributes:
@@ -53,7 +53,7 @@ class CategoricalColumn(Fitted):
         counts: Training rows of each, filled ones among them.
         rare: Training rows of the levels merged into `(rare)`; 0 when there are none.
         merged: Those levels.
-        own_missing: Whether missing values are a level of their own.
+        has_missing_level: Whether missing values are a level of their own.
         unknown: Where unseen values go: their own level, or `(rare)` when there is one.
         encode: How codes become columns.
         dimension: Length of an embedding; null for the others.
@@ -70,7 +70,7 @@ class CategoricalColumn(Fitted):
     counts: tuple[int, ...]
     rare: int
     merged: tuple[str, ...]
-    own_missing: bool
+    has_missing_level: bool
     unknown: Literal["separate_level", "rare"]
     encode: Encode
     dimension: int | None
@@ -80,7 +80,7 @@ class CategoricalColumn(Fitted):
     @property
     def codes(self) -> int:
         """How many codes there are, without -1."""
-        return len(self.levels) + (self.rare > 0) + self.own_missing
+        return len(self.levels) + (self.rare > 0) + self.has_missing_level
 
     @property
     def embedding(self) -> tuple[int, int] | None:
@@ -88,7 +88,7 @@ class CategoricalColumn(Fitted):
         return None if self.dimension is None else (self.codes + 1, self.dimension)
 
 
-class BooleanColumn(Fitted):
+class BooleanColumn(FittedBase):
     """A fitted yes/no column: 0 for no, 1 for yes.
 
     Attributes:
@@ -99,7 +99,7 @@ class BooleanColumn(Fitted):
         no: Training rows with no.
         impute: How missing values are filled.
         fill: What they are filled with; with an own level they are 0 and marked in a second column.
-        own_missing: Whether there is that second column.
+        has_missing_level: Whether there is that second column.
         features: The columns of `x` made from it.
     """
 
@@ -110,19 +110,19 @@ class BooleanColumn(Fitted):
     no: int
     impute: CategoricalImpute
     fill: bool
-    own_missing: bool
+    has_missing_level: bool
     features: tuple[str, ...]
 
 
 def count_levels(series: pl.Series) -> dict[str, int]:
     """Rows of each level, in natural order of the levels."""
     counted = level_text(series).drop_nulls().alias("level").value_counts(sort=False)
-    return ordered_counts(dict(counted.iter_rows()))
+    return sort_counts(dict(counted.iter_rows()))
 
 
-def ordered_counts(counts: dict[str, int]) -> dict[str, int]:
+def sort_counts(counts: dict[str, int]) -> dict[str, int]:
     """The counts in natural order of their levels."""
-    return {level: counts[level] for level in natural_order(list(counts))}
+    return {level: counts[level] for level in natural_sort(list(counts))}
 
 
 def fit_categorical(
@@ -139,10 +139,10 @@ def fit_categorical(
         settings: The column's settings.
         stated: All its levels in their order, where the config states them.
     """
-    return fit_levels(name, count_levels(series), series.null_count(), settings, stated)
+    return fit_level_counts(name, count_levels(series), series.null_count(), settings, stated)
 
 
-def fit_levels(
+def fit_level_counts(
     name: str,
     counts: dict[str, int],
     missing: int,
@@ -151,7 +151,7 @@ def fit_levels(
 ) -> CategoricalColumn | None:
     """Learn a column from the rows of each level, in natural order, and of those without one."""
     if settings.ignore_case:
-        counts = ordered_counts(merged_spellings(counts.items()))
+        counts = sort_counts(merge_case_variants(counts.items()))
     if stated is not None:
         key = _key(settings.ignore_case)
         rows = {key(level): count for level, count in counts.items()}
@@ -172,7 +172,7 @@ def fit_levels(
     levels = tuple(counts) if stated is not None else _kept(counts, settings)
     kept = set(levels)
     rare = sum(count for level, count in counts.items() if level not in kept)
-    own_missing = missing > 0 and fill is None
+    has_missing_level = missing > 0 and fill is None
     column = CategoricalColumn(
         name=name,
         missing=missing,
@@ -182,7 +182,7 @@ def fit_levels(
         counts=tuple(counts[level] for level in levels),
         rare=rare,
         merged=tuple(level for level in counts if level not in kept),
-        own_missing=own_missing,
+        has_missing_level=has_missing_level,
         unknown=settings.unknown,
         encode=settings.encode,
         dimension=None,
@@ -205,32 +205,34 @@ def _kept(counts: dict[str, int], settings: Categorical) -> tuple[str, ...]:
     kept = often[: settings.max_levels]
     if settings.encode == "ordinal":
         return tuple(ordered_levels(kept)[0])
-    return tuple(natural_order(kept))
+    return tuple(natural_sort(kept))
 
 
 def _spelled(constant: str, counts: dict[str, int], ignore_case: bool) -> str:
     """The level that a constant names: its spelling in training, else its own."""
     key = _key(ignore_case)
-    return next((level for level in counts if key(level) == key(constant)), plain(constant))
+    return next(
+        (level for level in counts if key(level) == key(constant)), canonical_level(constant)
+    )
 
 
 def _key(ignore_case: bool) -> Callable[[str], str]:
     """What levels that are one have in common."""
-    return folded if ignore_case else plain
+    return casefold_level if ignore_case else canonical_level
 
 
 def _one_hot_names(column: CategoricalColumn) -> tuple[str, ...]:
-    specials = [RARE] * (column.rare > 0) + [MISSING] * column.own_missing
+    specials = [RARE] * (column.rare > 0) + [MISSING] * column.has_missing_level
     return tuple(f"{column.name}={level}" for level in (*column.levels, *specials))
 
 
-def level_codes(column: CategoricalColumn, series: pl.Series) -> tuple[Rows, Bools]:
+def level_codes(column: CategoricalColumn, series: pl.Series) -> tuple[RowIndex, BoolArray]:
     """The code of each row, int64 (n,), and whether its value was never seen in training."""
     kept = len(column.levels)
     key = _key(column.ignore_case)
     table: dict[str | None, int] = {key(level): code for code, level in enumerate(column.levels)}
     table |= {key(level): kept for level in column.merged}
-    if column.own_missing:
+    if column.has_missing_level:
         table[None] = column.codes - 1
     elif column.fill is not None and key(column.fill) in table:
         table[None] = table[key(column.fill)]
@@ -247,7 +249,7 @@ def level_codes(column: CategoricalColumn, series: pl.Series) -> tuple[Rows, Boo
     return np.where(found == _TO_RARE, kept, found), found < 0
 
 
-def ordinal_values(column: CategoricalColumn, codes: Rows) -> Floats:
+def ordinal_values(column: CategoricalColumn, codes: RowIndex) -> Float64Array:
     """Codes as numbers: 0 to 1 over the codes, one step below 0 for -1."""
     return codes / (column.codes - 1)
 
@@ -260,22 +262,22 @@ def fit_boolean(name: str, series: pl.Series, settings: Categorical) -> BooleanC
         series: Its training rows, one known value at least.
         settings: `impute` and `constant` count.
     """
-    values = boolean(series, marks=True)
+    values = parse_booleans(series, marks=True)
     missing = values.null_count()
     yes = int(values.sum())
-    return fit_answers(name, yes, len(values) - missing - yes, missing, settings)
+    return fit_boolean_counts(name, yes, len(values) - missing - yes, missing, settings)
 
 
-def fit_answers(
+def fit_boolean_counts(
     name: str, yes: int, no: int, missing: int, settings: Categorical
 ) -> BooleanColumn | None:
     """As `fit_boolean`, from the rows with yes, with no and with neither."""
-    own_missing = missing > 0 and settings.impute == "separate_level"
+    has_missing_level = missing > 0 and settings.impute == "separate_level"
     fill = yes > no
     if settings.impute == "constant":
-        fill = settings.constant.lower() in TRUE_MARKS
+        fill = settings.constant.lower() in TRUE_TOKENS
     varies = (yes > 0 or (missing > 0 and fill)) and (no > 0 or (missing > 0 and not fill))
-    if not varies and not own_missing:
+    if not varies and not has_missing_level:
         return None
     return BooleanColumn(
         name=name,
@@ -284,19 +286,21 @@ def fit_answers(
         no=no,
         impute=settings.impute,
         fill=fill,
-        own_missing=own_missing,
-        features=(name, f"{name}={MISSING}") if own_missing else (name,),
+        has_missing_level=has_missing_level,
+        features=(name, f"{name}={MISSING}") if has_missing_level else (name,),
     )
 
 
-def boolean_values(column: BooleanColumn, series: pl.Series) -> tuple[Bools, Bools, Bools]:
+def boolean_values(
+    column: BooleanColumn, series: pl.Series
+) -> tuple[BoolArray, BoolArray, BoolArray]:
     """Yes or no of each row, whether it was missing, and whether its value can not be read.
 
     A value that is neither counts as missing. A missing value of a column that had none in training
     is filled with the more frequent one.
     """
-    values = boolean(series, marks=True)
+    values = parse_booleans(series, marks=True)
     gaps = values.is_null().to_numpy()
     wrong = gaps & series.is_not_null().to_numpy()
-    filled = values.fill_null(value=False if column.own_missing else column.fill)
+    filled = values.fill_null(value=False if column.has_missing_level else column.fill)
     return np.asarray(filled.to_numpy()), gaps, wrong

@@ -48,7 +48,7 @@ NO_HEADER = setting("header", value=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Advice:
+class CsvAdvice:
     """How a file seems to be written.
 
     Attributes:
@@ -71,7 +71,7 @@ class Advice:
         return Problem(where, expected, self.found, self.fix, self.key)
 
 
-def advice(path: Path, csv: Csv) -> Advice | None:
+def advice(path: Path, csv: Csv) -> CsvAdvice | None:
     """Settings that would read a file, where it does not look as if the present ones did."""
     lines = _first_lines(path, csv)
     if not lines:
@@ -115,14 +115,16 @@ def _is_preamble(lines: Sequence[str], separator: str, csv: Csv) -> bool:
     )
 
 
-def _quoted_otherwise(lines: Sequence[str], separator: str, csv: Csv) -> Advice | None:
+def _quoted_otherwise(lines: Sequence[str], separator: str, csv: Csv) -> CsvAdvice | None:
     """What to do about fields in single quotes that hold separators."""
     other = csv.model_copy(update={"quote": "'"})
     if csv.quote != '"' or separator == "'" or _common_width(lines, separator, csv):
         return None
     if _common_width(lines, separator, other) < 2:
         return None
-    return Advice("fields in single quotes", f"set {setting('quote', chr(39))}", "data.csv.quote")
+    return CsvAdvice(
+        "fields in single quotes", f"set {setting('quote', chr(39))}", "data.csv.quote"
+    )
 
 
 def _first_lines(path: Path, csv: Csv) -> list[tuple[int, str]]:
@@ -164,7 +166,7 @@ def _looks_like_rows(lines: Sequence[str], separator: str, csv: Csv) -> bool:
     return looks_like_data(rows[0], rows[1:], csv)
 
 
-def _unnamed_first(header: list[str], width: int, labels: list[str]) -> Advice | None:
+def _unnamed_first(header: list[str], width: int, labels: list[str]) -> CsvAdvice | None:
     """What to do about a header without a name for the first column, the names of the rows, as R
     writes it.
     """
@@ -179,7 +181,7 @@ def _unnamed_first(header: list[str], width: int, labels: list[str]) -> Advice |
     found = f"a header with {len(header)} names above lines of {width} fields"
     fix = f"set data.csv.names: {text}"
     fix += f" (on the command line {shlex.quote(f'data.csv.names={text}')})"
-    return Advice(found, fix, "data.csv.names")
+    return CsvAdvice(found, fix, "data.csv.names")
 
 
 def _advised(
@@ -191,7 +193,7 @@ def _advised(
     csv: Csv,
     *,
     headless: bool,
-) -> Advice:
+) -> CsvAdvice:
     found, fixes, keys = [], [], []
     if preamble:
         sign = next(
@@ -221,7 +223,7 @@ def _advised(
         fixes.append(setting("decimal_comma", value=True))
     if not commas and csv.decimal_comma and any(map(_POINT_NUMBER.fullmatch, cells)):
         fixes.append(setting("decimal_comma", value=False))
-    return Advice(" and ".join(found), f"set {' and '.join(fixes)}", f"data.csv.{keys[0]}")
+    return CsvAdvice(" and ".join(found), f"set {' and '.join(fixes)}", f"data.csv.{keys[0]}")
 
 
 def looks_like_data(first: Sequence[str], rows: Sequence[Sequence[str]], csv: Csv) -> bool:

@@ -21,6 +21,7 @@ from pathlib import Path
 import polars as pl
 
 from trainer.config.data import Csv
+from trainer.data.column_names import check_names
 from trainer.data.csv_advice import (
     NO_HEADER,
     advice,
@@ -32,10 +33,10 @@ from trainer.data.csv_advice import (
 )
 from trainer.data.csv_records import (
     Block,
-    Form,
+    CsvSource,
     block_of,
     blocks,
-    explained,
+    explain_error,
     line_ends,
     record_lengths,
     record_reader,
@@ -43,7 +44,6 @@ from trainer.data.csv_records import (
     wrong_length,
 )
 from trainer.data.csv_text import ESCAPED_LINE_END, unescaped, unescaped_name, whole_text
-from trainer.data.names import check_names
 from trainer.data.values import column_blocks
 from trainer.errors import DataError, Problem
 
@@ -69,7 +69,7 @@ def read_csv(path: Path, csv: Csv) -> tuple[pl.DataFrame, list[str]]:
         DataError: Empty, not text, wrong encoding, doubled names, a line of another length, a quote
             that is not closed; each with its line.
     """
-    form = Form.of(path, csv)
+    form = CsvSource.of(path, csv)
     block = block_of(form, whole_text(path, csv), 0, first=True)
     names, notes = _header(form, block)
     frame = _rows(form, block, names)
@@ -83,7 +83,7 @@ def read_csv_header(path: Path, csv: Csv) -> tuple[list[str], list[str]]:
     Raises:
         DataError: As `read_csv`, for the file's first block.
     """
-    form = Form.of(path, csv)
+    form = CsvSource.of(path, csv)
     return _header(form, next(blocks(form)))
 
 
@@ -93,7 +93,7 @@ def first_line_is_data(path: Path, csv: Csv) -> bool:
     Raises:
         DataError: As `read_csv_header`.
     """
-    form = Form.of(path, csv)
+    form = CsvSource.of(path, csv)
     found = records(form, next(blocks(form)))
     _, fields = next(found)
     first = [field.strip() for field in fields]
@@ -109,7 +109,7 @@ def read_csv_blocks(path: Path, csv: Csv, columns: Sequence[str]) -> Iterator[pl
     Raises:
         DataError: As `read_csv`.
     """
-    form = Form.of(path, csv)
+    form = CsvSource.of(path, csv)
     names: list[str] = []
     for block in blocks(form):
         if block.first:
@@ -119,7 +119,7 @@ def read_csv_blocks(path: Path, csv: Csv, columns: Sequence[str]) -> Iterator[pl
 
 def csv_line(path: Path, csv: Csv, row: int) -> int:
     """The line that data row `row` (from 0) of a file begins on; lines count from 1."""
-    form = Form.of(path, csv)
+    form = CsvSource.of(path, csv)
     seen = -1 if csv.header else 0
     for block in blocks(form):
         if _is_one_line_a_record(form, block.text):
@@ -135,19 +135,19 @@ def csv_line(path: Path, csv: Csv, row: int) -> int:
     raise IndexError(row)
 
 
-def _is_one_line_a_record(form: Form, text: bytes) -> bool:
+def _is_one_line_a_record(form: CsvSource, text: bytes) -> bool:
     if form.csv.quote.encode() in text or ESCAPED_LINE_END.encode() in text:
         return False
     return not (b"\n\n" in text or b"\n\r\n" in text or text[:1] in (b"\n", b"\r"))
 
 
-def _header(form: Form, block: Block) -> tuple[list[str], list[str]]:
+def _header(form: CsvSource, block: Block) -> tuple[list[str], list[str]]:
     """The names of the columns, and warnings."""
     csv, found = form.csv, records(form, block)
     try:
         line, fields = next(found)
     except (UnicodeDecodeError, python_csv.Error) as error:
-        raise explained(form, block, error) from error
+        raise explain_error(form, block, error) from error
     except StopIteration:
         what = "blank lines" if not csv.skip else f"nothing after {csv.skip} lines (data.csv.skip)"
         raise DataError(Problem(form.where, "a header line and rows", what)) from None
@@ -196,7 +196,7 @@ def _sample(found: Iterator[tuple[int, list[str]]], width: int) -> list[list[str
     return rows
 
 
-def _check_names(form: Form, names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def _check_names(form: CsvSource, names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     widths = {len(row) for row in rows}
     if len(widths) == 1 and widths != {len(names)}:
         (width,) = widths
@@ -206,7 +206,7 @@ def _check_names(form: Form, names: Sequence[str], rows: Sequence[Sequence[str]]
 
 
 def _rows(
-    form: Form, block: Block, names: list[str], columns: Sequence[str] | None = None
+    form: CsvSource, block: Block, names: list[str], columns: Sequence[str] | None = None
 ) -> pl.DataFrame:
     frame = None
     headed = form.csv.header and block.first
@@ -220,7 +220,7 @@ def _rows(
     return frame.slice(1) if headed else frame
 
 
-def _below_header(form: Form, block: Block) -> Block:
+def _below_header(form: CsvSource, block: Block) -> Block:
     reader = record_reader(form, block.text)
     next(reader)
     at = 0
@@ -231,7 +231,7 @@ def _below_header(form: Form, block: Block) -> Block:
 
 
 def _read_at_once(
-    form: Form, text: bytes, names: list[str], columns: Sequence[str] | None
+    form: CsvSource, text: bytes, names: list[str], columns: Sequence[str] | None
 ) -> pl.DataFrame | None:
     """The records by polars, all columns or those given and the last; None when it does not understand
     the file.
@@ -263,7 +263,7 @@ def _read_at_once(
     return frame
 
 
-def _read_slowly(form: Form, block: Block, names: list[str], *, headed: bool) -> pl.DataFrame:
+def _read_slowly(form: CsvSource, block: Block, names: list[str], *, headed: bool) -> pl.DataFrame:
     """The rows by Python's reader, which knows lines; raises for what is truly broken."""
     rows: list[list[str]] = []
     problems: list[Problem] = []
@@ -277,7 +277,7 @@ def _read_slowly(form: Form, block: Block, names: list[str], *, headed: bool) ->
                 if wrong <= _SHOWN:
                     problems.append(wrong_length(form, line, fields, names))
     except (UnicodeDecodeError, python_csv.Error) as error:
-        raise explained(form, block, error) from error
+        raise explain_error(form, block, error) from error
     if problems:
         better = advice(form.path, form.csv)
         if better is not None:
@@ -290,7 +290,7 @@ def _read_slowly(form: Form, block: Block, names: list[str], *, headed: bool) ->
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
-def _cleaned(form: Form, frame: pl.DataFrame) -> pl.DataFrame:
+def _cleaned(form: CsvSource, frame: pl.DataFrame) -> pl.DataFrame:
     """Blanks taken off, missing values null, decimal commas turned; block by block."""
     csv = form.csv
     for names in column_blocks(frame.columns, frame.height):

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from trainer.config.data import Csv
-from trainer.data.arrays import Bools
+from trainer.data.arrays import BoolArray
 from trainer.data.csv_advice import setting
 from trainer.data.csv_text import (
     ESCAPED_LINE_END,
@@ -34,7 +34,7 @@ _WIDE_SHARE = 0.2
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class CsvSource:
     """A file and how it is written."""
 
     path: Path
@@ -42,7 +42,7 @@ class Form:
     separator: str
 
     @classmethod
-    def of(cls, path: Path, csv: Csv) -> Form:
+    def of(cls, path: Path, csv: Csv) -> CsvSource:
         return cls(path, csv, separator_of(path, csv))
 
     @property
@@ -65,7 +65,7 @@ class Block:
     first: bool
 
 
-def blocks(form: Form) -> Iterator[Block]:
+def blocks(form: CsvSource) -> Iterator[Block]:
     """The file's text in blocks that end where records do."""
     lines, rest, first = 0, b"", True
     for data in text_pieces(form.path, form.csv):
@@ -81,7 +81,7 @@ def blocks(form: Form) -> Iterator[Block]:
         yield block_of(form, rest, lines, first=first)
 
 
-def block_of(form: Form, text: bytes, lines: int, *, first: bool) -> Block:
+def block_of(form: CsvSource, text: bytes, lines: int, *, first: bool) -> Block:
     """A block without the blank lines at its beginning.
 
     Raises:
@@ -102,7 +102,7 @@ def block_of(form: Form, text: bytes, lines: int, *, first: bool) -> Block:
     return Block(text, lines, first)
 
 
-def line_ends(form: Form, text: bytes) -> int:
+def line_ends(form: CsvSource, text: bytes) -> int:
     escaped = 0 if form.csv.escape is None else text.count(ESCAPED_LINE_END.encode())
     return text.count(b"\n") + escaped
 
@@ -118,7 +118,7 @@ def _last_end(data: bytes, quote: str) -> int:
     return int(ends[-1]) + 1 if len(ends) else 0
 
 
-def records(form: Form, block: Block) -> Iterator[tuple[int, list[str]]]:
+def records(form: CsvSource, block: Block) -> Iterator[tuple[int, list[str]]]:
     """Each record that is no blank line, with the line of the file it begins on."""
     reader = record_reader(form, block.text)
     before, escaped = block.lines, block.lines
@@ -131,7 +131,7 @@ def records(form: Form, block: Block) -> Iterator[tuple[int, list[str]]]:
             yield start, fields
 
 
-def record_reader(form: Form, text: bytes) -> Any:
+def record_reader(form: CsvSource, text: bytes) -> Any:
     stream = io.TextIOWrapper(io.BytesIO(text), encoding="utf-8", newline="")
     return python_csv.reader(
         stream, delimiter=form.separator, quotechar=form.csv.quote, strict=True
@@ -140,11 +140,11 @@ def record_reader(form: Form, text: bytes) -> Any:
 
 def record_lengths(
     data: bytes, separator: str, quote: str, width: int
-) -> tuple[Bools | None, bool]:
+) -> tuple[BoolArray | None, bool]:
     """Which records are blank lines (None when none is), and whether another has a wrong length."""
     cells = np.frombuffer(data, dtype=np.uint8)
     inside, fields, length = 0, 0, 0
-    blanks: list[Bools] = []
+    blanks: list[BoolArray] = []
     for start in range(0, len(cells), _CHUNK):
         chunk = cells[start : start + _CHUNK]
         quoted = (np.cumsum(chunk == ord(quote), dtype=np.uint8) + np.uint8(inside)) & 1
@@ -176,7 +176,7 @@ def record_lengths(
     return (found if found.any() else None), False
 
 
-def wrong_length(form: Form, line: int, fields: list[str], names: list[str]) -> Problem:
+def wrong_length(form: CsvSource, line: int, fields: list[str], names: list[str]) -> Problem:
     csv = form.csv
     found = f"{len(fields)} field{'s' if len(fields) != 1 else ''}"
     fix = f"put a field that holds {form.separator!r} between quotes ({csv.quote})"
@@ -190,7 +190,9 @@ def wrong_length(form: Form, line: int, fields: list[str], names: list[str]) -> 
     return Problem(f"{form.path}:{line}", expected, found, fix)
 
 
-def explained(form: Form, block: Block, error: UnicodeDecodeError | python_csv.Error) -> DataError:
+def explain_error(
+    form: CsvSource, block: Block, error: UnicodeDecodeError | python_csv.Error
+) -> DataError:
     text, quote = block.text, form.csv.quote
     try:
         text.decode("utf-8")

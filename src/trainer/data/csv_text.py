@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 
 from trainer.config.data import Csv
-from trainer.data.packed import packing_of, pieces, unpack_command
+from trainer.data.compression import decompress_command, detect_compression, read_chunks
 from trainer.data.sources import inner_suffix
 from trainer.errors import DataError, Problem
 
@@ -67,7 +67,7 @@ def text_pieces(path: Path, csv: Csv, *, whole: bool = False) -> Iterator[bytes]
     Raises:
         DataError: As `whole_text`.
     """
-    raw = pieces(path)
+    raw = read_chunks(path)
     if whole:
         raw = iter((b"".join(raw),))
     text = _with_newlines(_decoded(path, csv, raw))
@@ -110,8 +110,8 @@ def _check_start(path: Path, csv: Csv, data: bytes) -> None:
     for magic, meaning in _MAGIC.items():
         if data.startswith(magic):
             found, fix = meaning, "name it by its format, set data.format, or save it as CSV"
-            if packing_of(path) is not None:
-                found, fix = f"{meaning} in it", f"unpack it with {unpack_command(path)}"
+            if detect_compression(path) is not None:
+                found, fix = f"{meaning} in it", f"unpack it with {decompress_command(path)}"
             raise DataError(Problem(where, "a CSV file", found, fix))
     key = "data.csv.encoding"
     if csv.encoding != "utf-16" and data[:2] in (b"\xff\xfe", b"\xfe\xff"):
@@ -286,5 +286,5 @@ def _squeezed(cells: Cells, quote: int, inside: int) -> tuple[bytes, int]:
 def encoding_advice(path: Path) -> str:
     """What to do about text that is not UTF-8."""
     if path.suffix.lower() == ".zst":
-        return f"unpack it with {unpack_command(path)}, and set data.csv.encoding"
+        return f"unpack it with {decompress_command(path)}, and set data.csv.encoding"
     return "set data.csv.encoding, for instance to windows-1252 or latin-1"

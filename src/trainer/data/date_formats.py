@@ -1,7 +1,8 @@
 """Dates that are not written as ISO 8601: 13/06/2018 · 06.13.2018 18:30 · 13-Jun-2018 · 20180613.
 
-The first date of a column suggests formats, and all values decide between them (`DateCensus`): a day
-above 12 somewhere decides between 13/06 and 06/13. Where none does, both remain, and nothing is assumed.
+The first date of a column suggests formats, and all values decide between them
+(`DateFormatDetector`): a day above 12 somewhere decides between 13/06 and 06/13. Where none
+does, both remain, and nothing is assumed.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-SHOWN = 3
+MAX_SHOWN = 3
 EARLIEST, LATEST = 1800, 2200
 """The years in which a number is taken for one."""
 
@@ -73,7 +74,7 @@ def _clock(time: re.Match[str]) -> str:
     return clock
 
 
-def is_timed(date_format: str) -> bool:
+def has_time(date_format: str) -> bool:
     """Whether a format has a time of day."""
     signs = ("%H", "%I", "%T", "%R", "%s", "%c", "%X")
     return any(sign in date_format for sign in signs)
@@ -84,12 +85,12 @@ def parsed_dates(cells: pl.Expr, date_format: str) -> pl.Expr:
 
     A year of less than three digits is none of `%Y`: 13/06/18 is not in the year 18.
     """
-    target = pl.Datetime("us") if is_timed(date_format) else pl.Date()
+    target = pl.Datetime("us") if has_time(date_format) else pl.Date()
     dates = cells.str.strptime(target, date_format, strict=False, exact=True)
     return pl.when(dates.dt.year() >= 100).then(dates) if "%Y" in date_format else dates
 
 
-def names_day_first(date_format: str) -> str:
+def field_order(date_format: str) -> str:
     """What comes first in a format of digits: "day first" or "month first"; empty for others."""
     if date_format.startswith("%d") and "%m" in date_format:
         return "day first"
@@ -97,7 +98,7 @@ def names_day_first(date_format: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class DateReading:
+class DetectedDates:
     """What a column's text says about its dates.
 
     Attributes:
@@ -119,7 +120,7 @@ class DateReading:
 
 
 @dataclass(slots=True)
-class DateCensus:
+class DateFormatDetector:
     """Counts of the dates in a column of text, batch after batch.
 
     Attributes:
@@ -160,9 +161,9 @@ class DateCensus:
             right = right.fill_null(value=False)
             self.counts[each] += int(cells["rows"].filter(right).sum())
             found = self.others.setdefault(each, [])
-            if len(found) < SHOWN:
+            if len(found) < MAX_SHOWN:
                 wrong = cells["cell"].filter(~right & ~cells["cell"].is_in(found))
-                found += wrong.head(SHOWN - len(found)).to_list()
+                found += wrong.head(MAX_SHOWN - len(found)).to_list()
         if self._is_compact and len(self.distinct) < _LEAST_COMPACT:
             self.distinct.update(cells["cell"].head(_LEAST_COMPACT).to_list())
         if self._is_compact and len(self.months) < 2:
@@ -183,7 +184,7 @@ class DateCensus:
     def _is_compact(self) -> bool:
         return self.suggested == ("%Y%m%d",)
 
-    def reading(self) -> DateReading:
+    def reading(self) -> DetectedDates:
         """What the values are."""
         fitting = tuple(each for each, count in self.counts.items() if count == self.known)
         usual = tuple(each for each in fitting if not self._is_last_resort(each))
@@ -195,7 +196,7 @@ class DateCensus:
             # A number of eight digits may be a date by chance.
             usual, fitting = (), ()
         nearest = max(self.counts, key=lambda each: self.counts[each], default="")
-        return DateReading(
+        return DetectedDates(
             formats=usual or fitting,
             nearest=nearest,
             example=self.example,

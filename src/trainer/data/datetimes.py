@@ -17,11 +17,11 @@ from typing import Literal, assert_never
 import numpy as np
 import polars as pl
 
-from trainer.data.arrays import Floats, Rows
-from trainer.data.fitted import Fitted
-from trainer.data.numeric import Known, NumericColumn, Ordered, fit_known
-from trainer.data.settings import DatetimeSettings
-from trainer.data.values import microseconds
+from trainer.data.arrays import Float64Array, RowIndex
+from trainer.data.column_settings import DatetimeSettings
+from trainer.data.fitted_base import FittedBase
+from trainer.data.numeric import NumericColumn, NumericSummary, SortedValues, fit_numeric_summary
+from trainer.data.values import to_microseconds
 
 Cycle = Literal["year", "week", "day"]
 CYCLES: tuple[Cycle, ...] = ("year", "week", "day")
@@ -31,7 +31,7 @@ _MONDAY = 4 * _DAY
 """The first Monday after the epoch of 1970 is its fifth day."""
 
 
-class DatetimeColumn(Fitted):
+class DatetimeColumn(FittedBase):
     """A fitted date column.
 
     Attributes:
@@ -63,24 +63,28 @@ def fit_datetime(name: str, series: pl.Series, settings: DatetimeSettings) -> Da
         series: Its training rows, one date at least.
         settings: The column's settings.
     """
-    stamps = microseconds(series, settings.format)
+    stamps = to_microseconds(series, settings.format)
     known = stamps.drop_nulls().to_numpy()
     first = int(known.min())
     days = np.sort(elapsed_days(stamps.drop_nulls(), first))
     places = {part: cycle_place(part, known) for part in CYCLES}
     varying = [part for part in CYCLES if len(np.unique(places[part])) > 1]
-    return fit_dates(name, Ordered(days, stamps.null_count()), first, varying, settings)
+    return fit_dates(name, SortedValues(days, stamps.null_count()), first, varying, settings)
 
 
 def fit_dates(
-    name: str, days: Known, first: int, varying: Sequence[Cycle], settings: DatetimeSettings
+    name: str,
+    days: NumericSummary,
+    first: int,
+    varying: Sequence[Cycle],
+    settings: DatetimeSettings,
 ) -> DatetimeColumn | None:
     """As `fit_datetime`, from days since the earliest date, that date in microseconds since 1970, and
     the cycles that vary.
     """
     elapsed = None
     if "elapsed" in settings.parts:
-        elapsed = fit_known(f"{name}.elapsed", days, settings.elapsed, None)
+        elapsed = fit_numeric_summary(f"{name}.elapsed", days, settings.elapsed, None)
     cycles = [part for part in settings.parts if part != "elapsed" and part in varying]
     features = list(elapsed.features) if elapsed is not None else []
     features += [f"{name}.{part}.{wave}" for part in cycles for wave in ("sin", "cos")]
@@ -102,13 +106,13 @@ def origin_stamp(column: DatetimeColumn) -> int:
     return int(np.datetime64(column.origin, "us").astype(np.int64))
 
 
-def elapsed_days(stamps: pl.Series, origin: int) -> Floats:
+def elapsed_days(stamps: pl.Series, origin: int) -> Float64Array:
     """Days since the origin, float64 (n,), NaN where missing."""
     days = (stamps - origin).cast(pl.Float64) / _DAY
     return np.array(days.to_numpy(), dtype=np.float64)
 
 
-def cycle_place(cycle: Cycle, stamps: Rows) -> Floats:
+def cycle_place(cycle: Cycle, stamps: RowIndex) -> Float64Array:
     """The place in a cycle, in [0, 1), of microseconds since 1970."""
     match cycle:
         case "year":
@@ -116,7 +120,7 @@ def cycle_place(cycle: Cycle, stamps: Rows) -> Floats:
             years = moments.astype("datetime64[Y]")
             start = years.astype("datetime64[us]").astype(np.int64)
             end = (years + 1).astype("datetime64[us]").astype(np.int64)
-            place: Floats = (stamps - start) / (end - start)
+            place: Float64Array = (stamps - start) / (end - start)
         case "week":
             place = np.mod(stamps - _MONDAY, 7 * _DAY) / (7 * _DAY)
         case "day":
@@ -126,7 +130,7 @@ def cycle_place(cycle: Cycle, stamps: Rows) -> Floats:
     return place
 
 
-def cycle_waves(cycle: Cycle, stamps: pl.Series) -> tuple[Floats, Floats]:
+def cycle_waves(cycle: Cycle, stamps: pl.Series) -> tuple[Float64Array, Float64Array]:
     """Sine and cosine of the place in a cycle, 0 and 0 where the date is missing."""
     gaps = stamps.is_null().to_numpy()
     angle = 2 * np.pi * cycle_place(cycle, stamps.fill_null(0).to_numpy())

@@ -8,11 +8,11 @@ from functools import lru_cache
 from pathlib import Path
 
 from trainer.config.data import Csv, Data
-from trainer.config.nodes import dotted
+from trainer.config.nodes import join_key
 from trainer.data.csv_advice import NO_HEADER, advice
 from trainer.data.csv_files import first_line_is_data
 from trainer.data.label_lists import is_list_type
-from trainer.data.nested import nested_problem
+from trainer.data.nested_columns import nested_problem
 from trainer.data.tables import SourceFile, Table
 from trainer.errors import Problem, did_you_mean
 
@@ -60,7 +60,7 @@ def feature_columns(table: Table, data: Data) -> tuple[list[str], list[Problem]]
     problems += wrong
     names = [name for name in names if name not in excluded]
     problems += [
-        _missing(table, name, known, dotted(("data", "columns", name)))
+        _missing(table, name, known, join_key(("data", "columns", name)))
         for name in data.columns
         if name not in known
     ]

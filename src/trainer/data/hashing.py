@@ -11,7 +11,7 @@ import hashlib
 import numpy as np
 import polars as pl
 
-from trainer.data.arrays import Floats, Rows, Words
+from trainer.data.arrays import Float64Array, RowIndex, UInt64Array
 from trainer.data.json_text import json_text
 from trainer.data.values import is_nested, level_text
 
@@ -23,22 +23,22 @@ _TO_UNIT = 2.0**-53
 _RECORDS = 100_000
 
 
-def mix(words: Words) -> Words:
+def mix64(words: UInt64Array) -> UInt64Array:
     """Each 64-bit word scrambled; one to one, so distinct words stay distinct."""
     words = words + _GOLDEN
     words = (words ^ (words >> np.uint64(30))) * _FIRST
     words = (words ^ (words >> np.uint64(27))) * _SECOND
-    mixed: Words = words ^ (words >> np.uint64(31))
+    mixed: UInt64Array = words ^ (words >> np.uint64(31))
     return mixed
 
 
-def row_keys(seed: int, rows: Rows) -> Words:
+def row_keys(seed: int, rows: RowIndex) -> UInt64Array:
     """A random word of each row number, a function of (seed, row)."""
-    start = mix(np.array([seed], dtype=np.uint64))
-    return mix(rows.astype(np.uint64) ^ start)
+    start = mix64(np.array([seed], dtype=np.uint64))
+    return mix64(rows.astype(np.uint64) ^ start)
 
 
-def text_keys(seed: int, series: pl.Series) -> Words:
+def text_keys(seed: int, series: pl.Series) -> UInt64Array:
     """A random word of each cell, a function of (seed, text of the cell); missing cells share one."""
     cells = level_text(series)
     levels = cells.unique().drop_nulls()
@@ -49,7 +49,7 @@ def text_keys(seed: int, series: pl.Series) -> Words:
     return np.array(found.to_numpy(), dtype=np.uint64)
 
 
-def record_keys(seed: int, frame: pl.DataFrame) -> Words:
+def record_keys(seed: int, frame: pl.DataFrame) -> UInt64Array:
     """A random word of each row, a function of (seed, all cells and their columns' names)."""
     names = sorted(frame.columns)
     key = _digest("\x1f".join(names).encode(), seed.to_bytes(8, "little")).to_bytes(8, "little")
@@ -66,7 +66,7 @@ def _cell_text(series: pl.Series) -> pl.Series:
     return json_text(series) if is_nested(series.dtype) else level_text(series)
 
 
-def unit(words: Words) -> Floats:
+def to_unit_interval(words: UInt64Array) -> Float64Array:
     """The words as numbers in [0, 1)."""
     return (words >> np.uint64(11)).astype(np.float64) * _TO_UNIT
 

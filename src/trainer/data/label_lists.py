@@ -15,16 +15,16 @@ import polars as pl
 from numpy.typing import NDArray
 
 from trainer.config.data import Data
-from trainer.data.arrays import Bools, Rows, Singles
-from trainer.data.listing import quoted
+from trainer.data.arrays import BoolArray, Float32Array, RowIndex
+from trainer.data.message_lists import quoted
 from trainer.data.values import (
-    folded,
-    merged_spellings,
-    natural_order,
-    plain,
+    canonical_level,
+    casefold_level,
+    merge_case_variants,
+    natural_sort,
+    normalize_text,
     text,
-    tidy,
-    true_rows,
+    to_mask,
 )
 from trainer.errors import DataError, Problem
 
@@ -73,7 +73,7 @@ def has_written_lists(series: pl.Series) -> bool:
     return _written(known[0]) is not None
 
 
-def exploded(series: pl.Series, separator: str | None) -> tuple[Rows, pl.Series]:
+def explode_labels(series: pl.Series, separator: str | None) -> tuple[RowIndex, pl.Series]:
     """Every label of every cell.
 
     Args:
@@ -81,7 +81,7 @@ def exploded(series: pl.Series, separator: str | None) -> tuple[Rows, pl.Series]
         separator: What stands between the labels of a text cell; None where cells are lists.
 
     Returns:
-        int64 (labels,): the row of each label, rising; and the labels, as `tidy` writes them.
+        int64 (labels,): the row of each label, rising; and the labels, as `normalize_text` writes them.
     """
     if isinstance(series.dtype, pl.Array):
         series = series.arr.to_list()
@@ -121,7 +121,7 @@ def _labels(cell: str, separator: str | None) -> list[str]:
     parts = (
         written if written is not None else [cell] if separator is None else cell.split(separator)
     )
-    return [label for label in map(tidy, parts) if label]
+    return [label for label in map(normalize_text, parts) if label]
 
 
 def _written(cell: str) -> list[str] | None:
@@ -140,16 +140,16 @@ def _written(cell: str) -> list[str] | None:
 
 def count_labels(series: pl.Series, separator: str | None, *, ignore_case: bool) -> dict[str, int]:
     """Rows of each label, a row once however often it has the label."""
-    rows, labels = exploded(series, separator)
+    rows, labels = explode_labels(series, separator)
     frame = pl.DataFrame({"row": rows, "label": labels}).unique()
     spellings: dict[str, list[tuple[str, int]]] = {}
     for label, count in frame["label"].value_counts().iter_rows():
-        spellings.setdefault(plain(label), []).append((label, count))
+        spellings.setdefault(canonical_level(label), []).append((label, count))
     counts = {
         min(found, key=lambda one: (-one[1], one[0]))[0]: sum(count for _, count in found)
         for found in spellings.values()
     }
-    return merged_spellings(counts.items()) if ignore_case else counts
+    return merge_case_variants(counts.items()) if ignore_case else counts
 
 
 def fit_labels(series: pl.Series, data: Data, *, ignore_case: bool) -> dict[str, int]:
@@ -175,17 +175,17 @@ def fit_labels(series: pl.Series, data: Data, *, ignore_case: bool) -> dict[str,
         found = f"'{next(iter(counts))}' only" if counts else "none"
         fix = "is this the right target? Of one label, set data.task: binary"
         raise DataError(Problem("", expected, found, fix, "data.target"))
-    return {label: counts[label] for label in natural_order(list(counts))}
+    return {label: counts[label] for label in natural_sort(list(counts))}
 
 
 def label_matrix(
     series: pl.Series, separator: str | None, classes: Sequence[str], *, ignore_case: bool
-) -> tuple[Singles, Counter[str]]:
+) -> tuple[Float32Array, Counter[str]]:
     """Which row has which label.
 
     Args:
         series: A column of lists or of text.
-        separator: As in `exploded`.
+        separator: As in `explode_labels`.
         classes: The labels.
         ignore_case: Whether labels that differ in case only are one.
 
@@ -194,10 +194,10 @@ def label_matrix(
         of times they occur.
     """
     y = np.zeros((len(series), len(classes)), dtype=np.float32)
-    rows, labels = exploded(series, separator)
+    rows, labels = explode_labels(series, separator)
     if not len(rows):
         return y, Counter()
-    key = folded if ignore_case else plain
+    key = casefold_level if ignore_case else canonical_level
     places = {key(name): place for place, name in enumerate(classes)}
     distinct = labels.unique().to_list()
     found = [places.get(key(label), -1) for label in distinct]
@@ -207,7 +207,7 @@ def label_matrix(
     return y, Counter(labels.filter(pl.Series(~known)).to_list())
 
 
-def joined_labels(
+def join_labels(
     chosen: NDArray[np.int64], classes: Sequence[str], separator: str | None
 ) -> pl.Series:
     """The labels of each row in one text, between them the separator (`|` where there is none).
@@ -215,7 +215,7 @@ def joined_labels(
     Args:
         chosen: (n, classes) of 0 and 1.
         classes: The labels.
-        separator: As in `exploded`.
+        separator: As in `explode_labels`.
     """
     sign = separator or SEPARATORS[0]
     words = [[name for name, has_it in zip(classes, row, strict=True) if has_it] for row in chosen]
@@ -224,19 +224,19 @@ def joined_labels(
 
 def label_sets(series: pl.Series, separator: str | None, *, ignore_case: bool) -> list[str]:
     """The labels of each row as one text, the same for the same labels in any order."""
-    rows, labels = exploded(series, separator)
-    key = folded if ignore_case else plain
+    rows, labels = explode_labels(series, separator)
+    key = casefold_level if ignore_case else canonical_level
     sets: list[set[str]] = [set() for _ in range(len(series))]
     for row, label in zip(rows.tolist(), labels, strict=True):
         sets[row].add(key(label))
     return [" + ".join(sorted(labels)) for labels in sets]
 
 
-def has_value(series: pl.Series) -> Bools:
+def has_value(series: pl.Series) -> BoolArray:
     """Which rows have a list, if an empty one; bool (n,)."""
     if series.dtype == pl.String:
         return np.ones(len(series), dtype=np.bool_)
-    return true_rows(series.is_not_null())
+    return to_mask(series.is_not_null())
 
 
 def likely_separator(series: pl.Series) -> str | None:

@@ -14,8 +14,8 @@ from typing import Any
 
 import polars as pl
 
-from trainer.data.names import check_names
-from trainer.data.packed import lines
+from trainer.data.column_names import check_names
+from trainer.data.compression import read_lines
 from trainer.errors import DataError, Problem
 
 NESTED = pl.List(pl.String)
@@ -32,7 +32,7 @@ def read_ndjson(path: Path) -> pl.DataFrame:
     """
     frames = list(read_ndjson_blocks(path))
     schema = ndjson_schema(frames)
-    return pl.concat([in_schema(frame, schema) for frame in frames], rechunk=True)
+    return pl.concat([conform_to_schema(frame, schema) for frame in frames], rechunk=True)
 
 
 def read_ndjson_blocks(path: Path) -> Iterator[pl.DataFrame]:
@@ -80,7 +80,7 @@ def ndjson_schema(frames: Iterable[pl.DataFrame]) -> dict[str, pl.DataType]:
     return schema
 
 
-def in_schema(frame: pl.DataFrame, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
+def conform_to_schema(frame: pl.DataFrame, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
     """A block with the columns and types that all of its file share."""
     columns = []
     known = frame.schema
@@ -117,7 +117,7 @@ def ndjson_line(path: Path, row: int) -> int:
 
 def _filled_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """The lines that are not blank, with their numbers."""
-    for line, raw in enumerate(lines(path), start=1):
+    for line, raw in enumerate(read_lines(path), start=1):
         content = raw.removeprefix(b"\xef\xbb\xbf") if line == 1 else raw
         if content.strip():
             yield line, content

@@ -1,7 +1,8 @@
 """Numbers that are written for people: 1,234 · $1,234.50 · 12% · (1,234) · 1.234,5 € · 12 kg.
 
-The training rows decide how the numbers of a column are written (`NumberCensus`); every row is then read
-in that one way (`read_numbers`). Plain numbers, which `float` reads, never come here.
+The training rows decide how the numbers of a column are written (`NumberFormatDetector`); every
+row is then read in that one way (`parse_numbers`). Plain numbers, which `float` reads, never
+come here.
 
     -$1,234.50    one sign, one unit before or after the number, one mark between thousands
     (1,234)       a negative number, as accountants write it
@@ -19,17 +20,17 @@ from typing import Literal
 
 import polars as pl
 
-from trainer.data.fitted import Fitted
+from trainer.data.fitted_base import FittedBase
 from trainer.data.values import column_blocks
 
 DecimalMark = Literal["point", "comma"]
 MARKS: tuple[DecimalMark, ...] = ("point", "comma")
 
-SHOWN = 3
-MANY = 20
+MAX_SHOWN = 3
+MANY_NUMBERS = 20
 """Text with more different numbers than this is a column of numbers rather than of levels."""
 
-SOME = 5
+MANY_FORMATTED_NUMBERS = 5
 """The same for numbers with a unit or separators: 1Fam and 2Fam are levels."""
 
 _CODES = (
@@ -59,7 +60,7 @@ _DIGITS: Mapping[DecimalMark, str] = {
 }
 
 
-class NumberFormat(Fitted):
+class NumberFormat(FittedBase):
     """How the numbers of a column are written.
 
     Attributes:
@@ -123,7 +124,7 @@ def _value(parts: pl.Expr, decimal: DecimalMark) -> pl.Expr:
     return pl.when(parts.struct.field("negative")).then(-number).otherwise(number)
 
 
-def read_numbers(series: pl.Series, written: NumberFormat) -> pl.Series:
+def parse_numbers(series: pl.Series, written: NumberFormat) -> pl.Series:
     """The numbers of a column as Float64; null where a cell is missing or is not written so.
 
     A column that is not text is returned as it is.
@@ -143,7 +144,7 @@ def read_numbers(series: pl.Series, written: NumberFormat) -> pl.Series:
     return frame.select(value.alias(series.name)).to_series()
 
 
-def with_numbers(frame: pl.DataFrame, formats: Mapping[str, NumberFormat]) -> pl.DataFrame:
+def parse_number_columns(frame: pl.DataFrame, formats: Mapping[str, NumberFormat]) -> pl.DataFrame:
     """The frame with these columns read as numbers.
 
     Columns that are written alike are read in one piece, as each reading compiles its patterns again.
@@ -157,7 +158,7 @@ def with_numbers(frame: pl.DataFrame, formats: Mapping[str, NumberFormat]) -> pl
     for written, columns in alike.items():
         for names in column_blocks(columns, frame.height):
             cells = pl.concat([frame[name].rename("cell") for name in names])
-            numbers = read_numbers(cells, written)
+            numbers = parse_numbers(cells, written)
             read += [
                 numbers.slice(place * frame.height, frame.height).alias(name)
                 for place, name in enumerate(names)
@@ -166,7 +167,7 @@ def with_numbers(frame: pl.DataFrame, formats: Mapping[str, NumberFormat]) -> pl
 
 
 @dataclass(frozen=True, slots=True)
-class NumberReading:
+class DetectedNumbers:
     """What a column's text says about its numbers.
 
     Attributes:
@@ -179,7 +180,7 @@ class NumberReading:
         known: Values.
         others: The first few values that are not.
         several: The values are numbers that differ in their units, or of which some have one.
-        distinct: Different numbers, none counted beyond `MANY`.
+        distinct: Different numbers, none counted beyond `MANY_NUMBERS`.
     """
 
     format: NumberFormat | None
@@ -196,12 +197,12 @@ class NumberReading:
     @property
     def is_close(self) -> bool:
         """Whether most values are numbers, so that the others may be mistakes."""
-        least = SOME if self.example else MANY
+        least = MANY_FORMATTED_NUMBERS if self.example else MANY_NUMBERS
         return 2 * self.numbers >= self.known and self.distinct > least
 
 
 @dataclass(slots=True)
-class NumberCensus:
+class NumberFormatDetector:
     """Counts of the numbers in a column of text, batch after batch.
 
     Attributes:
@@ -257,13 +258,15 @@ class NumberCensus:
         ).row(0)
         self.marked += tally[0]
         self.bracketed += tally[1]
-        if len(self.distinct) <= MANY:
-            self.distinct.update(numbers["cell"].head(2 * MANY).to_list())
-        if len(self.examples) < SHOWN:
+        if len(self.distinct) <= MANY_NUMBERS:
+            self.distinct.update(numbers["cell"].head(2 * MANY_NUMBERS).to_list())
+        if len(self.examples) < MAX_SHOWN:
             written = numbers.filter(~pl.col("plain")).sort(
                 cell.str.contains("[.,' \u00a0\u202f]"), descending=True, maintain_order=True
             )
-            shown = written.head(SHOWN).select("cell", "unit", *(f"as_{mark}" for mark in MARKS))
+            shown = written.head(MAX_SHOWN).select(
+                "cell", "unit", *(f"as_{mark}" for mark in MARKS)
+            )
             self.examples += [
                 (text, unit, dict(zip(MARKS, read, strict=True)))
                 for text, unit, *read in shown.iter_rows()
@@ -275,14 +278,14 @@ class NumberCensus:
         """Remember the first values that are not numbers in the units that are frequent so far."""
         for unit, _ in self.counts[mark].most_common(2):
             found = self.others.setdefault((mark, unit), [])
-            if len(found) < SHOWN:
+            if len(found) < MAX_SHOWN:
                 right = pl.col("unit") == unit
                 if unit == "" or is_currency(unit):
                     right |= pl.col("unit") == ""
                 wrong = table.filter(~(pl.col(mark) & right) & ~pl.col("cell").is_in(found))
-                found += wrong["cell"].head(SHOWN - len(found)).to_list()
+                found += wrong["cell"].head(MAX_SHOWN - len(found)).to_list()
 
-    def reading(self, stated: DecimalMark | None) -> NumberReading:
+    def reading(self, stated: DecimalMark | None) -> DetectedNumbers:
         """What the values are.
 
         Args:
@@ -302,7 +305,7 @@ class NumberCensus:
         units = [unit for unit in self.counts[best] if unit]
         rows = sum(self.counts[best].values())
         several = len(units) > 1 or (len(units) == 1 and rows > count)
-        return NumberReading(
+        return DetectedNumbers(
             format=written if is_number else None,
             nearest=written,
             ambiguous=len(whole) > 1 and self.marked > 0,
@@ -310,7 +313,7 @@ class NumberCensus:
             value=0.0 if value is None else value,
             numbers=count,
             known=self.known,
-            others=tuple(self.others.get((best, written.unit), ())[:SHOWN]),
+            others=tuple(self.others.get((best, written.unit), ())[:MAX_SHOWN]),
             several=tuple(sorted(units)) if several and rows == self.known else (),
             distinct=len(self.distinct),
         )

@@ -20,15 +20,15 @@ import numpy as np
 from pydantic import Field
 
 from trainer.config.data import Numeric, NumericImpute, Outliers, Scale
-from trainer.data.arrays import Bools, Floats
-from trainer.data.fitted import Fitted
+from trainer.data.arrays import BoolArray, Float64Array
+from trainer.data.fitted_base import FittedBase
 from trainer.data.number_formats import NumberFormat
 
-GRID = 1_000
+MAX_QUANTILES = 1_000
 """Most quantiles that `scale: quantile` keeps."""
 
 
-class Bounds(Fitted):
+class Bounds(FittedBase):
     """What is far from the others in a column.
 
     Attributes:
@@ -45,7 +45,7 @@ class Bounds(Fitted):
     upper: float
 
 
-class QuantileGrid(Fitted):
+class QuantileGrid(FittedBase):
     """Ranks to a normal distribution: `scores` interpolated at `values`, flat beyond the ends.
 
     Attributes:
@@ -57,7 +57,7 @@ class QuantileGrid(Fitted):
     scores: tuple[float, ...]
 
 
-class NumericColumn(Fitted):
+class NumericColumn(FittedBase):
     """A fitted numeric column; statistics are of its known values in the training rows.
 
     Attributes:
@@ -65,7 +65,7 @@ class NumericColumn(Fitted):
         kind: "numeric".
         missing: Training rows without a value.
         mean: Of the known values.
-        deviation: Of the known values.
+        std: Of the known values.
         minimum: Of the known values.
         maximum: Of the known values.
         sampled: How many known values the quantiles (median, quartiles, grid, most frequent) were read
@@ -87,7 +87,7 @@ class NumericColumn(Fitted):
     name: str
     missing: int
     mean: float
-    deviation: float
+    std: float
     minimum: float
     maximum: float
     sampled: int | None = None
@@ -104,7 +104,7 @@ class NumericColumn(Fitted):
     written: NumberFormat | None = Field(default=None, exclude_if=lambda value: value is None)
 
 
-class Known(Protocol):
+class NumericSummary(Protocol):
     """The values of a column in the training rows, as far as fitting asks."""
 
     @property
@@ -119,14 +119,14 @@ class Known(Protocol):
         ...
 
     def mean(self) -> float: ...
-    def deviation(self) -> float: ...
+    def std(self) -> float: ...
     def most_frequent(self) -> float: ...
     def quantile(self, share: float) -> float: ...
-    def within(self, bounds: Bounds) -> Known:
+    def within(self, bounds: Bounds) -> NumericSummary:
         """The values moved to the bounds."""
         ...
 
-    def filled(self, fill: float) -> Known:
+    def filled(self, fill: float) -> NumericSummary:
         """With the missing values filled."""
         ...
 
@@ -136,10 +136,10 @@ class Known(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Ordered:
+class SortedValues:
     """All known values of a column, shape (n,), sorted, and how many are missing."""
 
-    values: Floats
+    values: Float64Array
     missing: int
 
     @property
@@ -157,8 +157,8 @@ class Ordered:
     def mean(self) -> float:
         return mean(self.values)
 
-    def deviation(self) -> float:
-        return deviation(self.values)
+    def std(self) -> float:
+        return std(self.values)
 
     def most_frequent(self) -> float:
         values, counts = np.unique(self.values, return_counts=True)
@@ -172,29 +172,29 @@ class Ordered:
         part = place - below
         return float(self.values[below] * (1 - part) + self.values[above] * part)
 
-    def within(self, bounds: Bounds) -> Ordered:
-        return Ordered(np.clip(self.values, bounds.lower, bounds.upper), self.missing)
+    def within(self, bounds: Bounds) -> SortedValues:
+        return SortedValues(np.clip(self.values, bounds.lower, bounds.upper), self.missing)
 
-    def filled(self, fill: float) -> Ordered:
+    def filled(self, fill: float) -> SortedValues:
         if not self.missing:
             return self
-        return Ordered(np.sort(np.concatenate((self.values, np.full(self.missing, fill)))), 0)
+        return SortedValues(np.sort(np.concatenate((self.values, np.full(self.missing, fill)))), 0)
 
     def count(self) -> int:
         return len(self.values)
 
 
-def outlier_bounds(values: Floats, outliers: Outliers) -> Bounds | None:
+def outlier_bounds(values: Float64Array, outliers: Outliers) -> Bounds | None:
     """The usual range of a column; None when half of its values, or all, are equal.
 
     Args:
         values: Known training values, shape (n,), sorted.
         outliers: Method, factor and action.
     """
-    return usual_range(Ordered(values, 0), outliers)
+    return bounds_from_summary(SortedValues(values, 0), outliers)
 
 
-def usual_range(known: Known, outliers: Outliers) -> Bounds | None:
+def bounds_from_summary(known: NumericSummary, outliers: Outliers) -> Bounds | None:
     """As `outlier_bounds`."""
     match outliers.method:
         case "iqr":
@@ -202,7 +202,7 @@ def usual_range(known: Known, outliers: Outliers) -> Bounds | None:
             reach = outliers.factor * (high - low)
         case "zscore":
             low = high = known.mean()
-            reach = outliers.factor * known.deviation()
+            reach = outliers.factor * known.std()
         case _:
             assert_never(outliers.method)
     if reach == 0:
@@ -214,7 +214,7 @@ def usual_range(known: Known, outliers: Outliers) -> Bounds | None:
 
 def fit_numeric(
     name: str,
-    values: Floats,
+    values: Float64Array,
     settings: Numeric,
     outliers: Outliers | None,
     dropped: Bounds | None = None,
@@ -229,12 +229,14 @@ def fit_numeric(
         dropped: The bounds beyond which rows were left out before.
     """
     known = np.sort(values[~np.isnan(values)])
-    return fit_known(name, Ordered(known, len(values) - len(known)), settings, outliers, dropped)
+    return fit_numeric_summary(
+        name, SortedValues(known, len(values) - len(known)), settings, outliers, dropped
+    )
 
 
-def fit_known(
+def fit_numeric_summary(
     name: str,
-    known: Known,
+    known: NumericSummary,
     settings: Numeric,
     outliers: Outliers | None,
     dropped: Bounds | None = None,
@@ -242,7 +244,7 @@ def fit_known(
     """As `fit_numeric`, from what is known of the values."""
     bounds = dropped
     if outliers is not None and outliers.action == "clip":
-        bounds = usual_range(known, outliers)
+        bounds = bounds_from_summary(known, outliers)
     usual = known if bounds is None or bounds.action == "drop" else known.within(bounds)
     fill = _fill(usual, settings)
     filled = usual.filled(fill)
@@ -254,7 +256,7 @@ def fit_known(
         name=name,
         missing=known.missing,
         mean=known.mean(),
-        deviation=known.deviation(),
+        std=known.std(),
         minimum=known.minimum,
         maximum=known.maximum,
         sampled=known.sampled,
@@ -271,12 +273,14 @@ def fit_known(
     )
 
 
-def as_written(column: NumericColumn, written: NumberFormat | None) -> NumericColumn:
+def with_number_format(column: NumericColumn, written: NumberFormat | None) -> NumericColumn:
     """The column, of which numbers are written so as text."""
     return column if written is None else column.model_copy(update={"written": written})
 
 
-def apply_numeric(columns: Sequence[NumericColumn], values: Floats) -> tuple[Floats, Bools]:
+def apply_numeric(
+    columns: Sequence[NumericColumn], values: Float64Array
+) -> tuple[Float64Array, BoolArray]:
     """Scale the values of some columns.
 
     Args:
@@ -304,7 +308,7 @@ def apply_numeric(columns: Sequence[NumericColumn], values: Floats) -> tuple[Flo
     return values, missing
 
 
-def without_bends(column: NumericColumn) -> NumericColumn:
+def with_linear_scaling(column: NumericColumn) -> NumericColumn:
     """The column scaled to mean 0 and deviation 1 where its encoding is no straight line (quantiles, a
     smooth clip), and as it is where it is one. `data.clean.outliers` holds in both: it corrects the
     data.
@@ -315,31 +319,31 @@ def without_bends(column: NumericColumn) -> NumericColumn:
         update={
             "scale": "standard",
             "center": column.mean,
-            "spread": column.deviation or 1.0,
+            "spread": column.std or 1.0,
             "quantiles": None,
             "smooth_clip": None,
         }
     )
 
 
-def smooth_clip(values: Floats, bound: float) -> Floats:
+def smooth_clip(values: Float64Array, bound: float) -> Float64Array:
     """The value x / sqrt(1 + (x / bound)²): near x where x is small, never beyond the bound."""
-    scaled: Floats = bound * _unit_clip(values / bound)
+    scaled: Float64Array = bound * _unit_clip(values / bound)
     return scaled
 
 
-def _unit_clip(ratio: Floats) -> Floats:
-    clipped: Floats = ratio / np.hypot(1.0, ratio)
+def _unit_clip(ratio: Float64Array) -> Float64Array:
+    clipped: Float64Array = ratio / np.hypot(1.0, ratio)
     return clipped
 
 
-def mean(values: Floats) -> float:
+def mean(values: Float64Array) -> float:
     """The mean, without overflow for large values."""
     scale = float(np.max(np.abs(values)))
     return float(np.mean(values)) if scale < 1e150 else float(np.mean(values / scale)) * scale
 
 
-def deviation(values: Floats) -> float:
+def std(values: Float64Array) -> float:
     """The population's standard deviation, without overflow for large values."""
     away = values - mean(values)
     scale = float(np.max(np.abs(away)))
@@ -348,7 +352,7 @@ def deviation(values: Floats) -> float:
     return float(np.sqrt(np.mean(np.square(away / scale)))) * scale
 
 
-def _fill(known: Known, settings: Numeric) -> float:
+def _fill(known: NumericSummary, settings: Numeric) -> float:
     match settings.impute:
         case "mean":
             return known.mean()
@@ -362,16 +366,16 @@ def _fill(known: Known, settings: Numeric) -> float:
             assert_never(settings.impute)
 
 
-def _center_and_spread(known: Known, scale: Scale) -> tuple[float, float]:
+def _center_and_spread(known: NumericSummary, scale: Scale) -> tuple[float, float]:
     match scale:
         case "standard":
-            center, spread = known.mean(), known.deviation()
+            center, spread = known.mean(), known.std()
         case "minmax":
             center, spread = known.minimum, known.maximum - known.minimum
         case "robust":
             center = known.quantile(0.5)
             spread = known.quantile(0.75) - known.quantile(0.25)
-            spread = spread if spread > 0 else known.deviation()
+            spread = spread if spread > 0 else known.std()
         case "quantile" | "none":
             return 0.0, 1.0
         case _:
@@ -379,9 +383,9 @@ def _center_and_spread(known: Known, scale: Scale) -> tuple[float, float]:
     return center, spread if spread > 0 else 1.0
 
 
-def _grid(known: Known) -> QuantileGrid:
-    """At most `GRID` quantiles; point i of m has rank (i + 1/2) / m."""
-    points = min(GRID, known.count())
+def _grid(known: NumericSummary) -> QuantileGrid:
+    """At most `MAX_QUANTILES` quantiles; point i of m has rank (i + 1/2) / m."""
+    points = min(MAX_QUANTILES, known.count())
     grid = np.array([known.quantile(place) for place in np.linspace(0, 1, points)])
     values, first, counts = np.unique(grid, return_index=True, return_counts=True)
     ranks = (first + (counts - 1) / 2 + 0.5) / points

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from trainer.data.arrays import Floats, Rows, Singles
-from trainer.data.names import free_name
+from trainer.data.arrays import Float32Array, Float64Array, RowIndex
+from trainer.data.column_names import free_name
 
 
 @dataclass(frozen=True)
-class FoldAnswers:
+class FoldPredictions:
     """What one network said of its validation rows.
 
     Attributes:
@@ -26,8 +26,8 @@ class FoldAnswers:
         repeat: Its repeat.
     """
 
-    rows: Rows
-    answers: Floats | Singles
+    rows: RowIndex
+    answers: Float64Array | Float32Array
     fold: int
     repeat: int
 
@@ -57,7 +57,7 @@ def out_of_fold_names(targets: Sequence[str], outputs: Sequence[str]) -> OutOfFo
 
 
 def out_of_fold(
-    members: Sequence[FoldAnswers], targets: pl.DataFrame, outputs: Sequence[str]
+    members: Sequence[FoldPredictions], targets: pl.DataFrame, outputs: Sequence[str]
 ) -> pl.DataFrame:
     """One row for each row that was validated, in the order of the source.
 
@@ -99,7 +99,7 @@ def out_of_fold(
     return pl.DataFrame({**columns, **found})
 
 
-def _summed(values: Floats, place: Rows, count: int) -> Floats:
+def _summed(values: Float64Array, place: RowIndex, count: int) -> Float64Array:
     """The sum of the values (n, outputs) of each place, (count, outputs)."""
     total = np.zeros((count, values.shape[1]))
     np.add.at(total, place, values)

@@ -17,23 +17,23 @@ import numpy as np
 import polars as pl
 
 from trainer.config.data import Data
-from trainer.config.resolve import number_setting, resolved_split_seed
+from trainer.config.resolve import resolved_split_seed, target_scale_key
 from trainer.config.schema import Config
-from trainer.data.arrays import Assignment, Bools, Floats, Rows, Singles
+from trainer.data.arrays import Assignment, BoolArray, Float32Array, Float64Array, RowIndex
 from trainer.data.assignment import assign_splits
-from trainer.data.assumptions import target_remarks
+from trainer.data.diagnostics import target_diagnostics
 from trainer.data.features import feature_columns, target_columns
 from trainer.data.fitting import ColumnFit, fit_columns
-from trainer.data.gaps import words_read_as_missing, words_text
 from trainer.data.label_lists import has_lists
+from trainer.data.missing_values import count_null_values, null_values_text
 from trainer.data.preprocessing import Preprocessing
 from trainer.data.row_checks import check_weights, row_weights, rows_with_target
+from trainer.data.row_timestamps import time_notes
 from trainer.data.samples import Samples
 from trainer.data.splits import DROPPED, SPLIT_NAMES, TEST, TRAIN, VALIDATION, SplitName
 from trainer.data.tables import Table, read_table
-from trainer.data.target_fitting import check_targets, placed_target, placed_task
+from trainer.data.target_fitting import check_targets, fit_table_target, task_of_table
 from trainer.data.tasks import task_columns_problem
-from trainer.data.times import time_notes
 from trainer.data.values import BLOCK_CELLS
 from trainer.errors import DataError
 
@@ -48,8 +48,10 @@ REASONS = {
 """Why a row takes no part; 0 for rows that do."""
 
 
-class PreparedTable(Protocol):
-    """A table ready for training, in memory (`Prepared`) or on disk (`streaming.StreamedTable`)."""
+class Dataset(Protocol):
+    """A table ready for training, in memory (`InMemoryDataset`) or on disk
+    (`streaming.StreamedDataset`).
+    """
 
     @property
     def table(self) -> Table:
@@ -91,26 +93,26 @@ class PreparedTable(Protocol):
         """The rows of a split as numbers; None when it has none."""
         ...
 
-    def encoded_by(self, preprocessing: Preprocessing) -> Self:
+    def with_preprocessing(self, preprocessing: Preprocessing) -> Self:
         """The same rows and splits, encoded otherwise."""
         ...
 
     @property
-    def weight(self) -> Singles | None:
+    def weight(self) -> Float32Array | None:
         """float32 (rows,), the weight column, or None."""
         ...
 
-    def targets(self, rows: Rows) -> tuple[Singles, Bools]:
+    def targets(self, rows: RowIndex) -> tuple[Float32Array, BoolArray]:
         """The targets of some rows as `FittedTarget.encode` gives them."""
         ...
 
-    def target_values(self, rows: Rows) -> Floats | None:
+    def target_values(self, rows: RowIndex) -> Float64Array | None:
         """The targets of some rows as `FittedTarget.values` gives them."""
         ...
 
 
 @dataclass(frozen=True)
-class Division:
+class SplitTable:
     """The part of each row of a table, and what was fitted on the training rows.
 
     Attributes:
@@ -122,7 +124,7 @@ class Division:
         dropped: Rows by reason.
         weight: float32 (rows,), the weight column, or None.
         notes: What was assumed, with the setting that changes it.
-        hints: As `Remarks.hints`.
+        hints: As `Diagnostics.hints`.
     """
 
     table: Table
@@ -131,7 +133,7 @@ class Division:
     preprocessing: Preprocessing
     warnings: tuple[str, ...]
     dropped: dict[str, int]
-    weight: Singles | None = field(repr=False)
+    weight: Float32Array | None = field(repr=False)
     notes: tuple[str, ...] = field(default=(), kw_only=True)
     hints: tuple[str, ...] = field(default=(), kw_only=True)
 
@@ -153,23 +155,23 @@ class Division:
             counts = np.array([len(at) - counts[0], counts[0]])
         return {name: int(count) for name, count in zip(target.names, counts, strict=True)}
 
-    def targets(self, rows: Rows) -> tuple[Singles, Bools]:
+    def targets(self, rows: RowIndex) -> tuple[Float32Array, BoolArray]:
         """The targets of some rows as `FittedTarget.encode` gives them."""
         target = self.preprocessing.target
         return target.encode(self.table.frame.select(target.columns)[rows])
 
-    def encoded_by(self, preprocessing: Preprocessing) -> Self:
+    def with_preprocessing(self, preprocessing: Preprocessing) -> Self:
         """The same rows and splits, encoded otherwise."""
         return replace(self, preprocessing=preprocessing)
 
-    def target_values(self, rows: Rows) -> Floats | None:
+    def target_values(self, rows: RowIndex) -> Float64Array | None:
         """The targets of some rows as `FittedTarget.values` gives them."""
         target = self.preprocessing.target
         return target.values(self.table.frame.select(target.columns)[rows])
 
 
 @dataclass(frozen=True)
-class Prepared(Division):
+class InMemoryDataset(SplitTable):
     """A table in memory."""
 
     def samples(self, split: SplitName) -> Samples | None:
@@ -191,7 +193,7 @@ class Prepared(Division):
         )
 
 
-def prepare(config: Config) -> Prepared:
+def prepare(config: Config) -> InMemoryDataset:
     """Read, split, clean and fit, all in memory.
 
     Args:
@@ -202,15 +204,15 @@ def prepare(config: Config) -> Prepared:
     """
     data = config.data
     table = read_table(data.source, data)
-    names = checked_features(table, data)
+    names = validated_features(table, data)
 
     def fit(assignment: Assignment) -> ColumnFit:
         return fit_columns(table, names, np.flatnonzero(assignment == TRAIN), data)
 
-    return Prepared(**vars(divide(config, table, names, fit)))
+    return InMemoryDataset(**vars(split_and_fit(config, table, names, fit)))
 
 
-def checked_features(table: Table, data: Data) -> list[str]:
+def validated_features(table: Table, data: Data) -> list[str]:
     """The feature columns of a table, whose rows do not matter.
 
     Raises:
@@ -225,9 +227,9 @@ def checked_features(table: Table, data: Data) -> list[str]:
     return names
 
 
-def divide(
+def split_and_fit(
     config: Config, table: Table, names: Sequence[str], fit: Callable[[Assignment], ColumnFit]
-) -> Division:
+) -> SplitTable:
     """Give each row its part, and fit features and target on the training rows.
 
     Args:
@@ -253,24 +255,24 @@ def divide(
         _drop(assignment, reasons, _duplicates(table, [*names, *targets], assignment), DUPLICATE)
     if weight is not None:
         check_weights(table, weight, assignment)
-    finding = placed_task(table, config, targets, np.flatnonzero(assignment == TRAIN))
+    finding = task_of_table(table, config, targets, np.flatnonzero(assignment == TRAIN))
     assumed = (*time_notes(table.frame, data, names), *finding.notes)
     columns = fit(assignment)
     _drop(assignment, reasons, columns.missing, MISSING_VALUE)
     _drop(assignment, reasons, columns.outlying, OUTLIER)
-    target, advice = placed_target(table, config, targets, finding, columns.rows, assignment)
+    target, advice = fit_table_target(table, config, targets, finding, columns.rows, assignment)
     preprocessing = Preprocessing(rows=len(columns.rows), columns=columns.columns, target=target)
     unknown = check_targets(table, target, assignment)
     dropped = _counted(reasons)
     lost = [f"{count:,} rows left out: {reason}" for reason, count in dropped.items()]
     if not known.all() and target.task != "regression":
-        words = sum(words_read_as_missing(table, targets).values(), Counter[str]())
+        words = sum(count_null_values(table, targets).values(), Counter[str]())
         if words:
             # It comes first, as NO_TARGET is the first reason.
-            lost[0] += f" ({words_text(words)}: see data.csv.null_values)"
+            lost[0] += f" ({null_values_text(words)}: see data.csv.null_values)"
     values = table.frame[targets[0]].gather(columns.rows)
-    remarks = target_remarks(target, finding, values, data)
-    return Division(
+    remarks = target_diagnostics(target, finding, values, data)
+    return SplitTable(
         table=table,
         assignment=assignment,
         reasons=reasons,
@@ -291,44 +293,46 @@ def divide(
     )
 
 
-def split_table(prepared: PreparedTable) -> pl.DataFrame:
+def split_frame(dataset: Dataset) -> pl.DataFrame:
     """The part of every row: `row` (int64, from 0), `split` (train, validation, test or dropped) and
     `reason` (why it is dropped, else null).
     """
     # Words of an Enum: 20 million rows of text would be most of a gigabyte.
     names, reasons = [*SPLIT_NAMES, "dropped"], dict(REASONS)
-    if not (prepared.reasons == LATER).any():
+    if not (dataset.reasons == LATER).any():
         # The words are in the file: without folds it has the bytes that it had before there were any.
         del reasons[LATER]
-    split = pl.Series(prepared.assignment).replace_strict(
+    split = pl.Series(dataset.assignment).replace_strict(
         [TRAIN, VALIDATION, TEST, DROPPED], names, return_dtype=pl.Enum(names)
     )
-    reason = pl.Series(prepared.reasons).replace_strict(
+    reason = pl.Series(dataset.reasons).replace_strict(
         list(reasons), list(reasons.values()), default=None, return_dtype=pl.Enum(reasons.values())
     )
-    rows = pl.Series(np.arange(len(prepared.assignment), dtype=np.int64))
+    rows = pl.Series(np.arange(len(dataset.assignment), dtype=np.int64))
     return pl.DataFrame({"row": rows, "split": split, "reason": reason})
 
 
-def _duplicates(table: Table, names: Sequence[str], assignment: Assignment) -> Rows:
+def _duplicates(table: Table, names: Sequence[str], assignment: Assignment) -> RowIndex:
     """Rows that repeat another in these columns; a training row is kept before the others."""
     rows = np.flatnonzero(assignment != DROPPED)
     rows = rows[np.argsort(assignment[rows], kind="stable")]
     part = table.frame.select(names)[rows]
     first = part.select(pl.struct(pl.all()).is_first_distinct()).to_series().to_numpy()
-    repeated: Rows = rows[~first]
+    repeated: RowIndex = rows[~first]
     return repeated
 
 
-def _drop(assignment: Assignment, reasons: Assignment, rows: Rows, reason: int) -> None:
+def _drop(assignment: Assignment, reasons: Assignment, rows: RowIndex, reason: int) -> None:
     assignment[rows] = DROPPED
     reasons[rows] = reason
 
 
-def _assignment(table: Table, config: Config, targets: Sequence[str], known: Bools) -> Assignment:
+def _assignment(
+    table: Table, config: Config, targets: Sequence[str], known: BoolArray
+) -> Assignment:
     data = config.data
-    if data.task == "auto" and number_setting(config) is not None:
-        task = placed_task(table, config, targets, np.flatnonzero(known)).task
+    if data.task == "auto" and target_scale_key(config) is not None:
+        task = task_of_table(table, config, targets, np.flatnonzero(known)).task
         data = data.model_copy(update={"task": task})
     return assign_splits(table, data, resolved_split_seed(config), known)
 

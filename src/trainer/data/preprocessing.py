@@ -16,8 +16,8 @@ import numpy as np
 import polars as pl
 from pydantic import Field, ValidationError
 
-from trainer.config.data import Kind
-from trainer.data.arrays import Bools, Floats, Rows, Singles
+from trainer.config.data import ColumnKind
+from trainer.data.arrays import BoolArray, Float32Array, Float64Array, RowIndex
 from trainer.data.categorical import (
     BooleanColumn,
     CategoricalColumn,
@@ -25,20 +25,20 @@ from trainer.data.categorical import (
     level_codes,
     ordinal_values,
 )
-from trainer.data.consistency import contradictions
+from trainer.data.column_kinds import unreadable
 from trainer.data.datetimes import (
     DatetimeColumn,
     cycle_waves,
     elapsed_days,
     origin_stamp,
 )
-from trainer.data.fitted import Fitted
-from trainer.data.kinds import unreadable
-from trainer.data.number_formats import with_numbers
-from trainer.data.numeric import NumericColumn, apply_numeric, without_bends
-from trainer.data.readings import Reading
+from trainer.data.fitted_base import FittedBase
+from trainer.data.number_formats import parse_number_columns
+from trainer.data.numeric import NumericColumn, apply_numeric, with_linear_scaling
+from trainer.data.preprocessing_checks import find_inconsistencies
 from trainer.data.targets import FittedTarget
-from trainer.data.values import column_blocks, microseconds, number_matrix
+from trainer.data.text_formats import ParseSpec
+from trainer.data.values import column_blocks, number_matrix, to_microseconds
 from trainer.errors import DataError, Problem, did_you_mean
 
 if TYPE_CHECKING:
@@ -49,38 +49,38 @@ Column = Annotated[
 ]
 
 
-Oddities = dict[tuple[str, str], int]
+EncodingWarnings = dict[tuple[str, str], int]
 
 
 @dataclass(frozen=True)
-class Encoded:
+class EncodedRows:
     """Rows as numbers.
 
     Attributes:
         x: float32 (n, width), C-contiguous.
         unseen: bool (n,): the row has a value that was never seen in training or can not be read.
-        oddities: Column and what was odd in it → rows.
+        encoding_warnings: Column and what was odd in it → rows.
     """
 
-    x: Singles
-    unseen: Bools
-    oddities: Oddities
+    x: Float32Array
+    unseen: BoolArray
+    encoding_warnings: EncodingWarnings
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What was odd, counted by column."""
-        return in_words(self.oddities)
+        return warning_texts(self.encoding_warnings)
 
 
-def in_words(oddities: Oddities) -> tuple[str, ...]:
+def warning_texts(encoding_warnings: EncodingWarnings) -> tuple[str, ...]:
     """A sentence for each oddity."""
     return tuple(
         f"{count:,} {'row has' if count == 1 else 'rows have'} {what} in '{name}'"
-        for (name, what), count in oddities.items()
+        for (name, what), count in encoding_warnings.items()
     )
 
 
-class Preprocessing(Fitted):
+class Preprocessing(FittedBase):
     """What was fitted on the training rows, column by column.
 
     Attributes:
@@ -129,7 +129,7 @@ class Preprocessing(Fitted):
             place += len(column.features)
         return found
 
-    def transform(self, frame: pl.DataFrame, rows: Rows | None = None) -> Encoded:
+    def transform(self, frame: pl.DataFrame, rows: RowIndex | None = None) -> EncodedRows:
         """Encode rows; each by itself, so that a row has the same numbers in any company.
 
         Args:
@@ -171,27 +171,29 @@ class Preprocessing(Fitted):
                     encoder.put_boolean(column, starts[column.name])
                 case DatetimeColumn():
                     encoder.put_datetime(column, starts[column.name])
-        return Encoded(encoder.x, encoder.unseen, encoder.oddities)
+        return EncodedRows(encoder.x, encoder.unseen, encoder.encoding_warnings)
 
-    def without_bends(self) -> Preprocessing:
+    def with_linear_scaling(self) -> Preprocessing:
         """The same columns with numbers and dates as a linear model is given them, as straight lines."""
 
         def straight(column: Column) -> Column:
             match column:
                 case NumericColumn():
-                    return without_bends(column)
+                    return with_linear_scaling(column)
                 case DatetimeColumn() if column.elapsed is not None:
-                    return column.model_copy(update={"elapsed": without_bends(column.elapsed)})
+                    return column.model_copy(
+                        update={"elapsed": with_linear_scaling(column.elapsed)}
+                    )
                 case _:
                     return column
 
         return self.model_copy(update={"columns": tuple(map(straight, self.columns))})
 
-    def with_numbers(self, frame: pl.DataFrame) -> pl.DataFrame:
+    def parse_number_columns(self, frame: pl.DataFrame) -> pl.DataFrame:
         """A table of which the numeric columns that are written as text are read as numbers."""
         numeric = [column for column in self.columns if isinstance(column, NumericColumn)]
         written = {each.name: each.written for each in numeric if each.written is not None}
-        return with_numbers(frame, written) if written else frame
+        return parse_number_columns(frame, written) if written else frame
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for `preprocessing.json`: finite numbers, columns in the table's order."""
@@ -210,7 +212,7 @@ class Preprocessing(Fitted):
             places = error.errors() if isinstance(error, ValidationError) else []
             wrong = [_found_at(place) for place in places] or [str(error)]
             raise _damaged(wrong) from error
-        wrong = list(contradictions(found.columns, found.target))
+        wrong = list(find_inconsistencies(found.columns, found.target))
         if wrong:
             raise _damaged(wrong)
         return found
@@ -225,7 +227,7 @@ def _damaged(wrong: Sequence[str]) -> DataError:
 
 def _found_at(place: ErrorDetails) -> str:
     """A place that does not fit, without the kind that pydantic puts behind a column's number."""
-    steps = [step for step in place["loc"] if step not in get_args(Kind)]
+    steps = [step for step in place["loc"] if step not in get_args(ColumnKind)]
     match place["type"]:
         case "missing":
             what = "nothing"
@@ -250,10 +252,10 @@ class _Encoder:
     """The matrix while it is being filled, a column or a block of columns at a time."""
 
     frame: pl.DataFrame
-    rows: Rows | None
-    x: Singles
-    unseen: Bools
-    oddities: Oddities
+    rows: RowIndex | None
+    x: Float32Array
+    unseen: BoolArray
+    encoding_warnings: EncodingWarnings
 
     def part(self, names: list[str]) -> pl.DataFrame:
         part = self.frame.select(names)
@@ -263,17 +265,17 @@ class _Encoder:
         series = self.frame.get_column(name)
         return series if self.rows is None else series.gather(self.rows)
 
-    def warn(self, name: str, mask: Bools, what: str) -> None:
+    def warn(self, name: str, mask: BoolArray, what: str) -> None:
         count = int(np.count_nonzero(mask))
         if count:
             self.unseen |= mask
-            self.oddities[name, what] = count
+            self.encoding_warnings[name, what] = count
 
     def put_numeric(self, columns: Sequence[NumericColumn], starts: dict[str, int]) -> None:
         names = [column.name for column in columns]
         part = self.part(names)
         written = {each.name: each.written for each in columns if each.written is not None}
-        values = number_matrix(with_numbers(part, written) if written else part, names)
+        values = number_matrix(parse_number_columns(part, written) if written else part, names)
         self._warn_of_numbers(part, values, columns)
         scaled, missing = apply_numeric(columns, values)
         at = [starts[name] for name in names]
@@ -286,7 +288,7 @@ class _Encoder:
                 self.x[:, at[index] + 1] = missing[:, index]
 
     def _warn_of_numbers(
-        self, part: pl.DataFrame, values: Floats, columns: Sequence[NumericColumn]
+        self, part: pl.DataFrame, values: Float64Array, columns: Sequence[NumericColumn]
     ) -> None:
         """Infinite and unreadable values become missing, are marked and counted."""
         if np.isfinite(values).all():
@@ -301,7 +303,7 @@ class _Encoder:
         nulls = part.null_count().row(0)
         for index in np.flatnonzero(gaps > np.array(nulls)):
             name = names[index]
-            wrong = unreadable(part[name], Reading("numeric", number=columns[int(index)].written))
+            wrong = unreadable(part[name], ParseSpec("numeric", number=columns[int(index)].written))
             self.warn(name, wrong, "a value that is no number (read as missing)")
 
     def put_categorical(self, column: CategoricalColumn, start: int) -> None:
@@ -320,14 +322,14 @@ class _Encoder:
         values, gaps, wrong = boolean_values(column, self.series(column.name))
         self.warn(column.name, wrong, "a value that is neither yes nor no (read as missing)")
         self.x[:, start] = values
-        if column.own_missing:
+        if column.has_missing_level:
             self.x[:, start + 1] = gaps
 
     def put_datetime(self, column: DatetimeColumn, start: int) -> None:
         series = self.series(column.name)
-        wrong = unreadable(series, Reading("datetime", date=column.format))
+        wrong = unreadable(series, ParseSpec("datetime", date=column.format))
         self.warn(column.name, wrong, "a value that is no date (read as missing)")
-        stamps = microseconds(series, column.format)
+        stamps = to_microseconds(series, column.format)
         if column.elapsed is not None:
             days = elapsed_days(stamps, origin_stamp(column)).reshape(-1, 1)
             scaled, missing = apply_numeric([column.elapsed], days)

@@ -18,14 +18,14 @@ from trainer.data.categorical import BooleanColumn, CategoricalColumn
 from trainer.data.datetimes import DatetimeColumn
 from trainer.data.numeric import NumericColumn
 from trainer.data.preprocessing import Column, Preprocessing
-from trainer.data.values import boolean, level_text, microseconds, number_matrix
+from trainer.data.values import level_text, number_matrix, parse_booleans, to_microseconds
 
 RawValue = str | float | bool | None
 
 
 def raw_row(preprocessing: Preprocessing, row: pl.DataFrame) -> dict[str, RawValue]:
     """The feature columns of a table of one row."""
-    row = preprocessing.with_numbers(row)
+    row = preprocessing.parse_number_columns(row)
     return {column.name: _value(column, row) for column in preprocessing.columns}
 
 
@@ -38,10 +38,10 @@ def _value(column: Column, row: pl.DataFrame) -> RawValue:
             level = level_text(cell)[0]
             return None if level is None else str(level)
         case BooleanColumn():
-            known = boolean(cell, marks=True)[0]
+            known = parse_booleans(cell, marks=True)[0]
             return None if known is None else bool(known)
         case DatetimeColumn():
-            stamp = microseconds(cell, column.format)[0]
+            stamp = to_microseconds(cell, column.format)[0]
             return None if stamp is None else _moment(int(stamp))
         case _:
             assert_never(column)

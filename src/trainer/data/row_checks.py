@@ -7,27 +7,29 @@ from collections.abc import Sequence
 import numpy as np
 
 from trainer.config.data import Data
-from trainer.data.arrays import Assignment, Bools, Singles
+from trainer.data.arrays import Assignment, BoolArray, Float32Array
 from trainer.data.splits import SPLIT_NAMES
 from trainer.data.tables import Table
-from trainer.data.targets import known_target
+from trainer.data.targets import target_mask
 from trainer.data.values import number_matrix
 from trainer.errors import DataError, Problem
 
 
-def rows_with_target(table: Table, targets: Sequence[str], data: Data, *, listed: bool) -> Bools:
+def rows_with_target(
+    table: Table, targets: Sequence[str], data: Data, *, listed: bool
+) -> BoolArray:
     """Which rows have a value in every target column; bool (rows,).
 
     Args:
         table: The table.
         targets: The target columns.
         data: The `data` section.
-        listed: As in `known_target`.
+        listed: As in `target_mask`.
 
     Raises:
         DataError: One has not, and `data.clean.missing_target` says that is an error.
     """
-    known = known_target(table.frame, targets, listed=listed)
+    known = target_mask(table.frame, targets, listed=listed)
     if data.clean.missing_target == "error" and not known.all():
         at = np.flatnonzero(~known)
         more = f" and in {len(at) - 1:,} more rows" if len(at) > 1 else ""
@@ -42,7 +44,7 @@ def rows_with_target(table: Table, targets: Sequence[str], data: Data, *, listed
     return known
 
 
-def row_weights(table: Table, name: str, known: Bools) -> Singles:
+def row_weights(table: Table, name: str, known: BoolArray) -> Float32Array:
     """The weight column, float32 (rows,).
 
     Raises:
@@ -65,7 +67,7 @@ def row_weights(table: Table, name: str, known: Bools) -> Singles:
     return weight.astype(np.float32)
 
 
-def check_weights(table: Table, weight: Singles, assignment: Assignment) -> None:
+def check_weights(table: Table, weight: Float32Array, assignment: Assignment) -> None:
     problems = [
         Problem(
             table.name,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trainer.data.arrays import Bools, Floats, Rows, Singles
+from trainer.data.arrays import BoolArray, Float32Array, Float64Array, RowIndex
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,10 @@ class Samples:
             to float32, and scaled. None for other tasks.
     """
 
-    x: Singles
-    y: Singles
-    weight: Singles | None
-    rows: Rows
-    unseen: Bools
+    x: Float32Array
+    y: Float32Array
+    weight: Float32Array | None
+    rows: RowIndex
+    unseen: BoolArray
     warnings: tuple[str, ...] = ()
-    values: Floats | None = None
+    values: Float64Array | None = None

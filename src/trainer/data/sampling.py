@@ -10,14 +10,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import polars as pl
 
-from trainer.data.arrays import Floats, Rows, Singles
-from trainer.data.prepare import Division
+from trainer.data.arrays import Float32Array, Float64Array, RowIndex
+from trainer.data.prepare import SplitTable
 from trainer.data.splits import SPLIT_NAMES, SplitName
-from trainer.data.streaming import StreamedTable
+from trainer.data.streaming import StreamedDataset
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Sample:
+class RowSample:
     """Rows of a split.
 
     Attributes:
@@ -32,13 +32,13 @@ class Sample:
 
     split: SplitName
     of: int
-    rows: Rows
+    rows: RowIndex
     frame: pl.DataFrame
-    y: Singles
-    weight: Singles | None
-    values: Floats | None
+    y: Float32Array
+    weight: Float32Array | None
+    values: Float64Array | None
 
-    def take(self, most: int, seed: int) -> Sample:
+    def take(self, most: int, seed: int) -> RowSample:
         """At most so many of these rows, drawn by the seed."""
         if len(self.rows) <= most:
             return self
@@ -55,7 +55,7 @@ class Sample:
         )
 
 
-def draw_sample(table: Division, split: SplitName, most: int, seed: int) -> Sample | None:
+def draw_row_sample(table: SplitTable, split: SplitName, most: int, seed: int) -> RowSample | None:
     """At most so many rows of a split; None when it has none.
 
     Raises:
@@ -66,7 +66,7 @@ def draw_sample(table: Division, split: SplitName, most: int, seed: int) -> Samp
         return None
     rows = at[_drawn(len(at), most, seed)] if len(at) > most else at
     names = [column.name for column in table.preprocessing.columns]
-    if isinstance(table, StreamedTable):
+    if isinstance(table, StreamedDataset):
         parts = []
         for start, frame in table.stream.batches(names):
             first, last = np.searchsorted(rows, (start, start + frame.height))
@@ -76,9 +76,9 @@ def draw_sample(table: Division, split: SplitName, most: int, seed: int) -> Samp
         frame = table.table.frame.select(names)[rows]
     y, _ = table.targets(rows)
     weight = None if table.weight is None else table.weight[rows]
-    return Sample(split, len(at), rows, frame, y, weight, table.target_values(rows))
+    return RowSample(split, len(at), rows, frame, y, weight, table.target_values(rows))
 
 
-def _drawn(rows: int, most: int, seed: int) -> Rows:
+def _drawn(rows: int, most: int, seed: int) -> RowIndex:
     chosen = np.random.default_rng(seed).choice(rows, most, replace=False)
     return np.sort(chosen).astype(np.int64)

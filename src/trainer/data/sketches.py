@@ -14,15 +14,15 @@ from math import hypot, inf, sqrt
 
 import numpy as np
 
-from trainer.data.arrays import Floats, Words
-from trainer.data.numeric import Bounds, Ordered, deviation, mean
+from trainer.data.arrays import Float64Array, UInt64Array
+from trainer.data.numeric import Bounds, SortedValues, mean, std
 
 SAMPLE_ROWS = 1_000_000
 SAMPLE_CELLS = 1 << 24
 _SLACK = 1.5
 
 
-def sample_rows(columns: int) -> int:
+def sample_limit(columns: int) -> int:
     """Values kept of each of so many columns."""
     return min(SAMPLE_ROWS, SAMPLE_CELLS // max(1, columns))
 
@@ -33,17 +33,17 @@ class Moments:
 
     count: int = 0
     mean: float = 0.0
-    deviation: float = 0.0
+    std: float = 0.0
     minimum: float = inf
     maximum: float = -inf
 
     @classmethod
-    def of(cls, values: Floats) -> Moments:
+    def of(cls, values: Float64Array) -> Moments:
         """Of values, shape (n,), none of them NaN."""
         if not len(values):
             return cls()
         low, high = float(values.min()), float(values.max())
-        return cls(len(values), mean(values), deviation(values), low, high)
+        return cls(len(values), mean(values), std(values), low, high)
 
     def merged(self, other: Moments) -> Moments:
         """Of these and other values."""
@@ -52,7 +52,7 @@ class Moments:
         count = self.count + other.count
         mine, others = self.count / count, other.count / count
         away = other.mean - self.mean
-        within = hypot(sqrt(mine) * self.deviation, sqrt(others) * other.deviation)
+        within = hypot(sqrt(mine) * self.std, sqrt(others) * other.std)
         return Moments(
             count,
             self.mean + away * others,
@@ -63,16 +63,16 @@ class Moments:
 
 
 @dataclass(slots=True)
-class Sample:
+class BottomKSample:
     """The values whose rows have the smallest keys; at most `limit` of them."""
 
     limit: int
-    _keys: list[Words] = field(default_factory=list)
-    _values: list[Floats] = field(default_factory=list)
+    _keys: list[UInt64Array] = field(default_factory=list)
+    _values: list[Float64Array] = field(default_factory=list)
     _held: int = 0
     _last: np.uint64 | None = None
 
-    def add(self, keys: Words, values: Floats) -> None:
+    def add(self, keys: UInt64Array, values: Float64Array) -> None:
         """Take in values, shape (n,), with the keys of their rows."""
         if self._last is not None:
             near = keys <= self._last
@@ -83,7 +83,7 @@ class Sample:
         if self._held > _SLACK * self.limit:
             self._compact()
 
-    def values(self) -> Floats:
+    def values(self) -> Float64Array:
         """The sampled values, sorted."""
         self._compact()
         return np.sort(self._values[0])
@@ -110,7 +110,7 @@ class Sketch:
     """
 
     moments: Moments
-    ordered: Ordered
+    ordered: SortedValues
     missing: int
     clipped: Moments | None = None
 
@@ -130,8 +130,8 @@ class Sketch:
     def mean(self) -> float:
         return self.moments.mean
 
-    def deviation(self) -> float:
-        return self.moments.deviation
+    def std(self) -> float:
+        return self.moments.std
 
     def most_frequent(self) -> float:
         return self.ordered.most_frequent()
@@ -148,7 +148,7 @@ class Sketch:
             return self
         moments = self.moments.merged(Moments(self.missing, fill, 0.0, fill, fill))
         share = len(self.ordered.values) / self.moments.count
-        gaps = Ordered(self.ordered.values, round(self.missing * share))
+        gaps = SortedValues(self.ordered.values, round(self.missing * share))
         return Sketch(moments, gaps.filled(fill), 0)
 
     def count(self) -> int:

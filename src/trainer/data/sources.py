@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from trainer.config.data import Data
-from trainer.data.packed import SUFFIXES, member_name, unpack_command
+from trainer.data.compression import SUFFIXES, decompress_command, zip_member_name
 from trainer.errors import DataError, Problem, did_you_mean
 
 Format = Literal["csv", "parquet", "ndjson", "arrow", "npz"]
@@ -38,7 +38,7 @@ _SUFFIXES: dict[str, Format] = {
 _OTHER_PACKED = {".7z", ".rar", ".tar", ".tgz", ".bz2", ".xz", ".lz4", ".br"}
 
 
-def expand(sources: Sequence[str]) -> tuple[list[Path], list[Problem]]:
+def expand_sources(sources: Sequence[str]) -> tuple[list[Path], list[Problem]]:
     """The files that paths and globs name, globs sorted by name, and what is wrong with them."""
     paths: list[Path] = []
     problems: list[Problem] = []
@@ -74,7 +74,7 @@ def is_large(data: Data) -> bool:
             sources = (
                 [data.source.train] if isinstance(data.source.train, str) else data.source.train
             )
-    paths, _ = expand(sources)
+    paths, _ = expand_sources(sources)
     return sum(path.stat().st_size for path in paths if path.is_file()) > _LARGE_BYTES
 
 
@@ -86,7 +86,7 @@ def file_format(path: Path, stated: Literal["auto"] | Format) -> Format:
     """
     kind = stated if stated != "auto" else _named_format(path)
     if kind in ("parquet", "arrow", "npz") and path.suffix.lower() in SUFFIXES:
-        fix = f"unpack it with {unpack_command(path)}, and name the unpacked file"
+        fix = f"unpack it with {decompress_command(path)}, and name the unpacked file"
         words = {"parquet": "a Parquet file", "arrow": "an Arrow file", "npz": "an NPZ archive"}
         expected = f"{words[kind]} as it is (of packed files, CSV and NDJSON are read)"
         raise DataError(Problem(str(path), expected, f"a packed one ({path.suffix})", fix))
@@ -103,7 +103,7 @@ def _named_format(path: Path) -> Format:
     if suffix == ".json":
         fix = "One JSON object a line can be read: set data.format to ndjson."
     if suffix in SUFFIXES:
-        fix = f"unpack it with {unpack_command(path)}, and name the unpacked file"
+        fix = f"unpack it with {decompress_command(path)}, and name the unpacked file"
     elif {suffix, path.suffix.lower()} & _OTHER_PACKED:
         fix = "unpack it, and name the file in it (.gz, .zip and .zst are read as they are)"
     found = f"a name that ends in '{suffix}'" if suffix else "a name without an ending"
@@ -124,7 +124,7 @@ def inner_suffix(path: Path) -> str:
         if name.endswith(packed):
             inner = Path(name.removesuffix(packed)).suffix
             if packed == ".zip" and inner not in _SUFFIXES and path.is_file():
-                return PurePosixPath(member_name(path).lower()).suffix
+                return PurePosixPath(zip_member_name(path).lower()).suffix
             return inner
     return Path(name).suffix
 

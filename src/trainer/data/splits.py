@@ -38,8 +38,8 @@ from typing import Literal, TypeVar
 import numpy as np
 import polars as pl
 
-from trainer.data.arrays import Assignment, Floats, Rows, Words
-from trainer.data.hashing import record_keys, row_keys, text_keys, unit
+from trainer.data.arrays import Assignment, Float64Array, RowIndex, UInt64Array
+from trainer.data.hashing import record_keys, row_keys, text_keys, to_unit_interval
 from trainer.data.values import text
 from trainer.errors import DataError, Problem
 
@@ -47,7 +47,7 @@ TRAIN, VALIDATION, TEST, DROPPED = 0, 1, 2, -1
 SplitName = Literal["train", "validation", "test"]
 SPLIT_NAMES: tuple[SplitName, ...] = ("train", "validation", "test")
 
-_Dealt = TypeVar("_Dealt", Rows, Words)
+_Dealt = TypeVar("_Dealt", RowIndex, UInt64Array)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ def split_sizes(rows: int, test: float, validation: float) -> tuple[int, int]:
 
 
 def random_split(
-    seed: int, rows: Rows, test: float, validation: float, fold: Fold | None = None
+    seed: int, rows: RowIndex, test: float, validation: float, fold: Fold | None = None
 ) -> Assignment:
     """Exactly `split_sizes` rows, by the rank of a hash of (seed, row number).
 
@@ -114,9 +114,9 @@ def random_split(
 
 def stratified_split(
     seed: int,
-    rows: Rows,
+    rows: RowIndex,
     classes: Sequence[str],
-    codes: Rows,
+    codes: RowIndex,
     test: float,
     validation: float,
     fold: Fold | None = None,
@@ -172,7 +172,7 @@ def stratified_split(
 
 
 def _apportioned(
-    counts: Rows, sizes: tuple[int, int], test: float, validation: float
+    counts: RowIndex, sizes: tuple[int, int], test: float, validation: float
 ) -> list[tuple[int, int]]:
     """Test and validation rows of each class: quotas rounded up or down, columns near `sizes`.
 
@@ -206,10 +206,10 @@ def value_split(
     fold: Fold | None = None,
 ) -> Assignment:
     """By a hash of (seed, value) of a column, or of all values of a row; stays when rows are added."""
-    keys: Words = (
+    keys: UInt64Array = (
         record_keys(seed, series) if isinstance(series, pl.DataFrame) else text_keys(seed, series)
     )
-    place = unit(keys)
+    place = to_unit_interval(keys)
     assignment = np.zeros(len(place), dtype=np.int8)
     if fold is None:
         assignment[place < test + validation] = VALIDATION
@@ -227,8 +227,8 @@ def group_fold(seed: int, series: pl.Series, test: float, fold: Fold) -> Assignm
     Raises:
         DataError: Fewer groups than folds.
     """
-    keys: Words = text_keys(seed, series)
-    assignment = np.where(unit(keys) < test, TEST, TRAIN).astype(np.int8)
+    keys: UInt64Array = text_keys(seed, series)
+    assignment = np.where(to_unit_interval(keys) < test, TEST, TRAIN).astype(np.int8)
     groups = np.unique(keys[assignment == TRAIN])
     _check_enough(len(groups), fold.of, "groups", fold)
     assignment[np.isin(keys, _dealt(groups, fold))] = VALIDATION
@@ -236,7 +236,7 @@ def group_fold(seed: int, series: pl.Series, test: float, fold: Fold) -> Assignm
 
 
 def time_split(
-    when: Rows | Floats, test: float, validation: float, fold: Fold | None = None
+    when: RowIndex | Float64Array, test: float, validation: float, fold: Fold | None = None
 ) -> Assignment:
     """The latest rows are tested, those before them validate, or are cut into folds.
 
@@ -281,7 +281,7 @@ def _check_enough(count: int, least: int, of_what: str, fold: Fold) -> None:
         raise DataError(Problem("", expected, f"{count:,}", "take fewer folds", "data.split"))
 
 
-def _check_classes(classes: Sequence[str], counts: Rows, fold: Fold) -> None:
+def _check_classes(classes: Sequence[str], counts: RowIndex, fold: Fold) -> None:
     few = [(name, count) for name, count in zip(classes, counts, strict=True) if count < fold.of]
     if few:
         names = ", ".join(f"{count} of '{name}'" for name, count in few[:5])
@@ -324,8 +324,8 @@ def column_split(series: pl.Series) -> Assignment:
     return np.array(found_splits.to_numpy(), dtype=np.int8)
 
 
-def _ranked(seed: int, rows: Rows) -> Rows:
+def _ranked(seed: int, rows: RowIndex) -> RowIndex:
     """Positions in the order of their random keys; a function of (seed, row numbers) alone."""
     # Rows that differ have keys that differ: any sort gives this order.
-    order: Rows = np.argsort(row_keys(seed, rows))
+    order: RowIndex = np.argsort(row_keys(seed, rows))
     return order

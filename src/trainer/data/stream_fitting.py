@@ -7,7 +7,7 @@ from a sample (`sketches`).
 Columns are read once more where text turns out to be of another kind than in its first batch, where
 wrong values are to be shown, where training rows are dropped, and where values are clipped.
 
-Owns: the passes. Does not own: what is counted (`tallies`), what each kind learns.
+Owns: the passes. Does not own: what is counted (`accumulators`), what each kind learns.
 """
 
 from __future__ import annotations
@@ -17,45 +17,51 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 import polars as pl
 
-from trainer.config.data import Data, Kind
-from trainer.data.arrays import Assignment, Bools, Rows, Words
-from trainer.data.assumptions import column_remarks, level_problems
-from trainer.data.feature_remarks import FIRST_ROWS, feature_remarks
+from trainer.config.data import ColumnKind, Data
+from trainer.data.accumulators import ColumnAccumulator, NumericAccumulator
+from trainer.data.arrays import Assignment, BoolArray, RowIndex, UInt64Array
+from trainer.data.column_kinds import (
+    MAX_SHOWN,
+    InvalidValues,
+    almost_numeric_problem,
+    invalid_mask,
+    invalid_values_problem,
+    number_formats,
+)
+from trainer.data.column_settings import categorical_settings, numeric_settings, settings_problems
+from trainer.data.diagnostics import column_diagnostics, level_problems
+from trainer.data.feature_diagnostics import INSPECTED_ROWS, feature_diagnostics
 from trainer.data.fitting import (
     ColumnFit,
     fit_warnings,
-    infinity,
-    no_columns_left,
-    no_rows_left,
+    infinity_problem,
+    no_columns_left_problem,
+    no_rows_left_problem,
     outlier_problems,
-    outliers_of,
+    outliers_for,
 )
 from trainer.data.hashing import row_keys
-from trainer.data.kinds import (
-    SHOWN,
-    WrongValues,
-    almost_numeric,
-    misfits,
-    misread,
-    number_formats,
+from trainer.data.nested_columns import nested_problem
+from trainer.data.number_formats import parse_number_columns
+from trainer.data.numeric import (
+    Bounds,
+    NumericColumn,
+    bounds_from_summary,
+    fit_numeric_summary,
+    with_number_format,
 )
-from trainer.data.nested import nested_problem
-from trainer.data.number_formats import with_numbers
-from trainer.data.numeric import Bounds, NumericColumn, as_written, fit_known, usual_range
 from trainer.data.preprocessing import Column
-from trainer.data.readings import Reading, TextCensus
-from trainer.data.settings import categorical_settings, numeric_settings, settings_problems
-from trainer.data.sketches import Moments, Sketch, sample_rows
+from trainer.data.sketches import Moments, Sketch, sample_limit
 from trainer.data.splits import TRAIN
 from trainer.data.streams import Stream
 from trainer.data.tables import Table
-from trainer.data.tallies import ColumnTally, NumberTally
+from trainer.data.text_formats import ParseSpec, TextFormatDetector
 from trainer.data.values import number_matrix
 from trainer.errors import DataError, Problem
 
 _SEED = 0
 
-Batch = tuple[Rows, pl.DataFrame]
+Batch = tuple[RowIndex, pl.DataFrame]
 
 
 def fit_stream(
@@ -74,22 +80,38 @@ def fit_stream(
         DataError: As `fit_columns`; a column with too many levels to count.
     """
     training = assignment == TRAIN
-    tallies, problems = _tallied(stream, table, names, training, data)
-    full = {name: tally for name, tally in tallies.items() if not tally.empty}
-    kinds = {name: tally.found for name, tally in full.items() if tally.found is not None}
-    readings = {name: tally.reading for name, tally in full.items() if tally.found is not None}
+    accumulators, problems = _tallied(stream, table, names, training, data)
+    full = {
+        name: accumulator for name, accumulator in accumulators.items() if not accumulator.empty
+    }
+    kinds = {
+        name: accumulator.found
+        for name, accumulator in full.items()
+        if accumulator.found is not None
+    }
+    readings = {
+        name: accumulator.reading
+        for name, accumulator in full.items()
+        if accumulator.found is not None
+    }
     problems += settings_problems(data, kinds)
     problems += outlier_problems(data, kinds)
     problems += level_problems(table, names, data)
     problems += [
-        infinity(table, name, tally.learner.first_infinite, tally.learner.infinite)
-        for name, tally in full.items()
-        if isinstance(tally.learner, NumberTally) and tally.learner.infinite
+        infinity_problem(
+            table,
+            name,
+            accumulator.accumulator_of_kind.first_infinite,
+            accumulator.accumulator_of_kind.infinite,
+        )
+        for name, accumulator in full.items()
+        if isinstance(accumulator.accumulator_of_kind, NumericAccumulator)
+        and accumulator.accumulator_of_kind.infinite
     ]
     if problems:
         raise DataError(problems)
-    empty = tuple(name for name, tally in tallies.items() if tally.empty)
-    del tallies
+    empty = tuple(name for name, accumulator in accumulators.items() if accumulator.empty)
+    del accumulators
     kept = training
     missing, outlying = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
     dropped: dict[str, Bounds] = {}
@@ -98,20 +120,20 @@ def fit_stream(
         kept = training.copy()
         kept[missing] = kept[outlying] = False
         if not kept.any():
-            raise DataError(no_rows_left(int(np.count_nonzero(training))))
-        full = {name: tally.again() for name, tally in full.items()}
+            raise DataError(no_rows_left_problem(int(np.count_nonzero(training))))
+        full = {name: accumulator.restarted() for name, accumulator in full.items()}
         _add(stream, full, kept)
     columns = _fitted(stream, full, kept, data, dropped)
     for name, written in number_formats(readings).items():
         if isinstance(column := columns.get(name), NumericColumn):
-            columns[name] = as_written(column, written)
+            columns[name] = with_number_format(column, written)
     rows = np.flatnonzero(kept)
     warnings = fit_warnings(readings, columns, empty, len(rows))
     if not columns:
-        raise DataError(no_columns_left(table))
+        raise DataError(no_columns_left_problem(table))
     ordered = tuple(columns[name] for name in names if name in columns)
-    remarks = column_remarks(ordered, data, table)
-    remarks += feature_remarks(_first(stream, list(columns)), ordered, data)
+    remarks = column_diagnostics(ordered, data, table)
+    remarks += feature_diagnostics(_first(stream, list(columns)), ordered, data)
     warnings += remarks.warnings
     lines = (tuple(warnings), tuple(remarks.notes), tuple(remarks.hints))
     return ColumnFit(ordered, rows, missing, outlying, *lines)
@@ -124,21 +146,24 @@ def _first(stream: Stream, names: Sequence[str]) -> pl.DataFrame:
     for _, frame in stream.batches(names):
         parts.append(frame)
         rows += frame.height
-        if rows >= FIRST_ROWS:
+        if rows >= INSPECTED_ROWS:
             break
-    return pl.concat(parts).head(FIRST_ROWS)
+    return pl.concat(parts).head(INSPECTED_ROWS)
 
 
 def _number_batches(
-    stream: Stream, names: Sequence[str], wanted: Bools, tallies: Mapping[str, ColumnTally]
+    stream: Stream,
+    names: Sequence[str],
+    wanted: BoolArray,
+    accumulators: Mapping[str, ColumnAccumulator],
 ) -> Iterator[Batch]:
     """As `_batches`, with numbers read as they are written."""
-    written = number_formats({name: tallies[name].reading for name in names})
+    written = number_formats({name: accumulators[name].reading for name in names})
     for rows, frame in _batches(stream, names, wanted):
-        yield rows, with_numbers(frame, written) if written else frame
+        yield rows, parse_number_columns(frame, written) if written else frame
 
 
-def _batches(stream: Stream, names: Sequence[str], wanted: Bools) -> Iterator[Batch]:
+def _batches(stream: Stream, names: Sequence[str], wanted: BoolArray) -> Iterator[Batch]:
     """The wanted rows, a batch at a time, with their numbers."""
     if not names:
         return
@@ -148,78 +173,86 @@ def _batches(stream: Stream, names: Sequence[str], wanted: Bools) -> Iterator[Ba
             yield at + start, frame if len(at) == frame.height else frame[at]
 
 
-def _add(stream: Stream, tallies: Mapping[str, ColumnTally], wanted: Bools) -> None:
-    for rows, frame in _batches(stream, list(tallies), wanted):
-        keys: Words = row_keys(_SEED, rows)
-        for name, tally in tallies.items():
-            tally.add(frame[name], rows, keys)
+def _add(stream: Stream, accumulators: Mapping[str, ColumnAccumulator], wanted: BoolArray) -> None:
+    for rows, frame in _batches(stream, list(accumulators), wanted):
+        keys: UInt64Array = row_keys(_SEED, rows)
+        for name, accumulator in accumulators.items():
+            accumulator.add(frame[name], rows, keys)
 
 
 def _tallied(
-    stream: Stream, table: Table, names: Sequence[str], training: Bools, data: Data
-) -> tuple[dict[str, ColumnTally], list[Problem]]:
+    stream: Stream, table: Table, names: Sequence[str], training: BoolArray, data: Data
+) -> tuple[dict[str, ColumnAccumulator], list[Problem]]:
     """Each column tallied as what it is, and values that do not fit."""
-    schema = stream.outline.frame.schema
+    schema = stream.empty_table.frame.schema
     nested = {name: nested_problem(table, name, schema[name]) for name in names}
     problems = [problem for problem in nested.values() if problem is not None]
-    limit = sample_rows(len(names))
-    tallies = {
-        name: ColumnTally(name, schema[name], data, limit)
+    limit = sample_limit(len(names))
+    accumulators = {
+        name: ColumnAccumulator(name, schema[name], data, limit)
         for name, problem in nested.items()
         if problem is None
     }
-    _add(stream, tallies, training)
-    _settle(stream, tallies, training, data)
+    _add(stream, accumulators, training)
+    _settle(stream, accumulators, training, data)
     doubtful = {
-        name: tally.reading if tally.found is not None else Reading("numeric")
-        for name, tally in tallies.items()
-        if not tally.empty and (tally.wrong or tally.found is None)
+        name: accumulator.reading if accumulator.found is not None else ParseSpec("numeric")
+        for name, accumulator in accumulators.items()
+        if not accumulator.empty and (accumulator.wrong or accumulator.found is None)
     }
     for name, values in _wrong_values(stream, doubtful, training, data).items():
-        tally = tallies.pop(name) if tallies[name].found is None else tallies[name]
-        if tally.found is None:
-            problems.append(almost_numeric(table, name, values, tally.known, tally.numeric))
+        accumulator = (
+            accumulators.pop(name) if accumulators[name].found is None else accumulators[name]
+        )
+        if accumulator.found is None:
+            problems.append(
+                almost_numeric_problem(table, name, values, accumulator.known, accumulator.numeric)
+            )
         else:
-            problems.append(misfits(table, name, values, tally.reading, data))
+            problems.append(invalid_values_problem(table, name, values, accumulator.reading, data))
     if not problems:
         others = {
-            name: tally.again()
-            for name, tally in tallies.items()
-            if not tally.empty and tally.is_outdated
+            name: accumulator.restarted()
+            for name, accumulator in accumulators.items()
+            if not accumulator.empty and accumulator.needs_another_pass
         }
         _add(stream, others, training)
-        tallies |= others
-    return tallies, problems
+        accumulators |= others
+    return accumulators, problems
 
 
 def _settle(
-    stream: Stream, tallies: Mapping[str, ColumnTally], training: Bools, data: Data
+    stream: Stream, accumulators: Mapping[str, ColumnAccumulator], training: BoolArray, data: Data
 ) -> None:
     """Count the text of the columns of which the kind is not known yet."""
-    censuses = {name: TextCensus(data) for name, tally in tallies.items() if tally.is_undecided}
+    censuses = {
+        name: TextFormatDetector(data)
+        for name, accumulator in accumulators.items()
+        if accumulator.needs_detection
+    }
     for _, frame in _batches(stream, list(censuses), training):
-        for name, census in censuses.items():
-            census.add(frame[name])
-    for name, census in censuses.items():
-        tallies[name].settle(census)
+        for name, detector in censuses.items():
+            detector.add(frame[name])
+    for name, detector in censuses.items():
+        accumulators[name].settle(detector)
 
 
 def _wrong_values(
-    stream: Stream, readings: Mapping[str, Reading], training: Bools, data: Data
-) -> dict[str, WrongValues]:
+    stream: Stream, readings: Mapping[str, ParseSpec], training: BoolArray, data: Data
+) -> dict[str, InvalidValues]:
     """The first values that cannot be read so, of the columns that have any."""
-    found: dict[str, WrongValues] = {}
+    found: dict[str, InvalidValues] = {}
     for rows, frame in _batches(stream, list(readings), training):
         for name, reading in readings.items():
-            wrong = misread(frame[name], reading, data)
+            wrong = invalid_mask(frame[name], reading, data)
             if not wrong.any():
                 continue
-            more = WrongValues.at(frame[name], rows, wrong)
+            more = InvalidValues.at(frame[name], rows, wrong)
             if name in found:
                 one = found[name]
-                more = WrongValues(
-                    (one.rows + more.rows)[:SHOWN],
-                    (one.values + more.values)[:SHOWN],
+                more = InvalidValues(
+                    (one.rows + more.rows)[:MAX_SHOWN],
+                    (one.values + more.values)[:MAX_SHOWN],
                     one.count + more.count,
                 )
             found[name] = more
@@ -227,38 +260,46 @@ def _wrong_values(
     return {name: found[name] for name in readings if name in found}
 
 
-def _drops(data: Data, kinds: Mapping[str, Kind]) -> bool:
+def _drops(data: Data, kinds: Mapping[str, ColumnKind]) -> bool:
     outliers = data.clean.outliers
     return (outliers is not None and outliers.action == "drop") or any(
         _drops_gaps(data, name, kind) for name, kind in kinds.items()
     )
 
 
-def _drops_gaps(data: Data, name: str, kind: Kind) -> bool:
+def _drops_gaps(data: Data, name: str, kind: ColumnKind) -> bool:
     if kind in ("numeric", "datetime"):
         return numeric_settings(data, name).impute == "drop"
     return categorical_settings(data, name).impute == "drop"
 
 
 def _dropped_rows(
-    stream: Stream, tallies: Mapping[str, ColumnTally], training: Bools, data: Data
-) -> tuple[Rows, Rows, dict[str, Bounds]]:
+    stream: Stream, accumulators: Mapping[str, ColumnAccumulator], training: BoolArray, data: Data
+) -> tuple[RowIndex, RowIndex, dict[str, Bounds]]:
     """Training rows that a missing value leaves out, those an outlier does, and the latter's bounds."""
-    kinds = {name: tally.kind for name, tally in tallies.items() if tally.kind is not None}
+    kinds = {
+        name: accumulator.kind
+        for name, accumulator in accumulators.items()
+        if accumulator.kind is not None
+    }
     gaps = [name for name, kind in kinds.items() if _drops_gaps(data, name, kind)]
     bounds: dict[str, Bounds] = {}
-    for name, tally in tallies.items():
-        outliers = outliers_of(data, name)
-        numbers = tally.learner
-        if outliers is None or outliers.action != "drop" or not isinstance(numbers, NumberTally):
+    for name, accumulator in accumulators.items():
+        outliers = outliers_for(data, name)
+        numbers = accumulator.accumulator_of_kind
+        if (
+            outliers is None
+            or outliers.action != "drop"
+            or not isinstance(numbers, NumericAccumulator)
+        ):
             continue
-        found = usual_range(numbers.known(), outliers)
+        found = bounds_from_summary(numbers.known(), outliers)
         if found is not None:
             bounds[name] = found
-    missing: list[Rows] = [np.empty(0, dtype=np.int64)]
-    outlying: list[Rows] = [np.empty(0, dtype=np.int64)]
+    missing: list[RowIndex] = [np.empty(0, dtype=np.int64)]
+    outlying: list[RowIndex] = [np.empty(0, dtype=np.int64)]
     names = list(dict.fromkeys([*gaps, *bounds]))
-    for rows, frame in _number_batches(stream, names, training, tallies):
+    for rows, frame in _number_batches(stream, names, training, accumulators):
         lacking = np.zeros(len(rows), dtype=np.bool_)
         beyond = np.zeros(len(rows), dtype=np.bool_)
         for name in gaps:
@@ -276,49 +317,52 @@ def _dropped_rows(
 
 def _fitted(
     stream: Stream,
-    tallies: Mapping[str, ColumnTally],
-    kept: Bools,
+    accumulators: Mapping[str, ColumnAccumulator],
+    kept: BoolArray,
     data: Data,
     dropped: Mapping[str, Bounds],
 ) -> dict[str, Column]:
     numbers = {
-        name: tally.learner.known
-        for name, tally in tallies.items()
-        if isinstance(tally.learner, NumberTally) and tally.learner.moments.count
+        name: accumulator.accumulator_of_kind.known
+        for name, accumulator in accumulators.items()
+        if isinstance(accumulator.accumulator_of_kind, NumericAccumulator)
+        and accumulator.accumulator_of_kind.moments.count
     }
-    clipped = _clipped(stream, tallies, numbers, kept, data)
+    clipped = _clipped(stream, accumulators, numbers, kept, data)
     columns: dict[str, Column | None] = {}
-    for name, tally in tallies.items():
+    for name, accumulator in accumulators.items():
         if name in numbers:
             known = numbers[name](clipped[name] if name in clipped else None)
-            settings, outliers = numeric_settings(data, name), outliers_of(data, name)
-            columns[name] = fit_known(
+            settings, outliers = numeric_settings(data, name), outliers_for(data, name)
+            columns[name] = fit_numeric_summary(
                 name, known, settings, outliers, dropped[name] if name in dropped else None
             )
-        elif not tally.empty and not isinstance(tally.learner, NumberTally):
-            columns[name] = tally.fitted()
+        elif not accumulator.empty and not isinstance(
+            accumulator.accumulator_of_kind, NumericAccumulator
+        ):
+            columns[name] = accumulator.fitted()
     return {name: column for name, column in columns.items() if column is not None}
 
 
 def _clipped(
     stream: Stream,
-    tallies: Mapping[str, ColumnTally],
+    accumulators: Mapping[str, ColumnAccumulator],
     numbers: Mapping[str, Callable[[], Sketch]],
-    kept: Bools,
+    kept: BoolArray,
     data: Data,
 ) -> dict[str, Moments]:
     """Moments of the columns that have values to clip, once these are clipped."""
     bounds: dict[str, Bounds] = {}
     for name, known in numbers.items():
-        outliers = outliers_of(data, name)
+        outliers = outliers_for(data, name)
         if outliers is None or outliers.action != "clip":
             continue
         sketch = known()
-        usual = usual_range(sketch, outliers)
+        usual = bounds_from_summary(sketch, outliers)
         if usual is not None and (sketch.minimum < usual.lower or sketch.maximum > usual.upper):
             bounds[name] = usual
     moments = dict.fromkeys(bounds, Moments())
-    for _, frame in _number_batches(stream, list(bounds), kept, tallies):
+    for _, frame in _number_batches(stream, list(bounds), kept, accumulators):
         for name, usual in bounds.items():
             values = number_matrix(frame, [name])[:, 0]
             values = np.clip(values[~np.isnan(values)], usual.lower, usual.upper)

@@ -22,17 +22,17 @@ from trainer.config.schema import Config
 from trainer.data.arrays import Assignment
 from trainer.data.features import split_column, target_columns
 from trainer.data.fitting import ColumnFit
-from trainer.data.prepare import Division, checked_features, divide
-from trainer.data.preprocessing import Preprocessing, in_words
+from trainer.data.prepare import SplitTable, split_and_fit, validated_features
+from trainer.data.preprocessing import Preprocessing, warning_texts
 from trainer.data.samples import Samples
-from trainer.data.scratch import ScratchArray, check_room
+from trainer.data.scratch_arrays import ScratchArray, check_free_space
 from trainer.data.splits import SPLIT_NAMES, SplitName
 from trainer.data.stream_fitting import fit_stream
 from trainer.data.streams import Stream, batch_rows, open_stream
 
 
 @dataclass(frozen=True)
-class StreamedTable(Division):
+class StreamedDataset(SplitTable):
     """A table on disk; its `table` has the target and weight columns only.
 
     Attributes:
@@ -57,14 +57,14 @@ class StreamedTable(Division):
             self._encoded.update(self._encode([name for name in wanted if self.rows(name)]))
         return self._encoded[split]
 
-    def encoded_by(self, preprocessing: Preprocessing) -> Self:
+    def with_preprocessing(self, preprocessing: Preprocessing) -> Self:
         """The same rows and splits, encoded otherwise."""
         return replace(self, preprocessing=preprocessing, _encoded={})
 
     def _encode(self, splits: Sequence[SplitName]) -> dict[SplitName, Samples]:
         target = self.preprocessing.target
         rows = sum(self.rows(split) for split in splits)
-        check_room(4 * (self.preprocessing.width + target.width) * rows)
+        check_free_space(4 * (self.preprocessing.width + target.width) * rows)
         parts = {split: _Part(self, split) for split in splits}
         names = [column.name for column in self.preprocessing.columns]
         step = batch_rows(self.preprocessing.width)
@@ -81,23 +81,23 @@ class StreamedTable(Division):
                         part.y.append(y)
                         part.unseen[part.done : part.done + len(at)] = encoded.unseen
                         part.done += len(at)
-                        part.oddities.update(encoded.oddities)
+                        part.encoding_warnings.update(encoded.encoding_warnings)
         return {split: part.samples(self) for split, part in parts.items()}
 
 
 class _Part:
     """The samples of a split while they are written."""
 
-    def __init__(self, table: StreamedTable, split: SplitName) -> None:
+    def __init__(self, table: StreamedDataset, split: SplitName) -> None:
         rows = table.rows(split)
         self.split = split
         self.x = ScratchArray(rows, table.preprocessing.width)
         self.y = ScratchArray(rows, table.preprocessing.target.width)
         self.unseen = np.zeros(rows, dtype=np.bool_)
-        self.oddities: Counter[tuple[str, str]] = Counter()
+        self.encoding_warnings: Counter[tuple[str, str]] = Counter()
         self.done = 0
 
-    def samples(self, table: StreamedTable) -> Samples:
+    def samples(self, table: StreamedDataset) -> Samples:
         at = np.flatnonzero(table.assignment == SPLIT_NAMES.index(self.split))
         return Samples(
             x=self.x.mapped(),
@@ -105,12 +105,12 @@ class _Part:
             weight=None if table.weight is None else table.weight[at],
             rows=at,
             unseen=self.unseen,
-            warnings=in_words(self.oddities),
+            warnings=warning_texts(self.encoding_warnings),
             values=table.target_values(at),
         )
 
 
-def prepare_streaming(config: Config) -> StreamedTable:
+def prepare_streaming(config: Config) -> StreamedDataset:
     """Split and fit a table without holding it in memory.
 
     What `prepare` gives, but for rounding and, beyond a million values, sampled quantiles
@@ -118,7 +118,7 @@ def prepare_streaming(config: Config) -> StreamedTable:
 
     Args:
         config: Its `data.source` paths are absolute, or relative to the working directory;
-            `config.engine_contradictions` finds nothing in it.
+            `config.streaming_conflicts` finds nothing in it.
 
     Raises:
         DataError: Files, columns, values, splits; with every problem that could be found.
@@ -126,14 +126,14 @@ def prepare_streaming(config: Config) -> StreamedTable:
     """
     data = config.data
     stream = open_stream(data)
-    names = checked_features(stream.outline, data)
+    names = validated_features(stream.empty_table, data)
     keys = dict.fromkeys([*target_columns(data), data.weight, split_column(data)])
-    table = stream.columns_of_all([name for name in keys if name is not None])
+    table = stream.read_columns([name for name in keys if name is not None])
 
     def fit(assignment: Assignment) -> ColumnFit:
         return fit_stream(stream, table, names, assignment, data)
 
-    division = divide(config, table, names, fit)
+    division = split_and_fit(config, table, names, fit)
     width = division.preprocessing.width + division.preprocessing.target.width
-    check_room(4 * width * table.frame.height)
-    return StreamedTable(**vars(division), stream=stream)
+    check_free_space(4 * width * table.frame.height)
+    return StreamedDataset(**vars(division), stream=stream)

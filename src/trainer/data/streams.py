@@ -17,9 +17,16 @@ import polars as pl
 
 from trainer.config.data import Csv, Data, NamedSources
 from trainer.data.csv_files import read_csv_blocks, read_csv_header
-from trainer.data.ndjson_files import in_schema, ndjson_schema, read_ndjson_blocks
-from trainer.data.sources import Format, expand, file_format
-from trainer.data.tables import SourceFile, Table, named_parts, same_columns, sha256, shared_types
+from trainer.data.ndjson_files import conform_to_schema, ndjson_schema, read_ndjson_blocks
+from trainer.data.sources import Format, expand_sources, file_format
+from trainer.data.tables import (
+    SourceFile,
+    Table,
+    cast_columns,
+    common_columns,
+    files_by_split,
+    sha256,
+)
 from trainer.data.typed_files import read_typed_blocks, typed_schema
 from trainer.errors import DataError, Problem
 
@@ -40,12 +47,12 @@ class Stream:
     """All rows of all files, on disk.
 
     Attributes:
-        outline: Every column with its type, and no row.
+        empty_table: Every column with its type, and no row.
         parts: (split number, path) of each file, in the order of the rows.
         named: Whether the files are named by split.
     """
 
-    outline: Table
+    empty_table: Table
     parts: tuple[tuple[int, Path], ...]
     named: bool
 
@@ -61,7 +68,7 @@ class Stream:
                 yield start, frame
                 start += frame.height
 
-    def columns_of_all(self, columns: Sequence[str]) -> Table:
+    def read_columns(self, columns: Sequence[str]) -> Table:
         """A table of some columns of all rows; whole numbers are kept in as few bytes as they need.
 
         Raises:
@@ -94,19 +101,19 @@ class Stream:
         shrunk = [series.shrink_dtype() if series.dtype.is_integer() else series
                   for series in joined]  # fmt: skip
         return replace(
-            self.outline, frame=pl.DataFrame(shrunk), files=tuple(files), named_split=named
+            self.empty_table, frame=pl.DataFrame(shrunk), files=tuple(files), named_split=named
         )
 
     def _types(self, columns: Sequence[str]) -> dict[str, pl.DataType]:
-        schema = self.outline.frame.schema
+        schema = self.empty_table.frame.schema
         return {name: schema[name] for name in columns}
 
     def _file(self, index: int, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
-        kind, path = self.outline.formats[index], self.parts[index][1]
+        kind, path = self.empty_table.formats[index], self.parts[index][1]
         wanted = self._types(columns)
         rows = batch_rows(len(columns))
-        for frame in _blocks(path, kind, self.outline.csv, wanted, rows):
-            typed = shared_types(frame, wanted)
+        for frame in _blocks(path, kind, self.empty_table.csv, wanted, rows):
+            typed = cast_columns(frame, wanted)
             for start in range(0, frame.height, rows):
                 yield typed.slice(start, rows)
 
@@ -120,8 +127,8 @@ def open_stream(data: Data) -> Stream:
     """
     parts: list[tuple[int, Path]] = []
     problems: list[Problem] = []
-    for split, sources in named_parts(data.source):
-        found, wrong = expand(sources)
+    for split, sources in files_by_split(data.source):
+        found, wrong = expand_sources(sources)
         problems += wrong
         parts += [(split, path) for path in found]
     if problems:
@@ -146,9 +153,9 @@ def open_stream(data: Data) -> Stream:
     if problems:
         raise DataError(problems)
     files = tuple(SourceFile(str(path), path.stat().st_size, 0, "") for _, path in parts)
-    frame = same_columns([pl.DataFrame(schema=schema) for schema in schemas], files)
-    outline = Table(frame, files, None, data.csv, tuple(formats), tuple(warnings))
-    return Stream(outline, tuple(parts), isinstance(data.source, NamedSources))
+    frame = common_columns([pl.DataFrame(schema=schema) for schema in schemas], files)
+    empty_table = Table(frame, files, None, data.csv, tuple(formats), tuple(warnings))
+    return Stream(empty_table, tuple(parts), isinstance(data.source, NamedSources))
 
 
 def _schema(path: Path, kind: Format, csv: Csv) -> tuple[pl.Schema, list[str]]:
@@ -179,7 +186,7 @@ def _blocks(
             yield from read_csv_blocks(path, csv, list(schema))
         case "ndjson":
             for frame in read_ndjson_blocks(path):
-                yield in_schema(frame, schema)
+                yield conform_to_schema(frame, schema)
         case "parquet" | "arrow":
             yield from read_typed_blocks(path, kind, list(schema), rows)
         case "npz":

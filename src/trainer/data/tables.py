@@ -21,7 +21,7 @@ from trainer.config.data import Csv, Data, NamedSources
 from trainer.data.arrays import Assignment
 from trainer.data.csv_files import csv_line, read_csv
 from trainer.data.ndjson_files import NESTED, as_nested, ndjson_line, read_ndjson
-from trainer.data.sources import Format, expand, file_format
+from trainer.data.sources import Format, expand_sources, file_format
 from trainer.data.splits import TEST, TRAIN, VALIDATION
 from trainer.data.typed_files import read_arrow, read_npz, read_parquet
 from trainer.data.values import is_nested, number
@@ -71,7 +71,7 @@ class Table:
         more = len(self.files) - 1
         return self.files[0].path + (f" (and {more} more)" if more else "")
 
-    def placed(self, problems: Iterable[Problem]) -> list[Problem]:
+    def with_location(self, problems: Iterable[Problem]) -> list[Problem]:
         """Problems of the data that name no place get the table's; those of a setting keep none, for
         whoever loaded the config knows where the setting stands.
         """
@@ -112,10 +112,10 @@ def read_table(source: str | Sequence[str] | NamedSources, data: Data) -> Table:
         DataError: A file is missing, empty, unreadable or damaged, or its columns differ from those
             of the first file; with every such problem.
     """
-    parts = named_parts(source)
+    parts = files_by_split(source)
     paths, problems = [], []
     for split, sources in parts:
-        found, wrong = expand(sources)
+        found, wrong = expand_sources(sources)
         problems += wrong
         paths += [(split, path) for path in found]
     if problems:
@@ -151,7 +151,7 @@ def read_table(source: str | Sequence[str] | NamedSources, data: Data) -> Table:
     )
 
 
-def named_parts(source: str | Sequence[str] | NamedSources) -> list[tuple[int, list[str]]]:
+def files_by_split(source: str | Sequence[str] | NamedSources) -> list[tuple[int, list[str]]]:
     match source:
         case NamedSources():
             named = [(TRAIN, source.train), (VALIDATION, source.validation), (TEST, source.test)]
@@ -193,11 +193,11 @@ def sha256(path: Path) -> str:
 def _joined(frames: list[pl.DataFrame], files: list[SourceFile]) -> pl.DataFrame:
     if len(frames) == 1:
         return frames[0]
-    outline = same_columns([frame.clear() for frame in frames], files)
-    return pl.concat([shared_types(frame, outline.schema) for frame in frames], rechunk=True)
+    empty_table = common_columns([frame.clear() for frame in frames], files)
+    return pl.concat([cast_columns(frame, empty_table.schema) for frame in frames], rechunk=True)
 
 
-def same_columns(frames: Sequence[pl.DataFrame], files: Sequence[SourceFile]) -> pl.DataFrame:
+def common_columns(frames: Sequence[pl.DataFrame], files: Sequence[SourceFile]) -> pl.DataFrame:
     """The columns and types that the frames of some files share, without rows.
 
     Args:
@@ -241,7 +241,7 @@ def same_columns(frames: Sequence[pl.DataFrame], files: Sequence[SourceFile]) ->
     )
 
 
-def shared_types(frame: pl.DataFrame, types: Mapping[str, pl.DataType]) -> pl.DataFrame:
+def cast_columns(frame: pl.DataFrame, types: Mapping[str, pl.DataType]) -> pl.DataFrame:
     """The columns that `types` names, in its order and with its types."""
     schema = frame.schema
     return frame.select(_as_type(name, schema[name], types[name]) for name in types)
@@ -268,7 +268,7 @@ def _shared_type(types: list[pl.DataType]) -> pl.DataType:
 
 def _as_type(name: str, dtype: pl.DataType, wanted: pl.DataType) -> pl.Expr:
     column = pl.col(name)
-    if dtype == wanted or is_same(dtype, wanted):
+    if dtype == wanted or is_same_dtype(dtype, wanted):
         return column
     if wanted == NESTED and dtype == pl.String:
         return as_nested(name)
@@ -282,6 +282,6 @@ def _as_type(name: str, dtype: pl.DataType, wanted: pl.DataType) -> pl.Expr:
     return column.cast(wanted, strict=False)
 
 
-def is_same(one: pl.DataType, other: pl.DataType) -> bool:
+def is_same_dtype(one: pl.DataType, other: pl.DataType) -> bool:
     """Whether two types are one, with their parameters."""
     return type(one) is type(other) and one == other

@@ -10,32 +10,38 @@ import numpy as np
 
 from trainer.config.resolve import resolved_head, resolved_target_scale
 from trainer.config.schema import Config
-from trainer.data.arrays import Assignment, Rows
+from trainer.data.arrays import Assignment, RowIndex
 from trainer.data.label_lists import labels_text
-from trainer.data.number_targets import check_range, read_numbers, scale_advice
+from trainer.data.numeric_targets import (
+    check_target_range,
+    read_target_numbers,
+    scale_recommendations,
+)
 from trainer.data.splits import TEST, TRAIN, VALIDATION
 from trainer.data.tables import Table
 from trainer.data.targets import FittedTarget, fit_target
-from trainer.data.tasks import TaskFinding, find_task
+from trainer.data.tasks import InferredTask, resolve_task
 from trainer.errors import DataError, Problem
 
 
-def placed_task(table: Table, config: Config, targets: Sequence[str], rows: Rows) -> TaskFinding:
+def task_of_table(
+    table: Table, config: Config, targets: Sequence[str], rows: RowIndex
+) -> InferredTask:
     """The task, by the target values of some rows.
 
     Raises:
         DataError: They are no target.
     """
     with _placed(table):
-        return find_task(table.frame.select(targets)[rows], config)
+        return resolve_task(table.frame.select(targets)[rows], config)
 
 
-def placed_target(
+def fit_table_target(
     table: Table,
     config: Config,
     targets: Sequence[str],
-    finding: TaskFinding,
-    training: Rows,
+    finding: InferredTask,
+    training: RowIndex,
     assignment: Assignment,
 ) -> tuple[FittedTarget, tuple[str, ...]]:
     """Learn the target from the training rows.
@@ -52,7 +58,7 @@ def placed_target(
         The target, and advice on how to scale it.
 
     Raises:
-        DataError: As `fit_target` and `check_range`.
+        DataError: As `fit_target` and `check_target_range`.
     """
     scales = [resolved_target_scale(config, finding.task, name) for name in targets]
     frame = table.frame.select(targets)
@@ -65,7 +71,7 @@ def placed_target(
             def place(row: int) -> str:
                 return table.where(int(rows[row]))
 
-            check_range(frame[rows], targets, config, head, place, finding.numbers)
+            check_target_range(frame[rows], targets, config, head, place, finding.numbers)
         part = frame[training]
 
         def where(row: int) -> str:
@@ -74,8 +80,8 @@ def placed_target(
         target = fit_target(part, targets, finding, config.data, scales, where)
         if finding.task == "regression" and config.data.target_scale == "auto":
             everywhere = np.ones(len(training), dtype=np.bool_)
-            values = read_numbers(part, targets, everywhere, where, finding.numbers)
-            advice = tuple(scale_advice(values, targets, scales))
+            values = read_target_numbers(part, targets, everywhere, where, finding.numbers)
+            advice = tuple(scale_recommendations(values, targets, scales))
     return target, advice
 
 
@@ -99,7 +105,7 @@ def check_targets(table: Table, target: FittedTarget, assignment: Assignment) ->
         except DataError as error:
             problems += error.problems
     if problems:
-        raise DataError(table.placed(problems))
+        raise DataError(table.with_location(problems))
     if not unknown:
         return ()
     found = f"labels in '{target.columns[0]}' that no training row has are ignored"
@@ -112,4 +118,4 @@ def _placed(table: Table) -> Iterator[None]:
     try:
         yield
     except DataError as error:
-        raise DataError(table.placed(error.problems)) from error
+        raise DataError(table.with_location(error.problems)) from error

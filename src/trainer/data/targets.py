@@ -16,41 +16,41 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
-from trainer.config.data import Data, Task
+from trainer.config.data import Data, TaskName
 from trainer.config.nodes import column_key
-from trainer.config.resolve import ScaledBy
-from trainer.data.arrays import Bools, Floats, Singles
+from trainer.config.resolve import ResolvedTargetScale
+from trainer.data.arrays import BoolArray, Float32Array, Float64Array
 from trainer.data.classes import (
     check_classes,
-    class_numbers,
+    class_indices,
     classes_text,
+    count_classes,
     positive_class,
-    spelled_classes,
 )
-from trainer.data.fitted import Fitted
+from trainer.data.column_settings import folds_target_case
+from trainer.data.fitted_base import FittedBase
 from trainer.data.label_lists import fit_labels, has_value, label_matrix
 from trainer.data.number_formats import NumberFormat
-from trainer.data.number_targets import (
-    check_logs,
-    fit_curves,
+from trainer.data.numeric_targets import (
+    apply_transforms,
+    check_log_domain,
     fit_scales,
-    put_on_curves,
-    read_labels,
-    read_numbers,
-    take_off_curves,
+    fit_transforms,
+    invert_transforms,
+    read_binary_targets,
+    read_target_numbers,
 )
-from trainer.data.settings import folds_case
-from trainer.data.target_curves import TargetCurve
-from trainer.data.tasks import TaskFinding
+from trainer.data.target_transforms import TargetTransform
+from trainer.data.tasks import InferredTask
 from trainer.data.values import (
-    folded,
-    natural_order,
+    casefold_level,
+    natural_sort,
     text,
 )
 from trainer.errors import DataError, Problem, did_you_mean
 
 
-class FittedTarget(Fitted):
+class FittedTarget(FittedBase):
     """What was learnt of the target from the training rows.
 
     Attributes:
@@ -61,7 +61,7 @@ class FittedTarget(Fitted):
             order, multilabel of lists the labels in natural order; empty for multilabel of several
             columns and for regression.
         rows: Training rows.
-        class_rows: Training rows of each class; multilabel: positive rows of each label or column.
+        class_counts: Training rows of each class; multilabel: positive rows of each label or column.
         prior: binary: share of the positive class, one value. multiclass: share of each class.
             multilabel: share of positive rows of each label or column. regression: mean of each column
             of y, which is 0 when it is scaled.
@@ -76,17 +76,19 @@ class FittedTarget(Fitted):
             lists by themselves.
     """
 
-    task: Task
+    task: TaskName
     reason: str
     columns: tuple[str, ...]
     classes: tuple[str, ...]
     rows: int
-    class_rows: tuple[int, ...]
+    class_counts: tuple[int, ...]
     prior: tuple[float, ...]
     offset: tuple[float, ...]
     scale: tuple[float, ...]
     ignore_case: bool = Field(default=False, exclude_if=operator.not_)
-    curves: tuple[TargetCurve | None, ...] = Field(default=(), exclude_if=lambda curves: not curves)
+    curves: tuple[TargetTransform | None, ...] = Field(
+        default=(), exclude_if=lambda curves: not curves
+    )
     numbers: dict[str, NumberFormat] = Field(
         default_factory=dict, exclude_if=lambda value: not value
     )
@@ -111,7 +113,7 @@ class FittedTarget(Fitted):
 
     def encode(
         self, frame: pl.DataFrame, where: Callable[[int], str] = lambda row: f"row {row + 1}"
-    ) -> tuple[Singles, Bools]:
+    ) -> tuple[Float32Array, BoolArray]:
         """The target of each row as numbers.
 
         Args:
@@ -131,7 +133,7 @@ class FittedTarget(Fitted):
                 Problem("", f"a target column '{name}'", "none", did_you_mean(name, frame.columns))
                 for name in missing
             )
-        valid = known_target(frame, self.columns, listed=self.listed)
+        valid = target_mask(frame, self.columns, listed=self.listed)
         match self.task:
             case "binary":
                 codes = self._codes(frame[self.columns[0]], valid, where)
@@ -145,9 +147,9 @@ class FittedTarget(Fitted):
             case "multilabel" if self.listed:
                 return self._labels(frame)[0], valid
             case "multilabel":
-                return read_labels(frame, self.columns, valid, where), valid
+                return read_binary_targets(frame, self.columns, valid, where), valid
             case "regression":
-                values = read_numbers(frame, self.columns, valid, where, self.numbers)
+                values = read_target_numbers(frame, self.columns, valid, where, self.numbers)
                 values = self._curved(values, valid, where)
                 values -= np.array(self.offset)
                 values /= np.array(self.scale)
@@ -156,7 +158,7 @@ class FittedTarget(Fitted):
             case _:
                 assert_never(self.task)
 
-    def values(self, frame: pl.DataFrame) -> Floats | None:
+    def values(self, frame: pl.DataFrame) -> Float64Array | None:
         """The numbers of a regression as the table has them, float64 (n, columns); else None.
 
         Raises:
@@ -164,44 +166,50 @@ class FittedTarget(Fitted):
         """
         if self.task != "regression":
             return None
-        known = known_target(frame, self.columns)
-        return read_numbers(frame, self.columns, known, lambda row: f"row {row + 1}", self.numbers)
+        known = target_mask(frame, self.columns)
+        return read_target_numbers(
+            frame, self.columns, known, lambda row: f"row {row + 1}", self.numbers
+        )
 
     def unknown_labels(self, frame: pl.DataFrame) -> Counter[str]:
         """The labels in lists of rows that no training row has, which `encode` ignores."""
         return self._labels(frame)[1] if self.listed else Counter()
 
-    def _labels(self, frame: pl.DataFrame) -> tuple[Singles, Counter[str]]:
+    def _labels(self, frame: pl.DataFrame) -> tuple[Float32Array, Counter[str]]:
         series = frame[self.columns[0]]
         return label_matrix(series, self.separator, self.classes, ignore_case=self.ignore_case)
 
-    def unscale(self, predictions: Floats | Singles) -> Floats:
+    def inverse_transform(self, predictions: Float64Array | Float32Array) -> Float64Array:
         """Predicted numbers (n, k) in the target's own unit, float64; finite where they are."""
         values = np.asarray(predictions, dtype=np.float64)
-        unscaled: Floats = values * np.array(self.scale) + np.array(self.offset)
-        return take_off_curves(unscaled, self.curves)
+        unscaled: Float64Array = values * np.array(self.scale) + np.array(self.offset)
+        return invert_transforms(unscaled, self.curves)
 
-    def on_curves(self, values: NDArray[np.floating[Any]]) -> Floats:
+    def to_interval_scale(self, values: NDArray[np.floating[Any]]) -> Float64Array:
         """Numbers (n, k) in the target's unit as intervals around them are measured.
 
         Their logarithm; on the curve of a power, which differs from fit to fit, standardised; or as they
         are.
         """
         offset, scale = self._power_scales()
-        curved: Floats = (put_on_curves(values.astype(np.float64), self.curves) - offset) / scale
+        curved: Float64Array = (
+            apply_transforms(values.astype(np.float64), self.curves) - offset
+        ) / scale
         return curved
 
-    def off_curves(self, values: Floats) -> Floats:
-        """The inverse of `on_curves`, within the bounds of each curve."""
+    def from_interval_scale(self, values: Float64Array) -> Float64Array:
+        """The inverse of `to_interval_scale`, within the bounds of each curve."""
         offset, scale = self._power_scales()
-        return take_off_curves(values * scale + offset, self.curves)
+        return invert_transforms(values * scale + offset, self.curves)
 
-    def _power_scales(self) -> tuple[Floats, Floats]:
+    def _power_scales(self) -> tuple[Float64Array, Float64Array]:
         curves = self.curves or (None,) * len(self.columns)
         powers = [curve is not None and curve.kind == "power" for curve in curves]
         return np.where(powers, self.offset, 0.0), np.where(powers, self.scale, 1.0)
 
-    def _curved(self, values: Floats, valid: Bools, where: Callable[[int], str]) -> Floats:
+    def _curved(
+        self, values: Float64Array, valid: BoolArray, where: Callable[[int], str]
+    ) -> Float64Array:
         """Numbers put on their curves; rows that are not valid get any number.
 
         Raises:
@@ -211,15 +219,15 @@ class FittedTarget(Fitted):
             return values
         values[~valid] = 1.0
         logs = [curve is not None and curve.kind == "log" for curve in self.curves]
-        check_logs(values, self.columns, logs, where)
-        return put_on_curves(values, self.curves)
+        check_log_domain(values, self.columns, logs, where)
+        return apply_transforms(values, self.curves)
 
     def _codes(
-        self, series: pl.Series, valid: Bools, where: Callable[[int], str]
+        self, series: pl.Series, valid: BoolArray, where: Callable[[int], str]
     ) -> np.ndarray[Any, np.dtype[np.int64]]:
         labels = text(series)
         levels = labels.unique().drop_nulls().to_list()
-        numbers = class_numbers(self.classes, levels, ignore_case=self.ignore_case)
+        numbers = class_indices(self.classes, levels, ignore_case=self.ignore_case)
         table = {level: -1 if code is None else code for level, code in numbers.items()}
         codes = (
             labels.replace_strict(table, default=-1, return_dtype=pl.Int64).fill_null(-1).to_numpy()
@@ -240,13 +248,13 @@ class FittedTarget(Fitted):
         return np.asarray(codes)
 
     def _fix_of(self, label: str, column: str) -> str:
-        if folded(label) in map(folded, self.classes):
+        if casefold_level(label) in map(casefold_level, self.classes):
             return f"set {column_key(column)}.ignore_case: true to ignore case"
         fix = "take these rows out, merge the class, or split so that training has some"
         return did_you_mean(label, self.classes, fix)
 
 
-def known_target(frame: pl.DataFrame, columns: Sequence[str], *, listed: bool = False) -> Bools:
+def target_mask(frame: pl.DataFrame, columns: Sequence[str], *, listed: bool = False) -> BoolArray:
     """Where every target column has a value; bool (n,).
 
     Args:
@@ -269,9 +277,9 @@ def known_target(frame: pl.DataFrame, columns: Sequence[str], *, listed: bool = 
 def fit_target(
     frame: pl.DataFrame,
     columns: Sequence[str],
-    finding: TaskFinding,
+    finding: InferredTask,
     data: Data,
-    scales: Sequence[ScaledBy],
+    scales: Sequence[ResolvedTargetScale],
     where: Callable[[int], str],
 ) -> FittedTarget:
     """Learn the target from training rows.
@@ -288,12 +296,12 @@ def fit_target(
         DataError: One class only, more than two for `binary`, a positive class that is not there,
             values that are no numbers or have no logarithm, one number only.
     """
-    task, rows, ignore_case = finding.task, frame.height, folds_case(data)
+    task, rows, ignore_case = finding.task, frame.height, folds_target_case(data)
     separator: str | None = None
     classes: tuple[str, ...] = ()
     offset: tuple[float, ...] = ()
     scale: tuple[float, ...] = ()
-    curves: tuple[TargetCurve | None, ...] = ()
+    curves: tuple[TargetTransform | None, ...] = ()
     if data.positive is not None and task != "binary":
         has_two = len(columns) == 1 and frame[columns[0]].n_unique() == 2
         raise DataError(
@@ -307,28 +315,28 @@ def fit_target(
         )
     match task:
         case "binary" | "multiclass":
-            counts = spelled_classes(frame[columns[0]], ignore_case=ignore_case)
-            classes = tuple(natural_order(list(counts)))
+            counts = count_classes(frame[columns[0]], ignore_case=ignore_case)
+            classes = tuple(natural_sort(list(counts)))
             check_classes(task, columns[0], counts)
             if task == "binary":
                 positive = positive_class(classes, counts, data.positive, ignore_case)
                 classes = (*(name for name in classes if name != positive), positive)
-            class_rows = tuple(counts[name] for name in classes)
-            shares = tuple(count / rows for count in class_rows)
+            class_counts = tuple(counts[name] for name in classes)
+            shares = tuple(count / rows for count in class_counts)
             prior = shares[1:] if task == "binary" else shares
         case "multilabel" if len(columns) == 1:
             label_rows = fit_labels(frame[columns[0]], data, ignore_case=ignore_case)
-            classes, class_rows = tuple(label_rows), tuple(label_rows.values())
-            prior = tuple(count / rows for count in class_rows)
+            classes, class_counts = tuple(label_rows), tuple(label_rows.values())
+            prior = tuple(count / rows for count in class_counts)
             separator = data.target_separator
         case "multilabel":
             everywhere = np.ones(rows, dtype=np.bool_)
-            y = read_labels(frame, columns, everywhere, where)
-            class_rows = tuple(int(count) for count in y.sum(axis=0, dtype=np.float64))
-            prior = tuple(count / rows for count in class_rows)
+            y = read_binary_targets(frame, columns, everywhere, where)
+            class_counts = tuple(int(count) for count in y.sum(axis=0, dtype=np.float64))
+            prior = tuple(count / rows for count in class_counts)
         case "regression":
             everywhere = np.ones(rows, dtype=np.bool_)
-            values = read_numbers(frame, columns, everywhere, where, finding.numbers)
+            values = read_target_numbers(frame, columns, everywhere, where, finding.numbers)
             same = [name for name, low, high in
                     zip(columns, values.min(axis=0), values.max(axis=0), strict=True)
                     if low == high]  # fmt: skip
@@ -337,14 +345,14 @@ def fit_target(
                     _target_problem(f"numbers that differ in '{name}'", "one number in every row")
                     for name in same
                 )
-            class_rows = ()
-            curves = fit_curves(values, columns, scales, where)
+            class_counts = ()
+            curves = fit_transforms(values, columns, scales, where)
             offset, scale, prior = fit_scales(values, scales, curves)
         case _:
             assert_never(task)
     return FittedTarget(
         task=task, reason=finding.reason, columns=tuple(columns), classes=classes, rows=rows,
-        class_rows=class_rows, prior=prior, offset=offset, scale=scale, ignore_case=ignore_case,
+        class_counts=class_counts, prior=prior, offset=offset, scale=scale, ignore_case=ignore_case,
         curves=curves, numbers=dict(finding.numbers) if task == "regression" else {},
         separator=separator,
     )  # fmt: skip

@@ -23,34 +23,41 @@ from dataclasses import dataclass, field, replace
 
 import polars as pl
 
-from trainer.config.data import Data, Task
-from trainer.config.resolve import number_setting
+from trainer.config.data import Data, TaskName
+from trainer.config.resolve import target_scale_key
 from trainer.config.schema import Config
-from trainer.data.date_formats import DateCensus
-from trainer.data.kinds import count_dates
+from trainer.data.column_kinds import count_dates
+from trainer.data.column_settings import explicit_kind, folds_target_case
+from trainer.data.date_formats import DateFormatDetector
 from trainer.data.label_lists import has_lists
-from trainer.data.listing import quoted
+from trainer.data.message_lists import quoted
 from trainer.data.number_formats import (
-    SOME,
-    NumberCensus,
+    MANY_FORMATTED_NUMBERS,
+    DetectedNumbers,
     NumberFormat,
-    NumberReading,
-    read_numbers,
-    with_numbers,
+    NumberFormatDetector,
+    parse_number_columns,
+    parse_numbers,
 )
-from trainer.data.readings import MOST_UNITS, numbers_note, stated_decimal
-from trainer.data.settings import folds_case, stated_kind
-from trainer.data.values import boolean, folded, is_dated, is_nested, level_text, number
+from trainer.data.text_formats import MAX_UNITS, explicit_decimal, numbers_note
+from trainer.data.values import (
+    casefold_level,
+    is_date_type,
+    is_nested,
+    level_text,
+    number,
+    parse_booleans,
+)
 from trainer.errors import DataError, Problem
 
-MOST_CLASSES = 20
+MAX_CLASSES = 20
 ROWS_PER_CLASS = 10
 _LIKELY_CLASSES = 100
 """Up to this many whole numbers, with enough rows of each, can be classes."""
 
 
 @dataclass(frozen=True, slots=True)
-class TaskFinding:
+class InferredTask:
     """The task and why.
 
     Attributes:
@@ -61,14 +68,14 @@ class TaskFinding:
         notes: What was assumed of them.
     """
 
-    task: Task
+    task: TaskName
     reason: str
-    otherwise: Task | None = None
+    otherwise: TaskName | None = None
     numbers: Mapping[str, NumberFormat] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
-def find_task(frame: pl.DataFrame, config: Config) -> TaskFinding:
+def resolve_task(frame: pl.DataFrame, config: Config) -> InferredTask:
     """The task that a config states or its target values stand for.
 
     Whole numbers that could be classes are numbers where a setting is for numbers, as a loss of counts.
@@ -84,29 +91,29 @@ def find_task(frame: pl.DataFrame, config: Config) -> TaskFinding:
     if data.task != "auto":
         return _stated_task(frame, data.task, "stated as data.task", data)
     finding = infer_task(frame, data)
-    setting = number_setting(config)
+    setting = target_scale_key(config)
     if setting is None or finding.task != "multiclass":
         return finding
     numeric = _stated_task(frame, "regression", f"{setting} is for numbers", data)
-    series = with_numbers(frame, numeric.numbers).to_series()
+    series = parse_number_columns(frame, numeric.numbers).to_series()
     numbers = _plain_numbers(series)
     return finding if numbers.null_count() > frame.to_series().null_count() else numeric
 
 
-def _stated_task(frame: pl.DataFrame, task: Task, reason: str, data: Data) -> TaskFinding:
+def _stated_task(frame: pl.DataFrame, task: TaskName, reason: str, data: Data) -> InferredTask:
     """A task that is not inferred, with how its numbers are written."""
     if task != "regression":
-        return TaskFinding(task, reason)
+        return InferredTask(task, reason)
     found = {series.name: _written(series, data) for series in frame}
     numbers = {
         name: reading.nearest
         for name, reading in found.items()
         if reading is not None and reading.example
     }
-    return TaskFinding(task, reason, numbers=numbers, notes=_notes(frame, found, data))
+    return InferredTask(task, reason, numbers=numbers, notes=_notes(frame, found, data))
 
 
-def infer_task(frame: pl.DataFrame, data: Data | None = None) -> TaskFinding:
+def infer_task(frame: pl.DataFrame, data: Data | None = None) -> InferredTask:
     """The task that target values stand for.
 
     Args:
@@ -122,19 +129,19 @@ def infer_task(frame: pl.DataFrame, data: Data | None = None) -> TaskFinding:
         return _several(frame, data)
     series = frame.to_series()
     if data is not None and has_lists(series, data):
-        return TaskFinding("multilabel", f"'{series.name}' has lists of labels")
+        return InferredTask("multilabel", f"'{series.name}' has lists of labels")
     if is_nested(series.dtype):
         found = f"values of type {series.dtype} in '{series.name}'"
         fix = "split them into columns, and name these in data.target"
         raise DataError(_problem("classes, numbers or lists of labels", found, fix))
-    if is_dated(series.dtype):
+    if is_date_type(series.dtype):
         raise DataError(
             _problem("classes or numbers", f"dates in '{series.name}'", "Turn them into numbers.")
         )
     numbers = _plain_numbers(series)
     written = _written(series, data, numbers)
     if written is not None and written.format is not None:
-        plain = pl.DataFrame({series.name: read_numbers(series, written.format)})
+        plain = pl.DataFrame({series.name: parse_numbers(series, written.format)})
         finding = infer_task(plain)
         if finding.task == "regression":
             return replace(
@@ -145,36 +152,36 @@ def infer_task(frame: pl.DataFrame, data: Data | None = None) -> TaskFinding:
         return finding
     _check_text(series, written)
     words = level_text(series).drop_nulls().unique()
-    ignore_case = data is not None and folds_case(data)
-    distinct = len(set(map(folded, words))) if ignore_case else len(words)
+    ignore_case = data is not None and folds_target_case(data)
+    distinct = len(set(map(casefold_level, words))) if ignore_case else len(words)
     known = len(series) - series.null_count()
     parsed = known - (numbers.null_count() - series.null_count())
     if series.dtype == pl.Boolean or parsed < known:
-        if series.dtype == pl.String and parsed >= 0.9 * known and distinct > MOST_CLASSES:
+        if series.dtype == pl.String and parsed >= 0.9 * known and distinct > MAX_CLASSES:
             wrong = series.filter(numbers.is_null() & series.is_not_null())
             fix = "correct it, add it to data.csv.null_values, or state data.task"
             raise DataError(_problem(f"numbers in '{series.name}'", f"'{wrong[0]}'", fix))
-        task: Task = "binary" if distinct <= 2 else "multiclass"
+        task: TaskName = "binary" if distinct <= 2 else "multiclass"
         what = (
             "true and false" if series.dtype == pl.Boolean else f"{distinct} values that are words"
         )
-        return TaskFinding(task, f"'{series.name}' has {what}")
+        return InferredTask(task, f"'{series.name}' has {what}")
     whole = bool((numbers.drop_nulls() == numbers.drop_nulls().round()).all())
     if not whole:
-        return TaskFinding("regression", f"'{series.name}' has numbers with fractions")
+        return InferredTask("regression", f"'{series.name}' has numbers with fractions")
     if distinct <= 2:
-        return TaskFinding("binary", f"'{series.name}' has {distinct} whole numbers")
-    if distinct <= MOST_CLASSES and distinct * ROWS_PER_CLASS <= known:
+        return InferredTask("binary", f"'{series.name}' has {distinct} whole numbers")
+    if distinct <= MAX_CLASSES and distinct * ROWS_PER_CLASS <= known:
         reason = f"'{series.name}' has only {distinct} whole numbers in {known:,} rows"
-        return TaskFinding("multiclass", reason, "regression")
+        return InferredTask("multiclass", reason, "regression")
     reason = f"'{series.name}' has {distinct:,} different whole numbers in {known:,} rows"
-    is_like_classes = distinct <= MOST_CLASSES or (
+    is_like_classes = distinct <= MAX_CLASSES or (
         distinct <= _LIKELY_CLASSES and distinct * ROWS_PER_CLASS <= known
     )
-    return TaskFinding("regression", reason, "multiclass" if is_like_classes else None)
+    return InferredTask("regression", reason, "multiclass" if is_like_classes else None)
 
 
-def is_written_number(series: pl.Series, data: Data) -> bool:
+def is_formatted_number(series: pl.Series, data: Data) -> bool:
     """Whether the cells of a target of text are numbers written as `1.234,5` or `$5`."""
     written = _written(series, data)
     return written is not None and written.format is not None
@@ -186,7 +193,7 @@ def _plain_numbers(series: pl.Series) -> pl.Series:
 
 def _written(
     series: pl.Series, data: Data | None, plain: pl.Series | None = None
-) -> NumberReading | None:
+) -> DetectedNumbers | None:
     """How the numbers of a target of text are written; None where they are plain or not wanted.
 
     Args:
@@ -197,16 +204,16 @@ def _written(
     if series.dtype != pl.String:
         return None
     plain = _plain_numbers(series) if plain is None else plain
-    is_class = data is not None and stated_kind(data, series.name) == "categorical"
+    is_class = data is not None and explicit_kind(data, series.name) == "categorical"
     if is_class or plain.null_count() == series.null_count():
         return None
-    census = NumberCensus()
-    census.add(series)
-    return census.reading(None if data is None else stated_decimal(data, series.name))
+    detector = NumberFormatDetector()
+    detector.add(series)
+    return detector.reading(None if data is None else explicit_decimal(data, series.name))
 
 
 def _notes(
-    frame: pl.DataFrame, found: Mapping[str, NumberReading | None], data: Data | None
+    frame: pl.DataFrame, found: Mapping[str, DetectedNumbers | None], data: Data | None
 ) -> tuple[str, ...]:
     """What was assumed of target columns of text."""
     is_class = frame.width == 1 and _may_be_classes(frame.to_series())
@@ -215,7 +222,7 @@ def _notes(
         for name, reading in found.items()
         if reading is not None
         and reading.format is not None
-        and (data is None or stated_decimal(data, name) is None)
+        and (data is None or explicit_decimal(data, name) is None)
     )
 
 
@@ -225,16 +232,16 @@ def _may_be_classes(series: pl.Series) -> bool:
     return len(known) > 0 and not known.is_unique().any()
 
 
-def _check_text(series: pl.Series, written: NumberReading | None) -> None:
+def _check_text(series: pl.Series, written: DetectedNumbers | None) -> None:
     """Refuse text that is a number or a date in most rows, and a class of its own in each."""
     if written is None:
         return
     is_class, distinct = _may_be_classes(series), series.drop_nulls().n_unique()
-    if distinct <= SOME or (is_class and distinct <= MOST_CLASSES):
+    if distinct <= MANY_FORMATTED_NUMBERS or (is_class and distinct <= MAX_CLASSES):
         return
     name, task = series.name, ", or set data.task: multiclass" * is_class
-    if written.several and written.distinct > SOME:
-        units = quoted(written.several, MOST_UNITS)
+    if written.several and written.distinct > MANY_FORMATTED_NUMBERS:
+        units = quoted(written.several, MAX_UNITS)
         found = f"numbers with the units {units}"
         if len(written.several) == 1:
             found = f"numbers with the unit {units} in some rows and none in others"
@@ -245,7 +252,7 @@ def _check_text(series: pl.Series, written: NumberReading | None) -> None:
         pronoun = "it" if written.known - written.numbers == 1 else "them"
         fix = f"correct {pronoun}, or add {pronoun} to data.csv.null_values{task}"
         raise DataError(_problem(f"numbers in '{name}'", found, fix))
-    dates = DateCensus()
+    dates = DateFormatDetector()
     dates.add(series)
     if dates.reading().formats or count_dates(series) == written.known:
         found = f"dates in '{name}', such as '{series.drop_nulls()[0]}'"
@@ -253,16 +260,18 @@ def _check_text(series: pl.Series, written: NumberReading | None) -> None:
         raise DataError(_problem("classes or numbers", found, fix))
 
 
-def _several(frame: pl.DataFrame, data: Data | None) -> TaskFinding:
-    if all(boolean(series, marks=True).null_count() == series.null_count() for series in frame):
-        return TaskFinding("multilabel", f"{frame.width} target columns, all yes/no")
+def _several(frame: pl.DataFrame, data: Data | None) -> InferredTask:
+    if all(
+        parse_booleans(series, marks=True).null_count() == series.null_count() for series in frame
+    ):
+        return InferredTask("multilabel", f"{frame.width} target columns, all yes/no")
     found = {series.name: _written(series, data) for series in frame}
     numbers = {
         name: reading.format
         for name, reading in found.items()
         if reading is not None and reading.format is not None
     }
-    plain = with_numbers(frame, numbers)
+    plain = parse_number_columns(frame, numbers)
     schema = plain.schema
     wrong = [
         name
@@ -272,7 +281,7 @@ def _several(frame: pl.DataFrame, data: Data | None) -> TaskFinding:
     ]
     if not wrong:
         reason = f"{frame.width} target columns, all numbers"
-        return TaskFinding("regression", reason, numbers=numbers, notes=_notes(frame, found, data))
+        return InferredTask("regression", reason, numbers=numbers, notes=_notes(frame, found, data))
     raise DataError(
         _problem(
             "several target columns that are all yes/no or all numbers",
@@ -286,7 +295,7 @@ def _problem(expected: str, found: str, fix: str) -> Problem:
     return Problem("", expected, found, fix, "data.target")
 
 
-def task_columns_problem(task: Task, columns: Sequence[str]) -> Problem | None:
+def task_columns_problem(task: TaskName, columns: Sequence[str]) -> Problem | None:
     """What is wrong with a stated task and this many target columns, if anything."""
     if task in ("binary", "multiclass") and len(columns) > 1:
         return Problem(

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
-from trainer.data.names import check_names
+from trainer.data.column_names import check_names
 from trainer.data.ndjson_files import NESTED
 from trainer.errors import DataError, Problem
 
@@ -32,7 +32,7 @@ def read_parquet(path: Path) -> pl.DataFrame:
         frame = pl.read_parquet(path, glob=False)
     except _DAMAGED as error:
         raise _damaged(path, "a Parquet file", error) from error
-    return plain_types(path, frame)
+    return normalize_types(path, frame)
 
 
 def read_arrow(path: Path) -> pl.DataFrame:
@@ -47,7 +47,7 @@ def read_arrow(path: Path) -> pl.DataFrame:
         frame = pl.read_ipc(path) if is_file else pl.read_ipc_stream(path)
     except _DAMAGED as error:
         raise _damaged(path, "an Arrow IPC file", error) from error
-    return plain_types(path, frame)
+    return normalize_types(path, frame)
 
 
 def read_npz(path: Path) -> pl.DataFrame:
@@ -114,7 +114,7 @@ def _joined_arrays(
         else:
             unread.append(name)
     whole |= {name: pl.Series(name, [None] * rows, dtype=NESTED) for name in unread}
-    return plain_types(path, pl.DataFrame(whole))
+    return normalize_types(path, pl.DataFrame(whole))
 
 
 def _array_columns(name: str, array: np.ndarray[Any, Any]) -> dict[str, Any]:
@@ -153,7 +153,7 @@ def typed_schema(path: Path, kind: Literal["parquet", "arrow"]) -> tuple[pl.Sche
     try:
         scan = scan_typed(path, kind)
         rows = int(scan.select(pl.len()).collect().item())
-        return plain_types(path, pl.DataFrame(schema=scan.collect_schema())).schema, rows
+        return normalize_types(path, pl.DataFrame(schema=scan.collect_schema())).schema, rows
     except _DAMAGED as error:
         words = {"parquet": "a Parquet file", "arrow": "an Arrow IPC file"}
         raise _damaged(path, words[kind], error) from error
@@ -171,13 +171,13 @@ def read_typed_blocks(
         scan = scan_typed(path, kind).select(columns)
         height = int(scan.select(pl.len()).collect().item())
         for start in range(0, height, rows):
-            yield plain_types(path, scan.slice(start, rows).collect())
+            yield normalize_types(path, scan.slice(start, rows).collect())
     except _DAMAGED as error:
         words = {"parquet": "a Parquet file", "arrow": "an Arrow IPC file"}
         raise _damaged(path, words[kind], error) from error
 
 
-def plain_types(path: Path, frame: pl.DataFrame) -> pl.DataFrame:
+def normalize_types(path: Path, frame: pl.DataFrame) -> pl.DataFrame:
     """Text for categories, without blanks around it and null where empty; Float64 for decimals.
 
     Raises:

@@ -14,7 +14,7 @@ from math import isnan
 import numpy as np
 import polars as pl
 
-from trainer.data.arrays import Bools, Floats
+from trainer.data.arrays import BoolArray, Float64Array
 from trainer.data.date_formats import parsed_dates
 
 BLOCK_CELLS = 4_000_000
@@ -23,8 +23,8 @@ memory for a long one."""
 
 TRUE_WORDS = ("true", "yes")
 FALSE_WORDS = ("false", "no")
-TRUE_MARKS = (*TRUE_WORDS, "1", "1.0", "y", "t", "on")
-FALSE_MARKS = (*FALSE_WORDS, "0", "0.0", "n", "f", "off")
+TRUE_TOKENS = (*TRUE_WORDS, "1", "1.0", "y", "t", "on")
+FALSE_TOKENS = (*FALSE_WORDS, "0", "0.0", "n", "f", "off")
 
 _INTEGRAL_PATTERN = r"^([+-]?)(0|[1-9][0-9]*)(?:\.0*)?$"
 _INTEGRAL = re.compile(_INTEGRAL_PATTERN)
@@ -46,7 +46,7 @@ def is_nested(dtype: pl.DataType) -> bool:
     return dtype.is_nested() or dtype in (pl.Binary, pl.Object)
 
 
-def is_dated(dtype: pl.DataType) -> bool:
+def is_date_type(dtype: pl.DataType) -> bool:
     """Whether cells of this type are dates or moments; durations and times of day are numbers."""
     return dtype.is_temporal() and not _is_clock(dtype)
 
@@ -64,7 +64,7 @@ def number(name: str, dtype: pl.DataType) -> pl.Expr:
         return column.dt.total_microseconds() / 1e6
     if dtype == pl.Time:
         return column.cast(pl.Int64) / 1e9
-    if is_dated(dtype):
+    if is_date_type(dtype):
         return pl.lit(None, dtype=pl.Float64).alias(name)
     if dtype == pl.String:
         return column.cast(pl.Float64, strict=False).fill_nan(None)
@@ -73,7 +73,7 @@ def number(name: str, dtype: pl.DataType) -> pl.Expr:
     return column.cast(pl.Float64)
 
 
-def number_matrix(frame: pl.DataFrame, names: Sequence[str]) -> Floats:
+def number_matrix(frame: pl.DataFrame, names: Sequence[str]) -> Float64Array:
     """The columns as float64 (rows, len(names)) in Fortran order; NaN where there is no number."""
     schema = frame.schema
     part = frame.select([number(name, schema[name]) for name in names])
@@ -101,17 +101,17 @@ def text(series: pl.Series) -> pl.Series:
     return series.cast(pl.String)
 
 
-def plain(label: str) -> str:
+def canonical_level(label: str) -> str:
     """One spelling of a level or class: whole numbers without sign and fraction ("1.0" and "+1" are
-    "1", but "01" stays), and text as `tidy` writes it.
+    "1", but "01" stays), and text as `normalize_text` writes it.
     """
     match = _INTEGRAL.fullmatch(label)
     if match is None:
-        return tidy(label)
+        return normalize_text(label)
     return match[2] if match[1] != "-" or match[2] == "0" else f"-{match[2]}"
 
 
-def tidy(label: str) -> str:
+def normalize_text(label: str) -> str:
     """One spelling of what looks alike: accents composed (NFC), no blanks around, one blank in place
     of several or of a non-breaking one, no characters without width.
     """
@@ -120,26 +120,26 @@ def tidy(label: str) -> str:
     return " ".join(_NO_WIDTH.sub("", unicodedata.normalize("NFC", label)).split())
 
 
-def folded(label: str) -> str:
-    """As `plain`, without case: the key under which `ignore_case` finds a level or class."""
-    return unicodedata.normalize("NFC", plain(label).casefold())
+def casefold_level(label: str) -> str:
+    """As `canonical_level`, without case: the key under which `ignore_case` finds a level or class."""
+    return unicodedata.normalize("NFC", canonical_level(label).casefold())
 
 
-def differ_in_case(labels: Iterable[str]) -> list[list[str]]:
+def case_variants(labels: Iterable[str]) -> list[list[str]]:
     """The labels that differ in case only, together, in their order."""
     groups: dict[str, list[str]] = {}
     for label in labels:
-        groups.setdefault(folded(label), []).append(label)
+        groups.setdefault(casefold_level(label), []).append(label)
     return [group for group in groups.values() if len(group) > 1]
 
 
-def merged_spellings(counts: Iterable[tuple[str, int]]) -> dict[str, int]:
+def merge_case_variants(counts: Iterable[tuple[str, int]]) -> dict[str, int]:
     """Rows of labels of which those that differ in case only are one, under its most frequent
     spelling.
     """
     spellings: dict[str, list[tuple[int, str]]] = {}
     for label, count in counts:
-        spellings.setdefault(folded(label), []).append((count, label))
+        spellings.setdefault(casefold_level(label), []).append((count, label))
     return {
         min(found, key=lambda one: (-one[0], one[1]))[1]: sum(count for count, _ in found)
         for found in spellings.values()
@@ -147,16 +147,16 @@ def merged_spellings(counts: Iterable[tuple[str, int]]) -> dict[str, int]:
 
 
 def level_text(series: pl.Series) -> pl.Series:
-    """The cells as the text of a level, in the spelling that `plain` gives."""
+    """The cells as the text of a level, in the spelling that `canonical_level` gives."""
     if series.dtype != pl.String:
         return text(series)
     spelled = series.unique().drop_nulls()
     whole = spelled.str.contains(_INTEGRAL_PATTERN) & spelled.str.contains(r"[+.]|^-0")
     odd = spelled.filter(whole | spelled.str.contains(_UNTIDY_PATTERN)).to_list()
-    return series.replace(odd, [plain(label) for label in odd]) if odd else series
+    return series.replace(odd, [canonical_level(label) for label in odd]) if odd else series
 
 
-def as_number(label: str) -> float | None:
+def parse_number(label: str) -> float | None:
     """The number a text stands for, or None."""
     try:
         return float(label) if "_" not in label else None
@@ -164,9 +164,9 @@ def as_number(label: str) -> float | None:
         return None
 
 
-def natural_order(labels: Sequence[str]) -> list[str]:
+def natural_sort(labels: Sequence[str]) -> list[str]:
     """Sorted as a person would: numbers by value, "class_2" before "class_10"."""
-    values = {label: as_number(label) for label in labels}
+    values = {label: parse_number(label) for label in labels}
     if all(value is not None and not isnan(value) for value in values.values()):
         return sorted(labels, key=lambda label: (values[label], label))
     return sorted(labels, key=_natural_key)
@@ -182,7 +182,7 @@ def _natural_key(label: str) -> tuple[list[tuple[int, str]], str]:
     return key, label
 
 
-def boolean(series: pl.Series, *, marks: bool) -> pl.Series:
+def parse_booleans(series: pl.Series, *, marks: bool) -> pl.Series:
     """The cells as Boolean; null where missing or neither.
 
     Args:
@@ -192,13 +192,13 @@ def boolean(series: pl.Series, *, marks: bool) -> pl.Series:
     if series.dtype == pl.Boolean:
         return series
     words = pl.col(series.name).str.to_lowercase()
-    yes = words.is_in(list(TRUE_MARKS if marks else TRUE_WORDS))
-    no = words.is_in(list(FALSE_MARKS if marks else FALSE_WORDS))
+    yes = words.is_in(list(TRUE_TOKENS if marks else TRUE_WORDS))
+    no = words.is_in(list(FALSE_TOKENS if marks else FALSE_WORDS))
     read = pl.when(yes | no).then(yes).alias(series.name)
     return text(series).to_frame().select(read).to_series()
 
 
-def microseconds(series: pl.Series, date_format: str | None) -> pl.Series:
+def to_microseconds(series: pl.Series, date_format: str | None) -> pl.Series:
     """Dates and times as Int64 microseconds since 1970 (UTC); null where missing or no date.
 
     Args:
@@ -206,7 +206,7 @@ def microseconds(series: pl.Series, date_format: str | None) -> pl.Series:
         date_format: How dates are written as text, in strftime's signs; None for ISO 8601
             (`2024-03-31`, `2024-03-31T18:30`, with seconds, fractions and an offset).
     """
-    if is_dated(series.dtype):
+    if is_date_type(series.dtype):
         return _microseconds(series)
     words = text(series)
     if date_format is not None:
@@ -249,16 +249,16 @@ def _iso(words: pl.Series) -> pl.Series:
     return words.to_frame().select(pl.when(right).then(stamp).alias(words.name)).to_series()
 
 
-def looks_dated(word: str) -> bool:
+def looks_like_date(word: str) -> bool:
     """Whether a text has the form of an ISO 8601 date."""
     return _ISO.match(word) is not None
 
 
-def looks_boolean(word: str) -> bool:
+def looks_like_boolean(word: str) -> bool:
     """Whether a text is true, false, yes or no."""
     return word.lower() in (*TRUE_WORDS, *FALSE_WORDS)
 
 
-def true_rows(mask: pl.Series) -> Bools:
+def to_mask(mask: pl.Series) -> BoolArray:
     """A Boolean series as a numpy mask; null counts as false."""
     return np.asarray(mask.fill_null(value=False).to_numpy(), dtype=np.bool_)

@@ -14,12 +14,12 @@ import keras
 import tensorflow as tf
 
 
-def _keeps_averages(optimizer: keras.optimizers.Optimizer) -> bool:
+def _uses_averages(optimizer: keras.optimizers.Optimizer) -> bool:
     inner = optimizer.inner_optimizer if hasattr(optimizer, "inner_optimizer") else optimizer
     return bool(inner.use_ema)
 
 
-def averages_in_program(
+def use_averages_in_graph(
     network: keras.Sequential, optimizer: keras.optimizers.Optimizer
 ) -> list[Any]:
     """Inside a program: put the averages in the weights' place, if the optimizer keeps any.
@@ -28,7 +28,7 @@ def averages_in_program(
         The weights themselves, in the order of `network.trainable_variables`, to be assigned back;
         empty when nothing was changed.
     """
-    if not _keeps_averages(optimizer):
+    if not _uses_averages(optimizer):
         return []
     variables = network.trainable_variables
     own = [tf.identity(variable.value) for variable in variables]
@@ -37,9 +37,11 @@ def averages_in_program(
 
 
 @contextmanager
-def averaged(network: keras.Sequential, optimizer: keras.optimizers.Optimizer) -> Iterator[None]:
+def averaged_weights(
+    network: keras.Sequential, optimizer: keras.optimizers.Optimizer
+) -> Iterator[None]:
     """Within it the trainable weights are their moving averages, if the optimizer keeps any."""
-    if not _keeps_averages(optimizer):
+    if not _uses_averages(optimizer):
         yield
         return
     variables = network.trainable_variables

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from trainer.data.samples import Samples
 
-Array = NDArray[np.float32]
+Float32Array = NDArray[np.float32]
 Value = TypeVar("Value")
 
 # Rows in one step of an evaluation: large enough for full speed, small enough for any memory.
@@ -45,7 +45,7 @@ def steps_in_a_call(parameters: int, batch: int, operations: int = 6) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Pass:
+class EpochOutput:
     """One pass over rows.
 
     Attributes:
@@ -57,9 +57,9 @@ class Pass:
     """
 
     loss: float
-    predictions: Array
+    predictions: Float32Array
     rows: NDArray[np.int32]
-    losses: Array
+    losses: Float32Array
 
     @property
     def steps(self) -> int:
@@ -67,15 +67,17 @@ class Pass:
         return len(self.losses)
 
 
-class Begun:
+class PartialEpoch:
     """An epoch that is trained in part, call by call of the device."""
 
-    def __init__(self, predictions: Array | None = None, losses: Array | None = None) -> None:
+    def __init__(
+        self, predictions: Float32Array | None = None, losses: Float32Array | None = None
+    ) -> None:
         """Nothing yet, or what an earlier process trained.
 
         Args:
             predictions: (rows, outputs) float32, in the order of the epoch.
-            losses: (batches,) float32, as in `Pass`.
+            losses: (batches,) float32, as in `EpochOutput`.
         """
         self._predictions = [] if predictions is None else [predictions]
         self._losses = [] if losses is None else [losses]
@@ -101,28 +103,28 @@ class Begun:
         return bool(self._losses) and not np.isfinite(self._losses[-1][-1])
 
     @property
-    def predictions(self) -> Array:
+    def predictions(self) -> Float32Array:
         """(rows, outputs) float32, in the order of the epoch."""
         return _joined(self._predictions)
 
     @property
-    def losses(self) -> Array:
-        """(batches,) float32, as in `Pass`."""
+    def losses(self) -> Float32Array:
+        """(batches,) float32, as in `EpochOutput`."""
         return _joined(self._losses)
 
-    def whole(self, order: NDArray[np.int32]) -> Pass:
+    def whole(self, order: NDArray[np.int32]) -> EpochOutput:
         """The epoch's pass over the rows of `order`."""
-        return Pass(float(self.losses[-1]), self.predictions, order, self.losses)
+        return EpochOutput(float(self.losses[-1]), self.predictions, order, self.losses)
 
 
-def _joined(parts: list[Array]) -> Array:
+def _joined(parts: list[Float32Array]) -> Float32Array:
     """The arrays as one, which takes their place."""
     if len(parts) > 1:
         parts[:] = [np.concatenate(parts)]
     return parts[0]
 
 
-class Stepper(keras.Model):  # type: ignore[misc]
+class TrainStep(keras.Model):  # type: ignore[misc]
     """Keras's own `train_step` and `test_step` around a network, handing back predictions.
 
     Metrics are computed from the predictions, exactly and outside the program; Keras's metric
@@ -143,12 +145,12 @@ class Stepper(keras.Model):  # type: ignore[misc]
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         return y_pred
 
-    def begin(self) -> Begun:
+    def begin(self) -> PartialEpoch:
         """An epoch begins: nothing of it is trained yet, the mean of the loss is reset."""
         self.loss_mean.reset_state()
-        return Begun()
+        return PartialEpoch()
 
-    def train_on(self, batch: tuple[Any, ...]) -> tuple[Any, Any]:
+    def update(self, batch: tuple[Any, ...]) -> tuple[Any, Any]:
         """A step of training: the predictions before it, and the mean loss up to and with it."""
         return self.train_step(batch), self.loss_mean.result()
 
@@ -206,19 +208,19 @@ class Program:
         return done
 
 
-def on_device(samples: Samples, part: slice = slice(None)) -> tuple[Any, Any, Any]:
+def to_device(samples: Samples, part: slice = slice(None)) -> tuple[Any, Any, Any]:
     """Features, targets and weights (or None) of some rows as tensors."""
     weight = None if samples.weight is None else tf.constant(samples.weight[part])
     return tf.constant(samples.x[part]), tf.constant(samples.y[part]), weight
 
 
-def batch_of(x: Any, y: Any, weight: Any, rows: Any) -> tuple[Any, ...]:
+def gather_batch(x: Any, y: Any, weight: Any, rows: Any) -> tuple[Any, ...]:
     """The rows' features and targets, and weights if there are any, as Keras's steps take them."""
     batch = (tf.gather(x, rows), tf.gather(y, rows))
     return batch if weight is None else (*batch, tf.gather(weight, rows))
 
 
-def in_batches(
+def run_in_batches(
     step: Callable[[Any], tuple[Any, Any]],
     order: Any,
     batch: int,
@@ -259,7 +261,7 @@ def in_batches(
     return tf.concat(parts, axis=0), tf.concat(numbers, axis=0)
 
 
-def finish(steps: Generator[Any, None, Value]) -> Value:
+def run_to_end(steps: Generator[Any, None, Value]) -> Value:
     """What a generator returns when it is run to its end."""
     while True:
         try:
@@ -272,17 +274,17 @@ class Evaluator:
     """Loss and predictions of a network as it is."""
 
     def __init__(self, network: keras.Sequential, loss: keras.losses.Loss) -> None:
-        self._stepper = Stepper(network, loss, optimizer=None)
+        self._train_step = TrainStep(network, loss, optimizer=None)
         batches = steps_in_a_call(network.count_params(), _EVALUATION_BATCH, operations=2)
         self._rows = _EVALUATION_BATCH * min(batches, _EVALUATION_BATCHES)
-        self.evaluation = Program(self.in_program, compiled=False)
+        self.evaluation = Program(self.in_graph, compiled=False)
         self.prediction = Program(self._predict, compiled=False)
 
-    def evaluate(self, samples: Samples) -> Pass:
+    def evaluate(self, samples: Samples) -> EpochOutput:
         """Loss and predictions, in the samples' order."""
-        return finish(self.evaluate_in_parts(samples))
+        return run_to_end(self.evaluate_in_parts(samples))
 
-    def evaluate_in_parts(self, samples: Samples) -> Generator[None, None, Pass]:
+    def evaluate_in_parts(self, samples: Samples) -> Generator[None, None, EpochOutput]:
         """As `evaluate`; between two calls of the device it yields."""
         rows = len(samples.x)
         predictions = []
@@ -290,28 +292,28 @@ class Evaluator:
         for number, part in enumerate(self._parts(rows)):
             if number:
                 yield
-            mean, answers = self.evaluation(*on_device(samples, part))
+            mean, answers = self.evaluation(*to_device(samples, part))
             loss += float(mean) * len(answers) / rows
             predictions.append(np.asarray(answers))
-        return Pass(
+        return EpochOutput(
             loss=loss,
             predictions=np.concatenate(predictions),
             rows=np.arange(rows, dtype=np.int32),
             losses=np.asarray([loss], np.float32),
         )
 
-    def predict(self, x: Array) -> Array:
+    def predict(self, x: Float32Array) -> Float32Array:
         """(rows, outputs) predictions of (rows, …) features."""
         parts = [np.asarray(self.prediction(tf.constant(x[part]))) for part in self._parts(len(x))]
         return np.concatenate(parts)
 
-    def in_program(self, x: Any, y: Any, weight: Any) -> tuple[Any, Any]:
+    def in_graph(self, x: Any, y: Any, weight: Any) -> tuple[Any, Any]:
         """Inside a program: the mean loss over these rows, and their predictions."""
-        self._stepper.loss_mean.reset_state()
-        predictions, losses = in_batches(
+        self._train_step.loss_mean.reset_state()
+        predictions, losses = run_in_batches(
             lambda rows: (
-                self._stepper.test_step(batch_of(x, y, weight, rows)),
-                self._stepper.loss_mean.result(),
+                self._train_step.test_step(gather_batch(x, y, weight, rows)),
+                self._train_step.loss_mean.result(),
             ),
             tf.range(int(x.shape[0])),
             _EVALUATION_BATCH,
@@ -320,11 +322,11 @@ class Evaluator:
         return losses[-1], predictions
 
     def _predict(self, x: Any) -> Any:
-        predictions, _ = in_batches(
-            lambda rows: (self._stepper(tf.gather(x, rows), training=False), 0.0),
+        predictions, _ = run_in_batches(
+            lambda rows: (self._train_step(tf.gather(x, rows), training=False), 0.0),
             tf.range(int(x.shape[0])),
             _EVALUATION_BATCH,
-            (int(self._stepper.network.output_shape[-1]),),
+            (int(self._train_step.network.output_shape[-1]),),
         )
         return predictions
 

@@ -16,7 +16,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from trainer.engine.batches import Stepper
+from trainer.engine.batches import TrainStep
 from trainer.engine.state import State
 
 _ARRAYS = "callbacks/"
@@ -42,7 +42,7 @@ def batch_hooks(callback: keras.callbacks.Callback) -> list[str]:
 class Callbacks:
     """Callbacks in training; their `model` has the weights, the optimizer and `stop_training`."""
 
-    def __init__(self, callbacks: Sequence[keras.callbacks.Callback], model: Stepper) -> None:
+    def __init__(self, callbacks: Sequence[keras.callbacks.Callback], model: TrainStep) -> None:
         self._model = model
         self._model.stop_training = False
         self._own = list(callbacks)
@@ -57,7 +57,7 @@ class Callbacks:
                 if _is_kept(getattr(callback, name, value)):
                     setattr(callback, name, value)
 
-    def texts(self) -> list[str]:
+    def json_states(self) -> list[str]:
         """What each of them remembers in numbers, texts, lists and dictionaries, as JSON."""
         return [
             json.dumps({name: _plain(value) for name, value in _values(one) if _is_plain(value)})
@@ -76,14 +76,14 @@ class Callbacks:
                         kept[f"{_ARRAYS}{number}/{name}/{place:04d}"] = array.copy()
         return kept
 
-    def remember(self, texts: Sequence[str], arrays: Mapping[str, Any]) -> None:
+    def restore(self, json_states: Sequence[str], arrays: Mapping[str, Any]) -> None:
         """Let them go on with what they remembered, once training has begun.
 
         Raises:
             ValueError: A text is no JSON object.
             IndexError: An array is of a callback that there is not.
         """
-        self._former = [dict(json.loads(text)) for text in texts]
+        self._former = [dict(json.loads(text)) for text in json_states]
         for key, value in sorted(arrays.items()):
             if not key.startswith(_ARRAYS):
                 continue
@@ -94,7 +94,7 @@ class Callbacks:
             else:
                 former[name] = value
 
-    def forgotten(self) -> list[str]:
+    def unsaved_attributes(self) -> list[str]:
         """What each of them remembers besides, and begins anew with: `EarlyStopping.monitor_op`."""
         return [
             f"{type(one).__name__}.{name}"
@@ -107,9 +107,9 @@ class Callbacks:
         """An epoch (numbered from 1; Keras counts from 0) begins."""
         self._all.on_epoch_begin(epoch - 1)
 
-    def epoch_end(self, epoch: int, measures: dict[str, float]) -> str | None:
+    def epoch_end(self, epoch: int, metrics: dict[str, float]) -> str | None:
         """An epoch has ended with these measures; why training should stop, if a callback says so."""
-        self._all.on_epoch_end(epoch - 1, dict(measures))
+        self._all.on_epoch_end(epoch - 1, dict(metrics))
         return "a callback stopped training" if self._model.stop_training else None
 
     def end(self) -> None:

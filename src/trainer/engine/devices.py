@@ -79,7 +79,7 @@ def start(wanted: Literal["auto", "cpu", "gpu"], threads: int) -> Device:
             Problem(
                 where="",
                 expected="a GPU that TensorFlow can use",
-                found=missing_for_gpu(),
+                found=why_no_gpu(),
                 fix="set runtime.device: auto to use the CPU",
                 key="runtime.device",
             )
@@ -99,18 +99,18 @@ def start(wanted: Literal["auto", "cpu", "gpu"], threads: int) -> Device:
         details = tf.config.experimental.get_device_details(gpus[0])
         name = f"GPU {details['device_name']}" if "device_name" in details else "GPU"
         return Device("gpu", name, "a GPU was found", in_force)
-    reason = "runtime.device is cpu" if wanted == "cpu" else missing_for_gpu()
+    reason = "runtime.device is cpu" if wanted == "cpu" else why_no_gpu()
     return Device("cpu", "CPU", reason, in_force)
 
 
 @contextmanager
-def importing(*, worthwhile: bool) -> Iterator[None]:
+def tensorflow_import(*, in_background: bool) -> Iterator[None]:
     """Within it TensorFlow is loaded in another thread, if that is worth while.
 
     It ends when the thread has ended, also with an exception: until then what is written to standard
     error is held back.
     """
-    if not worthwhile:
+    if not in_background:
         yield
         return
     thread = threading.Thread(target=_import_quietly, name="import-tensorflow")
@@ -133,7 +133,7 @@ def free_gpu_memory() -> int | None:
         return None
 
 
-def missing_for_gpu() -> str:
+def why_no_gpu() -> str:
     """Why no GPU is used, in one line; asks the system, not TensorFlow."""
     if shutil.which("nvidia-smi") is None:
         return "no NVIDIA driver (nvidia-smi is not there)"

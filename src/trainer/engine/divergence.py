@@ -11,11 +11,11 @@ import numpy as np
 from trainer.errors import Problem
 
 if TYPE_CHECKING:
-    from trainer.engine.batches import Pass
+    from trainer.engine.batches import EpochOutput
 
 
 @dataclass(frozen=True, slots=True)
-class Advice:
+class DivergenceAdvice:
     """What helps where a loss is not finite.
 
     Attributes:
@@ -29,13 +29,13 @@ class Advice:
     )
 
 
-def first_bad_step(trained: Pass) -> int:
+def first_nonfinite_step(trained: EpochOutput) -> int:
     """The number of the first batch of a pass, from 1, with a loss that is not finite; else its last."""
     bad = np.flatnonzero(~np.isfinite(trained.losses))
     return int(bad[0]) + 1 if bad.size else trained.steps
 
 
-def first_broken(weights: Iterable[tuple[str, Any]]) -> str | None:
+def first_nonfinite_variable(weights: Iterable[tuple[str, Any]]) -> str | None:
     """The name of the first of the weights that has a value that is not finite."""
     for name, value in weights:
         if not np.all(np.isfinite(np.asarray(value, dtype=np.float64))):
@@ -44,7 +44,12 @@ def first_broken(weights: Iterable[tuple[str, Any]]) -> str | None:
 
 
 def divergence_problem(
-    epoch: int, step: int, loss: float, broken: str | None, advice: Advice, rewinds: int = 0
+    epoch: int,
+    step: int,
+    loss: float,
+    broken: str | None,
+    advice: DivergenceAdvice,
+    rollbacks: int = 0,
 ) -> Problem:
     """The error.
 
@@ -54,13 +59,13 @@ def divergence_problem(
         loss: The loss of the epoch.
         broken: The first weights that are not finite, if any.
         advice: What helps.
-        rewinds: How often training went back because of it before.
+        rollbacks: How often training went back because of it before.
     """
     place = f"; the first weights that are not finite: {broken}" if broken else ""
-    rewound = f" after going back {rewinds} times" if rewinds else ""
+    rolled_back = f" after going back {rollbacks} times" if rollbacks else ""
     return Problem(
         where=f"epoch {epoch}, step {step}",
         expected="a finite loss",
-        found=f"{loss}{rewound}{place}",
+        found=f"{loss}{rolled_back}{place}",
         fix=advice.first if step == 1 else advice.later,
     )

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class EpochResult:
+class EpochEnd:
     """What one epoch gave.
 
     Attributes:
         epoch: Its number, from 1.
         step: Batches trained so far.
         learning_rate: At the end of the epoch.
-        measures: `loss`, metrics, and the same of the validation rows as `val_…`.
+        metrics: `loss`, metrics, and the same of the validation rows as `val_…`.
         improved: It is the best epoch so far.
         seconds: Wall-clock time of training and validation, in this process.
         stop: Why training ends with this epoch, or None.
@@ -22,14 +22,14 @@ class EpochResult:
     epoch: int
     step: int
     learning_rate: float
-    measures: dict[str, float]
+    metrics: dict[str, float]
     improved: bool
     seconds: float
     stop: str | None
 
 
 @dataclass(frozen=True, slots=True)
-class Partway:
+class StepCheckpoint:
     """A place within a long epoch, where training can be saved.
 
     Attributes:
@@ -44,7 +44,7 @@ class Partway:
 
 
 @dataclass(frozen=True, slots=True)
-class Rewound:
+class RolledBack:
     """The loss was not finite: training stands at the start of the epoch again, and goes on slower.
 
     Attributes:
@@ -58,4 +58,4 @@ class Rewound:
     learning_rate: float
 
 
-Event = EpochResult | Partway | Rewound
+Event = EpochEnd | StepCheckpoint | RolledBack

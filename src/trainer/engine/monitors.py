@@ -29,7 +29,7 @@ def worst(direction: Direction) -> float:
 
 
 @dataclass(slots=True)
-class Best:
+class BestEpochState:
     """The best epoch so far.
 
     Attributes:
@@ -43,7 +43,7 @@ class Best:
     epoch: int = 0
 
     @classmethod
-    def start(cls, direction: Direction) -> Best:
+    def start(cls, direction: Direction) -> BestEpochState:
         return cls(direction, worst(direction))
 
     def update(self, epoch: int, value: float) -> bool:
@@ -55,7 +55,7 @@ class Best:
 
 
 @dataclass(slots=True)
-class Patience:
+class PatienceCounter:
     """Counts epochs without improvement; shared by early stopping and plateau.
 
     Attributes:
@@ -81,16 +81,16 @@ class Patience:
 
 
 @dataclass(slots=True)
-class Stopper:
+class EarlyStoppingState:
     """Early stopping."""
 
     settings: EarlyStopping
     direction: Direction
-    patience: Patience
+    patience: PatienceCounter
 
     @classmethod
-    def start(cls, settings: EarlyStopping, direction: Direction) -> Stopper:
-        return cls(settings, direction, Patience(worst(direction)))
+    def start(cls, settings: EarlyStopping, direction: Direction) -> EarlyStoppingState:
+        return cls(settings, direction, PatienceCounter(worst(direction)))
 
     def update(self, epoch: int, value: float) -> str | None:
         """Take in an epoch; the reason to stop, if there is one."""
@@ -108,16 +108,16 @@ class Stopper:
 
 
 @dataclass(slots=True)
-class Plateau:
+class ReduceLROnPlateauState:
     """Learning-rate reduction, with Keras's counting (keras.callbacks.ReduceLROnPlateau)."""
 
     settings: ReduceOnPlateau
     direction: Direction
-    patience: Patience
+    patience: PatienceCounter
 
     @classmethod
-    def start(cls, settings: ReduceOnPlateau, direction: Direction) -> Plateau:
-        return cls(settings, direction, Patience(worst(direction)))
+    def start(cls, settings: ReduceOnPlateau, direction: Direction) -> ReduceLROnPlateauState:
+        return cls(settings, direction, PatienceCounter(worst(direction)))
 
     def update(self, value: float, learning_rate: float) -> float:
         """Take in an epoch; the learning rate of the next one."""
@@ -132,16 +132,16 @@ class Plateau:
 class Monitors:
     """All decisions of one run."""
 
-    best: Best
-    stopper: Stopper | None
-    plateau: Plateau | None
+    best: BestEpochState
+    early_stopping: EarlyStoppingState | None
+    reduce_lr: ReduceLROnPlateauState | None
 
     def state(self) -> dict[str, Any]:
         """What a restart needs, as JSON has it: the worst value there is is None."""
         return {
             "best": {"value": _finite(self.best.value), "epoch": self.best.epoch},
-            "stopper": _patience_state(self.stopper),
-            "plateau": _patience_state(self.plateau),
+            "stopper": _patience_state(self.early_stopping),
+            "plateau": _patience_state(self.reduce_lr),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -149,13 +149,15 @@ class Monitors:
         best = state["best"]
         self.best.value = _value(best["value"], self.best.direction)
         self.best.epoch = best["epoch"]
-        for decision, former in ((self.stopper, "stopper"), (self.plateau, "plateau")):
+        for decision, former in ((self.early_stopping, "stopper"), (self.reduce_lr, "plateau")):
             if decision is not None and state[former] is not None:
                 value = _value(state[former]["best"], decision.direction)
-                decision.patience = Patience(**{**state[former], "best": value})
+                decision.patience = PatienceCounter(**{**state[former], "best": value})
 
 
-def _patience_state(decision: Stopper | Plateau | None) -> dict[str, Any] | None:
+def _patience_state(
+    decision: EarlyStoppingState | ReduceLROnPlateauState | None,
+) -> dict[str, Any] | None:
     if decision is None:
         return None
     state = asdict(decision.patience)

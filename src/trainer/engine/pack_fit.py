@@ -16,18 +16,18 @@ from time import perf_counter
 from typing import Any
 
 from trainer.data.samples import Samples
-from trainer.engine.batches import Pass, Program
+from trainer.engine.batches import EpochOutput, Program
 from trainer.engine.divergence import (
-    Advice,
+    DivergenceAdvice,
     divergence_problem,
-    first_bad_step,
-    first_broken,
+    first_nonfinite_step,
+    first_nonfinite_variable,
 )
-from trainer.engine.events import EpochResult
-from trainer.engine.fit import Measure
+from trainer.engine.events import EpochEnd
+from trainer.engine.fit import MetricFunction
 from trainer.engine.monitors import Monitors
 from trainer.engine.packs import Pack
-from trainer.engine.snapshot import Snapshot, best_arrays, best_of, variables_of
+from trainer.engine.snapshot import Snapshot, best_weight_arrays, best_weights_from, variable_arrays
 from trainer.engine.state import State
 from trainer.errors import Problem
 
@@ -44,7 +44,7 @@ class MemberTraining:
     Attributes:
         train: The rows its training metrics are measured on.
         validation: The rows each epoch is judged by, or None.
-        measure: Computes the metrics of a pass.
+        compute_metrics: Computes the metrics of a pass.
         monitors: The decisions.
         monitor: The measure that says which epoch is best.
         keep_last: The latest epoch counts as the best.
@@ -60,11 +60,11 @@ class MemberTraining:
 
     train: Samples
     validation: Samples | None
-    measure: Measure
+    compute_metrics: MetricFunction
     monitors: Monitors
     monitor: str
     keep_last: bool
-    advice: Advice = field(default_factory=Advice)
+    advice: DivergenceAdvice = field(default_factory=DivergenceAdvice)
     best_weights: list[Any] = field(default_factory=list)
     best_epoch: int = 0
     epoch: int = 0
@@ -80,7 +80,7 @@ class MemberTraining:
 
 
 @dataclass(frozen=True, slots=True)
-class Frozen:
+class MemberState:
     """A member as it stands, or stood when it ended.
 
     Attributes:
@@ -106,11 +106,13 @@ class Frozen:
             "rewound": 0,
             "stopped_because": None if member.interrupted else member.ended,
         }
-        return Snapshot({**self.variables, **best_arrays(member.best_weights)}, facts)
+        return Snapshot({**self.variables, **best_weight_arrays(member.best_weights)}, facts)
 
 
-class MemberRecord:
-    """A member as it is recorded (`trainer.engine.snapshot.Recorded`); a snapshot once it has ended."""
+class CheckpointableMember:
+    """A member as it is recorded (`trainer.engine.snapshot.Checkpointable`); a snapshot once it
+    has ended.
+    """
 
     def __init__(self, training: PackTraining, number: int) -> None:
         self._training, self._number = training, number
@@ -121,35 +123,35 @@ class MemberRecord:
 
     @property
     def epoch(self) -> int:
-        """As in `Recorded`."""
+        """As in `Checkpointable`."""
         return self._member.epoch
 
     @property
     def position(self) -> int:
-        """As in `Recorded`."""
+        """As in `Checkpointable`."""
         return self._member.step
 
     @property
     def best_epoch(self) -> int:
-        """As in `Recorded`."""
+        """As in `Checkpointable`."""
         return self._member.best_epoch
 
     @property
     def best_weights(self) -> list[Any]:
-        """As in `Recorded`."""
+        """As in `Checkpointable`."""
         return self._member.best_weights
 
     def snapshot(self) -> Snapshot:
-        """As in `Recorded`."""
+        """As in `Checkpointable`."""
         return self._training.frozen(self._number).snapshot()
 
-    def judged_weights(self) -> list[Any]:
-        """As in `Recorded`; of a member that is still trained, too."""
+    def evaluation_weights(self) -> list[Any]:
+        """As in `Checkpointable`; of a member that is still trained, too."""
         return self._training.judged(self._number)
 
 
 @dataclass(frozen=True, slots=True)
-class PackEpoch:
+class PackEpochEnd:
     """What one epoch gave.
 
     Attributes:
@@ -158,7 +160,7 @@ class PackEpoch:
     """
 
     epoch: int
-    results: Mapping[int, EpochResult]
+    results: Mapping[int, EpochEnd]
 
 
 class PackTraining:
@@ -176,7 +178,7 @@ class PackTraining:
         make: Callable[[Sequence[int]], Pack],
         slots: Sequence[int] | None = None,
     ) -> None:
-        """Members that begin, or whose state `put_back` brings.
+        """Members that begin, or whose state `restore` brings.
 
         Args:
             members: All of them.
@@ -188,7 +190,7 @@ class PackTraining:
         self._make = make
         self.pack = make(self.slots)
         self.interrupted = False
-        self._frozen: dict[int, Frozen] = {}
+        self._frozen: dict[int, MemberState] = {}
         self._former: list[Pack] = []
 
     @property
@@ -201,24 +203,24 @@ class PackTraining:
         """All that were traced and compiled."""
         return [program for pack in (*self._former, self.pack) for program in pack.programs]
 
-    def pack_of(self, numbers: Sequence[int]) -> Pack:
+    def pack_for(self, numbers: Sequence[int]) -> Pack:
         """A pack of these members, to be evaluated with weights of another epoch."""
         return self.pack if list(numbers) == self.slots else self._make(numbers)
 
-    def standing(self) -> list[Frozen]:
+    def states(self) -> list[MemberState]:
         """Where each member stands; of one that ended, where it ended."""
         live = self.live
-        held = self._held() if live else {}
+        held = self._current_states() if live else {}
         return [
             held[number] if number in live else self._frozen[number]
             for number in range(len(self.members))
         ]
 
-    def record_of(self, number: int) -> MemberRecord:
+    def checkpointable(self, number: int) -> CheckpointableMember:
         """A member as it is recorded."""
-        return MemberRecord(self, number)
+        return CheckpointableMember(self, number)
 
-    def frozen(self, number: int) -> Frozen:
+    def frozen(self, number: int) -> MemberState:
         """Where a member stands that has ended."""
         return self._frozen[number]
 
@@ -228,7 +230,7 @@ class PackTraining:
             return self._frozen[number].judged
         return self.pack.weights()[list(self.slots).index(number)]
 
-    def put_back(self, snapshots: Sequence[Snapshot], judged: Sequence[list[Any]]) -> None:
+    def restore(self, snapshots: Sequence[Snapshot], judged: Sequence[list[Any]]) -> None:
         """Let each member stand where its snapshot was taken.
 
         Args:
@@ -240,23 +242,23 @@ class PackTraining:
             member.monitors.restore(facts["monitors"])
             member.epoch, member.step = facts["epoch"], facts["step"]
             member.best_epoch, member.ended = facts["best_epoch"], facts["stopped_because"]
-            member.best_weights = best_of(snapshot.arrays)
+            member.best_weights = best_weights_from(snapshot.arrays)
             if not member.is_live:
-                variables = variables_of(snapshot.arrays)
-                self._frozen[number] = Frozen(member, variables, judged[number])
-        self.pack.restore([variables_of(snapshots[number].arrays) for number in self.slots])
+                variables = variable_arrays(snapshot.arrays)
+                self._frozen[number] = MemberState(member, variables, judged[number])
+        self.pack.restore([variable_arrays(snapshots[number].arrays) for number in self.slots])
 
-    def freeze(self, reasons: Mapping[int, str]) -> None:
+    def end_members(self, reasons: Mapping[int, str]) -> None:
         """End members where they stand."""
-        held = self._held()
+        held = self._current_states()
         for number, reason in reasons.items():
             self.members[number].ended = reason
             self._frozen[number] = held[number]
 
-    def _held(self) -> dict[int, Frozen]:
+    def _current_states(self) -> dict[int, MemberState]:
         both = zip(self.slots, self.pack.state(), self.pack.weights(), strict=True)
         return {
-            number: Frozen(self.members[number], variables, judged)
+            number: MemberState(self.members[number], variables, judged)
             for number, variables, judged in both
         }
 
@@ -279,7 +281,9 @@ class PackTraining:
         return _STEP_SECONDS + self.pack.operations_per_step / _OPERATIONS_PER_SECOND
 
 
-def fit_pack(training: PackTraining, interrupted: Callable[[], str | None]) -> Iterator[PackEpoch]:
+def fit_pack(
+    training: PackTraining, interrupted: Callable[[], str | None]
+) -> Iterator[PackEpochEnd]:
     """Train until every member has ended or `interrupted` gives a reason.
 
     Args:
@@ -294,7 +298,7 @@ def fit_pack(training: PackTraining, interrupted: Callable[[], str | None]) -> I
         if done is None:
             return
         results = _decided(training, epoch, *done, started)
-        yield PackEpoch(epoch, results)
+        yield PackEpochEnd(epoch, results)
         if training.live and (reason := interrupted()) is not None:
             _interrupt(training, reason)
             return
@@ -303,10 +307,10 @@ def fit_pack(training: PackTraining, interrupted: Callable[[], str | None]) -> I
 
 def _through_epoch(
     training: PackTraining, epoch: int, interrupted: Callable[[], str | None]
-) -> tuple[list[Pass], list[Pass] | None] | None:
+) -> tuple[list[EpochOutput], list[EpochOutput] | None] | None:
     """The passes of one epoch; None where it was interrupted, and undone."""
     pack = training.pack
-    start = pack.state() if pack.has_pauses else []
+    start = pack.state() if pack.yields_between_calls else []
     working = pack.epoch(epoch)
     while True:
         try:
@@ -322,7 +326,7 @@ def _through_epoch(
 def _interrupt(training: PackTraining, reason: str) -> None:
     training.interrupted = True
     live = training.live
-    training.freeze(dict.fromkeys(live, reason))
+    training.end_members(dict.fromkeys(live, reason))
     for number in live:
         training.members[number].interrupted = True
 
@@ -330,12 +334,12 @@ def _interrupt(training: PackTraining, reason: str) -> None:
 def _decided(
     training: PackTraining,
     epoch: int,
-    trained: Sequence[Pass],
-    judged: Sequence[Pass] | None,
+    trained: Sequence[EpochOutput],
+    judged: Sequence[EpochOutput] | None,
     started: float,
-) -> dict[int, EpochResult]:
+) -> dict[int, EpochEnd]:
     pack = training.pack
-    results: dict[int, EpochResult] = {}
+    results: dict[int, EpochEnd] = {}
     ending: dict[int, str] = {}
     weights: list[list[Any]] = []
     for slot, number in enumerate(training.slots):
@@ -352,49 +356,51 @@ def _decided(
             ending[number] = "the loss is not finite"
             continue
         member.epoch, member.step = epoch, member.step + own.steps
-        measures = {"loss": own.loss, **member.measure(own, member.train)}
+        metrics = {"loss": own.loss, **member.compute_metrics(own, member.train)}
         if seen is not None:
             assert member.validation is not None
-            measures["val_loss"] = seen.loss
-            metrics = member.measure(seen, member.validation)
-            measures.update({f"val_{name}": value for name, value in metrics.items()})
-        improved = member.monitors.best.update(epoch, measures[member.monitor])
+            metrics["val_loss"] = seen.loss
+            val_metrics = member.compute_metrics(seen, member.validation)
+            metrics.update({f"val_{name}": value for name, value in val_metrics.items()})
+        improved = member.monitors.best.update(epoch, metrics[member.monitor])
         if improved or member.keep_last or not member.best_weights:
             weights = weights or pack.weights()
             improved, member.best_epoch, member.best_weights = True, epoch, weights[slot]
         rate = pack.learning_rate(slot, member.step)
-        stop = _stopped(pack, member, slot, measures, rate)
+        stop = _stopped(pack, member, slot, metrics, rate)
         if stop is not None:
             ending[number] = stop
-        results[number] = EpochResult(
-            epoch, member.step, rate, measures, improved, perf_counter() - started, stop
+        results[number] = EpochEnd(
+            epoch, member.step, rate, metrics, improved, perf_counter() - started, stop
         )
     if ending:
-        training.freeze(ending)
+        training.end_members(ending)
     return results
 
 
 def _stopped(
-    pack: Pack, member: MemberTraining, slot: int, measures: Mapping[str, float], rate: float
+    pack: Pack, member: MemberTraining, slot: int, metrics: Mapping[str, float], rate: float
 ) -> str | None:
     """Why a member's training ends with this epoch; a plateau lowers its learning rate."""
-    plateau, stopper = member.monitors.plateau, member.monitors.stopper
-    if plateau is not None:
-        lowered = plateau.update(measures[plateau.settings.monitor], rate)
+    reduce_lr, early_stopping = member.monitors.reduce_lr, member.monitors.early_stopping
+    if reduce_lr is not None:
+        lowered = reduce_lr.update(metrics[reduce_lr.settings.monitor], rate)
         if lowered != rate:
-            pack.set_rate(slot, lowered)
-    if stopper is not None:
-        stopper.update(member.epoch, measures[stopper.settings.monitor])
+            pack.set_learning_rate(slot, lowered)
+    if early_stopping is not None:
+        early_stopping.update(member.epoch, metrics[early_stopping.settings.monitor])
     if member.step >= pack.total_steps:
         return "all epochs done"
-    return stopper.reason() if stopper is not None else None
+    return early_stopping.reason() if early_stopping is not None else None
 
 
 def _broken(pack: Pack, slot: int) -> str | None:
     """The first weights of a member with a value that is not finite."""
-    return first_broken(zip(pack.weight_names, pack.weights()[slot], strict=True))
+    return first_nonfinite_variable(zip(pack.weight_names, pack.weights()[slot], strict=True))
 
 
-def _diverged(pack: Pack, slot: int, member: MemberTraining, trained: Pass, epoch: int) -> Problem:
-    step = member.step + first_bad_step(trained)
+def _diverged(
+    pack: Pack, slot: int, member: MemberTraining, trained: EpochOutput, epoch: int
+) -> Problem:
+    step = member.step + first_nonfinite_step(trained)
     return divergence_problem(epoch, step, trained.loss, _broken(pack, slot), member.advice)

@@ -14,7 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from trainer.engine.batches import Array
+from trainer.engine.batches import Float32Array
 from trainer.engine.state import State, named_variables
 from trainer.models.optimizers import build_optimizer
 from trainer.models.stacking import StackedNetwork, StackMember
@@ -84,9 +84,9 @@ class PackState:
         """The learning rate in a member's state; None where a schedule says it."""
         return None if self._scheduled[number] else float(state[self._rate])
 
-    def weights(self, *, judged: bool) -> list[list[Array]]:
+    def weights(self, *, judged: bool) -> list[list[Float32Array]]:
         """Each member's weights in Keras's order."""
-        found: list[list[Array]] = [[] for _ in self._scheduled]
+        found: list[list[Float32Array]] = [[] for _ in self._scheduled]
         averages = self._optimizer._model_variables_moving_average if judged else []
         instead = {
             id(own): average for own, average in zip(self._stack.trainable, averages, strict=False)

@@ -20,11 +20,15 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from trainer.data.samples import Samples
-from trainer.engine.batches import Array, Pass, Program, in_batches
+from trainer.engine.batches import EpochOutput, Float32Array, Program, run_in_batches
 from trainer.engine.pack_state import PackState
 from trainer.engine.runner import epoch_order
 from trainer.engine.state import State
-from trainer.models.stacked_optimizers import build_stacked_optimizer, differing, schedule_of
+from trainer.models.stacked_optimizers import (
+    build_stacked_optimizer,
+    member_schedule,
+    varying_coefficients,
+)
 from trainer.models.stacking import StackedNetwork, StackMember
 
 # Rows of all members in one step of an evaluation.
@@ -63,7 +67,7 @@ class _Rows:
         assert np.array_equal(first, self.first), "targets are shared where features are"
         weight, self.first_weight = None, self.first
         if any(one.weight is not None for one in samples):
-            ones: dict[int, Array] = {}
+            ones: dict[int, Float32Array] = {}
             for one in samples:
                 ones.setdefault(len(one.x), np.ones(len(one.x), np.float32))
             weight, self.first_weight = _stored(
@@ -73,10 +77,10 @@ class _Rows:
         self.count = np.asarray([len(one.x) for one in samples], np.int32)
 
 
-def _stored(arrays: Sequence[Array]) -> tuple[Any, NDArray[np.int32]]:
+def _stored(arrays: Sequence[Float32Array]) -> tuple[Any, NDArray[np.int32]]:
     """The different ones among the arrays as one tensor, one below another, and where each begins."""
     places: dict[int, int] = {}
-    held: list[Array] = []
+    held: list[Float32Array] = []
     rows = 0
     for array in arrays:
         if id(array) not in places:
@@ -130,30 +134,32 @@ class Pack:
         self._state = PackState([member.stack for member in members], self._stack, self._optimizer)
         self._averages = bool(self._optimizer.use_ema)
         smoothing = [config.loss.label_smoothing for config in configs]
-        knobs = dict(self._stack.knobs)
+        hyperparameters = dict(self._stack.hyperparameters)
         if any(smoothing):
-            knobs["loss/smoothing"] = np.asarray(smoothing, np.float32)
-        self._knobs = {name: tf.constant(value) for name, value in knobs.items()}
+            hyperparameters["loss/smoothing"] = np.asarray(smoothing, np.float32)
+        self._knobs = {name: tf.constant(value) for name, value in hyperparameters.items()}
         self._coefficients = {
             name: (tf.constant(values, tf.float32), tf.constant(1 - values, tf.float32))
-            for name, values in differing(settings).items()
+            for name, values in varying_coefficients(settings).items()
         }
         self._constant = np.asarray([one.learning_rate for one in settings], np.float32)
-        self._schedules = [schedule_of(one, self.steps_per_epoch, total_steps) for one in settings]
+        self._schedules = [
+            member_schedule(one, self.steps_per_epoch, total_steps) for one in settings
+        ]
         self._train = _Rows([member.train for member in members])
         held_back = [member.validation for member in members if member.validation is not None]
         self._validation = _Rows(held_back) if held_back else None
         self._total = tf.Variable(tf.zeros((self.size,)), trainable=False)
         self._seen = tf.Variable(0.0, trainable=False)
-        self._training = Program(self._train_in_program, compiled=True)
-        self._judging = Program(self._evaluate_in_program, compiled=True)
+        self._training = Program(self._train_in_graph, compiled=True)
+        self._judging = Program(self._evaluate_in_graph, compiled=True)
         # Once for each split: compiling it would take longer than running it.
-        self._evaluation = Program(self._evaluate_in_program, compiled=False)
+        self._evaluation = Program(self._evaluate_in_graph, compiled=False)
         self.programs = (self._training, self._judging)
 
     # An epoch -----------------------------------------------------------------------------------
 
-    def train(self, epoch: int) -> Generator[None, None, list[Pass]]:
+    def train(self, epoch: int) -> Generator[None, None, list[EpochOutput]]:
         """Train one epoch (numbered from 1); each member's pass. Yields between calls of the device."""
         first = (epoch - 1) * self.steps_per_epoch
         orders = [self._order(number, epoch) for number in range(self.size)]
@@ -184,7 +190,7 @@ class Pack:
             losses.append(np.asarray(means))
         answers, means = _joined(predictions), _joined(losses)
         return [
-            Pass(
+            EpochOutput(
                 float(means[-1, number]),
                 np.ascontiguousarray(answers[:, number]),
                 orders[number],
@@ -193,23 +199,25 @@ class Pack:
             for number in range(self.size)
         ]
 
-    def judge(self) -> Generator[None, None, list[Pass] | None]:
+    def judge(self) -> Generator[None, None, list[EpochOutput] | None]:
         """Each member's pass over its validation rows, by its averages where there are any."""
         if self._validation is None:
             return None
         return (yield from self._evaluate(self._validation, self._judging))
 
-    def evaluate(self, samples: Sequence[Samples]) -> Generator[None, None, list[Pass]]:
+    def evaluate(self, samples: Sequence[Samples]) -> Generator[None, None, list[EpochOutput]]:
         """Each member's pass over rows of its own."""
         return (yield from self._evaluate(_Rows(samples), self._evaluation))
 
-    def epoch(self, epoch: int) -> Generator[None, None, tuple[list[Pass], list[Pass] | None]]:
+    def epoch(
+        self, epoch: int
+    ) -> Generator[None, None, tuple[list[EpochOutput], list[EpochOutput] | None]]:
         """Train one epoch and judge it: each member's passes. Yields between calls of the device."""
         trained = yield from self.train(epoch)
         return trained, (yield from self.judge())
 
     @property
-    def has_pauses(self) -> bool:
+    def yields_between_calls(self) -> bool:
         """An epoch is more than one call for its training and one for its judging."""
         judged = 0 if self._validation is None else int(self._validation.count.max())
         rows = len(self.members[0].train.x)
@@ -225,14 +233,16 @@ class Pack:
         (rate,) = self._rates(number, step, 1).tolist()
         return float(rate)
 
-    def set_rate(self, number: int, learning_rate: float) -> None:
+    def set_learning_rate(self, number: int, learning_rate: float) -> None:
         """Another learning rate for a member without a schedule, from the next batch on."""
         self._constant[number] = learning_rate
 
     # State --------------------------------------------------------------------------------------
 
     def state(self) -> list[State]:
-        """Every variable of each member, named as `trainer.engine.state.capture` names those of one."""
+        """Every variable of each member, named as `trainer.engine.state.get_state` names those
+        of one.
+        """
         return self._state.split(self._current_rates())
 
     def restore(self, states: Sequence[Mapping[str, Any]]) -> None:
@@ -248,7 +258,7 @@ class Pack:
         """The names of the weights of each member, in the order of `weights`."""
         return [str(weight.path) for weight in self.members[0].stack.network.weights]
 
-    def weights(self) -> list[list[Array]]:
+    def weights(self) -> list[list[Float32Array]]:
         """Of each member, the weights that predictions depend on (averages, where there are any)."""
         return self._state.weights(judged=self._averages)
 
@@ -264,7 +274,7 @@ class Pack:
         rows = len(self.members[number].train.x)
         return epoch_order(rows, config.seed, epoch, config.fit.shuffle)
 
-    def _rates(self, number: int, first: int, count: int) -> Array:
+    def _rates(self, number: int, first: int, count: int) -> Float32Array:
         schedule = self._schedules[number]
         if schedule is None:
             return np.full(count, self._constant[number], np.float32)
@@ -274,13 +284,13 @@ class Pack:
         step = int(self._optimizer.iterations)
         return [self.learning_rate(number, step) for number in range(self.size)]
 
-    def _train_in_program(
+    def _train_in_graph(
         self,
         order: Any,
         weight_order: Any,
         first: Any,
         rates: Any,
-        knobs: Any,
+        hyperparameters: Any,
         coefficients: Any,
         data: Any,
     ) -> tuple[Any, Any]:
@@ -288,20 +298,24 @@ class Pack:
             rows, weight_rows = places[..., 0], places[..., 1]
             number = tf.cast(self._optimizer.iterations, tf.int64) - first
             self._optimizer.use(tf.gather(rates, number), coefficients)
-            return self._step(rows, weight_rows, knobs, data)
+            return self._step(rows, weight_rows, hyperparameters, data)
 
         both = tf.stack([order, weight_order], axis=-1)
         shape = (self.size, self._outputs)
-        return in_batches(step, both, self._batch, shape, (self.size,))
+        return run_in_batches(step, both, self._batch, shape, (self.size,))
 
-    def _step(self, rows: Any, weight_rows: Any, knobs: Any, data: Any) -> tuple[Any, Any]:
+    def _step(
+        self, rows: Any, weight_rows: Any, hyperparameters: Any, data: Any
+    ) -> tuple[Any, Any]:
         """One batch of each member, as Keras's `train_step` does it."""
         x, y, weight = _gathered(data, rows, weight_rows)
         count = tf.cast(tf.shape(rows)[0], tf.float32)
         variables = [variable.value for variable in self._stack.trainable]
         with tf.GradientTape() as tape:
-            answers = self._stack(x, knobs, training=True)
-            losses = self._losses(y, answers.outputs, weight, knobs) / count + answers.penalty
+            answers = self._stack(x, hyperparameters, training=True)
+            losses = (
+                self._losses(y, answers.outputs, weight, hyperparameters) / count + answers.penalty
+            )
             total = tf.reduce_sum(losses)
         gradients = tape.gradient(total, variables)
         self._optimizer.apply(gradients, self._stack.trainable)
@@ -310,17 +324,17 @@ class Pack:
         self._seen.assign_add(count)
         return tf.transpose(answers.outputs, (1, 0, 2)), self._total / self._seen
 
-    def _losses(self, y: Any, outputs: Any, weight: Any, knobs: Any) -> Any:
+    def _losses(self, y: Any, outputs: Any, weight: Any, hyperparameters: Any) -> Any:
         """(members,) sums over rows of weight · loss."""
-        if "loss/smoothing" in knobs:
-            share = tf.reshape(knobs["loss/smoothing"], (-1, 1, 1))
+        if "loss/smoothing" in hyperparameters:
+            share = tf.reshape(hyperparameters["loss/smoothing"], (-1, 1, 1))
             # As in Keras: half of a yes or no, an equal part of each of several classes.
             parts = 2 if isinstance(self._loss, _YES_OR_NO) else self._outputs
             y = y * (1.0 - share) + share / parts
         losses = self._loss.call(y, outputs)
         return tf.reduce_sum(losses if weight is None else losses * weight, axis=1)
 
-    def _evaluate(self, rows: _Rows, program: Program) -> Generator[None, None, list[Pass]]:
+    def _evaluate(self, rows: _Rows, program: Program) -> Generator[None, None, list[EpochOutput]]:
         longest = int(rows.count.max())
         order = np.minimum(np.arange(longest, dtype=np.int32)[:, None], rows.count - 1)
         there = (np.arange(longest)[:, None] < rows.count).astype(np.float32)
@@ -343,7 +357,7 @@ class Pack:
         answers = _joined(predictions)
         means = losses / rows.count
         return [
-            Pass(
+            EpochOutput(
                 float(means[number]),
                 np.ascontiguousarray(answers[:count, number]),
                 np.arange(count, dtype=np.int32),
@@ -356,8 +370,8 @@ class Pack:
     def _evaluation_batch(self) -> int:
         return max(32, _EVALUATION_ROWS // self.size)
 
-    def _evaluate_in_program(
-        self, order: Any, weight_order: Any, there: Any, knobs: Any, data: Any
+    def _evaluate_in_graph(
+        self, order: Any, weight_order: Any, there: Any, hyperparameters: Any, data: Any
     ) -> tuple[Any, Any]:
         trained = self._optimizer._model_variables_moving_average if self._averages else None
         if trained is not None:
@@ -368,14 +382,16 @@ class Pack:
             rows, weight_rows = tf.gather(order, at), tf.gather(weight_order, at)
             counted = tf.transpose(tf.gather(there, at))
             x, y, weight = _gathered(data, rows, weight_rows)
-            answers = self._stack(x, knobs, training=False, trained=trained, counted=counted)
+            answers = self._stack(
+                x, hyperparameters, training=False, trained=trained, counted=counted
+            )
             weight = counted if weight is None else weight * counted
-            sums = self._losses(y, answers.outputs, weight, knobs)
+            sums = self._losses(y, answers.outputs, weight, hyperparameters)
             sums += answers.penalty * tf.reduce_sum(counted, axis=1)
             return tf.transpose(answers.outputs, (1, 0, 2)), sums
 
         shape = (self.size, self._outputs)
-        return in_batches(step, place, self._evaluation_batch, shape, (self.size,))
+        return run_in_batches(step, place, self._evaluation_batch, shape, (self.size,))
 
 
 _YES_OR_NO = (keras.losses.BinaryCrossentropy, keras.losses.BinaryFocalCrossentropy)

@@ -48,7 +48,7 @@ def use_cache(root: Path) -> None:
         os.environ[_FLAGS] = " ".join([*flags, flag])
 
 
-def keep_programs(root: Path) -> None:
+def index_programs(root: Path) -> None:
     """Take the programs that were written since into the index; what fails is only not kept."""
     directory = root / _machine()
     with contextlib.suppress(OSError, StorageError):

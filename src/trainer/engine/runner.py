@@ -20,14 +20,14 @@ from numpy.typing import NDArray
 
 from trainer.data.samples import Samples
 from trainer.engine.batches import (
-    Begun,
+    EpochOutput,
     Evaluator,
-    Pass,
+    PartialEpoch,
     Program,
-    Stepper,
-    batch_of,
-    in_batches,
-    on_device,
+    TrainStep,
+    gather_batch,
+    run_in_batches,
+    to_device,
 )
 
 
@@ -36,17 +36,17 @@ class EpochRunner(Protocol):
 
     Attributes:
         steps_per_epoch: Batches of an epoch.
-        stepper: What takes a step.
+        train_step: What takes a step.
         evaluator: Asks the network as it is.
     """
 
     steps_per_epoch: int
-    stepper: Stepper
+    train_step: TrainStep
     evaluator: Evaluator
 
     def train(
-        self, epoch: int, max_steps: int, begun: Begun | None
-    ) -> Generator[Begun, None, Pass]:
+        self, epoch: int, max_steps: int, partial_epoch: PartialEpoch | None
+    ) -> Generator[PartialEpoch, None, EpochOutput]:
         """Train one epoch (numbered from 1), or its first `max_steps` batches.
 
         Yields after each call of the device what there is of the epoch so far, always the same object.
@@ -55,12 +55,12 @@ class EpochRunner(Protocol):
         Args:
             epoch: Its number.
             max_steps: At most so many batches, from the start of the epoch.
-            begun: What there is of the epoch already; network, optimizer and the stepper's mean of the
-                loss stand there.
+            partial_epoch: What there is of the epoch already; network, optimizer and the
+                stepper's mean of the loss stand there.
         """
         ...
 
-    def evaluate(self, samples: Samples) -> Generator[None, None, Pass]:
+    def evaluate(self, samples: Samples) -> Generator[None, None, EpochOutput]:
         """Loss and predictions of the network as it is, in the samples' order; yields now and then."""
         ...
 
@@ -107,27 +107,27 @@ class ResidentRunner:
         self._batch = min(batch_size, rows)
         self._call = steps_in_a_call * self._batch
         self.steps_per_epoch = -(-rows // self._batch)
-        self.data = on_device(samples)
-        self.stepper = Stepper(network, loss, optimizer)
+        self.data = to_device(samples)
+        self.train_step = TrainStep(network, loss, optimizer)
         # Every variable exists before the first trace: none can be made inside one.
         optimizer.build(network.trainable_variables)
-        self.program = Program(self.in_program, compiled=compiled)
+        self.program = Program(self.in_graph, compiled=compiled)
         self.evaluator = Evaluator(network, loss)
 
     def train(
-        self, epoch: int, max_steps: int, begun: Begun | None
-    ) -> Generator[Begun, None, Pass]:
+        self, epoch: int, max_steps: int, partial_epoch: PartialEpoch | None
+    ) -> Generator[PartialEpoch, None, EpochOutput]:
         """As in `EpochRunner`."""
         order = self.order(epoch)[: max_steps * self._batch]
-        if begun is None:
-            begun = self.stepper.begin()
-        while begun.rows < len(order) and not begun.diverged:
-            rows = order[begun.rows : begun.rows + self._call]
-            begun.add(*self.program(tf.constant(rows), *self.data))
-            yield begun
-        return begun.whole(order[: begun.rows])
+        if partial_epoch is None:
+            partial_epoch = self.train_step.begin()
+        while partial_epoch.rows < len(order) and not partial_epoch.diverged:
+            rows = order[partial_epoch.rows : partial_epoch.rows + self._call]
+            partial_epoch.add(*self.program(tf.constant(rows), *self.data))
+            yield partial_epoch
+        return partial_epoch.whole(order[: partial_epoch.rows])
 
-    def evaluate(self, samples: Samples) -> Generator[None, None, Pass]:
+    def evaluate(self, samples: Samples) -> Generator[None, None, EpochOutput]:
         """As in `EpochRunner`."""
         return self.evaluator.evaluate_in_parts(samples)
 
@@ -135,10 +135,12 @@ class ResidentRunner:
         """The order of the rows in an epoch."""
         return epoch_order(self._rows, self._seed, epoch, self._shuffle)
 
-    def in_program(self, order: Any, x: Any, y: Any, weight: Any) -> tuple[Any, Any]:
-        """Inside a program: train these rows in this order; predictions and losses as in `Pass`."""
-        return in_batches(
-            lambda rows: self.stepper.train_on(batch_of(x, y, weight, rows)),
+    def in_graph(self, order: Any, x: Any, y: Any, weight: Any) -> tuple[Any, Any]:
+        """Inside a program: train these rows in this order; predictions and losses as in
+        `EpochOutput`.
+        """
+        return run_in_batches(
+            lambda rows: self.train_step.update(gather_batch(x, y, weight, rows)),
             order,
             self._batch,
             (int(y.shape[1]),),

@@ -17,13 +17,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from trainer.engine.averages import averaged
-from trainer.engine.batches import Begun
+from trainer.engine.averages import averaged_weights
+from trainer.engine.batches import PartialEpoch
 from trainer.engine.fit import Training
-from trainer.engine.state import State, capture, restore, weights_of
+from trainer.engine.state import State, copy_weights, get_state, restore
 from trainer.errors import Problem, RunError
 
-Arrays = Mapping[str, np.ndarray[Any, Any]]
+NamedArrays = Mapping[str, np.ndarray[Any, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +35,11 @@ class Snapshot:
         facts: JSON values: position and decisions; no clock, so that equal trainings have equal ones.
     """
 
-    arrays: Arrays
+    arrays: NamedArrays
     facts: Mapping[str, Any]
 
     @property
-    def is_sound(self) -> bool:
+    def is_finite(self) -> bool:
         """Every weight is finite."""
         return all(
             np.all(np.isfinite(value))
@@ -48,7 +48,7 @@ class Snapshot:
         )
 
 
-class Recorded(Protocol):
+class Checkpointable(Protocol):
     """A training whose state is written down: one alone, or a member of a pack."""
 
     @property
@@ -75,12 +75,12 @@ class Recorded(Protocol):
         """Where it stands."""
         ...
 
-    def judged_weights(self) -> list[Any]:
+    def evaluation_weights(self) -> list[Any]:
         """The weights that it would be judged by, in Keras's order."""
         ...
 
 
-class Alone:
+class CheckpointableTraining:
     """A training of its own, as it is recorded."""
 
     def __init__(self, training: Training) -> None:
@@ -88,65 +88,65 @@ class Alone:
 
     @property
     def epoch(self) -> int:
-        """As in `Recorded`."""
+        """As in `Checkpointable`."""
         return self._training.epoch
 
     @property
     def position(self) -> int:
-        """As in `Recorded`."""
+        """As in `Checkpointable`."""
         return self._training.position
 
     @property
     def best_epoch(self) -> int:
-        """As in `Recorded`."""
+        """As in `Checkpointable`."""
         return self._training.best_epoch
 
     @property
     def best_weights(self) -> list[Any]:
-        """As in `Recorded`."""
+        """As in `Checkpointable`."""
         return self._training.best_weights
 
     def snapshot(self) -> Snapshot:
-        """As in `Recorded`; network and optimizer stand there afterwards."""
-        self._training.settle()
-        return take(self._training)
+        """As in `Checkpointable`; network and optimizer stand there afterwards."""
+        self._training.sync_variables()
+        return take_snapshot(self._training)
 
-    def judged_weights(self) -> list[Any]:
-        """As in `Recorded`; network and optimizer stand there afterwards."""
-        self._training.settle()
-        with averaged(self._training.network, self._training.optimizer):
-            return weights_of(self._training.network)
+    def evaluation_weights(self) -> list[Any]:
+        """As in `Checkpointable`; network and optimizer stand there afterwards."""
+        self._training.sync_variables()
+        with averaged_weights(self._training.network, self._training.optimizer):
+            return copy_weights(self._training.network)
 
 
-def take(training: Training) -> Snapshot:
+def take_snapshot(training: Training) -> Snapshot:
     """Where a training stands, settled; copies."""
-    arrays: State = capture(training.network, training.optimizer)
-    arrays |= best_arrays(training.best_weights)
-    if training.begun is not None:
-        mean = training.stepper.loss_mean.variables
+    arrays: State = get_state(training.network, training.optimizer)
+    arrays |= best_weight_arrays(training.best_weights)
+    if training.partial_epoch is not None:
+        mean = training.train_step.loss_mean.variables
         arrays |= {
-            "begun/predictions": training.begun.predictions,
-            "begun/losses": training.begun.losses,
+            "begun/predictions": training.partial_epoch.predictions,
+            "begun/losses": training.partial_epoch.losses,
             **{f"begun/mean/{number}": value.numpy() for number, value in enumerate(mean)},
         }
-        if training.rewinding is not None:
-            arrays |= {f"start/{name}": value for name, value in training.rewinding.start.items()}
+        if training.rollback is not None:
+            arrays |= {f"start/{name}": value for name, value in training.rollback.start.items()}
     if training.callbacks is not None:
         arrays |= training.callbacks.arrays()
     facts = {
         "epoch": training.epoch,
         "step": training.step,
-        "callbacks": [] if training.callbacks is None else training.callbacks.texts(),
-        "steps_begun": 0 if training.begun is None else training.begun.steps,
+        "callbacks": [] if training.callbacks is None else training.callbacks.json_states(),
+        "steps_begun": 0 if training.partial_epoch is None else training.partial_epoch.steps,
         "best_epoch": training.best_epoch,
         "monitors": training.monitors.state(),
-        "rewound": 0 if training.rewinding is None else training.rewinding.done,
+        "rewound": 0 if training.rollback is None else training.rollback.done,
         "stopped_because": None if training.interrupted else training.ended,
     }
     return Snapshot(arrays, facts)
 
 
-def put_back(training: Training, snapshot: Snapshot) -> None:
+def restore_snapshot(training: Training, snapshot: Snapshot) -> None:
     """Let a training stand where the snapshot was taken.
 
     Raises:
@@ -154,24 +154,26 @@ def put_back(training: Training, snapshot: Snapshot) -> None:
     """
     arrays, facts = snapshot.arrays, snapshot.facts
     try:
-        restore(training.network, training.optimizer, variables_of(arrays))
+        restore(training.network, training.optimizer, variable_arrays(arrays))
         training.monitors.restore(facts["monitors"])
         training.epoch, training.step = facts["epoch"], facts["step"]
         training.best_epoch = facts["best_epoch"]
-        training.best_weights = best_of(arrays)
+        training.best_weights = best_weights_from(arrays)
         training.ended = facts["stopped_because"]
-        if training.rewinding is not None:
-            training.rewinding.done = facts["rewound"]
-            training.rewinding.start = {
+        if training.rollback is not None:
+            training.rollback.done = facts["rewound"]
+            training.rollback.start = {
                 name.removeprefix("start/"): value
                 for name, value in _part(arrays, ("start/",)).items()
             }
         if training.callbacks is not None:
-            training.callbacks.remember(facts["callbacks"], arrays)
-        training.begun, training.interrupted = None, False
+            training.callbacks.restore(facts["callbacks"], arrays)
+        training.partial_epoch, training.interrupted = None, False
         if facts["steps_begun"]:
-            training.begun = Begun(arrays["begun/predictions"], arrays["begun/losses"])
-            for number, variable in enumerate(training.stepper.loss_mean.variables):
+            training.partial_epoch = PartialEpoch(
+                arrays["begun/predictions"], arrays["begun/losses"]
+            )
+            for number, variable in enumerate(training.train_step.loss_mean.variables):
                 variable.assign(arrays[f"begun/mean/{number}"])
     except (IndexError, KeyError, TypeError, ValueError) as error:
         raise RunError(
@@ -184,20 +186,20 @@ def put_back(training: Training, snapshot: Snapshot) -> None:
         ) from error
 
 
-def best_arrays(weights: Sequence[Any]) -> State:
+def best_weight_arrays(weights: Sequence[Any]) -> State:
     """The weights of the best epoch by name."""
     return {f"best/{number:04d}": np.asarray(weight) for number, weight in enumerate(weights)}
 
 
-def best_of(arrays: Arrays) -> list[np.ndarray[Any, Any]]:
+def best_weights_from(arrays: NamedArrays) -> list[np.ndarray[Any, Any]]:
     """The weights of the best epoch in Keras's order; none before the first epoch."""
     return [value for name, value in sorted(arrays.items()) if name.startswith("best/")]
 
 
-def variables_of(arrays: Arrays) -> State:
+def variable_arrays(arrays: NamedArrays) -> State:
     """Every variable of network and optimizer by name."""
     return _part(arrays, ("network/", "optimizer/"))
 
 
-def _part(arrays: Arrays, beginnings: tuple[str, ...]) -> State:
+def _part(arrays: NamedArrays, beginnings: tuple[str, ...]) -> State:
     return {name: value for name, value in arrays.items() if name.startswith(beginnings)}

@@ -19,7 +19,7 @@ from trainer.models.optimizers import schedule_scale
 State = dict[str, np.ndarray[Any, Any]]
 
 
-def capture(network: keras.Sequential, optimizer: keras.optimizers.Optimizer) -> State:
+def get_state(network: keras.Sequential, optimizer: keras.optimizers.Optimizer) -> State:
     """Copies of all variables, by `network/0000/…` and `optimizer/0000/…` in Keras's order."""
     return {name: variable.numpy().copy() for name, variable in named_variables(network, optimizer)}
 
@@ -56,7 +56,7 @@ def restore(
         variable.assign(state[name])
 
 
-def weights_of(network: keras.Sequential) -> list[Any]:
+def copy_weights(network: keras.Sequential) -> list[Any]:
     """Copies of all weights that predictions depend on, in Keras's order."""
     return [weight.copy() for weight in network.get_weights()]
 

@@ -8,7 +8,7 @@ last batch of an epoch is short.
 While the device runs one chunk of batches, a thread reads the next: some windows' worth of rows are in
 memory, however many there are on disk.
 
-Owns: order, reading ahead, training. Does not own: the rows on disk (`trainer.data.scratch`).
+Owns: order, reading ahead, training. Does not own: the rows on disk (`trainer.data.scratch_arrays`).
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from trainer.data.samples import Samples
-from trainer.data.scratch import forget
+from trainer.data.scratch_arrays import release_pages
 from trainer.engine.batches import (
-    Array,
-    Begun,
+    EpochOutput,
     Evaluator,
-    Pass,
+    Float32Array,
+    PartialEpoch,
     Program,
-    Stepper,
-    batch_of,
-    in_batches,
+    TrainStep,
+    gather_batch,
+    run_in_batches,
 )
 
 SHARD_ROWS = 1 << 16
@@ -108,9 +108,9 @@ def _generator(seed: int, epoch: int, number: int) -> np.random.Generator:
 class _Chunk:
     """Whole batches in their order, as one call takes them."""
 
-    x: Array
-    y: Array
-    weight: Array | None
+    x: Float32Array
+    y: Float32Array
+    weight: Float32Array | None
 
     @classmethod
     def empty(cls, samples: Samples, rows: int) -> _Chunk:
@@ -157,35 +157,35 @@ class StreamingRunner:
         in_a_window = max(1, WINDOW_SHARDS * self._shard // self._batch)
         self._chunk = self._batch * min(in_a_window, steps_in_a_call)
         self.steps_per_epoch = -(-rows // self._batch)
-        self.stepper = Stepper(network, loss, optimizer)
+        self.train_step = TrainStep(network, loss, optimizer)
         # Every variable exists before the first trace: none can be made inside one.
         optimizer.build(network.trainable_variables)
-        self.program = Program(self._in_program, compiled=compiled)
+        self.program = Program(self._in_graph, compiled=compiled)
         self.evaluator = Evaluator(network, loss)
 
     def train(
-        self, epoch: int, max_steps: int, begun: Begun | None
-    ) -> Generator[Begun, None, Pass]:
+        self, epoch: int, max_steps: int, partial_epoch: PartialEpoch | None
+    ) -> Generator[PartialEpoch, None, EpochOutput]:
         """As in `EpochRunner`."""
         wanted = min(self._rows, max_steps * self._batch)
         order = np.empty(wanted, np.int32)
-        if begun is None:
-            begun = self.stepper.begin()
-        chunks = self._chunks(epoch, begun.rows, wanted, order)
+        if partial_epoch is None:
+            partial_epoch = self.train_step.begin()
+        chunks = self._chunks(epoch, partial_epoch.rows, wanted, order)
         with ThreadPoolExecutor(1, "rows ahead") as reader:
             ahead = reader.submit(next, chunks, None)
-            while not begun.diverged and (chunk := ahead.result()) is not None:
+            while not partial_epoch.diverged and (chunk := ahead.result()) is not None:
                 ahead = reader.submit(next, chunks, None)
                 weight = None if chunk.weight is None else tf.constant(chunk.weight)
-                begun.add(*self.program(tf.constant(chunk.x), tf.constant(chunk.y), weight))
-                yield begun
-        return begun.whole(order[: begun.rows])
+                partial_epoch.add(*self.program(tf.constant(chunk.x), tf.constant(chunk.y), weight))
+                yield partial_epoch
+        return partial_epoch.whole(order[: partial_epoch.rows])
 
-    def evaluate(self, samples: Samples) -> Generator[None, None, Pass]:
+    def evaluate(self, samples: Samples) -> Generator[None, None, EpochOutput]:
         """As in `EpochRunner`."""
         judged = yield from self.evaluator.evaluate_in_parts(samples)
-        forget(samples.x)
-        forget(samples.y)
+        release_pages(samples.x)
+        release_pages(samples.y)
         return judged
 
     def _chunks(
@@ -227,13 +227,13 @@ class StreamingRunner:
             if held.weight is not None and self._samples.weight is not None:
                 held.weight[here] = self._samples.weight[shard]
             first = here.stop
-        forget(self._samples.x)
-        forget(self._samples.y)
+        release_pages(self._samples.x)
+        release_pages(self._samples.y)
         return held
 
-    def _in_program(self, x: Any, y: Any, weight: Any) -> tuple[Any, Any]:
-        return in_batches(
-            lambda rows: self.stepper.train_on(batch_of(x, y, weight, rows)),
+    def _in_graph(self, x: Any, y: Any, weight: Any) -> tuple[Any, Any]:
+        return run_in_batches(
+            lambda rows: self.train_step.update(gather_batch(x, y, weight, rows)),
             tf.range(int(x.shape[0])),
             self._batch,
             (int(y.shape[1]),),

@@ -20,9 +20,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainer.config.data import Task
-from trainer.evaluation.answers import Doubles, Floats
-from trainer.evaluation.links import probabilities
+from trainer.config.data import TaskName
+from trainer.evaluation.activations import probabilities
+from trainer.evaluation.predictions import Float64Array, FloatArray
 
 MAX_ROWS = 100_000
 PENALTY = 1.0
@@ -37,13 +37,13 @@ MIN_CURVATURE = 1e-12
 class LinearModel:
     """A sigmoid, softmax or identity of x @ weights + intercept."""
 
-    task: Task
-    weights: Doubles
+    task: TaskName
+    weights: Float64Array
     """(d, k), for features that are not standardized."""
-    intercept: Doubles
+    intercept: Float64Array
     """(k,)"""
 
-    def predict(self, x: Floats) -> Doubles:
+    def predict(self, x: FloatArray) -> Float64Array:
         """Return probabilities, or values (n, k), for features (n, d)."""
         outputs = np.empty((len(x), len(self.intercept)))
         for start in range(0, len(x), PREDICT_ROWS):
@@ -52,7 +52,7 @@ class LinearModel:
         return outputs if self.task == "regression" else probabilities(self.task, outputs)
 
 
-def fit_prior(y: Floats, weight: Floats | None = None) -> Doubles:
+def fit_prior(y: FloatArray, weight: FloatArray | None = None) -> Float64Array:
     """Return the class frequencies of the training rows, or the mean of a regression target: (k,).
 
     Args:
@@ -62,7 +62,9 @@ def fit_prior(y: Floats, weight: Floats | None = None) -> Doubles:
     return np.asarray(np.average(y.astype(np.float64), axis=0, weights=weight))
 
 
-def fit_linear(task: Task, x: Floats, y: Floats, weight: Doubles | None = None) -> LinearModel:
+def fit_linear(
+    task: TaskName, x: FloatArray, y: FloatArray, weight: Float64Array | None = None
+) -> LinearModel:
     """Fit the linear model on training rows.
 
     Args:
@@ -93,7 +95,9 @@ def fit_linear(task: Task, x: Floats, y: Floats, weight: Doubles | None = None) 
     return LinearModel(task, weights, intercept - mean @ weights)
 
 
-def _ridge(x: Doubles, y: Doubles, rows: Doubles) -> tuple[Doubles, Doubles]:
+def _ridge(
+    x: Float64Array, y: Float64Array, rows: Float64Array
+) -> tuple[Float64Array, Float64Array]:
     mean = rows @ y / rows.sum()
     root = np.sqrt(rows)[:, None]
     a, b = x * root, (y - mean) * root
@@ -105,11 +109,13 @@ def _ridge(x: Doubles, y: Doubles, rows: Doubles) -> tuple[Doubles, Doubles]:
     return weights, mean
 
 
-def _logistic(task: Task, x: Doubles, y: Doubles, rows: Doubles) -> tuple[Doubles, Doubles]:
+def _logistic(
+    task: TaskName, x: Float64Array, y: Float64Array, rows: Float64Array
+) -> tuple[Float64Array, Float64Array]:
     """Return the weights (d, k) and the intercept (k,) for standardized columns."""
     (n, d), k = x.shape, y.shape[1]
 
-    def loss(flat: Doubles) -> tuple[float, Doubles]:
+    def loss(flat: Float64Array) -> tuple[float, Float64Array]:
         table = flat.reshape(d + 1, k)
         z = x @ table[:d] + table[d]
         if task == "multiclass":
@@ -138,12 +144,14 @@ def _logistic(task: Task, x: Doubles, y: Doubles, rows: Doubles) -> tuple[Double
 
 
 def _minimize(
-    loss: Callable[[Doubles], tuple[float, Doubles]], start: Doubles, tolerance: float
-) -> Doubles:
+    loss: Callable[[Float64Array], tuple[float, Float64Array]],
+    start: Float64Array,
+    tolerance: float,
+) -> Float64Array:
     """Run L-BFGS until the largest gradient entry is within `tolerance` or no step helps."""
     point = start
     value, gradient = loss(point)
-    pairs: list[tuple[Doubles, Doubles, float]] = []
+    pairs: list[tuple[Float64Array, Float64Array, float]] = []
     for _ in range(MAX_ITERATIONS):
         if np.abs(gradient).max() <= tolerance:
             break
@@ -164,7 +172,9 @@ def _minimize(
     return point
 
 
-def _direction(gradient: Doubles, pairs: list[tuple[Doubles, Doubles, float]]) -> Doubles:
+def _direction(
+    gradient: Float64Array, pairs: list[tuple[Float64Array, Float64Array, float]]
+) -> Float64Array:
     """Run the two-loop recursion of algorithm 7.4."""
     direction = -gradient
     alphas = []
@@ -181,13 +191,13 @@ def _direction(gradient: Doubles, pairs: list[tuple[Doubles, Doubles, float]]) -
 
 
 def _backtrack(
-    loss: Callable[[Doubles], tuple[float, Doubles]],
-    point: Doubles,
+    loss: Callable[[Float64Array], tuple[float, Float64Array]],
+    point: Float64Array,
     value: float,
-    direction: Doubles,
+    direction: Float64Array,
     slope: float,
     length: float,
-) -> tuple[Doubles, float, Doubles] | None:
+) -> tuple[Float64Array, float, Float64Array] | None:
     """Halve the step until it meets Armijo's condition; None after 30 halvings."""
     for _ in range(30):
         new_point = point + length * direction

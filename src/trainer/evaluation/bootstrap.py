@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from trainer.evaluation.answers import Answers, Doubles
-from trainer.evaluation.intervals import Interval, percentiles
-from trainer.evaluation.measures import Judge
+from trainer.evaluation.intervals import ConfidenceInterval, percentile_interval
+from trainer.evaluation.metrics import MetricEvaluator
+from trainer.evaluation.predictions import Float64Array, Predictions
 
 RESAMPLES = 1_000
 CHUNK = 800_000
@@ -41,21 +41,21 @@ class Difference:
 
 
 def bootstrap(
-    predictions: Answers,
+    predictions: Predictions,
     *,
     threshold: float = 0.5,
     names: Collection[str] | None = None,
     resamples: int = RESAMPLES,
     confidence_level: float = 0.95,
     seed: int = 0,
-) -> dict[str, Interval]:
+) -> dict[str, ConfidenceInterval]:
     """Compute metrics with bootstrap confidence intervals.
 
     Args:
         predictions: The predictions with their targets.
         threshold: A label is positive from this probability on (binary, multilabel).
-        names: The metrics to compute; None for all of `measure_all`. Areas under curves and medians
-            take most of the time, in proportion to the number of classes.
+        names: The metrics to compute; None for all of `compute_all_metrics`. Areas under curves
+            and medians take most of the time, in proportion to the number of classes.
         resamples: Number of resamples.
         confidence_level: The share of draws inside an interval.
         seed: Seed of the resamples.
@@ -65,21 +65,21 @@ def bootstrap(
         everything is NaN.
     """
     predictions = _sort(predictions)
-    evaluator = Judge(predictions, threshold, names)
+    evaluator = MetricEvaluator(predictions, threshold, names)
     (values,) = evaluator.compute(predictions.weights()[None, :])
     draws = np.concatenate(
         [evaluator.compute(w) for w in _draw_weights(predictions, resamples, seed)]
     )
-    low, high = percentiles(draws, confidence_level)
+    low, high = percentile_interval(draws, confidence_level)
     return {
-        name: Interval(float(values[i]), float(low[i]), float(high[i]))
+        name: ConfidenceInterval(float(values[i]), float(low[i]), float(high[i]))
         for i, name in enumerate(evaluator.names)
     }
 
 
-def compare(
-    predictions: Answers,
-    other: Answers,
+def paired_bootstrap(
+    predictions: Predictions,
+    other: Predictions,
     *,
     threshold: float = 0.5,
     other_threshold: float | None = None,
@@ -109,14 +109,16 @@ def compare(
     if not (predictions.task == other.task and np.array_equal(predictions.y, other.y)
             and np.array_equal(predictions.rows, other.rows)):  # fmt: skip
         raise ValueError("the two sets of predictions are not for the same rows")
-    first = Judge(predictions, threshold, names)
-    second = Judge(other, threshold if other_threshold is None else other_threshold, names)
+    first = MetricEvaluator(predictions, threshold, names)
+    second = MetricEvaluator(
+        other, threshold if other_threshold is None else other_threshold, names
+    )
     weights = predictions.weights()[None, :]
     values = (first.compute(weights) - second.compute(weights))[0]
     draws = np.concatenate(
         [first.compute(w) - second.compute(w) for w in _draw_weights(predictions, resamples, seed)]
     )
-    low, high = percentiles(draws, confidence_level)
+    low, high = percentile_interval(draws, confidence_level)
     return {
         name: Difference(
             float(values[i]),
@@ -128,21 +130,21 @@ def compare(
     }
 
 
-def _sort(predictions: Answers) -> Answers:
+def _sort(predictions: Predictions) -> Predictions:
     """Sort by class, then by row number, so that the draws do not depend on the order of the rows."""
     if predictions.task in ("binary", "multiclass") and predictions.group is None:
         return predictions.take(np.lexsort((predictions.rows, _classes(predictions))))
     return predictions.take(np.argsort(predictions.rows, kind="stable"))
 
 
-def _classes(predictions: Answers) -> npt.NDArray[np.intp]:
+def _classes(predictions: Predictions) -> npt.NDArray[np.intp]:
     if predictions.task == "binary":
         return (predictions.y[:, 0] > 0.5).astype(np.intp)
     classes: npt.NDArray[np.intp] = np.argmax(predictions.y, axis=1)
     return classes
 
 
-def _draw_weights(predictions: Answers, resamples: int, seed: int) -> Iterator[Doubles]:
+def _draw_weights(predictions: Predictions, resamples: int, seed: int) -> Iterator[Float64Array]:
     """Yield the weights of the rows in each resample, in chunks (resamples, n)."""
     draw = _make_drawer(predictions)
     weight = None if predictions.weight is None else predictions.weights()
@@ -155,7 +157,7 @@ def _draw_weights(predictions: Answers, resamples: int, seed: int) -> Iterator[D
         yield weights
 
 
-def _make_drawer(predictions: Answers) -> Callable[[np.random.Generator, int], Doubles]:
+def _make_drawer(predictions: Predictions) -> Callable[[np.random.Generator, int], Float64Array]:
     """Return a function that draws the multiplicity of each row, (resamples, n)."""
     rows = len(predictions)
     if predictions.group is not None:
@@ -168,7 +170,9 @@ def _make_drawer(predictions: Answers) -> Callable[[np.random.Generator, int], D
     return lambda random, resamples: _draw_counts(random, resamples, sizes)
 
 
-def _draw_counts(random: np.random.Generator, resamples: int, sizes: tuple[int, ...]) -> Doubles:
+def _draw_counts(
+    random: np.random.Generator, resamples: int, sizes: tuple[int, ...]
+) -> Float64Array:
     """Draw within each stratum as many as its size; return the multiplicities (resamples, Σ sizes)."""
     total = sum(sizes)
     offsets = np.arange(resamples, dtype=np.intp)[:, None] * total

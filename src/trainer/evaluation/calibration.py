@@ -8,10 +8,10 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from trainer.config.data import Task
-from trainer.evaluation.answers import Doubles, Floats, Integers
-from trainer.evaluation.intervals import rows_worth, wilson
-from trainer.evaluation.links import logits, probabilities
+from trainer.config.data import TaskName
+from trainer.evaluation.activations import logits, probabilities
+from trainer.evaluation.intervals import effective_sample_size, wilson_interval
+from trainer.evaluation.predictions import Float64Array, FloatArray, IntArray
 
 BINS = 15
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
@@ -21,29 +21,29 @@ Strategy = Literal["uniform", "quantile"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Reliability:
+class ReliabilityCurve:
     """Predicted and observed frequencies in each bin that has rows; every array is (bins,).
 
     Attributes:
         low: Lower edges of the bins.
         high: Upper edges.
         count: Rows.
-        said: Mean predicted probability.
-        seen: Observed share of positive rows, weighted where there are weights.
-        seen_low: Lower bound of its Wilson interval.
-        seen_high: Upper bound.
+        predicted: Mean predicted probability.
+        observed: Observed share of positive rows, weighted where there are weights.
+        observed_low: Lower bound of its Wilson interval.
+        observed_high: Upper bound.
     """
 
-    low: Doubles
-    high: Doubles
-    count: Integers
-    said: Doubles
-    seen: Doubles
-    seen_low: Doubles
-    seen_high: Doubles
+    low: Float64Array
+    high: Float64Array
+    count: IntArray
+    predicted: Float64Array
+    observed: Float64Array
+    observed_low: Float64Array
+    observed_high: Float64Array
 
 
-def top_class(y: Floats, p: Floats) -> tuple[Doubles, Doubles]:
+def top_class(y: FloatArray, p: FloatArray) -> tuple[Float64Array, Float64Array]:
     """Return whether the class with the highest probability is correct, (n,) of 0 or 1, and that
     probability.
     """
@@ -52,15 +52,15 @@ def top_class(y: Floats, p: Floats) -> tuple[Doubles, Doubles]:
     return correct.astype(np.float64), np.take_along_axis(p, top, axis=1)[:, 0].astype(float)
 
 
-def reliability(
-    y: Floats,
-    p: Floats,
+def reliability_curve(
+    y: FloatArray,
+    p: FloatArray,
     *,
     strategy: Strategy = "uniform",
     bins: int = BINS,
-    weight: Doubles | None = None,
+    weight: Float64Array | None = None,
     confidence_level: float = 0.95,
-) -> Reliability:
+) -> ReliabilityCurve:
     """Compute the reliability curve of one column (Murphy & Winkler 1977).
 
     Args:
@@ -79,19 +79,19 @@ def reliability(
     kept = np.flatnonzero(mass > 0)
     mean = np.bincount(index, rows * predicted, len(count))[kept] / mass[kept]
     frequency = np.bincount(index, rows * y, len(count))[kept] / mass[kept]
-    effective = np.array([rows_worth(rows[index == place]) for place in kept])
-    low, high = wilson(frequency, effective, confidence_level)
-    return Reliability(edges[kept], edges[kept + 1], count[kept], mean, frequency, low, high)
+    effective = np.array([effective_sample_size(rows[index == place]) for place in kept])
+    low, high = wilson_interval(frequency, effective, confidence_level)
+    return ReliabilityCurve(edges[kept], edges[kept + 1], count[kept], mean, frequency, low, high)
 
 
 def calibration_error(
-    task: Task,
-    y: Floats,
-    p: Floats,
+    task: TaskName,
+    y: FloatArray,
+    p: FloatArray,
     *,
     strategy: Strategy = "uniform",
     bins: int = BINS,
-    weight: Doubles | None = None,
+    weight: Float64Array | None = None,
 ) -> float:
     """Compute the expected calibration error: the mean over rows of the gap |predicted - observed| of
     their bin (Naeini et al. 2015; Guo et al. 2017).
@@ -103,7 +103,7 @@ def calibration_error(
             multilabel: the mean over the columns.
         y: (n, k) as `trainer.models.metrics.compute_metrics` takes it.
         p: (n, k).
-        strategy: As for `reliability`.
+        strategy: As for `reliability_curve`.
         bins: Maximum number of bins.
         weight: (n,) or None.
 
@@ -124,7 +124,9 @@ def calibration_error(
     return float(np.mean(errors))
 
 
-def _assign_bins(p: Doubles, strategy: Strategy, bins: int) -> tuple[Doubles, npt.NDArray[np.intp]]:
+def _assign_bins(
+    p: Float64Array, strategy: Strategy, bins: int
+) -> tuple[Float64Array, npt.NDArray[np.intp]]:
     """Return the edges of the bins and the bin of each probability; lower edges are inclusive."""
     edges = np.linspace(0, 1, bins + 1)
     if strategy == "quantile" and len(p):
@@ -135,7 +137,9 @@ def _assign_bins(p: Doubles, strategy: Strategy, bins: int) -> tuple[Doubles, np
     return edges, np.clip(index, 0, len(edges) - 2)
 
 
-def fit_temperature(task: Task, y: Floats, p: Floats, weight: Doubles | None = None) -> float:
+def fit_temperature(
+    task: TaskName, y: FloatArray, p: FloatArray, weight: Float64Array | None = None
+) -> float:
     """Fit the temperature T that minimizes the log loss of these rows (Guo et al. 2017).
 
     Logits are log p for a softmax, log p - log(1 - p) for sigmoids; they are divided by T, the same for
@@ -189,6 +193,6 @@ def fit_temperature(task: Task, y: Floats, p: Floats, weight: Doubles | None = N
     return float(1 / inverse)
 
 
-def apply_temperature(task: Task, p: Floats, temperature: float) -> Doubles:
+def apply_temperature(task: TaskName, p: FloatArray, temperature: float) -> Float64Array:
     """Return the probabilities (n, k) after dividing their logits by the temperature."""
     return probabilities(task, logits(task, p) / temperature)

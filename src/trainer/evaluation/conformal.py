@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainer.evaluation.answers import Doubles, Floats
-from trainer.evaluation.intervals import Interval, wilson
+from trainer.evaluation.intervals import ConfidenceInterval, wilson_interval
+from trainer.evaluation.predictions import Float64Array, FloatArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Conformal:
+class ConformalIntervals:
     """Prediction intervals of constant width around predictions.
 
     Attributes:
@@ -22,16 +22,16 @@ class Conformal:
         rows: The number of validation rows.
     """
 
-    half_width: Doubles
+    half_width: Float64Array
     coverage: float
     rows: int
 
-    def intervals(self, p: Floats) -> tuple[Doubles, Doubles]:
+    def intervals(self, p: FloatArray) -> tuple[Float64Array, Float64Array]:
         """Return the lower and upper bounds around predictions, each (n, k)."""
         return p - self.half_width, p + self.half_width
 
 
-def fit_conformal(y: Floats, p: Floats, coverage: float = 0.9) -> Conformal:
+def fit_conformal(y: FloatArray, p: FloatArray, coverage: float = 0.9) -> ConformalIntervals:
     """Fit the half widths: the ⌈(n + 1) · coverage⌉-th smallest of n absolute residuals.
 
     Lei, G'Sell, Rinaldo, Tibshirani, Wasserman, Distribution-free predictive inference for regression,
@@ -45,14 +45,14 @@ def fit_conformal(y: Floats, p: Floats, coverage: float = 0.9) -> Conformal:
     # 0.9 · 10 can be a little more than 9 in floating point.
     rank = int(np.ceil((len(y) + 1) * coverage - 1e-9))
     if rank > len(y):
-        return Conformal(np.full(y.shape[1], np.inf), coverage, len(y))
+        return ConformalIntervals(np.full(y.shape[1], np.inf), coverage, len(y))
     residuals = np.abs(y.astype(np.float64) - p)
-    return Conformal(np.partition(residuals, rank - 1, axis=0)[rank - 1], coverage, len(y))
+    return ConformalIntervals(np.partition(residuals, rank - 1, axis=0)[rank - 1], coverage, len(y))
 
 
 def empirical_coverage(
-    conformal: Conformal, y: Floats, p: Floats, confidence_level: float = 0.95
-) -> tuple[Interval, ...]:
+    conformal: ConformalIntervals, y: FloatArray, p: FloatArray, confidence_level: float = 0.95
+) -> tuple[ConfidenceInterval, ...]:
     """Compute the share of rows inside the intervals, with its Wilson interval, for each column.
 
     Args:
@@ -63,10 +63,10 @@ def empirical_coverage(
     """
     low, high = conformal.intervals(p.astype(np.float64))
     if not len(y):
-        return tuple(Interval(np.nan, 0.0, 1.0) for _ in y.T)
+        return tuple(ConfidenceInterval(np.nan, 0.0, 1.0) for _ in y.T)
     shares = np.mean((low <= y) & (y <= high), axis=0)
-    bounds = wilson(shares, np.full(shares.shape, float(len(y))), confidence_level)
+    bounds = wilson_interval(shares, np.full(shares.shape, float(len(y))), confidence_level)
     return tuple(
-        Interval(float(shares[k]), float(bounds[0][k]), float(bounds[1][k]))
+        ConfidenceInterval(float(shares[k]), float(bounds[0][k]), float(bounds[1][k]))
         for k in range(len(shares))
     )

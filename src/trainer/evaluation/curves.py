@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainer.evaluation.answers import Answers, Doubles, Floats
-from trainer.evaluation.labels import call
+from trainer.evaluation.label_metrics import predicted_labels
+from trainer.evaluation.predictions import Float64Array, FloatArray, Predictions
 
 POINTS = 1_000
 
@@ -22,12 +22,14 @@ class Curve:
         threshold: The rule is p >= threshold; inf predicts no positives.
     """
 
-    x: Doubles
-    y: Doubles
-    threshold: Doubles
+    x: Float64Array
+    y: Float64Array
+    threshold: Float64Array
 
 
-def roc_curve(y: Floats, p: Floats, weight: Doubles | None = None, points: int = POINTS) -> Curve:
+def roc_curve(
+    y: FloatArray, p: FloatArray, weight: Float64Array | None = None, points: int = POINTS
+) -> Curve:
     """Compute the ROC curve from (0, 0) to (1, 1), without collinear points.
 
     With more than `points` points, a subset spaced evenly along the curve is kept, so that no removed
@@ -56,7 +58,7 @@ def roc_curve(y: Floats, p: Floats, weight: Doubles | None = None, points: int =
 
 
 def precision_recall_curve(
-    y: Floats, p: Floats, weight: Doubles | None = None, points: int = POINTS
+    y: FloatArray, p: FloatArray, weight: Float64Array | None = None, points: int = POINTS
 ) -> Curve:
     """Compute precision and recall at each distinct probability, in descending order.
 
@@ -80,14 +82,14 @@ def precision_recall_curve(
     return _thin(Curve(_rate(true_positives)[:last], precision[:last], scores[:last]), points)
 
 
-def confusion_matrices(predictions: Answers, threshold: float = 0.5) -> Doubles:
+def confusion_matrices(predictions: Predictions, threshold: float = 0.5) -> Float64Array:
     """Compute the weight of the rows by actual and predicted class.
 
     Returns:
         (classes, classes), actual by predicted; for multilabel tasks (columns, 2, 2).
     """
     actual, rows = predictions.y > 0.5, predictions.weights()
-    predicted = call(predictions.task, predictions.p.astype(np.float64), threshold)
+    predicted = predicted_labels(predictions.task, predictions.p.astype(np.float64), threshold)
     if predictions.task == "multiclass":
         size = actual.shape[1]
         cells = np.argmax(predictions.y, axis=1) * size + np.argmax(predicted, axis=1)
@@ -99,7 +101,9 @@ def confusion_matrices(predictions: Answers, threshold: float = 0.5) -> Doubles:
     return columns[0] if predictions.task == "binary" else np.stack(columns)
 
 
-def _cumulate(y: Floats, p: Floats, weight: Doubles | None) -> tuple[Doubles, Doubles, Doubles]:
+def _cumulate(
+    y: FloatArray, p: FloatArray, weight: Float64Array | None
+) -> tuple[Float64Array, Float64Array, Float64Array]:
     """Return the weight of positives and of negatives at or above each distinct score, descending."""
     rows = np.ones(len(p)) if weight is None else weight.astype(np.float64)
     order = np.argsort(-p, kind="stable")
@@ -113,7 +117,7 @@ def _cumulate(y: Floats, p: Floats, weight: Doubles | None) -> tuple[Doubles, Do
     return true_positives[has_weight], false_positives[has_weight], score[has_weight]
 
 
-def _rate(cumulative: Doubles) -> Doubles:
+def _rate(cumulative: Float64Array) -> Float64Array:
     total = cumulative[-1] if len(cumulative) else 0.0
     return cumulative / total if total > 0 else np.full_like(cumulative, np.nan)
 

@@ -6,16 +6,22 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from trainer.evaluation.alterations import Alteration, Ask, Encoding, Singles, ask_altered
-from trainer.evaluation.answers import Doubles, Floats
+from trainer.evaluation.perturbations import (
+    EncodedRows,
+    Float32Array,
+    Perturbation,
+    PredictFn,
+    predict_perturbed,
+)
+from trainer.evaluation.predictions import Float64Array, FloatArray
 
 
 def partial_dependence(
-    encodings: Sequence[Encoding],
-    values: Mapping[str, Sequence[Singles]],
-    weight: Floats | None,
-    predict: Ask,
-) -> dict[str, Doubles]:
+    encodings: Sequence[EncodedRows],
+    values: Mapping[str, Sequence[Float32Array]],
+    weight: FloatArray | None,
+    predict: PredictFn,
+) -> dict[str, Float64Array]:
     """Compute the mean prediction at each value of each column.
 
     Args:
@@ -28,11 +34,11 @@ def partial_dependence(
         Column → (values, k).
     """
     perturbations = [
-        Alteration(name, [grid[index : index + 1] for grid in grids])
+        Perturbation(name, [grid[index : index + 1] for grid in grids])
         for name, grids in values.items()
         for index in range(len(grids[0]))
     ]
-    predictions = ask_altered(predict, encodings, perturbations, len(perturbations))
+    predictions = predict_perturbed(predict, encodings, perturbations, len(perturbations))
     return {
         name: np.array(
             [np.average(next(predictions).astype(np.float64), axis=0, weights=weight)

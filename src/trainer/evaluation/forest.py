@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-Doubles = npt.NDArray[np.float64]
+Float64Array = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
 
 _TREES = 32
@@ -29,12 +29,12 @@ class InputImportance:
     Attributes:
         share: The share of the variance that each input explains alone; the rest is due to
             interactions.
-        deviation: The standard deviation of the shares over the trees.
+        std: The standard deviation of the shares over the trees.
         r2: The out-of-bag R² of the forest; 0 or less where it predicts nothing.
     """
 
-    share: Doubles
-    deviation: Doubles
+    share: Float64Array
+    std: Float64Array
     r2: float
 
 
@@ -42,16 +42,16 @@ class InputImportance:
 class _Boxes:
     """A tree as its leaves: boxes [low, high) of the unit cube with their values."""
 
-    low: Doubles
-    high: Doubles
-    value: Doubles
+    low: Float64Array
+    high: Float64Array
+    value: Float64Array
 
-    def predict(self, x: Doubles) -> Doubles:
+    def predict(self, x: Float64Array) -> Float64Array:
         inside = (x[:, None, :] >= self.low) & (x[:, None, :] < self.high)
         leaf = inside.all(axis=2).argmax(axis=1)
         return np.asarray(self.value[leaf], np.float64)
 
-    def shares(self) -> Doubles | None:
+    def shares(self) -> Float64Array | None:
         """Return the share of the variance that each input explains alone; None for a constant tree."""
         sides = self.high - self.low
         volume = sides.prod(axis=1)
@@ -69,7 +69,7 @@ class _Boxes:
         return shares
 
 
-def input_importance(x: Doubles, y: Doubles, seed: int = 0) -> InputImportance | None:
+def input_importance(x: Float64Array, y: Float64Array, seed: int = 0) -> InputImportance | None:
     """Compute the importance of each input by a random forest.
 
     Args:
@@ -104,10 +104,10 @@ def input_importance(x: Doubles, y: Doubles, seed: int = 0) -> InputImportance |
     return InputImportance(stacked.mean(axis=0), stacked.std(axis=0), float(r2))
 
 
-def _fit_tree(x: Doubles, y: Doubles, random: np.random.Generator) -> _Boxes:
+def _fit_tree(x: Float64Array, y: Float64Array, random: np.random.Generator) -> _Boxes:
     inputs = x.shape[1]
     low, high, value = [], [], []
-    pending: list[tuple[Indices, Doubles, Doubles]] = [
+    pending: list[tuple[Indices, Float64Array, Float64Array]] = [
         (np.arange(len(y)), np.zeros(inputs), np.ones(inputs))
     ]
     while pending:
@@ -127,7 +127,9 @@ def _fit_tree(x: Doubles, y: Doubles, random: np.random.Generator) -> _Boxes:
     return _Boxes(np.array(low), np.array(high), np.array(value))
 
 
-def _best_split(x: Doubles, y: Doubles, random: np.random.Generator) -> tuple[int, float] | None:
+def _best_split(
+    x: Float64Array, y: Float64Array, random: np.random.Generator
+) -> tuple[int, float] | None:
     """Return the input and threshold with the lowest squared error, among two thirds of the inputs."""
     count, inputs = x.shape
     if count < 2 * _MIN_LEAF_ROWS or np.ptp(y) == 0:

@@ -23,15 +23,21 @@ from statistics import NormalDist
 
 import numpy as np
 
-from trainer.config.data import Task
-from trainer.evaluation.alterations import Alteration, Ask, Encoding, ask_altered, column_names
-from trainer.evaluation.answers import Doubles, Floats
-from trainer.evaluation.influence import Headline, headline, influences
-from trainer.evaluation.measures import is_higher_better
+from trainer.config.data import TaskName
+from trainer.evaluation.influence import HeadlineMetric, headline, influence_function
+from trainer.evaluation.metrics import is_higher_better
+from trainer.evaluation.perturbations import (
+    EncodedRows,
+    Perturbation,
+    PredictFn,
+    column_names,
+    predict_perturbed,
+)
+from trainer.evaluation.predictions import Float64Array, FloatArray
 
 
 @dataclass(frozen=True, slots=True)
-class ColumnDrop:
+class ColumnImportance:
     """The importance of one column.
 
     Attributes:
@@ -54,7 +60,7 @@ class ColumnDrop:
 
 
 @dataclass(frozen=True, slots=True)
-class Importance:
+class PermutationImportance:
     """The importance of every column.
 
     Attributes:
@@ -65,24 +71,24 @@ class Importance:
         columns: Sorted by decreasing drop.
     """
 
-    metric: Headline
+    metric: HeadlineMetric
     baseline: float
     rows: int
     repeats: int
-    columns: tuple[ColumnDrop, ...]
+    columns: tuple[ColumnImportance, ...]
 
 
 def permutation_importance(
-    task: Task,
-    encodings: Sequence[Encoding],
-    y: Floats,
-    weight: Floats | None,
-    predict: Ask,
+    task: TaskName,
+    encodings: Sequence[EncodedRows],
+    y: FloatArray,
+    weight: FloatArray | None,
+    predict: PredictFn,
     *,
     repeats: int,
     seed: int,
     confidence_level: float,
-) -> Importance:
+) -> PermutationImportance:
     """Compute the permutation importance of every column.
 
     The order of a shuffle depends on the seed and the number of the repeat only.
@@ -103,23 +109,23 @@ def permutation_importance(
         np.random.default_rng([seed, repeat]).permutation(len(y)) for repeat in range(repeats)
     ]
 
-    def shuffles() -> Iterator[Alteration | None]:
+    def shuffles() -> Iterator[Perturbation | None]:
         yield None
         for name in names:
             for order in orders:
                 values = [rows.x[order[:, None], rows.columns_of(name)] for rows in encodings]
-                yield Alteration(name, values)
+                yield Perturbation(name, values)
 
-    predictions = ask_altered(predict, encodings, shuffles(), 1 + len(names) * repeats)
-    baseline = influences(metric, task, y, next(predictions), weight)
+    predictions = predict_perturbed(predict, encodings, shuffles(), 1 + len(names) * repeats)
+    baseline = influence_function(metric, task, y, next(predictions), weight)
     sign = 1 if is_higher_better(metric) else -1
     z = NormalDist().inv_cdf((1 + confidence_level) / 2)
     columns = []
     for name in names:
         drops = np.empty(repeats)
-        influence: Doubles = np.zeros(len(y))
+        influence: Float64Array = np.zeros(len(y))
         for repeat in range(repeats):
-            shuffled = influences(metric, task, y, next(predictions), weight)
+            shuffled = influence_function(metric, task, y, next(predictions), weight)
             drops[repeat] = sign * (baseline.value - shuffled.value)
             influence += (baseline.influence - shuffled.influence) / repeats
         drop = float(drops.mean())
@@ -127,7 +133,7 @@ def permutation_importance(
         if repeats > 1:
             variance += float(drops.var(ddof=1)) / repeats
         half_width = z * variance**0.5
-        columns.append(ColumnDrop(name, drop, drop - half_width, drop + half_width))
+        columns.append(ColumnImportance(name, drop, drop - half_width, drop + half_width))
     # NaN, from predictions that are not finite, sorts last.
     columns.sort(key=lambda column: (isnan(column.drop), -column.drop))
-    return Importance(metric, baseline.value, len(y), repeats, tuple(columns))
+    return PermutationImportance(metric, baseline.value, len(y), repeats, tuple(columns))

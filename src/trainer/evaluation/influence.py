@@ -15,17 +15,17 @@ from typing import Literal
 
 import numpy as np
 
-from trainer.config.data import Task
-from trainer.evaluation.answers import Doubles, Floats
+from trainer.config.data import TaskName
+from trainer.evaluation.predictions import Float64Array, FloatArray
 
-Headline = Literal["auc", "accuracy", "r2", "rmse"]
+HeadlineMetric = Literal["auc", "accuracy", "r2", "rmse"]
 
 _MAX_AUC_COLUMNS = 10
 _THRESHOLD = 0.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Influences:
+class MetricInfluence:
     """A metric with the influence of each row.
 
     Attributes:
@@ -34,10 +34,10 @@ class Influences:
     """
 
     value: float
-    influence: Doubles
+    influence: Float64Array
 
 
-def headline(task: Task, y: Floats, weight: Floats | None) -> Headline:
+def headline(task: TaskName, y: FloatArray, weight: FloatArray | None) -> HeadlineMetric:
     """Choose the metric that best summarizes predictions for these rows.
 
     Binary: auc. Multiclass: accuracy. Multilabel: auc, the macro average, with up to ten columns. With
@@ -60,9 +60,9 @@ def headline(task: Task, y: Floats, weight: Floats | None) -> Headline:
     return "auc" if has_auc else "accuracy"
 
 
-def influences(
-    metric: Headline, task: Task, y: Floats, p: Floats, weight: Floats | None
-) -> Influences:
+def influence_function(
+    metric: HeadlineMetric, task: TaskName, y: FloatArray, p: FloatArray, weight: FloatArray | None
+) -> MetricInfluence:
     """Compute the metric and the influence of each row; NaN where a prediction is not finite.
 
     Args:
@@ -73,7 +73,7 @@ def influences(
         weight: (n,) of at least 0, not all 0; None for equal weights.
     """
     if not np.isfinite(p).all():
-        return Influences(float("nan"), np.full(len(y), np.nan))
+        return MetricInfluence(float("nan"), np.full(len(y), np.nan))
     w = np.ones(len(y)) if weight is None else weight.astype(np.float64)
     match metric:
         case "auc":
@@ -86,25 +86,25 @@ def influences(
             return _mean([_rmse(*column, w) for column in _columns(y, p)])
 
 
-def _columns(y: Floats, p: Floats) -> list[tuple[Doubles, Doubles]]:
+def _columns(y: FloatArray, p: FloatArray) -> list[tuple[Float64Array, Float64Array]]:
     """Return target and prediction of each column."""
     actual, predicted = y.astype(np.float64), p.astype(np.float64)
     return [(actual[:, k], predicted[:, k]) for k in range(y.shape[1])]
 
 
-def _mean(columns: list[Influences]) -> Influences:
+def _mean(columns: list[MetricInfluence]) -> MetricInfluence:
     value = float(np.mean([column.value for column in columns]))
-    return Influences(value, np.mean([column.influence for column in columns], axis=0))
+    return MetricInfluence(value, np.mean([column.influence for column in columns], axis=0))
 
 
-def _average(values: Doubles, w: Doubles) -> Influences:
+def _average(values: Float64Array, w: Float64Array) -> MetricInfluence:
     """Return the weighted mean."""
     total = w.sum()
     value = float(np.dot(w, values) / total)
-    return Influences(value, w * (values - value) / total)
+    return MetricInfluence(value, w * (values - value) / total)
 
 
-def _accuracies(task: Task, y: Floats, p: Floats) -> Doubles:
+def _accuracies(task: TaskName, y: FloatArray, p: FloatArray) -> Float64Array:
     """Return the share of correct labels of each row, (n,)."""
     if task == "multiclass":
         return np.asarray(y.argmax(axis=1) == p.argmax(axis=1), np.float64)
@@ -112,7 +112,7 @@ def _accuracies(task: Task, y: Floats, p: Floats) -> Doubles:
     return np.asarray(correct.mean(axis=1), np.float64)
 
 
-def _auc(y: Floats, score: Floats, w: Doubles) -> Influences:
+def _auc(y: FloatArray, score: FloatArray, w: Float64Array) -> MetricInfluence:
     """Each positive contributes the share of negatives ranked below it, half of ties; and vice versa."""
     is_positive = y > 0.5
     positive, negative = w * is_positive, w * ~is_positive
@@ -133,18 +133,18 @@ def _auc(y: Floats, score: Floats, w: Doubles) -> Influences:
     value = float(np.dot(positive, below))
     influence = np.empty_like(positive)
     influence[order] = positive * (below - value) + negative * (above - value)
-    return Influences(value, influence)
+    return MetricInfluence(value, influence)
 
 
-def _r2(y: Doubles, p: Doubles, w: Doubles) -> Influences:
+def _r2(y: Float64Array, p: Float64Array, w: Float64Array) -> MetricInfluence:
     deviations = (y - np.average(y, weights=w)) ** 2
     errors = (y - p) ** 2
     total = np.dot(w, deviations)
     unexplained = np.dot(w, errors) / total
-    return Influences(float(1 - unexplained), w * (unexplained * deviations - errors) / total)
+    return MetricInfluence(float(1 - unexplained), w * (unexplained * deviations - errors) / total)
 
 
-def _rmse(y: Doubles, p: Doubles, w: Doubles) -> Influences:
+def _rmse(y: Float64Array, p: Float64Array, w: Float64Array) -> MetricInfluence:
     mse = _average((y - p) ** 2, w)
     root = float(np.sqrt(mse.value))
-    return Influences(root, mse.influence / (2 * root) if root > 0 else np.zeros_like(w))
+    return MetricInfluence(root, mse.influence / (2 * root) if root > 0 else np.zeros_like(w))

@@ -7,11 +7,11 @@ from statistics import NormalDist
 
 import numpy as np
 
-from trainer.evaluation.answers import Doubles
+from trainer.evaluation.predictions import Float64Array
 
 
 @dataclass(frozen=True, slots=True)
-class Interval:
+class ConfidenceInterval:
     """A value with its confidence interval; NaN where undefined."""
 
     value: float
@@ -19,12 +19,14 @@ class Interval:
     high: float
 
 
-def wilson(share: Doubles, rows: Doubles, confidence_level: float) -> tuple[Doubles, Doubles]:
+def wilson_interval(
+    share: Float64Array, rows: Float64Array, confidence_level: float
+) -> tuple[Float64Array, Float64Array]:
     """Compute the score interval of a share (Wilson 1927; Brown, Cai, DasGupta 2001).
 
     Args:
         share: Observed shares, any shape.
-        rows: The number of rows of each; with weights, the effective number (`rows_worth`).
+        rows: The number of rows of each; with weights, the effective number (`effective_sample_size`).
         confidence_level: Such as 0.95.
 
     Returns:
@@ -43,13 +45,15 @@ def wilson(share: Doubles, rows: Doubles, confidence_level: float) -> tuple[Doub
     return np.where(share <= 0, 0.0, low), np.where(share >= 1, 1.0, high)
 
 
-def rows_worth(weight: Doubles) -> float:
+def effective_sample_size(weight: Float64Array) -> float:
     """Compute the effective sample size of weighted rows: (Σw)² / Σw² (Kish 1965); 0 without weight."""
     squares = float(np.dot(weight, weight))
     return float(weight.sum()) ** 2 / squares if squares > 0 else 0.0
 
 
-def percentiles(draws: Doubles, confidence_level: float) -> tuple[Doubles, Doubles]:
+def percentile_interval(
+    draws: Float64Array, confidence_level: float
+) -> tuple[Float64Array, Float64Array]:
     """Compute the bounds that leave (1 - confidence_level) / 2 of the draws on either side.
 
     Args:

@@ -18,10 +18,10 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
-from trainer.evaluation.answers import Answers, Bools, Doubles, Integers
 from trainer.evaluation.bootstrap import bootstrap
-from trainer.evaluation.intervals import Interval, rows_worth, wilson
-from trainer.evaluation.labels import call
+from trainer.evaluation.intervals import ConfidenceInterval, effective_sample_size, wilson_interval
+from trainer.evaluation.label_metrics import predicted_labels
+from trainer.evaluation.predictions import BoolArray, Float64Array, IntArray, Predictions
 
 MISSING = "(missing)"
 MIN_ROWS, MIN_SHARE = 20, 0.02
@@ -29,7 +29,7 @@ TILTS = 200
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Column:
+class SliceColumn:
     """A column as levels.
 
     Attributes:
@@ -37,7 +37,7 @@ class Column:
         levels: Their names.
     """
 
-    codes: Integers
+    codes: IntArray
     levels: tuple[str, ...]
 
 
@@ -55,12 +55,12 @@ class Slice:
 
     where: tuple[tuple[str, str], ...]
     rows: int
-    value: Interval
+    value: ConfidenceInterval
     p_value: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Worst:
+class WorstSlices:
     """The result of a search.
 
     Attributes:
@@ -76,7 +76,7 @@ class Worst:
     searched: int
 
 
-def bin_numbers(values: npt.NDArray[np.floating], bins: int = 4) -> Column:
+def bin_numeric(values: npt.NDArray[np.floating], bins: int = 4) -> SliceColumn:
     """Bin a numeric column at quantiles, by default quartiles.
 
     Args:
@@ -85,20 +85,20 @@ def bin_numbers(values: npt.NDArray[np.floating], bins: int = 4) -> Column:
     """
     present = np.isfinite(values)
     if not present.any():
-        return Column(np.full(len(values), -1), ())
+        return SliceColumn(np.full(len(values), -1), ())
     inner = np.quantile(values[present], np.linspace(0, 1, bins + 1)[1:-1])
     edges = np.unique(inner[inner < values[present].max()])
     codes = np.where(present, np.searchsorted(edges, values, side="left"), -1)
     labels = [f"{edge:.4g}" for edge in edges]
     if not labels:
-        return Column(codes, (f"{values[present].max():.4g}",))
+        return SliceColumn(codes, (f"{values[present].max():.4g}",))
     between = [f"> {low}, ≤ {high}" for low, high in pairwise(labels)]
-    return Column(codes, (f"≤ {labels[0]}", *between, f"> {labels[-1]}"))
+    return SliceColumn(codes, (f"≤ {labels[0]}", *between, f"> {labels[-1]}"))
 
 
-def measure_slices(
-    predictions: Answers,
-    columns: Mapping[str, Column],
+def evaluate_slices(
+    predictions: Predictions,
+    columns: Mapping[str, SliceColumn],
     metric: str | None = None,
     *,
     threshold: float = 0.5,
@@ -111,7 +111,7 @@ def measure_slices(
     Args:
         predictions: The predictions with their targets.
         columns: By name.
-        metric: Any metric of `measure_all`; None for accuracy, or rmse for regression.
+        metric: Any metric of `compute_all_metrics`; None for accuracy, or rmse for regression.
         threshold: A label is positive from this probability on (binary, multilabel).
         resamples: Resamples of each interval.
         confidence_level: Of the intervals.
@@ -125,16 +125,16 @@ def measure_slices(
     ]
 
 
-def find_worst(
-    predictions: Answers,
-    columns: Mapping[str, Column],
+def find_worst_slices(
+    predictions: Predictions,
+    columns: Mapping[str, SliceColumn],
     *,
     limit: int = 10,
     threshold: float = 0.5,
     resamples: int = 1_000,
     confidence_level: float = 0.95,
     seed: int = 0,
-) -> Worst:
+) -> WorstSlices:
     """Find the slices with the worst predictions: levels of one column, or of two combined.
 
     Slices with at least 20 rows and 2% of the rows are searched. A pair is skipped where it has the same
@@ -152,7 +152,7 @@ def find_worst(
     metric = _default_metric(predictions)
     losses, weights = row_losses(predictions, metric, threshold), predictions.weights()
     if not weights.sum() > 0 or not np.isfinite(losses).all():
-        return Worst(metric, float("nan"), (), 0)
+        return WorstSlices(metric, float("nan"), (), 0)
     mean = float(np.average(losses, weights=weights))
     bound = _HoeffdingBound(losses, weights)
     min_rows = max(MIN_ROWS, int(np.ceil(MIN_SHARE * len(predictions))))
@@ -183,24 +183,24 @@ def find_worst(
         adjusted = min(1.0, p_value * searched)
         slices.append(Slice(found.where, found.rows, found.value, adjusted))
     overall = float(np.sqrt(mean)) if metric == "rmse" else 1 - mean
-    return Worst(metric, overall, tuple(slices), searched)
+    return WorstSlices(metric, overall, tuple(slices), searched)
 
 
-def row_losses(predictions: Answers, metric: str, threshold: float = 0.5) -> Doubles:
+def row_losses(predictions: Predictions, metric: str, threshold: float = 0.5) -> Float64Array:
     """Return the contribution of each row to a metric, (n,), at least 0.
 
     accuracy: the share of its labels that are wrong; rmse: the mean squared error of its columns;
     log_loss.
     """
     y, p = predictions.y, predictions.p.astype(np.float64)
-    losses: Doubles
+    losses: Float64Array
     match metric:
         case "rmse":
             losses = ((p - y) ** 2).mean(axis=1)
         case "accuracy" if predictions.task == "multiclass":
             losses = (np.argmax(y, axis=1) != np.argmax(p, axis=1)).astype(np.float64)
         case "accuracy":
-            losses = (call(predictions.task, p, threshold) != (y > 0.5)).mean(axis=1)
+            losses = (predicted_labels(predictions.task, p, threshold) != (y > 0.5)).mean(axis=1)
         case "log_loss":
             epsilon = np.finfo(predictions.p.dtype).eps
             clipped = np.clip(p, epsilon, 1 - epsilon)
@@ -213,7 +213,7 @@ def row_losses(predictions: Answers, metric: str, threshold: float = 0.5) -> Dou
     return losses
 
 
-def worst_rows(predictions: Answers, count: int) -> tuple[npt.NDArray[np.intp], Doubles]:
+def worst_rows(predictions: Predictions, count: int) -> tuple[npt.NDArray[np.intp], Float64Array]:
     """Return the rows with the largest loss: log loss, or squared error for regression.
 
     Weights are ignored. With several regression targets, errors are divided by the variance of each.
@@ -236,13 +236,13 @@ def worst_rows(predictions: Answers, count: int) -> tuple[npt.NDArray[np.intp], 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Part:
     where: tuple[tuple[str, str], ...]
-    mask: Bools
+    mask: BoolArray
 
 
 class _HoeffdingBound:
     """Upper bound of the probability that a random subset of the rows has so high a mean loss."""
 
-    def __init__(self, losses: Doubles, weights: Doubles) -> None:
+    def __init__(self, losses: Float64Array, weights: Float64Array) -> None:
         share = weights / weights.sum()
         mean = float(share @ losses)
         centered = losses - mean
@@ -259,14 +259,14 @@ class _HoeffdingBound:
         return float(np.exp(-size * max(0.0, float(exponents.max()))))
 
 
-def _log_mean_exp(values: Doubles, share: Doubles) -> float:
+def _log_mean_exp(values: Float64Array, share: Float64Array) -> float:
     highest = float(values.max())
     return highest + float(np.log(share @ np.exp(values - highest)))
 
 
 def _lower_bound(
-    losses: Doubles,
-    weights: Doubles,
+    losses: Float64Array,
+    weights: Float64Array,
     size: float,
     mean: float,
     confidence_level: float,
@@ -275,28 +275,28 @@ def _lower_bound(
 ) -> float:
     """Return the lower bound of the interval of a slice's mean loss."""
     if is_share:
-        return float(wilson(np.array(mean), np.array(size), confidence_level)[0])
+        return float(wilson_interval(np.array(mean), np.array(size), confidence_level)[0])
     z = NormalDist().inv_cdf((1 + confidence_level) / 2)
     variance = float(np.average((losses - mean) ** 2, weights=weights))
     return mean - z * float(np.sqrt(variance / max(size - 1, 1e-12)))
 
 
-def _effective_size(predictions: Answers, index: npt.NDArray[np.intp]) -> float:
+def _effective_size(predictions: Predictions, index: npt.NDArray[np.intp]) -> float:
     """Return the effective number of independent rows, or groups."""
     weights = predictions.weights()[index]
     if predictions.group is not None:
         _, member = np.unique(predictions.group[index], return_inverse=True)
         weights = np.bincount(member, weights).astype(np.float64)
-    return rows_worth(weights)
+    return effective_sample_size(weights)
 
 
-def _levels(columns: Mapping[str, Column]) -> Iterator[_Part]:
+def _levels(columns: Mapping[str, SliceColumn]) -> Iterator[_Part]:
     for name, column in columns.items():
         for code, level in _codes(column):
             yield _Part(((name, level),), _has_code(column, code))
 
 
-def _pairs(columns: Mapping[str, Column]) -> Iterator[_Part]:
+def _pairs(columns: Mapping[str, SliceColumn]) -> Iterator[_Part]:
     for (name_a, column_a), (name_b, column_b) in combinations(columns.items(), 2):
         masks = [(level, _has_code(column_b, code)) for code, level in _codes(column_b)]
         for code, level_a in _codes(column_a):
@@ -307,21 +307,21 @@ def _pairs(columns: Mapping[str, Column]) -> Iterator[_Part]:
                     yield _Part(((name_a, level_a), (name_b, level_b)), mask)
 
 
-def _codes(column: Column) -> list[tuple[int, str]]:
+def _codes(column: SliceColumn) -> list[tuple[int, str]]:
     levels = list(enumerate(column.levels))
     return [*levels, (-1, MISSING)] if (column.codes < 0).any() else levels
 
 
-def _has_code(column: Column, code: int) -> Bools:
+def _has_code(column: SliceColumn, code: int) -> BoolArray:
     return np.asarray(column.codes < 0 if code < 0 else column.codes == code)
 
 
-def _default_metric(predictions: Answers) -> str:
+def _default_metric(predictions: Predictions) -> str:
     return "rmse" if predictions.task == "regression" else "accuracy"
 
 
 def _evaluate(
-    predictions: Answers,
+    predictions: Predictions,
     part: _Part,
     metric: str,
     threshold: float,

@@ -10,7 +10,7 @@ from typing import Literal, assert_never
 
 import numpy as np
 
-from trainer.evaluation.answers import Doubles, Floats
+from trainer.evaluation.predictions import Float64Array, FloatArray
 
 POINTS = 200
 
@@ -35,7 +35,7 @@ Aim = Literal["f1", "youden"] | Cost | PrecisionFloor
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class OperatingPoint:
     """Metrics of the rule `p >= threshold`; 0 where a denominator is 0."""
 
     threshold: float
@@ -48,7 +48,7 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class ThresholdChoice:
     """The threshold chosen for an aim.
 
     Attributes:
@@ -60,23 +60,23 @@ class Choice:
 
     threshold: float | None
     value: float
-    point: Point
+    point: OperatingPoint
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class TradeOff:
-    """Metrics by threshold: arrays (m,) of the fields of `Point`, sorted by threshold."""
+class ThresholdCurve:
+    """Metrics by threshold: arrays (m,) of the fields of `OperatingPoint`, sorted by threshold."""
 
-    threshold: Doubles
-    precision: Doubles
-    recall: Doubles
-    specificity: Doubles
-    f1: Doubles
-    called: Doubles
+    threshold: Float64Array
+    precision: Float64Array
+    recall: Float64Array
+    specificity: Float64Array
+    f1: Float64Array
+    called: Float64Array
 
-    def at(self, index: int) -> Point:
+    def at(self, index: int) -> OperatingPoint:
         """Return the metrics at one of the thresholds."""
-        return Point(
+        return OperatingPoint(
             float(self.threshold[index]),
             float(self.precision[index]),
             float(self.recall[index]),
@@ -86,7 +86,9 @@ class TradeOff:
         )
 
 
-def choose_threshold(y: Floats, p: Floats, aim: Aim, weight: Doubles | None = None) -> Choice:
+def choose_threshold(
+    y: FloatArray, p: FloatArray, aim: Aim, weight: Float64Array | None = None
+) -> ThresholdChoice:
     """Choose the best threshold for an aim on these rows, which must not be test rows.
 
     Thresholds are midpoints between neighboring probabilities, so equal probabilities are always on the
@@ -100,7 +102,7 @@ def choose_threshold(y: Floats, p: Floats, aim: Aim, weight: Doubles | None = No
     """
     column = _Column(y, p, weight)
     candidates = column.evaluate(column.distinct_thresholds())
-    scores: Doubles
+    scores: Float64Array
     match aim:
         case "f1":
             scores = candidates.f1
@@ -113,22 +115,24 @@ def choose_threshold(y: Floats, p: Floats, aim: Aim, weight: Doubles | None = No
             enough = (candidates.precision >= aim.precision) & (candidates.called > 0)
             if not enough.any():
                 index = _best(candidates.precision, candidates.threshold)
-                return Choice(None, float(candidates.precision[index]), candidates.at(index))
+                return ThresholdChoice(
+                    None, float(candidates.precision[index]), candidates.at(index)
+                )
             scores = np.where(enough, candidates.recall, -1.0)
         case _:
             assert_never(aim)
     index = _best(scores, candidates.threshold)
     value = float(scores[index])
-    return Choice(
+    return ThresholdChoice(
         float(candidates.threshold[index]),
         -value if isinstance(aim, Cost) else value,
         candidates.at(index),
     )
 
 
-def trade_off(
-    y: Floats, p: Floats, weight: Doubles | None = None, points: int = POINTS
-) -> TradeOff:
+def threshold_curve(
+    y: FloatArray, p: FloatArray, weight: Float64Array | None = None, points: int = POINTS
+) -> ThresholdCurve:
     """Compute metrics for thresholds from 0 to 1: half evenly spaced, half at quantiles of the rows.
 
     Args:
@@ -148,7 +152,7 @@ def trade_off(
 class _Column:
     """Rows sorted by probability, with cumulative weights."""
 
-    def __init__(self, y: Floats, p: Floats, weight: Doubles | None) -> None:
+    def __init__(self, y: FloatArray, p: FloatArray, weight: Float64Array | None) -> None:
         positive, p = y.reshape(-1) > 0.5, p.reshape(-1).astype(np.float64)
         rows = np.ones(len(p)) if weight is None else weight.astype(np.float64)
         order = np.argsort(p, kind="stable")
@@ -159,7 +163,7 @@ class _Column:
             for part in (rows * positive, rows * ~positive)
         )
 
-    def distinct_thresholds(self) -> Doubles:
+    def distinct_thresholds(self) -> Float64Array:
         """Return a threshold for every rule that differs on these rows, in ascending order."""
         distinct = np.unique(self._p)
         between = distinct[:-1] + (distinct[1:] - distinct[:-1]) / 2
@@ -170,12 +174,12 @@ class _Column:
         above = above if above > last else np.nextafter(last, np.inf)
         return np.concatenate([[distinct[0] / 2], between, [above]])
 
-    def evaluate(self, thresholds: Doubles) -> TradeOff:
+    def evaluate(self, thresholds: Float64Array) -> ThresholdCurve:
         first = np.searchsorted(self._p, thresholds, side="left")
         true_positives, false_positives = self._positives[first], self._negatives[first]
         positive, negative = self._positives[0], self._negatives[0]
         predicted = true_positives + false_positives
-        return TradeOff(
+        return ThresholdCurve(
             thresholds,
             _safe_divide(true_positives, predicted),
             _safe_divide(true_positives, positive),
@@ -184,7 +188,7 @@ class _Column:
             predicted / (positive + negative),
         )
 
-    def error_shares(self, thresholds: Doubles) -> tuple[Doubles, Doubles]:
+    def error_shares(self, thresholds: Float64Array) -> tuple[Float64Array, Float64Array]:
         """Return the shares of all rows that are false positives and false negatives."""
         first = np.searchsorted(self._p, thresholds, side="left")
         total = self._positives[0] + self._negatives[0]
@@ -192,13 +196,13 @@ class _Column:
         return self._negatives[first] / total, false_negatives / total
 
 
-def _best(scores: Doubles, thresholds: Doubles) -> int:
+def _best(scores: Float64Array, thresholds: Float64Array) -> int:
     # Differences due to rounding are ties.
     tied = np.flatnonzero(scores >= scores.max() - 1e-12)
     return int(tied[np.argmin(np.abs(thresholds[tied] - 0.5))])
 
 
-def _safe_divide(numerator: Doubles, denominator: Doubles | np.floating) -> Doubles:
+def _safe_divide(numerator: Float64Array, denominator: Float64Array | np.floating) -> Float64Array:
     """Divide elementwise; 0 where the denominator is 0."""
     out = np.zeros_like(numerator)
     return np.divide(numerator, denominator, out=out, where=np.asarray(denominator) > 0)

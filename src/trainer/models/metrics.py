@@ -28,21 +28,21 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from trainer.config.data import Task
+from trainer.config.data import TaskName
 from trainer.config.objectives import MetricName
-from trainer.models.deviations import deviation
-from trainer.models.ranking import average_precision, roc_auc, top_k_hits
+from trainer.models.ranking_metrics import average_precision, roc_auc, top_k_hits
+from trainer.models.regression_metrics import regression_metric
 
-Floats = npt.NDArray[np.floating]
-Doubles = npt.NDArray[np.float64]
+FloatArray = npt.NDArray[np.floating]
+Float64Array = npt.NDArray[np.float64]
 
 
 def compute_metrics(
     names: Sequence[MetricName],
-    task: Task,
-    y: Floats,
-    p: Floats,
-    weight: Floats | None,
+    task: TaskName,
+    y: FloatArray,
+    p: FloatArray,
+    weight: FloatArray | None,
     threshold: float,
 ) -> dict[str, float]:
     """Each named metric, in the order of `names`.
@@ -66,17 +66,17 @@ def compute_metrics(
     match task:
         case "regression":
             numbers, predicted = y.astype(np.float64), p.astype(np.float64)
-            return {name: deviation(name)(numbers, predicted, rows) for name in names}
+            return {name: regression_metric(name)(numbers, predicted, rows) for name in names}
         case "binary" | "multilabel":
             labels = _Labels(
-                columns=tuple(_count_column(y, called_positive(p, threshold), rows)), task=task
+                columns=tuple(_count_column(y, predicted_positive(p, threshold), rows)), task=task
             )
         case "multiclass":
             labels = _Labels(columns=(_count_classes(y, p, rows),), task=task)
     return {name: _measure(name, labels, y, p, rows) for name in names}
 
 
-def called_positive(p: Floats, threshold: float) -> npt.NDArray[np.bool_]:
+def predicted_positive(p: FloatArray, threshold: float) -> npt.NDArray[np.bool_]:
     """Which probabilities are called positive: those ≥ `threshold`, compared in float64.
 
     Everything that turns a probability into a label calls this, so that a label is the one that the
@@ -91,9 +91,9 @@ def called_positive(p: Floats, threshold: float) -> npt.NDArray[np.bool_]:
 class _Counts:
     """Weight of the rows by class: truly so, called so, both. Each (classes,)."""
 
-    true: Doubles
-    called: Doubles
-    both: Doubles
+    true: Float64Array
+    called: Float64Array
+    both: Float64Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ class _Labels:
     """The counts of each column: one for binary and multiclass, k for multilabel."""
 
     columns: tuple[_Counts, ...]
-    task: Task
+    task: TaskName
 
     def positives(self) -> _Counts:
         """What macro averages go over: the positive class of each column, or every class."""
@@ -115,7 +115,10 @@ class _Labels:
 
 
 def _count(
-    true: npt.NDArray[np.intp], called: npt.NDArray[np.intp], weight: Doubles | None, classes: int
+    true: npt.NDArray[np.intp],
+    called: npt.NDArray[np.intp],
+    weight: Float64Array | None,
+    classes: int,
 ) -> _Counts:
     right = true == called
     return _Counts(
@@ -128,19 +131,19 @@ def _count(
 
 
 def _count_column(
-    y: Floats, called: npt.NDArray[np.bool_], weight: Doubles | None
+    y: FloatArray, called: npt.NDArray[np.bool_], weight: Float64Array | None
 ) -> list[_Counts]:
     true = (y > 0.5).astype(np.intp)
     as_number = called.astype(np.intp)
     return [_count(true[:, k], as_number[:, k], weight, 2) for k in range(y.shape[1])]
 
 
-def _count_classes(y: Floats, p: Floats, weight: Doubles | None) -> _Counts:
+def _count_classes(y: FloatArray, p: FloatArray, weight: Float64Array | None) -> _Counts:
     return _count(np.argmax(y, axis=1), np.argmax(p, axis=1), weight, y.shape[1])
 
 
 def _measure(
-    name: MetricName, labels: _Labels, y: Floats, p: Floats, weight: Doubles | None
+    name: MetricName, labels: _Labels, y: FloatArray, p: FloatArray, weight: Float64Array | None
 ) -> float:
     match name:
         case "accuracy":
@@ -184,7 +187,7 @@ def _measure(
             raise AssertionError(f"{name} is no metric of labels")
 
 
-def _share(part: Doubles, whole: Doubles) -> Doubles:
+def _share(part: Float64Array, whole: Float64Array) -> Float64Array:
     """The quotient, 0 where whole is 0."""
     return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
 
@@ -201,7 +204,7 @@ def _matthews(counts: _Counts) -> float:
     return float(covariance / np.sqrt(called * true))
 
 
-def _log_loss(task: Task, y: Floats, p: Floats, weight: Doubles | None) -> float:
+def _log_loss(task: TaskName, y: FloatArray, p: FloatArray, weight: Float64Array | None) -> float:
     epsilon = np.finfo(p.dtype).eps
     kept = np.clip(p.astype(np.float64), epsilon, 1 - epsilon)
     if task == "multiclass":

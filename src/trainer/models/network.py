@@ -22,8 +22,8 @@ from trainer.models.custom import build_custom
 from trainer.models.initializers import build_initializer
 from trainer.models.layers import build_embeddings, build_layer
 from trainer.models.penalties import build_regularizer
-from trainer.models.plan import EMBEDDINGS, HEAD, layer_names, plan_layers
-from trainer.models.seeds import default_draws, derived_seed
+from trainer.models.seeds import default_seed, derived_seed
+from trainer.models.summary import EMBEDDINGS, HEAD, layer_names, summarize_layers
 
 PRIOR_MARGIN = 1e-6
 """Shares of classes are kept this far from 0 and 1, where the bias would be infinite."""
@@ -50,7 +50,7 @@ def build_network(
         width: Columns of x, the ids of embedded columns included.
         embeddings: (levels, dimension) of each embedded column; their ids are the last columns.
         head: The head, never `auto`.
-        outputs: Units of the head (`trainer.models.plan.head_units`).
+        outputs: Units of the head (`trainer.models.summary.head_units`).
         prior: Training share of each class (of the positive one alone for two classes), of yes in
             each column, or the mean of each (scaled) number.
         allow_custom: Whether layers of the user's own may be imported.
@@ -61,9 +61,9 @@ def build_network(
     Raises:
         ConfigError: Shapes do not fit, or a custom layer is not allowed or fails.
     """
-    plan_layers(config.model, width, embeddings, head, outputs)
+    summarize_layers(config.model, width, embeddings, head, outputs)
     # Custom layers may be made without seeds.
-    with default_draws(derived_seed(config.seed, "custom", "default")):
+    with default_seed(derived_seed(config.seed, "custom", "default")):
         network = _build(
             config, width, embeddings, head, outputs, allow_custom, base, compiled=compiled
         )

@@ -23,7 +23,7 @@ def derived_seed(seed: int, layer: str, purpose: str) -> int:
 
 
 @contextmanager
-def default_draws(seed: int) -> Iterator[None]:
+def default_seed(seed: int) -> Iterator[None]:
     """Within it, layers and initialisers made without a seed get one that is a function of `seed`.
 
     Keras takes such seeds from Python's generator, whose state is put back afterwards.

@@ -89,7 +89,7 @@ class Coefficient:
     __hash__ = object.__hash__
 
 
-def differing(settings: Sequence[AnyOptimizer]) -> dict[str, NDArray[np.float64]]:
+def varying_coefficients(settings: Sequence[AnyOptimizer]) -> dict[str, NDArray[np.float64]]:
     """The coefficients that are not the same in all members: setting → (members,) float64."""
     found = {}
     for name in _ATTRIBUTES:
@@ -155,7 +155,7 @@ class _Stacked:
         return super()._clip_gradients(gradients)  # type: ignore[misc, no-any-return]
 
 
-def schedule_of(
+def member_schedule(
     settings: AnyOptimizer, steps_per_epoch: int, total_steps: int
 ) -> ScheduledRate | None:
     """The learning rates of one member by batch, from 0; None where its rate is constant."""

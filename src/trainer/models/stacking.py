@@ -2,8 +2,8 @@
 
 Each member has the variables of a network of its own, and what its layers compute is what that network
 computes alone, to rounding: the arithmetic below is Keras's, over one axis more. Numbers that may
-differ from member to member (rates, penalties) are no constants of a program but come in as `knobs`,
-so that one compiled program serves every pack of a shape.
+differ from member to member (rates, penalties) are no constants of a program but come in as
+`hyperparameters`, so that one compiled program serves every pack of a shape.
 
 Owns: the stacked variables, the forward pass, penalties, constraints. Does not own: which networks
 have one shape (`trainer.models.shapes`), the loss, the optimizer, training.
@@ -58,7 +58,7 @@ class StackMember:
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
+class StackedOutput:
     """What a forward pass gives.
 
     Attributes:
@@ -78,7 +78,7 @@ class StackedNetwork:
         variables: Stacked, in the order of `keras.Sequential.variables`; vectors and matrices have three
             axes, (members, 1 or rows, columns), so that one number a member fits all of them.
         trainable: Those that are trained, in the order of `trainable_variables`.
-        knobs: The numbers that differ from member to member.
+        hyperparameters: The numbers that differ from member to member.
         body: The hidden layers of the first member, each with its settings in each member.
         head: The last layer of the first member.
     """
@@ -108,7 +108,7 @@ class StackedNetwork:
             for place, variable in enumerate(first.variables)
         ]
         self.trainable = [self.of(variable) for variable in first.trainable_variables]
-        self.knobs: dict[str, NDArray[np.float32]] = {}
+        self.hyperparameters: dict[str, NDArray[np.float32]] = {}
         self._learn_knobs()
 
     @staticmethod
@@ -123,17 +123,17 @@ class StackedNetwork:
     def __call__(
         self,
         x: Any,
-        knobs: Mapping[str, Any],
+        hyperparameters: Mapping[str, Any],
         *,
         training: bool,
         trained: Any = None,
         counted: Any = None,
-    ) -> Answers:
+    ) -> StackedOutput:
         """Inside a program: the forward pass.
 
         Args:
             x: (members, rows, width).
-            knobs: The tensors of `self.knobs`.
+            hyperparameters: The tensors of `self.hyperparameters`.
             training: With dropout and noise; statistics of normalisation and seeds move on.
             trained: In place of the trainable variables, in their order; None for themselves.
             counted: (members, rows), 1 for a row and 0 for one that only fills up; None for rows alone.
@@ -143,7 +143,7 @@ class StackedNetwork:
             if trained is None
             else {id(v): t for v, t in zip(self.trainable, trained, strict=True)}
         )
-        return _Pass(self, knobs, training, values, counted).through(x)
+        return _ForwardPass(self, hyperparameters, training, values, counted).through(x)
 
     def constrain(self) -> None:
         """Inside a program: let constrained variables obey their bounds, after an update."""
@@ -173,10 +173,12 @@ class StackedNetwork:
             match settings[0]:
                 case DropoutLayer():
                     rates = [one.dropout.rate for one in settings if isinstance(one, DropoutLayer)]
-                    self.knobs[f"{layer.name}/rate"] = _numbers(rates)
-                    self.knobs[f"{layer.name}/kept"] = _numbers([1 - rate for rate in rates])
+                    self.hyperparameters[f"{layer.name}/rate"] = _numbers(rates)
+                    self.hyperparameters[f"{layer.name}/kept"] = _numbers(
+                        [1 - rate for rate in rates]
+                    )
                 case GaussianNoiseLayer():
-                    self.knobs[f"{layer.name}/stddev"] = _numbers(
+                    self.hyperparameters[f"{layer.name}/stddev"] = _numbers(
                         [
                             one.gaussian_noise.stddev
                             for one in settings
@@ -198,32 +200,32 @@ class StackedNetwork:
         for kind in ("l1", "l2"):
             factors = [0.0 if one is None else float(getattr(one, kind)) for one in penalties]
             if any(factors):
-                self.knobs[f"{name}/{kind}"] = _numbers(factors)
+                self.hyperparameters[f"{name}/{kind}"] = _numbers(factors)
 
 
-class _Pass:
+class _ForwardPass:
     """One forward pass while it is traced."""
 
     def __init__(
         self,
         stack: StackedNetwork,
-        knobs: Mapping[str, Any],
+        hyperparameters: Mapping[str, Any],
         training: bool,
         values: dict[int, Any],
         counted: Any,
     ) -> None:
-        self._stack, self._knobs, self._training = stack, knobs, training
+        self._stack, self._knobs, self._training = stack, hyperparameters, training
         self._values, self._counted = values, counted
         self._penalty = tf.zeros((stack.size,), tf.float32)
 
-    def through(self, x: Any) -> Answers:
+    def through(self, x: Any) -> StackedOutput:
         stack = self._stack
         for layer, settings in stack.body:
             x = self._hidden(layer, settings[0], x)
         head = stack.head
         outputs = self._product(head, x, use_bias=True)
         self._penalise(f"{head.name}/kernel", self._value(head.kernel))
-        return Answers(head.activation(outputs), self._penalty)
+        return StackedOutput(head.activation(outputs), self._penalty)
 
     # AutoGraph cannot convert `match`, and would warn of it.
     @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]

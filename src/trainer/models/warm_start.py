@@ -14,7 +14,7 @@ Shapes = tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class TakenLayer:
+class LayerTransfer:
     """What became of one layer that has weights; `str()` is a line for the user.
 
     Attributes:
@@ -33,7 +33,7 @@ class TakenLayer:
         return f"{self.name}: taken" + ("" if self.source == self.name else f" from {self.source}")
 
 
-def take_weights(network: keras.Model, source: keras.Model) -> tuple[TakenLayer, ...]:
+def transfer_weights(network: keras.Model, source: keras.Model) -> tuple[LayerTransfer, ...]:
     """Copies weights from `source` into `network` and says for each layer with weights what it did.
 
     A layer takes those of the layer of its kind with its name, if their shapes agree; else those of
@@ -61,9 +61,9 @@ def take_weights(network: keras.Model, source: keras.Model) -> tuple[TakenLayer,
         if index in pairs:
             other = others[pairs[index]]
             layer.set_weights(other.get_weights())
-            report.append(TakenLayer(layer.name, other.name))
+            report.append(LayerTransfer(layer.name, other.name))
         else:
-            report.append(TakenLayer(layer.name, None, _reason(layer, others)))
+            report.append(LayerTransfer(layer.name, None, _reason(layer, others)))
     return tuple(report)
 
 

@@ -37,7 +37,7 @@ _SHARES = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Folding:
+class FoldAssignment:
     """How networks were trained on folds.
 
     Attributes:
@@ -51,7 +51,7 @@ class Folding:
 
 
 def aggregate(
-    members: Sequence[Metrics], folding: Folding | None = None
+    members: Sequence[Metrics], folding: FoldAssignment | None = None
 ) -> dict[str, dict[str, Interval]]:
     """Split → metric → what it is over networks, in the order in which they are first met.
 
@@ -86,7 +86,7 @@ def _value(member: Metrics, split: str, name: str) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def _aggregate(values: Sequence[float | None], folding: Folding | None) -> Interval:
+def _aggregate(values: Sequence[float | None], folding: FoldAssignment | None) -> Interval:
     known = [value for value in values if value is not None]
     if not known:
         return Interval(None, None, None, None, 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from trainer.report.text import Table, cell, counted, plain_lines, short_name
+from trainer.report.text import Table, cell, plain_lines, pluralize, short_name
 
 _ALL_SHOWN = 40
 """With more classes than this, only the most and the least frequent ones are shown."""
@@ -92,7 +92,7 @@ def _left_out(
     most, least = counts[left_out[0]][0], counts[left_out[-1]][0]
     each = f"{least:,}" if least == most else f"{least:,} to {most:,}"
     yield (
-        f"{counted(len(counts), noun)}: the {_MOST_FREQUENT} most and {_LEAST_FREQUENT} least "
+        f"{pluralize(len(counts), noun)}: the {_MOST_FREQUENT} most and {_LEAST_FREQUENT} least "
         "frequent are shown"
     )
     yield f"{len(left_out):,} more have {each} training rows each; --json lists all"
@@ -107,4 +107,4 @@ def _absent(counts: Mapping[str, Sequence[int]], splits: Sequence[str], noun: st
         listed = ", ".join(f"'{short_name(name, _LONGEST_NAME)}'" for name in names[:_NAMED])
         more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
         verb = "has" if len(names) == 1 else "have"
-        yield f"{counted(len(names), noun)} {verb} no {split} rows: {listed}{more}"
+        yield f"{pluralize(len(names), noun)} {verb} no {split} rows: {listed}{more}"

@@ -12,14 +12,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from trainer.config.nodes import dotted
+from trainer.config.nodes import join_key
 from trainer.errors import Problem, RunError, UsageError, command_text
+from trainer.report.csv_output import csv_lines
 from trainer.report.listing import run_json
+from trainer.report.run_values import metric_key
 from trainer.report.settings import Value, read_settings
-from trainer.report.spreadsheet import csv_lines
-from trainer.report.values import measured_as
 from trainer.runs.directory import RunDirectory
-from trainer.runs.listing import RunSummary, summarise
+from trainer.runs.listing import RunSummary, summarize
 from trainer.runs.manifest import Manifest
 from trainer.runs.opening import open_run
 from trainer.runs.process import this_process
@@ -43,7 +43,7 @@ class Comparison:
     facts: Mapping[str, Row]
 
 
-def compare(paths: Sequence[Path], now: datetime) -> Comparison:
+def compare_runs(paths: Sequence[Path], now: datetime) -> Comparison:
     """Reads the runs that the paths name or lie in, and finds what differs.
 
     Raises:
@@ -64,7 +64,7 @@ def compare(paths: Sequence[Path], now: datetime) -> Comparison:
         raise RunError(problems)
     _check_several(runs)
     here = this_process()
-    summaries = tuple(summarise(run, now, here) for run in runs)
+    summaries = tuple(summarize(run, now, here) for run in runs)
     facts = [{} if run.manifest is None else _facts(run.manifest) for run in summaries]
     everywhere = dict.fromkeys(name for one in facts for name in one)
     return Comparison(
@@ -139,7 +139,7 @@ def differences(row: Row, count: int, steps: tuple[str, ...] = ()) -> Iterator[t
         return
     parts = [_parts(value) for value in row.values()]
     if len(row) < count or any(part is None for part in parts):
-        yield dotted(steps), row
+        yield join_key(steps), row
         return
     columns = {place: _parts(value) or {} for place, value in row.items()}
     for key in dict.fromkeys(key for column in columns.values() for key in column):
@@ -164,7 +164,7 @@ def _metrics(run: RunSummary) -> dict[str, Value]:
     for split, metrics in run.metrics.items():
         intervals = run.intervals[split] if split in run.intervals else {}
         for name in dict.fromkeys((*metrics, *intervals)):
-            key = measured_as(split, name)
+            key = metric_key(split, name)
             found[key] = metrics[name] if name in metrics else None
             if name in intervals:
                 ends = intervals[name]

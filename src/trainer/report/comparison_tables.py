@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from string import ascii_uppercase
 
 from trainer.config.yaml_writer import flow_text
-from trainer.report.choices import common_label, read_choices
 from trainer.report.comparison import Comparison, Row
+from trainer.report.decisions import common_label, read_decision_summary
 from trainer.report.tables import metric_text
 from trainer.report.text import Table, cell
 from trainer.runs.directory import RunDirectory
@@ -43,7 +43,7 @@ def comparison_tables(comparison: Comparison, width: int) -> Iterator[Table]:
         yield from _tables("settings that differ", settings, len(runs), width)
     else:
         yield Table("no setting differs", (), ())
-    labels = [read_choices(RunDirectory(run.path)).labels for run in runs]
+    labels = [read_decision_summary(RunDirectory(run.path)).labels for run in runs]
     for split in dict.fromkeys(split for run in runs for split in run.metrics):
         measured = {
             common_label(labels, name): texts for name, texts in _measured(runs, split).items()

@@ -7,13 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from trainer.report.text import Table, cell, count_text, shortened
+from trainer.report.text import Table, cell, format_count, truncate
 
 _LONGEST_HEAD = 32
-Doubles = npt.NDArray[np.float64]
+Float64Array = npt.NDArray[np.float64]
 
 
-def confusion_table(matrix: Doubles, names: Sequence[str], what: str = "number of rows") -> Table:
+def confusion_table(
+    matrix: Float64Array, names: Sequence[str], what: str = "number of rows"
+) -> Table:
     """Counts, and each count's share of its actual class.
 
     Args:
@@ -25,13 +27,13 @@ def confusion_table(matrix: Doubles, names: Sequence[str], what: str = "number o
         (cell(f"actual {name}"), *map(_with_share, counts.tolist(), shares.tolist()))
         for name, counts, shares in zip(names, matrix, actual_shares(matrix), strict=True)
     )
-    heads = ("", *(shortened(cell(f"predicted {name}"), _LONGEST_HEAD) for name in names))
+    heads = ("", *(truncate(cell(f"predicted {name}"), _LONGEST_HEAD) for name in names))
     title = f"confusion matrix: {what} (share of the actual class)"
     return Table(title, heads, rows, frozenset(range(1, len(heads))))
 
 
 def frequent_confusions(
-    matrix: Doubles, names: Sequence[str], what: str = "number of rows", *, most: int = 20
+    matrix: Float64Array, names: Sequence[str], what: str = "number of rows", *, most: int = 20
 ) -> Table:
     """The pairs of classes that are most often confused, the most frequent first.
 
@@ -50,7 +52,7 @@ def frequent_confusions(
         (
             cell(names[actual]),
             cell(names[predicted]),
-            count_text(float(wrong[actual, predicted])),
+            format_count(float(wrong[actual, predicted])),
             _percent(float(shares[actual, predicted])),
         )
         for actual, predicted in pairs[:most]
@@ -62,15 +64,15 @@ def frequent_confusions(
     return Table(title, heads, rows, frozenset({2, 3}))
 
 
-def actual_shares(matrix: Doubles) -> Doubles:
+def actual_shares(matrix: Float64Array) -> Float64Array:
     """Each cell's share of its row; 0 for a class without rows."""
     totals = matrix.sum(axis=1, keepdims=True)
-    shares: Doubles = np.divide(matrix, totals, out=np.zeros_like(matrix), where=totals > 0)
+    shares: Float64Array = np.divide(matrix, totals, out=np.zeros_like(matrix), where=totals > 0)
     return shares
 
 
 def _with_share(count: float, share: float) -> str:
-    return f"{count_text(count)} ({_percent(share)})"
+    return f"{format_count(count)} ({_percent(share)})"
 
 
 def _percent(share: float) -> str:

@@ -173,8 +173,8 @@ def _code_of_level(used: _Used) -> Iterator[str]:
             yield "            merged = [one.casefold() for one in merged]"
         yield "        if level in merged or (to_rare and value is not None):"
         yield "            return len(levels)"
-    if any(column.own_missing for column in used.levels):
-        yield '    if value is None and column["own_missing"]:'
+    if any(column.has_missing_level for column in used.levels):
+        yield '    if value is None and column["has_missing_level"]:'
         yield '        return len(levels) + (column["rare"] > 0)'
     yield "    return -1"
 
@@ -253,9 +253,9 @@ def _branches(used: _Used) -> Iterator[tuple[str, tuple[str, ...]]]:
         yield 'column["kind"] == "numeric"', tuple(lines)
     if used.booleans:
         lines = ['x += [float(column["fill"] if value is None else value)]']
-        if any(column.own_missing for column in used.booleans):
+        if any(column.has_missing_level for column in used.booleans):
             lines = [
-                'if column["own_missing"]:',
+                'if column["has_missing_level"]:',
                 "    x += [float(value is True), float(value is None)]",
                 "else:",
                 f"    {lines[0]}",
@@ -269,7 +269,7 @@ def _branches(used: _Used) -> Iterator[tuple[str, tuple[str, ...]]]:
         yield 'column.get("encode") == "onehot"', (line,)
     if "ordinal" in used.encodings:
         lines = [
-            'codes = len(column["levels"]) + (column["rare"] > 0) + column["own_missing"]',
+            'codes = len(column["levels"]) + (column["rare"] > 0) + column["has_missing_level"]',
             "x += [level_code(column, value) / (codes - 1)]",
         ]
         yield 'column.get("encode") == "ordinal"', tuple(lines)

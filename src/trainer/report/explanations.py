@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from trainer.runs.records import later
+from trainer.runs.records import optional_field
 
 Cell = float | str | None
 """A value of a table: a number, a level or a date as text, None where it is missing."""
@@ -20,7 +20,7 @@ class ColumnDrop:
     drop: float | None
     low: float | None
     high: float | None
-    is_noise: bool = later(False)
+    is_noise: bool = optional_field(False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +45,13 @@ class ImportanceFile:
     measure: str
     baseline: float | None
     columns: tuple[ColumnDrop, ...]
-    of_rows: int = later(0)
-    level: float = later(0.95)
-    seconds: float | None = later(None)
+    of_rows: int = optional_field(0)
+    level: float = optional_field(0.95)
+    seconds: float | None = optional_field(None)
 
 
 @dataclass(frozen=True, slots=True)
-class CurveOf:
+class DependenceCurve:
     """Mean predictions with a column set to each of some values.
 
     Attributes:
@@ -73,14 +73,14 @@ class CurveOf:
 class DependenceFile:
     """`partial_dependence.json`: a curve for each column, of rows of a split."""
 
-    columns: tuple[CurveOf, ...]
-    split: str = later("")
-    rows: int = later(0)
-    names: tuple[str, ...] = later(())
+    columns: tuple[DependenceCurve, ...]
+    split: str = optional_field("")
+    rows: int = optional_field(0)
+    names: tuple[str, ...] = optional_field(())
 
 
 @dataclass(frozen=True, slots=True)
-class Points:
+class SurfacePoints:
     """Rows on the surface: their two features and their targets, as `findings.json` has these."""
 
     x: tuple[float, ...]
@@ -107,9 +107,9 @@ class SurfaceFile:
     x: tuple[float, ...]
     y: tuple[float, ...]
     answers: tuple[tuple[float | tuple[float | None, ...] | None, ...], ...]
-    points: Points | None = later(None)
-    names: tuple[str, ...] = later(())
-    split: str = later("")
+    points: SurfacePoints | None = optional_field(None)
+    names: tuple[str, ...] = optional_field(())
+    split: str = optional_field("")
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,13 +138,13 @@ class ShapFile:
 
     names: tuple[str, ...]
     columns: tuple[ShapColumn, ...]
-    source: str = later("")
-    rows: tuple[int, ...] = later(())
-    base: tuple[float | None, ...] = later(())
-    answers: tuple[tuple[float | None, ...], ...] = later(())
-    background_rows: int = later(0)
-    orders: int | None = later(None)
-    largest_gap: float | None = later(None)
+    source: str = optional_field("")
+    rows: tuple[int, ...] = optional_field(())
+    base: tuple[float | None, ...] = optional_field(())
+    answers: tuple[tuple[float | None, ...], ...] = optional_field(())
+    background_rows: int = optional_field(0)
+    orders: int | None = optional_field(None)
+    largest_gap: float | None = optional_field(None)
 
 
 FILES: Mapping[str, type[Any]] = {

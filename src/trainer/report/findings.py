@@ -9,10 +9,10 @@ from typing import Literal, Self
 
 from trainer.errors import command_text
 from trainer.runs.directory import RunDirectory
-from trainer.runs.records import later, read_record, to_json
+from trainer.runs.records import optional_field, read_record, to_json
 
 # Stated again rather than imported: pydantic takes a fifth of a second to load.
-Task = Literal["binary", "multiclass", "multilabel", "regression"]
+TaskName = Literal["binary", "multiclass", "multilabel", "regression"]
 FORMAT = 1
 
 
@@ -21,7 +21,7 @@ def _defined(value: float) -> float | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class MetricValue:
     """A value and the ends of its interval; None where it is not defined."""
 
     value: float | None
@@ -67,15 +67,15 @@ class SplitFindings:
     """
 
     rows: int
-    measures: Mapping[str, Measured]
-    resamples: int = later(0)
-    compared_resamples: int = later(0)
-    prior: Mapping[str, float | None] = later(default_factory=dict)
-    linear: Mapping[str, float | None] = later(default_factory=dict)
-    over_prior: Mapping[str, Difference] = later(default_factory=dict)
-    over_linear: Mapping[str, Difference] = later(default_factory=dict)
-    calibration_error: float | None = later(None)
-    covered: Mapping[str, Measured] = later(default_factory=dict)
+    measures: Mapping[str, MetricValue]
+    resamples: int = optional_field(0)
+    compared_resamples: int = optional_field(0)
+    prior: Mapping[str, float | None] = optional_field(default_factory=dict)
+    linear: Mapping[str, float | None] = optional_field(default_factory=dict)
+    over_prior: Mapping[str, Difference] = optional_field(default_factory=dict)
+    over_linear: Mapping[str, Difference] = optional_field(default_factory=dict)
+    calibration_error: float | None = optional_field(None)
+    covered: Mapping[str, MetricValue] = optional_field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,17 +145,17 @@ class Findings:
         worst_rows: The worst first.
     """
 
-    task: Task
+    task: TaskName
     names: tuple[str, ...]
     level: float
     sentence: str
     splits: Mapping[str, SplitFindings]
-    resamples: int = later(0)
-    seed: int = later(0)
-    compared: tuple[str, ...] = later(())
-    slices: Slices | None = later(None)
-    worst_slices: WorstSlices | None = later(None)
-    worst_rows: tuple[WorstRow, ...] = later(())
+    resamples: int = optional_field(0)
+    seed: int = optional_field(0)
+    compared: tuple[str, ...] = optional_field(())
+    slices: Slices | None = optional_field(None)
+    worst_slices: WorstSlices | None = optional_field(None)
+    worst_rows: tuple[WorstRow, ...] = optional_field(())
 
     def last(self) -> str | None:
         """The split that says most: test, else validation, else train."""
@@ -187,7 +187,7 @@ def verdict(difference: Difference, name: str) -> str:
     if difference.is_noise or difference.value is None:
         return "noise"
     # pydantic comes along, a fifth of a second.
-    from trainer.evaluation.measures import is_higher_better
+    from trainer.evaluation.metrics import is_higher_better
 
     try:
         is_better = (difference.value > 0) == is_higher_better(name)

@@ -12,10 +12,10 @@ from typing import Any
 
 from trainer.config.yaml_writer import flow_text
 from trainer.errors import Problem
+from trainer.report.csv_output import csv_lines
+from trainer.report.run_values import FACTS, RunValues, metric_names
 from trainer.report.settings import Value
-from trainer.report.spreadsheet import csv_lines
 from trainer.report.text import Table, age, cell, duration, number, short_name
-from trainer.report.values import FACTS, Known, metric_names
 from trainer.runs.evaluations import Metrics
 from trainer.runs.listing import RunSummary
 
@@ -25,7 +25,7 @@ _LONGEST = 40
 _NOTHING = "–"
 
 
-def runs_table(known: Sequence[Known], asked: Sequence[str] = ()) -> Table:
+def runs_table(known: Sequence[RunValues], asked: Sequence[str] = ()) -> Table:
     """One row a run: status, name, run, epochs, what was asked for besides, main metrics, age."""
     extra = [name for name in asked if name not in _USUAL]
     values = columns_table(known, (*_USUAL[:-1], *extra, "age"))
@@ -41,7 +41,7 @@ def runs_table(known: Sequence[Known], asked: Sequence[str] = ()) -> Table:
     )
 
 
-def columns_table(known: Sequence[Known], columns: Sequence[str]) -> Table:
+def columns_table(known: Sequence[RunValues], columns: Sequence[str]) -> Table:
     """One row a run with these columns."""
     metrics = metric_names([one.run for one in known])
     rows = tuple(
@@ -83,12 +83,14 @@ def run_json(run: RunSummary) -> dict[str, Any]:
     }
 
 
-def values_json(known: Known, columns: Sequence[str]) -> dict[str, Value]:
+def values_json(known: RunValues, columns: Sequence[str]) -> dict[str, Value]:
     """One run of `trainer ls --columns … --json`; what it does not have is null."""
     return {name: known.values.get(name) for name in columns}
 
 
-def runs_csv(known: Sequence[Known], columns: Sequence[str], asked: Sequence[str]) -> Iterator[str]:
+def runs_csv(
+    known: Sequence[RunValues], columns: Sequence[str], asked: Sequence[str]
+) -> Iterator[str]:
     """The lines of `trainer ls --csv`: these columns, or else all facts that stay as they are, all
     metrics and what was asked for besides.
     """

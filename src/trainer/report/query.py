@@ -17,16 +17,16 @@ from datetime import datetime
 
 from trainer.config.yaml_writer import flow_text
 from trainer.errors import Problem, UsageError
-from trainer.report.conditions import NAME, Condition, incomparable, meets, parse_condition
+from trainer.report.filters import NAME, RunFilter, check_comparable, matches_filter, parse_filter
+from trainer.report.run_values import RequestedName, RunValues, metric_names, read_run_values
 from trainer.report.settings import Value
-from trainer.report.values import Asked, Known, look_up, metric_names
 from trainer.runs.listing import RunSummary
 
 _COLUMN = re.compile(rf"\s*({NAME})\s*(?:,|$)")
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class SortOrder:
     """The `--sort`: by which value, and whether the other way round."""
 
     name: str
@@ -37,8 +37,8 @@ class Order:
 class Query:
     """What is asked of a list of runs; nothing unless stated."""
 
-    where: tuple[Condition, ...] = ()
-    sort: Order | None = None
+    where: tuple[RunFilter, ...] = ()
+    sort: SortOrder | None = None
     columns: tuple[str, ...] = ()
 
     @property
@@ -52,7 +52,7 @@ class Query:
 class Selection:
     """The runs that were asked for, in their order; and of all runs, why settings could not be read."""
 
-    known: tuple[Known, ...]
+    known: tuple[RunValues, ...]
     unread: tuple[Problem, ...]
 
 
@@ -62,13 +62,13 @@ def parse_query(where: Sequence[str], sort: str | None, columns: str | None) -> 
     Raises:
         UsageError: Words have another form; with all that do.
     """
-    found = [*map(parse_condition, where), _order(sort), _columns(columns)]
+    found = [*map(parse_filter, where), _order(sort), _columns(columns)]
     problems = [one for one in found if isinstance(one, Problem)]
     if problems:
         raise UsageError(problems)
     return Query(
-        where=tuple(one for one in found if isinstance(one, Condition)),
-        sort=next((one for one in found if isinstance(one, Order)), None),
+        where=tuple(one for one in found if isinstance(one, RunFilter)),
+        sort=next((one for one in found if isinstance(one, SortOrder)), None),
         columns=next(one for one in found if isinstance(one, tuple)),
     )
 
@@ -80,10 +80,12 @@ def select(runs: Sequence[RunSummary], query: Query, now: datetime) -> Selection
     Raises:
         UsageError: A name that no run has a value of, or a value that it cannot be compared with.
     """
-    return select_from(look_up(runs, list(asked_names(query)), now), query, metric_names(runs))
+    return select_from(
+        read_run_values(runs, list(requested_names(query)), now), query, metric_names(runs)
+    )
 
 
-def select_from(known: Sequence[Known], query: Query, metrics: Mapping[str, str]) -> Selection:
+def select_from(known: Sequence[RunValues], query: Query, metrics: Mapping[str, str]) -> Selection:
     """Select from runs whose values are known.
 
     Args:
@@ -94,23 +96,25 @@ def select_from(known: Sequence[Known], query: Query, metrics: Mapping[str, str]
     Raises:
         UsageError: A value cannot be compared with that of a condition.
     """
-    problems = [problem for one in query.where if (problem := incomparable(one, known))]
+    problems = [problem for one in query.where if (problem := check_comparable(one, known))]
     if problems:
         raise UsageError(problems)
-    chosen = [one for one in known if all(meets(one, condition) for condition in query.where)]
+    chosen = [
+        one for one in known if all(matches_filter(one, condition) for condition in query.where)
+    ]
     if query.sort is not None:
         chosen = _sorted(chosen, query.sort, metrics)
     return Selection(tuple(chosen), tuple(problem for one in known for problem in one.unread))
 
 
-def _order(text: str | None) -> Order | Problem | None:
+def _order(text: str | None) -> SortOrder | Problem | None:
     if text is None:
         return None
     name = text.removeprefix("-").strip()
     if not name:
         fix = "write for example --sort val_auc"
         return Problem("--sort", "a name, or -NAME for the other way round", f"'{text}'", fix)
-    return Order(name, reverse=text.startswith("-"))
+    return SortOrder(name, reverse=text.startswith("-"))
 
 
 def _columns(text: str | None) -> tuple[str, ...] | Problem:
@@ -128,15 +132,17 @@ def _columns(text: str | None) -> tuple[str, ...] | Problem:
     return tuple(dict.fromkeys(names))
 
 
-def asked_names(query: Query) -> Iterator[Asked]:
+def requested_names(query: Query) -> Iterator[RequestedName]:
     """The names in a query, each with its option."""
-    yield from (Asked(f"--where '{one.text}'", one.name) for one in query.where)
+    yield from (RequestedName(f"--where '{one.text}'", one.name) for one in query.where)
     if query.sort is not None:
-        yield Asked("--sort", query.sort.name)
-    yield from (Asked("--columns", name) for name in query.columns)
+        yield RequestedName("--sort", query.sort.name)
+    yield from (RequestedName("--columns", name) for name in query.columns)
 
 
-def _sorted(known: Sequence[Known], order: Order, metrics: Mapping[str, str]) -> list[Known]:
+def _sorted(
+    known: Sequence[RunValues], order: SortOrder, metrics: Mapping[str, str]
+) -> list[RunValues]:
     name = order.name
     descending = (name in metrics and _higher_is_better(metrics[name])) != order.reverse
     last = [one for one in known if one.values.get(name) is None]

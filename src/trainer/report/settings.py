@@ -16,8 +16,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import cast
 
-from trainer.config.nodes import Source, plain
-from trainer.config.yaml_reader import MAX_BYTES, MAX_DEPTH, Document, parse_yaml, scalar_of
+from trainer.config.nodes import Source, to_python
+from trainer.config.yaml_reader import MAX_BYTES, MAX_DEPTH, Document, parse_scalar, parse_yaml
 from trainer.errors import Problem, RunError
 from trainer.runs.directory import RunDirectory
 from trainer.runs.files import read_bytes
@@ -137,7 +137,7 @@ def _line(text: str) -> Value:
     """The value in one line, as if it were a file."""
     # Numbers are what differs from run to run, and need no reader of YAML.
     if number := _NUMBER.fullmatch(text):
-        return {number[1]: scalar_of(number[2])}
+        return {number[1]: parse_scalar(number[2])}
     if text.startswith("---"):  # of a document
         raise _ForeignError
     document = parse_yaml(text, Source("", Path()))
@@ -147,4 +147,4 @@ def _line(text: str) -> Value:
 
 
 def _plain(document: Document) -> Value:
-    return None if document.root is None else cast(Value, plain(document.root))
+    return None if document.root is None else cast(Value, to_python(document.root))

@@ -16,16 +16,29 @@ from pathlib import Path
 from typing import Any
 
 from trainer.errors import Problem, RunError, command_text
-from trainer.report.choices import Choices, MetricLabels, decisions_json, read_choices
+from trainer.report.decisions import (
+    DecisionSummary,
+    MetricLabels,
+    decisions_json,
+    read_decision_summary,
+)
 from trainer.report.listing import problem_json, run_json
-from trainer.report.text import Table, bytes_text, cell, curve, duration, number, with_interval
+from trainer.report.text import (
+    Table,
+    cell,
+    curve,
+    duration,
+    format_bytes,
+    format_with_interval,
+    number,
+)
 from trainer.runs.decisions import read_decisions
 from trainer.runs.directory import RunDirectory
-from trainer.runs.files import json_form
-from trainer.runs.listing import RunSummary, summarise
+from trainer.runs.files import to_jsonable
+from trainer.runs.listing import RunSummary, summarize
 from trainer.runs.log import read_log
 from trainer.runs.manifest import Manifest, manifest_to_json
-from trainer.runs.process import Process, this_process
+from trainer.runs.process import ProcessIdentity, this_process
 from trainer.runs.search import is_run
 from trainer.runs.sweeps import SweepDirectory, is_sweep
 
@@ -47,9 +60,9 @@ class RunReport:
     problems: tuple[Problem, ...]
 
 
-def load_report(run: RunDirectory, now: datetime, here: Process | None = None) -> RunReport:
+def load_report(run: RunDirectory, now: datetime, here: ProcessIdentity | None = None) -> RunReport:
     """Reads what there is of a run; what is damaged is told, not raised."""
-    summary = summarise(run, now, this_process() if here is None else here)
+    summary = summarize(run, now, this_process() if here is None else here)
     problems = list(summary.problems)
     history: list[dict[str, Any]] = []
     try:
@@ -69,7 +82,7 @@ def report_json(report: RunReport) -> dict[str, Any]:
     return {
         **run_json(report.summary),
         "problems": [problem_json(problem) for problem in report.problems],
-        "manifest": None if manifest is None else json_form(manifest_to_json(manifest)),
+        "manifest": None if manifest is None else to_jsonable(manifest_to_json(manifest)),
         "decisions": decisions_json(RunDirectory(report.summary.path)),
         "history": [dict(record) for record in report.history],
     }
@@ -83,7 +96,7 @@ def report_tables(report: RunReport, found: Sequence[Table] = ()) -> list[Table]
         found: Tables of its findings, which stand after the evaluation.
     """
     manifest = report.summary.manifest
-    choices = read_choices(RunDirectory(report.summary.path))
+    choices = read_decision_summary(RunDirectory(report.summary.path))
     tables = [_facts_table(report, choices)]
     if manifest is not None:
         tables += [_rows_table(manifest), _files_table(manifest)]
@@ -107,10 +120,10 @@ def metric_text(run: RunSummary, split: str, name: str) -> str:
     interval = run.intervals.get(split, {}).get(name)
     if interval is None:
         return number(run.metrics.get(split, {}).get(name))
-    return with_interval(interval.mean, interval.low, interval.high)
+    return format_with_interval(interval.mean, interval.low, interval.high)
 
 
-def _facts_table(report: RunReport, choices: Choices) -> Table:
+def _facts_table(report: RunReport, choices: DecisionSummary) -> Table:
     run, manifest = report.summary, report.summary.manifest
     facts = [("run", str(run.path)), ("name", run.name), ("status", run.status)]
     facts += next_step(RunDirectory(run.path), run.status)
@@ -193,7 +206,7 @@ def _rows_table(manifest: Manifest) -> Table:
 
 def _files_table(manifest: Manifest) -> Table:
     rows = tuple(
-        (cell(file.path), f"{file.rows:,}", bytes_text(file.bytes), cell(file.sha256[:12]))
+        (cell(file.path), f"{file.rows:,}", format_bytes(file.bytes), cell(file.sha256[:12]))
         for file in manifest.data
     )
     return Table("data", ("file", "rows", "size", "sha256"), rows, right=frozenset({1, 2}))
@@ -209,9 +222,9 @@ def _evaluation_table(report: RunReport, labels: MetricLabels) -> Table:
         )
         for name in names
     ]
-    counted = report.summary.rows
-    if counted:
-        counts = (f"{counted[split]:,}" if split in counted else "–" for split in metrics)
+    pluralize = report.summary.rows
+    if pluralize:
+        counts = (f"{pluralize[split]:,}" if split in pluralize else "–" for split in metrics)
         rows.insert(0, ("rows", *counts))
     return Table(
         title="evaluation",

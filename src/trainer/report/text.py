@@ -64,7 +64,7 @@ def _padded(text: str, columns: int, *, right: bool) -> str:
     return blanks + text if right else text + blanks
 
 
-def shortened(text: str, longest: int) -> str:
+def truncate(text: str, longest: int) -> str:
     """A text of at most `longest` columns of a terminal, an ellipsis where it was cut."""
     if width(text) <= longest:
         return text
@@ -79,10 +79,10 @@ def shortened(text: str, longest: int) -> str:
 
 def short_name(name: str, longest: int = 28) -> str:
     """A name for an axis, a legend or a list: without control characters, cut if it is long."""
-    return shortened(cell(name), longest)
+    return truncate(cell(name), longest)
 
 
-def counted(count: int, noun: str) -> str:
+def pluralize(count: int, noun: str) -> str:
     """A number with its noun: 1 class, 2 classes, 1,000 rows."""
     plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
     return f"{count:,} {noun if count == 1 else plural}"
@@ -113,26 +113,26 @@ def number(value: float | None) -> str:
     return f"{value:,.{min(decimals, 7) if size < 0.1 else min(decimals, 4)}f}"
 
 
-def ends_text(low: float | None, high: float | None) -> str:
+def format_interval(low: float | None, high: float | None) -> str:
     """The ends of an interval: [0.9300, 0.9900]; – where there is none."""
     if low is None or high is None:
         return "–"
     return f"[{number(low)}, {number(high)}]"
 
 
-def with_interval(value: float | None, low: float | None, high: float | None) -> str:
+def format_with_interval(value: float | None, low: float | None, high: float | None) -> str:
     """A value with its interval, if it has one: 0.9650 [0.9300, 0.9900]."""
     if low is None or high is None:
         return number(value)
-    return f"{number(value)} {ends_text(low, high)}"
+    return f"{number(value)} {format_interval(low, high)}"
 
 
-def count_text(count: float) -> str:
+def format_count(count: float) -> str:
     """A count of rows, or the sum of their weights: 41 · 1,234 · 12.35."""
     return f"{int(count):,}" if count == int(count) else number(count)
 
 
-def bytes_text(count: int) -> str:
+def format_bytes(count: int) -> str:
     """Bytes in the largest unit of 1000 that fits: 12.3 MB."""
     size = float(count)
     for unit in ("B", "kB", "MB", "GB"):

@@ -14,7 +14,7 @@ _COMMAND = re.compile(r"\b(?:trainer [a-z]+|pip install|mkdir -p) [^`;()\n]*")
 _NO_BREAK = "\0"
 
 
-def wrapped(text: str, columns: int | None, indent: str = "  ") -> list[str]:
+def wrap_text(text: str, columns: int | None, indent: str = "  ") -> list[str]:
     """The lines of a text, broken between words only.
 
     Args:
@@ -120,6 +120,6 @@ def _narrowed(table: Table, columns: int) -> Table:
         widths[widest] -= 1
     rows: list[tuple[str, ...]] = []
     for row in table.rows:
-        cells = [wrapped(cell, widths[place], "") for place, cell in enumerate(row)]
+        cells = [wrap_text(cell, widths[place], "") for place, cell in enumerate(row)]
         rows += zip_longest(*cells, fillvalue="")
     return replace(table, rows=tuple(rows))

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trainer.errors import Problem, RunError
-from trainer.runs.files import reading
+from trainer.runs.files import read_errors
 
 Array = npt.NDArray[Any]
 
@@ -37,7 +37,12 @@ def check_archive(path: Path) -> None:
     Raises:
         RunError: The archive is unsafe, or the file is not an archive.
     """
-    with reading(path), path.open("rb") as file, _damage(path), zipfile.ZipFile(file) as archive:
+    with (
+        read_errors(path),
+        path.open("rb") as file,
+        _damage(path),
+        zipfile.ZipFile(file) as archive,
+    ):
         for member in _members(archive):
             name = member.filename
             if name.startswith("/") or "\\" in name or ":" in name or ".." in name.split("/"):

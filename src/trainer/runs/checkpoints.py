@@ -22,11 +22,11 @@ from trainer.runs.files import (
     DISK,
     FileSystem,
     existing_directory,
-    former_directories,
     json_bytes,
-    json_value,
+    parse_json,
+    previous_directories,
     read_bytes,
-    reading,
+    read_errors,
     replace_directory,
     sha256_of,
     storage_errors,
@@ -34,9 +34,9 @@ from trainer.runs.files import (
 from trainer.runs.readers import shown
 
 FORMAT = 2
-MODEL, STATE, FACTS = "model.keras", "state.npz", "checkpoint.json"
+MODEL, STATE, METADATA = "model.keras", "state.npz", "checkpoint.json"
 _ATTEMPTS = 20
-_FACTS_BYTES = 1 << 24
+_METADATA_BYTES = 1 << 24
 _SEAL = re.compile(rb',\n  "sha256": "([0-9a-f]{64})"\n\}\n\Z')
 
 
@@ -100,7 +100,7 @@ def write_checkpoint(
             name: {"sha256": sha256_of(new / name), "bytes": (new / name).stat().st_size}
             for name in names
         }
-        disk.write(new / FACTS, _sealed({"format": FORMAT, **facts, "files": files}))
+        disk.write(new / METADATA, _sealed({"format": FORMAT, **facts, "files": files}))
 
     with storage_errors(directory.parent, "create this directory"):
         # Not its parents: a run that was deleted during training must not reappear in part.
@@ -136,7 +136,7 @@ def read_checkpoint(directory: Path) -> Checkpoint:
     )
 
 
-def read_newest(
+def read_newest_checkpoint(
     directory: Path, *, with_model: bool = True
 ) -> tuple[Checkpoint, tuple[Problem, ...]]:
     """Return the newest intact checkpoint among `directory` and the previous ones.
@@ -154,7 +154,7 @@ def read_newest(
         RunError: There is none, or all are damaged; contains the problems of each.
     """
     skipped: list[Problem] = []
-    previous = former_directories(directory)
+    previous = previous_directories(directory)
     if not directory.is_dir():
         if not previous:
             raise RunError(
@@ -183,8 +183,8 @@ def read_newest(
 def _read(place: Path, *, with_model: bool = True) -> Checkpoint:
     run = place.parent.parent.resolve()
     if not place.resolve().is_relative_to(run):
-        raise _damaged(place / FACTS, f"a file in {run}", f"a link to {place.resolve()}")
-    facts = _facts(place / FACTS, {MODEL, STATE} if with_model else {STATE})
+        raise _damaged(place / METADATA, f"a file in {run}", f"a link to {place.resolve()}")
+    facts = _read_metadata(place / METADATA, {MODEL, STATE} if with_model else {STATE})
     for name, written in facts["files"].items():
         _verify(place, name, written)
     if with_model:
@@ -195,9 +195,9 @@ def _read(place: Path, *, with_model: bool = True) -> Checkpoint:
     return Checkpoint(directory=place, facts=facts, state=unpack_arrays(content, place / STATE))
 
 
-def _facts(path: Path, needed: set[str]) -> dict[str, Any]:
-    content = read_bytes(path, _FACTS_BYTES)
-    facts = json_value(content, path)
+def _read_metadata(path: Path, needed: set[str]) -> dict[str, Any]:
+    content = read_bytes(path, _METADATA_BYTES)
+    facts = parse_json(content, path)
     if not isinstance(facts, dict) or "format" not in facts or "files" not in facts:
         raise _damaged(path, "the metadata of a checkpoint", "something else")
     if facts["format"] != FORMAT:
@@ -229,11 +229,11 @@ def _verify(place: Path, name: str, written: object) -> None:
         case {"sha256": str(digest), "bytes": int(size)} if re.fullmatch(r"\w[\w.-]*", name):
             pass
         case _:
-            raise _damaged(place / FACTS, "file names with sha256 and bytes", shown(name))
+            raise _damaged(place / METADATA, "file names with sha256 and bytes", shown(name))
     path = place / name
     if not path.exists():
         raise _damaged(path, "this file of the checkpoint", "no such file")
-    with reading(path):
+    with read_errors(path):
         if path.stat().st_size != size:
             raise _damaged(path, f"{size} bytes", f"{path.stat().st_size}")
         if sha256_of(path) != digest:

@@ -8,9 +8,9 @@ from math import exp
 from pathlib import PurePath
 
 from trainer.runs.directory import RunDirectory
-from trainer.runs.records import later, read_record, to_json
+from trainer.runs.records import optional_field, read_record, to_json
 
-NO_THRESHOLD = 0.5
+DEFAULT_THRESHOLD = 0.5
 """The threshold if none is configured or chosen."""
 
 _LARGEST_EXPONENT = 700.0
@@ -34,15 +34,15 @@ class Decisions:
         curves: Column → log or power, for columns with such a `data.target_scale`.
     """
 
-    threshold: float = NO_THRESHOLD
-    aim: str | None = later(None)
-    reached: Mapping[str, float | None] = later(default_factory=dict)
-    temperature: float = later(1.0)
-    coverage: float | None = later(None)
-    half_widths: Mapping[str, float] = later(default_factory=dict)
-    note: str = later("")
-    source: str | None = later(None)
-    curves: Mapping[str, str] = later(default_factory=dict)
+    threshold: float = DEFAULT_THRESHOLD
+    aim: str | None = optional_field(None)
+    reached: Mapping[str, float | None] = optional_field(default_factory=dict)
+    temperature: float = optional_field(1.0)
+    coverage: float | None = optional_field(None)
+    half_widths: Mapping[str, float] = optional_field(default_factory=dict)
+    note: str = optional_field("")
+    source: str | None = optional_field(None)
+    curves: Mapping[str, str] = optional_field(default_factory=dict)
 
     @property
     def chosen_for(self) -> str | None:
@@ -62,20 +62,20 @@ class Decisions:
         parts = []
         if self.chosen_for is not None:
             parts.append(f"threshold {self.threshold:.4g} (chosen for {self.chosen_for})")
-        elif self.threshold != NO_THRESHOLD:
+        elif self.threshold != DEFAULT_THRESHOLD:
             parts.append(f"threshold {self.threshold:.4g}")
         if self.temperature != 1:
             parts.append(f"temperature {self.temperature:.4g}")
         if self.half_widths:
             widths = ", ".join(
-                f"{name} {width_text(f'{half:.4g}', half, self.curves.get(name))}"
+                f"{name} {half_width_text(f'{half:.4g}', half, self.curves.get(name))}"
                 for name, half in self.half_widths.items()
             )
             parts.append(f"{100 * (self.coverage or 0):g}% intervals ({widths})")
         return ", ".join(parts)
 
 
-def width_text(shown: str, half: float, kind: str | None) -> str:
+def half_width_text(shown: str, half: float, kind: str | None) -> str:
     """Return the half width of a prediction interval as text: ± 3.2, or a factor on the log scale.
 
     Args:

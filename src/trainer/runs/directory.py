@@ -24,8 +24,8 @@ from trainer.errors import Problem, RunError, StorageError
 from trainer.runs.evaluations import Evaluation, read_evaluation
 from trainer.runs.files import (
     existing_directory,
-    former_directories,
     json_bytes,
+    previous_directories,
     read_bytes,
     read_json,
     remove_leftovers,
@@ -185,7 +185,7 @@ class RunDirectory:
         """Return the directory of a checkpoint."""
         return self.checkpoints / _component(name)
 
-    def is_over(self) -> bool:
+    def has_ended(self) -> bool:
         """Return whether the run has finished or failed, according to its manifest.
 
         Raises:
@@ -200,7 +200,7 @@ class RunDirectory:
     def checkpoint_names(self) -> tuple[str, ...]:
         """Return the names of existing checkpoints: last, best, then previous ones, newest first."""
         names = [name for name in ("last", "best") if self.has_checkpoint(name)]
-        return (*names, *(path.name for path in former_directories(self.last)))
+        return (*names, *(path.name for path in previous_directories(self.last)))
 
     def clear_history(self) -> None:
         """Remove the logs of a run that restarts; call only while holding `lock`."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from trainer.errors import Problem, RunError
 from trainer.runs.files import read_json
 from trainer.runs.readers import DamageError
-from trainer.runs.records import from_json, later
+from trainer.runs.records import from_json, optional_field
 
 Metrics = Mapping[str, Mapping[str, float | None]]
 """Split → metric → value; None if undefined."""
@@ -32,7 +32,7 @@ class Interval:
     sd: float | None
     low: float | None
     high: float | None
-    n: int = later(0)
+    n: int = optional_field(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +50,12 @@ class Evaluation:
     """
 
     metrics: Mapping[str, float | None]
-    split: str = later("")
-    checkpoint: str | None = later(None)
-    epoch: int | None = later(None)
-    rows: int | None = later(None)
-    members: int | None = later(None)
-    intervals: Mapping[str, Interval] = later(default_factory=dict)
+    split: str = optional_field("")
+    checkpoint: str | None = optional_field(None)
+    epoch: int | None = optional_field(None)
+    rows: int | None = optional_field(None)
+    members: int | None = optional_field(None)
+    intervals: Mapping[str, Interval] = optional_field(default_factory=dict)
 
 
 Intervals = Mapping[str, Mapping[str, Interval]]

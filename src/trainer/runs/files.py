@@ -191,10 +191,10 @@ def remove_leftovers(path: Path, disk: FileSystem = DISK, keep: int = 1) -> None
             _remove_former(path, keep, disk)
 
 
-def remove_directories(path: Path, disk: FileSystem = DISK) -> None:
+def remove_with_previous(path: Path, disk: FileSystem = DISK) -> None:
     """Remove a directory and the previous versions of it, ignoring errors."""
     with suppress(OSError):
-        for place in (path, _unfinished(path), *former_directories(path)):
+        for place in (path, _unfinished(path), *previous_directories(path)):
             disk.remove(place)
 
 
@@ -230,7 +230,7 @@ def existing_directory(path: Path) -> Path | None:
     return None
 
 
-def former_directories(path: Path) -> list[Path]:
+def previous_directories(path: Path) -> list[Path]:
     """Return the existing previous versions of a `replace_directory` path: `path-1`, `path-2`, …"""
     try:
         names = [entry.name for entry in os.scandir(path.parent) if entry.is_dir()]
@@ -261,13 +261,13 @@ def _next(path: Path) -> Path:
 
 def json_bytes(value: Any) -> bytes:
     """Serialize a value as indented JSON, deterministically: keys in order, NaN and ±∞ as null."""
-    text = json.dumps(json_form(value), ensure_ascii=False, allow_nan=False, indent=2)
+    text = json.dumps(to_jsonable(value), ensure_ascii=False, allow_nan=False, indent=2)
     return _encoded(text) + b"\n"
 
 
 def json_line(value: Any) -> bytes:
     """Serialize a value like `json_bytes`, on one line."""
-    return _encoded(json.dumps(json_form(value), ensure_ascii=False, allow_nan=False)) + b"\n"
+    return _encoded(json.dumps(to_jsonable(value), ensure_ascii=False, allow_nan=False)) + b"\n"
 
 
 def _encoded(text: str) -> bytes:
@@ -275,7 +275,7 @@ def _encoded(text: str) -> bytes:
     return text.encode("utf-8", errors="backslashreplace")
 
 
-def json_form(value: Any) -> Any:
+def to_jsonable(value: Any) -> Any:
     """Convert a value to dicts, lists and scalars: times in ISO 8601, NaN and ±∞ as None."""
     match value:
         case float():
@@ -283,11 +283,11 @@ def json_form(value: Any) -> Any:
         case None | bool() | int() | str():
             return value
         case Mapping():
-            return {str(key): json_form(item) for key, item in value.items()}
+            return {str(key): to_jsonable(item) for key, item in value.items()}
         case list() | tuple():
-            return [json_form(item) for item in value]
+            return [to_jsonable(item) for item in value]
         case np.ndarray() | np.generic():
-            return json_form(value.tolist())
+            return to_jsonable(value.tolist())
         case datetime():
             return value.isoformat()
         case Path():
@@ -302,10 +302,10 @@ def read_json(path: Path, max_bytes: int = 1 << 28) -> Any:
     Raises:
         RunError: The file is missing, damaged or larger than `max_bytes`.
     """
-    return json_value(read_bytes(path, max_bytes), path)
+    return parse_json(read_bytes(path, max_bytes), path)
 
 
-def json_value(content: bytes, path: Path) -> Any:
+def parse_json(content: bytes, path: Path) -> Any:
     """Parse JSON that was read from `path`.
 
     Raises:
@@ -333,7 +333,7 @@ def read_bytes(path: Path, max_bytes: int | None = None) -> bytes:
         RunError: The file is missing, unreadable, larger than `max_bytes`, not a regular file, or a
             link out of its directory.
     """
-    with reading(path):
+    with read_errors(path):
         size = path.stat().st_size
         if max_bytes is not None and size > max_bytes:
             raise RunError(
@@ -348,7 +348,7 @@ def read_bytes(path: Path, max_bytes: int | None = None) -> bytes:
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[None]:
+def read_errors(path: Path) -> Iterator[None]:
     """Turn errors while reading a file of a run inside the block into `RunError`s.
 
     Raises:

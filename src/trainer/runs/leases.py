@@ -20,12 +20,12 @@ from threading import Thread
 from typing import Self
 
 from trainer.runs.files import json_bytes, write_atomically
-from trainer.runs.lock import take_off
-from trainer.runs.process import Process, is_alive, this_process
+from trainer.runs.lock import remove_lock_of
+from trainer.runs.process import ProcessIdentity, is_alive, this_process
 
-LOOK_SECONDS = 0.1
+POLL_SECONDS = 0.1
 """Interval at which a holder checks its lease."""
-END_SECONDS = 1.0
+REVOKE_SECONDS = 1.0
 """Time after which every holder has noticed that its lease is gone."""
 
 
@@ -47,15 +47,15 @@ class Lease:
         write_atomically(lease.path, json_bytes({}))
         return lease
 
-    def name(self, holder: Process) -> None:
+    def name(self, holder: ProcessIdentity) -> None:
         """Record the holder, so that the lease can be revoked without waiting if the holder is dead."""
         write_atomically(self.path, json_bytes(asdict(holder)))
 
     @property
-    def holder(self) -> Process | None:
+    def holder(self) -> ProcessIdentity | None:
         """The process that holds the lease; None if unknown."""
         try:
-            return Process(**json.loads(self.path.read_bytes()))
+            return ProcessIdentity(**json.loads(self.path.read_bytes()))
         except (OSError, ValueError, TypeError):
             return None
 
@@ -80,7 +80,7 @@ def leases_in(folder: Path) -> list[Lease]:
     return [Lease(path) for path in sorted(folder.glob("*.json"))]
 
 
-def withdraw(leases: Iterable[Lease], locks: Iterable[Path]) -> None:
+def revoke(leases: Iterable[Lease], locks: Iterable[Path]) -> None:
     """Delete leases and wait until none of their holders can write.
 
     Args:
@@ -93,27 +93,27 @@ def withdraw(leases: Iterable[Lease], locks: Iterable[Path]) -> None:
         return
     for path in holders:
         path.unlink(missing_ok=True)
-    end = time.monotonic() + END_SECONDS
+    end = time.monotonic() + REVOKE_SECONDS
     here = this_process()
     while time.monotonic() < end and any(_may_live(holder, here) for holder in holders.values()):
-        time.sleep(LOOK_SECONDS / 5)
+        time.sleep(POLL_SECONDS / 5)
     known = {holder for holder in holders.values() if holder is not None}
     for lock in locks:
-        take_off(lock, known)
+        remove_lock_of(lock, known)
 
 
-def _may_live(holder: Process | None, here: Process) -> bool:
+def _may_live(holder: ProcessIdentity | None, here: ProcessIdentity) -> bool:
     return holder is None or is_alive(holder, here) is not False
 
 
-def end_without(lease: Lease) -> None:
+def exit_when_revoked(lease: Lease) -> None:
     """Exit this process at once, from a background thread, when the lease is gone."""
     Thread(target=_watch, args=(lease,), name="lease", daemon=True).start()
 
 
 def _watch(lease: Lease) -> None:
     while lease.is_held:
-        time.sleep(LOOK_SECONDS)
+        time.sleep(POLL_SECONDS)
     os._exit(0)
 
 

@@ -11,8 +11,8 @@ from trainer.errors import Problem, RunError
 from trainer.runs.directory import RunDirectory
 from trainer.runs.evaluations import Interval, Intervals, Metrics, read_evaluation
 from trainer.runs.log import last_epoch
-from trainer.runs.manifest import Manifest, ShownStatus, shown_status
-from trainer.runs.process import Process, this_process
+from trainer.runs.manifest import DisplayStatus, Manifest, display_status
+from trainer.runs.process import ProcessIdentity, this_process
 from trainer.runs.search import find_runs
 
 
@@ -33,7 +33,7 @@ class RunSummary:
 
     path: Path
     name: str
-    status: ShownStatus
+    status: DisplayStatus
     manifest: Manifest | None
     metrics: Metrics
     intervals: Intervals
@@ -51,7 +51,7 @@ class RunSummary:
             return None
 
 
-def list_runs(root: Path, now: datetime, here: Process | None = None) -> list[RunSummary]:
+def list_runs(root: Path, now: datetime, here: ProcessIdentity | None = None) -> list[RunSummary]:
     """Return the runs in `root` or in its folders, newest first, including damaged ones.
 
     Args:
@@ -60,12 +60,12 @@ def list_runs(root: Path, now: datetime, here: Process | None = None) -> list[Ru
         here: The process that liveness is checked from; defaults to this one.
     """
     observer = this_process() if here is None else here
-    summaries = [summarise(RunDirectory(path), now, observer) for path in find_runs(root)]
+    summaries = [summarize(RunDirectory(path), now, observer) for path in find_runs(root)]
     earliest = datetime.min.replace(tzinfo=UTC)
     return sorted(summaries, key=lambda run: (run.started or earliest, run.path.name), reverse=True)
 
 
-def summarise(run: RunDirectory, now: datetime, here: Process) -> RunSummary:
+def summarize(run: RunDirectory, now: datetime, here: ProcessIdentity) -> RunSummary:
     """Return the summary of a run; damaged files become `problems`, not errors."""
     problems: list[Problem] = []
     metrics: dict[str, Mapping[str, float | None]] = {}
@@ -104,7 +104,7 @@ def summarise(run: RunDirectory, now: datetime, here: Process) -> RunSummary:
     return RunSummary(
         path=run.path,
         name=manifest.name,
-        status=shown_status(manifest, now, here, heartbeat(run)),
+        status=display_status(manifest, now, here, heartbeat(run)),
         manifest=manifest,
         metrics=metrics,
         intervals=intervals,

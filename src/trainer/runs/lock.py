@@ -23,14 +23,14 @@ from typing import Literal, Self
 from trainer.errors import Problem, RunError
 from trainer.runs.files import json_bytes, storage_errors
 from trainer.runs.manifest import DEAD_AFTER_SECONDS
-from trainer.runs.process import Process, is_alive, this_process
+from trainer.runs.process import ProcessIdentity, is_alive, this_process
 
 _ACTION = "write this lock"
 
 
 @dataclass(frozen=True, slots=True)
 class _Owner:
-    process: Process
+    process: ProcessIdentity
     silent_seconds: float
 
 
@@ -51,7 +51,7 @@ class RunLock:
     def __init__(
         self,
         path: Path,
-        process: Process | None = None,
+        process: ProcessIdentity | None = None,
         beat_seconds: float = 15.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -76,7 +76,7 @@ class RunLock:
             return
         self._released.set()
         self._thread.join()
-        take_off(self._path, {self._process})
+        remove_lock_of(self._path, {self._process})
 
     def __enter__(self) -> Self:
         return self
@@ -95,7 +95,7 @@ class RunLock:
                 os.utime(self._path)
 
 
-def holder_state(path: Path, now: float | None = None) -> Literal["none", "alive", "dead"]:
+def lock_state(path: Path, now: float | None = None) -> Literal["none", "alive", "dead"]:
     """Return whether the lock has no owner, a live one or a dead one."""
     try:
         owner = _owner(path, time.time() if now is None else now)
@@ -106,7 +106,7 @@ def holder_state(path: Path, now: float | None = None) -> Literal["none", "alive
     return "alive" if _lives(owner, this_process()) else "dead"
 
 
-def take_off(path: Path, processes: Set[Process]) -> None:
+def remove_lock_of(path: Path, processes: Set[ProcessIdentity]) -> None:
     """Remove the lock if one of these processes owns it; none of them may still be writing."""
     # The lock does not matter in a directory that was deleted or became read-only.
     with suppress(OSError), _exclusive(path.parent):
@@ -139,17 +139,17 @@ def _owner(path: Path, now: float) -> _Owner | None:
         return None
     match value:
         case {"host": str(host), "pid": int(pid), "space": str(space), "started": str(started)}:
-            return _Owner(Process(host, pid, space, started), silent_seconds)
+            return _Owner(ProcessIdentity(host, pid, space, started), silent_seconds)
         case _:
             return None
 
 
-def _lives(owner: _Owner, here: Process) -> bool:
+def _lives(owner: _Owner, here: ProcessIdentity) -> bool:
     alive = is_alive(owner.process, here)
     return owner.silent_seconds <= DEAD_AFTER_SECONDS if alive is None else alive
 
 
-def _taken(path: Path, owner: _Owner, here: Process) -> Problem:
+def _taken(path: Path, owner: _Owner, here: ProcessIdentity) -> Problem:
     process = owner.process
     found = f"process {process.pid} on {process.host} writing it"
     if is_alive(process, here) is None:

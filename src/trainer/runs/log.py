@@ -162,7 +162,7 @@ def last_epoch(path: Path) -> int:
     return 0
 
 
-def cut_log(path: Path, length: int, disk: FileSystem = DISK) -> None:
+def truncate_log(path: Path, length: int, disk: FileSystem = DISK) -> None:
     """Truncate a log to `length` bytes, removing the epochs that a resumed run trains again.
 
     Raises:
@@ -186,7 +186,7 @@ def cut_log(path: Path, length: int, disk: FileSystem = DISK) -> None:
         write_atomically(path, content[:length], disk)
 
 
-def keep_epochs(path: Path, last: int, disk: FileSystem = DISK) -> None:
+def remove_epochs_after(path: Path, last: int, disk: FileSystem = DISK) -> None:
     """Remove the epochs after `last` from a log whose length no checkpoint records.
 
     Raises:

@@ -23,7 +23,7 @@ _GIT_SECONDS = 0.4
 
 
 @dataclass(frozen=True, slots=True)
-class Git:
+class GitState:
     """The state of the config's git repository.
 
     Attributes:
@@ -46,7 +46,7 @@ def package_versions(names: Sequence[str]) -> dict[str, str]:
     return versions
 
 
-def git_state(directory: Path) -> Git | None:
+def git_state(directory: Path) -> GitState | None:
     """Return the git state of a directory; None outside a repository or if `git` fails."""
     commit = _git(directory, "rev-parse", "--verify", "HEAD")
     if not commit:
@@ -54,7 +54,7 @@ def git_state(directory: Path) -> Git | None:
     changes = _git(
         directory, "status", "--porcelain", "--untracked-files=no", "--ignore-submodules"
     )
-    return Git(commit=commit.strip(), dirty=None if changes is None else bool(changes.strip()))
+    return GitState(commit=commit.strip(), dirty=None if changes is None else bool(changes.strip()))
 
 
 def processor_name() -> str:
@@ -67,7 +67,7 @@ def processor_name() -> str:
     return match[1] if match else platform.machine()
 
 
-def free_memory() -> int | None:
+def available_memory() -> int | None:
     """Return the bytes that a process can still allocate, within its cgroup limit; None if unknown."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()

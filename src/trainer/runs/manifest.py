@@ -13,13 +13,13 @@ from trainer.errors import Problem, RunError
 from trainer.packages import DISTRIBUTION
 from trainer.runs import readers
 from trainer.runs.files import DISK, FileSystem, json_bytes, read_json, write_atomically
-from trainer.runs.machine import PACKAGES, Git, git_state, package_versions, processor_name
-from trainer.runs.process import Process, is_alive, this_process
-from trainer.runs.records import from_json, later, to_json
+from trainer.runs.machine import PACKAGES, GitState, git_state, package_versions, processor_name
+from trainer.runs.process import ProcessIdentity, is_alive, this_process
+from trainer.runs.records import from_json, optional_field, to_json
 
 FORMAT = 1
 Status = Literal["running", "finished", "stopped", "failed"]
-ShownStatus = Status | Literal["dead", "damaged"]
+DisplayStatus = Status | Literal["dead", "damaged"]
 """`dead`: recorded as running, but without a live process. `damaged`: the manifest is unreadable."""
 
 DEAD_AFTER_SECONDS = 60.0
@@ -60,7 +60,7 @@ class Resumption:
 
 
 @dataclass(frozen=True, slots=True)
-class Rewind:
+class RollbackRecord:
     """A rollback of training to this epoch and step, resumed at this learning rate."""
 
     epoch: int
@@ -109,14 +109,14 @@ class Manifest:
     command: tuple[str, ...]
     seed: int
     started: datetime
-    process: Process
+    process: ProcessIdentity
     heartbeat: datetime
     status: Status = "running"
     python: str = ""
     platform: str = ""
-    processor: str = later("")
+    processor: str = optional_field("")
     packages: Mapping[str, str] = field(default_factory=dict)
-    git: Git | None = None
+    git: GitState | None = None
     device: str | None = None
     engine: str | None = None
     threads: int | None = None
@@ -133,8 +133,8 @@ class Manifest:
     ended: datetime | None = None
     problems: tuple[Problem, ...] = ()
     warnings: tuple[str, ...] = ()
-    resumptions: tuple[Resumption, ...] = later(())
-    rewinds: tuple[Rewind, ...] = later(())
+    resumptions: tuple[Resumption, ...] = optional_field(())
+    rewinds: tuple[RollbackRecord, ...] = optional_field(())
 
     def with_heartbeat(self, now: datetime) -> Self:
         """Return a copy with a new heartbeat."""
@@ -144,7 +144,7 @@ class Manifest:
         """Return a copy for a run that has ended."""
         return replace(self, status=status, heartbeat=now, ended=now, problems=tuple(problems))
 
-    def with_resumption(self, resumption: Resumption, process: Process) -> Self:
+    def with_resumption(self, resumption: Resumption, process: ProcessIdentity) -> Self:
         """Return a copy for a run resumed by another process; keeps `command` and `started`."""
         return replace(
             self,
@@ -175,7 +175,7 @@ def new_manifest(
     seed: int,
     config_directory: Path,
     now: datetime,
-    process: Process | None = None,
+    process: ProcessIdentity | None = None,
 ) -> Manifest:
     """Return the manifest of a new run, with versions, processor and git state.
 
@@ -199,9 +199,9 @@ def new_manifest(
     )
 
 
-def shown_status(
-    manifest: Manifest, now: datetime, here: Process, heartbeat: datetime | None = None
-) -> ShownStatus:
+def display_status(
+    manifest: Manifest, now: datetime, here: ProcessIdentity, heartbeat: datetime | None = None
+) -> DisplayStatus:
     """Return the status; `dead` for a run recorded as running without a live process.
 
     A process on this machine is inspected. A process elsewhere counts as alive while its newest

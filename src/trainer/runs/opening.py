@@ -9,7 +9,7 @@ from typing import NamedTuple
 from trainer.errors import Problem, RunError, did_you_mean
 from trainer.runs.directory import RunDirectory
 from trainer.runs.files import existing_directory
-from trainer.runs.search import is_run, not_a_run
+from trainer.runs.search import is_run, not_a_run_problem
 
 
 class OpenedRun(NamedTuple):
@@ -32,7 +32,7 @@ def open_run(path: Path) -> OpenedRun:
         if is_run(place):
             run = RunDirectory(_shown(path, place, depth))
             return OpenedRun(run, _checkpoint_name(run, path, whole.relative_to(place)))
-    raise RunError(not_a_run(path))
+    raise RunError(not_a_run_problem(path))
 
 
 def _shown(path: Path, place: Path, depth: int) -> Path:

@@ -16,7 +16,7 @@ _PROC = Path("/proc")
 
 
 @dataclass(frozen=True, slots=True)
-class Process:
+class ProcessIdentity:
     """A process identity, unique across hosts and reboots.
 
     Attributes:
@@ -32,15 +32,15 @@ class Process:
     started: str
 
 
-def this_process() -> Process:
+def this_process() -> ProcessIdentity:
     """Return the identity of the current process."""
     pid = os.getpid()
-    return Process(
+    return ProcessIdentity(
         host=socket.gethostname(), pid=pid, space=_space(), started=_start_time(pid) or ""
     )
 
 
-def is_alive(process: Process, here: Process) -> bool | None:
+def is_alive(process: ProcessIdentity, here: ProcessIdentity) -> bool | None:
     """Return whether a process is alive, as seen from the process `here`; None if unknown."""
     if (process.host, process.space) != (here.host, here.space):
         return None

@@ -12,7 +12,7 @@ types that JSON can distinguish, and `Any` for unchecked values.
 
 A number that can be NaN or infinite has the type `float | None`, because JSON has neither; it is read as
 None. Keys without a field are ignored, so that files of later versions can be read. A field that files
-of earlier versions lack is declared with `later`; all other fields are required.
+of earlier versions lack is declared with `optional_field`; all other fields are required.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get
 
 from trainer.errors import Problem, RunError
 from trainer.runs import readers
-from trainer.runs.files import json_form, read_json
+from trainer.runs.files import read_json, to_jsonable
 from trainer.runs.readers import DamageError, Reader
 
 _Record = TypeVar("_Record")
@@ -42,7 +42,7 @@ _PLAIN: dict[Any, Reader] = {
 }
 
 
-def later(default: Any = MISSING, *, default_factory: Any = MISSING) -> Any:
+def optional_field(default: Any = MISSING, *, default_factory: Any = MISSING) -> Any:
     """Declare a field that files of earlier versions lack, with its value for those files."""
     return field(default=default, default_factory=default_factory, metadata={_LATER: True})
 
@@ -55,7 +55,7 @@ def to_json(record: Any) -> Any:
         return [to_json(item) for item in record]
     if isinstance(record, Mapping):
         return {str(key): to_json(item) for key, item in record.items()}
-    return json_form(record)
+    return to_jsonable(record)
 
 
 def from_json(kind: type[_Record], value: Any) -> _Record:

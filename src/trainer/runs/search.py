@@ -56,7 +56,7 @@ def _name(entry: os.DirEntry[str]) -> str:
     return entry.name
 
 
-def not_a_run(path: Path) -> Problem:
+def not_a_run_problem(path: Path) -> Problem:
     """Describe a path that is not a run, and suggest the most similar run."""
     expected = "a run directory"
     if is_sweep(path):

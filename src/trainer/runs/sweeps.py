@@ -116,7 +116,7 @@ def is_sweep(path: Path) -> bool:
     return (path / _CONFIG).is_file()
 
 
-def named_sweep(path: Path) -> SweepDirectory | None:
+def sweep_at(path: Path) -> SweepDirectory | None:
     """Return the sweep at a path, or the one with a file at the path; None for a trial's files."""
     if is_sweep(path):
         return SweepDirectory(path)

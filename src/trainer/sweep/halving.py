@@ -20,7 +20,9 @@ def is_rung(epoch: int, first: int, factor: int) -> bool:
     return epoch == first
 
 
-def losers(objectives: Mapping[int, float], factor: int, direction: Direction) -> tuple[int, ...]:
+def trials_to_eliminate(
+    objectives: Mapping[int, float], factor: int, direction: Direction
+) -> tuple[int, ...]:
     """Return the trials to eliminate: all but the best ⌈n / factor⌉ of n.
 
     Args:

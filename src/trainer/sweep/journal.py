@@ -28,7 +28,7 @@ FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True)
-class SweepBegun:
+class SweepHeader:
     """Settings of a sweep that stay fixed when it is resumed.
 
     Attributes:
@@ -47,14 +47,14 @@ class SweepBegun:
 
 
 @dataclass(frozen=True, slots=True)
-class BatchAsked:
+class BatchSuggested:
     """The next trials, as suggested by the search."""
 
     trials: tuple[Trial, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class RungDecided:
+class RungResult:
     """Result of halving after an epoch: the compared trials, and those of them to eliminate."""
 
     epoch: int
@@ -62,11 +62,11 @@ class RungDecided:
     eliminated: tuple[int, ...]
 
 
-Record = SweepBegun | BatchAsked | RungDecided | TrialEnded
+Record = SweepHeader | BatchSuggested | RungResult | TrialEnded
 _EVENTS: Mapping[type[Record], str] = {
-    SweepBegun: "sweep",
-    BatchAsked: "batch",
-    RungDecided: "rung",
+    SweepHeader: "sweep",
+    BatchSuggested: "batch",
+    RungResult: "rung",
     TrialEnded: "end",
 }
 
@@ -139,10 +139,10 @@ def _read(path: Path) -> tuple[list[Record], float]:
             elapsed = readers.read_fields(line, {"elapsed_seconds": readers.number})[
                 "elapsed_seconds"
             ]
-            if isinstance(record, SweepBegun) != (number == 1):
+            if isinstance(record, SweepHeader) != (number == 1):
                 raise readers.DamageError("the event 'sweep' in the first line", line["event"])
             match record:
-                case BatchAsked(trials):
+                case BatchSuggested(trials):
                     numbers = [trial.number for trial in trials]
                     first = len(suggested)
                     if numbers != list(range(first, first + len(numbers))):
@@ -163,11 +163,11 @@ def _read(path: Path) -> tuple[list[Record], float]:
 
 def _line(record: Record, elapsed_seconds: float) -> dict[str, Any]:
     match record:
-        case BatchAsked(trials):
+        case BatchSuggested(trials):
             fields: dict[str, Any] = {
                 "trials": [{"number": trial.number, "settings": trial.settings} for trial in trials]
             }
-        case SweepBegun():
+        case SweepHeader():
             fields = {"format": FORMAT, **asdict(record)}
         case _:
             fields = asdict(record)
@@ -195,10 +195,10 @@ def _format(value: Any) -> Any:
     return value
 
 
-def _header(line: Mapping[str, Any]) -> SweepBegun:
+def _header(line: Mapping[str, Any]) -> SweepHeader:
     readers.read_fields(line, {"format": _format})
-    header: SweepBegun = readers.made(
-        SweepBegun,
+    header: SweepHeader = readers.made(
+        SweepHeader,
         {
             "objective": readers.text,
             "direction": readers.one_of(*get_args(Direction)),
@@ -213,7 +213,7 @@ def _header(line: Mapping[str, Any]) -> SweepBegun:
 _READERS: Mapping[str, Callable[[Any], Any]] = {
     "sweep": _header,
     "batch": readers.made(
-        BatchAsked,
+        BatchSuggested,
         {
             "trials": readers.each(
                 readers.made(Trial, {"number": readers.count, "settings": _settings})
@@ -221,7 +221,7 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
         },
     ),
     "rung": readers.made(
-        RungDecided,
+        RungResult,
         {
             "epoch": readers.count,
             "compared": readers.each(readers.count),
@@ -244,6 +244,6 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
 }
 
 
-def begun_of(records: Sequence[Record]) -> SweepBegun | None:
+def header_of(records: Sequence[Record]) -> SweepHeader | None:
     """Return the header of a journal; None if the journal is empty."""
-    return next((record for record in records if isinstance(record, SweepBegun)), None)
+    return next((record for record in records if isinstance(record, SweepHeader)), None)

@@ -14,7 +14,7 @@ from typing import Any, Protocol, assert_never
 from trainer.config.sweeps import SearchName
 from trainer.sweep.halving import Direction
 from trainer.sweep.sobol import BITS, sobol_point
-from trainer.sweep.space import Space, identity
+from trainer.sweep.space import Space, settings_key
 from trainer.sweep.trials import TrialEnded
 
 Settings = Mapping[str, Any]
@@ -94,7 +94,7 @@ def distinct(trials: Iterable[Settings], space: Space, seen: set[str]) -> Iterat
     """
     repeats = 0
     for settings in trials:
-        name = identity(settings)
+        name = settings_key(settings)
         if name not in seen:
             repeats = 0
             seen.add(name)
@@ -102,7 +102,7 @@ def distinct(trials: Iterable[Settings], space: Space, seen: set[str]) -> Iterat
         elif (repeats := repeats + 1) == _REPEATS:
             break
     for settings in space.grid():
-        name = identity(settings)
+        name = settings_key(settings)
         if name not in seen:
             seen.add(name)
             yield settings

@@ -14,7 +14,7 @@ from trainer.config.domains import Choices, Dimension, Domain, Floats, Integers
 from trainer.config.nodes import parse_key
 from trainer.config.schema import Config
 from trainer.config.sweep_values import value_at
-from trainer.config.sweeps import MAX_GRID, conditions_of, dimensions_of
+from trainer.config.sweeps import MAX_GRID, sweep_conditions, sweep_dimensions
 
 
 class Space:
@@ -26,8 +26,8 @@ class Space:
 
     def __init__(self, config: Config) -> None:
         assert config.sweep is not None
-        self.dimensions: tuple[Dimension, ...] = dimensions_of(config.sweep)
-        self._conditions = conditions_of(config.sweep)
+        self.dimensions: tuple[Dimension, ...] = sweep_dimensions(config.sweep)
+        self._conditions = sweep_conditions(config.sweep)
         others = {condition.key for condition in self._conditions.values()}
         self._base = {other: value_at(config, other) for other in others}
 
@@ -35,7 +35,7 @@ class Space:
         """Return the settings at a point of the unit cube: d numbers in [0, 1)."""
         chosen: dict[str, Any] = {}
         for dimension, share in zip(self.dimensions, point, strict=True):
-            chosen.update(dimension.settings(value_in(dimension.domain, share)))
+            chosen.update(dimension.settings(domain_value(dimension.domain, share)))
         return self.active(chosen)
 
     def grid(self) -> Iterator[dict[str, Any]]:
@@ -53,7 +53,7 @@ class Space:
             for dimension, value in zip(self.dimensions, values, strict=True):
                 chosen.update(dimension.settings(value))
             active = self.active(chosen)
-            name = identity(active)
+            name = settings_key(active)
             if name not in seen:
                 seen.add(name)
                 yield active
@@ -67,11 +67,11 @@ class Space:
         """Return the settings whose conditions hold, in the order in which they are set."""
         return active_settings(chosen, self._conditions, self._base)
 
-    def is_wanted(self, dimension: Dimension, chosen: Mapping[str, Any]) -> bool:
+    def is_relevant(self, dimension: Dimension, chosen: Mapping[str, Any]) -> bool:
         """Return whether a dimension has an effect, given the choices that it depends on."""
         return any(is_active(key, chosen, self._conditions, self._base) for key in dimension.keys)
 
-    def by_dependence(self) -> tuple[Dimension, ...]:
+    def in_dependency_order(self) -> tuple[Dimension, ...]:
         """Return the dimensions, each after those that its conditions refer to."""
         return tuple(sorted(self.dimensions, key=self._depth))
 
@@ -85,7 +85,7 @@ class Space:
         return 1 + max(below, default=0)
 
 
-def identity(settings: Mapping[str, Any]) -> str:
+def settings_key(settings: Mapping[str, Any]) -> str:
     """Return a trial's resulting settings as text: trials with equal texts train the same model.
 
     A setting inside a searched section (`model.layers.0.dense.units` inside `model.layers`) replaces the
@@ -158,7 +158,7 @@ def _values(domain: Domain) -> Sequence[Any]:
             raise ValueError(domain)
 
 
-def value_in(domain: Domain, share: float) -> Any:
+def domain_value(domain: Domain, share: float) -> Any:
     """Return the value of a domain at `share` in [0, 1); choices and integers get equal shares.
 
     In a logarithmic range of integers, k gets the share of [k - ½, k + ½).

@@ -18,19 +18,19 @@ from typing import Literal, Self
 
 from trainer.config.load import LoadedConfig, load_config
 from trainer.config.objectives import better_direction
-from trainer.config.sweeps import Sweep, epochs_of, resolved_search, resolved_trials
+from trainer.config.sweeps import Sweep, parse_epochs, resolved_search, resolved_trials
 from trainer.errors import Problem, RunError
 from trainer.runs.sweeps import SweepDirectory
-from trainer.sweep.halving import is_rung, losers
-from trainer.sweep.journal import BatchAsked, Journal, RungDecided, SweepBegun, begun_of
+from trainer.sweep.halving import is_rung, trials_to_eliminate
+from trainer.sweep.journal import BatchSuggested, Journal, RungResult, SweepHeader, header_of
+from trainer.sweep.leaderboard import Leaderboard, make_leaderboard
 from trainer.sweep.search import Search, Settings, new_search
 from trainer.sweep.space import Space
-from trainer.sweep.standing import Standing, standing_of
-from trainer.sweep.trials import Batch, EpochDone, Train, Trial, TrialEnded, TrialEvent
+from trainer.sweep.trials import Batch, Train, Trial, TrialEnded, TrialEvent, TrialPackEpoch
 
 
 @dataclass(frozen=True, slots=True)
-class BatchBegun:
+class BatchStarted:
     """Training of a batch starts."""
 
     trials: tuple[Trial, ...]
@@ -48,7 +48,7 @@ class StudyEnded:
     reason: Literal["trials", "seconds", "interrupted"]
 
 
-StudyEvent = BatchBegun | TrialEvent | StudyEnded
+StudyEvent = BatchStarted | TrialEvent | StudyEnded
 
 
 class Study:
@@ -82,9 +82,9 @@ class Study:
             raise RunError(Problem(str(directory.config), "a sweep section", "none", fix))
         self._sweep: Sweep = config.sweep
         self._journal = Journal(directory.journal)
-        begun = begun_of(self._journal.records)
+        begun = header_of(self._journal.records)
         if begun is None:
-            begun = SweepBegun(
+            begun = SweepHeader(
                 objective, better_direction(objective), batch_size, jobs, is_distinct=True
             )
             self._journal.write(begun, 0.0)
@@ -115,9 +115,9 @@ class Study:
     ) -> None:
         self.close()
 
-    def standing(self) -> Standing:
+    def leaderboard(self) -> Leaderboard:
         """Return the current leaderboard."""
-        return standing_of(self._journal.records)
+        return make_leaderboard(self._journal.records)
 
     @property
     def elapsed_seconds(self) -> float:
@@ -134,7 +134,7 @@ class Study:
         if self._open:
             unfinished, self._open = self._open, ()
             return Batch(unfinished)
-        count = len(self.standing().rows)
+        count = len(self.leaderboard().rows)
         limit = resolved_trials(self._sweep)
         size = self.begun.batch_size
         # The limit can be below the count if sweep.trials was lowered since.
@@ -142,29 +142,29 @@ class Study:
         if not suggested:
             return None
         trials = tuple(Trial(count + index, settings) for index, settings in enumerate(suggested))
-        self._journal.write(BatchAsked(trials), elapsed_seconds)
+        self._journal.write(BatchSuggested(trials), elapsed_seconds)
         return Batch(trials)
 
-    def halve(self, batch: Batch, done: EpochDone, elapsed_seconds: float) -> None:
+    def halve(self, batch: Batch, done: TrialPackEpoch, elapsed_seconds: float) -> None:
         """Eliminate the worse trials after a rung's epoch; a recorded decision is reused."""
         # If a pack is trained again after its worker was lost, eliminated trials end at the same epoch.
         batch.eliminated.clear()
         halving = self._sweep.halving
-        if halving is None or not is_rung(done.epoch, epochs_of(halving.first), halving.factor):
+        if halving is None or not is_rung(done.epoch, parse_epochs(halving.first), halving.factor):
             return
         rung = self._decided(done)
         if rung is None:
-            lost = losers(done.objectives, halving.factor, self.begun.direction)
-            rung = RungDecided(done.epoch, tuple(sorted(done.objectives)), lost)
+            lost = trials_to_eliminate(done.objectives, halving.factor, self.begun.direction)
+            rung = RungResult(done.epoch, tuple(sorted(done.objectives)), lost)
             self._journal.write(rung, elapsed_seconds)
         batch.eliminated.update(set(rung.eliminated) & set(done.objectives))
 
-    def _decided(self, done: EpochDone) -> RungDecided | None:
+    def _decided(self, done: TrialPackEpoch) -> RungResult | None:
         return next(
             (
                 record
                 for record in reversed(self._journal.records)
-                if isinstance(record, RungDecided)
+                if isinstance(record, RungResult)
                 and record.epoch == done.epoch
                 and set(done.objectives) <= set(record.compared)
             ),
@@ -178,7 +178,7 @@ class Study:
     def finish_batch(self) -> bool:
         """Tell the search the results of the last batch; return False if some trials have not ended."""
         records = self._journal.records
-        last = next(record for record in reversed(records) if isinstance(record, BatchAsked))
+        last = next(record for record in reversed(records) if isinstance(record, BatchSuggested))
         ended = self._ended()
         if any(trial.number not in ended for trial in last.trials):
             return False
@@ -193,7 +193,7 @@ class Study:
         """Replay the journal's batches on the search; return the trials that have not ended."""
         ended = self._ended()
         for record in self._journal.records:
-            if not isinstance(record, BatchAsked):
+            if not isinstance(record, BatchSuggested):
                 continue
             again = list(self._search.ask(len(record.trials)))
             written: list[Settings] = [trial.settings for trial in record.trials]
@@ -206,7 +206,7 @@ class Study:
         return ()
 
 
-def _other_trials(path: Path, record: BatchAsked, again: list[Settings]) -> Problem:
+def _other_trials(path: Path, record: BatchSuggested, again: list[Settings]) -> Problem:
     number, written, now = next(
         (trial.number, dict(trial.settings), settings)
         for trial, settings in zip_longest(record.trials, again)
@@ -236,12 +236,12 @@ def run_study(
         if batch is None:
             yield StudyEnded("trials")
             return
-        yield BatchBegun(batch.trials)
+        yield BatchStarted(batch.trials)
         with closing(train(batch)) as events:
             for event in events:
                 elapsed = clock() - start
                 match event:
-                    case EpochDone():
+                    case TrialPackEpoch():
                         study.halve(batch, event, elapsed)
                     case TrialEnded():
                         study.end(event, elapsed)

@@ -16,7 +16,7 @@ from trainer.errors import ConfigError, Problem
 from trainer.packages import install_command
 from trainer.sweep.halving import Direction
 from trainer.sweep.search import Settings, distinct, random_trials
-from trainer.sweep.space import Space, identity
+from trainer.sweep.space import Space, settings_key
 from trainer.sweep.trials import TrialEnded
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class TpeSearch:
             sampler=sampler, direction="maximize" if direction == "higher" else "minimize"
         )
         self._space = space
-        self._dimensions = space.by_dependence()
+        self._dimensions = space.in_dependency_order()
         self._pending: dict[int, OptunaTrial] = {}
         self._count = 0
         self._is_distinct, self._seen = is_distinct, set[str]()
@@ -66,8 +66,8 @@ class TpeSearch:
     def _next(self) -> dict[str, Any] | None:
         for _ in range(_ATTEMPTS):
             trial, settings = self._suggest()
-            if not self._is_distinct or identity(settings) not in self._seen:
-                self._seen.add(identity(settings))
+            if not self._is_distinct or settings_key(settings) not in self._seen:
+                self._seen.add(settings_key(settings))
                 return self._accept(trial, settings)
             self._study.tell(trial, state=self._optuna.trial.TrialState.FAIL)
         random = next(self._random, None)
@@ -80,7 +80,7 @@ class TpeSearch:
         trial = self._study.ask()
         chosen: dict[str, Any] = {}
         for dimension in self._dimensions:
-            if self._space.is_wanted(dimension, chosen):
+            if self._space.is_relevant(dimension, chosen):
                 chosen.update(dimension.settings(_suggested(trial, dimension)))
         return trial, self._space.active(chosen)
 

@@ -36,7 +36,7 @@ class BatchPlanned:
 
 
 @dataclass(frozen=True, slots=True)
-class PackBegun:
+class TrialPackStarted:
     """A pack of trials is set up; its program is compiled next.
 
     Attributes:
@@ -60,7 +60,7 @@ class BestEpoch(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class EpochDone:
+class TrialPackEpoch:
     """A pack of trials has completed an epoch.
 
     Attributes:
@@ -120,7 +120,7 @@ class Batch:
     is_stopped: bool = False
 
 
-TrialEvent = BatchPlanned | PackBegun | EpochDone | TrialEnded
+TrialEvent = BatchPlanned | TrialPackStarted | TrialPackEpoch | TrialEnded
 Train = Callable[[Batch], Generator[TrialEvent, None, None]]
 """Trains the trials of a batch and yields events.
 

@@ -2,7 +2,7 @@
 takes no time of the training.
 
 What waits for it is bounded, and so is the time that the run waits at its end: as long as something is
-taken in, and `PATIENCE_SECONDS` longer. Trackers of one process are told one after the other: many
+taken in, and `TIMEOUT_SECONDS` longer. Trackers of one process are told one after the other: many
 threads would only wait for each other at the same store, and one that has been waited for in vain need
 not be waited for again by the next.
 
@@ -18,13 +18,13 @@ from threading import Condition, Lock, Thread
 from time import monotonic
 from typing import Protocol
 
-from trainer.tracking.tracker import End, Epoch, Start, Tracker
+from trainer.tracking.tracker import EpochLogs, RunEnd, RunStart, Tracker
 
-PATIENCE_SECONDS = 60.0
+TIMEOUT_SECONDS = 60.0
 """So long a run waits at its end for a tracker that takes nothing in."""
-STOPPED_PATIENCE_SECONDS = 5.0
+STOPPED_TIMEOUT_SECONDS = 5.0
 """So long where it was stopped: whoever stops a run wants it to end."""
-MOST_WAITING = 20_000
+MAX_QUEUED = 20_000
 """Epochs that a tracker may be behind."""
 
 
@@ -32,7 +32,7 @@ class SlowTrackerError(Exception):
     """The tracker does not keep up with the run."""
 
 
-class Gathering(Tracker, Protocol):
+class BufferedTracker(Tracker, Protocol):
     """A tracker that gathers what it is told, to send it in larger parts."""
 
     def flush(self) -> None:
@@ -51,26 +51,26 @@ class _Turns:
 _TURNS = _Turns()
 
 
-class Background:
+class BackgroundTracker:
     """A tracker in a thread of its own.
 
     An error of the thread's is raised by the next call; then the tracker is not to be told any more.
     """
 
-    def __init__(self, tracker: Gathering, most_waiting: int = MOST_WAITING) -> None:
+    def __init__(self, tracker: BufferedTracker, max_queued: int = MAX_QUEUED) -> None:
         """Begin the thread.
 
         Args:
             tracker: Called in the thread alone, but for `wants_weights`.
-            most_waiting: Epochs that it may be behind.
+            max_queued: Epochs that it may be behind.
         """
         self._tracker = tracker
-        self._most_waiting = most_waiting
+        self._most_waiting = max_queued
         self._waiting: deque[Callable[[], None]] = deque()
         self._changed = Condition()
         self._closing = self._given_up = self._done = False
         self._asked_at = monotonic()
-        self._patience = PATIENCE_SECONDS
+        self._patience = TIMEOUT_SECONDS
         self._error: Exception | None = None
         Thread(target=self._work, name="tracking", daemon=True).start()
 
@@ -78,11 +78,11 @@ class Background:
         """As in `Tracker`."""
         return self._tracker.wants_weights(epoch)
 
-    def started(self, start: Start) -> None:
+    def started(self, start: RunStart) -> None:
         """As in `Tracker`."""
         self._tell(lambda: self._tracker.started(start))
 
-    def epoch(self, epoch: Epoch) -> None:
+    def epoch(self, epoch: EpochLogs) -> None:
         """As in `Tracker`.
 
         Raises:
@@ -90,10 +90,10 @@ class Background:
         """
         self._tell(lambda: self._tracker.epoch(epoch))
 
-    def finished(self, end: End) -> None:
+    def finished(self, end: RunEnd) -> None:
         """As in `Tracker`."""
         if end.status == "stopped":
-            self._patience = STOPPED_PATIENCE_SECONDS
+            self._patience = STOPPED_TIMEOUT_SECONDS
         self._tell(lambda: self._tracker.finished(end))
 
     def close(self) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from trainer.config.dump import resolved_settings
-from trainer.config.nodes import dotted
+from trainer.config.nodes import join_key
 from trainer.config.schema import Config
 from trainer.config.yaml_writer import flow_text
 
@@ -19,7 +19,7 @@ Setting = bool | int | float | str
 _NOT_LEARNT_WITH = {"name", "runtime", "sweep", "track"}
 
 
-def every_setting(config: Config) -> dict[str, Setting]:
+def all_settings(config: Config) -> dict[str, Setting]:
     """All settings that have a value, by their keys in overrides: `model.layers.0.dense.units`."""
     return dict(_flat(resolved_settings(config), ("track",)))
 
@@ -44,8 +44,8 @@ def _flat(
             for index, item in enumerate(settings):
                 yield from _flat(item, left_out, (*path, str(index)))
         case list() | tuple():
-            yield dotted(path), flow_text(list(settings))
+            yield join_key(path), flow_text(list(settings))
         case None:
             return
         case bool() | int() | float() | str():
-            yield dotted(path), settings
+            yield join_key(path), settings

@@ -21,7 +21,7 @@ Weights = Mapping[str, np.ndarray[Any, Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
+class RunStart:
     """A run begins or goes on.
 
     Attributes:
@@ -36,7 +36,7 @@ class Start:
 
 
 @dataclass(frozen=True, slots=True)
-class Epoch:
+class EpochLogs:
     """What one epoch gave.
 
     Attributes:
@@ -55,7 +55,7 @@ class Epoch:
 
 
 @dataclass(frozen=True, slots=True)
-class End:
+class RunEnd:
     """A run has ended; its files are written.
 
     Attributes:
@@ -78,15 +78,15 @@ class Tracker(Protocol):
         """Whether an epoch is to come with its weights."""
         ...
 
-    def started(self, start: Start) -> None:
+    def started(self, start: RunStart) -> None:
         """The run begins or goes on; told once, first."""
         ...
 
-    def epoch(self, epoch: Epoch) -> None:
+    def epoch(self, epoch: EpochLogs) -> None:
         """An epoch is done."""
         ...
 
-    def finished(self, end: End) -> None:
+    def finished(self, end: RunEnd) -> None:
         """The run has ended; told once, last."""
         ...
 

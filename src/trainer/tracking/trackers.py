@@ -19,13 +19,13 @@ from trainer.config.tracking import TensorBoard
 from trainer.errors import Problem
 from trainer.packages import install_command
 from trainer.runs.directory import RunDirectory
-from trainer.runs.listing import summarise
+from trainer.runs.listing import summarize
 from trainer.runs.manifest import Manifest
 from trainer.runs.process import this_process
-from trainer.tracking.background import Background
-from trainer.tracking.event_files import EventFiles
-from trainer.tracking.mlflow_runs import MlflowRun
-from trainer.tracking.tracker import End, Epoch, Start, Tracker, Weights
+from trainer.tracking.background import BackgroundTracker
+from trainer.tracking.mlflow_tracker import MlflowTracker
+from trainer.tracking.tensorboard_tracker import TensorBoardTracker
+from trainer.tracking.tracker import EpochLogs, RunEnd, RunStart, Tracker, Weights
 
 _LOG = logging.getLogger(__name__)
 """It says at once what is also in `Trackers.warnings`."""
@@ -47,7 +47,7 @@ class Trackers:
 
     def started(self, run: RunDirectory, config: Config, manifest: Manifest) -> None:
         """The run begins or goes on."""
-        start = Start(run, config, manifest)
+        start = RunStart(run, config, manifest)
         self._tell(lambda tracker: tracker.started(start))
 
     def epoch(
@@ -70,7 +70,7 @@ class Trackers:
         # Not while a tracker is told: an error of the network's is none of the tracker's.
         wanted = any(tracker.wants_weights(number) for tracker in self._trackers.values())
         taken = weights() if wanted else None
-        epoch = Epoch(number, learning_rate, dict(measures), time.time(), taken)
+        epoch = EpochLogs(number, learning_rate, dict(measures), time.time(), taken)
         self._tell(lambda tracker: tracker.epoch(epoch))
 
     def finished(self, run: RunDirectory, manifest: Manifest) -> None:
@@ -98,7 +98,7 @@ class Trackers:
 
     def _let_go(self, name: str, why: str) -> None:
         tracker = self._trackers.pop(name)
-        if isinstance(tracker, Background):
+        if isinstance(tracker, BackgroundTracker):
             tracker.abandon()
         else:
             with suppress(Exception):
@@ -108,16 +108,16 @@ class Trackers:
         _LOG.warning(text)
 
 
-def trackers_of(config: Config) -> Trackers:
+def make_trackers(config: Config) -> Trackers:
     """The trackers that a config asks for, not told of anything yet."""
     found: dict[str, Tracker] = {}
     board, store = config.track.tensorboard, config.track.mlflow
     if board:
-        found["TensorBoard"] = EventFiles(
+        found["TensorBoard"] = TensorBoardTracker(
             board if isinstance(board, TensorBoard) else TensorBoard()
         )
     if store is not None:
-        found["MLflow"] = Background(MlflowRun(store))
+        found["MLflow"] = BackgroundTracker(MlflowTracker(store))
     return Trackers(found)
 
 
@@ -154,7 +154,7 @@ def tracking_problems(config: Config) -> Iterator[Problem]:
             )
 
 
-def tracked_in(config: Config) -> dict[str, str]:
+def tracker_locations(config: Config) -> dict[str, str]:
     """Tracker → where it keeps what it is told, in words."""
     found: dict[str, str] = {}
     board, store = config.track.tensorboard, config.track.mlflow
@@ -168,8 +168,8 @@ def tracked_in(config: Config) -> dict[str, str]:
     return found
 
 
-def _end(run: RunDirectory, manifest: Manifest) -> End:
-    summary = summarise(run, datetime.now(UTC), this_process())
+def _end(run: RunDirectory, manifest: Manifest) -> RunEnd:
+    summary = summarize(run, datetime.now(UTC), this_process())
     metrics = {
         f"{split}_{name}": value
         for split, measured in summary.metrics.items()
@@ -177,7 +177,7 @@ def _end(run: RunDirectory, manifest: Manifest) -> End:
         if value is not None
     }
     status = "stopped" if manifest.status == "running" else manifest.status
-    return End(status, manifest.best_epoch or 0, metrics, manifest.weights_sha256)
+    return RunEnd(status, manifest.best_epoch or 0, metrics, manifest.weights_sha256)
 
 
 def _words(error: Exception) -> str:

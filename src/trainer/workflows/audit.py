@@ -19,11 +19,11 @@ import polars as pl
 
 from trainer.config.data import Data
 from trainer.config.load import LoadedConfig
-from trainer.data.arrays import Floats
+from trainer.data.arrays import Float64Array
 from trainer.data.audit.checks import audit
 from trainer.data.audit.findings import SHOWN, Finding, counted
-from trainer.data.audit.labels import Suspect, find_suspects
-from trainer.data.audit.reading import read_subject
+from trainer.data.audit.labels import LabelIssue, find_label_issues
+from trainer.data.audit.loading import read_audited_table
 from trainer.data.features import target_columns
 from trainer.data.out_of_fold import out_of_fold_names
 from trainer.data.preprocessing import Preprocessing
@@ -35,9 +35,9 @@ from trainer.errors import DataError, Problem, RunError, command_text
 from trainer.runs.directory import RunDirectory
 from trainer.runs.opening import open_run
 from trainer.workflows.engines import choose_engine
-from trainer.workflows.plan import as_typed, located
-from trainer.workflows.question import ask
-from trainer.workflows.trained import config_of
+from trainer.workflows.plan import locate_problems, with_relative_paths
+from trainer.workflows.task import make_task
+from trainer.workflows.trained_runs import read_run_config
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Audit:
     features: int
     looked_at: int | None
     findings: tuple[Finding, ...]
-    suspects: tuple[Suspect, ...] = ()
+    suspects: tuple[LabelIssue, ...] = ()
     warnings: tuple[str, ...] = ()
 
     def count(self, severity: str) -> int:
@@ -101,16 +101,16 @@ def audit_data(loaded: LoadedConfig) -> Audit:
         ConfigError: A setting does not fit the data.
     """
     config = loaded.config
-    with located(loaded):
-        in_parts = choose_engine(config).engine == "streaming"
-        division, subject = read_subject(config, in_parts=in_parts)
-        findings = audit(subject, config)
+    with locate_problems(loaded):
+        streamed = choose_engine(config).engine == "streaming"
+        division, audited = read_audited_table(config, streamed=streamed)
+        findings = audit(audited, config)
     rows = {split: division.rows(split) for split in SPLIT_NAMES if division.rows(split)}
-    looked_at = len(subject.rows)
+    looked_at = len(audited.rows)
     return Audit(
         name=config.name,
         rows={str(split): count for split, count in rows.items()},
-        features=len(subject.features),
+        features=len(audited.features),
         looked_at=looked_at if looked_at < sum(rows.values()) else None,
         findings=tuple(_shown(finding) for finding in findings),
         warnings=division.warnings,
@@ -124,7 +124,7 @@ def _shown(finding: Finding) -> Finding:
 
 
 def _path_shown(place: str) -> str:
-    return as_typed(Problem(place, "", "")).where
+    return with_relative_paths(Problem(place, "", "")).where
 
 
 def audit_labels(path: Path) -> Audit:
@@ -137,14 +137,14 @@ def audit_labels(path: Path) -> Audit:
         RunError: There is no such run, it predicts numbers, or it has no such answers.
     """
     run = open_run(path).run
-    loaded = config_of(run)
+    loaded = read_run_config(run)
     target = _target(run)
     if target.task == "regression":
         found, fix = "one that predicts numbers", "audit its data: trainer check --data CONFIG"
         raise RunError(Problem(str(run.path), "a run that predicts classes", found, fix))
-    answers = ask(loaded.config, target).answer_names
+    answers = make_task(loaded.config, target).prediction_names
     frames = _answered(run, target, answers)
-    suspects: list[Suspect] = []
+    suspects: list[LabelIssue] = []
     for frame in frames.values():
         suspects += _doubted(frame, target, answers)
     suspects.sort(key=lambda one: one.probability)
@@ -230,7 +230,9 @@ def _parquet(run: RunDirectory, name: str) -> pl.DataFrame:
         raise RunError(Problem(where, "a Parquet file", str(error).splitlines()[0], fix)) from error
 
 
-def _doubted(frame: pl.DataFrame, target: FittedTarget, answers: tuple[str, ...]) -> list[Suspect]:
+def _doubted(
+    frame: pl.DataFrame, target: FittedTarget, answers: tuple[str, ...]
+) -> list[LabelIssue]:
     """The suspects of a table of answers; of yes/no columns, those of each."""
     if f"actual_{target.columns[0]}" in frame.columns:
         labels = frame.select(pl.col(f"actual_{name}").alias(name) for name in target.columns)
@@ -240,14 +242,14 @@ def _doubted(frame: pl.DataFrame, target: FittedTarget, answers: tuple[str, ...]
         known = np.ones(len(y), np.bool_)
     at = np.flatnonzero(known)
     rows = frame["row"].to_numpy().astype(np.int64)[at]
-    p: Floats = frame.select(answers).to_numpy().astype(np.float64)[at]
+    p: Float64Array = frame.select(answers).to_numpy().astype(np.float64)[at]
     if target.task == "multiclass":
-        return find_suspects(rows, y[at].argmax(axis=1), p, target.classes)
+        return find_label_issues(rows, y[at].argmax(axis=1), p, target.classes)
     found = []
     for place, name in enumerate(target.names if target.listed else target.columns):
         no, yes = (f"not {name}", name) if target.task == "multilabel" else target.classes
         both = np.stack([1 - p[:, place], p[:, place]], axis=1)
-        found += find_suspects(rows, y[at, place].astype(np.int64), both, (no, yes))
+        found += find_label_issues(rows, y[at, place].astype(np.int64), both, (no, yes))
     return found
 
 
@@ -269,7 +271,7 @@ def _place(table: Table, row: int) -> str:
 
 
 def _label_finding(
-    run: RunDirectory, table: Table, suspects: Sequence[Suspect], rows: int
+    run: RunDirectory, table: Table, suspects: Sequence[LabelIssue], rows: int
 ) -> list[Finding]:
     if not suspects:
         return []
@@ -281,10 +283,10 @@ def _label_finding(
     more = f" and {len(suspects) - SHOWN:,} more" if len(suspects) > SHOWN else ""
     return [
         Finding(
-            kind="label_suspects",
+            kind="label_issues",
             severity="warning",
             where=str(run.path),
-            columns=target_columns(config_of(run).config.data),
+            columns=target_columns(read_run_config(run).config.data),
             rows=places,
             count=len(suspects),
             expected="labels that a network which was not trained with them agrees with",

@@ -22,12 +22,17 @@ from trainer.config.objectives import better_direction
 from trainer.config.resolve import resolved_monitor
 from trainer.config.schema import Config
 from trainer.data.samples import Samples
-from trainer.engine.batches import Pass, Program, Stepper, steps_in_a_call
-from trainer.engine.blocks import EpochBlocks, epochs_in_a_block
+from trainer.engine.batches import EpochOutput, Program, TrainStep, steps_in_a_call
 from trainer.engine.callbacks import Callbacks, batch_hooks
-from trainer.engine.fit import Rewinding, Training
-from trainer.engine.monitors import Best, Monitors, Plateau, Stopper
-from trainer.engine.pace import InBlocks, OneByOne, Pace
+from trainer.engine.executors import EpochExecutor, MultiEpochExecutor, SingleEpochExecutor
+from trainer.engine.fit import RollbackState, Training
+from trainer.engine.monitors import (
+    BestEpochState,
+    EarlyStoppingState,
+    Monitors,
+    ReduceLROnPlateauState,
+)
+from trainer.engine.multi_epoch import MultiEpochProgram, epochs_in_a_block
 from trainer.engine.runner import EpochRunner, ResidentRunner
 from trainer.engine.streaming import StreamingRunner
 from trainer.errors import ConfigError, Problem, ResourceError
@@ -35,18 +40,18 @@ from trainer.models.custom import build_custom
 from trainer.models.losses import build_loss
 from trainer.models.network import build_network
 from trainer.models.optimizers import build_optimizer
-from trainer.models.warm_start import take_weights
+from trainer.models.warm_start import transfer_weights
 from trainer.workflows.divergence_advice import divergence_advice
-from trainer.workflows.plan import Plan
-from trainer.workflows.question import Question, weighted
-from trainer.workflows.trained import load_network, open_trained
+from trainer.workflows.plan import RunPlan
+from trainer.workflows.task import Task, apply_class_weights
+from trainer.workflows.trained_runs import load_network, open_trained
 
 # Compiling takes a second the first time, and a third of it once the program is kept.
 _COMPILE_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class EpochForm:
+class ExecutionConfig:
     """How epochs are cut into calls of the device. A resumed run keeps it: the last digits depend on it.
 
     Attributes:
@@ -61,7 +66,7 @@ class EpochForm:
 
 
 @dataclass(frozen=True, slots=True)
-class Built:
+class TrainingSetup:
     """A network in training, and how it came about.
 
     Attributes:
@@ -77,13 +82,15 @@ class Built:
     training: Training
     runner: EpochRunner
     saved: keras.Sequential
-    form: EpochForm
+    form: ExecutionConfig
     warm_start: tuple[str, ...]
     programs: tuple[Program, ...]
     encode_seconds: float
 
 
-def build_training(plan: Plan, *, allow_custom: bool, form: EpochForm | None = None) -> Built:
+def build_training(
+    plan: RunPlan, *, allow_custom: bool, form: ExecutionConfig | None = None
+) -> TrainingSetup:
     """Network, optimizer, runner and decisions of a plan.
 
     Args:
@@ -95,17 +102,17 @@ def build_training(plan: Plan, *, allow_custom: bool, form: EpochForm | None = N
         ConfigError: A layer of the user's own is not allowed or fails.
         RunError: The run to start from is not there.
     """
-    config, question = plan.config, plan.question
-    preprocessing = plan.prepared.preprocessing
+    config, task = plan.config, plan.task
+    preprocessing = plan.dataset.preprocessing
     compiled = _worth_compiling(plan) if form is None else form.compiled
     make = partial(
         build_network,
         config,
         preprocessing.width,
         preprocessing.embeddings,
-        question.head,
-        question.outputs,
-        question.prior(),
+        task.head,
+        task.outputs,
+        task.prior(),
         allow_custom=allow_custom,
         base=plan.loaded.path.absolute().parent,
     )
@@ -116,53 +123,57 @@ def build_training(plan: Plan, *, allow_custom: bool, form: EpochForm | None = N
         config.optimizer, plan.steps_per_epoch, plan.total_steps, config.runtime.precision
     )
     began = perf_counter()
-    train = plan.prepared.samples("train")
+    train = plan.dataset.samples("train")
     assert train is not None, "a plan has training rows"
-    validation = plan.prepared.samples("validation")
+    validation = plan.dataset.samples("validation")
     encode_seconds = perf_counter() - began
-    judged = None if validation is None else question.head_targets(validation)
+    judged = None if validation is None else task.encode_targets(validation)
     if form is None:
         form = _choose_form(plan, network, train, judged, compiled)
     streaming = plan.engine.engine == "streaming"
     runner = (StreamingRunner if streaming else ResidentRunner)(
         network,
         optimizer,
-        build_loss(config.loss, question.loss),
-        question.head_targets(weighted(train, question.class_weights(config.fit.class_weight))),
+        build_loss(config.loss, task.loss),
+        task.encode_targets(
+            apply_class_weights(train, task.class_weights(config.fit.class_weight))
+        ),
         seed=config.seed,
         batch_size=config.fit.batch_size,
         shuffle=config.fit.shuffle,
         compiled=compiled,
         steps_in_a_call=form.steps_in_a_call,
     )
-    one_by_one = OneByOne(runner, network, optimizer, judged)
-    pace: Pace = one_by_one
+    one_by_one = SingleEpochExecutor(runner, network, optimizer, judged)
+    executor: EpochExecutor = one_by_one
     programs = [runner.program, runner.evaluator.evaluation]
-    callbacks = _callbacks(plan, runner.stepper, allow_custom)
+    callbacks = _callbacks(plan, runner.train_step, allow_custom)
     if form.epochs_in_a_block > 1 and isinstance(runner, ResidentRunner):
         epochs = form.epochs_in_a_block
-        blocks = EpochBlocks(runner, network, optimizer, judged, epochs=epochs, compiled=compiled)
-        pace = InBlocks(one_by_one, blocks)
+        blocks = MultiEpochProgram(
+            runner, network, optimizer, judged, epochs=epochs, compiled=compiled
+        )
+        executor = MultiEpochExecutor(one_by_one, blocks)
         programs.append(blocks.program)
     training = Training(
         network=network,
         optimizer=optimizer,
-        stepper=runner.stepper,
-        pace=pace,
-        train=question.head_targets(train),
+        train_step=runner.train_step,
+        executor=executor,
+        train=task.encode_targets(train),
         validation=judged,
-        measure=measure_of(question),
-        monitors=monitors_of(config, validation is not None),
+        compute_metrics=make_metric_function(task),
+        monitors=make_monitors(config, validation is not None),
         monitor=resolved_monitor(config.fit, validation is not None),
         keep_last=config.fit.early_stopping is not None
         and not config.fit.early_stopping.restore_best,
         callbacks=callbacks,
-        rewinding=_rewinding(config),
+        rollback=_rewinding(config),
         max_seconds=config.fit.max_seconds or math.inf,
-        advice=divergence_advice(config, question),
+        advice=divergence_advice(config, task),
         total_steps=plan.total_steps,
     )
-    return Built(training, runner, make(), form, taken, tuple(programs), encode_seconds)
+    return TrainingSetup(training, runner, make(), form, taken, tuple(programs), encode_seconds)
 
 
 @contextmanager
@@ -182,39 +193,47 @@ def resource_errors() -> Iterator[None]:
         ) from gone
 
 
-def measure_of(question: Question) -> Callable[[Pass, Samples], dict[str, float]]:
+def make_metric_function(task: Task) -> Callable[[EpochOutput, Samples], dict[str, float]]:
     """The metrics of a pass over samples."""
 
-    def measure(done: Pass, samples: Samples) -> dict[str, float]:
-        return question.measure(done.predictions, samples, done.rows)
+    def compute_metrics(done: EpochOutput, samples: Samples) -> dict[str, float]:
+        return task.compute_metrics(done.predictions, samples, done.rows)
 
-    return measure
+    return compute_metrics
 
 
-def monitors_of(config: Config, has_validation: bool) -> Monitors:
+def make_monitors(config: Config, has_validation: bool) -> Monitors:
     """The decisions of a training that begins."""
     fit = config.fit
     monitor = resolved_monitor(fit, has_validation)
-    stopping, plateau = fit.early_stopping, fit.reduce_on_plateau
+    stopping, reduce_lr = fit.early_stopping, fit.reduce_on_plateau
     return Monitors(
-        best=Best.start(better_direction(monitor)),
-        stopper=Stopper.start(stopping, better_direction(stopping.monitor)) if stopping else None,
-        plateau=Plateau.start(plateau, better_direction(plateau.monitor)) if plateau else None,
+        best=BestEpochState.start(better_direction(monitor)),
+        early_stopping=EarlyStoppingState.start(stopping, better_direction(stopping.monitor))
+        if stopping
+        else None,
+        reduce_lr=ReduceLROnPlateauState.start(reduce_lr, better_direction(reduce_lr.monitor))
+        if reduce_lr
+        else None,
     )
 
 
-def _rewinding(config: Config) -> Rewinding | None:
+def _rewinding(config: Config) -> RollbackState | None:
     settings = config.fit.on_nonfinite
-    return None if settings.action == "stop" else Rewinding(settings.max_rollbacks, settings.factor)
+    return (
+        None
+        if settings.action == "stop"
+        else RollbackState(settings.max_rollbacks, settings.factor)
+    )
 
 
 def _choose_form(
-    plan: Plan,
+    plan: RunPlan,
     network: keras.Sequential,
     train: Samples,
     judged: Samples | None,
     compiled: bool,
-) -> EpochForm:
+) -> ExecutionConfig:
     fit = plan.config.fit
     batch = min(fit.batch_size, len(train.x))
     blocks = epochs_in_a_block(
@@ -222,25 +241,25 @@ def _choose_form(
     )
     # A callback may look at the weights of every epoch, and change them; so does going back.
     one_by_one = fit.callbacks or fit.on_nonfinite.action == "rollback"
-    return EpochForm(
+    return ExecutionConfig(
         compiled=compiled,
         steps_in_a_call=steps_in_a_call(network.count_params(), batch),
         epochs_in_a_block=1 if one_by_one else blocks,
     )
 
 
-def form_of_a_member(plan: Plan) -> EpochForm:
+def member_execution(plan: RunPlan) -> ExecutionConfig:
     """The form of a network that was trained in a pack, should it go on alone."""
     assert plan.parameters is not None, "a network of a pack has known sizes"
-    batch = min(plan.config.fit.batch_size, plan.prepared.rows("train"))
-    return EpochForm(
+    batch = min(plan.config.fit.batch_size, plan.dataset.rows("train"))
+    return ExecutionConfig(
         compiled=True,
         steps_in_a_call=steps_in_a_call(plan.parameters, batch),
         epochs_in_a_block=1,
     )
 
 
-def _worth_compiling(plan: Plan) -> bool:
+def _worth_compiling(plan: RunPlan) -> bool:
     """Whether XLA saves more than compiling costs.
 
     Measured on one core: a step saves 70 µs of overhead and 1 µs per 1,000 parameters in the
@@ -252,12 +271,12 @@ def _worth_compiling(plan: Plan) -> bool:
     custom = any(isinstance(layer, CustomLayer) for layer in plan.config.model.layers)
     if custom or plan.parameters is None:
         return False
-    batch = min(plan.config.fit.batch_size, plan.prepared.rows("train"))
+    batch = min(plan.config.fit.batch_size, plan.dataset.rows("train"))
     saved = 70e-6 + 1e-9 * plan.parameters - plan.parameters * batch / 230e9
     return saved * plan.total_steps > _COMPILE_SECONDS
 
 
-def _callbacks(plan: Plan, stepper: Stepper, allow_custom: bool) -> Callbacks | None:
+def _callbacks(plan: RunPlan, train_step: TrainStep, allow_custom: bool) -> Callbacks | None:
     made = []
     problems = []
     for number, entry in enumerate(plan.config.fit.callbacks):
@@ -284,7 +303,7 @@ def _callbacks(plan: Plan, stepper: Stepper, allow_custom: bool) -> Callbacks | 
         made.append(callback)
     if problems:
         raise ConfigError(problems)
-    return Callbacks(made, stepper) if made else None
+    return Callbacks(made, train_step) if made else None
 
 
 def warm_start(config: Config, network: keras.Sequential, *, allow_custom: bool) -> tuple[str, ...]:
@@ -292,4 +311,4 @@ def warm_start(config: Config, network: keras.Sequential, *, allow_custom: bool)
     if config.fit.warm_start is None:
         return ()
     source = load_network(open_trained(Path(config.fit.warm_start)), allow_custom=allow_custom)
-    return tuple(str(layer) for layer in take_weights(network, source))
+    return tuple(str(layer) for layer in transfer_weights(network, source))

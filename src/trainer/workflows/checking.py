@@ -9,10 +9,10 @@ from pathlib import Path
 
 from trainer.config.data import Data, NamedSources
 from trainer.config.load import InvalidConfigError, LoadedConfig, load_config
-from trainer.config.nodes import dotted
+from trainer.config.nodes import join_key
 from trainer.config.sweep_loading import load_sweep
 from trainer.data.features import feature_columns
-from trainer.data.sources import expand, is_large
+from trainer.data.sources import expand_sources, is_large
 from trainer.data.tables import read_table
 from trainer.errors import DataError, Problem
 
@@ -40,7 +40,7 @@ def missing_sources(data: Data) -> list[Problem]:
     return [
         Problem("", wrong.expected, f"{wrong.found}: {wrong.where}", wrong.fix, key)
         for key, source in _sources(data)
-        for wrong in expand([source])[1]
+        for wrong in expand_sources([source])[1]
     ]
 
 
@@ -48,27 +48,27 @@ def _checked(load: Callable[[], LoadedConfig]) -> LoadedConfig:
     try:
         return load()
     except InvalidConfigError as wrong:
-        from trainer.workflows.plan import as_typed
+        from trainer.workflows.plan import with_relative_paths
 
         more: list[Problem] = []
-        if wrong.sound is not None:
-            sound = wrong.sound
-            found = [each for each in _data_problems(wrong) if not wrong.is_cut(each.key)]
-            more = [as_typed(sound.locate(each)) for each in found]
+        if wrong.valid_config is not None:
+            valid_config = wrong.valid_config
+            found = [each for each in _data_problems(wrong) if not wrong.is_removed(each.key)]
+            more = [with_relative_paths(valid_config.locate(each)) for each in found]
         raise InvalidConfigError(
-            dict.fromkeys((*wrong.problems, *more)), wrong.sound, wrong.cut
+            dict.fromkeys((*wrong.problems, *more)), wrong.valid_config, wrong.removed
         ) from None
 
 
 def _data_problems(wrong: InvalidConfigError) -> list[Problem]:
     """What is wrong with the data, as far as the valid settings say which they are."""
-    assert wrong.sound is not None
-    data = wrong.sound.config.data
-    if wrong.is_cut("data.source"):
+    assert wrong.valid_config is not None
+    data = wrong.valid_config.config.data
+    if wrong.is_removed("data.source"):
         return []
     missing = missing_sources(data)
     how = ("data.csv", "data.format")
-    if missing or any(wrong.is_cut(key) for key in how) or is_large(data):
+    if missing or any(wrong.is_removed(key) for key in how) or is_large(data):
         return missing
     try:
         table = read_table(data.source, data)
@@ -87,6 +87,6 @@ def _sources(data: Data) -> Iterator[tuple[str, str]]:
     )
     for path, files in named.items():
         if isinstance(files, str):
-            yield dotted(path), files
+            yield join_key(path), files
         for index, file in enumerate([] if files is None or isinstance(files, str) else files):
-            yield dotted((*path, index)), file
+            yield join_key((*path, index)), file

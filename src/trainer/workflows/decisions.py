@@ -12,33 +12,33 @@ from typing import assert_never
 import numpy as np
 
 from trainer.config.schema import Evaluate, ThresholdAim
-from trainer.evaluation.answers import Answers
 from trainer.evaluation.calibration import apply_temperature, fit_temperature
 from trainer.evaluation.conformal import fit_conformal
+from trainer.evaluation.predictions import Predictions
 from trainer.evaluation.thresholds import Aim, Cost, PrecisionFloor, choose_threshold
-from trainer.runs.decisions import NO_THRESHOLD, Decisions
-from trainer.workflows.question import Question
+from trainer.runs.decisions import DEFAULT_THRESHOLD, Decisions
+from trainer.workflows.task import Task
 
 
-def decide(
+def choose_decisions(
     settings: Evaluate,
-    question: Question,
-    validation: Answers | None,
-    taken: Decisions | None = None,
+    task: Task,
+    validation: Predictions | None,
+    inherited: Decisions | None = None,
 ) -> Decisions:
     """Choose what the config asks for.
 
     Args:
         settings: The `evaluate` section.
-        question: What the network answers.
+        task: What the network answers.
         validation: The answers to the validation rows, as the network gives them; None where there are
             none.
-        taken: The decisions of another run, which are then used as they are.
+        inherited: The decisions of another run, which are then used as they are.
     """
-    if taken is not None:
-        return taken
-    task_name = question.target.task
-    decisions = Decisions(threshold=question.threshold)
+    if inherited is not None:
+        return inherited
+    task_name = task.target.task
+    decisions = Decisions(threshold=task.threshold)
     if validation is None:
         return decisions
     if not np.isfinite(validation.p).all():
@@ -48,9 +48,11 @@ def decide(
         )
         return replace(decisions, note=note)
     if task_name == "regression":
-        on_curves = question.target.on_curves
+        to_interval_scale = task.target.to_interval_scale
         fitted = fit_conformal(
-            on_curves(validation.y), on_curves(validation.p), settings.prediction_interval
+            to_interval_scale(validation.y),
+            to_interval_scale(validation.p),
+            settings.prediction_interval,
         )
         if not np.isfinite(fitted.half_width).all():
             note = (
@@ -59,7 +61,7 @@ def decide(
             )
             return replace(decisions, note=note)
         widths = dict(zip(validation.names, map(float, fitted.half_width), strict=True))
-        columns = zip(question.target.columns, question.target.curves, strict=False)
+        columns = zip(task.target.columns, task.target.curves, strict=False)
         curves = {name: curve.kind for name, curve in columns if curve is not None}
         return replace(
             decisions, coverage=settings.prediction_interval, half_widths=widths, curves=curves
@@ -73,7 +75,9 @@ def decide(
     return decisions
 
 
-def _with_threshold(decisions: Decisions, wanted: ThresholdAim, validation: Answers) -> Decisions:
+def _with_threshold(
+    decisions: Decisions, wanted: ThresholdAim, validation: Predictions
+) -> Decisions:
     aim: Aim
     match wanted.criterion:
         case "cost":
@@ -89,18 +93,18 @@ def _with_threshold(decisions: Decisions, wanted: ThresholdAim, validation: Answ
     if chosen.threshold is None:
         note = (
             f"no threshold reaches a precision of {wanted.min_precision:g} on the validation rows "
-            f"(at most {chosen.value:.4f}): it stays {NO_THRESHOLD}"
+            f"(at most {chosen.value:.4f}): it stays {DEFAULT_THRESHOLD}"
         )
         return replace(decisions, aim=wanted.criterion, note=note)
     return replace(decisions, threshold=chosen.threshold, aim=wanted.criterion, reached=reached)
 
 
-def decided(question: Question, decisions: Decisions) -> Question:
+def with_decisions(task: Task, decisions: Decisions) -> Task:
     """The question as it is asked from now on."""
     widths = decisions.half_widths
     return replace(
-        question,
+        task,
         threshold=decisions.threshold,
         temperature=decisions.temperature,
-        half_widths=tuple(widths[name] for name in question.target.columns if name in widths),
+        half_widths=tuple(widths[name] for name in task.target.columns if name in widths),
     )

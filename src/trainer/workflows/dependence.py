@@ -16,26 +16,26 @@ from typing import Any, Literal, assert_never
 import numpy as np
 import polars as pl
 
-from trainer.data.arrays import Floats, Singles
+from trainer.data.arrays import Float32Array, Float64Array
 from trainer.data.categorical import BooleanColumn, CategoricalColumn
 from trainer.data.datetimes import DatetimeColumn
-from trainer.data.number_formats import with_numbers
+from trainer.data.number_formats import parse_number_columns
 from trainer.data.numeric import NumericColumn
 from trainer.data.preprocessing import Column, Preprocessing
-from trainer.data.values import microseconds, number_matrix
-from trainer.evaluation.alterations import Ask, Encoding
+from trainer.data.values import number_matrix, to_microseconds
 from trainer.evaluation.dependence import partial_dependence
-from trainer.report.explanations import CurveOf, DependenceFile, Points, SurfaceFile
+from trainer.evaluation.perturbations import EncodedRows, PredictFn
+from trainer.report.explanations import DependenceCurve, DependenceFile, SurfaceFile, SurfacePoints
 from trainer.runs.records import to_json
 
-GRID = 25
-MOST_LEVELS = 30
+GRID_POINTS = 25
+MAX_LEVELS = 30
 _SIDE = 60
 _DECILES = np.linspace(0.1, 0.9, 9)
 
 
 @dataclass(frozen=True, slots=True)
-class Curve:
+class ColumnGrid:
     """The values a column is given.
 
     Attributes:
@@ -53,7 +53,7 @@ class Curve:
     rug: list[Any]
 
 
-def curve_of(column: Column, cells: pl.Series) -> Curve | None:
+def make_column_grid(column: Column, cells: pl.Series) -> ColumnGrid | None:
     """The values that a column is given; None when none of its rows has one.
 
     Args:
@@ -64,36 +64,36 @@ def curve_of(column: Column, cells: pl.Series) -> Curve | None:
     match column:
         case NumericColumn():
             written = {} if column.written is None else {name: column.written}
-            numbers = number_matrix(with_numbers(cells.to_frame(), written), [name])[:, 0]
+            numbers = number_matrix(parse_number_columns(cells.to_frame(), written), [name])[:, 0]
             known = numbers[np.isfinite(numbers)]
             if not len(known):
                 return None
             grid = _grid(known)
             rug = np.quantile(known, _DECILES).tolist()
-            return Curve(name, "numeric", grid.tolist(), pl.Series(name, grid), rug)
+            return ColumnGrid(name, "numeric", grid.tolist(), pl.Series(name, grid), rug)
         case DatetimeColumn():
-            stamps = microseconds(cells, column.format).drop_nulls().to_numpy()
+            stamps = to_microseconds(cells, column.format).drop_nulls().to_numpy()
             if not len(stamps):
                 return None
             moments = _moments(name, _grid(stamps.astype(np.float64)))
             rug_moments = _moments(name, np.quantile(stamps, _DECILES))
-            return Curve(name, "datetime", _texts(moments), moments, _texts(rug_moments))
+            return ColumnGrid(name, "datetime", _texts(moments), moments, _texts(rug_moments))
         case CategoricalColumn():
             levels = _levels(column)
-            return Curve(name, "categorical", levels, pl.Series(name, levels, pl.String), [])
+            return ColumnGrid(name, "categorical", levels, pl.Series(name, levels, pl.String), [])
         case BooleanColumn():
-            words = ["false", "true", *([None] if column.own_missing else [])]
-            return Curve(name, "categorical", words, pl.Series(name, words, pl.String), [])
+            words = ["false", "true", *([None] if column.has_missing_level else [])]
+            return ColumnGrid(name, "categorical", words, pl.Series(name, words, pl.String), [])
         case _:
             assert_never(column)
 
 
-def dependence_facts(
+def partial_dependence_json(
     names: Sequence[str],
     encoders: Sequence[Preprocessing],
     frame: pl.DataFrame,
-    weight: Singles | None,
-    ask: Ask,
+    weight: Float32Array | None,
+    ask: PredictFn,
     answers: Sequence[str],
     split: str,
 ) -> dict[str, Any]:
@@ -108,15 +108,15 @@ def dependence_facts(
         answers: A name for each number of an answer.
         split: The split that the rows are of.
     """
-    found = [curve_of(_fitted(encoders, name), frame[name]) for name in names]
+    found = [make_column_grid(_fitted(encoders, name), frame[name]) for name in names]
     curves = [curve for curve in found if curve is not None]
     values = {
         curve.column: [_encoded(encoder, curve.series) for encoder in encoders] for curve in curves
     }
-    encodings = [Encoding(encoder.transform(frame).x, encoder.places) for encoder in encoders]
+    encodings = [EncodedRows(encoder.transform(frame).x, encoder.places) for encoder in encoders]
     means = partial_dependence(encodings, values, weight, ask)
     found_curves = tuple(
-        CurveOf(
+        DependenceCurve(
             column=curve.column,
             kind=curve.kind,
             values=tuple(curve.values),
@@ -130,11 +130,11 @@ def dependence_facts(
     return facts
 
 
-def surface_facts(
+def surface_json(
     encoders: Sequence[Preprocessing],
     frame: pl.DataFrame,
     actual: Sequence[Any],
-    ask: Ask,
+    ask: PredictFn,
     answers: Sequence[str],
     split: str,
 ) -> dict[str, Any] | None:
@@ -155,7 +155,7 @@ def surface_facts(
     if len(columns) != 2 or any(column.kind != "numeric" for column in columns):
         return None
     names = [column.name for column in columns]
-    points = number_matrix(encoders[0].with_numbers(frame), names)
+    points = number_matrix(encoders[0].parse_number_columns(frame), names)
     whole = np.flatnonzero(np.isfinite(points).all(axis=1))
     if not len(whole):
         return None
@@ -166,7 +166,7 @@ def surface_facts(
     cells = said[:, 0] if said.shape[1] == 1 else said
     shape = (len(y), len(x), *cells.shape[1:])
     rows = cells.reshape(shape).tolist()
-    points_of = Points(
+    points_of = SurfacePoints(
         tuple(points[whole, 0].tolist()),
         tuple(points[whole, 1].tolist()),
         tuple(actual[int(at)] for at in whole),
@@ -194,15 +194,15 @@ def _encoded(encoder: Preprocessing, series: pl.Series) -> Any:
     return encoder.model_copy(update={"columns": own}).transform(series.to_frame()).x
 
 
-def _grid(known: Floats) -> Floats:
+def _grid(known: Float64Array) -> Float64Array:
     """All values where they are few, else quantiles between the hundredth and its opposite."""
-    distinct = np.unique(known)
-    if len(distinct) <= GRID:
-        return distinct
-    return np.unique(np.quantile(known, np.linspace(0.01, 0.99, GRID)))
+    unique_encoders = np.unique(known)
+    if len(unique_encoders) <= GRID_POINTS:
+        return unique_encoders
+    return np.unique(np.quantile(known, np.linspace(0.01, 0.99, GRID_POINTS)))
 
 
-def _axis(values: Floats) -> Floats:
+def _axis(values: Float64Array) -> Float64Array:
     """From below the least value to above the greatest."""
     low, high = float(values.min()), float(values.max())
     margin = 0.05 * (high - low) or 1.0
@@ -211,13 +211,13 @@ def _axis(values: Floats) -> Floats:
 
 def _levels(column: CategoricalColumn) -> list[str | None]:
     """The most frequent levels in their order, one that is rare, and missing."""
-    often = sorted(range(len(column.levels)), key=lambda at: -column.counts[at])[:MOST_LEVELS]
+    often = sorted(range(len(column.levels)), key=lambda at: -column.counts[at])[:MAX_LEVELS]
     levels: list[str | None] = [column.levels[at] for at in sorted(often)]
     levels += column.merged[:1]
-    return [*levels, None] if column.own_missing else levels
+    return [*levels, None] if column.has_missing_level else levels
 
 
-def _moments(name: str, stamps: Floats) -> pl.Series:
+def _moments(name: str, stamps: Float64Array) -> pl.Series:
     return pl.Series(name, stamps.round().astype(np.int64)).cast(pl.Datetime("us"))
 
 

@@ -8,16 +8,16 @@ from trainer.config.nodes import column_key
 from trainer.config.objectives import COUNT_LOSSES, POSITIVE_HEADS, UNSCALED_LOSSES
 from trainer.config.resolve import resolved_target_scale
 from trainer.config.schema import Config
-from trainer.engine.divergence import Advice
-from trainer.workflows.question import Question
+from trainer.engine.divergence import DivergenceAdvice
+from trainer.workflows.task import Task
 
 _LOWER = 0.1
 _CLIPS = ("clip_norm", "global_clip_norm", "clip_value")
 
 
-def divergence_advice(config: Config, question: Question) -> Advice:
+def divergence_advice(config: Config, task: Task) -> DivergenceAdvice:
     """The settings to name in the error."""
-    scales = [f"{key}: standard" for key in _unscaled(config, question)]
+    scales = [f"{key}: standard" for key in _unscaled(config, task)]
     first = (
         f"set {' and '.join(scales)}"
         if scales
@@ -25,10 +25,10 @@ def divergence_advice(config: Config, question: Question) -> Advice:
             "set other initializers or a smaller model: the network overflows before it is trained"
         )
     )
-    return Advice(first, f"set {', or '.join(_later(config, question, scales))}")
+    return DivergenceAdvice(first, f"set {', or '.join(_later(config, task, scales))}")
 
 
-def _unscaled(config: Config, question: Question) -> Iterator[str]:
+def _unscaled(config: Config, task: Task) -> Iterator[str]:
     """The keys of scales that are off, of features and of the target."""
     data = config.data
     if data.numeric.scale == "none":
@@ -36,15 +36,15 @@ def _unscaled(config: Config, question: Question) -> Iterator[str]:
     for name, settings in data.columns.items():
         if settings.scale == "none":
             yield f"{column_key(name)}.scale"
-    target = question.target
-    is_linear = target.task == "regression" and question.head == "linear"
-    if is_linear and question.loss not in UNSCALED_LOSSES:
+    target = task.target
+    is_linear = target.task == "regression" and task.head == "linear"
+    if is_linear and task.loss not in UNSCALED_LOSSES:
         scales = [resolved_target_scale(config, target.task, name) for name in target.columns]
         if "none" in scales:
             yield "data.target_scale"
 
 
-def _later(config: Config, question: Question, scales: list[str]) -> Iterator[str]:
+def _later(config: Config, task: Task, scales: list[str]) -> Iterator[str]:
     """Ways out, each of which is enough alone."""
     optimizer = config.optimizer
     usual = type(optimizer).model_fields["learning_rate"].default
@@ -54,12 +54,12 @@ def _later(config: Config, question: Question, scales: list[str]) -> Iterator[st
     rate = [f"optimizer.learning_rate: {usual:g}"] if is_high else []
     if scales or is_high:
         # The gradient of a positive head grows with its output: a usual rate can still be too high.
-        also = clip if question.head in POSITIVE_HEADS else []
+        also = clip if task.head in POSITIVE_HEADS else []
         yield " and ".join([*scales, *rate, *also])
     if not is_high:
         lower = f"optimizer.learning_rate: {optimizer.learning_rate * _LOWER:g}"
         yield clip[0] if clip else lower
-    if question.head == "exponential" and question.loss in COUNT_LOSSES:
+    if task.head == "exponential" and task.loss in COUNT_LOSSES:
         yield " and ".join([*rate, "model.head: softplus"])
     if config.runtime.precision == "mixed_float16":
         yield "runtime.precision: float32"

@@ -1,6 +1,7 @@
 """Which engine a run has, and why. No TensorFlow.
 
-Owns: the choice. Does not own: the engines (`trainer.engine`), the estimate (`trainer.data.sizes`).
+Owns: the choice. Does not own: the engines (`trainer.engine`), the estimate
+    (`trainer.data.size_estimate`).
 """
 
 from __future__ import annotations
@@ -9,11 +10,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from trainer.config.data import Data
-from trainer.config.engine_contradictions import engine_contradictions
 from trainer.config.schema import Config
-from trainer.data.sizes import table_size
+from trainer.config.streaming_conflicts import streaming_conflicts
+from trainer.data.size_estimate import table_size
 from trainer.engine.devices import free_gpu_memory
-from trainer.runs.machine import free_memory
+from trainer.runs.machine import available_memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ def choose_engine(config: Config) -> EngineChoice:
     size = table_size(config.data)
     if size is None:
         return EngineChoice("resident", "the size of the table is not known")
-    free = free_memory()
+    free = available_memory()
     reason = f"the table takes about {_text(size.memory)} of memory"
     too_large = free is not None and size.memory > free
     if free is not None:
@@ -57,18 +58,18 @@ def choose_engine(config: Config) -> EngineChoice:
             )
     if not too_large:
         return EngineChoice("resident", reason)
-    if not size.in_parts:
+    if not size.streamable:
         return EngineChoice("resident", f"{reason}, but its files cannot be read in parts")
-    against = engine_contradictions(config)
+    against = streaming_conflicts(config)
     if against:
         return EngineChoice("resident", f"{reason}, but {against[0].key} needs all of it there")
     return EngineChoice("streaming", reason)
 
 
-def beyond_memory(data: Data) -> bool:
+def exceeds_memory(data: Data) -> bool:
     """Whether reading and encoding the table in memory takes more than is free, and need not be."""
-    size, free = table_size(data), free_memory()
-    return size is not None and free is not None and size.in_parts and size.memory > free
+    size, free = table_size(data), available_memory()
+    return size is not None and free is not None and size.streamable and size.memory > free
 
 
 def _text(size: int) -> str:

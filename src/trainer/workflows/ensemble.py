@@ -15,15 +15,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.engine.batches import Array, Evaluator
+from trainer.engine.batches import Evaluator, Float32Array
 from trainer.models.losses import build_loss
-from trainer.workflows.trained import Opened, load_network
+from trainer.workflows.trained_runs import TrainedRun, load_network
 
-Answer = NDArray[np.floating[Any]]
+PredictionArray = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
+class EnsemblePredictions:
     """What networks say of rows.
 
     Attributes:
@@ -31,14 +31,14 @@ class Answers:
         spread: The standard deviation between the networks (n - 1); None of a single one.
     """
 
-    mean: Answer
-    spread: Answer | None
+    mean: PredictionArray
+    spread: PredictionArray | None
 
 
 class Ensemble:
     """Networks that answer together."""
 
-    def __init__(self, members: Sequence[Opened], *, allow_custom: bool) -> None:
+    def __init__(self, members: Sequence[TrainedRun], *, allow_custom: bool) -> None:
         """Load them.
 
         Args:
@@ -51,17 +51,17 @@ class Ensemble:
         """
         self._members = tuple(members)
         self._asked: dict[str, tuple[Any, Evaluator]] = {}
-        self._weights: list[tuple[str, list[Array]]] = []
+        self._weights: list[tuple[str, list[Float32Array]]] = []
         for member in members:
             network = load_network(member, allow_custom=allow_custom)
             # What a program depends on besides the weights: the layers, and the width of the rows.
             settings = member.loaded.config.model.model_dump_json()
             shape = f"{settings} {[weight.shape for weight in network.weights]}"
-            loss = build_loss(member.loaded.config.loss, member.question.loss)
+            loss = build_loss(member.loaded.config.loss, member.task.loss)
             self._asked.setdefault(shape, (network, Evaluator(network, loss)))
             self._weights.append((shape, network.get_weights()))
 
-    def answers(self, x: Sequence[Array]) -> Answers:
+    def answers(self, x: Sequence[Float32Array]) -> EnsemblePredictions:
         """Ask all of them.
 
         Args:
@@ -72,8 +72,8 @@ class Ensemble:
             network, evaluator = self._asked[shape]
             if len(self._members) > 1:
                 network.set_weights(weights)
-            found.append(member.question.answers(evaluator.predict(rows)))
+            found.append(member.task.answers(evaluator.predict(rows)))
         if len(found) == 1:
-            return Answers(found[0], None)
+            return EnsemblePredictions(found[0], None)
         stacked = np.stack(found)
-        return Answers(stacked.mean(axis=0), stacked.std(axis=0, ddof=1))
+        return EnsemblePredictions(stacked.mean(axis=0), stacked.std(axis=0, ddof=1))

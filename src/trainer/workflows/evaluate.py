@@ -7,24 +7,30 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from trainer.data.others import rows_to_judge_by
-from trainer.data.prepare import PreparedTable
-from trainer.data.recorded import recorded_table
-from trainer.data.scratch import forget
+from trainer.data.new_data import evaluation_dataset
+from trainer.data.prepare import Dataset
+from trainer.data.recorded_splits import load_recorded_dataset
+from trainer.data.scratch_arrays import release_pages
 from trainer.data.sources import is_large
 from trainer.data.splits import SplitName
 from trainer.engine import devices
 from trainer.errors import Problem, RunError
-from trainer.evaluation.answers import Answers
+from trainer.evaluation.predictions import Predictions
 from trainer.runs.directory import RunDirectory
-from trainer.workflows.engines import beyond_memory
-from trainer.workflows.plan import located
-from trainer.workflows.predict import distinct
-from trainer.workflows.trained import Opened, data_of, load_network, open_all, question_of_all
+from trainer.workflows.engines import exceeds_memory
+from trainer.workflows.plan import locate_problems
+from trainer.workflows.predict import unique_encoders
+from trainer.workflows.trained_runs import (
+    TrainedRun,
+    data_settings_for,
+    ensemble_task,
+    load_network,
+    open_members,
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluation:
+class SplitEvaluation:
     """What a network scores on some rows.
 
     Attributes:
@@ -43,14 +49,14 @@ class Evaluation:
     data: Path | None
     rows: int
     metrics: dict[str, float]
-    answers: Answers = field(repr=False, compare=False)
+    answers: Predictions = field(repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluations:
+class EvaluationResults:
     """All that one `trainer eval` found."""
 
-    found: tuple[Evaluation, ...]
+    found: tuple[SplitEvaluation, ...]
     warnings: tuple[str, ...]
 
 
@@ -62,7 +68,7 @@ def evaluate(
     device: Literal["auto", "cpu", "gpu"],
     allow_custom: bool,
     reading: Sequence[str] = (),
-) -> Evaluations:
+) -> EvaluationResults:
     """Evaluate a run's checkpoint, or the members of a run together.
 
     Members have their own training and validation rows; together they are evaluated on the test rows, or
@@ -81,7 +87,7 @@ def evaluate(
         RunError: There is no such run or it is damaged.
         DataError: Rows are missing, or the run's own data are no longer those it was trained on.
     """
-    run, members = open_all(path)
+    run, members = open_members(path)
     if len(members) > 1 or run != members[0].run:
         return _evaluate_together(
             run, members, splits, data, device, allow_custom=allow_custom, reading=reading
@@ -89,15 +95,18 @@ def evaluate(
     (opened,) = members
     settings = opened.loaded.config.data
     if data is not None:
-        settings = data_of(opened, data, reading, "trainer eval")
-    with devices.importing(worthwhile=is_large(settings)), located(opened.loaded):
+        settings = data_settings_for(opened, data, reading, "trainer eval")
+    with (
+        devices.tensorflow_import(in_background=is_large(settings)),
+        locate_problems(opened.loaded),
+    ):
         if data is not None:
-            table = rows_to_judge_by(
-                settings, opened.preprocessing, in_parts=beyond_memory(settings)
+            table = evaluation_dataset(
+                settings, opened.preprocessing, streamed=exceeds_memory(settings)
             )
             splits = ("test",)
         else:
-            table = own_table(opened)
+            table = load_run_table(opened)
         parts = {split: samples for split in splits
                  if (samples := table.samples(split)) is not None}  # fmt: skip
         if not parts:
@@ -113,33 +122,33 @@ def evaluate(
     from trainer.engine.batches import Evaluator
     from trainer.models.losses import build_loss
 
-    question = opened.question
-    with located(opened.loaded):
+    task = opened.task
+    with locate_problems(opened.loaded):
         network = load_network(opened, allow_custom=allow_custom)
-    evaluator = Evaluator(network, build_loss(opened.loaded.config.loss, question.loss))
+    evaluator = Evaluator(network, build_loss(opened.loaded.config.loss, task.loss))
     found = []
     for split, samples in parts.items():
-        laid_out = question.head_targets(samples)
+        laid_out = task.encode_targets(samples)
         done = evaluator.evaluate(laid_out)
-        measures = question.measure(done.predictions, laid_out, done.rows)
-        forget(samples.x)
+        measures = task.compute_metrics(done.predictions, laid_out, done.rows)
+        release_pages(samples.x)
         found.append(
-            Evaluation(
+            SplitEvaluation(
                 opened.run.path,
                 opened.checkpoint,
                 split if data is None else None,
                 data,
                 len(samples.x),
                 {"loss": done.loss, **measures},
-                question.said(laid_out, done.predictions),
+                task.said(laid_out, done.predictions),
             )
         )
     odd = dict.fromkeys(text for samples in parts.values() for text in samples.warnings)
     reading_warnings = () if data is None else table.warnings
-    return Evaluations(tuple(found), (*reading_warnings, *_lost(table), *odd))
+    return EvaluationResults(tuple(found), (*reading_warnings, *_lost(table), *odd))
 
 
-def _lost(table: PreparedTable) -> list[str]:
+def _lost(table: Dataset) -> list[str]:
     return [
         f"{count:,} {'row' if count == 1 else 'rows'} left out: {reason}"
         for reason, count in table.dropped.items()
@@ -148,14 +157,14 @@ def _lost(table: PreparedTable) -> list[str]:
 
 def _evaluate_together(
     run: RunDirectory,
-    members: Sequence[Opened],
+    members: Sequence[TrainedRun],
     splits: Sequence[SplitName],
     data: Path | None,
     device: Literal["auto", "cpu", "gpu"],
     *,
     allow_custom: bool,
     reading: Sequence[str],
-) -> Evaluations:
+) -> EvaluationResults:
     first = members[0]
     settings = first.loaded.config.data
     if data is None and "test" not in splits:
@@ -168,14 +177,14 @@ def _evaluate_together(
             )
         )
     if data is not None:
-        settings = data_of(first, data, reading, "trainer eval")
-    encoders = distinct([member.preprocessing for member in members])
+        settings = data_settings_for(first, data, reading, "trainer eval")
+    encoders = unique_encoders([member.preprocessing for member in members])
     own = [next(one for one in members if one.preprocessing == encoder) for encoder in encoders]
-    with devices.importing(worthwhile=is_large(settings)), located(first.loaded):
+    with devices.tensorflow_import(in_background=is_large(settings)), locate_problems(first.loaded):
         tables = [
-            own_table(one)
+            load_run_table(one)
             if data is None
-            else rows_to_judge_by(settings, one.preprocessing, in_parts=beyond_memory(settings))
+            else evaluation_dataset(settings, one.preprocessing, streamed=exceeds_memory(settings))
             for one in own
         ]
         found = [table.samples("test") for table in tables]
@@ -186,26 +195,26 @@ def _evaluate_together(
     devices.start(device, devices.usable_cores())
     from trainer.workflows.ensemble import Ensemble
 
-    with located(first.loaded):
+    with locate_problems(first.loaded):
         ensemble = Ensemble(members, allow_custom=allow_custom)
     answers = ensemble.answers([samples[encoders.index(one.preprocessing)].x for one in members])
-    laid_out = first.question.head_targets(samples[0])
-    question = question_of_all(run, members)
-    evaluation = Evaluation(
+    laid_out = first.task.encode_targets(samples[0])
+    task = ensemble_task(run, members)
+    evaluation = SplitEvaluation(
         run.path,
         f"best of {len(members)} members",
         "test" if data is None else None,
         data,
         len(laid_out.x),
-        question.measure_answers(answers.mean, laid_out),
-        question.answered(laid_out, answers.mean),
+        task.prediction_metrics(answers.mean, laid_out),
+        task.answered(laid_out, answers.mean),
     )
     reading_warnings = () if data is None else tables[0].warnings
     warnings = (*reading_warnings, *_lost(tables[0]), *samples[0].warnings)
-    return Evaluations((evaluation,), warnings)
+    return EvaluationResults((evaluation,), warnings)
 
 
-def own_table(opened: Opened) -> PreparedTable:
+def load_run_table(opened: TrainedRun) -> Dataset:
     """The table that a run was made with, split as it was then.
 
     Raises:
@@ -215,12 +224,12 @@ def own_table(opened: Opened) -> PreparedTable:
     manifest, data = opened.run.read_manifest(), opened.loaded.config.data
     streamed = manifest.engine is not None and manifest.engine.startswith("streaming")
     try:
-        return recorded_table(
+        return load_recorded_dataset(
             data,
             opened.preprocessing,
             opened.run.read_splits(),
             {file.path: file.sha256 for file in manifest.data},
-            in_parts=streamed or beyond_memory(data),
+            streamed=streamed or exceeds_memory(data),
         )
     except RunError as damaged:
         raise RunError(

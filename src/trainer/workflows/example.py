@@ -7,32 +7,32 @@ from collections.abc import Iterator
 import numpy as np
 import polars as pl
 
-from trainer.data.prepare import PreparedTable
+from trainer.data.prepare import Dataset
 from trainer.data.raw_rows import raw_row
 from trainer.data.splits import SPLIT_NAMES, SplitName
-from trainer.data.streaming import StreamedTable
+from trainer.data.streaming import StreamedDataset
 from trainer.runs.example import ExampleRow
 
 
-def example_row(prepared: PreparedTable) -> ExampleRow:
+def example_row(dataset: Dataset) -> ExampleRow:
     """A validation row, or a training row where there are none: the first without missing values
     among those at hand, else the first.
     """
-    split: SplitName = "validation" if prepared.rows("validation") else "train"
-    names = [column.name for column in prepared.preprocessing.columns]
-    for start, frame in _batches(prepared, names):
-        part = prepared.assignment[start : start + frame.height]
+    split: SplitName = "validation" if dataset.rows("validation") else "train"
+    names = [column.name for column in dataset.preprocessing.columns]
+    for start, frame in _batches(dataset, names):
+        part = dataset.assignment[start : start + frame.height]
         rows = np.flatnonzero(part == SPLIT_NAMES.index(split))
         if len(rows):
             known = ~frame[rows].select(pl.any_horizontal(pl.all().is_null())).to_series()
             place = int(rows[np.argmax(known.to_numpy())])
-            values = raw_row(prepared.preprocessing, frame[place : place + 1])
+            values = raw_row(dataset.preprocessing, frame[place : place + 1])
             return ExampleRow(split, start + place, values)
     raise AssertionError(f"no {split} rows")
 
 
-def _batches(prepared: PreparedTable, names: list[str]) -> Iterator[tuple[int, pl.DataFrame]]:
-    if isinstance(prepared, StreamedTable):
-        yield from prepared.stream.batches(names)
+def _batches(dataset: Dataset, names: list[str]) -> Iterator[tuple[int, pl.DataFrame]]:
+    if isinstance(dataset, StreamedDataset):
+        yield from dataset.stream.batches(names)
     else:
-        yield 0, prepared.table.frame.select(names)
+        yield 0, dataset.table.frame.select(names)

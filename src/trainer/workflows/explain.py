@@ -17,33 +17,33 @@ from typing import Any, Literal
 import polars as pl
 
 from trainer.config.load import LoadedConfig
-from trainer.data.others import rows_to_ask_about
-from trainer.data.prepare import Division
+from trainer.data.new_data import prediction_batches
+from trainer.data.prepare import SplitTable
 from trainer.data.preprocessing import Preprocessing
-from trainer.data.sampling import Sample, draw_sample
+from trainer.data.sampling import RowSample, draw_row_sample
 from trainer.data.sources import is_large
 from trainer.data.splits import SplitName
 from trainer.data.values import text
 from trainer.engine import devices
 from trainer.errors import DataError, Problem, RunError, UsageError, did_you_mean
-from trainer.evaluation.alterations import Ask, Encoding, Singles
-from trainer.evaluation.answers import Floats
 from trainer.evaluation.importance import permutation_importance
+from trainer.evaluation.perturbations import EncodedRows, Float32Array, PredictFn
+from trainer.evaluation.predictions import FloatArray
 from trainer.report.explanations import ShapColumn, ShapFile
 from trainer.runs.directory import RunDirectory
 from trainer.runs.files import json_bytes
 from trainer.runs.records import to_json
-from trainer.workflows.dependence import dependence_facts, surface_facts
-from trainer.workflows.engines import beyond_memory
-from trainer.workflows.evaluate import own_table
-from trainer.workflows.importance import MOST_ROWS, importance_facts
-from trainer.workflows.plan import located
-from trainer.workflows.predict import distinct
-from trainer.workflows.question import Question
+from trainer.workflows.dependence import partial_dependence_json, surface_json
+from trainer.workflows.engines import exceeds_memory
+from trainer.workflows.evaluate import load_run_table
+from trainer.workflows.importance import MAX_ROWS, importance_json
+from trainer.workflows.plan import locate_problems
+from trainer.workflows.predict import unique_encoders
 from trainer.workflows.shapley import load_shap, shap_values
-from trainer.workflows.trained import Opened, data_of, open_all
+from trainer.workflows.task import Task
+from trainer.workflows.trained_runs import TrainedRun, data_settings_for, open_members
 
-MOST_SHAP_ROWS = 10_000
+MAX_SHAP_ROWS = 10_000
 CURVE_ROWS = 1_000
 CURVES = 10
 _BACKGROUND_ROWS = 100
@@ -114,47 +114,45 @@ def explain(
     """
     if shap_rows is not None:
         load_shap()
-    run, members = open_all(path)
-    first, question = members[0], members[0].question
+    run, members = open_members(path)
+    first, task = members[0], members[0].task
     if split is None:
         split = "validation" if run == first.run else "test"
     elif split == "validation" and run != first.run:
         found, fix = "--split validation", "leave it out, or explain one of its members"
         expected = "the test rows, which its members share"
         raise RunError(Problem(str(run.path), expected, found, fix))
-    encoders = distinct([member.preprocessing for member in members])
+    encoders = unique_encoders([member.preprocessing for member in members])
     columns = _named(columns, encoders)
     seed = first.loaded.config.seed
     data = first.loaded.config.data
-    with devices.importing(worthwhile=is_large(data)), _told(first.loaded):
-        table = own_table(first)
-        assert isinstance(table, Division)
-        sample = _rows_of(run, table, split, MOST_ROWS, seed)
+    with devices.tensorflow_import(in_background=is_large(data)), _told(first.loaded):
+        table = load_run_table(first)
+        assert isinstance(table, SplitTable)
+        sample = _rows_of(run, table, split, MAX_ROWS, seed)
         taken_apart = None
         if shap_rows is not None:
             taken_apart = _shap_rows(run, first, table, shap_rows, seed, reading)
     devices.start(device, devices.usable_cores())
     from trainer.workflows.ensemble import Ensemble
 
-    with located(first.loaded):
+    with locate_problems(first.loaded):
         ensemble = Ensemble(members, allow_custom=allow_custom)
     of_member = [encoders.index(member.preprocessing) for member in members]
 
-    def ask(encoded: Sequence[Singles]) -> Floats:
+    def ask(encoded: Sequence[Float32Array]) -> FloatArray:
         return ensemble.answers([encoded[number] for number in of_member]).mean
 
     level = first.loaded.config.evaluate.confidence_level
-    importance = _importance(encoders, sample, question, ask, repeats, seed, level)
+    importance = _importance(encoders, sample, task, ask, repeats, seed, level)
     run.write_explanation("importance.json", json_bytes(importance))
     files = ["importance.json"]
     names = columns or tuple(one["column"] for one in importance["columns"][:CURVES])
-    few, answers = sample.take(CURVE_ROWS, seed), question.answer_names
-    curves = dependence_facts(names, encoders, few.frame, few.weight, ask, answers, split)
+    few, answers = sample.take(CURVE_ROWS, seed), task.prediction_names
+    curves = partial_dependence_json(names, encoders, few.frame, few.weight, ask, answers, split)
     run.write_explanation("partial_dependence.json", json_bytes(curves))
     files.append("partial_dependence.json")
-    surface = surface_facts(
-        encoders, few.frame, question.in_words(_truth(few)), ask, answers, split
-    )
+    surface = surface_json(encoders, few.frame, task.in_words(_truth(few)), ask, answers, split)
     if surface is not None:
         run.write_explanation("surface.json", json_bytes(surface))
         files.append("surface.json")
@@ -168,9 +166,9 @@ def explain(
 
 @contextmanager
 def _told(loaded: LoadedConfig) -> Iterator[None]:
-    """As `located`; importance needs the run's own rows, others are not offered."""
+    """As `locate_problems`; importance needs the run's own rows, others are not offered."""
     try:
-        with located(loaded):
+        with locate_problems(loaded):
             yield
     except DataError as wrong:
         offer = ", or evaluate other rows with --data FILE"
@@ -198,8 +196,10 @@ def _named(words: Sequence[str], encoders: Sequence[Preprocessing]) -> tuple[str
     return tuple(dict.fromkeys(names))
 
 
-def _rows_of(run: RunDirectory, table: Division, split: SplitName, most: int, seed: int) -> Sample:
-    sample = draw_sample(table, split, most, seed)
+def _rows_of(
+    run: RunDirectory, table: SplitTable, split: SplitName, most: int, seed: int
+) -> RowSample:
+    sample = draw_row_sample(table, split, most, seed)
     if sample is None:
         other: SplitName = "test" if split == "validation" else "validation"
         fix = f"explain it on other rows with --split {other}" if table.rows(other) else ""
@@ -210,17 +210,17 @@ def _rows_of(run: RunDirectory, table: Division, split: SplitName, most: int, se
 
 def _importance(
     encoders: Sequence[Preprocessing],
-    sample: Sample,
-    question: Question,
-    ask: Ask,
+    sample: RowSample,
+    task: Task,
+    ask: PredictFn,
     repeats: int,
     seed: int,
     level: float,
 ) -> dict[str, Any]:
     began = perf_counter()
-    encodings = [Encoding(one.transform(sample.frame).x, one.places) for one in encoders]
+    encodings = [EncodedRows(one.transform(sample.frame).x, one.places) for one in encoders]
     found = permutation_importance(
-        question.target.task,
+        task.target.task,
         encodings,
         _truth(sample),
         sample.weight,
@@ -229,19 +229,19 @@ def _importance(
         seed=seed,
         confidence_level=level,
     )
-    facts = importance_facts(found, sample.split, sample.of, level)
+    facts = importance_json(found, sample.split, sample.of, level)
     return {**facts, "seconds": round(perf_counter() - began, 3)}
 
 
-def _truth(sample: Sample) -> Floats:
+def _truth(sample: RowSample) -> FloatArray:
     """(n, k) the targets as answers have them."""
     return sample.y if sample.values is None else sample.values
 
 
 def _shap_rows(
     run: RunDirectory,
-    opened: Opened,
-    table: Division,
+    opened: TrainedRun,
+    table: SplitTable,
     wanted: int | Path,
     seed: int,
     reading: Sequence[str],
@@ -250,15 +250,17 @@ def _shap_rows(
     if isinstance(wanted, int):
         sample = _rows_of(run, table, "test", wanted, seed)
         return _ShapRows("test", sample.rows.tolist(), sample.frame, background)
-    data = data_of(opened, wanted, reading, "trainer explain")
+    data = data_settings_for(opened, wanted, reading, "trainer explain")
     names = tuple(background.columns)
     parts: list[pl.DataFrame] = []
-    for part in rows_to_ask_about(data, opened.preprocessing, names, in_parts=beyond_memory(data)):
+    for part in prediction_batches(
+        data, opened.preprocessing, names, streamed=exceeds_memory(data)
+    ):
         parts.append(part.kept)
         rows = sum(one.height for one in parts)
-        if rows > MOST_SHAP_ROWS:
+        if rows > MAX_SHAP_ROWS:
             fix = "take some of them: each is answered many thousand times"
-            expected = f"at most {MOST_SHAP_ROWS:,} rows to take apart"
+            expected = f"at most {MAX_SHAP_ROWS:,} rows to take apart"
             raise DataError(Problem(str(wanted), expected, f"{rows:,}", fix))
     return _ShapRows(str(wanted), range(rows), pl.concat(parts).select(names), background)
 
@@ -267,12 +269,12 @@ def _write_shap(
     run: RunDirectory,
     asked: _ShapRows,
     encoders: Sequence[Preprocessing],
-    ask: Ask,
+    ask: PredictFn,
     answers: Sequence[str],
     seed: int,
 ) -> dict[str, Any]:
     """Write both files; what `shap.json` holds."""
-    rows = [Encoding(one.transform(asked.frame).x, one.places) for one in encoders]
+    rows = [EncodedRows(one.transform(asked.frame).x, one.places) for one in encoders]
     background = [one.transform(asked.background).x for one in encoders]
     found = shap_values(ask, rows, background, seed)
     height, width, numbers = found.values.shape

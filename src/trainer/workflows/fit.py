@@ -17,8 +17,8 @@ from trainer.config.load import LoadedConfig
 from trainer.data.sources import is_large
 from trainer.data.splits import SPLIT_NAMES, SplitName
 from trainer.engine import devices
-from trainer.workflows.plan import Plan, Tables, located, make_plan
-from trainer.workflows.training import Interrupted, Started, start_device, train
+from trainer.workflows.plan import RunPlan, TableCache, locate_problems, make_plan
+from trainer.workflows.training import InterruptCheck, RunStarted, start_device, train
 
 if TYPE_CHECKING:
     from trainer.workflows.training import Event
@@ -30,9 +30,9 @@ def fit_run(
     runs: Path,
     command: tuple[str, ...],
     allow_custom: bool,
-    interrupted: Interrupted,
+    interrupted: InterruptCheck,
     place: Path | None = None,
-    tables: Tables | None = None,
+    tables: TableCache | None = None,
     splits: Sequence[SplitName] = SPLIT_NAMES,
 ) -> Generator[Event, None, None]:
     """Train and evaluate one config.
@@ -52,39 +52,39 @@ def fit_run(
         TrainingError: Training could not go on; the run directory says why.
     """
     began, started_at = perf_counter(), datetime.now(UTC)
-    with devices.importing(worthwhile=is_large(loaded.config.data)):
+    with devices.tensorflow_import(in_background=is_large(loaded.config.data)):
         plan = make_plan(loaded, tables)
     planned = perf_counter()
-    with located(loaded):
+    with locate_problems(loaded):
         plan, device = start_device(plan, loaded.config)
-    from trainer.engine.snapshot import Alone
+    from trainer.engine.snapshot import CheckpointableTraining
     from trainer.workflows.building import build_training, resource_errors
-    from trainer.workflows.recording import Subject, new_recording
+    from trainer.workflows.recording import RecordedTraining, new_recording
 
     imported = perf_counter()
     with resource_errors():
-        with located(loaded):
+        with locate_problems(loaded):
             built = build_training(plan, allow_custom=allow_custom)
         built.training.began = began
         encode_seconds = built.encode_seconds
         build_seconds = perf_counter() - imported - encode_seconds
-        subject = Subject(Alone(built.training), built.saved, built.form)
+        recorded = RecordedTraining(CheckpointableTraining(built.training), built.saved, built.form)
         with new_recording(
-            plan, subject, device, runs=runs, command=command, now=started_at, place=place
+            plan, recorded, device, runs=runs, command=command, now=started_at, place=place
         ) as record:
             record.time("read", planned - began)
             record.time("import", imported - planned)
             record.time("encode", encode_seconds)
             record.time("build", build_seconds)
             notes = (*_warm(built.warm_start), *_decided_elsewhere(plan))
-            yield Started(record.run.path, plan, device, notes)
+            yield RunStarted(record.run.path, plan, device, notes)
             finished = yield from train(
                 plan,
                 built,
                 record,
                 interrupted,
                 began=began,
-                is_part=place is not None,
+                is_member=place is not None,
                 splits=splits,
             )
         yield finished
@@ -94,11 +94,11 @@ def _warm(layers: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(f"warm start: {layer}" for layer in layers)
 
 
-def _decided_elsewhere(plan: Plan) -> tuple[str, ...]:
-    summary = "" if plan.taken is None else plan.taken.summary()
-    if plan.taken is None or not summary:
+def _decided_elsewhere(plan: RunPlan) -> tuple[str, ...]:
+    summary = "" if plan.inherited is None else plan.inherited.summary()
+    if plan.inherited is None or not summary:
         return ()
-    source = Path(plan.taken.source or "")
+    source = Path(plan.inherited.source or "")
     here = Path.cwd()
     shown = source.relative_to(here) if source.is_relative_to(here) else source
     return (f"{summary}: taken from {shown}",)

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from trainer.config.data import Task
+from trainer.config.data import TaskName
 from trainer.config.resolve import resolved_monitor
 from trainer.config.schema import Config, ThresholdAim
-from trainer.evaluation.answers import Answers
-from trainer.evaluation.measures import COMPARED, Judge
+from trainer.evaluation.metrics import COMPARED_METRICS, MetricEvaluator
+from trainer.evaluation.predictions import Predictions
 
 _OF_AIM = {"f1": "f1", "youden": "balanced_accuracy"}
 """The metric that a threshold maximizes. Of the recall at a precision there is none: a baseline that
 reaches no such precision, as the prior, can have a recall of 1."""
 
 
-def compared(config: Config, task: Task, answers: Collection[Answers]) -> tuple[str, ...]:
+def compared(config: Config, task: TaskName, answers: Collection[Predictions]) -> tuple[str, ...]:
     """The metrics that are compared with the baselines, the headline first.
 
     Args:
@@ -30,15 +30,16 @@ def compared(config: Config, task: Task, answers: Collection[Answers]) -> tuple[
     first = next(
         (
             name
-            for name in aimed_at(config, task)
-            if name in COMPARED[task] or all(name in Judge(one).names for one in answers)
+            for name in preferred_metrics(config, task)
+            if name in COMPARED_METRICS[task]
+            or all(name in MetricEvaluator(one).names for one in answers)
         ),
-        COMPARED[task][0],
+        COMPARED_METRICS[task][0],
     )
-    return tuple(dict.fromkeys((first, *COMPARED[task])))
+    return tuple(dict.fromkeys((first, *COMPARED_METRICS[task])))
 
 
-def aimed_at(config: Config, task: Task) -> list[str]:
+def preferred_metrics(config: Config, task: TaskName) -> list[str]:
     """The metrics that a config aims at, the most telling first; empty where it names none."""
     found = [resolved_monitor(config.fit, has_validation=True).removeprefix("val_")]
     threshold = config.evaluate.threshold

@@ -13,22 +13,22 @@ import numpy as np
 from trainer.data.preprocessing import Preprocessing
 from trainer.data.samples import Samples
 from trainer.data.splits import SplitName
-from trainer.evaluation.alterations import Ask, Encoding, Singles
-from trainer.evaluation.answers import Floats
-from trainer.evaluation.importance import Importance, permutation_importance
+from trainer.evaluation.importance import PermutationImportance, permutation_importance
+from trainer.evaluation.perturbations import EncodedRows, Float32Array, PredictFn
+from trainer.evaluation.predictions import FloatArray
 from trainer.report.explanations import ColumnDrop, ImportanceFile
 from trainer.runs.records import to_json
-from trainer.workflows.question import Question
+from trainer.workflows.task import Task
 
 if TYPE_CHECKING:
     from trainer.engine.batches import Evaluator
 
 REPEATS = 5
-MOST_ROWS = 200_000
+MAX_ROWS = 200_000
 _AUTOMATIC_CELLS = 20_000_000
 
 
-def importance_wanted(setting: Literal["auto"] | bool, rows: int, columns: int) -> bool:
+def should_compute_importance(setting: Literal["auto"] | bool, rows: int, columns: int) -> bool:
     """Whether a fit ends with it; auto: up to 20 million cells, rows × columns × repeats.
 
     Args:
@@ -41,11 +41,11 @@ def importance_wanted(setting: Literal["auto"] | bool, rows: int, columns: int) 
     return setting and rows > 0 and columns > 0
 
 
-def importance_of(
+def compute_importance(
     evaluator: Evaluator,
     samples: Samples,
     preprocessing: Preprocessing,
-    question: Question,
+    task: Task,
     *,
     split: SplitName,
     seed: int,
@@ -59,42 +59,42 @@ def importance_of(
         evaluator: Of the network, with the weights that are judged.
         samples: Rows of the split as the table gives them, the targets not laid out for the head.
         preprocessing: What encoded them.
-        question: What the network answers.
+        task: What the network answers.
         split: Their name.
         seed: Of the shuffles, and of the rows where there are more than 200,000.
         level: Of the intervals, as 0.95.
         repeats: Shuffles of each column.
     """
-    x, y, weight = samples.x, question.actual(question.head_targets(samples)), samples.weight
-    if len(x) > MOST_ROWS:
-        drawn = np.random.default_rng(seed).choice(len(x), MOST_ROWS, replace=False)
+    x, y, weight = samples.x, task.actual(task.encode_targets(samples)), samples.weight
+    if len(x) > MAX_ROWS:
+        drawn = np.random.default_rng(seed).choice(len(x), MAX_ROWS, replace=False)
         rows = np.sort(drawn)
         x, y, weight = x[rows], y[rows], None if weight is None else weight[rows]
 
     found = permutation_importance(
-        question.target.task,
-        [Encoding(x, preprocessing.places)],
+        task.target.task,
+        [EncodedRows(x, preprocessing.places)],
         y,
         weight,
-        asking(evaluator, question),
+        prediction_function(evaluator, task),
         repeats=repeats,
         seed=seed,
         confidence_level=level,
     )
-    return importance_facts(found, split, len(samples.x), level)
+    return importance_json(found, split, len(samples.x), level)
 
 
-def asking(evaluator: Evaluator, question: Question) -> Ask:
+def prediction_function(evaluator: Evaluator, task: Task) -> PredictFn:
     """Asks a network that is in memory, about rows of one encoding."""
 
-    def ask(encoded: Sequence[Singles]) -> Floats:
-        return question.answers(evaluator.predict(encoded[0]))
+    def ask(encoded: Sequence[Float32Array]) -> FloatArray:
+        return task.answers(evaluator.predict(encoded[0]))
 
     return ask
 
 
-def importance_facts(
-    found: Importance, split: SplitName, of_rows: int, level: float
+def importance_json(
+    found: PermutationImportance, split: SplitName, of_rows: int, level: float
 ) -> dict[str, Any]:
     """An importance as a file has it.
 

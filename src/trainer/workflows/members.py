@@ -39,21 +39,26 @@ from trainer.errors import (
 from trainer.report.page import write_page
 from trainer.runs.directory import RunDirectory
 from trainer.runs.evaluations import Intervals
-from trainer.runs.files import json_form
-from trainer.runs.listing import summarise
+from trainer.runs.files import to_jsonable
+from trainer.runs.listing import summarize
 from trainer.runs.lock import RunLock
 from trainer.runs.manifest import DataFile, Manifest, Resumption, new_manifest
 from trainer.runs.process import this_process
 from trainer.runs.search import find_runs
-from trainer.workflows.continuity import check_as_begun
-from trainer.workflows.many import Planned, ended_run, tasks_of, threads_of
+from trainer.workflows.member_aggregation import aggregate_members
 from trainer.workflows.pack_events import MemberEnded
-from trainer.workflows.pack_plans import Entrant
-from trainer.workflows.plan import Plan, Tables, make_plan
-from trainer.workflows.reporting import find_out_of_members, sentence_of
-from trainer.workflows.together import judge_together
-from trainer.workflows.trained import config_of
-from trainer.workflows.workers import run_here
+from trainer.workflows.pack_schedule import RunSpec
+from trainer.workflows.plan import RunPlan, TableCache, make_plan
+from trainer.workflows.reporting import read_sentence, write_ensemble_findings
+from trainer.workflows.resume_checks import check_unchanged
+from trainer.workflows.trained_runs import read_run_config
+from trainer.workflows.work_items import (
+    PacksScheduled,
+    plan_work_items,
+    read_ended_member,
+    worker_threads,
+)
+from trainer.workflows.worker_processes import run_in_process
 
 if TYPE_CHECKING:
     from trainer.workflows.pack_events import PackEvent
@@ -72,7 +77,7 @@ class MembersStarted:
     """
 
     run: Path
-    plan: Plan
+    plan: RunPlan
     members: int
     repeats: int
     folds: int | None
@@ -102,7 +107,7 @@ class MembersFinished:
 
 
 if TYPE_CHECKING:
-    Event = MembersStarted | Planned | PackEvent | MembersFinished
+    Event = MembersStarted | PacksScheduled | PackEvent | MembersFinished
 
 
 def fit_members(
@@ -127,7 +132,7 @@ def fit_members(
         TrainingError: No network could be trained; the run directory says why.
     """
     began, now = perf_counter(), datetime.now(UTC)
-    tables = Tables()
+    tables = TableCache()
     plan = make_plan(_entry(loaded, member_configs(loaded.config)[0]), tables)
     text = dump_config(loaded.config)
     run = RunDirectory.create(runs, loaded.config.name, text, now)
@@ -141,11 +146,11 @@ def fit_members(
                 config_directory=loaded.path.absolute().parent,
                 now=now,
             ),
-            task=plan.question.target.task,
+            task=plan.task.target.task,
             parameters=plan.parameters,
-            data=tuple(DataFile(**asdict(file)) for file in plan.prepared.table.files),
-            splits={name: plan.prepared.rows(name) for name in SPLIT_NAMES},
-            dropped=plan.prepared.dropped,
+            data=tuple(DataFile(**asdict(file)) for file in plan.dataset.table.files),
+            splits={name: plan.dataset.rows(name) for name in SPLIT_NAMES},
+            dropped=plan.dataset.dropped,
             warnings=plan.warnings,
         )
         run.write_manifest(manifest)
@@ -178,10 +183,10 @@ def resume_members(
                     str(path), "a run that has something left to do", "one that has finished", fix
                 )
             )
-        loaded = config_of(run)
-        tables = Tables()
+        loaded = read_run_config(run)
+        tables = TableCache()
         plan = make_plan(_entry(loaded, member_configs(loaded.config)[0]), tables)
-        check_as_begun(_entrants(run, loaded), plan, command)
+        check_unchanged(_specs(run, loaded), plan, command)
         resumption = Resumption(at=now, command=command, epoch=0, step=0, checkpoint="packs")
         manifest = manifest.with_resumption(resumption, this_process())
         run.write_manifest(manifest)
@@ -198,10 +203,10 @@ def has_members(path: Path) -> bool:
 
 def find_members(loaded: LoadedConfig, runs: Path) -> Path | None:
     """The newest run of this config, with its repeats or folds; None without."""
-    wanted = json_form(resolved_settings(loaded.config))
+    wanted = to_jsonable(resolved_settings(loaded.config))
     for path in sorted(find_runs(runs / loaded.config.name), reverse=True):
         try:
-            found = json_form(resolved_settings(config_of(RunDirectory(path)).config))
+            found = to_jsonable(resolved_settings(read_run_config(RunDirectory(path)).config))
         except InputError:
             continue
         if has_members(path) and found == wanted:
@@ -219,18 +224,18 @@ def finished_members(path: Path) -> MembersFinished | None:
     manifest = run.read_manifest()
     if manifest.status != "finished":
         return None
-    loaded = config_of(run)
-    entrants = _entrants(run, loaded)
-    summary = summarise(run, datetime.now(UTC), this_process())
+    loaded = read_run_config(run)
+    specs = _specs(run, loaded)
+    summary = summarize(run, datetime.now(UTC), this_process())
     if summary.problems:
         raise RunError(summary.problems)
     return MembersFinished(
         run=path,
         status="finished",
         stopped_because=manifest.stopped_because or "",
-        members=tuple(ended_run(one) for one in entrants if one.place.is_dir()),
+        members=tuple(read_ended_member(one) for one in specs if one.place.is_dir()),
         aggregates=summary.intervals,
-        sentence=sentence_of(run),
+        sentence=read_sentence(run),
         seconds=0.0,
     )
 
@@ -239,9 +244,9 @@ def _entry(loaded: LoadedConfig, member: Member) -> LoadedConfig:
     return replace(loaded, config=member.config)
 
 
-def _entrants(run: RunDirectory, loaded: LoadedConfig) -> list[Entrant]:
+def _specs(run: RunDirectory, loaded: LoadedConfig) -> list[RunSpec]:
     return [
-        Entrant(one.number, _entry(loaded, one), run.member(one.number))
+        RunSpec(one.number, _entry(loaded, one), run.member(one.number))
         for one in member_configs(loaded.config)
     ]
 
@@ -250,35 +255,35 @@ def _train(
     run: RunDirectory,
     loaded: LoadedConfig,
     manifest: Manifest,
-    plan: Plan,
-    tables: Tables,
+    plan: RunPlan,
+    tables: TableCache,
     began: float,
     command: tuple[str, ...],
     allow_custom: bool,
     interrupted: Callable[[], str | None],
 ) -> Generator[Event, None, None]:
     members = member_configs(loaded.config)
-    entrants = {one.number: one for one in _entrants(run, loaded)}
+    specs = {one.number: one for one in _specs(run, loaded)}
     with _recorded(run, manifest) as record:
         run.packs.mkdir(exist_ok=True)
         yield MembersStarted(
             run.path, plan, len(members), loaded.config.fit.repeats, loaded.config.fit.folds
         )
-        planned, tasks, done = tasks_of(
-            list(entrants.values()),
+        planned, items, done = plan_work_items(
+            list(specs.values()),
             run.packs,
             tables,
-            entrant_of=entrants.get,
+            spec_of=specs.get,
             jobs=1,
-            threads=threads_of(plan, len(members), 1),
+            threads=worker_threads(plan, len(members), 1),
             command=command,
             splits=SPLIT_NAMES,
             allow_custom=allow_custom,
         )
-        yield Planned(planned)
+        yield PacksScheduled(planned)
         ended = {one.number: one for one in done}
         reason = None
-        working = run_here(tasks, tables, interrupted)
+        working = run_in_process(items, tables, interrupted)
         while True:
             try:
                 event = next(working)
@@ -293,10 +298,10 @@ def _train(
         sentence = ""
         if reason is None:
             _check_some_finished(run, found)
-            aggregates = judge_together(run, members, found, plan)
+            aggregates = aggregate_members(run, members, found, plan)
             if plan.config.evaluate.report:
-                of_members = [one.loaded for one in entrants.values()]
-                sentence = find_out_of_members(run, of_members, tables)
+                of_members = [one.loaded for one in specs.values()]
+                sentence = write_ensemble_findings(run, of_members, tables)
         record.manifest = replace(
             record.manifest,
             epochs=max((one.epochs for one in found), default=0),

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 from trainer.config.resolve import resolved_monitor
 from trainer.data.samples import Samples
 from trainer.data.splits import SplitName
-from trainer.runs.checkpoints import read_newest
+from trainer.runs.checkpoints import read_newest_checkpoint
 from trainer.workflows.divergence_advice import divergence_advice
-from trainer.workflows.pack_plans import Candidate, PlannedPack
-from trainer.workflows.question import weighted
+from trainer.workflows.pack_schedule import PackSpec, PlannedRun
+from trainer.workflows.task import apply_class_weights
 
 if TYPE_CHECKING:
     from trainer.engine.pack_fit import MemberTraining, PackTraining
@@ -30,87 +30,89 @@ if TYPE_CHECKING:
 class PackedMember:
     """A member while its pack trains."""
 
-    candidate: Candidate
+    planned_run: PlannedRun
     training: MemberTraining
     stacked: PackMember
     record: Recording | None = None
     best: dict[str, float] = field(default_factory=dict)
 
 
-class LaidOut:
+class SampleCache:
     """Samples laid out for their heads, each once: a pack knows equal rows by their being the same."""
 
     def __init__(self) -> None:
         self._made: dict[Any, Samples | None] = {}
         self._kept: list[Any] = []
 
-    def samples(self, candidate: Candidate, split: SplitName) -> Samples | None:
+    def samples(self, planned_run: PlannedRun, split: SplitName) -> Samples | None:
         """The rows of a split, their targets laid out for the head."""
-        plan = candidate.plan
-        key = (id(plan.prepared), plan.question.outputs, split)
+        plan = planned_run.plan
+        key = (id(plan.dataset), plan.task.outputs, split)
         if key not in self._made:
-            found = plan.prepared.samples(split)
-            self._made[key] = None if found is None else plan.question.head_targets(found)
-            self._kept.append(plan.prepared)
+            found = plan.dataset.samples(split)
+            self._made[key] = None if found is None else plan.task.encode_targets(found)
+            self._kept.append(plan.dataset)
         return self._made[key]
 
-    def weighted(self, candidate: Candidate) -> Samples:
+    def apply_class_weights(self, planned_run: PlannedRun) -> Samples:
         """The training rows with class weights multiplied into their weights."""
-        plan = candidate.plan
+        plan = planned_run.plan
         settings = plan.config.fit.class_weight
         text = str(sorted(settings.items())) if isinstance(settings, dict) else settings
-        key = (id(plan.prepared), plan.question.outputs, "weighted", text)
+        key = (id(plan.dataset), plan.task.outputs, "weighted", text)
         if key not in self._made:
-            train = self.samples(candidate, "train")
+            train = self.samples(planned_run, "train")
             assert train is not None, "a plan has training rows"
-            plain = plan.prepared.samples("train")
+            plain = plan.dataset.samples("train")
             assert plain is not None
-            heavy = weighted(plain, plan.question.class_weights(settings))
+            heavy = apply_class_weights(plain, plan.task.class_weights(settings))
             self._made[key] = replace(train, weight=heavy.weight)
         made = self._made[key]
         assert made is not None
         return made
 
 
-def build_member(candidate: Candidate, laid: LaidOut) -> PackedMember:
+def build_member(planned_run: PlannedRun, cache: SampleCache) -> PackedMember:
     from trainer.engine.pack_fit import MemberTraining
     from trainer.engine.packs import PackMember
     from trainer.models.network import build_network
     from trainer.models.stacking import StackMember
-    from trainer.workflows.building import measure_of, monitors_of, warm_start
+    from trainer.workflows.building import make_metric_function, make_monitors, warm_start
 
-    plan = candidate.plan
-    config, question = plan.config, plan.question
-    preprocessing = plan.prepared.preprocessing
+    plan = planned_run.plan
+    config, task = plan.config, plan.task
+    preprocessing = plan.dataset.preprocessing
     network = build_network(
         config,
         preprocessing.width,
         preprocessing.embeddings,
-        question.head,
-        question.outputs,
-        question.prior(),
+        task.head,
+        task.outputs,
+        task.prior(),
         allow_custom=False,
         base=plan.loaded.path.absolute().parent,
     )
     warm_start(config, network, allow_custom=False)
-    train, judged = laid.samples(candidate, "train"), laid.samples(candidate, "validation")
+    train, judged = cache.samples(planned_run, "train"), cache.samples(planned_run, "validation")
     assert train is not None, "a plan has training rows"
     stopping = config.fit.early_stopping
     training = MemberTraining(
         train=train,
         validation=judged,
-        measure=measure_of(question),
-        monitors=monitors_of(config, judged is not None),
+        compute_metrics=make_metric_function(task),
+        monitors=make_monitors(config, judged is not None),
         monitor=resolved_monitor(config.fit, judged is not None),
         keep_last=stopping is not None and not stopping.restore_best,
-        advice=divergence_advice(config, question),
+        advice=divergence_advice(config, task),
     )
-    stacked = PackMember(StackMember(config, network), laid.weighted(candidate), judged)
-    return PackedMember(candidate, training, stacked)
+    stacked = PackMember(
+        StackMember(config, network), cache.apply_class_weights(planned_run), judged
+    )
+    return PackedMember(planned_run, training, stacked)
 
 
 def build_pack_training(
-    planned: PlannedPack, members: Sequence[PackedMember], directory: Path
+    planned: PackSpec, members: Sequence[PackedMember], directory: Path
 ) -> tuple[PackTraining, Mapping[str, Any] | None]:
     """The pack where it begins or was stopped; the facts of its checkpoint, where it had one."""
     from trainer.engine.batches import steps_in_a_call
@@ -121,7 +123,7 @@ def build_pack_training(
 
     plan = planned.members[0].plan
     plain = plan.config.loss.model_copy(update={"label_smoothing": 0.0})
-    loss = build_loss(plain, plan.question.loss)
+    loss = build_loss(plain, plan.task.loss)
     parameters = plan.parameters or 0
 
     def make(numbers: Sequence[int]) -> Pack:
@@ -131,7 +133,7 @@ def build_pack_training(
             total_steps=plan.total_steps,
             steps_in_a_call=steps_in_a_call(
                 parameters * len(numbers),
-                min(plan.config.fit.batch_size, plan.prepared.rows("train")),
+                min(plan.config.fit.batch_size, plan.dataset.rows("train")),
             ),
         )
 
@@ -139,7 +141,7 @@ def build_pack_training(
     last = directory / "last"
     if not last.exists():
         return PackTraining(trainings, make), None
-    checkpoint, _ = read_newest(last, with_model=False)
+    checkpoint, _ = read_newest_checkpoint(last, with_model=False)
     facts, state = checkpoint.facts, checkpoint.state
     training = PackTraining(trainings, make, facts["slots"])
     snapshots, judged = [], []
@@ -155,5 +157,5 @@ def build_pack_training(
             [value for name, value in sorted(arrays.items()) if name.startswith("judged/")]
         )
         members[number].best = own["best"]
-    training.put_back(snapshots, judged)
+    training.restore(snapshots, judged)
     return training, facts

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from trainer.engine.devices import Device
-from trainer.engine.events import EpochResult
+from trainer.engine.events import EpochEnd
 from trainer.errors import Problem
 
 
@@ -33,11 +33,11 @@ class PackStarted:
 
 
 @dataclass(frozen=True, slots=True)
-class MembersEpoch:
+class PackEpochEnded:
     """One epoch of a pack: member → its result."""
 
     epoch: int
-    results: Mapping[int, EpochResult]
+    results: Mapping[int, EpochEnd]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,4 +67,4 @@ class MemberEnded:
     problems: tuple[Problem, ...] = ()
 
 
-PackEvent = PackStarted | MembersEpoch | MemberEnded
+PackEvent = PackStarted | PackEpochEnded | MemberEnded

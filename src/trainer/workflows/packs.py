@@ -22,48 +22,48 @@ from typing import TYPE_CHECKING, Any
 from trainer.config.dump import dump_config
 from trainer.data.splits import SplitName
 from trainer.engine import devices
-from trainer.engine.program_cache import cache_root, keep_programs
+from trainer.engine.program_cache import cache_root, index_programs
 from trainer.errors import Problem, RunError
-from trainer.evaluation.answers import Answers
+from trainer.evaluation.predictions import Predictions
 from trainer.runs.checkpoints import write_checkpoint
 from trainer.runs.directory import RunDirectory
 from trainer.runs.files import (
     json_bytes,
     read_json,
-    remove_directories,
     remove_temporaries,
+    remove_with_previous,
     storage_errors,
     write_atomically,
 )
-from trainer.runs.log import cut_log, keep_epochs
+from trainer.runs.log import remove_epochs_after, truncate_log
 from trainer.runs.manifest import Manifest, Resumption
-from trainer.workflows.cadence import Cadence
-from trainer.workflows.comparison import (
+from trainer.workflows.checkpoint_schedule import CheckpointSchedule
+from trainer.workflows.decisions import choose_decisions, with_decisions
+from trainer.workflows.pack_building import (
+    PackedMember,
+    SampleCache,
+    build_member,
+    build_pack_training,
+)
+from trainer.workflows.pack_events import MemberEnded, PackEpochEnded, PackEvent, PackStarted
+from trainer.workflows.pack_schedule import PackSpec
+from trainer.workflows.plan import RunPlan
+from trainer.workflows.run_differences import (
     data_differences,
     device_differences,
     machine_differences,
 )
-from trainer.workflows.decisions import decide, decided
-from trainer.workflows.pack_building import (
-    LaidOut,
-    PackedMember,
-    build_member,
-    build_pack_training,
-)
-from trainer.workflows.pack_events import MemberEnded, MembersEpoch, PackEvent, PackStarted
-from trainer.workflows.pack_plans import PlannedPack
-from trainer.workflows.plan import Plan
-from trainer.workflows.question import Question
+from trainer.workflows.task import Task
 
 if TYPE_CHECKING:
-    from trainer.engine.events import EpochResult
+    from trainer.engine.events import EpochEnd
     from trainer.engine.pack_fit import PackTraining
 
 _NOTE = "pack.json"
 
 
 def train_pack(
-    planned: PlannedPack,
+    planned: PackSpec,
     directory: Path,
     *,
     command: tuple[str, ...],
@@ -73,7 +73,7 @@ def train_pack(
 ) -> Generator[PackEvent, Mapping[int, str] | None, str | None]:
     """Train a pack, from its start or from where it was stopped.
 
-    After each `MembersEpoch` it takes the members that are to be ended with that epoch, and why.
+    After each `PackEpochEnded` it takes the members that are to be ended with that epoch, and why.
 
     Args:
         planned: Its members; those that its `pack.json` names, where it has one.
@@ -96,18 +96,18 @@ def train_pack(
         batch = first.config.fit.batch_size
         threads = devices.choose_threads(parameters * len(planned.members), batch)
     device = devices.start(first.config.runtime.device, threads)
-    from trainer.engine.pack_fit import PackEpoch, fit_pack
+    from trainer.engine.pack_fit import PackEpochEnd, fit_pack
     from trainer.workflows.building import resource_errors
 
     with resource_errors(), ExitStack() as stack:
-        laid = LaidOut()
-        members = [build_member(candidate, laid) for candidate in planned.members]
+        cache = SampleCache()
+        members = [build_member(planned_run, cache) for planned_run in planned.members]
         built = perf_counter()
         training, resumed = build_pack_training(planned, members, directory)
         with storage_errors(directory, "make a folder for a pack"):
             directory.mkdir(parents=True, exist_ok=True)
         remove_temporaries(directory)
-        _note(directory, Begun(planned.numbers, is_done=False))
+        _note(directory, PackRecord(planned.numbers, is_done=False))
         _record(members, training, device, command, now, stack, resumed=resumed)
         keeper = _Keeper(training, members, directory)
         start = max((member.training.epoch for member in members), default=0)
@@ -117,16 +117,16 @@ def train_pack(
         epochs = first.total_steps // first.steps_per_epoch
         yield PackStarted(numbers, start, epochs, device)
         for event in fit_pack(training, interrupted):
-            assert isinstance(event, PackEpoch)
+            assert isinstance(event, PackEpochEnd)
             for index, result in event.results.items():
                 _write_epoch(members[index], result)
             told = {numbers[index]: result for index, result in event.results.items()}
-            ends = (yield MembersEpoch(event.epoch, told)) or {}
+            ends = (yield PackEpochEnded(event.epoch, told)) or {}
             ending = {place[number]: reason for number, reason in ends.items()}
-            training.freeze({own: ending[own] for own in training.live if own in ending})
+            training.end_members({own: ending[own] for own in training.live if own in ending})
             keeper.keep_if_due()
         trained = perf_counter()
-        keep_programs(cache_root())
+        index_programs(cache_root())
         if training.interrupted:
             keeper.keep()
             reason = next(m.training.ended for m in members if m.training.interrupted)
@@ -135,7 +135,7 @@ def train_pack(
                 member.record.stopped(reason or "")
                 member.record.end("stopped")
             return reason
-        metrics = _evaluate(training, members, laid, splits)
+        metrics = _evaluate(training, members, cache, splits)
         evaluated = perf_counter()
         share = 1.0 / len(members)
         trace = sum(program.trace_seconds for program in training.programs)
@@ -149,21 +149,21 @@ def train_pack(
             member.record.time("train", share * (trained - built - trace - compiling))
             member.record.time("evaluate", share * (evaluated - trained))
             yield _end(member, numbers[index], metrics[index])
-    _note(directory, Begun(planned.numbers, is_done=True))
+    _note(directory, PackRecord(planned.numbers, is_done=True))
     # Each member has its own state now.
-    remove_directories(directory / "last")
+    remove_with_previous(directory / "last")
     return None
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
+class PackRecord:
     """A pack that was begun: its members, and whether all of their run directories are complete."""
 
     numbers: tuple[int, ...]
     is_done: bool
 
 
-def begun_pack(directory: Path) -> Begun | None:
+def read_pack_record(directory: Path) -> PackRecord | None:
     """The pack that was begun in a directory; None where none was.
 
     Raises:
@@ -176,13 +176,13 @@ def begun_pack(directory: Path) -> Begun | None:
         case {"members": list(numbers), "done": bool(done)} if all(
             type(number) is int for number in numbers
         ):
-            return Begun(tuple(numbers), done)
+            return PackRecord(tuple(numbers), done)
         case found:
             fix = "remove the folder: its networks are then trained from their start"
             raise RunError(Problem(str(path), "the numbers of a pack's members", str(found), fix))
 
 
-def _note(directory: Path, begun: Begun) -> None:
+def _note(directory: Path, begun: PackRecord) -> None:
     facts = {"members": list(begun.numbers), "done": begun.is_done}
     write_atomically(directory / _NOTE, json_bytes(facts))
 
@@ -198,35 +198,37 @@ def _record(
     resumed: Mapping[str, Any] | None,
 ) -> None:
     """The members' run directories, made or gone on with."""
-    from trainer.workflows.building import form_of_a_member
+    from trainer.workflows.building import member_execution
     from trainer.workflows.recording import (
-        Subject,
-        as_it_runs,
+        RecordedTraining,
         first_manifest,
-        fitted,
+        fitted_data,
         recording,
-        write_fitted,
+        resolved_run_config,
+        write_fitted_data,
     )
 
     kept: dict[int, Any] = {}
     for number, member in enumerate(members):
-        plan = member.candidate.plan
-        run = RunDirectory.at(member.candidate.entrant.place)
+        plan = member.planned_run.plan
+        run = RunDirectory.at(member.planned_run.spec.place)
         run.remove_leftovers(plan.config.fit.checkpoint.keep)
-        form = form_of_a_member(plan)
-        config = as_it_runs(plan.config, device, form)
-        subject = Subject(training.record_of(number), member.stacked.stack.network, form)
-        manifest = first_manifest(plan, subject, device, command=command, now=now)
+        form = member_execution(plan)
+        config = resolved_run_config(plan.config, device, form)
+        recorded = RecordedTraining(
+            training.checkpointable(number), member.stacked.stack.network, form
+        )
+        manifest = first_manifest(plan, recorded, device, command=command, now=now)
         if resumed is None:
             run.write_config(dump_config(config))
-            if id(plan.prepared) not in kept:
-                kept[id(plan.prepared)] = fitted(plan)
-            write_fitted(run, kept[id(plan.prepared)])
+            if id(plan.dataset) not in kept:
+                kept[id(plan.dataset)] = fitted_data(plan)
+            write_fitted_data(run, kept[id(plan.dataset)])
             run.clear_history()
         else:
             own = resumed["members"][number]
-            cut_log(run.metrics, own["log_bytes"])
-            keep_epochs(run.timing, member.training.epoch)
+            truncate_log(run.metrics, own["log_bytes"])
+            remove_epochs_after(run.timing, member.training.epoch)
             former = run.read_manifest()
             if number == 0:
                 _check_as_it_was(former, manifest, plan, device)
@@ -246,10 +248,12 @@ def _record(
                 resumptions=(*former.resumptions, resumption),
             )
         run.write_manifest(manifest)
-        member.record = stack.enter_context(recording(run, config, manifest, subject))
+        member.record = stack.enter_context(recording(run, config, manifest, recorded))
 
 
-def _check_as_it_was(former: Manifest, here: Manifest, plan: Plan, device: devices.Device) -> None:
+def _check_as_it_was(
+    former: Manifest, here: Manifest, plan: RunPlan, device: devices.Device
+) -> None:
     """Checks that data, packages and device are those that a pack was begun with.
 
     Raises:
@@ -265,11 +269,11 @@ def _check_as_it_was(former: Manifest, here: Manifest, plan: Plan, device: devic
         raise RunError([*differences[:-1], replace(differences[-1], fix=fix)])
 
 
-def _write_epoch(member: PackedMember, result: EpochResult) -> None:
+def _write_epoch(member: PackedMember, result: EpochEnd) -> None:
     assert member.record is not None
     member.record.log_epoch(result)
     if member.training.best_epoch == result.epoch:
-        member.best = dict(result.measures)
+        member.best = dict(result.metrics)
 
 
 class _Keeper:
@@ -280,12 +284,12 @@ class _Keeper:
     ) -> None:
         self._training, self._members, self._directory = training, members, directory
         # Members may differ in how often they are written: the pack is when one of them is due.
-        intervals = {one.candidate.plan.config.fit.checkpoint.every for one in members}
-        self._cadences = [Cadence(every, *self._done()) for every in sorted(intervals)]
+        intervals = {one.planned_run.plan.config.fit.checkpoint.every for one in members}
+        self._cadences = [CheckpointSchedule(every, *self._done()) for every in sorted(intervals)]
 
     def keep_if_due(self) -> None:
         """Write a checkpoint when it is due."""
-        if any(cadence.is_due(*self._done()) for cadence in self._cadences):
+        if any(schedule.is_due(*self._done()) for schedule in self._cadences):
             self.keep()
 
     def _done(self) -> tuple[int, int]:
@@ -298,12 +302,12 @@ class _Keeper:
         began = monotonic()
         arrays: dict[str, Any] = {}
         facts = []
-        for number, standing in enumerate(self._training.standing()):
-            snapshot = standing.snapshot()
+        for number, states in enumerate(self._training.states()):
+            snapshot = states.snapshot()
             begin = f"{number:04d}/"
             arrays |= {f"{begin}{name}": value for name, value in snapshot.arrays.items()}
             arrays |= {
-                f"{begin}judged/{place:04d}": value for place, value in enumerate(standing.judged)
+                f"{begin}judged/{place:04d}": value for place, value in enumerate(states.judged)
             }
             member = self._members[number]
             assert member.record is not None
@@ -316,55 +320,55 @@ class _Keeper:
             )
         told = {"slots": self._training.slots, "members": facts}
         write_checkpoint(self._directory / "last", None, arrays, told, keep=2)
-        for cadence in self._cadences:
-            cadence.written(*self._done(), began)
+        for schedule in self._cadences:
+            schedule.written(*self._done(), began)
 
 
 def _evaluate(
     training: PackTraining,
     members: Sequence[PackedMember],
-    laid: LaidOut,
+    cache: SampleCache,
     splits: Sequence[SplitName],
 ) -> list[dict[str, dict[str, float]]]:
     """Split → metrics of each member's best weights; all of them in one program."""
-    from trainer.engine.batches import finish
+    from trainer.engine.batches import run_to_end
 
     found: list[dict[str, dict[str, float]]] = [{} for _ in members]
     able = [number for number, member in enumerate(members) if member.training.best_epoch]
     if not able:
         return found
-    pack = training.pack_of(able)
+    pack = training.pack_for(able)
     pack.set_weights([members[number].training.best_weights for number in able])
-    questions = {number: members[number].candidate.plan.question for number in able}
+    tasks = {number: members[number].planned_run.plan.task for number in able}
     # What is chosen on the validation rows is so before any row is judged by it.
     for split in sorted(splits, key=lambda name: name != "validation"):
-        samples = [laid.samples(members[number].candidate, split) for number in able]
+        samples = [cache.samples(members[number].planned_run, split) for number in able]
         there = [one for one in samples if one is not None]
         if len(there) != len(samples):
             if split == "validation":
                 for number in able:
                     _decide(members[number], None)
             continue
-        for number, rows, done in zip(able, there, finish(pack.evaluate(there)), strict=True):
-            plan, record = members[number].candidate.plan, members[number].record
+        for number, rows, done in zip(able, there, run_to_end(pack.evaluate(there)), strict=True):
+            plan, record = members[number].planned_run.plan, members[number].record
             assert record is not None
             if split == "validation":
-                answers = plan.question.said(rows, done.predictions)
-                questions[number] = _decide(members[number], answers)
-            question = questions[number]
-            measures = {"loss": done.loss, **question.measure(done.predictions, rows, done.rows)}
-            record.evaluation(split, len(rows.x), measures)
-            record.answers(split, question.said(rows, done.predictions), plan)
-            found[number][split] = measures
+                answers = plan.task.said(rows, done.predictions)
+                tasks[number] = _decide(members[number], answers)
+            task = tasks[number]
+            metrics = {"loss": done.loss, **task.compute_metrics(done.predictions, rows, done.rows)}
+            record.evaluation(split, len(rows.x), metrics)
+            record.answers(split, task.said(rows, done.predictions), plan)
+            found[number][split] = metrics
     return [{split: one[split] for split in splits if split in one} for one in found]
 
 
-def _decide(member: PackedMember, validation: Answers | None) -> Question:
-    plan = member.candidate.plan
-    decisions = decide(plan.config.evaluate, plan.question, validation, plan.taken)
+def _decide(member: PackedMember, validation: Predictions | None) -> Task:
+    plan = member.planned_run.plan
+    decisions = choose_decisions(plan.config.evaluate, plan.task, validation, plan.inherited)
     assert member.record is not None
     member.record.decisions(decisions)
-    return decided(plan.question, decisions)
+    return with_decisions(plan.task, decisions)
 
 
 def _end(

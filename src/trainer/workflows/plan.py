@@ -14,58 +14,58 @@ from pathlib import Path
 
 import polars as pl
 
-from trainer.config.contradictions import task_contradictions
+from trainer.config.conflicts import task_conflicts
 from trainer.config.load import LoadedConfig
 from trainer.config.objectives import UNSCALED_LOSSES
-from trainer.config.resolve import monitored, resolved_steps
+from trainer.config.resolve import monitored_metrics, resolved_steps
 from trainer.config.schema import Config
-from trainer.data.arrays import Rows
+from trainer.data.arrays import RowIndex
 from trainer.data.features import split_column
-from trainer.data.prepare import PreparedTable, prepare
-from trainer.data.streaming import StreamedTable, prepare_streaming
+from trainer.data.prepare import Dataset, prepare
+from trainer.data.streaming import StreamedDataset, prepare_streaming
 from trainer.errors import ConfigError, DataError, Problem, TrainerError
-from trainer.models.plan import PlannedLayer, PlannedMemory, plan_layers, plan_memory
+from trainer.models.summary import LayerSummary, MemoryEstimate, estimate_memory, summarize_layers
 from trainer.runs.decisions import Decisions
 from trainer.tracking.trackers import tracking_problems
 from trainer.workflows.checking import missing_sources
 from trainer.workflows.engines import EngineChoice, choose_engine
-from trainer.workflows.question import Question, ask
+from trainer.workflows.inherited_decisions import read_inherited_decisions
 from trainer.workflows.slicing import slice_problems
-from trainer.workflows.taken import taken_decisions
-from trainer.workflows.trained import open_trained
+from trainer.workflows.task import Task, make_task
+from trainer.workflows.trained_runs import open_trained
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class RunPlan:
     """A run, before training.
 
     Attributes:
         loaded: The config and where its settings stand.
-        prepared: Rows, splits and fitted preprocessing.
+        dataset: Rows, splits and fitted preprocessing.
         engine: Where the rows are while training, and why.
-        question: Head, loss and metrics.
+        task: Head, loss and metrics.
         layers: Each layer with its output shape and parameters.
         parameters: All of them; None where a custom layer hides them.
         memory: Bytes for weights, gradients and optimizer; None likewise.
         data_bytes: Bytes of the encoded rows.
         steps_per_epoch: Batches an epoch.
         total_steps: Batches in all.
-        taken: The decisions of another run, which are used rather than chosen.
+        inherited: The decisions of another run, which are used rather than chosen.
         warnings: What a user should know.
         notes: What was assumed of the data, with the setting that changes it.
     """
 
     loaded: LoadedConfig
-    prepared: PreparedTable
+    dataset: Dataset
     engine: EngineChoice
-    question: Question
-    layers: tuple[PlannedLayer, ...]
+    task: Task
+    layers: tuple[LayerSummary, ...]
     parameters: int | None
-    memory: PlannedMemory | None
+    memory: MemoryEstimate | None
     data_bytes: int
     steps_per_epoch: int
     total_steps: int
-    taken: Decisions | None
+    inherited: Decisions | None
     warnings: tuple[str, ...]
     notes: tuple[str, ...] = ()
 
@@ -74,16 +74,16 @@ class Plan:
         return self.loaded.config
 
 
-HandedTable = tuple[EngineChoice, PreparedTable]
+SharedTable = tuple[EngineChoice, Dataset]
 
 
-class Tables:
+class TableCache:
     """Tables that several plans share: what is read, split and fitted alike is so once."""
 
     def __init__(self) -> None:
-        self._made: dict[str, HandedTable] = {}
+        self._made: dict[str, SharedTable] = {}
 
-    def prepared(self, config: Config) -> tuple[EngineChoice, PreparedTable]:
+    def dataset(self, config: Config) -> tuple[EngineChoice, Dataset]:
         """Where the rows of a config are while training, and the rows."""
         key = _table_key(config)
         if key not in self._made:
@@ -92,19 +92,19 @@ class Tables:
                 raise DataError(missing)
             choice = choose_engine(config)
             resident = choice.engine == "resident"
-            table: PreparedTable = prepare(config) if resident else prepare_streaming(config)
+            table: Dataset = prepare(config) if resident else prepare_streaming(config)
             self._made[key] = (choice, table)
         return self._made[key]
 
-    def handed(self, config: Config) -> tuple[str, HandedTable | None]:
+    def handed(self, config: Config) -> tuple[str, SharedTable | None]:
         """The table of a config for another process, under the name that it is taken by; None of one
         that does not fit in memory, which each reads for itself.
         """
         key = _table_key(config)
-        choice, table = self.prepared(config)
-        return key, None if isinstance(table, StreamedTable) else (choice, table)
+        choice, table = self.dataset(config)
+        return key, None if isinstance(table, StreamedDataset) else (choice, table)
 
-    def take(self, key: str, handed: HandedTable) -> None:
+    def take(self, key: str, handed: SharedTable) -> None:
         """Have a table that another process has read."""
         self._made[key] = handed
 
@@ -128,8 +128,8 @@ def _table_key(config: Config) -> str:
 
 
 def make_plan(
-    loaded: LoadedConfig, tables: Tables | None = None, own: Decisions | None = None
-) -> Plan:
+    loaded: LoadedConfig, tables: TableCache | None = None, own: Decisions | None = None
+) -> RunPlan:
     """Read and split the table, fit the preprocessing, lay out the network.
 
     Args:
@@ -144,17 +144,17 @@ def make_plan(
         RunError: The run to start from is not there or is damaged.
     """
     config = loaded.config
-    with located(loaded):
-        choice, prepared = (Tables() if tables is None else tables).prepared(config)
-        target = prepared.preprocessing.target
-        question = ask(config, target)
+    with locate_problems(loaded):
+        choice, dataset = (TableCache() if tables is None else tables).dataset(config)
+        target = dataset.preprocessing.target
+        task = make_task(config, target)
         problems = [
-            *task_contradictions(
-                config, target.task, question.head, target.classes, prepared.rows("validation") > 0
+            *task_conflicts(
+                config, target.task, task.head, target.classes, dataset.rows("validation") > 0
             ),
             *tracking_problems(config),
-            *_undefined_monitors(config, prepared),
-            *slice_problems(config, prepared),
+            *_undefined_monitors(config, dataset),
+            *slice_problems(config, dataset),
         ]
         if problems:
             raise ConfigError(problems)
@@ -162,58 +162,60 @@ def make_plan(
             _check_warm_start(Path(config.fit.warm_start))
         source = config.evaluate.decisions_from
         if own is not None and source is not None and own.source == source:
-            taken: Decisions | None = own
+            inherited: Decisions | None = own
         else:
-            taken = taken_decisions(config, target)
-        preprocessing = prepared.preprocessing
-        layers = plan_layers(
+            inherited = read_inherited_decisions(config, target)
+        preprocessing = dataset.preprocessing
+        layers = summarize_layers(
             config.model,
             preprocessing.width,
             preprocessing.embeddings,
-            question.head,
-            question.outputs,
+            task.head,
+            task.outputs,
         )
-    rows = prepared.rows("train")
+    rows = dataset.rows("train")
     steps_per_epoch = -(-rows // min(config.fit.batch_size, rows))
     counts = [layer.parameters for layer in layers if layer.parameters is not None]
-    return Plan(
+    return RunPlan(
         loaded=loaded,
-        prepared=prepared,
+        dataset=dataset,
         engine=choice,
-        question=question,
+        task=task,
         layers=layers,
         parameters=sum(counts) if len(counts) == len(layers) else None,
-        memory=plan_memory(layers, config.optimizer),
-        data_bytes=4 * len(prepared.assignment) * (preprocessing.width + target.width),
+        memory=estimate_memory(layers, config.optimizer),
+        data_bytes=4 * len(dataset.assignment) * (preprocessing.width + target.width),
         steps_per_epoch=steps_per_epoch,
         total_steps=resolved_steps(config.fit, steps_per_epoch),
-        taken=taken,
-        warnings=(*prepared.warnings, *_warnings(config, prepared)),
-        notes=prepared.notes,
+        inherited=inherited,
+        warnings=(*dataset.warnings, *_warnings(config, dataset)),
+        notes=dataset.notes,
     )
 
 
-def groups_of(plan: Plan, rows: Rows) -> pl.Series | None:
+def row_groups(plan: RunPlan, rows: RowIndex) -> pl.Series | None:
     """The group of each of some rows, where the split was by group."""
     if plan.config.data.split.by != "group":
         return None
     column = split_column(plan.config.data)
     assert column is not None, "a split by group names its column"
-    return plan.prepared.table.frame[column].gather(rows)
+    return plan.dataset.table.frame[column].gather(rows)
 
 
 @contextmanager
-def located(loaded: LoadedConfig) -> Iterator[None]:
+def locate_problems(loaded: LoadedConfig) -> Iterator[None]:
     """Within it, problems that name a config key get the place where the setting stands, and paths
     below the working directory are shown as a user would type them.
     """
     try:
         yield
     except TrainerError as wrong:
-        raise type(wrong)(as_typed(loaded.locate(problem)) for problem in wrong.problems) from wrong
+        raise type(wrong)(
+            with_relative_paths(loaded.locate(problem)) for problem in wrong.problems
+        ) from wrong
 
 
-def as_typed(problem: Problem) -> Problem:
+def with_relative_paths(problem: Problem) -> Problem:
     """The problem with paths below the working directory as a user would type them."""
     here = os.getcwd()  # noqa: PTH109 (a text to cut off, not a path)
     if here == os.sep:
@@ -229,13 +231,13 @@ def as_typed(problem: Problem) -> Problem:
     )
 
 
-def _undefined_monitors(config: Config, prepared: PreparedTable) -> Iterator[Problem]:
+def _undefined_monitors(config: Config, dataset: Dataset) -> Iterator[Problem]:
     """Measures that are watched and have no value on these validation rows, in any epoch."""
-    watched = tuple(monitored(config.fit))
-    rows = prepared.rows("validation")
+    watched = tuple(monitored_metrics(config.fit))
+    rows = dataset.rows("validation")
     if not rows or not any(measure in {"val_auc", "val_r2"} for _, measure in watched):
         return
-    counts = prepared.classes("validation")
+    counts = dataset.classes("validation")
     one_sided = [name for name, count in counts.items() if count in {0, rows}]
     for key, measure in watched:
         found = ""
@@ -258,20 +260,20 @@ def _check_warm_start(path: Path) -> None:
         ) from wrong
 
 
-def _warnings(config: Config, prepared: PreparedTable) -> Iterator[str]:
-    if prepared.rows("validation") == 0:
+def _warnings(config: Config, dataset: Dataset) -> Iterator[str]:
+    if dataset.rows("validation") == 0:
         stopping = config.fit.early_stopping
         if stopping is not None and not stopping.restore_best:
             yield "there are no validation rows: the weights of the last epoch are used"
         else:
             yield "there are no validation rows: the best epoch is chosen by the training rows"
-        is_regression = prepared.preprocessing.target.task == "regression"
+        is_regression = dataset.preprocessing.target.task == "regression"
         if is_regression and config.evaluate.decisions_from is None:
             yield "there are no validation rows: predictions have no intervals"
-    if prepared.rows("test") == 0:
+    if dataset.rows("test") == 0:
         yield "there are no test rows: nothing says how good the network is on new rows"
-    if config.fit.batch_size > prepared.rows("train"):
+    if config.fit.batch_size > dataset.rows("train"):
         yield (
             f"fit.batch_size {config.fit.batch_size} is more than the "
-            f"{prepared.rows('train')} training rows: each epoch is one step"
+            f"{dataset.rows('train')} training rows: each epoch is one step"
         )

@@ -17,21 +17,21 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from trainer.data.label_lists import joined_labels
-from trainer.data.names import free_name
-from trainer.data.others import Asked, rows_to_ask_about
-from trainer.data.preprocessing import Preprocessing, in_words
+from trainer.data.column_names import free_name
+from trainer.data.label_lists import join_labels
+from trainer.data.new_data import PredictionBatch, prediction_batches
+from trainer.data.preprocessing import Preprocessing, warning_texts
 from trainer.data.sources import is_large
-from trainer.data.writing import csv_bytes, write_table
+from trainer.data.table_writer import csv_bytes, write_table
 from trainer.engine import devices
-from trainer.workflows.engines import beyond_memory
-from trainer.workflows.plan import located
-from trainer.workflows.question import Question
-from trainer.workflows.trained import data_of, open_all, question_of_all
+from trainer.workflows.engines import exceeds_memory
+from trainer.workflows.plan import locate_problems
+from trainer.workflows.task import Task
+from trainer.workflows.trained_runs import data_settings_for, ensemble_task, open_members
 
 
 @dataclass(frozen=True)
-class Predicted:
+class LazyPredictions:
     """Predictions that are made while they are taken.
 
     Attributes:
@@ -68,7 +68,7 @@ class Predicted:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a user should know of the rows taken so far."""
-        return (*self._reading, *in_words(self._oddities))
+        return (*self._reading, *warning_texts(self._oddities))
 
 
 def predict(
@@ -79,7 +79,7 @@ def predict(
     device: Literal["auto", "cpu", "gpu"],
     allow_custom: bool,
     reading: Sequence[str] = (),
-) -> Predicted:
+) -> LazyPredictions:
     """Ask a trained network about the rows of a file.
 
     A run with repeats or folds answers with the mean of its members' answers, and their spread: the
@@ -99,46 +99,48 @@ def predict(
         ConfigError: A setting is wrong.
         DataError: The file lacks columns or cannot be read; of later parts, when they are taken.
     """
-    run, members = open_all(path)
+    run, members = open_members(path)
     opened = members[0]
-    question = question_of_all(run, members)
-    data = data_of(opened, source, reading, "trainer predict")
+    task = ensemble_task(run, members)
+    data = data_settings_for(opened, source, reading, "trainer predict")
     # Members of one fold encode alike.
-    encoders = distinct([member.preprocessing for member in members])
+    encoders = unique_encoders([member.preprocessing for member in members])
 
-    def asked() -> Iterator[tuple[Asked, ...]]:
-        with located(opened.loaded):
+    def asked() -> Iterator[tuple[PredictionBatch, ...]]:
+        with locate_problems(opened.loaded):
             parts = [
-                rows_to_ask_about(data, encoder, keep, in_parts=beyond_memory(data))
+                prediction_batches(data, encoder, keep, streamed=exceeds_memory(data))
                 for encoder in encoders
             ]
             yield from zip(*parts, strict=True)
 
     rows = asked()
-    with devices.importing(worthwhile=is_large(data)):
+    with devices.tensorflow_import(in_background=is_large(data)):
         first = next(rows)
     devices.start(device, devices.usable_cores())
     from trainer.workflows.ensemble import Ensemble
 
-    with located(opened.loaded):
+    with locate_problems(opened.loaded):
         ensemble = Ensemble(members, allow_custom=allow_custom)
-    oddities: Counter[tuple[str, str]] = Counter()
+    encoding_warnings: Counter[tuple[str, str]] = Counter()
 
     def answered() -> Iterator[pl.DataFrame]:
         for part in chain([first], rows):
             answers = ensemble.answers(
                 [part[encoders.index(member.preprocessing)].encoded.x for member in members]
             )
-            oddities.update(part[0].encoded.oddities)
-            columns = answer_columns(question, answers.mean)
+            encoding_warnings.update(part[0].encoded.encoding_warnings)
+            columns = prediction_columns(task, answers.mean)
             if answers.spread is not None:
-                columns |= spread_columns(question, answers.spread, columns)
+                columns |= spread_columns(task, answers.spread, columns)
             yield _result(part[0], columns)
 
-    return Predicted(run.path, opened.checkpoint, answered(), oddities, first[0].warnings)
+    return LazyPredictions(
+        run.path, opened.checkpoint, answered(), encoding_warnings, first[0].warnings
+    )
 
 
-def distinct(encoders: Sequence[Preprocessing]) -> list[Preprocessing]:
+def unique_encoders(encoders: Sequence[Preprocessing]) -> list[Preprocessing]:
     """Those that differ, in their order."""
     found: list[Preprocessing] = []
     for encoder in encoders:
@@ -148,17 +150,17 @@ def distinct(encoders: Sequence[Preprocessing]) -> list[Preprocessing]:
 
 
 def spread_columns(
-    question: Question, spread: NDArray[np.floating[Any]], others: Collection[str]
+    task: Task, spread: NDArray[np.floating[Any]], others: Collection[str]
 ) -> dict[str, NDArray[Any]]:
     """The spread of each number of an answer, as `<name>_spread`; `others` are the columns before."""
     return {
         free_name(f"{name}_spread", others, "_of_members"): spread[:, at]
-        for at, name in enumerate(question.answer_names)
+        for at, name in enumerate(task.prediction_names)
     }
 
 
-def answer_columns(
-    question: Question, answers: NDArray[np.floating[Any]]
+def prediction_columns(
+    task: Task, answers: NDArray[np.floating[Any]]
 ) -> dict[str, pl.Series | NDArray[Any]]:
     """The answers as named columns.
 
@@ -168,10 +170,10 @@ def answer_columns(
     between which it lies with the probability `evaluate.prediction_interval`; `…_low_of_interval` where
     a target column is named so that this is the name of its prediction.
     """
-    target = question.target
+    target = task.target
     match target.task:
         case "binary" | "multiclass":
-            labels = question.labels(answers)[:, 0]
+            labels = task.labels(answers)[:, 0]
             shares = np.concatenate([1 - answers, answers], axis=1)
             per_class = shares if target.task == "binary" else answers
             return {
@@ -182,12 +184,12 @@ def answer_columns(
                 },
             }
         case "multilabel":
-            labels = question.labels(answers)
+            labels = task.labels(answers)
             columns: dict[str, pl.Series | NDArray[Any]] = {}
             if target.listed:
                 return {
-                    "labels": joined_labels(labels, target.classes, target.separator),
-                    **dict(zip(question.answer_names, answers.T, strict=True)),
+                    "labels": join_labels(labels, target.classes, target.separator),
+                    **dict(zip(task.prediction_names, answers.T, strict=True)),
                 }
             for number, name in enumerate(target.columns):
                 columns[f"label_{name}"] = labels[:, number]
@@ -195,18 +197,18 @@ def answer_columns(
             return columns
         case "regression":
             numbers: dict[str, pl.Series | NDArray[Any]] = {}
-            ends = question.intervals(answers) if question.half_widths else None
+            ends = task.intervals(answers) if task.half_widths else None
             for number, name in enumerate(target.columns):
                 numbers[f"predicted_{name}"] = answers[:, number]
                 if ends is not None:
                     for end, values in zip(("low", "high"), ends, strict=True):
                         wanted = f"predicted_{name}_{end}"
-                        place = free_name(wanted, question.answer_names, "_of_interval")
+                        place = free_name(wanted, task.prediction_names, "_of_interval")
                         numbers[place] = values[:, number]
             return numbers
 
 
-def _result(part: Asked, answers: dict[str, pl.Series | NDArray[Any]]) -> pl.DataFrame:
+def _result(part: PredictionBatch, answers: dict[str, pl.Series | NDArray[Any]]) -> pl.DataFrame:
     height = len(part.encoded.unseen)
     columns: dict[str, Any] = {"row": np.arange(part.first, part.first + height)}
     for series in part.kept:

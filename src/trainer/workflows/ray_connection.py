@@ -23,7 +23,7 @@ from trainer.errors import Problem, RunError, UsageError
 from trainer.packages import install_command
 from trainer.runs.leases import Lease
 from trainer.runs.machine import PACKAGES, package_versions
-from trainer.runs.process import Process, this_process
+from trainer.runs.process import ProcessIdentity, this_process
 from trainer.workflows.local_ray import LocalRay, guard
 
 _CLIENT_PORT = 10001
@@ -39,7 +39,7 @@ _INSTEAD = "or leave --address out to start a Ray here"
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class NodeInfo:
     """What a process of the cluster says of itself.
 
     Attributes:
@@ -50,7 +50,7 @@ class Facts:
     """
 
     node: str
-    process: Process
+    process: ProcessIdentity
     packages: dict[str, str]
     sees: bool
 
@@ -116,7 +116,7 @@ class Cluster:
 
         lease = Lease.grant(directory)
         try:
-            look = ray.remote(num_cpus=0, max_retries=0)(look_around)
+            look = ray.remote(num_cpus=0, max_retries=0)(inspect_node)
             asked = {
                 look.options(
                     scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
@@ -128,9 +128,9 @@ class Cluster:
             problems: list[Problem] = []
             for reference, node in asked.items():
                 try:
-                    problems += differences(ray.get(reference, timeout=0), directory)
+                    problems += node_differences(ray.get(reference, timeout=0), directory)
                 except ray.exceptions.RayError as wrong:
-                    problems.append(unfit(node, wrong))
+                    problems.append(node_problem(node, wrong))
         finally:
             lease.drop()
         if problems:
@@ -198,9 +198,9 @@ def _greet(host: str, port: int) -> None:
             raise OSError("something else than Ray, which answers otherwise")
 
 
-def look_around(token: Path) -> Facts:
+def inspect_node(token: Path) -> NodeInfo:
     """In a process of the cluster: where it is, and what is there."""
-    return Facts(
+    return NodeInfo(
         node=f"{socket.gethostname()} ({_import_ray().util.get_node_ip_address()})",
         process=this_process(),
         packages=_packages(),
@@ -208,7 +208,7 @@ def look_around(token: Path) -> Facts:
     )
 
 
-def differences(there: Facts, directory: Path) -> Iterator[Problem]:
+def node_differences(there: NodeInfo, directory: Path) -> Iterator[Problem]:
     """Why a process of the cluster cannot work on a sweep as one here would."""
     if not there.sees:
         yield Problem(
@@ -228,17 +228,17 @@ def differences(there: Facts, directory: Path) -> Iterator[Problem]:
             )
 
 
-def unfit(node: str, wrong: Exception) -> Problem:
+def node_problem(node: str, wrong: Exception) -> Problem:
     """A node that cannot run our code, or does not answer."""
     text = str(wrong)
     if "No module named" in text:
         found = f"no module named {text.split('No module named ', 1)[1].split(maxsplit=1)[0]}"
         return Problem(f"node {node}", "trainer with what it needs", found, "install it there")
-    found = last_line(wrong)
+    found = error_summary(wrong)
     return Problem(f"node {node}", "a node that runs a task", found, "see `ray status`")
 
 
-def last_line(wrong: Exception) -> str:
+def error_summary(wrong: Exception) -> str:
     """What one of Ray's errors, which may be a page long, comes to."""
     lines = [line.strip() for line in str(wrong).splitlines() if line.strip()]
     return lines[-1] if lines else type(wrong).__name__
@@ -253,7 +253,7 @@ def _refused(address: str, wrong: Exception) -> Problem:
     lines: Sequence[str] = [line.strip() for line in str(wrong).splitlines() if line.strip()]
     if "ersion mismatch" in str(wrong):
         there = [line for line in lines if line.startswith(("Ray:", "Python:"))]
-        found = ", ".join(there[: len(there) // 2]) or last_line(wrong)
+        found = ", ".join(there[: len(there) // 2]) or error_summary(wrong)
         ours = f"Ray: {_import_ray().__version__}, Python: {platform.python_version()}"
         return Problem(where, f"a cluster of {ours}, as here", found, "install the same versions")
     found = lines[0] if lines else type(wrong).__name__

@@ -20,33 +20,33 @@ import numpy as np
 
 from trainer.config.dump import dump_config, resolved_settings
 from trainer.config.schema import Config
-from trainer.data.prepare import split_table
+from trainer.data.prepare import split_frame
 from trainer.data.splits import SPLIT_NAMES, SplitName
 from trainer.engine.devices import Device
-from trainer.engine.events import EpochResult, Partway, Rewound
-from trainer.engine.snapshot import Recorded
+from trainer.engine.events import EpochEnd, RolledBack, StepCheckpoint
+from trainer.engine.snapshot import Checkpointable
 from trainer.errors import Problem, StorageError, TrainerError
-from trainer.evaluation.answers import Answers
+from trainer.evaluation.predictions import Predictions
 from trainer.models.saving import save_network
 from trainer.models.weights import weights_sha256
-from trainer.report.answers import answers_bytes
+from trainer.report.predictions import predictions_to_parquet
 from trainer.runs.checkpoints import write_checkpoint
 from trainer.runs.decisions import Decisions, write_decisions
 from trainer.runs.directory import RunDirectory
 from trainer.runs.evaluations import Evaluation
 from trainer.runs.lock import RunLock
 from trainer.runs.log import MetricsLog
-from trainer.runs.manifest import DataFile, Manifest, Rewind, Status, new_manifest
-from trainer.tracking.trackers import Trackers, trackers_of
-from trainer.workflows.building import EpochForm
-from trainer.workflows.cadence import Cadence
-from trainer.workflows.plan import Plan, groups_of
+from trainer.runs.manifest import DataFile, Manifest, RollbackRecord, Status, new_manifest
+from trainer.tracking.trackers import Trackers, make_trackers
+from trainer.workflows.building import ExecutionConfig
+from trainer.workflows.checkpoint_schedule import CheckpointSchedule
+from trainer.workflows.plan import RunPlan, row_groups
 
 _HEARTBEAT_SECONDS = 15.0
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class RecordedTraining:
     """What is recorded.
 
     Attributes:
@@ -55,15 +55,15 @@ class Subject:
         form: How its epochs are cut into calls of the device.
     """
 
-    training: Recorded
+    training: Checkpointable
     saved: keras.Sequential
-    form: EpochForm
+    form: ExecutionConfig
 
     def weights(self) -> dict[str, np.ndarray[Any, Any]]:
         """The weights that it would be judged by now, by layer and name: dense/kernel."""
         own = f"{self.saved.name}/"
         names = [variable.path.removeprefix(own) for variable in self.saved.weights]
-        return dict(zip(names, self.training.judged_weights(), strict=True))
+        return dict(zip(names, self.training.evaluation_weights(), strict=True))
 
 
 @dataclass(slots=True)
@@ -74,47 +74,47 @@ class Recording:
         run: The directory.
         config: The run's.
         manifest: As last written, or newer.
-        subject: What is trained.
+        recorded: What is trained.
         log: The metrics, a line an epoch.
         timing: The seconds, a line an epoch.
         trackers: Who else is told.
-        cadence: When a checkpoint is due.
+        schedule: When a checkpoint is due.
         best_sha256: Of the best weights, once this process has written them.
     """
 
     run: RunDirectory
     config: Config
     manifest: Manifest
-    subject: Subject
+    recorded: RecordedTraining
     log: MetricsLog
     timing: MetricsLog
     trackers: Trackers
-    cadence: Cadence
+    schedule: CheckpointSchedule
     best_sha256: str | None = None
     _saved_best: int = 0
     _beat_at: float = field(default_factory=monotonic)
 
-    def epoch(self, result: EpochResult) -> None:
+    def epoch(self, result: EpochEnd) -> None:
         """Record an epoch; write a checkpoint when it is time."""
         self.log_epoch(result)
         self._go_on(result.epoch, result.step, result.stop)
 
-    def log_epoch(self, result: EpochResult) -> None:
+    def log_epoch(self, result: EpochEnd) -> None:
         """Record an epoch in the logs."""
         self.log.append(
             {
                 "epoch": result.epoch,
                 "step": result.step,
-                **result.measures,
+                **result.metrics,
                 "learning_rate": result.learning_rate,
             }
         )
         self.timing.append({"epoch": result.epoch, "seconds": round(result.seconds, 6)})
         self.manifest = replace(
-            self.manifest, epochs=result.epoch, best_epoch=self.subject.training.best_epoch
+            self.manifest, epochs=result.epoch, best_epoch=self.recorded.training.best_epoch
         )
         self.trackers.epoch(
-            result.epoch, result.learning_rate, result.measures, self.subject.weights
+            result.epoch, result.learning_rate, result.metrics, self.recorded.weights
         )
 
     def sync_logs(self) -> int:
@@ -123,13 +123,13 @@ class Recording:
         self.timing.sync()
         return self.log.offset
 
-    def partway(self, place: Partway) -> None:
+    def partway(self, place: StepCheckpoint) -> None:
         """Write a checkpoint within an epoch when it is time."""
         self._go_on(place.epoch - 1, place.step, place.stop)
 
-    def rewound(self, rewound: Rewound) -> None:
+    def rewound(self, rewound: RolledBack) -> None:
         """Record that training went back."""
-        rewind = Rewind(rewound.epoch, rewound.step, rewound.learning_rate)
+        rewind = RollbackRecord(rewound.epoch, rewound.step, rewound.learning_rate)
         self.manifest = replace(self.manifest, rewinds=(*self.manifest.rewinds, rewind))
         self.run.write_manifest(self.manifest)
 
@@ -143,27 +143,27 @@ class Recording:
         A state whose weights are not finite is not written: training is about to say so.
         """
         began = monotonic()
-        training = self.subject.training
+        training = self.recorded.training
         snapshot = training.snapshot()
-        if not snapshot.is_sound:
+        if not snapshot.is_finite:
             return
-        judged = training.judged_weights()
+        judged = training.evaluation_weights()
         # What the checkpoint says of the log must be on the disk before it.
         log_bytes = self.sync_logs()
         facts = {
             **snapshot.facts,
             "log_bytes": log_bytes,
-            "form": asdict(self.subject.form),
+            "form": asdict(self.recorded.form),
             "config": resolved_settings(self.config),
         }
         keep = self.config.fit.checkpoint.keep
         self._write(self.run.last, judged, snapshot.arrays, facts, keep)
         self.best_checkpoint()
-        self.cadence.written(training.epoch, training.position, began)
+        self.schedule.written(training.epoch, training.position, began)
 
     def best_checkpoint(self) -> None:
         """Write the best weights, if there are any and they are new."""
-        training = self.subject.training
+        training = self.recorded.training
         if training.best_epoch != self._saved_best:
             facts = {"epoch": training.best_epoch}
             self.best_sha256 = self._write(self.run.best, training.best_weights, {}, facts, 1)
@@ -178,7 +178,7 @@ class Recording:
         keep: int,
     ) -> str:
         """A checkpoint; the SHA-256 of its weights."""
-        saved = self.subject.saved
+        saved = self.recorded.saved
         saved.set_weights(weights)
         digest = weights_sha256(saved)
         facts = {**facts, "weights_sha256": digest}
@@ -189,15 +189,15 @@ class Recording:
         """Add to the seconds spent in a phase; written with what comes next."""
         self.manifest = self.manifest.with_timing(phase, seconds)
 
-    def evaluation(self, split: str, rows: int, measures: dict[str, float]) -> None:
+    def evaluation(self, split: str, rows: int, metrics: dict[str, float]) -> None:
         """Write the evaluation of one split."""
         self.run.write_evaluation(
             split,
             Evaluation(
-                measures,
+                metrics,
                 split=split,
                 checkpoint="best",
-                epoch=self.subject.training.best_epoch,
+                epoch=self.recorded.training.best_epoch,
                 rows=rows,
             ),
         )
@@ -209,10 +209,10 @@ class Recording:
             warnings = (*self.manifest.warnings, decisions.note)
             self.manifest = replace(self.manifest, warnings=tuple(dict.fromkeys(warnings)))
 
-    def answers(self, split: SplitName, answers: Answers, plan: Plan) -> None:
+    def answers(self, split: SplitName, answers: Predictions, plan: RunPlan) -> None:
         """Write what the best weights say of the rows of a split."""
-        names = plan.question.answer_names
-        content = answers_bytes(answers, names, groups_of(plan, answers.rows))
+        names = plan.task.prediction_names
+        content = predictions_to_parquet(answers, names, row_groups(plan, answers.rows))
         self.run.write_predictions(f"{split}.parquet", content)
 
     def end(
@@ -235,7 +235,7 @@ class Recording:
     def _go_on(self, epoch: int, step: int, stop: str | None) -> None:
         if stop is not None:
             self.stopped(stop)
-        elif self.cadence.is_due(epoch, step):
+        elif self.schedule.is_due(epoch, step):
             self.checkpoint()
         now = monotonic()
         if now - self._beat_at >= _HEARTBEAT_SECONDS:
@@ -246,8 +246,8 @@ class Recording:
 
 @contextmanager
 def new_recording(
-    plan: Plan,
-    subject: Subject,
+    plan: RunPlan,
+    recorded: RecordedTraining,
     device: Device,
     *,
     runs: Path,
@@ -261,27 +261,27 @@ def new_recording(
         RunError: A run directory cannot be made.
         StorageError: It cannot be written.
     """
-    config = as_it_runs(plan.config, device, subject.form)
+    config = resolved_run_config(plan.config, device, recorded.form)
     text = dump_config(config)
     run = (
         RunDirectory.create(runs, config.name, text, now)
         if place is None
         else RunDirectory.at(place)
     )
-    manifest = first_manifest(plan, subject, device, command=command, now=now)
+    manifest = first_manifest(plan, recorded, device, command=command, now=now)
     with RunLock(run.lock):
         run.write_manifest(manifest)
         run.write_config(text)
-        write_fitted(run, fitted(plan))
-        if plan.taken is not None:
+        write_fitted_data(run, fitted_data(plan))
+        if plan.inherited is not None:
             # The run keeps them where the one they come from is deleted.
-            write_decisions(run, plan.taken)
-        with recording(run, config, manifest, subject) as record:
+            write_decisions(run, plan.inherited)
+        with recording(run, config, manifest, recorded) as record:
             record.checkpoint()
             yield record
 
 
-def as_it_runs(config: Config, device: Device, form: EpochForm) -> Config:
+def resolved_run_config(config: Config, device: Device, form: ExecutionConfig) -> Config:
     """The config with what was chosen for it, which then repeats the run anywhere."""
     chosen = {"threads": device.threads, "jit_compile": form.compiled}
     runtime = config.runtime.model_copy(update=chosen)
@@ -289,7 +289,12 @@ def as_it_runs(config: Config, device: Device, form: EpochForm) -> Config:
 
 
 def first_manifest(
-    plan: Plan, subject: Subject, device: Device, *, command: tuple[str, ...], now: datetime
+    plan: RunPlan,
+    recorded: RecordedTraining,
+    device: Device,
+    *,
+    command: tuple[str, ...],
+    now: datetime,
 ) -> Manifest:
     """The manifest of a run that begins."""
     config = plan.config
@@ -303,32 +308,32 @@ def first_manifest(
         ),
         device=device.name,
         threads=device.threads,
-        engine=plan.engine.engine + (", XLA" if subject.form.compiled else ""),
-        task=plan.question.target.task,
-        parameters=int(subject.saved.count_params()),
-        data=tuple(DataFile(**asdict(file)) for file in plan.prepared.table.files),
-        splits={name: plan.prepared.rows(name) for name in SPLIT_NAMES},
-        dropped=plan.prepared.dropped,
+        engine=plan.engine.engine + (", XLA" if recorded.form.compiled else ""),
+        task=plan.task.target.task,
+        parameters=int(recorded.saved.count_params()),
+        data=tuple(DataFile(**asdict(file)) for file in plan.dataset.table.files),
+        splits={name: plan.dataset.rows(name) for name in SPLIT_NAMES},
+        dropped=plan.dataset.dropped,
         warnings=plan.warnings,
     )
 
 
 @dataclass(frozen=True, slots=True)
-class Fitted:
+class FittedData:
     """What was fitted on the data, as JSON has it, and which row is in which split, as Parquet."""
 
     preprocessing: Any
     splits: bytes
 
 
-def fitted(plan: Plan) -> Fitted:
+def fitted_data(plan: RunPlan) -> FittedData:
     """What a run keeps of its data."""
     buffer = io.BytesIO()
-    split_table(plan.prepared).write_parquet(buffer)
-    return Fitted(plan.prepared.preprocessing.to_json(), buffer.getvalue())
+    split_frame(plan.dataset).write_parquet(buffer)
+    return FittedData(plan.dataset.preprocessing.to_json(), buffer.getvalue())
 
 
-def write_fitted(run: RunDirectory, kept: Fitted) -> None:
+def write_fitted_data(run: RunDirectory, kept: FittedData) -> None:
     """Write what a run keeps of its data.
 
     Raises:
@@ -340,7 +345,7 @@ def write_fitted(run: RunDirectory, kept: Fitted) -> None:
 
 @contextmanager
 def recording(
-    run: RunDirectory, config: Config, manifest: Manifest, subject: Subject
+    run: RunDirectory, config: Config, manifest: Manifest, recorded: RecordedTraining
 ) -> Iterator[Recording]:
     """A run directory that is there and locked.
 
@@ -351,10 +356,12 @@ def recording(
         StorageError: It cannot be written.
     """
     with MetricsLog(run.metrics) as log, MetricsLog(run.timing) as timing:
-        trackers = trackers_of(config)
-        training = subject.training
-        cadence = Cadence(config.fit.checkpoint.every, training.epoch, training.position)
-        record = Recording(run, config, manifest, subject, log, timing, trackers, cadence)
+        trackers = make_trackers(config)
+        training = recorded.training
+        schedule = CheckpointSchedule(
+            config.fit.checkpoint.every, training.epoch, training.position
+        )
+        record = Recording(run, config, manifest, recorded, log, timing, trackers, schedule)
         try:
             trackers.started(run, config, manifest)
             yield record

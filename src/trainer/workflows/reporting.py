@@ -18,16 +18,16 @@ from trainer.runs.example import write_example
 from trainer.runs.files import read_json
 from trainer.runs.opening import open_run
 from trainer.runs.readers import shown
-from trainer.workflows.decisions import decided
-from trainer.workflows.evaluate import own_table
+from trainer.workflows.decisions import with_decisions
+from trainer.workflows.evaluate import load_run_table
 from trainer.workflows.example import example_row
-from trainer.workflows.findings import Judged, Part, find_out
-from trainer.workflows.plan import Plan, Tables, located, make_plan
-from trainer.workflows.question import ask
-from trainer.workflows.trained import open_all
+from trainer.workflows.findings import EvaluatedRun, FoldData, make_findings
+from trainer.workflows.plan import RunPlan, TableCache, locate_problems, make_plan
+from trainer.workflows.task import make_task
+from trainer.workflows.trained_runs import open_members
 
 
-def find_out_of(run: RunDirectory, plan: Plan) -> str:
+def write_run_findings(run: RunDirectory, plan: RunPlan) -> str:
     """Write the findings of a run that has been evaluated.
 
     Returns:
@@ -36,10 +36,12 @@ def find_out_of(run: RunDirectory, plan: Plan) -> str:
     Raises:
         StorageError: They cannot be written.
     """
-    return _find(run, plan.config, (Part(plan.prepared, plan.question),))
+    return _find(run, plan.config, (FoldData(plan.dataset, plan.task),))
 
 
-def find_out_of_members(run: RunDirectory, members: Sequence[LoadedConfig], tables: Tables) -> str:
+def write_ensemble_findings(
+    run: RunDirectory, members: Sequence[LoadedConfig], tables: TableCache
+) -> str:
     """Write the findings of a run with repeats or folds: of what they say together.
 
     Args:
@@ -55,11 +57,11 @@ def find_out_of_members(run: RunDirectory, members: Sequence[LoadedConfig], tabl
     """
     folds = {one.config.data.split.fold: one for one in members}
     plans = [make_plan(one, tables) for one in folds.values()]
-    parts = tuple(Part(plan.prepared, plan.question) for plan in plans)
+    parts = tuple(FoldData(plan.dataset, plan.task) for plan in plans)
     return _find(run, members[0].config, parts)
 
 
-def complete_findings(path: Path) -> None:
+def write_missing_findings(path: Path) -> None:
     """Write the findings of a run that has been evaluated and lies on the disk, where it has none.
 
     Raises:
@@ -71,17 +73,17 @@ def complete_findings(path: Path) -> None:
     has_evaluation = any(run.evaluation.glob("*.json"))
     if run.findings.exists() or not run.decisions.exists() or not has_evaluation:
         return
-    _, members = open_all(run.path)
+    _, members = open_members(run.path)
     folds = {one.loaded.config.data.split.fold: one for one in members}
     parts = []
     for one in folds.values():
-        with located(one.loaded):
-            asked = ask(one.loaded.config, one.preprocessing.target)
-            parts.append(Part(own_table(one), asked))
+        with locate_problems(one.loaded):
+            asked = make_task(one.loaded.config, one.preprocessing.target)
+            parts.append(FoldData(load_run_table(one), asked))
     _find(run, members[0].loaded.config, tuple(parts))
 
 
-def sentence_of(run: RunDirectory) -> str:
+def read_sentence(run: RunDirectory) -> str:
     """The run in a sentence; empty where it has no findings."""
     if not run.findings.exists():
         return ""
@@ -93,12 +95,12 @@ def sentence_of(run: RunDirectory) -> str:
             raise RunError(Problem(str(run.findings), "the findings of a run", shown(found), fix))
 
 
-def _find(run: RunDirectory, config: Config, parts: tuple[Part, ...]) -> str:
+def _find(run: RunDirectory, config: Config, parts: tuple[FoldData, ...]) -> str:
     decisions = read_decisions(run)
     assert decisions is not None, "it was evaluated"
-    question = decided(parts[0].question, decisions)
+    task = with_decisions(parts[0].task, decisions)
     if decisions.coverage is not None:
         settings = config.evaluate.model_copy(update={"prediction_interval": decisions.coverage})
         config = config.model_copy(update={"evaluate": settings})
-    write_example(run, example_row(parts[0].prepared))
-    return find_out(Judged(run, config, question, parts)).sentence
+    write_example(run, example_row(parts[0].dataset))
+    return make_findings(EvaluatedRun(run, config, task, parts)).sentence

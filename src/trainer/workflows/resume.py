@@ -25,31 +25,36 @@ from trainer.data.sources import is_large
 from trainer.data.splits import SPLIT_NAMES, SplitName
 from trainer.engine import devices
 from trainer.errors import InputError, Problem, RunError, command_text
-from trainer.runs.checkpoints import Checkpoint, read_newest
+from trainer.runs.checkpoints import Checkpoint, read_newest_checkpoint
 from trainer.runs.decisions import read_decisions
 from trainer.runs.directory import RunDirectory
-from trainer.runs.files import json_form
-from trainer.runs.listing import summarise
+from trainer.runs.files import to_jsonable
+from trainer.runs.listing import summarize
 from trainer.runs.lock import RunLock
-from trainer.runs.log import cut_log, keep_epochs, read_log
+from trainer.runs.log import read_log, remove_epochs_after, truncate_log
 from trainer.runs.manifest import Manifest, Resumption, new_manifest
 from trainer.runs.opening import open_run
 from trainer.runs.process import this_process
 from trainer.runs.search import find_runs
-from trainer.workflows.comparison import (
-    as_it_is_now,
-    check_fitted,
+from trainer.workflows.checkpoint_validation import check_state_arrays, read_resume_state
+from trainer.workflows.plan import locate_problems, make_plan
+from trainer.workflows.reporting import read_sentence
+from trainer.workflows.run_differences import (
+    check_fitted_data,
     config_differences,
     data_differences,
     device_differences,
     machine_differences,
+    with_current_environment,
 )
-from trainer.workflows.extension import EXTENDED, additions, differing, is_harmless
-from trainer.workflows.plan import located, make_plan
-from trainer.workflows.reporting import sentence_of
-from trainer.workflows.standing import check_arrays, read_facts
-from trainer.workflows.trained import config_of
-from trainer.workflows.training import Finished, Interrupted, Started, start_device, train
+from trainer.workflows.setting_changes import (
+    EXTENDING_SETTINGS,
+    changed_settings,
+    keeps_training_state,
+    resolve_additions,
+)
+from trainer.workflows.trained_runs import read_run_config
+from trainer.workflows.training import InterruptCheck, RunFinished, RunStarted, start_device, train
 
 if TYPE_CHECKING:
     from trainer.workflows.training import Event
@@ -65,8 +70,8 @@ def resume_run(
     command: tuple[str, ...],
     accept_differences: bool,
     allow_custom: bool,
-    interrupted: Interrupted,
-    is_part: bool = False,
+    interrupted: InterruptCheck,
+    is_member: bool = False,
     splits: Sequence[SplitName] = SPLIT_NAMES,
 ) -> Generator[Event, None, None]:
     """Go on with a run.
@@ -78,7 +83,7 @@ def resume_run(
         accept_differences: Go on although something is not as it was; the manifest says what.
         allow_custom: Whether functions of the user's own may be imported.
         interrupted: Whether training should end.
-        is_part: Whether it is one of several, which are reported on together.
+        is_member: Whether it is one of several, which are reported on together.
         splits: What the best weights are evaluated on.
 
     Raises:
@@ -90,15 +95,15 @@ def resume_run(
     run = _open(path)
     with RunLock(run.lock):
         manifest = run.read_manifest()
-        checkpoint, passed_over = read_newest(run.last)
-        facts = read_facts(checkpoint)
+        checkpoint, passed_over = read_newest_checkpoint(run.last)
+        facts = read_resume_state(checkpoint)
         was = facts["config"]
-        loaded = config_of(run, additions(overrides, was))
-        changed = differing(was, json_form(resolved_settings(loaded.config)))
+        loaded = read_run_config(run, resolve_additions(overrides, was))
+        changed = changed_settings(was, to_jsonable(resolved_settings(loaded.config)))
         _check_unfinished(run, manifest, changed, loaded.config.fit)
-        changes = {key: text for key, text in changed.items() if is_harmless(key)}
+        changes = {key: text for key, text in changed.items() if keeps_training_state(key)}
         unlike = {key: text for key, text in changed.items() if key not in changes}
-        with devices.importing(worthwhile=is_large(loaded.config.data)):
+        with devices.tensorflow_import(in_background=is_large(loaded.config.data)):
             # The run it once started from may be gone, and is not needed.
             without = loaded.config.fit.model_copy(update={"warm_start": None})
             plan = make_plan(
@@ -119,32 +124,37 @@ def resume_run(
             *machine_differences(manifest, here),
         ]
         if not differences:
-            check_fitted(run, plan)
+            check_fitted_data(run, plan)
         _refuse(differences, accept_differences)
-        with located(loaded):
+        with locate_problems(loaded):
             plan, device = start_device(plan, loaded.config)
         others = list(device_differences(manifest, device))
         _refuse(others, accept_differences)
         differences += others
-        from trainer.engine.snapshot import Alone, Snapshot, put_back
-        from trainer.workflows.building import EpochForm, build_training, resource_errors
-        from trainer.workflows.recording import Subject, fitted, recording, write_fitted
+        from trainer.engine.snapshot import CheckpointableTraining, Snapshot, restore_snapshot
+        from trainer.workflows.building import ExecutionConfig, build_training, resource_errors
+        from trainer.workflows.recording import (
+            RecordedTraining,
+            fitted_data,
+            recording,
+            write_fitted_data,
+        )
 
         imported = perf_counter()
         with resource_errors():
-            with located(loaded):
-                form = EpochForm(**facts["form"])
+            with locate_problems(loaded):
+                form = ExecutionConfig(**facts["form"])
                 built = build_training(plan, allow_custom=allow_custom, form=form)
             training = built.training
-            check_arrays(checkpoint, facts, plan, built)
-            put_back(training, Snapshot(checkpoint.state, facts))
+            check_state_arrays(checkpoint, facts, plan, built)
+            restore_snapshot(training, Snapshot(checkpoint.state, facts))
             run.remove_leftovers(loaded.config.fit.checkpoint.keep)
-            cut_log(run.metrics, facts["log_bytes"])
-            keep_epochs(run.timing, training.epoch)
+            truncate_log(run.metrics, facts["log_bytes"])
+            remove_epochs_after(run.timing, training.epoch)
             training.began = began - _seconds(run)
             if changed:
                 # Whether it has ended is for the new settings to say.
-                training.ended = training.reason_to_end()
+                training.ended = training.check_stop()
             if "optimizer.learning_rate" in changed:
                 training.optimizer.learning_rate = loaded.config.optimizer.learning_rate
             name = checkpoint.directory.name
@@ -158,12 +168,12 @@ def resume_run(
                 differences=tuple(str(problem) for problem in differences),
             )
             warnings = [f"{problem}: {name} is used" for problem in passed_over]
-            if training.callbacks is not None and (lost := training.callbacks.forgotten()):
+            if training.callbacks is not None and (lost := training.callbacks.unsaved_attributes()):
                 warnings.append(f"{_CALLBACKS}: {', '.join(lost)}")
-            if training.ended is not None and not EXTENDED.isdisjoint(changed):
+            if training.ended is not None and not EXTENDING_SETTINGS.isdisjoint(changed):
                 warnings.append(_nothing_to_train(run, training.ended, loaded.config.fit))
             if differences:
-                manifest = as_it_is_now(manifest, here, plan, device)
+                manifest = with_current_environment(manifest, here, plan, device)
             manifest = manifest.with_resumption(resumption, this_process())
             manifest = replace(
                 manifest.with_warnings(*warnings),
@@ -172,26 +182,26 @@ def resume_run(
                 stopped_because=training.ended,
                 rewinds=manifest.rewinds[: facts["rewound"]],
             )
-            subject = Subject(Alone(training), built.saved, built.form)
-            with recording(run, loaded.config, manifest, subject) as record:
+            recorded = RecordedTraining(CheckpointableTraining(training), built.saved, built.form)
+            with recording(run, loaded.config, manifest, recorded) as record:
                 if changed:
                     run.write_config(dump_config(loaded.config))
                 if differences:
-                    write_fitted(run, fitted(plan))
+                    write_fitted_data(run, fitted_data(plan))
                 run.write_manifest(record.manifest)
                 record.time("read", planned - began)
                 record.time("import", imported - planned)
                 record.time("encode", built.encode_seconds)
                 record.time("build", perf_counter() - imported - built.encode_seconds)
                 notes = (_goes_on(checkpoint, training.epoch, training.position), *warnings)
-                yield Started(run.path, plan, device, notes)
+                yield RunStarted(run.path, plan, device, notes)
                 finished = yield from train(
                     plan,
                     built,
                     record,
                     interrupted,
                     began=began,
-                    is_part=is_part,
+                    is_member=is_member,
                     splits=splits,
                 )
             yield finished
@@ -205,14 +215,14 @@ def find_run(loaded: LoadedConfig, runs: Path) -> RunDirectory | None:
         for name in ("threads", "jit_compile")
         if getattr(loaded.config.runtime, name) == "auto"
     ]
-    wanted = _without(json_form(resolved_settings(loaded.config)), chosen)
+    wanted = _without(to_jsonable(resolved_settings(loaded.config)), chosen)
     newest: tuple[datetime, RunDirectory] | None = None
     for path in find_runs(runs / loaded.config.name):
         run = RunDirectory(path)
         if not any(name.startswith("last") for name in run.checkpoint_names()):
             continue
         try:
-            found = _without(json_form(resolved_settings(config_of(run).config)), chosen)
+            found = _without(to_jsonable(resolved_settings(read_run_config(run).config)), chosen)
             started = run.read_manifest().started
         except InputError:
             continue
@@ -226,19 +236,19 @@ def _without(settings: dict[str, Any], chosen: Sequence[str]) -> dict[str, Any]:
     return {**settings, "runtime": runtime}
 
 
-def finished_run(run: RunDirectory) -> Finished | None:
+def finished_run(run: RunDirectory) -> RunFinished | None:
     """How a run ended that has finished; None for one that can go on.
 
     Raises:
         RunError: It is damaged.
     """
-    summary = summarise(run, datetime.now(UTC), this_process())
+    summary = summarize(run, datetime.now(UTC), this_process())
     manifest = summary.manifest
     if summary.problems:
         raise RunError(summary.problems)
     if manifest is None or manifest.status != "finished":
         return None
-    return Finished(
+    return RunFinished(
         run=run.path,
         status="finished",
         epochs=manifest.epochs,
@@ -248,7 +258,7 @@ def finished_run(run: RunDirectory) -> Finished | None:
             split: {name: nan if value is None else value for name, value in metrics.items()}
             for split, metrics in summary.metrics.items()
         },
-        sentence=sentence_of(run),
+        sentence=read_sentence(run),
         weights_sha256=manifest.weights_sha256,
         seconds=0.0,
         timings=dict(manifest.timings),

@@ -28,10 +28,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.errors import Problem, UsageError
-from trainer.evaluation.alterations import Ask, Encoding, Singles, column_names
+from trainer.evaluation.perturbations import EncodedRows, Float32Array, PredictFn, column_names
 from trainer.packages import install_command
 
-Doubles = NDArray[np.float64]
+Float64Array = NDArray[np.float64]
 
 _EXACT_COLUMNS = 10
 _MOST_ORDERS = 10
@@ -52,9 +52,9 @@ class ShapValues:
     """
 
     columns: tuple[str, ...]
-    base: Doubles
-    values: Doubles
-    answers: Doubles
+    base: Float64Array
+    values: Float64Array
+    answers: Float64Array
     orders: int | None
 
     @property
@@ -85,7 +85,7 @@ def load_shap() -> ModuleType:
 
 
 def shap_values(
-    ask: Ask, rows: Sequence[Encoding], background: Sequence[Singles], seed: int
+    ask: PredictFn, rows: Sequence[EncodedRows], background: Sequence[Float32Array], seed: int
 ) -> ShapValues:
     """The SHAP values of some rows.
 
@@ -131,9 +131,9 @@ class _Model:
 
     def __init__(
         self,
-        ask: Ask,
-        rows: Sequence[Encoding],
-        background: Sequence[Singles],
+        ask: PredictFn,
+        rows: Sequence[EncodedRows],
+        background: Sequence[Float32Array],
         columns: Sequence[str],
     ) -> None:
         self._ask = ask
@@ -147,13 +147,13 @@ class _Model:
                 owner[each.columns_of(name)] = number
             self._owners.append(owner)
 
-    def __call__(self, ids: NDArray[Any]) -> Doubles:
+    def __call__(self, ids: NDArray[Any]) -> Float64Array:
         """(m, columns) row numbers → (m, k) answers."""
         numbers = np.asarray(ids, np.float64).astype(np.int64)
         parts = [self._answers(numbers[at : at + _MOST]) for at in range(0, len(numbers), _MOST)]
         return np.concatenate(parts)
 
-    def _answers(self, numbers: NDArray[np.int64]) -> Doubles:
+    def _answers(self, numbers: NDArray[np.int64]) -> Float64Array:
         # Few different numbers of rows: a program is made for each.
         size = max(_FEWEST, 1 << (len(numbers) - 1).bit_length())
         padded = np.zeros((size, numbers.shape[1]), np.int64)

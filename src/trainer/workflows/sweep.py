@@ -24,43 +24,43 @@ from typing import TYPE_CHECKING, Any
 from trainer.config.load import LoadedConfig, load_config
 from trainer.config.sweep_loading import sweep_text
 from trainer.config.sweeps import (
-    dimensions_of,
     kept_trials,
     resolved_search,
+    sweep_dimensions,
 )
 from trainer.data.splits import SPLIT_NAMES
 from trainer.errors import InputError
-from trainer.report.answers import answers_bytes
 from trainer.report.page import write_page, write_sweep_page
-from trainer.report.sweeps.text import Labels
+from trainer.report.predictions import predictions_to_parquet
+from trainer.report.sweeps.text import SettingLabels
 from trainer.runs.directory import RunDirectory
 from trainer.runs.evaluations import Evaluation
-from trainer.runs.leases import leases_in, lock_files, withdraw
+from trainer.runs.leases import leases_in, lock_files, revoke
 from trainer.runs.lock import RunLock
 from trainer.runs.sweeps import SweepDirectory, find_sweeps
-from trainer.sweep.extent import too_few_combinations, trials_of
-from trainer.sweep.journal import begun_of, read_journal
-from trainer.sweep.standing import Standing, TrialRow, discarded
-from trainer.sweep.study import BatchBegun, Study, StudyEnded, run_study
-from trainer.sweep.trials import BatchPlanned, EpochDone, PackBegun, TrialEnded
-from trainer.workflows.best import best_run
-from trainer.workflows.continuity import check_as_begun
-from trainer.workflows.crew import Crew
+from trainer.sweep.journal import header_of, read_journal
+from trainer.sweep.leaderboard import Leaderboard, TrialRow, trials_to_delete
+from trainer.sweep.study import BatchStarted, Study, StudyEnded, run_study
+from trainer.sweep.trial_count import too_few_combinations, trial_count
+from trainer.sweep.trials import BatchPlanned, TrialEnded, TrialPackEpoch, TrialPackStarted
+from trainer.workflows.best_trial import best_trial_run
 from trainer.workflows.evaluate import evaluate
-from trainer.workflows.many import threads_of
-from trainer.workflows.pack_plans import (
+from trainer.workflows.pack_schedule import (
     LARGEST_PACK,
 )
-from trainer.workflows.plan import Plan, Tables, groups_of
+from trainer.workflows.plan import RunPlan, TableCache, row_groups
 from trainer.workflows.ray_connection import Cluster
-from trainer.workflows.reporting import complete_findings
-from trainer.workflows.sweep_plan import base_plan, batch_size, jobs_of, objective_of
+from trainer.workflows.reporting import write_missing_findings
+from trainer.workflows.resume_checks import check_unchanged
+from trainer.workflows.sweep_plan import base_plan, batch_size, choose_jobs, sweep_objective
 from trainer.workflows.trials import TrialTrainer
-from trainer.workflows.workers import Workers
+from trainer.workflows.work_items import worker_threads
+from trainer.workflows.worker_pool import WorkerPool
+from trainer.workflows.worker_processes import ProcessWorkerPool
 
 
 @dataclass(frozen=True, slots=True)
-class Phase:
+class PhaseStarted:
     """Something begins that may take seconds: what, in the form "reading data.csv"."""
 
     text: str
@@ -76,19 +76,19 @@ class SweepStarted:
         search: How trials are chosen.
         trials: How many there are at most; None until time is over or the grid is done.
         jobs: Processes that train.
-        standing: How it stands.
+        leaderboard: How it stands.
         warning: A warning that there are fewer trials than configured; else empty.
         labels: Searched values as short text.
     """
 
     sweep: Path
-    plan: Plan
+    plan: RunPlan
     search: str
     trials: int | None
     jobs: int
-    standing: Standing
+    leaderboard: Leaderboard
     warning: str
-    labels: Labels
+    labels: SettingLabels
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ class SweepFinished:
     Attributes:
         sweep: Its directory.
         reason: "trials", "seconds" or "interrupted".
-        standing: How it stands.
+        leaderboard: How it stands.
         winner: The best trial; None where it was interrupted.
         metrics: The winner's, split → metric → value, the test rows' among them.
         seconds: Wall-clock time of this process.
@@ -106,14 +106,22 @@ class SweepFinished:
 
     sweep: Path
     reason: str
-    standing: Standing
+    leaderboard: Leaderboard
     winner: TrialRow | None
     metrics: Mapping[str, Mapping[str, float]]
     seconds: float
 
 
 if TYPE_CHECKING:
-    Event = Phase | SweepStarted | BatchPlanned | PackBegun | EpochDone | TrialEnded | SweepFinished
+    Event = (
+        PhaseStarted
+        | SweepStarted
+        | BatchPlanned
+        | TrialPackStarted
+        | TrialPackEpoch
+        | TrialEnded
+        | SweepFinished
+    )
 
 
 def sweep(
@@ -143,7 +151,7 @@ def sweep(
     """
     began = perf_counter()
     with nullcontext() if cluster is None else cluster:
-        tables = Tables()
+        tables = TableCache()
         yield _reading(loaded)
         plan = base_plan(loaded, tables)
         now = datetime.now(UTC)
@@ -190,9 +198,9 @@ def resume_sweep(
     directory = SweepDirectory.open(path)
     with nullcontext() if cluster is None else cluster, RunLock(directory.lock):
         # Whoever trained for a process that was killed may not know of that yet.
-        withdraw(leases_in(directory.workers), lock_files(directory.trials))
+        revoke(leases_in(directory.workers), lock_files(directory.trials))
         directory.remove_leftovers()
-        tables = Tables()
+        tables = TableCache()
         loaded = load_config(directory.config)
         yield _reading(loaded)
         plan = base_plan(loaded, tables)
@@ -223,8 +231,8 @@ def find_sweep(loaded: LoadedConfig, sweeps: Path) -> Path | None:
 
 def _carry_on(
     directory: SweepDirectory,
-    plan: Plan,
-    tables: Tables,
+    plan: RunPlan,
+    tables: TableCache,
     began: float,
     jobs: int | None,
     command: tuple[str, ...],
@@ -236,55 +244,60 @@ def _carry_on(
     loaded = load_config(directory.config)
     assert loaded.config.sweep is not None, "a sweep has a sweep section"
     settings = loaded.config.sweep
-    trials = trials_of(loaded.config)
-    first = begun_of(read_journal(directory.journal))
-    count = jobs or (jobs_of(plan, trials, cluster) if first is None else first.jobs)
+    trials = trial_count(loaded.config)
+    first = header_of(read_journal(directory.journal))
+    count = jobs or (choose_jobs(plan, trials, cluster) if first is None else first.jobs)
     search = resolved_search(settings)
     size = batch_size(plan, search, count)
     with ExitStack() as stack:
         workers = _workers(count, cluster, directory, plan, tables)
         if workers is not None:
             stack.enter_context(workers)
-        study = stack.enter_context(Study(directory, objective_of(loaded, plan), size, count))
+        study = stack.enter_context(Study(directory, sweep_objective(loaded, plan), size, count))
         # Other jobs than it was begun with are at work on the same packs.
-        threads = threads_of(plan, LARGEST_PACK if trials is None else trials, study.begun.jobs)
-        warning, labels = too_few_combinations(loaded.config), Labels(dimensions_of(settings))
+        threads = worker_threads(plan, LARGEST_PACK if trials is None else trials, study.begun.jobs)
+        warning, labels = (
+            too_few_combinations(loaded.config),
+            SettingLabels(sweep_dimensions(settings)),
+        )
         yield SweepStarted(
-            directory.path, plan, search, trials, count, study.standing(), warning, labels
+            directory.path, plan, search, trials, count, study.leaderboard(), warning, labels
         )
         trainer = TrialTrainer(
             directory, loaded, study, tables, workers, threads, command, interrupted, allow_custom
         )
         # Each pack on a cluster checks its own machine: this one may be of another kind.
         is_here = cluster is None or cluster.address is None
-        check_as_begun(trainer.begun(), plan, command, machine=is_here)
+        check_unchanged(trainer.begun(), plan, command, machine=is_here)
         reason, is_first = "trials", True
         for event in run_study(study, trainer.train):
             match event:
-                case BatchBegun():
+                case BatchStarted():
                     pass
                 case StudyEnded():
                     reason = event.reason
                 case BatchPlanned():
                     yield event
                     if is_first:
-                        yield Phase("importing TensorFlow")
+                        yield PhaseStarted("importing TensorFlow")
                     is_first = False
-                case PackBegun() | EpochDone():
+                case TrialPackStarted() | TrialPackEpoch():
                     yield event
                 case TrialEnded():
                     yield event
-                    _discard(directory, study.standing(), kept_trials(settings.keep))
-        standing = study.standing()
+                    _discard(directory, study.leaderboard(), kept_trials(settings.keep))
+        leaderboard = study.leaderboard()
     winner = None
     metrics: Mapping[str, Mapping[str, float]] = {}
     if reason != "interrupted":
-        yield Phase("evaluating the best trial")
+        yield PhaseStarted("evaluating the best trial")
         winner, metrics = _winner(directory, plan, allow_custom=allow_custom)
-    yield SweepFinished(directory.path, reason, standing, winner, metrics, perf_counter() - began)
+    yield SweepFinished(
+        directory.path, reason, leaderboard, winner, metrics, perf_counter() - began
+    )
 
 
-def _reading(loaded: LoadedConfig) -> Phase:
+def _reading(loaded: LoadedConfig) -> PhaseStarted:
     source = loaded.config.data.source
     match source:
         case str():
@@ -294,33 +307,37 @@ def _reading(loaded: LoadedConfig) -> Phase:
         case _:
             paths = [str(path) for path in source.model_dump(exclude_none=True).values()]
     more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
-    return Phase(f"reading {paths[0]}{more}")
+    return PhaseStarted(f"reading {paths[0]}{more}")
 
 
 def _workers(
-    count: int, cluster: Cluster | None, directory: SweepDirectory, plan: Plan, tables: Tables
-) -> Crew[Any] | None:
+    count: int,
+    cluster: Cluster | None,
+    directory: SweepDirectory,
+    plan: RunPlan,
+    tables: TableCache,
+) -> WorkerPool[Any] | None:
     """Who trains besides this process; None when it trains itself."""
     if cluster is None:
-        return Workers(count) if count > 1 else None
-    from trainer.workflows.cluster import RayWorkers
+        return ProcessWorkerPool(count) if count > 1 else None
+    from trainer.workflows.ray_workers import RayWorkerPool
 
     cluster.start(count)
-    return RayWorkers(count, directory, tables, plan.config.runtime.device)
+    return RayWorkerPool(count, directory, tables, plan.config.runtime.device)
 
 
-def _discard(directory: SweepDirectory, standing: Standing, kept: int | None) -> None:
+def _discard(directory: SweepDirectory, leaderboard: Leaderboard, kept: int | None) -> None:
     """Remove the run directories that are not kept; what cannot go stays."""
-    for row in discarded(standing, kept):
+    for row in trials_to_delete(leaderboard, kept):
         shutil.rmtree(directory.trial(row.trial.number), ignore_errors=True)
 
 
 def _winner(
-    directory: SweepDirectory, plan: Plan, *, allow_custom: bool
+    directory: SweepDirectory, plan: RunPlan, *, allow_custom: bool
 ) -> tuple[TrialRow, dict[str, dict[str, float]]]:
     """The best trial and its metrics; the page of the sweep is written."""
     try:
-        run, winner = best_run(directory.path)
+        run, winner = best_trial_run(directory.path)
         return winner, _winner_metrics(run, plan, allow_custom=allow_custom)
     finally:
         # Also where no trial can be compared: the page says why.
@@ -329,7 +346,7 @@ def _winner(
 
 
 def _winner_metrics(
-    run: RunDirectory, plan: Plan, *, allow_custom: bool
+    run: RunDirectory, plan: RunPlan, *, allow_custom: bool
 ) -> dict[str, dict[str, float]]:
     """The winner's metrics; its test rows are evaluated here, for the first time, and what it was not
     evaluated on as its training was ended.
@@ -338,7 +355,7 @@ def _winner_metrics(
     missing = tuple(
         split
         for split in SPLIT_NAMES
-        if plan.prepared.rows(split) and not (run.evaluation / f"{split}.json").exists()
+        if plan.dataset.rows(split) and not (run.evaluation / f"{split}.json").exists()
     )
     if missing:
         done = evaluate(
@@ -360,11 +377,11 @@ def _winner_metrics(
                     rows=one.rows,
                 ),
             )
-            groups = groups_of(plan, one.answers.rows)
-            content = answers_bytes(one.answers, plan.question.answer_names, groups)
+            groups = row_groups(plan, one.answers.rows)
+            content = predictions_to_parquet(one.answers, plan.task.prediction_names, groups)
             run.write_predictions(f"{one.split}.parquet", content)
     if plan.config.evaluate.report:
-        complete_findings(run.path)
+        write_missing_findings(run.path)
         write_page(run, datetime.now(UTC))
     for split, evaluation in run.read_evaluations().items():
         found[split] = {

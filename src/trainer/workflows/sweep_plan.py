@@ -23,18 +23,18 @@ from trainer.config.sweeps import (
 )
 from trainer.engine import devices
 from trainer.errors import ConfigError, Problem
-from trainer.runs.machine import free_memory
-from trainer.sweep.extent import too_few_combinations, trials_of
+from trainer.runs.machine import available_memory
 from trainer.sweep.search import new_search
 from trainer.sweep.space import Space
-from trainer.workflows.pack_plans import (
+from trainer.sweep.trial_count import too_few_combinations, trial_count
+from trainer.workflows.pack_schedule import (
     LARGEST_PACK,
     SMALLEST_PACK,
-    Entrant,
+    RunSpec,
     pack_size,
-    plan_packs,
+    schedule_packs,
 )
-from trainer.workflows.plan import Plan, Tables, located, make_plan
+from trainer.workflows.plan import RunPlan, TableCache, locate_problems, make_plan
 from trainer.workflows.ray_connection import Cluster
 
 _ADAPTIVE_BATCH = 8
@@ -67,28 +67,28 @@ def plan_sweep(loaded: LoadedConfig) -> SweepPlan:
     Raises:
         InputError: Config or data are wrong.
     """
-    tables = Tables()
+    tables = TableCache()
     plan = base_plan(loaded, tables)
     config = loaded.config
     assert config.sweep is not None, "a sweep has a sweep section"
-    search, trials = resolved_search(config.sweep), trials_of(config)
-    jobs = jobs_of(plan, trials, None)
+    search, trials = resolved_search(config.sweep), trial_count(config)
+    jobs = choose_jobs(plan, trials, None)
     seed = config.seed if config.sweep.seed is None else config.sweep.seed
     size = batch_size(plan, search, jobs)
     suggesting = new_search(
-        search, Space(config), seed, better_direction(objective_of(loaded, plan))
+        search, Space(config), seed, better_direction(sweep_objective(loaded, plan))
     )
     settings = suggesting.ask(size if trials is None else min(size, trials))
-    entrants = [
-        Entrant(number, replace(loaded, config=trial_config(loaded, one)), Path())
+    specs = [
+        RunSpec(number, replace(loaded, config=trial_config(loaded, one)), Path())
         for number, one in enumerate(settings)
     ]
-    first = str(plan_packs(entrants, tables, jobs))
+    first = str(schedule_packs(specs, tables, jobs))
     is_short = bool(too_few_combinations(config))
     return SweepPlan(search, trials, first, trials if is_short else None)
 
 
-def base_plan(loaded: LoadedConfig, tables: Tables) -> Plan:
+def base_plan(loaded: LoadedConfig, tables: TableCache) -> RunPlan:
     """The plan of a sweep's config without its space, which says how the objective is measured.
 
     Raises:
@@ -96,15 +96,15 @@ def base_plan(loaded: LoadedConfig, tables: Tables) -> Plan:
     """
     base = replace(loaded, config=loaded.config.model_copy(update={"sweep": None}))
     if member_count(base.config) > 1:
-        with located(loaded):
+        with locate_problems(loaded):
             raise ConfigError(_several(base.config))
     assert loaded.config.sweep is not None, "a sweep has a sweep section"
     stated = loaded.config.sweep.objective
-    with located(loaded), _as_objective(stated):
+    with locate_problems(loaded), _as_objective(stated):
         plan = make_plan(base if stated is None else _watching(base, stated), tables)
-    objective = objective_of(loaded, plan)
-    if objective.startswith("val_") and not plan.prepared.rows("validation"):
-        with located(loaded):
+    objective = sweep_objective(loaded, plan)
+    if objective.startswith("val_") and not plan.dataset.rows("validation"):
+        with locate_problems(loaded):
             raise ConfigError(
                 Problem(
                     "",
@@ -117,21 +117,21 @@ def base_plan(loaded: LoadedConfig, tables: Tables) -> Plan:
     return plan
 
 
-def objective_of(loaded: LoadedConfig, plan: Plan) -> str:
+def sweep_objective(loaded: LoadedConfig, plan: RunPlan) -> str:
     """The measure that trials are compared by: stated, or what says which epoch is best."""
     assert loaded.config.sweep is not None, "a sweep has a sweep section"
     stated = loaded.config.sweep.objective
-    return stated or resolved_monitor(loaded.config.fit, plan.prepared.rows("validation") > 0)
+    return stated or resolved_monitor(loaded.config.fit, plan.dataset.rows("validation") > 0)
 
 
-def batch_size(plan: Plan, search: SearchName, jobs: int) -> int:
+def batch_size(plan: RunPlan, search: SearchName, jobs: int) -> int:
     """Trials that are asked for at a time: full packs, few where each batch learns from the last."""
     if search == "tpe":
         return _ADAPTIVE_BATCH * jobs
     return jobs * pack_size(plan, LARGEST_PACK * jobs, jobs)
 
 
-def jobs_of(plan: Plan, trials: int | None, cluster: Cluster | None) -> int:
+def choose_jobs(plan: RunPlan, trials: int | None, cluster: Cluster | None) -> int:
     """One for each core where a network keeps one busy, as memory allows and as there are trials to do;
     else one, which has all cores. As many as a cluster has room for.
     """
@@ -144,7 +144,7 @@ def jobs_of(plan: Plan, trials: int | None, cluster: Cluster | None) -> int:
     if devices.choose_threads(parameters, plan.config.fit.batch_size) > 1:
         return 1
     most = [devices.usable_cores()]
-    free = free_memory()
+    free = available_memory()
     if free is not None:
         most.append(free // _JOB_BYTES)
     if trials is not None:

@@ -2,8 +2,8 @@
 
     epochs, each recorded ─► last checkpoint ─► best weights ─► evaluation
 
-The consumer sees `Started`, what `trainer.engine.fit` yields and `Finished`, and says what a person
-reads. Importing this module does not import TensorFlow.
+The consumer sees `RunStarted`, what `trainer.engine.fit` yields and `RunFinished`, and says
+what a person reads. Importing this module does not import TensorFlow.
 """
 
 from __future__ import annotations
@@ -21,31 +21,35 @@ from trainer.config.schema import Config
 from trainer.data.samples import Samples
 from trainer.data.splits import SPLIT_NAMES, SplitName
 from trainer.engine import devices
-from trainer.engine.program_cache import cache_root, keep_programs
+from trainer.engine.program_cache import cache_root, index_programs
 from trainer.errors import DivergedError, Problem, TrainingError, command_text
 from trainer.report.page import write_page
 from trainer.runs.files import json_bytes
 from trainer.runs.manifest import Status
-from trainer.workflows.decisions import decide, decided
-from trainer.workflows.dependence import surface_facts
-from trainer.workflows.importance import asking, importance_of, importance_wanted
-from trainer.workflows.plan import Plan
-from trainer.workflows.reporting import find_out_of
+from trainer.workflows.decisions import choose_decisions, with_decisions
+from trainer.workflows.dependence import surface_json
+from trainer.workflows.importance import (
+    compute_importance,
+    prediction_function,
+    should_compute_importance,
+)
+from trainer.workflows.plan import RunPlan
+from trainer.workflows.reporting import write_run_findings
 
 if TYPE_CHECKING:
-    from trainer.engine.batches import Pass
-    from trainer.engine.events import EpochResult, Partway, Rewound
-    from trainer.workflows.building import Built
+    from trainer.engine.batches import EpochOutput
+    from trainer.engine.events import EpochEnd, RolledBack, StepCheckpoint
+    from trainer.workflows.building import TrainingSetup
     from trainer.workflows.recording import Recording
 
 _SHOWN_POINTS = 1_000
 """Rows that are drawn on a surface, evenly spaced."""
-Interrupted = Callable[[], str | None]
+InterruptCheck = Callable[[], str | None]
 """Asked about once a second and at the end of each epoch; a reason ends training with a checkpoint."""
 
 
 @dataclass(frozen=True, slots=True)
-class Started:
+class RunStarted:
     """Training begins.
 
     Attributes:
@@ -56,13 +60,13 @@ class Started:
     """
 
     run: Path
-    plan: Plan
+    plan: RunPlan
     device: devices.Device
     notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Finished:
+class RunFinished:
     """The run has ended.
 
     Attributes:
@@ -91,10 +95,10 @@ class Finished:
 
 
 if TYPE_CHECKING:
-    Event = Started | EpochResult | Partway | Rewound | Finished
+    Event = RunStarted | EpochEnd | StepCheckpoint | RolledBack | RunFinished
 
 
-def start_device(plan: Plan, config: Config) -> tuple[Plan, devices.Device]:
+def start_device(plan: RunPlan, config: Config) -> tuple[RunPlan, devices.Device]:
     """Import TensorFlow and choose device and threads; the plan says what could not be had.
 
     Raises:
@@ -112,15 +116,15 @@ def start_device(plan: Plan, config: Config) -> tuple[Plan, devices.Device]:
 
 
 def train(
-    plan: Plan,
-    built: Built,
+    plan: RunPlan,
+    built: TrainingSetup,
     record: Recording,
-    interrupted: Interrupted,
+    interrupted: InterruptCheck,
     *,
     began: float,
-    is_part: bool = False,
+    is_member: bool = False,
     splits: Sequence[SplitName] = SPLIT_NAMES,
-) -> Generator[EpochResult | Partway | Rewound, None, Finished]:
+) -> Generator[EpochEnd | StepCheckpoint | RolledBack, None, RunFinished]:
     """Train what is left of a training, then evaluate it.
 
     Args:
@@ -129,13 +133,13 @@ def train(
         record: The run directory.
         interrupted: Whether training should end.
         began: When the process began, by `perf_counter`.
-        is_part: Whether it is one of several, which are reported on together.
+        is_member: Whether it is one of several, which are reported on together.
         splits: What the best weights are evaluated on.
 
     Raises:
         TrainingError: Training could not go on; the run directory says why.
     """
-    from trainer.engine.events import EpochResult, Partway, Rewound
+    from trainer.engine.events import EpochEnd, RolledBack, StepCheckpoint
     from trainer.engine.fit import fit
     from trainer.models.weights import weights_sha256
 
@@ -143,11 +147,11 @@ def train(
     try:
         for event in fit(training, interrupted):
             match event:
-                case EpochResult():
+                case EpochEnd():
                     record.epoch(event)
-                case Partway():
+                case StepCheckpoint():
                     record.partway(event)
-                case Rewound():
+                case RolledBack():
                     record.rewound(event)
                 case _:
                     assert_never(event)
@@ -158,7 +162,7 @@ def train(
     trained = perf_counter()
     trace = sum(program.trace_seconds for program in built.programs)
     compilation = sum(program.compile_seconds for program in built.programs)
-    keep_programs(cache_root())
+    index_programs(cache_root())
     record.checkpoint()
     written = perf_counter()
     metrics: dict[str, dict[str, float]] = {}
@@ -169,10 +173,10 @@ def train(
         if not training.interrupted:
             metrics = _evaluate(plan, built, record, interrupted, splits)
             evaluated = perf_counter()
-            if not training.interrupted and not is_part:
+            if not training.interrupted and not is_member:
                 _explain(plan, built, record)
                 if plan.config.evaluate.report:
-                    sentence = find_out_of(record.run, plan)
+                    sentence = write_run_findings(record.run, plan)
     elif not training.interrupted:
         raise TrainingError(_no_epoch(plan, record.run.path))
     record.time("trace", trace)
@@ -190,7 +194,7 @@ def train(
         write_page(record.run, datetime.now(UTC))
         record.time("page", perf_counter() - ended)
         record.run.write_manifest(record.manifest)
-    return Finished(
+    return RunFinished(
         run=record.run.path,
         status=status,
         epochs=training.epoch,
@@ -204,46 +208,44 @@ def train(
     )
 
 
-def _explain(plan: Plan, built: Built, record: Recording) -> None:
+def _explain(plan: RunPlan, built: TrainingSetup, record: Recording) -> None:
     """Write what each column is worth to the best weights, and of two numbers the answers over both,
     where the config asks for it.
     """
-    settings, prepared = plan.config.evaluate, plan.prepared
-    split: SplitName = "validation" if prepared.rows("validation") else "train"
-    samples = prepared.samples(split)
+    settings, dataset = plan.config.evaluate, plan.dataset
+    split: SplitName = "validation" if dataset.rows("validation") else "train"
+    samples = dataset.samples(split)
     if samples is None or (settings.importance == "auto" and not settings.report):
         return
-    preprocessing, evaluator = prepared.preprocessing, built.runner.evaluator
-    rows = prepared.rows("validation")
-    if importance_wanted(settings.importance, rows, len(preprocessing.columns)):
-        facts = importance_of(
+    preprocessing, evaluator = dataset.preprocessing, built.runner.evaluator
+    rows = dataset.rows("validation")
+    if should_compute_importance(settings.importance, rows, len(preprocessing.columns)):
+        facts = compute_importance(
             evaluator,
             samples,
             preprocessing,
-            plan.question,
+            plan.task,
             split=split,
             seed=plan.config.seed,
             level=settings.confidence_level,
         )
         record.run.write_explanation("importance.json", json_bytes(facts))
     names = [column.name for column in preprocessing.columns]
-    if set(names) <= set(prepared.table.frame.columns):
+    if set(names) <= set(dataset.table.frame.columns):
         shown = np.unique(np.linspace(0, len(samples.rows) - 1, _SHOWN_POINTS).astype(np.int64))
-        surface = surface_facts(
+        surface = surface_json(
             [preprocessing],
-            prepared.table.frame.select(names)[samples.rows[shown]],
-            plan.question.in_words(
-                plan.question.actual(plan.question.head_targets(samples))[shown]
-            ),
-            asking(evaluator, plan.question),
-            plan.question.answer_names,
+            dataset.table.frame.select(names)[samples.rows[shown]],
+            plan.task.in_words(plan.task.actual(plan.task.encode_targets(samples))[shown]),
+            prediction_function(evaluator, plan.task),
+            plan.task.prediction_names,
             split,
         )
         if surface is not None:
             record.run.write_explanation("surface.json", json_bytes(surface))
 
 
-def _threads(plan: Plan, wanted: int | Literal["auto"]) -> int:
+def _threads(plan: RunPlan, wanted: int | Literal["auto"]) -> int:
     if wanted != "auto":
         return wanted
     if plan.parameters is None:
@@ -251,7 +253,7 @@ def _threads(plan: Plan, wanted: int | Literal["auto"]) -> int:
     return devices.choose_threads(plan.parameters, plan.config.fit.batch_size)
 
 
-def _no_epoch(plan: Plan, run: Path) -> Problem:
+def _no_epoch(plan: RunPlan, run: Path) -> Problem:
     return Problem(
         str(run),
         f"at least one epoch within fit.max_seconds ({plan.config.fit.max_seconds:g})",
@@ -261,10 +263,10 @@ def _no_epoch(plan: Plan, run: Path) -> Problem:
 
 
 def _evaluate(
-    plan: Plan,
-    built: Built,
+    plan: RunPlan,
+    built: TrainingSetup,
     record: Recording,
-    interrupted: Interrupted,
+    interrupted: InterruptCheck,
     splits: Sequence[SplitName],
 ) -> dict[str, dict[str, float]]:
     """Judge the best weights on each split; the test rows are encoded here for the first time.
@@ -273,12 +275,12 @@ def _evaluate(
     interrupted.
     """
     training = built.training
-    passes: dict[SplitName, tuple[Samples, Pass]] = {}
+    passes: dict[SplitName, tuple[Samples, EpochOutput]] = {}
     for split in splits:
-        samples = plan.prepared.samples(split)
+        samples = plan.dataset.samples(split)
         if samples is None:
             continue
-        laid_out = plan.question.head_targets(samples)
+        laid_out = plan.task.encode_targets(samples)
         evaluating = built.runner.evaluate(laid_out)
         while True:
             try:
@@ -293,14 +295,17 @@ def _evaluate(
     validation = None
     if "validation" in passes:
         laid_out, done = passes["validation"]
-        validation = plan.question.said(laid_out, done.predictions)
-    decisions = decide(plan.config.evaluate, plan.question, validation, plan.taken)
-    question = decided(plan.question, decisions)
+        validation = plan.task.said(laid_out, done.predictions)
+    decisions = choose_decisions(plan.config.evaluate, plan.task, validation, plan.inherited)
+    task = with_decisions(plan.task, decisions)
     record.decisions(decisions)
     metrics: dict[str, dict[str, float]] = {}
     for split, (laid_out, done) in passes.items():
-        measures = {"loss": done.loss, **question.measure(done.predictions, laid_out, done.rows)}
+        measures = {
+            "loss": done.loss,
+            **task.compute_metrics(done.predictions, laid_out, done.rows),
+        }
         record.evaluation(split, len(laid_out.x), measures)
-        record.answers(split, question.said(laid_out, done.predictions), plan)
+        record.answers(split, task.said(laid_out, done.predictions), plan)
         metrics[split] = measures
     return metrics

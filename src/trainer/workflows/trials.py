@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from trainer.config.load import LoadedConfig
 from trainer.config.sweep_loading import trial_config
 from trainer.data.splits import SplitName
-from trainer.engine.events import EpochResult
+from trainer.engine.events import EpochEnd
 from trainer.errors import ConfigError
 from trainer.runs.directory import RunDirectory
 from trainer.runs.log import read_log
@@ -27,18 +27,18 @@ from trainer.sweep.trials import (
     Batch,
     BatchPlanned,
     BestEpoch,
-    EpochDone,
-    PackBegun,
     Trial,
     TrialEnded,
+    TrialPackEpoch,
+    TrialPackStarted,
     TrialStatus,
 )
-from trainer.workflows.crew import Crew
-from trainer.workflows.many import tasks_of
-from trainer.workflows.pack_events import MemberEnded, MembersEpoch, PackStarted
-from trainer.workflows.pack_plans import Entrant
-from trainer.workflows.plan import Tables
-from trainer.workflows.workers import run_here
+from trainer.workflows.pack_events import MemberEnded, PackEpochEnded, PackStarted
+from trainer.workflows.pack_schedule import RunSpec
+from trainer.workflows.plan import TableCache
+from trainer.workflows.work_items import plan_work_items
+from trainer.workflows.worker_pool import WorkerPool
+from trainer.workflows.worker_processes import run_in_process
 
 if TYPE_CHECKING:
     from trainer.sweep.trials import TrialEvent
@@ -57,8 +57,8 @@ class TrialTrainer:
         directory: SweepDirectory,
         loaded: LoadedConfig,
         study: Study,
-        tables: Tables,
-        workers: Crew[Any] | None,
+        tables: TableCache,
+        workers: WorkerPool[Any] | None,
         threads: int,
         command: tuple[str, ...],
         interrupted: Callable[[], str | None],
@@ -70,32 +70,32 @@ class TrialTrainer:
         self._interrupted, self._allow_custom = interrupted, allow_custom
         self._best: dict[int, BestEpoch] = {}
 
-    def begun(self) -> Iterator[Entrant]:
+    def begun(self) -> Iterator[RunSpec]:
         """The trials so far, as they would be trained now; without those that could not be."""
-        for row in self._study.standing().rows:
+        for row in self._study.leaderboard().rows:
             try:
-                entrant = self._entrant(row.trial)
+                spec = self._spec(row.trial)
             except ConfigError:
                 continue
-            yield entrant
+            yield spec
 
     def train(self, batch: Batch) -> Generator[TrialEvent, None, None]:
         """As in `Train`."""
         began = perf_counter()
         left = {trial.number for trial in batch.trials}
-        entrants = []
+        specs = []
         for trial in batch.trials:
             try:
-                entrants.append(self._entrant(trial))
+                specs.append(self._spec(trial))
             except ConfigError as wrong:
                 yield self._failed(trial.number, str(wrong.problems[0]), began)
         packs = self._directory.path / "packs"
         packs.mkdir(exist_ok=True)
-        plan, tasks, done = tasks_of(
-            entrants,
+        plan, items, done = plan_work_items(
+            specs,
             packs,
             self._tables,
-            entrant_of=self._entrant_of,
+            spec_of=self._spec_of,
             jobs=self._study.begun.jobs,
             threads=self._threads,
             command=self._command,
@@ -107,9 +107,9 @@ class TrialTrainer:
         for member in done:
             yield self._ended(member, began)
         # What has not begun when time is over is left.
-        begun = (task for task in tasks if not batch.is_stopped)
+        begun = (task for task in items if not batch.is_stopped)
         working = (
-            run_here(begun, self._tables, self._interrupted)
+            run_in_process(begun, self._tables, self._interrupted)
             if self._workers is None
             else self._workers.run(begun, self._interrupted)
         )
@@ -123,11 +123,11 @@ class TrialTrainer:
             if isinstance(event, PackStarted):
                 # The pack of a worker that was lost is begun again, by another one.
                 place = begun_packs.setdefault(event.numbers, len(begun_packs) + 1)
-                yield PackBegun(place, len(tasks), event.numbers, event.epoch)
-            elif isinstance(event, MembersEpoch):
-                yield EpochDone(
+                yield TrialPackStarted(place, len(items), event.numbers, event.epoch)
+            elif isinstance(event, PackEpochEnded):
+                yield TrialPackEpoch(
                     event.epoch,
-                    {number: self._measured(one.measures) for number, one in event.results.items()},
+                    {number: self._measured(one.metrics) for number, one in event.results.items()},
                     self._best_so_far(event.results),
                 )
                 answer = _ends(batch, event.results)
@@ -136,22 +136,22 @@ class TrialTrainer:
                 left.remove(event.number)
                 yield self._ended(event, began)
 
-    def _entrant(self, trial: Trial) -> Entrant:
+    def _spec(self, trial: Trial) -> RunSpec:
         config = trial_config(self._loaded, trial.settings)
-        return Entrant(
+        return RunSpec(
             trial.number, replace(self._loaded, config=config), self._directory.trial(trial.number)
         )
 
-    def _entrant_of(self, number: int) -> Entrant | None:
-        rows = {row.trial.number: row.trial for row in self._study.standing().rows}
-        return self._entrant(rows[number]) if number in rows else None
+    def _spec_of(self, number: int) -> RunSpec | None:
+        rows = {row.trial.number: row.trial for row in self._study.leaderboard().rows}
+        return self._spec(rows[number]) if number in rows else None
 
-    def _best_so_far(self, results: Mapping[int, EpochResult]) -> dict[int, BestEpoch]:
+    def _best_so_far(self, results: Mapping[int, EpochEnd]) -> dict[int, BestEpoch]:
         for number, result in results.items():
             if result.epoch > 1 and number not in self._best:
                 self._best |= self._logged(number, result.epoch)
             if result.improved:
-                self._best[number] = BestEpoch(self._measured(result.measures), result.epoch)
+                self._best[number] = BestEpoch(self._measured(result.metrics), result.epoch)
         return {number: self._best[number] for number in results if number in self._best}
 
     def _logged(self, number: int, before: int) -> dict[int, BestEpoch]:
@@ -165,9 +165,9 @@ class TrialTrainer:
         best = next(iter(ranked(epochs, self._study.begun.direction)), None)
         return {} if best is None else {number: BestEpoch(epochs[best], best)}
 
-    def _measured(self, measures: Mapping[str, float]) -> float:
+    def _measured(self, metrics: Mapping[str, float]) -> float:
         name = self._study.begun.objective
-        return measures[name] if name in measures else math.nan
+        return metrics[name] if name in metrics else math.nan
 
     def _failed(self, number: int, reason: str, began: float) -> TrialEnded:
         seconds = perf_counter() - began

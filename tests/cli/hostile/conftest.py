@@ -13,7 +13,7 @@ from tests.cli.hostile.attack import (
 )
 from trainer.config.load import load_config
 from trainer.workflows.fit import fit_run
-from trainer.workflows.training import Finished
+from trainer.workflows.training import RunFinished
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
         interrupted=lambda: None,
     )
     *_, finished = events
-    assert isinstance(finished, Finished)
+    assert isinstance(finished, RunFinished)
     finished.run.rename(folder / "run")
     return folder
 

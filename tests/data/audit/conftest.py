@@ -12,7 +12,7 @@ import yaml
 from trainer.config.load import load_config
 from trainer.data.audit.checks import audit
 from trainer.data.audit.findings import Finding
-from trainer.data.audit.reading import read_subject
+from trainer.data.audit.loading import read_audited_table
 
 Audit = Callable[..., list[Finding]]
 ROWS = 1000
@@ -57,7 +57,7 @@ def audited(tmp_path: Path) -> Audit:
         place = tmp_path / "config.yaml"
         place.write_text(yaml.safe_dump(settings))
         config = load_config(place, overrides).config
-        _, subject = read_subject(config)
-        return audit(subject, config)
+        _, audited = read_audited_table(config)
+        return audit(audited, config)
 
     return run

@@ -20,7 +20,7 @@ def with_rows(columns: Columns, at: Any) -> Columns:
     return {name: np.concatenate([values, values[at]]) for name, values in columns.items()}
 
 
-def shared_rows(columns: Columns, draw: np.random.Generator) -> Columns:
+def duplicate_rows(columns: Columns, draw: np.random.Generator) -> Columns:
     return with_rows(columns, draw.choice(ROWS, 12, replace=False))
 
 
@@ -29,13 +29,13 @@ def shared_rows_under_new_names(columns: Columns, draw: np.random.Generator) -> 
     return {"entry": np.arange(ROWS + 12), **columns}
 
 
-def nearly_shared_rows(columns: Columns, draw: np.random.Generator) -> Columns:
+def near_duplicate_rows(columns: Columns, draw: np.random.Generator) -> Columns:
     copied = with_rows(columns, draw.choice(ROWS, 25, replace=False))
     copied["x0"][ROWS:] *= 1 + 1e-9
     return copied
 
 
-def contradicting_rows(columns: Columns, draw: np.random.Generator) -> Columns:
+def conflicting_rows(columns: Columns, draw: np.random.Generator) -> Columns:
     copied = with_rows(columns, draw.choice(ROWS, 20, replace=False))
     copied["y"][ROWS:] = np.where(copied["y"][ROWS:] == "good", "bad", "good")
     copied["n"][ROWS:] += 9
@@ -207,9 +207,9 @@ def target_with_time(columns: Columns, draw: np.random.Generator) -> Columns:
 
 BY_PART = {"split": {"by": "column", "column": "part"}}
 PLANTED: list[tuple[Plant, str, str, str, dict[str, Any]]] = [
-    (shared_rows, "yn", "shared_rows", "fault", {}),
-    (nearly_shared_rows, "yn", "nearly_shared_rows", "warning", {}),
-    (contradicting_rows, "yn", "contradicting_rows", "warning", {}),
+    (duplicate_rows, "yn", "duplicate_rows", "fault", {}),
+    (near_duplicate_rows, "yn", "near_duplicate_rows", "warning", {}),
+    (conflicting_rows, "yn", "conflicting_rows", "warning", {}),
     (group_with_its_target, "yn", "group_leak", "fault", {}),
     (group_with_its_target, "yn", "group_leak", "fault", {"features": {"exclude": ["patient_id"]}}),
     (unnamed_group_with_its_target, "yn", "group_leak", "fault", {}),
@@ -221,11 +221,11 @@ PLANTED: list[tuple[Plant, str, str, str, dict[str, Any]]] = [
     (constant, "yn", "constant_column", "warning", {}),
     (nearly_constant, "yn", "nearly_constant_column", "warning", {}),
     (empty, "yn", "empty_column", "warning", {}),
-    (renamed_target, "y", "target_giveaway", "fault", {}),
-    (consequence, "y", "target_giveaway", "fault", {}),
-    (known_for_some, "y", "target_giveaway", "fault", {}),
-    (copied_number, "yn", "copied_column", "warning", {}),
-    (copied_category, "yn", "copied_column", "warning", {}),
+    (renamed_target, "y", "target_leakage", "fault", {}),
+    (consequence, "y", "target_leakage", "fault", {}),
+    (known_for_some, "y", "target_leakage", "fault", {}),
+    (copied_number, "yn", "redundant_column", "warning", {}),
+    (copied_category, "yn", "redundant_column", "warning", {}),
     (infinite, "yn", "infinite_values", "fault", {}),
     (words_among_numbers, "yn", "mixed_types", "fault", {}),
     (numbers_among_words, "yn", "mixed_types", "warning", {}),

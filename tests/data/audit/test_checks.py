@@ -17,14 +17,14 @@ from tests.data.audit.planting import (
     Plant,
     days,
     drift,
+    duplicate_rows,
     imbalance,
     placeholder,
-    shared_rows,
     shared_rows_under_new_names,
 )
 from trainer.config.schema import Config
 from trainer.data.audit.checks import audit
-from trainer.data.audit.reading import read_subject
+from trainer.data.audit.loading import read_audited_table
 
 CONFIGS = Path(__file__).parents[3] / "configs" / "data"
 RARE = ["Utilities", "Pool.Area"]
@@ -59,16 +59,16 @@ def test_a_planted_fault_is_found_and_nothing_else(
 
 def test_copies_under_new_names_are_copies(audited: Audit) -> None:
     columns = shared_rows_under_new_names(clean_columns(1), np.random.default_rng(2))
-    assert [one.kind for one in audited(columns)] == ["shared_rows", "row_identifier"]
+    assert [one.kind for one in audited(columns)] == ["duplicate_rows", "row_identifier"]
 
 
 def test_places_and_counts_of_rows(audited: Audit) -> None:
-    columns = shared_rows(clean_columns(1), np.random.default_rng(2))
+    columns = duplicate_rows(clean_columns(1), np.random.default_rng(2))
     (found,) = audited(columns)
     lines = [int(place.rpartition(":")[2]) for place in found.rows]
     assert len(found.rows) == 5 < found.count <= 24
     assert lines == sorted(lines)
-    assert f"table.csv:{lines[0]} [shared_rows]" in str(found.problem)
+    assert f"table.csv:{lines[0]} [duplicate_rows]" in str(found.problem)
     frame = pl.DataFrame({name: list(values) for name, values in columns.items()})
     for line in lines:
         assert frame.filter(pl.struct(pl.all()) == frame.row(line - 2, named=True)).height == 2
@@ -81,8 +81,8 @@ def test_a_table_that_repeats_itself_has_a_note(audited: Audit) -> None:
     columns = {f"w{place}": words[:, place] for place in range(4)} | {"answer": label}
     found = audited(columns, target="answer")
     assert {(one.kind, one.severity) for one in found} == {
-        ("shared_rows", "note"),
-        ("contradicting_rows", "note"),
+        ("duplicate_rows", "note"),
+        ("conflicting_rows", "note"),
     }
 
 
@@ -118,8 +118,8 @@ def test_real_tables_have_no_findings(table: Path, target: str, seed: int) -> No
         # Rare in the whole table of 2,930 rows, next to constant in these 240.
         data["features"] = {"exclude": RARE}
     config = Config.model_validate({"seed": seed, "data": data})
-    _, subject = read_subject(config)
-    assert [one for one in audit(subject, config) if one.severity != "note"] == []
+    _, audited = read_audited_table(config)
+    assert [one for one in audit(audited, config) if one.severity != "note"] == []
 
 
 def test_several_targets(audited: Audit) -> None:
@@ -131,7 +131,7 @@ def test_several_targets(audited: Audit) -> None:
     assert audited(columns, target=["y", "z"]) == []
     columns["copy"] = np.where(columns["z"] == "yes", "A", "B")
     (found,) = audited(columns, target=["y", "z"])
-    assert (found.kind, found.columns) == ("target_giveaway", ("copy",))
+    assert (found.kind, found.columns) == ("target_leakage", ("copy",))
 
 
 def test_findings_are_plain_data(audited: Audit) -> None:
@@ -189,4 +189,4 @@ def test_a_measure_that_gives_the_target_away_is_no_group(audited: Audit) -> Non
     columns["grams"] = (columns["n"] * 10).round()
     columns["n"] = columns["n"].round(1)
     (found,) = audited(columns, target="n")
-    assert (found.kind, found.columns) == ("target_giveaway", ("grams",))
+    assert (found.kind, found.columns) == ("target_leakage", ("grams",))

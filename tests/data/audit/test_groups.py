@@ -3,7 +3,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from trainer.data.audit.groups import looks_hashed, names_things
+from trainer.data.audit.groups import is_key_name, looks_like_hashes
 
 
 @pytest.mark.parametrize(
@@ -12,7 +12,7 @@ from trainer.data.audit.groups import looks_hashed, names_things
      "customer_number", "household.key", "order_id", "group"],
 )  # fmt: skip
 def test_names_of_keys(name: str) -> None:
-    assert names_things(name)
+    assert is_key_name(name)
 
 
 @pytest.mark.parametrize(
@@ -21,12 +21,12 @@ def test_names_of_keys(name: str) -> None:
      "idle", "valid", "number_of_rooms", "Lot.Area", "", "é", "zip_code"],
 )  # fmt: skip
 def test_names_of_other_things(name: str) -> None:
-    assert not names_things(name)
+    assert not is_key_name(name)
 
 
 def test_hashes() -> None:
-    assert looks_hashed(pl.Series(["d41d8cd98f00b204e9800998ecf8427e"] * 3))
-    assert looks_hashed(pl.Series(["123e4567-e89b-12d3-a456-426614174000", None]))
-    assert not looks_hashed(pl.Series(["red", "blue"]))
-    assert not looks_hashed(pl.Series([1, 2]))
-    assert not looks_hashed(pl.Series([None, None], dtype=pl.String))
+    assert looks_like_hashes(pl.Series(["d41d8cd98f00b204e9800998ecf8427e"] * 3))
+    assert looks_like_hashes(pl.Series(["123e4567-e89b-12d3-a456-426614174000", None]))
+    assert not looks_like_hashes(pl.Series(["red", "blue"]))
+    assert not looks_like_hashes(pl.Series([1, 2]))
+    assert not looks_like_hashes(pl.Series([None, None], dtype=pl.String))

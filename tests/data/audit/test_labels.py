@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer.data.audit.labels import find_suspects
+from trainer.data.audit.labels import find_label_issues
 
 CLASSES = ("a", "b", "c")
 
@@ -22,7 +22,7 @@ def test_flipped_labels_are_suspects():
     labels, p = answers(0, 300)
     sure = np.flatnonzero(p.max(axis=1) > 0.95)[:6]
     labels[sure] = (labels[sure] + 1) % 3
-    found = find_suspects(np.arange(300) + 1000, labels, p, CLASSES)
+    found = find_label_issues(np.arange(300) + 1000, labels, p, CLASSES)
     assert {1000 + row for row in sure} <= {one.row for one in found}
     assert [one.probability for one in found] == sorted(one.probability for one in found)
     worst = found[0]
@@ -45,5 +45,5 @@ def test_the_confident_joint_as_it_is_defined(seed, rows):
             expected.add(i)
     order = np.random.default_rng(seed).permutation(rows)
     for at in (np.arange(rows), order):
-        found = find_suspects(at.astype(np.int64), labels[at], p[at], CLASSES)
+        found = find_label_issues(at.astype(np.int64), labels[at], p[at], CLASSES)
         assert {one.row for one in found} == expected

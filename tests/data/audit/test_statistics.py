@@ -10,8 +10,8 @@ from sklearn.metrics import roc_auc_score
 
 from trainer.data.audit.statistics import (
     auc,
-    auc_error,
-    chi_square_limit,
+    auc_standard_error,
+    chi_square_critical_value,
     correlation,
     rank_correlation,
 )
@@ -40,7 +40,9 @@ def test_auc_error_is_the_spread_of_samples():
         auc(np.concatenate([draw.normal(1, 1, 40), draw.normal(0, 1, 60)]), np.arange(100) < 40)
         for _ in range(800)
     ]
-    assert auc_error(float(np.mean(areas)), 40, 60) == pytest.approx(np.std(areas), rel=0.15)
+    assert auc_standard_error(float(np.mean(areas)), 40, 60) == pytest.approx(
+        np.std(areas), rel=0.15
+    )
 
 
 def test_correlations_are_those_of_scipy():
@@ -56,13 +58,13 @@ def test_correlations_are_those_of_scipy():
 @pytest.mark.parametrize("chance", [0.05, 1e-3, 1e-6, 1e-8])
 def test_chi_square_limit_is_that_of_scipy(chance, freedom):
     wanted = stats.chi2.isf(chance, freedom)
-    assert chi_square_limit(chance, freedom) == pytest.approx(wanted, rel=1e-5)
+    assert chi_square_critical_value(chance, freedom) == pytest.approx(wanted, rel=1e-5)
 
 
 def test_logistic_regression_tells_no_more_than_the_discriminant(tmp_path):
     from trainer.config.schema import Config
-    from trainer.data.audit.reading import read_subject
-    from trainer.data.audit.separation import separation
+    from trainer.data.audit.loading import read_audited_table
+    from trainer.data.audit.split_classifier import split_auc
 
     draw = np.random.default_rng(2)
     part = np.arange(1500) % 2
@@ -76,12 +78,12 @@ def test_logistic_regression_tells_no_more_than_the_discriminant(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("\n".join(lines) + "\n")
     split = {"by": "column", "column": "part"}
-    _, subject = read_subject(
+    _, audited = read_audited_table(
         Config.model_validate({"data": {"source": str(path), "target": "y", "split": split}})
     )
-    area, error = separation(subject, names, np.flatnonzero(part))
+    area, error = split_auc(audited, names, np.flatnonzero(part))
     half = draw.random(1500) < 0.5
     oracle = LogisticRegression().fit(x[half], part[half]).decision_function(x[~half])
     assert area == pytest.approx(roc_auc_score(part[~half], oracle), abs=3 * error)
-    without, error = separation(subject, names[2:], np.flatnonzero(part))
+    without, error = split_auc(audited, names[2:], np.flatnonzero(part))
     assert without == pytest.approx(0.5, abs=4 * error)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.report.page.answered_runs import make_answered
+from tests.report.page.predicted_runs import make_answered
 from tests.report.run_files import NOW
 from trainer.report.page import write_page
 

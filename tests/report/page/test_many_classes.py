@@ -8,17 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.report.page.answered_runs import make_answered, make_answers
 from tests.report.page.html_checks import check_page
+from tests.report.page.predicted_runs import make_answered, make_answers
 from tests.report.run_files import NOW
-from trainer.report.answers import answer_columns, answers_bytes
-from trainer.report.finding_tables import find_tables
+from trainer.report.findings_tables import findings_tables
 from trainer.report.page import write_page
 from trainer.report.page.content import Grid, Page, Plot
-from trainer.report.page.document import page_html
 from trainer.report.page.figures import svg_text
+from trainer.report.page.html import page_html
 from trainer.report.page.markdown import page_markdown
 from trainer.report.page.writing import run_page
+from trainer.report.predictions import prediction_columns, predictions_to_parquet
 from trainer.runs.directory import RunDirectory
 
 pytest.importorskip("matplotlib")
@@ -72,8 +72,8 @@ def test_a_class_without_rows(tmp_path: Path) -> None:
     run = run_of(tmp_path, 20)
     answers = make_answers("multiclass", names, 80)
     kept = answers.take(answers.y[:, 19] == 0)
-    columns = answer_columns("multiclass", names)
-    run.write_predictions("test.parquet", answers_bytes(kept, columns))
+    columns = prediction_columns("multiclass", names)
+    run.write_predictions("test.parquet", predictions_to_parquet(kept, columns))
     page = run_page(run, NOW)
     check_page(page_html(page))
     assert grid(page, "Metrics by class").table.rows[-1][1] == "0"
@@ -89,8 +89,8 @@ def test_the_curves_are_those_of_the_worst_classes(tmp_path: Path) -> None:
     p = answers.p.copy()
     worst = [4, 7, 9, 12, 15, 18]
     p[:, worst] = np.where(answers.y[:, worst] > 0, 0.0, 0.9)
-    columns = answer_columns("multiclass", names)
-    run.write_predictions("test.parquet", answers_bytes(replace(answers, p=p), columns))
+    columns = prediction_columns("multiclass", names)
+    run.write_predictions("test.parquet", predictions_to_parquet(replace(answers, p=p), columns))
     found = plot(run_page(run, NOW), "roc")
     assert "the 6 worst of 20 classes" in found.title
     for place, name in enumerate(names):
@@ -116,8 +116,8 @@ def test_of_more_classes_those_with_most_errors_are_drawn(tmp_path: Path) -> Non
 
 
 def test_show_lists_confusions_where_the_matrix_is_too_wide(tmp_path: Path) -> None:
-    titles = [table.title for table in find_tables(run_of(tmp_path, 20)).tables]
+    titles = [table.title for table in findings_tables(run_of(tmp_path, 20)).tables]
     assert any(title.startswith("most frequent confusions") for title in titles)
     few = make_answered(tmp_path / "few", "multiclass", ("a", "b", "c"), resamples=20)
-    titles = [table.title for table in find_tables(few).tables]
+    titles = [table.title for table in findings_tables(few).tables]
     assert any(title.startswith("confusion matrix") for title in titles)

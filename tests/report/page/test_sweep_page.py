@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from tests.report.page.answered_runs import HOSTILE
 from tests.report.page.html_checks import check_page
+from tests.report.page.predicted_runs import HOSTILE
 from tests.report.run_files import NOW, SETTINGS
 from tests.report.sweep_files import make_sweep, rate_matters
 from trainer.report.page import write_sweep_page
-from trainer.report.page.document import page_html
+from trainer.report.page.html import page_html
 from trainer.report.page.sweep import sweep_page
 from trainer.report.page.sweep_plots import trials_of
 from trainer.report.sweeps.axes import axes_of, setting_importance
@@ -56,7 +56,7 @@ def test_a_finished_sweep_has_all_of_it(tmp_path: Path) -> None:
     ]  # fmt: skip
     # The setting that matters most is drawn first.
     assert page_of(directory).plots()[2].title == "optimizer.learning_rate"
-    best = read_sweep(directory).standing.best
+    best = read_sweep(directory).leaderboard.best
     assert best is not None
     assert f"The best is trial {best.trial.number}" in text
     assert f"trainer sweep {directory.config}" in text
@@ -89,12 +89,12 @@ def test_the_setting_that_matters_is_the_most_important(tmp_path: Path) -> None:
     sweep = read_sweep(make_sweep(tmp_path, trials=80))
     axes = axes_of(sweep)
     for higher in (True, False):
-        found = setting_importance(axes, sweep.standing.ranks, higher=higher)
+        found = setting_importance(axes, sweep.leaderboard.ranks, higher=higher)
         assert found is not None
         assert found.share[0] > 0.8
         assert found.share[1:].max() < 0.1
-    assert setting_importance(axes, sweep.standing.ranks[:11], higher=True) is None
-    assert setting_importance((), sweep.standing.ranks, higher=True) is None
+    assert setting_importance(axes, sweep.leaderboard.ranks[:11], higher=True) is None
+    assert setting_importance((), sweep.leaderboard.ranks, higher=True) is None
 
 
 def test_too_few_trials_for_an_importance_are_told(tmp_path: Path) -> None:
@@ -110,12 +110,12 @@ def test_a_few_very_bad_trials_do_not_set_the_scale(tmp_path: Path) -> None:
         return "finished", -1e6 if number == 7 else value, ""
 
     directory = make_sweep(tmp_path, trials=30, ending=ending)
-    trials = trials_of(read_sweep(directory).standing)
+    trials = trials_of(read_sweep(directory).leaderboard)
     assert trials.cut == 1
     assert trials.objective.min() > -5
     text = page_html(page_of(directory), with_plots=False)
     assert "1 trial with a much worse val_auc is drawn at the end of the scale." in text
-    whole = trials_of(read_sweep(make_sweep(tmp_path, "whole", trials=30)).standing)
+    whole = trials_of(read_sweep(make_sweep(tmp_path, "whole", trials=30)).leaderboard)
     assert whole.cut == 0
 
 
@@ -148,7 +148,7 @@ def test_an_unfinished_sweep_names_the_command(tmp_path: Path) -> None:
 
 def test_damage_is_told_beside_what_is_known(tmp_path: Path) -> None:
     directory = make_sweep(tmp_path, trials=14)
-    number = read_sweep(directory).standing.ranks[0].trial.number
+    number = read_sweep(directory).leaderboard.ranks[0].trial.number
     (directory.trial(number) / "manifest.json").write_text("{")
     (directory.trial(number) / "metrics.jsonl").write_text("{\n{}\n")
     check_page(page_html(page_of(directory)))

@@ -12,23 +12,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.report.page.answered_runs import HOSTILE, PLAIN, make_answered, make_answers
 from tests.report.page.html_checks import check_page
+from tests.report.page.predicted_runs import HOSTILE, PLAIN, make_answered, make_answers
 from tests.report.run_files import NOW, make_run, scores, settings
-from trainer.config.data import Task
+from trainer.config.data import TaskName
 from trainer.errors import Problem, StorageError
-from trainer.evaluation.measures import COMPARED
-from trainer.report.answers import answer_columns, answers_bytes
+from trainer.evaluation.metrics import COMPARED_METRICS
 from trainer.report.page import write_page
-from trainer.report.page.document import page_html
 from trainer.report.page.figures import png_bytes, svg_text
+from trainer.report.page.html import page_html
 from trainer.report.page.markdown import page_markdown
-from trainer.report.page.writing import compared_page, run_page, write_plots
+from trainer.report.page.writing import run_comparison_page, run_page, write_plots
+from trainer.report.predictions import prediction_columns, predictions_to_parquet
 from trainer.runs.directory import RunDirectory
 
 pytest.importorskip("matplotlib")
 
-TASKS: dict[Task, tuple[str, ...]] = {
+TASKS: dict[TaskName, tuple[str, ...]] = {
     "binary": HOSTILE[:2],
     "multiclass": HOSTILE,
     "multilabel": HOSTILE[1:],
@@ -48,7 +48,7 @@ def titles(run: RunDirectory) -> list[str]:
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_a_strangers_names_are_text(tmp_path: Path, task: Task) -> None:
+def test_a_strangers_names_are_text(tmp_path: Path, task: TaskName) -> None:
     names = TASKS[task]
     hostile = settings(
         name=names[0], model__layers=[{"dense": {"units": 4, "activation": names[1]}}]
@@ -162,7 +162,7 @@ def test_damage_is_told_not_raised(tmp_path: Path, name: str, content: str) -> N
 def test_answers_of_another_question_are_told(tmp_path: Path) -> None:
     run = make_answered(tmp_path)
     other = make_answers("multiclass", PLAIN, 8)
-    run.write_predictions("test.parquet", answers_bytes(other, ["a", "b", "c", "d"]))
+    run.write_predictions("test.parquet", predictions_to_parquet(other, ["a", "b", "c", "d"]))
     text = quick(run)
     assert "the answers of the run" in text
 
@@ -189,12 +189,12 @@ def test_a_run_with_members_shows_each(tmp_path: Path) -> None:
 
 
 def test_many_rows_make_no_large_page(tmp_path: Path) -> None:
-    task: Task
+    task: TaskName
     for task, names in (("binary", PLAIN[:2]), ("regression", PLAIN[:3])):
         run = make_answered(tmp_path, task)
-        columns = answer_columns(task, names)
+        columns = prediction_columns(task, names)
         many = make_answers(task, names, 20_000)
-        run.write_predictions("test.parquet", answers_bytes(many, columns))
+        run.write_predictions("test.parquet", predictions_to_parquet(many, columns))
         assert write_page(run, NOW).stat().st_size < 600_000
 
 
@@ -204,9 +204,9 @@ def test_runs_side_by_side(tmp_path: Path) -> None:
     second = make_answered(tmp_path, minutes=1, config=other)
     answers = make_answers("binary", PLAIN[:2], 60)
     worse = replace(answers, p=1 - answers.p)
-    worse_bytes = answers_bytes(worse, ["probability_yes"])
+    worse_bytes = predictions_to_parquet(worse, ["probability_yes"])
     second.write_predictions("test.parquet", worse_bytes)
-    page = compared_page([first.path, second.path], NOW)
+    page = run_comparison_page([first.path, second.path], NOW)
     text = page_html(page)
     check_page(text)
     assert "optimizer.learning_rate" in text
@@ -219,7 +219,7 @@ def test_runs_side_by_side(tmp_path: Path) -> None:
     ]
     rows = {row[0]: row[1] for row in difference.rows}
     # Those that runs are compared with their baselines by.
-    assert tuple(rows) == COMPARED["binary"]
+    assert tuple(rows) == COMPARED_METRICS["binary"]
     assert rows["auc"].startswith("-")
     assert rows["auc"].endswith("worse")
     assert rows["log_loss"].endswith("worse")
@@ -229,7 +229,7 @@ def test_runs_are_compared_by_the_metrics_of_the_first(tmp_path: Path) -> None:
     first, second = make_answered(tmp_path), make_answered(tmp_path, minutes=1)
     findings = json.loads(first.findings.read_text(encoding="utf-8"))
     first.write_findings({**findings, "compared": ["mcc", "auc"]})
-    page = compared_page([first.path, second.path], NOW)
+    page = run_comparison_page([first.path, second.path], NOW)
     (difference,) = [
         block.table
         for section in page.sections
@@ -267,7 +267,7 @@ def test_weights_and_one_class_alone(tmp_path: Path) -> None:
         replace(answers, p=np.full((30, 1), np.nan, np.float32)),
         replace(answers, p=np.full((30, 1), 0.5, np.float32)),
     ):
-        run.write_predictions("test.parquet", answers_bytes(changed, ["probability_yes"]))
+        run.write_predictions("test.parquet", predictions_to_parquet(changed, ["probability_yes"]))
         quick(run)
         of_answers = {"roc", "precision-recall", "reliability", "thresholds"}
         for plot in run_page(run, NOW).plots():

@@ -15,10 +15,10 @@ import pytest
 from tests.report.run_files import NOW
 from tests.report.sweep_files import make_sweep
 from trainer.errors import RunError
-from trainer.report.sweeps.chosen import with_best_trials
+from trainer.report.sweeps.best_trials import with_best_trials
 from trainer.report.sweeps.facts import read_sweep
 from trainer.report.sweeps.tables import show_json, show_tables
-from trainer.report.sweeps.text import Labels
+from trainer.report.sweeps.text import SettingLabels
 from trainer.report.text import plain_lines
 from trainer.runs.lock import RunLock
 from trainer.runs.process import this_process
@@ -113,12 +113,12 @@ def test_damage_is_told(tmp_path: Path) -> None:
         sweep = read_sweep(other)
         assert sweep.problems
         assert "sweep.yaml" in text_of(other)
-        assert len(sweep.standing.ranks) == 3
+        assert len(sweep.leaderboard.ranks) == 3
 
 
 def test_a_sweep_stands_for_its_best_trials(tmp_path: Path) -> None:
     directory = make_sweep(tmp_path, trials=8, kept=6)
-    ranks = [row.trial.number for row in read_sweep(directory).standing.ranks]
+    ranks = [row.trial.number for row in read_sweep(directory).leaderboard.ranks]
     numbers = lambda paths: [int(path.name) for path in paths]  # noqa: E731
     assert numbers(with_best_trials([directory.path])) == ranks[:5]
     assert numbers(with_best_trials([directory.path], 2)) == ranks[:2]
@@ -156,7 +156,7 @@ def test_long_values_are_numbered_in_the_order_of_the_config(tmp_path: Path) -> 
     assert [row[:2] for row in sweep.labels.legend()] == [
         ("model.layers", "#1"), ("model.layers", "#2"), ("model.layers", "#3"),
     ]  # fmt: skip
-    both = Labels().settings({"a.units": 1, "b.units": 2, "optimizer.name": "sgd"})
+    both = SettingLabels().settings({"a.units": 1, "b.units": 2, "optimizer.name": "sgd"})
     assert both == "a.units=1 b.units=2 optimizer=sgd"
 
 

@@ -11,11 +11,11 @@ import numpy as np
 import polars as pl
 
 from trainer.config.nodes import column_key
-from trainer.data.arrays import Bools, Floats, Rows
+from trainer.data.arrays import BoolArray, Float64Array, RowIndex
+from trainer.data.audit.audited_table import AuditedTable
 from trainer.data.audit.findings import Finding, Kind, Severity, counted, exclude, listed, names
-from trainer.data.audit.subject import Subject
-from trainer.data.fitting import MANY_LEVELS
-from trainer.data.settings import categorical_settings
+from trainer.data.column_settings import categorical_settings
+from trainer.data.fitting import MAX_LEVEL_RATIO
 from trainer.data.splits import SPLIT_NAMES, TEST, TRAIN, VALIDATION
 from trainer.data.values import text
 
@@ -26,17 +26,17 @@ _RARE_ROWS = 10
 _MANY_LEVELS = 20
 
 
-def find_infinite(subject: Subject) -> list[Finding]:
+def find_infinite(audited: AuditedTable) -> list[Finding]:
     """Infinite numbers: fit refuses them in training rows, and reads them as missing in others."""
-    infinite = np.isinf(subject.matrix)
-    columns = [subject.numeric[place] for place in np.flatnonzero(infinite.any(axis=0))]
+    infinite = np.isinf(audited.matrix)
+    columns = [audited.numeric[place] for place in np.flatnonzero(infinite.any(axis=0))]
     if not columns:
         return []
-    at: Rows = np.flatnonzero(infinite.any(axis=1))
-    training = bool((subject.split[at] == TRAIN).any())
+    at: RowIndex = np.flatnonzero(infinite.any(axis=1))
+    training = bool((audited.split[at] == TRAIN).any())
     return [
         _cells_finding(
-            subject, "infinite_values", "fault" if training else "warning", columns, at,
+            audited, "infinite_values", "fault" if training else "warning", columns, at,
             "finite numbers", f"infinity in {counted(len(at), 'row')}, in {names(columns)}",
             "fit refuses them" if training else "they are read as missing",
             "correct them, leave the cells empty, or add the word to data.csv.null_values",
@@ -44,18 +44,18 @@ def find_infinite(subject: Subject) -> list[Finding]:
     ]  # fmt: skip
 
 
-def find_mixed(subject: Subject) -> list[Finding]:
+def find_mixed_types(audited: AuditedTable) -> list[Finding]:
     """Words among numbers, and other values that are not of their column's kind."""
     found = []
-    for name, wrong in subject.unreadable.items():
-        at: Rows = np.flatnonzero(wrong)
-        training = bool((subject.split[at] == TRAIN).any())
+    for name, wrong in audited.unreadable.items():
+        at: RowIndex = np.flatnonzero(wrong)
+        training = bool((audited.split[at] == TRAIN).any())
         what = {"numeric": "numbers", "datetime": "dates", "boolean": "yes or no"}
-        kind = subject.kinds[name]
-        words = _words(subject.frame[name], wrong)
+        kind = audited.kinds[name]
+        words = _words(audited.frame[name], wrong)
         found.append(
             _cells_finding(
-                subject, "mixed_types", "fault" if training else "warning", [name], at,
+                audited, "mixed_types", "fault" if training else "warning", [name], at,
                 f"{what.get(kind, kind)} in every row of '{name}'",
                 f"{listed([repr(word) for word in words])} in {counted(len(at), 'row')}",
                 "fit refuses them" if training else "they are read as missing",
@@ -66,10 +66,10 @@ def find_mixed(subject: Subject) -> list[Finding]:
     return found
 
 
-def find_text(subject: Subject) -> list[Finding]:
+def find_values_as_text(audited: AuditedTable) -> list[Finding]:
     """Numbers and dates that are written as text: how `fit` reads them, and why some stay text."""
     found = []
-    for name, reading in subject.readings.items():
+    for name, reading in audited.readings.items():
         note = reading.note
         if note is None:
             continue
@@ -85,22 +85,22 @@ def find_text(subject: Subject) -> list[Finding]:
             meaning = "each value is a level of its own"
         found.append(
             Finding(
-                kind, "warning", subject.table.name, (name,), (), 1,
+                kind, "warning", audited.table.name, (name,), (), 1,
                 expected, note.what, meaning, note.fix,
             )
         )  # fmt: skip
     return found
 
 
-def find_placeholders(subject: Subject) -> list[Finding]:
+def find_placeholders(audited: AuditedTable) -> list[Finding]:
     """Numbers such as -999 and 9999 that stand far from all others and are there again and again."""
     columns, words = [], []
-    at = np.zeros(len(subject.rows), dtype=np.bool_)
-    for place, name in enumerate(subject.numeric):
-        values = subject.matrix[:, place]
+    at = np.zeros(len(audited.rows), dtype=np.bool_)
+    for place, name in enumerate(audited.numeric):
+        values = audited.matrix[:, place]
         for extreme in _isolated(values):
             here = values == extreme
-            cell = text(subject.frame[name].gather(np.flatnonzero(here)[:1]))[0]
+            cell = text(audited.frame[name].gather(np.flatnonzero(here)[:1]))[0]
             if _PLACEHOLDER.fullmatch(cell.strip().removeprefix("+")):
                 columns.append(name)
                 words.append(f"{cell} in {counted(int(here.sum()), 'row')} of '{name}'")
@@ -109,7 +109,7 @@ def find_placeholders(subject: Subject) -> list[Finding]:
         return []
     return [
         _cells_finding(
-            subject, "placeholder_values", "warning", list(dict.fromkeys(columns)),
+            audited, "placeholder_values", "warning", list(dict.fromkeys(columns)),
             np.flatnonzero(at), "numbers that were measured", listed(words),
             "what means that nothing is known is learnt as a number",
             "add them to data.csv.null_values, or leave the cells empty",
@@ -117,7 +117,7 @@ def find_placeholders(subject: Subject) -> list[Finding]:
     ]  # fmt: skip
 
 
-def _isolated(values: Floats) -> list[float]:
+def _isolated(values: Float64Array) -> list[float]:
     """The lowest and the highest value, where they are frequent and further from the next one than half
     the spread of the others.
     """
@@ -136,32 +136,32 @@ def _isolated(values: Floats) -> list[float]:
     return found
 
 
-def find_levels(subject: Subject, ignored: Sequence[str]) -> list[Finding]:
+def find_category_problems(audited: AuditedTable, ignored: Sequence[str]) -> list[Finding]:
     """Categories with almost as many levels as rows, and rows of levels that training does not know.
 
     Args:
-        subject: The table.
+        audited: The table.
         ignored: Columns that name rows or groups, or whose cells are numbers.
     """
     many, counts, unseen, shares = [], [], [], []
-    at = np.zeros(len(subject.rows), dtype=np.bool_)
+    at = np.zeros(len(audited.rows), dtype=np.bool_)
     can_merge = True
-    for name in subject.worded:
-        if name in ignored or subject.kinds[name] != "categorical":
+    for name in audited.discrete:
+        if name in ignored or audited.kinds[name] != "categorical":
             continue
-        codes = subject.codes(name)
-        known = codes[subject.train][codes[subject.train] >= 0]
-        settings = categorical_settings(subject.data, name)
+        codes = audited.codes(name)
+        known = codes[audited.train][codes[audited.train] >= 0]
+        settings = categorical_settings(audited.data, name)
         levels, sizes = np.unique(known, return_counts=True)
         merged = sizes < settings.min_count
-        if np.count_nonzero(~merged) > max(_MANY_LEVELS, MANY_LEVELS * len(known)):
+        if np.count_nonzero(~merged) > max(_MANY_LEVELS, MAX_LEVEL_RATIO * len(known)):
             many.append(name)
             counts.append(f"{len(levels):,} levels of '{name}' in {len(known):,} rows")
             continue
         if merged.any() and settings.unknown == "rare":
             continue
         new = (codes >= 0) & ~np.isin(codes, levels)
-        worst = _worst_split(subject, new)
+        worst = _worst_split(audited, new)
         if worst:
             unseen.append(name)
             can_merge = can_merge and bool((sizes < _RARE_ROWS).any())
@@ -171,7 +171,7 @@ def find_levels(subject: Subject, ignored: Sequence[str]) -> list[Finding]:
     if many:
         found.append(
             Finding(
-                "many_levels", "warning", subject.table.name, tuple(many), (), len(many),
+                "many_levels", "warning", audited.table.name, tuple(many), (), len(many),
                 "categories with several rows a level", listed(counts),
                 "levels of one row teach nothing",
                 f"set data.categorical.min_count: {_RARE_ROWS}, or {exclude(many)}",
@@ -180,7 +180,7 @@ def find_levels(subject: Subject, ignored: Sequence[str]) -> list[Finding]:
     if unseen:
         found.append(
             _cells_finding(
-                subject, "unseen_levels", "warning", unseen, np.flatnonzero(at),
+                audited, "unseen_levels", "warning", unseen, np.flatnonzero(at),
                 "levels that training rows have too", listed(shares),
                 "the network knows nothing of them",
                 "split so that training has them"
@@ -195,27 +195,27 @@ def find_levels(subject: Subject, ignored: Sequence[str]) -> list[Finding]:
     return found
 
 
-def _worst_split(subject: Subject, new: Bools) -> str:
+def _worst_split(audited: AuditedTable, new: BoolArray) -> str:
     """How many rows of a split have new levels, if they are many."""
     for split in (TEST, VALIDATION):
-        here = subject.split == split
+        here = audited.split == split
         count, rows = int(new[here].sum()), int(here.sum())
         if count >= max(_LEAST_UNSEEN, _UNSEEN_SHARE * rows) and rows:
             return f"{count:,} of {rows:,} {SPLIT_NAMES[split]} rows with unseen levels"
     return ""
 
 
-def _words(series: pl.Series, where: Bools) -> list[str]:
+def _words(series: pl.Series, where: BoolArray) -> list[str]:
     """The different cells there, as they are written."""
     cells = series.gather(np.flatnonzero(where)).cast(pl.String)
     return [str(word) for word in cells.unique(maintain_order=True).to_list()]
 
 
 def _cells_finding(
-    subject: Subject, kind: Kind, severity: Severity, columns: Sequence[str], at: Rows,
+    audited: AuditedTable, kind: Kind, severity: Severity, columns: Sequence[str], at: RowIndex,
     expected: str, found: str, meaning: str, fix: str,
 ) -> Finding:  # fmt: skip
-    places = subject.places(at)
+    places = audited.places(at)
     return Finding(
         kind, severity, places[0], tuple(columns), places, len(at), expected, found, meaning, fix
     )

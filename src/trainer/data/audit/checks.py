@@ -7,20 +7,20 @@ again for its many levels, and new levels not again as drift.
 from __future__ import annotations
 
 from trainer.config.schema import Config
+from trainer.data.audit.audited_table import AuditedTable
 from trainer.data.audit.cells import (
+    find_category_problems,
     find_infinite,
-    find_levels,
-    find_mixed,
+    find_mixed_types,
     find_placeholders,
-    find_text,
+    find_values_as_text,
 )
-from trainer.data.audit.columns import find_constant, find_copies, find_empty, find_identifiers
-from trainer.data.audit.drift import find_drift, find_time
+from trainer.data.audit.columns import find_constant, find_empty, find_identifiers, find_redundant
+from trainer.data.audit.drift import find_drift, find_time_order
+from trainer.data.audit.duplicate_rows import find_duplicate_rows
 from trainer.data.audit.findings import Finding
-from trainer.data.audit.giveaways import find_giveaways
 from trainer.data.audit.groups import find_group_leaks
-from trainer.data.audit.rows import find_shared_rows
-from trainer.data.audit.subject import Subject
+from trainer.data.audit.target_leakage import find_target_leakage
 from trainer.data.audit.targets import (
     find_imbalance,
     find_missing_by_class,
@@ -32,43 +32,43 @@ _ROBUST_LOSSES = ("huber", "log_cosh", "mean_absolute_error")
 _ORDER = ("fault", "warning", "note")
 
 
-def audit(subject: Subject, config: Config) -> list[Finding]:
+def audit(audited: AuditedTable, config: Config) -> list[Finding]:
     """Every finding: faults, then warnings, then notes.
 
     Args:
-        subject: The table.
+        audited: The table.
         config: The config; what it already provides for is not found again.
     """
-    groups = find_group_leaks(subject)
+    groups = find_group_leaks(audited)
     grouping = _columns(groups)
-    mixed, written = find_mixed(subject), find_text(subject)
-    texts = [name for name in _columns(written) if subject.kinds[name] == "categorical"]
+    mixed, written = find_mixed_types(audited), find_values_as_text(audited)
+    texts = [name for name in _columns(written) if audited.kinds[name] == "categorical"]
     wordy = {*_columns(mixed), *texts}
-    identifiers = find_identifiers(subject, [*grouping, *wordy])
+    identifiers = find_identifiers(audited, [*grouping, *wordy])
     naming = _columns(identifiers)
-    constant = find_constant(subject)
-    giveaways = find_giveaways(subject, grouping)
+    constant = find_constant(audited)
+    giveaways = find_target_leakage(audited, grouping)
     given = _columns(giveaways)
-    levels = find_levels(subject, [*grouping, *naming, *wordy])
+    levels = find_category_problems(audited, [*grouping, *naming, *wordy])
     found = [
-        *find_shared_rows(subject, [*naming, *grouping]),
+        *find_duplicate_rows(audited, [*naming, *grouping]),
         *groups,
         *giveaways,
-        *find_infinite(subject),
+        *find_infinite(audited),
         *mixed,
         *written,
         *identifiers,
-        *find_empty(subject),
+        *find_empty(audited),
         *constant,
-        *find_copies(subject, [*given, *naming, *_columns(constant)]),
-        *find_placeholders(subject),
+        *find_redundant(audited, [*given, *naming, *_columns(constant)]),
+        *find_placeholders(audited),
         *levels,
-        *find_rare_classes(subject),
-        *find_imbalance(subject, weighted=config.fit.class_weight is not None),
-        *find_missing_by_class(subject, given),
-        *([] if config.loss.name in _ROBUST_LOSSES else find_outliers(subject)),
-        *find_drift(subject, [*naming, *grouping, *_columns(levels)]),
-        *find_time(subject),
+        *find_rare_classes(audited),
+        *find_imbalance(audited, weighted=config.fit.class_weight is not None),
+        *find_missing_by_class(audited, given),
+        *([] if config.loss.name in _ROBUST_LOSSES else find_outliers(audited)),
+        *find_drift(audited, [*naming, *grouping, *_columns(levels)]),
+        *find_time_order(audited),
     ]
     return sorted(found, key=lambda one: _ORDER.index(one.severity))
 

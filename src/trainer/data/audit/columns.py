@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from trainer.data.arrays import Rows
+from trainer.data.arrays import RowIndex
+from trainer.data.audit.audited_table import AuditedTable
 from trainer.data.audit.findings import Finding, Kind, Severity, exclude, listed, names
-from trainer.data.audit.groups import looks_hashed, names_things
+from trainer.data.audit.groups import is_key_name, looks_like_hashes
 from trainer.data.audit.statistics import correlation
-from trainer.data.audit.subject import Subject
-from trainer.data.hashing import mix
-from trainer.data.inspect import IDENTIFIER_ROWS
+from trainer.data.hashing import mix64
+from trainer.data.table_inspection import IDENTIFIER_ROWS
 
 _NEARLY_CONSTANT = 0.999
 _LEAST_ROWS = 100
@@ -23,39 +23,39 @@ _LEAST_VARYING = 10
 _CORRELATED_ROWS, _CORRELATED_COLUMNS = 20_000, 1_000
 
 
-def find_empty(subject: Subject) -> list[Finding]:
+def find_empty(audited: AuditedTable) -> list[Finding]:
     """Features without a value in the training rows."""
-    if not subject.empty:
+    if not audited.empty:
         return []
     return [
         _columns_finding(
-            subject, "empty_column", "warning", subject.empty,
-            "features with values in the training rows", f"none in {names(subject.empty)}",
-            "fit leaves them out", f"give them values, or set {exclude(subject.empty)}",
+            audited, "empty_column", "warning", audited.empty,
+            "features with values in the training rows", f"none in {names(audited.empty)}",
+            "fit leaves them out", f"give them values, or set {exclude(audited.empty)}",
         )
     ]  # fmt: skip
 
 
-def find_constant(subject: Subject) -> list[Finding]:
+def find_constant(audited: AuditedTable) -> list[Finding]:
     """Features with one value in all training rows, or in all but one in a thousand."""
     constant: list[str] = []
     numbers: list[str] = []
     words: list[str] = []
-    train = subject.train
-    for name in subject.kinds:
-        if subject.kinds[name] == "datetime":
+    train = audited.train
+    for name in audited.kinds:
+        if audited.kinds[name] == "datetime":
             continue
-        counts = np.bincount(subject.codes(name)[train] + 1)
+        counts = np.bincount(audited.codes(name)[train] + 1)
         others = len(train) - int(counts.max())
-        if others == 0 and (subject.kinds[name] == "numeric" or _is_constant(subject, name)):
+        if others == 0 and (audited.kinds[name] == "numeric" or _is_constant(audited, name)):
             constant.append(name)
         elif len(train) >= _LEAST_ROWS and others <= max(1, (1 - _NEARLY_CONSTANT) * len(train)):
-            (numbers if subject.kinds[name] == "numeric" else words).append(name)
+            (numbers if audited.kinds[name] == "numeric" else words).append(name)
     found = []
     if constant:
         found.append(
             _columns_finding(
-                subject, "constant_column", "warning", constant,
+                audited, "constant_column", "warning", constant,
                 "features that vary in the training rows", f"one value in {names(constant)}",
                 "fit leaves them out", f"set {exclude(constant)}",
             )
@@ -64,7 +64,7 @@ def find_constant(subject: Subject) -> list[Finding]:
     if numbers:
         found.append(
             _columns_finding(
-                subject, "nearly_constant_column", "warning", numbers, expected,
+                audited, "nearly_constant_column", "warning", numbers, expected,
                 f"almost always one value in {names(numbers)}",
                 "scaled, the few other values are very large", f"set {exclude(numbers)}",
             )
@@ -72,7 +72,7 @@ def find_constant(subject: Subject) -> list[Finding]:
     if words:
         found.append(
             _columns_finding(
-                subject, "nearly_constant_column", "note", words, expected,
+                audited, "nearly_constant_column", "note", words, expected,
                 f"almost always one level in {names(words)}",
                 "the other levels have too few rows to be learnt", f"see {exclude(words)}",
             )
@@ -80,23 +80,23 @@ def find_constant(subject: Subject) -> list[Finding]:
     return found
 
 
-def _is_constant(subject: Subject, name: str) -> bool:
+def _is_constant(audited: AuditedTable, name: str) -> bool:
     """Whether rows of other splits have no other level either: a rare one may train or not by chance."""
-    codes = subject.codes(name)
+    codes = audited.codes(name)
     return bool((codes == codes[0]).all())
 
 
-def find_identifiers(subject: Subject, groups: Sequence[str]) -> list[Finding]:
+def find_identifiers(audited: AuditedTable, groups: Sequence[str]) -> list[Finding]:
     """Features that name the row.
 
     Args:
-        subject: The table.
+        audited: The table.
         groups: Features that are known to name groups, which are told as such.
     """
     found: list[str] = []
     reasons: list[str] = []
-    for name in subject.kinds:
-        reason = "" if name in groups else _identifies(subject, name)
+    for name in audited.kinds:
+        reason = "" if name in groups else _identifies(audited, name)
         if reason:
             found.append(name)
             reasons.append(f"'{name}' ({reason})")
@@ -104,7 +104,7 @@ def find_identifiers(subject: Subject, groups: Sequence[str]) -> list[Finding]:
         return []
     return [
         _columns_finding(
-            subject, "row_identifier", "warning", found,
+            audited, "row_identifier", "warning", found,
             "features that say something of rows not seen yet", listed(reasons),
             "the names of rows teach nothing, and a network can learn rows by them",
             f"set {exclude(found)}",
@@ -112,30 +112,30 @@ def find_identifiers(subject: Subject, groups: Sequence[str]) -> list[Finding]:
     ]  # fmt: skip
 
 
-def _identifies(subject: Subject, name: str) -> str:
+def _identifies(audited: AuditedTable, name: str) -> str:
     """Why a feature names the row; empty if it does not."""
-    levels = subject.levels(name)
+    levels = audited.levels(name)
     known = int(levels.sum())
     if known < IDENTIFIER_ROWS:
         return ""
     unique = np.count_nonzero(levels) / known
-    match subject.kinds[name]:
+    match audited.kinds[name]:
         case "categorical":
             if unique >= _UNIQUE:
                 return "another word in every row"
-            if unique >= _HASHED_UNIQUE and looks_hashed(subject.frame[name]):
+            if unique >= _HASHED_UNIQUE and looks_like_hashes(audited.frame[name]):
                 return "UUIDs or hashes"
         case "numeric" if unique >= _UNIQUE:
-            return _numbers_rows(subject, name)
+            return _numbers_rows(audited, name)
         case _:
             pass
     return ""
 
 
-def _numbers_rows(subject: Subject, name: str) -> str:
-    values = subject.numbers(name)
+def _numbers_rows(audited: AuditedTable, name: str) -> str:
+    values = audited.numbers(name)
     known = np.isfinite(values)
-    values, rows = values[known], subject.rows[known]
+    values, rows = values[known], audited.rows[known]
     whole = bool(np.all(values == np.round(values)))
     slopes = np.diff(values) / np.diff(rows)
     typical = float(np.median(slopes))
@@ -146,20 +146,20 @@ def _numbers_rows(subject: Subject, name: str) -> str:
         return ""
     if float((slopes > 0).mean()) >= _UNIQUE or float((slopes < 0).mean()) >= _UNIQUE:
         return "goes up or down with the rows"
-    total = sum(file.rows for file in subject.table.files)
+    total = sum(file.rows for file in audited.table.files)
     if float(values.max() - values.min()) < _DENSE * total:
         return "whole numbers that all differ, about as many as rows"
-    return "whole numbers that all differ, called like a key" if names_things(name) else ""
+    return "whole numbers that all differ, called like a key" if is_key_name(name) else ""
 
 
-def find_copies(subject: Subject, ignored: Sequence[str]) -> list[Finding]:
+def find_redundant(audited: AuditedTable, ignored: Sequence[str]) -> list[Finding]:
     """Features that are another one in other words or another unit.
 
     Args:
-        subject: The table.
+        audited: The table.
         ignored: Features that other findings are about.
     """
-    pairs = [*_correlated(subject, ignored), *_renamed(subject, ignored)]
+    pairs = [*_correlated(audited, ignored), *_renamed(audited, ignored)]
     if not pairs:
         return []
     # The first column of the table is kept, each other one told once.
@@ -167,7 +167,7 @@ def find_copies(subject: Subject, ignored: Sequence[str]) -> list[Finding]:
     words = [f"'{other}' {how} '{one}'" for one, other, how in pairs]
     return [
         _columns_finding(
-            subject, "copied_column", "warning", list(told),
+            audited, "redundant_column", "warning", list(told),
             "features that each say something of their own", listed(words),
             "what is said twice counts twice in penalties and in explanations",
             f"set {exclude(list(told))}",
@@ -175,15 +175,15 @@ def find_copies(subject: Subject, ignored: Sequence[str]) -> list[Finding]:
     ]  # fmt: skip
 
 
-def _correlated(subject: Subject, ignored: Sequence[str]) -> list[tuple[str, str, str]]:
-    rows = subject.train[:: -(-len(subject.train) // _CORRELATED_ROWS) or 1]
+def _correlated(audited: AuditedTable, ignored: Sequence[str]) -> list[tuple[str, str, str]]:
+    rows = audited.train[:: -(-len(audited.train) // _CORRELATED_ROWS) or 1]
     usable = [
-        name for name in subject.numeric if name not in ignored and _varies(subject, name, rows)
+        name for name in audited.numeric if name not in ignored and _varies(audited, name, rows)
     ][:_CORRELATED_COLUMNS]
     if len(usable) < 2:
         return []
-    places = [subject.numeric.index(name) for name in usable]
-    values = subject.matrix[rows][:, places]
+    places = [audited.numeric.index(name) for name in usable]
+    values = audited.matrix[rows][:, places]
     values[~np.isfinite(values)] = np.nan
     values /= np.nanmax(np.abs(values), axis=0)  # squares of large numbers would overflow
     values -= np.nanmean(values, axis=0)
@@ -199,43 +199,43 @@ def _correlated(subject: Subject, ignored: Sequence[str]) -> list[tuple[str, str
     return found
 
 
-def _varies(subject: Subject, name: str, rows: Rows) -> bool:
+def _varies(audited: AuditedTable, name: str, rows: RowIndex) -> bool:
     """Whether enough rows differ from the most frequent value for a correlation to mean something."""
-    counts = np.bincount(subject.codes(name)[rows] + 1)
+    counts = np.bincount(audited.codes(name)[rows] + 1)
     return len(rows) - int(counts.max()) >= _LEAST_VARYING
 
 
-def _renamed(subject: Subject, ignored: Sequence[str]) -> list[tuple[str, str, str]]:
+def _renamed(audited: AuditedTable, ignored: Sequence[str]) -> list[tuple[str, str, str]]:
     """Levels that go together one to one, columns of two levels and numbers with words included."""
-    rows = subject.train
+    rows = audited.train
     seen: dict[tuple[int, int], str] = {}
     found = []
-    for name in subject.kinds:
-        if name in ignored or subject.kinds[name] == "datetime" or not _varies(subject, name, rows):
+    for name in audited.kinds:
+        if name in ignored or audited.kinds[name] == "datetime" or not _varies(audited, name, rows):
             continue
-        codes = subject.codes(name)[rows]
+        codes = audited.codes(name)[rows]
         pattern = (int(codes.max()), _pattern(codes))
         if pattern not in seen:
             seen[pattern] = name
-        elif {name, seen[pattern]} & set(subject.worded):
+        elif {name, seen[pattern]} & set(audited.discrete):
             found.append((seen[pattern], name, "has the levels of"))
     return found
 
 
-def _pattern(codes: Rows) -> int:
+def _pattern(codes: RowIndex) -> int:
     """A word for which rows share a level, whatever the levels are called; missing is one of its own."""
     _, start, level = np.unique(codes, return_index=True, return_inverse=True)
     first = start[level].astype(np.int64)
     first = np.where(codes < 0, -1, first)
     place = np.arange(len(first), dtype=np.uint64)
-    return int(mix(mix(first.astype(np.uint64)) + place).sum(dtype=np.uint64))
+    return int(mix64(mix64(first.astype(np.uint64)) + place).sum(dtype=np.uint64))
 
 
 def _columns_finding(
-    subject: Subject, kind: Kind, severity: Severity, columns: Sequence[str], expected: str,
+    audited: AuditedTable, kind: Kind, severity: Severity, columns: Sequence[str], expected: str,
     found: str, meaning: str, fix: str,
 ) -> Finding:  # fmt: skip
     return Finding(
-        kind, severity, subject.table.name, tuple(columns), (), len(columns), expected, found,
+        kind, severity, audited.table.name, tuple(columns), (), len(columns), expected, found,
         meaning, fix,
     )  # fmt: skip

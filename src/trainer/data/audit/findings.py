@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from trainer.data.listing import quoted
+from trainer.data.message_lists import quoted
 from trainer.errors import Problem
 
 Severity = Literal["fault", "warning", "note"]
@@ -14,15 +14,15 @@ Severity = Literal["fault", "warning", "note"]
 finding, but worth knowing."""
 
 Kind = Literal[
-    "shared_rows",
-    "nearly_shared_rows",
-    "contradicting_rows",
+    "duplicate_rows",
+    "near_duplicate_rows",
+    "conflicting_rows",
     "group_leak",
     "row_identifier",
     "empty_column",
     "constant_column",
     "nearly_constant_column",
-    "copied_column",
+    "redundant_column",
     "infinite_values",
     "mixed_types",
     "numbers_as_text",
@@ -30,7 +30,7 @@ Kind = Literal[
     "placeholder_values",
     "many_levels",
     "unseen_levels",
-    "target_giveaway",
+    "target_leakage",
     "rare_class",
     "class_imbalance",
     "missing_by_class",
@@ -38,7 +38,7 @@ Kind = Literal[
     "drift",
     "time_order",
     "time_ignored",
-    "label_suspects",
+    "label_issues",
 ]
 
 SHOWN = 5

@@ -11,12 +11,12 @@ import re
 import numpy as np
 import polars as pl
 
-from trainer.data.arrays import Floats, Rows
+from trainer.data.arrays import Float64Array, RowIndex
+from trainer.data.audit.audited_table import AuditedTable
 from trainer.data.audit.findings import Finding, counted, exclude
 from trainer.data.audit.statistics import correlation
-from trainer.data.audit.subject import Subject
 from trainer.data.splits import TEST, TRAIN, VALIDATION
-from trainer.data.values import is_dated
+from trainer.data.values import is_date_type
 
 _IDS = frozenset({"id", "ids", "uuid", "guid", "key"})
 _MARKS = frozenset({*_IDS, "no", "nr", "num", "number", "name", "code", "hash"})
@@ -35,7 +35,7 @@ _CONSTANT = 0.95
 _SMOOTH = 0.5
 
 
-def names_things(name: str) -> bool:
+def is_key_name(name: str) -> bool:
     """Whether a column is called like the key of a row or a group: `patient`, `user_id`, `orderId`."""
     words = [word.lower() for word in _WORDS.findall(name)]
     if not words:
@@ -49,7 +49,7 @@ def names_things(name: str) -> bool:
     return any(words[-1] == thing + mark for thing in _THINGS for mark in ("id", "no", "nr"))
 
 
-def looks_hashed(series: pl.Series) -> bool:
+def looks_like_hashes(series: pl.Series) -> bool:
     """Whether almost all cells are UUIDs or long hexadecimal words."""
     if series.dtype != pl.String:
         return False
@@ -57,46 +57,46 @@ def looks_hashed(series: pl.Series) -> bool:
     return len(known) > 0 and float(known.str.contains(_HASHED).mean() or 0) >= 0.95  # type: ignore[arg-type]
 
 
-def find_group_leaks(subject: Subject) -> list[Finding]:
+def find_group_leaks(audited: AuditedTable) -> list[Finding]:
     """Groups with rows in more than one split, the ones that give the target away first."""
-    by = subject.data.split.by
-    named_files = subject.table.named_split is not None
+    by = audited.data.split.by
+    named_files = audited.table.named_split is not None
     if not named_files and (
-        by in ("group", "time") or (by == "hash" and subject.data.split.column is not None)
+        by in ("group", "time") or (by == "hash" and audited.data.split.column is not None)
     ):
         return []
     found = []
-    for name in (*subject.kinds, *subject.others):
-        finding = _group_leak(subject, name, can_split=not named_files and by != "column")
+    for name in (*audited.kinds, *audited.others):
+        finding = _group_leak(audited, name, can_split=not named_files and by != "column")
         if finding is not None:
             found.append(finding)
     return sorted(found, key=lambda one: one.severity != "fault")
 
 
-def _group_leak(subject: Subject, name: str, *, can_split: bool) -> Finding | None:
-    codes = _group_codes(subject, name)
+def _group_leak(audited: AuditedTable, name: str, *, can_split: bool) -> Finding | None:
+    codes = _group_codes(audited, name)
     if codes is None:
         return None
     known = codes >= 0
     groups = len(np.unique(codes[known]))
-    called = names_things(name) or looks_hashed(subject.frame[name])
+    called = is_key_name(name) or looks_like_hashes(audited.frame[name])
     least = _LEAST_GROUPS if called else _LEAST_UNNAMED_GROUPS
-    if not called and name in subject.others:
+    if not called and name in audited.others:
         # A name of something that is no feature says nothing of the others.
         return None
     if groups < least or 2 * groups > int(known.sum()):
         return None
-    train = codes[known & (subject.split == TRAIN)]
-    held = np.flatnonzero(known & ((subject.split == VALIDATION) | (subject.split == TEST)))
+    train = codes[known & (audited.split == TRAIN)]
+    held = np.flatnonzero(known & ((audited.split == VALIDATION) | (audited.split == TEST)))
     parted = held[np.isin(codes[held], train)]
     if not len(parted):
         return None
-    constant = _constancy(subject, codes)
-    numeric = subject.is_numeric(name)
-    if not called and (constant < _CONSTANT or (numeric and _smoothness(subject, codes) > _SMOOTH)):
+    constant = _constancy(audited, codes)
+    numeric = audited.is_numeric(name)
+    if not called and (constant < _CONSTANT or (numeric and _smoothness(audited, codes) > _SMOOTH)):
         return None
     fixed = constant >= _CONSTANT
-    places = subject.places(parted)
+    places = audited.places(parted)
     target = (
         f"and their target is nearly constant within them ({constant:.0%} of what varies)"
         if fixed
@@ -104,7 +104,7 @@ def _group_leak(subject: Subject, name: str, *, can_split: bool) -> Finding | No
     )
     split = f"data.split: {{by: group, column: {name}}}"
     fix = f"set {split}" if can_split else "split so that no group is in two files or parts"
-    if not called and name in subject.kinds:
+    if not called and name in audited.kinds:
         fix += f", or {exclude([name])}"
     return Finding(
         kind="group_leak",
@@ -121,24 +121,24 @@ def _group_leak(subject: Subject, name: str, *, can_split: bool) -> Finding | No
     )
 
 
-def _group_codes(subject: Subject, name: str) -> Rows | None:
+def _group_codes(audited: AuditedTable, name: str) -> RowIndex | None:
     """The groups of a column as numbers; None where its cells name no groups: dates, fractions."""
-    series = subject.frame[name]
-    if is_dated(series.dtype) or subject.kinds.get(name) in ("datetime", "boolean"):
+    series = audited.frame[name]
+    if is_date_type(series.dtype) or audited.kinds.get(name) in ("datetime", "boolean"):
         return None
-    if subject.is_numeric(name):
-        values = subject.numbers(name)
+    if audited.is_numeric(name):
+        values = audited.numbers(name)
         known = values[~np.isnan(values)]
         if not np.all(known == np.round(known)):
             return None
-    return subject.codes(name)
+    return audited.codes(name)
 
 
-def _constancy(subject: Subject, codes: Rows) -> float:
+def _constancy(audited: AuditedTable, codes: RowIndex) -> float:
     """How much of the target's variance lies between groups of training rows, without what chance gives:
     1 - (within / (n - groups)) / (total / (n - 1)); 0 where too few rows share a group.
     """
-    rows = subject.train[codes[subject.train] >= 0]
+    rows = audited.train[codes[audited.train] >= 0]
     group = np.unique(codes[rows], return_inverse=True)[1]
     sizes = np.bincount(group)
     rows, group = rows[sizes[group] > 1], group[sizes[group] > 1]
@@ -148,7 +148,7 @@ def _constancy(subject: Subject, codes: Rows) -> float:
     freedom = len(rows) - int(group.max()) - 1
     if freedom < _LEAST_PAIRED_ROWS:
         return 0.0
-    y = subject.y[rows].astype(np.float64)
+    y = audited.y[rows].astype(np.float64)
     total = ((y - y.mean(axis=0)) ** 2).sum(axis=0)
     within = ((y - _means(y, group)[group]) ** 2).sum(axis=0)
     if not (total > 0).any():
@@ -157,19 +157,19 @@ def _constancy(subject: Subject, codes: Rows) -> float:
     return float(1 - shares.mean())
 
 
-def _smoothness(subject: Subject, codes: Rows) -> float:
+def _smoothness(audited: AuditedTable, codes: RowIndex) -> float:
     """How much the targets of neighbouring values are alike: their correlation, the largest of all
     columns of the target. Numbers that measure something have it, numbers that name groups do not.
     """
-    rows = subject.train[codes[subject.train] >= 0]
+    rows = audited.train[codes[audited.train] >= 0]
     group = np.unique(codes[rows], return_inverse=True)[1]
-    means = _means(subject.y[rows].astype(np.float64), group)
+    means = _means(audited.y[rows].astype(np.float64), group)
     if len(means) < 3:
         return 0.0
     return max(correlation(column[:-1], column[1:]) for column in means.T)
 
 
-def _means(y: Floats, group: Rows) -> Floats:
+def _means(y: Float64Array, group: RowIndex) -> Float64Array:
     sizes = np.bincount(group)
     columns = [np.bincount(group, weights=column) / sizes for column in y.T]
     return np.stack(columns, axis=1)

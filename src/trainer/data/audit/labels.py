@@ -14,11 +14,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainer.data.arrays import Floats, Rows
+from trainer.data.arrays import Float64Array, RowIndex
 
 
 @dataclass(frozen=True, slots=True)
-class Suspect:
+class LabelIssue:
     """A row whose label is doubted.
 
     Attributes:
@@ -34,9 +34,9 @@ class Suspect:
     probability: float
 
 
-def find_suspects(
-    rows: Rows, given: Rows, probabilities: Floats, classes: tuple[str, ...]
-) -> list[Suspect]:
+def find_label_issues(
+    rows: RowIndex, given: RowIndex, probabilities: Float64Array, classes: tuple[str, ...]
+) -> list[LabelIssue]:
     """The suspects, the least probable label first.
 
     Args:
@@ -54,7 +54,7 @@ def find_suspects(
     at = np.flatnonzero(confident.any(axis=1) & (likely != given))
     at = at[np.argsort(own[at], kind="stable")]
     return [
-        Suspect(
+        LabelIssue(
             int(rows[place]),
             classes[given[place]],
             classes[likely[place]],

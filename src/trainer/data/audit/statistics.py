@@ -7,16 +7,16 @@ import math
 import numpy as np
 import polars as pl
 
-from trainer.data.arrays import Bools, Floats
+from trainer.data.arrays import BoolArray, Float64Array
 
 
-def ranks(values: Floats) -> Floats:
+def ranks(values: Float64Array) -> Float64Array:
     """Ranks from 1, equal values sharing their mean rank; (n,)."""
-    found: Floats = pl.Series(values).rank("average").to_numpy()
+    found: Float64Array = pl.Series(values).rank("average").to_numpy()
     return found
 
 
-def auc(scores: Floats, positive: Bools) -> float:
+def auc(scores: Float64Array, positive: BoolArray) -> float:
     """The chance that a positive row has a higher score than another, ties half; NaN without both.
 
     By ranks (Mann and Whitney 1947).
@@ -29,7 +29,7 @@ def auc(scores: Floats, positive: Bools) -> float:
     return (total - count * (count + 1) / 2) / (count * others)
 
 
-def auc_error(area: float, positives: int, negatives: int) -> float:
+def auc_standard_error(area: float, positives: int, negatives: int) -> float:
     """The standard error of an AUC (Hanley and McNeil 1982)."""
     square = area * area
     first, second = area / (2 - area) - square, 2 * square / (1 + area) - square
@@ -37,19 +37,19 @@ def auc_error(area: float, positives: int, negatives: int) -> float:
     return float(np.sqrt(max(0.0, total) / (positives * negatives)))
 
 
-def correlation(one: Floats, other: Floats) -> float:
+def correlation(one: Float64Array, other: Float64Array) -> float:
     """Pearson's r; 0 where one of them does not vary."""
     one, other = one - one.mean(), other - other.mean()
     size = float(np.sqrt((one @ one) * (other @ other)))
     return float(one @ other) / size if size > 0 else 0.0
 
 
-def rank_correlation(one: Floats, other: Floats) -> float:
+def rank_correlation(one: Float64Array, other: Float64Array) -> float:
     """Spearman's rho."""
     return correlation(ranks(one), ranks(other))
 
 
-def chi_square_limit(chance: float, freedom: int) -> float:
+def chi_square_critical_value(chance: float, freedom: int) -> float:
     """What a chi-square variable exceeds with this chance, to six digits; by bisection."""
     low, high = 0.0, 1.0
     while _chi_square_tail(high, freedom) > chance:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from trainer.data.arrays import Floats, Rows
+from trainer.data.arrays import Float64Array, RowIndex
+from trainer.data.audit.audited_table import AuditedTable
 from trainer.data.audit.findings import Finding, counted, exclude, listed
-from trainer.data.audit.statistics import chi_square_limit
-from trainer.data.audit.subject import Subject
-from trainer.data.settings import numeric_settings
+from trainer.data.audit.statistics import chi_square_critical_value
+from trainer.data.column_settings import numeric_settings
 
 _LEAST_OF_CLASS = 5
 _IMBALANCE = 100
@@ -19,23 +19,23 @@ _QUANTILE, _BEYOND = 0.975, 3
 _MISSING_CHANCE, _MISSING_DIFFERENCE, _MISSING_ROWS = 1e-6, 0.1, 20
 
 
-def find_rare_classes(subject: Subject) -> list[Finding]:
+def find_rare_classes(audited: AuditedTable) -> list[Finding]:
     """Classes with too few training rows to be learnt, or without rows to be judged by."""
-    train = subject.classes["train"]
+    train = audited.classes["train"]
     rare = [name for name, count in train.items() if count < _LEAST_OF_CLASS]
     words = [f"{counted(train[name], 'training row')} of '{name}'" for name in rare]
-    for split, counts in subject.classes.items():
+    for split, counts in audited.classes.items():
         none = [name for name, count in counts.items() if not count and split != "train"]
         words += [f"no {split} row of '{name}'" for name in none]
         rare += [name for name in none if name not in rare]
     # Four rows of a table of logic are all there are.
-    if not rare or len(subject.rows) < _LEAST_OF_CLASS * max(2, len(train)):
+    if not rare or len(audited.rows) < _LEAST_OF_CLASS * max(2, len(train)):
         return []
-    by = subject.data.split.by
+    by = audited.data.split.by
     stratify = ", or set data.split.by: stratified" if by in ("random", "hash") else ""
     return [
         Finding(
-            "rare_class", "warning", subject.table.name, subject.targets, (), len(rare),
+            "rare_class", "warning", audited.table.name, audited.targets, (), len(rare),
             f"at least {_LEAST_OF_CLASS} training rows of each class, and one in each other split",
             listed(words), "such a class is not learnt, or its figures are those of no row",
             "merge it with another, or collect more rows" + stratify,
@@ -43,26 +43,26 @@ def find_rare_classes(subject: Subject) -> list[Finding]:
     ]  # fmt: skip
 
 
-def find_imbalance(subject: Subject, *, weighted: bool) -> list[Finding]:
+def find_imbalance(audited: AuditedTable, *, weighted: bool) -> list[Finding]:
     """Classes of which the most frequent has more than a hundred times the rows of the rarest.
 
     Those that are told as too rare do not count.
 
     Args:
-        subject: The table.
+        audited: The table.
         weighted: Whether the config weighs classes already.
     """
     counts = {
-        name: count for name, count in subject.classes["train"].items() if count >= _LEAST_OF_CLASS
+        name: count for name, count in audited.classes["train"].items() if count >= _LEAST_OF_CLASS
     }
-    if weighted or not counts or subject.target.task == "multilabel":
+    if weighted or not counts or audited.target.task == "multilabel":
         return []
     rarest, usual = min(counts, key=counts.__getitem__), max(counts, key=counts.__getitem__)
     if counts[usual] <= _IMBALANCE * counts[rarest]:
         return []
     return [
         Finding(
-            "class_imbalance", "warning", subject.table.name, subject.targets, (), counts[rarest],
+            "class_imbalance", "warning", audited.table.name, audited.targets, (), counts[rarest],
             f"at most {_IMBALANCE} rows of the most frequent class for one of the rarest",
             f"{counts[usual]:,} training rows of '{usual}' and {counts[rarest]:,} of '{rarest}'",
             "a network that never answers the rarest class is nearly always right",
@@ -71,21 +71,21 @@ def find_imbalance(subject: Subject, *, weighted: bool) -> list[Finding]:
     ]  # fmt: skip
 
 
-def find_outliers(subject: Subject) -> list[Finding]:
+def find_outliers(audited: AuditedTable) -> list[Finding]:
     """Numbers to predict that are far beyond all others, of the training rows.
 
     Further than 10 median absolute deviations (times 1.4826, as a standard deviation) from the median,
     and than four times as far as the 2.5% or 97.5% quantile on that side: a long tail is no outlier.
     """
-    if subject.target.task != "regression":
+    if audited.target.task != "regression":
         return []
     found = []
-    for at, name in enumerate(subject.targets):
-        y = subject.target.unscale(subject.y[subject.train])[:, at]
+    for at, name in enumerate(audited.targets):
+        y = audited.target.inverse_transform(audited.y[audited.train])[:, at]
         far, middle, limit = _far(y)
         if not len(far):
             continue
-        places = subject.places(subject.train[far])
+        places = audited.places(audited.train[far])
         found.append(
             Finding(
                 "target_outliers", "warning", places[0], (name,), places, len(far),
@@ -99,7 +99,7 @@ def find_outliers(subject: Subject) -> list[Finding]:
     return found
 
 
-def _far(y: Floats) -> tuple[Rows, float, float]:
+def _far(y: Float64Array) -> tuple[RowIndex, float, float]:
     """Where the outliers are; the median, and the deviation."""
     middle = float(np.median(y))
     deviation = 1.4826 * float(np.median(np.abs(y - middle)))
@@ -108,35 +108,35 @@ def _far(y: Floats) -> tuple[Rows, float, float]:
     low, high = np.quantile(y, [1 - _QUANTILE, _QUANTILE])
     beyond = np.abs(y - middle) > _DEVIATIONS * deviation
     beyond &= (y > high + _BEYOND * (high - middle)) | (y < low - _BEYOND * (middle - low))
-    far: Rows = np.flatnonzero(beyond)
+    far: RowIndex = np.flatnonzero(beyond)
     return far, middle, deviation
 
 
-def find_missing_by_class(subject: Subject, ignored: Sequence[str]) -> list[Finding]:
+def find_missing_by_class(audited: AuditedTable, ignored: Sequence[str]) -> list[Finding]:
     """Features that are missing more often in one class than in another, in the training rows.
 
     By a chi-square test at 1e-6 over the number of features, and ten points between the classes.
 
     Args:
-        subject: The table.
+        audited: The table.
         ignored: Columns that give the target away anyhow.
     """
-    if subject.target.task not in ("binary", "multiclass"):
+    if audited.target.task not in ("binary", "multiclass"):
         return []
-    y = subject.y[subject.train]
+    y = audited.y[audited.train]
     labels = y[:, 0].astype(np.int64) if y.shape[1] == 1 else y.argmax(axis=1)
-    sizes = np.bincount(labels, minlength=len(subject.target.classes)).astype(np.float64)
+    sizes = np.bincount(labels, minlength=len(audited.target.classes)).astype(np.float64)
     enough = sizes >= _MISSING_ROWS
     if enough.sum() < 2:
         return []
-    chance = _MISSING_CHANCE / max(1, len(subject.kinds))
-    limit = chi_square_limit(chance, int(enough.sum()) - 1)
+    chance = _MISSING_CHANCE / max(1, len(audited.kinds))
+    limit = chi_square_critical_value(chance, int(enough.sum()) - 1)
     found: list[tuple[float, str, str]] = []
-    for name in subject.kinds:
-        missing = subject.codes(name)[subject.train] < 0
+    for name in audited.kinds:
+        missing = audited.codes(name)[audited.train] < 0
         if name in ignored or not missing.any():
             continue
-        if subject.kinds[name] == "numeric" and numeric_settings(subject.data, name).indicator:
+        if audited.kinds[name] == "numeric" and numeric_settings(audited.data, name).indicator:
             continue
         gaps = np.bincount(labels[missing], minlength=len(sizes))[enough]
         rows = sizes[enough]
@@ -146,7 +146,7 @@ def find_missing_by_class(subject: Subject, ignored: Sequence[str]) -> list[Find
         value = float(((gaps - share * rows) ** 2 / (share * (1 - share) * rows)).sum())
         shares = gaps / rows
         if value > limit and shares.max() - shares.min() >= _MISSING_DIFFERENCE:
-            classes = np.array(subject.target.classes)[enough]
+            classes = np.array(audited.target.classes)[enough]
             most, least = classes[shares.argmax()], classes[shares.argmin()]
             words = f"'{name}' ({shares.max():.0%} of '{most}', {shares.min():.0%} of '{least}')"
             found.append((float(shares.max() - shares.min()), name, words))
@@ -156,12 +156,12 @@ def find_missing_by_class(subject: Subject, ignored: Sequence[str]) -> list[Find
     columns = tuple(name for _, name, _ in found)
     known = (
         "if the gap is known before the target, set data.numeric.indicator: true, else "
-        if all(subject.kinds[name] == "numeric" for name in columns)
+        if all(audited.kinds[name] == "numeric" for name in columns)
         else "if the gap is a consequence of the target, "
     )
     return [
         Finding(
-            "missing_by_class", "warning", subject.table.name, columns, (), len(columns),
+            "missing_by_class", "warning", audited.table.name, columns, (), len(columns),
             "values that are missing as often in every class", listed([words for *_, words in found]),
             "where the gap is a consequence of the class, it gives the class away",
             f"find out why; {known}set {exclude(columns)}",

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from trainer.evaluation.answers import Answers
+from trainer.evaluation.predictions import Predictions
 from trainer.report.confusion import actual_shares, confusion_table, frequent_confusions
 from trainer.report.page.content import Block, Grid, Plot, Shares, grid
 from trainer.report.page.figures import COLOURS, INK, LINE, rectangles
-from trainer.report.text import Table, count_text, number, short_name
+from trainer.report.text import Table, format_count, number, short_name
 
 TABLE_CLASSES = 12
 """The most classes whose matrix is a table; with more it is a heat map."""
@@ -28,10 +28,10 @@ _STRONGEST = 0.62
 """Of full colour: text on it stays readable in light and dark."""
 _SIDE = 4.7
 _NAME = 20
-Doubles = npt.NDArray[np.float64]
+Float64Array = npt.NDArray[np.float64]
 
 
-def confusion_blocks(matrix: Doubles, answers: Answers, split: str) -> Iterator[Block]:
+def confusion_blocks(matrix: Float64Array, answers: Predictions, split: str) -> Iterator[Block]:
     """The matrix of two or more classes.
 
     Args:
@@ -50,10 +50,10 @@ def confusion_blocks(matrix: Doubles, answers: Answers, split: str) -> Iterator[
         yield Grid(table, shares=shares, is_folded=len(names) > TABLE_CLASSES)
 
 
-def column_counts(matrices: Doubles, answers: Answers, split: str) -> Grid:
+def column_counts(matrices: Float64Array, answers: Predictions, split: str) -> Grid:
     """The four counts of each column of a multilabel target."""
     rows = [
-        (name, *(count_text(float(matrix[place])) for place in ((1, 1), (0, 1), (1, 0), (0, 0))))
+        (name, *(format_count(float(matrix[place])) for place in ((1, 1), (0, 1), (1, 0), (0, 0))))
         for name, matrix in zip(answers.names, matrices, strict=True)
     ]
     heads = ("column", "true positives", "false positives", "false negatives", "true negatives")
@@ -64,11 +64,11 @@ def _titled(table: Table) -> Table:
     return replace(table, title=table.title[:1].upper() + table.title[1:])
 
 
-def _shares(matrix: Doubles) -> Shares:
+def _shares(matrix: Float64Array) -> Shares:
     return tuple(tuple(map(float, row)) for row in actual_shares(matrix))
 
 
-def _heat_map(matrix: Doubles, names: tuple[str, ...], what: str) -> Plot:
+def _heat_map(matrix: Float64Array, names: tuple[str, ...], what: str) -> Plot:
     kept = np.arange(len(names))
     of = ""
     if len(names) > _DRAWN_CLASSES:
@@ -99,7 +99,7 @@ def _heat_map(matrix: Doubles, names: tuple[str, ...], what: str) -> Plot:
     )
 
 
-def _draw_cells(axes: Any, shares: Doubles) -> None:
+def _draw_cells(axes: Any, shares: Float64Array) -> None:
     """A path for each level of shade, so that thousands of cells stay small."""
     levels = np.ceil(shares * _LEVELS - 0.25).astype(int)
     for level in np.unique(levels[levels > 0]):
@@ -114,10 +114,10 @@ def _draw_cells(axes: Any, shares: Doubles) -> None:
     axes.set_ylabel("actual class")
 
 
-def _write_counts(axes: Any, counts: Doubles) -> None:
+def _write_counts(axes: Any, counts: Float64Array) -> None:
     size = min(8.5, 0.42 * _SIDE * 72 / len(counts))
     for down, across in zip(*np.nonzero(counts), strict=True):
-        text = count_text(float(counts[down, across]))
+        text = format_count(float(counts[down, across]))
         look = {"ha": "center", "va": "center", "color": INK, "fontsize": size}
         axes.text(int(across), int(down), text, **look)
 
@@ -132,11 +132,11 @@ def _label_axes(axes: Any, labels: list[str]) -> None:
     axes.set_yticks(places, shown, fontsize=size)
 
 
-def _description(matrix: Doubles, names: tuple[str, ...], what: str) -> str:
+def _description(matrix: Float64Array, names: tuple[str, ...], what: str) -> str:
     total, right = float(matrix.sum()), float(np.diag(matrix).sum())
     text = f"Heat map of the {what} by actual and predicted class, {len(names):,} classes."
     if total:
-        text += f" {count_text(right)} of {count_text(total)} are on the diagonal"
+        text += f" {format_count(right)} of {format_count(total)} are on the diagonal"
         text += f", a share of {number(right / total)}."
     pairs = frequent_confusions(matrix, names, what, most=3).rows
     if pairs:

@@ -15,17 +15,17 @@ from trainer.errors import Problem
 from trainer.report.explanations import (
     FILES,
     ColumnDrop,
-    CurveOf,
+    DependenceCurve,
     DependenceFile,
     ImportanceFile,
-    Points,
     ShapFile,
     SurfaceFile,
+    SurfacePoints,
 )
 from trainer.report.page.content import Block, Plot, Prose, Section, grid, section
-from trainer.report.page.facts import Facts
+from trainer.report.page.facts import RunFacts
 from trainer.report.page.figures import COLOURS, DASHES, INK, PAPER, SOFT, dots
-from trainer.report.text import ends_text, number, short_name
+from trainer.report.text import format_interval, number, short_name
 from trainer.runs import readers
 from trainer.runs.records import from_json
 
@@ -34,16 +34,16 @@ _CURVES = 8
 _LINES = 6
 _POINTS = 600
 _LEVELS = 15
-Doubles = npt.NDArray[np.float64]
+Float64Array = npt.NDArray[np.float64]
 
 
-def explanation(facts: Facts) -> Section:
+def explanation(facts: RunFacts) -> Section:
     """A block for each file of `explanation/`."""
     return section("explanation", "Feature importance", _explanation(facts))
 
 
-def _explanation(facts: Facts) -> Iterator[Block]:
-    parts: dict[str, Callable[[Any, Facts], Iterator[Block]]] = {
+def _explanation(facts: RunFacts) -> Iterator[Block]:
+    parts: dict[str, Callable[[Any, RunFacts], Iterator[Block]]] = {
         "importance": _importance,
         "partial_dependence": _dependence,
         "surface": _surface,
@@ -66,7 +66,7 @@ def _is_noise(one: ColumnDrop) -> bool:
     return one.low is None or one.high is None or one.low <= 0 <= one.high
 
 
-def _importance(found: ImportanceFile, facts: Facts) -> Iterator[Block]:
+def _importance(found: ImportanceFile, facts: RunFacts) -> Iterator[Block]:
     drops = found.columns
     if not drops:
         return
@@ -98,7 +98,7 @@ def _importance(found: ImportanceFile, facts: Facts) -> Iterator[Block]:
         (
             one.column,
             number(one.drop),
-            ends_text(one.low, one.high),
+            format_interval(one.low, one.high),
             "noise" if _is_noise(one) else "",
         )
         for one in drops
@@ -111,7 +111,7 @@ def _importance(found: ImportanceFile, facts: Facts) -> Iterator[Block]:
     yield grid(caption, heads, rows, right=(1, 2), is_folded=len(rows) > 10)
 
 
-def _dependence(found: DependenceFile, facts: Facts) -> Iterator[Block]:
+def _dependence(found: DependenceFile, facts: RunFacts) -> Iterator[Block]:
     for place, one in enumerate(found.columns[:_CURVES]):
         answers = _matrix(one.answers)
         if len(answers) != len(one.values) or not len(answers):
@@ -119,12 +119,14 @@ def _dependence(found: DependenceFile, facts: Facts) -> Iterator[Block]:
         yield _dependence_plot(place, one, answers, _outputs(facts, answers.shape[1]))
 
 
-def _outputs(facts: Facts, count: int) -> list[str]:
+def _outputs(facts: RunFacts, count: int) -> list[str]:
     names = facts.names[1:] if facts.task == "binary" else facts.names
     return list(names) if len(names) == count else [f"output {place + 1}" for place in range(count)]
 
 
-def _dependence_plot(place: int, one: CurveOf, answers: Doubles, outputs: Sequence[str]) -> Plot:
+def _dependence_plot(
+    place: int, one: DependenceCurve, answers: Float64Array, outputs: Sequence[str]
+) -> Plot:
     lines = outputs[:_LINES]
     is_numeric = all(isinstance(value, int | float) for value in one.values)
     values = np.array(one.values, np.float64) if is_numeric else np.arange(len(answers))
@@ -163,7 +165,7 @@ def _shown(value: float | str | None) -> str:
     return str(value) if isinstance(value, str) or value is None else number(value)
 
 
-def _surface(found: SurfaceFile, facts: Facts) -> Iterator[Block]:
+def _surface(found: SurfaceFile, facts: RunFacts) -> Iterator[Block]:
     if len(found.columns) != 2 or min(len(found.x), len(found.y)) < 2:
         raise readers.DamageError("two columns with values", found.columns)
     x, y = np.array(found.x), np.array(found.y)
@@ -174,10 +176,10 @@ def _surface(found: SurfaceFile, facts: Facts) -> Iterator[Block]:
     yield _surface_plot(found.columns, x, y, cells, found.points, facts)
 
 
-def _cells(rows: Any, shape: tuple[int, int]) -> Doubles:
+def _cells(rows: Any, shape: tuple[int, int]) -> Float64Array:
     """(y, x) numbers; of several outputs the index of the largest."""
     try:
-        cells: Doubles = np.array(rows, np.float64)
+        cells: Float64Array = np.array(rows, np.float64)
     except (ValueError, TypeError, OverflowError):
         raise readers.DamageError("numbers for 'answers'", rows) from None
     if cells.shape[:2] != shape or cells.ndim > 3:
@@ -191,11 +193,11 @@ def _cells(rows: Any, shape: tuple[int, int]) -> Doubles:
 
 def _surface_plot(
     names: Sequence[str],
-    x: Doubles,
-    y: Doubles,
-    cells: Doubles,
-    points: Points | None,
-    facts: Facts,
+    x: Float64Array,
+    y: Float64Array,
+    cells: Float64Array,
+    points: SurfacePoints | None,
+    facts: RunFacts,
 ) -> Plot:
     groups = _groups(points)
     is_share = facts.task == "binary"
@@ -226,7 +228,7 @@ def _surface_plot(
     return Plot("surface", title, description, draw, 4.4, 3.6)
 
 
-def _groups(points: Points | None) -> Mapping[str, tuple[Doubles, Doubles]]:
+def _groups(points: SurfacePoints | None) -> Mapping[str, tuple[Float64Array, Float64Array]]:
     """The points by their actual class, where there are few classes."""
     if points is None or not len(points.x) == len(points.y) == len(points.actual):
         return {}
@@ -249,7 +251,7 @@ def _first(value: tuple[float | None, ...] | float | None) -> float | None:
     return value
 
 
-def _shap(found: ShapFile, facts: Facts) -> Iterator[Block]:
+def _shap(found: ShapFile, facts: RunFacts) -> Iterator[Block]:
     rows = [
         (one.column, *map(number, one.mean_absolute))
         for one in found.columns
@@ -266,7 +268,7 @@ def _shap(found: ShapFile, facts: Facts) -> Iterator[Block]:
     )
 
 
-def _matrix(rows: Sequence[Sequence[float | None]]) -> Doubles:
+def _matrix(rows: Sequence[Sequence[float | None]]) -> Float64Array:
     widths = {len(row) for row in rows}
     if len(widths) != 1 or widths == {0}:
         raise readers.DamageError("as many predictions for each value", sorted(widths))

@@ -12,18 +12,18 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar, cast, get_args
 
-from trainer.config.data import Task
+from trainer.config.data import TaskName
 from trainer.errors import Problem, RunError
-from trainer.evaluation.answers import Answers
-from trainer.report.answers import LINEAR, answer_columns, read_answers
+from trainer.evaluation.predictions import Predictions
 from trainer.report.findings import (
     Findings,
     SplitFindings,
     read_findings,
 )
+from trainer.report.predictions import LINEAR, prediction_columns, read_split_predictions
 from trainer.report.settings import Value, read_settings
 from trainer.report.tables import RunReport, load_report
-from trainer.runs.decisions import NO_THRESHOLD, Decisions, read_decisions
+from trainer.runs.decisions import DEFAULT_THRESHOLD, Decisions, read_decisions
 from trainer.runs.directory import RunDirectory
 from trainer.runs.files import read_json
 from trainer.runs.log import read_log
@@ -46,7 +46,7 @@ class Member:
 
 
 @dataclass(frozen=True)
-class Facts:
+class RunFacts:
     """What is known of a run.
 
     Attributes:
@@ -69,12 +69,12 @@ class Facts:
     report: RunReport
     settings: Mapping[str, Value]
     preprocessing: Any
-    task: Task | None
+    task: TaskName | None
     names: tuple[str, ...]
     findings: Findings | None
     decided: Decisions | None
-    answers: Mapping[str, Answers]
-    linear: Mapping[str, Answers]
+    answers: Mapping[str, Predictions]
+    linear: Mapping[str, Predictions]
     explanation: Mapping[str, Any]
     members: tuple[Member, ...]
     problems: tuple[Problem, ...] = field(default=())
@@ -94,7 +94,7 @@ class Facts:
     @property
     def threshold(self) -> float:
         """A probability of at least this is a yes."""
-        return NO_THRESHOLD if self.decided is None else self.decided.threshold
+        return DEFAULT_THRESHOLD if self.decided is None else self.decided.threshold
 
     @property
     def target(self) -> str:
@@ -106,7 +106,7 @@ class Facts:
                 return ""
 
 
-def read_facts(run: RunDirectory, now: datetime) -> Facts:
+def read_facts(run: RunDirectory, now: datetime) -> RunFacts:
     """Reads all there is of a run; `now` tells whether one that says it runs is dead."""
     problems: list[Problem] = []
 
@@ -123,11 +123,11 @@ def read_facts(run: RunDirectory, now: datetime) -> Facts:
     preprocessing = tried(lambda: _preprocessing(run))
     findings = tried(lambda: read_findings(run))
     task, names = _question(findings, preprocessing)
-    answers: dict[str, Answers] = {}
-    linear: dict[str, Answers] = {}
+    answers: dict[str, Predictions] = {}
+    linear: dict[str, Predictions] = {}
     if task is not None:
         for split in SPLITS:
-            columns = answer_columns(task, names)
+            columns = prediction_columns(task, names)
             for place, name in ((answers, split), (linear, f"{split}{LINEAR}")):
                 read = _reader(run, name, task, names, columns)
                 found = tried(read)
@@ -138,7 +138,7 @@ def read_facts(run: RunDirectory, now: datetime) -> Facts:
         for name in _EXPLANATIONS
         if (path := run.explanation / f"{name}.json").exists()
     }
-    return Facts(
+    return RunFacts(
         run=run,
         report=report,
         settings=settings,
@@ -180,22 +180,24 @@ def _preprocessing(run: RunDirectory) -> Any:
     return None
 
 
-def _question(findings: Findings | None, preprocessing: Any) -> tuple[Task | None, tuple[str, ...]]:
+def _question(
+    findings: Findings | None, preprocessing: Any
+) -> tuple[TaskName | None, tuple[str, ...]]:
     if findings is not None:
         return findings.task, findings.names
     match preprocessing:
         case {"target": {"task": task, "classes": [*classes], "columns": [*columns]}}:
-            if task in get_args(Task):
-                return cast(Task, task), tuple(map(str, classes or columns))
+            if task in get_args(TaskName):
+                return cast(TaskName, task), tuple(map(str, classes or columns))
     return None, ()
 
 
 def _reader(
-    run: RunDirectory, split: str, task: Task, names: Sequence[str], columns: Sequence[str]
-) -> Callable[[], Answers | None]:
-    def read() -> Answers | None:
+    run: RunDirectory, split: str, task: TaskName, names: Sequence[str], columns: Sequence[str]
+) -> Callable[[], Predictions | None]:
+    def read() -> Predictions | None:
         try:
-            return read_answers(run, split, task, names, columns)
+            return read_split_predictions(run, split, task, names, columns)
         except (AssertionError, KeyError) as error:
             where = str(run.predictions / f"{split}.parquet")
             fix = "take the file from a whole copy of the run"

@@ -31,7 +31,7 @@ COLOURS = ("#0b62c3", "#b04a00", "#0c7550", "#8638b4", "#b3261f", "#5a636e")
 DASHES = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (6, 2, 1, 2)), (0, (3, 1)), (0, (8, 3)))
 """Each curve has a dash of its own, so that colour is never all that tells two apart."""
 
-Doubles = npt.NDArray[np.float64]
+Float64Array = npt.NDArray[np.float64]
 
 _VARIABLES = {
     INK: "ink",
@@ -89,7 +89,12 @@ def can_draw() -> bool:
 
 
 def dots(
-    axes: Any, x: Doubles, y: Doubles, colour: str, size: float = 3.2, label: str | None = None
+    axes: Any,
+    x: Float64Array,
+    y: Float64Array,
+    colour: str,
+    size: float = 3.2,
+    label: str | None = None,
 ) -> None:
     """Points as one path of strokes without length: a tenth of the bytes of as many markers."""
     from matplotlib.patches import PathPatch

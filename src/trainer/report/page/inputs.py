@@ -15,7 +15,7 @@ from trainer.errors import RunError
 from trainer.report.example_code import Example, example_code
 from trainer.report.networks import Network, read_networks
 from trainer.report.page.content import Block, Grid, Lines, Prose, Section, grid, section
-from trainer.report.page.facts import Facts
+from trainer.report.page.facts import RunFacts
 from trainer.report.text import number, short_name
 from trainer.runs.example import ExampleRow, read_example
 
@@ -29,12 +29,12 @@ _CYCLES = {
 }
 
 
-def inputs(facts: Facts) -> Section:
+def inputs(facts: RunFacts) -> Section:
     """The formulas of the first columns, those of the target, and code that reproduces a prediction."""
     return section("inputs", "How raw rows become inputs", _inputs(facts))
 
 
-def _inputs(facts: Facts) -> Iterator[Block]:
+def _inputs(facts: RunFacts) -> Iterator[Block]:
     try:
         networks = read_networks(facts.run)
         example = read_example(facts.run)
@@ -76,13 +76,13 @@ def _missing(column: Column) -> str:
                 text = f"training rows dropped; later {number(column.fill)} (median)"
             return text + (", and an input that is 1" if column.indicator else "")
         case CategoricalColumn():
-            if column.own_missing:
+            if column.has_missing_level:
                 return f"level {MISSING}"
             if column.fill is not None:
                 return f"{_level(column.fill)} ({column.impute.replace('_', ' ')})"
             return "as an unseen level"
         case BooleanColumn():
-            if column.own_missing:
+            if column.has_missing_level:
                 return "0, and an input that is 1"
             return f"{int(column.fill)} ({column.impute.replace('_', ' ')})"
         case DatetimeColumn():
@@ -145,7 +145,7 @@ def _affine(x: str, offset: float, scale: float) -> str:
 
 
 def _encoded(column: CategoricalColumn) -> str:
-    specials = [RARE] * (column.rare > 0) + [MISSING] * column.own_missing
+    specials = [RARE] * (column.rare > 0) + [MISSING] * column.has_missing_level
     levels = [*map(_level, column.levels), *specials]
     listed = ", ".join(levels[:_SHOWN_LEVELS])
     if len(levels) > _SHOWN_LEVELS:
@@ -173,7 +173,7 @@ def _level(level: str) -> str:
     return short_name(level, _LONGEST_LEVEL)
 
 
-def _steps(facts: Facts, networks: Sequence[Network]) -> Iterator[tuple[str, str]]:
+def _steps(facts: RunFacts, networks: Sequence[Network]) -> Iterator[tuple[str, str]]:
     """What is done with the outputs of the network, in order."""
     target = networks[0].preprocessing.target
     if target.task == "regression":
@@ -237,7 +237,7 @@ def _number_steps(target: FittedTarget) -> Iterator[tuple[str, str]]:
         yield f"{name}", f"prediction = {y}"
 
 
-def _code(facts: Facts, networks: Sequence[Network], row: ExampleRow) -> Iterator[Block]:
+def _code(facts: RunFacts, networks: Sequence[Network], row: ExampleRow) -> Iterator[Block]:
     members = [one.run.path for one in networks if one.run.path != facts.run.path]
     example = Example(
         path=str(facts.run.path),

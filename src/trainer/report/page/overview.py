@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from trainer.evaluation.answers import Answers
-from trainer.report.choices import read_choices
+from trainer.evaluation.predictions import Predictions
+from trainer.report.decisions import read_decision_summary
 from trainer.report.page.content import Block, Grid, Prose, Section, grid, section
-from trainer.report.page.facts import SPLITS, Facts
-from trainer.report.text import bytes_text, counted, duration, number
+from trainer.report.page.facts import SPLITS, RunFacts
+from trainer.report.text import duration, format_bytes, number, pluralize
 from trainer.runs.manifest import Manifest
 
 _MANY_COLUMNS = 12
@@ -27,17 +27,17 @@ _TASK_WORDS = {
 _ORDER = ("train", "validation", "test")
 
 
-def title_of(facts: Facts) -> str:
+def title_of(facts: RunFacts) -> str:
     """The name of the run and that of its directory."""
     return f"{facts.report.summary.name} – {facts.run.path.absolute().name}"
 
 
-def lead_of(facts: Facts) -> tuple[str, ...]:
+def lead_of(facts: RunFacts) -> tuple[str, ...]:
     """What was trained on which data, how it ended, and its main metric."""
     return tuple(_lead(facts))
 
 
-def _lead(facts: Facts) -> Iterator[str]:
+def _lead(facts: RunFacts) -> Iterator[str]:
     manifest = facts.report.summary.manifest
     if manifest is None:
         yield f"This run is damaged: {len(facts.problems)} of its files cannot be read."
@@ -46,7 +46,7 @@ def _lead(facts: Facts) -> Iterator[str]:
     kind = f" for {_TASK_WORDS[facts.task]}" if facts.task else ""
     target = f" of {facts.target}" if facts.target else ""
     rows = manifest.splits.get("train")
-    trained = f", trained on {counted(rows, 'row')}" if rows and not facts.members else ""
+    trained = f", trained on {pluralize(rows, 'row')}" if rows and not facts.members else ""
     yield f"{what}{kind}{target}{trained}: {_state(facts, manifest)}."
     if facts.findings is not None:
         yield facts.findings.sentence
@@ -54,7 +54,7 @@ def _lead(facts: Facts) -> Iterator[str]:
     for split in SPLITS:
         metrics = facts.report.summary.metrics.get(split)
         if metrics:
-            labels = read_choices(facts.run).labels
+            labels = read_decision_summary(facts.run).labels
             shown = ", ".join(
                 f"{labels.of(name)} {number(value)}" for name, value in list(metrics.items())[:4]
             )
@@ -62,7 +62,7 @@ def _lead(facts: Facts) -> Iterator[str]:
             return
 
 
-def _state(facts: Facts, manifest: Manifest) -> str:
+def _state(facts: RunFacts, manifest: Manifest) -> str:
     status = facts.report.summary.status
     words: str = status
     if status == "dead":
@@ -70,16 +70,16 @@ def _state(facts: Facts, manifest: Manifest) -> str:
     if facts.members and manifest.epochs == 0:
         return words
     best = f", best epoch {manifest.best_epoch}" if manifest.best_epoch is not None else ""
-    words += f" after {counted(manifest.epochs, 'epoch')}{best}"
+    words += f" after {pluralize(manifest.epochs, 'epoch')}{best}"
     return f"{words}; {manifest.stopped_because}" if manifest.stopped_because else words
 
 
-def notices(facts: Facts) -> Section:
+def notices(facts: RunFacts) -> Section:
     """Warnings, why the run failed, damaged files, resumptions and rollbacks."""
     return section("notices", "Warnings", _notices(facts))
 
 
-def _notices(facts: Facts) -> Iterator[Block]:
+def _notices(facts: RunFacts) -> Iterator[Block]:
     manifest = facts.report.summary.manifest
     if manifest is not None:
         for problem in manifest.problems:
@@ -107,12 +107,12 @@ def _notices(facts: Facts) -> Iterator[Block]:
         yield Prose(f"Damaged file: {problem}", "warning")
 
 
-def data(facts: Facts) -> Section:
+def data(facts: RunFacts) -> Section:
     """Files, rows and splits, class frequencies, columns."""
     return section("data", "Data", _data(facts))
 
 
-def _data(facts: Facts) -> Iterator[Block]:
+def _data(facts: RunFacts) -> Iterator[Block]:
     manifest = facts.report.summary.manifest
     if manifest is not None:
         yield _splits(manifest)
@@ -120,7 +120,7 @@ def _data(facts: Facts) -> Iterator[Block]:
         dropped = [(reason, f"{count:,}") for reason, count in manifest.dropped.items()]
         yield grid("Dropped rows", ("reason", "rows"), dropped, right=(1,))
         files = [
-            (file.path, f"{file.rows:,}", bytes_text(file.bytes), file.sha256[:16])
+            (file.path, f"{file.rows:,}", format_bytes(file.bytes), file.sha256[:16])
             for file in manifest.data
         ]
         yield grid("Files", ("file", "rows", "size", "SHA-256 prefix"), files, right=(1, 2))
@@ -146,7 +146,7 @@ def _in_order(manifest: Manifest) -> list[str]:
     )
 
 
-def _classes(facts: Facts, manifest: Manifest) -> Grid:
+def _classes(facts: RunFacts, manifest: Manifest) -> Grid:
     """Classes down the page, splits across: rows, and their share of the split."""
     splits = [split for split in _in_order(manifest) if split in facts.answers]
     of_split = {split: _class_rows(facts.answers[split]) for split in splits}
@@ -166,7 +166,7 @@ def _classes(facts: Facts, manifest: Manifest) -> Grid:
     return grid(title, heads, rows, right=range(1, len(heads)), is_folded=folded)
 
 
-def _class_rows(answers: Answers) -> Any:
+def _class_rows(answers: Predictions) -> Any:
     totals = np.sum(answers.y, axis=0, dtype=np.float64)
     return np.concatenate([len(answers) - totals, totals]) if answers.task == "binary" else totals
 
@@ -176,7 +176,7 @@ def _with_share(counts: Any, place: int) -> str:
     return f"{int(counts[place]):,} ({100 * counts[place] / total:.1f}%)" if total else "–"
 
 
-def _columns(facts: Facts) -> Iterator[Block]:
+def _columns(facts: RunFacts) -> Iterator[Block]:
     match facts.preprocessing:
         case {"columns": [*columns]}:
             known = [column for column in columns if isinstance(column, dict)]

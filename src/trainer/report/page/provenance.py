@@ -10,16 +10,16 @@ from typing import Any
 from pydantic import ValidationError
 
 from trainer.config.dump import resolved_settings
-from trainer.config.nodes import KeyPath, Node, Source, dotted, plain
+from trainer.config.nodes import KeyPath, Node, Source, join_key, to_python
 from trainer.config.schema import Config
 from trainer.config.yaml_reader import MAX_BYTES, parse_yaml
 from trainer.config.yaml_writer import flow_text
 from trainer.errors import RunError, command_text
 from trainer.report.page.content import Block, Lines, Section, grid, section
-from trainer.report.page.facts import Facts
+from trainer.report.page.facts import RunFacts
 from trainer.report.page.overview import durations
 from trainer.report.tables import next_step
-from trainer.report.text import cell, shortened
+from trainer.report.text import cell, truncate
 from trainer.runs.directory import RunDirectory
 from trainer.runs.files import read_bytes
 from trainer.runs.manifest import Manifest
@@ -28,12 +28,12 @@ _LONGEST = 200
 _CHANGES = {True: ", changed since", False: "", None: ", changes unknown"}
 
 
-def config(facts: Facts) -> Section:
+def config(facts: RunFacts) -> Section:
     """The settings that differ from their defaults, and all settings."""
     return section("config", "Config", _config(facts))
 
 
-def _config(facts: Facts) -> Iterator[Block]:
+def _config(facts: RunFacts) -> Iterator[Block]:
     text = _text(facts.run)
     document = parse_yaml(text, Source(str(facts.run.config), facts.run.path))
     if document.root is None or document.problems:
@@ -44,7 +44,7 @@ def _config(facts: Facts) -> Iterator[Block]:
     for path, lines, value in _written(document.root):
         if usual is not None and any(key not in usual for key in _keys(value, path)):
             marked |= lines
-            rows.append((dotted(path), shortened(flow_text(value), _LONGEST)))
+            rows.append((join_key(path), truncate(flow_text(value), _LONGEST)))
     title = "Settings that differ from their default, or have none"
     yield grid(title, ("setting", "value"), rows)
     marks = " (those of the table above highlighted)" if rows else ""
@@ -60,7 +60,7 @@ def _written(node: Node, path: KeyPath = ()) -> Iterator[tuple[KeyPath, set[int]
         for index, item in enumerate(node.items):
             yield from _written(item, (*path, index))
     else:
-        yield path, {one.place.line - 1 for one in (node, *(node.items or ()))}, plain(node)
+        yield path, {one.place.line - 1 for one in (node, *(node.items or ()))}, to_python(node)
 
 
 def usual_settings(settings: Mapping[str, Any]) -> set[str] | None:
@@ -85,7 +85,7 @@ def _keys(value: Any, path: KeyPath = ()) -> Iterator[str]:
             for index, item in enumerate(value):
                 yield from _keys(item, (*path, index))
         case _:
-            yield dotted(path)
+            yield join_key(path)
 
 
 def _text(run: RunDirectory) -> str:
@@ -95,7 +95,7 @@ def _text(run: RunDirectory) -> str:
         return ""
 
 
-def environment(facts: Facts) -> Section:
+def environment(facts: RunFacts) -> Section:
     """Versions, device, process, hashes."""
     manifest = facts.report.summary.manifest
     rows = [] if manifest is None else [(key, value) for key, value in _facts(manifest) if value]
@@ -118,12 +118,12 @@ def _facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
         yield "git", manifest.git.commit + _CHANGES[manifest.git.dirty]
 
 
-def commands(facts: Facts) -> Section:
+def commands(facts: RunFacts) -> Section:
     """Commands that reproduce, evaluate and continue the run."""
     return section("commands", "Commands", _commands(facts))
 
 
-def _commands(facts: Facts) -> Iterator[Block]:
+def _commands(facts: RunFacts) -> Iterator[Block]:
     manifest = facts.report.summary.manifest
     if manifest is not None and manifest.command:
         yield Lines("This run was made by", (cell(shlex.join(manifest.command)),))

@@ -11,11 +11,11 @@ from pathlib import Path
 from trainer.config.yaml_reader import MAX_BYTES
 from trainer.errors import RunError, TrainerError, command_text
 from trainer.evaluation.forest import InputImportance
-from trainer.report.choices import read_choices
-from trainer.report.comparison import compare
+from trainer.report.comparison import compare_runs
+from trainer.report.decisions import read_decision_summary
 from trainer.report.page.content import Block, Lines, Page, Prose, grid, section
 from trainer.report.page.facts import read_facts
-from trainer.report.page.several import side_by_side
+from trainer.report.page.run_comparison import side_by_side
 from trainer.report.page.sweep_plots import (
     Trials,
     curves_plot,
@@ -29,13 +29,13 @@ from trainer.report.sweeps.axes import LEAST_TRIALS, Axis, axes_of, setting_impo
 from trainer.report.sweeps.facts import SweepFacts
 from trainer.report.sweeps.tables import ended_text, failures_table, space_table, status_text
 from trainer.report.sweeps.text import listed_text, short_names
-from trainer.report.text import cell, counted, duration, number
+from trainer.report.text import cell, duration, number, pluralize
 from trainer.runs.directory import RunDirectory
 from trainer.runs.files import read_bytes
-from trainer.runs.listing import summarise
+from trainer.runs.listing import summarize
 from trainer.runs.log import read_log
 from trainer.runs.process import this_process
-from trainer.sweep.standing import TrialRow
+from trainer.sweep.leaderboard import TrialRow
 
 _BEST = 10
 _SIDE_BY_SIDE = 5
@@ -53,7 +53,7 @@ def sweep_page(sweep: SweepFacts, now: datetime) -> Page:
         sweep: The sweep.
         now: With a time zone, to find trials that are dead though marked as running.
     """
-    trials = trials_of(sweep.standing)
+    trials = trials_of(sweep.leaderboard)
     axes = axes_of(sweep)
     importance = setting_importance(axes, trials.rows, higher=trials.higher)
     order = range(len(axes))
@@ -76,28 +76,28 @@ def sweep_page(sweep: SweepFacts, now: datetime) -> Page:
 
 
 def _lead(sweep: SweepFacts, now: datetime) -> Iterator[str]:
-    settings = counted(sum(len(each.keys) for each in sweep.dimensions), "setting")
+    settings = pluralize(sum(len(each.keys) for each in sweep.dimensions), "setting")
     name = {"tpe": "TPE"}.get(sweep.search, sweep.search.capitalize())
     search = f"{name} search over {settings}" if name else "A search"
     took = f" in {duration(sweep.elapsed_seconds)}" if sweep.elapsed_seconds else ""
     state = "" if sweep.status == "finished" else f" The sweep is {status_text(sweep)}."
     yield f"{search}: {ended_text(sweep)}{took}.{state}"
-    best = sweep.standing.best
+    best = sweep.leaderboard.best
     if best is None or best.ended is None:
         if sweep.status in ("finished", "damaged") or not sweep.rows:
             yield "No trial can be compared."
         return
     epoch = "" if best.ended.best_epoch is None else f" at epoch {best.ended.best_epoch:,}"
     yield (
-        f"The best is trial {best.trial.number}, with {sweep.standing.objective} "
+        f"The best is trial {best.trial.number}, with {sweep.leaderboard.objective} "
         f"{number(best.ended.objective)}{epoch}: {sweep.labels.settings(best.trial.settings)}."
     )
     run = sweep.run_of(best)
     if run is None:
         return
-    metrics = summarise(run, now, this_process()).metrics
+    metrics = summarize(run, now, this_process()).metrics
     if metrics.get("test"):
-        labels = read_choices(run).labels
+        labels = read_decision_summary(run).labels
         shown = ", ".join(
             f"{labels.of(name)} {number(one)}" for name, one in metrics["test"].items()
         )
@@ -109,7 +109,7 @@ def _notices(sweep: SweepFacts) -> Iterator[Block]:
         yield Prose(f"Damaged file: {problem}", "warning")
     failed = sweep.counts.get("failed", 0)
     if failed:
-        yield Prose(f"{counted(failed, 'trial')} failed.", "warning")
+        yield Prose(f"{pluralize(failed, 'trial')} failed.", "warning")
     if sweep.status in ("stopped", "dead"):
         resume = command_text("resume", sweep.directory.path)
         yield Prose(f"It is not finished; resume it with: {resume}", "warning")
@@ -124,7 +124,7 @@ def _best(sweep: SweepFacts, trials: Trials) -> Iterator[Block]:
         _heads(sweep),
         [_cells(sweep, row) for row in shown],
         right=range(4),
-        marked=(0,) if sweep.standing.best is not None else (),
+        marked=(0,) if sweep.leaderboard.best is not None else (),
     )
     more = listed_text(len(shown), len(sweep.rows), sweep.directory.path)
     if more:
@@ -135,7 +135,7 @@ def _best(sweep: SweepFacts, trials: Trials) -> Iterator[Block]:
 
 
 def _heads(sweep: SweepFacts) -> tuple[str, ...]:
-    objective = sweep.standing.objective or "objective"
+    objective = sweep.leaderboard.objective or "objective"
     keys = [key for dimension in sweep.dimensions for key in dimension.keys]
     return ("trial", objective, "best epoch", "epochs", "status", *short_names(keys).values())
 
@@ -159,7 +159,7 @@ def _settings(sweep: SweepFacts, axes: list[Axis], trials: Trials) -> Iterator[B
         return
     if trials.cut:
         yield Prose(
-            f"{counted(trials.cut, 'trial')} with a much worse {trials.name} "
+            f"{pluralize(trials.cut, 'trial')} with a much worse {trials.name} "
             f"{'is' if trials.cut == 1 else 'are'} drawn at the end of the scale."
         )
     if sweep.counts.get("eliminated"):
@@ -181,10 +181,10 @@ def _importance(
     if found is None:
         least = max(LEAST_TRIALS, 3 * len(axes))
         if len(trials.rows) < least:
-            there = counted(len(trials.rows), "trial")
+            there = pluralize(len(trials.rows), "trial")
             yield Prose(
                 f"{there} are too few to estimate it: {least} are needed for "
-                f"{counted(len(axes), 'setting')}."
+                f"{pluralize(len(axes), 'setting')}."
             )
         else:
             yield Prose("All trials have the same objective.")
@@ -211,7 +211,7 @@ def _importance(
         (
             ", ".join(axes[place].keys),
             f"{100 * found.share[place]:.1f}%",
-            f"{100 * found.deviation[place]:.1f}%",
+            f"{100 * found.std[place]:.1f}%",
         )
         for place in order
     ]
@@ -223,7 +223,7 @@ def _curves(sweep: SweepFacts) -> Iterator[Block]:
     for row, run in sweep.kept(_CURVES):
         with suppress(RunError):
             histories[row.trial.number] = read_log(run.metrics)
-    plot = curves_plot(sweep.standing.objective, histories)
+    plot = curves_plot(sweep.leaderboard.objective, histories)
     if plot is not None:
         yield plot
 
@@ -233,7 +233,7 @@ def _compared(sweep: SweepFacts, now: datetime) -> Iterator[Block]:
     if len(kept) < 2:
         return
     try:
-        comparison = compare([run.path for _, run in kept], now)
+        comparison = compare_runs([run.path for _, run in kept], now)
         facts = [read_facts(RunDirectory(run.path), now) for run in comparison.runs]
     except TrainerError as error:
         yield Prose(f"Damaged file: {error.problems[0]}", "warning")
@@ -264,23 +264,23 @@ def _search(sweep: SweepFacts) -> Iterator[Block]:
         ("search", sweep.search),
         ("seed of the search", str(seed)),
         ("trials", "until the time limit" if sweep.trials is None else f"{sweep.trials:,}"),
-        ("objective", f"{sweep.standing.objective}, {sweep.standing.direction} is better"),
+        ("objective", f"{sweep.leaderboard.objective}, {sweep.leaderboard.direction} is better"),
     ]
     if settings.halving is not None:
         rung = f"one in {settings.halving.factor} continues, first after {settings.halving.first}"
         facts.append(("halving", rung))
     if sweep.jobs is not None:
         facts.append(("jobs", str(sweep.jobs)))
-    yield grid("", ("", ""), facts if sweep.standing.objective else facts[:3])
+    yield grid("", ("", ""), facts if sweep.leaderboard.objective else facts[:3])
 
 
 def _all(sweep: SweepFacts) -> Iterator[Block]:
     rows = sweep.ranked
     if len(rows) <= _BEST and all(row.ended is not None for row in rows):
         return
-    title = f"All {counted(len(rows), 'trial')}"
+    title = f"All {pluralize(len(rows), 'trial')}"
     if len(rows) > _LISTED:
-        title = f"The best {_LISTED} of {counted(len(rows), 'trial')}"
+        title = f"The best {_LISTED} of {pluralize(len(rows), 'trial')}"
     yield grid(
         title,
         _heads(sweep),
@@ -292,7 +292,7 @@ def _all(sweep: SweepFacts) -> Iterator[Block]:
 
 def _commands(sweep: SweepFacts, now: datetime) -> Iterator[Block]:
     for _, run in sweep.kept(1):
-        manifest = summarise(run, now, this_process()).manifest
+        manifest = summarize(run, now, this_process()).manifest
         if manifest is not None and manifest.command:
             yield Lines("This sweep was made by", (cell(shlex.join(manifest.command)),))
     again = command_text("sweep", sweep.directory.config)

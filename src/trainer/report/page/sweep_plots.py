@@ -28,9 +28,9 @@ from trainer.report.page.figures import (
 from trainer.report.page.training import series, thinned
 from trainer.report.sweeps.axes import Axis
 from trainer.report.text import cell, number, short_name
-from trainer.sweep.standing import Standing, TrialRow
+from trainer.sweep.leaderboard import Leaderboard, TrialRow
 
-Doubles = npt.NDArray[np.float64]
+Float64Array = npt.NDArray[np.float64]
 _BEST = 10
 """Trials whose values a description names."""
 _NAMES = 12
@@ -53,7 +53,7 @@ class Trials:
     """
 
     rows: tuple[TrialRow, ...]
-    objective: Doubles
+    objective: Float64Array
     name: str
     higher: bool
     cut: int
@@ -70,20 +70,20 @@ class Trials:
         return np.array([status != "eliminated" for status in statuses], bool)
 
 
-def trials_of(standing: Standing) -> Trials:
+def trials_of(leaderboard: Leaderboard) -> Trials:
     """The trials that can be compared, with a scale that a few very bad ones do not set."""
-    rows = standing.ranks
+    rows = leaderboard.ranks
     values = np.array([row.ended.objective for row in rows if row.ended is not None], np.float64)
-    higher = standing.direction == "higher"
+    higher = leaderboard.direction == "higher"
     if not len(values):
-        return Trials(rows, values, standing.objective, higher, 0)
+        return Trials(rows, values, leaderboard.objective, higher, 0)
     badness = -values if higher else values
     best = float(badness.min())
     end = best + _CUT * (float(np.quantile(badness, 0.9)) - best)
     beyond = (badness > end) if end > best else np.zeros(len(values), bool)
     badness = np.minimum(badness, end) if end > best else badness
     return Trials(
-        rows, -badness if higher else badness, standing.objective, higher, int(beyond.sum())
+        rows, -badness if higher else badness, leaderboard.objective, higher, int(beyond.sum())
     )
 
 
@@ -226,7 +226,9 @@ def _beside(axes: Any, place: int, share: float, text: str) -> None:
     axes.text(place + 0.03, share, text, fontsize=8, va="center", bbox=ground)
 
 
-def _paths(axes: Any, x: Doubles, lines: Doubles, colour: str, width: float, alpha: float) -> None:
+def _paths(
+    axes: Any, x: Float64Array, lines: Float64Array, colour: str, width: float, alpha: float
+) -> None:
     """Lines as one path, which takes a fraction of the bytes of as many."""
     from matplotlib.patches import PathPatch
     from matplotlib.path import Path as Way
@@ -261,7 +263,7 @@ def importance_plot(axes_of: Sequence[Axis], found: InputImportance) -> Plot:
     """The share of each setting, the greatest on top."""
     order = np.argsort(found.share, kind="stable")
     labels = [short_name(axes_of[place].label, 24) for place in order]
-    shares, deviations = found.share[order], found.deviation[order]
+    shares, deviations = found.share[order], found.std[order]
 
     def draw(axes: Any) -> None:
         y = np.arange(len(order))

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from trainer.report.choices import read_choices
+from trainer.report.decisions import read_decision_summary
 from trainer.report.page.content import Block, Plot, Section, grid, section
-from trainer.report.page.facts import Facts
+from trainer.report.page.facts import RunFacts
 from trainer.report.page.figures import COLOURS, DASHES, SOFT, count_across, scale_by_magnitude
 from trainer.report.text import number
 
@@ -20,20 +20,20 @@ _BINS = 150
 _PREFIX = "val_"
 _RATE = "learning_rate"
 History = Sequence[Mapping[str, Any]]
-Doubles = npt.NDArray[np.float64]
+Float64Array = npt.NDArray[np.float64]
 
 
-def training(facts: Facts) -> Section:
+def training(facts: RunFacts) -> Section:
     """Learning curves with the best epoch, the learning rate where it changes, the networks."""
     return section("training", "Training", _training(facts))
 
 
-def _training(facts: Facts) -> Iterator[Block]:
+def _training(facts: RunFacts) -> Iterator[Block]:
     history = facts.report.history
     manifest = facts.report.summary.manifest
     best = manifest.best_epoch if manifest else None
     if len(history) > 1:
-        yield _curve(history, "loss", best, read_choices(facts.run).labels.of("loss"))
+        yield _curve(history, "loss", best, read_decision_summary(facts.run).labels.of("loss"))
         other = _headline(facts, history)
         if other is not None:
             yield _curve(history, other, best, other)
@@ -48,7 +48,7 @@ def _training(facts: Facts) -> Iterator[Block]:
         yield _members_table(facts)
 
 
-def series(history: History, name: str) -> tuple[Doubles, Doubles]:
+def series(history: History, name: str) -> tuple[Float64Array, Float64Array]:
     """The epochs with a finite value of a metric, and the values."""
     pairs = [
         (float(record["epoch"]), float(record[name]))
@@ -59,7 +59,7 @@ def series(history: History, name: str) -> tuple[Doubles, Doubles]:
     return epochs, values
 
 
-def thinned(epochs: Doubles, values: Doubles) -> tuple[Doubles, Doubles]:
+def thinned(epochs: Float64Array, values: Float64Array) -> tuple[Float64Array, Float64Array]:
     """Of many epochs the lowest and the highest value of each of 150 stretches, the ends kept."""
     if len(values) <= 2 * _BINS:
         return epochs, values
@@ -77,7 +77,7 @@ def _is_number(value: object) -> bool:
     return is_number and math.isfinite(value)  # type: ignore[arg-type]
 
 
-def _headline(facts: Facts, history: History) -> str | None:
+def _headline(facts: RunFacts, history: History) -> str | None:
     """The metric to draw beside the loss: the monitored one, else the usual one of the task."""
     names = dict.fromkeys(name for record in history for name in record)
     measured = [
@@ -121,7 +121,7 @@ def _sides(name: str) -> tuple[tuple[str, str], ...]:
     return (("training", name), ("validation", f"{_PREFIX}{name}"))
 
 
-def _words(label: str, epochs: Doubles, values: Doubles, best: int | None) -> str:
+def _words(label: str, epochs: Float64Array, values: Float64Array, best: int | None) -> str:
     first, last = number(values[0]), number(values[-1])
     text = f"{label.capitalize()}: {first} in the first epoch, {last} in the last"
     at = np.flatnonzero(epochs == best)
@@ -135,7 +135,7 @@ def _mark_best(axes: Any, best: int | None) -> None:
         axes.axvline(best, color=SOFT, linestyle=":", linewidth=1.2, label=f"best epoch ({best:,})")
 
 
-def scale_loss(axes: Any, curves: Sequence[Doubles]) -> None:
+def scale_loss(axes: Any, curves: Sequence[Float64Array]) -> None:
     """Use a log scale for a loss that falls over orders of magnitude."""
     values = np.concatenate(curves) if curves else np.zeros(1)
     if values.min() > 0 and values.max() > 30 * values.min():
@@ -177,7 +177,7 @@ def _ends(history: History, best: int | None) -> Block:
     return grid("Metrics by epoch", heads, rows, right=range(1, len(heads)), is_folded=folded)
 
 
-def _members_plot(facts: Facts) -> Plot:
+def _members_plot(facts: RunFacts) -> Plot:
     curves = []
     for member in facts.members:
         for name in ("val_loss", "loss"):
@@ -202,7 +202,7 @@ def _members_plot(facts: Facts) -> Plot:
     return Plot("curve-members", f"{name} by epoch, each network", description, draw)
 
 
-def _members_table(facts: Facts) -> Block:
+def _members_table(facts: RunFacts) -> Block:
     measured = {
         (split, name): None
         for member in facts.members

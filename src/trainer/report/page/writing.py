@@ -11,19 +11,19 @@ from pathlib import Path
 
 from trainer.errors import Problem, UsageError
 from trainer.packages import install_command
-from trainer.report.comparison import compare
-from trainer.report.page.classes import calibration, classes
+from trainer.report.comparison import compare_runs
+from trainer.report.page.classification import calibration, classes
 from trainer.report.page.content import Page
-from trainer.report.page.document import page_html
 from trainer.report.page.explanation import explanation
 from trainer.report.page.facts import read_facts
 from trainer.report.page.figures import can_draw, png_bytes
+from trainer.report.page.html import page_html
 from trainer.report.page.inputs import inputs
-from trainer.report.page.numbers import numbers
+from trainer.report.page.metrics import scores, slices
 from trainer.report.page.overview import data, lead_of, notices, title_of
 from trainer.report.page.provenance import commands, config, environment
-from trainer.report.page.scores import scores, slices
-from trainer.report.page.several import several_page
+from trainer.report.page.regression import regression_section
+from trainer.report.page.run_comparison import several_page
 from trainer.report.page.sweep import sweep_page
 from trainer.report.page.training import training
 from trainer.report.sweeps.facts import read_sweep
@@ -35,7 +35,7 @@ _SECTIONS = (
     notices,
     scores,
     classes,
-    numbers,
+    regression_section,
     calibration,
     training,
     slices,
@@ -72,14 +72,14 @@ def run_page(run: RunDirectory, now: datetime) -> Page:
     return Page(title_of(facts), lead_of(facts), tuple(one for one in made if one.blocks))
 
 
-def compared_page(paths: Sequence[Path], now: datetime) -> Page:
+def run_comparison_page(paths: Sequence[Path], now: datetime) -> Page:
     """The page of two runs or more, side by side.
 
     Raises:
         UsageError: One is named twice.
         RunError: A path leads to no run, or a run has no config that can be read.
     """
-    comparison = compare(paths, now)
+    comparison = compare_runs(paths, now)
     facts = [read_facts(RunDirectory(run.path), now) for run in comparison.runs]
     return several_page(comparison, facts)
 

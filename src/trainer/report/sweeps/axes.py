@@ -13,13 +13,13 @@ import numpy.typing as npt
 from trainer.config.domains import Choices, Dimension, Floats, Integers
 from trainer.evaluation.forest import InputImportance, input_importance
 from trainer.report.sweeps.facts import SweepFacts
-from trainer.sweep.standing import TrialRow
+from trainer.sweep.leaderboard import TrialRow
 
 LEAST_TRIALS = 12
 """Trials that an importance is computed from at least; and three for each setting."""
 _MOST_TRIALS = 2000
 
-Doubles = npt.NDArray[np.float64]
+Float64Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def setting_importance(
     return input_importance(x, mean[group] / max(1, len(rows) - 1))
 
 
-def _column(axis: Axis, rows: Sequence[TrialRow]) -> Doubles:
+def _column(axis: Axis, rows: Sequence[TrialRow]) -> Float64Array:
     """The places of the trials; those where it is not set in a part of their own, as large as their
     share.
     """

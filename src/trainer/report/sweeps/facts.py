@@ -13,19 +13,19 @@ from typing import Literal
 from pydantic import ValidationError
 
 from trainer.config.domains import Dimension
-from trainer.config.nodes import Source, plain
+from trainer.config.nodes import Source, to_python
 from trainer.config.schema import Config
-from trainer.config.sweeps import dimensions_of, resolved_search
+from trainer.config.sweeps import resolved_search, sweep_dimensions
 from trainer.config.yaml_reader import MAX_BYTES, parse_yaml
 from trainer.errors import Problem, RunError, command_text
-from trainer.report.sweeps.text import Labels
+from trainer.report.sweeps.text import SettingLabels
 from trainer.runs.directory import RunDirectory
 from trainer.runs.files import read_bytes
-from trainer.runs.lock import holder_state
+from trainer.runs.lock import lock_state
 from trainer.runs.sweeps import SweepDirectory, find_sweeps
-from trainer.sweep.extent import trials_of
-from trainer.sweep.journal import Record, begun_of, read_progress
-from trainer.sweep.standing import Standing, TrialRow, standing_of
+from trainer.sweep.journal import Record, header_of, read_progress
+from trainer.sweep.leaderboard import Leaderboard, TrialRow, make_leaderboard
+from trainer.sweep.trial_count import trial_count
 
 SweepStatus = Literal["running", "finished", "stopped", "dead", "damaged"]
 
@@ -40,7 +40,7 @@ class SweepFacts:
             resumed. dead: likewise, the process that trained it was killed. damaged: its journal cannot
             be read.
         config: The base config with its `sweep` section; None where it cannot be read.
-        standing: The trials and their ranks.
+        leaderboard: The trials and their ranks.
         trials: How many there are at most; None where only time ends it.
         jobs: Packs that are trained at a time; None before it has begun.
         elapsed_seconds: Seconds that it has taken.
@@ -50,7 +50,7 @@ class SweepFacts:
     directory: SweepDirectory
     status: SweepStatus
     config: Config | None
-    standing: Standing
+    leaderboard: Leaderboard
     trials: int | None
     jobs: int | None
     elapsed_seconds: float
@@ -73,12 +73,12 @@ class SweepFacts:
         """What is searched; of a damaged config nothing."""
         if self.config is None or self.config.sweep is None:
             return ()
-        return dimensions_of(self.config.sweep)
+        return sweep_dimensions(self.config.sweep)
 
     @cached_property
-    def labels(self) -> Labels:
+    def labels(self) -> SettingLabels:
         """Searched values as short text."""
-        return Labels(self.dimensions, self.rows)
+        return SettingLabels(self.dimensions, self.rows)
 
     @property
     def conditions(self) -> Mapping[str, str]:
@@ -104,12 +104,12 @@ class SweepFacts:
     @property
     def rows(self) -> tuple[TrialRow, ...]:
         """The trials by number."""
-        return self.standing.rows
+        return self.leaderboard.rows
 
     @property
     def ranked(self) -> tuple[TrialRow, ...]:
         """All trials: those that can be compared, the best first; then the others by number."""
-        ranks = self.standing.ranks
+        ranks = self.leaderboard.ranks
         known = {row.trial.number for row in ranks}
         return (*ranks, *(row for row in self.rows if row.trial.number not in known))
 
@@ -120,7 +120,7 @@ class SweepFacts:
 
     def kept(self, count: int) -> list[tuple[TrialRow, RunDirectory]]:
         """The best trials that have a run directory."""
-        found = ((row, self.run_of(row)) for row in self.standing.ranks)
+        found = ((row, self.run_of(row)) for row in self.leaderboard.ranks)
         return [(row, run) for row, run in found if run is not None][:count]
 
     @property
@@ -130,10 +130,10 @@ class SweepFacts:
         commands: dict[str, str] = {}
         if self.status in ("stopped", "dead"):
             commands[command_text("resume", path)] = "trains the trials that are left"
-        if self.standing.best is not None:
+        if self.leaderboard.best is not None:
             commands[command_text("best", path)] = "prints the best trial's run"
         commands[command_text("ls", path)] = "lists all trials"
-        if len(self.standing.ranks) > 1:
+        if len(self.leaderboard.ranks) > 1:
             commands[command_text("compare", path)] = "compares the best trials"
         commands[command_text("report", path)] = "writes a page with plots"
         return commands
@@ -151,14 +151,14 @@ def read_sweep(directory: SweepDirectory) -> SweepFacts:
     except RunError as error:
         problems += error.problems
         is_damaged = True
-    standing = standing_of(records)
-    trials = None if config is None else trials_of(config)
-    begun = begun_of(records)
+    leaderboard = make_leaderboard(records)
+    trials = None if config is None else trial_count(config)
+    begun = header_of(records)
     status: SweepStatus = "stopped"
-    held = holder_state(directory.lock)
+    held = lock_state(directory.lock)
     if is_damaged:
         status = "damaged"
-    elif _is_over(config, standing, trials, elapsed):
+    elif _is_over(config, leaderboard, trials, elapsed):
         # Also while its process evaluates the best trial and writes the page.
         status = "finished"
     elif held == "alive":
@@ -166,7 +166,9 @@ def read_sweep(directory: SweepDirectory) -> SweepFacts:
     elif held == "dead":
         status = "dead"
     jobs = None if begun is None else begun.jobs
-    return SweepFacts(directory, status, config, standing, trials, jobs, elapsed, tuple(problems))
+    return SweepFacts(
+        directory, status, config, leaderboard, trials, jobs, elapsed, tuple(problems)
+    )
 
 
 def list_sweeps(root: Path) -> list[SweepFacts]:
@@ -175,13 +177,15 @@ def list_sweeps(root: Path) -> list[SweepFacts]:
     return sorted(found, key=lambda sweep: sweep.directory.path.name, reverse=True)
 
 
-def _is_over(config: Config | None, standing: Standing, trials: int | None, elapsed: float) -> bool:
-    if config is None or config.sweep is None or standing.open:
+def _is_over(
+    config: Config | None, leaderboard: Leaderboard, trials: int | None, elapsed: float
+) -> bool:
+    if config is None or config.sweep is None or leaderboard.open:
         return False
     seconds = config.sweep.max_seconds
     if seconds is not None and elapsed >= seconds:
         return True
-    return trials is not None and len(standing.rows) >= trials
+    return trials is not None and len(leaderboard.rows) >= trials
 
 
 def _config(directory: SweepDirectory, problems: list[Problem]) -> Config | None:
@@ -197,7 +201,7 @@ def _config(directory: SweepDirectory, problems: list[Problem]) -> Config | None
         problems += document.problems or [Problem(where, "a config", "an empty file", fix)]
         return None
     try:
-        config = Config.model_validate(plain(document.root))
+        config = Config.model_validate(to_python(document.root))
     except ValidationError as error:
         wrong = error.errors()[0]
         place = ".".join(map(str, wrong["loc"]))

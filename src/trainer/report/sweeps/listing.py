@@ -11,17 +11,17 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
+from trainer.report.csv_output import csv_lines
 from trainer.report.listing import columns_table, problem_json
-from trainer.report.query import Query, Selection, asked_names, select_from
+from trainer.report.query import Query, Selection, requested_names, select_from
+from trainer.report.run_values import RunValues, measured, metric_names, with_requested_values
 from trainer.report.settings import Value
-from trainer.report.spreadsheet import csv_lines
 from trainer.report.sweeps.facts import SweepFacts
 from trainer.report.text import Table, age, cell, number
-from trainer.report.values import Known, measured, metric_names, with_asked
 from trainer.runs.directory import RunDirectory
-from trainer.runs.listing import RunSummary, summarise
+from trainer.runs.listing import RunSummary, summarize
 from trainer.runs.process import this_process
-from trainer.sweep.standing import TrialRow
+from trainer.sweep.leaderboard import TrialRow
 
 TRIAL_FACTS = (
     "trial", "status", "objective", "epochs", "best_epoch", "seconds", "run", "reason",
@@ -43,11 +43,11 @@ def select_trials(sweep: SweepFacts, query: Query, now: datetime) -> Selection:
         path = sweep.directory.trial(row.trial.number)
         summary = RunSummary(path, sweep.name, "finished", None, {}, {}, ())
         if run is not None:
-            summary = summarise(RunDirectory(path), now, here)
-        known.append(Known(summary, trial_values(sweep, row, summary)))
-    found = with_asked(known, list(asked_names(query)), TRIAL_FACTS, "trial")
+            summary = summarize(RunDirectory(path), now, here)
+        known.append(RunValues(summary, trial_values(sweep, row, summary)))
+    found = with_requested_values(known, list(requested_names(query)), TRIAL_FACTS, "trial")
     metrics = metric_names([one.run for one in known])
-    objective = sweep.standing.objective
+    objective = sweep.leaderboard.objective
     if objective:
         metrics |= {name: objective.removeprefix("val_") for name in ("objective", objective)}
     return select_from(found, query, metrics)
@@ -64,16 +64,16 @@ def trial_values(sweep: SweepFacts, row: TrialRow, run: RunSummary) -> dict[str,
     found: dict[str, Value] = {
         name: value for name, value in facts.items() if value is not None and value != ""
     }
-    if objective is not None and sweep.standing.objective:
-        found[sweep.standing.objective] = objective
+    if objective is not None and sweep.leaderboard.objective:
+        found[sweep.leaderboard.objective] = objective
     return {**found, **measured(run), **settings}
 
 
-def trials_table(sweep: SweepFacts, known: Sequence[Known], query: Query) -> Table:
+def trials_table(sweep: SweepFacts, known: Sequence[RunValues], query: Query) -> Table:
     """One row a trial: number, status, objective, epochs, requested columns, settings."""
     if query.columns:
         return columns_table(known, query.columns)
-    objective = sweep.standing.objective or "objective"
+    objective = sweep.leaderboard.objective or "objective"
     usual = ("trial", "status", objective, "best_epoch", "epochs")
     searched = {key for dimension in sweep.dimensions for key in dimension.keys}
     extra = [name for name in query.names if name not in {*usual, "objective", *searched}]
@@ -86,7 +86,7 @@ def trials_table(sweep: SweepFacts, known: Sequence[Known], query: Query) -> Tab
     return Table("", (*table.columns, "settings"), rows, table.right)
 
 
-def trial_json(known: Known, sweep: SweepFacts, columns: Sequence[str]) -> dict[str, Any]:
+def trial_json(known: RunValues, sweep: SweepFacts, columns: Sequence[str]) -> dict[str, Any]:
     """One trial of `trainer ls SWEEP --json`; what it does not have is null."""
     if columns:
         return {name: known.values.get(name) for name in columns}
@@ -96,10 +96,10 @@ def trial_json(known: Known, sweep: SweepFacts, columns: Sequence[str]) -> dict[
     return {**facts, "settings": dict(row.trial.settings), "metrics": metrics}
 
 
-def trials_csv(sweep: SweepFacts, known: Sequence[Known], query: Query) -> Iterator[str]:
+def trials_csv(sweep: SweepFacts, known: Sequence[RunValues], query: Query) -> Iterator[str]:
     """The lines of `trainer ls SWEEP --csv`: these columns, or all facts, metrics and settings."""
     searched = [key for dimension in sweep.dimensions for key in dimension.keys]
-    objective = [sweep.standing.objective] if sweep.standing.objective else []
+    objective = [sweep.leaderboard.objective] if sweep.leaderboard.objective else []
     metrics = metric_names([one.run for one in known])
     every = (*TRIAL_FACTS, *objective, *metrics, *searched, *query.names)
     return csv_lines(query.columns or list(dict.fromkeys(every)), (one.values for one in known))
@@ -129,24 +129,24 @@ def trials_text(sweep: SweepFacts) -> str:
 
 def best_text(sweep: SweepFacts) -> str:
     """The objective of the best trial: `val_auc 0.8662 (trial 9)`."""
-    best = sweep.standing.best
+    best = sweep.leaderboard.best
     if best is None or best.ended is None:
         return _NOTHING
     objective = number(best.ended.objective)
-    return f"{sweep.standing.objective} {objective} (trial {best.trial.number})"
+    return f"{sweep.leaderboard.objective} {objective} (trial {best.trial.number})"
 
 
 def sweep_json(sweep: SweepFacts) -> dict[str, Any]:
     """A sweep as one object, without its trials."""
-    best = sweep.standing.best
+    best = sweep.leaderboard.best
     config = sweep.config
     return {
         "sweep": str(sweep.directory.path),
         "name": sweep.name,
         "status": sweep.status,
         "search": sweep.search or None,
-        "objective": sweep.standing.objective or None,
-        "direction": sweep.standing.direction if sweep.standing.objective else None,
+        "objective": sweep.leaderboard.objective or None,
+        "direction": sweep.leaderboard.direction if sweep.leaderboard.objective else None,
         "started": sweep.started.isoformat() if sweep.started else None,
         "seconds": sweep.elapsed_seconds,
         "trials": sweep.trials,

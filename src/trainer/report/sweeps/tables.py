@@ -8,13 +8,13 @@ from datetime import datetime
 from typing import Any
 
 from trainer.config.domains import Choices, Dimension, Domain, Floats, Integers
-from trainer.report.choices import read_choices
+from trainer.report.decisions import read_decision_summary
 from trainer.report.sweeps.facts import SweepFacts
 from trainer.report.sweeps.listing import sweep_json, trial_facts
 from trainer.report.sweeps.text import best_table, legend_table, listed_text
 from trainer.report.tables import metric_text
-from trainer.report.text import Table, cell, counted, duration, number
-from trainer.runs.listing import summarise
+from trainer.report.text import Table, cell, duration, number, pluralize
+from trainer.runs.listing import summarize
 from trainer.runs.process import this_process
 
 _REASONS = 10
@@ -39,8 +39,8 @@ def show_json(sweep: SweepFacts) -> dict[str, Any]:
 
 def show_tables(sweep: SweepFacts, now: datetime) -> list[Table]:
     """The tables of `trainer show SWEEP`; those with nothing in them are left out."""
-    standing = sweep.standing
-    best = best_table(standing, sweep.labels, "best trials")
+    leaderboard = sweep.leaderboard
+    best = best_table(leaderboard, sweep.labels, "best trials")
     more = listed_text(len(best.rows), len(sweep.rows), sweep.directory.path)
     problems = tuple((cell(str(problem)),) for problem in sweep.problems)
     next_steps = tuple((command, words) for command, words in sweep.commands.items())
@@ -64,13 +64,13 @@ def status_text(sweep: SweepFacts) -> str:
 
 
 def _facts(sweep: SweepFacts) -> Iterator[tuple[str, str]]:
-    standing = sweep.standing
+    leaderboard = sweep.leaderboard
     yield "sweep", cell(str(sweep.directory.path))
     yield "name", cell(sweep.name)
     yield "status", status_text(sweep)
     yield "trials", ended_text(sweep)
-    if standing.objective:
-        yield "objective", f"{standing.objective}, {standing.direction} is better"
+    if leaderboard.objective:
+        yield "objective", f"{leaderboard.objective}, {leaderboard.direction} is better"
     if sweep.search:
         yield "search", sweep.search
     if sweep.config is not None and sweep.config.sweep is not None:
@@ -134,13 +134,13 @@ def domain_text(sweep: SweepFacts, dimension: Dimension, place: int) -> str:
 
 def _winner_table(sweep: SweepFacts, now: datetime) -> Table:
     """What the best trial scores on each split that it was evaluated on."""
-    best = sweep.standing.best
+    best = sweep.leaderboard.best
     run = None if best is None else sweep.run_of(best)
     if best is None or run is None:
         return Table("", (), ())
-    summary = summarise(run, now, this_process())
+    summary = summarize(run, now, this_process())
     names = dict.fromkeys(name for metrics in summary.metrics.values() for name in metrics)
-    labels = read_choices(run).labels
+    labels = read_decision_summary(run).labels
     rows = tuple(
         (cell(labels.of(name)), *(metric_text(summary, split, name) for split in summary.metrics))
         for name in names
@@ -163,7 +163,7 @@ def failures_table(sweep: SweepFacts) -> Table:
     )
     title = "trials that failed"
     if len(rows) > _REASONS:
-        title += f" ({_REASONS} of {counted(len(rows), 'reason')})"
+        title += f" ({_REASONS} of {pluralize(len(rows), 'reason')})"
     return Table(title, ("failed", "trials", "reason"), shown, frozenset({0}))
 
 

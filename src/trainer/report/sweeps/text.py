@@ -10,14 +10,14 @@ from trainer.config.domains import Choices, Dimension
 from trainer.config.yaml_writer import flow_text
 from trainer.errors import command_text
 from trainer.report.text import Table, cell, number
-from trainer.sweep.standing import Standing, TrialRow
+from trainer.sweep.leaderboard import Leaderboard, TrialRow
 
 SHOWN = 10
 """Trials in a table of the best."""
 _VALUE_WIDTH = 24
 
 
-class Labels:
+class SettingLabels:
     """Searched values as short text; a long one, such as a list of layers, is numbered: #1.
 
     The numbers follow the order of the choices in the config, so that every table of a sweep has the
@@ -77,7 +77,9 @@ def _short(key: str) -> str:
     return key if last.isdecimal() else last
 
 
-def best_table(standing: Standing, labels: Labels, title: str = "", shown: int = SHOWN) -> Table:
+def best_table(
+    leaderboard: Leaderboard, labels: SettingLabels, title: str = "", shown: int = SHOWN
+) -> Table:
     """The best trials: number, objective at the best epoch, epochs, status, settings."""
     rows = tuple(
         (
@@ -88,18 +90,18 @@ def best_table(standing: Standing, labels: Labels, title: str = "", shown: int =
             row.ended.status,
             labels.settings(row.trial.settings),
         )
-        for row in standing.ranks[:shown]
+        for row in leaderboard.ranks[:shown]
         if row.ended is not None
     )
     return Table(
         title,
-        ("trial", standing.objective, "best epoch", "epochs", "status", "settings"),
+        ("trial", leaderboard.objective, "best epoch", "epochs", "status", "settings"),
         rows,
         frozenset({0, 1, 2, 3}),
     )
 
 
-def legend_table(labels: Labels) -> Table:
+def legend_table(labels: SettingLabels) -> Table:
     """The legend of numbered values; empty where there are none."""
     return Table("values", ("setting", "", "value"), labels.legend())
 

@@ -1,0 +1,153 @@
+"""The output of `sweep`, and of `resume` for a sweep: its start, its end, its result."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trainer.errors import ResourceError, StorageError, command_text
+from trainer.report.text import Table, duration, number, pluralize
+from trainer_cli import console
+from trainer_cli.fit_output import Signals, data_summary, print_choices
+from trainer_cli.sweep_progress import SweepProgress
+
+if TYPE_CHECKING:
+    from trainer.sweep.leaderboard import TrialRow
+    from trainer.workflows.sweep import Event, SweepFinished
+
+
+def follow_sweep(
+    events: Generator[Event, None, None], stderr: console.Console, signals: Signals
+) -> SweepFinished:
+    """Run a sweep to its end, saying what happens."""
+    from trainer.sweep.trials import BatchPlanned, TrialEnded, TrialPackEpoch, TrialPackStarted
+    from trainer.workflows.sweep import PhaseStarted, SweepFinished, SweepStarted
+
+    shown = SweepProgress(stderr)
+    try:
+        for event in events:
+            match event:
+                case PhaseStarted():
+                    shown.phase(event.text)
+                case SweepStarted():
+                    signals.training = True
+                    _print_start(event, stderr)
+                    shown.started(event)
+                case BatchPlanned():
+                    shown.planned(event)
+                case TrialPackStarted():
+                    shown.pack(event)
+                case TrialPackEpoch():
+                    shown.epoch(event)
+                case TrialEnded():
+                    shown.ended(event)
+                case SweepFinished():
+                    shown.close()
+                    _print_end(event, stderr)
+                    return event
+    except (ResourceError, StorageError):
+        shown.close()
+        if shown.sweep is not None:
+            stderr.print(_resumes(shown.sweep))
+        raise
+    finally:
+        signals.training = False
+        shown.close()
+        events.close()
+    raise AssertionError("a sweep ends with SweepFinished")
+
+
+def print_sweep_result(finished: SweepFinished, *, json: bool) -> None:
+    """The result on stdout."""
+    if not json:
+        console.result(str(finished.sweep))
+        return
+    winner = finished.winner
+    report = finished.sweep / "report.html"
+    console.json_result(
+        {
+            "sweep": str(finished.sweep),
+            "status": "stopped" if finished.reason == "interrupted" else "finished",
+            "objective": finished.leaderboard.objective,
+            "winner": None if winner is None else _facts(winner, finished.sweep),
+            "metrics": finished.metrics,
+            "trials": [_facts(row, finished.sweep) for row in finished.leaderboard.rows],
+            "seconds": round(finished.seconds, 3),
+            "report": str(report) if report.is_file() else None,
+        }
+    )
+
+
+def _facts(row: TrialRow, sweep: Path) -> dict[str, Any]:
+    """A trial's row, its run as a path that can be used; None where it was not kept."""
+    facts = row.facts()
+    run = None if facts["run"] is None else sweep / facts["run"]
+    return {**facts, "run": str(run) if run is not None and run.is_dir() else None}
+
+
+def _print_start(event: Any, stderr: console.Console) -> None:
+    plan = event.plan
+    stderr.print(data_summary(plan))
+    for warning in plan.warnings:
+        console.warn(warning)
+    if event.warning:
+        console.warn(event.warning)
+    for note in plan.notes:
+        stderr.print(f"note: {note}")
+    count = "trials" if event.trials is None else pluralize(event.trials, "trial")
+    jobs = pluralize(event.jobs, "job")
+    objective = f"{event.leaderboard.objective}, {event.leaderboard.direction} is better"
+    stderr.print(f"{event.search} search: {count}, {jobs}; objective: {objective}")
+    done = sum(row.ended is not None for row in event.leaderboard.rows)
+    if done:
+        stderr.print(f"already ended: {pluralize(done, 'trial')}")
+
+
+def _print_end(event: SweepFinished, stderr: console.Console) -> None:
+    from trainer.report.decisions import read_decision_summary
+    from trainer.report.sweeps.facts import read_sweep
+    from trainer.report.sweeps.text import best_table, legend_table, listed_text
+    from trainer.runs.directory import RunDirectory
+    from trainer.runs.sweeps import SweepDirectory
+
+    leaderboard, directory = event.leaderboard, SweepDirectory(event.sweep)
+    done = sum(row.ended is not None for row in leaderboard.rows)
+    over = "; sweep.max_seconds are over" if event.reason == "seconds" else ""
+    stderr.print(f"{pluralize(done, 'trial')} in {duration(event.seconds)}{over}")
+    if leaderboard.ranks:
+        labels = read_sweep(directory).labels
+        table = best_table(leaderboard, labels)
+        stderr.table(table)
+        more = listed_text(len(table.rows), len(leaderboard.rows), event.sweep)
+        if more:
+            stderr.print(more)
+        if labels.legend():
+            stderr.print()
+            stderr.table(legend_table(labels))
+    if event.winner is not None and event.metrics:
+        stderr.print()
+        stderr.print(f"trial {event.winner.trial.number}, evaluated on each split:")
+        splits = list(event.metrics)
+        names = list(event.metrics[splits[0]])
+        choices = read_decision_summary(RunDirectory(directory.trial(event.winner.trial.number)))
+        rows = tuple(
+            (
+                choices.labels.of(name),
+                *(number(event.metrics[split].get(name, math.nan)) for split in splits),
+            )
+            for name in names
+        )
+        right = frozenset(range(1, len(splits) + 1))
+        stderr.table(Table("", ("", *splits), rows, right))
+        print_choices(choices, stderr)
+        stderr.print()
+        if directory.report.is_file():
+            stderr.print(f"report: {directory.report}")
+    if event.reason == "interrupted":
+        stderr.print(_resumes(event.sweep))
+
+
+def _resumes(sweep: Path) -> str:
+    return f"resume with: {command_text('resume', sweep)}"

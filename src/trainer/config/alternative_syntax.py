@@ -1,0 +1,246 @@
+"""Layers, optimizers, schedules and the like as other tools write them, in this schema's form:
+`Dense(64, activation='relu')`, `dense 64`, `relu`, `{type: dense, units: 64}`.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from trainer.config.nodes import Node, to_node, to_python
+from trainer.config.specs import (
+    ChoiceSpec,
+    SectionSpec,
+    ShorthandSpec,
+    Spec,
+    TaggedSpec,
+    UnionSpec,
+    section_fields,
+    shorthand_setting,
+)
+from trainer.config.suggestions import suggest_key, suggest_value
+from trainer.config.yaml_reader import parse_scalar
+from trainer.config.yaml_writer import flow_text
+
+_KIND_KEYS = ("type", "kind", "name", "class_name", "class", "layer")
+_CALL = re.compile(r"[\w.]+\(.*\)", re.DOTALL)
+_LONGEST = 500
+Fits = Callable[[Spec, Node], bool]
+"""Whether a value is valid for a shape."""
+
+
+def rewrite(shape: TaggedSpec, node: Node, fits: Fits) -> str:
+    """A value in the schema's form, as YAML on one line; empty where it is not clear what is meant.
+
+    What is returned is valid wherever the value stands.
+    """
+    for candidate in _candidates(shape, to_python(node)):
+        if fits(shape, to_node(candidate, node.place, written=True)):
+            return flow_text(_short(shape, candidate, node, fits))
+    return ""
+
+
+def rewrite_section(shape: ShorthandSpec, node: Node, fits: Fits) -> str:
+    """The same for the settings of one kind, `[64, relu]` or `64 relu` in `dense: [64, relu]`."""
+    parts = _parts(to_python(node))
+    section = _settings(shape)
+    if section is None or len(parts) < 2:
+        return ""
+    settings = _from_parts(section, parts, {})
+    if settings and fits(shape, to_node(settings, node.place, written=True)):
+        return flow_text(settings)
+    return ""
+
+
+def rejoin_calls(shape: TaggedSpec, items: Sequence[Node], fits: Fits) -> dict[int, str]:
+    """Calls that the commas of a list cut in parts, as in `[Dense(64, activation='relu')]`: the index of
+    the first part → the right form, of those after it → nothing.
+    """
+    found: dict[int, str] = {}
+    for first, item in enumerate(items):
+        if first in found or item.text.count("(") <= item.text.count(")"):
+            continue
+        text = item.text
+        for last in range(first + 1, len(items)):
+            text = f"{text}, {items[last].text}"
+            if text.count("(") == text.count(")"):
+                better = rewrite(shape, Node(text, item.place, text), fits)
+                if better:
+                    found |= {first: better} | dict.fromkeys(range(first + 1, last + 1), "")
+                break
+    return found
+
+
+def _candidates(shape: TaggedSpec, value: Any) -> Iterator[Any]:
+    """What may be meant, in the full form."""
+    match value:
+        case str() if len(value) <= _LONGEST:
+            yield from _of_text(shape, value.strip())
+        case Mapping():
+            yield from _of_mapping(shape, dict(value))
+
+
+def _of_text(shape: TaggedSpec, text: str) -> Iterator[Any]:
+    if _CALL.fullmatch(text):
+        name, parts, settings = _called(text)
+        if name:
+            yield from _made(shape, name, parts, settings)
+            text = name if not parts and not settings else ""
+    word = _plain(text)
+    for tag in shape.tags if word else ():
+        # relu: a value of what a scalar alone stands for.
+        for value in _words(shape, tag):
+            if _plain(value) == word:
+                yield {tag: value}
+    parts = _parts(text)
+    if len(parts) > 1 and isinstance(parts[0], str):
+        yield from _made(shape, parts[0], parts[1:], {})
+
+
+def _of_mapping(shape: TaggedSpec, value: dict[str, Any]) -> Iterator[Any]:
+    for key in _KIND_KEYS:
+        name = value.get(key)
+        if isinstance(name, str) and not (shape.by_name and key == "name"):
+            settings = {other: item for other, item in value.items() if other != key}
+            inner = settings.pop("config", None)
+            yield from _made(shape, name, [], settings | (inner if isinstance(inner, dict) else {}))
+    if shape.by_name:
+        return
+    first = next(iter(value), "")
+    if shape.member(first) is not None and len(value) > 1:
+        # {dense: 64, activation: relu}
+        rest = {key: item for key, item in value.items() if key != first}
+        head = value[first]
+        parts = [] if head is None or isinstance(head, dict) else [head]
+        yield from _made(shape, first, parts, (head if isinstance(head, dict) else {}) | rest)
+        return
+    knowing = [tag for tag in shape.tags if set(value) <= set(_settings_of(shape, tag) or ())]
+    if len(knowing) == 1:
+        yield {knowing[0]: value}
+
+
+def _made(
+    shape: TaggedSpec, name: str, parts: Sequence[Any], settings: Mapping[str, Any]
+) -> Iterator[Any]:
+    tag = suggest_value(name.rpartition(".")[2], shape.tags)
+    section = None if tag is None else _settings_of(shape, tag)
+    if tag is None or section is None:
+        return
+    found = _from_parts(section, parts, settings)
+    if found is not None:
+        yield {"name": tag, **found} if shape.by_name else {tag: found}
+
+
+def _from_parts(
+    section: Sequence[str], parts: Sequence[Any], settings: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """Settings by name: a first part is the first setting, words after it the activation."""
+    found: dict[str, Any] = {}
+    for part in parts:
+        if not found and section:
+            found[section[0]] = part
+        elif isinstance(part, str) and "activation" in section and "activation" not in found:
+            found["activation"] = part
+        else:
+            return None
+    for key, value in settings.items():
+        name = suggest_key(key, list(section), {})
+        if name is None or name in found:
+            return None
+        found[name] = value
+    return found
+
+
+def _settings_of(shape: TaggedSpec, tag: str) -> list[str] | None:
+    member = shape.member(tag)
+    if member is None:
+        return None
+    if shape.by_name:
+        names = [name for name in section_fields(member.model) if name != "name"]
+        return sorted(names, key=lambda name: name != "learning_rate")
+    return _settings(section_fields(member.model)[tag])
+
+
+def _settings(shape: Spec) -> list[str] | None:
+    """The settings of a section, that which a scalar stands for first."""
+    match shape:
+        case SectionSpec(model):
+            return list(section_fields(model))
+        case ShorthandSpec(inner=inner):
+            names, short = _settings(inner), shorthand_setting(shape)
+            if names is None or short is None:
+                return names
+            return sorted(names, key=lambda name: name != short[0])
+        case _:
+            return None
+
+
+def _words(shape: TaggedSpec, tag: str) -> Sequence[str]:
+    """The words that may stand alone below a tag."""
+    member = shape.member(tag)
+    if member is None or shape.by_name:
+        return ()
+    inner = section_fields(member.model)[tag]
+    short = shorthand_setting(inner) if isinstance(inner, ShorthandSpec) else None
+    match None if short is None else short[1]:
+        case ChoiceSpec(values):
+            return values
+        case UnionSpec(members):
+            return [one for each in members if isinstance(each, ChoiceSpec) for one in each.values]
+        case _:
+            return ()
+
+
+def _short(shape: TaggedSpec, candidate: Any, node: Node, fits: Fits) -> Any:
+    """The shortest valid form of a candidate."""
+    if shape.by_name:
+        return candidate["name"] if len(candidate) == 1 else candidate
+    ((tag, settings),) = candidate.items()
+    if not isinstance(settings, dict):
+        return candidate
+    if not settings:
+        return tag
+    shorter = {tag: next(iter(settings.values()))}
+    is_first = next(iter(settings)) == (_settings_of(shape, tag) or [""])[0]
+    if len(settings) == 1 and is_first and fits(shape, to_node(shorter, node.place, written=True)):
+        return shorter
+    return candidate
+
+
+def _called(text: str) -> tuple[str, list[Any], dict[str, Any]]:
+    """Name and arguments of a call as Python writes it; no name where it is none of constants."""
+    try:
+        tree = ast.parse(text, mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return "", [], {}
+    if not isinstance(tree, ast.Call) or any(word.arg is None for word in tree.keywords):
+        return "", [], {}
+    try:
+        parts = [_constant(part) for part in tree.args]
+        settings = {str(word.arg): _constant(word.value) for word in tree.keywords}
+    except ValueError:
+        return "", [], {}
+    return text.partition("(")[0], parts, settings
+
+
+def _constant(tree: ast.expr) -> Any:
+    if isinstance(tree, ast.Name):  # activation=relu
+        return tree.id
+    value = ast.literal_eval(tree)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _parts(value: Any) -> list[Any]:
+    """The words and numbers of a text or a list of them."""
+    if isinstance(value, str):
+        words = [word for word in re.split(r"[\s,=:()]+", value[:_LONGEST]) if word]
+        return [parse_scalar(word) for word in words]
+    if isinstance(value, list) and all(isinstance(part, str | int | float) for part in value):
+        return list(value)
+    return []
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[\s_-]", "", text).lower()

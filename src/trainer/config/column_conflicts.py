@@ -1,0 +1,201 @@
+"""Contradictions in how columns are filled, scaled and encoded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import get_args
+
+from trainer.config.conflict import Conflict, conflict, differs_from_default
+from trainer.config.data import (
+    CategoricalImpute,
+    ColumnSettings,
+    Data,
+    NumericImpute,
+    class_text,
+)
+from trainer.config.nodes import column_key
+
+_NUMERIC = ("scale", "smooth_clip", "indicator")
+_CATEGORICAL = (
+    "encode", "dimension", "min_count", "max_levels", "unknown", "levels", "ignore_case",
+)  # fmt: skip
+_DATETIME = ("parts", "format")
+_FOREIGN = {
+    "numeric": (*_CATEGORICAL, *_DATETIME),
+    "categorical": (*_NUMERIC, *_DATETIME, "decimal"),
+    "boolean": (*_NUMERIC, *_CATEGORICAL, *_DATETIME, "decimal"),
+    "datetime": (*_CATEGORICAL, "decimal"),
+}
+"""Settings that have no meaning for a kind of column."""
+
+
+def column_conflicts(data: Data) -> Iterator[Conflict]:
+    """Settings of columns that do not fit the columns' kinds, or each other."""
+    yield from _kind_default_conflicts(data)
+    targets = [data.target] if isinstance(data.target, str) else data.target
+    for name, column in data.columns.items():
+        key = column_key(name)
+        if name in targets:
+            yield from _target_column_conflicts(key, column)
+            if column.ignore_case and (data.task == "regression" or len(targets) > 1):
+                expected = "one target with classes, for case to be ignored"
+                found = "several" if len(targets) > 1 else "task: regression"
+                others = ("data.target", "data.task")
+                yield conflict(f"{key}.ignore_case", expected, found, "remove it", *others)
+            continue
+        yield from _foreign_conflicts(key, column)
+        yield from _level_conflicts(key, column, data)
+        yield from _constant_conflicts(key, column, data)
+        encode = column.encode or data.categorical.encode
+        if column.dimension is not None and encode != "embedding":
+            yield conflict(
+                f"{key}.dimension",
+                "encode: embedding with a dimension",
+                f"encode: {encode}",
+                "set encode: embedding, or take dimension out",
+                f"{key}.encode",
+                "data.categorical.encode",
+            )
+
+
+def _kind_default_conflicts(data: Data) -> Iterator[Conflict]:
+    columns = data.columns.values()
+    numeric, categorical = data.numeric, data.categorical
+    embeds = any(column.encode == "embedding" for column in columns)
+    if categorical.dimension is not None and categorical.encode != "embedding" and not embeds:
+        yield conflict(
+            "data.categorical.dimension",
+            "encode: embedding with a dimension",
+            f"encode: {categorical.encode}",
+            "set encode: embedding, or take dimension out",
+            "data.categorical.encode",
+            "data.columns",
+        )
+    constant_columns = any(column.impute == "constant" for column in columns)
+    for kind, section, impute in (
+        ("numeric", numeric, numeric.impute),
+        ("categorical", categorical, categorical.impute),
+    ):
+        if (
+            differs_from_default(section, "constant")
+            and impute != "constant"
+            and not constant_columns
+        ):
+            yield conflict(
+                f"data.{kind}.constant",
+                "impute: constant with a constant",
+                f"impute: {impute}",
+                "set impute: constant, or take the constant out",
+                f"data.{kind}.impute",
+                "data.columns",
+            )
+
+
+def _target_column_conflicts(key: str, column: ColumnSettings) -> Iterator[Conflict]:
+    for name in ColumnSettings.model_fields:
+        if name not in ("kind", "format", "ignore_case", "decimal") and (
+            getattr(column, name) is not None
+        ):
+            fix = "use data.target_scale" if name == "scale" else "take it out"
+            expected = "no settings of features for the target"
+            yield conflict(f"{key}.{name}", expected, name, fix, "data.target")
+
+
+def _foreign_conflicts(key: str, column: ColumnSettings) -> Iterator[Conflict]:
+    stated = [name for name in ColumnSettings.model_fields if getattr(column, name) is not None]
+    if column.kind is not None:
+        for name in stated:
+            if name in _FOREIGN[column.kind]:
+                yield conflict(
+                    f"{key}.{name}",
+                    f"settings of a {column.kind} column",
+                    name,
+                    "take it out, or change the kind",
+                    f"{key}.kind",
+                )
+    else:
+        dated = [name for name in stated if name in _DATETIME]
+        if column.decimal is not None and dated:
+            yield conflict(
+                f"{key}.decimal",
+                "settings of one kind of column",
+                f"decimal (numeric) and {dated[0]} (datetime)",
+                "take out the one that does not fit the column",
+                f"{key}.{dated[0]}",
+            )
+        numeric = [name for name in stated if name in (*_NUMERIC, *_DATETIME, "decimal")]
+        categorical = [name for name in stated if name in _CATEGORICAL]
+        if numeric and categorical:
+            kind = "datetime" if numeric[0] in _DATETIME else "numeric"
+            yield conflict(
+                f"{key}.{categorical[0]}",
+                "settings of one kind of column",
+                f"{numeric[0]} ({kind}) and {categorical[0]} (categorical)",
+                "state the kind, and take out what does not fit it",
+            )
+    for kind, known in (("numeric", NumericImpute), ("categorical", CategoricalImpute)):
+        if column.kind == kind and column.impute not in (None, *get_args(known)):
+            expected = f"one of {', '.join(get_args(known))} for a {kind} column"
+            fix = "change it, or the kind"
+            yield conflict(f"{key}.impute", expected, str(column.impute), fix, f"{key}.kind")
+
+
+def _level_conflicts(key: str, column: ColumnSettings, data: Data) -> Iterator[Conflict]:
+    if column.levels is None:
+        return
+    words = [" ".join(class_text(level).split()) for level in column.levels]
+    folds = data.categorical.ignore_case if column.ignore_case is None else column.ignore_case
+    keys = [word.casefold() if folds else word for word in words]
+    for place, word in enumerate(words):
+        if keys[place] in keys[:place]:
+            found = f"'{word}' twice" + (" where case is ignored" if folds else "")
+            yield conflict(f"{key}.levels", "each level once", found, "remove one of the two")
+    for name in ("min_count", "max_levels"):
+        if getattr(column, name) is not None:
+            expected = "all levels of data.columns.X.levels kept"
+            fix = "remove it, or remove levels"
+            yield conflict(
+                f"{key}.{name}", expected, f"both levels and {name}", fix, f"{key}.levels"
+            )
+    if column.unknown == "rare":
+        expected = "a level (rare), which a column with stated levels does not have"
+        fix = "remove it, or remove levels"
+        yield conflict(f"{key}.unknown", expected, "unknown: rare", fix, f"{key}.levels")
+    impute = column.impute or data.categorical.impute
+    constant = data.categorical.constant if column.constant is None else column.constant
+    constant = " ".join(class_text(constant).split())
+    if impute == "constant" and (constant.casefold() if folds else constant) not in keys:
+        yield conflict(
+            f"{key}.levels",
+            "the constant that missing values are filled with among the levels",
+            f"'{constant}' is not",
+            "add it, or set impute: separate_level",
+            f"{key}.constant",
+            f"{key}.impute",
+            "data.categorical.constant",
+            "data.categorical.impute",
+        )
+
+
+def _constant_conflicts(key: str, column: ColumnSettings, data: Data) -> Iterator[Conflict]:
+    if column.constant is None:
+        return
+    if column.kind == "numeric" and isinstance(column.constant, str):
+        expected = "a number for a numeric column"
+        yield conflict(f"{key}.constant", expected, f"'{column.constant}'", "", f"{key}.kind")
+    if column.kind == "categorical" and not isinstance(column.constant, str):
+        expected = "text for a categorical column"
+        fix = f'put it in quotes: "{column.constant:g}"'
+        yield conflict(f"{key}.constant", expected, f"{column.constant:g}", fix, f"{key}.kind")
+    imputes = (column.impute, data.numeric.impute, data.categorical.impute)
+    used = column.impute == "constant" or (column.impute is None and "constant" in imputes)
+    if not used:
+        yield conflict(
+            f"{key}.constant",
+            "impute: constant with a constant",
+            f"impute: {column.impute}" if column.impute else "no impute",
+            "set impute: constant, or take the constant out",
+            f"{key}.impute",
+            "data.numeric.impute",
+            "data.categorical.impute",
+        )

@@ -1,0 +1,192 @@
+"""Contradictions in the `data` section, but for those of single columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from trainer.config.conflict import Conflict, conflict, differs_from_default
+from trainer.config.data import Csv, Data, NamedSources
+
+
+def data_conflicts(data: Data, *, folded: bool) -> Iterator[Conflict]:
+    """Sources, formats, splits, targets and features that exclude each other.
+
+    Args:
+        data: The `data` section.
+        folded: Whether a fold validates, rather than a share of the rows.
+    """
+    yield from _source_conflicts(data)
+    yield from _split_conflicts(data, folded=folded)
+    yield from _target_conflicts(data)
+
+
+def _source_conflicts(data: Data) -> Iterator[Conflict]:
+    if data.format not in ("auto", "csv"):
+        for name in type(data.csv).model_fields:
+            if differs_from_default(data.csv, name):
+                yield conflict(
+                    f"data.csv.{name}",
+                    "csv settings only where data.format is auto or csv",
+                    f"data.format: {data.format}",
+                    "take one of the two out",
+                    "data.format",
+                )
+    yield from _csv_conflicts(data.csv)
+
+
+def _csv_conflicts(csv: Csv) -> Iterator[Conflict]:
+    signs = {"separator": csv.separator, "quote": csv.quote, "escape": csv.escape}
+    for name, sign in signs.items():
+        if sign in ("\n", "\r"):
+            found = "a line end"
+            yield conflict(f"data.csv.{name}", "a character that ends no line", found, "")
+    for name, other in (("quote", "separator"), ("escape", "separator"), ("escape", "quote")):
+        if signs[name] == signs[other]:
+            fix = ""
+            if (name, other) == ("escape", "quote"):
+                fix = "take data.csv.escape out: a doubled quote is understood without it"
+            yield conflict(
+                f"data.csv.{name}",
+                f"another character than data.csv.{other}",
+                f"'{signs[name]}' for both",
+                fix,
+                f"data.csv.{other}",
+            )
+    if csv.comment is not None and csv.comment[0] in signs.values():
+        name = next(name for name, sign in signs.items() if sign == csv.comment[0])
+        yield conflict(
+            "data.csv.comment",
+            f"text that does not begin with data.csv.{name}",
+            f"'{csv.comment}'",
+            f"change data.csv.{name}, or skip the first lines with data.csv.skip",
+            f"data.csv.{name}",
+        )
+    for name in sorted({name for name in csv.names or () if (csv.names or []).count(name) > 1}):
+        yield conflict("data.csv.names", "each name once", f"'{name}' twice", "rename one of them")
+
+
+def _split_conflicts(data: Data, *, folded: bool) -> Iterator[Conflict]:
+    split = data.split
+    named = isinstance(data.source, NamedSources) and data.source.validation is not None
+    has_some = split.validation > 0 or folded or named or split.by == "column"
+    if split.train_on_validation and not has_some:
+        yield conflict(
+            "data.split.train_on_validation",
+            "validation rows to train on",
+            "data.split.validation: 0",
+            "take train_on_validation out: all rows but the test rows are trained on without it",
+            "data.split.validation",
+        )
+    if split.by in ("group", "time", "column") and split.column is None:
+        yield conflict(
+            "data.split.by",
+            f"data.split.column with by: {split.by}",
+            "none",
+            "name the column with data.split.column",
+            "data.split.column",
+        )
+    if split.by in ("auto", "random", "stratified") and split.column is not None:
+        yield conflict(
+            "data.split.column",
+            "no column, or by: group, time, column or hash",
+            f"by: {split.by}",
+            "set data.split.by, or remove data.split.column",
+            "data.split.by",
+        )
+    if isinstance(data.source, NamedSources):
+        yield from _named_source_conflicts(data, data.source)
+    elif split.by != "column" and not folded and split.test + split.validation >= 1:
+        yield conflict(
+            "data.split",
+            "test and validation shares that leave rows to train on",
+            f"{split.test:g} + {split.validation:g}",
+            "make one of them smaller",
+            "data.split.test",
+            "data.split.validation",
+        )
+
+
+def _named_source_conflicts(data: Data, source: NamedSources) -> Iterator[Conflict]:
+    if data.split.by == "column":
+        fix = "name one source, or remove data.split.by and data.split.column"
+        expected = "another way than a column where data.source names the splits"
+        yield conflict("data.split.by", expected, "by: column", fix, "data.source")
+    for name, files in (("test", source.test), ("validation", source.validation)):
+        share: float = getattr(data.split, name)
+        taken = name == "validation" and files is None
+        if differs_from_default(data.split, name) and share > 0 and not taken:
+            yield conflict(
+                f"data.split.{name}",
+                f"no share of {name} rows where data.source names the files of each split",
+                f"{share:g}",
+                f"take it out, or name the {name} files in data.source.{name}",
+                "data.source",
+            )
+
+
+def _target_conflicts(data: Data) -> Iterator[Conflict]:
+    targets = [data.target] if isinstance(data.target, str) else data.target
+    for name in sorted({name for name in targets if targets.count(name) > 1}):
+        yield conflict("data.target", "each column once", f"'{name}' twice", "take one out")
+    for name in targets:
+        if name in (data.features.include or []):
+            yield conflict(
+                "data.features.include",
+                "features that do not hold the target",
+                f"'{name}'",
+                "take it out: it is what is predicted",
+                "data.target",
+            )
+        if name == data.weight:
+            fix = "name another column"
+            yield conflict("data.weight", "another column than the target", f"'{name}'", fix)
+        if name == data.split.column:
+            fix = "by: stratified keeps each class's share without a column"
+            expected = "another column than the target"
+            yield conflict("data.split.column", expected, f"'{name}'", fix, "data.target")
+    excluded = set(data.features.exclude)
+    for name in data.features.include or []:
+        if name in excluded:
+            yield conflict(
+                "data.features.exclude",
+                "columns that are not in data.features.include",
+                f"'{name}' in both",
+                "take it out of one of the two",
+                "data.features.include",
+            )
+        if name == data.weight:
+            expected = "features that do not hold the weight column"
+            fix = "take it out of one of the two"
+            yield conflict("data.features.include", expected, f"'{name}'", fix, "data.weight")
+    yield from _several_target_conflicts(data, targets)
+
+
+def _several_target_conflicts(data: Data, targets: list[str]) -> Iterator[Conflict]:
+    if len(targets) > 1 and data.task in ("binary", "multiclass"):
+        yield conflict(
+            "data.task",
+            "multilabel or regression for several target columns",
+            data.task,
+            "name one column in data.target, or change the task",
+            "data.target",
+        )
+    if data.target_separator is not None and len(targets) > 1:
+        yield conflict(
+            "data.target_separator",
+            "one target column of which each cell has several labels",
+            f"{len(targets)} columns",
+            "name one column in data.target, or remove target_separator",
+            "data.target",
+        )
+    if data.target_separator is not None and data.task not in ("auto", "multilabel"):
+        yield conflict(
+            "data.target_separator",
+            "task: multilabel or auto where a cell has several labels",
+            f"task: {data.task}",
+            "remove one of the two",
+            "data.task",
+        )
+    if len(targets) > 1 and data.positive is not None:
+        found = f"{len(targets)} target columns"
+        expected = "a positive class only with one target column"
+        yield conflict("data.positive", expected, found, "take it out", "data.target")

@@ -1,0 +1,152 @@
+"""Heads, losses and target scales that do not fit each other or the task."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from trainer.config.conflict import Conflict, conflict, differs_from_default
+from trainer.config.data import Data, TaskName
+from trainer.config.layers import HeadKind
+from trainer.config.nodes import join_key
+from trainer.config.objectives import COUNT_LOSSES, LOSS_HEADS, POSITIVE_HEADS, UNSCALED_LOSSES
+from trainer.config.resolve import ResolvedTargetScale, resolved_loss, resolved_target_scale
+from trainer.config.schema import Config
+from trainer.errors import did_you_mean
+
+TASK_HEADS: dict[TaskName, tuple[HeadKind, ...]] = {
+    "binary": ("sigmoid", "softmax"),
+    "multiclass": ("softmax",),
+    "multilabel": ("sigmoid",),
+    "regression": ("linear", "sigmoid", "softplus", "exponential"),
+}
+"""Which heads fit a task."""
+
+TASK_WORDS: dict[TaskName, str] = {
+    "binary": "two classes",
+    "multiclass": "more than two classes",
+    "multilabel": "several yes/no columns",
+    "regression": "numbers",
+}
+_SMOOTHED = {
+    "auto",
+    "binary_crossentropy",
+    "binary_focal_crossentropy",
+    "categorical_crossentropy",
+    "categorical_focal_crossentropy",
+}
+_FOCAL = {"binary_focal_crossentropy", "categorical_focal_crossentropy"}
+
+
+def loss_conflicts(config: Config) -> Iterator[Conflict]:
+    """Settings that the loss ignores, and a loss that does not fit a stated head."""
+    loss, name = config.loss, config.loss.name
+    ignored = {
+        "label_smoothing": ("a cross-entropy", name not in _SMOOTHED),
+        "gamma": ("a focal cross-entropy", name not in _FOCAL),
+        "alpha": ("a focal cross-entropy", name not in _FOCAL),
+        "delta": ("huber", name != "huber"),
+    }
+    for key, (wanted, is_ignored) in ignored.items():
+        if is_ignored and differs_from_default(loss, key):
+            yield conflict(
+                f"loss.{key}",
+                f"{key} only with {wanted}",
+                f"loss.name: {name}, which ignores it",
+                f"set loss.name, or take {key} out",
+                "loss.name",
+            )
+    if config.model.head != "auto" and config.data.task == "auto":
+        yield from _loss_head_conflicts(config, config.model.head)
+
+
+def head_conflicts(config: Config, task: TaskName, head: HeadKind) -> Iterator[Conflict]:
+    """A head that does not fit the task, and a loss or a target scale that do not fit the head."""
+    if head not in TASK_HEADS[task]:
+        yield conflict(
+            "model.head",
+            f"{_either(TASK_HEADS[task])} for {TASK_WORDS[task]}",
+            head,
+            "set model.head: auto, or data.task",
+            "data.task",
+        )
+        return
+    found = list(_loss_head_conflicts(config, head))
+    yield from found
+    if task == "regression" and not found:
+        yield from _scale_conflicts(config, head)
+
+
+def target_scale_conflicts(data: Data) -> Iterator[Conflict]:
+    """Scales of columns that are no targets."""
+    if not isinstance(data.target_scale, dict):
+        return
+    targets = [data.target] if isinstance(data.target, str) else data.target
+    for name in data.target_scale:
+        if name not in targets:
+            yield conflict(
+                join_key(("data", "target_scale", name)),
+                "a column of data.target",
+                f"'{name}'",
+                did_you_mean(name, targets, "remove it"),
+                "data.target",
+            )
+
+
+def _loss_head_conflicts(config: Config, head: HeadKind) -> Iterator[Conflict]:
+    if head in LOSS_HEADS[config.loss.name]:
+        return
+    fitting = [name for name, heads in LOSS_HEADS.items() if head in heads]
+    automatic = config.model_copy(update={"loss": Config.model_fields["loss"].default})
+    other_head = ""
+    if config.loss.name in COUNT_LOSSES:
+        # With it the head is chosen for the loss.
+        other_head = "model.head: auto, or "
+    yield conflict(
+        "loss",
+        f"a loss that fits the {head} head: {', '.join(fitting)}",
+        config.loss.name,
+        f"set {other_head}loss: {resolved_loss(automatic, head)}",
+        "model.head",
+        "loss.name",
+    )
+
+
+def _scale_conflicts(config: Config, head: HeadKind) -> Iterator[Conflict]:
+    loss = config.loss.name
+    if loss in UNSCALED_LOSSES:
+        reason = f"loss: {loss}, which needs the target in its own unit"
+    elif head == "sigmoid":
+        reason = "a sigmoid head, which predicts numbers in [0, 1]"
+    elif head in POSITIVE_HEADS:
+        reason = (
+            f"a{'n' if head == 'exponential' else ''} {head} head, which predicts numbers above 0"
+        )
+    else:
+        return
+    for key, scale in _stated_scales(config):
+        if scale == "none":
+            continue
+        fix = "set data.target_scale: auto"
+        if loss in UNSCALED_LOSSES:
+            fix += ", or loss: mean_absolute_error"
+            fix += " and model.head: auto" if config.model.head in POSITIVE_HEADS else ""
+        else:
+            fix += ", or model.head: linear"
+        yield conflict(key, f"none (or auto) with {reason}", scale, fix, "model.head", "loss.name")
+
+
+def _stated_scales(config: Config) -> Iterator[tuple[str, ResolvedTargetScale]]:
+    """Each target scale that the config states, and its key."""
+    stated = config.data.target_scale
+    if not isinstance(stated, dict):
+        yield "data.target_scale", resolved_target_scale(config, "regression")
+        return
+    for name in stated:
+        yield (
+            join_key(("data", "target_scale", name)),
+            resolved_target_scale(config, "regression", name),
+        )
+
+
+def _either(words: tuple[str, ...]) -> str:
+    return " or ".join(filter(None, [", ".join(words[:-1]), words[-1]]))

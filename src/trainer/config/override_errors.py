@@ -1,0 +1,183 @@
+"""Overrides and searched settings that lead nowhere: what is there, which setting was probably meant,
+and how a value of another kind is replaced on purpose.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import replace
+
+from trainer.config.nodes import KeyPath, Node, join_key, to_python
+from trainer.config.specs import Spec, TaggedSpec, find_tagged, settings
+from trainer.config.suggestions import suggest_key, suggest_value
+from trainer.config.value_fixes import format_value
+from trainer.config.yaml_writer import flow_text
+from trainer.errors import Problem
+
+_LISTED = 12
+"""The most items of a list that a message names."""
+
+
+class OverrideError(Exception):
+    """An override leads nowhere.
+
+    Attributes:
+        problem: The error; its `where` is empty.
+        searched: The same where the path is one of `sweep.space`.
+    """
+
+    def __init__(
+        self, expected: str, found: str, fix: str, path: KeyPath, searched: str | None = None
+    ) -> None:
+        self.problem = Problem("", expected, found, fix, join_key(path))
+        self.searched = self.problem if searched is None else replace(self.problem, fix=searched)
+        super().__init__(str(self.problem))
+
+
+def wrong_kind_error(
+    node: Node,
+    shape: Spec | None,
+    steps: KeyPath,
+    value: Node,
+    done: KeyPath,
+    siblings: Sequence[Node],
+) -> OverrideError:
+    """A path into a value of another kind: `model.layers.1.dense.units` where layer 1 is dropout.
+
+    Args:
+        node: The value.
+        shape: What it may be.
+        steps: The way on from it.
+        value: What was to be set.
+        done: The way to it.
+        siblings: The items of the list that it is in.
+    """
+    here, step = join_key(done), str(steps[0])
+    tagged = None if shape is None else find_tagged(shape)
+    fixes = []
+    if meant := _of_same_kind(siblings, step, done):
+        fixes.append(f"did you mean {join_key((*meant, *steps))}?")
+    elif tagged is not None and (path := _meant_part(tagged, node, steps)):
+        fixes.append(f"did you mean {join_key((*done, *path))}?")
+    if siblings:
+        fixes.append(f"{join_key(done[:-1])} has {_listing(siblings)}.")
+    searched = list(fixes)
+    if tagged is None or tagged.member(step) is not None:
+        whole = flow_text(_nested(steps, to_python(value)))
+        fixes.append(f"To replace it, write {shlex.quote(f'{here}={whole}')}")
+        searched.append(f"To replace it, write {here}: [{whole}]")
+    expected = f"a setting of {here}, which is {_kind(node)}"
+    return OverrideError(expected, f"'{step}'", _text(fixes), (*done, step), _text(searched))
+
+
+def _meant_part(tagged: TaggedSpec, node: Node, steps: KeyPath) -> KeyPath:
+    """The way that was probably meant where the first step is the name of no kind."""
+    step, rest = str(steps[0]), steps[1:]
+    if tagged.member(step) is not None:
+        return ()
+    kind = _kind(node)
+    if (name := suggest_key(step, _settings(tagged, kind), {})) is not None:
+        return (kind, name, *rest)
+    tag = suggest_value(step, tagged.tags)
+    return () if tag is None else (tag, *rest)
+
+
+def _settings(tagged: TaggedSpec, kind: str) -> list[str]:
+    """The settings of a kind: those below its only key."""
+    member = tagged.member(kind)
+    if member is None or tagged.by_name:
+        return []
+    return [path[1] for path, _, _ in settings(member) if len(path) == 2 and path[0] == kind]
+
+
+def list_index(node: Node, steps: KeyPath, done: KeyPath, value: Node | None) -> int:
+    """The index in a list that the first step names; the one after the last appends a whole item.
+
+    Args:
+        node: The list.
+        steps: The way on from it.
+        done: The way to it.
+        value: What is to be set; None to remove it.
+
+    Raises:
+        OverrideError: There is no such item.
+    """
+    step, items = str(steps[0]), node.items or ()
+    count = len(items)
+    appends = value is not None and len(steps) == 1
+    last = count if appends else count - 1
+    if re.fullmatch(r"[0-9]{1,9}", step) and int(step) <= last:
+        return int(step)
+    here = join_key(done)
+    expected = f"an index from 0 to {last} in {here}" if last >= 0 else f"items in {here}"
+    fixes = []
+    if meant := _meant_index(items, steps, done):
+        fixes.append(f"did you mean {meant}?")
+    fixes.append(f"It has {_listing(items)}." if items else "It is empty.")
+    searched = list(fixes)
+    if value is not None and re.fullmatch(r"[0-9]+", step):
+        whole = flow_text(_nested(steps[1:], to_python(value)))
+        fixes.append(f"To append, write {shlex.quote(f'{here}.{count}={whole}')}")
+        searched.append(f"To append, write {here}.{count}: [{whole}]")
+    path = (*done, step)
+    raise OverrideError(expected, f"'{step}'", _text(fixes), path, _text(searched))
+
+
+def _text(fixes: Sequence[str]) -> str:
+    text = " ".join(fixes).rstrip(".")
+    return text if not text or "." in text.split()[0] else text[0].lower() + text[1:]
+
+
+def _meant_index(items: Sequence[Node], steps: KeyPath, done: KeyPath) -> str:
+    """The path that was probably meant; empty where none is likely."""
+    step, rest = str(steps[0]), steps[1:]
+    if re.fullmatch(r"-[0-9]{1,9}", step) and 0 < -int(step) <= len(items):
+        return join_key((*done, len(items) + int(step), *rest))
+    if rest and re.fullmatch(r"[0-9]+", step):
+        meant = _of_same_kind(items, str(rest[0]), (*done, len(items)))
+        return join_key((*meant, *rest)) if meant else ""
+    meant = _of_same_kind(items, step, (*done, 0))
+    return join_key((*meant, *steps)) if meant else ""
+
+
+def _of_same_kind(items: Sequence[Node], kind: str, done: KeyPath) -> KeyPath:
+    """The path of the nearest item of a kind; empty where there is none."""
+    place = done[-1] if done else 0
+    assert not items or isinstance(place, int), done
+    same = [index for index, item in enumerate(items) if _kind(item) == kind]
+    if not same:
+        return ()
+    return (*done[:-1], min(same, key=lambda index: abs(index - int(place))))
+
+
+def _listing(items: Sequence[Node]) -> str:
+    named = [f"{index} {_kind(item)}" for index, item in enumerate(items[:_LISTED])]
+    return ", ".join([*named, *(["…"] if len(items) > _LISTED else [])])
+
+
+def _kind(node: Node) -> str:
+    """What a value is, in a word: the kind of a layer, an optimizer's name, a scalar itself."""
+    if node.entries is not None:
+        name = node.entries.get("name")
+        if name is not None:
+            return _kind(name.node)
+        return next(iter(node.entries), "empty")
+    if isinstance(node.content, str) and re.fullmatch(r"\w+", node.content):
+        return node.content
+    return format_value(to_python(node), node.text)
+
+
+def _nested(steps: KeyPath, value: object) -> object:
+    """The value as it stands in mappings: dense, units, 8 → {dense: {units: 8}}."""
+    for step in reversed(steps):
+        value = {str(step): value}
+    return value
+
+
+def not_a_mapping_error(node: Node, steps: KeyPath, done: KeyPath) -> OverrideError:
+    """A path into a value that has no parts."""
+    fix = f"set {join_key(done)} itself" if done else ""
+    expected = f"a mapping at {join_key(done)}, to set '{steps[0]}' in"
+    return OverrideError(expected, format_value(node.content, node.text), fix, (*done, *steps))

@@ -1,0 +1,410 @@
+"""The schema as a tree of shapes that can be walked beside a config.
+
+pydantic judges values; it does not say, in a form one can build on, what would have been right at a
+place, which shorthands stand for what, or which settings a section knows. Shapes do: they are read
+from the same annotations, so that messages, overrides and reference cannot part from the schema.
+
+Owns: annotation → shape, and what a shape is called in words. Does not own: defaults and
+descriptions (the models'), judging values (pydantic's).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cache
+from types import UnionType
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    Union,
+    assert_never,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
+
+from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
+from pydantic import BeforeValidator, ConfigDict, Discriminator, Tag, TypeAdapter
+from pydantic.fields import FieldInfo
+
+from trainer.config.sections import Section, ValueName
+
+ScalarKind = Literal["text", "whole number", "number", "switch"]
+
+
+@dataclass(frozen=True)
+class ScalarSpec:
+    """A text, a number, or true or false, perhaps within bounds."""
+
+    kind: ScalarKind
+    words: ValueName
+    annotation: Any
+
+    def accepts(self, value: object) -> bool:
+        """Whether pydantic takes the value."""
+        return _validator(self).is_valid(value)
+
+
+@dataclass(frozen=True)
+class ChoiceSpec:
+    """One of some words."""
+
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ListSpec:
+    """A list."""
+
+    item: Spec
+    at_least: int = 0
+    at_most: int | None = None
+
+
+@dataclass(frozen=True)
+class MappingSpec:
+    """A mapping from names of the user's own."""
+
+    value: Spec
+
+
+@dataclass(frozen=True)
+class SectionSpec:
+    """A section: a mapping with known keys."""
+
+    model: type[Section]
+
+
+@dataclass(frozen=True)
+class TaggedSpec:
+    """One of several sections, told apart by its only key or by its `name`.
+
+    Attributes:
+        by_name: Whether `name` tells them apart.
+        members: The sections, by tag.
+    """
+
+    by_name: bool
+    members: tuple[tuple[str, SectionSpec], ...]
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The known tags, in the schema's order."""
+        return tuple(tag for tag, _ in self.members)
+
+    def member(self, tag: object) -> SectionSpec | None:
+        """The section of a tag."""
+        return next((fields for known, fields in self.members if known == tag), None)
+
+
+@dataclass(frozen=True)
+class ShorthandSpec:
+    """A shape that may be written shorter.
+
+    Attributes:
+        expand: From what may be written to the full form; leaves a full form alone.
+        inner: The full form.
+    """
+
+    expand: Callable[[Any], Any]
+    inner: Spec
+
+
+@dataclass(frozen=True)
+class UnionSpec:
+    """One of several shapes; `nullable` when null is allowed too."""
+
+    members: tuple[Spec, ...]
+    nullable: bool
+
+
+Spec = (
+    ScalarSpec
+    | ChoiceSpec
+    | ListSpec
+    | MappingSpec
+    | SectionSpec
+    | TaggedSpec
+    | ShorthandSpec
+    | UnionSpec
+)
+
+
+@cache
+def section_fields(model: type[Section]) -> dict[str, Spec]:
+    """The shapes of a section's settings, in the schema's order."""
+    hints = get_type_hints(model, include_extras=True)
+    return {name: spec_of(hints[name]) for name in model.model_fields}
+
+
+def spec_of(annotation: Any) -> Spec:
+    """The shape of a type annotation."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        return _annotated(annotation)
+    if origin in (Union, UnionType):
+        return _union(get_args(annotation))
+    if origin is Literal:
+        return ChoiceSpec(get_args(annotation))
+    if origin is list:
+        return ListSpec(spec_of(get_args(annotation)[0]))
+    if origin is dict:
+        return MappingSpec(spec_of(get_args(annotation)[1]))
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return SectionSpec(annotation)
+    return _leaf(annotation, annotation, ())
+
+
+def _annotated(annotation: Any) -> Spec:
+    inner, *extras = get_args(annotation)
+    short = next((extra for extra in extras if isinstance(extra, BeforeValidator)), None)
+    if any(isinstance(extra, Discriminator) for extra in extras):
+        full: Spec = _tagged(get_args(inner))
+    else:
+        bounds = [bound for extra in extras for bound in _bounds(extra)]
+        full = spec_of(inner)
+        if isinstance(full, ScalarSpec):
+            full = _leaf(inner, annotation, bounds)
+        elif isinstance(full, ListSpec):
+            low = next((bound.min_length for bound in bounds if isinstance(bound, MinLen)), 0)
+            high = next((bound.max_length for bound in bounds if isinstance(bound, MaxLen)), None)
+            full = replace(full, at_least=low, at_most=high)
+    return full if short is None else ShorthandSpec(short.func, full)  # type: ignore[arg-type]
+
+
+def _bounds(extra: Any) -> list[Any]:
+    return list(extra.metadata) if isinstance(extra, FieldInfo) else [extra]
+
+
+def _tagged(members: tuple[Any, ...]) -> TaggedSpec:
+    found: list[tuple[str, SectionSpec]] = []
+    for member in members:
+        model, *extras = get_args(member)
+        tag = next(extra.tag for extra in extras if isinstance(extra, Tag))
+        found.append((tag, SectionSpec(model)))
+    by_name = all("name" in fields.model.model_fields for _, fields in found)
+    return TaggedSpec(by_name, tuple(found))
+
+
+def _union(arguments: tuple[Any, ...]) -> Spec:
+    members: list[Spec] = []
+    for argument in arguments:
+        if argument is type(None):
+            continue
+        shape = spec_of(argument)
+        last = members[-1] if members else None
+        if isinstance(shape, ChoiceSpec) and isinstance(last, ChoiceSpec):
+            members[-1] = ChoiceSpec(tuple(dict.fromkeys((*last.values, *shape.values))))
+        else:
+            members.append(shape)
+    nullable = type(None) in arguments
+    if len(members) == 1 and not nullable:
+        return members[0]
+    return UnionSpec(tuple(members), nullable)
+
+
+_KINDS: dict[type, ScalarKind] = {
+    str: "text",
+    int: "whole number",
+    float: "number",
+    bool: "switch",
+}
+
+
+def _leaf(scalar: type, annotation: Any, bounds: Any) -> ScalarSpec:
+    kind = _KINDS[scalar]
+    words = next((bound for bound in bounds if isinstance(bound, ValueName)), None)
+    if words is None:
+        range_ = _range_words(bounds)
+        match kind:
+            case "text":
+                words = ValueName("text", "texts")
+            case "switch":
+                words = ValueName("true or false", "true or false")
+            case "whole number" | "number":
+                words = ValueName(f"a {kind}{range_}", f"{kind}s{range_}")
+            case _:
+                assert_never(kind)
+    return ScalarSpec(kind, words, annotation)
+
+
+def _range_words(bounds: Any) -> str:
+    low = next((bound for bound in bounds if isinstance(bound, Ge | Gt)), None)
+    high = next((bound for bound in bounds if isinstance(bound, Le | Lt)), None)
+    if isinstance(low, Ge) and isinstance(high, Le):
+        return f" from {_number(low.ge)} to {_number(high.le)}"
+    parts: list[str] = []
+    if isinstance(low, Ge):
+        parts.append(f"of at least {_number(low.ge)}")
+    elif isinstance(low, Gt):
+        parts.append(f"above {_number(low.gt)}")
+    if isinstance(high, Le):
+        parts.append(f"{'' if parts else 'of '}at most {_number(high.le)}")
+    elif isinstance(high, Lt):
+        parts.append(f"below {_number(high.lt)}")
+    return " " + " and ".join(parts) if parts else ""
+
+
+def _number(value: Any) -> str:
+    if value == 2**63:
+        return "2^63"
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}"
+
+
+@cache
+def _validator(leaf: ScalarSpec) -> _Validator:
+    # A leaf stands alone here, so that the models' configuration has to be repeated for it.
+    return _Validator(
+        TypeAdapter(leaf.annotation, config=ConfigDict(strict=True, allow_inf_nan=False))
+    )
+
+
+@dataclass(frozen=True)
+class _Validator:
+    adapter: TypeAdapter[Any]
+
+    def is_valid(self, value: object) -> bool:
+        try:
+            self.adapter.validate_python(value)
+        except ValueError:
+            return False
+        return True
+
+
+def describe_spec(shape: Spec) -> str:
+    """What is right there, as a noun phrase."""
+    match shape:
+        case ScalarSpec():
+            return shape.words.one
+        case ChoiceSpec(values):
+            return _alternatives(values)
+        case ListSpec(item, at_least, at_most):
+            return f"a list of {_counted(at_least, at_most)}{_many(item)}"
+        case MappingSpec(value):
+            return f"a mapping from names to {_many(value)}"
+        case SectionSpec(model):
+            known = tuple(section_fields(model))
+            return f"a mapping with {_listed(known)}" if known else "no settings"
+        case TaggedSpec():
+            return _alternatives(shape.tags)
+        case ShorthandSpec(inner=inner):
+            short = describe_shorthand(shape)
+            return f"{short} or {describe_spec(inner)}" if short else describe_spec(inner)
+        case UnionSpec(members):
+            return _joined(members)
+        case _:
+            assert_never(shape)
+
+
+def _joined(members: tuple[Spec, ...]) -> str:
+    if len(members) > 2 and all(isinstance(member, ScalarSpec) for member in members):
+        return "text, a number, or true or false"
+    return " or ".join(
+        f"a mapping with {describe_spec(member)}"
+        if isinstance(member, TaggedSpec)
+        else describe_spec(member)
+        for member in members
+    )
+
+
+def _many(shape: Spec) -> str:
+    match shape:
+        case ScalarSpec():
+            return shape.words.many
+        case ChoiceSpec(values):
+            return _listed(values)
+        case ListSpec() | MappingSpec() | SectionSpec():
+            return f"elements that are each {describe_spec(shape)}"
+        case TaggedSpec():
+            return _listed(shape.tags)
+        case ShorthandSpec(inner=inner):
+            return _many(inner)
+        case UnionSpec(members):
+            return _joined(members)
+        case _:
+            assert_never(shape)
+
+
+def _counted(at_least: int, at_most: int | None) -> str:
+    if at_most is not None and at_least == at_most:
+        return f"{at_least} "
+    if at_most is not None:
+        return f"{at_least} to {at_most} "
+    return f"at least {at_least} " if at_least > 1 else ""
+
+
+def _alternatives(values: tuple[str, ...]) -> str:
+    return f"'{values[0]}'" if len(values) == 1 else f"one of {', '.join(values)}"
+
+
+def _listed(values: tuple[str, ...]) -> str:
+    return ", ".join(values)
+
+
+def shorthand_setting(shape: ShorthandSpec) -> tuple[str, Spec] | None:
+    """The setting that a scalar alone stands for (`units` in `dense: 64`), and its shape."""
+    if not isinstance(shape.inner, SectionSpec):
+        return None
+    mark = object()
+    expand_shorthand = shape.expand(mark)
+    if not isinstance(expand_shorthand, dict):
+        return None
+    key = next(iter(expand_shorthand))
+    return key, section_fields(shape.inner.model)[key]
+
+
+def describe_shorthand(shape: ShorthandSpec) -> str:
+    """What may be written in place of the full form."""
+    short = shorthand_setting(shape)
+    return f"{describe_spec(short[1])} ({short[0]})" if short else ""
+
+
+def find_tagged(shape: Spec) -> TaggedSpec | None:
+    """The union of sections that a shape is, may be or is short for."""
+    match shape:
+        case TaggedSpec():
+            return shape
+        case ShorthandSpec(inner=inner):
+            return find_tagged(inner)
+        case UnionSpec(members):
+            return next((found for each in members if (found := find_tagged(each))), None)
+        case _:
+            return None
+
+
+def required_fields(model: type[Section]) -> tuple[str, ...]:
+    """The settings of a section that have no default."""
+    return tuple(name for name, info in model.model_fields.items() if info.is_required())
+
+
+def settings(
+    shape: Spec, path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], type[Section], str]]:
+    """Every setting below: its path, its section's model, its name there.
+
+    A list's items and a mapping's values stand in the path as `*`; each kind of a layer or schedule
+    as its key; each optimizer in angle brackets (`optimizer`, `<sgd>`, `momentum`).
+    """
+    match shape:
+        case ScalarSpec() | ChoiceSpec():
+            return
+        case ListSpec(item):
+            yield from settings(item, (*path, "*"))
+        case MappingSpec(value):
+            yield from settings(value, (*path, "*"))
+        case SectionSpec(model):
+            for name, inner in section_fields(model).items():
+                yield (*path, name), model, name
+                yield from settings(inner, (*path, name))
+        case TaggedSpec(by_name, members):
+            for tag, fields in members:
+                yield from settings(fields, (*path, f"<{tag}>") if by_name else path)
+        case ShorthandSpec(inner=inner):
+            yield from settings(inner, path)
+        case UnionSpec(members):
+            for member in members:
+                yield from settings(member, path)
+        case _:
+            assert_never(shape)

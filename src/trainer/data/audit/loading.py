@@ -1,0 +1,97 @@
+"""From a config to the rows that are audited, in memory or out of a table read in parts.
+
+Owns: which rows are looked at. Does not own: reading and splitting, the engine's choice.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from trainer.config.resolve import resolved_split_seed
+from trainer.config.schema import Config
+from trainer.data.arrays import Assignment, RowIndex
+from trainer.data.audit.audited_table import AuditedTable, make_audited_table
+from trainer.data.features import split_column, target_columns
+from trainer.data.fitting import ColumnFit
+from trainer.data.hashing import mix64, row_keys
+from trainer.data.prepare import SplitTable, split_and_fit, validated_features
+from trainer.data.splits import DROPPED, TRAIN
+from trainer.data.streams import Stream, open_stream
+from trainer.data.tables import read_table
+from trainer.data.values import is_nested
+
+SAMPLED_ROWS = 200_000
+SAMPLED_CELLS = 20_000_000
+_LEAST_ROWS = 2_000
+
+
+def read_audited_table(
+    config: Config, *, streamed: bool = False
+) -> tuple[SplitTable, AuditedTable]:
+    """Read and split the table of a config, and take the rows to look at.
+
+    Args:
+        config: Its `data.source` paths are absolute, or relative to the working directory.
+        streamed: Do not hold the table in memory.
+
+    Raises:
+        DataError: The table cannot be read or split, or its target cannot be understood.
+    """
+    division, names, frame, rows = _streamed(config) if streamed else _read(config)
+    return division, make_audited_table(division, frame, rows, names, config.data)
+
+
+def sampled_rows(assignment: Assignment, width: int, seed: int) -> RowIndex:
+    """The rows that are looked at, in order: all that take part, or those that a hash draws.
+
+    Args:
+        assignment: int8 (rows,): split number, or DROPPED.
+        width: Columns of the table.
+        seed: What is drawn with.
+    """
+    rows: RowIndex = np.flatnonzero(assignment != DROPPED)
+    most = min(SAMPLED_ROWS, max(_LEAST_ROWS, SAMPLED_CELLS // max(1, width)))
+    if len(rows) <= most:
+        return rows
+    # Mixed once more: the splits are drawn with the same keys.
+    keys = mix64(row_keys(seed, rows))
+    return np.sort(rows[np.argpartition(keys, most)[:most]])
+
+
+def _read(config: Config) -> tuple[SplitTable, list[str], pl.DataFrame, RowIndex]:
+    table = read_table(config.data.source, config.data)
+    names = validated_features(table, config.data)
+    division = split_and_fit(config, table, names, _unfitted)
+    rows = sampled_rows(division.assignment, table.frame.width, resolved_split_seed(config))
+    frame = table.frame if len(rows) == table.frame.height else table.frame[rows]
+    return division, names, frame, rows
+
+
+def _streamed(config: Config) -> tuple[SplitTable, list[str], pl.DataFrame, RowIndex]:
+    stream = open_stream(config.data)
+    names = validated_features(stream.empty_table, config.data)
+    keys = dict.fromkeys(
+        [*target_columns(config.data), config.data.weight, split_column(config.data)]
+    )
+    table = stream.read_columns([name for name in keys if name is not None])
+    division = split_and_fit(config, table, names, _unfitted)
+    schema = stream.empty_table.frame.schema
+    wanted = [name for name in schema if not is_nested(schema[name]) or name in names]
+    rows = sampled_rows(division.assignment, len(wanted), resolved_split_seed(config))
+    return division, names, _gathered(stream, wanted, rows), rows
+
+
+def _gathered(stream: Stream, columns: list[str], rows: RowIndex) -> pl.DataFrame:
+    """Some rows of all files, in a pass over them."""
+    parts = []
+    for start, frame in stream.batches(columns):
+        first, last = np.searchsorted(rows, [start, start + frame.height])
+        parts.append(frame[rows[first:last] - start])
+    return pl.concat(parts, rechunk=True)
+
+
+def _unfitted(assignment: Assignment) -> ColumnFit:
+    """All training rows and no fitted column: an audit says of values what fitting would refuse."""
+    rows: RowIndex = np.flatnonzero(assignment == TRAIN)
+    return ColumnFit((), rows, rows[:0], rows[:0], ())

@@ -1,0 +1,341 @@
+"""Which kind each feature column has, from its training rows alone.
+
+    numeric      every value is a number (0 and 1 too)
+    boolean      every value is true, false, yes or no, in any case; or the type says so
+    datetime     every value is an ISO 8601 date or time; or the type says so
+    categorical  anything else
+
+Text that is none of the first three may still be numbers or dates written in another way: see
+`readings`. A column of text of which at least nine in ten, but not all, values are plain numbers is a
+mistake more often than a category, and is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import assert_never
+
+import numpy as np
+import polars as pl
+
+from trainer.config.data import ColumnKind, Data
+from trainer.config.nodes import column_key
+from trainer.data.arrays import BoolArray, RowIndex
+from trainer.data.column_settings import categorical_settings, explicit_kind, explicit_levels
+from trainer.data.nested_columns import nested_problem
+from trainer.data.number_formats import NumberFormat, parse_numbers
+from trainer.data.tables import Table
+from trainer.data.text_formats import (
+    ParseSpec,
+    TextFormatDetector,
+    detected_spec,
+    explicit_date_format,
+    needs_detection,
+)
+from trainer.data.values import (
+    canonical_level,
+    casefold_level,
+    column_blocks,
+    is_date_type,
+    level_text,
+    looks_like_boolean,
+    looks_like_date,
+    number,
+    parse_booleans,
+    to_mask,
+    to_microseconds,
+)
+from trainer.errors import Problem
+
+NUMERIC_THRESHOLD = 0.9
+MAX_SHOWN = 3
+_LEVELS_SHOWN = 12
+
+
+@dataclass(frozen=True, slots=True)
+class InferredKinds:
+    """The kinds of the columns that have training values.
+
+    Attributes:
+        kinds: Kind by column, in the table's order.
+        empty: Columns without a value in the training rows.
+        readings: How each column is read.
+    """
+
+    kinds: dict[str, ColumnKind]
+    empty: tuple[str, ...]
+    readings: dict[str, ParseSpec]
+
+    @property
+    def numbers(self) -> dict[str, NumberFormat]:
+        """How numbers are written, of the columns where they are not plain."""
+        return number_formats(self.readings)
+
+
+def number_formats(readings: Mapping[str, ParseSpec]) -> dict[str, NumberFormat]:
+    """How numbers are written, of the columns where they are not plain."""
+    return {name: each.number for name, each in readings.items() if each.number is not None}
+
+
+def infer_kinds(
+    table: Table, names: Sequence[str], rows: RowIndex, data: Data
+) -> tuple[InferredKinds, list[Problem]]:
+    """The kind of each column, stated or inferred, and values that do not fit it.
+
+    Args:
+        table: The table.
+        names: Feature columns.
+        rows: The training rows.
+        data: The `data` section; `columns.<name>.kind` states a kind.
+    """
+    readings: dict[str, ParseSpec] = {}
+    empty: list[str] = []
+    problems: list[Problem] = []
+    schema = table.frame.schema
+    nested = [nested_problem(table, name, schema[name]) for name in names]
+    problems += [problem for problem in nested if problem is not None]
+    flat = [name for name, problem in zip(names, nested, strict=True) if problem is None]
+    for block in column_blocks(flat, len(rows)):
+        part = table.frame.select(block)[rows]
+        filled = _counts(part, [pl.col(name).is_not_null().sum() for name in block])
+        parsed = _counts(part, [number(name, schema[name]).is_not_null().sum() for name in block])
+        for name, known, numeric in zip(block, filled, parsed, strict=True):
+            if known == 0 or (schema[name].is_float() and numeric == 0):
+                empty.append(name)
+                continue
+            series = part[name]
+            reading = _reading(series, known, numeric, data)
+            if reading.kind is None:
+                values = InvalidValues.at(series, rows, unreadable(series, ParseSpec("numeric")))
+                problems.append(almost_numeric_problem(table, name, values, known, numeric))
+                continue
+            readings[name] = reading
+            if explicit_kind(data, name) is not None:
+                wrong = invalid_mask(series, reading, data)
+                if wrong.any():
+                    values = InvalidValues.at(series, rows, wrong)
+                    problems.append(invalid_values_problem(table, name, values, reading, data))
+    kinds = {name: each.kind for name, each in readings.items() if each.kind is not None}
+    return InferredKinds(kinds, tuple(empty), readings), problems
+
+
+def _counts(frame: pl.DataFrame, expressions: Sequence[pl.Expr]) -> list[int]:
+    named = [expression.alias(str(index)) for index, expression in enumerate(expressions)]
+    return list(frame.select(named).row(0))
+
+
+def _reading(series: pl.Series, known: int, numeric: int, data: Data) -> ParseSpec:
+    """How a column with values is read."""
+    name, stated = series.name, explicit_kind(data, series.name)
+    guess = stated or _inferred(series, known, numeric)
+    reading = default_parse_spec(data, name, series.dtype, guess)
+    if series.dtype != pl.String:
+        return reading
+    is_settled = stated is None and guess in ("boolean", "datetime")
+    is_checked = stated in ("numeric", "datetime")
+    wrong = int(np.count_nonzero(unreadable(series, reading))) if is_checked else 0
+    if is_settled or not needs_detection(
+        data,
+        name,
+        guess,
+        known=known,
+        wrong=wrong,
+        digits=0 if numeric == known else count_digits(series),
+        first=first_value(series),
+    ):
+        return reading
+    detector = TextFormatDetector(data)
+    detector.add(series)
+    return detected_spec(data, name, guess, detector)
+
+
+def default_parse_spec(
+    data: Data, name: str, dtype: pl.DataType, kind: ColumnKind | None
+) -> ParseSpec:
+    """How a column of a kind is read before its text is counted."""
+    if kind != "datetime":
+        return ParseSpec(kind)
+    # Text that is found to be dates without a stated format is ISO 8601.
+    is_found = dtype == pl.String and explicit_kind(data, name) is None
+    return ParseSpec(kind, date=None if is_found else explicit_date_format(data, name))
+
+
+def count_digits(series: pl.Series) -> int:
+    """Cells of text with a digit."""
+    return int(series.str.contains("[0-9]").sum())
+
+
+def first_value(series: pl.Series) -> str | None:
+    """The first cell of text that is not missing."""
+    place = series.is_not_null().arg_max()
+    return None if place is None else series[place]
+
+
+def _inferred(series: pl.Series, known: int, numeric: int) -> ColumnKind | None:
+    sample = series.drop_nulls().head(3).to_list()
+    return infer_kind(
+        series.dtype,
+        known,
+        numeric,
+        lambda: (
+            all(looks_like_boolean(word) for word in sample) and count_booleans(series) == known
+        ),
+        lambda: all(looks_like_date(word) for word in sample) and count_dates(series) == known,
+    )
+
+
+def infer_kind(
+    dtype: pl.DataType,
+    known: int,
+    numeric: int,
+    all_boolean: Callable[[], bool],
+    all_dates: Callable[[], bool],
+) -> ColumnKind | None:
+    """The kind of a column, or None when it is text that is almost all numbers.
+
+    Args:
+        dtype: Its type.
+        known: Training rows with a value.
+        numeric: Those that are numbers.
+        all_boolean: Whether every value is true, false, yes or no; asked of text only.
+        all_dates: Whether every value is an ISO 8601 date; asked of text only.
+    """
+    if dtype == pl.Boolean:
+        return "boolean"
+    if is_date_type(dtype):
+        return "datetime"
+    if numeric == known or dtype.is_numeric():
+        return "numeric"
+    if numeric >= NUMERIC_THRESHOLD * known:
+        return None
+    if all_boolean():
+        return "boolean"
+    if all_dates():
+        return "datetime"
+    return "categorical"
+
+
+def count_booleans(series: pl.Series) -> int:
+    """Cells that are true, false, yes or no."""
+    return len(series) - parse_booleans(series, marks=False).null_count()
+
+
+def count_dates(series: pl.Series) -> int:
+    """Cells that are ISO 8601 dates."""
+    return len(series) - to_microseconds(series, None).null_count()
+
+
+def unreadable(series: pl.Series, reading: ParseSpec) -> BoolArray:
+    """Where a value is there but cannot be read so; shape (rows,)."""
+    there = series.is_not_null()
+    match reading.kind:
+        case "numeric" if reading.number is not None and series.dtype == pl.String:
+            return to_mask(there & parse_numbers(series, reading.number).is_null())
+        case "numeric":
+            numbers = series.to_frame().select(number(series.name, series.dtype)).to_series()
+            if series.dtype == pl.String:
+                there &= series.str.to_lowercase() != "nan"
+            elif series.dtype.is_float():
+                there &= series.is_not_nan()
+            return to_mask(there & numbers.is_null())
+        case "boolean":
+            return to_mask(there & parse_booleans(series, marks=True).is_null())
+        case "datetime":
+            return to_mask(there & to_microseconds(series, reading.date).is_null())
+        case "categorical" | None:
+            return np.zeros(len(series), dtype=np.bool_)
+        case _:
+            assert_never(reading.kind)
+
+
+def invalid_mask(series: pl.Series, reading: ParseSpec, data: Data) -> BoolArray:
+    """Where a value is there but cannot be read so, or is not one of the column's stated levels;
+    shape (rows,).
+    """
+    levels = explicit_levels(data, series.name) if reading.kind == "categorical" else None
+    if levels is None:
+        return unreadable(series, reading)
+    key = casefold_level if categorical_settings(data, series.name).ignore_case else canonical_level
+    known = {key(level) for level in levels}
+    words = level_text(series)
+    strange = [word for word in words.unique().drop_nulls() if key(word) not in known]
+    return to_mask(words.is_in(strange))
+
+
+@dataclass(frozen=True, slots=True)
+class InvalidValues:
+    """Values that do not fit a column.
+
+    Attributes:
+        rows: Source rows of the first few.
+        values: As they are written.
+        count: How many there are.
+    """
+
+    rows: tuple[int, ...]
+    values: tuple[str, ...]
+    count: int
+
+    @classmethod
+    def at(cls, series: pl.Series, rows: RowIndex, wrong: BoolArray) -> InvalidValues:
+        """Those of a series, whose source rows are given, where `wrong` says."""
+        places = np.flatnonzero(wrong)
+        shown = places[:MAX_SHOWN]
+        return cls(
+            tuple(int(rows[place]) for place in shown),
+            tuple(str(series[int(place)]) for place in shown),
+            len(places),
+        )
+
+    def as_text(self, table: Table) -> tuple[str, str]:
+        """The place of the first, and the first ones in words."""
+        words = f"'{self.values[0]}'"
+        for row, value in zip(self.rows[1:], self.values[1:], strict=True):
+            words += f", '{value}' ({table.where(row).rpartition('/')[2]})"
+        if self.count > MAX_SHOWN:
+            words += f" and {self.count - MAX_SHOWN} more"
+        return table.where(self.rows[0]), words
+
+
+def almost_numeric_problem(
+    table: Table, name: str, wrong: InvalidValues, known: int, numeric: int
+) -> Problem:
+    """What is wrong with a column of text that is almost all numbers."""
+    where, words = wrong.as_text(table)
+    return Problem(
+        where,
+        f"a number in '{name}', as in {numeric:,} of {known:,} training rows",
+        words,
+        f"correct it, add it to data.csv.null_values, or set {column_key(name)}.kind: categorical",
+    )
+
+
+def invalid_values_problem(
+    table: Table, name: str, wrong: InvalidValues, reading: ParseSpec, data: Data
+) -> Problem:
+    """What is wrong with values that cannot be read as the stated kind."""
+    where, words = wrong.as_text(table)
+    number = "a number"
+    if reading.number is not None:
+        comma = "1.234,5" if reading.number.decimal == "comma" else "1,234.5"
+        number += (
+            f" (written like {comma}{f' with {reading.number.unit}' * bool(reading.number.unit)})"
+        )
+    meaning: Mapping[ColumnKind | None, str] = {
+        "numeric": number,
+        "boolean": "true or false (yes/no, 1/0)",
+        "datetime": f"a date ({explicit_date_format(data, name) or 'ISO 8601, 2024-03-31'})",
+    }
+    fix = f"correct it, add it to data.csv.null_values, or change {column_key(name)}.kind"
+    levels = explicit_levels(data, name)
+    if reading.kind == "categorical" and levels is not None:
+        listed = ", ".join(levels[:_LEVELS_SHOWN]) + (", …" if len(levels) > _LEVELS_SHOWN else "")
+        expected = f"a level of '{name}' as in {column_key(name)}.levels ({listed})"
+        fix = f"add it to {column_key(name)}.levels, correct it, or add it to data.csv.null_values"
+        if casefold_level(wrong.values[0]) in map(casefold_level, levels):
+            fix = f"set {column_key(name)}.ignore_case: true to ignore case"
+        return Problem(where, expected, words, fix)
+    if reading.kind == "datetime":
+        fix = f"correct it, or set {column_key(name)}.format"
+    return Problem(where, f"{meaning[reading.kind]} in '{name}'", words, reading.hint or fix)

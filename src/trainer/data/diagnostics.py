@@ -1,0 +1,204 @@
+"""What was assumed of categories and of the target, and the settings that change it.
+
+A warning is for what is likely to be wrong, a note for what is likely to be right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from trainer.config.data import Data
+from trainer.config.nodes import column_key
+from trainer.config.yaml_writer import flow_text
+from trainer.data.categorical import BooleanColumn, CategoricalColumn
+from trainer.data.classes import is_positive_word
+from trainer.data.column_settings import explicit_levels
+from trainer.data.datetimes import DatetimeColumn
+from trainer.data.label_lists import likely_separator
+from trainer.data.message_lists import MAX_LINES, truncated
+from trainer.data.missing_values import count_null_values, null_values_text
+from trainer.data.numeric import NumericColumn
+from trainer.data.ordinal_scales import ordered_levels
+from trainer.data.tables import Table
+from trainer.data.targets import FittedTarget
+from trainer.data.tasks import InferredTask
+from trainer.data.values import case_variants
+from trainer.errors import Problem
+
+Column = NumericColumn | CategoricalColumn | BooleanColumn | DatetimeColumn
+
+_LEVELS = 12
+
+
+@dataclass
+class Diagnostics:
+    """Lines for the user.
+
+    Attributes:
+        warnings: What is likely to be wrong.
+        notes: What was assumed.
+        hints: What was assumed, too, and is seldom wrong: for `check` alone.
+    """
+
+    warnings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    hints: list[str] = field(default_factory=list)
+
+    def __add__(self, other: Diagnostics) -> Diagnostics:
+        """The lines of both."""
+        return Diagnostics(
+            self.warnings + other.warnings, self.notes + other.notes, self.hints + other.hints
+        )
+
+
+def column_diagnostics(columns: Iterable[Column], data: Data, table: Table) -> Diagnostics:
+    """The order that was taken for ordinal levels, where missing values are in it, and levels that
+    differ in case only.
+    """
+    found = Diagnostics()
+    categorical = [column for column in columns if isinstance(column, CategoricalColumn)]
+    case = [_case_line(column) for column in categorical if not column.ignore_case]
+    orders = [
+        _order_line(column)
+        for column in categorical
+        if column.encode == "ordinal" and explicit_levels(data, column.name) is None
+    ]
+    found.warnings += truncated([line for line in case if line], "columns with such levels")
+    found.warnings += truncated(
+        [line for line, by in orders if by == "alphabet"], "ordinal columns in alphabetical order"
+    )
+    found.notes += truncated(
+        [line for line, by in orders if by == "scale"], "ordinal columns in the order of a scale"
+    )
+    gaps = [
+        column for column in categorical if column.encode == "ordinal" and column.has_missing_level
+    ]
+    shown = [column.name for column in gaps[:MAX_LINES]]
+    for name, words in count_null_values(table, shown).items():
+        line = f"missing values of the ordinal column '{name}' come above its highest level"
+        key = column_key(name)
+        if words:
+            found.warnings.append(
+                f"{line} ({null_values_text(words)}); where such a word is a level, set "
+                f"data.csv.null_values without it and {key}.levels"
+            )
+        else:
+            found.notes.append(f"{line}; {key}.impute: most_frequent fills them with a level")
+    return found
+
+
+def _case_line(column: CategoricalColumn) -> str:
+    groups = case_variants((*column.levels, *column.merged))
+    if not groups:
+        return ""
+    return (
+        f"levels of '{column.name}' differ in case only: {_grouped(groups)}; "
+        f"{column_key(column.name)}.ignore_case: true makes them one"
+    )
+
+
+def _order_line(column: CategoricalColumn) -> tuple[str, str]:
+    _, by = ordered_levels(column.levels)
+    shown = [*column.levels[:_LEVELS], *(["…"] if len(column.levels) > _LEVELS else [])]
+    order = " < ".join(shown)
+    key = f"{column_key(column.name)}.levels"
+    if by == "alphabet":
+        listed = flow_text(list(column.levels)) if len(column.levels) <= _LEVELS else "[…]"
+        return (
+            f"the order of the ordinal column '{column.name}' is alphabetical: {order}; "
+            f"state it as {key}: {listed}, from least to most",
+            by,
+        )
+    return f"the order of the ordinal column '{column.name}' is {order}; {key} changes it", by
+
+
+def target_diagnostics(
+    target: FittedTarget, finding: InferredTask, values: pl.Series, data: Data
+) -> Diagnostics:
+    """What was assumed of the target: its task, its positive class, that case matters, that its cells
+    are no lists.
+
+    Args:
+        target: The fitted target.
+        finding: Its task.
+        values: The first target column of the training rows.
+        data: The `data` section.
+    """
+    found = Diagnostics()
+    name = target.columns[0]
+    found.warnings += _list_lines(target, values, data)
+    if target.listed and target.separator is None and data.task == "auto":
+        found.notes.append(f"multilabel, as {target.reason}; data.task: multilabel states it")
+    groups = [] if target.ignore_case else case_variants(target.classes)
+    if groups:
+        found.warnings.append(
+            f"classes of '{name}' differ in case only: {_grouped(groups)}; "
+            f"{column_key(name)}.ignore_case: true makes them one"
+        )
+    if finding.otherwise is not None:
+        found.notes.append(
+            f"{target.task}, as {target.reason}; else set data.task: {finding.otherwise}"
+        )
+    if target.task == "binary" and data.positive is None and not is_positive_word(target.classes):
+        no, yes = target.classes
+        found.notes.append(
+            f"'{yes}' is the positive class of '{name}', as it is the rarer one; "
+            f"else set data.positive: {flow_text(no)}"
+        )
+    return found
+
+
+def _list_lines(target: FittedTarget, values: pl.Series, data: Data) -> list[str]:
+    """Cells that look like lists and are read as classes, and a separator that no cell has."""
+    name, separator = target.columns[0], target.separator
+    if target.task == "multiclass" and data.task == "auto":
+        likely = likely_separator(values)
+        if likely is None:
+            return []
+        return [
+            f"cells of '{name}' look like lists of labels with '{likely}' between them, and each list "
+            f"is a class; data.target_separator: {flow_text(likely)} makes the labels the classes"
+        ]
+    if separator is None or values.dtype != pl.String or _has(values, separator):
+        return []
+    likely = likely_separator(values)
+    return [
+        f"no cell of '{name}' has data.target_separator {flow_text(separator)}, so that no row has "
+        f"several labels; {'remove it' if likely is None else f'set it to {flow_text(likely)}'}"
+    ]
+
+
+def _has(values: pl.Series, separator: str) -> bool:
+    return bool(values.str.contains(separator, literal=True).any())
+
+
+def level_problems(table: Table, names: Iterable[str], data: Data) -> list[Problem]:
+    """Stated levels that no row can have, because CSV files read them as missing."""
+    if "csv" not in table.formats:
+        return []
+    problems = []
+    for name in names:
+        read_as_missing = [
+            level for level in explicit_levels(data, name) or () if level in data.csv.null_values
+        ]
+        if read_as_missing:
+            words = [word for word in data.csv.null_values if word not in read_as_missing]
+            problems.append(
+                Problem(
+                    "",
+                    "levels that are not read as missing values",
+                    f"'{read_as_missing[0]}', which is in data.csv.null_values",
+                    f"remove it, or set data.csv.null_values: {flow_text(words)}",
+                    f"{column_key(name)}.levels",
+                )
+            )
+    return problems
+
+
+def _grouped(groups: Sequence[Sequence[str]]) -> str:
+    shown = ["/".join(f"'{label}'" for label in group[:5]) for group in groups[:3]]
+    more = f" and {len(groups) - 3} more" if len(groups) > 3 else ""
+    return ", ".join(shown) + more

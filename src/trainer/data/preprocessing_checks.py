@@ -1,0 +1,98 @@
+"""Parts of `preprocessing.json` that contradict each other, which no run writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import assert_never
+
+import numpy as np
+
+from trainer.data.categorical import BooleanColumn, CategoricalColumn
+from trainer.data.datetimes import DatetimeColumn
+from trainer.data.numeric import NumericColumn
+from trainer.data.targets import FittedTarget
+
+_Column = NumericColumn | CategoricalColumn | BooleanColumn | DatetimeColumn
+
+
+def find_inconsistencies(columns: Sequence[_Column], target: FittedTarget) -> Iterator[str]:
+    """What does not fit, each with its place, as text."""
+    names = [column.name for column in columns]
+    if len(set(names)) < len(names):
+        yield "a column twice at columns"
+    for place, column in enumerate(columns):
+        here = f"columns.{place}"
+        yield from _of_parts(column, here)
+        if len(column.features) != _width(column):
+            yield f"{len(column.features)} names at {here}.features"
+    yield from _of_target(target)
+
+
+def _width(column: _Column) -> int:
+    """Columns of `x` that a column makes."""
+    match column:
+        case NumericColumn():
+            return 1 + column.indicator
+        case CategoricalColumn():
+            return column.codes if column.encode == "onehot" else 1
+        case BooleanColumn():
+            return 1 + column.has_missing_level
+        case DatetimeColumn():
+            elapsed = 0 if column.elapsed is None else _width(column.elapsed)
+            return elapsed + 2 * len(column.cycles)
+        case _:
+            assert_never(column)
+
+
+def _of_parts(column: _Column, here: str) -> Iterator[str]:
+    match column:
+        case NumericColumn():
+            if column.spread <= 0:
+                yield f"{column.spread:g} at {here}.spread"
+            if column.smooth_clip is not None and column.smooth_clip <= 0:
+                yield f"{column.smooth_clip:g} at {here}.smooth_clip"
+            grid = column.quantiles
+            if grid is not None and not 0 < len(grid.values) == len(grid.scores):
+                yield f"{len(grid.values)} values of {len(grid.scores)} at {here}.quantiles"
+        case CategoricalColumn():
+            if len(column.counts) != len(column.levels):
+                yield f"{len(column.counts)} counts of {len(column.levels)} levels at {here}"
+            if column.codes < 2:
+                yield f"fewer than two levels at {here}"
+            if (column.dimension is None) == (column.encode == "embedding"):
+                yield f"{column.dimension} at {here}.dimension"
+        case DatetimeColumn():
+            try:
+                np.datetime64(column.origin, "us")
+            except ValueError:
+                yield f"'{column.origin}' at {here}.origin"
+            if column.elapsed is not None:
+                yield from _of_parts(column.elapsed, f"{here}.elapsed")
+        case BooleanColumn():
+            pass
+        case _:
+            assert_never(column)
+
+
+def _of_target(target: FittedTarget) -> Iterator[str]:
+    width = len(target.columns)
+    if not width:
+        yield "no columns at target"
+    if target.task == "regression":
+        lengths = {name: len(getattr(target, name)) for name in ("offset", "scale", "prior")}
+        lengths |= {"curves": len(target.curves)} if target.curves else {}
+        yield from (
+            f"{count} values of {width} columns at target.{name}"
+            for name, count in lengths.items()
+            if count != width
+        )
+        if any(scale <= 0 for scale in target.scale):
+            yield "a number that is not above 0 at target.scale"
+        return
+    least = {"binary": 2, "multiclass": 2, "multilabel": 0}[target.task]
+    if len(target.classes) < least or (target.task == "binary" and len(target.classes) > 2):
+        yield f"{len(target.classes)} classes at target"
+    if len(target.class_counts) != len(target.names):
+        yield f"{len(target.class_counts)} numbers at target.class_counts"
+    if len(target.prior) != target.width:
+        yield f"{len(target.prior)} numbers at target.prior"

@@ -1,0 +1,116 @@
+"""The rows of a run's own splits, as recorded row by row when it was made.
+
+Owns: going back from `splits.parquet` to a table. Does not own: making splits (`assignment`).
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+
+import numpy as np
+import polars as pl
+
+from trainer.config.data import Data
+from trainer.data.arrays import Assignment
+from trainer.data.prepare import Dataset, InMemoryDataset
+from trainer.data.preprocessing import Preprocessing
+from trainer.data.splits import DROPPED, SPLIT_NAMES, TEST, TRAIN, VALIDATION
+from trainer.data.streaming import StreamedDataset
+from trainer.data.streams import open_stream
+from trainer.data.tables import Table, read_table
+from trainer.data.values import number_matrix
+from trainer.errors import DataError, Problem, RunError, did_you_mean
+
+
+def load_recorded_dataset(
+    data: Data,
+    preprocessing: Preprocessing,
+    recorded: bytes,
+    fingerprints: Mapping[str, str],
+    *,
+    streamed: bool,
+) -> Dataset:
+    """The table a run was made with, split as it was then.
+
+    Args:
+        data: The run's `data` section.
+        preprocessing: What the run fitted.
+        recorded: The content of `splits.parquet`.
+        fingerprints: File → SHA-256 when the run was made.
+        streamed: Leave the features on disk.
+
+    Raises:
+        DataError: The files are gone, or are not what they were.
+        RunError: The record is damaged.
+    """
+    keys = [*preprocessing.target.columns, *([] if data.weight is None else [data.weight])]
+    stream = open_stream(data) if streamed else None
+    if stream is None:
+        table = read_table(data.source, data)
+    else:
+        there = [name for name in keys if name in stream.empty_table.frame.columns]
+        table = stream.read_columns(there or stream.empty_table.frame.columns[:1])
+    _check_files(table, fingerprints)
+    known = table.frame.columns if stream is None else stream.empty_table.frame.columns
+    lacking = [name for name in keys if name not in known]
+    if lacking:
+        raise RunError(
+            Problem(
+                "",
+                f"a column of {table.name}, as when the run was made",
+                f"'{name}'",
+                did_you_mean(name, known, "take the run's files from a whole copy of it"),
+            )
+            for name in lacking
+        )
+    weight = None
+    if data.weight is not None:
+        weight = number_matrix(table.frame, [data.weight])[:, 0].astype(np.float32)
+    assignment = _assignment(recorded, table.frame.height)
+    found = InMemoryDataset(
+        table=table,
+        assignment=assignment,
+        reasons=np.zeros_like(assignment),
+        preprocessing=preprocessing,
+        warnings=table.warnings,
+        dropped={},
+        weight=weight,
+    )
+    return found if stream is None else StreamedDataset(**vars(found), stream=stream)
+
+
+def _check_files(table: Table, fingerprints: Mapping[str, str]) -> None:
+    changed = [
+        file.path
+        for file in table.files
+        if file.path not in fingerprints or fingerprints[file.path] != file.sha256
+    ]
+    if changed or len(table.files) != len(fingerprints):
+        raise DataError(
+            Problem(
+                changed[0] if changed else table.name,
+                "the data the run was made with",
+                "other content" if changed else f"{len(table.files)} files",
+                "put the former file back, or evaluate other rows with --data FILE",
+            )
+        )
+
+
+def _assignment(recorded: bytes, rows: int) -> Assignment:
+    try:
+        split = pl.read_parquet(io.BytesIO(recorded))["split"].cast(pl.String)
+        numbers = split.replace_strict(
+            [*SPLIT_NAMES, "dropped"], [TRAIN, VALIDATION, TEST, DROPPED], return_dtype=pl.Int8
+        )
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise _damaged(str(error).splitlines()[0]) from error
+    known = len(numbers) - numbers.null_count()
+    if known != rows or len(numbers) != rows:
+        raise _damaged(f"{known} rows of {rows}")
+    return np.array(numbers.to_numpy(), dtype=np.int8)
+
+
+def _damaged(found: str) -> RunError:
+    fix = "take the file from a whole copy of the run"
+    return RunError(Problem("splits.parquet", "a split for every row", found, fix))

@@ -1,0 +1,307 @@
+"""A look at a table before there is a config: what `init` writes one from.
+
+All rows are looked at; nothing here is fitted.
+
+Owns: what is found. Does not own: what is made of it (`trainer.config.template`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import polars as pl
+
+from trainer.config.data import ColumnKind, ColumnSettings, Data, TaskName
+from trainer.data.arrays import RowIndex
+from trainer.data.classes import count_classes
+from trainer.data.column_kinds import infer_kinds
+from trainer.data.feature_diagnostics import IDENTIFIER_NAME
+from trainer.data.features import feature_columns, target_columns
+from trainer.data.fitting import MAX_LEVEL_RATIO
+from trainer.data.label_lists import count_labels, has_lists, likely_separator
+from trainer.data.missing_values import no_target_problem
+from trainer.data.number_formats import NumberFormat, parse_number_columns, parse_numbers
+from trainer.data.numeric_targets import recommend_scale
+from trainer.data.tables import SourceFile, Table, read_table
+from trainer.data.targets import target_mask
+from trainer.data.tasks import InferredTask, infer_task, is_formatted_number
+from trainer.data.text_formats import ParseSpec
+from trainer.data.values import (
+    case_variants,
+    is_nested,
+    natural_sort,
+    number,
+    number_matrix,
+    to_microseconds,
+)
+from trainer.errors import DataError, Problem
+
+IDENTIFIER_ROWS = 20
+"""In a table with fewer rows, values that all differ say nothing."""
+
+_LEAST_TIMES = 10
+"""Rows are split by dates where there are as many different ones, and one in as many rows."""
+
+_EARLY = 0.6
+"""The share of rows that train when `init` splits by time."""
+
+
+_UNREAD = ParseSpec(None)
+
+
+@dataclass(frozen=True)
+class ColumnFinding:
+    """What was seen in one feature column.
+
+    Attributes:
+        name: The column.
+        kind: Its kind; None when it can not be read as one (see `problem`) or has no values.
+        missing: Rows without a value.
+        distinct: Different values.
+        exclude: Why it should be no feature ("constant", "no values", "identifier", "nested", "ambiguous
+            dates", "mostly numbers", "orders the rows"), or None.
+        problem: A problem that fitting would raise, or None.
+        reading: How its text is read, if it is read at all.
+    """
+
+    name: str
+    kind: ColumnKind | None
+    missing: int
+    distinct: int
+    exclude: str | None
+    problem: Problem | None
+    reading: ParseSpec = _UNREAD
+
+
+@dataclass(frozen=True)
+class TimeOrder:
+    """A column of dates by which rows may be split.
+
+    Attributes:
+        column: The column.
+        is_sorted: The rows are in its order, and the earlier ones have every class.
+    """
+
+    column: str
+    is_sorted: bool
+
+
+@dataclass(frozen=True)
+class TableFindings:
+    """What was seen in a table.
+
+    Attributes:
+        files: What was read.
+        rows: Rows with a target.
+        rows_without_target: The others.
+        target: The target columns.
+        task: What the target stands for.
+        reason: Why.
+        classes: Rows of each class, in natural order; empty for numbers and several columns.
+        numbers: How numbers of target columns are written, where they are not plain.
+        order: The column of dates by which rows may be split, or None.
+        duplicates: Rows that repeat another in every column.
+        columns: Every other column, in the table's order.
+        warnings: What is odd in the files.
+        separator: What seems to stand between the labels in a cell of the target, or None.
+        scale: The `data.target_scale` that suits a skewed target; None for the usual one.
+        same_but_case: Classes that differ in case only, and were counted as one.
+    """
+
+    files: tuple[SourceFile, ...]
+    rows: int
+    rows_without_target: int
+    target: tuple[str, ...]
+    task: TaskName
+    reason: str
+    classes: dict[str, int]
+    numbers: Mapping[str, NumberFormat]
+    order: TimeOrder | None
+    duplicates: int
+    columns: tuple[ColumnFinding, ...]
+    warnings: tuple[str, ...]
+    separator: str | None = None
+    scale: Literal["log", "power"] | None = None
+    same_but_case: tuple[str, ...] = ()
+
+
+def inspect_table(data: Data) -> TableFindings:
+    """Look at the table of a `data` section, of which source and target are enough.
+
+    Raises:
+        DataError: The table can not be read, or the target is missing or empty.
+    """
+    table = read_table(data.source, data)
+    names, problems = feature_columns(table, data)
+    if problems:
+        raise DataError(problems)
+    targets = target_columns(data)
+    separator = None
+    if len(targets) == 1 and not is_formatted_number(table.frame[targets[0]], data):
+        separator = likely_separator(table.frame[targets[0]])
+    data = data.model_copy(update={"target_separator": separator})
+    listed = len(targets) == 1 and has_lists(table.frame[targets[0]], data)
+    known = target_mask(table.frame, targets, listed=listed)
+    rows: RowIndex = np.flatnonzero(known)
+    if not len(rows):
+        raise DataError(no_target_problem(table, targets))
+    values = table.frame.select(targets)[rows]
+    try:
+        finding = infer_task(values, data)
+        same = _same_but_case(values, finding.task, data)
+        if same:
+            own = data.columns.get(targets[0], ColumnSettings())
+            own = own.model_copy(update={"ignore_case": True})
+            data = data.model_copy(update={"columns": {**data.columns, targets[0]: own}})
+            finding = infer_task(values, data)
+    except DataError as error:
+        raise DataError(table.with_location(error.problems)) from error
+    classes: dict[str, int] = {}
+    if len(targets) == 1 and finding.task in ("binary", "multiclass"):
+        counts = count_classes(values.to_series(), ignore_case=bool(same))
+        classes = {name: counts[name] for name in natural_sort(list(counts))}
+        if len(classes) == 1:
+            raise DataError(_one_class(table, targets[0], *classes))
+    plain = table.frame.select(
+        name for name, dtype in table.frame.schema.items() if not is_nested(dtype)
+    )
+    columns = _columns(table, names, rows, data)
+    order = _time_order(table, columns, rows, values.to_series() if classes else None)
+    if order is not None and order.is_sorted:
+        columns = tuple(
+            replace(column, exclude="orders the rows") if column.name == order.column else column
+            for column in columns
+        )
+    return TableFindings(
+        files=table.files,
+        rows=len(rows),
+        rows_without_target=table.frame.height - len(rows),
+        target=targets,
+        task=finding.task,
+        reason=finding.reason,
+        classes=classes,
+        duplicates=plain.height - plain.n_unique(),
+        separator=separator,
+        same_but_case=same,
+        columns=columns,
+        numbers=finding.numbers,
+        scale=_advised_scale(values, finding),
+        order=order,
+        warnings=(*table.warnings, *finding.notes),
+    )
+
+
+def _one_class(table: Table, name: str, only: str) -> Problem:
+    return Problem(
+        table.name,
+        f"at least two different values in '{name}'",
+        f"'{only}' in every row",
+        "name another column with --target",
+    )
+
+
+def _advised_scale(values: pl.DataFrame, finding: InferredTask) -> Literal["log", "power"] | None:
+    """The scale that suits one column of numbers better than its mean and deviation."""
+    if values.width > 1 or finding.task != "regression":
+        return None
+    numbers = number_matrix(parse_number_columns(values, finding.numbers), values.columns)[:, 0]
+    return recommend_scale(numbers[np.isfinite(numbers)])
+
+
+def _same_but_case(values: pl.DataFrame, task: TaskName, data: Data) -> tuple[str, ...]:
+    """Classes or labels of one target column that differ in case only, some of them."""
+    if values.width > 1 or task not in ("multiclass", "multilabel"):
+        return ()
+    series = values.to_series()
+    if task == "multilabel":
+        counts = count_labels(series, data.target_separator, ignore_case=False)
+    else:
+        counts = count_classes(series)
+    groups = case_variants(natural_sort(list(counts)))
+    return tuple(groups[0]) if groups else ()
+
+
+def _columns(
+    table: Table, names: Sequence[str], rows: RowIndex, data: Data
+) -> tuple[ColumnFinding, ...]:
+    finding, problems = infer_kinds(table, names, rows, data)
+    found = []
+    for name in names:
+        series = table.frame[name].gather(rows)
+        if name in finding.empty:
+            found.append(ColumnFinding(name, None, len(series), 0, "no values", None))
+            continue
+        if name not in finding.kinds:
+            _, problems = infer_kinds(table, [name], rows, data)
+            nested = is_nested(series.dtype)
+            distinct = 0 if nested else series.drop_nulls().n_unique()
+            why = "nested" if nested else _mostly_numbers(distinct, len(series))
+            found.append(ColumnFinding(name, None, series.null_count(), distinct, why, problems[0]))
+            continue
+        kind = finding.kinds[name]
+        known = series.drop_nulls()
+        if known.dtype.is_float():
+            known = known.drop_nans()
+        distinct = known.n_unique()
+        reading = finding.readings[name]
+        exclude = _exclusion(known, reading, distinct)
+        missing = len(series) - len(known)
+        found.append(ColumnFinding(name, kind, missing, distinct, exclude, None, reading))
+    return tuple(found)
+
+
+def _mostly_numbers(distinct: int, rows: int) -> str | None:
+    """Why text that is mostly numbers, or dates, is no feature: a level would have a row or two."""
+    return "mostly numbers" if distinct > max(IDENTIFIER_ROWS, MAX_LEVEL_RATIO * rows) else None
+
+
+def _exclusion(known: pl.Series, reading: ParseSpec, distinct: int) -> str | None:
+    """Why a column should be no feature. Identifiers: all words differ; or whole numbers that all
+    differ and count up by one, or are called so.
+    """
+    if distinct == 1:
+        return "constant"
+    name, note = known.name, reading.note
+    if reading.kind == "categorical" and note is not None:
+        return "ambiguous dates" if reading.formats else _mostly_numbers(distinct, len(known))
+    if len(known) < IDENTIFIER_ROWS or distinct < len(known):
+        return None
+    if reading.kind == "categorical":
+        return "identifier"
+    if reading.kind == "numeric":
+        known = known if reading.number is None else parse_numbers(known, reading.number)
+        numbers = known.to_frame().select(number(name, known.dtype)).to_series()
+        ordered = np.sort(numbers.to_numpy())
+        whole = bool(np.all(ordered == np.round(ordered)))
+        counting = whole and bool(np.all(np.diff(ordered) == 1))
+        if counting or (whole and IDENTIFIER_NAME.search(name) is not None):
+            return "identifier"
+    return None
+
+
+def _time_order(
+    table: Table, columns: Sequence[ColumnFinding], rows: RowIndex, classes: pl.Series | None
+) -> TimeOrder | None:
+    """The first column of dates in whose order the rows are, else the first one that differs in most
+    rows.
+    """
+    alternative = None
+    for column in columns:
+        dates = column.kind == "datetime" and column.exclude is None and not column.missing
+        if not dates or len(rows) < IDENTIFIER_ROWS:
+            continue
+        series = table.frame[column.name].gather(rows)
+        times = to_microseconds(series, column.reading.date).to_numpy()
+        steps = np.diff(times)
+        if column.distinct * _LEAST_TIMES < len(rows) or column.distinct < _LEAST_TIMES:
+            continue
+        if (steps >= 0).all() or (steps <= 0).all():
+            early = np.argsort(times, kind="stable")[: int(_EARLY * len(rows))]
+            whole = classes is None or set(classes.gather(early)) >= set(classes)
+            return TimeOrder(column.name, is_sorted=whole)
+        if alternative is None and 2 * column.distinct >= len(rows):
+            alternative = TimeOrder(column.name, is_sorted=False)
+    return alternative

@@ -1,0 +1,267 @@
+"""How the text of a column is read: as words, as numbers, or as dates, and what was assumed.
+
+Text that `float` or ISO 8601 does not read is counted once more (`TextFormatDetector`), and the
+counts decide: numbers written in one way are numbers, dates written in one way are dates, and
+where it is not certain the column stays text. Each of these comes with a note, which names the
+setting that changes it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import polars as pl
+
+from trainer.config.data import ColumnKind, Data
+from trainer.config.nodes import column_key
+from trainer.data.column_settings import explicit_kind
+from trainer.data.date_formats import DateFormatDetector, DetectedDates, field_order
+from trainer.data.message_lists import quoted
+from trainer.data.number_formats import (
+    DecimalMark,
+    DetectedNumbers,
+    NumberFormat,
+    NumberFormatDetector,
+)
+from trainer.data.values import to_microseconds
+
+_COMPACT_DATE = re.compile(r"(?:18|19|20|21)\d{6}")
+_HALF = 0.5
+"""From this share of numbers or dates on, the other values are worth a note."""
+
+MAX_UNITS = 5
+"""Numbers with more units than this are codes: 12A, 7C."""
+
+
+@dataclass(frozen=True, slots=True)
+class ParseNote:
+    """What was assumed about the text of a column.
+
+    Attributes:
+        about: What it may be.
+        what: What was assumed, with an example.
+        fix: The settings that confirm or change it.
+    """
+
+    about: Literal["numbers", "dates"]
+    what: str
+    fix: str
+
+    def __str__(self) -> str:
+        return f"{self.what}; {self.fix}"
+
+
+@dataclass(frozen=True, slots=True)
+class ParseSpec:
+    """How a column is read.
+
+    Attributes:
+        kind: Its kind; None for text of which almost all values are plain numbers.
+        number: How numbers are written as text; None for plain ones.
+        date: How dates are written as text; None for ISO 8601.
+        note: What was assumed, for the user; None if nothing was.
+        hint: How to fix values that do not fit the stated kind; empty for the usual ways.
+        formats: The formats that all values fit, where there are several.
+    """
+
+    kind: ColumnKind | None
+    number: NumberFormat | None = None
+    date: str | None = None
+    note: ParseNote | None = None
+    hint: str = ""
+    formats: tuple[str, ...] = ()
+
+
+class TextFormatDetector:
+    """Counts of numbers and dates in a column of text, batch after batch."""
+
+    def __init__(self, data: Data) -> None:
+        self.numbers = NumberFormatDetector()
+        self.dates = DateFormatDetector(stated=data.datetime.format)
+
+    def add(self, series: pl.Series) -> None:
+        """Take in cells."""
+        self.numbers.add(series)
+        self.dates.add(series)
+
+
+def explicit_date_format(data: Data, name: str) -> str | None:
+    """The format of a column's dates in the config; None where it has none."""
+    own = data.columns[name].format if name in data.columns else None
+    return data.datetime.format if own is None else own
+
+
+def explicit_decimal(data: Data, name: str) -> DecimalMark | None:
+    """The decimal mark of a column in the config; None where it has none."""
+    return data.columns[name].decimal if name in data.columns else None
+
+
+def needs_detection(
+    data: Data,
+    name: str,
+    guess: ColumnKind | None,
+    *,
+    known: int,
+    wrong: int,
+    digits: int,
+    first: str | None,
+) -> bool:
+    """Whether a column of text has to be counted before its kind is known.
+
+    Args:
+        data: The `data` section.
+        name: The column.
+        guess: The kind by plain numbers and ISO dates alone; None where almost all are numbers.
+        known: Values.
+        wrong: Values that do not fit the stated kind.
+        digits: Values with a digit.
+        first: The first value.
+    """
+    stated = explicit_kind(data, name)
+    if stated == "numeric":
+        return wrong > 0
+    if stated == "datetime":
+        return wrong > 0 and explicit_date_format(data, name) is None
+    if stated is not None:
+        return False
+    if guess == "numeric":
+        return first is not None and _COMPACT_DATE.fullmatch(first) is not None
+    return guess in (None, "categorical") and digits >= _HALF * known
+
+
+def detected_spec(
+    data: Data, name: str, guess: ColumnKind | None, detector: TextFormatDetector
+) -> ParseSpec:
+    """How a column is read, by its counts.
+
+    Args:
+        data: The `data` section.
+        name: The column.
+        guess: As in `needs_detection`.
+        detector: All training rows.
+    """
+    stated = explicit_kind(data, name)
+    keep = f"{column_key(name)}.kind: categorical"
+    numbers = detector.numbers.reading(explicit_decimal(data, name))
+    dates = detector.dates.reading()
+    if stated == "numeric":
+        return _stated_numbers(data, name, numbers)
+    if stated == "datetime":
+        return _stated_dates(data, name, dates)
+    if dates.formats:
+        return _found_dates(data, name, dates)
+    if guess == "numeric":
+        return ParseSpec("numeric")
+    if numbers.format is not None:
+        return ParseSpec(
+            "numeric", number=numbers.format, note=numbers_note(name, numbers, keep=keep)
+        )
+    if guess is None and not numbers.example:
+        return ParseSpec(None)
+    return ParseSpec("categorical", note=_text_note(name, numbers, dates))
+
+
+def _stated_numbers(data: Data, name: str, numbers: DetectedNumbers) -> ParseSpec:
+    if numbers.format is None:
+        hint = f"write all of them with one unit, not {quoted(numbers.several, MAX_UNITS)}"
+        return ParseSpec(
+            "numeric",
+            number=numbers.nearest if numbers.example else None,
+            hint=hint if numbers.several else "",
+        )
+    is_sure = explicit_decimal(data, name) is not None or not numbers.ambiguous
+    keep = f"{column_key(name)}.kind: categorical"
+    note = None if is_sure else numbers_note(name, numbers, keep=keep)
+    return ParseSpec("numeric", number=numbers.format, note=note)
+
+
+def _stated_dates(data: Data, name: str, dates: DetectedDates) -> ParseSpec:
+    if len(dates.formats) == 1:
+        return _found_dates(data, name, dates)
+    formats = dates.formats or ((dates.nearest,) if dates.nearest else ())
+    if not formats:
+        return ParseSpec("datetime")
+    return ParseSpec("datetime", hint=f"set {format_setting(name, formats)}")
+
+
+def _found_dates(data: Data, name: str, dates: DetectedDates) -> ParseSpec:
+    key = column_key(name)
+    if data.datetime.format in dates.formats:
+        return ParseSpec("datetime", date=data.datetime.format)
+    keep = f"{key}.kind: categorical to keep the text"
+    if len(dates.formats) > 1:
+        what = (
+            f"'{name}' looks like dates but is read as text: '{dates.example}' and all other values "
+            "have several meanings"
+        )
+        fix = f"set {format_setting(name, dates.formats)}, or {keep}"
+        return ParseSpec("categorical", note=ParseNote("dates", what, fix), formats=dates.formats)
+    one = dates.formats[0]
+    order = field_order(one)
+    moment = to_microseconds(pl.Series([dates.example]), one).cast(pl.Datetime("us")).item()
+    day = moment.isoformat(sep=" ").removesuffix(" 00:00:00")
+    what = f"'{name}' is read as dates{f', {order}' if order else ''}: '{dates.example}' is {day}"
+    fix = f"set {key}.format: '{one}' to confirm it, or {keep}"
+    return ParseSpec("datetime", date=one, note=ParseNote("dates", what, fix))
+
+
+def numbers_note(name: str, numbers: DetectedNumbers, *, keep: str) -> ParseNote:
+    """What was assumed about numbers written as text.
+
+    Args:
+        name: The column.
+        numbers: What was found.
+        keep: The setting that keeps the text; empty where none does.
+    """
+    key = column_key(name)
+    mark: DecimalMark = numbers.nearest.decimal
+    confirm = f"{key}.decimal: {mark} to confirm it"
+    what = f"'{name}' is read as numbers: '{numbers.example}' is {numbers.value:.15g}"
+    if numbers.ambiguous:
+        sign, other = (",", "comma") if mark == "point" else (".", "point")
+        if sign in numbers.example:
+            what += f", with '{sign}' between thousands"
+        else:
+            what += f", with the {mark} as the decimal mark"
+        confirm = f"{key}.decimal: {other} if that is wrong, {confirm}"
+    return ParseNote(
+        "numbers", what, f"set {confirm}" + (f", or {keep} to keep the text" * bool(keep))
+    )
+
+
+def _text_note(name: str, numbers: DetectedNumbers, dates: DetectedDates) -> ParseNote | None:
+    """Why a column that is much like numbers or dates is text; None if it is not."""
+    confirm = f"set {column_key(name)}.kind: categorical to confirm that it is text"
+    are_units = all(len(unit) > 1 or not unit.isalpha() for unit in numbers.several)
+    if 1 <= len(numbers.several) <= MAX_UNITS and are_units:
+        units = f"the units {quoted(numbers.several)}"
+        if len(numbers.several) == 1:
+            units = f"the unit {quoted(numbers.several)} in some rows and none in others"
+        what = f"'{name}' is read as text: its numbers have {units}"
+        return ParseNote("numbers", what, f"write them all in one way, or {confirm}")
+    about: Literal["numbers", "dates"] = "numbers"
+    count, wanted, others = numbers.known - numbers.numbers, "numbers", numbers.others
+    is_close = numbers.is_close
+    if dates.nearest and dates.dates >= _HALF * dates.known:
+        about, others, is_close = "dates", dates.others, True
+        count, wanted = dates.known - dates.dates, f"dates written as '{dates.nearest}'"
+    if not is_close or not count:
+        return None
+    what = (
+        f"'{name}' is read as text: {count:,} of {numbers.known:,} values are not {wanted} "
+        f"({quoted(others)}{', …' if count > len(others) else ''})"
+    )
+    return ParseNote(about, what, f"correct them, add them to data.csv.null_values, or {confirm}")
+
+
+def format_setting(name: str, formats: Sequence[str]) -> str:
+    """The setting that states a format of a column, with the formats to choose from."""
+    orders = [field_order(each) for each in formats]
+    choice = " or ".join(
+        f"'{each}'" + (f" ({order})" if order and len(formats) > 1 else "")
+        for each, order in zip(formats, orders, strict=True)
+    )
+    return f"{column_key(name)}.format: {choice}"

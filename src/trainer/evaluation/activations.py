@@ -1,0 +1,30 @@
+"""Sigmoid and softmax, and their inverses."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from trainer.config.data import TaskName
+from trainer.evaluation.predictions import Float64Array, FloatArray
+
+
+def logits(task: TaskName, p: FloatArray) -> Float64Array:
+    """Return log p for multiclass tasks, else log p - log(1 - p); (n, k).
+
+    Probabilities are clipped by the epsilon of their dtype.
+    """
+    epsilon = np.finfo(p.dtype).eps
+    clipped = np.clip(p.astype(np.float64), epsilon, 1 - epsilon)
+    if task == "multiclass":
+        return np.log(clipped)
+    return np.log(clipped) - np.log1p(-clipped)
+
+
+def probabilities(task: TaskName, z: Float64Array) -> Float64Array:
+    """Return the softmax of the logits for multiclass tasks, else the sigmoid; (n, k)."""
+    if task != "multiclass":
+        # tanh does not overflow.
+        return 0.5 * (1 + np.tanh(0.5 * z))
+    exponentials: Float64Array = np.exp(z - z.max(axis=1, keepdims=True))
+    exponentials /= exponentials.sum(axis=1, keepdims=True)
+    return exponentials

@@ -1,0 +1,93 @@
+"""Metrics of numbers: errors of a regression. Numpy only.
+
+Owns: one function a metric, each over (n, k) targets and predictions and (n,) weights or None; the
+unweighted mean over the k columns is taken, as scikit-learn does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from trainer.config.objectives import MetricName
+
+Float64Array = npt.NDArray[np.float64]
+
+
+def regression_metric(
+    name: MetricName,
+) -> Callable[[Float64Array, Float64Array, Float64Array | None], float]:
+    """The function of a metric of numbers."""
+    match name:
+        case "mse":
+            return mean_squared_error
+        case "rmse":
+            return root_mean_squared_error
+        case "mae":
+            return mean_absolute_error
+        case "median_absolute_error":
+            return median_absolute_error
+        case "mape":
+            return mean_absolute_percentage_error
+        case "r2":
+            return r2
+        case _:
+            raise AssertionError(f"{name} is no metric of numbers")
+
+
+def mean_squared_error(y: Float64Array, p: Float64Array, weight: Float64Array | None) -> float:
+    return float(np.mean(np.average((y - p) ** 2, axis=0, weights=weight)))
+
+
+def root_mean_squared_error(y: Float64Array, p: Float64Array, weight: Float64Array | None) -> float:
+    return float(np.mean(np.sqrt(np.average((y - p) ** 2, axis=0, weights=weight))))
+
+
+def mean_absolute_error(y: Float64Array, p: Float64Array, weight: Float64Array | None) -> float:
+    return float(np.mean(np.average(np.abs(y - p), axis=0, weights=weight)))
+
+
+def mean_absolute_percentage_error(
+    y: Float64Array, p: Float64Array, weight: Float64Array | None
+) -> float:
+    """Mean of |y - p| / |y| as a share, not in percent; a target of 0 counts as 2.2e-16."""
+    share = np.abs(y - p) / np.maximum(np.abs(y), np.finfo(np.float64).eps)
+    return float(np.mean(np.average(share, axis=0, weights=weight)))
+
+
+def median_absolute_error(y: Float64Array, p: Float64Array, weight: Float64Array | None) -> float:
+    """Median of |y - p|; with weights, of the distribution they make."""
+    errors = np.abs(y - p)
+    if weight is None:
+        return float(np.mean(np.median(errors, axis=0)))
+    return float(np.mean([_weighted_median(column, weight) for column in errors.T]))
+
+
+def r2(y: Float64Array, p: Float64Array, weight: Float64Array | None) -> float:
+    """1 - Σ(y - p)² / Σ(y - mean)².
+
+    Returns:
+        nan for fewer than two rows; a column that does not vary counts as 1 when it is predicted
+        exactly, else as 0.
+    """
+    if len(y) < 2:
+        return float("nan")
+    rows = np.ones(len(y)) if weight is None else weight
+    residual = rows @ (y - p) ** 2
+    total = rows @ (y - np.average(y, axis=0, weights=weight)) ** 2
+    share = np.divide(residual, total, out=np.where(residual > 0, 1.0, 0.0), where=total > 0)
+    return float(np.mean(1 - share))
+
+
+def _weighted_median(values: Float64Array, weight: Float64Array) -> float:
+    """The averaged inverse of the weighted distribution function at ½."""
+    kept = weight > 0
+    order = np.argsort(values[kept])
+    ranked, cumulated = values[kept][order], np.cumsum(weight[kept][order])
+    half = 0.5 * cumulated[-1]
+    index = min(int(np.searchsorted(cumulated, half)), len(ranked) - 1)
+    if cumulated[index] - half > np.finfo(np.float64).eps:
+        return float(ranked[index])
+    return float((ranked[index] + ranked[min(index + 1, len(ranked) - 1)]) / 2)

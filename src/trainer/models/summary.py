@@ -1,0 +1,330 @@
+"""What a network will be, without Keras: its layers' names, output shapes, parameters and memory.
+
+Owns: the arithmetic of shapes, and what of a model cannot fit (as config problems).
+Does not own: the network itself (`trainer.models.network`), which has these layers and names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import assert_never
+
+from trainer.config.data import TaskName
+from trainer.config.layers import (
+    ActivationLayer,
+    AnyLayer,
+    BatchNormalizationLayer,
+    CustomLayer,
+    Dense,
+    DenseLayer,
+    DropoutLayer,
+    FlattenLayer,
+    GaussianNoiseLayer,
+    HeadKind,
+    Initializer,
+    LayerNormalizationLayer,
+    Model,
+    Orthogonal,
+    ReshapeLayer,
+)
+from trainer.config.optimizers import (
+    Adadelta,
+    Adafactor,
+    Adagrad,
+    Adam,
+    Adamax,
+    AdamW,
+    AnyOptimizer,
+    Ftrl,
+    Lamb,
+    Lion,
+    Muon,
+    Nadam,
+    RmsProp,
+    ScheduleFreeAdamW,
+    Sgd,
+)
+from trainer.config.sections import single_key
+from trainer.errors import ConfigError, Problem
+
+Shape = tuple[int, ...]
+
+EMBEDDINGS = "embeddings"
+HEAD = "head"
+WEIGHT_BYTES = 4
+"""Weights are float32 whatever is computed in."""
+
+
+@dataclass(frozen=True, slots=True)
+class LayerSummary:
+    """One layer as it will be built.
+
+    Attributes:
+        name: Its name in the network, unique there.
+        kind: `embeddings`, `head`, or the kind of the config's layer.
+        output_shape: Shape of one sample's output; None after a custom layer.
+        parameters: Number of weights, trainable or not; None when unknown.
+        trainable: Number of trainable weights; None when unknown.
+        trainable_shapes: Shapes of the trainable variables; None when unknown.
+    """
+
+    name: str
+    kind: str
+    output_shape: Shape | None
+    parameters: int | None
+    trainable: int | None
+    trainable_shapes: tuple[Shape, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryEstimate:
+    """Bytes a network needs besides its data and activations.
+
+    Attributes:
+        weights: All weights.
+        gradients: One number for each trainable weight.
+        optimizer: The optimizer's slots, moving averages and accumulated gradients; without its few
+            scalars.
+    """
+
+    weights: int
+    gradients: int
+    optimizer: int
+
+
+def head_units(head: HeadKind, task: TaskName, outputs: int) -> int:
+    """Units of the head.
+
+    Args:
+        head: The head, never `auto`.
+        task: What is predicted.
+        outputs: The number of classes for multiclass, of target columns for multilabel and
+            regression; ignored for binary, which has 1 unit, or 2 under a softmax.
+    """
+    match task:
+        case "binary":
+            return 2 if head == "softmax" else 1
+        case "multiclass" | "multilabel" | "regression":
+            return outputs
+        case _:
+            assert_never(task)
+
+
+def layer_names(layers: Sequence[AnyLayer]) -> tuple[str, ...]:
+    """The hidden layers' names: their kind, numbered from the second of a kind (`dense_1`) on."""
+    seen: dict[str, int] = {}
+    names = []
+    for layer in layers:
+        kind = layer_kind(layer)
+        count = seen.get(kind, 0)
+        names.append(f"{kind}_{count}" if count else kind)
+        seen[kind] = count + 1
+    return tuple(names)
+
+
+def layer_kind(layer: AnyLayer) -> str:
+    """The kind of a layer of the config: its one key."""
+    kind = single_key(layer)
+    assert kind is not None
+    return kind
+
+
+def summarize_layers(
+    model: Model, width: int, embeddings: Sequence[tuple[int, int]], head: HeadKind, outputs: int
+) -> tuple[LayerSummary, ...]:
+    """The layers of the network, first to last: embeddings where there are any, hidden, head.
+
+    Args:
+        model: The `model` section.
+        width: Columns of the input, the ids of embedded columns included.
+        embeddings: (levels, dimension) of each embedded column; their ids are the last columns.
+        head: The head, never `auto`.
+        outputs: Units of the head (`head_units`).
+
+    Raises:
+        ConfigError: What cannot be built (shapes, initialisers of a bias); all at once.
+    """
+    problems: list[Problem] = []
+    planned: list[LayerSummary] = []
+    shape: Shape | None = (width,)
+    if embeddings:
+        shape = (width - len(embeddings) + sum(dimension for _, dimension in embeddings),)
+        planned.append(_summary(EMBEDDINGS, EMBEDDINGS, shape, tuple(embeddings)))
+    for index, (name, layer) in enumerate(
+        zip(layer_names(model.layers), model.layers, strict=True)
+    ):
+        kind = layer_kind(layer)
+        outcome = _summarize_layer(layer, shape, f"model.layers.{index}.{kind}")
+        problems.extend(outcome.problems)
+        shape = outcome.shape
+        planned.append(_summary(name, kind, shape, outcome.weights, outcome.moving))
+    if shape is not None and len(shape) != 1:
+        problems.append(
+            Problem(
+                where="",
+                expected="one axis of outputs before the head",
+                found=f"a sample of shape {_text(shape)}",
+                fix="add `- flatten` as the last layer",
+                key=f"model.layers.{len(model.layers) - 1}",
+            )
+        )
+        shape = None
+    kernel = None if shape is None else ((*shape, outputs), (outputs,))
+    planned.append(_summary(HEAD, HEAD, (outputs,), kernel))
+    if problems:
+        raise ConfigError(problems)
+    return tuple(planned)
+
+
+def estimate_memory(
+    layers: Sequence[LayerSummary], optimizer: AnyOptimizer
+) -> MemoryEstimate | None:
+    """Bytes of weights, gradients and optimizer slots; None when there is a custom layer."""
+    parameters = 0
+    trainable = 0
+    slots = 0
+    for layer in layers:
+        if layer.parameters is None or layer.trainable is None or layer.trainable_shapes is None:
+            return None
+        parameters += layer.parameters
+        trainable += layer.trainable
+        for shape in layer.trainable_shapes:
+            slots += slot_elements(optimizer, shape, embedded=layer.kind == EMBEDDINGS)
+    return MemoryEstimate(
+        weights=WEIGHT_BYTES * parameters,
+        gradients=WEIGHT_BYTES * trainable,
+        optimizer=WEIGHT_BYTES * slots,
+    )
+
+
+def slot_elements(optimizer: AnyOptimizer, shape: Shape, *, embedded: bool = False) -> int:
+    """How many numbers an optimizer keeps for one variable.
+
+    Args:
+        optimizer: The `optimizer` section.
+        shape: The variable's shape.
+        embedded: Whether it is an embedding's table, which Muon leaves to its Adam.
+    """
+    size = prod(shape)
+    shared = (optimizer.ema is not None) + (optimizer.gradient_accumulation_steps is not None)
+    return shared * size + _own_elements(optimizer, shape, size, embedded=embedded)
+
+
+def _own_elements(optimizer: AnyOptimizer, shape: Shape, size: int, *, embedded: bool) -> int:
+    match optimizer:
+        case Sgd():
+            return size * (optimizer.momentum > 0)
+        case RmsProp():
+            return size * (1 + (optimizer.momentum > 0) + optimizer.centered)
+        case Adam() | AdamW():
+            return size * (2 + optimizer.amsgrad)
+        case Adamax() | Nadam() | Lamb() | ScheduleFreeAdamW() | Adadelta() | Ftrl():
+            return 2 * size
+        case Adagrad() | Lion():
+            return size
+        case Adafactor():
+            # Row and column means of matrices, and the outer product of both.
+            factors = prod(shape[:-1]) + prod(shape[:-2]) * shape[-1] if len(shape) > 1 else 0
+            return size + factors
+        case Muon():
+            return size if len(shape) == 2 and not embedded else 2 * size
+        case _:
+            assert_never(optimizer)
+
+
+@dataclass(frozen=True, slots=True)
+class _LayerShape:
+    """What one layer makes of a shape: `weights` trainable, `moving` not; None for unknown."""
+
+    shape: Shape | None
+    weights: tuple[Shape, ...] | None = ()
+    moving: int = 0
+    problems: tuple[Problem, ...] = ()
+
+
+def _summarize_layer(layer: AnyLayer, shape: Shape | None, key: str) -> _LayerShape:
+    match layer:
+        case DenseLayer(dense=dense):
+            problems = tuple(_bias_problems(dense, key))
+            if shape is None:
+                return _LayerShape(None, None, problems=problems)
+            bias = ((dense.units,),) if dense.use_bias else ()
+            kernel = (shape[-1], dense.units)
+            return _LayerShape((*shape[:-1], dense.units), (kernel, *bias), problems=problems)
+        case ActivationLayer() | DropoutLayer() | GaussianNoiseLayer():
+            return _LayerShape(shape)
+        case BatchNormalizationLayer(batch_normalization=normalization):
+            if shape is None:
+                return _LayerShape(None, None)
+            learnt = (shape[-1:],) * (normalization.center + normalization.scale)
+            return _LayerShape(shape, learnt, moving=2 * shape[-1])
+        case LayerNormalizationLayer(layer_normalization=normalization):
+            if shape is None:
+                return _LayerShape(None, None)
+            return _LayerShape(shape, (shape[-1:],) * (normalization.center + normalization.scale))
+        case FlattenLayer():
+            return _LayerShape(None if shape is None else (prod(shape),))
+        case ReshapeLayer(reshape=reshape):
+            return _summarize_reshape(tuple(reshape.shape), shape, key)
+        case CustomLayer():
+            return _LayerShape(None, None)
+        case _:
+            assert_never(layer)
+
+
+def _summarize_reshape(target: Shape, shape: Shape | None, key: str) -> _LayerShape:
+    if target.count(-1) > 1 or any(axis < 1 and axis != -1 for axis in target):
+        problem = Problem(
+            where="",
+            expected="axes of at least 1, at most one of them -1",
+            found=_text(target),
+            key=f"{key}.shape",
+        )
+        return _LayerShape(None, problems=(problem,))
+    if shape is None:
+        return _LayerShape(None)
+    size, known = prod(shape), prod(axis for axis in target if axis != -1)
+    if size % known if -1 in target else size != known:
+        problem = Problem(
+            where="",
+            expected=f"a shape of {size} numbers, as the layer before gives {_text(shape)}",
+            found=_text(target),
+            fix="choose axes whose product is that number, one of them may be -1",
+            key=f"{key}.shape",
+        )
+        return _LayerShape(None, problems=(problem,))
+    return _LayerShape(tuple(size // known if axis == -1 else axis for axis in target))
+
+
+def _bias_problems(dense: Dense, key: str) -> list[Problem]:
+    if not dense.use_bias or not _needs_matrix(dense.bias_initializer):
+        return []
+    name = dense.bias_initializer
+    return [
+        Problem(
+            where="",
+            expected="an initialiser that can fill a single axis",
+            found=name if isinstance(name, str) else "orthogonal",
+            fix="a bias usually starts at zeros",
+            key=f"{key}.bias_initializer",
+        )
+    ]
+
+
+def _needs_matrix(initializer: Initializer) -> bool:
+    return isinstance(initializer, Orthogonal) or initializer in ("identity", "orthogonal")
+
+
+def _summary(
+    name: str, kind: str, shape: Shape | None, weights: tuple[Shape, ...] | None, moving: int = 0
+) -> LayerSummary:
+    if weights is None:
+        return LayerSummary(name, kind, shape, None, None, None)
+    trainable = sum(prod(weight) for weight in weights)
+    return LayerSummary(name, kind, shape, trainable + moving, trainable, weights)
+
+
+def _text(shape: Shape) -> str:
+    return "[" + ", ".join(map(str, shape)) + "]"

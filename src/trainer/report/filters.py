@@ -1,0 +1,168 @@
+"""One condition on a run, `--where`: `val_auc > 0.9`, `optimizer.name in adam,sgd`, `status != dead`.
+
+    NAME == VALUE, and != < <= > >= alike; NAME ~ PART; NAME in VALUE,VALUE…
+
+A value is read as YAML reads it: `1e-3` is a number and "1e-3" in quotes a text. `~` asks whether a text
+has a part, a list an item, a mapping a key. A run without a value of the name meets no condition on it,
+`!=` included.
+
+Owns: the syntax of a condition and whether a run meets it. Does not own: names and values (`values`).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeGuard, assert_never
+
+from trainer.config.nodes import Scalar
+from trainer.config.yaml_reader import parse_scalar
+from trainer.errors import Problem
+from trainer.report.run_values import FACTS, RunValues
+from trainer.report.settings import Value
+
+Relation = Literal["==", "!=", "<", "<=", ">", ">=", "~", "in"]
+
+NAME = r"""(?:"(?:[^"\\]|\\.)*"|'[^']*'|[^\s"'=!<>~,])+"""
+"""A name in a regular expression: quotes may hold anything."""
+
+_CONDITION = re.compile(
+    rf"\s*(?P<name>{NAME})(?:\s*(?P<sign>==|!=|<=|>=|<|>|~)|\s+(?P<word>in)(?=\s))\s*(?P<value>\S.*)",
+    re.DOTALL,
+)
+_ITEM = re.compile(r"""\s*("(?:[^"\\]|\\.)*"|'[^']*'|[^,]*?)\s*(?:,|$)""", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """The right side of a condition: as it was written, and as YAML reads it."""
+
+    text: str
+    scalar: Scalar
+
+
+@dataclass(frozen=True, slots=True)
+class RunFilter:
+    """One `--where`; `in` has several operands, the others one."""
+
+    text: str
+    name: str
+    relation: Relation
+    operands: tuple[Operand, ...]
+
+
+def parse_filter(text: str) -> RunFilter | Problem:
+    """A condition as it was typed."""
+    where = f"--where '{text}'"
+    match = _CONDITION.fullmatch(text)
+    if match is None:
+        single = re.fullmatch(rf"\s*({NAME})\s*=\s*([^=\s].*)", text, re.DOTALL)
+        fix = f"write '{single[1]} == {single[2]}'" if single else _EXAMPLE
+        return Problem(where, _FORM, f"'{text}'" if text.strip() else "nothing", fix)
+    relation = _relation(match["sign"] or match["word"])
+    value = match["value"].rstrip()
+    texts = _items(value) if relation == "in" else [value]
+    try:
+        operands = tuple(_operand(item) for item in texts)
+    except ValueError as error:
+        return Problem(where, "a number of ordinary size", f"an integer of {error}")
+    return RunFilter(text, match["name"], relation, operands)
+
+
+_FORM = "NAME OPERATOR VALUE with one of == != < <= > >= ~ in"
+_EXAMPLE = "write for example 'val_auc > 0.9' or 'optimizer.name in adam,sgd'"
+
+
+def _relation(text: str) -> Relation:
+    match text:
+        case "==" | "!=" | "<" | "<=" | ">" | ">=" | "~" | "in":
+            return text
+    raise AssertionError(text)
+
+
+def _items(text: str) -> list[str]:
+    """`a, "b,c"` → a and "b,c"."""
+    return [match[1] for match in _ITEM.finditer(text) if match[0]]
+
+
+def _operand(text: str) -> Operand:
+    quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "\"'"
+    return Operand(text[1:-1], text[1:-1]) if quoted else Operand(text, parse_scalar(text))
+
+
+def check_comparable(condition: RunFilter, known: Sequence[RunValues]) -> Problem | None:
+    """What is told when `<` and its like can hold for no run, as its values are of another kind."""
+    name, (operand, *_) = condition.name, condition.operands
+    values = [value for one in known if (value := one.values.get(name)) is not None]
+    if condition.relation not in _SIGNS or not values:
+        return None
+    if any(_sign(value, operand) is not None for value in values):
+        return None
+    where = f"--where '{condition.text}'"
+    if any(_is_number(value) for value in values):
+        return Problem(where, f"a number, as {name} is", f"'{operand.text}'")
+    expected = f"== != ~ or in, as {name} is no number and no text"
+    return Problem(where, expected, f"'{condition.relation}'")
+
+
+def matches_filter(known: RunValues, condition: RunFilter) -> bool:
+    """Whether a condition holds for a run."""
+    name = condition.name
+    # A damaged run is known by its facts alone: what else is found of it may be anything.
+    if name not in known.values or (known.run.status == "damaged" and name not in FACTS):
+        return False
+    value = known.values[name]
+    operand = condition.operands[0]
+    match condition.relation:
+        case "==":
+            return _equals(value, operand)
+        case "!=":
+            return not _equals(value, operand)
+        case "in":
+            return any(_equals(value, one) for one in condition.operands)
+        case "~":
+            return _contains(value, operand)
+        case "<" | "<=" | ">" | ">=":
+            return _sign(value, operand) in _SIGNS[condition.relation]
+    assert_never(condition.relation)
+
+
+_SIGNS = {"<": (-1,), "<=": (-1, 0), ">": (1,), ">=": (1, 0)}
+
+
+def _equals(value: Value, operand: Operand) -> bool:
+    if isinstance(value, str):
+        # A name may be 007, whatever YAML makes of that.
+        return value == operand.text
+    same_kind = isinstance(value, bool) == isinstance(operand.scalar, bool)
+    return same_kind and value == operand.scalar
+
+
+def _contains(value: Value, operand: Operand) -> bool:
+    match value:
+        case str():
+            return operand.text in value
+        case list():
+            return any(_equals(item, operand) for item in value)
+        case dict():
+            return operand.text in value
+        case _:
+            return False
+
+
+def _sign(value: Value, operand: Operand) -> int | None:
+    """-1, 0 or 1 as the value is below, at or above the operand; None where they do not compare."""
+    if isinstance(value, str):
+        return (value > operand.text) - (value < operand.text)
+    right = operand.scalar
+    if not (_is_number(value) and _is_number(right)):
+        return None
+    if isinstance(right, float) and math.isnan(right):
+        return None
+    return (value > right) - (value < right)
+
+
+def _is_number(value: Value | Scalar) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,129 @@
+"""Where training stood, out of a checkpoint that may be a stranger's.
+
+Owns: that the facts and arrays which no variable takes are what training goes on from. Does not own:
+the variables, which `trainer.engine.snapshot` compares itself. No TensorFlow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from trainer.config.dump import resolved_settings
+from trainer.config.schema import Config
+from trainer.errors import Problem, RunError
+from trainer.runs import readers
+from trainer.runs.checkpoints import Checkpoint
+from trainer.runs.files import to_jsonable
+from trainer.workflows.plan import RunPlan
+
+if TYPE_CHECKING:
+    from trainer.workflows.building import TrainingSetup
+
+_MOST = 2**53
+_FIX = (
+    "take the directory from a copy of the run, or start it again: trainer fit on its config.yaml"
+)
+
+
+def _settings(value: Any) -> dict[str, Any]:
+    try:
+        config = Config.model_validate(value)
+    except ValidationError as error:
+        count = error.error_count()
+        raise readers.DamageError(
+            f"the settings of a run, without {count} mistakes", value
+        ) from error
+    settings: dict[str, Any] = to_jsonable(resolved_settings(config))
+    return settings
+
+
+def _count(value: Any) -> int:
+    if readers.count(value) > _MOST:
+        raise readers.DamageError("a number of ordinary size", value)
+    return int(value)
+
+
+def _size(value: Any) -> int:
+    if not _count(value):
+        raise readers.DamageError("a number from 1", value)
+    return int(value)
+
+
+_PATIENCE = readers.maybe(
+    readers.made(
+        dict,
+        {
+            "best": readers.maybe(readers.number),
+            "waited": _count,
+            "cooldown": _count,
+        },
+    )
+)
+_FACTS: dict[str, readers.Reader] = {
+    "epoch": _count,
+    "step": _count,
+    "callbacks": readers.each(readers.text),
+    "steps_begun": _count,
+    "best_epoch": _count,
+    "rewound": _count,
+    "log_bytes": _count,
+    "stopped_because": readers.maybe(readers.text),
+    "monitors": readers.made(
+        dict,
+        {
+            "best": readers.made(dict, {"value": readers.maybe(readers.number), "epoch": _count}),
+            "stopper": _PATIENCE,
+            "plateau": _PATIENCE,
+        },
+    ),
+    "form": readers.made(
+        dict, {"compiled": readers.flag, "steps_in_a_call": _size, "epochs_in_a_block": _size}
+    ),
+    "config": _settings,
+}
+
+
+def read_resume_state(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Where training stood, and under `config` the settings it was under, in full.
+
+    Raises:
+        RunError: It is no checkpoint of a training.
+    """
+    try:
+        # Checkpoints of an earlier version say nothing of callbacks.
+        return readers.read_fields({"callbacks": [], **checkpoint.facts}, _FACTS)
+    except readers.DamageError as damage:
+        where = str(checkpoint.directory / "checkpoint.json")
+        raise RunError(Problem(where, damage.expected, damage.found, _FIX)) from damage
+
+
+def check_state_arrays(
+    checkpoint: Checkpoint, facts: Mapping[str, Any], plan: RunPlan, built: TrainingSetup
+) -> None:
+    """Checks that all are numbers, and the best weights and what is trained of an epoch are of this run.
+
+    Raises:
+        RunError: They are not of this network and these rows.
+    """
+    state = checkpoint.state
+    best = [value.shape for name, value in sorted(state.items()) if name.startswith("best/")]
+    weights = [weight.shape for weight in built.training.network.get_weights()]
+    found = "other best weights" if best != (weights if facts["best_epoch"] else []) else ""
+    if facts["steps_begun"]:
+        rows = min(facts["steps_begun"] * plan.config.fit.batch_size, plan.dataset.rows("train"))
+        predictions, losses = state.get("begun/predictions"), state.get("begun/losses")
+        if (
+            predictions is None
+            or losses is None
+            or predictions.shape[:1] != (rows,)
+            or losses.shape != (facts["steps_begun"],)
+        ):
+            found = "a part of another epoch"
+    if any(value.dtype.kind not in "biuf" for value in state.values()):
+        found = "something else than numbers"
+    if found:
+        where = str(checkpoint.directory / "state.npz")
+        raise RunError(Problem(where, "the state of this network on these rows", found, _FIX))

@@ -1,0 +1,118 @@
+"""What is not as it was when a run was last trained: config, data, packages, machine, its own files.
+
+Owns: the differences, each in words. Does not own: what follows from them (`resume`). No TensorFlow.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
+
+from trainer.data.prepare import split_frame
+from trainer.data.splits import SPLIT_NAMES
+from trainer.engine.devices import Device
+from trainer.errors import Problem, RunError
+from trainer.runs.directory import RunDirectory
+from trainer.runs.files import to_jsonable
+from trainer.runs.manifest import DataFile, Manifest
+from trainer.workflows.plan import RunPlan
+
+
+def config_differences(run: RunDirectory, changed: Mapping[str, str]) -> Iterator[Problem]:
+    """The settings in `changed`, key → "was → now"."""
+    for key, text in changed.items():
+        was, _, now = text.partition(" → ")
+        yield Problem(f"{run.config} {key}", f"{was}, as in the run so far", now)
+
+
+def data_differences(manifest: Manifest, plan: RunPlan) -> Iterator[Problem]:
+    """Files that were read, and that would be read now."""
+    was = {file.path: file for file in manifest.data}
+    now = {file.path: file for file in plan.dataset.table.files}
+    for path in dict.fromkeys((*was, *now)):
+        if path not in now:
+            yield Problem(path, "this file of the data", "it is no longer read")
+        elif path not in was:
+            yield Problem(path, "the files of the run so far", "one more")
+        elif was[path].sha256 != now[path].sha256:
+            before, after = was[path], now[path]
+            yield Problem(
+                path,
+                f"the content it had: {before.rows:,} rows, SHA-256 {before.sha256[:12]}…",
+                f"{after.rows:,} rows, {after.sha256[:12]}…",
+            )
+
+
+def machine_differences(manifest: Manifest, here: Manifest) -> Iterator[Problem]:
+    """Packages, Python and processor."""
+    was = {**manifest.packages, "python": manifest.python, "processor": manifest.processor}
+    now = {**here.packages, "python": here.python, "processor": here.processor}
+    for name in dict.fromkeys((*was, *now)):
+        if was.get(name) != now.get(name):
+            found = now.get(name) or "none"
+            yield Problem(name, f"{was.get(name) or 'none'}, as in the run so far", found)
+
+
+def device_differences(manifest: Manifest, device: Device) -> Iterator[Problem]:
+    """The device, and the threads on it."""
+    was = f"{manifest.device or 'none'}, {_threads(manifest.threads or 0)}"
+    now = f"{device.name}, {_threads(device.threads)}"
+    if was != now:
+        yield Problem("device", f"{was}, as in the run so far", now)
+
+
+def with_current_environment(
+    manifest: Manifest, here: Manifest, plan: RunPlan, device: Device
+) -> Manifest:
+    """The manifest of a run whose differences were accepted: what later ones are compared with.
+
+    Args:
+        manifest: As it was.
+        here: What the machine says of itself.
+        plan: What was read.
+        device: What it goes on on.
+    """
+    return replace(
+        manifest,
+        version=here.version,
+        python=here.python,
+        platform=here.platform,
+        processor=here.processor,
+        packages=here.packages,
+        device=device.name,
+        threads=device.threads,
+        data=tuple(DataFile(**asdict(file)) for file in plan.dataset.table.files),
+        splits={name: plan.dataset.rows(name) for name in SPLIT_NAMES},
+        dropped=plan.dataset.dropped,
+    )
+
+
+def check_fitted_data(run: RunDirectory, plan: RunPlan) -> None:
+    """Checks that the run has the preprocessing and the splits that its config and data give.
+
+    Raises:
+        RunError: It has others.
+    """
+    exchanged = []
+    if to_jsonable(plan.dataset.preprocessing.to_json()) != run.read_preprocessing():
+        exchanged.append(run.preprocessing)
+    # As bytes: nothing in a file that may be a stranger's is looked at.
+    splits = io.BytesIO()
+    split_frame(plan.dataset).write_parquet(splits)
+    if splits.getvalue() != run.read_splits():
+        exchanged.append(run.splits)
+    if exchanged:
+        raise RunError(
+            Problem(
+                str(path),
+                "what the same data and config give",
+                "other content",
+                "take the file from a copy of the run",
+            )
+            for path in exchanged
+        )
+
+
+def _threads(count: int) -> str:
+    return f"{count} thread{'' if count == 1 else 's'}"

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from datetime import time, timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+
+from trainer.config.data import Data
+from trainer.data.column_kinds import infer_kinds
+from trainer.data.tables import read_table
+
+
+def find(tmp_path, frame, rows=None, **settings):
+    path = tmp_path / "t.parquet"
+    frame = pl.DataFrame(frame)
+    frame.write_parquet(path)
+    data = Data(source=str(path), target="y", **settings)
+    at = np.arange(frame.height) if rows is None else np.array(rows)
+    return infer_kinds(read_table(str(path), data), frame.columns, at, data)
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ([1, 0], "numeric"),
+        (["1", "0", None], "numeric"),
+        (["1e3", "-.5"], "numeric"),
+        ([True, None], "boolean"),
+        (["Yes", "no"], "boolean"),
+        (["true", "maybe"], "categorical"),
+        (["2024-01-01", "2024-01-01T10:00"], "datetime"),
+        (["2024-01-01", "2024-02-30"], "categorical"),
+        (pl.Series(["2024-01-01"]).str.to_date(), "datetime"),
+        ([timedelta(seconds=1), timedelta(seconds=2)], "numeric"),
+        ([time(1, 0), None], "numeric"),
+        (["a", "1"], "categorical"),
+    ],
+)
+def test_inferred(tmp_path, values, kind):
+    finding, problems = find(tmp_path, {"x": values})
+    assert (finding.kinds, problems) == ({"x": kind}, [])
+
+
+def test_training_rows_alone_decide(tmp_path):
+    values = ["1", "2", "x", "2024-01-01"]
+    assert find(tmp_path, {"x": values}, rows=[0, 1])[0].kinds == {"x": "numeric"}
+    assert find(tmp_path, {"x": values}, rows=[3])[0].kinds == {"x": "datetime"}
+    assert find(tmp_path, {"x": [None, "a"]}, rows=[0])[0].empty == ("x",)
+
+
+def test_stated(tmp_path):
+    stated = {"columns": {"x": {"kind": "categorical"}}}
+    assert find(tmp_path, {"x": [1, 2]}, **stated)[0].kinds == {"x": "categorical"}
+    stated = {"columns": {"x": {"kind": "datetime", "format": "%d.%m.%Y"}}}
+    assert find(tmp_path, {"x": ["31.12.2024"]}, **stated)[1] == []
+    _, problems = find(tmp_path, {"x": ["31.12.2024", "12/31/2024"]}, **stated)
+    assert problems[0].where.endswith("row 2")
+    assert "'12/31/2024'" in problems[0].found
+
+
+def test_almost_numbers_are_refused(tmp_path):
+    values = [str(number) for number in range(19)]
+    _, problems = find(tmp_path, {"x": [*values, "l2"]})
+    assert problems[0].where.endswith("row 20")
+    assert problems[0].expected == "a number in 'x', as in 19 of 20 training rows"
+    assert "data.columns.x.kind: categorical" in problems[0].fix
+    assert find(tmp_path, {"x": [*values[:10], *["a", "b", "c"]]})[1] == []
+
+
+def test_nested_columns_are_refused(tmp_path):
+    _, problems = find(tmp_path, {"x": [[1], [2]], "z": [{"a": 1}, {"a": 2}]})
+    assert [problem.expected for problem in problems] == [
+        "single values in 'x'",
+        "single values in 'z'",
+    ]

@@ -1,0 +1,68 @@
+"""A target without values is named, with its files, and with the words that were read as missing."""
+
+from __future__ import annotations
+
+import pytest
+
+from trainer.config.data import Csv, Data
+from trainer.data.prepare import prepare
+from trainer.data.streaming import prepare_streaming
+from trainer.data.table_inspection import inspect_table
+from trainer.errors import DataError
+
+ROWS = [f"{index},{'ab'[index % 2]}" for index in range(40)]
+
+
+def table(tmp_path, labels, name="t.csv"):
+    path = tmp_path / name
+    rows = [f"{row},{label}" for row, label in zip(ROWS, labels, strict=False)]
+    path.write_text("\n".join(["x,c,kind", *rows]) + "\n")
+    return str(path)
+
+
+@pytest.mark.parametrize("dataset", [prepare, prepare_streaming])
+@pytest.mark.parametrize(
+    ("cell", "says"),
+    [
+        ("", ["'kind'", "none with a target in 40 rows", "name another in data.target"]),
+        ("NA", ["'kind'", "'NA' in 40 rows", "set data.csv.null_values without it"]),
+        (" None ", ["'kind'", "'None' in 40 rows", "set data.csv.null_values without it"]),
+    ],
+)
+def test_a_target_without_values_is_named(tmp_path, make_config, dataset, cell, says):
+    source = table(tmp_path, [cell] * 40)
+    with pytest.raises(DataError) as caught:
+        dataset(make_config(source, "kind"))
+    assert all(word in str(caught.value) for word in [source, *says]), str(caught.value)
+
+
+def test_the_fix_that_is_named_works(tmp_path, make_config):
+    source = table(tmp_path, ["NA", "None"] * 20)
+    with pytest.raises(DataError, match=r"set data.csv.null_values without it"):
+        prepare(make_config(source, "kind"))
+    words = [word for word in Csv().null_values if word not in ("NA", "None")]
+    dataset = prepare(make_config(source, "kind", {"csv": {"null_values": words}}))
+    assert set(dataset.preprocessing.target.classes) == {"NA", "None"}
+
+
+def test_init_and_several_targets_and_files_name_them(tmp_path, make_config):
+    first, other = table(tmp_path, [""] * 40), table(tmp_path, [""] * 40, "u.csv")
+    with pytest.raises(DataError, match="'kind'"):
+        inspect_table(Data(source=first, target="kind"))
+    with pytest.raises(DataError, match=r"t\.csv \(and 1 more\).*'kind'.*80 rows"):
+        prepare(make_config([first, other], ["kind", "c"]))
+
+
+def test_columns_that_never_have_values_together(tmp_path, make_config):
+    path = tmp_path / "t.csv"
+    path.write_text("x,p,q\n" + "1,1.5,\n2,,2.5\n" * 10)
+    with pytest.raises(DataError, match=r"'p', 'q'.*name one column"):
+        prepare(make_config(str(path), ["p", "q"]))
+
+
+def test_rows_that_a_word_left_out_are_counted(tmp_path, make_config):
+    source = table(tmp_path, ["None", "mild", "severe", "mild"] * 10)
+    warnings = prepare(make_config(source, "kind")).warnings
+    assert any("10 rows left out: no target ('None' in 10 rows" in line for line in warnings)
+    source = table(tmp_path, ["", "mild", "severe", "mild"] * 10)
+    assert "10 rows left out: no target" in prepare(make_config(source, "kind")).warnings

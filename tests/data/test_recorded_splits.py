@@ -1,0 +1,87 @@
+"""Rows of recorded splits are the rows that fit used, or are refused."""
+
+import io
+
+import numpy as np
+import polars as pl
+import pytest
+
+from trainer.config.schema import Config
+from trainer.data.prepare import prepare, split_frame
+from trainer.data.recorded_splits import load_recorded_dataset
+from trainer.errors import DataError, RunError
+
+
+@pytest.fixture
+def made(tmp_path):
+    lines = ["size,colour,label,weight"]
+    lines += [f"{row},{'rgb'[row % 3]},{'yn'[row % 2]},{row + 1}" for row in range(40)]
+    (tmp_path / "table.csv").write_text("\n".join(lines) + "\n")
+    source = str(tmp_path / "table.csv")
+    config = Config.model_validate(
+        {"data": {"source": source, "target": "label", "weight": "weight"}}
+    )
+    dataset = prepare(config)
+    buffer = io.BytesIO()
+    split_frame(dataset).write_parquet(buffer)
+    return config, dataset, buffer.getvalue()
+
+
+def recorded(made, streamed, content=None):
+    config, dataset, splits = made
+    fingerprints = {file.path: file.sha256 for file in dataset.table.files}
+    return load_recorded_dataset(
+        config.data,
+        dataset.preprocessing,
+        splits if content is None else content,
+        fingerprints,
+        streamed=streamed,
+    )
+
+
+BOTH = pytest.mark.parametrize("streamed", [False, True], ids=["at once", "in parts"])
+
+
+@BOTH
+def test_samples_are_those_of_the_fit(made, streamed):
+    again = recorded(made, streamed)
+    for split in ("train", "validation", "test"):
+        samples, first = again.samples(split), made[1].samples(split)
+        for name in ("x", "y", "weight", "rows", "unseen"):
+            np.testing.assert_array_equal(getattr(samples, name), getattr(first, name))
+
+
+@BOTH
+def test_rows_later_than_the_fold_stay_out(made, streamed):
+    split = {"by": "time", "column": "size", "fold": "2/4"}
+    data = made[0].model_dump(exclude_unset=True)["data"] | {"split": split}
+    config = Config.model_validate({"data": data})
+    dataset = prepare(config)
+    assert dataset.dropped == {"later than the fold": 12}
+    buffer = io.BytesIO()
+    split_frame(dataset).write_parquet(buffer)
+    again = recorded((config, dataset, buffer.getvalue()), streamed)
+    for name in ("train", "validation", "test"):
+        assert again.rows(name) == dataset.rows(name) > 0
+        assert np.array_equal(again.samples(name).rows, dataset.samples(name).rows)
+
+
+@BOTH
+def test_other_data_are_refused(made, tmp_path, streamed):
+    with (tmp_path / "table.csv").open("a") as table:
+        table.write("1,r,y,1\n")
+    with pytest.raises(DataError, match="other content"):
+        recorded(made, streamed)
+    (tmp_path / "table.csv").write_text("size,colour\n1,r\n")
+    with pytest.raises(DataError, match="other content"):
+        recorded(made, streamed)
+
+
+@BOTH
+def test_a_damaged_record_is_refused(made, streamed):
+    with pytest.raises(RunError, match=r"splits\.parquet"):
+        recorded(made, streamed, b"no parquet")
+    buffer = io.BytesIO()
+    pl.DataFrame({"split": ["train"]}).write_parquet(buffer)
+    with pytest.raises(RunError, match="1 rows of 40"):
+        recorded(made, streamed, buffer.getvalue())

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+from trainer.config.data import Data
+from trainer.config.load import load_config
+from trainer.data.prepare import prepare
+from trainer.data.table_inspection import inspect_table
+from trainer.errors import DataError
+from trainer.workflows.config_proposal import propose_config
+
+
+def test_findings(tmp_path):
+    path = tmp_path / "t.csv"
+    rows = 40
+    pl.DataFrame(
+        {
+            "id": range(100, 100 + rows),
+            "name": [f"n{index}" for index in range(rows)],
+            "size": [index / 3 for index in range(rows - 1)] + [None],
+            "colour": ["red", "blue"] * 20,
+            "same": [1] * rows,
+            "none": [None] * rows,
+            "slip": [str(index) for index in range(rows - 1)] + ["x"],
+            "when": [f"2024-01-{1 + index % 28:02d}" for index in range(rows)],
+            "y": ["good", "bad"] * 19 + [None, "good"],
+        }
+    ).write_csv(path)
+    found = inspect_table(Data(source=str(path), target="y"))
+    assert (found.rows, found.rows_without_target, found.duplicates) == (39, 1, 0)
+    assert (found.task, found.classes) == ("binary", {"bad": 19, "good": 20})
+    assert {column.name: (column.kind, column.exclude) for column in found.columns} == {
+        "id": ("numeric", "identifier"),
+        "name": ("categorical", "identifier"),
+        "size": ("numeric", None),
+        "colour": ("categorical", None),
+        "same": ("numeric", "constant"),
+        "none": (None, "no values"),
+        "slip": (None, "mostly numbers"),
+        "when": ("datetime", None),
+    }
+    columns = {column.name: column for column in found.columns}
+    assert (columns["size"].missing, columns["size"].distinct) == (1, 38)
+    assert "'x'" in columns["slip"].problem.found
+
+
+def test_a_missing_target(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("a;label\n1;2\n")
+    with pytest.raises(DataError, match=r"set data\.csv\.separator"):
+        inspect_table(Data(source=str(path), target="label"))
+    with pytest.raises(DataError, match="did you mean 'label'"):
+        inspect_table(Data(source=str(path), target="lable", csv={"separator": ";"}))
+
+
+def test_classes_that_differ_in_case_only_are_merged_by_the_config(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text(
+        "x,y\n" + "".join(f"{row % 7},{['Yes', 'yes', 'NO', 'no'][row % 4]}\n" for row in range(60))
+    )
+    found = inspect_table(Data(source=str(path), target="y"))
+    assert (found.task, found.same_but_case, len(found.classes)) == ("binary", ("NO", "no"), 2)
+    config = tmp_path / "c.yaml"
+    config.write_text(propose_config(path, ("y",), config).text)
+    loaded = load_config(config, ())
+    assert loaded.config.data.columns["y"].ignore_case
+    assert not prepare(loaded.config).preprocessing.target.classes[2:]
+
+
+def test_cells_that_look_like_lists_are_read_so_by_the_config(tmp_path):
+    path = tmp_path / "t.csv"
+    cells = ["a; b", "b", "a", "c; a", "c", "b; c"]
+    path.write_text("x,y\n" + "".join(f"{row % 7},{cells[row % 6]}\n" for row in range(60)))
+    config = tmp_path / "c.yaml"
+    config.write_text(propose_config(path, ("y",), config).text)
+    loaded = load_config(config, ())
+    assert loaded.config.data.target_separator == ";"
+    assert prepare(loaded.config).preprocessing.target.classes == ("a", "b", "c")
+
+
+@pytest.mark.parametrize("written", ["{},{}", "€ {},{}", "{},{} kg"])
+def test_numbers_with_decimal_commas_are_no_lists_of_labels(tmp_path, written):
+    path = tmp_path / "t.csv"
+    rows = [f'{row % 7},"{written.format(95 + row % 9, row % 10)}"' for row in range(60)]
+    path.write_text("x,y\n" + "\n".join(rows) + "\n")
+    found = inspect_table(Data(source=str(path), target="y"))
+    assert (found.task, found.separator) == ("regression", None)
+
+
+def test_whole_numbers_with_commas_between_are_lists_of_labels(tmp_path):
+    path = tmp_path / "t.csv"
+    cells = ["1,2,3", "2", "3,1", "1,3,2,4", "4", "2,4"]
+    path.write_text("x,y\n" + "".join(f'{row % 7},"{cells[row % 6]}"\n' for row in range(60)))
+    found = inspect_table(Data(source=str(path), target="y"))
+    assert (found.task, found.separator) == ("multilabel", ",")
+
+
+@pytest.mark.parametrize("cell", ["ok", "1", "true", "NaN\n7,ok"])
+def test_a_target_with_one_value_is_refused(tmp_path, cell):
+    path = tmp_path / "t.csv"
+    path.write_text("x,y\n" + f"7,{cell}\n" * 60)
+    with pytest.raises(DataError, match=r"at least two different values in 'y'.*--target"):
+        inspect_table(Data(source=str(path), target="y"))

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from sklearn.preprocessing import PowerTransformer
+
+from trainer.data.target_transforms import fit_log_transform, fit_power_transform, yeo_johnson
+
+DRAW = np.random.default_rng(7)
+POWERS = {
+    "prices with zeros": np.where(DRAW.random(800) < 0.2, 0.0, DRAW.lognormal(8, 1.4, 800)),
+    "incomes below 0": DRAW.standard_t(3, 800) * 20_000 + 15_000,
+    "left skew": 100 - DRAW.gamma(1.5, 10, 800),
+    "heavy tail": DRAW.pareto(1.0, 800) * 100,
+    "counts": DRAW.poisson(DRAW.gamma(0.5, 3, 800)).astype(float),
+    "normal": DRAW.normal(size=800),
+    "all below 0": -DRAW.lognormal(3, 1, 800),
+    "two values": np.array([0.0, 1.0] * 20),
+}
+
+
+@pytest.mark.parametrize("name", POWERS)
+def test_power_is_that_of_scikit_learn(name):
+    values = POWERS[name]
+    theirs = PowerTransformer("yeo-johnson", standardize=False).fit(values[:, None])
+    ours = fit_power_transform(values)
+    if -2.9 < theirs.lambdas_[0] < 4.9:
+        assert ours.exponent == pytest.approx(theirs.lambdas_[0], abs=1e-5)
+    expected = yeo_johnson(values, float(theirs.lambdas_[0]))
+    np.testing.assert_allclose(
+        expected, theirs.transform(values[:, None])[:, 0], rtol=1e-9, atol=1e-12
+    )
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.array([1e30, 2e30, 5e33]),
+        np.array([1e-300, 2.0]),
+        np.array([1e9, 1e9 + 1]),
+        np.array([-1e30, 0.0, 1e30]),
+        np.array([0.0] * 999 + [1.0]),
+        np.array([0.0] * 999 + [1e12]),
+    ],
+)
+@pytest.mark.parametrize("outputs", [np.array([-1e30, -100.0, 0.0, 100.0, 1e30])])
+def test_powers_of_odd_numbers_are_finite(values, outputs):
+    curve = fit_power_transform(values)
+    curved = curve.forward(values)
+    assert np.isfinite(curved).all()
+    assert curved.std() > 0
+    assert np.isfinite(curve.backward(outputs)).all()
+    assert (np.diff(curve.backward(outputs)) >= 0).all()
+
+
+def test_predictions_stay_within_a_hundred_times_the_training_values():
+    log = fit_log_transform(np.array([20.0, 5_000.0]))
+    np.testing.assert_allclose(log.backward(np.array([-1e9, 1e9])), [0.2, 500_000])
+    power = fit_power_transform(np.array([-10.0, 0.0, 5.0, 90.0]))
+    assert power.backward(np.array([-1e30, 1e30])).tolist() == [-10_010, 10_090]
+    assert np.isnan(log.backward(np.array([np.nan]))).all()
+
+
+@given(
+    arrays(np.float64, st.integers(3, 40), elements=st.floats(-1e6, 1e6, width=32)).filter(
+        lambda values: np.ptp(values) > 1e-2
+    )
+)
+def test_a_power_and_back(values):
+    curve = fit_power_transform(values)
+    assert -3 <= curve.exponent <= 5
+    order = np.argsort(values)
+    assert (np.diff(curve.forward(values)[order]) >= 0).all()
+    # Where the curve is flat, digits are lost; the middle of it is exact.
+    kept = np.abs(values) < 1e3
+    np.testing.assert_allclose(
+        curve.backward(curve.forward(values))[kept], values[kept], rtol=1e-4, atol=1e-4
+    )
+
+
+@given(arrays(np.float64, st.integers(2, 40), elements=st.floats(1e-200, 1e200)))
+def test_a_logarithm_and_back(values):
+    curve = fit_log_transform(values)
+    np.testing.assert_allclose(curve.backward(curve.forward(values)), values, rtol=1e-10)

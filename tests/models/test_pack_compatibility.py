@@ -1,0 +1,151 @@
+"""What networks of a pack share, what may differ, and what keeps one out."""
+
+import pytest
+
+from trainer.config.conflicts import conflict_problems
+from trainer.config.schema import Config
+from trainer.models.pack_compatibility import (
+    ModelDimensions,
+    incompatible_reason,
+    member_bytes,
+    pack_key,
+)
+
+SIZES = ModelDimensions(
+    width=4, embeddings=(), head="sigmoid", outputs=1, loss="binary_crossentropy", rows=100,
+    judged=20, steps=40,
+)  # fmt: skip
+LAYERS = [
+    {"dense": {"units": 8, "activation": "relu"}},
+    {"dropout": 0.1},
+    {"gaussian_noise": 0.1},
+    "batch_normalization",
+]
+
+
+def config(**sections) -> Config:
+    made = Config.model_validate(
+        {
+            "data": {"source": "x", "target": "y"},
+            "model": {"layers": LAYERS},
+            "fit": {"epochs": 10, "batch_size": 32},
+            **sections,
+        }
+    )
+    assert conflict_problems(made) == []
+    return made
+
+
+def layers(place: int, layer) -> dict:
+    return {"model": {"layers": [*LAYERS[:place], layer, *LAYERS[place + 1 :]]}}
+
+
+FREE = [
+    {"seed": 3},
+    {"name": "other"},
+    {"optimizer": {"name": "adam", "learning_rate": 0.5}},
+    {"optimizer": {"name": "adam", "schedule": "cosine"}},
+    {"optimizer": {"name": "adam", "beta_1": 0.5, "beta_2": 0.9, "epsilon": 0.1}},
+    layers(0, {"dense": {"units": 8, "activation": "relu", "kernel_initializer": "ones"}}),
+    layers(0, {"dense": {"units": 8, "activation": "relu", "kernel_regularizer": {"l2": 0.1}}}),
+    layers(1, {"dropout": 0.7}),
+    layers(2, {"gaussian_noise": 0.5}),
+    {"loss": {"name": "binary_crossentropy", "label_smoothing": 0.1}},
+    {"fit": {"epochs": 10, "batch_size": 32, "class_weight": "balanced"}},
+    {"fit": {"epochs": 10, "batch_size": 32, "early_stopping": 3, "reduce_on_plateau": 2}},
+    {"fit": {"epochs": 10, "batch_size": 32, "shuffle": False}},
+    {"metrics": ["auc"]},
+    {"model": {"layers": LAYERS, "output_bias": "zeros", "head_regularizer": {"l1": 0.1}}},
+]
+SHAPE = [
+    layers(0, {"dense": {"units": 9, "activation": "relu"}}),
+    layers(0, {"dense": {"units": 8, "activation": "tanh"}}),
+    layers(0, {"dense": {"units": 8, "activation": "relu", "use_bias": False}}),
+    layers(0, {"dense": {"units": 8, "activation": "relu", "kernel_constraint": "unit_norm"}}),
+    layers(1, {"dropout": 0.0}),
+    layers(3, {"batch_normalization": {"momentum": 0.5}}),
+    {"optimizer": "sgd"},
+    {"optimizer": {"name": "adam", "amsgrad": True}},
+    {"optimizer": {"name": "adam", "clip_norm": 1.0}},
+    {"optimizer": {"name": "adam", "ema": 0.9}},
+    {"optimizer": {"name": "adam", "weight_decay": 0.1}},
+    {"optimizer": {"name": "adam", "gradient_accumulation_steps": 2}},
+    {"loss": "binary_focal_crossentropy"},
+    {"fit": {"epochs": 10, "batch_size": 16}},
+]
+
+
+@pytest.mark.parametrize("sections", FREE, ids=str)
+def test_it_may_differ(sections: dict) -> None:
+    assert pack_key(config(**sections), SIZES) == pack_key(config(), SIZES)
+    assert incompatible_reason(config(**sections), SIZES) is None
+
+
+@pytest.mark.parametrize("sections", SHAPE, ids=str)
+def test_it_is_shared(sections: dict) -> None:
+    sizes = SIZES
+    if sections.get("loss"):
+        sizes = ModelDimensions(
+            **{
+                **{name: getattr(SIZES, name) for name in ModelDimensions.__slots__},
+                "loss": sections["loss"],
+            }
+        )
+    assert pack_key(config(**sections), sizes) != pack_key(config(), SIZES)
+
+
+@pytest.mark.parametrize("change", [{"width": 5}, {"rows": 99}, {"judged": 0}, {"steps": 44}])
+def test_so_are_rows_and_steps(change: dict) -> None:
+    sizes = ModelDimensions(
+        **{**{name: getattr(SIZES, name) for name in ModelDimensions.__slots__}, **change}
+    )
+    assert pack_key(config(), sizes) != pack_key(config(), SIZES)
+
+
+def test_some_coefficients_are_the_shape_of_their_optimizer() -> None:
+    def nadam(**settings: float) -> Config:
+        return config(optimizer={"name": "nadam", **settings})
+
+    assert pack_key(nadam(beta_1=0.5), SIZES) != pack_key(nadam(), SIZES)
+    assert pack_key(nadam(beta_2=0.5), SIZES) == pack_key(nadam(), SIZES)
+    none, some, more = (
+        config(optimizer={"name": "sgd", "momentum": momentum}) for momentum in (0.0, 0.5, 0.9)
+    )
+    assert pack_key(some, SIZES) == pack_key(more, SIZES) != pack_key(none, SIZES)
+
+
+@pytest.mark.parametrize(
+    ("sections", "reason"),
+    [
+        ({"optimizer": "muon"}, "optimizer.name: muon"),
+        ({"optimizer": "schedule_free_adamw"}, "optimizer.name: schedule_free_adamw"),
+        ({"runtime": {"precision": "mixed_bfloat16"}}, "runtime.precision: mixed_bfloat16"),
+        ({"runtime": {"engine": "streaming"}}, "runtime.engine: streaming"),
+        ({"fit": {"on_nonfinite": "rollback"}}, "fit.on_nonfinite: rollback"),
+        ({"fit": {"max_seconds": 5.0}}, "fit.max_seconds"),
+        ({"fit": {"callbacks": [{"custom": "a:b"}]}}, "a callback of the user's own"),
+        (layers(3, {"custom": "a:b"}), "a layer of the user's own"),
+    ],
+)
+def test_it_is_trained_alone(sections: dict, reason: str) -> None:
+    assert incompatible_reason(config(**sections), SIZES) == reason
+
+
+def test_what_its_rows_and_steps_rule_out() -> None:
+    sizes = {name: getattr(SIZES, name) for name in ModelDimensions.__slots__}
+    embedded = ModelDimensions(**{**sizes, "embeddings": ((3, 2),)})
+    assert incompatible_reason(config(), embedded) == "embedded columns"
+    assert (
+        incompatible_reason(config(), ModelDimensions(**{**sizes, "steps": 42}))
+        == "fit.steps that are no whole epochs"
+    )
+
+
+def test_more_of_anything_takes_more_memory() -> None:
+    sizes = {name: getattr(SIZES, name) for name in ModelDimensions.__slots__}
+    least = member_bytes(config(), SIZES, 100, [(8,), (1,)])
+    assert member_bytes(config(), SIZES, 200, [(8,), (1,)]) > least
+    assert member_bytes(config(), SIZES, 100, [(16,), (1,)]) > least
+    assert (
+        member_bytes(config(), ModelDimensions(**{**sizes, "rows": 200}), 100, [(8,), (1,)]) > least
+    )

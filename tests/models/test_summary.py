@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import prod
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trainer.config.layers import Model
+from trainer.errors import ConfigError
+from trainer.models.summary import estimate_memory, head_units, layer_names, summarize_layers
+
+Maker = Callable[..., Any]
+
+
+@st.composite
+def architectures(draw: st.DrawFn) -> tuple[int, list[tuple[int, int]], list[Any]]:
+    """(width, embeddings, layers) that fit together."""
+    numbers = draw(st.integers(0, 6))
+    embeddings = draw(
+        st.lists(
+            st.tuples(st.integers(1, 9), st.integers(1, 5)),
+            min_size=0 if numbers else 1,
+            max_size=3,
+        )
+    )
+    shape: tuple[int, ...] = (numbers + sum(dimension for _, dimension in embeddings),)
+    layers: list[Any] = []
+    for _ in range(draw(st.integers(0, 6))):
+        kind = draw(
+            st.sampled_from(
+                ["dense", "activation", "dropout", "noise", "batch", "layer", "flatten", "reshape"]
+            )
+        )
+        match kind:
+            case "dense":
+                units = draw(st.integers(1, 7))
+                layers.append({"dense": {"units": units, "use_bias": draw(st.booleans())}})
+                shape = (*shape[:-1], units)
+            case "activation":
+                layers.append({"activation": draw(st.sampled_from(["relu", "softmax", "gelu"]))})
+            case "dropout":
+                layers.append({"dropout": 0.25})
+            case "noise":
+                layers.append({"gaussian_noise": 0.25})
+            case "batch" | "layer":
+                settings_ = {"center": draw(st.booleans()), "scale": draw(st.booleans())}
+                layers.append({f"{kind}_normalization": settings_})
+            case "flatten":
+                layers.append("flatten")
+                shape = (prod(shape),)
+            case _:
+                size = prod(shape)
+                first = draw(st.sampled_from([d for d in range(1, size + 1) if size % d == 0]))
+                last = draw(st.sampled_from([-1, size // first]))
+                layers.append({"reshape": [first, last]})
+                shape = (first, size // first)
+    if len(shape) > 1:
+        layers.append("flatten")
+    return numbers + len(embeddings), embeddings, layers
+
+
+@settings(max_examples=40, deadline=None)
+@given(architectures(), st.integers(1, 4))
+def test_the_plan_is_what_keras_builds(
+    network_of: Maker, architecture: tuple[int, list[tuple[int, int]], list[Any]], outputs: int
+) -> None:
+    width, embeddings, layers = architecture
+    model = Model.model_validate({"layers": layers})
+    planned = summarize_layers(model, width, embeddings, "linear", outputs)
+    network = network_of(
+        layers,
+        width=width,
+        embeddings=embeddings,
+        head="linear",
+        outputs=outputs,
+        prior=[0.0] * outputs,
+    )
+    assert [layer.name for layer in planned] == [layer.name for layer in network.layers]
+    for plan, layer in zip(planned, network.layers, strict=True):
+        assert plan.output_shape == tuple(layer.output.shape[1:])
+        assert plan.parameters == layer.count_params()
+        assert plan.trainable == sum(prod(v.shape) for v in layer.trainable_weights)
+        shapes = sorted(tuple(variable.shape) for variable in layer.trainable_weights)
+        assert sorted(plan.trainable_shapes or ()) == shapes
+
+
+OPTIMIZERS = [
+    {"name": "sgd"},
+    {"name": "sgd", "momentum": 0.9},
+    {"name": "rmsprop"},
+    {"name": "rmsprop", "momentum": 0.5, "centered": True},
+    {"name": "adam"},
+    {"name": "adam", "amsgrad": True, "ema": 0.9, "gradient_accumulation_steps": 2},
+    {"name": "adamw"},
+    {"name": "adamw", "amsgrad": True, "gradient_accumulation_steps": 3},
+    {"name": "adamax"},
+    {"name": "nadam", "ema": 0.9},
+    {"name": "lamb"},
+    {"name": "schedule_free_adamw"},
+    {"name": "adadelta"},
+    {"name": "adagrad"},
+    {"name": "adafactor"},
+    {"name": "ftrl"},
+    {"name": "lion"},
+    {"name": "muon"},
+]
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
+def test_memory_is_what_keras_keeps(
+    config_of: Maker, network_of: Maker, optimizer: dict[str, Any]
+) -> None:
+    from trainer.models.optimizers import build_optimizer
+
+    layers = [{"dense": 7}, "batch_normalization", {"reshape": [7, 1]}, {"dense": 3}, "flatten"]
+    embeddings = [(5, 2), (11, 3)]
+    config = config_of(layers, optimizer=optimizer)
+    network = network_of(layers, width=6, embeddings=embeddings)
+    built = build_optimizer(config.optimizer, 10, 100, "float32")
+    built.build(network.trainable_variables)
+    memory = estimate_memory(
+        summarize_layers(config.model, 6, embeddings, "sigmoid", 1), config.optimizer
+    )
+    assert memory is not None
+    sizes = [
+        np.asarray(variable.value).nbytes for variable in built.variables if len(variable.shape)
+    ]
+    assert memory.optimizer == sum(sizes)
+    assert memory.weights == sum(np.asarray(w.value).nbytes for w in network.weights)
+    assert memory.gradients == sum(np.asarray(w.value).nbytes for w in network.trainable_weights)
+
+
+def test_names_are_numbered_by_kind() -> None:
+    model = Model.model_validate(
+        {"layers": [{"dense": 2}, {"dropout": 0.1}, {"dense": 3}, {"dense": 4}, "flatten"]}
+    )
+    assert layer_names(model.layers) == ("dense", "dropout", "dense_1", "dense_2", "flatten")
+
+
+def test_after_a_custom_layer_nothing_is_known_but_the_head(config_of: Maker) -> None:
+    model = Model.model_validate(
+        {"layers": [{"dense": 2}, {"custom": "own:layer"}, {"dense": 3}, "batch_normalization"]}
+    )
+    dense, *unknown, head = summarize_layers(model, 4, (), "softmax", 3)
+    assert (dense.output_shape, dense.parameters) == ((2,), 10)
+    assert all(layer.output_shape is None and layer.parameters is None for layer in unknown)
+    assert (head.output_shape, head.parameters) == ((3,), None)
+    assert estimate_memory([dense, *unknown, head], config_of().optimizer) is None
+
+
+def test_all_that_cannot_fit_is_said_at_once() -> None:
+    model = Model.model_validate(
+        {
+            "layers": [
+                {"dense": {"units": 6, "bias_initializer": "identity"}},
+                {"dense": {"units": 6, "bias_initializer": {"orthogonal": 1.0}}},
+                {"reshape": [4, -1]},
+                {"reshape": [-1, -1]},
+                {"reshape": [0, 2]},
+            ]
+        }
+    )
+    with pytest.raises(ConfigError) as caught:
+        summarize_layers(model, 4, (), "linear", 1)
+    assert [problem.key for problem in caught.value.problems] == [
+        "model.layers.0.dense.bias_initializer",
+        "model.layers.1.dense.bias_initializer",
+        "model.layers.2.reshape.shape",
+        "model.layers.3.reshape.shape",
+        "model.layers.4.reshape.shape",
+    ]
+    assert "6 numbers" in caught.value.problems[2].expected
+
+
+def test_a_head_needs_one_axis() -> None:
+    model = Model.model_validate({"layers": [{"reshape": [2, 2]}, {"dense": 3}]})
+    with pytest.raises(ConfigError) as caught:
+        summarize_layers(model, 4, (), "linear", 1)
+    (problem,) = caught.value.problems
+    assert problem.key == "model.layers.1"
+    assert "[2, 3]" in problem.found
+    assert "flatten" in problem.fix
+
+
+def test_head_units() -> None:
+    assert head_units("sigmoid", "binary", 2) == 1
+    assert head_units("softmax", "binary", 2) == 2
+    assert head_units("softmax", "multiclass", 5) == 5
+    assert head_units("sigmoid", "multilabel", 3) == 3
+    assert head_units("linear", "regression", 2) == 2

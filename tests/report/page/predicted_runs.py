@@ -1,0 +1,185 @@
+"""Runs with answers, findings and explanations, as `fit` and `explain` leave them, without training."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tests.report.run_files import make_run, scores, settings
+from trainer.config.data import Numeric, TaskName
+from trainer.data.numeric import fit_numeric
+from trainer.data.preprocessing import Preprocessing
+from trainer.data.targets import FittedTarget
+from trainer.evaluation.bootstrap import bootstrap, paired_bootstrap
+from trainer.evaluation.predictions import Predictions
+from trainer.report.predictions import LINEAR, prediction_columns, predictions_to_parquet
+from trainer.runs.directory import RunDirectory
+from trainer.runs.example import ExampleRow, write_example
+from trainer.runs.log import MetricsLog
+
+HOSTILE = (
+    '<script>alert("a")</script>',
+    "</svg><img src=x onerror=alert(1)>",
+    "\"'><b>&amp;",
+    "$\\frac{1}$ \u202eשלום\u0000",
+)
+"""What a stranger's classes and columns may be called."""
+PLAIN = ("no", "yes", "maybe", "never")
+
+
+def make_answers(
+    task: TaskName, names: tuple[str, ...], rows: int, seed: int = 0, first: int = 0
+) -> Predictions:
+    """Answers that are right more often than not."""
+    random = np.random.default_rng(seed)
+    if task == "regression":
+        y = random.normal(size=(rows, len(names))) * 10
+        p = y + random.normal(size=y.shape) * 3
+    elif task == "multiclass":
+        y = np.eye(len(names))[np.arange(rows) % len(names)]
+        p = np.exp(2 * y + random.normal(size=y.shape))
+        p /= p.sum(axis=1, keepdims=True)
+    else:
+        y = (random.random((rows, 1 if task == "binary" else len(names))) < 0.4).astype(float)
+        p = 1 / (1 + np.exp(-(3 * y - 1.5 + random.normal(size=y.shape) * 1.5)))
+    # As they are kept.
+    kept = p if task == "regression" else p.astype(np.float32)
+    return Predictions(task, names, y, kept, np.arange(first, first + rows))
+
+
+def make_answered(
+    root: Path,
+    task: TaskName = "binary",
+    names: tuple[str, ...] | None = None,
+    *,
+    rows: int = 60,
+    resamples: int = 100,
+    config: dict[str, Any] | None = None,
+    **facts: Any,
+) -> RunDirectory:
+    """A finished run with test answers, a linear baseline, findings, decisions and explanations."""
+    chosen = (PLAIN[:2] if task == "binary" else PLAIN[:3]) if names is None else names
+    run = make_run(root, config=config or settings(), evaluations=scores(auc=0.9), **facts)
+    columns = prediction_columns(task, chosen)
+    answers, linear = make_answers(task, chosen, rows), make_answers(task, chosen, rows, seed=0)
+    linear = Predictions(task, chosen, answers.y, np.roll(linear.p, 1, axis=0), answers.rows)
+    run.write_predictions("test.parquet", predictions_to_parquet(answers, columns))
+    run.write_predictions(f"test{LINEAR}.parquet", predictions_to_parquet(linear, columns))
+    findings = _findings(answers, linear, resamples)
+    _write(run, "findings.json", findings)
+    decided: dict[str, Any] = {"threshold": 0.43, "aim": "f1", "temperature": 1.2}
+    if task == "regression":
+        decided |= {"coverage": 0.9, "half_widths": dict.fromkeys(chosen, 5.0)}
+    _write(run, "decisions.json", decided)
+    run.write_preprocessing(make_preprocessing(task, chosen).to_json())
+    values = dict.fromkeys(chosen, 1.25)
+    write_example(run, ExampleRow("validation", 7, values))
+    _explain(run, chosen, answers.p.shape[1])
+    with MetricsLog(run.metrics) as log:
+        for epoch in range(1, 21):
+            log.append(
+                {
+                    "epoch": epoch,
+                    "step": epoch * 3,
+                    "loss": 1 / epoch,
+                    "auc": 1 - 1 / (epoch + 1),
+                    "val_loss": 1 / epoch + 0.1,
+                    "val_auc": 1 - 1 / epoch,
+                    "learning_rate": 0.1 / epoch,
+                }
+            )
+    return run
+
+
+def make_preprocessing(task: TaskName, names: tuple[str, ...]) -> Preprocessing:
+    """A numeric column for each name, fitted on rows from -1 to 4."""
+    columns = [
+        fit_numeric(name, np.array([-1.0, 0.0, 2.0, 4.0]), Numeric(), None) for name in names
+    ]
+    numbers = task in ("multilabel", "regression")
+    count = len(names) if numbers else 0
+    target = FittedTarget(
+        task=task,
+        reason="stated",
+        columns=names if numbers else ("target",),
+        classes=() if numbers else names,
+        rows=4,
+        class_counts=() if task == "regression" else (2,) * len(names),
+        prior=(0.5,) * (1 if task == "binary" else len(names)),
+        offset=(0.5,) * count if task == "regression" else (),
+        scale=(2.0,) * count if task == "regression" else (),
+    )
+    kept = tuple(column for column in columns if column is not None)
+    return Preprocessing(rows=4, columns=kept, target=target)
+
+
+def _findings(answers: Predictions, linear: Predictions, resamples: int) -> dict[str, Any]:
+    task, names = answers.task, answers.names
+    measures = bootstrap(answers, resamples=resamples)
+    compared = ("rmse", "r2") if task == "regression" else ("accuracy", "log_loss")
+    over = paired_bootstrap(answers, linear, names=compared, resamples=resamples)
+    whole = {name: one.value for name, one in measures.items() if "/" not in name}
+    of_test = {
+        "rows": len(answers),
+        "measures": {name: asdict(one) for name, one in measures.items()},
+        "prior": whole,
+        "linear": whole,
+        "over_prior": {name: asdict(one) for name, one in over.items()},
+        "over_linear": {name: asdict(one) for name, one in over.items()},
+        "calibration_error": None if task == "regression" else 0.05,
+        "covered": {name: {"value": 0.9, "low": 0.85, "high": 0.95} for name in names[:1]},
+    }
+    part = {"where": {names[0]: names[1]}, "rows": 20, "value": 0.5, "low": 0.4, "high": 0.6}
+    actual = names[1] if task in ("binary", "multiclass") else answers.y[0].tolist()
+    worst = {"row": 3, "actual": actual, "answer": answers.p[0].tolist(), "loss": 4.5}
+    return {
+        "format": 1,
+        "task": task,
+        "names": list(names),
+        "level": 0.95,
+        "sentence": f"On {len(answers)} test rows, {names[1]} is told well.",
+        "splits": {"test": of_test},
+        "slices": {"measure": "accuracy", "whole": 0.8, "of": [{**part, "chance": None}]},
+        "worst_slices": {
+            "measure": "accuracy",
+            "whole": 0.8,
+            "looked_at": 12,
+            "slices": [{**part, "chance": 0.01}],
+        },
+        "worst_rows": [worst],
+    }
+
+
+def _explain(run: RunDirectory, names: tuple[str, ...], outputs: int) -> None:
+    folder = run.path / "explanation"
+    folder.mkdir()
+    drops = [
+        {"column": name, "drop": 0.1 - place / 20, "low": 0.07 - place / 20, "high": 0.2}
+        for place, name in enumerate(names)
+    ]
+    importance = {"split": "test", "rows": 60, "repeats": 5, "measure": "auc", "baseline": 0.9}
+    _write(run, "explanation/importance.json", {**importance, "columns": drops})
+    curves = [
+        {"column": names[0], "kind": "numeric", "values": [0.0, 1.0, 2.0], "rug": [0.5, 1.5]},
+        {"column": names[1], "kind": "categorical", "values": ["a", names[0], None], "rug": []},
+    ]
+    said = np.linspace(0, 1, 3)[:, None].repeat(outputs, axis=1).tolist()
+    _write(
+        run,
+        "explanation/partial_dependence.json",
+        {"columns": [{**one, "answers": said} for one in curves]},
+    )
+    surface = {"columns": list(names[:2]), "x": [0.0, 1.0, 2.0], "y": [0.0, 1.0]}
+    points = {"x": [0.5, 1.0], "y": [0.2, 0.8], "actual": [names[0], names[1]]}
+    cells = [[0.1, 0.2, 0.3], [0.5, 0.7, 0.9]]
+    _write(run, "explanation/surface.json", {**surface, "answers": cells, "points": points})
+    shap = [{"column": name, "mean_absolute": [0.1]} for name in names]
+    _write(run, "explanation/shap.json", {"names": [names[0]], "rows": [1, 2], "columns": shap})
+
+
+def _write(run: RunDirectory, name: str, value: dict[str, Any]) -> None:
+    (run.path / name).write_text(json.dumps(value).replace("NaN", "null"), encoding="utf-8")

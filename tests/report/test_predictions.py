@@ -1,0 +1,80 @@
+"""What is written of answers comes back, for every task."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from trainer.config.data import TaskName
+from trainer.errors import RunError
+from trainer.evaluation.predictions import Predictions
+from trainer.report.predictions import predictions_to_parquet, read_split_predictions
+from trainer.runs.directory import RunDirectory
+
+DRAW = np.random.default_rng(5)
+SHARES = DRAW.dirichlet(np.ones(3), 4).astype(np.float32)
+CASES: dict[TaskName, tuple[tuple[str, ...], list[str], np.ndarray, np.ndarray]] = {
+    "binary": (
+        ("no", "ja ✓"),
+        ["probability_ja ✓"],
+        np.array([[0], [1], [1], [0.0]]),
+        SHARES[:, :1],
+    ),
+    "multiclass": (("a", "b", "c"), ["p_a", "p_b", "p_c"], np.eye(3)[[2, 0, 1, 1]], SHARES),
+    "multilabel": (("x", "y", "z"), ["p_x", "p_y", "p_z"], np.eye(3)[[2, 0, 1, 1]], SHARES),
+    "regression": (("m",), ["predicted_m"], DRAW.normal(size=(4, 1)), DRAW.normal(size=(4, 1))),
+}
+
+
+def run_in(folder: Path) -> RunDirectory:
+    folder.mkdir(exist_ok=True)
+    return RunDirectory(folder)
+
+
+@pytest.mark.parametrize("task", CASES)
+def test_answers_come_back(tmp_path: Path, task: TaskName) -> None:
+    names, columns, y, p = CASES[task]
+    weight = np.array([1.0, 2.0, 0.5, 1.0])
+    given = Predictions(task, names, y, p, np.array([7, 3, 9, 1]), weight)
+    run = run_in(tmp_path / "run")
+    groups = pl.Series(["u", "v", "u", "w"])
+    run.write_predictions("test.parquet", predictions_to_parquet(given, columns, groups))
+    found = read_split_predictions(run, "test", task, names, columns)
+    assert found is not None
+    assert found.p.dtype == p.dtype
+    for one, other in (
+        (found.y, y),
+        (found.p, p),
+        (found.rows, given.rows),
+        (found.weight, weight),
+    ):
+        np.testing.assert_array_equal(one, other)
+    assert found.group is not None
+    assert found.group.tolist() == [0, 1, 0, 2]
+
+
+def test_classes_are_written_as_text(tmp_path: Path) -> None:
+    names, columns, y, p = CASES["binary"]
+    run = run_in(tmp_path / "run")
+    given = Predictions("binary", names, y, p, np.arange(4))
+    run.write_predictions("test.parquet", predictions_to_parquet(given, columns))
+    frame = pl.read_parquet(run.predictions / "test.parquet")
+    assert frame.columns == ["row", "actual", "probability_ja ✓"]
+    assert frame["actual"].cast(pl.String).to_list() == ["no", "ja ✓", "ja ✓", "no"]
+
+
+def test_none_are_told_from_damaged_ones(tmp_path: Path) -> None:
+    names, columns, *_ = CASES["binary"]
+    run = run_in(tmp_path / "run")
+    assert read_split_predictions(run, "test", "binary", names, columns) is None
+    run.write_predictions("test.parquet", b"PAR1 nothing")
+    with pytest.raises(RunError, match="expected the answers of the run"):
+        read_split_predictions(run, "test", "binary", names, columns)
+    buffer = tmp_path / "other.parquet"
+    pl.DataFrame({"row": [1], "actual": ["maybe"], columns[0]: [0.5]}).write_parquet(buffer)
+    run.write_predictions("test.parquet", buffer.read_bytes())
+    with pytest.raises(RunError, match="maybe"):
+        read_split_predictions(run, "test", "binary", names, columns)

@@ -1,0 +1,56 @@
+"""The summary says what the figures say."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from trainer.report.findings import Difference, Findings, MetricValue, SplitFindings
+from trainer.report.summary import summary_sentence
+
+
+def findings(
+    name: str, value: float, prior: tuple[float, bool], linear: tuple[float, bool]
+) -> Findings:
+    def over(other: tuple[float, bool]) -> dict[str, Difference]:
+        return {name: Difference(value - other[0], -1, 1, other[1])}
+
+    split = SplitFindings(
+        rows=1_234,
+        measures={name: MetricValue(value, value - 0.1, value + 0.1)},
+        prior={name: prior[0]},
+        linear={name: linear[0]},
+        over_prior=over(prior),
+        over_linear=over(linear),
+    )
+    return Findings("binary", ("no", "yes"), 0.95, "", {"test": split}, compared=(name, "f1"))
+
+
+@pytest.mark.parametrize(
+    ("given", "ending"),
+    [
+        (
+            ("auc", 0.8, (0.5, False), (0.79, True)),
+            "ROC AUC is 0.8000 [0.7000, 0.9000] (95% interval): better than the prior (0.5000) and "
+            "no clear difference from a linear model (0.7900).",
+        ),
+        (
+            ("rmse", 0.8, (1.5, False), (0.7, False)),
+            "RMSE is 0.8000 [0.7000, 0.9000] (95% interval): better than the prior (1.500) and worse "
+            "than a linear model (0.7000).",
+        ),
+    ],
+)
+def test_differences_are_told_the_right_way_round(given: Any, ending: str) -> None:
+    assert summary_sentence(findings(*given)) == f"On 1,234 test rows, {ending}"
+
+
+def test_without_test_rows_it_says_on_which_it_is() -> None:
+    found = findings("auc", 0.8, (0.5, False), (0.79, True))
+    train = SplitFindings(rows=10, measures=found.splits["test"].measures)
+    found = replace(found, splits={"train": train})
+    assert summary_sentence(found) == (
+        "On 10 training rows (seen in training), ROC AUC is 0.8000 [0.7000, 0.9000] (95% interval)."
+    )

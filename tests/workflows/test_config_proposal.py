@@ -1,0 +1,145 @@
+"""What `init` writes for numbers and dates that are written as text, and for rows in order of time."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+
+from trainer.config.load import load_config
+from trainer.data.prepare import prepare
+from trainer.workflows.config_proposal import propose_config
+
+ROWS = 400
+AMOUNTS = [17 * row**2 + 5 for row in range(ROWS)]
+DAYS = [date(2021, 1, 1) + timedelta(days=row // 2) for row in range(ROWS)]
+SHUFFLED = [DAYS[place] for place in np.random.default_rng(0).permutation(ROWS)]
+CLASSES = np.where(np.arange(ROWS) % 3, "no", "yes")
+
+
+@pytest.fixture
+def proposed(tmp_path):
+    """The config for a table, and the table as that config reads it."""
+
+    def run(table, target="y"):
+        path = tmp_path / "t.csv"
+        pl.DataFrame({"z": np.arange(ROWS) % 7, **table}).write_csv(path)
+        config = tmp_path / "t.yaml"
+        text = propose_config(path, (target,), config).text
+        config.write_text(text)
+        return text, prepare(load_config(config).config)
+
+    return run
+
+
+def kinds(dataset):
+    return {column.name: column.kind for column in dataset.preprocessing.columns}
+
+
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        ([f"${one:,}" for one in AMOUNTS],
+         "x: {decimal: point}  # 'x' is read as numbers: '$1,093' is 1093"),
+        ([f"{one}%" for one in AMOUNTS], "x: {decimal: point}  # 'x' is read as numbers: '5%' is 5"),
+        ([f"{one},5" for one in AMOUNTS], "x: {decimal: comma}  # 'x' is read as numbers: '5,5'"),
+    ],
+)  # fmt: skip
+def test_numbers_as_text_are_features(proposed, values, line):
+    text, dataset = proposed({"x": values, "y": CLASSES})
+    assert line in text
+    assert kinds(dataset) == {"z": "numeric", "x": "numeric"}
+    assert dataset.warnings == ()
+
+
+@pytest.mark.parametrize("date_format", ["%d/%m/%Y", "%m.%d.%Y", "%d-%b-%Y %H:%M", "%Y%m%d"])
+def test_dates_as_text_are_features(proposed, date_format):
+    moments = [datetime.combine(day, datetime.min.time()) for day in SHUFFLED]
+    values = [each.strftime(date_format) for each in moments]
+    text, dataset = proposed({"x": values, "y": CLASSES})
+    assert "x: {kind: datetime, format: " in text
+    assert kinds(dataset)["x"] == "datetime"
+    assert dataset.warnings == ()
+    assert "# split: {test: 0.2, validation: 0.2, by: time, column: x}  # instead" in text
+
+
+def test_dates_with_two_meanings_are_left_out_with_the_setting(proposed):
+    values = [f"{row % 12 + 1:02d}/{row % 9 + 1:02d}/{2000 + row % 20}" for row in range(ROWS)]
+    text, dataset = proposed({"x": values, "y": CLASSES})
+    assert "- x  # dates with several meanings" in text
+    assert "data.columns.x.format: '%d/%m/%Y' (day first) or '%m/%d/%Y' (month first)" in text
+    assert kinds(dataset) == {"z": "numeric"}
+    assert dataset.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("values", "comment"),
+    [
+        (
+            ["n.v.", *[f"${one:,}" for one in AMOUNTS[1:]]],
+            "1 of 400 values are not numbers ('n.v.')",
+        ),
+        (["slip", *map(str, AMOUNTS[1:])], "not all values are numbers: 'slip'"),
+        (
+            ["soon", *[f"{day:%d/%m/%Y}" for day in DAYS[1:]]],
+            "1 of 400 values are not dates written",
+        ),
+        (
+            ["5", *[f"{one}%" for one in AMOUNTS[1:]]],
+            "the unit '%' in some rows and none in others",
+        ),
+    ],
+)
+def test_text_that_is_mostly_numbers_or_dates_has_a_comment(proposed, values, comment):
+    text, dataset = proposed({"x": values, "y": CLASSES})
+    assert comment in text.partition("split:")[0]
+    assert list(kinds(dataset)) == ["z"]
+    assert dataset.warnings == ()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[f"${100_000 + one:,}" for one in AMOUNTS], [f"{one}%" for one in AMOUNTS]],
+)
+def test_a_target_of_numbers_as_text_is_a_regression(proposed, values):
+    text, dataset = proposed({"price": values}, "price")
+    assert "task: regression" in text
+    assert "price: {decimal: point}  # 'price' is read as numbers: '" in text
+    assert dataset.preprocessing.target.task == "regression"
+    assert not [each for each in dataset.warnings if "read as" in each]
+
+
+@pytest.mark.parametrize("date_format", ["%Y-%m-%d", "%d/%m/%Y"])
+@pytest.mark.parametrize("days", [DAYS, DAYS[::-1]])
+def test_rows_in_the_order_of_a_date_are_split_by_it(proposed, date_format, days):
+    values = [day.strftime(date_format) for day in days]
+    text, dataset = proposed({"x": values, "y": CLASSES})
+    assert "  split: {test: 0.2, validation: 0.2, by: time, column: x}" in text
+    assert "  # split: {test: 0.2, validation: 0.2, by: stratified}  # instead" in text
+    assert dataset.warnings == ()
+    assert kinds(dataset) == {"z": "numeric"}
+    tested = {days[row] for row in np.flatnonzero(dataset.assignment == 2)}
+    assert tested == set(sorted(set(DAYS))[-40:])
+
+
+def test_a_split_by_time_needs_every_class_early(proposed):
+    late = np.where(np.arange(ROWS) > 350, "new", CLASSES)
+    text, _ = proposed({"x": [str(day) for day in DAYS], "y": late})
+    assert "by: stratified}  # shares" in text
+    assert "# split: {test: 0.2, validation: 0.2, by: time, column: x}" in text
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [str(day) for day in SHUFFLED[:50]] * 8,
+        [None, *[str(day) for day in DAYS[1:]]],
+        ["2021-01-01"] * 200 + ["2021-01-02"] * 200,
+        list(range(ROWS)),
+    ],
+)
+def test_other_columns_propose_no_split_by_time(proposed, values):
+    text, _ = proposed({"x": values, "y": CLASSES})
+    assert "by: time" not in text
