@@ -8,7 +8,7 @@ import termios
 import time
 from pathlib import Path
 
-from tests.cli.processes import COMMAND, SECONDS
+from tests.cli.processes import COMMAND, HANGING_SECONDS
 from trainer.report.text import width
 
 COLUMNS = 80
@@ -27,7 +27,7 @@ class Terminal:
 
     def read_until(self, wanted: str | None) -> str:
         """All that was shown until this was, or until the process has ended."""
-        end = time.monotonic() + SECONDS
+        end = time.monotonic() + HANGING_SECONDS
         while time.monotonic() < end and (wanted is None or wanted not in self.text):
             try:
                 part = os.read(self.master, 65536)
