@@ -41,7 +41,7 @@ class Network:
     Attributes:
         widths: Units of the hidden layers; a sigmoid or softmax head comes after them.
         activation: Of the hidden layers.
-        batch: Rows a step.
+        batch: Rows per batch.
         with_everything: Batch normalisation and dropout of 0.2 after each hidden layer, L2 of 1e-4, the
             norm of all gradients clipped at 1, a cosine schedule, AUC.
     """

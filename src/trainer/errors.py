@@ -1,21 +1,19 @@
 """The exceptions of the project: one tree, each carrying data.
 
-    TrainerError              what a user can be told; never shown with a traceback
-    ├── InputError            the user's input is wrong                      exit 2
+    TrainerError              an error for the user, shown without a traceback
+    ├── InputError            wrong input                                    exit 2
     │   ├── UsageError        the command line
     │   ├── ConfigError       a config file or an override
-    │   ├── DataError         a table or a column of it
-    │   └── RunError          a run directory or a checkpoint of it
-    └── TrainingError         training could not go on                       exit 3
+    │   ├── DataError         a table or one of its columns
+    │   └── RunError          a run directory or one of its checkpoints
+    └── TrainingError         training could not continue                    exit 3
         ├── DivergedError     the loss is not finite
-        ├── ResourceError     memory or the device gave out
+        ├── ResourceError     out of memory, or the device failed
         └── StorageError      the run directory could not be written
 
-An exception holds `Problem`s: where, what was expected, what was found, how to mend it. They are
-written where they are found, gathered, and rendered once, at the command line's edge. Anything that
-is not a `TrainerError` is a bug of ours and exits with 1.
-
-Owns: the tree and the words of one problem. Does not own: printing, exit.
+An exception holds one or more `Problem`s: where, what was expected, what was found, how to fix it. They
+are created where they are detected, collected, and printed once by the command line. Any other exception
+is a bug in this package and exits with 1.
 """
 
 from __future__ import annotations
@@ -29,15 +27,16 @@ from typing import ClassVar
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong, in the words a user needs to mend it.
+    """One error in the user's input or environment, with its fix.
 
     Attributes:
-        where: The place as a user would open it: `config.yaml:3:5`, `data/x.csv:17`, `--data`.
-        expected: What is right there, as a noun phrase: "a number above 0".
-        found: What stands there: "'abc'".
-        fix: A whole sentence or command that mends it; may be empty.
-        key: The config key the problem belongs to (`data.target`), if any. Whoever loaded the config
-            turns it into a place with `locate`.
+        where: The location, in a form an editor or shell understands: `config.yaml:3:5`,
+            `data/x.csv:17`, `--data`.
+        expected: What would be valid, as a noun phrase: "a number above 0".
+        found: What was found instead: "'abc'".
+        fix: A sentence or command that fixes it; may be empty.
+        key: The config key that it concerns (`data.target`), if any. `LoadedConfig.locate` turns it
+            into a location.
     """
 
     where: str
@@ -47,7 +46,7 @@ class Problem:
     key: str = ""
 
     def at(self, where: str) -> Problem:
-        """The same problem at another place."""
+        """Return the same problem at another location."""
         return replace(self, where=where)
 
     def __str__(self) -> str:
@@ -57,7 +56,7 @@ class Problem:
 
 
 class TrainerError(Exception):
-    """Something a user can be told, as one or more problems."""
+    """An error for the user, made of one or more problems."""
 
     kind: ClassVar[str] = "error"
     exit_code: ClassVar[int] = 1
@@ -70,38 +69,38 @@ class TrainerError(Exception):
 
 
 class InputError(TrainerError):
-    """The user's input is wrong."""
+    """The user's input is invalid."""
 
     kind = "input"
     exit_code = 2
 
 
 class UsageError(InputError):
-    """The command line is wrong."""
+    """The command line is invalid."""
 
     kind = "usage"
 
 
 class ConfigError(InputError):
-    """A config file or an override is wrong."""
+    """A config file or an override is invalid."""
 
     kind = "config"
 
 
 class DataError(InputError):
-    """A table or a column of it is wrong."""
+    """A table or one of its columns is wrong."""
 
     kind = "data"
 
 
 class RunError(InputError):
-    """A run directory or a checkpoint of it is missing, damaged or unfit."""
+    """A run directory or one of its checkpoints is missing, damaged or unsuitable."""
 
     kind = "run"
 
 
 class TrainingError(TrainerError):
-    """Training could not go on."""
+    """Training could not continue."""
 
     kind = "training"
     exit_code = 3
@@ -114,7 +113,7 @@ class DivergedError(TrainingError):
 
 
 class ResourceError(TrainingError):
-    """Memory or the device gave out."""
+    """Memory ran out or the device failed."""
 
     kind = "resource"
 
@@ -126,14 +125,14 @@ class StorageError(TrainingError):
 
 
 def command_text(*words: object) -> str:
-    """A `trainer` command that can be pasted into a shell: `trainer resume 'my runs/a'`."""
+    """Return a `trainer` command, quoted for a shell: `trainer resume 'my runs/a'`."""
     return shlex.join(["trainer", *map(str, words)])
 
 
 def did_you_mean(name: str, known: Sequence[str], otherwise: str = "") -> str:
-    """`did you mean 'x'?` with the nearest of `known`, or `otherwise` when none is near."""
+    """Return `did you mean 'x'?` with the closest of `known`, or `otherwise` if none is close."""
     by_lower = {candidate.lower(): candidate for candidate in reversed(known)}
     near = get_close_matches(name.lower(), list(by_lower), n=5, cutoff=0.6)
-    # Letters that changed places are the likelier slip: 'adma' is 'adam', though 'adamax' is closer.
+    # Swapped letters are the more likely typo: 'adma' is 'adam', though 'adamax' is closer.
     near.sort(key=lambda candidate: sorted(candidate) != sorted(name.lower()))
     return f"did you mean '{by_lower[near[0]]}'?" if near else otherwise

@@ -1,7 +1,7 @@
-"""The distribution that this package comes in, and how to install what its extras need.
+"""The distribution's name, and the command that installs the packages of an extra.
 
-The command and the import package are called `trainer`; a distribution of that name on the package index
-is another project, so nothing here may tell a user to install it.
+The command and the import package are called `trainer`; the distribution of that name on the package
+index is another project, so no message here may suggest installing it.
 """
 
 from __future__ import annotations
@@ -16,23 +16,22 @@ _EXTRA = re.compile(r"""\bextra\s*==\s*['"]([\w-]+)['"]""")
 
 
 def install_command(extra: str) -> str:
-    """The command that installs what an extra needs: `pip install 'optuna<5,>=4.5'`.
+    """Return the command that installs the packages of an extra: `pip install 'optuna<5,>=4.5'`.
 
-    It names the packages rather than the extra, as it has to work wherever this package was installed
-    from.
+    It lists the packages, not the extra, so that it works however this package was installed.
 
     Raises:
         KeyError: There is no such extra.
     """
     try:
         requirements = metadata.requires(DISTRIBUTION) or ()
-    except metadata.PackageNotFoundError:  # run from a checkout that was never installed
+    except metadata.PackageNotFoundError:  # run from a checkout without installing it
         return f"pip install '.[{extra}]'"
-    found = []
+    packages = []
     for requirement in requirements:
         package, _, marker = requirement.partition(";")
         if extra in _EXTRA.findall(marker):
-            found.append(package.strip())
-    if not found:
+            packages.append(package.strip())
+    if not packages:
         raise KeyError(extra)
-    return shlex.join(["pip", "install", *found])
+    return shlex.join(["pip", "install", *packages])

@@ -280,7 +280,7 @@ DATA_SECTIONS: dict[str, tuple[str, list[str]]] = {
     ),
     "share beside named files": (
         "source: {train: table.csv, test: table.csv}\n  target: answer\n  split: {test: 0.3}",
-        ["config.yaml:4:17", "names the files"],
+        ["config.yaml:4:17", "lists the files"],
     ),
     "target among the features": (
         "source: table.csv\n  target: answer\n  features: {include: [age, answer]}",

@@ -59,12 +59,12 @@ STOP = "fit: {early_stopping: {monitor: "
         (
             config("optimizer: {clip_norm: 1, clip_value: 1}"),
             "optimizer.clip_value",
-            "one way of clipping",
+            "one kind of clipping",
         ),
         (
             config("optimizer: {clip_norm: 1, global_clip_norm: 1}"),
             "optimizer.global_clip_norm",
-            "one way of clipping",
+            "one kind of clipping",
         ),
         (
             config("optimizer: {name: sgd, nesterov: true}"),
@@ -84,14 +84,14 @@ STOP = "fit: {early_stopping: {monitor: "
         (
             config("optimizer: {schedule: {piecewise: {at: [1 epoch], factors: [1, 2]}}}"),
             "optimizer.schedule.piecewise.factors",
-            "as many factors",
+            "one factor for each time",
         ),
         (
             config(
                 "optimizer: {schedule: {piecewise: {at: [2 epochs, 1 epoch], factors: [1, 2]}}}"
             ),
             "optimizer.schedule.piecewise.at",
-            "a moment after 2 epochs",
+            "a time after 2 epochs",
         ),
         (config("fit: {epochs: 1, steps: 1}"), "fit.steps", "either epochs or steps"),
         (
@@ -107,27 +107,27 @@ STOP = "fit: {early_stopping: {monitor: "
         (
             config(STOP + "val_acuracy}}"),
             "fit.early_stopping.monitor",
-            "a measure that is measured",
+            "a metric that is computed",
         ),
         (
             config("metrics: [auc]\n" + STOP + "val_f1}}"),
             "fit.early_stopping.monitor",
-            "a measure that is measured",
+            "a metric that is computed",
         ),
         (
             config("fit: {reduce_on_plateau: {monitor: val_x}}"),
             "fit.reduce_on_plateau.monitor",
-            "a measure that is measured",
+            "a metric that is computed",
         ),
         (
             config("fit: {checkpoint: {monitor: val_x}}"),
             "fit.checkpoint.monitor",
-            "a measure that is measured",
+            "a metric that is computed",
         ),
         (
             data("split: {validation: 0}}\nfit: {early_stopping: 3").model_copy(),
             "fit.early_stopping.monitor",
-            "a measure of the training rows, as there are no validation rows",
+            "a metric of the training rows, as there are no validation rows",
         ),
         (
             config("loss: {name: huber, label_smoothing: 0.1}"),
@@ -169,7 +169,7 @@ STOP = "fit: {early_stopping: {monitor: "
         (
             config("model: {head_initializer: {random_uniform: {low: 1}}}"),
             "model.head_initializer.random_uniform",
-            "a low bound below",
+            "a lower bound below",
         ),
         (data("target_scale: {z: log}"), "data.target_scale.z", "a column of data.target"),
         (data("split: {by: group}"), "data.split.by", "data.split.column with by: group"),
@@ -182,15 +182,23 @@ STOP = "fit: {early_stopping: {monitor: "
             "data.split.column",
             "another column than the target",
         ),
-        (data("split: {test: 0.5, validation: 0.5}"), "data.split", "test and validation shares"),
-        (named("test: b", "split: {test: 0.3}"), "data.split.test", "no share of test rows"),
-        (named("", "split: {test: 0.3}"), "data.split.test", "no share of test rows"),
+        (
+            data("split: {test: 0.5, validation: 0.5}"),
+            "data.split",
+            "test and validation fractions",
+        ),
+        (named("test: b", "split: {test: 0.3}"), "data.split.test", "no fraction of test rows"),
+        (named("", "split: {test: 0.3}"), "data.split.test", "no fraction of test rows"),
         (
             named("validation: b", "split: {validation: 0.3}"),
             "data.split.validation",
-            "no share of validation rows",
+            "no fraction of validation rows",
         ),
-        (named("", "split: {by: column, column: c}"), "data.split.by", "another way than a column"),
+        (
+            named("", "split: {by: column, column: c}"),
+            "data.split.by",
+            "another method than column",
+        ),
         (
             data("split: {fold: 1/5}}\nfit: {folds: 5"),
             "fit.folds",
@@ -199,34 +207,38 @@ STOP = "fit: {early_stopping: {monitor: "
         (
             data("split: {fold: 1/5, by: column, column: a}"),
             "data.split.fold",
-            "no folds where a column",
+            "no folds with a column",
         ),
         (
             data("split: {by: column, column: a}}\nfit: {folds: 5"),
             "fit.folds",
-            "no folds where a column",
+            "no folds with a column",
         ),
-        (named("validation: v", "split: {fold: 1/5}"), "data.split.fold", "no folds where data"),
+        (named("validation: v", "split: {fold: 1/5}"), "data.split.fold", "no folds, as data"),
         (
             config("fit: {repeats: 2}\nruntime: {engine: streaming}"),
             "fit.repeats",
-            "one network where the rows are streamed",
+            "one model with streaming",
         ),
         (
             config("fit: {folds: 2}\nruntime: {engine: streaming}"),
             "fit.folds",
-            "one network where the rows are streamed",
+            "one model with streaming",
         ),
         (data("format: parquet, csv: {separator: ;}"), "data.csv.separator", "csv settings only"),
         (data("csv: {separator: '\"'}"), "data.csv.quote", "another character than"),
         (data('csv: {quote: "\'", escape: "\'"}'), "data.csv.escape", "another character than"),
-        (data("csv: {separator: ;, comment: ;;}"), "data.csv.comment", "text that does not begin"),
-        (data('csv: {separator: "\\n"}'), "data.csv.separator", "a character that ends no line"),
+        (data("csv: {separator: ;, comment: ;;}"), "data.csv.comment", "text that does not start"),
+        (
+            data('csv: {separator: "\\n"}'),
+            "data.csv.separator",
+            "a character other than a line break",
+        ),
         (data("csv: {names: [a, b, a]}"), "data.csv.names", "each name once"),
         (
             data("features: {include: [y]}"),
             "data.features.include",
-            "features that do not hold the target",
+            "features without the target",
         ),
         (
             data("features: {include: [a], exclude: [a]}"),
@@ -236,7 +248,7 @@ STOP = "fit: {early_stopping: {monitor: "
         (
             data("features: {include: [a]}, weight: a"),
             "data.features.include",
-            "features that do not hold",
+            "features without the weight",
         ),
         (data("weight: y"), "data.weight", "another column than the target"),
         (
@@ -295,7 +307,7 @@ STOP = "fit: {early_stopping: {monitor: "
         (data("categorical: {dimension: 4}"), "data.categorical.dimension", "encode: embedding"),
         (data("numeric: {constant: 1}"), "data.numeric.constant", "impute: constant"),
         (data("categorical: {constant: x}"), "data.categorical.constant", "impute: constant"),
-        (data("columns: {y: {scale: none}}"), "data.columns.y.scale", "no settings of features"),
+        (data("columns: {y: {scale: none}}"), "data.columns.y.scale", "no feature settings"),
         (data("task: regression}\nmetrics: [auc]\nmodel: {"), "metrics.0", "a metric for numbers"),
         (
             data("task: regression}\nmodel: {head: softmax"),
@@ -447,14 +459,14 @@ def test_defaults_fit_every_task(task: TaskName) -> None:
             "evaluate: {threshold: f1}",
             "multilabel",
             "evaluate.threshold",
-            "a number: one threshold holds for all columns",
+            "a number, as one threshold is used for all columns",
         ),
-        ("evaluate: {calibrate: true}", "regression", "evaluate.calibrate", "calibration only of"),
+        ("evaluate: {calibrate: true}", "regression", "evaluate.calibrate", "calibration only for"),
         (
             "evaluate: {prediction_interval: 0.8}",
             "binary",
             "evaluate.prediction_interval",
-            "a prediction interval only for numbers",
+            "a prediction interval only for regression",
         ),
         (
             "fit: {class_weight: balanced}",
@@ -469,7 +481,7 @@ def test_defaults_fit_every_task(task: TaskName) -> None:
             "a class of the target: B, M",
         ),
         ("fit: {class_weight: {B: 1}}", "binary", "fit.class_weight", "a weight for every class"),
-        (STOP + "val_rmse}}", "binary", "fit.early_stopping.monitor", "a measure that is measured"),
+        (STOP + "val_rmse}}", "binary", "fit.early_stopping.monitor", "a metric that is computed"),
     ],
 )
 def test_task_contradiction(text: str, task: TaskName, key: str, expected: str) -> None:

@@ -98,7 +98,7 @@ def test_every_property_has_a_description() -> None:
 def test_defaults_stand_in_the_schema() -> None:
     fit = json_schema()["$defs"]["Fit"]["properties"]
     assert fit["batch_size"]["default"] == 32
-    assert "Rows a step." in fit["batch_size"]["description"]
+    assert "Rows per batch." in fit["batch_size"]["description"]
 
 
 def test_the_reference_has_every_setting() -> None:
@@ -110,7 +110,7 @@ def test_the_reference_has_every_setting() -> None:
         assert f"| `{metric}` |" in text
     for loss in LOSS_HEADS:
         assert f"| `{loss}` |" in text or loss == "auto"
-    assert "| `test` | a number of at least 0 and below 1 | `0.2` | The share of test rows" in text
+    assert "| `test` | a number of at least 0 and below 1 | `0.2` | Fraction of test rows" in text
 
 
 def test_no_setting_is_without_a_meaning() -> None:

@@ -115,14 +115,14 @@ def test_a_problem_in_the_extended_file_is_placed_there(write: Write) -> None:
         (
             {"config.yaml": "extends: config.yaml"},
             "DIR/config.yaml:1:10 extends: expected a config that "
-            "does not extend this one, found 'config.yaml', which leads back to DIR/config.yaml; take "
-            "one `extends` out of the circle",
+            "does not extend this one, found 'config.yaml', which extends DIR/config.yaml; remove "
+            "one `extends` of the cycle",
         ),
         (
             {"config.yaml": "extends: b.yaml", "b.yaml": "extends: config.yaml"},
             "DIR/b.yaml:1:10 extends: "
-            "expected a config that does not extend this one, found 'config.yaml', which leads back to "
-            "DIR/b.yaml; take one `extends` out of the circle",
+            "expected a config that does not extend this one, found 'config.yaml', which extends "
+            "DIR/b.yaml; remove one `extends` of the cycle",
         ),
         (
             {"config.yaml": "extends: bass.yaml", "base.yaml": ""},
@@ -142,7 +142,7 @@ def test_a_problem_in_the_extended_file_is_placed_there(write: Write) -> None:
         (
             {"config.yaml": "extends: d", "d/x": ""},
             "DIR/config.yaml:1:10 extends: expected a YAML file, "
-            "found 'd': a directory; name a file",
+            "found 'd': a directory; give a file",
         ),
     ],
 )
@@ -230,12 +230,12 @@ def test_a_contradiction_that_may_come_from_an_invalid_setting_is_not_told(write
 def test_contradictions_are_placed(write: Write) -> None:
     path = write(BASE + "fit: {epochs: 3}\n")
     assert refused(path, "fit.steps=5") == [
-        "override 'fit.steps=5': expected either epochs or steps, found epochs: 3 and steps: 5; take "
-        "one of the two out"
+        "override 'fit.steps=5': expected either epochs or steps, found epochs: 3 and steps: 5; "
+        "remove one of the two"
     ]
     assert refused(path, "data.split={test: 0.7, validation: 0.5}") == [
-        "override 'data.split={test: 0.7, validation: 0.5}': expected test and validation shares that "
-        "leave rows to train on, found 0.7 + 0.5; make one of them smaller"
+        "override 'data.split={test: 0.7, validation: 0.5}': expected test and validation "
+        "fractions that leave training rows, found 0.7 + 0.5; lower one of them"
     ]
 
 
@@ -293,5 +293,5 @@ def test_no_more_than_a_hundred_problems_are_told(write: Write) -> None:
     found = refused(write(BASE + "".join(f"k{index}: 1\n" for index in range(30_000))))
     assert len(found) == 101
     assert found[-1] == (
-        "DIR/config.yaml: expected at most 100 problems, found more; mend these first"
+        "DIR/config.yaml: expected at most 100 problems, found more; fix these first"
     )

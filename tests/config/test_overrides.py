@@ -130,7 +130,7 @@ def test_later_overrides_win(write: Write) -> None:
         (
             "+seed=3",
             ": expected key.path=value, or ~key.path to remove, found a '+'; write seed=3: new "
-            "keys need no sign",
+            "keys need no '+'",
         ),
         (
             "seed",
@@ -152,13 +152,13 @@ def test_later_overrides_win(write: Write) -> None:
         ),
         (
             "=3",
-            ": expected a key such as optimizer.learning_rate before the '=', found ''; names with "
-            'dots in them go in quotes: data.columns."a.b".kind=numeric',
+            ": expected a key such as optimizer.learning_rate before the '=', found ''; quote names "
+            'that contain dots: data.columns."a.b".kind=numeric',
         ),
         (
             "a..b=3",
             ": expected a key such as optimizer.learning_rate before the '=', found 'a..b'; "
-            'names with dots in them go in quotes: data.columns."a.b".kind=numeric',
+            'quote names that contain dots: data.columns."a.b".kind=numeric',
         ),
         (
             "~seed=3",
@@ -248,12 +248,12 @@ def test_later_overrides_win(write: Write) -> None:
         ),
         (
             "~optimiser",
-            ": expected a key that is set, found 'optimiser', which is not; did you mean "
+            ": expected a key that is set, found 'optimiser', which is not set; did you mean "
             "'optimizer'?",
         ),
         (
             "~fit.epochs",
-            ": expected a key that is set, found 'fit.epochs', which is not; set here are "
+            ": expected a key that is set, found 'fit.epochs', which is not set; keys that are set: "
             "early_stopping",
         ),
         (
@@ -269,7 +269,7 @@ def test_later_overrides_win(write: Write) -> None:
             "data.target.x=3",
             ": expected a mapping at data.target, to set 'x' in, found 'y'; set data.target itself",
         ),
-        ("extends=x.yaml", ": expected a setting, found 'extends'; it is read from the file alone"),
+        ("extends=x.yaml", ": expected a setting, found 'extends'; it is read from the file only"),
         (
             "model.layers.0={dens: 3}",
             " model.layers.0.dens: expected one of dense, activation, dropout, "
@@ -279,7 +279,7 @@ def test_later_overrides_win(write: Write) -> None:
         (
             "fit.epochs=!!int 3",
             ": expected a value without a tag, found the tag !!int; remove the tag; "
-            "text that looks like a number goes in quotes",
+            "quote text that looks like a number",
         ),
     ],
 )

@@ -24,8 +24,8 @@ def test_settings_of_reading():
     ("text", "said"),
     [
         ("optimizer.learning_rate=1", r"data\.csv\.… or data\.format.*found 'optimizer'"),
-        ("data.target=x", "trainer init takes settings of how a file is read"),
-        ("~data.split", "trainer init takes settings of how a file is read"),
+        ("data.target=x", "trainer init only accepts settings for reading the file"),
+        ("~data.split", "trainer init only accepts settings for reading the file"),
         ("data.csv.heder=false", "did you mean 'header'"),
         ("data.csv.header=maybe", "expected true or false"),
         ("data.csv.separator", "no '='"),

@@ -117,38 +117,38 @@ def test_a_sound_sweep(write: Write, text: str) -> None:
         ),
         (
             "space: {seed: 'log(9, 1)'}",
-            "7:17 sweep.space.seed: expected a range with its lower end first, found 'log(9, 1)'; "
+            "7:17 sweep.space.seed: expected a range with the lower bound first, found 'log(9, 1)'; "
             "write log(1, 9)",
         ),
         (
             "space: {seed: [1], fit.epochs: log(1}",
             '7:34 sweep.space."fit.epochs": expected a range such as log(1e-4, 1e-1), found '
-            "'log(1'; between braces a range stands in quotes: \"log(1e-4, 1e-1)\"",
+            "'log(1'; quote ranges inside braces: \"log(1e-4, 1e-1)\"",
         ),
         (
             "space: {data.source: [a, b]}",
             '7:24 sweep.space."data.source": expected a setting that can differ between trials, '
-            "found 'data.source'; take it out: trials are compared on the same rows",
+            "found 'data.source'; remove it: trials are compared on the same rows",
         ),
         (
             "space: {data: [{source: a}]}",
             "7:17 sweep.space.data: expected a setting that can differ between trials, found "
-            "'data', with data.source; take it out: trials are compared on the same rows",
+            "'data', with data.source; remove it: trials are compared on the same rows",
         ),
         (
             "space: {name: [a, b]}",
             "7:17 sweep.space.name: expected a setting that can differ between trials, found "
-            "'name'; take it out: all trials belong to one experiment",
+            "'name'; remove it: all trials belong to one experiment",
         ),
         (
             "space: {sweep.trials: [1, 2]}",
             '7:25 sweep.space."sweep.trials": expected a setting that can differ between trials, '
-            "found 'sweep.trials'; take it out: the section says how is searched",
+            "found 'sweep.trials'; remove it: the section configures the search",
         ),
         (
             "space: {'': [1]}",
             '7:15 sweep.space."": expected a setting such as optimizer.learning_rate, found \'\'; '
-            "names with dots in them go in quotes",
+            "quote names that contain dots",
         ),
         (
             "space: {seed: [1, 2]}\npairs: [{seed: [1, 2], fit.epochs: [1, 2]}]",
@@ -162,13 +162,13 @@ def test_a_sound_sweep(write: Write, text: str) -> None:
         ),
         (
             "pairs: [{seed: [1, 2], fit.epochs: [1]}]",
-            "7:11 sweep.pairs.0: expected lists of one length, found seed 2, fit.epochs 1; a trial "
-            "takes the first of each, or the second of each, and so on",
+            "7:11 sweep.pairs.0: expected lists of equal length, found seed 2, fit.epochs 1; a trial "
+            "uses the first value of each, or the second of each, and so on",
         ),
         (
             "space: {seed: [1]}\npairs: [{}]",
-            "8:11 sweep.pairs.0: expected settings that change together, found none; take the "
-            "group out",
+            "8:11 sweep.pairs.0: expected settings that change together, found none; "
+            "remove the group",
         ),
         (
             "pairs: [{seed: [1, 2], fit.epochs: [1, 0]}]",
@@ -178,28 +178,28 @@ def test_a_sound_sweep(write: Write, text: str) -> None:
         (
             "space: {optimizer.momentum: [0.5], optimizer.name: [adam, sgd]}",
             '7:32 sweep.space."optimizer.momentum".0: expected a setting of optimizer, found '
-            "'momentum'; say when it is set, as in `when: {optimizer.momentum: optimizer.name == …}`",
+            "'momentum'; set a condition for it: `when: {optimizer.momentum: optimizer.name == …}`",
         ),
         (
             "space: {optimizer.momentum: [0.5], optimizer.name: [sgd, adam]}",
             '7:60 sweep.space."optimizer.name".1: expected a setting of optimizer, found \'adam\', '
-            "and with it 'momentum' at optimizer.momentum; say when optimizer.momentum is set, as in "
+            "which leads to 'momentum' at optimizer.momentum; set a condition for optimizer.momentum: "
             "`when: {optimizer.momentum: optimizer.name == …}`",
         ),
         (
             "space: {optimizer.momentum: [0.5]}",
             '7:32 sweep.space."optimizer.momentum".0: expected a setting of optimizer, found '
-            "'momentum'; optimizer of another kind has it; set that",
+            "'momentum'; set optimizer to a type that has it",
         ),
         (
             "space: {model.layers: [[custom: 'a:b']]}",
-            '7:26 sweep.space."model.layers".0: expected a value without functions of the user\'s '
-            "own, found 'custom'; put the layer in the config itself",
+            '7:26 sweep.space."model.layers".0: expected a value without custom '
+            "functions, found 'custom'; put the layer in the config itself",
         ),
         (
             "space: {seed: [1, 2]}\nwhen: {fit.epochs: seed == 1}",
             '8:22 sweep.when."fit.epochs": expected a setting that is searched, found '
-            "'fit.epochs'; searched are seed",
+            "'fit.epochs'; searched settings: seed",
         ),
         (
             "space: {seed: [1, 2]}\nwhen: {seed: optimizer.nam == sgd}",
@@ -215,7 +215,7 @@ def test_a_sound_sweep(write: Write, text: str) -> None:
         (
             "space: {seed: [1, 2], optimizer.name: [adam, sgd]}\nwhen: {seed: optimizer.name == lion}",
             "8:16 sweep.when.seed: expected a value of optimizer.name: adam, sgd, found 'lion'; "
-            "change it, or take the condition out",
+            "change it, or remove the condition",
         ),
         (
             "space: {seed: [1, 2], fit.epochs: 'int(1, 3)'}\nwhen: {seed: fit.epochs == 3}",
@@ -225,7 +225,7 @@ def test_a_sound_sweep(write: Write, text: str) -> None:
         (
             "space: {seed: [1, 2]}\nwhen: {seed: seed == 1}",
             "8:16 sweep.when.seed: expected a condition on a setting that does not depend on this "
-            "one, found 'seed'; take one of the conditions out",
+            "one, found 'seed'; remove one of the conditions",
         ),
         (
             "space: {seed: [1, 2]}\nwhen: {seed: fit.epochs = 1}",
@@ -234,13 +234,13 @@ def test_a_sound_sweep(write: Write, text: str) -> None:
         ),
         (
             "space: {seed: 'int(1, 5)'}\nsearch: grid",
-            "8:11 sweep.search: expected lists alone with grid, found a range at seed; write lists, "
+            "8:11 sweep.search: expected only lists with grid, found a range at seed; write lists, "
             "or search: sobol",
         ),
         (
             f"space: {{seed: {list(range(400))}, fit.epochs: {[1] * 300}}}",
-            "7:10 sweep.space: expected a grid of at most 100,000 points, found 120,000; take values "
-            "out, or set sweep.search: sobol and sweep.trials",
+            "7:10 sweep.space: expected a grid of at most 100,000 points, found 120,000; remove "
+            "values, or set sweep.search: sobol and sweep.trials",
         ),
         (
             "space:\n" + "".join(f"  data.columns.c{n}.min_count: int(1, 9)\n" for n in range(33))
@@ -250,22 +250,22 @@ def test_a_sound_sweep(write: Write, text: str) -> None:
         ),
         (
             "space: {seed: [1]}\nobjective: val_acuracy",
-            "8:14 sweep.objective: expected a measure that is measured, found 'val_acuracy'; did "
+            "8:14 sweep.objective: expected a metric that is computed, found 'val_acuracy'; did "
             "you mean 'val_accuracy'?",
         ),
         (
             "space: {seed: [1]}\nobjective: val_f1",
-            "8:14 sweep.objective: expected a measure that is measured, found 'val_f1'; add f1 to "
+            "8:14 sweep.objective: expected a metric that is computed, found 'val_f1'; add f1 to "
             "metrics",
         ),
         (
             "space: {seed: [1]}\nobjective: auc",
-            "8:14 sweep.objective: expected a measure of the validation rows, as there are some, "
+            "8:14 sweep.objective: expected a metric of the validation rows, as there are some, "
             "found 'auc'; write val_auc",
         ),
         (
             "space: {seed: [1]}\nhalving: 20 epochs",
-            "8:12 sweep.halving.first: expected a length below that of training, 20 epochs, found "
+            "8:12 sweep.halving.first: expected less than the length of training, 20 epochs, found "
             "'20 epochs'; shorten it, or raise fit.epochs",
         ),
     ],

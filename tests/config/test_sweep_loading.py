@@ -80,14 +80,14 @@ def test_a_config_without_anything_to_search_is_refused(write: Write) -> None:
     (found,) = refused(write(BASE), "seed=3")
     assert found == (
         "FILE: expected settings to search, found no sweep section; write `sweep:` with a `space:`, or "
-        "say what to try: optimizer.learning_rate=1e-3,1e-2"
+        "give values to try: optimizer.learning_rate=1e-3,1e-2"
     )
 
 
 def test_a_mistake_is_told_of_the_word_as_it_was_typed(write: Write) -> None:
     path = write(BASE)
     assert refused(path, "optimizer.learning_rate=1e-3,-1", "seed=log(2,1)") == [
-        "override 'seed=log(2,1)': expected a range with its lower end first, found 'log(2,1)'; "
+        "override 'seed=log(2,1)': expected a range with the lower bound first, found 'log(2,1)'; "
         "write log(1, 2)"
     ]
     assert refused(path, "optimizer.learning_rate=1e-3,-1", "fit.epochs=0") == [
@@ -100,10 +100,10 @@ def test_an_override_of_what_is_searched_is_refused(write: Write) -> None:
     text = "sweep: {space: {fit.epochs: [1, 2]}, pairs: [{seed: [1, 2], fit.batch_size: [3, 4]}]}\n"
     path = write(BASE + text)
     assert refused(path, "fit.epochs=3", "seed=3") == [
-        "override 'fit.epochs=3': expected a setting that the sweep does not search, found one that it "
-        'does; write ~sweep.space."fit.epochs" too, to search it no more',
-        "override 'seed=3': expected a setting that the sweep does not search, found one that it does; "
-        "take it out of sweep.pairs",
+        "override 'fit.epochs=3': expected a setting that the sweep does not search, found a "
+        'searched one; write ~sweep.space."fit.epochs" too, to stop searching it',
+        "override 'seed=3': expected a setting that the sweep does not search, found a searched one; "
+        "remove it from sweep.pairs",
     ]
     loaded = load_sweep(path, ["fit.epochs=3", '~sweep.space."fit.epochs"'])
     assert loaded.config.fit.epochs == 3

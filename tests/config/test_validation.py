@@ -134,7 +134,7 @@ def test_a_misfit_is_found_just_when_pydantic_refuses(
         (BASE + "fit:", "c.yaml:2:5 fit: expected a mapping with epochs, steps, max_seconds, "
          "batch_size, shuffle, class_weight, early_stopping, reduce_on_plateau, "
          "on_nonfinite, checkpoint, callbacks, warm_start, repeats, folds, "
-         "found nothing; write its settings below it, indented, or take the line out"),
+         "found nothing; write its settings below it, indented, or remove the line"),
         (BASE + "metrics: auc", "c.yaml:2:10 metrics: expected 'auto' or a list of accuracy, "
          "balanced_accuracy, precision, recall, specificity, f1, mcc, auc, average_precision, "
          "log_loss, brier, top_3_accuracy, top_5_accuracy, mse, rmse, mae, "
@@ -211,7 +211,7 @@ def test_two_keys_in_one_layer_say_how_they_are_one() -> None:
     [
         ("model: {layers: [64]}", "write {dense: 64}"),
         ("model: {layers: [0.1]}", "write {dropout: 0.1}"),
-        ("optimizer: {adam: {lr: 1}}", "write `name: adam`, and its settings beside it"),
+        ("optimizer: {adam: {lr: 1}}", "write `name: adam` with its settings at the same level"),
         ("fit: {early_stopping: true}", "write {} for its defaults"),
         ("fit: {early_stopping: false}", "write null"),
         ("fit: {checkpoint: {monitor: val-loss}}", "write val_loss"),

@@ -127,51 +127,52 @@ def test_windows_line_ends_count_as_one() -> None:
     ("text", "message"),
     [
         ("a: 1\nb:\n\tc: 1\n", "c.yaml:3:1: expected spaces as indentation, found a tab; replace the "
-         "tab by spaces"),
+         "tab with spaces"),
         ("a: [1, 2\nb: 3\n", "c.yaml:2:2: expected ',' or ']', found ': 3'; close the bracket opened "
          "at 1:4 with ']'"),
         ("a: {b: 1\n", "c.yaml:1:9: expected ',' or '}', found the end of the file; close the bracket "
          "opened at 1:4 with '}'"),
         ("a: 'x\nb: 1\n", "c.yaml:1:4: expected a closing quote, found the end of the file; close the "
-         "quote, or take it away"),
-        ("a: b: c\n", "c.yaml:1:5: expected one 'key: value' a line, found a second ':'; a value with "
-         "': ' in it goes in quotes; a key goes on a line of its own, indented"),
-        ("a: @x\n", "c.yaml:1:4: expected a value, found '@', which YAML keeps for itself; put the "
+         "quote, or remove it"),
+        ("a: b: c\n", "c.yaml:1:5: expected one 'key: value' per line, found a second ':'; quote a "
+         "value that contains ': '; put a key on a separate line, indented"),
+        ("a: @x\n", "c.yaml:1:4: expected a value, found '@', which is reserved in YAML; put the "
          "value in quotes"),
-        ('a: "C:\\data"\n', "c.yaml:1:7: expected an escape that YAML knows, found '\\da…'; use single "
-         "quotes, in which a backslash is itself: 'C:\\data'"),
-        ("a:\n  b: 1\n c: 2\n", "c.yaml:3:2: expected a key indented as its neighbours, found 'c: 2'; "
-         "indent it as the lines it belongs with (line 1: 0 spaces)"),
+        ('a: "C:\\data"\n', "c.yaml:1:7: expected a valid YAML escape, found '\\da…'; use single "
+         "quotes, in which a backslash is literal: 'C:\\data'"),
+        ("a:\n  b: 1\n c: 2\n", "c.yaml:3:2: expected a key with the indentation of its siblings, "
+         "found 'c: 2'; indent it like the lines it belongs to (line 1: 0 spaces)"),
         ("a: 1\nfoo\nb: 2\n", "c.yaml:2:1: expected ':' after the key, found 'foo'; write `key: "
-         "value`, or indent the line to belong to the one above"),
-        (": 3\n", "c.yaml:1:1: expected a key before the ':', found none; write a key, or take the "
-         "line out"),
-        ("? [1]\n: 2\n", "c.yaml:1:3: expected text as the key, found a mapping or list; write it in "
-         "quotes, or after the ':'"),
+         "value`, or indent the line to continue the previous one"),
+        (": 3\n", "c.yaml:1:1: expected a key before the ':', found none; write a key, or remove "
+         "the line"),
+        ("? [1]\n: 2\n", "c.yaml:1:3: expected text as the key, found a mapping or list; quote it, "
+         "or write it after the ':'"),
         ("a: 'it's'\n", "c.yaml:1:8: expected the end of the line after the closing quote, found "
          "'s''; a quote inside 'single quotes' is written twice: 'it''s'"),
-        ("a: *b\n", "c.yaml:1:4: expected the name of an anchor above, found *b; set it before with &b"),
+        ("a: *b\n", "c.yaml:1:4: expected the name of an anchor above, found *b; define it before "
+         "with &b"),
         ("a: &a [*a]\n", "c.yaml:1:8: expected the name of an anchor above, found *a inside itself; "
-         "set it before with &a"),
+         "define it before with &a"),
         ("a: 1\n---\nb: 1\n", "c.yaml:2:1: expected one document, found a second one; put each config "
-         "in a file of its own"),
-        ("a: {b: 1, b: 2}\n", "c.yaml:1:11 a.b: expected each key once, found 'b' again (first in line "
+         "in a separate file"),
+        ("a: {b: 1, b: 2}\n", "c.yaml:1:11 a.b: expected each key once, found 'b' again (first on line "
          "1); remove one of the two"),
-        ("- a: 1\n- a: 1\n  a: 2\n", "c.yaml:3:3 1.a: expected each key once, found 'a' again (first in "
+        ("- a: 1\n- a: 1\n  a: 2\n", "c.yaml:3:3 1.a: expected each key once, found 'a' again (first on "
          "line 2); remove one of the two"),
         ("a: !custom 1\n", "c.yaml:1:4: expected a value without a tag, found the tag !custom; remove "
-         "the tag; text that looks like a number goes in quotes"),
+         "the tag; quote text that looks like a number"),
         ("a: !!binary aGk=\n", "c.yaml:1:4: expected a value without a tag, found the tag !!binary; "
-         "remove the tag; text that looks like a number goes in quotes"),
+         "remove the tag; quote text that looks like a number"),
         ("a: !!python/object/apply:os.system [ls]\n", "c.yaml:1:4: expected a value without a tag, "
-         "found the tag !!python/object/apply:os.system; remove the tag; text that looks like a "
-         "number goes in quotes"),
+         "found the tag !!python/object/apply:os.system; remove the tag; quote text that "
+         "looks like a number"),
         ("a: \x1b\n", "c.yaml:1:4: expected printable text, found the control character U+001B; "
          'remove it, or write it as an escape in double quotes: "\\x1b"'),
         ('a: "\\0"\n', "c.yaml:1:4: expected text that can be written to a file, found an escape for "
-         "NUL or half a surrogate pair; remove the escape"),
+         "NUL or for half of a surrogate pair; remove the escape"),
         ("<<: 3\n", "c.yaml:1:1: expected a mapping to merge, found something else; write `<<: "
-         "*anchor`, the anchor being a mapping's"),
+         "*anchor` with the anchor of a mapping"),
         ("a: }\n", "c.yaml:1:4: expected a value, found '}'; write a value, or put it in quotes"),
         ("a: " + "9" * 5000, "c.yaml:1:4: expected at most 4,000 digits, found an integer of 5,000 "
          "digits; write it as 1e9"),
@@ -200,7 +201,7 @@ def test_alias_bomb_is_refused_without_being_unfolded() -> None:
     lines = ["a: &a [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"{b}: &{b} [{', '.join([f'*{a}'] * 10)}]" for a, b in pairwise(names)]
     (found,) = problems("\n".join(lines))
-    assert "expected at most 100,000 values, aliases counted each time, found more" in found
+    assert "expected at most 100,000 values, with aliases expanded, found more" in found
 
 
 def test_merge_bomb_is_refused() -> None:
@@ -264,7 +265,7 @@ def test_latin_1(write: Write) -> None:
 
 def test_binary(write: Write) -> None:
     assert file_problem(write(b"PAR1\x00\x01\xff")) == (
-        "DIR/config.yaml: expected a YAML text, found binary data; name the config file, not a data "
+        "DIR/config.yaml: expected a YAML text, found binary data; give the config file, not a data "
         "file"
     )
 
@@ -283,7 +284,7 @@ def test_large_file_is_refused_before_it_is_read(write: Write) -> None:
 def test_directory(write: Write) -> None:
     path = write("a: 1").parent
     assert str(read_yaml(path).problems[0]) == (
-        f"{path}: expected a YAML file, found a directory; name a file in it: {path}/config.yaml"
+        f"{path}: expected a YAML file, found a directory; give a file in it: {path}/config.yaml"
     )
 
 

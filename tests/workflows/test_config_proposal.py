@@ -62,7 +62,7 @@ def test_dates_as_text_are_features(proposed, date_format):
     assert "x: {kind: datetime, format: " in text
     assert kinds(dataset)["x"] == "datetime"
     assert dataset.warnings == ()
-    assert "# split: {test: 0.2, validation: 0.2, by: time, column: x}  # instead" in text
+    assert "# split: {test: 0.2, validation: 0.2, by: time, column: x}  # alternative" in text
 
 
 def test_dates_with_two_meanings_are_left_out_with_the_setting(proposed):
@@ -117,7 +117,7 @@ def test_rows_in_the_order_of_a_date_are_split_by_it(proposed, date_format, days
     values = [day.strftime(date_format) for day in days]
     text, dataset = proposed({"x": values, "y": CLASSES})
     assert "  split: {test: 0.2, validation: 0.2, by: time, column: x}" in text
-    assert "  # split: {test: 0.2, validation: 0.2, by: stratified}  # instead" in text
+    assert "  # split: {test: 0.2, validation: 0.2, by: stratified}  # alternative" in text
     assert dataset.warnings == ()
     assert kinds(dataset) == {"z": "numeric"}
     tested = {days[row] for row in np.flatnonzero(dataset.assignment == 2)}
@@ -127,7 +127,7 @@ def test_rows_in_the_order_of_a_date_are_split_by_it(proposed, date_format, days
 def test_a_split_by_time_needs_every_class_early(proposed):
     late = np.where(np.arange(ROWS) > 350, "new", CLASSES)
     text, _ = proposed({"x": [str(day) for day in DAYS], "y": late})
-    assert "by: stratified}  # shares" in text
+    assert "by: stratified}  # fractions" in text
     assert "# split: {test: 0.2, validation: 0.2, by: time, column: x}" in text
 
 

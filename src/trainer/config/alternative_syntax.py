@@ -1,4 +1,4 @@
-"""Layers, optimizers, schedules and the like as other tools write them, in this schema's form:
+"""Rewrite layers, optimizers and schedules in the syntax of other tools to that of the schema:
 `Dense(64, activation='relu')`, `dense 64`, `relu`, `{type: dense, units: 64}`.
 """
 
@@ -28,13 +28,14 @@ _KIND_KEYS = ("type", "kind", "name", "class_name", "class", "layer")
 _CALL = re.compile(r"[\w.]+\(.*\)", re.DOTALL)
 _LONGEST = 500
 Fits = Callable[[Spec, Node], bool]
-"""Whether a value is valid for a shape."""
+"""Returns whether a value is valid for a spec."""
 
 
 def rewrite(shape: TaggedSpec, node: Node, fits: Fits) -> str:
-    """A value in the schema's form, as YAML on one line; empty where it is not clear what is meant.
+    """Return a value in the syntax of the schema, as YAML on one line; empty if its meaning is not
+    clear.
 
-    What is returned is valid wherever the value stands.
+    The result is always valid.
     """
     for candidate in _candidates(shape, to_python(node)):
         if fits(shape, to_node(candidate, node.place, written=True)):
@@ -43,7 +44,7 @@ def rewrite(shape: TaggedSpec, node: Node, fits: Fits) -> str:
 
 
 def rewrite_section(shape: ShorthandSpec, node: Node, fits: Fits) -> str:
-    """The same for the settings of one kind, `[64, relu]` or `64 relu` in `dense: [64, relu]`."""
+    """Rewrite the settings of one type, `[64, relu]` or `64 relu` in `dense: [64, relu]`."""
     parts = _parts(to_python(node))
     section = _settings(shape)
     if section is None or len(parts) < 2:
@@ -55,12 +56,14 @@ def rewrite_section(shape: ShorthandSpec, node: Node, fits: Fits) -> str:
 
 
 def rejoin_calls(shape: TaggedSpec, items: Sequence[Node], fits: Fits) -> dict[int, str]:
-    """Calls that the commas of a list cut in parts, as in `[Dense(64, activation='relu')]`: the index of
-    the first part → the right form, of those after it → nothing.
+    """Rejoin calls that were split at the commas of a list, as in `[Dense(64, activation='relu')]`.
+
+    Returns:
+        Index of the first part → the rewritten call, of each further part → an empty text.
     """
-    found: dict[int, str] = {}
+    calls: dict[int, str] = {}
     for first, item in enumerate(items):
-        if first in found or item.text.count("(") <= item.text.count(")"):
+        if first in calls or item.text.count("(") <= item.text.count(")"):
             continue
         text = item.text
         for last in range(first + 1, len(items)):
@@ -68,13 +71,13 @@ def rejoin_calls(shape: TaggedSpec, items: Sequence[Node], fits: Fits) -> dict[i
             if text.count("(") == text.count(")"):
                 better = rewrite(shape, Node(text, item.place, text), fits)
                 if better:
-                    found |= {first: better} | dict.fromkeys(range(first + 1, last + 1), "")
+                    calls |= {first: better} | dict.fromkeys(range(first + 1, last + 1), "")
                 break
-    return found
+    return calls
 
 
 def _candidates(shape: TaggedSpec, value: Any) -> Iterator[Any]:
-    """What may be meant, in the full form."""
+    """Yield possible meanings in the full form."""
     match value:
         case str() if len(value) <= _LONGEST:
             yield from _of_text(shape, value.strip())
@@ -88,11 +91,11 @@ def _of_text(shape: TaggedSpec, text: str) -> Iterator[Any]:
         if name:
             yield from _made(shape, name, parts, settings)
             text = name if not parts and not settings else ""
-    word = _plain(text)
-    for tag in shape.tags if word else ():
-        # relu: a value of what a scalar alone stands for.
-        for value in _words(shape, tag):
-            if _plain(value) == word:
+    name = _normalized(text)
+    for tag in shape.tags if name else ():
+        # relu: a value of the setting that a shorthand sets.
+        for value in _names(shape, tag):
+            if _normalized(value) == name:
                 yield {tag: value}
     parts = _parts(text)
     if len(parts) > 1 and isinstance(parts[0], str):
@@ -116,9 +119,9 @@ def _of_mapping(shape: TaggedSpec, value: dict[str, Any]) -> Iterator[Any]:
         parts = [] if head is None or isinstance(head, dict) else [head]
         yield from _made(shape, first, parts, (head if isinstance(head, dict) else {}) | rest)
         return
-    knowing = [tag for tag in shape.tags if set(value) <= set(_settings_of(shape, tag) or ())]
-    if len(knowing) == 1:
-        yield {knowing[0]: value}
+    matching = [tag for tag in shape.tags if set(value) <= set(_settings_of(shape, tag) or ())]
+    if len(matching) == 1:
+        yield {matching[0]: value}
 
 
 def _made(
@@ -128,29 +131,29 @@ def _made(
     section = None if tag is None else _settings_of(shape, tag)
     if tag is None or section is None:
         return
-    found = _from_parts(section, parts, settings)
-    if found is not None:
-        yield {"name": tag, **found} if shape.by_name else {tag: found}
+    full = _from_parts(section, parts, settings)
+    if full is not None:
+        yield {"name": tag, **full} if shape.by_name else {tag: full}
 
 
 def _from_parts(
     section: Sequence[str], parts: Sequence[Any], settings: Mapping[str, Any]
 ) -> dict[str, Any] | None:
-    """Settings by name: a first part is the first setting, words after it the activation."""
-    found: dict[str, Any] = {}
+    """Return settings by name: the first part is the first setting, text after it the activation."""
+    result: dict[str, Any] = {}
     for part in parts:
-        if not found and section:
-            found[section[0]] = part
-        elif isinstance(part, str) and "activation" in section and "activation" not in found:
-            found["activation"] = part
+        if not result and section:
+            result[section[0]] = part
+        elif isinstance(part, str) and "activation" in section and "activation" not in result:
+            result["activation"] = part
         else:
             return None
     for key, value in settings.items():
         name = suggest_key(key, list(section), {})
-        if name is None or name in found:
+        if name is None or name in result:
             return None
-        found[name] = value
-    return found
+        result[name] = value
+    return result
 
 
 def _settings_of(shape: TaggedSpec, tag: str) -> list[str] | None:
@@ -164,7 +167,7 @@ def _settings_of(shape: TaggedSpec, tag: str) -> list[str] | None:
 
 
 def _settings(shape: Spec) -> list[str] | None:
-    """The settings of a section, that which a scalar stands for first."""
+    """Return the settings of a section, with the one that a shorthand sets first."""
     match shape:
         case SectionSpec(model):
             return list(section_fields(model))
@@ -177,8 +180,8 @@ def _settings(shape: Spec) -> list[str] | None:
             return None
 
 
-def _words(shape: TaggedSpec, tag: str) -> Sequence[str]:
-    """The words that may stand alone below a tag."""
+def _names(shape: TaggedSpec, tag: str) -> Sequence[str]:
+    """Return the names that are a shorthand below a tag."""
     member = shape.member(tag)
     if member is None or shape.by_name:
         return ()
@@ -188,13 +191,18 @@ def _words(shape: TaggedSpec, tag: str) -> Sequence[str]:
         case ChoiceSpec(values):
             return values
         case UnionSpec(members):
-            return [one for each in members if isinstance(each, ChoiceSpec) for one in each.values]
+            return [
+                name
+                for member in members
+                if isinstance(member, ChoiceSpec)
+                for name in member.values
+            ]
         case _:
             return ()
 
 
 def _short(shape: TaggedSpec, candidate: Any, node: Node, fits: Fits) -> Any:
-    """The shortest valid form of a candidate."""
+    """Return the shortest valid form of a candidate."""
     if shape.by_name:
         return candidate["name"] if len(candidate) == 1 else candidate
     ((tag, settings),) = candidate.items()
@@ -202,24 +210,28 @@ def _short(shape: TaggedSpec, candidate: Any, node: Node, fits: Fits) -> Any:
         return candidate
     if not settings:
         return tag
-    shorter = {tag: next(iter(settings.values()))}
+    shorthand = {tag: next(iter(settings.values()))}
     is_first = next(iter(settings)) == (_settings_of(shape, tag) or [""])[0]
-    if len(settings) == 1 and is_first and fits(shape, to_node(shorter, node.place, written=True)):
-        return shorter
+    if (
+        len(settings) == 1
+        and is_first
+        and fits(shape, to_node(shorthand, node.place, written=True))
+    ):
+        return shorthand
     return candidate
 
 
 def _called(text: str) -> tuple[str, list[Any], dict[str, Any]]:
-    """Name and arguments of a call as Python writes it; no name where it is none of constants."""
+    """Return name and arguments of a Python call; an empty name if the arguments are not constants."""
     try:
         tree = ast.parse(text, mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return "", [], {}
-    if not isinstance(tree, ast.Call) or any(word.arg is None for word in tree.keywords):
+    if not isinstance(tree, ast.Call) or any(keyword.arg is None for keyword in tree.keywords):
         return "", [], {}
     try:
         parts = [_constant(part) for part in tree.args]
-        settings = {str(word.arg): _constant(word.value) for word in tree.keywords}
+        settings = {str(keyword.arg): _constant(keyword.value) for keyword in tree.keywords}
     except ValueError:
         return "", [], {}
     return text.partition("(")[0], parts, settings
@@ -233,14 +245,14 @@ def _constant(tree: ast.expr) -> Any:
 
 
 def _parts(value: Any) -> list[Any]:
-    """The words and numbers of a text or a list of them."""
+    """Split a text, or return a list of scalars as it is."""
     if isinstance(value, str):
-        words = [word for word in re.split(r"[\s,=:()]+", value[:_LONGEST]) if word]
-        return [parse_scalar(word) for word in words]
+        parts = re.split(r"[\s,=:()]+", value[:_LONGEST])
+        return [parse_scalar(part) for part in parts if part]
     if isinstance(value, list) and all(isinstance(part, str | int | float) for part in value):
         return list(value)
     return []
 
 
-def _plain(text: str) -> str:
+def _normalized(text: str) -> str:
     return re.sub(r"[\s_-]", "", text).lower()

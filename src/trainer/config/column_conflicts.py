@@ -1,4 +1,4 @@
-"""Contradictions in how columns are filled, scaled and encoded."""
+"""Conflicts in the imputation, scaling and encoding of columns."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _FOREIGN = {
     "boolean": (*_NUMERIC, *_CATEGORICAL, *_DATETIME, "decimal"),
     "datetime": (*_CATEGORICAL, "decimal"),
 }
-"""Settings that have no meaning for a kind of column."""
+"""Kind of column → settings that do not apply to it."""
 
 
 def column_conflicts(data: Data) -> Iterator[Conflict]:
-    """Settings of columns that do not fit the columns' kinds, or each other."""
+    """Yield column settings that conflict with the column's kind or with each other."""
     yield from _kind_default_conflicts(data)
     targets = [data.target] if isinstance(data.target, str) else data.target
     for name, column in data.columns.items():
@@ -38,8 +38,8 @@ def column_conflicts(data: Data) -> Iterator[Conflict]:
         if name in targets:
             yield from _target_column_conflicts(key, column)
             if column.ignore_case and (data.task == "regression" or len(targets) > 1):
-                expected = "one target with classes, for case to be ignored"
-                found = "several" if len(targets) > 1 else "task: regression"
+                expected = "ignore_case only for one target with classes"
+                found = "several targets" if len(targets) > 1 else "task: regression"
                 others = ("data.target", "data.task")
                 yield conflict(f"{key}.ignore_case", expected, found, "remove it", *others)
             continue
@@ -52,7 +52,7 @@ def column_conflicts(data: Data) -> Iterator[Conflict]:
                 f"{key}.dimension",
                 "encode: embedding with a dimension",
                 f"encode: {encode}",
-                "set encode: embedding, or take dimension out",
+                "set encode: embedding, or remove dimension",
                 f"{key}.encode",
                 "data.categorical.encode",
             )
@@ -67,7 +67,7 @@ def _kind_default_conflicts(data: Data) -> Iterator[Conflict]:
             "data.categorical.dimension",
             "encode: embedding with a dimension",
             f"encode: {categorical.encode}",
-            "set encode: embedding, or take dimension out",
+            "set encode: embedding, or remove dimension",
             "data.categorical.encode",
             "data.columns",
         )
@@ -85,7 +85,7 @@ def _kind_default_conflicts(data: Data) -> Iterator[Conflict]:
                 f"data.{kind}.constant",
                 "impute: constant with a constant",
                 f"impute: {impute}",
-                "set impute: constant, or take the constant out",
+                "set impute: constant, or remove the constant",
                 f"data.{kind}.impute",
                 "data.columns",
             )
@@ -96,42 +96,42 @@ def _target_column_conflicts(key: str, column: ColumnSettings) -> Iterator[Confl
         if name not in ("kind", "format", "ignore_case", "decimal") and (
             getattr(column, name) is not None
         ):
-            fix = "use data.target_scale" if name == "scale" else "take it out"
-            expected = "no settings of features for the target"
+            fix = "use data.target_scale" if name == "scale" else "remove it"
+            expected = "no feature settings for the target"
             yield conflict(f"{key}.{name}", expected, name, fix, "data.target")
 
 
 def _foreign_conflicts(key: str, column: ColumnSettings) -> Iterator[Conflict]:
-    stated = [name for name in ColumnSettings.model_fields if getattr(column, name) is not None]
+    present = [name for name in ColumnSettings.model_fields if getattr(column, name) is not None]
     if column.kind is not None:
-        for name in stated:
+        for name in present:
             if name in _FOREIGN[column.kind]:
                 yield conflict(
                     f"{key}.{name}",
                     f"settings of a {column.kind} column",
                     name,
-                    "take it out, or change the kind",
+                    "remove it, or change the kind",
                     f"{key}.kind",
                 )
     else:
-        dated = [name for name in stated if name in _DATETIME]
+        dated = [name for name in present if name in _DATETIME]
         if column.decimal is not None and dated:
             yield conflict(
                 f"{key}.decimal",
                 "settings of one kind of column",
                 f"decimal (numeric) and {dated[0]} (datetime)",
-                "take out the one that does not fit the column",
+                "remove the one that does not fit the column",
                 f"{key}.{dated[0]}",
             )
-        numeric = [name for name in stated if name in (*_NUMERIC, *_DATETIME, "decimal")]
-        categorical = [name for name in stated if name in _CATEGORICAL]
+        numeric = [name for name in present if name in (*_NUMERIC, *_DATETIME, "decimal")]
+        categorical = [name for name in present if name in _CATEGORICAL]
         if numeric and categorical:
             kind = "datetime" if numeric[0] in _DATETIME else "numeric"
             yield conflict(
                 f"{key}.{categorical[0]}",
                 "settings of one kind of column",
                 f"{numeric[0]} ({kind}) and {categorical[0]} (categorical)",
-                "state the kind, and take out what does not fit it",
+                "set the kind, and remove what does not fit it",
             )
     for kind, known in (("numeric", NumericImpute), ("categorical", CategoricalImpute)):
         if column.kind == kind and column.impute not in (None, *get_args(known)):
@@ -143,32 +143,32 @@ def _foreign_conflicts(key: str, column: ColumnSettings) -> Iterator[Conflict]:
 def _level_conflicts(key: str, column: ColumnSettings, data: Data) -> Iterator[Conflict]:
     if column.levels is None:
         return
-    words = [" ".join(class_text(level).split()) for level in column.levels]
-    folds = data.categorical.ignore_case if column.ignore_case is None else column.ignore_case
-    keys = [word.casefold() if folds else word for word in words]
-    for place, word in enumerate(words):
-        if keys[place] in keys[:place]:
-            found = f"'{word}' twice" + (" where case is ignored" if folds else "")
+    levels = [" ".join(class_text(level).split()) for level in column.levels]
+    ignores = data.categorical.ignore_case if column.ignore_case is None else column.ignore_case
+    keys = [level.casefold() if ignores else level for level in levels]
+    for index, level in enumerate(levels):
+        if keys[index] in keys[:index]:
+            found = f"'{level}' twice" + (" with ignore_case" if ignores else "")
             yield conflict(f"{key}.levels", "each level once", found, "remove one of the two")
     for name in ("min_count", "max_levels"):
         if getattr(column, name) is not None:
-            expected = "all levels of data.columns.X.levels kept"
+            expected = "either levels or a limit on them"
             fix = "remove it, or remove levels"
             yield conflict(
                 f"{key}.{name}", expected, f"both levels and {name}", fix, f"{key}.levels"
             )
     if column.unknown == "rare":
-        expected = "a level (rare), which a column with stated levels does not have"
+        expected = "another value, as a column with levels has no level (rare)"
         fix = "remove it, or remove levels"
         yield conflict(f"{key}.unknown", expected, "unknown: rare", fix, f"{key}.levels")
     impute = column.impute or data.categorical.impute
     constant = data.categorical.constant if column.constant is None else column.constant
     constant = " ".join(class_text(constant).split())
-    if impute == "constant" and (constant.casefold() if folds else constant) not in keys:
+    if impute == "constant" and (constant.casefold() if ignores else constant) not in keys:
         yield conflict(
             f"{key}.levels",
-            "the constant that missing values are filled with among the levels",
-            f"'{constant}' is not",
+            "levels that include the fill value of missing values",
+            f"no '{constant}'",
             "add it, or set impute: separate_level",
             f"{key}.constant",
             f"{key}.impute",
@@ -194,7 +194,7 @@ def _constant_conflicts(key: str, column: ColumnSettings, data: Data) -> Iterato
             f"{key}.constant",
             "impute: constant with a constant",
             f"impute: {column.impute}" if column.impute else "no impute",
-            "set impute: constant, or take the constant out",
+            "set impute: constant, or remove the constant",
             f"{key}.impute",
             "data.numeric.impute",
             "data.categorical.impute",

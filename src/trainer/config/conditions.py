@@ -1,7 +1,5 @@
-"""Conditions of a searched setting on another one: `optimizer.name == sgd`.
-
-Owns: their form, and which settings of a trial are in force. Does not own: whether a condition makes
-sense in a config (`sweep_contradictions`).
+"""Conditions of a searched setting on another one, `optimizer.name == sgd`, and which settings of a
+trial are active.
 """
 
 from __future__ import annotations
@@ -19,12 +17,12 @@ from trainer.errors import Problem
 
 @dataclass(frozen=True, slots=True)
 class SweepCondition:
-    """Another setting has a value, or has it not.
+    """The condition that another setting has, or does not have, a value.
 
     Attributes:
         key: The other setting.
-        equal: Whether it has to have the value, or not to have it.
-        value: The value.
+        equal: True for ==, False for !=.
+        value: The value it is compared with.
     """
 
     key: str
@@ -32,8 +30,8 @@ class SweepCondition:
     value: Any
 
     def holds(self, value: Any) -> bool:
-        """Whether it holds where the other setting has `value`."""
-        # True is 1 to Python, but not in a config.
+        """Return whether the condition is true if the other setting has `value`."""
+        # In Python True == 1, but not in a config.
         same = isinstance(value, bool) == isinstance(self.value, bool) and value == self.value
         return bool(same) == self.equal
 
@@ -42,7 +40,7 @@ _FORM = re.compile(r"\s*(\S+?)\s*(==|!=)\s*(.*?)\s*", re.DOTALL)
 
 
 def parse_condition(text: str) -> SweepCondition | Problem:
-    """A condition as it is written; the problem has neither place nor key."""
+    """Parse a condition; a returned problem has neither location nor key."""
     expected = "a condition such as 'optimizer.name == sgd' or 'optimizer.name != sgd'"
     match = _FORM.fullmatch(text)
     if match is None or not match[3] or parse_key(match[1]) is None:
@@ -61,13 +59,13 @@ def is_active(
     conditions: Mapping[str, SweepCondition],
     base: Mapping[str, Any],
 ) -> bool:
-    """Whether a searched setting is in force.
+    """Return whether a searched setting is active in a trial.
 
     Args:
         key: The setting.
         chosen: Searched setting → its value in the trial.
-        conditions: Searched setting → its condition; none leads back to itself.
-        base: Every setting that a condition asks for → its value in the base config.
+        conditions: Searched setting → its condition; there are no cycles.
+        base: Each setting used in a condition → its value in the base config.
     """
     if key not in conditions:
         return True
@@ -80,7 +78,7 @@ def is_active(
 def active_settings(
     chosen: Mapping[str, Any], conditions: Mapping[str, SweepCondition], base: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The settings in force, in the order they are set: a whole section before a part of it."""
+    """Return the active settings in the order to set them: a whole section before a part of it."""
     return {
         key: chosen[key]
         for key in sorted(chosen, key=lambda key: len(parse_key(key) or ()))

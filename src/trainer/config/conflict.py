@@ -1,7 +1,4 @@
-"""One contradiction between settings, and whether a setting is stated.
-
-Owns: the form that the modules of contradictions share.
-"""
+"""A conflict between settings, shared by the modules that find conflicts."""
 
 from __future__ import annotations
 
@@ -13,11 +10,11 @@ from trainer.errors import Problem
 
 @dataclass(frozen=True)
 class Conflict:
-    """Settings that contradict each other.
+    """Settings that conflict with each other.
 
     Attributes:
-        problem: What to say of it, with the key to blame.
-        keys: Every setting involved; where one of them is not valid, nothing is said.
+        problem: The message, with the key that it is reported for.
+        keys: All settings involved; the conflict is not reported if one of them is invalid.
     """
 
     problem: Problem
@@ -25,11 +22,11 @@ class Conflict:
 
 
 def conflict(key: str, expected: str, found: str, fix: str, *others: str) -> Conflict:
-    """A contradiction of the setting `key` with `others`."""
+    """Return a conflict of the setting `key` with `others`."""
     return Conflict(Problem("", expected, found, fix, key), (key, *others))
 
 
 def differs_from_default(section: Section, name: str) -> bool:
-    """Whether a setting differs from its default."""
+    """Return whether a setting differs from its default."""
     default: object = type(section).model_fields[name].default
     return bool(getattr(section, name) != default)

@@ -1,10 +1,8 @@
-"""Settings that are each valid but contradict each other.
+"""Settings that are valid by themselves but conflict with each other.
 
-`conflict_problems` says what is known from the config alone, `task_conflicts` what takes the
-target's values to know. A setting counts as stated when it differs from its default: a resolved
-config, in which every default is written out, must not contradict itself.
-
-Owns: which settings exclude which. Does not own: what `auto` means (`resolve`).
+`conflict_problems` needs the config alone, `task_conflicts` also the values of the target. A setting
+counts as set only if it differs from its default, because a resolved config, in which all defaults are
+written out, must not have conflicts.
 """
 
 from __future__ import annotations
@@ -42,12 +40,12 @@ from trainer.errors import Problem, did_you_mean
 
 
 def conflict_problems(config: Config) -> list[Problem]:
-    """What contradicts itself whatever the data are; each with its key, without a place."""
-    return [each.problem for each in find_conflicts(config)]
+    """Return the conflicts that do not depend on the data; each has its key but no location."""
+    return [conflict.problem for conflict in find_conflicts(config)]
 
 
 def find_conflicts(config: Config) -> list[Conflict]:
-    """As `conflict_problems`, with the settings that each concerns."""
+    """Return the conflicts with all settings that each concerns."""
     return [
         *data_conflicts(config.data, folded=uses_folds(config)),
         *member_conflicts(config),
@@ -77,23 +75,23 @@ def _engine_conflicts(config: Config) -> list[Conflict]:
 def task_conflicts(
     config: Config, task: TaskName, head: HeadKind, classes: Sequence[str], has_validation: bool
 ) -> list[Problem]:
-    """What contradicts the target or the split.
+    """Return conflicts with the target or the splits.
 
     Args:
-        config: A config without `conflict_problems`.
-        task: The task, as the target has it.
+        config: A config for which `conflict_problems` finds nothing.
+        task: The task of the target.
         head: The resolved head.
         classes: The classes of a binary or multiclass target, as text; else empty.
         has_validation: Whether there are validation rows.
     """
-    found = [
+    conflicts = [
         *head_conflicts(config, task, head),
         *_task_conflicts(config, task),
         *_class_conflicts(config, task, classes),
-        *_measured_conflicts(config, resolved_metrics(config, task), has_validation),
+        *_metric_conflicts(config, resolved_metrics(config, task), has_validation),
         *evaluate_conflicts(config, task, TASK_WORDS[task], has_validation),
     ]
-    return [each.problem for each in found]
+    return [conflict.problem for conflict in conflicts]
 
 
 def _fit_conflicts(config: Config) -> Iterator[Conflict]:
@@ -103,7 +101,7 @@ def _fit_conflicts(config: Config) -> Iterator[Conflict]:
             "fit.steps",
             "either epochs or steps",
             f"epochs: {fit.epochs} and steps: {fit.steps}",
-            "take one of the two out",
+            "remove one of the two",
             "fit.epochs",
         )
     stop = fit.early_stopping
@@ -112,7 +110,7 @@ def _fit_conflicts(config: Config) -> Iterator[Conflict]:
             "fit.early_stopping.start_epoch",
             f"an epoch of training: at most {fit.epochs}",
             str(stop.start_epoch),
-            "make it smaller, or raise fit.epochs",
+            "lower it, or raise fit.epochs",
             "fit.epochs",
         )
     plateau = fit.reduce_on_plateau
@@ -129,8 +127,8 @@ def _fit_conflicts(config: Config) -> Iterator[Conflict]:
         yield conflict(
             "fit.reduce_on_plateau",
             "either a schedule or reduce_on_plateau",
-            "both: each would undo the other's learning rate",
-            "take optimizer.schedule or fit.reduce_on_plateau out",
+            "both: each would override the other's learning rate",
+            "remove optimizer.schedule or fit.reduce_on_plateau",
             "optimizer.schedule",
         )
     for key in ("max_rollbacks", "factor"):
@@ -139,7 +137,7 @@ def _fit_conflicts(config: Config) -> Iterator[Conflict]:
                 f"fit.on_nonfinite.{key}",
                 f"{key} only with action: rollback",
                 "action: stop, which ignores it",
-                f"set fit.on_nonfinite.action=rollback, or take {key} out",
+                f"set fit.on_nonfinite.action=rollback, or remove {key}",
                 "fit.on_nonfinite.action",
             )
 
@@ -151,30 +149,30 @@ def _monitor_conflicts(config: Config) -> Iterator[Conflict]:
         metrics = config.metrics
     elif data.task != "auto":
         metrics = DEFAULT_METRICS[data.task]
-    yield from _measured_conflicts(config, metrics, can_have_validation(config))
+    yield from _metric_conflicts(config, metrics, can_have_validation(config))
 
 
-def _measured_conflicts(
+def _metric_conflicts(
     config: Config, metrics: Sequence[str], has_validation: bool
 ) -> Iterator[Conflict]:
     known = ["loss", *metrics]
-    measures = [*known, *(f"val_{name}" for name in known)] if has_validation else known
-    for key, measure in monitored_metrics(config.fit):
-        base = measure.removeprefix("val_")
+    available = [*known, *(f"val_{name}" for name in known)] if has_validation else known
+    for key, metric in monitored_metrics(config.fit):
+        base = metric.removeprefix("val_")
         if base not in known:
-            otherwise = f"measured are {', '.join(known)}"
+            otherwise = f"available: {', '.join(known)}"
             if base in METRICS:
                 otherwise = f"add {base} to metrics"
             elif len(known) > 10:
-                otherwise = f"known are {', '.join(known)}"
-            fix = otherwise if base in METRICS else did_you_mean(measure, measures, otherwise)
-            expected = "a measure that is measured"
-            yield conflict(key, expected, f"'{measure}'", fix, "metrics", "data.task")
-        elif base != measure and not has_validation:
+                otherwise = f"available: {', '.join(known)}"
+            fix = otherwise if base in METRICS else did_you_mean(metric, available, otherwise)
+            expected = "a metric that is computed"
+            yield conflict(key, expected, f"'{metric}'", fix, "metrics", "data.task")
+        elif base != metric and not has_validation:
             yield conflict(
                 key,
-                "a measure of the training rows, as there are no validation rows",
-                f"'{measure}'",
+                "a metric of the training rows, as there are no validation rows",
+                f"'{metric}'",
                 f"{validation_fix(config)}, or monitor: {base}",
                 "data.split.validation",
                 "data.source",
@@ -182,7 +180,7 @@ def _measured_conflicts(
 
 
 def _stated_task_conflicts(config: Config) -> Iterator[Conflict]:
-    """What is known of a task that the config states; several targets are checked elsewhere."""
+    """Yield conflicts with a task that is set in the config."""
     task = config.data.task
     if task == "auto":
         return
@@ -197,7 +195,7 @@ def _task_conflicts(config: Config, task: TaskName) -> Iterator[Conflict]:
             if task not in METRICS[name].tasks:
                 fitting = [other for other, facts in METRICS.items() if task in facts.tasks]
                 expected = f"a metric for {words}: {', '.join(fitting)}"
-                fix = "take it out, or change it"
+                fix = "remove it, or change it"
                 yield conflict(f"metrics.{index}", expected, name, fix, "data.task")
     only_for: list[tuple[str, bool, str, tuple[TaskName, ...]]] = [
         ("data.positive", config.data.positive is not None, "a positive class", ("binary",)),
@@ -226,11 +224,11 @@ def _task_conflicts(config: Config, task: TaskName) -> Iterator[Conflict]:
             ("binary", "multiclass", "multilabel"),
         ),
     ]
-    for key, stated, what, tasks in only_for:
-        if stated and task not in tasks:
-            wanted = " or ".join(TASK_WORDS[each] for each in tasks)
+    for key, is_set, what, tasks in only_for:
+        if is_set and task not in tasks:
+            wanted = " or ".join(TASK_WORDS[name] for name in tasks)
             expected = f"{what} only for {wanted}"
-            yield conflict(key, expected, f"a target of {words}", "take it out", "data.task")
+            yield conflict(key, expected, f"a target of {words}", "remove it", "data.task")
 
 
 def _class_conflicts(config: Config, task: TaskName, classes: Sequence[str]) -> Iterator[Conflict]:
@@ -253,20 +251,20 @@ def _class_conflicts(config: Config, task: TaskName, classes: Sequence[str]) -> 
         if missing and all(name in classes for name in weights):
             expected = "a weight for every class"
             found = f"none for {', '.join(missing[:20])}"
-            yield conflict("fit.class_weight", expected, found, "add it; 1 leaves a class as it is")
+            yield conflict("fit.class_weight", expected, found, "add it; 1 is neutral")
     for index, name in enumerate(config.metrics if config.metrics != "auto" else []):
         count = {"top_3_accuracy": 3, "top_5_accuracy": 5}.get(name)
         if count is not None and task == "multiclass" and len(classes) <= count:
             expected = f"more than {count} classes for {name}"
-            fix = "take it out: it would always be 1"
+            fix = "remove it: it would always be 1"
             yield conflict(f"metrics.{index}", expected, f"{len(classes)}", fix)
 
 
 def is_class(value: str | float, classes: Sequence[str]) -> bool:
-    """Whether a class stated in the config is one of the target's, written as text there."""
+    """Return whether a class in the config is a class of the target, which are text."""
     if class_text(value) in classes or str(value) in classes:
         return True
-    # Whether case may differ was decided when the target was fitted.
+    # Classes of a fitted target never differ in case only, unless case matters.
     if class_text(value).casefold() in {name.casefold() for name in classes}:
         return True
     return not isinstance(value, bool | str) and any(_number(name) == value for name in classes)

@@ -1,4 +1,4 @@
-"""The `data` section: what is read, what is predicted, how rows are split, cleaned and encoded."""
+"""The `data` section: source, target, splits, cleaning and encoding."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Character = Annotated[
 
 
 def _character(value: str) -> str:
-    """One character; a tab and a backslash may be spelled out, as a shell or YAML may leave them."""
+    """Return one character; a tab and a backslash may be escaped, as shells and YAML may leave them."""
     value = {"tab": "\t", "\\t": "\t", "\\\\": "\\"}.get(value, value)
     if len(value) != 1:
         raise ValueError("expected one character")
@@ -50,103 +50,101 @@ Escape = Annotated[
 
 
 class NamedSources(Section):
-    """Named files for each split, in place of `split`."""
+    """Files of each split, instead of `split`."""
 
     train: Files | Annotated[list[Files], Field(min_length=1)]
     """Files of the training rows."""
     validation: Files | Annotated[list[Files], Field(min_length=1)] | None = None
-    """Files of the validation rows; without them `split.validation` of the training rows
-    is taken."""
+    """Files of the validation rows; unset, the fraction `split.validation` of the training rows."""
     test: Files | Annotated[list[Files], Field(min_length=1)] | None = None
-    """Files of the test rows; without them nothing is tested."""
+    """Files of the test rows; unset, there are no test rows."""
 
 
 class Csv(Section):
-    """How CSV files are written."""
+    """Format of CSV files."""
 
     header: bool = True
-    """Whether the first line of each file names the columns; false: it is a row like the others."""
+    """Whether the first line of each file has the column names."""
     names: Annotated[list[Column], Field(min_length=1)] | None = None
-    """Names for all columns, in their order, in place of those in the header; unset, those in the
-    header, or column_1, column_2 and so on without one."""
+    """Names of all columns in order, instead of those in the header; unset, the names in the header, or
+    column_1, column_2, … without a header."""
     separator: Separator = ","
-    """The character between two fields; `tab` or `\\t` is a tab, `' '` any run of blanks and tabs.
-    Where it is a comma, files named `.tsv` or `.tab` are read with a tab."""
+    """The field delimiter; `tab` or `\\t` is a tab, `' '` is any run of spaces and tabs. If it is a
+    comma, `.tsv` and `.tab` files are read with a tab."""
     quote: Character = '"'
-    """The character around a field that holds separators or line ends."""
+    """Quote character of fields that contain separators or line breaks."""
     escape: Escape | None = None
-    """The character before a quote or a separator that belongs to the text, often a backslash; a field
-    that is a backslash and N is then missing. Unset, a quote in a quoted field is doubled."""
+    """Escape character of quotes and separators in a field, often a backslash; \\N is then a missing
+    value. Unset, quotes in a quoted field are doubled."""
     comment: Annotated[str, Field(min_length=1, max_length=8)] | None = None
-    """Lines that begin with this text are skipped, for instance `'#'`; unset, none are."""
+    """Prefix of comment lines, which are skipped, for example `'#'`; unset, there are none."""
     skip: Annotated[int, Field(ge=0)] = 0
-    """Lines at the beginning of each file, before the header, that are skipped."""
+    """Number of lines to skip at the start of each file, before the header."""
     decimal_comma: bool = False
-    """Numbers are written 3,14, and 1.234 means 1234. Where the separator is a comma, such numbers are
-    in quotes."""
+    """Numbers have a decimal comma: 3,14; 1.234 means 1234. If the separator is a comma, such
+    numbers must be quoted."""
     encoding: Literal["utf-8", "latin-1", "windows-1252", "utf-16"] = "utf-8"
-    """The encoding of the text."""
+    """Text encoding."""
     null_values: list[str] = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?"]
-    """Fields that mean a missing value, after blanks around them are taken off. An empty field always
-    does."""
+    """Values that are read as missing, after surrounding whitespace is stripped. An empty field
+    always is."""
 
 
 class Features(Section):
-    """Which columns are features: all but target, weight and split columns, unless stated."""
+    """Which columns are features; by default all except the target, weight and split columns."""
 
     include: Annotated[list[Column], Field(min_length=1)] | None = None
-    """Only these columns; shell patterns such as `pixel_*` are allowed."""
+    """Use only these columns; wildcards such as `pixel_*` are allowed."""
     exclude: list[Column] = []
-    """Not these columns; shell patterns are allowed."""
+    """Do not use these columns; wildcards are allowed."""
 
 
 class Numeric(Section):
-    """How numeric columns are filled and scaled. All statistics are those of the training rows."""
+    """Imputation and scaling of numeric columns, with statistics of the training rows."""
 
     impute: NumericImpute = "median"
-    """What takes the place of a missing value; `drop` leaves the row out of training."""
+    """Replacement of missing values; `drop` excludes the row from training."""
     constant: float = 0.0
-    """The value that `impute: constant` uses."""
+    """Fill value of `impute: constant`."""
     indicator: bool = False
-    """Add a 0/1 column that says where a value was missing, to columns that miss one in training."""
+    """Add a 0/1 column that marks missing values, for columns with missing values in training."""
     scale: Scale = "standard"
-    """standard: mean 0, deviation 1. minmax: to [0, 1]. robust: median 0, interquartile range 1
-    (deviation 1 where the quartiles are equal). quantile: ranks mapped to a normal distribution, by
-    up to 1,000 quantiles."""
+    """standard: mean 0, standard deviation 1. minmax: to [0, 1]. robust: median 0, interquartile range 1
+    (standard deviation 1 if the quartiles are equal). quantile: mapped to a normal distribution by up to
+    1,000 quantiles."""
     smooth_clip: Annotated[float, Field(gt=0)] | None = None
-    """After scaling, x / sqrt(1 + (x / smooth_clip)²): bounds unusual values without a kink."""
+    """Smooth clipping after scaling: x / sqrt(1 + (x / smooth_clip)²)."""
 
 
 class Categorical(Section):
-    """How categorical columns become numbers. Levels are those of the training rows."""
+    """Encoding of categorical columns. Levels are the distinct values in the training rows."""
 
     encode: Encode = "onehot"
-    """onehot: one 0/1 column a level, all 0 for an unseen value. ordinal: one column, levels in
-    order, scaled to [0, 1], an unseen value one step below 0; the order is that of
-    `data.columns.X.levels`, else of numbers, else of a well-known scale (low, medium, high), else of
-    the alphabet. embedding: a learnt vector a level,
-    and one that stays as it started for unseen values."""
+    """onehot: one 0/1 column for each level, all 0 for an unseen value. ordinal: one column, with
+    the levels in order scaled to [0, 1] and an unseen value one step below 0; the order is that of
+    `data.columns.X.levels`, else numeric, else of a well-known scale (low, medium, high), else
+    alphabetical. embedding: a learned vector for each level, and an untrained one for unseen values."""
     dimension: Annotated[int, Field(ge=1, le=1024)] | None = None
-    """Length of an embedding; unset, min(50, round(1.6 · levels^0.56))."""
+    """Dimension of an embedding; unset, min(50, round(1.6 · levels^0.56))."""
     min_count: Count = 1
-    """Levels with fewer training rows are merged into one level, `(rare)`."""
+    """Minimum number of training rows of a level; less frequent levels are merged into `(rare)`."""
     max_levels: Annotated[int, Field(ge=1, le=100_000)] = 100
-    """Only this many of the most frequent levels are kept; others are merged into `(rare)`."""
+    """Maximum number of levels; less frequent ones are merged into `(rare)`."""
     impute: CategoricalImpute = "separate_level"
-    """What takes the place of a missing value; `separate_level` is a level `(missing)`, where training
-    rows miss some."""
+    """Replacement of missing values; `separate_level` adds a level `(missing)` if training rows have
+    missing values, `drop` excludes the row from training."""
     constant: str = "missing"
-    """The level that `impute: constant` uses."""
+    """Fill value of `impute: constant`."""
     unknown: Literal["separate_level", "rare"] = "separate_level"
-    """A value not seen in training: an own level (see `encode`), or `(rare)` where there is
-    one."""
+    """How values not seen in training are encoded: separately (see `encode`), or as `(rare)` if there is
+    such a level."""
     ignore_case: bool = False
-    """Values that differ in case only (`Yes`, `YES`) are one level, under its most frequent spelling.
-    Blanks around values never count, nor do non-breaking blanks and the encoding of accents."""
+    """Merge values that differ in case only (`Yes`, `YES`) into their most frequent spelling.
+    Surrounding whitespace, non-breaking spaces and the Unicode form of accents are always ignored."""
 
 
 class Datetime(Section):
-    """How dates and times become numbers."""
+    """Encoding of dates and times."""
 
     parts: DateParts = [
         "elapsed",
@@ -154,162 +152,161 @@ class Datetime(Section):
         "week",
         "day",
     ]
-    """elapsed: days since the earliest training row's, filled and scaled like a number. year, week,
-    day: the place in that cycle as a sine and a cosine; a cycle that does not vary in training is
-    left out."""
+    """elapsed: days since the earliest date in training, imputed and scaled like a number. year,
+    week, day: sine and cosine of the position in that cycle; cycles that do not vary in training are
+    omitted."""
     format: str | None = None
-    """The format of dates written as text (`%d.%m.%Y`). Unset, ISO 8601 or the one format that all
-    training rows fit; where several fit, because no day is above 12, the column stays text and `fit` and
-    `check` name the candidates."""
+    """Format of dates in text columns (`%d.%m.%Y`). Unset, ISO 8601 or the one format that fits all
+    training rows; if several fit, because no day is above 12, the column stays text and `fit` and
+    `check` list the candidates."""
 
 
 class ColumnSettings(Section):
-    """Settings of one column, over those of its kind."""
+    """Settings of one column, which override those of its kind."""
 
     kind: ColumnKind | None = None
-    """The kind of the column, in place of the inferred one."""
+    """Kind of the column, instead of the inferred one."""
     impute: NumericImpute | CategoricalImpute | None = None
-    """As `data.numeric.impute` or `data.categorical.impute`."""
+    """See `data.numeric.impute` and `data.categorical.impute`."""
     constant: float | str | None = None
-    """The value that `impute: constant` uses."""
+    """Fill value of `impute: constant`."""
     indicator: bool | None = None
-    """As `data.numeric.indicator`."""
+    """See `data.numeric.indicator`."""
     scale: Scale | None = None
-    """As `data.numeric.scale`."""
+    """See `data.numeric.scale`."""
     smooth_clip: Annotated[float, Field(gt=0)] | None = None
-    """As `data.numeric.smooth_clip`."""
+    """See `data.numeric.smooth_clip`."""
     encode: Encode | None = None
-    """As `data.categorical.encode`."""
+    """See `data.categorical.encode`."""
     dimension: Annotated[int, Field(ge=1, le=1024)] | None = None
-    """As `data.categorical.dimension`."""
+    """See `data.categorical.dimension`."""
     min_count: Count | None = None
-    """As `data.categorical.min_count`."""
+    """See `data.categorical.min_count`."""
     max_levels: Annotated[int, Field(ge=1, le=100_000)] | None = None
-    """As `data.categorical.max_levels`."""
+    """See `data.categorical.max_levels`."""
     unknown: Literal["separate_level", "rare"] | None = None
-    """As `data.categorical.unknown`."""
+    """See `data.categorical.unknown`."""
     levels: Annotated[list[Scalar], Field(min_length=1)] | None = None
-    """The levels in their order (`[low, medium, high]`); the column is then categorical. One that no
-    training row has is kept; a training value that is not among them is an error."""
+    """Levels in order (`[low, medium, high]`); the column is then categorical. Levels without
+    training rows are kept; a training value that is not listed is an error."""
     ignore_case: bool | None = None
-    """As `data.categorical.ignore_case`; of the target: classes that differ in case only are one."""
+    """See `data.categorical.ignore_case`; for the target: merge classes that differ in case only."""
     parts: DateParts | None = None
-    """As `data.datetime.parts`."""
+    """See `data.datetime.parts`."""
     format: str | None = None
-    """As `data.datetime.format`; it makes text a column of dates."""
+    """See `data.datetime.format`; setting it makes a text column a date column."""
     decimal: Literal["point", "comma"] | None = None
-    """How numbers written as text are read. point: 1,234.5. comma: 1.234,5. Blanks and apostrophes
-    group thousands in both; a currency, a percent sign or a unit is dropped; (5) is -5. It makes text a
-    column of numbers. Unset, the training rows decide whether it is one and which mark it has, and `fit`
-    and `check` say what they assumed."""
+    """Decimal mark of numbers in text columns. point: 1,234.5. comma: 1.234,5. Spaces and
+    apostrophes are thousands separators in both; a currency, a percent sign or a unit is dropped;
+    (5) is -5. Setting it makes a text column numeric. Unset, it is inferred from the training rows,
+    and `fit` and `check` report the assumption."""
 
 
 class Outliers(Section):
-    """Numeric values far from the others, by the statistics of the training rows."""
+    """Outliers in numeric columns, by the statistics of the training rows."""
 
     method: Literal["iqr", "zscore"] = "iqr"
-    """iqr: outside [q1 - factor · (q3 - q1), q3 + factor · (q3 - q1)]. zscore: further than factor
-    standard deviations from the mean. A column of which the quartiles (or all values) are equal has
-    none."""
+    """iqr: outside [q1 - factor · (q3 - q1), q3 + factor · (q3 - q1)]. zscore: more than factor standard
+    deviations from the mean. A column whose quartiles (or all values) are equal has no outliers."""
     factor: Annotated[float, Field(gt=0)] = 3.0
-    """How far is too far."""
+    """Factor in the rule of `method`."""
     action: Literal["drop", "clip"] = "clip"
-    """clip: the value is moved to the bound, in every row. drop: the row is left out of
-    training."""
+    """clip: clip values to the bounds, in all rows. drop: exclude the row from training."""
     columns: Annotated[list[Column], Field(min_length=1)] | None = None
-    """Only these columns; unset, every numeric column."""
+    """Columns to check; unset, all numeric columns."""
 
 
 class Clean(Section):
-    """What is taken out. Validation, test and prediction rows are never dropped but for a missing
-    target or as duplicates: a model is judged on every row it is asked about.
+    """Which rows are dropped. Validation and test rows are dropped only for a missing target or as
+    duplicates, prediction rows never: a model is evaluated on all rows that it may have to predict.
     """
 
     missing_target: Literal["drop", "error"] = "drop"
-    """What happens to rows without a target."""
+    """How rows without a target are handled."""
     duplicates: Literal["keep", "drop"] = "keep"
-    """drop: of rows that are equal in all features and the target, one is kept, a training row
-    first."""
+    """drop: keep one of the rows that are equal in all features and the target, a training row if
+    there is one."""
     outliers: Outliers | None = None
-    """What happens to outliers; unset, nothing."""
+    """How outliers are handled; unset, they are kept."""
 
 
 class Split(Section):
-    """Which rows train, validate and test; fractions are of all rows."""
+    """Splits into training, validation and test rows; fractions are of all rows."""
 
     test: Annotated[float, Field(ge=0, lt=1)] = 0.2
-    """The share of test rows; 0 for none."""
+    """Fraction of test rows; 0 for none."""
     validation: Annotated[float, Field(ge=0, lt=1)] = 0.2
-    """The share of validation rows; 0 for none."""
+    """Fraction of validation rows; 0 for none."""
     by: SplitBy = "auto"
-    """random. stratified: each class keeps its share. group: rows that agree in `column` stay
-    together. time: by `column`, the latest rows are tested. column: `column` says train,
-    validation or test. hash: by a hash of `column`, or of the whole row; group and hash assignments
-    stay when rows are added. auto: stratified for classes, random for numbers."""
+    """random. stratified: with the same class frequencies in each split. group: rows with the same
+    value of `column` are in the same split. time: ordered by `column`, the latest rows are the test
+    set. column: `column` has the values train, validation and test. hash: by a hash of `column`, or
+    of the whole row; group and hash assignments do not change when rows are added. auto: stratified
+    for classes, random for numbers."""
     column: Column | None = None
-    """The column that group, time, column and hash look at. It is a feature only where
-    `features.include` names it. By time it holds numbers or dates, in ISO 8601 or as
-    `columns.NAME.format` says."""
+    """Column used by group, time, column and hash. It is a feature only if listed in
+    `features.include`. For time it has numbers or dates, in ISO 8601 or in the format
+    `columns.NAME.format`."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
-    """What random, stratified, group and hash draw with; unset, the config's `seed`. With it, runs that
-    differ in `seed`, so in start and order of the rows, have the same splits."""
+    """Seed of the random, stratified, group and hash splits; unset, the config's `seed`. Set it to
+    give runs with different values of `seed` the same splits."""
     train_on_validation: bool = False
-    """Split as without it, then train on the validation rows too: nothing is validated, and the test
-    rows stay those they were. What `trainer best --refit` does."""
+    """Train on the validation rows too, without validation; the test rows stay the same. `trainer best
+    --refit` sets it."""
     fold: Fold | None = None
-    """As '2/5': the rows that are not tested are cut into five folds by the same rule, the second
-    validates, the others train; `validation` does not count. Folds differ by one row at most; by group
-    by one group; by hash they are about equal, and stay when rows are added. By time the rows are cut
-    into six parts, the first of which only trains; a fold trains on the rows before it, and those later
-    than the fold are dropped. Not by column, nor where files of validation rows are named."""
+    """'2/5': divide the rows outside the test set into five folds by the same rule; the second is the
+    validation set, the others are the training set, and `validation` is ignored. Fold sizes differ by at
+    most one row, by group by at most one group; by hash they are about equal and do not change when rows
+    are added. By time there are six parts, and the first is only used for training; a fold is trained on
+    the rows before it, and later rows are dropped. Not available by column or with named validation
+    files."""
 
 
 class Data(Section):
     """What is read, what is predicted, how rows are split, cleaned and encoded."""
 
     source: Files | Annotated[list[Files], Field(min_length=1)] | NamedSources
-    """CSV, Parquet, NDJSON, Arrow IPC or NPZ: a file, a glob, a list, or named splits. Paths are
-    relative to the config file; `~` and `${VARIABLE}` are expanded. Text files may be packed: `.csv.gz`,
-    `.csv.zst`, or `.csv.zip` with one file in it."""
+    """CSV, Parquet, NDJSON, Arrow IPC or NPZ: a file, a glob pattern, a list, or files by split.
+    Paths are relative to the config file; `~` and `${VARIABLE}` are expanded. Text files may be
+    compressed: `.csv.gz`, `.csv.zst`, or `.csv.zip` with one file."""
     format: Literal["auto", "csv", "parquet", "ndjson", "arrow", "npz"] = "auto"
-    """The format of the files; auto: from their names."""
+    """File format; auto: from the file names."""
     csv: Csv = Csv()
     target: Column | Annotated[list[Column], Field(min_length=1)]
-    """The column to predict; several yes/no columns or lists of labels (`target_separator`) make a
-    multi-label task, several numbers a regression with several outputs."""
+    """Column to predict. Several yes/no columns or lists of labels (`target_separator`) are a
+    multi-label task, several numeric columns a multi-output regression."""
     task: Literal["auto"] | TaskName = "auto"
-    """What is predicted; auto: from the values of the target in the training rows. Words are classes,
-    numbers with fractions are numbers; whole numbers are classes when there are only two, or at
-    most 20 and one to ten rows; several columns are yes/no or numbers."""
+    """Learning task; auto: from the target values in the training rows. Text values are classes and
+    fractional numbers are regression; integers are classes if there are only two, or at most 20 with at
+    least ten rows each on average; several columns are yes/no or numbers."""
     positive: Scalar | None = None
-    """The positive one of two classes; unset: yes, true, 1, positive or + where there is one, else the
-    rarer one."""
+    """Positive class of two; unset: yes, true, 1, positive or + if present, else the rarer class."""
     target_separator: Annotated[str, Field(min_length=1, max_length=8)] | None = None
-    """The text between the labels in a cell of the target, as `|` in red|blue: each row has any
-    number of labels, and the task is multilabel. A cell without a value has none. Lists in Parquet,
-    Arrow and NDJSON, and cells such as ["red", "blue"], need no separator."""
+    """Separator of the labels in a target cell, such as `|` in red|blue: each row has any number of
+    labels, and the task is multilabel. An empty cell has no labels. Lists in Parquet, Arrow and
+    NDJSON, and cells such as ["red", "blue"], need no separator."""
     target_scale: TargetScale | dict[Column, TargetScale] = "auto"
-    """How a number is scaled for training; predictions, their intervals and metrics are always in the
-    target's unit. standard: mean 0, deviation 1. log: its logarithm, standardised, for numbers above 0
-    that span orders of magnitude; predictions are above 0, those of a typical (median) row, and
-    intervals grow with them. power: the same for numbers that can be 0 or negative, by the Yeo-Johnson
-    transform that makes the training rows most like a normal distribution. none: as it is. auto:
-    standard for a linear head, none for other heads and for losses of counts and of percentages.
-    Of several target columns each can have its own: `{price: log, area: standard}`."""
+    """Scaling of a numeric target for training; predictions, prediction intervals and metrics are
+    always in the target's unit. standard: mean 0, standard deviation 1. log: standardized logarithm,
+    for positive numbers that span orders of magnitude; predictions are positive, estimate the
+    median, and their intervals grow with them. power: the same for numbers that can be 0 or
+    negative, by the Yeo-Johnson transform with the best fit to a normal distribution. none:
+    unscaled. auto: standard for a linear head, none for other heads and for count and percentage
+    losses. Several target columns can have different values: `{price: log, area: standard}`."""
     features: Features = Features()
     weight: Column | None = None
-    """The column with the weight of each row, in the loss and in metrics."""
+    """Column with sample weights, used in the loss and in metrics."""
     split: Split = Split()
     clean: Clean = Clean()
     numeric: Numeric = Numeric()
     categorical: Categorical = Categorical()
     datetime: Datetime = Datetime()
     columns: dict[str, ColumnSettings] = {}
-    """Settings of single columns, by name."""
+    """Settings of individual columns, by name."""
 
 
 def class_text(value: str | float) -> str:
-    """A class as text: true and false in small letters, 1.0 as 1."""
+    """Return a class as text: true and false in lower case, 1.0 as 1."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float) and value.is_integer():

@@ -1,4 +1,4 @@
-"""Contradictions in the `data` section, but for those of single columns."""
+"""Conflicts in the `data` section, except those of individual columns."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from trainer.config.data import Csv, Data, NamedSources
 
 
 def data_conflicts(data: Data, *, folded: bool) -> Iterator[Conflict]:
-    """Sources, formats, splits, targets and features that exclude each other.
+    """Yield conflicts between sources, formats, splits, targets and features.
 
     Args:
         data: The `data` section.
-        folded: Whether a fold validates, rather than a share of the rows.
+        folded: Whether a fold is the validation set, rather than a fraction of the rows.
     """
     yield from _source_conflicts(data)
     yield from _split_conflicts(data, folded=folded)
@@ -26,9 +26,9 @@ def _source_conflicts(data: Data) -> Iterator[Conflict]:
             if differs_from_default(data.csv, name):
                 yield conflict(
                     f"data.csv.{name}",
-                    "csv settings only where data.format is auto or csv",
+                    "csv settings only with data.format: auto or csv",
                     f"data.format: {data.format}",
-                    "take one of the two out",
+                    "remove one of the two",
                     "data.format",
                 )
     yield from _csv_conflicts(data.csv)
@@ -38,13 +38,13 @@ def _csv_conflicts(csv: Csv) -> Iterator[Conflict]:
     signs = {"separator": csv.separator, "quote": csv.quote, "escape": csv.escape}
     for name, sign in signs.items():
         if sign in ("\n", "\r"):
-            found = "a line end"
-            yield conflict(f"data.csv.{name}", "a character that ends no line", found, "")
+            found = "a line break"
+            yield conflict(f"data.csv.{name}", "a character other than a line break", found, "")
     for name, other in (("quote", "separator"), ("escape", "separator"), ("escape", "quote")):
         if signs[name] == signs[other]:
             fix = ""
             if (name, other) == ("escape", "quote"):
-                fix = "take data.csv.escape out: a doubled quote is understood without it"
+                fix = "remove data.csv.escape; doubled quotes are read without it"
             yield conflict(
                 f"data.csv.{name}",
                 f"another character than data.csv.{other}",
@@ -56,7 +56,7 @@ def _csv_conflicts(csv: Csv) -> Iterator[Conflict]:
         name = next(name for name, sign in signs.items() if sign == csv.comment[0])
         yield conflict(
             "data.csv.comment",
-            f"text that does not begin with data.csv.{name}",
+            f"text that does not start with data.csv.{name}",
             f"'{csv.comment}'",
             f"change data.csv.{name}, or skip the first lines with data.csv.skip",
             f"data.csv.{name}",
@@ -74,7 +74,7 @@ def _split_conflicts(data: Data, *, folded: bool) -> Iterator[Conflict]:
             "data.split.train_on_validation",
             "validation rows to train on",
             "data.split.validation: 0",
-            "take train_on_validation out: all rows but the test rows are trained on without it",
+            "remove train_on_validation: all rows but the test rows are training rows",
             "data.split.validation",
         )
     if split.by in ("group", "time", "column") and split.column is None:
@@ -98,9 +98,9 @@ def _split_conflicts(data: Data, *, folded: bool) -> Iterator[Conflict]:
     elif split.by != "column" and not folded and split.test + split.validation >= 1:
         yield conflict(
             "data.split",
-            "test and validation shares that leave rows to train on",
+            "test and validation fractions that leave training rows",
             f"{split.test:g} + {split.validation:g}",
-            "make one of them smaller",
+            "lower one of them",
             "data.split.test",
             "data.split.validation",
         )
@@ -109,17 +109,17 @@ def _split_conflicts(data: Data, *, folded: bool) -> Iterator[Conflict]:
 def _named_source_conflicts(data: Data, source: NamedSources) -> Iterator[Conflict]:
     if data.split.by == "column":
         fix = "name one source, or remove data.split.by and data.split.column"
-        expected = "another way than a column where data.source names the splits"
+        expected = "another method than column, as data.source lists the files of each split"
         yield conflict("data.split.by", expected, "by: column", fix, "data.source")
     for name, files in (("test", source.test), ("validation", source.validation)):
-        share: float = getattr(data.split, name)
+        fraction: float = getattr(data.split, name)
         taken = name == "validation" and files is None
-        if differs_from_default(data.split, name) and share > 0 and not taken:
+        if differs_from_default(data.split, name) and fraction > 0 and not taken:
             yield conflict(
                 f"data.split.{name}",
-                f"no share of {name} rows where data.source names the files of each split",
-                f"{share:g}",
-                f"take it out, or name the {name} files in data.source.{name}",
+                f"no fraction of {name} rows, as data.source lists the files of each split",
+                f"{fraction:g}",
+                f"remove it, or list the {name} files in data.source.{name}",
                 "data.source",
             )
 
@@ -127,21 +127,21 @@ def _named_source_conflicts(data: Data, source: NamedSources) -> Iterator[Confli
 def _target_conflicts(data: Data) -> Iterator[Conflict]:
     targets = [data.target] if isinstance(data.target, str) else data.target
     for name in sorted({name for name in targets if targets.count(name) > 1}):
-        yield conflict("data.target", "each column once", f"'{name}' twice", "take one out")
+        yield conflict("data.target", "each column once", f"'{name}' twice", "remove one")
     for name in targets:
         if name in (data.features.include or []):
             yield conflict(
                 "data.features.include",
-                "features that do not hold the target",
+                "features without the target",
                 f"'{name}'",
-                "take it out: it is what is predicted",
+                "remove it: it is what is predicted",
                 "data.target",
             )
         if name == data.weight:
             fix = "name another column"
             yield conflict("data.weight", "another column than the target", f"'{name}'", fix)
         if name == data.split.column:
-            fix = "by: stratified keeps each class's share without a column"
+            fix = "use by: stratified, which needs no column"
             expected = "another column than the target"
             yield conflict("data.split.column", expected, f"'{name}'", fix, "data.target")
     excluded = set(data.features.exclude)
@@ -151,12 +151,12 @@ def _target_conflicts(data: Data) -> Iterator[Conflict]:
                 "data.features.exclude",
                 "columns that are not in data.features.include",
                 f"'{name}' in both",
-                "take it out of one of the two",
+                "remove it from one of the two",
                 "data.features.include",
             )
         if name == data.weight:
-            expected = "features that do not hold the weight column"
-            fix = "take it out of one of the two"
+            expected = "features without the weight column"
+            fix = "remove it from one of the two"
             yield conflict("data.features.include", expected, f"'{name}'", fix, "data.weight")
     yield from _several_target_conflicts(data, targets)
 
@@ -173,7 +173,7 @@ def _several_target_conflicts(data: Data, targets: list[str]) -> Iterator[Confli
     if data.target_separator is not None and len(targets) > 1:
         yield conflict(
             "data.target_separator",
-            "one target column of which each cell has several labels",
+            "one target column with several labels in a cell",
             f"{len(targets)} columns",
             "name one column in data.target, or remove target_separator",
             "data.target",
@@ -181,7 +181,7 @@ def _several_target_conflicts(data: Data, targets: list[str]) -> Iterator[Confli
     if data.target_separator is not None and data.task not in ("auto", "multilabel"):
         yield conflict(
             "data.target_separator",
-            "task: multilabel or auto where a cell has several labels",
+            "task: multilabel or auto with target_separator",
             f"task: {data.task}",
             "remove one of the two",
             "data.task",
@@ -189,4 +189,4 @@ def _several_target_conflicts(data: Data, targets: list[str]) -> Iterator[Confli
     if len(targets) > 1 and data.positive is not None:
         found = f"{len(targets)} target columns"
         expected = "a positive class only with one target column"
-        yield conflict("data.positive", expected, found, "take it out", "data.target")
+        yield conflict("data.positive", expected, found, "remove it", "data.target")

@@ -1,9 +1,6 @@
-"""What a searched setting can be: a list of values or a range, and how the two are written.
+"""Domains of searched settings: lists of values and ranges, and their syntax.
 
-    [32, 64, 128]   a,b,c   log(1e-4, 1e-1)   uniform(0, 0.5)   int(16, 256)   int(16, 256, log)
-
-Owns: the forms and the words for broken ones. Does not own: whether a value fits its setting
-(`sweep_contradictions`), which value a trial gets (`trainer.sweep`).
+[32, 64, 128]   a,b,c   log(1e-4, 1e-1)   uniform(0, 0.5)   int(16, 256)   int(16, 256, log)
 """
 
 from __future__ import annotations
@@ -23,14 +20,14 @@ from trainer.errors import Problem, did_you_mean
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """One of some values; of settings that change together, one of some tuples of values."""
+    """A list of values; for settings that change together, a list of tuples of values."""
 
     values: tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Floats:
-    """A number from `low` to `high`; with `log` each factor as likely as the next."""
+    """A number from `low` to `high`, uniform or, with `log`, log-uniform."""
 
     low: float
     high: float
@@ -39,7 +36,7 @@ class Floats:
 
 @dataclass(frozen=True, slots=True)
 class Integers:
-    """A whole number from `low` to `high`, both ends included."""
+    """A whole number from `low` to `high`, both inclusive."""
 
     low: int
     high: int
@@ -51,18 +48,16 @@ Domain = Choices | Floats | Integers
 
 @dataclass(frozen=True, slots=True)
 class Dimension:
-    """What is chosen at once: one setting, or several that change together.
+    """One dimension of the search space: one setting, or several that change together.
 
-    Attributes:
-        keys: The settings.
-        domain: What they can be; of several, choices of as many values.
+    Several settings have a domain of choices with one value for each setting.
     """
 
     keys: tuple[str, ...]
     domain: Domain
 
     def settings(self, value: Any) -> dict[str, Any]:
-        """A value of the domain, by setting."""
+        """Return a value of the domain, by setting."""
         if len(self.keys) == 1:
             return {self.keys[0]: value}
         return dict(zip(self.keys, value, strict=True))
@@ -73,19 +68,19 @@ RANGES: Mapping[str, str] = {
     "uniform": "uniform(0, 0.5)",
     "int": "int(16, 256)",
 }
-"""Each kind of range, and how one is written."""
+"""Kind of range → an example."""
 
 _EXPECTED = f"a list, values such as a,b,c, or a range such as {', '.join(RANGES.values())}"
 _CALL = re.compile(r"\s*([A-Za-z_]\w*)\(")
 
 
 def is_range(text: str) -> bool:
-    """Whether a text is meant as a range: a word, then a bracket."""
+    """Return whether a text looks like a range: a name and an opening bracket."""
     return _CALL.match(text) is not None
 
 
 def parse_domain(value: Sequence[Any] | str) -> Domain | Problem:
-    """What stands at a key of `sweep.space`; the problem has neither place nor key."""
+    """Parse a value of `sweep.space`; a returned problem has neither location nor key."""
     if not isinstance(value, str):
         return Choices(tuple(value))
     if is_range(value):
@@ -102,14 +97,14 @@ def parse_domain(value: Sequence[Any] | str) -> Domain | Problem:
 
 
 def split_values(text: str) -> list[str]:
-    """The parts between commas that stand in no quotes and no brackets: `a,[b,c]` → `a`, `[b,c]`."""
+    """Split at commas outside quotes and brackets: `a,[b,c]` → `a`, `[b,c]`."""
     parts: list[str] = []
     start, depth, quote = 0, 0, ""
     for index, character in enumerate(text):
         if quote:
             quote = "" if character == quote else quote
         elif character in "\"'" and not text[start:index].strip():
-            quote = character  # elsewhere it is an apostrophe
+            quote = character  # otherwise it is an apostrophe
         elif character in "([{":
             depth += 1
         elif character in ")]}":
@@ -126,34 +121,38 @@ def _range(text: str) -> Domain | Problem:
     name = match[1]
     found = f"'{truncate(text)}'"
     if name not in RANGES:
-        fix = did_you_mean(name, list(RANGES), f"known are {', '.join(RANGES)}")
+        fix = did_you_mean(name, list(RANGES), f"available: {', '.join(RANGES)}")
         return Problem("", _EXPECTED, found, fix)
     if not text.endswith(")"):
-        fix = f'between braces a range stands in quotes: "{RANGES[name]}"'
+        fix = f'quote ranges inside braces: "{RANGES[name]}"'
         return Problem("", f"a range such as {RANGES[name]}", found, fix)
-    words = [word.strip() for word in text[match.end() : -1].split(",")]
-    log = name == "log" or (name == "int" and words[2:] == ["log"])
-    ends = [_number(word) for word in (words[:2] if name == "int" and log else words)]
-    if len(ends) != 2 or None in ends:
+    arguments = [argument.strip() for argument in text[match.end() : -1].split(",")]
+    log = name == "log" or (name == "int" and arguments[2:] == ["log"])
+    numbers = arguments[:2] if name == "int" and log else arguments
+    bounds = [_number(number) for number in numbers]
+    if len(bounds) != 2 or None in bounds:
         other = f" or {RANGES[name][:-1]}, log)" if name == "int" else ""
         return Problem("", f"two numbers, as in {RANGES[name]}{other}", found)
-    low, high = ends
+    low, high = bounds
     assert low is not None
     assert high is not None
     end = ", log)" if name == "int" and log else ")"
     if low > high:
-        fix = f"write {name}({words[1]}, {words[0]}{end}"
-        return Problem("", "a range with its lower end first", found, fix)
+        fix = f"write {name}({arguments[1]}, {arguments[0]}{end}"
+        return Problem("", "a range with the lower bound first", found, fix)
     if low == high:
-        return Problem("", "a range with two ends", found, f"write [{words[0]}] for one value")
+        return Problem(
+            "", "a range with two different bounds", found, f"write [{arguments[0]}] for one value"
+        )
     if log and low <= 0:
-        fix = "begin above 0" if name == "int" else "begin above 0, or write uniform(…)"
-        return Problem("", "a range above 0, as it is in factors", found, fix)
+        fix = "start above 0" if name == "int" else "start above 0, or write uniform(…)"
+        return Problem("", "a range above 0 on a log scale", found, fix)
     if name != "int":
         return Floats(float(low), float(high), log)
     if isinstance(low, float) or isinstance(high, float):
-        fix = f"write {'log' if log else 'uniform'}({words[0]}, {words[1]}) for numbers between"
-        return Problem("", "whole numbers as the ends of int", found, fix)
+        kind = "log" if log else "uniform"
+        fix = f"write {kind}({arguments[0]}, {arguments[1]}) for numbers that are not whole"
+        return Problem("", "whole numbers as bounds of int", found, fix)
     return Integers(low, high, log)
 
 

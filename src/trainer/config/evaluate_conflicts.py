@@ -1,4 +1,4 @@
-"""What of the `evaluate` section contradicts the target or the split."""
+"""Conflicts of the `evaluate` section with the target or the splits."""
 
 from __future__ import annotations
 
@@ -13,41 +13,41 @@ from trainer.config.schema import Config, ThresholdAim
 def evaluate_conflicts(
     config: Config, task: TaskName, words: str, has_validation: bool
 ) -> Iterator[Conflict]:
-    """What is asked for that this task, or a split without validation rows, cannot give.
+    """Yield settings that this task, or data without validation rows, does not support.
 
     Args:
         config: The config.
-        task: What is predicted.
-        words: The task in words.
+        task: The task.
+        words: The task, as messages name it.
         has_validation: Whether there are validation rows.
     """
     settings = config.evaluate
     is_chosen = isinstance(settings.threshold, ThresholdAim)
     if is_chosen and task == "multilabel":
-        expected = "a number: one threshold holds for all columns"
-        found = "one that is chosen for a column"
+        expected = "a number, as one threshold is used for all columns"
+        found = "a criterion"
         yield conflict("evaluate.threshold", expected, found, "set it to 0.5", "data.task")
     if settings.calibrate and task == "regression":
-        expected = "calibration only of probabilities"
+        expected = "calibration only for classification"
         yield conflict(
-            "evaluate.calibrate", expected, f"a target of {words}", "take it out", "data.task"
+            "evaluate.calibrate", expected, f"a target of {words}", "remove it", "data.task"
         )
     if differs_from_default(settings, "prediction_interval") and task != "regression":
-        expected = "a prediction interval only for numbers"
+        expected = "a prediction interval only for regression"
         yield conflict(
             "evaluate.prediction_interval",
             expected,
             f"a target of {words}",
-            "take it out",
+            "remove it",
             "data.task",
         )
     chosen = {
-        "evaluate.threshold": ("to choose it on", is_chosen and task == "binary", "set it to 0.5"),
-        "evaluate.calibrate": ("to fit the temperature on", settings.calibrate, "take it out"),
+        "evaluate.threshold": ("to tune it on", is_chosen and task == "binary", "set it to 0.5"),
+        "evaluate.calibrate": ("to fit the temperature on", settings.calibrate, "remove it"),
         "evaluate.prediction_interval": (
-            "to measure the intervals on",
+            "to compute the intervals from",
             differs_from_default(settings, "prediction_interval") and task == "regression",
-            "take it out",
+            "remove it",
         ),
     }
     if has_validation or settings.decisions_from is not None:
@@ -55,7 +55,7 @@ def evaluate_conflicts(
     for key, (purpose, is_wanted, otherwise) in chosen.items():
         if is_wanted:
             fix = (
-                f"{validation_fix(config)}, take it from a run that has some with "
+                f"{validation_fix(config)}, take it from another run with "
                 f"evaluate.decisions_from: RUN, or {otherwise}"
             )
             yield conflict(key, f"validation rows {purpose}", "none", fix, "data.split.validation")

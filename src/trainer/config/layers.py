@@ -1,6 +1,6 @@
-"""The `model` section: layers, their initialisers, regularisers and constraints, and the head.
+"""The `model` section: layers with their initializers, regularizers and constraints, and the head.
 
-A layer is a mapping with one key, its kind; a bare word or a scalar is short for it:
+A layer is a mapping with one key, its type; a bare name or a scalar is a shorthand for it:
 `- flatten`, `- dense: 64`, `- dense: {units: 64, activation: relu}`.
 """
 
@@ -55,9 +55,9 @@ class VarianceScaling(Section):
     scale: Positive = 1.0
     """Factor of the variance."""
     mode: Literal["fan_in", "fan_out", "fan_avg"] = "fan_in"
-    """What the variance is divided by."""
+    """What the variance is divided by: inputs, outputs or their mean."""
     distribution: Literal["normal", "truncated_normal", "uniform"] = "truncated_normal"
-    """The distribution drawn from."""
+    """Distribution of the weights."""
 
 
 class RandomNormal(Section):
@@ -67,7 +67,7 @@ class RandomNormal(Section):
 
 class TruncatedNormal(Section):
     truncated_normal: Normal
-    """Normal distribution cut at two deviations."""
+    """Normal distribution truncated at two standard deviations."""
 
 
 class RandomUniform(Section):
@@ -77,17 +77,17 @@ class RandomUniform(Section):
 
 class Constant(Section):
     constant: float
-    """Every weight is this number."""
+    """Value of every weight."""
 
 
 class Orthogonal(Section):
     orthogonal: Positive
-    """Orthogonal matrix, times this gain."""
+    """Orthogonal matrix multiplied by this gain."""
 
 
 class VarianceScaled(Section):
     variance_scaling: VarianceScaling
-    """Variance by the layer's fan."""
+    """Variance scaled by the layer's fan."""
 
 
 Initializer = (
@@ -115,12 +115,12 @@ class Regularizer(Section):
 
 class MaxNorm(Section):
     max_norm: Positive
-    """Each unit's incoming weights have at most this norm."""
+    """Maximum norm of each unit's incoming weights."""
 
 
 class MinMaxNorm(Section):
     min_max_norm: Annotated[list[NonNegative], Field(min_length=2, max_length=2)]
-    """Each unit's incoming weights have a norm between these two."""
+    """Minimum and maximum norm of each unit's incoming weights."""
 
 
 Constraint = (
@@ -136,25 +136,25 @@ class Dense(Section):
     """activation(x · kernel + bias)."""
 
     units: Size
-    """Number of outputs."""
+    """Number of units, the dimension of the output."""
     activation: Activation = "linear"
     """The activation function."""
     use_bias: bool = True
     """Whether a bias is added."""
     kernel_initializer: Initializer = "glorot_uniform"
-    """How the kernel starts."""
+    """Initializer of the kernel."""
     bias_initializer: Initializer = "zeros"
-    """How the bias starts."""
+    """Initializer of the bias."""
     kernel_regularizer: Regularizer | None = None
     """Penalty on the kernel."""
     bias_regularizer: Regularizer | None = None
     """Penalty on the bias."""
     activity_regularizer: Regularizer | None = None
-    """Penalty on the outputs."""
+    """Penalty on the layer's output."""
     kernel_constraint: Constraint | None = None
-    """Bound on the kernel."""
+    """Constraint on the kernel."""
     bias_constraint: Constraint | None = None
-    """Bound on the bias."""
+    """Constraint on the bias."""
 
 
 class ActivationSettings(Section):
@@ -164,12 +164,12 @@ class ActivationSettings(Section):
 
 class Dropout(Section):
     rate: Fraction
-    """Share of inputs set to 0 in training; the others are scaled up by 1 / (1 - rate)."""
+    """Fraction of inputs set to 0 in training; the others are scaled up by 1 / (1 - rate)."""
 
 
 class GaussianNoise(Section):
     stddev: Annotated[float, Field(ge=0, le=1)]
-    """Deviation of the noise added in training."""
+    """Standard deviation of the noise added in training."""
 
 
 class BatchNormalization(Section):
@@ -178,22 +178,22 @@ class BatchNormalization(Section):
     epsilon: Positive = 1e-3
     """Added to the variance."""
     center: bool = True
-    """Learn an offset."""
+    """Whether to learn an offset (beta)."""
     scale: bool = True
-    """Learn a factor."""
+    """Whether to learn a factor (gamma)."""
 
 
 class LayerNormalization(Section):
     epsilon: Positive = 1e-3
     """Added to the variance."""
     center: bool = True
-    """Learn an offset."""
+    """Whether to learn an offset (beta)."""
     scale: bool = True
-    """Learn a factor."""
+    """Whether to learn a factor (gamma)."""
 
 
 class Flatten(Section):
-    """All axes of a sample become one."""
+    """Flattens each sample to one axis."""
 
 
 class Reshape(Section):
@@ -203,19 +203,19 @@ class Reshape(Section):
 
 class Custom(Section):
     function: Reference
-    """package.module:function that returns a Keras layer; importing it needs --allow-custom."""
+    """package.module:function that returns the Keras object; importing it needs --allow-custom."""
     arguments: dict[str, str | int | float | bool | list[str | int | float | bool] | None] = {}
-    """Named arguments of the function."""
+    """Keyword arguments of the function."""
     folder: str | None = None
-    """Where the module is looked for before the installed packages, relative to the config file; unset,
-    the folder of the config file."""
+    """Folder that is searched for the module before the installed packages, relative to the config file;
+    unset, the folder of the config file."""
 
 
 class DenseLayer(Section):
     dense: Annotated[
         Dense, BeforeValidator(shorthand_for("units"), json_schema_input_type=Dense | Size)
     ]
-    """Every input to every unit."""
+    """Fully connected layer."""
 
 
 class ActivationLayer(Section):
@@ -225,7 +225,7 @@ class ActivationLayer(Section):
             shorthand_for("name"), json_schema_input_type=ActivationSettings | Activation
         ),
     ]
-    """An activation function on its own."""
+    """An activation function as a layer."""
 
 
 class DropoutLayer(Section):
@@ -253,7 +253,7 @@ class BatchNormalizationLayer(Section):
             shorthand_for("momentum"), json_schema_input_type=BatchNormalization | float | None
         ),
     ]
-    """Normalises each input over the batch."""
+    """Normalizes each input over the batch."""
 
 
 class LayerNormalizationLayer(Section):
@@ -263,28 +263,28 @@ class LayerNormalizationLayer(Section):
             shorthand_for("epsilon"), json_schema_input_type=LayerNormalization | float | None
         ),
     ]
-    """Normalises each sample over its inputs."""
+    """Normalizes each sample over its inputs."""
 
 
 class FlattenLayer(Section):
     flatten: Annotated[
         Flatten, BeforeValidator(null_to_mapping, json_schema_input_type=Flatten | None)
     ]
-    """All axes of a sample become one."""
+    """Flattens each sample to one axis."""
 
 
 class ReshapeLayer(Section):
     reshape: Annotated[
         Reshape, BeforeValidator(shorthand_for("shape"), json_schema_input_type=Reshape | list[int])
     ]
-    """Gives a sample another shape."""
+    """Reshapes each sample."""
 
 
 class CustomLayer(Section):
     custom: Annotated[
         Custom, BeforeValidator(shorthand_for("function"), json_schema_input_type=Custom | str)
     ]
-    """A layer of the user's own."""
+    """A custom Keras layer."""
 
 
 AnyLayer = (
@@ -307,22 +307,22 @@ Layer = Annotated[
 
 
 class Model(Section):
-    """The network: hidden layers, then a head that fits the target."""
+    """The model: hidden layers, then a head that fits the target."""
 
     layers: list[Layer] = [
         DenseLayer(dense=Dense(units=64, activation="relu")),
         DenseLayer(dense=Dense(units=64, activation="relu")),
     ]
-    """Hidden layers, first to last; [] for a linear model."""
+    """Hidden layers in order; [] for a linear model."""
     head: Literal["auto"] | HeadKind = "auto"
-    """The last layer: sigmoid (two classes, yes/no columns, numbers in [0, 1]), softmax (classes),
-    linear (numbers), softplus or exponential (numbers above 0, as counts: log(1 + exp(z)) or exp(z));
-    auto: from the target, and exponential for a loss of counts (`poisson`,
+    """Activation of the output layer: sigmoid (two classes, yes/no columns, numbers in [0, 1]),
+    softmax (classes), linear (numbers), softplus or exponential (numbers above 0, such as counts:
+    log(1 + exp(z)) or exp(z)). auto: from the target; exponential for a count loss (`poisson`,
     `mean_squared_logarithmic_error`)."""
     output_bias: Literal["prior", "zeros"] = "prior"
-    """How the head's bias starts: so that the first prediction is the training rows' class shares
-    or mean, or at 0."""
+    """Initial bias of the head. prior: the untrained model predicts the class frequencies or the mean of
+    the training rows. zeros: 0."""
     head_initializer: Initializer = "glorot_uniform"
-    """How the head's kernel starts."""
+    """Initializer of the head's kernel."""
     head_regularizer: Regularizer | None = None
     """Penalty on the head's kernel."""

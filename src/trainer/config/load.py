@@ -1,10 +1,7 @@
-"""A config file and overrides → one valid `Config`, or all that is wrong with them at once.
+"""Load a config file with overrides into a valid `Config`, or report all problems at once.
 
-The order, low to high: defaults, the file that `extends` names, the file, the overrides. Relative
-paths become absolute here, relative to the file they stand in (an override's to the working
-directory), so that nobody after needs to know where a setting came from.
-
-Owns: the way from files to a config. Does not own: any single step of it.
+Precedence, low to high: defaults, the file in `extends`, the file itself, overrides. Relative paths are
+made absolute here, relative to the file that contains them (for overrides, to the working directory).
 """
 
 from __future__ import annotations
@@ -52,13 +49,13 @@ _MAX_CHAIN = 20
 
 @dataclass(frozen=True)
 class LoadedConfig:
-    """A valid config, and where its settings came from.
+    """A valid config with the source of its settings.
 
     Attributes:
         config: The config; its paths are absolute.
-        path: The file, as it was given.
-        overrides: The overrides, as they were typed.
-        root: What was read, as nodes.
+        path: The file, as given by the user.
+        overrides: The overrides, as typed.
+        root: The config as a tree of nodes.
     """
 
     config: Config
@@ -67,21 +64,21 @@ class LoadedConfig:
     root: Node = field(repr=False, compare=False)
 
     def locate(self, problem: Problem) -> Problem:
-        """The problem with the place of its key: `file:line:column`, or the override's text.
+        """Return the problem with the location of its key: `file:line:column`, or the override.
 
-        A key that is not written anywhere is placed at its nearest ancestor, else at the file. A
-        problem that already has a place keeps it.
+        A key that is not in the file gets the location of its nearest ancestor, else the file. A problem
+        that already has a location keeps it.
         """
         return _located(problem, self.root, self.path)
 
 
 class InvalidConfigError(ConfigError):
-    """A config that is wrong, of which some settings can be used.
+    """A config with errors, some settings of which are usable.
 
     Attributes:
-        valid_config: The config of the valid settings, with something in place of a source and
-            a target that are missing or invalid; None where there is none.
-        removed: The settings that are not in it.
+        valid_config: The config of the valid settings, with a placeholder for a missing or invalid
+            source or target; None if there is none.
+        removed: The settings that were removed from it.
     """
 
     def __init__(
@@ -94,23 +91,23 @@ class InvalidConfigError(ConfigError):
         self.valid_config, self.removed = valid_config, removed
 
     def is_removed(self, key: str) -> bool:
-        """Whether a setting, a part of it or its section is not in the sound config.
+        """Return whether a setting, its section or a part of it was removed from the valid settings.
 
-        A problem of the data names no setting, and none is cut for it.
+        Problems of the data have no key, and nothing is removed for them.
         """
         steps = parse_key(key)
-        return steps is not None and any(_touch(path, steps) for path in self.removed)
+        return steps is not None and any(_overlap(path, steps) for path in self.removed)
 
 
 def _located(problem: Problem, root: Node, path: Path) -> Problem:
     if problem.where:
         return problem
     place = find_place(root, problem.key) if problem.key else None
-    return _told_once(problem.at(str(path if place is None else place)))
+    return _without_repeated_key(problem.at(str(path if place is None else place)))
 
 
-def _told_once(problem: Problem) -> Problem:
-    """Without the key where the place is an override that names the same key."""
+def _without_repeated_key(problem: Problem) -> Problem:
+    """Return the problem without its key if its location is an override of the same key."""
     if problem.key and problem.where.startswith(
         (f"override '{problem.key}=", f"override '~{problem.key}'")
     ):
@@ -119,10 +116,10 @@ def _told_once(problem: Problem) -> Problem:
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> LoadedConfig:
-    """The config in a file, with what it extends and with overrides.
+    """Load a config file with the file it extends and overrides.
 
     Raises:
-        InvalidConfigError: With everything that is wrong, in the order of the files.
+        InvalidConfigError: The config has errors; all of them are reported, in the order of the files.
     """
     problems: list[Problem] = []
     parsed: list[Override] = []
@@ -135,32 +132,34 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> LoadedConfig:
     root = _read(path, (), problems)
     if root is None:
         raise ConfigError(problems)
-    root, missteps = apply_overrides(root, parsed)
-    problems += missteps
+    root, override_problems = apply_overrides(root, parsed)
+    problems += override_problems
     root = resolve_paths(root, problems)
     assert root.entries is not None
     if "name" not in root.entries:
         name = to_node(name_from_path(path), root.place)
         root = with_entry(root, "name", Entry(root.place, name, written=False))
-    config, found = validate_tree(root, path)
-    problems += found
+    config, config_problems = validate_tree(root, path)
+    problems += config_problems
     if config is None or problems:
         part, removed = (config, frozenset[KeyPath]()) if config is not None else valid_part(root)
         valid_config = None if part is None else LoadedConfig(part, path, tuple(overrides), root)
         raise InvalidConfigError(
-            [_told_once(problem) for problem in problems], valid_config, removed
+            [_without_repeated_key(problem) for problem in problems], valid_config, removed
         )
     return LoadedConfig(config, path, tuple(overrides), root)
 
 
 def name_from_path(path: Path) -> str:
-    """A file's name as the name of an experiment: without its ending, in letters that fit."""
+    """Return a file's name as the name of an experiment: without suffix, with invalid characters
+    replaced.
+    """
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).lstrip("._-")[:100]
     return stem or "run"
 
 
 def _read(path: Path, chain: tuple[Path, ...], problems: list[Problem]) -> Node | None:
-    """The content of a file laid over what it extends; None when it has none to go on with."""
+    """Return the content of a file merged with the file it extends; None if it cannot be used."""
     document = read_yaml(path)
     problems += document.problems
     root = document.root
@@ -205,8 +204,8 @@ def _base_of(
         problems.append(replace(error.problem, where=where, key=EXTENDS))
         return None
     if base.resolve() in chain:
-        found = f"'{name}', which leads back to {path}"
-        fix = "take one `extends` out of the circle"
+        found = f"'{name}', which extends {path}"
+        fix = "remove one `extends` of the cycle"
         problems.append(
             Problem(where, "a config that does not extend this one", found, fix, EXTENDS)
         )
@@ -218,66 +217,68 @@ def _base_of(
     before = len(problems)
     root = _read(base, chain, problems)
     for index, problem in enumerate(problems[before:], before):
-        if problem.where == str(base):  # the file as such, not something in it
+        if problem.where == str(base):  # the file itself, not a value in it
             found = f"'{name}': {problem.found}"
             problems[index] = Problem(where, problem.expected, found, problem.fix, EXTENDS)
     return root
 
 
 def validate_tree(root: Node, path: Path) -> tuple[Config | None, list[Problem]]:
-    """The config that a tree holds, None where it is not valid, and all that is wrong with it."""
-    found = validation_issues(root)
+    """Return the config of a tree, None if it is not valid, and all its problems."""
+    issues = validation_issues(root)
     config: Config | None = None
     try:
         config = Config.model_validate(to_python(root))
     except ValidationError as error:
-        found = found or issues_from_pydantic(error, str(path))
-    problems = [issue.problem for issue in found]
-    if config is not None and not found:
-        conflict_problems = find_conflicts(config)
+        issues = issues or issues_from_pydantic(error, str(path))
+    problems = [issue.problem for issue in issues]
+    if config is not None and not issues:
+        conflicts = find_conflicts(config)
     else:
-        conflict_problems = _contradictions_of_the_sound(root, found)
-    problems += [_located(each.problem, root, path) for each in conflict_problems]
+        conflicts = _conflicts_of_valid_part(root, issues)
+    problems += [_located(conflict.problem, root, path) for conflict in conflicts]
     return (config if not problems else None), problems
 
 
-def _contradictions_of_the_sound(root: Node, found: Sequence[ValidationIssue]) -> list[Conflict]:
-    """What contradicts itself among the settings that are valid, when others are not."""
-    if len(found) > MAX_PROBLEMS:
+def _conflicts_of_valid_part(root: Node, issues: Sequence[ValidationIssue]) -> list[Conflict]:
+    """Return conflicts between the valid settings of a config with invalid ones."""
+    if len(issues) > MAX_PROBLEMS:
         return []
     config, removed = valid_part(root)
     if config is None:
         return []
     return [
-        each
-        for each in find_conflicts(config)
-        if not any(_touch(path, (parse_key(key) or ())) for path in removed for key in each.keys)
+        conflict
+        for conflict in find_conflicts(config)
+        if not any(
+            _overlap(path, (parse_key(key) or ())) for path in removed for key in conflict.keys
+        )
     ]
 
 
 def valid_part(root: Node) -> tuple[Config | None, frozenset[KeyPath]]:
-    """The config of the valid settings of a tree, and which were cut out for it."""
-    found = validation_issues(root)
+    """Return the config of the valid settings of a tree, and the settings that were removed."""
+    issues = validation_issues(root)
     removed: set[KeyPath] = set()
     valid_config = root
     for _ in range(10):
-        if not found:
+        if not issues:
             break
-        paths = {_cuttable(issue.path) for issue in found}
+        paths = {_before_list(issue.path) for issue in issues}
         paths = {path[:-1] if path in removed else path for path in paths}
         removed |= paths
         for path in paths:
             valid_config = _without(valid_config, path)
         valid_config = _with_required(valid_config, removed)
-        found = validation_issues(valid_config)
+        issues = validation_issues(valid_config)
     try:
         return Config.model_validate(to_python(valid_config)), frozenset(removed)
     except ValidationError:
         return None, frozenset(removed)
 
 
-def _cuttable(path: KeyPath) -> KeyPath:
-    """The part of a path before the first list: items are not cut out of lists."""
+def _before_list(path: KeyPath) -> KeyPath:
+    """Return a path up to the first list, from which single items are not removed."""
     for index, step in enumerate(path):
         if isinstance(step, int):
             return path[:index]
@@ -295,7 +296,7 @@ def _without(node: Node, path: KeyPath) -> Node:
 
 
 def _with_required(root: Node, removed: set[KeyPath]) -> Node:
-    """With something in place of `data.source` and `data.target`, which have no defaults."""
+    """Return the tree with placeholders for `data.source` and `data.target`, which have no defaults."""
     assert root.entries is not None
     data = root.entries["data"].node if "data" in root.entries else None
     if data is None or data.entries is None:
@@ -308,6 +309,6 @@ def _with_required(root: Node, removed: set[KeyPath]) -> Node:
     return with_entry(root, "data", Entry(data.place, data))
 
 
-def _touch(path: KeyPath, key: tuple[str, ...]) -> bool:
+def _overlap(path: KeyPath, key: tuple[str, ...]) -> bool:
     length = min(len(path), len(key))
     return path[:length] == key[:length]

@@ -1,4 +1,4 @@
-"""Heads, losses and target scales that do not fit each other or the task."""
+"""Conflicts between heads, losses, target scales and the task."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TASK_HEADS: dict[TaskName, tuple[HeadKind, ...]] = {
     "multilabel": ("sigmoid",),
     "regression": ("linear", "sigmoid", "softplus", "exponential"),
 }
-"""Which heads fit a task."""
+"""Task → the heads that it can have."""
 
 TASK_WORDS: dict[TaskName, str] = {
     "binary": "two classes",
@@ -38,7 +38,7 @@ _FOCAL = {"binary_focal_crossentropy", "categorical_focal_crossentropy"}
 
 
 def loss_conflicts(config: Config) -> Iterator[Conflict]:
-    """Settings that the loss ignores, and a loss that does not fit a stated head."""
+    """Yield settings that the loss ignores, and a loss that does not fit the head that is set."""
     loss, name = config.loss, config.loss.name
     ignored = {
         "label_smoothing": ("a cross-entropy", name not in _SMOOTHED),
@@ -52,7 +52,7 @@ def loss_conflicts(config: Config) -> Iterator[Conflict]:
                 f"loss.{key}",
                 f"{key} only with {wanted}",
                 f"loss.name: {name}, which ignores it",
-                f"set loss.name, or take {key} out",
+                f"set loss.name, or remove {key}",
                 "loss.name",
             )
     if config.model.head != "auto" and config.data.task == "auto":
@@ -60,7 +60,7 @@ def loss_conflicts(config: Config) -> Iterator[Conflict]:
 
 
 def head_conflicts(config: Config, task: TaskName, head: HeadKind) -> Iterator[Conflict]:
-    """A head that does not fit the task, and a loss or a target scale that do not fit the head."""
+    """Yield a head that does not fit the task, and a loss or target scale that does not fit the head."""
     if head not in TASK_HEADS[task]:
         yield conflict(
             "model.head",
@@ -70,14 +70,14 @@ def head_conflicts(config: Config, task: TaskName, head: HeadKind) -> Iterator[C
             "data.task",
         )
         return
-    found = list(_loss_head_conflicts(config, head))
-    yield from found
-    if task == "regression" and not found:
+    conflicts = list(_loss_head_conflicts(config, head))
+    yield from conflicts
+    if task == "regression" and not conflicts:
         yield from _scale_conflicts(config, head)
 
 
 def target_scale_conflicts(data: Data) -> Iterator[Conflict]:
-    """Scales of columns that are no targets."""
+    """Yield scales of columns that are not targets."""
     if not isinstance(data.target_scale, dict):
         return
     targets = [data.target] if isinstance(data.target, str) else data.target
@@ -99,7 +99,7 @@ def _loss_head_conflicts(config: Config, head: HeadKind) -> Iterator[Conflict]:
     automatic = config.model_copy(update={"loss": Config.model_fields["loss"].default})
     other_head = ""
     if config.loss.name in COUNT_LOSSES:
-        # With it the head is chosen for the loss.
+        # With `auto` the head is chosen for the loss.
         other_head = "model.head: auto, or "
     yield conflict(
         "loss",
@@ -114,7 +114,7 @@ def _loss_head_conflicts(config: Config, head: HeadKind) -> Iterator[Conflict]:
 def _scale_conflicts(config: Config, head: HeadKind) -> Iterator[Conflict]:
     loss = config.loss.name
     if loss in UNSCALED_LOSSES:
-        reason = f"loss: {loss}, which needs the target in its own unit"
+        reason = f"loss: {loss}, which needs an unscaled target"
     elif head == "sigmoid":
         reason = "a sigmoid head, which predicts numbers in [0, 1]"
     elif head in POSITIVE_HEADS:
@@ -136,7 +136,7 @@ def _scale_conflicts(config: Config, head: HeadKind) -> Iterator[Conflict]:
 
 
 def _stated_scales(config: Config) -> Iterator[tuple[str, ResolvedTargetScale]]:
-    """Each target scale that the config states, and its key."""
+    """Yield the key and the value of each target scale that is set."""
     stated = config.data.target_scale
     if not isinstance(stated, dict):
         yield "data.target_scale", resolved_target_scale(config, "regression")

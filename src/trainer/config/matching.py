@@ -1,4 +1,4 @@
-"""Values beside the shapes of the schema: shorthands written out, and whether a value is of a kind."""
+"""Config values and the specs of the schema: expand shorthands, match kinds of values."""
 
 from __future__ import annotations
 
@@ -23,11 +23,13 @@ from trainer.config.specs import (
 
 ROOT = SectionSpec(Config)
 EXTENDS = "extends"
-"""The one key of a config file that is no setting: the file it builds on."""
+"""The key of a config file that is not a setting: the file that it extends."""
 
 
 def expand_shorthand(shape: ShorthandSpec, node: Node) -> Node:
-    """The full form of what may be a shorthand; keys it stands for are marked as not written."""
+    """Return the full form of a value that may be a shorthand; implied keys are marked as not
+    written.
+    """
     before = to_python(node)
     after = shape.expand(before)
     if not isinstance(after, dict) or (node.entries is not None and after == before):
@@ -45,7 +47,7 @@ def expand_shorthand(shape: ShorthandSpec, node: Node) -> Node:
 
 
 def matches_kind(shape: Spec, node: Node) -> bool:
-    """Whether the value is of the shape's kind, whatever is wrong inside it."""
+    """Return whether the value is of the kind of the spec, regardless of errors inside it."""
     match shape:
         case ScalarSpec(kind=kind):
             match kind:
@@ -75,20 +77,20 @@ def matches_kind(shape: Spec, node: Node) -> bool:
 
 @cache
 def keys_by_name() -> dict[str, str]:
-    """Settings outside lists and columns, by name, as dotted keys; the shallowest of a name.
+    """Return name → dotted key of the settings outside lists and columns; the shallowest if ambiguous.
 
-    `test` and `validation` are the shares of data.split here, not the files of data.source.
+    `test` and `validation` are the fractions in data.split, not the files in data.source.
     """
-    found: dict[str, str] = {}
+    keys: dict[str, str] = {}
     for path in sorted((path for path, _, _ in settings(ROOT)), key=len):
         steps = [step for step in path if not step.startswith("<")]
         if "*" not in steps and not {"schedule", "source"} & set(steps[:-1]):
-            found.setdefault(steps[-1], ".".join(steps))
-    return found
+            keys.setdefault(steps[-1], ".".join(steps))
+    return keys
 
 
 def is_choice(shape: Spec) -> bool:
-    """Whether a shape is one of some words."""
+    """Return whether all values of a spec are names."""
     match shape:
         case ChoiceSpec():
             return True
@@ -99,7 +101,7 @@ def is_choice(shape: Spec) -> bool:
 
 
 def is_optional(shape: Spec) -> bool:
-    """Whether a section needs no setting."""
+    """Return whether a section has no required settings."""
     match shape:
         case ShorthandSpec(inner=inner):
             return is_optional(inner)

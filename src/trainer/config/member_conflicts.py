@@ -1,4 +1,4 @@
-"""Contradictions of folds and repeats: of one fold (`data.split.fold`) and of many (`fit.folds`)."""
+"""Conflicts of folds and repeats: of one fold (`data.split.fold`) and of all folds (`fit.folds`)."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from trainer.config.schema import Config
 
 
 def member_conflicts(config: Config) -> Iterator[Conflict]:
-    """What folds and repeats exclude."""
+    """Yield settings that conflict with folds or repeats."""
     split, fit = config.data.split, config.fit
     if split.fold is not None and fit.folds is not None:
         yield conflict(
             "fit.folds",
             "either one fold or all of them",
             f"data.split.fold: {split.fold} and fit.folds: {fit.folds}",
-            "take one of the two out",
+            "remove one of the two",
             "data.split.fold",
         )
     elif split.fold is not None:
@@ -27,16 +27,16 @@ def member_conflicts(config: Config) -> Iterator[Conflict]:
     if split.train_on_validation and fit.folds is not None:
         yield conflict(
             "data.split.train_on_validation",
-            "no folds where the validation rows are trained on: all members would have the same rows",
+            "no folds with train_on_validation: all models would have the same training rows",
             f"fit.folds: {fit.folds}",
-            "set fit.repeats in place of fit.folds, or take train_on_validation out",
+            "set fit.repeats instead of fit.folds, or remove train_on_validation",
             "fit.folds",
         )
     for name in ("repeats", "folds"):
         if config.runtime.engine == "streaming" and differs_from_default(fit, name):
             yield conflict(
                 f"fit.{name}",
-                "one network where the rows are streamed",
+                "one model with streaming",
                 f"{getattr(fit, name)} {name}",
                 "train them one by one, with data.split.seed and data.split.fold, "
                 "or set runtime.engine: resident",
@@ -49,16 +49,16 @@ def _fold_conflicts(config: Config, key: str) -> Iterator[Conflict]:
     if data.split.by == "column":
         yield conflict(
             key,
-            "no folds where a column says which rows validate",
+            "no folds with a column of splits",
             "data.split.by: column",
-            f"split another way, or take {key} out",
+            f"split by another method, or remove {key}",
             "data.split.by",
         )
     elif isinstance(data.source, NamedSources) and data.source.validation is not None:
         yield conflict(
             key,
-            "no folds where data.source names the files of the validation rows",
+            "no folds, as data.source lists the files of the validation rows",
             "data.source.validation",
-            f"name them in data.source.train, or take {key} out",
+            f"list them in data.source.train, or remove {key}",
             "data.source",
         )

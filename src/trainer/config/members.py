@@ -1,11 +1,9 @@
-"""Repeats and folds: from one config to those of the single networks it asks for.
+"""Repeats and folds: the configs of the individual models.
 
-    repeats 2, folds 3      networks 1 2 3 (repeat 1, folds 1/3 2/3 3/3), 4 5 6 (repeat 2, the same)
+    repeats 2, folds 3      models 1 2 3 (repeat 1, folds 1/3 2/3 3/3), 4 5 6 (repeat 2, the same)
 
-All members have the same test rows, and the members of one fold the same validation rows: what splits
-and folds draw with is one for all.
-
-Owns: how many networks there are, and what each one's config is. Does not own: training them.
+All members have the same test rows, and the members of a fold have the same validation rows, because
+they share the seed of the splits.
 """
 
 from __future__ import annotations
@@ -19,13 +17,13 @@ from trainer.config.schema import Config
 
 @dataclass(frozen=True)
 class Member:
-    """One network of those that a config asks for.
+    """One of the models of a config with repeats or folds.
 
     Attributes:
-        number: From 1; repeat after repeat, in each fold after fold.
+        number: From 1, ordered by repeat, then by fold.
         repeat: From 1.
         fold: From 1; None without folds.
-        config: What trains it alone: without repeats and folds, with a seed and a fold of its own.
+        config: The config to train this model alone: without repeats and folds, with its seed and fold.
     """
 
     number: int
@@ -35,29 +33,29 @@ class Member:
 
 
 def member_count(config: Config) -> int:
-    """How many networks a config asks for."""
+    """Return the number of models of a config."""
     return config.fit.repeats * (config.fit.folds or 1)
 
 
 def member_configs(config: Config) -> tuple[Member, ...]:
-    """The networks that a config asks for; the config itself where it asks for one.
+    """Return the models of a config; with one model, its config is the config itself.
 
-    `data.split.seed` is the same in all, so that `trainer fit` on one of the configs repeats that
+    All have the same `data.split.seed`, so that `trainer fit` on one of the configs reproduces that
     member whatever its `seed`.
     """
     if member_count(config) == 1:
         return (Member(1, 1, None, config),)
     folds = config.fit.folds
     numbers = [None] if folds is None else range(1, folds + 1)
-    places = [(repeat, fold) for repeat in range(1, config.fit.repeats + 1) for fold in numbers]
+    pairs = [(repeat, fold) for repeat in range(1, config.fit.repeats + 1) for fold in numbers]
     return tuple(
         Member(number, repeat, fold, _single(config, repeat, fold))
-        for number, (repeat, fold) in enumerate(places, start=1)
+        for number, (repeat, fold) in enumerate(pairs, start=1)
     )
 
 
 def member_seed(seed: int, repeat: int) -> int:
-    """The seed of a repeat, counted from 1: the first has `seed` itself, the others one in [0, 2³¹)."""
+    """Return the seed of a repeat, counted from 1: `seed` for the first, others are in [0, 2³¹)."""
     if repeat == 1:
         return seed
     digest = sha256(f"{seed}/repeat/{repeat}".encode()).digest()

@@ -1,10 +1,7 @@
-"""One config laid over another, and single values set or removed in one.
+"""Merge configs, and set or remove single values.
 
-All three know the schema's shorthands: `optimizer.learning_rate` can be set where the file says
-`optimizer: adam`, and a layer turned into another kind.
-
-Owns: changes to trees of nodes. Does not own: the syntax of overrides (`overrides`), those that lead
-nowhere (`missteps`).
+The functions expand shorthands: `optimizer.learning_rate` can be set in a file with `optimizer:
+adam`, and a layer can be changed to another type.
 """
 
 from __future__ import annotations
@@ -50,9 +47,9 @@ from trainer.errors import did_you_mean
 
 
 def merge_nodes(base: Node, over: Node, shape: Spec | None = ROOT) -> Node:
-    """Mappings merge key by key; everything else is replaced by what lies over it.
+    """Merge mappings key by key; all other values of `over` replace those of `base`.
 
-    Another kind of layer, schedule or optimizer replaces the one below as a whole.
+    A layer, schedule or optimizer of another type replaces the whole one in `base`.
     """
     if over.entries is None:
         return over
@@ -98,26 +95,26 @@ def with_value(
     *,
     siblings: Sequence[Node] = (),
 ) -> Node:
-    """The tree with one value set; mappings on the way are made, shorthands written out.
+    """Return the tree with one value set; missing mappings are created, shorthands expanded.
 
     Args:
-        node: The tree; None where there is nothing.
-        steps: The way to the value.
+        node: The tree; None if it is empty.
+        steps: Path to the value.
         value: The value.
-        shape: Of the tree.
-        done: The way to the tree.
-        siblings: The items of the list that the tree is in.
+        shape: Spec of the tree.
+        done: Path to the tree.
+        siblings: The items of the list that contains the tree.
 
     Raises:
-        OverrideError: The path goes through a value that has no parts or is of another kind, or past
-            the end of a list.
+        OverrideError: The path leads through a scalar or a value of another kind, or past the end of a
+            list.
     """
     if not steps:
         return value
     before, union = node, shape
     shape, node = _opened(shape, node, str(steps[0]))
     if node is None:
-        if before is not None and _would_be_lost(before):
+        if before is not None and _is_significant(before):
             raise wrong_kind_error(before, union, steps, value, done, siblings)
         node = to_node([] if isinstance(shape, ListSpec) else {}, value.place)
     if node.items is not None:
@@ -143,10 +140,10 @@ def without_value(
     shape: Spec | None = ROOT,
     done: KeyPath = (),
 ) -> Node:
-    """The tree without one key or item.
+    """Return the tree without one key or item.
 
     Raises:
-        OverrideError: It is not there.
+        OverrideError: It is not in the tree.
     """
     shape, node = _opened(shape, node, str(steps[0]))
     if node is not None and node.items is not None:
@@ -158,15 +155,19 @@ def without_value(
         )
         return with_item(node, index, inner)
     if node is None or node.entries is None:
-        raise OverrideError("a key that is set", "one that is not", "take the override out", steps)
+        raise OverrideError(
+            "a key that is set", "one that is not set", "remove the override", steps
+        )
     key, rest = _key_of(node, steps)
     entry = node.entries.get(key)
     before = _present(entry, shape, key, place, needed=bool(rest))
     if before is None:
         known = [name for name, entry in node.entries.items() if entry.written]
-        fix = did_you_mean(key, known, f"set here are {', '.join(known) or 'no keys'}")
+        fix = did_you_mean(key, known, f"keys that are set: {', '.join(known) or 'none'}")
         whole = join_key((*done, *steps))
-        raise OverrideError("a key that is set", f"'{whole}', which is not", fix, (*done, *steps))
+        raise OverrideError(
+            "a key that is set", f"'{whole}', which is not set", fix, (*done, *steps)
+        )
     if not rest:
         return without_entry(node, key)
     inner = without_value(before, rest, place, _child(shape, key), (*done, key))
@@ -176,7 +177,7 @@ def without_value(
 def _present(
     entry: Entry | None, shape: Spec | None, key: str, place: Place, needed: bool
 ) -> Node | None:
-    """What stands under a key; a default list is written out where one of its items is wanted."""
+    """Return the value of a key; a default list is written out if one of its items is needed."""
     if entry is not None and (entry.node.content is not None or not needed):
         return entry.node
     if needed and isinstance(shape, SectionSpec) and key in shape.model.model_fields:
@@ -191,9 +192,9 @@ def _present(
 
 
 def _opened(shape: Spec | None, node: Node | None, step: str) -> tuple[Spec | None, Node | None]:
-    """Shape and node with the union member chosen and the shorthand written out that `step` is in.
+    """Return spec and node with shorthands expanded and the union member chosen that contains `step`.
 
-    The node is None where there is nothing, or something that a mapping would take the place of.
+    The node is None if there is none, or if a mapping would replace it.
     """
     if node is not None and node.content is None:
         node = None
@@ -208,7 +209,7 @@ def _opened(shape: Spec | None, node: Node | None, step: str) -> tuple[Spec | No
             return known, node
         case TaggedSpec():
             if node is not None and node.entries is not None and step not in node.entries:
-                node = None  # another kind takes its place
+                node = None  # replaced by another type
             return shape.member(step), node
         case UnionSpec(members):
             compound = [
@@ -243,7 +244,9 @@ def _child(shape: Spec | None, step: str | int) -> Spec | None:
 
 
 def _key_of(node: Node, steps: KeyPath) -> tuple[str, KeyPath]:
-    """The longest key of the mapping that the steps spell: keys may hold dots."""
+    """Return the longest key of the mapping at the start of the steps (keys may contain dots), and
+    the rest.
+    """
     for count in range(len(steps), 1, -1):
         joined = ".".join(str(step) for step in steps[:count])
         if joined in (node.entries or {}):
@@ -251,8 +254,8 @@ def _key_of(node: Node, steps: KeyPath) -> tuple[str, KeyPath]:
     return str(steps[0]), steps[1:]
 
 
-def _would_be_lost(node: Node) -> bool:
-    """Whether a value says something, so that another kind in its place would be a loss."""
+def _is_significant(node: Node) -> bool:
+    """Return whether a value has content that must not be replaced silently."""
     if node.entries is not None:
         return bool(node.entries)
     return node.items is not None or node.content not in (None, "auto")

@@ -1,4 +1,4 @@
-"""Contradictions in the `model` and `optimizer` sections."""
+"""Conflicts in the `model` and `optimizer` sections."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from trainer.config.sections import interval_parts
 
 
 def network_conflicts(model: Model) -> Iterator[Conflict]:
-    """Layers whose own settings cannot go together."""
+    """Yield conflicts between the settings of a layer."""
     for index, layer in enumerate(model.layers):
         key = f"model.layers.{index}"
         match layer:
@@ -48,7 +48,7 @@ def network_conflicts(model: Model) -> Iterator[Conflict]:
                     if not dense.use_bias and getattr(dense, name) is not None:
                         use = f"{key}.dense.use_bias"
                         expected = "a layer with a bias"
-                        fix = "take one of the two out"
+                        fix = "remove one of the two"
                         yield conflict(f"{key}.dense.{name}", expected, "use_bias: false", fix, use)
             case ReshapeLayer(reshape=reshape):
                 shape = reshape.shape
@@ -76,7 +76,7 @@ def _initializer_conflicts(initializer: Initializer, key: str) -> Iterator[Confl
     match initializer:
         case RandomUniform(random_uniform=bounds) if bounds.low >= bounds.high:
             found = f"{bounds.low:g} and {bounds.high:g}"
-            expected = "a low bound below the high bound"
+            expected = "a lower bound below the upper bound"
             yield conflict(f"{key}.random_uniform", expected, found, "change one of the two")
         case _:
             pass
@@ -93,7 +93,7 @@ def _constraint_conflicts(constraint: Constraint | None, key: str) -> Iterator[C
 
 
 def optimizer_conflicts(config: Config) -> Iterator[Conflict]:
-    """Clipping, momentum, averages and schedules that exclude each other."""
+    """Yield conflicts between clipping, momentum, averages and schedules."""
     optimizer = config.optimizer
     clips = [
         name
@@ -103,7 +103,7 @@ def optimizer_conflicts(config: Config) -> Iterator[Conflict]:
     if len(clips) > 1:
         yield conflict(
             f"optimizer.{clips[1]}",
-            "one way of clipping",
+            "one kind of clipping",
             " and ".join(clips),
             "keep one of them",
             *(f"optimizer.{name}" for name in clips),
@@ -122,7 +122,7 @@ def optimizer_conflicts(config: Config) -> Iterator[Conflict]:
         yield conflict(
             "optimizer.schedule",
             "no schedule with schedule_free_adamw",
-            "one",
+            "a schedule",
             "use adamw with the schedule, or optimizer.warmup_steps",
             "optimizer.name",
         )
@@ -136,13 +136,13 @@ def _piecewise_conflicts(at: list[str], factors: list[float]) -> Iterator[Confli
     if len(at) != len(factors):
         yield conflict(
             f"{key}.factors",
-            f"as many factors as moments in `at`, {len(at)}",
+            f"one factor for each time in `at`, {len(at)}",
             str(len(factors)),
-            "write one factor for each moment",
+            "write one factor for each time",
             f"{key}.at",
         )
     for before, after in pairwise(at):
         (first, unit), (second, other) = interval_parts(before), interval_parts(after)
         if unit == other and second <= first:
-            fix = "put the moments in rising order"
-            yield conflict(f"{key}.at", f"a moment after {before}", f"'{after}'", fix)
+            fix = "put the times in increasing order"
+            yield conflict(f"{key}.at", f"a time after {before}", f"'{after}'", fix)

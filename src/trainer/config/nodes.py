@@ -1,9 +1,7 @@
-"""A config as a tree of nodes that remember where they were written.
+"""A config as a tree of nodes with their locations, and key paths into it.
 
-Files and overrides become such trees; they are merged, changed and checked as trees, so that every
-value can still be traced to its line when it turns out to be wrong.
-
-Owns: nodes, places, key paths. Does not own: reading YAML, the schema.
+Files and overrides become such trees. They are merged, changed and checked as trees, so that errors can
+name the line of every value.
 """
 
 from __future__ import annotations
@@ -16,17 +14,17 @@ from pathlib import Path
 Scalar = str | int | float | bool | None
 Step = str | int
 KeyPath = tuple[Step, ...]
-"""The way from the root to a node: keys of mappings, indices of lists."""
+"""Path from the root to a node: keys of mappings, indices of lists."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A text that settings were read from: a file, or one override.
+    """A file or an override from which settings are read.
 
     Attributes:
-        label: The file as the user named it, or `override 'key=value'`.
-        directory: What relative paths in it are relative to.
-        override: The key path that an override names, dotted; None for a file.
+        label: The file as given by the user, or `override 'key=value'`.
+        directory: The base of relative paths.
+        override: The dotted key of an override; None for a file.
     """
 
     label: str
@@ -36,7 +34,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where something stands; lines and columns count from 1. Prints as the user would open it."""
+    """A location, with lines and columns from 1; as text it is what editors understand."""
 
     source: Source
     line: int = 1
@@ -53,8 +51,8 @@ class Entry:
     """One key of a mapping and its value.
 
     Attributes:
-        place: Where the key stands.
-        written: False for a key that a shorthand stands for (`units` in `dense: 64`).
+        place: Location of the key.
+        written: False for a key that is implied by a shorthand (`units` in `dense: 64`).
     """
 
     place: Place
@@ -67,11 +65,11 @@ class Node:
     """A scalar, a list or a mapping.
 
     Attributes:
-        content: The scalar, the items, or the entries by key. Never changed in place.
-        place: Where the value starts; for a block of lines, where its key stands.
+        content: The scalar, the items, or the entries by key; never modified in place.
+        place: Location of the value; for an indented block, of its key.
         text: A scalar as it was written.
-        size: Nodes in the tree below, itself included, aliases counted each time.
-        depth: Levels of the tree below, itself included.
+        size: Number of nodes in the subtree, including this one; aliases count each time.
+        depth: Number of levels of the subtree, including this one.
     """
 
     content: Scalar | tuple[Node, ...] | Mapping[str, Entry]
@@ -92,13 +90,13 @@ class Node:
 
 
 def mapping_node(entries: Mapping[str, Entry], place: Place) -> Node:
-    """A mapping with its size and depth."""
+    """Return a mapping with its size and depth."""
     nodes = [entry.node for entry in entries.values()]
     return Node(entries, place, "", _size(nodes), _depth(nodes))
 
 
 def list_node(items: tuple[Node, ...], place: Place) -> Node:
-    """A list with its size and depth."""
+    """Return a list with its size and depth."""
     return Node(items, place, "", _size(items), _depth(items))
 
 
@@ -111,12 +109,12 @@ def _depth(nodes: list[Node] | tuple[Node, ...]) -> int:
 
 
 def to_node(value: object, place: Place, written: bool = False) -> Node:
-    """A tree of plain values as nodes that all stand at one place.
+    """Return plain values as a tree of nodes with the same location.
 
     Args:
         value: Mappings, lists and scalars.
-        place: The place of all of it.
-        written: Whether the keys of its mappings count as written there.
+        place: Location of all nodes.
+        written: Whether the keys of mappings count as written, not implied.
     """
     match value:
         case Mapping():
@@ -130,11 +128,11 @@ def to_node(value: object, place: Place, written: bool = False) -> Node:
         case str() | bool() | int() | float() | None:
             return Node(value, place, "" if value is None else str(value))
         case _:
-            raise TypeError(f"a config holds no {type(value).__name__}")
+            raise TypeError(f"a config cannot contain {type(value).__name__}")
 
 
 def to_python(node: Node) -> object:
-    """The tree as dicts, lists and scalars."""
+    """Return the tree as dicts, lists and scalars."""
     if node.entries is not None:
         return {key: to_python(entry.node) for key, entry in node.entries.items()}
     if node.items is not None:
@@ -143,26 +141,26 @@ def to_python(node: Node) -> object:
 
 
 def with_entry(node: Node, key: str, entry: Entry) -> Node:
-    """The mapping with one entry set; its other entries keep their order."""
+    """Return the mapping with one entry set; the order of the others does not change."""
     assert node.entries is not None
     return mapping_node({**node.entries, key: entry}, node.place)
 
 
 def without_entry(node: Node, key: str) -> Node:
-    """The mapping without one entry."""
+    """Return the mapping without one entry."""
     assert node.entries is not None
     rest = {name: entry for name, entry in node.entries.items() if name != key}
     return mapping_node(rest, node.place)
 
 
 def with_item(node: Node, index: int, item: Node) -> Node:
-    """The list with one item set; the index after the last appends."""
+    """Return the list with one item set; the index after the last one appends."""
     assert node.items is not None
     return list_node((*node.items[:index], item, *node.items[index + 1 :]), node.place)
 
 
 def without_item(node: Node, index: int) -> Node:
-    """The list without one item."""
+    """Return the list without one item."""
     assert node.items is not None
     return list_node((*node.items[:index], *node.items[index + 1 :]), node.place)
 
@@ -171,12 +169,12 @@ _BARE = re.compile(r"[^\s.\"'=~]+")
 
 
 def join_key(path: KeyPath) -> str:
-    """A key path as it is shown and typed: `model.layers.0`, `data.columns."my column".kind`."""
+    """Return a key path as a dotted key: `model.layers.0`, `data.columns."my column".kind`."""
     return ".".join(_segment(step) for step in path)
 
 
 def column_key(name: str) -> str:
-    """The settings of a column as they are typed: `data.columns.age`, `data.columns."a.b"`."""
+    """Return the dotted key of a column's settings: `data.columns.age`, `data.columns."a.b"`."""
     return join_key(("data", "columns", name))
 
 
@@ -192,7 +190,7 @@ _PART = re.compile(r""""((?:[^"\\]|\\.)*)"|'([^']*)'|([^."']+)""")
 
 
 def parse_key(text: str) -> tuple[str, ...] | None:
-    """The steps of a dotted key; a step with dots in it stands in quotes. None when malformed."""
+    """Return the steps of a dotted key, in which steps with dots are quoted; None if malformed."""
     steps: list[str] = []
     position = 0
     while True:
@@ -213,9 +211,9 @@ def parse_key(text: str) -> tuple[str, ...] | None:
 
 
 def find_place(root: Node, key: str) -> Place | None:
-    """Where a dotted key is written, or else its nearest ancestor; None when nothing of it is.
+    """Return the location of a dotted key or its nearest ancestor; None if neither is in the tree.
 
-    Keys of the file may hold dots themselves: at each mapping the longest key that fits is taken.
+    Keys of the file may contain dots: in each mapping the longest matching key is used.
     """
     place: Place | None = None
     node, rest = root, key
@@ -240,17 +238,17 @@ def find_place(root: Node, key: str) -> Place | None:
 
 
 def _longest(entries: Mapping[str, Entry], rest: str) -> tuple[str, str] | None:
-    found: tuple[int, str, str] | None = None
+    longest: tuple[int, str, str] | None = None
     for name in entries:
         for spelling in {name, _segment(name)}:
             if rest == spelling or rest.startswith(spelling + "."):
                 candidate = (len(spelling), name, rest[len(spelling) + 1 :])
-                found = candidate if found is None else max(found, candidate)
-    return None if found is None else found[1:]
+                longest = candidate if longest is None else max(longest, candidate)
+    return None if longest is None else longest[1:]
 
 
 def leaves(node: Node, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Node]]:
-    """Every scalar below, with its path."""
+    """Yield every scalar of the tree with its path."""
     if node.entries is not None:
         for key, entry in node.entries.items():
             yield from leaves(entry.node, (*path, key))

@@ -1,6 +1,6 @@
-"""Losses and metrics: their names, which head each fits, which direction is better.
+"""Losses and metrics: their names, the heads they fit, which direction is better.
 
-Owns: the catalogue and the `loss` and `metrics` sections. The arithmetic is in `trainer.models`.
+They are computed in `trainer.models`.
 """
 
 from __future__ import annotations
@@ -51,16 +51,16 @@ LOSS_HEADS: dict[str, tuple[HeadKind, ...]] = {
     "huber": _ANY_HEAD,
     "log_cosh": _ANY_HEAD,
 }
-"""Which heads a loss fits."""
+"""Loss → the heads that it can be used with."""
 
 POSITIVE_HEADS: tuple[HeadKind, ...] = ("softplus", "exponential")
-"""Heads whose outputs are above 0 and have no upper bound."""
+"""Heads whose output is positive and unbounded above."""
 
 COUNT_LOSSES: tuple[LossName, ...] = ("poisson", "mean_squared_logarithmic_error")
-"""Losses that take the logarithm of targets and predictions, none of which may be negative."""
+"""Losses that take the logarithm of targets and predictions, so these must not be negative."""
 
 UNSCALED_LOSSES: tuple[LossName, ...] = (*COUNT_LOSSES, "mean_absolute_percentage_error")
-"""Losses that mean something only for a target in its own unit."""
+"""Losses that are meaningful only for an unscaled target."""
 
 DEFAULT_LOSS: dict[HeadKind, LossName] = {
     "sigmoid": "binary_crossentropy",
@@ -72,19 +72,19 @@ DEFAULT_LOSS: dict[HeadKind, LossName] = {
 
 
 class Loss(Section):
-    """The loss that training makes small."""
+    """The loss that training minimizes."""
 
     name: LossName = "auto"
-    """auto: the cross-entropy of the head, or the mean squared error for numbers. poisson, for counts:
-    prediction - target · log(prediction)."""
+    """auto: the cross-entropy of the head, or the mean squared error for regression. poisson, for
+    counts: prediction - target · log(prediction)."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Moves targets of a cross-entropy this far towards the uniform distribution."""
+    """How far the targets of a cross-entropy are moved towards the uniform distribution."""
     gamma: Annotated[float, Field(ge=0)] = 2.0
-    """Focal losses: how much easy rows count less."""
+    """Focal losses: how much easy examples are down-weighted."""
     alpha: Annotated[float, Field(ge=0, le=1)] = 0.25
     """Focal losses: weight of the positive class."""
     delta: Annotated[float, Field(gt=0)] = 1.0
-    """huber: where it turns from squared to linear."""
+    """huber: error at which it changes from squared to linear."""
 
 
 def _named(value: Any) -> Any:
@@ -118,49 +118,55 @@ MetricName = Literal[
 
 @dataclass(frozen=True, slots=True)
 class MetricInfo:
-    """What is known of a metric without computing it.
-
-    Attributes:
-        better: "higher" or "lower".
-        tasks: The tasks it is defined for.
-        meaning: One line for the reference.
-    """
+    """Direction, tasks and description of a metric; the description is for the reference page."""
 
     better: Literal["higher", "lower"]
     tasks: tuple[TaskName, ...]
-    meaning: str
+    description: str
 
 
 _CLASSES: tuple[TaskName, ...] = ("binary", "multiclass", "multilabel")
 _NUMBERS: tuple[TaskName, ...] = ("regression",)
 
 METRICS: dict[MetricName, MetricInfo] = {
-    "accuracy": MetricInfo("higher", _CLASSES, "share of labels that are right"),
+    "accuracy": MetricInfo("higher", _CLASSES, "fraction of labels that are correct"),
     "balanced_accuracy": MetricInfo("higher", ("binary", "multiclass"), "mean recall over classes"),
-    "precision": MetricInfo("higher", _CLASSES, "of the rows called positive, the share that is"),
-    "recall": MetricInfo("higher", _CLASSES, "of the positive rows, the share called so"),
-    "specificity": MetricInfo("higher", ("binary",), "of the negative rows, the share called so"),
+    "precision": MetricInfo(
+        "higher", _CLASSES, "fraction of the predicted positives that are positive"
+    ),
+    "recall": MetricInfo(
+        "higher", _CLASSES, "fraction of the positives that are predicted positive"
+    ),
+    "specificity": MetricInfo(
+        "higher", ("binary",), "fraction of the negatives that are predicted negative"
+    ),
     "f1": MetricInfo("higher", _CLASSES, "harmonic mean of precision and recall"),
     "mcc": MetricInfo("higher", ("binary", "multiclass"), "Matthews correlation coefficient"),
     "auc": MetricInfo("higher", _CLASSES, "area under the ROC curve"),
-    "average_precision": MetricInfo("higher", _CLASSES, "area under the precision-recall steps"),
+    "average_precision": MetricInfo(
+        "higher", _CLASSES, "area under the precision-recall curve, as steps"
+    ),
     "log_loss": MetricInfo("lower", _CLASSES, "mean negative log likelihood, in nats"),
     "brier": MetricInfo("lower", _CLASSES, "mean squared error of the probabilities"),
     "top_3_accuracy": MetricInfo(
-        "higher", ("multiclass",), "the class is among the three likeliest"
+        "higher", ("multiclass",), "the class is among the three most likely"
     ),
     "top_5_accuracy": MetricInfo(
-        "higher", ("multiclass",), "the class is among the five likeliest"
+        "higher", ("multiclass",), "the class is among the five most likely"
     ),
     "mse": MetricInfo("lower", _NUMBERS, "mean squared error"),
-    "rmse": MetricInfo("lower", _NUMBERS, "root of the mean squared error, in the target's unit"),
+    "rmse": MetricInfo("lower", _NUMBERS, "root mean squared error, in the target's unit"),
     "mae": MetricInfo("lower", _NUMBERS, "mean absolute error, in the target's unit"),
     "median_absolute_error": MetricInfo("lower", _NUMBERS, "median of the absolute errors"),
-    "mape": MetricInfo("lower", _NUMBERS, "mean absolute error as a share of the target"),
-    "r2": MetricInfo("higher", _NUMBERS, "share of the target's variance explained"),
+    "mape": MetricInfo("lower", _NUMBERS, "mean absolute error as a fraction of the target"),
+    "r2": MetricInfo(
+        "higher",
+        _NUMBERS,
+        "coefficient of determination: fraction of the target's variance explained",
+    ),
 }
-"""Every metric. With several classes or columns, precision, recall, f1, auc and average_precision
-are macro averages: the unweighted mean over classes or columns."""
+"""All metrics. With several classes or columns, precision, recall, f1, auc and average_precision are
+macro averages: the unweighted mean over classes or columns."""
 
 DEFAULT_METRICS: dict[TaskName, tuple[MetricName, ...]] = {
     "binary": ("accuracy", "auc", "precision", "recall", "f1"),
@@ -171,11 +177,11 @@ DEFAULT_METRICS: dict[TaskName, tuple[MetricName, ...]] = {
 """The metrics of `metrics: auto`."""
 
 
-def better_direction(measure: str) -> Literal["higher", "lower"]:
-    """Whether a higher or a lower value of a measure (`val_auc`, `loss`) is better.
+def better_direction(metric: str) -> Literal["higher", "lower"]:
+    """Return whether a higher or a lower value of a monitored metric (`val_auc`, `loss`) is better.
 
     Raises:
-        KeyError: It is neither the loss nor a metric.
+        KeyError: The name is neither the loss nor a metric.
     """
-    name = measure.removeprefix("val_")
+    name = metric.removeprefix("val_")
     return "lower" if name == "loss" else METRICS[name].better  # type: ignore[index]

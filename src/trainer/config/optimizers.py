@@ -1,4 +1,4 @@
-"""The `optimizer` section: Keras's optimizers, their settings, schedules, clipping, averages."""
+"""The `optimizer` section: Keras optimizers with schedules, clipping and weight averaging."""
 
 from __future__ import annotations
 
@@ -16,67 +16,67 @@ Momentum = Annotated[float, Field(gt=0, lt=1)]
 
 
 class Scheduled(Section):
-    """What every schedule has: an optional warm-up from 0 to the learning rate."""
+    """Base of the schedules, with an optional warm-up from 0 to the learning rate."""
 
     warmup: Duration | None = None
-    """Linear rise from 0 to the learning rate over this long; the schedule starts after it."""
+    """Length of a linear warm-up from 0 to the learning rate; the schedule starts after it."""
 
 
 class Warmup(Scheduled):
     warmup: Duration
-    """Linear rise from 0 to the learning rate over this long; constant afterwards."""
+    """Length of a linear warm-up from 0 to the learning rate, which is constant afterwards."""
 
 
 class Cosine(Scheduled):
     over: Duration | None = None
-    """Length of the decay, after the warm-up; unset, to the end of training."""
+    """Length of the decay, after the warm-up; unset, until the end of training."""
     final: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Share of the learning rate that is left at the end."""
+    """Final learning rate, as a fraction of the initial one."""
 
 
 class CosineRestarts(Scheduled):
     first: Duration
     """Length of the first cycle."""
     factor: Annotated[float, Field(ge=1)] = 2.0
-    """Each cycle is this many times as long as the one before."""
+    """Each cycle is this many times as long as the previous one."""
     peak_factor: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Each cycle starts at this share of the one before."""
+    """Each cycle starts at this fraction of the previous cycle's start."""
     final: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Share of the learning rate that is left at the end of a cycle."""
+    """Learning rate at the end of a cycle, as a fraction of the initial one."""
 
 
 class Exponential(Scheduled):
     every: Duration
-    """After this long the learning rate is multiplied by `factor`."""
+    """Interval after which the learning rate is multiplied by `factor`."""
     factor: Annotated[float, Field(gt=0, le=1)]
-    """What it is multiplied by."""
+    """Factor of the learning rate per interval."""
     staircase: bool = False
-    """Jump every `every`, rather than fall smoothly."""
+    """Decay in discrete steps rather than continuously."""
 
 
 class InverseTime(Scheduled):
     every: Duration
-    """The unit of time t in learning_rate / (1 + rate · t)."""
+    """Unit of the time t in learning_rate / (1 + rate · t)."""
     rate: Annotated[float, Field(gt=0)]
-    """The rate of the decay."""
+    """Decay rate."""
     staircase: bool = False
-    """Jump every `every`, rather than fall smoothly."""
+    """Decay in discrete steps rather than continuously."""
 
 
 class Polynomial(Scheduled):
     over: Duration | None = None
-    """Length of the decay, after the warm-up; unset, to the end of training."""
+    """Length of the decay, after the warm-up; unset, until the end of training."""
     power: Annotated[float, Field(gt=0)] = 1.0
     """Power of the polynomial; 1 is a straight line."""
     final: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Share of the learning rate that is left at the end."""
+    """Final learning rate, as a fraction of the initial one."""
 
 
 class Piecewise(Scheduled):
     at: Annotated[list[Duration], Field(min_length=1)]
-    """Moments, in rising order from the start of training, at which the learning rate changes."""
+    """Times since the start of training, in increasing order, at which the learning rate changes."""
     factors: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)]
-    """The factor of the learning rate from each moment on."""
+    """Factor of the learning rate from each of these times on."""
 
 
 class WarmupSchedule(Section):
@@ -91,12 +91,12 @@ class CosineSchedule(Section):
         Cosine,
         BeforeValidator(shorthand_for("over"), json_schema_input_type=Cosine | Duration | None),
     ]
-    """Half a cosine down to `final`."""
+    """Cosine decay to `final`."""
 
 
 class CosineRestartsSchedule(Section):
     cosine_restarts: CosineRestarts
-    """Cosines, one after the other."""
+    """Cosine decay with warm restarts."""
 
 
 class ExponentialSchedule(Section):
@@ -106,7 +106,7 @@ class ExponentialSchedule(Section):
 
 class InverseTimeSchedule(Section):
     inverse_time: InverseTime
-    """Decay with the inverse of time."""
+    """Inverse time decay."""
 
 
 class PolynomialSchedule(Section):
@@ -119,7 +119,7 @@ class PolynomialSchedule(Section):
 
 class PiecewiseSchedule(Section):
     piecewise: Piecewise
-    """Another learning rate from each moment on."""
+    """Piecewise constant learning rate."""
 
 
 AnySchedule = (
@@ -141,27 +141,29 @@ Schedule = Annotated[
 
 
 class Average(Section):
-    """An exponential moving average of the weights, used for validation, test and the best one."""
+    """An exponential moving average of the weights, used for validation, test and the best
+    checkpoint.
+    """
 
     momentum: Momentum = 0.99
-    """Share of the old average kept at each step."""
+    """Weight of the previous average at each step."""
     overwrite_every: Duration | None = None
-    """Put the average in place of the weights this often; unset, only at the end of training."""
+    """How often the weights are overwritten by the average; unset, only at the end of training."""
 
 
 class OptimizerSettings(Section):
-    """What every optimizer has."""
+    """Settings of all optimizers."""
 
     learning_rate: Rate = 1e-3
-    """The learning rate; with a schedule, the one it starts from."""
+    """Learning rate; with a schedule, the initial one."""
     schedule: Schedule | None = None
-    """How the learning rate changes over training; unset, it does not."""
+    """Learning rate schedule; unset, the learning rate is constant."""
     clip_norm: Rate | None = None
-    """Each variable's gradient has at most this norm."""
+    """Maximum norm of each variable's gradient."""
     global_clip_norm: Rate | None = None
-    """All gradients together have at most this norm."""
+    """Maximum global norm of all gradients."""
     clip_value: Rate | None = None
-    """Each gradient lies in [-clip_value, clip_value]."""
+    """Gradients are clipped to [-clip_value, clip_value]."""
     weight_decay: NonNegative | None = None
     """Decoupled weight decay: weights shrink by learning_rate · weight_decay at each step."""
     ema: (
@@ -173,13 +175,13 @@ class OptimizerSettings(Section):
     ) = None
     """Moving average of the weights."""
     gradient_accumulation_steps: Annotated[int, Field(ge=2)] | None = None
-    """Gradients of this many batches are averaged into one step."""
+    """Number of batches whose gradients are averaged into one update."""
 
 
 class Sgd(OptimizerSettings):
     name: Literal["sgd"]
     learning_rate: Rate = 1e-2
-    """The learning rate; with a schedule, the one it starts from."""
+    """Learning rate; with a schedule, the initial one."""
     momentum: Beta = 0.0
     """Momentum."""
     nesterov: bool = False
@@ -189,34 +191,34 @@ class Sgd(OptimizerSettings):
 class RmsProp(OptimizerSettings):
     name: Literal["rmsprop"]
     rho: Beta = 0.9
-    """Decay of the mean of squares."""
+    """Decay rate of the second moment of the gradients."""
     momentum: Beta = 0.0
     """Momentum."""
     epsilon: Epsilon = 1e-7
-    """Added to the denominator."""
+    """Added to the denominator for numerical stability."""
     centered: bool = False
-    """Divide by the variance rather than the mean of squares."""
+    """Normalize by the variance of the gradients rather than their second moment."""
 
 
 class AdamSettings(OptimizerSettings):
     beta_1: Beta = 0.9
-    """Decay of the mean of gradients."""
+    """Decay rate of the first moment of the gradients."""
     beta_2: Beta = 0.999
-    """Decay of the mean of squares."""
+    """Decay rate of the second moment of the gradients."""
     epsilon: Epsilon = 1e-7
-    """Added to the denominator."""
+    """Added to the denominator for numerical stability."""
 
 
 class Adam(AdamSettings):
     name: Literal["adam"]
     amsgrad: bool = False
-    """Divide by the largest mean of squares so far."""
+    """Use the AMSGrad variant: normalize by the maximum of past second moments."""
 
 
 class AdamW(AdamSettings):
     name: Literal["adamw"]
     amsgrad: bool = False
-    """Divide by the largest mean of squares so far."""
+    """Use the AMSGrad variant: normalize by the maximum of past second moments."""
     weight_decay: NonNegative | None = 4e-3
     """Decoupled weight decay: weights shrink by learning_rate · weight_decay at each step."""
 
@@ -236,83 +238,83 @@ class Lamb(AdamSettings):
 class ScheduleFreeAdamW(AdamSettings):
     name: Literal["schedule_free_adamw"]
     beta_1: Annotated[float, Field(gt=0, lt=1)] = 0.9
-    """Weight of the average in the place where the gradient is taken."""
+    """Weight of the averaged weights in the point at which the gradient is computed."""
     learning_rate: Rate = 2.5e-3
-    """The learning rate."""
+    """Learning rate."""
     epsilon: Epsilon = 1e-8
-    """Added to the denominator."""
+    """Added to the denominator for numerical stability."""
     warmup_steps: Annotated[int, Field(ge=0)] = 0
-    """Steps over which the learning rate rises from 0."""
+    """Number of steps of the linear warm-up from 0."""
 
 
 class Adadelta(OptimizerSettings):
     name: Literal["adadelta"]
     rho: Beta = 0.95
-    """Decay of the mean of squares."""
+    """Decay rate of the second moment of the gradients."""
     epsilon: Epsilon = 1e-7
-    """Added to the denominator."""
+    """Added to the denominator for numerical stability."""
 
 
 class Adagrad(OptimizerSettings):
     name: Literal["adagrad"]
     initial_accumulator: NonNegative = 0.1
-    """Where the sum of squares starts."""
+    """Initial value of the sum of squared gradients."""
     epsilon: Epsilon = 1e-7
-    """Added to the denominator."""
+    """Added to the denominator for numerical stability."""
 
 
 class Adafactor(OptimizerSettings):
     name: Literal["adafactor"]
     beta_2_decay: Annotated[float, Field(lt=0)] = -0.8
-    """Exponent of the decay of the mean of squares."""
+    """Exponent of the decay rate of the second moment."""
     epsilon_1: Epsilon = 1e-30
-    """Added to squared gradients."""
+    """Added to squared gradients for numerical stability."""
     epsilon_2: Epsilon = 1e-3
     """Lower bound of a variable's scale."""
     clip_threshold: Rate = 1.0
-    """Bound of an update's root mean square."""
+    """Upper bound of the root mean square of an update."""
 
 
 class Ftrl(OptimizerSettings):
     name: Literal["ftrl"]
     learning_rate_power: Annotated[float, Field(le=0)] = -0.5
-    """How the learning rate falls with the sum of squares."""
+    """Power by which the learning rate falls with the sum of squared gradients."""
     initial_accumulator: NonNegative = 0.1
-    """Where the sum of squares starts."""
+    """Initial value of the sum of squared gradients."""
     l1: NonNegative = 0.0
     """Factor of the L1 penalty."""
     l2: NonNegative = 0.0
     """Factor of the L2 penalty."""
     l2_shrinkage: NonNegative = 0.0
-    """Factor of the L2 penalty on gradients' magnitude."""
+    """Factor of the L2 shrinkage penalty."""
     beta: NonNegative = 0.0
-    """The β of the FTRL paper."""
+    """β of the FTRL paper."""
 
 
 class Lion(OptimizerSettings):
     name: Literal["lion"]
     beta_1: Annotated[float, Field(gt=0, lt=1)] = 0.9
-    """Weight of the past in the update."""
+    """Weight of the momentum in the update."""
     beta_2: Beta = 0.99
-    """Decay of the mean of gradients."""
+    """Decay rate of the first moment of the gradients."""
 
 
 class Muon(OptimizerSettings):
     name: Literal["muon"]
     momentum: Beta = 0.95
-    """Momentum of matrices."""
+    """Momentum of the updates of matrices."""
     nesterov: bool = True
     """Nesterov momentum."""
     iterations: Annotated[int, Field(ge=1, le=20)] = 5
-    """Newton-Schulz iterations that make an update orthogonal."""
+    """Number of Newton-Schulz iterations that orthogonalize an update."""
     adam_beta_1: Beta = 0.9
-    """beta_1 of the Adam that updates everything but matrices."""
+    """beta_1 of Adam, which updates all other variables."""
     adam_beta_2: Beta = 0.999
-    """beta_2 of the Adam that updates everything but matrices."""
+    """beta_2 of Adam, which updates all other variables."""
     adam_weight_decay: NonNegative = 4e-3
-    """Weight decay of what that Adam updates."""
+    """Weight decay of the variables that Adam updates."""
     epsilon: Epsilon = 1e-7
-    """Added to denominators."""
+    """Added to denominators for numerical stability."""
 
 
 AnyOptimizer = (
@@ -339,7 +341,7 @@ DEFAULT_OPTIMIZER: Final = "adam"
 
 
 def _named(value: Any) -> Any:
-    """A bare word is the name; without a name it is adam."""
+    """Expand a bare name; without a name the optimizer is adam."""
     match value:
         case None:
             return {"name": DEFAULT_OPTIMIZER}

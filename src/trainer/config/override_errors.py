@@ -1,5 +1,5 @@
-"""Overrides and searched settings that lead nowhere: what is there, which setting was probably meant,
-and how a value of another kind is replaced on purpose.
+"""Errors for overrides and searched settings whose path does not exist, with the setting that was
+probably meant and the way to replace a value of another kind.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from trainer.config.yaml_writer import flow_text
 from trainer.errors import Problem
 
 _LISTED = 12
-"""The most items of a list that a message names."""
+"""Maximum number of list items in a message."""
 
 
 class OverrideError(Exception):
-    """An override leads nowhere.
+    """The path of an override does not exist.
 
     Attributes:
-        problem: The error; its `where` is empty.
-        searched: The same where the path is one of `sweep.space`.
+        problem: The problem, without location.
+        searched: The same problem for a path of `sweep.space`.
     """
 
     def __init__(
@@ -44,17 +44,17 @@ def wrong_kind_error(
     done: KeyPath,
     siblings: Sequence[Node],
 ) -> OverrideError:
-    """A path into a value of another kind: `model.layers.1.dense.units` where layer 1 is dropout.
+    """Return the error for a value of another kind: `model.layers.1.dense.units` if layer 1 is dropout.
 
     Args:
         node: The value.
-        shape: What it may be.
-        steps: The way on from it.
-        value: What was to be set.
-        done: The way to it.
-        siblings: The items of the list that it is in.
+        shape: Spec of the value.
+        steps: The rest of the path.
+        value: The value to set.
+        done: Path to the node.
+        siblings: The items of the list that contains the node.
     """
-    here, step = join_key(done), str(steps[0])
+    key, step = join_key(done), str(steps[0])
     tagged = None if shape is None else find_tagged(shape)
     fixes = []
     if meant := _of_same_kind(siblings, step, done):
@@ -66,14 +66,14 @@ def wrong_kind_error(
     searched = list(fixes)
     if tagged is None or tagged.member(step) is not None:
         whole = flow_text(_nested(steps, to_python(value)))
-        fixes.append(f"To replace it, write {shlex.quote(f'{here}={whole}')}")
-        searched.append(f"To replace it, write {here}: [{whole}]")
-    expected = f"a setting of {here}, which is {_kind(node)}"
+        fixes.append(f"To replace it, write {shlex.quote(f'{key}={whole}')}")
+        searched.append(f"To replace it, write {key}: [{whole}]")
+    expected = f"a setting of {key}, which is {_kind(node)}"
     return OverrideError(expected, f"'{step}'", _text(fixes), (*done, step), _text(searched))
 
 
 def _meant_part(tagged: TaggedSpec, node: Node, steps: KeyPath) -> KeyPath:
-    """The way that was probably meant where the first step is the name of no kind."""
+    """Return the path that was probably meant if the first step is not a known type."""
     step, rest = str(steps[0]), steps[1:]
     if tagged.member(step) is not None:
         return ()
@@ -85,7 +85,7 @@ def _meant_part(tagged: TaggedSpec, node: Node, steps: KeyPath) -> KeyPath:
 
 
 def _settings(tagged: TaggedSpec, kind: str) -> list[str]:
-    """The settings of a kind: those below its only key."""
+    """Return the settings of a type: those below its only key."""
     member = tagged.member(kind)
     if member is None or tagged.by_name:
         return []
@@ -93,13 +93,13 @@ def _settings(tagged: TaggedSpec, kind: str) -> list[str]:
 
 
 def list_index(node: Node, steps: KeyPath, done: KeyPath, value: Node | None) -> int:
-    """The index in a list that the first step names; the one after the last appends a whole item.
+    """Return the list index in the first step; the index after the last one appends an item.
 
     Args:
         node: The list.
-        steps: The way on from it.
-        done: The way to it.
-        value: What is to be set; None to remove it.
+        steps: The rest of the path.
+        done: Path to the list.
+        value: The value to set; None to remove it.
 
     Raises:
         OverrideError: There is no such item.
@@ -110,8 +110,8 @@ def list_index(node: Node, steps: KeyPath, done: KeyPath, value: Node | None) ->
     last = count if appends else count - 1
     if re.fullmatch(r"[0-9]{1,9}", step) and int(step) <= last:
         return int(step)
-    here = join_key(done)
-    expected = f"an index from 0 to {last} in {here}" if last >= 0 else f"items in {here}"
+    key = join_key(done)
+    expected = f"an index from 0 to {last} in {key}" if last >= 0 else f"items in {key}"
     fixes = []
     if meant := _meant_index(items, steps, done):
         fixes.append(f"did you mean {meant}?")
@@ -119,8 +119,8 @@ def list_index(node: Node, steps: KeyPath, done: KeyPath, value: Node | None) ->
     searched = list(fixes)
     if value is not None and re.fullmatch(r"[0-9]+", step):
         whole = flow_text(_nested(steps[1:], to_python(value)))
-        fixes.append(f"To append, write {shlex.quote(f'{here}.{count}={whole}')}")
-        searched.append(f"To append, write {here}.{count}: [{whole}]")
+        fixes.append(f"To append, write {shlex.quote(f'{key}.{count}={whole}')}")
+        searched.append(f"To append, write {key}.{count}: [{whole}]")
     path = (*done, step)
     raise OverrideError(expected, f"'{step}'", _text(fixes), path, _text(searched))
 
@@ -131,7 +131,7 @@ def _text(fixes: Sequence[str]) -> str:
 
 
 def _meant_index(items: Sequence[Node], steps: KeyPath, done: KeyPath) -> str:
-    """The path that was probably meant; empty where none is likely."""
+    """Return the path that was probably meant; empty if there is none."""
     step, rest = str(steps[0]), steps[1:]
     if re.fullmatch(r"-[0-9]{1,9}", step) and 0 < -int(step) <= len(items):
         return join_key((*done, len(items) + int(step), *rest))
@@ -143,13 +143,13 @@ def _meant_index(items: Sequence[Node], steps: KeyPath, done: KeyPath) -> str:
 
 
 def _of_same_kind(items: Sequence[Node], kind: str, done: KeyPath) -> KeyPath:
-    """The path of the nearest item of a kind; empty where there is none."""
-    place = done[-1] if done else 0
-    assert not items or isinstance(place, int), done
+    """Return the path of the nearest item of a type; empty if there is none."""
+    position = done[-1] if done else 0
+    assert not items or isinstance(position, int), done
     same = [index for index, item in enumerate(items) if _kind(item) == kind]
     if not same:
         return ()
-    return (*done[:-1], min(same, key=lambda index: abs(index - int(place))))
+    return (*done[:-1], min(same, key=lambda index: abs(index - int(position))))
 
 
 def _listing(items: Sequence[Node]) -> str:
@@ -158,7 +158,7 @@ def _listing(items: Sequence[Node]) -> str:
 
 
 def _kind(node: Node) -> str:
-    """What a value is, in a word: the kind of a layer, an optimizer's name, a scalar itself."""
+    """Return a short name of a value: a layer's type, an optimizer's name, a scalar itself."""
     if node.entries is not None:
         name = node.entries.get("name")
         if name is not None:
@@ -170,14 +170,14 @@ def _kind(node: Node) -> str:
 
 
 def _nested(steps: KeyPath, value: object) -> object:
-    """The value as it stands in mappings: dense, units, 8 → {dense: {units: 8}}."""
+    """Return the value nested in mappings: dense, units, 8 → {dense: {units: 8}}."""
     for step in reversed(steps):
         value = {str(step): value}
     return value
 
 
 def not_a_mapping_error(node: Node, steps: KeyPath, done: KeyPath) -> OverrideError:
-    """A path into a value that has no parts."""
+    """Return the error for a path through a scalar."""
     fix = f"set {join_key(done)} itself" if done else ""
     expected = f"a mapping at {join_key(done)}, to set '{steps[0]}' in"
     return OverrideError(expected, format_value(node.content, node.text), fix, (*done, *steps))

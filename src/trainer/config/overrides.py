@@ -1,8 +1,4 @@
-"""Overrides on the command line: `key.path=value` and `~key.path`.
-
-Owns: their syntax, and the right form of what was probably meant as one. Does not own: what setting
-a value does to a config (`merging`), whether the value fits (`problems`).
-"""
+"""Overrides on the command line: `key.path=value` and `~key.path`."""
 
 from __future__ import annotations
 
@@ -25,9 +21,9 @@ class Override:
     """One override.
 
     Attributes:
-        text: As it was typed.
-        steps: The way to the value.
-        value: What is set there; None to remove it.
+        text: The override as typed.
+        steps: Path to the value.
+        value: The new value; None to remove the key.
     """
 
     text: str
@@ -38,12 +34,12 @@ class Override:
 _FORM = "key.path=value, or ~key.path to remove"
 _EXAMPLE = "write for example optimizer.learning_rate=3e-4"
 
-# Outside quotes: "x[0]" is a name.
+# Only outside quotes: "x[0]" is a name.
 _INDEX = re.compile(r"""("[^"]*"|'[^']*')|\[(\d+)\]""")
 
 
 def parse_override(text: str, directory: Path) -> Override | Problem:
-    """An override as typed; relative paths in it are relative to `directory`."""
+    """Parse an override; paths in it are relative to `directory`."""
     where = f"override '{text}'"
     if text.startswith("-"):
         right = suggest_override(text)
@@ -51,7 +47,7 @@ def parse_override(text: str, directory: Path) -> Override | Problem:
         return Problem(where, _FORM, "an option", fix)
     body = text.lstrip("+")
     if body != text:
-        return Problem(where, _FORM, "a '+'", f"write {body}: new keys need no sign")
+        return Problem(where, _FORM, "a '+'", f"write {body}: new keys need no '+'")
     removes = body.startswith("~")
     key, equals, value = _halves(body.removeprefix("~"))
     steps = parse_key(key)
@@ -60,17 +56,17 @@ def parse_override(text: str, directory: Path) -> Override | Problem:
     if not removes and not equals:
         return Problem(where, _FORM, "no '='", _no_equals(body))
     if steps is None:
-        fix = 'names with dots in them go in quotes: data.columns."a.b".kind=numeric'
+        fix = 'quote names that contain dots: data.columns."a.b".kind=numeric'
         return Problem(
             where, "a key such as optimizer.learning_rate before the '='", f"'{key}'", fix
         )
-    right = _INDEX.sub(lambda found: found[1] or f".{found[2]}", key)
+    right = _INDEX.sub(lambda match: match[1] or f".{match[2]}", key)
     if right != key:
         return Problem(
             where, "an index after a dot", "an index in brackets", f"write {right}={value}"
         )
     if steps[0] == EXTENDS:
-        return Problem(where, "a setting", f"'{EXTENDS}'", "it is read from the file alone")
+        return Problem(where, "a setting", f"'{EXTENDS}'", "it is read from the file only")
     if removes:
         return Override(text, steps, None)
     return _with_value(text, steps, value, Source(where, directory, join_key(steps)))
@@ -89,7 +85,9 @@ def _with_value(
 
 
 def _halves(body: str) -> tuple[str, str, str]:
-    """What stands before and after the first '=' outside quotes, and whether there is one."""
+    """Split at the first '=' outside quotes: the text before it, the '=' if there is one, the text
+    after.
+    """
     quote = ""
     for index, character in enumerate(body):
         if quote:
@@ -110,14 +108,14 @@ def _no_equals(body: str) -> str:
 
 
 def suggest_override(option: str, value: str | None = None) -> str | None:
-    """The override that a stray option was probably meant as.
+    """Return the override that an unknown option was probably meant as.
 
     `--optimizer.learning_rate=3e-4` → `optimizer.learning_rate=3e-4`; `--lr 3e-4` →
-    `optimizer.learning_rate=3e-4`; None when no setting is near.
+    `optimizer.learning_rate=3e-4`; None if no setting is similar.
 
     Args:
-        option: The option, with its value where that is joined to it by '='.
-        value: Its value where that was the next word.
+        option: The option, with its value if they are joined by '='.
+        value: The value if it was the next argument.
     """
     key, equals, joined = _halves(option.lstrip("-"))
     given = joined if equals else value
@@ -132,7 +130,7 @@ def suggest_override(option: str, value: str | None = None) -> str | None:
 
 
 def apply_overrides(root: Node, overrides: list[Override]) -> tuple[Node, list[Problem]]:
-    """The config with the overrides carried out in turn, and those that lead nowhere."""
+    """Apply the overrides in order; return the config and the problems of those that failed."""
     problems: list[Problem] = []
     for override in overrides:
         where = f"override '{override.text}'"

@@ -1,8 +1,5 @@
-"""Paths in a config made absolute: each relative to the file it stands in, or, of an override, to the
-working directory. `${VARIABLE}` and `~` are expanded in all of them.
-
-Owns: which settings are paths, and where functions of the user's own are looked for. Does not own: what
-is at a path.
+"""Make the paths of a config absolute: relative to the file that contains them or, for overrides, to the
+working directory. `${VARIABLE}` and `~` are expanded.
 """
 
 from __future__ import annotations
@@ -35,7 +32,7 @@ _CUSTOM_LISTS = (("model", "layers"), ("fit", "callbacks"))
 
 
 class UnsetVariableError(Exception):
-    """A variable in a path has no value; its argument is the `Problem`, without a place."""
+    """A variable in a path has no value; `problem` has no location."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(str(problem))
@@ -43,36 +40,36 @@ class UnsetVariableError(Exception):
 
 
 def resolve_paths(root: Node, problems: list[Problem]) -> Node:
-    """The config's tree with absolute paths, and with the folder of every custom function written out,
-    so that the config means the same wherever it is copied to.
+    """Return the tree with absolute paths and with the folder of every custom function, so that a
+    copy of the config is equivalent.
 
     Args:
         root: The tree.
-        problems: Takes the variables that are not set; a path with one of them stays as it is.
+        problems: Variables that are not set are appended to it; their paths are not changed.
     """
     for path in _PATH_SETTINGS:
         root = _absolute_at(root, path, absolute_path, join_key(path), problems)
-    store = ("track", "mlflow", "uri")
-    root = _absolute_at(root, store, absolute_uri, join_key(store), problems)
+    uri = ("track", "mlflow", "uri")
+    root = _absolute_at(root, uri, absolute_uri, join_key(uri), problems)
     for path in _CUSTOM_LISTS:
         root = _with_folders(root, path, join_key(path), problems)
     return root
 
 
 def expand_path(text: str) -> str:
-    """A path with the values of `${VARIABLE}`s, and the home folder for `~`.
+    """Expand each `${VARIABLE}` and `~` in a path.
 
-    Where the rest of the text is a pattern, brackets and stars of the values are escaped.
+    If the rest of the text is a glob pattern, the values of variables are escaped.
 
     Raises:
-        UnsetVariableError: One is not set, or is empty.
+        UnsetVariableError: A variable is not set or is empty.
     """
     is_pattern = glob.has_magic(_VARIABLE.sub("", text))
 
     def value(match: re.Match[str]) -> str:
         name = match[1]
-        found = os.environ.get(name, "")
-        if not found:
+        content = os.environ.get(name, "")
+        if not content:
             where = f"'{text}'"
             if not re.fullmatch(r"[A-Za-z_]\w*", name):
                 expected = "the name of an environment variable in ${…}"
@@ -81,16 +78,16 @@ def expand_path(text: str) -> str:
             fix = f"set it before the command, with export {name}=…, or write the path out"
             expected = f"the environment variable {name} to have a value"
             raise UnsetVariableError(Problem("", expected, f"that it {state}, in {where}", fix))
-        return glob.escape(found) if is_pattern else found
+        return glob.escape(content) if is_pattern else content
 
     whole = _VARIABLE.sub(value, text)
-    return os.path.expanduser(whole)  # noqa: PTH111 (an unknown ~user is left alone)
+    return os.path.expanduser(whole)  # noqa: PTH111 (an unknown ~user is kept)
 
 
 def absolute_path(text: str, directory: Path) -> str:
-    """A path as written in a config, expanded and made absolute; of an address nothing is made absolute.
+    """Return a path of a config, expanded and absolute; an address (`scheme://`) is only expanded.
 
-    Where the text is a pattern, brackets and stars of the directory's own name are escaped.
+    If the text is a glob pattern, the name of the directory is escaped.
 
     Raises:
         UnsetVariableError: A variable in it has no value.
@@ -98,7 +95,7 @@ def absolute_path(text: str, directory: Path) -> str:
     text = expand_path(text)
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text):
         return text
-    if os.path.isabs(text):  # noqa: PTH117 (text in, text out: a Path would take `./` off)
+    if os.path.isabs(text):  # noqa: PTH117 (a Path would drop `./`)
         return os.path.normpath(text)
     parent = str(directory)
     if glob.has_magic(text) and not os.path.lexists(directory / text):
@@ -107,7 +104,7 @@ def absolute_path(text: str, directory: Path) -> str:
 
 
 def absolute_uri(text: str, directory: Path) -> str:
-    """The address of a store with the file or folder in it made absolute: `sqlite:///mlflow.db`.
+    """Return a tracking URI with an absolute file or folder: `sqlite:///mlflow.db`.
 
     Raises:
         UnsetVariableError: A variable in it has no value.
@@ -156,7 +153,7 @@ def _absolute_at(
 
 
 def _with_folders(node: Node, path: tuple[str, ...], key: str, problems: list[Problem]) -> Node:
-    """What is custom in the list at `path` with its `folder`."""
+    """Return the tree with the `folder` of each custom function in the list at `path`."""
     if path:
         if node.entries is None or path[0] not in node.entries:
             return node

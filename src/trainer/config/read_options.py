@@ -1,4 +1,4 @@
-"""Settings of how a file is read, stated on the command line beside the file: `data.csv.skip=2`."""
+"""Options for reading a file, given on the command line with the file: `data.csv.skip=2`."""
 
 from __future__ import annotations
 
@@ -16,54 +16,56 @@ _READING = (("data", "csv"), ("data", "format"))
 
 
 def parse_read_options(texts: Sequence[str], command: str) -> list[Override]:
-    """The settings, of which none is about anything but reading.
+    """Parse overrides of settings that affect reading only.
 
     Args:
-        texts: As they were typed.
-        command: The command that takes them, for messages.
+        texts: The overrides as typed.
+        command: The command that accepts them, for messages.
 
     Raises:
-        ConfigError: One is malformed, or is about something else.
+        ConfigError: An override is malformed or is for another setting.
     """
     parsed = [parse_override(text, Path.cwd()) for text in texts]
-    problems = [one for one in parsed if isinstance(one, Problem)]
-    overrides = [one for one in parsed if isinstance(one, Override)]
-    expected = f"data.csv.… or data.format: {command} takes settings of how a file is read"
-    for one in overrides:
-        steps = one.steps
+    problems = [result for result in parsed if isinstance(result, Problem)]
+    overrides = [result for result in parsed if isinstance(result, Override)]
+    expected = f"data.csv.… or data.format, as {command} only accepts settings for reading the file"
+    for override in overrides:
+        steps = override.steps
         if not any(steps[: len(known)] == known for known in _READING):
             fix = "write for example data.csv.separator=';'"
-            problems.append(Problem(f"override '{one.text}'", expected, f"'{steps[0]}'", fix))
+            problems.append(Problem(f"override '{override.text}'", expected, f"'{steps[0]}'", fix))
     if problems:
         raise ConfigError(problems)
     return overrides
 
 
 def data_section(source: str, target: str | list[str], texts: Sequence[str]) -> Data:
-    """A `data` section for a file, with settings of how it is read.
+    """Return a `data` section for a file, with options for reading it.
 
     Args:
         source: The file.
-        target: The columns to predict.
-        texts: The settings, as they were typed.
+        target: The target columns.
+        texts: The overrides as typed.
 
     Raises:
-        ConfigError: One is wrong or is about something else, or they contradict each other.
+        ConfigError: An override is invalid or is for another setting, or they conflict.
     """
     overrides = parse_read_options(texts, "trainer init")
     command = Path("trainer init")
     place = Place(Source(str(command), Path.cwd()))
     root = to_node({"name": "init", "data": {"source": source, "target": target}}, place)
     root, problems = apply_overrides(root, overrides)
-    config, found = validate_tree(root, command)
-    problems += found
+    config, config_problems = validate_tree(root, command)
+    problems += config_problems
     if config is None or problems:
         raise ConfigError(problems)
     return config.data
 
 
 def non_default_read_options(data: Data) -> dict[str, object]:
-    """The settings of `data.csv` and `data.format` that are not their defaults, as they are written."""
+    """Return the settings of `data.csv` and `data.format` that differ from their defaults, as in a
+    config.
+    """
     csv = data.csv
     stated = {
         name: getattr(csv, name)

@@ -1,9 +1,4 @@
-"""What `auto` and unset settings mean: one function each, called by whoever needs the answer.
-
-Owns: the rules that fill in head, loss, metrics, length of training, the watched measure, and what
-splits draw with. Does not own: plain defaults (the schema's) nor whether the answers fit each other
-(`conflict_problems`).
-"""
+"""The values of `auto` and unset settings that depend on other settings or on the data."""
 
 from __future__ import annotations
 
@@ -24,21 +19,21 @@ from trainer.config.objectives import (
 from trainer.config.schema import Config, Fit
 
 DEFAULT_EPOCHS = 100
-"""Epochs of a `fit` section that names neither `epochs` nor `steps`."""
+"""Number of epochs if neither `fit.epochs` nor `fit.steps` is set."""
 
 
 def resolved_split_seed(config: Config) -> int:
-    """What splits and folds draw with: `data.split.seed`, or the config's `seed`."""
+    """Return the seed of splits and folds: `data.split.seed`, or the config's `seed`."""
     return config.seed if config.data.split.seed is None else config.data.split.seed
 
 
 def uses_folds(config: Config) -> bool:
-    """Whether a fold validates, rather than a share of the rows: that of one network, or of many."""
+    """Return whether the validation rows are a fold, of one model or of several."""
     return config.data.split.fold is not None or config.fit.folds is not None
 
 
 def can_have_validation(config: Config) -> bool:
-    """Whether there can be validation rows, as far as the config alone says."""
+    """Return whether there can be validation rows, as far as the config determines it."""
     split, source = config.data.split, config.data.source
     if split.train_on_validation:
         return False
@@ -48,7 +43,7 @@ def can_have_validation(config: Config) -> bool:
 
 
 def validation_fix(config: Config) -> str:
-    """How a config without validation rows gets some."""
+    """Return the advice on how to get validation rows."""
     split = config.data.split
     if split.train_on_validation:
         return "set data.split.train_on_validation: false"
@@ -58,11 +53,11 @@ def validation_fix(config: Config) -> str:
 
 
 def resolved_head(config: Config, task: TaskName) -> HeadKind:
-    """The kind of the last layer: `model.head`, or what the task asks for.
+    """Return the head: `model.head`, or the default of the task.
 
-    Two classes and yes/no columns get sigmoid, many classes softmax, numbers linear, or exponential
-    where the loss takes no negative predictions. Whether a stated head fits the task is
-    `task_conflicts`' question.
+    Two classes and yes/no columns get sigmoid, more classes softmax, numbers linear, or exponential
+    if the loss does not allow negative predictions. `task_conflicts` checks whether
+    `model.head` fits the task.
     """
     if config.model.head != "auto":
         return config.model.head
@@ -78,28 +73,28 @@ def resolved_head(config: Config, task: TaskName) -> HeadKind:
 
 
 def resolved_loss(config: Config, head: HeadKind) -> LossName:
-    """The name of the loss, never "auto"."""
+    """Return the name of the loss, never "auto"."""
     return DEFAULT_LOSS[head] if config.loss.name == "auto" else config.loss.name
 
 
 def resolved_metrics(config: Config, task: TaskName) -> tuple[MetricName, ...]:
-    """What is measured besides the loss, in the order it is shown; without repeats."""
+    """Return the metrics besides the loss, in the order of display and without duplicates."""
     if config.metrics == "auto":
         return DEFAULT_METRICS[task]
     return tuple(dict.fromkeys(config.metrics))
 
 
 def resolved_steps(fit: Fit, steps_per_epoch: int) -> int:
-    """Batches in the whole of training, given how many batches an epoch has."""
+    """Return the number of batches of the whole training, from the batches of an epoch."""
     if fit.steps is not None:
         return fit.steps
     return (DEFAULT_EPOCHS if fit.epochs is None else fit.epochs) * steps_per_epoch
 
 
 def resolved_monitor(fit: Fit, has_validation: bool) -> str:
-    """The measure that says which epoch is best.
+    """Return the metric that determines the best epoch.
 
-    `fit.checkpoint.monitor`, else that of early stopping, else the validation loss, else (without
+    It is `fit.checkpoint.monitor`, else that of early stopping, else the validation loss, else (without
     validation rows) the training loss.
     """
     if fit.checkpoint.monitor is not None:
@@ -110,7 +105,7 @@ def resolved_monitor(fit: Fit, has_validation: bool) -> str:
 
 
 def monitored_metrics(fit: Fit) -> Iterator[tuple[str, str]]:
-    """Each setting that names a measure to watch, and the measure."""
+    """Yield each setting that names a metric to monitor, and the metric."""
     if fit.early_stopping is not None:
         yield "fit.early_stopping.monitor", fit.early_stopping.monitor
     if fit.reduce_on_plateau is not None:
@@ -125,23 +120,24 @@ ResolvedTargetScale = Literal["standard", "log", "power", "none"]
 def resolved_target_scale(
     config: Config, task: TaskName, column: str | None = None
 ) -> ResolvedTargetScale:
-    """How the numbers of a target column are scaled; None: of one that has no scale of its own.
+    """Return how a target column is scaled; without `column`, one that `data.target_scale` does not
+    list.
 
-    Auto is standard for a linear head, none for the others and for losses that need the target's unit.
+    Auto is standard for a linear head, none for other heads and for losses that need an unscaled target.
     """
     if task != "regression":
         return "none"
-    stated = config.data.target_scale
-    if isinstance(stated, dict):
-        stated = "auto" if column is None else stated.get(column, "auto")
-    if stated != "auto":
-        return stated
+    scale = config.data.target_scale
+    if isinstance(scale, dict):
+        scale = "auto" if column is None else scale.get(column, "auto")
+    if scale != "auto":
+        return scale
     is_linear = resolved_head(config, task) == "linear"
     return "standard" if is_linear and config.loss.name not in UNSCALED_LOSSES else "none"
 
 
 def target_scale_key(config: Config) -> str | None:
-    """The setting that only makes sense where numbers are predicted, such as a loss of counts."""
+    """Return a setting that implies regression, such as a count loss; None if there is none."""
     if config.loss.name in UNSCALED_LOSSES:
         return f"loss: {config.loss.name}"
     if config.model.head in POSITIVE_HEADS:

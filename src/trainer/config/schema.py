@@ -1,7 +1,7 @@
-"""The config as one pydantic schema: the only truth about names, types, defaults and meanings.
+"""The pydantic schema of a config: names, types, defaults and descriptions of all settings.
 
-Owns: the root and the `fit`, `evaluate` and `runtime` sections. `data`, `model`, `optimizer`,
-`loss` and `metrics` are in modules of their names.
+This module has the root and the `fit`, `evaluate` and `runtime` sections; the others are in `data`,
+`layers`, `optimizers`, `objectives`, `sweeps` and `tracking`.
 """
 
 from __future__ import annotations
@@ -25,54 +25,55 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 MonitorName = Annotated[
     str,
     StringConstraints(pattern=r"^(val_)?[a-z][a-z0-9_]*$"),
-    ValueName("a measure such as 'loss' or 'val_accuracy'", "measures such as 'val_accuracy'"),
+    ValueName("a metric such as 'loss' or 'val_accuracy'", "metrics such as 'val_accuracy'"),
 ]
-"""A measured quantity: `loss`, a metric, or either with `val_` before it."""
+"""A monitored quantity: `loss` or a metric, of the validation rows with the prefix `val_`."""
 
 
 class EarlyStopping(Section):
-    """Stop when a measure no longer improves."""
+    """Stop training when a metric no longer improves."""
 
     monitor: MonitorName = "val_loss"
-    """The measure that is watched."""
+    """Metric to monitor."""
     patience: Count = 10
-    """Epochs without improvement before training stops."""
+    """Number of epochs without improvement after which training stops."""
     min_delta: NonNegative = 0.0
-    """A smaller change is no improvement."""
+    """Minimum change that counts as an improvement."""
     start_epoch: Count = 1
-    """Epochs before this one are not counted."""
+    """Number of the first epoch that is monitored."""
     restore_best: bool = True
-    """Evaluate the weights of the best epoch; false: those of the last."""
+    """Evaluate the weights of the best epoch; false: of the last epoch."""
 
 
 class ReduceOnPlateau(Section):
-    """Lower the learning rate when a measure no longer improves."""
+    """Reduce the learning rate when a metric no longer improves."""
 
     monitor: MonitorName = "val_loss"
-    """The measure that is watched."""
+    """Metric to monitor."""
     factor: Annotated[float, Field(gt=0, lt=1)] = 0.5
-    """What the learning rate is multiplied by."""
+    """Factor by which the learning rate is reduced."""
     patience: Count = 5
-    """Epochs without improvement before it is lowered."""
+    """Number of epochs without improvement after which the learning rate is reduced."""
     min_delta: NonNegative = 0.0
-    """A smaller change is no improvement."""
+    """Minimum change that counts as an improvement."""
     cooldown: Annotated[int, Field(ge=0)] = 0
-    """Epochs after a reduction that are not counted."""
+    """Number of epochs after a reduction before monitoring resumes."""
     min_learning_rate: NonNegative = 0.0
-    """The learning rate is not lowered below this."""
+    """Lower bound of the learning rate."""
 
 
 class Checkpoint(Section):
-    """What is kept of training."""
+    """Which checkpoints are written and kept."""
 
     every: Interval = "30 seconds"
-    """How often the last and the best state are written: less often where writing would take more than
-    a twentieth of the time; those of networks that are trained together, as repeats, folds and trials
-    are, at the end of an epoch. Both are always written at the end, and where training is stopped."""
+    """How often the `last` and `best` checkpoints are written; less often if writing would take more
+    than 5% of the time. Models that are trained together (repeats, folds, trials) are saved at the
+    end of an epoch. Both checkpoints are always written when training ends or is stopped."""
     keep: Annotated[int, Field(ge=1, le=1000)] = 2
-    """So many last states are kept: last, last-1, …; an earlier one serves where the last is damaged."""
+    """Number of `last` checkpoints to keep: last, last-1, …; an earlier one is used if the last is
+    damaged."""
     monitor: MonitorName | None = None
-    """The measure that says which epoch is best; unset, early stopping's, else the validation loss,
+    """Metric that determines the best epoch; unset, the one of early stopping, else the validation loss,
     else the training loss."""
 
 
@@ -80,38 +81,37 @@ class CustomCallback(Section):
     custom: Annotated[
         Custom, BeforeValidator(shorthand_for("function"), json_schema_input_type=Custom | str)
     ]
-    """A function of the user's own that returns a keras.callbacks.Callback."""
+    """A user-defined function that returns a keras.callbacks.Callback."""
 
 
 class OnNonfinite(Section):
-    """What is done when the training loss is not a finite number."""
+    """What happens when the training loss is not finite."""
 
     action: Literal["stop", "rollback"] = "stop"
-    """stop: the run fails, its checkpoints stay. rollback: training returns to the start of the epoch
-    with a lower learning rate."""
+    """stop: the run fails and keeps its checkpoints. rollback: training returns to the start of the
+    epoch with a lower learning rate."""
     max_rollbacks: Count = 3
-    """Maximum number of rollbacks; after them the run fails."""
+    """Maximum number of rollbacks before the run fails."""
     factor: Annotated[float, Field(gt=0, lt=1)] = 0.5
-    """What the learning rate is multiplied by each time."""
+    """Factor by which the learning rate is reduced at each rollback."""
 
 
 class Fit(Section):
-    """How the network is trained."""
+    """How the model is trained."""
 
     epochs: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
-    """Passes over the training rows; unset, 100, unless `steps` is given."""
+    """Number of epochs; unset, 100, unless `steps` is set."""
     steps: Count | None = None
-    """Training ends after this many batches, in place of `epochs`."""
+    """Number of batches after which training ends, instead of `epochs`."""
     max_seconds: Positive | None = None
-    """Training ends after this many seconds, start-up included; where the run was resumed, the epochs
-    that earlier processes trained count too. The best epoch so far is then evaluated."""
+    """Maximum training time in seconds, startup included; for a resumed run, the epochs of earlier
+    processes count too. The best epoch so far is then evaluated."""
     batch_size: Annotated[int, Field(ge=1, le=10_000_000)] = 32
-    """Rows a step."""
+    """Rows per batch."""
     shuffle: bool = True
-    """Another order of the rows each epoch, a function of (seed, epoch)."""
+    """Shuffle the rows before each epoch; the order is a function of (seed, epoch)."""
     class_weight: Literal["balanced"] | dict[str, Positive] | None = None
-    """Weight of each class in the loss: given by class, or balanced: rows / (classes · rows of the
-    class)."""
+    """Weight of each class in the loss: a mapping, or balanced: rows / (classes · rows of the class)."""
     early_stopping: (
         Annotated[
             EarlyStopping,
@@ -121,7 +121,7 @@ class Fit(Section):
         ]
         | None
     ) = None
-    """Stop when a measure no longer improves; unset, all epochs are run."""
+    """Stop training when a metric no longer improves; unset, all epochs are run."""
     reduce_on_plateau: (
         Annotated[
             ReduceOnPlateau,
@@ -131,7 +131,7 @@ class Fit(Section):
         ]
         | None
     ) = None
-    """Lower the learning rate when a measure no longer improves."""
+    """Reduce the learning rate when a metric no longer improves."""
     on_nonfinite: Annotated[
         OnNonfinite,
         BeforeValidator(
@@ -139,39 +139,40 @@ class Fit(Section):
             json_schema_input_type=OnNonfinite | Literal["stop", "rollback"],
         ),
     ] = OnNonfinite()
-    """What is done when the training loss is not a finite number: stop, or rollback."""
+    """What happens when the training loss is not finite: stop or rollback."""
     checkpoint: Checkpoint = Checkpoint()
     callbacks: list[CustomCallback] = []
-    """Keras callbacks of your own, called at the start and the end of training and of each epoch;
-    importing them needs --allow-custom. One that asks for batches is refused."""
+    """Custom Keras callbacks, called at the start and end of training and of each epoch; importing them
+    needs --allow-custom. Callbacks with batch-level methods are refused."""
     warm_start: str | None = None
-    """A run directory or a checkpoint whose weights are taken, layer by layer where shapes fit.
-    Relative to the config file."""
+    """A run directory or checkpoint from which to load initial weights, for every layer whose shapes
+    match. Relative to the config file."""
     repeats: Annotated[int, Field(ge=1, le=1000)] = 1
-    """Trains so many networks, which differ in their seed: in start, order of the rows and dropout. All
-    have the same test rows; the first has the config's `seed`, the others seeds derived from it."""
+    """Number of models to train that differ in their seed only: in initialization, order of the rows
+    and dropout. All have the same test rows; the first uses the config's `seed`, the others derived
+    seeds."""
     folds: Annotated[int, Field(ge=2, le=1000)] | None = None
-    """Trains one network a fold: the rows that are not tested are cut into so many folds, each of which
-    validates one network and trains the others, as `data.split.fold` says. With `repeats`, so many
-    networks a fold."""
+    """Number of cross-validation folds, with one model for each: the rows outside the test set are
+    divided into folds, and each fold is the validation set of one model (see `data.split.fold`).
+    With `repeats`, that many models for each fold."""
 
 
 class ThresholdAim(Section):
-    """A threshold that is chosen on the validation rows."""
+    """A threshold that is tuned on the validation rows."""
 
     criterion: Literal["f1", "youden", "cost", "precision"]
-    """f1: the greatest F1. youden: the greatest sum of recall and specificity. cost: the least cost of
-    false answers. precision: the greatest recall at the stated precision."""
+    """f1: maximize F1. youden: maximize recall + specificity. cost: minimize the cost of false
+    positives and false negatives. precision: maximize recall at a minimum precision."""
     false_positive_cost: NonNegative = 1.0
-    """cost: of calling a negative row positive."""
+    """cost: cost of a false positive."""
     false_negative_cost: NonNegative = 1.0
-    """cost: of calling a positive row negative."""
+    """cost: cost of a false negative."""
     min_precision: Share = 0.9
-    """precision: the least share of the rows called positive that are."""
+    """precision: minimum precision."""
 
 
 class Evaluate(Section):
-    """How answers are judged and become labels."""
+    """How the model is evaluated and how probabilities become labels."""
 
     threshold: (
         Share
@@ -180,49 +181,47 @@ class Evaluate(Section):
             BeforeValidator(shorthand_for("criterion"), json_schema_input_type=ThresholdAim | str),
         ]
     ) = 0.5
-    """A row is called positive when its probability is at least this; or what it is chosen for, on the
-    validation rows. Metrics of the epochs are taken at 0.5 where it is chosen."""
+    """Minimum probability of a positive prediction, or the criterion by which it is tuned on the
+    validation rows. If it is tuned, the metrics of the epochs use 0.5."""
     calibrate: bool = False
-    """Divide the logits by a temperature that is fitted on the validation rows, so that probabilities
-    are as high as they are right."""
+    """Calibrate probabilities by temperature scaling, fitted on the validation rows."""
     decisions_from: str | None = None
-    """A run directory whose threshold, temperature and interval widths are used, rather than chosen
-    here: for a network that is trained without validation rows. Relative to the config file."""
+    """A run directory whose threshold, temperature and interval widths are used instead of fitting them,
+    for a model that is trained without validation rows. Relative to the config file."""
     confidence_level: Share = 0.95
-    """The share of repetitions in which an interval of a measure holds the true value."""
+    """Confidence level of the intervals of metrics."""
     prediction_interval: Share = 0.9
-    """The share of rows whose number lies in the interval that is predicted for it (regression)."""
+    """Coverage of prediction intervals (regression): the fraction of rows whose target lies within."""
     resamples: Annotated[int, Field(ge=100, le=100_000)] = 1000
-    """Bootstrap resamples an interval is made of."""
+    """Number of bootstrap resamples for each confidence interval."""
     slices: list[str] = []
-    """Columns of the table, features or not, by whose values the measures are told apart in the
-    report."""
+    """Columns of the table, features or not, by whose values the report breaks down the metrics."""
     importance: Literal["auto"] | bool = "auto"
-    """Measure after training how much worse the answers are with each column shuffled; auto: with the
-    report, where that takes no more than some seconds."""
+    """Compute permutation importance after training; auto: with the report, if it takes a few seconds at
+    most."""
     report: bool = True
     """Write report.html after training."""
 
 
 class Runtime(Section):
-    """What training runs on."""
+    """Hardware and execution settings."""
 
     engine: Literal["auto", "resident", "streaming"] = "auto"
-    """Where the rows are while training. resident: all in the memory of the device, the fastest.
-    streaming: encoded in a file on disk (in TMPDIR, else /var/tmp) and read ahead of the device a part
-    at a time; shuffled by shards, and within a window of some shards; quantiles, such as the median, are
-    read off at most 1,000,000 training rows. auto: streaming when the table needs more memory than is
-    free, at 24 bytes a cell, 48 in files of text, or its encoded rows, at 4 bytes a cell, more than half
-    of the free memory of the GPU."""
+    """Where the rows are kept during training. resident: all in device memory, the fastest.
+    streaming: encoded in a file on disk (in TMPDIR, else /var/tmp) and prefetched in parts; shuffled
+    by shard, and within a window of several shards; quantiles, such as the median, are computed from
+    at most 1,000,000 training rows. auto: streaming if the table needs more than the free memory, at
+    24 bytes a cell, 48 for text files, or if its encoded rows, at 4 bytes a cell, need more than
+    half of the free GPU memory."""
     device: Literal["auto", "cpu", "gpu"] = "auto"
-    """auto: the GPU if there is one."""
+    """auto: the GPU if available."""
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
-    """What is computed in; weights are always float32."""
+    """Keras dtype policy; weights are always float32."""
     threads: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = "auto"
-    """Threads inside one operation; auto: one for small networks, all cores for large ones."""
+    """Number of intra-op threads; auto: one for small models, all cores for large ones."""
     jit_compile: Literal["auto"] | bool = "auto"
-    """Compile training with XLA; auto: where that saves more than compiling takes, and in packs. Dropout
-    and noise draw other numbers with it than without."""
+    """Compile training with XLA; auto: if it saves more time than compilation takes, and for models that
+    are trained together. Dropout and noise draw different random numbers with and without XLA."""
 
 
 class Config(Section):
@@ -233,21 +232,20 @@ class Config(Section):
         StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"),
         ValueName("a name of at most 100 letters, digits, '.', '_' and '-'", "names"),
     ] = "run"
-    """The name its runs are kept under; unset, the config file's name."""
+    """Name of the experiment, used for its run directories; unset, the config file's name."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    """Governs initialisation, order of the rows, dropout and splits, these unless `data.split.seed` is
-    set."""
+    """Seed of initialization, shuffling, dropout and splits (unless `data.split.seed` is set)."""
     data: Data
     model: Model = Model()
     optimizer: Optimizer = Adam(name=DEFAULT_OPTIMIZER)
-    """How the weights are changed: an optimizer's name, or its name and settings."""
+    """The optimizer: its name, or its name and settings."""
     loss: NamedLoss = Loss()
-    """The loss that training makes small: its name, or its name and settings."""
+    """The loss that training minimizes: its name, or its name and settings."""
     metrics: Literal["auto"] | list[MetricName] = "auto"
-    """What is measured each epoch and in evaluations, besides the loss; auto: by task."""
+    """Metrics computed in each epoch and in evaluations, besides the loss; auto: by task."""
     fit: Fit = Fit()
     evaluate: Evaluate = Evaluate()
     runtime: Runtime = Runtime()
     sweep: Sweep | None = None
-    """Which settings `trainer sweep` searches, and how; `trainer fit` leaves it out of account."""
+    """Which settings `trainer sweep` searches, and how; `trainer fit` ignores it."""
     track: Track = Track()

@@ -1,7 +1,4 @@
-"""What every section of the config is made of: a strict, frozen model and a few field types.
-
-Owns: the base class, durations, folds, the one-key form (`- dense: {…}`). Does not own: any setting.
-"""
+"""Base class and field types of the config's sections: durations, folds, shorthands."""
 
 from __future__ import annotations
 
@@ -14,11 +11,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
 
 
 class Section(BaseModel):
-    """A mapping in the config: unknown keys are refused, types not coerced, values frozen."""
+    """A mapping in the config: unknown keys are errors, types are not coerced, values are frozen."""
 
     model_config = ConfigDict(
         extra="forbid",
-        # Only the root is ever validated: building it builds the rest, once.
+        # Only the root is validated; building it builds all other models once.
         defer_build=True,
         frozen=True,
         strict=True,
@@ -29,14 +26,14 @@ class Section(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class ValueName:
-    """What a value is called in messages, where its type and bounds do not say it."""
+    """How messages name a value whose type and bounds do not describe it."""
 
-    one: str
-    many: str
+    singular: str
+    plural: str
 
 
 def single_key(value: Any) -> str | None:
-    """The tag of a one-key mapping (`{dense: {…}}` → "dense"), of a Section or of a bare word."""
+    """Return the tag of a one-key mapping (`{dense: {…}}` → "dense"), of a Section or of a bare name."""
     if isinstance(value, str):
         return value
     if isinstance(value, dict):
@@ -47,12 +44,12 @@ def single_key(value: Any) -> str | None:
 
 
 def name_to_mapping(value: Any) -> Any:
-    """A bare word is short for the one-key mapping without settings: "flatten" → {flatten: {}}."""
+    """Expand a bare name to a one-key mapping without settings: "flatten" → {flatten: {}}."""
     return {value: {}} if isinstance(value, str) else value
 
 
 def shorthand_for(key: str) -> Callable[[Any], Any]:
-    """A validator: a scalar is short for a mapping with one key (`dense: 64` → {units: 64})."""
+    """Return a validator that expands a scalar to a mapping with one key: `dense: 64` → {units: 64}."""
 
     def expand(value: Any) -> Any:
         if value is None:
@@ -63,7 +60,7 @@ def shorthand_for(key: str) -> Callable[[Any], Any]:
 
 
 def null_to_mapping(value: Any) -> Any:
-    """A kind without settings needs no braces: `flatten:` is `flatten: {}`."""
+    """Expand null to an empty mapping: `flatten:` is `flatten: {}`."""
     return {} if value is None else value
 
 
@@ -91,7 +88,7 @@ Interval = Annotated[
 
 
 def duration_steps(duration: str, steps_per_epoch: int) -> int:
-    """The number of optimizer steps in a `Duration`."""
+    """Return the number of optimizer steps in a `Duration`."""
     match = _DURATION.match(duration)
     assert match is not None, duration
     count = int(match[1])
@@ -99,7 +96,7 @@ def duration_steps(duration: str, steps_per_epoch: int) -> int:
 
 
 def interval_parts(interval: str) -> tuple[int, str]:
-    """An `Interval` as (count, unit), the unit in the singular: "30 seconds" → (30, "second")."""
+    """Return an `Interval` as (count, unit), the unit in the singular: "30 seconds" → (30, "second")."""
     match = _INTERVAL.match(interval)
     assert match is not None, interval
     return int(match[1]), match[2].removesuffix("s")
@@ -109,8 +106,8 @@ _FOLD = re.compile(r"^([1-9]\d{0,2}|1000)/([2-9]|[1-9]\d{1,2}|1000)$")
 
 
 def _check_fold(value: str) -> str:
-    number, of = fold_parts(value)
-    if number > of:
+    number, count = fold_parts(value)
+    if number > count:
         raise ValueError("expected a fold k/n with k at most n")
     return value
 
@@ -124,13 +121,13 @@ Fold = Annotated[
         "folds such as '2/5'",
     ),
 ]
-"""One of several folds: "2/5" is the second of five."""
+"""One cross-validation fold: "2/5" is the second of five."""
 
 
 def fold_parts(fold: str) -> tuple[int, int]:
-    """A `Fold` as (number from 1, how many there are): "2/5" → (2, 5)."""
-    number, _, of = fold.partition("/")
-    return int(number), int(of)
+    """Return a `Fold` as (number from 1, number of folds): "2/5" → (2, 5)."""
+    number, _, count = fold.partition("/")
+    return int(number), int(count)
 
 
 def _check_reference(value: str) -> str:
@@ -144,4 +141,4 @@ Reference = Annotated[
     AfterValidator(_check_reference),
     ValueName("a function as package.module:function", "functions as package.module:function"),
 ]
-"""A function of the user's own, as `package.module:function`."""
+"""A user-defined function, as `package.module:function`."""

@@ -1,11 +1,8 @@
-"""The schema as a tree of shapes that can be walked beside a config.
+"""The schema as a tree of specs that can be traversed together with a config.
 
-pydantic judges values; it does not say, in a form one can build on, what would have been right at a
-place, which shorthands stand for what, or which settings a section knows. Shapes do: they are read
-from the same annotations, so that messages, overrides and reference cannot part from the schema.
-
-Owns: annotation → shape, and what a shape is called in words. Does not own: defaults and
-descriptions (the models'), judging values (pydantic's).
+pydantic validates values, but its errors do not say in a usable form what would be valid, what a
+shorthand expands to, or which settings a section has. Specs do. They are built from the same type
+annotations, so that messages, overrides and the reference page always agree with the schema.
 """
 
 from __future__ import annotations
@@ -36,20 +33,20 @@ ScalarKind = Literal["text", "whole number", "number", "switch"]
 
 @dataclass(frozen=True)
 class ScalarSpec:
-    """A text, a number, or true or false, perhaps within bounds."""
+    """Text, a number, or true or false, possibly with bounds."""
 
     kind: ScalarKind
-    words: ValueName
+    name: ValueName
     annotation: Any
 
     def accepts(self, value: object) -> bool:
-        """Whether pydantic takes the value."""
+        """Return whether the value is valid."""
         return _validator(self).is_valid(value)
 
 
 @dataclass(frozen=True)
 class ChoiceSpec:
-    """One of some words."""
+    """One of several names."""
 
     values: tuple[str, ...]
 
@@ -65,24 +62,24 @@ class ListSpec:
 
 @dataclass(frozen=True)
 class MappingSpec:
-    """A mapping from names of the user's own."""
+    """A mapping with arbitrary keys."""
 
     value: Spec
 
 
 @dataclass(frozen=True)
 class SectionSpec:
-    """A section: a mapping with known keys."""
+    """A section: a mapping with fixed keys."""
 
     model: type[Section]
 
 
 @dataclass(frozen=True)
 class TaggedSpec:
-    """One of several sections, told apart by its only key or by its `name`.
+    """One of several sections, distinguished by their only key or by `name`.
 
     Attributes:
-        by_name: Whether `name` tells them apart.
+        by_name: Whether they are distinguished by `name`.
         members: The sections, by tag.
     """
 
@@ -91,20 +88,20 @@ class TaggedSpec:
 
     @property
     def tags(self) -> tuple[str, ...]:
-        """The known tags, in the schema's order."""
+        """All tags, in the order of the schema."""
         return tuple(tag for tag, _ in self.members)
 
     def member(self, tag: object) -> SectionSpec | None:
-        """The section of a tag."""
+        """Return the section of a tag, or None."""
         return next((fields for known, fields in self.members if known == tag), None)
 
 
 @dataclass(frozen=True)
 class ShorthandSpec:
-    """A shape that may be written shorter.
+    """A spec with a shorthand.
 
     Attributes:
-        expand: From what may be written to the full form; leaves a full form alone.
+        expand: Expands the shorthand; returns a full form unchanged.
         inner: The full form.
     """
 
@@ -114,7 +111,7 @@ class ShorthandSpec:
 
 @dataclass(frozen=True)
 class UnionSpec:
-    """One of several shapes; `nullable` when null is allowed too."""
+    """One of several specs; with `nullable`, null is allowed too."""
 
     members: tuple[Spec, ...]
     nullable: bool
@@ -134,13 +131,13 @@ Spec = (
 
 @cache
 def section_fields(model: type[Section]) -> dict[str, Spec]:
-    """The shapes of a section's settings, in the schema's order."""
+    """Return the specs of a section's settings, in the order of the schema."""
     hints = get_type_hints(model, include_extras=True)
     return {name: spec_of(hints[name]) for name in model.model_fields}
 
 
 def spec_of(annotation: Any) -> Spec:
-    """The shape of a type annotation."""
+    """Return the spec of a type annotation."""
     origin = get_origin(annotation)
     if origin is Annotated:
         return _annotated(annotation)
@@ -159,7 +156,7 @@ def spec_of(annotation: Any) -> Spec:
 
 def _annotated(annotation: Any) -> Spec:
     inner, *extras = get_args(annotation)
-    short = next((extra for extra in extras if isinstance(extra, BeforeValidator)), None)
+    shorthand = next((extra for extra in extras if isinstance(extra, BeforeValidator)), None)
     if any(isinstance(extra, Discriminator) for extra in extras):
         full: Spec = _tagged(get_args(inner))
     else:
@@ -171,7 +168,7 @@ def _annotated(annotation: Any) -> Spec:
             low = next((bound.min_length for bound in bounds if isinstance(bound, MinLen)), 0)
             high = next((bound.max_length for bound in bounds if isinstance(bound, MaxLen)), None)
             full = replace(full, at_least=low, at_most=high)
-    return full if short is None else ShorthandSpec(short.func, full)  # type: ignore[arg-type]
+    return full if shorthand is None else ShorthandSpec(shorthand.func, full)  # type: ignore[arg-type]
 
 
 def _bounds(extra: Any) -> list[Any]:
@@ -179,13 +176,13 @@ def _bounds(extra: Any) -> list[Any]:
 
 
 def _tagged(members: tuple[Any, ...]) -> TaggedSpec:
-    found: list[tuple[str, SectionSpec]] = []
+    tagged: list[tuple[str, SectionSpec]] = []
     for member in members:
         model, *extras = get_args(member)
         tag = next(extra.tag for extra in extras if isinstance(extra, Tag))
-        found.append((tag, SectionSpec(model)))
-    by_name = all("name" in fields.model.model_fields for _, fields in found)
-    return TaggedSpec(by_name, tuple(found))
+        tagged.append((tag, SectionSpec(model)))
+    by_name = all("name" in fields.model.model_fields for _, fields in tagged)
+    return TaggedSpec(by_name, tuple(tagged))
 
 
 def _union(arguments: tuple[Any, ...]) -> Spec:
@@ -215,22 +212,22 @@ _KINDS: dict[type, ScalarKind] = {
 
 def _leaf(scalar: type, annotation: Any, bounds: Any) -> ScalarSpec:
     kind = _KINDS[scalar]
-    words = next((bound for bound in bounds if isinstance(bound, ValueName)), None)
-    if words is None:
-        range_ = _range_words(bounds)
+    name = next((bound for bound in bounds if isinstance(bound, ValueName)), None)
+    if name is None:
+        range_ = _range_text(bounds)
         match kind:
             case "text":
-                words = ValueName("text", "texts")
+                name = ValueName("text", "texts")
             case "switch":
-                words = ValueName("true or false", "true or false")
+                name = ValueName("true or false", "true or false")
             case "whole number" | "number":
-                words = ValueName(f"a {kind}{range_}", f"{kind}s{range_}")
+                name = ValueName(f"a {kind}{range_}", f"{kind}s{range_}")
             case _:
                 assert_never(kind)
-    return ScalarSpec(kind, words, annotation)
+    return ScalarSpec(kind, name, annotation)
 
 
-def _range_words(bounds: Any) -> str:
+def _range_text(bounds: Any) -> str:
     low = next((bound for bound in bounds if isinstance(bound, Ge | Gt)), None)
     high = next((bound for bound in bounds if isinstance(bound, Le | Lt)), None)
     if isinstance(low, Ge) and isinstance(high, Le):
@@ -255,7 +252,7 @@ def _number(value: Any) -> str:
 
 @cache
 def _validator(leaf: ScalarSpec) -> _Validator:
-    # A leaf stands alone here, so that the models' configuration has to be repeated for it.
+    # A scalar is validated outside its model, so the configuration of the models is repeated here.
     return _Validator(
         TypeAdapter(leaf.annotation, config=ConfigDict(strict=True, allow_inf_nan=False))
     )
@@ -274,24 +271,24 @@ class _Validator:
 
 
 def describe_spec(shape: Spec) -> str:
-    """What is right there, as a noun phrase."""
+    """Return what is valid, as a noun phrase."""
     match shape:
         case ScalarSpec():
-            return shape.words.one
+            return shape.name.singular
         case ChoiceSpec(values):
             return _alternatives(values)
         case ListSpec(item, at_least, at_most):
-            return f"a list of {_counted(at_least, at_most)}{_many(item)}"
+            return f"a list of {_count(at_least, at_most)}{_plural(item)}"
         case MappingSpec(value):
-            return f"a mapping from names to {_many(value)}"
+            return f"a mapping from names to {_plural(value)}"
         case SectionSpec(model):
             known = tuple(section_fields(model))
-            return f"a mapping with {_listed(known)}" if known else "no settings"
+            return f"a mapping with {_join(known)}" if known else "no settings"
         case TaggedSpec():
             return _alternatives(shape.tags)
         case ShorthandSpec(inner=inner):
-            short = describe_shorthand(shape)
-            return f"{short} or {describe_spec(inner)}" if short else describe_spec(inner)
+            shorthand = describe_shorthand(shape)
+            return f"{shorthand} or {describe_spec(inner)}" if shorthand else describe_spec(inner)
         case UnionSpec(members):
             return _joined(members)
         case _:
@@ -309,25 +306,25 @@ def _joined(members: tuple[Spec, ...]) -> str:
     )
 
 
-def _many(shape: Spec) -> str:
+def _plural(shape: Spec) -> str:
     match shape:
         case ScalarSpec():
-            return shape.words.many
+            return shape.name.plural
         case ChoiceSpec(values):
-            return _listed(values)
+            return _join(values)
         case ListSpec() | MappingSpec() | SectionSpec():
             return f"elements that are each {describe_spec(shape)}"
         case TaggedSpec():
-            return _listed(shape.tags)
+            return _join(shape.tags)
         case ShorthandSpec(inner=inner):
-            return _many(inner)
+            return _plural(inner)
         case UnionSpec(members):
             return _joined(members)
         case _:
             assert_never(shape)
 
 
-def _counted(at_least: int, at_most: int | None) -> str:
+def _count(at_least: int, at_most: int | None) -> str:
     if at_most is not None and at_least == at_most:
         return f"{at_least} "
     if at_most is not None:
@@ -339,53 +336,55 @@ def _alternatives(values: tuple[str, ...]) -> str:
     return f"'{values[0]}'" if len(values) == 1 else f"one of {', '.join(values)}"
 
 
-def _listed(values: tuple[str, ...]) -> str:
+def _join(values: tuple[str, ...]) -> str:
     return ", ".join(values)
 
 
 def shorthand_setting(shape: ShorthandSpec) -> tuple[str, Spec] | None:
-    """The setting that a scalar alone stands for (`units` in `dense: 64`), and its shape."""
+    """Return the setting that a shorthand sets (`units` in `dense: 64`), and its spec."""
     if not isinstance(shape.inner, SectionSpec):
         return None
     mark = object()
-    expand_shorthand = shape.expand(mark)
-    if not isinstance(expand_shorthand, dict):
+    full = shape.expand(mark)
+    if not isinstance(full, dict):
         return None
-    key = next(iter(expand_shorthand))
+    key = next(iter(full))
     return key, section_fields(shape.inner.model)[key]
 
 
 def describe_shorthand(shape: ShorthandSpec) -> str:
-    """What may be written in place of the full form."""
-    short = shorthand_setting(shape)
-    return f"{describe_spec(short[1])} ({short[0]})" if short else ""
+    """Return the text of a shorthand: what may be written instead of the full form."""
+    setting = shorthand_setting(shape)
+    return f"{describe_spec(setting[1])} ({setting[0]})" if setting else ""
 
 
 def find_tagged(shape: Spec) -> TaggedSpec | None:
-    """The union of sections that a shape is, may be or is short for."""
+    """Return the tagged union in a spec, also inside a shorthand or another union; None if there is
+    none.
+    """
     match shape:
         case TaggedSpec():
             return shape
         case ShorthandSpec(inner=inner):
             return find_tagged(inner)
         case UnionSpec(members):
-            return next((found for each in members if (found := find_tagged(each))), None)
+            return next((tagged for member in members if (tagged := find_tagged(member))), None)
         case _:
             return None
 
 
 def required_fields(model: type[Section]) -> tuple[str, ...]:
-    """The settings of a section that have no default."""
+    """Return the settings of a section that have no default."""
     return tuple(name for name, info in model.model_fields.items() if info.is_required())
 
 
 def settings(
     shape: Spec, path: tuple[str, ...] = ()
 ) -> Iterator[tuple[tuple[str, ...], type[Section], str]]:
-    """Every setting below: its path, its section's model, its name there.
+    """Yield every setting of a spec: its path, the model of its section, its name.
 
-    A list's items and a mapping's values stand in the path as `*`; each kind of a layer or schedule
-    as its key; each optimizer in angle brackets (`optimizer`, `<sgd>`, `momentum`).
+    In the path, `*` is an item of a list or a value of a mapping, a type of layer or schedule is its
+    key, and an optimizer is in angle brackets (`optimizer`, `<sgd>`, `momentum`).
     """
     match shape:
         case ScalarSpec() | ChoiceSpec():

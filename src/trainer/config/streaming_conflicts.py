@@ -1,4 +1,4 @@
-"""Settings that need the whole table in memory, and so cannot be had in a stream."""
+"""Settings that need the whole table in memory and are not available with streaming."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from trainer.errors import Problem
 
 
 def streaming_conflicts(config: Config) -> list[Problem]:
-    """What speaks against `runtime.engine: streaming` in a config."""
+    """Return the settings of a config that conflict with `runtime.engine: streaming`."""
     problems = []
     otherwise = "or set runtime.engine: resident"
     if config.data.clean.duplicates == "drop":
         problems.append(
             Problem(
                 "",
-                "'keep' in a stream, which does not see two rows side by side",
+                "'keep' with streaming, which cannot compare rows",
                 "'drop'",
-                f"take duplicates out of the files, {otherwise}",
+                f"remove duplicates from the files, {otherwise}",
                 "data.clean.duplicates",
             )
         )
@@ -24,7 +24,7 @@ def streaming_conflicts(config: Config) -> list[Problem]:
         problems.append(
             Problem(
                 "",
-                "in a stream a column to split by, which data.split.column names",
+                "a column to hash in data.split.column with streaming",
                 "'hash' of whole rows",
                 f"name a column, split by random, {otherwise}",
                 "data.split.by",
@@ -34,7 +34,7 @@ def streaming_conflicts(config: Config) -> list[Problem]:
         problems.append(
             Problem(
                 "",
-                "in a stream a format that can be read in parts",
+                "a format that can be read in parts with streaming",
                 "'npz'",
                 f"save the table as Parquet, {otherwise}",
                 "data.format",

@@ -1,7 +1,4 @@
-"""The name that was probably meant: by spelling, or as other tools call the same thing.
-
-Owns: names of other tools, and the choice of the nearest. Does not own: what is known where.
-"""
+"""Suggest the name that was probably meant: by its spelling, or by the names in other tools."""
 
 from __future__ import annotations
 
@@ -178,11 +175,11 @@ def _plain(name: str) -> str:
     return "".join(character for character in name.lower() if character not in "_- .")
 
 
-def _spelled(name: str, known: Iterable[str]) -> str | None:
+def _same_spelling(name: str, known: Iterable[str]) -> str | None:
     return next((candidate for candidate in known if _plain(candidate) == _plain(name)), None)
 
 
-def _otherwise_called(name: str, known: Sequence[str], table: dict[str, str]) -> str | None:
+def _alias(name: str, known: Sequence[str], table: dict[str, str]) -> str | None:
     wanted = _plain(name)
     for candidate in known:
         others = table[candidate].split() if candidate in table else []
@@ -199,34 +196,30 @@ def _similar(name: str, known: Sequence[str], cutoff: float) -> str | None:
 
 
 def suggest_key(name: str, known: Sequence[str], elsewhere: dict[str, str]) -> str | None:
-    """The setting that was probably meant.
+    """Return the setting that was probably meant.
 
     Args:
-        name: What was written.
-        known: The settings of the section it was written in.
-        elsewhere: Settings of all sections, by name, as dotted keys.
+        name: The name as written.
+        known: The settings of the section.
+        elsewhere: Name → dotted key of the settings of all sections.
     """
-    here = _spelled(name, known) or _otherwise_called(name, known, _KEYS)
-    if here is not None:
-        return here
+    match = _same_spelling(name, known) or _alias(name, known, _KEYS)
+    if match is not None:
+        return match
     near = _similar(name, known, 0.75)
     if near is not None:
         return near
     names = list(elsewhere)
-    there = _spelled(name, names) or _otherwise_called(name, names, _KEYS)
-    if there is not None:
-        return elsewhere[there]
+    match = _same_spelling(name, names) or _alias(name, names, _KEYS)
+    if match is not None:
+        return elsewhere[match]
     near = _similar(name, known, 0.6)
     if near is not None:
         return near
-    there = _similar(name, names, 0.85)
-    return elsewhere[there] if there is not None else None
+    match = _similar(name, names, 0.85)
+    return elsewhere[match] if match is not None else None
 
 
 def suggest_value(name: str, known: Sequence[str]) -> str | None:
-    """The word that was probably meant."""
-    return (
-        _spelled(name, known)
-        or _otherwise_called(name, known, _VALUES)
-        or _similar(name, known, 0.6)
-    )
+    """Return the value that was probably meant."""
+    return _same_spelling(name, known) or _alias(name, known, _VALUES) or _similar(name, known, 0.6)

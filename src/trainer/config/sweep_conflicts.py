@@ -1,7 +1,7 @@
-"""Contradictions in the `sweep` section, and between it and what it searches.
+"""Conflicts in the `sweep` section, and between it and the settings that it searches.
 
-Owns: what is wrong with a sweep, known without data. Does not own: the forms of lists, ranges and
-conditions (`domains`, `conditions`), whether a value fits its setting (`sweep_values`).
+The syntax of lists, ranges and conditions is in `domains` and `conditions`; whether a value fits its
+setting is checked by `sweep_values`.
 """
 
 from __future__ import annotations
@@ -42,37 +42,37 @@ from trainer.errors import Problem, did_you_mean
 
 _FIXED: dict[KeyPath, str] = {
     ("name",): "all trials belong to one experiment",
-    ("sweep",): "the section says how is searched",
-    ("extends",): "it is read from the file alone",
+    ("sweep",): "the section configures the search",
+    ("extends",): "it is read from the file only",
     ("data", "source"): "trials are compared on the same rows",
     ("fit", "warm_start"): "it is a path",
     ("evaluate", "decisions_from"): "it is a path",
-    ("fit", "repeats"): "a trial is one network",
-    ("fit", "folds"): "a trial is one network",
-    ("fit", "callbacks"): "they are the user's own functions",
+    ("fit", "repeats"): "a trial is one model",
+    ("fit", "folds"): "a trial is one model",
+    ("fit", "callbacks"): "they are custom functions",
 }
-"""What cannot differ between trials, and why."""
+"""Settings that cannot differ between trials, and why."""
 
 
 def sweep_conflicts(config: Config, find: FindConflicts) -> list[Conflict]:
-    """What is wrong with the `sweep` section.
+    """Return the conflicts of the `sweep` section.
 
     Args:
         config: The config.
-        find: What finds contradictions in a config without the section.
+        find: Finds conflicts in a config without the section.
     """
     sweep = config.sweep
     if sweep is None:
         return []
-    found = [*_form_conflicts(sweep)]
-    if not found:
-        found = [*_search_conflicts(sweep), *_condition_conflicts(config, sweep, find)]
-    found += [*_halving_conflicts(config, sweep), *_objective_conflicts(config, sweep, find)]
-    return found or value_conflicts(config, sweep, find)
+    conflicts = [*_form_conflicts(sweep)]
+    if not conflicts:
+        conflicts = [*_search_conflicts(sweep), *_condition_conflicts(config, sweep, find)]
+    conflicts += [*_halving_conflicts(config, sweep), *_objective_conflicts(config, sweep, find)]
+    return conflicts or value_conflicts(config, sweep, find)
 
 
 def _form_conflicts(sweep: Sweep) -> Iterator[Conflict]:
-    """What is wrong whatever the rest of the config is."""
+    """Yield conflicts that do not depend on the rest of the config."""
     if not sweep.space and not any(sweep.pairs):
         yield conflict(
             "sweep.space",
@@ -86,7 +86,7 @@ def _form_conflicts(sweep: Sweep) -> Iterator[Conflict]:
         steps = parse_key(key)
         if steps is None:
             expected = "a setting such as optimizer.learning_rate"
-            yield conflict(place, expected, f"'{key}'", "names with dots in them go in quotes")
+            yield conflict(place, expected, f"'{key}'", "quote names that contain dots")
             continue
         for fixed, why in _FIXED.items():
             if steps[: len(fixed)] == fixed or fixed[: len(steps)] == steps:
@@ -94,7 +94,7 @@ def _form_conflicts(sweep: Sweep) -> Iterator[Conflict]:
                 found = (
                     f"'{key}'" if len(steps) >= len(fixed) else f"'{key}', with {join_key(fixed)}"
                 )
-                yield conflict(place, expected, found, f"take it out: {why}")
+                yield conflict(place, expected, found, f"remove it: {why}")
                 break
         if steps in seen:
             fix = "keep one of the two"
@@ -109,11 +109,11 @@ def _form_conflicts(sweep: Sweep) -> Iterator[Conflict]:
         lengths = {key: len(values) for key, values in group.items()}
         if len(set(lengths.values())) > 1:
             found = ", ".join(f"{key} {length}" for key, length in lengths.items())
-            fix = "a trial takes the first of each, or the second of each, and so on"
-            yield conflict(f"sweep.pairs.{index}", "lists of one length", found, fix)
+            fix = "a trial uses the first value of each, or the second of each, and so on"
+            yield conflict(f"sweep.pairs.{index}", "lists of equal length", found, fix)
         if not group:
             expected = "settings that change together"
-            yield conflict(f"sweep.pairs.{index}", expected, "none", "take the group out")
+            yield conflict(f"sweep.pairs.{index}", expected, "none", "remove the group")
     for key, text in sweep.when.items():
         condition = parse_condition(text)
         if isinstance(condition, Problem):
@@ -122,7 +122,7 @@ def _form_conflicts(sweep: Sweep) -> Iterator[Conflict]:
 
 
 def _search_conflicts(sweep: Sweep) -> Iterator[Conflict]:
-    """A search that cannot be made of these dimensions."""
+    """Yield conflicts of the kind of search with the dimensions."""
     points = grid_points(sweep)
     search = resolved_search(sweep)
     concerned = ("sweep.space", "sweep.pairs", "sweep.trials")
@@ -130,13 +130,13 @@ def _search_conflicts(sweep: Sweep) -> Iterator[Conflict]:
         ranges = [key for key, value in sweep.space.items() if not _is_list(value)]
         fix = "write lists, or search: sobol"
         found = f"a range at {', '.join(ranges)}"
-        yield conflict("sweep.search", "lists alone with grid", found, fix, *concerned)
+        yield conflict("sweep.search", "only lists with grid", found, fix, *concerned)
     if search == "grid" and points is not None and points > MAX_GRID:
         yield conflict(
             "sweep.search" if sweep.search == "grid" else "sweep.space",
             f"a grid of at most {MAX_GRID:,} points",
             f"{points:,}",
-            "take values out, or set sweep.search: sobol and sweep.trials",
+            "remove values, or set sweep.search: sobol and sweep.trials",
             *concerned,
         )
     count = len(sweep_dimensions(sweep))
@@ -153,36 +153,36 @@ def _condition_conflicts(config: Config, sweep: Sweep, find: FindConflicts) -> I
     domains: dict[str, Domain] = {}
     for dimension in sweep_dimensions(sweep):
         for index, key in enumerate(dimension.keys):
-            domains[key] = _of_one(dimension, index)
+            domains[key] = _domain_of(dimension, index)
     conditions = sweep_conditions(sweep)
     for key, condition in conditions.items():
         place, other = join_key(("sweep", "when", key)), condition.key
         if key not in domains:
-            fix = did_you_mean(key, list(domains), f"searched are {', '.join(domains)}")
+            fix = did_you_mean(key, list(domains), f"searched settings: {', '.join(domains)}")
             yield conflict(place, "a setting that is searched", f"'{key}'", fix, "sweep.space")
-        elif _leads_back(key, conditions):
+        elif _is_circular(key, conditions):
             expected = "a condition on a setting that does not depend on this one"
-            yield conflict(place, expected, f"'{other}'", "take one of the conditions out")
+            yield conflict(place, expected, f"'{other}'", "remove one of the conditions")
         elif other in domains:
             yield from _outcome_conflicts(place, condition, domains[other])
         else:
             changed = apply_settings(without_sweep(config), {other: condition.value}, find)
-            fitting = [] if isinstance(changed, Config) else changed
-            for problem in fitting:
+            problems = [] if isinstance(changed, Config) else changed
+            for problem in problems:
                 if problem.key and is_inside(problem.key, other):
                     yield conflict(place, problem.expected, problem.found, problem.fix, problem.key)
                     break
 
 
-def _of_one(dimension: Dimension, index: int) -> Domain:
+def _domain_of(dimension: Dimension, index: int) -> Domain:
     if len(dimension.keys) == 1:
         return dimension.domain
     assert isinstance(dimension.domain, Choices)
-    return Choices(tuple(row[index] for row in dimension.domain.values))
+    return Choices(tuple(values[index] for values in dimension.domain.values))
 
 
 def _outcome_conflicts(place: str, condition: SweepCondition, domain: Domain) -> Iterator[Conflict]:
-    """A condition that always or never holds."""
+    """Yield a condition that is always or never true."""
     other = condition.key
     if not isinstance(domain, Choices):
         expected = "a condition on a setting with a list of values"
@@ -194,14 +194,14 @@ def _outcome_conflicts(place: str, condition: SweepCondition, domain: Domain) ->
             f"a value of {other}: {', '.join(format_typed(value) for value in domain.values)}"
         )
         if outcomes == {True} and condition.equal:
-            expected = f"more values of {other} than this one"
-        fix = "change it, or take the condition out"
+            expected = f"further values of {other}"
+        fix = "change it, or remove the condition"
         yield conflict(
             place, expected, format_value(condition.value), fix, "sweep.space", "sweep.pairs"
         )
 
 
-def _leads_back(key: str, conditions: Mapping[str, SweepCondition]) -> bool:
+def _is_circular(key: str, conditions: Mapping[str, SweepCondition]) -> bool:
     seen = {key}
     while key in conditions:
         key = conditions[key].key
@@ -216,32 +216,35 @@ def _halving_conflicts(config: Config, sweep: Sweep) -> Iterator[Conflict]:
         return
     epochs = DEFAULT_EPOCHS if config.fit.epochs is None else config.fit.epochs
     if parse_epochs(sweep.halving.first) >= epochs:
-        expected = f"a length below that of training, {epochs} epochs"
+        expected = f"less than the length of training, {epochs} epochs"
         found = f"'{sweep.halving.first}'"
         fix = "shorten it, or raise fit.epochs"
         yield conflict("sweep.halving.first", expected, found, fix, "fit.epochs", "fit.steps")
 
 
 def _objective_conflicts(config: Config, sweep: Sweep, find: FindConflicts) -> Iterator[Conflict]:
-    """What `fit.checkpoint.monitor` would be told, whose place the objective takes."""
+    """Yield the conflicts that the objective would have as `fit.checkpoint.monitor`, which it
+    replaces.
+    """
     objective = sweep.objective
     if objective is None:
         return
     key, monitor = "sweep.objective", "fit.checkpoint.monitor"
-    told = [each for each in find(_watching(config, objective)) if each.problem.key == monitor]
-    for each in told:
-        fix = each.problem.fix.replace("monitor:", f"{key}:")
-        yield conflict(key, each.problem.expected, each.problem.found, fix, *each.keys[1:])
+    for found in find(_with_monitor(config, objective)):
+        problem = found.problem
+        if problem.key == monitor:
+            fix = problem.fix.replace("monitor:", f"{key}:")
+            yield conflict(key, problem.expected, problem.found, fix, *found.keys[1:])
     if objective.startswith("val_"):
         return
     better = f"val_{objective}"
-    if all(each.problem.key != monitor for each in find(_watching(config, better))):
-        expected = "a measure of the validation rows, as there are some"
+    if all(found.problem.key != monitor for found in find(_with_monitor(config, better))):
+        expected = "a metric of the validation rows, as there are some"
         fix = f"write {better}"
         yield conflict(key, expected, f"'{objective}'", fix, "data.split", "metrics", "data.task")
 
 
-def _watching(config: Config, measure: str) -> Config:
-    checkpoint = config.fit.checkpoint.model_copy(update={"monitor": measure})
+def _with_monitor(config: Config, metric: str) -> Config:
+    checkpoint = config.fit.checkpoint.model_copy(update={"monitor": metric})
     fit = config.fit.model_copy(update={"checkpoint": checkpoint})
     return config.model_copy(update={"fit": fit, "sweep": None})

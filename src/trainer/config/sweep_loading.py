@@ -1,12 +1,9 @@
-"""The words of `trainer sweep CONFIG key=value…` and a config to search; a trial's own config.
+"""Load the config of `trainer sweep CONFIG key=value…`, and derive the configs of trials.
 
-    optimizer.learning_rate=3e-4          an override, as everywhere
-    optimizer.name=adam,sgd               searched: over what the file's `sweep.space` says of it
-    optimizer.learning_rate=log(1e-4, 1)  searched; as are uniform(…) and int(…)
-    metrics=[accuracy,auc]  name="a,b"    overrides: a list, and a text in quotes
-
-Owns: which words are searched, the base config of a sweep as text. Does not own: overrides
-(`overrides`), what lists and ranges mean (`domains`).
+optimizer.learning_rate=3e-4          an override, as for all commands
+optimizer.name=adam,sgd               searched; replaces the setting's entry in `sweep.space`
+optimizer.learning_rate=log(1e-4, 1)  searched; likewise uniform(…) and int(…)
+metrics=[accuracy,auc]  name="a,b"    overrides: a list, and quoted text
 """
 
 from __future__ import annotations
@@ -31,10 +28,10 @@ from trainer.errors import ConfigError, Problem
 
 
 def load_sweep(path: Path, words: Sequence[str] = ()) -> LoadedConfig:
-    """A config to search, from a file and the words of the command line.
+    """Load a config with a sweep from a file and the arguments of the command line.
 
     Raises:
-        ConfigError: With everything that is wrong; also where nothing is searched.
+        ConfigError: The config has errors, or no setting is searched.
     """
     overrides = sweep_overrides(words)
     try:
@@ -45,9 +42,7 @@ def load_sweep(path: Path, words: Sequence[str] = ()) -> LoadedConfig:
         raise InvalidConfigError(problems, error.valid_config, error.removed) from None
     sweep = loaded.config.sweep
     if sweep is None:
-        fix = (
-            "write `sweep:` with a `space:`, or say what to try: optimizer.learning_rate=1e-3,1e-2"
-        )
+        fix = "write `sweep:` with a `space:`, or give values to try: optimizer.learning_rate=1e-3,1e-2"
         raise ConfigError(Problem(str(path), "settings to search", "no sweep section", fix))
     hidden = list(_hidden_overrides(sweep, words))
     if hidden:
@@ -56,26 +51,26 @@ def load_sweep(path: Path, words: Sequence[str] = ()) -> LoadedConfig:
 
 
 def sweep_overrides(words: Sequence[str]) -> list[str]:
-    """The words as overrides: those with values to try as ones of `sweep.space`."""
-    return [_override(word) for word in words]
+    """Return the arguments as overrides; those with values to try are overrides of `sweep.space`."""
+    return [_override(argument) for argument in words]
 
 
-def _override(word: str) -> str:
-    halves = _halves(word)
-    if halves is None or halves[0][0] == "sweep":
-        return word
-    steps, value = halves
+def _override(argument: str) -> str:
+    pair = _key_and_value(argument)
+    if pair is None or pair[0][0] == "sweep":
+        return argument
+    steps, value = pair
     parts = split_values(value)
     space = join_key(("sweep", "space", join_key(steps)))
     if is_range(value):
         return f"{space}={value}"
     if len(parts) > 1 and all(parts):
         return f"{space}=[{', '.join(parts)}]"
-    return word
+    return argument
 
 
 def _as_typed(problem: Problem, typed: Mapping[str, str]) -> Problem:
-    """The problem with the word that its override was made of."""
+    """Return the problem with the argument as it was typed."""
     text = problem.where.removeprefix("override '").removesuffix("'")
     if text not in typed or typed[text] == text:
         return problem
@@ -83,17 +78,17 @@ def _as_typed(problem: Problem, typed: Mapping[str, str]) -> Problem:
     return replace(problem, where=f"override '{typed[text]}'", fix=fix, key="")
 
 
-def _fix_as_typed(fix: str, word: str) -> str:
-    """A fix of the file's form, `write model.layers.1: [{dense: {units: 8}}]`, as a word with all the
-    values that were typed.
+def _fix_as_typed(fix: str, argument: str) -> str:
+    """Return a fix for a file, `write model.layers.1: [{dense: {units: 8}}]`, as an argument with
+    all values that were typed.
     """
     match = re.fullmatch(r"(.*write )(\S+): \[\{.*\}\]", fix)
-    halves = _halves(word)
-    if match is None or halves is None:
+    pair = _key_and_value(argument)
+    if match is None or pair is None:
         return fix
-    steps, value = halves
-    above = parse_key(match[2]) or ()
-    rest = steps[len(above) :]
+    steps, value = pair
+    parent = parse_key(match[2]) or ()
+    rest = steps[len(parent) :]
     opening = "".join(f"{{{step}: " for step in rest)
     whole = [f"{opening}{part}{'}' * len(rest)}" for part in split_values(value)]
     if len(whole) < 2 or is_range(value):
@@ -101,42 +96,41 @@ def _fix_as_typed(fix: str, word: str) -> str:
     return match[1] + shlex.quote(f"{match[2]}={','.join(whole)}")
 
 
-def _halves(word: str) -> tuple[tuple[str, ...], str] | None:
-    """Key and value of `key=value`; None for other words."""
-    if word.startswith(("-", "+", "~")):
+def _key_and_value(argument: str) -> tuple[tuple[str, ...], str] | None:
+    """Return key and value of `key=value`; None for other arguments."""
+    if argument.startswith(("-", "+", "~")):
         return None
-    for index, character in enumerate(word):
+    for index, character in enumerate(argument):
         if character == "=":
-            steps = parse_key(word[:index])
+            steps = parse_key(argument[:index])
             if steps is not None:
-                return steps, word[index + 1 :]
+                return steps, argument[index + 1 :]
     return None
 
 
 def _hidden_overrides(sweep: Sweep, words: Sequence[str]) -> list[Problem]:
-    """Overrides that no trial would show, as the setting is searched."""
-    searched = {parse_key(key): key for each in sweep_dimensions(sweep) for key in each.keys}
-    found = []
-    for word in words:
-        halves = _halves(word)
-        if halves is None or _override(word) != word or halves[0] not in searched:
+    """Return the overrides of searched settings, which would have no effect."""
+    keys = {parse_key(key): key for dimension in sweep_dimensions(sweep) for key in dimension.keys}
+    problems = []
+    for argument in words:
+        pair = _key_and_value(argument)
+        if pair is None or _override(argument) != argument or pair[0] not in keys:
             continue
-        key = searched[halves[0]]
+        key = keys[pair[0]]
         expected = "a setting that the sweep does not search"
         if key in sweep.space:
-            fix = f"write ~{join_key(('sweep', 'space', key))} too, to search it no more"
+            fix = f"write ~{join_key(('sweep', 'space', key))} too, to stop searching it"
         else:
-            fix = "take it out of sweep.pairs"
-        found.append(Problem(f"override '{word}'", expected, "one that it does", fix))
-    return found
+            fix = "remove it from sweep.pairs"
+        problems.append(Problem(f"override '{argument}'", expected, "a searched one", fix))
+    return problems
 
 
 def sweep_text(loaded: LoadedConfig) -> str:
-    """The base config with its `sweep` section as YAML, for the sweep's directory.
+    """Return the base config with its `sweep` section as YAML, for the sweep's directory.
 
-    What the file, those that it extends, and the overrides state, with absolute paths; not the
-    defaults: some depend on other settings, as those of an optimizer on its name, and another one is
-    to bring its own.
+    It has the settings of the file, of the files it extends and of the overrides, with absolute
+    paths, but no defaults: some depend on searched settings, as those of an optimizer on its name.
     """
     root = to_python(loaded.root)
     assert isinstance(root, dict)
@@ -144,13 +138,13 @@ def sweep_text(loaded: LoadedConfig) -> str:
 
 
 def trial_config(loaded: LoadedConfig, settings: Mapping[str, Any]) -> Config:
-    """The config of one trial: the base config with its settings, without the `sweep` section.
+    """Return the config of a trial: the base config with its settings, without the `sweep` section.
 
-    The sweep's objective says which epoch is best, and all trials have the same split, also where
-    `seed` is searched.
+    The sweep's objective determines the best epoch. All trials have the same split, even if `seed` is
+    searched.
 
     Raises:
-        ConfigError: The settings do not go together.
+        ConfigError: The settings conflict.
     """
     config, root = loaded.config, loaded.root
     if root.entries is not None and "sweep" in root.entries:
@@ -160,8 +154,8 @@ def trial_config(loaded: LoadedConfig, settings: Mapping[str, Any]) -> Config:
         changed["fit.checkpoint.monitor"] = config.sweep.objective
     if "seed" in settings and "data.split.seed" not in settings:
         changed["data.split.seed"] = resolved_split_seed(config)
-    made = apply_settings(root, changed, find_conflicts)
-    if isinstance(made, Config):
-        return made
+    result = apply_settings(root, changed, find_conflicts)
+    if isinstance(result, Config):
+        return result
     where = f"{loaded.path}, a trial with {flow_text(settings)}"
-    raise ConfigError([problem.at(where) for problem in made])
+    raise ConfigError([problem.at(where) for problem in result])

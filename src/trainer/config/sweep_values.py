@@ -1,10 +1,7 @@
-"""Values that do not fit the settings they are searched for.
+"""Check that the values of a sweep are valid for their settings.
 
-It is tried: every value of a list and both ends of a range are put in the base config, the other
-searched settings at their first value, conditions fulfilled.
-
-Owns: the trials that are made to see, the words for what was seen. Does not own: what is wrong with a
-`sweep` section by itself (`sweep_contradictions`).
+Each value of a list and both bounds of a range are set in the base config, with the first value of
+the other searched settings and with all conditions met.
 """
 
 from __future__ import annotations
@@ -25,17 +22,17 @@ from trainer.config.value_fixes import format_value
 from trainer.errors import Problem
 
 FindConflicts = Callable[[Config], list[Conflict]]
-"""Finds contradictions in a config."""
+"""Finds conflicts in a config."""
 
 
 def without_sweep(config: Config) -> Node:
-    """What a config states, but for its `sweep` section."""
+    """Return the settings of a config that were set, except its `sweep` section."""
     settings = config.model_dump(exclude_unset=True, exclude={"sweep"})
     return to_node(settings, Place(Source("", Path(), override="")), written=True)
 
 
 def value_at(config: Config, key: str) -> Any:
-    """The value of a setting in a config; None where it has none there."""
+    """Return the value of a setting in a config; None if the config has no such setting."""
     value: Any = config.model_dump()
     for step in parse_key(key) or ():
         if isinstance(value, dict) and step in value:
@@ -48,7 +45,7 @@ def value_at(config: Config, key: str) -> Any:
 
 
 def searched_keys(sweep: Sweep) -> Iterator[tuple[str, str]]:
-    """Each searched setting and where it stands, as keys."""
+    """Yield each searched setting and its key in the `sweep` section."""
     for key in sweep.space:
         yield key, join_key(("sweep", "space", key))
     for index, group in enumerate(sweep.pairs):
@@ -57,97 +54,102 @@ def searched_keys(sweep: Sweep) -> Iterator[tuple[str, str]]:
 
 
 def format_typed(value: Any) -> str:
-    """A value as it would be typed."""
+    """Return a value as it would be typed."""
     return value if isinstance(value, str) else format_value(value)
 
 
 class _Trials:
-    """Trials of a valid sweep, made to see what is wrong with them."""
+    """Trials of a valid sweep that are only built, to find their problems."""
 
     def __init__(self, config: Config, sweep: Sweep, find: FindConflicts) -> None:
         self.dimensions = sweep_dimensions(sweep)
         self.first = {
             key: value
             for dimension in self.dimensions
-            for key, value in dimension.settings(_tried(dimension.domain)[0]).items()
+            for key, value in dimension.settings(_values_to_try(dimension.domain)[0]).items()
         }
         self._conditions = sweep_conditions(sweep)
-        others = {condition.key for condition in self._conditions.values()}
-        self._base = {other: value_at(config, other) for other in others}
+        keys = {condition.key for condition in self._conditions.values()}
+        self._base = {key: value_at(config, key) for key in keys}
         self._root = without_sweep(config)
         self._find = find
-        alone = config.model_copy(update={"sweep": None})
-        self._known = {each.problem for each in find(alone)}
+        base = config.model_copy(update={"sweep": None})
+        self._known = {conflict.problem for conflict in find(base)}
 
     def problems(self, chosen: Mapping[str, Any]) -> list[Problem]:
-        """What is wrong with a trial that is not wrong with the base config."""
+        """Return the problems of a trial that the base config does not have."""
         active = active_settings(chosen, self._conditions, self._base)
-        made = apply_settings(self._root, active, self._find)
-        return (
-            [] if isinstance(made, Config) else [each for each in made if each not in self._known]
-        )
+        result = apply_settings(self._root, active, self._find)
+        if isinstance(result, Config):
+            return []
+        return [problem for problem in result if problem not in self._known]
 
     def put(self, chosen: Mapping[str, Any], dimension: Dimension, value: Any) -> dict[str, Any]:
-        """The trial with one value, and with others that fulfil its conditions."""
+        """Return the trial with one value, and with values of other settings that meet its
+        conditions.
+        """
         changed = {**chosen, **dimension.settings(value)}
         for key in dimension.keys:
-            self._fulfil(key, changed, dimension)
+            self._meet_conditions(key, changed, dimension)
         return changed
 
-    def _fulfil(self, key: str, chosen: dict[str, Any], tried: Dimension) -> None:
+    def _meet_conditions(self, key: str, chosen: dict[str, Any], tried: Dimension) -> None:
         if key not in self._conditions:
             return
         condition = self._conditions[key]
         for dimension in self.dimensions:
             if condition.key in dimension.keys and dimension is not tried:
-                for value in _tried(dimension.domain):
+                for value in _values_to_try(dimension.domain):
                     settings = dimension.settings(value)
                     if condition.holds(settings[condition.key]):
                         chosen.update(settings)
                         break
-                self._fulfil(condition.key, chosen, tried)
+                self._meet_conditions(condition.key, chosen, tried)
 
 
-def _tried(domain: Domain) -> tuple[Any, ...]:
+def _values_to_try(domain: Domain) -> tuple[Any, ...]:
     return domain.values if isinstance(domain, Choices) else (domain.low, domain.high)
 
 
 def value_conflicts(config: Config, sweep: Sweep, find: FindConflicts) -> list[Conflict]:
-    """Values that do not fit their settings, and settings that there are not."""
+    """Return conflicts of values that are invalid for their settings, and of unknown settings."""
     attempts = _Trials(config, sweep, find)
     places = dict(searched_keys(sweep))
     shared = attempts.problems(attempts.first)
-    found: dict[tuple[str, ...], Conflict] = {}
+    conflicts: dict[tuple[str, ...], Conflict] = {}
     for dimension in attempts.dimensions:
-        for index, value in enumerate(_tried(dimension.domain)):
+        for index, value in enumerate(_values_to_try(dimension.domain)):
             trial = attempts.put(attempts.first, dimension, value)
-            problems = [each for each in attempts.problems(trial) if each not in shared]
+            problems = [item for item in attempts.problems(trial) if item not in shared]
             if shared and index == 0:
                 problems += attempts.problems(attempts.put({}, dimension, value))
-            problems += _strangers(dimension, value)
+            problems += _custom_values(dimension, value)
             for problem in problems:
-                told = _told(problem, dimension, index, value, places, sweep)
-                words = (dimension.keys[0], told.expected, told.found)
-                others = [problem.key] if problem.key else []
-                found.setdefault(words, Conflict(told, (told.key, *others)))
-            if len(found) >= MAX_PROBLEMS:
-                return list(found.values())
-    if shared and not found:
+                sweep_problem = _in_sweep(problem, dimension, index, value, places, sweep)
+                kind = (dimension.keys[0], sweep_problem.expected, sweep_problem.found)
+                keys = (sweep_problem.key, problem.key) if problem.key else (sweep_problem.key,)
+                conflicts.setdefault(kind, Conflict(sweep_problem, keys))
+            if len(conflicts) >= MAX_PROBLEMS:
+                return list(conflicts.values())
+    if shared and not conflicts:
         settings = ", ".join(
             f"{key} {format_typed(value)}" for key, value in attempts.first.items()
         )
         for problem in shared:
-            what = f"{problem.found} at {problem.key}, in a trial with {settings}"
-            told = Problem("", problem.expected, what, problem.fix, "sweep.space")
-            found[(str(problem),)] = Conflict(told, ("sweep.space", problem.key))
-    return list(found.values())
+            found = f"{problem.found} at {problem.key}, in a trial with {settings}"
+            sweep_problem = Problem("", problem.expected, found, problem.fix, "sweep.space")
+            keys = ("sweep.space", problem.key)
+            conflicts[(str(problem),)] = Conflict(sweep_problem, keys)
+    return list(conflicts.values())
 
 
-def _strangers(dimension: Dimension, value: Any) -> Iterator[Problem]:
-    """Custom layers among the values: where their module lies would depend on who reads the config."""
+def _custom_values(dimension: Dimension, value: Any) -> Iterator[Problem]:
+    """Yield custom layers among the values: the folder of their module is only known for the config
+    itself.
+    """
     for key, setting in dimension.settings(value).items():
         if _has_custom(setting):
-            expected = "a value without functions of the user's own"
+            expected = "a value without custom functions"
             yield Problem("", expected, "'custom'", "put the layer in the config itself", key)
 
 
@@ -161,7 +163,7 @@ def _has_custom(value: Any) -> bool:
             return False
 
 
-def _told(
+def _in_sweep(
     problem: Problem,
     dimension: Dimension,
     index: int,
@@ -169,10 +171,10 @@ def _told(
     places: Mapping[str, str],
     sweep: Sweep,
 ) -> Problem:
-    """The problem with one value as one of the sweep's section."""
+    """Return the problem of a value as a problem of the `sweep` section."""
     settings = dimension.settings(value)
-    own = [key for key in settings if _touches(problem.key, key)]
-    key = own[0] if own else dimension.keys[0]
+    concerned = [key for key in settings if _overlap(problem.key, key)]
+    key = concerned[0] if concerned else dimension.keys[0]
     place = places[key]
     written = sweep.space[key] if key in sweep.space else None
     if not isinstance(written, str):
@@ -183,26 +185,26 @@ def _told(
     if isinstance(domain, Floats) and problem.expected.startswith("a whole number"):
         found = f"'{written}'"
         fix = f"write int({domain.low:g}, {domain.high:g}{', log' if domain.log else ''})"
-    elif not own:
-        found = f"{format_value(settings[key])}, and with it {found} at {problem.key}"
-        other = next((other for other in others if _touches(problem.key, other)), None)
+    elif not concerned:
+        found = f"{format_value(settings[key])}, which leads to {found} at {problem.key}"
+        other = next((other for other in others if _overlap(problem.key, other)), None)
         if other is not None:
-            fix = f"say when {other} is set, as in `when: {{{other}: {key} == …}}`"
-    elif fix == f"did you mean '{key}'?":  # there is such a setting, but not of this kind
+            fix = f"set a condition for {other}: `when: {{{other}: {key} == …}}`"
+    elif fix == f"did you mean '{key}'?":  # the setting exists, but not for this type
         parent = key.rpartition(".")[0]
         kind = next((other for other in others if other in (parent, f"{parent}.name")), None)
-        fix = f"{parent} of another kind has it; set that"
+        fix = f"set {parent} to a type that has it"
         if kind is not None:
-            fix = f"say when it is set, as in `when: {{{key}: {kind} == …}}`"
+            fix = f"set a condition for it: `when: {{{key}: {kind} == …}}`"
     return Problem("", problem.expected, found, fix, place)
 
 
-def _touches(key: str, other: str) -> bool:
+def _overlap(key: str, other: str) -> bool:
     return is_inside(key, other) or is_inside(other, key)
 
 
 def is_inside(key: str, section: str) -> bool:
-    """Whether a setting is another one or a part of it."""
+    """Return whether a setting is equal to another one or a part of it."""
     steps = parse_key(section) or ()
     name = join_key(steps)
     return key == name or key.startswith(f"{name}.")

@@ -1,8 +1,4 @@
-"""The `sweep` section: which settings are searched, and how; and what its unset settings mean.
-
-Owns: the section. Does not own: how a list or a range is written (`domains`), how trials are chosen
-(`trainer.sweep`).
-"""
+"""The `sweep` section: which settings are searched and how, with the defaults of its unset settings."""
 
 from __future__ import annotations
 
@@ -19,16 +15,16 @@ from trainer.config.sections import Section, ValueName, shorthand_for
 from trainer.errors import Problem
 
 SOBOL_DIMENSIONS = 32
-"""Settings that a Sobol sequence covers at most."""
+"""Maximum number of settings of a Sobol sequence."""
 DEFAULT_TRIALS = 64
-"""Trials of a search that would not end of itself."""
+"""Number of trials of a search that has no end by itself."""
 MAX_GRID = 100_000
-"""Most points of a grid."""
+"""Maximum number of points of a grid."""
 
 if TYPE_CHECKING:
     Value = Any
 else:
-    # To the shapes of the schema it is a leaf, of which they ask no more than whether it takes a value.
+    # For the specs of the schema it is a scalar that accepts any value.
     Value = Annotated[
         str,
         GetPydanticSchema(lambda _source, _handler: core_schema.any_schema()),
@@ -52,11 +48,11 @@ ConditionText = Annotated[
         "conditions such as 'optimizer.name == sgd'",
     ),
 ]
-# The same as `schema.MonitorName`, which stands above this module.
+# The same as `schema.MonitorName`, which this module cannot import.
 Objective = Annotated[
     str,
     StringConstraints(pattern=r"^(val_)?[a-z][a-z0-9_]*$"),
-    ValueName("a measure such as 'val_auc' or 'val_loss'", "measures such as 'val_auc'"),
+    ValueName("a metric such as 'val_auc' or 'val_loss'", "metrics such as 'val_auc'"),
 ]
 _EPOCHS = re.compile(r"^([1-9]\d{0,7}) epochs?$")
 Epochs = Annotated[
@@ -68,52 +64,52 @@ _KEEP = re.compile(r"^(all|best:([1-9]\d{0,7}))$")
 Keep = Annotated[
     str,
     StringConstraints(pattern=_KEEP.pattern),
-    ValueName("'all', or 'best:5' for so many", "'all' or 'best:5'"),
+    ValueName("'all', or for example 'best:5'", "'all' or 'best:5'"),
 ]
 SearchName = Literal["grid", "random", "sobol", "tpe"]
 
 
 class Halving(Section):
-    """End the worse trials early, by successive halving."""
+    """Stop the worse trials early by successive halving."""
 
     first: Epochs = "3 epochs"
-    """After so many epochs the worse trials are ended for the first time; then after `factor` times as
-    many, and so on."""
+    """Length of the first rung, after which the worse trials are stopped; each following rung is
+    `factor` times as long."""
     factor: Annotated[int, Field(ge=2, le=1000)] = 3
-    """Of the trials that are trained together, one in so many goes on each time."""
+    """One of this many trials continues after each rung."""
 
 
 class Sweep(Section):
     """Which settings `trainer sweep` searches, and how."""
 
     space: dict[str, SearchedValues] = {}
-    """Setting (`optimizer.learning_rate`, `model.layers.0.dense.units`) → a list of values, or a text:
-    log(1e-4, 1e-1), uniform(0, 0.5), int(16, 256), int(16, 256, log), or a,b,c. Between braces such a
-    text stands in quotes."""
+    """Setting (`optimizer.learning_rate`, `model.layers.0.dense.units`) → a list of values or a
+    string: log(1e-4, 1e-1), uniform(0, 0.5), int(16, 256), int(16, 256, log), or a,b,c. Quote such
+    strings inside braces."""
     pairs: list[dict[str, Values]] = []
-    """Settings that change together: groups of setting → list, the lists of a group equally long. A
-    trial takes the first value of each list of a group, or the second of each, and so on."""
+    """Settings that change together: groups of setting → list, with lists of equal length in a
+    group. A trial uses the first value of each list, or the second of each, and so on."""
     when: dict[str, ConditionText] = {}
-    """Searched setting → the condition under which it is set, with == or !=, as `optimizer.momentum:
-    optimizer.name == sgd`. Where it does not hold, the setting is left as the config has it."""
+    """Searched setting → the condition under which it is set, with == or !=: `optimizer.momentum:
+    optimizer.name == sgd`. Otherwise the setting keeps its value in the config."""
     search: Literal["auto", "grid", "random", "sobol", "tpe"] = "auto"
-    """grid: every combination, the last setting changes fastest. random: drawn independently. sobol:
-    spread evenly, by a scrambled Sobol sequence. tpe: drawn near what did well, by Optuna (needs the
-    `sweep` extra). auto: grid where all are lists and there are no more combinations than trials, else
-    sobol, beyond 32 settings random."""
+    """grid: all combinations, the last setting changes fastest. random: independent draws. sobol: a
+    scrambled Sobol sequence. tpe: tree-structured Parzen estimator of Optuna (needs the `sweep`
+    extra). auto: grid if all settings have lists and there are no more combinations than trials,
+    else sobol, or random for more than 32 settings."""
     trials: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
-    """The number of trials; unset, all of a grid, else 64, or until `max_seconds` are over. No
-    settings are trained twice: where there are fewer combinations, there are fewer trials."""
+    """Number of trials; unset, all points of a grid, else 64, or until `max_seconds` have passed. No
+    combination is trained twice, so there are at most as many trials as combinations."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
-    """What the search draws with; unset, the config's `seed`."""
+    """Seed of the search; unset, the config's `seed`."""
     objective: Objective | None = None
-    """The measure of the validation rows that trials are compared by, at its best epoch, as `val_auc`;
-    it takes the place of `fit.checkpoint.monitor`. Unset, the measure that says which epoch is best."""
+    """Validation metric by which trials are compared, at its best epoch, such as `val_auc`; it replaces
+    `fit.checkpoint.monitor`. Unset, the metric that determines the best epoch."""
     max_seconds: Annotated[float, Field(gt=0)] | None = None
-    """The sweep ends after this many seconds of training; where it was resumed, those that earlier
-    processes spent count too. The trials that are trained then end with what they have."""
+    """Maximum training time of the sweep in seconds, including that of earlier processes for a
+    resumed sweep. Running trials then end with their current state."""
     keep: Keep = "all"
-    """Which trials' run directories are kept: all, or those of the best so many, as best:5."""
+    """Which trials' run directories are kept: all, or the best ones, such as best:5."""
     halving: (
         Annotated[
             Halving,
@@ -121,25 +117,25 @@ class Sweep(Section):
         ]
         | None
     ) = None
-    """End the worse trials early, by successive halving; unset, all are trained to their end."""
+    """Stop the worse trials early by successive halving; unset, all trials are trained to the end."""
 
 
 def parse_epochs(length: str) -> int:
-    """`"3 epochs"` → 3."""
+    """Return the number of epochs: `"3 epochs"` → 3."""
     match = _EPOCHS.match(length)
     assert match is not None, length
     return int(match[1])
 
 
 def kept_trials(keep: str) -> int | None:
-    """How many of the best trials' directories are kept: `"best:5"` → 5; None for all."""
+    """Return how many of the best trials' directories are kept: `"best:5"` → 5; None for all."""
     match = _KEEP.match(keep)
     assert match is not None, keep
     return None if match[2] is None else int(match[2])
 
 
 def sweep_dimensions(sweep: Sweep) -> tuple[Dimension, ...]:
-    """What is searched: the space, then the pairs, in the config's order. The section is valid."""
+    """Return the dimensions of a valid section: the space, then the pairs, in the config's order."""
     single = [Dimension((key,), _domain(value)) for key, value in sweep.space.items()]
     return (*single, *(_together(group) for group in sweep.pairs))
 
@@ -158,24 +154,26 @@ def _together(group: dict[str, list[Any]]) -> Dimension:
 
 
 def sweep_conditions(sweep: Sweep) -> dict[str, SweepCondition]:
-    """Searched setting → its condition. The section is valid."""
-    found = {}
+    """Return searched setting → its condition, for a valid section."""
+    conditions = {}
     for key, text in sweep.when.items():
         condition = parse_condition(text)
         assert not isinstance(condition, Problem), condition
-        found[key] = condition
-    return found
+        conditions[key] = condition
+    return conditions
 
 
 def grid_points(sweep: Sweep) -> int | None:
-    """Combinations of all lists, conditions left out of account; None where there is a range."""
+    """Return the number of combinations of all lists, ignoring conditions; None if there is a range."""
     domains = [dimension.domain for dimension in sweep_dimensions(sweep)]
     lists = [domain for domain in domains if isinstance(domain, Choices)]
-    return math.prod(len(each.values) for each in lists) if len(lists) == len(domains) else None
+    return (
+        math.prod(len(choices.values) for choices in lists) if len(lists) == len(domains) else None
+    )
 
 
 def resolved_search(sweep: Sweep) -> SearchName:
-    """The kind of search, never "auto"."""
+    """Return the kind of search, never "auto"."""
     if sweep.search != "auto":
         return sweep.search
     points = grid_points(sweep)
@@ -185,7 +183,7 @@ def resolved_search(sweep: Sweep) -> SearchName:
 
 
 def resolved_trials(sweep: Sweep) -> int | None:
-    """How many trials there are at most; None for all of a grid, or until time is over."""
+    """Return the maximum number of trials; None for all points of a grid, or until the time is over."""
     if (
         sweep.trials is not None
         or resolved_search(sweep) == "grid"

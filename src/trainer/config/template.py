@@ -1,7 +1,4 @@
-"""The config that `trainer init` writes: ready to train, with a comment where one helps.
-
-Owns: its text. Does not own: the choices in it, which are made from the table and handed in.
-"""
+"""The commented config that `trainer init` writes, from choices that were made for the table."""
 
 from __future__ import annotations
 
@@ -22,16 +19,14 @@ _UNFIT_FOR_A_COMMENT = re.compile(
 
 @dataclass(frozen=True)
 class TemplateColumn:
-    """A column as it was found.
+    """A column of the table, with what the config says about it.
 
     Attributes:
-        name: Its name.
-        kind: Its kind.
-        missing: Rows without a value.
-        stated: Whether the config shall state the kind rather than leave it to be inferred.
-        settings: What else the config shall state of it, as `data.columns` has it.
-        comment: A comment on these; empty for none.
-        excluded: Why it is no feature ("a different value in every row"); empty if it is one.
+        missing: Number of rows without a value.
+        stated: Whether the config sets the kind, so that it is not inferred.
+        settings: Further settings for `data.columns`.
+        comment: A comment on these; may be empty.
+        excluded: Why it is not a feature ("a different value in every row"); empty if it is one.
     """
 
     name: str
@@ -45,33 +40,31 @@ class TemplateColumn:
 
 @dataclass(frozen=True)
 class TemplateInputs:
-    """What was seen in a table and what was chosen for it.
+    """The properties of a table and the settings chosen for it.
 
     Attributes:
-        source: The path as it shall stand in the config, relative to it.
+        source: The path, relative to the config.
         target: The target columns.
-        task: The task.
-        rows: Rows of the table.
-        columns: All columns but the targets.
-        classes: Classes and their rows, for two or many classes.
-        positive: The positive one of two classes; None to leave it to the rule.
+        rows: Number of rows of the table.
+        columns: All columns except the targets.
+        classes: Classes and their numbers of rows, for binary and multiclass tasks.
+        positive: The positive class of two; None for the default.
         hidden: Units of the hidden layers.
-        dropout: Share of dropout after each; 0 for none.
-        batch_size: Rows a step.
-        learning_rate: Of adam; None for its default.
-        epochs: At most so many.
-        patience: Of early stopping; None for none.
-        test: Share of test rows.
-        validation: Share of validation rows.
+        dropout: Rate of the dropout after each; 0 for none.
+        learning_rate: Learning rate of adam; None for its default.
+        epochs: Maximum number of epochs.
+        patience: Patience of early stopping; None for no early stopping.
+        test: Fraction of test rows.
+        validation: Fraction of validation rows.
         balanced: Whether classes are weighted.
-        file_name: The config's own name, for the commands in its head.
-        order: A column of dates by which rows may be split; None for none.
-        is_ordered: Whether the rows are in its order, and are split by it.
-        target_columns: Target columns of which something has to be stated.
-        reading: How the file is read, as settings of `data`; those that are not the defaults.
-        separator: What stands between the labels in a cell of the target; None for no lists.
-        scale: The target scale to offer as a comment, or None.
-        schema: What an editor's YAML server shall read, a path or an address; None for no header.
+        file_name: File name of the config, for the commands in its header.
+        order: A date column by which rows can be split; None if there is none.
+        is_ordered: Whether the rows are sorted by it, so that the split is by time.
+        target_columns: Target columns that need settings.
+        reading: Settings of `data` that differ from the defaults, on how the file is read.
+        separator: Separator of the labels in a target cell; None if there are no lists.
+        scale: A target scale to propose in a comment, or None.
+        schema: Path or address of the JSON schema for the editor's YAML server; None for no header.
     """
 
     source: str
@@ -109,7 +102,7 @@ _TASKS: dict[TaskName, str] = {
 
 
 def render_template(findings: TemplateInputs) -> str:
-    """A commented config that loads without problems."""
+    """Return a commented config that loads without problems."""
     return "\n".join([*_head(findings), *_data(findings), *_rest(findings)]) + "\n"
 
 
@@ -123,7 +116,7 @@ def _head(findings: TemplateInputs) -> list[str]:
         *lines,
         f"# Predicts {target} ({_TASKS[findings.task]}) from {_on_a_line(findings.source)}.",
         "#",
-        f"#   {command_text('check', name)}    what would be read, split and built, in a second",
+        f"#   {command_text('check', name)}    show what would be read, split and built, in a second",
         f"#   {command_text('fit', name)}      train, evaluate, write a run directory",
         "#",
         "# All settings and their defaults: trainer schema --markdown",
@@ -131,7 +124,7 @@ def _head(findings: TemplateInputs) -> list[str]:
 
 
 def _on_a_line(text: str) -> str:
-    """Text that cannot end a comment."""
+    """Replace characters that would end a comment."""
     return _UNFIT_FOR_A_COMMENT.sub("�", text)
 
 
@@ -146,15 +139,15 @@ def _data(findings: TemplateInputs) -> list[str]:
     ]
     if findings.scale is not None:
         lines.append(
-            f"  # target_scale: {findings.scale}  # it spans orders of magnitude; predictions and "
-            "metrics stay in its unit"
+            f"  # target_scale: {findings.scale}  # the target spans orders of magnitude; predictions "
+            "and metrics stay in its unit"
         )
     if findings.separator is not None:
         lines.append(
-            f"  target_separator: {scalar_text(findings.separator)}  # between the labels in a cell"
+            f"  target_separator: {scalar_text(findings.separator)}  # separates the labels in a cell"
         )
     if findings.positive is not None:
-        about = "what precision, recall and probabilities are about"
+        about = "the class of precision, recall and probabilities"
         lines.append(f"  positive: {scalar_text(findings.positive)}  # {about}")
     excluded = [column for column in findings.columns if column.excluded]
     if excluded:
@@ -169,37 +162,35 @@ def _data(findings: TemplateInputs) -> list[str]:
 
 
 def _splits(findings: TemplateInputs) -> list[str]:
-    """The split, and the other one that fits the table where there is one."""
-    shares = {"test": findings.test, "validation": findings.validation}
+    """Return the split, and an alternative one as a comment if the table has dates."""
+    fractions = {"test": findings.test, "validation": findings.validation}
     by = "random" if findings.task in ("regression", "multilabel") else "stratified"
-    drawn = f"split: {flow_text({**shares, 'by': by})}"
+    drawn = f"split: {flow_text({**fractions, 'by': by})}"
     if findings.order is None:
-        return [f"  {drawn}  # shares of all rows"]
-    timed = f"split: {flow_text({**shares, 'by': 'time', 'column': findings.order})}"
+        return [f"  {drawn}  # fractions of all rows"]
+    timed = f"split: {flow_text({**fractions, 'by': 'time', 'column': findings.order})}"
     if findings.is_ordered:
         name = _on_a_line(findings.order)
         return [
-            f"  {timed}  # the rows are in the order of {name}: the latest are tested",
-            f"  # {drawn}  # instead, if new rows come from the same time as these",
+            f"  {timed}  # the rows are sorted by {name}: the latest are the test set",
+            f"  # {drawn}  # alternative, if new rows will be from the same period",
         ]
     return [
-        f"  {drawn}  # shares of all rows",
-        f"  # {_on_a_line(timed)}  # instead, if later rows are predicted from earlier ones",
+        f"  {drawn}  # fractions of all rows",
+        f"  # {_on_a_line(timed)}  # alternative, if later rows will be predicted from earlier ones",
     ]
 
 
 def _class_counts(findings: TemplateInputs) -> str:
     if not findings.classes:
         return ""
-    format_value = [
-        f"{_on_a_line(name)} {count:,}" for name, count in findings.classes[:_MOST_NAMED]
-    ]
-    more = len(findings.classes) - len(format_value)
-    return f"  # rows: {', '.join(format_value)}" + (f" and {more} more classes" if more else "")
+    counts = [f"{_on_a_line(name)} {count:,}" for name, count in findings.classes[:_MOST_NAMED]]
+    more = len(findings.classes) - len(counts)
+    return f"  # rows: {', '.join(counts)}" + (f" and {more} more classes" if more else "")
 
 
 def exact_pattern(name: str) -> str:
-    """A shell pattern that matches this name alone."""
+    """Return a wildcard pattern that matches only this name."""
     return re.sub(r"([*?[])", r"[\1]", name)
 
 
@@ -219,7 +210,7 @@ def _kinds(findings: TemplateInputs) -> list[str]:
     ordering = [column for column in findings.columns if column.excluded and column.settings]
     if findings.target_columns or stated or ordering:
         lines.append("  columns:")
-        lines += [_column(each) for each in (*findings.target_columns, *ordering, *stated)]
+        lines += [_column(column) for column in (*findings.target_columns, *ordering, *stated)]
     return lines
 
 
@@ -234,11 +225,9 @@ def _counted(columns: list[TemplateColumn]) -> str:
     text = f"{len(columns):,} column{'s' if len(columns) > 1 else ''}"
     if not missing:
         return text
-    format_value = [
-        f"{_on_a_line(column.name)} {column.missing:,}" for column in missing[:_MOST_NAMED]
-    ]
-    more = len(missing) - len(format_value)
-    return f"{text}; missing: {', '.join(format_value)}" + (f" and {more} more" if more else "")
+    counts = [f"{_on_a_line(column.name)} {column.missing:,}" for column in missing[:_MOST_NAMED]]
+    more = len(missing) - len(counts)
+    return f"{text}; missing: {', '.join(counts)}" + (f" and {more} more" if more else "")
 
 
 def _rest(findings: TemplateInputs) -> list[str]:
@@ -258,7 +247,7 @@ def _rest(findings: TemplateInputs) -> list[str]:
         f"  batch_size: {findings.batch_size}",
     ]
     if findings.balanced:
-        lines.append("  class_weight: balanced  # classes differ much in size")
+        lines.append("  class_weight: balanced  # the class sizes differ much")
     if findings.patience is not None:
         monitor = "val_loss" if findings.validation > 0 else "loss"
         stop = {"monitor": monitor, "patience": findings.patience, "restore_best": True}

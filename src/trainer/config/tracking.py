@@ -1,8 +1,4 @@
-"""The `track` section: what else is told of a run while it trains.
-
-Owns: the settings. Does not own: which of them contradict each other (`tracking_contradictions`), what
-is written (`trainer.tracking`).
-"""
+"""The `track` section: logging of a run to TensorBoard and MLflow."""
 
 from __future__ import annotations
 
@@ -17,18 +13,18 @@ Epochs = Annotated[
     StringConstraints(pattern=r"^([1-9]\d*) epochs?$"),
     ValueName("a number of epochs such as '5 epochs'", "numbers of epochs such as '5 epochs'"),
 ]
-"""An interval in epochs: "5 epochs"."""
+"""A number of epochs: "5 epochs"."""
 
 
 class TensorBoard(Section):
-    """Event files that TensorBoard reads, in the run's folder `tensorboard`."""
+    """TensorBoard event files, in the folder `tensorboard` of the run."""
 
     histograms: Epochs | None = None
-    """How often histograms of the weights are written; unset, never."""
+    """How often weight histograms are written; unset, never."""
 
 
 class MLflow(Section):
-    """A run in an MLflow store."""
+    """Logging to an MLflow tracking store."""
 
     uri: Annotated[
         str,
@@ -38,7 +34,7 @@ class MLflow(Section):
             "addresses such as 'sqlite:///mlflow.db'",
         ),
     ]
-    """Where the store is: sqlite:///file, http://host:port, another database, or a folder. Files and
+    """Tracking URI: sqlite:///file, http://host:port, another database, or a folder. Files and
     folders are relative to the config file."""
     experiment: (
         Annotated[
@@ -48,14 +44,14 @@ class MLflow(Section):
         ]
         | None
     ) = None
-    """The experiment that the run is one of, made where there is none; unset, the config's `name`."""
+    """Name of the MLflow experiment, created if missing; unset, the config's `name`."""
 
 
 class Track(Section):
-    """What else is told of a run while it trains."""
+    """Experiment trackers to which a run is logged."""
 
     tensorboard: bool | TensorBoard = False
-    """Write measures, learning rate and hyperparameters for TensorBoard into the run's folder
-    `tensorboard`; needs the `tensorboard` extra."""
+    """Log metrics, learning rate and hyperparameters for TensorBoard, in the folder `tensorboard` of the
+    run; needs the `tensorboard` extra."""
     mlflow: MLflow | None = None
-    """Log settings, measures, files and the model to an MLflow store; needs the `mlflow` extra."""
+    """Log settings, metrics, files and the model to MLflow; needs the `mlflow` extra."""

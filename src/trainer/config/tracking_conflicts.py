@@ -1,7 +1,4 @@
-"""Contradictions in the `track` section.
-
-Owns: which stores MLflow has. Does not own: whether one answers, which only a run finds out.
-"""
+"""Conflicts in the `track` section. Whether an MLflow store can be reached is only known in a run."""
 
 from __future__ import annotations
 
@@ -18,7 +15,7 @@ _URI = "track.mlflow.uri"
 
 
 def tracking_conflicts(config: Config) -> Iterator[Conflict]:
-    """What speaks against the trackers of a config."""
+    """Yield conflicts of the trackers."""
     board, store = config.track.tensorboard, config.track.mlflow
     epochs = config.fit.epochs
     if isinstance(board, TensorBoard) and board.histograms is not None and epochs is not None:
@@ -26,9 +23,9 @@ def tracking_conflicts(config: Config) -> Iterator[Conflict]:
         if every > epochs:
             yield conflict(
                 "track.tensorboard.histograms",
-                f"an interval within the training: at most {epochs} epochs",
+                f"an interval of at most {epochs} epochs, the length of training",
                 f"'{board.histograms}'",
-                "make it smaller, or take it out",
+                "lower it, or remove it",
                 "fit.epochs",
             )
     if store is None:
@@ -36,11 +33,11 @@ def tracking_conflicts(config: Config) -> Iterator[Conflict]:
     scheme, separator, rest = store.uri.partition("://")
     name = scheme.partition("+")[0]
     if separator and re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", scheme) and name not in _SCHEMES:
-        fix = did_you_mean(name, _SCHEMES, "a folder is written without '://'")
-        expected = f"a store that MLflow has: {', '.join(_SCHEMES)}, or a folder"
+        fix = did_you_mean(name, _SCHEMES, "write a folder without '://'")
+        expected = f"a store that MLflow supports: {', '.join(_SCHEMES)}, or a folder"
         yield conflict(_URI, expected, f"'{scheme}://'", fix)
     elif separator and not rest.strip("/") and name != "databricks":
-        yield conflict(_URI, f"what follows '{scheme}://'", "nothing", "name a file or a host")
+        yield conflict(_URI, f"a file or a host after '{scheme}://'", "nothing", "add it")
     elif name == "sqlite" and rest.strip("/").startswith(":memory:"):
         fix = "name a file: sqlite:///mlflow.db"
-        yield conflict(_URI, "a database that is there after the run", f"'{store.uri}'", fix)
+        yield conflict(_URI, "a database that persists after the run", f"'{store.uri}'", fix)

@@ -1,10 +1,7 @@
-"""One trial's settings put into the base config.
+"""Apply the settings of a trial to the base config.
 
-They are put in like overrides: shorthands are written out, items of lists set by index, and what does
-not fit is told in the same words.
-
-Owns: base config and settings → config, or what is wrong. Does not own: which settings
-(`trainer.sweep`).
+They are applied like overrides: shorthands are expanded, list items are set by index, and errors
+have the same messages.
 """
 
 from __future__ import annotations
@@ -31,12 +28,12 @@ def apply_settings(
     settings: Mapping[str, Any],
     find: Callable[[Config], list[Conflict]],
 ) -> Config | list[Problem]:
-    """The config with these settings, or what is wrong with it; problems have keys and no places.
+    """Return the config with these settings, or its problems, which have keys but no locations.
 
     Args:
         root: The base config, without its `sweep` section.
-        settings: Setting → value; each key can be parsed. A section is set before what is in it.
-        find: What finds contradictions.
+        settings: Setting → value, with valid keys. A section is set before its parts.
+        find: Finds conflicts.
     """
     problems: list[Problem] = []
     for key, value in sorted(settings.items(), key=lambda item: len(parse_key(item[0]) or ())):
@@ -49,6 +46,6 @@ def apply_settings(
     try:
         config = Config.model_validate(to_python(root))
     except ValidationError as error:
-        found = validation_issues(root) or issues_from_pydantic(error, "")
-        return [*problems, *(issue.problem.at("") for issue in found)]
-    return [*problems, *(each.problem for each in find(config))] or config
+        issues = validation_issues(root) or issues_from_pydantic(error, "")
+        return [*problems, *(issue.problem.at("") for issue in issues)]
+    return [*problems, *(conflict.problem for conflict in find(config))] or config

@@ -1,11 +1,9 @@
-"""What is wrong with a config, in words that say how to mend it.
+"""Validate a config against the schema, with errors that include a fix.
 
-pydantic decides whether a config is valid. When it is not, the tree of nodes is walked beside the
-tree of shapes, and each place at which a value does not fit becomes one problem: a union collapses
-to what is nearest to the value, an unknown key to the key that was meant.
-
-Owns: the words for values that do not fit the schema. Does not own: broken YAML (`yaml_errors`),
-settings that contradict each other (`conflict_problems`).
+pydantic decides whether a config is valid. If it is not, the tree of nodes is compared with the
+specs of the schema, and each mismatch becomes one issue: for a union, that of the member closest to
+the value; for an unknown key, the key that was probably meant. YAML syntax errors are in
+`yaml_errors`, conflicts between valid settings in `conflict_problems`.
 """
 
 from __future__ import annotations
@@ -61,16 +59,16 @@ from trainer.config.value_fixes import (
 from trainer.errors import Problem
 
 MAX_PROBLEMS = 100
-"""More are not told: nobody reads them, and each takes a search for the nearest name."""
+"""Further problems are not reported: nobody reads them, and each costs a search for similar names."""
 
 
 @dataclass(frozen=True)
 class ValidationIssue:
-    """A value that does not fit the schema.
+    """A value that does not match the schema.
 
     Attributes:
-        problem: What to say of it.
-        path: The smallest part of the config that has to change.
+        problem: The message.
+        path: The smallest part of the config that has to be changed.
     """
 
     problem: Problem
@@ -78,23 +76,23 @@ class ValidationIssue:
 
 
 def validation_issues(root: Node) -> list[ValidationIssue]:
-    """Everything in a config that does not fit the schema, in the file's order; 100 at most."""
-    found = list(islice(_issues(ROOT, root, ()), MAX_PROBLEMS + 1))
-    if len(found) > MAX_PROBLEMS:
+    """Return all mismatches of a config with the schema, in the order of the file; at most 100."""
+    issues = list(islice(_issues(ROOT, root, ()), MAX_PROBLEMS + 1))
+    if len(issues) > MAX_PROBLEMS:
         where = str(root.place.source.label)
-        problem = Problem(where, f"at most {MAX_PROBLEMS} problems", "more", "mend these first")
-        found[-1] = ValidationIssue(problem, ())
-    return found
+        problem = Problem(where, f"at most {MAX_PROBLEMS} problems", "more", "fix these first")
+        issues[-1] = ValidationIssue(problem, ())
+    return issues
 
 
 def issues_from_pydantic(error: ValidationError, where: str) -> list[ValidationIssue]:
-    """The account of pydantic, for what the walk did not find. It should find everything."""
-    found: list[ValidationIssue] = []
+    """Return the errors of pydantic, as a fallback: `validation_issues` should find all of them."""
+    issues: list[ValidationIssue] = []
     for detail in error.errors(include_url=False, include_context=False):
         path = tuple(step for step in detail["loc"] if not re.search(r"[\[(]", str(step)))
         problem = Problem(where, "another value", format_value(detail["input"]), "", join_key(path))
-        found.append(ValidationIssue(problem, path))
-    return found
+        issues.append(ValidationIssue(problem, path))
+    return issues
 
 
 def _found(node: Node) -> str:
@@ -170,7 +168,7 @@ def _list_issues(shape: ListSpec, node: Node, path: KeyPath) -> Iterator[Validat
 def _in_brackets(shape: ListSpec, node: Node) -> str:
     if node.items is None and node.content is not None and not _has_issue(shape.item, node):
         if node.entries is not None:
-            return "begin the item with '- '"
+            return "start the item with '- '"
         return f"write [{node.text}]"
     tagged = find_tagged(shape.item)
     if tagged is not None and node.items is None:
@@ -197,7 +195,7 @@ def _section_issues(shape: SectionSpec, node: Node, path: KeyPath) -> Iterator[V
     if node.entries is None:
         fix = ""
         if node.content is None and not required_fields(shape.model):
-            fix = "write its settings below it, indented, or take the line out"
+            fix = "write its settings below it, indented, or remove the line"
         elif not known:
             fix = f"write only `{path[-1] if path else ''}`: it has no settings"
         elif node.items is None:
@@ -214,30 +212,30 @@ def _section_issues(shape: SectionSpec, node: Node, path: KeyPath) -> Iterator[V
             yield from _issues(known[key], entry.node, inner)
         else:
             yield _unknown_key(shape.model, key, entry, path)
-    strangers = [key for key in node.entries if key not in known]
+    unknown = [key for key in node.entries if key not in known]
     for name in required_fields(shape.model):
-        if name not in node.entries and not _is_meant(name, strangers, known, path):
-            here = join_key((*path, name))
+        if name not in node.entries and not _is_misspelled(name, unknown, known, path):
+            key = join_key((*path, name))
             fix = f"add `{name}: …`"
-            problem = Problem(str(node.place), describe_spec(known[name]), "nothing", fix, here)
+            problem = Problem(str(node.place), describe_spec(known[name]), "nothing", fix, key)
             yield ValidationIssue(problem, path)
 
 
 def _as_setting(known: Mapping[str, Spec], node: Node) -> str:
-    """How a word is written that is a value of one of the settings: `{kind: categorical}`."""
+    """Return the fix for a name that is a value of one of the settings: `{kind: categorical}`."""
     for name, shape in known.items():
         if is_choice(shape) and not _has_issue(shape, node):
             return f"write {{{name}: {node.text}}}"
     return ""
 
 
-def _is_meant(
-    name: str, strangers: Sequence[str], known: Mapping[str, Spec], path: KeyPath
+def _is_misspelled(
+    name: str, unknown: Sequence[str], known: Mapping[str, Spec], path: KeyPath
 ) -> bool:
-    # A misspelt or renamed key is one problem, not also a missing one.
+    # A misspelled or renamed key must not also be reported as missing.
     return any(
         name in (renamed_setting((*path, key)), suggest_key(key, list(known), keys_by_name()))
-        for key in strangers
+        for key in unknown
     )
 
 
@@ -251,17 +249,17 @@ def _unknown_key(model: type[Section], key: str, entry: Entry, path: KeyPath) ->
     if new_name is not None:
         expected, fix = f"'{new_name}'", f"rename it to {join_key((*path, new_name))}"
     elif not known:
-        expected, fix = f"no settings in {place}", "take it out"
+        expected, fix = f"no settings in {place}", "remove it"
     else:
         expected = f"a setting of {place}"
         meant = suggest_key(key, known, keys_by_name())
-        fix = did_you_mean_text(meant, f"known are {', '.join(known)}")
+        fix = did_you_mean_text(meant, f"available: {', '.join(known)}")
         fix = removal_fix(here) or fix
     return _issue(entry.node, here, expected, fix, place=entry.place, found=f"'{truncate(key)}'")
 
 
 def section_name(path: KeyPath) -> str:
-    """A section as messages call it."""
+    """Return the name of a section in messages."""
     return join_key(path) if path else "the config"
 
 
@@ -277,25 +275,25 @@ def _tagged_issues(shape: TaggedSpec, node: Node, path: KeyPath) -> Iterator[Val
         ((key, entry),) = node.entries.items()
         member = shape.member(key)
         if member is not None:
-            wanted = "" if entry.written else _wanted_value(member, key)
-            if wanted:
+            needed = "" if entry.written else _needed_value(member, key)
+            if needed:
                 fix = f"write {{{key}: …}}"
-                yield _issue(node, path, wanted, fix, found=f"'{key}' alone")
+                yield _issue(node, path, needed, fix, found=f"'{key}' alone")
             else:
                 yield from _issues(member, node, path)
             return
         here = (*path, key) if entry.written else path
-        meant = did_you_mean_text(suggest_value(key, shape.tags))
+        suggestion = did_you_mean_text(suggest_value(key, shape.tags))
         if entry.written:
-            fix = meant or _rewritten(shape, node)
-        else:  # a word alone
-            fix = _rewritten(shape, Node(key, node.place, key)) or meant
+            fix = suggestion or _rewritten(shape, node)
+        else:  # a bare name
+            fix = _rewritten(shape, Node(key, node.place, key)) or suggestion
         found = f"'{truncate(key)}'"
         yield _issue(node, here, describe_spec(shape), fix, place=entry.place, found=found)
 
 
-def _wanted_value(member: SectionSpec, tag: str) -> str:
-    """What has to stand after a kind that is written as a word alone; empty where nothing has to."""
+def _needed_value(member: SectionSpec, tag: str) -> str:
+    """Return what a bare type name needs as its value; empty if it needs none."""
     inner = section_fields(member.model)[tag]
     if is_optional(inner):
         return ""
@@ -304,7 +302,7 @@ def _wanted_value(member: SectionSpec, tag: str) -> str:
 
 
 def _as_only_key(shape: TaggedSpec, node: Node) -> str:
-    """How a number is written that is short for one of the sections: `{dense: 64}`."""
+    """Return the fix for a number that is a shorthand of one of the sections: `{dense: 64}`."""
     if shape.by_name or node.content is None or isinstance(node.content, str | bool):
         return ""
     for tag, fields in shape.members:
@@ -318,7 +316,7 @@ def _named_issues(shape: TaggedSpec, node: Node, path: KeyPath) -> Iterator[Vali
     for key, other in node.entries.items():
         if key in shape.tags:  # {adam: {…}}, as layers are written
             expected = f"a setting of {section_name(path)}"
-            fix = f"write `name: {key}`, and its settings beside it"
+            fix = f"write `name: {key}` with its settings at the same level"
             here = (*path, key)
             yield _issue(
                 other.node, here, expected, fix, place=other.place, found=f"'{truncate(key)}'"
@@ -338,7 +336,7 @@ def _named_issues(shape: TaggedSpec, node: Node, path: KeyPath) -> Iterator[Vali
         yield _issue(entry.node, here, describe_spec(shape), fix)
         every = {name for _, fields in shape.members for name in section_fields(fields.model)}
         for key, other in node.entries.items():
-            if key not in every:  # a mistake whatever the name should have been
+            if key not in every:  # invalid for every name
                 yield _unknown_key(shape.members[0][1].model, key, other, path)
 
 
@@ -349,11 +347,11 @@ def _several_keys(shape: TaggedSpec, node: Node, path: KeyPath) -> Iterator[Vali
     first = shape.member(keys[0]) if keys else None
     is_empty = first is not None and node.entries[keys[0]].node.content is None
     fix = "" if is_empty else _rewritten(shape, node)
-    parts = {name for steps, _, name in settings(first) if len(steps) == 2} if first else set()
-    if not fix and parts & set(keys[1:]):
+    inner = {name for steps, _, name in settings(first) if len(steps) == 2} if first else set()
+    if not fix and inner & set(keys[1:]):
         fix = f"indent {', '.join(keys[1:])} below {keys[0]}"
     elif not fix and len(set(keys) & set(shape.tags)) > 1 and path and isinstance(path[-1], int):
-        fix = "begin each with '- ' on a line of its own"
+        fix = "start each one with '- ' on a separate line"
     yield _issue(node, path, expected, fix, found=f"{len(keys)} keys: {', '.join(keys)}"[:80])
 
 
@@ -365,11 +363,11 @@ def _shorthand_issues(shape: ShorthandSpec, node: Node, path: KeyPath) -> Iterat
         better = rewrite_section(shape, node, _fits)
         yield _issue(node, path, describe_spec(shape), f"write {better}" if better else "")
     elif node.items is None and node.entries is None and node.content is not None and short:
-        deep = next(_issues(shape.inner, full, path), None)
-        if deep is not None:
+        issue = next(_issues(shape.inner, full, path), None)
+        if issue is not None:
             expected = describe_shorthand(shape) + " or a mapping"
             better = rewrite_section(shape, node, _fits)
-            fix = f"write {better}" if better else deep.problem.fix
+            fix = f"write {better}" if better else issue.problem.fix
             yield _issue(node, path, expected, fix)
     else:
         yield from _issues(shape.inner, full, path)
@@ -387,11 +385,11 @@ def _union_issues(shape: UnionSpec, node: Node, path: KeyPath) -> Iterator[Valid
             fix = "write {} for its defaults" if optional else ""
         yield _issue(node, path, describe_spec(shape), fix)
         return
-    suited = [member for member in shape.members if matches_kind(member, node)]
+    fitting = [member for member in shape.members if matches_kind(member, node)]
     if len(shape.members) == 1 or (
-        len(suited) == 1 and not isinstance(suited[0], ChoiceSpec | ScalarSpec)
+        len(fitting) == 1 and not isinstance(fitting[0], ChoiceSpec | ScalarSpec)
     ):
-        yield from _issues((suited or shape.members)[0], node, path)
+        yield from _issues((fitting or shape.members)[0], node, path)
         return
     if isinstance(node.content, str):
         for member in shape.members:
@@ -399,17 +397,17 @@ def _union_issues(shape: UnionSpec, node: Node, path: KeyPath) -> Iterator[Valid
                 yield _issue(node, path, describe_spec(shape), f"write {{{node.content}: …}}")
                 return
     fixes = [_first_fix(member, node) for member in shape.members]
-    words = tuple(
+    choices = tuple(
         value
         for member in shape.members
         for value in (member.values if isinstance(member, ChoiceSpec) else ())
     )
     tagged = find_tagged(shape)
     better = "" if tagged is None else _rewritten(tagged, node)
-    fix = better or choice_fix(words, node) or next((fix for fix in fixes if fix), "")
+    fix = better or choice_fix(choices, node) or next((fix for fix in fixes if fix), "")
     yield _issue(node, path, describe_spec(shape), fix)
 
 
 def _first_fix(shape: Spec, node: Node) -> str:
-    found = next(_issues(shape, node, ()), None)
-    return "" if found is None else found.problem.fix
+    issue = next(_issues(shape, node, ()), None)
+    return "" if issue is None else issue.problem.fix

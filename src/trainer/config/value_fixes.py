@@ -1,7 +1,5 @@
-"""How one value is shown, and how it would be right.
-
-Owns: the words for single values: numbers written as text, words for true and false, misspelt words.
-Does not own: where a value stands or what surrounds it (`problems`).
+"""Values as messages show them, and fixes for invalid values: numbers written as text, other
+spellings of true and false, misspelled names.
 """
 
 from __future__ import annotations
@@ -18,7 +16,7 @@ from trainer.config.yaml_reader import parse_scalar
 
 
 def format_value(value: object, text: str = "") -> str:
-    """A value as `found` shows it: short, text in quotes, a number as it was written."""
+    """Return a value as `found` shows it: short, text in quotes, numbers as they were written."""
     match value:
         case None:
             return "nothing"
@@ -72,7 +70,7 @@ def scalar_fix(leaf: ScalarSpec, node: Node) -> str:
 
 
 def _meant_number(value: object, leaf: ScalarSpec) -> str:
-    """How a number was meant that was written as text, with an exponent, or with separators."""
+    """Return the number that was meant by text, an exponent or separators; empty if none fits."""
     candidate: object = value
     if isinstance(value, str):
         text = value.strip().replace("_", "")

@@ -1,7 +1,4 @@
-"""What PyYAML says of broken YAML, in words that say how to mend it.
-
-Owns: the translation of syntax errors. Does not own: problems with values that are sound YAML.
-"""
+"""Translate syntax errors of PyYAML to problems with a fix."""
 
 from __future__ import annotations
 
@@ -14,71 +11,71 @@ from trainer.errors import Problem
 
 
 def syntax_problem(error: yaml.MarkedYAMLError, lines: list[str], source: Source) -> Problem:
-    """One syntax error of PyYAML (of either of its parsers) as a problem.
+    """Return a syntax error of PyYAML (from the Python or the C parser) as a problem.
 
     Args:
-        error: What the parser raised.
-        lines: The text, by lines.
-        source: Where the text is from.
+        error: The exception of the parser.
+        lines: The lines of the text.
+        source: The source of the text.
     """
     what = error.problem or ""
     context = error.context or ""
-    here = _place(source, error.problem_mark or error.context_mark, lines)
-    start = _place(source, error.context_mark, lines) if error.context_mark else here
+    found_at = _place(source, error.problem_mark or error.context_mark, lines)
+    start = _place(source, error.context_mark, lines) if error.context_mark else found_at
 
-    tab = _tab(lines, {here.line, start.line})
+    tab = _tab(lines, {found_at.line, start.line})
     if tab is not None:
         place = Place(source, *tab)
-        return Problem(str(place), "spaces as indentation", "a tab", "replace the tab by spaces")
+        return Problem(str(place), "spaces as indentation", "a tab", "replace the tab with spaces")
     if "cannot start any token" in what:
-        character = _character(lines, here)
+        character = _character(lines, found_at)
         fix = "put the value in quotes"
-        return Problem(str(here), "a value", f"'{character}', which YAML keeps for itself", fix)
+        return Problem(str(found_at), "a value", f"'{character}', which is reserved in YAML", fix)
     if "quoted scalar" in context and ("end of stream" in what or "document separator" in what):
-        fix = "close the quote, or take it away"
+        fix = "close the quote, or remove it"
         return Problem(str(start), "a closing quote", "the end of the file", fix)
     if re.search("escape|hexdecimal|hexadecimal|Unicode character", what):
-        fix = r"use single quotes, in which a backslash is itself: 'C:\data'"
-        backslash = lines[here.line - 1].rfind("\\", 0, here.column)
-        place = here if backslash < 0 else Place(source, here.line, backslash + 1)
-        return Problem(str(place), "an escape that YAML knows", _rest(lines, place, 3), fix)
+        fix = r"use single quotes, in which a backslash is literal: 'C:\data'"
+        backslash = lines[found_at.line - 1].rfind("\\", 0, found_at.column)
+        place = found_at if backslash < 0 else Place(source, found_at.line, backslash + 1)
+        return Problem(str(place), "a valid YAML escape", _rest(lines, place, 3), fix)
     if "flow sequence" in context or "flow mapping" in context:
         closing = "]" if "sequence" in context else "}"
         fix = f"close the bracket opened at {start.line}:{start.column} with '{closing}'"
-        return Problem(str(here), f"',' or '{closing}'", _rest(lines, here), fix)
+        return Problem(str(found_at), f"',' or '{closing}'", _rest(lines, found_at), fix)
     if "mapping values are not allowed" in what:
-        fix = "a value with ': ' in it goes in quotes; a key goes on a line of its own, indented"
-        return Problem(str(here), "one 'key: value' a line", "a second ':'", fix)
+        fix = "quote a value that contains ': '; put a key on a separate line, indented"
+        return Problem(str(found_at), "one 'key: value' per line", "a second ':'", fix)
     if "could not find expected ':'" in what:
-        place = start if start.line != here.line else here
-        fix = "write `key: value`, or indent the line to belong to the one above"
+        place = start if start.line != found_at.line else found_at
+        fix = "write `key: value`, or indent the line to continue the previous one"
         return Problem(str(place), "':' after the key", _rest(lines, place), fix)
     if "block mapping" in context or "block collection" in context:
-        return _broken_block(here, start, "a key" if "mapping" in context else "'- '", lines)
+        return _broken_block(found_at, start, "a key" if "mapping" in context else "'- '", lines)
     if "node content" in what or "expected the node content" in what:
         fix = "write a value, or put it in quotes"
-        return Problem(str(here), "a value", _rest(lines, here), fix)
-    fix = "see https://yaml.org/spec/1.2.2, or put the value in quotes"
-    return Problem(str(here), "sound YAML", what or context or "something else", fix)
+        return Problem(str(found_at), "a value", _rest(lines, found_at), fix)
+    fix = "put the value in quotes, or see https://yaml.org/spec/1.2.2"
+    return Problem(str(found_at), "valid YAML", what or context or "something else", fix)
 
 
-def _broken_block(here: Place, start: Place, kind: str, lines: list[str]) -> Problem:
-    rest = _rest(lines, here)
+def _broken_block(found_at: Place, start: Place, kind: str, lines: list[str]) -> Problem:
+    rest = _rest(lines, found_at)
     if rest.startswith("':"):
         return Problem(
-            str(here), "a key before the ':'", "none", "write a key, or take the line out"
+            str(found_at), "a key before the ':'", "none", "write a key, or remove the line"
         )
-    if re.search("['\"]", lines[here.line - 1][: here.column - 1]):
+    if re.search("['\"]", lines[found_at.line - 1][: found_at.column - 1]):
         fix = "a quote inside 'single quotes' is written twice: 'it''s'"
-        return Problem(str(here), "the end of the line after the closing quote", rest, fix)
-    fix = f"indent it as the lines it belongs with (line {start.line}: {start.column - 1} spaces)"
-    return Problem(str(here), f"{kind} indented as its neighbours", rest, fix)
+        return Problem(str(found_at), "the end of the line after the closing quote", rest, fix)
+    fix = f"indent it like the lines it belongs to (line {start.line}: {start.column - 1} spaces)"
+    return Problem(str(found_at), f"{kind} with the indentation of its siblings", rest, fix)
 
 
 def _place(source: Source, mark: yaml.Mark | None, lines: list[str]) -> Place:
     if mark is None:
         return Place(source)
-    # At the end of the text the parsers stand one past the last line: show where it ends instead.
+    # At the end of the text the parsers report the line after the last one: use the end of the text.
     line = min(mark.line, len(lines) - 1)
     if not lines[line] and mark.line >= len(lines) - 1 and line > 0:
         line -= 1

@@ -1,11 +1,9 @@
-"""YAML text → nodes. Nothing is constructed but text, numbers, true, false and null.
+"""Read YAML into nodes with locations.
 
-PyYAML splits the text into events (in C where it can); everything after that is ours: numbers and
-words as YAML 1.2's core schema has them, the place of every key and value, no duplicate keys, no
-tags, bounds on size, depth and what aliases multiply to. Keys are always text, as written: a column
-may be called `null` or a class `1`. Merge keys (`<<: *anchor`) are understood.
-
-Owns: bytes of a file → `Node`, and the words for broken YAML. Does not own: what the keys mean.
+PyYAML parses the text into events (in C if available). The rest is done here: scalars by the core
+schema of YAML 1.2, the location of every key and value, no duplicate keys, no tags, and limits on
+size, depth and the expansion of aliases. Keys are always text, as written, because a column may be
+named `null` and a class `1`. Merge keys (`<<: *anchor`) are supported.
 """
 
 from __future__ import annotations
@@ -35,11 +33,11 @@ from trainer.config.yaml_errors import syntax_problem
 from trainer.errors import Problem, did_you_mean
 
 MAX_BYTES = 1_000_000
-"""Largest config file, in bytes."""
+"""Maximum size of a config file, in bytes."""
 MAX_DEPTH = 100
-"""Deepest nesting."""
+"""Maximum depth of nesting."""
 MAX_NODES = 100_000
-"""Most keys and values, those that aliases repeat included."""
+"""Maximum number of keys and values, with aliases expanded."""
 
 _Events: type[yaml.SafeLoader | yaml.CSafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -52,17 +50,17 @@ _WORDS: dict[str, bool | None] = {
     **dict.fromkeys(("true", "True", "TRUE"), True),
     **dict.fromkeys(("false", "False", "FALSE"), False),
 }
-_MAX_DIGITS = 4000  # Python refuses to read integers of more than 4,300 digits
+_MAX_DIGITS = 4000  # Python does not parse integers of more than 4,300 digits
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 @dataclass(frozen=True)
 class Document:
-    """What a YAML text says, as far as it could be read.
+    """The content of a YAML text, as far as it could be read.
 
     Attributes:
-        root: Its content; None when it is empty or broken.
-        problems: What is wrong with it as YAML.
+        root: The content; None if it is empty or invalid.
+        problems: Errors of its YAML.
     """
 
     root: Node | None
@@ -70,10 +68,10 @@ class Document:
 
 
 def parse_scalar(text: str) -> Scalar:
-    """A plain (unquoted) scalar by YAML 1.2's core schema: `1e-3` is a number, `no` is text.
+    """Parse a plain (unquoted) scalar by the core schema of YAML 1.2: `1e-3` is a number, `no` is text.
 
     Raises:
-        ValueError: An integer of more than 4,000 digits.
+        ValueError: It is an integer of more than 4,000 digits.
     """
     if text in _WORDS:
         return _WORDS[text]
@@ -93,7 +91,7 @@ def parse_scalar(text: str) -> Scalar:
 
 
 def read_yaml(path: Path) -> Document:
-    """The content of a YAML file; `path` is shown in problems as it is given here."""
+    """Read a YAML file; problems show `path` as given."""
     data = _bytes_of(path)
     if isinstance(data, Problem):
         return Document(None, (data,))
@@ -105,7 +103,7 @@ def read_yaml(path: Path) -> Document:
 
 
 def parse_yaml(text: str, source: Source) -> Document:
-    """The content of a YAML text."""
+    """Parse a YAML text."""
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     unprintable = _UNPRINTABLE.search(text)
     if unprintable is not None:
@@ -144,7 +142,7 @@ def _bytes_of(path: Path) -> bytes | Problem:
         if status.st_size > MAX_BYTES:
             return _too_large(where, f"{status.st_size:,} bytes")
         with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)  # a pipe has no size to look at beforehand
+            data = file.read(MAX_BYTES + 1)  # the size of a pipe is not known in advance
     except FileNotFoundError:
         fix = did_you_mean(path.name, _names_beside(path), "check the path")
         if fix.startswith("did you mean '"):
@@ -160,20 +158,20 @@ def _bytes_of(path: Path) -> bytes | Problem:
 
 
 def _too_large(where: str, found: str) -> Problem:
-    fix = "a config is a short text; data belongs in the files that data.source names"
+    fix = "put data in the files of data.source, not in the config"
     return Problem(where, f"a config of at most {MAX_BYTES:,} bytes", found, fix)
 
 
 def _names_beside(path: Path) -> list[str]:
     try:
-        return sorted(os.listdir(path.parent))  # noqa: PTH208 (names are wanted, not paths)
+        return sorted(os.listdir(path.parent))  # noqa: PTH208 (names are needed, not paths)
     except OSError:
         return []
 
 
 def _in_directory(path: Path) -> str:
     configs = [name for name in _names_beside(path / "x") if name.endswith((".yaml", ".yml"))]
-    return f"name a file in it: {path / configs[0]}" if configs else "name a file"
+    return f"give a file in it: {path / configs[0]}" if configs else "give a file"
 
 
 _MARKS = (
@@ -190,7 +188,7 @@ def _text_of(data: bytes, label: str) -> str | Problem:
             fix = f"save it as UTF-8: iconv -f {encoding} -t UTF-8 {label} > utf8.yaml"
             return Problem(label, "text in UTF-8", f"text in {encoding}", fix)
     if b"\0" in data:
-        return Problem(label, "a YAML text", "binary data", "name the config file, not a data file")
+        return Problem(label, "a YAML text", "binary data", "give the config file, not a data file")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -206,7 +204,7 @@ def _place_of(source: Source, text: str, index: int) -> Place:
 
 
 class _LimitError(Exception):
-    """Reading stops here: going on could take unbounded time or memory."""
+    """Parsing stops, because to continue could take unbounded time or memory."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(str(problem))
@@ -215,20 +213,22 @@ class _LimitError(Exception):
 
 @dataclass
 class _OpenCollection:
-    """A list or mapping whose end has not been reached."""
+    """A list or mapping that has not ended yet."""
 
     place: Place
     is_mapping: bool
     anchor: str | None
     items: list[Node] = field(default_factory=list)
     entries: dict[str, Entry] = field(default_factory=dict)
-    merge_nodes: dict[str, Entry] = field(default_factory=dict)
+    merge_entries: dict[str, Entry] = field(default_factory=dict)
     key: tuple[str, Place, bool] | None = None
-    """The key whose value comes next: its text, its place, whether it merges."""
+    """The key whose value follows: its text, its location, whether it is a merge key."""
 
 
 class _Composer:
-    """Events → one node, with an explicit stack, so that nesting cannot exhaust Python's."""
+    """Builds a node from events, with an explicit stack, so that nesting cannot exceed the recursion
+    limit.
+    """
 
     def __init__(self, source: Source) -> None:
         self.problems: list[Problem] = []
@@ -245,7 +245,7 @@ class _Composer:
                 case yaml.DocumentStartEvent():
                     documents += 1
                     if documents > 1:
-                        fix = "put each config in a file of its own"
+                        fix = "put each config in a separate file"
                         self._refuse(self._place(event), "one document", "a second one", fix)
                 case yaml.AliasEvent():
                     self._add(self._alias(event))
@@ -277,7 +277,7 @@ class _Composer:
     def _tagged(self, event: yaml.ScalarEvent | yaml.CollectionStartEvent) -> None:
         if event.tag is not None and event.tag != "!":
             name = re.sub(r"^tag:yaml\.org,2002:", "!!", event.tag)
-            fix = "remove the tag; text that looks like a number goes in quotes"
+            fix = "remove the tag; quote text that looks like a number"
             self._note(self._place(event), "a value without a tag", f"the tag {name}", fix)
 
     def _anchor(self, event: yaml.NodeEvent, node: Node | None) -> None:
@@ -292,7 +292,7 @@ class _Composer:
         if node is None:
             inside = event.anchor in self._anchors
             found = f"*{event.anchor} inside itself" if inside else f"*{event.anchor}"
-            fix = did_you_mean(event.anchor, known, f"set it before with &{event.anchor}")
+            fix = did_you_mean(event.anchor, known, f"define it before with &{event.anchor}")
             self._note(place, "the name of an anchor above", found, fix)
             return Node(None, place)
         return Node(node.content, place, node.text, node.size, node.depth)
@@ -302,7 +302,7 @@ class _Composer:
         self._tagged(event)
         text: str = event.value
         if "\0" in text or re.search("[\ud800-\udfff]", text):
-            found = "an escape for NUL or half a surrogate pair"
+            found = "an escape for NUL or for half of a surrogate pair"
             self._note(place, "text that can be written to a file", found, "remove the escape")
             text = ""
         value: Scalar = text
@@ -332,10 +332,10 @@ class _Composer:
             place = parent.key[1]
         if len(self._stack) >= MAX_DEPTH:
             expected = f"at most {MAX_DEPTH} levels of nesting"
-            self._refuse(place, expected, "more", "flatten it: no setting is that deep")
+            self._refuse(place, expected, "more", "flatten it: no setting is nested so deeply")
         if parent is not None and parent.is_mapping and parent.key is None:
             found = "a mapping or list"
-            self._refuse(place, "text as the key", found, "write it in quotes, or after the ':'")
+            self._refuse(place, "text as the key", found, "quote it, or write it after the ':'")
         is_mapping = isinstance(event, yaml.MappingStartEvent)
         self._stack.append(_OpenCollection(place, is_mapping, event.anchor))
 
@@ -343,7 +343,7 @@ class _Composer:
         done = self._stack.pop()
         if done.is_mapping:
             missing = {
-                key: entry for key, entry in done.merge_nodes.items() if key not in done.entries
+                key: entry for key, entry in done.merge_entries.items() if key not in done.entries
             }
             node = mapping_node({**done.entries, **missing}, done.place)
         else:
@@ -356,26 +356,26 @@ class _Composer:
         self._nodes += node.size if node.entries is None and node.items is None else 1
         parent = self._stack[-1] if self._stack else None
         if node.size > MAX_NODES or self._nodes > MAX_NODES:
-            expected = f"at most {MAX_NODES:,} values, aliases counted each time"
-            fix = "write lists out, or keep what is long in a data file"
+            expected = f"at most {MAX_NODES:,} values, with aliases expanded"
+            fix = "use fewer aliases, or put long lists in a data file"
             self._refuse(node.place, expected, "more", fix)
         if node.depth + len(self._stack) > MAX_DEPTH:
             expected = f"at most {MAX_DEPTH} levels of nesting"
-            self._refuse(node.place, expected, "more", "flatten it: no setting is that deep")
+            self._refuse(node.place, expected, "more", "flatten it: no setting is nested so deeply")
         if parent is None:
             self._root = node
         elif not parent.is_mapping:
             parent.items.append(node)
         elif parent.key is None:
             found = "an alias"
-            self._refuse(node.place, "text as the key", found, "write the key out")
+            self._refuse(node.place, "text as the key", found, "write the key without an alias")
         else:
             (key, place, merges), parent.key = parent.key, None
             if merges:
                 self._merge(parent, node, place)
             elif key in parent.entries:
                 first = parent.entries[key].place
-                found = f"'{key}' again (first in line {first.line})"
+                found = f"'{key}' again (first on line {first.line})"
                 fix = "remove one of the two"
                 self._note(place, "each key once", found, fix, self._path(key))
             else:
@@ -385,8 +385,8 @@ class _Composer:
         sources = node.items if node.items is not None else (node,)
         for source in sources:
             if source.entries is None:
-                fix = "write `<<: *anchor`, the anchor being a mapping's"
+                fix = "write `<<: *anchor` with the anchor of a mapping"
                 self._note(place, "a mapping to merge", "something else", fix)
                 continue
             for key, entry in source.entries.items():
-                parent.merge_nodes.setdefault(key, entry)
+                parent.merge_entries.setdefault(key, entry)

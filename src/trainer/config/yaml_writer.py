@@ -1,7 +1,4 @@
-"""Plain values → YAML that reads the same by YAML 1.1 and 1.2, and is pleasant to read.
-
-Owns: how values are written. Does not own: which values.
-"""
+"""Write plain values as YAML that is equivalent in YAML 1.1 and 1.2 and easy to read."""
 
 from __future__ import annotations
 
@@ -12,14 +9,14 @@ from collections.abc import Mapping, Sequence
 from trainer.config.yaml_reader import parse_scalar
 
 _PLAIN = re.compile(r"(\.{0,2}/)?[A-Za-z_][A-Za-z0-9_./-]*( [A-Za-z0-9_./-]+)*|\d+ [a-z]+")
-_WORDS_OF_YAML_1_1 = {"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
+_RESERVED_IN_YAML_1_1 = {"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
 _ESCAPED = re.compile("[\x7f-\xa0\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff]")
 _WIDTH = 100
-_LONGEST_KEY = 1000  # YAML has no `key: value` for keys beyond 1,024 characters
+_LONGEST_KEY = 1000  # YAML does not allow `key: value` with keys of more than 1,024 characters
 
 
 def scalar_text(value: object) -> str:
-    """One scalar, in quotes where it would else be read as something else."""
+    """Return a scalar, quoted if it would otherwise be read as something else."""
     match value:
         case None:
             return "null"
@@ -29,17 +26,17 @@ def scalar_text(value: object) -> str:
             return str(value)
         case float():
             text = repr(value)
-            return re.sub(r"^(-?\d+)e", r"\1.0e", text)  # YAML 1.1 wants the point
+            return re.sub(r"^(-?\d+)e", r"\1.0e", text)  # YAML 1.1 requires the point
         case str():
             return value if _is_plain(value) else _quoted(value)
         case _:
-            raise TypeError(f"a config holds no {type(value).__name__}")
+            raise TypeError(f"a config cannot contain {type(value).__name__}")
 
 
 def _is_plain(text: str) -> bool:
     return (
         _PLAIN.fullmatch(text) is not None
-        and text.lower() not in _WORDS_OF_YAML_1_1
+        and text.lower() not in _RESERVED_IN_YAML_1_1
         and isinstance(parse_scalar(text), str)
     )
 
@@ -50,7 +47,7 @@ def _quoted(text: str) -> str:
 
 
 def flow_text(value: object) -> str:
-    """Any value on one line."""
+    """Return a value on one line."""
     match value:
         case Mapping():
             items = [f"{scalar_text(key)}: {flow_text(item)}" for key, item in value.items()]
@@ -62,7 +59,7 @@ def flow_text(value: object) -> str:
 
 
 def block_text(value: Mapping[str, object], indent: str = "") -> str:
-    """A mapping as lines; lists of scalars that fit stand on one line."""
+    """Return a mapping as lines; lists of scalars are on one line if they fit."""
     lines: list[str] = []
     for key, item in value.items():
         name = scalar_text(key)
