@@ -1,4 +1,4 @@
-"""Settings of all tests: no Hypothesis deadline, one core, and memory that does not grow.
+"""Settings of all tests: no Hypothesis deadline, one core, an empty program cache, bounded memory.
 
 TensorFlow fixes its thread count on first use. With more cores, a test that compares bytes with those of
 another process would depend on which tests ran before it.
@@ -21,6 +21,14 @@ settings.load_profile("any-machine")
 def _one_core() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(devices, "usable_cores", lambda: 1)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _program_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Compile each XLA program once per test process, whatever the user's own cache contains."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
 
 

@@ -1,7 +1,7 @@
-"""A member of a pack is what `trainer fit` on its config gives, to the rounding of float32.
+"""A pack member equals a single run of its config, up to float32 rounding.
 
-Each pack differs in some settings; each of its run directories is compared with that of `fit` on the
-config that stands in it.
+The members of each pack differ in some settings. Each run directory is compared with that of a single
+run of the config it contains.
 """
 
 import json
@@ -33,6 +33,7 @@ fit: {epochs: 3, batch_size: 16}
 evaluate: {report: false}
 """
 
+COMBINED = "combined settings"
 HIDDEN = "{dense: {units: 6, activation: tanh}}"
 PACKS: dict[str, tuple[list[str], list[list[str]]]] = {
     "seeds and rates": (
@@ -143,11 +144,25 @@ PACKS: dict[str, tuple[list[str], list[list[str]]]] = {
             [],
         ],
     ),
+    # Many settings in one pack, for a quick test.
+    COMBINED: (
+        ["optimizer={name: adamw, ema: 0.9, global_clip_norm: 0.1}", "data.weight=age"],
+        [
+            ["seed=1", "data.split.fold=1/3", "optimizer.weight_decay=0.1",
+             "optimizer.schedule=cosine",
+             "model.layers.0.dense.kernel_regularizer={l1: 0.01, l2: 0.02}"],
+            ["data.split.fold=2/3",
+             "optimizer.learning_rate=0.1", "optimizer.beta_1=0.5", "optimizer.ema=0.5",
+             "optimizer.global_clip_norm=0.01",
+             "fit.class_weight=balanced", "fit.early_stopping.patience=1",
+             "loss={name: binary_crossentropy, label_smoothing: 0.2}"],
+        ],
+    ),
 }  # fmt: skip
 
 
-def pack(folder: Path, base: list[str], members: list[list[str]], packs: int = 1) -> list[Path]:
-    """The run directories of a pack, by member."""
+def train_members(folder: Path, base: list[str], members: list[list[str]]) -> list[Path]:
+    """Train one pack and return the run directories by member."""
     write_table(folder / "small.csv")
     frame = pl.read_csv(folder / "small.csv")
     age = np.random.default_rng(1).uniform(0.5, 2, len(frame)).round(3)
@@ -155,22 +170,21 @@ def pack(folder: Path, base: list[str], members: list[list[str]], packs: int = 1
     config = folder / "config.yaml"
     config.write_text(BASE, encoding="utf-8")
     specs = [
-        RunSpec(number, load_config(config, [*base, *own]), folder / f"{number:03d}")
-        for number, own in enumerate(members)
+        RunSpec(number, load_config(config, [*base, *overrides]), folder / f"{number:03d}")
+        for number, overrides in enumerate(members)
     ]
     planned = schedule_packs(specs, TableCache())
-    assert (len(planned.packs), dict(planned.failed)) == (packs, {})
-    runs = {}
-    for number, one in enumerate(planned.packs):
-        assert one.single_reason is None
-        events = train_pack(
-            one,
-            folder / f"pack-{number}",
-            command=("trainer", "sweep"),
-            splits=("train", "validation", "test"),
-            interrupted=lambda: None,
-        )
-        runs |= {each.number: each.run for each in events if isinstance(each, MemberEnded)}
+    assert dict(planned.failed) == {}
+    (pack,) = planned.packs
+    assert pack.single_reason is None
+    events = train_pack(
+        pack,
+        folder / "pack",
+        command=("trainer", "sweep"),
+        splits=("train", "validation", "test"),
+        interrupted=lambda: None,
+    )
+    runs = {event.number: event.run for event in events if isinstance(event, MemberEnded)}
     return [runs[number] for number in range(len(members))]
 
 
@@ -183,53 +197,54 @@ def history(run: Path) -> list[dict]:
     return [json.loads(line) for line in lines]
 
 
-def assert_same(found: Path, expected: Path) -> None:
-    assert files(found) | {"lock"} == (files(expected) | {"lock"}) - {
-        name for name in files(expected) if "/last-" in name
+def assert_same(member: Path, single: Path) -> None:
+    assert files(member) | {"lock"} == (files(single) | {"lock"}) - {
+        name for name in files(single) if "/last-" in name
     }
     for name in ("config.yaml", "preprocessing.json", "splits.parquet"):
-        assert (found / name).read_bytes() == (expected / name).read_bytes(), name
-    assert len(history(found)) == len(history(expected))
-    for own, alone in zip(history(found), history(expected), strict=True):
-        assert list(own) == list(alone)
+        assert (member / name).read_bytes() == (single / name).read_bytes(), name
+    assert len(history(member)) == len(history(single))
+    for ours, expected in zip(history(member), history(single), strict=True):
+        assert list(ours) == list(expected)
         for name in ("epoch", "step", "loss", "val_loss", "learning_rate"):
-            assert own[name] == pytest.approx(alone[name], rel=1e-4, abs=1e-5)
+            assert ours[name] == pytest.approx(expected[name], rel=1e-4, abs=1e-5)
     for checkpoint in ("last", "best"):
-        own, alone = (
-            read_checkpoint(run / "checkpoints" / checkpoint) for run in (found, expected)
+        ours, expected = (
+            read_checkpoint(run / "checkpoints" / checkpoint) for run in (member, single)
         )
-        assert list(own.state) == list(alone.state)
-        for name, value in own.state.items():
-            assert (value.shape, value.dtype) == (alone.state[name].shape, alone.state[name].dtype)
-            np.testing.assert_allclose(value, alone.state[name], rtol=3e-4, atol=3e-5, err_msg=name)
+        assert list(ours.state) == list(expected.state)
+        for name, value in ours.state.items():
+            other = expected.state[name]
+            assert (value.shape, value.dtype) == (other.shape, other.dtype)
+            np.testing.assert_allclose(value, other, rtol=3e-4, atol=3e-5, err_msg=name)
         if checkpoint == "last":
-            assert {
-                k: own.facts[k] for k in ("epoch", "step", "best_epoch", "stopped_because")
-            } == {k: alone.facts[k] for k in ("epoch", "step", "best_epoch", "stopped_because")}
+            for name in ("epoch", "step", "best_epoch", "stopped_because"):
+                assert ours.facts[name] == expected.facts[name]
     for split in ("train", "validation", "test"):
-        own, alone = (
+        ours, expected = (
             json.loads((run / "evaluation" / f"{split}.json").read_text())
-            for run in (found, expected)
+            for run in (member, single)
         )
-        assert own["rows"] == alone["rows"]
-        assert list(own["metrics"]) == list(alone["metrics"])
-        assert own["metrics"]["loss"] == pytest.approx(alone["metrics"]["loss"], rel=1e-4, abs=1e-5)
+        assert ours["rows"] == expected["rows"]
+        assert list(ours["metrics"]) == list(expected["metrics"])
+        assert ours["metrics"]["loss"] == pytest.approx(
+            expected["metrics"]["loss"], rel=1e-4, abs=1e-5
+        )
 
 
-@pytest.mark.parametrize("name", PACKS)
-def test_a_member_is_what_it_is_alone(name: str, tmp_path: Path) -> None:
-    base, members = PACKS[name]
-    # Without noise the same program needs no compiling.
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[] if name == COMBINED else pytest.mark.slow) for name in PACKS],
+)
+def test_member_equals_a_single_run(name: str, tmp_path: Path) -> None:
+    # Compiled and uncompiled programs draw different noise; without noise, compiling is needless.
     compiled = "true" if name == "noise" else "false"
-    for number, run in enumerate(pack(tmp_path, base, members)):
-        alone = tmp_path / "alone"
-        config = tmp_path / f"alone-{number}.yaml"
+    for number, run in enumerate(train_members(tmp_path, *PACKS[name])):
+        config = tmp_path / f"single-{number}.yaml"
         config.write_text((run / "config.yaml").read_text(), encoding="utf-8")
-        done = run_fit(config, alone, f"runtime.jit_compile={compiled}")
+        single = run_fit(config, tmp_path / "single", f"runtime.jit_compile={compiled}").run
         text = (
-            (done.run / "config.yaml")
-            .read_text()
-            .replace("jit_compile: false", "jit_compile: true")
+            (single / "config.yaml").read_text().replace("jit_compile: false", "jit_compile: true")
         )
-        (done.run / "config.yaml").write_text(text)
-        assert_same(run, done.run)
+        (single / "config.yaml").write_text(text)
+        assert_same(run, single)

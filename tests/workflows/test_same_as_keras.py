@@ -1,7 +1,7 @@
-"""What a config trains to is what plain Keras `fit` trains to, fed the same batches in the same order.
+"""Training gives the weights of plain Keras `fit` on the same batches in the same order.
 
-Network, optimizer and loss are built from the config on both sides; the loop, the batches and the order
-are ours on one side and Keras's on the other.
+Both sides build the model, the optimizer and the loss from the config. The loop, the batches and their
+order are ours on one side and Keras's on the other.
 """
 
 from pathlib import Path
@@ -64,7 +64,7 @@ LOSSES = {
     for loss, heads in LOSS_HEADS.items()
     for head in heads
     if loss != "auto"
-    # Positive heads are for losses of counts; with others they are as any head.
+    # Positive heads are meant for count losses; with any other loss they behave like any head.
     and (head not in POSITIVE_HEADS or loss in COUNT_LOSSES)
 }
 OTHERS = {
@@ -80,7 +80,7 @@ OTHERS = {
     "weight decay": ["optimizer.weight_decay=0.1"],
     "accumulation": ["optimizer.gradient_accumulation_steps=2"],
     "average": ["optimizer.ema=0.9", "fit.batch_size=24"],
-    "average put in place": [
+    "average overwrites weights": [
         "optimizer.ema={momentum: 0.5, overwrite_every: 4 steps}",
         "fit.batch_size=24",
     ],
@@ -91,20 +91,59 @@ OTHERS = {
     "dropout and noise": ["model.layers=[{dense: 6}, {dropout: 0.3}, {gaussian_noise: 0.1}]"],
 }
 CASES = {**OPTIMIZERS, **SCHEDULES, **LAYERS, **LOSSES, **OTHERS}
+TOLERANCES = {"bfloat16": 3e-2, "float16": 5e-3, "muon": 2e-3}
+COMBINED = {
+    "adamw": [
+        "optimizer={name: adamw, learning_rate: 0.01, weight_decay: 0.1, ema: 0.9}",
+        "optimizer.schedule={cosine: {warmup: 7 steps}}",
+        "model.layers=[{dense: 6}, batch_normalization, {dropout: 0.3}, {activation: gelu}]",
+        "fit.class_weight=balanced",
+        "data.weight=age",
+        "fit.batch_size=24",  # divides the rows: Keras trains in one call
+    ],
+    "sgd": [
+        "optimizer={name: sgd, learning_rate: 0.1, momentum: 0.9, global_clip_norm: 0.01}",
+        "optimizer.gradient_accumulation_steps=2",
+        "optimizer.schedule={piecewise: {at: [1 epoch, 12 steps], factors: [0.5, 0.1]}}",
+        "model.layers=[{dense: {units: 6, kernel_regularizer: {l2: 0.02}}}, layer_normalization, "
+        "{dense: {units: 4, kernel_constraint: {max_norm: 0.8}}}]",
+        "data.target=colour",
+        "loss={name: categorical_crossentropy, label_smoothing: 0.1}",
+        "data.categorical.encode=embedding",
+    ],
+    "rmsprop": [
+        "optimizer={name: rmsprop, learning_rate: 0.01, clip_value: 0.001}",
+        "optimizer.ema={momentum: 0.5, overwrite_every: 4 steps}",
+        "data.target=age",
+        "data.task=regression",
+        "loss=poisson",
+        "fit.shuffle=false",
+        "fit.batch_size=24",
+    ],
+}
+"""Several settings per training, for a quick test."""
 
 
+@pytest.mark.parametrize("case", COMBINED)
+def test_combined_settings_give_the_weights_of_keras(case, small):
+    assert_same_weights(small, COMBINED[case], 5e-4)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
-def test_weights_are_those_of_keras(case, small, tmp_path):
-    add_age(tmp_path / "small.csv")
-    loose = {"bfloat16": 3e-2, "float16": 5e-3, "muon": 2e-3}
-    tolerance = loose[case] if case in loose else 5e-4
-    ours, theirs = both(small, ["optimizer.learning_rate=0.01", *CASES[case]])
+def test_each_setting_gives_the_weights_of_keras(case, small):
+    assert_same_weights(small, CASES[case], TOLERANCES.get(case, 5e-4))
+
+
+def assert_same_weights(config: Path, overrides: list[str], tolerance: float) -> None:
+    add_age(config.parent / "small.csv")
+    ours, theirs = train_both(config, ["optimizer.learning_rate=0.01", *overrides])
     for mine, other in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(mine, other, rtol=tolerance, atol=tolerance)
 
 
-def both(config: Path, overrides: list[str]) -> tuple[list, list]:
-    """The weights after some epochs: ours, Keras's."""
+def train_both(config: Path, overrides: list[str]) -> tuple[list, list]:
+    """Return the weights after `EPOCHS` epochs: ours and those of Keras."""
     overrides = [f"fit.epochs={EPOCHS}", "model.layers=[{dense: 6}]", *overrides]
     plan = make_plan(load_config(config, overrides))
     settings, task = plan.config, plan.task
@@ -131,7 +170,7 @@ def both(config: Path, overrides: list[str]) -> tuple[list, list]:
         build_loss(settings.loss, task.loss),
         jit_compile=False,
     )
-    # As Keras's own advice has it for optimizers that copy the weights they start from.
+    # Some optimizers copy the initial weights; Keras advises building those before training.
     network.optimizer.build(network.trainable_variables)
     train = plan.dataset.samples("train")
     train = task.encode_targets(
@@ -142,7 +181,7 @@ def both(config: Path, overrides: list[str]) -> tuple[list, list]:
         for epoch in range(1, EPOCHS + 1)
     ]
     if len(train.x) % settings.fit.batch_size == 0:
-        # One call, at whose end Keras puts the averages in the weights' place.
+        # A single call to fit, because Keras overwrites the weights with the averages at its end.
         orders = [np.concatenate(orders)]
     for order in orders:
         network.fit(
