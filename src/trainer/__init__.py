@@ -1,27 +1,27 @@
-"""`trainer` turns one YAML file into a trained, evaluated, reproducible Keras network.
+"""`trainer` turns one YAML file into a trained, evaluated, reproducible Keras model.
 
-    config file ─ load ─► Config ─ prepare ─► Prepared ─ plan ─► Plan ─ build ─► Training
+    config file ─ load ─► Config ─ prepare ─► Dataset ─ plan ─► RunPlan ─ build ─► Training
         ─ fit ─► epochs… ─ record ─► run directory ─ evaluate ─► evaluation
 
-The house, from the top; a room imports from lower floors only:
+The packages from high to low level; a package imports only from lower levels:
 
-    5  trainer_cli   words in, words out: one file a verb, the error boundary
-    4  workflows     composes the rooms below into check, fit, resume, evaluate, predict,
+    5  trainer_cli   the command line: one module per command, output, exit codes
+    4  workflows     combines the packages below into check, fit, resume, evaluate, predict,
                      explain, sweep
-    3  engine        epochs: runner, loop, decisions, state, devices  TensorFlow
-       report        run directories and sweeps → tables and plots
-       tracking      what TensorBoard and MLflow record of a run
-    2  evaluation    measures, intervals, baselines, calibration, thresholds, slices,
-                     permutation importance, partial dependence; numpy
-       sweep         which trials there are, what is decided of them; handed the function that trains
-       data          read, split, audit, fit and apply preprocessing       polars
-       models        config and shapes → Keras pieces; plan and metrics without Keras
-    1  config        schema, YAML with positions, overrides, problems
-       runs          layout, atomic writes, checkpoints, log, manifest, lock
-    0  errors        one tree of exceptions that carry data
-       packages      the name of the distribution, and what its extras install
+    3  engine        the training loop: batches, epochs, callback state, devices    TensorFlow
+       report        run directories and sweeps → tables, plots, report.html
+       tracking      logging to TensorBoard and MLflow
+    2  evaluation    metrics, confidence intervals, baselines, calibration, thresholds, slices,
+                     permutation importance, partial dependence                     NumPy
+       sweep         search space, samplers, successive halving, the journal of trials
+       data          read, split, audit; fit and apply preprocessing                Polars
+       models        config and data shapes → Keras layers, losses, optimizers, metrics
+    1  config        schema, YAML with locations, overrides, validation
+       runs          run directories, atomic writes, checkpoints, log, manifest, lock
+    0  errors        the exceptions, which carry problems with their fixes
+       packages      the name of the distribution, and the packages of its extras
 
-Verbs that do not train import neither TensorFlow nor Keras: in `models` only `plan`, `packing` and
-`metrics` are light, in `workflows` all but `building`, `recording` and `ensemble`, which the others
-import when they run.
+Commands that do not train import neither TensorFlow nor Keras: in `models` only `summary`,
+`pack_compatibility` and `metrics` can be imported without them, in `workflows` all modules except
+`building`, `recording` and `ensemble`, which are imported when needed.
 """

@@ -45,11 +45,11 @@ LEAVES = {
 
 
 @cache
-def values(shape: Spec) -> st.SearchStrategy[Any]:
+def values(spec: Spec) -> st.SearchStrategy[Any]:
     """Valid values of a shape, in their full and their short forms."""
-    match shape:
+    match spec:
         case ScalarSpec():
-            return LEAVES[shape.kind].filter(shape.accepts)
+            return LEAVES[spec.kind].filter(spec.accepts)
         case ChoiceSpec(words):
             return st.sampled_from(words)
         case ListSpec(item, at_least, at_most):
@@ -64,20 +64,20 @@ def values(shape: Spec) -> st.SearchStrategy[Any]:
         case TaggedSpec(_, members):
             return st.one_of([values(fields) for _, fields in members])
         case ShorthandSpec(inner=inner):
-            short = shorthand_setting(shape)
+            short = shorthand_setting(spec)
             return values(inner) if short is None else st.one_of(values(inner), values(short[1]))
         case UnionSpec(members, nullable):
             options = [values(member) for member in members]
             return st.one_of([*options, st.none()] if nullable else options)
 
 
-def minimal(shape: Spec) -> Any:
+def minimal(spec: Spec) -> Any:
     """The smallest valid value of a section."""
-    match shape:
+    match spec:
         case ScalarSpec(kind="text"):
-            return next(text for text in ("x", "5 epochs", "a:b") if shape.accepts(text))
+            return next(text for text in ("x", "5 epochs", "a:b") if spec.accepts(text))
         case ScalarSpec():
-            return next(number for number in (1, 0.5, -1.0, True) if shape.accepts(number))
+            return next(number for number in (1, 0.5, -1.0, True) if spec.accepts(number))
         case ChoiceSpec(words):
             return words[0]
         case ListSpec(item, at_least):
@@ -97,11 +97,11 @@ def minimal(shape: Spec) -> Any:
 ANYTHING: list[Any] = [None, True, "§", "", -(10.0**9), 10**30, 1.5, [], ["§"], {}, {"§": 1}]
 
 
-def broken(shape: Spec) -> Iterator[tuple[KeyPath, Any]]:
+def broken(spec: Spec) -> Iterator[tuple[KeyPath, Any]]:
     """Values with one thing wrong, and where it is. In a union one may be valid after all."""
-    match shape:
+    match spec:
         case ScalarSpec():
-            yield from (((), value) for value in ANYTHING if not shape.accepts(value))
+            yield from (((), value) for value in ANYTHING if not spec.accepts(value))
         case ChoiceSpec():
             yield from (((), value) for value in ANYTHING)
         case ListSpec(item, at_least):
@@ -113,7 +113,7 @@ def broken(shape: Spec) -> Iterator[tuple[KeyPath, Any]]:
             yield from ((("k", *path), {"k": bad}) for path, bad in broken(value))
         case SectionSpec(model):
             yield from (((), bad) for bad in ANYTHING[:9])
-            base = minimal(shape)
+            base = minimal(spec)
             for name, inner in section_fields(model).items():
                 yield from (((name, *path), {**base, name: bad}) for path, bad in broken(inner))
             for name in required_fields(model):

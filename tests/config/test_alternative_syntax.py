@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.config.nodes import Place, Source, to_node, to_python
+from trainer.config.nodes import Location, Source, to_node, to_python
 from trainer.config.schema import Config
 from trainer.config.validation import validation_issues
 from trainer.config.yaml_reader import parse_yaml
@@ -134,7 +134,7 @@ def test_a_list_of_layers_goes_below_layers() -> None:
 def test_whatever_is_proposed_is_valid(text: str) -> None:
     def found(layer: object) -> list[str]:
         tree = {"data": {"source": "x", "target": "y"}, "model": {"layers": [layer]}}
-        root = to_node(tree, Place(Source("c.yaml", Path())), written=True)
+        root = to_node(tree, Location(Source("c.yaml", Path())), explicit=True)
         return [issue.problem.fix for issue in validation_issues(root)]
 
     for fix in found(text):

@@ -285,8 +285,10 @@ def test_loading_imports_nothing_heavy() -> None:
         "import sys, trainer.config.load, trainer.config.describe, trainer.config.template;"
         "print([m for m in ('tensorflow', 'keras', 'numpy', 'polars') if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    process = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert process.stdout.strip() == "[]"
 
 
 def test_no_more_than_a_hundred_problems_are_told(write: Write) -> None:

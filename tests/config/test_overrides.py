@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainer.config.load import load_config
-from trainer.config.nodes import Place, Source, to_node, to_python
+from trainer.config.nodes import Location, Source, to_node, to_python
 from trainer.config.overrides import Override, apply_overrides, parse_override, suggest_override
 from trainer.config.schema import Config
 from trainer.errors import ConfigError, Problem
@@ -388,7 +388,7 @@ def test_an_override_sets_what_it_names_and_nothing_else(
     before = dict(_leaves(tree))
     override = parse_override(f"{'.'.join(path)}={value}", Path())
     assert isinstance(override, Override)
-    root = to_node(tree, Place(Source("x", Path())), written=True)
+    root = to_node(tree, Location(Source("x", Path())), explicit=True)
     after, problems = apply_overrides(root, [override])
     if problems:
         assert to_python(after) == tree

@@ -148,7 +148,7 @@ def test_variables_are_expanded_in_every_path(
 )
 @pytest.mark.parametrize("empty", [False, True])
 def test_a_variable_without_a_value_is_named_with_its_place(
-    write: Write, monkeypatch: pytest.MonkeyPatch, text: str, key: str, place: str, empty: bool
+    write: Write, monkeypatch: pytest.MonkeyPatch, text: str, key: str, location: str, empty: bool
 ) -> None:
     if empty:
         monkeypatch.setenv("NOT_SET", "")
@@ -156,7 +156,7 @@ def test_a_variable_without_a_value_is_named_with_its_place(
     with pytest.raises(ConfigError) as caught:
         load_config(path)
     problem = caught.value.problems[0]
-    assert problem.where.startswith(f"{path}:{place}")
+    assert problem.where.startswith(f"{path}:{location}")
     assert problem.key == key
     assert "NOT_SET" in problem.expected
     assert ("is empty" if empty else "is not set") in problem.found

@@ -66,7 +66,7 @@ def line(key: str, value: str) -> str:
     return f"{section[0]}: {{{text}}}"
 
 
-def written(key: str, value: str) -> tuple[str, int]:
+def config_with(key: str, value: str) -> tuple[str, int]:
     """A config with a setting, and the column of its key in the second line."""
     if key.startswith("data."):
         text = f"{line(key, value)[:-1]}, source: x.csv, target: y}}"
@@ -77,7 +77,7 @@ def written(key: str, value: str) -> tuple[str, int]:
 
 @pytest.mark.parametrize(("key", "value", "new"), SETTINGS)
 def test_old_setting_in_a_file(write: Write, key: str, value: str, new: str) -> None:
-    text, column = written(key, value)
+    text, column = config_with(key, value)
     assert problems(write(text)) == [f"config.yaml:2:{column} {renamed(key, new)}"]
     # What the message proposes works.
     better = text.replace(f"{key.rsplit('.', maxsplit=1)[-1]}: {value}", f"{new}: {value}")
@@ -96,7 +96,7 @@ def test_old_setting_in_an_override(write: Write, key: str, value: str, new: str
 
 @pytest.mark.parametrize(("key", "value", "new"), SETTINGS)
 def test_old_setting_in_a_base_config(write: Write, key: str, value: str, new: str) -> None:
-    text, column = written(key, value)
+    text, column = config_with(key, value)
     write(text, "base.yaml")
     expected = f"base.yaml:2:{column} {renamed(key, new)}"
     assert problems(write("extends: base.yaml\n")) == [expected]
@@ -115,10 +115,10 @@ def test_old_setting_in_a_sweep(write: Write, key: str, value: str, new: str) ->
 @pytest.mark.parametrize(("key", "value", "new"), VALUES)
 def test_old_value(write: Write, key: str, value: str, new: str) -> None:
     message = f"expected '{new}', found '{value}'; write {new}, its new name"
-    text, column = written(key, value)
+    text, column = config_with(key, value)
     column = text.splitlines()[1].index(value) + 1
-    place = f"config.yaml:2:{column}"
-    assert problems(write(text)) == [f"{place} {key}: {message}"]
+    location = f"config.yaml:2:{column}"
+    assert problems(write(text)) == [f"{location} {key}: {message}"]
     assert problems(write(BASE), f"{key}={value}") == [f"override '{key}={value}': {message}"]
     write(text, "base.yaml")
     found = problems(write("extends: base.yaml\n"))

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from trainer.config.nodes import KeyPath, Node, Place, Source, to_node
+from trainer.config.nodes import KeyPath, Location, Node, Source, to_node
 from trainer.config.schema import Config
 from trainer.config.validation import validation_issues
 from trainer.config.yaml_reader import parse_yaml
@@ -32,7 +32,7 @@ def is_valid(value: Any) -> bool:
 
 
 def node(value: Any) -> Node:
-    return to_node(value, Place(SOURCE), written=True)
+    return to_node(value, Location(SOURCE), explicit=True)
 
 
 def lines(text: str) -> list[str]:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from trainer.config.nodes import Source, find_place, to_python
+from trainer.config.nodes import Source, find_location, to_python
 from trainer.config.yaml_reader import MAX_BYTES, parse_scalar, parse_yaml, read_yaml
 
 SOURCE = Source("c.yaml", Path())
@@ -94,7 +94,7 @@ def test_places_of_keys_and_values() -> None:
     root = parse_yaml("a: 1\nb:\n  c: [x,\n      {d: 2}]\n  é: 'q'\n", SOURCE).root
     assert root is not None
     found = {
-        key: str(find_place(root, key)) for key in ("a", "b", "b.c", "b.c.1", "b.c.1.d", "b.é")
+        key: str(find_location(root, key)) for key in ("a", "b", "b.c", "b.c.1", "b.c.1.d", "b.é")
     }
     assert found == {
         "a": "c.yaml:1:4", "b": "c.yaml:2:1", "b.c": "c.yaml:3:6", "b.c.1": "c.yaml:4:7",

@@ -31,31 +31,31 @@ Fits = Callable[[Spec, Node], bool]
 """Returns whether a value is valid for a spec."""
 
 
-def rewrite(shape: TaggedSpec, node: Node, fits: Fits) -> str:
+def rewrite(spec: TaggedSpec, node: Node, fits: Fits) -> str:
     """Return a value in the syntax of the schema, as YAML on one line; empty if its meaning is not
     clear.
 
     The result is always valid.
     """
-    for candidate in _candidates(shape, to_python(node)):
-        if fits(shape, to_node(candidate, node.place, written=True)):
-            return flow_text(_short(shape, candidate, node, fits))
+    for candidate in _candidates(spec, to_python(node)):
+        if fits(spec, to_node(candidate, node.location, explicit=True)):
+            return flow_text(_short(spec, candidate, node, fits))
     return ""
 
 
-def rewrite_section(shape: ShorthandSpec, node: Node, fits: Fits) -> str:
+def rewrite_section(spec: ShorthandSpec, node: Node, fits: Fits) -> str:
     """Rewrite the settings of one type, `[64, relu]` or `64 relu` in `dense: [64, relu]`."""
     parts = _parts(to_python(node))
-    section = _settings(shape)
+    section = _settings(spec)
     if section is None or len(parts) < 2:
         return ""
     settings = _from_parts(section, parts, {})
-    if settings and fits(shape, to_node(settings, node.place, written=True)):
+    if settings and fits(spec, to_node(settings, node.location, explicit=True)):
         return flow_text(settings)
     return ""
 
 
-def rejoin_calls(shape: TaggedSpec, items: Sequence[Node], fits: Fits) -> dict[int, str]:
+def rejoin_calls(spec: TaggedSpec, items: Sequence[Node], fits: Fits) -> dict[int, str]:
     """Rejoin calls that were split at the commas of a list, as in `[Dense(64, activation='relu')]`.
 
     Returns:
@@ -69,71 +69,71 @@ def rejoin_calls(shape: TaggedSpec, items: Sequence[Node], fits: Fits) -> dict[i
         for last in range(first + 1, len(items)):
             text = f"{text}, {items[last].text}"
             if text.count("(") == text.count(")"):
-                better = rewrite(shape, Node(text, item.place, text), fits)
+                better = rewrite(spec, Node(text, item.location, text), fits)
                 if better:
                     calls |= {first: better} | dict.fromkeys(range(first + 1, last + 1), "")
                 break
     return calls
 
 
-def _candidates(shape: TaggedSpec, value: Any) -> Iterator[Any]:
+def _candidates(spec: TaggedSpec, value: Any) -> Iterator[Any]:
     """Yield possible meanings in the full form."""
     match value:
         case str() if len(value) <= _LONGEST:
-            yield from _of_text(shape, value.strip())
+            yield from _of_text(spec, value.strip())
         case Mapping():
-            yield from _of_mapping(shape, dict(value))
+            yield from _of_mapping(spec, dict(value))
 
 
-def _of_text(shape: TaggedSpec, text: str) -> Iterator[Any]:
+def _of_text(spec: TaggedSpec, text: str) -> Iterator[Any]:
     if _CALL.fullmatch(text):
         name, parts, settings = _called(text)
         if name:
-            yield from _made(shape, name, parts, settings)
+            yield from _made(spec, name, parts, settings)
             text = name if not parts and not settings else ""
     name = _normalized(text)
-    for tag in shape.tags if name else ():
+    for tag in spec.tags if name else ():
         # relu: a value of the setting that a shorthand sets.
-        for value in _names(shape, tag):
+        for value in _names(spec, tag):
             if _normalized(value) == name:
                 yield {tag: value}
     parts = _parts(text)
     if len(parts) > 1 and isinstance(parts[0], str):
-        yield from _made(shape, parts[0], parts[1:], {})
+        yield from _made(spec, parts[0], parts[1:], {})
 
 
-def _of_mapping(shape: TaggedSpec, value: dict[str, Any]) -> Iterator[Any]:
+def _of_mapping(spec: TaggedSpec, value: dict[str, Any]) -> Iterator[Any]:
     for key in _KIND_KEYS:
         name = value.get(key)
-        if isinstance(name, str) and not (shape.by_name and key == "name"):
+        if isinstance(name, str) and not (spec.by_name and key == "name"):
             settings = {other: item for other, item in value.items() if other != key}
             inner = settings.pop("config", None)
-            yield from _made(shape, name, [], settings | (inner if isinstance(inner, dict) else {}))
-    if shape.by_name:
+            yield from _made(spec, name, [], settings | (inner if isinstance(inner, dict) else {}))
+    if spec.by_name:
         return
     first = next(iter(value), "")
-    if shape.member(first) is not None and len(value) > 1:
+    if spec.member(first) is not None and len(value) > 1:
         # {dense: 64, activation: relu}
         rest = {key: item for key, item in value.items() if key != first}
         head = value[first]
         parts = [] if head is None or isinstance(head, dict) else [head]
-        yield from _made(shape, first, parts, (head if isinstance(head, dict) else {}) | rest)
+        yield from _made(spec, first, parts, (head if isinstance(head, dict) else {}) | rest)
         return
-    matching = [tag for tag in shape.tags if set(value) <= set(_settings_of(shape, tag) or ())]
+    matching = [tag for tag in spec.tags if set(value) <= set(_settings_of(spec, tag) or ())]
     if len(matching) == 1:
         yield {matching[0]: value}
 
 
 def _made(
-    shape: TaggedSpec, name: str, parts: Sequence[Any], settings: Mapping[str, Any]
+    spec: TaggedSpec, name: str, parts: Sequence[Any], settings: Mapping[str, Any]
 ) -> Iterator[Any]:
-    tag = suggest_value(name.rpartition(".")[2], shape.tags)
-    section = None if tag is None else _settings_of(shape, tag)
+    tag = suggest_value(name.rpartition(".")[2], spec.tags)
+    section = None if tag is None else _settings_of(spec, tag)
     if tag is None or section is None:
         return
     full = _from_parts(section, parts, settings)
     if full is not None:
-        yield {"name": tag, **full} if shape.by_name else {tag: full}
+        yield {"name": tag, **full} if spec.by_name else {tag: full}
 
 
 def _from_parts(
@@ -156,23 +156,23 @@ def _from_parts(
     return result
 
 
-def _settings_of(shape: TaggedSpec, tag: str) -> list[str] | None:
-    member = shape.member(tag)
+def _settings_of(spec: TaggedSpec, tag: str) -> list[str] | None:
+    member = spec.member(tag)
     if member is None:
         return None
-    if shape.by_name:
+    if spec.by_name:
         names = [name for name in section_fields(member.model) if name != "name"]
         return sorted(names, key=lambda name: name != "learning_rate")
     return _settings(section_fields(member.model)[tag])
 
 
-def _settings(shape: Spec) -> list[str] | None:
+def _settings(spec: Spec) -> list[str] | None:
     """Return the settings of a section, with the one that a shorthand sets first."""
-    match shape:
+    match spec:
         case SectionSpec(model):
             return list(section_fields(model))
         case ShorthandSpec(inner=inner):
-            names, short = _settings(inner), shorthand_setting(shape)
+            names, short = _settings(inner), shorthand_setting(spec)
             if names is None or short is None:
                 return names
             return sorted(names, key=lambda name: name != short[0])
@@ -180,10 +180,10 @@ def _settings(shape: Spec) -> list[str] | None:
             return None
 
 
-def _names(shape: TaggedSpec, tag: str) -> Sequence[str]:
+def _names(spec: TaggedSpec, tag: str) -> Sequence[str]:
     """Return the names that are a shorthand below a tag."""
-    member = shape.member(tag)
-    if member is None or shape.by_name:
+    member = spec.member(tag)
+    if member is None or spec.by_name:
         return ()
     inner = section_fields(member.model)[tag]
     short = shorthand_setting(inner) if isinstance(inner, ShorthandSpec) else None
@@ -201,9 +201,9 @@ def _names(shape: TaggedSpec, tag: str) -> Sequence[str]:
             return ()
 
 
-def _short(shape: TaggedSpec, candidate: Any, node: Node, fits: Fits) -> Any:
+def _short(spec: TaggedSpec, candidate: Any, node: Node, fits: Fits) -> Any:
     """Return the shortest valid form of a candidate."""
-    if shape.by_name:
+    if spec.by_name:
         return candidate["name"] if len(candidate) == 1 else candidate
     ((tag, settings),) = candidate.items()
     if not isinstance(settings, dict):
@@ -211,11 +211,11 @@ def _short(shape: TaggedSpec, candidate: Any, node: Node, fits: Fits) -> Any:
     if not settings:
         return tag
     shorthand = {tag: next(iter(settings.values()))}
-    is_first = next(iter(settings)) == (_settings_of(shape, tag) or [""])[0]
+    is_first = next(iter(settings)) == (_settings_of(spec, tag) or [""])[0]
     if (
         len(settings) == 1
         and is_first
-        and fits(shape, to_node(shorthand, node.place, written=True))
+        and fits(spec, to_node(shorthand, node.location, explicit=True))
     ):
         return shorthand
     return candidate

@@ -112,22 +112,22 @@ def _sections() -> Iterator[tuple[str, str, list[_Row]]]:
             yield title, text, rows
 
 
-def _section(shape: SectionSpec, path: str) -> Iterator[tuple[str, str, list[_Row]]]:
+def _section(spec: SectionSpec, path: str) -> Iterator[tuple[str, str, list[_Row]]]:
     rows = [
-        _row(name, shape.model.model_fields[name], inner)
-        for name, inner in section_fields(shape.model).items()
+        _row(name, spec.model.model_fields[name], inner)
+        for name, inner in section_fields(spec.model).items()
     ]
-    yield path or "top level", _docstring(shape.model), rows
-    for name, inner in section_fields(shape.model).items():
+    yield path or "top level", _docstring(spec.model), rows
+    for name, inner in section_fields(spec.model).items():
         yield from _inner_sections(inner, f"{path}.{name}" if path else name)
 
 
-def _inner_sections(shape: Spec, path: str) -> Iterator[tuple[str, str, list[_Row]]]:
-    match shape:
+def _inner_sections(spec: Spec, path: str) -> Iterator[tuple[str, str, list[_Row]]]:
+    match spec:
         case ScalarSpec() | ChoiceSpec():
             return
         case SectionSpec():
-            yield from _section(shape, path)
+            yield from _section(spec, path)
         case ListSpec(item):
             yield from _inner_sections(item, f"{path}.N")
         case MappingSpec(value):
@@ -138,7 +138,7 @@ def _inner_sections(shape: Spec, path: str) -> Iterator[tuple[str, str, list[_Ro
             for member in members:
                 yield from _inner_sections(member, path)
         case TaggedSpec(by_name=True):
-            yield from _named_sections(shape, path)
+            yield from _named_sections(spec, path)
         case TaggedSpec(members=members):
             # A one-key mapping needs no section beside that of its key.
             for tag, fields in members:
@@ -156,16 +156,16 @@ def _inner_sections(shape: Spec, path: str) -> Iterator[tuple[str, str, list[_Ro
                 yield from deeper
 
 
-def _named_sections(shape: TaggedSpec, path: str) -> Iterator[tuple[str, str, list[_Row]]]:
+def _named_sections(spec: TaggedSpec, path: str) -> Iterator[tuple[str, str, list[_Row]]]:
     """Yield the shared settings, then those that each member adds or whose default it changes."""
-    models = [fields.model for _, fields in shape.members]
+    models = [fields.model for _, fields in spec.members]
     shared = next(
         model
         for model in models[0].__mro__
         if issubclass(model, Section) and all(issubclass(other, model) for other in models)
     )
     yield from _section(SectionSpec(shared), path)
-    for tag, fields in shape.members:
+    for tag, fields in spec.members:
         rows = [
             _row(name, info, section_fields(fields.model)[name])
             for name, info in fields.model.model_fields.items()
@@ -177,21 +177,21 @@ def _named_sections(shape: TaggedSpec, path: str) -> Iterator[tuple[str, str, li
         yield f"{path} ({tag})", _docstring(fields.model), rows
 
 
-def _row(name: str, info: FieldInfo, shape: Spec) -> _Row:
-    description = info.description or _docstring(_model_of(shape))
+def _row(name: str, info: FieldInfo, spec: Spec) -> _Row:
+    description = info.description or _docstring(_model_of(spec))
     default = "required" if info.is_required() else f"`{flow_text(_plain(info.default))}`"
     if isinstance(info.default, Section) and len(default) > 40:
         default = "see below"
     return (
         f"`{name}`",
-        _escaped(_type_text(shape)),
+        _escaped(_type_text(spec)),
         _escaped(default),
         _escaped(" ".join(description.split())),
     )
 
 
-def _type_text(shape: Spec) -> str:
-    match shape:
+def _type_text(spec: Spec) -> str:
+    match spec:
         case SectionSpec() | TaggedSpec():
             return "a mapping, see below"
         case ListSpec(item=ShorthandSpec() | TaggedSpec() | SectionSpec()):
@@ -199,19 +199,19 @@ def _type_text(shape: Spec) -> str:
         case MappingSpec(value=SectionSpec()):
             return "a mapping from names, see below"
         case ShorthandSpec(inner=inner):
-            short = describe_shorthand(shape)
+            short = describe_shorthand(spec)
             return f"{short}, or {_type_text(inner)}" if short else _type_text(inner)
         case UnionSpec(members, nullable):
             text = " or ".join(_type_text(member) for member in members)
             if all(isinstance(member, ScalarSpec) for member in members):
-                text = describe_spec(shape)
+                text = describe_spec(spec)
             return f"{text}, or null" if nullable else text
         case _:
-            return describe_spec(shape)
+            return describe_spec(spec)
 
 
-def _model_of(shape: Spec) -> type[Section] | None:
-    match shape:
+def _model_of(spec: Spec) -> type[Section] | None:
+    match spec:
         case SectionSpec(model):
             return model
         case ShorthandSpec(inner=inner):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from trainer.config.conflict import Conflict, conflict, differs_from_default
 from trainer.config.data import TaskName
 from trainer.config.resolve import validation_fix
-from trainer.config.schema import Config, ThresholdAim
+from trainer.config.schema import Config, ThresholdCriterion
 
 
 def evaluate_conflicts(
@@ -22,7 +22,7 @@ def evaluate_conflicts(
         has_validation: Whether there are validation rows.
     """
     settings = config.evaluate
-    is_chosen = isinstance(settings.threshold, ThresholdAim)
+    is_chosen = isinstance(settings.threshold, ThresholdCriterion)
     if is_chosen and task == "multilabel":
         expected = "a number, as one threshold is used for all columns"
         found = "a criterion"

@@ -21,7 +21,7 @@ from trainer.config.nodes import (
     Entry,
     KeyPath,
     Node,
-    find_place,
+    find_location,
     mapping_node,
     parse_key,
     to_node,
@@ -69,7 +69,7 @@ class LoadedConfig:
         A key that is not in the file gets the location of its nearest ancestor, else the file. A problem
         that already has a location keeps it.
         """
-        return _located(problem, self.root, self.path)
+        return _with_location(problem, self.root, self.path)
 
 
 class InvalidConfigError(ConfigError):
@@ -99,11 +99,11 @@ class InvalidConfigError(ConfigError):
         return steps is not None and any(_overlap(path, steps) for path in self.removed)
 
 
-def _located(problem: Problem, root: Node, path: Path) -> Problem:
+def _with_location(problem: Problem, root: Node, path: Path) -> Problem:
     if problem.where:
         return problem
-    place = find_place(root, problem.key) if problem.key else None
-    return _without_repeated_key(problem.at(str(path if place is None else place)))
+    location = find_location(root, problem.key) if problem.key else None
+    return _without_repeated_key(problem.at(str(path if location is None else location)))
 
 
 def _without_repeated_key(problem: Problem) -> Problem:
@@ -137,8 +137,8 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> LoadedConfig:
     root = resolve_paths(root, problems)
     assert root.entries is not None
     if "name" not in root.entries:
-        name = to_node(name_from_path(path), root.place)
-        root = with_entry(root, "name", Entry(root.place, name, written=False))
+        name = to_node(name_from_path(path), root.location)
+        root = with_entry(root, "name", Entry(root.location, name, explicit=False))
     config, config_problems = validate_tree(root, path)
     problems += config_problems
     if config is None or problems:
@@ -185,14 +185,14 @@ def _no_mapping(path: Path, root: Node | None) -> Problem:
         fix = "write one with: trainer init DATA --target COLUMN"
     if root is None:
         return Problem(str(path), expected, "an empty file", fix)
-    return Problem(str(root.place), expected, format_value(to_python(root), root.text), fix)
+    return Problem(str(root.location), expected, format_value(to_python(root), root.text), fix)
 
 
 def _base_of(
     entry: Entry, path: Path, chain: tuple[Path, ...], problems: list[Problem]
 ) -> Node | None:
     name = entry.node.content
-    where = str(entry.node.place)
+    where = str(entry.node.location)
     if not isinstance(name, str) or not name:
         found = format_value(to_python(entry.node), entry.node.text)
         fix = "write `extends: other.yaml`"
@@ -236,7 +236,7 @@ def validate_tree(root: Node, path: Path) -> tuple[Config | None, list[Problem]]
         conflicts = find_conflicts(config)
     else:
         conflicts = _conflicts_of_valid_part(root, issues)
-    problems += [_located(conflict.problem, root, path) for conflict in conflicts]
+    problems += [_with_location(conflict.problem, root, path) for conflict in conflicts]
     return (config if not problems else None), problems
 
 
@@ -292,7 +292,9 @@ def _without(node: Node, path: KeyPath) -> Node:
     if len(path) == 1:
         return without_entry(node, key)
     entry = node.entries[key]
-    return with_entry(node, key, Entry(entry.place, _without(entry.node, path[1:]), entry.written))
+    return with_entry(
+        node, key, Entry(entry.location, _without(entry.node, path[1:]), entry.explicit)
+    )
 
 
 def _with_required(root: Node, removed: set[KeyPath]) -> Node:
@@ -300,13 +302,13 @@ def _with_required(root: Node, removed: set[KeyPath]) -> Node:
     assert root.entries is not None
     data = root.entries["data"].node if "data" in root.entries else None
     if data is None or data.entries is None:
-        data = mapping_node({}, root.place)
+        data = mapping_node({}, root.location)
         removed.add(("data",))
     for key in ("source", "target"):
         if key not in (data.entries or {}):
-            data = with_entry(data, key, Entry(data.place, to_node("x", data.place)))
+            data = with_entry(data, key, Entry(data.location, to_node("x", data.location)))
             removed.add(("data", key))
-    return with_entry(root, "data", Entry(data.place, data))
+    return with_entry(root, "data", Entry(data.location, data))
 
 
 def _overlap(path: KeyPath, key: tuple[str, ...]) -> bool:

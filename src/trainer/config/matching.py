@@ -26,29 +26,29 @@ EXTENDS = "extends"
 """The key of a config file that is not a setting: the file that it extends."""
 
 
-def expand_shorthand(shape: ShorthandSpec, node: Node) -> Node:
+def expand_shorthand(spec: ShorthandSpec, node: Node) -> Node:
     """Return the full form of a value that may be a shorthand; implied keys are marked as not
     written.
     """
     before = to_python(node)
-    after = shape.expand(before)
+    after = spec.expand(before)
     if not isinstance(after, dict) or (node.entries is not None and after == before):
         return node
-    written = node.entries if node.entries is not None else {}
+    explicit = node.entries if node.entries is not None else {}
     entries: dict[str, Entry] = {}
     for key, value in after.items():
-        if key in written:
-            entries[key] = written[key]
+        if key in explicit:
+            entries[key] = explicit[key]
         elif node.entries is None and value == before:
-            entries[key] = Entry(node.place, node, written=False)
+            entries[key] = Entry(node.location, node, explicit=False)
         else:
-            entries[key] = Entry(node.place, to_node(value, node.place), written=False)
-    return mapping_node(entries, node.place)
+            entries[key] = Entry(node.location, to_node(value, node.location), explicit=False)
+    return mapping_node(entries, node.location)
 
 
-def matches_kind(shape: Spec, node: Node) -> bool:
+def matches_kind(spec: Spec, node: Node) -> bool:
     """Return whether the value is of the kind of the spec, regardless of errors inside it."""
-    match shape:
+    match spec:
         case ScalarSpec(kind=kind):
             match kind:
                 case "text":
@@ -68,11 +68,11 @@ def matches_kind(shape: Spec, node: Node) -> bool:
         case MappingSpec() | SectionSpec() | TaggedSpec():
             return node.entries is not None
         case ShorthandSpec(inner=inner):
-            return matches_kind(inner, expand_shorthand(shape, node))
+            return matches_kind(inner, expand_shorthand(spec, node))
         case UnionSpec(members):
             return any(matches_kind(member, node) for member in members)
         case _:
-            assert_never(shape)
+            assert_never(spec)
 
 
 @cache
@@ -89,9 +89,9 @@ def keys_by_name() -> dict[str, str]:
     return keys
 
 
-def is_choice(shape: Spec) -> bool:
+def is_choice(spec: Spec) -> bool:
     """Return whether all values of a spec are names."""
-    match shape:
+    match spec:
         case ChoiceSpec():
             return True
         case UnionSpec(members):
@@ -100,9 +100,9 @@ def is_choice(shape: Spec) -> bool:
             return False
 
 
-def is_optional(shape: Spec) -> bool:
+def is_optional(spec: Spec) -> bool:
     """Return whether a section has no required settings."""
-    match shape:
+    match spec:
         case ShorthandSpec(inner=inner):
             return is_optional(inner)
         case SectionSpec(model):

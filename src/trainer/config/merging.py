@@ -15,8 +15,8 @@ from trainer.config.matching import ROOT, expand_shorthand, matches_kind
 from trainer.config.nodes import (
     Entry,
     KeyPath,
+    Location,
     Node,
-    Place,
     join_key,
     mapping_node,
     to_node,
@@ -46,37 +46,37 @@ from trainer.config.specs import section_fields as _fields_of
 from trainer.errors import did_you_mean
 
 
-def merge_nodes(base: Node, over: Node, shape: Spec | None = ROOT) -> Node:
+def merge_nodes(base: Node, over: Node, spec: Spec | None = ROOT) -> Node:
     """Merge mappings key by key; all other values of `over` replace those of `base`.
 
     A layer, schedule or optimizer of another type replaces the whole one in `base`.
     """
     if over.entries is None:
         return over
-    opened_shape, below = _opened(shape, base, next(iter(over.entries), ""))
-    if below is None or below.entries is None or _is_other_kind(shape, below, over):
+    section, existing = _resolve_step(spec, base, next(iter(over.entries), ""))
+    if existing is None or existing.entries is None or _is_other_kind(spec, existing, over):
         return over
-    entries = dict(below.entries)
+    entries = dict(existing.entries)
     for key, entry in over.entries.items():
-        under = entries.get(key)
-        if under is None:
+        base_entry = entries.get(key)
+        if base_entry is None:
             entries[key] = entry
         else:
-            inner = merge_nodes(under.node, entry.node, _child(opened_shape, key))
-            entries[key] = Entry(entry.place, inner, entry.written)
-    return mapping_node(entries, over.place)
+            inner = merge_nodes(base_entry.node, entry.node, _child(section, key))
+            entries[key] = Entry(entry.location, inner, entry.explicit)
+    return mapping_node(entries, over.location)
 
 
-def _is_other_kind(shape: Spec | None, below: Node, over: Node) -> bool:
-    match shape:
+def _is_other_kind(spec: Spec | None, existing: Node, over: Node) -> bool:
+    match spec:
         case ShorthandSpec(inner=inner):
-            return _is_other_kind(inner, below, over)
+            return _is_other_kind(inner, existing, over)
         case UnionSpec(members):
-            return any(_is_other_kind(member, below, over) for member in members)
+            return any(_is_other_kind(member, existing, over) for member in members)
         case TaggedSpec(by_name=True):
-            return "name" in (over.entries or {}) and _name(below) != _name(over)
+            return "name" in (over.entries or {}) and _name(existing) != _name(over)
         case TaggedSpec():
-            return set(over.entries or {}) != set(below.entries or {})
+            return set(over.entries or {}) != set(existing.entries or {})
         case _:
             return False
 
@@ -90,8 +90,8 @@ def with_value(
     node: Node | None,
     steps: KeyPath,
     value: Node,
-    shape: Spec | None = ROOT,
-    done: KeyPath = (),
+    spec: Spec | None = ROOT,
+    prefix: KeyPath = (),
     *,
     siblings: Sequence[Node] = (),
 ) -> Node:
@@ -101,8 +101,8 @@ def with_value(
         node: The tree; None if it is empty.
         steps: Path to the value.
         value: The value.
-        shape: Spec of the tree.
-        done: Path to the tree.
+        spec: Spec of the tree.
+        prefix: Path to the tree.
         siblings: The items of the list that contains the tree.
 
     Raises:
@@ -111,47 +111,47 @@ def with_value(
     """
     if not steps:
         return value
-    before, union = node, shape
-    shape, node = _opened(shape, node, str(steps[0]))
+    before, union = node, spec
+    spec, node = _resolve_step(spec, node, str(steps[0]))
     if node is None:
         if before is not None and _is_significant(before):
-            raise wrong_kind_error(before, union, steps, value, done, siblings)
-        node = to_node([] if isinstance(shape, ListSpec) else {}, value.place)
+            raise wrong_kind_error(before, union, steps, value, prefix, siblings)
+        node = to_node([] if isinstance(spec, ListSpec) else {}, value.location)
     if node.items is not None:
-        index = list_index(node, steps, done, value)
+        index = list_index(node, steps, prefix, value)
         item = node.items[index] if index < len(node.items) else None
         inner = with_value(
-            item, steps[1:], value, _child(shape, index), (*done, index), siblings=node.items
+            item, steps[1:], value, _child(spec, index), (*prefix, index), siblings=node.items
         )
         return with_item(node, index, inner)
     if node.entries is None:
-        raise not_a_mapping_error(node, steps, done)
+        raise not_a_mapping_error(node, steps, prefix)
     key, rest = _key_of(node, steps)
     entry = node.entries.get(key)
-    before = _present(entry, shape, key, value.place, needed=bool(rest))
-    inner = with_value(before, rest, value, _child(shape, key), (*done, key))
-    return with_entry(node, key, Entry(value.place if not rest else inner.place, inner))
+    before = _present(entry, spec, key, value.location, needed=bool(rest))
+    inner = with_value(before, rest, value, _child(spec, key), (*prefix, key))
+    return with_entry(node, key, Entry(value.location if not rest else inner.location, inner))
 
 
 def without_value(
     node: Node | None,
     steps: KeyPath,
-    place: Place,
-    shape: Spec | None = ROOT,
-    done: KeyPath = (),
+    location: Location,
+    spec: Spec | None = ROOT,
+    prefix: KeyPath = (),
 ) -> Node:
     """Return the tree without one key or item.
 
     Raises:
         OverrideError: It is not in the tree.
     """
-    shape, node = _opened(shape, node, str(steps[0]))
+    spec, node = _resolve_step(spec, node, str(steps[0]))
     if node is not None and node.items is not None:
-        index = list_index(node, steps, done, None)
+        index = list_index(node, steps, prefix, None)
         if len(steps) == 1:
             return without_item(node, index)
         inner = without_value(
-            node.items[index], steps[1:], place, _child(shape, index), (*done, index)
+            node.items[index], steps[1:], location, _child(spec, index), (*prefix, index)
         )
         return with_item(node, index, inner)
     if node is None or node.entries is None:
@@ -160,57 +160,61 @@ def without_value(
         )
     key, rest = _key_of(node, steps)
     entry = node.entries.get(key)
-    before = _present(entry, shape, key, place, needed=bool(rest))
+    before = _present(entry, spec, key, location, needed=bool(rest))
     if before is None:
-        known = [name for name, entry in node.entries.items() if entry.written]
+        known = [name for name, entry in node.entries.items() if entry.explicit]
         fix = did_you_mean(key, known, f"keys that are set: {', '.join(known) or 'none'}")
-        whole = join_key((*done, *steps))
+        whole = join_key((*prefix, *steps))
         raise OverrideError(
-            "a key that is set", f"'{whole}', which is not set", fix, (*done, *steps)
+            "a key that is set", f"'{whole}', which is not set", fix, (*prefix, *steps)
         )
     if not rest:
         return without_entry(node, key)
-    inner = without_value(before, rest, place, _child(shape, key), (*done, key))
-    return with_entry(node, key, Entry(before.place if entry is None else entry.place, inner))
+    inner = without_value(before, rest, location, _child(spec, key), (*prefix, key))
+    return with_entry(node, key, Entry(before.location if entry is None else entry.location, inner))
 
 
 def _present(
-    entry: Entry | None, shape: Spec | None, key: str, place: Place, needed: bool
+    entry: Entry | None, spec: Spec | None, key: str, location: Location, needed: bool
 ) -> Node | None:
     """Return the value of a key; a default list is written out if one of its items is needed."""
     if entry is not None and (entry.node.content is not None or not needed):
         return entry.node
-    if needed and isinstance(shape, SectionSpec) and key in shape.model.model_fields:
-        default = shape.model.model_fields[key].default
+    if needed and isinstance(spec, SectionSpec) and key in spec.model.model_fields:
+        default = spec.model.model_fields[key].default
         if isinstance(default, list):
             items = [
                 item.model_dump(exclude_unset=True) if isinstance(item, BaseModel) else item
                 for item in default
             ]
-            return to_node(items, place)
+            return to_node(items, location)
     return None
 
 
-def _opened(shape: Spec | None, node: Node | None, step: str) -> tuple[Spec | None, Node | None]:
+def _resolve_step(
+    spec: Spec | None, node: Node | None, step: str
+) -> tuple[Spec | None, Node | None]:
     """Return spec and node with shorthands expanded and the union member chosen that contains `step`.
 
     The node is None if there is none, or if a mapping would replace it.
     """
     if node is not None and node.content is None:
         node = None
-    match shape:
+    match spec:
         case None | ScalarSpec() | ChoiceSpec() | ListSpec() | MappingSpec() | SectionSpec():
-            return shape, node
+            return spec, node
         case ShorthandSpec(inner=inner):
-            return _opened(inner, None if node is None else expand_shorthand(shape, node), step)
+            return _resolve_step(
+                inner, None if node is None else expand_shorthand(spec, node), step
+            )
         case TaggedSpec(by_name=True):
             name = None if node is None else _name(node)
-            known = shape.member(name if name is not None else "adam")
+            known = spec.member(name if name is not None else "adam")
             return known, node
         case TaggedSpec():
             if node is not None and node.entries is not None and step not in node.entries:
                 node = None  # replaced by another type
-            return shape.member(step), node
+            return spec.member(step), node
         case UnionSpec(members):
             compound = [
                 member for member in members if not isinstance(member, ScalarSpec | ChoiceSpec)
@@ -218,7 +222,7 @@ def _opened(shape: Spec | None, node: Node | None, step: str) -> tuple[Spec | No
             if node is not None:
                 fitting = [member for member in compound if matches_kind(member, node)]
                 if fitting:
-                    return _opened(fitting[0], node, step)
+                    return _resolve_step(fitting[0], node, step)
                 if not any(matches_kind(member, node) for member in members):
                     return None, node
             lists = [member for member in compound if isinstance(member, ListSpec)]
@@ -226,13 +230,13 @@ def _opened(shape: Spec | None, node: Node | None, step: str) -> tuple[Spec | No
             chosen = (lists or others) if step.isdecimal() else others
             if not chosen:
                 return None, node
-            return _opened(chosen[0], None, step)
+            return _resolve_step(chosen[0], None, step)
         case _:
-            assert_never(shape)
+            assert_never(spec)
 
 
-def _child(shape: Spec | None, step: str | int) -> Spec | None:
-    match shape:
+def _child(spec: Spec | None, step: str | int) -> Spec | None:
+    match spec:
         case ListSpec(item):
             return item
         case MappingSpec(value):

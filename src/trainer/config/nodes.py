@@ -33,7 +33,7 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Location:
     """A location, with lines and columns from 1; as text it is what editors understand."""
 
     source: Source
@@ -51,13 +51,13 @@ class Entry:
     """One key of a mapping and its value.
 
     Attributes:
-        place: Location of the key.
-        written: False for a key that is implied by a shorthand (`units` in `dense: 64`).
+        location: Location of the key.
+        explicit: False for a key that is implied by a shorthand (`units` in `dense: 64`).
     """
 
-    place: Place
+    location: Location
     node: Node
-    written: bool = True
+    explicit: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +66,14 @@ class Node:
 
     Attributes:
         content: The scalar, the items, or the entries by key; never modified in place.
-        place: Location of the value; for an indented block, of its key.
+        location: Location of the value; for an indented block, of its key.
         text: A scalar as it was written.
         size: Number of nodes in the subtree, including this one; aliases count each time.
         depth: Number of levels of the subtree, including this one.
     """
 
     content: Scalar | tuple[Node, ...] | Mapping[str, Entry]
-    place: Place
+    location: Location
     text: str = ""
     size: int = field(default=1, compare=False)
     depth: int = field(default=1, compare=False)
@@ -89,15 +89,15 @@ class Node:
         return self.content if isinstance(self.content, tuple) else None
 
 
-def mapping_node(entries: Mapping[str, Entry], place: Place) -> Node:
+def mapping_node(entries: Mapping[str, Entry], location: Location) -> Node:
     """Return a mapping with its size and depth."""
     nodes = [entry.node for entry in entries.values()]
-    return Node(entries, place, "", _size(nodes), _depth(nodes))
+    return Node(entries, location, "", _size(nodes), _depth(nodes))
 
 
-def list_node(items: tuple[Node, ...], place: Place) -> Node:
+def list_node(items: tuple[Node, ...], location: Location) -> Node:
     """Return a list with its size and depth."""
-    return Node(items, place, "", _size(items), _depth(items))
+    return Node(items, location, "", _size(items), _depth(items))
 
 
 def _size(nodes: list[Node] | tuple[Node, ...]) -> int:
@@ -108,25 +108,25 @@ def _depth(nodes: list[Node] | tuple[Node, ...]) -> int:
     return 1 + max((node.depth for node in nodes), default=0)
 
 
-def to_node(value: object, place: Place, written: bool = False) -> Node:
+def to_node(value: object, location: Location, explicit: bool = False) -> Node:
     """Return plain values as a tree of nodes with the same location.
 
     Args:
         value: Mappings, lists and scalars.
-        place: Location of all nodes.
-        written: Whether the keys of mappings count as written, not implied.
+        location: Location of all nodes.
+        explicit: Whether the keys of mappings count as written, not implied.
     """
     match value:
         case Mapping():
             entries = {
-                str(key): Entry(place, to_node(item, place, written), written)
+                str(key): Entry(location, to_node(item, location, explicit), explicit)
                 for key, item in value.items()
             }
-            return mapping_node(entries, place)
+            return mapping_node(entries, location)
         case list() | tuple():
-            return list_node(tuple(to_node(item, place, written) for item in value), place)
+            return list_node(tuple(to_node(item, location, explicit) for item in value), location)
         case str() | bool() | int() | float() | None:
-            return Node(value, place, "" if value is None else str(value))
+            return Node(value, location, "" if value is None else str(value))
         case _:
             raise TypeError(f"a config cannot contain {type(value).__name__}")
 
@@ -143,26 +143,26 @@ def to_python(node: Node) -> object:
 def with_entry(node: Node, key: str, entry: Entry) -> Node:
     """Return the mapping with one entry set; the order of the others does not change."""
     assert node.entries is not None
-    return mapping_node({**node.entries, key: entry}, node.place)
+    return mapping_node({**node.entries, key: entry}, node.location)
 
 
 def without_entry(node: Node, key: str) -> Node:
     """Return the mapping without one entry."""
     assert node.entries is not None
     rest = {name: entry for name, entry in node.entries.items() if name != key}
-    return mapping_node(rest, node.place)
+    return mapping_node(rest, node.location)
 
 
 def with_item(node: Node, index: int, item: Node) -> Node:
     """Return the list with one item set; the index after the last one appends."""
     assert node.items is not None
-    return list_node((*node.items[:index], item, *node.items[index + 1 :]), node.place)
+    return list_node((*node.items[:index], item, *node.items[index + 1 :]), node.location)
 
 
 def without_item(node: Node, index: int) -> Node:
     """Return the list without one item."""
     assert node.items is not None
-    return list_node((*node.items[:index], *node.items[index + 1 :]), node.place)
+    return list_node((*node.items[:index], *node.items[index + 1 :]), node.location)
 
 
 _BARE = re.compile(r"[^\s.\"'=~]+")
@@ -210,31 +210,31 @@ def parse_key(text: str) -> tuple[str, ...] | None:
         position += 1
 
 
-def find_place(root: Node, key: str) -> Place | None:
+def find_location(root: Node, key: str) -> Location | None:
     """Return the location of a dotted key or its nearest ancestor; None if neither is in the tree.
 
     Keys of the file may contain dots: in each mapping the longest matching key is used.
     """
-    place: Place | None = None
+    location: Location | None = None
     node, rest = root, key
     while rest:
         if node.entries is not None:
             step = _longest(node.entries, rest)
             if step is None:
-                return place
+                return location
             name, rest = step
             entry = node.entries[name]
             node = entry.node
-            place = node.place if entry.written else place
+            location = node.location if entry.explicit else location
         elif node.items is not None:
             head, _, rest = rest.partition(".")
             if not head.isdecimal() or int(head) >= len(node.items):
-                return place
+                return location
             node = node.items[int(head)]
-            place = node.place
+            location = node.location
         else:
-            return place
-    return place
+            return location
+    return location
 
 
 def _longest(entries: Mapping[str, Entry], rest: str) -> tuple[str, str] | None:

@@ -38,38 +38,38 @@ class OverrideError(Exception):
 
 def wrong_kind_error(
     node: Node,
-    shape: Spec | None,
+    spec: Spec | None,
     steps: KeyPath,
     value: Node,
-    done: KeyPath,
+    prefix: KeyPath,
     siblings: Sequence[Node],
 ) -> OverrideError:
     """Return the error for a value of another kind: `model.layers.1.dense.units` if layer 1 is dropout.
 
     Args:
         node: The value.
-        shape: Spec of the value.
+        spec: Spec of the value.
         steps: The rest of the path.
         value: The value to set.
-        done: Path to the node.
+        prefix: Path to the node.
         siblings: The items of the list that contains the node.
     """
-    key, step = join_key(done), str(steps[0])
-    tagged = None if shape is None else find_tagged(shape)
+    key, step = join_key(prefix), str(steps[0])
+    tagged = None if spec is None else find_tagged(spec)
     fixes = []
-    if meant := _of_same_kind(siblings, step, done):
+    if meant := _of_same_kind(siblings, step, prefix):
         fixes.append(f"did you mean {join_key((*meant, *steps))}?")
     elif tagged is not None and (path := _meant_part(tagged, node, steps)):
-        fixes.append(f"did you mean {join_key((*done, *path))}?")
+        fixes.append(f"did you mean {join_key((*prefix, *path))}?")
     if siblings:
-        fixes.append(f"{join_key(done[:-1])} has {_listing(siblings)}.")
+        fixes.append(f"{join_key(prefix[:-1])} has {_listing(siblings)}.")
     searched = list(fixes)
     if tagged is None or tagged.member(step) is not None:
         whole = flow_text(_nested(steps, to_python(value)))
         fixes.append(f"To replace it, write {shlex.quote(f'{key}={whole}')}")
         searched.append(f"To replace it, write {key}: [{whole}]")
     expected = f"a setting of {key}, which is {_kind(node)}"
-    return OverrideError(expected, f"'{step}'", _text(fixes), (*done, step), _text(searched))
+    return OverrideError(expected, f"'{step}'", _text(fixes), (*prefix, step), _text(searched))
 
 
 def _meant_part(tagged: TaggedSpec, node: Node, steps: KeyPath) -> KeyPath:
@@ -92,13 +92,13 @@ def _settings(tagged: TaggedSpec, kind: str) -> list[str]:
     return [path[1] for path, _, _ in settings(member) if len(path) == 2 and path[0] == kind]
 
 
-def list_index(node: Node, steps: KeyPath, done: KeyPath, value: Node | None) -> int:
+def list_index(node: Node, steps: KeyPath, prefix: KeyPath, value: Node | None) -> int:
     """Return the list index in the first step; the index after the last one appends an item.
 
     Args:
         node: The list.
         steps: The rest of the path.
-        done: Path to the list.
+        prefix: Path to the list.
         value: The value to set; None to remove it.
 
     Raises:
@@ -110,10 +110,10 @@ def list_index(node: Node, steps: KeyPath, done: KeyPath, value: Node | None) ->
     last = count if appends else count - 1
     if re.fullmatch(r"[0-9]{1,9}", step) and int(step) <= last:
         return int(step)
-    key = join_key(done)
+    key = join_key(prefix)
     expected = f"an index from 0 to {last} in {key}" if last >= 0 else f"items in {key}"
     fixes = []
-    if meant := _meant_index(items, steps, done):
+    if meant := _meant_index(items, steps, prefix):
         fixes.append(f"did you mean {meant}?")
     fixes.append(f"It has {_listing(items)}." if items else "It is empty.")
     searched = list(fixes)
@@ -121,7 +121,7 @@ def list_index(node: Node, steps: KeyPath, done: KeyPath, value: Node | None) ->
         whole = flow_text(_nested(steps[1:], to_python(value)))
         fixes.append(f"To append, write {shlex.quote(f'{key}.{count}={whole}')}")
         searched.append(f"To append, write {key}.{count}: [{whole}]")
-    path = (*done, step)
+    path = (*prefix, step)
     raise OverrideError(expected, f"'{step}'", _text(fixes), path, _text(searched))
 
 
@@ -130,26 +130,26 @@ def _text(fixes: Sequence[str]) -> str:
     return text if not text or "." in text.split()[0] else text[0].lower() + text[1:]
 
 
-def _meant_index(items: Sequence[Node], steps: KeyPath, done: KeyPath) -> str:
+def _meant_index(items: Sequence[Node], steps: KeyPath, prefix: KeyPath) -> str:
     """Return the path that was probably meant; empty if there is none."""
     step, rest = str(steps[0]), steps[1:]
     if re.fullmatch(r"-[0-9]{1,9}", step) and 0 < -int(step) <= len(items):
-        return join_key((*done, len(items) + int(step), *rest))
+        return join_key((*prefix, len(items) + int(step), *rest))
     if rest and re.fullmatch(r"[0-9]+", step):
-        meant = _of_same_kind(items, str(rest[0]), (*done, len(items)))
+        meant = _of_same_kind(items, str(rest[0]), (*prefix, len(items)))
         return join_key((*meant, *rest)) if meant else ""
-    meant = _of_same_kind(items, step, (*done, 0))
+    meant = _of_same_kind(items, step, (*prefix, 0))
     return join_key((*meant, *steps)) if meant else ""
 
 
-def _of_same_kind(items: Sequence[Node], kind: str, done: KeyPath) -> KeyPath:
+def _of_same_kind(items: Sequence[Node], kind: str, prefix: KeyPath) -> KeyPath:
     """Return the path of the nearest item of a type; empty if there is none."""
-    position = done[-1] if done else 0
-    assert not items or isinstance(position, int), done
+    position = prefix[-1] if prefix else 0
+    assert not items or isinstance(position, int), prefix
     same = [index for index, item in enumerate(items) if _kind(item) == kind]
     if not same:
         return ()
-    return (*done[:-1], min(same, key=lambda index: abs(index - int(position))))
+    return (*prefix[:-1], min(same, key=lambda index: abs(index - int(position))))
 
 
 def _listing(items: Sequence[Node]) -> str:
@@ -176,8 +176,8 @@ def _nested(steps: KeyPath, value: object) -> object:
     return value
 
 
-def not_a_mapping_error(node: Node, steps: KeyPath, done: KeyPath) -> OverrideError:
+def not_a_mapping_error(node: Node, steps: KeyPath, prefix: KeyPath) -> OverrideError:
     """Return the error for a path through a scalar."""
-    fix = f"set {join_key(done)} itself" if done else ""
-    expected = f"a mapping at {join_key(done)}, to set '{steps[0]}' in"
-    return OverrideError(expected, format_value(node.content, node.text), fix, (*done, *steps))
+    fix = f"set {join_key(prefix)} itself" if prefix else ""
+    expected = f"a mapping at {join_key(prefix)}, to set '{steps[0]}' in"
+    return OverrideError(expected, format_value(node.content, node.text), fix, (*prefix, *steps))

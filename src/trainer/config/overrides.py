@@ -8,7 +8,7 @@ from pathlib import Path
 
 from trainer.config.matching import EXTENDS, keys_by_name
 from trainer.config.merging import with_value, without_value
-from trainer.config.nodes import Node, Place, Source, join_key, parse_key
+from trainer.config.nodes import Location, Node, Source, join_key, parse_key
 from trainer.config.override_errors import OverrideError
 from trainer.config.schema import Config
 from trainer.config.suggestions import suggest_key
@@ -76,11 +76,11 @@ def _with_value(
     text: str, steps: tuple[str, ...], value: str, source: Source
 ) -> Override | Problem:
     if len(value) == 1 and not value.isalnum() and value != "~":
-        return Override(text, steps, Node(value, Place(source), value))  # a separator or a quote
+        return Override(text, steps, Node(value, Location(source), value))  # a separator or a quote
     document = parse_yaml(value, source)
     if document.problems:
         return document.problems[0].at(source.label)
-    root = document.root if document.root is not None else Node(None, Place(source))
+    root = document.root if document.root is not None else Node(None, Location(source))
     return Override(text, steps, root)
 
 
@@ -138,8 +138,8 @@ def apply_overrides(root: Node, overrides: list[Override]) -> tuple[Node, list[P
             if override.value is not None:
                 root = with_value(root, override.steps, override.value)
             else:
-                place = Place(Source(where, Path(), join_key(override.steps)))
-                root = without_value(root, override.steps, place)
+                location = Location(Source(where, Path(), join_key(override.steps)))
+                root = without_value(root, override.steps, location)
         except OverrideError as error:
             problems.append(replace(error.problem, where=where))
     return root, problems

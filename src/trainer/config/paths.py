@@ -110,9 +110,9 @@ def absolute_uri(text: str, directory: Path) -> str:
         UnsetVariableError: A variable in it has no value.
     """
     text = expand_path(text)
-    scheme, separator, place = text.partition(":///")
-    if separator and scheme.partition("+")[0] == "sqlite" and not place.startswith(("/", ":")):
-        return f"{scheme}:///{directory / place}" if place else text
+    scheme, separator, path = text.partition(":///")
+    if separator and scheme.partition("+")[0] == "sqlite" and not path.startswith(("/", ":")):
+        return f"{scheme}:///{directory / path}" if path else text
     if "://" in text:
         return text
     return os.path.normpath(directory / text)
@@ -128,27 +128,27 @@ def _absolute_at(
     if node.entries is not None:
         entries = {
             name: Entry(
-                entry.place,
+                entry.location,
                 _absolute_at(entry.node, path[1:], absolute, key, problems),
-                entry.written,
+                entry.explicit,
             )
             if not path or name == path[0]
             else entry
             for name, entry in node.entries.items()
         }
-        return mapping_node(entries, node.place)
+        return mapping_node(entries, node.location)
     if path:
         return node
     if node.items is not None:
         items = tuple(_absolute_at(item, (), absolute, key, problems) for item in node.items)
-        return list_node(items, node.place)
+        return list_node(items, node.location)
     if isinstance(node.content, str) and node.content:
         try:
-            text = absolute(node.content, node.place.source.directory)
+            text = absolute(node.content, node.location.source.directory)
         except UnsetVariableError as error:
-            problems.append(replace(error.problem, where=str(node.place), key=key))
+            problems.append(replace(error.problem, where=str(node.location), key=key))
             return node
-        return Node(text, node.place, node.text)
+        return Node(text, node.location, node.text)
     return node
 
 
@@ -159,28 +159,28 @@ def _with_folders(node: Node, path: tuple[str, ...], key: str, problems: list[Pr
             return node
         entry = node.entries[path[0]]
         below = _with_folders(entry.node, path[1:], key, problems)
-        return with_entry(node, path[0], Entry(entry.place, below, entry.written))
+        return with_entry(node, path[0], Entry(entry.location, below, entry.explicit))
     if node.items is None:
         return node
     items = [
         _with_folder(item, f"{key}.{index}", problems) for index, item in enumerate(node.items)
     ]
-    return list_node(tuple(items), node.place)
+    return list_node(tuple(items), node.location)
 
 
 def _with_folder(item: Node, key: str, problems: list[Problem]) -> Node:
     if item.entries is None or "custom" not in item.entries:
         return item
     entry = item.entries["custom"]
-    custom, place = entry.node, entry.node.place
+    custom, location = entry.node, entry.node.location
     if isinstance(custom.content, str):
-        custom = mapping_node({"function": Entry(place, custom, written=False)}, place)
+        custom = mapping_node({"function": Entry(location, custom, explicit=False)}, location)
     if custom.entries is None:
         return item
     if "folder" in custom.entries:
         where = f"{key}.custom.folder"
         custom = _absolute_at(custom, ("folder",), absolute_path, where, problems)
     else:
-        folder = to_node(os.path.normpath(place.source.directory), place)
-        custom = with_entry(custom, "folder", Entry(place, folder, written=False))
-    return with_entry(item, "custom", Entry(entry.place, custom, entry.written))
+        folder = to_node(os.path.normpath(location.source.directory), location)
+        custom = with_entry(custom, "folder", Entry(location, folder, explicit=False))
+    return with_entry(item, "custom", Entry(entry.location, custom, entry.explicit))

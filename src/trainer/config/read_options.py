@@ -8,7 +8,7 @@ from pathlib import Path
 from trainer.config.conflict import differs_from_default
 from trainer.config.data import Data
 from trainer.config.load import validate_tree
-from trainer.config.nodes import Place, Source, to_node
+from trainer.config.nodes import Location, Source, to_node
 from trainer.config.overrides import Override, apply_overrides, parse_override
 from trainer.errors import ConfigError, Problem
 
@@ -52,8 +52,8 @@ def data_section(source: str, target: str | list[str], texts: Sequence[str]) -> 
     """
     overrides = parse_read_options(texts, "trainer init")
     command = Path("trainer init")
-    place = Place(Source(str(command), Path.cwd()))
-    root = to_node({"name": "init", "data": {"source": source, "target": target}}, place)
+    location = Location(Source(str(command), Path.cwd()))
+    root = to_node({"name": "init", "data": {"source": source, "target": target}}, location)
     root, problems = apply_overrides(root, overrides)
     config, config_problems = validate_tree(root, command)
     problems += config_problems

@@ -157,7 +157,7 @@ class Fit(Section):
     With `repeats`, that many models for each fold."""
 
 
-class ThresholdAim(Section):
+class ThresholdCriterion(Section):
     """A threshold that is tuned on the validation rows."""
 
     criterion: Literal["f1", "youden", "cost", "precision"]
@@ -177,8 +177,10 @@ class Evaluate(Section):
     threshold: (
         Share
         | Annotated[
-            ThresholdAim,
-            BeforeValidator(shorthand_for("criterion"), json_schema_input_type=ThresholdAim | str),
+            ThresholdCriterion,
+            BeforeValidator(
+                shorthand_for("criterion"), json_schema_input_type=ThresholdCriterion | str
+            ),
         ]
     ) = 0.5
     """Minimum probability of a positive prediction, or the criterion by which it is tuned on the

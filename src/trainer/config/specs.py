@@ -190,12 +190,12 @@ def _union(arguments: tuple[Any, ...]) -> Spec:
     for argument in arguments:
         if argument is type(None):
             continue
-        shape = spec_of(argument)
+        spec = spec_of(argument)
         last = members[-1] if members else None
-        if isinstance(shape, ChoiceSpec) and isinstance(last, ChoiceSpec):
-            members[-1] = ChoiceSpec(tuple(dict.fromkeys((*last.values, *shape.values))))
+        if isinstance(spec, ChoiceSpec) and isinstance(last, ChoiceSpec):
+            members[-1] = ChoiceSpec(tuple(dict.fromkeys((*last.values, *spec.values))))
         else:
-            members.append(shape)
+            members.append(spec)
     nullable = type(None) in arguments
     if len(members) == 1 and not nullable:
         return members[0]
@@ -270,11 +270,11 @@ class _Validator:
         return True
 
 
-def describe_spec(shape: Spec) -> str:
+def describe_spec(spec: Spec) -> str:
     """Return what is valid, as a noun phrase."""
-    match shape:
+    match spec:
         case ScalarSpec():
-            return shape.name.singular
+            return spec.name.singular
         case ChoiceSpec(values):
             return _alternatives(values)
         case ListSpec(item, at_least, at_most):
@@ -285,14 +285,14 @@ def describe_spec(shape: Spec) -> str:
             known = tuple(section_fields(model))
             return f"a mapping with {_join(known)}" if known else "no settings"
         case TaggedSpec():
-            return _alternatives(shape.tags)
+            return _alternatives(spec.tags)
         case ShorthandSpec(inner=inner):
-            shorthand = describe_shorthand(shape)
+            shorthand = describe_shorthand(spec)
             return f"{shorthand} or {describe_spec(inner)}" if shorthand else describe_spec(inner)
         case UnionSpec(members):
             return _joined(members)
         case _:
-            assert_never(shape)
+            assert_never(spec)
 
 
 def _joined(members: tuple[Spec, ...]) -> str:
@@ -306,22 +306,22 @@ def _joined(members: tuple[Spec, ...]) -> str:
     )
 
 
-def _plural(shape: Spec) -> str:
-    match shape:
+def _plural(spec: Spec) -> str:
+    match spec:
         case ScalarSpec():
-            return shape.name.plural
+            return spec.name.plural
         case ChoiceSpec(values):
             return _join(values)
         case ListSpec() | MappingSpec() | SectionSpec():
-            return f"elements that are each {describe_spec(shape)}"
+            return f"elements that are each {describe_spec(spec)}"
         case TaggedSpec():
-            return _join(shape.tags)
+            return _join(spec.tags)
         case ShorthandSpec(inner=inner):
             return _plural(inner)
         case UnionSpec(members):
             return _joined(members)
         case _:
-            assert_never(shape)
+            assert_never(spec)
 
 
 def _count(at_least: int, at_most: int | None) -> str:
@@ -340,31 +340,31 @@ def _join(values: tuple[str, ...]) -> str:
     return ", ".join(values)
 
 
-def shorthand_setting(shape: ShorthandSpec) -> tuple[str, Spec] | None:
+def shorthand_setting(spec: ShorthandSpec) -> tuple[str, Spec] | None:
     """Return the setting that a shorthand sets (`units` in `dense: 64`), and its spec."""
-    if not isinstance(shape.inner, SectionSpec):
+    if not isinstance(spec.inner, SectionSpec):
         return None
     mark = object()
-    full = shape.expand(mark)
+    full = spec.expand(mark)
     if not isinstance(full, dict):
         return None
     key = next(iter(full))
-    return key, section_fields(shape.inner.model)[key]
+    return key, section_fields(spec.inner.model)[key]
 
 
-def describe_shorthand(shape: ShorthandSpec) -> str:
+def describe_shorthand(spec: ShorthandSpec) -> str:
     """Return the text of a shorthand: what may be written instead of the full form."""
-    setting = shorthand_setting(shape)
+    setting = shorthand_setting(spec)
     return f"{describe_spec(setting[1])} ({setting[0]})" if setting else ""
 
 
-def find_tagged(shape: Spec) -> TaggedSpec | None:
+def find_tagged(spec: Spec) -> TaggedSpec | None:
     """Return the tagged union in a spec, also inside a shorthand or another union; None if there is
     none.
     """
-    match shape:
+    match spec:
         case TaggedSpec():
-            return shape
+            return spec
         case ShorthandSpec(inner=inner):
             return find_tagged(inner)
         case UnionSpec(members):
@@ -379,14 +379,14 @@ def required_fields(model: type[Section]) -> tuple[str, ...]:
 
 
 def settings(
-    shape: Spec, path: tuple[str, ...] = ()
+    spec: Spec, path: tuple[str, ...] = ()
 ) -> Iterator[tuple[tuple[str, ...], type[Section], str]]:
     """Yield every setting of a spec: its path, the model of its section, its name.
 
     In the path, `*` is an item of a list or a value of a mapping, a type of layer or schedule is its
     key, and an optimizer is in angle brackets (`optimizer`, `<sgd>`, `momentum`).
     """
-    match shape:
+    match spec:
         case ScalarSpec() | ChoiceSpec():
             return
         case ListSpec(item):
@@ -406,4 +406,4 @@ def settings(
             for member in members:
                 yield from settings(member, path)
         case _:
-            assert_never(shape)
+            assert_never(spec)

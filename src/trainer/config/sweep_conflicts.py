@@ -82,11 +82,11 @@ def _form_conflicts(sweep: Sweep) -> Iterator[Conflict]:
             "sweep.pairs",
         )
     seen: dict[KeyPath, str] = {}
-    for key, place in searched_keys(sweep):
+    for key, sweep_key in searched_keys(sweep):
         steps = parse_key(key)
         if steps is None:
             expected = "a setting such as optimizer.learning_rate"
-            yield conflict(place, expected, f"'{key}'", "quote names that contain dots")
+            yield conflict(sweep_key, expected, f"'{key}'", "quote names that contain dots")
             continue
         for fixed, why in _FIXED.items():
             if steps[: len(fixed)] == fixed or fixed[: len(steps)] == steps:
@@ -94,17 +94,17 @@ def _form_conflicts(sweep: Sweep) -> Iterator[Conflict]:
                 found = (
                     f"'{key}'" if len(steps) >= len(fixed) else f"'{key}', with {join_key(fixed)}"
                 )
-                yield conflict(place, expected, found, f"remove it: {why}")
+                yield conflict(sweep_key, expected, found, f"remove it: {why}")
                 break
         if steps in seen:
             fix = "keep one of the two"
-            yield conflict(place, "each setting once", f"'{key}' twice", fix, seen[steps])
-        seen[steps] = place
+            yield conflict(sweep_key, "each setting once", f"'{key}' twice", fix, seen[steps])
+        seen[steps] = sweep_key
     for key, value in sweep.space.items():
         domain = parse_domain(value)
         if isinstance(domain, Problem):
-            place = join_key(("sweep", "space", key))
-            yield conflict(place, domain.expected, domain.found, domain.fix)
+            sweep_key = join_key(("sweep", "space", key))
+            yield conflict(sweep_key, domain.expected, domain.found, domain.fix)
     for index, group in enumerate(sweep.pairs):
         lengths = {key: len(values) for key, values in group.items()}
         if len(set(lengths.values())) > 1:
@@ -117,8 +117,8 @@ def _form_conflicts(sweep: Sweep) -> Iterator[Conflict]:
     for key, text in sweep.when.items():
         condition = parse_condition(text)
         if isinstance(condition, Problem):
-            place = join_key(("sweep", "when", key))
-            yield conflict(place, condition.expected, condition.found, condition.fix)
+            sweep_key = join_key(("sweep", "when", key))
+            yield conflict(sweep_key, condition.expected, condition.found, condition.fix)
 
 
 def _search_conflicts(sweep: Sweep) -> Iterator[Conflict]:
@@ -156,21 +156,23 @@ def _condition_conflicts(config: Config, sweep: Sweep, find: FindConflicts) -> I
             domains[key] = _domain_of(dimension, index)
     conditions = sweep_conditions(sweep)
     for key, condition in conditions.items():
-        place, other = join_key(("sweep", "when", key)), condition.key
+        sweep_key, other = join_key(("sweep", "when", key)), condition.key
         if key not in domains:
             fix = did_you_mean(key, list(domains), f"searched settings: {', '.join(domains)}")
-            yield conflict(place, "a setting that is searched", f"'{key}'", fix, "sweep.space")
+            yield conflict(sweep_key, "a setting that is searched", f"'{key}'", fix, "sweep.space")
         elif _is_circular(key, conditions):
             expected = "a condition on a setting that does not depend on this one"
-            yield conflict(place, expected, f"'{other}'", "remove one of the conditions")
+            yield conflict(sweep_key, expected, f"'{other}'", "remove one of the conditions")
         elif other in domains:
-            yield from _outcome_conflicts(place, condition, domains[other])
+            yield from _outcome_conflicts(sweep_key, condition, domains[other])
         else:
             changed = apply_settings(without_sweep(config), {other: condition.value}, find)
             problems = [] if isinstance(changed, Config) else changed
             for problem in problems:
                 if problem.key and is_inside(problem.key, other):
-                    yield conflict(place, problem.expected, problem.found, problem.fix, problem.key)
+                    yield conflict(
+                        sweep_key, problem.expected, problem.found, problem.fix, problem.key
+                    )
                     break
 
 
@@ -181,12 +183,14 @@ def _domain_of(dimension: Dimension, index: int) -> Domain:
     return Choices(tuple(values[index] for values in dimension.domain.values))
 
 
-def _outcome_conflicts(place: str, condition: SweepCondition, domain: Domain) -> Iterator[Conflict]:
+def _outcome_conflicts(
+    sweep_key: str, condition: SweepCondition, domain: Domain
+) -> Iterator[Conflict]:
     """Yield a condition that is always or never true."""
     other = condition.key
     if not isinstance(domain, Choices):
         expected = "a condition on a setting with a list of values"
-        yield conflict(place, expected, f"'{other}', a range", "", "sweep.space")
+        yield conflict(sweep_key, expected, f"'{other}', a range", "", "sweep.space")
         return
     outcomes = {condition.holds(value) for value in domain.values}
     if len(outcomes) == 1:
@@ -197,7 +201,7 @@ def _outcome_conflicts(place: str, condition: SweepCondition, domain: Domain) ->
             expected = f"further values of {other}"
         fix = "change it, or remove the condition"
         yield conflict(
-            place, expected, format_value(condition.value), fix, "sweep.space", "sweep.pairs"
+            sweep_key, expected, format_value(condition.value), fix, "sweep.space", "sweep.pairs"
         )
 
 

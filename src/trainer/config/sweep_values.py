@@ -13,7 +13,7 @@ from typing import Any
 from trainer.config.conditions import active_settings
 from trainer.config.conflict import Conflict
 from trainer.config.domains import Choices, Dimension, Domain, Floats
-from trainer.config.nodes import Node, Place, Source, join_key, parse_key, to_node
+from trainer.config.nodes import Location, Node, Source, join_key, parse_key, to_node
 from trainer.config.schema import Config
 from trainer.config.sweeps import Sweep, sweep_conditions, sweep_dimensions
 from trainer.config.trials import apply_settings
@@ -28,7 +28,7 @@ FindConflicts = Callable[[Config], list[Conflict]]
 def without_sweep(config: Config) -> Node:
     """Return the settings of a config that were set, except its `sweep` section."""
     settings = config.model_dump(exclude_unset=True, exclude={"sweep"})
-    return to_node(settings, Place(Source("", Path(), override="")), written=True)
+    return to_node(settings, Location(Source("", Path(), override="")), explicit=True)
 
 
 def value_at(config: Config, key: str) -> Any:
@@ -114,7 +114,7 @@ def _values_to_try(domain: Domain) -> tuple[Any, ...]:
 def value_conflicts(config: Config, sweep: Sweep, find: FindConflicts) -> list[Conflict]:
     """Return conflicts of values that are invalid for their settings, and of unknown settings."""
     attempts = _Trials(config, sweep, find)
-    places = dict(searched_keys(sweep))
+    sweep_keys = dict(searched_keys(sweep))
     shared = attempts.problems(attempts.first)
     conflicts: dict[tuple[str, ...], Conflict] = {}
     for dimension in attempts.dimensions:
@@ -125,7 +125,7 @@ def value_conflicts(config: Config, sweep: Sweep, find: FindConflicts) -> list[C
                 problems += attempts.problems(attempts.put({}, dimension, value))
             problems += _custom_values(dimension, value)
             for problem in problems:
-                sweep_problem = _in_sweep(problem, dimension, index, value, places, sweep)
+                sweep_problem = _in_sweep(problem, dimension, index, value, sweep_keys, sweep)
                 kind = (dimension.keys[0], sweep_problem.expected, sweep_problem.found)
                 keys = (sweep_problem.key, problem.key) if problem.key else (sweep_problem.key,)
                 conflicts.setdefault(kind, Conflict(sweep_problem, keys))
@@ -168,22 +168,22 @@ def _in_sweep(
     dimension: Dimension,
     index: int,
     value: Any,
-    places: Mapping[str, str],
+    sweep_keys: Mapping[str, str],
     sweep: Sweep,
 ) -> Problem:
     """Return the problem of a value as a problem of the `sweep` section."""
     settings = dimension.settings(value)
     concerned = [key for key in settings if _overlap(problem.key, key)]
     key = concerned[0] if concerned else dimension.keys[0]
-    place = places[key]
-    written = sweep.space[key] if key in sweep.space else None
-    if not isinstance(written, str):
-        place = f"{place}.{index}"
+    sweep_key = sweep_keys[key]
+    explicit = sweep.space[key] if key in sweep.space else None
+    if not isinstance(explicit, str):
+        sweep_key = f"{sweep_key}.{index}"
     found, fix = problem.found, problem.fix
     domain = dimension.domain
-    others = [other for other in places if other not in settings]
+    others = [other for other in sweep_keys if other not in settings]
     if isinstance(domain, Floats) and problem.expected.startswith("a whole number"):
-        found = f"'{written}'"
+        found = f"'{explicit}'"
         fix = f"write int({domain.low:g}, {domain.high:g}{', log' if domain.log else ''})"
     elif not concerned:
         found = f"{format_value(settings[key])}, which leads to {found} at {problem.key}"
@@ -196,7 +196,7 @@ def _in_sweep(
         fix = f"set {parent} to a type that has it"
         if kind is not None:
             fix = f"set a condition for it: `when: {{{key}: {kind} == …}}`"
-    return Problem("", problem.expected, found, fix, place)
+    return Problem("", problem.expected, found, fix, sweep_key)
 
 
 def _overlap(key: str, other: str) -> bool:

@@ -14,13 +14,13 @@ from pydantic import ValidationError
 
 from trainer.config.conflict import Conflict
 from trainer.config.merging import with_value
-from trainer.config.nodes import Node, Place, Source, parse_key, to_node, to_python
+from trainer.config.nodes import Location, Node, Source, parse_key, to_node, to_python
 from trainer.config.override_errors import OverrideError
 from trainer.config.schema import Config
 from trainer.config.validation import issues_from_pydantic, validation_issues
 from trainer.errors import Problem
 
-_NOWHERE = Place(Source("", Path(), override=""))
+_NOWHERE = Location(Source("", Path(), override=""))
 
 
 def apply_settings(
@@ -40,7 +40,7 @@ def apply_settings(
         steps = parse_key(key)
         assert steps is not None, key
         try:
-            root = with_value(root, steps, to_node(value, _NOWHERE, written=True))
+            root = with_value(root, steps, to_node(value, _NOWHERE, explicit=True))
         except OverrideError as error:
             problems.append(error.searched)
     try:

@@ -26,7 +26,7 @@ from trainer.config.matching import (
     keys_by_name,
     matches_kind,
 )
-from trainer.config.nodes import Entry, KeyPath, Node, Place, join_key, to_python
+from trainer.config.nodes import Entry, KeyPath, Location, Node, join_key, to_python
 from trainer.config.renamed import removal_fix, renamed_setting, renamed_value
 from trainer.config.schema import Config
 from trainer.config.sections import Section
@@ -79,7 +79,7 @@ def validation_issues(root: Node) -> list[ValidationIssue]:
     """Return all mismatches of a config with the schema, in the order of the file; at most 100."""
     issues = list(islice(_issues(ROOT, root, ()), MAX_PROBLEMS + 1))
     if len(issues) > MAX_PROBLEMS:
-        where = str(root.place.source.label)
+        where = str(root.location.source.label)
         problem = Problem(where, f"at most {MAX_PROBLEMS} problems", "more", "fix these first")
         issues[-1] = ValidationIssue(problem, ())
     return issues
@@ -99,32 +99,32 @@ def _found(node: Node) -> str:
     return format_value(to_python(node), node.text)
 
 
-def _issues(shape: Spec, node: Node, path: KeyPath) -> Iterator[ValidationIssue]:
-    match shape:
+def _issues(spec: Spec, node: Node, path: KeyPath) -> Iterator[ValidationIssue]:
+    match spec:
         case ScalarSpec():
-            if not shape.accepts(node.content):
-                yield _issue(node, path, describe_spec(shape), scalar_fix(shape, node))
+            if not spec.accepts(node.content):
+                yield _issue(node, path, describe_spec(spec), scalar_fix(spec, node))
         case ChoiceSpec(values):
             if not isinstance(node.content, str) or node.content not in values:
-                yield _issue(node, path, describe_spec(shape), choice_fix(values, node))
+                yield _issue(node, path, describe_spec(spec), choice_fix(values, node))
         case ListSpec():
-            yield from _list_issues(shape, node, path)
+            yield from _list_issues(spec, node, path)
         case MappingSpec(value):
             if node.entries is None:
-                yield _issue(node, path, describe_spec(shape), "")
+                yield _issue(node, path, describe_spec(spec), "")
                 return
             for key, entry in node.entries.items():
                 yield from _issues(value, entry.node, (*path, key))
         case SectionSpec():
-            yield from _section_issues(shape, node, path)
+            yield from _section_issues(spec, node, path)
         case TaggedSpec():
-            yield from _tagged_issues(shape, node, path)
+            yield from _tagged_issues(spec, node, path)
         case ShorthandSpec():
-            yield from _shorthand_issues(shape, node, path)
+            yield from _shorthand_issues(spec, node, path)
         case UnionSpec():
-            yield from _union_issues(shape, node, path)
+            yield from _union_issues(spec, node, path)
         case _:
-            assert_never(shape)
+            assert_never(spec)
 
 
 def _issue(
@@ -133,10 +133,10 @@ def _issue(
     expected: str,
     fix: str,
     *,
-    place: Place | None = None,
+    location: Location | None = None,
     found: str = "",
 ) -> ValidationIssue:
-    where = str(node.place if place is None else place)
+    where = str(node.location if location is None else location)
     new_value = renamed_value(path, node.content)
     if new_value is not None:
         expected, fix = f"'{new_value}'", f"write {new_value}, its new name"
@@ -145,86 +145,86 @@ def _issue(
     )
 
 
-def _list_issues(shape: ListSpec, node: Node, path: KeyPath) -> Iterator[ValidationIssue]:
+def _list_issues(spec: ListSpec, node: Node, path: KeyPath) -> Iterator[ValidationIssue]:
     if node.items is None:
-        yield _issue(node, path, describe_spec(shape), _in_brackets(shape, node))
+        yield _issue(node, path, describe_spec(spec), _in_brackets(spec, node))
         return
     count = len(node.items)
-    if count < shape.at_least or (shape.at_most is not None and count > shape.at_most):
-        expected = describe_spec(shape)
+    if count < spec.at_least or (spec.at_most is not None and count > spec.at_most):
+        expected = describe_spec(spec)
         if count == 0:
             expected = expected.replace("a list of", "a list of at least one of:", 1)
         yield _issue(node, path, expected, "", found=f"{count} of them" if count else "")
-    tagged = find_tagged(shape.item)
+    tagged = find_tagged(spec.item)
     calls = {} if tagged is None else rejoin_calls(tagged, node.items, _fits)
     for index, item in enumerate(node.items):
         if index not in calls:
-            yield from _issues(shape.item, item, (*path, index))
+            yield from _issues(spec.item, item, (*path, index))
         elif calls[index]:
             fix = f"write {calls[index]}"
-            yield _issue(item, (*path, index), describe_spec(shape.item), fix)
+            yield _issue(item, (*path, index), describe_spec(spec.item), fix)
 
 
-def _in_brackets(shape: ListSpec, node: Node) -> str:
-    if node.items is None and node.content is not None and not _has_issue(shape.item, node):
+def _in_brackets(spec: ListSpec, node: Node) -> str:
+    if node.items is None and node.content is not None and not _has_issue(spec.item, node):
         if node.entries is not None:
             return "start the item with '- '"
         return f"write [{node.text}]"
-    tagged = find_tagged(shape.item)
+    tagged = find_tagged(spec.item)
     if tagged is not None and node.items is None:
         fix = _rewritten(tagged, node) or _as_only_key(tagged, node)
         return f"write [{fix.removeprefix('write ')}]" if fix else ""
     return ""
 
 
-def _rewritten(shape: TaggedSpec, node: Node) -> str:
-    better = rewrite(shape, node, _fits)
+def _rewritten(spec: TaggedSpec, node: Node) -> str:
+    better = rewrite(spec, node, _fits)
     return f"write {better}" if better else ""
 
 
-def _fits(shape: Spec, node: Node) -> bool:
-    return not _has_issue(shape, node)
+def _fits(spec: Spec, node: Node) -> bool:
+    return not _has_issue(spec, node)
 
 
-def _has_issue(shape: Spec, node: Node) -> bool:
-    return next(_issues(shape, node, ()), None) is not None
+def _has_issue(spec: Spec, node: Node) -> bool:
+    return next(_issues(spec, node, ()), None) is not None
 
 
-def _section_issues(shape: SectionSpec, node: Node, path: KeyPath) -> Iterator[ValidationIssue]:
-    known = section_fields(shape.model)
+def _section_issues(spec: SectionSpec, node: Node, path: KeyPath) -> Iterator[ValidationIssue]:
+    known = section_fields(spec.model)
     if node.entries is None:
         fix = ""
-        if node.content is None and not required_fields(shape.model):
+        if node.content is None and not required_fields(spec.model):
             fix = "write its settings below it, indented, or remove the line"
         elif not known:
             fix = f"write only `{path[-1] if path else ''}`: it has no settings"
         elif node.items is None:
             fix = _as_setting(known, node)
         else:
-            lists = [name for name, shape in known.items() if isinstance(shape, ListSpec)]
+            lists = [name for name, spec in known.items() if isinstance(spec, ListSpec)]
             meant = [name for name in lists if not _has_issue(known[name], node)]
             fix = f"put it below `{meant[0]}:`" if meant else ""
-        yield _issue(node, path, describe_spec(shape), fix)
+        yield _issue(node, path, describe_spec(spec), fix)
         return
     for key, entry in node.entries.items():
         if key in known:
-            inner = (*path, key) if entry.written else path
+            inner = (*path, key) if entry.explicit else path
             yield from _issues(known[key], entry.node, inner)
         else:
-            yield _unknown_key(shape.model, key, entry, path)
+            yield _unknown_key(spec.model, key, entry, path)
     unknown = [key for key in node.entries if key not in known]
-    for name in required_fields(shape.model):
+    for name in required_fields(spec.model):
         if name not in node.entries and not _is_misspelled(name, unknown, known, path):
             key = join_key((*path, name))
             fix = f"add `{name}: …`"
-            problem = Problem(str(node.place), describe_spec(known[name]), "nothing", fix, key)
+            problem = Problem(str(node.location), describe_spec(known[name]), "nothing", fix, key)
             yield ValidationIssue(problem, path)
 
 
 def _as_setting(known: Mapping[str, Spec], node: Node) -> str:
     """Return the fix for a name that is a value of one of the settings: `{kind: categorical}`."""
-    for name, shape in known.items():
-        if is_choice(shape) and not _has_issue(shape, node):
+    for name, spec in known.items():
+        if is_choice(spec) and not _has_issue(spec, node):
             return f"write {{{name}: {node.text}}}"
     return ""
 
@@ -241,21 +241,23 @@ def _is_misspelled(
 
 def _unknown_key(model: type[Section], key: str, entry: Entry, path: KeyPath) -> ValidationIssue:
     known = list(section_fields(model))
-    place = section_name(path)
+    section = section_name(path)
     if model is Config:
         known.append(EXTENDS)
-    here = (*path, key)
-    new_name = renamed_setting(here)
+    key_path = (*path, key)
+    new_name = renamed_setting(key_path)
     if new_name is not None:
         expected, fix = f"'{new_name}'", f"rename it to {join_key((*path, new_name))}"
     elif not known:
-        expected, fix = f"no settings in {place}", "remove it"
+        expected, fix = f"no settings in {section}", "remove it"
     else:
-        expected = f"a setting of {place}"
+        expected = f"a setting of {section}"
         meant = suggest_key(key, known, keys_by_name())
         fix = did_you_mean_text(meant, f"available: {', '.join(known)}")
-        fix = removal_fix(here) or fix
-    return _issue(entry.node, here, expected, fix, place=entry.place, found=f"'{truncate(key)}'")
+        fix = removal_fix(key_path) or fix
+    return _issue(
+        entry.node, key_path, expected, fix, location=entry.location, found=f"'{truncate(key)}'"
+    )
 
 
 def section_name(path: KeyPath) -> str:
@@ -263,33 +265,33 @@ def section_name(path: KeyPath) -> str:
     return join_key(path) if path else "the config"
 
 
-def _tagged_issues(shape: TaggedSpec, node: Node, path: KeyPath) -> Iterator[ValidationIssue]:
+def _tagged_issues(spec: TaggedSpec, node: Node, path: KeyPath) -> Iterator[ValidationIssue]:
     if node.entries is None:
-        fix = _rewritten(shape, node) or choice_fix(shape.tags, node) or _as_only_key(shape, node)
-        yield _issue(node, path, describe_spec(shape), fix)
-    elif shape.by_name:
-        yield from _named_issues(shape, node, path)
+        fix = _rewritten(spec, node) or choice_fix(spec.tags, node) or _as_only_key(spec, node)
+        yield _issue(node, path, describe_spec(spec), fix)
+    elif spec.by_name:
+        yield from _named_issues(spec, node, path)
     elif len(node.entries) != 1:
-        yield from _several_keys(shape, node, path)
+        yield from _several_keys(spec, node, path)
     else:
         ((key, entry),) = node.entries.items()
-        member = shape.member(key)
+        member = spec.member(key)
         if member is not None:
-            needed = "" if entry.written else _needed_value(member, key)
+            needed = "" if entry.explicit else _needed_value(member, key)
             if needed:
                 fix = f"write {{{key}: …}}"
                 yield _issue(node, path, needed, fix, found=f"'{key}' alone")
             else:
                 yield from _issues(member, node, path)
             return
-        here = (*path, key) if entry.written else path
-        suggestion = did_you_mean_text(suggest_value(key, shape.tags))
-        if entry.written:
-            fix = suggestion or _rewritten(shape, node)
+        key_path = (*path, key) if entry.explicit else path
+        suggestion = did_you_mean_text(suggest_value(key, spec.tags))
+        if entry.explicit:
+            fix = suggestion or _rewritten(spec, node)
         else:  # a bare name
-            fix = _rewritten(shape, Node(key, node.place, key)) or suggestion
+            fix = _rewritten(spec, Node(key, node.location, key)) or suggestion
         found = f"'{truncate(key)}'"
-        yield _issue(node, here, describe_spec(shape), fix, place=entry.place, found=found)
+        yield _issue(node, key_path, describe_spec(spec), fix, location=entry.location, found=found)
 
 
 def _needed_value(member: SectionSpec, tag: str) -> str:
@@ -301,113 +303,118 @@ def _needed_value(member: SectionSpec, tag: str) -> str:
     return f"{tag} with {short or describe_spec(inner)}"
 
 
-def _as_only_key(shape: TaggedSpec, node: Node) -> str:
+def _as_only_key(spec: TaggedSpec, node: Node) -> str:
     """Return the fix for a number that is a shorthand of one of the sections: `{dense: 64}`."""
-    if shape.by_name or node.content is None or isinstance(node.content, str | bool):
+    if spec.by_name or node.content is None or isinstance(node.content, str | bool):
         return ""
-    for tag, fields in shape.members:
+    for tag, fields in spec.members:
         if not _has_issue(section_fields(fields.model)[tag], node):
             return f"write {{{tag}: {node.text}}}" if node.text else ""
     return ""
 
 
-def _named_issues(shape: TaggedSpec, node: Node, path: KeyPath) -> Iterator[ValidationIssue]:
+def _named_issues(spec: TaggedSpec, node: Node, path: KeyPath) -> Iterator[ValidationIssue]:
     assert node.entries is not None
     for key, other in node.entries.items():
-        if key in shape.tags:  # {adam: {…}}, as layers are written
+        if key in spec.tags:  # {adam: {…}}, as layers are written
             expected = f"a setting of {section_name(path)}"
             fix = f"write `name: {key}` with its settings at the same level"
-            here = (*path, key)
+            key_path = (*path, key)
             yield _issue(
-                other.node, here, expected, fix, place=other.place, found=f"'{truncate(key)}'"
+                other.node,
+                key_path,
+                expected,
+                fix,
+                location=other.location,
+                found=f"'{truncate(key)}'",
             )
             return
     entry = node.entries.get("name")
     name = None if entry is None else entry.node.content
-    member = shape.member(name)
+    member = spec.member(name)
     if member is not None:
         yield from _issues(member, node, path)
     elif entry is None:
-        yield _issue(node, (*path, "name"), describe_spec(shape), "", found="nothing")
+        yield _issue(node, (*path, "name"), describe_spec(spec), "", found="nothing")
     else:
-        here = (*path, "name") if entry.written else path
-        fix = "" if entry.written else _rewritten(shape, entry.node)
-        fix = fix or choice_fix(shape.tags, entry.node)
-        yield _issue(entry.node, here, describe_spec(shape), fix)
-        every = {name for _, fields in shape.members for name in section_fields(fields.model)}
+        key_path = (*path, "name") if entry.explicit else path
+        fix = "" if entry.explicit else _rewritten(spec, entry.node)
+        fix = fix or choice_fix(spec.tags, entry.node)
+        yield _issue(entry.node, key_path, describe_spec(spec), fix)
+        every = {name for _, fields in spec.members for name in section_fields(fields.model)}
         for key, other in node.entries.items():
             if key not in every:  # invalid for every name
-                yield _unknown_key(shape.members[0][1].model, key, other, path)
+                yield _unknown_key(spec.members[0][1].model, key, other, path)
 
 
-def _several_keys(shape: TaggedSpec, node: Node, path: KeyPath) -> Iterator[ValidationIssue]:
+def _several_keys(spec: TaggedSpec, node: Node, path: KeyPath) -> Iterator[ValidationIssue]:
     assert node.entries is not None
     keys = list(node.entries)
-    expected = f"one key, {describe_spec(shape)}"
-    first = shape.member(keys[0]) if keys else None
+    expected = f"one key, {describe_spec(spec)}"
+    first = spec.member(keys[0]) if keys else None
     is_empty = first is not None and node.entries[keys[0]].node.content is None
-    fix = "" if is_empty else _rewritten(shape, node)
+    fix = "" if is_empty else _rewritten(spec, node)
     inner = {name for steps, _, name in settings(first) if len(steps) == 2} if first else set()
     if not fix and inner & set(keys[1:]):
         fix = f"indent {', '.join(keys[1:])} below {keys[0]}"
-    elif not fix and len(set(keys) & set(shape.tags)) > 1 and path and isinstance(path[-1], int):
+    elif not fix and len(set(keys) & set(spec.tags)) > 1 and path and isinstance(path[-1], int):
         fix = "start each one with '- ' on a separate line"
     yield _issue(node, path, expected, fix, found=f"{len(keys)} keys: {', '.join(keys)}"[:80])
 
 
-def _shorthand_issues(shape: ShorthandSpec, node: Node, path: KeyPath) -> Iterator[ValidationIssue]:
-    full = expand_shorthand(shape, node)
-    short = shorthand_setting(shape)
+def _shorthand_issues(spec: ShorthandSpec, node: Node, path: KeyPath) -> Iterator[ValidationIssue]:
+    full = expand_shorthand(spec, node)
+    short = shorthand_setting(spec)
     is_list = node.items is not None and (short is None or not isinstance(short[1], ListSpec))
     if short is not None and (is_list or full.entries is None):
-        better = rewrite_section(shape, node, _fits)
-        yield _issue(node, path, describe_spec(shape), f"write {better}" if better else "")
+        better = rewrite_section(spec, node, _fits)
+        yield _issue(node, path, describe_spec(spec), f"write {better}" if better else "")
     elif node.items is None and node.entries is None and node.content is not None and short:
-        issue = next(_issues(shape.inner, full, path), None)
+        issue = next(_issues(spec.inner, full, path), None)
         if issue is not None:
-            expected = describe_shorthand(shape) + " or a mapping"
-            better = rewrite_section(shape, node, _fits)
+            expected = describe_shorthand(spec) + " or a mapping"
+            better = rewrite_section(spec, node, _fits)
             fix = f"write {better}" if better else issue.problem.fix
             yield _issue(node, path, expected, fix)
     else:
-        yield from _issues(shape.inner, full, path)
+        yield from _issues(spec.inner, full, path)
 
 
-def _union_issues(shape: UnionSpec, node: Node, path: KeyPath) -> Iterator[ValidationIssue]:
-    if node.content is None and node.items is None and node.entries is None and shape.nullable:
+def _union_issues(spec: UnionSpec, node: Node, path: KeyPath) -> Iterator[ValidationIssue]:
+    if node.content is None and node.items is None and node.entries is None and spec.nullable:
         return
-    if any(not _has_issue(member, node) for member in shape.members):
+    if any(not _has_issue(member, node) for member in spec.members):
         return
-    if shape.nullable and isinstance(node.content, bool):
+    if spec.nullable and isinstance(node.content, bool):
         fix = "write null"
         if node.content:
-            optional = any(is_optional(member) for member in shape.members)
+            optional = any(is_optional(member) for member in spec.members)
             fix = "write {} for its defaults" if optional else ""
-        yield _issue(node, path, describe_spec(shape), fix)
+        yield _issue(node, path, describe_spec(spec), fix)
         return
-    fitting = [member for member in shape.members if matches_kind(member, node)]
-    if len(shape.members) == 1 or (
+    fitting = [member for member in spec.members if matches_kind(member, node)]
+    if len(spec.members) == 1 or (
         len(fitting) == 1 and not isinstance(fitting[0], ChoiceSpec | ScalarSpec)
     ):
-        yield from _issues((fitting or shape.members)[0], node, path)
+        yield from _issues((fitting or spec.members)[0], node, path)
         return
     if isinstance(node.content, str):
-        for member in shape.members:
+        for member in spec.members:
             if isinstance(member, TaggedSpec) and node.content in member.tags:
-                yield _issue(node, path, describe_spec(shape), f"write {{{node.content}: …}}")
+                yield _issue(node, path, describe_spec(spec), f"write {{{node.content}: …}}")
                 return
-    fixes = [_first_fix(member, node) for member in shape.members]
+    fixes = [_first_fix(member, node) for member in spec.members]
     choices = tuple(
         value
-        for member in shape.members
+        for member in spec.members
         for value in (member.values if isinstance(member, ChoiceSpec) else ())
     )
-    tagged = find_tagged(shape)
+    tagged = find_tagged(spec)
     better = "" if tagged is None else _rewritten(tagged, node)
     fix = better or choice_fix(choices, node) or next((fix for fix in fixes if fix), "")
-    yield _issue(node, path, describe_spec(shape), fix)
+    yield _issue(node, path, describe_spec(spec), fix)
 
 
-def _first_fix(shape: Spec, node: Node) -> str:
-    issue = next(_issues(shape, node, ()), None)
+def _first_fix(spec: Spec, node: Node) -> str:
+    issue = next(_issues(spec, node, ()), None)
     return "" if issue is None else issue.problem.fix

@@ -6,7 +6,7 @@ import re
 
 import yaml
 
-from trainer.config.nodes import Place, Source
+from trainer.config.nodes import Location, Source
 from trainer.errors import Problem
 
 
@@ -20,13 +20,15 @@ def syntax_problem(error: yaml.MarkedYAMLError, lines: list[str], source: Source
     """
     what = error.problem or ""
     context = error.context or ""
-    found_at = _place(source, error.problem_mark or error.context_mark, lines)
-    start = _place(source, error.context_mark, lines) if error.context_mark else found_at
+    found_at = _location(source, error.problem_mark or error.context_mark, lines)
+    start = _location(source, error.context_mark, lines) if error.context_mark else found_at
 
     tab = _tab(lines, {found_at.line, start.line})
     if tab is not None:
-        place = Place(source, *tab)
-        return Problem(str(place), "spaces as indentation", "a tab", "replace the tab with spaces")
+        location = Location(source, *tab)
+        return Problem(
+            str(location), "spaces as indentation", "a tab", "replace the tab with spaces"
+        )
     if "cannot start any token" in what:
         character = _character(lines, found_at)
         fix = "put the value in quotes"
@@ -37,8 +39,8 @@ def syntax_problem(error: yaml.MarkedYAMLError, lines: list[str], source: Source
     if re.search("escape|hexdecimal|hexadecimal|Unicode character", what):
         fix = r"use single quotes, in which a backslash is literal: 'C:\data'"
         backslash = lines[found_at.line - 1].rfind("\\", 0, found_at.column)
-        place = found_at if backslash < 0 else Place(source, found_at.line, backslash + 1)
-        return Problem(str(place), "a valid YAML escape", _rest(lines, place, 3), fix)
+        location = found_at if backslash < 0 else Location(source, found_at.line, backslash + 1)
+        return Problem(str(location), "a valid YAML escape", _rest(lines, location, 3), fix)
     if "flow sequence" in context or "flow mapping" in context:
         closing = "]" if "sequence" in context else "}"
         fix = f"close the bracket opened at {start.line}:{start.column} with '{closing}'"
@@ -47,9 +49,9 @@ def syntax_problem(error: yaml.MarkedYAMLError, lines: list[str], source: Source
         fix = "quote a value that contains ': '; put a key on a separate line, indented"
         return Problem(str(found_at), "one 'key: value' per line", "a second ':'", fix)
     if "could not find expected ':'" in what:
-        place = start if start.line != found_at.line else found_at
+        location = start if start.line != found_at.line else found_at
         fix = "write `key: value`, or indent the line to continue the previous one"
-        return Problem(str(place), "':' after the key", _rest(lines, place), fix)
+        return Problem(str(location), "':' after the key", _rest(lines, location), fix)
     if "block mapping" in context or "block collection" in context:
         return _broken_block(found_at, start, "a key" if "mapping" in context else "'- '", lines)
     if "node content" in what or "expected the node content" in what:
@@ -59,7 +61,7 @@ def syntax_problem(error: yaml.MarkedYAMLError, lines: list[str], source: Source
     return Problem(str(found_at), "valid YAML", what or context or "something else", fix)
 
 
-def _broken_block(found_at: Place, start: Place, kind: str, lines: list[str]) -> Problem:
+def _broken_block(found_at: Location, start: Location, kind: str, lines: list[str]) -> Problem:
     rest = _rest(lines, found_at)
     if rest.startswith("':"):
         return Problem(
@@ -72,15 +74,15 @@ def _broken_block(found_at: Place, start: Place, kind: str, lines: list[str]) ->
     return Problem(str(found_at), f"{kind} with the indentation of its siblings", rest, fix)
 
 
-def _place(source: Source, mark: yaml.Mark | None, lines: list[str]) -> Place:
+def _location(source: Source, mark: yaml.Mark | None, lines: list[str]) -> Location:
     if mark is None:
-        return Place(source)
+        return Location(source)
     # At the end of the text the parsers report the line after the last one: use the end of the text.
     line = min(mark.line, len(lines) - 1)
     if not lines[line] and mark.line >= len(lines) - 1 and line > 0:
         line -= 1
     column = min(mark.column, len(lines[line])) if line == mark.line else len(lines[line])
-    return Place(source, line + 1, column + 1)
+    return Location(source, line + 1, column + 1)
 
 
 def _tab(lines: list[str], numbers: set[int]) -> tuple[int, int] | None:
@@ -91,12 +93,12 @@ def _tab(lines: list[str], numbers: set[int]) -> tuple[int, int] | None:
     return None
 
 
-def _character(lines: list[str], place: Place) -> str:
-    return lines[place.line - 1][place.column - 1 : place.column] or "the end"
+def _character(lines: list[str], location: Location) -> str:
+    return lines[location.line - 1][location.column - 1 : location.column] or "the end"
 
 
-def _rest(lines: list[str], place: Place, length: int = 30) -> str:
-    text = lines[place.line - 1][place.column - 1 :].strip()
+def _rest(lines: list[str], location: Location, length: int = 30) -> str:
+    text = lines[location.line - 1][location.column - 1 :].strip()
     if not text:
-        return "the end of the line" if any(lines[place.line :]) else "the end of the file"
+        return "the end of the line" if any(lines[location.line :]) else "the end of the file"
     return f"'{text}'" if len(text) <= length else f"'{text[:length]}…'"

@@ -20,8 +20,8 @@ import yaml
 
 from trainer.config.nodes import (
     Entry,
+    Location,
     Node,
-    Place,
     Scalar,
     Source,
     Step,
@@ -107,10 +107,10 @@ def parse_yaml(text: str, source: Source) -> Document:
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     unprintable = _UNPRINTABLE.search(text)
     if unprintable is not None:
-        place = _place_of(source, text, unprintable.start())
+        location = _location_of(source, text, unprintable.start())
         found = f"the control character U+{ord(unprintable[0]):04X}"
         fix = 'remove it, or write it as an escape in double quotes: "\\x1b"'
-        return Document(None, (Problem(str(place), "printable text", found, fix),))
+        return Document(None, (Problem(str(location), "printable text", found, fix),))
     composer = _Composer(source)
     loader = _Events(text)
     try:
@@ -193,14 +193,14 @@ def _text_of(data: bytes, label: str) -> str | Problem:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         before = data[: error.start].decode("utf-8-sig")
-        place = _place_of(Source(label, Path()), before, len(before))
+        location = _location_of(Source(label, Path()), before, len(before))
         fix = f"save it as UTF-8: iconv -f WINDOWS-1252 -t UTF-8 {label} > utf8.yaml"
-        return Problem(str(place), "text in UTF-8", f"the byte 0x{data[error.start]:02x}", fix)
+        return Problem(str(location), "text in UTF-8", f"the byte 0x{data[error.start]:02x}", fix)
 
 
-def _place_of(source: Source, text: str, index: int) -> Place:
+def _location_of(source: Source, text: str, index: int) -> Location:
     before = text[:index]
-    return Place(source, before.count("\n") + 1, index - (before.rfind("\n") + 1) + 1)
+    return Location(source, before.count("\n") + 1, index - (before.rfind("\n") + 1) + 1)
 
 
 class _LimitError(Exception):
@@ -215,13 +215,13 @@ class _LimitError(Exception):
 class _OpenCollection:
     """A list or mapping that has not ended yet."""
 
-    place: Place
+    location: Location
     is_mapping: bool
     anchor: str | None
     items: list[Node] = field(default_factory=list)
     entries: dict[str, Entry] = field(default_factory=dict)
     merge_entries: dict[str, Entry] = field(default_factory=dict)
-    key: tuple[str, Place, bool] | None = None
+    key: tuple[str, Location, bool] | None = None
     """The key whose value follows: its text, its location, whether it is a merge key."""
 
 
@@ -246,7 +246,7 @@ class _Composer:
                     documents += 1
                     if documents > 1:
                         fix = "put each config in a separate file"
-                        self._refuse(self._place(event), "one document", "a second one", fix)
+                        self._refuse(self._location(event), "one document", "a second one", fix)
                 case yaml.AliasEvent():
                     self._add(self._alias(event))
                 case yaml.ScalarEvent():
@@ -257,16 +257,16 @@ class _Composer:
                     self._close()
         return self._root
 
-    def _place(self, event: yaml.Event) -> Place:
+    def _location(self, event: yaml.Event) -> Location:
         mark = event.start_mark
         assert mark is not None
-        return Place(self._source, mark.line + 1, mark.column + 1)
+        return Location(self._source, mark.line + 1, mark.column + 1)
 
-    def _refuse(self, place: Place, expected: str, found: str, fix: str) -> None:
-        raise _LimitError(Problem(str(place), expected, found, fix))
+    def _refuse(self, location: Location, expected: str, found: str, fix: str) -> None:
+        raise _LimitError(Problem(str(location), expected, found, fix))
 
-    def _note(self, place: Place, expected: str, found: str, fix: str, key: str = "") -> None:
-        self.problems.append(Problem(str(place), expected, found, fix, key))
+    def _note(self, location: Location, expected: str, found: str, fix: str, key: str = "") -> None:
+        self.problems.append(Problem(str(location), expected, found, fix, key))
 
     def _path(self, last: str) -> str:
         steps: list[Step] = [
@@ -278,14 +278,14 @@ class _Composer:
         if event.tag is not None and event.tag != "!":
             name = re.sub(r"^tag:yaml\.org,2002:", "!!", event.tag)
             fix = "remove the tag; quote text that looks like a number"
-            self._note(self._place(event), "a value without a tag", f"the tag {name}", fix)
+            self._note(self._location(event), "a value without a tag", f"the tag {name}", fix)
 
     def _anchor(self, event: yaml.NodeEvent, node: Node | None) -> None:
         if event.anchor is not None:
             self._anchors[event.anchor] = node
 
     def _alias(self, event: yaml.AliasEvent) -> Node:
-        place = self._place(event)
+        location = self._location(event)
         assert event.anchor is not None
         known = [name for name, node in self._anchors.items() if node is not None]
         node = self._anchors.get(event.anchor)
@@ -293,17 +293,17 @@ class _Composer:
             inside = event.anchor in self._anchors
             found = f"*{event.anchor} inside itself" if inside else f"*{event.anchor}"
             fix = did_you_mean(event.anchor, known, f"define it before with &{event.anchor}")
-            self._note(place, "the name of an anchor above", found, fix)
-            return Node(None, place)
-        return Node(node.content, place, node.text, node.size, node.depth)
+            self._note(location, "the name of an anchor above", found, fix)
+            return Node(None, location)
+        return Node(node.content, location, node.text, node.size, node.depth)
 
     def _scalar(self, event: yaml.ScalarEvent) -> None:
-        place = self._place(event)
+        location = self._location(event)
         self._tagged(event)
         text: str = event.value
         if "\0" in text or re.search("[\ud800-\udfff]", text):
             found = "an escape for NUL or for half of a surrogate pair"
-            self._note(place, "text that can be written to a file", found, "remove the escape")
+            self._note(location, "text that can be written to a file", found, "remove the escape")
             text = ""
         value: Scalar = text
         if event.implicit[0]:
@@ -311,33 +311,35 @@ class _Composer:
                 value = parse_scalar(text)
             except ValueError as error:
                 found = f"an integer of {error}"
-                self._note(place, f"at most {_MAX_DIGITS:,} digits", found, "write it as 1e9")
+                self._note(location, f"at most {_MAX_DIGITS:,} digits", found, "write it as 1e9")
                 value = 0
-        node = Node(value, place, text)
+        node = Node(value, location, text)
         self._anchor(event, node)
         parent = self._stack[-1] if self._stack else None
         if parent is not None and parent.is_mapping and parent.key is None:
-            parent.key = (text, place, event.implicit[0] and text == "<<")
+            parent.key = (text, location, event.implicit[0] and text == "<<")
             if event.implicit[0] and not text:
-                self._note(place, "a key before the ':'", "none", "write a key, or remove the line")
+                self._note(
+                    location, "a key before the ':'", "none", "write a key, or remove the line"
+                )
         else:
             self._add(node)
 
     def _open(self, event: yaml.SequenceStartEvent | yaml.MappingStartEvent) -> None:
-        place = self._place(event)
+        location = self._location(event)
         self._tagged(event)
         self._anchor(event, None)
         parent = self._stack[-1] if self._stack else None
         if parent is not None and parent.key is not None and not event.flow_style:
-            place = parent.key[1]
+            location = parent.key[1]
         if len(self._stack) >= MAX_DEPTH:
             expected = f"at most {MAX_DEPTH} levels of nesting"
-            self._refuse(place, expected, "more", "flatten it: no setting is nested so deeply")
+            self._refuse(location, expected, "more", "flatten it: no setting is nested so deeply")
         if parent is not None and parent.is_mapping and parent.key is None:
             found = "a mapping or list"
-            self._refuse(place, "text as the key", found, "quote it, or write it after the ':'")
+            self._refuse(location, "text as the key", found, "quote it, or write it after the ':'")
         is_mapping = isinstance(event, yaml.MappingStartEvent)
-        self._stack.append(_OpenCollection(place, is_mapping, event.anchor))
+        self._stack.append(_OpenCollection(location, is_mapping, event.anchor))
 
     def _close(self) -> None:
         done = self._stack.pop()
@@ -345,9 +347,9 @@ class _Composer:
             missing = {
                 key: entry for key, entry in done.merge_entries.items() if key not in done.entries
             }
-            node = mapping_node({**done.entries, **missing}, done.place)
+            node = mapping_node({**done.entries, **missing}, done.location)
         else:
-            node = list_node(tuple(done.items), done.place)
+            node = list_node(tuple(done.items), done.location)
         if done.anchor is not None:
             self._anchors[done.anchor] = node
         self._add(node)
@@ -358,35 +360,37 @@ class _Composer:
         if node.size > MAX_NODES or self._nodes > MAX_NODES:
             expected = f"at most {MAX_NODES:,} values, with aliases expanded"
             fix = "use fewer aliases, or put long lists in a data file"
-            self._refuse(node.place, expected, "more", fix)
+            self._refuse(node.location, expected, "more", fix)
         if node.depth + len(self._stack) > MAX_DEPTH:
             expected = f"at most {MAX_DEPTH} levels of nesting"
-            self._refuse(node.place, expected, "more", "flatten it: no setting is nested so deeply")
+            self._refuse(
+                node.location, expected, "more", "flatten it: no setting is nested so deeply"
+            )
         if parent is None:
             self._root = node
         elif not parent.is_mapping:
             parent.items.append(node)
         elif parent.key is None:
             found = "an alias"
-            self._refuse(node.place, "text as the key", found, "write the key without an alias")
+            self._refuse(node.location, "text as the key", found, "write the key without an alias")
         else:
-            (key, place, merges), parent.key = parent.key, None
+            (key, location, merges), parent.key = parent.key, None
             if merges:
-                self._merge(parent, node, place)
+                self._merge(parent, node, location)
             elif key in parent.entries:
-                first = parent.entries[key].place
+                first = parent.entries[key].location
                 found = f"'{key}' again (first on line {first.line})"
                 fix = "remove one of the two"
-                self._note(place, "each key once", found, fix, self._path(key))
+                self._note(location, "each key once", found, fix, self._path(key))
             else:
-                parent.entries[key] = Entry(place, node)
+                parent.entries[key] = Entry(location, node)
 
-    def _merge(self, parent: _OpenCollection, node: Node, place: Place) -> None:
+    def _merge(self, parent: _OpenCollection, node: Node, location: Location) -> None:
         sources = node.items if node.items is not None else (node,)
         for source in sources:
             if source.entries is None:
                 fix = "write `<<: *anchor` with the anchor of a mapping"
-                self._note(place, "a mapping to merge", "something else", fix)
+                self._note(location, "a mapping to merge", "something else", fix)
                 continue
             for key, entry in source.entries.items():
                 parent.merge_entries.setdefault(key, entry)

@@ -11,7 +11,7 @@ from typing import assert_never
 
 import numpy as np
 
-from trainer.config.schema import Evaluate, ThresholdAim
+from trainer.config.schema import Evaluate, ThresholdCriterion
 from trainer.evaluation.calibration import apply_temperature, fit_temperature
 from trainer.evaluation.conformal import fit_conformal
 from trainer.evaluation.predictions import Predictions
@@ -70,13 +70,13 @@ def choose_decisions(
         temperature = fit_temperature(task_name, validation.y, validation.p, validation.weight)
         decisions = replace(decisions, temperature=temperature)
         validation = replace(validation, p=apply_temperature(task_name, validation.p, temperature))
-    if isinstance(settings.threshold, ThresholdAim) and task_name == "binary":
+    if isinstance(settings.threshold, ThresholdCriterion) and task_name == "binary":
         return _with_threshold(decisions, settings.threshold, validation)
     return decisions
 
 
 def _with_threshold(
-    decisions: Decisions, wanted: ThresholdAim, validation: Predictions
+    decisions: Decisions, wanted: ThresholdCriterion, validation: Predictions
 ) -> Decisions:
     aim: Aim
     match wanted.criterion:

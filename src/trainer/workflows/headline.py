@@ -10,7 +10,7 @@ from collections.abc import Collection
 
 from trainer.config.data import TaskName
 from trainer.config.resolve import resolved_monitor
-from trainer.config.schema import Config, ThresholdAim
+from trainer.config.schema import Config, ThresholdCriterion
 from trainer.evaluation.metrics import COMPARED_METRICS, MetricEvaluator
 from trainer.evaluation.predictions import Predictions
 
@@ -43,7 +43,7 @@ def preferred_metrics(config: Config, task: TaskName) -> list[str]:
     """The metrics that a config aims at, the most telling first; empty where it names none."""
     found = [resolved_monitor(config.fit, has_validation=True).removeprefix("val_")]
     threshold = config.evaluate.threshold
-    if task == "binary" and isinstance(threshold, ThresholdAim):
+    if task == "binary" and isinstance(threshold, ThresholdCriterion):
         found.append(_OF_AIM.get(threshold.criterion, ""))
     if task == "multiclass" and config.fit.class_weight is not None:
         found.append("balanced_accuracy")

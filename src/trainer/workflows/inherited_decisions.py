@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from trainer.config.conflict import differs_from_default
-from trainer.config.schema import Config, ThresholdAim
+from trainer.config.schema import Config, ThresholdCriterion
 from trainer.data.targets import FittedTarget
 from trainer.errors import ConfigError, Problem, RunError, TrainerError, command_text
 from trainer.runs.decisions import Decisions, read_decisions
@@ -63,7 +63,7 @@ def _contradictions(config: Config, decisions: Decisions) -> Iterator[Problem]:
     """What the config states otherwise than it was decided."""
     settings = config.evaluate
     wanted = settings.threshold
-    if isinstance(wanted, ThresholdAim):
+    if isinstance(wanted, ThresholdCriterion):
         if wanted.criterion != decisions.aim:
             there = "was stated" if decisions.aim is None else f"was chosen for {decisions.aim}"
             expected = f"a run whose threshold was chosen for {wanted.criterion}"

@@ -60,7 +60,7 @@ def _written(node: Node, path: KeyPath = ()) -> Iterator[tuple[KeyPath, set[int]
         for index, item in enumerate(node.items):
             yield from _written(item, (*path, index))
     else:
-        yield path, {one.place.line - 1 for one in (node, *(node.items or ()))}, to_python(node)
+        yield path, {one.location.line - 1 for one in (node, *(node.items or ()))}, to_python(node)
 
 
 def usual_settings(settings: Mapping[str, Any]) -> set[str] | None:
