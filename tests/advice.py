@@ -1,4 +1,4 @@
-"""The settings that a message proposes, as overrides, so that a test can apply them."""
+"""Extract the settings that a message proposes as overrides, so that tests can apply them."""
 
 from __future__ import annotations
 
@@ -15,58 +15,58 @@ _CLOSING = {"[": "]", "{": "}", '"': '"', "'": "'"}
 
 
 def alternatives(problem: Mapping[str, str]) -> list[list[str]]:
-    """What a message proposes to set or to remove, each alternative as overrides.
+    """Return the alternatives of a fix, each as overrides that set or remove settings.
 
     Args:
-        problem: `where` (with the setting, if there is one, as its last word) and `fix`.
+        problem: `where` (with the setting, if any, at its end) and `fix`.
 
     Returns:
-        Nothing for advice that a command line cannot follow, such as to correct a file.
+        The alternatives; empty if the fix cannot be applied on the command line, such as to edit a file.
     """
     fix = problem["fix"]
     if problem["where"].startswith("override "):
         return []
     key = next(iter(reversed(problem["where"].split(" "))), "")
     is_setting = _KEY.fullmatch(key) is not None
-    found: list[list[str]] = []
+    proposals: list[list[str]] = []
     end = -1
     for match in _SET.finditer(fix):
         value = _value(fix[match.end() :])
         if match[2] and value in {"a", "an", "another", "the", "one"}:
             continue
         override = f"{match[1] or match[2]}={value}"
-        if found and fix[end : match.start()] == " and ":
-            found[-1].append(override)
+        if proposals and fix[end : match.start()] == " and ":
+            proposals[-1].append(override)
         else:
-            found.append([override])
+            proposals.append([override])
         end = match.end() + len(value)
-    found += [
+    proposals += [
         [f"~{name.lstrip('~')}" for name in match.groups() if name]
         for match in _REMOVED.finditer(fix)
     ]
     if is_setting and re.search(r"\b(take it out|remove it|leave it out)\b", fix):
-        found.append([f"~{key}"])
+        proposals.append([f"~{key}"])
     if is_setting and (match := re.fullmatch(r"write (\S+|\[.*\]|'[^']*'|\"[^\"]*\")", fix)):
-        found.append([f"{key}={match[1]}"])
-    return found
+        proposals.append([f"{key}={match[1]}"])
+    return proposals
 
 
 def _value(text: str) -> str:
-    """The value at the start of a text: a whole list, mapping or quoted text, else a word."""
+    """Return the value at the start of a text: a whole list, mapping or quoted text, else a word."""
     if text[:1] in (",", ";"):
         return text[0]
     depth: list[str] = []
-    for place, character in enumerate(text):
+    for index, character in enumerate(text):
         if depth and character == depth[-1]:
             depth.pop()
             if not depth:
-                return text[: place + 1]
+                return text[: index + 1]
         elif depth and depth[-1] in "\"'":
             continue
-        elif character in _CLOSING and (depth or place == 0):
+        elif character in _CLOSING and (depth or index == 0):
             depth.append(_CLOSING[character])
         elif not depth and character in " ,;)":
-            return text[:place]
+            return text[:index]
     return text.rstrip(".")
 
 
@@ -76,26 +76,26 @@ def unsolved(
     before: Sequence[Mapping[str, str]],
     after: Sequence[Mapping[str, str]],
 ) -> list[str]:
-    """Why some advice did not help: the problem is still there, or is followed by another.
+    """Return the reasons why a fix did not work: the problem remains, or a new one appears.
 
     Args:
-        problem: What was wrong.
-        overrides: The advice, applied.
-        before: All that was wrong then.
-        after: All that is wrong now.
+        problem: The problem.
+        overrides: The overrides that were applied.
+        before: All problems before.
+        after: All problems after.
     """
-    known = {(one["expected"], one["found"]) for one in before}
-    bad: list[str] = []
-    for one in after:
-        if (one["expected"], one["found"]) == (problem["expected"], problem["found"]):
-            bad.append(f"{' '.join(overrides)} leaves it: {one}")
-        elif (one["expected"], one["found"]) not in known:
-            bad.append(f"{' '.join(overrides)} is followed by: {one}")
-    return bad
+    known = {(item["expected"], item["found"]) for item in before}
+    reasons: list[str] = []
+    for item in after:
+        if (item["expected"], item["found"]) == (problem["expected"], problem["found"]):
+            reasons.append(f"{' '.join(overrides)} does not solve: {item}")
+        elif (item["expected"], item["found"]) not in known:
+            reasons.append(f"{' '.join(overrides)} causes: {item}")
+    return reasons
 
 
 def corrected(problem: Mapping[str, str], words: Sequence[str]) -> list[list[str]]:
-    """The command line with a wrong override written as the message proposes, for each alternative."""
+    """Return the command line with an invalid override fixed, for each alternative of the fix."""
     match = re.match(r"override '(.*?)'(?: |$)", problem["where"])
     if match is None or match[1] not in words:
         return []

@@ -35,7 +35,7 @@ def test_alternatives(where: str, fix: str, expected: list[list[str]]) -> None:
     assert alternatives({"where": where, "fix": fix}) == expected
 
 
-def test_advice_that_does_not_help_is_found() -> None:
+def test_unsolved() -> None:
     wrong = {"expected": "a", "found": "b", "where": "x", "fix": ""}
     other = {**wrong, "found": "c"}
     assert unsolved(wrong, ["k=v"], [wrong], []) == []

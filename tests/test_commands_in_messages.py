@@ -1,4 +1,4 @@
-"""Commands that messages show can be pasted into a shell, whatever the path in them."""
+"""Commands in messages can be pasted into a shell, whatever the path in them."""
 
 import re
 import shlex
@@ -14,17 +14,17 @@ UNQUOTED = re.compile(r"(trainer (?!in )[a-z]+|mkdir -p|rm -r) '?\{(?!command_te
 
 
 @pytest.mark.parametrize("path", ["a/b", "my runs/a", "it's", "a$HOME", "ü;rm -rf x", "*", "#1"])
-def test_a_command_keeps_its_words(path: str) -> None:
+def test_command_text_round_trip(path: str) -> None:
     assert shlex.split(command_text("resume", Path(path), "fit.epochs=+20")) == [
         "trainer", "resume", path, "fit.epochs=+20",
     ]  # fmt: skip
 
 
-def test_no_message_puts_a_bare_path_into_a_command() -> None:
-    found = [
+def test_paths_in_commands_are_quoted() -> None:
+    problems = [
         f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
         for path in SOURCES
         for number, line in enumerate(path.read_text().splitlines(), start=1)
         if UNQUOTED.search(line)
     ]
-    assert found == []
+    assert problems == []

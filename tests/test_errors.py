@@ -10,19 +10,19 @@ from trainer import errors
 from trainer.errors import ConfigError, Problem, TrainerError, did_you_mean
 
 
-def test_a_problem_says_where_what_and_how_to_mend_it() -> None:
+def test_problem_as_text() -> None:
     problem = Problem("c.yaml:3:5", "a number above 0", "'x'", "write 1", "fit.epochs")
     assert str(problem) == "c.yaml:3:5 fit.epochs: expected a number above 0, found 'x'; write 1"
     assert str(Problem("x.csv", "a", "b")) == "x.csv: expected a, found b"
     assert str(Problem("", "a", "b", key="k")) == "k: expected a, found b"
 
 
-def test_a_problem_can_be_moved() -> None:
+def test_problem_at_another_location() -> None:
     problem = Problem("", "a", "b", "c", "k")
     assert problem.at("x.yaml:1:1") == Problem("x.yaml:1:1", "a", "b", "c", "k")
 
 
-def test_an_error_holds_one_or_many() -> None:
+def test_error_has_one_or_more_problems() -> None:
     first, second = Problem("x", "a", "b"), Problem("y", "c", "d")
     assert ConfigError(first).problems == (first,)
     error = ConfigError(iter([first, second]))
@@ -31,17 +31,17 @@ def test_an_error_holds_one_or_many() -> None:
     assert pickle.loads(pickle.dumps(first)) == first
 
 
-def every_error(error: type[TrainerError] = TrainerError) -> list[type[TrainerError]]:
-    """The tree of `trainer.errors`; an error that carries more data is one of its kinds elsewhere."""
-    below = [each for each in error.__subclasses__() if each.__module__ == errors.__name__]
-    return [error, *(each for one in below for each in every_error(one))]
+def error_classes(error: type[TrainerError] = TrainerError) -> list[type[TrainerError]]:
+    """Return the exception classes of `trainer.errors`; subclasses in other modules are excluded."""
+    subclasses = [cls for cls in error.__subclasses__() if cls.__module__ == errors.__name__]
+    return [error, *(cls for subclass in subclasses for cls in error_classes(subclass))]
 
 
-@pytest.mark.parametrize("error", every_error())
+@pytest.mark.parametrize("error", error_classes())
 def test_kinds_and_exit_codes(error: type[TrainerError]) -> None:
     expected = 2 if issubclass(error, errors.InputError) else 3
     assert error.exit_code == (1 if error is TrainerError else expected)
-    assert [other for other in every_error() if other.kind == error.kind] == [error]
+    assert [other for other in error_classes() if other.kind == error.kind] == [error]
     assert error.__name__ in (errors.__doc__ or "")
 
 
@@ -60,6 +60,6 @@ def test_did_you_mean(name: str, known: list[str], expected: str) -> None:
 
 
 @given(st.text(), st.lists(st.text()))
-def test_did_you_mean_names_something_known(name: str, known: list[str]) -> None:
-    found = did_you_mean(name, known)
-    assert found == "" or found.removeprefix("did you mean '").removesuffix("'?") in known
+def test_did_you_mean_returns_a_known_name(name: str, known: list[str]) -> None:
+    result = did_you_mean(name, known)
+    assert result == "" or result.removeprefix("did you mean '").removesuffix("'?") in known

@@ -1,4 +1,4 @@
-"""Settings that messages and help texts name are settings of the config."""
+"""Settings named in messages and help texts exist in the schema."""
 
 import ast
 import re
@@ -18,9 +18,9 @@ FILES = re.compile(
 
 
 def keys() -> set[str]:
-    """Every setting as a dotted path; items of lists and names of columns as `*`."""
+    """Return every setting as a dotted path; items of lists and names of columns are `*`."""
     schema = json_schema()
-    found: set[str] = set()
+    result: set[str] = set()
 
     def walk(node: Any, path: tuple[str, ...], seen: tuple[str, ...]) -> None:
         if not isinstance(node, dict):
@@ -33,18 +33,19 @@ def keys() -> set[str]:
         for choice in (*node.get("anyOf", ()), *node.get("oneOf", ())):
             walk(choice, path, seen)
         for name, child in node.get("properties", {}).items():
-            found.add(".".join((*path, name)))
+            result.add(".".join((*path, name)))
             walk(child, (*path, name), seen)
         for child in (node.get("items"), node.get("additionalProperties")):
-            found.add(".".join((*path, "*")))
-            walk(child, (*path, "*"), seen)
+            if isinstance(child, dict):
+                result.add(".".join((*path, "*")))
+                walk(child, (*path, "*"), seen)
 
     walk(schema, (), ())
-    return found
+    return result
 
 
 def texts(path: Path) -> Iterator[tuple[int, str]]:
-    """The text of a Python file that is not code: literals, of f-strings what is fixed."""
+    """Yield the string literals of a Python file and the constant parts of f-strings."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield node.lineno, node.value

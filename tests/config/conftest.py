@@ -1,4 +1,4 @@
-"""Values made from the schema's shapes: valid ones for hypothesis, broken ones for every setting."""
+"""Values generated from the schema: valid ones for hypothesis, invalid ones for each setting."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ LEAVES = {
 
 @cache
 def values(spec: Spec) -> st.SearchStrategy[Any]:
-    """Valid values of a shape, in their full and their short forms."""
+    """Return a strategy for valid values of a spec, in full form and as shorthands."""
     match spec:
         case ScalarSpec():
             return LEAVES[spec.kind].filter(spec.accepts)
-        case ChoiceSpec(words):
-            return st.sampled_from(words)
+        case ChoiceSpec(choices):
+            return st.sampled_from(choices)
         case ListSpec(item, at_least, at_most):
             most = at_least + 2 if at_most is None else at_most
             return st.lists(values(item), min_size=at_least, max_size=most)
@@ -72,14 +72,14 @@ def values(spec: Spec) -> st.SearchStrategy[Any]:
 
 
 def minimal(spec: Spec) -> Any:
-    """The smallest valid value of a section."""
+    """Return the smallest valid value of a spec."""
     match spec:
         case ScalarSpec(kind="text"):
             return next(text for text in ("x", "5 epochs", "a:b") if spec.accepts(text))
         case ScalarSpec():
             return next(number for number in (1, 0.5, -1.0, True) if spec.accepts(number))
-        case ChoiceSpec(words):
-            return words[0]
+        case ChoiceSpec(choices):
+            return choices[0]
         case ListSpec(item, at_least):
             return [minimal(item)] * max(1, at_least)
         case MappingSpec(value):
@@ -98,7 +98,7 @@ ANYTHING: list[Any] = [None, True, "§", "", -(10.0**9), 10**30, 1.5, [], ["§"]
 
 
 def broken(spec: Spec) -> Iterator[tuple[KeyPath, Any]]:
-    """Values with one thing wrong, and where it is. In a union one may be valid after all."""
+    """Yield values with one error, and its path. In a union such a value may be valid."""
     match spec:
         case ScalarSpec():
             yield from (((), value) for value in ANYTHING if not spec.accepts(value))
@@ -134,23 +134,23 @@ def broken(spec: Spec) -> Iterator[tuple[KeyPath, Any]]:
 
 @pytest.fixture(scope="session")
 def valid_settings() -> st.SearchStrategy[dict[str, Any]]:
-    """Whole configs that fit the schema; their settings may contradict each other."""
+    """Configs that match the schema; their settings may conflict with each other."""
     return values(ROOT)
 
 
 @pytest.fixture(scope="session")
 def broken_settings() -> list[tuple[KeyPath, dict[str, Any]]]:
-    """Whole configs, for each setting some, and the path of what is wrong in each."""
+    """Configs with one error, several for each setting, and the path of the error."""
     base = {"data": {"source": "x", "target": "y"}}
-    found: list[tuple[KeyPath, dict[str, Any]]] = []
+    configs: list[tuple[KeyPath, dict[str, Any]]] = []
     for name, inner in section_fields(ROOT.model).items():
-        found += [((name, *path), {**base, name: value}) for path, value in broken(inner)]
-    return found
+        configs += [((name, *path), {**base, name: value}) for path, value in broken(inner)]
+    return configs
 
 
 @pytest.fixture
 def write(tmp_path: Path) -> Callable[..., Path]:
-    """Writes a config file and gives its path."""
+    """Return a function that writes a config file and returns its path."""
 
     def write_file(text: str | bytes, name: str = "config.yaml") -> Path:
         path = tmp_path / name

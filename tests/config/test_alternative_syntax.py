@@ -1,4 +1,4 @@
-"""Layers and optimizers as other tools write them: answered with a form that is valid."""
+"""Layers and optimizers in the syntax of other tools: the error shows the valid syntax."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BASE = "data: {source: x.csv, target: y}\n"
 
 
 def problems(text: str) -> list[tuple[str, str]]:
-    """Key and fix of what is wrong."""
+    """Return key and fix of each problem."""
     root = parse_yaml(BASE + text, Source("c.yaml", Path())).root
     assert root is not None
     return [(issue.problem.key, issue.problem.fix) for issue in validation_issues(root)]
@@ -31,7 +31,7 @@ def is_valid(text: str) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("item", "right"),
+    ("item", "expected"),
     [
         ("relu", "{activation: relu}"),
         ("ReLU", "{activation: relu}"),
@@ -66,14 +66,14 @@ def is_valid(text: str) -> bool:
         ("{dense: {units: 64}, activation: relu}", "{dense: {units: 64, activation: relu}}"),
     ],
 )  # fmt: skip
-def test_a_layer_is_answered_with_its_form(item: str, right: str) -> None:
+def test_layer_in_another_syntax_is_rewritten(item: str, expected: str) -> None:
     item = f'"{item}"' if "(" in item and item[0] not in "\"'" else item
     for text in (
         "model: {{layers: [dense: 3, {}]}}",
         "model:\n  layers:\n    - dense: 3\n    - {}\n",
     ):
-        assert [fix for _, fix in problems(text.format(item))] == [f"write {right}"]
-        assert is_valid(text.format(right))
+        assert [fix for _, fix in problems(text.format(item))] == [f"write {expected}"]
+        assert is_valid(text.format(expected))
 
 
 @pytest.mark.parametrize(
@@ -90,13 +90,13 @@ def test_a_layer_is_answered_with_its_form(item: str, right: str) -> None:
         ("{type: dense, units: 64, colour: red}", ""),
     ],
 )
-def test_what_is_not_clear_is_not_rewritten(item: str, fix: str) -> None:
+def test_ambiguous_layer_is_not_rewritten(item: str, fix: str) -> None:
     item = f'"{item}"' if "(" in item else item
-    (found,) = problems(f"model: {{layers: [{item}]}}")
-    assert found[1] == fix or (not fix and not found[1].startswith("write"))
+    (fixes,) = problems(f"model: {{layers: [{item}]}}")
+    assert fixes[1] == fix or (not fix and not fixes[1].startswith("write"))
 
 
-def test_calls_that_commas_cut_are_one_problem_each() -> None:
+def test_call_split_at_commas_is_one_problem() -> None:
     text = (
         "model: {layers: [Dense(64, activation='relu'), Dropout(0.2), Dense(32, activation=tanh)]}"
     )
@@ -108,7 +108,7 @@ def test_calls_that_commas_cut_are_one_problem_each() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "right"),
+    ("text", "expected"),
     [
         ("model: {layers: [dense: [64, relu]]}", "{units: 64, activation: relu}"),
         ("model: {layers: [dense: 64 relu]}", "{units: 64, activation: relu}"),
@@ -121,25 +121,25 @@ def test_calls_that_commas_cut_are_one_problem_each() -> None:
         ("optimizer: keras.optimizers.RMSprop()", "rmsprop"),
     ],
 )
-def test_sections_and_optimizers_too(text: str, right: str) -> None:
-    (found,) = problems(text)
-    assert found[1] == f"write {right}"
+def test_section_or_optimizer_in_another_syntax_is_rewritten(text: str, expected: str) -> None:
+    (fixes,) = problems(text)
+    assert fixes[1] == f"write {expected}"
 
 
-def test_a_list_of_layers_goes_below_layers() -> None:
+def test_list_of_layers_belongs_below_layers() -> None:
     assert problems("model: [dense: 64]") == [("model", "put it below `layers:`")]
 
 
 @given(st.text("DenseopRLU()64,= .'", max_size=20) | st.text(max_size=40))
-def test_whatever_is_proposed_is_valid(text: str) -> None:
-    def found(layer: object) -> list[str]:
+def test_proposed_syntax_is_valid(text: str) -> None:
+    def fixes(layer: object) -> list[str]:
         tree = {"data": {"source": "x", "target": "y"}, "model": {"layers": [layer]}}
         root = to_node(tree, Location(Source("c.yaml", Path())), explicit=True)
         return [issue.problem.fix for issue in validation_issues(root)]
 
-    for fix in found(text):
+    for fix in fixes(text):
         if fix.startswith("write ") and "…" not in fix:
             parsed = parse_yaml(f"layer: {fix.removeprefix('write ')}", Source("f.yaml", Path()))
             assert parsed.root is not None
             layer = to_python(parsed.root)["layer"]  # type: ignore[index, call-overload]
-            assert found(layer) == []
+            assert fixes(layer) == []

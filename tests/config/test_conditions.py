@@ -20,7 +20,7 @@ from trainer.errors import Problem
         ("a == [1, 2]", SweepCondition("a", True, [1, 2])),
     ],
 )
-def test_a_condition_is_read(text: str, condition: SweepCondition) -> None:
+def test_parse_condition(text: str, condition: SweepCondition) -> None:
     assert parse_condition(text) == condition
 
 
@@ -36,23 +36,23 @@ def test_a_condition_is_read(text: str, condition: SweepCondition) -> None:
         ("a == [1", "put the value in quotes"),
     ],
 )
-def test_what_is_no_condition_is_told(text: str, fix: str) -> None:
+def test_invalid_condition(text: str, fix: str) -> None:
     problem = parse_condition(text)
     assert isinstance(problem, Problem)
     assert problem.fix == fix
 
 
 @pytest.mark.parametrize(
-    ("wanted", "value", "same"),
+    ("expected", "value", "same"),
     [("a", "a", True), ("a", "b", False), (1, 1.0, True), (1, True, False), (True, True, True),
      (0, False, False), (None, None, True), (None, 0, False), ([1], [1], True)],
 )  # fmt: skip
-def test_true_is_not_one(wanted: Any, value: Any, same: bool) -> None:
-    assert SweepCondition("k", True, wanted).holds(value) is same
-    assert SweepCondition("k", False, wanted).holds(value) is not same
+def test_true_does_not_equal_1(expected: Any, value: Any, same: bool) -> None:
+    assert SweepCondition("k", True, expected).holds(value) is same
+    assert SweepCondition("k", False, expected).holds(value) is not same
 
 
-def test_conditions_reach_through_each_other_to_the_base() -> None:
+def test_chained_conditions_use_the_base_config() -> None:
     conditions = {
         "b": SweepCondition("a", True, 1),
         "c": SweepCondition("b", True, 2),
@@ -63,11 +63,11 @@ def test_conditions_reach_through_each_other_to_the_base() -> None:
     assert active_settings({**chosen, "a": 9}, conditions, {"a": 0, "b": 0, "z": 5}) == {
         "a": 9, "d": 4,
     }  # fmt: skip
-    # b is not set, so the base config's b counts, which is 2
+    # b is not active, so its value in the base config is used, which is 2
     assert "c" in active_settings({**chosen, "a": 9}, conditions, {"a": 0, "b": 2, "z": 0})
 
 
-def test_a_section_is_set_before_its_parts() -> None:
+def test_section_is_set_before_its_parts() -> None:
     chosen = {"optimizer.schedule.cosine.final": 0.1, "optimizer.name": "sgd", "optimizer": {}}
     assert list(active_settings(chosen, {}, {})) == [
         "optimizer", "optimizer.name", "optimizer.schedule.cosine.final",

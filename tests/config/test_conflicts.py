@@ -46,15 +46,15 @@ def named(source: str, rest: str) -> Config:
     return Config.model_validate(to_python(root))
 
 
-def found(subject: Config) -> list[tuple[str, str, str]]:
-    return [(each.key, each.expected, each.found) for each in conflict_problems(subject)]
+def conflicts_of(cfg: Config) -> list[tuple[str, str, str]]:
+    return [(problem.key, problem.expected, problem.found) for problem in conflict_problems(cfg)]
 
 
 STOP = "fit: {early_stopping: {monitor: "
 
 
 @pytest.mark.parametrize(
-    ("subject", "key", "expected"),
+    ("cfg", "key", "expected"),
     [
         (
             config("optimizer: {clip_norm: 1, clip_value: 1}"),
@@ -326,19 +326,19 @@ STOP = "fit: {early_stopping: {monitor: "
         ),
     ],
 )
-def test_contradiction(subject: Config, key: str, expected: str, tmp_path: Path) -> None:
-    ((where, right, _),) = found(subject)
+def test_conflict(cfg: Config, key: str, expected: str, tmp_path: Path) -> None:
+    ((where, message, _),) = conflicts_of(cfg)
     assert where == key
-    assert right.startswith(expected)
-    (problem,) = conflict_problems(subject)
+    assert message.startswith(expected)
+    (problem,) = conflict_problems(cfg)
     assert problem.where == ""
     assert problem.found
-    check_advice(subject, problem, tmp_path / "config.yaml")
+    check_advice(cfg, problem, tmp_path / "config.yaml")
 
 
-def check_advice(subject: Config, problem: Problem, path: Path) -> None:
-    """Settings that a problem proposes solve it, and lead to no other."""
-    path.write_text(dump_config(subject))
+def check_advice(cfg: Config, problem: Problem, path: Path) -> None:
+    """Check that the settings in a fix solve the problem and cause no other."""
+    path.write_text(dump_config(cfg))
     wrong = as_dict(problem)
     for overrides in alternatives(wrong):
         left: tuple[Problem, ...] = ()
@@ -359,7 +359,7 @@ def as_dict(problem: Problem) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    "subject",
+    "cfg",
     [
         config(""),
         config("optimizer: {name: sgd, nesterov: true, momentum: 0.9, clip_norm: 1}"),
@@ -393,23 +393,25 @@ def as_dict(problem: Problem) -> dict[str, str]:
         data("task: regression, target_scale: none}\nmodel: {head: exponential"),
     ],
 )
-def test_no_contradiction(subject: Config) -> None:
-    assert found(subject) == []
-    text = dump_config(subject)
+def test_no_conflict(cfg: Config) -> None:
+    assert conflicts_of(cfg) == []
+    text = dump_config(cfg)
     root = parse_yaml(text, Source("c.yaml", Path())).root
     assert root is not None
-    assert found(Config.model_validate(to_python(root))) == []
+    assert conflicts_of(Config.model_validate(to_python(root))) == []
 
 
 @settings(max_examples=60, deadline=None)
 @given(drawn=st.data())
-def test_any_valid_settings_can_be_looked_at(drawn: st.DataObject, valid_settings: Any) -> None:
-    subject = Config.model_validate(drawn.draw(valid_settings))
-    for problem in conflict_problems(subject):
+def test_find_conflicts_never_fails_for_valid_settings(
+    drawn: st.DataObject, valid_settings: Any
+) -> None:
+    cfg = Config.model_validate(drawn.draw(valid_settings))
+    for problem in conflict_problems(cfg):
         assert problem.key
         assert problem.expected
     for task in TASK_HEADS:
-        task_conflicts(subject, task, resolved_head(subject, task), ["a", "b"], True)
+        task_conflicts(cfg, task, resolved_head(cfg, task), ["a", "b"], True)
 
 
 CLASSES: dict[TaskName, tuple[str, ...]] = {
@@ -484,10 +486,10 @@ def test_defaults_fit_every_task(task: TaskName) -> None:
         (STOP + "val_rmse}}", "binary", "fit.early_stopping.monitor", "a metric that is computed"),
     ],
 )
-def test_task_contradiction(text: str, task: TaskName, key: str, expected: str) -> None:
-    subject = config(text)
-    head: HeadKind = resolved_head(subject, task)
-    (problem,) = task_conflicts(subject, task, head, CLASSES[task], True)
+def test_task_conflict(text: str, task: TaskName, key: str, expected: str) -> None:
+    cfg = config(text)
+    head: HeadKind = resolved_head(cfg, task)
+    (problem,) = task_conflicts(cfg, task, head, CLASSES[task], True)
     assert problem.key == key
     assert problem.expected.startswith(expected)
 
@@ -511,28 +513,28 @@ def test_task_contradiction(text: str, task: TaskName, key: str, expected: str) 
         ("split: {by: stratified}", "regression", "data.split.by"),
     ],
 )
-def test_task_contradiction_of_data(text: str, task: TaskName, key: str) -> None:
-    subject = data(text)
-    head = resolved_head(subject, task)
-    (problem,) = task_conflicts(subject, task, head, CLASSES[task], True)
+def test_task_conflict_of_data(text: str, task: TaskName, key: str) -> None:
+    cfg = data(text)
+    head = resolved_head(cfg, task)
+    (problem,) = task_conflicts(cfg, task, head, CLASSES[task], True)
     assert problem.key == key
 
 
-def test_without_validation_rows_val_measures_are_refused() -> None:
-    subject = config("fit: {early_stopping: 3, checkpoint: {monitor: loss}}")
-    (problem,) = task_conflicts(subject, "binary", "sigmoid", ("a", "b"), False)
+def test_validation_metric_without_validation_rows() -> None:
+    cfg = config("fit: {early_stopping: 3, checkpoint: {monitor: loss}}")
+    (problem,) = task_conflicts(cfg, "binary", "sigmoid", ("a", "b"), False)
     assert problem.key == "fit.early_stopping.monitor"
     assert problem.fix == "set data.split.validation above 0, or monitor: loss"
 
 
-def test_what_to_add_is_said() -> None:
+def test_fix_names_what_to_add() -> None:
     (problem,) = conflict_problems(config("metrics: [auc]\n" + STOP + "val_f1}}"))
     assert problem.fix == "add f1 to metrics"
     (problem,) = conflict_problems(config("metrics: [auc]\n" + STOP + "val_aux}}"))
     assert problem.fix == "did you mean 'val_auc'?"
 
 
-def test_a_stated_class_is_found_however_it_is_written() -> None:
+def test_is_class_accepts_other_notations() -> None:
     assert is_class(1, ("0", "1"))
     assert is_class(1.0, ("0", "1"))
     assert is_class(1, ("0.0", "1.0"))
@@ -557,7 +559,7 @@ def test_a_stated_class_is_found_however_it_is_written() -> None:
         "data.format: npz",
     ],
 )
-def test_what_needs_the_whole_table_cannot_be_streamed(text: str) -> None:
+def test_streaming_conflict(text: str) -> None:
     key, _, value = text.partition(": ")
     tree: Any = {"data": {"source": "x.csv", "target": "y"}}
     *sections, last = key.split(".")
@@ -566,8 +568,8 @@ def test_what_needs_the_whole_table_cannot_be_streamed(text: str) -> None:
         inner = inner.setdefault(name, {})
     inner[last] = value
     for engine, expected in (("streaming", [key]), ("auto", []), ("resident", [])):
-        found = conflict_problems(Config.model_validate(tree | {"runtime": {"engine": engine}}))
-        assert [problem.key for problem in found] == expected
+        problems = conflict_problems(Config.model_validate(tree | {"runtime": {"engine": engine}}))
+        assert [problem.key for problem in problems] == expected
 
 
 @pytest.mark.parametrize(
@@ -579,16 +581,16 @@ def test_what_needs_the_whole_table_cannot_be_streamed(text: str) -> None:
         ("prediction_interval: 0.8", "regression", "evaluate.prediction_interval"),
     ],
 )
-def test_what_is_chosen_needs_validation_rows(section: str, task: TaskName, key: str) -> None:
+def test_tuned_setting_needs_validation_rows(section: str, task: TaskName, key: str) -> None:
     def problems(text: str, has_validation: bool) -> list[Problem]:
-        subject = config(text)
-        head = resolved_head(subject, task)
-        return task_conflicts(subject, task, head, CLASSES[task], has_validation)
+        cfg = config(text)
+        head = resolved_head(cfg, task)
+        return task_conflicts(cfg, task, head, CLASSES[task], has_validation)
 
     (problem,) = problems(f"evaluate: {{{section}}}", False)
     assert (problem.key, problem.found) == (key, "none")
     assert not problems(f"evaluate: {{{section}}}", True)
-    # The way out that it names is one.
+    # One of the fixes works.
     assert "evaluate.decisions_from: RUN" in problem.fix
     assert not problems(f"evaluate: {{{section}, decisions_from: runs/x}}", False)
 
@@ -601,15 +603,15 @@ def test_what_is_chosen_needs_validation_rows(section: str, task: TaskName, key:
         ("by: column, column: part", "mark rows 'validation' in column 'part'"),
     ],
 )
-def test_the_way_to_validation_rows_is_that_of_the_split(split: str, fix: str) -> None:
-    subject = data(f"split: {{{split}}}")
-    evaluate = subject.evaluate.model_copy(update={"calibrate": True})
-    subject = subject.model_copy(update={"evaluate": evaluate})
-    (problem,) = task_conflicts(subject, "binary", "sigmoid", CLASSES["binary"], False)
+def test_validation_fix_depends_on_the_split(split: str, fix: str) -> None:
+    cfg = data(f"split: {{{split}}}")
+    evaluate = cfg.evaluate.model_copy(update={"calibrate": True})
+    cfg = cfg.model_copy(update={"evaluate": evaluate})
+    (problem,) = task_conflicts(cfg, "binary", "sigmoid", CLASSES["binary"], False)
     assert problem.fix.startswith(fix)
 
 
-def test_folds_and_splits_without_validation_rows_do_not_train_on_them() -> None:
+def test_train_on_validation_conflicts() -> None:
     folded = data("split: {train_on_validation: true}").model_dump(exclude_unset=True)
     folded["fit"] = {"folds": 3}
     (problem,) = conflict_problems(Config.model_validate(folded))
@@ -643,14 +645,14 @@ def test_folds_and_splits_without_validation_rows_do_not_train_on_them() -> None
         ("{y: {ignore_case: true}}", None),
     ],
 )
-def test_levels_that_contradict(settings: str, key: str | None) -> None:
-    found = conflict_problems(data(f"columns: {settings}"))
-    assert [problem.key for problem in found] == ([] if key is None else [key])
+def test_level_conflict(settings: str, key: str | None) -> None:
+    problems = conflict_problems(data(f"columns: {settings}"))
+    assert [problem.key for problem in problems] == ([] if key is None else [key])
 
 
-def test_a_separator_of_labels_is_for_one_column() -> None:
+def test_target_separator_needs_one_column() -> None:
     text = "data: {source: x.csv, target: [y, z], target_separator: '|'}"
     root = parse_yaml(text, Source("c.yaml", Path())).root
     assert root is not None
-    found = conflict_problems(Config.model_validate(to_python(root)))
-    assert [problem.key for problem in found] == ["data.target_separator"]
+    problems = conflict_problems(Config.model_validate(to_python(root)))
+    assert [problem.key for problem in problems] == ["data.target_separator"]

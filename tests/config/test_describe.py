@@ -24,7 +24,7 @@ VALIDATOR = Draft202012Validator(json_schema())
 BASE = {"data": {"source": "x.csv", "target": "y"}}
 
 
-def test_the_schema_is_valid_and_json() -> None:
+def test_schema_is_valid_json_schema() -> None:
     Draft202012Validator.check_schema(json_schema())
     assert json.loads(json.dumps(json_schema())) == json_schema()
     assert json_schema()["$schema"] == "https://json-schema.org/draft/2020-12/schema"
@@ -32,7 +32,7 @@ def test_the_schema_is_valid_and_json() -> None:
 
 @settings(max_examples=80, deadline=None)
 @given(data=st.data())
-def test_the_schema_takes_what_the_models_take(data: st.DataObject, valid_settings: Any) -> None:
+def test_schema_accepts_valid_configs(data: st.DataObject, valid_settings: Any) -> None:
     value = data.draw(valid_settings)
     VALIDATOR.validate(value)
 
@@ -51,7 +51,7 @@ def test_the_schema_takes_what_the_models_take(data: st.DataObject, valid_settin
         "metrics: [auc]", "runtime: {threads: 4}", "extends: other.yaml",
     ],
 )  # fmt: skip
-def test_the_schema_takes_every_shorthand(text: str) -> None:
+def test_schema_accepts_shorthand(text: str) -> None:
     root = parse_yaml(text, Source("c.yaml", Path())).root
     assert root is not None
     value = to_python(root)
@@ -61,7 +61,7 @@ def test_the_schema_takes_every_shorthand(text: str) -> None:
         Config.model_validate({**BASE, **value})
 
 
-def test_a_file_that_extends_may_leave_out_what_is_required() -> None:
+def test_file_that_extends_another_may_omit_required_settings() -> None:
     VALIDATOR.validate({"extends": "a.yaml", "data": {"target": "z"}})
 
 
@@ -74,12 +74,12 @@ def test_a_file_that_extends_may_leave_out_what_is_required() -> None:
         {"data": {"source": 3, "target": "y"}},
     ],
 )  # fmt: skip
-def test_the_schema_refuses_what_is_wrong(value: Any) -> None:
+def test_schema_rejects_invalid_config(value: Any) -> None:
     with pytest.raises(jsonschema.ValidationError):
         VALIDATOR.validate(value)
 
 
-def test_the_schema_takes_a_resolved_config() -> None:
+def test_schema_accepts_resolved_config() -> None:
     text = dump_config(Config.model_validate(BASE))
     root = parse_yaml(text, Source("c.yaml", Path())).root
     assert root is not None
@@ -95,13 +95,13 @@ def test_every_property_has_a_description() -> None:
                 assert described, f"{name}.{key}"
 
 
-def test_defaults_stand_in_the_schema() -> None:
+def test_schema_has_defaults() -> None:
     fit = json_schema()["$defs"]["Fit"]["properties"]
     assert fit["batch_size"]["default"] == 32
     assert "Rows per batch." in fit["batch_size"]["description"]
 
 
-def test_the_reference_has_every_setting() -> None:
+def test_reference_has_every_setting() -> None:
     text = reference_markdown()
     for path, model, name in all_settings(ROOT):
         if not (name in path[-1:] and len(model.model_fields) == 1):
@@ -113,13 +113,13 @@ def test_the_reference_has_every_setting() -> None:
     assert "| `test` | a number of at least 0 and below 1 | `0.2` | Fraction of test rows" in text
 
 
-def test_no_setting_is_without_a_meaning() -> None:
+def test_every_setting_has_a_description() -> None:
     for line in reference_markdown().splitlines():
         if line.startswith("| `"):
             assert all(cell.strip() for cell in line.replace("\\|", "").strip("|").split("|")), line
 
 
-def test_shipped_configs_fit_the_schema(repository: Callable[[], Path]) -> None:
+def test_configs_of_the_repository_match_the_schema(repository: Callable[[], Path]) -> None:
     for path in sorted((repository() / "configs").glob("*.yaml")):
         root = parse_yaml(path.read_text("utf-8"), Source(str(path), path.parent)).root
         assert root is not None

@@ -33,11 +33,11 @@ from trainer.errors import Problem
         ("it's,fine", Choices(("it's", "fine"))),
     ],
 )
-def test_a_text_is_a_domain(text: str, domain: Domain) -> None:
+def test_parse_domain(text: str, domain: Domain) -> None:
     assert parse_domain(text) == domain
 
 
-def test_a_list_is_taken_as_it_is() -> None:
+def test_list_is_a_domain() -> None:
     assert parse_domain([1, "a,b", [2], None]) == Choices((1, "a,b", [2], None))
 
 
@@ -67,7 +67,7 @@ def test_a_list_is_taken_as_it_is() -> None:
         ("a,{", "a list, values", "write the values as a list"),
     ],
 )
-def test_what_is_no_domain_is_told(text: str, expected: str, fix: str) -> None:
+def test_invalid_domain(text: str, expected: str, fix: str) -> None:
     problem = parse_domain(text)
     assert isinstance(problem, Problem)
     assert problem.expected.startswith(expected)
@@ -76,7 +76,7 @@ def test_what_is_no_domain_is_told(text: str, expected: str, fix: str) -> None:
 
 
 @given(st.text(max_size=20))
-def test_any_text_is_read_or_told(text: str) -> None:
+def test_any_text_is_parsed_or_reported(text: str) -> None:
     assert parse_domain(text) is not None
 
 
@@ -84,17 +84,17 @@ PARTS = st.sampled_from(["a", "1e-3", "[1,2]", "{a: 1, b: 2}", '"x,y"', "'[,'", 
 
 
 @given(st.lists(PARTS, min_size=1, max_size=6))
-def test_parts_between_commas_are_found_again(parts: list[str]) -> None:
+def test_split_values_round_trip(parts: list[str]) -> None:
     assert split_values(", ".join(parts)) == parts
 
 
-def test_a_range_is_known_by_its_bracket() -> None:
+def test_is_range() -> None:
     assert is_range("log(1, 2)")
     assert is_range("anything(")
     assert not is_range("(1, 2)")
     assert not is_range("package.module:function")
 
 
-def test_a_value_of_several_settings_is_taken_apart() -> None:
+def test_dimension_of_several_settings() -> None:
     assert Dimension(("a",), Choices(((1, 2),))).settings((1, 2)) == {"a": (1, 2)}
     assert Dimension(("a", "b"), Choices(((1, 2),))).settings((1, 2)) == {"a": 1, "b": 2}

@@ -23,14 +23,14 @@ def read(text: str) -> Any:
 
 @settings(max_examples=80, deadline=None)
 @given(data=st.data())
-def test_what_is_dumped_loads_equal(data: st.DataObject, valid_settings: Any) -> None:
+def test_dump_round_trip(data: st.DataObject, valid_settings: Any) -> None:
     config = Config.model_validate(data.draw(valid_settings))
     text = dump_config(config)
     assert Config.model_validate(read(text)) == config
     assert dump_config(Config.model_validate(read(text))) == text
 
 
-def test_every_default_is_written_out() -> None:
+def test_dump_has_every_default() -> None:
     config = Config.model_validate({"data": {"source": "x.csv", "target": "y"}})
     text = dump_config(config)
     assert "  batch_size: 32\n" in text
@@ -40,7 +40,7 @@ def test_every_default_is_written_out() -> None:
     assert read(text) == config.model_dump()
 
 
-def test_of_columns_only_what_is_set_is_written() -> None:
+def test_dump_has_only_set_column_settings() -> None:
     data = {"source": "x", "target": "y", "columns": {"a: b": {"kind": "numeric"}}}
     text = dump_config(Config.model_validate({"data": data}))
     assert '  columns:\n    "a: b":\n      kind: numeric\n' in text
@@ -61,7 +61,7 @@ VALUES = st.recursive(
 
 
 @given(st.dictionaries(TEXT, VALUES, max_size=4))
-def test_any_values_are_read_back(value: dict[str, Any]) -> None:
+def test_written_values_round_trip(value: dict[str, Any]) -> None:
     finite = "inf" not in repr(value)
     if not finite:
         return
@@ -71,11 +71,11 @@ def test_any_values_are_read_back(value: dict[str, Any]) -> None:
 
 
 @given(st.dictionaries(st.sampled_from(["no", "1", "a", "x y"]), SCALARS, min_size=1, max_size=4))
-def test_other_yaml_readers_agree(value: dict[str, Any]) -> None:
+def test_other_yaml_parsers_agree(value: dict[str, Any]) -> None:
     if "inf" not in repr(value):
         assert yaml.safe_load(block_text(value)) == value
 
 
-def test_a_very_long_key_is_read_back() -> None:
+def test_very_long_key_round_trip() -> None:
     value = {"x" * 3000: {"y" * 3000: 1}}
     assert read(block_text(value)) == value

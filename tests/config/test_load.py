@@ -17,15 +17,15 @@ Write = Callable[..., Path]
 BASE = "data: {source: x.csv, target: y}\n"
 
 
-def refused(path: Path, *overrides: str) -> list[str]:
+def load_errors(path: Path, *overrides: str) -> list[str]:
     with pytest.raises(ConfigError) as caught:
         load_config(path, overrides)
-    found = [str(problem).replace(str(path.parent), "DIR") for problem in caught.value.problems]
-    assert str(caught.value).replace(str(path.parent), "DIR") == "\n".join(found)
-    return found
+    problems = [str(problem).replace(str(path.parent), "DIR") for problem in caught.value.problems]
+    assert str(caught.value).replace(str(path.parent), "DIR") == "\n".join(problems)
+    return problems
 
 
-def test_a_small_config_takes_every_default(write: Write) -> None:
+def test_minimal_config_has_defaults(write: Write) -> None:
     path = write(BASE, "wine quality (1).yaml")
     loaded = load_config(path)
     assert loaded.path == path
@@ -45,11 +45,11 @@ def test_a_small_config_takes_every_default(write: Write) -> None:
         ("a" * 200, "a" * 100),
     ],
 )
-def test_the_name_is_made_from_the_files(name: str, expected: str) -> None:
+def test_name_from_file_name(name: str, expected: str) -> None:
     assert name_from_path(Path(name)) == expected
 
 
-def test_a_stated_name_is_kept(write: Write) -> None:
+def test_configured_name_is_kept(write: Write) -> None:
     assert load_config(write(BASE + "name: abc\n")).config.name == "abc"
     assert load_config(write(BASE), ["name=abc"]).config.name == "abc"
 
@@ -87,7 +87,7 @@ def test_extends_merges_mappings_and_replaces_the_rest(write: Write) -> None:
     assert config.name == "config"
 
 
-def test_another_kind_replaces_what_is_extended(write: Write) -> None:
+def test_extends_replaces_values_of_another_type(write: Write) -> None:
     write(BASE + "optimizer: {name: adam, beta_1: 0.5, schedule: {cosine: {}}}\n", "base.yaml")
     path = write("extends: base.yaml\noptimizer: {name: sgd, momentum: 0.5}\n")
     assert load_config(path).config.optimizer.model_dump(exclude_unset=True) == {
@@ -101,9 +101,9 @@ def test_another_kind_replaces_what_is_extended(write: Write) -> None:
     assert load_config(path).config.optimizer.schedule is None
 
 
-def test_a_problem_in_the_extended_file_is_placed_there(write: Write) -> None:
+def test_problem_in_base_config_has_its_location(write: Write) -> None:
     write(BASE + "fit: {epochs: x}\n", "base.yaml")
-    assert refused(write("extends: base.yaml\nseed: y\n")) == [
+    assert load_errors(write("extends: base.yaml\nseed: y\n")) == [
         "DIR/base.yaml:2:15 fit.epochs: expected a whole number from 1 to 10,000,000, found 'x'",
         "DIR/config.yaml:2:7 seed: expected a whole number of at least 0 and below 2^63, found 'y'",
     ]
@@ -146,18 +146,18 @@ def test_a_problem_in_the_extended_file_is_placed_there(write: Write) -> None:
         ),
     ],
 )
-def test_extends_that_leads_nowhere(write: Write, files: dict[str, str], message: str) -> None:
+def test_invalid_extends(write: Write, files: dict[str, str], message: str) -> None:
     for name, text in files.items():
         write(text, name)
-    found = refused(write(files["config.yaml"]))
-    assert found[0] == message
+    problems = load_errors(write(files["config.yaml"]))
+    assert problems[0] == message
 
 
-def test_a_long_chain_of_extends_is_refused(write: Write) -> None:
+def test_long_chain_of_extends(write: Write) -> None:
     for index in range(40):
         write(f"extends: {index + 1}.yaml", f"{index}.yaml")
-    found = refused(write("extends: 0.yaml"))
-    assert "expected at most 20 configs that extend each other" in found[0]
+    problems = load_errors(write("extends: 0.yaml"))
+    assert "expected at most 20 configs that extend each other" in problems[0]
 
 
 @pytest.mark.parametrize(
@@ -191,25 +191,25 @@ def test_a_long_chain_of_extends_is_refused(write: Write) -> None:
         ),
     ],
 )
-def test_no_config_in_the_file(write: Write, text: str, message: str) -> None:
-    assert refused(write(text)) == [message]
+def test_file_without_config(write: Write, text: str, message: str) -> None:
+    assert load_errors(write(text)) == [message]
 
 
-def test_a_table_in_place_of_a_config(write: Write) -> None:
-    (found,) = refused(write("a,b\n1,2\n", "x.csv"))
-    assert found.endswith(
+def test_data_file_instead_of_config(write: Write) -> None:
+    (problems,) = load_errors(write("a,b\n1,2\n", "x.csv"))
+    assert problems.endswith(
         "a table is not a config; write one with: trainer init DIR/x.csv --target COLUMN"
     )
 
 
-def test_problems_of_all_kinds_come_at_once(write: Write) -> None:
+def test_all_problems_are_reported_at_once(write: Write) -> None:
     path = write(
         "seed: 1\nseed: 2\ndata: {source: x.csv, target: y, split: {test: 0.6, validation: 0.6}}\n"
         "optimizer: {name: sgd, nesterov: true, lerning_rate: 1}\nfit: {epochs: 0, steps: 5}\n"
         "metrics: [acuracy]\n"
     )
-    found = refused(path, "model.layers.0.dens=3", "fit.batch_size", "~fit.monitor")
-    assert [line.split(": expected")[0] for line in found] == [
+    problems = load_errors(path, "model.layers.0.dens=3", "fit.batch_size", "~fit.monitor")
+    assert [line.split(": expected")[0] for line in problems] == [
         "override 'fit.batch_size'",
         "DIR/config.yaml:2:1 seed",
         "override 'model.layers.0.dens=3'",
@@ -222,54 +222,52 @@ def test_problems_of_all_kinds_come_at_once(write: Write) -> None:
     ]
 
 
-def test_a_contradiction_that_may_come_from_an_invalid_setting_is_not_told(write: Write) -> None:
+def test_conflicts_of_invalid_settings_are_not_reported(write: Write) -> None:
     text = BASE + "metrics: [acuracy]\nfit: {early_stopping: {monitor: val_mcc}}\n"
-    assert len(refused(write(text))) == 1
+    assert len(load_errors(write(text))) == 1
 
 
-def test_contradictions_are_placed(write: Write) -> None:
+def test_conflicts_have_locations(write: Write) -> None:
     path = write(BASE + "fit: {epochs: 3}\n")
-    assert refused(path, "fit.steps=5") == [
+    assert load_errors(path, "fit.steps=5") == [
         "override 'fit.steps=5': expected either epochs or steps, found epochs: 3 and steps: 5; "
         "remove one of the two"
     ]
-    assert refused(path, "data.split={test: 0.7, validation: 0.5}") == [
+    assert load_errors(path, "data.split={test: 0.7, validation: 0.5}") == [
         "override 'data.split={test: 0.7, validation: 0.5}': expected test and validation "
         "fractions that leave training rows, found 0.7 + 0.5; lower one of them"
     ]
 
 
-def located(loaded: LoadedConfig, key: str) -> str:
+def locate(loaded: LoadedConfig, key: str) -> str:
     return loaded.locate(Problem("", "a", "b", key=key)).where
 
 
 def test_locate(write: Write, tmp_path: Path) -> None:
     path = write("data:\n  source: x.csv\n  target: y\n  columns:\n    a.b: {kind: numeric}\n")
     loaded = load_config(path, ["fit.epochs=3", "model.layers=[dense: 3, flatten]"])
-    assert located(loaded, "data.target") == f"{path}:3:11"
-    assert located(loaded, "data.columns.a.b.kind") == f"{path}:5:17"
-    assert located(loaded, 'data.columns."a.b".kind') == f"{path}:5:17"
-    assert located(loaded, "data.columns.a.c.kind") == f"{path}:4:3"
-    assert located(loaded, "data.split.test") == f"{path}:1:1"
-    assert located(loaded, "runtime.device") == str(path)
-    assert located(loaded, "name") == str(path)
-    assert located(loaded, "") == str(path)
-    assert (
-        located(loaded, "model.layers.1.flatten") == "override 'model.layers=[dense: 3, flatten]'"
-    )
-    assert located(loaded, "fit.epochs") == "override 'fit.epochs=3'"
-    told = loaded.locate(Problem("", "a", "b", key="fit.epochs"))
-    assert str(told) == "override 'fit.epochs=3': expected a, found b"
+    assert locate(loaded, "data.target") == f"{path}:3:11"
+    assert locate(loaded, "data.columns.a.b.kind") == f"{path}:5:17"
+    assert locate(loaded, 'data.columns."a.b".kind') == f"{path}:5:17"
+    assert locate(loaded, "data.columns.a.c.kind") == f"{path}:4:3"
+    assert locate(loaded, "data.split.test") == f"{path}:1:1"
+    assert locate(loaded, "runtime.device") == str(path)
+    assert locate(loaded, "name") == str(path)
+    assert locate(loaded, "") == str(path)
+    assert locate(loaded, "model.layers.1.flatten") == "override 'model.layers=[dense: 3, flatten]'"
+    assert locate(loaded, "fit.epochs") == "override 'fit.epochs=3'"
+    located = loaded.locate(Problem("", "a", "b", key="fit.epochs"))
+    assert str(located) == "override 'fit.epochs=3': expected a, found b"
     elsewhere = Problem("x.csv:3", "a", "b", key="data.target")
     assert loaded.locate(elsewhere) == elsewhere
 
 
-def test_a_resolved_config_loads_equal_from_elsewhere(write: Write, tmp_path: Path) -> None:
+def test_resolved_config_is_equal_in_another_folder(write: Write, tmp_path: Path) -> None:
     config = load_config(write(BASE), ["optimizer.schedule=cosine", "fit.early_stopping=5"]).config
     assert load_config(write(dump_config(config), "runs/a/config.yaml")).config == config
 
 
-def test_a_config_may_come_through_a_pipe(write: Write) -> None:
+def test_config_from_a_pipe(write: Write) -> None:
     path = write("")
     path.unlink()
     os.mkfifo(path)
@@ -280,7 +278,7 @@ def test_a_config_may_come_through_a_pipe(write: Write) -> None:
     assert writer.returncode == 0
 
 
-def test_loading_imports_nothing_heavy() -> None:
+def test_loading_does_not_import_heavy_packages() -> None:
     code = (
         "import sys, trainer.config.load, trainer.config.describe, trainer.config.template;"
         "print([m for m in ('tensorflow', 'keras', 'numpy', 'polars') if m in sys.modules])"
@@ -291,9 +289,9 @@ def test_loading_imports_nothing_heavy() -> None:
     assert process.stdout.strip() == "[]"
 
 
-def test_no_more_than_a_hundred_problems_are_told(write: Write) -> None:
-    found = refused(write(BASE + "".join(f"k{index}: 1\n" for index in range(30_000))))
-    assert len(found) == 101
-    assert found[-1] == (
+def test_at_most_100_problems_are_reported(write: Write) -> None:
+    problems = load_errors(write(BASE + "".join(f"k{index}: 1\n" for index in range(5_000))))
+    assert len(problems) == 101
+    assert problems[-1] == (
         "DIR/config.yaml: expected at most 100 problems, found more; fix these first"
     )

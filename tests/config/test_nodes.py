@@ -9,11 +9,11 @@ STEPS = st.lists(st.text(min_size=0, max_size=6), min_size=1, max_size=4)
 
 
 @given(STEPS)
-def test_a_shown_key_can_be_typed(steps: list[str]) -> None:
+def test_join_key_round_trip(steps: list[str]) -> None:
     assert parse_key(join_key(tuple(steps))) == tuple(steps)
 
 
-def test_dotted() -> None:
+def test_join_key() -> None:
     assert join_key(("model", "layers", 0, "dense")) == "model.layers.0.dense"
     assert (
         join_key(("data", "columns", "a b", 'c"d', "größe")) == r'data.columns."a b"."c\"d".größe'

@@ -75,33 +75,33 @@ def settings(write: Write, *overrides: str, text: str = BASE) -> dict[str, Any]:
          "model.layers.0.dense.kernel_initializer", {"random_normal": {"stddev": 0.1}}),
     ],
 )  # fmt: skip
-def test_setting(write: Write, override: str, path: str, value: object) -> None:
-    found: Any = settings(write, override)
+def test_override(write: Write, override: str, path: str, value: object) -> None:
+    result: Any = settings(write, override)
     for step in path.split("."):
-        found = found[int(step)] if isinstance(found, list) else found[step]
-    assert found == value
+        result = result[int(step)] if isinstance(result, list) else result[step]
+    assert result == value
 
 
-def test_named_sources_take_the_place_of_one(write: Write) -> None:
-    found = settings(write, "data.source={train: /a.csv}", "data.source.test=[/b.csv]")
-    assert found["data"]["source"] == {"train": "/a.csv", "test": ["/b.csv"]}
+def test_named_sources_replace_a_single_source(write: Write) -> None:
+    result = settings(write, "data.source={train: /a.csv}", "data.source.test=[/b.csv]")
+    assert result["data"]["source"] == {"train": "/a.csv", "test": ["/b.csv"]}
 
 
 def test_items_of_default_lists_can_be_set(write: Write) -> None:
     text = "data: {source: x.csv, target: y}\n"
-    found = settings(write, "model.layers.0.dense.units=3", "~model.layers.1", text=text)
-    assert found["model"]["layers"] == [{"dense": {"units": 3, "activation": "relu"}}]
+    result = settings(write, "model.layers.0.dense.units=3", "~model.layers.1", text=text)
+    assert result["model"]["layers"] == [{"dense": {"units": 3, "activation": "relu"}}]
 
 
-def test_removing(write: Write) -> None:
-    found = settings(write, "~data.columns.a.b", "~model.layers.1", "~optimizer")
-    assert found["data"]["columns"] == {}
-    assert [next(iter(layer)) for layer in found["model"]["layers"]] == [
+def test_remove(write: Write) -> None:
+    result = settings(write, "~data.columns.a.b", "~model.layers.1", "~optimizer")
+    assert result["data"]["columns"] == {}
+    assert [next(iter(layer)) for layer in result["model"]["layers"]] == [
         "dense",
         "flatten",
         "dropout",
     ]
-    assert "optimizer" not in found
+    assert "optimizer" not in result
 
 
 def test_later_overrides_win(write: Write) -> None:
@@ -283,7 +283,7 @@ def test_later_overrides_win(write: Write) -> None:
         ),
     ],
 )
-def test_refused(write: Write, override: str, message: str) -> None:
+def test_invalid_override(write: Write, override: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load_config(write(BASE), [override])
     (problem,) = caught.value.problems
@@ -299,7 +299,7 @@ fit: {class_weight: balanced}
 
 
 @pytest.mark.parametrize(
-    ("override", "there", "path"),
+    ("override", "kind", "path"),
     [
         ("optimizer.schedule.exponential.factor=0.9", "cosine", "optimizer.schedule"),
         ("fit.class_weight.yes=3", "balanced", "fit.class_weight"),
@@ -310,31 +310,31 @@ fit: {class_weight: balanced}
         ),
     ],
 )
-def test_another_kind_is_replaced_only_on_purpose(
-    write: Write, override: str, there: str, path: str
+def test_value_of_another_kind_is_not_replaced_implicitly(
+    write: Write, override: str, kind: str, path: str
 ) -> None:
     with pytest.raises(ConfigError) as caught:
         load_config(write(OTHER_KINDS), [override])
     (problem,) = caught.value.problems
-    assert problem.expected == f"a setting of {path}, which is {there}"
-    # The fix works when it is pasted, up to what the value itself lacks.
-    (word,) = shlex.split(problem.fix.partition("write ")[2])
-    if "exponential" in word:
-        word = word.replace("}}", ", every: 1 epoch}}")
-    assert settings(write, word, text=OTHER_KINDS)
+    assert problem.expected == f"a setting of {path}, which is {kind}"
+    # The fix works when pasted, except for required settings of the value.
+    (argument,) = shlex.split(problem.fix.partition("write ")[2])
+    if "exponential" in argument:
+        argument = argument.replace("}}", ", every: 1 epoch}}")
+    assert settings(write, argument, text=OTHER_KINDS)
 
 
-def test_what_says_nothing_yet_is_replaced_by_a_path(write: Write) -> None:
+def test_null_and_auto_are_replaced_by_a_path(write: Write) -> None:
     text = (
         "data: {source: x.csv, target: y}\nmetrics: auto\noptimizer: {schedule: null, name: sgd}\n"
     )
-    found = settings(write, "metrics.0=auc", "optimizer.schedule.cosine.final=0.1", text=text)
-    assert found["metrics"] == ["auc"]
-    assert found["optimizer"]["schedule"] == {"cosine": {"final": 0.1}}
+    result = settings(write, "metrics.0=auc", "optimizer.schedule.cosine.final=0.1", text=text)
+    assert result["metrics"] == ["auc"]
+    assert result["optimizer"]["schedule"] == {"cosine": {"final": 0.1}}
 
 
 @pytest.mark.parametrize(
-    ("override", "word"),
+    ("override", "argument"),
     [
         ("model.layers.3.dense.units=8", "'model.layers.3={dense: {units: 8}}'"),
         ("model.layers.4.dense.units=8", "'model.layers.4={dense: {units: 8}}'"),
@@ -342,16 +342,16 @@ def test_what_says_nothing_yet_is_replaced_by_a_path(write: Write) -> None:
         ("model.layers.1.units=8", "model.layers.1.dense.units=8"),
     ],
 )
-def test_what_is_proposed_for_a_layer_works(write: Write, override: str, word: str) -> None:
+def test_fix_for_a_layer_works(write: Write, override: str, argument: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load_config(write(BASE), [override])
-    key = word.removesuffix("=8")
+    key = argument.removesuffix("=8")
     assert key in caught.value.problems[0].fix
-    assert settings(write, *shlex.split(word))
+    assert settings(write, *shlex.split(argument))
 
 
 @pytest.mark.parametrize(
-    ("option", "value", "right"),
+    ("option", "value", "expected"),
     [
         ("--optimizer.learning_rate=3e-4", None, "optimizer.learning_rate=3e-4"),
         ("--optimizer.learning_rate", "3e-4", "optimizer.learning_rate=3e-4"),
@@ -365,8 +365,8 @@ def test_what_is_proposed_for_a_layer_works(write: Write, override: str, word: s
         ("--qqqq", None, None),
     ],
 )
-def test_the_right_form_of_an_option(option: str, value: str | None, right: str | None) -> None:
-    assert suggest_override(option, value) == right
+def test_override_for_an_option(option: str, value: str | None, expected: str | None) -> None:
+    assert suggest_override(option, value) == expected
 
 
 WORDS = st.text("abcd", min_size=1, max_size=2)
@@ -382,7 +382,7 @@ TREES = st.recursive(
     path=st.lists(WORDS, min_size=1, max_size=3),
     value=st.integers(),
 )
-def test_an_override_sets_what_it_names_and_nothing_else(
+def test_override_changes_only_its_setting(
     tree: dict[str, Any], path: list[str], value: int
 ) -> None:
     before = dict(_leaves(tree))
@@ -394,10 +394,10 @@ def test_an_override_sets_what_it_names_and_nothing_else(
         assert to_python(after) == tree
         assert any(tuple(path[:depth]) in before for depth in range(1, len(path)))
         return
-    found = dict(_leaves(to_python(after)))
-    assert found.pop(tuple(path)) == value
+    result = dict(_leaves(to_python(after)))
+    assert result.pop(tuple(path)) == value
     kept = {key: item for key, item in before.items() if key[: len(path)] != tuple(path)}
-    assert {key: item for key, item in found.items() if item != {}} == kept
+    assert {key: item for key, item in result.items() if item != {}} == kept
 
 
 def _leaves(tree: Any, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], Any]]:
@@ -407,11 +407,11 @@ def _leaves(tree: Any, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...]
 
 
 @given(st.text(max_size=30))
-def test_any_text_is_an_override_or_a_problem(text: str) -> None:
-    found = parse_override(text, Path())
-    if isinstance(found, Problem):
-        assert found.where == f"override '{text}'"
-        assert found.fix
+def test_any_override_is_parsed_or_reported(text: str) -> None:
+    result = parse_override(text, Path())
+    if isinstance(result, Problem):
+        assert result.where == f"override '{text}'"
+        assert result.fix
 
 
 def test_every_setting_with_a_default_can_be_overridden_by_it(write: Write) -> None:

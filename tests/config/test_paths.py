@@ -44,7 +44,7 @@ def test_absolute_path(tmp_path: Path) -> None:
         ("postgresql://me@host/db", "postgresql://me@host/db"),
     ],
 )
-def test_absolute_store(tmp_path: Path, text: str, absolute: str) -> None:
+def test_absolute_uri(tmp_path: Path, text: str, absolute: str) -> None:
     expected = absolute.format(tmp_path)
     if "://" not in text:
         expected = str(Path(expected).resolve())
@@ -52,13 +52,13 @@ def test_absolute_store(tmp_path: Path, text: str, absolute: str) -> None:
     assert absolute_uri(expected, Path("/elsewhere")) == expected
 
 
-def test_a_store_is_relative_to_its_file(write: Write) -> None:
+def test_tracking_uri_is_relative_to_the_file(write: Write) -> None:
     path = write(f"{DATA}track: {{mlflow: {{uri: 'sqlite:///m.db'}}}}\n", "sub/c.yaml")
-    found = load_config(path).config.track.mlflow
-    assert found is not None
-    assert found.uri == f"sqlite:///{path.parent}/m.db"
+    loaded = load_config(path).config.track.mlflow
+    assert loaded is not None
+    assert loaded.uri == f"sqlite:///{path.parent}/m.db"
     kept = write(dump_config(load_config(path).config), "runs/x/config.yaml")
-    assert load_config(kept).config.track.mlflow == found
+    assert load_config(kept).config.track.mlflow == loaded
 
 
 def custom_of(path: Path, *overrides: str) -> Any:
@@ -66,7 +66,7 @@ def custom_of(path: Path, *overrides: str) -> Any:
 
 
 @pytest.mark.parametrize("layer", ["'own:wide'", "{function: 'own:wide'}"])
-def test_a_custom_layer_is_looked_for_where_it_is_written(write: Write, layer: str) -> None:
+def test_folder_of_a_custom_layer(write: Write, layer: str) -> None:
     own = write(f"{DATA}model: {{layers: [{{custom: {layer}}}]}}\n", "own/c.yaml")
     other = write("extends: ../own/c.yaml\n", "other/c.yaml")
     assert custom_of(own)["folder"] == str(own.parent)
@@ -75,13 +75,13 @@ def test_a_custom_layer_is_looked_for_where_it_is_written(write: Write, layer: s
     assert custom_of(kept) == custom_of(own)
 
 
-def test_the_folder_of_a_custom_layer_can_be_stated(write: Write) -> None:
+def test_configured_folder_of_a_custom_layer(write: Write) -> None:
     text = "model: {layers: [{custom: {function: 'own:wide', folder: ../lib}}]}\n"
     path = write(DATA + text, "sub/c.yaml")
     assert custom_of(path)["folder"] == str(path.parent.parent / "lib")
 
 
-def test_a_custom_layer_of_an_override_is_looked_for_in_the_working_directory(
+def test_custom_layer_of_an_override_is_in_the_working_directory(
     write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write(DATA, "sub/c.yaml")
@@ -90,12 +90,12 @@ def test_a_custom_layer_of_an_override_is_looked_for_in_the_working_directory(
 
 
 @pytest.mark.parametrize("layer", ["3", "{}", "[own]", "null"])
-def test_a_custom_layer_that_is_none_is_still_told_of(write: Write, layer: str) -> None:
+def test_invalid_custom_layer_is_reported(write: Write, layer: str) -> None:
     with pytest.raises(ConfigError, match=r"model\.layers\.0\.custom"):
         load_config(write(f"{DATA}model: {{layers: [{{custom: {layer}}}]}}\n"))
 
 
-def test_custom_callbacks_are_looked_for_where_they_are_written(write: Write) -> None:
+def test_folder_of_custom_callbacks(write: Write) -> None:
     path = write(f"{DATA}fit: {{callbacks: [{{custom: 'own:watch'}}]}}\n", "own/c.yaml")
     (callback,) = load_config(path).config.fit.callbacks
     assert callback.custom.folder == str(path.parent)
@@ -132,7 +132,7 @@ def test_variables_are_expanded_in_every_path(
 
 
 @pytest.mark.parametrize(
-    ("text", "key", "place"),
+    ("text", "key", "location"),
     [
         ("data: {source: '${NOT_SET}/a.csv', target: y}\n", "data.source", "1:16"),
         ("data: {source: [b.csv, '${NOT_SET}/a.csv'], target: y}\n", "data.source", "1:24"),
@@ -147,7 +147,7 @@ def test_variables_are_expanded_in_every_path(
     ],
 )
 @pytest.mark.parametrize("empty", [False, True])
-def test_a_variable_without_a_value_is_named_with_its_place(
+def test_unset_variable_is_reported_with_its_location(
     write: Write, monkeypatch: pytest.MonkeyPatch, text: str, key: str, location: str, empty: bool
 ) -> None:
     if empty:
@@ -163,9 +163,9 @@ def test_a_variable_without_a_value_is_named_with_its_place(
     assert "export NOT_SET=" in problem.fix
 
 
-def test_a_variable_in_an_override(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unset_variable_in_an_override(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ROOT", "/somewhere")
-    found = load_config(write(DATA), ["data.source=${ROOT}/x.csv"])
-    assert found.config.data.source == "/somewhere/x.csv"
+    loaded = load_config(write(DATA), ["data.source=${ROOT}/x.csv"])
+    assert loaded.config.data.source == "/somewhere/x.csv"
     with pytest.raises(ConfigError, match=r"override .*the name of an environment variable"):
         load_config(write(DATA), ["data.source=${1x}/x.csv"])

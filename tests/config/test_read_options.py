@@ -6,7 +6,7 @@ from trainer.config.read_options import data_section, non_default_read_options, 
 from trainer.errors import ConfigError
 
 
-def test_settings_of_reading():
+def test_data_section():
     data = data_section(
         "x.csv", "y", ["data.csv.header=false", "data.csv.names=[a, y]", "data.csv.separator=;"]
     )
@@ -21,7 +21,7 @@ def test_settings_of_reading():
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("optimizer.learning_rate=1", r"data\.csv\.… or data\.format.*found 'optimizer'"),
         ("data.target=x", "trainer init only accepts settings for reading the file"),
@@ -32,12 +32,12 @@ def test_settings_of_reading():
         ("data.csv.quote=,", "for both"),
     ],
 )
-def test_other_settings_are_refused(text, said):
-    with pytest.raises(ConfigError, match=said):
+def test_other_settings_are_rejected(text, message):
+    with pytest.raises(ConfigError, match=message):
         data_section("x.csv", "y", [text])
 
 
-def test_all_mistakes_are_named():
+def test_all_errors_are_reported():
     with pytest.raises(ConfigError) as caught:
         parse_read_options(["fit.epochs=1", "model", "data.csv.skip=1"], "trainer predict")
     assert len(caught.value.problems) == 2
@@ -61,11 +61,11 @@ def test_all_mistakes_are_named():
         ("data.csv.comment=//", "comment", "//"),
     ],
 )
-def test_characters_as_they_are_typed(text, name, value):
+def test_escaped_characters(text, name, value):
     assert getattr(data_section("x.csv", "y", [text]).csv, name) == value
 
 
 @pytest.mark.parametrize("text", ["separator=tabs", "separator=", "separator=;;", "escape=ab"])
-def test_what_is_no_character(text):
+def test_invalid_character(text):
     with pytest.raises(ConfigError, match="one character"):
         data_section("x.csv", "y", [f"data.csv.{text}"])

@@ -1,4 +1,4 @@
-"""Settings and values of earlier versions: the error names the new one, wherever the old one is used."""
+"""Names of earlier versions: the error gives the new name, wherever the old one is used."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ def problems(path: Path, *overrides: str) -> list[str]:
 
 
 def renamed(key: str, new: str) -> str:
-    """The message about an old setting, without its place."""
+    """Return the message about an old setting, without its location."""
     *section, old = key.split(".")
     return f"{key}: expected '{new}', found '{old}'; rename it to {'.'.join([*section, new])}"
 
 
 def line(key: str, value: str) -> str:
-    """A setting in flow style: `evaluate: {level: 0.9}`."""
+    """Return a setting in flow style: `evaluate: {level: 0.9}`."""
     *section, name = key.split(".")
     text = f"{REST_OF_THRESHOLD.get(name, '')}{name}: {value}"
     for step in reversed(section[1:]):
@@ -67,7 +67,7 @@ def line(key: str, value: str) -> str:
 
 
 def config_with(key: str, value: str) -> tuple[str, int]:
-    """A config with a setting, and the column of its key in the second line."""
+    """Return a config with a setting, and the column of its key on the second line."""
     if key.startswith("data."):
         text = f"{line(key, value)[:-1]}, source: x.csv, target: y}}"
         return f"seed: 1\n{text}\n", text.index(f"{key.rsplit('.', maxsplit=1)[-1]}: ") + 1
@@ -79,7 +79,7 @@ def config_with(key: str, value: str) -> tuple[str, int]:
 def test_old_setting_in_a_file(write: Write, key: str, value: str, new: str) -> None:
     text, column = config_with(key, value)
     assert problems(write(text)) == [f"config.yaml:2:{column} {renamed(key, new)}"]
-    # What the message proposes works.
+    # The fix works.
     better = text.replace(f"{key.rsplit('.', maxsplit=1)[-1]}: {value}", f"{new}: {value}")
     if "on_nonfinite" not in key:  # max_rollbacks also needs the action
         load_config(write(better))
@@ -105,11 +105,11 @@ def test_old_setting_in_a_base_config(write: Write, key: str, value: str, new: s
 @pytest.mark.parametrize(("key", "value", "new"), SETTINGS)
 def test_old_setting_in_a_sweep(write: Write, key: str, value: str, new: str) -> None:
     text = f"{BASE}evaluate: {{threshold: cost}}\nsweep:\n  space: {{{key}: [{value}, {value}]}}\n"
-    found = problems(write(text))
+    results = problems(write(text))
     message = renamed(key, new).removeprefix(f"{key}: ")
-    assert len(found) == 1
-    assert re.fullmatch(rf'config.yaml:4:\d+ sweep.space."{re.escape(key)}".0: (.*)', found[0])
-    assert found[0].endswith(message)
+    assert len(results) == 1
+    assert re.fullmatch(rf'config.yaml:4:\d+ sweep.space."{re.escape(key)}".0: (.*)', results[0])
+    assert results[0].endswith(message)
 
 
 @pytest.mark.parametrize(("key", "value", "new"), VALUES)
@@ -121,17 +121,17 @@ def test_old_value(write: Write, key: str, value: str, new: str) -> None:
     assert problems(write(text)) == [f"{location} {key}: {message}"]
     assert problems(write(BASE), f"{key}={value}") == [f"override '{key}={value}': {message}"]
     write(text, "base.yaml")
-    found = problems(write("extends: base.yaml\n"))
-    assert found == [f"base.yaml:2:{column} {key}: {message}"]
+    results = problems(write("extends: base.yaml\n"))
+    assert results == [f"base.yaml:2:{column} {key}: {message}"]
     load_config(write(text.replace(value, new)))
-    found = problems(write(f"{BASE}sweep:\n  space: {{{key}: [{value}, {new}]}}\n"))
-    assert [text.partition(": ")[2] for text in found] == [message]
+    results = problems(write(f"{BASE}sweep:\n  space: {{{key}: [{value}, {new}]}}\n"))
+    assert [text.partition(": ")[2] for text in results] == [message]
 
 
 def test_condition_of_a_sweep_on_an_old_setting(write: Write) -> None:
     sweep = "sweep:\n  space: {seed: [1, 2]}\n  when: {seed: evaluate.level == 0.9}\n"
-    (found,) = problems(write(BASE + sweep))
-    assert found.endswith(renamed("evaluate.level", "confidence_level").partition(": ")[2])
+    (results,) = problems(write(BASE + sweep))
+    assert results.endswith(renamed("evaluate.level", "confidence_level").partition(": ")[2])
 
 
 def test_every_old_name_is_tested() -> None:

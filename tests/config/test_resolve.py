@@ -37,17 +37,17 @@ def test_auto(task: TaskName, head: HeadKind) -> None:
     assert resolved_target_scale(config(), task) == ("standard" if task == "regression" else "none")
 
 
-def test_stated() -> None:
-    stated = config(model={"head": "softmax"}, loss="poisson", metrics=["auc", "f1", "auc"])
-    assert resolved_head(stated, "binary") == "softmax"
-    assert resolved_loss(stated, "softmax") == "poisson"
-    assert resolved_metrics(stated, "binary") == ("auc", "f1")
+def test_explicit_values() -> None:
+    cfg = config(model={"head": "softmax"}, loss="poisson", metrics=["auc", "f1", "auc"])
+    assert resolved_head(cfg, "binary") == "softmax"
+    assert resolved_loss(cfg, "softmax") == "poisson"
+    assert resolved_metrics(cfg, "binary") == ("auc", "f1")
 
 
 def test_target_scale() -> None:
     assert resolved_target_scale(config(model={"head": "sigmoid"}), "regression") == "none"
-    stated = Config.model_validate({"data": {"source": "x", "target": "y", "target_scale": "none"}})
-    assert resolved_target_scale(stated, "regression") == "none"
+    cfg = Config.model_validate({"data": {"source": "x", "target": "y", "target_scale": "none"}})
+    assert resolved_target_scale(cfg, "regression") == "none"
     assert resolved_target_scale(config(loss="poisson"), "regression") == "none"
     percentages = config(loss="mean_absolute_percentage_error")
     assert resolved_target_scale(percentages, "regression") == "none"
@@ -55,22 +55,20 @@ def test_target_scale() -> None:
 
 def test_target_scale_of_each_column() -> None:
     scales = {"a": "log", "b": "none"}
-    stated = Config.model_validate({"data": {"source": "x", "target": ["a", "b", "c"]}})
-    stated = stated.model_copy(
-        update={"data": stated.data.model_copy(update={"target_scale": scales})}
-    )
-    found = [resolved_target_scale(stated, "regression", name) for name in ("a", "b", "c")]
-    assert found == ["log", "none", "standard"]
+    cfg = Config.model_validate({"data": {"source": "x", "target": ["a", "b", "c"]}})
+    cfg = cfg.model_copy(update={"data": cfg.data.model_copy(update={"target_scale": scales})})
+    scales = [resolved_target_scale(cfg, "regression", name) for name in ("a", "b", "c")]
+    assert scales == ["log", "none", "standard"]
 
 
 @pytest.mark.parametrize("loss", ["poisson", "mean_squared_logarithmic_error"])
-def test_losses_of_counts_get_a_positive_head(loss: str) -> None:
+def test_count_losses_get_a_positive_head(loss: str) -> None:
     assert resolved_head(config(loss=loss), "regression") == "exponential"
     assert resolved_head(config(loss=loss), "binary") == "sigmoid"
     assert resolved_head(config(loss=loss, model={"head": "softplus"}), "regression") == "softplus"
 
 
-def test_length_of_training() -> None:
+def test_resolved_steps() -> None:
     assert resolved_steps(Fit(), 10) == 1000
     assert resolved_steps(Fit(epochs=3), 10) == 30
     assert resolved_steps(Fit(steps=7), 10) == 7

@@ -12,7 +12,7 @@ def key(name: str, section: type[Config | Fit | Data]) -> str | None:
     return suggest_key(name, list(section.model_fields), ELSEWHERE)
 
 
-def test_spelling_comes_first_then_other_tools_then_other_sections() -> None:
+def test_suggestions_by_spelling_then_aliases_then_other_sections() -> None:
     assert key("Batch-Size", Fit) == "batch_size"
     assert key("num_epochs", Fit) == "epochs"
     assert key("batchsize", Data) == "fit.batch_size"
@@ -26,7 +26,7 @@ def test_spelling_comes_first_then_other_tools_then_other_sections() -> None:
     assert key("qwxyz", Config) is None
 
 
-def test_settings_by_name_are_keys_that_can_be_set() -> None:
+def test_keys_by_name_can_be_set() -> None:
     assert ELSEWHERE["epochs"] == "fit.epochs"
     assert ELSEWHERE["patience"] == "fit.early_stopping.patience"
     assert "units" not in ELSEWHERE

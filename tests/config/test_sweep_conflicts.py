@@ -1,4 +1,4 @@
-"""Every mistake in a `sweep` section, told with its place and the same words as an override's."""
+"""Errors in a `sweep` section, with their location and the same messages as for overrides."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ sweep:
 """
 
 
-def told(write: Write, text: str, base: str = BASE) -> list[str]:
-    """What is told of a sweep section, places without the folder."""
+def sweep_problems(write: Write, text: str, base: str = BASE) -> list[str]:
+    """Return the problems of a sweep section, with locations without the folder."""
     path = write(base + "".join(f"  {line}\n" for line in text.splitlines()))
     try:
         load_config(path)
@@ -55,8 +55,8 @@ GOOD = [
 
 
 @pytest.mark.parametrize("text", GOOD)
-def test_a_sound_sweep(write: Write, text: str) -> None:
-    assert told(write, text) == []
+def test_valid_sweep(write: Write, text: str) -> None:
+    assert sweep_problems(write, text) == []
 
 
 @pytest.mark.parametrize(
@@ -270,64 +270,72 @@ def test_a_sound_sweep(write: Write, text: str) -> None:
         ),
     ],
 )  # fmt: skip
-def test_a_mistake_is_told(write: Write, text: str, message: str) -> None:
-    assert message in told(write, text)
-    assert len(told(write, text)) <= 2
+def test_invalid_sweep(write: Write, text: str, message: str) -> None:
+    assert message in sweep_problems(write, text)
+    assert len(sweep_problems(write, text)) <= 2
 
 
-def test_every_value_is_tried_where_its_condition_holds(write: Write) -> None:
+def test_every_value_is_checked_with_its_condition(write: Write) -> None:
     text = "space: {optimizer.name: [adam, sgd], optimizer.momentum: [0.5, 1.9], seed: [1, -1]}\n"
-    found = told(write, text + "when: {optimizer.momentum: optimizer.name == sgd, seed: "
+    problems = sweep_problems(write, text + "when: {optimizer.momentum: optimizer.name == sgd, seed: "
                  "optimizer.momentum == 0.5}")  # fmt: skip
-    assert [line.split(": expected")[0].split(" ")[1] for line in found] == [
+    assert [line.split(": expected")[0].split(" ")[1] for line in problems] == [
         'sweep.space."optimizer.momentum".1', "sweep.space.seed.1",
     ]  # fmt: skip
 
 
-def test_a_key_that_leads_nowhere_hides_no_other_problem(write: Write) -> None:
-    found = told(write, "space: {model.layers.9.dense.units: [1], fit.batch_size: [0]}")
-    assert [line.split(": expected")[0].split(" ")[1] for line in found] == [
+def test_invalid_key_does_not_hide_other_problems(write: Write) -> None:
+    problems = sweep_problems(
+        write, "space: {model.layers.9.dense.units: [1], fit.batch_size: [0]}"
+    )
+    assert [line.split(": expected")[0].split(" ")[1] for line in problems] == [
         'sweep.space."model.layers.9.dense.units".0', 'sweep.space."fit.batch_size".0',
     ]  # fmt: skip
 
 
-def test_the_words_are_those_of_an_override(write: Write) -> None:
+def test_messages_are_those_of_overrides(write: Write) -> None:
     path = write(BASE.replace("sweep:\n", ""), "base.yaml")
-    for word in ("optimizer.learning_rate=-1", "model.layers.0.dense.units=x", "fit.bach_size=3"):
-        key, _, value = word.partition("=")
+    for override in (
+        "optimizer.learning_rate=-1",
+        "model.layers.0.dense.units=x",
+        "fit.bach_size=3",
+    ):
+        key, _, value = override.partition("=")
         with pytest.raises(ConfigError) as caught:
-            load_config(path, [word])
+            load_config(path, [override])
         (alone,) = caught.value.problems
-        (searched,) = told(write, f"space: {{{key}: [{value}]}}")
+        (searched,) = sweep_problems(write, f"space: {{{key}: [{value}]}}")
         assert searched.split(": expected")[1] == str(alone).split(": expected")[1]
 
 
-def test_without_validation_rows_the_training_measure_is_allowed(write: Write) -> None:
+def test_training_metric_is_allowed_without_validation_rows(write: Write) -> None:
     base = BASE.replace("task: binary", "task: binary, split: {validation: 0}")
-    assert told(write, "space: {seed: [1]}\nobjective: loss", base) == []
-    (found,) = told(write, "space: {seed: [1]}\nobjective: val_loss", base)
-    assert found.endswith("set data.split.validation above 0, or sweep.objective: loss")
+    assert sweep_problems(write, "space: {seed: [1]}\nobjective: loss", base) == []
+    (problems,) = sweep_problems(write, "space: {seed: [1]}\nobjective: val_loss", base)
+    assert problems.endswith("set data.split.validation above 0, or sweep.objective: loss")
 
 
-def test_problems_of_the_whole_section_come_at_once(write: Write) -> None:
+def test_all_problems_of_a_sweep_are_reported_at_once(write: Write) -> None:
     text = "space: {seed: 'log(3, 1)', name: [a]}\nobjective: val_x\nhalving: 99 epochs\nkeep: some"
-    assert [line.split(": expected")[0].split(" ")[1] for line in told(write, text)] == [
+    assert [line.split(": expected")[0].split(" ")[1] for line in sweep_problems(write, text)] == [
         "sweep.keep", "sweep.space.name", "sweep.space.seed", "sweep.halving.first", "sweep.objective",
     ]  # fmt: skip
 
 
-def test_what_is_wrong_with_the_base_config_is_told_once(write: Write) -> None:
+def test_problem_of_the_base_config_is_reported_once(write: Write) -> None:
     base = BASE.replace("fit: {epochs: 20}", "fit: {epochs: 20, steps: 3}")
-    found = told(write, "space: {seed: [1, 2, 3]}", base)
-    assert [line.split(": expected")[0] for line in found] == ["5:26 fit.steps"]
+    problems = sweep_problems(write, "space: {seed: [1, 2, 3]}", base)
+    assert [line.split(": expected")[0] for line in problems] == ["5:26 fit.steps"]
 
 
-def test_no_more_than_a_hundred_values_are_told(write: Write) -> None:
-    found = told(write, f"space: {{optimizer.learning_rate: {list(range(-1000, 0))}}}")
-    assert len(found) == MAX_PROBLEMS
+def test_at_most_100_values_are_reported(write: Write) -> None:
+    problems = sweep_problems(write, f"space: {{optimizer.learning_rate: {list(range(-1000, 0))}}}")
+    assert len(problems) == MAX_PROBLEMS
 
 
-def test_a_trial_that_is_wrong_as_a_whole_is_told(write: Write) -> None:
+def test_invalid_trial_is_reported(write: Write) -> None:
     base = BASE.replace("name: adam", "name: sgd")
-    (found,) = told(write, "space: {optimizer.name: [adam], optimizer.momentum: [0.5]}", base)
-    assert "in a trial with optimizer.name adam, optimizer.momentum 0.5" in found
+    (problems,) = sweep_problems(
+        write, "space: {optimizer.name: [adam], optimizer.momentum: [0.5]}", base
+    )
+    assert "in a trial with optimizer.name adam, optimizer.momentum 0.5" in problems

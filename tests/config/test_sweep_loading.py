@@ -21,7 +21,7 @@ fit: {epochs: 5}
 
 
 @pytest.mark.parametrize(
-    ("word", "override"),
+    ("argument", "override"),
     [
         ("fit.epochs=3,5", "sweep.space.\"fit.epochs\"=[3, 5]"),
         ("seed=1, 2", "sweep.space.seed=[1, 2]"),
@@ -37,12 +37,12 @@ fit: {epochs: 5}
         ('name="a","b"', 'sweep.space.name=["a", "b"]'),
     ],
 )  # fmt: skip
-def test_a_word_with_values_is_searched(word: str, override: str) -> None:
-    assert sweep_overrides([word]) == [override]
+def test_argument_with_values_is_searched(argument: str, override: str) -> None:
+    assert sweep_overrides([argument]) == [override]
 
 
 @pytest.mark.parametrize(
-    "word",
+    "argument",
     [
         "fit.epochs=3", "metrics=[accuracy,auc]", "optimizer={name: sgd, momentum: 0.9}",
         'data.positive="a,b"', "data.positive='log(1,2)'", "data.csv.separator=,", "fit.epochs=3,",
@@ -51,11 +51,11 @@ def test_a_word_with_values_is_searched(word: str, override: str) -> None:
         "fit.warm_start=runs/a,", "model.layers.0.custom=package.module:function",
     ],
 )  # fmt: skip
-def test_other_words_are_overrides(word: str) -> None:
-    assert sweep_overrides([word]) == [word]
+def test_other_arguments_are_overrides(argument: str) -> None:
+    assert sweep_overrides([argument]) == [argument]
 
 
-def test_words_lie_over_the_files_space(write: Write) -> None:
+def test_arguments_override_the_search_space(write: Write) -> None:
     path = write(BASE + "sweep: {space: {seed: [1, 2], fit.epochs: [3]}, trials: 7}\n")
     loaded = load_sweep(
         path, ["fit.epochs=5,6", "optimizer.learning_rate=log(0.1, 1)", "metrics=[auc]"]
@@ -70,36 +70,36 @@ def test_words_lie_over_the_files_space(write: Write) -> None:
     assert loaded.config.metrics == ["auc"]
 
 
-def refused(path: Path, *words: str) -> list[str]:
+def load_errors(path: Path, *arguments: str) -> list[str]:
     with pytest.raises(ConfigError) as caught:
-        load_sweep(path, words)
+        load_sweep(path, arguments)
     return [str(problem).replace(str(path), "FILE") for problem in caught.value.problems]
 
 
-def test_a_config_without_anything_to_search_is_refused(write: Write) -> None:
-    (found,) = refused(write(BASE), "seed=3")
-    assert found == (
+def test_config_without_search_space(write: Write) -> None:
+    (problem,) = load_errors(write(BASE), "seed=3")
+    assert problem == (
         "FILE: expected settings to search, found no sweep section; write `sweep:` with a `space:`, or "
         "give values to try: optimizer.learning_rate=1e-3,1e-2"
     )
 
 
-def test_a_mistake_is_told_of_the_word_as_it_was_typed(write: Write) -> None:
+def test_problem_shows_the_argument_as_typed(write: Write) -> None:
     path = write(BASE)
-    assert refused(path, "optimizer.learning_rate=1e-3,-1", "seed=log(2,1)") == [
+    assert load_errors(path, "optimizer.learning_rate=1e-3,-1", "seed=log(2,1)") == [
         "override 'seed=log(2,1)': expected a range with the lower bound first, found 'log(2,1)'; "
         "write log(1, 2)"
     ]
-    assert refused(path, "optimizer.learning_rate=1e-3,-1", "fit.epochs=0") == [
+    assert load_errors(path, "optimizer.learning_rate=1e-3,-1", "fit.epochs=0") == [
         "override 'fit.epochs=0': expected a whole number from 1 to 10,000,000, found 0",
         "override 'optimizer.learning_rate=1e-3,-1': expected a number above 0, found -1",
     ]
 
 
-def test_an_override_of_what_is_searched_is_refused(write: Write) -> None:
+def test_override_of_a_searched_setting(write: Write) -> None:
     text = "sweep: {space: {fit.epochs: [1, 2]}, pairs: [{seed: [1, 2], fit.batch_size: [3, 4]}]}\n"
     path = write(BASE + text)
-    assert refused(path, "fit.epochs=3", "seed=3") == [
+    assert load_errors(path, "fit.epochs=3", "seed=3") == [
         "override 'fit.epochs=3': expected a setting that the sweep does not search, found a "
         'searched one; write ~sweep.space."fit.epochs" too, to stop searching it',
         "override 'seed=3': expected a setting that the sweep does not search, found a searched one; "
@@ -109,7 +109,7 @@ def test_an_override_of_what_is_searched_is_refused(write: Write) -> None:
     assert loaded.config.fit.epochs == 3
 
 
-def test_a_trial_is_the_base_config_with_its_settings(write: Write) -> None:
+def test_trial_config(write: Write) -> None:
     path = write(BASE + "sweep: {space: {seed: [1, 2]}}\n")
     loaded = load_sweep(path)
     config = trial_config(
@@ -121,7 +121,7 @@ def test_a_trial_is_the_base_config_with_its_settings(write: Write) -> None:
     assert load_config(path).config.sweep is not None
 
 
-def test_another_kind_of_optimizer_brings_its_own_defaults(write: Write) -> None:
+def test_searched_optimizer_has_its_defaults(write: Write) -> None:
     path = write(
         BASE.replace(", beta_2: 0.9", "") + "sweep: {space: {optimizer.name: [adam, sgd]}}\n"
     )
@@ -134,7 +134,7 @@ def test_another_kind_of_optimizer_brings_its_own_defaults(write: Write) -> None
         assert optimizer == load_config(path, ["optimizer=sgd"]).config.optimizer
 
 
-def test_the_objective_says_which_epoch_is_best(write: Write) -> None:
+def test_objective_determines_the_best_epoch(write: Write) -> None:
     loaded = load_sweep(write(BASE + "sweep: {space: {seed: [1]}, objective: val_auc}\n"))
     assert trial_config(loaded, {}).fit.checkpoint.monitor == "val_auc"
 
@@ -145,7 +145,7 @@ def test_all_trials_have_the_same_split(write: Write) -> None:
     assert trial_config(loaded, {"fit.epochs": 1}).data.split.seed is None
 
 
-def test_settings_that_do_not_go_together_are_told(write: Write) -> None:
+def test_trial_with_a_conflict(write: Write) -> None:
     path = write(BASE + "sweep: {space: {seed: [1, 2]}}\n")
     with pytest.raises(ConfigError) as caught:
         trial_config(load_sweep(path), {"optimizer.name": "sgd"})
@@ -154,14 +154,14 @@ def test_settings_that_do_not_go_together_are_told(write: Write) -> None:
     assert problem.key == "optimizer.beta_2"
 
 
-def test_everything_wrong_with_a_trial_is_told(write: Write) -> None:
+def test_trial_with_several_problems(write: Write) -> None:
     loaded = load_sweep(write(BASE + "sweep: {space: {seed: [1, 2]}}\n"))
     with pytest.raises(ConfigError) as caught:
         trial_config(loaded, {"model.layers.9.dense": 3, "fit.epochs": 0})
-    assert [each.key for each in caught.value.problems] == ["model.layers.9", "fit.epochs"]
+    assert [problem.key for problem in caught.value.problems] == ["model.layers.9", "fit.epochs"]
 
 
-def test_a_section_is_set_before_what_is_in_it(write: Callable[..., Path]) -> None:
+def test_section_is_set_before_its_parts(write: Callable[..., Path]) -> None:
     text = (
         "data: {source: x.csv, target: y}\nmodel: {layers: [flatten, {dropout: 0.1}]}\n"
         "sweep: {space: {model.layers.1.dense.units: [8, 16], model.layers.1: [{dense: 4}]}}\n"
@@ -171,30 +171,30 @@ def test_a_section_is_set_before_what_is_in_it(write: Callable[..., Path]) -> No
         {"model.layers.1.dense.units": 8, "model.layers.1": {"dense": 4}},
         {"model.layers.1": {"dense": 4}, "model.layers.1.dense.units": 8},
     ):
-        assert plain_layers(trial_config(loaded, settings)) == [
+        assert layers_of(trial_config(loaded, settings)) == [
             {"flatten": {}},
             {"dense": {"units": 8}},
         ]
 
 
-def test_the_fix_for_a_word_is_a_word(write: Callable[..., Path]) -> None:
+def test_fix_for_an_argument(write: Callable[..., Path]) -> None:
     text = "data: {source: x.csv, target: y}\nmodel: {layers: [dense: 3, dropout: 0.1]}\n"
     path = write(text)
-    for word, right in [
+    for argument, expected in [
         ("model.layers.1.dense.units=8,16",
          "model.layers.1={dense: {units: 8}},{dense: {units: 16}}"),
         ("model.layers.2.dense=8,16", "model.layers.2={dense: 8},{dense: 16}"),
     ]:  # fmt: skip
         with pytest.raises(ConfigError) as caught:
-            load_sweep(path, [word])
+            load_sweep(path, [argument])
         (problem,) = caught.value.problems
-        assert problem.fix.endswith(f"write '{right}'")
-        assert load_sweep(path, [right])
+        assert problem.fix.endswith(f"write '{expected}'")
+        assert load_sweep(path, [expected])
     with pytest.raises(ConfigError) as caught:
         load_sweep(path, ["model.layers.1.dense.units=int(8, 16)"])
     fix = caught.value.problems[0].fix
     assert fix.endswith("write model.layers.1: [{dense: {units: 8}}]")
 
 
-def plain_layers(config: Config) -> list[object]:
+def layers_of(config: Config) -> list[object]:
     return [layer.model_dump(exclude_unset=True) for layer in config.model.layers]

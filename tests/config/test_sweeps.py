@@ -21,24 +21,26 @@ from trainer.config.sweeps import (
 
 def sweep(**settings: Any) -> Sweep:
     settings.setdefault("space", {"seed": [1, 2, 3], "fit.epochs": "4,5"})
-    found = Config.model_validate({"data": {"source": "x", "target": "y"}, "sweep": settings}).sweep
-    assert found is not None
-    return found
+    result = Config.model_validate(
+        {"data": {"source": "x", "target": "y"}, "sweep": settings}
+    ).sweep
+    assert result is not None
+    return result
 
 
-def test_what_is_searched_comes_in_the_configs_order() -> None:
-    subject = sweep(
+def test_dimensions_are_in_the_order_of_the_config() -> None:
+    section = sweep(
         space={"b": "log(1, 2)", "a": [1]},
         pairs=[{"d": [1, 2], "c": ["x", "y"]}, {"e": [7]}],
         when={"b": "a == 1"},
     )
-    assert sweep_dimensions(subject) == (
+    assert sweep_dimensions(section) == (
         Dimension(("b",), Floats(1.0, 2.0, True)),
         Dimension(("a",), Choices((1,))),
         Dimension(("d", "c"), Choices(((1, "x"), (2, "y")))),
         Dimension(("e",), Choices((7,))),
     )
-    assert sweep_conditions(subject) == {"b": SweepCondition("a", True, 1)}
+    assert sweep_conditions(section) == {"b": SweepCondition("a", True, 1)}
 
 
 @pytest.mark.parametrize(
@@ -56,29 +58,27 @@ def test_what_is_searched_comes_in_the_configs_order() -> None:
         ({"space": {f"a{n}": "int(1, 2)" for n in range(33)}}, "random", 64),
     ],
 )
-def test_what_auto_and_unset_mean(
-    settings: dict[str, Any], search: str, trials: int | None
-) -> None:
-    subject = sweep(**settings)
-    assert (resolved_search(subject), resolved_trials(subject)) == (search, trials)
+def test_defaults_of_search(settings: dict[str, Any], search: str, trials: int | None) -> None:
+    section = sweep(**settings)
+    assert (resolved_search(section), resolved_trials(section)) == (search, trials)
 
 
-def test_points_of_a_grid_are_counted() -> None:
+def test_grid_points() -> None:
     assert grid_points(sweep()) == 6
     assert grid_points(sweep(pairs=[{"a": [1, 2], "b": [1, 2]}])) == 12
     assert grid_points(sweep(space={"a": "int(1, 3)", "b": [1]})) is None
 
 
-def test_lengths_and_what_is_kept() -> None:
+def test_parse_epochs_and_kept_trials() -> None:
     assert parse_epochs("1 epoch") == 1
     assert parse_epochs("30 epochs") == 30
     assert kept_trials("all") is None
     assert kept_trials("best:5") == 5
 
 
-def test_a_length_alone_turns_halving_on() -> None:
-    found = sweep(halving="2 epochs").halving
-    assert found is not None
-    assert (found.first, found.factor) == ("2 epochs", 3)
+def test_halving_shorthand() -> None:
+    result = sweep(halving="2 epochs").halving
+    assert result is not None
+    assert (result.first, result.factor) == ("2 epochs", 3)
     assert sweep(halving={}).halving is not None
     assert sweep().halving is None

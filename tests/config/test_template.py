@@ -62,7 +62,7 @@ FINDINGS = {
 
 
 @pytest.mark.parametrize("name", FINDINGS)
-def test_it_loads_and_says_what_was_found(write: Write, name: str) -> None:
+def test_template_loads(write: Write, name: str) -> None:
     findings = FINDINGS[name]
     path = write(render_template(findings))
     config = load_config(path).config
@@ -83,7 +83,7 @@ def test_it_loads_and_says_what_was_found(write: Write, name: str) -> None:
 @pytest.mark.parametrize(
     "source", [r"C:\data\my table.csv", "a #b.csv", "[x]/*.csv", "no", "größe.csv"]
 )
-def test_any_path(write: Write, source: str) -> None:
+def test_any_source_path(write: Write, source: str) -> None:
     config = load_config(write(render_template(replace(BINARY, source=source)))).config
     assert str(config.data.source).endswith(source)
 
@@ -93,7 +93,7 @@ NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(name=NAMES.filter(bool), reason=NAMES, target=NAMES.filter(bool))
-def test_any_name(write: Write, name: str, reason: str, target: str) -> None:
+def test_any_column_name(write: Write, name: str, reason: str, target: str) -> None:
     if name == target:
         return
     columns = (
@@ -110,7 +110,7 @@ def test_any_name(write: Write, name: str, reason: str, target: str) -> None:
     assert name in config.data.columns
 
 
-def test_the_head_names_the_commands() -> None:
+def test_header_has_the_commands() -> None:
     lines = render_template(BINARY).splitlines()
     assert lines[0] == "# yaml-language-server: $schema=../schema.json"
     assert lines[1] == "# Predicts diagnosis (one of two classes) from data/x.csv."
@@ -118,16 +118,14 @@ def test_the_head_names_the_commands() -> None:
 
 
 @given(NAMES, NAMES)
-def test_an_exact_pattern_matches_its_name_alone(name: str, other: str) -> None:
+def test_exact_pattern_matches_only_its_name(name: str, other: str) -> None:
     pattern: Any = exact_pattern(name)
     assert fnmatchcase(name, pattern)
     assert fnmatchcase(other, pattern) == (other == name)
 
 
 @pytest.mark.parametrize("scale", [None, "log", "power"])
-def test_a_scale_for_a_skewed_target_is_a_comment_that_can_be_used(
-    write: Write, scale: str | None
-) -> None:
+def test_scale_of_a_skewed_target_is_a_usable_comment(write: Write, scale: str | None) -> None:
     text = render_template(replace(FINDINGS["regression"], scale=scale))
     assert ("# target_scale:" in text) == (scale is not None)
     used = text.replace("# target_scale:", "target_scale:")

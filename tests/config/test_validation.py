@@ -41,21 +41,21 @@ def lines(text: str) -> list[str]:
     return [str(issue.problem) for issue in validation_issues(root)]
 
 
-def test_every_setting_refuses_bad_values_in_our_words(
+def test_every_setting_rejects_bad_values_with_a_message(
     broken_settings: list[tuple[KeyPath, dict[str, Any]]],
 ) -> None:
     refused: set[str] = set()
     for path, value in broken_settings:
-        found = validation_issues(node(value))
-        assert bool(found) != is_valid(value), (path, value)
-        for issue in found:
+        issues = validation_issues(node(value))
+        assert bool(issues) != is_valid(value), (path, value)
+        for issue in issues:
             text = str(issue.problem)
             assert not PYDANTIC.search(text), text
             assert issue.problem.expected
             assert issue.problem.found
             shared = min(len(issue.path), len(path))
-            assert issue.path[:shared] == path[:shared] or len(found) > 1, (path, text)
-        if found:
+            assert issue.path[:shared] == path[:shared] or len(issues) > 1, (path, text)
+        if issues:
             refused.add(".".join(str(step) for step in path if not isinstance(step, int)))
     assert len(broken_settings) > 3000
     assert {"data.split.test", "fit.early_stopping.patience", "optimizer.momentum"} <= refused
@@ -63,7 +63,7 @@ def test_every_setting_refuses_bad_values_in_our_words(
 
 @settings(max_examples=80, deadline=None)
 @given(data=st.data())
-def test_valid_settings_have_no_misfit(data: st.DataObject, valid_settings: Any) -> None:
+def test_valid_settings_have_no_issues(data: st.DataObject, valid_settings: Any) -> None:
     value = data.draw(valid_settings)
     assert is_valid(value)
     assert validation_issues(node(value)) == []
@@ -87,7 +87,7 @@ JUNK = st.recursive(
 
 @settings(max_examples=300, deadline=None)
 @given(section=st.sampled_from(list(Config.model_fields)), junk=JUNK, in_layers=st.booleans())
-def test_a_misfit_is_found_just_when_pydantic_refuses(
+def test_issues_are_found_exactly_if_pydantic_fails(
     section: str, junk: Any, in_layers: bool
 ) -> None:
     value: dict[str, Any] = {"data": {"source": "x", "target": "y"}, section: junk}
@@ -152,7 +152,7 @@ def test_message(text: str, message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "meant"),
+    ("text", "expected"),
     [
         ("fit: {batchsize: 3}", "batch_size"),
         ("fit: {num_epochs: 3}", "epochs"),
@@ -187,23 +187,23 @@ def test_message(text: str, message: str) -> None:
         ("runtime: {precision: fp16}", "mixed_float16"),
     ],
 )
-def test_did_you_mean(text: str, meant: str) -> None:
-    found = lines(BASE + text)
-    assert len(found) == 1
-    assert f"did you mean '{meant}'?" in found[0]
+def test_did_you_mean(text: str, expected: str) -> None:
+    messages = lines(BASE + text)
+    assert len(messages) == 1
+    assert f"did you mean '{expected}'?" in messages[0]
 
 
-def test_a_misspelt_required_key_is_one_problem() -> None:
-    (found,) = lines("data: {source: x, target_column: y}")
-    assert "did you mean 'target'?" in found
+def test_misspelled_required_key_is_one_problem() -> None:
+    (message,) = lines("data: {source: x, target_column: y}")
+    assert "did you mean 'target'?" in message
 
 
-def test_two_keys_in_one_layer_say_how_they_are_one() -> None:
-    (found,) = lines(BASE + "model:\n  layers:\n    - dense: 64\n      activation: relu\n")
-    assert found.startswith("c.yaml:4:7 model.layers.0: expected one key, one of dense, ")
-    assert found.endswith("keys: dense, activation; write {dense: {units: 64, activation: relu}}")
-    (found,) = lines(BASE + "model:\n  layers:\n    - dense:\n      units: 64\n")
-    assert found.endswith("found 2 keys: dense, units; indent units below dense")
+def test_two_keys_in_one_layer() -> None:
+    (message,) = lines(BASE + "model:\n  layers:\n    - dense: 64\n      activation: relu\n")
+    assert message.startswith("c.yaml:4:7 model.layers.0: expected one key, one of dense, ")
+    assert message.endswith("keys: dense, activation; write {dense: {units: 64, activation: relu}}")
+    (message,) = lines(BASE + "model:\n  layers:\n    - dense:\n      units: 64\n")
+    assert message.endswith("found 2 keys: dense, units; indent units below dense")
 
 
 @pytest.mark.parametrize(
@@ -220,30 +220,30 @@ def test_two_keys_in_one_layer_say_how_they_are_one() -> None:
     ],
 )
 def test_fix(text: str, fix: str) -> None:
-    (found,) = lines(BASE + text)
-    assert found.endswith(f"; {fix}")
+    (message,) = lines(BASE + text)
+    assert message.endswith(f"; {fix}")
 
 
-def test_a_word_in_place_of_a_section() -> None:
-    (found,) = lines("data: {source: x, target: y, columns: {zip: categorical}}")
-    assert found.endswith("; write {kind: categorical}")
-    (found,) = lines("data: {source: x, target: y, clean: {outliers: iqr}}")
-    assert found.endswith("; write {method: iqr}")
+def test_name_instead_of_a_section() -> None:
+    (message,) = lines("data: {source: x, target: y, columns: {zip: categorical}}")
+    assert message.endswith("; write {kind: categorical}")
+    (message,) = lines("data: {source: x, target: y, clean: {outliers: iqr}}")
+    assert message.endswith("; write {method: iqr}")
 
 
-def test_a_word_that_needs_a_value_says_so() -> None:
+def test_name_that_needs_a_value() -> None:
     text = BASE + "model: {layers: [{dense: {units: 3, kernel_initializer: constant}}]}"
-    (found,) = lines(text)
-    assert found.endswith("found 'constant'; write {constant: …}")
+    (message,) = lines(text)
+    assert message.endswith("found 'constant'; write {constant: …}")
 
 
-def test_all_problems_at_once_in_the_files_order() -> None:
+def test_problems_are_in_the_order_of_the_file() -> None:
     text = "seed: x\ndata: {source: 1, target: [a, 2]}\nfit: {epoch: 1, batch_size: 0}\n"
     assert [line.split()[1] for line in lines(text)] == [
         "seed:", "data.source:", "data.target.1:", "fit.epoch:", "fit.batch_size:",
     ]  # fmt: skip
 
 
-def test_column_names_with_dots_are_quoted_in_the_key() -> None:
-    (found,) = lines("data: {source: x, target: y, columns: {a.b c: {kind: number}}}")
-    assert 'data.columns."a.b c".kind: expected one of numeric,' in found
+def test_column_name_with_dots_is_quoted() -> None:
+    (message,) = lines("data: {source: x, target: y, columns: {a.b c: {kind: number}}}")
+    assert 'data.columns."a.b c".kind: expected one of numeric,' in message

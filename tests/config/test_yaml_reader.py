@@ -41,10 +41,10 @@ def problems(text: str) -> list[str]:
         ("2020-01-01", "2020-01-01"), ("1e", "1e"), ("0b1", "0b1"), (".", "."), ("-", "-"),
     ],
 )  # fmt: skip
-def test_plain_scalars_are_those_of_yaml_1_2(text: str, value: object) -> None:
-    found = parse_scalar(text)
-    assert found == value
-    assert type(found) is type(value)
+def test_plain_scalars_of_yaml_1_2(text: str, value: object) -> None:
+    result = parse_scalar(text)
+    assert result == value
+    assert type(result) is type(value)
 
 
 def test_nan_is_a_number() -> None:
@@ -52,20 +52,20 @@ def test_nan_is_a_number() -> None:
 
 
 @given(st.integers(-(10**30), 10**30))
-def test_integers_read_back(number: int) -> None:
+def test_integers_round_trip(number: int) -> None:
     assert parse_scalar(str(number)) == number
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
 @example(1e-7)
 @example(5e-324)
-def test_floats_read_back(number: float) -> None:
+def test_floats_round_trip(number: float) -> None:
     assert parse_scalar(repr(number)) == number
 
 
 @given(st.text(alphabet="0123456789+-.eExobnflaINF_:", max_size=8))
-def test_scalars_parse_as_the_core_schema_says(text: str) -> None:
-    # The productions of YAML 1.2.2, section 10.3.2, as they are printed there.
+def test_scalars_follow_the_core_schema(text: str) -> None:
+    # The regular expressions of YAML 1.2.2, section 10.3.2.
     if re.fullmatch(r"[-+]?[0-9]+", text) or re.fullmatch(r"0o[0-7]+|0x[0-9a-fA-F]+", text):
         expected: type = int
     elif re.fullmatch(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", text) or re.fullmatch(
@@ -90,13 +90,13 @@ def test_keys_are_text_as_written() -> None:
     )
 
 
-def test_places_of_keys_and_values() -> None:
+def test_locations_of_keys_and_values() -> None:
     root = parse_yaml("a: 1\nb:\n  c: [x,\n      {d: 2}]\n  é: 'q'\n", SOURCE).root
     assert root is not None
-    found = {
+    result = {
         key: str(find_location(root, key)) for key in ("a", "b", "b.c", "b.c.1", "b.c.1.d", "b.é")
     }
-    assert found == {
+    assert result == {
         "a": "c.yaml:1:4", "b": "c.yaml:2:1", "b.c": "c.yaml:3:6", "b.c.1": "c.yaml:4:7",
         "b.c.1.d": "c.yaml:4:11", "b.é": "c.yaml:5:6",
     }  # fmt: skip
@@ -112,13 +112,13 @@ def test_anchors_and_merge_keys() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "\n\n", "# nothing\n", "---\n...\n", "---\n"])
-def test_nothing_in_it(text: str) -> None:
+def test_empty_file(text: str) -> None:
     document = parse_yaml(text, SOURCE)
     assert document.problems == ()
     assert document.root is None or document.root.content is None
 
 
-def test_windows_line_ends_count_as_one() -> None:
+def test_windows_line_breaks() -> None:
     document = parse_yaml("a: 1\r\nb: 2\r\nb: 3\r\n", SOURCE)
     assert document.problems[0].where == "c.yaml:3:1"
 
@@ -178,45 +178,45 @@ def test_windows_line_ends_count_as_one() -> None:
          "digits; write it as 1e9"),
     ],
 )  # fmt: skip
-def test_broken_text(text: str, message: str) -> None:
+def test_invalid_yaml(text: str, message: str) -> None:
     assert problems(text) == [message]
 
 
 @pytest.mark.parametrize(
     "text", ["[" * 1000, "{a: " * 1000, "- " * 1000 + "x", "[" * 1000 + "]" * 1000]
 )
-def test_deep_nesting_is_refused(text: str) -> None:
-    (found,) = problems(text)
-    assert "expected at most 100 levels of nesting, found more" in found
+def test_deep_nesting(text: str) -> None:
+    (result,) = problems(text)
+    assert "expected at most 100 levels of nesting, found more" in result
 
 
-def test_deep_nesting_by_aliases_is_refused() -> None:
+def test_deep_nesting_by_aliases() -> None:
     nest = "[" * 60, "]" * 60
-    (found,) = problems(f"a: &a {nest[0]}x{nest[1]}\nb: {nest[0]}*a{nest[1]}\n")
-    assert "levels of nesting" in found
+    (result,) = problems(f"a: &a {nest[0]}x{nest[1]}\nb: {nest[0]}*a{nest[1]}\n")
+    assert "levels of nesting" in result
 
 
-def test_alias_bomb_is_refused_without_being_unfolded() -> None:
+def test_alias_bomb() -> None:
     names = "abcdefghijklmnop"
     lines = ["a: &a [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"{b}: &{b} [{', '.join([f'*{a}'] * 10)}]" for a, b in pairwise(names)]
-    (found,) = problems("\n".join(lines))
-    assert "expected at most 100,000 values, with aliases expanded, found more" in found
+    (result,) = problems("\n".join(lines))
+    assert "expected at most 100,000 values, with aliases expanded, found more" in result
 
 
-def test_merge_bomb_is_refused() -> None:
+def test_merge_bomb() -> None:
     lines = ["a0: &a0 {k0: 1, l0: 1}"]
     lines += [f"a{i}: &a{i} {{k{i}: *a{i - 1}, l{i}: *a{i - 1}}}" for i in range(1, 40)]
     assert len(problems("\n".join(lines))) == 1
 
 
-def test_long_lines_and_many_keys_are_fine() -> None:
+def test_long_lines_and_many_keys() -> None:
     assert read("a: " + "x" * 500_000) == {"a": "x" * 500_000}
     assert read("a: [" + "1, " * 20_000 + "]") == {"a": [1] * 20_000}
 
 
 @given(st.text(max_size=60))
-def test_any_text_is_read_or_refused(text: str) -> None:
+def test_any_text_is_parsed_or_rejected(text: str) -> None:
     document = parse_yaml(text, SOURCE)
     for problem in document.problems:
         assert problem.where.startswith("c.yaml:")
@@ -227,7 +227,7 @@ def test_any_text_is_read_or_refused(text: str) -> None:
 @given(
     st.lists(st.sampled_from([*"abc:-[]{}'\"#&*!|>%@`,? \n\t", ": ", "- ", "\n  "]), max_size=25)
 )
-def test_any_punctuation_is_read_or_refused(parts: list[str]) -> None:
+def test_any_punctuation_is_parsed_or_rejected(parts: list[str]) -> None:
     text = "".join(parts)
     for problem in parse_yaml(text, SOURCE).problems:
         line, column = map(int, problem.where.split(":")[1:])
@@ -270,7 +270,7 @@ def test_binary(write: Write) -> None:
     )
 
 
-def test_large_file_is_refused_before_it_is_read(write: Write) -> None:
+def test_large_file_is_rejected_before_it_is_read(write: Write) -> None:
     path = write("a: 1\n")
     with path.open("ab") as file:
         file.truncate(100 * 1024 * 1024)
@@ -288,7 +288,7 @@ def test_directory(write: Write) -> None:
     )
 
 
-def test_missing_file_names_the_nearest(write: Write) -> None:
+def test_missing_file_suggests_a_similar_name(write: Write) -> None:
     path = write("a: 1", "breast_cancer.yaml")
     assert file_problem(path.with_name("brest_cancer.yaml")) == (
         "DIR/brest_cancer.yaml: expected a YAML file, found no such file; did you mean "
@@ -306,7 +306,7 @@ def test_no_permission(write: Write) -> None:
     assert "found no permission to read it; chmod u+r" in file_problem(path)
 
 
-def test_a_name_that_no_file_can_have() -> None:
+def test_invalid_file_name() -> None:
     (problem,) = read_yaml(Path("a\0b")).problems
     assert problem.found == "an error: embedded null byte"
     (problem,) = read_yaml(Path("x" * 5000)).problems
