@@ -151,7 +151,7 @@ def test_time_limit_ends_a_run_and_is_extended(
     result = trainer("fit", "good.yaml", "fit.epochs=12", "fit.max_seconds=3600", "--json")
     assert result.code == 0, result.err
     assert result.json["status"] == "finished"
-    assert "fit.max_seconds: 3600 seconds are over" in result.json["stopped_because"]
+    assert "fit.max_seconds: 3600 seconds have passed" in result.json["stopped_because"]
     assert 3 <= result.json["epochs"] <= 4
     run = Path(result.json["run"])
     refused = trainer("resume", run)
@@ -160,7 +160,7 @@ def test_time_limit_ends_a_run_and_is_extended(
     after_epoch(6, pass_time)
     more = trainer("resume", run, "fit.max_seconds=+3600", "--json")
     assert more.code == 0, more.err
-    assert "7200 seconds are over" in more.json["stopped_because"]
+    assert "7200 seconds have passed" in more.json["stopped_because"]
     assert 6 <= len(log_lines(run)) <= 7
 
 

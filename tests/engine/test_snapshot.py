@@ -223,7 +223,7 @@ def test_going_back_has_an_end():
         list(fit(state, lambda: None))
     (problem,) = told.value.problems
     assert problem.where.startswith("epoch 1, step ")
-    assert "after going back 2 times" in problem.found
+    assert "after 2 rollbacks" in problem.found
 
 
 def test_a_schedule_is_lowered_as_a_whole():

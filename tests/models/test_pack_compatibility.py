@@ -123,8 +123,8 @@ def test_some_coefficients_are_the_shape_of_their_optimizer() -> None:
         ({"runtime": {"engine": "streaming"}}, "runtime.engine: streaming"),
         ({"fit": {"on_nonfinite": "rollback"}}, "fit.on_nonfinite: rollback"),
         ({"fit": {"max_seconds": 5.0}}, "fit.max_seconds"),
-        ({"fit": {"callbacks": [{"custom": "a:b"}]}}, "a callback of the user's own"),
-        (layers(3, {"custom": "a:b"}), "a layer of the user's own"),
+        ({"fit": {"callbacks": [{"custom": "a:b"}]}}, "a callback"),
+        (layers(3, {"custom": "a:b"}), "a custom layer"),
     ],
 )
 def test_it_is_trained_alone(sections: dict, reason: str) -> None:
@@ -137,7 +137,7 @@ def test_what_its_rows_and_steps_rule_out() -> None:
     assert incompatible_reason(config(), embedded) == "embedded columns"
     assert (
         incompatible_reason(config(), ModelDimensions(**{**sizes, "steps": 42}))
-        == "fit.steps that are no whole epochs"
+        == "fit.steps that is not a multiple of an epoch"
     )
 
 

@@ -173,7 +173,7 @@ def test_all_that_cannot_fit_is_said_at_once() -> None:
         "model.layers.3.reshape.shape",
         "model.layers.4.reshape.shape",
     ]
-    assert "6 numbers" in caught.value.problems[2].expected
+    assert "6 elements" in caught.value.problems[2].expected
 
 
 def test_a_head_needs_one_axis() -> None:

@@ -24,7 +24,7 @@ def test_the_same_network_takes_everything(network_of: Maker) -> None:
     assert weights_sha256(network) == weights_sha256(source)
     names = ["embedding_0", "dense", "batch_normalization", "dense_1", "head"]
     assert taken(report) == {name: name for name in names}
-    assert str(report[1]) == "dense: taken"
+    assert str(report[1]) == "dense: copied"
 
 
 def test_another_target_keeps_its_head(network_of: Maker) -> None:
@@ -33,7 +33,9 @@ def test_another_target_keeps_its_head(network_of: Maker) -> None:
     own = network.get_layer("head").get_weights()
     report = transfer_weights(network, source)
     assert taken(report) == {"dense": "dense", "head": None}
-    assert str(report[1]) == "head: not taken, its weights are 4×3 and 3, there 4×1 and 1"
+    assert (
+        str(report[1]) == "head: not copied, its weights are 4×3 and 3, but 4×1 and 1 in the source"
+    )
     np.testing.assert_array_equal(network.get_layer("head").kernel.numpy(), own[0])
 
 
@@ -42,7 +44,7 @@ def test_a_layer_put_before_moves_the_others_on(network_of: Maker) -> None:
     network = network_of([{"dense": 7}, {"dense": 8}, {"dense": 5}], seed=2)
     report = transfer_weights(network, source)
     assert taken(report) == {"dense": None, "dense_1": None, "dense_2": "dense_1", "head": "head"}
-    assert str(report[2]) == "dense_2: taken from dense_1"
+    assert str(report[2]) == "dense_2: copied from dense_1"
     np.testing.assert_array_equal(
         network.get_layer("dense_2").kernel.numpy(), source.get_layer("dense_1").kernel.numpy()
     )

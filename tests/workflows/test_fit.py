@@ -181,9 +181,9 @@ def test_warm_start_takes_what_fits(small, tmp_path):
     started = events[0]
     assert isinstance(started, RunStarted)
     words = " | ".join(started.notes)
-    assert "dense: taken" in words
-    assert "dense_1: not taken" in words
-    assert "head: not taken" in words
+    assert "dense: copied" in words
+    assert "dense_1: not copied" in words
+    assert "head: not copied" in words
 
 
 def test_an_interrupted_run_keeps_its_last_state(small, tmp_path):

@@ -1,7 +1,7 @@
-"""The moving average of the weights: in place of the weights while a network is judged.
+"""Exponential moving average of the weights, used in place of the weights for evaluation.
 
-Keras writes the averages over the weights at the end of training; here validation and the best model
-see them at every epoch, and training goes on from the weights.
+Keras overwrites the weights with their averages at the end of training. Here validation and the best
+model use the averages at every epoch, and training continues from the weights.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ def _uses_averages(optimizer: keras.optimizers.Optimizer) -> bool:
 def use_averages_in_graph(
     network: keras.Sequential, optimizer: keras.optimizers.Optimizer
 ) -> list[Any]:
-    """Inside a program: put the averages in the weights' place, if the optimizer keeps any.
+    """Replace the weights with their averages if the optimizer keeps any; for use in a `tf.function`.
 
     Returns:
-        The weights themselves, in the order of `network.trainable_variables`, to be assigned back;
-        empty when nothing was changed.
+        The original weights, in the order of `network.trainable_variables`, to be assigned back;
+        empty if nothing was changed.
     """
     if not _uses_averages(optimizer):
         return []
     variables = network.trainable_variables
-    own = [tf.identity(variable.value) for variable in variables]
+    weights = [tf.identity(variable.value) for variable in variables]
     optimizer.finalize_variable_values(variables)
-    return own
+    return weights
 
 
 @contextmanager
 def averaged_weights(
     network: keras.Sequential, optimizer: keras.optimizers.Optimizer
 ) -> Iterator[None]:
-    """Within it the trainable weights are their moving averages, if the optimizer keeps any."""
+    """Context manager that replaces the trainable weights with their averages, if there are any."""
     if not _uses_averages(optimizer):
         yield
         return

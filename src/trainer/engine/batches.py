@@ -1,7 +1,6 @@
-"""Passes over rows that are on the device, each as one program.
+"""Batched training steps, evaluation and prediction as TensorFlow programs.
 
-Owns: putting rows on the device, the loop over batches, evaluation and prediction. Training is in
-`trainer.engine.runner`.
+Training itself is in `trainer.engine.runner`.
 """
 
 from __future__ import annotations
@@ -21,24 +20,24 @@ from trainer.data.samples import Samples
 Float32Array = NDArray[np.float32]
 Value = TypeVar("Value")
 
-# Rows in one step of an evaluation: large enough for full speed, small enough for any memory.
+# Rows per evaluation step: large enough for full speed, small enough for any memory.
 _EVALUATION_BATCH = 4096
 _EVALUATION_BATCHES = 64
 
-# One call of the device takes about this long at most, at a cautious guess of its speed: between two
-# calls training can be stopped and saved.
+# Upper limit on the duration of one device call, from a cautious estimate of the device's speed.
+# Training can be stopped and saved between two calls.
 _CALL_SECONDS = 1.0
 _STEP_SECONDS = 60e-6
 _OPERATIONS_PER_SECOND = 30e9
 
 
 def steps_in_a_call(parameters: int, batch: int, operations: int = 6) -> int:
-    """Steps of one call of the device: as many as take a second, whatever machine it is.
+    """Return the number of steps per device call: about one second's worth, on any machine.
 
     Args:
-        parameters: Weights of the network.
-        batch: Rows a step.
-        operations: Floating-point operations a weight and row: 6 in training, 2 in evaluation.
+        parameters: Number of weights of the network.
+        batch: Rows per step.
+        operations: Floating-point operations per weight and row: 6 in training, 2 in evaluation.
     """
     seconds = _STEP_SECONDS + operations * parameters * batch / _OPERATIONS_PER_SECOND
     return max(1, int(_CALL_SECONDS / seconds))
@@ -46,14 +45,14 @@ def steps_in_a_call(parameters: int, batch: int, operations: int = 6) -> int:
 
 @dataclass(frozen=True, slots=True)
 class EpochOutput:
-    """One pass over rows.
+    """Loss and predictions of one training epoch or one evaluation.
 
     Attributes:
-        loss: Mean loss over rows, regularisation included, as Keras reports it.
+        loss: Mean loss over rows, including regularization, as Keras reports it.
         predictions: (rows, outputs) float32, in the order of `rows`.
-        rows: (rows,) positions in the samples that each prediction belongs to.
-        losses: (batches,) float32, the mean loss over the rows up to and with each batch of a training
-            pass; one number for an evaluation.
+        rows: (rows,) position in the samples of each prediction.
+        losses: (batches,) float32, running mean of the loss after each training batch; a single value
+            for an evaluation.
     """
 
     loss: float
@@ -68,12 +67,12 @@ class EpochOutput:
 
 
 class PartialEpoch:
-    """An epoch that is trained in part, call by call of the device."""
+    """Output so far of an epoch that is still being trained."""
 
     def __init__(
         self, predictions: Float32Array | None = None, losses: Float32Array | None = None
     ) -> None:
-        """Nothing yet, or what an earlier process trained.
+        """Start empty, or with the output of an earlier process.
 
         Args:
             predictions: (rows, outputs) float32, in the order of the epoch.
@@ -83,13 +82,13 @@ class PartialEpoch:
         self._losses = [] if losses is None else [losses]
 
     def add(self, predictions: Any, losses: Any) -> None:
-        """Take in what a call gave, as tensors."""
+        """Append the tensors returned by one device call."""
         self._predictions.append(np.asarray(predictions))
         self._losses.append(np.asarray(losses))
 
     @property
     def rows(self) -> int:
-        """Rows trained on."""
+        """Number of rows trained on."""
         return sum(map(len, self._predictions))
 
     @property
@@ -99,7 +98,7 @@ class PartialEpoch:
 
     @property
     def diverged(self) -> bool:
-        """The loss is no longer finite."""
+        """Whether the loss is no longer finite."""
         return bool(self._losses) and not np.isfinite(self._losses[-1][-1])
 
     @property
@@ -113,22 +112,22 @@ class PartialEpoch:
         return _joined(self._losses)
 
     def whole(self, order: NDArray[np.int32]) -> EpochOutput:
-        """The epoch's pass over the rows of `order`."""
+        """Return the output of the finished epoch, trained in this order of rows."""
         return EpochOutput(float(self.losses[-1]), self.predictions, order, self.losses)
 
 
 def _joined(parts: list[Float32Array]) -> Float32Array:
-    """The arrays as one, which takes their place."""
+    """Concatenate the arrays in place and return the result."""
     if len(parts) > 1:
         parts[:] = [np.concatenate(parts)]
     return parts[0]
 
 
 class TrainStep(keras.Model):  # type: ignore[misc]
-    """Keras's own `train_step` and `test_step` around a network, handing back predictions.
+    """Keras's `train_step` and `test_step` of a network, returning predictions instead of metrics.
 
-    Metrics are computed from the predictions, exactly and outside the program; Keras's metric
-    variables would only approximate some of them (AUC) and cost time in every step.
+    Metrics are computed exactly from the predictions, outside the program. Keras's metric variables
+    only approximate some of them (AUC) and cost time in every step.
     """
 
     def __init__(self, network: keras.Sequential, loss: keras.losses.Loss, optimizer: Any) -> None:
@@ -146,76 +145,76 @@ class TrainStep(keras.Model):  # type: ignore[misc]
         return y_pred
 
     def begin(self) -> PartialEpoch:
-        """An epoch begins: nothing of it is trained yet, the mean of the loss is reset."""
+        """Start an epoch: reset the running mean of the loss."""
         self.loss_mean.reset_state()
         return PartialEpoch()
 
     def update(self, batch: tuple[Any, ...]) -> tuple[Any, Any]:
-        """A step of training: the predictions before it, and the mean loss up to and with it."""
+        """Run one training step; return the predictions before it and the running mean of the loss."""
         return self.train_step(batch), self.loss_mean.result()
 
     @property
     def loss_mean(self) -> Any:
-        """The mean of the loss over rows since it was reset (keras.metrics.Mean)."""
+        """Running mean of the loss over rows (keras.metrics.Mean)."""
         return self._loss_tracker
 
 
 class Program:
-    """A function as one TensorFlow program, which knows how long it took to make.
+    """A `tf.function` that records its tracing and compilation times.
 
     Attributes:
-        trace_seconds: Spent in turning Python into graphs.
-        compile_seconds: What the first call of each graph took over the quickest later one (all of it
-            if there was no later one): XLA's compilation, or TensorFlow's own preparation.
+        trace_seconds: Time spent tracing.
+        compile_seconds: Duration of the first call of each graph beyond its fastest later call (all of
+            it if there was no later call): XLA compilation, or TensorFlow's graph preparation.
     """
 
     def __init__(self, function: Callable[..., Any], *, compiled: bool) -> None:
-        """Nothing is made before the first call.
+        """Wrap a function; it is traced on the first call.
 
         Args:
-            function: Takes tensors, or tuples of them, or None.
-            compiled: Compile with XLA; without it, TensorFlow runs the graph.
+            function: Takes tensors, tuples of tensors, or None.
+            compiled: Whether to compile with XLA; otherwise TensorFlow runs the graph.
         """
         self._program = tf.function(function, jit_compile=compiled or None)
         self._shapes: set[tuple[tuple[int, ...], ...]] = set()
         self._first_calls: list[float] = []
-        self._quickest: float | None = None
+        self._fastest: float | None = None
         self.trace_seconds = 0.0
 
     @property
     def compile_seconds(self) -> float:
-        again = self._quickest or 0.0
-        return sum(max(0.0, first - again) for first in self._first_calls)
+        fastest = self._fastest or 0.0
+        return sum(max(0.0, first - fastest) for first in self._first_calls)
 
     def __call__(self, *arguments: Any) -> Any:
-        """Run it."""
+        """Run the program."""
         shapes = tuple(
             tuple(tensor.shape) for tensor in tf.nest.flatten(arguments) if tensor is not None
         )
         is_new = shapes not in self._shapes
-        began = perf_counter()
+        start = perf_counter()
         if is_new:
             self._shapes.add(shapes)
             self._program.get_concrete_function(*arguments)
-            self.trace_seconds += perf_counter() - began
-            began = perf_counter()
-        done = self._program(*arguments)
-        took = perf_counter() - began
+            self.trace_seconds += perf_counter() - start
+            start = perf_counter()
+        outputs = self._program(*arguments)
+        seconds = perf_counter() - start
         if is_new:
-            self._first_calls.append(took)
+            self._first_calls.append(seconds)
         else:
-            self._quickest = took if self._quickest is None else min(took, self._quickest)
-        return done
+            self._fastest = seconds if self._fastest is None else min(seconds, self._fastest)
+        return outputs
 
 
 def to_device(samples: Samples, part: slice = slice(None)) -> tuple[Any, Any, Any]:
-    """Features, targets and weights (or None) of some rows as tensors."""
+    """Return features, targets and sample weights (or None) of some rows as tensors."""
     weight = None if samples.weight is None else tf.constant(samples.weight[part])
     return tf.constant(samples.x[part]), tf.constant(samples.y[part]), weight
 
 
 def gather_batch(x: Any, y: Any, weight: Any, rows: Any) -> tuple[Any, ...]:
-    """The rows' features and targets, and weights if there are any, as Keras's steps take them."""
+    """Gather rows into a batch for Keras's steps: (x, y), or (x, y, weight) if there are weights."""
     batch = (tf.gather(x, rows), tf.gather(y, rows))
     return batch if weight is None else (*batch, tf.gather(weight, rows))
 
@@ -225,53 +224,54 @@ def run_in_batches(
     order: Any,
     batch: int,
     shape: tuple[int, ...],
-    of_each: tuple[int, ...] = (),
+    loss_shape: tuple[int, ...] = (),
 ) -> tuple[Any, Any]:
-    """Run `step` over full batches in a loop and once over the rest.
+    """Run `step` on each full batch in a loop, and once on the remainder.
 
     Args:
-        step: Takes (batch, …) row numbers, gives (batch, *shape) predictions and (*of_each,) numbers.
-        order: (rows, …) int32 row numbers; their count is known when the program is made.
-        batch: Rows a step.
-        shape: Of one row's predictions.
-        of_each: Shape of a step's numbers.
+        step: Maps (batch, …) row indices to (batch, *shape) predictions and a (*loss_shape,) loss.
+        order: (rows, …) int32 row indices; their number is static.
+        batch: Rows per step.
+        shape: Shape of one row's predictions.
+        loss_shape: Shape of one step's loss.
 
     Returns:
-        The predictions one below another, and the (batches, *of_each) numbers.
+        The concatenated predictions, and the (batches, *loss_shape) losses.
     """
-    full, rest = divmod(int(order.shape[0]), batch)
-    parts, numbers = [], []
+    full, remainder = divmod(int(order.shape[0]), batch)
+    all_predictions, all_losses = [], []
     if full:
         batches = tf.reshape(order[: full * batch], (full, batch, *order.shape[1:]))
-        collected = tf.TensorArray(tf.float32, size=full, element_shape=(batch, *shape))
-        counted = tf.TensorArray(tf.float32, size=full, element_shape=of_each)
-        # A `for` over a tensor range becomes one loop in the program, not `full` copies of its body.
-        for place in tf.range(full):
-            predictions, number = step(batches[place])
-            collected = collected.write(place, tf.ensure_shape(predictions, (batch, *shape)))
-            counted = counted.write(place, number)
-        parts.append(tf.reshape(collected.stack(), (full * batch, *shape)))
-        numbers.append(counted.stack())
-    if rest:
-        predictions, number = step(order[full * batch :])
-        parts.append(predictions)
-        numbers.append(tf.reshape(number, (1, *of_each)))
-    if len(parts) == 1:
-        return parts[0], numbers[0]
-    return tf.concat(parts, axis=0), tf.concat(numbers, axis=0)
+        prediction_array = tf.TensorArray(tf.float32, size=full, element_shape=(batch, *shape))
+        loss_array = tf.TensorArray(tf.float32, size=full, element_shape=loss_shape)
+        # A `for` over a tensor range becomes one loop in the graph, not `full` copies of its body.
+        for index in tf.range(full):
+            predictions, loss = step(batches[index])
+            predictions = tf.ensure_shape(predictions, (batch, *shape))
+            prediction_array = prediction_array.write(index, predictions)
+            loss_array = loss_array.write(index, loss)
+        all_predictions.append(tf.reshape(prediction_array.stack(), (full * batch, *shape)))
+        all_losses.append(loss_array.stack())
+    if remainder:
+        predictions, loss = step(order[full * batch :])
+        all_predictions.append(predictions)
+        all_losses.append(tf.reshape(loss, (1, *loss_shape)))
+    if len(all_predictions) == 1:
+        return all_predictions[0], all_losses[0]
+    return tf.concat(all_predictions, axis=0), tf.concat(all_losses, axis=0)
 
 
 def run_to_end(steps: Generator[Any, None, Value]) -> Value:
-    """What a generator returns when it is run to its end."""
+    """Exhaust a generator and return its return value."""
     while True:
         try:
             next(steps)
-        except StopIteration as ended:
-            return cast(Value, ended.value)
+        except StopIteration as stop:
+            return cast(Value, stop.value)
 
 
 class Evaluator:
-    """Loss and predictions of a network as it is."""
+    """Computes the loss and predictions of a network with its current weights."""
 
     def __init__(self, network: keras.Sequential, loss: keras.losses.Loss) -> None:
         self._train_step = TrainStep(network, loss, optimizer=None)
@@ -281,20 +281,20 @@ class Evaluator:
         self.prediction = Program(self._predict, compiled=False)
 
     def evaluate(self, samples: Samples) -> EpochOutput:
-        """Loss and predictions, in the samples' order."""
+        """Return loss and predictions, in the order of the samples."""
         return run_to_end(self.evaluate_in_parts(samples))
 
     def evaluate_in_parts(self, samples: Samples) -> Generator[None, None, EpochOutput]:
-        """As `evaluate`; between two calls of the device it yields."""
+        """Like `evaluate`, but yield between device calls."""
         rows = len(samples.x)
         predictions = []
         loss = 0.0
         for number, part in enumerate(self._parts(rows)):
             if number:
                 yield
-            mean, answers = self.evaluation(*to_device(samples, part))
-            loss += float(mean) * len(answers) / rows
-            predictions.append(np.asarray(answers))
+            mean, output = self.evaluation(*to_device(samples, part))
+            loss += float(mean) * len(output) / rows
+            predictions.append(np.asarray(output))
         return EpochOutput(
             loss=loss,
             predictions=np.concatenate(predictions),
@@ -303,12 +303,12 @@ class Evaluator:
         )
 
     def predict(self, x: Float32Array) -> Float32Array:
-        """(rows, outputs) predictions of (rows, …) features."""
+        """Return (rows, outputs) predictions for (rows, …) features."""
         parts = [np.asarray(self.prediction(tf.constant(x[part]))) for part in self._parts(len(x))]
         return np.concatenate(parts)
 
     def in_graph(self, x: Any, y: Any, weight: Any) -> tuple[Any, Any]:
-        """Inside a program: the mean loss over these rows, and their predictions."""
+        """Return the mean loss over these rows and their predictions; for use in a `tf.function`."""
         self._train_step.loss_mean.reset_state()
         predictions, losses = run_in_batches(
             lambda rows: (

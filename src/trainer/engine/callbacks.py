@@ -1,10 +1,8 @@
-"""Keras callbacks of the user's own, called at epoch grain.
+"""User-defined Keras callbacks, called once per epoch.
 
-Of what they remember, numbers, texts, lists and dictionaries of them and arrays are kept over a restart;
-the rest (open files, functions) is as `on_train_begin` leaves it.
-
-Owns: when they are called, what they see, what is kept of them, which are refused. Does not own: their
-making (`trainer.models.custom`).
+Attributes that are numbers, strings, arrays, or lists and dictionaries of these are saved in checkpoints
+and restored on resume. All others (open files, functions) are as `on_train_begin` leaves them.
+`trainer.models.custom` imports the callbacks.
 """
 
 from __future__ import annotations
@@ -20,7 +18,7 @@ from trainer.engine.batches import TrainStep
 from trainer.engine.state import State
 
 _ARRAYS = "callbacks/"
-# What Keras sets, and sets again.
+# Attributes that Keras itself sets.
 _KERAS = {"_model", "params", "validation_data"}
 
 _BATCH_HOOKS = tuple(
@@ -31,7 +29,10 @@ _BATCH_HOOKS = tuple(
 
 
 def batch_hooks(callback: keras.callbacks.Callback) -> list[str]:
-    """The hooks of a callback that ask for batches, of which there are none: an epoch is one program."""
+    """Return the batch-level hooks that a callback overrides.
+
+    They are not supported: an epoch is one program.
+    """
     return [
         name
         for name in _BATCH_HOOKS
@@ -40,109 +41,111 @@ def batch_hooks(callback: keras.callbacks.Callback) -> list[str]:
 
 
 class Callbacks:
-    """Callbacks in training; their `model` has the weights, the optimizer and `stop_training`."""
+    """Callbacks of a training run; their `model` has the weights, the optimizer and `stop_training`."""
 
     def __init__(self, callbacks: Sequence[keras.callbacks.Callback], model: TrainStep) -> None:
         self._model = model
         self._model.stop_training = False
-        self._own = list(callbacks)
-        self._all = keras.callbacks.CallbackList(list(callbacks), model=model)
-        self._former: list[dict[str, Any]] = []
+        self._callbacks = list(callbacks)
+        self._list = keras.callbacks.CallbackList(list(callbacks), model=model)
+        self._restored: list[dict[str, Any]] = []
 
     def begin(self) -> None:
-        """Training begins, or goes on: then they remember what they did."""
-        self._all.on_train_begin()
-        for callback, former in zip(self._own, self._former, strict=False):
-            for name, value in former.items():
-                if _is_kept(getattr(callback, name, value)):
+        """Call `on_train_begin`, then restore saved attributes when training is resumed."""
+        self._list.on_train_begin()
+        for callback, attributes in zip(self._callbacks, self._restored, strict=False):
+            for name, value in attributes.items():
+                if _is_saved(getattr(callback, name, value)):
                     setattr(callback, name, value)
 
     def json_states(self) -> list[str]:
-        """What each of them remembers in numbers, texts, lists and dictionaries, as JSON."""
+        """Return the JSON-serializable attributes of each callback, as JSON."""
         return [
-            json.dumps({name: _plain(value) for name, value in _values(one) if _is_plain(value)})
-            for one in self._own
+            json.dumps(
+                {name: _to_json(value) for name, value in _attributes(callback) if _is_json(value)}
+            )
+            for callback in self._callbacks
         ]
 
     def arrays(self) -> State:
-        """What each of them remembers in arrays and lists of arrays."""
-        kept: State = {}
-        for number, one in enumerate(self._own):
-            for name, value in _values(one):
+        """Return the attributes of each callback that are arrays or lists of arrays."""
+        state: State = {}
+        for number, callback in enumerate(self._callbacks):
+            for name, value in _attributes(callback):
                 if isinstance(value, np.ndarray) and _arrays(value):
-                    kept[f"{_ARRAYS}{number}/{name}"] = value.copy()
+                    state[f"{_ARRAYS}{number}/{name}"] = value.copy()
                 else:
-                    for place, array in enumerate(_arrays(value)):
-                        kept[f"{_ARRAYS}{number}/{name}/{place:04d}"] = array.copy()
-        return kept
+                    for index, array in enumerate(_arrays(value)):
+                        state[f"{_ARRAYS}{number}/{name}/{index:04d}"] = array.copy()
+        return state
 
     def restore(self, json_states: Sequence[str], arrays: Mapping[str, Any]) -> None:
-        """Let them go on with what they remembered, once training has begun.
+        """Restore saved attributes when training begins.
 
         Raises:
-            ValueError: A text is no JSON object.
-            IndexError: An array is of a callback that there is not.
+            ValueError: A state is not a JSON object.
+            IndexError: An array belongs to a callback that does not exist.
         """
-        self._former = [dict(json.loads(text)) for text in json_states]
+        self._restored = [dict(json.loads(text)) for text in json_states]
         for key, value in sorted(arrays.items()):
             if not key.startswith(_ARRAYS):
                 continue
-            number, name, *place = key.removeprefix(_ARRAYS).split("/")
-            former = self._former[int(number)]
-            if place:
-                former.setdefault(name, []).append(value)
+            number, name, *index = key.removeprefix(_ARRAYS).split("/")
+            attributes = self._restored[int(number)]
+            if index:
+                attributes.setdefault(name, []).append(value)
             else:
-                former[name] = value
+                attributes[name] = value
 
     def unsaved_attributes(self) -> list[str]:
-        """What each of them remembers besides, and begins anew with: `EarlyStopping.monitor_op`."""
+        """Return the attributes that are not saved, such as `EarlyStopping.monitor_op`."""
         return [
-            f"{type(one).__name__}.{name}"
-            for one in self._own
-            for name, value in _values(one)
-            if not _is_kept(value) and not callable(value)
+            f"{type(callback).__name__}.{name}"
+            for callback in self._callbacks
+            for name, value in _attributes(callback)
+            if not _is_saved(value) and not callable(value)
         ]
 
     def epoch_begin(self, epoch: int) -> None:
-        """An epoch (numbered from 1; Keras counts from 0) begins."""
-        self._all.on_epoch_begin(epoch - 1)
+        """Call `on_epoch_begin`; epochs are numbered from 1 here and from 0 in Keras."""
+        self._list.on_epoch_begin(epoch - 1)
 
     def epoch_end(self, epoch: int, metrics: dict[str, float]) -> str | None:
-        """An epoch has ended with these measures; why training should stop, if a callback says so."""
-        self._all.on_epoch_end(epoch - 1, dict(metrics))
+        """Call `on_epoch_end` with these metrics; return a reason if a callback stops training."""
+        self._list.on_epoch_end(epoch - 1, dict(metrics))
         return "a callback stopped training" if self._model.stop_training else None
 
     def end(self) -> None:
-        """Training has ended."""
-        self._all.on_train_end()
+        """Call `on_train_end`."""
+        self._list.on_train_end()
 
 
-def _values(callback: keras.callbacks.Callback) -> Iterator[tuple[str, Any]]:
+def _attributes(callback: keras.callbacks.Callback) -> Iterator[tuple[str, Any]]:
     return ((name, value) for name, value in vars(callback).items() if name not in _KERAS)
 
 
-def _is_kept(value: Any) -> bool:
-    return _is_plain(value) or bool(_arrays(value))
+def _is_saved(value: Any) -> bool:
+    return _is_json(value) or bool(_arrays(value))
 
 
-def _is_plain(value: Any) -> bool:
+def _is_json(value: Any) -> bool:
     match value:
         case None | bool() | int() | float() | str() | np.bool_() | np.integer() | np.floating():
             return True
         case list():
-            return all(_is_plain(one) for one in value)
+            return all(_is_json(item) for item in value)
         case dict():
-            return all(isinstance(name, str) and _is_plain(one) for name, one in value.items())
+            return all(isinstance(key, str) and _is_json(item) for key, item in value.items())
         case _:
             return False
 
 
-def _plain(value: Any) -> Any:
+def _to_json(value: Any) -> Any:
     match value:
         case list():
-            return [_plain(one) for one in value]
+            return [_to_json(item) for item in value]
         case dict():
-            return {name: _plain(one) for name, one in value.items()}
+            return {key: _to_json(item) for key, item in value.items()}
         case np.generic():
             return value.item()
         case _:
@@ -150,7 +153,7 @@ def _plain(value: Any) -> Any:
 
 
 def _arrays(value: Any) -> list[Any]:
-    """The arrays of an array of numbers, or of a list of such; else none."""
+    """Return a numeric array, or a list of them, as a list; empty for any other value."""
     values = value if isinstance(value, list) else [value]
-    numbers = all(isinstance(one, np.ndarray) and one.dtype.kind in "biuf" for one in values)
-    return values if numbers else []
+    numeric = all(isinstance(item, np.ndarray) and item.dtype.kind in "biuf" for item in values)
+    return values if numeric else []

@@ -1,7 +1,6 @@
-"""TensorFlow's start and its global state: device, threads, determinism, what it prints.
+"""Setup of TensorFlow's global state: device, threads, determinism, log output.
 
-The one module that touches them; everything else takes what it is given. TensorFlow is imported by
-`start`, not by importing this module.
+No other module touches this state. Importing this module does not import TensorFlow; `start` does.
 """
 
 from __future__ import annotations
@@ -24,22 +23,22 @@ from trainer.engine.program_cache import cache_root, use_cache
 from trainer.errors import ConfigError, Problem
 from trainer.packages import install_command
 
-# Keras imports each of these when it finds it, for adapters that are not used here: 1 to 4 seconds.
+# Keras imports these when they are installed, for adapters that are not used here: 1 to 4 seconds.
 _NOT_NEEDED = ("jax", "matplotlib", "pandas", "scipy", "sklearn", "torch")
 
-# Below this many multiplications a step, a second thread costs more than it does.
+# Below this many multiplications per step, a second thread costs more than it saves.
 _SMALL_STEP = 4_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """What training runs on.
+    """The device that training runs on.
 
     Attributes:
         kind: "cpu" or "gpu".
-        name: As a person would say it: "GPU NVIDIA H200", "CPU".
-        reason: Why this one, in one line.
-        threads: Threads inside one operation.
+        name: Human-readable name, such as "GPU NVIDIA H200" or "CPU".
+        reason: Why this device was chosen, in one line.
+        threads: Number of intra-op threads.
     """
 
     kind: Literal["cpu", "gpu"]
@@ -49,26 +48,26 @@ class Device:
 
 
 def choose_threads(parameters: int, batch_size: int) -> int:
-    """One thread for small networks, all usable cores for large ones.
+    """Return 1 for small networks and the number of usable cores for large ones.
 
-    A step of a dense network multiplies about `parameters · batch_size` times forward.
+    A forward step of a dense network takes about `parameters · batch_size` multiplications.
     """
     return 1 if parameters * batch_size < _SMALL_STEP else usable_cores()
 
 
 def usable_cores() -> int:
-    """Cores this process may run on."""
+    """Return the number of cores that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def start(wanted: Literal["auto", "cpu", "gpu"], threads: int) -> Device:
     """Import TensorFlow and Keras, and set device, threads and determinism.
 
-    Calling it again in one process changes nothing but checks `wanted`: TensorFlow's threads and
-    devices are fixed once it has run.
+    A second call in the same process only checks `wanted`: TensorFlow's threads and devices cannot be
+    changed once it has run.
 
     Raises:
-        ConfigError: `wanted` is "gpu" and there is none.
+        ConfigError: `wanted` is "gpu" and no GPU is available.
     """
     _import_quietly()
     import tensorflow as tf
@@ -85,7 +84,7 @@ def start(wanted: Literal["auto", "cpu", "gpu"], threads: int) -> Device:
             )
         )
     use_gpu = bool(gpus) and wanted != "cpu"
-    # Once something has run they can no longer be changed: a second run takes what is in force.
+    # TensorFlow refuses changes once it has run; a second run then uses the current settings.
     with contextlib.suppress(RuntimeError):
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(threads)
@@ -94,21 +93,20 @@ def start(wanted: Literal["auto", "cpu", "gpu"], threads: int) -> Device:
         if gpus and not use_gpu:
             tf.config.set_visible_devices([], "GPU")
     tf.config.experimental.enable_op_determinism()
-    in_force = int(tf.config.threading.get_intra_op_parallelism_threads()) or usable_cores()
+    threads_used = int(tf.config.threading.get_intra_op_parallelism_threads()) or usable_cores()
     if use_gpu:
         details = tf.config.experimental.get_device_details(gpus[0])
         name = f"GPU {details['device_name']}" if "device_name" in details else "GPU"
-        return Device("gpu", name, "a GPU was found", in_force)
+        return Device("gpu", name, "a GPU was found", threads_used)
     reason = "runtime.device is cpu" if wanted == "cpu" else why_no_gpu()
-    return Device("cpu", "CPU", reason, in_force)
+    return Device("cpu", "CPU", reason, threads_used)
 
 
 @contextmanager
 def tensorflow_import(*, in_background: bool) -> Iterator[None]:
-    """Within it TensorFlow is loaded in another thread, if that is worth while.
+    """Context manager that imports TensorFlow in a background thread while active, if `in_background`.
 
-    It ends when the thread has ended, also with an exception: until then what is written to standard
-    error is held back.
+    On exit, also by an exception, it waits for the thread: standard error is captured until then.
     """
     if not in_background:
         yield
@@ -122,28 +120,28 @@ def tensorflow_import(*, in_background: bool) -> Iterator[None]:
 
 
 def free_gpu_memory() -> int | None:
-    """Free bytes of the first GPU, or None where there is none; asks the system, not TensorFlow."""
+    """Return the free memory of the first GPU in bytes, or None; does not use TensorFlow."""
     if shutil.which("nvidia-smi") is None:
         return None
-    words = ["nvidia-smi", "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
+    command = ["nvidia-smi", "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
     try:
-        answer = subprocess.run(words, capture_output=True, text=True, timeout=10, check=True)
-        return int(answer.stdout.split()[0]) << 20
+        output = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+        return int(output.stdout.split()[0]) << 20
     except (OSError, subprocess.SubprocessError, ValueError, IndexError):
         return None
 
 
 def why_no_gpu() -> str:
-    """Why no GPU is used, in one line; asks the system, not TensorFlow."""
+    """Return why no GPU is used, in one line; does not use TensorFlow."""
     if shutil.which("nvidia-smi") is None:
-        return "no NVIDIA driver (nvidia-smi is not there)"
+        return "no NVIDIA driver (nvidia-smi not found)"
     try:
-        listed = subprocess.run(
+        output = subprocess.run(
             ["nvidia-smi", "-L"], capture_output=True, text=True, timeout=10, check=False
         )
     except (OSError, subprocess.TimeoutExpired):
-        return "nvidia-smi does not answer"
-    if listed.returncode != 0 or not re.search(r"^GPU \d", listed.stdout, re.MULTILINE):
+        return "nvidia-smi does not respond"
+    if output.returncode != 0 or not re.search(r"^GPU \d", output.stdout, re.MULTILINE):
         return "nvidia-smi lists no GPU"
     return f"TensorFlow lacks its CUDA libraries ({install_command('gpu')})"
 
@@ -154,17 +152,17 @@ def _import_quietly() -> None:
     if "keras" in sys.modules:
         return
     use_cache(cache_root())
-    with _without(_NOT_NEEDED), _standard_error_held_back():
+    with _hidden(_NOT_NEEDED), _captured_standard_error():
         import keras  # noqa: F401
         import tensorflow as tf
 
-    # Its advice on tracing is for those who write the functions, not for those who run them.
+    # TensorFlow's warnings about retracing are for developers, not for users.
     tf.get_logger().setLevel("ERROR")
 
 
 @contextmanager
-def _without(modules: tuple[str, ...]) -> Iterator[None]:
-    """Within it, modules that were not imported yet cannot be; afterwards they can."""
+def _hidden(modules: tuple[str, ...]) -> Iterator[None]:
+    """Context manager that makes modules not yet imported unavailable while active."""
     hidden = [name for name in modules if name not in sys.modules]
     for name in hidden:
         sys.modules[name] = None  # type: ignore[assignment]
@@ -176,31 +174,34 @@ def _without(modules: tuple[str, ...]) -> Iterator[None]:
 
 
 @contextmanager
-def _standard_error_held_back() -> Iterator[None]:
-    """TensorFlow's libraries print on loading whatever their log level; shown only if loading fails."""
+def _captured_standard_error() -> Iterator[None]:
+    """Context manager that captures standard error and shows it only if an exception is raised.
+
+    TensorFlow's libraries print while loading, whatever the log level.
+    """
     _flush_standard_error()
-    kept = os.dup(2)
-    with _scratch() as held:
-        os.dup2(held.fileno(), 2)
+    original = os.dup(2)
+    with _temporary_file() as captured:
+        os.dup2(captured.fileno(), 2)
         try:
             yield
         except Exception:
-            held.seek(0)
-            os.write(kept, held.read())
+            captured.seek(0)
+            os.write(original, captured.read())
             raise
         finally:
             _flush_standard_error()
-            os.dup2(kept, 2)
-            os.close(kept)
+            os.dup2(original, 2)
+            os.close(original)
 
 
 def _flush_standard_error() -> None:
-    if sys.stderr is not None:  # the command was started with it closed
+    if sys.stderr is not None:  # None if the command was started with it closed
         sys.stderr.flush()
 
 
-def _scratch() -> IO[bytes]:
-    """A file for a short while; where none can be made, what is written is lost."""
+def _temporary_file() -> IO[bytes]:
+    """Return a temporary file, or the null device if none can be created."""
     try:
         return tempfile.TemporaryFile()
     except OSError:
@@ -208,7 +209,7 @@ def _scratch() -> IO[bytes]:
 
 
 def physical_devices() -> list[str]:
-    """Names of the devices TensorFlow sees, for `trainer doctor`. Imports TensorFlow."""
+    """Return the names of the devices that TensorFlow sees, for `trainer doctor`. Imports TensorFlow."""
     _import_quietly()
     import tensorflow as tf
 

@@ -1,4 +1,4 @@
-"""A loss that is not finite, as an error: where, which weights broke first, what helps."""
+"""The error for a loss that is not finite: where, which weights are affected, what helps."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class DivergenceAdvice:
-    """What helps where a loss is not finite.
+    """Suggested fixes for a loss that is not finite.
 
     Attributes:
-        first: When it is that of the first batch, before any weight has changed.
-        later: When training has made it so.
+        first: For the loss of the first batch, before any weight has changed.
+        later: For the loss of a later batch.
     """
 
     first: str = "scale the features and the target"
@@ -30,13 +30,13 @@ class DivergenceAdvice:
 
 
 def first_nonfinite_step(trained: EpochOutput) -> int:
-    """The number of the first batch of a pass, from 1, with a loss that is not finite; else its last."""
-    bad = np.flatnonzero(~np.isfinite(trained.losses))
-    return int(bad[0]) + 1 if bad.size else trained.steps
+    """Return the first batch, from 1, whose loss is not finite; the last batch if there is none."""
+    nonfinite = np.flatnonzero(~np.isfinite(trained.losses))
+    return int(nonfinite[0]) + 1 if nonfinite.size else trained.steps
 
 
 def first_nonfinite_variable(weights: Iterable[tuple[str, Any]]) -> str | None:
-    """The name of the first of the weights that has a value that is not finite."""
+    """Return the name of the first variable with a value that is not finite."""
     for name, value in weights:
         if not np.all(np.isfinite(np.asarray(value, dtype=np.float64))):
             return name
@@ -51,21 +51,22 @@ def divergence_problem(
     advice: DivergenceAdvice,
     rollbacks: int = 0,
 ) -> Problem:
-    """The error.
+    """Return the error.
 
     Args:
-        epoch: The epoch it happened in.
-        step: The batch of the whole training, from 1.
-        loss: The loss of the epoch.
-        broken: The first weights that are not finite, if any.
-        advice: What helps.
-        rollbacks: How often training went back because of it before.
+        epoch: Epoch of the loss.
+        step: Batch of the whole training, from 1.
+        loss: Loss of the epoch.
+        broken: Name of the first weights that are not finite, or None.
+        advice: Suggested fixes.
+        rollbacks: Number of earlier rollbacks.
     """
-    place = f"; the first weights that are not finite: {broken}" if broken else ""
-    rolled_back = f" after going back {rollbacks} times" if rollbacks else ""
+    weights = f"; the first weights that are not finite: {broken}" if broken else ""
+    times = "1 rollback" if rollbacks == 1 else f"{rollbacks} rollbacks"
+    after = f" after {times}" if rollbacks else ""
     return Problem(
         where=f"epoch {epoch}, step {step}",
         expected="a finite loss",
-        found=f"{loss}{rolled_back}{place}",
+        found=f"{loss}{after}{weights}",
         fix=advice.first if step == 1 else advice.later,
     )

@@ -1,4 +1,4 @@
-"""What one epoch gave, however it was run."""
+"""The result of one epoch."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from trainer.engine.batches import EpochOutput
 
 @dataclass(frozen=True, slots=True)
 class EpochResult:
-    """What one epoch gave.
+    """The result of one epoch.
 
     Attributes:
-        trained: The pass over the training rows.
-        judged: The pass over the validation rows after it, or None.
-        learning_rate: At the end of the epoch.
-        weights: Gives copies of the weights that were judged, in Keras's order.
+        trained: Output on the training rows.
+        judged: Output on the validation rows after training, or None.
+        learning_rate: Learning rate at the end of the epoch.
+        weights: Returns copies of the weights that were evaluated, in Keras's order.
     """
 
     trained: EpochOutput

@@ -1,4 +1,4 @@
-"""What a training tells while it goes on. No TensorFlow: other processes read it, too."""
+"""Events that training yields. Does not import TensorFlow: other processes read them too."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class EpochEnd:
-    """What one epoch gave.
+    """The end of an epoch.
 
     Attributes:
-        epoch: Its number, from 1.
+        epoch: Epoch number, from 1.
         step: Batches trained so far.
-        learning_rate: At the end of the epoch.
-        metrics: `loss`, metrics, and the same of the validation rows as `val_…`.
-        improved: It is the best epoch so far.
-        seconds: Wall-clock time of training and validation, in this process.
+        learning_rate: Learning rate at the end of the epoch.
+        metrics: `loss` and other metrics; those of the validation rows as `val_…`.
+        improved: Whether this is the best epoch so far.
+        seconds: Wall-clock time of training and validation in this process.
         stop: Why training ends with this epoch, or None.
     """
 
@@ -30,11 +30,11 @@ class EpochEnd:
 
 @dataclass(frozen=True, slots=True)
 class StepCheckpoint:
-    """A place within a long epoch, where training can be saved.
+    """A point within a long epoch at which training can be saved.
 
     Attributes:
-        epoch: The epoch that is being trained, from 1.
-        step: Batches trained so far, of all epochs.
+        epoch: The current epoch, from 1.
+        step: Batches trained so far, over all epochs.
         stop: Why training ends here, or None.
     """
 
@@ -45,12 +45,12 @@ class StepCheckpoint:
 
 @dataclass(frozen=True, slots=True)
 class RolledBack:
-    """The loss was not finite: training stands at the start of the epoch again, and goes on slower.
+    """A rollback to the start of the epoch, with a lower learning rate, as the loss was not finite.
 
     Attributes:
-        epoch: The epoch that is begun anew.
-        step: The batch of training, from 1, with the first loss that was not finite.
-        learning_rate: The new one.
+        epoch: The epoch that restarts.
+        step: The batch of the whole training, from 1, with the first loss that was not finite.
+        learning_rate: The new learning rate.
     """
 
     epoch: int

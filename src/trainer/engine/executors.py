@@ -1,8 +1,8 @@
-"""How epochs come: one by one, or several in one call of the device.
+"""Execution of epochs: one at a time, or several per device call.
 
-Where an epoch takes less time than the call that starts it (four rows, a thousand epochs), a block of
-epochs runs as one program, which hands back what each of them gave. What is recorded is the same:
-whoever decides something inside a block calls `sync_variables`, and network and optimizer stand there.
+When an epoch takes less time than the device call that starts it (four rows, a thousand epochs), a
+block of epochs runs as one program, which returns the results of each. The recorded results are the
+same: `sync_variables` sets network and optimizer to the end of an epoch within a block.
 """
 
 from __future__ import annotations
@@ -24,26 +24,25 @@ from trainer.engine.state import State, copy_weights
 
 
 class EpochExecutor(Protocol):
-    """Takes a network from epoch to epoch."""
+    """Runs the epochs of a network."""
 
     def next(
         self, epoch: int, max_steps: int, partial_epoch: PartialEpoch | None
     ) -> Generator[PartialEpoch | None, None, EpochResult]:
-        """The outcome of `epoch` (from 1, in order), or of its first `max_steps` batches.
+        """Run `epoch` (from 1, in order), or its first `max_steps` batches, and return its result.
 
-        Between two calls of the device it yields what is trained of the epoch, as in `EpochRunner`, or
-        None while the network is judged: then training can be stopped, but not saved before the
-        generator is closed.
+        Yields between device calls: the output so far of the epoch, or None during validation. Then
+        training can be stopped, but not saved before the generator is closed.
         """
         ...
 
     def sync_variables(self, epoch: int) -> None:
-        """Let network and optimizer stand at the end of `epoch`, the latest that `next` gave."""
+        """Set network and optimizer to the end of `epoch`, the latest one returned by `next`."""
         ...
 
 
 class SingleEpochExecutor:
-    """Each epoch is a call of its runner."""
+    """Runs each epoch on its own."""
 
     def __init__(
         self,
@@ -58,16 +57,15 @@ class SingleEpochExecutor:
     def next(
         self, epoch: int, max_steps: int, partial_epoch: PartialEpoch | None
     ) -> Generator[PartialEpoch | None, None, EpochResult]:
-        """As in `EpochExecutor`."""
         trained = yield from self._runner.train(epoch, max_steps, partial_epoch)
-        judged = None
+        validated = None
         if self._validation is not None and math.isfinite(trained.loss):
             with averaged_weights(self._network, self._optimizer):
-                judged = yield from self._runner.evaluate(self._validation)
-        return EpochResult(trained, judged, float(self._optimizer.learning_rate), self._weights)
+                validated = yield from self._runner.evaluate(self._validation)
+        return EpochResult(trained, validated, float(self._optimizer.learning_rate), self._weights)
 
     def sync_variables(self, epoch: int) -> None:
-        """As in `EpochExecutor`; it always stands there."""
+        """Do nothing: no epoch is run ahead."""
 
     def _weights(self) -> list[Any]:
         with averaged_weights(self._network, self._optimizer):
@@ -75,30 +73,29 @@ class SingleEpochExecutor:
 
 
 class MultiEpochExecutor:
-    """Several epochs are one call; an epoch that is cut short comes on its own."""
+    """Runs several epochs per device call; a partial epoch runs on its own."""
 
     def __init__(self, single: SingleEpochExecutor, blocks: MultiEpochProgram) -> None:
         self._single, self._blocks = single, blocks
         self._pending: deque[EpochResult] = deque()
-        self._before: State = {}
+        self._start_state: State = {}
         self._first = 1
 
     def next(
         self, epoch: int, max_steps: int, partial_epoch: PartialEpoch | None
     ) -> Generator[PartialEpoch | None, None, EpochResult]:
-        """As in `EpochExecutor`."""
         if not self._pending:
-            whole = min(self._blocks.epochs, max_steps // self._blocks.steps_per_epoch)
-            if whole < 1 or partial_epoch is not None:
+            epochs = min(self._blocks.epochs, max_steps // self._blocks.steps_per_epoch)
+            if epochs < 1 or partial_epoch is not None:
                 return (yield from self._single.next(epoch, max_steps, partial_epoch))
-            self._first, self._before = epoch, self._blocks.state()
-            self._pending.extend(self._blocks.run(epoch, whole))
+            self._first, self._start_state = epoch, self._blocks.state()
+            self._pending.extend(self._blocks.run(epoch, epochs))
         return self._pending.popleft()
 
     def sync_variables(self, epoch: int) -> None:
-        """As in `EpochExecutor`: a block that has gone further is done again up to there."""
+        """Rerun the block up to `epoch` if it has run further."""
         if not self._pending:
             return
         self._pending.clear()
-        self._blocks.restore(self._before)
+        self._blocks.restore(self._start_state)
         self._blocks.run(self._first, epoch - self._first + 1)

@@ -1,7 +1,7 @@
 """The training loop: a generator of epochs.
 
-It trains, validates, decides and yields; disk and screen stay with whoever consumes it. Stopping early
-is a reason in the last result, never an exception.
+It trains, validates, applies the decisions and yields events; its consumer writes files and output.
+Stopping early is a reason in the last event, never an exception.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ from trainer.errors import DivergedError, Problem
 from trainer.models.optimizers import lower_rate
 
 MetricFunction = Callable[[EpochOutput, Samples], dict[str, float]]
-"""The metrics of a pass over samples."""
+"""Computes the metrics of an output for its samples."""
 
 
 @dataclass(slots=True)
 class RollbackState:
-    """What is done about a loss that is not finite.
+    """Settings and state of rollbacks after a loss that is not finite.
 
     Attributes:
-        limit: So many times training goes back.
-        factor: What the learning rate is multiplied by each time.
-        done: How often it went back.
+        limit: Maximum number of rollbacks.
+        factor: Factor applied to the learning rate at each rollback.
+        done: Number of rollbacks so far.
         start: All variables at the start of the epoch.
     """
 
@@ -55,32 +55,33 @@ class RollbackState:
 
 @dataclass(slots=True)
 class Training:
-    """A network in training.
+    """A network and everything that its training needs.
 
     Attributes:
-        network: Holds the weights of the latest epoch.
-        optimizer: Holds their slots.
-        train_step: Trains them; holds the mean of the loss within an epoch.
-        executor: Takes the network from epoch to epoch.
-        train: The rows that are trained on.
-        validation: The rows each epoch is judged by, or None.
-        compute_metrics: Computes the metrics of a pass.
-        monitors: The decisions.
-        monitor: The measure that says which epoch is best.
-        total_steps: Batches after which training is done.
-        keep_last: The latest epoch counts as the best.
-        callbacks: Of the user's own; epochs then come one by one.
-        rollback: Go back where the loss is not finite; None: stop.
-        max_seconds: Training ends after so many.
-        advice: What helps where the loss is not finite.
-        best_weights: Weights of the best epoch (averages, where the optimizer keeps them).
-        best_epoch: Its number.
-        epoch: The latest epoch done.
-        step: Batches done with it.
-        partial_epoch: What is trained of the next epoch, or None.
-        began: When training began, by `perf_counter`: so much earlier as former processes trained.
+        network: The network, with the weights of the latest epoch.
+        optimizer: The optimizer, with its variables.
+        train_step: Runs training steps; holds the running mean of the loss within an epoch.
+        executor: Runs epochs.
+        train: The training rows.
+        validation: The validation rows, or None.
+        compute_metrics: Computes the metrics of an output.
+        monitors: State of best epoch, early stopping and learning-rate reduction.
+        monitor: The metric that determines the best epoch.
+        total_steps: Number of batches to train.
+        keep_last: Whether the latest epoch counts as the best.
+        callbacks: User-defined callbacks; epochs then run one at a time.
+        rollback: Rollbacks when the loss is not finite; None to stop instead.
+        max_seconds: Maximum training time.
+        advice: Suggested fixes when the loss is not finite.
+        best_weights: Weights of the best epoch (averages, if the optimizer keeps them).
+        best_epoch: Number of the best epoch.
+        epoch: The latest completed epoch.
+        step: Batches trained by the end of it.
+        partial_epoch: Output so far of the next epoch, or None.
+        began: Start of training by `perf_counter`, moved back by the training time of earlier
+            processes.
         ended: Why training has ended, or None.
-        interrupted: It ended because it was asked to, not because it was done.
+        interrupted: Whether it ended by request rather than because it was complete.
     """
 
     network: keras.Sequential
@@ -109,23 +110,23 @@ class Training:
 
     @property
     def position(self) -> int:
-        """Batches trained, those of an epoch in part included."""
+        """Batches trained, including those of an unfinished epoch."""
         return self.step + (0 if self.partial_epoch is None else self.partial_epoch.steps)
 
     @property
     def seconds(self) -> float:
-        """Spent so far, by all processes that trained."""
+        """Training time so far, over all processes."""
         return perf_counter() - self.began
 
     def sync_variables(self) -> None:
-        """Let network and optimizer stand at the end of the latest epoch that was yielded.
+        """Set network and optimizer to the end of the latest yielded epoch.
 
-        Epochs may have been run ahead; whoever reads their variables calls this first.
+        Epochs may have been run ahead: call this before reading any variables.
         """
         self.executor.sync_variables(self.epoch)
 
     def check_stop(self) -> str | None:
-        """Why no further batch is to be trained, by what has been trained so far."""
+        """Return why training should end now, or None."""
         if self.step >= self.total_steps:
             return "all epochs done"
         reason = (
@@ -134,19 +135,19 @@ class Training:
             else None
         )
         if reason is None and self.seconds >= self.max_seconds:
-            reason = f"fit.max_seconds: {self.max_seconds:g} seconds are over"
+            reason = f"fit.max_seconds: {self.max_seconds:g} seconds have passed"
         return reason
 
 
 def fit(training: Training, interrupted: Callable[[], str | None]) -> Iterator[Event]:
-    """Train until all steps are done, a decision says stop, or `interrupted` gives a reason.
+    """Train until all steps are done, early stopping applies, or `interrupted` returns a reason.
 
-    A training that has ended before yields nothing.
+    Yields nothing if training has already ended.
 
     Args:
-        training: Changed in place; after each result `training.sync_variables()` lets its network and
-            optimizer stand at the end of that epoch.
-        interrupted: Asked about once a second and at the end of each epoch.
+        training: Changed in place. After each event, `training.sync_variables()` sets its network and
+            optimizer to the end of that epoch.
+        interrupted: Called about once a second and at the end of each epoch.
 
     Raises:
         DivergedError: The training loss is not finite; `training` keeps the best weights.
@@ -164,7 +165,7 @@ def fit(training: Training, interrupted: Callable[[], str | None]) -> Iterator[E
         if result is None:
             break
         if _is_diverged(training, result):
-            yield _rewound(training, result.trained)
+            yield _roll_back(training, result.trained)
             continue
         training.partial_epoch = None
         training.epoch += 1
@@ -178,17 +179,17 @@ def fit(training: Training, interrupted: Callable[[], str | None]) -> Iterator[E
         _decide(training, metrics, result.learning_rate)
         stop = training.check_stop()
         if training.callbacks is not None:
-            told = {**metrics, "learning_rate": result.learning_rate}
-            stop = training.callbacks.epoch_end(training.epoch, told) or stop
+            logs = {**metrics, "learning_rate": result.learning_rate}
+            stop = training.callbacks.epoch_end(training.epoch, logs) or stop
         if stop is None:
             stop = interrupted()
             training.interrupted = stop is not None
         training.ended = stop
         if stop is not None:
             training.sync_variables()
-            if _broken(training):
-                at = (training.epoch, training.step)
-                raise DivergedError(_diverged(training, result.trained, *at))
+            if _nonfinite_variable(training):
+                problem = _divergence(training, result.trained, training.epoch, training.step)
+                raise DivergedError(problem)
         seconds = perf_counter() - started
         yield EpochEnd(
             training.epoch,
@@ -206,30 +207,32 @@ def fit(training: Training, interrupted: Callable[[], str | None]) -> Iterator[E
 def _through_epoch(
     training: Training, interrupted: Callable[[], str | None]
 ) -> Generator[StepCheckpoint, None, EpochResult | None]:
-    """One epoch, or what is left of it; None when training ends within it."""
-    left = training.total_steps - training.step
-    going = training.executor.next(training.epoch + 1, left, training.partial_epoch)
+    """Run one epoch, or the rest of it; return None if training ends within it."""
+    steps_left = training.total_steps - training.step
+    epoch = training.executor.next(training.epoch + 1, steps_left, training.partial_epoch)
     calls = 0 if training.partial_epoch is None else 1
     while True:
         try:
-            partial_epoch = next(going)
-        except StopIteration as ended:
-            result: EpochResult = ended.value
+            partial_epoch = next(epoch)
+        except StopIteration as end:
+            result: EpochResult = end.value
             return result
         if partial_epoch is not None:
             training.partial_epoch = partial_epoch
             calls += 1
-            whole = partial_epoch.rows == len(training.train.x) or partial_epoch.steps == left
-            # An epoch of one call comes to its end; so does one whose loss is to be told of.
-            if (whole and calls == 1) or partial_epoch.diverged:
+            is_complete = (
+                partial_epoch.rows == len(training.train.x) or partial_epoch.steps == steps_left
+            )
+            # No stop within an epoch of one call, or before a loss that is not finite is reported.
+            if (is_complete and calls == 1) or partial_epoch.diverged:
                 continue
         stop = interrupted()
         training.interrupted = stop is not None
         if stop is None and training.seconds >= training.max_seconds:
             stop = training.check_stop()
         if stop is not None:
-            # Whoever was judging puts the weights back in place of their averages.
-            going.close()
+            # During validation, closing restores the weights in place of their averages.
+            epoch.close()
             training.ended = stop
         if stop is not None or partial_epoch is not None:
             yield StepCheckpoint(training.epoch + 1, training.position, stop)
@@ -238,12 +241,12 @@ def _through_epoch(
 
 
 def _compute_metrics(training: Training, result: EpochResult) -> dict[str, float]:
-    trained, judged = result.trained, result.judged
+    trained, validated = result.trained, result.judged
     metrics = {"loss": trained.loss, **training.compute_metrics(trained, training.train)}
-    if judged is not None:
+    if validated is not None:
         assert training.validation is not None
-        metrics["val_loss"] = judged.loss
-        val_metrics = training.compute_metrics(judged, training.validation)
+        metrics["val_loss"] = validated.loss
+        val_metrics = training.compute_metrics(validated, training.validation)
         metrics.update({f"val_{name}": value for name, value in val_metrics.items()})
     return metrics
 
@@ -262,7 +265,8 @@ def _decide(training: Training, metrics: dict[str, float], learning_rate: float)
 def _is_diverged(training: Training, result: EpochResult) -> bool:
     if not math.isfinite(result.trained.loss):
         return True
-    # The last step of an epoch can break weights whose loss was finite; the rows can be at fault, too.
+    # The last step can produce weights that are not finite after a finite loss. A validation loss that
+    # is not finite can also come from the validation rows.
     return (
         result.judged is not None
         and not math.isfinite(result.judged.loss)
@@ -270,18 +274,18 @@ def _is_diverged(training: Training, result: EpochResult) -> bool:
     )
 
 
-def _rewound(training: Training, trained: EpochOutput) -> RolledBack:
-    """Back to the start of the epoch, with a lower learning rate.
+def _roll_back(training: Training, trained: EpochOutput) -> RolledBack:
+    """Restore the start of the epoch and lower the learning rate.
 
     Raises:
-        DivergedError: It is not to, or not again.
+        DivergedError: Rollbacks are disabled or exhausted.
     """
     step = training.step + first_nonfinite_step(trained)
     rollback = training.rollback
     if rollback is None or rollback.done >= rollback.limit:
-        # Epochs may have been run ahead: what is told of is the weights at the end of this one.
+        # Epochs may have been run ahead; the error describes the weights at the end of this one.
         training.executor.sync_variables(training.epoch + 1)
-        raise DivergedError(_diverged(training, trained, training.epoch + 1, step))
+        raise DivergedError(_divergence(training, trained, training.epoch + 1, step))
     restore(training.network, training.optimizer, rollback.start)
     lower_rate(training.optimizer, rollback.factor)
     rollback.done += 1
@@ -289,14 +293,15 @@ def _rewound(training: Training, trained: EpochOutput) -> RolledBack:
     return RolledBack(training.epoch + 1, step, float(training.optimizer.learning_rate))
 
 
-def _broken(training: Training) -> str | None:
-    """The first of the network's variables with a value that is not finite."""
+def _nonfinite_variable(training: Training) -> str | None:
+    """Return the name of the network's first variable with a value that is not finite."""
+    variables = training.network.variables
     return first_nonfinite_variable(
-        (str(one.path), one.numpy()) for one in training.network.variables
+        (str(variable.path), variable.numpy()) for variable in variables
     )
 
 
-def _diverged(training: Training, trained: EpochOutput, epoch: int, step: int) -> Problem:
+def _divergence(training: Training, trained: EpochOutput, epoch: int, step: int) -> Problem:
     rollbacks = training.rollback.done if training.rollback is not None else 0
-    broken = _broken(training)
-    return divergence_problem(epoch, step, trained.loss, broken, training.advice, rollbacks)
+    variable = _nonfinite_variable(training)
+    return divergence_problem(epoch, step, trained.loss, variable, training.advice, rollbacks)

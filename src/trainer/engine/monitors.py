@@ -1,7 +1,7 @@
-"""What is decided from one epoch's measures: which epoch is best, when to stop, when to slow down.
+"""State of the best epoch, early stopping and learning-rate reduction on a plateau.
 
-Each decision is a small state with `update`; `state` and `restore` carry it over a restart. No
-TensorFlow, no clock: the same measures give the same decisions.
+Each is updated once per epoch with `update`; `Monitors.state` and `Monitors.restore` save and restore
+all of them. There is no clock: the same metrics give the same decisions.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ Direction = Literal["higher", "lower"]
 
 
 def improves(value: float, best: float, direction: Direction, min_delta: float = 0.0) -> bool:
-    """Whether `value` is better than `best` by more than `min_delta`; NaN never is."""
+    """Return whether `value` is better than `best` by more than `min_delta`; False for NaN."""
     if math.isnan(value):
         return False
     return value > best + min_delta if direction == "higher" else value < best - min_delta
 
 
 def worst(direction: Direction) -> float:
-    """The value that everything improves on."""
+    """Return the infinity that any finite value improves on."""
     return -math.inf if direction == "higher" else math.inf
 
 
@@ -33,9 +33,9 @@ class BestEpochState:
     """The best epoch so far.
 
     Attributes:
-        direction: Which way is better.
-        value: Its measure; infinite before the first epoch.
-        epoch: Its number from 1; 0 before the first epoch.
+        direction: Whether higher or lower values are better.
+        value: Monitored value of that epoch; infinite before the first epoch.
+        epoch: Number of that epoch, from 1; 0 before the first epoch.
     """
 
     direction: Direction
@@ -47,7 +47,7 @@ class BestEpochState:
         return cls(direction, worst(direction))
 
     def update(self, epoch: int, value: float) -> bool:
-        """Take in an epoch; true when it is the best so far."""
+        """Update with an epoch; return whether it is the best so far."""
         if not improves(value, self.value, self.direction):
             return False
         self.value, self.epoch = value, epoch
@@ -56,12 +56,12 @@ class BestEpochState:
 
 @dataclass(slots=True)
 class PatienceCounter:
-    """Counts epochs without improvement; shared by early stopping and plateau.
+    """Counter of epochs without improvement, for early stopping and learning-rate reduction.
 
     Attributes:
-        best: The measure to improve on.
-        waited: Epochs since it was reached.
-        cooldown: Epochs that are still not counted.
+        best: The value to improve on.
+        waited: Epochs without improvement.
+        cooldown: Remaining epochs of the cooldown, which are not counted.
     """
 
     best: float
@@ -69,7 +69,7 @@ class PatienceCounter:
     cooldown: int = 0
 
     def update(self, value: float, direction: Direction, min_delta: float) -> int:
-        """Take in an epoch's measure; the epochs waited so far."""
+        """Update with an epoch's value; return the number of epochs without improvement."""
         if self.cooldown > 0:
             self.cooldown -= 1
             self.waited = 0
@@ -82,7 +82,7 @@ class PatienceCounter:
 
 @dataclass(slots=True)
 class EarlyStoppingState:
-    """Early stopping."""
+    """State of early stopping, with Keras's counting (keras.callbacks.EarlyStopping)."""
 
     settings: EarlyStopping
     direction: Direction
@@ -93,14 +93,14 @@ class EarlyStoppingState:
         return cls(settings, direction, PatienceCounter(worst(direction)))
 
     def update(self, epoch: int, value: float) -> str | None:
-        """Take in an epoch; the reason to stop, if there is one."""
+        """Update with an epoch; return why training should stop, or None."""
         if epoch < self.settings.start_epoch:
             return None
         self.patience.update(value, self.direction, self.settings.min_delta)
         return self.reason()
 
     def reason(self) -> str | None:
-        """Why training is to stop after the epochs taken in, if it is."""
+        """Return why training should stop after the epochs so far, or None."""
         waited = self.patience.waited
         if waited < self.settings.patience:
             return None
@@ -109,7 +109,7 @@ class EarlyStoppingState:
 
 @dataclass(slots=True)
 class ReduceLROnPlateauState:
-    """Learning-rate reduction, with Keras's counting (keras.callbacks.ReduceLROnPlateau)."""
+    """State of learning-rate reduction, with Keras's counting (keras.callbacks.ReduceLROnPlateau)."""
 
     settings: ReduceOnPlateau
     direction: Direction
@@ -120,7 +120,7 @@ class ReduceLROnPlateauState:
         return cls(settings, direction, PatienceCounter(worst(direction)))
 
     def update(self, value: float, learning_rate: float) -> float:
-        """Take in an epoch; the learning rate of the next one."""
+        """Update with an epoch; return the learning rate of the next one."""
         waited = self.patience.update(value, self.direction, self.settings.min_delta)
         if waited < self.settings.patience or learning_rate <= self.settings.min_learning_rate:
             return learning_rate
@@ -130,43 +130,43 @@ class ReduceLROnPlateauState:
 
 @dataclass(slots=True)
 class Monitors:
-    """All decisions of one run."""
+    """All monitors of one run."""
 
     best: BestEpochState
     early_stopping: EarlyStoppingState | None
     reduce_lr: ReduceLROnPlateauState | None
 
     def state(self) -> dict[str, Any]:
-        """What a restart needs, as JSON has it: the worst value there is is None."""
+        """Return the state as JSON values; an infinite value is None."""
         return {
-            "best": {"value": _finite(self.best.value), "epoch": self.best.epoch},
+            "best": {"value": _to_json(self.best.value), "epoch": self.best.epoch},
             "stopper": _patience_state(self.early_stopping),
             "plateau": _patience_state(self.reduce_lr),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from `state`; a decision that it does not know of begins."""
+        """Restore `state`; a monitor that is not in it keeps its initial state."""
         best = state["best"]
-        self.best.value = _value(best["value"], self.best.direction)
+        self.best.value = _from_json(best["value"], self.best.direction)
         self.best.epoch = best["epoch"]
-        for decision, former in ((self.early_stopping, "stopper"), (self.reduce_lr, "plateau")):
-            if decision is not None and state[former] is not None:
-                value = _value(state[former]["best"], decision.direction)
-                decision.patience = PatienceCounter(**{**state[former], "best": value})
+        for monitor, key in ((self.early_stopping, "stopper"), (self.reduce_lr, "plateau")):
+            if monitor is not None and state[key] is not None:
+                value = _from_json(state[key]["best"], monitor.direction)
+                monitor.patience = PatienceCounter(**{**state[key], "best": value})
 
 
 def _patience_state(
-    decision: EarlyStoppingState | ReduceLROnPlateauState | None,
+    monitor: EarlyStoppingState | ReduceLROnPlateauState | None,
 ) -> dict[str, Any] | None:
-    if decision is None:
+    if monitor is None:
         return None
-    state = asdict(decision.patience)
-    return {**state, "best": _finite(decision.patience.best)}
+    state = asdict(monitor.patience)
+    return {**state, "best": _to_json(monitor.patience.best)}
 
 
-def _finite(value: float) -> float | None:
+def _to_json(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _value(value: float | None, direction: Direction) -> float:
+def _from_json(value: float | None, direction: Direction) -> float:
     return worst(direction) if value is None else value

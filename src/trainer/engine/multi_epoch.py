@@ -1,8 +1,4 @@
-"""Several epochs as one program, with all that each of them gave.
-
-Owns: the program and how many epochs are worth one. Does not own: when a block is done again
-    (`executor`).
-"""
+"""Several epochs in one device call, with the results of each."""
 
 from __future__ import annotations
 
@@ -20,10 +16,10 @@ from trainer.engine.epoch_result import EpochResult
 from trainer.engine.runner import ResidentRunner
 from trainer.engine.state import State, get_state, restore
 
-# A block of this many batches takes some milliseconds compiled and some tens otherwise: enough to hide
-# the call, little enough to be done again when training stops inside it.
+# A block of this many batches takes a few milliseconds compiled and a few tens otherwise: enough to
+# hide the overhead of the call, and cheap to repeat when training stops inside it.
 _STEPS = 250
-# A block saves an epoch some 0.7 ms; tracing one takes 0.6 s more than tracing an epoch.
+# A block saves about 0.7 ms per epoch; tracing it takes 0.6 s longer than tracing a single epoch.
 _WORTHWHILE_EPOCHS = 1_000
 _EPOCHS = 100
 _BYTES = 16_000_000
@@ -36,30 +32,26 @@ def epochs_in_a_block(
     network: keras.Sequential,
     epochs: int,
 ) -> int:
-    """How many epochs are worth one call; 1 where an epoch is long enough on its own, or there are few.
+    """Return how many epochs to run per device call; 1 if epochs are long or few.
 
     Args:
         train: The training rows.
-        validation: The rows each epoch is judged by, or None.
-        batch_size: Rows a step.
-        network: Its weights are handed back for each epoch.
-        epochs: In all of training.
+        validation: The validation rows, or None.
+        batch_size: Rows per step.
+        network: Its weights are returned for each epoch.
+        epochs: Epochs of the whole training.
     """
     if epochs < _WORTHWHILE_EPOCHS:
         return 1
-    judged = 0 if validation is None else len(validation.x)
-    steps = -(-len(train.x) // batch_size) + (judged > 0)
-    numbers = int(network.count_params()) + (len(train.x) + judged) * int(train.y.shape[1])
-    return max(1, min(_EPOCHS, _STEPS // steps, _BYTES // (4 * numbers)))
+    validation_rows = 0 if validation is None else len(validation.x)
+    steps = -(-len(train.x) // batch_size) + (validation_rows > 0)
+    predictions = (len(train.x) + validation_rows) * int(train.y.shape[1])
+    values = int(network.count_params()) + predictions
+    return max(1, min(_EPOCHS, _STEPS // steps, _BYTES // (4 * values)))
 
 
 class MultiEpochProgram:
-    """Runs up to `epochs` epochs in one call.
-
-    Attributes:
-        epochs: At most so many.
-        steps_per_epoch: Batches an epoch.
-    """
+    """Runs up to `epochs` epochs in one device call."""
 
     def __init__(
         self,
@@ -71,15 +63,15 @@ class MultiEpochProgram:
         epochs: int,
         compiled: bool,
     ) -> None:
-        """Put the validation rows on the device.
+        """Copy the validation rows to the device.
 
         Args:
-            runner: Holds the training rows and their order, and judges.
-            network: The runner's.
-            optimizer: Built.
-            validation: The rows each epoch is judged by, or None.
-            epochs: At most so many in one call.
-            compiled: Compile a block with XLA.
+            runner: Trains and evaluates; holds the training rows.
+            network: The network of the runner.
+            optimizer: Already built.
+            validation: The validation rows, or None.
+            epochs: Maximum number of epochs per call.
+            compiled: Whether to compile the block with XLA.
         """
         self.epochs, self.steps_per_epoch = epochs, runner.steps_per_epoch
         self._runner = runner
@@ -88,83 +80,79 @@ class MultiEpochProgram:
         self.program = Program(self._block, compiled=compiled)
 
     def state(self) -> State:
-        """All variables, as `restore` takes them."""
+        """Return copies of all variables."""
         return get_state(self._network, self._optimizer)
 
     def restore(self, state: State) -> None:
-        """Let network and optimizer stand where `state` was taken."""
+        """Restore network and optimizer to `state`."""
         restore(self._network, self._optimizer, state)
 
     def run(self, first: int, count: int) -> list[EpochResult]:
-        """The outcomes of `count` epochs from `first` (numbered from 1) on."""
-        orders = np.stack([self._runner.order(first + number) for number in range(count)])
+        """Run `count` epochs, the first of them numbered `first` (from 1), and return their results."""
+        orders = np.stack([self._runner.order(first + i) for i in range(count)])
         padding = np.zeros((self.epochs - count, orders.shape[1]), np.int32)
-        # The count is a tensor and the orders are as many as ever: one program serves every count.
-        given = self.program(
+        # The count is a tensor and the orders are padded: one program serves every count.
+        outputs = self.program(
             tf.constant(count),
             tf.constant(np.concatenate([orders, padding])),
             self._runner.data,
             self._validation,
         )
-        rates, losses, trained, judged_losses, judged = (np.asarray(part) for part in given[:5])
-        rows = np.arange(judged.shape[1], dtype=np.int32)
-        weights = [np.asarray(part) for part in given[5:]]
+        rates, losses, predictions, val_losses, val_predictions = map(np.asarray, outputs[:5])
+        val_rows = np.arange(val_predictions.shape[1], dtype=np.int32)
+        weights = [np.asarray(array) for array in outputs[5:]]
         return [
             EpochResult(
-                trained=EpochOutput(
-                    float(losses[number, -1]), trained[number], orders[number], losses[number]
-                ),
+                trained=EpochOutput(float(losses[i, -1]), predictions[i], orders[i], losses[i]),
                 judged=None
                 if self._validation is None
                 else EpochOutput(
-                    float(judged_losses[number]),
-                    judged[number],
-                    rows,
-                    judged_losses[number : number + 1],
+                    float(val_losses[i]), val_predictions[i], val_rows, val_losses[i : i + 1]
                 ),
-                learning_rate=float(rates[number]),
-                weights=partial(_copies, weights, number),
+                learning_rate=float(rates[i]),
+                weights=partial(_copies, weights, i),
             )
-            for number in range(count)
+            for i in range(count)
         ]
 
     def _block(self, count: Any, orders: Any, train: Any, validation: Any) -> tuple[Any, ...]:
         size = self.epochs
         outputs = int(self._network.output_shape[-1])
         rows = int(orders.shape[1])
-        judged_rows = 0 if validation is None else int(validation[0].shape[0])
+        val_rows = 0 if validation is None else int(validation[0].shape[0])
         rates = tf.TensorArray(tf.float32, size, element_shape=())
         losses = tf.TensorArray(tf.float32, size, element_shape=(self.steps_per_epoch,))
-        trained = tf.TensorArray(tf.float32, size, element_shape=(rows, outputs))
-        judged_losses = tf.TensorArray(tf.float32, size, element_shape=())
-        judged = tf.TensorArray(tf.float32, size, element_shape=(judged_rows, outputs))
+        predictions = tf.TensorArray(tf.float32, size, element_shape=(rows, outputs))
+        val_losses = tf.TensorArray(tf.float32, size, element_shape=())
+        val_predictions = tf.TensorArray(tf.float32, size, element_shape=(val_rows, outputs))
         weights = tuple(
             tf.TensorArray(weight.dtype, size, element_shape=weight.shape)
             for weight in self._network.weights
         )
-        number = tf.constant(0)
-        # XLA would compile the program anew for each length of a range; a condition it can wait for.
-        while number < count:
+        i = tf.constant(0)
+        # With a range, XLA would recompile the program for every length; a condition is evaluated at
+        # run time.
+        while i < count:
             self._runner.train_step.loss_mean.reset_state()
-            predictions, means = self._runner.in_graph(orders[number], *train)
-            losses = losses.write(number, means)
-            trained = trained.write(number, predictions)
-            rates = rates.write(number, tf.cast(self._optimizer.learning_rate, tf.float32))
-            own = use_averages_in_graph(self._network, self._optimizer)
+            output, means = self._runner.in_graph(orders[i], *train)
+            losses = losses.write(i, means)
+            predictions = predictions.write(i, output)
+            rates = rates.write(i, tf.cast(self._optimizer.learning_rate, tf.float32))
+            unaveraged = use_averages_in_graph(self._network, self._optimizer)
             weights = tuple(
-                array.write(number, tf.identity(weight.value))
+                array.write(i, tf.identity(weight.value))
                 for array, weight in zip(weights, self._network.weights, strict=True)
             )
             if validation is not None:
-                loss, predictions = self._runner.evaluator.in_graph(*validation)
-                judged_losses = judged_losses.write(number, loss)
-                judged = judged.write(number, predictions)
-            for variable, value in zip(self._network.trainable_variables, own, strict=False):
+                loss, output = self._runner.evaluator.in_graph(*validation)
+                val_losses = val_losses.write(i, loss)
+                val_predictions = val_predictions.write(i, output)
+            for variable, value in zip(self._network.trainable_variables, unaveraged, strict=False):
                 variable.assign(value)
-            number += 1
-        arrays = (rates, losses, trained, judged_losses, judged, *weights)
+            i += 1
+        arrays = (rates, losses, predictions, val_losses, val_predictions, *weights)
         return tuple(array.stack() for array in arrays)
 
 
-def _copies(weights: list[Any], number: int) -> list[Any]:
-    return [array[number].copy() for array in weights]
+def _copies(weights: list[Any], epoch: int) -> list[Any]:
+    return [array[epoch].copy() for array in weights]

@@ -1,10 +1,8 @@
-"""The training loop of a pack: epochs of all its members, decisions of each.
+"""The training loop of a pack.
 
-A member that has stopped is frozen: its state at the end of that epoch is kept, whatever the program
-computes in its place. Once few enough are left for a smaller program to pay, the pack is rebuilt from
-those; when that is depends on numbers of steps alone, so that a resumed pack does the same.
-
-Owns: the loop, decisions, repacking. Does not own: the programs (`trainer.engine.packs`), the disk.
+When a member has ended, its state at the end of that epoch is kept; what the program computes for it
+later is ignored. When a smaller program would save time, the pack is rebuilt from the remaining members.
+That depends only on numbers of steps, so that a resumed pack does the same.
 """
 
 from __future__ import annotations
@@ -31,7 +29,7 @@ from trainer.engine.snapshot import Snapshot, best_weight_arrays, best_weights_f
 from trainer.engine.state import State
 from trainer.errors import Problem
 
-# A smaller program has to be compiled; these are cautious guesses of that and of a member's step.
+# Cautious estimates of the time to compile a smaller program and of a member's step.
 _COMPILE_SECONDS = 4.0
 _STEP_SECONDS = 15e-6
 _OPERATIONS_PER_SECOND = 100e9
@@ -39,23 +37,23 @@ _OPERATIONS_PER_SECOND = 100e9
 
 @dataclass(slots=True)
 class MemberTraining:
-    """One member's part of a training.
+    """Training of one member of a pack.
 
     Attributes:
-        train: The rows its training metrics are measured on.
-        validation: The rows each epoch is judged by, or None.
-        compute_metrics: Computes the metrics of a pass.
-        monitors: The decisions.
-        monitor: The measure that says which epoch is best.
-        keep_last: The latest epoch counts as the best.
-        advice: What helps where the loss is not finite.
-        best_weights: Weights of the best epoch (averages, where the optimizer keeps them).
-        best_epoch: Its number.
-        epoch: The latest epoch done.
-        step: Batches done with it.
+        train: The rows for its training metrics.
+        validation: The validation rows, or None.
+        compute_metrics: Computes the metrics of an output.
+        monitors: State of best epoch, early stopping and learning-rate reduction.
+        monitor: The metric that determines the best epoch.
+        keep_last: Whether the latest epoch counts as the best.
+        advice: Suggested fixes when the loss is not finite.
+        best_weights: Weights of the best epoch (averages, if the optimizer keeps them).
+        best_epoch: Number of the best epoch.
+        epoch: The latest completed epoch.
+        step: Batches trained by the end of it.
         ended: Why its training has ended, or None.
-        interrupted: It ended because it was asked to, not because it was done.
-        problem: Why it failed, where it did.
+        interrupted: Whether it ended by request rather than because it was complete.
+        problem: Why it failed, or None.
     """
 
     train: Samples
@@ -75,18 +73,18 @@ class MemberTraining:
 
     @property
     def is_live(self) -> bool:
-        """It is still trained."""
+        """Whether it is still training."""
         return self.ended is None
 
 
 @dataclass(frozen=True, slots=True)
 class MemberState:
-    """A member as it stands, or stood when it ended.
+    """Current state of a member, or its final state.
 
     Attributes:
-        member: Whose.
-        variables: All of network and optimizer.
-        judged: The weights that it would be judged by.
+        member: The member's training.
+        variables: All variables of network and optimizer.
+        judged: The weights to evaluate (averages, if any).
     """
 
     member: MemberTraining
@@ -94,7 +92,7 @@ class MemberState:
     judged: list[Any]
 
     def snapshot(self) -> Snapshot:
-        """As `trainer.engine.snapshot.take` tells it of a training alone."""
+        """Return the snapshot that `trainer.engine.snapshot.take` returns for a single network."""
         member = self.member
         facts = {
             "epoch": member.epoch,
@@ -110,9 +108,7 @@ class MemberState:
 
 
 class CheckpointableMember:
-    """A member as it is recorded (`trainer.engine.snapshot.Checkpointable`); a snapshot once it
-    has ended.
-    """
+    """A `trainer.engine.snapshot.Checkpointable` member; `snapshot` requires that it has ended."""
 
     def __init__(self, training: PackTraining, number: int) -> None:
         self._training, self._number = training, number
@@ -123,40 +119,35 @@ class CheckpointableMember:
 
     @property
     def epoch(self) -> int:
-        """As in `Checkpointable`."""
         return self._member.epoch
 
     @property
     def position(self) -> int:
-        """As in `Checkpointable`."""
         return self._member.step
 
     @property
     def best_epoch(self) -> int:
-        """As in `Checkpointable`."""
         return self._member.best_epoch
 
     @property
     def best_weights(self) -> list[Any]:
-        """As in `Checkpointable`."""
         return self._member.best_weights
 
     def snapshot(self) -> Snapshot:
-        """As in `Checkpointable`."""
-        return self._training.frozen(self._number).snapshot()
+        return self._training.final_state(self._number).snapshot()
 
     def evaluation_weights(self) -> list[Any]:
-        """As in `Checkpointable`; of a member that is still trained, too."""
-        return self._training.judged(self._number)
+        """Return the weights to evaluate, also of a member that is still training."""
+        return self._training.evaluation_weights(self._number)
 
 
 @dataclass(frozen=True, slots=True)
 class PackEpochEnd:
-    """What one epoch gave.
+    """The end of an epoch of a pack.
 
     Attributes:
-        epoch: Its number, from 1.
-        results: Member → its result; of those that trained in it.
+        epoch: Epoch number, from 1.
+        results: Member → its event, for the members that trained in this epoch.
     """
 
     epoch: int
@@ -164,12 +155,12 @@ class PackEpochEnd:
 
 
 class PackTraining:
-    """Members in training.
+    """Training of all members of a pack.
 
     Attributes:
-        members: All of them; one is called by its place here.
-        slots: Those that the program trains now, ended ones among them.
-        pack: The program.
+        members: All members; a member's number is its index here.
+        slots: Numbers of the members in the current program, including ended ones.
+        pack: The current program.
     """
 
     def __init__(
@@ -178,64 +169,64 @@ class PackTraining:
         make: Callable[[Sequence[int]], Pack],
         slots: Sequence[int] | None = None,
     ) -> None:
-        """Members that begin, or whose state `restore` brings.
+        """Initialize the training; `restore` restores a saved state.
 
         Args:
-            members: All of them.
-            make: A pack of some of them, at their start.
-            slots: Those in the program; all unless stated.
+            members: All members.
+            make: Builds a pack of the given members, at their initial state.
+            slots: Numbers of the members in the program; all by default.
         """
         self.members = tuple(members)
         self.slots = list(range(len(members)) if slots is None else slots)
         self._make = make
         self.pack = make(self.slots)
         self.interrupted = False
-        self._frozen: dict[int, MemberState] = {}
-        self._former: list[Pack] = []
+        self._final: dict[int, MemberState] = {}
+        self._earlier_packs: list[Pack] = []
 
     @property
     def live(self) -> list[int]:
-        """The members that are still trained."""
+        """Numbers of the members that are still training."""
         return [number for number in self.slots if self.members[number].is_live]
 
     @property
     def programs(self) -> list[Program]:
-        """All that were traced and compiled."""
-        return [program for pack in (*self._former, self.pack) for program in pack.programs]
+        """All programs that were traced and compiled."""
+        return [program for pack in (*self._earlier_packs, self.pack) for program in pack.programs]
 
     def pack_for(self, numbers: Sequence[int]) -> Pack:
-        """A pack of these members, to be evaluated with weights of another epoch."""
+        """Return a pack of these members, to evaluate them with the weights of another epoch."""
         return self.pack if list(numbers) == self.slots else self._make(numbers)
 
     def states(self) -> list[MemberState]:
-        """Where each member stands; of one that ended, where it ended."""
+        """Return the current state of each member; the final state of those that have ended."""
         live = self.live
-        held = self._current_states() if live else {}
+        current = self._current_states() if live else {}
         return [
-            held[number] if number in live else self._frozen[number]
+            current[number] if number in live else self._final[number]
             for number in range(len(self.members))
         ]
 
     def checkpointable(self, number: int) -> CheckpointableMember:
-        """A member as it is recorded."""
+        """Return a member as a checkpointable training."""
         return CheckpointableMember(self, number)
 
-    def frozen(self, number: int) -> MemberState:
-        """Where a member stands that has ended."""
-        return self._frozen[number]
+    def final_state(self, number: int) -> MemberState:
+        """Return the state of a member that has ended."""
+        return self._final[number]
 
-    def judged(self, number: int) -> list[Any]:
-        """The weights that a member would be judged by where it stands."""
-        if number in self._frozen:
-            return self._frozen[number].judged
+    def evaluation_weights(self, number: int) -> list[Any]:
+        """Return the weights that would be evaluated now for a member."""
+        if number in self._final:
+            return self._final[number].judged
         return self.pack.weights()[list(self.slots).index(number)]
 
     def restore(self, snapshots: Sequence[Snapshot], judged: Sequence[list[Any]]) -> None:
-        """Let each member stand where its snapshot was taken.
+        """Restore each member to its snapshot.
 
         Args:
-            snapshots: Of each member.
-            judged: Of each member, the weights that it would be judged by.
+            snapshots: Snapshot of each member.
+            judged: Weights of each member to evaluate.
         """
         for number, (member, snapshot) in enumerate(zip(self.members, snapshots, strict=True)):
             facts = snapshot.facts
@@ -245,34 +236,34 @@ class PackTraining:
             member.best_weights = best_weights_from(snapshot.arrays)
             if not member.is_live:
                 variables = variable_arrays(snapshot.arrays)
-                self._frozen[number] = MemberState(member, variables, judged[number])
+                self._final[number] = MemberState(member, variables, judged[number])
         self.pack.restore([variable_arrays(snapshots[number].arrays) for number in self.slots])
 
     def end_members(self, reasons: Mapping[int, str]) -> None:
-        """End members where they stand."""
-        held = self._current_states()
+        """End members, each for a reason, and keep their current state."""
+        current = self._current_states()
         for number, reason in reasons.items():
             self.members[number].ended = reason
-            self._frozen[number] = held[number]
+            self._final[number] = current[number]
 
     def _current_states(self) -> dict[int, MemberState]:
-        both = zip(self.slots, self.pack.state(), self.pack.weights(), strict=True)
+        members = zip(self.slots, self.pack.state(), self.pack.weights(), strict=True)
         return {
-            number: MemberState(self.members[number], variables, judged)
-            for number, variables, judged in both
+            number: MemberState(self.members[number], variables, weights)
+            for number, variables, weights in members
         }
 
     def repack(self) -> None:
-        """Leave out the members that have ended, where that saves more than compiling costs."""
+        """Rebuild the pack without ended members if that saves more time than compiling costs."""
         live = self.live
-        left = self.pack.total_steps - max(
+        steps_left = self.pack.total_steps - max(
             (self.members[number].step for number in live), default=0
         )
-        saved = (len(self.slots) - len(live)) * left * self._step_seconds()
+        saved = (len(self.slots) - len(live)) * steps_left * self._step_seconds()
         if not live or 2 * len(live) > len(self.slots) or saved < _COMPILE_SECONDS:
             return
         states = dict(zip(self.slots, self.pack.state(), strict=True))
-        self._former.append(self.pack)
+        self._earlier_packs.append(self.pack)
         self.slots = live
         self.pack = self._make(live)
         self.pack.restore([states[number] for number in live])
@@ -284,20 +275,20 @@ class PackTraining:
 def fit_pack(
     training: PackTraining, interrupted: Callable[[], str | None]
 ) -> Iterator[PackEpochEnd]:
-    """Train until every member has ended or `interrupted` gives a reason.
+    """Train until every member has ended or `interrupted` returns a reason.
 
     Args:
-        training: Changed in place. Whoever takes an epoch may end members before taking the next.
-        interrupted: Asked about once a second and at the end of each epoch; a reason leaves the epoch
-            that is being trained undone.
+        training: Changed in place. The consumer can end members between two epochs.
+        interrupted: Called about once a second and at the end of each epoch; a reason discards the
+            current epoch.
     """
     while live := training.live:
         started = perf_counter()
         epoch = training.members[live[0]].epoch + 1
-        done = _through_epoch(training, epoch, interrupted)
-        if done is None:
+        outputs = _through_epoch(training, epoch, interrupted)
+        if outputs is None:
             return
-        results = _decided(training, epoch, *done, started)
+        results = _finish_epoch(training, epoch, *outputs, started)
         yield PackEpochEnd(epoch, results)
         if training.live and (reason := interrupted()) is not None:
             _interrupt(training, reason)
@@ -308,15 +299,15 @@ def fit_pack(
 def _through_epoch(
     training: PackTraining, epoch: int, interrupted: Callable[[], str | None]
 ) -> tuple[list[EpochOutput], list[EpochOutput] | None] | None:
-    """The passes of one epoch; None where it was interrupted, and undone."""
+    """Run one epoch and return its outputs; None if it was interrupted and discarded."""
     pack = training.pack
     start = pack.state() if pack.yields_between_calls else []
-    working = pack.epoch(epoch)
+    running = pack.epoch(epoch)
     while True:
         try:
-            next(working)
-        except StopIteration as ended:
-            return ended.value  # type: ignore[no-any-return]
+            next(running)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
         if (reason := interrupted()) is not None:
             pack.restore(start)
             _interrupt(training, reason)
@@ -331,11 +322,11 @@ def _interrupt(training: PackTraining, reason: str) -> None:
         training.members[number].interrupted = True
 
 
-def _decided(
+def _finish_epoch(
     training: PackTraining,
     epoch: int,
-    trained: Sequence[EpochOutput],
-    judged: Sequence[EpochOutput] | None,
+    train_outputs: Sequence[EpochOutput],
+    val_outputs: Sequence[EpochOutput] | None,
     started: float,
 ) -> dict[int, EpochEnd]:
     pack = training.pack
@@ -346,28 +337,31 @@ def _decided(
         member = training.members[number]
         if not member.is_live:
             continue
-        own = trained[slot]
-        seen = None if judged is None else judged[slot]
-        if not math.isfinite(own.loss) or (
-            # The last step can break weights whose loss was finite; the rows can be at fault, too.
-            seen is not None and not math.isfinite(seen.loss) and _broken(pack, slot) is not None
+        trained = train_outputs[slot]
+        validated = None if val_outputs is None else val_outputs[slot]
+        if not math.isfinite(trained.loss) or (
+            # The last step can produce weights that are not finite after a finite loss. A validation
+            # loss that is not finite can also come from the validation rows.
+            validated is not None
+            and not math.isfinite(validated.loss)
+            and _nonfinite_weight(pack, slot) is not None
         ):
-            member.problem = _diverged(pack, slot, member, own, epoch)
+            member.problem = _divergence(pack, slot, member, trained, epoch)
             ending[number] = "the loss is not finite"
             continue
-        member.epoch, member.step = epoch, member.step + own.steps
-        metrics = {"loss": own.loss, **member.compute_metrics(own, member.train)}
-        if seen is not None:
+        member.epoch, member.step = epoch, member.step + trained.steps
+        metrics = {"loss": trained.loss, **member.compute_metrics(trained, member.train)}
+        if validated is not None:
             assert member.validation is not None
-            metrics["val_loss"] = seen.loss
-            val_metrics = member.compute_metrics(seen, member.validation)
+            metrics["val_loss"] = validated.loss
+            val_metrics = member.compute_metrics(validated, member.validation)
             metrics.update({f"val_{name}": value for name, value in val_metrics.items()})
         improved = member.monitors.best.update(epoch, metrics[member.monitor])
         if improved or member.keep_last or not member.best_weights:
             weights = weights or pack.weights()
             improved, member.best_epoch, member.best_weights = True, epoch, weights[slot]
         rate = pack.learning_rate(slot, member.step)
-        stop = _stopped(pack, member, slot, metrics, rate)
+        stop = _apply_monitors(pack, member, slot, metrics, rate)
         if stop is not None:
             ending[number] = stop
         results[number] = EpochEnd(
@@ -378,10 +372,10 @@ def _decided(
     return results
 
 
-def _stopped(
+def _apply_monitors(
     pack: Pack, member: MemberTraining, slot: int, metrics: Mapping[str, float], rate: float
 ) -> str | None:
-    """Why a member's training ends with this epoch; a plateau lowers its learning rate."""
+    """Lower the member's learning rate on a plateau; return why its training ends, or None."""
     reduce_lr, early_stopping = member.monitors.reduce_lr, member.monitors.early_stopping
     if reduce_lr is not None:
         lowered = reduce_lr.update(metrics[reduce_lr.settings.monitor], rate)
@@ -394,13 +388,14 @@ def _stopped(
     return early_stopping.reason() if early_stopping is not None else None
 
 
-def _broken(pack: Pack, slot: int) -> str | None:
-    """The first weights of a member with a value that is not finite."""
+def _nonfinite_weight(pack: Pack, slot: int) -> str | None:
+    """Return the name of a member's first weights with a value that is not finite."""
     return first_nonfinite_variable(zip(pack.weight_names, pack.weights()[slot], strict=True))
 
 
-def _diverged(
+def _divergence(
     pack: Pack, slot: int, member: MemberTraining, trained: EpochOutput, epoch: int
 ) -> Problem:
     step = member.step + first_nonfinite_step(trained)
-    return divergence_problem(epoch, step, trained.loss, _broken(pack, slot), member.advice)
+    weight = _nonfinite_weight(pack, slot)
+    return divergence_problem(epoch, step, trained.loss, weight, member.advice)

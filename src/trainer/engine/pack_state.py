@@ -1,9 +1,7 @@
-"""The state of a pack as the state of each member, and back.
+"""Conversion between the state of a pack and the states of its members.
 
-A member's variables have the names, shapes and numbers that they have in a network trained alone
-(`trainer.engine.state`), so that its checkpoint is one that `trainer resume` goes on from.
-
-Owns: names and shapes. Does not own: the stacked variables (`trainer.models.stacking`).
+A member's variables have the same names, shapes and values as in a network trained singly
+(`trainer.engine.state`), so that `trainer resume` can continue from its checkpoint.
 """
 
 from __future__ import annotations
@@ -21,7 +19,7 @@ from trainer.models.stacking import StackedNetwork, StackMember
 
 
 class PackState:
-    """The stacked variables as those of each member, by the names that a member's own have."""
+    """Converts stacked variables to each member's variables by name, and back."""
 
     def __init__(
         self,
@@ -31,24 +29,24 @@ class PackState:
     ) -> None:
         self._stack, self._optimizer = stack, optimizer
         self._first = members[0].network
-        self._scheduled = [one.config.optimizer.schedule is not None for one in members]
-        # One of the first member's own, for its names and shapes.
+        self._scheduled = [member.config.optimizer.schedule is not None for member in members]
+        # An optimizer for the first member alone provides the names and shapes.
         settings = members[0].config.optimizer.model_copy(update={"schedule": None})
-        alone = build_optimizer(settings, 1, 1, "float32")
-        alone.build(self._first.trainable_variables)
-        named = named_variables(self._first, alone)
-        stacked = [*stack.variables, *optimizer.variables]
+        single = build_optimizer(settings, 1, 1, "float32")
+        single.build(self._first.trainable_variables)
+        named = named_variables(self._first, single)
+        all_stacked = [*stack.variables, *optimizer.variables]
         self._variables = [
-            (name, tuple(variable.shape), ours)
-            for (name, variable), ours in zip(named, stacked, strict=True)
+            (name, tuple(variable.shape), stacked)
+            for (name, variable), stacked in zip(named, all_stacked, strict=True)
         ]
-        self._rate = next(name for name, _, ours in self._variables if self._is_rate(ours))
+        self._rate = next(name for name, _, stacked in self._variables if self._is_rate(stacked))
         self._count = next(
-            name for name, _, ours in self._variables if ours is optimizer._iterations
+            name for name, _, stacked in self._variables if stacked is optimizer._iterations
         )
 
-    def split(self, rates: Sequence[float]) -> list[State]:
-        """Each member's variables by name, with its learning rate."""
+    def state(self, rates: Sequence[float]) -> list[State]:
+        """Return each member's variables by name, including its learning rate."""
         states: list[State] = [{} for _ in self._scheduled]
         for name, shape, variable in self._variables:
             value = variable.numpy()
@@ -57,20 +55,20 @@ class PackState:
                 if self._is_rate(variable):
                     state[name] = np.asarray(rates[number], np.float32)
                 else:
-                    own = value[number].reshape(shape) if stacked else value
-                    state[name] = own.copy()
+                    member = value[number].reshape(shape) if stacked else value
+                    state[name] = member.copy()
         return [
             self._with_schedule(state) if scheduled else state
             for state, scheduled in zip(states, self._scheduled, strict=True)
         ]
 
-    def join(self, states: Sequence[Mapping[str, Any]]) -> None:
-        """Put them back."""
+    def restore(self, states: Sequence[Mapping[str, Any]]) -> None:
+        """Restore the variables of each member."""
         plain = [
             self._without_schedule(state) if scheduled else state
             for state, scheduled in zip(states, self._scheduled, strict=True)
         ]
-        # What is one for all, as the count of steps, went on with those that ended last.
+        # Variables shared by all members, such as the step count, are those of the longest training.
         latest = max(plain, key=lambda state: int(state[self._count]))
         for name, shape, variable in self._variables:
             if self._is_rate(variable):
@@ -81,27 +79,28 @@ class PackState:
                 variable.assign(latest[name])
 
     def learning_rate(self, number: int, state: Mapping[str, Any]) -> float | None:
-        """The learning rate in a member's state; None where a schedule says it."""
+        """Return the learning rate in a member's state; None if a schedule determines it."""
         return None if self._scheduled[number] else float(state[self._rate])
 
-    def weights(self, *, judged: bool) -> list[list[Float32Array]]:
-        """Each member's weights in Keras's order."""
-        found: list[list[Float32Array]] = [[] for _ in self._scheduled]
-        averages = self._optimizer._model_variables_moving_average if judged else []
-        instead = {
-            id(own): average for own, average in zip(self._stack.trainable, averages, strict=False)
+    def weights(self, *, averaged: bool) -> list[list[Float32Array]]:
+        """Return each member's weights in Keras's order; averages in their place if `averaged`."""
+        weights: list[list[Float32Array]] = [[] for _ in self._scheduled]
+        averages = self._optimizer._model_variables_moving_average if averaged else []
+        replacements = {
+            id(trainable): average
+            for trainable, average in zip(self._stack.trainable, averages, strict=False)
         }
         for variable in self._first.weights:
-            ours = self._stack.of(variable)
-            value = instead.get(id(ours), ours).numpy()
-            for number, member in enumerate(found):
+            stacked = self._stack.of(variable)
+            value = replacements.get(id(stacked), stacked).numpy()
+            for number, member in enumerate(weights):
                 member.append(value[number].reshape(variable.shape).copy())
-        return found
+        return weights
 
     def set_weights(self, weights: Sequence[Sequence[Any]]) -> None:
-        """Let each member have these weights, in Keras's order."""
-        for place, variable in enumerate(self._first.weights):
-            self._assign(self._stack.of(variable), [member[place] for member in weights])
+        """Set the weights of each member, in Keras's order."""
+        for index, variable in enumerate(self._first.weights):
+            self._assign(self._stack.of(variable), [member[index] for member in weights])
 
     def _assign(self, variable: Any, values: Sequence[Any]) -> None:
         variable.assign(np.reshape(self._stack.stacked(values), variable.shape))
@@ -110,33 +109,33 @@ class PackState:
         return variable is self._optimizer._learning_rate
 
     def _with_schedule(self, state: State) -> State:
-        """As an optimizer with a schedule has it: no learning rate, and the schedule's scale."""
-        kept = [name for name in state if name != self._rate]
-        renamed = dict(zip(kept, _renumbered(kept), strict=True))
-        return {**{renamed[name]: state[name] for name in kept}, _SCALE: np.ones((), np.float32)}
+        """Convert to the state of an optimizer with a schedule: its scale instead of a learning rate."""
+        names = [name for name in state if name != self._rate]
+        renamed = dict(zip(names, _renumbered(names), strict=True))
+        return {**{renamed[name]: state[name] for name in names}, _SCALE: np.ones((), np.float32)}
 
     def _without_schedule(self, state: Mapping[str, Any]) -> Mapping[str, Any]:
-        kept = [name for name, _, ours in self._variables if not self._is_rate(ours)]
-        return {name: state[renamed] for name, renamed in zip(kept, _renumbered(kept), strict=True)}
+        names = [name for name, _, stacked in self._variables if not self._is_rate(stacked)]
+        return {name: state[key] for name, key in zip(names, _renumbered(names), strict=True)}
 
 
 _SCALE = "optimizer/scale"
 
 
 def _renumbered(names: Sequence[str]) -> list[str]:
-    """`optimizer/0002/…` by its place among those that are left."""
+    """Number the names `optimizer/0002/…` consecutively."""
     count = 0
-    found = []
+    result = []
     for name in names:
         owner, _, rest = name.partition("/")
         if owner == "optimizer":
-            found.append(f"optimizer/{count:04d}/{rest.partition('/')[2]}")
+            result.append(f"optimizer/{count:04d}/{rest.partition('/')[2]}")
             count += 1
         else:
-            found.append(name)
-    return found
+            result.append(name)
+    return result
 
 
 def _is_stacked(value: Any, size: int, shape: tuple[int, ...]) -> bool:
-    """Whether it is of all members, where one's has this shape; a counter of steps is one for all."""
+    """Return whether a value has a member axis, given one member's shape; step counters are shared."""
     return len(value.shape) > len(shape) and int(value.shape[0]) == size

@@ -1,11 +1,9 @@
-"""Many networks of one shape trained by one program: their rows, their orders, their state.
+"""Packs: many networks of the same shape trained by one program.
 
-A pack is K members over a leading axis (`trainer.models.stacking`). Each has its own order of rows, its
-own random streams, learning rate and penalties; they share the number of steps and the shapes. What a
-member gets is what `ResidentRunner` would give it alone, to rounding.
-
-Owns: the programs of a pack, and its state as the state of each member. Does not own: decisions and the
-loop over epochs (`trainer.engine.pack_fit`), which networks have one shape.
+The members are stacked along a leading axis (`trainer.models.stacking`). Each has its own order of rows,
+random streams, learning rate and penalties; they share the shapes and the number of steps. A member's
+result equals that of `ResidentRunner` up to rounding. The loop over epochs is in
+`trainer.engine.pack_fit`.
 """
 
 from __future__ import annotations
@@ -31,19 +29,19 @@ from trainer.models.stacked_optimizers import (
 )
 from trainer.models.stacking import StackedNetwork, StackMember
 
-# Rows of all members in one step of an evaluation.
+# Rows per evaluation step, over all members.
 _EVALUATION_ROWS = 8192
 _EVALUATION_STEPS = 64
 
 
 @dataclass(frozen=True, slots=True)
 class PackMember:
-    """One network of a pack, and its rows.
+    """One network of a pack and its rows.
 
     Attributes:
-        stack: Its config and its network; the pack begins with that network's weights.
-        train: The rows it is trained on, with all weights of rows.
-        validation: The rows it is judged by, or None; either all members have some or none has.
+        stack: Its config and its network, which provides the initial weights.
+        train: Its training rows, with all sample weights.
+        validation: Its validation rows, or None; either all members have some or none has.
     """
 
     stack: StackMember
@@ -52,54 +50,57 @@ class PackMember:
 
 
 class _Rows:
-    """The rows of all members, each table once, and where each member's begin.
+    """The rows of all members on the device; shared arrays are stored once.
 
     Attributes:
-        tensors: Features, targets and weights (or None) of all tables, one below another.
-        first: (members,) int32, the place of each member's first row.
-        first_weight: The same for its weights.
-        count: (members,) int32, how many rows each member has.
+        tensors: Concatenated features, targets and sample weights (or None).
+        first: (members,) int32, position of each member's first row.
+        first_weight: The same for its sample weights.
+        count: (members,) int32, number of rows of each member.
     """
 
     def __init__(self, samples: Sequence[Samples]) -> None:
-        x, self.first = _stored([one.x for one in samples])
-        y, first = _stored([one.y for one in samples])
+        x, self.first = _concatenated([member.x for member in samples])
+        y, first = _concatenated([member.y for member in samples])
         assert np.array_equal(first, self.first), "targets are shared where features are"
         weight, self.first_weight = None, self.first
-        if any(one.weight is not None for one in samples):
+        if any(member.weight is not None for member in samples):
             ones: dict[int, Float32Array] = {}
-            for one in samples:
-                ones.setdefault(len(one.x), np.ones(len(one.x), np.float32))
-            weight, self.first_weight = _stored(
-                [ones[len(one.x)] if one.weight is None else one.weight for one in samples]
+            for member in samples:
+                ones.setdefault(len(member.x), np.ones(len(member.x), np.float32))
+            weight, self.first_weight = _concatenated(
+                [
+                    ones[len(member.x)] if member.weight is None else member.weight
+                    for member in samples
+                ]
             )
         self.tensors = (x, y, weight)
-        self.count = np.asarray([len(one.x) for one in samples], np.int32)
+        self.count = np.asarray([len(member.x) for member in samples], np.int32)
 
 
-def _stored(arrays: Sequence[Float32Array]) -> tuple[Any, NDArray[np.int32]]:
-    """The different ones among the arrays as one tensor, one below another, and where each begins."""
-    places: dict[int, int] = {}
-    held: list[Float32Array] = []
+def _concatenated(arrays: Sequence[Float32Array]) -> tuple[Any, NDArray[np.int32]]:
+    """Return the distinct arrays as one tensor, and the position at which each array begins."""
+    positions: dict[int, int] = {}
+    distinct: list[Float32Array] = []
     rows = 0
     for array in arrays:
-        if id(array) not in places:
-            places[id(array)] = rows
-            held.append(array)
+        if id(array) not in positions:
+            positions[id(array)] = rows
+            distinct.append(array)
             rows += len(array)
-    first = np.asarray([places[id(array)] for array in arrays], np.int32)
-    return tf.constant(_joined(held)), first
+    first = np.asarray([positions[id(array)] for array in arrays], np.int32)
+    return tf.constant(_joined(distinct)), first
 
 
 class Pack:
-    """Networks of one shape in one program.
+    """Networks of the same shape in one program.
 
     Attributes:
-        size: How many.
-        members: In the order of the leading axis.
-        steps_per_epoch: Batches an epoch.
+        size: Number of members.
+        members: The members, in the order of the leading axis.
+        steps_per_epoch: Batches per epoch.
         total_steps: Batches of the whole training.
-        programs: What is traced and compiled.
+        programs: The programs that are traced and compiled.
     """
 
     def __init__(
@@ -110,13 +111,13 @@ class Pack:
         total_steps: int,
         steps_in_a_call: int,
     ) -> None:
-        """Stack the networks and put the rows on the device.
+        """Stack the networks and copy the rows to the device.
 
         Args:
-            members: Of one shape.
-            loss: As Keras computes it, without label smoothing.
+            members: Networks of the same shape and their rows.
+            loss: The Keras loss, without label smoothing.
             total_steps: Batches of the whole training.
-            steps_in_a_call: Batches after which the device is let go for a moment.
+            steps_in_a_call: Maximum number of batches per device call.
         """
         self.members, self.size = tuple(members), len(members)
         configs = [member.stack.config for member in members]
@@ -142,25 +143,25 @@ class Pack:
             name: (tf.constant(values, tf.float32), tf.constant(1 - values, tf.float32))
             for name, values in varying_coefficients(settings).items()
         }
-        self._constant = np.asarray([one.learning_rate for one in settings], np.float32)
+        self._constant = np.asarray([optimizer.learning_rate for optimizer in settings], np.float32)
         self._schedules = [
-            member_schedule(one, self.steps_per_epoch, total_steps) for one in settings
+            member_schedule(optimizer, self.steps_per_epoch, total_steps) for optimizer in settings
         ]
         self._train = _Rows([member.train for member in members])
-        held_back = [member.validation for member in members if member.validation is not None]
-        self._validation = _Rows(held_back) if held_back else None
-        self._total = tf.Variable(tf.zeros((self.size,)), trainable=False)
-        self._seen = tf.Variable(0.0, trainable=False)
-        self._training = Program(self._train_in_graph, compiled=True)
-        self._judging = Program(self._evaluate_in_graph, compiled=True)
-        # Once for each split: compiling it would take longer than running it.
-        self._evaluation = Program(self._evaluate_in_graph, compiled=False)
-        self.programs = (self._training, self._judging)
+        validation = [member.validation for member in members if member.validation is not None]
+        self._validation = _Rows(validation) if validation else None
+        self._loss_sum = tf.Variable(tf.zeros((self.size,)), trainable=False)
+        self._row_count = tf.Variable(0.0, trainable=False)
+        self._train_program = Program(self._train_in_graph, compiled=True)
+        self._validation_program = Program(self._evaluate_in_graph, compiled=True)
+        # Runs once per split: compiling it would take longer than running it.
+        self._evaluation_program = Program(self._evaluate_in_graph, compiled=False)
+        self.programs = (self._train_program, self._validation_program)
 
-    # An epoch -----------------------------------------------------------------------------------
+    # Epochs -------------------------------------------------------------------------------------
 
     def train(self, epoch: int) -> Generator[None, None, list[EpochOutput]]:
-        """Train one epoch (numbered from 1); each member's pass. Yields between calls of the device."""
+        """Train one epoch, from 1; return each member's output. Yields between device calls."""
         first = (epoch - 1) * self.steps_per_epoch
         orders = [self._order(number, epoch) for number in range(self.size)]
         order = np.stack(orders, axis=1)
@@ -168,8 +169,8 @@ class Pack:
             [self._rates(number, first, self.steps_per_epoch) for number in range(self.size)],
             axis=1,
         )
-        self._total.assign(tf.zeros((self.size,)))
-        self._seen.assign(0.0)
+        self._loss_sum.assign(tf.zeros((self.size,)))
+        self._row_count.assign(0.0)
         predictions, losses = [], []
         for begin in range(0, len(order), self._call):
             if begin:
@@ -177,7 +178,7 @@ class Pack:
             part = order[begin : begin + self._call]
             step = begin // self._batch
             steps = -(-len(part) // self._batch)
-            answers, means = self._training(
+            output, means = self._train_program(
                 tf.constant(part + self._train.first),
                 tf.constant(part + self._train.first_weight),
                 tf.constant(first + step, tf.int64),
@@ -186,68 +187,66 @@ class Pack:
                 self._coefficients,
                 self._train.tensors,
             )
-            predictions.append(np.asarray(answers))
+            predictions.append(np.asarray(output))
             losses.append(np.asarray(means))
-        answers, means = _joined(predictions), _joined(losses)
+        output, means = _joined(predictions), _joined(losses)
         return [
             EpochOutput(
                 float(means[-1, number]),
-                np.ascontiguousarray(answers[:, number]),
+                np.ascontiguousarray(output[:, number]),
                 orders[number],
                 means[:, number],
             )
             for number in range(self.size)
         ]
 
-    def judge(self) -> Generator[None, None, list[EpochOutput] | None]:
-        """Each member's pass over its validation rows, by its averages where there are any."""
+    def validate(self) -> Generator[None, None, list[EpochOutput] | None]:
+        """Return each member's output on its validation rows; uses averaged weights if there are any."""
         if self._validation is None:
             return None
-        return (yield from self._evaluate(self._validation, self._judging))
+        return (yield from self._evaluate(self._validation, self._validation_program))
 
     def evaluate(self, samples: Sequence[Samples]) -> Generator[None, None, list[EpochOutput]]:
-        """Each member's pass over rows of its own."""
-        return (yield from self._evaluate(_Rows(samples), self._evaluation))
+        """Return each member's output on its samples."""
+        return (yield from self._evaluate(_Rows(samples), self._evaluation_program))
 
     def epoch(
         self, epoch: int
     ) -> Generator[None, None, tuple[list[EpochOutput], list[EpochOutput] | None]]:
-        """Train one epoch and judge it: each member's passes. Yields between calls of the device."""
+        """Train and validate one epoch; return each member's outputs. Yields between device calls."""
         trained = yield from self.train(epoch)
-        return trained, (yield from self.judge())
+        return trained, (yield from self.validate())
 
     @property
     def yields_between_calls(self) -> bool:
-        """An epoch is more than one call for its training and one for its judging."""
-        judged = 0 if self._validation is None else int(self._validation.count.max())
+        """Whether an epoch takes more than one device call for training or for validation."""
+        val_rows = 0 if self._validation is None else int(self._validation.count.max())
         rows = len(self.members[0].train.x)
-        return rows > self._call or judged > _EVALUATION_STEPS * self._evaluation_batch
+        return rows > self._call or val_rows > _EVALUATION_STEPS * self._evaluation_batch
 
     @property
     def operations_per_step(self) -> float:
-        """Floating-point operations of one step of one member, about."""
+        """Approximate floating-point operations of one step of one member."""
         return 6.0 * int(self.members[0].stack.network.count_params()) * self._batch
 
     def learning_rate(self, number: int, step: int) -> float:
-        """A member's learning rate after `step` batches."""
+        """Return a member's learning rate after `step` batches."""
         (rate,) = self._rates(number, step, 1).tolist()
         return float(rate)
 
     def set_learning_rate(self, number: int, learning_rate: float) -> None:
-        """Another learning rate for a member without a schedule, from the next batch on."""
+        """Set the learning rate of a member without a schedule, effective from the next batch."""
         self._constant[number] = learning_rate
 
     # State --------------------------------------------------------------------------------------
 
     def state(self) -> list[State]:
-        """Every variable of each member, named as `trainer.engine.state.get_state` names those
-        of one.
-        """
-        return self._state.split(self._current_rates())
+        """Return every variable of each member, with the names of `trainer.engine.state.get_state`."""
+        return self._state.state(self._current_rates())
 
     def restore(self, states: Sequence[Mapping[str, Any]]) -> None:
-        """Put back the variables of each member."""
-        self._state.join(states)
+        """Restore the variables of each member."""
+        self._state.restore(states)
         for number, state in enumerate(states):
             rate = self._state.learning_rate(number, state)
             if rate is not None:
@@ -255,15 +254,15 @@ class Pack:
 
     @property
     def weight_names(self) -> list[str]:
-        """The names of the weights of each member, in the order of `weights`."""
+        """Names of a member's weights, in the order of `weights`."""
         return [str(weight.path) for weight in self.members[0].stack.network.weights]
 
     def weights(self) -> list[list[Float32Array]]:
-        """Of each member, the weights that predictions depend on (averages, where there are any)."""
-        return self._state.weights(judged=self._averages)
+        """Return the weights of each member that predictions depend on (averages, if any)."""
+        return self._state.weights(averaged=self._averages)
 
     def set_weights(self, weights: Sequence[Sequence[Any]]) -> None:
-        """Let each member have these weights, for its evaluation; training is over."""
+        """Set the weights of each member for evaluation, after training has ended."""
         self._state.set_weights(weights)
         self._averages = False
 
@@ -294,8 +293,8 @@ class Pack:
         coefficients: Any,
         data: Any,
     ) -> tuple[Any, Any]:
-        def step(places: Any) -> tuple[Any, Any]:
-            rows, weight_rows = places[..., 0], places[..., 1]
+        def step(positions: Any) -> tuple[Any, Any]:
+            rows, weight_rows = positions[..., 0], positions[..., 1]
             number = tf.cast(self._optimizer.iterations, tf.int64) - first
             self._optimizer.use(tf.gather(rates, number), coefficients)
             return self._step(rows, weight_rows, hyperparameters, data)
@@ -307,59 +306,59 @@ class Pack:
     def _step(
         self, rows: Any, weight_rows: Any, hyperparameters: Any, data: Any
     ) -> tuple[Any, Any]:
-        """One batch of each member, as Keras's `train_step` does it."""
+        """Train on one batch of each member, as Keras's `train_step` does."""
         x, y, weight = _gathered(data, rows, weight_rows)
         count = tf.cast(tf.shape(rows)[0], tf.float32)
         variables = [variable.value for variable in self._stack.trainable]
         with tf.GradientTape() as tape:
-            answers = self._stack(x, hyperparameters, training=True)
+            result = self._stack(x, hyperparameters, training=True)
             losses = (
-                self._losses(y, answers.outputs, weight, hyperparameters) / count + answers.penalty
+                self._losses(y, result.outputs, weight, hyperparameters) / count + result.penalty
             )
             total = tf.reduce_sum(losses)
         gradients = tape.gradient(total, variables)
         self._optimizer.apply(gradients, self._stack.trainable)
         self._stack.constrain()
-        self._total.assign_add(losses * count)
-        self._seen.assign_add(count)
-        return tf.transpose(answers.outputs, (1, 0, 2)), self._total / self._seen
+        self._loss_sum.assign_add(losses * count)
+        self._row_count.assign_add(count)
+        return tf.transpose(result.outputs, (1, 0, 2)), self._loss_sum / self._row_count
 
     def _losses(self, y: Any, outputs: Any, weight: Any, hyperparameters: Any) -> Any:
-        """(members,) sums over rows of weight · loss."""
+        """Return the (members,) sums over rows of weight · loss."""
         if "loss/smoothing" in hyperparameters:
-            share = tf.reshape(hyperparameters["loss/smoothing"], (-1, 1, 1))
-            # As in Keras: half of a yes or no, an equal part of each of several classes.
-            parts = 2 if isinstance(self._loss, _YES_OR_NO) else self._outputs
-            y = y * (1.0 - share) + share / parts
+            smoothing = tf.reshape(hyperparameters["loss/smoothing"], (-1, 1, 1))
+            # As in Keras: binary targets move towards 1/2, one-hot targets towards 1/classes.
+            classes = 2 if isinstance(self._loss, _BINARY_LOSSES) else self._outputs
+            y = y * (1.0 - smoothing) + smoothing / classes
         losses = self._loss.call(y, outputs)
         return tf.reduce_sum(losses if weight is None else losses * weight, axis=1)
 
     def _evaluate(self, rows: _Rows, program: Program) -> Generator[None, None, list[EpochOutput]]:
-        longest = int(rows.count.max())
-        order = np.minimum(np.arange(longest, dtype=np.int32)[:, None], rows.count - 1)
-        there = (np.arange(longest)[:, None] < rows.count).astype(np.float32)
+        max_count = int(rows.count.max())
+        order = np.minimum(np.arange(max_count, dtype=np.int32)[:, None], rows.count - 1)
+        mask = (np.arange(max_count)[:, None] < rows.count).astype(np.float32)
         call = _EVALUATION_STEPS * self._evaluation_batch
         predictions = []
         losses = np.zeros(self.size)
-        for begin in range(0, longest, call):
+        for begin in range(0, max_count, call):
             if begin:
                 yield
             part = slice(begin, begin + call)
-            answers, sums = program(
+            output, sums = program(
                 tf.constant(order[part] + rows.first),
                 tf.constant(order[part] + rows.first_weight),
-                tf.constant(there[part]),
+                tf.constant(mask[part]),
                 self._knobs,
                 rows.tensors,
             )
-            predictions.append(np.asarray(answers))
+            predictions.append(np.asarray(output))
             losses += np.asarray(sums).sum(axis=0, dtype=np.float64)
-        answers = _joined(predictions)
+        output = _joined(predictions)
         means = losses / rows.count
         return [
             EpochOutput(
                 float(means[number]),
-                np.ascontiguousarray(answers[:count, number]),
+                np.ascontiguousarray(output[:count, number]),
                 np.arange(count, dtype=np.int32),
                 np.asarray([means[number]], np.float32),
             )
@@ -371,38 +370,45 @@ class Pack:
         return max(32, _EVALUATION_ROWS // self.size)
 
     def _evaluate_in_graph(
-        self, order: Any, weight_order: Any, there: Any, hyperparameters: Any, data: Any
+        self, order: Any, weight_order: Any, mask: Any, hyperparameters: Any, data: Any
     ) -> tuple[Any, Any]:
-        trained = self._optimizer._model_variables_moving_average if self._averages else None
-        if trained is not None:
-            trained = [average.value for average in trained]
-        place = tf.range(int(order.shape[0]))
+        averages = self._optimizer._model_variables_moving_average if self._averages else None
+        if averages is not None:
+            averages = [average.value for average in averages]
+        index = tf.range(int(order.shape[0]))
 
-        def step(at: Any) -> tuple[Any, Any]:
-            rows, weight_rows = tf.gather(order, at), tf.gather(weight_order, at)
-            counted = tf.transpose(tf.gather(there, at))
+        def step(batch: Any) -> tuple[Any, Any]:
+            rows, weight_rows = tf.gather(order, batch), tf.gather(weight_order, batch)
+            row_mask = tf.transpose(tf.gather(mask, batch))
             x, y, weight = _gathered(data, rows, weight_rows)
-            answers = self._stack(
-                x, hyperparameters, training=False, trained=trained, counted=counted
+            result = self._stack(
+                x, hyperparameters, training=False, trainable=averages, mask=row_mask
             )
-            weight = counted if weight is None else weight * counted
-            sums = self._losses(y, answers.outputs, weight, hyperparameters)
-            sums += answers.penalty * tf.reduce_sum(counted, axis=1)
-            return tf.transpose(answers.outputs, (1, 0, 2)), sums
+            weight = row_mask if weight is None else weight * row_mask
+            sums = self._losses(y, result.outputs, weight, hyperparameters)
+            sums += result.penalty * tf.reduce_sum(row_mask, axis=1)
+            return tf.transpose(result.outputs, (1, 0, 2)), sums
 
         shape = (self.size, self._outputs)
-        return run_in_batches(step, place, self._evaluation_batch, shape, (self.size,))
+        return run_in_batches(step, index, self._evaluation_batch, shape, (self.size,))
 
 
-_YES_OR_NO = (keras.losses.BinaryCrossentropy, keras.losses.BinaryFocalCrossentropy)
+_BINARY_LOSSES = (keras.losses.BinaryCrossentropy, keras.losses.BinaryFocalCrossentropy)
 
 
 def _gathered(data: Any, rows: Any, weight_rows: Any) -> tuple[Any, Any, Any]:
-    """(rows, members) places → features and targets (members, rows, …), weights (members, rows)."""
+    """Gather (members, rows, …) features and targets and (members, rows) sample weights.
+
+    Args:
+        data: Concatenated features, targets and sample weights (or None).
+        rows: (rows, members) positions of the features and targets.
+        weight_rows: (rows, members) positions of the sample weights.
+    """
     x, y, weight = data
     by_member = tf.transpose(rows)
-    own = None if weight is None else tf.gather(weight, tf.transpose(weight_rows))
-    return tf.gather(x, by_member), tf.gather(y, by_member), own
+    if weight is not None:
+        weight = tf.gather(weight, tf.transpose(weight_rows))
+    return tf.gather(x, by_member), tf.gather(y, by_member), weight
 
 
 def _joined(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:

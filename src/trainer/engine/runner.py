@@ -1,11 +1,8 @@
-"""Epoch runners: one takes a network through an epoch and says what came out.
+"""Epoch runners: train and evaluate a network for one epoch.
 
-The protocol is all that `fit` knows. `ResidentRunner` holds the rows on the device and runs a whole
-epoch as one program around Keras's own `train_step`; one that takes long, as several calls of it, so
-that training can be stopped and saved in between. The order of the rows is a pure function of
-(seed, epoch).
-
-Owns: order and training. Does not own: metrics, decisions, files.
+`ResidentRunner` keeps the rows on the device and runs an epoch as one program around Keras's own
+`train_step`. Long epochs are split into several device calls, so that training can be stopped and saved
+in between. The order of the rows is a pure function of (seed, epoch).
 """
 
 from __future__ import annotations
@@ -32,12 +29,12 @@ from trainer.engine.batches import (
 
 
 class EpochRunner(Protocol):
-    """Takes a network through epochs.
+    """Trains and evaluates a network for one epoch.
 
     Attributes:
-        steps_per_epoch: Batches of an epoch.
-        train_step: What takes a step.
-        evaluator: Asks the network as it is.
+        steps_per_epoch: Batches per epoch.
+        train_step: Runs training steps.
+        evaluator: Evaluates the network with its current weights.
     """
 
     steps_per_epoch: int
@@ -47,26 +44,26 @@ class EpochRunner(Protocol):
     def train(
         self, epoch: int, max_steps: int, partial_epoch: PartialEpoch | None
     ) -> Generator[PartialEpoch, None, EpochOutput]:
-        """Train one epoch (numbered from 1), or its first `max_steps` batches.
+        """Train one epoch, or its first `max_steps` batches.
 
-        Yields after each call of the device what there is of the epoch so far, always the same object.
-        It ends early at a loss that is not finite.
+        Yields the output so far after each device call, always the same object. Ends early at a loss
+        that is not finite.
 
         Args:
-            epoch: Its number.
-            max_steps: At most so many batches, from the start of the epoch.
-            partial_epoch: What there is of the epoch already; network, optimizer and the
-                stepper's mean of the loss stand there.
+            epoch: Epoch number, from 1.
+            max_steps: Maximum number of batches, counted from the start of the epoch.
+            partial_epoch: Output so far if the epoch is resumed, or None. Network, optimizer and the
+                running mean of the loss have to be at that point.
         """
         ...
 
     def evaluate(self, samples: Samples) -> Generator[None, None, EpochOutput]:
-        """Loss and predictions of the network as it is, in the samples' order; yields now and then."""
+        """Return loss and predictions in the order of the samples; yield between device calls."""
         ...
 
 
 def epoch_order(rows: int, seed: int, epoch: int, shuffle: bool) -> NDArray[np.int32]:
-    """The order of the rows in an epoch: a permutation that depends on (seed, epoch) alone."""
+    """Return the order of the rows in an epoch: a permutation that depends only on (seed, epoch)."""
     if not shuffle:
         return np.arange(rows, dtype=np.int32)
     generator = np.random.Generator(np.random.Philox(key=[seed, epoch]))
@@ -74,7 +71,7 @@ def epoch_order(rows: int, seed: int, epoch: int, shuffle: bool) -> NDArray[np.i
 
 
 class ResidentRunner:
-    """Rows on the device, an epoch as one program."""
+    """Keeps the rows on the device and runs an epoch as one program."""
 
     def __init__(
         self,
@@ -89,18 +86,18 @@ class ResidentRunner:
         compiled: bool,
         steps_in_a_call: int,
     ) -> None:
-        """Put the rows on the device and make every variable.
+        """Copy the rows to the device and create all variables.
 
         Args:
-            network: Built; its weights change in place.
-            optimizer: Its slots are made here.
-            loss: As Keras computes it.
+            network: A built network; its weights change in place.
+            optimizer: Built here.
+            loss: The Keras loss.
             samples: The training rows.
-            seed: Of the order of the rows.
-            batch_size: Rows a step; the last batch of an epoch may be shorter.
-            shuffle: Another order each epoch.
-            compiled: Compile an epoch with XLA; without it, it runs as a TensorFlow graph.
-            steps_in_a_call: Batches after which the device is let go for a moment.
+            seed: Seed of the order of the rows.
+            batch_size: Rows per step; the last batch of an epoch may be smaller.
+            shuffle: Whether to shuffle the rows before each epoch.
+            compiled: Whether to compile with XLA; otherwise epochs run as a TensorFlow graph.
+            steps_in_a_call: Maximum number of batches per device call.
         """
         rows = len(samples.x)
         self._rows, self._seed, self._shuffle = rows, seed, shuffle
@@ -109,7 +106,7 @@ class ResidentRunner:
         self.steps_per_epoch = -(-rows // self._batch)
         self.data = to_device(samples)
         self.train_step = TrainStep(network, loss, optimizer)
-        # Every variable exists before the first trace: none can be made inside one.
+        # Variables have to exist before the first trace; none can be created inside one.
         optimizer.build(network.trainable_variables)
         self.program = Program(self.in_graph, compiled=compiled)
         self.evaluator = Evaluator(network, loss)
@@ -117,7 +114,6 @@ class ResidentRunner:
     def train(
         self, epoch: int, max_steps: int, partial_epoch: PartialEpoch | None
     ) -> Generator[PartialEpoch, None, EpochOutput]:
-        """As in `EpochRunner`."""
         order = self.order(epoch)[: max_steps * self._batch]
         if partial_epoch is None:
             partial_epoch = self.train_step.begin()
@@ -128,17 +124,14 @@ class ResidentRunner:
         return partial_epoch.whole(order[: partial_epoch.rows])
 
     def evaluate(self, samples: Samples) -> Generator[None, None, EpochOutput]:
-        """As in `EpochRunner`."""
         return self.evaluator.evaluate_in_parts(samples)
 
     def order(self, epoch: int) -> NDArray[np.int32]:
-        """The order of the rows in an epoch."""
+        """Return the order of the rows in an epoch."""
         return epoch_order(self._rows, self._seed, epoch, self._shuffle)
 
     def in_graph(self, order: Any, x: Any, y: Any, weight: Any) -> tuple[Any, Any]:
-        """Inside a program: train these rows in this order; predictions and losses as in
-        `EpochOutput`.
-        """
+        """Train on rows in this order and return predictions and losses; for use in a `tf.function`."""
         return run_in_batches(
             lambda rows: self.train_step.update(gather_batch(x, y, weight, rows)),
             order,

@@ -1,12 +1,12 @@
-"""All that training needs in order to go on, as plain arrays and JSON values, and back.
+"""Snapshots: the complete state of training as plain arrays and JSON values.
 
     network/… optimizer/…   every variable (`trainer.engine.state`)
     best/0000 …             the weights of the best epoch so far
-    begun/…                 within an epoch: predictions, losses and the mean of the loss so far
-    start/…                 within an epoch: every variable at its start, where training may go back
-    callbacks/…             arrays that callbacks of the user's own remember
+    begun/…                 within an epoch: predictions, losses and the running mean of the loss
+    start/…                 within an epoch: every variable at its start, if rollbacks are enabled
+    callbacks/…             array attributes of user-defined callbacks
 
-Owns: which pieces there are. Does not own: their form on disk (`trainer.runs.checkpoints`), the log.
+`trainer.runs.checkpoints` writes and reads them.
 """
 
 from __future__ import annotations
@@ -28,11 +28,12 @@ NamedArrays = Mapping[str, np.ndarray[Any, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Where a training stands.
+    """The complete state of training.
 
     Attributes:
-        arrays: By name, as in the module's list.
-        facts: JSON values: position and decisions; no clock, so that equal trainings have equal ones.
+        arrays: Arrays by name, as listed in the module docstring.
+        facts: JSON values: progress and monitors. No clock times, so that equal trainings have equal
+            snapshots.
     """
 
     arrays: NamedArrays
@@ -40,7 +41,7 @@ class Snapshot:
 
     @property
     def is_finite(self) -> bool:
-        """Every weight is finite."""
+        """Whether every weight is finite."""
         return all(
             np.all(np.isfinite(value))
             for name, value in self.arrays.items()
@@ -49,11 +50,11 @@ class Snapshot:
 
 
 class Checkpointable(Protocol):
-    """A training whose state is written down: one alone, or a member of a pack."""
+    """A training whose state can be checkpointed: a single network or a member of a pack."""
 
     @property
     def epoch(self) -> int:
-        """The latest epoch done."""
+        """The latest completed epoch."""
         ...
 
     @property
@@ -68,58 +69,54 @@ class Checkpointable(Protocol):
 
     @property
     def best_weights(self) -> list[Any]:
-        """Its weights, in Keras's order."""
+        """Weights of the best epoch, in Keras's order."""
         ...
 
     def snapshot(self) -> Snapshot:
-        """Where it stands."""
+        """Return the current state."""
         ...
 
     def evaluation_weights(self) -> list[Any]:
-        """The weights that it would be judged by, in Keras's order."""
+        """Return the weights that would be evaluated now (averages, if any), in Keras's order."""
         ...
 
 
 class CheckpointableTraining:
-    """A training of its own, as it is recorded."""
+    """Adapter that makes the training of a single network checkpointable."""
 
     def __init__(self, training: Training) -> None:
         self._training = training
 
     @property
     def epoch(self) -> int:
-        """As in `Checkpointable`."""
         return self._training.epoch
 
     @property
     def position(self) -> int:
-        """As in `Checkpointable`."""
         return self._training.position
 
     @property
     def best_epoch(self) -> int:
-        """As in `Checkpointable`."""
         return self._training.best_epoch
 
     @property
     def best_weights(self) -> list[Any]:
-        """As in `Checkpointable`."""
         return self._training.best_weights
 
     def snapshot(self) -> Snapshot:
-        """As in `Checkpointable`; network and optimizer stand there afterwards."""
+        """Return the current state, after syncing network and optimizer to it."""
         self._training.sync_variables()
         return take_snapshot(self._training)
 
     def evaluation_weights(self) -> list[Any]:
-        """As in `Checkpointable`; network and optimizer stand there afterwards."""
+        """Return the weights to evaluate, after syncing network and optimizer to the latest epoch."""
         self._training.sync_variables()
         with averaged_weights(self._training.network, self._training.optimizer):
             return copy_weights(self._training.network)
 
 
 def take_snapshot(training: Training) -> Snapshot:
-    """Where a training stands, settled; copies."""
+    """Return a copy of the state of a training; its variables have to be in sync."""
     arrays: State = get_state(training.network, training.optimizer)
     arrays |= best_weight_arrays(training.best_weights)
     if training.partial_epoch is not None:
@@ -147,10 +144,10 @@ def take_snapshot(training: Training) -> Snapshot:
 
 
 def restore_snapshot(training: Training, snapshot: Snapshot) -> None:
-    """Let a training stand where the snapshot was taken.
+    """Restore a training to a snapshot.
 
     Raises:
-        RunError: The snapshot is not of this network and optimizer, or lacks a piece.
+        RunError: The snapshot does not match this network and optimizer, or is incomplete.
     """
     arrays, facts = snapshot.arrays, snapshot.facts
     try:
@@ -164,7 +161,7 @@ def restore_snapshot(training: Training, snapshot: Snapshot) -> None:
             training.rollback.done = facts["rewound"]
             training.rollback.start = {
                 name.removeprefix("start/"): value
-                for name, value in _part(arrays, ("start/",)).items()
+                for name, value in _with_prefix(arrays, ("start/",)).items()
             }
         if training.callbacks is not None:
             training.callbacks.restore(facts["callbacks"], arrays)
@@ -179,27 +176,27 @@ def restore_snapshot(training: Training, snapshot: Snapshot) -> None:
         raise RunError(
             Problem(
                 "checkpoint",
-                "the whole state of a training",
+                "the complete state of training",
                 f"{type(error).__name__}: {error}",
-                "take the checkpoint from a copy of the run",
+                "restore the checkpoint from a copy of the run",
             )
         ) from error
 
 
 def best_weight_arrays(weights: Sequence[Any]) -> State:
-    """The weights of the best epoch by name."""
+    """Return the weights of the best epoch by name."""
     return {f"best/{number:04d}": np.asarray(weight) for number, weight in enumerate(weights)}
 
 
 def best_weights_from(arrays: NamedArrays) -> list[np.ndarray[Any, Any]]:
-    """The weights of the best epoch in Keras's order; none before the first epoch."""
+    """Return the weights of the best epoch in Keras's order; empty before the first epoch."""
     return [value for name, value in sorted(arrays.items()) if name.startswith("best/")]
 
 
 def variable_arrays(arrays: NamedArrays) -> State:
-    """Every variable of network and optimizer by name."""
-    return _part(arrays, ("network/", "optimizer/"))
+    """Return the variables of network and optimizer by name."""
+    return _with_prefix(arrays, ("network/", "optimizer/"))
 
 
-def _part(arrays: NamedArrays, beginnings: tuple[str, ...]) -> State:
-    return {name: value for name, value in arrays.items() if name.startswith(beginnings)}
+def _with_prefix(arrays: NamedArrays, prefixes: tuple[str, ...]) -> State:
+    return {name: value for name, value in arrays.items() if name.startswith(prefixes)}

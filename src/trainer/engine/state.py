@@ -1,7 +1,7 @@
-"""The state of training as plain arrays, and back.
+"""State of network and optimizer as plain arrays.
 
-Covers every variable: weights, statistics of normalisation, seed generators (which `.keras` files
-leave out), optimizer slots, iterations, averages, loss scale and the scale of a schedule.
+Covers every variable: weights, normalization statistics, seed generators (which `.keras` files omit),
+optimizer variables, iterations, averages, loss scale and the scale of a schedule.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ State = dict[str, np.ndarray[Any, Any]]
 
 
 def get_state(network: keras.Sequential, optimizer: keras.optimizers.Optimizer) -> State:
-    """Copies of all variables, by `network/0000/…` and `optimizer/0000/…` in Keras's order."""
+    """Return copies of all variables, named `network/0000/…` and `optimizer/0000/…` in Keras's order."""
     return {name: variable.numpy().copy() for name, variable in named_variables(network, optimizer)}
 
 
 def restore(
     network: keras.Sequential, optimizer: keras.optimizers.Optimizer, state: Mapping[str, Any]
 ) -> None:
-    """Put captured arrays back.
+    """Restore the variables from `state`.
 
     Raises:
-        RunError: Names or shapes are not those of this network and optimizer.
+        RunError: Names or shapes do not match this network and optimizer.
     """
     variables = dict(named_variables(network, optimizer))
     if set(variables) != set(state):
-        other = sorted(set(variables) ^ set(state))
+        different = sorted(set(variables) ^ set(state))
         raise RunError(
             Problem(
                 "state.npz",
                 f"the {len(variables)} variables of this network and optimizer",
-                f"{len(state)}, which differ in {other[0]}",
+                f"{len(state)} variables, which differ in {different[0]}",
                 "resume with the config of the run",
             )
         )
@@ -57,18 +57,18 @@ def restore(
 
 
 def copy_weights(network: keras.Sequential) -> list[Any]:
-    """Copies of all weights that predictions depend on, in Keras's order."""
+    """Return copies of all weights that predictions depend on, in Keras's order."""
     return [weight.copy() for weight in network.get_weights()]
 
 
 def named_variables(
     network: keras.Sequential, optimizer: keras.optimizers.Optimizer
 ) -> list[tuple[str, Any]]:
-    """Every variable with the name that its value is kept under."""
-    # Only the last part of a variable's path, and that without a number where it has no name of its own:
-    # Keras counts the others up in a process.
+    """Return every variable with its name in the state."""
+    # Only the last part of a variable's path is used, without the number of an unnamed variable: Keras
+    # numbers the other parts by a counter of the process.
     named = [
-        (f"{owner}/{number:04d}/{_own_name(variable.path)}", variable)
+        (f"{owner}/{number:04d}/{_base_name(variable.path)}", variable)
         for owner, variables in (("network", network.variables), ("optimizer", optimizer.variables))
         for number, variable in enumerate(variables)
     ]
@@ -76,5 +76,5 @@ def named_variables(
     return named if scale is None else [*named, ("optimizer/scale", scale)]
 
 
-def _own_name(path: str) -> str:
+def _base_name(path: str) -> str:
     return re.sub(r"^variable_\d+$", "variable", path.rpartition("/")[2])

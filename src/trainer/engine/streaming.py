@@ -1,14 +1,12 @@
-"""The epoch runner for rows that are not on the device: windows of them, read ahead of it.
+"""Epoch runner for rows on disk, which are read in windows.
 
-The order of the rows is a pure function of (seed, epoch) and of the encoded table: its shards are
-permuted; some of them in a row are a window; the rows of a window are permuted. A table of one window
-has the resident runner's order. Rows that a window leaves over go on into the next, so that only the
-last batch of an epoch is short.
+The order of the rows is a pure function of (seed, epoch) and the encoded table: its shards are permuted,
+consecutive shards form a window, and the rows of a window are permuted. A table of one window has the
+order of the resident runner. Batches may span two windows, so that only the last batch of an epoch is
+smaller.
 
-While the device runs one chunk of batches, a thread reads the next: some windows' worth of rows are in
-memory, however many there are on disk.
-
-Owns: order, reading ahead, training. Does not own: the rows on disk (`trainer.data.scratch_arrays`).
+While the device trains on one chunk of batches, a thread reads the next. Memory holds the rows of a few
+windows, however many there are on disk.
 """
 
 from __future__ import annotations
@@ -46,8 +44,8 @@ class Window:
     """Rows that are in memory together.
 
     Attributes:
-        shards: Where they are, rising.
-        order: Their order, positions in the shards one behind another; None for as they are.
+        shards: Row ranges, in ascending order.
+        order: Permutation of the rows of the concatenated shards; None to keep their order.
     """
 
     shards: tuple[slice, ...]
@@ -55,58 +53,57 @@ class Window:
 
     @property
     def rows(self) -> int:
-        """How many there are."""
+        """Number of rows."""
         return sum(shard.stop - shard.start for shard in self.shards)
 
     def positions(self) -> NDArray[np.int32]:
-        """(rows,) where each of them is in the samples, in the window's order."""
-        places = np.concatenate(
+        """Return the (rows,) positions of the rows in the samples, in the order of the window."""
+        positions = np.concatenate(
             [np.arange(shard.start, shard.stop, dtype=np.int32) for shard in self.shards]
         )
-        return places if self.order is None else places[self.order]
+        return positions if self.order is None else positions[self.order]
 
 
 def shard_rows(width: int) -> int:
-    """Rows of a shard: `SHARD_ROWS`, or the power of two that bounds a window's bytes."""
-    most = _WINDOW_BYTES // (4 * WINDOW_SHARDS * max(1, width))
-    return min(SHARD_ROWS, 1 << max(0, most.bit_length() - 1))
+    """Return the rows per shard: `SHARD_ROWS`, or the power of two that limits a window's bytes."""
+    max_rows = _WINDOW_BYTES // (4 * WINDOW_SHARDS * max(1, width))
+    return min(SHARD_ROWS, 1 << max(0, max_rows.bit_length() - 1))
 
 
 def streamed_order(
     rows: int, seed: int, epoch: int, *, shuffle: bool, shard: int
 ) -> Iterator[Window]:
-    """The windows of an epoch, in order.
+    """Yield the windows of an epoch, in order.
 
     Args:
-        rows: How many there are.
-        seed: The seed.
-        epoch: The epoch, from 1.
-        shuffle: False for the order of the rows on disk.
-        shard: Rows of a shard; the last one may have fewer.
+        rows: Number of rows.
+        seed: Seed of the order.
+        epoch: Epoch number, from 1.
+        shuffle: False to keep the order of the rows on disk.
+        shard: Rows per shard; the last one may be smaller.
     """
     shards = [slice(first, min(first + shard, rows)) for first in range(0, rows, shard)]
     windows = -(-len(shards) // WINDOW_SHARDS)
     if shuffle:
-        shards = [
-            shards[place] for place in _generator(seed, epoch, windows).permutation(len(shards))
-        ]
-    for window in range(windows):
-        part = shards[window * WINDOW_SHARDS : (window + 1) * WINDOW_SHARDS]
-        found = Window(tuple(sorted(part, key=lambda one: int(one.start))), None)
+        order = _generator(seed, epoch, windows).permutation(len(shards))
+        shards = [shards[index] for index in order]
+    for number in range(windows):
+        part = shards[number * WINDOW_SHARDS : (number + 1) * WINDOW_SHARDS]
+        window = Window(tuple(sorted(part, key=lambda shard: int(shard.start))), None)
         if shuffle:
-            order = _generator(seed, epoch, window).permutation(found.rows)
-            found = Window(found.shards, order)
-        yield found
+            order = _generator(seed, epoch, number).permutation(window.rows)
+            window = Window(window.shards, order)
+        yield window
 
 
 def _generator(seed: int, epoch: int, number: int) -> np.random.Generator:
-    # Counters that differ in their highest word never meet.
+    # Streams whose counters differ in the highest word never overlap.
     return np.random.Generator(np.random.Philox(key=[seed, epoch], counter=[0, 0, 0, number]))
 
 
 @dataclass(frozen=True, slots=True)
 class _Chunk:
-    """Whole batches in their order, as one call takes them."""
+    """Complete batches for one device call, in order."""
 
     x: Float32Array
     y: Float32Array
@@ -122,7 +119,7 @@ class _Chunk:
 
 
 class StreamingRunner:
-    """Rows on disk, an epoch as a few calls of one program."""
+    """Reads rows from disk and runs an epoch as a few calls of one program."""
 
     def __init__(
         self,
@@ -137,28 +134,28 @@ class StreamingRunner:
         compiled: bool,
         steps_in_a_call: int,
     ) -> None:
-        """Make every variable; nothing is read.
+        """Create all variables, without reading any rows.
 
         Args:
-            network: Built; its weights change in place.
-            optimizer: Its slots are made here.
-            loss: As Keras computes it.
-            samples: The training rows, mapped into memory from a file.
-            seed: Of the order of the rows.
-            batch_size: Rows a step; the last batch of an epoch may be shorter.
-            shuffle: Another order each epoch.
-            compiled: Compile the program with XLA; without it, it runs as a TensorFlow graph.
-            steps_in_a_call: At most so many batches in one call of the device.
+            network: A built network; its weights change in place.
+            optimizer: Built here.
+            loss: The Keras loss.
+            samples: The training rows, memory-mapped from a file.
+            seed: Seed of the order of the rows.
+            batch_size: Rows per step; the last batch of an epoch may be smaller.
+            shuffle: Whether to shuffle the rows before each epoch.
+            compiled: Whether to compile with XLA; otherwise the program runs as a TensorFlow graph.
+            steps_in_a_call: Maximum number of batches per device call.
         """
         rows = len(samples.x)
         self._samples, self._rows, self._seed, self._shuffle = samples, rows, seed, shuffle
         self._batch = min(batch_size, rows)
         self._shard = shard_rows(int(np.prod(samples.x.shape[1:])))
-        in_a_window = max(1, WINDOW_SHARDS * self._shard // self._batch)
-        self._chunk = self._batch * min(in_a_window, steps_in_a_call)
+        window_batches = max(1, WINDOW_SHARDS * self._shard // self._batch)
+        self._chunk = self._batch * min(window_batches, steps_in_a_call)
         self.steps_per_epoch = -(-rows // self._batch)
         self.train_step = TrainStep(network, loss, optimizer)
-        # Every variable exists before the first trace: none can be made inside one.
+        # Variables have to exist before the first trace; none can be created inside one.
         optimizer.build(network.trainable_variables)
         self.program = Program(self._in_graph, compiled=compiled)
         self.evaluator = Evaluator(network, loss)
@@ -166,70 +163,68 @@ class StreamingRunner:
     def train(
         self, epoch: int, max_steps: int, partial_epoch: PartialEpoch | None
     ) -> Generator[PartialEpoch, None, EpochOutput]:
-        """As in `EpochRunner`."""
-        wanted = min(self._rows, max_steps * self._batch)
-        order = np.empty(wanted, np.int32)
+        rows = min(self._rows, max_steps * self._batch)
+        order = np.empty(rows, np.int32)
         if partial_epoch is None:
             partial_epoch = self.train_step.begin()
-        chunks = self._chunks(epoch, partial_epoch.rows, wanted, order)
-        with ThreadPoolExecutor(1, "rows ahead") as reader:
-            ahead = reader.submit(next, chunks, None)
-            while not partial_epoch.diverged and (chunk := ahead.result()) is not None:
-                ahead = reader.submit(next, chunks, None)
+        chunks = self._chunks(epoch, partial_epoch.rows, rows, order)
+        with ThreadPoolExecutor(1, "prefetch") as reader:
+            next_chunk = reader.submit(next, chunks, None)
+            while not partial_epoch.diverged and (chunk := next_chunk.result()) is not None:
+                next_chunk = reader.submit(next, chunks, None)
                 weight = None if chunk.weight is None else tf.constant(chunk.weight)
                 partial_epoch.add(*self.program(tf.constant(chunk.x), tf.constant(chunk.y), weight))
                 yield partial_epoch
         return partial_epoch.whole(order[: partial_epoch.rows])
 
     def evaluate(self, samples: Samples) -> Generator[None, None, EpochOutput]:
-        """As in `EpochRunner`."""
-        judged = yield from self.evaluator.evaluate_in_parts(samples)
+        output = yield from self.evaluator.evaluate_in_parts(samples)
         release_pages(samples.x)
         release_pages(samples.y)
-        return judged
+        return output
 
     def _chunks(
         self, epoch: int, first: int, last: int, order: NDArray[np.int32]
     ) -> Iterator[_Chunk]:
-        """The rows from `first` to `last` of an epoch, as many at a time as one call takes.
+        """Yield rows `first` to `last` of an epoch, in chunks of one device call each.
 
-        The rows' positions in the samples are written to `order`, from its start on.
+        Writes the positions of the rows in the samples to `order`, beginning at its start.
         """
-        left, filled, passed = last - first, 0, 0
-        chunk = _Chunk.empty(self._samples, min(self._chunk, left))
+        remaining, filled, seen = last - first, 0, 0
+        chunk = _Chunk.empty(self._samples, min(self._chunk, remaining))
         for window in streamed_order(
             self._rows, self._seed, epoch, shuffle=self._shuffle, shard=self._shard
         ):
-            here = slice(passed, min(passed + window.rows, last))
-            passed += window.rows
-            order[here] = window.positions()[: here.stop - here.start]
-            if passed <= first:
+            part = slice(seen, min(seen + window.rows, last))
+            seen += window.rows
+            order[part] = window.positions()[: part.stop - part.start]
+            if seen <= first:
                 continue
-            held = self._read(window)
-            taken = max(0, first - here.start)
-            while taken < window.rows and left:
-                count = min(window.rows - taken, len(chunk.x) - filled)
-                _put(chunk, filled, held, window.order, taken, count)
-                filled, taken, left = filled + count, taken + count, left - count
+            rows = self._read(window)
+            used = max(0, first - part.start)
+            while used < window.rows and remaining:
+                count = min(window.rows - used, len(chunk.x) - filled)
+                _copy(rows, window.order, used, chunk, filled, count)
+                filled, used, remaining = filled + count, used + count, remaining - count
                 if filled == len(chunk.x):
                     yield chunk
-                    chunk, filled = _Chunk.empty(self._samples, min(self._chunk, left)), 0
-            if not left:
+                    chunk, filled = _Chunk.empty(self._samples, min(self._chunk, remaining)), 0
+            if not remaining:
                 return
 
     def _read(self, window: Window) -> _Chunk:
-        held = _Chunk.empty(self._samples, window.rows)
+        rows = _Chunk.empty(self._samples, window.rows)
         first = 0
         for shard in window.shards:
-            here = slice(first, first + shard.stop - shard.start)
-            held.x[here] = self._samples.x[shard]
-            held.y[here] = self._samples.y[shard]
-            if held.weight is not None and self._samples.weight is not None:
-                held.weight[here] = self._samples.weight[shard]
-            first = here.stop
+            part = slice(first, first + shard.stop - shard.start)
+            rows.x[part] = self._samples.x[shard]
+            rows.y[part] = self._samples.y[shard]
+            if rows.weight is not None and self._samples.weight is not None:
+                rows.weight[part] = self._samples.weight[shard]
+            first = part.stop
         release_pages(self._samples.x)
         release_pages(self._samples.y)
-        return held
+        return rows
 
     def _in_graph(self, x: Any, y: Any, weight: Any) -> tuple[Any, Any]:
         return run_in_batches(
@@ -240,12 +235,12 @@ class StreamingRunner:
         )
 
 
-def _put(
-    chunk: _Chunk, at: int, held: _Chunk, order: NDArray[np.int64] | None, first: int, count: int
+def _copy(
+    rows: _Chunk, order: NDArray[np.int64] | None, first: int, chunk: _Chunk, at: int, count: int
 ) -> None:
-    """Copy `count` rows of a window, from `first` in its order on, to `at` in a chunk."""
-    places = slice(first, first + count) if order is None else order[first : first + count]
-    here = slice(at, at + count)
-    chunk.x[here], chunk.y[here] = held.x[places], held.y[places]
-    if chunk.weight is not None and held.weight is not None:
-        chunk.weight[here] = held.weight[places]
+    """Copy `count` rows of a window, beginning at `first` in its order, to position `at` of a chunk."""
+    source = slice(first, first + count) if order is None else order[first : first + count]
+    target = slice(at, at + count)
+    chunk.x[target], chunk.y[target] = rows.x[source], rows.y[source]
+    if chunk.weight is not None and rows.weight is not None:
+        chunk.weight[target] = rows.weight[source]

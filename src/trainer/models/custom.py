@@ -1,6 +1,6 @@
-"""The one door for layers and callbacks of the user's own: `package.module:function`.
+"""Import of custom layers and callbacks from `package.module:function`.
 
-Owns: the import and the call. Does not own: the permission, which whoever runs the program gives.
+No other module imports user code. The user of the program has to allow it.
 """
 
 from __future__ import annotations
@@ -17,65 +17,63 @@ from typing import TypeVar
 from trainer.config.layers import Custom
 from trainer.errors import ConfigError, Problem
 
-Made = TypeVar("Made")
+T = TypeVar("T")
 
 
-def build_custom(
-    custom: Custom, kind: type[Made], *, allow_custom: bool, base: Path, key: str
-) -> Made:
-    """What a function of the user's own returns.
+def build_custom(custom: Custom, kind: type[T], *, allow_custom: bool, base: Path, key: str) -> T:
+    """Call a user-defined function and return its result.
 
     Args:
         custom: The function and its arguments.
-        kind: What it has to return an instance of.
-        allow_custom: Whether code of the config's choice may run.
-        base: The directory its modules are looked for where the layer's folder does not have them.
-        key: The config key of the layer.
+        kind: Class that the result has to be an instance of.
+        allow_custom: Whether code named in the config may run.
+        base: Directory to import from if the layer's folder does not contain the module.
+        key: Config key of the layer.
 
     Raises:
-        ConfigError: It is not allowed, cannot be imported, raises, or returns something else.
+        ConfigError: It is not allowed, cannot be imported, raises, or returns a different type.
     """
     if not allow_custom:
         raise ConfigError(
             Problem(
                 where="",
-                expected="permission to import code of the user's own",
+                expected="permission to import user code",
                 found=f"custom: {custom.function}",
                 fix="if you trust that code, add --allow-custom or set TRAINER_ALLOW_CUSTOM=1",
                 key=key,
             )
         )
     module_name, _, function_name = custom.function.partition(":")
-    base = _home(custom, module_name, base)
+    base = _folder(custom, module_name, base)
     try:
         with _first_on_path(base, module_name):
             function = getattr(importlib.import_module(module_name), function_name)
-            made = function(**custom.arguments)
+            result = function(**custom.arguments)
     except Exception as error:
         raise ConfigError(
             Problem(
                 where="",
                 expected=f"a function in {base} or an installed package that returns a {kind.__name__}",
                 found=f"{custom.function}, which raised {type(error).__name__}: {error}",
-                fix="mend the function, its name or its arguments",
+                fix="correct the function, its name or its arguments",
                 key=key,
             )
         ) from error
-    if not isinstance(made, kind):
+    if not isinstance(result, kind):
         raise ConfigError(
             Problem(
                 where="",
                 expected=f"a Keras {kind.__name__}",
-                found=f"{type(made).__name__} from {custom.function}",
-                fix=f"let the function return an instance of Keras's {kind.__name__}",
+                found=f"{type(result).__name__} from {custom.function}",
+                fix=f"make the function return a Keras {kind.__name__}",
                 key=key,
             )
         )
-    return made
+    return result
 
 
-def _home(custom: Custom, module_name: str, base: Path) -> Path:
-    """The layer's folder; `base` where only that has the module, as when a run was moved."""
+def _folder(custom: Custom, module_name: str, base: Path) -> Path:
+    """Return the layer's folder, or `base` if only that has the module, as after a run was moved."""
     if custom.folder is None or (
         _has(base, module_name) and not _has(Path(custom.folder), module_name)
     ):
@@ -90,27 +88,30 @@ def _has(folder: Path, module_name: str) -> bool:
 
 @contextmanager
 def _first_on_path(base: Path, module_name: str) -> Iterator[None]:
-    """Modules of `base` come first; one of the same name from another config is forgotten."""
+    """Context manager that puts `base` first on the import path.
+
+    A loaded module of the same name that belongs to another config is unloaded.
+    """
     top = module_name.partition(".")[0]
-    if _has(base, module_name) and top in sys.modules and _is_anothers(sys.modules[top], base):
+    if _has(base, module_name) and top in sys.modules and _is_foreign(sys.modules[top], base):
         for name in [name for name in sys.modules if name == top or name.startswith(f"{top}.")]:
             del sys.modules[name]
-    place = str(base)
-    sys.path.insert(0, place)
+    entry = str(base)
+    sys.path.insert(0, entry)
     importlib.invalidate_caches()
     try:
         yield
     finally:
-        sys.path.remove(place)
+        sys.path.remove(entry)
 
 
-def _is_anothers(module: ModuleType, base: Path) -> bool:
-    """Whether a loaded module stands neither in `base` nor among what is installed."""
+def _is_foreign(module: ModuleType, base: Path) -> bool:
+    """Return whether a loaded module is neither in `base` nor installed."""
     installed = [Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")]
-    places = [Path(path) for path in getattr(module, "__path__", ())]
+    paths = [Path(path) for path in getattr(module, "__path__", ())]
     if getattr(module, "__file__", None) is not None:
-        places.append(Path(str(module.__file__)))
-    known = [place.resolve() for place in (base, *installed)]
-    return bool(places) and not any(
-        place.resolve().is_relative_to(one) for place in places for one in known
+        paths.append(Path(str(module.__file__)))
+    roots = [path.resolve() for path in (base, *installed)]
+    return bool(paths) and not any(
+        path.resolve().is_relative_to(root) for path in paths for root in roots
     )

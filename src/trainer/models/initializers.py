@@ -1,4 +1,4 @@
-"""How weights start: the config's initialisers as Keras's, each with a seed of its own."""
+"""Keras initializers for the initializer settings of the config, each with its own seed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from trainer.config.layers import (
 
 
 def build_initializer(initializer: Initializer, seed: int) -> keras.initializers.Initializer:
-    """The Keras initialiser; `seed` is used by those that draw."""
+    """Return the Keras initializer; random initializers use `seed`."""
     match initializer:
         case str():
             return _named(initializer, seed)

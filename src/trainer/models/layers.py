@@ -1,7 +1,6 @@
-"""The hidden layers: each kind of the config as a Keras layer, and the block of embeddings.
+"""Keras layers for the hidden layers of the config, and the embedding block.
 
-Owns: what every setting of a layer means in Keras. Does not own: custom layers' import
-(`trainer.models.custom`), the head (`trainer.models.network`).
+The output layer is in `trainer.models.network`.
 """
 
 from __future__ import annotations
@@ -40,15 +39,15 @@ def build_layer(
     *,
     compiled: bool,
 ) -> keras.layers.Layer:
-    """One hidden layer, not yet built.
+    """Return a hidden layer, not yet built.
 
     Args:
-        layer: Its settings.
-        name: Its name, from which its seeds come too.
-        seed: The experiment's seed.
-        policy: The dtype policy, such as `mixed_float16`. A custom layer keeps its own.
-        build_custom: Makes a layer of the user's own.
-        compiled: For training under XLA (`trainer.models.noise`), not to be saved.
+        layer: Settings of the layer.
+        name: Name of the layer; its seeds are derived from it.
+        seed: Seed of the config.
+        policy: Dtype policy, such as `mixed_float16`. A custom layer keeps its own.
+        build_custom: Builds a custom layer.
+        compiled: Whether the layer is for training under XLA (`trainer.models.noise`) and not saved.
     """
     match layer:
         case DenseLayer(dense=dense):
@@ -87,9 +86,9 @@ def build_layer(
         case ReshapeLayer(reshape=reshape):
             return keras.layers.Reshape(tuple(reshape.shape), name=name, dtype=policy)
         case CustomLayer(custom=custom):
-            built = build_custom(custom)
-            built.name = name
-            return built
+            custom_layer = build_custom(custom)
+            custom_layer.name = name
+            return custom_layer
         case _:
             assert_never(layer)
 
@@ -97,32 +96,31 @@ def build_layer(
 def build_embeddings(
     width: int, embeddings: Sequence[tuple[int, int]], name: str, seed: int
 ) -> keras.Model:
-    """The first layer where columns are embedded: (n, width) → (n, numbers + Σ dimensions).
+    """Return the embedding block: (n, width) → (n, numeric columns + Σ dimensions).
 
-    A functional model of Keras's own layers, so that plain Keras opens it. It computes in float32
-    under every policy: ids beyond 2,048 have no exact float16.
+    A functional model of Keras's own layers, which plain Keras can load. It computes in float32 under
+    every policy: ids above 2,048 are not exact in float16.
 
     Args:
         width: Columns of the input; the last `len(embeddings)` hold ids, the others numbers.
         embeddings: (levels, dimension) of each column of ids.
-        name: The block's name.
-        seed: The experiment's seed.
+        name: Name of the block.
+        seed: Seed of the config.
     """
     inputs = keras.Input((width,), dtype="float32", name=f"{name}_input")
     column = keras.layers.Reshape((width, 1), dtype="float32", name="columns")(inputs)
     numbers = width - len(embeddings)
     parts = []
     if numbers:
-        # Cropping, where a slice would do: an operation made by slicing takes its name from a
-        # counter of the process.
+        # Cropping instead of slicing: the operation of a slice is named by a counter of the process.
         cropped = keras.layers.Cropping1D(
             (0, len(embeddings)), dtype="float32", name="numeric_columns"
         )(column)
         parts.append(keras.layers.Reshape((numbers,), dtype="float32", name="numbers")(cropped))
     for index, (levels, dimension) in enumerate(embeddings):
-        place = numbers + index
+        position = numbers + index
         ids = keras.layers.Cropping1D(
-            (place, width - place - 1), dtype="float32", name=f"ids_{index}"
+            (position, width - position - 1), dtype="float32", name=f"ids_{index}"
         )(column)
         table = keras.layers.Embedding(
             levels,

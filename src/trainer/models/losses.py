@@ -1,4 +1,4 @@
-"""The loss of the config as a Keras loss."""
+"""The Keras loss for the `loss` section of the config."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ class HalfSquaredError(keras.losses.Loss):  # type: ignore[misc]
 
 
 def build_loss(loss: Loss, name: LossName) -> keras.losses.Loss:
-    """The Keras loss: mean over rows of weight · loss of the row, not divided by the weights' sum.
+    """Return the Keras loss: mean over rows of weight · loss, not divided by the sum of the weights.
 
     Args:
         loss: The `loss` section.
-        name: Its name once `auto` is resolved.
+        name: Name of the loss after `auto` is resolved.
     """
     smoothing = loss.label_smoothing
     match name:
         case "auto":
-            raise AssertionError("the loss is resolved before it is built")
+            raise AssertionError("`auto` has to be resolved before the loss is built")
         case "binary_crossentropy":
             return keras.losses.BinaryCrossentropy(label_smoothing=smoothing)
         case "binary_focal_crossentropy":
             return keras.losses.BinaryFocalCrossentropy(
-                # Without it Keras leaves alpha unused.
+                # Without this, Keras ignores alpha.
                 apply_class_balancing=True,
                 alpha=loss.alpha,
                 gamma=loss.gamma,

@@ -1,8 +1,4 @@
-"""The network: a config and the shapes of the data → a built, uncompiled `keras.Sequential`.
-
-Owns: the order of its parts, the head and the bias it starts with. Does not own: the loss, the
-optimizer, training.
-"""
+"""Construction of the network: a config and the shapes of the data → a built `keras.Sequential`."""
 
 from __future__ import annotations
 
@@ -26,7 +22,7 @@ from trainer.models.seeds import default_seed, derived_seed
 from trainer.models.summary import EMBEDDINGS, HEAD, layer_names, summarize_layers
 
 PRIOR_MARGIN = 1e-6
-"""Shares of classes are kept this far from 0 and 1, where the bias would be infinite."""
+"""Minimum distance of class frequencies from 0 and 1, where the bias would be infinite."""
 
 
 def build_network(
@@ -40,29 +36,29 @@ def build_network(
     base: Path,
     compiled: bool = False,
 ) -> keras.Sequential:
-    """A network of plain Keras layers, whose `.keras` file opens where this package is not.
+    """Return a network of plain Keras layers, whose `.keras` file loads without this package.
 
-    Every weight is a function of `config.seed` and the layer's name alone, but those of custom
-    layers, which are a function of the config.
+    Every initial weight depends only on `config.seed` and the layer's name; those of custom layers
+    depend on the config.
 
     Args:
-        config: The experiment: its `model`, `seed` and `runtime.precision` are read.
-        width: Columns of x, the ids of embedded columns included.
+        config: Its `model`, `seed` and `runtime.precision` are used.
+        width: Columns of x, including the ids of embedded columns.
         embeddings: (levels, dimension) of each embedded column; their ids are the last columns.
-        head: The head, never `auto`.
-        outputs: Units of the head (`trainer.models.summary.head_units`).
-        prior: Training share of each class (of the positive one alone for two classes), of yes in
-            each column, or the mean of each (scaled) number.
-        allow_custom: Whether layers of the user's own may be imported.
-        base: The directory they are imported from.
-        compiled: For training under XLA: dropout and noise come from another generator, and the
-            network is not to be saved.
+        head: Kind of the output layer, never `auto`.
+        outputs: Units of the output layer (`trainer.models.summary.head_units`).
+        prior: Frequency of each class in the training rows (for two classes, only of the positive one),
+            of the positive label in each column, or the mean of each (scaled) target.
+        allow_custom: Whether custom layers can be imported.
+        base: Directory to import custom layers from.
+        compiled: Whether the network is for training under XLA: dropout and noise use another
+            generator, and the network cannot be saved.
 
     Raises:
-        ConfigError: Shapes do not fit, or a custom layer is not allowed or fails.
+        ConfigError: Shapes do not match, or a custom layer is not allowed or fails.
     """
     summarize_layers(config.model, width, embeddings, head, outputs)
-    # Custom layers may be made without seeds.
+    # Custom layers may be created without seeds.
     with default_seed(derived_seed(config.seed, "custom", "default")):
         network = _build(
             config, width, embeddings, head, outputs, allow_custom, base, compiled=compiled
@@ -88,7 +84,7 @@ def _build(
         layers.append(build_embeddings(width, embeddings, EMBEDDINGS, config.seed))
     names = layer_names(config.model.layers)
     for index, (name, layer) in enumerate(zip(names, config.model.layers, strict=True)):
-        door = partial(
+        build = partial(
             build_custom,
             kind=keras.layers.Layer,
             allow_custom=allow_custom,
@@ -96,35 +92,37 @@ def _build(
             key=f"model.layers.{index}.custom.function",
         )
         layers.append(
-            build_layer(layer, name, config.seed, config.runtime.precision, door, compiled=compiled)
+            build_layer(
+                layer, name, config.seed, config.runtime.precision, build, compiled=compiled
+            )
         )
     layers.append(_build_head(config, head, outputs))
     return _stack(config, width, layers)
 
 
 def prior_bias(head: HeadKind, outputs: int, prior: Sequence[float]) -> npt.NDArray[np.float32]:
-    """The head's bias, (outputs,), under which a zero input gives the prior.
+    """Return the (outputs,) bias of the output layer for which a zero input predicts the prior.
 
-    sigmoid: log(p / (1 - p)); softmax: log p; linear: the mean m itself; exponential: log m; softplus:
+    sigmoid: log(p / (1 - p)); softmax: log p; linear: the mean m; exponential: log m; softplus:
     log(exp(m) - 1).
     """
-    shares = np.asarray(prior, dtype=np.float64)
+    values = np.asarray(prior, dtype=np.float64)
     match head:
         case "linear":
-            bias = shares
+            bias = values
         case "exponential":
-            bias = np.log(np.maximum(shares, PRIOR_MARGIN))
+            bias = np.log(np.maximum(values, PRIOR_MARGIN))
         case "softplus":
-            means = np.maximum(shares, PRIOR_MARGIN)
+            means = np.maximum(values, PRIOR_MARGIN)
             # Without overflow: log(exp(m) - 1) = m + log(1 - exp(-m)).
             bias = means + np.log(-np.expm1(-means))
         case "sigmoid":
-            kept = np.clip(shares, PRIOR_MARGIN, 1 - PRIOR_MARGIN)
-            bias = np.log(kept) - np.log1p(-kept)
+            clipped = np.clip(values, PRIOR_MARGIN, 1 - PRIOR_MARGIN)
+            bias = np.log(clipped) - np.log1p(-clipped)
         case "softmax":
-            if len(shares) == 1 and outputs == 2:
-                shares = np.concatenate([1 - shares, shares])
-            bias = np.log(np.clip(shares, PRIOR_MARGIN, 1.0))
+            if len(values) == 1 and outputs == 2:
+                values = np.concatenate([1 - values, values])
+            bias = np.log(np.clip(values, PRIOR_MARGIN, 1.0))
         case _:
             assert_never(head)
     assert bias.shape == (outputs,), (bias.shape, outputs)
@@ -132,7 +130,7 @@ def prior_bias(head: HeadKind, outputs: int, prior: Sequence[float]) -> npt.NDAr
 
 
 def _build_head(config: Config, head: HeadKind, outputs: int) -> keras.layers.Dense:
-    # float32 under every policy: a softmax in float16 loses what the loss needs.
+    # float32 under every policy: a float16 softmax is not precise enough for the loss.
     return keras.layers.Dense(
         outputs,
         activation=head,
@@ -146,7 +144,7 @@ def _build_head(config: Config, head: HeadKind, outputs: int) -> keras.layers.De
 
 
 def _stack(config: Config, width: int, layers: Sequence[keras.layers.Layer]) -> keras.Sequential:
-    """The layers, built one after the other; where that fails, a custom layer is to blame."""
+    """Build the layers as a `keras.Sequential`; a failure is attributed to a custom layer."""
     inputs = keras.Input((width,), dtype="float32", name="input")
     custom = [
         index for index, layer in enumerate(config.model.layers) if isinstance(layer, CustomLayer)
@@ -158,15 +156,14 @@ def _stack(config: Config, width: int, layers: Sequence[keras.layers.Layer]) -> 
         network = keras.Sequential([inputs, *layers], name="network")
     except Exception as error:
         found = f"{type(error).__name__}: {error}"
-        raise ConfigError(
-            _misfit("layers that can be built one after the other", found, key)
-        ) from error
+        raise ConfigError(_shape_problem("layers that fit together", found, key)) from error
     shape = network.output_shape
     if len(shape) != 2:
-        raise ConfigError(_misfit("one axis of outputs", f"a network of output shape {shape}", key))
+        found = f"a network with output shape {shape}"
+        raise ConfigError(_shape_problem("one output axis", found, key))
     return network
 
 
-def _misfit(expected: str, found: str, key: str) -> Problem:
-    fix = "mend the custom layer, or add `- flatten` before the head"
+def _shape_problem(expected: str, found: str, key: str) -> Problem:
+    fix = "correct the custom layer, or add `- flatten` as the last layer"
     return Problem(where="", expected=expected, found=found, fix=fix, key=key)

@@ -1,10 +1,10 @@
-"""Dropout and noise for compiled programs: Keras's layers with a generator that XLA compiles well.
+"""Dropout and Gaussian noise with a random generator that is fast under XLA.
 
-Keras draws with TensorFlow's `auto_select` generator, which XLA on a CPU takes a millisecond for in each
-step; Threefry takes microseconds. What is drawn is a function of the layer's seed and of how often it
-drew before, which its seed generator counts: so of (seed, layer, step).
+Keras uses TensorFlow's `auto_select` generator, which takes a millisecond per step under XLA on a CPU;
+Threefry takes microseconds. The values depend on the layer's seed and the number of earlier draws, which
+its seed generator counts, and thus on (seed, layer, step).
 
-These layers are for training alone. A network that is to be saved has Keras's own in their place.
+These layers are for training only. A network that is saved has Keras's own layers instead.
 """
 
 from __future__ import annotations
@@ -15,15 +15,14 @@ import keras
 import tensorflow as tf
 
 # TensorFlow's name for the counter-based generator of Salmon et al., "Parallel random numbers: as easy
-# as 1, 2, 3" (2011); outside XLA its kernels do not know it.
+# as 1, 2, 3" (2011); available only under XLA.
 _GENERATOR = "threefry"
 
 
 class CompiledDropout(keras.layers.Dropout):  # type: ignore[misc]
-    """Dropout: inputs are 0 with probability `rate`, the others are scaled by 1 / (1 - rate)."""
+    """Dropout: sets inputs to 0 with probability `rate` and scales the others by 1 / (1 - rate)."""
 
     def call(self, inputs: Any, training: bool = False) -> Any:
-        """Inputs of any shape; as they are outside training."""
         if not training or self.rate == 0:
             return inputs
         draw = tf.random.stateless_uniform(
@@ -33,10 +32,9 @@ class CompiledDropout(keras.layers.Dropout):  # type: ignore[misc]
 
 
 class CompiledGaussianNoise(keras.layers.GaussianNoise):  # type: ignore[misc]
-    """Adds normal noise of deviation `stddev`."""
+    """Adds normal noise with standard deviation `stddev`."""
 
     def call(self, inputs: Any, training: bool = False) -> Any:
-        """Inputs of any shape; as they are outside training."""
         if not training or self.stddev == 0:
             return inputs
         draw = tf.random.stateless_normal(
@@ -46,22 +44,22 @@ class CompiledGaussianNoise(keras.layers.GaussianNoise):  # type: ignore[misc]
 
 
 def stacked_uniform(shape: tuple[int, ...], seeds: Any) -> Any:
-    """(members, …) float32: for each member what `CompiledDropout` draws with its seed.
+    """Return the (members, …) float32 values that `CompiledDropout` draws for each member's seed.
 
     Args:
-        shape: Of one member's draw.
-        seeds: (members, 2), the states of the members' seed generators.
+        shape: Shape of one member's draw.
+        seeds: (members, 2) states of the members' seed generators.
     """
-    return _each(tf.random.stateless_uniform, shape, seeds)
+    return _stacked(tf.random.stateless_uniform, shape, seeds)
 
 
 def stacked_normal(shape: tuple[int, ...], seeds: Any) -> Any:
-    """As `stacked_uniform`, for `CompiledGaussianNoise`."""
-    return _each(tf.random.stateless_normal, shape, seeds)
+    """Return the (members, …) float32 values that `CompiledGaussianNoise` draws for each seed."""
+    return _stacked(tf.random.stateless_normal, shape, seeds)
 
 
-def _each(draw: Any, shape: tuple[int, ...], seeds: Any) -> Any:
-    # A loop in the program: side by side, the draws of many members would be most of what is compiled.
+def _stacked(draw: Any, shape: tuple[int, ...], seeds: Any) -> Any:
+    # A loop in the graph: unrolled, the draws of many members would dominate the compilation.
     return tf.map_fn(
         lambda seed: draw(shape, seed=seed, alg=_GENERATOR),
         tf.cast(seeds, tf.int64),

@@ -1,10 +1,7 @@
-"""The optimizer of the config as a Keras optimizer.
+"""The Keras optimizer for the `optimizer` section of the config.
 
-Owns: what each setting is called in Keras, lengths in batches, loss scaling under float16.
-Does not own: schedules (`trainer.models.schedules`); building the optimizer's variables. Whoever
-trains does that with `optimizer.build(network.trainable_variables)`, eagerly and once the network
-has the weights it starts from: schedule_free_adamw copies them there, and left to Keras's `fit` it
-would copy zeros.
+Call `optimizer.build(network.trainable_variables)` eagerly, after the initial weights are set:
+schedule_free_adamw copies them, and would copy zeros if Keras's `fit` built it.
 """
 
 from __future__ import annotations
@@ -41,18 +38,18 @@ Precision = Literal["float32", "mixed_float16", "mixed_bfloat16"]
 def build_optimizer(
     settings: AnyOptimizer, steps_per_epoch: int, total_steps: int, precision: Precision
 ) -> keras.optimizers.Optimizer:
-    """The Keras optimizer, its variables not yet built.
+    """Return the Keras optimizer, not yet built.
 
-    Without a schedule its learning rate is a variable: `optimizer.learning_rate.assign(…)` changes
-    it. Under mixed_float16 it comes in a `LossScaleOptimizer`, which passes over batches whose
-    gradients are not finite and does not count them. With `ema` the average takes the place of the
-    weights at the end only when `finalize_variable_values(network.trainable_variables)` is called.
+    Without a schedule its learning rate is a variable: `optimizer.learning_rate.assign(…)` changes it.
+    Under mixed_float16 it is wrapped in a `LossScaleOptimizer`, which skips batches whose gradients are
+    not finite and does not count them. With `ema`, the averages replace the weights only when
+    `finalize_variable_values(network.trainable_variables)` is called.
 
     Args:
         settings: The `optimizer` section.
-        steps_per_epoch: Batches an epoch.
+        steps_per_epoch: Batches per epoch.
         total_steps: Batches of the whole training.
-        precision: The dtype policy of the network.
+        precision: Dtype policy of the network.
     """
     optimizer = _build(settings, _shared(settings, steps_per_epoch, total_steps))
     if precision == "mixed_float16":
@@ -61,13 +58,13 @@ def build_optimizer(
 
 
 def schedule_scale(optimizer: keras.optimizers.Optimizer) -> keras.Variable | None:
-    """What the rates of the optimizer's schedule are multiplied by; None without a schedule of ours."""
+    """Return the variable that scales the learning rates of a `ScheduledRate`; None without one."""
     rate = getattr(optimizer, "inner_optimizer", optimizer)._learning_rate
     return rate.scale if isinstance(rate, ScheduledRate) else None
 
 
 def lower_rate(optimizer: keras.optimizers.Optimizer, factor: float) -> None:
-    """Multiply the learning rate, or that of all batches of a schedule, by `factor`."""
+    """Multiply the learning rate, or all learning rates of a schedule, by `factor`."""
     scale = schedule_scale(optimizer)
     if scale is None:
         optimizer.learning_rate = float(optimizer.learning_rate) * factor
@@ -149,7 +146,7 @@ def _build(settings: AnyOptimizer, shared: dict[str, Any]) -> keras.optimizers.O
 
 
 def _shared(settings: AnyOptimizer, steps_per_epoch: int, total_steps: int) -> dict[str, Any]:
-    """The arguments that every Keras optimizer takes."""
+    """Return the arguments that every Keras optimizer takes."""
     arguments: dict[str, Any] = {
         "learning_rate": float(settings.learning_rate)
         if settings.schedule is None
@@ -162,7 +159,7 @@ def _shared(settings: AnyOptimizer, steps_per_epoch: int, total_steps: int) -> d
         "name": settings.name,
     }
     if isinstance(settings, AdamW) and settings.weight_decay is None:
-        # Keras's AdamW takes no None; 0 decays as little.
+        # Keras's AdamW does not accept None; 0 is equivalent.
         arguments["weight_decay"] = 0.0
     if settings.ema is not None:
         every = settings.ema.overwrite_every
@@ -177,10 +174,10 @@ def _shared(settings: AnyOptimizer, steps_per_epoch: int, total_steps: int) -> d
 
 
 def average_momentum(settings: AnyOptimizer) -> float:
-    """The share of the average of the weights that is kept at each batch, where there is one.
+    """Return the momentum of the moving average of the weights per batch.
 
-    Keras moves the average at every batch; an update of
-    `gradient_accumulation_steps` batches shall move it as far as `momentum` says.
+    Keras updates the average at every batch; over the `gradient_accumulation_steps` batches of one
+    update, the momentum is that of the config.
     """
     assert settings.ema is not None
     return float(settings.ema.momentum ** (1 / (settings.gradient_accumulation_steps or 1)))
@@ -195,5 +192,5 @@ def _moments(settings: AdamSettings) -> dict[str, float]:
 
 
 def _updates(settings: AnyOptimizer, batches: int) -> int:
-    """Updates in so many batches, for what Keras counts in updates."""
+    """Return the number of updates in `batches` batches, for settings that Keras counts in updates."""
     return ceil(batches / (settings.gradient_accumulation_steps or 1))

@@ -1,11 +1,10 @@
-"""Which networks can be trained as one pack: the shape they must share, and what rules a pack out.
+"""Which networks can be trained as one pack: the settings they must share, and what rules packs out.
 
-    shape      layers, their sizes and kinds; optimizer; loss; rows and steps
-    free       seed, initialisers, learning rate and schedule, coefficients, penalties, rates of dropout,
-               label smoothing, class weights, decisions, and which rows are theirs
+    shared     layers, their sizes and kinds; optimizer; loss; numbers of rows and steps
+    free       seed, initializers, learning rate and schedule, coefficients, regularizers, dropout rates,
+               label smoothing, class weights, early stopping, and which rows a member is trained on
 
-Owns: the two lists above, how much memory a member takes. Does not own: the pack itself
-(`trainer.models.stacking`, `trainer.engine.packs`). No Keras.
+Does not import Keras. Packs are built in `trainer.models.stacking` and `trainer.engine.packs`.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from trainer.config.optimizers import AnyOptimizer
 from trainer.config.schema import Config
 
 UNSTACKABLE = ("adafactor", "lamb", "muon", "schedule_free_adamw")
-"""Optimizers whose update looks at a whole variable at once, or at a state that is one for all."""
+"""Optimizers whose update is not elementwise, or that have a state shared by all variables."""
 
 _FREE_COEFFICIENTS = {
     "beta_1", "beta_2", "epsilon", "rho", "momentum", "weight_decay", "clip_norm",
@@ -46,16 +45,16 @@ _FREE_OF_DENSE = (
 
 @dataclass(frozen=True, slots=True)
 class ModelDimensions:
-    """What of a network's shape comes from its data.
+    """Dimensions of a network and its training that depend on the data.
 
     Attributes:
         width: Columns of x.
         embeddings: (levels, dimension) of each embedded column.
-        head: The kind of the last layer.
-        outputs: Its units.
-        loss: The name of the loss.
-        rows: Training rows.
-        judged: Validation rows.
+        head: Kind of the output layer.
+        outputs: Units of the output layer.
+        loss: Name of the loss.
+        rows: Number of training rows.
+        judged: Number of validation rows.
         steps: Batches of the whole training.
     """
 
@@ -70,29 +69,27 @@ class ModelDimensions:
 
 
 def incompatible_reason(config: Config, sizes: ModelDimensions) -> str | None:
-    """What keeps a network out of packs, in words; None where nothing does."""
+    """Return why a network cannot be trained in a pack, as text, or None if it can."""
     fit = config.fit
     batches = -(-sizes.rows // min(fit.batch_size, sizes.rows))
     reasons = {
-        "a layer of the user's own": any(
-            isinstance(layer, CustomLayer) for layer in config.model.layers
-        ),
-        # Keras updates the vectors of a batch's levels by rules of their own.
+        "a custom layer": any(isinstance(layer, CustomLayer) for layer in config.model.layers),
+        # Keras updates the embedding vectors of a batch by sparse rules.
         "embedded columns": bool(sizes.embeddings),
-        "a callback of the user's own": bool(fit.callbacks),
+        "a callback": bool(fit.callbacks),
         f"runtime.precision: {config.runtime.precision}": config.runtime.precision != "float32",
         "runtime.engine: streaming": config.runtime.engine == "streaming",
         f"optimizer.name: {config.optimizer.name}": config.optimizer.name in UNSTACKABLE,
         "fit.on_nonfinite: rollback": fit.on_nonfinite.action == "rollback",
         "fit.max_seconds": fit.max_seconds is not None,
-        "fit.steps that are no whole epochs": sizes.steps % batches != 0,
+        "fit.steps that is not a multiple of an epoch": sizes.steps % batches != 0,
     }
     return next((reason for reason, holds in reasons.items() if holds), None)
 
 
 def pack_key(config: Config, sizes: ModelDimensions) -> str:
-    """What networks of one pack have in common, as a text to be compared."""
-    facts = {
+    """Return a string that is equal for networks that can be trained in the same pack."""
+    shared = {
         "width": sizes.width,
         "head": sizes.head,
         "outputs": sizes.outputs,
@@ -104,14 +101,14 @@ def pack_key(config: Config, sizes: ModelDimensions) -> str:
         "layers": [_layer_shape(layer) for layer in config.model.layers],
         "optimizer": _optimizer_shape(config.optimizer),
     }
-    return json.dumps(facts, sort_keys=True)
+    return json.dumps(shared, sort_keys=True)
 
 
 def _layer_shape(layer: AnyLayer) -> Any:
     match layer:
         case DenseLayer(dense=dense):
             return {"dense": _dense_shape(dense)}
-        # Without any, Keras makes no seed generator.
+        # At a rate of 0, Keras creates no seed generator.
         case DropoutLayer(dropout=dropout):
             return {"dropout": dropout.rate > 0}
         case GaussianNoiseLayer(gaussian_noise=noise):
@@ -128,10 +125,10 @@ def _optimizer_shape(optimizer: AnyOptimizer) -> dict[str, Any]:
     settings = optimizer.model_dump(mode="json", exclude={"learning_rate", "schedule"})
     free = set(_FREE_COEFFICIENTS)
     if optimizer.name == "nadam":
-        # Its product of decays is one number for all that the optimizer updates.
+        # Its product of decays is a single value for all variables.
         free.remove("beta_1")
     for name in free & set(settings):
-        # Keras leaves out what is None or has no momentum at all.
+        # Keras skips terms that are None, and momentum if it is 0.
         absent = settings[name] is None or (name == "momentum" and settings[name] == 0)
         settings[name] = "absent" if absent else "any"
     if optimizer.ema is not None:
@@ -145,15 +142,16 @@ def member_bytes(
     parameters: int,
     output_shapes: Sequence[tuple[int, ...]],
 ) -> int:
-    """Memory that one more member of a pack takes, about: on the device and while it is recorded.
+    """Estimate the memory of one member of a pack, on the device and for its checkpoints.
 
     Args:
-        config: Its experiment.
-        sizes: Its sizes.
-        parameters: Weights of its network.
-        output_shapes: Of one sample, after each layer.
+        config: Config of the network.
+        sizes: Its dimensions.
+        parameters: Number of weights.
+        output_shapes: Output shape of each layer for one sample.
     """
-    # Weights, gradients, two slots and an average on the device; the best, the last and a copy beside.
+    # On the device: weights, gradients, two optimizer variables and an average. In memory: the best
+    # weights, the latest weights and a copy.
     weights = 4 * parameters * 8
     batch = min(config.fit.batch_size, sizes.rows)
     widths = sum(_count(shape) for shape in output_shapes) + sizes.width

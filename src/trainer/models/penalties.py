@@ -1,4 +1,4 @@
-"""What holds weights back: the config's regularisers and constraints as Keras's."""
+"""Keras regularizers and constraints for the settings of the config."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from trainer.config.layers import Constraint, MaxNorm, MinMaxNorm, Regularizer
 
 
 def build_regularizer(regularizer: Regularizer | None) -> keras.regularizers.Regularizer | None:
-    """l1 · Σ|w| + l2 · Σw², or None."""
+    """Return the Keras regularizer, l1 · Σ|w| + l2 · Σw², or None."""
     if regularizer is None:
         return None
     return keras.regularizers.L1L2(l1=regularizer.l1, l2=regularizer.l2)
 
 
 def build_constraint(constraint: Constraint | None) -> keras.constraints.Constraint | None:
-    """The Keras constraint; norms are those of each unit's incoming weights."""
+    """Return the Keras constraint; norms are over each unit's incoming weights."""
     match constraint:
         case None:
             return None

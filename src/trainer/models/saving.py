@@ -1,7 +1,7 @@
-"""A network as a `.keras` file whose bytes depend on nothing but the network.
+"""Reproducible `.keras` files, whose bytes depend only on the network.
 
-Keras puts the date into the file and the time on each member of the archive; all else that it writes,
-HDF5 included, is the same for the same network.
+Keras writes the date into the metadata and a timestamp on each member of the archive. Everything else,
+including HDF5, is the same for the same network.
 """
 
 from __future__ import annotations
@@ -18,22 +18,23 @@ _UNIX = 3
 
 
 def save_network(network: keras.Sequential, path: Path) -> None:
-    """Write a file that `keras.models.load_model` opens; `path` ends in `.keras`.
+    """Write a file for `keras.models.load_model`; `path` ends in `.keras`.
 
-    Equal networks with equal weights give equal bytes, whenever and wherever they are written.
+    Equal networks with equal weights give equal bytes on any machine, at any time.
 
     Raises:
-        OSError: The disk is full or fails; a RuntimeError where HDF5 meets it.
+        OSError: The disk is full or fails.
+        RuntimeError: The same, raised by HDF5.
     """
     network.save(path)
     buffer = BytesIO()
-    with ZipFile(path) as written, ZipFile(buffer, "w", ZIP_STORED) as archive:
-        for name in sorted(written.namelist()):
-            content = written.read(name)
+    with ZipFile(path) as original, ZipFile(buffer, "w", ZIP_STORED) as archive:
+        for name in sorted(original.namelist()):
+            content = original.read(name)
             if name == _METADATA:
                 version = json.loads(content)["keras_version"]
                 content = json.dumps({"keras_version": version}).encode()
-            # Without a date it is that of 1980, the first a zip archive can have.
+            # The default date is in 1980, the earliest in a zip archive.
             member = ZipInfo(name)
             member.create_system = _UNIX
             archive.writestr(member, content)

@@ -1,7 +1,6 @@
-"""Learning rates that change: the config's schedules as one Keras schedule.
+"""Learning-rate schedules of the config as one Keras schedule.
 
-Owns: the learning rate as a function of the batch. Does not own: the lowering on a plateau, which
-assigns to the optimizer of a config without a schedule.
+Learning-rate reduction on a plateau is in `trainer.engine.monitors`; it excludes a schedule.
 """
 
 from __future__ import annotations
@@ -27,32 +26,32 @@ from trainer.config.sections import duration_steps
 
 _SCHEDULE: TypeAdapter[Schedule] = TypeAdapter(Schedule)
 _HALF_CYCLE = 1e-9
-"""Share of a cycle that rounding may take from a restart."""
+"""Fraction of a cycle that is tolerated as rounding error at a restart."""
 
 
 @keras.saving.register_keras_serializable("trainer")
 class ScheduledRate(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]
-    """The learning rate of batch s = 0, 1, 2, … of training.
+    """Learning rate of batch s = 0, 1, 2, … of training.
 
-    With r the peak, w the warm-up's length, t = s - w, u = min(t / over, 1), f `final`:
+    With the peak r, the length w of the warm-up, t = s - w, u = min(t / over, 1), and f `final`:
 
     - warm-up, s < w: r · s / w
     - constant: r
     - cosine: r · (f + (1 - f) · ½ (1 + cos πu))
-    - cosine_restarts: the same within a cycle; cycle k lasts first · factorᵏ and starts at
+    - cosine_restarts: the same within a cycle; cycle k has length first · factorᵏ and starts at
       r · peak_factorᵏ
     - exponential: r · factor^(t / every)
     - inverse_time: r / (1 + rate · t / every)
     - polynomial: r · (f + (1 - f) · (1 - u)^power)
-    - piecewise: r · the factor of the last moment ≤ s. Its moments count from the start of
-      training, the warm-up included
+    - piecewise: r · the factor of the last boundary ≤ s. Boundaries count from the start of training,
+      including the warm-up
 
-    With staircase, t / every is rounded down. Beyond its length a schedule stays where it ended.
-    Lengths are in batches, also under gradient accumulation: Keras hands over the number of batches
-    seen, not of updates made.
+    With staircase, t / every is rounded down. Beyond its length, a schedule keeps its final value.
+    Lengths are in batches, also with gradient accumulation: Keras passes the number of batches, not of
+    updates.
 
     Attributes:
-        scale: A variable that every rate is multiplied by, 1 unless training lowers it.
+        scale: Variable that scales every learning rate, 1 unless training lowers it.
     """
 
     def __init__(
@@ -62,12 +61,12 @@ class ScheduledRate(keras.optimizers.schedules.LearningRateSchedule):  # type: i
         steps_per_epoch: int,
         total_steps: int,
     ) -> None:
-        """A schedule.
+        """Create the schedule.
 
         Args:
-            peak: The learning rate of the config.
-            schedule: The schedule, or what `get_config` made of it.
-            steps_per_epoch: Batches an epoch.
+            peak: Learning rate of the config.
+            schedule: The schedule, or its form in `get_config`.
+            steps_per_epoch: Batches per epoch.
             total_steps: Batches of the whole training.
         """
         self.peak = float(peak)
@@ -77,8 +76,8 @@ class ScheduledRate(keras.optimizers.schedules.LearningRateSchedule):  # type: i
         self.scale = keras.Variable(1.0, trainable=False, dtype="float32", name="scale")
 
     def __call__(self, step: Any) -> Any:
-        """The learning rate, a float32 scalar, of an integer `step` (scalar tensor or number)."""
-        # float64 keeps whole numbers exact and a cycle's end where it belongs.
+        """Return the float32 learning rate of an integer `step` (scalar tensor or number)."""
+        # float64 represents step numbers and the end of a cycle exactly.
         batch = keras.ops.cast(step, "float64")
         warmup = self._warmup_steps()
         factor = self._factor(batch, keras.ops.maximum(batch - warmup, 0.0))
@@ -88,7 +87,7 @@ class ScheduledRate(keras.optimizers.schedules.LearningRateSchedule):  # type: i
         return keras.ops.cast(self.peak * factor, "float32") * self.scale
 
     def get_config(self) -> dict[str, Any]:
-        """Plain numbers and texts from which `from_config` makes an equal schedule."""
+        """Return the arguments for `from_config` as JSON values."""
         return {
             "peak": self.peak,
             "schedule": self.schedule.model_dump(),
@@ -101,17 +100,18 @@ class ScheduledRate(keras.optimizers.schedules.LearningRateSchedule):  # type: i
         return cls(**config)
 
     def _factor(self, batch: Any, after: Any) -> Any:
-        """The factor of the peak at `batch`, `after` batches after the warm-up."""
+        """Return the factor of the peak at `batch`, which is `after` batches after the warm-up."""
         ops = keras.ops
         match self.schedule:
             case WarmupSchedule():
                 return ops.ones_like(after)
             case CosineSchedule(cosine=cosine):
-                share = ops.minimum(after / self._over(cosine.over), 1.0)
-                return cosine.final + (1 - cosine.final) * 0.5 * (1 + ops.cos(math.pi * share))
+                progress = ops.minimum(after / self._over(cosine.over), 1.0)
+                return cosine.final + (1 - cosine.final) * 0.5 * (1 + ops.cos(math.pi * progress))
             case CosineRestartsSchedule(cosine_restarts=restarts):
-                cycle, share = _cycle(after / self._steps(restarts.first), restarts.factor)
-                wave = restarts.final + (1 - restarts.final) * 0.5 * (1 + ops.cos(math.pi * share))
+                cycle, progress = _cycle(after / self._steps(restarts.first), restarts.factor)
+                cosine_decay = 0.5 * (1 + ops.cos(math.pi * progress))
+                wave = restarts.final + (1 - restarts.final) * cosine_decay
                 return ops.power(restarts.peak_factor, cycle) * wave
             case ExponentialSchedule(exponential=exponential):
                 units = after / self._steps(exponential.every)
@@ -122,13 +122,13 @@ class ScheduledRate(keras.optimizers.schedules.LearningRateSchedule):  # type: i
                 units = ops.floor(units) if inverse.staircase else units
                 return 1 / (1 + inverse.rate * units)
             case PolynomialSchedule(polynomial=polynomial):
-                share = ops.minimum(after / self._over(polynomial.over), 1.0)
-                falling = ops.power(1 - share, polynomial.power)
-                return polynomial.final + (1 - polynomial.final) * falling
+                progress = ops.minimum(after / self._over(polynomial.over), 1.0)
+                decay = ops.power(1 - progress, polynomial.power)
+                return polynomial.final + (1 - polynomial.final) * decay
             case PiecewiseSchedule(piecewise=piecewise):
                 factor = ops.ones_like(after)
-                for moment, value in zip(piecewise.at, piecewise.factors, strict=True):
-                    factor = ops.where(batch >= self._steps(moment), value, factor)
+                for boundary, value in zip(piecewise.at, piecewise.factors, strict=True):
+                    factor = ops.where(batch >= self._steps(boundary), value, factor)
                 return factor
             case _:
                 assert_never(self.schedule)
@@ -148,17 +148,17 @@ class ScheduledRate(keras.optimizers.schedules.LearningRateSchedule):  # type: i
     def _over(self, over: str | None) -> int:
         if over is not None:
             return self._steps(over)
-        # A warm-up as long as training leaves no batch to the decay.
+        # A warm-up as long as training leaves no batches for the decay.
         return max(self.total_steps - self._warmup_steps(), 1)
 
 
 def _cycle(units: Any, factor: float) -> tuple[Any, Any]:
-    """Which cycle, and where in it as a share, after `units` lengths of the first cycle."""
+    """Return the cycle number and the progress in it, after `units` lengths of the first cycle."""
     ops = keras.ops
     if factor == 1:
         cycle = ops.floor(units + _HALF_CYCLE)
         return cycle, ops.maximum(units - cycle, 0.0)
-    # Cycles 0 … k - 1 last (factorᵏ - 1) / (factor - 1) lengths of the first.
+    # Cycles 0 … k - 1 take (factorᵏ - 1) / (factor - 1) lengths of the first cycle.
     done = ops.maximum(1 + units * (factor - 1), 1e-12)
     cycle = ops.floor(ops.log(done) / math.log(factor) + _HALF_CYCLE)
     length = ops.power(factor, cycle)

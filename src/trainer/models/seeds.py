@@ -1,8 +1,4 @@
-"""Where every random draw of a network begins.
-
-Owns: the seed of each initialiser, dropout and noise layer. Does not own: the order of the rows, or
-the splits.
-"""
+"""Seeds of a network's initializers, dropout and noise layers."""
 
 from __future__ import annotations
 
@@ -13,10 +9,10 @@ from hashlib import sha256
 
 
 def derived_seed(seed: int, layer: str, purpose: str) -> int:
-    """The seed of one draw, in [0, 2³¹), from the experiment's seed, layer's name and purpose.
+    """Derive a seed in [0, 2³¹) from the seed of the config, the name of a layer, and a purpose.
 
-    A layer's name rather than its place is taken, so that a dropout put before a dense layer leaves
-    the start of that dense layer as it was.
+    It depends on the layer's name rather than its position, so that inserting a dropout layer does not
+    change the initial weights of the layers after it.
     """
     digest = sha256(f"{seed}/{layer}/{purpose}".encode()).digest()
     return int.from_bytes(digest[:4], "little") & 0x7FFF_FFFF
@@ -24,9 +20,9 @@ def derived_seed(seed: int, layer: str, purpose: str) -> int:
 
 @contextmanager
 def default_seed(seed: int) -> Iterator[None]:
-    """Within it, layers and initialisers made without a seed get one that is a function of `seed`.
+    """Context manager that makes the seeds of layers and initializers without one depend on `seed`.
 
-    Keras takes such seeds from Python's generator, whose state is put back afterwards.
+    Keras draws such seeds from Python's generator, whose state is restored on exit.
     """
     state = random.getstate()
     random.seed(seed)

@@ -1,12 +1,8 @@
 """One Keras optimizer for the stacked variables of many networks.
 
-Keras's update formulas are elementwise, so they hold for stacked variables as they are, once what
-differs from member to member comes as one number a member. Those that are not elementwise (norms for
-clipping) are done here per member; optimizers that reduce over a variable (`UNSTACKABLE`) are not
-stacked.
-
-Owns: which settings may differ, rates of all members by step, clipping per member. Does not own: the
-formulas, which are Keras's.
+Keras's update formulas are elementwise, so they apply to stacked variables if coefficients that differ
+between members are tensors with one value per member. Clipping by norm, which is not elementwise, is
+done here per member. Optimizers that reduce over a variable (`UNSTACKABLE`) are not stacked.
 """
 
 from __future__ import annotations
@@ -39,18 +35,18 @@ _ATTRIBUTES = {
     "beta": "beta",
     "ema": "ema_momentum",
 }
-"""Setting → the attribute of Keras's optimizer that holds it; those that may differ in a pack."""
+"""Settings that can differ within a pack → attribute of the Keras optimizer."""
 
 
 class Coefficient:
-    """A number of each member, which Keras's formulas take for one number.
+    """One value per member, used in Keras's formulas in place of a number.
 
-    Its complement 1 - c is computed before it is rounded to float32, as that of a Python number is:
-    after it, 1 - 0.999 would be off by one part in 100,000.
+    The complement 1 - c is computed before rounding to float32, as for a Python number; computed after
+    rounding, 1 - 0.999 would have a relative error of 1e-5.
     """
 
     def __init__(self, value: Any, complement: Any) -> None:
-        """Both (members, 1, 1) float32 tensors."""
+        """Store value and complement, both (members, 1, 1) float32 tensors."""
         self._value, self._complement = value, complement
 
     def __tf_tensor__(self, dtype: Any = None, name: str | None = None) -> Any:
@@ -79,7 +75,7 @@ class Coefficient:
     def __neg__(self) -> Any:
         return -self._value
 
-    # Keras asks whether there is any: whether there is, is the same for all members of a pack.
+    # Keras tests whether a coefficient is used; within a pack, all members use it or none does.
     def __gt__(self, other: float) -> bool:
         return True
 
@@ -90,18 +86,18 @@ class Coefficient:
 
 
 def varying_coefficients(settings: Sequence[AnyOptimizer]) -> dict[str, NDArray[np.float64]]:
-    """The coefficients that are not the same in all members: setting → (members,) float64."""
-    found = {}
+    """Return the coefficients that differ between members: setting → (members,) float64."""
+    coefficients = {}
     for name in _ATTRIBUTES:
         if not hasattr(settings[0], name):
             continue
-        values = [_number(one, name) for one in settings]
+        values = [_coefficient(member, name) for member in settings]
         if len(set(values)) > 1:
-            found[name] = np.asarray(values, np.float64)
-    return found
+            coefficients[name] = np.asarray(values, np.float64)
+    return coefficients
 
 
-def _number(settings: AnyOptimizer, name: str) -> float | None:
+def _coefficient(settings: AnyOptimizer, name: str) -> float | None:
     if name == "ema":
         return None if settings.ema is None else average_momentum(settings)
     return getattr(settings, name)  # type: ignore[no-any-return]
@@ -110,11 +106,11 @@ def _number(settings: AnyOptimizer, name: str) -> float | None:
 def build_stacked_optimizer(
     settings: AnyOptimizer, steps_per_epoch: int, total_steps: int
 ) -> keras.optimizers.Optimizer:
-    """The optimizer of a pack; `use` says what it takes in the program that is being traced.
+    """Return the optimizer of a pack; call `use` in the traced program to set the values of a step.
 
     Args:
-        settings: Those of the first member.
-        steps_per_epoch: Batches an epoch.
+        settings: Settings of the first member.
+        steps_per_epoch: Batches per epoch.
         total_steps: Batches of the whole training.
     """
     plain = build_optimizer(
@@ -126,13 +122,16 @@ def build_stacked_optimizer(
 
 
 class _Stacked:
-    """Mixed into a class of Keras's optimizers."""
+    """Mixin for Keras's optimizer classes."""
 
     _rates: Any = None
 
     def use(self, rates: Any, coefficients: Mapping[str, tuple[Any, Any]]) -> None:
-        """Inside a program: the learning rates (members,) of this step, and the coefficients that differ
-        with their complements, each (members,).
+        """Set the learning rates and differing coefficients of this step; for use in a `tf.function`.
+
+        Args:
+            rates: (members,) learning rates.
+            coefficients: Setting → value and complement, each (members,).
         """
         self._rates = _column(rates)
         for name, (value, complement) in coefficients.items():
@@ -144,21 +143,23 @@ class _Stacked:
     def _clip_gradients(self, gradients: list[Any]) -> list[Any]:
         if self.clipnorm:  # type: ignore[attr-defined]
             bound = tf.convert_to_tensor(self.clipnorm)  # type: ignore[attr-defined]
-            return [tf.clip_by_norm(one, bound, axes=[1, 2]) for one in gradients]
+            return [tf.clip_by_norm(gradient, bound, axes=[1, 2]) for gradient in gradients]
         if self.global_clipnorm:  # type: ignore[attr-defined]
             bound = tf.convert_to_tensor(self.global_clipnorm)  # type: ignore[attr-defined]
-            squares = [tf.reduce_sum(tf.square(one), [1, 2], keepdims=True) for one in gradients]
+            squares = [
+                tf.reduce_sum(tf.square(gradient), [1, 2], keepdims=True) for gradient in gradients
+            ]
             norm = tf.sqrt(tf.add_n(squares))
             # As in Keras, a norm that is not finite makes the gradients NaN rather than small.
             scale = bound * tf.minimum(1.0 / norm, 1.0 / bound) + (norm - norm)
-            return [one * scale for one in gradients]
+            return [gradient * scale for gradient in gradients]
         return super()._clip_gradients(gradients)  # type: ignore[misc, no-any-return]
 
 
 def member_schedule(
     settings: AnyOptimizer, steps_per_epoch: int, total_steps: int
 ) -> ScheduledRate | None:
-    """The learning rates of one member by batch, from 0; None where its rate is constant."""
+    """Return the learning-rate schedule of a member; None if its learning rate is constant."""
     if settings.schedule is None:
         return None
     return ScheduledRate(settings.learning_rate, settings.schedule, steps_per_epoch, total_steps)

@@ -1,7 +1,6 @@
-"""What a network will be, without Keras: its layers' names, output shapes, parameters and memory.
+"""Summary of a network, without Keras: names, output shapes, parameters and memory of its layers.
 
-Owns: the arithmetic of shapes, and what of a model cannot fit (as config problems).
-Does not own: the network itself (`trainer.models.network`), which has these layers and names.
+`trainer.models.network` builds the network with these layers and names.
 """
 
 from __future__ import annotations
@@ -54,20 +53,20 @@ Shape = tuple[int, ...]
 EMBEDDINGS = "embeddings"
 HEAD = "head"
 WEIGHT_BYTES = 4
-"""Weights are float32 whatever is computed in."""
+"""Weights are float32 under every dtype policy."""
 
 
 @dataclass(frozen=True, slots=True)
 class LayerSummary:
-    """One layer as it will be built.
+    """Summary of one layer.
 
     Attributes:
-        name: Its name in the network, unique there.
-        kind: `embeddings`, `head`, or the kind of the config's layer.
-        output_shape: Shape of one sample's output; None after a custom layer.
-        parameters: Number of weights, trainable or not; None when unknown.
-        trainable: Number of trainable weights; None when unknown.
-        trainable_shapes: Shapes of the trainable variables; None when unknown.
+        name: Unique name of the layer in the network.
+        kind: `embeddings`, `head`, or the kind of the layer in the config.
+        output_shape: Output shape for one sample; None after a custom layer.
+        parameters: Number of weights, trainable or not; None if unknown.
+        trainable: Number of trainable weights; None if unknown.
+        trainable_shapes: Shapes of the trainable variables; None if unknown.
     """
 
     name: str
@@ -80,13 +79,12 @@ class LayerSummary:
 
 @dataclass(frozen=True, slots=True)
 class MemoryEstimate:
-    """Bytes a network needs besides its data and activations.
+    """Memory of a network in bytes, without data and activations.
 
     Attributes:
         weights: All weights.
-        gradients: One number for each trainable weight.
-        optimizer: The optimizer's slots, moving averages and accumulated gradients; without its few
-            scalars.
+        gradients: Gradients of the trainable weights.
+        optimizer: Optimizer variables, moving averages and accumulated gradients, without scalars.
     """
 
     weights: int
@@ -95,13 +93,13 @@ class MemoryEstimate:
 
 
 def head_units(head: HeadKind, task: TaskName, outputs: int) -> int:
-    """Units of the head.
+    """Return the units of the output layer.
 
     Args:
-        head: The head, never `auto`.
-        task: What is predicted.
-        outputs: The number of classes for multiclass, of target columns for multilabel and
-            regression; ignored for binary, which has 1 unit, or 2 under a softmax.
+        head: Kind of the output layer, never `auto`.
+        task: Name of the task.
+        outputs: Number of classes (multiclass) or target columns (multilabel, regression); ignored for
+            binary, which has 1 unit, or 2 with a softmax.
     """
     match task:
         case "binary":
@@ -113,7 +111,7 @@ def head_units(head: HeadKind, task: TaskName, outputs: int) -> int:
 
 
 def layer_names(layers: Sequence[AnyLayer]) -> tuple[str, ...]:
-    """The hidden layers' names: their kind, numbered from the second of a kind (`dense_1`) on."""
+    """Return the names of the hidden layers: `dense`, `dense_1`, …"""
     seen: dict[str, int] = {}
     names = []
     for layer in layers:
@@ -125,7 +123,7 @@ def layer_names(layers: Sequence[AnyLayer]) -> tuple[str, ...]:
 
 
 def layer_kind(layer: AnyLayer) -> str:
-    """The kind of a layer of the config: its one key."""
+    """Return the kind of a layer in the config: its only key."""
     kind = single_key(layer)
     assert kind is not None
     return kind
@@ -134,54 +132,54 @@ def layer_kind(layer: AnyLayer) -> str:
 def summarize_layers(
     model: Model, width: int, embeddings: Sequence[tuple[int, int]], head: HeadKind, outputs: int
 ) -> tuple[LayerSummary, ...]:
-    """The layers of the network, first to last: embeddings where there are any, hidden, head.
+    """Summarize the layers of the network in order: embeddings if any, hidden layers, output layer.
 
     Args:
         model: The `model` section.
-        width: Columns of the input, the ids of embedded columns included.
+        width: Columns of the input, including the ids of embedded columns.
         embeddings: (levels, dimension) of each embedded column; their ids are the last columns.
-        head: The head, never `auto`.
-        outputs: Units of the head (`head_units`).
+        head: Kind of the output layer, never `auto`.
+        outputs: Units of the output layer (`head_units`).
 
     Raises:
-        ConfigError: What cannot be built (shapes, initialisers of a bias); all at once.
+        ConfigError: The network cannot be built (shapes, bias initializers); lists all problems.
     """
     problems: list[Problem] = []
-    planned: list[LayerSummary] = []
+    layers: list[LayerSummary] = []
     shape: Shape | None = (width,)
     if embeddings:
         shape = (width - len(embeddings) + sum(dimension for _, dimension in embeddings),)
-        planned.append(_summary(EMBEDDINGS, EMBEDDINGS, shape, tuple(embeddings)))
+        layers.append(_summary(EMBEDDINGS, EMBEDDINGS, shape, tuple(embeddings)))
     for index, (name, layer) in enumerate(
         zip(layer_names(model.layers), model.layers, strict=True)
     ):
         kind = layer_kind(layer)
-        outcome = _summarize_layer(layer, shape, f"model.layers.{index}.{kind}")
-        problems.extend(outcome.problems)
-        shape = outcome.shape
-        planned.append(_summary(name, kind, shape, outcome.weights, outcome.moving))
+        result = _summarize_layer(layer, shape, f"model.layers.{index}.{kind}")
+        problems.extend(result.problems)
+        shape = result.shape
+        layers.append(_summary(name, kind, shape, result.weights, result.non_trainable))
     if shape is not None and len(shape) != 1:
         problems.append(
             Problem(
                 where="",
-                expected="one axis of outputs before the head",
-                found=f"a sample of shape {_text(shape)}",
+                expected="one axis before the output layer",
+                found=f"samples of shape {_text(shape)}",
                 fix="add `- flatten` as the last layer",
                 key=f"model.layers.{len(model.layers) - 1}",
             )
         )
         shape = None
     kernel = None if shape is None else ((*shape, outputs), (outputs,))
-    planned.append(_summary(HEAD, HEAD, (outputs,), kernel))
+    layers.append(_summary(HEAD, HEAD, (outputs,), kernel))
     if problems:
         raise ConfigError(problems)
-    return tuple(planned)
+    return tuple(layers)
 
 
 def estimate_memory(
     layers: Sequence[LayerSummary], optimizer: AnyOptimizer
 ) -> MemoryEstimate | None:
-    """Bytes of weights, gradients and optimizer slots; None when there is a custom layer."""
+    """Estimate the bytes of weights, gradients and optimizer variables; None with a custom layer."""
     parameters = 0
     trainable = 0
     slots = 0
@@ -200,12 +198,12 @@ def estimate_memory(
 
 
 def slot_elements(optimizer: AnyOptimizer, shape: Shape, *, embedded: bool = False) -> int:
-    """How many numbers an optimizer keeps for one variable.
+    """Return the number of elements that an optimizer stores for one variable.
 
     Args:
         optimizer: The `optimizer` section.
-        shape: The variable's shape.
-        embedded: Whether it is an embedding's table, which Muon leaves to its Adam.
+        shape: Shape of the variable.
+        embedded: Whether it is an embedding table, for which Muon uses Adam.
     """
     size = prod(shape)
     shared = (optimizer.ema is not None) + (optimizer.gradient_accumulation_steps is not None)
@@ -236,11 +234,11 @@ def _own_elements(optimizer: AnyOptimizer, shape: Shape, size: int, *, embedded:
 
 @dataclass(frozen=True, slots=True)
 class _LayerShape:
-    """What one layer makes of a shape: `weights` trainable, `moving` not; None for unknown."""
+    """Output shape and weights of a layer; None if unknown."""
 
     shape: Shape | None
     weights: tuple[Shape, ...] | None = ()
-    moving: int = 0
+    non_trainable: int = 0
     problems: tuple[Problem, ...] = ()
 
 
@@ -258,8 +256,8 @@ def _summarize_layer(layer: AnyLayer, shape: Shape | None, key: str) -> _LayerSh
         case BatchNormalizationLayer(batch_normalization=normalization):
             if shape is None:
                 return _LayerShape(None, None)
-            learnt = (shape[-1:],) * (normalization.center + normalization.scale)
-            return _LayerShape(shape, learnt, moving=2 * shape[-1])
+            trainable = (shape[-1:],) * (normalization.center + normalization.scale)
+            return _LayerShape(shape, trainable, non_trainable=2 * shape[-1])
         case LayerNormalizationLayer(layer_normalization=normalization):
             if shape is None:
                 return _LayerShape(None, None)
@@ -289,9 +287,9 @@ def _summarize_reshape(target: Shape, shape: Shape | None, key: str) -> _LayerSh
     if size % known if -1 in target else size != known:
         problem = Problem(
             where="",
-            expected=f"a shape of {size} numbers, as the layer before gives {_text(shape)}",
+            expected=f"a shape with {size} elements, as the previous layer outputs {_text(shape)}",
             found=_text(target),
-            fix="choose axes whose product is that number, one of them may be -1",
+            fix=f"choose axes whose product is {size}; one of them can be -1",
             key=f"{key}.shape",
         )
         return _LayerShape(None, problems=(problem,))
@@ -305,9 +303,9 @@ def _bias_problems(dense: Dense, key: str) -> list[Problem]:
     return [
         Problem(
             where="",
-            expected="an initialiser that can fill a single axis",
+            expected="an initializer for one-dimensional variables",
             found=name if isinstance(name, str) else "orthogonal",
-            fix="a bias usually starts at zeros",
+            fix="use zeros, the usual initializer of a bias",
             key=f"{key}.bias_initializer",
         )
     ]
@@ -318,12 +316,16 @@ def _needs_matrix(initializer: Initializer) -> bool:
 
 
 def _summary(
-    name: str, kind: str, shape: Shape | None, weights: tuple[Shape, ...] | None, moving: int = 0
+    name: str,
+    kind: str,
+    shape: Shape | None,
+    weights: tuple[Shape, ...] | None,
+    non_trainable: int = 0,
 ) -> LayerSummary:
     if weights is None:
         return LayerSummary(name, kind, shape, None, None, None)
     trainable = sum(prod(weight) for weight in weights)
-    return LayerSummary(name, kind, shape, trainable + moving, trainable, weights)
+    return LayerSummary(name, kind, shape, trainable + non_trainable, trainable, weights)
 
 
 def _text(shape: Shape) -> str:

@@ -1,7 +1,4 @@
-"""Weights of a former run for a new network, layer by layer.
-
-Owns: which layer takes its weights from which. Does not own: opening the former run.
-"""
+"""Transfer of weights from the network of an earlier run to a new one, layer by layer."""
 
 from __future__ import annotations
 
@@ -15,12 +12,12 @@ Shapes = tuple[tuple[int, ...], ...]
 
 @dataclass(frozen=True, slots=True)
 class LayerTransfer:
-    """What became of one layer that has weights; `str()` is a line for the user.
+    """Whether the weights of a layer were transferred; `str()` is a line for the user.
 
     Attributes:
         name: The layer of the new network.
-        source: The layer whose weights it has now; None when it keeps its own.
-        reason: Why it keeps its own; empty when taken.
+        source: The layer whose weights were copied, or None.
+        reason: Why no weights were copied, or an empty string.
     """
 
     name: str
@@ -29,69 +26,70 @@ class LayerTransfer:
 
     def __str__(self) -> str:
         if self.source is None:
-            return f"{self.name}: not taken, {self.reason}"
-        return f"{self.name}: taken" + ("" if self.source == self.name else f" from {self.source}")
+            return f"{self.name}: not copied, {self.reason}"
+        return f"{self.name}: copied" + ("" if self.source == self.name else f" from {self.source}")
 
 
 def transfer_weights(network: keras.Model, source: keras.Model) -> tuple[LayerTransfer, ...]:
-    """Copies weights from `source` into `network` and says for each layer with weights what it did.
+    """Copy weights from `source` to `network`; return what was done for each layer with weights.
 
-    A layer takes those of the layer of its kind with its name, if their shapes agree; else those of
-    the first layer of its kind, in order, that no other has taken and whose shapes agree. Moving
-    statistics are taken with the rest. It must be done before an optimizer is built.
+    A layer gets the weights of the layer with the same name, type and shapes. If there is none, it gets
+    those of the first unused layer of the same type and shapes after the one used by the previous layer.
+    Moving statistics are copied too. Call this before an optimizer is built.
     """
-    own = _weighted(network)
-    others = _weighted(source)
+    targets = _layers_with_weights(network)
+    sources = _layers_with_weights(source)
     pairs: dict[int, int] = {}
-    for index, layer in enumerate(own):
-        for other_index, other in enumerate(others):
-            if other.name == layer.name and _fits(layer, other):
-                pairs[index] = other_index
-    for index, layer in enumerate(own):
+    for index, layer in enumerate(targets):
+        for source_index, candidate in enumerate(sources):
+            if candidate.name == layer.name and _matches(layer, candidate):
+                pairs[index] = source_index
+    for index, layer in enumerate(targets):
         if index in pairs:
             continue
-        # In order: never from before what an earlier layer took.
-        first = max((pairs[before] for before in pairs if before < index), default=-1) + 1
-        free = [i for i in range(first, len(others)) if i not in pairs.values()]
-        fitting = [i for i in free if _fits(layer, others[i])]
-        if fitting:
-            pairs[index] = fitting[0]
-    report = []
-    for index, layer in enumerate(own):
+        # In order: only layers after those used by earlier layers.
+        first = max((pairs[earlier] for earlier in pairs if earlier < index), default=-1) + 1
+        unused = [i for i in range(first, len(sources)) if i not in pairs.values()]
+        matching = [i for i in unused if _matches(layer, sources[i])]
+        if matching:
+            pairs[index] = matching[0]
+    transfers = []
+    for index, layer in enumerate(targets):
         if index in pairs:
-            other = others[pairs[index]]
-            layer.set_weights(other.get_weights())
-            report.append(LayerTransfer(layer.name, other.name))
+            match = sources[pairs[index]]
+            layer.set_weights(match.get_weights())
+            transfers.append(LayerTransfer(layer.name, match.name))
         else:
-            report.append(LayerTransfer(layer.name, None, _reason(layer, others)))
-    return tuple(report)
+            transfers.append(LayerTransfer(layer.name, None, _reason(layer, sources)))
+    return tuple(transfers)
 
 
-def _weighted(model: keras.Model) -> list[keras.layers.Layer]:
-    """The innermost layers with weights, in order."""
-    found: list[keras.layers.Layer] = []
+def _layers_with_weights(model: keras.Model) -> list[keras.layers.Layer]:
+    """Return the innermost layers with weights, in order."""
+    layers: list[keras.layers.Layer] = []
     for layer in model.layers:
         if isinstance(layer, keras.Model):
-            found.extend(_weighted(layer))
+            layers.extend(_layers_with_weights(layer))
         elif layer.weights:
-            found.append(layer)
-    return found
+            layers.append(layer)
+    return layers
 
 
 def _shapes(layer: keras.layers.Layer) -> Shapes:
     return tuple(tuple(weight.shape) for weight in layer.weights)
 
 
-def _fits(layer: keras.layers.Layer, other: keras.layers.Layer) -> bool:
+def _matches(layer: keras.layers.Layer, other: keras.layers.Layer) -> bool:
     return type(layer).__name__ == type(other).__name__ and _shapes(layer) == _shapes(other)
 
 
-def _reason(layer: keras.layers.Layer, others: Sequence[keras.layers.Layer]) -> str:
+def _reason(layer: keras.layers.Layer, sources: Sequence[keras.layers.Layer]) -> str:
     kind = type(layer).__name__
-    for other in others:
-        if other.name == layer.name and type(other).__name__ == kind:
-            return f"its weights are {_text(_shapes(layer))}, there {_text(_shapes(other))}"
-    return f"there is no {kind} layer left with weights {_text(_shapes(layer))}"
+    for source in sources:
+        if source.name == layer.name and type(source).__name__ == kind:
+            shapes, source_shapes = _text(_shapes(layer)), _text(_shapes(source))
+            return f"its weights are {shapes}, but {source_shapes} in the source"
+    return f"the source has no other {kind} layer with weights {_text(_shapes(layer))}"
 
 
 def _text(shapes: Shapes) -> str:

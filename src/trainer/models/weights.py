@@ -1,4 +1,4 @@
-"""What identifies a network's weights."""
+"""Hash of a network's weights."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import keras
 
 
 def weights_sha256(network: keras.Model) -> str:
-    """SHA-256, in hexadecimal, over the network's weights in their order.
+    """Return the hexadecimal SHA-256 of the network's weights, in order.
 
-    Dtype, shape and little-endian bytes of each, trainable or not; neither names, nor seed
-    generators, nor the optimizer. Equal networks agree in every process.
+    It covers dtype, shape and little-endian bytes of each weight, trainable or not, but not names, seed
+    generators or the optimizer. Equal networks have the same hash in every process.
     """
     digest = sha256()
     for variable in network.weights:

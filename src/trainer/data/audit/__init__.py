@@ -1,8 +1,9 @@
-"""The audit: faults of the data that no error message tells, found before anything is trained.
+"""The data audit: finds problems in the data before training that raise no error.
 
     table, splits, target ─ Subject ─► rows, groups, columns, cells, giveaways, targets, drift
         ─► findings
 
-Everything is computed on the training rows and compared with the others; the targets of test rows are
-looked at for duplicates and for the rows of each class only. Nothing is fitted that a run would use.
+Checks are computed on the training rows, which are compared with the other splits. The targets of test
+rows are used only to find duplicates and to count the rows of each class. Nothing is fitted that a run
+would use.
 """

@@ -1,8 +1,6 @@
-"""What is audited: the rows that take part, their splits, their features as numbers and as levels.
+"""The audited table: its rows, splits, and features as numbers and as levels.
 
-Owns: the kinds of the columns (read leniently: text that is almost all numbers counts as
-numbers), the views that checks share. Does not own: reading and the sample (`reading`), splitting, the
-checks.
+Column kinds are inferred leniently: a column of text that is almost all numbers counts as numeric.
 """
 
 from __future__ import annotations
@@ -32,21 +30,21 @@ from trainer.errors import DataError
 
 @dataclass(frozen=True)
 class AuditedTable:
-    """A table that is audited.
+    """The rows of a table that are audited.
 
     Attributes:
-        table: Says where a row stands; its frame does not matter.
-        frame: All columns of the rows that are looked at.
-        rows: Their source rows, in order.
-        split: int8 (n,), their split numbers.
+        table: The table, used for the locations of rows; its frame is not used.
+        frame: All columns of the audited rows.
+        rows: Source rows of the audited rows, in order.
+        split: int8 (n,), split numbers.
         features: The feature columns, in the table's order.
-        kinds: The kind of each feature that has training values.
-        readings: How each of them is read; numbers in `frame` are numbers already.
-        unreadable: bool (n,) of each feature that has values which are not of its kind.
-        empty: Features without a training value.
+        kinds: Kind of each feature with training values.
+        readings: How each of these features is read; numbers in `frame` are already converted.
+        unreadable: Feature → bool (n,), for features with values that do not match their kind.
+        empty: Features without training values.
         target: The target, fitted on the training rows.
-        y: float32 (n, width), the target as numbers.
-        classes: Rows of each class in each split, of all rows; empty for numbers.
+        y: float32 (n, width), encoded targets.
+        classes: Split → class → number of rows, over all rows; empty for regression.
         data: The `data` section.
     """
 
@@ -68,9 +66,9 @@ class AuditedTable:
 
     @cached_property
     def train(self) -> RowIndex:
-        """Where the training rows are."""
-        found: RowIndex = np.flatnonzero(self.split == TRAIN)
-        return found
+        """Indices of the training rows."""
+        indices: RowIndex = np.flatnonzero(self.split == TRAIN)
+        return indices
 
     @cached_property
     def targets(self) -> tuple[str, ...]:
@@ -89,25 +87,25 @@ class AuditedTable:
 
     @cached_property
     def others(self) -> list[str]:
-        """Columns that are neither features nor target nor weight, and not what splits."""
-        taken = {*self.features, *self.targets, self.data.weight, split_column(self.data)}
+        """Columns that are neither features, targets, the weight, nor the split column."""
+        used = {*self.features, *self.targets, self.data.weight, split_column(self.data)}
         schema = self.frame.schema
-        return [name for name in schema if name not in taken and not is_nested(schema[name])]
+        return [name for name in schema if name not in used and not is_nested(schema[name])]
 
     @cached_property
     def matrix(self) -> Float64Array:
-        """The numeric features, float64 (n, len(numeric)); NaN where there is no number."""
+        """The numeric features, float64 (n, len(numeric)); NaN where missing."""
         return number_matrix(self.frame, self.numeric)
 
     def numbers(self, name: str) -> Float64Array:
-        """A column as numbers, float64 (n,)."""
+        """Return a column as numbers, float64 (n,)."""
         if name in self.numeric:
             column: Float64Array = self.matrix[:, self.numeric.index(name)]
             return column
         return number_matrix(self.frame, [name])[:, 0]
 
     def is_numeric(self, name: str) -> bool:
-        """Whether a feature is numeric, or every cell of another column a number."""
+        """Return whether a feature is numeric, or all values of another column are numbers."""
         if name in self.kinds:
             return self.kinds[name] == "numeric"
         series = self.frame[name]
@@ -116,13 +114,13 @@ class AuditedTable:
         return int(np.isnan(self.numbers(name)).sum()) == series.null_count() < len(series)
 
     def codes(self, name: str) -> RowIndex:
-        """The level of each row as a number from 0, in the order of the levels; -1 where it misses."""
+        """Return the level of each row as a number from 0, in sorted order; -1 where missing."""
         if name not in self._codes:
             if self.is_numeric(name):
                 values = self.numbers(name)
-                known = ~np.isnan(values)
+                is_known = ~np.isnan(values)
                 codes = np.full(len(values), -1, dtype=np.int64)
-                codes[known] = np.unique(values[known], return_inverse=True)[1]
+                codes[is_known] = np.unique(values[is_known], return_inverse=True)[1]
             else:
                 series = self.frame[name]
                 if series.dtype.is_float():
@@ -133,15 +131,15 @@ class AuditedTable:
         return self._codes[name]
 
     def levels(self, name: str) -> RowIndex:
-        """How many training rows each level has, by its code; missing cells are not counted."""
+        """Return the number of training rows of each level, by code; missing values are not counted."""
         if name not in self._levels:
             codes = self.codes(name)
             self._levels[name] = np.bincount(codes[self.train] + 1, minlength=1)[1:]
         return self._levels[name]
 
-    def places(self, at: RowIndex) -> tuple[str, ...]:
-        """Where the first few of some rows stand in their files."""
-        return tuple(self.table.where(int(self.rows[place])) for place in at[:SHOWN])
+    def locations(self, indices: RowIndex) -> tuple[str, ...]:
+        """Return the locations in their files of the first few of the given rows."""
+        return tuple(self.table.where(int(self.rows[index])) for index in indices[:SHOWN])
 
 
 def make_audited_table(
@@ -151,17 +149,17 @@ def make_audited_table(
     features: Sequence[str],
     data: Data,
 ) -> AuditedTable:
-    """The audited view of a table.
+    """Return the audited table.
 
     Args:
-        division: Its splits and fitted target.
-        frame: All columns of the rows that are looked at.
-        rows: Their source rows.
+        division: Splits and fitted target.
+        frame: All columns of the audited rows.
+        rows: Source rows of the audited rows.
         features: The feature columns.
         data: The `data` section.
 
     Raises:
-        DataError: A feature has lists or structures in its cells.
+        DataError: A feature has lists or structs as values.
     """
     schema = frame.schema
     nested = [nested_problem(division.table, name, schema[name]) for name in features]
@@ -170,20 +168,20 @@ def make_audited_table(
         raise DataError(problems)
     split = division.assignment[rows]
     train: RowIndex = np.flatnonzero(split == TRAIN)
-    # The problems that this finds have no place here: its rows are those of the sample.
+    # The problems found here are ignored: their rows are those of the sample.
     finding, _ = infer_kinds(replace(division.table, frame=frame), features, train, data)
     kinds: dict[str, ColumnKind] = {
         name: finding.kinds.get(name, "numeric") for name in features if name not in finding.empty
     }
     readings = {name: finding.readings.get(name, ParseSpec("numeric")) for name in kinds}
-    wrong = {}
+    unreadable_cells = {}
     for name, reading in readings.items():
-        odd = unreadable(frame[name], reading)
-        if odd.any():
-            wrong[name] = odd
+        mask = unreadable(frame[name], reading)
+        if mask.any():
+            unreadable_cells[name] = mask
     frame = parse_number_columns(frame, finding.numbers)
     y, _ = division.targets(rows)
-    counted = {split: division.classes(split) for split in ("train", "validation", "test")}
+    class_counts = {split: division.classes(split) for split in ("train", "validation", "test")}
     return AuditedTable(
         table=division.table,
         frame=frame,
@@ -192,13 +190,13 @@ def make_audited_table(
         features=tuple(features),
         kinds=kinds,
         readings=readings,
-        unreadable=wrong,
+        unreadable=unreadable_cells,
         empty=finding.empty,
         target=division.preprocessing.target,
         y=y,
         classes={
             name: counts
-            for name, counts in counted.items()
+            for name, counts in class_counts.items()
             if division.rows(name)  # type: ignore[arg-type]
         },
         data=data,

@@ -1,6 +1,4 @@
-"""Cells that do not say what their column says: infinities, words among numbers, placeholders, levels
-that training does not know.
-"""
+"""Checks of cells: infinite values, mixed types, placeholders, and categories unseen in training."""
 
 from __future__ import annotations
 
@@ -20,55 +18,55 @@ from trainer.data.splits import SPLIT_NAMES, TEST, TRAIN, VALIDATION
 from trainer.data.values import text
 
 _PLACEHOLDER = re.compile(r"-?(?:9{2,}|8{3,})(?:\.0*)?|-9(?:\.0*)?")
-_LEAST_PLACEHOLDERS, _PLACEHOLDER_SHARE = 3, 0.005
-_UNSEEN_SHARE, _LEAST_UNSEEN = 0.05, 5
+_MIN_PLACEHOLDERS, _PLACEHOLDER_FRACTION = 3, 0.005
+_UNSEEN_FRACTION, _MIN_UNSEEN = 0.05, 5
 _RARE_ROWS = 10
 _MANY_LEVELS = 20
 
 
 def find_infinite(audited: AuditedTable) -> list[Finding]:
-    """Infinite numbers: fit refuses them in training rows, and reads them as missing in others."""
+    """Find infinite values, which fit rejects in training rows and reads as missing in others."""
     infinite = np.isinf(audited.matrix)
-    columns = [audited.numeric[place] for place in np.flatnonzero(infinite.any(axis=0))]
+    columns = [audited.numeric[index] for index in np.flatnonzero(infinite.any(axis=0))]
     if not columns:
         return []
-    at: RowIndex = np.flatnonzero(infinite.any(axis=1))
-    training = bool((audited.split[at] == TRAIN).any())
+    rows: RowIndex = np.flatnonzero(infinite.any(axis=1))
+    in_training = bool((audited.split[rows] == TRAIN).any())
     return [
         _cells_finding(
-            audited, "infinite_values", "fault" if training else "warning", columns, at,
-            "finite numbers", f"infinity in {counted(len(at), 'row')}, in {names(columns)}",
-            "fit refuses them" if training else "they are read as missing",
+            audited, "infinite_values", "fault" if in_training else "warning", columns, rows,
+            "finite numbers", f"infinity in {counted(len(rows), 'row')}, in {names(columns)}",
+            "fit rejects them" if in_training else "they are read as missing",
             "correct them, leave the cells empty, or add the word to data.csv.null_values",
         )
     ]  # fmt: skip
 
 
 def find_mixed_types(audited: AuditedTable) -> list[Finding]:
-    """Words among numbers, and other values that are not of their column's kind."""
-    found = []
-    for name, wrong in audited.unreadable.items():
-        at: RowIndex = np.flatnonzero(wrong)
-        training = bool((audited.split[at] == TRAIN).any())
-        what = {"numeric": "numbers", "datetime": "dates", "boolean": "yes or no"}
+    """Find text among numbers, and other values that do not match the kind of their column."""
+    findings = []
+    for name, is_wrong in audited.unreadable.items():
+        rows: RowIndex = np.flatnonzero(is_wrong)
+        in_training = bool((audited.split[rows] == TRAIN).any())
+        kind_names = {"numeric": "numbers", "datetime": "dates", "boolean": "yes or no"}
         kind = audited.kinds[name]
-        words = _words(audited.frame[name], wrong)
-        found.append(
+        values = _distinct_values(audited.frame[name], is_wrong)
+        findings.append(
             _cells_finding(
-                audited, "mixed_types", "fault" if training else "warning", [name], at,
-                f"{what.get(kind, kind)} in every row of '{name}'",
-                f"{listed([repr(word) for word in words])} in {counted(len(at), 'row')}",
-                "fit refuses them" if training else "they are read as missing",
+                audited, "mixed_types", "fault" if in_training else "warning", [name], rows,
+                f"{kind_names.get(kind, kind)} in every row of '{name}'",
+                f"{listed([repr(value) for value in values])} in {counted(len(rows), 'row')}",
+                "fit rejects them" if in_training else "they are read as missing",
                 f"correct them, add them to data.csv.null_values, "
                 f"or set {column_key(name)}.kind: categorical",
             )
         )  # fmt: skip
-    return found
+    return findings
 
 
 def find_values_as_text(audited: AuditedTable) -> list[Finding]:
-    """Numbers and dates that are written as text: how `fit` reads them, and why some stay text."""
-    found = []
+    """Find numbers and dates written as text; report how `fit` reads them."""
+    findings = []
     for name, reading in audited.readings.items():
         note = reading.note
         if note is None:
@@ -78,144 +76,148 @@ def find_values_as_text(audited: AuditedTable) -> list[Finding]:
         if note.about == "numbers":
             kind = "numbers_as_text"
             expected = f"plain numbers in '{name}', or {column_key(name)}.decimal"
-        meaning = "the figures are wrong if that is not what is meant"
+        meaning = "the values are wrong if that is not what is meant"
         if reading.kind == "categorical":
             if note.about == "numbers":
-                kind, expected = "mixed_types", f"numbers, or words, in every row of '{name}'"
-            meaning = "each value is a level of its own"
-        found.append(
+                kind, expected = "mixed_types", f"only numbers or only text in '{name}'"
+            meaning = "every value becomes a separate category"
+        findings.append(
             Finding(
                 kind, "warning", audited.table.name, (name,), (), 1,
                 expected, note.what, meaning, note.fix,
             )
         )  # fmt: skip
-    return found
+    return findings
 
 
 def find_placeholders(audited: AuditedTable) -> list[Finding]:
-    """Numbers such as -999 and 9999 that stand far from all others and are there again and again."""
-    columns, words = [], []
-    at = np.zeros(len(audited.rows), dtype=np.bool_)
-    for place, name in enumerate(audited.numeric):
-        values = audited.matrix[:, place]
-        for extreme in _isolated(values):
-            here = values == extreme
-            cell = text(audited.frame[name].gather(np.flatnonzero(here)[:1]))[0]
+    """Find values such as -999 and 9999 that are frequent and far from all other values."""
+    columns, descriptions = [], []
+    is_affected = np.zeros(len(audited.rows), dtype=np.bool_)
+    for index, name in enumerate(audited.numeric):
+        values = audited.matrix[:, index]
+        for extreme in _isolated_extremes(values):
+            is_extreme = values == extreme
+            cell = text(audited.frame[name].gather(np.flatnonzero(is_extreme)[:1]))[0]
             if _PLACEHOLDER.fullmatch(cell.strip().removeprefix("+")):
                 columns.append(name)
-                words.append(f"{cell} in {counted(int(here.sum()), 'row')} of '{name}'")
-                at |= here
+                rows = counted(int(is_extreme.sum()), "row")
+                descriptions.append(f"{cell} in {rows} of '{name}'")
+                is_affected |= is_extreme
     if not columns:
         return []
     return [
         _cells_finding(
             audited, "placeholder_values", "warning", list(dict.fromkeys(columns)),
-            np.flatnonzero(at), "numbers that were measured", listed(words),
-            "what means that nothing is known is learnt as a number",
+            np.flatnonzero(is_affected), "measured values", listed(descriptions),
+            "a placeholder for missing values is treated as a number",
             "add them to data.csv.null_values, or leave the cells empty",
         )
     ]  # fmt: skip
 
 
-def _isolated(values: Float64Array) -> list[float]:
-    """The lowest and the highest value, where they are frequent and further from the next one than half
-    the spread of the others.
+def _isolated_extremes(values: Float64Array) -> list[float]:
+    """Return the minimum and maximum, each if it is frequent and isolated.
+
+    An extreme is isolated if its distance to the next value exceeds half the range of the others (up to
+    their 99% quantile).
     """
     values = np.sort(values[np.isfinite(values)])
     if not len(values):
         return []
-    found = []
-    for ends in (values, -values[::-1]):
-        count = int(np.searchsorted(ends, ends[0], side="right"))
-        rest = ends[count:]
-        if count < max(_LEAST_PLACEHOLDERS, _PLACEHOLDER_SHARE * len(ends)) or len(rest) < count:
+    extremes = []
+    for ordered in (values, -values[::-1]):
+        count = int(np.searchsorted(ordered, ordered[0], side="right"))
+        rest = ordered[count:]
+        min_count = max(_MIN_PLACEHOLDERS, _PLACEHOLDER_FRACTION * len(ordered))
+        if count < min_count or len(rest) < count:
             continue
-        spread = float(np.quantile(rest, 0.99) - rest[0])
-        if rest[0] - ends[0] > 0.5 * spread:
-            found.append(float(ends[0] if ends is values else -ends[0]))
-    return found
+        rest_range = float(np.quantile(rest, 0.99) - rest[0])
+        if rest[0] - ordered[0] > 0.5 * rest_range:
+            extremes.append(float(ordered[0] if ordered is values else -ordered[0]))
+    return extremes
 
 
 def find_category_problems(audited: AuditedTable, ignored: Sequence[str]) -> list[Finding]:
-    """Categories with almost as many levels as rows, and rows of levels that training does not know.
+    """Find columns with almost as many categories as rows, and rows with unseen categories.
 
     Args:
-        audited: The table.
-        ignored: Columns that name rows or groups, or whose cells are numbers.
+        audited: The audited table.
+        ignored: Columns that identify rows or groups, or contain numbers.
     """
-    many, counts, unseen, shares = [], [], [], []
-    at = np.zeros(len(audited.rows), dtype=np.bool_)
+    many, many_counts, unseen, unseen_counts = [], [], [], []
+    is_affected = np.zeros(len(audited.rows), dtype=np.bool_)
     can_merge = True
     for name in audited.discrete:
         if name in ignored or audited.kinds[name] != "categorical":
             continue
         codes = audited.codes(name)
-        known = codes[audited.train][codes[audited.train] >= 0]
+        train_codes = codes[audited.train][codes[audited.train] >= 0]
         settings = categorical_settings(audited.data, name)
-        levels, sizes = np.unique(known, return_counts=True)
-        merged = sizes < settings.min_count
-        if np.count_nonzero(~merged) > max(_MANY_LEVELS, MAX_LEVEL_RATIO * len(known)):
+        levels, sizes = np.unique(train_codes, return_counts=True)
+        is_merged = sizes < settings.min_count
+        if np.count_nonzero(~is_merged) > max(_MANY_LEVELS, MAX_LEVEL_RATIO * len(train_codes)):
             many.append(name)
-            counts.append(f"{len(levels):,} levels of '{name}' in {len(known):,} rows")
+            many_counts.append(f"{len(levels):,} levels of '{name}' in {len(train_codes):,} rows")
             continue
-        if merged.any() and settings.unknown == "rare":
+        if is_merged.any() and settings.unknown == "rare":
             continue
-        new = (codes >= 0) & ~np.isin(codes, levels)
-        worst = _worst_split(audited, new)
-        if worst:
+        is_new = (codes >= 0) & ~np.isin(codes, levels)
+        count = _unseen_count(audited, is_new)
+        if count:
             unseen.append(name)
             can_merge = can_merge and bool((sizes < _RARE_ROWS).any())
-            shares.append(f"{worst} of '{name}'")
-            at |= new
-    found = []
+            unseen_counts.append(f"{count} of '{name}'")
+            is_affected |= is_new
+    findings = []
     if many:
-        found.append(
+        findings.append(
             Finding(
                 "many_levels", "warning", audited.table.name, tuple(many), (), len(many),
-                "categories with several rows a level", listed(counts),
-                "levels of one row teach nothing",
+                "several rows for each level of a categorical column", listed(many_counts),
+                "nothing can be learned from levels with a single row",
                 f"set data.categorical.min_count: {_RARE_ROWS}, or {exclude(many)}",
             )
         )  # fmt: skip
     if unseen:
-        found.append(
+        findings.append(
             _cells_finding(
-                audited, "unseen_levels", "warning", unseen, np.flatnonzero(at),
-                "levels that training rows have too", listed(shares),
-                "the network knows nothing of them",
+                audited, "unseen_levels", "warning", unseen, np.flatnonzero(is_affected),
+                "levels that occur in the training rows", listed(unseen_counts),
+                "the network has not seen them in training",
                 "split so that training has them"
                 + (
                     f", or set data.categorical.min_count: {_RARE_ROWS} and "
                     "data.categorical.unknown: rare"
-                    if can_merge  # else there is no rare level that could take them
+                    if can_merge  # otherwise there are no rare levels to merge them with
                     else ""
                 ),
             )
         )  # fmt: skip
-    return found
+    return findings
 
 
-def _worst_split(audited: AuditedTable, new: BoolArray) -> str:
-    """How many rows of a split have new levels, if they are many."""
+def _unseen_count(audited: AuditedTable, is_new: BoolArray) -> str:
+    """Return how many rows of a split have unseen levels, as text; empty if they are few."""
     for split in (TEST, VALIDATION):
-        here = audited.split == split
-        count, rows = int(new[here].sum()), int(here.sum())
-        if count >= max(_LEAST_UNSEEN, _UNSEEN_SHARE * rows) and rows:
+        in_split = audited.split == split
+        count, rows = int(is_new[in_split].sum()), int(in_split.sum())
+        if count >= max(_MIN_UNSEEN, _UNSEEN_FRACTION * rows) and rows:
             return f"{count:,} of {rows:,} {SPLIT_NAMES[split]} rows with unseen levels"
     return ""
 
 
-def _words(series: pl.Series, where: BoolArray) -> list[str]:
-    """The different cells there, as they are written."""
-    cells = series.gather(np.flatnonzero(where)).cast(pl.String)
-    return [str(word) for word in cells.unique(maintain_order=True).to_list()]
+def _distinct_values(series: pl.Series, mask: BoolArray) -> list[str]:
+    """Return the distinct values of the selected cells as text."""
+    cells = series.gather(np.flatnonzero(mask)).cast(pl.String)
+    return [str(value) for value in cells.unique(maintain_order=True).to_list()]
 
 
 def _cells_finding(
-    audited: AuditedTable, kind: Kind, severity: Severity, columns: Sequence[str], at: RowIndex,
+    audited: AuditedTable, kind: Kind, severity: Severity, columns: Sequence[str], rows: RowIndex,
     expected: str, found: str, meaning: str, fix: str,
 ) -> Finding:  # fmt: skip
-    places = audited.places(at)
+    shown = audited.locations(rows)
     return Finding(
-        kind, severity, places[0], tuple(columns), places, len(at), expected, found, meaning, fix
+        kind, severity, shown[0], tuple(columns), shown, len(rows), expected, found, meaning, fix
     )

@@ -1,7 +1,7 @@
-"""All checks of a table, in the order in which their findings explain each other.
+"""Runs all checks and avoids reporting the same problem twice.
 
-A column that names groups is not told again as one that gives the target away, one that names rows not
-again for its many levels, and new levels not again as drift.
+A column that identifies groups is not reported again for target leakage, one that identifies rows not
+again for its many levels, and unseen levels not again as drift.
 """
 
 from __future__ import annotations
@@ -33,44 +33,44 @@ _ORDER = ("fault", "warning", "note")
 
 
 def audit(audited: AuditedTable, config: Config) -> list[Finding]:
-    """Every finding: faults, then warnings, then notes.
+    """Return all findings: faults, then warnings, then notes.
 
     Args:
-        audited: The table.
-        config: The config; what it already provides for is not found again.
+        audited: The audited table.
+        config: The config; problems that its settings already handle are not reported.
     """
-    groups = find_group_leaks(audited)
-    grouping = _columns(groups)
-    mixed, written = find_mixed_types(audited), find_values_as_text(audited)
-    texts = [name for name in _columns(written) if audited.kinds[name] == "categorical"]
-    wordy = {*_columns(mixed), *texts}
-    identifiers = find_identifiers(audited, [*grouping, *wordy])
-    naming = _columns(identifiers)
+    group_leaks = find_group_leaks(audited)
+    group_columns = _columns(group_leaks)
+    mixed, as_text = find_mixed_types(audited), find_values_as_text(audited)
+    text_columns = [name for name in _columns(as_text) if audited.kinds[name] == "categorical"]
+    mistyped = {*_columns(mixed), *text_columns}
+    identifiers = find_identifiers(audited, [*group_columns, *mistyped])
+    identifier_columns = _columns(identifiers)
     constant = find_constant(audited)
-    giveaways = find_target_leakage(audited, grouping)
-    given = _columns(giveaways)
-    levels = find_category_problems(audited, [*grouping, *naming, *wordy])
-    found = [
-        *find_duplicate_rows(audited, [*naming, *grouping]),
-        *groups,
-        *giveaways,
+    leakage = find_target_leakage(audited, group_columns)
+    leaking = _columns(leakage)
+    levels = find_category_problems(audited, [*group_columns, *identifier_columns, *mistyped])
+    findings = [
+        *find_duplicate_rows(audited, [*identifier_columns, *group_columns]),
+        *group_leaks,
+        *leakage,
         *find_infinite(audited),
         *mixed,
-        *written,
+        *as_text,
         *identifiers,
         *find_empty(audited),
         *constant,
-        *find_redundant(audited, [*given, *naming, *_columns(constant)]),
+        *find_redundant(audited, [*leaking, *identifier_columns, *_columns(constant)]),
         *find_placeholders(audited),
         *levels,
         *find_rare_classes(audited),
         *find_imbalance(audited, weighted=config.fit.class_weight is not None),
-        *find_missing_by_class(audited, given),
+        *find_missing_by_class(audited, leaking),
         *([] if config.loss.name in _ROBUST_LOSSES else find_outliers(audited)),
-        *find_drift(audited, [*naming, *grouping, *_columns(levels)]),
+        *find_drift(audited, [*identifier_columns, *group_columns, *_columns(levels)]),
         *find_time_order(audited),
     ]
-    return sorted(found, key=lambda one: _ORDER.index(one.severity))
+    return sorted(findings, key=lambda finding: _ORDER.index(finding.severity))
 
 
 def _columns(findings: list[Finding]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Whole columns that teach nothing or name the row: empty, constant, identifiers, copies of another."""
+"""Checks of whole columns: empty, constant, row identifiers, redundant."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from trainer.data.hashing import mix64
 from trainer.data.table_inspection import IDENTIFIER_ROWS
 
 _NEARLY_CONSTANT = 0.999
-_LEAST_ROWS = 100
+_MIN_ROWS = 100
 _UNIQUE, _HASHED_UNIQUE = 0.99, 0.5
 _DENSE = 2
 _CORRELATED = 0.9999
-_LEAST_VARYING = 10
+_MIN_VARYING = 10
 _CORRELATED_ROWS, _CORRELATED_COLUMNS = 20_000, 1_000
 
 
 def find_empty(audited: AuditedTable) -> list[Finding]:
-    """Features without a value in the training rows."""
+    """Find features without a value in the training rows."""
     if not audited.empty:
         return []
     return [
         _columns_finding(
             audited, "empty_column", "warning", audited.empty,
             "features with values in the training rows", f"none in {names(audited.empty)}",
-            "fit leaves them out", f"give them values, or set {exclude(audited.empty)}",
+            "fit ignores them", f"give them values, or set {exclude(audited.empty)}",
         )
     ]  # fmt: skip
 
 
 def find_constant(audited: AuditedTable) -> list[Finding]:
-    """Features with one value in all training rows, or in all but one in a thousand."""
+    """Find features with the same value in all training rows, or in all but one in a thousand."""
     constant: list[str] = []
-    numbers: list[str] = []
-    words: list[str] = []
+    nearly_numeric: list[str] = []
+    nearly_categorical: list[str] = []
     train = audited.train
     for name in audited.kinds:
         if audited.kinds[name] == "datetime":
@@ -49,71 +49,74 @@ def find_constant(audited: AuditedTable) -> list[Finding]:
         others = len(train) - int(counts.max())
         if others == 0 and (audited.kinds[name] == "numeric" or _is_constant(audited, name)):
             constant.append(name)
-        elif len(train) >= _LEAST_ROWS and others <= max(1, (1 - _NEARLY_CONSTANT) * len(train)):
-            (numbers if audited.kinds[name] == "numeric" else words).append(name)
-    found = []
+        elif len(train) >= _MIN_ROWS and others <= max(1, (1 - _NEARLY_CONSTANT) * len(train)):
+            is_numeric = audited.kinds[name] == "numeric"
+            (nearly_numeric if is_numeric else nearly_categorical).append(name)
+    findings = []
     if constant:
-        found.append(
+        findings.append(
             _columns_finding(
                 audited, "constant_column", "warning", constant,
                 "features that vary in the training rows", f"one value in {names(constant)}",
-                "fit leaves them out", f"set {exclude(constant)}",
+                "fit ignores them", f"set {exclude(constant)}",
             )
         )  # fmt: skip
-    expected = "features that vary in more than one of a thousand training rows"
-    if numbers:
-        found.append(
+    expected = "features that vary in more than one in a thousand training rows"
+    if nearly_numeric:
+        findings.append(
             _columns_finding(
-                audited, "nearly_constant_column", "warning", numbers, expected,
-                f"almost always one value in {names(numbers)}",
-                "scaled, the few other values are very large", f"set {exclude(numbers)}",
+                audited, "nearly_constant_column", "warning", nearly_numeric, expected,
+                f"almost always the same value in {names(nearly_numeric)}",
+                "the few other values are very large after scaling",
+                f"set {exclude(nearly_numeric)}",
             )
         )  # fmt: skip
-    if words:
-        found.append(
+    if nearly_categorical:
+        findings.append(
             _columns_finding(
-                audited, "nearly_constant_column", "note", words, expected,
-                f"almost always one level in {names(words)}",
-                "the other levels have too few rows to be learnt", f"see {exclude(words)}",
+                audited, "nearly_constant_column", "note", nearly_categorical, expected,
+                f"almost always the same level in {names(nearly_categorical)}",
+                "the other levels have too few rows to learn from",
+                f"see {exclude(nearly_categorical)}",
             )
         )  # fmt: skip
-    return found
+    return findings
 
 
 def _is_constant(audited: AuditedTable, name: str) -> bool:
-    """Whether rows of other splits have no other level either: a rare one may train or not by chance."""
+    """Return whether there is only one level in all splits; training may lack a rare one by chance."""
     codes = audited.codes(name)
     return bool((codes == codes[0]).all())
 
 
 def find_identifiers(audited: AuditedTable, groups: Sequence[str]) -> list[Finding]:
-    """Features that name the row.
+    """Find features that identify the row.
 
     Args:
-        audited: The table.
-        groups: Features that are known to name groups, which are told as such.
+        audited: The audited table.
+        groups: Features that identify groups, which are reported separately.
     """
-    found: list[str] = []
-    reasons: list[str] = []
+    columns: list[str] = []
+    descriptions: list[str] = []
     for name in audited.kinds:
-        reason = "" if name in groups else _identifies(audited, name)
+        reason = "" if name in groups else _identifier_reason(audited, name)
         if reason:
-            found.append(name)
-            reasons.append(f"'{name}' ({reason})")
-    if not found:
+            columns.append(name)
+            descriptions.append(f"'{name}' ({reason})")
+    if not columns:
         return []
     return [
         _columns_finding(
-            audited, "row_identifier", "warning", found,
-            "features that say something of rows not seen yet", listed(reasons),
-            "the names of rows teach nothing, and a network can learn rows by them",
-            f"set {exclude(found)}",
+            audited, "row_identifier", "warning", columns,
+            "features that generalize to new rows", listed(descriptions),
+            "a network can memorize training rows by their identifiers",
+            f"set {exclude(columns)}",
         )
     ]  # fmt: skip
 
 
-def _identifies(audited: AuditedTable, name: str) -> str:
-    """Why a feature names the row; empty if it does not."""
+def _identifier_reason(audited: AuditedTable, name: str) -> str:
+    """Return why a feature identifies the row; empty if it does not."""
     levels = audited.levels(name)
     known = int(levels.sum())
     if known < IDENTIFIER_ROWS:
@@ -122,55 +125,55 @@ def _identifies(audited: AuditedTable, name: str) -> str:
     match audited.kinds[name]:
         case "categorical":
             if unique >= _UNIQUE:
-                return "another word in every row"
+                return "a different value in every row"
             if unique >= _HASHED_UNIQUE and looks_like_hashes(audited.frame[name]):
                 return "UUIDs or hashes"
         case "numeric" if unique >= _UNIQUE:
-            return _numbers_rows(audited, name)
+            return _numeric_identifier_reason(audited, name)
         case _:
             pass
     return ""
 
 
-def _numbers_rows(audited: AuditedTable, name: str) -> str:
+def _numeric_identifier_reason(audited: AuditedTable, name: str) -> str:
     values = audited.numbers(name)
-    known = np.isfinite(values)
-    values, rows = values[known], audited.rows[known]
-    whole = bool(np.all(values == np.round(values)))
+    is_known = np.isfinite(values)
+    values, rows = values[is_known], audited.rows[is_known]
+    is_integer = bool(np.all(values == np.round(values)))
     slopes = np.diff(values) / np.diff(rows)
-    typical = float(np.median(slopes))
-    steady = np.abs(slopes - typical) <= 1e-6 * abs(typical)
-    if typical != 0 and float(steady.mean()) >= _UNIQUE:
-        return "counts the rows"
-    if not whole:
+    median = float(np.median(slopes))
+    is_median = np.abs(slopes - median) <= 1e-6 * abs(median)
+    if median != 0 and float(is_median.mean()) >= _UNIQUE:
+        return "a row counter"
+    if not is_integer:
         return ""
     if float((slopes > 0).mean()) >= _UNIQUE or float((slopes < 0).mean()) >= _UNIQUE:
-        return "goes up or down with the rows"
+        return "integers sorted by row"
     total = sum(file.rows for file in audited.table.files)
     if float(values.max() - values.min()) < _DENSE * total:
-        return "whole numbers that all differ, about as many as rows"
-    return "whole numbers that all differ, called like a key" if is_key_name(name) else ""
+        return "distinct integers, about as many as rows"
+    return "distinct integers in a column named like a key" if is_key_name(name) else ""
 
 
 def find_redundant(audited: AuditedTable, ignored: Sequence[str]) -> list[Finding]:
-    """Features that are another one in other words or another unit.
+    """Find features that duplicate another one under other names or in another unit.
 
     Args:
-        audited: The table.
-        ignored: Features that other findings are about.
+        audited: The audited table.
+        ignored: Features of other findings.
     """
     pairs = [*_correlated(audited, ignored), *_renamed(audited, ignored)]
     if not pairs:
         return []
-    # The first column of the table is kept, each other one told once.
-    told = dict.fromkeys(other for _, other, _ in pairs)
-    words = [f"'{other}' {how} '{one}'" for one, other, how in pairs]
+    # The first column in the table is kept; each of the others is listed once.
+    redundant = list(dict.fromkeys(other for _, other, _ in pairs))
+    descriptions = [f"'{other}' {relation} '{first}'" for first, other, relation in pairs]
     return [
         _columns_finding(
-            audited, "redundant_column", "warning", list(told),
-            "features that each say something of their own", listed(words),
-            "what is said twice counts twice in penalties and in explanations",
-            f"set {exclude(list(told))}",
+            audited, "redundant_column", "warning", redundant,
+            "features that each add information", listed(descriptions),
+            "duplicate information counts twice in regularization and explanations",
+            f"set {exclude(redundant)}",
         )
     ]  # fmt: skip
 
@@ -188,47 +191,47 @@ def _correlated(audited: AuditedTable, ignored: Sequence[str]) -> list[tuple[str
     values /= np.nanmax(np.abs(values), axis=0)  # squares of large numbers would overflow
     values -= np.nanmean(values, axis=0)
     values[np.isnan(values)] = 0
-    sizes = np.sqrt((values**2).sum(axis=0))
-    values /= np.where(sizes > 0, sizes, 1)
-    r = values.T @ values
-    found = []
-    for one, other in np.argwhere(np.triu(np.abs(r) > _CORRELATED, 1)):
-        exactly = correlation(values[:, one], values[:, other])
-        if abs(exactly) > _CORRELATED:
-            found.append((usable[one], usable[other], f"goes with (r = {exactly:.5f})"))
-    return found
+    norms = np.sqrt((values**2).sum(axis=0))
+    values /= np.where(norms > 0, norms, 1)
+    correlations = values.T @ values
+    pairs = []
+    for i, j in np.argwhere(np.triu(np.abs(correlations) > _CORRELATED, 1)):
+        r = correlation(values[:, i], values[:, j])
+        if abs(r) > _CORRELATED:
+            pairs.append((usable[i], usable[j], f"is correlated (r = {r:.5f}) with"))
+    return pairs
 
 
 def _varies(audited: AuditedTable, name: str, rows: RowIndex) -> bool:
-    """Whether enough rows differ from the most frequent value for a correlation to mean something."""
+    """Return whether enough rows differ from the most frequent value for a meaningful correlation."""
     counts = np.bincount(audited.codes(name)[rows] + 1)
-    return len(rows) - int(counts.max()) >= _LEAST_VARYING
+    return len(rows) - int(counts.max()) >= _MIN_VARYING
 
 
 def _renamed(audited: AuditedTable, ignored: Sequence[str]) -> list[tuple[str, str, str]]:
-    """Levels that go together one to one, columns of two levels and numbers with words included."""
+    """Find columns whose levels correspond one to one, including numeric with categorical columns."""
     rows = audited.train
-    seen: dict[tuple[int, int], str] = {}
-    found = []
+    first_with: dict[tuple[int, int], str] = {}
+    pairs = []
     for name in audited.kinds:
         if name in ignored or audited.kinds[name] == "datetime" or not _varies(audited, name, rows):
             continue
         codes = audited.codes(name)[rows]
-        pattern = (int(codes.max()), _pattern(codes))
-        if pattern not in seen:
-            seen[pattern] = name
-        elif {name, seen[pattern]} & set(audited.discrete):
-            found.append((seen[pattern], name, "has the levels of"))
-    return found
+        pattern = (int(codes.max()), _pattern_hash(codes))
+        if pattern not in first_with:
+            first_with[pattern] = name
+        elif {name, first_with[pattern]} & set(audited.discrete):
+            pairs.append((first_with[pattern], name, "has the same levels as"))
+    return pairs
 
 
-def _pattern(codes: RowIndex) -> int:
-    """A word for which rows share a level, whatever the levels are called; missing is one of its own."""
+def _pattern_hash(codes: RowIndex) -> int:
+    """Hash which rows share a level, whatever the names of the levels; missing is a separate level."""
     _, start, level = np.unique(codes, return_index=True, return_inverse=True)
     first = start[level].astype(np.int64)
     first = np.where(codes < 0, -1, first)
-    place = np.arange(len(first), dtype=np.uint64)
-    return int(mix64(mix64(first.astype(np.uint64)) + place).sum(dtype=np.uint64))
+    index = np.arange(len(first), dtype=np.uint64)
+    return int(mix64(mix64(first.astype(np.uint64)) + index).sum(dtype=np.uint64))
 
 
 def _columns_finding(

@@ -1,11 +1,9 @@
-"""Rows that are there twice: in two splits, up to rounding, or with another target.
+"""Checks for duplicate rows: in two splits, equal up to rounding, or with different targets.
 
-A table of few columns or few values repeats itself by chance, and so do its splits. How much, its near
-misses tell: pairs of rows that agree in every feature but one. Where they are as many as the pairs that
-agree in all (the column with the most of them left out, which a copy with one value changed would
-fill), rows repeat by chance and that is a note.
-
-Owns: finding them. Does not own: dropping them (`data.clean.duplicates`).
+Rows of a table with few columns or few distinct values repeat by chance. The number of near misses, the
+pairs of rows that agree in every feature but one, shows how often. If they are as many as the pairs that
+agree in all features, rows repeat by chance, and the finding is a note. The column with the most near
+misses is excluded, as copies with one changed value would add to it.
 """
 
 from __future__ import annotations
@@ -25,16 +23,16 @@ from trainer.data.values import level_text
 
 _DIGITS = 6
 _MISS_COLUMNS = 60
-_TARGET_SHARE = 0.1
-_BLANK = np.uint64(0x9E3779B97F4A7C15)
+_TARGET_TOLERANCE = 0.1
+_MISSING = np.uint64(0x9E3779B97F4A7C15)
 
 
 @dataclass(frozen=True)
-class _Keys:
-    """A word for the content of each row, and what it is made of.
+class _RowHashes:
+    """Hashes of the content of each row.
 
     Attributes:
-        columns: uint64 (n,) of each column; they sum, wrapping, to the word of a row.
+        columns: uint64 (n,) hashes of each column; their wrapping sum is the hash of a row.
     """
 
     columns: Sequence[UInt64Array]
@@ -46,176 +44,181 @@ class _Keys:
 
 
 def find_duplicate_rows(audited: AuditedTable, ignored: Sequence[str]) -> list[Finding]:
-    """Rows of one split that are in another, the same or up to rounding, and rows that contradict.
+    """Find rows of one split that are also in another, exactly or up to rounding, and conflicting rows.
 
     Args:
-        audited: The table.
-        ignored: Columns that name rows or groups, in which copies differ too.
+        audited: The audited table.
+        ignored: Columns that identify rows or groups, in which copies differ.
     """
     compared = [name for name in audited.kinds if name not in ignored]
     if not compared:
         return []
-    target = _target_words(audited)
-    exact = _keys(audited, compared, rounded=False)
+    target = _target_hashes(audited)
+    exact = _row_hashes(audited, compared, rounded=False)
     features = exact.rows
-    whole = features + target
-    found = []
-    shared = _in_two_splits(audited, whole)
+    rows = features + target
+    findings = []
+    shared = _in_two_splits(audited, rows)
     if shared.any():
-        found.append(_shared(audited, shared, _pairs(whole) <= _near_misses(exact)))
-    rounded = _keys(audited, compared, rounded=True)
-    alike = rounded.rows + target
-    near = _in_two_splits(audited, alike) & ~shared
+        by_chance = _pairs(rows) <= _near_misses(exact)
+        findings.append(_shared(audited, shared, by_chance=by_chance))
+    rounded = _row_hashes(audited, compared, rounded=True)
+    rounded_rows = rounded.rows + target
+    near = _in_two_splits(audited, rounded_rows) & ~shared
     if near.any():
-        found.append(_near(audited, near, _pairs(alike) <= _near_misses(rounded)))
-    against, groups = _contradicting(audited, features, target)
-    if len(against):
-        natural = _pairs(features) - _pairs(whole) <= _near_misses(exact)
-        found.append(_contradiction(audited, against, groups, natural))
-    return found
+        by_chance = _pairs(rounded_rows) <= _near_misses(rounded)
+        findings.append(_near(audited, near, by_chance=by_chance))
+    conflicting, sets = _conflicting_rows(audited, features, target)
+    if len(conflicting):
+        by_chance = _pairs(features) - _pairs(rows) <= _near_misses(exact)
+        findings.append(_conflict(audited, conflicting, sets, by_chance=by_chance))
+    return findings
 
 
-def _keys(audited: AuditedTable, columns: Sequence[str], *, rounded: bool) -> _Keys:
-    words = []
-    for place, name in enumerate(columns):
+def _row_hashes(audited: AuditedTable, columns: Sequence[str], *, rounded: bool) -> _RowHashes:
+    hashes = []
+    for index, name in enumerate(columns):
         if audited.kinds[name] == "numeric":
-            values = audited.numbers(name) + 0.0  # of the two zeros one
-            content = _words(_significant(values) if rounded else values)
-            odd = audited.unreadable.get(name)
-            if odd is not None:
-                content[odd] = level_text(audited.frame[name]).hash(seed=place).to_numpy()[odd]
+            values = audited.numbers(name) + 0.0  # -0.0 becomes 0.0
+            content = _float_bits(_round_to_digits(values) if rounded else values)
+            is_text = audited.unreadable.get(name)
+            if is_text is not None:
+                text_hashes = level_text(audited.frame[name]).hash(seed=index).to_numpy()
+                content[is_text] = text_hashes[is_text]
         else:
-            content = level_text(audited.frame[name]).hash(seed=place).to_numpy()
-        words.append(mix64(content + mix64(np.array([place], dtype=np.uint64))))
-    return _Keys(words)
+            content = level_text(audited.frame[name]).hash(seed=index).to_numpy()
+        hashes.append(mix64(content + mix64(np.array([index], dtype=np.uint64))))
+    return _RowHashes(hashes)
 
 
-def _words(values: Float64Array) -> UInt64Array:
+def _float_bits(values: Float64Array) -> UInt64Array:
     bits = np.ascontiguousarray(values).view(np.uint64).copy()
-    bits[np.isnan(values)] = _BLANK
+    bits[np.isnan(values)] = _MISSING
     return bits
 
 
-def _significant(values: Float64Array) -> Float64Array:
-    """Rounded to six significant digits."""
-    size = np.abs(values)
-    usual = np.isfinite(size) & (size > 0)
+def _round_to_digits(values: Float64Array) -> Float64Array:
+    """Round to six significant digits."""
+    magnitude = np.abs(values)
+    is_regular = np.isfinite(magnitude) & (magnitude > 0)
     digits = np.zeros(len(values))
-    digits[usual] = _DIGITS - 1 - np.floor(np.log10(size[usual]))
+    digits[is_regular] = _DIGITS - 1 - np.floor(np.log10(magnitude[is_regular]))
     scale = 10.0 ** np.clip(digits, -300, 300)
-    rounded = np.where(usual, np.round(values * scale) / scale, values)
+    rounded = np.where(is_regular, np.round(values * scale) / scale, values)
     return np.asarray(rounded + 0.0)
 
 
-def _target_words(audited: AuditedTable) -> UInt64Array:
+def _target_hashes(audited: AuditedTable) -> UInt64Array:
     total = np.zeros(len(audited.rows), dtype=np.uint64)
-    for place in range(audited.y.shape[1]):
-        column = audited.y[:, place].astype(np.float64) + 0.0
-        total += mix64(_words(column) + mix64(np.array([place + (1 << 32)], dtype=np.uint64)))
+    for index in range(audited.y.shape[1]):
+        column = audited.y[:, index].astype(np.float64) + 0.0
+        total += mix64(_float_bits(column) + mix64(np.array([index + (1 << 32)], dtype=np.uint64)))
     return total
 
 
-def _pairs(words: UInt64Array) -> int:
-    counts = np.unique(words, return_counts=True)[1].astype(np.int64)
+def _pairs(hashes: UInt64Array) -> int:
+    """Return the number of pairs of equal rows."""
+    counts = np.unique(hashes, return_counts=True)[1].astype(np.int64)
     return int((counts * (counts - 1) // 2).sum())
 
 
-def _near_misses(keys: _Keys) -> int:
-    """Pairs of rows that agree in every feature but one, without the feature that has most of them,
-    unless there are one or two only.
+def _near_misses(hashes: _RowHashes) -> int:
+    """Return the number of pairs of rows that agree in every feature but one.
+
+    With more than two features, the feature with the most such pairs is excluded.
     """
-    total = keys.rows
+    total = hashes.rows
     same = _pairs(total)
-    step = -(-len(keys.columns) // _MISS_COLUMNS)
-    misses = [_pairs(total - words) - same for words in keys.columns[::step]]
+    step = -(-len(hashes.columns) // _MISS_COLUMNS)
+    misses = [_pairs(total - column) - same for column in hashes.columns[::step]]
     return (sum(misses) - (max(misses) if len(misses) > 2 else 0)) * step
 
 
-def _in_two_splits(audited: AuditedTable, words: UInt64Array) -> BoolArray:
-    """Validation rows that are among the training rows, test rows that are among either; bool (n,)."""
-    found = np.zeros(len(words), dtype=np.bool_)
+def _in_two_splits(audited: AuditedTable, hashes: UInt64Array) -> BoolArray:
+    """Return bool (n,): validation rows also in training, test rows also in training or validation."""
+    mask = np.zeros(len(hashes), dtype=np.bool_)
     validation, test = audited.split == VALIDATION, audited.split == TEST
-    found[validation] = np.isin(words[validation], words[audited.split == TRAIN])
-    found[test] = np.isin(words[test], words[~test])
-    return found
+    mask[validation] = np.isin(hashes[validation], hashes[audited.split == TRAIN])
+    mask[test] = np.isin(hashes[test], hashes[~test])
+    return mask
 
 
 def _split_counts(audited: AuditedTable, mask: BoolArray) -> str:
     parts = []
     for split in (VALIDATION, TEST):
-        here = audited.split == split
-        count = int((mask & here).sum())
+        in_split = audited.split == split
+        count = int((mask & in_split).sum())
         if count:
-            parts.append(f"{count:,} of {int(here.sum()):,} {SPLIT_NAMES[split]} rows")
+            parts.append(f"{count:,} of {int(in_split.sum()):,} {SPLIT_NAMES[split]} rows")
     return " and ".join(parts)
 
 
-def _shared(audited: AuditedTable, shared: BoolArray, natural: bool) -> Finding:
-    found = f"{_split_counts(audited, shared)} that are equal to rows of another split"
-    if natural:
+def _shared(audited: AuditedTable, shared: BoolArray, *, by_chance: bool) -> Finding:
+    found = f"{_split_counts(audited, shared)} that are identical to rows of another split"
+    if by_chance:
         return _rows_finding(
             audited, "duplicate_rows", "note", np.flatnonzero(shared),
-            "rows that are in one split only",
+            "each row in one split only",
             f"{found}; about as many rows agree in all features but one: they repeat by chance",
-            "figures are those of a table that repeats itself",
-            "where that is not wanted, set data.clean.duplicates: drop",
+            "the metrics include repeated rows",
+            "to avoid that, set data.clean.duplicates: drop",
         )  # fmt: skip
     return _rows_finding(
         audited, "duplicate_rows", "fault", np.flatnonzero(shared),
-        "rows that are in one split only", found,
-        "their figures are of rows that were learnt",
+        "each row in one split only", found,
+        "their metrics include rows seen in training",
         "set data.clean.duplicates: drop",
     )  # fmt: skip
 
 
-def _near(audited: AuditedTable, near: BoolArray, natural: bool) -> Finding:
+def _near(audited: AuditedTable, near: BoolArray, *, by_chance: bool) -> Finding:
     return _rows_finding(
-        audited, "near_duplicate_rows", "note" if natural else "warning", np.flatnonzero(near),
-        "rows that are in one split only",
-        f"{_split_counts(audited, near)} that are equal to rows of another split "
+        audited, "near_duplicate_rows", "note" if by_chance else "warning", np.flatnonzero(near),
+        "each row in one split only",
+        f"{_split_counts(audited, near)} that are identical to rows of another split "
         f"to {_DIGITS} significant digits",
-        "their figures are of rows that were as good as learnt",
+        "their metrics include rows almost identical to training rows",
         "remove the copies, or round the columns in the file and drop its duplicates",
     )  # fmt: skip
 
 
-def _contradicting(
+def _conflicting_rows(
     audited: AuditedTable, features: UInt64Array, target: UInt64Array
 ) -> tuple[RowIndex, int]:
-    """Rows that agree with others in all features and not in the target, and how many different."""
-    numbers = audited.target.task == "regression"
+    """Return rows with equal features but different targets, and the number of distinct features."""
+    is_regression = audited.target.task == "regression"
     y = audited.y.astype(np.float64)
-    spread = y[audited.train].std(axis=0) if numbers else np.zeros(1)
+    std = y[audited.train].std(axis=0) if is_regression else np.zeros(1)
     frame = pl.DataFrame({"features": features, "target": target})
-    marked = frame.select(
+    targets = frame.select(
         pl.col("target").n_unique().over("features").alias("targets"),
     )["targets"].to_numpy()
-    rows: RowIndex = np.flatnonzero(marked > 1)
-    if numbers and len(rows):
+    rows: RowIndex = np.flatnonzero(targets > 1)
+    if is_regression and len(rows):
         group = np.unique(features[rows], return_inverse=True)[1]
-        apart = np.zeros(group.max() + 1, dtype=np.bool_)
+        differs = np.zeros(group.max() + 1, dtype=np.bool_)
         for column in range(y.shape[1]):
-            lowest = np.full(len(apart), np.inf)
-            highest = np.full(len(apart), -np.inf)
-            np.minimum.at(lowest, group, y[rows, column])
-            np.maximum.at(highest, group, y[rows, column])
-            apart |= highest - lowest > _TARGET_SHARE * spread[column]
-        rows = rows[apart[group]]
+            minimum = np.full(len(differs), np.inf)
+            maximum = np.full(len(differs), -np.inf)
+            np.minimum.at(minimum, group, y[rows, column])
+            np.maximum.at(maximum, group, y[rows, column])
+            differs |= maximum - minimum > _TARGET_TOLERANCE * std[column]
+        rows = rows[differs[group]]
     return rows, len(np.unique(features[rows]))
 
 
-def _contradiction(audited: AuditedTable, rows: RowIndex, groups: int, natural: bool) -> Finding:
+def _conflict(audited: AuditedTable, rows: RowIndex, sets: int, *, by_chance: bool) -> Finding:
     found = (
-        f"{counted(len(rows), 'row')} that share the features of another and not its target "
-        f"({counted(groups, 'set')} of features)"
+        f"{counted(len(rows), 'row')} with the same features as another row but a different target "
+        f"({counted(sets, 'set')} of features)"
     )
-    if natural:
+    if by_chance:
         found += "; about as many rows agree in all features but one"
     return _rows_finding(
-        audited, "conflicting_rows", "note" if natural else "warning", rows,
+        audited, "conflicting_rows", "note" if by_chance else "warning", rows,
         "one target for the same features", found,
-        "no network can be right on all of them",
-        "correct the targets, or add the column that tells them apart",
+        "no network can predict all of them correctly",
+        "correct the targets, or add a column that distinguishes them",
     )  # fmt: skip
 
 
@@ -223,5 +226,5 @@ def _rows_finding(
     audited: AuditedTable, kind: Kind, severity: Severity, rows: RowIndex, expected: str, found: str,
     meaning: str, fix: str,
 ) -> Finding:  # fmt: skip
-    places = audited.places(rows)
-    return Finding(kind, severity, places[0], (), places, len(rows), expected, found, meaning, fix)
+    shown = audited.locations(rows)
+    return Finding(kind, severity, shown[0], (), shown, len(rows), expected, found, meaning, fix)

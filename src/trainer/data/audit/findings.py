@@ -1,4 +1,4 @@
-"""What an audit can find, and how it is said."""
+"""The findings of an audit and their text."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from trainer.data.message_lists import quoted
 from trainer.errors import Problem
 
 Severity = Literal["fault", "warning", "note"]
-"""fault: figures would be false, or `fit` refuses the table. warning: to be looked at. note: not a
-finding, but worth knowing."""
+"""fault: metrics would be wrong, or `fit` rejects the table. warning: should be checked. note: for
+information."""
 
 Kind = Literal[
     "duplicate_rows",
@@ -42,24 +42,24 @@ Kind = Literal[
 ]
 
 SHOWN = 5
-"""Columns and rows that are named; the others are counted."""
+"""Number of columns and rows listed by name; the others are only counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that an audit found.
+    """A problem found by an audit.
 
     Attributes:
-        kind: What it is.
-        severity: How bad it is.
-        where: The place of the first row of it, else the table.
-        columns: The columns concerned, the worst first; all of them.
-        rows: The places of the first `SHOWN` rows concerned, if it is about rows.
-        count: How many rows are concerned; of columns, if it is about columns.
-        expected: What is right, as a noun phrase.
-        found: What is there, with figures.
-        meaning: What it does to a network or its figures; a whole sentence without its full stop.
-        fix: What to do.
+        kind: Identifier of the check.
+        severity: How serious it is.
+        where: Location of the first affected row, or the table.
+        columns: All affected columns, the worst first.
+        rows: Locations of the first `SHOWN` affected rows, if it is about rows.
+        count: Number of affected rows, or of columns if it is about columns.
+        expected: The correct state, as a noun phrase.
+        found: The actual state, with numbers.
+        meaning: The effect on a network or its metrics, as a sentence without a period.
+        fix: How to fix it.
     """
 
     kind: Kind
@@ -75,12 +75,12 @@ class Finding:
 
     @property
     def problem(self) -> Problem:
-        """The finding in one line."""
+        """The finding as a problem, for a one-line message."""
         means = f"{self.meaning}: {self.fix}"
         return Problem(f"{self.where} [{self.kind}]", self.expected, self.found, means)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data."""
+        """Return the finding as JSON values."""
         return {
             "kind": self.kind,
             "severity": self.severity,
@@ -95,29 +95,29 @@ class Finding:
         }
 
 
-def listed(words: Sequence[str]) -> str:
-    """The first few, and how many more there are: a, b, c and 4 more."""
-    more = f" and {len(words) - SHOWN:,} more" if len(words) > SHOWN else ""
-    return ", ".join(words[:SHOWN]) + more
+def listed(items: Sequence[str]) -> str:
+    """Join the first few items and count the rest: a, b, c and 4 more."""
+    more = f" and {len(items) - SHOWN:,} more" if len(items) > SHOWN else ""
+    return ", ".join(items[:SHOWN]) + more
 
 
 def names(columns: Sequence[str]) -> str:
-    """The first few columns in quotes, and how many more there are."""
+    """Join the first few column names in quotes and count the rest."""
     return quoted(columns, SHOWN)
 
 
 def counted(count: int, noun: str) -> str:
-    """1 row · 2,000 rows · 3 classes."""
+    """Return a count with its noun: 1 row, 2,000 rows, 3 classes."""
     plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
     return f"{count:,} {noun if count == 1 else plural}"
 
 
 def yaml_list(columns: Sequence[str]) -> str:
-    """Names as a list of a config, the first few: [a, b, …]."""
+    """Return the first few names as a YAML list: [a, b, …]."""
     plain = [name if name.replace("_", "").isalnum() else f'"{name}"' for name in columns[:SHOWN]]
     return f"[{', '.join(plain)}{', …' if len(columns) > SHOWN else ''}]"
 
 
 def exclude(columns: Sequence[str]) -> str:
-    """The setting that leaves columns out."""
+    """Return the setting that excludes columns."""
     return f"data.features.exclude: {yaml_list(columns)}"

@@ -1,11 +1,9 @@
-"""Rows whose label a network that had not learnt them doubts.
+"""Label issues: rows whose label disagrees with a network that was not trained on them.
 
-Confident learning (Northcutt, Jiang and Chuang 2021): a row counts as confidently of a class when its
-probability is at least the mean probability of that class among the rows labelled so; of several, the
-most probable. Rows that are confidently of another class than their label, the off-diagonal of the
-confident joint, are suspects.
-
-Owns: the rule. Does not own: where the answers come from.
+Confident learning (Northcutt, Jiang and Chuang 2021): a row is confidently predicted as a class if its
+probability is at least the mean probability of that class among the rows with that label; if several
+classes qualify, the most probable one counts. Rows confidently predicted as a class other than their
+label, the off-diagonal of the confident joint, are label issues.
 """
 
 from __future__ import annotations
@@ -19,13 +17,13 @@ from trainer.data.arrays import Float64Array, RowIndex
 
 @dataclass(frozen=True, slots=True)
 class LabelIssue:
-    """A row whose label is doubted.
+    """A row whose label is probably wrong.
 
     Attributes:
-        row: Its source row, from 0.
-        given: The class it is labelled with.
-        likely: The class that the network is confident of.
-        probability: Of the given class.
+        row: Source row, from 0.
+        given: The label of the row.
+        likely: The confidently predicted class.
+        probability: Predicted probability of the label.
     """
 
     row: int
@@ -37,28 +35,23 @@ class LabelIssue:
 def find_label_issues(
     rows: RowIndex, given: RowIndex, probabilities: Float64Array, classes: tuple[str, ...]
 ) -> list[LabelIssue]:
-    """The suspects, the least probable label first.
+    """Return the label issues, the least probable label first.
 
     Args:
         rows: int64 (n,), source rows.
-        given: int64 (n,), the number of the class each is labelled with.
-        probabilities: (n, classes), each row's sum 1, from a network that was not trained on the row.
-        classes: Their names.
+        given: int64 (n,), class number of each label.
+        probabilities: (n, classes), summing to 1 per row, from a network not trained on the row.
+        classes: Names of the classes.
     """
     thresholds = np.full(len(classes), np.inf)
     for number in np.unique(given):
         thresholds[number] = probabilities[given == number, number].mean()
-    confident = probabilities >= thresholds
-    likely = np.where(confident, probabilities, -1.0).argmax(axis=1)
-    own = probabilities[np.arange(len(given)), given]
-    at = np.flatnonzero(confident.any(axis=1) & (likely != given))
-    at = at[np.argsort(own[at], kind="stable")]
+    is_confident = probabilities >= thresholds
+    likely = np.where(is_confident, probabilities, -1.0).argmax(axis=1)
+    label_probability = probabilities[np.arange(len(given)), given]
+    issues = np.flatnonzero(is_confident.any(axis=1) & (likely != given))
+    issues = issues[np.argsort(label_probability[issues], kind="stable")]
     return [
-        LabelIssue(
-            int(rows[place]),
-            classes[given[place]],
-            classes[likely[place]],
-            float(own[place]),
-        )
-        for place in at
+        LabelIssue(int(rows[i]), classes[given[i]], classes[likely[i]], float(label_probability[i]))
+        for i in issues
     ]

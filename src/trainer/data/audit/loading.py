@@ -1,7 +1,4 @@
-"""From a config to the rows that are audited, in memory or out of a table read in parts.
-
-Owns: which rows are looked at. Does not own: reading and splitting, the engine's choice.
-"""
+"""Loading of the audited rows for a config, in memory or from a table that is read in batches."""
 
 from __future__ import annotations
 
@@ -23,40 +20,40 @@ from trainer.data.values import is_nested
 
 SAMPLED_ROWS = 200_000
 SAMPLED_CELLS = 20_000_000
-_LEAST_ROWS = 2_000
+_MIN_ROWS = 2_000
 
 
 def read_audited_table(
     config: Config, *, streamed: bool = False
 ) -> tuple[SplitTable, AuditedTable]:
-    """Read and split the table of a config, and take the rows to look at.
+    """Read and split the table of a config, and select the rows to audit.
 
     Args:
         config: Its `data.source` paths are absolute, or relative to the working directory.
-        streamed: Do not hold the table in memory.
+        streamed: Whether to read the table in batches instead of loading it into memory.
 
     Raises:
-        DataError: The table cannot be read or split, or its target cannot be understood.
+        DataError: The table cannot be read or split, or its target is invalid.
     """
     division, names, frame, rows = _streamed(config) if streamed else _read(config)
     return division, make_audited_table(division, frame, rows, names, config.data)
 
 
 def sampled_rows(assignment: Assignment, width: int, seed: int) -> RowIndex:
-    """The rows that are looked at, in order: all that take part, or those that a hash draws.
+    """Return the rows to audit, in order: all that are not dropped, or a sample drawn by a hash.
 
     Args:
         assignment: int8 (rows,): split number, or DROPPED.
         width: Columns of the table.
-        seed: What is drawn with.
+        seed: Seed of the sample.
     """
     rows: RowIndex = np.flatnonzero(assignment != DROPPED)
-    most = min(SAMPLED_ROWS, max(_LEAST_ROWS, SAMPLED_CELLS // max(1, width)))
-    if len(rows) <= most:
+    max_rows = min(SAMPLED_ROWS, max(_MIN_ROWS, SAMPLED_CELLS // max(1, width)))
+    if len(rows) <= max_rows:
         return rows
-    # Mixed once more: the splits are drawn with the same keys.
+    # Hashed again, as the splits are drawn with the same keys.
     keys = mix64(row_keys(seed, rows))
-    return np.sort(rows[np.argpartition(keys, most)[:most]])
+    return np.sort(rows[np.argpartition(keys, max_rows)[:max_rows]])
 
 
 def _read(config: Config) -> tuple[SplitTable, list[str], pl.DataFrame, RowIndex]:
@@ -77,13 +74,13 @@ def _streamed(config: Config) -> tuple[SplitTable, list[str], pl.DataFrame, RowI
     table = stream.read_columns([name for name in keys if name is not None])
     division = split_and_fit(config, table, names, _unfitted)
     schema = stream.empty_table.frame.schema
-    wanted = [name for name in schema if not is_nested(schema[name]) or name in names]
-    rows = sampled_rows(division.assignment, len(wanted), resolved_split_seed(config))
-    return division, names, _gathered(stream, wanted, rows), rows
+    columns = [name for name in schema if not is_nested(schema[name]) or name in names]
+    rows = sampled_rows(division.assignment, len(columns), resolved_split_seed(config))
+    return division, names, _gather(stream, columns, rows), rows
 
 
-def _gathered(stream: Stream, columns: list[str], rows: RowIndex) -> pl.DataFrame:
-    """Some rows of all files, in a pass over them."""
+def _gather(stream: Stream, columns: list[str], rows: RowIndex) -> pl.DataFrame:
+    """Return the given rows of all files, in one pass over them."""
     parts = []
     for start, frame in stream.batches(columns):
         first, last = np.searchsorted(rows, [start, start + frame.height])
@@ -92,6 +89,6 @@ def _gathered(stream: Stream, columns: list[str], rows: RowIndex) -> pl.DataFram
 
 
 def _unfitted(assignment: Assignment) -> ColumnFit:
-    """All training rows and no fitted column: an audit says of values what fitting would refuse."""
+    """Return all training rows without fitting a column; the audit reports what fitting would reject."""
     rows: RowIndex = np.flatnonzero(assignment == TRAIN)
     return ColumnFit((), rows, rows[:0], rows[:0], ())

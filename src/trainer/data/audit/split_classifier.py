@@ -1,8 +1,8 @@
-"""How well a linear function tells training rows from other rows.
+"""How well a linear classifier distinguishes training rows from other rows.
 
-Fisher's linear discriminant with a ridge: least squares on the split, standardised features, one-hot
-levels, 1 where a value is missing. Only its order counts, which is all that a logistic regression would
-be asked for too; it needs one solution where that needs many.
+Fisher's linear discriminant with ridge regularization: least squares on the split, with standardized
+features, one-hot levels and missing-value indicators. Only the ranking of its scores is used, so a
+logistic regression would give about the same but need several iterations.
 """
 
 from __future__ import annotations
@@ -16,54 +16,54 @@ from trainer.data.audit.audited_table import AuditedTable
 from trainer.data.audit.statistics import auc
 from trainer.data.hashing import mix64
 
-_MOST_ROWS = 20_000
-_MOST_CELLS = 4_000_000
-_MOST_FEATURES = 1_000
-_MOST_LEVELS = 10
+_MAX_ROWS = 20_000
+_MAX_CELLS = 4_000_000
+_MAX_FEATURES = 1_000
+_MAX_LEVELS = 10
 _RIDGE = 0.01
-_FAR = 5.0
+_CLIP = 5.0
 
 
 def split_auc(
     audited: AuditedTable, columns: Sequence[str], other: RowIndex
 ) -> tuple[float, float]:
-    """The AUC of held-out halves, and its standard error without any difference.
+    """Return the AUC over held-out halves, and its standard error if there is no difference.
 
     Args:
-        audited: The table.
+        audited: The audited table.
         columns: Features.
-        other: The rows that are told from the training rows.
+        other: Rows to distinguish from the training rows.
     """
-    columns = columns[:_MOST_FEATURES]
-    most = min(_MOST_ROWS, max(1_000, _MOST_CELLS // len(columns)))
-    train, other = _thinned(audited.train, most // 2), _thinned(other, most // 2)
+    columns = columns[:_MAX_FEATURES]
+    max_rows = min(_MAX_ROWS, max(1_000, _MAX_CELLS // len(columns)))
+    train, other = _subsample(audited.train, max_rows // 2), _subsample(other, max_rows // 2)
     rows = np.concatenate([train, other])
     x = _encoded(audited, columns, rows)
     is_other = np.arange(len(rows)) >= len(train)
     half = (mix64(audited.rows[rows].astype(np.uint64)) & np.uint64(1)).astype(np.bool_)
     areas = []
-    for fitted in (half, ~half):
-        held = ~fitted
-        if len(set(is_other[fitted])) < 2 or len(set(is_other[held])) < 2:
+    for fit_mask in (half, ~half):
+        held_out = ~fit_mask
+        if len(set(is_other[fit_mask])) < 2 or len(set(is_other[held_out])) < 2:
             return 0.5, 1.0
-        scores = _scores(x[fitted], is_other[fitted].astype(np.float64), x[held])
-        areas.append((auc(scores, is_other[held]), int(held.sum())))
+        scores = _scores(x[fit_mask], is_other[fit_mask].astype(np.float64), x[held_out])
+        areas.append((auc(scores, is_other[held_out]), int(held_out.sum())))
     area = sum(value * count for value, count in areas) / len(rows)
     error = np.sqrt((len(rows) + 1) / (12 * len(train) * len(other)))
     return float(area), float(error)
 
 
-def _scores(x: Float64Array, y: Float64Array, asked: Float64Array) -> Float64Array:
-    """What the discriminant of some rows says of others; both classes weigh the same."""
+def _scores(x: Float64Array, y: Float64Array, x_new: Float64Array) -> Float64Array:
+    """Fit the discriminant with balanced class weights and return its scores for new rows."""
     weight = np.where(y > 0, 0.5 / y.sum(), 0.5 / (1 - y).sum())
-    centre = weight @ x
-    x, asked = x - centre, asked - centre
+    center = weight @ x
+    x, x_new = x - center, x_new - center
     target = np.where(y > 0, 1.0, -1.0)
     weighted = x * weight[:, None]
     gram = weighted.T @ x
     gram[np.diag_indices_from(gram)] += _RIDGE + x.shape[1] / len(x)
-    found: Float64Array = asked @ np.linalg.solve(gram, weighted.T @ target)
-    return found
+    scores: Float64Array = x_new @ np.linalg.solve(gram, weighted.T @ target)
+    return scores
 
 
 def _encoded(audited: AuditedTable, columns: Sequence[str], rows: RowIndex) -> Float64Array:
@@ -73,21 +73,23 @@ def _encoded(audited: AuditedTable, columns: Sequence[str], rows: RowIndex) -> F
         if audited.kinds[name] == "numeric":
             values = audited.numbers(name)[rows]
             values[~np.isfinite(values)] = np.nan
-            known = ~np.isnan(values)
-            if not known.any():
+            is_known = ~np.isnan(values)
+            if not is_known.any():
                 continue
-            values /= np.abs(values[known]).max() or 1.0  # squares of large numbers would overflow
-            spread = float(np.std(values[known]))
-            scaled = (values - np.mean(values[known])) / (spread or 1.0)
-            parts.append(np.clip(np.where(known, scaled, 0.0), -_FAR, _FAR))
-            if not known.all():
-                parts.append((~known).astype(np.float64))
+            values /= (
+                np.abs(values[is_known]).max() or 1.0
+            )  # squares of large numbers would overflow
+            std = float(np.std(values[is_known]))
+            scaled = (values - np.mean(values[is_known])) / (std or 1.0)
+            parts.append(np.clip(np.where(is_known, scaled, 0.0), -_CLIP, _CLIP))
+            if not is_known.all():
+                parts.append((~is_known).astype(np.float64))
         else:
             counts = np.bincount(codes + 1)
-            levels = np.argsort(-counts, kind="stable")[:_MOST_LEVELS]
+            levels = np.argsort(-counts, kind="stable")[:_MAX_LEVELS]
             parts += [(codes + 1 == level).astype(np.float64) for level in levels]
     return np.stack(parts, axis=1) if parts else np.zeros((len(rows), 1))
 
 
-def _thinned(rows: RowIndex, most: int) -> RowIndex:
-    return rows if len(rows) <= most else rows[:: -(-len(rows) // most)]
+def _subsample(rows: RowIndex, max_rows: int) -> RowIndex:
+    return rows if len(rows) <= max_rows else rows[:: -(-len(rows) // max_rows)]

@@ -1,4 +1,4 @@
-"""The statistics that checks share, of numpy alone."""
+"""Statistics for the checks."""
 
 from __future__ import annotations
 
@@ -11,64 +11,63 @@ from trainer.data.arrays import BoolArray, Float64Array
 
 
 def ranks(values: Float64Array) -> Float64Array:
-    """Ranks from 1, equal values sharing their mean rank; (n,)."""
-    found: Float64Array = pl.Series(values).rank("average").to_numpy()
-    return found
+    """Return the (n,) ranks from 1; equal values get their mean rank."""
+    result: Float64Array = pl.Series(values).rank("average").to_numpy()
+    return result
 
 
 def auc(scores: Float64Array, positive: BoolArray) -> float:
-    """The chance that a positive row has a higher score than another, ties half; NaN without both.
-
-    By ranks (Mann and Whitney 1947).
-    """
-    count = int(positive.sum())
-    others = len(positive) - count
-    if not count or not others:
+    """Return the area under the ROC curve by ranks (Mann and Whitney 1947); NaN for a single class."""
+    positives = int(positive.sum())
+    negatives = len(positive) - positives
+    if not positives or not negatives:
         return float("nan")
-    total = float(ranks(scores)[positive].sum())
-    return (total - count * (count + 1) / 2) / (count * others)
+    rank_sum = float(ranks(scores)[positive].sum())
+    return (rank_sum - positives * (positives + 1) / 2) / (positives * negatives)
 
 
 def auc_standard_error(area: float, positives: int, negatives: int) -> float:
-    """The standard error of an AUC (Hanley and McNeil 1982)."""
+    """Return the standard error of an AUC (Hanley and McNeil 1982)."""
     square = area * area
     first, second = area / (2 - area) - square, 2 * square / (1 + area) - square
     total = area * (1 - area) + (positives - 1) * first + (negatives - 1) * second
     return float(np.sqrt(max(0.0, total) / (positives * negatives)))
 
 
-def correlation(one: Float64Array, other: Float64Array) -> float:
-    """Pearson's r; 0 where one of them does not vary."""
-    one, other = one - one.mean(), other - other.mean()
-    size = float(np.sqrt((one @ one) * (other @ other)))
-    return float(one @ other) / size if size > 0 else 0.0
+def correlation(x: Float64Array, y: Float64Array) -> float:
+    """Return Pearson's r; 0 if one of them is constant."""
+    x, y = x - x.mean(), y - y.mean()
+    norm = float(np.sqrt((x @ x) * (y @ y)))
+    return float(x @ y) / norm if norm > 0 else 0.0
 
 
-def rank_correlation(one: Float64Array, other: Float64Array) -> float:
-    """Spearman's rho."""
-    return correlation(ranks(one), ranks(other))
+def rank_correlation(x: Float64Array, y: Float64Array) -> float:
+    """Return Spearman's rho."""
+    return correlation(ranks(x), ranks(y))
 
 
-def chi_square_critical_value(chance: float, freedom: int) -> float:
-    """What a chi-square variable exceeds with this chance, to six digits; by bisection."""
+def chi_square_critical_value(p_value: float, degrees_of_freedom: int) -> float:
+    """Return the critical value of the chi-square distribution, to six digits, by bisection."""
     low, high = 0.0, 1.0
-    while _chi_square_tail(high, freedom) > chance:
+    while _chi_square_tail(high, degrees_of_freedom) > p_value:
         low, high = high, 2 * high
     while high - low > 1e-6 * high:
         middle = (low + high) / 2
-        low, high = (middle, high) if _chi_square_tail(middle, freedom) > chance else (low, middle)
+        is_below = _chi_square_tail(middle, degrees_of_freedom) > p_value
+        low, high = (middle, high) if is_below else (low, middle)
     return high
 
 
-def _chi_square_tail(value: float, freedom: int) -> float:
-    """The chance of more than `value`: Q(freedom / 2, value / 2), a finite sum for whole degrees
-    (Abramowitz and Stegun 1964, 26.4.4 and 26.4.5).
+def _chi_square_tail(value: float, degrees_of_freedom: int) -> float:
+    """Return the survival function Q(degrees_of_freedom / 2, value / 2) as a finite sum.
+
+    Abramowitz and Stegun 1964, 26.4.4 and 26.4.5.
     """
     half = value / 2
-    odd = freedom % 2 == 1
-    total = math.erfc(math.sqrt(half)) if odd else 0.0
-    power = math.sqrt(half) / math.gamma(1.5) if odd else 1.0
-    for step in range(freedom // 2):
+    is_odd = degrees_of_freedom % 2 == 1
+    total = math.erfc(math.sqrt(half)) if is_odd else 0.0
+    power = math.sqrt(half) / math.gamma(1.5) if is_odd else 1.0
+    for step in range(degrees_of_freedom // 2):
         total += math.exp(-half) * power
-        power *= half / (step + (1.5 if odd else 1.0))
+        power *= half / (step + (1.5 if is_odd else 1.0))
     return total
