@@ -1,1 +1,1 @@
-"""Words in, words out: the `trainer` command. One file a verb; `main` is the error boundary."""
+"""The `trainer` command: one module per command; `main` turns errors into messages and exit codes."""

@@ -1,4 +1,4 @@
-"""`trainer best`: the winner of a sweep, and one trained on more rows."""
+"""`trainer best`: the best trial of a sweep, optionally retrained on more rows."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def command(
         bool,
         typer.Option(
             "--refit",
-            help="Train its settings on training and validation rows, for as many epochs as its best "
-            "took, with its threshold, temperature and interval widths; print that run.",
+            help="Retrain it on the training and validation rows, for the number of epochs of its best "
+            "checkpoint and with its threshold, temperature and interval widths; print the new run.",
         ),
     ] = False,
     runs: Runs = DEFAULT_RUNS,
@@ -45,13 +45,13 @@ def command(
 
     stderr = console.Console(quiet=quiet)
     signals = Signals()
-    again = refit_config(run)
-    for note in again.notes:
+    refitted = refit_config(run)
+    for note in refitted.notes:
         stderr.print(note)
     try:
         with signals.caught():
             events = fit_run(
-                again.loaded,
+                refitted.loaded,
                 runs=runs,
                 command=("trainer", *sys.argv[1:]),
                 allow_custom=allow_custom,

@@ -1,4 +1,4 @@
-"""`trainer check`: everything that can be found out without training."""
+"""`trainer check`: validates a config and its data without training."""
 
 from __future__ import annotations
 
@@ -29,9 +29,8 @@ def command(
         bool,
         typer.Option(
             "--data",
-            help="Look for faults in the data instead: rows in two splits, groups that leak, columns "
-            "that give the target away, drift and more; of a run, labels that it doubts. "
-            "Exit code 2 if there is a fault.",
+            help="Audit the data instead: duplicates across splits, leaking groups, target leakage, "
+            "drift and more; for a run, likely label errors. Exit code 2 if there is a fault.",
         ),
     ] = False,
     strict: Annotated[
@@ -40,7 +39,7 @@ def command(
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
-    """Validate a config, read and split its data, and print what `fit` would do.
+    """Validate a config and its data, and show what `fit` would do.
 
     Example: trainer check configs/breast_cancer.yaml model.layers.0.dense.units=128
 
@@ -50,7 +49,7 @@ def command(
         _audit(words, strict=strict, quiet=quiet, json=json)
         return
     if strict:
-        raise UsageError(Problem("trainer check --strict", "--data before it", "none"))
+        raise UsageError(Problem("trainer check --strict", "--data as well", "no --data"))
     from trainer.config.members import member_configs
     from trainer.workflows.checking import load_checked
     from trainer.workflows.plan import make_plan
@@ -80,9 +79,11 @@ def command(
                 console.result(part)
         if sweep is not None:
             trials = (
-                "until time ends it" if sweep.trials is None else pluralize(sweep.trials, "trial")
+                "trials until the time limit"
+                if sweep.trials is None
+                else pluralize(sweep.trials, "trial")
             )
-            console.result(f"sweep: {trials} by {sweep.search}; first {sweep.first}")
+            console.result(f"sweep: {trials}, {sweep.search} search; first batch: {sweep.first}")
 
 
 def _audit(words: list[str], *, strict: bool, quiet: bool, json: bool) -> None:
@@ -94,7 +95,7 @@ def _audit(words: list[str], *, strict: bool, quiet: bool, json: bool) -> None:
     path, overrides = one_config(words, "trainer check --data")
     if is_run(path):
         if overrides:
-            expected = "no settings: a run has its own"
+            expected = "no settings, because a run has its config"
             raise UsageError(Problem("trainer check --data RUN", expected, f"'{overrides[0]}'"))
         audit = audit_labels(path)
     else:
@@ -123,7 +124,7 @@ def _audit_line(audit: Audit) -> str:
     features = f", {pluralize(audit.features, 'feature')}" if audit.features else ""
     faults, warnings = audit.count("fault"), audit.count("warning")
     counts = f"{pluralize(faults, 'fault')}, {pluralize(warnings, 'warning')}"
-    part = "" if audit.looked_at is None else f", of which {audit.looked_at:,} drawn rows were read"
+    part = "" if audit.looked_at is None else f", of which {audit.looked_at:,} were sampled"
     return f"{audit.name}: {counts} in {rows} rows{features}{part}"
 
 
@@ -183,7 +184,7 @@ def _weight_lines(plan: RunPlan) -> list[str]:
 
 
 def _target_scales(plan: RunPlan) -> dict[str, str]:
-    """How each target column of a regression is scaled; empty for other tasks."""
+    """Return the scale of each target column of a regression; empty for other tasks."""
     from trainer.config.resolve import resolved_target_scale
 
     target = plan.task.target
@@ -237,7 +238,7 @@ def _lines(plan: RunPlan) -> list[str]:
 
 
 def _network_lines(fit: Fit, networks: int) -> list[str]:
-    """What repeats and folds make of it, if there are any: 5 folds × 4 repeats: 20 networks."""
+    """Return the number of models if there are several: 5 folds × 4 repeats: 20 networks."""
     if networks == 1:
         return []
     factors = [] if fit.folds is None else [pluralize(fit.folds, "fold")]
@@ -256,8 +257,7 @@ def _column_lines(plan: RunPlan) -> list[str]:
     if len(columns) > _SHOWN_COLUMNS:
         lines.append(f"… and {len(columns) - _SHOWN_COLUMNS:,} more columns")
     width = plan.dataset.preprocessing.width
-    make = "makes" if len(columns) == 1 else "make"
-    return [*lines, f"{pluralize(len(columns), 'column')} {make} {pluralize(width, 'input')}"]
+    return [*lines, f"{pluralize(len(columns), 'column')}, {pluralize(width, 'input')}"]
 
 
 def _split_lines(plan: RunPlan) -> list[str]:
@@ -281,7 +281,8 @@ def _layer_lines(plan: RunPlan) -> list[str]:
         for layer in plan.layers
     ]
     total = "?" if plan.parameters is None else f"{plan.parameters:,}"
-    return _table(["layer", "output", "parameters"], [*rows, ["all", "", total]], right={1, 2})
+    rows.append(["total", "", total])
+    return _table(["layer", "output", "parameters"], rows, right={1, 2})
 
 
 def _table(columns: list[str], rows: list[list[str]], right: set[int]) -> list[str]:

@@ -17,16 +17,18 @@ from trainer_cli.options import BestTrials, Json
 def command(
     runs: Annotated[
         list[Path],
-        typer.Argument(metavar="RUN", help="Run directories, or checkpoints in them; or sweeps."),
+        typer.Argument(metavar="RUN", help="Run directories, checkpoints in them, or sweeps."),
     ],
     best: BestTrials = None,
-    csv: Annotated[bool, typer.Option("--csv", help="Print CSV on stdout, a line a run.")] = False,
+    csv: Annotated[
+        bool, typer.Option("--csv", help="Print CSV on stdout, one line per run.")
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Compare runs: the settings that differ, metrics side by side, other data, packages, devices.
+    """Compare the settings, metrics, data and environments of runs.
 
-    Metrics of a run with repeats or folds are means with their intervals. Of a sweep its best
-    trials are compared: five of a sweep alone, the best one of a sweep beside others.
+    For a run with repeats or folds, metrics are means with confidence intervals. For a sweep, the best
+    trials are compared: five if it is the only argument, else one.
 
     Example: trainer compare runs/breast-cancer/*
     """
@@ -35,7 +37,7 @@ def command(
     from trainer.report.sweeps.best_trials import with_best_trials
 
     if csv and json:
-        fix = "leave one out"
+        fix = "use only one of them"
         raise UsageError(Problem("trainer compare", "either --csv or --json", "both", fix))
     compared = compare_runs(with_best_trials(runs, best), datetime.now(UTC))
     for run in compared.runs:

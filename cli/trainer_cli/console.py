@@ -1,7 +1,7 @@
-"""What is said, and where: results on stdout, everything else on stderr.
+"""Terminal output: results on stdout, everything else on stderr.
 
-On a terminal stderr gets colour and a progress bar, elsewhere plain lines without control codes. A
-reader that goes away (`| head`) never stops a run: what cannot be said is left unsaid.
+On a terminal, stderr gets color and a progress bar; elsewhere, plain lines without control codes. A
+closed pipe (`| head`) never stops a run: output that cannot be written is dropped.
 """
 
 from __future__ import annotations
@@ -22,66 +22,66 @@ from trainer.report.wrapping import table_lines, wrap_text
 
 
 class Console:
-    """Says things on stderr, unless quiet."""
+    """Prints messages on stderr, unless quiet."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         self.quiet = quiet
         self.terminal = _is_terminal()
 
     def print(self, text: str = "") -> None:
-        """Print a line for the user; on a terminal, long ones are broken between words."""
+        """Print a line, wrapped on a terminal."""
         if not self.quiet:
             _write(sys.stderr, _lines(wrap_text(text, _columns(sys.stderr))))
 
     def announce_loading(self, what: str | Path) -> None:
-        """Print what is being read, before imports that take seconds and show nothing.
+        """Print what is being read, before imports that take seconds.
 
-        Nothing is printed of a path that does not exist: its error follows at once.
+        Print nothing for a path that does not exist, because an error follows at once.
         """
         if isinstance(what, str) or what.exists():
-            self.print(f"reading {what}, loading TensorFlow (takes some seconds) …")
+            self.print(f"reading {what}, loading TensorFlow (takes a few seconds) …")
 
     def table(self, table: Table) -> None:
-        """Print a table, as wide as the terminal at most."""
+        """Print a table that fits the terminal's width."""
         if not self.quiet:
             _write(sys.stderr, _lines(table_lines(table, _columns(sys.stderr))))
 
 
 def result(text: str) -> None:
-    """A line of the result, on stdout."""
+    """Print a line of the result on stdout."""
     _write(sys.stdout, text + "\n")
 
 
 def result_table(table: Table) -> None:
-    """Print a table of the result on stdout, as wide as the terminal at most."""
+    """Print a table of the result on stdout that fits the terminal's width."""
     for line in table_lines(table, result_columns()):
         result(line)
 
 
 def result_columns() -> int | None:
-    """The width of the terminal that stdout is; None for a file or a pipe."""
+    """Return the width of the terminal on stdout; None for a file or a pipe."""
     return _columns(sys.stdout)
 
 
 def json_result(value: dict[str, Any]) -> None:
-    """One JSON object on one line of stdout; numbers that are not finite become null."""
+    """Print a JSON object as a line on stdout; NaN and ±∞ become null."""
     result(json.dumps(_finite(value), ensure_ascii=False, allow_nan=False))
 
 
-def print_error(wrong: TrainerError, *, json: bool) -> int:
-    """Say what is wrong, each problem on a line of its own; the exit code."""
+def print_error(trainer_error: TrainerError, *, json: bool) -> int:
+    """Print an error, one line per problem; return the exit code."""
     if json:
         with contextlib.suppress(StorageError):
-            json_result({"error": error_json(wrong)})
-    for problem in wrong.problems:
+            json_result({"error": error_json(trainer_error)})
+    for problem in trainer_error.problems:
         error(str(problem))
-    return wrong.exit_code
+    return trainer_error.exit_code
 
 
-def error_json(wrong: TrainerError) -> dict[str, Any]:
-    """An error as `--json` prints it."""
+def error_json(trainer_error: TrainerError) -> dict[str, Any]:
+    """Return an error as printed by `--json`."""
     return {
-        "kind": wrong.kind,
+        "kind": trainer_error.kind,
         "problems": [
             {
                 "where": " ".join(part for part in (problem.where, problem.key) if part),
@@ -89,25 +89,26 @@ def error_json(wrong: TrainerError) -> dict[str, Any]:
                 "found": problem.found,
                 "fix": problem.fix,
             }
-            for problem in wrong.problems
+            for problem in trainer_error.problems
         ],
     }
 
 
 def stdout_error(error: OSError) -> StorageError:
-    """What is told when stdout takes no more."""
+    """Return the error for a failed write to stdout."""
     found = (error.strerror or str(error)).lower()
-    return StorageError(Problem("stdout", "to write the result there", found, "see `df -h`"))
+    fix = "free disk space (`df -h` shows it)"
+    return StorageError(Problem("stdout", "to write the result", found, fix))
 
 
 def warn(text: str) -> None:
-    """A line that a person should see even when the console is quiet, on stderr."""
+    """Print a warning on stderr, even if the console is quiet."""
     _marked("warning:", "33", text)
 
 
 @contextlib.contextmanager
 def logged_warnings() -> Iterator[None]:
-    """Within it what `trainer` logs as a warning is told as one, each text once."""
+    """While active, print each distinct warning that `trainer` logs."""
     handler = _Warnings(logging.WARNING)
     log = logging.getLogger("trainer")
     log.addHandler(handler)
@@ -120,22 +121,22 @@ def logged_warnings() -> Iterator[None]:
 class _Warnings(logging.Handler):
     def __init__(self, level: int) -> None:
         super().__init__(level)
-        self._told: set[str] = set()
+        self._printed: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
         text = record.getMessage()
-        if text not in self._told:
-            self._told.add(text)
+        if text not in self._printed:
+            self._printed.add(text)
             warn(text)
 
 
 def error(text: str) -> None:
-    """A line about what went wrong, on stderr."""
+    """Print an error on stderr."""
     _marked("error:", "31", text)
 
 
 def styled(text: str, code: str) -> str:
-    """The text in an ANSI colour, where stderr is a terminal that wants colour."""
+    """Return the text in an ANSI color if stderr is a terminal with color."""
     if "NO_COLOR" in os.environ or not _is_terminal():
         return text
     return f"\x1b[{code}m{text}\x1b[0m"
@@ -151,11 +152,11 @@ def _lines(lines: list[str]) -> str:
 
 
 def _columns(stream: TextIO | None) -> int | None:
-    """The width of a terminal; None for anything else, whose lines stay whole."""
+    """Return the width of a terminal; None for a file or a pipe, where lines are not wrapped."""
     try:
         if stream is None or not stream.isatty():
             return None
-        # A width of 0 is that of a terminal which does not know.
+        # A width of 0 means that the terminal does not know its width.
         return os.get_terminal_size(stream.fileno()).columns or None
     except (OSError, ValueError):
         return None
@@ -183,8 +184,8 @@ def _write(stream: TextIO | None, text: str) -> None:
         stream.write(text)
         stream.flush()
     except OSError as error:
-        # Nobody reads any more, or the disk is full. What follows, and Python's own flush at exit,
-        # goes nowhere.
+        # The reader is gone or the disk is full. Later output, and Python's flush at exit, go to
+        # /dev/null.
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         if stream is sys.stdout and not isinstance(error, BrokenPipeError):

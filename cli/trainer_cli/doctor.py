@@ -1,4 +1,4 @@
-"""`trainer doctor`: what this machine has for training, and what it lacks."""
+"""`trainer doctor`: versions, devices and caches of this machine."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ from trainer_cli.options import Json
 
 def command(
     clear_cache: Annotated[
-        bool, typer.Option("--clear-cache", help="Delete the compiled programs that are kept.")
+        bool, typer.Option("--clear-cache", help="Delete the cache of compiled programs.")
     ] = False,
     json: Json = False,
 ) -> None:
-    """Print versions, devices and threads, what is missing for a GPU, and the cache of programs."""
+    """Print versions, devices, threads and the cache of this machine.
+
+    Without a usable GPU, it reports what is missing.
+    """
     from trainer.engine import program_cache
 
     root = program_cache.cache_root()

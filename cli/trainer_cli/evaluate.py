@@ -1,4 +1,4 @@
-"""`trainer eval`: what a trained network scores on its own splits or on other rows."""
+"""`trainer eval`: evaluates a trained model on its splits or on a file."""
 
 from __future__ import annotations
 
@@ -33,30 +33,30 @@ def command(
     data: Annotated[
         Path | None,
         typer.Option(
-            "--data", help="Evaluate this file instead; - for CSV on stdin.", readable=False
+            "--data", help="Evaluate on this file instead; - for CSV on stdin.", readable=False
         ),
     ] = None,
     split: Annotated[
         list[str] | None,
-        typer.Option("--split", help="train, validation or test; may be repeated.  [all]"),
+        typer.Option(
+            "--split", help="train, validation or test; can be repeated.", show_default="all"
+        ),
     ] = None,
     device: Device = "auto",
     quiet: Quiet = False,
     json: JsonLines = False,
     allow_custom: AllowCustom = False,
 ) -> None:
-    """Evaluate a run, or one of its checkpoints, on its own splits or on a file.
+    """Evaluate a run or a checkpoint on its splits or on a file.
 
     Example: trainer eval runs/breast-cancer/20261122-141530-9f3c --data new_patients.csv
     """
     if data is not None and split:
-        found = "both"
-        raise UsageError(
-            Problem("trainer eval", "either --data or --split", found, "leave one out")
-        )
+        fix = "use only one of them"
+        raise UsageError(Problem("trainer eval", "either --data or --split", "both", fix))
     if settings and data is None:
-        expected = "--data FILE with settings of how that file is read"
-        fix = "its own rows are read as they were for training: add --data FILE, or leave it out"
+        expected = "--data FILE with data settings"
+        fix = "add --data FILE, or remove it: the run's splits are read as they were for training"
         raise UsageError(Problem("trainer eval", expected, f"'{settings[0]}' alone", fix))
     stderr = console.Console(quiet=quiet)
     stderr.announce_loading(run)
@@ -67,7 +67,7 @@ def command(
     splits = tuple(_split_name(name) for name in split) if split else SPLITS
     chosen = device_name(device)
     with nullcontext() if data is None else data_file(data) as source:
-        done = evaluate(
+        evaluated = evaluate(
             run,
             splits=splits,
             data=source,
@@ -75,27 +75,27 @@ def command(
             allow_custom=allow_custom,
             reading=settings or (),
         )
-    for warning in done.warnings:
+    for warning in evaluated.warnings:
         console.warn(warning if data is None else with_stdin_name(warning, data, source))
     if json:
-        for one in done.found:
+        for result in evaluated.found:
             console.json_result(
                 {
-                    "run": str(one.run),
-                    "checkpoint": one.checkpoint,
-                    **({"split": one.split} if one.data is None else {"data": str(data)}),
-                    "rows": one.rows,
-                    "metrics": one.metrics,
+                    "run": str(result.run),
+                    "checkpoint": result.checkpoint,
+                    **({"split": result.split} if result.data is None else {"data": str(data)}),
+                    "rows": result.rows,
+                    "metrics": result.metrics,
                 }
             )
         return
-    first = done.found[0]
+    first = evaluated.found[0]
     stderr.print(f"{first.run}, checkpoint {first.checkpoint}")
-    columns = ("", *(cell(one.split or str(data)) for one in done.found))
-    rows = [("rows", *(number(one.rows) for one in done.found))]
+    columns = ("", *(cell(result.split or str(data)) for result in evaluated.found))
+    rows = [("rows", *(number(result.rows) for result in evaluated.found))]
     labels = read_decision_summary(RunDirectory(first.run)).labels
     rows += [
-        (labels.of(name), *(number(one.metrics[name]) for one in done.found))
+        (labels.of(name), *(number(result.metrics[name]) for result in evaluated.found))
         for name in first.metrics
     ]
     right = frozenset(range(1, len(columns)))

@@ -1,4 +1,4 @@
-"""`trainer explain`: what a trained network looks at."""
+"""`trainer explain`: feature importance, partial dependence and SHAP values of a trained model."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from trainer.workflows.explain import Explanation
 
 _SHOWN = 40
-_MOST_ROWS = 10_000
+_MAX_ROWS = 10_000
 
 
 def command(
@@ -26,18 +26,18 @@ def command(
         str | None,
         typer.Option(
             "--split",
-            help="The rows that columns are shuffled in: validation or test.",
-            show_default="validation; with repeats or folds test",
+            help="Rows for permutation importance: validation or test.",
+            show_default="validation; test for repeats or folds",
         ),
     ] = None,
     repeats: Annotated[
-        int, typer.Option("--repeats", min=1, max=1000, help="Shuffles of each column.")
+        int, typer.Option("--repeats", min=1, max=1000, help="Number of shuffles per column.")
     ] = 5,
     columns: Annotated[
         list[str] | None,
         typer.Option(
             "--columns",
-            help="Columns, separated by commas, to compute curves of; may be repeated.",
+            help="Comma-separated columns for partial dependence; can be repeated.",
             show_default="the ten most important",
         ),
     ] = None,
@@ -46,7 +46,7 @@ def command(
         typer.Option(
             "--rows",
             metavar="N|FILE",
-            help="Compute SHAP values of this many test rows, or of the rows of a file; needs the "
+            help="Compute SHAP values for this many test rows, or for the rows of a file; needs the "
             "explain extra.",
         ),
     ] = None,
@@ -55,17 +55,17 @@ def command(
     json: Json = False,
     allow_custom: AllowCustom = False,
 ) -> None:
-    """Explain a run or a checkpoint: importance of columns, partial dependence, SHAP values.
+    """Compute feature importance, partial dependence and SHAP values.
 
-    Importance is how much worse the network is with a column shuffled; partial dependence is the mean
-    prediction over a column's values. Files are written to RUN/explanation.
+    Permutation importance is the drop of a metric when a column is shuffled. Partial dependence is the
+    mean prediction as a function of a column's value. Files are written to RUN/explanation.
 
     Example: trainer explain runs/breast-cancer/20261122-141530-9f3c --columns mean_area --rows 50
     """
     split_metric_name, shap_rows = _split_name(split), _shap_rows(rows)
     if settings and not isinstance(shap_rows, Path):
-        expected = "--rows FILE with settings of how that file is read"
-        fix = "add --rows FILE, or leave it out"
+        expected = "--rows FILE with data settings"
+        fix = "add --rows FILE, or remove it"
         raise UsageError(Problem("trainer explain", expected, f"'{settings[0]}' alone", fix))
     stderr = console.Console(quiet=quiet)
     stderr.announce_loading(run)
@@ -101,38 +101,37 @@ def command(
 
 
 def _parts(done: Explanation) -> list[str | Table]:
-    """The lines and the table that a user reads."""
-    found: dict[str, Any] = done.importance
-    of_all = "" if found["rows"] == found["of_rows"] else f" of {found['of_rows']:,}"
-    share = f"{100 * found['level']:g}%"
+    """Return the lines and the table to print."""
+    importance: dict[str, Any] = done.importance
+    total = "" if importance["rows"] == importance["of_rows"] else f" of {importance['of_rows']:,}"
     parts: list[str | Table] = [
         f"{done.run}, checkpoint {done.checkpoint}",
-        f"{found['measure']} {number(found['baseline'])} on {found['rows']:,}{of_all} "
-        f"{found['split']} rows; each column shuffled {found['repeats']} times",
+        f"{importance['measure']} {number(importance['baseline'])} on {importance['rows']:,}{total} "
+        f"{importance['split']} rows; each column shuffled {importance['repeats']} times",
     ]
     rows = tuple(
         (
-            cell(one["column"]),
-            _short(one["drop"]),
-            f"{_short(one['low'])} to {_short(one['high'])}",
-            "within the noise" if one["is_noise"] else "",
+            cell(column["column"]),
+            _short(column["drop"]),
+            f"{_short(column['low'])} to {_short(column['high'])}",
+            "within noise" if column["is_noise"] else "",
         )
-        for one in found["columns"][:_SHOWN]
+        for column in importance["columns"][:_SHOWN]
     )
-    heads = ("column", "drop", share, "")
+    heads = ("column", "drop", f"{100 * importance['level']:g}% interval", "")
     parts += ["", Table("", heads, rows, frozenset({1, 2}))]
-    if len(found["columns"]) > _SHOWN:
-        parts.append(f"and {len(found['columns']) - _SHOWN:,} more in importance.json")
+    if len(importance["columns"]) > _SHOWN:
+        parts.append(f"and {len(importance['columns']) - _SHOWN:,} more in importance.json")
     if done.shap is not None:
         parts.append(
-            f"SHAP values of {len(done.shap['rows']):,} rows; base and values sum to each answer "
-            f"within {number(done.shap['largest_gap'])}"
+            f"SHAP values for {len(done.shap['rows']):,} rows; with the base value, they sum to "
+            f"the prediction within {number(done.shap['largest_gap'])}"
         )
     return parts
 
 
 def _short(value: float) -> str:
-    # What rounding leaves of nothing is nothing.
+    # Rounding turns floating-point noise into 0.
     return number(round(value, 12))
 
 
@@ -144,11 +143,11 @@ def _split_name(name: str | None) -> Literal["validation", "test"] | None:
     raise UsageError(Problem("--split", "validation or test", f"'{name}'", fix))
 
 
-def _shap_rows(words: str | None) -> int | Path | None:
-    if words is None:
+def _shap_rows(text: str | None) -> int | Path | None:
+    if text is None:
         return None
-    if not words.isdecimal():
-        return Path(words)
-    if not 1 <= int(words) <= _MOST_ROWS:
-        raise UsageError(Problem("--rows", f"1 to {_MOST_ROWS:,} rows, or a file", words))
-    return int(words)
+    if not text.isdecimal():
+        return Path(text)
+    if not 1 <= int(text) <= _MAX_ROWS:
+        raise UsageError(Problem("--rows", f"1 to {_MAX_ROWS:,} rows, or a file", text))
+    return int(text)

@@ -1,4 +1,4 @@
-"""`trainer fit`: train and evaluate one or more configs, one after the other."""
+"""`trainer fit`: trains and evaluates one or more configs, one after the other."""
 
 from __future__ import annotations
 
@@ -38,20 +38,20 @@ def command(
         bool,
         typer.Option(
             "--resume-or-start",
-            help="Resume the newest run of this config if it has not finished; start one if there is "
-            "none. A finished run is left as it is.",
+            help="Resume the newest run of this config if it has not finished; start a run if there is "
+            "none. A finished run is left unchanged.",
         ),
     ] = False,
     allow_custom: AllowCustom = False,
 ) -> int:
-    """Train and evaluate one or more configs; print the run directory of each.
+    """Train and evaluate one or more configs. Prints the run directory of each.
 
     Example: trainer fit configs/breast_cancer.yaml optimizer.learning_rate=3e-4
     """
     configs, overrides = configs_and_overrides(words)
     if runs.exists() and not runs.is_dir():
         raise UsageError(
-            Problem("--runs", "a folder for run directories", f"the file {runs}", "name a folder")
+            Problem("--runs", "a folder for run directories", f"the file {runs}", "use a folder")
         )
     loaded = _load_all(configs, overrides)
     stderr = console.Console(quiet=quiet)
@@ -59,7 +59,7 @@ def command(
 
     def fit_one(config: LoadedConfig) -> int:
         stderr.announce_loading(f"the data of {config.config.name}")
-        if _asks_for_several(config):
+        if _has_members(config):
             done = _fit_members(
                 config,
                 runs,
@@ -89,20 +89,20 @@ def command(
             for config in loaded:
                 try:
                     stopped = fit_one(config)
-                except TrainerError as wrong:
-                    # One bad config of several does not take the others' results away.
-                    code = console.print_error(wrong, json=json)
+                except TrainerError as error:
+                    # An error in one of several configs does not stop the others.
+                    code = console.print_error(error, json=json)
                     continue
                 if stopped:
                     return stopped
             return code
     except Stopped:
-        # Caught here, as typer would take it for Ctrl-C whatever the signal was.
+        # Caught here, because typer would treat it as Ctrl-C for any signal.
         console.error(str(signals.reason()))
         return signals.exit_code
 
 
-def _asks_for_several(loaded: LoadedConfig) -> bool:
+def _has_members(loaded: LoadedConfig) -> bool:
     from trainer.config.members import member_count
 
     return member_count(loaded.config) > 1
@@ -125,12 +125,12 @@ def _fit_members(
     )
 
     command = ("trainer", *sys.argv[1:])
-    former = find_members(loaded, runs) if resume_or_start else None
-    finished = None if former is None else finished_members(former)
+    existing = find_members(loaded, runs) if resume_or_start else None
+    finished = None if existing is None else finished_members(existing)
     if finished is not None:
         stderr.print(f"{finished.run} has finished: {finished.stopped_because}")
         return finished
-    if former is None:
+    if existing is None:
         events = fit_members(
             loaded,
             runs=runs,
@@ -140,13 +140,13 @@ def _fit_members(
         )
     else:
         events = resume_members(
-            former, command=command, allow_custom=allow_custom, interrupted=signals.reason
+            existing, command=command, allow_custom=allow_custom, interrupted=signals.reason
         )
     return follow_members(events, stderr, signals)
 
 
 def _load_all(configs: list[Path], overrides: list[str]) -> list[LoadedConfig]:
-    """All configs, before any is trained: a typing error in the last one is not found an hour later."""
+    """Load all configs before training any, so that an error in the last one is reported at once."""
     from trainer.workflows.checking import load_checked
 
     loaded: list[LoadedConfig] = []
@@ -154,8 +154,8 @@ def _load_all(configs: list[Path], overrides: list[str]) -> list[LoadedConfig]:
     for config in configs:
         try:
             loaded.append(load_checked(config, overrides))
-        except ConfigError as wrong:
-            problems += wrong.problems
+        except ConfigError as error:
+            problems += error.problems
     if problems:
         raise ConfigError(dict.fromkeys(problems))
     return loaded
@@ -174,8 +174,8 @@ def _fit(
     from trainer.workflows.resume import find_run, finished_run, resume_run
 
     command = ("trainer", *sys.argv[1:])
-    former = find_run(loaded, runs) if resume_or_start else None
-    if former is None:
+    existing = find_run(loaded, runs) if resume_or_start else None
+    if existing is None:
         events = fit_run(
             loaded,
             runs=runs,
@@ -184,12 +184,12 @@ def _fit(
             interrupted=signals.reason,
         )
     else:
-        finished = finished_run(former)
+        finished = finished_run(existing)
         if finished is not None:
-            stderr.print(f"{former.path} has finished: {finished.stopped_because}")
+            stderr.print(f"{existing.path} has finished: {finished.stopped_because}")
             return finished
         events = resume_run(
-            former.path,
+            existing.path,
             (),
             command=command,
             accept_differences=False,

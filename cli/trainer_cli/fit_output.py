@@ -1,4 +1,4 @@
-"""A training on the command line: its signals, what is said of it, its result; of `fit` and `resume`."""
+"""Signals and output of `fit` and `resume`."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from trainer.report.decisions import DecisionSummary
     from trainer.workflows.training import Event, RunFinished
 
-Timings = Annotated[bool, typer.Option("--timings", help="Print the seconds that each phase took.")]
+Timings = Annotated[bool, typer.Option("--timings", help="Print the seconds of each phase.")]
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal that could not wait."""
+    """Raised by a signal that must end the command at once."""
 
 
 class Signals:
-    """Ctrl-C and SIGTERM: the first ends training with a checkpoint, the second ends it at once."""
+    """Handles Ctrl-C and SIGTERM: the first stops training with a checkpoint, the second at once."""
 
     def __init__(self) -> None:
         self.training = False
@@ -40,47 +40,47 @@ class Signals:
         return 75 if self._received == signal.SIGTERM else 130
 
     def reason(self) -> str | None:
-        """Why training should stop, if it should."""
+        """Return why training should stop; None if it should not."""
         if self._received is None:
             return None
         return "stopped by SIGTERM" if self._received == signal.SIGTERM else "stopped by Ctrl-C"
 
     @contextmanager
     def caught(self) -> Iterator[None]:
-        """Within it the two signals are taken in.
+        """While active, handle the two signals.
 
         Raises:
-            Stopped: One could not wait, whatever became of that in the code that it met: a library may
-                make an error of its own of it.
+            Stopped: A signal had to end the command at once; also if a library turned the exception
+                into another one.
         """
-        former = {number: signal.signal(number, self._take) for number in _SIGNALS}
+        previous = {number: signal.signal(number, self._handle) for number in _SIGNALS}
         try:
             yield
-        except Exception as made_of_it:
+        except Exception as error:
             if self._raised:
-                raise Stopped from made_of_it
+                raise Stopped from error
             raise
         finally:
-            for number, handler in former.items():
+            for number, handler in previous.items():
                 signal.signal(number, handler)
 
-    def _take(self, number: int, frame: FrameType | None) -> None:
-        now = self._received is not None or not self.training
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        at_once = self._received is not None or not self.training
         self._received = number
-        if now:
+        if at_once:
             self._raised = True
             raise Stopped
 
 
 _MANY_ROWS = 50_000
-"""From here on the evaluation takes seconds, or minutes, in which nothing would be shown."""
+"""Number of rows from which the evaluation takes so long that it is announced."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def follow_training(
     events: Generator[Event, None, None], stderr: console.Console, signals: Signals
 ) -> RunFinished:
-    """Run a training to its end, saying what happens."""
+    """Run a training to its end and print its progress."""
     from trainer.workflows.training import RunFinished, RunStarted
     from trainer_cli.progress import Progress
 
@@ -114,7 +114,7 @@ def follow_training(
 def print_result(
     finished: RunFinished, stderr: console.Console, *, json: bool, timings: bool
 ) -> None:
-    """The result on stdout, the seconds before it if they are wanted."""
+    """Print the result on stdout, after the timings on stderr if requested."""
     if timings:
         stderr.print(_timings_text(finished.timings))
     if json:
@@ -184,14 +184,14 @@ def _print_end(event: RunFinished, stderr: console.Console) -> None:
 
 
 def data_summary(plan: Any) -> str:
-    """What is predicted, and the rows of each split."""
+    """Return the task, the targets and the rows of each split as text."""
     target, dataset = plan.task.target, plan.dataset
     rows = ", ".join(f"{dataset.rows(name):,} {name}" for name in SPLITS if dataset.rows(name))
     return f"{plan.config.name}: {target.task} ({', '.join(target.columns)}); rows: {rows}"
 
 
 def print_choices(choices: DecisionSummary, stderr: console.Console) -> None:
-    """What was chosen on the validation rows, and what could not be."""
+    """Print the choices made on the validation rows, and warnings about them."""
     for line in choices.decisions:
         stderr.print(line)
     for note in choices.notes:

@@ -1,4 +1,4 @@
-"""`trainer init`: a commented, ready config for a table."""
+"""`trainer init`: writes a commented config for a table."""
 
 from __future__ import annotations
 
@@ -16,22 +16,27 @@ from trainer_cli.options import DataSettings, Json, Quiet
 def command(
     data: Annotated[
         Path,
-        typer.Argument(metavar="DATA", help="A table: CSV, Parquet, NDJSON …", readable=False),
+        typer.Argument(metavar="DATA", help="A table: CSV, Parquet, NDJSON, …", readable=False),
     ],
     target: Annotated[
         list[str],
-        typer.Option("--target", "-t", help="The column to predict; may be repeated."),
+        typer.Option("--target", "-t", help="The column to predict; can be repeated."),
     ],
     settings: DataSettings = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="The config, or - for stdout.  [DATA's name .yaml]"),
+        typer.Option(
+            "--output",
+            "-o",
+            help="The config to write; - for stdout.",
+            show_default="DATA's name with .yaml",
+        ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Write over an existing file.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
-    """Look at a table and write a commented, ready config for it.
+    """Inspect a table and write a commented config for it.
 
     Example: trainer init patients.csv --target diagnosis
 
@@ -42,18 +47,19 @@ def command(
     if not to_stdout:
         _check_output(config, force=force)
     elif json:
-        raise UsageError(Problem("trainer init", "one result on stdout", "-o - and --json"))
+        expected, fix = "one result on stdout", "use only one of them"
+        raise UsageError(Problem("trainer init", expected, "-o - and --json", fix))
     from trainer.runs.files import write_atomically
     from trainer.workflows.config_proposal import propose_config
 
     proposal = propose_config(data, tuple(target), None if to_stdout else config, settings or ())
-    found = proposal.findings
+    table = proposal.findings
     stderr = console.Console(quiet=quiet)
-    stderr.print(f"{found.rows:,} rows; {found.task}: {found.reason}")
-    for column in found.columns:
+    stderr.print(f"{table.rows:,} rows; {table.task}: {table.reason}")
+    for column in table.columns:
         if column.exclude is not None:
-            stderr.print(f"left out: {column.name} ({column.exclude})")
-    for warning in found.warnings:
+            stderr.print(f"excluded: {column.name} ({column.exclude})")
+    for warning in table.warnings:
         console.warn(warning)
     if to_stdout:
         console.result(proposal.text.rstrip("\n"))
@@ -61,7 +67,7 @@ def command(
     write_atomically(config, proposal.text.encode())
     if json:
         console.json_result(
-            {"config": str(config), "task": found.task, "rows": found.rows, "reason": found.reason}
+            {"config": str(config), "task": table.task, "rows": table.rows, "reason": table.reason}
         )
     else:
         stderr.print(f"next: {command_text('check', config)}, then {command_text('fit', config)}")
@@ -78,5 +84,5 @@ def _check_output(config: Path, *, force: bool) -> None:
         found = f"no directory {config.parent}"
         raise UsageError(Problem("--output", "a file in a directory", found, fix))
     if config.exists() and not force:
-        fix = "name another with -o, or write over it with --force"
-        raise UsageError(Problem("--output", "a new file", f"{config} is there", fix))
+        fix = "choose another name with -o, or overwrite it with --force"
+        raise UsageError(Problem("--output", "a new file", f"{config}, which exists", fix))

@@ -1,4 +1,4 @@
-"""`trainer ls`: the runs there are."""
+"""`trainer ls`: lists runs, sweeps and trials."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def command(
     folder: Annotated[
         Path,
         typer.Argument(
-            metavar="DIR", envvar="TRAINER_RUNS", help="The folder of runs or sweeps, or a sweep."
+            metavar="DIR", envvar="TRAINER_RUNS", help="A folder of runs or sweeps, or a sweep."
         ),
     ] = DEFAULT_RUNS,
     where: Annotated[
@@ -25,8 +25,9 @@ def command(
         typer.Option(
             "--where",
             metavar="CONDITION",
-            help="Only runs with 'NAME == VALUE' (or != < <= > >=), 'NAME ~ PART' or 'NAME in A,B'; "
-            "may be repeated, all must hold. A run without NAME never matches, not even with !=.",
+            help="List only runs with 'NAME == VALUE' (or != < <= > >=), 'NAME ~ PART' or "
+            "'NAME in A,B'; can be repeated, and all conditions must hold. A run without NAME never "
+            "matches, even with !=.",
         ),
     ] = None,
     sort: Annotated[
@@ -34,22 +35,23 @@ def command(
         typer.Option(
             "--sort",
             metavar="[-]NAME",
-            help="Sort by NAME: metrics from the best, others from the lowest; -NAME reverses it.",
+            help="Sort by NAME: metrics best first, other values lowest first; -NAME reverses this.",
         ),
     ] = None,
     columns: Annotated[
-        str | None, typer.Option("--columns", metavar="NAME,...", help="Show only these.")
+        str | None, typer.Option("--columns", metavar="NAME,...", help="Show only these columns.")
     ] = None,
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV on stdout.")] = False,
     json: JsonLines = False,
 ) -> None:
-    """List runs, the newest first: status, epochs, metrics, age; then the sweeps in the folder.
+    """List runs, or the trials of a sweep.
 
-    Of a sweep, list its trials, the best first. A trial has the facts trial, status, objective, epochs,
-    best_epoch, seconds, run and reason.
+    Runs are listed newest first with status, epochs, metrics and age, followed by the sweeps in the
+    folder. Trials are listed best first.
 
-    A NAME is a fact (status, name, run, epochs, best_epoch, started, seconds, age), a metric (val_auc,
-    test_loss) or a setting (optimizer.learning_rate, model.layers.0.dense.units).
+    NAME is a property (status, name, run, epochs, best_epoch, started, seconds, age), a metric (val_auc,
+    test_loss) or a setting (optimizer.learning_rate, model.layers.0.dense.units). The properties of a
+    trial are trial, status, objective, epochs, best_epoch, seconds, run and reason.
 
     Example: trainer ls runs --where 'optimizer.name == adam' --sort val_auc --columns run,val_auc
     """
@@ -60,10 +62,11 @@ def command(
     from trainer_cli.sweep_views import list_sweeps_in, list_trials
 
     if csv and json:
-        raise UsageError(Problem("trainer ls", "either --csv or --json", "both", "leave one out"))
+        fix = "use only one of them"
+        raise UsageError(Problem("trainer ls", "either --csv or --json", "both", fix))
     query = parse_query(where or (), sort, columns)
     if not folder.is_dir() and folder != DEFAULT_RUNS and sweep_at(folder) is None:
-        found = "a file" if folder.exists() else "nothing there"
+        found = "a file" if folder.exists() else "no such path"
         raise RunError(Problem(str(folder), "a folder of runs", found, "see trainer ls --help"))
     sweep = sweep_at(folder)
     if sweep is not None:
@@ -71,31 +74,31 @@ def command(
         return
     now = datetime.now(UTC)
     runs = list_runs(folder, now)
-    # Conditions, columns and CSV are about runs.
+    # Conditions, columns and CSV apply to runs only.
     has_sweeps = not (query.names or csv)
     sweeps = DEFAULT_SWEEPS if folder == DEFAULT_RUNS and not json else folder
     selected = select(runs, query, now)
     known = selected.known
     if selected.unread:
         first, *more = selected.unread
-        others = f" (and {len(more):,} more like it)" if more else ""
+        others = f" (and {len(more):,} more)" if more else ""
         console.warn(f"settings that cannot be read: {first}{others}")
     if csv:
         for line in runs_csv(known, query.columns, query.names):
             console.result(line)
     elif json:
-        for one in known:
-            asked = values_json(one, query.columns) if query.columns else run_json(one.run)
-            console.json_result(asked)
+        for run in known:
+            values = values_json(run, query.columns) if query.columns else run_json(run.run)
+            console.json_result(values)
     elif known:
         table = (
             columns_table(known, query.columns) if query.columns else runs_table(known, query.names)
         )
         console.result_table(table)
     elif not has_sweeps or not any(find_sweeps(sweeps)):
-        none = (
-            f"none of {len(runs):,} in {folder} is such a run" if runs else f"no runs in {folder}"
+        message = (
+            f"none of {len(runs):,} runs in {folder} matches" if runs else f"no runs in {folder}"
         )
-        console.Console().print(none)
+        console.Console().print(message)
     if has_sweeps:
         list_sweeps_in(sweeps, json=json, after_runs=bool(known))

@@ -1,7 +1,7 @@
-"""The `trainer` command: the table of verbs and the error boundary.
+"""The `trainer` command: registers the subcommands and handles all errors.
 
-Every error becomes words and an exit code here and nowhere else: 0 done, 2 the user's input is wrong,
-3 training failed, 75 stopped by SIGTERM, 130 stopped by Ctrl-C, 1 a bug of ours.
+Only this module turns errors into messages and exit codes: 0 success, 1 a bug in trainer, 2 invalid
+input, 3 training failed, 75 stopped by SIGTERM, 130 stopped by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def _options(
         ),
     ] = False,
     debug: Annotated[
-        bool, typer.Option("--debug", help="Show Python's traceback of every error.")
+        bool, typer.Option("--debug", help="Show Python's traceback for every error.")
     ] = False,
 ) -> None:
     """Turns a YAML file into a trained, evaluated, reproducible Keras network."""
@@ -96,16 +96,16 @@ for _verb, _function in (
 
 def main() -> None:
     """Run the command line and exit."""
-    # Imports make many objects and no garbage: looking for it took a fifth of `trainer check`.
+    # Imports create many objects and no garbage: collecting took a fifth of `trainer check`.
     gc.set_threshold(200_000)
-    # Sums of findings are to have the same last digits on any number of cores.
+    # Sums in findings must have the same last digits on any number of cores.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     _open_closed_descriptors()
     code = run(sys.argv[1:])
-    # Nothing is left that a second Ctrl-C could stop; Python's own end would tell a traceback of it.
+    # All work is done; during Python's shutdown, a second Ctrl-C would only print a traceback.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if "tensorflow" in sys.modules:
-        # Everything is written; taking TensorFlow apart piece by piece would cost another second.
+        # Everything is written; an orderly shutdown of TensorFlow would take another second.
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, AttributeError):  # None where it was closed
                 stream.flush()
@@ -114,7 +114,7 @@ def main() -> None:
 
 
 def _open_closed_descriptors() -> None:
-    """Started with `>&-`, the next file that is opened would take stdout's place."""
+    """Open closed standard streams: after `>&-`, the next opened file would become stdout."""
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
@@ -123,108 +123,106 @@ def _open_closed_descriptors() -> None:
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command line; its exit code."""
+    """Run a command line and return its exit code."""
     try:
         with console.logged_warnings():
             code = app(args=arguments or ["--help"], prog_name="trainer", standalone_mode=False)
     except typer.Exit as ended:
         return ended.exit_code
-    except TyperException as wrong:
-        return _report_error(UsageError(_usage_problem(wrong, arguments)), arguments)
-    except TrainerError as wrong:
-        return _report_error(wrong, arguments)
+    except TyperException as error:
+        return _report_error(UsageError(_usage_problem(error, arguments)), arguments)
+    except TrainerError as error:
+        return _report_error(error, arguments)
     except (KeyboardInterrupt, typer.Abort):
         console.error("stopped by Ctrl-C")
         return 130
     except BrokenPipeError:
         return 0
-    except OSError as refused:
-        if refused.filename is None and refused.errno == errno.ENOSPC:
+    except OSError as error:
+        if error.filename is None and error.errno == errno.ENOSPC:
             return _report_error(
-                console.stdout_error(refused), arguments
-            )  # of --help, which typer prints
-        if refused.filename is None:
-            return _report_bug(refused, arguments)
+                console.stdout_error(error), arguments
+            )  # --help, which typer prints
+        if error.filename is None:
+            return _report_bug(error, arguments)
         from trainer.runs.files import storage_problem
 
-        place = Path(os.fsdecode(refused.filename))
-        return _report_error(
-            UsageError(storage_problem(place, "use this path", refused)), arguments
-        )
+        path = Path(os.fsdecode(error.filename))
+        return _report_error(UsageError(storage_problem(path, "use this path", error)), arguments)
     except Exception as bug:
         return _report_bug(bug, arguments)
     return code if isinstance(code, int) else 0
 
 
-def _report_error(wrong: TrainerError, arguments: list[str]) -> int:
+def _report_error(error: TrainerError, arguments: list[str]) -> int:
     if "--debug" in arguments:
-        traceback.print_exception(wrong)
-    return console.print_error(wrong, json="--json" in arguments)
+        traceback.print_exception(error)
+    return console.print_error(error, json="--json" in arguments)
 
 
 def _report_bug(bug: Exception, arguments: list[str]) -> int:
     traceback.print_exception(bug)
     console.error(
         f"this is a bug in trainer, not in your input ({type(bug).__name__}); "
-        "please report the lines above and the command"
+        "please report the traceback above and the command"
     )
     if "--json" in arguments:
         console.json_result({"error": {"kind": "bug", "problems": [], "message": str(bug)}})
     return 1
 
 
-def _usage_problem(wrong: TyperException, arguments: list[str]) -> Problem:
-    """Typer's complaint in our form; a setting written as an option is answered with the right form."""
-    context = getattr(wrong, "ctx", None)
+def _usage_problem(error: TyperException, arguments: list[str]) -> Problem:
+    """Convert an error of typer; for a setting written as an option, suggest KEY=VALUE."""
+    context = getattr(error, "ctx", None)
     command = context.command_path if context else "trainer"
     see_help = f"see {command} --help"
-    option = getattr(wrong, "option_name", None)
-    if option is not None and "No such option" not in wrong.message:
-        takes_none = "does not take a value" in wrong.message
+    option = getattr(error, "option_name", None)
+    if option is not None and "No such option" not in error.message:
+        takes_none = "does not take a value" in error.message
         expected, found = ("no value", "one") if takes_none else ("a value", "none")
         return Problem(f"{command} {option}", expected, found, see_help)
     if option is not None:
         fix = _meant_option(option, context, arguments) or see_help
         return Problem(command, "one of its options", f"'{option}'", fix)
-    if "No such command" in wrong.message:
-        verb = wrong.message.split("'")[1]
-        fix = did_you_mean(verb, verbs(), see_help)
-        if verb in _OTHER_VERBS:
-            fix = f"did you mean '{_OTHER_VERBS[verb]}'?"
-        elif Path(verb).is_file():
-            fix = f"write for example {command_text('fit', verb)}"
-        return Problem("trainer", f"a verb ({', '.join(verbs())})", f"'{verb}'", fix)
-    parameter = getattr(wrong, "param", None)
+    if "No such command" in error.message:
+        name = error.message.split("'")[1]
+        fix = did_you_mean(name, verbs(), see_help)
+        if name in _SYNONYMS:
+            fix = f"did you mean '{_SYNONYMS[name]}'?"
+        elif Path(name).is_file():
+            fix = f"for example: {command_text('fit', name)}"
+        return Problem("trainer", f"a command ({', '.join(verbs())})", f"'{name}'", fix)
+    parameter = getattr(error, "param", None)
     if parameter is not None:
         name = parameter.opts[0]
         if not name.startswith("-"):
             name = (parameter.metavar or name).split("|")[0].strip("[].")
-        refused = _refused_value(wrong.__cause__)
-        if refused is not None:
-            return Problem(f"{command} {name}", *refused, see_help)
+        invalid = _invalid_value(error.__cause__)
+        if invalid is not None:
+            return Problem(f"{command} {name}", *invalid, see_help)
         meaning = (parameter.help or "a value").rstrip(".")
-        found = wrong.message or "nothing"
+        found = error.message or "nothing"
         return Problem(f"{command} {name}", meaning[0].lower() + meaning[1:], found, see_help)
-    return Problem(command, "a command line as its help says", wrong.format_message(), see_help)
+    return Problem(command, "a command line as in its help", error.format_message(), see_help)
 
 
-def _refused_value(cause: BaseException | None) -> tuple[str, str] | None:
-    """What an option takes and what it was given, of typer's own check; None of another error."""
+def _invalid_value(cause: BaseException | None) -> tuple[str, str] | None:
+    """Return the expected and the given value of typer's number checks; None for other errors."""
     from pydantic import ValidationError
 
     if not isinstance(cause, ValidationError):
         return None
     match cause.errors()[0]:
         case {"type": "greater_than_equal", "ctx": {"ge": least}}:
-            expected = f"a number from {least}"
+            expected = f"a number of at least {least}"
         case {"type": "less_than_equal", "ctx": {"le": most}}:
-            expected = f"a number up to {most}"
+            expected = f"a number of at most {most}"
         case {"type": str(kind)}:
-            expected = "a whole number" if kind.startswith("int") else "a number"
+            expected = "an integer" if kind.startswith("int") else "a number"
     return expected, f"'{cause.errors()[0]['input']}'"
 
 
-_OTHER_VERBS = {
+_SYNONYMS = {
     **dict.fromkeys(("train", "run", "start", "training"), "fit"),
     **dict.fromkeys(("evaluate", "test", "score"), "eval"),
     **dict.fromkeys(("validate", "plan", "summary"), "check"),
@@ -241,7 +239,7 @@ _OTHER_VERBS = {
 
 
 def _meant_option(option: str, context: Any, arguments: list[str]) -> str:
-    """What an unknown option was meant as: one of the verb's, or a setting of the config."""
+    """Suggest what an unknown option was meant as: an option of the command, or a setting."""
     known = {name.lstrip("-"): name for name in _options_of(context) if name.startswith("--")}
     near = did_you_mean(option.lstrip("-"), list(known))
     if near:
@@ -250,15 +248,16 @@ def _meant_option(option: str, context: Any, arguments: list[str]) -> str:
         return ""
     from trainer.config.overrides import suggest_override
 
-    # Of a word with one dash, such as -lr=1, typer names the first letter only.
-    whole = [word for word in arguments if word.split("=")[0] == option]
-    given = next(iter(whole or [word for word in arguments if word.startswith(option)]), option)
+    # For an argument with one dash, such as -lr=1, typer reports the first letter only.
+    exact = [argument for argument in arguments if argument.split("=")[0] == option]
+    similar = exact or [argument for argument in arguments if argument.startswith(option)]
+    given = next(iter(similar), option)
     if len(given) <= 2:
         return ""
     rest = arguments[arguments.index(given) + 1 :] if given in arguments else []
     value = rest[0] if rest and not rest[0].startswith("-") else None
-    right = suggest_override(given, value)
-    return f"settings have no dashes: write {right}" if right else ""
+    override = suggest_override(given, value)
+    return f"settings take no dashes: write {override}" if override else ""
 
 
 def _options_of(context: Any) -> list[str]:
@@ -268,5 +267,5 @@ def _options_of(context: Any) -> list[str]:
 
 
 def verbs() -> list[str]:
-    """All verbs, in the order of the help."""
+    """Return the names of all commands, in the order of the help."""
     return [command.name for command in app.registered_commands if command.name]

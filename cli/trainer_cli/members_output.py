@@ -1,4 +1,4 @@
-"""A training of several networks on the command line: what is said of it, its result."""
+"""The output of `fit` and `resume` for a run with repeats or folds."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _LINE_SECONDS = 5.0
 def follow_members(
     events: Generator[Event, None, None], stderr: console.Console, signals: Signals
 ) -> MembersFinished:
-    """Run a training of several networks to its end, saying what happens."""
+    """Run a training of several networks to its end and print its progress."""
     from trainer.workflows.members import MembersFinished, MembersStarted
     from trainer.workflows.pack_events import MemberEnded, PackEpochEnded, PackStarted
     from trainer.workflows.work_items import PacksScheduled
 
     epochs = 0
-    said_at = monotonic()
+    printed_at = monotonic()
     try:
         for event in events:
             match event:
@@ -43,8 +43,8 @@ def follow_members(
                     threads = pluralize(event.device.threads, "thread")
                     stderr.print(f"{names}{after}: {event.device.name}, {threads}")
                 case PackEpochEnded():
-                    if event.epoch == 1 or monotonic() - said_at >= _LINE_SECONDS:
-                        said_at = monotonic()
+                    if event.epoch == 1 or monotonic() - printed_at >= _LINE_SECONDS:
+                        printed_at = monotonic()
                         stderr.print(_epoch_text(event.epoch, epochs, event.results))
                 case MemberEnded(status="failed"):
                     for problem in event.problems:
@@ -61,7 +61,7 @@ def follow_members(
 
 
 def print_members_result(finished: MembersFinished, *, json: bool) -> None:
-    """The result on stdout."""
+    """Print the result on stdout."""
     if json:
         console.json_result(_facts(finished))
     else:
@@ -83,11 +83,13 @@ def _print_start(event: Any, stderr: console.Console) -> None:
 
 
 def _epoch_text(epoch: int, epochs: int, results: Any) -> str:
-    """The medians of an epoch's losses over the networks in training."""
+    """Return the median losses of an epoch over the networks in training."""
     width = len(str(epochs))
     text = f"epoch {epoch:>{width}}/{epochs}  {len(results)} in training"
     for name in ("loss", "val_loss"):
-        values = sorted(one.metrics[name] for one in results.values() if name in one.metrics)
+        values = sorted(
+            result.metrics[name] for result in results.values() if name in result.metrics
+        )
         if values:
             text += f"  median {name} {number(values[len(values) // 2])}"
     return text
@@ -97,7 +99,7 @@ def _print_end(event: MembersFinished, stderr: console.Console) -> None:
     from trainer.report.decisions import read_decision_summary
     from trainer.runs.directory import RunDirectory
 
-    done = sum(one.status == "finished" for one in event.members)
+    done = sum(member.status == "finished" for member in event.members)
     stderr.print(f"{pluralize(done, 'network')} finished; {duration(event.seconds)}")
     if event.aggregates:
         stderr.print()
@@ -113,59 +115,59 @@ def _print_end(event: MembersFinished, stderr: console.Console) -> None:
         )
         right = frozenset(range(1, len(splits) + 1))
         stderr.table(Table("", ("", *splits), rows, right))
-        stderr.print("mean ± half of its 95% interval over the networks")
+        stderr.print("mean ± half-width of its 95% confidence interval over the networks")
         print_choices(choices, stderr)
         stderr.print()
     if event.sentence:
-        stderr.print(f"together: {event.sentence}")
+        stderr.print(f"ensemble: {event.sentence}")
         stderr.print(f"report: {event.run}/report.html")
         stderr.print()
     if event.status == "stopped":
         stderr.print(f"resume with: {command_text('resume', event.run)}")
 
 
-def _interval(one: Any) -> str:
-    if one is None or one.mean is None:
+def _interval(interval: Any) -> str:
+    if interval is None or interval.mean is None:
         return "–"
-    if one.low is None:
-        return number(one.mean)
-    return f"{number(one.mean)} ± {number((one.high - one.low) / 2)}"
+    if interval.low is None:
+        return number(interval.mean)
+    return f"{number(interval.mean)} ± {number((interval.high - interval.low) / 2)}"
 
 
 def _facts(event: MembersFinished) -> dict[str, Any]:
-    """The keys of a single fit, metrics as means over the networks, and more of each of them."""
+    """Return the JSON result: the keys of a single fit with mean metrics, and each network."""
     from trainer.report.decisions import decisions_json
     from trainer.runs.directory import RunDirectory
 
     return {
         "run": str(event.run),
         "status": event.status,
-        "epochs": max((one.epochs for one in event.members), default=0),
-        # Each network has its own.
+        "epochs": max((member.epochs for member in event.members), default=0),
+        # Every network has its own best epoch.
         "best_epoch": None,
         "stopped_because": event.stopped_because,
         "metrics": {
-            split: {name: one.mean for name, one in measured.items()}
-            for split, measured in event.aggregates.items()
+            split: {name: interval.mean for name, interval in intervals.items()}
+            for split, intervals in event.aggregates.items()
         },
         "decisions": decisions_json(RunDirectory(event.run)),
         "sentence": event.sentence or None,
         "report": f"{event.run}/report.html" if event.sentence else None,
         "weights_sha256": None,
         "intervals": {
-            split: {name: asdict(one) for name, one in measured.items()}
-            for split, measured in event.aggregates.items()
+            split: {name: asdict(interval) for name, interval in intervals.items()}
+            for split, intervals in event.aggregates.items()
         },
         "members": [
             {
-                "number": one.number,
-                "run": str(one.run),
-                "status": one.status,
-                "epochs": one.epochs,
-                "best_epoch": one.best_epoch,
-                "metrics": one.metrics,
+                "number": member.number,
+                "run": str(member.run),
+                "status": member.status,
+                "epochs": member.epochs,
+                "best_epoch": member.best_epoch,
+                "metrics": member.metrics,
             }
-            for one in event.members
+            for member in event.members
         ],
         "seconds": round(event.seconds, 3),
         "timings": {},

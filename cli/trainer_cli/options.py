@@ -1,4 +1,4 @@
-"""Words that several verbs take: configs with their overrides, folders, permissions."""
+"""Options and arguments shared by several commands, and functions that parse them."""
 
 from __future__ import annotations
 
@@ -17,21 +17,19 @@ if TYPE_CHECKING:
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 JsonLines = Annotated[
     bool,
-    typer.Option("--json", help="Print JSON on stdout: one object per line, for each result."),
+    typer.Option("--json", help="Print JSON on stdout: one object per line and result."),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print warnings and errors only.")]
 Runs = Annotated[
     Path,
-    typer.Option(
-        "--runs", envvar="TRAINER_RUNS", help="The folder that run directories are kept in."
-    ),
+    typer.Option("--runs", envvar="TRAINER_RUNS", help="The folder for run directories."),
 ]
 AllowCustom = Annotated[
     bool,
     typer.Option(
         "--allow-custom",
         envvar="TRAINER_ALLOW_CUSTOM",
-        help="Let the config import functions of your own (custom: package.module:function).",
+        help="Allow the config to import user-defined functions (custom: package.module:function).",
     ),
 ]
 Jobs = Annotated[
@@ -40,8 +38,8 @@ Jobs = Annotated[
         "--jobs",
         min=1,
         max=256,
-        show_default="as the sweep began; else the cores, or 1",
-        help="Processes that train a sweep.",
+        show_default="as when the sweep was started; for a new one, chosen from cores and memory",
+        help="Number of processes that train a sweep.",
     ),
 ]
 Engine = Annotated[
@@ -49,7 +47,7 @@ Engine = Annotated[
     typer.Option(
         "--engine",
         show_default="local",
-        help="Where a sweep trains: local, in processes of this machine, or ray, on a cluster "
+        help="Where to train a sweep: local, in processes on this machine, or ray, on a Ray cluster "
         "(needs the package ray).",
     ),
 ]
@@ -57,9 +55,9 @@ Address = Annotated[
     str | None,
     typer.Option(
         "--address",
-        show_default="a Ray that is started here",
-        help="The Ray cluster: auto, HOST:6379 or ray://HOST:10001. All nodes must see the sweep's "
-        "folder.",
+        show_default="a new local cluster",
+        help="The Ray cluster: auto, HOST:6379 or ray://HOST:10001. The sweep's folder must be "
+        "accessible from all nodes.",
     ),
 ]
 ConfigArguments = Annotated[
@@ -67,7 +65,7 @@ ConfigArguments = Annotated[
     typer.Argument(
         metavar="CONFIG|KEY=VALUE|~KEY",
         help="Config files, and settings that override theirs: optimizer.learning_rate=3e-4; ~KEY "
-        "removes one.",
+        "removes a setting.",
         show_default=False,
     ),
 ]
@@ -75,7 +73,7 @@ DataSettings = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="KEY=VALUE",
-        help="How the data file is read: data.csv.separator=';', data.csv.header=false.",
+        help="Settings for reading the data file: data.csv.separator=';', data.csv.header=false.",
         show_default=False,
     ),
 ]
@@ -84,13 +82,13 @@ BestTrials = Annotated[
     typer.Option(
         "--best",
         min=1,
-        show_default="5 of a sweep alone, 1 beside others",
-        help="How many of its best trials are taken for a sweep.",
+        show_default="5 for a single sweep, else 1",
+        help="Number of best trials to compare for each sweep.",
     ),
 ]
 DEFAULT_RUNS = Path("runs")
 DEFAULT_SWEEPS = Path("sweeps")
-# Stated again rather than imported: the data room takes a third of a second to load.
+# Repeated here rather than imported: the data package takes a third of a second to load.
 SPLITS: tuple[Literal["train"], Literal["validation"], Literal["test"]] = (
     "train",
     "validation",
@@ -99,7 +97,7 @@ SPLITS: tuple[Literal["train"], Literal["validation"], Literal["test"]] = (
 
 
 def configs_and_overrides(words: list[str]) -> tuple[list[Path], list[str]]:
-    """Config files and overrides among the words, each in its order.
+    """Separate config files from overrides, keeping the order of each.
 
     Raises:
         UsageError: There is no config.
@@ -108,13 +106,13 @@ def configs_and_overrides(words: list[str]) -> tuple[list[Path], list[str]]:
     configs = [Path(word) for word in words if not _is_override(word)]
     if not configs:
         raise UsageError(
-            Problem("trainer", "a config file", "only settings", "write the config before them")
+            Problem("trainer", "a config file", "only settings", "add the config before them")
         )
     return configs, overrides
 
 
 def one_config(words: list[str], verb: str) -> tuple[Path, list[str]]:
-    """As `configs_and_overrides`, for a verb that takes one config."""
+    """Separate the config file from overrides, for a command that takes one config."""
     configs, overrides = configs_and_overrides(words)
     if len(configs) > 1:
         raise UsageError(
@@ -122,7 +120,7 @@ def one_config(words: list[str], verb: str) -> tuple[Path, list[str]]:
                 verb,
                 "one config file",
                 f"{len(configs)}: {', '.join(map(str, configs))}",
-                "a setting is written KEY=VALUE",
+                "settings are written KEY=VALUE",
             )
         )
     return configs[0], overrides
@@ -135,11 +133,11 @@ def _is_override(word: str) -> bool:
         if Path(word).is_file():
             return False
     except OSError:
-        # Too long for a file's name, or in a folder that may not be looked into.
+        # Too long for a file name, or in a folder without read permission.
         pass
     if "=" in word:
         return True
-    # A setting without its '=' is an override that went wrong rather than a missing file.
+    # A setting without '=' is a mistyped override rather than a missing file.
     section = re.match(r"(data|model|optimizer|fit|evaluate|runtime)[.:]", word)
     return section is not None and not word.lower().endswith((".yaml", ".yml"))
 
@@ -157,10 +155,10 @@ Device = Annotated[str, typer.Option("--device", help="auto, cpu or gpu.")]
 
 
 def cluster_of(engine: str | None, address: str | None) -> Cluster | None:
-    """The cluster that the options name, not connected to yet; None for the processes of this machine.
+    """Return the cluster, not yet connected; None for processes on this machine.
 
     Raises:
-        UsageError: There is no such engine, or an address without one that takes it.
+        UsageError: There is no such engine, or an address without --engine ray.
     """
     if engine not in {None, "local", "ray"}:
         found, fix = f"'{engine}'", did_you_mean(str(engine), ["local", "ray"])
@@ -170,16 +168,16 @@ def cluster_of(engine: str | None, address: str | None) -> Cluster | None:
 
         return Cluster(address)
     if address is not None:
-        expected, fix = "none without --engine ray", f"add --engine ray, or leave {address} out"
+        expected, fix = "none without --engine ray", "add --engine ray, or remove --address"
         raise UsageError(Problem("--address", expected, f"'{address}'", fix))
     return None
 
 
 def device_name(name: str) -> Literal["auto", "cpu", "gpu"]:
-    """The device option, checked.
+    """Validate the --device option.
 
     Raises:
-        UsageError: It is none of them.
+        UsageError: It is not auto, cpu or gpu.
     """
     match name:
         case "auto" | "cpu" | "gpu":

@@ -1,4 +1,4 @@
-"""`trainer predict`: the answers of a trained network for the rows of a file."""
+"""`trainer predict`: predicts the rows of a file with a trained model."""
 
 from __future__ import annotations
 
@@ -34,14 +34,17 @@ def command(
     settings: DataSettings = None,
     keep: Annotated[
         list[str] | None,
-        typer.Option("--keep", help="Pass this column of FILE through; may be repeated; '*': all."),
+        typer.Option(
+            "--keep",
+            help="Copy this column of FILE to the output; can be repeated; '*' copies all.",
+        ),
     ] = None,
     device: Device = "auto",
     quiet: Quiet = False,
     json: Json = False,
     allow_custom: AllowCustom = False,
 ) -> None:
-    """Predict the rows of a file: one row out for each row in, in the same order.
+    """Predict the rows of a file. The output has the same rows in the same order.
 
     Example: trainer predict runs/breast-cancer/20261122-141530-9f3c patients.csv -o out.csv --keep id
 
@@ -86,19 +89,20 @@ def command(
 
 
 def _warn(predicted: LazyPredictions, data: Path, source: Path) -> None:
-    """Say what is odd in the rows, once all of them were looked at."""
+    """Print the warnings, which are complete only after all rows were predicted."""
     for warning in predicted.warnings:
         console.warn(with_stdin_name(warning, data, source))
 
 
 def _check_output(out: Path, data: Path, *, json: bool) -> None:
-    """What can be known of the output before any work is done."""
+    """Check the output path before any work is done."""
     if str(out) == "-":
         if json:
-            raise UsageError(Problem("trainer predict", "one result on stdout", "-o - and --json"))
+            expected, fix = "one result on stdout", "use only one of them"
+            raise UsageError(Problem("trainer predict", expected, "-o - and --json", fix))
         return
     if out.suffix not in _FORMATS:
-        fix = "the ending says the format"
+        fix = "the extension sets the format"
         raise UsageError(Problem("--output", "a name ending in .csv or .parquet", f"'{out}'", fix))
     if out.is_dir():
         raise UsageError(Problem("--output", "a file", f"the directory {out}", "add a file name"))
@@ -106,5 +110,5 @@ def _check_output(out: Path, data: Path, *, json: bool) -> None:
         fix = f"mkdir -p {shlex.quote(str(out.parent))}"
         raise UsageError(Problem("--output", "a file in a directory", f"no {out.parent}", fix))
     if out.exists() and data.exists() and out.samefile(data):
-        fix = "name another file"
-        raise UsageError(Problem("--output", "another file than the input", f"'{out}'", fix))
+        fix = "choose another file"
+        raise UsageError(Problem("--output", "a file other than the input", f"'{out}'", fix))

@@ -1,4 +1,4 @@
-"""Epochs on the screen: a bar on a terminal, now and then a line elsewhere."""
+"""Shows training progress: a bar on a terminal, occasional lines elsewhere."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _DRAWS_PER_SECOND = 10
 
 
 class Progress:
-    """Shows a training's epochs.
+    """Shows the epochs of a training.
 
-    In a pipe it prints some ten lines, more when an epoch takes long; the whole history is in
+    In a pipe it prints about ten lines, or more if epochs are slow; the full history is in
     metrics.jsonl.
     """
 
@@ -40,7 +40,7 @@ class Progress:
             self._bar = self._start_bar()
 
     def show(self, event: EpochEnd | StepCheckpoint | RolledBack) -> None:
-        """Show an epoch, a part of a long one, or that training went back."""
+        """Show an epoch, a part of a long epoch, or a rollback."""
         from trainer.engine.events import EpochEnd, StepCheckpoint
 
         match event:
@@ -51,8 +51,8 @@ class Progress:
                     self._bar.update(self._task, completed=event.step / self._steps_per_epoch)
             case _:
                 console.warn(
-                    f"epoch {event.epoch}, step {event.step}: the loss is not finite; epoch "
-                    f"{event.epoch} is begun anew with learning rate {event.learning_rate:.4g}"
+                    f"epoch {event.epoch}, step {event.step}: the loss is not finite; restarting epoch "
+                    f"{event.epoch} with learning rate {event.learning_rate:.4g}"
                 )
 
     def _show_epoch(self, result: EpochEnd) -> None:
@@ -72,7 +72,7 @@ class Progress:
             self._stderr.print(f"epoch {result.epoch:>{width}}/{self._epochs}  {metrics}")
 
     def close(self) -> None:
-        """Take the bar off the screen's last line; a second call does nothing."""
+        """Remove the bar; a second call does nothing."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
@@ -93,12 +93,12 @@ class Progress:
 
         class Narrow(Bar):
             """A bar that leaves room for the terminal's ^C: in the last column it would wrap, and the
-            bar be drawn a second time on the line below.
+            bar would be drawn again on the next line.
             """
 
             def get_renderables(self) -> Iterator[RenderableType]:
-                for each in super().get_renderables():
-                    yield Constrain(each, terminal.width - _ECHO_COLUMNS)
+                for renderable in super().get_renderables():
+                    yield Constrain(renderable, terminal.width - _ECHO_COLUMNS)
 
         bar = Narrow(
             TextColumn("epoch"),

@@ -1,4 +1,4 @@
-"""`trainer report`: the page of a run, or of several side by side."""
+"""`trainer report`: writes the report of a run, of several runs side by side, or of a sweep."""
 
 from __future__ import annotations
 
@@ -17,37 +17,38 @@ if TYPE_CHECKING:
     from trainer.report.page.content import Page
 
 _FORMATS = ("html", "md")
-_USUAL = Path("report.html")
+_DEFAULT_NAME = Path("report.html")
 
 
 def command(
     runs: Annotated[
         list[Path],
-        typer.Argument(metavar="RUN", help="Run directories, or checkpoints in them; or a sweep."),
+        typer.Argument(metavar="RUN", help="Run directories, checkpoints in them, or sweeps."),
     ],
     out: Annotated[
         Path | None,
         typer.Option(
             "--out",
             "-o",
-            help="The file to write; '-' is stdout.",
-            show_default="RUN/report.html; of several report.html here; of md stdout",
+            help="The file to write; - for stdout.",
+            show_default="RUN/report.html; for several runs report.html; for md stdout",
         ),
     ] = None,
     form: Annotated[
-        str, typer.Option("--format", help="html, or md: GitHub's Markdown for a pull request.")
+        str, typer.Option("--format", help="html, or md: GitHub Markdown for a pull request.")
     ] = "html",
     png: Annotated[
         Path | None,
-        typer.Option("--png", help="Write the plots alone, as PNG files in this folder."),
+        typer.Option("--png", help="Write only the plots, as PNG files in this folder."),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Write the report of a run: metrics, plots, errors, feature importance, preprocessing, commands.
+    """Write the report of a run, of several runs or of a sweep.
 
-    One HTML file that needs no network. Several runs are put side by side, a sweep among them by its
-    best trial. The page of a sweep has its best trials, the objective against each setting and the
-    importance of settings.
+    The report is a single HTML file that works offline, with metrics, plots, errors, feature importance,
+    preprocessing and commands. Several runs are compared side by side; a sweep among them is represented
+    by its best trial. The report of one sweep shows its best trials, the objective against each setting,
+    and the importance of the settings.
 
     Example: trainer report runs/breast-cancer/20261122-141530-9f3c
     """
@@ -56,7 +57,7 @@ def command(
         raise UsageError(Problem("--format", "html or md", f"'{form}'", fix))
     is_text = str(out) == "-" or (out is None and form == "md")
     if is_text and json and png is None:
-        fix = "leave --json out, or name a file with --out"
+        fix = "remove --json, or choose a file with --out"
         raise UsageError(Problem("trainer report", "one result on stdout", "two", fix))
     place = None if is_text or png is not None else _place(runs, out)
     from trainer.report.page.writing import write_plots
@@ -100,9 +101,9 @@ def _page(runs: list[Path]) -> Page:
     for run in found:
         try:
             write_missing_findings(run.path)
-        except InputError as wrong:
-            # The rest of the page needs neither the data nor what else is missing.
-            console.warn(f"without findings: {wrong.problems[0]}")
+        except InputError as error:
+            # The rest of the report does not need the data.
+            console.warn(f"the report has no findings: {error.problems[0]}")
     now = datetime.now(UTC)
     return run_page(found[0], now) if len(found) == 1 else run_comparison_page(runs, now)
 
@@ -118,7 +119,7 @@ def _text(page: Page, form: str) -> str:
 
 
 def _place(runs: list[Path], out: Path | None) -> Path:
-    """Where the page is written; checked before any work is done."""
+    """Return where to write the report, checked before any work is done."""
     if out is None:
         if len(runs) == 1:
             from trainer.runs.opening import open_run
@@ -126,10 +127,12 @@ def _place(runs: list[Path], out: Path | None) -> Path:
 
             sweep = sweep_at(runs[0])
             return open_run(runs[0]).run.report if sweep is None else sweep.report
-        if _USUAL.exists():
-            fix = "name another file with --out, or this one to replace it"
-            raise UsageError(Problem("trainer report", f"no {_USUAL} here", "one", fix))
-        return _USUAL
+        if _DEFAULT_NAME.exists():
+            fix = f"choose another file with --out, or replace it with --out {_DEFAULT_NAME}"
+            raise UsageError(
+                Problem("trainer report", f"no {_DEFAULT_NAME} in this folder", "one", fix)
+            )
+        return _DEFAULT_NAME
     if out.is_dir():
         raise UsageError(Problem("--out", "a file", f"the directory {out}", "add a file name"))
     if not out.absolute().parent.is_dir():

@@ -1,4 +1,4 @@
-"""`trainer resume`: go on with a run that was stopped, was killed or is to be extended."""
+"""`trainer resume`: continues a run that was stopped or killed, or extends a finished one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def command(
         list[str] | None,
         typer.Argument(
             metavar="KEY=VALUE",
-            help="Settings that extend the run: fit.epochs=+20 for twenty more, fit.epochs=120, "
+            help="Settings that extend the run: fit.epochs=+20 for 20 more epochs, fit.epochs=120, "
             "fit.early_stopping.patience=+10, fit.max_seconds=+60.",
             show_default=False,
         ),
@@ -34,8 +34,8 @@ def command(
         bool,
         typer.Option(
             "--accept-differences",
-            help="Continue although config, data, packages or device have changed; the differences "
-            "are listed in manifest.json.",
+            help="Continue even if config, data, packages or device have changed; the differences are "
+            "recorded in manifest.json.",
         ),
     ] = False,
     jobs: Jobs = None,
@@ -43,9 +43,9 @@ def command(
     address: Address = None,
     allow_custom: AllowCustom = False,
 ) -> int:
-    """Continue a run or a sweep from its last checkpoint; print its directory.
+    """Continue a run or a sweep from its last checkpoint. Prints its directory.
 
-    On the CPU a run that was stopped or killed ends with the same bytes as one that was not.
+    On the CPU, the result is byte-for-byte the same as without the interruption.
 
     Example: trainer resume runs/iris/20261122-141530-9f3c fit.epochs=+20
     """
@@ -59,13 +59,13 @@ def command(
 
     signals = Signals()
     command = ("trainer", *sys.argv[1:])
-    of_a_sweep = {"--jobs": jobs, "--engine": engine, "--address": address}
-    of_one_run = {"--timings": timings, "--accept-differences": accept_differences}
+    sweep_options = {"--jobs": jobs, "--engine": engine, "--address": address}
+    run_options = {"--timings": timings, "--accept-differences": accept_differences}
     try:
         with signals.caught():
             if is_sweep(run):
-                _check_not_given(run, of_one_run, words, "begin another sweep with trainer sweep")
-                swept = resume_sweep(
+                _check_not_given(run, run_options, words, "start another sweep with trainer sweep")
+                sweep_events = resume_sweep(
                     run,
                     jobs=jobs,
                     command=command,
@@ -73,19 +73,19 @@ def command(
                     interrupted=signals.reason,
                     cluster=cluster_of(engine, address),
                 )
-                ended = follow_sweep(swept, stderr, signals)
-                print_sweep_result(ended, json=json)
-                return signals.exit_code if ended.reason == "interrupted" else 0
+                swept = follow_sweep(sweep_events, stderr, signals)
+                print_sweep_result(swept, json=json)
+                return signals.exit_code if swept.reason == "interrupted" else 0
             if has_members(run):
-                first = f"extend one of its members: {command_text('resume', run / 'members/0001')}"
-                _check_not_given(run, {**of_one_run, **of_a_sweep}, words, first)
-                several = resume_members(
+                fix = f"extend one of its members: {command_text('resume', run / 'members/0001')}"
+                _check_not_given(run, {**run_options, **sweep_options}, words, fix)
+                member_events = resume_members(
                     run, command=command, allow_custom=allow_custom, interrupted=signals.reason
                 )
-                done = follow_members(several, stderr, signals)
-                print_members_result(done, json=json)
-                return signals.exit_code if done.status == "stopped" else 0
-            _check_not_given(run, of_a_sweep, None, "")
+                trained = follow_members(member_events, stderr, signals)
+                print_members_result(trained, json=json)
+                return signals.exit_code if trained.status == "stopped" else 0
+            _check_not_given(run, sweep_options, None, "")
             events = resume_run(
                 run,
                 words or [],
@@ -103,17 +103,17 @@ def command(
 
 
 def _check_not_given(
-    run: Path, options: dict[str, Any], words: list[str] | None, instead: str
+    run: Path, options: dict[str, Any], settings: list[str] | None, fix: str
 ) -> None:
-    """Checks that nothing was given that would be left out of account.
+    """Check that no options or settings were given that would be ignored.
 
     Raises:
-        UsageError: Something was.
+        UsageError: Some were given.
     """
     where = command_text("resume", run)
     for name, value in options.items():
         if value:
-            raise UsageError(Problem(where, f"no {name} here", "one", "leave it out"))
-    if words:
-        expected = "no settings for a run of several networks"
-        raise UsageError(Problem(where, expected, " ".join(words), instead))
+            raise UsageError(Problem(where, f"no {name} for this directory", name, "remove it"))
+    if settings:
+        expected = "no settings for several networks"
+        raise UsageError(Problem(where, expected, " ".join(settings), fix))

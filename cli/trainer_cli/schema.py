@@ -1,4 +1,4 @@
-"""`trainer schema`: the config's JSON Schema, or its reference page."""
+"""`trainer schema`: prints the config's JSON Schema or its reference page."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from trainer_cli import console
 
 def command(
     markdown: Annotated[
-        bool, typer.Option("--markdown", help="Print the reference of every setting instead.")
+        bool, typer.Option("--markdown", help="Print a reference of all settings instead.")
     ] = False,
 ) -> None:
     """Print the JSON Schema of configs, for editors.
 
-    Example: trainer schema > configs/schema.json, and begin a config with the line
+    Example: trainer schema > configs/schema.json, with this first line in the config:
     # yaml-language-server: $schema=schema.json
     """
     from trainer.config.describe import json_schema, reference_markdown

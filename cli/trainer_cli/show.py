@@ -1,4 +1,4 @@
-"""`trainer show`: one run or sweep, from its files."""
+"""`trainer show`: prints a summary of a run or sweep from its files."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from trainer_cli.options import Json, RunOrSweep
 
 
 def command(run: RunOrSweep, json: Json = False) -> None:
-    """Show a run: how it went, what it scored, where its files are.
+    """Show a run: status, settings, metrics, findings and files.
 
-    Of a sweep: its state, what is searched, the best trials, failures, what to do next.
+    For a sweep: status, search space, best trials, failures and the next command.
 
     Example: trainer show runs/breast-cancer/20261122-141530-9f3c
     """
@@ -43,7 +43,7 @@ def command(run: RunOrSweep, json: Json = False) -> None:
         return
     tables = report_tables(report)
     if has_findings:
-        # These take numpy and polars along, half a second.
+        # This imports numpy and polars, which takes half a second.
         from trainer.report.findings_tables import findings_tables
 
         of_findings = findings_tables(place)

@@ -1,4 +1,4 @@
-"""`-` in place of a data file: a table that is piped in."""
+"""Reads a table from stdin when `-` is given as data file."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from trainer_cli import console
 
 @contextmanager
 def data_file(path: Path) -> Iterator[Path]:
-    """The file to read: `path` itself, or for `-` a temporary copy of stdin as `stdin.csv`.
+    """Yield the file to read: `path` itself, or for `-` a temporary copy of stdin.
 
-    A copy, because readers look at a file more than once. While active, errors call it `stdin`.
+    A copy, because tables are read more than once. While active, errors name it `stdin`.
 
     Raises:
         UsageError: stdin is closed or empty.
@@ -33,16 +33,16 @@ def data_file(path: Path) -> Iterator[Path]:
         try:
             yield copy
         except TrainerError as error:
-            raise type(error)(_renamed(one, str(copy)) for one in error.problems) from error
+            raise type(error)(_renamed(problem, str(copy)) for problem in error.problems) from error
 
 
 def with_stdin_name(text: str, path: Path, source: Path | None) -> str:
-    """A warning about the file that `data_file` gave for `path`; a copy of stdin is called so."""
+    """Replace the path of a temporary copy of stdin in a warning by `stdin`."""
     return text if source in (None, path) else text.replace(str(source), "stdin")
 
 
 def _copy_stdin(copy: Path) -> None:
-    expected, fix = "a table as CSV on stdin", "pipe one in, or name a file"
+    expected, fix = "a CSV table on stdin", "pipe one in, or give a file"
     if sys.stdin is None or sys.stdin.closed:
         raise UsageError(Problem("-", expected, "stdin closed", fix))
     if sys.stdin.isatty():
@@ -54,7 +54,7 @@ def _copy_stdin(copy: Path) -> None:
         found = (error.strerror or str(error)).lower()
         fix = "free space there, or set TMPDIR to another folder"
         raise StorageError(
-            Problem(str(copy.parent), "room for a copy of stdin", found, fix)
+            Problem(str(copy.parent), "space for a copy of stdin", found, fix)
         ) from error
     if not copy.stat().st_size:
         raise UsageError(Problem("-", expected, "nothing", fix))

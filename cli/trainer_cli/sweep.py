@@ -1,4 +1,4 @@
-"""`trainer sweep`: many networks with other settings, and the best of them."""
+"""`trainer sweep`: hyperparameter search."""
 
 from __future__ import annotations
 
@@ -30,29 +30,30 @@ def command(
         list[str],
         typer.Argument(
             metavar="CONFIG|KEY=A,B|KEY=RANGE|KEY=VALUE",
-            help="A config file, what to search (optimizer.learning_rate=1e-4,1e-3 or log(1e-4, 1e-1), "
-            "uniform(0, 0.5), int(16, 256, log)), and settings that override the config's.",
+            help="A config file, settings to search (optimizer.learning_rate=1e-4,1e-3 or "
+            "log(1e-4, 1e-1), uniform(0, 0.5), int(16, 256, log)), and settings that override the "
+            "config's.",
             show_default=False,
         ),
     ],
     sweeps: Annotated[
         Path,
-        typer.Option(
-            "--sweeps", envvar="TRAINER_SWEEPS", help="The folder that sweeps are kept in."
-        ),
+        typer.Option("--sweeps", envvar="TRAINER_SWEEPS", help="The folder for sweep directories."),
     ] = DEFAULT_SWEEPS,
     trials: Annotated[
-        int | None, typer.Option("--trials", min=1, help="Number of trials, as sweep.trials.")
+        int | None, typer.Option("--trials", min=1, help="Number of trials (sweep.trials).")
     ] = None,
     max_seconds: Annotated[
-        float | None, typer.Option("--max-seconds", help="Time limit, as sweep.max_seconds.")
+        float | None, typer.Option("--max-seconds", help="Time limit (sweep.max_seconds).")
     ] = None,
     seed: Annotated[
-        int | None, typer.Option("--seed", min=0, help="Seed of the search, as sweep.seed.")
+        int | None, typer.Option("--seed", min=0, help="Seed of the search (sweep.seed).")
     ] = None,
     keep: Annotated[
         str | None,
-        typer.Option("--keep", help="Runs to keep, as sweep.keep: all, or best:5 to save disk."),
+        typer.Option(
+            "--keep", help="Runs to keep (sweep.keep): all, or best:5 to save disk space."
+        ),
     ] = None,
     jobs: Jobs = None,
     engine: Engine = None,
@@ -67,14 +68,14 @@ def command(
     json: Json = False,
     allow_custom: AllowCustom = False,
 ) -> int:
-    """Train a network for each of many settings, in packs; print the sweep's directory.
+    """Search hyperparameters, training many networks at once. Prints the sweep's directory.
 
-    Test rows are evaluated for the best one alone. `trainer resume` continues a sweep that was stopped.
+    Only the best trial is evaluated on the test rows. `trainer resume` continues a stopped sweep.
 
     Example: trainer sweep configs/credit.yaml 'optimizer.learning_rate=log(1e-4, 1e-1)' --trials 64
     """
     if sweeps.exists() and not sweeps.is_dir():
-        fix = "name a folder"
+        fix = "use a folder"
         raise UsageError(Problem("--sweeps", "a folder for sweeps", f"the file {sweeps}", fix))
     config, settings = one_config(words, "trainer sweep")
     cluster = cluster_of(engine, address)
@@ -86,25 +87,25 @@ def command(
     loaded = load_sweep_checked(config, settings)
     stderr = console.Console(quiet=quiet)
     signals = Signals()
-    started = ("trainer", *sys.argv[1:])
-    former = find_sweep(loaded, sweeps) if resume_or_start else None
+    command = ("trainer", *sys.argv[1:])
+    existing = find_sweep(loaded, sweeps) if resume_or_start else None
     try:
         with signals.caught():
-            if former is None:
+            if existing is None:
                 events = sweep(
                     loaded,
                     sweeps=sweeps,
                     jobs=jobs,
-                    command=started,
+                    command=command,
                     allow_custom=allow_custom,
                     interrupted=signals.reason,
                     cluster=cluster,
                 )
             else:
                 events = resume_sweep(
-                    former,
+                    existing,
                     jobs=jobs,
-                    command=started,
+                    command=command,
                     allow_custom=allow_custom,
                     interrupted=signals.reason,
                     cluster=cluster,

@@ -1,4 +1,4 @@
-"""The output of `sweep`, and of `resume` for a sweep: its start, its end, its result."""
+"""The output of `sweep`, and of `resume` for a sweep."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def follow_sweep(
     events: Generator[Event, None, None], stderr: console.Console, signals: Signals
 ) -> SweepFinished:
-    """Run a sweep to its end, saying what happens."""
+    """Run a sweep to its end and print its progress."""
     from trainer.sweep.trials import BatchPlanned, TrialEnded, TrialPackEpoch, TrialPackStarted
     from trainer.workflows.sweep import PhaseStarted, SweepFinished, SweepStarted
 
@@ -60,7 +60,7 @@ def follow_sweep(
 
 
 def print_sweep_result(finished: SweepFinished, *, json: bool) -> None:
-    """The result on stdout."""
+    """Print the result on stdout."""
     if not json:
         console.result(str(finished.sweep))
         return
@@ -81,7 +81,7 @@ def print_sweep_result(finished: SweepFinished, *, json: bool) -> None:
 
 
 def _facts(row: TrialRow, sweep: Path) -> dict[str, Any]:
-    """A trial's row, its run as a path that can be used; None where it was not kept."""
+    """Return a trial as JSON, with the path of its run; None if the run was not kept."""
     facts = row.facts()
     run = None if facts["run"] is None else sweep / facts["run"]
     return {**facts, "run": str(run) if run is not None and run.is_dir() else None}
@@ -102,7 +102,7 @@ def _print_start(event: Any, stderr: console.Console) -> None:
     stderr.print(f"{event.search} search: {count}, {jobs}; objective: {objective}")
     done = sum(row.ended is not None for row in event.leaderboard.rows)
     if done:
-        stderr.print(f"already ended: {pluralize(done, 'trial')}")
+        stderr.print(f"already done: {pluralize(done, 'trial')}")
 
 
 def _print_end(event: SweepFinished, stderr: console.Console) -> None:
@@ -114,7 +114,7 @@ def _print_end(event: SweepFinished, stderr: console.Console) -> None:
 
     leaderboard, directory = event.leaderboard, SweepDirectory(event.sweep)
     done = sum(row.ended is not None for row in leaderboard.rows)
-    over = "; sweep.max_seconds are over" if event.reason == "seconds" else ""
+    over = "; sweep.max_seconds was reached" if event.reason == "seconds" else ""
     stderr.print(f"{pluralize(done, 'trial')} in {duration(event.seconds)}{over}")
     if leaderboard.ranks:
         labels = read_sweep(directory).labels
@@ -128,7 +128,7 @@ def _print_end(event: SweepFinished, stderr: console.Console) -> None:
             stderr.table(legend_table(labels))
     if event.winner is not None and event.metrics:
         stderr.print()
-        stderr.print(f"trial {event.winner.trial.number}, evaluated on each split:")
+        stderr.print(f"metrics of trial {event.winner.trial.number}:")
         splits = list(event.metrics)
         names = list(event.metrics[splits[0]])
         choices = read_decision_summary(RunDirectory(directory.trial(event.winner.trial.number)))

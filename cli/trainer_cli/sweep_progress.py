@@ -1,4 +1,4 @@
-"""A sweep on the screen while it trains: a live table on a terminal, lines elsewhere."""
+"""Shows the progress of a sweep: a live table on a terminal, lines elsewhere."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ _SHOWN = 10
 class SweepProgress:
     """Shows the phases, the epochs and the best trials so far.
 
-    A trial in training is shown with its best epoch so far, as the table at the end shows it: the two
-    have the same number.
+    A trial in training is shown with its best objective so far, as in the final table.
     """
 
     def __init__(self, stderr: console.Console) -> None:
@@ -35,8 +34,8 @@ class SweepProgress:
         self._labels = SettingLabels()
         # Trial → its epoch, its best objective so far and the epoch of that.
         self._live: dict[int, tuple[int, float, int | None]] = {}
-        # Those that each was last seen with; who is missing next time has ended, which is known once
-        # all of them have.
+        # Trial → trials of its pack in the last epoch. A trial missing from the next epoch has ended;
+        # the event for its end comes when the whole pack has ended.
         self._mates: dict[int, Set[int]] = {}
         self._trained: set[int] = set()
         self._compiling: dict[tuple[int, ...], str] = {}
@@ -46,7 +45,7 @@ class SweepProgress:
         self._screen: Any = None
 
     def phase(self, text: str) -> None:
-        """Something begins that may take seconds: a line in a pipe, the status on a terminal."""
+        """Show the start of a phase that can take seconds."""
         self._phase = text
         if self._stderr.quiet:
             return
@@ -58,7 +57,7 @@ class SweepProgress:
         self._screen.update(self._drawn(), refresh=True)
 
     def started(self, event: Any) -> None:
-        """The sweep begins or continues."""
+        """Handle the start or resume of the sweep."""
         self.sweep, self._total, self._phase = event.sweep, event.trials, ""
         self._objective = event.leaderboard.objective
         self._higher = event.leaderboard.direction == "higher"
@@ -72,13 +71,13 @@ class SweepProgress:
         self._began = self._shown_at = monotonic()
 
     def planned(self, batch: Any) -> None:
-        """A batch is trained from now on."""
+        """Handle the start of a batch."""
         for trial in batch.trials:
             self._settings[trial.number] = trial.settings
         self._stderr.print(batch.text)
 
     def pack(self, begun: Any) -> None:
-        """The program of a pack is compiled."""
+        """Handle the start of a pack, whose program is compiled next."""
         trials = pluralize(len(begun.trials), "trial")
         after = f", from epoch {begun.epoch + 1}" if begun.epoch else ""
         text = f"compiling pack {begun.place} of {begun.packs} ({trials}{after})"
@@ -86,14 +85,16 @@ class SweepProgress:
         self.phase(text)
 
     def epoch(self, done: Any) -> None:
-        """An epoch of trials that train together."""
+        """Handle an epoch of a pack."""
         mates = done.objectives.keys()
         if self._compiling:
-            for trials in [each for each in self._compiling if mates & set(each)]:
+            for trials in [pack for pack in self._compiling if mates & set(pack)]:
                 del self._compiling[trials]
         self._phase = next(iter(self._compiling.values()), "")
         for trial in done.objectives:
-            if trial not in self._live:  # what was trained of it before took none of this time
+            if (
+                trial not in self._live
+            ):  # epochs trained by a previous process took none of this time
                 self._before += (done.epoch - 1) / self._epochs
             self._trained |= self._mates.get(trial, mates) - mates
             self._mates[trial] = mates
@@ -102,7 +103,7 @@ class SweepProgress:
         self._refresh()
 
     def ended(self, ended: Any) -> None:
-        """A trial has ended."""
+        """Handle the end of a trial."""
         self._live.pop(ended.number, None)
         self._trained.discard(ended.number)
         self._done[ended.number] = ended
@@ -111,13 +112,13 @@ class SweepProgress:
         self._refresh()
 
     def close(self) -> None:
-        """Take the table off the screen; a second call does nothing."""
+        """Remove the table; a second call does nothing."""
         if self._screen is not None:
             self._screen.stop()
             self._screen = None
 
     def summary(self) -> str:
-        """How far it is, in a line."""
+        """Return the progress as a line of text."""
         total = "" if self._total is None else f"/{self._total}"
         done, training = len(self._done) + len(self._trained), len(self._live) - len(self._trained)
         text = f"{done}{total} trials done, {training} in training"
@@ -128,7 +129,7 @@ class SweepProgress:
         return text if left is None else f"{text}; about {duration(left)} left"
 
     def leading(self) -> list[tuple[int, int, float, int | None, str]]:
-        """Trial, epoch, objective at its best epoch, that epoch and status: ranked as in the end."""
+        """Return trial, epoch, best objective, best epoch and status, ranked as in the final table."""
         sign = -1 if self._higher else 1
         return sorted(
             self._rows(),
@@ -154,7 +155,7 @@ class SweepProgress:
         return None
 
     def _seconds_left(self) -> float | None:
-        """By the epochs that are done; one that has ended early counts as those it was trained with."""
+        """Estimate from completed epochs; an eliminated trial counts as much as the rest of its pack."""
         epochs = (
             max(self._live[mate][0] for mate in self._mates[trial] & self._live.keys())
             for trial in self._live
@@ -162,14 +163,14 @@ class SweepProgress:
         done = len(self._done) + sum(min(1.0, epoch / self._epochs) for epoch in epochs)
         if self._total is None or done <= self._before or len(self._done) == self._total:
             return None
-        each = (monotonic() - self._began) / (done - self._before)
-        return float(max(0.0, each * (self._total - done)))
+        per_trial = (monotonic() - self._began) / (done - self._before)
+        return float(max(0.0, per_trial * (self._total - done)))
 
     def _start_screen(self) -> Any:
         from rich.console import Console
         from rich.live import Live
 
-        # The table of the best at the end takes its place.
+        # Transient: the final table replaces it.
         screen = Live(
             console=Console(stderr=True), refresh_per_second=_DRAWS_PER_SECOND, transient=True
         )
@@ -204,7 +205,7 @@ class SweepProgress:
         return Group(self.summary(), table, *more, *([status] if self._phase else []))
 
     def _rows(self) -> list[tuple[int, int, float, int | None, str]]:
-        """Each trial that has not failed."""
+        """Return all trials that have not failed."""
         live = [
             (trial, epoch, value, best, "trained" if trial in self._trained else "training")
             for trial, (epoch, value, best) in self._live.items()

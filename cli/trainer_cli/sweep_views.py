@@ -1,4 +1,4 @@
-"""A sweep where `show` and `ls` are given one: from its files, without TensorFlow."""
+"""The output of `show` and `ls` for a sweep, read from its files without TensorFlow."""
 
 from __future__ import annotations
 
@@ -43,18 +43,18 @@ def list_trials(directory: SweepDirectory, query: Query, *, csv: bool, json: boo
         for line in trials_csv(sweep, known, query):
             console.result(line)
     elif json:
-        for one in known:
-            console.json_result(trial_json(one, sweep, query.columns))
+        for trial in known:
+            console.json_result(trial_json(trial, sweep, query.columns))
     elif known:
         console.result_table(trials_table(sweep, known, query))
     else:
         count = len(sweep.rows)
-        all_of = f"none of {pluralize(count, 'trial')} in {directory.path} matches"
-        console.Console().print(all_of if count else f"no trials in {directory.path} yet")
+        no_match = f"none of {pluralize(count, 'trial')} in {directory.path} matches"
+        console.Console().print(no_match if count else f"no trials in {directory.path} yet")
 
 
 def list_sweeps_in(folder: Path, *, json: bool, after_runs: bool) -> None:
-    """Print the sweeps in a folder, after its runs."""
+    """Print the sweeps in a folder, which follow its runs."""
     from trainer.report.sweeps.facts import list_sweeps
     from trainer.report.sweeps.listing import sweep_json, sweeps_table
 
@@ -69,7 +69,7 @@ def list_sweeps_in(folder: Path, *, json: bool, after_runs: bool) -> None:
 
 
 def print_tables(tables: Iterable[Table]) -> None:
-    """Tables on stdout, with an empty line between them."""
+    """Print tables on stdout, separated by empty lines."""
     for number, table in enumerate(tables):
         if number:
             console.result("")

@@ -17,8 +17,8 @@ from trainer_cli.main import run
 # name: (the command line, words of the message)
 COMMANDS: dict[str, tuple[list[str], list[str]]] = {
     "unknown verb": (["fti", "good.yaml"], ["trainer", "'fti'", "did you mean 'fit'?"]),
-    "config for a verb": (["good.yaml"], ["a verb", "'good.yaml'", "trainer fit good.yaml"]),
-    "former verb": (["train", "good.yaml"], ["a verb", "'train'", "fit"]),
+    "config for a verb": (["good.yaml"], ["a command", "'good.yaml'", "trainer fit good.yaml"]),
+    "former verb": (["train", "good.yaml"], ["a command", "'train'", "fit"]),
     "unknown option": (["fit", "good.yaml", "--quite"], ["trainer fit", "'--quite'", "'--quiet'"]),
     "unknown short option": (["fit", "good.yaml", "-z"], ["trainer fit", "'-z'"]),
     "unknown option of trainer": (["--jsn"], ["trainer", "'--jsn'"]),
@@ -59,7 +59,7 @@ COMMANDS: dict[str, tuple[list[str], list[str]]] = {
     "init of no column": (["init", "table.csv", "-t", "anwser", "-o", "x.yaml"], ["'answer'"]),
     "init over a file": (
         ["init", "table.csv", "-t", "answer", "-o", "good.yaml"],
-        ["--output", "good.yaml is there", "--force"],
+        ["--output", "good.yaml, which exists", "--force"],
     ),
     "init into nowhere": (
         ["init", "table.csv", "-t", "answer", "-o", "no/x.yaml"],
@@ -103,7 +103,7 @@ COMMANDS: dict[str, tuple[list[str], list[str]]] = {
     ),
     "predict over its input": (
         ["predict", "x", "table.csv", "-o", "./table.csv"],
-        ["--output", "another file than the input"],
+        ["--output", "a file other than the input"],
     ),
     "predict twice on stdout": (["predict", "x", "table.csv", "-o", "-"], ["stdout"]),
     "schema of something": (["schema", "good.yaml"], ["trainer schema"]),

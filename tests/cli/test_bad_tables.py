@@ -395,5 +395,5 @@ def test_ten_thousand_columns(folder: Path, config: Path, trainer: Callable) -> 
     (folder / "table.csv").write_text(f"{names},answer\n{rows}")
     result = trainer("check", config.name)
     assert result.code == 0
-    assert "10,000 columns make 10,000 inputs" in result.out
+    assert "10,000 columns, 10,000 inputs" in result.out
     assert len(result.out) < 5_000

@@ -23,13 +23,13 @@ def test_what_it_says_and_what_it_refuses(
     assert result.code == 0, result.err
     assert result.out == f"{run}/explanation\n"
     first, *lines = result.err.splitlines()
-    assert first == f"reading {run}, loading TensorFlow (takes some seconds) …"
+    assert first == f"reading {run}, loading TensorFlow (takes a few seconds) …"
     assert lines[0] == f"{run}, checkpoint best"
     assert lines[1].startswith("auc 0")
     assert lines[1].endswith(" on 12 validation rows; each column shuffled 5 times")
-    assert lines[3].split() == ["column", "drop", "95%"]
+    assert lines[3].split() == ["column", "drop", "95%", "interval"]
     assert {line.split()[0] for line in lines[4:]} == {"age", "income", "city"}
-    assert any(line.endswith("within the noise") for line in lines[4:])
+    assert any(line.endswith("within noise") for line in lines[4:])
 
     result = trainer("explain", run, "--json", "--quiet", "--split", "test", "--repeats", "2")
     assert result.err == ""
@@ -38,7 +38,7 @@ def test_what_it_says_and_what_it_refuses(
     assert (told["importance"]["split"], told["importance"]["repeats"]) == ("test", 2)
 
     refused("explain", run, "--split", "train", mentions=["validation or test"], kind="usage")
-    refused("explain", run, "--repeats", "0", mentions=["a number from 1"], kind="usage")
+    refused("explain", run, "--repeats", "0", mentions=["a number of at least 1"], kind="usage")
     refused("explain", run, "--rows", "0", mentions=["1 to 10,000 rows"], kind="usage")
     refused("explain", run, "--columns", "agee", mentions=["'agee'", "did you mean 'age'?"])
     refused("explain", "nothing", mentions=["a run directory"], kind="run")
@@ -51,7 +51,7 @@ def test_what_it_says_and_what_it_refuses(
         pytest.skip("needs shap")
     refused("explain", run, "--rows", "missing.csv", mentions=["missing.csv"], kind="data")
     result = trainer("explain", run, "--rows", "table.csv")
-    assert "SHAP values of 60 rows; base and values sum to each answer within" in result.err
+    assert "SHAP values for 60 rows; with the base value, they sum to" in result.err
     assert (folder / run / "explanation" / "shap.parquet").is_file()
     (folder / "table.csv").unlink()
     refused("explain", run, mentions=["table.csv"], kind="data")

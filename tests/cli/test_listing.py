@@ -78,7 +78,7 @@ def test_json_has_the_columns(runs: list[RunDirectory], trainer: Callable) -> No
 def test_no_run_is_such_a_run(runs: list[RunDirectory], trainer: Callable) -> None:
     result = trainer("ls", "--where", "epochs > 1000")
     assert (result.code, result.out) == (0, "")
-    assert result.err == "none of 3 in runs is such a run\n"
+    assert result.err == "none of 3 runs in runs matches\n"
     assert trainer("ls", "--where", "epochs > 1000", "--json").out == ""
     head = trainer("ls", "--where", "epochs > 1000", "--csv", "--columns", "run,epochs").out
     assert head == "run,epochs\n"
@@ -123,7 +123,7 @@ def test_a_strangers_config_is_not_executed_and_holds_nobody_up(
     assert result.code == 0
     assert len(result.out.splitlines()) == 2
     assert "warning: settings that cannot be read: " in result.err
-    assert "(and 1 more like it)" in result.err
+    assert "(and 1 more)" in result.err
     assert not (folder / SECRET).exists()
     listed = [
         json.loads(line)

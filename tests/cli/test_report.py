@@ -102,5 +102,5 @@ def test_a_run_without_its_data_still_has_a_page(folder: Path, trainer: Callable
     run.findings.unlink()
     result = trainer("report", run.path, "--format", "md")
     assert result.code == 0
-    assert result.err.startswith("warning: without findings: ")
+    assert result.err.startswith("warning: the report has no findings: ")
     assert "Confusion matrix" in result.out

@@ -123,7 +123,7 @@ def test_rollback_with_a_lower_learning_rate(folder: Path, trainer: Callable) ->
         {"epoch": 1, "step": 2, "learning_rate": pytest.approx(1e15)},
         {"epoch": 1, "step": 3, "learning_rate": pytest.approx(1e-2)},
     ]
-    assert result.err.count("the loss is not finite; epoch 1 is begun anew") == 2
+    assert result.err.count("the loss is not finite; restarting epoch 1") == 2
     log = [json.loads(line) for line in log_lines(run)]
     assert [line["epoch"] for line in log] == [1, 2, 3]
     assert log[-1]["learning_rate"] == pytest.approx(1e-2)

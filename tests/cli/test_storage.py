@@ -157,7 +157,7 @@ def test_run_is_removed(folder: Path, trainer: Callable, after_epoch: Callable) 
     result = trainer(*FIT, "--runs", RUNS)
     assert (result.code, result.out) == (3, "")
     check_message(
-        result.err, f"error: {RUNS}/good/", "no such file or directory (ENOENT)", "it was removed"
+        result.err, f"error: {RUNS}/good/", "no such file or directory (ENOENT)", "it was deleted"
     )
     assert list((RUNS / "good").iterdir()) == []
 

@@ -200,7 +200,7 @@ def test_folds_that_cannot_be_are_refused(
 def test_a_run_that_is_no_sweep_takes_no_engine(
     folder: Path, finished: Path, refused: Callable, arguments: tuple[str, ...]
 ) -> None:
-    refused("resume", finished, *arguments, mentions=[f"no {arguments[0]} here"])
+    refused("resume", finished, *arguments, mentions=[f"no {arguments[0]} for this directory"])
 
 
 def test_ray_trains_it_and_a_signal_stops_it(
@@ -233,7 +233,10 @@ def test_check_says_what_a_sweep_will_be(folder: Path, trainer: Callable) -> Non
     (folder / "swept.yaml").write_text(f"{text}sweep: {{space: {space}}}\n")
     result = trainer("check", "swept.yaml")
     assert result.code == 0, result.err
-    assert result.out.splitlines()[-1] == "sweep: 6 trials by grid; first 6 networks in 2 programs"
+    assert (
+        result.out.splitlines()[-1]
+        == "sweep: 6 trials, grid search; first batch: 6 networks in 2 programs"
+    )
     found = trainer("check", "swept.yaml", "--json").json["sweep"]
     assert found == {
         "search": "grid",
@@ -243,4 +246,4 @@ def test_check_says_what_a_sweep_will_be(folder: Path, trainer: Callable) -> Non
     }
     short = trainer("check", "swept.yaml", "sweep.search=random", "sweep.trials=9")
     assert "6 combinations of settings exist; running 6 trials instead of 9" in short.err
-    assert short.out.splitlines()[-1].startswith("sweep: 6 trials by random")
+    assert short.out.splitlines()[-1].startswith("sweep: 6 trials, random search")

@@ -34,8 +34,8 @@ def test_a_warning_is_told_once_and_kept(folder: Path, trainer: Callable) -> Non
     assert result.code == 0, result.err
     lines = [line for line in result.err.splitlines() if "MLflow" in line]
     (line,) = lines
-    assert line.startswith("warning: MLflow is told no more of this run")
-    assert line.endswith("no answer from http://127.0.0.1:9 (NewConnectionError)")
+    assert line.startswith("warning: MLflow is disabled for the rest of this run")
+    assert line.endswith("no response from http://127.0.0.1:9 (NewConnectionError)")
     (run,) = Path("runs").glob("*/*/members/0003")
     saved = json.loads((run / "manifest.json").read_text())["warnings"]
     assert line.removeprefix("warning: ") in saved

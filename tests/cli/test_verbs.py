@@ -34,7 +34,7 @@ def test_several_broken_configs_are_told_of_at_once(folder: Path, refused: Calla
 
 def test_counts_of_one(folder: Path, trainer: Callable) -> None:
     result = trainer("check", "good.yaml", "data.features.include=[age]", *SMALL)
-    assert "1 column makes 1 input\n" in result.out
+    assert "1 column, 1 input\n" in result.out
     assert "1 epoch of 3 steps: 3 steps" in result.out
 
 

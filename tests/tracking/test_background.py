@@ -93,7 +93,7 @@ def test_one_that_never_answers_is_waited_for_so_long(
     until = Event()
     listener = Listener(until)
     one = told(listener, start())
-    with pytest.raises(SlowTrackerError, match=r"no answer for 0\.1 seconds"):
+    with pytest.raises(SlowTrackerError, match=r"no response for 0\.1 seconds"):
         one.close()
     until.set()  # what comes too late is left out
     other = told(Listener(), start())
@@ -108,7 +108,7 @@ def test_a_run_that_was_stopped_waits_less(
     until = Event()
     one = told(Listener(until), start())
     one.finished(RunEnd("stopped", 1, {}, None))
-    with pytest.raises(SlowTrackerError, match=r"no answer for 0\.1 seconds"):
+    with pytest.raises(SlowTrackerError, match=r"no response for 0\.1 seconds"):
         one.close()
     until.set()
 

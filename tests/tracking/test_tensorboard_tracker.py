@@ -156,7 +156,7 @@ def test_it_needs_no_tensorflow() -> None:
     import sys
 
     code = (
-        "import sys; from trainer.tracking import event_files as e\n"
+        "import sys; from trainer.tracking import tensorboard_tracker as e\n"
         "from tensorboard.summary.writer.record_writer import RecordWriter\n"
         "from tensorboard.plugins.scalar.summary_v2 import scalar_pb\n"
         "from tensorboard.plugins.hparams.summary_v2 import hparams_pb\n"

@@ -60,8 +60,7 @@ def test_one_that_fails_is_told_of_once_and_the_other_goes_on(
         through(both, start())
     (text,) = both.warnings
     assert text == (
-        "Bad is told no more of this run, which goes on without it: "
-        "OSError: [Errno 28] No space left on device"
+        "Bad is disabled for the rest of this run: OSError: [Errno 28] No space left on device"
     )
     assert [record.getMessage() for record in caplog.records] == [text]
     assert good.calls == ["started", "epoch", "epoch", "finished", "close"]

@@ -192,7 +192,7 @@ def test_a_tracker_that_fails_changes_nothing_and_warns_once(
     told = [one.getMessage() for one in caplog.records if one.name.startswith("trainer")]
     (text,) = told
     name = "MLflow" if which in words else "TensorBoard"
-    assert text.startswith(f"{name} is told no more of this run, which goes on without it: ")
+    assert text.startswith(f"{name} is disabled for the rest of this run: ")
     saved = manifest(done.run)
     assert saved["status"] == "finished"
     assert saved["warnings"] == [*manifest(untracked.run)["warnings"], text]

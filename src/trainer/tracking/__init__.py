@@ -1,1 +1,1 @@
-"""Telling others of a run while it trains: TensorBoard and MLflow. No TensorFlow."""
+"""Experiment tracking with TensorBoard and MLflow, without TensorFlow."""

@@ -1,12 +1,8 @@
-"""A tracker that is told of a run from a thread of its own, so that one that is slow, or never answers,
-takes no time of the training.
+"""Runs a tracker in a background thread, so that a slow or unresponsive one does not slow training down.
 
-What waits for it is bounded, and so is the time that the run waits at its end: as long as something is
-taken in, and `TIMEOUT_SECONDS` longer. Trackers of one process are told one after the other: many
-threads would only wait for each other at the same store, and one that has been waited for in vain need
-not be waited for again by the next.
-
-Owns: the thread. Does not own: what becomes of a tracker that fails (`trackers`).
+The queue is bounded, and so is the time that a run waits at its end: until `TIMEOUT_SECONDS` after the
+tracker last made progress. The trackers of a process take turns: many threads would only wait for each
+other at the same server, and after one of them has timed out, the next need not wait again.
 """
 
 from __future__ import annotations
@@ -21,129 +17,126 @@ from typing import Protocol
 from trainer.tracking.tracker import EpochLogs, RunEnd, RunStart, Tracker
 
 TIMEOUT_SECONDS = 60.0
-"""So long a run waits at its end for a tracker that takes nothing in."""
+"""Time that a run waits at its end for a tracker that makes no progress."""
 STOPPED_TIMEOUT_SECONDS = 5.0
-"""So long where it was stopped: whoever stops a run wants it to end."""
+"""The same for a stopped run, which the user wants to end."""
 MAX_QUEUED = 20_000
-"""Epochs that a tracker may be behind."""
+"""Maximum number of epochs that a tracker can fall behind."""
 
 
 class SlowTrackerError(Exception):
-    """The tracker does not keep up with the run."""
+    """The tracker cannot keep up with the run."""
 
 
 class BufferedTracker(Tracker, Protocol):
-    """A tracker that gathers what it is told, to send it in larger parts."""
+    """A tracker that buffers what it receives, to send it in larger batches."""
 
     def flush(self) -> None:
-        """Send what is gathered; called when nothing else is waiting."""
+        """Send what is buffered; called when the queue is empty."""
         ...
 
 
 @dataclass(slots=True)
 class _Turns:
-    """Whose turn it is, and when something was last taken in, by any of this process."""
+    """The lock that trackers of this process take turns with, and the time of their last progress."""
 
     lock: Lock = field(default_factory=Lock)
-    moved_at: float = -float("inf")
+    progress_at: float = -float("inf")
 
 
 _TURNS = _Turns()
 
 
 class BackgroundTracker:
-    """A tracker in a thread of its own.
+    """A tracker in a background thread.
 
-    An error of the thread's is raised by the next call; then the tracker is not to be told any more.
+    An error in the thread is raised by the next call; after that, the tracker must not be used.
     """
 
     def __init__(self, tracker: BufferedTracker, max_queued: int = MAX_QUEUED) -> None:
-        """Begin the thread.
+        """Start the thread.
 
         Args:
-            tracker: Called in the thread alone, but for `wants_weights`.
-            max_queued: Epochs that it may be behind.
+            tracker: The tracker; only `wants_weights` is called outside the thread.
+            max_queued: Maximum number of epochs that it can fall behind.
         """
         self._tracker = tracker
         self._most_waiting = max_queued
-        self._waiting: deque[Callable[[], None]] = deque()
+        self._queue: deque[Callable[[], None]] = deque()
         self._changed = Condition()
-        self._closing = self._given_up = self._done = False
-        self._asked_at = monotonic()
-        self._patience = TIMEOUT_SECONDS
+        self._closing = self._abandoned = self._done = False
+        self._queued_at = monotonic()
+        self._timeout = TIMEOUT_SECONDS
         self._error: Exception | None = None
         Thread(target=self._work, name="tracking", daemon=True).start()
 
     def wants_weights(self, epoch: int) -> bool:
-        """As in `Tracker`."""
         return self._tracker.wants_weights(epoch)
 
     def started(self, start: RunStart) -> None:
-        """As in `Tracker`."""
-        self._tell(lambda: self._tracker.started(start))
+        self._enqueue(lambda: self._tracker.started(start))
 
     def epoch(self, epoch: EpochLogs) -> None:
-        """As in `Tracker`.
+        """Queue an epoch.
 
         Raises:
-            SlowTrackerError: Too many wait.
+            SlowTrackerError: The queue is full.
         """
-        self._tell(lambda: self._tracker.epoch(epoch))
+        self._enqueue(lambda: self._tracker.epoch(epoch))
 
     def finished(self, end: RunEnd) -> None:
-        """As in `Tracker`."""
         if end.status == "stopped":
-            self._patience = STOPPED_TIMEOUT_SECONDS
-        self._tell(lambda: self._tracker.finished(end))
+            self._timeout = STOPPED_TIMEOUT_SECONDS
+        self._enqueue(lambda: self._tracker.finished(end))
 
     def close(self) -> None:
-        """Wait until all is taken in.
+        """Wait until the queue is empty.
 
         Raises:
-            SlowTrackerError: It was waited for in vain; the thread is left to itself.
+            SlowTrackerError: The tracker timed out; its thread is abandoned.
         """
         with self._changed:
             self._closing = True
             self._changed.notify_all()
             while not self._done:
-                left = max(_TURNS.moved_at, self._asked_at) + self._patience - monotonic()
-                if left <= 0:
-                    self._given_up = True
-                    raise SlowTrackerError(f"no answer for {self._patience:g} seconds")
-                self._changed.wait(min(left, 1.0))
+                remaining = max(_TURNS.progress_at, self._queued_at) + self._timeout - monotonic()
+                if remaining <= 0:
+                    self._abandoned = True
+                    raise SlowTrackerError(f"no response for {self._timeout:g} seconds")
+                self._changed.wait(min(remaining, 1.0))
         self._raise()
 
     def abandon(self) -> None:
-        """Do not wait: the thread ends with what it is at."""
+        """Let the thread end after its current action, without waiting for it."""
         with self._changed:
-            self._given_up = True
+            self._abandoned = True
             self._changed.notify_all()
 
     def _raise(self) -> None:
         if self._error is not None:
             raise self._error
 
-    def _tell(self, action: Callable[[], None]) -> None:
+    def _enqueue(self, action: Callable[[], None]) -> None:
         with self._changed:
             self._raise()
-            if len(self._waiting) >= self._most_waiting:
-                raise SlowTrackerError(f"it is {len(self._waiting):,} epochs behind")
-            if not self._waiting:
-                self._asked_at = monotonic()
-            self._waiting.append(action)
+            if len(self._queue) >= self._most_waiting:
+                raise SlowTrackerError(f"it is {len(self._queue):,} epochs behind")
+            if not self._queue:
+                self._queued_at = monotonic()
+            self._queue.append(action)
             self._changed.notify_all()
 
     def _work(self) -> None:
         try:
             while (action := self._next()) is not None:
                 with _TURNS.lock:
-                    _TURNS.moved_at = monotonic()
-                    if self._given_up:
+                    _TURNS.progress_at = monotonic()
+                    if self._abandoned:
                         break
                     action()
-                    if not self._waiting:
+                    if not self._queue:
                         self._tracker.flush()
-                    _TURNS.moved_at = monotonic()
+                    _TURNS.progress_at = monotonic()
             self._tracker.close()
         except Exception as error:
             self._error = error
@@ -153,5 +146,5 @@ class BackgroundTracker:
 
     def _next(self) -> Callable[[], None] | None:
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._closing or self._given_up)
-            return self._waiting.popleft() if self._waiting and not self._given_up else None
+            self._changed.wait_for(lambda: self._queue or self._closing or self._abandoned)
+            return self._queue.popleft() if self._queue and not self._abandoned else None

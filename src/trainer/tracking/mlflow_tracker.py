@@ -1,17 +1,14 @@
-"""One run of an MLflow store: settings as parameters, measures of each epoch, files and the model.
+"""Tracks a run with MLflow: settings as parameters, metrics of each epoch, files and the model.
 
     experiment ─► run, the same one after a resume (tracking.json) ─► parameters, tags ─► epochs
         ─► evaluations, config.yaml, manifest.json, evaluation/, report.html, model/model.keras
 
-Measures cannot be taken back in MLflow. A process that goes on with a run asks which epoch the store has
-last, and tells those of the run's log that come after it: an epoch that was trained twice has the same
-values, and one that a killed process did not get to tell of is not missing.
+Metrics cannot be deleted from MLflow. A process that resumes a run therefore looks up the last epoch in
+the store and logs the later epochs of the run's log. An epoch that was trained twice has the same
+values, and epochs that a killed process did not log are not lost.
 
-Everything goes through `mlflow-skinny`: the whole `mlflow` brings pandas, scipy and scikit-learn, each
-of which Keras imports at its start where it finds it. A database is reached with SQLAlchemy and Alembic.
-
-Owns: what is told to MLflow, and its settings in the environment. Does not own: the thread it is told
-from (`background`), which settings (`hyperparameters`).
+Only `mlflow-skinny` is used: the full `mlflow` depends on pandas, scipy and scikit-learn, which Keras
+imports at start-up if they are installed. Databases are accessed with SQLAlchemy and Alembic.
 """
 
 from __future__ import annotations
@@ -34,38 +31,35 @@ if TYPE_CHECKING:
 ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-    # What is run is nobody's business but the store's.
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "ERROR",
-    # Folders are refused otherwise: they will get no new features.
+    # MLflow otherwise rejects file stores, which are in maintenance mode.
     "MLFLOW_ALLOW_FILE_STORE": "true",
 }
-"""What MLflow finds in the environment, unless it is set: a server has 10 seconds, twice."""
+"""Defaults for MLflow's environment variables: two attempts of 10 seconds per request."""
 
-_MOST_METRICS = 1000
-_MOST_PARAMETERS = 100
-"""What MLflow takes in one call."""
+_MAX_METRICS = 1000
+_MAX_PARAMETERS = 100
+"""Limits of MLflow per call."""
 _STATUS = {"finished": "FINISHED", "failed": "FAILED", "stopped": "KILLED"}
-_NOT_MEASURED = {"epoch", "step", "learning_rate"}
+_NOT_METRICS = {"epoch", "step", "learning_rate"}
 
 
 class MlflowTracker:
-    """A run of an MLflow store; nothing happens before `started`."""
+    """Tracks a run with MLflow; nothing happens before `started`."""
 
     def __init__(self, settings: MLflow) -> None:
         self._settings = settings
         self._run: RunDirectory | None = None
         self._client: MlflowClient | None = None
         self._id = ""
-        self._told = 0
-        self._gathered: list[Any] = []
+        self._last_epoch = 0
+        self._buffer: list[Any] = []
 
     def wants_weights(self, epoch: int) -> bool:
-        """As in `Tracker`."""
         return False
 
     def started(self, start: RunStart) -> None:
-        """As in `Tracker`."""
         for name, value in ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         from mlflow import MlflowClient
@@ -73,52 +67,51 @@ class MlflowTracker:
 
         self._run = start.run
         self._client = MlflowClient(self._settings.uri)
-        known = self._known()
-        if known is None:
+        stored = self._stored_run()
+        if stored is None:
             experiment = self._settings.experiment or start.config.name
-            known = self._client.create_run(self._experiment(experiment), run_name=_name(start.run))
+            number = self._experiment(experiment)
+            stored = self._client.create_run(number, run_name=_name(start.run))
         else:
-            self._client.update_run(known.info.run_id, status="RUNNING")
-        self._id = known.info.run_id
+            self._client.update_run(stored.info.run_id, status="RUNNING")
+        self._id = stored.info.run_id
         start.run.write_tracking({"mlflow": {"uri": self._settings.uri, "run_id": self._id}})
         settings = {_key(name): str(value) for name, value in all_settings(start.config).items()}
-        had = known.data.params
+        old = stored.data.params
         tags = _tags(start) | {
-            # A parameter cannot be changed in MLflow.
-            f"trainer.changed.{name}": f"{had[name]} → {value}"
+            # MLflow does not allow changing a parameter.
+            f"trainer.changed.{name}": f"{old[name]} → {value}"
             for name, value in settings.items()
-            if name in had and had[name] != value
+            if name in old and old[name] != value
         }
-        new = [Param(name, value) for name, value in settings.items() if name not in had]
-        for place in range(0, len(new), _MOST_PARAMETERS):
-            self._client.log_batch(self._id, params=new[place : place + _MOST_PARAMETERS])
+        new = [Param(name, value) for name, value in settings.items() if name not in old]
+        for first in range(0, len(new), _MAX_PARAMETERS):
+            self._client.log_batch(self._id, params=new[first : first + _MAX_PARAMETERS])
         self._client.log_batch(self._id, tags=[RunTag(*tag) for tag in tags.items()])
-        if "loss" in known.data.metrics:
+        if "loss" in stored.data.metrics:
             history = self._client.get_metric_history(self._id, "loss")
-            self._told = max(point.step for point in history)
+            self._last_epoch = max(point.step for point in history)
         for epoch in _logged(start.run, start.manifest.started.timestamp()):
             self.epoch(epoch)
 
     def epoch(self, epoch: EpochLogs) -> None:
-        """As in `Tracker`."""
-        if epoch.number <= self._told:
+        if epoch.number <= self._last_epoch:
             return
-        self._told = epoch.number
-        measures = {**epoch.measures, "learning_rate": epoch.learning_rate}
-        # All of an epoch in one call: which epoch the store has last is read off one of them.
-        if len(self._gathered) + len(measures) > _MOST_METRICS:
+        self._last_epoch = epoch.number
+        metrics = {**epoch.measures, "learning_rate": epoch.learning_rate}
+        # An epoch is logged in one call, so that any of its metrics shows the last epoch in the store.
+        if len(self._buffer) + len(metrics) > _MAX_METRICS:
             self.flush()
-        self._gathered += _metrics(measures, epoch.number, epoch.at_seconds)
+        self._buffer += _metrics(metrics, epoch.number, epoch.at_seconds)
 
     def flush(self) -> None:
-        """Send what is gathered."""
-        if self._gathered:
+        """Send the buffered metrics."""
+        if self._buffer:
             assert self._client is not None
-            self._client.log_batch(self._id, metrics=self._gathered)
-            self._gathered = []
+            self._client.log_batch(self._id, metrics=self._buffer)
+            self._buffer = []
 
     def finished(self, end: RunEnd) -> None:
-        """As in `Tracker`."""
         from time import time
 
         assert self._client is not None
@@ -133,10 +126,10 @@ class MlflowTracker:
         self._client.set_terminated(self._id, _STATUS[end.status])
 
     def close(self) -> None:
-        """As in `Tracker`."""
+        """Do nothing: MLflow's client needs no closing."""
 
-    def _known(self) -> Any:
-        """The run that `tracking.json` names, if the store has it."""
+    def _stored_run(self) -> Any:
+        """Return the run that `tracking.json` names; None if the store does not have it."""
         from mlflow.exceptions import MlflowException
 
         assert self._client is not None
@@ -144,47 +137,47 @@ class MlflowTracker:
         match self._run.read_tracking():
             case {"mlflow": {"uri": self._settings.uri, "run_id": str(number)}}:
                 try:
-                    found = self._client.get_run(number)
-                except MlflowException as wrong:
-                    if wrong.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    run = self._client.get_run(number)
+                except MlflowException as error:
+                    if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                         raise
                     return None
-                return found if found.info.lifecycle_stage == "active" else None
+                return run if run.info.lifecycle_stage == "active" else None
         return None
 
     def _experiment(self, name: str) -> str:
         from mlflow.exceptions import MlflowException
 
         assert self._client is not None
-        found = self._client.get_experiment_by_name(name)
-        if found is None:
+        experiment = self._client.get_experiment_by_name(name)
+        if experiment is None:
             try:
                 return str(self._client.create_experiment(name, _artifacts(self._settings.uri)))
-            except MlflowException as wrong:
-                if wrong.error_code != "RESOURCE_ALREADY_EXISTS":
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
                     raise
-                # Another run was quicker.
-                found = self._client.get_experiment_by_name(name)
-        assert found is not None
-        return str(found.experiment_id)
+                # Another run has just created it.
+                experiment = self._client.get_experiment_by_name(name)
+        assert experiment is not None
+        return str(experiment.experiment_id)
 
 
 def _artifacts(uri: str) -> str | None:
-    """Where the files of an experiment are kept: beside the database, not in the working directory."""
-    scheme, separator, place = uri.partition(":///")
+    """Return the artifact folder of a SQLite store: beside the database, not in the current folder."""
+    scheme, separator, path = uri.partition(":///")
     if separator and scheme.partition("+")[0] == "sqlite":
-        return str(Path(place.partition("?")[0]).parent / "mlartifacts")
+        return str(Path(path.partition("?")[0]).parent / "mlartifacts")
     return None
 
 
 def _name(run: RunDirectory) -> str:
-    """A run's own name; of one of several, with the name of the whole."""
-    own = run.path.absolute()
-    return f"{own.parent.parent.name}/{own.name}" if own.name.isdecimal() else own.name
+    """Return the name of a run; a member or trial is prefixed with its run or sweep."""
+    path = run.path.absolute()
+    return f"{path.parent.parent.name}/{path.name}" if path.name.isdecimal() else path.name
 
 
 def _key(name: str) -> str:
-    """A setting's key in the letters that MLflow takes."""
+    """Return a setting's key with only the characters that MLflow accepts."""
     return re.sub(r"[^\w.\- /]", "_", name)[:250]
 
 
@@ -202,30 +195,30 @@ def _tags(start: RunStart) -> dict[str, str]:
     return tags
 
 
-def _metrics(measures: Mapping[str, float], step: int, at_seconds: float) -> list[Any]:
+def _metrics(metrics: Mapping[str, float], step: int, at_seconds: float) -> list[Any]:
     from mlflow.entities import Metric
 
-    at = int(1000 * at_seconds)
-    return [Metric(name, value, at, step) for name, value in measures.items()]
+    milliseconds = int(1000 * at_seconds)
+    return [Metric(name, value, milliseconds, step) for name, value in metrics.items()]
 
 
 def _logged(run: RunDirectory, began: float) -> Iterator[EpochLogs]:
-    """The epochs of the run's log; when they ended is known of those of this process alone."""
+    """Yield the epochs of the run's log, all timed at `began`: the log has no end times."""
     for line in read_log(run.metrics) if run.metrics.exists() else ():
-        measures = {
+        metrics = {
             name: float("nan") if value is None else float(value)
             for name, value in line.items()
-            if name not in _NOT_MEASURED
+            if name not in _NOT_METRICS
         }
-        yield EpochLogs(line["epoch"], line["learning_rate"], measures, began)
+        yield EpochLogs(line["epoch"], line["learning_rate"], metrics, began)
 
 
 def _files(run: RunDirectory) -> Iterable[tuple[Path, str | None]]:
-    """The files that are kept in the store, and the folder of each there."""
-    found: list[tuple[Path, str | None]] = [(run.config, None), (run.manifest, None)]
+    """Return the files to log as artifacts, each with its artifact folder."""
+    files: list[tuple[Path, str | None]] = [(run.config, None), (run.manifest, None)]
     if run.evaluation.is_dir():
-        files = sorted(path for path in run.evaluation.iterdir() if path.name[0] != ".")
-        found += [(path, "evaluation") for path in files if path.is_file()]
-    found += [(path, None) for path in (run.decisions, run.findings, run.report)]
-    found.append((run.best / "model.keras", "model"))
-    return [(path, folder) for path, folder in found if path.is_file()]
+        paths = sorted(path for path in run.evaluation.iterdir() if path.name[0] != ".")
+        files += [(path, "evaluation") for path in paths]
+    files += [(path, None) for path in (run.decisions, run.findings, run.report)]
+    files.append((run.best / "model.keras", "model"))
+    return [(path, folder) for path, folder in files if path.is_file()]

@@ -1,18 +1,16 @@
-"""TensorBoard's event files of a run, in its folder `tensorboard`:
+"""TensorBoard event files of a run, in its folder `tensorboard`:
 
     train/         epoch_loss, epoch_<metric>, epoch_learning_rate, histograms of the weights
-    validation/    the same measures of the validation rows: TensorBoard lays the curves over each other
-    .              hyperparameters (the HParams tab), and what the best epoch's evaluations say
+    validation/    the same metrics on the validation rows, overlaid by TensorBoard
+    .              hyperparameters (the HParams tab), and the metrics of the best epoch's evaluations
 
-Tags are those of Keras's own callback; steps are epochs, from 1. A process that goes on with a run
-writes the files anew, with what they hold of the epochs it goes on after: no step is there twice,
-whatever reads them. A viewer that follows them is told of a restart, and forgets what it has seen.
+Tags are those of Keras's TensorBoard callback; steps are epochs, from 1. A process that resumes a run
+rewrites the files, keeping the events of the epochs before the checkpoint, so that no step is duplicated
+for any reader. A restart event tells running viewers to discard what they have read.
 
-They are written with the `tensorboard` package alone: `tf.summary` needs that one, too, runs its writes
-through TensorFlow's runtime, and would let this room know TensorFlow. Each epoch is handed to the system
-at once: what a killed process told of is there.
-
-Owns: the files. Does not own: what is told (`tracker`), which settings (`hyperparameters`).
+The files are written with the `tensorboard` package alone: `tf.summary` needs the package too, writes
+through TensorFlow's runtime, and would make this package depend on TensorFlow. Each epoch is flushed
+at once, so that it survives if the process is killed.
 """
 
 from __future__ import annotations
@@ -33,38 +31,34 @@ _FOLDERS = (".", "train", "validation")
 
 
 class TensorBoardTracker:
-    """The event files of one run."""
+    """Tracks a run with TensorBoard; nothing is written before `started`."""
 
     def __init__(self, settings: TensorBoard) -> None:
-        """Nothing is written before `started`."""
         self._every = 0 if settings.histograms is None else int(settings.histograms.split()[0])
         self._files: dict[str, _EventFile] = {}
         self._folder = Path()
 
     def wants_weights(self, epoch: int) -> bool:
-        """As in `Tracker`."""
         return bool(self._every) and epoch % self._every == 0
 
     def started(self, start: RunStart) -> None:
-        """As in `Tracker`."""
         from tensorboard.plugins.hparams.summary_v2 import hparams_pb
 
         self._folder = start.run.tensorboard
-        # Not its parents: a run that was removed while it trained is not to come back in part.
+        # Not its parents: a run that was deleted during training must not reappear in part.
         self._folder.mkdir(exist_ok=True)
         for name in _FOLDERS:
             folder = self._folder / name
             folder.mkdir(exist_ok=True)
-            # In the root's file is nothing of epochs, and what it says is said again.
+            # The root's file has no epochs, and its content is written again.
             kept = -1 if name == "." else start.manifest.epochs
             self._files[name] = _EventFile(folder, kept)
         began = start.manifest.started.timestamp()
-        # HParams calls sessions with one identifier repetitions of one another: each run is its own.
+        # HParams groups sessions with the same identifier as repeats: every run gets its own.
         summary = hparams_pb(hyperparameters(start.config), str(start.run.path), began)
         self._files["."].add([summary], 0, time.time())
 
     def epoch(self, epoch: EpochLogs) -> None:
-        """As in `Tracker`."""
         from tensorboard.plugins.histogram.summary_v2 import histogram_pb
         from tensorboard.plugins.scalar.summary_v2 import scalar_pb
 
@@ -76,11 +70,11 @@ class TensorBoardTracker:
         summaries["train"].append(scalar_pb("epoch_learning_rate", epoch.learning_rate))
         for path, weights in (epoch.weights or {}).items():
             summaries["train"].append(histogram_pb(path, weights))
-        for folder, written in summaries.items():
-            self._files[folder].add(written, epoch.number, epoch.at_seconds)
+        for folder, values in summaries.items():
+            self._files[folder].add(values, epoch.number, epoch.at_seconds)
 
     def finished(self, end: RunEnd) -> None:
-        """As in `Tracker`; a run that was stopped has not ended in the HParams tab, either."""
+        """Write the final metrics; a stopped run stays unfinished in the HParams tab."""
         from tensorboard.plugins.scalar.summary_v2 import scalar_pb
 
         now = time.time()
@@ -90,7 +84,6 @@ class TensorBoardTracker:
             self._files["."].add([_session_end(end, now)], 0, now)
 
     def close(self) -> None:
-        """As in `Tracker`."""
         for file in self._files.values():
             file.close()
 
@@ -112,42 +105,44 @@ def _session_end(end: RunEnd, now: float) -> Any:
 
 
 class _EventFile:
-    """The one file of events of a folder: records of TensorFlow's form, each an event."""
+    """The event file of a folder: events as TFRecords."""
 
     def __init__(self, folder: Path, kept_steps: int) -> None:
-        """Begin it, in place of the one that is there.
+        """Start a file that replaces the existing one.
 
         Args:
-            folder: Its folder.
-            kept_steps: The last step of which the former file's events are kept.
+            folder: The folder of the file.
+            kept_steps: Last step whose events are kept from the existing file.
         """
         from tensorboard.compat.proto.event_pb2 import Event, SessionLog
         from tensorboard.summary.writer.record_writer import RecordWriter
 
-        # A process that was killed here may have left two: the later one holds all.
-        former = sorted(folder.glob(f"{_NAME}*"))
-        number = int(former[-1].name.removeprefix(_NAME)) + 1 if former else 1
-        growing = folder / f".tmp-{number}"
-        self._file: BinaryIO = growing.open("wb")
+        # A process that was killed here may have left two: the later one is complete.
+        previous = sorted(folder.glob(f"{_NAME}*"))
+        number = int(previous[-1].name.removeprefix(_NAME)) + 1 if previous else 1
+        temporary = folder / f".tmp-{number}"
+        self._file: BinaryIO = temporary.open("wb")
         self._records = RecordWriter(self._file)
         now = time.time()
         self._write([Event(wall_time=now, file_version=_FORMAT)])
-        if former:
+        if previous:
             restart = SessionLog(status=SessionLog.START)
             self._write([Event(wall_time=now, session_log=restart)])
-            events = (Event.FromString(record) for record in _records(former[-1]))
+            events = (Event.FromString(record) for record in _records(previous[-1]))
             self._write(
                 event for event in events if event.HasField("summary") and event.step <= kept_steps
             )
-        growing.rename(folder / f"{_NAME}{number:06d}")
-        for path in former:
+        temporary.rename(folder / f"{_NAME}{number:06d}")
+        for path in previous:
             path.unlink()
 
     def add(self, summaries: Iterable[Any], step: int, at_seconds: float) -> None:
-        """Append summaries of one step."""
+        """Append the summaries of a step."""
         from tensorboard.compat.proto.event_pb2 import Event
 
-        self._write(Event(wall_time=at_seconds, step=step, summary=one) for one in summaries)
+        self._write(
+            Event(wall_time=at_seconds, step=step, summary=summary) for summary in summaries
+        )
 
     def _write(self, events: Iterable[Any]) -> None:
         for event in events:
@@ -155,12 +150,12 @@ class _EventFile:
         self._records.flush()
 
     def close(self) -> None:
-        """Close it; a second call does nothing."""
+        """Close the file; a second call does nothing."""
         self._file.close()
 
 
 def _records(path: Path) -> Iterator[bytes]:
-    """The records of a file, up to the first that is damaged or was written in part."""
+    """Yield the records of a file, up to the first damaged or partial one."""
     from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
 
     with path.open("rb") as file:

@@ -1,8 +1,4 @@
-"""What a tracker is told of a run, and what it is.
-
-Owns: the words between a run and its trackers. Does not own: any tracker, nor what becomes of one that
-fails (`trackers`).
-"""
+"""The interface of experiment trackers, and the events that they receive."""
 
 from __future__ import annotations
 
@@ -17,17 +13,17 @@ from trainer.runs.directory import RunDirectory
 from trainer.runs.manifest import Manifest
 
 Weights = Mapping[str, np.ndarray[Any, Any]]
-"""The weights of a network by their paths: dense/kernel."""
+"""The weights of a model by path, such as dense/kernel."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunStart:
-    """A run begins or goes on.
+    """A run starts or resumes.
 
     Attributes:
-        run: Its directory; its log holds the epochs that are done, no more.
-        config: As it runs.
-        manifest: As far as it is known.
+        run: The run directory; its log contains exactly the completed epochs.
+        config: The resolved config.
+        manifest: The manifest at this point.
     """
 
     run: RunDirectory
@@ -37,14 +33,14 @@ class RunStart:
 
 @dataclass(frozen=True, slots=True)
 class EpochLogs:
-    """What one epoch gave.
+    """The logs of an epoch.
 
     Attributes:
-        number: From 1.
-        learning_rate: At its end.
-        measures: `loss`, metrics, and the same of the validation rows as `val_…`.
-        at_seconds: When, in seconds since 1970.
-        weights: Where a tracker wanted them; else None.
+        number: Number of the epoch, from 1.
+        learning_rate: Learning rate at the end of the epoch.
+        measures: `loss` and metrics; on validation rows with the prefix `val_`.
+        at_seconds: End of the epoch in seconds since 1970.
+        weights: The weights, if a tracker wants them; else None.
     """
 
     number: int
@@ -56,13 +52,13 @@ class EpochLogs:
 
 @dataclass(frozen=True, slots=True)
 class RunEnd:
-    """A run has ended; its files are written.
+    """A run has ended and its files are written.
 
     Attributes:
-        status: How.
-        epoch: The best epoch, which was evaluated; 0 for none.
-        metrics: What the evaluations say: test_accuracy and the like.
-        weights_sha256: Of the weights that were evaluated.
+        status: How the run ended.
+        epoch: The best epoch, which was evaluated; 0 if none.
+        metrics: Metrics of the evaluations, such as test_accuracy.
+        weights_sha256: Hash of the evaluated weights.
     """
 
     status: Literal["finished", "failed", "stopped"]
@@ -72,24 +68,24 @@ class RunEnd:
 
 
 class Tracker(Protocol):
-    """One that is told of a run. Whatever it raises ends its part in the run, never the run."""
+    """An experiment tracker. Any exception that it raises disables the tracker, never the run."""
 
     def wants_weights(self, epoch: int) -> bool:
-        """Whether an epoch is to come with its weights."""
+        """Return whether the tracker needs the weights of an epoch."""
         ...
 
     def started(self, start: RunStart) -> None:
-        """The run begins or goes on; told once, first."""
+        """Handle the start or resume of the run; called once, first."""
         ...
 
     def epoch(self, epoch: EpochLogs) -> None:
-        """An epoch is done."""
+        """Handle the end of an epoch."""
         ...
 
     def finished(self, end: RunEnd) -> None:
-        """The run has ended; told once, last."""
+        """Handle the end of the run; called once, last."""
         ...
 
     def close(self) -> None:
-        """Let go of files and connections."""
+        """Close files and connections."""
         ...

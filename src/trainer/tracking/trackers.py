@@ -1,8 +1,4 @@
-"""The trackers of one run, none of which can stop it: one that fails is told of once, and let go.
-
-Owns: which trackers a config asks for, what becomes of one that fails. Does not own: a tracker
-(`event_files`, `mlflow_runs`).
-"""
+"""The trackers of a run: a tracker that fails is reported once and disabled; it never stops the run."""
 
 from __future__ import annotations
 
@@ -28,27 +24,26 @@ from trainer.tracking.tensorboard_tracker import TensorBoardTracker
 from trainer.tracking.tracker import EpochLogs, RunEnd, RunStart, Tracker, Weights
 
 _LOG = logging.getLogger(__name__)
-"""It says at once what is also in `Trackers.warnings`."""
+"""Logs immediately what is also collected in `Trackers.warnings`."""
 _EXTRAS = {"tensorboard": ("tensorboard",), "mlflow": ("mlflow", "sqlalchemy", "alembic")}
 
 
 class Trackers:
-    """All trackers of a run; nothing that one of them raises comes out."""
+    """All trackers of a run, by display name; their exceptions are caught."""
 
     def __init__(self, trackers: Mapping[str, Tracker]) -> None:
-        """Trackers by the names they are called by."""
         self._trackers = dict(trackers)
         self.warnings: list[str] = []
-        """What a person should know, a line for each tracker that was let go."""
+        """A warning for each tracker that was disabled."""
 
     def __bool__(self) -> bool:
-        """Whether there is one left to tell."""
+        """Whether any tracker is enabled."""
         return bool(self._trackers)
 
     def started(self, run: RunDirectory, config: Config, manifest: Manifest) -> None:
-        """The run begins or goes on."""
+        """Notify the trackers that the run starts or resumes."""
         start = RunStart(run, config, manifest)
-        self._tell(lambda tracker: tracker.started(start))
+        self._notify(lambda tracker: tracker.started(start))
 
     def epoch(
         self,
@@ -57,85 +52,86 @@ class Trackers:
         measures: Mapping[str, float],
         weights: Callable[[], Weights],
     ) -> None:
-        """An epoch is done.
+        """Notify the trackers that an epoch has ended.
 
         Args:
-            number: From 1.
-            learning_rate: At its end.
-            measures: As in the run's log.
-            weights: Called where a tracker wants them; what it raises comes out.
+            number: Number of the epoch, from 1.
+            learning_rate: Learning rate at the end of the epoch.
+            measures: Metrics as in the run's log.
+            weights: Called if a tracker wants the weights; its exceptions propagate.
         """
         if not self._trackers:
             return
-        # Not while a tracker is told: an error of the network's is none of the tracker's.
+        # Outside `_notify`: an error in the model must not disable a tracker.
         wanted = any(tracker.wants_weights(number) for tracker in self._trackers.values())
-        taken = weights() if wanted else None
-        epoch = EpochLogs(number, learning_rate, dict(measures), time.time(), taken)
-        self._tell(lambda tracker: tracker.epoch(epoch))
+        epoch = EpochLogs(
+            number, learning_rate, dict(measures), time.time(), weights() if wanted else None
+        )
+        self._notify(lambda tracker: tracker.epoch(epoch))
 
     def finished(self, run: RunDirectory, manifest: Manifest) -> None:
-        """The run has ended, its files are written; waits for trackers that are behind.
+        """Notify the trackers that the run has ended, and wait for those that are behind.
 
-        Ctrl-C ends the waiting, and no more than that.
+        Ctrl-C ends only the waiting.
         """
         if not self._trackers:
             return
         try:
             end = _end(run, manifest)
-            self._tell(lambda tracker: tracker.finished(end))
-            self._tell(lambda tracker: tracker.close())
+            self._notify(lambda tracker: tracker.finished(end))
+            self._notify(lambda tracker: tracker.close())
         except KeyboardInterrupt:
             for name in list(self._trackers):
-                self._let_go(name, "stopped by Ctrl-C while it was waited for")
+                self._disable(name, "stopped by Ctrl-C while uploading")
         self._trackers.clear()
 
-    def _tell(self, action: Callable[[Tracker], None]) -> None:
+    def _notify(self, action: Callable[[Tracker], None]) -> None:
         for name, tracker in list(self._trackers.items()):
             try:
                 action(tracker)
             except Exception as error:
-                self._let_go(name, _words(error))
+                self._disable(name, _error_text(error))
 
-    def _let_go(self, name: str, why: str) -> None:
+    def _disable(self, name: str, reason: str) -> None:
         tracker = self._trackers.pop(name)
         if isinstance(tracker, BackgroundTracker):
             tracker.abandon()
         else:
             with suppress(Exception):
                 tracker.close()
-        text = f"{name} is told no more of this run, which goes on without it: {why}"
+        text = f"{name} is disabled for the rest of this run: {reason}"
         self.warnings.append(text)
         _LOG.warning(text)
 
 
 def make_trackers(config: Config) -> Trackers:
-    """The trackers that a config asks for, not told of anything yet."""
-    found: dict[str, Tracker] = {}
+    """Create the trackers that a config enables."""
+    trackers: dict[str, Tracker] = {}
     board, store = config.track.tensorboard, config.track.mlflow
     if board:
-        found["TensorBoard"] = TensorBoardTracker(
+        trackers["TensorBoard"] = TensorBoardTracker(
             board if isinstance(board, TensorBoard) else TensorBoard()
         )
     if store is not None:
-        found["MLflow"] = BackgroundTracker(MlflowTracker(store))
-    return Trackers(found)
+        trackers["MLflow"] = BackgroundTracker(MlflowTracker(store))
+    return Trackers(trackers)
 
 
 def warn_once() -> None:
-    """Let this process say each text once: of a worker's many networks, all fail at the same server."""
-    said: set[str] = set()
+    """Log each warning once in this process: a worker's models all fail at the same server."""
+    logged: set[str] = set()
 
     def is_new(record: logging.LogRecord) -> bool:
         text = record.getMessage()
-        is_known = text in said
-        said.add(text)
+        is_known = text in logged
+        logged.add(text)
         return not is_known
 
     _LOG.addFilter(is_new)
 
 
 def tracking_problems(config: Config) -> Iterator[Problem]:
-    """Packages that trackers need and that are not installed."""
+    """Yield problems for packages that trackers need and that are not installed."""
     board, store = config.track.tensorboard, config.track.mlflow
     wanted = {"tensorboard": bool(board), "mlflow": store is not None}
     for extra, is_wanted in wanted.items():
@@ -155,35 +151,35 @@ def tracking_problems(config: Config) -> Iterator[Problem]:
 
 
 def tracker_locations(config: Config) -> dict[str, str]:
-    """Tracker → where it keeps what it is told, in words."""
-    found: dict[str, str] = {}
+    """Return each tracker's destination as text."""
+    places: dict[str, str] = {}
     board, store = config.track.tensorboard, config.track.mlflow
     if board:
-        found["TensorBoard"] = "the run's folder tensorboard"
+        places["TensorBoard"] = "the run's folder tensorboard"
         if isinstance(board, TensorBoard) and board.histograms is not None:
-            found["TensorBoard"] += f", histograms every {board.histograms}"
+            places["TensorBoard"] += f", histograms every {board.histograms}"
     if store is not None:
         experiment = store.experiment or config.name
-        found["MLflow"] = f"{_without_password(store.uri)}, experiment {experiment}"
-    return found
+        places["MLflow"] = f"{_without_password(store.uri)}, experiment {experiment}"
+    return places
 
 
 def _end(run: RunDirectory, manifest: Manifest) -> RunEnd:
     summary = summarize(run, datetime.now(UTC), this_process())
     metrics = {
         f"{split}_{name}": value
-        for split, measured in summary.metrics.items()
-        for name, value in measured.items()
+        for split, values in summary.metrics.items()
+        for name, value in values.items()
         if value is not None
     }
     status = "stopped" if manifest.status == "running" else manifest.status
     return RunEnd(status, manifest.best_epoch or 0, metrics, manifest.weights_sha256)
 
 
-def _words(error: Exception) -> str:
-    unanswered = re.search(r"request to (\w+://[^/\s]+)\S* failed .*Caused by (\w+)", str(error))
-    if unanswered is not None:
-        return f"no answer from {_without_password(unanswered[1])} ({unanswered[2]})"
+def _error_text(error: Exception) -> str:
+    failed = re.search(r"request to (\w+://[^/\s]+)\S* failed .*Caused by (\w+)", str(error))
+    if failed is not None:
+        return f"no response from {_without_password(failed[1])} ({failed[2]})"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = _without_password(f"{type(error).__name__}: {lines[0]}" if lines else repr(error))
     return text if len(text) <= 300 else f"{text[:299]}…"
