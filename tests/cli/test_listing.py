@@ -98,7 +98,7 @@ def test_without_runs_any_name_will_do(folder: Path, trainer: Callable) -> None:
         (["--where", "status = dead", "--sort", ""], ["write 'status == dead'", "--sort"]),
         (["--where", "val_auc > much"], ["a number, as val_auc is", "'much'"]),
         (["--where", "val_auc"], ["OPERATOR", "'val_auc'"]),
-        (["--columns", ","], ["names with commas"]),
+        (["--columns", ","], ["names separated by commas"]),
         (["--where"], ["--where"]),
         (["--csv"], ["either --csv or --json"]),
         (["--filter", "a == 1"], ["'--filter'"]),

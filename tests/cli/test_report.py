@@ -70,7 +70,7 @@ def test_plots_alone(folder: Path, trainer: Callable) -> None:
         (("RUN", "--format", "pdf"), ["--format", "html or md", "'pdf'"]),
         (("RUN", "--out", "."), ["--out", "a file"]),
         (("RUN", "--out", "no/such/page.html"), ["--out", "mkdir -p"]),
-        (("RUN", "RUN"), ["again"]),
+        (("RUN", "RUN"), ["same run"]),
     ],
 )
 def test_refused(

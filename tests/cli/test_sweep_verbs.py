@@ -73,7 +73,7 @@ def test_compare_takes_the_best_trials(
     both = trainer("compare", run, swept, "--json").json["runs"]
     assert [one["run"] for one in both] == [str(run), ranked[0]["run"]]
     refused("compare", swept, ranked[0]["run"], mentions=["each run once"])
-    refused("compare", swept, "--best", "1", mentions=["2 or more trials", "write --best 2"])
+    refused("compare", swept, "--best", "1", mentions=["2 or more trials", "use --best 2"])
     assert len(trainer("compare", swept, run, "--best", "1", "--json").json["runs"]) == 2
     refused("compare", swept, "--best", "0", mentions=["--best"])
 
@@ -92,7 +92,7 @@ def test_report_writes_the_page_of_the_sweep(swept: Path, folder: Path, trainer:
     run = make_run(folder / "runs", evaluations=scores(auc=0.7)).path
     both = trainer("report", run, swept, "-o", "both.html")
     assert both.code == 0, both.err
-    assert "2 runs compared" in (folder / "both.html").read_text(encoding="utf-8")
+    assert "Comparison of 2 runs" in (folder / "both.html").read_text(encoding="utf-8")
 
 
 def test_other_verbs_name_the_best_trial(swept: Path, refused: Callable) -> None:
@@ -110,7 +110,7 @@ def test_what_is_damaged_or_empty_is_told(
     ).path
     assert "it diverged" in trainer("show", failed).out
     assert trainer("report", failed).code == 0
-    refused("compare", failed, mentions=["trials that all failed"])
+    refused("compare", failed, mentions=["only failed trials"])
     broken = make_sweep(folder / "sweeps", "broken", trials=3)
     SweepDirectory(broken.path).journal.write_bytes(b"\xff\n{}\n")
     shown = trainer("show", broken.path)

@@ -48,7 +48,7 @@ def test_five_runs_are_rows(tmp_path: Path) -> None:
 
 def test_equal_runs_are_said_to_be(tmp_path: Path) -> None:
     found = tables(make_run(tmp_path), make_run(tmp_path))
-    assert [plain_lines(table) for table in found[1:]] == [["no setting differs"]]
+    assert [plain_lines(table) for table in found[1:]] == [["no settings differ"]]
 
 
 def test_intervals_are_shown_where_there_are_some(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def test_the_most_frequent_confusions_come_first() -> None:
 
 
 def test_confusions_that_are_left_out_are_counted() -> None:
-    table = frequent_confusions(MATRIX, NAMES, most=2)
+    table = frequent_confusions(MATRIX, NAMES, limit=2)
     assert len(table.rows) == 2
     assert table.title.endswith("(2 of 3 pairs)")
 
@@ -52,7 +52,7 @@ def test_nothing_confused_is_an_empty_table() -> None:
 def test_every_wrong_row_is_in_one_pair(counts: list[list[int]]) -> None:
     matrix = np.array(counts, np.float64)
     names = [str(place) for place in range(len(matrix))]
-    rows = frequent_confusions(matrix, names, most=len(matrix) ** 2).rows
+    rows = frequent_confusions(matrix, names, limit=len(matrix) ** 2).rows
     assert sum(int(row[2]) for row in rows) == matrix.sum() - np.trace(matrix)
     values = [int(row[2]) for row in rows]
     assert values == sorted(values, reverse=True)

@@ -52,7 +52,7 @@ def test_a_label_of_several_runs_is_that_of_all_of_them() -> None:
     ("chosen", "lines"),
     [
         (Decisions(), []),
-        (Decisions(0.25), ["threshold 0.2500, as the config states"]),
+        (Decisions(0.25), ["threshold 0.2500, set in the config"]),
         (
             Decisions(0.3, "f1", {"precision": 0.5, "f1": None}, temperature=1.5),
             [
@@ -149,7 +149,7 @@ def test_of_a_run_with_members(tmp_path: Path) -> None:
     assert found.labels.is_calibrated
     assert found.decisions == (
         "threshold 0.4000, chosen for f1 (f1 0.7500 on the validation rows)",
-        "temperature 1.250 to 1.500, its own for each of 2 networks",
+        "temperature 1.250 to 1.500, one per network (2)",
     )
 
 

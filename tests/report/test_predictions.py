@@ -71,7 +71,7 @@ def test_none_are_told_from_damaged_ones(tmp_path: Path) -> None:
     run = run_in(tmp_path / "run")
     assert read_split_predictions(run, "test", "binary", names, columns) is None
     run.write_predictions("test.parquet", b"PAR1 nothing")
-    with pytest.raises(RunError, match="expected the answers of the run"):
+    with pytest.raises(RunError, match="expected predictions of the run"):
         read_split_predictions(run, "test", "binary", names, columns)
     buffer = tmp_path / "other.parquet"
     pl.DataFrame({"row": [1], "actual": ["maybe"], columns[0]: [0.5]}).write_parquet(buffer)

@@ -34,7 +34,7 @@ def findings(
         (
             ("auc", 0.8, (0.5, False), (0.79, True)),
             "ROC AUC is 0.8000 [0.7000, 0.9000] (95% interval): better than the prior (0.5000) and "
-            "no clear difference from a linear model (0.7900).",
+            "no significant difference from a linear model (0.7900).",
         ),
         (
             ("rmse", 0.8, (1.5, False), (0.7, False)),

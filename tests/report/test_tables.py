@@ -68,7 +68,7 @@ def test_a_run_in_full(tmp_path: Path) -> None:
     assert facts["stopped because"].startswith("val_loss")
     assert facts["took"] == "1 min 30 s"
     assert facts["phases"] == "read 0.5 s, train 1 min 10 s"
-    assert facts["git"] == "0123456789ab, changed since"
+    assert facts["git"] == "0123456789ab, modified"
     assert "device" not in facts
     assert named(tables, "rows").rows[-1] == ("dropped: missing target", "10")
     assert named(tables, "data").rows == (("data/x.csv", "1,000", "12.3 kB", "f" * 12),)
@@ -183,7 +183,7 @@ def test_a_run_that_did_not_finish_names_the_next_command(tmp_path: Path) -> Non
     run.write_manifest(replace(run.read_manifest(), status="stopped"))
     assert "trainer fit" not in shown(run)  # without its config nothing can be repeated
     run.write_config("name: wine\n")
-    assert f"train it again: trainer fit '{run.config}'" in shown(run)
+    assert f"train again with trainer fit '{run.config}'" in shown(run)
     run.last.mkdir(parents=True)
     assert f"trainer resume '{run.path}'" in shown(run)
 
@@ -205,7 +205,7 @@ def test_a_part_of_a_run_or_sweep_is_resumed_with_the_whole(
     assert f"trainer resume {whole.path}\n" in shown(member)
     sweep = tmp_path / "sweeps" / "wine" / "1"
     trial = stopped(finished(tmp_path / "c"), sweep / "trials" / "3")
-    assert "train it again: trainer fit" in shown(trial)  # no sweep is there
+    assert "train again with trainer fit" in shown(trial)  # no sweep is there
     (sweep / "sweep.yaml").write_text("name: wine\n")
     assert f"trainer resume {sweep}\n" in shown(trial)
     monkeypatch.chdir(trial.parent)

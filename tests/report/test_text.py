@@ -8,13 +8,13 @@ from trainer.report.text import (
     Table,
     age,
     cell,
-    curve,
     duration,
     format_bytes,
     format_count,
     number,
     plain_lines,
     pluralize,
+    sparkline,
     truncate,
     width,
 )
@@ -110,15 +110,15 @@ def test_sizes() -> None:
 
 
 def test_a_curve() -> None:
-    assert curve([7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0, 0.0]) == "█▇▆▅▄▃▂▁"
-    assert curve([1.0, None, 0.0]) == "█ ▁"
-    assert curve([2.0, 2.0]) == "▁▁"
-    assert curve([]) == curve([None]) == ""
+    assert sparkline([7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0, 0.0]) == "█▇▆▅▄▃▂▁"
+    assert sparkline([1.0, None, 0.0]) == "█ ▁"
+    assert sparkline([2.0, 2.0]) == "▁▁"
+    assert sparkline([]) == sparkline([None]) == ""
 
 
 @given(st.lists(st.none() | st.floats(), max_size=200), st.integers(2, 50))
 def test_a_curve_is_never_wider(values: list[float | None], width: int) -> None:
-    assert len(curve(values, width)) <= width
+    assert len(sparkline(values, width)) <= width
 
 
 @given(st.text())

@@ -1,18 +1,15 @@
-"""The metrics of many networks as one: mean, spread and interval.
+"""Mean, standard deviation and confidence interval of metrics over several networks.
 
-The interval is that of the mean over trainings: how far the mean could be off because these networks
-began with these seeds and were trained on these rows. It says nothing of other test rows, which all
-networks share.
+The interval is that of the mean over trainings: how far off the mean could be because of these seeds and
+these training rows. It does not cover other test rows, which all networks share.
 
-Without folds it is Student's, t · sd / √n. With folds the networks are not independent, since each two
-folds share most of their training rows, and Student's interval would be too narrow: after Nadeau and
-Bengio ("Inference for the generalization error", Machine Learning 52, 2003) the variance of the mean
-of n folds is taken as (1 / n + validation rows / training rows) times that between the folds, instead
-of 1 / n times. It is a rule of thumb, made for random subsets; there is no unbiased estimate of the
-variance of cross-validation. Repeats of one fold have the same rows, and so count as one value, their
-mean: n is the number of folds, however many repeats there are.
-
-Owns: the arithmetic. Does not own: where the metrics come from, how they are shown.
+Without folds it is Student's interval, t · sd / √n. With folds the networks are not independent, since
+any two folds share most of their training rows, and Student's interval would be too narrow. Following
+Nadeau and Bengio ("Inference for the generalization error", Machine Learning 52, 2003), the variance of
+the mean of n folds is estimated as (1 / n + validation rows / training rows) times the variance between
+folds, instead of 1 / n times. This is a rule of thumb for random subsets; there is no unbiased estimate
+of the variance of cross-validation. Repeats of one fold have the same rows and count as one value, their
+mean, so n is the number of folds for any number of repeats.
 """
 
 from __future__ import annotations
@@ -38,12 +35,12 @@ _SHARES = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class FoldAssignment:
-    """How networks were trained on folds.
+    """The folds that networks were trained on.
 
     Attributes:
         folds: The fold of each network.
-        ratio: Validation rows for each training row, the mean over folds: with n folds 1 / (n - 1), but
-            by time.
+        ratio: Validation rows per training row, the mean over folds: 1 / (n - 1) with n folds, unless
+            they are split by time.
     """
 
     folds: Sequence[int]
@@ -53,29 +50,29 @@ class FoldAssignment:
 def aggregate(
     members: Sequence[Metrics], folding: FoldAssignment | None = None
 ) -> dict[str, dict[str, Interval]]:
-    """Split → metric → what it is over networks, in the order in which they are first met.
+    """Aggregate metrics over networks: split → metric → interval, in order of first occurrence.
 
     Args:
-        members: The metrics of each network; None or a number that is not finite where it has no value.
-        folding: Their folds, if they have any.
+        members: The metrics of each network; None or a non-finite value where undefined.
+        folding: Their folds, if any.
     """
     names: dict[str, dict[str, None]] = {}
     for metrics in members:
-        for split, measured in metrics.items():
-            names.setdefault(split, {}).update(dict.fromkeys(measured))
+        for split, values in metrics.items():
+            names.setdefault(split, {}).update(dict.fromkeys(values))
     return {
         split: {
             name: _within_range(
                 name, _aggregate([_value(member, split, name) for member in members], folding)
             )
-            for name in of_split
+            for name in split_names
         }
-        for split, of_split in names.items()
+        for split, split_names in names.items()
     }
 
 
 def _within_range(name: str, interval: Interval) -> Interval:
-    """The interval without what the metric cannot be: a share is at least 0 and at most 1."""
+    """Clip the interval to the range of the metric: 0 to 1 for a share."""
     if interval.low is None or interval.high is None or name not in _SHARES:
         return interval
     return replace(interval, low=max(0.0, interval.low), high=min(1.0, interval.high))
@@ -87,50 +84,50 @@ def _value(member: Metrics, split: str, name: str) -> float | None:
 
 
 def _aggregate(values: Sequence[float | None], folding: FoldAssignment | None) -> Interval:
-    known = [value for value in values if value is not None]
-    if not known:
+    defined = [value for value in values if value is not None]
+    if not defined:
         return Interval(None, None, None, None, 0)
-    mean = fmean(known)
-    sd = stdev(known) if len(known) > 1 else None
-    units, overlap = known, 0.0
+    mean = fmean(defined)
+    sd = stdev(defined) if len(defined) > 1 else None
+    units, overlap = defined, 0.0
     if folding is not None:
         by_fold: dict[int, list[float]] = {}
         for fold, value in zip(folding.folds, values, strict=True):
             if value is not None:
                 by_fold.setdefault(fold, []).append(value)
-        units, overlap = [fmean(of_fold) for of_fold in by_fold.values()], folding.ratio
+        units, overlap = [fmean(fold_values) for fold_values in by_fold.values()], folding.ratio
     if len(units) < 2:
-        return Interval(mean, sd, None, None, len(known))
+        return Interval(mean, sd, None, None, len(defined))
     error = math.sqrt(1 / len(units) + overlap) * stdev(units)
-    half = t_quantile(len(units) - 1) * error
-    return Interval(mean, sd, mean - half, mean + half, len(known))
+    half_width = t_quantile(len(units) - 1) * error
+    return Interval(mean, sd, mean - half_width, mean + half_width, len(defined))
 
 
 @cache
 def t_quantile(degrees: int) -> float:
-    """The t that Student's distribution keeps within [-t, t] 95 times in a hundred.
+    """Return the t for which Student's distribution has a probability of 0.95 in [-t, t].
+
+    The probability is a finite sum in the angle arctan(t / √degrees) (Abramowitz and Stegun, Handbook of
+    Mathematical Functions, 26.7.3 and 26.7.4); the angle is found by bisection.
 
     Args:
         degrees: Degrees of freedom, at least 1.
-
-    The probability of [-t, t] is a finite sum in the angle arctan(t / √degrees) (Abramowitz and Stegun,
-    Handbook of Mathematical Functions, 26.7.3 and 26.7.4); the angle is found by halving.
     """
     low, high = 0.0, math.pi / 2
-    # A double has 53 binary places.
+    # A float has 53 significant bits.
     for _ in range(60):
         angle = (low + high) / 2
-        if _within(angle, degrees) < _LEVEL:
+        if _probability(angle, degrees) < _LEVEL:
             low = angle
         else:
             high = angle
     return math.sqrt(degrees) * math.tan((low + high) / 2)
 
 
-def _within(angle: float, degrees: int) -> float:
-    """The probability that |t| is at most √degrees · tan(angle)."""
+def _probability(angle: float, degrees: int) -> float:
+    """Return the probability that |t| is at most √degrees · tan(angle)."""
     odd = degrees % 2
-    # The factors from one term of the sum to the next: 2/3, 4/5, … or 1/2, 3/4, …
+    # The ratios of successive terms of the sum: 2/3, 4/5, … or 1/2, 3/4, …
     steps = np.arange(1 + odd, degrees - 1, 2)
     terms = np.cumprod(steps / (steps + 1) * math.cos(angle) ** 2)
     total = 1 + float(terms.sum())

@@ -1,4 +1,4 @@
-"""Rows of each split and of each class, for a terminal: classes down the page, splits across."""
+"""A terminal table of row counts: classes as rows, splits as columns."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from trainer.report.text import Table, cell, plain_lines, pluralize, short_name
 
-_ALL_SHOWN = 40
+_MAX_CLASSES = 40
 """With more classes than this, only the most and the least frequent ones are shown."""
 _MOST_FREQUENT, _LEAST_FREQUENT = 20, 10
 _LONGEST_NAME = 40
@@ -20,14 +20,13 @@ def split_lines(
     *,
     noun: str = "class",
 ) -> list[str]:
-    """The rows of each split as lines of text.
+    """Format the row counts of each split as lines of text.
 
     Args:
-        rows: Split → rows; splits without rows are left out.
-        classes: Split → class → rows, the same classes for each; empty for numbers.
-        dropped: Why rows were dropped → how many.
-        noun: What a class is called: "class", or "label" of a multilabel target, whose rows can have
-            several.
+        rows: Split → rows; empty splits are skipped.
+        classes: Split → class → rows, the same classes for each split; empty for regression.
+        dropped: Reason → number of dropped rows.
+        noun: "class", or "label" for a multilabel target.
     """
     return list(
         _lines({name: count for name, count in rows.items() if count}, classes, dropped, noun)
@@ -49,25 +48,25 @@ def _lines(
         heads = ("", *splits)
         yield from plain_lines(Table("", heads, (("rows", *totals),), _right(heads)))
     else:
-        shown, left_out = _shown(counts)
+        shown, hidden = _select(counts)
         body = [_row(name, counts[name], rows["train"]) for name in shown]
-        if left_out:
+        if hidden:
             body.insert(_MOST_FREQUENT, ("…", *("" for _ in range(len(splits) + 1))))
         heads = (noun, "train", "share", *splits[1:])
         cells = (("(all rows)", totals[0], "", *totals[1:]), *body)
         yield from plain_lines(Table("", heads, cells, _right(heads)))
-        if left_out:
-            yield from _left_out(counts, left_out, noun)
-        yield from _absent(counts, splits, noun)
+        if hidden:
+            yield from _hidden_lines(counts, hidden, noun)
+        yield from _absent_lines(counts, splits, noun)
     if dropped:
         reasons = ", ".join(f"{count:,} {cell(reason)}" for reason, count in dropped.items())
         yield f"dropped: {reasons}"
 
 
-def _shown(counts: Mapping[str, Sequence[int]]) -> tuple[list[str], list[str]]:
-    """The classes to show, in order, and the others."""
+def _select(counts: Mapping[str, Sequence[int]]) -> tuple[list[str], list[str]]:
+    """Return the classes to show, in order, and the others."""
     names = list(counts)
-    if len(names) <= _ALL_SHOWN:
+    if len(names) <= _MAX_CLASSES:
         return names, []
     by_count = sorted(names, key=lambda name: -counts[name][0])
     shown = [*by_count[:_MOST_FREQUENT], *by_count[-_LEAST_FREQUENT:]]
@@ -86,22 +85,24 @@ def _right(heads: Sequence[str]) -> frozenset[int]:
     return frozenset(range(1, len(heads)))
 
 
-def _left_out(
-    counts: Mapping[str, Sequence[int]], left_out: Sequence[str], noun: str
+def _hidden_lines(
+    counts: Mapping[str, Sequence[int]], hidden: Sequence[str], noun: str
 ) -> Iterator[str]:
-    most, least = counts[left_out[0]][0], counts[left_out[-1]][0]
-    each = f"{least:,}" if least == most else f"{least:,} to {most:,}"
+    most, least = counts[hidden[0]][0], counts[hidden[-1]][0]
+    rows = f"{least:,}" if least == most else f"{least:,} to {most:,}"
     yield (
         f"{pluralize(len(counts), noun)}: the {_MOST_FREQUENT} most and {_LEAST_FREQUENT} least "
         "frequent are shown"
     )
-    yield f"{len(left_out):,} more have {each} training rows each; --json lists all"
+    yield f"{len(hidden):,} more have {rows} training rows each; --json lists all"
 
 
-def _absent(counts: Mapping[str, Sequence[int]], splits: Sequence[str], noun: str) -> Iterator[str]:
-    """A line for each split that lacks a class."""
-    for place, split in enumerate(splits):
-        names = [name for name, of in counts.items() if of[place] == 0]
+def _absent_lines(
+    counts: Mapping[str, Sequence[int]], splits: Sequence[str], noun: str
+) -> Iterator[str]:
+    """Yield a line for each split without rows of some class."""
+    for index, split in enumerate(splits):
+        names = [name for name, by_split in counts.items() if by_split[index] == 0]
         if not names:
             continue
         listed = ", ".join(f"'{short_name(name, _LONGEST_NAME)}'" for name in names[:_NAMED])

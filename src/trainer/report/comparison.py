@@ -1,7 +1,4 @@
-"""Several runs side by side: what differs in their settings and facts, and all their metrics.
-
-Owns: what is compared, as values, JSON and CSV. Does not own: the tables (`comparison_tables`).
-"""
+"""Compare runs: the settings and facts that differ, and all metrics; as values, JSON and CSV."""
 
 from __future__ import annotations
 
@@ -25,17 +22,17 @@ from trainer.runs.opening import open_run
 from trainer.runs.process import this_process
 
 Row = Mapping[int, Value]
-"""The values of one key by the position of the run, from 0; a run that has none is left out."""
+"""The values of one key by the index of the run; runs without the key are missing."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two runs or more.
+    """A comparison of two or more runs.
 
     Attributes:
-        runs: The runs, as they were named.
+        runs: The runs in the given order.
         settings: The settings that differ, by dotted key.
-        facts: What else differs: data, rows, packages, device.
+        facts: Other differences: data, rows, packages, device.
     """
 
     runs: tuple[RunSummary, ...]
@@ -44,11 +41,11 @@ class Comparison:
 
 
 def compare_runs(paths: Sequence[Path], now: datetime) -> Comparison:
-    """Reads the runs that the paths name or lie in, and finds what differs.
+    """Read the runs at these paths, or containing them, and find what differs.
 
     Raises:
-        UsageError: They are fewer than two, or one is named twice.
-        RunError: A path leads to no run, or a run has no config that can be read; with all that do.
+        UsageError: There are fewer than two, or one is given twice.
+        RunError: Paths without a run, or runs without a readable config; lists all of them.
     """
     problems: list[Problem] = []
     runs: list[RunDirectory] = []
@@ -62,93 +59,93 @@ def compare_runs(paths: Sequence[Path], now: datetime) -> Comparison:
             problems.extend(error.problems)
     if problems:
         raise RunError(problems)
-    _check_several(runs)
-    here = this_process()
-    summaries = tuple(summarize(run, now, here) for run in runs)
-    facts = [{} if run.manifest is None else _facts(run.manifest) for run in summaries]
-    everywhere = dict.fromkeys(name for one in facts for name in one)
+    _check_runs(runs)
+    process = this_process()
+    summaries = tuple(summarize(run, now, process) for run in runs)
+    facts = [{} if run.manifest is None else _manifest_facts(run.manifest) for run in summaries]
+    names = dict.fromkeys(name for run_facts in facts for name in run_facts)
     return Comparison(
         runs=summaries,
         settings=dict(differences(dict(enumerate(settings)), len(runs))),
-        facts={name: row for name in everywhere if _differ(row := _row(facts, name), len(runs))},
+        facts={name: row for name in names if _differ(row := _row(facts, name), len(runs))},
     )
 
 
 def comparison_json(comparison: Comparison) -> dict[str, Any]:
-    """`trainer compare --json`: of each run what `ls` says, and its part of what differs."""
+    """Return the output of `trainer compare --json`: each run as in `ls`, and what differs."""
     return {
         "differ": {"settings": list(comparison.settings), "facts": list(comparison.facts)},
         "runs": [
             {
                 **run_json(run),
-                "settings": _column(comparison.settings, place),
-                "facts": _column(comparison.facts, place),
+                "settings": _column(comparison.settings, index),
+                "facts": _column(comparison.facts, index),
             }
-            for place, run in enumerate(comparison.runs)
+            for index, run in enumerate(comparison.runs)
         ],
     }
 
 
 def comparison_csv(comparison: Comparison) -> Iterator[str]:
-    """`trainer compare --csv`: a line for each run, with what differs and all metrics."""
+    """Yield the lines of `trainer compare --csv`: a row per run with what differs and all metrics."""
     rows = [
         {
             "run": str(run.path),
             "name": run.name,
             "status": run.status,
-            **_column(comparison.settings, place),
+            **_column(comparison.settings, index),
             **_metrics(run),
-            **_column(comparison.facts, place),
+            **_column(comparison.facts, index),
         }
-        for place, run in enumerate(comparison.runs)
+        for index, run in enumerate(comparison.runs)
     ]
     columns = ["run", "name", "status", *comparison.settings]
     columns += [name for run in comparison.runs for name in _metrics(run)]
     return csv_lines(list(dict.fromkeys((*columns, *comparison.facts))), rows)
 
 
-def _check_several(runs: Sequence[RunDirectory]) -> None:
+def _check_runs(runs: Sequence[RunDirectory]) -> None:
     if len(runs) < 2:
-        fix = f"name another to compare it with; `{command_text('show', runs[0].path)}` shows one"
+        fix = f"add another run; `{command_text('show', runs[0].path)}` shows a single one"
         raise UsageError(Problem("trainer compare", "two runs or more", "one", fix))
     first: dict[Path, RunDirectory] = {}
     for run in runs:
         earlier = first.setdefault(run.path.resolve(), run)
         if earlier is not run:
-            found = f"the run {earlier.path} again"
-            raise UsageError(Problem(str(run.path), "each run once", found, "leave one out"))
+            found = f"the same run as {earlier.path}"
+            raise UsageError(Problem(str(run.path), "each run once", found, "remove one"))
 
 
 def _row(columns: Sequence[Mapping[str, Value]], name: str) -> Row:
-    return {place: column[name] for place, column in enumerate(columns) if name in column}
+    return {index: column[name] for index, column in enumerate(columns) if name in column}
 
 
-def _column(rows: Mapping[str, Row], place: int) -> dict[str, Value]:
-    return {name: row[place] for name, row in rows.items() if place in row}
+def _column(rows: Mapping[str, Row], index: int) -> dict[str, Value]:
+    return {name: row[index] for name, row in rows.items() if index in row}
 
 
 def _differ(row: Row, count: int) -> bool:
-    # As text: 1, 1.0 and true are three values, and the order of keys is no difference.
+    # As JSON: 1, 1.0 and true are three values, and the order of keys does not matter.
     texts = {json.dumps(value, sort_keys=True) for value in row.values()}
     return len(row) < count or len(texts) > 1
 
 
 def differences(row: Row, count: int, steps: tuple[str, ...] = ()) -> Iterator[tuple[str, Row]]:
-    """What differs in settings, each by its key; what only some have, such as a layer, as a whole."""
+    """Yield the settings that differ by key; a part that some runs lack, such as a layer, as a whole."""
     if not _differ(row, count):
         return
     parts = [_parts(value) for value in row.values()]
     if len(row) < count or any(part is None for part in parts):
         yield join_key(steps), row
         return
-    columns = {place: _parts(value) or {} for place, value in row.items()}
+    columns = {index: _parts(value) or {} for index, value in row.items()}
     for key in dict.fromkeys(key for column in columns.values() for key in column):
-        below = {place: column[key] for place, column in columns.items() if key in column}
-        yield from differences(below, count, (*steps, key))
+        nested = {index: column[key] for index, column in columns.items() if key in column}
+        yield from differences(nested, count, (*steps, key))
 
 
 def _parts(value: Value) -> dict[str, Value] | None:
-    """What is in a mapping, or in a list of mappings; None for what is shown as one value."""
+    """Return the items of a mapping, or of a list of mappings; None for a single value."""
     match value:
         case dict():
             return value
@@ -159,22 +156,23 @@ def _parts(value: Value) -> dict[str, Value] | None:
 
 
 def _metrics(run: RunSummary) -> dict[str, Value]:
-    """val_auc, and val_auc_mean, _sd, _low and _high of a run with members."""
-    found: dict[str, Value] = {}
+    """Return val_auc, and for a run with members val_auc_mean, _sd, _low and _high."""
+    values: dict[str, Value] = {}
     for split, metrics in run.metrics.items():
         intervals = run.intervals[split] if split in run.intervals else {}
         for name in dict.fromkeys((*metrics, *intervals)):
             key = metric_key(split, name)
-            found[key] = metrics[name] if name in metrics else None
+            values[key] = metrics[name] if name in metrics else None
             if name in intervals:
-                ends = intervals[name]
-                found |= {
-                    f"{key}_{end}": getattr(ends, end) for end in ("mean", "sd", "low", "high")
+                interval = intervals[name]
+                values |= {
+                    f"{key}_{part}": getattr(interval, part)
+                    for part in ("mean", "sd", "low", "high")
                 }
-    return found
+    return values
 
 
-def _facts(manifest: Manifest) -> dict[str, Value]:
+def _manifest_facts(manifest: Manifest) -> dict[str, Value]:
     facts: dict[str, Value | None] = {
         "data_sha256": [file.sha256 for file in manifest.data],
         **{f"rows.{split}": count for split, count in manifest.splits.items()},

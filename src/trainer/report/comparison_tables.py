@@ -1,9 +1,7 @@
-"""A comparison of runs as tables of text that fit a terminal's width.
+"""A comparison of runs as text tables that fit the width of a terminal.
 
-Runs are columns named A, B, C…, as the first table says; more than four are rows. A table that is too
-wide goes on below, and a long text is cut to the part that differs.
-
-Owns: the tables. Does not own: what is compared (`comparison`).
+Runs are columns labeled A, B, C…, as the first table shows; more than four runs are rows. A table that
+is too wide is split into several, and long texts are cut to the part that differs.
 """
 
 from __future__ import annotations
@@ -22,54 +20,54 @@ from trainer.runs.listing import RunSummary
 
 _RUNS_AS_COLUMNS = 4
 _LONGEST = 24
-_BEFORE = 4
+_CONTEXT = 4
 _NOTHING = "–"
 
 Texts = Mapping[int, str]
-"""What stands in the cells of one key, by the position of the run; a run without is left out."""
+"""The cells of one key by the index of the run; runs without the key are missing."""
 
 
 def comparison_tables(comparison: Comparison, width: int) -> Iterator[Table]:
-    """The runs, the settings that differ, the metrics of each split, other facts that differ.
+    """Yield tables of the runs, the settings that differ, the metrics of each split, other differences.
 
     Args:
-        comparison: The runs.
-        width: How many characters a line may have, but for the paths of the runs.
+        comparison: The comparison.
+        width: Maximum width of a line, except for paths of runs.
     """
     runs = comparison.runs
     yield _runs_table(runs)
-    settings = {key: cut_texts(_settings(row)) for key, row in comparison.settings.items()}
+    settings = {key: cut_texts(_setting_texts(row)) for key, row in comparison.settings.items()}
     if settings:
         yield from _tables("settings that differ", settings, len(runs), width)
     else:
-        yield Table("no setting differs", (), ())
+        yield Table("no settings differ", (), ())
     labels = [read_decision_summary(RunDirectory(run.path)).labels for run in runs]
     for split in dict.fromkeys(split for run in runs for split in run.metrics):
-        measured = {
-            common_label(labels, name): texts for name, texts in _measured(runs, split).items()
+        metrics = {
+            common_label(labels, name): texts for name, texts in _metric_texts(runs, split).items()
         }
-        yield from _tables(split, measured, len(runs), width, right=True)
-    facts = {key: cut_texts(_facts(row)) for key, row in comparison.facts.items()}
-    yield from _tables("also different", facts, len(runs), width)
+        yield from _tables(split, metrics, len(runs), width, right=True)
+    facts = {key: cut_texts(_fact_texts(row)) for key, row in comparison.facts.items()}
+    yield from _tables("other differences", facts, len(runs), width)
 
 
 def _runs_table(runs: Sequence[RunSummary]) -> Table:
     rows = tuple(
         (
-            run_label(place),
+            run_label(index),
             cell(str(run.path)),
             cell(run.name),
             run.status,
             f"{run.manifest.epochs:,}" if run.manifest else _NOTHING,
         )
-        for place, run in enumerate(runs)
+        for index, run in enumerate(runs)
     )
     return Table("", ("", "run", "name", "status", "epochs"), rows, frozenset({4}))
 
 
-def run_label(place: int) -> str:
-    """A, B, …, Z, AA, AB, …"""
-    before, last = divmod(place, len(ascii_uppercase))
+def run_label(index: int) -> str:
+    """Return the label of a run: A, B, …, Z, AA, AB, …"""
+    before, last = divmod(index, len(ascii_uppercase))
     return (run_label(before - 1) if before else "") + ascii_uppercase[last]
 
 
@@ -77,9 +75,9 @@ def _tables(
     title: str, rows: Mapping[str, Texts], count: int, width: int, *, right: bool = False
 ) -> Iterator[Table]:
     keys = [cell(key) for key in rows]
-    labels = [run_label(place) for place in range(count)]
+    labels = [run_label(index) for index in range(count)]
     grid = [
-        [texts[place] if place in texts else _NOTHING for place in range(count)]
+        [texts[index] if index in texts else _NOTHING for index in range(count)]
         for texts in rows.values()
     ]
     if not grid:
@@ -87,13 +85,13 @@ def _tables(
     if count <= _RUNS_AS_COLUMNS:
         lines = [["", *labels], *([key, *row] for key, row in zip(keys, grid, strict=True))]
     else:
-        turned = zip(*grid, strict=True)
-        lines = [["", *keys], *([label, *row] for label, row in zip(labels, turned, strict=True))]
-    yield from _folded(title, lines, width, right=right)
+        columns = zip(*grid, strict=True)
+        lines = [["", *keys], *([label, *row] for label, row in zip(labels, columns, strict=True))]
+    yield from _split(title, lines, width, right=right)
 
 
-def _folded(title: str, lines: list[list[str]], width: int, *, right: bool) -> Iterator[Table]:
-    """As many columns beside the first as fit, then the others below it."""
+def _split(title: str, lines: list[list[str]], width: int, *, right: bool) -> Iterator[Table]:
+    """Split a table into tables that fit the width, each with the first column."""
     head, *rows = lines
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     start = 1
@@ -112,40 +110,40 @@ def _folded(title: str, lines: list[list[str]], width: int, *, right: bool) -> I
         start = end
 
 
-def _measured(runs: Sequence[RunSummary], split: str) -> dict[str, Texts]:
-    found = [{**run.metrics.get(split, {}), **run.intervals.get(split, {})} for run in runs]
+def _metric_texts(runs: Sequence[RunSummary], split: str) -> dict[str, Texts]:
+    metrics = [{**run.metrics.get(split, {}), **run.intervals.get(split, {})} for run in runs]
     return {
         name: {
-            place: metric_text(run, split, name)
-            for place, run in enumerate(runs)
-            if name in found[place]
+            index: metric_text(run, split, name)
+            for index, run in enumerate(runs)
+            if name in metrics[index]
         }
-        for name in dict.fromkeys(name for one in found for name in one)
+        for name in dict.fromkeys(name for run_metrics in metrics for name in run_metrics)
     }
 
 
-def _settings(row: Row) -> dict[int, str]:
-    return {place: flow_text(value) for place, value in row.items()}
+def _setting_texts(row: Row) -> dict[int, str]:
+    return {index: flow_text(value) for index, value in row.items()}
 
 
-def _facts(row: Row) -> dict[int, str]:
+def _fact_texts(row: Row) -> dict[int, str]:
     return {
-        place: value if isinstance(value, str) else flow_text(value) for place, value in row.items()
+        index: value if isinstance(value, str) else flow_text(value) for index, value in row.items()
     }
 
 
 def cut_texts(texts: Texts) -> dict[int, str]:
-    """The texts without control characters, long ones from a little before where they differ."""
-    shown = {place: cell(text) for place, text in texts.items()}
+    """Remove control characters, and cut long texts to start shortly before the first difference."""
+    shown = {index: cell(text) for index, text in texts.items()}
     if max(map(len, shown.values())) <= _LONGEST:
         return shown
-    same = 0
+    common = 0
     if len(set(shown.values())) > 1:
-        same = len(os.path.commonprefix(list(shown.values())))  # noqa: RUF071 (letters are meant)
-    start = same - _BEFORE if same > 2 * _BEFORE else 0
-    return {place: _piece(text, start) for place, text in shown.items()}
+        common = len(os.path.commonprefix(list(shown.values())))  # noqa: RUF071 (characters, not path parts)
+    start = common - _CONTEXT if common > 2 * _CONTEXT else 0
+    return {index: _cut(text, start) for index, text in shown.items()}
 
 
-def _piece(text: str, start: int) -> str:
-    piece = f"…{text[start:]}" if start else text
-    return piece if len(piece) <= _LONGEST else f"{piece[: _LONGEST - 1]}…"
+def _cut(text: str, start: int) -> str:
+    part = f"…{text[start:]}" if start else text
+    return part if len(part) <= _LONGEST else f"{part[: _LONGEST - 1]}…"

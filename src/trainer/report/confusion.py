@@ -1,4 +1,4 @@
-"""Confusion matrices as tables of text: counts, and the most frequent confusions."""
+"""Confusion matrices as text tables: counts, and the most frequent confusions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Float64Array = npt.NDArray[np.float64]
 def confusion_table(
     matrix: Float64Array, names: Sequence[str], what: str = "number of rows"
 ) -> Table:
-    """Counts, and each count's share of its actual class.
+    """Format counts, each with its share of the actual class.
 
     Args:
         matrix: (classes, classes), actual class by predicted class.
@@ -33,39 +33,39 @@ def confusion_table(
 
 
 def frequent_confusions(
-    matrix: Float64Array, names: Sequence[str], what: str = "number of rows", *, most: int = 20
+    matrix: Float64Array, names: Sequence[str], what: str = "number of rows", *, limit: int = 20
 ) -> Table:
-    """The pairs of classes that are most often confused, the most frequent first.
+    """List the pairs of classes that are confused, the most frequent first.
 
     Args:
         matrix: (classes, classes), actual class by predicted class.
         names: The classes.
         what: What is counted.
-        most: How many pairs at most.
+        limit: Maximum number of pairs.
     """
-    wrong = matrix.copy()
-    np.fill_diagonal(wrong, 0)
-    order = np.argsort(-wrong, axis=None, kind="stable")
-    pairs = [divmod(int(place), len(wrong)) for place in order[: np.count_nonzero(wrong)]]
+    errors = matrix.copy()
+    np.fill_diagonal(errors, 0)
+    order = np.argsort(-errors, axis=None, kind="stable")
+    pairs = [divmod(int(index), len(errors)) for index in order[: np.count_nonzero(errors)]]
     shares = actual_shares(matrix)
     rows = tuple(
         (
             cell(names[actual]),
             cell(names[predicted]),
-            format_count(float(wrong[actual, predicted])),
+            format_count(float(errors[actual, predicted])),
             _percent(float(shares[actual, predicted])),
         )
-        for actual, predicted in pairs[:most]
+        for actual, predicted in pairs[:limit]
     )
     title = f"most frequent confusions, {what}"
-    if len(pairs) > most:
-        title += f" ({most} of {len(pairs):,} pairs)"
+    if len(pairs) > limit:
+        title += f" ({limit} of {len(pairs):,} pairs)"
     heads = ("actual", "predicted", "count", "share of actual")
     return Table(title, heads, rows, frozenset({2, 3}))
 
 
 def actual_shares(matrix: Float64Array) -> Float64Array:
-    """Each cell's share of its row; 0 for a class without rows."""
+    """Normalize each row of the matrix to sum 1; 0 for a class without rows."""
     totals = matrix.sum(axis=1, keepdims=True)
     shares: Float64Array = np.divide(matrix, totals, out=np.zeros_like(matrix), where=totals > 0)
     return shares

@@ -1,8 +1,4 @@
-"""Values as CSV, for a spreadsheet or a data frame.
-
-Owns: how a value is written, quoted as RFC 4180 has it where commas, quotes or line ends are inside.
-Does not own: which values, the ends of lines.
-"""
+"""Values as CSV (RFC 4180), for spreadsheets and data frames."""
 
 from __future__ import annotations
 
@@ -15,7 +11,7 @@ from trainer.report.settings import Value
 
 
 def csv_lines(columns: Sequence[str], rows: Iterable[Mapping[str, Value]]) -> Iterator[str]:
-    """The heads, then a line for each row, numbers in full; what a row does not have is empty."""
+    """Yield the header, then a line per row with full precision; missing values are empty."""
     yield _line(columns)
     for row in rows:
         yield _line([_field(row[name]) if name in row else "" for name in columns])
@@ -23,7 +19,7 @@ def csv_lines(columns: Sequence[str], rows: Iterable[Mapping[str, Value]]) -> It
 
 def _line(fields: Sequence[str]) -> str:
     buffer = io.StringIO()
-    # With another end of line, a lone carriage return in a field would go without its quotes.
+    # With another line terminator, a lone carriage return in a field would not be quoted.
     csv.writer(buffer, lineterminator="\r\n").writerow(fields)
     return buffer.getvalue().removesuffix("\r\n")
 

@@ -1,5 +1,7 @@
-"""What a run chose, as text: threshold, temperature, intervals, class weights; and what its metrics are
-of: which are calibrated, scaled or macro averages. Light: no pydantic and no numpy unless needed.
+"""The decisions of a run as text (threshold, temperature, prediction intervals, class weights), and
+labels for its metrics: which are calibrated, scaled or macro averages.
+
+Imports neither pydantic nor numpy unless needed.
 """
 
 from __future__ import annotations
@@ -18,19 +20,19 @@ from trainer.runs.records import to_json
 
 _AVERAGED = {"precision", "recall", "specificity", "f1", "auc", "average_precision"}
 """Metrics that are macro averages over classes or columns, by `trainer.config.objectives`."""
-_OF_PROBABILITIES = {"log_loss", "brier"}
-_OF_AIM = {"precision", "recall", "specificity", "f1"}
-_SHOWN_CLASSES = 12
+_PROBABILITY_METRICS = {"log_loss", "brier"}
+_THRESHOLD_METRICS = {"precision", "recall", "specificity", "f1"}
+_MAX_CLASSES = 12
 
 
 @dataclass(frozen=True, slots=True)
 class MetricLabels:
-    """How metrics are named where they are shown.
+    """Labels of the metrics of a run.
 
     Attributes:
-        task: What is predicted; None where that is not known.
+        task: The task; None if unknown.
         is_scaled: Whether a regression is trained on a scaled target.
-        is_calibrated: Whether probabilities are calibrated once the network is trained.
+        is_calibrated: Whether probabilities are calibrated after training.
     """
 
     task: str | None = None
@@ -38,12 +40,12 @@ class MetricLabels:
     is_calibrated: bool = False
 
     def of(self, name: str) -> str:
-        """The name with what a reader has to know: `f1 (macro)`, `loss (of the scaled target)`."""
+        """Return the name with a qualifier if needed: `f1 (macro)`, `loss (of the scaled target)`."""
         if name == "loss":
             if self.task == "regression" and self.is_scaled:
                 return "loss (of the scaled target)"
             return "loss (before calibration)" if self.is_calibrated else name
-        if name in _OF_PROBABILITIES and self.is_calibrated:
+        if name in _PROBABILITY_METRICS and self.is_calibrated:
             return f"{name} (calibrated)"
         if name in _AVERAGED and self.task in {"multiclass", "multilabel"}:
             return f"{name} (macro)"
@@ -51,19 +53,19 @@ class MetricLabels:
 
 
 def common_label(labels: Sequence[MetricLabels], name: str) -> str:
-    """How a metric of several runs is named: its plain name where their labels differ."""
-    found = {one.of(name) for one in labels}
-    return found.pop() if len(found) == 1 else name
+    """Return the label of a metric for several runs: the plain name where their labels differ."""
+    texts = {run_labels.of(name) for run_labels in labels}
+    return texts.pop() if len(texts) == 1 else name
 
 
 @dataclass(frozen=True, slots=True)
 class DecisionSummary:
-    """The choices of a run, as text.
+    """The decisions of a run as text.
 
     Attributes:
-        labels: Of its metrics.
-        decisions: What was chosen on the validation rows, a line each.
-        class_weights: The weight of each class; empty where classes weigh alike.
+        labels: The labels of its metrics.
+        decisions: Lines about what was chosen on the validation rows.
+        class_weights: The weight of each class; empty for equal weights.
         notes: What could not be chosen, and why.
     """
 
@@ -74,55 +76,59 @@ class DecisionSummary:
 
 
 def read_decision_summary(run: RunDirectory) -> DecisionSummary:
-    """What a run chose; what is damaged is left out, as others report it."""
+    """Read the decisions of a run; damaged files are skipped, as other readers report them."""
     members = _members(run)
     preprocessing: Any = None
-    for one in (run, *members):
-        if one.preprocessing.exists():
+    for directory in (run, *members):
+        if directory.preprocessing.exists():
             with suppress(RunError):
-                preprocessing = one.read_preprocessing()
+                preprocessing = directory.read_preprocessing()
             break
     chosen = _decisions(run)
-    of_members = [found for member in members if (found := _decisions(member)) is not None]
-    own = [chosen] if chosen is not None else []
+    member_decisions = [
+        decisions for member in members if (decisions := _decisions(member)) is not None
+    ]
     task, is_scaled = _target(preprocessing)
-    calibrated = any(one.temperature != 1 for one in (*own, *of_members))
+    temperatures = [one.temperature for one in member_decisions if one.temperature != 1]
+    is_calibrated = bool(temperatures) or (chosen is not None and chosen.temperature != 1)
     lines = [] if chosen is None else list(decision_lines(chosen, preprocessing))
-    temperatures = [one.temperature for one in of_members if one.temperature != 1]
     if temperatures:
         low, high = number(min(temperatures)), number(max(temperatures))
         between = low if low == high else f"{low} to {high}"
-        lines.append(f"temperature {between}, its own for each of {len(of_members)} networks")
+        lines.append(f"temperature {between}, one per network ({len(member_decisions)})")
     return DecisionSummary(
-        MetricLabels(task, is_scaled, calibrated),
+        MetricLabels(task, is_scaled, is_calibrated),
         tuple(lines),
         _class_weights(run, preprocessing),
-        tuple(dict.fromkeys(one.note for one in own if one.note)),
+        (chosen.note,) if chosen is not None and chosen.note else (),
     )
 
 
 def decisions_json(run: RunDirectory) -> dict[str, Any] | None:
-    """The decisions of a run for `--json`; None where it has none that can be read."""
-    found = _decisions(run)
-    return None if found is None else dict(to_json(found))
+    """Return the decisions of a run for `--json`; None if there are none or they are damaged."""
+    decisions = _decisions(run)
+    return None if decisions is None else dict(to_json(decisions))
 
 
 def decision_lines(chosen: Decisions, preprocessing: Any = None) -> Iterator[str]:
-    """What was chosen, a line each: the threshold, the temperature, the intervals.
+    """Yield a line for the threshold, the temperature and the prediction intervals.
 
     Args:
-        chosen: What was chosen.
-        preprocessing: The content of `preprocessing.json`: a target on a curve has other intervals.
+        chosen: The decisions.
+        preprocessing: The content of `preprocessing.json`; it has the transformation of the target,
+            which determines the form of the intervals.
     """
     source = "" if chosen.source is None else f", on {chosen.rows}"
     if chosen.chosen_for is not None:
         reached = ", ".join(
-            f"{name} {number(value)}" for name, value in chosen.reached.items() if name in _OF_AIM
+            f"{name} {number(value)}"
+            for name, value in chosen.reached.items()
+            if name in _THRESHOLD_METRICS
         )
-        there = f" ({reached} on {chosen.rows})" if reached else ""
-        yield f"threshold {number(chosen.threshold)}, chosen for {chosen.chosen_for}{there}"
+        metrics = f" ({reached} on {chosen.rows})" if reached else ""
+        yield f"threshold {number(chosen.threshold)}, chosen for {chosen.chosen_for}{metrics}"
     elif chosen.threshold != DEFAULT_THRESHOLD:
-        yield f"threshold {number(chosen.threshold)}, as the config states{source}"
+        yield f"threshold {number(chosen.threshold)}, set in the config{source}"
     if chosen.temperature != 1:
         yield f"temperature {number(chosen.temperature)}, fitted on {chosen.rows}"
     if chosen.coverage is not None and chosen.half_widths:
@@ -132,35 +138,35 @@ def decision_lines(chosen: Decisions, preprocessing: Any = None) -> Iterator[str
 
 
 def class_weight_text(
-    stated: str | Mapping[str, float] | None, classes: Sequence[str], counts: Sequence[float]
+    setting: str | Mapping[str, float] | None, classes: Sequence[str], counts: Sequence[float]
 ) -> str:
-    """The weight of each class: `no 0.6000, yes 3.000 (balanced)`; empty where none are stated.
+    """Format the weight of each class: `no 0.6000, yes 3.000 (balanced)`; empty without weights.
 
     Args:
-        stated: `fit.class_weight`.
-        classes: In their order.
+        setting: `fit.class_weight`.
+        classes: The classes in order.
         counts: Training rows of each.
     """
-    if stated is None or not classes or len(classes) != len(counts) or not all(counts):
+    if setting is None or not classes or len(classes) != len(counts) or not all(counts):
         return ""
-    if isinstance(stated, Mapping):
-        weights = [stated.get(name) for name in classes]
-        reason = ""
+    if isinstance(setting, Mapping):
+        weights = [setting.get(name) for name in classes]
+        suffix = ""
     else:
         weights = [sum(counts) / (len(classes) * count) for count in counts]
-        reason = f" ({stated})"
+        suffix = f" ({setting})"
     pairs = list(zip(classes, weights, strict=True))
     more = ""
-    if len(pairs) > _SHOWN_CLASSES:
-        more = f" and {len(pairs) - _SHOWN_CLASSES:,} more"
-    shown = ", ".join(f"{name} {number(weight)}" for name, weight in pairs[:_SHOWN_CLASSES])
-    return f"{shown}{more}{reason}"
+    if len(pairs) > _MAX_CLASSES:
+        more = f" and {len(pairs) - _MAX_CLASSES:,} more"
+    shown = ", ".join(f"{name} {number(weight)}" for name, weight in pairs[:_MAX_CLASSES])
+    return f"{shown}{more}{suffix}"
 
 
 def _widths(chosen: Decisions, preprocessing: Any) -> Iterator[tuple[str, str]]:
     match preprocessing:
         case {"target": {"curves": [_, *_]}}:
-            # pydantic and numpy come along.
+            # Imports pydantic and numpy.
             from trainer.report.prediction_intervals import interval_widths
 
             for name, width in interval_widths(preprocessing, chosen).items():
@@ -185,12 +191,12 @@ def _decisions(run: RunDirectory) -> Decisions | None:
 
 
 def _target(preprocessing: Any) -> tuple[str | None, bool]:
-    """The task, and whether the target is scaled or put on a curve."""
+    """Return the task and whether the target is scaled or transformed."""
     match preprocessing:
         case {"target": {"task": str(task), "offset": offset, "scale": scale} as target}:
             curves = target.get("curves") or []
-            scaled = any(one != 0 for one in offset) or any(one != 1 for one in scale)
-            return task, scaled or any(one is not None for one in curves)
+            is_scaled = any(value != 0 for value in offset) or any(value != 1 for value in scale)
+            return task, is_scaled or any(curve is not None for curve in curves)
         case _:
             return None, False
 
@@ -206,10 +212,10 @@ def _class_weights(run: RunDirectory, preprocessing: Any) -> str:
     except RunError:
         return ""
     match settings:
-        case {"fit": {"class_weight": str() | dict() as stated}}:
+        case {"fit": {"class_weight": str() | dict() as setting}}:
             names = [str(name) for name in classes]
-            known = [float(count) for count in counts if isinstance(count, int | float)]
-            weights: Any = stated
-            return class_weight_text(weights, names, known)
+            valid_counts = [float(count) for count in counts if isinstance(count, int | float)]
+            weights: Any = setting
+            return class_weight_text(weights, names, valid_counts)
         case _:
             return ""

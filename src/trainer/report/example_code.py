@@ -1,8 +1,7 @@
-"""Python code that reproduces one prediction of a run with json, numpy and Keras alone.
+"""Generate Python code that reproduces a prediction of a run with json, numpy and Keras only.
 
-The code has branches for those kinds of columns and those settings that the run has, so that it is
-short. It reads what was fitted from `preprocessing.json`, and the temperature and the threshold from
-`decisions.json`.
+To be short, the code handles only the kinds of columns and the settings that occur in the run. It reads
+the fitted preprocessing from `preprocessing.json`, temperature and threshold from `decisions.json`.
 """
 
 from __future__ import annotations
@@ -16,21 +15,21 @@ from trainer.data.numeric import NumericColumn
 from trainer.data.preprocessing import Preprocessing
 from trainer.data.targets import FittedTarget
 
-_MOST_VALUES = 40
-"""A row of more columns is read from `example.json`."""
+_MAX_VALUES = 40
+"""A row with more columns is read from `example.json`."""
 _LINE = 96
 _INDENT = "    "
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """What the code is made for.
+    """The run and the row that the code is generated for.
 
     Attributes:
         path: The run directory.
-        preprocessing: What was fitted, by network.
-        values: The raw row, by column.
-        members: The directories of its networks below the run's; empty for a single network.
+        preprocessing: The fitted preprocessing of each network.
+        values: The raw row by column.
+        members: The directories of the members, relative to the run; empty for a single network.
         is_calibrated: Whether a network has a temperature other than 1.
         has_custom: Whether the network has custom layers.
     """
@@ -44,7 +43,7 @@ class Example:
 
 
 def example_code(example: Example) -> tuple[str, ...]:
-    """The code, a line each; it prints the prediction by class or column, then the label."""
+    """Generate the lines of code; they print the prediction by class or column, then the label."""
     return tuple(_code(example))
 
 
@@ -74,12 +73,12 @@ def _code(example: Example) -> Iterator[str]:
 
 
 def _row(values: Mapping[str, str | bool | float | None]) -> Iterator[str]:
-    if len(values) > _MOST_VALUES:
+    if len(values) > _MAX_VALUES:
         yield 'row = json.load(open(f"{run}/example.json", "rb"))["values"]'
         return
     line = "row = {"
-    for place, (name, value) in enumerate(values.items()):
-        item = f"{name!r}: {_literal(value)}" + (", " if place < len(values) - 1 else "}")
+    for index, (name, value) in enumerate(values.items()):
+        item = f"{name!r}: {_literal(value)}" + (", " if index < len(values) - 1 else "}")
         if len(line) + len(item) > _LINE and line.strip():
             yield line.rstrip()
             line = _INDENT
@@ -93,10 +92,10 @@ def _literal(value: str | bool | float | None) -> str:
 
 
 class _Used:
-    """The kinds of columns and the settings that a run has."""
+    """The columns of a run by kind."""
 
-    def __init__(self, found: Sequence[Preprocessing]) -> None:
-        columns = [column for one in found for column in one.columns]
+    def __init__(self, networks: Sequence[Preprocessing]) -> None:
+        columns = [column for network in networks for column in network.columns]
         self.dates = [column for column in columns if isinstance(column, DatetimeColumn)]
         self.levels = [column for column in columns if isinstance(column, CategoricalColumn)]
         self.booleans = [column for column in columns if isinstance(column, BooleanColumn)]
@@ -106,13 +105,13 @@ class _Used:
 
     @property
     def is_affine(self) -> bool:
-        """Whether numbers are filled, shifted and divided, and no more; such code needs no function."""
+        """Whether numbers are only imputed, shifted and scaled, which needs no function."""
         return len(self.numbers) == len(self.plain) and not any(
-            one.outliers is not None
-            or one.quantiles is not None
-            or one.smooth_clip is not None
-            or one.indicator
-            for one in self.plain
+            column.outliers is not None
+            or column.quantiles is not None
+            or column.smooth_clip is not None
+            or column.indicator
+            for column in self.plain
         )
 
     @property
@@ -121,7 +120,7 @@ class _Used:
 
 
 def _functions(used: _Used) -> Iterator[str]:
-    parts = (_scaled(used), _code_of_level(used), _dated(used))
+    parts = (_scaled_function(used), _level_code_function(used), _dated_function(used))
     functions = [lines for lines in map(list, parts) if lines]
     for lines in functions:
         yield from ("", *lines, "")
@@ -129,31 +128,33 @@ def _functions(used: _Used) -> Iterator[str]:
         yield ""
 
 
-def _scaled(used: _Used) -> Iterator[str]:
-    """Clip, fill, scale: in the order of `trainer.data.numeric`."""
+def _scaled_function(used: _Used) -> Iterator[str]:
+    """Impute, clip and scale a number like `trainer.data.numeric`."""
     if not used.numbers or used.is_affine:
         return
     yield "def scaled(column, value):"
     yield '    x = column["fill"] if value is None else value'
-    if any(one.outliers is not None and one.outliers.action == "clip" for one in used.numbers):
+    if any(
+        column.outliers is not None and column.outliers.action == "clip" for column in used.numbers
+    ):
         yield '    bounds = column["outliers"]'
         yield '    if value is not None and bounds is not None and bounds["action"] == "clip":'
         yield '        x = min(max(x, bounds["lower"]), bounds["upper"])'
     yield '    x = (x - column["center"]) / column["spread"]'
-    if any(one.quantiles is not None for one in used.numbers):
+    if any(column.quantiles is not None for column in used.numbers):
         yield '    if column["quantiles"] is not None:'
         yield '        x = np.interp(x, column["quantiles"]["values"], column["quantiles"]["scores"])'
-    if any(one.smooth_clip is not None for one in used.numbers):
+    if any(column.smooth_clip is not None for column in used.numbers):
         yield '    if column["smooth_clip"] is not None:'
         yield '        x = x / np.hypot(1, x / column["smooth_clip"])'
-    if any(one.indicator for one in used.numbers):
+    if any(column.indicator for column in used.numbers):
         yield '    return [x, float(value is None)] if column["indicator"] else [x]'
     else:
         yield "    return [x]"
 
 
-def _code_of_level(used: _Used) -> Iterator[str]:
-    """The number of a level, as `trainer.data.categorical.level_codes` gives it."""
+def _level_code_function(used: _Used) -> Iterator[str]:
+    """Return the code of a level like `trainer.data.categorical.level_codes`."""
     if not used.levels:
         return
     folds = any(column.ignore_case for column in used.levels)
@@ -162,7 +163,7 @@ def _code_of_level(used: _Used) -> Iterator[str]:
     yield '    levels = column["levels"]'
     if folds:
         yield '    if column.get("ignore_case") and level is not None:'
-        yield "        level, levels = level.casefold(), [one.casefold() for one in levels]"
+        yield "        level, levels = level.casefold(), [name.casefold() for name in levels]"
     yield "    if level in levels:"
     yield "        return levels.index(level)"
     if any(column.rare for column in used.levels):
@@ -170,7 +171,7 @@ def _code_of_level(used: _Used) -> Iterator[str]:
         yield '        merged, to_rare = column["merged"], column["unknown"] == "rare"'
         if folds:
             yield '        if column.get("ignore_case"):'
-            yield "            merged = [one.casefold() for one in merged]"
+            yield "            merged = [name.casefold() for name in merged]"
         yield "        if level in merged or (to_rare and value is not None):"
         yield "            return len(levels)"
     if any(column.has_missing_level for column in used.levels):
@@ -179,11 +180,11 @@ def _code_of_level(used: _Used) -> Iterator[str]:
     yield "    return -1"
 
 
-def _dated(used: _Used) -> Iterator[str]:
-    """Days since the origin and cycles, as `trainer.data.datetimes` has them."""
+def _dated_function(used: _Used) -> Iterator[str]:
+    """Return days since the origin, and cycles, like `trainer.data.datetimes`."""
     if not used.dates:
         return
-    yield "def dated(column, value):"
+    yield "def date_features(column, value):"
     yield '    time = None if value is None else np.datetime64(value, "us")'
     yield "    x = []"
     if any(column.elapsed is not None for column in used.dates):
@@ -197,8 +198,8 @@ def _dated(used: _Used) -> Iterator[str]:
         yield "        if time is None:"
         yield "            x += [0, 0]"
         yield "            continue"
-        for place, cycle in enumerate(one for one in _CYCLES if one in cycles):
-            yield f'        {"if" if place == 0 else "elif"} cycle == "{cycle}":'
+        for index, cycle in enumerate(cycle for cycle in _CYCLES if cycle in cycles):
+            yield f'        {"if" if index == 0 else "elif"} cycle == "{cycle}":'
             yield from (f"            {line}" for line in _CYCLES[cycle])
         yield "        angle = 2 * np.pi * ((time - start) / (end - start))"
         yield "        x += [np.sin(angle), np.cos(angle)]"
@@ -232,8 +233,8 @@ def _network(example: Example, used: _Used, target: FittedTarget) -> Iterator[st
     if len(branches) == 1:
         yield from (f"    {line}" for line in branches[0][1])
     else:
-        for place, (condition, lines) in enumerate(branches):
-            yield f"    {'elif' if place else 'if'} {condition}:"
+        for index, (condition, lines) in enumerate(branches):
+            yield f"    {'elif' if index else 'if'} {condition}:"
             yield from (f"        {line}" for line in lines)
     yield 'model = keras.models.load_model(f"{run}/checkpoints/best/model.keras")'
     inputs = "x + ids" if has_ids else "x"
@@ -242,7 +243,7 @@ def _network(example: Example, used: _Used, target: FittedTarget) -> Iterator[st
 
 
 def _branches(used: _Used) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """For each kind in use: which columns, and how they become inputs."""
+    """Yield a condition and its code for each kind of column in use."""
     if used.plain:
         lines = ["x += scaled(column, value)"]
         if used.is_affine:
@@ -262,7 +263,7 @@ def _branches(used: _Used) -> Iterator[tuple[str, tuple[str, ...]]]:
             ]
         yield 'column["kind"] == "boolean"', tuple(lines)
     if used.dates:
-        yield 'column["kind"] == "datetime"', ("x += dated(column, value)",)
+        yield 'column["kind"] == "datetime"', ("x += date_features(column, value)",)
     if "onehot" in used.encodings:
         codes = 'range(len(column["features"]))'
         line = f"x += [float(level_code(column, value) == code) for code in {codes}]"
@@ -278,14 +279,14 @@ def _branches(used: _Used) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 
 def _decoded(example: Example, target: FittedTarget) -> Iterator[str]:
-    """From outputs to probabilities, or to numbers in the target's unit."""
+    """Convert outputs to probabilities, or to values in the target's unit."""
     match target.task:
         case "binary":
             yield "p = output[-1:]"
         case "multiclass" | "multilabel":
             yield "p = output"
         case "regression":
-            yield from _unscaled(example)
+            yield from _unscaled_lines(example)
             return
     if not example.is_calibrated:
         return
@@ -299,15 +300,14 @@ def _decoded(example: Example, target: FittedTarget) -> Iterator[str]:
         yield "p = 1 / (1 + np.exp(-np.log(p / (1 - p)) / temperature))"
 
 
-def _unscaled(example: Example) -> Iterator[str]:
-    targets = [one.target for one in example.preprocessing]
-    scaled = any(set(one.scale) != {1.0} or set(one.offset) != {0.0} for one in targets)
-    if scaled:
+def _unscaled_lines(example: Example) -> Iterator[str]:
+    targets = [preprocessing.target for preprocessing in example.preprocessing]
+    if any(set(target.scale) != {1.0} or set(target.offset) != {0.0} for target in targets):
         yield 'target = fitted["target"]'
         yield 'p = output * target["scale"] + target["offset"]'
     else:
         yield "p = output"
-    kinds = {curve.kind for one in targets for curve in one.curves if curve is not None}
+    kinds = {curve.kind for target in targets for curve in target.curves if curve is not None}
     if not kinds:
         return
     yield 'for place, curve in enumerate(fitted["target"]["curves"]):'
@@ -343,6 +343,6 @@ def _printed(target: FittedTarget) -> Iterator[str]:
             yield "print(names[p.argmax()])"
         case "multilabel":
             yield 'threshold = json.load(open(f"{run}/decisions.json", "rb"))["threshold"]'
-            yield "print([name for name, one in zip(names, p) if one >= threshold])"
+            yield "print([name for name, value in zip(names, p) if value >= threshold])"
         case "regression":
             pass

@@ -1,4 +1,4 @@
-"""The files of `explanation/`. One definition each, for its writer and its readers."""
+"""The JSON files in `explanation/`, as records shared by writers and readers."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 from trainer.runs.records import optional_field
 
 Cell = float | str | None
-"""A value of a table: a number, a level or a date as text, None where it is missing."""
+"""A value of a table: a number, a level or date as text, or None for a missing value."""
 
 
 @dataclass(frozen=True, slots=True)
 class ColumnDrop:
-    """How much lower a metric is with a column shuffled; noise where the interval contains 0."""
+    """The decrease of a metric with a column shuffled; noise if the interval contains 0."""
 
     column: str
     drop: float | None
@@ -29,14 +29,14 @@ class ImportanceFile:
 
     Attributes:
         split: The split whose rows were shuffled.
-        rows: How many of them.
-        repeats: Shuffles of each column.
+        rows: The number of rows used.
+        repeats: Shuffles per column.
         measure: The metric.
         baseline: Its value with no column shuffled.
-        columns: The largest drop first.
-        of_rows: How many rows the split has.
-        level: That of the intervals.
-        seconds: What it took; not written where it was measured with training.
+        columns: Sorted by decreasing drop.
+        of_rows: The number of rows in the split.
+        level: The confidence level of the intervals.
+        seconds: Wall time; not written if computed at the end of training.
     """
 
     split: str
@@ -52,14 +52,14 @@ class ImportanceFile:
 
 @dataclass(frozen=True, slots=True)
 class DependenceCurve:
-    """Mean predictions with a column set to each of some values.
+    """The partial dependence on one column.
 
     Attributes:
         column: The column.
         kind: numeric, datetime or categorical.
-        values: What it is set to; dates in ISO 8601.
-        answers: For each value the mean of each number of a prediction.
-        rug: Deciles of the column, as `values` are written; empty for categories.
+        values: The values that the column is set to; dates in ISO 8601.
+        answers: The mean predictions for each value, one per output.
+        rug: Deciles of the column in the format of `values`; empty for categories.
     """
 
     column: str
@@ -71,7 +71,7 @@ class DependenceCurve:
 
 @dataclass(frozen=True, slots=True)
 class DependenceFile:
-    """`partial_dependence.json`: a curve for each column, of rows of a split."""
+    """`partial_dependence.json`: a curve for each column, computed on rows of a split."""
 
     columns: tuple[DependenceCurve, ...]
     split: str = optional_field("")
@@ -81,7 +81,7 @@ class DependenceFile:
 
 @dataclass(frozen=True, slots=True)
 class SurfacePoints:
-    """Rows on the surface: their two features and their targets, as `findings.json` has these."""
+    """Rows drawn over the surface: their two features, and their targets as in `findings.json`."""
 
     x: tuple[float, ...]
     y: tuple[float, ...]
@@ -96,11 +96,10 @@ class SurfaceFile:
         columns: The two features.
         x: Values of the first.
         y: Values of the second.
-        answers: For each of `y` a row with a cell for each of `x`: a number, or a list of them where a
-            prediction has several.
+        answers: The predictions as rows (`y`) of cells (`x`): a number, or a list with several outputs.
         points: Rows of the table.
-        names: A name for each number of a prediction.
-        split: The split that the points are of.
+        names: The names of the outputs.
+        split: The split of the points.
     """
 
     columns: tuple[str, ...]
@@ -114,7 +113,7 @@ class SurfaceFile:
 
 @dataclass(frozen=True, slots=True)
 class ShapColumn:
-    """The mean absolute SHAP value of a column, for each number of a prediction."""
+    """The mean absolute SHAP value of a column for each output."""
 
     column: str
     mean_absolute: tuple[float | None, ...]
@@ -122,18 +121,18 @@ class ShapColumn:
 
 @dataclass(frozen=True, slots=True)
 class ShapFile:
-    """`shap.json`: SHAP values of single rows, which are in `shap.parquet`.
+    """`shap.json`: a summary of the SHAP values in `shap.parquet`.
 
     Attributes:
-        names: A name for each number of a prediction.
-        columns: The largest first.
-        source: The split or the file that the rows are of.
-        rows: Their numbers.
+        names: The names of the outputs.
+        columns: Sorted by decreasing value.
+        source: The split or the file of the rows.
+        rows: Row numbers.
         base: The mean prediction for the background rows.
         answers: The prediction for each row.
-        background_rows: How many background rows there are.
-        orders: In how many orders columns were added; None for all.
-        largest_gap: By how much base and values miss a prediction at most.
+        background_rows: The number of background rows.
+        orders: The number of sampled permutations of the columns; None for exact values.
+        largest_gap: The largest difference between a prediction and its base plus SHAP values.
     """
 
     names: tuple[str, ...]
@@ -153,4 +152,4 @@ FILES: Mapping[str, type[Any]] = {
     "surface": SurfaceFile,
     "shap": ShapFile,
 }
-"""Name of a file without its ending → what is in it."""
+"""Name of a file without its suffix → the type of its content."""

@@ -1,12 +1,10 @@
-"""One condition on a run, `--where`: `val_auc > 0.9`, `optimizer.name in adam,sgd`, `status != dead`.
+"""Filters on runs, `--where`: `val_auc > 0.9`, `optimizer.name in adam,sgd`, `status != dead`.
 
-    NAME == VALUE, and != < <= > >= alike; NAME ~ PART; NAME in VALUE,VALUE…
+    NAME == VALUE, likewise != < <= > >=; NAME ~ PART; NAME in VALUE,VALUE…
 
-A value is read as YAML reads it: `1e-3` is a number and "1e-3" in quotes a text. `~` asks whether a text
-has a part, a list an item, a mapping a key. A run without a value of the name meets no condition on it,
-`!=` included.
-
-Owns: the syntax of a condition and whether a run meets it. Does not own: names and values (`values`).
+Values are parsed as YAML: `1e-3` is a number, "1e-3" in quotes a string. `~` tests whether a string has
+a substring, a list an item, a mapping a key. A run without a value for NAME never matches, not even with
+`!=`.
 """
 
 from __future__ import annotations
@@ -26,7 +24,7 @@ from trainer.report.settings import Value
 Relation = Literal["==", "!=", "<", "<=", ">", ">=", "~", "in"]
 
 NAME = r"""(?:"(?:[^"\\]|\\.)*"|'[^']*'|[^\s"'=!<>~,])+"""
-"""A name in a regular expression: quotes may hold anything."""
+"""The regular expression of a name; quoted parts can contain any character."""
 
 _CONDITION = re.compile(
     rf"\s*(?P<name>{NAME})(?:\s*(?P<sign>==|!=|<=|>=|<|>|~)|\s+(?P<word>in)(?=\s))\s*(?P<value>\S.*)",
@@ -37,7 +35,7 @@ _ITEM = re.compile(r"""\s*("(?:[^"\\]|\\.)*"|'[^']*'|[^,]*?)\s*(?:,|$)""", re.DO
 
 @dataclass(frozen=True, slots=True)
 class Operand:
-    """The right side of a condition: as it was written, and as YAML reads it."""
+    """The right side of a condition: its text and its value in YAML."""
 
     text: str
     scalar: Scalar
@@ -45,7 +43,7 @@ class Operand:
 
 @dataclass(frozen=True, slots=True)
 class RunFilter:
-    """One `--where`; `in` has several operands, the others one."""
+    """One `--where` option; `in` has several operands, the others one."""
 
     text: str
     name: str
@@ -54,7 +52,7 @@ class RunFilter:
 
 
 def parse_filter(text: str) -> RunFilter | Problem:
-    """A condition as it was typed."""
+    """Parse the text of one `--where` option."""
     where = f"--where '{text}'"
     match = _CONDITION.fullmatch(text)
     if match is None:
@@ -67,7 +65,7 @@ def parse_filter(text: str) -> RunFilter | Problem:
     try:
         operands = tuple(_operand(item) for item in texts)
     except ValueError as error:
-        return Problem(where, "a number of ordinary size", f"an integer of {error}")
+        return Problem(where, "a shorter number", f"an integer of {error}")
     return RunFilter(text, match["name"], relation, operands)
 
 
@@ -83,7 +81,7 @@ def _relation(text: str) -> Relation:
 
 
 def _items(text: str) -> list[str]:
-    """`a, "b,c"` → a and "b,c"."""
+    """Split `a, "b,c"` into a and "b,c"."""
     return [match[1] for match in _ITEM.finditer(text) if match[0]]
 
 
@@ -93,9 +91,9 @@ def _operand(text: str) -> Operand:
 
 
 def check_comparable(condition: RunFilter, known: Sequence[RunValues]) -> Problem | None:
-    """What is told when `<` and its like can hold for no run, as its values are of another kind."""
+    """Return a problem if an ordering such as `<` cannot hold for any run because of its type."""
     name, (operand, *_) = condition.name, condition.operands
-    values = [value for one in known if (value := one.values.get(name)) is not None]
+    values = [value for run in known if (value := run.values.get(name)) is not None]
     if condition.relation not in _SIGNS or not values:
         return None
     if any(_sign(value, operand) is not None for value in values):
@@ -103,14 +101,14 @@ def check_comparable(condition: RunFilter, known: Sequence[RunValues]) -> Proble
     where = f"--where '{condition.text}'"
     if any(_is_number(value) for value in values):
         return Problem(where, f"a number, as {name} is", f"'{operand.text}'")
-    expected = f"== != ~ or in, as {name} is no number and no text"
+    expected = f"== != ~ or in, as {name} is neither a number nor a string"
     return Problem(where, expected, f"'{condition.relation}'")
 
 
 def matches_filter(known: RunValues, condition: RunFilter) -> bool:
-    """Whether a condition holds for a run."""
+    """Return whether a condition holds for a run."""
     name = condition.name
-    # A damaged run is known by its facts alone: what else is found of it may be anything.
+    # Only the facts of a damaged run are reliable.
     if name not in known.values or (known.run.status == "damaged" and name not in FACTS):
         return False
     value = known.values[name]
@@ -121,7 +119,7 @@ def matches_filter(known: RunValues, condition: RunFilter) -> bool:
         case "!=":
             return not _equals(value, operand)
         case "in":
-            return any(_equals(value, one) for one in condition.operands)
+            return any(_equals(value, operand) for operand in condition.operands)
         case "~":
             return _contains(value, operand)
         case "<" | "<=" | ">" | ">=":
@@ -134,7 +132,7 @@ _SIGNS = {"<": (-1,), "<=": (-1, 0), ">": (1,), ">=": (1, 0)}
 
 def _equals(value: Value, operand: Operand) -> bool:
     if isinstance(value, str):
-        # A name may be 007, whatever YAML makes of that.
+        # As text: a name such as 007 is not a number.
         return value == operand.text
     same_kind = isinstance(value, bool) == isinstance(operand.scalar, bool)
     return same_kind and value == operand.scalar
@@ -153,7 +151,7 @@ def _contains(value: Value, operand: Operand) -> bool:
 
 
 def _sign(value: Value, operand: Operand) -> int | None:
-    """-1, 0 or 1 as the value is below, at or above the operand; None where they do not compare."""
+    """Return -1, 0 or 1 if the value is below, equal to or above the operand; None if incomparable."""
     if isinstance(value, str):
         return (value > operand.text) - (value < operand.text)
     right = operand.scalar

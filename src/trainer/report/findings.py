@@ -1,4 +1,4 @@
-"""`findings.json`: how good the predictions of a run are. One definition, for its writer and readers."""
+"""The evaluation of a run, `findings.json`, as records shared by writers and readers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trainer.errors import command_text
 from trainer.runs.directory import RunDirectory
 from trainer.runs.records import optional_field, read_record, to_json
 
-# Stated again rather than imported: pydantic takes a fifth of a second to load.
+# Repeated rather than imported: pydantic takes 0.2 s to load.
 TaskName = Literal["binary", "multiclass", "multilabel", "regression"]
 FORMAT = 1
 
@@ -22,7 +22,7 @@ def _defined(value: float) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class MetricValue:
-    """A value and the ends of its interval; None where it is not defined."""
+    """A metric with its confidence interval; None where undefined."""
 
     value: float | None
     low: float | None
@@ -30,13 +30,13 @@ class MetricValue:
 
     @classmethod
     def of(cls, value: float, low: float, high: float) -> Self:
-        """NaN and ±∞ are not defined."""
+        """Make a record with None for NaN and ±∞."""
         return cls(_defined(value), _defined(low), _defined(high))
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """By how much a metric is above a baseline's; noise where the interval contains 0."""
+    """The difference of a metric from that of a baseline; noise if the interval contains 0."""
 
     value: float | None
     low: float | None
@@ -45,25 +45,25 @@ class Difference:
 
     @classmethod
     def of(cls, value: float, low: float, high: float, is_noise: bool) -> Self:
-        """NaN and ±∞ are not defined."""
+        """Make a record with None for NaN and ±∞."""
         return cls(_defined(value), _defined(low), _defined(high), is_noise)
 
 
 @dataclass(frozen=True, slots=True)
 class SplitFindings:
-    """How good the predictions for one split are.
+    """The evaluation of one split.
 
     Attributes:
-        rows: How many rows.
-        measures: Name → value; `CLASS/name` for a class or a column.
-        resamples: Of the intervals of `measures`.
-        compared_resamples: Of those of the differences.
-        prior: What the class frequencies, or the means, of the training rows score.
-        linear: What a linear model scores.
-        over_prior: The run's metrics minus the prior's.
-        over_linear: The run's minus the linear model's.
+        rows: The number of rows.
+        measures: Name → metric; `CLASS/name` for a class or a column.
+        resamples: Bootstrap resamples of the intervals of `measures`.
+        compared_resamples: Bootstrap resamples of the differences.
+        prior: Metrics of the prior: class frequencies, or means, of the training rows.
+        linear: Metrics of the linear model.
+        over_prior: The metrics of the run minus those of the prior.
+        over_linear: The metrics of the run minus those of the linear model.
         calibration_error: The expected calibration error.
-        covered: Column → the share of rows in the interval predicted for it.
+        covered: Column → the share of rows inside its prediction interval.
     """
 
     rows: int
@@ -80,7 +80,7 @@ class SplitFindings:
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """Some rows and their metric; `chance` as in `trainer.evaluation.slices`."""
+    """A slice with its metric; `chance` is the p-value of `trainer.evaluation.slices`."""
 
     where: Mapping[str, str]
     rows: int
@@ -92,7 +92,7 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class Slices:
-    """The parts of the rows that the config names, and the metric of all rows."""
+    """The slices named in the config, and the metric of all rows."""
 
     measure: str
     whole: float | None
@@ -101,7 +101,7 @@ class Slices:
 
 @dataclass(frozen=True, slots=True)
 class WorstSlices:
-    """The worst of `looked_at` parts of the rows, and the metric of all rows."""
+    """The worst of the `looked_at` slices searched, and the metric of all rows."""
 
     measure: str
     whole: float | None
@@ -110,15 +110,15 @@ class WorstSlices:
 
     @property
     def of(self) -> tuple[Slice, ...]:
-        """The slices, as in `Slices`."""
+        """The slices; same as in `Slices`."""
         return self.slices
 
 
 @dataclass(frozen=True, slots=True)
 class WorstRow:
-    """A row with a large loss: its number in the source, its target, the prediction.
+    """A row with a large loss: its number in the source, its target and its prediction.
 
-    `actual` is a class, or a number for each target column, as the table has them.
+    `actual` is a class, or the value of each target column, as in the table.
     """
 
     row: int
@@ -129,20 +129,20 @@ class WorstRow:
 
 @dataclass(frozen=True)
 class Findings:
-    """How good the predictions of a run are.
+    """The evaluation of a run.
 
     Attributes:
-        task: What is predicted.
-        names: Classes (binary: negative, positive), or columns.
-        level: That of the intervals.
-        sentence: All of it in a sentence.
+        task: The task.
+        names: Classes (binary: negative, positive), or target columns.
+        level: The confidence level of the intervals.
+        sentence: A one-sentence summary.
         splits: By split.
-        resamples: What the config asks for.
-        seed: What resamples are drawn with.
-        compared: The metrics that are compared with the baselines; the first is the headline.
-        slices: Those that were asked for.
-        worst_slices: Those on which the run is worst.
-        worst_rows: The worst first.
+        resamples: The number of bootstrap resamples in the config.
+        seed: The seed of the resamples.
+        compared: The metrics compared with the baselines; the first is the headline.
+        slices: The slices named in the config.
+        worst_slices: The slices with the worst metric.
+        worst_rows: The rows with the largest loss, in descending order.
     """
 
     task: TaskName
@@ -158,9 +158,9 @@ class Findings:
     worst_rows: tuple[WorstRow, ...] = optional_field(())
 
     def last(self) -> str | None:
-        """The split that says most: test, else validation, else train."""
-        known = (name for name in ("test", "validation", "train") if name in self.splits)
-        return next(known, None)
+        """The split to report: test, else validation, else train."""
+        splits = (name for name in ("test", "validation", "train") if name in self.splits)
+        return next(splits, None)
 
 
 def write_findings(run: RunDirectory, findings: Findings) -> None:
@@ -173,7 +173,7 @@ def write_findings(run: RunDirectory, findings: Findings) -> None:
 
 
 def read_findings(run: RunDirectory) -> Findings | None:
-    """The findings of a run; None where it has none.
+    """Read `findings.json`; None if there is none.
 
     Raises:
         RunError: The file is damaged.
@@ -183,10 +183,10 @@ def read_findings(run: RunDirectory) -> Findings | None:
 
 
 def verdict(difference: Difference, name: str) -> str:
-    """better, worse or noise."""
+    """Return "better", "worse" or "noise"."""
     if difference.is_noise or difference.value is None:
         return "noise"
-    # pydantic comes along, a fifth of a second.
+    # Imports pydantic, 0.2 s.
     from trainer.evaluation.metrics import is_higher_better
 
     try:

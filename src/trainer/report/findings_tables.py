@@ -1,8 +1,4 @@
-"""What a run's answers come to, as tables of text for `trainer show`.
-
-Owns: which of the findings a terminal shows. Does not own: the findings, the page's fuller tables
-(`page.scores`).
-"""
+"""The findings of a run as text tables for `trainer show`; the page has more (`page.metrics`)."""
 
 from __future__ import annotations
 
@@ -25,14 +21,14 @@ from trainer.report.text import Table, cell, format_interval, number, plain_line
 from trainer.runs.decisions import read_decisions
 from trainer.runs.directory import RunDirectory
 
-_MOST_CLASSES, _WIDEST = 12, 100
-"""A wider confusion matrix is replaced by a list of the most frequent confusions."""
-_CONFUSIONS, _LONGEST_NAME = 10, 26
+_MAX_CLASSES, _MAX_WIDTH = 12, 100
+"""Larger confusion matrices are replaced by a list of the most frequent confusions."""
+_MAX_CONFUSIONS, _LONGEST_NAME = 10, 26
 
 
 @dataclass(frozen=True, slots=True)
 class FindingsTables:
-    """The sentence, the tables, and what of the files is damaged."""
+    """The summary sentence, the tables, and problems of damaged files."""
 
     sentence: str
     tables: tuple[Table, ...]
@@ -40,7 +36,7 @@ class FindingsTables:
 
 
 def findings_tables(run: RunDirectory) -> FindingsTables:
-    """The findings of a run; of one without there is nothing."""
+    """Read the findings of a run; empty if it has none."""
     try:
         findings = read_findings(run)
     except RunError as error:
@@ -51,47 +47,53 @@ def findings_tables(run: RunDirectory) -> FindingsTables:
     tables = []
     if split is not None:
         labels = read_decision_summary(run).labels
-        tables.append(_measures(findings, findings.splits[split], split, labels))
+        tables.append(_metrics_table(findings, findings.splits[split], split, labels))
     problems: tuple[Problem, ...] = ()
     try:
-        tables += _confusion(run, findings, split)
+        tables += _confusion_tables(run, findings, split)
     except RunError as error:
         problems = error.problems
     return FindingsTables(cell(findings.sentence), tuple(tables), problems)
 
 
-def _measures(findings: Findings, of: SplitFindings, split: str, labels: MetricLabels) -> Table:
+def _metrics_table(
+    findings: Findings, split_findings: SplitFindings, split: str, labels: MetricLabels
+) -> Table:
+    baselines = (
+        (split_findings.prior, split_findings.over_prior),
+        (split_findings.linear, split_findings.over_linear),
+    )
     rows = []
-    for name, measured in of.measures.items():
+    for name, metric in split_findings.measures.items():
         if split_metric_name(name)[0]:
             continue
-        ends = format_interval(measured.low, measured.high)
-        row = [cell(labels.of(name)), number(measured.value), ends]
-        for baseline, over in ((of.prior, of.over_prior), (of.linear, of.over_linear)):
-            compared = verdict(over[name], name) if name in over else ""
-            row += [number(baseline.get(name)), compared]
+        interval = format_interval(metric.low, metric.high)
+        row = [cell(labels.of(name)), number(metric.value), interval]
+        for values, differences in baselines:
+            comparison = verdict(differences[name], name) if name in differences else ""
+            row += [number(values.get(name)), comparison]
         rows.append(tuple(row))
     level = f"{100 * findings.level:g}% interval"
     heads = ("metric", "value", level, "prior", "vs. prior", "linear", "vs. linear")
-    title = f"{split} rows: {of.rows:,}; better or worse than each baseline, or noise"
+    title = f"{split} rows: {split_findings.rows:,}; compared with the baselines"
     return Table(title, heads, tuple(rows), frozenset({1, 2, 3, 5}))
 
 
-def _confusion(run: RunDirectory, findings: Findings, split: str | None) -> Iterator[Table]:
+def _confusion_tables(run: RunDirectory, findings: Findings, split: str | None) -> Iterator[Table]:
     if findings.task not in ("binary", "multiclass") or split is None:
         return
     columns = prediction_columns(findings.task, findings.names)
-    answers = read_split_predictions(run, split, findings.task, findings.names, columns)
-    if answers is None or not len(answers):
+    predictions = read_split_predictions(run, split, findings.task, findings.names, columns)
+    if predictions is None or not len(predictions):
         return
-    decided = read_decisions(run)
-    threshold = 0.5 if decided is None else decided.threshold
-    matrix = confusion_matrices(answers, threshold)
+    decisions = read_decisions(run)
+    threshold = 0.5 if decisions is None else decisions.threshold
+    matrix = confusion_matrices(predictions, threshold)
     what = f"number of {split} rows"
-    if len(findings.names) <= _MOST_CLASSES:
+    if len(findings.names) <= _MAX_CLASSES:
         table = confusion_table(matrix, findings.names, what)
-        if max(map(width, plain_lines(table))) <= _WIDEST:
+        if max(map(width, plain_lines(table))) <= _MAX_WIDTH:
             yield table
             return
     names = [short_name(name, _LONGEST_NAME) for name in findings.names]
-    yield frequent_confusions(matrix, names, what, most=_CONFUSIONS)
+    yield frequent_confusions(matrix, names, what, limit=_MAX_CONFUSIONS)

@@ -1,8 +1,4 @@
-"""Runs as a table of text, for `trainer ls`, as JSON and as CSV.
-
-Owns: which columns there are, in which order and words. Does not own: which runs (`query`), the look of
-a value (`text`, `spreadsheet`).
-"""
+"""Runs as a text table for `trainer ls`, as JSON and as CSV."""
 
 from __future__ import annotations
 
@@ -19,50 +15,50 @@ from trainer.report.text import Table, age, cell, duration, number, short_name
 from trainer.runs.evaluations import Metrics
 from trainer.runs.listing import RunSummary
 
-_LISTED_METRICS = 3
-_USUAL = ("status", "name", "run", "epochs", "age")
+_MAIN_METRICS = 3
+_DEFAULT_COLUMNS = ("status", "name", "run", "epochs", "age")
 _LONGEST = 40
 _NOTHING = "–"
 
 
-def runs_table(known: Sequence[RunValues], asked: Sequence[str] = ()) -> Table:
-    """One row a run: status, name, run, epochs, what was asked for besides, main metrics, age."""
-    extra = [name for name in asked if name not in _USUAL]
-    values = columns_table(known, (*_USUAL[:-1], *extra, "age"))
-    place = len(values.columns) - 1
+def runs_table(runs: Sequence[RunValues], requested: Sequence[str] = ()) -> Table:
+    """Make a table of runs: status, name, run, epochs, other requested columns, main metrics, age."""
+    extra = [name for name in requested if name not in _DEFAULT_COLUMNS]
+    values = columns_table(runs, (*_DEFAULT_COLUMNS[:-1], *extra, "age"))
+    last = len(values.columns) - 1
     return Table(
         title="",
-        columns=(*values.columns[:place], "metrics", "age"),
+        columns=(*values.columns[:last], "metrics", "age"),
         rows=tuple(
-            (*row[:place], _main_metrics(one.run.metrics), row[place])
-            for row, one in zip(values.rows, known, strict=True)
+            (*row[:last], _main_metrics(run.run.metrics), row[last])
+            for row, run in zip(values.rows, runs, strict=True)
         ),
-        right=frozenset({place + 1 if column == place else column for column in values.right}),
+        right=frozenset({last + 1 if column == last else column for column in values.right}),
     )
 
 
-def columns_table(known: Sequence[RunValues], columns: Sequence[str]) -> Table:
-    """One row a run with these columns."""
-    metrics = metric_names([one.run for one in known])
+def columns_table(runs: Sequence[RunValues], columns: Sequence[str]) -> Table:
+    """Make a table of runs with these columns."""
+    metrics = metric_names([run.run for run in runs])
     rows = tuple(
         tuple(
-            _text(name, one.values[name], metric=name in metrics)
-            if name in one.values
+            _text(name, run.values[name], metric=name in metrics)
+            if name in run.values
             else _NOTHING
             for name in columns
         )
-        for one in known
+        for run in runs
     )
     right = {
-        place
-        for place, name in enumerate(columns)
-        if any(_is_number(one.values[name]) for one in known if name in one.values)
+        index
+        for index, name in enumerate(columns)
+        if any(_is_number(run.values[name]) for run in runs if name in run.values)
     }
     return Table("", tuple(map(cell, columns)), rows, frozenset(right))
 
 
 def run_json(run: RunSummary) -> dict[str, Any]:
-    """One run of `trainer ls --json`: plain JSON values, times in ISO 8601."""
+    """Return one run of `trainer ls --json`: plain JSON values, times in ISO 8601."""
     manifest = run.manifest
     return {
         "run": str(run.path),
@@ -83,25 +79,25 @@ def run_json(run: RunSummary) -> dict[str, Any]:
     }
 
 
-def values_json(known: RunValues, columns: Sequence[str]) -> dict[str, Value]:
-    """One run of `trainer ls --columns … --json`; what it does not have is null."""
-    return {name: known.values.get(name) for name in columns}
+def values_json(run: RunValues, columns: Sequence[str]) -> dict[str, Value]:
+    """Return one run of `trainer ls --columns … --json`; missing values are null."""
+    return {name: run.values.get(name) for name in columns}
 
 
 def runs_csv(
-    known: Sequence[RunValues], columns: Sequence[str], asked: Sequence[str]
+    runs: Sequence[RunValues], columns: Sequence[str], requested: Sequence[str]
 ) -> Iterator[str]:
-    """The lines of `trainer ls --csv`: these columns, or else all facts that stay as they are, all
-    metrics and what was asked for besides.
+    """Yield the lines of `trainer ls --csv`: these columns, by default all facts except the age, all
+    metrics and other requested names.
     """
-    metrics = metric_names([one.run for one in known])
+    metrics = metric_names([run.run for run in runs])
     facts = [name for name in FACTS if name != "age"]
-    chosen = columns or list(dict.fromkeys((*facts, *metrics, *asked)))
-    return csv_lines(chosen, (one.values for one in known))
+    selected = columns or list(dict.fromkeys((*facts, *metrics, *requested)))
+    return csv_lines(selected, (run.values for run in runs))
 
 
 def problem_json(problem: Problem) -> dict[str, str]:
-    """A problem as `--json` prints it."""
+    """Return a problem as in `--json` output."""
     return {
         "where": problem.where,
         "expected": problem.expected,
@@ -113,10 +109,10 @@ def problem_json(problem: Problem) -> dict[str, str]:
 def _main_metrics(metrics: Metrics) -> str:
     for split in ("test", "validation"):
         if metrics.get(split):
-            shown = list(metrics[split].items())[:_LISTED_METRICS]
-            words = "  ".join(f"{cell(name)} {number(value)}" for name, value in shown)
-            return words if split == "test" else f"{words}  ({split})"
-    return "–"
+            shown = list(metrics[split].items())[:_MAIN_METRICS]
+            text = "  ".join(f"{cell(name)} {number(value)}" for name, value in shown)
+            return text if split == "test" else f"{text}  ({split})"
+    return _NOTHING
 
 
 def _text(name: str, value: Value, *, metric: bool) -> str:
@@ -132,7 +128,7 @@ def _text(name: str, value: Value, *, metric: bool) -> str:
         case float():
             return f"{value:.4g}"
         case str():
-            # A path or a name is to be copied from here.
+            # Not truncated: paths and names are copied from here.
             return cell(value)
         case _:
             return short_name(flow_text(value), _LONGEST)

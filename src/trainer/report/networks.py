@@ -1,4 +1,4 @@
-"""The networks of a run: what was fitted for each, and its temperature."""
+"""The networks of a run, each with its fitted preprocessing and temperature."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class Network:
     """A trained network of a run.
 
     Attributes:
-        run: Its own run directory: the run's, or that of a member.
-        preprocessing: What was fitted on its training rows.
-        temperature: What its logits are divided by.
+        run: Its run directory: that of the run or of a member.
+        preprocessing: The preprocessing fitted on its training rows.
+        temperature: The temperature that its logits are divided by.
     """
 
     run: RunDirectory
@@ -26,7 +26,7 @@ class Network:
 
 
 def read_networks(run: RunDirectory) -> tuple[Network, ...]:
-    """The networks that predict for a run: its finished members, or itself; () where there are none.
+    """Read the networks that predict for a run: its finished members, or itself; may be empty.
 
     Raises:
         RunError: A file is damaged.
@@ -35,14 +35,14 @@ def read_networks(run: RunDirectory) -> tuple[Network, ...]:
         return (_network(run),) if run.preprocessing.exists() else ()
     paths = sorted(path for path in run.members.iterdir() if path.name.isdecimal())
     members = [RunDirectory(path) for path in paths]
-    return tuple(_network(one) for one in members if one.has_checkpoint("best"))
+    return tuple(_network(member) for member in members if member.has_checkpoint("best"))
 
 
 def _network(run: RunDirectory) -> Network:
     decisions = read_decisions(run)
     try:
         preprocessing = Preprocessing.from_json(run.read_preprocessing())
-    except DataError as damaged:
+    except DataError as error:
         where = str(run.preprocessing)
-        raise RunError(problem.at(where) for problem in damaged.problems) from damaged
+        raise RunError(problem.at(where) for problem in error.problems) from error
     return Network(run, preprocessing, 1.0 if decisions is None else decisions.temperature)

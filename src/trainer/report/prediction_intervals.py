@@ -1,4 +1,4 @@
-"""Prediction intervals of a run: their ends, and their width as text."""
+"""Prediction intervals of a run: their bounds, and their width as text."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ class IntervalWidth:
     """The width of the prediction intervals of one target column.
 
     Attributes:
-        half: Half of it, in the target's unit, or as `runs.decisions` has it of one on a curve.
-        curve: The curve that the column was trained on, or None.
-        scale: What `half` is in units of: the deviation of the training values on a power curve, else 1.
+        half: Half the width, in the target's unit; for a transformed target as in `runs.decisions`.
+        curve: The transformation of the target, or None.
+        scale: The unit of `half`: the standard deviation of the transformed training values for a power
+            transformation, else 1.
     """
 
     half: float
@@ -32,11 +33,11 @@ class IntervalWidth:
     scale: float = 1.0
 
     def ends(self, p: Float64Array) -> tuple[Float64Array, Float64Array]:
-        """Low and high ends around predictions (n,)."""
+        """Return the lower and upper bounds around predictions (n,)."""
         if self.curve is None:
             return p - self.half, p + self.half
-        middle, half = self.curve.forward(p), self.half * self.scale
-        return self.curve.backward(middle - half), self.curve.backward(middle + half)
+        center, half = self.curve.forward(p), self.half * self.scale
+        return self.curve.backward(center - half), self.curve.backward(center + half)
 
     def __str__(self) -> str:
         kind = None if self.curve is None else self.curve.kind
@@ -44,14 +45,14 @@ class IntervalWidth:
 
 
 def interval_widths(preprocessing: Any, decided: Decisions | None) -> Mapping[str, IntervalWidth]:
-    """The widths that were fitted, by target column.
+    """Return the fitted widths by target column.
 
     Args:
         preprocessing: The content of `preprocessing.json`, or None.
-        decided: What was chosen on the validation rows.
+        decided: The decisions made on the validation rows.
 
     Returns:
-        Column → width; none at all where `preprocessing.json` is damaged.
+        Column → width; empty if `preprocessing.json` is damaged.
     """
     if decided is None:
         return {}
@@ -59,27 +60,27 @@ def interval_widths(preprocessing: Any, decided: Decisions | None) -> Mapping[st
         curves = dict(_curves(preprocessing))
     except (ValidationError, TypeError, ValueError):
         return {}
-    found = {}
+    widths = {}
     for name, half in decided.half_widths.items():
         curve, scale = curves.get(name, (None, 1.0))
-        found[name] = IntervalWidth(half, curve, scale)
-    return found
+        widths[name] = IntervalWidth(half, curve, scale)
+    return widths
 
 
 def _curves(preprocessing: Any) -> list[tuple[str, tuple[TargetTransform, float]]]:
-    """Columns on a curve, and the scale that their half widths are measured in."""
+    """Return the transformed columns, with the unit of their half widths."""
     match preprocessing:
         case {"target": {"columns": [*columns], "curves": [*curves], **target}}:
-            stated = target.get("scale")
-            scales: list[Any] = stated if isinstance(stated, list) else [1.0] * len(columns)
-            read = [
+            scale_list = target.get("scale")
+            scales: list[Any] = scale_list if isinstance(scale_list, list) else [1.0] * len(columns)
+            parsed = [
                 (str(name), TargetTransform.model_validate(curve), float(scale))
                 for name, curve, scale in zip(columns, curves, scales, strict=False)
                 if curve is not None
             ]
             return [
                 (name, (curve, scale if curve.kind == "power" else 1.0))
-                for name, curve, scale in read
+                for name, curve, scale in parsed
             ]
         case _:
             return []

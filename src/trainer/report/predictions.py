@@ -1,9 +1,6 @@
-"""What a run said of the rows of a split, as its `predictions/<split>.parquet` keeps it.
+"""Read and write the predictions of a run for one split, `predictions/<split>.parquet`.
 
-    row, actual or actual_<column>…, an answer a column, weight, group
-
-Owns: the form of these files, both ways. Does not own: what is made of the answers
-(`trainer.evaluation`).
+The columns are: row, actual or actual_<column>…, one per predicted value, weight, group.
 """
 
 from __future__ import annotations
@@ -22,11 +19,11 @@ from trainer.evaluation.predictions import Predictions
 from trainer.runs.directory import RunDirectory
 
 LINEAR = "_linear"
-"""Files of the linear baseline's answers have this after the split's name."""
+"""Suffix of the split's name in the files of the linear baseline."""
 
 
 def prediction_columns(task: TaskName, names: Sequence[str]) -> list[str]:
-    """The columns of the predictions in `predictions/<split>.parquet`, for classes or target columns."""
+    """Return the names of the columns of predicted values, for classes or target columns."""
     match task:
         case "binary":
             return [f"probability_{name}" for name in names[1:2]]
@@ -37,21 +34,21 @@ def prediction_columns(task: TaskName, names: Sequence[str]) -> list[str]:
 
 
 def predictions_to_parquet(
-    answers: Predictions, names: Sequence[str], groups: pl.Series | None = None
+    predictions: Predictions, names: Sequence[str], groups: pl.Series | None = None
 ) -> bytes:
-    """The content of a file.
+    """Return the content of a predictions file.
 
     Args:
-        answers: What was said.
-        names: A name for each answer (columns of `answers.p`).
-        groups: The group of each row, where the split was by group.
+        predictions: The predictions with their targets.
+        names: The names of the columns of predicted values.
+        groups: The group of each row, if the split was by group.
     """
-    columns: dict[str, Any] = {"row": answers.rows, **_actual(answers)}
-    # Probabilities are computed in float32 and come back as they were.
-    kind = np.float64 if answers.task == "regression" else np.float32
-    columns |= {name: answers.p[:, number].astype(kind) for number, name in enumerate(names)}
-    if answers.weight is not None:
-        columns["weight"] = answers.weight
+    columns: dict[str, Any] = {"row": predictions.rows, **_actual(predictions)}
+    # Probabilities are computed in float32; reading gives the same values.
+    dtype = np.float64 if predictions.task == "regression" else np.float32
+    columns |= {name: predictions.p[:, index].astype(dtype) for index, name in enumerate(names)}
+    if predictions.weight is not None:
+        columns["weight"] = predictions.weight
     if groups is not None:
         columns["group"] = groups
     buffer = io.BytesIO()
@@ -62,14 +59,14 @@ def predictions_to_parquet(
 def read_split_predictions(
     run: RunDirectory, split: str, task: TaskName, names: Sequence[str], columns: Sequence[str]
 ) -> Predictions | None:
-    """What a run said of a split; None where there is no file.
+    """Read the predictions of a run for a split; None if there is no file.
 
     Args:
         run: The run directory.
-        split: A split's name, or with `LINEAR` after it.
-        task: What is predicted.
+        split: The name of a split, with the suffix `LINEAR` for the linear baseline.
+        task: The task.
         names: Classes (binary: negative, positive), or target columns.
-        columns: The columns of the answers.
+        columns: The columns of predicted values.
 
     Raises:
         RunError: The file is damaged.
@@ -80,7 +77,7 @@ def read_split_predictions(
     try:
         frame = pl.read_parquet(io.BytesIO(run.read_predictions(path.name)))
         p = frame.select(columns).to_numpy()
-        y = _truth(frame, task, names)
+        y = _targets(frame, task, names)
         return Predictions(
             task=task,
             names=tuple(names),
@@ -92,42 +89,38 @@ def read_split_predictions(
         )
     except (pl.exceptions.PolarsError, ValueError) as error:
         found = str(error).splitlines()[0]
-        fix = "take the file from a whole copy of the run"
-        raise RunError(Problem(str(path), "the answers of the run", found, fix)) from error
+        fix = "restore the file from a copy of the run"
+        raise RunError(Problem(str(path), "predictions of the run", found, fix)) from error
 
 
-def _actual(answers: Predictions) -> Mapping[str, Any]:
-    match answers.task:
+def _actual(predictions: Predictions) -> Mapping[str, Any]:
+    y, names = predictions.y, predictions.names
+    match predictions.task:
         case "binary":
-            return {"actual": _named(answers.names, answers.y[:, 0] > 0.5)}
+            return {"actual": _class_names(names, y[:, 0] > 0.5)}
         case "multiclass":
-            return {"actual": _named(answers.names, answers.y.argmax(axis=1))}
+            return {"actual": _class_names(names, y.argmax(axis=1))}
         case "multilabel":
-            return {
-                f"actual_{name}": answers.y[:, number] > 0.5
-                for number, name in enumerate(answers.names)
-            }
+            return {f"actual_{name}": y[:, index] > 0.5 for index, name in enumerate(names)}
         case "regression":
-            return {
-                f"actual_{name}": answers.y[:, number] for number, name in enumerate(answers.names)
-            }
+            return {f"actual_{name}": y[:, index] for index, name in enumerate(names)}
 
 
-def _named(names: Sequence[str], numbers: npt.NDArray[Any]) -> pl.Series:
-    return pl.Series(names, dtype=pl.Enum(list(names))).gather(numbers.astype(np.int64))
+def _class_names(names: Sequence[str], codes: npt.NDArray[Any]) -> pl.Series:
+    return pl.Series(names, dtype=pl.Enum(list(names))).gather(codes.astype(np.int64))
 
 
-def _truth(frame: pl.DataFrame, task: TaskName, names: Sequence[str]) -> npt.NDArray[np.float64]:
+def _targets(frame: pl.DataFrame, task: TaskName, names: Sequence[str]) -> npt.NDArray[np.float64]:
     if task in {"multilabel", "regression"}:
         columns = [f"actual_{name}" for name in names]
         return frame.select(columns).cast(pl.Float64).to_numpy()
-    # As Enum a class that the run does not have is an error.
+    # Casting to an Enum rejects classes that the run does not have.
     actual = frame["actual"].cast(pl.String).cast(pl.Enum(list(names)))
-    numbers = actual.to_physical().to_numpy().astype(np.int64)
+    codes = actual.to_physical().to_numpy().astype(np.int64)
     if task == "binary":
-        return np.asarray(numbers[:, None], np.float64)
-    hot: npt.NDArray[np.float64] = np.eye(len(names))[numbers]
-    return hot
+        return np.asarray(codes[:, None], np.float64)
+    one_hot: npt.NDArray[np.float64] = np.eye(len(names))[codes]
+    return one_hot
 
 
 def _optional(frame: pl.DataFrame, name: str) -> npt.NDArray[np.float64] | None:

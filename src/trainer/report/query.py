@@ -1,11 +1,8 @@
-"""Which of many runs, in which order, with which columns: `--where`, `--sort`, `--columns`.
+"""Queries on lists of runs: `--where`, `--sort` and `--columns`.
 
-    --where    a condition; may be given several times
-    --sort     NAME, or -NAME for the other way round
-    --columns  NAME,NAME…
-
-Owns: the query and what it selects. Does not own: a condition (`conditions`), names and values
-(`values`), the look of the answer (`tables`).
+--where    a filter; may be given several times
+--sort     NAME, or -NAME for the reverse order
+--columns  NAME,NAME…
 """
 
 from __future__ import annotations
@@ -27,7 +24,7 @@ _COLUMN = re.compile(rf"\s*({NAME})\s*(?:,|$)")
 
 @dataclass(frozen=True, slots=True)
 class SortOrder:
-    """The `--sort`: by which value, and whether the other way round."""
+    """The `--sort` option: the value to sort by, and whether to reverse the order."""
 
     name: str
     reverse: bool
@@ -35,7 +32,7 @@ class SortOrder:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What is asked of a list of runs; nothing unless stated."""
+    """The options of a query; by default all runs in their order."""
 
     where: tuple[RunFilter, ...] = ()
     sort: SortOrder | None = None
@@ -43,42 +40,45 @@ class Query:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All names in it, each once: columns, then what is sorted and chosen by."""
+        """All names in the query without duplicates: of columns, the sort key and filters."""
         sort = () if self.sort is None else (self.sort.name,)
-        return tuple(dict.fromkeys((*self.columns, *sort, *(one.name for one in self.where))))
+        filters = (condition.name for condition in self.where)
+        return tuple(dict.fromkeys((*self.columns, *sort, *filters)))
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The runs that were asked for, in their order; and of all runs, why settings could not be read."""
+    """The selected runs in order, and the problems of configs that could not be read."""
 
     known: tuple[RunValues, ...]
     unread: tuple[Problem, ...]
 
 
 def parse_query(where: Sequence[str], sort: str | None, columns: str | None) -> Query:
-    """The query in the words of the command line.
+    """Parse the options of the command line.
 
     Raises:
-        UsageError: Words have another form; with all that do.
+        UsageError: Options that cannot be parsed; lists all of them.
     """
-    found = [*map(parse_filter, where), _order(sort), _columns(columns)]
-    problems = [one for one in found if isinstance(one, Problem)]
+    parsed = [*map(parse_filter, where), _parse_order(sort), _parse_columns(columns)]
+    problems = [part for part in parsed if isinstance(part, Problem)]
     if problems:
         raise UsageError(problems)
     return Query(
-        where=tuple(one for one in found if isinstance(one, RunFilter)),
-        sort=next((one for one in found if isinstance(one, SortOrder)), None),
-        columns=next(one for one in found if isinstance(one, tuple)),
+        where=tuple(part for part in parsed if isinstance(part, RunFilter)),
+        sort=next((part for part in parsed if isinstance(part, SortOrder)), None),
+        columns=next(part for part in parsed if isinstance(part, tuple)),
     )
 
 
 def select(runs: Sequence[RunSummary], query: Query, now: datetime) -> Selection:
-    """The runs that meet all conditions, in the order asked for: of a metric the better end first, of
-    others the lower; those without a value come last. Without an order they stay in theirs.
+    """Select the runs that match all filters, in the requested order.
+
+    Metrics are sorted from the best value, others in ascending order; runs without a value come last.
+    Without `--sort` the order is unchanged.
 
     Raises:
-        UsageError: A name that no run has a value of, or a value that it cannot be compared with.
+        UsageError: No run has a value for a name, or a value cannot be compared with the operand.
     """
     return select_from(
         read_run_values(runs, list(requested_names(query)), now), query, metric_names(runs)
@@ -86,55 +86,59 @@ def select(runs: Sequence[RunSummary], query: Query, now: datetime) -> Selection
 
 
 def select_from(known: Sequence[RunValues], query: Query, metrics: Mapping[str, str]) -> Selection:
-    """Select from runs whose values are known.
+    """Select from runs whose values have been read.
 
     Args:
-        known: The runs, with all values that the query names.
-        query: The conditions, order and columns.
+        known: The runs with all values that the query names.
+        query: The filters, order and columns.
         metrics: The names that are metrics: val_auc → auc.
 
     Raises:
-        UsageError: A value cannot be compared with that of a condition.
+        UsageError: A value cannot be compared with the operand of a filter.
     """
-    problems = [problem for one in query.where if (problem := check_comparable(one, known))]
+    problems = [
+        problem for condition in query.where if (problem := check_comparable(condition, known))
+    ]
     if problems:
         raise UsageError(problems)
-    chosen = [
-        one for one in known if all(matches_filter(one, condition) for condition in query.where)
+    selected = [
+        run for run in known if all(matches_filter(run, condition) for condition in query.where)
     ]
     if query.sort is not None:
-        chosen = _sorted(chosen, query.sort, metrics)
-    return Selection(tuple(chosen), tuple(problem for one in known for problem in one.unread))
+        selected = _sorted(selected, query.sort, metrics)
+    return Selection(tuple(selected), tuple(problem for run in known for problem in run.unread))
 
 
-def _order(text: str | None) -> SortOrder | Problem | None:
+def _parse_order(text: str | None) -> SortOrder | Problem | None:
     if text is None:
         return None
     name = text.removeprefix("-").strip()
     if not name:
-        fix = "write for example --sort val_auc"
-        return Problem("--sort", "a name, or -NAME for the other way round", f"'{text}'", fix)
+        fix = "for example --sort val_auc"
+        return Problem("--sort", "NAME, or -NAME for the reverse order", f"'{text}'", fix)
     return SortOrder(name, reverse=text.startswith("-"))
 
 
-def _columns(text: str | None) -> tuple[str, ...] | Problem:
+def _parse_columns(text: str | None) -> tuple[str, ...] | Problem:
     if text is None:
         return ()
     names: list[str] = []
-    place = 0
-    while place < len(text) or not names:
-        match = _COLUMN.match(text, place)
+    position = 0
+    while position < len(text) or not names:
+        match = _COLUMN.match(text, position)
         if match is None:
-            fix = "write for example --columns run,val_auc,optimizer.learning_rate"
-            return Problem("--columns", "names with commas between them", f"'{text}'", fix)
+            fix = "for example --columns run,val_auc,optimizer.learning_rate"
+            return Problem("--columns", "names separated by commas", f"'{text}'", fix)
         names.append(match[1])
-        place = match.end()
+        position = match.end()
     return tuple(dict.fromkeys(names))
 
 
 def requested_names(query: Query) -> Iterator[RequestedName]:
-    """The names in a query, each with its option."""
-    yield from (RequestedName(f"--where '{one.text}'", one.name) for one in query.where)
+    """Yield the names in a query, each with its option."""
+    yield from (
+        RequestedName(f"--where '{condition.text}'", condition.name) for condition in query.where
+    )
     if query.sort is not None:
         yield RequestedName("--sort", query.sort.name)
     yield from (RequestedName("--columns", name) for name in query.columns)
@@ -145,23 +149,24 @@ def _sorted(
 ) -> list[RunValues]:
     name = order.name
     descending = (name in metrics and _higher_is_better(metrics[name])) != order.reverse
-    last = [one for one in known if one.values.get(name) is None]
-    first = [one for one in known if one.values.get(name) is not None]
-    return [*sorted(first, key=lambda one: _rank(one.values[name]), reverse=descending), *last]
+    without = [run for run in known if run.values.get(name) is None]
+    having = [run for run in known if run.values.get(name) is not None]
+    having.sort(key=lambda run: _sort_key(run.values[name]), reverse=descending)
+    return [*having, *without]
 
 
-def _rank(value: Value) -> tuple[int, float, str]:
-    """Numbers, texts, others; each in its own order."""
+def _sort_key(value: Value) -> tuple[int, float, str]:
+    """Sort numbers first, then strings, then other values."""
     if isinstance(value, int | float):
         return 0, value, ""
     return (1, 0.0, value) if isinstance(value, str) else (2, 0.0, flow_text(value))
 
 
 def _higher_is_better(metric: str) -> bool:
-    # It takes pydantic along, a tenth of a second: only where runs are sorted by a metric.
+    # Imports pydantic, 0.1 s: only if runs are sorted by a metric.
     from trainer.config.objectives import better_direction
 
     try:
         return better_direction(metric) == "higher"
     except KeyError:
-        return False  # of another version, or a stranger's
+        return False  # a metric of another version, or an untrusted file

@@ -1,9 +1,4 @@
-"""What can be asked of a run by name: facts (`status`), metrics (`val_auc`), settings
-(`optimizer.name`).
-
-Owns: the names, their values, what an unknown name is told. Does not own: what is asked (`query`), how
-a value looks (`tables`).
-"""
+"""Values of a run by name: facts (`status`), metrics (`val_auc`), settings (`optimizer.name`)."""
 
 from __future__ import annotations
 
@@ -22,23 +17,22 @@ from trainer.runs.directory import RunDirectory
 from trainer.runs.listing import RunSummary
 
 FACTS = ("status", "name", "run", "epochs", "best_epoch", "started", "seconds", "age")
-"""Facts by name: `run` is the path, `started` in ISO 8601 and UTC, `seconds` from start to end, `age`
+"""Names of facts: `run` is the path, `started` is in ISO 8601 and UTC, `seconds` is the duration, `age`
 the seconds since the start."""
 
 _PREFIXES = {"validation": "val"}
-_LOOKED_INTO = 20
-_MOST_NAMES = 5000
+_MAX_CONFIGS = 20
+_MAX_NAMES = 5000
 
 
 @dataclass(frozen=True)
 class RunValues:
-    """A run and what was asked of it.
+    """A run with its values by name.
 
     Attributes:
         run: The run.
-        values: Name → value: its facts and metrics, and of the settings those that were asked for.
-            What it does not have is left out.
-        unread: Why its settings could not be read, when they were asked for.
+        values: Name → value: facts, metrics and the requested settings; without missing values.
+        unread: Problems of its config, if settings were requested.
     """
 
     run: RunSummary
@@ -48,19 +42,19 @@ class RunValues:
 
 @dataclass(frozen=True, slots=True)
 class RequestedName:
-    """A name, and where on the command line it stands: `--sort`."""
+    """A name and the command-line option it comes from, such as `--sort`."""
 
     where: str
     name: str
 
 
 def metric_key(split: str, metric: str) -> str:
-    """The name of a metric of a split: val_auc, test_auc."""
+    """Return the name of a metric of a split: val_auc, test_auc."""
     return f"{_PREFIXES[split] if split in _PREFIXES else split}_{metric}"
 
 
 def metric_names(runs: Sequence[RunSummary]) -> dict[str, str]:
-    """The metrics that any of the runs has: val_auc → auc."""
+    """Return the metrics that any of the runs has: val_auc → auc."""
     pairs = dict.fromkeys(
         (split, metric)
         for run in runs
@@ -73,52 +67,55 @@ def metric_names(runs: Sequence[RunSummary]) -> dict[str, str]:
 def read_run_values(
     runs: Sequence[RunSummary], asked: Sequence[RequestedName], now: datetime
 ) -> list[RunValues]:
-    """The runs with the values that are asked for. Configs are read where a setting is asked for.
+    """Read the requested values of the runs. Configs are read only if a setting is requested.
 
     A config that cannot be read is a problem of its run, which then has no settings.
 
     Raises:
-        UsageError: There are runs, and none has a value of one of the names.
+        UsageError: There are runs, and none has a value for one of the names.
     """
-    known = [RunValues(run, {**measured(run), **_facts(run, now)}) for run in runs]
+    known = [RunValues(run, {**measured(run), **_run_facts(run, now)}) for run in runs]
     return with_requested_values(known, asked, FACTS, "run")
 
 
 def with_requested_values(
     known: Sequence[RunValues], asked: Sequence[RequestedName], facts: Sequence[str], noun: str
 ) -> list[RunValues]:
-    """What is known, with the requested settings; configs are read only where there are some.
+    """Add the requested settings; configs are read only if there are some.
 
     Args:
-        known: Of each run, what is known without its config.
+        known: The runs with the values that do not need the config.
         asked: The requested names.
-        facts: Names that any run can have, whether one of these has it or not.
-        noun: What the runs are called.
+        facts: Names that any run can have, even if none of these has a value.
+        noun: What to call the runs.
 
     Raises:
-        UsageError: As in `read_run_values`.
+        UsageError: There are runs, and none has a value for one of the names.
     """
-    runs = [one.run for one in known]
-    have = dict.fromkeys(
-        (*facts, *metric_names(runs), *(key for one in known for key in one.values))
+    runs = [run.run for run in known]
+    available = dict.fromkeys(
+        (*facts, *metric_names(runs), *(key for run in known for key in run.values))
     )
-    rest = [one for one in dict.fromkeys(asked) if one.name not in have]
-    keys = {one.name: key for one in rest if (key := parse_key(one.name)) is not None}
-    found = list(known)
+    missing = [request for request in dict.fromkeys(asked) if request.name not in available]
+    keys = {
+        request.name: key for request in missing if (key := parse_key(request.name)) is not None
+    }
+    completed = list(known)
     if keys:
-        found = [_with_settings(one, keys) for one in known]
-        have.update(dict.fromkeys(name for one in found for name in one.values))
-    unknown = [one for one in rest if one.name not in have]
+        completed = [_with_settings(run, keys) for run in known]
+        available.update(dict.fromkeys(name for run in completed for name in run.values))
+    unknown = [request for request in missing if request.name not in available]
     if unknown and runs:
-        names = [*have, *islice(_setting_names(runs), _MOST_NAMES)]
-        raise UsageError(_unknown(one, names, facts, pluralize(len(runs), noun)) for one in unknown)
-    return found
+        names = [*available, *islice(_setting_names(runs), _MAX_NAMES)]
+        listed = pluralize(len(runs), noun)
+        raise UsageError(_unknown_name(request, names, facts, listed) for request in unknown)
+    return completed
 
 
-def _facts(run: RunSummary, now: datetime) -> dict[str, Value]:
+def _run_facts(run: RunSummary, now: datetime) -> dict[str, Value]:
     facts: dict[str, Value] = {"status": run.status, "name": run.name, "run": str(run.path)}
     if run.started is not None:
-        with suppress(OverflowError):  # a damaged time at the edge of the calendar
+        with suppress(OverflowError):  # a damaged date at the limit of the calendar
             facts["started"] = run.started.astimezone(UTC).isoformat()
         facts["age"] = (now - run.started).total_seconds()
     manifest = run.manifest
@@ -133,7 +130,7 @@ def _facts(run: RunSummary, now: datetime) -> dict[str, Value]:
 
 
 def measured(run: RunSummary) -> dict[str, Value]:
-    """The metrics of a run that have a value: val_auc → 0.9."""
+    """Return the metrics of a run that have a finite value: val_auc → 0.9."""
     return {
         metric_key(split, metric): value
         for split, metrics in run.metrics.items()
@@ -158,8 +155,8 @@ def _with_settings(known: RunValues, keys: Mapping[str, tuple[str, ...]]) -> Run
 
 
 def _setting_names(runs: Sequence[RunSummary]) -> Iterator[str]:
-    """The settings of the first runs, as dotted keys; a thousand configs take too long to read."""
-    for run in runs[:_LOOKED_INTO]:
+    """Yield the settings of the first runs as dotted keys; reading a thousand configs is slow."""
+    for run in runs[:_MAX_CONFIGS]:
         with suppress(RunError):
             yield from _keys(read_settings(RunDirectory(run.path)))
 
@@ -176,27 +173,27 @@ def _keys(settings: Value, steps: tuple[str, ...] = ()) -> Iterator[str]:
                 yield from _keys(value, (*steps, str(index)))
 
 
-def _unknown(
-    asked: RequestedName, names: Sequence[str], facts: Sequence[str], listed: str
+def _unknown_name(
+    request: RequestedName, names: Sequence[str], facts: Sequence[str], listed: str
 ) -> Problem:
-    # These take pydantic and the whole schema along: a tenth of a second, here alone.
+    # Imports pydantic and the whole schema, 0.1 s: only for this message.
     from trainer.config.matching import keys_by_name
     from trainer.config.suggestions import suggest_key
 
-    above, _, last = asked.name.rpartition(".")
+    section, _, last = request.name.rpartition(".")
     parts = [(name, *name.rpartition(".")) for name in reversed(names)]
-    beside = {ending: name for name, parent, _, ending in parts if parent == above}
-    elsewhere = {**keys_by_name(), **{ending: name for name, _, _, ending in parts}}
-    near = suggest_key(last, list(beside), elsewhere)
-    if near is not None:
-        fix = f"did you mean '{beside[near] if near in beside else near}'?"
+    siblings = {key: name for name, parent, _, key in parts if parent == section}
+    elsewhere = {**keys_by_name(), **{key: name for name, _, _, key in parts}}
+    suggestion = suggest_key(last, list(siblings), elsewhere)
+    if suggestion is not None:
+        suggestion = siblings[suggestion] if suggestion in siblings else suggestion
+        fix = f"did you mean '{suggestion}'?"
     else:
-        fix = did_you_mean(asked.name, names)
+        fix = did_you_mean(request.name, names)
     return Problem(
-        where=asked.where,
-        expected=f"a fact, metric or setting of the {listed} listed",
-        found=f"'{asked.name}'",
+        where=request.where,
+        expected=f"a fact, metric or setting of the {listed}",
+        found=f"'{request.name}'",
         fix=fix
-        or f"the facts are {', '.join(facts)}; a metric is val_auc, a setting "
-        "optimizer.learning_rate",
+        or f"facts are {', '.join(facts)}; a metric is val_auc, a setting optimizer.learning_rate",
     )

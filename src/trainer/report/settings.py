@@ -1,11 +1,9 @@
-"""The settings of runs, from the `config.yaml` in each, quickly: a thousand of them are looked through.
+"""Read the settings of runs from their `config.yaml`, fast enough for a thousand runs.
 
-YAML takes milliseconds to read, and the configs of many runs are nearly the same. So a config is cut
-into the blocks and lines that the trainer writes it in, and each of these is read once for all runs. A
-file that has another form is read whole. Nothing in it is executed, and what it may hold is bounded
-(`trainer.config.yaml_reader`): runs can be a stranger's.
-
-Owns: settings as plain values, one by its dotted key. Does not own: what they mean.
+Parsing YAML takes milliseconds, and the configs of many runs are nearly the same. So a config is split
+into the blocks and lines that the trainer writes, and the parse of each is cached. Files in another
+format are parsed as a whole. Runs can come from untrusted sources: nothing is executed, and size and
+depth are limited (`trainer.config.yaml_reader`).
 """
 
 from __future__ import annotations
@@ -23,21 +21,21 @@ from trainer.runs.directory import RunDirectory
 from trainer.runs.files import read_bytes
 
 Value = str | int | float | list["Value"] | dict[str, "Value"] | None
-"""A setting as JSON has it; true and false are ints."""
+"""A setting as a JSON value; booleans are ints."""
 
 _ITEMS = re.compile(r"^- ", re.MULTILINE)
 _ENTRIES = re.compile(r"^(?=[^ \n])", re.MULTILINE)
 _INDENT = re.compile(r"^  ", re.MULTILINE)
 _NO_INDENT = re.compile(r"^(?!  ).", re.MULTILINE | re.DOTALL)
-_UNCUT = ("\r", "\x85", "\u2028", "\u2029", "\ufeff", " " * 2 * MAX_DEPTH)
-"""With other ends of lines, a byte order mark or great depth, pieces would not be as the whole is."""
+_NOT_SPLITTABLE = ("\r", "\x85", "\u2028", "\u2029", "\ufeff", " " * 2 * MAX_DEPTH)
+"""With other line ends, a byte order mark or deep nesting, parsing in pieces would differ."""
 
 _NUMBER = re.compile(r"([a-z0-9_]+): (-?[0-9][0-9.e+-]{0,50})")
-_FIX = "take it from a copy of the run"
+_FIX = "restore it from a copy of the run"
 
 
 def read_settings(run: RunDirectory) -> dict[str, Value]:
-    """The settings of a run.
+    """Read the settings of a run.
 
     Raises:
         RunError: `config.yaml` is missing or damaged.
@@ -49,19 +47,19 @@ def read_settings(run: RunDirectory) -> dict[str, Value]:
         where = str(run.config)
         raise RunError(Problem(where, "text in UTF-8", f"damage ({error.reason})", _FIX)) from error
     try:
-        settings = _as_written(text)
-    except _ForeignError:
-        settings = _whole(text, run.config)
+        settings = _parse_in_pieces(text)
+    except _FormatError:
+        settings = _parse_file(text, run.config)
     if not isinstance(settings, dict):
         raise RunError(Problem(str(run.config), "settings", "none", _FIX))
     return settings
 
 
 def value_at(settings: Value, steps: Sequence[str]) -> Value:
-    """The value at a key path: keys of mappings, indices of lists.
+    """Return the value at a key path: keys of mappings, indices of lists.
 
     Raises:
-        KeyError: There is none.
+        KeyError: The path does not exist.
     """
     for step in steps:
         match settings:
@@ -74,75 +72,73 @@ def value_at(settings: Value, steps: Sequence[str]) -> Value:
     return settings
 
 
-def _whole(text: str, path: Path) -> Value:
+def _parse_file(text: str, path: Path) -> Value:
     document = parse_yaml(text, Source(str(path), path.parent))
     if document.problems:
         raise RunError(document.problems)
     return _plain(document)
 
 
-class _ForeignError(Exception):
-    """The trainer writes no such lines."""
+class _FormatError(Exception):
+    """The trainer does not write such lines."""
 
 
-def _as_written(text: str) -> Value:
-    if any(mark in text for mark in _UNCUT):
-        raise _ForeignError
-    return _lines(text)
+def _parse_in_pieces(text: str) -> Value:
+    if any(mark in text for mark in _NOT_SPLITTABLE):
+        raise _FormatError
+    return _parse_block(text)
 
 
 @lru_cache(maxsize=100_000)
-def _lines(text: str) -> Value:
-    """The value of lines that begin at the margin: the items of a list, the entries of a mapping, or
-    what stands in the one line there is.
-    """
+def _parse_block(text: str) -> Value:
+    """Parse lines without indentation: the items of a list, the entries of a mapping, or one line."""
     if text.startswith(" "):
-        raise _ForeignError
+        raise _FormatError
     first, _, rest = text.partition("\n")
     if not rest:
-        return _line(first)
+        return _parse_line(first)
     if text.startswith("- "):
-        return [_item(item) for item in _ITEMS.split(text)[1:]]
+        return [_parse_item(item) for item in _ITEMS.split(text)[1:]]
     entries: dict[str, Value] = {}
     for entry in filter(None, _ENTRIES.split(text)):
-        head, _, below = entry.partition("\n")
-        match _line(head):
-            case dict() as one if len(one) == 1:
-                ((key, value),) = one.items()
+        head, _, nested = entry.partition("\n")
+        match _parse_line(head):
+            case dict() as pair if len(pair) == 1:
+                ((key, value),) = pair.items()
             case _:
-                raise _ForeignError
-        if below:
+                raise _FormatError
+        if nested:
             if value is not None or not head.endswith(":"):
-                raise _ForeignError
-            value = _lines(_outdented(below))
+                raise _FormatError
+            value = _parse_block(_dedent(nested))
         if key in entries:
-            raise _ForeignError
+            raise _FormatError
         entries[key] = value
     return entries
 
 
-def _item(text: str) -> Value:
+def _parse_item(text: str) -> Value:
     first, _, rest = text.partition("\n")
-    return _lines(f"{first}\n{_outdented(rest)}")
+    return _parse_block(f"{first}\n{_dedent(rest)}")
 
 
-def _outdented(text: str) -> str:
+def _dedent(text: str) -> str:
     if _NO_INDENT.search(text):
-        raise _ForeignError
+        raise _FormatError
     return _INDENT.sub("", text)
 
 
 @lru_cache(maxsize=100_000)
-def _line(text: str) -> Value:
-    """The value in one line, as if it were a file."""
-    # Numbers are what differs from run to run, and need no reader of YAML.
+def _parse_line(text: str) -> Value:
+    """Parse one line as if it were a file."""
+    # Mostly numbers differ between runs, and these need no YAML parser.
     if number := _NUMBER.fullmatch(text):
         return {number[1]: parse_scalar(number[2])}
-    if text.startswith("---"):  # of a document
-        raise _ForeignError
+    if text.startswith("---"):  # a document separator
+        raise _FormatError
     document = parse_yaml(text, Source("", Path()))
     if document.problems:
-        raise _ForeignError
+        raise _FormatError
     return _plain(document)
 
 

@@ -1,8 +1,4 @@
-"""One run as tables of text, for `trainer show`, and as values for `--json`.
-
-Owns: which facts are shown, in which order and words. Does not own: reading runs (`trainer.runs`),
-printing, the look of a value (`text`).
-"""
+"""One run as text tables for `trainer show`, and as values for `--json`."""
 
 from __future__ import annotations
 
@@ -26,11 +22,11 @@ from trainer.report.listing import problem_json, run_json
 from trainer.report.text import (
     Table,
     cell,
-    curve,
     duration,
     format_bytes,
     format_with_interval,
     number,
+    sparkline,
 )
 from trainer.runs.decisions import read_decisions
 from trainer.runs.directory import RunDirectory
@@ -47,12 +43,12 @@ _HEAD, _TAIL = 3, 5
 
 @dataclass(frozen=True)
 class RunReport:
-    """All that `trainer show` knows of a run.
+    """A run as shown by `trainer show`.
 
     Attributes:
         summary: Status, manifest, metrics of the evaluated splits.
-        history: One object an epoch.
-        problems: What is damaged.
+        history: One record per epoch.
+        problems: Problems of damaged files.
     """
 
     summary: RunSummary
@@ -60,9 +56,11 @@ class RunReport:
     problems: tuple[Problem, ...]
 
 
-def load_report(run: RunDirectory, now: datetime, here: ProcessIdentity | None = None) -> RunReport:
-    """Reads what there is of a run; what is damaged is told, not raised."""
-    summary = summarize(run, now, this_process() if here is None else here)
+def load_report(
+    run: RunDirectory, now: datetime, process: ProcessIdentity | None = None
+) -> RunReport:
+    """Read a run; damaged files are reported as problems, not raised."""
+    summary = summarize(run, now, this_process() if process is None else process)
     problems = list(summary.problems)
     history: list[dict[str, Any]] = []
     try:
@@ -77,7 +75,7 @@ def load_report(run: RunDirectory, now: datetime, here: ProcessIdentity | None =
 
 
 def report_json(report: RunReport) -> dict[str, Any]:
-    """`trainer show --json`: what `ls` says, the manifest and the history."""
+    """Return the output of `trainer show --json`: that of `ls`, the manifest and the history."""
     manifest = report.summary.manifest
     return {
         **run_json(report.summary),
@@ -88,12 +86,12 @@ def report_json(report: RunReport) -> dict[str, Any]:
     }
 
 
-def report_tables(report: RunReport, found: Sequence[Table] = ()) -> list[Table]:
-    """The tables of `trainer show`, those with nothing in them left out.
+def report_tables(report: RunReport, findings: Sequence[Table] = ()) -> list[Table]:
+    """Make the tables of `trainer show`, without empty ones.
 
     Args:
         report: The run.
-        found: Tables of its findings, which stand after the evaluation.
+        findings: Tables of its findings, to be placed after the evaluation.
     """
     manifest = report.summary.manifest
     choices = read_decision_summary(RunDirectory(report.summary.path))
@@ -102,7 +100,7 @@ def report_tables(report: RunReport, found: Sequence[Table] = ()) -> list[Table]
         tables += [_rows_table(manifest), _files_table(manifest)]
     tables += [
         _evaluation_table(report, choices.labels),
-        *found,
+        *findings,
         _curves_table(report.history),
         _history_table(report.history, manifest.best_epoch if manifest else None),
     ]
@@ -116,7 +114,7 @@ def report_tables(report: RunReport, found: Sequence[Table] = ()) -> list[Table]
 
 
 def metric_text(run: RunSummary, split: str, name: str) -> str:
-    """A metric of a split; of a run with members its mean with the interval: 0.8000 [0.7000, 0.9000]."""
+    """Format a metric of a split; for a run with members the mean and its interval: 0.8 [0.7, 0.9]."""
     interval = run.intervals.get(split, {}).get(name)
     if interval is None:
         return number(run.metrics.get(split, {}).get(name))
@@ -129,7 +127,7 @@ def _facts_table(report: RunReport, choices: DecisionSummary) -> Table:
     facts += next_step(RunDirectory(run.path), run.status)
     if manifest is not None:
         facts += _manifest_facts(manifest)
-    facts += [("chosen", line) for line in choices.decisions]
+    facts += [("decision", line) for line in choices.decisions]
     facts += [("class weights", choices.class_weights)]
     facts += _file_facts(RunDirectory(run.path))
     rows = tuple((name, cell(value)) for name, value in facts if value)
@@ -137,23 +135,23 @@ def _facts_table(report: RunReport, choices: DecisionSummary) -> Table:
 
 
 def next_step(run: RunDirectory, status: str) -> Iterator[tuple[str, str]]:
-    """The command that completes a run which did not finish."""
+    """Yield the command that resumes or restarts an unfinished run."""
     if status in {"dead", "stopped", "failed"}:
-        whole = _whole(run)
+        parent = _parent(run)
         if run.has_checkpoint("last") or run.members.is_dir():
             yield "resume with", command_text("resume", run.path)
-        elif whole is not None and status != "failed":
-            yield "resume with", command_text("resume", whole)
+        elif parent is not None and status != "failed":
+            yield "resume with", command_text("resume", parent)
         elif run.config.is_file():
-            yield "no checkpoint", f"train it again: {command_text('fit', run.config)}"
+            yield "no checkpoint", f"train again with {command_text('fit', run.config)}"
 
 
-def _whole(run: RunDirectory) -> Path | None:
-    """The run of several networks, or the sweep, that a run is a part of; None for a run of its own."""
-    above = run.path.absolute().parent
-    path = above.parent
-    is_member = above == RunDirectory(path).members and is_run(path)
-    is_trial = above == SweepDirectory(path).trials and is_sweep(path)
+def _parent(run: RunDirectory) -> Path | None:
+    """Return the run or the sweep that a member or a trial belongs to, else None."""
+    folder = run.path.absolute().parent
+    path = folder.parent
+    is_member = folder == RunDirectory(path).members and is_run(path)
+    is_trial = folder == SweepDirectory(path).trials and is_sweep(path)
     if not (is_member or is_trial):
         return None
     return run.path.parent.parent if len(run.path.parts) > 2 else path
@@ -163,10 +161,10 @@ def _manifest_facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
     best = "" if manifest.best_epoch is None else f", best {manifest.best_epoch}"
     yield "epochs", f"{manifest.epochs:,}{best}"
     yield "stopped because", manifest.stopped_because or ""
-    yield "started", _moment(manifest.started)
+    yield "started", _local_time(manifest.started)
     if manifest.ended is not None:
         yield "took", duration((manifest.ended - manifest.started).total_seconds())
-    yield "phases", ", ".join(f"{p} {duration(s)}" for p, s in manifest.timings.items())
+    yield "phases", ", ".join(f"{name} {duration(s)}" for name, s in manifest.timings.items())
     yield "task", manifest.task or ""
     yield "parameters", "" if manifest.parameters is None else f"{manifest.parameters:,}"
     yield "device", manifest.device or ""
@@ -177,10 +175,10 @@ def _manifest_facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
     yield "command", shlex.join(manifest.command)
     yield "process", f"{manifest.process.pid} on {manifest.process.host}"
     if manifest.git is not None:
-        state = {True: ", changed since", False: "", None: ", changes unknown"}[manifest.git.dirty]
-        yield "git", manifest.git.commit[:12] + state
+        changes = {True: ", modified", False: "", None: ", modifications unknown"}
+        yield "git", manifest.git.commit[:12] + changes[manifest.git.dirty]
     yield "python", f"{manifest.python} on {manifest.platform}"
-    yield "packages", ", ".join(f"{name} {text}" for name, text in manifest.packages.items())
+    yield "packages", ", ".join(f"{name} {version}" for name, version in manifest.packages.items())
 
 
 def _file_facts(run: RunDirectory) -> Iterator[tuple[str, str]]:
@@ -214,7 +212,7 @@ def _files_table(manifest: Manifest) -> Table:
 
 def _evaluation_table(report: RunReport, labels: MetricLabels) -> Table:
     metrics = report.summary.metrics
-    names = dict.fromkeys(name for measured in metrics.values() for name in measured)
+    names = dict.fromkeys(name for split_metrics in metrics.values() for name in split_metrics)
     rows = [
         (
             cell(labels.of(name)),
@@ -222,10 +220,10 @@ def _evaluation_table(report: RunReport, labels: MetricLabels) -> Table:
         )
         for name in names
     ]
-    pluralize = report.summary.rows
-    if pluralize:
-        counts = (f"{pluralize[split]:,}" if split in pluralize else "–" for split in metrics)
-        rows.insert(0, ("rows", *counts))
+    counts = report.summary.rows
+    if counts:
+        texts = (f"{counts[split]:,}" if split in counts else "–" for split in metrics)
+        rows.insert(0, ("rows", *texts))
     return Table(
         title="evaluation",
         columns=("metric", *map(cell, metrics)),
@@ -236,27 +234,27 @@ def _evaluation_table(report: RunReport, labels: MetricLabels) -> Table:
 
 def _curves_table(history: Sequence[Mapping[str, Any]]) -> Table:
     rows = []
-    for measure in ("loss", "val_loss"):
-        values = [_value(record, measure) for record in history]
-        known = [value for value in values if value is not None]
-        if len(known) > 1:
-            ends = f"{number(known[0])} → {number(known[-1])}"
-            rows.append((measure, curve(values), ends))
+    for name in ("loss", "val_loss"):
+        values = [_value(record, name) for record in history]
+        defined = [value for value in values if value is not None]
+        if len(defined) > 1:
+            change = f"{number(defined[0])} → {number(defined[-1])}"
+            rows.append((name, sparkline(values), change))
     return Table("learning curve", ("", "", ""), tuple(rows))
 
 
 def _history_table(history: Sequence[Mapping[str, Any]], best: int | None) -> Table:
-    measures = list(dict.fromkeys(name for record in history for name in record))
-    columns = ["epoch", *(name for name in measures if name != "epoch")]
+    names = list(dict.fromkeys(name for record in history for name in record))
+    columns = ["epoch", *(name for name in names if name != "epoch")]
     shown = list(history)
     if len(shown) > _HEAD + _TAIL + 1:
         head, tail = shown[:_HEAD], shown[-_TAIL:]
-        seen = [record["epoch"] for record in (*head, *tail) if "epoch" in record]
+        epochs = [record["epoch"] for record in (*head, *tail) if "epoch" in record]
         between = [
             record
             for record in history
             if best is not None
-            and best not in seen
+            and best not in epochs
             and "epoch" in record
             and record["epoch"] == best
         ]
@@ -293,5 +291,5 @@ def _lines_table(title: str, lines: Sequence[str]) -> Table:
     return Table(title, ("",), tuple((cell(line),) for line in lines))
 
 
-def _moment(time: datetime) -> str:
+def _local_time(time: datetime) -> str:
     return time.astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")

@@ -1,4 +1,4 @@
-"""Text and tables that fit a terminal: lines end between words, wide tables are split into parts."""
+"""Fit text and tables to the width of a terminal: wrap lines, split wide tables."""
 
 from __future__ import annotations
 
@@ -15,55 +15,53 @@ _NO_BREAK = "\0"
 
 
 def wrap_text(text: str, columns: int | None, indent: str = "  ") -> list[str]:
-    """The lines of a text, broken between words only.
+    """Wrap lines between words; words and commands are never broken, so that they can be copied.
 
     Args:
         text: Lines of any length.
-        columns: Of the terminal; None leaves every line whole.
-        indent: What the second and later lines of a long one begin with.
-
-    Returns:
-        Lines of at most `columns`, longer ones where a word or a command is: what can be pasted stays
-        in one piece.
+        columns: The width of the terminal; None for no wrapping.
+        indent: The indentation of continuation lines.
     """
     if columns is None:
         return text.split("\n")
     lines: list[str] = []
     for line in text.split("\n"):
-        lines += [line] if width(line) <= columns else _broken(line, columns, indent)
+        lines += [line] if width(line) <= columns else _wrap_line(line, columns, indent)
     return lines
 
 
 def table_lines(table: Table, columns: int | None) -> list[str]:
-    """The lines of a table, as `plain_lines`; cells of text are wrapped where it would be too wide,
-    and what is still too wide is split into parts that repeat the first column.
+    """Format a table like `plain_lines`, within the width of the terminal.
+
+    Text cells of a wide table are wrapped; if it is still too wide, it is split into parts that repeat
+    the first column.
 
     Args:
         table: The table.
-        columns: Of the terminal; None leaves every line whole.
+        columns: The width of the terminal; None for no limit.
     """
     lines = plain_lines(table)
     if columns is None or max(map(width, lines), default=0) <= columns:
         return lines
     return [
         line
-        for number, part in enumerate(_parts(table, columns))
-        for line in [*([""] if number else []), *plain_lines(_narrowed(part, columns))]
+        for index, part in enumerate(_split(table, columns))
+        for line in [*([""] if index else []), *plain_lines(_narrow(part, columns))]
     ]
 
 
-def _broken(line: str, columns: int, indent: str) -> list[str]:
-    whole = _COMMAND.sub(lambda found: found[0].replace(" ", _NO_BREAK), line)
-    blanks = whole[: len(whole) - len(whole.lstrip(" "))]
+def _wrap_line(line: str, columns: int, indent: str) -> list[str]:
+    line = _COMMAND.sub(lambda match: match[0].replace(" ", _NO_BREAK), line)
+    margin = line[: len(line) - len(line.lstrip(" "))]
     lines: list[str] = []
-    now = ""
-    for word in whole.split():
-        longer = f"{now} {word}" if now.strip() else f"{now or blanks}{word}"
-        if now.strip() and width(longer) > columns:
-            lines.append(now)
-            longer = f"{blanks}{indent}{word}"
-        now = longer
-    return [each.replace(_NO_BREAK, " ") for each in [*lines, now]]
+    current = ""
+    for word in line.split():
+        longer = f"{current} {word}" if current.strip() else f"{current or margin}{word}"
+        if current.strip() and width(longer) > columns:
+            lines.append(current)
+            longer = f"{margin}{indent}{word}"
+        current = longer
+    return [part.replace(_NO_BREAK, " ") for part in [*lines, current]]
 
 
 def _rows(table: Table) -> list[tuple[str, ...]]:
@@ -74,52 +72,52 @@ def _widths(table: Table) -> list[int]:
     return [max(map(width, column)) for column in zip(*_rows(table), strict=True)]
 
 
-def _least(table: Table) -> list[int]:
-    """How narrow each column can be: as its longest word, a column of numbers as it is."""
+def _min_widths(table: Table) -> list[int]:
+    """Return the minimum width of each column: its longest word; numbers are not wrapped."""
     return [
         widest
-        if place in table.right
-        else max((width(word) for row in _rows(table) for word in row[place].split()), default=0)
-        for place, widest in enumerate(_widths(table))
+        if index in table.right
+        else max((width(word) for row in _rows(table) for word in row[index].split()), default=0)
+        for index, widest in enumerate(_widths(table))
     ]
 
 
-def _parts(table: Table, columns: int) -> list[Table]:
-    """Tables of some of the columns each, with the first one; as few as fit."""
-    least = _least(table)
-    first = least[0]
-    chosen: list[list[int]] = [[0]]
+def _split(table: Table, columns: int) -> list[Table]:
+    """Split a table into as few tables as fit the width, each with the first column."""
+    min_widths = _min_widths(table)
+    first = min_widths[0]
+    groups: list[list[int]] = [[0]]
     used = first
-    for place, need in enumerate(least[1:], start=1):
-        if used + _GAP + need > columns and len(chosen[-1]) > 1:
-            chosen.append([0])
+    for index, needed in enumerate(min_widths[1:], start=1):
+        if used + _GAP + needed > columns and len(groups[-1]) > 1:
+            groups.append([0])
             used = first
-        chosen[-1].append(place)
-        used += _GAP + need
-    parts = [_of_columns(table, places) for places in chosen]
+        groups[-1].append(index)
+        used += _GAP + needed
+    parts = [_select_columns(table, group) for group in groups]
     return [parts[0], *(replace(part, title="") for part in parts[1:])]
 
 
-def _of_columns(table: Table, places: Sequence[int]) -> Table:
+def _select_columns(table: Table, indices: Sequence[int]) -> Table:
     return Table(
         table.title,
-        tuple(table.columns[place] for place in places),
-        tuple(tuple(row[place] for place in places) for row in table.rows),
-        frozenset(number for number, place in enumerate(places) if place in table.right),
+        tuple(table.columns[index] for index in indices),
+        tuple(tuple(row[index] for index in indices) for row in table.rows),
+        frozenset(position for position, index in enumerate(indices) if index in table.right),
     )
 
 
-def _narrowed(table: Table, columns: int) -> Table:
-    """The table with cells of text broken into several rows, so that it is at most so wide."""
-    widths, least = _widths(table), _least(table)
+def _narrow(table: Table, columns: int) -> Table:
+    """Wrap text cells over several rows until the table fits the width, if possible."""
+    widths, min_widths = _widths(table), _min_widths(table)
     while sum(widths) + _GAP * (len(widths) - 1) > columns:
-        open_to = [place for place, wide in enumerate(widths) if wide > least[place]]
-        if not open_to:
+        shrinkable = [index for index, wide in enumerate(widths) if wide > min_widths[index]]
+        if not shrinkable:
             break
-        widest = max(open_to, key=lambda place: widths[place])
+        widest = max(shrinkable, key=lambda index: widths[index])
         widths[widest] -= 1
     rows: list[tuple[str, ...]] = []
     for row in table.rows:
-        cells = [wrap_text(cell, widths[place], "") for place, cell in enumerate(row)]
+        cells = [wrap_text(cell, widths[index], "") for index, cell in enumerate(row)]
         rows += zip_longest(*cells, fillvalue="")
     return replace(table, rows=tuple(rows))

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from trainer.report.page.content import Plot
-from trainer.report.page.figures import COLOURS, count_across, dots, scale_by_magnitude, svg_text
+from trainer.report.page.figures import COLORS, dots, svg_text, use_integer_x, use_log_y
 
 pytest.importorskip("matplotlib")
 
 
 def draw(axes: Any) -> None:
-    axes.plot([0, 1], [0.12345, 2.5], color=COLOURS[1], label="a <b> & $x_1$ 0.98765")
-    dots(axes, np.array([0.25, 0.5]), np.array([1.0, 2.0]), COLOURS[0])
+    axes.plot([0, 1], [0.12345, 2.5], color=COLORS[1], label="a <b> & $x_1$ 0.98765")
+    dots(axes, np.array([0.25, 0.5]), np.array([1.0, 2.0]), COLORS[0])
     axes.legend()
 
 
@@ -47,10 +47,10 @@ def test_coordinates_are_short_and_a_point_is_a_few_bytes() -> None:
     random = np.random.default_rng(0)
 
     def many(axes: Any) -> None:
-        dots(axes, *random.normal(size=(2, 1_000)), COLOURS[0])
+        dots(axes, *random.normal(size=(2, 1_000)), COLORS[0])
 
     def none(axes: Any) -> None:
-        dots(axes, np.zeros(0), np.zeros(0), COLOURS[0])
+        dots(axes, np.zeros(0), np.zeros(0), COLORS[0])
 
     more = len(svg_text(replace(PLOT, draw=many))) - len(svg_text(replace(PLOT, draw=none)))
     assert more < 40_000
@@ -59,7 +59,7 @@ def test_coordinates_are_short_and_a_point_is_a_few_bytes() -> None:
 def test_a_scale_by_magnitude_has_plain_numbers() -> None:
     def falling(axes: Any) -> None:
         axes.plot([1, 2, 3], [1.0, 0.1, 0.001])
-        scale_by_magnitude(axes)
+        use_log_y(axes)
 
     text = svg_text(replace(PLOT, draw=falling))
     assert ">0.01<" in text
@@ -70,7 +70,7 @@ def test_epochs_and_trials_have_whole_ticks() -> None:
     def draw(axes: Any) -> None:
         axes.plot([0, 1], [0.125, 0.375])
         axes.set_yticks([])
-        count_across(axes, "epoch")
+        use_integer_x(axes, "epoch")
 
     ticks = re.findall(r">([-\d.]+)</text>", svg_text(Plot("epochs", "Epochs", "", draw)))
     assert "1" in ticks

@@ -69,5 +69,5 @@ def test_print_is_light_and_every_mode_is_whole() -> None:
 
 def test_plots_are_drawn_in_the_colours_of_light_mode() -> None:
     known = {"ink": figures.INK, "soft": figures.SOFT, "line": figures.LINE, "paper": figures.PAPER}
-    known |= {f"c{number}": colour for number, colour in enumerate(figures.COLOURS, 1)}
+    known |= {f"c{number}": colour for number, colour in enumerate(figures.COLORS, 1)}
     assert known == {name: LIGHT[name] for name in known}

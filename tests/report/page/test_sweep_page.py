@@ -16,8 +16,8 @@ from tests.report.sweep_files import make_sweep, rate_matters
 from trainer.report.page import write_sweep_page
 from trainer.report.page.html import page_html
 from trainer.report.page.sweep import sweep_page
-from trainer.report.page.sweep_plots import trials_of
-from trainer.report.sweeps.axes import axes_of, setting_importance
+from trainer.report.page.sweep_plots import ranked_trials
+from trainer.report.sweeps.axes import make_axes, setting_importance
 from trainer.report.sweeps.facts import read_sweep
 from trainer.runs.sweeps import SweepDirectory
 
@@ -67,17 +67,17 @@ def test_a_finished_sweep_has_all_of_it(tmp_path: Path) -> None:
 def test_conditions_and_pairs_are_axes(tmp_path: Path) -> None:
     directory = make_sweep(tmp_path, trials=60, sweep=CONDITIONAL)
     sweep = read_sweep(directory)
-    axes = axes_of(sweep)
+    axes = make_axes(sweep)
     assert [axis.label for axis in axes] == [
         "optimizer", "momentum", "learning_rate", "batch_size, epochs",
     ]  # fmt: skip
     adam = next(row for row in sweep.rows if row.trial.settings["optimizer.name"] == "adam")
-    assert axes[1].share(adam.trial.settings) is None
+    assert axes[1].position(adam.trial.settings) is None
     for row in sweep.rows:
         pair = (row.trial.settings["fit.batch_size"], row.trial.settings["fit.epochs"])
         assert axes[3].value(row.trial.settings) == [(8, 5), (16, 9)].index(pair)
         rate = row.trial.settings["optimizer.learning_rate"]
-        assert axes[2].share(row.trial.settings) == pytest.approx((math.log10(rate) + 4) / 3)
+        assert axes[2].position(row.trial.settings) == pytest.approx((math.log10(rate) + 4) / 3)
     text = page_html(page_of(directory))
     check_page(text)
     assert "not set" in text
@@ -87,7 +87,7 @@ def test_conditions_and_pairs_are_axes(tmp_path: Path) -> None:
 
 def test_the_setting_that_matters_is_the_most_important(tmp_path: Path) -> None:
     sweep = read_sweep(make_sweep(tmp_path, trials=80))
-    axes = axes_of(sweep)
+    axes = make_axes(sweep)
     for higher in (True, False):
         found = setting_importance(axes, sweep.leaderboard.ranks, higher=higher)
         assert found is not None
@@ -110,13 +110,13 @@ def test_a_few_very_bad_trials_do_not_set_the_scale(tmp_path: Path) -> None:
         return "finished", -1e6 if number == 7 else value, ""
 
     directory = make_sweep(tmp_path, trials=30, ending=ending)
-    trials = trials_of(read_sweep(directory).leaderboard)
-    assert trials.cut == 1
+    trials = ranked_trials(read_sweep(directory).leaderboard)
+    assert trials.clipped == 1
     assert trials.objective.min() > -5
     text = page_html(page_of(directory), with_plots=False)
     assert "1 trial with a much worse val_auc is drawn at the end of the scale." in text
-    whole = trials_of(read_sweep(make_sweep(tmp_path, "whole", trials=30)).leaderboard)
-    assert whole.cut == 0
+    whole = ranked_trials(read_sweep(make_sweep(tmp_path, "whole", trials=30)).leaderboard)
+    assert whole.clipped == 0
 
 
 @pytest.mark.parametrize("failed", ["all", "none begun", "one left"])

@@ -83,7 +83,7 @@ def test_sections_of_two_classes(tmp_path: Path) -> None:
         "Errors",
         "Feature importance",
         "Data",
-        "How raw rows become inputs",
+        "Preprocessing",
         "Config",
         "Environment",
         "Commands",
@@ -164,7 +164,7 @@ def test_answers_of_another_question_are_told(tmp_path: Path) -> None:
     other = make_answers("multiclass", PLAIN, 8)
     run.write_predictions("test.parquet", predictions_to_parquet(other, ["a", "b", "c", "d"]))
     text = quick(run)
-    assert "the answers of the run" in text
+    assert "predictions of the run" in text
 
 
 def test_a_run_with_members_shows_each(tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ def test_a_run_with_members_shows_each(tmp_path: Path) -> None:
     page = run_page(run, NOW)
     assert page.lead[0].startswith("2 networks")
     text = quick(run)
-    assert "Metrics of each of the 2 networks" in text
+    assert "Metrics of the 2 networks" in text
     # It has no epochs of its own to extend.
     assert "fit.epochs=+20" not in text
     assert "fit.epochs=+20" in quick(RunDirectory(run.member(1)))
@@ -330,7 +330,7 @@ def test_plots_share_a_row_and_a_lone_one_leaves_room(tmp_path: Path) -> None:
 
 def inputs_of(run: RunDirectory) -> str:
     text = page_markdown(run_page(run, NOW))
-    return text[text.index("## How raw rows become inputs") : text.index("## Config")]
+    return text[text.index("## Preprocessing") : text.index("## Config")]
 
 
 def test_formulas_have_the_fitted_numbers(tmp_path: Path) -> None:
@@ -343,7 +343,7 @@ def test_formulas_have_the_fitted_numbers(tmp_path: Path) -> None:
 def test_decisions_are_among_the_formulas(tmp_path: Path) -> None:
     text = inputs_of(make_answered(tmp_path))
     assert "| temperature | p = sigmoid(logit(p) / 1.200) |" in text
-    assert "| label | yes where p ≥ 0.4300, else no |" in text
+    assert "| label | yes if p ≥ 0.4300, else no |" in text
 
 
 def test_the_code_names_custom_layers(tmp_path: Path) -> None:

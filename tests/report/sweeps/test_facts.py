@@ -69,7 +69,7 @@ def test_failures_are_told_by_reason(tmp_path: Path) -> None:
 
     directory = make_sweep(tmp_path, trials=12, ending=ending)
     lines = text_of(directory).splitlines()
-    place = lines.index("trials that failed")
+    place = lines.index("failed trials")
     assert lines[place + 2].split() == [
         "5",
         "3,",
@@ -133,8 +133,8 @@ def test_a_sweep_stands_for_its_best_trials(tmp_path: Path) -> None:
     [
         ({"trials": 4, "kept": 0}, "no run directory"),
         ({"trials": 4, "kept": 1}, "one trial with a run directory"),
-        ({"trials": 4, "ending": lambda *_: ("failed", math.nan, "no")}, "trials that all failed"),
-        ({"trials": 0, "asked": 3, "settings": []}, "none that has finished"),
+        ({"trials": 4, "ending": lambda *_: ("failed", math.nan, "no")}, "only failed trials"),
+        ({"trials": 0, "asked": 3, "settings": []}, "no finished trial"),
     ],
 )
 def test_a_sweep_without_trials_to_compare_is_refused(

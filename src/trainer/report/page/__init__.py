@@ -1,10 +1,11 @@
-"""A run as one page: facts read from its files, sections made of them, HTML or Markdown of these.
+"""The report page of a run, of several runs or of a sweep, as HTML or Markdown.
 
-run directory ─ `facts` ─► Facts ─ sections ─► Page ─ `document` | `markdown` ─► text
+run directory ─ `facts` ─► RunFacts ─ sections ─► Page ─ `html` | `markdown` ─► text
 
-The sections are in `overview`, `training`, `scores`, `classes`, `numbers`, `explanation` and
-`provenance`, those of several runs in `several`, of a sweep in `sweep`; what they are made of is in
-`content`. Plots are described there and drawn by `figures`, which alone knows matplotlib.
+The sections of a run are in `overview`, `training`, `metrics`, `classification`, `regression`,
+`explanation`, `inputs` and `provenance`, those of several runs in `run_comparison`, of a sweep in
+`sweep`. They consist of the blocks in `content`; plots are drawn by `figures`, the only module that uses
+matplotlib.
 """
 
 from trainer.report.page.writing import write_page, write_sweep_page

@@ -1,7 +1,4 @@
-"""Classification: confusion matrix, ROC and precision-recall curves, calibration, thresholds.
-
-The points of the curves come from `trainer.evaluation`.
-"""
+"""Classification: confusion matrix, ROC and precision-recall curves, calibration, thresholds."""
 
 from __future__ import annotations
 
@@ -20,31 +17,31 @@ from trainer.models.ranking_metrics import average_precision, roc_auc
 from trainer.report.page.confusion import column_counts, confusion_blocks
 from trainer.report.page.content import Block, Grid, Plot, Prose, Section, grid, section
 from trainer.report.page.facts import RunFacts
-from trainer.report.page.figures import COLOURS, DASHES, INK, SOFT
+from trainer.report.page.figures import COLORS, DASHES, INK, SOFT
 from trainer.report.text import number, short_name
 
-_DRAWN = 6
-"""The most classes with curves of their own: there are as many colours."""
-_FEWEST_ROWS = 5
-"""Of many classes only those with this many rows are drawn, if there are enough such."""
+_MAX_CURVES = 6
+"""Maximum number of classes with curves; the number of colors."""
+_MIN_ROWS = 5
+"""With many classes, those with fewer rows are not drawn, if enough others remain."""
 _POINTS = 200
 _THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 _BINS = 10
-_POINT = ("precision", "recall", "specificity", "F1", "share predicted positive")
+_THRESHOLD_METRICS = ("precision", "recall", "specificity", "F1", "share predicted positive")
 Float64Array = npt.NDArray[np.float64]
 
 
 def classes(facts: RunFacts) -> Section:
-    """Confusion matrix, ROC and precision-recall curves of the last split."""
+    """Make the section with the confusion matrix, ROC and precision-recall curves."""
     return section("classes", "Classification", _classes(facts))
 
 
 def calibration(facts: RunFacts) -> Section:
-    """Reliability of the probabilities, and metrics by threshold."""
+    """Make the section with the reliability diagram and metrics by threshold."""
     return section("calibration", "Calibration and thresholds", _calibration(facts))
 
 
-def _answers(facts: RunFacts) -> Predictions | None:
+def _predictions(facts: RunFacts) -> Predictions | None:
     if facts.split is None or facts.task == "regression":
         return None
     answers = facts.answers[facts.split]
@@ -53,7 +50,7 @@ def _answers(facts: RunFacts) -> Predictions | None:
 
 
 def _classes(facts: RunFacts) -> Iterator[Block]:
-    answers = _answers(facts)
+    answers = _predictions(facts)
     if answers is None:
         return
     matrices = confusion_matrices(answers, facts.threshold)
@@ -62,57 +59,58 @@ def _classes(facts: RunFacts) -> Iterator[Block]:
         yield column_counts(matrices, answers, split)
     else:
         yield from confusion_blocks(matrices, answers, split)
-    yield from _order_plots(facts, answers)
+    yield from _curve_plots(facts, answers)
 
 
-def _order_plots(facts: RunFacts, answers: Predictions) -> Iterator[Block]:
-    """ROC and precision-recall of the positive class, or of the worst classes or columns."""
-    parts = _positives(answers)
+def _curve_plots(facts: RunFacts, answers: Predictions) -> Iterator[Block]:
+    """Yield ROC and precision-recall plots of the positive class, or the worst classes or columns."""
+    parts = _parts(answers)
     linear = facts.linear.get(facts.split or "")
     if len(parts) > 1 or linear is None or not _same_rows(linear, answers):
         linear = None
-    known = [
-        (name, place)
-        for name, place in parts
-        if 0 < answers.y[:, place].sum() < len(answers) and np.isfinite(answers.p[:, place]).all()
+    parts = [
+        (name, column)
+        for name, column in parts
+        if 0 < answers.y[:, column].sum() < len(answers) and np.isfinite(answers.p[:, column]).all()
     ]
-    if not known:
+    if not parts:
         return
     what = "columns" if answers.task == "multilabel" else "classes"
-    of = ""
-    if len(known) > _DRAWN:
-        frequent = [part for part in known if answers.y[:, part[1]].sum() >= _FEWEST_ROWS]
-        rows = f" with {_FEWEST_ROWS} rows or more" if len(frequent) > _DRAWN else ""
-        known = frequent if rows else known
-        of = f"; the {_DRAWN} worst of {len(known):,} {what}{rows}"
-    yield _roc_plot(answers, _worst(facts, answers, known, "auc"), linear, of)
-    worst = _worst(facts, answers, known, "average_precision")
-    yield _precision_recall_plot(answers, worst, linear, of)
+    selection = ""
+    if len(parts) > _MAX_CURVES:
+        frequent = [part for part in parts if answers.y[:, part[1]].sum() >= _MIN_ROWS]
+        rows = f" with at least {_MIN_ROWS} rows" if len(frequent) > _MAX_CURVES else ""
+        parts = frequent if rows else parts
+        selection = f"; the {_MAX_CURVES} worst of {len(parts):,} {what}{rows}"
+    yield _roc_plot(answers, _worst(facts, answers, parts, "auc"), linear, selection)
+    worst = _worst(facts, answers, parts, "average_precision")
+    yield _precision_recall_plot(answers, worst, linear, selection)
 
 
 def _worst(
-    facts: RunFacts, answers: Predictions, known: list[tuple[str, int]], metric: str
+    facts: RunFacts, answers: Predictions, parts: list[tuple[str, int]], metric: str
 ) -> list[tuple[str, int]]:
-    """The classes or columns with the lowest value of a metric, the lowest first."""
-    if len(known) <= _DRAWN:
-        return known
-    found = facts.split_findings.measures if facts.split_findings else {}
-    compute = _area if metric == "auc" else _precision
+    """Return the classes or columns with the lowest values of a metric, in ascending order."""
+    if len(parts) <= _MAX_CURVES:
+        return parts
+    metrics = facts.split_findings.measures if facts.split_findings else {}
+    compute = _auc if metric == "auc" else _average_precision
 
     def value(part: tuple[str, int]) -> float:
-        name, place = part
-        measured = found.get(f"{name}/{metric}")
-        if measured is not None and measured.value is not None:
-            return measured.value
-        return compute(answers, place)
+        name, column = part
+        stored = metrics.get(f"{name}/{metric}")
+        if stored is not None and stored.value is not None:
+            return stored.value
+        return compute(answers, column)
 
-    return sorted(known, key=value)[:_DRAWN]
+    return sorted(parts, key=value)[:_MAX_CURVES]
 
 
-def _positives(answers: Predictions) -> list[tuple[str, int]]:
+def _parts(answers: Predictions) -> list[tuple[str, int]]:
+    """Return names and columns: of the positive class, or of every class or column."""
     if answers.task == "binary":
         return [(answers.names[1], 0)]
-    return [(name, place) for place, name in enumerate(answers.names)]
+    return [(name, column) for column, name in enumerate(answers.names)]
 
 
 def _same_rows(linear: Predictions, answers: Predictions) -> bool:
@@ -122,72 +120,75 @@ def _same_rows(linear: Predictions, answers: Predictions) -> bool:
 
 
 def _roc_plot(
-    answers: Predictions, known: list[tuple[str, int]], linear: Predictions | None, of: str
+    answers: Predictions, parts: list[tuple[str, int]], linear: Predictions | None, selection: str
 ) -> Plot:
-    curves = [(name, _roc(answers, place), _area(answers, place)) for name, place in known]
+    curves = [(name, _roc(answers, column), _auc(answers, column)) for name, column in parts]
     if linear is not None:
-        curves.append(("linear model", _roc(linear, 0), _area(linear, 0)))
+        curves.append(("linear model", _roc(linear, 0), _auc(linear, 0)))
 
     def draw(axes: Any) -> None:
         axes.plot((0, 1), (0, 1), color=SOFT, linewidth=0.8, linestyle=":")
-        for place, (name, (x, y), area) in enumerate(curves):
+        for index, (name, (x, y), area) in enumerate(curves):
             label = f"{short_name(name)} ({number(area)})"
-            axes.plot(x, y, color=COLOURS[place % 6], linestyle=DASHES[place % 6], label=label)
+            axes.plot(x, y, color=COLORS[index % 6], linestyle=DASHES[index % 6], label=label)
         axes.set_xlabel("false positive rate")
         axes.set_ylabel("true positive rate")
         _unit_square(axes)
         axes.legend(loc="lower right")
 
     areas = "; ".join(f"{name} {number(area)}" for name, _, area in curves)
-    description = f"ROC curves. Area under the curve: {areas}. A random classifier scores 0.5."
-    return Plot("roc", f"ROC curve (AUC{of})", description, draw)
+    description = f"ROC curves. AUC: {areas}. A random classifier has an AUC of 0.5."
+    return Plot("roc", f"ROC curve (AUC{selection})", description, draw)
 
 
 def _precision_recall_plot(
-    answers: Predictions, known: list[tuple[str, int]], linear: Predictions | None, of: str
+    answers: Predictions, parts: list[tuple[str, int]], linear: Predictions | None, selection: str
 ) -> Plot:
-    curves = [(name, _recall(answers, place), _precision(answers, place)) for name, place in known]
+    curves = [
+        (name, _precision_recall(answers, column), _average_precision(answers, column))
+        for name, column in parts
+    ]
     if linear is not None:
-        curves.append(("linear model", _recall(linear, 0), _precision(linear, 0)))
-    share = float(np.average(answers.y[:, known[0][1]], weights=answers.weight))
+        curves.append(("linear model", _precision_recall(linear, 0), _average_precision(linear, 0)))
+    share = float(np.average(answers.y[:, parts[0][1]], weights=answers.weight))
 
     def draw(axes: Any) -> None:
-        if len(known) == 1:
+        if len(parts) == 1:
             axes.axhline(share, color=SOFT, linewidth=0.8, linestyle=":")
-        for place, (name, (x, y), mean) in enumerate(curves):
+        for index, (name, (x, y), mean) in enumerate(curves):
             label = f"{short_name(name)} ({number(mean)})"
-            colour, dash = COLOURS[place % 6], DASHES[place % 6]
-            axes.plot(x, y, color=colour, linestyle=dash, label=label, drawstyle="steps-pre")
+            color, dash = COLORS[index % 6], DASHES[index % 6]
+            axes.plot(x, y, color=color, linestyle=dash, label=label, drawstyle="steps-pre")
         axes.set_xlabel("recall")
         axes.set_ylabel("precision")
         _unit_square(axes)
         axes.legend(loc="lower left")
 
     means = "; ".join(f"{name} {number(mean)}" for name, _, mean in curves)
-    chance = f" A random classifier scores {number(share)}." if len(known) == 1 else ""
-    description = f"Precision against recall. Average precision: {means}.{chance}"
-    title = f"Precision-recall curve (average precision{of})"
+    chance = f" A random classifier has {number(share)}." if len(parts) == 1 else ""
+    description = f"Precision-recall curves. Average precision: {means}.{chance}"
+    title = f"Precision-recall curve (average precision{selection})"
     return Plot("precision-recall", title, description, draw)
 
 
-def _roc(answers: Predictions, place: int) -> tuple[Float64Array, Float64Array]:
-    curve = roc_curve(answers.y[:, place], answers.p[:, place], answers.weight, _POINTS)
+def _roc(answers: Predictions, column: int) -> tuple[Float64Array, Float64Array]:
+    curve = roc_curve(answers.y[:, column], answers.p[:, column], answers.weight, _POINTS)
     return curve.x, curve.y
 
 
-def _area(answers: Predictions, place: int) -> float:
-    return roc_auc(answers.y[:, place], answers.p[:, place], answers.weight)
+def _auc(answers: Predictions, column: int) -> float:
+    return roc_auc(answers.y[:, column], answers.p[:, column], answers.weight)
 
 
-def _recall(answers: Predictions, place: int) -> tuple[Float64Array, Float64Array]:
+def _precision_recall(answers: Predictions, column: int) -> tuple[Float64Array, Float64Array]:
     curve = precision_recall_curve(
-        answers.y[:, place], answers.p[:, place], answers.weight, _POINTS
+        answers.y[:, column], answers.p[:, column], answers.weight, _POINTS
     )
     return np.append(0.0, curve.x), np.append(curve.y[:1], curve.y)
 
 
-def _precision(answers: Predictions, place: int) -> float:
-    return average_precision(answers.y[:, place], answers.p[:, place], answers.weight)
+def _average_precision(answers: Predictions, column: int) -> float:
+    return average_precision(answers.y[:, column], answers.p[:, column], answers.weight)
 
 
 def _unit_square(axes: Any) -> None:
@@ -196,47 +197,47 @@ def _unit_square(axes: Any) -> None:
 
 
 def _calibration(facts: RunFacts) -> Iterator[Block]:
-    answers = _answers(facts)
+    answers = _predictions(facts)
     if answers is None:
         return
-    decided = facts.decided
-    if decided is not None and decided.temperature != 1:
-        were = "overconfident" if decided.temperature > 1 else "underconfident"
+    decisions = facts.decided
+    if decisions is not None and decisions.temperature != 1:
+        bias = "overconfident" if decisions.temperature > 1 else "underconfident"
         yield Prose(
-            f"Temperature scaling: the logits are divided by {number(decided.temperature)}, fitted on "
-            f"{decided.rows}, where the uncalibrated probabilities were {were}."
+            f"The probabilities are calibrated by temperature scaling: the logits are divided by "
+            f"{number(decisions.temperature)}, fitted on {decisions.rows}. Without it they were {bias}."
         )
     yield _reliability_plot(facts, answers)
     if answers.task == "binary":
-        trade = threshold_curve(answers.y, answers.p, answers.weight)
-        yield _threshold_plot(trade, answers, facts.threshold)
-        yield _threshold_grid(facts, answers, facts.threshold)
+        curve = threshold_curve(answers.y, answers.p, answers.weight)
+        yield _threshold_plot(curve, answers, facts.threshold)
+        yield _threshold_table(facts, answers, facts.threshold)
 
 
 def _reliability_plot(facts: RunFacts, answers: Predictions) -> Plot:
     level = 0.95 if facts.findings is None else facts.findings.level
     if answers.task == "multiclass":
-        truth, predicted = top_class(answers.y, answers.p)
+        y, p = top_class(answers.y, answers.p)
         weight, what = answers.weight, "the predicted class"
     else:
-        truth = answers.y.reshape(-1).astype(np.float64)
-        predicted = answers.p.reshape(-1).astype(np.float64)
-        wide = answers.y.shape[1]
-        weight = None if answers.weight is None else np.repeat(answers.weight, wide)
+        y = answers.y.reshape(-1).astype(np.float64)
+        p = answers.p.reshape(-1).astype(np.float64)
+        columns = answers.y.shape[1]
+        weight = None if answers.weight is None else np.repeat(answers.weight, columns)
         what = answers.names[1] if answers.task == "binary" else "a positive label"
-    found = reliability_curve(truth, predicted, bins=_BINS, weight=weight, confidence_level=level)
+    curve = reliability_curve(y, p, bins=_BINS, weight=weight, confidence_level=level)
     error = calibration_error(answers.task, answers.y, answers.p, weight=answers.weight)
 
     def draw(axes: Any) -> None:
         axes.plot((0, 1), (0, 1), color=SOFT, linewidth=0.8, linestyle=":")
-        ends = np.abs(
-            np.stack([found.observed - found.observed_low, found.observed_high - found.observed])
+        errors = np.abs(
+            np.stack([curve.observed - curve.observed_low, curve.observed_high - curve.observed])
         )
         axes.errorbar(
-            found.predicted,
-            found.observed,
-            yerr=ends,
-            color=COLOURS[0],
+            curve.predicted,
+            curve.observed,
+            yerr=errors,
+            color=COLORS[0],
             marker="o",
             markersize=4,
             elinewidth=1,
@@ -247,30 +248,29 @@ def _reliability_plot(facts: RunFacts, answers: Predictions) -> Plot:
         axes.set_ylabel("observed frequency")
         _unit_square(axes)
 
-    apart = np.abs(found.predicted - found.observed)
-    widest = int(apart.argmax())
+    widest = int(np.abs(curve.predicted - curve.observed).argmax())
     description = (
-        f"Reliability of the probability of {what} in {len(found.predicted)} bins with {100 * level:g}% "
-        f"Wilson intervals. Expected calibration error {number(error)}. The largest gap is at a "
-        f"mean prediction of {number(float(found.predicted[widest]))}, where the observed frequency is "
-        f"{number(float(found.observed[widest]))} in {int(found.count[widest]):,} rows."
+        f"Reliability of the probability of {what} in {len(curve.predicted)} bins with {100 * level:g}% "
+        f"Wilson intervals. The expected calibration error is {number(error)}. The largest gap is at a "
+        f"mean predicted probability of {number(float(curve.predicted[widest]))}, where the observed "
+        f"frequency is {number(float(curve.observed[widest]))} in {int(curve.count[widest]):,} rows."
     )
     title = f"Reliability diagram (expected calibration error {number(error)})"
     return Plot("reliability", title, description, draw)
 
 
-def _threshold_plot(trade: ThresholdCurve, answers: Predictions, threshold: float) -> Plot:
+def _threshold_plot(curve: ThresholdCurve, answers: Predictions, threshold: float) -> Plot:
     curves = (
-        ("precision", trade.precision),
-        ("recall", trade.recall),
-        ("specificity", trade.specificity),
-        ("F1", trade.f1),
+        ("precision", curve.precision),
+        ("recall", curve.recall),
+        ("specificity", curve.specificity),
+        ("F1", curve.f1),
     )
 
     def draw(axes: Any) -> None:
-        for place, (name, values) in enumerate(curves):
-            colour, dash = COLOURS[place], DASHES[place]
-            axes.plot(trade.threshold, values, color=colour, linestyle=dash, label=name)
+        for index, (name, values) in enumerate(curves):
+            color, dash = COLORS[index], DASHES[index]
+            axes.plot(curve.threshold, values, color=color, linestyle=dash, label=name)
         axes.axvline(
             threshold, color=INK, linewidth=1, linestyle=":", label=f"current, {number(threshold)}"
         )
@@ -279,19 +279,20 @@ def _threshold_plot(trade: ThresholdCurve, answers: Predictions, threshold: floa
         axes.legend(loc="lower center", ncols=2)
 
     description = (
-        f"Precision, recall, specificity and F1 by threshold. At {number(threshold)}, the current "
-        f"threshold: {_point_words(_at(answers, threshold))}."
+        f"Precision, recall, specificity and F1 by threshold. At the current threshold, "
+        f"{number(threshold)}: {_metrics_text(_metrics_at(answers, threshold))}."
     )
     return Plot("thresholds", "Metrics by threshold", description, draw)
 
 
-def _point_words(point: Sequence[float]) -> str:
-    return ", ".join(f"{name} {number(one)}" for name, one in zip(_POINT, point, strict=True))
+def _metrics_text(values: Sequence[float]) -> str:
+    pairs = zip(_THRESHOLD_METRICS, values, strict=True)
+    return ", ".join(f"{name} {number(value)}" for name, value in pairs)
 
 
-def _at(answers: Predictions, threshold: float) -> tuple[float, ...]:
-    """The metrics of `_POINT` at a threshold."""
-    found = compute_metrics(
+def _metrics_at(answers: Predictions, threshold: float) -> tuple[float, ...]:
+    """Compute `_THRESHOLD_METRICS` at a threshold."""
+    metrics = compute_metrics(
         ("precision", "recall", "specificity", "f1"),
         "binary",
         answers.y,
@@ -299,19 +300,19 @@ def _at(answers: Predictions, threshold: float) -> tuple[float, ...]:
         answers.weight,
         threshold,
     )
-    called = predicted_positive(answers.p[:, 0], threshold)
-    return (*found.values(), float(np.average(called, weights=answers.weight)))
+    is_positive = predicted_positive(answers.p[:, 0], threshold)
+    return (*metrics.values(), float(np.average(is_positive, weights=answers.weight)))
 
 
-def _threshold_grid(facts: RunFacts, answers: Predictions, threshold: float) -> Grid:
+def _threshold_table(facts: RunFacts, answers: Predictions, threshold: float) -> Grid:
     thresholds = sorted({*_THRESHOLDS, threshold})
-    rows = [(number(one), *map(number, _at(answers, one))) for one in thresholds]
-    decided = facts.decided
-    aim = decided.chosen_for if decided else None
-    chosen = f", chosen for {aim} on {decided.rows}" if decided and aim else ""
+    rows = [(number(value), *map(number, _metrics_at(answers, value))) for value in thresholds]
+    decisions = facts.decided
+    aim = decisions.chosen_for if decisions else None
+    chosen = f", chosen for {aim} on {decisions.rows}" if decisions and aim else ""
     title = (
         f"Metrics by threshold, {facts.split} rows; current threshold {number(threshold)}{chosen}"
     )
-    heads = ("threshold", *_POINT)
+    heads = ("threshold", *_THRESHOLD_METRICS)
     marked = (thresholds.index(threshold),)
     return grid(title, heads, rows, right=range(6), marked=marked)

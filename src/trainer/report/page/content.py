@@ -1,8 +1,4 @@
-"""What a page consists of, whatever it is written as: sections of prose, tables, plots and lines.
-
-Owns: the pieces. Does not own: what stands in them (the sections), how they look (`document`,
-`markdown`, `figures`).
-"""
+"""The content of a page in any output format: sections of paragraphs, tables, plots and code."""
 
 from __future__ import annotations
 
@@ -17,7 +13,7 @@ Shares = tuple[tuple[float | None, ...], ...]
 
 @dataclass(frozen=True, slots=True)
 class Prose:
-    """A paragraph of plain text; `tone` says whether it is a warning."""
+    """A paragraph of plain text, possibly a warning."""
 
     text: str
     tone: Literal["plain", "warning"] = "plain"
@@ -28,10 +24,10 @@ class Grid:
     """A table.
 
     Attributes:
-        table: Its text; the title is the caption, the first cell of a row names the row.
-        shares: How strongly each cell after the first is shaded, 0 to 1; () for no shading.
-        marked: The rows that stand out.
-        is_folded: Whether it is shown on demand only.
+        table: Its text; the title is the caption, the first cell of each row its header.
+        shares: The shading of each cell after the first, 0 to 1; () for none.
+        marked: Highlighted rows.
+        is_folded: Whether it is collapsed.
     """
 
     table: Table
@@ -42,7 +38,7 @@ class Grid:
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """Text to be copied: commands, a file. `marked` lines stand out."""
+    """Preformatted text such as commands or a file; `marked` lines are highlighted."""
 
     title: str
     lines: tuple[str, ...]
@@ -55,15 +51,15 @@ class Plot:
     """A plot.
 
     Attributes:
-        name: A word that no other plot of the page has: the file's name, the prefix of ids.
-        title: What stands above.
-        description: What is to be seen, with figures, for who cannot see it.
-        draw: Draws it into matplotlib axes; not called where matplotlib is missing.
-        width: Of the figure, in inches.
-        height: Of the figure, in inches.
-        left: The margin for labels left of the axes, in inches.
-        bottom: That below them.
-        is_wide: Whether it takes the width of two.
+        name: A unique name on the page: the file name, and the prefix of ids.
+        title: The caption.
+        description: The text alternative, with the main numbers.
+        draw: Draws the plot into matplotlib axes; not called without matplotlib.
+        width: Figure width in inches.
+        height: Figure height in inches.
+        left: Left margin of the axes in inches.
+        bottom: Bottom margin of the axes in inches.
+        is_wide: Whether it spans two columns.
     """
 
     name: str
@@ -94,9 +90,9 @@ class Page:
     """A page.
 
     Attributes:
-        title: What it is about.
-        lead: The first sentences.
-        sections: Those that have something in them.
+        title: The title.
+        lead: The introductory sentences.
+        sections: The sections.
     """
 
     title: str
@@ -104,13 +100,13 @@ class Page:
     sections: tuple[Section, ...]
 
     def plots(self) -> list[Plot]:
-        """All plots, in their order."""
+        """Return all plots in order."""
         blocks = (block for section in self.sections for block in section.blocks)
         return [block for block in blocks if isinstance(block, Plot)]
 
 
 def section(key: str, title: str, blocks: Iterable[Block]) -> Section:
-    """A section without the tables that have no rows."""
+    """Make a section without empty tables."""
     return Section(key, title, tuple(block for block in blocks if not _is_empty(block)))
 
 
@@ -123,7 +119,7 @@ def grid(
     marked: Iterable[int] = (),
     is_folded: bool = False,
 ) -> Grid:
-    """A table whose cells may hold a stranger's text: control characters are made visible."""
+    """Make a table; control characters in its text, which is untrusted, are escaped."""
     table = Table(
         cell(title),
         tuple(map(cell, columns)),

@@ -1,9 +1,7 @@
-"""Plots drawn by matplotlib, as small SVG that stands inside a page, or as PNG.
+"""Draw plots with matplotlib, as compact SVG to embed in a page, or as PNG.
 
-Colours are those of style.css in light mode; in SVG each becomes the variable of that name, so that a
-plot follows light and dark. Text stays text. Equal plots are equal bytes.
-
-Owns: matplotlib, the look all plots share. Does not own: what a plot shows (`Plot.draw`).
+Colors are those of style.css in light mode; in SVG they are replaced by its CSS variables, so that plots
+follow light and dark mode. Text remains text. Equal plots give equal bytes.
 """
 
 from __future__ import annotations
@@ -27,9 +25,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK, SOFT, LINE, PAPER, SHADE = "#1b1f25", "#56606b", "#d3d9e0", "#ffffff", "#f5f7f9"
-COLOURS = ("#0b62c3", "#b04a00", "#0c7550", "#8638b4", "#b3261f", "#5a636e")
+COLORS = ("#0b62c3", "#b04a00", "#0c7550", "#8638b4", "#b3261f", "#5a636e")
 DASHES = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (6, 2, 1, 2)), (0, (3, 1)), (0, (8, 3)))
-"""Each curve has a dash of its own, so that colour is never all that tells two apart."""
+"""Each curve has a different dash pattern, so that color is never the only distinction."""
 
 Float64Array = npt.NDArray[np.float64]
 
@@ -39,9 +37,9 @@ _VARIABLES = {
     LINE: "line",
     PAPER: "paper",
     SHADE: "panel",
-    **{colour: f"c{number}" for number, colour in enumerate(COLOURS, 1)},
+    **{color: f"c{index}" for index, color in enumerate(COLORS, 1)},
 }
-_LOOK = {
+_STYLE = {
     "axes.edgecolor": SOFT,
     "axes.facecolor": "none",
     "axes.grid": True,
@@ -65,7 +63,7 @@ _LOOK = {
     "svg.fonttype": "none",
     "svg.hashsalt": "trainer",
     "text.color": INK,
-    "text.parse_math": False,  # a dollar in a name begins no formula
+    "text.parse_math": False,  # dollar signs in names are not formulas
     "text.usetex": False,
     "xtick.color": SOFT,
     "xtick.labelcolor": INK,
@@ -84,7 +82,7 @@ _IDENTIFIER = re.compile(r" id=\"([^\"]*)\"")
 
 
 def can_draw() -> bool:
-    """Whether matplotlib is installed."""
+    """Return whether matplotlib is installed."""
     return find_spec("matplotlib") is not None
 
 
@@ -92,48 +90,49 @@ def dots(
     axes: Any,
     x: Float64Array,
     y: Float64Array,
-    colour: str,
+    color: str,
     size: float = 3.2,
     label: str | None = None,
 ) -> None:
-    """Points as one path of strokes without length: a tenth of the bytes of as many markers."""
+    """Draw points as one path of zero-length strokes, a tenth of the bytes of markers."""
     from matplotlib.patches import PathPatch
-    from matplotlib.path import Path as Way
+    from matplotlib.path import Path as MplPath
 
-    ends = np.repeat(np.stack([x, y], axis=1), 2, axis=0)
-    if not len(ends):
+    vertices = np.repeat(np.stack([x, y], axis=1), 2, axis=0)
+    if not len(vertices):
         return
-    codes = np.tile(np.array([Way.MOVETO, Way.LINETO], np.uint8), len(x))
-    look = {"facecolor": "none", "edgecolor": colour, "capstyle": "round", "linewidth": size}
-    axes.add_patch(PathPatch(Way(ends, codes), alpha=0.7, **look))
-    axes.update_datalim(ends)
+    codes = np.tile(np.array([MplPath.MOVETO, MplPath.LINETO], np.uint8), len(x))
+    style = {"facecolor": "none", "edgecolor": color, "capstyle": "round", "linewidth": size}
+    axes.add_patch(PathPatch(MplPath(vertices, codes), alpha=0.7, **style))
+    axes.update_datalim(vertices)
     axes.autoscale_view()
     if label is not None:
-        axes.plot([], [], color=colour, marker="o", linestyle="", markersize=size, label=label)
+        axes.plot([], [], color=color, marker="o", linestyle="", markersize=size, label=label)
 
 
 def rectangles(
-    axes: Any, x: npt.NDArray[Any], y: npt.NDArray[Any], colour: str, alpha: float
+    axes: Any, x: npt.NDArray[Any], y: npt.NDArray[Any], color: str, alpha: float
 ) -> None:
-    """Unit squares around points, as one path."""
+    """Draw unit squares around points as one path."""
     from matplotlib.patches import PathPatch
-    from matplotlib.path import Path as Way
+    from matplotlib.path import Path as MplPath
 
     corners = np.array([(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5), (-0.5, -0.5)])
-    ways = (np.stack([x, y], axis=1)[:, None, :] + corners).reshape(-1, 2)
-    codes = [Way.MOVETO, Way.LINETO, Way.LINETO, Way.LINETO, Way.CLOSEPOLY]
-    path = Way(ways, np.tile(np.array(codes, np.uint8), len(x)))
-    axes.add_patch(PathPatch(path, facecolor=colour, edgecolor="none", alpha=alpha))
+    vertices = (np.stack([x, y], axis=1)[:, None, :] + corners).reshape(-1, 2)
+    line = MplPath.LINETO
+    codes = np.array([MplPath.MOVETO, line, line, line, MplPath.CLOSEPOLY], np.uint8)
+    path = MplPath(vertices, np.tile(codes, len(x)))
+    axes.add_patch(PathPatch(path, facecolor=color, edgecolor="none", alpha=alpha))
 
 
-def count_across(axes: Any, what: str) -> None:
-    """Label the x axis of epochs or trials, with ticks at whole numbers alone."""
-    axes.set_xlabel(what)
+def use_integer_x(axes: Any, label: str) -> None:
+    """Label an x axis of epochs or trials, with integer ticks only."""
+    axes.set_xlabel(label)
     axes.xaxis.get_major_locator().set_params(integer=True)
 
 
-def scale_by_magnitude(axes: Any) -> None:
-    """Draws y by its logarithm, the ticks as plain numbers."""
+def use_log_y(axes: Any) -> None:
+    """Use a logarithmic y axis with plain numbers as ticks."""
     from matplotlib.ticker import FuncFormatter, NullFormatter
 
     axes.set_yscale("log")
@@ -141,8 +140,8 @@ def scale_by_magnitude(axes: Any) -> None:
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 
-def across_by_magnitude(axes: Any) -> None:
-    """Draws x by its logarithm, the ticks as plain numbers."""
+def use_log_x(axes: Any) -> None:
+    """Use a logarithmic x axis with plain numbers as ticks."""
     from matplotlib.ticker import FuncFormatter, NullFormatter
 
     axes.set_xscale("log")
@@ -151,11 +150,11 @@ def across_by_magnitude(axes: Any) -> None:
 
 
 def svg_text(plot: Plot) -> str:
-    """The plot as an `<svg>` element with a title and a description."""
-    picture = StringIO()
+    """Render the plot as an `<svg>` element with a title and a description."""
+    buffer = StringIO()
     with _drawn(plot) as figure:
-        figure.savefig(picture, format="svg", metadata=_METADATA, transparent=True)
-    text = picture.getvalue()
+        figure.savefig(buffer, format="svg", metadata=_METADATA, transparent=True)
+    text = buffer.getvalue()
     body = text[text.index("</defs>") + len("</defs>") : text.rindex("</svg>")]
     width, height = plot.width * 72, plot.height * 72
     title, description = f"{plot.name}-title", f"{plot.name}-description"
@@ -164,19 +163,19 @@ def svg_text(plot: Plot) -> str:
         f'viewBox="0 0 {width:g} {height:g}">'
         f'<title id="{title}">{escape(cell(plot.title))}</title>'
         f'<desc id="{description}">{escape(cell(plot.description))}</desc>'
-        f"{_small(body, plot.name)}</svg>"
+        f"{_compact(body, plot.name)}</svg>"
     )
 
 
 def png_bytes(plot: Plot) -> bytes:
-    """The plot as PNG, in the colours of light mode."""
-    picture = BytesIO()
+    """Render the plot as PNG in the colors of light mode."""
+    buffer = BytesIO()
     with _drawn(plot) as figure:
         figure.subplots_adjust(top=1 - 0.35 / plot.height)
         figure.axes[0].set_title(cell(plot.title), fontsize=10)
-        # Without the version of the drawing program equal plots are equal files.
-        figure.savefig(picture, format="png", dpi=_PNG_DPI, metadata={"Software": None})
-    return picture.getvalue()
+        # Without the version of matplotlib, equal plots give equal files.
+        figure.savefig(buffer, format="png", dpi=_PNG_DPI, metadata={"Software": None})
+    return buffer.getvalue()
 
 
 @contextmanager
@@ -184,11 +183,11 @@ def _drawn(plot: Plot) -> Iterator[Figure]:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    with mpl.rc_context(_LOOK), warnings.catch_warnings():
-        # A name in a script that the font lacks is a reader's browser to draw.
+    with mpl.rc_context(_STYLE), warnings.catch_warnings():
+        # Glyphs missing in the font are drawn by the browser.
         warnings.simplefilter("ignore", UserWarning)
         figure = Figure(figsize=(plot.width, plot.height), facecolor=PAPER)
-        # Margins that matplotlib would find by itself take it as long as the drawing.
+        # Computing the margins automatically takes as long as drawing.
         figure.subplots_adjust(
             left=plot.left / plot.width,
             right=1 - _RIGHT / plot.width,
@@ -199,39 +198,39 @@ def _drawn(plot: Plot) -> Iterator[Figure]:
         yield figure
 
 
-def _small(body: str, name: str) -> str:
-    """The drawing without what a page does not need, its ids the plot's own."""
+def _compact(body: str, name: str) -> str:
+    """Remove what a page does not need, and make ids unique by the name of the plot."""
     body = re.sub(r"<!--.*?-->", "", body, flags=re.DOTALL)
-    body = _TAG.sub(lambda tag: _small_tag(tag[0]), body)
+    body = _TAG.sub(lambda tag: _compact_tag(tag[0]), body)
     body = re.sub(r">\s+<", "><", body.strip())
-    referred = set(re.findall(r"(?:url\(|href=\")#([^\")]+)", body))
-    numbers = {known: f"{name}-{number}" for number, known in enumerate(sorted(referred))}
+    referenced = sorted(set(re.findall(r"(?:url\(|href=\")#([^\")]+)", body)))
+    new_ids = {old: f"{name}-{index}" for index, old in enumerate(referenced)}
     body = _IDENTIFIER.sub(
-        lambda found: f' id="{numbers[found[1]]}"' if found[1] in numbers else "", body
+        lambda match: f' id="{new_ids[match[1]]}"' if match[1] in new_ids else "", body
     )
     body = re.sub(
-        r"(url\(|href=\")#([^\")]+)", lambda found: f"{found[1]}#{numbers[found[2]]}", body
+        r"(url\(|href=\")#([^\")]+)", lambda match: f"{match[1]}#{new_ids[match[2]]}", body
     )
     return _without_bare_groups(body)
 
 
-def _small_tag(tag: str) -> str:
+def _compact_tag(tag: str) -> str:
     tag = tag.replace("xlink:href", "href")
     if "data:image" in tag:
         return tag
     tag = _LONG_NUMBER.sub(lambda number: f"{float(number[0]):.2f}".rstrip("0").rstrip("."), tag)
     tag = _FAMILY.sub("", " ".join(tag.split()))
     tag = re.sub(r" transform=\"rotate\(-0 [^\"]*\"", "", tag)
-    for colour, variable in _VARIABLES.items():
-        tag = tag.replace(colour, f"var(--{variable})")
+    for color, variable in _VARIABLES.items():
+        tag = tag.replace(color, f"var(--{variable})")
     return tag
 
 
 def _without_bare_groups(body: str) -> str:
     kept: list[bool] = []
 
-    def shorten(found: re.Match[str]) -> str:
-        tag = found[0]
+    def shorten(match: re.Match[str]) -> str:
+        tag = match[0]
         if tag == "</g>":
             return tag if kept.pop() else ""
         kept.append(tag != "<g>")

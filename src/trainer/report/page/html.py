@@ -1,10 +1,7 @@
-"""A page as one HTML file that asks for nothing outside itself.
+"""A page as a self-contained HTML file.
 
-Every text of a run is escaped; a content security policy forbids the network and any script but ours.
-Without scripts the page is whole but for the sorting of tables.
-
-Owns: elements, their attributes, the policy. Does not own: what the page says (`content`), colours and
-sizes (style.css).
+All text of a run is escaped; a content security policy blocks the network and any script but ours.
+Without scripts, only sorting of tables is unavailable.
 """
 
 from __future__ import annotations
@@ -22,16 +19,16 @@ from trainer.report.page.figures import can_draw, svg_text
 from trainer.report.text import Table, cell, width
 
 _HERE = Path(__file__).parent
-_SORTED_ROWS = 3
+_MIN_SORTABLE_ROWS = 3
 _HALF_TABLE, _HALF_CODE = 72, 66
-"""Characters up to which a table, or code, leaves room for another beside it on a wide screen."""
+"""Maximum width in characters of a table, or code, that takes half of a wide screen."""
 _WRAPPED_CELL, _SORT_MARK, _PADDING = 18, 2, 2.5
 _LONG_NAME, _LONG_TEXT = 20, 50
-"""Characters from which a name, or a cell, keeps some width rather than wrapping at every word."""
+"""Names and cells longer than this get a minimum width instead of wrapping at every word."""
 
 
 def page_html(page: Page, *, with_plots: bool = True) -> str:
-    """The page as HTML text; with plots if they are wanted and matplotlib is installed."""
+    """Render the page as HTML, with plots unless disabled or matplotlib is missing."""
     style = (_HERE / "style.css").read_text(encoding="utf-8")
     script = (_HERE / "sorting.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -60,11 +57,14 @@ def page_html(page: Page, *, with_plots: bool = True) -> str:
             *(f'<p class="lead">{_text(sentence)}</p>' for sentence in page.lead),
             *([] if can_have_plots else [f"<p>{_text(_without_plots())}</p>"]),
             '<nav aria-label="Sections"><ul>',
-            *(f'<li><a href="#{one.key}">{_text(one.title)}</a></li>' for one in page.sections),
+            *(
+                f'<li><a href="#{section.key}">{_text(section.title)}</a></li>'
+                for section in page.sections
+            ),
             "</ul></nav>",
             "</header>",
             "<main>",
-            *(_section(one, with_plots=with_plots) for one in page.sections),
+            *(_section(section, with_plots=with_plots) for section in page.sections),
             "</main>",
             "<footer>Written by <code>trainer report</code>.</footer>",
             f"<script>{script}</script>",
@@ -87,7 +87,7 @@ def _section(section: Section, *, with_plots: bool) -> str:
 
 
 def _blocks(section: Section, *, with_plots: bool) -> Iterator[str]:
-    """The blocks; plots that follow each other share a row."""
+    """Render the blocks; consecutive plots share a row."""
     for is_plot, blocks in groupby(section.blocks, lambda block: isinstance(block, Plot)):
         if not is_plot:
             yield from (_block(block, section) for block in blocks)
@@ -120,8 +120,8 @@ def _plot(block: Plot) -> str:
 
 def _lines(block: Lines) -> str:
     text = "\n".join(
-        f"<mark>{_text(line)}</mark>" if number in block.marked else _text(line)
-        for number, line in enumerate(block.lines)
+        f"<mark>{_text(line)}</mark>" if index in block.marked else _text(line)
+        for index, line in enumerate(block.lines)
     )
     label = _text(block.title)
     return _folded(
@@ -135,16 +135,16 @@ def _lines(block: Lines) -> str:
 def _grid(block: Grid, section: Section) -> str:
     table = block.table
     has_heads = any(table.columns)
-    is_sortable = has_heads and len(table.rows) >= _SORTED_ROWS and not block.shares
+    is_sortable = has_heads and len(table.rows) >= _MIN_SORTABLE_ROWS and not block.shares
     kind = ' class="sortable"' if is_sortable else ""
     parts = [f"<table{kind}>"]
     if has_heads:
-        heads = "".join(_head(text, place, block) for place, text in enumerate(table.columns))
+        heads = "".join(_head(text, column, block) for column, text in enumerate(table.columns))
         parts.append(f"<thead><tr>{heads}</tr></thead>")
     parts.append("<tbody>")
-    for number, row in enumerate(table.rows):
-        kind = ' class="marked"' if number in block.marked else ""
-        cells = "".join(_cell(text, number, place, block) for place, text in enumerate(row))
+    for index, row in enumerate(table.rows):
+        kind = ' class="marked"' if index in block.marked else ""
+        cells = "".join(_cell(text, index, column, block) for column, text in enumerate(row))
         parts.append(f"<tr{kind}>{cells}</tr>")
     parts.append("</tbody></table>")
     label = _text(f"{section.title}: {table.title}" if table.title else section.title)
@@ -156,31 +156,31 @@ def _grid(block: Grid, section: Section) -> str:
 
 
 def _text_width(table: Table) -> float:
-    """About how many characters wide a table is on the page."""
+    """Estimate the width of a table in characters."""
     total = 0.0
-    for place, (head, *cells) in enumerate(zip(table.columns, *table.rows, strict=True)):
+    for column, (head, *cells) in enumerate(zip(table.columns, *table.rows, strict=True)):
         longest = max(width(head) + _SORT_MARK, *map(width, cells))
         # Numbers are not wrapped.
-        total += _PADDING + (longest if place in table.right else min(_WRAPPED_CELL, longest))
+        total += _PADDING + (longest if column in table.right else min(_WRAPPED_CELL, longest))
     return total
 
 
-def _head(text: str, place: int, block: Grid) -> str:
+def _head(text: str, column: int, block: Grid) -> str:
     if not text:
         return "<td></td>"
-    kind = ' class="n"' if place in block.table.right else ""
+    kind = ' class="n"' if column in block.table.right else ""
     return f'<th scope="col"{kind}>{_text(text)}</th>'
 
 
-def _cell(text: str, row: int, place: int, block: Grid) -> str:
-    if place == 0:
+def _cell(text: str, row: int, column: int, block: Grid) -> str:
+    if column == 0:
         kind = ' class="long"' if width(text) > _LONG_NAME else ""
         return f'<th scope="row"{kind}>{_text(text)}</th>'
-    kinds = ["n"] if place in block.table.right else []
+    kinds = ["n"] if column in block.table.right else []
     if not kinds and width(text) > _LONG_TEXT:
         kinds.append("long")
     style = ""
-    share = block.shares[row][place - 1] if block.shares else None
+    share = block.shares[row][column - 1] if block.shares else None
     if share is not None:
         kinds.append("shaded")
         style = f' style="--share: {share:.3f}"'
@@ -189,7 +189,7 @@ def _cell(text: str, row: int, place: int, block: Grid) -> str:
 
 
 def _folded(text: str, title: str, *, is_folded: bool, is_half: bool) -> str:
-    """A block below its title, which is outside of what scrolls; `is_half` leaves room beside it."""
+    """Wrap a block with its title, which does not scroll; `is_half` for half of the page width."""
     kind = ' class="half"' if is_half else ""
     if is_folded:
         return f"<details{kind}><summary>{_text(title)}</summary>\n{text}\n</details>"
@@ -198,9 +198,9 @@ def _folded(text: str, title: str, *, is_folded: bool, is_half: bool) -> str:
 
 
 def _text(text: str) -> str:
-    """A text as HTML; control characters, also those that turn the direction of writing, are shown."""
+    """Escape a text for HTML; control characters, including bidirectional ones, become visible."""
     return escape(cell(text))
 
 
 def _without_plots() -> str:
-    return f"This page has no plots: {install_command('plots')}, then write the report again."
+    return f"Plots need matplotlib: {install_command('plots')}, then write the report again."

@@ -1,4 +1,4 @@
-"""How raw rows become inputs, and outputs predictions: formulas with the fitted numbers, and code."""
+"""Preprocessing and postprocessing: formulas with the fitted parameters, and Python code."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from trainer.report.page.facts import RunFacts
 from trainer.report.text import number, short_name
 from trainer.runs.example import ExampleRow, read_example
 
-_SHOWN_COLUMNS = 10
-_SHOWN_LEVELS = 6
+_MAX_COLUMNS = 10
+_MAX_LEVELS = 6
 _LONGEST_LEVEL = 24
 _CYCLES = {
     "year": "year: sin and cos of 2π · (time since 1 January) / (length of the year)",
@@ -30,8 +30,8 @@ _CYCLES = {
 
 
 def inputs(facts: RunFacts) -> Section:
-    """The formulas of the first columns, those of the target, and code that reproduces a prediction."""
-    return section("inputs", "How raw rows become inputs", _inputs(facts))
+    """Make the section with formulas of features and target, and code that reproduces a prediction."""
+    return section("inputs", "Preprocessing", _inputs(facts))
 
 
 def _inputs(facts: RunFacts) -> Iterator[Block]:
@@ -45,45 +45,45 @@ def _inputs(facts: RunFacts) -> Iterator[Block]:
         return
     if not networks:
         return
-    fitted = networks[0].preprocessing
-    yield _columns(fitted)
-    steps = _steps(facts, networks)
-    yield grid("How outputs become predictions", ("step", "formula"), steps)
-    models = [one.run.checkpoint("best") / "model.keras" for one in networks]
+    preprocessing = networks[0].preprocessing
+    yield _columns_table(preprocessing)
+    steps = _output_steps(facts, networks)
+    yield grid("From model outputs to predictions", ("step", "formula"), steps)
+    models = [network.run.checkpoint("best") / "model.keras" for network in networks]
     if example is not None and all(map(Path.is_file, models)):
         yield from _code(facts, networks, example)
 
 
-def _columns(fitted: Preprocessing) -> Grid:
-    shown = fitted.columns[:_SHOWN_COLUMNS]
+def _columns_table(preprocessing: Preprocessing) -> Grid:
+    columns, count = preprocessing.columns[:_MAX_COLUMNS], len(preprocessing.columns)
     rows = []
-    for column in shown:
-        places = fitted.places[column.name]
-        last = places.stop - 1
-        at = f"{places.start}" if len(places) == 1 else f"{places.start}–{last}"
-        rows.append((column.name, column.kind, _missing(column), _formula(column), at))
-    title = f"{len(fitted.columns):,} columns make {fitted.width:,} inputs"
-    if len(fitted.columns) > len(shown):
-        title += f"; the first {len(shown)} are shown, all are in preprocessing.json"
+    for column in columns:
+        inputs = preprocessing.places[column.name]
+        last = inputs.stop - 1
+        span = f"{inputs.start}" if len(inputs) == 1 else f"{inputs.start}–{last}"
+        rows.append((column.name, column.kind, _missing_text(column), _formula(column), span))
+    title = f"{count:,} columns are encoded as {preprocessing.width:,} inputs"
+    if count > len(columns):
+        title += f"; the first {len(columns)} are shown, see preprocessing.json for all"
     return grid(title, ("column", "kind", "missing values", "formula", "inputs"), rows)
 
 
-def _missing(column: Column) -> str:
+def _missing_text(column: Column) -> str:
     match column:
         case NumericColumn():
             text = f"{number(column.fill)} ({column.impute.replace('_', ' ')})"
             if column.impute == "drop":
-                text = f"training rows dropped; later {number(column.fill)} (median)"
-            return text + (", and an input that is 1" if column.indicator else "")
+                text = f"training rows dropped; otherwise {number(column.fill)} (median)"
+            return text + (", with an indicator input" if column.indicator else "")
         case CategoricalColumn():
             if column.has_missing_level:
                 return f"level {MISSING}"
             if column.fill is not None:
                 return f"{_level(column.fill)} ({column.impute.replace('_', ' ')})"
-            return "as an unseen level"
+            return "like an unknown level"
         case BooleanColumn():
             if column.has_missing_level:
-                return "0, and an input that is 1"
+                return "0, with an indicator input"
             return f"{int(column.fill)} ({column.impute.replace('_', ' ')})"
         case DatetimeColumn():
             days = "" if column.elapsed is None else f"{number(column.elapsed.fill)} days"
@@ -96,7 +96,7 @@ def _missing(column: Column) -> str:
 def _formula(column: Column) -> str:
     match column:
         case NumericColumn():
-            return _scaled(column, "x") + _written(column)
+            return _scaled(column, "x") + _number_format(column)
         case CategoricalColumn():
             return _encoded(column)
         case BooleanColumn():
@@ -111,16 +111,16 @@ def _formula(column: Column) -> str:
             assert_never(column)
 
 
-def _written(column: NumericColumn) -> str:
-    """How the text of a column is read as numbers, where it is not plain."""
+def _number_format(column: NumericColumn) -> str:
+    """Describe how text is parsed as numbers, if not in the default format."""
     if column.written is None:
         return ""
     unit = f", without '{column.written.unit}'" if column.written.unit else ""
-    return f" (x: text with a decimal {column.written.decimal}{unit})"
+    return f" (x: text with decimal separator {column.written.decimal}{unit})"
 
 
 def _scaled(column: NumericColumn, x: str) -> str:
-    """Clip, scale, smooth clip: in the order in which they are applied."""
+    """Describe clipping, scaling and smooth clipping, in the order in which they are applied."""
     bounds = column.outliers
     if bounds is not None and bounds.action == "clip":
         x = f"clip({x}, {number(bounds.lower)}, {number(bounds.upper)})"
@@ -137,7 +137,7 @@ def _scaled(column: NumericColumn, x: str) -> str:
 
 
 def _affine(x: str, offset: float, scale: float) -> str:
-    """The formula (x - offset) / scale, without parts that change nothing."""
+    """Format (x - offset) / scale without trivial parts."""
     shifted = f"{x} {'-' if offset > 0 else '+'} {number(abs(offset))}" if offset else x
     if scale == 1:
         return shifted
@@ -147,23 +147,23 @@ def _affine(x: str, offset: float, scale: float) -> str:
 def _encoded(column: CategoricalColumn) -> str:
     specials = [RARE] * (column.rare > 0) + [MISSING] * column.has_missing_level
     levels = [*map(_level, column.levels), *specials]
-    listed = ", ".join(levels[:_SHOWN_LEVELS])
-    if len(levels) > _SHOWN_LEVELS:
+    listed = ", ".join(levels[:_MAX_LEVELS])
+    if len(levels) > _MAX_LEVELS:
         listed += f", … ({len(levels):,} levels)"
     to_rare = column.unknown == "rare" and column.rare > 0
     match column.encode:
         case "onehot":
-            unseen = RARE if to_rare else "all 0"
-            return f"one-hot, in the order {listed}; an unseen level: {unseen}"
+            unknown = RARE if to_rare else "all 0"
+            return f"one-hot in the order {listed}; unknown levels: {unknown}"
         case "ordinal":
-            unseen = RARE if to_rare else number(-1 / (column.codes - 1))
-            order = listed.replace(", ", " < ") if len(levels) <= _SHOWN_LEVELS else listed
-            return f"position / {column.codes - 1}, from 0: {order}; an unseen level: {unseen}"
+            unknown = RARE if to_rare else number(-1 / (column.codes - 1))
+            order = listed.replace(", ", " < ") if len(levels) <= _MAX_LEVELS else listed
+            return f"index / {column.codes - 1}, from 0: {order}; unknown levels: {unknown}"
         case "embedding":
-            unseen = RARE if to_rare else "id 0"
+            unknown = RARE if to_rare else "id 0"
             return (
-                f"id = position + 1: {listed}; an unseen level: {unseen}; "
-                f"the network embeds the id in {column.dimension} dimensions"
+                f"id = index + 1: {listed}; unknown levels: {unknown}; "
+                f"embedding of dimension {column.dimension}"
             )
         case _:
             assert_never(column.encode)
@@ -173,11 +173,11 @@ def _level(level: str) -> str:
     return short_name(level, _LONGEST_LEVEL)
 
 
-def _steps(facts: RunFacts, networks: Sequence[Network]) -> Iterator[tuple[str, str]]:
-    """What is done with the outputs of the network, in order."""
+def _output_steps(facts: RunFacts, networks: Sequence[Network]) -> Iterator[tuple[str, str]]:
+    """Yield the steps from model outputs to predictions, in order."""
     target = networks[0].preprocessing.target
     if target.task == "regression":
-        yield from _number_steps(target)
+        yield from _regression_steps(target)
     else:
         yield "output", _probability(target)
         yield from _temperature_steps(networks, target)
@@ -201,32 +201,32 @@ def _probability(target: FittedTarget) -> str:
 def _temperature_steps(
     networks: Sequence[Network], target: FittedTarget
 ) -> Iterator[tuple[str, str]]:
-    temperatures = {one.temperature for one in networks}
+    temperatures = {network.temperature for network in networks}
     if temperatures == {1.0}:
         return
-    shown = number(temperatures.pop()) if len(temperatures) == 1 else "temperature of the network"
-    link = "softmax(log(p)" if target.task == "multiclass" else "sigmoid(logit(p)"
-    yield "temperature", f"p = {link} / {shown})"
+    text = number(temperatures.pop()) if len(temperatures) == 1 else "temperature of the network"
+    logits = "softmax(log(p)" if target.task == "multiclass" else "sigmoid(logit(p)"
+    yield "temperature", f"p = {logits} / {text})"
 
 
 def _label(target: FittedTarget, threshold: float) -> str:
     match target.task:
         case "binary":
             negative, positive = map(_level, target.classes)
-            return f"{positive} where p ≥ {number(threshold)}, else {negative}"
+            return f"{positive} if p ≥ {number(threshold)}, else {negative}"
         case "multilabel":
-            return f"yes where p ≥ {number(threshold)}"
+            return f"yes if p ≥ {number(threshold)}"
         case _:
             return "the class with the largest p"
 
 
-def _number_steps(target: FittedTarget) -> Iterator[tuple[str, str]]:
-    for place, name in enumerate(target.columns[:_SHOWN_COLUMNS]):
-        scale, offset = target.scale[place], target.offset[place]
+def _regression_steps(target: FittedTarget) -> Iterator[tuple[str, str]]:
+    for index, name in enumerate(target.columns[:_MAX_COLUMNS]):
+        scale, offset = target.scale[index], target.offset[index]
         y = "output" if scale == 1 else f"{number(scale)} · output"
         if offset:
             y += f" {'+' if offset > 0 else '-'} {number(abs(offset))}"
-        curve = target.curves[place] if target.curves else None
+        curve = target.curves[index] if target.curves else None
         if curve is not None:
             bounds = f"{number(curve.low)}, {number(curve.high)}"
             inverse = "exp"
@@ -234,24 +234,24 @@ def _number_steps(target: FittedTarget) -> Iterator[tuple[str, str]]:
                 inverse = f"inverse Yeo-Johnson with λ = {number(curve.exponent)}, "
             inner = f"exp({y})" if curve.kind == "log" else f"{inverse}of {y}"
             y = f"clip({inner}, {bounds})"
-        yield f"{name}", f"prediction = {y}"
+        yield name, f"prediction = {y}"
 
 
 def _code(facts: RunFacts, networks: Sequence[Network], row: ExampleRow) -> Iterator[Block]:
-    members = [one.run.path for one in networks if one.run.path != facts.run.path]
+    members = [network.run.path for network in networks if network.run.path != facts.run.path]
     example = Example(
         path=str(facts.run.path),
-        preprocessing=[one.preprocessing for one in networks],
+        preprocessing=[network.preprocessing for network in networks],
         values=row.values,
         members=[path.relative_to(facts.run.path).as_posix() for path in members],
-        is_calibrated=any(one.temperature != 1 for one in networks),
+        is_calibrated=any(network.temperature != 1 for network in networks),
         has_custom=_has_custom(facts.settings.get("model")),
     )
     yield Prose(
-        f"The code below reproduces the prediction for {row.split} row {row.row:,} (counted from 0) "
-        "without this package. Dates are ISO 8601 in UTC; None is a missing value."
+        f"This code reproduces the prediction for {row.split} row {row.row:,} (counted from 0) "
+        "without this package. Dates are in ISO 8601 and UTC; missing values are None."
     )
-    yield Lines("Reproduce a prediction with json, numpy and Keras", example_code(example))
+    yield Lines("Reproduce a prediction with json, numpy and Keras only", example_code(example))
 
 
 def _has_custom(value: object) -> bool:

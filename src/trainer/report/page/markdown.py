@@ -1,8 +1,4 @@
-"""A page as Markdown for a pull request: GitHub's tables, no plots.
-
-Owns: the marks of Markdown and how a stranger's text is kept from being taken for them. Does not own:
-what the page says (`content`).
-"""
+"""A page as GitHub-flavored Markdown for pull requests, without plots; untrusted text is escaped."""
 
 from __future__ import annotations
 
@@ -17,7 +13,7 @@ _MARKS = re.compile(r"([\\`*_{}\[\]<>#|~&!$])")
 
 
 def page_markdown(page: Page) -> str:
-    """The page as Markdown; folded tables are folded, folded lines left out."""
+    """Render the page as Markdown; folded tables are collapsed, folded code is omitted."""
     lines = [f"# {_text(page.title)}", ""]
     for sentence in page.lead:
         lines += [_text(sentence), ""]
@@ -39,12 +35,12 @@ def _block(block: Block) -> Iterator[str]:
             if not block.is_folded:
                 yield f"{_text(title)}:"
                 yield ""
-                # Indented, no line can end the block, as a fence could be ended.
+                # An indented block cannot be closed by a line of its content, unlike a fence.
                 yield from (f"    {cell(line)}" for line in lines)
                 yield ""
         case Grid(table):
             if block.is_folded:
-                yield f"<details><summary>{_unnamed(escape(cell(table.title)))}</summary>"
+                yield f"<details><summary>{_without_mentions(escape(cell(table.title)))}</summary>"
                 yield ""
                 yield from _table(table)
                 yield ""
@@ -60,21 +56,21 @@ def _block(block: Block) -> Iterator[str]:
 def _table(table: Table) -> Iterator[str]:
     yield _row(table.columns)
     yield _row(
-        tuple("---:" if place in table.right else "---" for place in range(len(table.columns))),
-        are_marks=True,
+        tuple("---:" if index in table.right else "---" for index in range(len(table.columns))),
+        escape_cells=False,
     )
     for row in table.rows:
         yield _row(row)
 
 
-def _row(cells: tuple[str, ...], *, are_marks: bool = False) -> str:
-    return "| " + " | ".join(cells if are_marks else map(_text, cells)) + " |"
+def _row(cells: tuple[str, ...], *, escape_cells: bool = True) -> str:
+    return "| " + " | ".join(map(_text, cells) if escape_cells else cells) + " |"
 
 
 def _text(text: str) -> str:
-    return _unnamed(_MARKS.sub(r"\\\1", cell(text)))
+    return _without_mentions(_MARKS.sub(r"\\\1", cell(text)))
 
 
-def _unnamed(text: str) -> str:
-    # Whoever is named after an @ would be told, were it not for the blank of no width.
+def _without_mentions(text: str) -> str:
+    # A zero-width space prevents notifications to users whose name follows an @.
     return text.replace("@", "@\u200b")

@@ -1,4 +1,4 @@
-"""Config, environment, and the commands that reproduce or continue a run."""
+"""Config, environment, and commands to reproduce, use or resume a run."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from trainer.runs.files import read_bytes
 from trainer.runs.manifest import Manifest
 
 _LONGEST = 200
-_CHANGES = {True: ", changed since", False: "", None: ", changes unknown"}
+_CHANGES = {True: ", modified", False: "", None: ", modifications unknown"}
 
 
 def config(facts: RunFacts) -> Section:
-    """The settings that differ from their defaults, and all settings."""
+    """Make the section with settings that differ from their defaults, and all settings."""
     return section("config", "Config", _config(facts))
 
 
@@ -38,42 +38,46 @@ def _config(facts: RunFacts) -> Iterator[Block]:
     document = parse_yaml(text, Source(str(facts.run.config), facts.run.path))
     if document.root is None or document.problems:
         return
-    usual = usual_settings(facts.settings)
+    defaults = default_settings(facts.settings)
     marked: set[int] = set()
     rows = []
-    for path, lines, value in _written(document.root):
-        if usual is not None and any(key not in usual for key in _keys(value, path)):
+    for path, lines, value in _settings(document.root):
+        if defaults is not None and any(key not in defaults for key in _keys(value, path)):
             marked |= lines
             rows.append((join_key(path), truncate(flow_text(value), _LONGEST)))
-    title = "Settings that differ from their default, or have none"
+    title = "Settings without a default or different from it"
     yield grid(title, ("setting", "value"), rows)
-    marks = " (those of the table above highlighted)" if rows else ""
+    marks = " (highlighted: those of the table above)" if rows else ""
     yield Lines(f"All settings{marks}", tuple(text.splitlines()), frozenset(marked), is_folded=True)
 
 
-def _written(node: Node, path: KeyPath = ()) -> Iterator[tuple[KeyPath, set[int], Any]]:
-    """Each setting, a list of scalars as one: its key path, its lines from 0, its value."""
+def _settings(node: Node, path: KeyPath = ()) -> Iterator[tuple[KeyPath, set[int], Any]]:
+    """Yield the key path, lines (from 0) and value of each setting; a list of scalars is one value."""
     if node.entries:
         for key, entry in node.entries.items():
-            yield from _written(entry.node, (*path, key))
+            yield from _settings(entry.node, (*path, key))
     elif node.items and any(item.entries or item.items for item in node.items):
         for index, item in enumerate(node.items):
-            yield from _written(item, (*path, index))
+            yield from _settings(item, (*path, index))
     else:
-        yield path, {one.location.line - 1 for one in (node, *(node.items or ()))}, to_python(node)
+        yield (
+            path,
+            {part.location.line - 1 for part in (node, *(node.items or ()))},
+            to_python(node),
+        )
 
 
-def usual_settings(settings: Mapping[str, Any]) -> set[str] | None:
-    """The settings that have their default value, by dotted key.
+def default_settings(settings: Mapping[str, Any]) -> set[str] | None:
+    """Return the dotted keys of settings that have their default value.
 
-    None where the settings are not those of this version.
+    None if the settings are not valid in this version.
     """
     try:
         parsed = Config.model_validate(dict(settings))
     except ValidationError:
         return None
-    other = parsed.model_dump(mode="python", exclude_defaults=True)
-    return set(_keys(resolved_settings(parsed))) - set(_keys(other))
+    non_default = parsed.model_dump(mode="python", exclude_defaults=True)
+    return set(_keys(resolved_settings(parsed))) - set(_keys(non_default))
 
 
 def _keys(value: Any, path: KeyPath = ()) -> Iterator[str]:
@@ -96,13 +100,14 @@ def _text(run: RunDirectory) -> str:
 
 
 def environment(facts: RunFacts) -> Section:
-    """Versions, device, process, hashes."""
+    """Make the section with versions, device and hashes."""
     manifest = facts.report.summary.manifest
-    rows = [] if manifest is None else [(key, value) for key, value in _facts(manifest) if value]
+    entries = [] if manifest is None else _environment(manifest)
+    rows = [(name, value) for name, value in entries if value]
     return section("environment", "Environment", [grid("", ("", ""), rows)])
 
 
-def _facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
+def _environment(manifest: Manifest) -> Iterator[tuple[str, str]]:
     yield "started", f"{manifest.started.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
     yield "duration", durations(manifest)
     yield "parameters", "" if manifest.parameters is None else f"{manifest.parameters:,}"
@@ -113,24 +118,24 @@ def _facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
     yield "engine", manifest.engine or ""
     yield "processor", manifest.processor
     yield "python", f"{manifest.python} on {manifest.platform}" if manifest.python else ""
-    yield "packages", ", ".join(f"{name} {text}" for name, text in manifest.packages.items())
+    yield "packages", ", ".join(f"{name} {version}" for name, version in manifest.packages.items())
     if manifest.git is not None:
         yield "git", manifest.git.commit + _CHANGES[manifest.git.dirty]
 
 
 def commands(facts: RunFacts) -> Section:
-    """Commands that reproduce, evaluate and continue the run."""
+    """Make the section with commands to reproduce, evaluate, use and resume the run."""
     return section("commands", "Commands", _commands(facts))
 
 
 def _commands(facts: RunFacts) -> Iterator[Block]:
     manifest = facts.report.summary.manifest
     if manifest is not None and manifest.command:
-        yield Lines("This run was made by", (cell(shlex.join(manifest.command)),))
+        yield Lines("This run was created by", (cell(shlex.join(manifest.command)),))
     run = cell(str(facts.run.path))
     lines = [
-        f"{command_text('fit', cell(str(facts.run.config)))}    # train it again from scratch",
-        f"{command_text('eval', run)}    # evaluate it",
+        f"{command_text('fit', cell(str(facts.run.config)))}    # train again from scratch",
+        f"{command_text('eval', run)}    # evaluate",
         f"{command_text('predict', run, 'FILE', '-o', 'OUT')}    # predict the rows of FILE",
     ]
     status = facts.report.summary.status
@@ -138,5 +143,5 @@ def _commands(facts: RunFacts) -> Iterator[Block]:
         lines.append(f"{command_text('resume', run, 'fit.epochs=+20')}    # train 20 more epochs")
     for name, command in next_step(facts.run, status):
         if name == "resume with":
-            lines.append(f"{cell(command)}    # continue training")
-    yield Lines("To reproduce and use it", tuple(lines))
+            lines.append(f"{cell(command)}    # resume training")
+    yield Lines("Commands to reproduce and use this run", tuple(lines))

@@ -1,4 +1,4 @@
-"""Several runs side by side: summaries, differing settings, metrics with intervals, curves."""
+"""Several runs side by side: summaries, settings that differ, metrics with intervals, curves."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from trainer.config.yaml_writer import flow_text
-from trainer.evaluation.bootstrap import paired_bootstrap as compare_answers
+from trainer.evaluation.bootstrap import paired_bootstrap
 from trainer.evaluation.curves import roc_curve
 from trainer.evaluation.metrics import COMPARED_METRICS, split_metric_name
 from trainer.evaluation.predictions import Predictions
@@ -19,101 +19,107 @@ from trainer.report.decisions import common_label, read_decision_summary
 from trainer.report.findings import Difference
 from trainer.report.page.content import Block, Page, Plot, Prose, Section, grid, section
 from trainer.report.page.facts import SPLITS, RunFacts
-from trainer.report.page.figures import COLOURS, DASHES, SOFT, count_across
+from trainer.report.page.figures import COLORS, DASHES, SOFT, use_integer_x
 from trainer.report.page.metrics import difference_text, interval_text
 from trainer.report.page.training import scale_loss, series, thinned
 from trainer.report.tables import metric_text
 from trainer.report.text import number, truncate
 
-_DRAWN = 12
+_MAX_CURVES = 12
 _NOTHING = "–"
 _LONGEST = 80
 _RESAMPLES = 500
-_DRAWN_CELLS = 50_000_000
+_MAX_DRAWS = 50_000_000
+"""Limit of rows × resamples for the differences."""
 
 
 def several_page(comparison: Comparison, runs: Sequence[RunFacts]) -> Page:
-    """The page of two runs or more, in the order in which they were named.
+    """Make the page that compares two or more runs, in the given order.
 
     Args:
         comparison: What differs.
         runs: The facts of the same runs.
     """
-    sections = (_runs(runs), _differences(comparison), _metrics(runs), _curves(runs))
-    others = (_facts(comparison),)
+    sections = (
+        _runs_section(runs),
+        _settings_section(comparison),
+        _metrics_section(runs),
+        _curves_section(runs),
+        _facts_section(comparison),
+    )
     return Page(
-        f"{len(runs)} runs compared",
+        f"Comparison of {len(runs)} runs",
         (),
-        tuple(one for one in (*sections, *others) if one.blocks),
+        tuple(section for section in sections if section.blocks),
     )
 
 
 def side_by_side(
     comparison: Comparison, runs: Sequence[RunFacts], names: Sequence[str]
 ) -> Iterator[Block]:
-    """Some runs side by side, as a part of another page.
+    """Yield the blocks that compare runs, as a part of another page.
 
     Args:
         comparison: What differs.
         runs: The facts of the same runs.
-        names: What the runs are called there.
+        names: The names of the runs.
     """
     rows = [
-        (run_label(place), name, str(facts.run.path))
-        for place, (name, facts) in enumerate(zip(names, runs, strict=True))
+        (run_label(index), name, str(facts.run.path))
+        for index, (name, facts) in enumerate(zip(names, runs, strict=True))
     ]
     yield grid("", ("", "name", "run"), rows)
-    for part in (_differences(comparison), _metrics(runs)):
+    for part in (_settings_section(comparison), _metrics_section(runs)):
         yield from part.blocks
 
 
-def _runs(runs: Sequence[RunFacts]) -> Section:
+def _runs_section(runs: Sequence[RunFacts]) -> Section:
     rows = []
-    for place, facts in enumerate(runs):
+    for index, facts in enumerate(runs):
         summary = facts.report.summary
         epochs = f"{summary.manifest.epochs:,}" if summary.manifest else _NOTHING
         sentence = facts.findings.sentence if facts.findings else ""
-        label = run_label(place)
+        label = run_label(index)
         rows.append((label, summary.name, str(facts.run.path), summary.status, epochs, sentence))
     blocks: list[Block] = [
         grid("", ("", "name", "run", "status", "epochs", "findings"), rows, right=(4,))
     ]
-    for place, facts in enumerate(runs):
+    for index, facts in enumerate(runs):
         blocks += [
-            Prose(f"{run_label(place)}, damaged: {problem}", "warning")
+            Prose(f"Damaged file of {run_label(index)}: {problem}", "warning")
             for problem in facts.problems
         ]
     return section("runs", "Runs", blocks)
 
 
-def _differences(comparison: Comparison) -> Section:
+def _settings_section(comparison: Comparison) -> Section:
     count = len(comparison.runs)
     if not comparison.settings:
-        return section("settings", "Settings", [Prose("All settings are equal.")])
+        return section("settings", "Settings", [Prose("All settings are the same.")])
     rows = [(key, *_cells(row, count, flow_text)) for key, row in comparison.settings.items()]
     heads = ("setting", *map(run_label, range(count)))
     return section("settings", "Settings", [grid("Settings that differ", heads, rows)])
 
 
-def _facts(comparison: Comparison) -> Section:
+def _facts_section(comparison: Comparison) -> Section:
     count = len(comparison.runs)
-    rows = [(key, *_cells(row, count, _words)) for key, row in comparison.facts.items()]
+    rows = [(key, *_cells(row, count, _fact_text)) for key, row in comparison.facts.items()]
     heads = ("", *map(run_label, range(count)))
     title = "Differences in data, rows, packages and device"
     return section("facts", "Other differences", [grid(title, heads, rows)])
 
 
 def _cells(row: Row, count: int, text: Callable[[Any], str]) -> Iterator[str]:
-    """The values of one key as text, by the position of the run; a run without has a dash."""
-    for place in range(count):
-        yield truncate(text(row[place]), _LONGEST) if place in row else _NOTHING
+    """Yield the values of one key as text, in the order of the runs; a dash where missing."""
+    for index in range(count):
+        yield truncate(text(row[index]), _LONGEST) if index in row else _NOTHING
 
 
-def _words(value: Any) -> str:
+def _fact_text(value: Any) -> str:
     return value if isinstance(value, str) else flow_text(value)
 
 
-def _metrics(runs: Sequence[RunFacts]) -> Section:
+def _metrics_section(runs: Sequence[RunFacts]) -> Section:
     return section("scores", "Metrics", _metric_blocks(runs))
 
 
@@ -121,7 +127,7 @@ def _metric_blocks(runs: Sequence[RunFacts]) -> Iterator[Block]:
     heads = ("metric", *map(run_label, range(len(runs))))
     labels = [read_decision_summary(facts.run).labels for facts in runs]
     for split in SPLITS:
-        columns = [_measured(facts, split) for facts in runs]
+        columns = [_metric_texts(facts, split) for facts in runs]
         names = list(dict.fromkeys(name for column in columns for name in column))
         rows = [
             (common_label(labels, name), *(column.get(name, _NOTHING) for column in columns))
@@ -132,45 +138,45 @@ def _metric_blocks(runs: Sequence[RunFacts]) -> Iterator[Block]:
     yield from _against_first(runs)
 
 
-def _measured(facts: RunFacts, split: str) -> Mapping[str, str]:
-    """Name → value with its interval, from the findings or else from `evaluation/`."""
+def _metric_texts(facts: RunFacts, split: str) -> Mapping[str, str]:
+    """Return metrics with intervals by name, from the findings or else from `evaluation/`."""
     summary = facts.report.summary
-    found = {
+    texts = {
         name: metric_text(summary, split, name)
         for name in (*summary.metrics.get(split, {}), *summary.intervals.get(split, {}))
     }
     if facts.findings is not None and split in facts.findings.splits:
-        of = facts.findings.splits[split].measures
-        found |= {
-            name: interval_text(measured)
-            for name, measured in of.items()
+        metrics = facts.findings.splits[split].measures
+        texts |= {
+            name: interval_text(metric)
+            for name, metric in metrics.items()
             if not split_metric_name(name)[0]
         }
-    return found
+    return texts
 
 
 def _against_first(runs: Sequence[RunFacts]) -> Iterator[Block]:
-    """The others' differences from the first, on the same bootstrap resamples of the rows."""
+    """Yield the differences of the other runs from the first, on the same bootstrap resamples."""
     first = runs[0]
     if first.task is None or first.split is None:
         return
     split = first.split
-    # Those that the first run is compared with its baselines by, the headline first.
-    own = () if first.findings is None else first.findings.compared
-    names = own or COMPARED_METRICS[first.task]
+    # The metrics used to compare the first run with its baselines, the headline first.
+    names = () if first.findings is None else first.findings.compared
+    names = names or COMPARED_METRICS[first.task]
     columns = [
-        _difference(first, facts, split, names) if place else {} for place, facts in enumerate(runs)
+        _difference(first, facts, split, names) if index else {} for index, facts in enumerate(runs)
     ]
-    others = [place for place, column in enumerate(columns) if column]
+    others = [index for index, column in enumerate(columns) if column]
     if not others:
         return
     yield Prose(
-        "Differences are measured on the same bootstrap resamples of the rows; one whose interval "
-        "contains 0 is marked as noise. The variation between seeds of one config is not included."
+        "Differences are computed on the same bootstrap resamples of the rows. A difference whose "
+        "interval contains 0 is marked as noise. Variation between random seeds is not included."
     )
-    heads = ("metric", *(f"{run_label(place)} - A" for place in others))
+    heads = ("metric", *(f"{run_label(index)} - A" for index in others))
     rows = [
-        (name, *(difference_text(columns[place].get(name), name) for place in others))
+        (name, *(difference_text(columns[index].get(name), name) for index in others))
         for name in names
     ]
     yield grid(f"Differences from A, {split} rows", heads, rows, right=range(1, len(heads)))
@@ -181,97 +187,99 @@ def _difference(
 ) -> dict[str, Difference]:
     if split not in facts.answers:
         return {}
-    ours, theirs = facts.answers[split], first.answers[split]
-    if not _are_comparable(ours, theirs):
+    predictions, reference = facts.answers[split], first.answers[split]
+    if not _are_comparable(predictions, reference):
         return {}
-    found = compare_answers(
-        ours,
-        theirs,
+    differences = paired_bootstrap(
+        predictions,
+        reference,
         threshold=facts.threshold,
         other_threshold=first.threshold,
         names=names,
-        resamples=max(100, min(_RESAMPLES, _DRAWN_CELLS // len(ours))),
+        resamples=max(100, min(_RESAMPLES, _MAX_DRAWS // len(predictions))),
     )
     return {
-        name: Difference(one.value, one.low, one.high, one.is_noise)
-        for name, one in found.items()
-        if np.isfinite((one.value, one.low, one.high)).all()
+        name: Difference(entry.value, entry.low, entry.high, entry.is_noise)
+        for name, entry in differences.items()
+        if np.isfinite((entry.value, entry.low, entry.high)).all()
     }
 
 
-def _are_comparable(ours: Predictions, theirs: Predictions) -> bool:
-    if (ours.task, ours.names, len(ours)) != (theirs.task, theirs.names, len(theirs)):
+def _are_comparable(a: Predictions, b: Predictions) -> bool:
+    if (a.task, a.names, len(a)) != (b.task, b.names, len(b)):
         return False
-    mine, other = np.argsort(ours.rows, kind="stable"), np.argsort(theirs.rows, kind="stable")
+    order_a, order_b = np.argsort(a.rows, kind="stable"), np.argsort(b.rows, kind="stable")
     return bool(
-        np.array_equal(ours.rows[mine], theirs.rows[other])
-        and np.array_equal(ours.y[mine], theirs.y[other])
-        and np.isfinite(ours.p).all()
-        and np.isfinite(theirs.p).all()
+        np.array_equal(a.rows[order_a], b.rows[order_b])
+        and np.array_equal(a.y[order_a], b.y[order_b])
+        and np.isfinite(a.p).all()
+        and np.isfinite(b.p).all()
     )
 
 
-def _curves(runs: Sequence[RunFacts]) -> Section:
+def _curves_section(runs: Sequence[RunFacts]) -> Section:
     return section("curves", "Curves", _curve_blocks(runs))
 
 
 def _curve_blocks(runs: Sequence[RunFacts]) -> Iterator[Block]:
-    if len(runs) > _DRAWN:
-        yield Prose(f"Curves are drawn for the first {_DRAWN} runs.")
+    if len(runs) > _MAX_CURVES:
+        yield Prose(f"Curves are drawn for the first {_MAX_CURVES} runs.")
+    runs = runs[:_MAX_CURVES]
     for name in ("loss", "val_loss"):
         curves = [
-            (run_label(place), *series(facts.report.history, name))
-            for place, facts in enumerate(runs[:_DRAWN])
+            (run_label(index), *series(facts.report.history, name))
+            for index, facts in enumerate(runs)
         ]
-        drawn = [one for one in curves if len(one[2]) > 1]
-        if drawn:
-            yield _history_plot(name, drawn)
-    rocs = [
-        (run_label(place), facts.answers["test"])
-        for place, facts in enumerate(runs[:_DRAWN])
-        if facts.task == "binary" and "test" in facts.answers and _has_both(facts.answers["test"])
+        curves = [curve for curve in curves if len(curve[2]) > 1]
+        if curves:
+            yield _history_plot(name, curves)
+    binary = [
+        (run_label(index), facts.answers["test"])
+        for index, facts in enumerate(runs)
+        if facts.task == "binary" and "test" in facts.answers and _has_roc(facts.answers["test"])
     ]
-    if rocs:
-        yield _roc_plot(rocs)
+    if binary:
+        yield _roc_plot(binary)
 
 
-def _has_both(answers: Predictions) -> bool:
-    return 0 < answers.y.sum() < len(answers) and bool(np.isfinite(answers.p).all())
+def _has_roc(predictions: Predictions) -> bool:
+    has_both_classes = 0 < predictions.y.sum() < len(predictions)
+    return has_both_classes and bool(np.isfinite(predictions.p).all())
 
 
 def _history_plot(name: str, curves: Sequence[tuple[str, Any, Any]]) -> Plot:
     def draw(axes: Any) -> None:
-        for place, (label, epochs, values) in enumerate(curves):
-            look = {"color": COLOURS[place % 6], "linestyle": DASHES[(place + place // 6) % 6]}
-            axes.plot(*thinned(epochs, values), label=label, linewidth=1.2, **look)
+        for index, (label, epochs, values) in enumerate(curves):
+            style = {"color": COLORS[index % 6], "linestyle": DASHES[(index + index // 6) % 6]}
+            axes.plot(*thinned(epochs, values), label=label, linewidth=1.2, **style)
         scale_loss(axes, [values for _, _, values in curves])
-        count_across(axes, "epoch")
+        use_integer_x(axes, "epoch")
         axes.legend(loc="upper right", ncols=2)
 
-    words = "; ".join(
+    minima = "; ".join(
         f"{label} minimum {number(float(values.min()))}, last {number(float(values[-1]))}"
         for label, _, values in curves
     )
     title = f"{name} by epoch"
-    return Plot(f"curves-{name.replace('_', '-')}", title, f"{title}: {words}.", draw)
+    return Plot(f"curves-{name.replace('_', '-')}", title, f"{title}: {minima}.", draw)
 
 
 def _roc_plot(runs: Sequence[tuple[str, Predictions]]) -> Plot:
-    areas = [roc_auc(one.y[:, 0], one.p[:, 0], one.weight) for _, one in runs]
+    areas = [roc_auc(run.y[:, 0], run.p[:, 0], run.weight) for _, run in runs]
 
     def draw(axes: Any) -> None:
         axes.plot((0, 1), (0, 1), color=SOFT, linewidth=0.8, linestyle=":")
-        for place, ((label, one), area) in enumerate(zip(runs, areas, strict=True)):
-            curve = roc_curve(one.y[:, 0], one.p[:, 0], one.weight, 200)
-            look = {"color": COLOURS[place % 6], "linestyle": DASHES[(place + place // 6) % 6]}
+        for index, ((label, run), area) in enumerate(zip(runs, areas, strict=True)):
+            curve = roc_curve(run.y[:, 0], run.p[:, 0], run.weight, 200)
+            style = {"color": COLORS[index % 6], "linestyle": DASHES[(index + index // 6) % 6]}
             text = f"{label} ({number(area)})"
-            axes.plot(curve.x, curve.y, label=text, linewidth=1.2, **look)
+            axes.plot(curve.x, curve.y, label=text, linewidth=1.2, **style)
         axes.set_xlabel("false positive rate")
         axes.set_ylabel("true positive rate")
         axes.legend(loc="lower right")
 
-    words = "; ".join(
+    texts = "; ".join(
         f"{label} {number(area)}" for (label, _), area in zip(runs, areas, strict=True)
     )
-    title = "ROC curves, test rows (area under the curve)"
-    return Plot("roc", title, f"ROC curves of the test rows. Area: {words}.", draw)
+    title = "ROC curves, test rows (AUC)"
+    return Plot("roc", title, f"ROC curves of the test rows. AUC: {texts}.", draw)

@@ -22,10 +22,10 @@ from trainer.report.page.sweep_plots import (
     importance_plot,
     order_plot,
     parallel_plot,
+    ranked_trials,
     setting_plot,
-    trials_of,
 )
-from trainer.report.sweeps.axes import LEAST_TRIALS, Axis, axes_of, setting_importance
+from trainer.report.sweeps.axes import MIN_TRIALS, Axis, make_axes, setting_importance
 from trainer.report.sweeps.facts import SweepFacts
 from trainer.report.sweeps.tables import ended_text, failures_table, space_table, status_text
 from trainer.report.sweeps.text import listed_text, short_names
@@ -53,8 +53,8 @@ def sweep_page(sweep: SweepFacts, now: datetime) -> Page:
         sweep: The sweep.
         now: With a time zone, to find trials that are dead though marked as running.
     """
-    trials = trials_of(sweep.leaderboard)
-    axes = axes_of(sweep)
+    trials = ranked_trials(sweep.leaderboard)
+    axes = make_axes(sweep)
     importance = setting_importance(axes, trials.rows, higher=trials.higher)
     order = range(len(axes))
     if importance is not None:
@@ -157,10 +157,10 @@ def _cells(sweep: SweepFacts, row: TrialRow) -> tuple[str, ...]:
 def _settings(sweep: SweepFacts, axes: list[Axis], trials: Trials) -> Iterator[Block]:
     if len(trials.rows) < 2 or not axes:
         return
-    if trials.cut:
+    if trials.clipped:
         yield Prose(
-            f"{pluralize(trials.cut, 'trial')} with a much worse {trials.name} "
-            f"{'is' if trials.cut == 1 else 'are'} drawn at the end of the scale."
+            f"{pluralize(trials.clipped, 'trial')} with a much worse {trials.name} "
+            f"{'is' if trials.clipped == 1 else 'are'} drawn at the end of the scale."
         )
     if sweep.counts.get("eliminated"):
         yield Prose("Grey points are trials that were eliminated, after fewer epochs.")
@@ -179,7 +179,7 @@ def _importance(
     if not axes or not trials.rows:
         return
     if found is None:
-        least = max(LEAST_TRIALS, 3 * len(axes))
+        least = max(MIN_TRIALS, 3 * len(axes))
         if len(trials.rows) < least:
             there = pluralize(len(trials.rows), "trial")
             yield Prose(

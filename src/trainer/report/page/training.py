@@ -1,4 +1,4 @@
-"""Learning curves, metrics of the first, best and last epoch, and the metrics of each network."""
+"""Learning curves, metrics of the first, best and last epoch, and metrics of each network."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ import numpy.typing as npt
 from trainer.report.decisions import read_decision_summary
 from trainer.report.page.content import Block, Plot, Section, grid, section
 from trainer.report.page.facts import RunFacts
-from trainer.report.page.figures import COLOURS, DASHES, SOFT, count_across, scale_by_magnitude
+from trainer.report.page.figures import COLORS, DASHES, SOFT, use_integer_x, use_log_y
 from trainer.report.text import number
 
 _BINS = 150
 _PREFIX = "val_"
-_RATE = "learning_rate"
+_LEARNING_RATE = "learning_rate"
 History = Sequence[Mapping[str, Any]]
 Float64Array = npt.NDArray[np.float64]
 
 
 def training(facts: RunFacts) -> Section:
-    """Learning curves with the best epoch, the learning rate where it changes, the networks."""
+    """Make the section with learning curves, the learning rate if it varies, and the networks."""
     return section("training", "Training", _training(facts))
 
 
@@ -34,14 +34,14 @@ def _training(facts: RunFacts) -> Iterator[Block]:
     best = manifest.best_epoch if manifest else None
     if len(history) > 1:
         yield _curve(history, "loss", best, read_decision_summary(facts.run).labels.of("loss"))
-        other = _headline(facts, history)
-        if other is not None:
-            yield _curve(history, other, best, other)
-        _, rates = series(history, _RATE)
+        metric = _main_metric(facts, history)
+        if metric is not None:
+            yield _curve(history, metric, best, metric)
+        _, rates = series(history, _LEARNING_RATE)
         if len(rates) > 1 and np.ptp(rates) > 1e-6 * np.abs(rates).max():
-            yield _rate_plot(history)
+            yield _learning_rate_plot(history)
     if history:
-        yield _ends(history, best)
+        yield _epochs_table(history, best)
     if facts.members:
         if any(len(member.history) > 1 for member in facts.members):
             yield _members_plot(facts)
@@ -49,7 +49,7 @@ def _training(facts: RunFacts) -> Iterator[Block]:
 
 
 def series(history: History, name: str) -> tuple[Float64Array, Float64Array]:
-    """The epochs with a finite value of a metric, and the values."""
+    """Return the epochs with a finite value of a metric, and the values."""
     pairs = [
         (float(record["epoch"]), float(record[name]))
         for record in history
@@ -60,14 +60,14 @@ def series(history: History, name: str) -> tuple[Float64Array, Float64Array]:
 
 
 def thinned(epochs: Float64Array, values: Float64Array) -> tuple[Float64Array, Float64Array]:
-    """Of many epochs the lowest and the highest value of each of 150 stretches, the ends kept."""
+    """Reduce many epochs to the minimum and maximum of each of 150 bins, and both ends."""
     if len(values) <= 2 * _BINS:
         return epochs, values
     kept = {0, len(values) - 1}
     edges = np.linspace(0, len(values), _BINS + 1).astype(int)
     for low, high in pairwise(edges.tolist()):
-        part = values[low:high]
-        kept |= {low + int(part.argmin()), low + int(part.argmax())}
+        window = values[low:high]
+        kept |= {low + int(window.argmin()), low + int(window.argmax())}
     index = np.array(sorted(kept))
     return epochs[index], values[index]
 
@@ -77,13 +77,13 @@ def _is_number(value: object) -> bool:
     return is_number and math.isfinite(value)  # type: ignore[arg-type]
 
 
-def _headline(facts: RunFacts, history: History) -> str | None:
-    """The metric to draw beside the loss: the monitored one, else the usual one of the task."""
+def _main_metric(facts: RunFacts, history: History) -> str | None:
+    """Return the metric to draw next to the loss: the monitored one, else the default of the task."""
     names = dict.fromkeys(name for record in history for name in record)
-    measured = [
+    metrics = [
         name
         for name in names
-        if name not in ("epoch", "step", "loss", _RATE) and not name.startswith(_PREFIX)
+        if name not in ("epoch", "step", "loss", _LEARNING_RATE) and not name.startswith(_PREFIX)
     ]
     monitors = []
     for section_name in ("early_stopping", "checkpoint"):
@@ -92,41 +92,38 @@ def _headline(facts: RunFacts, history: History) -> str | None:
                 match fit.get(section_name):
                     case {"monitor": str(monitor)}:
                         monitors.append(monitor.removeprefix(_PREFIX))
-    usual = {"binary": "auc", "regression": "rmse"}.get(facts.task or "", "accuracy")
-    wanted = [*(name for name in (*monitors, usual) if name in measured), *measured]
-    return next(iter(wanted), None)
+    default = {"binary": "auc", "regression": "rmse"}.get(facts.task or "", "accuracy")
+    preferred = [name for name in (*monitors, default) if name in metrics]
+    return next(iter([*preferred, *metrics]), None)
 
 
 def _curve(history: History, name: str, best: int | None, title: str) -> Plot:
-    both = [(label, *series(history, key)) for label, key in _sides(name)]
-    drawn = [(label, epochs, values) for label, epochs, values in both if len(values)]
-    words = [_words(label, epochs, values, best) for label, epochs, values in drawn]
+    keys = (("training", name), ("validation", f"{_PREFIX}{name}"))
+    curves = [(label, *series(history, key)) for label, key in keys]
+    curves = [curve for curve in curves if len(curve[2])]
+    texts = [_curve_text(label, epochs, values, best) for label, epochs, values in curves]
 
     def draw(axes: Any) -> None:
-        for place, (label, epochs, values) in enumerate(drawn):
+        for index, (label, epochs, values) in enumerate(curves):
             x, y = thinned(epochs, values)
-            axes.plot(x, y, color=COLOURS[place], linestyle=DASHES[place], label=label)
+            axes.plot(x, y, color=COLORS[index], linestyle=DASHES[index], label=label)
         _mark_best(axes, best)
         if name == "loss":
-            scale_loss(axes, [values for _, _, values in drawn])
-        count_across(axes, "epoch")
-        axes.legend(loc="upper right" if falls else "lower right")
+            scale_loss(axes, [values for _, _, values in curves])
+        use_integer_x(axes, "epoch")
+        axes.legend(loc="upper right" if is_decreasing else "lower right")
 
-    falls = bool(drawn) and drawn[0][2][-1] < drawn[0][2][0]
-    description = f"{title} by epoch. {' '.join(words)}"
+    is_decreasing = bool(curves) and curves[0][2][-1] < curves[0][2][0]
+    description = f"{title} by epoch. {' '.join(texts)}"
     return Plot(f"curve-{_slug(name)}", f"{title} by epoch", description, draw)
 
 
-def _sides(name: str) -> tuple[tuple[str, str], ...]:
-    return (("training", name), ("validation", f"{_PREFIX}{name}"))
-
-
-def _words(label: str, epochs: Float64Array, values: Float64Array, best: int | None) -> str:
+def _curve_text(label: str, epochs: Float64Array, values: Float64Array, best: int | None) -> str:
     first, last = number(values[0]), number(values[-1])
     text = f"{label.capitalize()}: {first} in the first epoch, {last} in the last"
-    at = np.flatnonzero(epochs == best)
-    if len(at):
-        text += f", {number(values[at[0]])} in the best epoch, {best}"
+    index = np.flatnonzero(epochs == best)
+    if len(index):
+        text += f", {number(values[index[0]])} in the best epoch ({best})"
     return f"{text}."
 
 
@@ -136,45 +133,51 @@ def _mark_best(axes: Any, best: int | None) -> None:
 
 
 def scale_loss(axes: Any, curves: Sequence[Float64Array]) -> None:
-    """Use a log scale for a loss that falls over orders of magnitude."""
+    """Use a log scale for a loss that varies over orders of magnitude."""
     values = np.concatenate(curves) if curves else np.zeros(1)
     if values.min() > 0 and values.max() > 30 * values.min():
-        scale_by_magnitude(axes)
+        use_log_y(axes)
 
 
-def _rate_plot(history: History) -> Plot:
-    epochs, rates = series(history, _RATE)
+def _learning_rate_plot(history: History) -> Plot:
+    epochs, rates = series(history, _LEARNING_RATE)
 
     def draw(axes: Any) -> None:
-        axes.plot(*thinned(epochs, rates), color=COLOURS[0])
-        count_across(axes, "epoch")
+        axes.plot(*thinned(epochs, rates), color=COLORS[0])
+        use_integer_x(axes, "epoch")
         if rates.min() > 0 and rates.max() > 30 * rates.min():
-            scale_by_magnitude(axes)
+            use_log_y(axes)
 
     description = (
-        f"Learning rate by epoch: {number(rates[0])} in the first epoch, at most "
+        f"Learning rate by epoch: {number(rates[0])} in the first epoch, maximum "
         f"{number(rates.max())}, {number(rates[-1])} in the last."
     )
     return Plot("learning-rate", "learning rate by epoch", description, draw)
 
 
-def _ends(history: History, best: int | None) -> Block:
-    """Each metric in the first, the best and the last epoch."""
+def _epochs_table(history: History, best: int | None) -> Block:
+    """Make a table of the metrics in the first, the best and the last epoch."""
     at_best = [record for record in history if best is not None and record.get("epoch") == best]
     records = [
         ("first epoch", history[0]),
-        *((f"best epoch ({best:,})", one) for one in at_best[:1]),
+        *((f"best epoch ({best:,})", record) for record in at_best[:1]),
     ]
     records.append((f"last epoch ({len(history):,})", history[-1]))
     names = dict.fromkeys(name for record in history for name in record)
     metrics = [name for name in names if name not in ("epoch", "step")]
     rows = [
-        (name, *(number(one[name]) if _is_number(one.get(name)) else "–" for _, one in records))
+        (
+            name,
+            *(
+                number(record[name]) if _is_number(record.get(name)) else "–"
+                for _, record in records
+            ),
+        )
         for name in metrics
     ]
     heads = ("metric", *(head for head, _ in records))
-    folded = len(metrics) > 6
-    return grid("Metrics by epoch", heads, rows, right=range(1, len(heads)), is_folded=folded)
+    is_folded = len(metrics) > 6
+    return grid("Metrics by epoch", heads, rows, right=range(1, len(heads)), is_folded=is_folded)
 
 
 def _members_plot(facts: RunFacts) -> Plot:
@@ -185,25 +188,25 @@ def _members_plot(facts: RunFacts) -> Plot:
             if len(values) > 1:
                 curves.append((name, epochs, values))
                 break
-    ends = np.array([values.min() for _, _, values in curves]) if curves else np.zeros(1)
+    minima = np.array([values.min() for _, _, values in curves]) if curves else np.zeros(1)
 
     def draw(axes: Any) -> None:
-        for place, (_, epochs, values) in enumerate(curves):
-            colour = COLOURS[place % len(COLOURS)]
-            axes.plot(*thinned(epochs, values), color=colour, linewidth=0.9, alpha=0.8)
+        for index, (_, epochs, values) in enumerate(curves):
+            color = COLORS[index % len(COLORS)]
+            axes.plot(*thinned(epochs, values), color=color, linewidth=0.9, alpha=0.8)
         scale_loss(axes, [values for _, _, values in curves])
-        count_across(axes, "epoch")
+        use_integer_x(axes, "epoch")
 
     name = curves[0][0] if curves else "loss"
     description = (
         f"{name} by epoch of {len(curves)} networks. Their minima range from "
-        f"{number(ends.min())} to {number(ends.max())}."
+        f"{number(minima.min())} to {number(minima.max())}."
     )
-    return Plot("curve-members", f"{name} by epoch, each network", description, draw)
+    return Plot("curve-members", f"{name} by epoch for each network", description, draw)
 
 
 def _members_table(facts: RunFacts) -> Block:
-    measured = {
+    metrics = {
         (split, name): None
         for member in facts.members
         for split in ("validation", "test")
@@ -212,14 +215,14 @@ def _members_table(facts: RunFacts) -> Block:
     rows = [
         (
             f"{member.number}",
-            *(number(member.metrics.get(split, {}).get(name)) for split, name in measured),
+            *(number(member.metrics.get(split, {}).get(name)) for split, name in metrics),
         )
         for member in facts.members
     ]
-    heads = ("network", *(f"{split} {name}" for split, name in measured))
-    folded = len(rows) > 10
-    title = f"Metrics of each of the {len(rows)} networks"
-    return grid(title, heads, rows, right=range(1, len(heads)), is_folded=folded)
+    heads = ("network", *(f"{split} {name}" for split, name in metrics))
+    is_folded = len(rows) > 10
+    title = f"Metrics of the {len(rows)} networks"
+    return grid(title, heads, rows, right=range(1, len(heads)), is_folded=is_folded)
 
 
 def _slug(name: str) -> str:

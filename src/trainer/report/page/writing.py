@@ -1,7 +1,4 @@
-"""Pages written: of one run, of several, as HTML, as Markdown, as PNG files of the plots.
-
-Owns: which sections a page has and in which order, where it is written. Does not own: the sections.
-"""
+"""Write the pages of runs and sweeps, and their plots as PNG files."""
 
 from __future__ import annotations
 
@@ -49,35 +46,37 @@ _SECTIONS = (
 
 
 def write_page(run: RunDirectory, now: datetime) -> Path:
-    """Writes `report.html` of a run, from its files alone.
+    """Write `report.html` of a run from its files.
 
     Args:
-        run: The run, in whatever state it is.
-        now: With a time zone; tells whether a run that says it runs is dead.
+        run: The run, in any state.
+        now: With a time zone; used to detect runs that are marked as running but dead.
 
     Returns:
-        Where it was written.
+        The path of the page.
 
     Raises:
-        StorageError: It could not be written.
+        StorageError: The page cannot be written.
     """
     run.write_report(page_html(run_page(run, now)))
     return run.report
 
 
 def run_page(run: RunDirectory, now: datetime) -> Page:
-    """The page of a run; sections that have nothing in them are left out."""
+    """Make the page of a run, without empty sections."""
     facts = read_facts(run, now)
-    made = (make(facts) for make in _SECTIONS)
-    return Page(title_of(facts), lead_of(facts), tuple(one for one in made if one.blocks))
+    sections = (make_section(facts) for make_section in _SECTIONS)
+    return Page(
+        title_of(facts), lead_of(facts), tuple(section for section in sections if section.blocks)
+    )
 
 
 def run_comparison_page(paths: Sequence[Path], now: datetime) -> Page:
-    """The page of two runs or more, side by side.
+    """Make the page that compares two or more runs.
 
     Raises:
-        UsageError: One is named twice.
-        RunError: A path leads to no run, or a run has no config that can be read.
+        UsageError: A run is given twice.
+        RunError: A path without a run, or a run without a readable config.
     """
     comparison = compare_runs(paths, now)
     facts = [read_facts(RunDirectory(run.path), now) for run in comparison.runs]
@@ -85,28 +84,28 @@ def run_comparison_page(paths: Sequence[Path], now: datetime) -> Page:
 
 
 def write_sweep_page(directory: SweepDirectory, now: datetime) -> Path:
-    """Writes `report.html` of a sweep, from its files alone.
+    """Write `report.html` of a sweep from its files.
 
     Args:
-        directory: The sweep, in whatever state it is.
+        directory: The sweep, in any state.
         now: With a time zone.
 
     Returns:
-        Where it was written.
+        The path of the page.
 
     Raises:
-        StorageError: It could not be written.
+        StorageError: The page cannot be written.
     """
     directory.write_report(page_html(sweep_page(read_sweep(directory), now)))
     return directory.report
 
 
 def write_plots(page: Page, folder: Path) -> list[Path]:
-    """Writes each plot as a PNG named after it.
+    """Write each plot as a PNG file with its name.
 
     Raises:
         UsageError: matplotlib is not installed.
-        StorageError: They could not be written.
+        StorageError: A file cannot be written.
     """
     if not can_draw():
         fix = install_command("plots")

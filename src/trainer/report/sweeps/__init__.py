@@ -1,1 +1,1 @@
-"""Sweeps as text: their trials, their best, their settings; for the terminal, JSON, CSV and the page."""
+"""Sweeps and their trials as text, for the terminal, JSON, CSV and the page."""

@@ -1,4 +1,4 @@
-"""Searched settings as axes: the value of a trial → a place from 0 to 1, in the scale of the search."""
+"""Searched settings as plot axes: values of trials mapped to [0, 1] in the scale of the search."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from trainer.evaluation.forest import InputImportance, input_importance
 from trainer.report.sweeps.facts import SweepFacts
 from trainer.sweep.leaderboard import TrialRow
 
-LEAST_TRIALS = 12
-"""Trials that an importance is computed from at least; and three for each setting."""
-_MOST_TRIALS = 2000
+MIN_TRIALS = 12
+"""Minimum number of trials for an importance; also three per setting."""
+_MAX_TRIALS = 2000
 
 Float64Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Axis:
-    """A searched setting, or several that change together.
+    """A searched setting, or several that vary together.
 
     Attributes:
         keys: The settings.
         label: Their short name.
-        domain: What they can be.
-        names: The values of choices, as text; of a range none.
+        domain: Their domain.
+        names: The choices as text; empty for a range.
     """
 
     keys: tuple[str, ...]
@@ -40,32 +40,32 @@ class Axis:
 
     @property
     def is_log(self) -> bool:
-        """Whether it was searched by factors."""
+        """Whether the search has a logarithmic scale."""
         return not isinstance(self.domain, Choices) and self.domain.log
 
     def value(self, settings: Mapping[str, Any]) -> float | None:
-        """A trial's value, of choices its position among them; None where it is not set."""
-        own = {key: settings[key] for key in self.keys if key in settings}
-        if not own:
+        """Return the value of a trial, or the index of its choice; None if it is not set."""
+        values = {key: settings[key] for key in self.keys if key in settings}
+        if not values:
             return None
         if not isinstance(self.domain, Choices):
-            (value,) = own.values()
+            (value,) = values.values()
             is_number = isinstance(value, int | float) and not isinstance(value, bool)
             return float(value) if is_number else None
-        for place, choice in enumerate(self.domain.values):
+        for index, choice in enumerate(self.domain.values):
             parts = {self.keys[0]: choice}
             if len(self.keys) > 1:
                 parts = dict(zip(self.keys, choice, strict=True))
-            if all(parts[key] == value for key, value in own.items()):
-                return float(place)
+            if all(parts[key] == value for key, value in values.items()):
+                return float(index)
         return None
 
-    def share(self, settings: Mapping[str, Any]) -> float | None:
-        """A trial's place from 0 to 1, in the scale of the search; None where it is not set."""
+    def position(self, settings: Mapping[str, Any]) -> float | None:
+        """Return the position of a trial in [0, 1], in the scale of the search; None if not set."""
         value = self.value(settings)
         if value is None:
             return None
-        low, high = self.ends
+        low, high = self.limits
         if self.is_log:
             if value <= 0:
                 return None
@@ -73,8 +73,8 @@ class Axis:
         return min(1.0, max(0.0, (value - low) / (high - low)))
 
     @property
-    def ends(self) -> tuple[float, float]:
-        """The ends of the scale, half a step outside of whole numbers and choices."""
+    def limits(self) -> tuple[float, float]:
+        """The limits of the axis, half a step outside integers and choices."""
         match self.domain:
             case Choices(values):
                 return -0.5, len(values) - 0.5
@@ -84,8 +84,8 @@ class Axis:
                 return low, high
 
 
-def axes_of(sweep: SweepFacts) -> tuple[Axis, ...]:
-    """The searched settings of a sweep, those with one value left out."""
+def make_axes(sweep: SweepFacts) -> tuple[Axis, ...]:
+    """Return an axis for each searched setting with more than one value."""
     from trainer.report.sweeps.text import short_names
 
     names = short_names([key for dimension in sweep.dimensions for key in dimension.keys])
@@ -115,19 +115,19 @@ def _choice_names(sweep: SweepFacts, dimension: Dimension) -> tuple[str, ...]:
 def setting_importance(
     axes: Sequence[Axis], rows: Sequence[TrialRow], *, higher: bool
 ) -> InputImportance | None:
-    """How the rank of a trial depends on each setting; None where there are too few trials.
+    """Compute how the rank of a trial depends on each setting; None with too few trials.
 
     Args:
         axes: The settings.
-        rows: Trials that can be compared.
-        higher: Whether a higher objective is better.
+        rows: Trials with comparable objectives.
+        higher: Whether higher objectives are better.
     """
-    if not axes or len(rows) < max(LEAST_TRIALS, 3 * len(axes)):
+    if not axes or len(rows) < max(MIN_TRIALS, 3 * len(axes)):
         return None
-    rows = rows[:_MOST_TRIALS]
+    rows = rows[:_MAX_TRIALS]
     objective = np.array([row.ended.objective for row in rows if row.ended is not None])
     ranks = np.argsort(np.argsort(objective if higher else -objective, kind="stable"))
-    # Equal objectives have equal ranks.
+    # Ties get their mean rank.
     _, group = np.unique(objective, return_inverse=True)
     mean = np.bincount(group, weights=ranks) / np.bincount(group)
     x = np.stack([_column(axis, rows) for axis in axes], axis=1)
@@ -135,10 +135,10 @@ def setting_importance(
 
 
 def _column(axis: Axis, rows: Sequence[TrialRow]) -> Float64Array:
-    """The places of the trials; those where it is not set in a part of their own, as large as their
-    share.
+    """Return the positions of the trials; those without the setting get an interval of their own, as
+    wide as their share.
     """
-    shares = [axis.share(row.trial.settings) for row in rows]
-    unset = sum(share is None for share in shares) / len(shares)
-    places = [0.0 if share is None else unset + (1 - unset) * share for share in shares]
-    return np.clip(np.array(places, np.float64), 0.0, 1.0 - 1e-12)
+    positions = [axis.position(row.trial.settings) for row in rows]
+    unset = sum(position is None for position in positions) / len(positions)
+    column = [0.0 if value is None else unset + (1 - unset) * value for value in positions]
+    return np.clip(np.array(column, np.float64), 0.0, 1.0 - 1e-12)

@@ -1,4 +1,4 @@
-"""The runs that are compared for a sweep: its best trials."""
+"""Replace sweeps by their best trials, to compare these."""
 
 from __future__ import annotations
 
@@ -10,52 +10,49 @@ from trainer.report.sweeps.facts import SweepFacts, read_sweep
 from trainer.runs.sweeps import sweep_at
 
 BEST = 5
-"""Trials of a sweep that are compared where it is alone; beside others it is its best one."""
+"""The number of trials compared for a single sweep; beside other runs it is the best one."""
 
 
 def with_best_trials(paths: Sequence[Path], count: int | None = None) -> list[Path]:
-    """The paths, each sweep replaced by the runs of its best trials.
+    """Replace each sweep by the runs of its best trials.
 
     Args:
         paths: Runs and sweeps.
-        count: How many trials of each sweep; None for `BEST` of a sweep alone, and one beside others.
+        count: Trials per sweep; None for `BEST` of a single sweep, and one beside other runs.
 
     Raises:
         RunError: A sweep has no trial to compare.
-        UsageError: Of a sweep alone one trial is wanted, which there is nothing to compare with.
+        UsageError: One trial of a single sweep is requested, which leaves nothing to compare.
     """
-    wanted = count if count is not None else (BEST if len(paths) == 1 else 1)
-    found: list[Path] = []
+    limit = count if count is not None else (BEST if len(paths) == 1 else 1)
+    result: list[Path] = []
     for path in paths:
         directory = sweep_at(path)
         if directory is None:
-            found.append(path)
+            result.append(path)
             continue
-        if wanted == 1 and len(paths) == 1:
-            expected, fix = (
-                "2 or more trials of a sweep alone",
-                "write --best 2, or add another run",
-            )
+        if limit == 1 and len(paths) == 1:
+            expected, fix = "2 or more trials of a single sweep", "use --best 2, or add another run"
             raise UsageError(Problem("--best", expected, "1", fix))
         sweep = read_sweep(directory)
-        runs = [run.path for _, run in sweep.kept(wanted)]
+        runs = [run.path for _, run in sweep.kept(limit)]
         if not runs or (len(paths) == 1 and len(runs) < 2):
-            raise RunError(_too_few(sweep, path, len(runs)))
-        found += runs
-    return found
+            raise RunError(_too_few_trials(sweep, path, len(runs)))
+        result += runs
+    return result
 
 
-def _too_few(sweep: SweepFacts, path: Path, count: int) -> Problem:
+def _too_few_trials(sweep: SweepFacts, path: Path, count: int) -> Problem:
     expected = "a sweep with trials to compare"
-    place = sweep.directory.path
+    directory = sweep.directory.path
     if sweep.problems and not sweep.rows:
         return sweep.problems[0]
     if count:
-        fix = f"add another run, or see {command_text('show', place)}"
+        fix = f"add another run, or see {command_text('show', directory)}"
         return Problem(str(path), expected, "one trial with a run directory", fix)
     if sweep.leaderboard.ranks:
-        fix = f"their runs were removed (sweep.keep); see {command_text('ls', place)}"
+        fix = f"their runs were deleted (sweep.keep); see {command_text('ls', directory)}"
         return Problem(str(path), expected, "no run directory of a ranked trial", fix)
-    found = "none that has finished" if sweep.status != "finished" else "trials that all failed"
-    fix = f"see {command_text('show', place)}"
+    found = "no finished trial" if sweep.status != "finished" else "only failed trials"
+    fix = f"see {command_text('show', directory)}"
     return Problem(str(path), expected, found, fix)

@@ -1,4 +1,4 @@
-"""All that is known of a sweep, read from its files: what is damaged is reported, not raised."""
+"""The state of a sweep, read from its files; damaged files are reported as problems, not raised."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ SweepStatus = Literal["running", "finished", "stopped", "dead", "damaged"]
 
 @dataclass(frozen=True)
 class SweepFacts:
-    """What is known of a sweep.
+    """The state of a sweep.
 
     Attributes:
         directory: The sweep.
-        status: running: a process trains it. finished: there are no more trials. stopped: it can be
-            resumed. dead: likewise, the process that trained it was killed. damaged: its journal cannot
-            be read.
-        config: The base config with its `sweep` section; None where it cannot be read.
+        status: running: a process trains it. finished: all trials have ended. stopped: it can be
+            resumed. dead: the process that trained it was killed; it can be resumed. damaged: its
+            journal cannot be read.
+        config: The base config with its `sweep` section; None if it cannot be read.
         leaderboard: The trials and their ranks.
-        trials: How many there are at most; None where only time ends it.
-        jobs: Packs that are trained at a time; None before it has begun.
-        elapsed_seconds: Seconds that it has taken.
-        problems: What is damaged.
+        trials: The maximum number of trials; None if limited by time only.
+        jobs: The number of packs trained in parallel; None before the start.
+        elapsed_seconds: Its total training time.
+        problems: Problems of damaged files.
     """
 
     directory: SweepDirectory
@@ -58,26 +58,26 @@ class SweepFacts:
 
     @property
     def name(self) -> str:
-        """The experiment's name."""
+        """The name of the experiment."""
         return self.directory.path.absolute().parent.name
 
     @property
     def search(self) -> str:
-        """How trials are chosen; empty where the config cannot be read."""
+        """The search method; empty if the config cannot be read."""
         if self.config is None or self.config.sweep is None:
             return ""
         return resolved_search(self.config.sweep)
 
     @cached_property
     def dimensions(self) -> tuple[Dimension, ...]:
-        """What is searched; of a damaged config nothing."""
+        """The searched settings; empty if the config is damaged."""
         if self.config is None or self.config.sweep is None:
             return ()
         return sweep_dimensions(self.config.sweep)
 
     @cached_property
     def labels(self) -> SettingLabels:
-        """Searched values as short text."""
+        """The labels of searched values."""
         return SettingLabels(self.dimensions, self.rows)
 
     @property
@@ -87,7 +87,7 @@ class SweepFacts:
 
     @property
     def started(self) -> datetime | None:
-        """When it was begun, by the name of its directory."""
+        """The start time, from the name of the directory."""
         try:
             name = self.directory.path.absolute().name
             return datetime.strptime(name[:15], "%Y%m%d-%H%M%S").replace(tzinfo=UTC)
@@ -96,10 +96,10 @@ class SweepFacts:
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """How many trials ended in which way; `open` for those that have not."""
+        """The number of trials by status; `open` for those that have not ended."""
         order = ("finished", "eliminated", "stopped", "failed", "open")
-        found = Counter("open" if row.ended is None else row.ended.status for row in self.rows)
-        return {status: found[status] for status in order if found[status]}
+        counts = Counter("open" if row.ended is None else row.ended.status for row in self.rows)
+        return {status: counts[status] for status in order if counts[status]}
 
     @property
     def rows(self) -> tuple[TrialRow, ...]:
@@ -108,39 +108,39 @@ class SweepFacts:
 
     @property
     def ranked(self) -> tuple[TrialRow, ...]:
-        """All trials: those that can be compared, the best first; then the others by number."""
+        """All trials: ranked ones from the best to the worst, then the others by number."""
         ranks = self.leaderboard.ranks
-        known = {row.trial.number for row in ranks}
-        return (*ranks, *(row for row in self.rows if row.trial.number not in known))
+        ranked = {row.trial.number for row in ranks}
+        return (*ranks, *(row for row in self.rows if row.trial.number not in ranked))
 
     def run_of(self, row: TrialRow) -> RunDirectory | None:
-        """The run directory of a trial; None where it has none or it was not kept."""
+        """Return the run directory of a trial; None if it has none or it was deleted."""
         path = self.directory.trial(row.trial.number)
         return RunDirectory(path) if path.is_dir() else None
 
     def kept(self, count: int) -> list[tuple[TrialRow, RunDirectory]]:
-        """The best trials that have a run directory."""
-        found = ((row, self.run_of(row)) for row in self.leaderboard.ranks)
-        return [(row, run) for row, run in found if run is not None][:count]
+        """Return the best trials that have a run directory."""
+        pairs = ((row, self.run_of(row)) for row in self.leaderboard.ranks)
+        return [(row, run) for row, run in pairs if run is not None][:count]
 
     @property
     def commands(self) -> Mapping[str, str]:
-        """What can be done with it next: command → what it does."""
+        """Commands to continue with: command → what it does."""
         path = self.directory.path
         commands: dict[str, str] = {}
         if self.status in ("stopped", "dead"):
-            commands[command_text("resume", path)] = "trains the trials that are left"
+            commands[command_text("resume", path)] = "train the remaining trials"
         if self.leaderboard.best is not None:
-            commands[command_text("best", path)] = "prints the best trial's run"
-        commands[command_text("ls", path)] = "lists all trials"
+            commands[command_text("best", path)] = "print the run of the best trial"
+        commands[command_text("ls", path)] = "list all trials"
         if len(self.leaderboard.ranks) > 1:
-            commands[command_text("compare", path)] = "compares the best trials"
-        commands[command_text("report", path)] = "writes a page with plots"
+            commands[command_text("compare", path)] = "compare the best trials"
+        commands[command_text("report", path)] = "write a page with plots"
         return commands
 
 
 def read_sweep(directory: SweepDirectory) -> SweepFacts:
-    """Reads a sweep's config, journal and lock."""
+    """Read the config, journal and lock of a sweep."""
     problems: list[Problem] = []
     config = _config(directory, problems)
     records: Sequence[Record] = ()
@@ -159,7 +159,7 @@ def read_sweep(directory: SweepDirectory) -> SweepFacts:
     if is_damaged:
         status = "damaged"
     elif _is_over(config, leaderboard, trials, elapsed):
-        # Also while its process evaluates the best trial and writes the page.
+        # Even while its process evaluates the best trial and writes the page.
         status = "finished"
     elif held == "alive":
         status = "running"
@@ -172,9 +172,9 @@ def read_sweep(directory: SweepDirectory) -> SweepFacts:
 
 
 def list_sweeps(root: Path) -> list[SweepFacts]:
-    """The sweeps at a folder, in it or in the folders in it, the newest first."""
-    found = [read_sweep(SweepDirectory(path)) for path in find_sweeps(root)]
-    return sorted(found, key=lambda sweep: sweep.directory.path.name, reverse=True)
+    """List the sweeps at a folder or up to two levels below it, the newest first."""
+    sweeps = [read_sweep(SweepDirectory(path)) for path in find_sweeps(root)]
+    return sorted(sweeps, key=lambda sweep: sweep.directory.path.name, reverse=True)
 
 
 def _is_over(
@@ -189,7 +189,7 @@ def _is_over(
 
 
 def _config(directory: SweepDirectory, problems: list[Problem]) -> Config | None:
-    fix = "take the file from a copy of the sweep"
+    fix = "restore the file from a copy of the sweep"
     where = str(directory.config)
     try:
         text = read_bytes(directory.config, MAX_BYTES).decode("utf-8", "replace")
@@ -203,9 +203,9 @@ def _config(directory: SweepDirectory, problems: list[Problem]) -> Config | None
     try:
         config = Config.model_validate(to_python(document.root))
     except ValidationError as error:
-        wrong = error.errors()[0]
-        place = ".".join(map(str, wrong["loc"]))
-        problems.append(Problem(where, "settings of this version", f"{place}: {wrong['msg']}", fix))
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        problems.append(Problem(where, "settings of this version", f"{key}: {first['msg']}", fix))
         return None
     if config.sweep is None:
         problems.append(Problem(where, "a sweep section", "none", fix))

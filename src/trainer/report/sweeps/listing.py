@@ -1,7 +1,6 @@
-"""Sweeps and their trials as tables, JSON and CSV, for `trainer ls`.
+"""Sweeps and their trials as tables, JSON and CSV for `trainer ls`.
 
-A trial is listed whether it has a run directory or not: one that failed, or was not kept, is known from
-the sweep's journal.
+Trials are listed from the journal of the sweep, so those that failed or were deleted are included.
 """
 
 from __future__ import annotations
@@ -26,87 +25,87 @@ from trainer.sweep.leaderboard import TrialRow
 TRIAL_FACTS = (
     "trial", "status", "objective", "epochs", "best_epoch", "seconds", "run", "reason",
 )  # fmt: skip
-"""What every trial has by name: `run` is the path of its run directory where it has one."""
+"""Names of facts of a trial: `run` is the path of its run directory, if any."""
 _NOTHING = "–"
 
 
 def select_trials(sweep: SweepFacts, query: Query, now: datetime) -> Selection:
-    """The trials that meet a query, in its order; without one the best first.
+    """Select the trials that match a query, in its order; by default the best first.
 
     Raises:
-        UsageError: As in `trainer.report.query.select`.
+        UsageError: No trial has a value for a name, or a value cannot be compared with the operand.
     """
-    here = this_process()
+    process = this_process()
     known = []
     for row in sweep.ranked:
         run = sweep.run_of(row)
         path = sweep.directory.trial(row.trial.number)
         summary = RunSummary(path, sweep.name, "finished", None, {}, {}, ())
         if run is not None:
-            summary = summarize(RunDirectory(path), now, here)
+            summary = summarize(RunDirectory(path), now, process)
         known.append(RunValues(summary, trial_values(sweep, row, summary)))
-    found = with_requested_values(known, list(requested_names(query)), TRIAL_FACTS, "trial")
-    metrics = metric_names([one.run for one in known])
+    trials = with_requested_values(known, list(requested_names(query)), TRIAL_FACTS, "trial")
+    metrics = metric_names([trial.run for trial in known])
     objective = sweep.leaderboard.objective
     if objective:
         metrics |= {name: objective.removeprefix("val_") for name in ("objective", objective)}
-    return select_from(found, query, metrics)
+    return select_from(trials, query, metrics)
 
 
 def trial_values(sweep: SweepFacts, row: TrialRow, run: RunSummary) -> dict[str, Value]:
-    """What is known of a trial by name: facts, metrics, searched settings."""
+    """Return the values of a trial by name: facts, metrics, searched settings."""
     facts = row.facts()
     settings = facts.pop("settings")
     facts["run"] = str(run.path) if sweep.run_of(row) is not None else None
     objective = facts["objective"]
     if objective is not None and not math.isfinite(objective):
         facts["objective"] = objective = None
-    found: dict[str, Value] = {
+    values: dict[str, Value] = {
         name: value for name, value in facts.items() if value is not None and value != ""
     }
     if objective is not None and sweep.leaderboard.objective:
-        found[sweep.leaderboard.objective] = objective
-    return {**found, **measured(run), **settings}
+        values[sweep.leaderboard.objective] = objective
+    return {**values, **measured(run), **settings}
 
 
-def trials_table(sweep: SweepFacts, known: Sequence[RunValues], query: Query) -> Table:
-    """One row a trial: number, status, objective, epochs, requested columns, settings."""
+def trials_table(sweep: SweepFacts, trials: Sequence[RunValues], query: Query) -> Table:
+    """Make a table of trials: number, status, objective, epochs, requested columns, settings."""
     if query.columns:
-        return columns_table(known, query.columns)
+        return columns_table(trials, query.columns)
     objective = sweep.leaderboard.objective or "objective"
-    usual = ("trial", "status", objective, "best_epoch", "epochs")
+    default = ("trial", "status", objective, "best_epoch", "epochs")
     searched = {key for dimension in sweep.dimensions for key in dimension.keys}
-    extra = [name for name in query.names if name not in {*usual, "objective", *searched}]
-    table = columns_table(known, (*usual, *extra))
+    extra = [name for name in query.names if name not in {*default, "objective", *searched}]
+    table = columns_table(trials, (*default, *extra))
     settings = {row.trial.number: row.trial.settings for row in sweep.rows}
     rows = tuple(
-        (*row, sweep.labels.settings(settings[int(str(one.values["trial"]))]))
-        for row, one in zip(table.rows, known, strict=True)
+        (*row, sweep.labels.settings(settings[int(str(trial.values["trial"]))]))
+        for row, trial in zip(table.rows, trials, strict=True)
     )
     return Table("", (*table.columns, "settings"), rows, table.right)
 
 
-def trial_json(known: RunValues, sweep: SweepFacts, columns: Sequence[str]) -> dict[str, Any]:
-    """One trial of `trainer ls SWEEP --json`; what it does not have is null."""
+def trial_json(trial: RunValues, sweep: SweepFacts, columns: Sequence[str]) -> dict[str, Any]:
+    """Return one trial of `trainer ls SWEEP --json`; missing values are null."""
     if columns:
-        return {name: known.values.get(name) for name in columns}
-    row = next(row for row in sweep.rows if row.trial.number == known.values["trial"])
-    facts = {name: known.values.get(name) for name in TRIAL_FACTS}
-    metrics = {split: dict(values) for split, values in known.run.metrics.items()}
+        return {name: trial.values.get(name) for name in columns}
+    row = next(row for row in sweep.rows if row.trial.number == trial.values["trial"])
+    facts = {name: trial.values.get(name) for name in TRIAL_FACTS}
+    metrics = {split: dict(values) for split, values in trial.run.metrics.items()}
     return {**facts, "settings": dict(row.trial.settings), "metrics": metrics}
 
 
-def trials_csv(sweep: SweepFacts, known: Sequence[RunValues], query: Query) -> Iterator[str]:
-    """The lines of `trainer ls SWEEP --csv`: these columns, or all facts, metrics and settings."""
+def trials_csv(sweep: SweepFacts, trials: Sequence[RunValues], query: Query) -> Iterator[str]:
+    """Yield the lines of `trainer ls SWEEP --csv`: these columns, or all facts, metrics and settings."""
     searched = [key for dimension in sweep.dimensions for key in dimension.keys]
     objective = [sweep.leaderboard.objective] if sweep.leaderboard.objective else []
-    metrics = metric_names([one.run for one in known])
-    every = (*TRIAL_FACTS, *objective, *metrics, *searched, *query.names)
-    return csv_lines(query.columns or list(dict.fromkeys(every)), (one.values for one in known))
+    metrics = metric_names([trial.run for trial in trials])
+    names = dict.fromkeys((*TRIAL_FACTS, *objective, *metrics, *searched, *query.names))
+    return csv_lines(query.columns or list(names), (trial.values for trial in trials))
 
 
 def sweeps_table(sweeps: Sequence[SweepFacts], now: datetime) -> Table:
-    """One row a sweep: status, name, path, trials, the best, age."""
+    """Make a table of sweeps: status, name, path, trials, best trial, age."""
     rows = tuple(
         (
             sweep.status,
@@ -122,13 +121,13 @@ def sweeps_table(sweeps: Sequence[SweepFacts], now: datetime) -> Table:
 
 
 def trials_text(sweep: SweepFacts) -> str:
-    """How many trials have ended, of how many: 12/64."""
+    """Format the number of ended trials and the total: 12/64."""
     ended = sum(row.ended is not None for row in sweep.rows)
     return f"{ended:,}" if sweep.trials is None else f"{ended:,}/{sweep.trials:,}"
 
 
 def best_text(sweep: SweepFacts) -> str:
-    """The objective of the best trial: `val_auc 0.8662 (trial 9)`."""
+    """Format the objective of the best trial: `val_auc 0.8662 (trial 9)`."""
     best = sweep.leaderboard.best
     if best is None or best.ended is None:
         return _NOTHING
@@ -137,7 +136,7 @@ def best_text(sweep: SweepFacts) -> str:
 
 
 def sweep_json(sweep: SweepFacts) -> dict[str, Any]:
-    """A sweep as one object, without its trials."""
+    """Return a sweep as a JSON object, without its trials."""
     best = sweep.leaderboard.best
     config = sweep.config
     return {
@@ -164,6 +163,6 @@ def sweep_json(sweep: SweepFacts) -> dict[str, Any]:
 
 
 def trial_facts(sweep: SweepFacts, row: TrialRow) -> dict[str, Any]:
-    """A trial as one object; its run as a path that can be used, None where it has none."""
+    """Return a trial as a JSON object; `run` is the path of its run directory, or null."""
     run = sweep.run_of(row)
     return {**row.facts(), "run": None if run is None else str(run.path)}

@@ -1,4 +1,4 @@
-"""A sweep as tables of text, for `trainer show`, and as values for `--json`."""
+"""A sweep as text tables for `trainer show`, and as values for `--json`."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from trainer.report.text import Table, cell, duration, number, pluralize
 from trainer.runs.listing import summarize
 from trainer.runs.process import this_process
 
-_REASONS = 10
-_NUMBERS = 12
-_STATUS_WORDS = {
+_MAX_REASONS = 10
+_MAX_NUMBERS = 12
+_STATUS_TEXTS = {
     "running": "running",
     "finished": "finished",
     "stopped": "stopped; it can be resumed",
-    "dead": "dead: the process that trained it was killed; it can be resumed",
+    "dead": "dead: its process was killed; it can be resumed",
     "damaged": "damaged",
 }
 
 
 def show_json(sweep: SweepFacts) -> dict[str, Any]:
-    """`trainer show SWEEP --json`: the sweep with all its trials, the best first, and what is next."""
+    """Return the output of `trainer show SWEEP --json`: the sweep, its ranked trials, next commands."""
     return {
         **sweep_json(sweep),
         "trials_by_rank": [trial_facts(sweep, row) for row in sweep.ranked],
@@ -38,29 +38,29 @@ def show_json(sweep: SweepFacts) -> dict[str, Any]:
 
 
 def show_tables(sweep: SweepFacts, now: datetime) -> list[Table]:
-    """The tables of `trainer show SWEEP`; those with nothing in them are left out."""
+    """Make the tables of `trainer show SWEEP`, without empty ones."""
     leaderboard = sweep.leaderboard
     best = best_table(leaderboard, sweep.labels, "best trials")
     more = listed_text(len(best.rows), len(sweep.rows), sweep.directory.path)
     problems = tuple((cell(str(problem)),) for problem in sweep.problems)
-    next_steps = tuple((command, words) for command, words in sweep.commands.items())
+    next_steps = tuple(sweep.commands.items())
     tables = [
         Table("", ("", ""), tuple(_facts(sweep))),
         space_table(sweep),
         best,
         Table("", ("",), ((more,),) if more and best.rows else ()),
         legend_table(sweep.labels),
-        _winner_table(sweep, now),
+        _best_trial_table(sweep, now),
         failures_table(sweep),
-        Table("damage", ("",), problems),
+        Table("damaged files", ("",), problems),
         Table("next", ("", ""), next_steps),
     ]
     return [table for table in tables if table.rows]
 
 
 def status_text(sweep: SweepFacts) -> str:
-    """The status, with what it means."""
-    return _STATUS_WORDS[sweep.status]
+    """Return the status with an explanation."""
+    return _STATUS_TEXTS[sweep.status]
 
 
 def _facts(sweep: SweepFacts) -> Iterator[tuple[str, str]]:
@@ -78,13 +78,13 @@ def _facts(sweep: SweepFacts) -> Iterator[tuple[str, str]]:
         if halving is not None:
             yield (
                 "halving",
-                f"one in {halving.factor} continues, the first time after {halving.first}",
+                f"one in {halving.factor} continues, first after {halving.first}",
             )
         yield (
             "kept",
-            "the runs of all trials"
+            "runs of all trials"
             if sweep.config.sweep.keep == "all"
-            else (f"the runs of the best {sweep.config.sweep.keep.partition(':')[2]} trials"),
+            else (f"runs of the best {sweep.config.sweep.keep.partition(':')[2]} trials"),
         )
     if sweep.started is not None:
         yield "started", sweep.started.astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
@@ -97,30 +97,30 @@ def _facts(sweep: SweepFacts) -> Iterator[tuple[str, str]]:
 
 
 def ended_text(sweep: SweepFacts) -> str:
-    """`14 of 64 trials ended (12 finished, 2 failed)`."""
+    """Format the progress: `14 of 64 trials ended (12 finished, 2 failed)`."""
     ended = sum(row.ended is not None for row in sweep.rows)
-    whole = "" if sweep.trials is None else f" of {sweep.trials:,}"
+    total = "" if sweep.trials is None else f" of {sweep.trials:,}"
     counts = ", ".join(f"{count:,} {status}" for status, count in sweep.counts.items())
     noun = "trial" if (sweep.trials or ended) == 1 else "trials"
-    return f"{ended:,}{whole} {noun} ended" + (f" ({counts})" if counts else "")
+    return f"{ended:,}{total} {noun} ended" + (f" ({counts})" if counts else "")
 
 
 def space_table(sweep: SweepFacts) -> Table:
-    """What is searched: setting, values, condition."""
+    """Make a table of the search space: setting, values, condition."""
     rows = []
     for dimension in sweep.dimensions:
-        for place, key in enumerate(dimension.keys):
-            together = f"with {dimension.keys[0]}" if place else ""
-            when = sweep.conditions.get(key, "")
-            rows.append((cell(key), domain_text(sweep, dimension, place), cell(when or together)))
-    columns = ("setting", "searched", "condition") if any(row[2] for row in rows) else (
-        "setting", "searched",
+        for index, key in enumerate(dimension.keys):
+            pair = f"with {dimension.keys[0]}" if index else ""
+            condition = sweep.conditions.get(key, "")
+            rows.append((cell(key), domain_text(sweep, dimension, index), cell(condition or pair)))
+    columns = ("setting", "values", "condition") if any(row[2] for row in rows) else (
+        "setting", "values",
     )  # fmt: skip
-    return Table("space", columns, tuple(row[: len(columns)] for row in rows))
+    return Table("search space", columns, tuple(row[: len(columns)] for row in rows))
 
 
-def domain_text(sweep: SweepFacts, dimension: Dimension, place: int) -> str:
-    """The values of a setting of a dimension: `log(0.0001, 0.1)`, `32, 64, 128`."""
+def domain_text(sweep: SweepFacts, dimension: Dimension, index: int) -> str:
+    """Format the values of a setting of a dimension: `log(0.0001, 0.1)`, `32, 64, 128`."""
     domain: Domain = dimension.domain
     match domain:
         case Floats(low, high, log):
@@ -128,12 +128,13 @@ def domain_text(sweep: SweepFacts, dimension: Dimension, place: int) -> str:
         case Integers(low, high, log):
             return f"int({low}, {high}{', log' if log else ''})"
         case Choices(values):
-            own = [value if len(dimension.keys) == 1 else value[place] for value in values]
-            return ", ".join(sweep.labels.value(dimension.keys[place], value) for value in own)
+            if len(dimension.keys) > 1:
+                values = tuple(value[index] for value in values)
+            return ", ".join(sweep.labels.value(dimension.keys[index], value) for value in values)
 
 
-def _winner_table(sweep: SweepFacts, now: datetime) -> Table:
-    """What the best trial scores on each split that it was evaluated on."""
+def _best_trial_table(sweep: SweepFacts, now: datetime) -> Table:
+    """Make a table of the metrics of the best trial on each evaluated split."""
     best = sweep.leaderboard.best
     run = None if best is None else sweep.run_of(best)
     if best is None or run is None:
@@ -146,27 +147,27 @@ def _winner_table(sweep: SweepFacts, now: datetime) -> Table:
         for name in names
     )
     right = frozenset(range(1, len(summary.metrics) + 1))
-    title = f"trial {best.trial.number} on each split"
+    title = f"metrics of trial {best.trial.number}"
     return Table(title, ("metric", *map(cell, summary.metrics)), rows, right)
 
 
 def failures_table(sweep: SweepFacts) -> Table:
-    """Why trials failed, the most frequent reason first."""
+    """Make a table of the reasons of failures, the most frequent first."""
     reasons: dict[str, list[int]] = defaultdict(list)
     for row in sweep.rows:
         if row.ended is not None and row.ended.status == "failed":
             reasons[row.ended.reason].append(row.trial.number)
-    rows = sorted(reasons.items(), key=lambda each: (-len(each[1]), each[1][0]))
-    shown = tuple(
-        (f"{len(numbers):,}", _numbers(numbers), cell(reason))
-        for reason, numbers in rows[:_REASONS]
+    ordered = sorted(reasons.items(), key=lambda entry: (-len(entry[1]), entry[1][0]))
+    rows = tuple(
+        (f"{len(numbers):,}", _numbers_text(numbers), cell(reason))
+        for reason, numbers in ordered[:_MAX_REASONS]
     )
-    title = "trials that failed"
-    if len(rows) > _REASONS:
-        title += f" ({_REASONS} of {pluralize(len(rows), 'reason')})"
-    return Table(title, ("failed", "trials", "reason"), shown, frozenset({0}))
+    title = "failed trials"
+    if len(ordered) > _MAX_REASONS:
+        title += f" ({_MAX_REASONS} of {pluralize(len(ordered), 'reason')})"
+    return Table(title, ("failed", "trials", "reason"), rows, frozenset({0}))
 
 
-def _numbers(numbers: list[int]) -> str:
-    shown = ", ".join(map(number, numbers[:_NUMBERS]))
-    return shown if len(numbers) <= _NUMBERS else f"{shown}, …"
+def _numbers_text(numbers: list[int]) -> str:
+    shown = ", ".join(map(number, numbers[:_MAX_NUMBERS]))
+    return shown if len(numbers) <= _MAX_NUMBERS else f"{shown}, …"

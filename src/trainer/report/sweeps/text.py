@@ -1,4 +1,4 @@
-"""Trials of a sweep as short text: their settings in a line, the table of the best."""
+"""Trials of a sweep as short text: settings in one line, a table of the best."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from trainer.errors import command_text
 from trainer.report.text import Table, cell, number
 from trainer.sweep.leaderboard import Leaderboard, TrialRow
 
-SHOWN = 10
-"""Trials in a table of the best."""
+BEST_TRIALS = 10
+"""The number of trials in the table of the best."""
 _VALUE_WIDTH = 24
 
 
 class SettingLabels:
-    """Searched values as short text; a long one, such as a list of layers, is numbered: #1.
+    """Labels of searched values; long values, such as lists of layers, are numbered: #1.
 
-    The numbers follow the order of the choices in the config, so that every table of a sweep has the
-    same; others are those of the values' first trials.
+    Numbers follow the order of the choices in the config, so that they agree in all tables of a sweep;
+    other values are numbered by their first trial.
     """
 
     def __init__(self, dimensions: Sequence[Dimension] = (), rows: Iterable[TrialRow] = ()) -> None:
@@ -36,33 +36,33 @@ class SettingLabels:
                 self.value(key, value)
 
     def value(self, key: str, value: Any) -> str:
-        """A value of a setting."""
+        """Return the label of a value."""
         if isinstance(value, float):
             return f"{value:.4g}"
         text = cell(flow_text(value))
         if len(text) <= _VALUE_WIDTH:
             return text
-        known = self._numbered.setdefault(key, [])
-        if text not in known:
-            known.append(text)
-        return f"#{known.index(text) + 1}"
+        numbered = self._numbered.setdefault(key, [])
+        if text not in numbered:
+            numbered.append(text)
+        return f"#{numbered.index(text) + 1}"
 
     def settings(self, settings: Mapping[str, Any]) -> str:
-        """`learning_rate=0.001 layers=#2`: the last word of a key, the whole where two agree in it."""
+        """Format settings in one line, with short names: `learning_rate=0.001 layers=#2`."""
         names = short_names(list(settings))
-        return " ".join(f"{names[key]}={self.value(key, one)}" for key, one in settings.items())
+        return " ".join(f"{names[key]}={self.value(key, value)}" for key, value in settings.items())
 
     def legend(self) -> tuple[tuple[str, str, str], ...]:
-        """The numbered values: setting, number, value."""
+        """Return the numbered values: setting, number, value."""
         return tuple(
-            (cell(key), f"#{place}", text)
+            (cell(key), f"#{number}", text)
             for key, texts in self._numbered.items()
-            for place, text in enumerate(texts, start=1)
+            for number, text in enumerate(texts, start=1)
         )
 
 
 def short_names(keys: Sequence[str]) -> dict[str, str]:
-    """Setting → the last word of its key, the whole key where two agree in it."""
+    """Return the short name of each setting: the last part of its key, or the whole key if ambiguous."""
     short = [_short(key) for key in keys]
     return {
         key: key if short.count(name) > 1 else name for name, key in zip(short, keys, strict=True)
@@ -70,7 +70,7 @@ def short_names(keys: Sequence[str]) -> dict[str, str]:
 
 
 def _short(key: str) -> str:
-    """The last part of a key; of one that says no more than which of several, the part before too."""
+    """Return the last part of a key that is meaningful: not `name`, not an index."""
     last = key.rpartition(".")[2]
     if last == "name":
         return key.removesuffix(".name")
@@ -78,9 +78,9 @@ def _short(key: str) -> str:
 
 
 def best_table(
-    leaderboard: Leaderboard, labels: SettingLabels, title: str = "", shown: int = SHOWN
+    leaderboard: Leaderboard, labels: SettingLabels, title: str = "", limit: int = BEST_TRIALS
 ) -> Table:
-    """The best trials: number, objective at the best epoch, epochs, status, settings."""
+    """Make a table of the best trials: number, objective at the best epoch, epochs, status, settings."""
     rows = tuple(
         (
             number(row.trial.number),
@@ -90,7 +90,7 @@ def best_table(
             row.ended.status,
             labels.settings(row.trial.settings),
         )
-        for row in leaderboard.ranks[:shown]
+        for row in leaderboard.ranks[:limit]
         if row.ended is not None
     )
     return Table(
@@ -102,12 +102,12 @@ def best_table(
 
 
 def legend_table(labels: SettingLabels) -> Table:
-    """The legend of numbered values; empty where there are none."""
+    """Make the legend of numbered values; empty if there are none."""
     return Table("values", ("setting", "", "value"), labels.legend())
 
 
 def listed_text(shown: int, trials: int, sweep: Path) -> str:
-    """The line below a table with some of the trials; empty below one with all."""
+    """Return the line below a table with some of the trials; empty if all are shown."""
     if shown >= trials:
         return ""
     return f"{shown:,} of {trials:,} trials; list all with: {command_text('ls', sweep)}"
