@@ -88,7 +88,7 @@ TABLES: dict[str, tuple[str, list[str], str]] = {
     "names of rows": (
         table("a,x,y", lambda n: f"name {n:04},{n % 7},{CLASSES[n // 7 % 2]}"),
         [],
-        "different values",
+        "distinct values",
     ),
 }
 

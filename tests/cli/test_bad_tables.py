@@ -33,7 +33,7 @@ TABLES: dict[str, tuple[str | bytes, list[str]]] = {
     "two rows": (NAMES + "1,yes\n2,no\n", ["config.yaml:1:7 data.split", "at least 3 rows"]),
     "one class": (
         NAMES + ROWS.replace("no", "yes"),
-        ["table.csv", "at least two classes in 'answer'", "'yes' only"],
+        ["table.csv", "at least two classes in 'answer'", "only 'yes'"],
     ),
     "class of one row": (
         NAMES + ROWS + "3,maybe\n",
@@ -59,7 +59,7 @@ TABLES: dict[str, tuple[str | bytes, list[str]]] = {
     ),
     "features without a difference": (
         NAMES + "".join(f"1,{'yes' if index % 2 else 'no'}\n" for index in range(20)),
-        ["table.csv", "a feature that varies", "the same in every row"],
+        ["table.csv", "a feature that varies", "empty or constant"],
     ),
     "infinity": (with_column("size", ["1", "2", "inf"]), ["table.csv:4", "finite", "'size'"]),
     "number too large": (
@@ -76,7 +76,7 @@ TABLES: dict[str, tuple[str | bytes, list[str]]] = {
     ),
     "one number as answer": (
         NAMES + "".join(f"{index},2.5\n" for index in range(20)),
-        ["table.csv", "'answer'", "one number in every row"],
+        ["table.csv", "'answer'", "the same number in every row"],
     ),
     "line too short": (
         NAMES + ROWS + "7\n",

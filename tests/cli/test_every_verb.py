@@ -61,10 +61,10 @@ WARNINGS: dict[str, tuple[str, ...]] = {
         ("credit", "credit_sweep"),
         ("warning: 1 row has a value not seen in training in 'Marital'",),
     ),
-    "digits": ("warning: left out, the same in all training rows: 'pixel_0_0'",),
+    "digits": ("warning: ignored, constant in the training rows: 'pixel_0_0'",),
     "gradient_descent": (
-        "warning: 180 rows left out: missing value",
-        "warning: 46 rows left out: outlier",
+        "warning: 180 rows dropped: missing value",
+        "warning: 46 rows dropped: outlier",
     ),
 }
 """Case → the beginnings of the warnings that it gives."""

@@ -216,8 +216,8 @@ def test_a_label_of_a_later_row_in_another_case_names_the_setting(tmp_path, make
     ("labels", "data", "says"),
     [
         (["m", "f"], {}, ["positive class", "data.positive"]),
-        (["1", "2", "3"], {}, ["only 3 whole numbers", "data.task: regression"]),
-        (list("123456789"), {}, ["9 different whole numbers", "data.task: multiclass"]),
+        (["1", "2", "3"], {}, ["only 3 distinct whole numbers", "data.task: regression"]),
+        (list("123456789"), {}, ["9 distinct whole numbers", "data.task: multiclass"]),
         (["yes", "no"], {}, []),
         (["m", "f"], {"positive": "m"}, []),
         (["1", "2", "3", "4"], {"task": "regression"}, []),

@@ -170,28 +170,32 @@ def test_most_rows_may_be_tested():
 @pytest.mark.parametrize(
     ("table", "split", "says"),
     [
-        (frame(6), {"by": "random", "test": 0.5}, "at least 5 rows that are not tested.*found 3"),
+        (
+            frame(6),
+            {"by": "random", "test": 0.5},
+            "at least 5 rows outside the test split.*found 3",
+        ),
         (
             frame(30),
             {"by": "stratified"},
-            "at least 5 rows of every class that are not tested for 5 folds, found 4 of 'a', 4 of 'c'; "
-            "take fewer folds, merge such classes, or set",
+            "at least 5 rows of every class outside the test split for 5 folds, "
+            "found 4 of 'a', 4 of 'c'; use fewer folds, merge such classes, or set",
         ),
         (
             pl.DataFrame({"label": ["a", "b"] * 50, "group": ["p", "q", "r", "s"] * 25}),
             {"by": "group", "column": "group", "test": 0},
-            "at least 5 groups that are not tested for 5 folds, found 4",
+            "at least 5 groups outside the test split for 5 folds, found 4",
         ),
         (
             pl.DataFrame({"label": ["a", "b"] * 50, "x": [7] * 100}),
             {"by": "hash", "column": "x", "test": 0},
-            "too few values: take fewer folds",
+            "too few values: use fewer folds",
         ),
-        (frame(6), {**TIME, "test": 0.2}, "at least 6 rows that are not tested.*found 5"),
+        (frame(6), {**TIME, "test": 0.2}, "at least 6 rows outside the test split.*found 5"),
         (
             pl.DataFrame({"label": ["a", "b"] * 50, "when": [7] * 100}),
             {**TIME, "test": 0},
-            "train rows.*too many rows share one time: take fewer folds",
+            "train rows.*too many rows have the same time: use fewer folds",
         ),
     ],
 )

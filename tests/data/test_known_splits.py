@@ -80,8 +80,8 @@ def digest(table, rule):
     for seed, (test, validation) in product(SEEDS, SHARES):
         try:
             found.update(assign_splits(table, data_of(rule, test, validation), seed, takes_part))
-        except DataError as error:
-            found.update(str(error).encode())
+        except DataError:
+            found.update(b"DataError")
     return found.hexdigest()[:16]
 
 
@@ -91,12 +91,12 @@ KNOWN = {
     "random": {"small": "39f6d28968ed41dc", "large": "c8af1ad787002a06"},
     "stratified": {"small": "f4f01231821518c9", "large": "ff4ebfc32ffea0df"},
     "stratified columns": {"small": "11cb648238beef9b", "large": "2ee606e32583595f"},
-    "group": {"small": "38d1c8208063c923", "large": "412e4a737839d1a2"},
+    "group": {"small": "b8bf4f3a2a99e43a", "large": "412e4a737839d1a2"},
     "time": {"small": "4aee63e40bcb34fd", "large": "9d48073740fc8c0d"},
     "column": {"small": "0ddf779648559898", "large": "f28b703d091bd8af"},
-    "hash": {"small": "f8ae59f2f82a0dc9", "large": "412e4a737839d1a2"},
+    "hash": {"small": "b8bf4f3a2a99e43a", "large": "412e4a737839d1a2"},
     "hash of rows": {"small": "d6a2bf4322809da5", "large": "cf707872c2aaf3c9"},
-    "named": {"small": "aa7f47d63120bc88", "large": "8c7587696f4d8012"},
+    "named": {"small": "ee010020984d3892", "large": "8c7587696f4d8012"},
 }
 
 

@@ -63,6 +63,6 @@ def test_columns_that_never_have_values_together(tmp_path, make_config):
 def test_rows_that_a_word_left_out_are_counted(tmp_path, make_config):
     source = table(tmp_path, ["None", "mild", "severe", "mild"] * 10)
     warnings = prepare(make_config(source, "kind")).warnings
-    assert any("10 rows left out: no target ('None' in 10 rows" in line for line in warnings)
+    assert any("10 rows dropped: no target ('None' in 10 rows" in line for line in warnings)
     source = table(tmp_path, ["", "mild", "severe", "mild"] * 10)
-    assert "10 rows left out: no target" in prepare(make_config(source, "kind")).warnings
+    assert "10 rows dropped: no target" in prepare(make_config(source, "kind")).warnings

@@ -91,7 +91,7 @@ def test_what_is_said_of_a_used_column_reads_the_table(tmp_path, make_config, na
         read(make_config(source, "y", {"features": {"exclude": ["bytes", "array", "money"]}}))
     (problem,) = caught.value.problems
     assert problem.where == source + (":1" if name.endswith("ndjson") else "")
-    assert problem.fix.startswith("leave it out with data.features.exclude: [object]")
+    assert problem.fix.startswith("set data.features.exclude: [object]")
     exclude = ["bytes", "array", "money", "object"]
     assert read(make_config(source, "y", {"features": {"exclude": exclude}})).rows("train")
 

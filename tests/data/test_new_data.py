@@ -139,7 +139,7 @@ def test_odd_rows_and_misspelt_columns(prepare_frame, make_config, tmp_path, str
     assert samples.y[0, 0] != samples.y[1, 0]
     assert samples.unseen.tolist() == [False, True]
     assert samples.warnings == (
-        "1 row has a value that is no number (read as missing) in 'x'",
+        "1 row has a value that is not a number (read as missing) in 'x'",
         "1 row has a value not seen in training in 'c'",
     )
     path.write_text("C,xx,y\np,1,z\n")

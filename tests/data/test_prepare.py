@@ -279,7 +279,7 @@ def bad(**changes):
         (bad(), {"columns": {"c": {"kind": "numeric"}}}, "table.csv:", "a number in 'c'"),
         (bad(), {"columns": {"c": {"kind": "datetime"}}}, "table.csv:", "a date"),
         (bad(), {"clean": {"outliers": {"columns": ["c"]}}}, "", "'c', which is categorical"),
-        (bad(y=["a"] * 20), {}, "table.csv", "'a' only"),
+        (bad(y=["a"] * 20), {}, "table.csv", "only 'a'"),
         (bad(y=[None] * 20), {}, "table.csv", "none with a target"),
         (bad(y=["a"] * 19 + ["b"]), {}, "", "1 row of 'b'"),
         (bad(y=["a"] * 19 + [None]), {"clean": {"missing_target": "error"}}, "table.csv:21", "none"),
@@ -319,8 +319,8 @@ def test_constant_and_empty_columns_are_left_out_with_a_warning(prepare_frame):
     dataset = prepare_frame(bad(k=[3] * 20, e=[None] * 20))
     assert dataset.preprocessing.feature_names == ("x", "c=p", "c=q")
     assert dataset.warnings == (
-        "left out, no values in the training rows: 'e'",
-        "left out, the same in all training rows: 'k'",
+        "ignored, no values in the training rows: 'e'",
+        "ignored, constant in the training rows: 'k'",
     )
 
 
@@ -328,7 +328,7 @@ def test_names_of_rows_are_warned_about(prepare_frame):
     dataset = prepare_frame(bad(x=[f"n{i}" for i in range(20)]) | {"z": range(20)})
     assert dataset.warnings == ()
     frame = {"n": [f"n{i}" for i in range(100)], "x": range(100), "y": [0, 1] * 50}
-    assert "60 different values" in prepare_frame(frame).warnings[0]
+    assert "60 distinct values" in prepare_frame(frame).warnings[0]
 
 
 def test_the_split_column_is_a_feature_only_when_stated(prepare_frame):

@@ -83,7 +83,7 @@ def test_unusual_values_of_later_rows(prepare_frame):
     assert encoded.x[1, 1:4].tolist() == [0, 0, 0]
     assert encoded.warnings == (
         "1 row has an infinite value (read as missing) in 'x'",
-        "1 row has a value that is no number (read as missing) in 'x'",
+        "1 row has a value that is not a number (read as missing) in 'x'",
         "2 rows have a value not seen in training in 'c'",
         "1 row has a value that is neither yes nor no (read as missing) in 'e'",
     )

@@ -100,5 +100,5 @@ def test_whole_numbers_with_commas_between_are_lists_of_labels(tmp_path):
 def test_a_target_with_one_value_is_refused(tmp_path, cell):
     path = tmp_path / "t.csv"
     path.write_text("x,y\n" + f"7,{cell}\n" * 60)
-    with pytest.raises(DataError, match=r"at least two different values in 'y'.*--target"):
+    with pytest.raises(DataError, match=r"at least two distinct values in 'y'.*--target"):
         inspect_table(Data(source=str(path), target="y"))

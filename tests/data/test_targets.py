@@ -131,19 +131,19 @@ def test_what_has_no_logarithm_is_named():
         fit([10.0, 0.0, -3.0, 200.0], scale="log")
     (problem,) = raised.value.problems
     assert problem.where == "row 1"
-    assert problem.found == "0 and 1 more of 0 or less"
+    assert problem.found == "0 and 1 more numbers of 0 or less"
     assert "data.target_scale: power" in problem.fix
     fit([10.0, 0.0, -3.0, 200.0], scale="power")
     target = fit([10.5, 200.0], scale="log")
-    with pytest.raises(DataError, match="above 0 in 'y'"):
+    with pytest.raises(DataError, match="a positive number in 'y'"):
         target.encode(pl.DataFrame({"y": [10.0, 0.0]}))
 
 
 @pytest.mark.parametrize(
     ("values", "settings", "message"),
     [
-        (["a", "a"], {}, "'a' only"),
-        ([3, 3], {}, "'3' only"),
+        (["a", "a"], {}, "only 'a'"),
+        ([3, 3], {}, "only '3'"),
         (["a", "b", "c"], {"task": "binary"}, "3: 'a', 'b', 'c'"),
         (["a", "b"], {"positive": "B"}, "did you mean 'b'"),
         (["a", "b", "c"], {"positive": "a"}, "task multiclass"),
@@ -153,7 +153,7 @@ def test_what_has_no_logarithm_is_named():
             "row 1: expected a finite number in 'y', found 'x'",
         ),
         ([1.5, float("inf")], {"task": "regression"}, "found 'inf'"),
-        ([1.5, 1.5], {"task": "regression"}, "one number in every row"),
+        ([1.5, 1.5], {"task": "regression"}, "the same number in every row"),
         (["a", "no"], {"task": "multilabel"}, "found cells such as 'a'.*task: binary"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Numbers and dates written as text, from a table to what the network gets, in both engines."""
+"""Numbers and dates in the format as text, from a table to what the network gets, in both engines."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def settings_in(warning):
 @pytest.mark.parametrize(
     ("values", "numbers", "example"),
     [
-        ([f"{one:,}" for one in AMOUNTS], AMOUNTS, "'1,093' is 1093, with ',' between thousands"),
+        ([f"{one:,}" for one in AMOUNTS], AMOUNTS, "'1,093' is 1093, with ',' as the thousands"),
         ([f"${one:,}.50" for one in AMOUNTS], [one + 0.5 for one in AMOUNTS], "'$5.50' is 5.5; set"),
         ([f"{one % 90}%" for one in AMOUNTS], [one % 90 for one in AMOUNTS], "'5%' is 5"),
         ([f"{one} kg" for one in AMOUNTS], AMOUNTS, "'5 kg' is 5"),
@@ -97,7 +97,7 @@ def test_every_setting_that_a_note_names_is_accepted_and_ends_it(fitted, values)
     assert settings
     for each in settings:
         got = fitted({"x": values}, columns={"x": each})
-        assert [one for one in about(got) if "levels" not in one and "different" not in one] == []
+        assert [one for one in about(got) if "levels" not in one and "distinct" not in one] == []
         kind = {"decimal": "numeric", "format": "datetime"}.get(next(iter(each)), "categorical")
         assert column(got).kind == kind
 
@@ -138,9 +138,9 @@ def test_dates_with_two_meanings_stay_text_and_are_named(fitted):
     ("values", "words"),
     [
         (["n.v.", "x", *[f"{one:,}" for one in AMOUNTS[2:]]], "values are not numbers"),
-        (["5", *[f"{one}%" for one in AMOUNTS[1:]]], "the unit '%' in some rows and none"),
+        (["5", *[f"{one}%" for one in AMOUNTS[1:]]], "the unit '%' in some rows and no unit"),
         ([f"{'$€'[one % 2]}{one}" for one in AMOUNTS], "the units '$', '€'"),
-        (["soon", *[f"{day:%d/%m/%Y}" for day in DAYS[1:]]], "not dates written as '%d/%m/%Y'"),
+        (["soon", *[f"{day:%d/%m/%Y}" for day in DAYS[1:]]], "not dates in the format '%d/%m/%Y'"),
     ],
 )
 def test_text_that_is_nearly_numbers_or_dates_stays_text(fitted, values, words):
@@ -182,9 +182,7 @@ def test_a_stated_kind_reads_the_format_without_a_note(fitted):
     got = fitted({"x": values}, columns={"x": {"kind": "numeric"}})
     assert about(got) == []
     assert column(got).written.unit == "$"
-    with pytest.raises(
-        DataError, match=r"a number \(written like 1,234.5 with \$\) in 'x'.*'free'"
-    ):
+    with pytest.raises(DataError, match=r"a number \(like 1,234.5 with \$\) in 'x'.*'free'"):
         fitted({"x": ["free", *values[1:]]}, columns={"x": {"kind": "numeric"}}, split={"test": 0})
 
 
@@ -205,8 +203,8 @@ def test_other_rows_are_read_as_the_training_rows(fitted, make_config, tmp_path)
         (asked,) = prediction_batches(data, got.preprocessing, [], streamed=streamed)
         assert asked.encoded.unseen.tolist() == [False, True, False]
         assert asked.encoded.encoding_warnings == {
-            ("x", "a value that is no number (read as missing)"): 1,
-            ("w", "a value that is no date (read as missing)"): 1,
+            ("x", "a value that is not a number (read as missing)"): 1,
+            ("w", "a value that is not a date (read as missing)"): 1,
         }
     row = pl.read_csv(path, infer_schema=False)[:1]
     assert raw_row(got.preprocessing, row) == {"z": 1, "x": 5, "w": "2021-06-05"}
@@ -267,7 +265,7 @@ def test_a_target_of_classes_that_look_like_numbers(fitted):
     ("values", "message"),
     [
         (["on request", *[f"${one:,}" for one in AMOUNTS[1:]]], "'on request' among 59 numbers"),
-        (["5", *[f"{one}%" for one in AMOUNTS[1:]]], "the unit '%' in some rows and none"),
+        (["5", *[f"{one}%" for one in AMOUNTS[1:]]], "the unit '%' in some rows and no unit"),
         ([f"{'$€'[one % 2]}{one}" for one in AMOUNTS], "the units '\\$', '€'"),
         ([f"{day:%d/%m/%Y}" for day in DAYS], "dates in 'price'"),
         ([f"{day}" for day in DAYS], "dates in 'price'"),

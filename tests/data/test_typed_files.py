@@ -87,7 +87,7 @@ def test_npz_passes_over_arrays_that_are_no_columns(tmp_path):
     data = Data(source=str(tmp_path / "x.npz"), target="y")
     table = read_table(data.source, data)
     problem = nested_problem(table, "names", NESTED)
-    assert "an array without a number" in problem.found
+    assert "an array that does not have one number" in problem.found
 
 
 def test_npz_without_a_table(tmp_path):

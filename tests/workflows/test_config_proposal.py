@@ -84,11 +84,11 @@ def test_dates_with_two_meanings_are_left_out_with_the_setting(proposed):
         (["slip", *map(str, AMOUNTS[1:])], "not all values are numbers: 'slip'"),
         (
             ["soon", *[f"{day:%d/%m/%Y}" for day in DAYS[1:]]],
-            "1 of 400 values are not dates written",
+            "1 of 400 values are not dates in the format",
         ),
         (
             ["5", *[f"{one}%" for one in AMOUNTS[1:]]],
-            "the unit '%' in some rows and none in others",
+            "the unit '%' in some rows and no unit in others",
         ),
     ],
 )

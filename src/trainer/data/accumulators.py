@@ -1,9 +1,7 @@
-"""What a column shows as its training rows go by, batch after batch.
+"""Accumulators of column statistics over batches of training rows.
 
-A column is tallied as the kind it seems to have; what decides its kind is counted beside that, so that
-it can be told at the end whether it seemed right.
-
-Owns: counting. Does not own: which rows, how often they are read, what is made of the counts.
+A column is accumulated as the kind that its first values suggest. The counts that determine its kind
+are accumulated as well, to verify that kind at the end.
 """
 
 from __future__ import annotations
@@ -55,12 +53,12 @@ from trainer.data.values import level_text, number, parse_booleans, to_microseco
 from trainer.errors import DataError, Problem
 
 MAX_LEVELS = 2_000_000
-"""More different values than this are not counted in a stream."""
+"""Maximum number of distinct values that are counted in a stream."""
 
 
 @dataclass(slots=True)
 class NumericAccumulator:
-    """Numbers: moments, a sample, the infinite ones."""
+    """Accumulates numbers: moments, a sample, and the number of infinite values."""
 
     sample: BottomKSample
     moments: Moments = field(default_factory=Moments)
@@ -69,7 +67,7 @@ class NumericAccumulator:
     infinite: int = 0
 
     def add(self, values: Float64Array, rows: RowIndex, keys: UInt64Array) -> None:
-        """Take in values, NaN where missing, their source rows and the keys of these."""
+        """Add values, NaN where missing, with their source rows and row keys."""
         gaps = np.isnan(values)
         self.missing += int(np.count_nonzero(gaps))
         infinite = np.isinf(values)
@@ -84,58 +82,56 @@ class NumericAccumulator:
         self.sample.add(keys, values)
 
     def known(self, clipped: Moments | None = None) -> Sketch:
-        """What is known of the values; `clipped` as in `Sketch`."""
+        """Return the statistics of the values; for `clipped` see `Sketch`."""
         return Sketch(self.moments, SortedValues(self.sample.values(), 0), self.missing, clipped)
 
 
 @dataclass(slots=True)
 class LevelAccumulator:
-    """Levels: rows of each."""
+    """Accumulates the counts of levels."""
 
     name: str
     missing: int = 0
     counts: pl.DataFrame | None = None
-    _waiting: list[pl.DataFrame] = field(default_factory=list)
+    _pending: list[pl.DataFrame] = field(default_factory=list)
     _rows: int = 0
 
     def add(self, series: pl.Series) -> None:
-        """Take in cells."""
+        """Add cells."""
         self.missing += series.null_count()
         levels = level_text(series).drop_nulls().alias("level").to_frame()
-        self._waiting.append(levels.group_by("level").len("rows"))
-        self._rows += self._waiting[-1].height
+        self._pending.append(levels.group_by("level").len("rows"))
+        self._rows += self._pending[-1].height
         if self._rows > MAX_LEVELS // 4:
             self._merge()
 
     def levels(self) -> dict[str, int]:
-        """Rows of each level, in natural order."""
+        """Return the number of rows of each level, in natural order."""
         self._merge()
         assert self.counts is not None
         return sort_counts(dict(self.counts.iter_rows()))
 
     def _merge(self) -> None:
-        parts = self._waiting if self.counts is None else [self.counts, *self._waiting]
+        parts = self._pending if self.counts is None else [self.counts, *self._pending]
         merged = pl.concat(parts).group_by("level").agg(pl.col("rows").sum())
-        self._waiting, self._rows = [], 0
+        self._pending, self._rows = [], 0
         self.counts = merged
         if merged.height > MAX_LEVELS:
-            fix = f"leave it out with data.features.exclude: {flow_text([self.name])}"
-            found = f"more than {MAX_LEVELS:,} in '{self.name}'"
-            raise DataError(
-                Problem("", "levels that can be counted in a stream", found, fix, "runtime.engine")
-            )
+            fix = f"set data.features.exclude: {flow_text([self.name])}"
+            expected = f"at most {MAX_LEVELS:,} levels in the streamed column '{self.name}'"
+            raise DataError(Problem("", expected, f"{merged.height:,}", fix, "runtime.engine"))
 
 
 @dataclass(slots=True)
 class BooleanAccumulator:
-    """Yes and no."""
+    """Accumulates the counts of yes and no."""
 
     yes: int = 0
     no: int = 0
     missing: int = 0
 
     def add(self, series: pl.Series) -> None:
-        """Take in cells."""
+        """Add cells."""
         values = parse_booleans(series, marks=True)
         missing, yes = values.null_count(), int(values.sum())
         self.yes += yes
@@ -145,18 +141,18 @@ class BooleanAccumulator:
 
 @dataclass(slots=True)
 class DatetimeAccumulator:
-    """Dates: days as numbers, the earliest date, what varies."""
+    """Accumulates dates: elapsed days, the earliest date, and which cycles vary."""
 
     numbers: NumericAccumulator
     origin: int | None = None
     first: int = 0
     last: int = 0
-    places: dict[Cycle, tuple[float, float]] = field(default_factory=dict)
+    positions: dict[Cycle, tuple[float, float]] = field(default_factory=dict)
 
     def add(
         self, series: pl.Series, date_format: str | None, rows: RowIndex, keys: UInt64Array
     ) -> None:
-        """Take in cells, their source rows and the keys of these."""
+        """Add cells with their source rows and row keys."""
         stamps = to_microseconds(series, date_format)
         known = stamps.drop_nulls().to_numpy()
         if len(known):
@@ -165,32 +161,32 @@ class DatetimeAccumulator:
                 self.origin, self.first, self.last = low, low, high
             self.first, self.last = min(self.first, low), max(self.last, high)
             for cycle in CYCLES:
-                place = cycle_place(cycle, known)
-                least, most = float(place.min()), float(place.max())
-                if cycle in self.places:
-                    least = min(least, self.places[cycle][0])
-                    most = max(most, self.places[cycle][1])
-                self.places[cycle] = (least, most)
+                position = cycle_place(cycle, known)
+                low_position, high_position = float(position.min()), float(position.max())
+                if cycle in self.positions:
+                    low_position = min(low_position, self.positions[cycle][0])
+                    high_position = max(high_position, self.positions[cycle][1])
+                self.positions[cycle] = (low_position, high_position)
         if self.origin is None:
             self.numbers.missing += len(series)
         else:
             self.numbers.add(elapsed_days(stamps, self.origin), rows, keys)
 
     def days(self) -> Sketch:
-        """Days since the earliest date."""
+        """Return the statistics of the days since the earliest date."""
         assert self.origin is not None
         known = self.numbers.known()
-        # They count from the first batch's earliest date: back to whole microseconds, and on.
+        # Days count from the first batch's earliest date: convert back to whole microseconds first.
         stamps = np.rint(known.ordered.values * 86_400e6).astype(np.int64) + self.origin
         sample = elapsed_days(pl.Series(stamps), self.first)
-        away = (self.origin - self.first) / 86_400e6
+        shift = (self.origin - self.first) / 86_400e6
         last = float(elapsed_days(pl.Series([self.last]), self.first)[0])
-        moments = replace(known.moments, mean=known.moments.mean + away, minimum=0.0, maximum=last)
+        moments = replace(known.moments, mean=known.moments.mean + shift, minimum=0.0, maximum=last)
         return Sketch(moments, SortedValues(sample, 0), known.missing)
 
     def varying(self) -> list[Cycle]:
-        """The cycles that vary."""
-        return [cycle for cycle, (least, most) in self.places.items() if least != most]
+        """Return the cycles that vary."""
+        return [cycle for cycle, (low, high) in self.positions.items() if low != high]
 
 
 KindAccumulator = NumericAccumulator | LevelAccumulator | BooleanAccumulator | DatetimeAccumulator
@@ -198,22 +194,22 @@ KindAccumulator = NumericAccumulator | LevelAccumulator | BooleanAccumulator | D
 
 @dataclass(slots=True)
 class ColumnAccumulator:
-    """One column.
+    """Accumulates one column.
 
     Attributes:
         name: The column.
         dtype: Its type.
         data: The `data` section.
-        limit: Values a sample may have.
-        detected_spec: How it is read, once its text has been counted.
-        kind: What it is tallied as; None while no value was seen.
+        limit: Maximum sample size.
+        detected_spec: How it is parsed, once the formats of its text have been detected.
+        kind: The kind it is accumulated as; None until there is a value.
         known: Rows with a value.
-        numeric: Those that are numbers.
-        wrong: Those that cannot be read as the stated kind.
-        booleans: Those that are true, false, yes or no; not counted on once one is not.
-        dates: Those that are dates; likewise.
-        digits: Those of text that have a digit, of batches that are not all numbers.
-        first: The first one of text.
+        numeric: Values that are numbers.
+        wrong: Values that cannot be parsed as the configured kind.
+        booleans: Values that are true, false, yes or no; not counted further once one is not.
+        dates: Values that are dates; not counted further once one is not.
+        digits: Text values with a digit, in batches that are not all numbers.
+        first: The first text value.
     """
 
     name: str
@@ -233,7 +229,7 @@ class ColumnAccumulator:
     accumulator_of_kind: KindAccumulator | None = None
 
     def add(self, series: pl.Series, rows: RowIndex, keys: UInt64Array) -> None:
-        """Take in cells, their source rows and the keys of these."""
+        """Add cells with their source rows and row keys."""
         before = self.rows
         self.rows += len(series)
         written = None if self.detected_spec is None else self.detected_spec.number
@@ -259,12 +255,12 @@ class ColumnAccumulator:
 
     @property
     def empty(self) -> bool:
-        """No value was seen."""
+        """Whether there is no value."""
         return self.known == 0 or (self.dtype.is_float() and self.numeric == 0)
 
     @property
     def found(self) -> ColumnKind | None:
-        """The kind of the values seen; None for text that is almost all plain numbers."""
+        """The kind inferred so far; None for text that is almost all plain numbers."""
         return self._guess if self.detected_spec is None else self.detected_spec.kind
 
     @property
@@ -279,14 +275,14 @@ class ColumnAccumulator:
 
     @property
     def reading(self) -> ParseSpec:
-        """How the values seen are read."""
+        """How the values are parsed."""
         if self.detected_spec is not None:
             return self.detected_spec
         return default_parse_spec(self.data, self.name, self.dtype, self._guess)
 
     @property
     def needs_detection(self) -> bool:
-        """Whether the text has to be counted before its kind is known."""
+        """Whether the formats of its text have to be detected before its kind is known."""
         guess, stated = self._guess, explicit_kind(self.data, self.name)
         if self.dtype != pl.String or self.empty:
             return False
@@ -302,18 +298,18 @@ class ColumnAccumulator:
 
     @property
     def needs_another_pass(self) -> bool:
-        """Whether the column has to be tallied once more as what it was found to be."""
-        detected_spec = self.detected_spec is not None and (
+        """Whether the column has to be accumulated again as another kind or format."""
+        is_formatted = self.detected_spec is not None and (
             self.detected_spec.number is not None or self.detected_spec.date is not None
         )
-        return self.found != self.kind or detected_spec
+        return self.found != self.kind or is_formatted
 
     def settle(self, detector: TextFormatDetector) -> None:
-        """Decide how the column is read, from counts of all its text."""
+        """Set how the column is parsed, from the formats detected in all its text."""
         self.detected_spec = detected_spec(self.data, self.name, self._guess, detector)
 
     def restarted(self) -> ColumnAccumulator:
-        """To tally the column once more as what it was found to be."""
+        """Return an empty accumulator with the kind and format determined by this one."""
         return ColumnAccumulator(
             self.name,
             self.dtype,
@@ -339,7 +335,7 @@ class ColumnAccumulator:
         self.numeric += numeric
 
     def _start(self, missing: int) -> KindAccumulator:
-        """A learner that has seen so many rows, all without a value."""
+        """Return an accumulator of the column's kind with a number of missing rows."""
         assert self.kind is not None
         match self.kind:
             case "numeric":
@@ -356,7 +352,7 @@ class ColumnAccumulator:
                 assert_never(self.kind)
 
     def fitted(self) -> CategoricalColumn | BooleanColumn | DatetimeColumn | None:
-        """The column, fitted, if it is not numeric; None when it does not vary."""
+        """Fit a column that is not numeric; None if it is constant."""
         match self.accumulator_of_kind:
             case LevelAccumulator():
                 settings = categorical_settings(self.data, self.name)

@@ -1,4 +1,4 @@
-"""The numpy array types that pass between the modules of this room."""
+"""Types of the numpy arrays that this package passes around."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the config's `split` to a split number for every row that takes part."""
+"""Assign a split code to every row with a target, following `data.split`."""
 
 from __future__ import annotations
 
@@ -39,33 +39,35 @@ from trainer.data.values import canonical_level, case_variants, casefold_level, 
 from trainer.errors import DataError, Problem
 
 
-def assign_splits(table: Table, data: Data, seed: int, takes_part: BoolArray) -> Assignment:
-    """The split number of every row, int8 (rows,): TRAIN, VALIDATION, TEST, or DROPPED where the row
-    takes no part or, by time, is later than the fold.
+def assign_splits(table: Table, data: Data, seed: int, has_target: BoolArray) -> Assignment:
+    """Return the split code of every row, int8 (rows,).
+
+    Codes are TRAIN, VALIDATION, TEST, and DROPPED for rows that have no target or, in a time split, are
+    later than the fold.
 
     Args:
-        table: The table; files named by split rule over `data.split`, but for validation rows when
-            no file has them.
+        table: The table; files named by split take precedence over `data.split`, except for validation
+            rows if no file has them.
         data: The `data` section.
-        seed: What is drawn with (`resolved_split_seed`).
-        takes_part: bool (rows,): the row has a target.
+        seed: The seed (`resolved_split_seed`).
+        has_target: bool (rows,): whether the row has a target.
 
     Raises:
-        DataError: Too few rows, classes or groups, a class with one row, a split without rows, a column
-            that does not say what it should.
+        DataError: If there are too few rows, classes or groups, a class has one row, a split has no
+            rows, or a split column has an invalid value.
     """
-    assignment = _assigned(table, data, seed, takes_part)
+    assignment = _assigned(table, data, seed, has_target)
     if data.split.train_on_validation:
-        # Only now: the test rows are those of the same split with validation rows.
+        # Only now, so that the test rows are those of the same split with validation rows.
         assignment[assignment == VALIDATION] = TRAIN
     return assignment
 
 
-def _assigned(table: Table, data: Data, seed: int, takes_part: BoolArray) -> Assignment:
+def _assigned(table: Table, data: Data, seed: int, has_target: BoolArray) -> Assignment:
     assignment = np.full(table.frame.height, DROPPED, dtype=np.int8)
     test, validation = data.split.test, data.split.validation
     fold = None if data.split.fold is None else Fold(*fold_parts(data.split.fold))
-    rows: RowIndex = np.flatnonzero(takes_part)
+    rows: RowIndex = np.flatnonzero(has_target)
     if table.named_split is not None:
         assignment[rows] = table.named_split[rows]
         _check_named(table, assignment)
@@ -100,7 +102,7 @@ def _split(
         case "stratified":
             names, codes = _strata(table.frame.select(target_columns(data))[rows], task, data)
             if fold is not None and test + validation >= 1:
-                # Without the fold there is no such split, of which the test rows would be kept.
+                # There is no such split without the fold whose test rows could be kept.
                 validation = 0.0
             try:
                 return stratified_split(seed, rows, names, codes, test, validation, fold)
@@ -128,9 +130,9 @@ def _split(
 
 
 def _resolved(table: Table, data: Data, rows: RowIndex) -> tuple[SplitBy, TaskName | None]:
-    """How to split, never "auto", and the task where that matters.
+    """Return how to split, never "auto", and the task if it matters.
 
-    The task is read off all rows here; the one that is trained for is read off the training rows.
+    The task is inferred from all rows here; training infers it from the training rows.
     """
     by = data.split.by
     if by not in ("auto", "stratified"):
@@ -142,25 +144,23 @@ def _resolved(table: Table, data: Data, rows: RowIndex) -> tuple[SplitBy, TaskNa
     if by == "auto":
         return ("stratified" if task in ("binary", "multiclass") else "random"), task
     if task == "regression":
-        fix = "set data.split.by to random, or state data.task"
+        fix = "set data.split.by to random, or set data.task"
         raise DataError(
-            Problem("", "classes to split by", "a target of numbers", fix, "data.split.by")
+            Problem("", "classes to split by", "a numeric target", fix, "data.split.by")
         )
     return by, task
 
 
 def _with_case(error: DataError, names: Sequence[str], data: Data) -> DataError:
-    """The error, with another fix where classes are too small because they differ in case only."""
+    """Return the error, with another fix if classes are too small because they differ only in case."""
     if not isinstance(data.target, str) or not case_variants(names) or folds_target_case(data):
         return error
-    fix = f"some classes differ in case only: set {column_key(data.target)}.ignore_case: true"
+    fix = f"some classes differ only in case: set {column_key(data.target)}.ignore_case: true"
     return DataError(replace(problem, fix=fix) for problem in error.problems)
 
 
 def _strata(targets: pl.DataFrame, task: TaskName | None, data: Data) -> tuple[list[str], RowIndex]:
-    """Names of the classes and the class of each row; of labels and yes/no columns, their
-    combinations.
-    """
+    """Return the strata and the stratum of each row: classes, or combinations of labels."""
     ignore_case = folds_target_case(data)
     if task == "multilabel" and targets.width == 1:
         sets = label_sets(targets.to_series(), data.target_separator, ignore_case=ignore_case)
@@ -168,23 +168,23 @@ def _strata(targets: pl.DataFrame, task: TaskName | None, data: Data) -> tuple[l
         numbers = {name: number for number, name in enumerate(names)}
         return names, np.array([numbers[name] for name in sets], dtype=np.int64)
     if task == "multilabel":
-        words = [
+        digits = [
             parse_booleans(series, marks=True).cast(pl.Int8).cast(pl.String) for series in targets
         ]
-        labels = pl.select(pl.concat_str(words, ignore_nulls=True)).to_series()
+        labels = pl.select(pl.concat_str(digits, ignore_nulls=True)).to_series()
         names = sorted(labels.unique().to_list())
-        codes = labels.replace_strict(names, list(range(len(names))), return_dtype=pl.Int64)
-        return names, np.array(codes.to_numpy())
+        numbered = labels.replace_strict(names, list(range(len(names))), return_dtype=pl.Int64)
+        return names, np.array(numbered.to_numpy())
     series = targets.to_series()
-    # Words of a row each would take most of the memory that splitting does.
+    # A Python string per row would take most of the memory of a split.
     cells = text(series) if series.dtype.is_float() else series
     levels = cells.unique().drop_nulls()
     key = casefold_level if ignore_case else canonical_level
     spelled = {key(name): name for name in count_classes(series, ignore_case=ignore_case)}
-    words_of = [spelled[key(name)] for name in text(levels).to_list()]
-    names = sorted(set(words_of))
-    places = pl.Series([names.index(name) for name in words_of], dtype=pl.Int32)
-    return names, cells.replace_strict(levels, places, return_dtype=pl.Int32).to_numpy()
+    class_of_level = [spelled[key(name)] for name in text(levels).to_list()]
+    names = sorted(set(class_of_level))
+    codes = pl.Series([names.index(name) for name in class_of_level], dtype=pl.Int32)
+    return names, cells.replace_strict(levels, codes, return_dtype=pl.Int32).to_numpy()
 
 
 def _split_values(table: Table, data: Data, rows: RowIndex) -> pl.Series:
@@ -199,9 +199,9 @@ def _split_values(table: Table, data: Data, rows: RowIndex) -> pl.Series:
         raise DataError(
             Problem(
                 table.where(int(rows[empty[0]])),
-                f"a value in '{name}', which the split looks at",
-                f"none there{f' and in {len(empty) - 1:,} more rows' if len(empty) > 1 else ''}",
-                "fill it, or take the rows out",
+                f"a value in '{name}', the split column",
+                f"none{f' here and in {len(empty) - 1:,} more rows' if len(empty) > 1 else ''}",
+                "fill it, or remove the rows",
                 "data.split.column",
             )
         )
@@ -228,29 +228,29 @@ def _check_named(table: Table, assignment: Assignment) -> None:
 def _check_shares(
     data: Data, assignment: Assignment, test: float, validation: float, fold: Fold | None
 ) -> None:
-    wanted = {TRAIN: 1.0, VALIDATION: validation if fold is None else 1.0, TEST: test}
+    shares = {TRAIN: 1.0, VALIDATION: validation if fold is None else 1.0, TEST: test}
     if data.split.by == "column":
-        wanted = {TRAIN: 1.0}
+        shares = {TRAIN: 1.0}
     problems = []
-    for split, share in wanted.items():
+    for split, share in shares.items():
         if share > 0 and not (assignment == split).any():
             name = SPLIT_NAMES[split]
             fix = {
                 "group": "there may be too few groups: try another seed, or split by column",
                 "hash": "there may be too few values: try another seed, or split by column",
-                "time": "Too many rows share one time: lower the shares.",
-                "column": "Mark some rows 'train'.",
+                "time": "too many rows have the same time: lower the shares",
+                "column": "mark some rows 'train'",
             }
             if fold is not None:
-                fix["hash"] = "there may be too few values: take fewer folds"
-                fix["time"] = "too many rows share one time: take fewer folds"
+                fix["hash"] = "there may be too few values: use fewer folds"
+                fix["time"] = "too many rows have the same time: use fewer folds"
             by = data.split.by
             problems.append(
                 Problem(
                     "",
                     f"{name} rows from data.split.by: {by}",
                     "none",
-                    fix.get(by, "give more rows, or lower the shares"),
+                    fix.get(by, "add rows, or lower the shares"),
                     "data.split",
                 )
             )

@@ -1,14 +1,12 @@
-"""Categorical and boolean columns: levels, rare ones merged, an own level for unseen values.
+"""Categorical and boolean columns: levels, rare levels merged, and codes for unseen values.
 
-A column's codes are 0 … n-1 for its levels, then `(rare)`, then `(missing)`, where there are such, and
--1 for a value not seen in training that has no level to go to. Levels are in the order that the config
-states; else ordinal ones in that of `scales`, others in natural order.
+The codes of a column are 0 … n-1 for its levels, then `(rare)` and `(missing)` if present, and -1 for a
+value that does not occur in training and maps to no level. Levels are in the order that the config
+sets; otherwise ordinal levels in the order of `scales`, others in natural order.
 
-    onehot      one 0/1 column a code; all 0 for -1
-    ordinal     code / (codes - 1), so levels span [0, 1]; one step below 0 for -1
+    onehot      one 0/1 column per code; all 0 for -1
+    ordinal     code / (codes - 1), so that levels span [0, 1]; one step below 0 for -1
     embedding   the id code + 1; id 0, which no training row has, for -1
-
-Owns: fitting and coding. Does not own: which rows train, where the columns go in `x`.
 """
 
 from __future__ import annotations
@@ -37,28 +35,26 @@ from trainer.data.values import (
 )
 
 RARE, MISSING = "(rare)", "(missing)"
-_NOWHERE, _TO_RARE = -1, -2
+_UNSEEN, _TO_RARE = -1, -2
 
 
 class CategoricalColumn(FittedBase):
     """A fitted categorical column; counts are of the training rows.
 
     Attributes:
-        name: The column.
-        kind: "categorical".
-        missing: Training rows without a value.
-        impute: How missing values are filled.
-        fill: The level they are filled with; null for an own level.
-        levels: The levels that are kept, in their order.
-        counts: Training rows of each, filled ones among them.
-        rare: Training rows of the levels merged into `(rare)`; 0 when there are none.
-        merged: Those levels.
-        has_missing_level: Whether missing values are a level of their own.
-        unknown: Where unseen values go: their own level, or `(rare)` when there is one.
-        encode: How codes become columns.
-        dimension: Length of an embedding; null for the others.
-        features: The columns of `x` made from it.
-        ignore_case: Whether values that differ in case only are one level.
+        missing: Number of training rows without a value.
+        impute: How missing values are imputed.
+        fill: The imputed level; null if missing values have a separate level.
+        levels: The levels, in order.
+        counts: Training rows of each level, including imputed ones.
+        rare: Training rows of the levels merged into `(rare)`; 0 if there are none.
+        merged: The levels merged into `(rare)`.
+        has_missing_level: Whether missing values have a separate level.
+        unknown: Whether unseen values are encoded as -1 (`separate_level`) or as `(rare)` if present.
+        encode: How codes are encoded as columns.
+        dimension: Embedding dimension; null for other encodings.
+        features: The columns of `x` for this column.
+        ignore_case: Whether values that differ only in case are one level.
     """
 
     kind: Literal["categorical"] = "categorical"
@@ -79,12 +75,12 @@ class CategoricalColumn(FittedBase):
 
     @property
     def codes(self) -> int:
-        """How many codes there are, without -1."""
+        """Number of codes, without -1."""
         return len(self.levels) + (self.rare > 0) + self.has_missing_level
 
     @property
     def embedding(self) -> tuple[int, int] | None:
-        """(ids, dimension) of an embedding, the id of unseen values among them; else None."""
+        """(number of ids, dimension) of an embedding, including the id of unseen values, or None."""
         return None if self.dimension is None else (self.codes + 1, self.dimension)
 
 
@@ -92,15 +88,13 @@ class BooleanColumn(FittedBase):
     """A fitted yes/no column: 0 for no, 1 for yes.
 
     Attributes:
-        name: The column.
-        kind: "boolean".
-        missing: Training rows without a value.
+        missing: Number of training rows without a value.
         yes: Training rows with yes.
         no: Training rows with no.
-        impute: How missing values are filled.
-        fill: What they are filled with; with an own level they are 0 and marked in a second column.
-        has_missing_level: Whether there is that second column.
-        features: The columns of `x` made from it.
+        impute: How missing values are imputed.
+        fill: The imputed value; ignored if missing values have a separate level.
+        has_missing_level: Whether missing values are 0 and marked in a second column.
+        features: The columns of `x` for this column.
     """
 
     kind: Literal["boolean"] = "boolean"
@@ -115,13 +109,13 @@ class BooleanColumn(FittedBase):
 
 
 def count_levels(series: pl.Series) -> dict[str, int]:
-    """Rows of each level, in natural order of the levels."""
+    """Count the rows of each level, in natural order."""
     counted = level_text(series).drop_nulls().alias("level").value_counts(sort=False)
     return sort_counts(dict(counted.iter_rows()))
 
 
 def sort_counts(counts: dict[str, int]) -> dict[str, int]:
-    """The counts in natural order of their levels."""
+    """Return the counts in natural order of their levels."""
     return {level: counts[level] for level in natural_sort(list(counts))}
 
 
@@ -129,17 +123,19 @@ def fit_categorical(
     name: str,
     series: pl.Series,
     settings: Categorical,
-    stated: Sequence[str] | None = None,
+    explicit_levels: Sequence[str] | None = None,
 ) -> CategoricalColumn | None:
-    """Learn one column; None when all training rows have one code.
+    """Fit one column; None if all training rows have the same code.
 
     Args:
         name: The column.
-        series: Its training rows, one known value at least.
+        series: Its training rows, with at least one known value.
         settings: The column's settings.
-        stated: All its levels in their order, where the config states them.
+        explicit_levels: All levels in order, if the config sets them.
     """
-    return fit_level_counts(name, count_levels(series), series.null_count(), settings, stated)
+    return fit_level_counts(
+        name, count_levels(series), series.null_count(), settings, explicit_levels
+    )
 
 
 def fit_level_counts(
@@ -147,20 +143,20 @@ def fit_level_counts(
     counts: dict[str, int],
     missing: int,
     settings: Categorical,
-    stated: Sequence[str] | None = None,
+    explicit_levels: Sequence[str] | None = None,
 ) -> CategoricalColumn | None:
-    """Learn a column from the rows of each level, in natural order, and of those without one."""
+    """Fit a column from the counts of its levels, in natural order, and of missing values."""
     if settings.ignore_case:
         counts = sort_counts(merge_case_variants(counts.items()))
-    if stated is not None:
+    if explicit_levels is not None:
         key = _key(settings.ignore_case)
         rows = {key(level): count for level, count in counts.items()}
-        counts = {level: rows.get(key(level), 0) for level in stated}
+        counts = {level: rows.get(key(level), 0) for level in explicit_levels}
     counts = dict(counts)
     fill: str | None = None
     match settings.impute:
         case "constant":
-            fill = _spelled(settings.constant, counts, settings.ignore_case)
+            fill = _level_of_constant(settings.constant, counts, settings.ignore_case)
         case "most_frequent" | "drop":
             fill = max(counts, key=lambda level: counts[level])
         case "separate_level":
@@ -169,7 +165,7 @@ def fit_level_counts(
             assert_never(settings.impute)
     if missing and fill is not None:
         counts[fill] = counts.get(fill, 0) + missing
-    levels = tuple(counts) if stated is not None else _kept(counts, settings)
+    levels = tuple(counts) if explicit_levels is not None else _frequent_levels(counts, settings)
     kept = set(levels)
     rare = sum(count for level, count in counts.items() if level not in kept)
     has_missing_level = missing > 0 and fill is None
@@ -198,18 +194,18 @@ def fit_level_counts(
     return column.model_copy(update={"dimension": dimension, "features": features})
 
 
-def _kept(counts: dict[str, int], settings: Categorical) -> tuple[str, ...]:
-    """The levels that are frequent enough, in their order."""
-    often = [level for level, count in counts.items() if count >= settings.min_count]
-    often.sort(key=lambda level: -counts[level])
-    kept = often[: settings.max_levels]
+def _frequent_levels(counts: dict[str, int], settings: Categorical) -> tuple[str, ...]:
+    """Return the levels that are frequent enough, in order."""
+    frequent = [level for level, count in counts.items() if count >= settings.min_count]
+    frequent.sort(key=lambda level: -counts[level])
+    kept = frequent[: settings.max_levels]
     if settings.encode == "ordinal":
         return tuple(ordered_levels(kept)[0])
     return tuple(natural_sort(kept))
 
 
-def _spelled(constant: str, counts: dict[str, int], ignore_case: bool) -> str:
-    """The level that a constant names: its spelling in training, else its own."""
+def _level_of_constant(constant: str, counts: dict[str, int], ignore_case: bool) -> str:
+    """Return the level that a constant refers to, in its training spelling if there is one."""
     key = _key(ignore_case)
     return next(
         (level for level in counts if key(level) == key(constant)), canonical_level(constant)
@@ -217,7 +213,7 @@ def _spelled(constant: str, counts: dict[str, int], ignore_case: bool) -> str:
 
 
 def _key(ignore_case: bool) -> Callable[[str], str]:
-    """What levels that are one have in common."""
+    """Return the function whose value is equal for spellings of one level."""
     return casefold_level if ignore_case else canonical_level
 
 
@@ -227,7 +223,7 @@ def _one_hot_names(column: CategoricalColumn) -> tuple[str, ...]:
 
 
 def level_codes(column: CategoricalColumn, series: pl.Series) -> tuple[RowIndex, BoolArray]:
-    """The code of each row, int64 (n,), and whether its value was never seen in training."""
+    """Return the code of each row, int64 (n,), and the mask of values unseen in training."""
     kept = len(column.levels)
     key = _key(column.ignore_case)
     table: dict[str | None, int] = {key(level): code for code, level in enumerate(column.levels)}
@@ -236,31 +232,31 @@ def level_codes(column: CategoricalColumn, series: pl.Series) -> tuple[RowIndex,
         table[None] = column.codes - 1
     elif column.fill is not None and key(column.fill) in table:
         table[None] = table[key(column.fill)]
-    elsewhere = _TO_RARE if column.unknown == "rare" and column.rare else _NOWHERE
+    unseen_code = _TO_RARE if column.unknown == "rare" and column.rare else _UNSEEN
     cells = text(series)
     values = cells.unique()
     codes = [
-        table[level] if level in table else _NOWHERE if level is None else elsewhere
+        table[level] if level in table else _UNSEEN if level is None else unseen_code
         for level in (None if value is None else key(value) for value in values)
     ]
-    found = cells.replace_strict(
-        values, pl.Series(codes, dtype=pl.Int64), default=_NOWHERE, return_dtype=pl.Int64
+    row_codes = cells.replace_strict(
+        values, pl.Series(codes, dtype=pl.Int64), default=_UNSEEN, return_dtype=pl.Int64
     ).to_numpy()
-    return np.where(found == _TO_RARE, kept, found), found < 0
+    return np.where(row_codes == _TO_RARE, kept, row_codes), row_codes < 0
 
 
 def ordinal_values(column: CategoricalColumn, codes: RowIndex) -> Float64Array:
-    """Codes as numbers: 0 to 1 over the codes, one step below 0 for -1."""
+    """Return codes scaled to [0, 1]; one step below 0 for -1."""
     return codes / (column.codes - 1)
 
 
 def fit_boolean(name: str, series: pl.Series, settings: Categorical) -> BooleanColumn | None:
-    """Learn one yes/no column; None when it does not vary in training.
+    """Fit one yes/no column; None if it is constant in training.
 
     Args:
         name: The column.
-        series: Its training rows, one known value at least.
-        settings: `impute` and `constant` count.
+        series: Its training rows, with at least one known value.
+        settings: The column's settings; only `impute` and `constant` are used.
     """
     values = parse_booleans(series, marks=True)
     missing = values.null_count()
@@ -271,7 +267,7 @@ def fit_boolean(name: str, series: pl.Series, settings: Categorical) -> BooleanC
 def fit_boolean_counts(
     name: str, yes: int, no: int, missing: int, settings: Categorical
 ) -> BooleanColumn | None:
-    """As `fit_boolean`, from the rows with yes, with no and with neither."""
+    """Fit one yes/no column from the counts of yes, no and missing; see `fit_boolean`."""
     has_missing_level = missing > 0 and settings.impute == "separate_level"
     fill = yes > no
     if settings.impute == "constant":
@@ -294,10 +290,10 @@ def fit_boolean_counts(
 def boolean_values(
     column: BooleanColumn, series: pl.Series
 ) -> tuple[BoolArray, BoolArray, BoolArray]:
-    """Yes or no of each row, whether it was missing, and whether its value can not be read.
+    """Return the value of each row, the mask of missing ones and the mask of invalid ones.
 
-    A value that is neither counts as missing. A missing value of a column that had none in training
-    is filled with the more frequent one.
+    An invalid value counts as missing. If there were no missing values in training, they are imputed
+    with the more frequent value.
     """
     values = parse_booleans(series, marks=True)
     gaps = values.is_null().to_numpy()

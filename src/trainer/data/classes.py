@@ -1,4 +1,4 @@
-"""Classes of one target column: their spellings, which label names which, and the positive one."""
+"""Classes of a single target column: their spellings, label lookup and the positive class."""
 
 from __future__ import annotations
 
@@ -25,28 +25,31 @@ POSITIVE_WORDS = ("yes", "true", "1", "positive", "+")
 def class_indices(
     classes: Sequence[str], labels: Sequence[str], *, ignore_case: bool = False
 ) -> dict[str, int | None]:
-    """The number of the class each label names: by its text, else by its whole number, else (true and
-    false only, unless `ignore_case`) by its word in another case when only one class has it.
+    """Return the index of the class that each label refers to, or None.
+
+    Labels match by text, otherwise as whole numbers. Without `ignore_case`, true and false also match
+    in another case if only one class does.
     """
     if ignore_case:
-        places = {casefold_level(name): index for index, name in enumerate(classes)}
-        return {label: places.get(casefold_level(label)) for label in labels}
+        by_key = {casefold_level(name): index for index, name in enumerate(classes)}
+        return {label: by_key.get(casefold_level(label)) for label in labels}
     exact = {name: index for index, name in enumerate(classes)}
     whole = {canonical_level(name): index for index, name in enumerate(classes)}
-    found: dict[str, int | None] = {}
+    indices: dict[str, int | None] = {}
     for label in labels:
         index = exact.get(label, whole.get(canonical_level(label)))
         if index is None and label.lower() in ("true", "false"):
-            same = [at for at, name in enumerate(classes) if name.lower() == label.lower()]
+            same = [i for i, name in enumerate(classes) if name.lower() == label.lower()]
             index = same[0] if len(same) == 1 else None
-        found[label] = index
-    return found
+        indices[label] = index
+    return indices
 
 
 def count_classes(series: pl.Series, *, ignore_case: bool = False) -> dict[str, int]:
-    """Rows of each class. Spellings that `canonical_level` makes equal ("1", "1.0") are one
-    class, under its most frequent spelling; with `ignore_case` those that differ in case only
-    too.
+    """Count the rows of each class.
+
+    Spellings with one canonical form ("1", "1.0") are a single class, named by the most frequent one;
+    with `ignore_case` also those that differ only in case.
     """
     cells = text(series) if series.dtype.is_float() else series
     counted = cells.drop_nulls().alias("label").value_counts(sort=False)
@@ -54,23 +57,28 @@ def count_classes(series: pl.Series, *, ignore_case: bool = False) -> dict[str, 
     for label, count in zip(text(counted["label"]), counted["count"], strict=True):
         spellings.setdefault(canonical_level(label), []).append((count, label))
     classes = {
-        normalize_text(min(found, key=lambda one: (-one[0], one[1]))[1]): sum(
-            count for count, _ in found
+        normalize_text(min(group, key=lambda item: (-item[0], item[1]))[1]): sum(
+            count for count, _ in group
         )
-        for found in spellings.values()
+        for group in spellings.values()
     }
     return merge_case_variants(classes.items()) if ignore_case else classes
 
 
 def check_classes(task: TaskName, column: str, counts: dict[str, int]) -> None:
+    """Check that there are two classes for `binary`, and at least two for `multiclass`.
+
+    Raises:
+        DataError: If there are not.
+    """
     if len(counts) == 1:
         only = next(iter(counts))
         raise DataError(
             Problem(
                 "",
                 f"at least two classes in '{column}' among the training rows",
-                f"'{only}' only",
-                "is this the right target? A time or column split can also leave one class only",
+                f"only '{only}'",
+                "check data.target; a time or column split can also leave only one class",
                 "data.target",
             )
         )
@@ -83,18 +91,23 @@ def check_classes(task: TaskName, column: str, counts: dict[str, int]) -> None:
 
 
 def positive_class(
-    classes: tuple[str, ...], counts: dict[str, int], stated: Scalar | None, ignore_case: bool
+    classes: tuple[str, ...], counts: dict[str, int], configured: Scalar | None, ignore_case: bool
 ) -> str:
-    if stated is not None:
-        words = str(stated).lower() if isinstance(stated, bool) else str(stated)
-        index = class_indices(classes, [words], ignore_case=ignore_case)[words]
+    """Return the positive class: the configured one, the one that means yes, or the rarer one.
+
+    Raises:
+        DataError: If the configured class does not exist.
+    """
+    if configured is not None:
+        label = str(configured).lower() if isinstance(configured, bool) else str(configured)
+        index = class_indices(classes, [label], ignore_case=ignore_case)[label]
         if index is None:
             raise DataError(
                 Problem(
                     "",
                     f"a class of the target: {classes_text(classes)}",
-                    f"'{words}'",
-                    did_you_mean(words, classes),
+                    f"'{label}'",
+                    did_you_mean(label, classes),
                     "data.positive",
                 )
             )
@@ -105,9 +118,10 @@ def positive_class(
 
 
 def is_positive_word(classes: Sequence[str]) -> bool:
-    """Whether one of the classes, and only one, is a word for yes."""
+    """Return whether exactly one of the classes is a word for yes."""
     return sum(canonical_level(name).lower() in POSITIVE_WORDS for name in classes) == 1
 
 
 def classes_text(names: Sequence[str]) -> str:
+    """Return the first few class names in quotes, for a message."""
     return quoted(names, _LISTED)

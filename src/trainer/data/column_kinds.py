@@ -1,13 +1,12 @@
-"""Which kind each feature column has, from its training rows alone.
+"""Infer the kind of each feature column from its training rows.
 
-    numeric      every value is a number (0 and 1 too)
-    boolean      every value is true, false, yes or no, in any case; or the type says so
-    datetime     every value is an ISO 8601 date or time; or the type says so
+    numeric      every value is a number (including 0 and 1)
+    boolean      every value is true, false, yes or no, in any case; or the type is Boolean
+    datetime     every value is an ISO 8601 date or time; or the type is a date or time
     categorical  anything else
 
-Text that is none of the first three may still be numbers or dates written in another way: see
-`readings`. A column of text of which at least nine in ten, but not all, values are plain numbers is a
-mistake more often than a category, and is refused.
+Other text may still be numbers or dates in another format: see `readings`. A text column with at least
+90%, but not all, plain numbers is more often an error than a category, and is rejected.
 """
 
 from __future__ import annotations
@@ -55,12 +54,12 @@ _LEVELS_SHOWN = 12
 
 @dataclass(frozen=True, slots=True)
 class InferredKinds:
-    """The kinds of the columns that have training values.
+    """The inferred kinds of the columns that have training values.
 
     Attributes:
         kinds: Kind by column, in the table's order.
         empty: Columns without a value in the training rows.
-        readings: How each column is read.
+        readings: How each column is parsed.
     """
 
     kinds: dict[str, ColumnKind]
@@ -69,25 +68,25 @@ class InferredKinds:
 
     @property
     def numbers(self) -> dict[str, NumberFormat]:
-        """How numbers are written, of the columns where they are not plain."""
+        """The number formats of the columns that are not plain numbers."""
         return number_formats(self.readings)
 
 
 def number_formats(readings: Mapping[str, ParseSpec]) -> dict[str, NumberFormat]:
-    """How numbers are written, of the columns where they are not plain."""
-    return {name: each.number for name, each in readings.items() if each.number is not None}
+    """Return the number formats of the columns that are not plain numbers."""
+    return {name: spec.number for name, spec in readings.items() if spec.number is not None}
 
 
 def infer_kinds(
     table: Table, names: Sequence[str], rows: RowIndex, data: Data
 ) -> tuple[InferredKinds, list[Problem]]:
-    """The kind of each column, stated or inferred, and values that do not fit it.
+    """Return the kind of each column, configured or inferred, and problems with invalid values.
 
     Args:
         table: The table.
         names: Feature columns.
         rows: The training rows.
-        data: The `data` section; `columns.<name>.kind` states a kind.
+        data: The `data` section; `columns.<name>.kind` sets a kind.
     """
     readings: dict[str, ParseSpec] = {}
     empty: list[str] = []
@@ -105,7 +104,7 @@ def infer_kinds(
                 empty.append(name)
                 continue
             series = part[name]
-            reading = _reading(series, known, numeric, data)
+            reading = _parse_spec(series, known, numeric, data)
             if reading.kind is None:
                 values = InvalidValues.at(series, rows, unreadable(series, ParseSpec("numeric")))
                 problems.append(almost_numeric_problem(table, name, values, known, numeric))
@@ -116,7 +115,7 @@ def infer_kinds(
                 if wrong.any():
                     values = InvalidValues.at(series, rows, wrong)
                     problems.append(invalid_values_problem(table, name, values, reading, data))
-    kinds = {name: each.kind for name, each in readings.items() if each.kind is not None}
+    kinds = {name: spec.kind for name, spec in readings.items() if spec.kind is not None}
     return InferredKinds(kinds, tuple(empty), readings), problems
 
 
@@ -125,17 +124,17 @@ def _counts(frame: pl.DataFrame, expressions: Sequence[pl.Expr]) -> list[int]:
     return list(frame.select(named).row(0))
 
 
-def _reading(series: pl.Series, known: int, numeric: int, data: Data) -> ParseSpec:
-    """How a column with values is read."""
+def _parse_spec(series: pl.Series, known: int, numeric: int, data: Data) -> ParseSpec:
+    """Return how a column with values is parsed."""
     name, stated = series.name, explicit_kind(data, series.name)
     guess = stated or _inferred(series, known, numeric)
     reading = default_parse_spec(data, name, series.dtype, guess)
     if series.dtype != pl.String:
         return reading
-    is_settled = stated is None and guess in ("boolean", "datetime")
+    is_certain = stated is None and guess in ("boolean", "datetime")
     is_checked = stated in ("numeric", "datetime")
     wrong = int(np.count_nonzero(unreadable(series, reading))) if is_checked else 0
-    if is_settled or not needs_detection(
+    if is_certain or not needs_detection(
         data,
         name,
         guess,
@@ -153,21 +152,21 @@ def _reading(series: pl.Series, known: int, numeric: int, data: Data) -> ParseSp
 def default_parse_spec(
     data: Data, name: str, dtype: pl.DataType, kind: ColumnKind | None
 ) -> ParseSpec:
-    """How a column of a kind is read before its text is counted."""
+    """Return how a column of a kind is parsed before its formats are detected."""
     if kind != "datetime":
         return ParseSpec(kind)
-    # Text that is found to be dates without a stated format is ISO 8601.
-    is_found = dtype == pl.String and explicit_kind(data, name) is None
-    return ParseSpec(kind, date=None if is_found else explicit_date_format(data, name))
+    # Text that is inferred to be dates without a configured format is ISO 8601.
+    is_inferred = dtype == pl.String and explicit_kind(data, name) is None
+    return ParseSpec(kind, date=None if is_inferred else explicit_date_format(data, name))
 
 
 def count_digits(series: pl.Series) -> int:
-    """Cells of text with a digit."""
+    """Return the number of text cells with a digit."""
     return int(series.str.contains("[0-9]").sum())
 
 
 def first_value(series: pl.Series) -> str | None:
-    """The first cell of text that is not missing."""
+    """Return the first text cell that is not missing."""
     place = series.is_not_null().arg_max()
     return None if place is None else series[place]
 
@@ -192,14 +191,14 @@ def infer_kind(
     all_boolean: Callable[[], bool],
     all_dates: Callable[[], bool],
 ) -> ColumnKind | None:
-    """The kind of a column, or None when it is text that is almost all numbers.
+    """Return the kind of a column, or None if it is text that is almost all numbers.
 
     Args:
         dtype: Its type.
         known: Training rows with a value.
-        numeric: Those that are numbers.
-        all_boolean: Whether every value is true, false, yes or no; asked of text only.
-        all_dates: Whether every value is an ISO 8601 date; asked of text only.
+        numeric: Values that are numbers.
+        all_boolean: Returns whether every value is true, false, yes or no; only called for text.
+        all_dates: Returns whether every value is an ISO 8601 date; only called for text.
     """
     if dtype == pl.Boolean:
         return "boolean"
@@ -217,32 +216,32 @@ def infer_kind(
 
 
 def count_booleans(series: pl.Series) -> int:
-    """Cells that are true, false, yes or no."""
+    """Return the number of cells that are true, false, yes or no."""
     return len(series) - parse_booleans(series, marks=False).null_count()
 
 
 def count_dates(series: pl.Series) -> int:
-    """Cells that are ISO 8601 dates."""
+    """Return the number of cells that are ISO 8601 dates."""
     return len(series) - to_microseconds(series, None).null_count()
 
 
 def unreadable(series: pl.Series, reading: ParseSpec) -> BoolArray:
-    """Where a value is there but cannot be read so; shape (rows,)."""
-    there = series.is_not_null()
+    """Return a mask of values that cannot be parsed, shape (rows,)."""
+    present = series.is_not_null()
     match reading.kind:
         case "numeric" if reading.number is not None and series.dtype == pl.String:
-            return to_mask(there & parse_numbers(series, reading.number).is_null())
+            return to_mask(present & parse_numbers(series, reading.number).is_null())
         case "numeric":
             numbers = series.to_frame().select(number(series.name, series.dtype)).to_series()
             if series.dtype == pl.String:
-                there &= series.str.to_lowercase() != "nan"
+                present &= series.str.to_lowercase() != "nan"
             elif series.dtype.is_float():
-                there &= series.is_not_nan()
-            return to_mask(there & numbers.is_null())
+                present &= series.is_not_nan()
+            return to_mask(present & numbers.is_null())
         case "boolean":
-            return to_mask(there & parse_booleans(series, marks=True).is_null())
+            return to_mask(present & parse_booleans(series, marks=True).is_null())
         case "datetime":
-            return to_mask(there & to_microseconds(series, reading.date).is_null())
+            return to_mask(present & to_microseconds(series, reading.date).is_null())
         case "categorical" | None:
             return np.zeros(len(series), dtype=np.bool_)
         case _:
@@ -250,27 +249,25 @@ def unreadable(series: pl.Series, reading: ParseSpec) -> BoolArray:
 
 
 def invalid_mask(series: pl.Series, reading: ParseSpec, data: Data) -> BoolArray:
-    """Where a value is there but cannot be read so, or is not one of the column's stated levels;
-    shape (rows,).
-    """
+    """Return a mask of values that cannot be parsed or are not one of the configured levels."""
     levels = explicit_levels(data, series.name) if reading.kind == "categorical" else None
     if levels is None:
         return unreadable(series, reading)
     key = casefold_level if categorical_settings(data, series.name).ignore_case else canonical_level
     known = {key(level) for level in levels}
-    words = level_text(series)
-    strange = [word for word in words.unique().drop_nulls() if key(word) not in known]
-    return to_mask(words.is_in(strange))
+    cells = level_text(series)
+    unknown = [level for level in cells.unique().drop_nulls() if key(level) not in known]
+    return to_mask(cells.is_in(unknown))
 
 
 @dataclass(frozen=True, slots=True)
 class InvalidValues:
-    """Values that do not fit a column.
+    """Invalid values of a column.
 
     Attributes:
         rows: Source rows of the first few.
-        values: As they are written.
-        count: How many there are.
+        values: The first few values, as in the file.
+        count: Number of invalid values.
     """
 
     rows: tuple[int, ...]
@@ -279,7 +276,7 @@ class InvalidValues:
 
     @classmethod
     def at(cls, series: pl.Series, rows: RowIndex, wrong: BoolArray) -> InvalidValues:
-        """Those of a series, whose source rows are given, where `wrong` says."""
+        """Return the values of a series, with their source rows, that a mask marks as invalid."""
         places = np.flatnonzero(wrong)
         shown = places[:MAX_SHOWN]
         return cls(
@@ -289,24 +286,24 @@ class InvalidValues:
         )
 
     def as_text(self, table: Table) -> tuple[str, str]:
-        """The place of the first, and the first ones in words."""
-        words = f"'{self.values[0]}'"
+        """Return the location of the first value, and the first values as text."""
+        text = f"'{self.values[0]}'"
         for row, value in zip(self.rows[1:], self.values[1:], strict=True):
-            words += f", '{value}' ({table.where(row).rpartition('/')[2]})"
+            text += f", '{value}' ({table.where(row).rpartition('/')[2]})"
         if self.count > MAX_SHOWN:
-            words += f" and {self.count - MAX_SHOWN} more"
-        return table.where(self.rows[0]), words
+            text += f" and {self.count - MAX_SHOWN} more"
+        return table.where(self.rows[0]), text
 
 
 def almost_numeric_problem(
     table: Table, name: str, wrong: InvalidValues, known: int, numeric: int
 ) -> Problem:
-    """What is wrong with a column of text that is almost all numbers."""
-    where, words = wrong.as_text(table)
+    """Return the problem with a text column that is almost all numbers."""
+    where, found = wrong.as_text(table)
     return Problem(
         where,
         f"a number in '{name}', as in {numeric:,} of {known:,} training rows",
-        words,
+        found,
         f"correct it, add it to data.csv.null_values, or set {column_key(name)}.kind: categorical",
     )
 
@@ -314,16 +311,15 @@ def almost_numeric_problem(
 def invalid_values_problem(
     table: Table, name: str, wrong: InvalidValues, reading: ParseSpec, data: Data
 ) -> Problem:
-    """What is wrong with values that cannot be read as the stated kind."""
-    where, words = wrong.as_text(table)
-    number = "a number"
+    """Return the problem with values that cannot be parsed as the configured kind."""
+    where, found = wrong.as_text(table)
+    expected_number = "a number"
     if reading.number is not None:
-        comma = "1.234,5" if reading.number.decimal == "comma" else "1,234.5"
-        number += (
-            f" (written like {comma}{f' with {reading.number.unit}' * bool(reading.number.unit)})"
-        )
-    meaning: Mapping[ColumnKind | None, str] = {
-        "numeric": number,
+        example = "1.234,5" if reading.number.decimal == "comma" else "1,234.5"
+        unit = f" with {reading.number.unit}" if reading.number.unit else ""
+        expected_number += f" (like {example}{unit})"
+    expected_values: Mapping[ColumnKind | None, str] = {
+        "numeric": expected_number,
         "boolean": "true or false (yes/no, 1/0)",
         "datetime": f"a date ({explicit_date_format(data, name) or 'ISO 8601, 2024-03-31'})",
     }
@@ -335,7 +331,8 @@ def invalid_values_problem(
         fix = f"add it to {column_key(name)}.levels, correct it, or add it to data.csv.null_values"
         if casefold_level(wrong.values[0]) in map(casefold_level, levels):
             fix = f"set {column_key(name)}.ignore_case: true to ignore case"
-        return Problem(where, expected, words, fix)
+        return Problem(where, expected, found, fix)
     if reading.kind == "datetime":
         fix = f"correct it, or set {column_key(name)}.format"
-    return Problem(where, f"{meaning[reading.kind]} in '{name}'", words, reading.hint or fix)
+    expected = f"{expected_values[reading.kind]} in '{name}'"
+    return Problem(where, expected, found, reading.hint or fix)

@@ -1,4 +1,4 @@
-"""Names of columns: those that cannot be read, and free ones in the tables that are written."""
+"""Column names: names that polars cannot select, and unused names for output tables."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from trainer.errors import DataError, Problem
 
 
 def check_names(path: Path, names: Iterable[str], *, is_csv: bool = False) -> None:
-    """Check that no name is a pattern to polars, for which it would put other columns: `*`, `^…$`.
+    """Check that no name is a polars pattern (`*` or `^…$`), which would select other columns.
 
     Args:
         path: The file, for messages.
-        names: The names of its columns.
+        names: Its column names.
         is_csv: Whether `data.csv.names` can replace them.
 
     Raises:
-        DataError: One is.
+        DataError: If a name is a pattern.
     """
-    fix = "rename it" + (", or name all columns with data.csv.names" if is_csv else "")
+    fix = "rename it" + (", or set data.csv.names for all columns" if is_csv else "")
     problems = [
-        Problem(str(path), "names of columns other than '*' and '^…$'", f"'{name}'", fix)
+        Problem(str(path), "column names other than '*' and '^…$'", f"'{name}'", fix)
         for name in names
         if name == "*" or (name.startswith("^") and name.endswith("$"))
     ]
@@ -30,7 +30,7 @@ def check_names(path: Path, names: Iterable[str], *, is_csv: bool = False) -> No
 
 
 def free_name(name: str, taken: Collection[str], suffix: str) -> str:
-    """The name, with the suffix as often as it takes until no other column has it."""
+    """Return the name, with the suffix appended until no other column has that name."""
     while name in taken:
         name = f"{name}{suffix}"
     return name

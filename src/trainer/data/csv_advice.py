@@ -1,7 +1,6 @@
-"""How a CSV file seems to be written, where that differs from what the settings say.
+"""Detect a CSV format that differs from the settings, from the first lines of a file.
 
-Looks at the first lines only. The results go into messages and warnings; they do not change how the file
-is read.
+The results are used in messages and warnings; they do not change how the file is read.
 """
 
 from __future__ import annotations
@@ -20,28 +19,27 @@ from trainer.errors import DataError, Problem
 
 _LINES = 200
 _BYTES = 1 << 16
-_MOST_PREAMBLE = 30
+_MAX_PREAMBLE = 30
 _SEPARATORS = (",", ";", "\t", "|", " ")
 _COMMENT_SIGNS = ("#", "%", "//", "!", "*", "@", "--", ";")
 _NAMES = {"\t": "tab"}
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?%?")
 _COMMA_NUMBER = re.compile(r"[+-]?\d*,\d+")
-# Not as thousands are grouped: 1.234 may be 1234.
+# Excludes grouped thousands: 1.234 may be 1234.
 _POINT_NUMBER = re.compile(r"[+-]?(?:0?\.\d+|\d+\.\d{1,2}|\d+\.\d{4,}|\d{4,}\.\d+)")
 _YEARS = range(1900, 2101)
 
 
 def setting(name: str, value: str | int | bool) -> str:
-    """A setting as it is written in a config and on the command line, both to be pasted."""
+    """Return a CSV setting in config and command-line syntax, ready to paste."""
     match value:
         case bool():
-            plain = typed = str(value).lower()
+            text = str(value).lower()
         case int():
-            plain = typed = str(value)
+            text = str(value)
         case str():
-            plain = _NAMES.get(value, f'"{value}"' if "'" in value else f"'{value}'")
-            typed = plain
-    return f"data.csv.{name}: {plain} (on the command line data.csv.{name}={typed})"
+            text = _NAMES.get(value, f'"{value}"' if "'" in value else f"'{value}'")
+    return f"data.csv.{name}: {text} (on the command line data.csv.{name}={text})"
 
 
 NO_HEADER = setting("header", value=False)
@@ -49,11 +47,11 @@ NO_HEADER = setting("header", value=False)
 
 @dataclass(frozen=True, slots=True)
 class CsvAdvice:
-    """How a file seems to be written.
+    """A detected CSV format.
 
     Attributes:
-        found: What was seen.
-        fix: The settings that read it.
+        found: What was detected.
+        fix: The settings that read the file.
         key: The first of them.
     """
 
@@ -62,7 +60,7 @@ class CsvAdvice:
     key: str
 
     def problem(self, where: str, csv: Csv, path: Path) -> Problem:
-        """What is wrong with the settings, or with the file."""
+        """Return the problem with the settings, or with the file."""
         separator = separator_of(path, csv)
         shown = _NAMES.get(separator, f"'{separator}'")
         expected = f"lines of fields separated by {shown} (data.csv.separator)"
@@ -72,21 +70,21 @@ class CsvAdvice:
 
 
 def advice(path: Path, csv: Csv) -> CsvAdvice | None:
-    """Settings that would read a file, where it does not look as if the present ones did."""
+    """Return settings that would read a file, or None if the current ones seem to."""
     lines = _first_lines(path, csv)
     if not lines:
         return None
     known = separator_of(path, csv)
     order = dict.fromkeys((known, *_SEPARATORS))
-    better = _quoted_otherwise([text for _, text in lines], known, csv)
+    better = _single_quote_advice([text for _, text in lines], known, csv)
     if better is not None:
         return better
-    for start in range(min(_MOST_PREAMBLE, len(lines) - 1) + 1):
+    for start in range(min(_MAX_PREAMBLE, len(lines) - 1) + 1):
         texts = [text for _, text in lines[start:]]
         widths = {sign: _common_width(texts, sign, csv) for sign in order}
         signs = [sign for sign in order if widths[sign] > 1]
         if len(signs) > 1 and known != " ":
-            # Beside another separator, blanks are part of the text.
+            # With another separator, spaces are part of the text.
             signs = [sign for sign in signs if sign != " "]
         if not signs:
             continue
@@ -106,21 +104,19 @@ def advice(path: Path, csv: Csv) -> CsvAdvice | None:
 
 
 def _is_preamble(lines: Sequence[str], separator: str, csv: Csv) -> bool:
-    """Whether none of the lines above some rows can be a header: each is one text, or begins with a sign
-    as comments do.
-    """
+    """Return whether none of these lines can be a header: each is one field, or looks like a comment."""
     return all(
         len(_fields(line, separator, csv)) == 1 or not re.match(r"[\w\s\"'+.-]", line)
         for line in lines
     )
 
 
-def _quoted_otherwise(lines: Sequence[str], separator: str, csv: Csv) -> CsvAdvice | None:
-    """What to do about fields in single quotes that hold separators."""
-    other = csv.model_copy(update={"quote": "'"})
+def _single_quote_advice(lines: Sequence[str], separator: str, csv: Csv) -> CsvAdvice | None:
+    """Return advice about single-quoted fields that contain separators."""
+    single_quoted = csv.model_copy(update={"quote": "'"})
     if csv.quote != '"' or separator == "'" or _common_width(lines, separator, csv):
         return None
-    if _common_width(lines, separator, other) < 2:
+    if _common_width(lines, separator, single_quoted) < 2:
         return None
     return CsvAdvice(
         "fields in single quotes", f"set {setting('quote', chr(39))}", "data.csv.quote"
@@ -128,7 +124,7 @@ def _quoted_otherwise(lines: Sequence[str], separator: str, csv: Csv) -> CsvAdvi
 
 
 def _first_lines(path: Path, csv: Csv) -> list[tuple[int, str]]:
-    """The first lines that are not blank, each with the number of lines before it."""
+    """Return the first non-blank lines, each with the number of lines before it."""
     head = b""
     try:
         for piece in text_pieces(path, csv):
@@ -141,8 +137,8 @@ def _first_lines(path: Path, csv: Csv) -> list[tuple[int, str]]:
     lines = head[:cut].decode(errors="replace").split("\n")
     if len(head) > cut and len(lines) > 1:
         lines = lines[:-1]
-    found = [(at, line.rstrip("\r")) for at, line in enumerate(lines) if line.strip()]
-    return found[:_LINES]
+    numbered = [(index, line.rstrip("\r")) for index, line in enumerate(lines) if line.strip()]
+    return numbered[:_LINES]
 
 
 def _fields(line: str, separator: str, csv: Csv) -> list[str]:
@@ -152,7 +148,7 @@ def _fields(line: str, separator: str, csv: Csv) -> list[str]:
 
 
 def _common_width(lines: Sequence[str], separator: str, csv: Csv) -> int:
-    """How many fields the first line has, if nearly all others have as many; else 0."""
+    """Return the number of fields of the first line if nearly all lines have as many, otherwise 0."""
     if len(lines) < 2:
         return 0
     widths = [len(_fields(line, separator, csv)) for line in lines]
@@ -161,15 +157,13 @@ def _common_width(lines: Sequence[str], separator: str, csv: Csv) -> int:
 
 
 def _looks_like_rows(lines: Sequence[str], separator: str, csv: Csv) -> bool:
-    """Whether there is no header among the lines: what is before them is one, of another width."""
+    """Return whether the first line is not a header but looks like the others."""
     rows = [[field.strip() for field in _fields(line, separator, csv)] for line in lines]
     return looks_like_data(rows[0], rows[1:], csv)
 
 
 def _unnamed_first(header: list[str], width: int, labels: list[str]) -> CsvAdvice | None:
-    """What to do about a header without a name for the first column, the names of the rows, as R
-    writes it.
-    """
+    """Return advice about a header without a name for the first column, as R writes for row names."""
     if len(header) != width - 1 or len(set(labels)) < len(labels):
         return None
     names = ["row", *header]
@@ -213,8 +207,9 @@ def _advised(
     if headless:
         fixes.append(NO_HEADER)
     if separator != known:
-        words = {" ": "blanks", "\t": "tabs"}
-        found.append(f"fields that seem to be separated by {words.get(separator, repr(separator))}")
+        separators = {" ": "spaces", "\t": "tabs"}
+        name = separators.get(separator, repr(separator))
+        found.append(f"fields that seem to be separated by {name}")
         keys.append("separator")
         fixes.append(setting("separator", separator))
     cells = [field.strip() for line in texts[1:] for field in _fields(line, separator, csv)]
@@ -227,16 +222,16 @@ def _advised(
 
 
 def looks_like_data(first: Sequence[str], rows: Sequence[Sequence[str]], csv: Csv) -> bool:
-    """Whether the first line, which is taken for the header, looks like the rows below it.
+    """Return whether the first line, which is read as the header, looks like the rows below it.
 
-    Numbers above numbers, and words that their column repeats, speak for it; words above numbers, and
-    words that a column of few levels does not repeat, against it. Names such as 0, 1, 2 or years are
-    names.
+    Numbers above numbers, and text that recurs in its column, count for it; text above numbers, and
+    text that does not recur in a column with few levels, count against it. Sequences such as 0, 1, 2
+    and years count as names.
 
     Args:
-        first: Its fields, without blanks around them.
-        rows: Rows below it; those of another length are passed over.
-        csv: What means a missing value.
+        first: The fields of the first line, stripped.
+        rows: Rows below it; those with another number of fields are ignored.
+        csv: The CSV settings, for missing values.
     """
     rows = [row for row in rows if len(row) == len(first)]
     if len(rows) < 3:
@@ -269,7 +264,7 @@ def _is_number(text: str, csv: Csv) -> bool:
 
 
 def _are_names(numbers: Sequence[str]) -> bool:
-    """Whether numbers are counted up from 0 or 1, or are years."""
+    """Return whether the numbers count up from 0 or 1, or are years."""
     if not all(re.fullmatch(r"\d{1,6}", number) for number in numbers):
         return False
     values = [int(number) for number in numbers]
@@ -278,23 +273,21 @@ def _are_names(numbers: Sequence[str]) -> bool:
 
 
 def _shown(fields: Sequence[str]) -> str:
-    """The fields of a line, for a message."""
+    """Return the fields of a line, for a message."""
     shown = ", ".join(fields)
     return shown if len(shown) <= 50 else f"{shown[:49]}…"
 
 
 def header_warning(path: Path, first: Sequence[str]) -> str:
-    """What to say of a first line that looks like data."""
+    """Return the warning about a first line that looks like data."""
     return (
-        f"{path}: the first line looks like data ({_shown(first)}) but is read as the header, the names "
-        f"of the columns; if the file has no header, set {NO_HEADER}"
+        f"{path}: the first line looks like data ({_shown(first)}) but is read as the header; "
+        f"if the file has no header, set {NO_HEADER}"
     )
 
 
 def looks_like_header(first: Sequence[str], rows: Sequence[Sequence[str]], csv: Csv) -> bool:
-    """Whether the first line, which is taken for a row, looks like names: different words, of which some
-    stand above numbers.
-    """
+    """Return whether the first line, which is read as a row, looks like distinct column names."""
     rows = [row for row in rows if len(row) == len(first)]
     if len(rows) < 3 or not all(first) or len(set(first)) < len(first):
         return False
@@ -309,7 +302,7 @@ def looks_like_header(first: Sequence[str], rows: Sequence[Sequence[str]], csv: 
 
 
 def names_warning(path: Path, first: Sequence[str], line: int) -> str:
-    """What to say of a first row that looks like the names of the columns."""
+    """Return the warning about a first row that looks like column names."""
     return (
         f"{path}: the first line looks like a header ({_shown(first)}) but is read as a row "
         f"(data.csv.header is false); to skip it, set {setting('skip', line)}"
@@ -319,15 +312,15 @@ def names_warning(path: Path, first: Sequence[str], line: int) -> str:
 def point_warning(
     path: Path, names: Sequence[str], rows: Sequence[Sequence[str]], csv: Csv
 ) -> str | None:
-    """What to say of numbers with a decimal point in a file that is read with decimal commas."""
+    """Return the warning about decimal points in a file that is read with decimal commas, or None."""
     if not csv.decimal_comma:
         return None
     for index, name in enumerate(names):
         cells = [row[index].strip() for row in rows if len(row) == len(names)]
-        odd = next(filter(_POINT_NUMBER.fullmatch, cells), None)
-        if odd is not None and not any(map(_COMMA_NUMBER.fullmatch, cells)):
+        example = next(filter(_POINT_NUMBER.fullmatch, cells), None)
+        if example is not None and not any(map(_COMMA_NUMBER.fullmatch, cells)):
             return (
-                f"{path}: '{name}' has numbers with a decimal point, such as '{odd}', but "
+                f"{path}: '{name}' has numbers with a decimal point, such as '{example}', but "
                 "data.csv.decimal_comma is true, and 1.234 is read as 1234; if the numbers have decimal "
                 f"points, set {setting('decimal_comma', value=False)}"
             )

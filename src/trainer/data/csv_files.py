@@ -1,12 +1,10 @@
-"""CSV: text → a frame of text, and every way a CSV file can be broken → the line where it is.
+"""Read CSV files as text columns, and report malformed files with line numbers.
 
-A clean file is read by polars in one go. What polars refuses, or would mend in silence (lines that
-are too short, blank lines, doubled names), is looked at again here, with line numbers.
+A clean file is read by polars in one pass. Files that polars rejects or would silently repair (short
+lines, blank lines, duplicate names) are read again by Python's reader, which knows line numbers.
 
-Blanks around a field are taken off; an empty field is missing. Blank lines are no rows. A line
-number is that of the line the row begins on.
-
-Owns: frames. Does not own: records (`csv_records`), bytes to text (`csv_text`).
+Fields are stripped; an empty field is missing. Blank lines are skipped. The line number of a row is
+that of its first line.
 """
 
 from __future__ import annotations
@@ -50,8 +48,8 @@ from trainer.errors import DataError, Problem
 _SHOWN = 5
 _SAMPLED_ROWS = 200
 _SAMPLED_FIELDS = 20_000
-# With blanks or apostrophes between thousands and with a unit, too: what is left of these is read by
-# `number_formats`, in one way for the rows that have them and those that have not.
+# Also with a space or an apostrophe as thousands separator, and with a unit: `number_formats` parses the
+# rest of these, in the same way for rows with and without them.
 _COMMA_NUMBER = (
     r"^\(?[+-]? ?(?:\p{Sc} ?)?[+-]?"
     r"(?:[1-9]\d{0,2}(?:\.\d{3})+|\d{1,3}(?:[ '’\x{a0}\x{202f}]\d{3})+|\d*)(?:,\d+)?(?:[eE][+-]?\d+)?"
@@ -60,14 +58,14 @@ _COMMA_NUMBER = (
 
 
 def read_csv(path: Path, csv: Csv) -> tuple[pl.DataFrame, list[str]]:
-    """All rows as text; null where a field means missing.
+    """Read all rows as text; missing fields are null.
 
     Returns:
         The frame, and warnings.
 
     Raises:
-        DataError: Empty, not text, wrong encoding, doubled names, a line of another length, a quote
-            that is not closed; each with its line.
+        DataError: If the file is empty, not text, in another encoding, has duplicate names, a line
+            with another number of fields, or an unclosed quote; gives the line.
     """
     form = CsvSource.of(path, csv)
     block = block_of(form, whole_text(path, csv), 0, first=True)
@@ -78,36 +76,35 @@ def read_csv(path: Path, csv: Csv) -> tuple[pl.DataFrame, list[str]]:
 
 
 def read_csv_header(path: Path, csv: Csv) -> tuple[list[str], list[str]]:
-    """The column names of a file, and warnings.
+    """Return the column names of a file, and warnings.
 
     Raises:
-        DataError: As `read_csv`, for the file's first block.
+        DataError: See `read_csv`; checks the first block of the file.
     """
     form = CsvSource.of(path, csv)
     return _header(form, next(blocks(form)))
 
 
 def first_line_is_data(path: Path, csv: Csv) -> bool:
-    """Whether the first line, where the header should be, looks like the rows below it.
+    """Return whether the first line, which should be the header, looks like the rows below it.
 
     Raises:
-        DataError: As `read_csv_header`.
+        DataError: See `read_csv_header`.
     """
     form = CsvSource.of(path, csv)
-    found = records(form, next(blocks(form)))
-    _, fields = next(found)
+    rows = records(form, next(blocks(form)))
+    _, fields = next(rows)
     first = [field.strip() for field in fields]
-    return looks_like_data(first, _sample(found, len(first)), csv)
+    return looks_like_data(first, _sample(rows, len(first)), csv)
 
 
 def read_csv_blocks(path: Path, csv: Csv, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
-    """The rows as `read_csv` reads them, some columns only, a block of the file at a time.
+    """Read some columns as `read_csv` does, one block of the file at a time.
 
-    A block ends where a record does. Where quotes do not close it may have to grow up to the whole
-    file.
+    A block ends at the end of a record. With an unclosed quote it may grow to the whole file.
 
     Raises:
-        DataError: As `read_csv`.
+        DataError: See `read_csv`.
     """
     form = CsvSource.of(path, csv)
     names: list[str] = []
@@ -118,7 +115,7 @@ def read_csv_blocks(path: Path, csv: Csv, columns: Sequence[str]) -> Iterator[pl
 
 
 def csv_line(path: Path, csv: Csv, row: int) -> int:
-    """The line that data row `row` (from 0) of a file begins on; lines count from 1."""
+    """Return the line on which data row `row` (from 0) of a file begins; lines count from 1."""
     form = CsvSource.of(path, csv)
     seen = -1 if csv.header else 0
     for block in blocks(form):
@@ -142,17 +139,17 @@ def _is_one_line_a_record(form: CsvSource, text: bytes) -> bool:
 
 
 def _header(form: CsvSource, block: Block) -> tuple[list[str], list[str]]:
-    """The names of the columns, and warnings."""
-    csv, found = form.csv, records(form, block)
+    """Return the column names, and warnings."""
+    csv, rows = form.csv, records(form, block)
     try:
-        line, fields = next(found)
+        line, fields = next(rows)
     except (UnicodeDecodeError, python_csv.Error) as error:
         raise explain_error(form, block, error) from error
     except StopIteration:
-        what = "blank lines" if not csv.skip else f"nothing after {csv.skip} lines (data.csv.skip)"
-        raise DataError(Problem(form.where, "a header line and rows", what)) from None
+        found = "blank lines" if not csv.skip else f"nothing after {csv.skip} lines (data.csv.skip)"
+        raise DataError(Problem(form.where, "a header line and rows", found)) from None
     first = [unescaped_name(field.strip(), csv, form.separator) for field in fields]
-    sample = _sample(found, len(first))
+    sample = _sample(rows, len(first))
     data_like = csv.header and looks_like_data(first, sample, csv)
     notes = [header_warning(form.path, first)] if data_like else []
     if not csv.header and looks_like_header(first, sample, csv):
@@ -171,13 +168,13 @@ def _header(form: CsvSource, block: Block) -> tuple[list[str], list[str]]:
         if not name:
             names[index] = f"column_{index + 1}"
             notes.append(
-                f"{form.path}: column {index + 1} has no name and is called '{names[index]}'"
+                f"{form.path}: column {index + 1} has no name and is named '{names[index]}'"
             )
-    fix = "rename all but one, or name all columns with data.csv.names"
+    fix = "rename all but one, or set data.csv.names for all columns"
     if data_like:
         fix = f"the first line looks like data: if there is no header, set {NO_HEADER}"
     problems = [
-        Problem(f"{form.path}:{line}", "column names that differ", f"'{name}' {count} times", fix)
+        Problem(f"{form.path}:{line}", "unique column names", f"'{name}' {count} times", fix)
         for name, count in Counter(names).items()
         if count > 1
     ]
@@ -187,21 +184,21 @@ def _header(form: CsvSource, block: Block) -> tuple[list[str], list[str]]:
     return names, notes
 
 
-def _sample(found: Iterator[tuple[int, list[str]]], width: int) -> list[list[str]]:
-    """A few rows below the header; what is broken among them is found when they are read."""
-    rows: list[list[str]] = []
-    most = max(5, min(_SAMPLED_ROWS, _SAMPLED_FIELDS // max(1, width)))
+def _sample(rows: Iterator[tuple[int, list[str]]], width: int) -> list[list[str]]:
+    """Return a few rows below the header; malformed ones are reported later, when they are read."""
+    sample: list[list[str]] = []
+    limit = max(5, min(_SAMPLED_ROWS, _SAMPLED_FIELDS // max(1, width)))
     with suppress(UnicodeDecodeError, python_csv.Error):
-        rows.extend(fields for _, fields in itertools.islice(found, most))
-    return rows
+        sample.extend(fields for _, fields in itertools.islice(rows, limit))
+    return sample
 
 
 def _check_names(form: CsvSource, names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     widths = {len(row) for row in rows}
     if len(widths) == 1 and widths != {len(names)}:
         (width,) = widths
-        expected = f"{width} names in data.csv.names, one for each field of its lines"
-        fix = "name all columns, in their order"
+        expected = f"{width} names in data.csv.names, one per field"
+        fix = "list the names of all columns in order"
         raise DataError(Problem(form.where, expected, f"{len(names)}", fix, "data.csv.names"))
 
 
@@ -211,31 +208,29 @@ def _rows(
     frame = None
     headed = form.csv.header and block.first
     if headed and form.csv.names is not None:
-        # The header may have another length than what its names are replaced by.
+        # The header may have another number of fields than data.csv.names.
         block, headed = _below_header(form, block), False
     if len(form.separator.encode()) == len(form.csv.quote.encode()) == 1:
-        frame = _read_at_once(form, block.text, names, columns)
+        frame = _read_with_polars(form, block.text, names, columns)
     if frame is None:
-        return _read_slowly(form, block, names, headed=headed)
+        return _read_with_python(form, block, names, headed=headed)
     return frame.slice(1) if headed else frame
 
 
 def _below_header(form: CsvSource, block: Block) -> Block:
     reader = record_reader(form, block.text)
     next(reader)
-    at = 0
+    end = 0
     for _ in range(reader.line_num):
-        at = block.text.find(b"\n", at) + 1 or len(block.text)
-    head = block.text[:at]
-    return block_of(form, block.text[at:], block.lines + line_ends(form, head), first=False)
+        end = block.text.find(b"\n", end) + 1 or len(block.text)
+    header = block.text[:end]
+    return block_of(form, block.text[end:], block.lines + line_ends(form, header), first=False)
 
 
-def _read_at_once(
+def _read_with_polars(
     form: CsvSource, text: bytes, names: list[str], columns: Sequence[str] | None
 ) -> pl.DataFrame | None:
-    """The records by polars, all columns or those given and the last; None when it does not understand
-    the file.
-    """
+    """Read with polars all columns, or those given and the last; None if polars cannot read the file."""
     wanted = None
     if columns is not None:
         wanted = [index for index, name in enumerate(names) if name in {*columns, names[-1]}]
@@ -263,8 +258,14 @@ def _read_at_once(
     return frame
 
 
-def _read_slowly(form: CsvSource, block: Block, names: list[str], *, headed: bool) -> pl.DataFrame:
-    """The rows by Python's reader, which knows lines; raises for what is truly broken."""
+def _read_with_python(
+    form: CsvSource, block: Block, names: list[str], *, headed: bool
+) -> pl.DataFrame:
+    """Read with Python's reader, which knows line numbers.
+
+    Raises:
+        DataError: If the file is malformed.
+    """
     rows: list[list[str]] = []
     problems: list[Problem] = []
     wrong = 0
@@ -283,26 +284,26 @@ def _read_slowly(form: CsvSource, block: Block, names: list[str], *, headed: boo
         if better is not None:
             raise DataError(better.problem(form.where, form.csv, form.path))
         if wrong > _SHOWN:
-            found = f"{wrong - _SHOWN} more lines of another length"
-            problems.append(Problem(form.where, f"{len(names)} fields a line", found))
+            found = f"{wrong - _SHOWN} more lines with another number of fields"
+            problems.append(Problem(form.where, f"{len(names)} fields per line", found))
         raise DataError(problems)
     schema = dict.fromkeys(names, pl.String)
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
 def _cleaned(form: CsvSource, frame: pl.DataFrame) -> pl.DataFrame:
-    """Blanks taken off, missing values null, decimal commas turned; block by block."""
+    """Strip cells, make missing values null and convert decimal commas, block by block."""
     csv = form.csv
     for names in column_blocks(frame.columns, frame.height):
         cells = pl.col(names).str.strip_chars()
         if csv.escape is not None:
             cells = unescaped(cells, csv, form.separator)
         if csv.decimal_comma:
-            decimal = cells.str.contains(_COMMA_NUMBER)
-            turned = cells.str.replace_all(".", "", literal=True).str.replace(
+            is_number = cells.str.contains(_COMMA_NUMBER)
+            converted = cells.str.replace_all(".", "", literal=True).str.replace(
                 ",", ".", literal=True
             )
-            cells = pl.when(decimal).then(turned).otherwise(cells)
+            cells = pl.when(is_number).then(converted).otherwise(cells)
         missing = cells.is_in(["", *csv.null_values])
         frame = frame.with_columns(pl.when(~missing).then(cells))
     return frame

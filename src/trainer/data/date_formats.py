@@ -1,8 +1,7 @@
-"""Dates that are not written as ISO 8601: 13/06/2018 · 06.13.2018 18:30 · 13-Jun-2018 · 20180613.
+"""Dates that are not ISO 8601: 13/06/2018 · 06.13.2018 18:30 · 13-Jun-2018 · 20180613.
 
-The first date of a column suggests formats, and all values decide between them
-(`DateFormatDetector`): a day above 12 somewhere decides between 13/06 and 06/13. Where none
-does, both remain, and nothing is assumed.
+The first date of a column suggests formats, and all values decide between them (`DateFormatDetector`):
+a day above 12 decides between 13/06 and 06/13. If no value decides, the format stays ambiguous.
 """
 
 from __future__ import annotations
@@ -14,13 +13,13 @@ import polars as pl
 
 MAX_SHOWN = 3
 EARLIEST, LATEST = 1800, 2200
-"""The years in which a number is taken for one."""
+"""The range of years in which a number can be a year."""
 
-_LOOKED_AT = 100
-"""Values of a batch among which the first date is looked for."""
+_EXAMINED = 100
+"""Number of values of a batch that are searched for the first date."""
 
-_LEAST_COMPACT = 10
-"""Different values that all have to be dates before 20180613 is not taken for a number."""
+_MIN_COMPACT = 10
+"""Minimum number of distinct values, all dates, before 20180613 counts as a date."""
 
 _TIME = re.compile(
     r"(?P<between>T| |, )(?P<hour>\d{1,2}):\d{2}(?P<second>:\d{2}(?P<fraction>\.\d{1,9})?)?"
@@ -45,11 +44,11 @@ _SHAPES: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = (
     (re.compile(r"\d{8}(?P<sign>)"), ("%Y%m%d",)),
 )
 _LAST_RESORT = ("%y/", "%y.", "%Y")
-"""A format that starts so and is not the first suggestion is taken only where the first does not fit."""
+"""Formats with these prefixes, unless suggested first, are only used if no other format fits."""
 
 
 def suggested_formats(word: str) -> tuple[str, ...]:
-    """The formats in which a value may be a date, the most usual first; none for ISO 8601."""
+    """Return the formats in which a value may be a date, the most common first; none for ISO 8601."""
     for shape, formats in _SHAPES:
         date = shape.match(word)
         if date is None:
@@ -59,8 +58,8 @@ def suggested_formats(word: str) -> tuple[str, ...]:
         if rest and time is None:
             continue
         clock = "" if time is None else _clock(time)
-        signs = date["sign"]
-        return tuple(f"{each.replace('{}', signs)}{clock}" for each in formats)
+        separator = date["sign"]
+        return tuple(f"{template.replace('{}', separator)}{clock}" for template in formats)
     return ()
 
 
@@ -75,15 +74,15 @@ def _clock(time: re.Match[str]) -> str:
 
 
 def has_time(date_format: str) -> bool:
-    """Whether a format has a time of day."""
-    signs = ("%H", "%I", "%T", "%R", "%s", "%c", "%X")
-    return any(sign in date_format for sign in signs)
+    """Return whether a format has a time of day."""
+    directives = ("%H", "%I", "%T", "%R", "%s", "%c", "%X")
+    return any(directive in date_format for directive in directives)
 
 
 def parsed_dates(cells: pl.Expr, date_format: str) -> pl.Expr:
-    """Dates or times of text; null where it is not written so.
+    """Parse text as dates or times; null for text in another format.
 
-    A year of less than three digits is none of `%Y`: 13/06/18 is not in the year 18.
+    `%Y` does not match years of fewer than three digits: 13/06/18 is not in the year 18.
     """
     target = pl.Datetime("us") if has_time(date_format) else pl.Date()
     dates = cells.str.strptime(target, date_format, strict=False, exact=True)
@@ -91,7 +90,7 @@ def parsed_dates(cells: pl.Expr, date_format: str) -> pl.Expr:
 
 
 def field_order(date_format: str) -> str:
-    """What comes first in a format of digits: "day first" or "month first"; empty for others."""
+    """Return "day first" or "month first" for a numeric format; empty for others."""
     if date_format.startswith("%d") and "%m" in date_format:
         return "day first"
     return "month first" if date_format.startswith("%m") else ""
@@ -99,15 +98,15 @@ def field_order(date_format: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class DetectedDates:
-    """What a column's text says about its dates.
+    """The date formats detected in a text column.
 
     Attributes:
-        formats: The formats that fit every value: one where the values decide, several where they do
-            not, none where they are no dates.
+        formats: The formats that fit every value: several if they are ambiguous, none if the values
+            are not dates.
         nearest: The format that fits most values; empty if the values do not look like dates.
-        example: The first value that looks like a date, else the first.
-        dates: Values that `nearest` fits.
-        known: Values.
+        example: The first value that looks like a date, otherwise the first value.
+        dates: Number of values that `nearest` fits.
+        known: Number of values.
         others: The first few values that `nearest` does not fit.
     """
 
@@ -121,17 +120,17 @@ class DetectedDates:
 
 @dataclass(slots=True)
 class DateFormatDetector:
-    """Counts of the dates in a column of text, batch after batch.
+    """Detects the date formats of a text column, batch by batch.
 
     Attributes:
-        stated: A format that the config states, which is tried first.
-        known: Values.
-        example: The first value that looks like a date, else the first.
+        stated: A format that the config sets, which is tried first.
+        known: Number of values.
+        example: The first value that looks like a date, otherwise the first value.
         suggested: The formats that the example suggests.
-        counts: Values that are dates, by format.
+        counts: Number of values that are dates, by format.
         others: The first few values that are not, by format.
-        distinct: The first few different values, for digits alone.
-        months: The first few months, for digits alone.
+        distinct: The first few distinct values, for formats without separators.
+        months: The first few months, for formats without separators.
     """
 
     stated: str | None = None
@@ -144,7 +143,7 @@ class DateFormatDetector:
     months: set[str] = field(default_factory=set)
 
     def add(self, series: pl.Series) -> None:
-        """Take in cells of text; missing ones do not count."""
+        """Add text cells; missing ones are ignored."""
         known = series.drop_nulls()
         if not len(known):
             return
@@ -155,29 +154,30 @@ class DateFormatDetector:
         self._suggest(known)
         self.known += len(known)
         cells = known.alias("cell").to_frame().group_by("cell", maintain_order=True).len("rows")
-        for each in self.counts:
-            year = parsed_dates(pl.col("cell"), each).dt.year()
-            right = cells.select(year.is_between(EARLIEST, LATEST)).to_series()
-            right = right.fill_null(value=False)
-            self.counts[each] += int(cells["rows"].filter(right).sum())
-            found = self.others.setdefault(each, [])
-            if len(found) < MAX_SHOWN:
-                wrong = cells["cell"].filter(~right & ~cells["cell"].is_in(found))
-                found += wrong.head(MAX_SHOWN - len(found)).to_list()
-        if self._is_compact and len(self.distinct) < _LEAST_COMPACT:
-            self.distinct.update(cells["cell"].head(_LEAST_COMPACT).to_list())
+        for date_format in self.counts:
+            year = parsed_dates(pl.col("cell"), date_format).dt.year()
+            is_date = cells.select(year.is_between(EARLIEST, LATEST)).to_series()
+            is_date = is_date.fill_null(value=False)
+            self.counts[date_format] += int(cells["rows"].filter(is_date).sum())
+            others = self.others.setdefault(date_format, [])
+            if len(others) < MAX_SHOWN:
+                more = cells["cell"].filter(~is_date & ~cells["cell"].is_in(others))
+                others += more.head(MAX_SHOWN - len(others)).to_list()
+        if self._is_compact and len(self.distinct) < _MIN_COMPACT:
+            self.distinct.update(cells["cell"].head(_MIN_COMPACT).to_list())
         if self._is_compact and len(self.months) < 2:
             self.months.update(cells["cell"].str.slice(0, 6).unique().head(2).to_list())
 
     def _suggest(self, known: pl.Series) -> None:
-        """Find formats to count, unless there are some: values without one fit none of them."""
+        """Set the formats to count, unless they are set: the values before fit none of them."""
         if self.suggested:
             return
-        for word in known.head(_LOOKED_AT).to_list():
-            formats = suggested_formats(word)
+        for value in known.head(_EXAMINED).to_list():
+            formats = suggested_formats(value)
             if formats:
-                self.suggested, self.example = formats, word
-                self.counts |= {each: 0 for each in formats if each not in self.counts}
+                self.suggested, self.example = formats, value
+                new = [date_format for date_format in formats if date_format not in self.counts]
+                self.counts |= dict.fromkeys(new, 0)
                 return
 
     @property
@@ -185,17 +185,15 @@ class DateFormatDetector:
         return self.suggested == ("%Y%m%d",)
 
     def reading(self) -> DetectedDates:
-        """What the values are."""
-        fitting = tuple(each for each, count in self.counts.items() if count == self.known)
-        usual = tuple(each for each in fitting if not self._is_last_resort(each))
+        """Return the detected formats."""
+        fitting = tuple(form for form, count in self.counts.items() if count == self.known)
+        usual = tuple(form for form in fitting if not self._is_last_resort(form))
         if self.stated is not None and self.stated in fitting:
             usual = (self.stated,)
-        elif self._is_compact and not (
-            len(self.distinct) >= _LEAST_COMPACT and len(self.months) > 1
-        ):
+        elif self._is_compact and not (len(self.distinct) >= _MIN_COMPACT and len(self.months) > 1):
             # A number of eight digits may be a date by chance.
             usual, fitting = (), ()
-        nearest = max(self.counts, key=lambda each: self.counts[each], default="")
+        nearest = max(self.counts, key=lambda form: self.counts[form], default="")
         return DetectedDates(
             formats=usual or fitting,
             nearest=nearest,

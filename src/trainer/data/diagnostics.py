@@ -138,9 +138,9 @@ def target_diagnostics(
             f"classes of '{name}' differ in case only: {_grouped(groups)}; "
             f"{column_key(name)}.ignore_case: true makes them one"
         )
-    if finding.otherwise is not None:
+    if finding.alternative is not None:
         found.notes.append(
-            f"{target.task}, as {target.reason}; else set data.task: {finding.otherwise}"
+            f"{target.task}, as {target.reason}; else set data.task: {finding.alternative}"
         )
     if target.task == "binary" and data.positive is None and not is_positive_word(target.classes):
         no, yes = target.classes

@@ -1,4 +1,4 @@
-"""Which columns are features, and the names a config states that the table does not have."""
+"""Select the feature columns, and report column names of the config that are not in the table."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from trainer.errors import Problem, did_you_mean
 
 
 def target_columns(data: Data) -> tuple[str, ...]:
-    """The target columns, as a tuple."""
+    """Return the target columns as a tuple."""
     return (data.target,) if isinstance(data.target, str) else tuple(data.target)
 
 
 def split_column(data: Data) -> str | None:
-    """The column that the splits look at, if any."""
+    """Return the column that the split uses, if any."""
     return data.split.column if data.split.by in ("group", "time", "column", "hash") else None
 
 
 def feature_columns(table: Table, data: Data) -> tuple[list[str], list[Problem]]:
-    """The feature columns in the table's order, and what is wrong with the names in the config.
+    """Return the feature columns in the table's order, and problems with names in the config.
 
-    The target and the weight are never features; the column that splits is one when
-    `data.features.include` names it.
+    The target and weight columns are never features; the split column is one only if
+    `data.features.include` matches it.
     """
     known = table.frame.columns
     targets = target_columns(data)
@@ -44,7 +44,7 @@ def feature_columns(table: Table, data: Data) -> tuple[list[str], list[Problem]]
     schema = table.frame.schema
     for name in dict.fromkeys([*targets, data.weight, split_column(data)]):
         if name == data.target and name in known and is_list_type(schema[name]):
-            continue  # Lists of labels; what else is in them is seen when they are read.
+            continue  # Lists of labels; their content is checked when they are read.
         if name is not None and name in known:
             nested = nested_problem(table, name, schema[name], feature=False)
             problems += [] if nested is None else [nested]
@@ -53,10 +53,10 @@ def feature_columns(table: Table, data: Data) -> tuple[list[str], list[Problem]]
     if data.features.include is None:
         names = [name for name in names if name != split_column(data)]
     else:
-        included, wrong = _matched(data.features.include, known, "data.features.include", table)
+        included, wrong = _match(data.features.include, known, "data.features.include", table)
         problems += wrong
         names = [name for name in names if name in included]
-    excluded, wrong = _matched(data.features.exclude, known, "data.features.exclude", table)
+    excluded, wrong = _match(data.features.exclude, known, "data.features.exclude", table)
     problems += wrong
     names = [name for name in names if name not in excluded]
     problems += [
@@ -72,40 +72,40 @@ def feature_columns(table: Table, data: Data) -> tuple[list[str], list[Problem]]
         ]
     if not names and not problems:
         found = f"only {', '.join(repr(name) for name in known[:5])} in {table.name}"
-        fix = "give the table columns to learn from, or check data.features"
+        fix = "add feature columns to the table, or check data.features"
         problems.append(Problem("", "at least one feature column", found, fix, "data.features"))
     return names, problems
 
 
-def _matched(
+def _match(
     patterns: Sequence[str], known: Sequence[str], key: str, table: Table
 ) -> tuple[set[str], list[Problem]]:
-    found: set[str] = set()
+    matches: set[str] = set()
     problems = []
-    everything = set(known)
+    all_names = set(known)
     for index, pattern in enumerate(patterns):
-        names = {pattern} & everything or {name for name in known if fnmatchcase(name, pattern)}
+        names = {pattern} & all_names or {name for name in known if fnmatchcase(name, pattern)}
         if not names:
             problems.append(_missing(table, pattern, known, f"{key}.{index}"))
-        found |= names
-    return found, problems
+        matches |= names
+    return matches, problems
 
 
 def _missing(table: Table, name: str, known: Sequence[str], key: str) -> Problem:
     listed = ", ".join(known[:8]) + (f" and {len(known) - 8} more" if len(known) > 8 else "")
-    fix = did_you_mean(name, known, "name a column of the table")
+    fix = did_you_mean(name, known, "use a column of the table")
     if table.formats[0] == "csv":
-        odd = _reading_fix(table.files[0], table.csv.model_dump_json())
-        if odd:
-            fix = odd
+        csv_fix = _csv_fix(table.files[0], table.csv.model_dump_json())
+        if csv_fix:
+            fix = csv_fix
         elif not table.csv.header and table.csv.names is None:
-            fix = f"{fix}, or name them all with data.csv.names"
+            fix = f"{fix}, or set data.csv.names for all columns"
     return Problem("", f"a column of {table.name} ({listed})", f"'{name}'", fix, key)
 
 
 @lru_cache(maxsize=1)
-def _reading_fix(file: SourceFile, csv: str) -> str:
-    """How a CSV file may have to be read; empty where nothing is odd. The same for all its columns."""
+def _csv_fix(file: SourceFile, csv: str) -> str:
+    """Return CSV settings that may fix all missing columns of a file; empty if none are suspected."""
     path, settings = Path(file.path), Csv.model_validate_json(csv)
     better = advice(path, settings)
     if better is not None:

@@ -1,4 +1,4 @@
-"""The shape of everything that is fitted: frozen, complete, and equal after a round trip by JSON."""
+"""Base class of everything that is fitted: immutable, and equal after a round trip through JSON."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from pydantic import BaseModel, ConfigDict
 
 
 class FittedBase(BaseModel):
-    """A piece of `preprocessing.json`: unknown keys and numbers that are not finite are refused."""
+    """Base class for the parts of `preprocessing.json`; rejects unknown keys and non-finite numbers."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)

@@ -1,8 +1,4 @@
-"""Fitting the feature columns on the training rows, and those rows alone.
-
-Owns: which training rows `drop` leaves out, which columns are left out, the order of it all: kinds,
-rows that drop, then each column. Does not own: what each kind learns.
-"""
+"""Fit the feature columns on the training rows: infer kinds, drop rows, then fit each column."""
 
 from __future__ import annotations
 
@@ -36,24 +32,23 @@ from trainer.data.values import column_blocks, number_matrix
 from trainer.errors import DataError, Problem
 
 MAX_LEVEL_RATIO = 0.5
-"""A categorical column with more levels than this share of its rows looks like names or numbers of
-rows."""
+"""A categorical column with more levels than this share of its rows looks like an identifier."""
 
 _LISTED = 10
 
 
 @dataclass(frozen=True)
 class ColumnFit:
-    """The fitted columns and the training rows that are left.
+    """The fitted columns and the remaining training rows.
 
     Attributes:
-        columns: In the table's order.
-        rows: The training rows fitted on, int64.
-        missing: Training rows left out for a missing value, int64.
-        outlying: Training rows left out for an outlier, int64.
-        warnings: What was left out or looks odd.
-        notes: What was assumed.
-        hints: As `Diagnostics.hints`.
+        columns: The fitted columns, in the table's order.
+        rows: The training rows that were fitted on, int64.
+        missing: Training rows dropped for a missing value, int64.
+        outlying: Training rows dropped for an outlier, int64.
+        warnings: Excluded columns and suspicious values.
+        notes: Assumptions, each with the setting that changes it.
+        hints: See `Diagnostics.hints`.
     """
 
     columns: tuple[Column, ...]
@@ -66,7 +61,7 @@ class ColumnFit:
 
 
 def fit_columns(table: Table, names: Sequence[str], rows: RowIndex, data: Data) -> ColumnFit:
-    """Learn every feature column from the training rows.
+    """Fit every feature column on the training rows.
 
     Args:
         table: The table.
@@ -75,8 +70,8 @@ def fit_columns(table: Table, names: Sequence[str], rows: RowIndex, data: Data) 
         data: The `data` section.
 
     Raises:
-        DataError: Values that do not fit their column, infinite values, settings that do not fit,
-            no row or no column left; with every such problem.
+        DataError: If values are invalid or infinite, settings do not apply, or no row or column is
+            left; lists all problems.
     """
     first = table.frame.select(names).head(INSPECTED_ROWS)
     finding, problems = infer_kinds(table, names, rows, data)
@@ -110,12 +105,12 @@ def fit_columns(table: Table, names: Sequence[str], rows: RowIndex, data: Data) 
 
 
 def columns_of_kind(kinds: Mapping[str, ColumnKind], kind: ColumnKind) -> list[str]:
-    """The columns of a kind."""
-    return [name for name, found in kinds.items() if found == kind]
+    """Return the columns of a kind."""
+    return [name for name, column_kind in kinds.items() if column_kind == kind]
 
 
 def outliers_for(data: Data, name: str) -> Outliers | None:
-    """`data.clean.outliers` when it holds for a column."""
+    """Return `data.clean.outliers` if it applies to a column."""
     outliers = data.clean.outliers
     if outliers is None or (outliers.columns is not None and name not in outliers.columns):
         return None
@@ -123,7 +118,7 @@ def outliers_for(data: Data, name: str) -> Outliers | None:
 
 
 def outlier_problems(data: Data, kinds: Mapping[str, ColumnKind]) -> list[Problem]:
-    """Columns that can have no outliers and are named among those that do."""
+    """Return the problems with columns in `data.clean.outliers.columns` that are not numeric."""
     if data.clean.outliers is None:
         return []
     key = "data.clean.outliers.columns"
@@ -143,39 +138,41 @@ def _infinities(table: Table, kinds: Mapping[str, ColumnKind], rows: RowIndex) -
     for names in column_blocks(columns_of_kind(kinds, "numeric"), len(rows)):
         infinite = np.isinf(_numbers(table, names, rows))
         for index in np.flatnonzero(infinite.any(axis=0)):
-            at = np.flatnonzero(infinite[:, index])
-            problems.append(infinity_problem(table, names[index], int(rows[at[0]]), len(at)))
+            places = np.flatnonzero(infinite[:, index])
+            problems.append(
+                infinity_problem(table, names[index], int(rows[places[0]]), len(places))
+            )
     return problems
 
 
 def infinity_problem(table: Table, name: str, row: int, count: int) -> Problem:
-    """What is wrong with infinite values in training rows, `row` the first of them."""
+    """Return the problem with infinite values in training rows, of which `row` is the first."""
     rows = "1 more row" if count == 2 else f"{count - 1:,} more rows"
-    found = "infinity" + (f" there and in {rows}" if count > 1 else "")
-    fix = "correct it, or leave it empty to have it filled"
+    found = "infinity" + (f" here and in {rows}" if count > 1 else "")
+    fix = "correct it, or leave it empty to have it imputed"
     if "csv" in table.formats:
-        fix += "; or add it, as it is written (inf, -inf), to data.csv.null_values"
+        fix += "; or add it, as spelled in the file (inf, -inf), to data.csv.null_values"
     return Problem(table.where(row), f"finite numbers in '{name}'", found, fix)
 
 
 def no_rows_left_problem(rows: int) -> Problem:
-    """What is wrong when dropping left nothing of `rows` training rows."""
-    found = f"none of {rows:,} after missing values and outliers were dropped"
-    fix = "fill missing values (data.numeric.impute: median) or clip outliers"
+    """Return the problem when all of `rows` training rows were dropped."""
+    found = f"none of {rows:,} after dropping missing values and outliers"
+    fix = "impute missing values (data.numeric.impute: median) or clip outliers"
     return Problem("", "training rows", found, fix, "data.numeric.impute")
 
 
 def no_columns_left_problem(table: Table) -> Problem:
-    """What is wrong when every feature is empty or constant."""
-    found = "none: all are empty or the same in every row"
-    fix = "is this the right table? See data.features"
+    """Return the problem when every feature is empty or constant."""
+    found = "none: all are empty or constant"
+    fix = "check data.source and data.features"
     return Problem(table.name, "a feature that varies in training", found, fix)
 
 
 def _dropped_rows(
     table: Table, kinds: Mapping[str, ColumnKind], rows: RowIndex, data: Data
 ) -> tuple[BoolArray, BoolArray, dict[str, Bounds]]:
-    """Training rows that a missing value or an outlier leaves out, and the bounds of the latter."""
+    """Return masks of the training rows to drop for missing values and for outliers, and the bounds."""
     missing = np.zeros(len(rows), dtype=np.bool_)
     outlying = np.zeros(len(rows), dtype=np.bool_)
     bounds: dict[str, Bounds] = {}
@@ -194,10 +191,10 @@ def _dropped_rows(
                 missing |= gaps
             outliers = outliers_for(data, name)
             if drops and outliers is not None:
-                found = outlier_bounds(np.sort(column[~gaps]), outliers)
-                if found is not None:
-                    bounds[name] = found
-                    outlying |= (column < found.lower) | (column > found.upper)
+                usual = outlier_bounds(np.sort(column[~gaps]), outliers)
+                if usual is not None:
+                    bounds[name] = usual
+                    outlying |= (column < usual.lower) | (column > usual.upper)
     for name, kind in kinds.items():
         if kind == "numeric":
             continue
@@ -253,27 +250,27 @@ def fit_warnings(
     empty: Sequence[str],
     rows: int,
 ) -> list[str]:
-    """What was assumed, what was left out and what looks odd."""
+    """Return warnings about assumptions, excluded columns and columns that look like identifiers."""
     constant = [name for name in readings if name not in columns]
     notes = {
-        name: str(each.note)
-        for name, each in readings.items()
-        if each.note is not None and name in columns
+        name: str(reading.note)
+        for name, reading in readings.items()
+        if reading.note is not None and name in columns
     }
     warnings = truncated(list(notes.values()), "columns of numbers or dates written as text")
     if empty:
-        warnings.append(f"left out, no values in the training rows: {quoted(empty, _LISTED)}")
+        warnings.append(f"ignored, no values in the training rows: {quoted(empty, _LISTED)}")
     if constant:
-        warnings.append(f"left out, the same in all training rows: {quoted(constant, _LISTED)}")
+        warnings.append(f"ignored, constant in the training rows: {quoted(constant, _LISTED)}")
     many = []
     for column in columns.values():
-        # A note says more of a column than that it has many levels, and what to do.
+        # A note about the column is more specific than a warning about its many levels.
         if isinstance(column, CategoricalColumn) and column.name not in notes:
             levels = len(column.levels) + len(column.merged)
             if levels > max(20, MAX_LEVEL_RATIO * rows):
                 many.append(
-                    f"'{column.name}' has {levels:,} different values in {rows:,} training rows: "
-                    f"names or numbers of rows teach nothing; if it is one, set "
+                    f"'{column.name}' has {levels:,} distinct values in {rows:,} training rows: "
+                    f"identifiers carry no information; if it is one, set "
                     f"data.features.exclude: {flow_text([column.name])}"
                 )
     return warnings + truncated(many, "columns with such values")

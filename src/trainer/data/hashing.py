@@ -1,7 +1,7 @@
-"""Random numbers without a state: each is a function of the seed and of what it belongs to.
+"""Stateless random numbers: hashes of the seed and a row number or value.
 
-A 64-bit mix (the finaliser of SplitMix64, Steele, Lea and Flood 2014) over rows, BLAKE2b over text.
-Neither depends on the machine, the process, the order of the rows or the other rows.
+A 64-bit mix (the finalizer of SplitMix64, Steele, Lea and Flood 2014) for row numbers, BLAKE2b for
+text. Neither depends on the machine, the process, the order of the rows or the other rows.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _RECORDS = 100_000
 
 
 def mix64(words: UInt64Array) -> UInt64Array:
-    """Each 64-bit word scrambled; one to one, so distinct words stay distinct."""
+    """Scramble 64-bit words; the function is a bijection, so that distinct words stay distinct."""
     words = words + _GOLDEN
     words = (words ^ (words >> np.uint64(30))) * _FIRST
     words = (words ^ (words >> np.uint64(27))) * _SECOND
@@ -33,24 +33,24 @@ def mix64(words: UInt64Array) -> UInt64Array:
 
 
 def row_keys(seed: int, rows: RowIndex) -> UInt64Array:
-    """A random word of each row number, a function of (seed, row)."""
+    """Return a random 64-bit key for each row number, a function of (seed, row)."""
     start = mix64(np.array([seed], dtype=np.uint64))
     return mix64(rows.astype(np.uint64) ^ start)
 
 
 def text_keys(seed: int, series: pl.Series) -> UInt64Array:
-    """A random word of each cell, a function of (seed, text of the cell); missing cells share one."""
+    """Return a random 64-bit key for each cell, a function of (seed, text); missing cells share one."""
     cells = level_text(series)
     levels = cells.unique().drop_nulls()
     key = seed.to_bytes(8, "little")
     words = [_digest(level.encode(), key) for level in levels.to_list()]
     table = pl.Series(words, dtype=pl.UInt64)
-    found = cells.replace_strict(levels, table, default=int(_MISSING), return_dtype=pl.UInt64)
-    return np.array(found.to_numpy(), dtype=np.uint64)
+    keys = cells.replace_strict(levels, table, default=int(_MISSING), return_dtype=pl.UInt64)
+    return np.array(keys.to_numpy(), dtype=np.uint64)
 
 
 def record_keys(seed: int, frame: pl.DataFrame) -> UInt64Array:
-    """A random word of each row, a function of (seed, all cells and their columns' names)."""
+    """Return a random 64-bit key for each row, a function of (seed, all cells and column names)."""
     names = sorted(frame.columns)
     key = _digest("\x1f".join(names).encode(), seed.to_bytes(8, "little")).to_bytes(8, "little")
     words = np.empty(frame.height, dtype=np.uint64)
@@ -67,7 +67,7 @@ def _cell_text(series: pl.Series) -> pl.Series:
 
 
 def to_unit_interval(words: UInt64Array) -> Float64Array:
-    """The words as numbers in [0, 1)."""
+    """Map 64-bit words to numbers in [0, 1)."""
     return (words >> np.uint64(11)).astype(np.float64) * _TO_UNIT
 
 

@@ -1,4 +1,4 @@
-"""Lists, structures and bytes as text."""
+"""Nested values and bytes as JSON text."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import polars as pl
 
 
 def json_text(series: pl.Series) -> pl.Series:
-    """Nested cells as JSON, bytes as hexadecimal digits in it; null stays null."""
+    """Return nested cells as JSON, with bytes as hexadecimal digits; null stays null."""
     texts = [
         None if value is None else json.dumps(value, ensure_ascii=False, default=_plain)
         for value in series.to_list()

@@ -1,26 +1,26 @@
-"""Names and values in messages."""
+"""Lists of names and values in messages."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 MAX_LINES = 5
-"""Columns that have a line of their own; a table can have thousands alike."""
+"""Maximum number of lines for similar columns; a table can have thousands of them."""
 
 
-def quoted(words: Sequence[str], most: int | None = None) -> str:
-    """The words in quotes, the first few and how many more there are: 'a', 'b' and 1,234 more.
+def quoted(names: Sequence[str], limit: int | None = None) -> str:
+    """Return the names in quotes, at most `limit` of them: 'a', 'b' and 1,234 more.
 
     Args:
-        words: They.
-        most: How many are listed; None for all.
+        names: The names or values.
+        limit: Maximum number to list; None for all.
     """
-    shown = ", ".join(f"'{word}'" for word in words[:most])
-    more = 0 if most is None else len(words) - most
+    shown = ", ".join(f"'{name}'" for name in names[:limit])
+    more = 0 if limit is None else len(names) - limit
     return shown + (f" and {more:,} more" if more > 0 else "")
 
 
-def truncated(lines: Sequence[str], what: str) -> list[str]:
-    """The first `MAX_LINES` lines, and how many more of what there are."""
+def truncated(lines: Sequence[str], noun: str) -> list[str]:
+    """Return the first `MAX_LINES` lines, and a line with the number of those left out."""
     more = len(lines) - MAX_LINES
-    return [*lines[:MAX_LINES], *([f"and {more:,} more {what}"] if more > 0 else [])]
+    return [*lines[:MAX_LINES], *([f"and {more:,} more {noun}"] if more > 0 else [])]

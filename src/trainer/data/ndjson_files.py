@@ -1,8 +1,8 @@
-"""NDJSON, one JSON object a line → a frame of text.
+"""Read NDJSON files, one JSON object per line, as text columns.
 
-It is read like CSV, every value as text, because its lines need not agree on types. A column in which
-a value is a list or an object has the type `NESTED`, a list with the JSON of each value in it: whoever
-uses the column refuses it, whoever does not is not disturbed by it.
+Like CSV, every value is read as text, as lines need not have the same types. A column with a list or an
+object has the type `NESTED`, a list that contains the JSON of each value; it is only an error to use
+such a column.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _SHOWN = 5
 
 
 def read_ndjson(path: Path) -> pl.DataFrame:
-    """All rows; null where a value is null or absent.
+    """Read all rows; null and absent values are null.
 
     Raises:
-        DataError: A line is no JSON object; with its line.
+        DataError: If a line is not a JSON object; gives the line.
     """
     frames = list(read_ndjson_blocks(path))
     schema = ndjson_schema(frames)
@@ -36,12 +36,12 @@ def read_ndjson(path: Path) -> pl.DataFrame:
 
 
 def read_ndjson_blocks(path: Path) -> Iterator[pl.DataFrame]:
-    """The rows as `read_ndjson` reads them, some at a time.
+    """Read the rows as `read_ndjson` does, in blocks.
 
-    A frame has the names seen so far, and the type `NESTED` for those that were nested so far.
+    A frame has the names that occurred so far, with the type `NESTED` if they were nested so far.
 
     Raises:
-        DataError: As `read_ndjson`.
+        DataError: See `read_ndjson`.
     """
     problems: list[Problem] = []
     names: dict[str, pl.DataType] = {}
@@ -67,11 +67,11 @@ def read_ndjson_blocks(path: Path) -> Iterator[pl.DataFrame]:
     if rows:
         yield _frame(rows, names, nested)
     if not names and not rows:
-        raise DataError(Problem(str(path), "one JSON object a line", "an empty file"))
+        raise DataError(Problem(str(path), "one JSON object per line", "an empty file"))
 
 
 def ndjson_schema(frames: Iterable[pl.DataFrame]) -> dict[str, pl.DataType]:
-    """The columns of all blocks of a file; nested those that are so in one of them."""
+    """Return the columns of all blocks of a file; nested if nested in any block."""
     schema: dict[str, pl.DataType] = {}
     for frame in frames:
         for name, dtype in frame.schema.items():
@@ -81,7 +81,7 @@ def ndjson_schema(frames: Iterable[pl.DataFrame]) -> dict[str, pl.DataType]:
 
 
 def conform_to_schema(frame: pl.DataFrame, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
-    """A block with the columns and types that all of its file share."""
+    """Return a block with the columns and types of the whole file."""
     columns = []
     known = frame.schema
     for name, dtype in schema.items():
@@ -102,13 +102,13 @@ def _frame(
 
 
 def as_nested(name: str) -> pl.Expr:
-    """A column of text as one of the type `NESTED`."""
+    """Return a text column converted to the type `NESTED`."""
     column = pl.col(name)
     return pl.when(column.is_not_null()).then(pl.concat_list(column)).alias(name)
 
 
 def ndjson_line(path: Path, row: int) -> int:
-    """The line of row `row` (from 0) of a file."""
+    """Return the line of row `row` (from 0) of a file."""
     for index, (line, _) in enumerate(_filled_lines(path)):
         if index == row:
             return line
@@ -116,7 +116,7 @@ def ndjson_line(path: Path, row: int) -> int:
 
 
 def _filled_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """The lines that are not blank, with their numbers."""
+    """Yield the lines that are not blank, with their numbers."""
     for line, raw in enumerate(read_lines(path), start=1):
         content = raw.removeprefix(b"\xef\xbb\xbf") if line == 1 else raw
         if content.strip():
@@ -124,11 +124,11 @@ def _filled_lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
 
 class _NotARowError(Exception):
-    """The content of a line that is no row."""
+    """The line is not a row."""
 
 
 def _object(raw: bytes, nested: set[str]) -> dict[str, str | None]:
-    """A row; names whose value is a list or an object are added to `nested`."""
+    """Parse a row; names whose value is a list or an object are added to `nested`."""
     try:
         row = json.loads(raw, parse_int=str, parse_float=str, parse_constant=_constant)
     except UnicodeDecodeError as error:

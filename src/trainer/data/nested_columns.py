@@ -1,4 +1,4 @@
-"""Columns whose cells are no single values: the error where one is used."""
+"""Nested columns, whose cells are lists, objects or bytes: the error if one is used."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from trainer.errors import Problem
 def nested_problem(
     table: Table, name: str, dtype: pl.DataType, *, feature: bool = True
 ) -> Problem | None:
-    """What is wrong with a column whose cells are lists, objects or bytes; None where they are not.
+    """Return the problem with a column whose cells are lists, objects or bytes; None for others.
 
     Args:
-        table: Its files; its frame does not matter.
+        table: The table; its frame is not used.
         name: The column.
         dtype: Its type.
-        feature: Whether it is used as a feature, which may be left out.
+        feature: Whether it is used as a feature, which can be excluded.
     """
     if not is_nested(dtype):
         return None
@@ -30,15 +30,15 @@ def nested_problem(
     if dtype == NESTED and "ndjson" in table.formats:
         where, found = _first_nested(table, name), "a list or an object"
     elif dtype == NESTED and "npz" in table.formats:
-        found = "an array without a number, a text or a date for each row"
-    fix = f"leave it out with data.features.exclude: {flow_text([name])}, or split it into columns"
+        found = "an array that does not have one number, text or date per row"
+    fix = f"set data.features.exclude: {flow_text([name])}, or split it into columns"
     if not feature:
-        fix = "name a column with one value a row"
+        fix = "use a column with one value per row"
     return Problem(where, f"single values in '{name}'", found, fix)
 
 
 def _first_nested(table: Table, name: str) -> str:
-    """The place of the first list or object of a column of NDJSON."""
+    """Return the location of the first list or object of an NDJSON column."""
     for file, kind in zip(table.files, table.formats, strict=True):
         if kind != "ndjson":
             continue
@@ -46,8 +46,8 @@ def _first_nested(table: Table, name: str) -> str:
         for frame in read_ndjson_blocks(Path(file.path)):
             if frame.schema.get(name) == NESTED:
                 texts = frame[name].list.first()
-                at = (texts.str.starts_with("[") | texts.str.starts_with("{")).arg_true()
-                if len(at):
-                    return f"{file.path}:{ndjson_line(Path(file.path), before + int(at[0]))}"
+                rows = (texts.str.starts_with("[") | texts.str.starts_with("{")).arg_true()
+                if len(rows):
+                    return f"{file.path}:{ndjson_line(Path(file.path), before + int(rows[0]))}"
             before += frame.height
     return table.name

@@ -1,12 +1,10 @@
-"""Numeric columns: bounds, fill, scale. Many columns at once, one number each.
+"""Numeric columns: clip outliers, impute, scale; many columns at once.
 
-    x  →  clipped to bounds  →  filled where missing  →  (x - center) / spread  →  smooth clip
-                                                   or  →  interpolated quantiles  →  smooth clip
+    x  →  clip to bounds  →  impute  →  (x - center) / spread    →  smooth clip
+                                    or  interpolated quantiles  →  smooth clip
 
-Statistics are of the training rows, in float64; the deviation is the population's (divided by n);
-quantiles interpolate linearly. Scales are learnt on filled and clipped values, as they are applied.
-
-Owns: fitting and applying. Does not own: which rows train, where the columns go in `x`.
+Statistics are those of the training rows, in float64, with the population's standard deviation (divided
+by n) and linearly interpolated quantiles. Scales are fitted on clipped and imputed values.
 """
 
 from __future__ import annotations
@@ -25,18 +23,18 @@ from trainer.data.fitted_base import FittedBase
 from trainer.data.number_formats import NumberFormat
 
 MAX_QUANTILES = 1_000
-"""Most quantiles that `scale: quantile` keeps."""
+"""Maximum number of quantiles for `scale: quantile`."""
 
 
 class Bounds(FittedBase):
-    """What is far from the others in a column.
+    """Outlier bounds of a column.
 
     Attributes:
         method: "iqr" or "zscore".
-        action: clip: values are moved to the bounds. drop: training rows beyond were left out;
-            later values stay as they are.
-        lower: The least usual value.
-        upper: The greatest usual value.
+        action: clip: values are clipped to the bounds. drop: training rows outside were dropped; other
+            values are unchanged.
+        lower: The lower bound.
+        upper: The upper bound.
     """
 
     method: Literal["iqr", "zscore"]
@@ -46,11 +44,11 @@ class Bounds(FittedBase):
 
 
 class QuantileGrid(FittedBase):
-    """Ranks to a normal distribution: `scores` interpolated at `values`, flat beyond the ends.
+    """Quantile transform to a normal distribution: `scores` interpolated at `values`.
 
     Attributes:
-        values: Quantiles of the training rows, rising; tied ones once.
-        scores: The normal distribution's quantile at their ranks (the mean rank of tied ones).
+        values: Quantiles of the training rows, strictly increasing.
+        scores: The normal quantiles at their ranks (the mean rank for ties).
     """
 
     values: tuple[float, ...]
@@ -58,29 +56,24 @@ class QuantileGrid(FittedBase):
 
 
 class NumericColumn(FittedBase):
-    """A fitted numeric column; statistics are of its known values in the training rows.
+    """A fitted numeric column; statistics are those of the known values in the training rows.
 
     Attributes:
-        name: The column.
-        kind: "numeric".
-        missing: Training rows without a value.
-        mean: Of the known values.
-        std: Of the known values.
-        minimum: Of the known values.
-        maximum: Of the known values.
-        sampled: How many known values the quantiles (median, quartiles, grid, most frequent) were read
-            off when a table was streamed and had more; null when they are exact.
-        outliers: What is far; null when not asked for, or when the quartiles or all values are equal.
-        impute: How missing values are filled.
-        fill: What they are filled with. `drop` has the median, for rows that are not left out.
+        missing: Number of training rows without a value.
+        std: Standard deviation.
+        sampled: Sample size for the quantiles (median, quartiles, grid, most frequent) of a streamed
+            table with more values; null if they are exact.
+        outliers: Outlier bounds; null if not configured, or if the quartiles or all values are equal.
+        impute: How missing values are imputed.
+        fill: The imputed value; the median for `drop`, for rows outside training.
         scale: How values are scaled.
-        center: Subtracted (0 for none and quantile).
-        spread: Divided by (1 for none and quantile).
+        center: Subtracted from values (0 for none and quantile).
+        spread: Values are divided by it (1 for none and quantile).
         quantiles: The grid of `scale: quantile`.
         smooth_clip: The bound of the smooth clip.
-        indicator: Whether a 0/1 column says where a value was missing.
-        features: The columns of `x` made from it.
-        written: How its numbers are written as text; left out where they are plain.
+        indicator: Whether there is a 0/1 column for missing values.
+        features: The columns of `x` for this column.
+        written: The number format of a text column; omitted for plain numbers.
     """
 
     kind: Literal["numeric"] = "numeric"
@@ -105,7 +98,7 @@ class NumericColumn(FittedBase):
 
 
 class NumericSummary(Protocol):
-    """The values of a column in the training rows, as far as fitting asks."""
+    """Statistics of the training values of a column, as fitting needs them."""
 
     @property
     def missing(self) -> int: ...
@@ -115,7 +108,7 @@ class NumericSummary(Protocol):
     def maximum(self) -> float: ...
     @property
     def sampled(self) -> int | None:
-        """How many values the quantiles are read off; None for all."""
+        """Sample size for the quantiles; None for all values."""
         ...
 
     def mean(self) -> float: ...
@@ -123,21 +116,21 @@ class NumericSummary(Protocol):
     def most_frequent(self) -> float: ...
     def quantile(self, share: float) -> float: ...
     def within(self, bounds: Bounds) -> NumericSummary:
-        """The values moved to the bounds."""
+        """Return the statistics of the values clipped to the bounds."""
         ...
 
     def filled(self, fill: float) -> NumericSummary:
-        """With the missing values filled."""
+        """Return the statistics with missing values imputed."""
         ...
 
     def count(self) -> int:
-        """How many values quantiles tell apart."""
+        """Return the number of values that quantiles are computed from."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class SortedValues:
-    """All known values of a column, shape (n,), sorted, and how many are missing."""
+    """All known values of a column, shape (n,), sorted, and the number of missing ones."""
 
     values: Float64Array
     missing: int
@@ -165,11 +158,11 @@ class SortedValues:
         return float(values[np.argmax(counts)])
 
     def quantile(self, share: float) -> float:
-        """By linear interpolation."""
-        place = share * (len(self.values) - 1)
-        below = int(place)
+        """Return a quantile by linear interpolation."""
+        position = share * (len(self.values) - 1)
+        below = int(position)
         above = min(below + 1, len(self.values) - 1)
-        part = place - below
+        part = position - below
         return float(self.values[below] * (1 - part) + self.values[above] * part)
 
     def within(self, bounds: Bounds) -> SortedValues:
@@ -185,7 +178,7 @@ class SortedValues:
 
 
 def outlier_bounds(values: Float64Array, outliers: Outliers) -> Bounds | None:
-    """The usual range of a column; None when half of its values, or all, are equal.
+    """Return the outlier bounds of a column; None if the quartiles (iqr) or all values are equal.
 
     Args:
         values: Known training values, shape (n,), sorted.
@@ -195,7 +188,7 @@ def outlier_bounds(values: Float64Array, outliers: Outliers) -> Bounds | None:
 
 
 def bounds_from_summary(known: NumericSummary, outliers: Outliers) -> Bounds | None:
-    """As `outlier_bounds`."""
+    """Return the outlier bounds from statistics; see `outlier_bounds`."""
     match outliers.method:
         case "iqr":
             low, high = known.quantile(0.25), known.quantile(0.75)
@@ -219,14 +212,14 @@ def fit_numeric(
     outliers: Outliers | None,
     dropped: Bounds | None = None,
 ) -> NumericColumn | None:
-    """Learn one column; None when it is constant once it is filled and nothing marks the gaps.
+    """Fit one column; None if it is constant after imputation and has no missing indicator.
 
     Args:
         name: The column.
-        values: Training values, shape (n,), NaN where missing, none infinite, one known at least.
+        values: Training values, shape (n,), NaN where missing, none infinite, at least one known.
         settings: The column's settings.
-        outliers: `data.clean.outliers` when it holds for this column.
-        dropped: The bounds beyond which rows were left out before.
+        outliers: `data.clean.outliers` if it applies to this column.
+        dropped: The bounds outside which rows were dropped.
     """
     known = np.sort(values[~np.isnan(values)])
     return fit_numeric_summary(
@@ -241,7 +234,7 @@ def fit_numeric_summary(
     outliers: Outliers | None,
     dropped: Bounds | None = None,
 ) -> NumericColumn | None:
-    """As `fit_numeric`, from what is known of the values."""
+    """Fit one column from its statistics; see `fit_numeric`."""
     bounds = dropped
     if outliers is not None and outliers.action == "clip":
         bounds = bounds_from_summary(known, outliers)
@@ -251,7 +244,7 @@ def fit_numeric_summary(
     indicator = settings.indicator and known.missing > 0
     if filled.minimum == filled.maximum and not indicator:
         return None
-    center, spread = _center_and_spread(filled, settings.scale)
+    center, spread = _center_and_scale(filled, settings.scale)
     return NumericColumn(
         name=name,
         missing=known.missing,
@@ -274,21 +267,21 @@ def fit_numeric_summary(
 
 
 def with_number_format(column: NumericColumn, written: NumberFormat | None) -> NumericColumn:
-    """The column, of which numbers are written so as text."""
+    """Return the column with a number format."""
     return column if written is None else column.model_copy(update={"written": written})
 
 
 def apply_numeric(
     columns: Sequence[NumericColumn], values: Float64Array
 ) -> tuple[Float64Array, BoolArray]:
-    """Scale the values of some columns.
+    """Transform the values of some columns.
 
     Args:
-        columns: What was fitted, k columns.
-        values: Shape (n, k), NaN where missing, none infinite; it is overwritten.
+        columns: The k fitted columns.
+        values: Shape (n, k), NaN where missing, none infinite; overwritten.
 
     Returns:
-        The scaled values (n, k), the same array, and where they were missing, bool (n, k).
+        The transformed values (n, k), the same array, and the mask of missing values, bool (n, k).
     """
     missing = np.isnan(values)
     for index, column in enumerate(columns):
@@ -309,9 +302,9 @@ def apply_numeric(
 
 
 def with_linear_scaling(column: NumericColumn) -> NumericColumn:
-    """The column scaled to mean 0 and deviation 1 where its encoding is no straight line (quantiles, a
-    smooth clip), and as it is where it is one. `data.clean.outliers` holds in both: it corrects the
-    data.
+    """Return the column standardized if its transform is nonlinear (quantiles or smooth clip).
+
+    `data.clean.outliers` still applies, as it corrects the data.
     """
     if column.quantiles is None and column.smooth_clip is None:
         return column
@@ -327,7 +320,7 @@ def with_linear_scaling(column: NumericColumn) -> NumericColumn:
 
 
 def smooth_clip(values: Float64Array, bound: float) -> Float64Array:
-    """The value x / sqrt(1 + (x / bound)²): near x where x is small, never beyond the bound."""
+    """Return x / sqrt(1 + (x / bound)²): close to x for small x, never beyond the bound."""
     scaled: Float64Array = bound * _unit_clip(values / bound)
     return scaled
 
@@ -338,18 +331,18 @@ def _unit_clip(ratio: Float64Array) -> Float64Array:
 
 
 def mean(values: Float64Array) -> float:
-    """The mean, without overflow for large values."""
+    """Return the mean, without overflow for large values."""
     scale = float(np.max(np.abs(values)))
     return float(np.mean(values)) if scale < 1e150 else float(np.mean(values / scale)) * scale
 
 
 def std(values: Float64Array) -> float:
-    """The population's standard deviation, without overflow for large values."""
-    away = values - mean(values)
-    scale = float(np.max(np.abs(away)))
+    """Return the population standard deviation, without overflow for large values."""
+    centered = values - mean(values)
+    scale = float(np.max(np.abs(centered)))
     if scale == 0:
         return 0.0
-    return float(np.sqrt(np.mean(np.square(away / scale)))) * scale
+    return float(np.sqrt(np.mean(np.square(centered / scale)))) * scale
 
 
 def _fill(known: NumericSummary, settings: Numeric) -> float:
@@ -366,7 +359,7 @@ def _fill(known: NumericSummary, settings: Numeric) -> float:
             assert_never(settings.impute)
 
 
-def _center_and_spread(known: NumericSummary, scale: Scale) -> tuple[float, float]:
+def _center_and_scale(known: NumericSummary, scale: Scale) -> tuple[float, float]:
     match scale:
         case "standard":
             center, spread = known.mean(), known.std()
@@ -384,9 +377,9 @@ def _center_and_spread(known: NumericSummary, scale: Scale) -> tuple[float, floa
 
 
 def _grid(known: NumericSummary) -> QuantileGrid:
-    """At most `MAX_QUANTILES` quantiles; point i of m has rank (i + 1/2) / m."""
+    """Return at most `MAX_QUANTILES` quantiles; point i of m has rank (i + 1/2) / m."""
     points = min(MAX_QUANTILES, known.count())
-    grid = np.array([known.quantile(place) for place in np.linspace(0, 1, points)])
+    grid = np.array([known.quantile(share) for share in np.linspace(0, 1, points)])
     values, first, counts = np.unique(grid, return_index=True, return_counts=True)
     ranks = (first + (counts - 1) / 2 + 0.5) / points
     normal = NormalDist()

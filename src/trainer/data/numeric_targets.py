@@ -1,4 +1,4 @@
-"""Numbers to be predicted, and yes/no columns: read, checked, put on a curve, scaled."""
+"""Numeric and yes/no target columns: reading, validation, transforms and scaling."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from trainer.data.values import number_matrix, parse_booleans
 from trainer.errors import DataError, Problem
 
 _SHOWN = 3
-_ADVISED_ROWS, _ADVISED_SPAN, _ADVISED_SKEW = 20, 100.0, 2.0
+_RECOMMEND_MIN_ROWS, _RECOMMEND_MIN_SPAN, _RECOMMEND_MIN_SKEW = 20, 100.0, 2.0
 Where = Callable[[int], str]
-"""The place of a row, for messages."""
+"""Returns the location of a row, for messages."""
 
 
 def read_target_numbers(
@@ -31,17 +31,17 @@ def read_target_numbers(
     where: Where,
     written: Mapping[str, NumberFormat],
 ) -> Float64Array:
-    """The numbers of a target, (n, columns).
+    """Read numeric target columns, (n, columns).
 
     Args:
         frame: The target columns.
         columns: Their names.
         valid: The rows that must have numbers.
-        where: The place of a row of the frame, for messages.
-        written: How numbers are written as text, of the columns where they are not plain.
+        where: Returns the location of a row of the frame, for messages.
+        written: The number formats of text columns that are not plain numbers.
 
     Raises:
-        DataError: A row that is valid has none.
+        DataError: If a valid row has no finite number.
     """
     values = np.ascontiguousarray(number_matrix(parse_number_columns(frame, written), columns))
     problems = []
@@ -52,12 +52,12 @@ def read_target_numbers(
                 where(int(row)),
                 f"a finite number in '{name}'",
                 f"'{frame[name][int(row)]}'",
-                "correct it, or add it to data.csv.null_values to leave the row out",
+                "correct it, or add it to data.csv.null_values to drop the row",
             )
             for row in wrong[:_SHOWN]
         ]
         if len(wrong) > _SHOWN:
-            found = f"{len(wrong) - _SHOWN} more rows with others"
+            found = f"other values in {len(wrong) - _SHOWN} more rows"
             problems.append(
                 Problem(where(int(wrong[_SHOWN])), f"finite numbers in '{name}'", found)
             )
@@ -69,10 +69,10 @@ def read_target_numbers(
 def read_binary_targets(
     frame: pl.DataFrame, columns: Sequence[str], valid: BoolArray, where: Where
 ) -> Float32Array:
-    """Yes/no columns as 1 and 0, (n, columns).
+    """Read yes/no target columns as 1 and 0, (n, columns).
 
     Raises:
-        DataError: A row that is valid has neither.
+        DataError: If a valid row is neither yes nor no.
     """
     y = np.zeros((frame.height, len(columns)), dtype=np.float32)
     problems = []
@@ -93,7 +93,7 @@ def read_binary_targets(
 def apply_transforms(
     values: Float64Array, curves: Sequence[TargetTransform | None]
 ) -> Float64Array:
-    """Numbers (n, k), each column on its curve where it has one."""
+    """Apply each column's transform, if any, to numbers (n, k)."""
     if not curves:
         return values
     return np.stack(
@@ -108,7 +108,7 @@ def apply_transforms(
 def invert_transforms(
     values: Float64Array, curves: Sequence[TargetTransform | None]
 ) -> Float64Array:
-    """The inverse of `apply_transforms`, within the bounds of each curve."""
+    """Invert `apply_transforms`, within the bounds of each transform."""
     if not curves:
         return values
     return np.stack(
@@ -126,10 +126,10 @@ def fit_transforms(
     scales: Sequence[ResolvedTargetScale],
     where: Where,
 ) -> tuple[TargetTransform | None, ...]:
-    """The curve of each column of the training values; none at all where no column has one.
+    """Fit the transform of each column on the training values; empty if no column has one.
 
     Raises:
-        DataError: A number has no logarithm.
+        DataError: If a number has no logarithm.
     """
     check_log_domain(values, columns, [scale == "log" for scale in scales], where)
     fits = {"log": fit_log_transform, "power": fit_power_transform}
@@ -145,47 +145,46 @@ def fit_scales(
     scales: Sequence[ResolvedTargetScale],
     curves: Sequence[TargetTransform | None],
 ) -> tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]:
-    """Offset, scale and prior of each column of the training values, on its curve."""
+    """Return offset, scale and prior of each column of the transformed training values."""
     values = apply_transforms(values, curves)
     means = values.mean(axis=0)
-    deviations = _deviations(values - means)
-    plain = [scale == "none" for scale in scales]
-    offset = np.where(plain, 0.0, means)
-    scale = np.where(plain, 1.0, deviations)
-    prior = np.where(plain, means, 0.0)
+    unscaled = [scale == "none" for scale in scales]
+    offset = np.where(unscaled, 0.0, means)
+    scale = np.where(unscaled, 1.0, _root_mean_square(values - means))
+    prior = np.where(unscaled, means, 0.0)
     return tuple(offset.tolist()), tuple(scale.tolist()), tuple(prior.tolist())
 
 
-def _deviations(apart: Float64Array) -> Float64Array:
-    """Root mean square of each column; of numbers such as 1e200, whose squares overflow, too."""
+def _root_mean_square(values: Float64Array) -> Float64Array:
+    """Return the root mean square of each column, even if squares overflow (as those of 1e200 do)."""
     with np.errstate(over="ignore"):
-        found: Float64Array = np.sqrt(np.square(apart).mean(axis=0))
-    if not np.all((found > 0) & np.isfinite(found)):
-        largest = np.abs(apart).max(axis=0)
-        found = largest * np.sqrt(np.square(apart / np.where(largest, largest, 1)).mean(axis=0))
-    return found
+        rms: Float64Array = np.sqrt(np.square(values).mean(axis=0))
+    if not np.all((rms > 0) & np.isfinite(rms)):
+        largest = np.abs(values).max(axis=0)
+        rms = largest * np.sqrt(np.square(values / np.where(largest, largest, 1)).mean(axis=0))
+    return rms
 
 
 def check_log_domain(
     values: Float64Array, columns: Sequence[str], logs: Sequence[bool], where: Where
 ) -> None:
-    """Numbers have a logarithm, where one is taken.
+    """Check that the columns whose logarithm is taken are positive.
 
     Raises:
-        DataError: One is 0 or less.
+        DataError: If a number is 0 or less.
     """
     problems = []
     for index, name in enumerate(columns):
         wrong = np.flatnonzero(values[:, index] <= 0)
         if not (logs[index] and len(wrong)):
             continue
-        more = f" and {len(wrong) - 1:,} more of 0 or less" if len(wrong) > 1 else ""
+        more = f" and {len(wrong) - 1:,} more numbers of 0 or less" if len(wrong) > 1 else ""
         problems.append(
             Problem(
                 where(int(wrong[0])),
-                f"a number above 0 in '{name}', as data.target_scale: log takes its logarithm",
+                f"a positive number in '{name}', as data.target_scale: log takes its logarithm",
                 f"{values[wrong[0], index]:g}{more}",
-                "train with data.target_scale: power, which takes any number, or correct the rows",
+                "set data.target_scale: power, which allows any number, or correct the rows",
             )
         )
     if problems:
@@ -195,7 +194,7 @@ def check_log_domain(
 def scale_recommendations(
     values: Float64Array, columns: Sequence[str], scales: Sequence[ResolvedTargetScale]
 ) -> Iterator[str]:
-    """A sentence for each column that is standardised and would better be put on a curve first."""
+    """Yield advice for each standardized column that a log or power transform would suit better."""
     for index, name in enumerate(columns):
         column = values[:, index]
         setting = recommend_scale(column) if scales[index] == "standard" else None
@@ -207,30 +206,30 @@ def scale_recommendations(
             settings += ", or loss: poisson if these are counts,"
         yield (
             f"the target '{name}' spans orders of magnitude (98% of its positive values are from "
-            f"{low:.4g} to {high:.4g}): {settings} would suit it better than its mean and deviation"
+            f"{low:.4g} to {high:.4g}): {settings} would suit it better than standardization"
         )
 
 
 def recommend_scale(values: Float64Array) -> Literal["log", "power"] | None:
-    """The curve that suits numbers better than their mean and deviation; None where none does.
+    """Return the transform that suits numbers better than standardization, or None.
 
-    That is where positive values span two orders of magnitude or more, the rarest hundredth on either
-    side left out, and all are skewed, but not on the curve.
+    A transform is recommended if the positive values span two orders of magnitude or more, ignoring 1%
+    at either end, and the values are skewed but the transformed ones are not.
     """
-    above = values[values > 0]
-    if len(above) < _ADVISED_ROWS:
+    positive = values[values > 0]
+    if len(positive) < _RECOMMEND_MIN_ROWS:
         return None
-    low, high = np.quantile(above, (0.01, 0.99))
-    if high < _ADVISED_SPAN * low or _skewness(values) < _ADVISED_SKEW:
+    low, high = np.quantile(positive, (0.01, 0.99))
+    if high < _RECOMMEND_MIN_SPAN * low or _skewness(values) < _RECOMMEND_MIN_SKEW:
         return None
-    curve = (fit_log_transform if len(above) == len(values) else fit_power_transform)(values)
+    curve = (fit_log_transform if len(positive) == len(values) else fit_power_transform)(values)
     return None if abs(_skewness(curve.forward(values))) > 1 else curve.kind
 
 
 def _skewness(values: Float64Array) -> float:
-    apart = values - values.mean()
-    spread = float(_deviations(apart))
-    return float(((apart / spread) ** 3).mean()) if spread > 0 else 0.0
+    centered = values - values.mean()
+    std = float(_root_mean_square(centered))
+    return float(((centered / std) ** 3).mean()) if std > 0 else 0.0
 
 
 def check_target_range(
@@ -241,18 +240,18 @@ def check_target_range(
     where: Where,
     written: Mapping[str, NumberFormat],
 ) -> None:
-    """Numbers fit the head and the loss: no negative counts, no percentages of 0.
+    """Check that the targets are in the range of the head and the loss, such as no negative counts.
 
     Args:
         frame: Rows with a target.
-        columns: The target columns, all of numbers.
+        columns: The target columns, all numeric.
         config: The config.
         head: The resolved head.
-        where: The place of a row of the frame, for messages.
-        written: As in `read_target_numbers`.
+        where: Returns the location of a row of the frame, for messages.
+        written: See `read_target_numbers`.
 
     Raises:
-        DataError: They do not.
+        DataError: If a target is out of range.
     """
     loss = config.loss.name
     is_positive = loss in COUNT_LOSSES or head in POSITIVE_HEADS
@@ -276,10 +275,10 @@ def check_target_range(
         fix = "set loss: mean_absolute_error, or correct the rows"
     problems = []
     for index, name in enumerate(columns):
-        at = np.flatnonzero(wrong[:, index])
-        if len(at):
-            more = f" and {len(at) - 1:,} more such rows" if len(at) > 1 else ""
-            found = f"{values[at[0], index]:g}{more}"
-            problems.append(Problem(where(int(at[0])), expected.format(f"'{name}'"), found, fix))
+        rows = np.flatnonzero(wrong[:, index])
+        if len(rows):
+            more = f" and {len(rows) - 1:,} more such rows" if len(rows) > 1 else ""
+            found = f"{values[rows[0], index]:g}{more}"
+            problems.append(Problem(where(int(rows[0])), expected.format(f"'{name}'"), found, fix))
     if problems:
         raise DataError(problems)

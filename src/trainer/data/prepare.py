@@ -1,9 +1,7 @@
-"""From a config to numbers: read, split, clean, fit.
+"""Prepare a dataset from a config: read, split, clean, fit.
 
-    files ─ read ─► table ─ split ─► assignment ─ drop ─► training rows ─ fit ─► preprocessing
-                                                                  any rows ─ transform ─► samples
-
-Owns: the order of it all, and what every row's part is. Does not own: any of the steps.
+files ─ read ─► table ─ split ─► assignment ─ drop ─► training rows ─ fit ─► preprocessing
+                                                              any rows ─ transform ─► samples
 """
 
 from __future__ import annotations
@@ -45,22 +43,20 @@ REASONS = {
     OUTLIER: "outlier",
     LATER: "later than the fold",
 }
-"""Why a row takes no part; 0 for rows that do."""
+"""Why a row is dropped, by code; 0 is for rows that are not."""
 
 
 class Dataset(Protocol):
-    """A table ready for training, in memory (`InMemoryDataset`) or on disk
-    (`streaming.StreamedDataset`).
-    """
+    """A table ready for training, in memory (`InMemoryDataset`) or on disk (`StreamedDataset`)."""
 
     @property
     def table(self) -> Table:
-        """Its files; its frame may lack columns that are read when they are needed."""
+        """The table; its frame may lack columns that are read when needed."""
         ...
 
     @property
     def assignment(self) -> Assignment:
-        """int8 (rows,): split number, or DROPPED."""
+        """int8 (rows,): split code, or DROPPED."""
         ...
 
     @property
@@ -78,23 +74,23 @@ class Dataset(Protocol):
     def hints(self) -> tuple[str, ...]: ...
     @property
     def dropped(self) -> dict[str, int]:
-        """Rows by reason."""
+        """Number of dropped rows by reason."""
         ...
 
     def rows(self, split: SplitName) -> int:
-        """How many rows a split has."""
+        """Return the number of rows of a split."""
         ...
 
     def classes(self, split: SplitName) -> dict[str, int]:
-        """Rows of each class in a split; positive rows of each label for multilabel; else empty."""
+        """Count the rows of each class, or the positive rows of each label, of a split."""
         ...
 
     def samples(self, split: SplitName) -> Samples | None:
-        """The rows of a split as numbers; None when it has none."""
+        """Return the encoded rows of a split; None if it has no rows."""
         ...
 
     def with_preprocessing(self, preprocessing: Preprocessing) -> Self:
-        """The same rows and splits, encoded otherwise."""
+        """Return a copy with another preprocessing."""
         ...
 
     @property
@@ -103,28 +99,28 @@ class Dataset(Protocol):
         ...
 
     def targets(self, rows: RowIndex) -> tuple[Float32Array, BoolArray]:
-        """The targets of some rows as `FittedTarget.encode` gives them."""
+        """Return the encoded targets of some rows; see `FittedTarget.encode`."""
         ...
 
     def target_values(self, rows: RowIndex) -> Float64Array | None:
-        """The targets of some rows as `FittedTarget.values` gives them."""
+        """Return the regression targets of some rows; see `FittedTarget.values`."""
         ...
 
 
 @dataclass(frozen=True)
 class SplitTable:
-    """The part of each row of a table, and what was fitted on the training rows.
+    """The split of each row of a table, and the preprocessing fitted on the training rows.
 
     Attributes:
-        table: All rows; at least its target, weight and split columns.
-        assignment: int8 (rows,): split number, or DROPPED.
+        table: All rows; at least the target, weight and split columns.
+        assignment: int8 (rows,): split code, or DROPPED.
         reasons: int8 (rows,): why a row is dropped, a key of `REASONS`; 0 for the others.
-        preprocessing: What was fitted.
-        warnings: What a user should know.
-        dropped: Rows by reason.
+        preprocessing: The fitted preprocessing.
+        warnings: Warnings for the user.
+        dropped: Number of dropped rows by reason.
         weight: float32 (rows,), the weight column, or None.
-        notes: What was assumed, with the setting that changes it.
-        hints: As `Diagnostics.hints`.
+        notes: Assumptions, each with the setting that changes it.
+        hints: See `Diagnostics.hints`.
     """
 
     table: Table
@@ -138,34 +134,34 @@ class SplitTable:
     hints: tuple[str, ...] = field(default=(), kw_only=True)
 
     def rows(self, split: SplitName) -> int:
-        """How many rows a split has."""
+        """Return the number of rows of a split."""
         return int(np.count_nonzero(self.assignment == SPLIT_NAMES.index(split)))
 
     def classes(self, split: SplitName) -> dict[str, int]:
-        """Rows of each class in a split; positive rows of each label for multilabel; else empty."""
+        """Count the rows of each class, or the positive rows of each label, of a split."""
         target = self.preprocessing.target
         if target.task == "regression":
             return {}
-        at = np.flatnonzero(self.assignment == SPLIT_NAMES.index(split))
+        rows = np.flatnonzero(self.assignment == SPLIT_NAMES.index(split))
         counts = np.zeros(target.width)
-        for start in range(0, len(at), BLOCK_CELLS):
-            y, _ = self.targets(at[start : start + BLOCK_CELLS])
+        for start in range(0, len(rows), BLOCK_CELLS):
+            y, _ = self.targets(rows[start : start + BLOCK_CELLS])
             counts += y.sum(axis=0, dtype=np.float64)
         if target.task == "binary":
-            counts = np.array([len(at) - counts[0], counts[0]])
+            counts = np.array([len(rows) - counts[0], counts[0]])
         return {name: int(count) for name, count in zip(target.names, counts, strict=True)}
 
     def targets(self, rows: RowIndex) -> tuple[Float32Array, BoolArray]:
-        """The targets of some rows as `FittedTarget.encode` gives them."""
+        """Return the encoded targets of some rows; see `FittedTarget.encode`."""
         target = self.preprocessing.target
         return target.encode(self.table.frame.select(target.columns)[rows])
 
     def with_preprocessing(self, preprocessing: Preprocessing) -> Self:
-        """The same rows and splits, encoded otherwise."""
+        """Return a copy with another preprocessing."""
         return replace(self, preprocessing=preprocessing)
 
     def target_values(self, rows: RowIndex) -> Float64Array | None:
-        """The targets of some rows as `FittedTarget.values` gives them."""
+        """Return the regression targets of some rows; see `FittedTarget.values`."""
         target = self.preprocessing.target
         return target.values(self.table.frame.select(target.columns)[rows])
 
@@ -175,32 +171,32 @@ class InMemoryDataset(SplitTable):
     """A table in memory."""
 
     def samples(self, split: SplitName) -> Samples | None:
-        """The rows of a split as numbers; None when it has none."""
-        at = np.flatnonzero(self.assignment == SPLIT_NAMES.index(split))
-        if not len(at):
+        """Return the encoded rows of a split; None if it has no rows."""
+        rows = np.flatnonzero(self.assignment == SPLIT_NAMES.index(split))
+        if not len(rows):
             return None
-        every = len(at) == self.table.frame.height
-        encoded = self.preprocessing.transform(self.table.frame, None if every else at)
-        y, _ = self.targets(at)
+        has_all_rows = len(rows) == self.table.frame.height
+        encoded = self.preprocessing.transform(self.table.frame, None if has_all_rows else rows)
+        y, _ = self.targets(rows)
         return Samples(
             x=encoded.x,
             y=y,
-            weight=None if self.weight is None else self.weight[at],
-            rows=at,
+            weight=None if self.weight is None else self.weight[rows],
+            rows=rows,
             unseen=encoded.unseen,
             warnings=encoded.warnings,
-            values=self.target_values(at),
+            values=self.target_values(rows),
         )
 
 
 def prepare(config: Config) -> InMemoryDataset:
-    """Read, split, clean and fit, all in memory.
+    """Prepare a dataset in memory: read, split, clean and fit.
 
     Args:
         config: Its `data.source` paths are absolute, or relative to the working directory.
 
     Raises:
-        DataError: Files, columns, values, splits; with every problem that could be found.
+        DataError: If there are problems with files, columns, values or splits; lists all of them.
     """
     data = config.data
     table = read_table(data.source, data)
@@ -213,15 +209,15 @@ def prepare(config: Config) -> InMemoryDataset:
 
 
 def validated_features(table: Table, data: Data) -> list[str]:
-    """The feature columns of a table, whose rows do not matter.
+    """Return the feature columns of a table; its rows are not used.
 
     Raises:
-        DataError: Columns that the config names are not there, or do not fit the task.
+        DataError: If columns named in the config are missing, or do not fit the task.
     """
     names, problems = feature_columns(table, data)
     if data.task != "auto":
-        wrong = task_columns_problem(data.task, target_columns(data))
-        problems += [wrong] if wrong is not None else []
+        problem = task_columns_problem(data.task, target_columns(data))
+        problems += [problem] if problem is not None else []
     if problems:
         raise DataError(problems)
     return names
@@ -230,21 +226,21 @@ def validated_features(table: Table, data: Data) -> list[str]:
 def split_and_fit(
     config: Config, table: Table, names: Sequence[str], fit: Callable[[Assignment], ColumnFit]
 ) -> SplitTable:
-    """Give each row its part, and fit features and target on the training rows.
+    """Assign each row to a split, and fit features and target on the training rows.
 
     Args:
         config: The config.
-        table: All rows; target, weight and split columns, and the features where duplicates are dropped.
+        table: All rows; target, weight and split columns, and the features if duplicates are dropped.
         names: The feature columns.
-        fit: Fits the features, given the split number of each row.
+        fit: Fits the features, given the split code of each row.
 
     Raises:
-        DataError: Values and splits.
+        DataError: If there are problems with values or splits.
     """
     data = config.data
     targets = target_columns(data)
     reasons = np.zeros(table.frame.height, dtype=np.int8)
-    # Whether cells are lists is seen in all rows: it says which of them have a target.
+    # All rows decide whether cells are lists, and thereby which rows have a target.
     listed = data.task in ("auto", "multilabel") and has_lists(table.frame[targets[0]], data)
     known = rows_with_target(table, targets, data, listed=listed)
     reasons[~known] = NO_TARGET
@@ -256,20 +252,20 @@ def split_and_fit(
     if weight is not None:
         check_weights(table, weight, assignment)
     finding = task_of_table(table, config, targets, np.flatnonzero(assignment == TRAIN))
-    assumed = (*time_notes(table.frame, data, names), *finding.notes)
+    assumptions = (*time_notes(table.frame, data, names), *finding.notes)
     columns = fit(assignment)
     _drop(assignment, reasons, columns.missing, MISSING_VALUE)
     _drop(assignment, reasons, columns.outlying, OUTLIER)
     target, advice = fit_table_target(table, config, targets, finding, columns.rows, assignment)
     preprocessing = Preprocessing(rows=len(columns.rows), columns=columns.columns, target=target)
     unknown = check_targets(table, target, assignment)
-    dropped = _counted(reasons)
-    lost = [f"{count:,} rows left out: {reason}" for reason, count in dropped.items()]
+    dropped = _count_reasons(reasons)
+    lines = [f"{count:,} rows dropped: {reason}" for reason, count in dropped.items()]
     if not known.all() and target.task != "regression":
         words = sum(count_null_values(table, targets).values(), Counter[str]())
         if words:
-            # It comes first, as NO_TARGET is the first reason.
-            lost[0] += f" ({null_values_text(words)}: see data.csv.null_values)"
+            # NO_TARGET is the first reason, so that its line is the first.
+            lines[0] += f" ({null_values_text(words)}: see data.csv.null_values)"
     values = table.frame[targets[0]].gather(columns.rows)
     remarks = target_diagnostics(target, finding, values, data)
     return SplitTable(
@@ -279,8 +275,8 @@ def split_and_fit(
         preprocessing=preprocessing,
         warnings=(
             *table.warnings,
-            *lost,
-            *assumed,
+            *lines,
+            *assumptions,
             *columns.warnings,
             *remarks.warnings,
             *unknown,
@@ -294,13 +290,15 @@ def split_and_fit(
 
 
 def split_frame(dataset: Dataset) -> pl.DataFrame:
-    """The part of every row: `row` (int64, from 0), `split` (train, validation, test or dropped) and
-    `reason` (why it is dropped, else null).
+    """Return the split of every row as a table.
+
+    Its columns are `row` (int64, from 0), `split` (train, validation, test or dropped) and `reason`
+    (why it is dropped, otherwise null).
     """
-    # Words of an Enum: 20 million rows of text would be most of a gigabyte.
+    # An Enum, as 20 million rows of text would take most of a gigabyte.
     names, reasons = [*SPLIT_NAMES, "dropped"], dict(REASONS)
     if not (dataset.reasons == LATER).any():
-        # The words are in the file: without folds it has the bytes that it had before there were any.
+        # The Enum's categories are stored in the file, whose bytes must not change without folds.
         del reasons[LATER]
     split = pl.Series(dataset.assignment).replace_strict(
         [TRAIN, VALIDATION, TEST, DROPPED], names, return_dtype=pl.Enum(names)
@@ -313,7 +311,7 @@ def split_frame(dataset: Dataset) -> pl.DataFrame:
 
 
 def _duplicates(table: Table, names: Sequence[str], assignment: Assignment) -> RowIndex:
-    """Rows that repeat another in these columns; a training row is kept before the others."""
+    """Return the rows that repeat another in these columns; training rows are kept first."""
     rows = np.flatnonzero(assignment != DROPPED)
     rows = rows[np.argsort(assignment[rows], kind="stable")]
     part = table.frame.select(names)[rows]
@@ -337,6 +335,6 @@ def _assignment(
     return assign_splits(table, data, resolved_split_seed(config), known)
 
 
-def _counted(reasons: Assignment) -> dict[str, int]:
+def _count_reasons(reasons: Assignment) -> dict[str, int]:
     counts = {name: int(np.count_nonzero(reasons == code)) for code, name in REASONS.items()}
     return {name: count for name, count in counts.items() if count}

@@ -1,7 +1,6 @@
-"""Everything that was fitted, and the one way from a table to `x` that fit, eval and predict share.
+"""The fitted preprocessing: the one transform from a table to `x` that fit, eval and predict share.
 
-Owns: the columns of `x` and their order, `preprocessing.json`. Does not own: fitting (`fitting`),
-what each kind of column does (`numeric`, `categorical`, `datetimes`).
+It holds the columns of `x` and their order, and is stored as `preprocessing.json`.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ from trainer.data.datetimes import (
     origin_stamp,
 )
 from trainer.data.fitted_base import FittedBase
-from trainer.data.number_formats import parse_number_columns
+from trainer.data.number_formats import NumberFormat, parse_number_columns
 from trainer.data.numeric import NumericColumn, apply_numeric, with_linear_scaling
 from trainer.data.preprocessing_checks import find_inconsistencies
 from trainer.data.targets import FittedTarget
@@ -54,12 +53,12 @@ EncodingWarnings = dict[tuple[str, str], int]
 
 @dataclass(frozen=True)
 class EncodedRows:
-    """Rows as numbers.
+    """Encoded rows.
 
     Attributes:
         x: float32 (n, width), C-contiguous.
-        unseen: bool (n,): the row has a value that was never seen in training or can not be read.
-        encoding_warnings: Column and what was odd in it → rows.
+        unseen: bool (n,): whether the row has a value that does not occur in training or is invalid.
+        encoding_warnings: (column, problem) → number of rows.
     """
 
     x: Float32Array
@@ -68,24 +67,24 @@ class EncodedRows:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What was odd, counted by column."""
+        """A warning with the number of rows for each column and problem."""
         return warning_texts(self.encoding_warnings)
 
 
 def warning_texts(encoding_warnings: EncodingWarnings) -> tuple[str, ...]:
-    """A sentence for each oddity."""
+    """Return a sentence for each column and problem."""
     return tuple(
-        f"{count:,} {'row has' if count == 1 else 'rows have'} {what} in '{name}'"
-        for (name, what), count in encoding_warnings.items()
+        f"{count:,} {'row has' if count == 1 else 'rows have'} {problem} in '{name}'"
+        for (name, problem), count in encoding_warnings.items()
     )
 
 
 class Preprocessing(FittedBase):
-    """What was fitted on the training rows, column by column.
+    """Feature columns and target, fitted on the training rows.
 
     Attributes:
-        format: Of this description.
-        rows: The training rows it was fitted on.
+        format: Version of the JSON format.
+        rows: Number of training rows it was fitted on.
         columns: The feature columns, in the table's order.
         target: The target.
     """
@@ -97,7 +96,7 @@ class Preprocessing(FittedBase):
 
     @property
     def feature_names(self) -> tuple[str, ...]:
-        """A name for each column of x, all different; ids of embeddings come last."""
+        """A unique name for each column of x; embedding ids come last."""
         names = [name for column in _ordered(self.columns) for name in column.features]
         seen: dict[str, int] = {}
         for index, name in enumerate(names):
@@ -113,31 +112,31 @@ class Preprocessing(FittedBase):
 
     @property
     def embeddings(self) -> tuple[tuple[int, int], ...]:
-        """(ids, dimension) of each embedding; their ids are the last columns of x, in this order."""
-        found = [
+        """(number of ids, dimension) of each embedding; ids are the last columns of x, in this order."""
+        pairs = [
             column.embedding for column in self.columns if isinstance(column, CategoricalColumn)
         ]
-        return tuple(pair for pair in found if pair is not None)
+        return tuple(pair for pair in pairs if pair is not None)
 
     @property
     def places(self) -> dict[str, range]:
-        """The columns of x that each column of the table makes, those for missing values among them."""
-        found: dict[str, range] = {}
-        place = 0
+        """The columns of x for each column of the table, including missing-value indicators."""
+        ranges: dict[str, range] = {}
+        start = 0
         for column in _ordered(self.columns):
-            found[column.name] = range(place, place + len(column.features))
-            place += len(column.features)
-        return found
+            ranges[column.name] = range(start, start + len(column.features))
+            start += len(column.features)
+        return ranges
 
     def transform(self, frame: pl.DataFrame, rows: RowIndex | None = None) -> EncodedRows:
-        """Encode rows; each by itself, so that a row has the same numbers in any company.
+        """Encode rows, each independently of the others.
 
         Args:
             frame: A table with the feature columns; others are ignored.
             rows: Only these rows, in this order; None for all.
 
         Raises:
-            DataError: Feature columns are missing.
+            DataError: If feature columns are missing.
         """
         known = frame.columns
         lacking = {column.name for column in self.columns}.difference(known)
@@ -145,7 +144,7 @@ class Preprocessing(FittedBase):
             Problem(
                 "",
                 f"a column '{column.name}'",
-                "none of that name",
+                "no such column",
                 did_you_mean(column.name, known, "the network needs it to predict"),
             )
             for column in self.columns
@@ -174,9 +173,9 @@ class Preprocessing(FittedBase):
         return EncodedRows(encoder.x, encoder.unseen, encoder.encoding_warnings)
 
     def with_linear_scaling(self) -> Preprocessing:
-        """The same columns with numbers and dates as a linear model is given them, as straight lines."""
+        """Return a copy with linear scaling of numbers and dates, for linear models."""
 
-        def straight(column: Column) -> Column:
+        def linear(column: Column) -> Column:
             match column:
                 case NumericColumn():
                     return with_linear_scaling(column)
@@ -187,59 +186,68 @@ class Preprocessing(FittedBase):
                 case _:
                     return column
 
-        return self.model_copy(update={"columns": tuple(map(straight, self.columns))})
+        return self.model_copy(update={"columns": tuple(map(linear, self.columns))})
 
     def parse_number_columns(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """A table of which the numeric columns that are written as text are read as numbers."""
-        numeric = [column for column in self.columns if isinstance(column, NumericColumn)]
-        written = {each.name: each.written for each in numeric if each.written is not None}
-        return parse_number_columns(frame, written) if written else frame
+        """Return a table whose formatted numeric columns are parsed as numbers."""
+        formats = _number_formats(self.columns)
+        return parse_number_columns(frame, formats) if formats else frame
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data for `preprocessing.json`: finite numbers, columns in the table's order."""
+        """Return the content of `preprocessing.json`: finite numbers, columns in the table's order."""
         return self.model_dump(mode="json")
 
     @staticmethod
     def from_json(content: object) -> Preprocessing:
-        """What `to_json` gave.
+        """Load the content that `to_json` returned.
 
         Raises:
-            DataError: It is damaged or of another version; with every place.
+            DataError: If it is damaged or of another version; lists all locations.
         """
         try:
-            found = Preprocessing.model_validate_json(json.dumps(content))
+            preprocessing = Preprocessing.model_validate_json(json.dumps(content))
         except (ValidationError, TypeError, ValueError) as error:
-            places = error.errors() if isinstance(error, ValidationError) else []
-            wrong = [_found_at(place) for place in places] or [str(error)]
+            details = error.errors() if isinstance(error, ValidationError) else []
+            wrong = [_error_text(detail) for detail in details] or [str(error)]
             raise _damaged(wrong) from error
-        wrong = list(find_inconsistencies(found.columns, found.target))
+        wrong = list(find_inconsistencies(preprocessing.columns, preprocessing.target))
         if wrong:
             raise _damaged(wrong)
-        return found
+        return preprocessing
+
+
+def _number_formats(columns: Sequence[Column]) -> dict[str, NumberFormat]:
+    """Return the number formats of the numeric columns that are not plain numbers."""
+    return {
+        column.name: column.written
+        for column in columns
+        if isinstance(column, NumericColumn) and column.written is not None
+    }
 
 
 def _damaged(wrong: Sequence[str]) -> DataError:
-    fix = "take the file from a whole copy of the run"
+    fix = "restore the file from an intact copy of the run"
     return DataError(
-        Problem("preprocessing.json", "what fit wrote", found, fix) for found in wrong[:5]
+        Problem("preprocessing.json", "the content that fit wrote", found, fix)
+        for found in wrong[:5]
     )
 
 
-def _found_at(place: ErrorDetails) -> str:
-    """A place that does not fit, without the kind that pydantic puts behind a column's number."""
-    steps = [step for step in place["loc"] if step not in get_args(ColumnKind)]
-    match place["type"]:
+def _error_text(details: ErrorDetails) -> str:
+    """Describe a validation error, without the kind that pydantic adds after a column's index."""
+    steps = [step for step in details["loc"] if step not in get_args(ColumnKind)]
+    match details["type"]:
         case "missing":
-            what = "nothing"
+            found = "nothing"
         case "extra_forbidden":
-            what = "a key of no meaning"
+            found = "an unknown key"
         case _:
-            what = reprlib.repr(place["input"])
-    return f"{what} at {'.'.join(map(str, steps)) or 'the top'}"
+            found = reprlib.repr(details["input"])
+    return f"{found} at {'.'.join(map(str, steps)) or 'the top level'}"
 
 
 def _ordered(columns: Sequence[Column]) -> list[Column]:
-    """In the order of x: embeddings last."""
+    """Return the columns in the order of x: embeddings last."""
 
     def is_embedding(column: Column) -> bool:
         return isinstance(column, CategoricalColumn) and column.embedding is not None
@@ -249,7 +257,7 @@ def _ordered(columns: Sequence[Column]) -> list[Column]:
 
 @dataclass
 class _Encoder:
-    """The matrix while it is being filled, a column or a block of columns at a time."""
+    """Fills the matrix, one column or block of columns at a time."""
 
     frame: pl.DataFrame
     rows: RowIndex | None
@@ -265,32 +273,32 @@ class _Encoder:
         series = self.frame.get_column(name)
         return series if self.rows is None else series.gather(self.rows)
 
-    def warn(self, name: str, mask: BoolArray, what: str) -> None:
+    def warn(self, name: str, mask: BoolArray, problem: str) -> None:
         count = int(np.count_nonzero(mask))
         if count:
             self.unseen |= mask
-            self.encoding_warnings[name, what] = count
+            self.encoding_warnings[name, problem] = count
 
     def put_numeric(self, columns: Sequence[NumericColumn], starts: dict[str, int]) -> None:
         names = [column.name for column in columns]
         part = self.part(names)
-        written = {each.name: each.written for each in columns if each.written is not None}
-        values = number_matrix(parse_number_columns(part, written) if written else part, names)
-        self._warn_of_numbers(part, values, columns)
+        formats = _number_formats(columns)
+        values = number_matrix(parse_number_columns(part, formats) if formats else part, names)
+        self._warn_about_numbers(part, values, columns)
         scaled, missing = apply_numeric(columns, values)
-        at = [starts[name] for name in names]
-        if at == list(range(at[0], at[0] + len(at))):
-            self.x[:, at[0] : at[0] + len(at)] = scaled
+        targets = [starts[name] for name in names]
+        if targets == list(range(targets[0], targets[0] + len(targets))):
+            self.x[:, targets[0] : targets[0] + len(targets)] = scaled
         else:
-            self.x[:, at] = scaled
+            self.x[:, targets] = scaled
         for index, column in enumerate(columns):
             if column.indicator:
-                self.x[:, at[index] + 1] = missing[:, index]
+                self.x[:, targets[index] + 1] = missing[:, index]
 
-    def _warn_of_numbers(
+    def _warn_about_numbers(
         self, part: pl.DataFrame, values: Float64Array, columns: Sequence[NumericColumn]
     ) -> None:
-        """Infinite and unreadable values become missing, are marked and counted."""
+        """Make infinite and invalid values missing, and mark and count them."""
         if np.isfinite(values).all():
             return
         names = [column.name for column in columns]
@@ -304,7 +312,7 @@ class _Encoder:
         for index in np.flatnonzero(gaps > np.array(nulls)):
             name = names[index]
             wrong = unreadable(part[name], ParseSpec("numeric", number=columns[int(index)].written))
-            self.warn(name, wrong, "a value that is no number (read as missing)")
+            self.warn(name, wrong, "a value that is not a number (read as missing)")
 
     def put_categorical(self, column: CategoricalColumn, start: int) -> None:
         codes, unseen = level_codes(column, self.series(column.name))
@@ -328,7 +336,7 @@ class _Encoder:
     def put_datetime(self, column: DatetimeColumn, start: int) -> None:
         series = self.series(column.name)
         wrong = unreadable(series, ParseSpec("datetime", date=column.format))
-        self.warn(column.name, wrong, "a value that is no date (read as missing)")
+        self.warn(column.name, wrong, "a value that is not a date (read as missing)")
         stamps = to_microseconds(series, column.format)
         if column.elapsed is not None:
             days = elapsed_days(stamps, origin_stamp(column)).reshape(-1, 1)

@@ -1,4 +1,4 @@
-"""Parts of `preprocessing.json` that contradict each other, which no run writes."""
+"""Consistency checks of a loaded `preprocessing.json`."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ _Column = NumericColumn | CategoricalColumn | BooleanColumn | DatetimeColumn
 
 
 def find_inconsistencies(columns: Sequence[_Column], target: FittedTarget) -> Iterator[str]:
-    """What does not fit, each with its place, as text."""
+    """Yield the parts that are inconsistent, each with its location, as text."""
     names = [column.name for column in columns]
     if len(set(names)) < len(names):
-        yield "a column twice at columns"
-    for place, column in enumerate(columns):
-        here = f"columns.{place}"
-        yield from _of_parts(column, here)
+        yield "a duplicate column at columns"
+    for index, column in enumerate(columns):
+        where = f"columns.{index}"
+        yield from _check_column(column, where)
         if len(column.features) != _width(column):
-            yield f"{len(column.features)} names at {here}.features"
-    yield from _of_target(target)
+            yield f"{len(column.features)} names at {where}.features"
+    yield from _check_target(target)
 
 
 def _width(column: _Column) -> int:
-    """Columns of `x` that a column makes."""
+    """Return the number of columns of `x` for a column."""
     match column:
         case NumericColumn():
             return 1 + column.indicator
@@ -44,37 +44,37 @@ def _width(column: _Column) -> int:
             assert_never(column)
 
 
-def _of_parts(column: _Column, here: str) -> Iterator[str]:
+def _check_column(column: _Column, where: str) -> Iterator[str]:
     match column:
         case NumericColumn():
             if column.spread <= 0:
-                yield f"{column.spread:g} at {here}.spread"
+                yield f"{column.spread:g} at {where}.spread"
             if column.smooth_clip is not None and column.smooth_clip <= 0:
-                yield f"{column.smooth_clip:g} at {here}.smooth_clip"
+                yield f"{column.smooth_clip:g} at {where}.smooth_clip"
             grid = column.quantiles
             if grid is not None and not 0 < len(grid.values) == len(grid.scores):
-                yield f"{len(grid.values)} values of {len(grid.scores)} at {here}.quantiles"
+                yield f"{len(grid.values)} values of {len(grid.scores)} at {where}.quantiles"
         case CategoricalColumn():
             if len(column.counts) != len(column.levels):
-                yield f"{len(column.counts)} counts of {len(column.levels)} levels at {here}"
+                yield f"{len(column.counts)} counts of {len(column.levels)} levels at {where}"
             if column.codes < 2:
-                yield f"fewer than two levels at {here}"
+                yield f"fewer than two levels at {where}"
             if (column.dimension is None) == (column.encode == "embedding"):
-                yield f"{column.dimension} at {here}.dimension"
+                yield f"{column.dimension} at {where}.dimension"
         case DatetimeColumn():
             try:
                 np.datetime64(column.origin, "us")
             except ValueError:
-                yield f"'{column.origin}' at {here}.origin"
+                yield f"'{column.origin}' at {where}.origin"
             if column.elapsed is not None:
-                yield from _of_parts(column.elapsed, f"{here}.elapsed")
+                yield from _check_column(column.elapsed, f"{where}.elapsed")
         case BooleanColumn():
             pass
         case _:
             assert_never(column)
 
 
-def _of_target(target: FittedTarget) -> Iterator[str]:
+def _check_target(target: FittedTarget) -> Iterator[str]:
     width = len(target.columns)
     if not width:
         yield "no columns at target"
@@ -87,10 +87,10 @@ def _of_target(target: FittedTarget) -> Iterator[str]:
             if count != width
         )
         if any(scale <= 0 for scale in target.scale):
-            yield "a number that is not above 0 at target.scale"
+            yield "a number of 0 or less at target.scale"
         return
-    least = {"binary": 2, "multiclass": 2, "multilabel": 0}[target.task]
-    if len(target.classes) < least or (target.task == "binary" and len(target.classes) > 2):
+    minimum = {"binary": 2, "multiclass": 2, "multilabel": 0}[target.task]
+    if len(target.classes) < minimum or (target.task == "binary" and len(target.classes) > 2):
         yield f"{len(target.classes)} classes at target"
     if len(target.class_counts) != len(target.names):
         yield f"{len(target.class_counts)} numbers at target.class_counts"

@@ -1,9 +1,9 @@
-"""A row as plain values: what its cells mean, before anything that was fitted is applied.
+"""Parse a row into plain values, before any fitted transform.
 
     numeric      a number                    categorical  the text of the level
     boolean      true or false               datetime     ISO 8601, UTC
 
-A cell that is empty, or cannot be read as its column's kind, is None.
+A cell that is empty, or cannot be parsed as its column's kind, is None.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ RawValue = str | float | bool | None
 
 
 def raw_row(preprocessing: Preprocessing, row: pl.DataFrame) -> dict[str, RawValue]:
-    """The feature columns of a table of one row."""
+    """Return the parsed feature columns of a table with one row."""
     row = preprocessing.parse_number_columns(row)
     return {column.name: _value(column, row) for column in preprocessing.columns}
 
@@ -54,6 +54,6 @@ def _number(value: float) -> float | None:
 
 
 def _moment(stamp: int) -> str:
-    """Microseconds since 1970 as ISO 8601, midnight as a date alone."""
+    """Return microseconds since 1970 as ISO 8601, midnight as a date only."""
     moment: str = np.datetime64(stamp, "us").item().isoformat()
     return moment.removesuffix("T00:00:00")

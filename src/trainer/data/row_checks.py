@@ -1,4 +1,4 @@
-"""Targets and weights of rows: which rows have one, and what is wrong with those of others."""
+"""Check the targets and weights of rows."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from trainer.errors import DataError, Problem
 def rows_with_target(
     table: Table, targets: Sequence[str], data: Data, *, listed: bool
 ) -> BoolArray:
-    """Which rows have a value in every target column; bool (rows,).
+    """Return a mask of the rows with a value in every target column; bool (rows,).
 
     Args:
         table: The table.
         targets: The target columns.
         data: The `data` section.
-        listed: As in `target_mask`.
+        listed: See `target_mask`.
 
     Raises:
-        DataError: One has not, and `data.clean.missing_target` says that is an error.
+        DataError: If a row has none and `data.clean.missing_target` is "error".
     """
     known = target_mask(table.frame, targets, listed=listed)
     if data.clean.missing_target == "error" and not known.all():
-        at = np.flatnonzero(~known)
-        more = f" and in {len(at) - 1:,} more rows" if len(at) > 1 else ""
+        rows = np.flatnonzero(~known)
+        more = f" here and in {len(rows) - 1:,} more rows" if len(rows) > 1 else ""
         raise DataError(
             Problem(
-                table.where(int(at[0])),
+                table.where(int(rows[0])),
                 f"a value in {' and '.join(repr(name) for name in targets)}",
-                f"none there{more}",
+                f"none{more}",
                 "fill it, or set data.clean.missing_target to drop",
             )
         )
@@ -45,10 +45,10 @@ def rows_with_target(
 
 
 def row_weights(table: Table, name: str, known: BoolArray) -> Float32Array:
-    """The weight column, float32 (rows,).
+    """Return the weight column, float32 (rows,).
 
     Raises:
-        DataError: A row that is `known` has no finite weight of at least 0.
+        DataError: If a row with a target has no finite weight of at least 0.
     """
     weight = number_matrix(table.frame, [name])[:, 0]
     wrong = np.flatnonzero(known & ~(np.isfinite(weight) & (weight >= 0)))
@@ -59,7 +59,7 @@ def row_weights(table: Table, name: str, known: BoolArray) -> Float32Array:
                 f"a finite weight of at least 0 in '{name}'",
                 "no value" if table.frame[name][int(row)] is None
                 else f"'{table.frame[name][int(row)]}'",
-                f"{len(wrong):,} rows have such weights: correct them." if len(wrong) > 1 else "",
+                f"correct the weights of {len(wrong):,} such rows" if len(wrong) > 1 else "",
                 "data.weight",
             )
             for row in wrong[:3]
@@ -68,10 +68,15 @@ def row_weights(table: Table, name: str, known: BoolArray) -> Float32Array:
 
 
 def check_weights(table: Table, weight: Float32Array, assignment: Assignment) -> None:
+    """Check that every split has a positive weight.
+
+    Raises:
+        DataError: If one does not.
+    """
     problems = [
         Problem(
             table.name,
-            f"weights above 0 among the {name} rows",
+            f"positive weights among the {name} rows",
             "0 in every row",
             "correct the weights, or remove data.weight",
             "data.weight",

@@ -1,13 +1,11 @@
-"""Fitting the feature columns in a pass over the training rows, a batch in memory at a time.
+"""Fit the feature columns in passes over the training rows, with one batch in memory at a time.
 
-What it gives is what `fitting.fit_columns` gives: the same columns, rows left out, warnings and
-problems; counts, levels, minima and maxima equal, means and deviations to rounding, quantiles exact or
-from a sample (`sketches`).
+The result is the same as that of `fitting.fit_columns`: the same columns, dropped rows, warnings and
+problems; counts, levels, minima and maxima are equal, means and standard deviations equal up to
+rounding, quantiles exact or from a sample (`sketches`).
 
-Columns are read once more where text turns out to be of another kind than in its first batch, where
-wrong values are to be shown, where training rows are dropped, and where values are clipped.
-
-Owns: the passes. Does not own: what is counted (`accumulators`), what each kind learns.
+Columns are read again if text is of another kind than in its first batch, invalid values have to be
+shown, training rows are dropped, or values are clipped.
 """
 
 from __future__ import annotations
@@ -67,20 +65,20 @@ Batch = tuple[RowIndex, pl.DataFrame]
 def fit_stream(
     stream: Stream, table: Table, names: Sequence[str], assignment: Assignment, data: Data
 ) -> ColumnFit:
-    """Learn every feature column from the training rows.
+    """Fit every feature column on the training rows.
 
     Args:
         stream: All rows.
-        table: For places of rows.
+        table: Locates rows, for messages.
         names: Feature columns, in the table's order.
-        assignment: Split number of each row.
+        assignment: Split code of each row.
         data: The `data` section.
 
     Raises:
-        DataError: As `fit_columns`; a column with too many levels to count.
+        DataError: See `fit_columns`; also if a column has too many levels to count.
     """
     training = assignment == TRAIN
-    accumulators, problems = _tallied(stream, table, names, training, data)
+    accumulators, problems = _accumulate(stream, table, names, training, data)
     full = {
         name: accumulator for name, accumulator in accumulators.items() if not accumulator.empty
     }
@@ -140,7 +138,7 @@ def fit_stream(
 
 
 def _first(stream: Stream, names: Sequence[str]) -> pl.DataFrame:
-    """Some columns of the first rows."""
+    """Return some columns of the first rows."""
     parts = []
     rows = 0
     for _, frame in stream.batches(names):
@@ -157,20 +155,20 @@ def _number_batches(
     wanted: BoolArray,
     accumulators: Mapping[str, ColumnAccumulator],
 ) -> Iterator[Batch]:
-    """As `_batches`, with numbers read as they are written."""
+    """Yield batches as `_batches` does, with formatted numbers parsed."""
     written = number_formats({name: accumulators[name].reading for name in names})
     for rows, frame in _batches(stream, names, wanted):
         yield rows, parse_number_columns(frame, written) if written else frame
 
 
 def _batches(stream: Stream, names: Sequence[str], wanted: BoolArray) -> Iterator[Batch]:
-    """The wanted rows, a batch at a time, with their numbers."""
+    """Yield the wanted rows in batches, with their row numbers."""
     if not names:
         return
     for start, frame in stream.batches(names):
-        at = np.flatnonzero(wanted[start : start + frame.height])
-        if len(at):
-            yield at + start, frame if len(at) == frame.height else frame[at]
+        rows = np.flatnonzero(wanted[start : start + frame.height])
+        if len(rows):
+            yield rows + start, frame if len(rows) == frame.height else frame[rows]
 
 
 def _add(stream: Stream, accumulators: Mapping[str, ColumnAccumulator], wanted: BoolArray) -> None:
@@ -180,10 +178,10 @@ def _add(stream: Stream, accumulators: Mapping[str, ColumnAccumulator], wanted: 
             accumulator.add(frame[name], rows, keys)
 
 
-def _tallied(
+def _accumulate(
     stream: Stream, table: Table, names: Sequence[str], training: BoolArray, data: Data
 ) -> tuple[dict[str, ColumnAccumulator], list[Problem]]:
-    """Each column tallied as what it is, and values that do not fit."""
+    """Accumulate each column by its kind, and return the problems with invalid values."""
     schema = stream.empty_table.frame.schema
     nested = {name: nested_problem(table, name, schema[name]) for name in names}
     problems = [problem for problem in nested.values() if problem is not None]
@@ -194,13 +192,13 @@ def _tallied(
         if problem is None
     }
     _add(stream, accumulators, training)
-    _settle(stream, accumulators, training, data)
-    doubtful = {
+    _detect_formats(stream, accumulators, training, data)
+    suspects = {
         name: accumulator.reading if accumulator.found is not None else ParseSpec("numeric")
         for name, accumulator in accumulators.items()
         if not accumulator.empty and (accumulator.wrong or accumulator.found is None)
     }
-    for name, values in _wrong_values(stream, doubtful, training, data).items():
+    for name, values in _wrong_values(stream, suspects, training, data).items():
         accumulator = (
             accumulators.pop(name) if accumulators[name].found is None else accumulators[name]
         )
@@ -221,10 +219,10 @@ def _tallied(
     return accumulators, problems
 
 
-def _settle(
+def _detect_formats(
     stream: Stream, accumulators: Mapping[str, ColumnAccumulator], training: BoolArray, data: Data
 ) -> None:
-    """Count the text of the columns of which the kind is not known yet."""
+    """Detect the formats of text columns whose kind is not known yet."""
     censuses = {
         name: TextFormatDetector(data)
         for name, accumulator in accumulators.items()
@@ -240,24 +238,24 @@ def _settle(
 def _wrong_values(
     stream: Stream, readings: Mapping[str, ParseSpec], training: BoolArray, data: Data
 ) -> dict[str, InvalidValues]:
-    """The first values that cannot be read so, of the columns that have any."""
-    found: dict[str, InvalidValues] = {}
+    """Return the first values that cannot be parsed, of the columns that have any."""
+    invalid: dict[str, InvalidValues] = {}
     for rows, frame in _batches(stream, list(readings), training):
         for name, reading in readings.items():
             wrong = invalid_mask(frame[name], reading, data)
             if not wrong.any():
                 continue
             more = InvalidValues.at(frame[name], rows, wrong)
-            if name in found:
-                one = found[name]
+            if name in invalid:
+                earlier = invalid[name]
                 more = InvalidValues(
-                    (one.rows + more.rows)[:MAX_SHOWN],
-                    (one.values + more.values)[:MAX_SHOWN],
-                    one.count + more.count,
+                    (earlier.rows + more.rows)[:MAX_SHOWN],
+                    (earlier.values + more.values)[:MAX_SHOWN],
+                    earlier.count + more.count,
                 )
-            found[name] = more
-    # In the order of the table, not of the first wrong value.
-    return {name: found[name] for name in readings if name in found}
+            invalid[name] = more
+    # In the order of the table, not of the first invalid value.
+    return {name: invalid[name] for name in readings if name in invalid}
 
 
 def _drops(data: Data, kinds: Mapping[str, ColumnKind]) -> bool:
@@ -276,7 +274,7 @@ def _drops_gaps(data: Data, name: str, kind: ColumnKind) -> bool:
 def _dropped_rows(
     stream: Stream, accumulators: Mapping[str, ColumnAccumulator], training: BoolArray, data: Data
 ) -> tuple[RowIndex, RowIndex, dict[str, Bounds]]:
-    """Training rows that a missing value leaves out, those an outlier does, and the latter's bounds."""
+    """Return the training rows to drop for missing values and for outliers, and the bounds."""
     kinds = {
         name: accumulator.kind
         for name, accumulator in accumulators.items()
@@ -293,9 +291,9 @@ def _dropped_rows(
             or not isinstance(numbers, NumericAccumulator)
         ):
             continue
-        found = bounds_from_summary(numbers.known(), outliers)
-        if found is not None:
-            bounds[name] = found
+        usual = bounds_from_summary(numbers.known(), outliers)
+        if usual is not None:
+            bounds[name] = usual
     missing: list[RowIndex] = [np.empty(0, dtype=np.int64)]
     outlying: list[RowIndex] = [np.empty(0, dtype=np.int64)]
     names = list(dict.fromkeys([*gaps, *bounds]))
@@ -351,7 +349,7 @@ def _clipped(
     kept: BoolArray,
     data: Data,
 ) -> dict[str, Moments]:
-    """Moments of the columns that have values to clip, once these are clipped."""
+    """Return the moments after clipping of the columns that have values to clip."""
     bounds: dict[str, Bounds] = {}
     for name, known in numbers.items():
         outliers = outliers_for(data, name)

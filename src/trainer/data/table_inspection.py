@@ -197,7 +197,7 @@ def inspect_table(data: Data) -> TableFindings:
 def _one_class(table: Table, name: str, only: str) -> Problem:
     return Problem(
         table.name,
-        f"at least two different values in '{name}'",
+        f"at least two distinct values in '{name}'",
         f"'{only}' in every row",
         "name another column with --target",
     )

@@ -1,4 +1,4 @@
-"""The target of a table: its task, what is learnt of it, whether other rows fit; errors have places."""
+"""Infer the task, fit the target and check other rows, with row locations in error messages."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from trainer.errors import DataError, Problem
 def task_of_table(
     table: Table, config: Config, targets: Sequence[str], rows: RowIndex
 ) -> InferredTask:
-    """The task, by the target values of some rows.
+    """Infer the task from the target values of some rows.
 
     Raises:
-        DataError: They are no target.
+        DataError: If they are not a valid target.
     """
-    with _placed(table):
+    with _with_locations(table):
         return resolve_task(table.frame.select(targets)[rows], config)
 
 
@@ -44,7 +44,7 @@ def fit_table_target(
     training: RowIndex,
     assignment: Assignment,
 ) -> tuple[FittedTarget, tuple[str, ...]]:
-    """Learn the target from the training rows.
+    """Fit the target on the training rows.
 
     Args:
         table: All rows.
@@ -52,26 +52,27 @@ def fit_table_target(
         targets: The target columns.
         finding: The task.
         training: The training rows.
-        assignment: Split number of each row; the numbers of validation rows, too, must fit the loss.
+        assignment: Split code of each row; the targets of validation rows, too, must be in the range
+            of the loss.
 
     Returns:
         The target, and advice on how to scale it.
 
     Raises:
-        DataError: As `fit_target` and `check_target_range`.
+        DataError: See `fit_target` and `check_target_range`.
     """
     scales = [resolved_target_scale(config, finding.task, name) for name in targets]
     frame = table.frame.select(targets)
     advice: tuple[str, ...] = ()
-    with _placed(table):
+    with _with_locations(table):
         if finding.task == "regression":
             rows = np.flatnonzero((assignment == TRAIN) | (assignment == VALIDATION))
             head = resolved_head(config, finding.task)
 
-            def place(row: int) -> str:
+            def location(row: int) -> str:
                 return table.where(int(rows[row]))
 
-            check_target_range(frame[rows], targets, config, head, place, finding.numbers)
+            check_target_range(frame[rows], targets, config, head, location, finding.numbers)
         part = frame[training]
 
         def where(row: int) -> str:
@@ -79,28 +80,28 @@ def fit_table_target(
 
         target = fit_target(part, targets, finding, config.data, scales, where)
         if finding.task == "regression" and config.data.target_scale == "auto":
-            everywhere = np.ones(len(training), dtype=np.bool_)
-            values = read_target_numbers(part, targets, everywhere, where, finding.numbers)
+            all_rows = np.ones(len(training), dtype=np.bool_)
+            values = read_target_numbers(part, targets, all_rows, where, finding.numbers)
             advice = tuple(scale_recommendations(values, targets, scales))
     return target, advice
 
 
 def check_targets(table: Table, target: FittedTarget, assignment: Assignment) -> tuple[str, ...]:
-    """Check that validation and test rows have targets that training knows.
+    """Check that validation and test rows only have classes that occur in training.
 
     Returns:
-        A warning where their lists have labels that no training row has.
+        A warning if their lists have labels that do not occur in training.
 
     Raises:
-        DataError: One has not, with its place.
+        DataError: If a row has another class; gives its location.
     """
     problems: list[Problem] = []
     unknown: Counter[str] = Counter()
     for split in (VALIDATION, TEST):
-        at = np.flatnonzero(assignment == split)
-        frame = table.frame.select(target.columns)[at]
+        rows = np.flatnonzero(assignment == split)
+        frame = table.frame.select(target.columns)[rows]
         try:
-            target.encode(frame, lambda row, at=at: table.where(int(at[row])))  # type: ignore[misc]
+            target.encode(frame, lambda row, rows=rows: table.where(int(rows[row])))  # type: ignore[misc]
             unknown += target.unknown_labels(frame)
         except DataError as error:
             problems += error.problems
@@ -108,13 +109,13 @@ def check_targets(table: Table, target: FittedTarget, assignment: Assignment) ->
         raise DataError(table.with_location(problems))
     if not unknown:
         return ()
-    found = f"labels in '{target.columns[0]}' that no training row has are ignored"
-    return (f"{found}: {labels_text(unknown)}",)
+    ignored = f"labels in '{target.columns[0]}' that do not occur in training are ignored"
+    return (f"{ignored}: {labels_text(unknown)}",)
 
 
 @contextmanager
-def _placed(table: Table) -> Iterator[None]:
-    """Give problems a place in the table."""
+def _with_locations(table: Table) -> Iterator[None]:
+    """Context manager that adds the table's location to problems."""
     try:
         yield
     except DataError as error:

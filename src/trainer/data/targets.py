@@ -1,7 +1,7 @@
-"""The target: classes or numbers, as the training rows have them.
+"""Fitted targets: encode target columns as `y`, and transform predictions back.
 
-Owns: the order of classes, the positive one, priors, the scale of numbers, and the way from cells to
-`y` and from predictions back. Does not own: which task it is (`tasks`), class weights, thresholds.
+A fitted target holds the order of the classes, the positive class, priors and scaling. `tasks` infers
+the task.
 """
 
 from __future__ import annotations
@@ -51,29 +51,29 @@ from trainer.errors import DataError, Problem, did_you_mean
 
 
 class FittedTarget(FittedBase):
-    """What was learnt of the target from the training rows.
+    """Target encoding fitted on the training rows.
 
     Attributes:
-        task: What is predicted.
+        task: The task.
         reason: Why this task.
         columns: The target columns.
-        classes: Classes as text, in order: binary (negative, positive), multiclass all in natural
-            order, multilabel of lists the labels in natural order; empty for multilabel of several
-            columns and for regression.
-        rows: Training rows.
+        classes: Classes as text, in order: (negative, positive) for binary; natural order for
+            multiclass and for the labels of multilabel lists; empty for multilabel of several columns
+            and for regression.
+        rows: Number of training rows.
         class_counts: Training rows of each class; multilabel: positive rows of each label or column.
         prior: binary: share of the positive class, one value. multiclass: share of each class.
             multilabel: share of positive rows of each label or column. regression: mean of each column
-            of y, which is 0 when it is scaled.
-        offset: regression: y = (value - offset) / scale, one each column; else empty.
+            of y, which is 0 if it is scaled.
+        offset: regression: y = (value - offset) / scale, one value per column; otherwise empty.
         scale: See `offset`.
-        ignore_case: Whether classes that differ in case only are one.
-        curves: regression: of each column the curve that its values are put on first, or None; empty,
-            and not written, where no column has one.
-        numbers: regression: how numbers are written as text, of the columns where they are not plain;
-            left out where all are.
-        separator: What stands between labels in a text cell; null where cells are no lists, or are
-            lists by themselves.
+        ignore_case: Whether classes that differ only in case are merged.
+        curves: regression: the transform applied to each column before scaling, or None; empty, and
+            not written, if no column has one.
+        numbers: regression: the number formats of text columns that are not plain numbers; not written
+            if empty.
+        separator: Separator of the labels in a text cell; null if cells are not lists, or are typed or
+            bracketed lists.
     """
 
     task: TaskName
@@ -101,31 +101,30 @@ class FittedTarget(FittedBase):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The classes or labels, else the columns: what metrics are broken down by."""
+        """The classes or labels, otherwise the columns: the names in per-class metrics."""
         return self.classes or self.columns
 
     @property
     def width(self) -> int:
-        """Columns of `y`: binary 1, multiclass one a class, multilabel one a label, else one a target
-        column.
-        """
+        """Columns of `y`: 1 for binary, otherwise one per class, label or target column."""
         return 1 if self.task == "binary" else len(self.names)
 
     def encode(
         self, frame: pl.DataFrame, where: Callable[[int], str] = lambda row: f"row {row + 1}"
     ) -> tuple[Float32Array, BoolArray]:
-        """The target of each row as numbers.
+        """Encode the target of each row.
 
         Args:
             frame: A frame with the target columns; shape (n, …).
-            where: The place of a row of the frame, for messages.
+            where: Returns the location of a row of the frame, for messages.
 
         Returns:
-            y, float32 (n, width), scaled where the target is; and valid, bool (n,): false where the
+            y, float32 (n, width), scaled if the target is; and valid, bool (n,): False where the
             target is missing (y is 0 there).
 
         Raises:
-            DataError: A column is missing, a class was not in training, or a value is no number.
+            DataError: If a column is missing, a class does not occur in training, or a value is not a
+                number.
         """
         missing = [name for name in self.columns if name not in frame.columns]
         if missing:
@@ -141,8 +140,8 @@ class FittedTarget(FittedBase):
             case "multiclass":
                 codes = self._codes(frame[self.columns[0]], valid, where)
                 y = np.zeros((frame.height, self.width), dtype=np.float32)
-                at = np.flatnonzero(valid)
-                y[at, codes[at]] = 1
+                rows = np.flatnonzero(valid)
+                y[rows, codes[rows]] = 1
                 return y, valid
             case "multilabel" if self.listed:
                 return self._labels(frame)[0], valid
@@ -150,7 +149,7 @@ class FittedTarget(FittedBase):
                 return read_binary_targets(frame, self.columns, valid, where), valid
             case "regression":
                 values = read_target_numbers(frame, self.columns, valid, where, self.numbers)
-                values = self._curved(values, valid, where)
+                values = self._transformed(values, valid, where)
                 values -= np.array(self.offset)
                 values /= np.array(self.scale)
                 values[~valid] = 0
@@ -159,10 +158,10 @@ class FittedTarget(FittedBase):
                 assert_never(self.task)
 
     def values(self, frame: pl.DataFrame) -> Float64Array | None:
-        """The numbers of a regression as the table has them, float64 (n, columns); else None.
+        """Return the regression targets as in the table, float64 (n, columns); None for other tasks.
 
         Raises:
-            DataError: A value is no number.
+            DataError: If a value is not a number.
         """
         if self.task != "regression":
             return None
@@ -172,7 +171,7 @@ class FittedTarget(FittedBase):
         )
 
     def unknown_labels(self, frame: pl.DataFrame) -> Counter[str]:
-        """The labels in lists of rows that no training row has, which `encode` ignores."""
+        """Count the labels that do not occur in training, which `encode` ignores."""
         return self._labels(frame)[1] if self.listed else Counter()
 
     def _labels(self, frame: pl.DataFrame) -> tuple[Float32Array, Counter[str]]:
@@ -180,16 +179,16 @@ class FittedTarget(FittedBase):
         return label_matrix(series, self.separator, self.classes, ignore_case=self.ignore_case)
 
     def inverse_transform(self, predictions: Float64Array | Float32Array) -> Float64Array:
-        """Predicted numbers (n, k) in the target's own unit, float64; finite where they are."""
+        """Return predicted numbers (n, k) in the target's original units, float64."""
         values = np.asarray(predictions, dtype=np.float64)
         unscaled: Float64Array = values * np.array(self.scale) + np.array(self.offset)
         return invert_transforms(unscaled, self.curves)
 
     def to_interval_scale(self, values: NDArray[np.floating[Any]]) -> Float64Array:
-        """Numbers (n, k) in the target's unit as intervals around them are measured.
+        """Transform numbers (n, k) in the target's units to the scale of prediction intervals.
 
-        Their logarithm; on the curve of a power, which differs from fit to fit, standardised; or as they
-        are.
+        That is their logarithm; for a power transform, which differs from fit to fit, the standardized
+        transformed values; otherwise the numbers themselves.
         """
         offset, scale = self._power_scales()
         curved: Float64Array = (
@@ -198,7 +197,7 @@ class FittedTarget(FittedBase):
         return curved
 
     def from_interval_scale(self, values: Float64Array) -> Float64Array:
-        """The inverse of `to_interval_scale`, within the bounds of each curve."""
+        """Invert `to_interval_scale`, within the bounds of each transform."""
         offset, scale = self._power_scales()
         return invert_transforms(values * scale + offset, self.curves)
 
@@ -207,13 +206,13 @@ class FittedTarget(FittedBase):
         powers = [curve is not None and curve.kind == "power" for curve in curves]
         return np.where(powers, self.offset, 0.0), np.where(powers, self.scale, 1.0)
 
-    def _curved(
+    def _transformed(
         self, values: Float64Array, valid: BoolArray, where: Callable[[int], str]
     ) -> Float64Array:
-        """Numbers put on their curves; rows that are not valid get any number.
+        """Apply the transforms; rows that are not valid get an arbitrary number.
 
         Raises:
-            DataError: A number has no logarithm.
+            DataError: If a number has no logarithm.
         """
         if not self.curves:
             return values
@@ -227,50 +226,52 @@ class FittedTarget(FittedBase):
     ) -> np.ndarray[Any, np.dtype[np.int64]]:
         labels = text(series)
         levels = labels.unique().drop_nulls().to_list()
-        numbers = class_indices(self.classes, levels, ignore_case=self.ignore_case)
-        table = {level: -1 if code is None else code for level, code in numbers.items()}
+        indices = class_indices(self.classes, levels, ignore_case=self.ignore_case)
+        table = {level: -1 if code is None else code for level, code in indices.items()}
         codes = (
             labels.replace_strict(table, default=-1, return_dtype=pl.Int64).fill_null(-1).to_numpy()
         )
         wrong = np.flatnonzero(valid & (codes < 0))
         if len(wrong):
             counts = Counter(labels.gather(wrong).to_list())
-            at = {label: where(int(wrong[0])) for label in list(counts)[:1]}
+            locations = {label: where(int(wrong[0])) for label in list(counts)[:1]}
             raise DataError(
                 Problem(
-                    at.get(label, ""),
+                    locations.get(label, ""),
                     "a class of the training rows: " + classes_text(self.classes),
                     f"'{label}' in '{series.name}' in {count} {'row' if count == 1 else 'rows'}",
-                    self._fix_of(label, series.name),
+                    self._unknown_class_fix(label, series.name),
                 )
                 for label, count in sorted(counts.items())
             )
         return np.asarray(codes)
 
-    def _fix_of(self, label: str, column: str) -> str:
+    def _unknown_class_fix(self, label: str, column: str) -> str:
         if casefold_level(label) in map(casefold_level, self.classes):
             return f"set {column_key(column)}.ignore_case: true to ignore case"
-        fix = "take these rows out, merge the class, or split so that training has some"
+        fix = (
+            "remove these rows, merge the class, or change the split so that training has the class"
+        )
         return did_you_mean(label, self.classes, fix)
 
 
 def target_mask(frame: pl.DataFrame, columns: Sequence[str], *, listed: bool = False) -> BoolArray:
-    """Where every target column has a value; bool (n,).
+    """Return a mask of the rows with a value in every target column; bool (n,).
 
     Args:
         frame: A frame with the target columns.
         columns: The target columns.
-        listed: Whether cells are lists of labels, of which one in a cell of text can be empty.
+        listed: Whether cells are lists of labels; a list in a text cell can be empty.
     """
     if listed:
         return has_value(frame[columns[0]])
     known = np.ones(frame.height, dtype=np.bool_)
     for name in columns:
         series = frame[name]
-        there = series.is_not_null()
+        present = series.is_not_null()
         if series.dtype.is_float():
-            there &= series.is_not_nan()
-        known &= there.fill_null(value=False).to_numpy()
+            present &= series.is_not_nan()
+        known &= present.fill_null(value=False).to_numpy()
     return known
 
 
@@ -282,19 +283,19 @@ def fit_target(
     scales: Sequence[ResolvedTargetScale],
     where: Callable[[int], str],
 ) -> FittedTarget:
-    """Learn the target from training rows.
+    """Fit the target encoding on the training rows.
 
     Args:
         frame: The training rows, each with a target.
         columns: The target columns.
         finding: The task.
         data: The `data` section, for `positive`.
-        scales: How the numbers of each column are scaled; of no meaning for classes.
-        where: The place of a row of the frame, for messages.
+        scales: Scaling of each numeric column; ignored for classes.
+        where: Returns the location of a row of the frame, for messages.
 
     Raises:
-        DataError: One class only, more than two for `binary`, a positive class that is not there,
-            values that are no numbers or have no logarithm, one number only.
+        DataError: If there is only one class or number, more than two classes for `binary`, a positive
+            class that does not exist, or a value that is not a number or has no logarithm.
     """
     task, rows, ignore_case = finding.task, frame.height, folds_target_case(data)
     separator: str | None = None
@@ -307,7 +308,7 @@ def fit_target(
         raise DataError(
             Problem(
                 "",
-                "two classes, of which one can be positive",
+                "a target with two classes, one of them positive",
                 f"task {task} ({finding.reason})",
                 "remove data.positive" + (", or set data.task to binary" if has_two else ""),
                 "data.positive",
@@ -330,19 +331,21 @@ def fit_target(
             prior = tuple(count / rows for count in class_counts)
             separator = data.target_separator
         case "multilabel":
-            everywhere = np.ones(rows, dtype=np.bool_)
-            y = read_binary_targets(frame, columns, everywhere, where)
+            all_rows = np.ones(rows, dtype=np.bool_)
+            y = read_binary_targets(frame, columns, all_rows, where)
             class_counts = tuple(int(count) for count in y.sum(axis=0, dtype=np.float64))
             prior = tuple(count / rows for count in class_counts)
         case "regression":
-            everywhere = np.ones(rows, dtype=np.bool_)
-            values = read_target_numbers(frame, columns, everywhere, where, finding.numbers)
+            all_rows = np.ones(rows, dtype=np.bool_)
+            values = read_target_numbers(frame, columns, all_rows, where, finding.numbers)
             same = [name for name, low, high in
                     zip(columns, values.min(axis=0), values.max(axis=0), strict=True)
                     if low == high]  # fmt: skip
             if same:
                 raise DataError(
-                    _target_problem(f"numbers that differ in '{name}'", "one number in every row")
+                    _target_problem(
+                        f"different numbers in '{name}'", "the same number in every row"
+                    )
                     for name in same
                 )
             class_counts = ()

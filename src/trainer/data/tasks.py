@@ -1,6 +1,6 @@
-"""What is predicted: the task, from the values of the target.
+"""The task, inferred from the values of the target.
 
-The rule of `data.task: auto`, in its order:
+The rules of `data.task: auto`, in order:
 
     one column, every cell a list of labels      multilabel
     several columns, every one yes/no            multilabel
@@ -13,7 +13,7 @@ The rule of `data.task: auto`, in its order:
       most one value per 10 rows
     other whole numbers                          regression
 
-Text is numbers too where all of it is numbers written in one way ("$1,234", "12%").
+Text counts as numbers if all of it is numbers in one format ("$1,234", "12%").
 """
 
 from __future__ import annotations
@@ -53,77 +53,77 @@ from trainer.errors import DataError, Problem
 MAX_CLASSES = 20
 ROWS_PER_CLASS = 10
 _LIKELY_CLASSES = 100
-"""Up to this many whole numbers, with enough rows of each, can be classes."""
+"""Up to this many distinct whole numbers, with enough rows of each, may be classes."""
 
 
 @dataclass(frozen=True, slots=True)
 class InferredTask:
-    """The task and why.
+    """The task, and the reason for it.
 
     Attributes:
-        task: What is predicted.
-        reason: Why, in a few words.
-        otherwise: The task that it could as well be; None where there is little doubt.
-        numbers: How the numbers of target columns are written, where they are not plain.
-        notes: What was assumed of them.
+        task: The task.
+        reason: A short explanation.
+        alternative: Another plausible task; None if there is little doubt.
+        numbers: The number formats of target columns that are not plain numbers.
+        notes: Assumptions about these formats.
     """
 
     task: TaskName
     reason: str
-    otherwise: TaskName | None = None
+    alternative: TaskName | None = None
     numbers: Mapping[str, NumberFormat] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
 def resolve_task(frame: pl.DataFrame, config: Config) -> InferredTask:
-    """The task that a config states or its target values stand for.
+    """Return the task that the config sets, or the task inferred from the target values.
 
-    Whole numbers that could be classes are numbers where a setting is for numbers, as a loss of counts.
+    Whole numbers that could be classes are numbers if a setting requires numbers, such as a count loss.
 
     Args:
-        frame: The target columns, rows without a target left out.
+        frame: The target columns, without rows that have no target.
         config: The config.
 
     Raises:
-        DataError: As `infer_task`.
+        DataError: See `infer_task`.
     """
     data = config.data
     if data.task != "auto":
-        return _stated_task(frame, data.task, "stated as data.task", data)
+        return _explicit_task(frame, data.task, "set by data.task", data)
     finding = infer_task(frame, data)
     setting = target_scale_key(config)
     if setting is None or finding.task != "multiclass":
         return finding
-    numeric = _stated_task(frame, "regression", f"{setting} is for numbers", data)
+    numeric = _explicit_task(frame, "regression", f"{setting} requires numbers", data)
     series = parse_number_columns(frame, numeric.numbers).to_series()
     numbers = _plain_numbers(series)
     return finding if numbers.null_count() > frame.to_series().null_count() else numeric
 
 
-def _stated_task(frame: pl.DataFrame, task: TaskName, reason: str, data: Data) -> InferredTask:
-    """A task that is not inferred, with how its numbers are written."""
+def _explicit_task(frame: pl.DataFrame, task: TaskName, reason: str, data: Data) -> InferredTask:
+    """Return a task that is not inferred, with the number formats of its target columns."""
     if task != "regression":
         return InferredTask(task, reason)
-    found = {series.name: _written(series, data) for series in frame}
-    numbers = {
-        name: reading.nearest
-        for name, reading in found.items()
-        if reading is not None and reading.example
+    detected = {series.name: _detect_numbers(series, data) for series in frame}
+    formats = {
+        name: numbers.nearest
+        for name, numbers in detected.items()
+        if numbers is not None and numbers.example
     }
-    return InferredTask(task, reason, numbers=numbers, notes=_notes(frame, found, data))
+    return InferredTask(task, reason, numbers=formats, notes=_notes(frame, detected, data))
 
 
 def infer_task(frame: pl.DataFrame, data: Data | None = None) -> InferredTask:
-    """The task that target values stand for.
+    """Infer the task from the target values.
 
     Args:
-        frame: The target columns, rows without a target left out.
-        data: The `data` section, which may say how numbers and lists are written, and whether
-            words that differ in case are different.
+        frame: The target columns, without rows that have no target.
+        data: The `data` section, which may set the formats of numbers and lists, and whether case is
+            ignored.
 
     Raises:
-        DataError: Several columns that are neither all yes/no nor all numbers; dates; values of
-            which almost all are numbers.
+        DataError: If several columns are neither all yes/no nor all numbers, or the values are dates
+            or almost all numbers.
     """
     if frame.width > 1:
         return _several(frame, data)
@@ -136,21 +136,21 @@ def infer_task(frame: pl.DataFrame, data: Data | None = None) -> InferredTask:
         raise DataError(_problem("classes, numbers or lists of labels", found, fix))
     if is_date_type(series.dtype):
         raise DataError(
-            _problem("classes or numbers", f"dates in '{series.name}'", "Turn them into numbers.")
+            _problem("classes or numbers", f"dates in '{series.name}'", "convert them to numbers")
         )
     numbers = _plain_numbers(series)
-    written = _written(series, data, numbers)
-    if written is not None and written.format is not None:
-        plain = pl.DataFrame({series.name: parse_numbers(series, written.format)})
+    detected = _detect_numbers(series, data, numbers)
+    if detected is not None and detected.format is not None:
+        plain = pl.DataFrame({series.name: parse_numbers(series, detected.format)})
         finding = infer_task(plain)
         if finding.task == "regression":
             return replace(
                 finding,
-                numbers={series.name: written.format},
-                notes=_notes(frame, {series.name: written}, data),
+                numbers={series.name: detected.format},
+                notes=_notes(frame, {series.name: detected}, data),
             )
         return finding
-    _check_text(series, written)
+    _check_text(series, detected)
     words = level_text(series).drop_nulls().unique()
     ignore_case = data is not None and folds_target_case(data)
     distinct = len(set(map(casefold_level, words))) if ignore_case else len(words)
@@ -159,22 +159,22 @@ def infer_task(frame: pl.DataFrame, data: Data | None = None) -> InferredTask:
     if series.dtype == pl.Boolean or parsed < known:
         if series.dtype == pl.String and parsed >= 0.9 * known and distinct > MAX_CLASSES:
             wrong = series.filter(numbers.is_null() & series.is_not_null())
-            fix = "correct it, add it to data.csv.null_values, or state data.task"
+            fix = "correct it, add it to data.csv.null_values, or set data.task"
             raise DataError(_problem(f"numbers in '{series.name}'", f"'{wrong[0]}'", fix))
         task: TaskName = "binary" if distinct <= 2 else "multiclass"
-        what = (
-            "true and false" if series.dtype == pl.Boolean else f"{distinct} values that are words"
+        values = (
+            "true and false" if series.dtype == pl.Boolean else f"{distinct} distinct text values"
         )
-        return InferredTask(task, f"'{series.name}' has {what}")
+        return InferredTask(task, f"'{series.name}' has {values}")
     whole = bool((numbers.drop_nulls() == numbers.drop_nulls().round()).all())
     if not whole:
         return InferredTask("regression", f"'{series.name}' has numbers with fractions")
     if distinct <= 2:
-        return InferredTask("binary", f"'{series.name}' has {distinct} whole numbers")
+        return InferredTask("binary", f"'{series.name}' has {distinct} distinct whole numbers")
     if distinct <= MAX_CLASSES and distinct * ROWS_PER_CLASS <= known:
-        reason = f"'{series.name}' has only {distinct} whole numbers in {known:,} rows"
+        reason = f"'{series.name}' has only {distinct} distinct whole numbers in {known:,} rows"
         return InferredTask("multiclass", reason, "regression")
-    reason = f"'{series.name}' has {distinct:,} different whole numbers in {known:,} rows"
+    reason = f"'{series.name}' has {distinct:,} distinct whole numbers in {known:,} rows"
     is_like_classes = distinct <= MAX_CLASSES or (
         distinct <= _LIKELY_CLASSES and distinct * ROWS_PER_CLASS <= known
     )
@@ -182,24 +182,24 @@ def infer_task(frame: pl.DataFrame, data: Data | None = None) -> InferredTask:
 
 
 def is_formatted_number(series: pl.Series, data: Data) -> bool:
-    """Whether the cells of a target of text are numbers written as `1.234,5` or `$5`."""
-    written = _written(series, data)
-    return written is not None and written.format is not None
+    """Return whether the cells of a text target are formatted numbers such as `1.234,5` or `$5`."""
+    detected = _detect_numbers(series, data)
+    return detected is not None and detected.format is not None
 
 
 def _plain_numbers(series: pl.Series) -> pl.Series:
     return series.to_frame().select(number(series.name, series.dtype)).to_series()
 
 
-def _written(
+def _detect_numbers(
     series: pl.Series, data: Data | None, plain: pl.Series | None = None
 ) -> DetectedNumbers | None:
-    """How the numbers of a target of text are written; None where they are plain or not wanted.
+    """Detect the number format of a text target; None if it is plain or the target is categorical.
 
     Args:
         series: The target.
         data: The `data` section.
-        plain: Its plain numbers, where they are known.
+        plain: Its plain numbers, if they are known.
     """
     if series.dtype != pl.String:
         return None
@@ -213,50 +213,55 @@ def _written(
 
 
 def _notes(
-    frame: pl.DataFrame, found: Mapping[str, DetectedNumbers | None], data: Data | None
+    frame: pl.DataFrame, detected: Mapping[str, DetectedNumbers | None], data: Data | None
 ) -> tuple[str, ...]:
-    """What was assumed of target columns of text."""
+    """Return the assumptions about text target columns."""
     is_class = frame.width == 1 and _may_be_classes(frame.to_series())
     return tuple(
-        str(numbers_note(name, reading, keep="data.task: multiclass" if is_class else ""))
-        for name, reading in found.items()
-        if reading is not None
-        and reading.format is not None
+        str(numbers_note(name, numbers, keep="data.task: multiclass" if is_class else ""))
+        for name, numbers in detected.items()
+        if numbers is not None
+        and numbers.format is not None
         and (data is None or explicit_decimal(data, name) is None)
     )
 
 
 def _may_be_classes(series: pl.Series) -> bool:
-    """Whether no value is alone: classes of one row can not be both learnt and tested."""
+    """Return whether every value occurs twice: one row cannot be in both training and test."""
     known = series.drop_nulls()
     return len(known) > 0 and not known.is_unique().any()
 
 
-def _check_text(series: pl.Series, written: DetectedNumbers | None) -> None:
-    """Refuse text that is a number or a date in most rows, and a class of its own in each."""
-    if written is None:
+def _check_text(series: pl.Series, detected: DetectedNumbers | None) -> None:
+    """Reject text that is a number or a date in most rows, which would make each a separate class.
+
+    Raises:
+        DataError: If the target is such text.
+    """
+    if detected is None:
         return
     is_class, distinct = _may_be_classes(series), series.drop_nulls().n_unique()
     if distinct <= MANY_FORMATTED_NUMBERS or (is_class and distinct <= MAX_CLASSES):
         return
     name, task = series.name, ", or set data.task: multiclass" * is_class
-    if written.several and written.distinct > MANY_FORMATTED_NUMBERS:
-        units = quoted(written.several, MAX_UNITS)
+    if detected.several and detected.distinct > MANY_FORMATTED_NUMBERS:
+        units = quoted(detected.several, MAX_UNITS)
         found = f"numbers with the units {units}"
-        if len(written.several) == 1:
-            found = f"numbers with the unit {units} in some rows and none in others"
+        if len(detected.several) == 1:
+            found = f"numbers with the unit {units} in some rows and no unit in others"
         fix = f"write them in one unit{task}"
         raise DataError(_problem(f"numbers in one unit in '{name}'", found, fix))
-    if written.example and written.is_close:
-        found = f"{quoted(written.others)} among {written.numbers:,} numbers such as '{written.example}'"
-        pronoun = "it" if written.known - written.numbers == 1 else "them"
+    if detected.example and detected.is_close:
+        others, example = quoted(detected.others), detected.example
+        found = f"{others} among {detected.numbers:,} numbers such as '{example}'"
+        pronoun = "it" if detected.known - detected.numbers == 1 else "them"
         fix = f"correct {pronoun}, or add {pronoun} to data.csv.null_values{task}"
         raise DataError(_problem(f"numbers in '{name}'", found, fix))
     dates = DateFormatDetector()
     dates.add(series)
-    if dates.reading().formats or count_dates(series) == written.known:
+    if dates.reading().formats or count_dates(series) == detected.known:
         found = f"dates in '{name}', such as '{series.drop_nulls()[0]}'"
-        fix = f"turn them into numbers, such as days{task}"
+        fix = f"convert them to numbers, such as days{task}"
         raise DataError(_problem("classes or numbers", found, fix))
 
 
@@ -265,13 +270,13 @@ def _several(frame: pl.DataFrame, data: Data | None) -> InferredTask:
         parse_booleans(series, marks=True).null_count() == series.null_count() for series in frame
     ):
         return InferredTask("multilabel", f"{frame.width} target columns, all yes/no")
-    found = {series.name: _written(series, data) for series in frame}
-    numbers = {
-        name: reading.format
-        for name, reading in found.items()
-        if reading is not None and reading.format is not None
+    detected = {series.name: _detect_numbers(series, data) for series in frame}
+    formats = {
+        name: numbers.format
+        for name, numbers in detected.items()
+        if numbers is not None and numbers.format is not None
     }
-    plain = parse_number_columns(frame, numbers)
+    plain = parse_number_columns(frame, formats)
     schema = plain.schema
     wrong = [
         name
@@ -281,12 +286,13 @@ def _several(frame: pl.DataFrame, data: Data | None) -> InferredTask:
     ]
     if not wrong:
         reason = f"{frame.width} target columns, all numbers"
-        return InferredTask("regression", reason, numbers=numbers, notes=_notes(frame, found, data))
+        notes = _notes(frame, detected, data)
+        return InferredTask("regression", reason, numbers=formats, notes=notes)
     raise DataError(
         _problem(
-            "several target columns that are all yes/no or all numbers",
+            "target columns that are all yes/no or all numbers",
             "other values in " + ", ".join(f"'{name}'" for name in wrong[:5]),
-            "name one column with classes, or leave these out",
+            "use one column with classes, or remove these columns",
         )
     )
 
@@ -296,13 +302,13 @@ def _problem(expected: str, found: str, fix: str) -> Problem:
 
 
 def task_columns_problem(task: TaskName, columns: Sequence[str]) -> Problem | None:
-    """What is wrong with a stated task and this many target columns, if anything."""
+    """Return the problem with a task that does not allow this many target columns, or None."""
     if task in ("binary", "multiclass") and len(columns) > 1:
         return Problem(
             "",
             f"one target column for task: {task}",
             f"{len(columns)} columns",
-            "name one column, or set data.task to multilabel or regression",
+            "use one column, or set data.task to multilabel or regression",
             "data.target",
         )
     return None

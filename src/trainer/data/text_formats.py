@@ -1,9 +1,8 @@
-"""How the text of a column is read: as words, as numbers, or as dates, and what was assumed.
+"""Detect the format of text columns: formatted numbers, dates, or plain text.
 
-Text that `float` or ISO 8601 does not read is counted once more (`TextFormatDetector`), and the
-counts decide: numbers written in one way are numbers, dates written in one way are dates, and
-where it is not certain the column stays text. Each of these comes with a note, which names the
-setting that changes it.
+Text that is neither plain numbers nor ISO 8601 dates is examined (`TextFormatDetector`): numbers in a
+single format are numbers, dates in a single format are dates, and ambiguous columns stay text. Each
+decision comes with a note that names the setting to change it.
 """
 
 from __future__ import annotations
@@ -30,19 +29,19 @@ from trainer.data.values import to_microseconds
 
 _COMPACT_DATE = re.compile(r"(?:18|19|20|21)\d{6}")
 _HALF = 0.5
-"""From this share of numbers or dates on, the other values are worth a note."""
+"""Minimum share of numbers or dates for a note about the other values."""
 
 MAX_UNITS = 5
-"""Numbers with more units than this are codes: 12A, 7C."""
+"""Numbers with more units than this are codes, such as 12A and 7C."""
 
 
 @dataclass(frozen=True, slots=True)
 class ParseNote:
-    """What was assumed about the text of a column.
+    """An assumption about the text of a column.
 
     Attributes:
-        about: What it may be.
-        what: What was assumed, with an example.
+        about: What the text looks like.
+        what: The assumption, with an example.
         fix: The settings that confirm or change it.
     """
 
@@ -56,15 +55,15 @@ class ParseNote:
 
 @dataclass(frozen=True, slots=True)
 class ParseSpec:
-    """How a column is read.
+    """How a column is parsed.
 
     Attributes:
-        kind: Its kind; None for text of which almost all values are plain numbers.
-        number: How numbers are written as text; None for plain ones.
-        date: How dates are written as text; None for ISO 8601.
-        note: What was assumed, for the user; None if nothing was.
-        hint: How to fix values that do not fit the stated kind; empty for the usual ways.
-        formats: The formats that all values fit, where there are several.
+        kind: Its kind; None for text that is almost all plain numbers.
+        number: The number format; None for plain numbers.
+        date: The date format; None for ISO 8601.
+        note: The assumption made, for the user, or None.
+        hint: How to fix values that are invalid for the configured kind; empty for the default fixes.
+        formats: The date formats that fit all values, if there are several.
     """
 
     kind: ColumnKind | None
@@ -76,26 +75,26 @@ class ParseSpec:
 
 
 class TextFormatDetector:
-    """Counts of numbers and dates in a column of text, batch after batch."""
+    """Detects numbers and dates in a text column, batch by batch."""
 
     def __init__(self, data: Data) -> None:
         self.numbers = NumberFormatDetector()
         self.dates = DateFormatDetector(stated=data.datetime.format)
 
     def add(self, series: pl.Series) -> None:
-        """Take in cells."""
+        """Add cells."""
         self.numbers.add(series)
         self.dates.add(series)
 
 
 def explicit_date_format(data: Data, name: str) -> str | None:
-    """The format of a column's dates in the config; None where it has none."""
-    own = data.columns[name].format if name in data.columns else None
-    return data.datetime.format if own is None else own
+    """Return the date format that the config sets for a column, or None."""
+    column_format = data.columns[name].format if name in data.columns else None
+    return data.datetime.format if column_format is None else column_format
 
 
 def explicit_decimal(data: Data, name: str) -> DecimalMark | None:
-    """The decimal mark of a column in the config; None where it has none."""
+    """Return the decimal mark that the config sets for a column, or None."""
     return data.columns[name].decimal if name in data.columns else None
 
 
@@ -109,15 +108,15 @@ def needs_detection(
     digits: int,
     first: str | None,
 ) -> bool:
-    """Whether a column of text has to be counted before its kind is known.
+    """Return whether the formats of a text column have to be detected before its kind is known.
 
     Args:
         data: The `data` section.
         name: The column.
-        guess: The kind by plain numbers and ISO dates alone; None where almost all are numbers.
-        known: Values.
-        wrong: Values that do not fit the stated kind.
-        digits: Values with a digit.
+        guess: The kind by plain numbers and ISO dates only; None if almost all values are numbers.
+        known: Number of values.
+        wrong: Number of values that are invalid for the configured kind.
+        digits: Number of values with a digit.
         first: The first value.
     """
     stated = explicit_kind(data, name)
@@ -135,24 +134,24 @@ def needs_detection(
 def detected_spec(
     data: Data, name: str, guess: ColumnKind | None, detector: TextFormatDetector
 ) -> ParseSpec:
-    """How a column is read, by its counts.
+    """Return how a column is parsed, given the detected formats.
 
     Args:
         data: The `data` section.
         name: The column.
-        guess: As in `needs_detection`.
-        detector: All training rows.
+        guess: See `needs_detection`.
+        detector: The formats detected in all training rows.
     """
     stated = explicit_kind(data, name)
     keep = f"{column_key(name)}.kind: categorical"
     numbers = detector.numbers.reading(explicit_decimal(data, name))
     dates = detector.dates.reading()
     if stated == "numeric":
-        return _stated_numbers(data, name, numbers)
+        return _explicit_numbers(data, name, numbers)
     if stated == "datetime":
-        return _stated_dates(data, name, dates)
+        return _explicit_dates(data, name, dates)
     if dates.formats:
-        return _found_dates(data, name, dates)
+        return _detected_dates(data, name, dates)
     if guess == "numeric":
         return ParseSpec("numeric")
     if numbers.format is not None:
@@ -164,9 +163,9 @@ def detected_spec(
     return ParseSpec("categorical", note=_text_note(name, numbers, dates))
 
 
-def _stated_numbers(data: Data, name: str, numbers: DetectedNumbers) -> ParseSpec:
+def _explicit_numbers(data: Data, name: str, numbers: DetectedNumbers) -> ParseSpec:
     if numbers.format is None:
-        hint = f"write all of them with one unit, not {quoted(numbers.several, MAX_UNITS)}"
+        hint = f"write all of them in one unit, not {quoted(numbers.several, MAX_UNITS)}"
         return ParseSpec(
             "numeric",
             number=numbers.nearest if numbers.example else None,
@@ -178,16 +177,16 @@ def _stated_numbers(data: Data, name: str, numbers: DetectedNumbers) -> ParseSpe
     return ParseSpec("numeric", number=numbers.format, note=note)
 
 
-def _stated_dates(data: Data, name: str, dates: DetectedDates) -> ParseSpec:
+def _explicit_dates(data: Data, name: str, dates: DetectedDates) -> ParseSpec:
     if len(dates.formats) == 1:
-        return _found_dates(data, name, dates)
+        return _detected_dates(data, name, dates)
     formats = dates.formats or ((dates.nearest,) if dates.nearest else ())
     if not formats:
         return ParseSpec("datetime")
     return ParseSpec("datetime", hint=f"set {format_setting(name, formats)}")
 
 
-def _found_dates(data: Data, name: str, dates: DetectedDates) -> ParseSpec:
+def _detected_dates(data: Data, name: str, dates: DetectedDates) -> ParseSpec:
     key = column_key(name)
     if data.datetime.format in dates.formats:
         return ParseSpec("datetime", date=data.datetime.format)
@@ -195,35 +194,35 @@ def _found_dates(data: Data, name: str, dates: DetectedDates) -> ParseSpec:
     if len(dates.formats) > 1:
         what = (
             f"'{name}' looks like dates but is read as text: '{dates.example}' and all other values "
-            "have several meanings"
+            "are ambiguous"
         )
         fix = f"set {format_setting(name, dates.formats)}, or {keep}"
         return ParseSpec("categorical", note=ParseNote("dates", what, fix), formats=dates.formats)
-    one = dates.formats[0]
-    order = field_order(one)
-    moment = to_microseconds(pl.Series([dates.example]), one).cast(pl.Datetime("us")).item()
+    date_format = dates.formats[0]
+    order = field_order(date_format)
+    moment = to_microseconds(pl.Series([dates.example]), date_format).cast(pl.Datetime("us")).item()
     day = moment.isoformat(sep=" ").removesuffix(" 00:00:00")
     what = f"'{name}' is read as dates{f', {order}' if order else ''}: '{dates.example}' is {day}"
-    fix = f"set {key}.format: '{one}' to confirm it, or {keep}"
-    return ParseSpec("datetime", date=one, note=ParseNote("dates", what, fix))
+    fix = f"set {key}.format: '{date_format}' to confirm it, or {keep}"
+    return ParseSpec("datetime", date=date_format, note=ParseNote("dates", what, fix))
 
 
 def numbers_note(name: str, numbers: DetectedNumbers, *, keep: str) -> ParseNote:
-    """What was assumed about numbers written as text.
+    """Return the assumption about formatted numbers.
 
     Args:
         name: The column.
-        numbers: What was found.
-        keep: The setting that keeps the text; empty where none does.
+        numbers: The detected numbers.
+        keep: The setting that keeps the text; empty if there is none.
     """
     key = column_key(name)
     mark: DecimalMark = numbers.nearest.decimal
     confirm = f"{key}.decimal: {mark} to confirm it"
     what = f"'{name}' is read as numbers: '{numbers.example}' is {numbers.value:.15g}"
     if numbers.ambiguous:
-        sign, other = (",", "comma") if mark == "point" else (".", "point")
-        if sign in numbers.example:
-            what += f", with '{sign}' between thousands"
+        separator, other = (",", "comma") if mark == "point" else (".", "point")
+        if separator in numbers.example:
+            what += f", with '{separator}' as the thousands separator"
         else:
             what += f", with the {mark} as the decimal mark"
         confirm = f"{key}.decimal: {other} if that is wrong, {confirm}"
@@ -233,21 +232,21 @@ def numbers_note(name: str, numbers: DetectedNumbers, *, keep: str) -> ParseNote
 
 
 def _text_note(name: str, numbers: DetectedNumbers, dates: DetectedDates) -> ParseNote | None:
-    """Why a column that is much like numbers or dates is text; None if it is not."""
+    """Return why a column that resembles numbers or dates is read as text, or None."""
     confirm = f"set {column_key(name)}.kind: categorical to confirm that it is text"
     are_units = all(len(unit) > 1 or not unit.isalpha() for unit in numbers.several)
     if 1 <= len(numbers.several) <= MAX_UNITS and are_units:
         units = f"the units {quoted(numbers.several)}"
         if len(numbers.several) == 1:
-            units = f"the unit {quoted(numbers.several)} in some rows and none in others"
+            units = f"the unit {quoted(numbers.several)} in some rows and no unit in others"
         what = f"'{name}' is read as text: its numbers have {units}"
-        return ParseNote("numbers", what, f"write them all in one way, or {confirm}")
+        return ParseNote("numbers", what, f"write them in one format, or {confirm}")
     about: Literal["numbers", "dates"] = "numbers"
     count, wanted, others = numbers.known - numbers.numbers, "numbers", numbers.others
     is_close = numbers.is_close
     if dates.nearest and dates.dates >= _HALF * dates.known:
         about, others, is_close = "dates", dates.others, True
-        count, wanted = dates.known - dates.dates, f"dates written as '{dates.nearest}'"
+        count, wanted = dates.known - dates.dates, f"dates in the format '{dates.nearest}'"
     if not is_close or not count:
         return None
     what = (
@@ -258,10 +257,10 @@ def _text_note(name: str, numbers: DetectedNumbers, dates: DetectedDates) -> Par
 
 
 def format_setting(name: str, formats: Sequence[str]) -> str:
-    """The setting that states a format of a column, with the formats to choose from."""
-    orders = [field_order(each) for each in formats]
+    """Return the setting for a column's date format, with the formats to choose from."""
+    orders = [field_order(date_format) for date_format in formats]
     choice = " or ".join(
-        f"'{each}'" + (f" ({order})" if order and len(formats) > 1 else "")
-        for each, order in zip(formats, orders, strict=True)
+        f"'{date_format}'" + (f" ({order})" if order and len(formats) > 1 else "")
+        for date_format, order in zip(formats, orders, strict=True)
     )
     return f"{column_key(name)}.format: {choice}"
