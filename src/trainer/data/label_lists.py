@@ -57,7 +57,7 @@ def has_lists(series: pl.Series, data: Data) -> bool:
 
 
 def _has_nested_json(series: pl.Series) -> bool:
-    """Return whether lists of text contain JSON other than lists of labels, as NDJSON columns can."""
+    """Return whether lists of text contain JSON other than label lists, as NDJSON columns can."""
     if not isinstance(series.dtype, pl.List) or series.dtype.inner != pl.String:
         return False
     items = series.explode().unique().drop_nulls()
@@ -83,7 +83,7 @@ def explode_labels(series: pl.Series, separator: str | None) -> tuple[RowIndex, 
         separator: The separator of labels in a text cell; None if cells are lists.
 
     Returns:
-        int64 (labels,): the row of each label, ascending; and the labels, normalized by `normalize_text`.
+        int64 (labels,): the row of each label, ascending; and the normalized labels.
     """
     if isinstance(series.dtype, pl.Array):
         series = series.arr.to_list()
