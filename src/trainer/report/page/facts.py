@@ -1,8 +1,4 @@
-"""All that a page says of a run, read from its files: what is damaged is told, not raised.
-
-Owns: which files are read, which split the plots are of. Does not own: what is shown of it (the
-sections).
-"""
+"""Read everything that a page shows of a run; damaged files are reported as problems, not raised."""
 
 from __future__ import annotations
 
@@ -29,16 +25,16 @@ from trainer.runs.files import read_json
 from trainer.runs.log import read_log
 
 SPLITS = ("test", "validation", "train")
-"""The split that says most first."""
+"""In the order of relevance."""
 
-_DRAWN_MEMBERS = 50
+_MAX_HISTORIES = 50
 _EXPLANATIONS = ("importance", "partial_dependence", "surface", "shap")
-_Found = TypeVar("_Found")
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
 class Member:
-    """A network of a run with repeats or folds: its number, metrics by split, one object an epoch."""
+    """A network of a run with repeats or folds: number, metrics by split, a record per epoch."""
 
     number: int
     metrics: Mapping[str, Mapping[str, float | None]]
@@ -47,22 +43,22 @@ class Member:
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What is known of a run.
+    """The content of a run.
 
     Attributes:
-        run: Its directory.
+        run: The run directory.
         report: Status, manifest, metrics, history.
-        settings: Its config as plain values; empty where it cannot be read.
-        preprocessing: What was fitted on the training rows, as JSON; None where there is none.
-        task: What is predicted; None where nothing says so.
+        settings: The config as plain values; empty if it cannot be read.
+        preprocessing: The content of `preprocessing.json`, or None.
+        task: The task; None if unknown.
         names: Classes, or target columns.
-        findings: What its answers come to.
-        decided: What was chosen on the validation rows.
-        answers: Split → its answers.
-        linear: Split → those of the linear baseline.
-        explanation: Name of a file of `explanation/` without its ending → its JSON.
+        findings: The content of `findings.json`, or None.
+        decisions: The decisions made on the validation rows, or None.
+        predictions: The predictions by split.
+        linear: The predictions of the linear baseline by split.
+        explanation: The content of each file in `explanation/`, by name without suffix.
         members: The networks of a run with repeats or folds.
-        problems: What is damaged.
+        problems: Problems of damaged files.
     """
 
     run: RunDirectory
@@ -81,7 +77,7 @@ class RunFacts:
 
     @property
     def split(self) -> str | None:
-        """The split that plots are of: the first of test, validation, train that has answers."""
+        """The split to plot: the first of test, validation, train that has predictions."""
         return next((name for name in SPLITS if name in self.answers), None)
 
     @property
@@ -93,12 +89,12 @@ class RunFacts:
 
     @property
     def threshold(self) -> float:
-        """A probability of at least this is a yes."""
+        """The threshold for the positive class."""
         return DEFAULT_THRESHOLD if self.decided is None else self.decided.threshold
 
     @property
     def target(self) -> str:
-        """The target column or columns in words; empty where nothing says so."""
+        """The names of the target columns; empty if unknown."""
         match self.preprocessing:
             case {"target": {"columns": [*columns]}}:
                 return ", ".join(map(str, columns))
@@ -107,10 +103,10 @@ class RunFacts:
 
 
 def read_facts(run: RunDirectory, now: datetime) -> RunFacts:
-    """Reads all there is of a run; `now` tells whether one that says it runs is dead."""
+    """Read the content of a run; `now` is used to detect dead runs that are marked as running."""
     problems: list[Problem] = []
 
-    def tried(read: Callable[[], _Found]) -> _Found | None:
+    def attempt(read: Callable[[], _T]) -> _T | None:
         try:
             return read()
         except RunError as error:
@@ -118,23 +114,22 @@ def read_facts(run: RunDirectory, now: datetime) -> RunFacts:
             return None
 
     report = load_report(run, now)
-    settings = tried(lambda: read_settings(run)) or {}
-    members = _members(run, now)
-    preprocessing = tried(lambda: _preprocessing(run))
-    findings = tried(lambda: read_findings(run))
-    task, names = _question(findings, preprocessing)
+    settings = attempt(lambda: read_settings(run)) or {}
+    members = _read_members(run, now)
+    preprocessing = attempt(lambda: _read_preprocessing(run))
+    findings = attempt(lambda: read_findings(run))
+    task, names = _task_and_names(findings, preprocessing)
     answers: dict[str, Predictions] = {}
     linear: dict[str, Predictions] = {}
     if task is not None:
         for split in SPLITS:
             columns = prediction_columns(task, names)
-            for place, name in ((answers, split), (linear, f"{split}{LINEAR}")):
-                read = _reader(run, name, task, names, columns)
-                found = tried(read)
-                if found is not None and len(found):
-                    place[split] = found
+            for by_split, name in ((answers, split), (linear, f"{split}{LINEAR}")):
+                split_predictions = attempt(_reader(run, name, task, names, columns))
+                if split_predictions is not None and len(split_predictions):
+                    by_split[split] = split_predictions
     explanation = {
-        name: tried(lambda path=path: read_json(path))  # type: ignore[misc]
+        name: attempt(lambda path=path: read_json(path))  # type: ignore[misc]
         for name in _EXPLANATIONS
         if (path := run.explanation / f"{name}.json").exists()
     }
@@ -146,7 +141,7 @@ def read_facts(run: RunDirectory, now: datetime) -> RunFacts:
         task=task,
         names=names,
         findings=findings,
-        decided=tried(lambda: read_decisions(run)),
+        decided=attempt(lambda: read_decisions(run)),
         answers=answers,
         linear=linear,
         explanation=explanation,
@@ -155,32 +150,32 @@ def read_facts(run: RunDirectory, now: datetime) -> RunFacts:
     )
 
 
-def _members(run: RunDirectory, now: datetime) -> list[Member]:
+def _read_members(run: RunDirectory, now: datetime) -> list[Member]:
     if not run.members.is_dir():
         return []
-    found: list[Member] = []
+    members: list[Member] = []
     for path in sorted(run.members.iterdir()):
         if not (path.is_dir() and path.name.isdecimal()):
             continue
         member = RunDirectory(path)
         history: Sequence[Mapping[str, Any]] = ()
-        if len(found) < _DRAWN_MEMBERS:
+        if len(members) < _MAX_HISTORIES:
             with suppress(RunError):
                 history = read_log(member.metrics)
         summary = load_report(member, now).summary
-        found.append(Member(int(path.name), summary.metrics, history))
-    return found
+        members.append(Member(int(path.name), summary.metrics, history))
+    return members
 
 
-def _preprocessing(run: RunDirectory) -> Any:
-    """Its own, or that of the first of its networks."""
-    for one in (run, RunDirectory(run.member(1))):
-        if one.preprocessing.exists():
-            return one.read_preprocessing()
+def _read_preprocessing(run: RunDirectory) -> Any:
+    """Return the preprocessing of the run, or of its first member."""
+    for directory in (run, RunDirectory(run.member(1))):
+        if directory.preprocessing.exists():
+            return directory.read_preprocessing()
     return None
 
 
-def _question(
+def _task_and_names(
     findings: Findings | None, preprocessing: Any
 ) -> tuple[TaskName | None, tuple[str, ...]]:
     if findings is not None:
@@ -200,9 +195,9 @@ def _reader(
             return read_split_predictions(run, split, task, names, columns)
         except (AssertionError, KeyError) as error:
             where = str(run.predictions / f"{split}.parquet")
-            fix = "take the file from a whole copy of the run"
+            fix = "restore the file from a copy of the run"
             raise RunError(
-                Problem(where, "the predictions of the run", f"different ones ({error})", fix)
+                Problem(where, "predictions of the run", f"different ones ({error})", fix)
             ) from error
 
     return read

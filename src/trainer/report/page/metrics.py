@@ -1,11 +1,12 @@
-"""Metrics with intervals beside the baselines, and errors: the worst slices and the worst rows.
+"""Metrics with intervals and baselines, and errors: the worst slices and the worst rows.
 
-The figures are those of `findings.json` and `evaluation/`.
+The values are from `findings.json` and `evaluation/`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from trainer.report.findings import (
     Difference,
     Findings,
     MetricValue,
+    Slice,
     Slices,
     SplitFindings,
     WorstSlices,
@@ -26,11 +28,11 @@ from trainer.report.tables import metric_text
 from trainer.report.text import format_with_interval, number, pluralize
 
 _NOTHING = "–"
-_MOST_PARTS = 100
-_UNFOLDED_PARTS = 30
+_MAX_PARTS = 100
+_MAX_UNFOLDED_PARTS = 30
 _SIGNIFICANT = 0.05
 _AVERAGES = ("_micro", "_weighted")
-_MOST_ANSWERS = 12
+_MAX_OUTPUTS = 12
 _SPLIT_TITLES = {
     "test": "Test rows",
     "validation": "Validation rows (used to choose the best epoch)",
@@ -39,53 +41,53 @@ _SPLIT_TITLES = {
 
 
 def scores(facts: RunFacts) -> Section:
-    """The metrics of each split."""
+    """Make the section with the metrics of each split."""
     return section("scores", "Metrics", _scores(facts))
 
 
 def _scores(facts: RunFacts) -> Iterator[Block]:
     findings = facts.findings
     if facts.members or findings is None:
-        yield _evaluation(facts)
+        yield _evaluation_table(facts)
     if findings is None:
         return
-    yield Prose(_how_to_read(facts, findings))
+    yield Prose(_explanation(facts, findings))
     labels = read_decision_summary(facts.run).labels
     for split in SPLITS:
         if split in findings.splits:
-            of = findings.splits[split]
-            title = f"{_SPLIT_TITLES[split]}: {of.rows:,}"
+            result = findings.splits[split]
+            title = f"{_SPLIT_TITLES[split]}: {result.rows:,}"
             is_folded = split != findings.last()
-            yield measures_grid(of, title, findings.level, labels, is_folded=is_folded)
+            yield metrics_table(result, title, findings.level, labels, is_folded=is_folded)
     last = findings.last()
     if last is not None:
-        yield _averages(findings.splits[last], last, facts)
-        yield _parts(findings.splits[last], last, facts)
+        yield _averages_table(findings.splits[last], last, facts)
+        yield _parts_table(findings.splits[last], last, facts)
 
 
-def _how_to_read(facts: RunFacts, findings: Findings) -> str:
+def _explanation(facts: RunFacts, findings: Findings) -> str:
     level = f"{100 * findings.level:g}%"
-    text = (
-        f"Brackets hold {level} bootstrap confidence intervals: the range expected on other rows "
-        "drawn from the same population."
-    )
+    text = f"Brackets are {level} bootstrap confidence intervals."
     if facts.members:
-        text += " These metrics are of the ensemble: the mean of the networks' predictions for each row."
-    if any(of.prior or of.linear for of in findings.splits.values()):
+        text += (
+            " The metrics are of the ensemble, whose prediction is the mean of the predictions of its "
+            "networks."
+        )
+    if any(result.prior or result.linear for result in findings.splits.values()):
         prior = (
             "the mean of the training rows"
             if findings.task == "regression"
             else "the class frequencies of the training rows"
         )
         text += (
-            f" There are two baselines: the prior, which predicts {prior} for every row, and a "
-            "linear model. A difference whose interval contains 0 is marked as noise."
+            f" There are two baselines: the prior, which always predicts {prior}, and a linear model. "
+            "A difference whose interval contains 0 is marked as noise."
         )
     return text
 
 
-def _evaluation(facts: RunFacts) -> Block:
-    """The metrics in `evaluation/`; of a run with several networks, their mean."""
+def _evaluation_table(facts: RunFacts) -> Block:
+    """Make a table of the metrics in `evaluation/`; with several networks, their means."""
     run = facts.report.summary
     names = dict.fromkeys(name for metrics in run.metrics.values() for name in metrics)
     labels = read_decision_summary(facts.run).labels
@@ -96,71 +98,79 @@ def _evaluation(facts: RunFacts) -> Block:
     heads = ("metric", *run.metrics)
     title = "Metrics named in the config"
     if facts.members:
-        title = f"Mean over {len(facts.members)} networks, with its 95% confidence interval"
+        title = f"Mean over {len(facts.members)} networks with 95% confidence intervals"
     return grid(title, heads, rows, right=range(1, len(heads)))
 
 
-def measures_grid(
-    of: SplitFindings, title: str, level: float, labels: MetricLabels, *, is_folded: bool = False
+def metrics_table(
+    result: SplitFindings,
+    title: str,
+    level: float,
+    labels: MetricLabels,
+    *,
+    is_folded: bool = False,
 ) -> Grid:
-    """The metrics of a split with intervals, beside the baselines where there are any."""
-    names = [name for name in of.measures if _is_usual(name)]
-    # Metrics that are compared with the baselines first.
-    names.sort(key=lambda name: name not in of.over_prior)
+    """Make a table of the metrics of a split with intervals and baselines, if any."""
+    names = [name for name in result.measures if _is_default_average(name)]
+    # Metrics compared with the baselines come first.
+    names.sort(key=lambda name: name not in result.over_prior)
     heads = ["metric", f"value [{100 * level:g}% interval]"]
-    if of.prior or of.linear:
+    if result.prior or result.linear:
         heads += ["prior", "linear model", "difference from prior", "difference from linear model"]
     rows = []
     for name in names:
-        measured = of.measures[name]
-        row = [labels.of(name), interval_text(measured)]
+        row = [labels.of(name), interval_text(result.measures[name])]
         if len(heads) > 2:
-            row += [number(of.prior.get(name)), number(of.linear.get(name))]
+            row += [number(result.prior.get(name)), number(result.linear.get(name))]
             row += [
-                difference_text(over.get(name), name) for over in (of.over_prior, of.over_linear)
+                difference_text(differences.get(name), name)
+                for differences in (result.over_prior, result.over_linear)
             ]
         rows.append(row)
-    for place, (column, covered) in enumerate(of.covered.items()):
-        if place < _MOST_PARTS:
-            filler = [_NOTHING] * (len(heads) - 2)
-            rows.append([f"interval coverage: {column}", interval_text(covered), *filler])
-    if of.calibration_error is not None:
-        filler = [_NOTHING] * (len(heads) - 2)
-        rows.append(["expected calibration error", number(of.calibration_error), *filler])
+    empty = [_NOTHING] * (len(heads) - 2)
+    for column, coverage in islice(result.covered.items(), _MAX_PARTS):
+        rows.append([f"interval coverage: {column}", interval_text(coverage), *empty])
+    if result.calibration_error is not None:
+        rows.append(["expected calibration error", number(result.calibration_error), *empty])
     return grid(title, heads, rows, right=range(1, len(heads)), is_folded=is_folded)
 
 
-def _is_usual(name: str) -> bool:
-    """Whether a metric is of all classes, averaged in the default way."""
+def _is_default_average(name: str) -> bool:
+    """Return whether a metric is of all classes, with the default averaging."""
     return not split_metric_name(name)[0] and not name.endswith(_AVERAGES)
 
 
-def interval_text(measured: MetricValue) -> str:
-    """A value with its interval: 0.9650 [0.9300, 0.9900]."""
-    return format_with_interval(measured.value, measured.low, measured.high)
+def interval_text(metric: MetricValue) -> str:
+    """Format a metric with its interval: 0.9650 [0.9300, 0.9900]."""
+    return format_with_interval(metric.value, metric.low, metric.high)
 
 
 def difference_text(difference: Difference | None, name: str) -> str:
-    """A difference as text: +0.0120 [0.0010, 0.0230] better; noise where its interval contains 0."""
+    """Format a difference: +0.0120 [0.0010, 0.0230] better; noise if its interval contains 0."""
     if difference is None or difference.value is None:
         return _NOTHING
-    ends = ""
+    interval = ""
     if difference.low is not None and difference.high is not None:
-        ends = f" [{_plain(difference.low)}, {_plain(difference.high)}]"
+        interval = f" [{_fixed(difference.low)}, {_fixed(difference.high)}]"
     sign = "+" if difference.value > 0 else ""
-    return f"{sign}{_plain(difference.value)}{ends} {verdict(difference, name)}"
+    return f"{sign}{_fixed(difference.value)}{interval} {verdict(difference, name)}"
 
 
-def _plain(value: float) -> str:
-    """A difference, small ones to the fourth decimal."""
+def _fixed(value: float) -> str:
+    """Format a difference, small ones with four decimals."""
     return f"{value:.4f}" if abs(value) < 1 else number(value)
 
 
-def _averages(of: SplitFindings, split: str, facts: RunFacts) -> Grid:
+def _averages_table(result: SplitFindings, split: str, facts: RunFacts) -> Grid:
     rows = [
-        (name, interval_text(measured), number(of.prior.get(name)), number(of.linear.get(name)))
-        for name, measured in of.measures.items()
-        if not split_metric_name(name)[0] and not _is_usual(name)
+        (
+            name,
+            interval_text(metric),
+            number(result.prior.get(name)),
+            number(result.linear.get(name)),
+        )
+        for name, metric in result.measures.items()
+        if not split_metric_name(name)[0] and not _is_default_average(name)
     ]
     parts = "columns" if facts.task == "multilabel" else "classes"
     title = f"Other averages over the {parts}, {split} rows"
@@ -168,41 +178,41 @@ def _averages(of: SplitFindings, split: str, facts: RunFacts) -> Grid:
     return grid(title, heads, rows, right=(1, 2, 3), is_folded=True)
 
 
-def _parts(of: SplitFindings, split: str, facts: RunFacts) -> Grid:
-    """One row a class or column: its rows and each of its metrics."""
+def _parts_table(result: SplitFindings, split: str, facts: RunFacts) -> Grid:
+    """Make a table with the number of rows and the metrics of each class or column."""
     by_part: dict[str, dict[str, MetricValue]] = {}
-    for name, measured in of.measures.items():
-        part, measure = split_metric_name(name)
+    for name, value in result.measures.items():
+        part, metric = split_metric_name(name)
         if part:
-            by_part.setdefault(part, {})[measure] = measured
-    measures = list(dict.fromkeys(name for one in by_part.values() for name in one))
-    counts = _part_rows(facts, split)
+            by_part.setdefault(part, {})[metric] = value
+    metrics = list(dict.fromkeys(name for values in by_part.values() for name in values))
+    counts = _part_counts(facts, split)
     shown = list(by_part)
     title = "Metrics by class (one-vs-rest)" if facts.task == "multiclass" else "Metrics by column"
-    if len(shown) > _MOST_PARTS:
-        shown = sorted(shown, key=lambda part: -counts.get(part, 0))[:_MOST_PARTS]
-        chosen = f"the {_MOST_PARTS} with the most rows" if counts else f"the first {_MOST_PARTS}"
-        title += f", {chosen} of {len(by_part):,}"
+    if len(shown) > _MAX_PARTS:
+        shown = sorted(shown, key=lambda part: -counts.get(part, 0))[:_MAX_PARTS]
+        selection = f"the {_MAX_PARTS} with the most rows" if counts else f"the first {_MAX_PARTS}"
+        title += f", {selection} of {len(by_part):,}"
     rows = [
         (
             part,
             *([f"{counts.get(part, 0):,}"] if counts else []),
             *(
                 interval_text(by_part[part][name]) if name in by_part[part] else _NOTHING
-                for name in measures
+                for name in metrics
             ),
         )
         for part in shown
     ]
     kinds = {"multiclass": ("class", "rows"), "multilabel": ("column", "positive rows")}
-    what, of_rows = kinds.get(facts.task or "", ("column", "rows"))
-    heads = (what, *([of_rows] if counts else []), *measures)
-    folded = len(rows) > _UNFOLDED_PARTS
-    return grid(title, heads, rows, right=range(1, len(heads)), is_folded=folded)
+    part_head, rows_head = kinds.get(facts.task or "", ("column", "rows"))
+    heads = (part_head, *([rows_head] if counts else []), *metrics)
+    is_folded = len(rows) > _MAX_UNFOLDED_PARTS
+    return grid(title, heads, rows, right=range(1, len(heads)), is_folded=is_folded)
 
 
-def _part_rows(facts: RunFacts, split: str) -> dict[str, int]:
-    """The rows of each class, or the positive rows of each column."""
+def _part_counts(facts: RunFacts, split: str) -> dict[str, int]:
+    """Return the rows of each class, or the positive rows of each column."""
     if facts.task not in ("multiclass", "multilabel") or split not in facts.answers:
         return {}
     answers = facts.answers[split]
@@ -211,7 +221,7 @@ def _part_rows(facts: RunFacts, split: str) -> dict[str, int]:
 
 
 def slices(facts: RunFacts) -> Section:
-    """Slices with worse metrics than all rows, and the rows with the largest loss."""
+    """Make the section with slices worse than all rows, and the rows with the largest loss."""
     return section("slices", "Errors", _slices(facts))
 
 
@@ -221,64 +231,64 @@ def _slices(facts: RunFacts) -> Iterator[Block]:
         return
     last = findings.last()
     if findings.slices is not None:
-        of = findings.slices
-        yield _slices_grid(of, f"Slices named in the config, {last} rows", searched=False)
+        title = f"Slices named in the config, {last} rows"
+        yield _slices_table(findings.slices, title, is_search=False)
     worst = findings.worst_slices
     if worst is not None and worst.looked_at:
-        yield Prose(_search_words(worst, last))
-        yield _slices_grid(worst, f"Worst slices, {last} rows", searched=True)
-    yield _worst_rows(facts, findings, last)
+        yield Prose(_search_text(worst, last))
+        yield _slices_table(worst, f"Worst slices, {last} rows", is_search=True)
+    yield _worst_rows_table(findings, last)
 
 
-def _search_words(worst: WorstSlices, split: str | None) -> str:
-    significant = sum(one.chance is not None and one.chance < _SIGNIFICANT for one in worst.of)
-    were = "was" if worst.looked_at == 1 else "were"
-    searched = f"{pluralize(worst.looked_at, 'slice')} (levels of one column or of two) {were} "
-    searched += "searched for "
-    searched += f"worse {worst.measure} than {number(worst.whole)} on all {split} rows: "
-    if not significant:
-        text = f"{searched}no difference is statistically significant."
+def _search_text(worst: WorstSlices, split: str | None) -> str:
+    significant = sum(map(_is_significant, worst.of))
+    text = (
+        f"{pluralize(worst.looked_at, 'slice')} (levels of one column, or of two combined) "
+        f"{'was' if worst.looked_at == 1 else 'were'} searched for a worse {worst.measure} than the "
+        f"{number(worst.whole)} of all {split} rows. "
+    )
+    if significant:
+        text += f"{significant} of them {'is' if significant == 1 else 'are'} significantly worse."
     else:
-        text = f"{searched}{significant} of those below {'is' if significant == 1 else 'are'} "
-        text += "significantly worse."
+        text += "No difference is statistically significant."
     if worst.of:
         text += " p-values are adjusted for the number of slices (Bonferroni)."
     return text
 
 
-def _slices_grid(of: Slices | WorstSlices, title: str, *, searched: bool) -> Grid:
+def _is_significant(part: Slice) -> bool:
+    return part.chance is not None and part.chance < _SIGNIFICANT
+
+
+def _slices_table(slices: Slices | WorstSlices, title: str, *, is_search: bool) -> Grid:
     rows = []
-    for one in of.of:
-        where = " and ".join(_is(column, level) for column, level in one.where.items())
-        measured = interval_text(MetricValue(one.value, one.low, one.high))
-        chance = [number(one.chance)] if searched else []
-        rows.append((where, f"{one.rows:,}", measured, *chance))
-    heads = ("slice", "rows", of.measure, *(["adjusted p-value"] if searched else []))
-    marked = [
-        place
-        for place, one in enumerate(of.of)
-        if one.chance is not None and one.chance < _SIGNIFICANT
-    ]
+    for part in slices.of:
+        where = " and ".join(_condition(column, level) for column, level in part.where.items())
+        metric = interval_text(MetricValue(part.value, part.low, part.high))
+        p_value = [number(part.chance)] if is_search else []
+        rows.append((where, f"{part.rows:,}", metric, *p_value))
+    heads = ("slice", "rows", slices.measure, *(["adjusted p-value"] if is_search else []))
+    marked = [index for index, part in enumerate(slices.of) if _is_significant(part)]
     return grid(title, heads, rows, right=range(1, len(heads)), marked=marked)
 
 
-def _is(column: str, level: str) -> str:
-    """A condition; a bin of numbers carries its own comparison sign."""
+def _condition(column: str, level: str) -> str:
+    """Format a condition; bins of numbers start with a comparison sign."""
     return f"{column} {level}" if level.startswith(("≤", ">")) else f"{column} = {level}"
 
 
-def _worst_rows(facts: RunFacts, findings: Findings, split: str | None) -> Grid:
+def _worst_rows_table(findings: Findings, split: str | None) -> Grid:
     names = findings.names[1:] if findings.task == "binary" else findings.names
-    is_wide = len(names) > _MOST_ANSWERS
+    is_wide = len(names) > _MAX_OUTPUTS
     kind = "predicted" if findings.task == "regression" else "probability of"
     rows = []
-    for one in findings.worst_rows:
-        actual = one.actual if isinstance(one.actual, str) else ", ".join(map(number, one.actual))
-        answers: list[str] = []
+    for row in findings.worst_rows:
+        actual = row.actual if isinstance(row.actual, str) else ", ".join(map(number, row.actual))
+        outputs: list[str] = []
         if not is_wide:
-            answers = [number(value) for value in one.answer[: len(names)]]
-            answers += [_NOTHING] * (len(names) - len(answers))
-        rows.append((f"{one.row:,}", actual, *answers, number(one.loss)))
+            outputs = [number(value) for value in row.answer[: len(names)]]
+            outputs += [_NOTHING] * (len(names) - len(outputs))
+        rows.append((f"{row.row:,}", actual, *outputs, number(row.loss)))
     heads = ["row", "actual", *([] if is_wide else [f"{kind} {name}" for name in names]), "loss"]
-    title = f"Worst predictions: {split} rows with the largest loss (row numbers from 0)"
+    title = f"Worst predictions: {split} rows with the largest loss (rows are counted from 0)"
     return grid(title, heads, rows, right=range(2, len(heads)), is_folded=len(rows) > 10)

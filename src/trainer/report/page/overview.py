@@ -1,4 +1,4 @@
-"""The run in a sentence, its warnings, its data and splits."""
+"""The summary of a run, its warnings, its data and splits."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from trainer.report.page.facts import SPLITS, RunFacts
 from trainer.report.text import duration, format_bytes, number, pluralize
 from trainer.runs.manifest import Manifest
 
-_MANY_COLUMNS = 12
-_MOST_COLUMNS = 500
-_MANY_CLASSES = 20
-_MOST_CLASSES = 100
-_TASK_WORDS = {
+_MAX_UNFOLDED_COLUMNS = 12
+_MAX_COLUMNS = 500
+_MAX_UNFOLDED_CLASSES = 20
+_MAX_CLASSES = 100
+_TASK_LABELS = {
     "binary": "binary classification",
     "multiclass": "multiclass classification",
     "multilabel": "multilabel classification",
@@ -28,12 +28,12 @@ _ORDER = ("train", "validation", "test")
 
 
 def title_of(facts: RunFacts) -> str:
-    """The name of the run and that of its directory."""
+    """Return the title: the name of the run and of its directory."""
     return f"{facts.report.summary.name} – {facts.run.path.absolute().name}"
 
 
 def lead_of(facts: RunFacts) -> tuple[str, ...]:
-    """What was trained on which data, how it ended, and its main metric."""
+    """Return the introduction: what was trained on which data, how it ended, the headline metric."""
     return tuple(_lead(facts))
 
 
@@ -43,11 +43,11 @@ def _lead(facts: RunFacts) -> Iterator[str]:
         yield f"This run is damaged: {len(facts.problems)} of its files cannot be read."
         return
     what = "A network" if not facts.members else f"{len(facts.members)} networks"
-    kind = f" for {_TASK_WORDS[facts.task]}" if facts.task else ""
+    task = f" for {_TASK_LABELS[facts.task]}" if facts.task else ""
     target = f" of {facts.target}" if facts.target else ""
     rows = manifest.splits.get("train")
     trained = f", trained on {pluralize(rows, 'row')}" if rows and not facts.members else ""
-    yield f"{what}{kind}{target}{trained}: {_state(facts, manifest)}."
+    yield f"{what}{task}{target}{trained}: {_status_text(facts, manifest)}."
     if facts.findings is not None:
         yield facts.findings.sentence
         return
@@ -62,20 +62,20 @@ def _lead(facts: RunFacts) -> Iterator[str]:
             return
 
 
-def _state(facts: RunFacts, manifest: Manifest) -> str:
+def _status_text(facts: RunFacts, manifest: Manifest) -> str:
     status = facts.report.summary.status
-    words: str = status
+    text: str = status
     if status == "dead":
-        words = "dead (marked as running, but its process is gone)"
+        text = "dead (marked as running, but its process has ended)"
     if facts.members and manifest.epochs == 0:
-        return words
+        return text
     best = f", best epoch {manifest.best_epoch}" if manifest.best_epoch is not None else ""
-    words += f" after {pluralize(manifest.epochs, 'epoch')}{best}"
-    return f"{words}; {manifest.stopped_because}" if manifest.stopped_because else words
+    text += f" after {pluralize(manifest.epochs, 'epoch')}{best}"
+    return f"{text}; {manifest.stopped_because}" if manifest.stopped_because else text
 
 
 def notices(facts: RunFacts) -> Section:
-    """Warnings, why the run failed, damaged files, resumptions and rollbacks."""
+    """Make the section with warnings, errors, damaged files, resumptions and rollbacks."""
     return section("notices", "Warnings", _notices(facts))
 
 
@@ -86,37 +86,42 @@ def _notices(facts: RunFacts) -> Iterator[Block]:
             yield Prose(f"The run failed: {problem}", "warning")
         for warning in manifest.warnings:
             yield Prose(warning, "warning")
-        resumed = [
+        resumptions = [
             (
-                f"{one.at:%Y-%m-%d %H:%M} UTC",
-                f"{one.epoch:,}",
-                one.checkpoint,
-                "; ".join((*(f"{key}: {to}" for key, to in one.changes.items()), *one.differences)),
+                f"{entry.at:%Y-%m-%d %H:%M} UTC",
+                f"{entry.epoch:,}",
+                entry.checkpoint,
+                "; ".join(
+                    (
+                        *(f"{key}: {value}" for key, value in entry.changes.items()),
+                        *entry.differences,
+                    )
+                ),
             )
-            for one in manifest.resumptions
+            for entry in manifest.resumptions
         ]
         heads = ("resumed at", "from epoch", "checkpoint", "changes")
-        yield grid("Resumptions", heads, resumed, right=(1,))
-        rewound = [
-            (f"{one.epoch:,}", f"{one.step:,}", number(one.learning_rate))
-            for one in manifest.rewinds
+        yield grid("Resumptions", heads, resumptions, right=(1,))
+        rollbacks = [
+            (f"{entry.epoch:,}", f"{entry.step:,}", number(entry.learning_rate))
+            for entry in manifest.rewinds
         ]
         columns = ("rolled back to epoch", "step", "new learning rate")
-        yield grid("Rollbacks after a non-finite loss", columns, rewound, right=(0, 1, 2))
+        yield grid("Rollbacks after a non-finite loss", columns, rollbacks, right=(0, 1, 2))
     for problem in facts.problems:
         yield Prose(f"Damaged file: {problem}", "warning")
 
 
 def data(facts: RunFacts) -> Section:
-    """Files, rows and splits, class frequencies, columns."""
+    """Make the section with files, rows by split, class frequencies, columns."""
     return section("data", "Data", _data(facts))
 
 
 def _data(facts: RunFacts) -> Iterator[Block]:
     manifest = facts.report.summary.manifest
     if manifest is not None:
-        yield _splits(manifest)
-        yield _classes(facts, manifest)
+        yield _splits_table(manifest)
+        yield _classes_table(facts, manifest)
         dropped = [(reason, f"{count:,}") for reason, count in manifest.dropped.items()]
         yield grid("Dropped rows", ("reason", "rows"), dropped, right=(1,))
         files = [
@@ -124,10 +129,10 @@ def _data(facts: RunFacts) -> Iterator[Block]:
             for file in manifest.data
         ]
         yield grid("Files", ("file", "rows", "size", "SHA-256 prefix"), files, right=(1, 2))
-    yield from _columns(facts)
+    yield from _columns_table(facts)
 
 
-def _splits(manifest: Manifest) -> Grid:
+def _splits_table(manifest: Manifest) -> Grid:
     total = sum(manifest.splits.values())
     rows = [
         (
@@ -135,81 +140,81 @@ def _splits(manifest: Manifest) -> Grid:
             f"{manifest.splits[split]:,}",
             f"{100 * manifest.splits[split] / total:.1f}%" if total else "–",
         )
-        for split in _in_order(manifest)
+        for split in _sorted_splits(manifest)
     ]
     return grid("Rows by split", ("split", "rows", "share"), rows, right=(1, 2))
 
 
-def _in_order(manifest: Manifest) -> list[str]:
+def _sorted_splits(manifest: Manifest) -> list[str]:
     return sorted(
         manifest.splits, key=lambda name: _ORDER.index(name) if name in _ORDER else len(_ORDER)
     )
 
 
-def _classes(facts: RunFacts, manifest: Manifest) -> Grid:
-    """Classes down the page, splits across: rows, and their share of the split."""
-    splits = [split for split in _in_order(manifest) if split in facts.answers]
-    of_split = {split: _class_rows(facts.answers[split]) for split in splits}
-    places = list(range(len(facts.names))) if facts.task in ("binary", "multiclass") else []
+def _classes_table(facts: RunFacts, manifest: Manifest) -> Grid:
+    """Make a table of class counts and shares: classes as rows, splits as columns."""
+    splits = [split for split in _sorted_splits(manifest) if split in facts.answers]
+    counts = {split: _class_counts(facts.answers[split]) for split in splits}
+    classes = list(range(len(facts.names))) if facts.task in ("binary", "multiclass") else []
     title = "Class frequencies"
-    if len(places) > _MOST_CLASSES and splits:
-        places.sort(key=lambda place: -of_split[splits[0]][place])
-        places = places[:_MOST_CLASSES]
-        title += f", the {_MOST_CLASSES} most frequent of {len(facts.names):,}"
+    if len(classes) > _MAX_CLASSES and splits:
+        classes.sort(key=lambda index: -counts[splits[0]][index])
+        classes = classes[:_MAX_CLASSES]
+        title += f", the {_MAX_CLASSES} most frequent of {len(facts.names):,}"
     rows = [
-        (facts.names[place], *(_with_share(of_split[split], place) for split in splits))
-        for place in places
+        (facts.names[index], *(_with_share(counts[split], index) for split in splits))
+        for index in classes
         if splits
     ]
     heads = ("class", *splits)
-    folded = len(rows) > _MANY_CLASSES
-    return grid(title, heads, rows, right=range(1, len(heads)), is_folded=folded)
+    is_folded = len(rows) > _MAX_UNFOLDED_CLASSES
+    return grid(title, heads, rows, right=range(1, len(heads)), is_folded=is_folded)
 
 
-def _class_rows(answers: Predictions) -> Any:
+def _class_counts(answers: Predictions) -> Any:
     totals = np.sum(answers.y, axis=0, dtype=np.float64)
     return np.concatenate([len(answers) - totals, totals]) if answers.task == "binary" else totals
 
 
-def _with_share(counts: Any, place: int) -> str:
+def _with_share(counts: Any, index: int) -> str:
     total = float(counts.sum())
-    return f"{int(counts[place]):,} ({100 * counts[place] / total:.1f}%)" if total else "–"
+    return f"{int(counts[index]):,} ({100 * counts[index] / total:.1f}%)" if total else "–"
 
 
-def _columns(facts: RunFacts) -> Iterator[Block]:
+def _columns_table(facts: RunFacts) -> Iterator[Block]:
     match facts.preprocessing:
-        case {"columns": [*columns]}:
-            known = [column for column in columns if isinstance(column, dict)]
+        case {"columns": [*items]}:
+            columns = [column for column in items if isinstance(column, dict)]
         case _:
             return
     rows = [
         (
             str(column.get("name", "–")),
             str(column.get("kind", "–")),
-            *(_figure(column.get(key)) for key in ("missing", "mean", "minimum", "maximum")),
-            _figure(
+            *(_number_text(column.get(key)) for key in ("missing", "mean", "minimum", "maximum")),
+            _number_text(
                 len(features) if isinstance(features := column.get("features"), list) else None
             ),
         )
-        for column in known[:_MOST_COLUMNS]
+        for column in columns[:_MAX_COLUMNS]
     ]
-    title = f"{len(known):,} feature columns, statistics of the training rows"
-    if len(known) > _MOST_COLUMNS:
-        title += f", the first {_MOST_COLUMNS}"
+    title = f"{len(columns):,} feature columns, statistics of the training rows"
+    if len(columns) > _MAX_COLUMNS:
+        title += f", the first {_MAX_COLUMNS}"
     heads = ("column", "kind", "missing", "mean", "min", "max", "inputs")
-    folded = len(known) > _MANY_COLUMNS
-    yield grid(title, heads, rows, right=range(2, len(heads)), is_folded=folded)
+    is_folded = len(columns) > _MAX_UNFOLDED_COLUMNS
+    yield grid(title, heads, rows, right=range(2, len(heads)), is_folded=is_folded)
 
 
-def _figure(value: object) -> str:
+def _number_text(value: object) -> str:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return number(value) if is_number else "–"  # type: ignore[arg-type]
 
 
 def durations(manifest: Manifest) -> str:
-    """How long the run took, and how long each phase."""
+    """Format the duration of the run and of its phases."""
     parts = ", ".join(f"{phase} {duration(seconds)}" for phase, seconds in manifest.timings.items())
     if manifest.ended is None:
         return parts
-    whole = duration((manifest.ended - manifest.started).total_seconds())
-    return f"{whole} ({parts})" if parts else whole
+    total = duration((manifest.ended - manifest.started).total_seconds())
+    return f"{total} ({parts})" if parts else total

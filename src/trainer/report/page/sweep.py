@@ -1,4 +1,4 @@
-"""The page of a sweep: its best trials, the objective against every setting, what failed, commands."""
+"""The page of a sweep: the best trials, the objective by setting, failures, commands."""
 
 from __future__ import annotations
 
@@ -38,45 +38,45 @@ from trainer.runs.process import this_process
 from trainer.sweep.leaderboard import TrialRow
 
 _BEST = 10
-_SIDE_BY_SIDE = 5
-_CURVES = 6
-_LISTED = 200
-_PLOTS = 24
-_AXES = 12
+_MAX_COMPARED = 5
+_MAX_CURVES = 6
+_MAX_TRIALS = 200
+_MAX_PLOTS = 24
+_MAX_AXES = 12
 _NOTHING = "–"
 
 
 def sweep_page(sweep: SweepFacts, now: datetime) -> Page:
-    """The page of a sweep in whatever state; sections that have nothing in them are left out.
+    """Make the page of a sweep in any state, without empty sections.
 
     Args:
         sweep: The sweep.
-        now: With a time zone, to find trials that are dead though marked as running.
+        now: With a time zone; used to detect trials that are marked as running but dead.
     """
     trials = ranked_trials(sweep.leaderboard)
     axes = make_axes(sweep)
     importance = setting_importance(axes, trials.rows, higher=trials.higher)
     order = range(len(axes))
     if importance is not None:
-        order = sorted(order, key=lambda place: -importance.share[place])  # type: ignore[assignment]
+        order = sorted(order, key=lambda index: -importance.share[index])  # type: ignore[assignment]
     sections = (
         section("notices", "Warnings", _notices(sweep)),
         section("best", "Best trials", _best(sweep, trials)),
-        section("settings", "Settings", _settings(sweep, [axes[each] for each in order], trials)),
+        section("settings", "Settings", _settings(sweep, [axes[index] for index in order], trials)),
         section("importance", "Importance of the settings", _importance(axes, trials, importance)),
         section("curves", "Learning curves", _curves(sweep)),
-        section("compared", "Best trials side by side", _compared(sweep, now)),
+        section("compared", "Comparison of the best trials", _compared(sweep, now)),
         section("failed", "Failed and eliminated trials", _failed(sweep)),
         section("space", "Search", _search(sweep)),
-        section("all", "All trials", _all(sweep)),
+        section("all", "All trials", _all_trials(sweep)),
         section("commands", "Commands", _commands(sweep, now)),
     )
     title = f"{sweep.name} – {sweep.directory.path.absolute().name}"
-    return Page(title, tuple(_lead(sweep, now)), tuple(one for one in sections if one.blocks))
+    return Page(title, tuple(_lead(sweep, now)), tuple(part for part in sections if part.blocks))
 
 
 def _lead(sweep: SweepFacts, now: datetime) -> Iterator[str]:
-    settings = pluralize(sum(len(each.keys) for each in sweep.dimensions), "setting")
+    settings = pluralize(sum(len(dimension.keys) for dimension in sweep.dimensions), "setting")
     name = {"tpe": "TPE"}.get(sweep.search, sweep.search.capitalize())
     search = f"{name} search over {settings}" if name else "A search"
     took = f" in {duration(sweep.elapsed_seconds)}" if sweep.elapsed_seconds else ""
@@ -85,7 +85,7 @@ def _lead(sweep: SweepFacts, now: datetime) -> Iterator[str]:
     best = sweep.leaderboard.best
     if best is None or best.ended is None:
         if sweep.status in ("finished", "damaged") or not sweep.rows:
-            yield "No trial can be compared."
+            yield "There are no ranked trials."
         return
     epoch = "" if best.ended.best_epoch is None else f" at epoch {best.ended.best_epoch:,}"
     yield (
@@ -99,9 +99,9 @@ def _lead(sweep: SweepFacts, now: datetime) -> Iterator[str]:
     if metrics.get("test"):
         labels = read_decision_summary(run).labels
         shown = ", ".join(
-            f"{labels.of(name)} {number(one)}" for name, one in metrics["test"].items()
+            f"{labels.of(name)} {number(value)}" for name, value in metrics["test"].items()
         )
-        yield f"On the test rows it has {shown}."
+        yield f"Its test metrics are {shown}."
 
 
 def _notices(sweep: SweepFacts) -> Iterator[Block]:
@@ -112,7 +112,7 @@ def _notices(sweep: SweepFacts) -> Iterator[Block]:
         yield Prose(f"{pluralize(failed, 'trial')} failed.", "warning")
     if sweep.status in ("stopped", "dead"):
         resume = command_text("resume", sweep.directory.path)
-        yield Prose(f"It is not finished; resume it with: {resume}", "warning")
+        yield Prose(f"The sweep is not finished; resume it with: {resume}", "warning")
 
 
 def _best(sweep: SweepFacts, trials: Trials) -> Iterator[Block]:
@@ -120,7 +120,9 @@ def _best(sweep: SweepFacts, trials: Trials) -> Iterator[Block]:
         return
     shown = [row for row in trials.rows[:_BEST] if row.ended is not None]
     yield grid(
-        f"The best {len(shown)} by {trials.name}" if len(shown) > 1 else f"By {trials.name}",
+        f"The best {len(shown)} by {trials.name}"
+        if len(shown) > 1
+        else f"The best by {trials.name}",
         _heads(sweep),
         [_cells(sweep, row) for row in shown],
         right=range(4),
@@ -164,63 +166,62 @@ def _settings(sweep: SweepFacts, axes: list[Axis], trials: Trials) -> Iterator[B
         )
     if sweep.counts.get("eliminated"):
         yield Prose("Grey points are trials that were eliminated, after fewer epochs.")
-    if len(axes) > _AXES:
-        yield Prose(f"Parallel coordinates have {_AXES} of {len(axes)} settings.")
-    yield parallel_plot(axes[:_AXES], trials)
-    if len(axes) > _PLOTS:
-        yield Prose(f"{_PLOTS} of {len(axes)} settings are drawn.")
-    for place, axis in enumerate(axes[:_PLOTS]):
-        yield setting_plot(place, axis, trials)
+    if len(axes) > _MAX_AXES:
+        yield Prose(f"Parallel coordinates show {_MAX_AXES} of {len(axes)} settings.")
+    yield parallel_plot(axes[:_MAX_AXES], trials)
+    if len(axes) > _MAX_PLOTS:
+        yield Prose(f"Plots are shown for {_MAX_PLOTS} of {len(axes)} settings.")
+    for index, axis in enumerate(axes[:_MAX_PLOTS]):
+        yield setting_plot(index, axis, trials)
 
 
 def _importance(
-    axes: tuple[Axis, ...], trials: Trials, found: InputImportance | None
+    axes: tuple[Axis, ...], trials: Trials, importance: InputImportance | None
 ) -> Iterator[Block]:
     if not axes or not trials.rows:
         return
-    if found is None:
-        least = max(MIN_TRIALS, 3 * len(axes))
-        if len(trials.rows) < least:
-            there = pluralize(len(trials.rows), "trial")
+    if importance is None:
+        needed = max(MIN_TRIALS, 3 * len(axes))
+        if len(trials.rows) < needed:
             yield Prose(
-                f"{there} are too few to estimate it: {least} are needed for "
-                f"{pluralize(len(axes), 'setting')}."
+                f"Too few trials ({len(trials.rows)}): {needed} are needed to estimate the importance "
+                f"of {pluralize(len(axes), 'setting')}."
             )
         else:
             yield Prose("All trials have the same objective.")
         return
     yield Prose(
-        "The share of the variance of the trials' ranks that each setting explains by itself: a "
-        "functional analysis of variance of a random forest (Hutter and others, 2014), fitted to the "
-        "ranks of all trials with an objective; eliminated ones count with the objective that they "
-        "had. Bars show the standard deviation over its trees."
+        "The importance of a setting is the share of the variance of the trials' ranks that it explains "
+        "alone (functional ANOVA of a random forest, Hutter et al. 2014). The forest is fitted to all "
+        "ranked trials, eliminated ones with their last objective. Error bars are the standard "
+        "deviation over its trees."
     )
-    rest = max(0.0, 1.0 - float(found.share.sum()))
-    if found.r2 > 0:
+    if importance.r2 > 0:
+        rest = max(0.0, 1.0 - float(importance.share.sum()))
         yield Prose(
-            f"For trials that it was not fitted on the forest explains {100 * found.r2:.0f}% of the "
-            f"variance. {100 * rest:.0f}% is due to settings together, or to chance."
+            f"On trials it was not fitted on, the forest explains {100 * importance.r2:.0f}% of the "
+            f"variance. {100 * rest:.0f}% of its variance is due to interactions of settings or chance."
         )
     else:
         yield Prose(
-            "The forest does not predict trials that it was not fitted on: these shares say little."
+            "The forest does not predict trials it was not fitted on, so these shares are not reliable."
         )
-    yield importance_plot(axes, found)
-    order = sorted(range(len(axes)), key=lambda place: -found.share[place])
+    yield importance_plot(axes, importance)
+    order = sorted(range(len(axes)), key=lambda index: -importance.share[index])
     rows = [
         (
-            ", ".join(axes[place].keys),
-            f"{100 * found.share[place]:.1f}%",
-            f"{100 * found.std[place]:.1f}%",
+            ", ".join(axes[index].keys),
+            f"{100 * importance.share[index]:.1f}%",
+            f"{100 * importance.std[index]:.1f}%",
         )
-        for place in order
+        for index in order
     ]
     yield grid("Shares", ("setting", "share", "standard deviation"), rows, right=(1, 2))
 
 
 def _curves(sweep: SweepFacts) -> Iterator[Block]:
     histories = {}
-    for row, run in sweep.kept(_CURVES):
+    for row, run in sweep.kept(_MAX_CURVES):
         with suppress(RunError):
             histories[row.trial.number] = read_log(run.metrics)
     plot = curves_plot(sweep.leaderboard.objective, histories)
@@ -229,7 +230,7 @@ def _curves(sweep: SweepFacts) -> Iterator[Block]:
 
 
 def _compared(sweep: SweepFacts, now: datetime) -> Iterator[Block]:
-    kept = sweep.kept(_SIDE_BY_SIDE)
+    kept = sweep.kept(_MAX_COMPARED)
     if len(kept) < 2:
         return
     try:
@@ -255,7 +256,7 @@ def _failed(sweep: SweepFacts) -> Iterator[Block]:
 
 def _search(sweep: SweepFacts) -> Iterator[Block]:
     space = space_table(sweep)
-    yield grid("What is searched", space.columns, space.rows)
+    yield grid("Search space", space.columns, space.rows)
     if sweep.config is None or sweep.config.sweep is None:
         return
     settings = sweep.config.sweep
@@ -267,24 +268,24 @@ def _search(sweep: SweepFacts) -> Iterator[Block]:
         ("objective", f"{sweep.leaderboard.objective}, {sweep.leaderboard.direction} is better"),
     ]
     if settings.halving is not None:
-        rung = f"one in {settings.halving.factor} continues, first after {settings.halving.first}"
-        facts.append(("halving", rung))
+        halving = settings.halving
+        facts.append(("halving", f"one in {halving.factor} continues, first after {halving.first}"))
     if sweep.jobs is not None:
         facts.append(("jobs", str(sweep.jobs)))
     yield grid("", ("", ""), facts if sweep.leaderboard.objective else facts[:3])
 
 
-def _all(sweep: SweepFacts) -> Iterator[Block]:
+def _all_trials(sweep: SweepFacts) -> Iterator[Block]:
     rows = sweep.ranked
     if len(rows) <= _BEST and all(row.ended is not None for row in rows):
         return
     title = f"All {pluralize(len(rows), 'trial')}"
-    if len(rows) > _LISTED:
-        title = f"The best {_LISTED} of {pluralize(len(rows), 'trial')}"
+    if len(rows) > _MAX_TRIALS:
+        title = f"The best {_MAX_TRIALS} of {pluralize(len(rows), 'trial')}"
     yield grid(
         title,
         _heads(sweep),
-        [_cells(sweep, row) for row in rows[:_LISTED]],
+        [_cells(sweep, row) for row in rows[:_MAX_TRIALS]],
         right=range(4),
         is_folded=True,
     )
@@ -294,14 +295,14 @@ def _commands(sweep: SweepFacts, now: datetime) -> Iterator[Block]:
     for _, run in sweep.kept(1):
         manifest = summarize(run, now, this_process()).manifest
         if manifest is not None and manifest.command:
-            yield Lines("This sweep was made by", (cell(shlex.join(manifest.command)),))
-    again = command_text("sweep", sweep.directory.config)
-    commands = {again: "run it again from scratch", **sweep.commands}
+            yield Lines("This sweep was created by", (cell(shlex.join(manifest.command)),))
+    repeat = command_text("sweep", sweep.directory.config)
+    commands = {repeat: "run again from scratch", **sweep.commands}
     yield Lines(
-        "To reproduce and use it",
+        "Commands to reproduce and use this sweep",
         tuple(f"{cell(command)}    # {what}" for command, what in commands.items()),
     )
-    yield Lines("The config", _text(sweep.directory.config), is_folded=True)
+    yield Lines("Config", _text(sweep.directory.config), is_folded=True)
 
 
 def _text(path: Path) -> tuple[str, ...]:
