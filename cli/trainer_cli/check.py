@@ -30,7 +30,7 @@ def command(
         typer.Option(
             "--data",
             help="Audit the data instead: duplicates across splits, leaking groups, target leakage, "
-            "drift and more; for a run, likely label errors. Exit code 2 if there is a fault.",
+            "drift and more; for a run, likely label errors. Exit code 2 if there is an error.",
         ),
     ] = False,
     strict: Annotated[
@@ -105,7 +105,7 @@ def _audit(words: list[str], *, strict: bool, quiet: bool, json: bool) -> None:
         console.warn(warning)
     for finding in audit.findings:
         match finding.severity:
-            case "fault":
+            case "error":
                 console.error(str(finding.problem))
             case "warning":
                 console.warn(str(finding.problem))
@@ -115,15 +115,15 @@ def _audit(words: list[str], *, strict: bool, quiet: bool, json: bool) -> None:
         console.json_result(audit.to_json())
     elif not quiet:
         console.result(_audit_line(audit))
-    if audit.count("fault") or (strict and audit.count("warning")):
+    if audit.count("error") or (strict and audit.count("warning")):
         raise typer.Exit(2)
 
 
 def _audit_line(audit: Audit) -> str:
     rows = ", ".join(f"{count:,} {split}" for split, count in audit.rows.items())
     features = f", {pluralize(audit.features, 'feature')}" if audit.features else ""
-    faults, warnings = audit.count("fault"), audit.count("warning")
-    counts = f"{pluralize(faults, 'fault')}, {pluralize(warnings, 'warning')}"
+    errors, warnings = audit.count("error"), audit.count("warning")
+    counts = f"{pluralize(errors, 'error')}, {pluralize(warnings, 'warning')}"
     part = "" if audit.looked_at is None else f", of which {audit.looked_at:,} were sampled"
     return f"{audit.name}: {counts} in {rows} rows{features}{part}"
 

@@ -22,7 +22,7 @@ ROWS = 300
 
 @pytest.fixture
 def clean(folder: Path) -> Path:
-    """A config whose table has no faults."""
+    """A config whose table has no problems."""
     write(folder / "clean.csv")
     (folder / "clean.yaml").write_text(
         "name: clean\ndata: {source: clean.csv, target: answer}\nmodel: {layers: [dense: 4]}\n"
@@ -42,20 +42,20 @@ def test_nothing_found(clean: Path, trainer: Callable) -> None:
     result = trainer("check", "--data", clean.name)
     assert (result.code, result.err) == (0, "")
     assert result.out == (
-        "clean: 0 faults, 0 warnings in 180 train, 60 validation, 60 test rows, 3 features\n"
+        "clean: 0 errors, 0 warnings in 180 train, 60 validation, 60 test rows, 3 features\n"
     )
     told = trainer("check", "--data", "--json", clean.name).json
     assert told["findings"] == told["notes"] == told["warnings"] == []
     assert (told["rows"], told["looked_at"]) == ({"train": 180, "validation": 60, "test": 60}, 300)
 
 
-def test_a_fault_is_an_error_and_ends_with_2(folder: Path, trainer: Callable) -> None:
+def test_error_finding_exits_with_2(folder: Path, trainer: Callable) -> None:
     result = trainer("check", "--data", "good.yaml")
     assert result.code == 2
     (line,) = [line for line in result.err.splitlines() if line.startswith("error:")]
     assert line.startswith("error: table.csv [target_leakage]: expected ")
     assert line.endswith("if so, set data.features.exclude: [age]")
-    assert result.out.startswith("good: 1 fault, 0 warnings in 36 train, ")
+    assert result.out.startswith("good: 1 error, 0 warnings in 36 train, ")
     mended = trainer("check", "--data", "good.yaml", "data.features.exclude=[age]")
     assert mended.code == 0
 

@@ -98,13 +98,13 @@ def test_what_they_remember_is_kept():
     state = watched(first, early)
     events = fit(state, lambda: None)
     next(events), next(events)
-    kept = state.callbacks.json_states(), state.callbacks.arrays()
+    kept = state.callbacks.json_states(), state.callbacks.array_states()
     assert state.callbacks.unsaved_attributes() == ["Remembering.file"]
 
     second, again = Remembering(), keras.callbacks.EarlyStopping("loss", patience=9)
     callbacks = watched(second, again).callbacks
     callbacks.restore(*kept)
-    callbacks.begin()
+    callbacks.on_train_begin()
     assert second.losses == pytest.approx(first.losses)
     assert (second.best, second.table, second.partial_epoch) == (first.best, first.table, "begun")
     np.testing.assert_array_equal(second.kernel, first.kernel)
@@ -119,8 +119,8 @@ def test_what_they_remember_is_kept():
 def test_before_the_first_epoch_nothing_is_remembered():
     callback = Remembering()
     callbacks = watched(callback).callbacks
-    kept = callbacks.json_states(), callbacks.arrays()
+    kept = callbacks.json_states(), callbacks.array_states()
     assert kept[1] == {}
     callbacks.restore(*kept)
-    callbacks.begin()
+    callbacks.on_train_begin()
     assert callback.best == float("inf")

@@ -14,7 +14,7 @@ from trainer.engine.monitors import (
     Monitors,
     ReduceLROnPlateauState,
 )
-from trainer.engine.multi_epoch import MultiEpochProgram, epochs_in_a_block
+from trainer.engine.multi_epoch import MultiEpochProgram, epochs_per_execution
 from trainer.engine.runner import ResidentRunner
 from trainer.engine.state import get_state
 from trainer.models.noise import CompiledDropout, CompiledGaussianNoise
@@ -51,7 +51,7 @@ def training(block, *, compiled=False, ema=False, validated=True, monitors=None,
         seed=2,
         batch_size=8,
         shuffle=True,
-        steps_in_a_call=1_000,
+        steps_per_execution=1_000,
         compiled=compiled,
     )
     executor = SingleEpochExecutor(runner, network, optimizer, validation)
@@ -127,12 +127,12 @@ def test_whoever_looks_inside_a_block_sees_that_epoch():
 
 def test_a_block_is_as_long_as_it_pays():
     network = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
-    assert epochs_in_a_block(samples(4, 0), None, 4, network, 1000) == 100
-    assert epochs_in_a_block(samples(4, 0), None, 4, network, 999) == 1
-    assert epochs_in_a_block(samples(4, 0), samples(4, 0), 1, network, 1000) == 50
-    assert epochs_in_a_block(samples(5000, 0), None, 8, network, 1000) == 1
+    assert epochs_per_execution(samples(4, 0), None, 4, network, 1000) == 100
+    assert epochs_per_execution(samples(4, 0), None, 4, network, 999) == 1
+    assert epochs_per_execution(samples(4, 0), samples(4, 0), 1, network, 1000) == 50
+    assert epochs_per_execution(samples(5000, 0), None, 8, network, 1000) == 1
     wide = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1_000_000)])
-    assert epochs_in_a_block(samples(4, 0), None, 4, wide, 1000) == 1
+    assert epochs_per_execution(samples(4, 0), None, 4, wide, 1000) == 1
 
 
 def told(result):

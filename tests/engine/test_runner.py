@@ -48,7 +48,7 @@ def runner_for(model, optimizer, loss, train, *, compiled, seed=1, shuffle=True,
         batch_size=BATCH,
         shuffle=shuffle,
         compiled=compiled,
-        steps_in_a_call=call,
+        steps_per_execution=call,
     )
 
 

@@ -62,7 +62,7 @@ def training(
         batch_size=BATCH,
         shuffle=True,
         compiled=compiled,
-        steps_in_a_call=CALL if block == 1 else 1_000,
+        steps_per_execution=CALL if block == 1 else 1_000,
     )
     executor = SingleEpochExecutor(runner, network, optimizer, validation)
     if block > 1:
@@ -95,7 +95,7 @@ def training(
 def whole(state):
     """All that is compared: arrays and facts, and what each epoch gave."""
     snapshot = take_snapshot(state)
-    return snapshot.arrays, snapshot.facts
+    return snapshot.arrays, snapshot.metadata
 
 
 def events_of(state, interrupted=lambda: None):
@@ -182,7 +182,7 @@ def test_a_training_that_has_ended_yields_nothing():
     events_of(first)
     second = training()
     restore_snapshot(second, take_snapshot(first))
-    assert second.ended == "all epochs done"
+    assert second.stop_reason == "all epochs done"
     assert events_of(second) == []
     same(whole(first), whole(second))
 
@@ -191,16 +191,18 @@ def test_time_runs_out():
     state = training()
     state.max_seconds = 1e-9
     assert events_of(state) == []
-    assert "fit.max_seconds" in state.ended
+    assert "fit.max_seconds" in state.stop_reason
     state = training()
-    state.began -= 100.0
+    state.start_time -= 100.0
     state.max_seconds = 100.0 + 3600
     assert len(events_of(state)) > 1
 
 
 def test_going_back_halves_the_rate_and_is_repeated_by_who_resumes():
     def exploding():
-        return training(schedule=False, rate=1e37, rollback=RollbackState(limit=400, factor=1e-4))
+        return training(
+            schedule=False, rate=1e37, rollback=RollbackState(max_rollbacks=400, factor=1e-4)
+        )
 
     undisturbed = exploding()
     expected = list(fit(undisturbed, lambda: None))
@@ -218,7 +220,7 @@ def test_going_back_halves_the_rate_and_is_repeated_by_who_resumes():
 
 
 def test_going_back_has_an_end():
-    state = training(schedule=False, rate=1e37, rollback=RollbackState(limit=2, factor=0.5))
+    state = training(schedule=False, rate=1e37, rollback=RollbackState(max_rollbacks=2, factor=0.5))
     with pytest.raises(DivergedError) as told:
         list(fit(state, lambda: None))
     (problem,) = told.value.problems
@@ -227,7 +229,7 @@ def test_going_back_has_an_end():
 
 
 def test_a_schedule_is_lowered_as_a_whole():
-    state = training(rate=1e37, rollback=RollbackState(limit=1_000, factor=1e-4))
+    state = training(rate=1e37, rollback=RollbackState(max_rollbacks=1_000, factor=1e-4))
     rolled_back = [event for event in fit(state, lambda: None) if isinstance(event, RolledBack)]
     assert rolled_back
     assert math.isfinite(float(state.optimizer.learning_rate))
@@ -244,4 +246,4 @@ def test_a_snapshot_of_another_network_is_refused():
     for piece in ("begun/predictions", "begun/mean/0"):
         arrays = {name: value for name, value in taken.arrays.items() if name != piece}
         with pytest.raises(RunError):
-            restore_snapshot(state, type(taken)(arrays, taken.facts))
+            restore_snapshot(state, type(taken)(arrays, taken.metadata))

@@ -41,7 +41,7 @@ def trained(units=8):
         seed=3,
         batch_size=8,
         shuffle=True,
-        steps_in_a_call=1_000,
+        steps_per_execution=1_000,
         compiled=False,
     )
     return network, optimizer, runner

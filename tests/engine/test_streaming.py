@@ -31,7 +31,7 @@ def on_disk(held):
 
 def runner_for(kind, model, optimizer, train, *, loss="binary_crossentropy", **settings):
     options = {"seed": 1, "batch_size": BATCH, "shuffle": True, "compiled": False}
-    options = {**options, "steps_in_a_call": 1_000, **settings}
+    options = {**options, "steps_per_execution": 1_000, **settings}
     return kind(model, optimizer, keras.losses.get(loss), train, **options)
 
 

@@ -13,7 +13,7 @@ from trainer.models.pack_compatibility import (
 
 SIZES = ModelDimensions(
     width=4, embeddings=(), head="sigmoid", outputs=1, loss="binary_crossentropy", rows=100,
-    judged=20, steps=40,
+    validation_rows=20, steps=40,
 )  # fmt: skip
 LAYERS = [
     {"dense": {"units": 8, "activation": "relu"}},
@@ -83,23 +83,23 @@ def test_it_may_differ(sections: dict) -> None:
 
 @pytest.mark.parametrize("sections", SHAPE, ids=str)
 def test_it_is_shared(sections: dict) -> None:
-    sizes = SIZES
+    dimensions = SIZES
     if sections.get("loss"):
-        sizes = ModelDimensions(
+        dimensions = ModelDimensions(
             **{
                 **{name: getattr(SIZES, name) for name in ModelDimensions.__slots__},
                 "loss": sections["loss"],
             }
         )
-    assert pack_key(config(**sections), sizes) != pack_key(config(), SIZES)
+    assert pack_key(config(**sections), dimensions) != pack_key(config(), SIZES)
 
 
 @pytest.mark.parametrize("change", [{"width": 5}, {"rows": 99}, {"judged": 0}, {"steps": 44}])
 def test_so_are_rows_and_steps(change: dict) -> None:
-    sizes = ModelDimensions(
+    dimensions = ModelDimensions(
         **{**{name: getattr(SIZES, name) for name in ModelDimensions.__slots__}, **change}
     )
-    assert pack_key(config(), sizes) != pack_key(config(), SIZES)
+    assert pack_key(config(), dimensions) != pack_key(config(), SIZES)
 
 
 def test_some_coefficients_are_the_shape_of_their_optimizer() -> None:
@@ -132,20 +132,21 @@ def test_it_is_trained_alone(sections: dict, reason: str) -> None:
 
 
 def test_what_its_rows_and_steps_rule_out() -> None:
-    sizes = {name: getattr(SIZES, name) for name in ModelDimensions.__slots__}
-    embedded = ModelDimensions(**{**sizes, "embeddings": ((3, 2),)})
+    dimensions = {name: getattr(SIZES, name) for name in ModelDimensions.__slots__}
+    embedded = ModelDimensions(**{**dimensions, "embeddings": ((3, 2),)})
     assert incompatible_reason(config(), embedded) == "embedded columns"
     assert (
-        incompatible_reason(config(), ModelDimensions(**{**sizes, "steps": 42}))
+        incompatible_reason(config(), ModelDimensions(**{**dimensions, "steps": 42}))
         == "fit.steps that is not a multiple of an epoch"
     )
 
 
 def test_more_of_anything_takes_more_memory() -> None:
-    sizes = {name: getattr(SIZES, name) for name in ModelDimensions.__slots__}
+    dimensions = {name: getattr(SIZES, name) for name in ModelDimensions.__slots__}
     least = member_bytes(config(), SIZES, 100, [(8,), (1,)])
     assert member_bytes(config(), SIZES, 200, [(8,), (1,)]) > least
     assert member_bytes(config(), SIZES, 100, [(16,), (1,)]) > least
     assert (
-        member_bytes(config(), ModelDimensions(**{**sizes, "rows": 200}), 100, [(8,), (1,)]) > least
+        member_bytes(config(), ModelDimensions(**{**dimensions, "rows": 200}), 100, [(8,), (1,)])
+        > least
     )

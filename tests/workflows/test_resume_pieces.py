@@ -75,9 +75,9 @@ def decision(name: str) -> Lossy:
     """A decision begins anew."""
 
     def lose(whole: Snapshot, fresh: Snapshot) -> Snapshot:
-        monitors = {**whole.facts["monitors"], name: fresh.facts["monitors"][name]}
-        assert monitors != whole.facts["monitors"]
-        return replace(whole, facts={**whole.facts, "monitors": monitors})
+        monitors = {**whole.metadata["monitors"], name: fresh.metadata["monitors"][name]}
+        assert monitors != whole.metadata["monitors"]
+        return replace(whole, metadata={**whole.metadata, "monitors": monitors})
 
     return lose
 
@@ -86,10 +86,10 @@ def counter(name: str) -> Lossy:
     """A decision knows what to improve on, and not for how long it has waited."""
 
     def lose(whole: Snapshot, fresh: Snapshot) -> Snapshot:
-        state = whole.facts["monitors"][name]
+        state = whole.metadata["monitors"][name]
         assert state["waited"] > 0
-        monitors = {**whole.facts["monitors"], name: {**state, "waited": 0}}
-        return replace(whole, facts={**whole.facts, "monitors": monitors})
+        monitors = {**whole.metadata["monitors"], name: {**state, "waited": 0}}
+        return replace(whole, metadata={**whole.metadata, "monitors": monitors})
 
     return lose
 
@@ -98,8 +98,10 @@ def facts(*names: str) -> Lossy:
     """These facts are those of a training that has not begun."""
 
     def lose(whole: Snapshot, fresh: Snapshot) -> Snapshot:
-        assert all(whole.facts[name] != fresh.facts[name] for name in names)
-        return replace(whole, facts={**whole.facts, **{name: fresh.facts[name] for name in names}})
+        assert all(whole.metadata[name] != fresh.metadata[name] for name in names)
+        return replace(
+            whole, metadata={**whole.metadata, **{name: fresh.metadata[name] for name in names}}
+        )
 
     return lose
 
@@ -208,7 +210,7 @@ def resumed(pairs, tmp_path, monkeypatch):
 
     def call(text: str, lossy: Lossy, change: Callable[[Path], None] = lambda run: None):
         def restore_snapshot(training: Training, whole: Snapshot) -> None:
-            assert whole.facts["steps_begun"] > 0
+            assert whole.metadata["steps_begun"] > 0
             restore(training, lossy(whole, snapshot.take_snapshot(training)))
 
         restore = snapshot.restore_snapshot

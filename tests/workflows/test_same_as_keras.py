@@ -149,7 +149,7 @@ def train_both(config: Path, overrides: list[str]) -> tuple[list, list]:
     settings, task = plan.config, plan.task
     built = build_training(plan, allow_custom=False)
     for epoch in range(1, EPOCHS + 1):
-        run_to_end(built.training.executor.next(epoch, plan.total_steps, None))
+        run_to_end(built.training.executor.run_epoch(epoch, plan.total_steps, None))
     built.training.executor.sync_variables(EPOCHS)
 
     dataset = plan.dataset.preprocessing

@@ -31,7 +31,7 @@ _STEP_SECONDS = 60e-6
 _OPERATIONS_PER_SECOND = 30e9
 
 
-def steps_in_a_call(parameters: int, batch: int, operations: int = 6) -> int:
+def steps_per_execution(parameters: int, batch: int, operations: int = 6) -> int:
     """Return the number of steps per device call: about one second's worth, on any machine.
 
     Args:
@@ -81,7 +81,7 @@ class PartialEpoch:
         self._predictions = [] if predictions is None else [predictions]
         self._losses = [] if losses is None else [losses]
 
-    def add(self, predictions: Any, losses: Any) -> None:
+    def append(self, predictions: Any, losses: Any) -> None:
         """Append the tensors returned by one device call."""
         self._predictions.append(np.asarray(predictions))
         self._losses.append(np.asarray(losses))
@@ -111,7 +111,7 @@ class PartialEpoch:
         """(batches,) float32, as in `EpochOutput`."""
         return _joined(self._losses)
 
-    def whole(self, order: NDArray[np.int32]) -> EpochOutput:
+    def to_output(self, order: NDArray[np.int32]) -> EpochOutput:
         """Return the output of the finished epoch, trained in this order of rows."""
         return EpochOutput(float(self.losses[-1]), self.predictions, order, self.losses)
 
@@ -144,7 +144,7 @@ class TrainStep(keras.Model):  # type: ignore[misc]
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         return y_pred
 
-    def begin(self) -> PartialEpoch:
+    def start_epoch(self) -> PartialEpoch:
         """Start an epoch: reset the running mean of the loss."""
         self.loss_mean.reset_state()
         return PartialEpoch()
@@ -275,7 +275,7 @@ class Evaluator:
 
     def __init__(self, network: keras.Sequential, loss: keras.losses.Loss) -> None:
         self._train_step = TrainStep(network, loss, optimizer=None)
-        batches = steps_in_a_call(network.count_params(), _EVALUATION_BATCH, operations=2)
+        batches = steps_per_execution(network.count_params(), _EVALUATION_BATCH, operations=2)
         self._rows = _EVALUATION_BATCH * min(batches, _EVALUATION_BATCHES)
         self.evaluation = Program(self.in_graph, compiled=False)
         self.prediction = Program(self._predict, compiled=False)

@@ -50,7 +50,7 @@ class Callbacks:
         self._list = keras.callbacks.CallbackList(list(callbacks), model=model)
         self._restored: list[dict[str, Any]] = []
 
-    def begin(self) -> None:
+    def on_train_begin(self) -> None:
         """Call `on_train_begin`, then restore saved attributes when training is resumed."""
         self._list.on_train_begin()
         for callback, attributes in zip(self._callbacks, self._restored, strict=False):
@@ -67,7 +67,7 @@ class Callbacks:
             for callback in self._callbacks
         ]
 
-    def arrays(self) -> State:
+    def array_states(self) -> State:
         """Return the attributes of each callback that are arrays or lists of arrays."""
         state: State = {}
         for number, callback in enumerate(self._callbacks):
@@ -79,7 +79,7 @@ class Callbacks:
                         state[f"{_ARRAYS}{number}/{name}/{index:04d}"] = array.copy()
         return state
 
-    def restore(self, json_states: Sequence[str], arrays: Mapping[str, Any]) -> None:
+    def restore(self, json_states: Sequence[str], array_states: Mapping[str, Any]) -> None:
         """Restore saved attributes when training begins.
 
         Raises:
@@ -87,7 +87,7 @@ class Callbacks:
             IndexError: An array belongs to a callback that does not exist.
         """
         self._restored = [dict(json.loads(text)) for text in json_states]
-        for key, value in sorted(arrays.items()):
+        for key, value in sorted(array_states.items()):
             if not key.startswith(_ARRAYS):
                 continue
             number, name, *index = key.removeprefix(_ARRAYS).split("/")
@@ -106,16 +106,16 @@ class Callbacks:
             if not _is_saved(value) and not callable(value)
         ]
 
-    def epoch_begin(self, epoch: int) -> None:
+    def on_epoch_begin(self, epoch: int) -> None:
         """Call `on_epoch_begin`; epochs are numbered from 1 here and from 0 in Keras."""
         self._list.on_epoch_begin(epoch - 1)
 
-    def epoch_end(self, epoch: int, metrics: dict[str, float]) -> str | None:
+    def on_epoch_end(self, epoch: int, metrics: dict[str, float]) -> str | None:
         """Call `on_epoch_end` with these metrics; return a reason if a callback stops training."""
         self._list.on_epoch_end(epoch - 1, dict(metrics))
         return "a callback stopped training" if self._model.stop_training else None
 
-    def end(self) -> None:
+    def on_train_end(self) -> None:
         """Call `on_train_end`."""
         self._list.on_train_end()
 

@@ -60,20 +60,20 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def start(wanted: Literal["auto", "cpu", "gpu"], threads: int) -> Device:
+def start(requested: Literal["auto", "cpu", "gpu"], threads: int) -> Device:
     """Import TensorFlow and Keras, and set device, threads and determinism.
 
-    A second call in the same process only checks `wanted`: TensorFlow's threads and devices cannot be
+    A second call in the same process only checks `requested`: TensorFlow's threads and devices cannot be
     changed once it has run.
 
     Raises:
-        ConfigError: `wanted` is "gpu" and no GPU is available.
+        ConfigError: `requested` is "gpu" and no GPU is available.
     """
     _import_quietly()
     import tensorflow as tf
 
     gpus = tf.config.list_physical_devices("GPU")
-    if wanted == "gpu" and not gpus:
+    if requested == "gpu" and not gpus:
         raise ConfigError(
             Problem(
                 where="",
@@ -83,7 +83,7 @@ def start(wanted: Literal["auto", "cpu", "gpu"], threads: int) -> Device:
                 key="runtime.device",
             )
         )
-    use_gpu = bool(gpus) and wanted != "cpu"
+    use_gpu = bool(gpus) and requested != "cpu"
     # TensorFlow refuses changes once it has run; a second run then uses the current settings.
     with contextlib.suppress(RuntimeError):
         tf.config.threading.set_intra_op_parallelism_threads(threads)
@@ -98,7 +98,7 @@ def start(wanted: Literal["auto", "cpu", "gpu"], threads: int) -> Device:
         details = tf.config.experimental.get_device_details(gpus[0])
         name = f"GPU {details['device_name']}" if "device_name" in details else "GPU"
         return Device("gpu", name, "a GPU was found", threads_used)
-    reason = "runtime.device is cpu" if wanted == "cpu" else why_no_gpu()
+    reason = "runtime.device is cpu" if requested == "cpu" else why_no_gpu()
     return Device("cpu", "CPU", reason, threads_used)
 
 

@@ -14,13 +14,13 @@ class EpochResult:
     """The result of one epoch.
 
     Attributes:
-        trained: Output on the training rows.
-        judged: Output on the validation rows after training, or None.
+        train: Output on the training rows.
+        validation: Output on the validation rows after training, or None.
         learning_rate: Learning rate at the end of the epoch.
         weights: Returns copies of the weights that were evaluated, in Keras's order.
     """
 
-    trained: EpochOutput
-    judged: EpochOutput | None
+    train: EpochOutput
+    validation: EpochOutput | None
     learning_rate: float
     weights: Callable[[], list[Any]]

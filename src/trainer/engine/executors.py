@@ -26,7 +26,7 @@ from trainer.engine.state import State, copy_weights
 class EpochExecutor(Protocol):
     """Runs the epochs of a network."""
 
-    def next(
+    def run_epoch(
         self, epoch: int, max_steps: int, partial_epoch: PartialEpoch | None
     ) -> Generator[PartialEpoch | None, None, EpochResult]:
         """Run `epoch` (from 1, in order), or its first `max_steps` batches, and return its result.
@@ -37,7 +37,7 @@ class EpochExecutor(Protocol):
         ...
 
     def sync_variables(self, epoch: int) -> None:
-        """Set network and optimizer to the end of `epoch`, the latest one returned by `next`."""
+        """Set network and optimizer to the end of `epoch`, the latest one returned by `run_epoch`."""
         ...
 
 
@@ -54,7 +54,7 @@ class SingleEpochExecutor:
         self._runner, self._network, self._optimizer = runner, network, optimizer
         self._validation = validation
 
-    def next(
+    def run_epoch(
         self, epoch: int, max_steps: int, partial_epoch: PartialEpoch | None
     ) -> Generator[PartialEpoch | None, None, EpochResult]:
         trained = yield from self._runner.train(epoch, max_steps, partial_epoch)
@@ -81,13 +81,13 @@ class MultiEpochExecutor:
         self._start_state: State = {}
         self._first = 1
 
-    def next(
+    def run_epoch(
         self, epoch: int, max_steps: int, partial_epoch: PartialEpoch | None
     ) -> Generator[PartialEpoch | None, None, EpochResult]:
         if not self._pending:
             epochs = min(self._blocks.epochs, max_steps // self._blocks.steps_per_epoch)
             if epochs < 1 or partial_epoch is not None:
-                return (yield from self._single.next(epoch, max_steps, partial_epoch))
+                return (yield from self._single.run_epoch(epoch, max_steps, partial_epoch))
             self._first, self._start_state = epoch, self._blocks.state()
             self._pending.extend(self._blocks.run(epoch, epochs))
         return self._pending.popleft()

@@ -41,16 +41,16 @@ class RollbackState:
     """Settings and state of rollbacks after a loss that is not finite.
 
     Attributes:
-        limit: Maximum number of rollbacks.
+        max_rollbacks: Maximum number of rollbacks.
         factor: Factor applied to the learning rate at each rollback.
-        done: Number of rollbacks so far.
-        start: All variables at the start of the epoch.
+        count: Number of rollbacks so far.
+        start_state: All variables at the start of the epoch.
     """
 
-    limit: int
+    max_rollbacks: int
     factor: float
-    done: int = 0
-    start: State = field(default_factory=dict)
+    count: int = 0
+    start_state: State = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -78,9 +78,9 @@ class Training:
         epoch: The latest completed epoch.
         step: Batches trained by the end of it.
         partial_epoch: Output so far of the next epoch, or None.
-        began: Start of training by `perf_counter`, moved back by the training time of earlier
+        start_time: Start of training by `perf_counter`, moved back by the training time of earlier
             processes.
-        ended: Why training has ended, or None.
+        stop_reason: Why training has ended, or None.
         interrupted: Whether it ended by request rather than because it was complete.
     """
 
@@ -104,19 +104,19 @@ class Training:
     epoch: int = 0
     step: int = 0
     partial_epoch: PartialEpoch | None = None
-    began: float = field(default_factory=perf_counter)
-    ended: str | None = None
+    start_time: float = field(default_factory=perf_counter)
+    stop_reason: str | None = None
     interrupted: bool = False
 
     @property
-    def position(self) -> int:
+    def trained_steps(self) -> int:
         """Batches trained, including those of an unfinished epoch."""
         return self.step + (0 if self.partial_epoch is None else self.partial_epoch.steps)
 
     @property
     def seconds(self) -> float:
         """Training time so far, over all processes."""
-        return perf_counter() - self.began
+        return perf_counter() - self.start_time
 
     def sync_variables(self) -> None:
         """Set network and optimizer to the end of the latest yielded epoch.
@@ -152,24 +152,24 @@ def fit(training: Training, interrupted: Callable[[], str | None]) -> Iterator[E
     Raises:
         DivergedError: The training loss is not finite; `training` keeps the best weights.
     """
-    training.ended = training.ended or training.check_stop()
-    if training.callbacks is not None and training.ended is None:
-        training.callbacks.begin()
-    while training.ended is None:
+    training.stop_reason = training.stop_reason or training.check_stop()
+    if training.callbacks is not None and training.stop_reason is None:
+        training.callbacks.on_train_begin()
+    while training.stop_reason is None:
         started = perf_counter()
         if training.callbacks is not None and training.partial_epoch is None:
-            training.callbacks.epoch_begin(training.epoch + 1)
+            training.callbacks.on_epoch_begin(training.epoch + 1)
         if training.rollback is not None and training.partial_epoch is None:
-            training.rollback.start = get_state(training.network, training.optimizer)
+            training.rollback.start_state = get_state(training.network, training.optimizer)
         result = yield from _through_epoch(training, interrupted)
         if result is None:
             break
         if _is_diverged(training, result):
-            yield _roll_back(training, result.trained)
+            yield _roll_back(training, result.train)
             continue
         training.partial_epoch = None
         training.epoch += 1
-        training.step += result.trained.steps
+        training.step += result.train.steps
         metrics = _compute_metrics(training, result)
         improved = training.monitors.best.update(training.epoch, metrics[training.monitor])
         improved = improved or training.keep_last or not training.best_weights
@@ -180,15 +180,15 @@ def fit(training: Training, interrupted: Callable[[], str | None]) -> Iterator[E
         stop = training.check_stop()
         if training.callbacks is not None:
             logs = {**metrics, "learning_rate": result.learning_rate}
-            stop = training.callbacks.epoch_end(training.epoch, logs) or stop
+            stop = training.callbacks.on_epoch_end(training.epoch, logs) or stop
         if stop is None:
             stop = interrupted()
             training.interrupted = stop is not None
-        training.ended = stop
+        training.stop_reason = stop
         if stop is not None:
             training.sync_variables()
             if _nonfinite_variable(training):
-                problem = _divergence(training, result.trained, training.epoch, training.step)
+                problem = _divergence(training, result.train, training.epoch, training.step)
                 raise DivergedError(problem)
         seconds = perf_counter() - started
         yield EpochEnd(
@@ -201,7 +201,7 @@ def fit(training: Training, interrupted: Callable[[], str | None]) -> Iterator[E
             stop,
         )
     if training.callbacks is not None:
-        training.callbacks.end()
+        training.callbacks.on_train_end()
 
 
 def _through_epoch(
@@ -209,7 +209,7 @@ def _through_epoch(
 ) -> Generator[StepCheckpoint, None, EpochResult | None]:
     """Run one epoch, or the rest of it; return None if training ends within it."""
     steps_left = training.total_steps - training.step
-    epoch = training.executor.next(training.epoch + 1, steps_left, training.partial_epoch)
+    epoch = training.executor.run_epoch(training.epoch + 1, steps_left, training.partial_epoch)
     calls = 0 if training.partial_epoch is None else 1
     while True:
         try:
@@ -233,15 +233,15 @@ def _through_epoch(
         if stop is not None:
             # During validation, closing restores the weights in place of their averages.
             epoch.close()
-            training.ended = stop
+            training.stop_reason = stop
         if stop is not None or partial_epoch is not None:
-            yield StepCheckpoint(training.epoch + 1, training.position, stop)
+            yield StepCheckpoint(training.epoch + 1, training.trained_steps, stop)
         if stop is not None:
             return None
 
 
 def _compute_metrics(training: Training, result: EpochResult) -> dict[str, float]:
-    trained, validated = result.trained, result.judged
+    trained, validated = result.train, result.validation
     metrics = {"loss": trained.loss, **training.compute_metrics(trained, training.train)}
     if validated is not None:
         assert training.validation is not None
@@ -263,13 +263,13 @@ def _decide(training: Training, metrics: dict[str, float], learning_rate: float)
 
 
 def _is_diverged(training: Training, result: EpochResult) -> bool:
-    if not math.isfinite(result.trained.loss):
+    if not math.isfinite(result.train.loss):
         return True
     # The last step can produce weights that are not finite after a finite loss. A validation loss that
     # is not finite can also come from the validation rows.
     return (
-        result.judged is not None
-        and not math.isfinite(result.judged.loss)
+        result.validation is not None
+        and not math.isfinite(result.validation.loss)
         and not all(np.all(np.isfinite(weight)) for weight in result.weights())
     )
 
@@ -282,13 +282,13 @@ def _roll_back(training: Training, trained: EpochOutput) -> RolledBack:
     """
     step = training.step + first_nonfinite_step(trained)
     rollback = training.rollback
-    if rollback is None or rollback.done >= rollback.limit:
+    if rollback is None or rollback.count >= rollback.max_rollbacks:
         # Epochs may have been run ahead; the error describes the weights at the end of this one.
         training.executor.sync_variables(training.epoch + 1)
         raise DivergedError(_divergence(training, trained, training.epoch + 1, step))
-    restore(training.network, training.optimizer, rollback.start)
+    restore(training.network, training.optimizer, rollback.start_state)
     lower_rate(training.optimizer, rollback.factor)
-    rollback.done += 1
+    rollback.count += 1
     training.partial_epoch = None
     return RolledBack(training.epoch + 1, step, float(training.optimizer.learning_rate))
 
@@ -302,6 +302,6 @@ def _nonfinite_variable(training: Training) -> str | None:
 
 
 def _divergence(training: Training, trained: EpochOutput, epoch: int, step: int) -> Problem:
-    rollbacks = training.rollback.done if training.rollback is not None else 0
+    rollbacks = training.rollback.count if training.rollback is not None else 0
     variable = _nonfinite_variable(training)
     return divergence_problem(epoch, step, trained.loss, variable, training.advice, rollbacks)

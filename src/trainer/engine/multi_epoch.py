@@ -25,7 +25,7 @@ _EPOCHS = 100
 _BYTES = 16_000_000
 
 
-def epochs_in_a_block(
+def epochs_per_execution(
     train: Samples,
     validation: Samples | None,
     batch_size: int,
@@ -103,8 +103,8 @@ class MultiEpochProgram:
         weights = [np.asarray(array) for array in outputs[5:]]
         return [
             EpochResult(
-                trained=EpochOutput(float(losses[i, -1]), predictions[i], orders[i], losses[i]),
-                judged=None
+                train=EpochOutput(float(losses[i, -1]), predictions[i], orders[i], losses[i]),
+                validation=None
                 if self._validation is None
                 else EpochOutput(
                     float(val_losses[i]), val_predictions[i], val_rows, val_losses[i : i + 1]

@@ -51,7 +51,7 @@ class MemberTraining:
         best_epoch: Number of the best epoch.
         epoch: The latest completed epoch.
         step: Batches trained by the end of it.
-        ended: Why its training has ended, or None.
+        stop_reason: Why its training has ended, or None.
         interrupted: Whether it ended by request rather than because it was complete.
         problem: Why it failed, or None.
     """
@@ -67,14 +67,14 @@ class MemberTraining:
     best_epoch: int = 0
     epoch: int = 0
     step: int = 0
-    ended: str | None = None
+    stop_reason: str | None = None
     interrupted: bool = False
     problem: Problem | None = None
 
     @property
     def is_live(self) -> bool:
         """Whether it is still training."""
-        return self.ended is None
+        return self.stop_reason is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,17 +84,17 @@ class MemberState:
     Attributes:
         member: The member's training.
         variables: All variables of network and optimizer.
-        judged: The weights to evaluate (averages, if any).
+        evaluation_weights: The weights to evaluate (averages, if any).
     """
 
     member: MemberTraining
     variables: State
-    judged: list[Any]
+    evaluation_weights: list[Any]
 
     def snapshot(self) -> Snapshot:
         """Return the snapshot that `trainer.engine.snapshot.take` returns for a single network."""
         member = self.member
-        facts = {
+        metadata = {
             "epoch": member.epoch,
             "step": member.step,
             "callbacks": [],
@@ -102,9 +102,9 @@ class MemberState:
             "best_epoch": member.best_epoch,
             "monitors": member.monitors.state(),
             "rewound": 0,
-            "stopped_because": None if member.interrupted else member.ended,
+            "stopped_because": None if member.interrupted else member.stop_reason,
         }
-        return Snapshot({**self.variables, **best_weight_arrays(member.best_weights)}, facts)
+        return Snapshot({**self.variables, **best_weight_arrays(member.best_weights)}, metadata)
 
 
 class CheckpointableMember:
@@ -122,7 +122,7 @@ class CheckpointableMember:
         return self._member.epoch
 
     @property
-    def position(self) -> int:
+    def trained_steps(self) -> int:
         return self._member.step
 
     @property
@@ -218,32 +218,37 @@ class PackTraining:
     def evaluation_weights(self, number: int) -> list[Any]:
         """Return the weights that would be evaluated now for a member."""
         if number in self._final:
-            return self._final[number].judged
+            return self._final[number].evaluation_weights
         return self.pack.weights()[list(self.slots).index(number)]
 
-    def restore(self, snapshots: Sequence[Snapshot], judged: Sequence[list[Any]]) -> None:
+    def restore(
+        self, snapshots: Sequence[Snapshot], evaluation_weights: Sequence[list[Any]]
+    ) -> None:
         """Restore each member to its snapshot.
 
         Args:
             snapshots: Snapshot of each member.
-            judged: Weights of each member to evaluate.
+            evaluation_weights: Weights of each member to evaluate.
         """
         for number, (member, snapshot) in enumerate(zip(self.members, snapshots, strict=True)):
-            facts = snapshot.facts
-            member.monitors.restore(facts["monitors"])
-            member.epoch, member.step = facts["epoch"], facts["step"]
-            member.best_epoch, member.ended = facts["best_epoch"], facts["stopped_because"]
+            metadata = snapshot.metadata
+            member.monitors.restore(metadata["monitors"])
+            member.epoch, member.step = metadata["epoch"], metadata["step"]
+            member.best_epoch, member.stop_reason = (
+                metadata["best_epoch"],
+                metadata["stopped_because"],
+            )
             member.best_weights = best_weights_from(snapshot.arrays)
             if not member.is_live:
                 variables = variable_arrays(snapshot.arrays)
-                self._final[number] = MemberState(member, variables, judged[number])
+                self._final[number] = MemberState(member, variables, evaluation_weights[number])
         self.pack.restore([variable_arrays(snapshots[number].arrays) for number in self.slots])
 
     def end_members(self, reasons: Mapping[int, str]) -> None:
         """End members, each for a reason, and keep their current state."""
         current = self._current_states()
         for number, reason in reasons.items():
-            self.members[number].ended = reason
+            self.members[number].stop_reason = reason
             self._final[number] = current[number]
 
     def _current_states(self) -> dict[int, MemberState]:

@@ -91,7 +91,7 @@ class PackState:
             for trainable, average in zip(self._stack.trainable, averages, strict=False)
         }
         for variable in self._first.weights:
-            stacked = self._stack.of(variable)
+            stacked = self._stack.stacked_variable(variable)
             value = replacements.get(id(stacked), stacked).numpy()
             for number, member in enumerate(weights):
                 member.append(value[number].reshape(variable.shape).copy())
@@ -100,7 +100,9 @@ class PackState:
     def set_weights(self, weights: Sequence[Sequence[Any]]) -> None:
         """Set the weights of each member, in Keras's order."""
         for index, variable in enumerate(self._first.weights):
-            self._assign(self._stack.of(variable), [member[index] for member in weights])
+            self._assign(
+                self._stack.stacked_variable(variable), [member[index] for member in weights]
+            )
 
     def _assign(self, variable: Any, values: Sequence[Any]) -> None:
         variable.assign(np.reshape(self._stack.stacked(values), variable.shape))

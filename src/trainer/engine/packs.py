@@ -109,7 +109,7 @@ class Pack:
         loss: keras.losses.Loss,
         *,
         total_steps: int,
-        steps_in_a_call: int,
+        steps_per_execution: int,
     ) -> None:
         """Stack the networks and copy the rows to the device.
 
@@ -117,7 +117,7 @@ class Pack:
             members: Networks of the same shape and their rows.
             loss: The Keras loss, without label smoothing.
             total_steps: Batches of the whole training.
-            steps_in_a_call: Maximum number of batches per device call.
+            steps_per_execution: Maximum number of batches per device call.
         """
         self.members, self.size = tuple(members), len(members)
         configs = [member.stack.config for member in members]
@@ -125,7 +125,7 @@ class Pack:
         self._batch = min(configs[0].fit.batch_size, rows)
         self.steps_per_epoch = -(-rows // self._batch)
         self.total_steps = total_steps
-        self._call = steps_in_a_call * self._batch
+        self._call = steps_per_execution * self._batch
         self._outputs = int(members[0].train.y.shape[1])
         self._loss = loss
         self._stack = StackedNetwork([member.stack for member in members])
@@ -296,7 +296,7 @@ class Pack:
         def step(positions: Any) -> tuple[Any, Any]:
             rows, weight_rows = positions[..., 0], positions[..., 1]
             number = tf.cast(self._optimizer.iterations, tf.int64) - first
-            self._optimizer.use(tf.gather(rates, number), coefficients)
+            self._optimizer.set_step_values(tf.gather(rates, number), coefficients)
             return self._step(rows, weight_rows, hyperparameters, data)
 
         both = tf.stack([order, weight_order], axis=-1)

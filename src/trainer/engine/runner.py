@@ -84,7 +84,7 @@ class ResidentRunner:
         batch_size: int,
         shuffle: bool,
         compiled: bool,
-        steps_in_a_call: int,
+        steps_per_execution: int,
     ) -> None:
         """Copy the rows to the device and create all variables.
 
@@ -97,12 +97,12 @@ class ResidentRunner:
             batch_size: Rows per step; the last batch of an epoch may be smaller.
             shuffle: Whether to shuffle the rows before each epoch.
             compiled: Whether to compile with XLA; otherwise epochs run as a TensorFlow graph.
-            steps_in_a_call: Maximum number of batches per device call.
+            steps_per_execution: Maximum number of batches per device call.
         """
         rows = len(samples.x)
         self._rows, self._seed, self._shuffle = rows, seed, shuffle
         self._batch = min(batch_size, rows)
-        self._call = steps_in_a_call * self._batch
+        self._call = steps_per_execution * self._batch
         self.steps_per_epoch = -(-rows // self._batch)
         self.data = to_device(samples)
         self.train_step = TrainStep(network, loss, optimizer)
@@ -116,12 +116,12 @@ class ResidentRunner:
     ) -> Generator[PartialEpoch, None, EpochOutput]:
         order = self.order(epoch)[: max_steps * self._batch]
         if partial_epoch is None:
-            partial_epoch = self.train_step.begin()
+            partial_epoch = self.train_step.start_epoch()
         while partial_epoch.rows < len(order) and not partial_epoch.diverged:
             rows = order[partial_epoch.rows : partial_epoch.rows + self._call]
-            partial_epoch.add(*self.program(tf.constant(rows), *self.data))
+            partial_epoch.append(*self.program(tf.constant(rows), *self.data))
             yield partial_epoch
-        return partial_epoch.whole(order[: partial_epoch.rows])
+        return partial_epoch.to_output(order[: partial_epoch.rows])
 
     def evaluate(self, samples: Samples) -> Generator[None, None, EpochOutput]:
         return self.evaluator.evaluate_in_parts(samples)

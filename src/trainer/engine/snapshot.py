@@ -32,12 +32,12 @@ class Snapshot:
 
     Attributes:
         arrays: Arrays by name, as listed in the module docstring.
-        facts: JSON values: progress and monitors. No clock times, so that equal trainings have equal
+        metadata: JSON values: progress and monitors. No clock times, so that equal trainings have equal
             snapshots.
     """
 
     arrays: NamedArrays
-    facts: Mapping[str, Any]
+    metadata: Mapping[str, Any]
 
     @property
     def is_finite(self) -> bool:
@@ -58,7 +58,7 @@ class Checkpointable(Protocol):
         ...
 
     @property
-    def position(self) -> int:
+    def trained_steps(self) -> int:
         """Batches trained."""
         ...
 
@@ -92,8 +92,8 @@ class CheckpointableTraining:
         return self._training.epoch
 
     @property
-    def position(self) -> int:
-        return self._training.position
+    def trained_steps(self) -> int:
+        return self._training.trained_steps
 
     @property
     def best_epoch(self) -> int:
@@ -127,20 +127,22 @@ def take_snapshot(training: Training) -> Snapshot:
             **{f"begun/mean/{number}": value.numpy() for number, value in enumerate(mean)},
         }
         if training.rollback is not None:
-            arrays |= {f"start/{name}": value for name, value in training.rollback.start.items()}
+            arrays |= {
+                f"start/{name}": value for name, value in training.rollback.start_state.items()
+            }
     if training.callbacks is not None:
-        arrays |= training.callbacks.arrays()
-    facts = {
+        arrays |= training.callbacks.array_states()
+    metadata = {
         "epoch": training.epoch,
         "step": training.step,
         "callbacks": [] if training.callbacks is None else training.callbacks.json_states(),
         "steps_begun": 0 if training.partial_epoch is None else training.partial_epoch.steps,
         "best_epoch": training.best_epoch,
         "monitors": training.monitors.state(),
-        "rewound": 0 if training.rollback is None else training.rollback.done,
-        "stopped_because": None if training.interrupted else training.ended,
+        "rewound": 0 if training.rollback is None else training.rollback.count,
+        "stopped_because": None if training.interrupted else training.stop_reason,
     }
-    return Snapshot(arrays, facts)
+    return Snapshot(arrays, metadata)
 
 
 def restore_snapshot(training: Training, snapshot: Snapshot) -> None:
@@ -149,24 +151,24 @@ def restore_snapshot(training: Training, snapshot: Snapshot) -> None:
     Raises:
         RunError: The snapshot does not match this network and optimizer, or is incomplete.
     """
-    arrays, facts = snapshot.arrays, snapshot.facts
+    arrays, metadata = snapshot.arrays, snapshot.metadata
     try:
         restore(training.network, training.optimizer, variable_arrays(arrays))
-        training.monitors.restore(facts["monitors"])
-        training.epoch, training.step = facts["epoch"], facts["step"]
-        training.best_epoch = facts["best_epoch"]
+        training.monitors.restore(metadata["monitors"])
+        training.epoch, training.step = metadata["epoch"], metadata["step"]
+        training.best_epoch = metadata["best_epoch"]
         training.best_weights = best_weights_from(arrays)
-        training.ended = facts["stopped_because"]
+        training.stop_reason = metadata["stopped_because"]
         if training.rollback is not None:
-            training.rollback.done = facts["rewound"]
-            training.rollback.start = {
+            training.rollback.count = metadata["rewound"]
+            training.rollback.start_state = {
                 name.removeprefix("start/"): value
                 for name, value in _with_prefix(arrays, ("start/",)).items()
             }
         if training.callbacks is not None:
-            training.callbacks.restore(facts["callbacks"], arrays)
+            training.callbacks.restore(metadata["callbacks"], arrays)
         training.partial_epoch, training.interrupted = None, False
-        if facts["steps_begun"]:
+        if metadata["steps_begun"]:
             training.partial_epoch = PartialEpoch(
                 arrays["begun/predictions"], arrays["begun/losses"]
             )

@@ -132,7 +132,7 @@ class StreamingRunner:
         batch_size: int,
         shuffle: bool,
         compiled: bool,
-        steps_in_a_call: int,
+        steps_per_execution: int,
     ) -> None:
         """Create all variables, without reading any rows.
 
@@ -145,14 +145,14 @@ class StreamingRunner:
             batch_size: Rows per step; the last batch of an epoch may be smaller.
             shuffle: Whether to shuffle the rows before each epoch.
             compiled: Whether to compile with XLA; otherwise the program runs as a TensorFlow graph.
-            steps_in_a_call: Maximum number of batches per device call.
+            steps_per_execution: Maximum number of batches per device call.
         """
         rows = len(samples.x)
         self._samples, self._rows, self._seed, self._shuffle = samples, rows, seed, shuffle
         self._batch = min(batch_size, rows)
         self._shard = shard_rows(int(np.prod(samples.x.shape[1:])))
         window_batches = max(1, WINDOW_SHARDS * self._shard // self._batch)
-        self._chunk = self._batch * min(window_batches, steps_in_a_call)
+        self._chunk = self._batch * min(window_batches, steps_per_execution)
         self.steps_per_epoch = -(-rows // self._batch)
         self.train_step = TrainStep(network, loss, optimizer)
         # Variables have to exist before the first trace; none can be created inside one.
@@ -166,16 +166,18 @@ class StreamingRunner:
         rows = min(self._rows, max_steps * self._batch)
         order = np.empty(rows, np.int32)
         if partial_epoch is None:
-            partial_epoch = self.train_step.begin()
+            partial_epoch = self.train_step.start_epoch()
         chunks = self._chunks(epoch, partial_epoch.rows, rows, order)
         with ThreadPoolExecutor(1, "prefetch") as reader:
             next_chunk = reader.submit(next, chunks, None)
             while not partial_epoch.diverged and (chunk := next_chunk.result()) is not None:
                 next_chunk = reader.submit(next, chunks, None)
                 weight = None if chunk.weight is None else tf.constant(chunk.weight)
-                partial_epoch.add(*self.program(tf.constant(chunk.x), tf.constant(chunk.y), weight))
+                partial_epoch.append(
+                    *self.program(tf.constant(chunk.x), tf.constant(chunk.y), weight)
+                )
                 yield partial_epoch
-        return partial_epoch.whole(order[: partial_epoch.rows])
+        return partial_epoch.to_output(order[: partial_epoch.rows])
 
     def evaluate(self, samples: Samples) -> Generator[None, None, EpochOutput]:
         output = yield from self.evaluator.evaluate_in_parts(samples)

@@ -54,7 +54,7 @@ class ModelDimensions:
         outputs: Units of the output layer.
         loss: Name of the loss.
         rows: Number of training rows.
-        judged: Number of validation rows.
+        validation_rows: Number of validation rows.
         steps: Batches of the whole training.
     """
 
@@ -64,40 +64,40 @@ class ModelDimensions:
     outputs: int
     loss: LossName
     rows: int
-    judged: int
+    validation_rows: int
     steps: int
 
 
-def incompatible_reason(config: Config, sizes: ModelDimensions) -> str | None:
+def incompatible_reason(config: Config, dimensions: ModelDimensions) -> str | None:
     """Return why a network cannot be trained in a pack, as text, or None if it can."""
     fit = config.fit
-    batches = -(-sizes.rows // min(fit.batch_size, sizes.rows))
+    batches = -(-dimensions.rows // min(fit.batch_size, dimensions.rows))
     reasons = {
         "a custom layer": any(isinstance(layer, CustomLayer) for layer in config.model.layers),
         # Keras updates the embedding vectors of a batch by sparse rules.
-        "embedded columns": bool(sizes.embeddings),
+        "embedded columns": bool(dimensions.embeddings),
         "a callback": bool(fit.callbacks),
         f"runtime.precision: {config.runtime.precision}": config.runtime.precision != "float32",
         "runtime.engine: streaming": config.runtime.engine == "streaming",
         f"optimizer.name: {config.optimizer.name}": config.optimizer.name in UNSTACKABLE,
         "fit.on_nonfinite: rollback": fit.on_nonfinite.action == "rollback",
         "fit.max_seconds": fit.max_seconds is not None,
-        "fit.steps that is not a multiple of an epoch": sizes.steps % batches != 0,
+        "fit.steps that is not a multiple of an epoch": dimensions.steps % batches != 0,
     }
     return next((reason for reason, holds in reasons.items() if holds), None)
 
 
-def pack_key(config: Config, sizes: ModelDimensions) -> str:
+def pack_key(config: Config, dimensions: ModelDimensions) -> str:
     """Return a string that is equal for networks that can be trained in the same pack."""
     shared = {
-        "width": sizes.width,
-        "head": sizes.head,
-        "outputs": sizes.outputs,
-        "rows": sizes.rows,
-        "judged": sizes.judged > 0,
-        "steps": sizes.steps,
-        "batch_size": min(config.fit.batch_size, sizes.rows),
-        "loss": config.loss.model_dump(exclude={"label_smoothing"}) | {"name": sizes.loss},
+        "width": dimensions.width,
+        "head": dimensions.head,
+        "outputs": dimensions.outputs,
+        "rows": dimensions.rows,
+        "judged": dimensions.validation_rows > 0,
+        "steps": dimensions.steps,
+        "batch_size": min(config.fit.batch_size, dimensions.rows),
+        "loss": config.loss.model_dump(exclude={"label_smoothing"}) | {"name": dimensions.loss},
         "layers": [_layer_shape(layer) for layer in config.model.layers],
         "optimizer": _optimizer_shape(config.optimizer),
     }
@@ -138,7 +138,7 @@ def _optimizer_shape(optimizer: AnyOptimizer) -> dict[str, Any]:
 
 def member_bytes(
     config: Config,
-    sizes: ModelDimensions,
+    dimensions: ModelDimensions,
     parameters: int,
     output_shapes: Sequence[tuple[int, ...]],
 ) -> int:
@@ -146,18 +146,18 @@ def member_bytes(
 
     Args:
         config: Config of the network.
-        sizes: Its dimensions.
+        dimensions: Its dimensions.
         parameters: Number of weights.
         output_shapes: Output shape of each layer for one sample.
     """
     # On the device: weights, gradients, two optimizer variables and an average. In memory: the best
     # weights, the latest weights and a copy.
     weights = 4 * parameters * 8
-    batch = min(config.fit.batch_size, sizes.rows)
-    widths = sum(_count(shape) for shape in output_shapes) + sizes.width
+    batch = min(config.fit.batch_size, dimensions.rows)
+    widths = sum(_count(shape) for shape in output_shapes) + dimensions.width
     activations = 4 * 3 * batch * widths
-    predictions = 4 * 3 * (sizes.rows + sizes.judged) * sizes.outputs
-    orders = 4 * 4 * (sizes.rows + sizes.judged)
+    predictions = 4 * 3 * (dimensions.rows + dimensions.validation_rows) * dimensions.outputs
+    orders = 4 * 4 * (dimensions.rows + dimensions.validation_rows)
     return weights + activations + predictions + orders
 
 

@@ -106,7 +106,7 @@ def _coefficient(settings: AnyOptimizer, name: str) -> float | None:
 def build_stacked_optimizer(
     settings: AnyOptimizer, steps_per_epoch: int, total_steps: int
 ) -> keras.optimizers.Optimizer:
-    """Return the optimizer of a pack; call `use` in the traced program to set the values of a step.
+    """Return the optimizer of a pack; the traced program has to call `set_step_values` in each step.
 
     Args:
         settings: Settings of the first member.
@@ -126,8 +126,8 @@ class _Stacked:
 
     _rates: Any = None
 
-    def use(self, rates: Any, coefficients: Mapping[str, tuple[Any, Any]]) -> None:
-        """Set the learning rates and differing coefficients of this step; for use in a `tf.function`.
+    def set_step_values(self, rates: Any, coefficients: Mapping[str, tuple[Any, Any]]) -> None:
+        """Set the learning rates and differing coefficients of a step; for use in a `tf.function`.
 
         Args:
             rates: (members,) learning rates.

@@ -101,7 +101,7 @@ class StackedNetwork:
             )
             for index, variable in enumerate(first.variables)
         ]
-        self.trainable = [self.of(variable) for variable in first.trainable_variables]
+        self.trainable = [self.stacked_variable(variable) for variable in first.trainable_variables]
         self.hyperparameters: dict[str, NDArray[np.float32]] = {}
         self._add_layer_settings()
 
@@ -148,13 +148,13 @@ class StackedNetwork:
             dense = settings[0]
             assert isinstance(dense, Dense)
             if dense.kernel_constraint is not None:
-                kernel = self.of(layer.kernel)
+                kernel = self.stacked_variable(layer.kernel)
                 kernel.assign(_bounded(dense.kernel_constraint, kernel, 1))
             if dense.use_bias and dense.bias_constraint is not None:
-                bias = self.of(layer.bias)
+                bias = self.stacked_variable(layer.bias)
                 bias.assign(_bounded(dense.bias_constraint, bias, 2))
 
-    def of(self, variable: Any) -> Any:
+    def stacked_variable(self, variable: Any) -> Any:
         """Return the stacked variable for a variable of the first member."""
         return self.variables[self._index[id(variable)]]
 
@@ -263,7 +263,7 @@ class _ForwardPass:
                 assert_never(settings)
 
     def _value(self, variable: Any) -> Any:
-        stacked = self._stack.of(variable)
+        stacked = self._stack.stacked_variable(variable)
         return self._values.get(id(stacked), stacked.value)
 
     def _setting(self, name: str, like: Any) -> Any:
@@ -300,7 +300,7 @@ class _ForwardPass:
 
     def _next_seeds(self, layer: Any) -> Any:
         """Return the seeds of a layer's next draw and advance its seed generators."""
-        state = self._stack.of(layer.seed_generator.state)
+        state = self._stack.stacked_variable(layer.seed_generator.state)
         seeds = tf.identity(state.value)
         state.assign(seeds + tf.constant([0, 1], seeds.dtype))
         return seeds
@@ -326,7 +326,7 @@ class _ForwardPass:
         if self._training:
             moments = tf.nn.moments(x, list(range(1, len(x.shape) - 1)), keepdims=True)
             for variable, moment in zip(moving, moments, strict=True):
-                stacked = self._stack.of(variable)
+                stacked = self._stack.stacked_variable(variable)
                 batch_value = tf.reshape(moment, stacked.shape)
                 stacked.assign(stacked * layer.momentum + batch_value * (1.0 - layer.momentum))
         else:

@@ -21,7 +21,7 @@ from trainer.config.data import Data
 from trainer.config.load import LoadedConfig
 from trainer.data.arrays import Float64Array
 from trainer.data.audit.checks import audit
-from trainer.data.audit.findings import SHOWN, Finding, counted
+from trainer.data.audit.findings import SHOWN, Finding, count_text
 from trainer.data.audit.labels import LabelIssue, find_label_issues
 from trainer.data.audit.loading import read_audited_table
 from trainer.data.features import target_columns
@@ -75,14 +75,14 @@ class Audit:
             "rows": self.rows,
             "features": self.features,
             "looked_at": self.looked_at if self.looked_at is not None else sum(self.rows.values()),
-            "faults": self.count("fault"),
+            "errors": self.count("error"),
             "findings": findings,
             "notes": notes,
             "suspects": [
                 {
                     "row": one.row,
-                    "given": one.given,
-                    "likely": one.likely,
+                    "given": one.label,
+                    "likely": one.predicted,
                     "probability": one.probability,
                 }
                 for one in self.suspects
@@ -92,7 +92,7 @@ class Audit:
 
 
 def audit_data(loaded: LoadedConfig) -> Audit:
-    """Look for faults in the data of a config.
+    """Look for problems in the data of a config.
 
     Of a table too large for all of its rows, those are looked at that a hash draws.
 
@@ -277,7 +277,7 @@ def _label_finding(
         return []
     places = tuple(_path_shown(_place(table, one.row)) for one in suspects[:SHOWN])
     words = [
-        f"'{one.given}' is likely '{one.likely}' (probability {one.probability:.2g}) at {place}"
+        f"'{one.label}' is likely '{one.predicted}' (probability {one.probability:.2g}) at {place}"
         for one, place in zip(suspects, places, strict=False)
     ]
     more = f" and {len(suspects) - SHOWN:,} more" if len(suspects) > SHOWN else ""
@@ -290,7 +290,7 @@ def _label_finding(
             rows=places,
             count=len(suspects),
             expected="labels that a network which was not trained with them agrees with",
-            found=f"{len(suspects):,} of {counted(rows, 'label')} that it is confident are others: "
+            found=f"{len(suspects):,} of {count_text(rows, 'label')} that it is confident are others: "
             f"{', '.join(words)}{more}",
             meaning="some are wrong labels and some are hard rows",
             fix="look at them, and correct what is wrong; --json lists all",

@@ -22,7 +22,7 @@ from trainer.config.objectives import better_direction
 from trainer.config.resolve import resolved_monitor
 from trainer.config.schema import Config
 from trainer.data.samples import Samples
-from trainer.engine.batches import EpochOutput, Program, TrainStep, steps_in_a_call
+from trainer.engine.batches import EpochOutput, Program, TrainStep, steps_per_execution
 from trainer.engine.callbacks import Callbacks, batch_hooks
 from trainer.engine.executors import EpochExecutor, MultiEpochExecutor, SingleEpochExecutor
 from trainer.engine.fit import RollbackState, Training
@@ -32,7 +32,7 @@ from trainer.engine.monitors import (
     Monitors,
     ReduceLROnPlateauState,
 )
-from trainer.engine.multi_epoch import MultiEpochProgram, epochs_in_a_block
+from trainer.engine.multi_epoch import MultiEpochProgram, epochs_per_execution
 from trainer.engine.runner import EpochRunner, ResidentRunner
 from trainer.engine.streaming import StreamingRunner
 from trainer.errors import ConfigError, Problem, ResourceError
@@ -142,7 +142,7 @@ def build_training(
         batch_size=config.fit.batch_size,
         shuffle=config.fit.shuffle,
         compiled=compiled,
-        steps_in_a_call=form.steps_in_a_call,
+        steps_per_execution=form.steps_in_a_call,
     )
     one_by_one = SingleEpochExecutor(runner, network, optimizer, judged)
     executor: EpochExecutor = one_by_one
@@ -236,14 +236,14 @@ def _choose_form(
 ) -> ExecutionConfig:
     fit = plan.config.fit
     batch = min(fit.batch_size, len(train.x))
-    blocks = epochs_in_a_block(
+    blocks = epochs_per_execution(
         train, judged, fit.batch_size, network, plan.total_steps // plan.steps_per_epoch
     )
     # A callback may look at the weights of every epoch, and change them; so does going back.
     one_by_one = fit.callbacks or fit.on_nonfinite.action == "rollback"
     return ExecutionConfig(
         compiled=compiled,
-        steps_in_a_call=steps_in_a_call(network.count_params(), batch),
+        steps_in_a_call=steps_per_execution(network.count_params(), batch),
         epochs_in_a_block=1 if one_by_one else blocks,
     )
 
@@ -254,7 +254,7 @@ def member_execution(plan: RunPlan) -> ExecutionConfig:
     batch = min(plan.config.fit.batch_size, plan.dataset.rows("train"))
     return ExecutionConfig(
         compiled=True,
-        steps_in_a_call=steps_in_a_call(plan.parameters, batch),
+        steps_in_a_call=steps_per_execution(plan.parameters, batch),
         epochs_in_a_block=1,
     )
 

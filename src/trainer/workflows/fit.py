@@ -65,7 +65,7 @@ def fit_run(
     with resource_errors():
         with locate_problems(loaded):
             built = build_training(plan, allow_custom=allow_custom)
-        built.training.began = began
+        built.training.start_time = began
         encode_seconds = built.encode_seconds
         build_seconds = perf_counter() - imported - encode_seconds
         recorded = RecordedTraining(CheckpointableTraining(built.training), built.saved, built.form)

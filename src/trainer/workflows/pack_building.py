@@ -115,7 +115,7 @@ def build_pack_training(
     planned: PackSpec, members: Sequence[PackedMember], directory: Path
 ) -> tuple[PackTraining, Mapping[str, Any] | None]:
     """The pack where it begins or was stopped; the facts of its checkpoint, where it had one."""
-    from trainer.engine.batches import steps_in_a_call
+    from trainer.engine.batches import steps_per_execution
     from trainer.engine.pack_fit import PackTraining
     from trainer.engine.packs import Pack
     from trainer.engine.snapshot import Snapshot
@@ -131,7 +131,7 @@ def build_pack_training(
             [members[number].stacked for number in numbers],
             loss,
             total_steps=plan.total_steps,
-            steps_in_a_call=steps_in_a_call(
+            steps_per_execution=steps_per_execution(
                 parameters * len(numbers),
                 min(plan.config.fit.batch_size, plan.dataset.rows("train")),
             ),

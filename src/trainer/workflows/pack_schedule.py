@@ -140,7 +140,7 @@ def network_sizes(plan: RunPlan) -> ModelDimensions:
         outputs=plan.task.outputs,
         loss=plan.task.loss,
         rows=plan.dataset.rows("train"),
-        judged=plan.dataset.rows("validation"),
+        validation_rows=plan.dataset.rows("validation"),
         steps=plan.total_steps,
     )
 

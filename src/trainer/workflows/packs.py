@@ -129,7 +129,7 @@ def train_pack(
         index_programs(cache_root())
         if training.interrupted:
             keeper.keep()
-            reason = next(m.training.ended for m in members if m.training.interrupted)
+            reason = next(m.training.stop_reason for m in members if m.training.interrupted)
             for member in members:
                 assert member.record is not None
                 member.record.stopped(reason or "")
@@ -302,18 +302,19 @@ class _Keeper:
         began = monotonic()
         arrays: dict[str, Any] = {}
         facts = []
-        for number, states in enumerate(self._training.states()):
-            snapshot = states.snapshot()
+        for number, state in enumerate(self._training.states()):
+            snapshot = state.snapshot()
             begin = f"{number:04d}/"
             arrays |= {f"{begin}{name}": value for name, value in snapshot.arrays.items()}
             arrays |= {
-                f"{begin}judged/{place:04d}": value for place, value in enumerate(states.judged)
+                f"{begin}judged/{place:04d}": value
+                for place, value in enumerate(state.evaluation_weights)
             }
             member = self._members[number]
             assert member.record is not None
             facts.append(
                 {
-                    "facts": dict(snapshot.facts),
+                    "facts": dict(snapshot.metadata),
                     "log_bytes": member.record.sync_logs(),
                     "best": member.best,
                 }
@@ -383,7 +384,7 @@ def _end(
         record.best_checkpoint()
     else:
         record.checkpoint()
-    record.stopped(training.ended or "")
+    record.stopped(training.stop_reason or "")
     record.time("write", perf_counter() - began)
     record.end(
         "failed" if failed else "finished",
@@ -397,7 +398,7 @@ def _end(
         epochs=training.epoch,
         best_epoch=training.best_epoch,
         best=member.best,
-        stopped_because=training.ended or "",
+        stopped_because=training.stop_reason or "",
         metrics=metrics,
         problems=() if training.problem is None else (training.problem,),
     )

@@ -151,7 +151,7 @@ class Recording:
         # What the checkpoint says of the log must be on the disk before it.
         log_bytes = self.sync_logs()
         facts = {
-            **snapshot.facts,
+            **snapshot.metadata,
             "log_bytes": log_bytes,
             "form": asdict(self.recorded.form),
             "config": resolved_settings(self.config),
@@ -159,7 +159,7 @@ class Recording:
         keep = self.config.fit.checkpoint.keep
         self._write(self.run.last, judged, snapshot.arrays, facts, keep)
         self.best_checkpoint()
-        self.schedule.written(training.epoch, training.position, began)
+        self.schedule.written(training.epoch, training.trained_steps, began)
 
     def best_checkpoint(self) -> None:
         """Write the best weights, if there are any and they are new."""
@@ -359,7 +359,7 @@ def recording(
         trackers = make_trackers(config)
         training = recorded.training
         schedule = CheckpointSchedule(
-            config.fit.checkpoint.every, training.epoch, training.position
+            config.fit.checkpoint.every, training.epoch, training.trained_steps
         )
         record = Recording(run, config, manifest, recorded, log, timing, trackers, schedule)
         try:

@@ -151,10 +151,10 @@ def resume_run(
             run.remove_leftovers(loaded.config.fit.checkpoint.keep)
             truncate_log(run.metrics, facts["log_bytes"])
             remove_epochs_after(run.timing, training.epoch)
-            training.began = began - _seconds(run)
+            training.start_time = began - _seconds(run)
             if changed:
                 # Whether it has ended is for the new settings to say.
-                training.ended = training.check_stop()
+                training.stop_reason = training.check_stop()
             if "optimizer.learning_rate" in changed:
                 training.optimizer.learning_rate = loaded.config.optimizer.learning_rate
             name = checkpoint.directory.name
@@ -162,7 +162,7 @@ def resume_run(
                 at=now,
                 command=command,
                 epoch=training.epoch,
-                step=training.position,
+                step=training.trained_steps,
                 checkpoint=name,
                 changes=changes,
                 differences=tuple(str(problem) for problem in differences),
@@ -170,8 +170,8 @@ def resume_run(
             warnings = [f"{problem}: {name} is used" for problem in passed_over]
             if training.callbacks is not None and (lost := training.callbacks.unsaved_attributes()):
                 warnings.append(f"{_CALLBACKS}: {', '.join(lost)}")
-            if training.ended is not None and not EXTENDING_SETTINGS.isdisjoint(changed):
-                warnings.append(_nothing_to_train(run, training.ended, loaded.config.fit))
+            if training.stop_reason is not None and not EXTENDING_SETTINGS.isdisjoint(changed):
+                warnings.append(_nothing_to_train(run, training.stop_reason, loaded.config.fit))
             if differences:
                 manifest = with_current_environment(manifest, here, plan, device)
             manifest = manifest.with_resumption(resumption, this_process())
@@ -179,7 +179,7 @@ def resume_run(
                 manifest.with_warnings(*warnings),
                 epochs=training.epoch,
                 best_epoch=training.best_epoch or None,
-                stopped_because=training.ended,
+                stopped_because=training.stop_reason,
                 rewinds=manifest.rewinds[: facts["rewound"]],
             )
             recorded = RecordedTraining(CheckpointableTraining(training), built.saved, built.form)
@@ -193,7 +193,7 @@ def resume_run(
                 record.time("import", imported - planned)
                 record.time("encode", built.encode_seconds)
                 record.time("build", perf_counter() - imported - built.encode_seconds)
-                notes = (_goes_on(checkpoint, training.epoch, training.position), *warnings)
+                notes = (_goes_on(checkpoint, training.epoch, training.trained_steps), *warnings)
                 yield RunStarted(run.path, plan, device, notes)
                 finished = yield from train(
                     plan,

@@ -157,7 +157,7 @@ def test_a_small_table_has_no_faults(audited: Audit, rows: int, target: str) -> 
     columns = {name: values[:rows] for name, values in clean_columns(4).items()}
     columns["y"] = np.array(["good", "bad"])[np.arange(rows) % 2]
     found = audited(columns, target=target, split={"test": 0, "validation": 0})
-    assert [one for one in found if one.severity == "fault"] == []
+    assert [one for one in found if one.severity == "error"] == []
 
 
 def test_one_column_repeats_itself(audited: Audit) -> None:

@@ -26,7 +26,7 @@ def test_flipped_labels_are_suspects():
     assert {1000 + row for row in sure} <= {one.row for one in found}
     assert [one.probability for one in found] == sorted(one.probability for one in found)
     worst = found[0]
-    assert worst.given == CLASSES[labels[worst.row - 1000]] != worst.likely
+    assert worst.label == CLASSES[labels[worst.row - 1000]] != worst.predicted
     assert worst.probability == p[worst.row - 1000, labels[worst.row - 1000]]
 
 

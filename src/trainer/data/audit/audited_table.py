@@ -86,7 +86,7 @@ class AuditedTable:
         return [name for name in self.features if self.kinds.get(name) in kinds]
 
     @cached_property
-    def others(self) -> list[str]:
+    def other_columns(self) -> list[str]:
         """Columns that are neither features, targets, the weight, nor the split column."""
         used = {*self.features, *self.targets, self.data.weight, split_column(self.data)}
         schema = self.frame.schema

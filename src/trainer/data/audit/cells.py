@@ -11,7 +11,15 @@ import polars as pl
 from trainer.config.nodes import column_key
 from trainer.data.arrays import BoolArray, Float64Array, RowIndex
 from trainer.data.audit.audited_table import AuditedTable
-from trainer.data.audit.findings import Finding, Kind, Severity, counted, exclude, listed, names
+from trainer.data.audit.findings import (
+    Finding,
+    FindingKind,
+    Severity,
+    count_text,
+    exclude,
+    join_first,
+    join_names,
+)
 from trainer.data.column_settings import categorical_settings
 from trainer.data.fitting import MAX_LEVEL_RATIO
 from trainer.data.splits import SPLIT_NAMES, TEST, TRAIN, VALIDATION
@@ -34,8 +42,8 @@ def find_infinite(audited: AuditedTable) -> list[Finding]:
     in_training = bool((audited.split[rows] == TRAIN).any())
     return [
         _cells_finding(
-            audited, "infinite_values", "fault" if in_training else "warning", columns, rows,
-            "finite numbers", f"infinity in {counted(len(rows), 'row')}, in {names(columns)}",
+            audited, "infinite_values", "error" if in_training else "warning", columns, rows,
+            "finite numbers", f"infinity in {count_text(len(rows), 'row')}, in {join_names(columns)}",
             "fit rejects them" if in_training else "they are read as missing",
             "correct them, leave the cells empty, or add the word to data.csv.null_values",
         )
@@ -53,9 +61,9 @@ def find_mixed_types(audited: AuditedTable) -> list[Finding]:
         values = _distinct_values(audited.frame[name], is_wrong)
         findings.append(
             _cells_finding(
-                audited, "mixed_types", "fault" if in_training else "warning", [name], rows,
+                audited, "mixed_types", "error" if in_training else "warning", [name], rows,
                 f"{kind_names.get(kind, kind)} in every row of '{name}'",
-                f"{listed([repr(value) for value in values])} in {counted(len(rows), 'row')}",
+                f"{join_first([repr(value) for value in values])} in {count_text(len(rows), 'row')}",
                 "fit rejects them" if in_training else "they are read as missing",
                 f"correct them, add them to data.csv.null_values, "
                 f"or set {column_key(name)}.kind: categorical",
@@ -71,7 +79,7 @@ def find_values_as_text(audited: AuditedTable) -> list[Finding]:
         note = reading.note
         if note is None:
             continue
-        kind: Kind = "dates_as_text"
+        kind: FindingKind = "dates_as_text"
         expected = f"ISO 8601 dates in '{name}', or {column_key(name)}.format"
         if note.about == "numbers":
             kind = "numbers_as_text"
@@ -101,7 +109,7 @@ def find_placeholders(audited: AuditedTable) -> list[Finding]:
             cell = text(audited.frame[name].gather(np.flatnonzero(is_extreme)[:1]))[0]
             if _PLACEHOLDER.fullmatch(cell.strip().removeprefix("+")):
                 columns.append(name)
-                rows = counted(int(is_extreme.sum()), "row")
+                rows = count_text(int(is_extreme.sum()), "row")
                 descriptions.append(f"{cell} in {rows} of '{name}'")
                 is_affected |= is_extreme
     if not columns:
@@ -109,7 +117,7 @@ def find_placeholders(audited: AuditedTable) -> list[Finding]:
     return [
         _cells_finding(
             audited, "placeholder_values", "warning", list(dict.fromkeys(columns)),
-            np.flatnonzero(is_affected), "measured values", listed(descriptions),
+            np.flatnonzero(is_affected), "measured values", join_first(descriptions),
             "a placeholder for missing values is treated as a number",
             "add them to data.csv.null_values, or leave the cells empty",
         )
@@ -174,7 +182,7 @@ def find_category_problems(audited: AuditedTable, ignored: Sequence[str]) -> lis
         findings.append(
             Finding(
                 "many_levels", "warning", audited.table.name, tuple(many), (), len(many),
-                "several rows for each level of a categorical column", listed(many_counts),
+                "several rows for each level of a categorical column", join_first(many_counts),
                 "nothing can be learned from levels with a single row",
                 f"set data.categorical.min_count: {_RARE_ROWS}, or {exclude(many)}",
             )
@@ -183,7 +191,7 @@ def find_category_problems(audited: AuditedTable, ignored: Sequence[str]) -> lis
         findings.append(
             _cells_finding(
                 audited, "unseen_levels", "warning", unseen, np.flatnonzero(is_affected),
-                "levels that occur in the training rows", listed(unseen_counts),
+                "levels that occur in the training rows", join_first(unseen_counts),
                 "the network has not seen them in training",
                 "split so that training has them"
                 + (
@@ -214,7 +222,7 @@ def _distinct_values(series: pl.Series, mask: BoolArray) -> list[str]:
 
 
 def _cells_finding(
-    audited: AuditedTable, kind: Kind, severity: Severity, columns: Sequence[str], rows: RowIndex,
+    audited: AuditedTable, kind: FindingKind, severity: Severity, columns: Sequence[str], rows: RowIndex,
     expected: str, found: str, meaning: str, fix: str,
 ) -> Finding:  # fmt: skip
     shown = audited.locations(rows)

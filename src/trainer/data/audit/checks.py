@@ -29,11 +29,11 @@ from trainer.data.audit.targets import (
 )
 
 _ROBUST_LOSSES = ("huber", "log_cosh", "mean_absolute_error")
-_ORDER = ("fault", "warning", "note")
+_ORDER = ("error", "warning", "note")
 
 
 def audit(audited: AuditedTable, config: Config) -> list[Finding]:
-    """Return all findings: faults, then warnings, then notes.
+    """Return all findings: errors, then warnings, then notes.
 
     Args:
         audited: The audited table.

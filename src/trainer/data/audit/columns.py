@@ -8,7 +8,14 @@ import numpy as np
 
 from trainer.data.arrays import RowIndex
 from trainer.data.audit.audited_table import AuditedTable
-from trainer.data.audit.findings import Finding, Kind, Severity, exclude, listed, names
+from trainer.data.audit.findings import (
+    Finding,
+    FindingKind,
+    Severity,
+    exclude,
+    join_first,
+    join_names,
+)
 from trainer.data.audit.groups import is_key_name, looks_like_hashes
 from trainer.data.audit.statistics import correlation
 from trainer.data.hashing import mix64
@@ -30,7 +37,7 @@ def find_empty(audited: AuditedTable) -> list[Finding]:
     return [
         _columns_finding(
             audited, "empty_column", "warning", audited.empty,
-            "features with values in the training rows", f"none in {names(audited.empty)}",
+            "features with values in the training rows", f"none in {join_names(audited.empty)}",
             "fit ignores them", f"give them values, or set {exclude(audited.empty)}",
         )
     ]  # fmt: skip
@@ -46,10 +53,10 @@ def find_constant(audited: AuditedTable) -> list[Finding]:
         if audited.kinds[name] == "datetime":
             continue
         counts = np.bincount(audited.codes(name)[train] + 1)
-        others = len(train) - int(counts.max())
-        if others == 0 and (audited.kinds[name] == "numeric" or _is_constant(audited, name)):
+        minority = len(train) - int(counts.max())
+        if minority == 0 and (audited.kinds[name] == "numeric" or _is_constant(audited, name)):
             constant.append(name)
-        elif len(train) >= _MIN_ROWS and others <= max(1, (1 - _NEARLY_CONSTANT) * len(train)):
+        elif len(train) >= _MIN_ROWS and minority <= max(1, (1 - _NEARLY_CONSTANT) * len(train)):
             is_numeric = audited.kinds[name] == "numeric"
             (nearly_numeric if is_numeric else nearly_categorical).append(name)
     findings = []
@@ -57,7 +64,7 @@ def find_constant(audited: AuditedTable) -> list[Finding]:
         findings.append(
             _columns_finding(
                 audited, "constant_column", "warning", constant,
-                "features that vary in the training rows", f"one value in {names(constant)}",
+                "features that vary in the training rows", f"one value in {join_names(constant)}",
                 "fit ignores them", f"set {exclude(constant)}",
             )
         )  # fmt: skip
@@ -66,7 +73,7 @@ def find_constant(audited: AuditedTable) -> list[Finding]:
         findings.append(
             _columns_finding(
                 audited, "nearly_constant_column", "warning", nearly_numeric, expected,
-                f"almost always the same value in {names(nearly_numeric)}",
+                f"almost always the same value in {join_names(nearly_numeric)}",
                 "the few other values are very large after scaling",
                 f"set {exclude(nearly_numeric)}",
             )
@@ -75,7 +82,7 @@ def find_constant(audited: AuditedTable) -> list[Finding]:
         findings.append(
             _columns_finding(
                 audited, "nearly_constant_column", "note", nearly_categorical, expected,
-                f"almost always the same level in {names(nearly_categorical)}",
+                f"almost always the same level in {join_names(nearly_categorical)}",
                 "the other levels have too few rows to learn from",
                 f"see {exclude(nearly_categorical)}",
             )
@@ -108,7 +115,7 @@ def find_identifiers(audited: AuditedTable, groups: Sequence[str]) -> list[Findi
     return [
         _columns_finding(
             audited, "row_identifier", "warning", columns,
-            "features that generalize to new rows", listed(descriptions),
+            "features that generalize to new rows", join_first(descriptions),
             "a network can memorize training rows by their identifiers",
             f"set {exclude(columns)}",
         )
@@ -171,7 +178,7 @@ def find_redundant(audited: AuditedTable, ignored: Sequence[str]) -> list[Findin
     return [
         _columns_finding(
             audited, "redundant_column", "warning", redundant,
-            "features that each add information", listed(descriptions),
+            "features that each add information", join_first(descriptions),
             "duplicate information counts twice in regularization and explanations",
             f"set {exclude(redundant)}",
         )
@@ -235,7 +242,7 @@ def _pattern_hash(codes: RowIndex) -> int:
 
 
 def _columns_finding(
-    audited: AuditedTable, kind: Kind, severity: Severity, columns: Sequence[str], expected: str,
+    audited: AuditedTable, kind: FindingKind, severity: Severity, columns: Sequence[str], expected: str,
     found: str, meaning: str, fix: str,
 ) -> Finding:  # fmt: skip
     return Finding(

@@ -8,7 +8,7 @@ import numpy as np
 
 from trainer.data.arrays import BoolArray, Float64Array, RowIndex
 from trainer.data.audit.audited_table import AuditedTable
-from trainer.data.audit.findings import Finding, listed
+from trainer.data.audit.findings import Finding, join_first
 from trainer.data.audit.split_classifier import split_auc
 from trainer.data.audit.statistics import auc, chi_square_critical_value, rank_correlation
 from trainer.data.splits import SPLIT_NAMES, TEST, TRAIN, VALIDATION, SplitName
@@ -68,7 +68,7 @@ def _split_drift(
         return None
     descriptions = [f"'{name}' has a stability index of {index:.2f}" for index, name in drifted]
     separable = f"a linear classifier on all features separates them with AUC {area:.2f}"
-    found = listed(descriptions) + (f"; {separable}" if descriptions and is_separable else "")
+    found = join_first(descriptions) + (f"; {separable}" if descriptions and is_separable else "")
     columns = tuple(name for _, name in drifted)
     return Finding(
         kind="drift",
@@ -128,7 +128,7 @@ def find_time_order(audited: AuditedTable) -> list[Finding]:
     if audited.data.split.by == "time" and audited.table.named_split is None:
         return []
     findings = []
-    for name in (*audited.kinds, *audited.others):
+    for name in (*audited.kinds, *audited.other_columns):
         times = _times(audited, name)
         if times is None:
             continue

@@ -16,7 +16,7 @@ import polars as pl
 
 from trainer.data.arrays import BoolArray, Float64Array, RowIndex, UInt64Array
 from trainer.data.audit.audited_table import AuditedTable
-from trainer.data.audit.findings import Finding, Kind, Severity, counted
+from trainer.data.audit.findings import Finding, FindingKind, Severity, count_text
 from trainer.data.hashing import mix64
 from trainer.data.splits import SPLIT_NAMES, TEST, TRAIN, VALIDATION
 from trainer.data.values import level_text
@@ -164,7 +164,7 @@ def _shared(audited: AuditedTable, shared: BoolArray, *, by_chance: bool) -> Fin
             "to avoid that, set data.clean.duplicates: drop",
         )  # fmt: skip
     return _rows_finding(
-        audited, "duplicate_rows", "fault", np.flatnonzero(shared),
+        audited, "duplicate_rows", "error", np.flatnonzero(shared),
         "each row in one split only", found,
         "their metrics include rows seen in training",
         "set data.clean.duplicates: drop",
@@ -209,8 +209,8 @@ def _conflicting_rows(
 
 def _conflict(audited: AuditedTable, rows: RowIndex, sets: int, *, by_chance: bool) -> Finding:
     found = (
-        f"{counted(len(rows), 'row')} with the same features as another row but a different target "
-        f"({counted(sets, 'set')} of features)"
+        f"{count_text(len(rows), 'row')} with the same features as another row but a different target "
+        f"({count_text(sets, 'set')} of features)"
     )
     if by_chance:
         found += "; about as many rows agree in all features but one"
@@ -223,8 +223,8 @@ def _conflict(audited: AuditedTable, rows: RowIndex, sets: int, *, by_chance: bo
 
 
 def _rows_finding(
-    audited: AuditedTable, kind: Kind, severity: Severity, rows: RowIndex, expected: str, found: str,
-    meaning: str, fix: str,
+    audited: AuditedTable, kind: FindingKind, severity: Severity, rows: RowIndex, expected: str,
+    found: str, meaning: str, fix: str,
 ) -> Finding:  # fmt: skip
     shown = audited.locations(rows)
     return Finding(kind, severity, shown[0], (), shown, len(rows), expected, found, meaning, fix)

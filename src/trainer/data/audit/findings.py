@@ -9,11 +9,11 @@ from typing import Any, Literal
 from trainer.data.message_lists import quoted
 from trainer.errors import Problem
 
-Severity = Literal["fault", "warning", "note"]
-"""fault: metrics would be wrong, or `fit` rejects the table. warning: should be checked. note: for
+Severity = Literal["error", "warning", "note"]
+"""error: metrics would be wrong, or `fit` rejects the table. warning: should be checked. note: for
 information."""
 
-Kind = Literal[
+FindingKind = Literal[
     "duplicate_rows",
     "near_duplicate_rows",
     "conflicting_rows",
@@ -62,7 +62,7 @@ class Finding:
         fix: How to fix it.
     """
 
-    kind: Kind
+    kind: FindingKind
     severity: Severity
     where: str
     columns: tuple[str, ...]
@@ -95,18 +95,18 @@ class Finding:
         }
 
 
-def listed(items: Sequence[str]) -> str:
+def join_first(items: Sequence[str]) -> str:
     """Join the first few items and count the rest: a, b, c and 4 more."""
     more = f" and {len(items) - SHOWN:,} more" if len(items) > SHOWN else ""
     return ", ".join(items[:SHOWN]) + more
 
 
-def names(columns: Sequence[str]) -> str:
+def join_names(columns: Sequence[str]) -> str:
     """Join the first few column names in quotes and count the rest."""
     return quoted(columns, SHOWN)
 
 
-def counted(count: int, noun: str) -> str:
+def count_text(count: int, noun: str) -> str:
     """Return a count with its noun: 1 row, 2,000 rows, 3 classes."""
     plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
     return f"{count:,} {noun if count == 1 else plural}"

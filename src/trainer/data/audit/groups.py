@@ -12,7 +12,7 @@ import polars as pl
 
 from trainer.data.arrays import Float64Array, RowIndex
 from trainer.data.audit.audited_table import AuditedTable
-from trainer.data.audit.findings import Finding, counted, exclude
+from trainer.data.audit.findings import Finding, count_text, exclude
 from trainer.data.audit.statistics import correlation
 from trainer.data.splits import TEST, TRAIN, VALIDATION
 from trainer.data.values import is_date_type
@@ -67,11 +67,11 @@ def find_group_leaks(audited: AuditedTable) -> list[Finding]:
     ):
         return []
     findings = []
-    for name in (*audited.kinds, *audited.others):
+    for name in (*audited.kinds, *audited.other_columns):
         finding = _group_leak(audited, name, can_split=not named_files and by != "column")
         if finding is not None:
             findings.append(finding)
-    return sorted(findings, key=lambda finding: finding.severity != "fault")
+    return sorted(findings, key=lambda finding: finding.severity != "error")
 
 
 def _group_leak(audited: AuditedTable, name: str, *, can_split: bool) -> Finding | None:
@@ -82,7 +82,7 @@ def _group_leak(audited: AuditedTable, name: str, *, can_split: bool) -> Finding
     groups = len(np.unique(codes[is_known]))
     is_key = is_key_name(name) or looks_like_hashes(audited.frame[name])
     min_groups = _MIN_GROUPS if is_key else _MIN_UNNAMED_GROUPS
-    if not is_key and name in audited.others:
+    if not is_key and name in audited.other_columns:
         # A column that is neither a feature nor a key does not define groups.
         return None
     if groups < min_groups or 2 * groups > int(is_known.sum()):
@@ -112,13 +112,13 @@ def _group_leak(audited: AuditedTable, name: str, *, can_split: bool) -> Finding
         fix += f", or {exclude([name])}"
     return Finding(
         kind="group_leak",
-        severity="fault" if determines_target else "warning",
+        severity="error" if determines_target else "warning",
         where=shown[0],
         columns=(name,),
         rows=shown,
         count=len(leaked),
         expected=f"each of the {groups:,} groups of '{name}' in one split",
-        found=f"{len(leaked):,} of {counted(len(held_out), 'validation or test row')} whose group is "
+        found=f"{len(leaked):,} of {count_text(len(held_out), 'validation or test row')} whose group is "
         f"also in training, {target}",
         meaning="metrics reflect known groups, not new ones",
         fix=fix,

@@ -21,37 +21,39 @@ class LabelIssue:
 
     Attributes:
         row: Source row, from 0.
-        given: The label of the row.
-        likely: The confidently predicted class.
+        label: The label of the row.
+        predicted: The confidently predicted class.
         probability: Predicted probability of the label.
     """
 
     row: int
-    given: str
-    likely: str
+    label: str
+    predicted: str
     probability: float
 
 
 def find_label_issues(
-    rows: RowIndex, given: RowIndex, probabilities: Float64Array, classes: tuple[str, ...]
+    rows: RowIndex, labels: RowIndex, probabilities: Float64Array, classes: tuple[str, ...]
 ) -> list[LabelIssue]:
     """Return the label issues, the least probable label first.
 
     Args:
         rows: int64 (n,), source rows.
-        given: int64 (n,), class number of each label.
+        labels: int64 (n,), class number of each label.
         probabilities: (n, classes), summing to 1 per row, from a network not trained on the row.
         classes: Names of the classes.
     """
     thresholds = np.full(len(classes), np.inf)
-    for number in np.unique(given):
-        thresholds[number] = probabilities[given == number, number].mean()
+    for number in np.unique(labels):
+        thresholds[number] = probabilities[labels == number, number].mean()
     is_confident = probabilities >= thresholds
-    likely = np.where(is_confident, probabilities, -1.0).argmax(axis=1)
-    label_probability = probabilities[np.arange(len(given)), given]
-    issues = np.flatnonzero(is_confident.any(axis=1) & (likely != given))
+    predicted = np.where(is_confident, probabilities, -1.0).argmax(axis=1)
+    label_probability = probabilities[np.arange(len(labels)), labels]
+    issues = np.flatnonzero(is_confident.any(axis=1) & (predicted != labels))
     issues = issues[np.argsort(label_probability[issues], kind="stable")]
     return [
-        LabelIssue(int(rows[i]), classes[given[i]], classes[likely[i]], float(label_probability[i]))
+        LabelIssue(
+            int(rows[i]), classes[labels[i]], classes[predicted[i]], float(label_probability[i])
+        )
         for i in issues
     ]

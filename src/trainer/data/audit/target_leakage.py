@@ -14,7 +14,7 @@ import numpy as np
 
 from trainer.data.arrays import BoolArray, Float64Array, RowIndex
 from trainer.data.audit.audited_table import AuditedTable
-from trainer.data.audit.findings import Finding, exclude, listed
+from trainer.data.audit.findings import Finding, exclude, join_first
 from trainer.data.audit.statistics import auc, auc_standard_error, rank_correlation
 from trainer.data.hashing import mix64
 
@@ -51,9 +51,9 @@ def find_target_leakage(audited: AuditedTable, ignored: Sequence[str]) -> list[F
     columns = [name for _, name, _ in leaking]
     return [
         Finding(
-            "target_leakage", "fault", audited.table.name, tuple(columns), (), len(columns),
+            "target_leakage", "error", audited.table.name, tuple(columns), (), len(columns),
             "features that were known before the target",
-            listed([f"'{name}' alone predicts it with {metric} {score:.3f}"
+            join_first([f"'{name}' alone predicts it with {metric} {score:.3f}"
                     for score, name, metric in leaking]),
             "such a column is usually the target in another form, or was recorded after it was known",
             f"if so, set {exclude(columns)}",

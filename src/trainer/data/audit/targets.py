@@ -8,7 +8,7 @@ import numpy as np
 
 from trainer.data.arrays import Float64Array, RowIndex
 from trainer.data.audit.audited_table import AuditedTable
-from trainer.data.audit.findings import Finding, counted, exclude, listed
+from trainer.data.audit.findings import Finding, count_text, exclude, join_first
 from trainer.data.audit.statistics import chi_square_critical_value
 from trainer.data.column_settings import numeric_settings
 
@@ -23,7 +23,7 @@ def find_rare_classes(audited: AuditedTable) -> list[Finding]:
     """Find classes with too few training rows to learn from, or without rows in another split."""
     train = audited.classes["train"]
     rare = [name for name, count in train.items() if count < _MIN_CLASS_ROWS]
-    descriptions = [f"{counted(train[name], 'training row')} of '{name}'" for name in rare]
+    descriptions = [f"{count_text(train[name], 'training row')} of '{name}'" for name in rare]
     for split, counts in audited.classes.items():
         absent = [name for name, count in counts.items() if not count and split != "train"]
         descriptions += [f"no {split} row of '{name}'" for name in absent]
@@ -37,7 +37,7 @@ def find_rare_classes(audited: AuditedTable) -> list[Finding]:
         Finding(
             "rare_class", "warning", audited.table.name, audited.targets, (), len(rare),
             f"at least {_MIN_CLASS_ROWS} training rows of each class, and one in each other split",
-            listed(descriptions), "such a class cannot be learned or evaluated",
+            join_first(descriptions), "such a class cannot be learned or evaluated",
             "merge it with another, or collect more rows" + stratify,
         )
     ]  # fmt: skip
@@ -91,7 +91,7 @@ def find_outliers(audited: AuditedTable) -> list[Finding]:
             Finding(
                 "target_outliers", "warning", shown[0], (name,), shown, len(outliers),
                 f"values of '{name}' within {_MAX_DEVIATIONS} deviations of their median {median:.4g}",
-                f"{counted(len(outliers), 'training row')} beyond, such as {y[outliers[0]]:.6g} "
+                f"{count_text(len(outliers), 'training row')} beyond, such as {y[outliers[0]]:.6g} "
                 f"(one deviation is {scale:.4g})",
                 "a few such rows dominate a squared error",
                 "correct them, or set loss: huber or loss: mean_absolute_error",
@@ -167,7 +167,8 @@ def find_missing_by_class(audited: AuditedTable, ignored: Sequence[str]) -> list
     return [
         Finding(
             "missing_by_class", "warning", audited.table.name, columns, (), len(columns),
-            "the same rate of missing values in every class", listed([text for *_, text in affected]),
+            "the same rate of missing values in every class",
+            join_first([text for *_, text in affected]),
             "if values are missing as a consequence of the class, they leak the target",
             f"find out why; {condition}set {exclude(columns)}",
         )
