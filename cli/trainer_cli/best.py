@@ -37,7 +37,7 @@ def command(
     run, row = best_trial_run(sweep)
     if not refit:
         if json:
-            console.json_result({**row.facts(), "run": str(run.path)})
+            console.json_result({**row.to_json(), "run": str(run.path)})
         else:
             console.result(str(run.path))
         return 0

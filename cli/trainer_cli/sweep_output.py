@@ -82,7 +82,7 @@ def print_sweep_result(finished: SweepFinished, *, json: bool) -> None:
 
 def _facts(row: TrialRow, sweep: Path) -> dict[str, Any]:
     """Return a trial as JSON, with the path of its run; None if the run was not kept."""
-    facts = row.facts()
+    facts = row.to_json()
     run = None if facts["run"] is None else sweep / facts["run"]
     return {**facts, "run": str(run) if run is not None and run.is_dir() else None}
 

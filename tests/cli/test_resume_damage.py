@@ -32,8 +32,8 @@ def test_damaged_checkpoint_is_skipped(
     each_epoch = "fit.checkpoint.every=1 epochs"
     run = stopped_run("good.yaml", each_epoch)
     checkpoints = run / "checkpoints"
-    assert read_checkpoint(checkpoints / "last").facts["epoch"] == 3
-    assert read_checkpoint(checkpoints / "last-1").facts["epoch"] == 2
+    assert read_checkpoint(checkpoints / "last").metadata["epoch"] == 3
+    assert read_checkpoint(checkpoints / "last-1").metadata["epoch"] == 2
     whole = compared(whole_run(each_epoch))
     intact = run.with_name("intact")
     shutil.copytree(run, intact)
@@ -106,7 +106,7 @@ def test_diverged_run_keeps_its_last_finite_state(folder: Path, trainer: Callabl
     assert "the first weights that are not finite: network/head/kernel" in result.err
     (run,) = run_directories()
     assert read_manifest(run)["status"] == "failed"
-    assert read_checkpoint(run / "checkpoints" / "last").facts["epoch"] == 0
+    assert read_checkpoint(run / "checkpoints" / "last").metadata["epoch"] == 0
     # It can be resumed with another learning rate, which is recorded.
     result = trainer("resume", run, "optimizer.learning_rate=1e-6", "--accept-differences")
     assert result.code == 0, result.err
@@ -119,7 +119,7 @@ def test_rollback_with_a_lower_learning_rate(folder: Path, trainer: Callable) ->
     assert result.code == 0, result.err
     (run,) = run_directories()
     # With 1e15 the weights of the second step are too large; 0.01 trains.
-    assert read_manifest(run)["rewinds"] == [
+    assert read_manifest(run)["rollbacks"] == [
         {"epoch": 1, "step": 2, "learning_rate": pytest.approx(1e15)},
         {"epoch": 1, "step": 3, "learning_rate": pytest.approx(1e-2)},
     ]
@@ -136,5 +136,5 @@ def test_limit_of_rollbacks(folder: Path, trainer: Callable) -> None:
     assert "after 3 rollbacks" in result.err
     assert "epoch 1, step 2: expected a finite loss" in result.err
     (run,) = run_directories()
-    assert len(read_manifest(run)["rewinds"]) == 3
-    assert read_checkpoint(run / "checkpoints" / "last").facts["epoch"] == 0
+    assert len(read_manifest(run)["rollbacks"]) == 3
+    assert read_checkpoint(run / "checkpoints" / "last").metadata["epoch"] == 0

@@ -47,21 +47,21 @@ def archive(text: str, compression: int = zipfile.ZIP_STORED) -> bytes:
 def write(directory: Path, epoch: int, keep: int = 1, disk: FileSystem = DISK) -> None:
     content = archive(f"model {epoch}")
     state = {**STATE, "epoch": np.array(epoch)}
-    facts = {"epoch": epoch, "loss": 0.5}
-    write_checkpoint(directory, lambda path: disk.write(path, content), state, facts, disk, keep)
+    metadata = {"epoch": epoch, "loss": 0.5}
+    write_checkpoint(directory, lambda path: disk.write(path, content), state, metadata, disk, keep)
 
 
 def epoch_of(checkpoint: Checkpoint) -> int:
     epoch = int(checkpoint.state["epoch"])
-    assert checkpoint.facts["epoch"] == epoch
+    assert checkpoint.metadata["epoch"] == epoch
     with zipfile.ZipFile(checkpoint.model) as file:
         assert file.read("config.json") == f"model {epoch}".encode()
     return epoch
 
 
-def sealed(facts: dict[str, Any]) -> bytes:
+def sealed(metadata: dict[str, Any]) -> bytes:
     """The form of checkpoint.json: its last key is the hash of all bytes before it."""
-    head = json.dumps({key: facts[key] for key in facts if key != "sha256"}, indent=2)
+    head = json.dumps({key: metadata[key] for key in metadata if key != "sha256"}, indent=2)
     head = head.removesuffix("\n}")
     digest = hashlib.sha256(head.encode()).hexdigest()
     return f'{head},\n  "sha256": "{digest}"\n}}\n'.encode()
@@ -70,15 +70,15 @@ def sealed(facts: dict[str, Any]) -> bytes:
 def forge(directory: Path, **files: bytes) -> None:
     """A checkpoint by somebody who knows how: all hashes are right."""
     directory.mkdir(parents=True)
-    facts: dict[str, Any] = {"format": 2, "files": {}}
+    metadata: dict[str, Any] = {"format": 2, "files": {}}
     for name, content in {
         "model.keras": files["model"] if "model" in files else archive("x"),
         "state.npz": files["state"] if "state" in files else archive_of_arrays(),
     }.items():
         (directory / name).write_bytes(content)
         digest = hashlib.sha256(content).hexdigest()
-        facts["files"][name] = {"sha256": digest, "bytes": len(content)}
-    (directory / "checkpoint.json").write_bytes(sealed(facts))
+        metadata["files"][name] = {"sha256": digest, "bytes": len(content)}
+    (directory / "checkpoint.json").write_bytes(sealed(metadata))
 
 
 def archive_of_arrays(**values: Any) -> bytes:
@@ -92,8 +92,8 @@ def test_what_is_written_reads_back(tmp_path: Path) -> None:
     write(directory, 3)
     checkpoint = read_checkpoint(directory)
     assert checkpoint.directory == directory
-    assert checkpoint.facts["epoch"] == 3
-    assert checkpoint.facts["loss"] == 0.5
+    assert checkpoint.metadata["epoch"] == 3
+    assert checkpoint.metadata["loss"] == 0.5
     assert sorted(path.name for path in directory.iterdir()) == [
         "checkpoint.json",
         "model.keras",
@@ -267,7 +267,7 @@ def test_no_changed_byte_and_no_cut_passes(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("facts", "words"),
+    ("metadata", "words"),
     [
         (None, "no such file"),
         (b"", "an empty file"),
@@ -286,13 +286,13 @@ def test_no_changed_byte_and_no_cut_passes(tmp_path: Path, name: str) -> None:
         (sealed({"format": 2, "files": {"model.keras": 1, "state.npz": 2}}), "sha256 and bytes"),
     ],
 )
-def test_damaged_facts_are_told(tmp_path: Path, facts: bytes | None, words: str) -> None:
+def test_damaged_facts_are_told(tmp_path: Path, metadata: bytes | None, words: str) -> None:
     directory = tmp_path / "last"
     write(directory, 3)
     path = directory / "checkpoint.json"
     path.unlink()
-    if facts is not None:
-        path.write_bytes(facts)
+    if metadata is not None:
+        path.write_bytes(metadata)
     with pytest.raises(RunError, match=words) as caught:
         read_checkpoint(directory)
     assert caught.value.problems[0].where == str(path)
@@ -311,9 +311,9 @@ def test_no_file_outside_the_checkpoint_is_read(tmp_path: Path, name: str) -> No
     directory = tmp_path / "last"
     write(directory, 3)
     path = directory / "checkpoint.json"
-    facts = json.loads(path.read_text())
-    facts["files"][name] = {"sha256": "0" * 64, "bytes": 1}
-    path.write_bytes(sealed(facts))
+    metadata = json.loads(path.read_text())
+    metadata["files"][name] = {"sha256": "0" * 64, "bytes": 1}
+    path.write_bytes(sealed(metadata))
     with pytest.raises(RunError, match="file names"):
         read_checkpoint(directory)
 
@@ -436,7 +436,7 @@ def test_a_reader_meets_whole_checkpoints_while_a_run_replaces_them(
     try:
         while not done.is_set():
             checkpoint = read_checkpoint(tmp_path / name)
-            assert int(checkpoint.state["epoch"]) == checkpoint.facts["epoch"]
+            assert int(checkpoint.state["epoch"]) == checkpoint.metadata["epoch"]
     finally:
         thread.join()
     assert epoch_of(read_checkpoint(directory)) == 39

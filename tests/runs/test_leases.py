@@ -31,10 +31,10 @@ def test_what_is_granted_is_held_until_it_is_withdrawn(tmp_path: Path) -> None:
     assert {first.path, second.path} == {one.path for one in leases_in(tmp_path / "workers")}
     assert first.is_held
     assert first.holder is None
-    first.name(FAR)
+    first.set_holder(FAR)
     assert first.holder == FAR
-    first.drop()
-    first.drop()
+    first.delete()
+    first.delete()
     assert not first.is_held
     assert leases_in(tmp_path / "workers") == [second]
     assert leases_in(tmp_path / "nothing") == []
@@ -47,7 +47,7 @@ def test_a_holder_ends_with_its_lease_and_its_locks_are_taken_off(tmp_path: Path
     )
     assert process.stdout is not None
     holder = ProcessIdentity(**json.loads(process.stdout.readline()))
-    lease.name(holder)
+    lease.set_holder(holder)
     for number, owner in enumerate((holder, FAR)):
         (tmp_path / "trials" / str(number)).mkdir(parents=True)
         (tmp_path / "trials" / str(number) / "lock").write_text(json.dumps(asdict(owner)))
@@ -68,7 +68,7 @@ def test_of_one_that_cannot_be_looked_at_the_end_is_waited_for(
     revoke([], [])
     assert now == [0.0]
     lease = Lease.grant(tmp_path)
-    lease.name(FAR)
+    lease.set_holder(FAR)
     (tmp_path / "lock").write_text(json.dumps(asdict(FAR)))
     revoke([lease], [tmp_path / "lock"])
     assert now[0] >= leases.REVOKE_SECONDS > 2 * leases.POLL_SECONDS

@@ -58,7 +58,7 @@ def full(tmp_path: Path) -> Manifest:
         best_epoch=2,
         stopped_because="all epochs done",
         weights_sha256="ee",
-        rewinds=(RollbackRecord(2, 20, 5e-4),),
+        rollbacks=(RollbackRecord(2, 20, 5e-4),),
     )
     manifest = manifest.with_resumption(RESUMED, manifest.process)
     manifest = manifest.with_timing("read", 0.5).with_timing("train", 2.0).with_timing("read", 0.5)
@@ -132,9 +132,9 @@ WRONG: dict[str, Any] = {
     "timings": {"train": 10**400},
     "processor": 7,
     "resumptions": [{"at": "2026-11-22T14:15:30+00:00"}],
-    "rewinds": [{"epoch": 1, "step": 2, "learning_rate": None}],
+    "rollbacks": [{"epoch": 1, "step": 2, "learning_rate": None}],
 }
-NOTHING: dict[str, Any] = {"processor": "", "resumptions": (), "rewinds": ()}
+NOTHING: dict[str, Any] = {"processor": "", "resumptions": (), "rollbacks": ()}
 """What an earlier version did not write."""
 
 

@@ -116,7 +116,7 @@ def swept(
     ticks = clock()
     with Study(directory, "val_auc", batch_size, 1) as study:
         events = list(run_study(study, trainer or FakeTrainer(), lambda: next(ticks)))
-        return [row.facts() for row in study.leaderboard().rows], events
+        return [row.to_json() for row in study.leaderboard().rows], events
 
 
 HALVED = ("sweep.halving=2 epochs", "sweep.trials=17")
@@ -302,8 +302,8 @@ def test_a_sweep_without_its_section_is_damaged(tmp_path: Path) -> None:
 def test_how_it_was_begun_holds(tmp_path: Path) -> None:
     directory = made(tmp_path, "sweep.trials=6")
     with Study(directory, "val_auc", 5, 1) as study:
-        assert (study.begun.direction, study.elapsed_seconds) == ("higher", 0.0)
+        assert (study.header.direction, study.elapsed_seconds) == ("higher", 0.0)
         assert study.max_seconds == math.inf
     with Study(directory, "val_loss", 2, 3) as study:
-        assert (study.begun.objective, study.begun.batch_size) == ("val_auc", 5)
-        assert study.begun.jobs == 1
+        assert (study.header.objective, study.header.batch_size) == ("val_auc", 5)
+        assert study.header.jobs == 1

@@ -1,4 +1,4 @@
-"""A run to be told of, without TensorFlow: TensorBoard's own reader takes its stub of it."""
+"""A run to track, without TensorFlow: TensorBoard's reader uses its own stub instead."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def log_epochs(run: RunDirectory, epochs: range) -> None:
 
 @pytest.fixture
 def start(tmp_path: Path) -> Callable[..., RunStart]:
-    """A run that begins, or, with `epochs`, goes on after so many."""
+    """Create the start of a run, or with `epochs` the resume of one after that many epochs."""
 
     def call(text: str = "", epochs: int = 0) -> RunStart:
         run = RunDirectory.at(tmp_path / "runs" / "wine" / "20261122-141530-9f3c")

@@ -13,129 +13,127 @@ from trainer.tracking.background import BackgroundTracker, SlowTrackerError
 from trainer.tracking.tracker import EpochLogs, RunEnd
 
 
-def epoch(number: int) -> EpochLogs:
+def epoch_logs(number: int) -> EpochLogs:
     return EpochLogs(number, 0.1, {"loss": 1.0}, 0.0)
 
 
-class Listener:
-    """Remembers what it is told; `until` says when it takes anything in."""
+class FakeTracker:
+    """Records its calls; blocks in `on_run_start` until `released` is set."""
 
-    def __init__(self, until: Event | None = None, broken: bool = False) -> None:
-        self.until, self.broken = until, broken
-        self.heard: list[Any] = []
+    def __init__(self, released: Event | None = None, broken: bool = False) -> None:
+        self.released, self.broken = released, broken
+        self.calls: list[Any] = []
 
-    def wants_weights(self, epoch: int) -> bool:
-        return epoch == 3
+    def wants_weights(self, epoch_logs: int) -> bool:
+        return epoch_logs == 3
 
-    def started(self, start: Any) -> None:
-        if self.until is not None:
-            self.until.wait()
+    def on_run_start(self, start: Any) -> None:
+        if self.released is not None:
+            self.released.wait()
         if self.broken:
             raise ConnectionError("no such host")
-        self.heard.append("started")
+        self.calls.append("started")
 
-    def epoch(self, epoch: EpochLogs) -> None:
-        self.heard.append(epoch.number)
+    def on_epoch_end(self, epoch_logs: EpochLogs) -> None:
+        self.calls.append(epoch_logs.number)
 
     def flush(self) -> None:
-        self.heard.append("flush")
+        self.calls.append("flush")
 
-    def finished(self, end: RunEnd) -> None:
-        self.heard.append(end.status)
+    def on_run_end(self, end: RunEnd) -> None:
+        self.calls.append(end.status)
 
     def close(self) -> None:
-        self.heard.append("close")
+        self.calls.append("close")
 
 
-def told(listener: Listener, start: Any, **more: Any) -> BackgroundTracker:
-    one = BackgroundTracker(listener, **more)
-    one.started(start)
-    return one
+def started_tracker(fake: FakeTracker, start: Any, **more: Any) -> BackgroundTracker:
+    tracker = BackgroundTracker(fake, **more)
+    tracker.on_run_start(start)
+    return tracker
 
 
-def test_it_is_told_in_order_and_to_the_end(start: Callable) -> None:
-    listener = Listener()
-    one = told(listener, start())
+def test_calls_are_forwarded_in_order(start: Callable) -> None:
+    fake = FakeTracker()
+    tracker = started_tracker(fake, start())
     for number in range(1, 100):
-        one.epoch(epoch(number))
-    one.finished(RunEnd("finished", 1, {}, None))
-    one.close()
-    heard = [what for what in listener.heard if what != "flush"]
-    assert heard == ["started", *range(1, 100), "finished", "close"]
-    assert listener.heard[-2] == "flush"
-    assert one.wants_weights(3)
-    assert not one.wants_weights(4)
+        tracker.on_epoch_end(epoch_logs(number))
+    tracker.on_run_end(RunEnd("finished", 1, {}, None))
+    tracker.close()
+    calls = [call for call in fake.calls if call != "flush"]
+    assert calls == ["started", *range(1, 100), "finished", "close"]
+    assert fake.calls[-2] == "flush"
+    assert tracker.wants_weights(3)
+    assert not tracker.wants_weights(4)
 
 
-def test_what_gathers_while_it_is_busy_is_flushed_once(start: Callable) -> None:
-    until = Event()
-    listener = Listener(until)
-    one = told(listener, start())
+def test_queue_is_flushed_once(start: Callable) -> None:
+    released = Event()
+    fake = FakeTracker(released)
+    tracker = started_tracker(fake, start())
     for number in range(1, 5):
-        one.epoch(epoch(number))
-    until.set()
-    one.close()
-    assert listener.heard == ["started", 1, 2, 3, 4, "flush", "close"]
+        tracker.on_epoch_end(epoch_logs(number))
+    released.set()
+    tracker.close()
+    assert fake.calls == ["started", 1, 2, 3, 4, "flush", "close"]
 
 
-def test_an_error_is_raised_by_a_later_call(start: Callable) -> None:
-    one = told(Listener(broken=True), start())
+def test_error_in_the_thread_is_raised_by_a_later_call(start: Callable) -> None:
+    tracker = started_tracker(FakeTracker(broken=True), start())
     with pytest.raises(ConnectionError):
-        one.close()
+        tracker.close()
     with pytest.raises(ConnectionError):
-        one.epoch(epoch(1))
+        tracker.on_epoch_end(epoch_logs(1))
 
 
-def test_one_that_never_answers_is_waited_for_so_long(
-    start: Callable, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unresponsive_tracker_times_out(start: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(background, "TIMEOUT_SECONDS", 0.1)
-    until = Event()
-    listener = Listener(until)
-    one = told(listener, start())
+    released = Event()
+    fake = FakeTracker(released)
+    tracker = started_tracker(fake, start())
     with pytest.raises(SlowTrackerError, match=r"no response for 0\.1 seconds"):
-        one.close()
-    until.set()  # what comes too late is left out
-    other = told(Listener(), start())
+        tracker.close()
+    released.set()  # calls after the timeout are dropped
+    other = started_tracker(FakeTracker(), start())
     other.close()
-    assert listener.heard == ["started", "flush", "close"]
+    assert fake.calls == ["started", "flush", "close"]
 
 
-def test_a_run_that_was_stopped_waits_less(
+def test_stopped_run_has_a_shorter_timeout(
     start: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(background, "STOPPED_TIMEOUT_SECONDS", 0.1)
-    until = Event()
-    one = told(Listener(until), start())
-    one.finished(RunEnd("stopped", 1, {}, None))
+    released = Event()
+    tracker = started_tracker(FakeTracker(released), start())
+    tracker.on_run_end(RunEnd("stopped", 1, {}, None))
     with pytest.raises(SlowTrackerError, match=r"no response for 0\.1 seconds"):
-        one.close()
-    until.set()
+        tracker.close()
+    released.set()
 
 
-def test_too_many_epochs_are_not_kept(start: Callable) -> None:
-    until = Event()
-    one = told(Listener(until), start(), max_queued=10)
-    # One or none of them is taken out of the queue, and then waits.
+def test_queue_is_bounded(start: Callable) -> None:
+    released = Event()
+    tracker = started_tracker(FakeTracker(released), start(), max_queued=10)
+    # At most one call leaves the queue, and then blocks.
     for number in range(1, 10):
-        one.epoch(epoch(number))
+        tracker.on_epoch_end(epoch_logs(number))
     with pytest.raises(SlowTrackerError, match="10 epochs behind"):
-        deque(map(one.epoch, map(epoch, range(10, 20))))
-    one.abandon()
-    until.set()
+        deque(map(tracker.on_epoch_end, map(epoch_logs, range(10, 20))))
+    tracker.abandon()
+    released.set()
 
 
-def test_the_next_does_not_wait_for_what_was_waited_for_in_vain(
+def test_after_a_timeout_other_trackers_do_not_wait(
     start: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(background, "TIMEOUT_SECONDS", 0.1)
-    until = Event()
-    first, *others = [told(Listener(until), start()) for _ in range(5)]
+    released = Event()
+    first, *others = [started_tracker(FakeTracker(released), start()) for _ in range(5)]
     with pytest.raises(SlowTrackerError):
         first.close()
     monkeypatch.setattr(background, "monotonic", lambda: time.monotonic() + 0.1)
-    for one in others:
-        monkeypatch.setattr(one._changed, "wait", lambda seconds: pytest.fail("it waits"))
+    for tracker in others:
+        monkeypatch.setattr(tracker._changed, "wait", lambda seconds: pytest.fail("waited"))
         with pytest.raises(SlowTrackerError):
-            one.close()
-    until.set()
+            tracker.close()
+    released.set()

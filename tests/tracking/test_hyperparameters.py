@@ -17,10 +17,10 @@ track: {mlflow: {uri: 'http://me:secret@host'}}
 """
 
 
-def test_only_what_is_not_at_its_default_is_a_hyperparameter() -> None:
+def test_hyperparameters_are_non_default_settings() -> None:
     assert hyperparameters(config()) == {"data.source": "x.csv", "data.target": "y"}
-    found = hyperparameters(config(TEXT))
-    assert found == {
+    settings = hyperparameters(config(TEXT))
+    assert settings == {
         "data.source": "x.csv",
         "data.target": "y",
         "seed": 3,
@@ -33,21 +33,23 @@ def test_only_what_is_not_at_its_default_is_a_hyperparameter() -> None:
     }
 
 
-def test_every_setting_is_told_but_the_trackers_own() -> None:
-    found = all_settings(config(TEXT))
-    assert found["runtime.threads"] == 2
-    assert found["fit.batch_size"] == 32
-    assert found["name"] == "other"
-    assert not [name for name in found if name.startswith("track")]
-    assert "secret" not in str(found)
-    assert None not in found.values()
+def test_all_settings_exclude_the_track_section() -> None:
+    settings = all_settings(config(TEXT))
+    assert settings["runtime.threads"] == 2
+    assert settings["fit.batch_size"] == 32
+    assert settings["name"] == "other"
+    assert not [name for name in settings if name.startswith("track")]
+    assert "secret" not in str(settings)
+    assert None not in settings.values()
 
 
 @given(st.dictionaries(st.text(min_size=1), st.floats(0.1, 10), min_size=1))
-def test_keys_are_those_of_overrides(weights: dict[str, float]) -> None:
-    one = config()
-    fit = one.fit.model_copy(update={"class_weight": weights})
-    found = all_settings(one.model_copy(update={"fit": fit}))
-    told = {name: value for name, value in found.items() if name.startswith("fit.class_weight.")}
-    assert sorted(told.values()) == sorted(weights.values())
-    assert len(told) == len(weights)
+def test_every_class_weight_has_its_own_key(weights: dict[str, float]) -> None:
+    base = config()
+    fit = base.fit.model_copy(update={"class_weight": weights})
+    settings = all_settings(base.model_copy(update={"fit": fit}))
+    class_weights = {
+        name: value for name, value in settings.items() if name.startswith("fit.class_weight.")
+    }
+    assert sorted(class_weights.values()) == sorted(weights.values())
+    assert len(class_weights) == len(weights)

@@ -10,7 +10,7 @@ import pytest
 from tests.tracking.conftest import config
 from trainer.errors import Problem
 from trainer.packages import install_command
-from trainer.tracking import trackers as module
+from trainer.tracking import trackers as trackers_module
 from trainer.tracking.trackers import (
     Trackers,
     make_trackers,
@@ -19,11 +19,11 @@ from trainer.tracking.trackers import (
     warn_once,
 )
 
-MOMENTS = ("started", "epoch", "finished", "close")
+METHODS = ("on_run_start", "on_epoch_end", "on_run_end", "close")
 
 
-class Told:
-    """Counts what it is told; raises at one moment."""
+class FakeTracker:
+    """Records its calls; raises in one method."""
 
     def __init__(self, raises_at: str = "", error: BaseException | None = None) -> None:
         self.raises_at, self.error = raises_at, error or OSError(28, "No space left on device")
@@ -34,92 +34,94 @@ class Told:
         return epoch == 2
 
     def __getattr__(self, name: str) -> Callable[..., None]:
-        def call(*told: Any) -> None:
+        def call(*arguments: Any) -> None:
             self.calls.append(name)
-            self.last = told or self.last
+            self.last = arguments or self.last
             if name == self.raises_at and self.calls.count(name) == 1:
                 raise self.error
 
         return call
 
 
-def through(all_of_them: Trackers, start: Any) -> None:
-    all_of_them.started(start.run, start.config, start.manifest)
+def run_trackers(trackers: Trackers, start: Any) -> None:
+    trackers.on_run_start(start.run, start.config, start.manifest)
     for number in (1, 2):
-        all_of_them.epoch(number, 0.1, {"loss": 1.0}, lambda: {"w": np.ones(1)})
-    all_of_them.finished(start.run, start.manifest)
+        trackers.on_epoch_end(number, 0.1, {"loss": 1.0}, lambda: {"w": np.ones(1)})
+    trackers.on_run_end(start.run, start.manifest)
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
-def test_one_that_fails_is_told_of_once_and_the_other_goes_on(
-    start: Callable, caplog: pytest.LogCaptureFixture, moment: str
+@pytest.mark.parametrize("method", METHODS)
+def test_failing_tracker_is_disabled_and_the_other_continues(
+    start: Callable, caplog: pytest.LogCaptureFixture, method: str
 ) -> None:
-    bad, good = Told(moment), Told()
+    bad, good = FakeTracker(method), FakeTracker()
     both = Trackers({"Bad": bad, "Good": good})
     with caplog.at_level(logging.WARNING, "trainer"):
-        through(both, start())
+        run_trackers(both, start())
     (text,) = both.warnings
     assert text == (
         "Bad is disabled for the rest of this run: OSError: [Errno 28] No space left on device"
     )
     assert [record.getMessage() for record in caplog.records] == [text]
-    assert good.calls == ["started", "epoch", "epoch", "finished", "close"]
-    assert bad.calls[-2:] == [moment, "close"]
-    assert bad.calls.count(moment) == (2 if moment == "close" else 1)
+    assert good.calls == ["on_run_start", "on_epoch_end", "on_epoch_end", "on_run_end", "close"]
+    assert bad.calls[-2:] == [method, "close"]
+    assert bad.calls.count(method) == (2 if method == "close" else 1)
 
 
-def test_a_process_of_many_networks_says_a_text_once(
+def test_warn_once_logs_each_warning_once(
     start: Callable, caplog: pytest.LogCaptureFixture
 ) -> None:
-    before = list(module._LOG.filters)
+    before = list(trackers_module._LOG.filters)
     warn_once()
     try:
         with caplog.at_level(logging.WARNING, "trainer"):
             for error in (OSError(1, "one"), OSError(1, "one"), OSError(2, "two")):
-                through(Trackers({"Bad": Told("epoch", error)}), start())
+                run_trackers(Trackers({"Bad": FakeTracker("on_epoch_end", error)}), start())
     finally:
-        module._LOG.filters[:] = before
+        trackers_module._LOG.filters[:] = before
     assert [record.getMessage()[-3:] for record in caplog.records] == ["one", "two"]
 
 
-def test_weights_come_where_they_are_wanted(start: Callable) -> None:
-    one = Told()
-    all_of_them = Trackers({"One": one})
+def test_weights_are_computed_only_on_request(start: Callable) -> None:
+    fake = FakeTracker()
+    trackers = Trackers({"One": fake})
     for number, wanted in ((1, False), (2, True), (3, False)):
         asked = []
-        all_of_them.epoch(number, 0.1, {}, lambda asked=asked: asked.append(1) or {"w": np.ones(1)})
+        trackers.on_epoch_end(
+            number, 0.1, {}, lambda asked=asked: asked.append(1) or {"w": np.ones(1)}
+        )
         assert bool(asked) is wanted
-        assert (one.last[0].weights is not None) is wanted
+        assert (fake.last[0].weights is not None) is wanted
 
 
-def test_an_error_of_the_networks_is_none_of_the_trackers(start: Callable) -> None:
+def test_error_in_computing_weights_propagates(start: Callable) -> None:
     def broken() -> Any:
         raise MemoryError
 
     with pytest.raises(MemoryError):
-        Trackers({"One": Told()}).epoch(2, 0.1, {}, broken)
-    Trackers({}).epoch(2, 0.1, {}, broken)
+        Trackers({"One": FakeTracker()}).on_epoch_end(2, 0.1, {}, broken)
+    Trackers({}).on_epoch_end(2, 0.1, {}, broken)
 
 
-def test_ctrl_c_ends_the_waiting_alone(start: Callable) -> None:
-    all_of_them = Trackers({"One": Told("close", KeyboardInterrupt())})
-    through(all_of_them, start())
-    assert "stopped by Ctrl-C" in all_of_them.warnings[0]
-    assert not all_of_them
+def test_ctrl_c_only_ends_the_waiting(start: Callable) -> None:
+    trackers = Trackers({"One": FakeTracker("close", KeyboardInterrupt())})
+    run_trackers(trackers, start())
+    assert "stopped by Ctrl-C" in trackers.warnings[0]
+    assert not trackers
 
 
-def test_the_end_says_what_the_evaluations_say(start: Callable) -> None:
-    begun = start()
+def test_run_end_has_the_metrics_of_the_evaluations(start: Callable) -> None:
+    started = start()
     metrics = {"auc": 0.5, "f1": None}
-    begun.run.write_evaluation("test", {"split": "test", "metrics": metrics})
-    one = Told()
-    through(Trackers({"One": one}), begun)
-    end = one.last[0]
+    started.run.write_evaluation("test", {"split": "test", "metrics": metrics})
+    fake = FakeTracker()
+    run_trackers(Trackers({"One": fake}), started)
+    end = fake.last[0]
     assert end.metrics == {"test_auc": 0.5}
     assert end.status == "stopped"
 
 
-def test_what_a_config_asks_for() -> None:
+def test_trackers_of_a_config() -> None:
     assert not make_trackers(config())
     assert tracker_locations(config()) == {}
     assert not make_trackers(config("track: {tensorboard: false}"))
@@ -134,7 +136,7 @@ def test_what_a_config_asks_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "absent", "found"),
+    ("text", "absent", "keys"),
     [
         ("tensorboard: true", "tensorboard", ["track.tensorboard"]),
         ("mlflow: {uri: 'sqlite:///a.db'}", "alembic", ["track.mlflow"]),
@@ -143,12 +145,12 @@ def test_what_a_config_asks_for() -> None:
         ("tensorboard: true", "mlflow", []),
     ],
 )
-def test_a_package_that_is_missing(
-    monkeypatch: pytest.MonkeyPatch, text: str, absent: str, found: list[str]
+def test_missing_package(
+    monkeypatch: pytest.MonkeyPatch, text: str, absent: str, keys: list[str]
 ) -> None:
-    monkeypatch.setattr(module, "find_spec", lambda name: None if name == absent else name)
+    monkeypatch.setattr(trackers_module, "find_spec", lambda name: None if name == absent else name)
     problems = list(tracking_problems(config(f"track: {{{text}}}")))
-    assert [problem.key for problem in problems] == found
+    assert [problem.key for problem in problems] == keys
     for problem in problems:
         assert isinstance(problem, Problem)
         assert install_command(problem.key.removeprefix("track.")) in problem.fix

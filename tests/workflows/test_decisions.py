@@ -50,7 +50,7 @@ def test_a_threshold_is_the_best_of_all(finished: Any) -> None:
     decisions = choose_decisions(settings, asked(finished), given)
     truth = given.y[:, 0]
     best = max(f1_score(truth, given.p[:, 0] >= at) for at in np.unique(given.p))
-    assert decisions.reached["f1"] == pytest.approx(best)
+    assert decisions.achieved["f1"] == pytest.approx(best)
     assert f1_score(truth, given.p[:, 0] >= decisions.threshold) == pytest.approx(best)
     assert with_decisions(asked(finished), decisions).threshold == decisions.threshold
 
@@ -134,7 +134,7 @@ def test_a_run_uses_them(small: Path, tmp_path: Path) -> None:
     run = RunDirectory(done.run)
     decisions = read_decisions(run)
     assert decisions is not None
-    assert decisions.aim == "youden"
+    assert decisions.criterion == "youden"
     assert decisions.temperature != 1
     opened = open_trained(done.run)
     assert opened.task.threshold == decisions.threshold

@@ -145,7 +145,7 @@ def test_folds_are_judged_by_rows_nobody_was_trained_on(small: Path, tmp_path: P
     np.testing.assert_allclose(together["probability_yes"], means, rtol=1e-6)
     assert done.sentence == found["sentence"]
     decisions = json.loads((done.run / "decisions.json").read_text())
-    assert decisions["aim"] == "f1"
+    assert decisions["criterion"] == "f1"
 
 
 REGRESSION = """\

@@ -202,7 +202,7 @@ def test_an_interrupted_run_keeps_its_last_state(small, tmp_path):
     assert (done.status, done.epochs, done.metrics) == ("stopped", 2, {})
     manifest = json.loads((done.run / "manifest.json").read_text())
     assert (manifest["status"], manifest["stopped_because"]) == ("stopped", "stopped by Ctrl-C")
-    assert read_checkpoint(done.run / "checkpoints" / "last").facts["epoch"] == 2
+    assert read_checkpoint(done.run / "checkpoints" / "last").metadata["epoch"] == 2
 
 
 def test_a_diverged_run_says_so(small, tmp_path):

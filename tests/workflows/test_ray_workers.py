@@ -99,7 +99,7 @@ def test_stopped_killed_and_without_a_lease_it_goes_on(folder: Folder, undisturb
             if len(lost) == 1:
                 os.kill(lost[0].pid, signal.SIGKILL)
             else:
-                worker.lease.drop()
+                worker.lease.delete()
         return {}
 
     ended = folder.train(crew=crews, ends=ends)

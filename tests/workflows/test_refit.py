@@ -72,7 +72,7 @@ def test_threshold_and_temperature_are_those_of_the_trial(small: Path) -> None:
     assert (rows["validation"], rows["test"]) == (0, manifest.splits["test"])
     theirs, ours = read_decisions(trial), read_decisions(RunDirectory(finished.run))
     assert theirs is not None
-    assert theirs.aim == "f1"
+    assert theirs.criterion == "f1"
     assert theirs.temperature != 1
     assert ours == replace(theirs, source=str(trial.path))
     (said,) = [note for note in started.notes if "taken from" in note]
@@ -180,7 +180,7 @@ def test_decisions_are_taken_only_from_a_run_that_made_them(finished: Any, tmp_p
     shutil.copytree(finished.run, run)
     decisions = read_decisions(RunDirectory(run))
     assert decisions is not None
-    write_decisions(RunDirectory(run), replace(decisions, threshold=0.3, aim="youden"))
+    write_decisions(RunDirectory(run), replace(decisions, threshold=0.3, criterion="youden"))
 
     def plan(*overrides: str, source: Path = run) -> Any:
         words = ["data.split.validation=0", f"evaluate.decisions_from={source}", *overrides]
@@ -192,7 +192,7 @@ def test_decisions_are_taken_only_from_a_run_that_made_them(finished: Any, tmp_p
         plan("evaluate.threshold=f1")
     with pytest.raises(ConfigError, match=r"expected 0\.3, the threshold of"):
         plan("evaluate.threshold=0.4")
-    with pytest.raises(RunError, match=r"evaluate\.decisions_from.*nothing"):
+    with pytest.raises(RunError, match=r"evaluate\.decisions_from.*no such path"):
         plan(source=tmp_path / "nowhere")
     with pytest.raises(RunError, match=r"same task: multiclass, found binary"):
         plan("data.target=colour", "data.features.exclude=[id, label]")
@@ -206,7 +206,7 @@ def test_networks_that_are_repeated_take_them_too(finished: Any, tmp_path: Path)
     shutil.copytree(finished.run, source)
     decisions = read_decisions(RunDirectory(source))
     assert decisions is not None
-    inherited = replace(decisions, threshold=0.3, aim="f1", temperature=2.0)
+    inherited = replace(decisions, threshold=0.3, criterion="f1", temperature=2.0)
     write_decisions(RunDirectory(source), inherited)
     words = [
         "data.split.validation=0",

@@ -65,7 +65,7 @@ def go_on(path: Path, jobs: int = 1, interrupted: InterruptCheck = never) -> Swe
 
 def table(path: Path) -> list[dict]:
     """What came of the trials, but for times."""
-    rows = [row.facts() for row in read_standing(SweepDirectory(path)).rows]
+    rows = [row.to_json() for row in read_standing(SweepDirectory(path)).rows]
     return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
 
 

@@ -184,9 +184,9 @@ def test_decisions(
     found = read_decisions(run)
     assert found is not None
     undefined = {
-        name: None if value != value else value for name, value in decisions.reached.items()
+        name: None if value != value else value for name, value in decisions.achieved.items()
     }
-    assert found == replace(decisions, reached=undefined)
+    assert found == replace(decisions, achieved=undefined)
 
 
 @LOOSE

@@ -122,7 +122,7 @@ def decision_lines(chosen: Decisions, preprocessing: Any = None) -> Iterator[str
     if chosen.chosen_for is not None:
         reached = ", ".join(
             f"{name} {number(value)}"
-            for name, value in chosen.reached.items()
+            for name, value in chosen.achieved.items()
             if name in _THRESHOLD_METRICS
         )
         metrics = f" ({reached} on {chosen.rows})" if reached else ""

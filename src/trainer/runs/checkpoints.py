@@ -46,13 +46,13 @@ class Checkpoint:
 
     Attributes:
         directory: The directory that contains `model`. While the run is training, the directory can
-            be replaced by a newer one at any time: compare the loaded weights with `facts`.
-        facts: Metadata from the writer (epoch, step, weights_sha256, …).
+            be replaced by a newer one at any time: compare the loaded weights with `metadata`.
+        metadata: Metadata from the writer (epoch, step, weights_sha256, …).
         state: Arrays by name.
     """
 
     directory: Path
-    facts: Mapping[str, Any]
+    metadata: Mapping[str, Any]
     state: Mapping[str, Array]
 
     @property
@@ -65,7 +65,7 @@ def write_checkpoint(
     directory: Path,
     write_model: Callable[[Path], None] | None,
     state: Mapping[str, Array],
-    facts: Mapping[str, Any],
+    metadata: Mapping[str, Any],
     disk: FileSystem = DISK,
     keep: int = 1,
 ) -> None:
@@ -78,7 +78,7 @@ def write_checkpoint(
         write_model: Writes the model to the given path, which ends in `.keras`; None for a
             checkpoint of several models in training, which has no single model file.
         state: Arrays of numbers, booleans or text, by name.
-        facts: JSON values by name; `format`, `files` and `sha256` are reserved.
+        metadata: JSON values by name; `format`, `files` and `sha256` are reserved.
         disk: The file system operations to use.
         keep: Number of checkpoints to keep, including this one; previous ones are `<name>-1` (the
             newest) to `<name>-(keep-1)`.
@@ -86,7 +86,7 @@ def write_checkpoint(
     Raises:
         StorageError: The checkpoint could not be written; the previous ones remain readable.
     """
-    reserved = {"format", "files", "sha256"} & set(facts)
+    reserved = {"format", "files", "sha256"} & set(metadata)
     if reserved or keep < 1:
         raise ValueError(f"facts named {sorted(reserved)}, keep {keep}")
     packed = pack_arrays(state)
@@ -100,7 +100,7 @@ def write_checkpoint(
             name: {"sha256": sha256_of(new / name), "bytes": (new / name).stat().st_size}
             for name in names
         }
-        disk.write(new / METADATA, _sealed({"format": FORMAT, **facts, "files": files}))
+        disk.write(new / METADATA, _sealed({"format": FORMAT, **metadata, "files": files}))
 
     with storage_errors(directory.parent, "create this directory"):
         # Not its parents: a run that was deleted during training must not reappear in part.
@@ -184,43 +184,45 @@ def _read(place: Path, *, with_model: bool = True) -> Checkpoint:
     run = place.parent.parent.resolve()
     if not place.resolve().is_relative_to(run):
         raise _damaged(place / METADATA, f"a file in {run}", f"a link to {place.resolve()}")
-    facts = _read_metadata(place / METADATA, {MODEL, STATE} if with_model else {STATE})
-    for name, written in facts["files"].items():
+    metadata = _read_metadata(place / METADATA, {MODEL, STATE} if with_model else {STATE})
+    for name, written in metadata["files"].items():
         _verify(place, name, written)
     if with_model:
         check_archive(place / MODEL)
     content = read_bytes(place / STATE)
-    if hashlib.sha256(content).hexdigest() != facts["files"][STATE]["sha256"]:
+    if hashlib.sha256(content).hexdigest() != metadata["files"][STATE]["sha256"]:
         raise _damaged(place / STATE, "unchanged content", "different content")
-    return Checkpoint(directory=place, facts=facts, state=unpack_arrays(content, place / STATE))
+    return Checkpoint(
+        directory=place, metadata=metadata, state=unpack_arrays(content, place / STATE)
+    )
 
 
 def _read_metadata(path: Path, needed: set[str]) -> dict[str, Any]:
     content = read_bytes(path, _METADATA_BYTES)
-    facts = parse_json(content, path)
-    if not isinstance(facts, dict) or "format" not in facts or "files" not in facts:
+    metadata = parse_json(content, path)
+    if not isinstance(metadata, dict) or "format" not in metadata or "files" not in metadata:
         raise _damaged(path, "the metadata of a checkpoint", "something else")
-    if facts["format"] != FORMAT:
+    if metadata["format"] != FORMAT:
         raise RunError(
             Problem(
                 where=str(path),
                 expected=f"format {FORMAT}",
-                found=f"format {shown(facts['format'])}",
+                found=f"format {shown(metadata['format'])}",
                 fix="use the version of trainer that wrote it, which manifest.json names",
             )
         )
     seal = _SEAL.search(content)
     if not seal or hashlib.sha256(content[: seal.start()]).hexdigest().encode() != seal[1]:
         raise _damaged(path, "unchanged metadata", "different metadata")
-    files = facts["files"]
+    files = metadata["files"]
     if not isinstance(files, dict) or not needed <= set(files):
         raise _damaged(path, f"the hashes of {' and '.join(sorted(needed))}", "something else")
-    return facts
+    return metadata
 
 
-def _sealed(facts: Mapping[str, Any]) -> bytes:
+def _sealed(metadata: Mapping[str, Any]) -> bytes:
     """Return the metadata as JSON whose last key is the SHA-256 of all bytes before it."""
-    content = json_bytes(facts).removesuffix(b"\n}\n")
+    content = json_bytes(metadata).removesuffix(b"\n}\n")
     return content + f',\n  "sha256": "{hashlib.sha256(content).hexdigest()}"\n}}\n'.encode()
 
 

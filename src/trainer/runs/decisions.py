@@ -23,8 +23,8 @@ class Decisions:
 
     Attributes:
         threshold: Smallest probability that is predicted positive.
-        aim: Criterion that the threshold was chosen for; None for a configured threshold.
-        reached: Metric → its value on the validation rows at the threshold; None if undefined.
+        criterion: Criterion that the threshold was chosen for; None for a configured threshold.
+        achieved: Metric → its value on the validation rows at the threshold; None if undefined.
         temperature: Divisor of the logits; 1 leaves them unchanged.
         coverage: Target share of rows whose true value lies in the prediction interval.
         half_widths: Column → half the width of its prediction interval: in the target's unit or,
@@ -35,8 +35,8 @@ class Decisions:
     """
 
     threshold: float = DEFAULT_THRESHOLD
-    aim: str | None = optional_field(None)
-    reached: Mapping[str, float | None] = optional_field(default_factory=dict)
+    criterion: str | None = optional_field(None)
+    achieved: Mapping[str, float | None] = optional_field(default_factory=dict)
     temperature: float = optional_field(1.0)
     coverage: float | None = optional_field(None)
     half_widths: Mapping[str, float] = optional_field(default_factory=dict)
@@ -47,7 +47,7 @@ class Decisions:
     @property
     def chosen_for(self) -> str | None:
         """The threshold's criterion; None if it was configured or no threshold meets the criterion."""
-        return self.aim if self.reached else None
+        return self.criterion if self.achieved else None
 
     @property
     def rows(self) -> str:

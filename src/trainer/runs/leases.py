@@ -47,7 +47,7 @@ class Lease:
         write_atomically(lease.path, json_bytes({}))
         return lease
 
-    def name(self, holder: ProcessIdentity) -> None:
+    def set_holder(self, holder: ProcessIdentity) -> None:
         """Record the holder, so that the lease can be revoked without waiting if the holder is dead."""
         write_atomically(self.path, json_bytes(asdict(holder)))
 
@@ -59,7 +59,7 @@ class Lease:
         except (OSError, ValueError, TypeError):
             return None
 
-    def drop(self) -> None:
+    def delete(self) -> None:
         """Delete the lease of a holder that writes nothing; returns at once."""
         self.path.unlink(missing_ok=True)
 
@@ -94,16 +94,18 @@ def revoke(leases: Iterable[Lease], locks: Iterable[Path]) -> None:
     for path in holders:
         path.unlink(missing_ok=True)
     end = time.monotonic() + REVOKE_SECONDS
-    here = this_process()
-    while time.monotonic() < end and any(_may_live(holder, here) for holder in holders.values()):
+    observer = this_process()
+    while time.monotonic() < end and any(
+        _may_live(holder, observer) for holder in holders.values()
+    ):
         time.sleep(POLL_SECONDS / 5)
     known = {holder for holder in holders.values() if holder is not None}
     for lock in locks:
         remove_lock_of(lock, known)
 
 
-def _may_live(holder: ProcessIdentity | None, here: ProcessIdentity) -> bool:
-    return holder is None or is_alive(holder, here) is not False
+def _may_live(holder: ProcessIdentity | None, observer: ProcessIdentity) -> bool:
+    return holder is None or is_alive(holder, observer) is not False
 
 
 def exit_when_revoked(lease: Lease) -> None:

@@ -51,21 +51,23 @@ class RunSummary:
             return None
 
 
-def list_runs(root: Path, now: datetime, here: ProcessIdentity | None = None) -> list[RunSummary]:
+def list_runs(
+    root: Path, now: datetime, observer: ProcessIdentity | None = None
+) -> list[RunSummary]:
     """Return the runs in `root` or in its folders, newest first, including damaged ones.
 
     Args:
         root: The folder of runs, the folder of one experiment, or a run; may be missing.
         now: Must have a time zone.
-        here: The process that liveness is checked from; defaults to this one.
+        observer: The process that liveness is checked from; defaults to this one.
     """
-    observer = this_process() if here is None else here
+    observer = this_process() if observer is None else observer
     summaries = [summarize(RunDirectory(path), now, observer) for path in find_runs(root)]
     earliest = datetime.min.replace(tzinfo=UTC)
     return sorted(summaries, key=lambda run: (run.started or earliest, run.path.name), reverse=True)
 
 
-def summarize(run: RunDirectory, now: datetime, here: ProcessIdentity) -> RunSummary:
+def summarize(run: RunDirectory, now: datetime, observer: ProcessIdentity) -> RunSummary:
     """Return the summary of a run; damaged files become `problems`, not errors."""
     problems: list[Problem] = []
     metrics: dict[str, Mapping[str, float | None]] = {}
@@ -104,7 +106,7 @@ def summarize(run: RunDirectory, now: datetime, here: ProcessIdentity) -> RunSum
     return RunSummary(
         path=run.path,
         name=manifest.name,
-        status=display_status(manifest, now, here, heartbeat(run)),
+        status=display_status(manifest, now, observer, heartbeat(run)),
         manifest=manifest,
         metrics=metrics,
         intervals=intervals,

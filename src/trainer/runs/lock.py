@@ -144,15 +144,15 @@ def _owner(path: Path, now: float) -> _Owner | None:
             return None
 
 
-def _lives(owner: _Owner, here: ProcessIdentity) -> bool:
-    alive = is_alive(owner.process, here)
+def _lives(owner: _Owner, observer: ProcessIdentity) -> bool:
+    alive = is_alive(owner.process, observer)
     return owner.silent_seconds <= DEAD_AFTER_SECONDS if alive is None else alive
 
 
-def _taken(path: Path, owner: _Owner, here: ProcessIdentity) -> Problem:
+def _taken(path: Path, owner: _Owner, observer: ProcessIdentity) -> Problem:
     process = owner.process
     found = f"process {process.pid} on {process.host} writing it"
-    if is_alive(process, here) is None:
+    if is_alive(process, observer) is None:
         found += f" (last heartbeat {max(0.0, owner.silent_seconds):.0f} s ago)"
         fix = (
             f"stop that process or, if it is dead, try again {DEAD_AFTER_SECONDS:.0f} s after its "

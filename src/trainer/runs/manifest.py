@@ -101,7 +101,7 @@ class Manifest:
         problems: Why the run failed.
         warnings: Warnings shown to the user.
         resumptions: Every resume of the run by another process.
-        rewinds: Every rollback after a loss that was not finite.
+        rollbacks: Every rollback after a loss that was not finite.
     """
 
     name: str
@@ -134,7 +134,7 @@ class Manifest:
     problems: tuple[Problem, ...] = ()
     warnings: tuple[str, ...] = ()
     resumptions: tuple[Resumption, ...] = optional_field(())
-    rewinds: tuple[RollbackRecord, ...] = optional_field(())
+    rollbacks: tuple[RollbackRecord, ...] = optional_field(())
 
     def with_heartbeat(self, now: datetime) -> Self:
         """Return a copy with a new heartbeat."""
@@ -200,7 +200,7 @@ def new_manifest(
 
 
 def display_status(
-    manifest: Manifest, now: datetime, here: ProcessIdentity, heartbeat: datetime | None = None
+    manifest: Manifest, now: datetime, observer: ProcessIdentity, heartbeat: datetime | None = None
 ) -> DisplayStatus:
     """Return the status; `dead` for a run recorded as running without a live process.
 
@@ -209,7 +209,7 @@ def display_status(
     """
     if manifest.status != "running":
         return manifest.status
-    alive = is_alive(manifest.process, here)
+    alive = is_alive(manifest.process, observer)
     if alive is None:
         newest = max(manifest.heartbeat, heartbeat or manifest.heartbeat)
         alive = (now - newest).total_seconds() <= DEAD_AFTER_SECONDS

@@ -40,9 +40,9 @@ def this_process() -> ProcessIdentity:
     )
 
 
-def is_alive(process: ProcessIdentity, here: ProcessIdentity) -> bool | None:
-    """Return whether a process is alive, as seen from the process `here`; None if unknown."""
-    if (process.host, process.space) != (here.host, here.space):
+def is_alive(process: ProcessIdentity, observer: ProcessIdentity) -> bool | None:
+    """Return whether a process is alive, as seen from the process `observer`; None if unknown."""
+    if (process.host, process.space) != (observer.host, observer.space):
         return None
     if process.pid < 1:
         return False

@@ -94,12 +94,12 @@ def one_of(*names: str) -> Reader:
     return read
 
 
-def maybe(reader: Reader) -> Reader:
+def optional(reader: Reader) -> Reader:
     """Return a reader that also accepts null, as None."""
     return lambda value: None if value is None else reader(value)
 
 
-def either(*options: Reader) -> Reader:
+def any_of(*options: Reader) -> Reader:
     """Return a reader that tries several readers in order."""
 
     def read(value: Any) -> Any:
@@ -114,7 +114,7 @@ def either(*options: Reader) -> Reader:
     return read
 
 
-def each(reader: Reader) -> Reader:
+def tuple_of(reader: Reader) -> Reader:
     """Return a reader of a list, as a tuple."""
 
     def read(value: Any) -> tuple[Any, ...]:
@@ -125,7 +125,7 @@ def each(reader: Reader) -> Reader:
     return read
 
 
-def by_name(reader: Reader) -> Reader:
+def mapping_of(reader: Reader) -> Reader:
     """Return a reader of a mapping with arbitrary keys."""
 
     def read(value: Any) -> dict[str, Any]:
@@ -136,6 +136,6 @@ def by_name(reader: Reader) -> Reader:
     return read
 
 
-def made(make: Callable[..., Any], readers: Mapping[str, Reader]) -> Reader:
+def object_of(make: Callable[..., Any], readers: Mapping[str, Reader]) -> Reader:
     """Return a reader of a mapping that becomes the arguments of `make`."""
     return lambda value: make(**read_fields(value, readers))

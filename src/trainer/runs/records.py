@@ -99,13 +99,13 @@ def reader_of(kind: Any) -> Reader:
         case origin if origin is Literal:
             return readers.one_of(*parts)
         case origin if origin is tuple:
-            return readers.each(reader_of(parts[0]))
+            return readers.tuple_of(reader_of(parts[0]))
         case origin if isinstance(origin, type) and issubclass(origin, Mapping):
-            return readers.by_name(reader_of(parts[1]))
+            return readers.mapping_of(reader_of(parts[1]))
         case origin if origin in {Union, UnionType}:
             options = [reader_of(part) for part in parts if part is not NoneType]
-            reader = options[0] if len(options) == 1 else readers.either(*options)
-            return readers.maybe(reader) if NoneType in parts else reader
+            reader = options[0] if len(options) == 1 else readers.any_of(*options)
+            return readers.optional(reader) if NoneType in parts else reader
     raise TypeError(f"{kind} is not a supported field type")
 
 

@@ -186,7 +186,7 @@ def _objective(value: Any) -> float:
 
 
 def _settings(value: Any) -> dict[str, Any]:
-    return dict(readers.by_name(lambda setting: setting)(value))
+    return dict(readers.mapping_of(lambda setting: setting)(value))
 
 
 def _format(value: Any) -> Any:
@@ -197,7 +197,7 @@ def _format(value: Any) -> Any:
 
 def _header(line: Mapping[str, Any]) -> SweepHeader:
     readers.read_fields(line, {"format": _format})
-    header: SweepHeader = readers.made(
+    header: SweepHeader = readers.object_of(
         SweepHeader,
         {
             "objective": readers.text,
@@ -212,31 +212,31 @@ def _header(line: Mapping[str, Any]) -> SweepHeader:
 
 _READERS: Mapping[str, Callable[[Any], Any]] = {
     "sweep": _header,
-    "batch": readers.made(
+    "batch": readers.object_of(
         BatchSuggested,
         {
-            "trials": readers.each(
-                readers.made(Trial, {"number": readers.count, "settings": _settings})
+            "trials": readers.tuple_of(
+                readers.object_of(Trial, {"number": readers.count, "settings": _settings})
             )
         },
     ),
-    "rung": readers.made(
+    "rung": readers.object_of(
         RungResult,
         {
             "epoch": readers.count,
-            "compared": readers.each(readers.count),
-            "eliminated": readers.each(readers.count),
+            "compared": readers.tuple_of(readers.count),
+            "eliminated": readers.tuple_of(readers.count),
         },
     ),
-    "end": readers.made(
+    "end": readers.object_of(
         TrialEnded,
         {
             "number": readers.count,
             "status": readers.one_of(*get_args(TrialStatus)),
             "objective": _objective,
             "epochs": readers.count,
-            "best_epoch": readers.maybe(readers.count),
-            "run": readers.maybe(readers.text),
+            "best_epoch": readers.optional(readers.count),
+            "run": readers.optional(readers.text),
             "seconds": readers.number,
             "reason": readers.text,
         },

@@ -19,7 +19,7 @@ class TrialRow:
     trial: Trial
     ended: TrialEnded | None
 
-    def facts(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """Convert the row to a JSON object; an undefined objective is NaN."""
         ended = self.ended
         return {

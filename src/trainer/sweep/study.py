@@ -57,7 +57,7 @@ class Study:
     Attributes:
         directory: The sweep directory.
         loaded: The base config.
-        begun: Objective, direction, batch size and jobs.
+        header: Objective, direction, batch size and jobs.
 
     Args:
         directory: The sweep directory; the journal can be empty.
@@ -82,18 +82,18 @@ class Study:
             raise RunError(Problem(str(directory.config), "a sweep section", "none", fix))
         self._sweep: Sweep = config.sweep
         self._journal = Journal(directory.journal)
-        begun = header_of(self._journal.records)
-        if begun is None:
-            begun = SweepHeader(
+        header = header_of(self._journal.records)
+        if header is None:
+            header = SweepHeader(
                 objective, better_direction(objective), batch_size, jobs, is_distinct=True
             )
-            self._journal.write(begun, 0.0)
-        self.begun = begun
+            self._journal.write(header, 0.0)
+        self.header = header
         seed = config.seed if config.sweep.seed is None else config.sweep.seed
         try:
             name = resolved_search(config.sweep)
             self._search: Search = new_search(
-                name, Space(config), seed, begun.direction, is_distinct=begun.is_distinct
+                name, Space(config), seed, header.direction, is_distinct=header.is_distinct
             )
             self._open = self._replayed()
         except BaseException:
@@ -136,7 +136,7 @@ class Study:
             return Batch(unfinished)
         count = len(self.leaderboard().rows)
         limit = resolved_trials(self._sweep)
-        size = self.begun.batch_size
+        size = self.header.batch_size
         # The limit can be below the count if sweep.trials was lowered since.
         suggested = self._search.ask(size if limit is None else max(0, min(size, limit - count)))
         if not suggested:
@@ -154,7 +154,7 @@ class Study:
             return
         rung = self._decided(done)
         if rung is None:
-            lost = trials_to_eliminate(done.objectives, halving.factor, self.begun.direction)
+            lost = trials_to_eliminate(done.objectives, halving.factor, self.header.direction)
             rung = RungResult(done.epoch, tuple(sorted(done.objectives)), lost)
             self._journal.write(rung, elapsed_seconds)
         batch.eliminated.update(set(rung.eliminated) & set(done.objectives))

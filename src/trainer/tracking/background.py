@@ -73,21 +73,21 @@ class BackgroundTracker:
     def wants_weights(self, epoch: int) -> bool:
         return self._tracker.wants_weights(epoch)
 
-    def started(self, start: RunStart) -> None:
-        self._enqueue(lambda: self._tracker.started(start))
+    def on_run_start(self, start: RunStart) -> None:
+        self._enqueue(lambda: self._tracker.on_run_start(start))
 
-    def epoch(self, epoch: EpochLogs) -> None:
+    def on_epoch_end(self, epoch: EpochLogs) -> None:
         """Queue an epoch.
 
         Raises:
             SlowTrackerError: The queue is full.
         """
-        self._enqueue(lambda: self._tracker.epoch(epoch))
+        self._enqueue(lambda: self._tracker.on_epoch_end(epoch))
 
-    def finished(self, end: RunEnd) -> None:
+    def on_run_end(self, end: RunEnd) -> None:
         if end.status == "stopped":
             self._timeout = STOPPED_TIMEOUT_SECONDS
-        self._enqueue(lambda: self._tracker.finished(end))
+        self._enqueue(lambda: self._tracker.on_run_end(end))
 
     def close(self) -> None:
         """Wait until the queue is empty.

@@ -46,7 +46,7 @@ _NOT_METRICS = {"epoch", "step", "learning_rate"}
 
 
 class MlflowTracker:
-    """Tracks a run with MLflow; nothing happens before `started`."""
+    """Tracks a run with MLflow; nothing happens before `on_run_start`."""
 
     def __init__(self, settings: MLflow) -> None:
         self._settings = settings
@@ -59,7 +59,7 @@ class MlflowTracker:
     def wants_weights(self, epoch: int) -> bool:
         return False
 
-    def started(self, start: RunStart) -> None:
+    def on_run_start(self, start: RunStart) -> None:
         for name, value in ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         from mlflow import MlflowClient
@@ -92,13 +92,13 @@ class MlflowTracker:
             history = self._client.get_metric_history(self._id, "loss")
             self._last_epoch = max(point.step for point in history)
         for epoch in _logged(start.run, start.manifest.started.timestamp()):
-            self.epoch(epoch)
+            self.on_epoch_end(epoch)
 
-    def epoch(self, epoch: EpochLogs) -> None:
+    def on_epoch_end(self, epoch: EpochLogs) -> None:
         if epoch.number <= self._last_epoch:
             return
         self._last_epoch = epoch.number
-        metrics = {**epoch.measures, "learning_rate": epoch.learning_rate}
+        metrics = {**epoch.metrics, "learning_rate": epoch.learning_rate}
         # An epoch is logged in one call, so that any of its metrics shows the last epoch in the store.
         if len(self._buffer) + len(metrics) > _MAX_METRICS:
             self.flush()
@@ -111,7 +111,7 @@ class MlflowTracker:
             self._client.log_batch(self._id, metrics=self._buffer)
             self._buffer = []
 
-    def finished(self, end: RunEnd) -> None:
+    def on_run_end(self, end: RunEnd) -> None:
         from time import time
 
         assert self._client is not None

@@ -31,7 +31,7 @@ _FOLDERS = (".", "train", "validation")
 
 
 class TensorBoardTracker:
-    """Tracks a run with TensorBoard; nothing is written before `started`."""
+    """Tracks a run with TensorBoard; nothing is written before `on_run_start`."""
 
     def __init__(self, settings: TensorBoard) -> None:
         self._every = 0 if settings.histograms is None else int(settings.histograms.split()[0])
@@ -41,7 +41,7 @@ class TensorBoardTracker:
     def wants_weights(self, epoch: int) -> bool:
         return bool(self._every) and epoch % self._every == 0
 
-    def started(self, start: RunStart) -> None:
+    def on_run_start(self, start: RunStart) -> None:
         from tensorboard.plugins.hparams.summary_v2 import hparams_pb
 
         self._folder = start.run.tensorboard
@@ -58,12 +58,12 @@ class TensorBoardTracker:
         summary = hparams_pb(hyperparameters(start.config), str(start.run.path), began)
         self._files["."].add([summary], 0, time.time())
 
-    def epoch(self, epoch: EpochLogs) -> None:
+    def on_epoch_end(self, epoch: EpochLogs) -> None:
         from tensorboard.plugins.histogram.summary_v2 import histogram_pb
         from tensorboard.plugins.scalar.summary_v2 import scalar_pb
 
         summaries: dict[str, list[Any]] = {"train": [], "validation": []}
-        for name, value in epoch.measures.items():
+        for name, value in epoch.metrics.items():
             folder = "validation" if name.startswith("val_") else "train"
             tag = f"epoch_{name.removeprefix('val_')}"
             summaries[folder].append(scalar_pb(tag, value))
@@ -73,7 +73,7 @@ class TensorBoardTracker:
         for folder, values in summaries.items():
             self._files[folder].add(values, epoch.number, epoch.at_seconds)
 
-    def finished(self, end: RunEnd) -> None:
+    def on_run_end(self, end: RunEnd) -> None:
         """Write the final metrics; a stopped run stays unfinished in the HParams tab."""
         from tensorboard.plugins.scalar.summary_v2 import scalar_pb
 

@@ -38,14 +38,14 @@ class EpochLogs:
     Attributes:
         number: Number of the epoch, from 1.
         learning_rate: Learning rate at the end of the epoch.
-        measures: `loss` and metrics; on validation rows with the prefix `val_`.
+        metrics: `loss` and metrics; on validation rows with the prefix `val_`.
         at_seconds: End of the epoch in seconds since 1970.
         weights: The weights, if a tracker wants them; else None.
     """
 
     number: int
     learning_rate: float
-    measures: Mapping[str, float]
+    metrics: Mapping[str, float]
     at_seconds: float
     weights: Weights | None = None
 
@@ -74,15 +74,15 @@ class Tracker(Protocol):
         """Return whether the tracker needs the weights of an epoch."""
         ...
 
-    def started(self, start: RunStart) -> None:
+    def on_run_start(self, start: RunStart) -> None:
         """Handle the start or resume of the run; called once, first."""
         ...
 
-    def epoch(self, epoch: EpochLogs) -> None:
+    def on_epoch_end(self, epoch: EpochLogs) -> None:
         """Handle the end of an epoch."""
         ...
 
-    def finished(self, end: RunEnd) -> None:
+    def on_run_end(self, end: RunEnd) -> None:
         """Handle the end of the run; called once, last."""
         ...
 

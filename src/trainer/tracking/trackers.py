@@ -40,16 +40,16 @@ class Trackers:
         """Whether any tracker is enabled."""
         return bool(self._trackers)
 
-    def started(self, run: RunDirectory, config: Config, manifest: Manifest) -> None:
+    def on_run_start(self, run: RunDirectory, config: Config, manifest: Manifest) -> None:
         """Notify the trackers that the run starts or resumes."""
         start = RunStart(run, config, manifest)
-        self._notify(lambda tracker: tracker.started(start))
+        self._notify(lambda tracker: tracker.on_run_start(start))
 
-    def epoch(
+    def on_epoch_end(
         self,
         number: int,
         learning_rate: float,
-        measures: Mapping[str, float],
+        metrics: Mapping[str, float],
         weights: Callable[[], Weights],
     ) -> None:
         """Notify the trackers that an epoch has ended.
@@ -57,7 +57,7 @@ class Trackers:
         Args:
             number: Number of the epoch, from 1.
             learning_rate: Learning rate at the end of the epoch.
-            measures: Metrics as in the run's log.
+            metrics: Metrics as in the run's log.
             weights: Called if a tracker wants the weights; its exceptions propagate.
         """
         if not self._trackers:
@@ -65,11 +65,11 @@ class Trackers:
         # Outside `_notify`: an error in the model must not disable a tracker.
         wanted = any(tracker.wants_weights(number) for tracker in self._trackers.values())
         epoch = EpochLogs(
-            number, learning_rate, dict(measures), time.time(), weights() if wanted else None
+            number, learning_rate, dict(metrics), time.time(), weights() if wanted else None
         )
-        self._notify(lambda tracker: tracker.epoch(epoch))
+        self._notify(lambda tracker: tracker.on_epoch_end(epoch))
 
-    def finished(self, run: RunDirectory, manifest: Manifest) -> None:
+    def on_run_end(self, run: RunDirectory, manifest: Manifest) -> None:
         """Notify the trackers that the run has ended, and wait for those that are behind.
 
         Ctrl-C ends only the waiting.
@@ -78,7 +78,7 @@ class Trackers:
             return
         try:
             end = _end(run, manifest)
-            self._notify(lambda tracker: tracker.finished(end))
+            self._notify(lambda tracker: tracker.on_run_end(end))
             self._notify(lambda tracker: tracker.close())
         except KeyboardInterrupt:
             for name in list(self._trackers):

@@ -52,11 +52,11 @@ def _size(value: Any) -> int:
     return int(value)
 
 
-_PATIENCE = readers.maybe(
-    readers.made(
+_PATIENCE = readers.optional(
+    readers.object_of(
         dict,
         {
-            "best": readers.maybe(readers.number),
+            "best": readers.optional(readers.number),
             "waited": _count,
             "cooldown": _count,
         },
@@ -65,21 +65,23 @@ _PATIENCE = readers.maybe(
 _FACTS: dict[str, readers.Reader] = {
     "epoch": _count,
     "step": _count,
-    "callbacks": readers.each(readers.text),
+    "callbacks": readers.tuple_of(readers.text),
     "steps_begun": _count,
     "best_epoch": _count,
     "rewound": _count,
     "log_bytes": _count,
-    "stopped_because": readers.maybe(readers.text),
-    "monitors": readers.made(
+    "stopped_because": readers.optional(readers.text),
+    "monitors": readers.object_of(
         dict,
         {
-            "best": readers.made(dict, {"value": readers.maybe(readers.number), "epoch": _count}),
+            "best": readers.object_of(
+                dict, {"value": readers.optional(readers.number), "epoch": _count}
+            ),
             "stopper": _PATIENCE,
             "plateau": _PATIENCE,
         },
     ),
-    "form": readers.made(
+    "form": readers.object_of(
         dict, {"compiled": readers.flag, "steps_in_a_call": _size, "epochs_in_a_block": _size}
     ),
     "config": _settings,
@@ -94,7 +96,7 @@ def read_resume_state(checkpoint: Checkpoint) -> dict[str, Any]:
     """
     try:
         # Checkpoints of an earlier version say nothing of callbacks.
-        return readers.read_fields({"callbacks": [], **checkpoint.facts}, _FACTS)
+        return readers.read_fields({"callbacks": [], **checkpoint.metadata}, _FACTS)
     except readers.DamageError as damage:
         where = str(checkpoint.directory / "checkpoint.json")
         raise RunError(Problem(where, damage.expected, damage.found, _FIX)) from damage

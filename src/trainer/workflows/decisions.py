@@ -89,14 +89,16 @@ def _with_threshold(
         case _:
             assert_never(wanted.criterion)
     chosen = choose_threshold(validation.y, validation.p, aim, validation.weight)
-    reached = {name: value for name, value in asdict(chosen.point).items() if name != "threshold"}
+    achieved = {name: value for name, value in asdict(chosen.point).items() if name != "threshold"}
     if chosen.threshold is None:
         note = (
             f"no threshold reaches a precision of {wanted.min_precision:g} on the validation rows "
             f"(at most {chosen.value:.4f}): it stays {DEFAULT_THRESHOLD}"
         )
-        return replace(decisions, aim=wanted.criterion, note=note)
-    return replace(decisions, threshold=chosen.threshold, aim=wanted.criterion, reached=reached)
+        return replace(decisions, criterion=wanted.criterion, note=note)
+    return replace(
+        decisions, threshold=chosen.threshold, criterion=wanted.criterion, achieved=achieved
+    )
 
 
 def with_decisions(task: Task, decisions: Decisions) -> Task:

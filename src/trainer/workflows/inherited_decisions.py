@@ -64,8 +64,12 @@ def _contradictions(config: Config, decisions: Decisions) -> Iterator[Problem]:
     settings = config.evaluate
     wanted = settings.threshold
     if isinstance(wanted, ThresholdCriterion):
-        if wanted.criterion != decisions.aim:
-            there = "was stated" if decisions.aim is None else f"was chosen for {decisions.aim}"
+        if wanted.criterion != decisions.criterion:
+            there = (
+                "was stated"
+                if decisions.criterion is None
+                else f"was chosen for {decisions.criterion}"
+            )
             expected = f"a run whose threshold was chosen for {wanted.criterion}"
             fix = "name another run, or take evaluate.threshold out: that of the run is used"
             yield Problem("", expected, f"one whose threshold {there}", fix, _KEY)

@@ -142,7 +142,7 @@ def build_pack_training(
     if not last.exists():
         return PackTraining(trainings, make), None
     checkpoint, _ = read_newest_checkpoint(last, with_model=False)
-    facts, state = checkpoint.facts, checkpoint.state
+    facts, state = checkpoint.metadata, checkpoint.state
     training = PackTraining(trainings, make, facts["slots"])
     snapshots, judged = [], []
     for number, own in enumerate(facts["members"]):

@@ -132,7 +132,7 @@ class Cluster:
                 except ray.exceptions.RayError as wrong:
                     problems.append(node_problem(node, wrong))
         finally:
-            lease.drop()
+            lease.delete()
         if problems:
             raise RunError(problems)
 

@@ -107,7 +107,7 @@ class RayWorkerPool(WorkerPool["RayWorker"]):
             with suppress(Exception):
                 self._ray.kill(worker.actor)
             if worker.item is None:
-                worker.lease.drop()
+                worker.lease.delete()
         revoke(
             [worker.lease for worker in writing],
             [
@@ -144,7 +144,7 @@ class RayWorkerPool(WorkerPool["RayWorker"]):
         if problems:
             raise RunError(problems)
         self._failures = 0
-        worker.lease.name(facts.process)
+        worker.lease.set_holder(facts.process)
         worker.is_awaited = False
 
     def _handed(self, item: WorkItem) -> dict[str, Any]:

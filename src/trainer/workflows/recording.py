@@ -113,7 +113,7 @@ class Recording:
         self.manifest = replace(
             self.manifest, epochs=result.epoch, best_epoch=self.recorded.training.best_epoch
         )
-        self.trackers.epoch(
+        self.trackers.on_epoch_end(
             result.epoch, result.learning_rate, result.metrics, self.recorded.weights
         )
 
@@ -130,7 +130,7 @@ class Recording:
     def rewound(self, rewound: RolledBack) -> None:
         """Record that training went back."""
         rewind = RollbackRecord(rewound.epoch, rewound.step, rewound.learning_rate)
-        self.manifest = replace(self.manifest, rewinds=(*self.manifest.rewinds, rewind))
+        self.manifest = replace(self.manifest, rollbacks=(*self.manifest.rollbacks, rewind))
         self.run.write_manifest(self.manifest)
 
     def stopped(self, reason: str) -> None:
@@ -227,7 +227,7 @@ class Recording:
         self.run.write_manifest(self.manifest)
         if self.trackers or self.trackers.warnings:
             began = monotonic()
-            self.trackers.finished(self.run, self.manifest)
+            self.trackers.on_run_end(self.run, self.manifest)
             self.time("track", monotonic() - began)
             self.manifest = self.manifest.with_warnings(*self.trackers.warnings)
             self.run.write_manifest(self.manifest)
@@ -363,7 +363,7 @@ def recording(
         )
         record = Recording(run, config, manifest, recorded, log, timing, trackers, schedule)
         try:
-            trackers.started(run, config, manifest)
+            trackers.on_run_start(run, config, manifest)
             yield record
         except TrainerError as wrong:
             with contextlib.suppress(StorageError):

@@ -180,7 +180,7 @@ def resume_run(
                 epochs=training.epoch,
                 best_epoch=training.best_epoch or None,
                 stopped_because=training.stop_reason,
-                rewinds=manifest.rewinds[: facts["rewound"]],
+                rollbacks=manifest.rollbacks[: facts["rewound"]],
             )
             recorded = RecordedTraining(CheckpointableTraining(training), built.saved, built.form)
             with recording(run, loaded.config, manifest, recorded) as record:

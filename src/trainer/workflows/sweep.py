@@ -255,7 +255,9 @@ def _carry_on(
             stack.enter_context(workers)
         study = stack.enter_context(Study(directory, sweep_objective(loaded, plan), size, count))
         # Other jobs than it was begun with are at work on the same packs.
-        threads = worker_threads(plan, LARGEST_PACK if trials is None else trials, study.begun.jobs)
+        threads = worker_threads(
+            plan, LARGEST_PACK if trials is None else trials, study.header.jobs
+        )
         warning, labels = (
             too_few_combinations(loaded.config),
             SettingLabels(sweep_dimensions(settings)),

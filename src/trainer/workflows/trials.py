@@ -96,7 +96,7 @@ class TrialTrainer:
             packs,
             self._tables,
             spec_of=self._spec_of,
-            jobs=self._study.begun.jobs,
+            jobs=self._study.header.jobs,
             threads=self._threads,
             command=self._command,
             splits=_SPLITS,
@@ -156,17 +156,17 @@ class TrialTrainer:
 
     def _logged(self, number: int, before: int) -> dict[int, BestEpoch]:
         """The best epoch of a resumed trial before this one; {} where it has none."""
-        name = self._study.begun.objective
+        name = self._study.header.objective
         epochs = {
             record["epoch"]: float(record[name])
             for record in read_log(RunDirectory(self._directory.trial(number)).metrics)
             if record.get("epoch", before) < before and record.get(name) is not None
         }
-        best = next(iter(ranked(epochs, self._study.begun.direction)), None)
+        best = next(iter(ranked(epochs, self._study.header.direction)), None)
         return {} if best is None else {number: BestEpoch(epochs[best], best)}
 
     def _measured(self, metrics: Mapping[str, float]) -> float:
-        name = self._study.begun.objective
+        name = self._study.header.objective
         return metrics[name] if name in metrics else math.nan
 
     def _failed(self, number: int, reason: str, began: float) -> TrialEnded:

@@ -71,7 +71,7 @@ def make_answered(
     run.write_predictions(f"test{LINEAR}.parquet", predictions_to_parquet(linear, columns))
     findings = _findings(answers, linear, resamples)
     _write(run, "findings.json", findings)
-    decided: dict[str, Any] = {"threshold": 0.43, "aim": "f1", "temperature": 1.2}
+    decided: dict[str, Any] = {"threshold": 0.43, "criterion": "f1", "temperature": 1.2}
     if task == "regression":
         decided |= {"coverage": 0.9, "half_widths": dict.fromkeys(chosen, 5.0)}
     _write(run, "decisions.json", decided)

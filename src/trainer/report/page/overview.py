@@ -104,7 +104,7 @@ def _notices(facts: RunFacts) -> Iterator[Block]:
         yield grid("Resumptions", heads, resumptions, right=(1,))
         rollbacks = [
             (f"{entry.epoch:,}", f"{entry.step:,}", number(entry.learning_rate))
-            for entry in manifest.rewinds
+            for entry in manifest.rollbacks
         ]
         columns = ("rolled back to epoch", "step", "new learning rate")
         yield grid("Rollbacks after a non-finite loss", columns, rollbacks, right=(0, 1, 2))

@@ -54,7 +54,7 @@ def select_trials(sweep: SweepFacts, query: Query, now: datetime) -> Selection:
 
 def trial_values(sweep: SweepFacts, row: TrialRow, run: RunSummary) -> dict[str, Value]:
     """Return the values of a trial by name: facts, metrics, searched settings."""
-    facts = row.facts()
+    facts = row.to_json()
     settings = facts.pop("settings")
     facts["run"] = str(run.path) if sweep.run_of(row) is not None else None
     objective = facts["objective"]
@@ -165,4 +165,4 @@ def sweep_json(sweep: SweepFacts) -> dict[str, Any]:
 def trial_facts(sweep: SweepFacts, row: TrialRow) -> dict[str, Any]:
     """Return a trial as a JSON object; `run` is the path of its run directory, or null."""
     run = sweep.run_of(row)
-    return {**row.facts(), "run": None if run is None else str(run.path)}
+    return {**row.to_json(), "run": None if run is None else str(run.path)}
