@@ -20,7 +20,7 @@ from trainer.evaluation.thresholds import (
 )
 from trainer.models.metrics import compute_metrics
 
-AIMS = ("f1", "youden", Cost(1, 4), Cost(2.5, 0.5), PrecisionFloor(0.6))
+CRITERIA = ("f1", "youden", Cost(1, 4), Cost(2.5, 0.5), PrecisionFloor(0.6))
 
 
 def assert_right(point: OperatingPoint, sample: Predictions) -> None:
@@ -32,27 +32,27 @@ def assert_right(point: OperatingPoint, sample: Predictions) -> None:
     assert point.called == pytest.approx(called)
 
 
-def value_of(aim: Any, sample: Predictions, threshold: float) -> float | None:
+def value_of(criterion: Any, sample: Predictions, threshold: float) -> float | None:
     y, w = sample.y[:, 0], sample.weights()
     called = sample.p[:, 0] >= threshold
     tp, fp = (w * (y > 0) * called).sum(), (w * (y < 1) * called).sum()
     fn, tn = (w * (y > 0) * ~called).sum(), (w * (y < 1) * ~called).sum()
-    if aim == "f1":
+    if criterion == "f1":
         return 2 * tp / (2 * tp + fp + fn) if tp + fp + fn else 0.0
-    if aim == "youden":
+    if criterion == "youden":
         return (tp / (tp + fn) if tp + fn else 0) + (tn / (tn + fp) if tn + fp else 0) - 1
-    if isinstance(aim, Cost):
-        return -(aim.false_positive * fp + aim.false_negative * fn) / w.sum()
-    if tp + fp > 0 and tp / (tp + fp) >= aim.precision:
+    if isinstance(criterion, Cost):
+        return -(criterion.false_positive * fp + criterion.false_negative * fn) / w.sum()
+    if tp + fp > 0 and tp / (tp + fp) >= criterion.precision:
         return tp / (tp + fn) if tp + fn else 0.0
     return None
 
 
 @settings(max_examples=200, deadline=None)
-@given(samples("binary"), st.sampled_from(AIMS))
-def test_no_threshold_is_better(sample: Predictions, aim: Any) -> None:
-    found = choose_threshold(sample.y, sample.p, aim, sample.weight)
-    tried = [value_of(aim, sample, t) for t in (*np.unique(sample.p), 1.5)]
+@given(samples("binary"), st.sampled_from(CRITERIA))
+def test_no_threshold_is_better(sample: Predictions, criterion: Any) -> None:
+    found = choose_threshold(sample.y, sample.p, criterion, sample.weight)
+    tried = [value_of(criterion, sample, t) for t in (*np.unique(sample.p), 1.5)]
     possible = [value for value in tried if value is not None]
     assert_right(found.point, sample)
     if not possible:
@@ -60,9 +60,9 @@ def test_no_threshold_is_better(sample: Predictions, aim: Any) -> None:
         assert found.value == found.point.precision < 0.6
         return
     assert found.threshold == found.point.threshold
-    value = -found.value if isinstance(aim, Cost) else found.value
+    value = -found.value if isinstance(criterion, Cost) else found.value
     assert value == pytest.approx(max(possible), abs=1e-9)
-    assert value_of(aim, sample, found.threshold) == pytest.approx(value, abs=1e-9)
+    assert value_of(criterion, sample, found.threshold) == pytest.approx(value, abs=1e-9)
 
 
 def test_half_way_between_neighbours() -> None:

@@ -1,4 +1,4 @@
-"""Decision thresholds: the best one for an aim, and metrics as functions of the threshold.
+"""Decision thresholds: the best one by a criterion, and metrics as functions of the threshold.
 
 Considers one column of validation rows and every rule `p >= threshold` that differs on them.
 """
@@ -30,7 +30,7 @@ class PrecisionFloor:
     precision: float
 
 
-Aim = Literal["f1", "youden"] | Cost | PrecisionFloor
+Criterion = Literal["f1", "youden"] | Cost | PrecisionFloor
 """youden: the highest recall + specificity - 1 (Youden 1950)."""
 
 
@@ -49,13 +49,13 @@ class OperatingPoint:
 
 @dataclass(frozen=True, slots=True)
 class ThresholdChoice:
-    """The threshold chosen for an aim.
+    """The threshold chosen by a criterion.
 
     Attributes:
-        threshold: None where the aim cannot be reached: no rule has that precision.
-        value: F1, Youden's J, the cost per row, or the recall; where the aim cannot be reached, the
+        threshold: None where the criterion cannot be met: no rule has that precision.
+        value: F1, Youden's J, the cost per row, or the recall; where the criterion cannot be met, the
             highest precision.
-        point: All metrics at the threshold, or at the nearest one where the aim cannot be reached.
+        point: All metrics at the threshold, or at the nearest one where the criterion cannot be met.
     """
 
     threshold: float | None
@@ -87,9 +87,9 @@ class ThresholdCurve:
 
 
 def choose_threshold(
-    y: FloatArray, p: FloatArray, aim: Aim, weight: Float64Array | None = None
+    y: FloatArray, p: FloatArray, criterion: Criterion, weight: Float64Array | None = None
 ) -> ThresholdChoice:
-    """Choose the best threshold for an aim on these rows, which must not be test rows.
+    """Choose the best threshold by a criterion on these rows, which must not be test rows.
 
     Thresholds are midpoints between neighboring probabilities, so equal probabilities are always on the
     same side. Ties are resolved by the distance to 0.5, then the lower threshold.
@@ -97,22 +97,25 @@ def choose_threshold(
     Args:
         y: (n,) or (n, 1) of 0 and 1; n at least 1.
         p: Probabilities, of the same shape.
-        aim: What to optimize.
+        criterion: What to optimize.
         weight: (n,) with a sum above 0, or None.
     """
     column = _Column(y, p, weight)
     candidates = column.evaluate(column.distinct_thresholds())
     scores: Float64Array
-    match aim:
+    match criterion:
         case "f1":
             scores = candidates.f1
         case "youden":
             scores = candidates.recall + candidates.specificity - 1
         case Cost():
             false_positives, false_negatives = column.error_shares(candidates.threshold)
-            scores = -(aim.false_positive * false_positives + aim.false_negative * false_negatives)
+            scores = -(
+                criterion.false_positive * false_positives
+                + criterion.false_negative * false_negatives
+            )
         case PrecisionFloor():
-            enough = (candidates.precision >= aim.precision) & (candidates.called > 0)
+            enough = (candidates.precision >= criterion.precision) & (candidates.called > 0)
             if not enough.any():
                 index = _best(candidates.precision, candidates.threshold)
                 return ThresholdChoice(
@@ -120,12 +123,12 @@ def choose_threshold(
                 )
             scores = np.where(enough, candidates.recall, -1.0)
         case _:
-            assert_never(aim)
+            assert_never(criterion)
     index = _best(scores, candidates.threshold)
     value = float(scores[index])
     return ThresholdChoice(
         float(candidates.threshold[index]),
-        -value if isinstance(aim, Cost) else value,
+        -value if isinstance(criterion, Cost) else value,
         candidates.at(index),
     )
 

@@ -15,7 +15,7 @@ from trainer.config.schema import Evaluate, ThresholdCriterion
 from trainer.evaluation.calibration import apply_temperature, fit_temperature
 from trainer.evaluation.conformal import fit_conformal
 from trainer.evaluation.predictions import Predictions
-from trainer.evaluation.thresholds import Aim, Cost, PrecisionFloor, choose_threshold
+from trainer.evaluation.thresholds import Cost, Criterion, PrecisionFloor, choose_threshold
 from trainer.runs.decisions import DEFAULT_THRESHOLD, Decisions
 from trainer.workflows.task import Task
 
@@ -78,17 +78,17 @@ def choose_decisions(
 def _with_threshold(
     decisions: Decisions, wanted: ThresholdCriterion, validation: Predictions
 ) -> Decisions:
-    aim: Aim
+    criterion: Criterion
     match wanted.criterion:
         case "cost":
-            aim = Cost(wanted.false_positive_cost, wanted.false_negative_cost)
+            criterion = Cost(wanted.false_positive_cost, wanted.false_negative_cost)
         case "precision":
-            aim = PrecisionFloor(wanted.min_precision)
+            criterion = PrecisionFloor(wanted.min_precision)
         case "f1" | "youden":
-            aim = wanted.criterion
+            criterion = wanted.criterion
         case _:
             assert_never(wanted.criterion)
-    chosen = choose_threshold(validation.y, validation.p, aim, validation.weight)
+    chosen = choose_threshold(validation.y, validation.p, criterion, validation.weight)
     achieved = {name: value for name, value in asdict(chosen.point).items() if name != "threshold"}
     if chosen.threshold is None:
         note = (

@@ -308,8 +308,8 @@ def _threshold_table(facts: RunFacts, answers: Predictions, threshold: float) ->
     thresholds = sorted({*_THRESHOLDS, threshold})
     rows = [(number(value), *map(number, _metrics_at(answers, value))) for value in thresholds]
     decisions = facts.decided
-    aim = decisions.chosen_for if decisions else None
-    chosen = f", chosen for {aim} on {decisions.rows}" if decisions and aim else ""
+    criterion = decisions.chosen_for if decisions else None
+    chosen = f", chosen for {criterion} on {decisions.rows}" if decisions and criterion else ""
     title = (
         f"Metrics by threshold, {facts.split} rows; current threshold {number(threshold)}{chosen}"
     )
