@@ -48,7 +48,7 @@ def test_a_warning_is_told_once_and_kept(folder: Path, trainer: Callable) -> Non
         (["track.mlflow={}"], ["track.mlflow.uri", "found nothing"]),
         (["track.mlflow.uri=htp://host"], ["a store that MLflow supports", "'htp://'"]),
         (["track.mlflow.uri=sqlte:///m.db"], ["did you mean 'sqlite'"]),
-        (["track.mlflow.uri=http://"], ["what follows 'http://'", "nothing"]),
+        (["track.mlflow.uri=http://"], ["a file or a host after 'http://'", "nothing"]),
         (["track.mlflow.uri='sqlite:///:memory:'"], ["a database that persists after the run"]),
         (["track.mlflow={uri: a, experiment: ''}"], ["track.mlflow.experiment"]),
         (["track.tensorboard.histograms=5"], ["a number of epochs such as '5 epochs'"]),
