@@ -67,7 +67,7 @@ def command(
     splits = tuple(_split_name(name) for name in split) if split else SPLITS
     chosen = device_name(device)
     with nullcontext() if data is None else data_file(data) as source:
-        evaluated = evaluate(
+        evaluations = evaluate(
             run,
             splits=splits,
             data=source,
@@ -75,10 +75,10 @@ def command(
             allow_custom=allow_custom,
             reading=settings or (),
         )
-    for warning in evaluated.warnings:
+    for warning in evaluations.warnings:
         console.warn(warning if data is None else with_stdin_name(warning, data, source))
     if json:
-        for result in evaluated.found:
+        for result in evaluations.results:
             console.json_result(
                 {
                     "run": str(result.run),
@@ -89,13 +89,13 @@ def command(
                 }
             )
         return
-    first = evaluated.found[0]
+    first = evaluations.results[0]
     stderr.print(f"{first.run}, checkpoint {first.checkpoint}")
-    columns = ("", *(cell(result.split or str(data)) for result in evaluated.found))
-    rows = [("rows", *(number(result.rows) for result in evaluated.found))]
+    columns = ("", *(cell(result.split or str(data)) for result in evaluations.results))
+    rows = [("rows", *(number(result.rows) for result in evaluations.results))]
     labels = read_decision_summary(RunDirectory(first.run)).labels
     rows += [
-        (labels.of(name), *(number(result.metrics[name]) for result in evaluated.found))
+        (labels.of(name), *(number(result.metrics[name]) for result in evaluations.results))
         for name in first.metrics
     ]
     right = frozenset(range(1, len(columns)))

@@ -53,8 +53,8 @@ WARNINGS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(
         NO_OTHER_ROWS,
         (
-            "warning: there are no validation rows: the best epoch is chosen by the training rows",
-            "warning: there are no test rows: nothing says how good the network is on new rows",
+            "warning: there are no validation rows: the best epoch is chosen on the training rows",
+            "warning: there are no test rows: performance on new rows is not estimated",
         ),
     ),
     **dict.fromkeys(

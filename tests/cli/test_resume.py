@@ -27,7 +27,7 @@ def test_stopped_run_resumes_to_the_bytes_of_an_uninterrupted_one(
     result = trainer("resume", run)
     assert result.code == 0, result.err
     assert result.out == f"{run}\n"
-    assert "goes on after epoch 3, step 9, from checkpoint last" in result.err
+    assert "resumes after epoch 3, step 9, from checkpoint last" in result.err
     assert compared(run) == compared(whole_run())
     manifest = read_manifest(run)
     assert (manifest["status"], manifest["epochs"]) == ("finished", 6)
@@ -76,7 +76,7 @@ def test_run_is_stopped_twice(
 def test_finished_run_is_refused(finished: Path, refused: Callable) -> None:
     before = compared(finished)
     mentions = [
-        "one that has finished (all epochs done)",
+        "a finished run (all epochs done)",
         f"trainer resume {finished} fit.epochs=+20",
     ]
     refused("resume", finished, mentions=mentions, kind="run")
@@ -126,9 +126,7 @@ def test_early_stopped_run_resumes_with_more_patience(
     assert compared(run) == compared(whole)
     # More epochs alone do not help: they are not why it stopped.
     more = f"trainer resume {run} fit.early_stopping.patience=+10"
-    mentions = [
-        f"one that has finished (val_loss has not improved for 7 epochs); extend it: {more}"
-    ]
+    mentions = [f"a finished run (val_loss has not improved for 7 epochs); extend it: {more}"]
     refused("resume", run, mentions=mentions, kind="run")
     again = trainer("resume", run, "fit.epochs=+5", "--json")
     assert again.code == 0
@@ -328,7 +326,7 @@ def test_resume_or_start_of_several_configs(
     command = ("fit", "good.yaml", "other.yaml", *SETTINGS, "--resume-or-start")
     result = trainer(*command)
     assert result.code == 0, result.err
-    assert "goes on after epoch 3" in result.err
+    assert "resumes after epoch 3" in result.err
     first, second = result.out.splitlines()
     assert first.startswith("runs/good/")
     assert second == str(stopped)

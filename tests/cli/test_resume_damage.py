@@ -45,7 +45,7 @@ def test_damaged_checkpoint_is_skipped(
         assert result.code == 0, result.err
         assert f"checkpoints/last/{name}" in result.err
         assert "last-1 is used" in result.err
-        assert "goes on after epoch 2" in result.err
+        assert "resumes after epoch 2" in result.err
         assert compared(run) == whole
         manifest = read_manifest(run)
         assert manifest["resumptions"][0]["checkpoint"] == "last-1"

@@ -163,7 +163,7 @@ def test_folds_and_repeats(folder: Path, trainer: Callable, refused: Callable) -
     told = trainer("eval", run, "--json").json
     assert (told["split"], told["checkpoint"]) == ("test", "best of 4 members")
     refused("eval", run, "--split", "train", mentions=["the test rows, which its members share"])
-    refused("resume", run, mentions=["one that has finished"])
+    refused("resume", run, mentions=["a finished run"])
     refused("resume", run, "fit.epochs=+5", mentions=["no settings", "members/0001"])
     again = trainer(
         "fit", "good.yaml", "fit.folds=2", "fit.repeats=2", "--resume-or-start", "--json"

@@ -68,7 +68,7 @@ def test_dates_as_text_are_features(proposed, date_format):
 def test_dates_with_two_meanings_are_left_out_with_the_setting(proposed):
     values = [f"{row % 12 + 1:02d}/{row % 9 + 1:02d}/{2000 + row % 20}" for row in range(ROWS)]
     text, dataset = proposed({"x": values, "y": CLASSES})
-    assert "- x  # dates with several meanings" in text
+    assert "- x  # ambiguous dates" in text
     assert "data.columns.x.format: '%d/%m/%Y' (day first) or '%m/%d/%Y' (month first)" in text
     assert kinds(dataset) == {"z": "numeric"}
     assert dataset.warnings == ()

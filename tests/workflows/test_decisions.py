@@ -140,7 +140,7 @@ def test_a_run_uses_them(small: Path, tmp_path: Path) -> None:
     assert opened.task.threshold == decisions.threshold
     (again,) = evaluate(
         done.run, splits=("test",), data=None, device="cpu", allow_custom=False
-    ).found
+    ).results
     assert again.metrics == pytest.approx(done.metrics["test"], rel=1e-6)
     kept = read_split_predictions(run, "test", "binary", ("no", "yes"), ["probability_yes"])
     assert kept is not None

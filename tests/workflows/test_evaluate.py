@@ -15,7 +15,7 @@ from trainer.workflows.trained_runs import open_trained
 
 
 def judge(run, *splits, data=None):
-    return evaluate(run, splits=splits, data=data, device="cpu", allow_custom=False).found
+    return evaluate(run, splits=splits, data=data, device="cpu", allow_custom=False).results
 
 
 def test_own_splits_give_the_runs_numbers(finished):
@@ -56,7 +56,7 @@ def test_a_table_larger_than_memory_has_the_same_scores(finished, tmp_path, monk
         return found, judge(finished.run, *splits)
 
     at_once = scores()
-    assert at_once[0].found[0].rows == 10_001
+    assert at_once[0].results[0].rows == 10_001
     assert len(at_once[0].warnings) == 2
     monkeypatch.setattr(engines, "available_memory", lambda: 1_000)
     monkeypatch.setattr(streams, "BATCH_ROWS", 50)

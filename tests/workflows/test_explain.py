@@ -206,7 +206,7 @@ def test_numbers_and_their_surface(numbers):
     grid.write_csv(numbers.run / "grid.csv")
     opened = open_trained(numbers.run)
     network = load_network(opened, allow_custom=False)
-    said = opened.task.answers(np.asarray(network(opened.preprocessing.transform(grid).x)))
+    said = opened.task.decode_outputs(np.asarray(network(opened.preprocessing.transform(grid).x)))
     assert answers[5, 3] == pytest.approx(said[0, 0], rel=1e-5)
 
 

@@ -259,7 +259,7 @@ def test_every_task_trains_evaluates_and_predicts(case, small, tmp_path):
 
     found = evaluate(
         done.run, splits=("validation", "test"), data=None, device="cpu", allow_custom=False
-    ).found
+    ).results
     for one in found:
         assert one.metrics == pytest.approx(done.metrics[one.split], rel=1e-5, nan_ok=True)
     frame = predict(

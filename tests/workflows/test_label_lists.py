@@ -62,7 +62,7 @@ def test_from_fit_to_predict_and_eval(config: Path, tmp_path: Path, engine: str)
     for labels, row in zip(found["labels"], p, strict=True):
         assert labels == ";".join(itertools.compress(CLASSES, row >= 0.5))
     y = truth(config)
-    (evaluation,) = evaluate(run, splits=(), data=source, device="cpu", allow_custom=False).found
+    (evaluation,) = evaluate(run, splits=(), data=source, device="cpu", allow_custom=False).results
     assert evaluation.metrics["auc"] == pytest.approx(roc_auc_score(y, p, average="macro"))
     f1 = f1_score(y, p >= 0.5, average="macro", zero_division=0)
     assert evaluation.metrics["f1"] == pytest.approx(f1)

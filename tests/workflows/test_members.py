@@ -157,7 +157,7 @@ def test_they_are_evaluated_together(several):
         device="cpu",
         allow_custom=False,
     )
-    (one,) = found.found
+    (one,) = found.results
     splits = pl.read_parquet(done.members[0].run / "splits.parquet")
     tested = splits.filter(pl.col("split") == "test")["row"].to_list()
     table = pl.read_csv(folder / "small.csv")[tested]
@@ -171,7 +171,7 @@ def test_they_are_evaluated_together(several):
     other = evaluate(
         done.run, splits=(), data=folder / "tested.csv", device="cpu", allow_custom=False
     )
-    assert other.found[0].metrics == pytest.approx(one.metrics)
+    assert other.results[0].metrics == pytest.approx(one.metrics)
     with pytest.raises(RunError, match="the test rows, which its members share"):
         evaluate(done.run, splits=("train",), data=None, device="cpu", allow_custom=False)
 
@@ -183,7 +183,7 @@ def test_stopped_it_goes_on_to_the_same_bytes(several, tmp_path):
     assert finished_members(stopped.run) is None
     loaded = load_config(folder / "config.yaml", OVERRIDES)
     assert find_members(loaded, tmp_path / "runs") == stopped.run
-    with pytest.raises(RunError, match="members that have finished"):
+    with pytest.raises(RunError, match="finished members"):
         predict(stopped.run, folder / "small.csv", keep=(), device="cpu", allow_custom=False)
     again = resume_several(stopped.run)
     assert again.status == "finished"
@@ -198,7 +198,7 @@ def test_stopped_it_goes_on_to_the_same_bytes(several, tmp_path):
     assert told_again.members == again.members
     accuracy, before = (one.aggregates["test"]["accuracy"] for one in (told_again, again))
     assert (accuracy.mean, accuracy.low) == pytest.approx((before.mean, before.low))
-    with pytest.raises(RunError, match="something left to do"):
+    with pytest.raises(RunError, match="training left to do"):
         resume_several(stopped.run)
 
 

@@ -115,7 +115,7 @@ def test_what_is_not_refused_trains_and_predicts_in_the_unit(tmp_path: Path, tar
             continue
         outputs, losses, task = two_steps(Config.model_validate(given), dataset)
         assert np.isfinite(losses).all(), (given, losses)
-        answers = task.answers(outputs)
+        answers = task.decode_outputs(outputs)
         assert np.isfinite(answers).all(), given
         if task.head in POSITIVE_HEADS or scale == "log":
             assert (answers > 0).all(), given

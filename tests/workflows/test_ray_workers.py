@@ -93,7 +93,7 @@ def test_stopped_killed_and_without_a_lease_it_goes_on(folder: Folder, undisturb
     def ends(epoch: int) -> Ends:
         count(epoch)
         assert crews.current is not None
-        (worker,) = crews.current.all
+        (worker,) = crews.current.workers
         if len(lost) < 2 and epoch >= (8, 10)[len(lost)]:
             lost.append(worker.lease.holder)
             if len(lost) == 1:
@@ -132,7 +132,9 @@ def test_a_node_with_other_packages_is_named(tmp_path: Path, cluster: Cluster) -
     (tmp_path / "token").touch()
     here = inspect_node(tmp_path / "token")
     assert list(node_differences(here, tmp_path)) == []
-    other = replace(here, node="far", packages={**here.packages, "keras": "2.0"}, sees=False)
+    other = replace(
+        here, node="far", packages={**here.packages, "keras": "2.0"}, sees_directory=False
+    )
     unseen, version = node_differences(other, tmp_path)
     assert "on node far" in unseen.found
     assert (version.where, version.found) == ("node far", "2.0")

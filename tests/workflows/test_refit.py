@@ -83,7 +83,7 @@ def test_threshold_and_temperature_are_those_of_the_trial(small: Path) -> None:
     assert (task.threshold, task.temperature) == (theirs.threshold, theirs.temperature)
     (again,) = evaluate(
         finished.run, splits=("test",), data=None, device="cpu", allow_custom=False
-    ).found
+    ).results
     assert again.metrics == pytest.approx(finished.metrics["test"], rel=1e-6)
     resumed = list(
         resume_run(

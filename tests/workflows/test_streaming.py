@@ -47,7 +47,7 @@ def test_it_gives_what_the_resident_run_gives(config, tmp_path):
 def test_a_streamed_run_can_be_evaluated(config, tmp_path):
     done = run_fit(config, tmp_path / "runs", "runtime.engine=streaming")
     again = evaluate(done.run, splits=("test",), data=None, device="cpu", allow_custom=False)
-    assert again.found[0].metrics == pytest.approx(done.metrics["test"], rel=1e-6)
+    assert again.results[0].metrics == pytest.approx(done.metrics["test"], rel=1e-6)
 
 
 def test_what_cannot_be_streamed_is_refused_with_its_place(config):
@@ -65,7 +65,7 @@ def test_the_engine_is_chosen_by_what_is_free(config, monkeypatch):
 
     assert choice().engine == "resident"
     assert "are free" in choice().reason
-    assert str(choice("runtime.engine=streaming")) == "streaming: runtime.engine says so"
+    assert str(choice("runtime.engine=streaming")) == "streaming: set by runtime.engine"
     monkeypatch.setattr(engines, "available_memory", lambda: 10_000)
     assert choice().engine == "streaming"
     assert "GB" in choice().reason or "MB" in choice().reason

@@ -110,7 +110,7 @@ def test_everything_is_in_the_unit_of_the_target(tmp_path: Path, scale: str, tab
         np.abs(y - price[train.rows].mean()).mean(), rel=1e-6
     )
     again = evaluate(done.run, splits=("test",), data=None, device="cpu", allow_custom=False)
-    assert again.found[0].metrics == pytest.approx(metrics, rel=1e-6)
+    assert again.results[0].metrics == pytest.approx(metrics, rel=1e-6)
 
 
 def test_the_linear_baseline_is_fitted_on_the_logarithm(tmp_path: Path) -> None:

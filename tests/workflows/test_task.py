@@ -43,7 +43,7 @@ def test_labels_are_those_that_metrics_count(width: int, threshold: float, steps
     answers = np.full((1, width), nearest, np.float32)
     y = np.ones((1, width), np.float32)
     samples = Samples(x=y, y=y, weight=None, rows=np.arange(1), unseen=np.zeros(1, bool))
-    labels = asked.labels(answers)
+    labels = asked.predicted_labels(answers)
     assert asked.prediction_metrics(answers, samples)["recall"] == labels.mean()
     called = predicted_labels(asked.target.task, answers.astype(np.float64), threshold)
     np.testing.assert_array_equal(called, labels.astype(bool))
@@ -61,11 +61,13 @@ def numbers(head: str, values: list[float], scale: str = "none") -> Task:
 @pytest.mark.parametrize("head", ["softplus", "exponential"])
 def test_outputs_of_positive_heads_are_above_0_and_finite(head: str) -> None:
     outputs = np.array([[0.0], [1e-40], [3.0], [np.inf]], np.float32)
-    found = numbers(head, [0.5, 3.5]).answers(outputs)
+    found = numbers(head, [0.5, 3.5]).decode_outputs(outputs)
     assert np.isfinite(found).all()
     assert (found > 0).all()
     assert found[2, 0] == 3
-    assert np.isnan(numbers(head, [0.5, 3.5]).answers(np.array([[np.nan]], np.float32))).all()
+    assert np.isnan(
+        numbers(head, [0.5, 3.5]).decode_outputs(np.array([[np.nan]], np.float32))
+    ).all()
 
 
 @pytest.mark.parametrize(
@@ -81,7 +83,7 @@ def test_intervals_stay_where_the_head_can_predict(
     head: str, scale: str, low: float, high: float
 ) -> None:
     asked = replace(numbers(head, [0.1, 0.95], scale), half_widths=(0.6,))
-    ends = asked.intervals(np.array([[0.3]]))
+    ends = asked.prediction_intervals(np.array([[0.3]]))
     np.testing.assert_allclose(np.ravel(ends), [low, high])
-    ends = asked.intervals(np.array([[0.9]]))
+    ends = asked.prediction_intervals(np.array([[0.9]]))
     assert ends[1][0, 0] == pytest.approx({"sigmoid": 1.0}.get(head, ends[1][0, 0]))

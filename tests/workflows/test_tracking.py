@@ -182,7 +182,7 @@ def test_a_tracker_that_fails_changes_nothing_and_warns_once(
         *_, done = fit_run(
             load_config(folder / "config.yaml", [words.get(which, BOARD)]),
             runs=tmp_path,
-            place=tmp_path,
+            run_path=tmp_path,
             command=("trainer", "fit"),
             allow_custom=False,
             interrupted=lambda: None,

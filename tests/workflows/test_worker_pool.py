@@ -27,7 +27,7 @@ class Pretender(Worker):
         self.answers: list[Reply] = []
         self.has_ended = False
 
-    def begin(self, item: WorkItem) -> None:
+    def start(self, item: WorkItem) -> None:
         pass
 
     def reply(self, reply: Reply) -> None:
@@ -40,7 +40,7 @@ class Pretenders(WorkerPool[Pretender]):
     def __init__(self, jobs: int, script: dict[str, list], late: int = 0) -> None:
         super().__init__(jobs)
         self.script = {name: iter(said) for name, said in script.items()}
-        self.all = [Pretender() for _ in range(jobs)]
+        self.workers = [Pretender() for _ in range(jobs)]
         self.late, self.ended = late, []
 
     def idle_worker(self) -> Pretender | None:
@@ -49,10 +49,10 @@ class Pretenders(WorkerPool[Pretender]):
             return None
         if len(self._busy()) == self.jobs:
             return None
-        free = [one for one in self.all if one.item is None]
+        free = [one for one in self.workers if one.item is None]
         if not free:
             free = [Pretender()]
-            self.all += free
+            self.workers += free
         return free[0]
 
     def receive(self, busy: Sequence[Pretender]) -> list:
@@ -62,7 +62,7 @@ class Pretenders(WorkerPool[Pretender]):
             if one.item
         ]
 
-    def end(self, workers: Sequence[Pretender]) -> None:
+    def kill(self, workers: Sequence[Pretender]) -> None:
         self.ended += workers
 
 
@@ -82,7 +82,7 @@ def test_all_are_done(jobs: int) -> None:
     crew = Pretenders(jobs, {"a": [EPOCH, EPOCH], "b": [EPOCH], "c": []})
     assert run(crew, "abc") == ([EPOCH] * 3, None)
     crew.close()
-    assert (crew.all, len(crew.ended)) == ([], jobs)
+    assert (crew.workers, len(crew.ended)) == ([], jobs)
 
 
 def test_workers_that_are_not_there_yet_are_waited_for() -> None:
@@ -122,7 +122,7 @@ def test_told_to_stop_who_has_trained_saves_and_the_others_are_ended() -> None:
     assert (told, stopped) == ([EPOCH] * 4, "Ctrl-C")
     (untrained,) = crew.ended
     assert untrained.item == item("b")
-    (trained,) = crew.all
+    (trained,) = crew.workers
     assert [reply.stop for reply in trained.answers] == [None, None, "Ctrl-C", "Ctrl-C", "Ctrl-C"]
     assert [reply.is_epoch_reply for reply in trained.answers].count(False) == 1
 

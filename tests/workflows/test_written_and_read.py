@@ -38,7 +38,7 @@ from trainer.runs.decisions import Decisions, read_decisions, write_decisions
 from trainer.runs.directory import RunDirectory
 from trainer.runs.evaluations import Evaluation, Interval
 from trainer.workflows.decisions import choose_decisions
-from trainer.workflows.findings import _differences, _measured, _whole
+from trainer.workflows.findings import _differences, _metric_values, _whole
 from trainer.workflows.predict import prediction_columns as predicted_columns
 from trainer.workflows.predict import spread_columns
 from trainer.workflows.task import Task
@@ -123,12 +123,12 @@ def test_findings(
         splits={
             "test": SplitFindings(
                 rows=len(given_answers),
-                measures=_measured(bootstrap(given_answers, resamples=20)),
+                measures=_metric_values(bootstrap(given_answers, resamples=20)),
                 prior=_whole(compute_all_metrics(other)),
                 linear=_whole(compute_all_metrics(other)),
                 over_prior=over,
                 over_linear=over,
-                covered=_measured({}),
+                covered=_metric_values({}),
             )
         },
         compared=COMPARED_METRICS[task],

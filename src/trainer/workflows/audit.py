@@ -1,9 +1,9 @@
-"""The audit of a config's data before training, and of a run's labels after it. No TensorFlow.
+"""Audit the data of a config before training, and the labels of a run after it. No TensorFlow.
 
-    config ─ read ─► table ─ divide ─► splits, target ─ sample ─► subject ─ audit ─► findings
+    config ─ read ─► table ─ split ─► splits, target ─ sample ─► subject ─ audit ─► findings
     run ─ predictions ─► labels that the network doubts
 
-Owns: what is read, how much of it, and what is audited. Does not own: the checks (`trainer.data.audit`).
+`trainer.data.audit` has the checks.
 """
 
 from __future__ import annotations
@@ -42,16 +42,16 @@ from trainer.workflows.trained_runs import read_run_config
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """What was looked at, and what was found.
+    """The result of an audit.
 
     Attributes:
-        name: Of the config.
-        rows: Rows of each split that has some; of a run, of those that it has answers for.
-        features: Feature columns.
-        looked_at: Rows that were looked at, where the table is too large for all.
+        name: The name of the config.
+        rows: Rows of each nonempty split; for a run, of those with predictions.
+        features: The number of feature columns.
+        looked_at: The number of audited rows if the table is too large for all.
         findings: Faults, then warnings, then notes.
-        suspects: Of a run: the rows whose labels are doubted, the least probable first.
-        warnings: What is odd in the files.
+        suspects: For a run, rows with doubtful labels, the least probable first.
+        warnings: Warnings about the files.
     """
 
     name: str
@@ -63,13 +63,13 @@ class Audit:
     warnings: tuple[str, ...] = ()
 
     def count(self, severity: str) -> int:
-        """How many findings are of a severity."""
+        """Return the number of findings of a severity."""
         return sum(finding.severity == severity for finding in self.findings)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data; notes are no findings and stand apart."""
-        findings = [one.to_json() for one in self.findings if one.severity != "note"]
-        notes = [one.to_json() for one in self.findings if one.severity == "note"]
+        """Return plain data; notes are listed separately from findings."""
+        findings = [finding.to_json() for finding in self.findings if finding.severity != "note"]
+        notes = [finding.to_json() for finding in self.findings if finding.severity == "note"]
         return {
             "name": self.name,
             "rows": self.rows,
@@ -80,12 +80,12 @@ class Audit:
             "notes": notes,
             "suspects": [
                 {
-                    "row": one.row,
-                    "given": one.label,
-                    "likely": one.predicted,
-                    "probability": one.probability,
+                    "row": finding.row,
+                    "given": finding.label,
+                    "likely": finding.predicted,
+                    "probability": finding.probability,
                 }
-                for one in self.suspects
+                for finding in self.suspects
             ],
             "warnings": list(self.warnings),
         }
@@ -94,10 +94,10 @@ class Audit:
 def audit_data(loaded: LoadedConfig) -> Audit:
     """Look for problems in the data of a config.
 
-    Of a table too large for all of its rows, those are looked at that a hash draws.
+    Only a sample drawn by hash is audited if the table is too large for all rows.
 
     Raises:
-        DataError: The table cannot be read or split, or its target cannot be understood.
+        DataError: The table cannot be read or split, or its target cannot be interpreted.
         ConfigError: A setting does not fit the data.
     """
     config = loaded.config
@@ -112,42 +112,42 @@ def audit_data(loaded: LoadedConfig) -> Audit:
         rows={str(split): count for split, count in rows.items()},
         features=len(audited.features),
         looked_at=looked_at if looked_at < sum(rows.values()) else None,
-        findings=tuple(_shown(finding) for finding in findings),
+        findings=tuple(_with_relative_paths(finding) for finding in findings),
         warnings=division.warnings,
     )
 
 
-def _shown(finding: Finding) -> Finding:
-    """The finding with paths as a user would type them."""
-    rows = tuple(_path_shown(place) for place in finding.rows)
-    return replace(finding, where=_path_shown(finding.where), rows=rows)
+def _with_relative_paths(finding: Finding) -> Finding:
+    """Return the finding with relative paths."""
+    rows = tuple(_relative_path(place) for place in finding.rows)
+    return replace(finding, where=_relative_path(finding.where), rows=rows)
 
 
-def _path_shown(place: str) -> str:
+def _relative_path(place: str) -> str:
     return with_relative_paths(Problem(place, "", "")).where
 
 
 def audit_labels(path: Path) -> Audit:
-    """Look for rows whose labels a run's network doubts.
+    """Look for rows whose labels the network of a run doubts.
 
-    Answers are those of `predictions/out_of_fold.parquet` where the run has folds, else those for its
+    Uses the predictions in `predictions/out_of_fold.parquet` if the run has folds, else those for its
     validation and test rows.
 
     Raises:
-        RunError: There is no such run, it predicts numbers, or it has no such answers.
+        RunError: The run does not exist, predicts numbers, or has no such predictions.
     """
     run = open_run(path).run
     loaded = read_run_config(run)
     target = _target(run)
     if target.task == "regression":
-        found, fix = "one that predicts numbers", "audit its data: trainer check --data CONFIG"
+        found, fix = "a run that predicts numbers", "audit its data: trainer check --data CONFIG"
         raise RunError(Problem(str(run.path), "a run that predicts classes", found, fix))
-    answers = make_task(loaded.config, target).prediction_names
-    frames = _answered(run, target, answers)
+    prediction_names = make_task(loaded.config, target).prediction_names
+    frames = _read_predictions(run, target, prediction_names)
     suspects: list[LabelIssue] = []
     for frame in frames.values():
-        suspects += _doubted(frame, target, answers)
-    suspects.sort(key=lambda one: one.probability)
+        suspects += _find_suspects(frame, target, prediction_names)
+    suspects.sort(key=lambda suspect: suspect.probability)
     table = _files(run, loaded.config.data)
     rows = {name: frame.height for name, frame in frames.items()}
     return Audit(
@@ -160,65 +160,67 @@ def audit_labels(path: Path) -> Audit:
     )
 
 
-def _how_to_have_them(run: RunDirectory) -> str:
-    """The command that gives a run predictions of rows that it was not trained with."""
+def _prediction_fix(run: RunDirectory) -> str:
+    """Return the command that gives a run predictions for rows outside its training rows."""
     if run.read_manifest().status != "finished":
         return f"finish it: {command_text('resume', run.path)}"
     return f"train it with folds: {command_text('fit', run.config, 'fit.folds=5')}"
 
 
 def _target(run: RunDirectory) -> FittedTarget:
-    """The target that a run fitted; of a run with members, that of the first."""
+    """Return the fitted target of a run, or of its first member."""
     members = sorted(run.members.iterdir()) if run.members.is_dir() else []
-    fitted = RunDirectory(members[0]) if members else run
+    first_run = RunDirectory(members[0]) if members else run
     try:
-        return Preprocessing.from_json(fitted.read_preprocessing()).target
-    except DataError as damaged:
-        where = str(fitted.preprocessing)
-        raise RunError(problem.at(where) for problem in damaged.problems) from damaged
+        return Preprocessing.from_json(first_run.read_preprocessing()).target
+    except DataError as error:
+        where = str(first_run.preprocessing)
+        raise RunError(problem.at(where) for problem in error.problems) from error
 
 
-def _answered(
-    run: RunDirectory, target: FittedTarget, answers: tuple[str, ...]
+def _read_predictions(
+    run: RunDirectory, target: FittedTarget, prediction_names: tuple[str, ...]
 ) -> dict[str, pl.DataFrame]:
-    """The answers of a run by what rows they are of: `row`, `actual_<column>`, the answers."""
-    found: dict[str, tuple[pl.DataFrame, Mapping[str, str]]] = {}
+    """Return the predictions of a run by kind of rows: `row`, `actual_<column>` and the predictions."""
+    frames: dict[str, tuple[pl.DataFrame, Mapping[str, str]]] = {}
     if run.out_of_fold.is_file():
         frame = _parquet(run, run.out_of_fold.name)
-        found["out of fold"] = frame, out_of_fold_names(target.columns, answers).target
+        frames["out of fold"] = frame, out_of_fold_names(target.columns, prediction_names).target
     else:
         splits: tuple[SplitName, ...] = ("validation", "test")
         for split in splits:
             if not (run.predictions / f"{split}.parquet").is_file():
                 continue
             frame = _parquet(run, f"{split}.parquet")
-            several = len(target.columns) > 1 or target.listed
-            known = target.names if target.listed else target.columns
-            actual = {name: f"actual_{name}" if several else "actual" for name in known}
+            many_columns = len(target.columns) > 1 or target.listed
+            names = target.names if target.listed else target.columns
+            actual = {name: f"actual_{name}" if many_columns else "actual" for name in names}
             if set(actual.values()) <= set(frame.columns):
-                found[split] = frame, actual
-    if not found:
+                frames[split] = frame, actual
+    if not frames:
         raise RunError(
             Problem(
                 str(run.predictions),
-                "what the network said of rows that it was not trained with, and their labels",
-                "neither out_of_fold.parquet nor validation.parquet with both",
-                _how_to_have_them(run),
+                "predictions and labels of rows that the network was not trained on",
+                "no out_of_fold.parquet or validation.parquet with both",
+                _prediction_fix(run),
             )
         )
-    for frame, columns in found.values():
-        lacking = [
-            name for name in ("row", *columns.values(), *answers) if name not in frame.columns
+    for frame, columns in frames.values():
+        missing = [
+            name
+            for name in ("row", *columns.values(), *prediction_names)
+            if name not in frame.columns
         ]
-        if lacking:
-            fix = "take the file from a whole copy of the run"
+        if missing:
+            fix = "restore the file from a complete copy of the run"
             raise RunError(
-                Problem(str(run.predictions), f"a column '{lacking[0]}'", "none of that name", fix)
+                Problem(str(run.predictions), f"a column '{missing[0]}'", "no such column", fix)
             )
     return {
         name: frame.select("row", *(pl.col(at).alias(f"actual_{of}") for of, at in columns.items()),
-                           *answers)
-        for name, (frame, columns) in found.items()
+                           *prediction_names)
+        for name, (frame, columns) in frames.items()
     }  # fmt: skip
 
 
@@ -226,35 +228,35 @@ def _parquet(run: RunDirectory, name: str) -> pl.DataFrame:
     try:
         return pl.read_parquet(io.BytesIO(run.read_predictions(name)))
     except pl.exceptions.PolarsError as error:
-        where, fix = str(run.predictions / name), "take the file from a whole copy of the run"
+        where, fix = str(run.predictions / name), "restore the file from a complete copy of the run"
         raise RunError(Problem(where, "a Parquet file", str(error).splitlines()[0], fix)) from error
 
 
-def _doubted(
-    frame: pl.DataFrame, target: FittedTarget, answers: tuple[str, ...]
+def _find_suspects(
+    frame: pl.DataFrame, target: FittedTarget, prediction_names: tuple[str, ...]
 ) -> list[LabelIssue]:
-    """The suspects of a table of answers; of yes/no columns, those of each."""
+    """Return the suspects among predictions, for yes/no columns those of each column."""
     if f"actual_{target.columns[0]}" in frame.columns:
         labels = frame.select(pl.col(f"actual_{name}").alias(name) for name in target.columns)
-        y, known = target.encode(labels)
+        y, has_label = target.encode(labels)
     else:  # a column for each label of the lists
         y = frame.select(f"actual_{name}" for name in target.names).to_numpy().astype(np.float32)
-        known = np.ones(len(y), np.bool_)
-    at = np.flatnonzero(known)
-    rows = frame["row"].to_numpy().astype(np.int64)[at]
-    p: Float64Array = frame.select(answers).to_numpy().astype(np.float64)[at]
+        has_label = np.ones(len(y), np.bool_)
+    labeled = np.flatnonzero(has_label)
+    rows = frame["row"].to_numpy().astype(np.int64)[labeled]
+    p: Float64Array = frame.select(prediction_names).to_numpy().astype(np.float64)[labeled]
     if target.task == "multiclass":
-        return find_label_issues(rows, y[at].argmax(axis=1), p, target.classes)
-    found = []
-    for place, name in enumerate(target.names if target.listed else target.columns):
+        return find_label_issues(rows, y[labeled].argmax(axis=1), p, target.classes)
+    suspects = []
+    for column, name in enumerate(target.names if target.listed else target.columns):
         no, yes = (f"not {name}", name) if target.task == "multilabel" else target.classes
-        both = np.stack([1 - p[:, place], p[:, place]], axis=1)
-        found += find_label_issues(rows, y[at, place].astype(np.int64), both, (no, yes))
-    return found
+        both = np.stack([1 - p[:, column], p[:, column]], axis=1)
+        suspects += find_label_issues(rows, y[labeled, column].astype(np.int64), both, (no, yes))
+    return suspects
 
 
 def _files(run: RunDirectory, data: Data) -> Table:
-    """Where the run's rows stand in its files, which are not read."""
+    """Return the files of a run, which are not read, to locate its rows."""
     files = tuple(
         SourceFile(file.path, file.bytes, file.rows, file.sha256)
         for file in run.read_manifest().data
@@ -266,7 +268,7 @@ def _files(run: RunDirectory, data: Data) -> Table:
 def _place(table: Table, row: int) -> str:
     try:
         return table.where(row)
-    except (OSError, IndexError, DataError):  # the files are elsewhere now, or others
+    except (OSError, IndexError, DataError):  # the files have moved or changed
         return f"row {row + 1} of {table.name}"
 
 
@@ -275,10 +277,11 @@ def _label_finding(
 ) -> list[Finding]:
     if not suspects:
         return []
-    places = tuple(_path_shown(_place(table, one.row)) for one in suspects[:SHOWN])
-    words = [
-        f"'{one.label}' is likely '{one.predicted}' (probability {one.probability:.2g}) at {place}"
-        for one, place in zip(suspects, places, strict=False)
+    locations = tuple(_relative_path(_place(table, suspect.row)) for suspect in suspects[:SHOWN])
+    suspect_texts = [
+        f"'{suspect.label}' is likely '{suspect.predicted}' (probability {suspect.probability:.2g}) "
+        f"at {place}"
+        for suspect, place in zip(suspects, locations, strict=False)
     ]
     more = f" and {len(suspects) - SHOWN:,} more" if len(suspects) > SHOWN else ""
     return [
@@ -287,12 +290,12 @@ def _label_finding(
             severity="warning",
             where=str(run.path),
             columns=target_columns(read_run_config(run).config.data),
-            rows=places,
+            rows=locations,
             count=len(suspects),
-            expected="labels that a network which was not trained with them agrees with",
-            found=f"{len(suspects):,} of {count_text(rows, 'label')} that it is confident are others: "
-            f"{', '.join(words)}{more}",
+            expected="labels that agree with a network that was not trained on them",
+            found=f"{len(suspects):,} of {count_text(rows, 'label')} that it confidently contradicts: "
+            f"{', '.join(suspect_texts)}{more}",
             meaning="some are wrong labels and some are hard rows",
-            fix="look at them, and correct what is wrong; --json lists all",
+            fix="check them and correct wrong labels; --json lists all",
         )
     ]

@@ -1,9 +1,4 @@
-"""The winner of a sweep, from its files: its run, and its config for training on more rows.
-
-No TensorFlow.
-
-Owns: which run, which config. Does not own: the ranks (`trainer.sweep.leaderboard`).
-"""
+"""The best trial of a sweep: its run, and its config for training on more rows. No TensorFlow."""
 
 from __future__ import annotations
 
@@ -29,19 +24,20 @@ from trainer.workflows.trained_runs import read_run_config
 
 
 def read_standing(directory: SweepDirectory) -> Leaderboard:
-    """How a sweep stands, from its files.
+    """Read the ranking of a sweep from its files.
 
     Raises:
-        RunError: Its journal is damaged.
+        RunError: The journal is damaged.
     """
     return make_leaderboard(read_journal(directory.journal))
 
 
 def best_trial_run(path: Path) -> tuple[RunDirectory, TrialRow]:
-    """The run directory of a sweep's winner.
+    """Return the run directory of the best trial of a sweep.
 
     Raises:
-        RunError: There is no such sweep, it has not ended a trial, or the winner's run is gone.
+        RunError: The sweep does not exist, has no ended trial, or the run of the best trial is
+            missing.
         TrainingError: No trial can be compared.
     """
     directory = SweepDirectory.open(path)
@@ -52,14 +48,16 @@ def best_trial_run(path: Path) -> tuple[RunDirectory, TrialRow]:
     winner = best_trial(leaderboard, str(directory.path))
     run = RunDirectory(directory.trial(winner.trial.number))
     if not run.path.is_dir():
-        fix = "take it from a copy of the sweep"
-        raise RunError(Problem(str(run.path), "the winner's run directory", "nothing there", fix))
+        fix = "restore it from a copy of the sweep"
+        raise RunError(
+            Problem(str(run.path), "the run directory of the best trial", "nothing", fix)
+        )
     return run, winner
 
 
 @dataclass(frozen=True, slots=True)
 class RefitConfig:
-    """A trial's config for training on its validation rows too.
+    """The config of a trial for training on its validation rows too.
 
     Attributes:
         loaded: The config.
@@ -71,21 +69,23 @@ class RefitConfig:
 
 
 def refit_config(run: RunDirectory) -> RefitConfig:
-    """A trial's config without validation rows: for as many epochs as its best took, at the learning
-    rates that it had, with the threshold, temperature and interval widths that were chosen for it.
+    """Return the config of a trial without validation rows.
+
+    It has as many epochs as the best epoch of the trial, and the trial's learning rates, threshold,
+    temperature and interval widths.
 
     Raises:
-        RunError: The trial's files are damaged.
+        RunError: Files of the trial are damaged.
     """
     manifest = run.read_manifest()
     epochs = manifest.best_epoch or 1
     config = read_run_config(run).config
     rows = manifest.splits
     batches = -(-rows["train"] // min(config.fit.batch_size, rows["train"]))
-    rates = _rate_overrides(run, config, epochs, batches)
+    rate_overrides = _rate_overrides(run, config, epochs, batches)
     stopping = "{monitor: loss, patience: 10000000, restore_best: false}"
     decisions = read_decisions(run)
-    stated = (
+    source = (
         "null" if decisions is None else json.dumps(str(run.path.absolute()), ensure_ascii=False)
     )
     loaded = read_run_config(
@@ -97,29 +97,30 @@ def refit_config(run: RunDirectory) -> RefitConfig:
             "~fit.max_seconds",
             "~fit.reduce_on_plateau",
             "~fit.checkpoint.monitor",
-            # Without rows to compare epochs by, the last epoch is the one to take.
+            # Without rows to compare epochs, use the last epoch.
             f"fit.early_stopping={stopping}",
-            f"evaluate.decisions_from={stated}",
-            *rates,
+            f"evaluate.decisions_from={source}",
+            *rate_overrides,
         ],
     )
     notes = [
-        f"refit: {pluralize(epochs, 'epoch')}, as many as the best of the trial took, on "
+        f"refit: {pluralize(epochs, 'epoch')}, the best epoch of the trial, on "
         f"{rows['train']:,} training and {rows['validation']:,} validation rows"
     ]
-    notes += [f"refit: {rate}, so that the learning rates are the trial's" for rate in rates]
+    notes += [
+        f"refit: {override}, to keep the learning rates of the trial" for override in rate_overrides
+    ]
     return RefitConfig(loaded, tuple(notes))
 
 
 def _rate_overrides(run: RunDirectory, config: Config, epochs: int, batches: int) -> list[str]:
-    """Overrides that keep the learning rates of a trial, in spite of its other length and without
-    validation rows to lower them by.
+    """Return overrides that keep the learning rates of a trial in a training of another length.
 
     Args:
         run: The trial.
-        config: Its config.
-        epochs: How many are trained.
-        batches: Of an epoch of the trial.
+        config: The config of the trial.
+        epochs: Epochs to train.
+        batches: Batches per epoch of the trial.
     """
     optimizer, fit = config.optimizer, config.fit
     schedule = optimizer.schedule
@@ -129,7 +130,7 @@ def _rate_overrides(run: RunDirectory, config: Config, epochs: int, batches: int
         if settings.over is not None:
             return []
         warmup = 0 if settings.warmup is None else duration_steps(settings.warmup, batches)
-        # To the end of the trial's training, not of this shorter one.
+        # The schedule ends with the trial's training, not with this shorter one.
         length = max(1, round((resolved_steps(fit, batches) - warmup) / batches))
         return [f"optimizer.schedule.{kind}.over={length} epochs"]
     if schedule is not None:

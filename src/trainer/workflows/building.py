@@ -1,7 +1,4 @@
-"""From a plan to a network in training. Imports TensorFlow.
-
-Owns: putting the pieces of models and engine together for one run, memory errors in words.
-"""
+"""Build the network, optimizer and training state of a plan. Imports TensorFlow."""
 
 from __future__ import annotations
 
@@ -52,12 +49,14 @@ _COMPILE_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class ExecutionConfig:
-    """How epochs are cut into calls of the device. A resumed run keeps it: the last digits depend on it.
+    """How epochs are divided into device calls.
+
+    A resumed run keeps it, because the last digits of the weights depend on it.
 
     Attributes:
-        compiled: An epoch is compiled with XLA.
-        steps_in_a_call: At most so many batches of an epoch.
-        epochs_in_a_block: At most so many epochs where they are short.
+        compiled: Whether epochs are compiled with XLA.
+        steps_in_a_call: Maximum number of batches per call.
+        epochs_in_a_block: Maximum number of short epochs per call.
     """
 
     compiled: bool
@@ -67,16 +66,16 @@ class ExecutionConfig:
 
 @dataclass(frozen=True, slots=True)
 class TrainingSetup:
-    """A network in training, and how it came about.
+    """A network that is ready for training.
 
     Attributes:
-        training: Ready for its first epoch.
-        runner: Judges the network when training is done.
-        saved: The network as it is saved, of Keras's own layers; its weights are set when it is.
-        form: How epochs are cut into calls of the device.
-        warm_start: What became of each layer's weights of the former run, in words.
-        programs: What is traced and compiled.
-        encode_seconds: Spent in turning rows into numbers.
+        training: The state of training before the first epoch.
+        runner: Evaluates the network after training.
+        saved: The network in its saved form, of Keras's own layers; its weights are set before saving.
+        form: How epochs are divided into device calls.
+        warm_start: For each layer, as text, whether it took over weights of the former run.
+        programs: The traced and compiled programs.
+        encode_seconds: Time spent on encoding rows.
     """
 
     training: Training
@@ -91,16 +90,16 @@ class TrainingSetup:
 def build_training(
     plan: RunPlan, *, allow_custom: bool, form: ExecutionConfig | None = None
 ) -> TrainingSetup:
-    """Network, optimizer, runner and decisions of a plan.
+    """Build the network, optimizer, runner and training state of a plan.
 
     Args:
-        plan: What is to be trained.
-        allow_custom: Whether functions of the user's own may be imported.
-        form: That of the run that is resumed; None chooses one.
+        plan: The plan of the run.
+        allow_custom: Whether custom functions may be imported.
+        form: The form of the resumed run; None chooses one.
 
     Raises:
-        ConfigError: A layer of the user's own is not allowed or fails.
-        RunError: The run to start from is not there.
+        ConfigError: A custom layer is not allowed or fails.
+        RunError: The run to start from does not exist.
     """
     config, task = plan.config, plan.task
     preprocessing = plan.dataset.preprocessing
@@ -117,16 +116,18 @@ def build_training(
         base=plan.loaded.path.absolute().parent,
     )
     network = make(compiled=compiled)
-    # What is resumed has its weights from its checkpoint; the run it once started from may be gone.
-    taken = warm_start(config, network, allow_custom=allow_custom) if form is None else ()
+    # A resumed run has its weights from its checkpoint; the run of the warm start may be gone.
+    warm_start_notes = (
+        warm_start(config, network, allow_custom=allow_custom) if form is None else ()
+    )
     optimizer = build_optimizer(
         config.optimizer, plan.steps_per_epoch, plan.total_steps, config.runtime.precision
     )
-    began = perf_counter()
+    started = perf_counter()
     train = plan.dataset.samples("train")
     assert train is not None, "a plan has training rows"
     validation = plan.dataset.samples("validation")
-    encode_seconds = perf_counter() - began
+    encode_seconds = perf_counter() - started
     judged = None if validation is None else task.encode_targets(validation)
     if form is None:
         form = _choose_form(plan, network, train, judged, compiled)
@@ -144,8 +145,8 @@ def build_training(
         compiled=compiled,
         steps_per_execution=form.steps_in_a_call,
     )
-    one_by_one = SingleEpochExecutor(runner, network, optimizer, judged)
-    executor: EpochExecutor = one_by_one
+    single = SingleEpochExecutor(runner, network, optimizer, judged)
+    executor: EpochExecutor = single
     programs = [runner.program, runner.evaluator.evaluation]
     callbacks = _callbacks(plan, runner.train_step, allow_custom)
     if form.epochs_in_a_block > 1 and isinstance(runner, ResidentRunner):
@@ -153,7 +154,7 @@ def build_training(
         blocks = MultiEpochProgram(
             runner, network, optimizer, judged, epochs=epochs, compiled=compiled
         )
-        executor = MultiEpochExecutor(one_by_one, blocks)
+        executor = MultiEpochExecutor(single, blocks)
         programs.append(blocks.program)
     training = Training(
         network=network,
@@ -173,28 +174,30 @@ def build_training(
         advice=divergence_advice(config, task),
         total_steps=plan.total_steps,
     )
-    return TrainingSetup(training, runner, make(), form, taken, tuple(programs), encode_seconds)
+    return TrainingSetup(
+        training, runner, make(), form, warm_start_notes, tuple(programs), encode_seconds
+    )
 
 
 @contextmanager
 def resource_errors() -> Iterator[None]:
-    """Within it, running out of memory is told as such.
+    """Context manager that reports exhausted memory of the machine or the device.
 
     Raises:
-        ResourceError: Memory of the machine or the device gave out.
+        ResourceError: Memory is exhausted.
     """
     try:
         yield
-    except (MemoryError, tf.errors.ResourceExhaustedError) as gone:
-        found = str(gone).splitlines()[0] if str(gone) else type(gone).__name__
+    except (MemoryError, tf.errors.ResourceExhaustedError) as error:
+        found = str(error).splitlines()[0] if str(error) else type(error).__name__
         found = re.sub(r"\{\{.*?\}\}\s*| on /job:.*", "", found)
         raise ResourceError(
             Problem("memory", "enough for data and network", found, "lower fit.batch_size or units")
-        ) from gone
+        ) from error
 
 
 def make_metric_function(task: Task) -> Callable[[EpochOutput, Samples], dict[str, float]]:
-    """The metrics of a pass over samples."""
+    """Return a function that computes the metrics of one pass over samples."""
 
     def compute_metrics(done: EpochOutput, samples: Samples) -> dict[str, float]:
         return task.compute_metrics(done.predictions, samples, done.rows)
@@ -203,7 +206,7 @@ def make_metric_function(task: Task) -> Callable[[EpochOutput, Samples], dict[st
 
 
 def make_monitors(config: Config, has_validation: bool) -> Monitors:
-    """The decisions of a training that begins."""
+    """Return the initial state of the monitors."""
     fit = config.fit
     monitor = resolved_monitor(fit, has_validation)
     stopping, reduce_lr = fit.early_stopping, fit.reduce_on_plateau
@@ -239,17 +242,17 @@ def _choose_form(
     blocks = epochs_per_execution(
         train, judged, fit.batch_size, network, plan.total_steps // plan.steps_per_epoch
     )
-    # A callback may look at the weights of every epoch, and change them; so does going back.
-    one_by_one = fit.callbacks or fit.on_nonfinite.action == "rollback"
+    # A callback may read and change the weights after every epoch, and so does a rollback.
+    single_epochs = fit.callbacks or fit.on_nonfinite.action == "rollback"
     return ExecutionConfig(
         compiled=compiled,
         steps_in_a_call=steps_per_execution(network.count_params(), batch),
-        epochs_in_a_block=1 if one_by_one else blocks,
+        epochs_in_a_block=1 if single_epochs else blocks,
     )
 
 
 def member_execution(plan: RunPlan) -> ExecutionConfig:
-    """The form of a network that was trained in a pack, should it go on alone."""
+    """Return the form for a network that was trained in a pack and is resumed alone."""
     assert plan.parameters is not None, "a network of a pack has known sizes"
     batch = min(plan.config.fit.batch_size, plan.dataset.rows("train"))
     return ExecutionConfig(
@@ -260,11 +263,11 @@ def member_execution(plan: RunPlan) -> ExecutionConfig:
 
 
 def _worth_compiling(plan: RunPlan) -> bool:
-    """Whether XLA saves more than compiling costs.
+    """Return whether XLA saves more time than compilation takes.
 
     Measured on one core: a step saves 70 µs of overhead and 1 µs per 1,000 parameters in the
-    optimizer, and loses 1 µs per 230,000 multiplications in large products. A layer of the user's own
-    may not be able to.
+    optimizer, and loses 1 µs per 230,000 multiplications in large products. Custom layers may not be
+    compilable.
     """
     if plan.config.runtime.jit_compile != "auto":
         return plan.config.runtime.jit_compile
@@ -277,7 +280,7 @@ def _worth_compiling(plan: RunPlan) -> bool:
 
 
 def _callbacks(plan: RunPlan, train_step: TrainStep, allow_custom: bool) -> Callbacks | None:
-    made = []
+    callbacks = []
     problems = []
     for number, entry in enumerate(plan.config.fit.callbacks):
         key = f"fit.callbacks.{number}.custom"
@@ -293,21 +296,21 @@ def _callbacks(plan: RunPlan, train_step: TrainStep, allow_custom: bool) -> Call
             problems.append(
                 Problem(
                     "",
-                    "a callback that asks for epochs: a whole epoch is one program, without a stop "
+                    "a callback with hooks for epochs: a whole epoch is one program, without a stop "
                     "between batches",
                     f"{entry.custom.function}, which has {' and '.join(hooks)}",
-                    "do its work in on_epoch_end",
+                    "move the code to on_epoch_end",
                     key,
                 )
             )
-        made.append(callback)
+        callbacks.append(callback)
     if problems:
         raise ConfigError(problems)
-    return Callbacks(made, train_step) if made else None
+    return Callbacks(callbacks, train_step) if callbacks else None
 
 
 def warm_start(config: Config, network: keras.Sequential, *, allow_custom: bool) -> tuple[str, ...]:
-    """Give a network the weights of the run that the config names; what became of each layer's."""
+    """Copy the weights of the run that the config names and return a note for each layer."""
     if config.fit.warm_start is None:
         return ()
     source = load_network(open_trained(Path(config.fit.warm_start)), allow_custom=allow_custom)

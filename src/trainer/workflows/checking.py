@@ -1,5 +1,5 @@
-"""Configs with everything that is wrong with them at once: the settings, and as far as these allow it
-the files and columns that they name. No TensorFlow.
+"""Load configs and report all problems at once: in the settings and, as far as the valid settings
+allow, in the files and columns that they name. No TensorFlow.
 """
 
 from __future__ import annotations
@@ -18,68 +18,70 @@ from trainer.errors import DataError, Problem
 
 
 def load_checked(path: Path, overrides: Sequence[str] = ()) -> LoadedConfig:
-    """The config in a file.
+    """Load the config in a file.
 
     Raises:
-        ConfigError: With everything that is wrong, also with the data it names.
+        ConfigError: All problems, including those of its data.
     """
     return _checked(lambda: load_config(path, overrides))
 
 
 def load_sweep_checked(path: Path, words: Sequence[str] = ()) -> LoadedConfig:
-    """A config to search, from a file and the words of the command line.
+    """Load a config with a search space from a file and command-line arguments.
 
     Raises:
-        ConfigError: As `load_checked`; also where nothing is searched.
+        ConfigError: All problems, as in `load_checked`; or nothing is searched.
     """
     return _checked(lambda: load_sweep(path, words))
 
 
 def missing_sources(data: Data) -> list[Problem]:
-    """The files of `data.source` that are not there or cannot be opened, by their keys."""
+    """Return problems for files of `data.source` that do not exist or cannot be opened."""
     return [
-        Problem("", wrong.expected, f"{wrong.found}: {wrong.where}", wrong.fix, key)
+        Problem("", problem.expected, f"{problem.found}: {problem.where}", problem.fix, key)
         for key, source in _sources(data)
-        for wrong in expand_sources([source])[1]
+        for problem in expand_sources([source])[1]
     ]
 
 
 def _checked(load: Callable[[], LoadedConfig]) -> LoadedConfig:
     try:
         return load()
-    except InvalidConfigError as wrong:
+    except InvalidConfigError as error:
         from trainer.workflows.plan import with_relative_paths
 
-        more: list[Problem] = []
-        if wrong.valid_config is not None:
-            valid_config = wrong.valid_config
-            found = [each for each in _data_problems(wrong) if not wrong.is_removed(each.key)]
-            more = [with_relative_paths(valid_config.locate(each)) for each in found]
+        data_problems: list[Problem] = []
+        if error.valid_config is not None:
+            valid = error.valid_config
+            problems = [
+                problem for problem in _data_problems(error) if not error.is_removed(problem.key)
+            ]
+            data_problems = [with_relative_paths(valid.locate(problem)) for problem in problems]
         raise InvalidConfigError(
-            dict.fromkeys((*wrong.problems, *more)), wrong.valid_config, wrong.removed
+            dict.fromkeys((*error.problems, *data_problems)), error.valid_config, error.removed
         ) from None
 
 
-def _data_problems(wrong: InvalidConfigError) -> list[Problem]:
-    """What is wrong with the data, as far as the valid settings say which they are."""
-    assert wrong.valid_config is not None
-    data = wrong.valid_config.config.data
-    if wrong.is_removed("data.source"):
+def _data_problems(error: InvalidConfigError) -> list[Problem]:
+    """Return problems of the data, as far as the valid settings specify them."""
+    assert error.valid_config is not None
+    data = error.valid_config.config.data
+    if error.is_removed("data.source"):
         return []
     missing = missing_sources(data)
-    how = ("data.csv", "data.format")
-    if missing or any(wrong.is_removed(key) for key in how) or is_large(data):
+    reading_settings = ("data.csv", "data.format")
+    if missing or any(error.is_removed(key) for key in reading_settings) or is_large(data):
         return missing
     try:
         table = read_table(data.source, data)
         _, problems = feature_columns(table, data)
-    except DataError as damaged:
-        return list(damaged.problems)
+    except DataError as data_error:
+        return list(data_error.problems)
     return problems
 
 
 def _sources(data: Data) -> Iterator[tuple[str, str]]:
-    """Each source with its key."""
+    """Yield each source with its key."""
     named = (
         {("data", "source", name): files for name, files in data.source}
         if isinstance(data.source, NamedSources)

@@ -1,4 +1,4 @@
-"""When a checkpoint is due: one rule for a run of its own and for a pack (`fit.checkpoint.every`)."""
+"""When a checkpoint is due (`fit.checkpoint.every`): one rule for single runs and packs."""
 
 from __future__ import annotations
 
@@ -9,34 +9,34 @@ from time import monotonic
 from trainer.config.sections import interval_parts
 
 WRITING_SHARE = 0.05
-"""A checkpoint is put off while writing would take more than this share of the time."""
+"""A checkpoint is postponed while writing would take more than this share of the time."""
 
 
 @dataclass(slots=True)
 class CheckpointSchedule:
-    """The last checkpoint, and when the next is due.
+    """When the last checkpoint was written and the next one is due.
 
     Attributes:
         every: How often checkpoints are written, an `Interval`.
-        epoch: Epochs done at the last one.
-        step: Batches done at the last one.
-        clock: Seconds that only rise.
+        epoch: Epochs completed at the last one.
+        step: Batches completed at the last one.
+        clock: A monotonic clock in seconds.
     """
 
     every: str
     epoch: int = 0
     step: int = 0
     clock: Callable[[], float] = monotonic
-    _at: float = field(init=False)
-    _writing: float = 0.0
+    _written_at: float = field(init=False)
+    _write_seconds: float = 0.0
 
     def __post_init__(self) -> None:
-        self._at = self.clock()
+        self._written_at = self.clock()
 
     def is_due(self, epoch: int, step: int) -> bool:
-        """Whether a checkpoint is due after these numbers of epochs and batches."""
-        since = self.clock() - self._at
-        if since * WRITING_SHARE < self._writing:
+        """Return whether a checkpoint is due after these numbers of epochs and batches."""
+        elapsed = self.clock() - self._written_at
+        if elapsed * WRITING_SHARE < self._write_seconds:
             return False
         count, unit = interval_parts(self.every)
         match unit:
@@ -45,12 +45,12 @@ class CheckpointSchedule:
             case "step":
                 return step - self.step >= count
             case "minute":
-                return since >= 60 * count
+                return elapsed >= 60 * count
             case _:
-                return since >= count
+                return elapsed >= count
 
     def written(self, epoch: int, step: int, began: float) -> None:
-        """Note a checkpoint that was written, beginning at `began` by the clock."""
+        """Record that a checkpoint was written, starting at `began` by the clock."""
         self.epoch, self.step = epoch, step
-        self._at = self.clock()
-        self._writing = self._at - began
+        self._written_at = self.clock()
+        self._write_seconds = self._written_at - began

@@ -1,7 +1,7 @@
-"""Where training stood, out of a checkpoint that may be a stranger's.
+"""Validate the training state of a checkpoint, which may be untrusted. No TensorFlow.
 
-Owns: that the facts and arrays which no variable takes are what training goes on from. Does not own:
-the variables, which `trainer.engine.snapshot` compares itself. No TensorFlow.
+Checks the metadata and the arrays that are not variables; `trainer.engine.snapshot` compares
+variables.
 """
 
 from __future__ import annotations
@@ -22,10 +22,8 @@ from trainer.workflows.plan import RunPlan
 if TYPE_CHECKING:
     from trainer.workflows.building import TrainingSetup
 
-_MOST = 2**53
-_FIX = (
-    "take the directory from a copy of the run, or start it again: trainer fit on its config.yaml"
-)
+_MAX_COUNT = 2**53
+_FIX = "restore the directory from a copy of the run, or run trainer fit on its config.yaml"
 
 
 def _settings(value: Any) -> dict[str, Any]:
@@ -34,21 +32,21 @@ def _settings(value: Any) -> dict[str, Any]:
     except ValidationError as error:
         count = error.error_count()
         raise readers.DamageError(
-            f"the settings of a run, without {count} mistakes", value
+            f"the settings of a run, without {count} errors", value
         ) from error
     settings: dict[str, Any] = to_jsonable(resolved_settings(config))
     return settings
 
 
 def _count(value: Any) -> int:
-    if readers.count(value) > _MOST:
-        raise readers.DamageError("a number of ordinary size", value)
+    if readers.count(value) > _MAX_COUNT:
+        raise readers.DamageError("a number of plausible size", value)
     return int(value)
 
 
 def _size(value: Any) -> int:
     if not _count(value):
-        raise readers.DamageError("a number from 1", value)
+        raise readers.DamageError("a positive number", value)
     return int(value)
 
 
@@ -89,13 +87,13 @@ _FACTS: dict[str, readers.Reader] = {
 
 
 def read_resume_state(checkpoint: Checkpoint) -> dict[str, Any]:
-    """Where training stood, and under `config` the settings it was under, in full.
+    """Return the metadata of a checkpoint; `config` has all settings.
 
     Raises:
-        RunError: It is no checkpoint of a training.
+        RunError: It is not a checkpoint of a training.
     """
     try:
-        # Checkpoints of an earlier version say nothing of callbacks.
+        # Checkpoints of an earlier version have no entry for callbacks.
         return readers.read_fields({"callbacks": [], **checkpoint.metadata}, _FACTS)
     except readers.DamageError as damage:
         where = str(checkpoint.directory / "checkpoint.json")
@@ -105,10 +103,10 @@ def read_resume_state(checkpoint: Checkpoint) -> dict[str, Any]:
 def check_state_arrays(
     checkpoint: Checkpoint, facts: Mapping[str, Any], plan: RunPlan, built: TrainingSetup
 ) -> None:
-    """Checks that all are numbers, and the best weights and what is trained of an epoch are of this run.
+    """Check that all arrays are numeric, and that best weights and partial epoch belong to this run.
 
     Raises:
-        RunError: They are not of this network and these rows.
+        RunError: They belong to another network or other rows.
     """
     state = checkpoint.state
     best = [value.shape for name, value in sorted(state.items()) if name.startswith("best/")]
@@ -123,9 +121,9 @@ def check_state_arrays(
             or predictions.shape[:1] != (rows,)
             or losses.shape != (facts["steps_begun"],)
         ):
-            found = "a part of another epoch"
+            found = "part of another epoch"
     if any(value.dtype.kind not in "biuf" for value in state.values()):
-        found = "something else than numbers"
+        found = "non-numeric arrays"
     if found:
         where = str(checkpoint.directory / "state.npz")
         raise RunError(Problem(where, "the state of this network on these rows", found, _FIX))

@@ -1,7 +1,7 @@
-"""A config for a table: what `trainer init` writes.
+"""Propose a config for a table: the output of `trainer init`.
 
-Owns: the choices that depend on the table. What is seen is in `trainer.data.table_inspection`,
-    the text in `trainer.config.template`.
+Makes the choices that depend on the table; `trainer.data.table_inspection` inspects it and
+`trainer.config.template` renders the text.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from trainer.data.text_formats import format_setting
 
 _EXCLUSIONS = {
     "orders the rows": (
-        "orders the rows: later in test rows than in any training row; for its place in the year "
-        "and the week, replace exclude by include: ['*'] and set columns.NAME.parts: [year, week]"
+        "orders the rows: later in test rows than in any training row; to use the time of year and "
+        "week, replace exclude by include: ['*'] and set columns.NAME.parts: [year, week]"
     ),
     "constant": "the same value in every row",
     "no values": "no values",
-    "identifier": "names the row",
+    "identifier": "identifies the row",
     "nested": "a list or a structure in every row",
 }
-# From this many rows on: units of the hidden layers, dropout, rows a step.
+# Minimum number of rows, units of the hidden layers, dropout, batch size.
 _SIZES = (
     (0, (32,), 0.2, 16),
     (1_000, (64, 64), 0.2, 32),
@@ -34,16 +34,16 @@ _SIZES = (
     (100_000, (256, 256), 0.1, 256),
     (1_000_000, (256, 256, 256), 0.0, 1024),
 )
-# Below this a validation share costs more rows than it tells (measured on 214 rows: log loss 1.38 with
-# early stopping, 0.82 without), and some 20 rows are too few to hold any back.
-_VALIDATED_ROWS = 300
-_TESTED_ROWS = 20
+# With fewer rows a validation split costs more than it gains (measured on 214 rows: log loss 1.38 with
+# early stopping, 0.82 without), and some 20 rows are too few for any holdout.
+_MIN_ROWS_FOR_VALIDATION = 300
+_MIN_ROWS_FOR_TEST = 20
 _RARE_SHARE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A config and what it was made from."""
+    """A config and the findings that it is based on."""
 
     text: str
     findings: TableFindings
@@ -52,55 +52,55 @@ class Proposal:
 def propose_config(
     source: Path, targets: tuple[str, ...], config: Path | None, reading: Sequence[str] = ()
 ) -> Proposal:
-    """Look at a table and write a config for it.
+    """Inspect a table and propose a config for it.
 
     Args:
         source: The table.
         targets: The columns to predict.
-        config: Where the config will stand, to which the table's path is relative; None for stdout,
+        config: The path of the config, to which the table's path is made relative; None for stdout,
             where it is relative to the working directory.
-        reading: Settings of how the table is read, as typed: `data.csv.header=false`.
+        reading: Settings for reading the table, as typed: `data.csv.header=false`.
 
     Raises:
-        ConfigError: A setting is wrong.
-        DataError: The table cannot be read or the target is not in it.
+        ConfigError: A setting is invalid.
+        DataError: The table cannot be read or lacks the target.
     """
     data = data_section(str(source), _one_or_several(targets), reading)
-    found = inspect_table(data)
+    findings = inspect_table(data)
     folder = Path() if config is None else config.parent
-    hidden, dropout, batch_size = _sizes(found.rows)
-    validate_tree = found.rows >= _VALIDATED_ROWS
-    tested = found.rows >= _TESTED_ROWS
-    shares = [count / found.rows for count in found.classes.values()]
+    hidden, dropout, batch_size = _sizes(findings.rows)
+    has_validation = findings.rows >= _MIN_ROWS_FOR_VALIDATION
+    has_test = findings.rows >= _MIN_ROWS_FOR_TEST
+    shares = [count / findings.rows for count in findings.classes.values()]
     text = render_template(
         TemplateInputs(
             source=os.path.relpath(source, folder),
             target=targets,
-            task=found.task,
-            rows=found.rows,
-            columns=tuple(_column(column) for column in found.columns),
-            classes=tuple(found.classes.items()),
+            task=findings.task,
+            rows=findings.rows,
+            columns=tuple(_column(column) for column in findings.columns),
+            classes=tuple(findings.classes.items()),
             hidden=hidden,
-            dropout=dropout if tested else 0.0,
+            dropout=dropout if has_test else 0.0,
             batch_size=batch_size,
-            epochs=200 if validate_tree else 100,
-            patience=20 if validate_tree else None,
-            test=0.2 if tested else 0.0,
-            validation=0.2 if validate_tree else 0.0,
-            separator=found.separator,
-            scale=found.scale,
-            balanced=found.task in {"binary", "multiclass"} and min(shares) < _RARE_SHARE,
+            epochs=200 if has_validation else 100,
+            patience=20 if has_validation else None,
+            test=0.2 if has_test else 0.0,
+            validation=0.2 if has_validation else 0.0,
+            separator=findings.separator,
+            scale=findings.scale,
+            balanced=findings.task in {"binary", "multiclass"} and min(shares) < _RARE_SHARE,
             reading=non_default_read_options(data),
-            order=None if found.order is None else found.order.column,
-            is_ordered=found.order is not None and found.order.is_sorted,
+            order=None if findings.order is None else findings.order.column,
+            is_ordered=findings.order is not None and findings.order.is_sorted,
             target_columns=(
-                *(_target_column(found, name) for name in found.numbers),
-                *_case_of_target(found),
+                *(_target_column(findings, name) for name in findings.numbers),
+                *_case_of_target(findings),
             ),
             file_name="config.yaml" if config is None else config.name,
         )
     )
-    return Proposal(text, found)
+    return Proposal(text, findings)
 
 
 def _one_or_several(targets: tuple[str, ...]) -> str | list[str]:
@@ -112,23 +112,25 @@ def _sizes(rows: int) -> tuple[tuple[int, ...], float, int]:
     return chosen[1:]
 
 
-def _case_of_target(found: TableFindings) -> tuple[TemplateColumn, ...]:
-    """A target of which some classes differ in case only."""
-    if not found.same_but_case:
+def _case_of_target(findings: TableFindings) -> tuple[TemplateColumn, ...]:
+    """Return the setting for a target with classes that differ only in case."""
+    if not findings.same_but_case:
         return ()
-    words = ", ".join(f"'{name}'" for name in found.same_but_case[:3])
+    names = ", ".join(f"'{name}'" for name in findings.same_but_case[:3])
     settings = {"ignore_case": True}
     return (
         TemplateColumn(
-            found.target[0], "categorical", settings=settings, comment=f"{words} are one class"
+            findings.target[0], "categorical", settings=settings, comment=f"{names} are one class"
         ),
     )
 
 
-def _target_column(found: TableFindings, name: str) -> TemplateColumn:
-    """A target of which the numbers are written as text."""
-    settings = {"decimal": found.numbers[name].decimal}
-    note = next((each for each in found.warnings if each.startswith(f"'{name}' is read")), "")
+def _target_column(findings: TableFindings, name: str) -> TemplateColumn:
+    """Return the setting for a target whose numbers are written as text."""
+    settings = {"decimal": findings.numbers[name].decimal}
+    note = next(
+        (warning for warning in findings.warnings if warning.startswith(f"'{name}' is read")), ""
+    )
     return TemplateColumn(name, "numeric", settings=settings, comment=note.partition("; ")[0])
 
 
@@ -144,7 +146,7 @@ def _column(column: ColumnFinding) -> TemplateColumn:
     elif column.kind == "datetime":
         settings = {"kind": "datetime"}
     elif reading.note is not None or column.kind is None:
-        # Where some values are no numbers, fitting would ask for the kind: state it.
+        # If some values are not numbers, fitting requires the kind.
         settings = {"kind": "categorical"}
         comment = _odd_values(column)
     excluded = ""
@@ -159,17 +161,17 @@ def _column(column: ColumnFinding) -> TemplateColumn:
 
 
 def _odd_values(column: ColumnFinding) -> str:
-    """Why a column that is mostly numbers, or dates, is none."""
+    """Return why a column of mostly numbers or dates has another kind."""
     if column.reading.note is not None:
         return column.reading.note.what
     return "" if column.problem is None else f"not all values are numbers: {column.problem.found}"
 
 
 def _exclusion(column: ColumnFinding) -> str:
-    """Why a column is no feature."""
+    """Return why a column is excluded from the features."""
     if column.exclude == "ambiguous dates":
         setting = format_setting(column.name, column.reading.formats)
-        return f"dates with several meanings: take it out here and set {setting}"
+        return f"ambiguous dates: remove it here and set {setting}"
     if column.exclude == "mostly numbers":
         return (
             f"{_odd_values(column)}: correct them, or add them to data.csv.null_values, to use it"

@@ -1,7 +1,6 @@
-"""What is chosen on the validation rows once a network is trained, and holds for every row after: the
-temperature of its probabilities, the threshold of a yes, the half-width of intervals around numbers.
-
-Owns: choosing. Does not own: the methods (`trainer.evaluation`), the file (`trainer.runs.decisions`).
+"""Decisions made on the validation rows after training, which apply to all later predictions: the
+temperature of probabilities, the classification threshold, and the half-widths of prediction
+intervals.
 """
 
 from __future__ import annotations
@@ -26,14 +25,14 @@ def choose_decisions(
     validation: Predictions | None,
     inherited: Decisions | None = None,
 ) -> Decisions:
-    """Choose what the config asks for.
+    """Make the decisions that the config asks for.
 
     Args:
         settings: The `evaluate` section.
-        task: What the network answers.
-        validation: The answers to the validation rows, as the network gives them; None where there are
-            none.
-        inherited: The decisions of another run, which are then used as they are.
+        task: The task.
+        validation: Predictions for the validation rows, without these decisions; None without such
+            rows.
+        inherited: Decisions of another run, which are returned as they are.
     """
     if inherited is not None:
         return inherited
@@ -49,18 +48,18 @@ def choose_decisions(
         return replace(decisions, note=note)
     if task_name == "regression":
         to_interval_scale = task.target.to_interval_scale
-        fitted = fit_conformal(
+        conformal = fit_conformal(
             to_interval_scale(validation.y),
             to_interval_scale(validation.p),
             settings.prediction_interval,
         )
-        if not np.isfinite(fitted.half_width).all():
+        if not np.isfinite(conformal.half_width).all():
             note = (
-                f"no intervals around predictions: {fitted.rows} validation rows are too few to cover "
-                f"{100 * settings.prediction_interval:g}%"
+                f"no intervals around predictions: {conformal.rows} validation rows are too few to "
+                f"cover {100 * settings.prediction_interval:g}%"
             )
             return replace(decisions, note=note)
-        widths = dict(zip(validation.names, map(float, fitted.half_width), strict=True))
+        widths = dict(zip(validation.names, map(float, conformal.half_width), strict=True))
         columns = zip(task.target.columns, task.target.curves, strict=False)
         curves = {name: curve.kind for name, curve in columns if curve is not None}
         return replace(
@@ -76,33 +75,33 @@ def choose_decisions(
 
 
 def _with_threshold(
-    decisions: Decisions, wanted: ThresholdCriterion, validation: Predictions
+    decisions: Decisions, settings: ThresholdCriterion, validation: Predictions
 ) -> Decisions:
     criterion: Criterion
-    match wanted.criterion:
+    match settings.criterion:
         case "cost":
-            criterion = Cost(wanted.false_positive_cost, wanted.false_negative_cost)
+            criterion = Cost(settings.false_positive_cost, settings.false_negative_cost)
         case "precision":
-            criterion = PrecisionFloor(wanted.min_precision)
+            criterion = PrecisionFloor(settings.min_precision)
         case "f1" | "youden":
-            criterion = wanted.criterion
+            criterion = settings.criterion
         case _:
-            assert_never(wanted.criterion)
+            assert_never(settings.criterion)
     chosen = choose_threshold(validation.y, validation.p, criterion, validation.weight)
     achieved = {name: value for name, value in asdict(chosen.point).items() if name != "threshold"}
     if chosen.threshold is None:
         note = (
-            f"no threshold reaches a precision of {wanted.min_precision:g} on the validation rows "
-            f"(at most {chosen.value:.4f}): it stays {DEFAULT_THRESHOLD}"
+            f"no threshold reaches a precision of {settings.min_precision:g} on the validation rows (at "
+            f"most {chosen.value:.4f}): it stays {DEFAULT_THRESHOLD}"
         )
-        return replace(decisions, criterion=wanted.criterion, note=note)
+        return replace(decisions, criterion=settings.criterion, note=note)
     return replace(
-        decisions, threshold=chosen.threshold, criterion=wanted.criterion, achieved=achieved
+        decisions, threshold=chosen.threshold, criterion=settings.criterion, achieved=achieved
     )
 
 
 def with_decisions(task: Task, decisions: Decisions) -> Task:
-    """The question as it is asked from now on."""
+    """Return the task with the decisions."""
     widths = decisions.half_widths
     return replace(
         task,

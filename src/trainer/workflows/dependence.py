@@ -1,10 +1,7 @@
-"""Curves and a surface of answers over values as they stand in the table.
+"""Partial dependence curves and a surface of predictions over values as they appear in the table.
 
-Values of numbers and dates are quantiles of the rows asked about, those of categories their levels. Each
-goes through the run's own preprocessing.
-
-Owns: the values, the grid, the JSON of both. Does not own: the mean answers
-(`trainer.evaluation.dependence`), which columns are asked about (`explain`).
+Numbers and dates take quantiles of the given rows, categories their levels, encoded with the run's
+preprocessing. `trainer.evaluation.dependence` computes the mean predictions.
 """
 
 from __future__ import annotations
@@ -36,14 +33,14 @@ _DECILES = np.linspace(0.1, 0.9, 9)
 
 @dataclass(frozen=True, slots=True)
 class ColumnGrid:
-    """The values a column is given.
+    """The values at which a curve is evaluated.
 
     Attributes:
-        column: The column.
-        kind: What its values are.
-        values: As JSON has them: numbers, dates in ISO 8601, levels as text; null for missing.
-        series: The same, as the preprocessing takes them.
-        rug: Deciles of the column in the rows asked about; empty for categories.
+        column: The name of the column.
+        kind: The kind of its values.
+        values: As JSON: numbers, ISO 8601 dates, or levels as text; null for missing.
+        series: The same values as input of the preprocessing.
+        rug: Deciles of the column in the given rows; empty for categories.
     """
 
     column: str
@@ -54,17 +51,18 @@ class ColumnGrid:
 
 
 def make_column_grid(column: Column, cells: pl.Series) -> ColumnGrid | None:
-    """The values that a column is given; None when none of its rows has one.
+    """Return the values at which the curve of a column is evaluated; None if all its cells are
+    missing.
 
     Args:
-        column: What was fitted of it.
-        cells: The column in the rows asked about.
+        column: The fitted column.
+        cells: The column in the given rows.
     """
     name = column.name
     match column:
         case NumericColumn():
-            written = {} if column.written is None else {name: column.written}
-            numbers = number_matrix(parse_number_columns(cells.to_frame(), written), [name])[:, 0]
+            formats = {} if column.written is None else {name: column.written}
+            numbers = number_matrix(parse_number_columns(cells.to_frame(), formats), [name])[:, 0]
             known = numbers[np.isfinite(numbers)]
             if not len(known):
                 return None
@@ -82,8 +80,8 @@ def make_column_grid(column: Column, cells: pl.Series) -> ColumnGrid | None:
             levels = _levels(column)
             return ColumnGrid(name, "categorical", levels, pl.Series(name, levels, pl.String), [])
         case BooleanColumn():
-            words = ["false", "true", *([None] if column.has_missing_level else [])]
-            return ColumnGrid(name, "categorical", words, pl.Series(name, words, pl.String), [])
+            levels = ["false", "true", *([None] if column.has_missing_level else [])]
+            return ColumnGrid(name, "categorical", levels, pl.Series(name, levels, pl.String), [])
         case _:
             assert_never(column)
 
@@ -97,25 +95,25 @@ def partial_dependence_json(
     answers: Sequence[str],
     split: str,
 ) -> dict[str, Any]:
-    """What `explanation/partial_dependence.json` holds.
+    """Return the content of `explanation/partial_dependence.json`.
 
     Args:
         names: Columns of the table, each known to an encoder.
-        encoders: What encodes the rows.
-        frame: The rows, as they stand in the table.
+        encoders: The encoders of the rows.
+        frame: The rows as in the table.
         weight: (n,) or None.
-        ask: The network.
-        answers: A name for each number of an answer.
-        split: The split that the rows are of.
+        ask: Predicts encoded rows.
+        answers: The name of each number of a prediction.
+        split: The split of the rows.
     """
-    found = [make_column_grid(_fitted(encoders, name), frame[name]) for name in names]
-    curves = [curve for curve in found if curve is not None]
+    grids = [make_column_grid(_fitted(encoders, name), frame[name]) for name in names]
+    curves = [curve for curve in grids if curve is not None]
     values = {
         curve.column: [_encoded(encoder, curve.series) for encoder in encoders] for curve in curves
     }
     encodings = [EncodedRows(encoder.transform(frame).x, encoder.places) for encoder in encoders]
     means = partial_dependence(encodings, values, weight, ask)
-    found_curves = tuple(
+    dependence_curves = tuple(
         DependenceCurve(
             column=curve.column,
             kind=curve.kind,
@@ -125,7 +123,7 @@ def partial_dependence_json(
         )
         for curve in curves
     )
-    record = DependenceFile(found_curves, split, frame.height, tuple(answers))
+    record = DependenceFile(dependence_curves, split, frame.height, tuple(answers))
     facts: dict[str, Any] = to_json(record)
     return facts
 
@@ -138,18 +136,18 @@ def surface_json(
     answers: Sequence[str],
     split: str,
 ) -> dict[str, Any] | None:
-    """What `explanation/surface.json` holds; None where the features are not two numbers.
+    """Return the content of `explanation/surface.json`; None unless the features are two numbers.
 
-    `answers` in it has a row for each of `y` with a cell for each of `x`: a number, or one for each of
-    `names` where there are several.
+    Its `answers` has a row for each value of `y` with a cell for each value of `x`: a number, or one
+    for each of `names` if there are several.
 
     Args:
-        encoders: What encodes the rows.
-        frame: The rows, as they stand in the table; they are the points.
-        actual: What is true of each.
-        ask: The network.
-        answers: A name for each number of an answer.
-        split: The split that the rows are of.
+        encoders: The encoders of the rows.
+        frame: The rows as in the table, which become the points.
+        actual: The target of each row.
+        ask: Predicts encoded rows.
+        answers: The name of each number of a prediction.
+        split: The split of the rows.
     """
     columns = encoders[0].columns
     if len(columns) != 2 or any(column.kind != "numeric" for column in columns):
@@ -160,13 +158,13 @@ def surface_json(
     if not len(whole):
         return None
     x, y = (_axis(points[whole, at]) for at in range(2))
-    across, up = np.meshgrid(x, y)
-    grid = pl.DataFrame({names[0]: across.ravel(), names[1]: up.ravel()})
-    said = ask([encoder.transform(grid).x for encoder in encoders]).astype(np.float64)
-    cells = said[:, 0] if said.shape[1] == 1 else said
+    grid_x, grid_y = np.meshgrid(x, y)
+    grid = pl.DataFrame({names[0]: grid_x.ravel(), names[1]: grid_y.ravel()})
+    predictions = ask([encoder.transform(grid).x for encoder in encoders]).astype(np.float64)
+    cells = predictions[:, 0] if predictions.shape[1] == 1 else predictions
     shape = (len(y), len(x), *cells.shape[1:])
     rows = cells.reshape(shape).tolist()
-    points_of = SurfacePoints(
+    surface_points = SurfacePoints(
         tuple(points[whole, 0].tolist()),
         tuple(points[whole, 1].tolist()),
         tuple(actual[int(at)] for at in whole),
@@ -176,7 +174,7 @@ def surface_json(
         x=tuple(x.tolist()),
         y=tuple(y.tolist()),
         answers=rows,
-        points=points_of,
+        points=surface_points,
         names=tuple(answers),
         split=split,
     )
@@ -185,17 +183,17 @@ def surface_json(
 
 
 def _fitted(encoders: Sequence[Preprocessing], name: str) -> Column:
-    return next(one for encoder in encoders for one in encoder.columns if one.name == name)
+    return next(column for encoder in encoders for column in encoder.columns if column.name == name)
 
 
 def _encoded(encoder: Preprocessing, series: pl.Series) -> Any:
-    """The values (values, places) as one encoder has them."""
-    own = tuple(column for column in encoder.columns if column.name == series.name)
-    return encoder.model_copy(update={"columns": own}).transform(series.to_frame()).x
+    """Return the values (values, positions) encoded by one encoder."""
+    columns = tuple(column for column in encoder.columns if column.name == series.name)
+    return encoder.model_copy(update={"columns": columns}).transform(series.to_frame()).x
 
 
 def _grid(known: Float64Array) -> Float64Array:
-    """All values where they are few, else quantiles between the hundredth and its opposite."""
+    """Return the distinct values if they are few, else quantiles between 0.01 and 0.99."""
     unique_encoders = np.unique(known)
     if len(unique_encoders) <= GRID_POINTS:
         return unique_encoders
@@ -203,16 +201,16 @@ def _grid(known: Float64Array) -> Float64Array:
 
 
 def _axis(values: Float64Array) -> Float64Array:
-    """From below the least value to above the greatest."""
+    """Return points from below the minimum to above the maximum."""
     low, high = float(values.min()), float(values.max())
     margin = 0.05 * (high - low) or 1.0
     return np.linspace(low - margin, high + margin, _SIDE)
 
 
 def _levels(column: CategoricalColumn) -> list[str | None]:
-    """The most frequent levels in their order, one that is rare, and missing."""
-    often = sorted(range(len(column.levels)), key=lambda at: -column.counts[at])[:MAX_LEVELS]
-    levels: list[str | None] = [column.levels[at] for at in sorted(often)]
+    """Return the most frequent levels in their order, a rare one, and missing."""
+    frequent = sorted(range(len(column.levels)), key=lambda at: -column.counts[at])[:MAX_LEVELS]
+    levels: list[str | None] = [column.levels[at] for at in sorted(frequent)]
     levels += column.merged[:1]
     return [*levels, None] if column.has_missing_level else levels
 

@@ -1,4 +1,4 @@
-"""What to change where the loss is not finite: settings of this config, each of which helps."""
+"""Advice for a non-finite loss: settings of this config, each of which helps."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CLIPS = ("clip_norm", "global_clip_norm", "clip_value")
 
 
 def divergence_advice(config: Config, task: Task) -> DivergenceAdvice:
-    """The settings to name in the error."""
+    """Return the settings to name in the error."""
     scales = [f"{key}: standard" for key in _unscaled(config, task)]
     first = (
         f"set {' and '.join(scales)}"
@@ -25,11 +25,11 @@ def divergence_advice(config: Config, task: Task) -> DivergenceAdvice:
             "set other initializers or a smaller model: the network overflows before it is trained"
         )
     )
-    return DivergenceAdvice(first, f"set {', or '.join(_later(config, task, scales))}")
+    return DivergenceAdvice(first, f"set {', or '.join(_alternatives(config, task, scales))}")
 
 
 def _unscaled(config: Config, task: Task) -> Iterator[str]:
-    """The keys of scales that are off, of features and of the target."""
+    """Yield the keys of disabled scales of features and target."""
     data = config.data
     if data.numeric.scale == "none":
         yield "data.numeric.scale"
@@ -44,18 +44,18 @@ def _unscaled(config: Config, task: Task) -> Iterator[str]:
             yield "data.target_scale"
 
 
-def _later(config: Config, task: Task, scales: list[str]) -> Iterator[str]:
-    """Ways out, each of which is enough alone."""
+def _alternatives(config: Config, task: Task, scales: list[str]) -> Iterator[str]:
+    """Yield alternatives, each of which is sufficient."""
     optimizer = config.optimizer
-    usual = type(optimizer).model_fields["learning_rate"].default
-    is_high = optimizer.learning_rate > usual
+    default_rate = type(optimizer).model_fields["learning_rate"].default
+    is_high = optimizer.learning_rate > default_rate
     is_clipped = any(getattr(optimizer, name) is not None for name in _CLIPS)
     clip = [] if is_clipped else ["optimizer.clip_norm: 1.0"]
-    rate = [f"optimizer.learning_rate: {usual:g}"] if is_high else []
+    rate = [f"optimizer.learning_rate: {default_rate:g}"] if is_high else []
     if scales or is_high:
-        # The gradient of a positive head grows with its output: a usual rate can still be too high.
-        also = clip if task.head in POSITIVE_HEADS else []
-        yield " and ".join([*scales, *rate, *also])
+        # The gradient of a positive head grows with its output: the default rate can still be too high.
+        extra = clip if task.head in POSITIVE_HEADS else []
+        yield " and ".join([*scales, *rate, *extra])
     if not is_high:
         lower = f"optimizer.learning_rate: {optimizer.learning_rate * _LOWER:g}"
         yield clip[0] if clip else lower

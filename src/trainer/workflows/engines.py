@@ -1,7 +1,6 @@
-"""Which engine a run has, and why. No TensorFlow.
+"""Choose the engine of a run. No TensorFlow.
 
-Owns: the choice. Does not own: the engines (`trainer.engine`), the estimate
-    (`trainer.data.size_estimate`).
+`trainer.engine` has the engines, `trainer.data.size_estimate` the estimate of the size.
 """
 
 from __future__ import annotations
@@ -19,10 +18,10 @@ from trainer.runs.machine import available_memory
 
 @dataclass(frozen=True, slots=True)
 class EngineChoice:
-    """Where the rows are while training.
+    """The engine of a run.
 
     Attributes:
-        engine: "resident": in the memory of the device. "streaming": on disk.
+        engine: "resident": rows in device memory. "streaming": rows on disk.
         reason: Why, in one line.
     """
 
@@ -34,22 +33,22 @@ class EngineChoice:
 
 
 def choose_engine(config: Config) -> EngineChoice:
-    """What `runtime.engine` says, or what fits into memory."""
+    """Return the engine set by `runtime.engine`, or the one that fits into memory."""
     match config.runtime.engine:
-        case "resident" | "streaming" as stated:
-            return EngineChoice(stated, "runtime.engine says so")
+        case "resident" | "streaming" as engine:
+            return EngineChoice(engine, "set by runtime.engine")
         case "auto":
             pass
     size = table_size(config.data)
     if size is None:
-        return EngineChoice("resident", "the size of the table is not known")
+        return EngineChoice("resident", "the size of the table is unknown")
     free = available_memory()
     reason = f"the table takes about {_text(size.memory)} of memory"
     too_large = free is not None and size.memory > free
     if free is not None:
-        reason += f" of {_text(free)} that are free"
+        reason += f", {_text(free)} are free"
     if not too_large and config.runtime.device != "cpu":
-        # Asking takes a moment: not for a table that any GPU holds.
+        # The query takes a moment: skip it for tables that fit any GPU.
         gpu = free_gpu_memory() if size.encoded > 1 << 29 else None
         if gpu is not None and size.encoded > gpu // 2:
             too_large = True
@@ -60,14 +59,14 @@ def choose_engine(config: Config) -> EngineChoice:
         return EngineChoice("resident", reason)
     if not size.streamable:
         return EngineChoice("resident", f"{reason}, but its files cannot be read in parts")
-    against = streaming_conflicts(config)
-    if against:
-        return EngineChoice("resident", f"{reason}, but {against[0].key} needs all of it there")
+    conflicts = streaming_conflicts(config)
+    if conflicts:
+        return EngineChoice("resident", f"{reason}, but {conflicts[0].key} requires it in memory")
     return EngineChoice("streaming", reason)
 
 
 def exceeds_memory(data: Data) -> bool:
-    """Whether reading and encoding the table in memory takes more than is free, and need not be."""
+    """Return whether the table should be read in parts: it exceeds free memory, and can be."""
     size, free = table_size(data), available_memory()
     return size is not None and free is not None and size.streamable and size.memory > free
 

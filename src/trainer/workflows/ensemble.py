@@ -1,9 +1,6 @@
-"""Several trained networks as one that answers: the mean of their answers, and its spread.
+"""An ensemble of trained networks: the mean and the spread of their predictions. Imports TensorFlow.
 
-Networks of one shape share one program, which each of them goes through with its own weights. Imports
-TensorFlow.
-
-Owns: asking all of them. Does not own: opening runs (`trained`), the columns of an answer (`predict`).
+Networks of the same architecture share one program, which runs with the weights of each in turn.
 """
 
 from __future__ import annotations
@@ -24,11 +21,11 @@ PredictionArray = NDArray[np.floating[Any]]
 
 @dataclass(frozen=True, slots=True)
 class EnsemblePredictions:
-    """What networks say of rows.
+    """The predictions of an ensemble.
 
     Attributes:
         mean: (rows, numbers), probabilities or numbers in the target's unit.
-        spread: The standard deviation between the networks (n - 1); None of a single one.
+        spread: The standard deviation between networks (n - 1); None for a single network.
     """
 
     mean: PredictionArray
@@ -36,44 +33,44 @@ class EnsemblePredictions:
 
 
 class Ensemble:
-    """Networks that answer together."""
+    """Networks whose predictions are averaged."""
 
     def __init__(self, members: Sequence[TrainedRun], *, allow_custom: bool) -> None:
-        """Load them.
+        """Load the networks.
 
         Args:
-            members: At least one.
-            allow_custom: Whether layers of the user's own may be imported.
+            members: At least one run.
+            allow_custom: Whether custom layers may be imported.
 
         Raises:
             RunError: A checkpoint is damaged.
-            ConfigError: A layer of the user's own is not allowed.
+            ConfigError: A custom layer is not allowed.
         """
         self._members = tuple(members)
-        self._asked: dict[str, tuple[Any, Evaluator]] = {}
+        self._evaluators: dict[str, tuple[Any, Evaluator]] = {}
         self._weights: list[tuple[str, list[Float32Array]]] = []
         for member in members:
             network = load_network(member, allow_custom=allow_custom)
-            # What a program depends on besides the weights: the layers, and the width of the rows.
+            # Besides weights, a program depends on the layers and the width of the rows.
             settings = member.loaded.config.model.model_dump_json()
             shape = f"{settings} {[weight.shape for weight in network.weights]}"
             loss = build_loss(member.loaded.config.loss, member.task.loss)
-            self._asked.setdefault(shape, (network, Evaluator(network, loss)))
+            self._evaluators.setdefault(shape, (network, Evaluator(network, loss)))
             self._weights.append((shape, network.get_weights()))
 
-    def answers(self, x: Sequence[Float32Array]) -> EnsemblePredictions:
-        """Ask all of them.
+    def predict(self, x: Sequence[Float32Array]) -> EnsemblePredictions:
+        """Predict with all networks.
 
         Args:
-            x: The rows as each member encodes them.
+            x: The rows encoded for each member.
         """
-        found = []
+        predictions = []
         for member, rows, (shape, weights) in zip(self._members, x, self._weights, strict=True):
-            network, evaluator = self._asked[shape]
+            network, evaluator = self._evaluators[shape]
             if len(self._members) > 1:
                 network.set_weights(weights)
-            found.append(member.task.answers(evaluator.predict(rows)))
-        if len(found) == 1:
-            return EnsemblePredictions(found[0], None)
-        stacked = np.stack(found)
+            predictions.append(member.task.decode_outputs(evaluator.predict(rows)))
+        if len(predictions) == 1:
+            return EnsemblePredictions(predictions[0], None)
+        stacked = np.stack(predictions)
         return EnsemblePredictions(stacked.mean(axis=0), stacked.std(axis=0, ddof=1))

@@ -1,4 +1,4 @@
-"""Evaluation of a trained network, on its own splits or on other rows."""
+"""Evaluate a trained network on its own splits or on other rows."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ from trainer.workflows.trained_runs import (
 
 @dataclass(frozen=True, slots=True)
 class SplitEvaluation:
-    """What a network scores on some rows.
+    """Metrics and predictions of a network for some rows.
 
     Attributes:
         run: The run directory.
-        checkpoint: The checkpoint's name.
-        split: The split's name, or None for other rows.
+        checkpoint: The name of the checkpoint.
+        split: The name of the split, or None for other rows.
         data: The file of other rows, or None.
-        rows: How many rows.
+        rows: The number of rows.
         metrics: Metric → value, the loss first.
-        answers: What it says of each row.
+        predictions: The predictions.
     """
 
     run: Path
@@ -49,14 +49,14 @@ class SplitEvaluation:
     data: Path | None
     rows: int
     metrics: dict[str, float]
-    answers: Predictions = field(repr=False, compare=False)
+    predictions: Predictions = field(repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class EvaluationResults:
-    """All that one `trainer eval` found."""
+    """The results of one `trainer eval`."""
 
-    found: tuple[SplitEvaluation, ...]
+    results: tuple[SplitEvaluation, ...]
     warnings: tuple[str, ...]
 
 
@@ -69,23 +69,23 @@ def evaluate(
     allow_custom: bool,
     reading: Sequence[str] = (),
 ) -> EvaluationResults:
-    """Evaluate a run's checkpoint, or the members of a run together.
+    """Evaluate a checkpoint of a run, or the ensemble of its members.
 
-    Members have their own training and validation rows; together they are evaluated on the test rows, or
-    on other rows, by the mean of their answers.
+    Members have different training and validation rows, so the ensemble is evaluated on the test rows
+    or on other rows, by the mean of its predictions.
 
     Args:
         path: A run directory or a checkpoint in it.
-        splits: Which of its own splits; ignored with `data`.
-        data: A file with features and target, in place of the splits.
+        splits: The splits of the run; ignored with `data`.
+        data: A file with features and target, instead of the splits.
         device: "auto", "cpu" or "gpu".
-        allow_custom: Whether layers of the user's own may be imported.
-        reading: Settings of how `data` is read, as typed, where that differs from the run's own.
+        allow_custom: Whether custom layers may be imported.
+        reading: Settings for reading `data`, as typed, that differ from those of the run.
 
     Raises:
-        ConfigError: A setting is wrong.
-        RunError: There is no such run or it is damaged.
-        DataError: Rows are missing, or the run's own data are no longer those it was trained on.
+        ConfigError: A setting is invalid.
+        RunError: The run does not exist or is damaged.
+        DataError: Rows are missing, or the data of the run have changed since training.
     """
     run, members = open_members(path)
     if len(members) > 1 or run != members[0].run:
@@ -107,9 +107,9 @@ def evaluate(
             splits = ("test",)
         else:
             table = load_run_table(opened)
-        parts = {split: samples for split in splits
+        samples_of_split = {split: samples for split in splits
                  if (samples := table.samples(split)) is not None}  # fmt: skip
-        if not parts:
+        if not samples_of_split:
             raise RunError(
                 Problem(
                     str(opened.run.path),
@@ -126,29 +126,33 @@ def evaluate(
     with locate_problems(opened.loaded):
         network = load_network(opened, allow_custom=allow_custom)
     evaluator = Evaluator(network, build_loss(opened.loaded.config.loss, task.loss))
-    found = []
-    for split, samples in parts.items():
-        laid_out = task.encode_targets(samples)
-        done = evaluator.evaluate(laid_out)
-        measures = task.compute_metrics(done.predictions, laid_out, done.rows)
+    results = []
+    for split, samples in samples_of_split.items():
+        encoded = task.encode_targets(samples)
+        output = evaluator.evaluate(encoded)
+        metrics = task.compute_metrics(output.predictions, encoded, output.rows)
         release_pages(samples.x)
-        found.append(
+        results.append(
             SplitEvaluation(
                 opened.run.path,
                 opened.checkpoint,
                 split if data is None else None,
                 data,
                 len(samples.x),
-                {"loss": done.loss, **measures},
-                task.said(laid_out, done.predictions),
+                {"loss": output.loss, **metrics},
+                task.predictions_from_outputs(encoded, output.predictions),
             )
         )
-    odd = dict.fromkeys(text for samples in parts.values() for text in samples.warnings)
+    encoding_warnings = dict.fromkeys(
+        text for samples in samples_of_split.values() for text in samples.warnings
+    )
     reading_warnings = () if data is None else table.warnings
-    return EvaluationResults(tuple(found), (*reading_warnings, *_lost(table), *odd))
+    return EvaluationResults(
+        tuple(results), (*reading_warnings, *_dropped_rows(table), *encoding_warnings)
+    )
 
 
-def _lost(table: Dataset) -> list[str]:
+def _dropped_rows(table: Dataset) -> list[str]:
     return [
         f"{count:,} {'row' if count == 1 else 'rows'} left out: {reason}"
         for reason, count in table.dropped.items()
@@ -173,22 +177,27 @@ def _evaluate_together(
                 str(run.path),
                 "the test rows, which its members share",
                 f"--split {splits[0]}",
-                f"its members' own are in {run.evaluation}",
+                f"for the members' other splits see {run.evaluation}",
             )
         )
     if data is not None:
         settings = data_settings_for(first, data, reading, "trainer eval")
     encoders = unique_encoders([member.preprocessing for member in members])
-    own = [next(one for one in members if one.preprocessing == encoder) for encoder in encoders]
+    representatives = [
+        next(member for member in members if member.preprocessing == encoder)
+        for encoder in encoders
+    ]
     with devices.tensorflow_import(in_background=is_large(settings)), locate_problems(first.loaded):
         tables = [
-            load_run_table(one)
+            load_run_table(member)
             if data is None
-            else evaluation_dataset(settings, one.preprocessing, streamed=exceeds_memory(settings))
-            for one in own
+            else evaluation_dataset(
+                settings, member.preprocessing, streamed=exceeds_memory(settings)
+            )
+            for member in representatives
         ]
-        found = [table.samples("test") for table in tables]
-    samples = [one for one in found if one is not None]
+        optional_samples = [table.samples("test") for table in tables]
+    samples = [test_rows for test_rows in optional_samples if test_rows is not None]
     if not samples:
         fix = "evaluate other rows with --data FILE"
         raise RunError(Problem(str(run.path), "test rows", "none: the split left it empty", fix))
@@ -197,28 +206,30 @@ def _evaluate_together(
 
     with locate_problems(first.loaded):
         ensemble = Ensemble(members, allow_custom=allow_custom)
-    answers = ensemble.answers([samples[encoders.index(one.preprocessing)].x for one in members])
-    laid_out = first.task.encode_targets(samples[0])
+    predictions = ensemble.predict(
+        [samples[encoders.index(member.preprocessing)].x for member in members]
+    )
+    encoded = first.task.encode_targets(samples[0])
     task = ensemble_task(run, members)
     evaluation = SplitEvaluation(
         run.path,
         f"best of {len(members)} members",
         "test" if data is None else None,
         data,
-        len(laid_out.x),
-        task.prediction_metrics(answers.mean, laid_out),
-        task.answered(laid_out, answers.mean),
+        len(encoded.x),
+        task.prediction_metrics(predictions.mean, encoded),
+        task.make_predictions(encoded, predictions.mean),
     )
     reading_warnings = () if data is None else tables[0].warnings
-    warnings = (*reading_warnings, *_lost(tables[0]), *samples[0].warnings)
+    warnings = (*reading_warnings, *_dropped_rows(tables[0]), *samples[0].warnings)
     return EvaluationResults((evaluation,), warnings)
 
 
 def load_run_table(opened: TrainedRun) -> Dataset:
-    """The table that a run was made with, split as it was then.
+    """Return the table that a run was trained on, with its splits.
 
     Raises:
-        DataError: The files are gone, or are not what they were.
+        DataError: The files are missing or have changed.
         RunError: The record of the splits is damaged.
     """
     manifest, data = opened.run.read_manifest(), opened.loaded.config.data
@@ -231,7 +242,7 @@ def load_run_table(opened: TrainedRun) -> Dataset:
             {file.path: file.sha256 for file in manifest.data},
             streamed=streamed or exceeds_memory(data),
         )
-    except RunError as damaged:
+    except RunError as error:
         raise RunError(
-            problem.at(str(opened.run.path / problem.where)) for problem in damaged.problems
-        ) from damaged
+            problem.at(str(opened.run.path / problem.where)) for problem in error.problems
+        ) from error

@@ -15,19 +15,21 @@ from trainer.runs.example import ExampleRow
 
 
 def example_row(dataset: Dataset) -> ExampleRow:
-    """A validation row, or a training row where there are none: the first without missing values
-    among those at hand, else the first.
+    """Return a validation row, or a training row if there are none.
+
+    It is the first row without missing values in the first batch with rows of the split, else the
+    first.
     """
     split: SplitName = "validation" if dataset.rows("validation") else "train"
     names = [column.name for column in dataset.preprocessing.columns]
     for start, frame in _batches(dataset, names):
-        part = dataset.assignment[start : start + frame.height]
-        rows = np.flatnonzero(part == SPLIT_NAMES.index(split))
+        assignment = dataset.assignment[start : start + frame.height]
+        rows = np.flatnonzero(assignment == SPLIT_NAMES.index(split))
         if len(rows):
             known = ~frame[rows].select(pl.any_horizontal(pl.all().is_null())).to_series()
-            place = int(rows[np.argmax(known.to_numpy())])
-            values = raw_row(dataset.preprocessing, frame[place : place + 1])
-            return ExampleRow(split, start + place, values)
+            index = int(rows[np.argmax(known.to_numpy())])
+            values = raw_row(dataset.preprocessing, frame[index : index + 1])
+            return ExampleRow(split, start + index, values)
     raise AssertionError(f"no {split} rows")
 
 

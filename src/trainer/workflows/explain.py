@@ -1,7 +1,6 @@
-"""What a trained network looks at: importance, curves, a surface, SHAP values, in `explanation/`.
+"""Explain a trained network: importance, curves, a surface and SHAP values, written to `explanation/`.
 
-Owns: which rows are asked about, in which order, the files. Does not own: what is computed of them
-(`importance`, `dependence`, `shapley`).
+Draws the rows and writes the files; `importance`, `dependence` and `shapley` compute them.
 """
 
 from __future__ import annotations
@@ -51,15 +50,15 @@ _BACKGROUND_ROWS = 100
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What was found.
+    """The explanation of a run.
 
     Attributes:
         run: The run directory.
-        checkpoint: The checkpoint's name.
-        folder: Where the files are.
-        files: Their names.
-        importance: What `importance.json` holds.
-        shap: What `shap.json` holds; None where it was not asked for.
+        checkpoint: The name of the checkpoint.
+        folder: The folder of the files.
+        files: The names of the files.
+        importance: The content of `importance.json`.
+        shap: The content of `shap.json`; None if it was not requested.
     """
 
     run: Path
@@ -72,7 +71,9 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True)
 class _ShapRows:
-    """Rows whose answers are taken apart, and those that missing columns are taken from."""
+    """Rows whose predictions are explained, and background rows that provide the values of missing
+    columns.
+    """
 
     source: str
     numbers: Sequence[int]
@@ -91,26 +92,26 @@ def explain(
     allow_custom: bool,
     reading: Sequence[str] = (),
 ) -> Explanation:
-    """Ask a run, a checkpoint, or the members of a run together, what they look at.
+    """Explain a run, a checkpoint, or the ensemble of the members of a run.
 
     Args:
         path: A run directory or a checkpoint in it.
-        split: The rows that are asked about; None: the validation rows, of several members, whose
-            validation rows differ, the test rows. At most 200,000 of them, drawn by the run's seed.
-        repeats: How often each column is shuffled.
-        columns: The columns whose curves are made, a word one or several by commas; none given: the ten
-            most important ones.
-        shap_rows: So many test rows, drawn by the run's seed, or a file, whose answers are taken apart.
+        split: The split whose rows are used, at most 200,000 of them drawn with the run's seed; None:
+            the validation rows, or the test rows of several members, whose validation rows differ.
+        repeats: The number of permutations of each column.
+        columns: The columns with curves, each entry one column or several separated by commas; if
+            empty, the ten most important ones.
+        shap_rows: The number of test rows to explain, drawn with the run's seed, or a file with rows.
         device: "auto", "cpu" or "gpu".
-        allow_custom: Whether layers of the user's own may be imported.
-        reading: Settings of how the file is read, as typed, where that differs from the run's data.
+        allow_custom: Whether custom layers may be imported.
+        reading: Settings for reading the file, as typed, that differ from those of the run.
 
     Raises:
-        ConfigError: Such a setting is wrong.
-        RunError: There is no such run, it is damaged, or it has no such rows.
-        DataError: The run's own data are no longer those it was trained on, or the file is wrong.
-        UsageError: A column is none of the features, or `shap` is not installed.
-        StorageError: The files could not be written.
+        ConfigError: A setting for reading is invalid.
+        RunError: The run does not exist, is damaged, or has no such rows.
+        DataError: The data of the run have changed since training, or the file is invalid.
+        UsageError: A column is not a feature, or `shap` is not installed.
+        StorageError: The files cannot be written.
     """
     if shap_rows is not None:
         load_shap()
@@ -123,64 +124,76 @@ def explain(
         expected = "the test rows, which its members share"
         raise RunError(Problem(str(run.path), expected, found, fix))
     encoders = unique_encoders([member.preprocessing for member in members])
-    columns = _named(columns, encoders)
+    columns = _parse_columns(columns, encoders)
     seed = first.loaded.config.seed
     data = first.loaded.config.data
-    with devices.tensorflow_import(in_background=is_large(data)), _told(first.loaded):
+    with (
+        devices.tensorflow_import(in_background=is_large(data)),
+        _locate_without_other_rows(first.loaded),
+    ):
         table = load_run_table(first)
         assert isinstance(table, SplitTable)
-        sample = _rows_of(run, table, split, MAX_ROWS, seed)
-        taken_apart = None
+        sample = _draw_rows(run, table, split, MAX_ROWS, seed)
+        rows_to_explain = None
         if shap_rows is not None:
-            taken_apart = _shap_rows(run, first, table, shap_rows, seed, reading)
+            rows_to_explain = _shap_rows(run, first, table, shap_rows, seed, reading)
     devices.start(device, devices.usable_cores())
     from trainer.workflows.ensemble import Ensemble
 
     with locate_problems(first.loaded):
         ensemble = Ensemble(members, allow_custom=allow_custom)
-    of_member = [encoders.index(member.preprocessing) for member in members]
+    encoder_of_member = [encoders.index(member.preprocessing) for member in members]
 
     def ask(encoded: Sequence[Float32Array]) -> FloatArray:
-        return ensemble.answers([encoded[number] for number in of_member]).mean
+        return ensemble.predict([encoded[number] for number in encoder_of_member]).mean
 
     level = first.loaded.config.evaluate.confidence_level
     importance = _importance(encoders, sample, task, ask, repeats, seed, level)
     run.write_explanation("importance.json", json_bytes(importance))
     files = ["importance.json"]
     names = columns or tuple(one["column"] for one in importance["columns"][:CURVES])
-    few, answers = sample.take(CURVE_ROWS, seed), task.prediction_names
-    curves = partial_dependence_json(names, encoders, few.frame, few.weight, ask, answers, split)
+    curve_sample, prediction_names = sample.take(CURVE_ROWS, seed), task.prediction_names
+    curves = partial_dependence_json(
+        names, encoders, curve_sample.frame, curve_sample.weight, ask, prediction_names, split
+    )
     run.write_explanation("partial_dependence.json", json_bytes(curves))
     files.append("partial_dependence.json")
-    surface = surface_json(encoders, few.frame, task.in_words(_truth(few)), ask, answers, split)
+    surface = surface_json(
+        encoders,
+        curve_sample.frame,
+        task.json_values(_targets(curve_sample)),
+        ask,
+        prediction_names,
+        split,
+    )
     if surface is not None:
         run.write_explanation("surface.json", json_bytes(surface))
         files.append("surface.json")
     shap = None
-    if taken_apart is not None:
-        shap = _write_shap(run, taken_apart, encoders, ask, answers, seed)
+    if rows_to_explain is not None:
+        shap = _write_shap(run, rows_to_explain, encoders, ask, prediction_names, seed)
         files += ["shap.json", "shap.parquet"]
     checkpoint = first.checkpoint if run == first.run else f"best of {len(members)} members"
     return Explanation(run.path, checkpoint, run.explanation, tuple(files), importance, shap)
 
 
 @contextmanager
-def _told(loaded: LoadedConfig) -> Iterator[None]:
-    """As `locate_problems`; importance needs the run's own rows, others are not offered."""
+def _locate_without_other_rows(loaded: LoadedConfig) -> Iterator[None]:
+    """Like `locate_problems`, but does not suggest other rows: importance needs the rows of the run."""
     try:
         with locate_problems(loaded):
             yield
-    except DataError as wrong:
-        offer = ", or evaluate other rows with --data FILE"
+    except DataError as error:
+        suggestion = ", or evaluate other rows with --data FILE"
         raise DataError(
-            replace(problem, fix=problem.fix.removesuffix(offer)) for problem in wrong.problems
-        ) from wrong
+            replace(problem, fix=problem.fix.removesuffix(suggestion)) for problem in error.problems
+        ) from error
 
 
-def _named(words: Sequence[str], encoders: Sequence[Preprocessing]) -> tuple[str, ...]:
-    """The columns that are meant; a word that is none may be several, by commas."""
+def _parse_columns(entries: Sequence[str], encoders: Sequence[Preprocessing]) -> tuple[str, ...]:
+    """Return the columns of the option; an entry that is not a column is split at commas."""
     known = list(dict.fromkeys(name for encoder in encoders for name in encoder.places))
-    names = [name for word in words for name in ([word] if word in known else word.split(","))]
+    names = [name for word in entries for name in ([word] if word in known else word.split(","))]
     problems = [
         Problem(
             "--columns",
@@ -196,7 +209,7 @@ def _named(words: Sequence[str], encoders: Sequence[Preprocessing]) -> tuple[str
     return tuple(dict.fromkeys(names))
 
 
-def _rows_of(
+def _draw_rows(
     run: RunDirectory, table: SplitTable, split: SplitName, most: int, seed: int
 ) -> RowSample:
     sample = draw_row_sample(table, split, most, seed)
@@ -217,24 +230,26 @@ def _importance(
     seed: int,
     level: float,
 ) -> dict[str, Any]:
-    began = perf_counter()
-    encodings = [EncodedRows(one.transform(sample.frame).x, one.places) for one in encoders]
-    found = permutation_importance(
+    started = perf_counter()
+    encodings = [
+        EncodedRows(encoder.transform(sample.frame).x, encoder.places) for encoder in encoders
+    ]
+    importance = permutation_importance(
         task.target.task,
         encodings,
-        _truth(sample),
+        _targets(sample),
         sample.weight,
         ask,
         repeats=repeats,
         seed=seed,
         confidence_level=level,
     )
-    facts = importance_json(found, sample.split, sample.of, level)
-    return {**facts, "seconds": round(perf_counter() - began, 3)}
+    facts = importance_json(importance, sample.split, sample.of, level)
+    return {**facts, "seconds": round(perf_counter() - started, 3)}
 
 
-def _truth(sample: RowSample) -> FloatArray:
-    """(n, k) the targets as answers have them."""
+def _targets(sample: RowSample) -> FloatArray:
+    """Return the targets (n, k) in the form of predictions."""
     return sample.y if sample.values is None else sample.values
 
 
@@ -246,9 +261,9 @@ def _shap_rows(
     seed: int,
     reading: Sequence[str],
 ) -> _ShapRows:
-    background = _rows_of(run, table, "train", _BACKGROUND_ROWS, seed).frame
+    background = _draw_rows(run, table, "train", _BACKGROUND_ROWS, seed).frame
     if isinstance(wanted, int):
-        sample = _rows_of(run, table, "test", wanted, seed)
+        sample = _draw_rows(run, table, "test", wanted, seed)
         return _ShapRows("test", sample.rows.tolist(), sample.frame, background)
     data = data_settings_for(opened, wanted, reading, "trainer explain")
     names = tuple(background.columns)
@@ -257,56 +272,56 @@ def _shap_rows(
         data, opened.preprocessing, names, streamed=exceeds_memory(data)
     ):
         parts.append(part.kept)
-        rows = sum(one.height for one in parts)
+        rows = sum(kept.height for kept in parts)
         if rows > MAX_SHAP_ROWS:
-            fix = "take some of them: each is answered many thousand times"
-            expected = f"at most {MAX_SHAP_ROWS:,} rows to take apart"
+            fix = "use fewer rows: each needs many thousand predictions"
+            expected = f"at most {MAX_SHAP_ROWS:,} rows to explain"
             raise DataError(Problem(str(wanted), expected, f"{rows:,}", fix))
     return _ShapRows(str(wanted), range(rows), pl.concat(parts).select(names), background)
 
 
 def _write_shap(
     run: RunDirectory,
-    asked: _ShapRows,
+    shap_rows: _ShapRows,
     encoders: Sequence[Preprocessing],
     ask: PredictFn,
-    answers: Sequence[str],
+    prediction_names: Sequence[str],
     seed: int,
 ) -> dict[str, Any]:
-    """Write both files; what `shap.json` holds."""
-    rows = [EncodedRows(one.transform(asked.frame).x, one.places) for one in encoders]
-    background = [one.transform(asked.background).x for one in encoders]
-    found = shap_values(ask, rows, background, seed)
-    height, width, numbers = found.values.shape
-    cells = pl.concat([text(asked.frame[name]).alias("value") for name in found.columns])
-    # By column, then row, then answer.
+    """Write both files and return the content of `shap.json`."""
+    rows = [EncodedRows(one.transform(shap_rows.frame).x, one.places) for one in encoders]
+    background = [one.transform(shap_rows.background).x for one in encoders]
+    shap = shap_values(ask, rows, background, seed)
+    height, width, numbers = shap.values.shape
+    cells = pl.concat([text(shap_rows.frame[name]).alias("value") for name in shap.columns])
+    # Ordered by column, row and prediction.
     frame = pl.DataFrame(
         {
-            "row": pl.Series(asked.numbers, dtype=pl.Int64).gather(
+            "row": pl.Series(shap_rows.numbers, dtype=pl.Int64).gather(
                 [row for row in range(height) for _ in range(numbers)] * width
             ),
-            "answer": list(answers) * (height * width),
-            "column": [name for name in found.columns for _ in range(height * numbers)],
+            "answer": list(prediction_names) * (height * width),
+            "column": [name for name in shap.columns for _ in range(height * numbers)],
             "value": cells.gather([at for at in range(height * width) for _ in range(numbers)]),
-            "shap": found.values.transpose(1, 0, 2).ravel(),
+            "shap": shap.values.transpose(1, 0, 2).ravel(),
         }
     )
     buffer = io.BytesIO()
     frame.write_parquet(buffer)
-    sizes = abs(found.values).mean(axis=0)
+    sizes = abs(shap.values).mean(axis=0)
     record = ShapFile(
-        names=tuple(answers),
+        names=tuple(prediction_names),
         columns=tuple(
             ShapColumn(name, tuple(sizes[at].tolist()))
-            for at, name in sorted(enumerate(found.columns), key=lambda one: -sizes[one[0]].sum())
+            for at, name in sorted(enumerate(shap.columns), key=lambda one: -sizes[one[0]].sum())
         ),
-        source=asked.source,
-        rows=tuple(asked.numbers),
-        base=tuple(found.base.tolist()),
-        answers=tuple(map(tuple, found.answers.tolist())),
-        background_rows=asked.background.height,
-        orders=found.orders,
-        largest_gap=found.largest_gap,
+        source=shap_rows.source,
+        rows=tuple(shap_rows.numbers),
+        base=tuple(shap.base.tolist()),
+        answers=tuple(map(tuple, shap.answers.tolist())),
+        background_rows=shap_rows.background.height,
+        orders=shap.orders,
+        largest_gap=shap.largest_gap,
     )
     facts: dict[str, Any] = to_json(record)
     run.write_explanation("shap.parquet", buffer.getvalue())

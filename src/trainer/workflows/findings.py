@@ -1,8 +1,7 @@
-"""What a run's answers come to: measures with intervals, beside two baselines, where they fail, in a
-sentence. Everything follows from `predictions/`, `decisions.json` and the table; no TensorFlow.
+"""The findings of a run's predictions: metrics with intervals, two baselines, weak spots, a summary.
 
-Owns: which questions are put to `trainer.evaluation`, and `findings.json`. Does not own: the answers
-(`recording`), the methods.
+All of them follow from `predictions/`, `decisions.json` and the table. `trainer.evaluation` has the
+methods. No TensorFlow.
 """
 
 from __future__ import annotations
@@ -43,15 +42,15 @@ from trainer.workflows.slicing import find_slices
 from trainer.workflows.task import Task
 
 _DRAWN_ROWS, _COMPARED_ROWS = 200_000_000, 40_000_000
-"""Rows that are drawn at most for intervals, and for those of differences, which take four times as
-long: large splits have fewer resamples. With more than ten classes a row takes longer, in proportion."""
+"""Maximum number of drawn rows for intervals and for intervals of differences, which take four times as
+long: large splits have fewer resamples. With more than ten classes, rows take proportionally longer."""
 _LEAST_RESAMPLES = 200
 _WORST_ROWS = 20
 
 
 @dataclass(frozen=True, slots=True)
 class FoldData:
-    """A table with its split, and what is asked of it before anything is chosen."""
+    """A table with its splits, and its task without decisions."""
 
     dataset: Dataset
     task: Task
@@ -59,13 +58,13 @@ class FoldData:
 
 @dataclass(frozen=True, slots=True)
 class EvaluatedRun:
-    """What is judged.
+    """A run that has been evaluated.
 
     Attributes:
-        run: The run directory, with its answers.
-        config: The run's.
-        task: What is asked, with what was chosen on the validation rows.
-        parts: Its table, split as it was; one for each fold, where there are folds.
+        run: The run directory with its predictions.
+        config: The config of the run.
+        task: The task with the decisions of the run.
+        parts: The table with its splits; one for each fold.
     """
 
     run: RunDirectory
@@ -75,26 +74,27 @@ class EvaluatedRun:
 
     @property
     def dataset(self) -> Dataset:
-        """The table, split as it was for the first."""
+        """Return the table with the splits of the first fold."""
         return self.parts[0].dataset
 
 
 def make_findings(evaluated: EvaluatedRun) -> Findings:
-    """Write what the answers of a run come to; also the answers of the linear baseline.
+    """Write the findings of a run and the predictions of its linear baseline.
 
     Raises:
-        RunError: Its files are damaged.
-        StorageError: It cannot be written.
+        RunError: Files of the run are damaged.
+        StorageError: The run directory cannot be written.
     """
     settings, task = evaluated.config.evaluate, evaluated.task
-    ours = _answers(evaluated)
-    baseline = _linear(evaluated)
+    predictions = _read_predictions(evaluated)
+    baseline = _linear_baseline(evaluated)
     task_name = task.target.task
-    names = compared(evaluated.config, task_name, ours.values())
+    names = compared(evaluated.config, task_name, predictions.values())
     splits: dict[str, SplitFindings] = {
-        split: _split(evaluated, answers, baseline, split, names) for split, answers in ours.items()
+        split: _split(evaluated, split_predictions, baseline, split, names)
+        for split, split_predictions in predictions.items()
     }
-    last = ours.get("test") or ours.get("validation") or ours["train"]
+    last = predictions.get("test") or predictions.get("validation") or predictions["train"]
     slices, worst_slices = find_slices(evaluated.config, evaluated.dataset, last, task.threshold)
     findings = Findings(
         task=task_name,
@@ -114,156 +114,165 @@ def make_findings(evaluated: EvaluatedRun) -> Findings:
     return findings
 
 
-def _answers(evaluated: EvaluatedRun) -> dict[SplitName, Predictions]:
+def _read_predictions(evaluated: EvaluatedRun) -> dict[SplitName, Predictions]:
     task = evaluated.task
     names = task.target.names
-    found: dict[SplitName, Predictions] = {}
+    predictions: dict[SplitName, Predictions] = {}
     for split in SPLIT_NAMES:
-        answers = read_split_predictions(
+        split_predictions = read_split_predictions(
             evaluated.run, split, task.target.task, names, task.prediction_names
         )
-        if answers is not None:
-            found[split] = answers
-    return found
+        if split_predictions is not None:
+            predictions[split] = split_predictions
+    return predictions
 
 
 @dataclass(frozen=True, slots=True)
-class _Linear:
+class _LinearBaseline:
     of: Mapping[SplitName, Predictions]
     threshold: float
 
 
-def _linear(evaluated: EvaluatedRun) -> _Linear:
-    """What linear models say: one for each fold; of the test rows the mean."""
-    said: dict[SplitName, list[Predictions]] = {"validation": [], "test": []}
+def _linear_baseline(evaluated: EvaluatedRun) -> _LinearBaseline:
+    """Predict with a linear model for each fold and average the predictions for test rows."""
+    by_fold: dict[SplitName, list[Predictions]] = {"validation": [], "test": []}
     for part in evaluated.parts:
-        answers = linear_predictions(evaluated.config, part.task, part.dataset, tuple(said))
-        for split in answers:
-            said[split].append(answers[split])
-    found = {split: _together(split, each) for split, each in said.items() if each}
-    for split, one in found.items():
-        content = predictions_to_parquet(one, evaluated.task.prediction_names)
+        fold_predictions = linear_predictions(
+            evaluated.config, part.task, part.dataset, tuple(by_fold)
+        )
+        for split in fold_predictions:
+            by_fold[split].append(fold_predictions[split])
+    predictions = {split: _combine_folds(split, each) for split, each in by_fold.items() if each}
+    for split, split_predictions in predictions.items():
+        content = predictions_to_parquet(split_predictions, evaluated.task.prediction_names)
         evaluated.run.write_predictions(f"{split}{LINEAR}.parquet", content)
-    # It gets its own threshold, chosen for the same; without rows to choose on, the network's.
+    # Its threshold is chosen for the same aim; without validation rows it is the network's.
     settings = evaluated.config.evaluate.model_copy(update={"calibrate": False})
-    decisions = choose_decisions(settings, evaluated.parts[0].task, found.get("validation"))
-    chosen = decisions.threshold if "validation" in found else evaluated.task.threshold
-    return _Linear(found, chosen)
+    decisions = choose_decisions(settings, evaluated.parts[0].task, predictions.get("validation"))
+    chosen = decisions.threshold if "validation" in predictions else evaluated.task.threshold
+    return _LinearBaseline(predictions, chosen)
 
 
-def _together(split: SplitName, answers: list[Predictions]) -> Predictions:
-    """Those of other rows beside each other, those of the same rows as their mean."""
-    first = answers[0]
+def _combine_folds(split: SplitName, by_fold: list[Predictions]) -> Predictions:
+    """Concatenate the predictions of different rows, or average those of the same rows."""
+    first = by_fold[0]
     if split == "test":
-        return replace(first, p=np.stack([one.p for one in answers]).mean(axis=0))
-    weights = [one.weight for one in answers if one.weight is not None]
+        return replace(first, p=np.stack([predictions.p for predictions in by_fold]).mean(axis=0))
+    weights = [predictions.weight for predictions in by_fold if predictions.weight is not None]
     return replace(
         first,
-        y=np.concatenate([one.y for one in answers]),
-        p=np.concatenate([one.p for one in answers]),
-        rows=np.concatenate([one.rows for one in answers]),
+        y=np.concatenate([predictions.y for predictions in by_fold]),
+        p=np.concatenate([predictions.p for predictions in by_fold]),
+        rows=np.concatenate([predictions.rows for predictions in by_fold]),
         weight=np.concatenate(weights) if weights else None,
     )
 
 
 def _split(
     evaluated: EvaluatedRun,
-    answers: Predictions,
-    baseline: _Linear,
+    predictions: Predictions,
+    baseline: _LinearBaseline,
     split: SplitName,
     names: tuple[str, ...],
 ) -> SplitFindings:
     settings, task = evaluated.config.evaluate, evaluated.task
     task_name = task.target.task
-    rows, most = len(answers), settings.resamples
-    size = rows * max(1, len(answers.names) // 10)
+    rows, max_resamples = len(predictions), settings.resamples
+    size = rows * max(1, len(predictions.names) // 10)
     resamples, compared_resamples = (
-        max(min(most, _LEAST_RESAMPLES), min(most, limit // max(1, size)))
+        max(min(max_resamples, _LEAST_RESAMPLES), min(max_resamples, limit // max(1, size)))
         for limit in (_DRAWN_ROWS, _COMPARED_ROWS)
     )
-    drawn: dict[str, Any] = {
+    options: dict[str, Any] = {
         "confidence_level": settings.confidence_level,
         "seed": evaluated.config.seed,
     }
     threshold = task.threshold
-    measures = bootstrap(answers, threshold=threshold, resamples=resamples, **drawn)
-    found = SplitFindings(
-        rows=len(answers),
-        measures=_measured(measures),
+    metrics = bootstrap(predictions, threshold=threshold, resamples=resamples, **options)
+    findings = SplitFindings(
+        rows=len(predictions),
+        measures=_metric_values(metrics),
         resamples=resamples,
         compared_resamples=compared_resamples,
     )
     if split != "train":
-        prior = _prior(evaluated, answers)
-        linear = replace(_aligned(baseline.of[split], answers), group=answers.group)
-        drawn |= {"threshold": threshold, "names": names, "resamples": compared_resamples}
-        over_prior = paired_bootstrap(answers, prior, **drawn)
-        over_linear = paired_bootstrap(answers, linear, other_threshold=baseline.threshold, **drawn)
-        found = replace(
-            found,
+        prior = _prior_baseline(evaluated, predictions)
+        linear = replace(_align(baseline.of[split], predictions), group=predictions.group)
+        options |= {"threshold": threshold, "names": names, "resamples": compared_resamples}
+        over_prior = paired_bootstrap(predictions, prior, **options)
+        over_linear = paired_bootstrap(
+            predictions, linear, other_threshold=baseline.threshold, **options
+        )
+        findings = replace(
+            findings,
             prior=_whole(compute_all_metrics(prior, threshold)),
             linear=_whole(compute_all_metrics(linear, baseline.threshold)),
             over_prior=_differences(over_prior),
             over_linear=_differences(over_linear),
         )
     if task_name != "regression":
-        error = calibration_error(task_name, answers.y, answers.p, weight=answers.weight)
-        found = replace(found, calibration_error=MetricValue.of(error, error, error).value)
+        error = calibration_error(
+            task_name, predictions.y, predictions.p, weight=predictions.weight
+        )
+        findings = replace(findings, calibration_error=MetricValue.of(error, error, error).value)
     if task_name == "regression" and task.half_widths and split != "validation":
         fitted = ConformalIntervals(np.array(task.half_widths), settings.prediction_interval, 0)
         to_interval_scale = task.target.to_interval_scale
         covered = empirical_coverage(
             fitted,
-            to_interval_scale(answers.y),
-            to_interval_scale(answers.p),
+            to_interval_scale(predictions.y),
+            to_interval_scale(predictions.p),
             settings.confidence_level,
         )
-        by_column = dict(zip(answers.names, covered, strict=True))
-        found = replace(found, covered=_measured(by_column))
-    return found
+        by_column = dict(zip(predictions.names, covered, strict=True))
+        findings = replace(findings, covered=_metric_values(by_column))
+    return findings
 
 
-def _measured(measures: Mapping[str, ConfidenceInterval]) -> dict[str, MetricValue]:
-    return {name: MetricValue.of(one.value, one.low, one.high) for name, one in measures.items()}
-
-
-def _differences(found: Mapping[str, bootstrapped.Difference]) -> dict[str, Difference]:
+def _metric_values(metrics: Mapping[str, ConfidenceInterval]) -> dict[str, MetricValue]:
     return {
-        name: Difference.of(one.value, one.low, one.high, one.is_noise)
-        for name, one in found.items()
+        name: MetricValue.of(interval.value, interval.low, interval.high)
+        for name, interval in metrics.items()
     }
 
 
-def _worst_rows(task: Task, answers: Predictions) -> tuple[WorstRow, ...]:
-    places, losses = worst_rows(answers, _WORST_ROWS)
-    actual = task.in_words(answers.y[places])
+def _differences(differences: Mapping[str, bootstrapped.Difference]) -> dict[str, Difference]:
+    return {
+        name: Difference.of(difference.value, difference.low, difference.high, difference.is_noise)
+        for name, difference in differences.items()
+    }
+
+
+def _worst_rows(task: Task, predictions: Predictions) -> tuple[WorstRow, ...]:
+    indices, losses = worst_rows(predictions, _WORST_ROWS)
+    actual = task.json_values(predictions.y[indices])
     return tuple(
         WorstRow(
-            int(answers.rows[place]),
+            int(predictions.rows[index]),
             actual[number] if isinstance(actual[number], str) else tuple(actual[number]),
-            tuple(float(value) if np.isfinite(value) else None for value in answers.p[place]),
+            tuple(float(value) if np.isfinite(value) else None for value in predictions.p[index]),
             MetricValue.of(loss, loss, loss).value,
         )
-        for number, (place, loss) in enumerate(zip(places, losses, strict=True))
+        for number, (index, loss) in enumerate(zip(indices, losses, strict=True))
     )
 
 
-def _prior(evaluated: EvaluatedRun, answers: Predictions) -> Predictions:
-    """The shares of the classes, or the means, of the training rows."""
+def _prior_baseline(evaluated: EvaluatedRun, predictions: Predictions) -> Predictions:
+    """Return the class shares or the means of the training rows as predictions."""
     dataset = evaluated.dataset
     rows = np.flatnonzero(dataset.assignment == SPLIT_NAMES.index("train"))
     values = dataset.target_values(rows)
-    truths = dataset.targets(rows)[0] if values is None else values
+    targets = dataset.targets(rows)[0] if values is None else values
     weight = None if dataset.weight is None else dataset.weight[rows]
-    mean = fit_prior(truths, weight)
-    return replace(answers, p=np.tile(mean, (len(answers), 1)).astype(answers.p.dtype))
+    mean = fit_prior(targets, weight)
+    return replace(predictions, p=np.tile(mean, (len(predictions), 1)).astype(predictions.p.dtype))
 
 
-def _aligned(other: Predictions, answers: Predictions) -> Predictions:
-    """Those for the rows of `answers`, in their order."""
+def _align(other: Predictions, predictions: Predictions) -> Predictions:
+    """Return predictions for the rows of `predictions`, in their order."""
     order = np.argsort(other.rows)
-    place = order[np.searchsorted(other.rows, answers.rows, sorter=order)]
-    return other.take(place)
+    indices = order[np.searchsorted(other.rows, predictions.rows, sorter=order)]
+    return other.take(indices)
 
 
 def _whole(measures: Mapping[str, float]) -> dict[str, float | None]:

@@ -1,8 +1,8 @@
-"""One run from config to evaluation, as a stream of what happens.
+"""Train and evaluate one config, reported as a stream of events.
 
     plan ─► network ─► run directory ─► epochs, each recorded ─► best weights ─► evaluation
 
-Importing this module does not import TensorFlow; running it does, once the data are found good.
+Importing this module does not import TensorFlow; running it does after the data have been checked.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def fit_run(
     command: tuple[str, ...],
     allow_custom: bool,
     interrupted: InterruptCheck,
-    place: Path | None = None,
+    run_path: Path | None = None,
     tables: TableCache | None = None,
     splits: Sequence[SplitName] = SPLIT_NAMES,
 ) -> Generator[Event, None, None]:
@@ -39,17 +39,17 @@ def fit_run(
 
     Args:
         loaded: The config.
-        runs: The folder that run directories are kept in.
+        runs: The folder of run directories.
         command: The command line, for the manifest.
-        allow_custom: Whether functions of the user's own may be imported.
-        interrupted: Whether training should end.
-        place: The run directory, where it is one of several; None makes one in `runs`.
-        tables: Those that other plans have read.
-        splits: What the best weights are evaluated on.
+        allow_custom: Whether custom functions may be imported.
+        interrupted: Returns the reason to end training, if there is one.
+        run_path: The run directory of a member; None creates one in `runs`.
+        tables: A cache of tables.
+        splits: The splits that the best weights are evaluated on.
 
     Raises:
-        InputError: Config or data are wrong; no run directory is left behind.
-        TrainingError: Training could not go on; the run directory says why.
+        InputError: Config or data are invalid; no run directory is left.
+        TrainingError: Training failed; the manifest records why.
     """
     began, started_at = perf_counter(), datetime.now(UTC)
     with devices.tensorflow_import(in_background=is_large(loaded.config.data)):
@@ -70,13 +70,13 @@ def fit_run(
         build_seconds = perf_counter() - imported - encode_seconds
         recorded = RecordedTraining(CheckpointableTraining(built.training), built.saved, built.form)
         with new_recording(
-            plan, recorded, device, runs=runs, command=command, now=started_at, place=place
+            plan, recorded, device, runs=runs, command=command, now=started_at, run_path=run_path
         ) as record:
-            record.time("read", planned - began)
-            record.time("import", imported - planned)
-            record.time("encode", encode_seconds)
-            record.time("build", build_seconds)
-            notes = (*_warm(built.warm_start), *_decided_elsewhere(plan))
+            record.add_time("read", planned - began)
+            record.add_time("import", imported - planned)
+            record.add_time("encode", encode_seconds)
+            record.add_time("build", build_seconds)
+            notes = (*_warm_start_notes(built.warm_start), *_inherited_notes(plan))
             yield RunStarted(record.run.path, plan, device, notes)
             finished = yield from train(
                 plan,
@@ -84,21 +84,25 @@ def fit_run(
                 record,
                 interrupted,
                 began=began,
-                is_member=place is not None,
+                is_member=run_path is not None,
                 splits=splits,
             )
         yield finished
 
 
-def _warm(layers: tuple[str, ...]) -> tuple[str, ...]:
+def _warm_start_notes(layers: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(f"warm start: {layer}" for layer in layers)
 
 
-def _decided_elsewhere(plan: RunPlan) -> tuple[str, ...]:
+def _inherited_notes(plan: RunPlan) -> tuple[str, ...]:
     summary = "" if plan.inherited is None else plan.inherited.summary()
     if plan.inherited is None or not summary:
         return ()
     source = Path(plan.inherited.source or "")
-    here = Path.cwd()
-    shown = source.relative_to(here) if source.is_relative_to(here) else source
-    return (f"{summary}: taken from {shown}",)
+    working_directory = Path.cwd()
+    shown_path = (
+        source.relative_to(working_directory)
+        if source.is_relative_to(working_directory)
+        else source
+    )
+    return (f"{summary}: taken from {shown_path}",)

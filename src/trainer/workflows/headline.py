@@ -1,7 +1,7 @@
 """Which metrics of a run are compared with its baselines, and which of them is the headline.
 
-The headline is the metric that was aimed at: the one that chose the best epoch, else the one that the
-threshold was chosen for, else with class weights one that weighs classes alike, else the first.
+The headline is the metric that the config optimizes: the one that selects the best epoch; else the one
+that the threshold is chosen for; else, with class weights, balanced accuracy; else the default.
 """
 
 from __future__ import annotations
@@ -15,24 +15,28 @@ from trainer.evaluation.metrics import COMPARED_METRICS, MetricEvaluator
 from trainer.evaluation.predictions import Predictions
 
 _OF_AIM = {"f1": "f1", "youden": "balanced_accuracy"}
-"""The metric that a threshold maximizes. Of the recall at a precision there is none: a baseline that
-reaches no such precision, as the prior, can have a recall of 1."""
+"""The metric that a threshold maximizes. There is none for the recall at a precision: a baseline that
+does not reach the precision, such as the prior, can have a recall of 1."""
 
 
-def compared(config: Config, task: TaskName, answers: Collection[Predictions]) -> tuple[str, ...]:
-    """The metrics that are compared with the baselines, the headline first.
+def compared(
+    config: Config, task: TaskName, predictions_of_splits: Collection[Predictions]
+) -> tuple[str, ...]:
+    """Return the metrics that are compared with the baselines, the headline first.
 
     Args:
-        config: The run's.
-        task: What is predicted.
-        answers: The predictions of each split: whether there is a metric can depend on the targets.
+        config: The config of the run.
+        task: The name of the task.
+        predictions_of_splits: Predictions of each split; targets determine which metrics are defined.
     """
     first = next(
         (
             name
             for name in preferred_metrics(config, task)
             if name in COMPARED_METRICS[task]
-            or all(name in MetricEvaluator(one).names for one in answers)
+            or all(
+                name in MetricEvaluator(predictions).names for predictions in predictions_of_splits
+            )
         ),
         COMPARED_METRICS[task][0],
     )
@@ -40,11 +44,11 @@ def compared(config: Config, task: TaskName, answers: Collection[Predictions]) -
 
 
 def preferred_metrics(config: Config, task: TaskName) -> list[str]:
-    """The metrics that a config aims at, the most telling first; empty where it names none."""
-    found = [resolved_monitor(config.fit, has_validation=True).removeprefix("val_")]
+    """Return the metrics that a config optimizes, the most specific first; empty if it names none."""
+    names = [resolved_monitor(config.fit, has_validation=True).removeprefix("val_")]
     threshold = config.evaluate.threshold
     if task == "binary" and isinstance(threshold, ThresholdCriterion):
-        found.append(_OF_AIM.get(threshold.criterion, ""))
+        names.append(_OF_AIM.get(threshold.criterion, ""))
     if task == "multiclass" and config.fit.class_weight is not None:
-        found.append("balanced_accuracy")
-    return [name for name in found if name not in {"", "loss"}]
+        names.append("balanced_accuracy")
+    return [name for name in names if name not in {"", "loss"}]

@@ -1,6 +1,6 @@
-"""Permutation importance of a network that is trained: when it is worth its time, and as a file has it.
+"""Permutation importance of a network in memory: when to compute it, on which rows, and its JSON.
 
-Owns: the rows it is measured on, its JSON. Does not own: shuffling (`trainer.evaluation.importance`).
+`trainer.evaluation.importance` computes it.
 """
 
 from __future__ import annotations
@@ -29,12 +29,14 @@ _AUTOMATIC_CELLS = 20_000_000
 
 
 def should_compute_importance(setting: Literal["auto"] | bool, rows: int, columns: int) -> bool:
-    """Whether a fit ends with it; auto: up to 20 million cells, rows × columns × repeats.
+    """Return whether training ends with permutation importance.
+
+    Auto: for up to 20 million cells, rows × columns × repeats.
 
     Args:
         setting: `evaluate.importance`.
-        rows: Of the validation split.
-        columns: Of the table, those that are features.
+        rows: Validation rows.
+        columns: Feature columns of the table.
     """
     if setting == "auto":
         setting = rows * columns * REPEATS <= _AUTOMATIC_CELLS
@@ -52,26 +54,26 @@ def compute_importance(
     level: float,
     repeats: int = REPEATS,
 ) -> dict[str, Any]:
-    """What `explanation/importance.json` holds, of a network that is in memory; but for the seconds,
-    which no two runs have alike.
+    """Compute the content of `explanation/importance.json` for a network in memory, without the
+    seconds, which differ between runs.
 
     Args:
-        evaluator: Of the network, with the weights that are judged.
-        samples: Rows of the split as the table gives them, the targets not laid out for the head.
-        preprocessing: What encoded them.
-        task: What the network answers.
-        split: Their name.
-        seed: Of the shuffles, and of the rows where there are more than 200,000.
-        level: Of the intervals, as 0.95.
-        repeats: Shuffles of each column.
+        evaluator: Evaluates the network with its current weights.
+        samples: Rows of the split, whose targets are not encoded for the head.
+        preprocessing: The preprocessing that encoded them.
+        task: The task.
+        split: The name of the split.
+        seed: The seed of the permutations, and of the rows if there are more than 200,000.
+        level: The confidence level of the intervals, for example 0.95.
+        repeats: The number of permutations of each column.
     """
-    x, y, weight = samples.x, task.actual(task.encode_targets(samples)), samples.weight
+    x, y, weight = samples.x, task.target_values(task.encode_targets(samples)), samples.weight
     if len(x) > MAX_ROWS:
         drawn = np.random.default_rng(seed).choice(len(x), MAX_ROWS, replace=False)
         rows = np.sort(drawn)
         x, y, weight = x[rows], y[rows], None if weight is None else weight[rows]
 
-    found = permutation_importance(
+    importance = permutation_importance(
         task.target.task,
         [EncodedRows(x, preprocessing.places)],
         y,
@@ -81,14 +83,14 @@ def compute_importance(
         seed=seed,
         confidence_level=level,
     )
-    return importance_json(found, split, len(samples.x), level)
+    return importance_json(importance, split, len(samples.x), level)
 
 
 def prediction_function(evaluator: Evaluator, task: Task) -> PredictFn:
-    """Asks a network that is in memory, about rows of one encoding."""
+    """Return a function that predicts rows of one encoding with a network in memory."""
 
     def ask(encoded: Sequence[Float32Array]) -> FloatArray:
-        return task.answers(evaluator.predict(encoded[0]))
+        return task.decode_outputs(evaluator.predict(encoded[0]))
 
     return ask
 
@@ -96,16 +98,17 @@ def prediction_function(evaluator: Evaluator, task: Task) -> PredictFn:
 def importance_json(
     found: PermutationImportance, split: SplitName, of_rows: int, level: float
 ) -> dict[str, Any]:
-    """An importance as a file has it.
+    """Return the JSON of an importance.
 
     Args:
-        found: What was found.
-        split: The split its rows are of.
-        of_rows: How many rows that has.
-        level: Of the intervals.
+        found: The importance.
+        split: The split of its rows.
+        of_rows: The number of rows of the split.
+        level: The confidence level of the intervals.
     """
     columns = tuple(
-        ColumnDrop(one.column, one.drop, one.low, one.high, one.is_noise) for one in found.columns
+        ColumnDrop(column.column, column.drop, column.low, column.high, column.is_noise)
+        for column in found.columns
     )
     record = ImportanceFile(
         split=split,
@@ -118,5 +121,5 @@ def importance_json(
         level=level,
     )
     facts: dict[str, Any] = to_json(record)
-    del facts["seconds"]  # Of what is written with training every byte is the same again.
+    del facts["seconds"]  # Files written by training must be reproducible byte by byte.
     return facts

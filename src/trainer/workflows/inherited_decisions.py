@@ -1,5 +1,5 @@
-"""Threshold, temperature and interval widths that are taken from another run
-(`evaluate.decisions_from`), for a network without validation rows of its own. No TensorFlow.
+"""Decisions inherited from another run (`evaluate.decisions_from`), for a network without validation
+rows: threshold, temperature and interval widths. No TensorFlow.
 """
 
 from __future__ import annotations
@@ -19,63 +19,64 @@ _KEY = "evaluate.decisions_from"
 
 
 def read_inherited_decisions(config: Config, target: FittedTarget) -> Decisions | None:
-    """The decisions of the run that `evaluate.decisions_from` names; None where it names none.
+    """Return the decisions of the run that `evaluate.decisions_from` names, or None.
 
     Args:
         config: The config.
-        target: The fitted target of the run that takes them.
+        target: The fitted target of the inheriting run.
 
     Raises:
-        RunError: There is no such run, it is damaged or not evaluated, or it predicts something else.
-        ConfigError: The `evaluate` section contradicts what it decided.
+        RunError: The run does not exist, is damaged, has not been evaluated, or predicts another
+            target.
+        ConfigError: The `evaluate` section contradicts the decisions.
     """
-    place = config.evaluate.decisions_from
-    if place is None:
+    source = config.evaluate.decisions_from
+    if source is None:
         return None
     try:
-        run, members = open_members(Path(place))
+        run, members = open_members(Path(source))
         decisions = read_decisions(run)
-    except TrainerError as wrong:
-        raise type(wrong)(
+    except TrainerError as error:
+        raise type(error)(
             replace(problem, where="", key=_KEY, found=f"{problem.found} at {problem.where}")
-            for problem in wrong.problems
-        ) from wrong
+            for problem in error.problems
+        ) from error
     if decisions is None:
         fix = f"resume it first: {command_text('resume', run.path)}"
         raise RunError(Problem("", "a run that has been evaluated", f"{run.path}", fix, _KEY))
-    theirs = members[0].preprocessing.target
-    for what in ("task", "columns", "classes"):
-        wanted, found = getattr(target, what), getattr(theirs, what)
+    source_target = members[0].preprocessing.target
+    for attribute in ("task", "columns", "classes"):
+        wanted, found = getattr(target, attribute), getattr(source_target, attribute)
         if wanted != found:
-            fix = "name a run of the same target, or take it out"
-            expected = f"a run whose target has the same {what}: {_listed(wanted)}"
+            fix = "name a run with the same target, or remove the setting"
+            expected = f"a run whose target has the same {attribute}: {_listed(wanted)}"
             raise RunError(Problem("", expected, _listed(found), fix, _KEY))
-    problems = list(_contradictions(config, decisions))
+    problems = list(_conflicts(config, decisions))
     if problems:
         raise ConfigError(problems)
     note = decisions.note
     if target.task == "regression" and not decisions.half_widths:
-        note = note or f"no intervals around predictions: {place} has none"
-    return replace(decisions, source=place, note=note)
+        note = note or f"no intervals around predictions: {source} has none"
+    return replace(decisions, source=source, note=note)
 
 
-def _contradictions(config: Config, decisions: Decisions) -> Iterator[Problem]:
-    """What the config states otherwise than it was decided."""
+def _conflicts(config: Config, decisions: Decisions) -> Iterator[Problem]:
+    """Report settings of the config that contradict the decisions."""
     settings = config.evaluate
     wanted = settings.threshold
     if isinstance(wanted, ThresholdCriterion):
         if wanted.criterion != decisions.criterion:
-            there = (
+            actual = (
                 "was stated"
                 if decisions.criterion is None
                 else f"was chosen for {decisions.criterion}"
             )
             expected = f"a run whose threshold was chosen for {wanted.criterion}"
-            fix = "name another run, or take evaluate.threshold out: that of the run is used"
-            yield Problem("", expected, f"one whose threshold {there}", fix, _KEY)
+            fix = "name another run, or remove evaluate.threshold to use that of the run"
+            yield Problem("", expected, f"one whose threshold {actual}", fix, _KEY)
     elif differs_from_default(settings, "threshold") and wanted != decisions.threshold:
         expected = f"{decisions.threshold:g}, the threshold of {settings.decisions_from}"
-        fix = "take it, or evaluate.decisions_from, out"
+        fix = "remove it, or evaluate.decisions_from"
         yield Problem("", expected, f"{wanted:g}", fix, "evaluate.threshold")
     coverage = decisions.coverage
     if differs_from_default(settings, "prediction_interval") and coverage not in (
@@ -83,7 +84,7 @@ def _contradictions(config: Config, decisions: Decisions) -> Iterator[Problem]:
         settings.prediction_interval,
     ):
         expected = f"{coverage:g}, the coverage of the intervals of {settings.decisions_from}"
-        fix = "take it, or evaluate.decisions_from, out"
+        fix = "remove it, or evaluate.decisions_from"
         yield Problem(
             "", expected, f"{settings.prediction_interval:g}", fix, "evaluate.prediction_interval"
         )

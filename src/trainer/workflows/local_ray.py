@@ -1,12 +1,10 @@
-"""A Ray for one sweep, on this machine: a process that starts it, keeps it, and ends it.
+"""A Ray cluster on this machine for one sweep: a keeper process starts it, watches it and ends it.
 
-    keeper ─ starts Ray, says where ─► … its standard input ends ─► kills all of it
+    keeper ─ starts Ray, prints the address ─► … its standard input closes ─► kills everything
 
-The keeper and all that Ray starts are a session of their own: no Ctrl-C of the terminal and no signal
-to the group of the one who asked reaches them. However that one ends, its end of the pipe is closed, and
-Ray with its helpers, some of which outlive a raylet that is killed by minutes, is gone within moments.
-
-Owns: the life of that Ray. Does not own: who connects to it (`ray_connection`).
+The keeper and the processes of Ray form a separate session, so that neither Ctrl-C in the terminal nor
+a signal to the caller's process group reaches them. However the caller ends, its end of the pipe is
+closed, and Ray is gone within moments, including helpers that can outlive a killed raylet by minutes.
 """
 
 from __future__ import annotations
@@ -27,12 +25,14 @@ from threading import Thread
 from trainer.errors import Problem, ResourceError
 
 _LONGEST_FOLDER = 40
-"""Ray adds some 60 letters to it for its sockets, whose names may have 107."""
+"""Ray appends some 60 characters for its sockets, whose paths are limited to 107."""
 
 
 def guard() -> None:
-    """Have a Ray that is started here ask for a token: whoever else reaches a port of it could run what
-    they like. To be called before this process imports Ray, which reads it then; after it, it is late.
+    """Make a Ray cluster started here require a token; otherwise anyone who reaches its ports can run
+    code.
+
+    Call it before this process imports Ray, which reads the settings then.
     """
     if "ray" not in sys.modules:
         os.environ["RAY_AUTH_MODE"] = "token"
@@ -40,13 +40,13 @@ def guard() -> None:
 
 
 class LocalRay:
-    """A Ray on this machine, from `__init__` to `close`."""
+    """A Ray cluster on this machine, running until `close`."""
 
     def __init__(self, cpus: int) -> None:
         """Start it, which takes some seconds.
 
         Args:
-            cpus: So many workers with one CPU each have room.
+            cpus: The number of workers with one CPU each.
 
         Raises:
             ResourceError: It did not start.
@@ -57,7 +57,7 @@ class LocalRay:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
-            # Ray of its own accord asks for a token where a file holds one.
+            # By default, Ray requires a token if a file has one.
             env={"RAY_AUTH_MODE": "disabled", **os.environ},
         )
         assert self._keeper.stdout is not None
@@ -72,9 +72,9 @@ class LocalRay:
             raise ResourceError(
                 Problem(
                     "--engine ray",
-                    "a Ray that starts on this machine",
-                    f"its exit code {self._keeper.returncode}",
-                    "see what `ray start --head` says, or take --engine local",
+                    "Ray to start on this machine",
+                    f"exit code {self._keeper.returncode}",
+                    "see the output of `ray start --head`, or use --engine local",
                 )
             )
 
@@ -87,8 +87,8 @@ class LocalRay:
 
 
 def _keep(cpus: int) -> None:
-    folder = Path(tempfile.mkdtemp(prefix="ray-", dir=_place()))
-    told = os.dup(1)
+    folder = Path(tempfile.mkdtemp(prefix="ray-", dir=_parent_folder()))
+    output = os.dup(1)
     os.dup2(2, 1)
     Thread(target=_end_with_input, args=(folder,), daemon=True).start()
     import ray
@@ -102,15 +102,15 @@ def _keep(cpus: int) -> None:
             logging_level="ERROR",
             _temp_dir=str(folder),
         )
-        os.write(told, f"{context.address_info['gcs_address']}\n".encode())
-        os.close(told)
+        os.write(output, f"{context.address_info['gcs_address']}\n".encode())
+        os.close(output)
         while True:
             signal.pause()
     finally:
         _end(folder, 1)
 
 
-def _place() -> str | None:
+def _parent_folder() -> str | None:
     return None if len(tempfile.gettempdir()) <= _LONGEST_FOLDER else "/tmp"
 
 
@@ -121,8 +121,8 @@ def _end_with_input(folder: Path) -> None:
 
 
 def _end(folder: Path, code: int) -> None:
-    while others := _session():
-        for number in others:
+    while processes := _session_processes():
+        for number in processes:
             with suppress(OSError):
                 os.kill(number, signal.SIGKILL)
         time.sleep(0.01)
@@ -130,16 +130,20 @@ def _end(folder: Path, code: int) -> None:
     os._exit(code)
 
 
-def _session() -> list[int]:
-    """The other processes of this one's session that live."""
-    own, found = os.getsid(0), []
-    for place in Path("/proc").glob("[0-9]*"):
+def _session_processes() -> list[int]:
+    """Return the other running processes of this session."""
+    session, processes = os.getsid(0), []
+    for path in Path("/proc").glob("[0-9]*"):
         with suppress(OSError, ValueError):
-            # The name of the program, in brackets, can hold blanks and brackets itself.
-            words = (place / "stat").read_text(errors="replace").rpartition(")")[2].split()
-            if int(words[3]) == own and words[0] not in "ZX" and int(place.name) != os.getpid():
-                found.append(int(place.name))
-    return found
+            # The program name in parentheses can contain spaces and parentheses.
+            fields = (path / "stat").read_text(errors="replace").rpartition(")")[2].split()
+            if (
+                int(fields[3]) == session
+                and fields[0] not in "ZX"
+                and int(path.name) != os.getpid()
+            ):
+                processes.append(int(path.name))
+    return processes
 
 
 if __name__ == "__main__":

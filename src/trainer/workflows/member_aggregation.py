@@ -1,8 +1,5 @@
-"""What the networks of one run come to together: means and intervals, the mean of their answers,
-out-of-fold answers, and what is chosen on them.
-
-Owns: which files of a run with repeats or folds follow from those of its members. Does not own: training
-these (`members`).
+"""Aggregate the members of a run: metrics with intervals, mean predictions, out-of-fold predictions,
+and the decisions made on them.
 """
 
 from __future__ import annotations
@@ -34,49 +31,59 @@ from trainer.workflows.task import Task
 def aggregate_members(
     run: RunDirectory, members: Sequence[Member], ended: Sequence[MemberEnded], plan: RunPlan
 ) -> Intervals:
-    """Write what the members of a run score, what they say together, and what follows from it.
+    """Write the aggregated metrics, the predictions of the ensemble, and its decisions.
 
     Raises:
-        RunError: A member's files are damaged.
-        StorageError: The run cannot be written.
+        RunError: Files of a member are damaged.
+        StorageError: The run directory cannot be written.
     """
-    finished = [one for one in ended if one.status == "finished"]
+    finished = [member for member in ended if member.status == "finished"]
     by_number = {member.number: member for member in members}
-    own = [by_number[one.number] for one in finished]
+    finished_members = [by_number[member.number] for member in finished]
     folding = None
-    if own[0].fold is not None:
-        ratios = [_validation_share(one.run) for one in finished]
-        folding = FoldAssignment([member.fold or 0 for member in own], float(np.mean(ratios)))
-    aggregates = aggregate([one.metrics for one in finished], folding)
-    for split, measured in aggregates.items():
+    if finished_members[0].fold is not None:
+        ratios = [_validation_share(member.run) for member in finished]
+        folding = FoldAssignment(
+            [member.fold or 0 for member in finished_members], float(np.mean(ratios))
+        )
+    aggregates = aggregate([member.metrics for member in finished], folding)
+    for split, intervals in aggregates.items():
         run.write_evaluation(
             split,
             Evaluation(
-                {name: one.mean for name, one in measured.items()},
+                {name: interval.mean for name, interval in intervals.items()},
                 split=split,
                 members=len(finished),
-                intervals=measured,
+                intervals=intervals,
             ),
         )
-    runs = [RunDirectory(one.run) for one in finished]
+    runs = [RunDirectory(member.run) for member in finished]
     names = plan.task.prediction_names
-    validation = _mean_answers(runs, "validation", plan) if folding is None else None
+    validation = _mean_predictions(runs, "validation", plan) if folding is None else None
     if folding is not None:
-        answers = [_fold_answers(one, member, plan) for one, member in zip(runs, own, strict=True)]
+        fold_predictions = [
+            _fold_predictions(member_run, member, plan)
+            for member_run, member in zip(runs, finished_members, strict=True)
+        ]
         table = plan.dataset.table.frame.select(plan.task.target.columns)
-        frame = out_of_fold(answers, table, names)
+        frame = out_of_fold(fold_predictions, table, names)
         buffer = io.BytesIO()
         frame.write_parquet(buffer)
         run.write_predictions(run.out_of_fold.name, buffer.getvalue())
-        validation = _as_answers(frame, plan)
-    # Its members' answers are calibrated.
+        validation = _with_targets(frame, plan)
+    # Its members' predictions are calibrated.
     settings = plan.config.evaluate.model_copy(update={"calibrate": False})
     inherited = None if plan.inherited is None else replace(plan.inherited, temperature=1.0)
     write_decisions(run, choose_decisions(settings, plan.task, validation, inherited))
-    for split, said in (("validation", validation), ("test", _mean_answers(runs, "test", plan))):
-        if said is not None:
-            groups = row_groups(plan, said.rows)
-            run.write_predictions(f"{split}.parquet", predictions_to_parquet(said, names, groups))
+    for split, predictions in (
+        ("validation", validation),
+        ("test", _mean_predictions(runs, "test", plan)),
+    ):
+        if predictions is not None:
+            groups = row_groups(plan, predictions.rows)
+            run.write_predictions(
+                f"{split}.parquet", predictions_to_parquet(predictions, names, groups)
+            )
     return aggregates
 
 
@@ -85,35 +92,37 @@ def _validation_share(run: Path) -> float:
     return splits["validation"] / splits["train"]
 
 
-def _mean_answers(
+def _mean_predictions(
     runs: Sequence[RunDirectory], split: SplitName, plan: RunPlan
 ) -> Predictions | None:
-    """The mean of what the members say of rows that all of them have; None where there are none."""
+    """Return the mean of the members' predictions for rows that all of them have, or None."""
     target = plan.task.target
-    there = []
+    predictions = []
     for run in runs:
-        own = _own_question(run, plan)
-        found = read_split_predictions(
-            run, split, target.task, own.target.names, own.prediction_names
+        member_question = _member_question(run, plan)
+        member_predictions = read_split_predictions(
+            run, split, target.task, member_question.target.names, member_question.prediction_names
         )
-        if found is not None:
-            there.append(found)
-    if not there:
+        if member_predictions is not None:
+            predictions.append(member_predictions)
+    if not predictions:
         return None
-    p = np.stack([one.p for one in there]).mean(axis=0)
-    return replace(there[0], names=target.names, p=p)
+    p = np.stack([each.p for each in predictions]).mean(axis=0)
+    return replace(predictions[0], names=target.names, p=p)
 
 
-def _own_question(run: RunDirectory, plan: RunPlan) -> Task:
-    """The question as a member asks it: a class that is spelled in several ways (`ignore_case`) has the
-    spelling that is most frequent in the member's own training rows. The order of classes is the same.
+def _member_question(run: RunDirectory, plan: RunPlan) -> Task:
+    """Return the task of a member.
+
+    The name of a class with several spellings (`ignore_case`) is the most frequent one in the member's
+    training rows. The order of classes is the same.
     """
     target = Preprocessing.from_json(run.read_preprocessing()).target
     return replace(plan.task, target=target)
 
 
-def _as_answers(frame: pl.DataFrame, plan: RunPlan) -> Predictions:
-    """Out-of-fold answers, with what is true of their rows."""
+def _with_targets(frame: pl.DataFrame, plan: RunPlan) -> Predictions:
+    """Return out-of-fold predictions with the targets of their rows."""
     target, rows = plan.task.target, frame["row"].to_numpy()
     values = plan.dataset.target_values(rows)
     weight = plan.dataset.weight
@@ -127,8 +136,8 @@ def _as_answers(frame: pl.DataFrame, plan: RunPlan) -> Predictions:
     )
 
 
-def _fold_answers(run: RunDirectory, member: Member, plan: RunPlan) -> FoldPredictions:
-    names = _own_question(run, plan).prediction_names
+def _fold_predictions(run: RunDirectory, member: Member, plan: RunPlan) -> FoldPredictions:
+    names = _member_question(run, plan).prediction_names
     frame = pl.read_parquet(io.BytesIO(run.read_predictions("validation.parquet")))
-    answers = frame.select(names).to_numpy()
-    return FoldPredictions(frame["row"].to_numpy(), answers, member.fold or 0, member.repeat)
+    predictions = frame.select(names).to_numpy()
+    return FoldPredictions(frame["row"].to_numpy(), predictions, member.fold or 0, member.repeat)

@@ -1,16 +1,13 @@
-"""A run of several networks: repeats and folds of one config, and what they score together.
+"""A run of several networks: the repeats and folds of one config, and their common evaluation.
 
-    config ─► members ─► packs ─► each one's run directory ─► means, intervals, out-of-fold predictions
+    config ─► members ─► packs ─► their run directories ─► means, intervals, out-of-fold predictions
 
-    members/0001 …     run directories, each as `fit` makes it
-    packs/             state while they train
-    evaluation/        each metric's mean, spread and interval over the members
+    members/0001 …     run directories, each as `fit` writes it
+    packs/             state during training
+    evaluation/        mean, spread and interval of each metric over the members
     predictions/out_of_fold.parquet
 
 Importing this module does not import TensorFlow; running it does.
-
-Owns: the directory of such a run. Does not own: the members' training (`many`), the arithmetic
-(`trainer.report.aggregates`, `trainer.data.out_of_fold`).
 """
 
 from __future__ import annotations
@@ -66,14 +63,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class MembersStarted:
-    """A run of several networks begins.
+    """A run of several networks starts.
 
     Attributes:
         run: Its directory.
-        plan: Of its first member.
-        members: How many.
-        repeats: Networks a fold.
-        folds: None where the validation rows are the same for all.
+        plan: The plan of its first member.
+        members: The number of members.
+        repeats: Networks per fold.
+        folds: The number of folds; None if all members share the validation rows.
     """
 
     run: Path
@@ -85,15 +82,15 @@ class MembersStarted:
 
 @dataclass(frozen=True, slots=True)
 class MembersFinished:
-    """It has ended.
+    """A run of several networks has ended.
 
     Attributes:
         run: Its directory.
-        status: "stopped" when it was interrupted.
-        stopped_because: Why, where it was.
-        members: How each of them ended.
-        aggregates: What they score.
-        sentence: What its report says in a sentence; empty where there is none.
+        status: "stopped" if it was interrupted.
+        stopped_because: The reason why it ended.
+        members: How each member ended.
+        aggregates: Metrics over the members.
+        sentence: The summary of the report; empty without a report.
         seconds: Wall-clock time of this process.
     """
 
@@ -122,18 +119,18 @@ def fit_members(
 
     Args:
         loaded: The config.
-        runs: The folder that run directories are kept in.
+        runs: The folder of run directories.
         command: The command line, for the manifest.
-        allow_custom: Whether functions of the user's own may be imported.
-        interrupted: Whether training should end.
+        allow_custom: Whether custom functions may be imported.
+        interrupted: Returns the reason to end training, if there is one.
 
     Raises:
-        InputError: Config or data are wrong; no run directory is left behind.
-        TrainingError: No network could be trained; the run directory says why.
+        InputError: Config or data are invalid; no run directory is left.
+        TrainingError: No network could be trained; the manifest records why.
     """
     began, now = perf_counter(), datetime.now(UTC)
     tables = TableCache()
-    plan = make_plan(_entry(loaded, member_configs(loaded.config)[0]), tables)
+    plan = make_plan(_member_config(loaded, member_configs(loaded.config)[0]), tables)
     text = dump_config(loaded.config)
     run = RunDirectory.create(runs, loaded.config.name, text, now)
     with RunLock(run.lock):
@@ -166,11 +163,11 @@ def resume_members(
     allow_custom: bool,
     interrupted: Callable[[], str | None],
 ) -> Generator[Event, None, None]:
-    """Go on with a run of several networks.
+    """Resume a run of several networks.
 
     Raises:
-        RunError: It has finished, another process writes it, or something is not as it was.
-        TrainingError: As `fit_members`.
+        RunError: The run has finished, another process writes it, or something has changed.
+        TrainingError: See `fit_members`.
     """
     began, now = perf_counter(), datetime.now(UTC)
     run = RunDirectory(path)
@@ -179,13 +176,11 @@ def resume_members(
         if manifest.status == "finished":
             fix = f"extend one of its members: {command_text('resume', run.member(1), 'fit.epochs=+20')}"
             raise RunError(
-                Problem(
-                    str(path), "a run that has something left to do", "one that has finished", fix
-                )
+                Problem(str(path), "a run with training left to do", "a finished run", fix)
             )
         loaded = read_run_config(run)
         tables = TableCache()
-        plan = make_plan(_entry(loaded, member_configs(loaded.config)[0]), tables)
+        plan = make_plan(_member_config(loaded, member_configs(loaded.config)[0]), tables)
         check_unchanged(_specs(run, loaded), plan, command)
         resumption = Resumption(at=now, command=command, epoch=0, step=0, checkpoint="packs")
         manifest = manifest.with_resumption(resumption, this_process())
@@ -196,29 +191,29 @@ def resume_members(
 
 
 def has_members(path: Path) -> bool:
-    """Whether a run of several networks is there."""
+    """Return whether the directory contains a run of several networks."""
     run = RunDirectory(path)
     return run.packs.is_dir() and run.manifest.exists()
 
 
 def find_members(loaded: LoadedConfig, runs: Path) -> Path | None:
-    """The newest run of this config, with its repeats or folds; None without."""
+    """Return the newest run of this config with its repeats or folds, or None."""
     wanted = to_jsonable(resolved_settings(loaded.config))
     for path in sorted(find_runs(runs / loaded.config.name), reverse=True):
         try:
-            found = to_jsonable(resolved_settings(read_run_config(RunDirectory(path)).config))
+            settings = to_jsonable(resolved_settings(read_run_config(RunDirectory(path)).config))
         except InputError:
             continue
-        if has_members(path) and found == wanted:
+        if has_members(path) and settings == wanted:
             return path
     return None
 
 
 def finished_members(path: Path) -> MembersFinished | None:
-    """How a run of several networks ended that has finished; None for one that can go on.
+    """Return how a finished run of several networks ended; None for a run that can be resumed.
 
     Raises:
-        RunError: It is damaged.
+        RunError: The run is damaged.
     """
     run = RunDirectory(path)
     manifest = run.read_manifest()
@@ -233,21 +228,21 @@ def finished_members(path: Path) -> MembersFinished | None:
         run=path,
         status="finished",
         stopped_because=manifest.stopped_because or "",
-        members=tuple(read_ended_member(one) for one in specs if one.place.is_dir()),
+        members=tuple(read_ended_member(spec) for spec in specs if spec.run_path.is_dir()),
         aggregates=summary.intervals,
         sentence=read_sentence(run),
         seconds=0.0,
     )
 
 
-def _entry(loaded: LoadedConfig, member: Member) -> LoadedConfig:
+def _member_config(loaded: LoadedConfig, member: Member) -> LoadedConfig:
     return replace(loaded, config=member.config)
 
 
 def _specs(run: RunDirectory, loaded: LoadedConfig) -> list[RunSpec]:
     return [
-        RunSpec(one.number, _entry(loaded, one), run.member(one.number))
-        for one in member_configs(loaded.config)
+        RunSpec(member.number, _member_config(loaded, member), run.member(member.number))
+        for member in member_configs(loaded.config)
     ]
 
 
@@ -264,7 +259,7 @@ def _train(
 ) -> Generator[Event, None, None]:
     members = member_configs(loaded.config)
     specs = {one.number: one for one in _specs(run, loaded)}
-    with _recorded(run, manifest) as record:
+    with _manifest_at_end(run, manifest) as record:
         run.packs.mkdir(exist_ok=True)
         yield MembersStarted(
             run.path, plan, len(members), loaded.config.fit.repeats, loaded.config.fit.folds
@@ -287,35 +282,35 @@ def _train(
         while True:
             try:
                 event = next(working)
-            except StopIteration as over:
-                reason = over.value
+            except StopIteration as stop:
+                reason = stop.value
                 break
             if isinstance(event, MemberEnded):
                 ended[event.number] = event
             yield event
-        found = tuple(ended[number] for number in sorted(ended))
+        ended_members = tuple(ended[number] for number in sorted(ended))
         aggregates: Intervals = {}
         sentence = ""
         if reason is None:
-            _check_some_finished(run, found)
-            aggregates = aggregate_members(run, members, found, plan)
+            _check_some_finished(run, ended_members)
+            aggregates = aggregate_members(run, members, ended_members, plan)
             if plan.config.evaluate.report:
                 of_members = [one.loaded for one in specs.values()]
                 sentence = write_ensemble_findings(run, of_members, tables)
         record.manifest = replace(
             record.manifest,
-            epochs=max((one.epochs for one in found), default=0),
+            epochs=max((one.epochs for one in ended_members), default=0),
             stopped_because=reason or "all members done",
         )
         record.status = "finished" if reason is None else "stopped"
     if sentence:
-        # Not before: it tells how the run ended.
+        # The page shows how the run ended, so it comes last.
         write_page(run, datetime.now(UTC))
     yield MembersFinished(
         run=run.path,
         status="finished" if reason is None else "stopped",
         stopped_because=reason or "all members done",
-        members=found,
+        members=ended_members,
         aggregates=aggregates,
         sentence=sentence,
         seconds=perf_counter() - began,
@@ -323,20 +318,20 @@ def _train(
 
 
 @dataclass(slots=True)
-class _Record:
+class _EndRecord:
     manifest: Manifest
     status: Literal["finished", "stopped", "failed"] = "stopped"
 
 
 @contextmanager
-def _recorded(run: RunDirectory, manifest: Manifest) -> Iterator[_Record]:
-    """Within it the run trains; how it ended is written at its end."""
-    record = _Record(manifest)
+def _manifest_at_end(run: RunDirectory, manifest: Manifest) -> Iterator[_EndRecord]:
+    """Context manager that writes to the manifest how the run ended."""
+    record = _EndRecord(manifest)
     problems: tuple[Problem, ...] = ()
     try:
         yield record
-    except TrainerError as wrong:
-        record.status, problems = "failed", wrong.problems
+    except TrainerError as error:
+        record.status, problems = "failed", error.problems
         raise
     except Exception as bug:
         record.status, problems = "failed", (Problem("trainer", "no bug", repr(bug)),)
@@ -347,11 +342,11 @@ def _recorded(run: RunDirectory, manifest: Manifest) -> Iterator[_Record]:
 
 
 def _check_some_finished(run: RunDirectory, ended: Sequence[MemberEnded]) -> None:
-    if any(one.status == "finished" for one in ended):
+    if any(member.status == "finished" for member in ended):
         return
-    kinds = [
-        replace(problem, where=f"{one.run}: {problem.where}")
-        for one in ended[:3]
-        for problem in one.problems[:1]
+    problems = [
+        replace(problem, where=f"{member.run}: {problem.where}")
+        for member in ended[:3]
+        for problem in member.problems[:1]
     ]
-    raise TrainingError(kinds or [Problem(str(run.path), "a member that finishes", "none")])
+    raise TrainingError(problems or [Problem(str(run.path), "a member that finishes", "none")])

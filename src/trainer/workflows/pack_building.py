@@ -1,8 +1,6 @@
-"""From plans to the members of a pack in training, at their start or where they were stopped.
+"""Build the members of a pack, at the start or restored from its checkpoint.
 
 Importing this module does not import TensorFlow; calling it does.
-
-Owns: putting the pieces of models and engine together for a pack. Does not own: its files (`packs`).
 """
 
 from __future__ import annotations
@@ -28,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class PackedMember:
-    """A member while its pack trains."""
+    """A member during the training of its pack."""
 
     planned_run: PlannedRun
     training: MemberTraining
@@ -38,38 +36,38 @@ class PackedMember:
 
 
 class SampleCache:
-    """Samples laid out for their heads, each once: a pack knows equal rows by their being the same."""
+    """A cache of samples encoded for their heads: a pack identifies equal rows by object identity."""
 
     def __init__(self) -> None:
-        self._made: dict[Any, Samples | None] = {}
-        self._kept: list[Any] = []
+        self._cache: dict[Any, Samples | None] = {}
+        self._references: list[Any] = []
 
     def samples(self, planned_run: PlannedRun, split: SplitName) -> Samples | None:
-        """The rows of a split, their targets laid out for the head."""
+        """Return the rows of a split with targets encoded for the head."""
         plan = planned_run.plan
         key = (id(plan.dataset), plan.task.outputs, split)
-        if key not in self._made:
-            found = plan.dataset.samples(split)
-            self._made[key] = None if found is None else plan.task.encode_targets(found)
-            self._kept.append(plan.dataset)
-        return self._made[key]
+        if key not in self._cache:
+            rows = plan.dataset.samples(split)
+            self._cache[key] = None if rows is None else plan.task.encode_targets(rows)
+            self._references.append(plan.dataset)
+        return self._cache[key]
 
     def apply_class_weights(self, planned_run: PlannedRun) -> Samples:
-        """The training rows with class weights multiplied into their weights."""
+        """Return the training rows with class weights multiplied into their weights."""
         plan = planned_run.plan
         settings = plan.config.fit.class_weight
         text = str(sorted(settings.items())) if isinstance(settings, dict) else settings
         key = (id(plan.dataset), plan.task.outputs, "weighted", text)
-        if key not in self._made:
+        if key not in self._cache:
             train = self.samples(planned_run, "train")
             assert train is not None, "a plan has training rows"
-            plain = plan.dataset.samples("train")
-            assert plain is not None
-            heavy = apply_class_weights(plain, plan.task.class_weights(settings))
-            self._made[key] = replace(train, weight=heavy.weight)
-        made = self._made[key]
-        assert made is not None
-        return made
+            unencoded = plan.dataset.samples("train")
+            assert unencoded is not None
+            with_weights = apply_class_weights(unencoded, plan.task.class_weights(settings))
+            self._cache[key] = replace(train, weight=with_weights.weight)
+        cached = self._cache[key]
+        assert cached is not None
+        return cached
 
 
 def build_member(planned_run: PlannedRun, cache: SampleCache) -> PackedMember:
@@ -114,7 +112,7 @@ def build_member(planned_run: PlannedRun, cache: SampleCache) -> PackedMember:
 def build_pack_training(
     planned: PackSpec, members: Sequence[PackedMember], directory: Path
 ) -> tuple[PackTraining, Mapping[str, Any] | None]:
-    """The pack where it begins or was stopped; the facts of its checkpoint, where it had one."""
+    """Return the pack at the start or restored, and the metadata of its checkpoint if it has one."""
     from trainer.engine.batches import steps_per_execution
     from trainer.engine.pack_fit import PackTraining
     from trainer.engine.packs import Pack
@@ -122,8 +120,8 @@ def build_pack_training(
     from trainer.models.losses import build_loss
 
     plan = planned.members[0].plan
-    plain = plan.config.loss.model_copy(update={"label_smoothing": 0.0})
-    loss = build_loss(plain, plan.task.loss)
+    unsmoothed = plan.config.loss.model_copy(update={"label_smoothing": 0.0})
+    loss = build_loss(unsmoothed, plan.task.loss)
     parameters = plan.parameters or 0
 
     def make(numbers: Sequence[int]) -> Pack:
@@ -145,17 +143,17 @@ def build_pack_training(
     facts, state = checkpoint.metadata, checkpoint.state
     training = PackTraining(trainings, make, facts["slots"])
     snapshots, judged = [], []
-    for number, own in enumerate(facts["members"]):
-        begin = f"{number:04d}/"
+    for number, member_facts in enumerate(facts["members"]):
+        prefix = f"{number:04d}/"
         arrays = {
-            name.removeprefix(begin): value
+            name.removeprefix(prefix): value
             for name, value in state.items()
-            if name.startswith(begin)
+            if name.startswith(prefix)
         }
-        snapshots.append(Snapshot(arrays, own["facts"]))
+        snapshots.append(Snapshot(arrays, member_facts["facts"]))
         judged.append(
             [value for name, value in sorted(arrays.items()) if name.startswith("judged/")]
         )
-        members[number].best = own["best"]
+        members[number].best = member_facts["best"]
     training.restore(snapshots, judged)
     return training, facts

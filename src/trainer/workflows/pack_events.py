@@ -1,7 +1,4 @@
-"""What the training of packs tells. No TensorFlow: it passes between processes.
-
-Owns: the events. Does not own: whatever tells them (`packs`, `many`).
-"""
+"""Events of pack training. No TensorFlow: they are sent between processes."""
 
 from __future__ import annotations
 
@@ -17,13 +14,13 @@ from trainer.errors import Problem
 
 @dataclass(frozen=True, slots=True)
 class PackStarted:
-    """A pack begins or goes on.
+    """A pack starts or resumes.
 
     Attributes:
-        numbers: Its members.
-        epoch: The epoch it goes on after; 0 at the start.
-        epochs: All there are.
-        device: What it is trained on.
+        numbers: The numbers of its members.
+        epoch: The epoch it resumes after; 0 at the start.
+        epochs: The total number of epochs.
+        device: The device it trains on.
     """
 
     numbers: tuple[int, ...]
@@ -34,7 +31,7 @@ class PackStarted:
 
 @dataclass(frozen=True, slots=True)
 class PackEpochEnded:
-    """One epoch of a pack: member → its result."""
+    """A pack has completed an epoch: member → result."""
 
     epoch: int
     results: Mapping[int, EpochEnd]
@@ -42,16 +39,16 @@ class PackEpochEnded:
 
 @dataclass(frozen=True, slots=True)
 class MemberEnded:
-    """A member's run directory is complete.
+    """The run directory of a member is complete.
 
     Attributes:
-        number: The member.
-        run: Its run directory.
-        status: How it ended.
-        epochs: Epochs trained.
+        number: The number of the member.
+        run: The run directory.
+        status: How training ended.
+        epochs: Number of trained epochs.
         best_epoch: The epoch whose weights were evaluated; 0 for none.
-        best: The measures of that epoch.
-        stopped_because: Why training ended.
+        best: The metrics of that epoch.
+        stopped_because: The reason why training ended.
         metrics: Split → metric → value.
         problems: Why it failed.
     """

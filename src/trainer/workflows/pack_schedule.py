@@ -1,7 +1,6 @@
-"""Which of several networks are trained together: from configs to packs. No TensorFlow.
+"""Group networks into packs, which are trained together. No TensorFlow.
 
-Owns: the grouping, how large a pack is. Does not own: what networks must have in common
-(`trainer.models.pack_compatibility`), their training (`packs`).
+`trainer.models.pack_compatibility` defines what networks of a pack have in common; `packs` trains them.
 """
 
 from __future__ import annotations
@@ -23,30 +22,30 @@ from trainer.runs.machine import available_memory
 from trainer.workflows.plan import RunPlan, TableCache, make_plan
 
 LARGEST_PACK = 64
-"""More members than this gain nothing (measured: from 32 on a member's step takes as long as before)."""
+"""More members are not faster (measured: from 32 on, the time of a step per member stays constant)."""
 SMALLEST_PACK = 4
-"""Where another job would have fewer members, compiling takes longer than they do."""
+"""With fewer members per job, compilation takes longer than their training."""
 _MEMORY_SHARE = 0.25
 
 
 @dataclass(frozen=True, slots=True)
 class RunSpec:
-    """A network that is to be trained.
+    """A network to train.
 
     Attributes:
-        number: What it is called by.
+        number: Its number.
         loaded: Its config.
-        place: Its run directory.
+        run_path: Its run directory.
     """
 
     number: int
     loaded: LoadedConfig
-    place: Path
+    run_path: Path
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedRun:
-    """An entrant, planned."""
+    """A network to train, with its plan."""
 
     spec: RunSpec
     plan: RunPlan
@@ -54,11 +53,11 @@ class PlannedRun:
 
 @dataclass(frozen=True, slots=True)
 class PackSpec:
-    """Networks that one program trains.
+    """Networks trained by one program.
 
     Attributes:
-        members: In the order of the pack.
-        single_reason: What keeps its one member out of packs; None for a pack, be it of one.
+        members: The networks in the order of the pack.
+        single_reason: Why a single network cannot be in a pack; None for a pack, even with one member.
     """
 
     members: tuple[PlannedRun, ...]
@@ -66,24 +65,24 @@ class PackSpec:
 
     @property
     def numbers(self) -> tuple[int, ...]:
-        """Of its members."""
+        """Return the numbers of the members."""
         return tuple(member.spec.number for member in self.members)
 
 
 @dataclass(frozen=True, slots=True)
 class PackSchedule:
-    """All programs that there will be.
+    """All programs of a set of networks.
 
     Attributes:
-        packs: In the order they are trained in.
-        failed: Entrants that cannot be trained, and why.
+        packs: The packs in the order of training.
+        failed: Networks that cannot be trained, and why.
     """
 
     packs: tuple[PackSpec, ...]
     failed: Mapping[int, tuple[Problem, ...]]
 
     def __str__(self) -> str:
-        """`20 networks in 1 program`, with what is trained alone and why."""
+        """Return for example `20 networks in 1 program`, and why networks are trained alone."""
         count = sum(len(pack.members) for pack in self.packs)
         text = f"{pluralize(count, 'network')} in {pluralize(len(self.packs), 'program')}"
         reasons = dict.fromkeys(p.single_reason for p in self.packs if p.single_reason is not None)
@@ -93,12 +92,12 @@ class PackSchedule:
 
 
 def schedule_packs(specs: Sequence[RunSpec], tables: TableCache, jobs: int = 1) -> PackSchedule:
-    """Read the tables and group the networks by shape, in the order of the entrants.
+    """Read the tables and group the networks by architecture, in their order.
 
     Args:
         specs: The networks.
-        tables: Those read so far.
-        jobs: So many packs are trained at a time.
+        tables: A cache of tables.
+        jobs: The number of packs trained at a time.
     """
     groups: dict[str, list[PlannedRun]] = {}
     alone: dict[int, PackSpec] = {}
@@ -106,8 +105,8 @@ def schedule_packs(specs: Sequence[RunSpec], tables: TableCache, jobs: int = 1) 
     for spec in specs:
         try:
             planned_run = PlannedRun(spec, make_plan(spec.loaded, tables))
-        except InputError as wrong:
-            failed[spec.number] = wrong.problems
+        except InputError as error:
+            failed[spec.number] = error.problems
             continue
         reason = incompatible_reason(planned_run.plan.config, network_sizes(planned_run.plan))
         if reason is None and planned_run.plan.engine.engine == "streaming":
@@ -118,20 +117,20 @@ def schedule_packs(specs: Sequence[RunSpec], tables: TableCache, jobs: int = 1) 
         else:
             alone[spec.number] = PackSpec((planned_run,), reason)
     for key in [key for key, group in groups.items() if len(group) == 1]:
-        # What compiles a pack takes longer than a network that need not be compiled.
+        # Compiling a pack takes longer than training one network uncompiled.
         (planned_run,) = groups.pop(key)
         alone[planned_run.spec.number] = PackSpec((planned_run,), "no other of its shape")
     packs = [
-        PackSpec(tuple(group[begin : begin + size]))
+        PackSpec(tuple(group[first : first + size]))
         for group in groups.values()
         for size in [pack_size(group[0].plan, len(group), jobs)]
-        for begin in range(0, len(group), size)
+        for first in range(0, len(group), size)
     ]
     return PackSchedule((*packs, *alone.values()), failed)
 
 
 def network_sizes(plan: RunPlan) -> ModelDimensions:
-    """What of a network's shape comes from its data."""
+    """Return the part of the network's architecture that depends on its data."""
     preprocessing = plan.dataset.preprocessing
     return ModelDimensions(
         width=preprocessing.width,
@@ -146,13 +145,18 @@ def network_sizes(plan: RunPlan) -> ModelDimensions:
 
 
 def pack_size(plan: RunPlan, count: int, jobs: int) -> int:
-    """Members of a pack where there are `count` networks of one shape: as memory allows, and so that all
-    jobs have packs to do, of about one size.
+    """Return the number of members per pack for `count` networks of one architecture.
+
+    Memory limits it, and all jobs get packs of about the same size.
     """
     free = available_memory()
-    shapes = [layer.output_shape for layer in plan.layers if layer.output_shape is not None]
-    each = member_bytes(plan.config, network_sizes(plan), plan.parameters or 0, shapes)
-    affordable = LARGEST_PACK if free is None else int(_MEMORY_SHARE * free / jobs / each)
-    most = max(1, min(LARGEST_PACK, affordable))
-    packs = max(-(-count // most), min(jobs, count // SMALLEST_PACK))
+    output_shapes = [layer.output_shape for layer in plan.layers if layer.output_shape is not None]
+    bytes_per_member = member_bytes(
+        plan.config, network_sizes(plan), plan.parameters or 0, output_shapes
+    )
+    affordable = (
+        LARGEST_PACK if free is None else int(_MEMORY_SHARE * free / jobs / bytes_per_member)
+    )
+    limit = max(1, min(LARGEST_PACK, affordable))
+    packs = max(-(-count // limit), min(jobs, count // SMALLEST_PACK))
     return -(-count // packs)

@@ -1,12 +1,10 @@
-"""Packs from plans to run directories: every member gets one of its own, as `fit` writes it.
+"""Train a pack and write a run directory for each member, as `fit` does.
 
-    networks ─► pack ─► epochs, each member's recorded ─► best weights of all ─► evaluations
+    networks ─► pack ─► epochs, recorded per member ─► best weights ─► evaluations
 
-While a pack trains, its state is one checkpoint, beside its members' directories; a member's own
-checkpoints are written when the pack is done. A pack that was stopped or killed goes on from there with
-the members it had. Importing this module does not import TensorFlow; running it does.
-
-Owns: a pack's training and its files. Does not own: which networks make a pack (`pack_plans`).
+During training the state of a pack is one checkpoint beside the directories of its members; the
+members' checkpoints are written at the end. A stopped or killed pack resumes from there with the same
+members. Importing this module does not import TensorFlow; running it does.
 """
 
 from __future__ import annotations
@@ -59,7 +57,7 @@ if TYPE_CHECKING:
     from trainer.engine.events import EpochEnd
     from trainer.engine.pack_fit import PackTraining
 
-_NOTE = "pack.json"
+_RECORD = "pack.json"
 
 
 def train_pack(
@@ -71,23 +69,23 @@ def train_pack(
     interrupted: Callable[[], str | None],
     threads: int | None = None,
 ) -> Generator[PackEvent, Mapping[int, str] | None, str | None]:
-    """Train a pack, from its start or from where it was stopped.
+    """Train a pack from the start or from its checkpoint.
 
-    After each `PackEpochEnded` it takes the members that are to be ended with that epoch, and why.
+    After each `PackEpochEnded` the caller sends the members to end with that epoch, and why.
 
     Args:
-        planned: Its members; those that its `pack.json` names, where it has one.
-        directory: Of the pack's own state.
+        planned: The pack; its members are those in `pack.json`, if that exists.
+        directory: The directory of the pack's state.
         command: The command line, for the manifests.
-        splits: What the best weights of each member are evaluated on.
-        interrupted: Asked about once a second and at the end of each epoch.
-        threads: At most so many inside one operation; None chooses.
+        splits: The splits that the best weights of each member are evaluated on.
+        interrupted: Called about once a second and at the end of each epoch.
+        threads: Maximum number of threads inside one operation; None chooses.
 
     Returns:
-        Why it was stopped; None when all of its members have ended.
+        Why it was stopped; None if all members have ended.
 
     Raises:
-        TrainingError: It could not go on.
+        TrainingError: Training failed.
     """
     began, now = perf_counter(), datetime.now(UTC)
     first = planned.members[0].plan
@@ -107,12 +105,12 @@ def train_pack(
         with storage_errors(directory, "make a folder for a pack"):
             directory.mkdir(parents=True, exist_ok=True)
         remove_temporaries(directory)
-        _note(directory, PackRecord(planned.numbers, is_done=False))
-        _record(members, training, device, command, now, stack, resumed=resumed)
-        keeper = _Keeper(training, members, directory)
+        _write_record(directory, PackRecord(planned.numbers, is_done=False))
+        _open_records(members, training, device, command, now, stack, resumed=resumed)
+        checkpoints = _PackCheckpoints(training, members, directory)
         start = max((member.training.epoch for member in members), default=0)
         numbers = planned.numbers
-        place = {number: index for index, number in enumerate(numbers)}
+        index_of = {number: index for index, number in enumerate(numbers)}
 
         epochs = first.total_steps // first.steps_per_epoch
         yield PackStarted(numbers, start, epochs, device)
@@ -120,56 +118,60 @@ def train_pack(
             assert isinstance(event, PackEpochEnd)
             for index, result in event.results.items():
                 _write_epoch(members[index], result)
-            told = {numbers[index]: result for index, result in event.results.items()}
-            ends = (yield PackEpochEnded(event.epoch, told)) or {}
-            ending = {place[number]: reason for number, reason in ends.items()}
-            training.end_members({own: ending[own] for own in training.live if own in ending})
-            keeper.keep_if_due()
+            results = {numbers[index]: result for index, result in event.results.items()}
+            to_end = (yield PackEpochEnded(event.epoch, results)) or {}
+            reasons = {index_of[number]: reason for number, reason in to_end.items()}
+            training.end_members(
+                {index: reasons[index] for index in training.live if index in reasons}
+            )
+            checkpoints.write_if_due()
         trained = perf_counter()
         index_programs(cache_root())
         if training.interrupted:
-            keeper.keep()
+            checkpoints.write()
             reason = next(m.training.stop_reason for m in members if m.training.interrupted)
             for member in members:
                 assert member.record is not None
-                member.record.stopped(reason or "")
-                member.record.end("stopped")
+                member.record.set_stop_reason(reason or "")
+                member.record.write_end("stopped")
             return reason
         metrics = _evaluate(training, members, cache, splits)
         evaluated = perf_counter()
         share = 1.0 / len(members)
-        trace = sum(program.trace_seconds for program in training.programs)
-        compiling = sum(program.compile_seconds for program in training.programs)
+        trace_seconds = sum(program.trace_seconds for program in training.programs)
+        compile_seconds = sum(program.compile_seconds for program in training.programs)
         for index, member in enumerate(members):
             assert member.record is not None
-            # What all of them took together is told of each in equal parts.
-            member.record.time("build", share * (built - began))
-            member.record.time("trace", share * trace)
-            member.record.time("compile", share * compiling)
-            member.record.time("train", share * (trained - built - trace - compiling))
-            member.record.time("evaluate", share * (evaluated - trained))
+            # Members share the time of the pack in equal parts.
+            member.record.add_time("build", share * (built - began))
+            member.record.add_time("trace", share * trace_seconds)
+            member.record.add_time("compile", share * compile_seconds)
+            member.record.add_time(
+                "train", share * (trained - built - trace_seconds - compile_seconds)
+            )
+            member.record.add_time("evaluate", share * (evaluated - trained))
             yield _end(member, numbers[index], metrics[index])
-    _note(directory, PackRecord(planned.numbers, is_done=True))
-    # Each member has its own state now.
+    _write_record(directory, PackRecord(planned.numbers, is_done=True))
+    # Each member has its own checkpoint now.
     remove_with_previous(directory / "last")
     return None
 
 
 @dataclass(frozen=True, slots=True)
 class PackRecord:
-    """A pack that was begun: its members, and whether all of their run directories are complete."""
+    """The record of a pack: its members, and whether all their run directories are complete."""
 
     numbers: tuple[int, ...]
     is_done: bool
 
 
 def read_pack_record(directory: Path) -> PackRecord | None:
-    """The pack that was begun in a directory; None where none was.
+    """Read the record of the pack in a directory; None if there is none.
 
     Raises:
-        RunError: What is there is damaged.
+        RunError: The record is damaged.
     """
-    path = directory / _NOTE
+    path = directory / _RECORD
     if not path.exists():
         return None
     match read_json(path):
@@ -178,16 +180,16 @@ def read_pack_record(directory: Path) -> PackRecord | None:
         ):
             return PackRecord(tuple(numbers), done)
         case found:
-            fix = "remove the folder: its networks are then trained from their start"
+            fix = "remove the folder to train its networks from the start"
             raise RunError(Problem(str(path), "the numbers of a pack's members", str(found), fix))
 
 
-def _note(directory: Path, begun: PackRecord) -> None:
-    facts = {"members": list(begun.numbers), "done": begun.is_done}
-    write_atomically(directory / _NOTE, json_bytes(facts))
+def _write_record(directory: Path, begun: PackRecord) -> None:
+    content = {"members": list(begun.numbers), "done": begun.is_done}
+    write_atomically(directory / _RECORD, json_bytes(content))
 
 
-def _record(
+def _open_records(
     members: Sequence[PackedMember],
     training: PackTraining,
     device: devices.Device,
@@ -197,7 +199,7 @@ def _record(
     *,
     resumed: Mapping[str, Any] | None,
 ) -> None:
-    """The members' run directories, made or gone on with."""
+    """Create or resume the run directories of the members."""
     from trainer.workflows.building import member_execution
     from trainer.workflows.recording import (
         RecordedTraining,
@@ -208,10 +210,10 @@ def _record(
         write_fitted_data,
     )
 
-    kept: dict[int, Any] = {}
+    fitted_by_table: dict[int, Any] = {}
     for number, member in enumerate(members):
         plan = member.planned_run.plan
-        run = RunDirectory.at(member.planned_run.spec.place)
+        run = RunDirectory.at(member.planned_run.spec.run_path)
         run.remove_leftovers(plan.config.fit.checkpoint.keep)
         form = member_execution(plan)
         config = resolved_run_config(plan.config, device, form)
@@ -221,43 +223,43 @@ def _record(
         manifest = first_manifest(plan, recorded, device, command=command, now=now)
         if resumed is None:
             run.write_config(dump_config(config))
-            if id(plan.dataset) not in kept:
-                kept[id(plan.dataset)] = fitted_data(plan)
-            write_fitted_data(run, kept[id(plan.dataset)])
+            if id(plan.dataset) not in fitted_by_table:
+                fitted_by_table[id(plan.dataset)] = fitted_data(plan)
+            write_fitted_data(run, fitted_by_table[id(plan.dataset)])
             run.clear_history()
         else:
-            own = resumed["members"][number]
-            truncate_log(run.metrics, own["log_bytes"])
+            member_facts = resumed["members"][number]
+            truncate_log(run.metrics, member_facts["log_bytes"])
             remove_epochs_after(run.timing, member.training.epoch)
             former = run.read_manifest()
             if number == 0:
-                _check_as_it_was(former, manifest, plan, device)
-            own_training = member.training
+                _check_unchanged(former, manifest, plan, device)
+            state = member.training
             resumption = Resumption(
                 at=now,
                 command=command,
-                epoch=own_training.epoch,
-                step=own_training.step,
+                epoch=state.epoch,
+                step=state.step,
                 checkpoint="that of its pack",
             )
             manifest = replace(
                 manifest,
                 started=former.started,
-                epochs=own_training.epoch,
-                best_epoch=own_training.best_epoch or None,
+                epochs=state.epoch,
+                best_epoch=state.best_epoch or None,
                 resumptions=(*former.resumptions, resumption),
             )
         run.write_manifest(manifest)
         member.record = stack.enter_context(recording(run, config, manifest, recorded))
 
 
-def _check_as_it_was(
+def _check_unchanged(
     former: Manifest, here: Manifest, plan: RunPlan, device: devices.Device
 ) -> None:
-    """Checks that data, packages and device are those that a pack was begun with.
+    """Check that data, packages and device have not changed since the pack started.
 
     Raises:
-        RunError: They are not, each with what it was and is.
+        RunError: They have changed; each problem has the former and the current value.
     """
     differences = [
         *data_differences(former, plan),
@@ -265,7 +267,7 @@ def _check_as_it_was(
         *device_differences(former, device),
     ]
     if differences:
-        fix = "go on where it was begun, or begin anew"
+        fix = "resume it where it was started, or start a new run"
         raise RunError([*differences[:-1], replace(differences[-1], fix=fix)])
 
 
@@ -276,39 +278,39 @@ def _write_epoch(member: PackedMember, result: EpochEnd) -> None:
         member.best = dict(result.metrics)
 
 
-class _Keeper:
-    """Keeps the state of a pack."""
+class _PackCheckpoints:
+    """Writes the checkpoints of a pack."""
 
     def __init__(
         self, training: PackTraining, members: Sequence[PackedMember], directory: Path
     ) -> None:
         self._training, self._members, self._directory = training, members, directory
-        # Members may differ in how often they are written: the pack is when one of them is due.
+        # Members can have different intervals: the pack is written when one of them is due.
         intervals = {one.planned_run.plan.config.fit.checkpoint.every for one in members}
         self._cadences = [CheckpointSchedule(every, *self._done()) for every in sorted(intervals)]
 
-    def keep_if_due(self) -> None:
-        """Write a checkpoint when it is due."""
+    def write_if_due(self) -> None:
+        """Write a checkpoint if one is due."""
         if any(schedule.is_due(*self._done()) for schedule in self._cadences):
-            self.keep()
+            self.write()
 
     def _done(self) -> tuple[int, int]:
-        """Epochs and batches of the member that was trained the longest."""
+        """Return epochs and batches of the member that has trained the longest."""
         trainings = [member.training for member in self._members]
         return max(one.epoch for one in trainings), max(one.step for one in trainings)
 
-    def keep(self) -> None:
+    def write(self) -> None:
         """Write a checkpoint."""
         began = monotonic()
         arrays: dict[str, Any] = {}
         facts = []
         for number, state in enumerate(self._training.states()):
             snapshot = state.snapshot()
-            begin = f"{number:04d}/"
-            arrays |= {f"{begin}{name}": value for name, value in snapshot.arrays.items()}
+            prefix = f"{number:04d}/"
+            arrays |= {f"{prefix}{name}": value for name, value in snapshot.arrays.items()}
             arrays |= {
-                f"{begin}judged/{place:04d}": value
-                for place, value in enumerate(state.evaluation_weights)
+                f"{prefix}judged/{index:04d}": value
+                for index, value in enumerate(state.evaluation_weights)
             }
             member = self._members[number]
             assert member.record is not None
@@ -319,8 +321,8 @@ class _Keeper:
                     "best": member.best,
                 }
             )
-        told = {"slots": self._training.slots, "members": facts}
-        write_checkpoint(self._directory / "last", None, arrays, told, keep=2)
+        content = {"slots": self._training.slots, "members": facts}
+        write_checkpoint(self._directory / "last", None, arrays, content, keep=2)
         for schedule in self._cadences:
             schedule.written(*self._done(), began)
 
@@ -331,62 +333,72 @@ def _evaluate(
     cache: SampleCache,
     splits: Sequence[SplitName],
 ) -> list[dict[str, dict[str, float]]]:
-    """Split → metrics of each member's best weights; all of them in one program."""
+    """Return split → metrics of the best weights of each member, computed in one program."""
     from trainer.engine.batches import run_to_end
 
-    found: list[dict[str, dict[str, float]]] = [{} for _ in members]
-    able = [number for number, member in enumerate(members) if member.training.best_epoch]
-    if not able:
-        return found
-    pack = training.pack_for(able)
-    pack.set_weights([members[number].training.best_weights for number in able])
-    tasks = {number: members[number].planned_run.plan.task for number in able}
-    # What is chosen on the validation rows is so before any row is judged by it.
+    metrics_of_members: list[dict[str, dict[str, float]]] = [{} for _ in members]
+    trained = [number for number, member in enumerate(members) if member.training.best_epoch]
+    if not trained:
+        return metrics_of_members
+    pack = training.pack_for(trained)
+    pack.set_weights([members[number].training.best_weights for number in trained])
+    tasks = {number: members[number].planned_run.plan.task for number in trained}
+    # Decisions are made on the validation rows before metrics that depend on them are computed.
     for split in sorted(splits, key=lambda name: name != "validation"):
-        samples = [cache.samples(members[number].planned_run, split) for number in able]
-        there = [one for one in samples if one is not None]
-        if len(there) != len(samples):
+        samples = [cache.samples(members[number].planned_run, split) for number in trained]
+        present = [rows for rows in samples if rows is not None]
+        if len(present) != len(samples):
             if split == "validation":
-                for number in able:
+                for number in trained:
                     _decide(members[number], None)
             continue
-        for number, rows, done in zip(able, there, run_to_end(pack.evaluate(there)), strict=True):
+        for number, rows, done in zip(
+            trained, present, run_to_end(pack.evaluate(present)), strict=True
+        ):
             plan, record = members[number].planned_run.plan, members[number].record
             assert record is not None
             if split == "validation":
-                answers = plan.task.said(rows, done.predictions)
-                tasks[number] = _decide(members[number], answers)
+                predictions = plan.task.predictions_from_outputs(rows, done.predictions)
+                tasks[number] = _decide(members[number], predictions)
             task = tasks[number]
-            metrics = {"loss": done.loss, **task.compute_metrics(done.predictions, rows, done.rows)}
-            record.evaluation(split, len(rows.x), metrics)
-            record.answers(split, task.said(rows, done.predictions), plan)
-            found[number][split] = metrics
-    return [{split: one[split] for split in splits if split in one} for one in found]
+            split_metrics = {
+                "loss": done.loss,
+                **task.compute_metrics(done.predictions, rows, done.rows),
+            }
+            record.write_evaluation(split, len(rows.x), split_metrics)
+            record.write_predictions(
+                split, task.predictions_from_outputs(rows, done.predictions), plan
+            )
+            metrics_of_members[number][split] = split_metrics
+    return [
+        {split: of_member[split] for split in splits if split in of_member}
+        for of_member in metrics_of_members
+    ]
 
 
 def _decide(member: PackedMember, validation: Predictions | None) -> Task:
     plan = member.planned_run.plan
     decisions = choose_decisions(plan.config.evaluate, plan.task, validation, plan.inherited)
     assert member.record is not None
-    member.record.decisions(decisions)
+    member.record.write_decisions(decisions)
     return with_decisions(plan.task, decisions)
 
 
 def _end(
     member: PackedMember, number: int, metrics: Mapping[str, Mapping[str, float]]
 ) -> MemberEnded:
-    """Write a member's own checkpoints, and how it ended."""
+    """Write the checkpoints of a member and how it ended."""
     training, record = member.training, member.record
     assert record is not None
     began = perf_counter()
     failed = training.problem is not None
     if failed:
-        record.best_checkpoint()
+        record.save_best_checkpoint()
     else:
-        record.checkpoint()
-    record.stopped(training.stop_reason or "")
-    record.time("write", perf_counter() - began)
-    record.end(
+        record.save_checkpoint()
+    record.set_stop_reason(training.stop_reason or "")
+    record.add_time("write", perf_counter() - began)
+    record.write_end(
         "failed" if failed else "finished",
         () if training.problem is None else (training.problem,),
         weights_sha256=record.best_sha256,

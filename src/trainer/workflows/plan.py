@@ -1,5 +1,5 @@
-"""Everything of a run that is known before TensorFlow is loaded: what `trainer check` prints and `fit`
-starts from.
+"""Everything about a run that is known before TensorFlow is imported: the output of `trainer check` and
+the starting point of `fit`.
 """
 
 from __future__ import annotations
@@ -37,22 +37,22 @@ from trainer.workflows.trained_runs import open_trained
 
 @dataclass(frozen=True, slots=True)
 class RunPlan:
-    """A run, before training.
+    """A run before training.
 
     Attributes:
-        loaded: The config and where its settings stand.
+        loaded: The config and the locations of its settings.
         dataset: Rows, splits and fitted preprocessing.
-        engine: Where the rows are while training, and why.
+        engine: Where the rows are kept during training, and why.
         task: Head, loss and metrics.
-        layers: Each layer with its output shape and parameters.
-        parameters: All of them; None where a custom layer hides them.
-        memory: Bytes for weights, gradients and optimizer; None likewise.
+        layers: Each layer with its output shape and number of parameters.
+        parameters: The total number of parameters; None if a custom layer hides it.
+        memory: Bytes of weights, gradients and optimizer state; None likewise.
         data_bytes: Bytes of the encoded rows.
-        steps_per_epoch: Batches an epoch.
-        total_steps: Batches in all.
-        inherited: The decisions of another run, which are used rather than chosen.
-        warnings: What a user should know.
-        notes: What was assumed of the data, with the setting that changes it.
+        steps_per_epoch: Batches per epoch.
+        total_steps: Batches of the whole training.
+        inherited: Decisions of another run that replace those made on validation rows.
+        warnings: Warnings for the user.
+        notes: Assumptions about the data, each with the setting that changes it.
     """
 
     loaded: LoadedConfig
@@ -78,74 +78,76 @@ SharedTable = tuple[EngineChoice, Dataset]
 
 
 class TableCache:
-    """Tables that several plans share: what is read, split and fitted alike is so once."""
+    """A cache of tables: configs with identical data settings are read, split and fitted once."""
 
     def __init__(self) -> None:
         self._made: dict[str, SharedTable] = {}
 
     def dataset(self, config: Config) -> tuple[EngineChoice, Dataset]:
-        """Where the rows of a config are while training, and the rows."""
+        """Return the engine and the prepared table of a config."""
         key = _table_key(config)
         if key not in self._made:
             missing = missing_sources(config.data)
             if missing:
                 raise DataError(missing)
-            choice = choose_engine(config)
-            resident = choice.engine == "resident"
+            engine = choose_engine(config)
+            resident = engine.engine == "resident"
             table: Dataset = prepare(config) if resident else prepare_streaming(config)
-            self._made[key] = (choice, table)
+            self._made[key] = (engine, table)
         return self._made[key]
 
-    def handed(self, config: Config) -> tuple[str, SharedTable | None]:
-        """The table of a config for another process, under the name that it is taken by; None of one
-        that does not fit in memory, which each reads for itself.
+    def share(self, config: Config) -> tuple[str, SharedTable | None]:
+        """Return the cache key and the table of a config, to be sent to another process.
+
+        The table is None if it does not fit in memory: then each process reads it itself.
         """
         key = _table_key(config)
-        choice, table = self.dataset(config)
-        return key, None if isinstance(table, StreamedDataset) else (choice, table)
+        engine, table = self.dataset(config)
+        return key, None if isinstance(table, StreamedDataset) else (engine, table)
 
-    def take(self, key: str, handed: SharedTable) -> None:
-        """Have a table that another process has read."""
-        self._made[key] = handed
+    def add(self, key: str, table: SharedTable) -> None:
+        """Add a table that another process has read."""
+        self._made[key] = table
 
     def has(self, key: str) -> bool:
-        """Whether a table is here."""
+        """Return whether the cache has a table."""
         return key in self._made
 
 
 def _table_key(config: Config) -> str:
-    """All that the rows of a config depend on, and where they are."""
-    facts = {
+    """Return everything that the rows of a config and their location depend on."""
+    dependencies = {
         "data": config.data.model_dump(mode="json"),
         "seed": config.seed if config.data.split.seed is None else None,
-        # They say what is predicted and how it is scaled, where `data` does not.
+        # Head and loss determine the task and the scale of the target if `data` leaves them open.
         "head": config.model.head,
         "loss": config.loss.name if config.loss.name in UNSCALED_LOSSES else None,
         "engine": config.runtime.engine,
         "device": config.runtime.device,
     }
-    return json.dumps(facts, sort_keys=True)
+    return json.dumps(dependencies, sort_keys=True)
 
 
 def make_plan(
-    loaded: LoadedConfig, tables: TableCache | None = None, own: Decisions | None = None
+    loaded: LoadedConfig,
+    tables: TableCache | None = None,
+    recorded_decisions: Decisions | None = None,
 ) -> RunPlan:
-    """Read and split the table, fit the preprocessing, lay out the network.
+    """Read and split the table, fit the preprocessing, and plan the layers.
 
     Args:
         loaded: The config.
-        tables: Those that other plans have read.
-        own: The decisions that the run has, where it is resumed; the run that they were taken from
-            may be gone.
+        tables: A cache of tables.
+        recorded_decisions: The decisions of a resumed run, whose source may be gone.
 
     Raises:
-        ConfigError: Settings that do not fit each other or the data, with their places.
-        DataError: The data are wrong.
-        RunError: The run to start from is not there or is damaged.
+        ConfigError: Settings contradict each other or the data; each problem has its location.
+        DataError: The data are invalid.
+        RunError: The run to start from does not exist or is damaged.
     """
     config = loaded.config
     with locate_problems(loaded):
-        choice, dataset = (TableCache() if tables is None else tables).dataset(config)
+        engine, dataset = (TableCache() if tables is None else tables).dataset(config)
         target = dataset.preprocessing.target
         task = make_task(config, target)
         problems = [
@@ -161,8 +163,12 @@ def make_plan(
         if config.fit.warm_start is not None:
             _check_warm_start(Path(config.fit.warm_start))
         source = config.evaluate.decisions_from
-        if own is not None and source is not None and own.source == source:
-            inherited: Decisions | None = own
+        if (
+            recorded_decisions is not None
+            and source is not None
+            and recorded_decisions.source == source
+        ):
+            inherited: Decisions | None = recorded_decisions
         else:
             inherited = read_inherited_decisions(config, target)
         preprocessing = dataset.preprocessing
@@ -175,14 +181,14 @@ def make_plan(
         )
     rows = dataset.rows("train")
     steps_per_epoch = -(-rows // min(config.fit.batch_size, rows))
-    counts = [layer.parameters for layer in layers if layer.parameters is not None]
+    parameters = [layer.parameters for layer in layers if layer.parameters is not None]
     return RunPlan(
         loaded=loaded,
         dataset=dataset,
-        engine=choice,
+        engine=engine,
         task=task,
         layers=layers,
-        parameters=sum(counts) if len(counts) == len(layers) else None,
+        parameters=sum(parameters) if len(parameters) == len(layers) else None,
         memory=estimate_memory(layers, config.optimizer),
         data_bytes=4 * len(dataset.assignment) * (preprocessing.width + target.width),
         steps_per_epoch=steps_per_epoch,
@@ -194,7 +200,7 @@ def make_plan(
 
 
 def row_groups(plan: RunPlan, rows: RowIndex) -> pl.Series | None:
-    """The group of each of some rows, where the split was by group."""
+    """Return the groups of rows if the split is by group."""
     if plan.config.data.split.by != "group":
         return None
     column = split_column(plan.config.data)
@@ -204,24 +210,26 @@ def row_groups(plan: RunPlan, rows: RowIndex) -> pl.Series | None:
 
 @contextmanager
 def locate_problems(loaded: LoadedConfig) -> Iterator[None]:
-    """Within it, problems that name a config key get the place where the setting stands, and paths
-    below the working directory are shown as a user would type them.
+    """Context manager that adds locations of settings to problems and shortens paths in them.
+
+    Problems that name a config key get the location of the setting. Paths below the working directory
+    become relative.
     """
     try:
         yield
-    except TrainerError as wrong:
-        raise type(wrong)(
-            with_relative_paths(loaded.locate(problem)) for problem in wrong.problems
-        ) from wrong
+    except TrainerError as error:
+        raise type(error)(
+            with_relative_paths(loaded.locate(problem)) for problem in error.problems
+        ) from error
 
 
 def with_relative_paths(problem: Problem) -> Problem:
-    """The problem with paths below the working directory as a user would type them."""
-    here = os.getcwd()  # noqa: PTH109 (a text to cut off, not a path)
-    if here == os.sep:
+    """Return the problem with paths below the working directory made relative."""
+    working_directory = os.getcwd()  # noqa: PTH109 (a prefix of texts, not a path)
+    if working_directory == os.sep:
         return problem
-    # Not where it is the end or the middle of another path.
-    path = re.compile(rf"(?<![^\s'\"(]){re.escape(here)}{os.sep}(?=.)")
+    # Do not match the end or the middle of another path.
+    path = re.compile(rf"(?<![^\s'\"(]){re.escape(working_directory)}{os.sep}(?=.)")
     return replace(
         problem,
         where=path.sub("", problem.where),
@@ -232,32 +240,32 @@ def with_relative_paths(problem: Problem) -> Problem:
 
 
 def _undefined_monitors(config: Config, dataset: Dataset) -> Iterator[Problem]:
-    """Measures that are watched and have no value on these validation rows, in any epoch."""
-    watched = tuple(monitored_metrics(config.fit))
+    """Report monitored metrics that are undefined on these validation rows in every epoch."""
+    monitors = tuple(monitored_metrics(config.fit))
     rows = dataset.rows("validation")
-    if not rows or not any(measure in {"val_auc", "val_r2"} for _, measure in watched):
+    if not rows or not any(metric in {"val_auc", "val_r2"} for _, metric in monitors):
         return
     counts = dataset.classes("validation")
-    one_sided = [name for name, count in counts.items() if count in {0, rows}]
-    for key, measure in watched:
+    constant = [name for name, count in counts.items() if count in {0, rows}]
+    for key, metric in monitors:
         found = ""
-        if measure == "val_r2" and rows < 2:
+        if metric == "val_r2" and rows < 2:
             found = "1 validation row"
-        if measure == "val_auc" and one_sided:
-            of_them = "no" if counts[one_sided[0]] == 0 else "only"
-            found = f"{of_them} validation rows of '{one_sided[0]}'"
+        if metric == "val_auc" and constant:
+            quantity = "no" if counts[constant[0]] == 0 else "only"
+            found = f"{quantity} validation rows of '{constant[0]}'"
         if found:
             fix = "monitor val_loss, or choose other validation rows with data.split"
-            yield Problem("", f"validation rows that {measure} is defined for", found, fix, key)
+            yield Problem("", f"validation rows that {metric} is defined for", found, fix, key)
 
 
 def _check_warm_start(path: Path) -> None:
     try:
         open_trained(path)
-    except TrainerError as wrong:
-        raise type(wrong)(
-            replace(problem, key=problem.key or "fit.warm_start") for problem in wrong.problems
-        ) from wrong
+    except TrainerError as error:
+        raise type(error)(
+            replace(problem, key=problem.key or "fit.warm_start") for problem in error.problems
+        ) from error
 
 
 def _warnings(config: Config, dataset: Dataset) -> Iterator[str]:
@@ -266,14 +274,14 @@ def _warnings(config: Config, dataset: Dataset) -> Iterator[str]:
         if stopping is not None and not stopping.restore_best:
             yield "there are no validation rows: the weights of the last epoch are used"
         else:
-            yield "there are no validation rows: the best epoch is chosen by the training rows"
+            yield "there are no validation rows: the best epoch is chosen on the training rows"
         is_regression = dataset.preprocessing.target.task == "regression"
         if is_regression and config.evaluate.decisions_from is None:
             yield "there are no validation rows: predictions have no intervals"
     if dataset.rows("test") == 0:
-        yield "there are no test rows: nothing says how good the network is on new rows"
+        yield "there are no test rows: performance on new rows is not estimated"
     if config.fit.batch_size > dataset.rows("train"):
         yield (
-            f"fit.batch_size {config.fit.batch_size} is more than the "
-            f"{dataset.rows('train')} training rows: each epoch is one step"
+            f"fit.batch_size {config.fit.batch_size} exceeds the "
+            f"{dataset.rows('train')} training rows: each epoch has one step"
         )

@@ -1,6 +1,6 @@
-"""Predictions for rows of a file: one row out for each row in, in its order.
+"""Predictions for the rows of a file: one output row per input row, in the same order.
 
-A file larger than memory is read, answered and written a part at a time.
+A file larger than memory is read, predicted and written in parts.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from trainer.workflows.trained_runs import data_settings_for, ensemble_task, ope
 
 @dataclass(frozen=True)
 class LazyPredictions:
-    """Predictions that are made while they are taken.
+    """Predictions that are computed while they are consumed.
 
     Attributes:
         run: The run directory.
-        checkpoint: The checkpoint's name.
-        parts: `row`, columns passed through, the answers, `unseen`; one row for each input row, some
-            at a time. They can be taken once.
+        checkpoint: The name of the checkpoint.
+        parts: Frames with `row`, the columns passed through, the predictions and `unseen`, one row per
+            input row. They can be consumed once.
     """
 
     run: Path
@@ -49,25 +49,25 @@ class LazyPredictions:
 
     @cached_property
     def frame(self) -> pl.DataFrame:
-        """All parts as one."""
+        """Return all parts as one frame."""
         return pl.concat(self.parts)
 
     def csv(self) -> Iterator[str]:
-        """All parts as CSV, some lines at a time, without the last line's end."""
+        """Yield all parts as CSV, some lines at a time, without the final line end."""
         for number, frame in enumerate(self.parts):
             yield csv_bytes(frame, header=number == 0).decode().removesuffix("\n")
 
     def write(self, out: Path) -> tuple[int, list[str]]:
-        """Write all parts as CSV or Parquet, by the name's ending; whole or not at all.
+        """Write all parts as CSV or Parquet by file extension; completely or not at all.
 
         Returns:
-            How many rows, and the columns.
+            The number of rows, and the columns.
         """
         return write_table(self.parts, out)
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What a user should know of the rows taken so far."""
+        """Return warnings about the rows consumed so far."""
         return (*self._reading, *warning_texts(self._oddities))
 
 
@@ -80,33 +80,33 @@ def predict(
     allow_custom: bool,
     reading: Sequence[str] = (),
 ) -> LazyPredictions:
-    """Ask a trained network about the rows of a file.
+    """Predict the rows of a file with a trained network.
 
-    A run with repeats or folds answers with the mean of its members' answers, and their spread: the
-    standard deviation between them.
+    For a run with repeats or folds, predictions are means over its members, with their spread: the
+    standard deviation between members.
 
     Args:
         path: A run directory or a checkpoint in it.
         source: The file; it needs the feature columns, not the target.
-        keep: Columns of the file to pass through; "*" for all. One that is named like a column of
-            the result becomes `<name>_of_input`.
+        keep: Columns of the file to pass through; "*" for all. A column with the name of a result
+            column is renamed to `<name>_of_input`.
         device: "auto", "cpu" or "gpu".
-        allow_custom: Whether layers of the user's own may be imported.
-        reading: Settings of how the file is read, as typed, where that differs from the run's data.
+        allow_custom: Whether custom layers may be imported.
+        reading: Settings for reading the file, as typed, that differ from those of the run.
 
     Raises:
-        RunError: There is no such run or it is damaged.
-        ConfigError: A setting is wrong.
-        DataError: The file lacks columns or cannot be read; of later parts, when they are taken.
+        RunError: The run does not exist or is damaged.
+        ConfigError: A setting is invalid.
+        DataError: The file lacks columns or cannot be read; for later parts, when they are consumed.
     """
     run, members = open_members(path)
     opened = members[0]
     task = ensemble_task(run, members)
     data = data_settings_for(opened, source, reading, "trainer predict")
-    # Members of one fold encode alike.
+    # Members of the same fold encode rows in the same way.
     encoders = unique_encoders([member.preprocessing for member in members])
 
-    def asked() -> Iterator[tuple[PredictionBatch, ...]]:
+    def encoded_parts() -> Iterator[tuple[PredictionBatch, ...]]:
         with locate_problems(opened.loaded):
             parts = [
                 prediction_batches(data, encoder, keep, streamed=exceeds_memory(data))
@@ -114,7 +114,7 @@ def predict(
             ]
             yield from zip(*parts, strict=True)
 
-    rows = asked()
+    rows = encoded_parts()
     with devices.tensorflow_import(in_background=is_large(data)):
         first = next(rows)
     devices.start(device, devices.usable_cores())
@@ -124,35 +124,41 @@ def predict(
         ensemble = Ensemble(members, allow_custom=allow_custom)
     encoding_warnings: Counter[tuple[str, str]] = Counter()
 
-    def answered() -> Iterator[pl.DataFrame]:
+    def predicted_parts() -> Iterator[pl.DataFrame]:
         for part in chain([first], rows):
-            answers = ensemble.answers(
+            predictions = ensemble.predict(
                 [part[encoders.index(member.preprocessing)].encoded.x for member in members]
             )
             encoding_warnings.update(part[0].encoded.encoding_warnings)
-            columns = prediction_columns(task, answers.mean)
-            if answers.spread is not None:
-                columns |= spread_columns(task, answers.spread, columns)
+            columns = prediction_columns(task, predictions.mean)
+            if predictions.spread is not None:
+                columns |= spread_columns(task, predictions.spread, columns)
             yield _result(part[0], columns)
 
     return LazyPredictions(
-        run.path, opened.checkpoint, answered(), encoding_warnings, first[0].warnings
+        run.path, opened.checkpoint, predicted_parts(), encoding_warnings, first[0].warnings
     )
 
 
 def unique_encoders(encoders: Sequence[Preprocessing]) -> list[Preprocessing]:
-    """Those that differ, in their order."""
-    found: list[Preprocessing] = []
+    """Return the distinct encoders in order of appearance."""
+    unique: list[Preprocessing] = []
     for encoder in encoders:
-        if encoder not in found:
-            found.append(encoder)
-    return found
+        if encoder not in unique:
+            unique.append(encoder)
+    return unique
 
 
 def spread_columns(
     task: Task, spread: NDArray[np.floating[Any]], others: Collection[str]
 ) -> dict[str, NDArray[Any]]:
-    """The spread of each number of an answer, as `<name>_spread`; `others` are the columns before."""
+    """Return the spread of each predicted number as `<name>_spread`.
+
+    Args:
+        task: The task.
+        spread: (rows, numbers) standard deviations between members.
+        others: The names of the columns before them.
+    """
     return {
         free_name(f"{name}_spread", others, "_of_members"): spread[:, at]
         for at, name in enumerate(task.prediction_names)
@@ -160,58 +166,60 @@ def spread_columns(
 
 
 def prediction_columns(
-    task: Task, answers: NDArray[np.floating[Any]]
+    task: Task, predictions: NDArray[np.floating[Any]]
 ) -> dict[str, pl.Series | NDArray[Any]]:
-    """The answers as named columns.
+    """Return the predictions as named columns.
 
     Classes: `label` and `probability_<class>` for each class. Lists of labels: `labels`, joined as in
     the table, and `probability_<label>` for each label. Yes/no columns: `label_<column>` and
     `probability_<column>`. Numbers: `predicted_<column>`, and `predicted_<column>_low` and `_high`,
-    between which it lies with the probability `evaluate.prediction_interval`; `…_low_of_interval` where
-    a target column is named so that this is the name of its prediction.
+    the prediction interval (`evaluate.prediction_interval`); `…_low_of_interval` if the name of another
+    target column makes this the name of its prediction.
     """
     target = task.target
     match target.task:
         case "binary" | "multiclass":
-            labels = task.labels(answers)[:, 0]
-            shares = np.concatenate([1 - answers, answers], axis=1)
-            per_class = shares if target.task == "binary" else answers
+            labels = task.predicted_labels(predictions)[:, 0]
+            both_classes = np.concatenate([1 - predictions, predictions], axis=1)
+            per_class = both_classes if target.task == "binary" else predictions
             return {
                 "label": pl.Series(target.classes).gather(labels),
                 **{
-                    f"probability_{name}": per_class[:, number]
-                    for number, name in enumerate(target.classes)
+                    f"probability_{column}": per_class[:, number]
+                    for number, column in enumerate(target.classes)
                 },
             }
         case "multilabel":
-            labels = task.labels(answers)
+            labels = task.predicted_labels(predictions)
             columns: dict[str, pl.Series | NDArray[Any]] = {}
             if target.listed:
                 return {
                     "labels": join_labels(labels, target.classes, target.separator),
-                    **dict(zip(task.prediction_names, answers.T, strict=True)),
+                    **dict(zip(task.prediction_names, predictions.T, strict=True)),
                 }
-            for number, name in enumerate(target.columns):
-                columns[f"label_{name}"] = labels[:, number]
-                columns[f"probability_{name}"] = answers[:, number]
+            for number, column in enumerate(target.columns):
+                columns[f"label_{column}"] = labels[:, number]
+                columns[f"probability_{column}"] = predictions[:, number]
             return columns
         case "regression":
             numbers: dict[str, pl.Series | NDArray[Any]] = {}
-            ends = task.intervals(answers) if task.half_widths else None
-            for number, name in enumerate(target.columns):
-                numbers[f"predicted_{name}"] = answers[:, number]
-                if ends is not None:
-                    for end, values in zip(("low", "high"), ends, strict=True):
-                        wanted = f"predicted_{name}_{end}"
-                        place = free_name(wanted, task.prediction_names, "_of_interval")
-                        numbers[place] = values[:, number]
+            interval = task.prediction_intervals(predictions) if task.half_widths else None
+            for number, column in enumerate(target.columns):
+                numbers[f"predicted_{column}"] = predictions[:, number]
+                if interval is not None:
+                    for end, values in zip(("low", "high"), interval, strict=True):
+                        default_name = f"predicted_{column}_{end}"
+                        name = free_name(default_name, task.prediction_names, "_of_interval")
+                        numbers[name] = values[:, number]
             return numbers
 
 
-def _result(part: PredictionBatch, answers: dict[str, pl.Series | NDArray[Any]]) -> pl.DataFrame:
+def _result(
+    part: PredictionBatch, predictions: dict[str, pl.Series | NDArray[Any]]
+) -> pl.DataFrame:
     height = len(part.encoded.unseen)
     columns: dict[str, Any] = {"row": np.arange(part.first, part.first + height)}
     for series in part.kept:
-        place = free_name(series.name, {*columns, *answers, "unseen"}, "_of_input")
-        columns[place] = series
-    return pl.DataFrame({**columns, **answers, "unseen": part.encoded.unseen})
+        name = free_name(series.name, {*columns, *predictions, "unseen"}, "_of_input")
+        columns[name] = series
+    return pl.DataFrame({**columns, **predictions, "unseen": part.encoded.unseen})

@@ -1,8 +1,7 @@
-"""A connection to a Ray cluster: the one at an address, or one that is started here for the time being.
+"""Connect to a Ray cluster, either at an address or one that is started here.
 
-Owns: addresses, what becomes of Ray's refusals, that the nodes see the sweep and have the packages that
-are here. Does not own: the work (`cluster`), the Ray that is started here (`local_ray`). Ray is imported
-when it is connected to.
+Validates addresses, explains Ray's errors, and checks that all nodes see the sweep and have the same
+packages. Ray is imported on connecting.
 """
 
 from __future__ import annotations
@@ -30,36 +29,36 @@ _CLIENT_PORT = 10001
 _REACH_SECONDS = 5.0
 _NODE_SECONDS = 120.0
 _SETTINGS = {
-    # Nothing is reported to Ray's makers.
+    # Disable usage reports to the developers of Ray.
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_py_gcs_connect_timeout_s": "5",
 }
 _SETTINGS_FRAME = bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
-_INSTEAD = "or leave --address out to start a Ray here"
+_INSTEAD = "or omit --address to start Ray here"
 
 
 @dataclass(frozen=True, slots=True)
 class NodeInfo:
-    """What a process of the cluster says of itself.
+    """Information about a process of the cluster.
 
     Attributes:
-        node: Its machine, by name and address.
-        process: Which process it is.
-        packages: Versions of those that a run depends on, and of Python.
-        sees: Whether a file that was written here is there.
+        node: Host name and address of its machine.
+        process: Its process identity.
+        packages: Versions of Python and of the packages that a run depends on.
+        sees_directory: Whether it sees a file written here.
     """
 
     node: str
     process: ProcessIdentity
     packages: dict[str, str]
-    sees: bool
+    sees_directory: bool
 
 
 class Cluster:
-    """A Ray cluster, connected to within a `with`.
+    """A Ray cluster; a context manager that connects to it.
 
     Attributes:
-        address: `auto`, `HOST:PORT` or `ray://HOST:PORT`; None for one that is started here.
+        address: `auto`, `HOST:PORT` or `ray://HOST:PORT`; None for a cluster started here.
     """
 
     def __init__(self, address: str | None) -> None:
@@ -67,10 +66,10 @@ class Cluster:
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        """Connect to the one at the address; one of our own is started when it is known for how many.
+        """Connect to the cluster at the address; one without an address is started later, by `start`.
 
         Raises:
-            UsageError: There is no Ray here or there, or another version.
+            UsageError: Ray is not installed, or the cluster does not respond or has another version.
         """
         if self.address is None:
             guard()
@@ -85,7 +84,7 @@ class Cluster:
         self._stack.close()
 
     def start(self, jobs: int) -> None:
-        """Start one of our own, unless there is an address.
+        """Start a cluster on this machine unless there is an address.
 
         Raises:
             ResourceError: It did not start.
@@ -96,18 +95,20 @@ class Cluster:
             self._connect(local.address)
 
     def capacity(self, *, wants_gpu: bool) -> int | None:
-        """How many workers there is room for; None for one of our own, which makes room."""
+        """Return the number of workers there is room for; None for a cluster started here, which makes
+        room.
+        """
         if self.address is None:
             return None
-        there = _import_ray().cluster_resources()
-        gpus = int(there.get("GPU", 0)) if wants_gpu else 0
-        return max(1, gpus or int(there.get("CPU", 0)))
+        resources = _import_ray().cluster_resources()
+        gpus = int(resources.get("GPU", 0)) if wants_gpu else 0
+        return max(1, gpus or int(resources.get("CPU", 0)))
 
     def check_nodes(self, directory: Path) -> None:
-        """Checks that each node sees a directory and has what is installed here.
+        """Check that each node sees a directory and has the packages installed here.
 
         Raises:
-            RunError: Some do not; each problem names the node.
+            RunError: Some nodes do not; each problem names the node.
         """
         if self.address is None:
             return
@@ -116,21 +117,21 @@ class Cluster:
 
         lease = Lease.grant(directory)
         try:
-            look = ray.remote(num_cpus=0, max_retries=0)(inspect_node)
-            asked = {
-                look.options(
+            inspect = ray.remote(num_cpus=0, max_retries=0)(inspect_node)
+            nodes = {
+                inspect.options(
                     scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
                 ).remote(lease.path.absolute()): str(node["NodeManagerHostname"])
                 for node in ray.nodes()
                 if node["Alive"]
             }
-            ray.wait(list(asked), num_returns=len(asked), timeout=_NODE_SECONDS)
+            ray.wait(list(nodes), num_returns=len(nodes), timeout=_NODE_SECONDS)
             problems: list[Problem] = []
-            for reference, node in asked.items():
+            for reference, node in nodes.items():
                 try:
                     problems += node_differences(ray.get(reference, timeout=0), directory)
-                except ray.exceptions.RayError as wrong:
-                    problems.append(node_problem(node, wrong))
+                except ray.exceptions.RayError as error:
+                    problems.append(node_problem(node, error))
         finally:
             lease.delete()
         if problems:
@@ -149,18 +150,18 @@ class Cluster:
                         log_to_driver=False,
                         configure_logging=True,
                     )
-        except (ray.exceptions.RayError, OSError, RuntimeError, ValueError) as wrong:
-            raise UsageError(_refused(address, wrong)) from wrong
-        # It prints of workers that have ended to standard output, which carries the result.
-        self._stack.enter_context(redirect_stdout(self._stack.enter_context(_nowhere())))
+        except (ray.exceptions.RayError, OSError, RuntimeError, ValueError) as error:
+            raise UsageError(_refused(address, error)) from error
+        # Ray reports ended workers on standard output, which is reserved for results.
+        self._stack.enter_context(redirect_stdout(self._stack.enter_context(_open_devnull())))
         self._stack.callback(ray.shutdown)
 
 
 def check_address(address: str) -> None:
-    """Checks that something listens at an address; of `auto` nothing is known beforehand.
+    """Check that something listens at an address; `auto` cannot be checked beforehand.
 
     Raises:
-        UsageError: It is none, or nothing answers.
+        UsageError: The address is invalid, or nothing responds.
     """
     if address == "auto":
         return
@@ -176,92 +177,92 @@ def check_address(address: str) -> None:
         raise UsageError(Problem("--address", expected, f"'{address}'", "write host:6379"))
     try:
         _greet(host, port)
-    except OSError as wrong:
-        found = wrong.strerror or str(wrong)
+    except OSError as error:
+        found = error.strerror or str(error)
         fix = f"`ray start --head --port=6379` there, {_INSTEAD}"
-        raise UsageError(Problem(where, "a Ray cluster that answers", found, fix)) from wrong
+        raise UsageError(Problem(where, "a Ray cluster that responds", found, fix)) from error
 
 
 def _greet(host: str, port: int) -> None:
-    """Connect as gRPC does, whose answer Ray itself would wait minutes for.
+    """Connect as gRPC does; Ray itself would wait for minutes.
 
     Raises:
-        OSError: Nothing answers, or nothing that speaks HTTP/2 (RFC 9113, 3.4: each side begins with a
-            SETTINGS frame).
+        OSError: Nothing responds, or nothing that speaks HTTP/2 (RFC 9113, 3.4: each side starts with
+            a SETTINGS frame).
     """
-    with socket.create_connection((host, port), timeout=_REACH_SECONDS) as line:
+    with socket.create_connection((host, port), timeout=_REACH_SECONDS) as connection:
         if os.environ.get("RAY_USE_TLS", "0").lower() in {"1", "true"}:
             return
-        line.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _SETTINGS_FRAME)
-        answer = line.recv(len(_SETTINGS_FRAME))
-        if len(answer) < 4 or answer[3] != _SETTINGS_FRAME[3]:
-            raise OSError("something else than Ray, which answers otherwise")
+        connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _SETTINGS_FRAME)
+        response = connection.recv(len(_SETTINGS_FRAME))
+        if len(response) < 4 or response[3] != _SETTINGS_FRAME[3]:
+            raise OSError("a service other than Ray")
 
 
 def inspect_node(token: Path) -> NodeInfo:
-    """In a process of the cluster: where it is, and what is there."""
+    """Return information about this process of the cluster."""
     return NodeInfo(
         node=f"{socket.gethostname()} ({_import_ray().util.get_node_ip_address()})",
         process=this_process(),
         packages=_packages(),
-        sees=Lease(token).is_held,
+        sees_directory=Lease(token).is_held,
     )
 
 
 def node_differences(there: NodeInfo, directory: Path) -> Iterator[Problem]:
-    """Why a process of the cluster cannot work on a sweep as one here would."""
-    if not there.sees:
+    """Yield problems that keep a process of the cluster from working on a sweep as one here would."""
+    if not there.sees_directory:
         yield Problem(
             str(directory),
             "a directory that all nodes of the cluster see",
             f"nothing at {directory.absolute()} on node {there.node}",
             "put --sweeps on a file system that all of them share",
         )
-    here = _packages()
-    for name in dict.fromkeys((*here, *there.packages)):
-        if here.get(name) != there.packages.get(name):
+    local_packages = _packages()
+    for name in dict.fromkeys((*local_packages, *there.packages)):
+        if local_packages.get(name) != there.packages.get(name):
             yield Problem(
                 f"node {there.node}",
-                f"{name} {here.get(name, 'left out')}, as here",
+                f"{name} {local_packages.get(name, 'not installed')}, as here",
                 there.packages.get(name, "none"),
                 "install the same packages on all nodes",
             )
 
 
-def node_problem(node: str, wrong: Exception) -> Problem:
-    """A node that cannot run our code, or does not answer."""
-    text = str(wrong)
+def node_problem(node: str, error: Exception) -> Problem:
+    """Return the problem of a node that cannot run this code or does not respond."""
+    text = str(error)
     if "No module named" in text:
         found = f"no module named {text.split('No module named ', 1)[1].split(maxsplit=1)[0]}"
-        return Problem(f"node {node}", "trainer with what it needs", found, "install it there")
-    found = error_summary(wrong)
+        return Problem(f"node {node}", "trainer with its dependencies", found, "install it there")
+    found = error_summary(error)
     return Problem(f"node {node}", "a node that runs a task", found, "see `ray status`")
 
 
-def error_summary(wrong: Exception) -> str:
-    """What one of Ray's errors, which may be a page long, comes to."""
-    lines = [line.strip() for line in str(wrong).splitlines() if line.strip()]
-    return lines[-1] if lines else type(wrong).__name__
+def error_summary(error: Exception) -> str:
+    """Return the last line of an error of Ray, which can be a page long."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
 
 
 def _packages() -> dict[str, str]:
     return {**package_versions(PACKAGES), "python": platform.python_version()}
 
 
-def _refused(address: str, wrong: Exception) -> Problem:
+def _refused(address: str, error: Exception) -> Problem:
     where = f"--address {address}"
-    lines: Sequence[str] = [line.strip() for line in str(wrong).splitlines() if line.strip()]
-    if "ersion mismatch" in str(wrong):
-        there = [line for line in lines if line.startswith(("Ray:", "Python:"))]
-        found = ", ".join(there[: len(there) // 2]) or error_summary(wrong)
+    lines: Sequence[str] = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if "ersion mismatch" in str(error):
+        versions = [line for line in lines if line.startswith(("Ray:", "Python:"))]
+        found = ", ".join(versions[: len(versions) // 2]) or error_summary(error)
         ours = f"Ray: {_import_ray().__version__}, Python: {platform.python_version()}"
         return Problem(where, f"a cluster of {ours}, as here", found, "install the same versions")
-    found = lines[0] if lines else type(wrong).__name__
+    found = lines[0] if lines else type(error).__name__
     fix = (
-        "`ray start --head` begins one; where it asks for a token, set RAY_AUTH_MODE=token; "
+        "`ray start --head` starts one; if it requires a token, set RAY_AUTH_MODE=token; "
         f"{_INSTEAD}"
     )
-    return Problem(where, "a Ray cluster that answers", found, fix)
+    return Problem(where, "a Ray cluster that responds", found, fix)
 
 
 def _import_ray() -> Any:
@@ -280,17 +281,17 @@ def _import_ray() -> Any:
     return ray
 
 
-def _nowhere() -> TextIO:
+def _open_devnull() -> TextIO:
     return Path(os.devnull).open("w", encoding="utf-8")
 
 
 @contextmanager
 def _standard_error_dropped() -> Iterator[None]:
-    """Within it what is written to standard error is lost: each second Ray tells what it waits for."""
+    """Context manager that discards standard error: Ray writes what it waits for every second."""
     kept = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    os.close(nowhere)
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, 2)
+    os.close(devnull)
     try:
         yield
     finally:
@@ -300,15 +301,17 @@ def _standard_error_dropped() -> Iterator[None]:
 
 @contextmanager
 def _handlers_kept() -> Iterator[None]:
-    """Ray takes SIGTERM for itself; within it that signal waits, after it its handler is as before."""
+    """Context manager that blocks SIGTERM, which Ray handles itself, and restores the handlers
+    afterwards.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    previous = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     try:
         yield
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-        signal.pthread_sigmask(signal.SIG_SETMASK, held)
+        signal.pthread_sigmask(signal.SIG_SETMASK, previous)

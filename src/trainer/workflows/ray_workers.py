@@ -1,14 +1,11 @@
-"""Tasks done by the workers of a Ray cluster.
+"""A pool of workers on a Ray cluster.
 
-    driver ─ tables, once ─► object store ─► worker: task ─ event ─► driver ─ answer ─► worker …
+    driver ─ tables, once ─► object store ─► worker: item ─ event ─► driver ─ reply ─► worker …
 
-A worker is pulled: the driver asks each for its next event and has one answer of each outstanding, so
-that it can stop at any time; why to stop is told it on a second way. What it writes lies on a file
-system that all nodes share; it may write as long as its lease is there. One process asks for trials and
-tells of them, whose journal is the truth, and workers only train: no study is shared by several.
-
-Owns: Ray's actors and what is handed to them. Does not own: what is said (`task_talk`), who does what
-(`crew`), the connection (`ray_connection`). Ray is imported when workers are started.
+The driver polls: it requests the next event of each worker and has one outstanding call per worker, so
+that it can stop at any time; the reason to stop is sent by a second call. Workers write to a file
+system that all nodes share, as long as their lease exists. Only the driver suggests trials and records
+results in the journal; workers train and share no study. Ray is imported when workers are started.
 """
 
 from __future__ import annotations
@@ -43,7 +40,7 @@ if TYPE_CHECKING:
 
 
 class RayWorkerPool(WorkerPool["RayWorker"]):
-    """Actors of the cluster that this process is connected to."""
+    """Actors on the connected cluster."""
 
     def __init__(
         self,
@@ -52,215 +49,223 @@ class RayWorkerPool(WorkerPool["RayWorker"]):
         tables: TableCache,
         device: Literal["auto", "cpu", "gpu"],
     ) -> None:
-        """Ask for them; each begins when there is a CPU for it.
+        """Request the workers; each starts when a CPU is free.
 
         Args:
-            jobs: So many work at a time.
-            directory: What they write in.
-            tables: What was read; handed to them as they need it.
-            device: What they train on. Of a cluster with GPUs each gets its share unless it is "cpu".
+            jobs: The number of workers.
+            directory: The directory of the sweep.
+            tables: The tables, sent to workers as needed.
+            device: The device of the workers. On a cluster with GPUs each gets a share, unless it is
+                "cpu".
         """
         super().__init__(jobs)
         import ray
 
         self._ray, self._directory, self._tables = ray, directory, tables
-        self._put: dict[str, Any] = {}
-        self._failures = 0
+        self._references: dict[str, Any] = {}
+        self._failed_starts = 0
         gpus = ray.cluster_resources().get("GPU", 0) if device != "cpu" else 0
         share = min(1.0, int(100 * gpus / jobs) / 100)
         self._actor = ray.remote(num_cpus=1, num_gpus=share, max_concurrency=4)(TrainingActor)
         try:
             for _ in range(jobs):
-                self.all.append(self._started())
+                self.workers.append(self._start())
         except BaseException:
             self.close()
             raise
 
     def idle_worker(self) -> RayWorker | None:
-        """As in `WorkerPool`.
+        """Return an idle worker, starting workers up to the limit; None if none is ready yet.
 
         Raises:
-            RunError: A node does not see the sweep's directory, or has other packages.
+            RunError: A node does not see the directory of the sweep or has other packages.
             ResourceError: Workers do not start.
         """
-        for worker in [one for one in self.all if one.is_awaited and one.has_said(self._ray)]:
-            self._welcome(worker)
-        while len(self.all) < self.jobs:
-            self.all.append(self._started())
-        return next((one for one in self.all if one.item is None and not one.is_awaited), None)
+        for worker in [
+            worker
+            for worker in self.workers
+            if worker.is_starting and worker.has_message(self._ray)
+        ]:
+            self._accept(worker)
+        while len(self.workers) < self.jobs:
+            self.workers.append(self._start())
+        return next(
+            (worker for worker in self.workers if worker.item is None and not worker.is_starting),
+            None,
+        )
 
     def receive(
         self, busy: Sequence[RayWorker]
     ) -> list[tuple[RayWorker, PackEvent | ItemDone | WorkerLost]]:
-        """As in `WorkerPool`."""
-        # With none at work, the first that is there is waited for.
-        awaited = [worker.said for worker in busy or self.all]
-        self._ray.wait(awaited, timeout=WAIT_SECONDS)
-        ready, _ = self._ray.wait(awaited, num_returns=len(awaited), timeout=0)
-        return [(one, one.receive(self._ray)) for one in busy if one.said in ready]
+        """Return messages of workers as soon as one arrives; none after `WAIT_SECONDS`."""
+        # If no worker is busy, wait for the first one to start.
+        calls = [worker.next_call for worker in busy or self.workers]
+        self._ray.wait(calls, timeout=WAIT_SECONDS)
+        ready, _ = self._ray.wait(calls, num_returns=len(calls), timeout=0)
+        return [(worker, worker.receive(self._ray)) for worker in busy if worker.next_call in ready]
 
-    def end(self, workers: Sequence[RayWorker]) -> None:
-        """As in `WorkerPool`."""
-        writing = [worker for worker in workers if worker.item is not None]
+    def kill(self, workers: Sequence[RayWorker]) -> None:
+        """Kill workers and wait until they cannot write."""
+        busy = [worker for worker in workers if worker.item is not None]
         for worker in workers:
-            # One that is gone already, or out of reach, which its lease is for.
+            # It may be gone already or unreachable; then its lease ends it.
             with suppress(Exception):
                 self._ray.kill(worker.actor)
             if worker.item is None:
                 worker.lease.delete()
         revoke(
-            [worker.lease for worker in writing],
+            [worker.lease for worker in busy],
             [
-                RunDirectory(spec.place).lock
-                for worker in writing
+                RunDirectory(spec.run_path).lock
+                for worker in busy
                 if worker.item is not None
                 for spec in worker.item.specs
             ],
         )
 
     def close(self) -> None:
-        """As in `WorkerPool`."""
+        """End all workers and remove the folder of leases."""
         super().close()
         with suppress(OSError):
             self._directory.workers.rmdir()
 
-    def _started(self) -> RayWorker:
+    def _start(self) -> RayWorker:
         lease = Lease.grant(self._directory.workers)
         actor = self._actor.remote(lease.path.absolute(), Path.cwd())
-        return RayWorker(actor, lease, self._handed)
+        return RayWorker(actor, lease, self._shared_tables)
 
-    def _welcome(self, worker: RayWorker) -> None:
-        """Take one in that has said where it is, or has failed to."""
+    def _accept(self, worker: RayWorker) -> None:
+        """Accept a worker that has reported its node, or has failed to."""
         try:
-            facts: NodeInfo = self._ray.get(worker.said)
-        except self._ray.exceptions.RayError as wrong:
-            self.all.remove(worker)
-            self.end([worker])
-            self._failures += 1
-            if self._failures == ATTEMPTS:
-                raise ResourceError(node_problem("of a new worker", wrong)) from wrong
+            facts: NodeInfo = self._ray.get(worker.next_call)
+        except self._ray.exceptions.RayError as error:
+            self.workers.remove(worker)
+            self.kill([worker])
+            self._failed_starts += 1
+            if self._failed_starts == ATTEMPTS:
+                raise ResourceError(node_problem("of a new worker", error)) from error
             return
         problems = list(node_differences(facts, self._directory.path))
         if problems:
             raise RunError(problems)
-        self._failures = 0
+        self._failed_starts = 0
         worker.lease.set_holder(facts.process)
-        worker.is_awaited = False
+        worker.is_starting = False
 
-    def _handed(self, item: WorkItem) -> dict[str, Any]:
-        """References to the tables of a task, each put into the object store once."""
+    def _shared_tables(self, item: WorkItem) -> dict[str, Any]:
+        """Return references to the tables of a work item, each put into the object store once."""
         keys = []
         for spec in item.specs:
-            key, handed = self._tables.handed(spec.loaded.config)
+            key, table = self._tables.share(spec.loaded.config)
             keys.append(key)
-            if handed is not None and key not in self._put:
-                self._put[key] = self._ray.put(handed)
-        return {key: self._put[key] for key in keys if key in self._put}
+            if table is not None and key not in self._references:
+                self._references[key] = self._ray.put(table)
+        return {key: self._references[key] for key in keys if key in self._references}
 
 
 class RayWorker(Worker):
-    """An actor, seen from the driver.
+    """An actor, as seen by the driver.
 
     Attributes:
         actor: Its handle.
-        lease: Its leave to write.
-        said: A reference to what it says next.
-        is_awaited: It has not said yet where it is.
+        lease: Its write lease.
+        said: A reference to its next message.
+        is_starting: Whether it has not reported its node yet.
     """
 
-    def __init__(self, actor: Any, lease: Lease, handed: Any) -> None:
+    def __init__(self, actor: Any, lease: Lease, shared_tables: Any) -> None:
         super().__init__()
-        self.actor, self.lease, self._handed = actor, lease, handed
-        self.is_awaited = True
-        self.said = actor.look.remote()
+        self.actor, self.lease, self._shared_tables = actor, lease, shared_tables
+        self.is_starting = True
+        self.next_call = actor.inspect.remote()
 
-    def has_said(self, ray: Any) -> bool:
-        """Whether there is something to hear."""
-        return bool(ray.wait([self.said], timeout=0)[0])
+    def has_message(self, ray: Any) -> bool:
+        """Return whether a message is ready."""
+        return bool(ray.wait([self.next_call], timeout=0)[0])
 
-    def begin(self, item: WorkItem) -> None:
-        """As in `Worker`."""
-        self.said = self.actor.begin.remote(item, self._handed(item))
+    def start(self, item: WorkItem) -> None:
+        """Send a work item."""
+        self.next_call = self.actor.start.remote(item, self._shared_tables(item))
 
     def reply(self, reply: Reply) -> None:
-        """As in `Worker`."""
+        """Send a reply."""
         if reply.is_epoch_reply:
-            self.said = self.actor.go_on.remote(reply)
+            self.next_call = self.actor.next_message.remote(reply)
         else:
-            self.actor.tell.remote(reply)
+            self.actor.send.remote(reply)
 
     def receive(self, ray: Any) -> PackEvent | ItemDone | WorkerLost:
-        """What it says."""
+        """Return its next message."""
         try:
-            said: PackEvent | ItemDone = ray.get(self.said)
+            message: PackEvent | ItemDone = ray.get(self.next_call)
         except ray.exceptions.RayTaskError:
             raise
         except ray.exceptions.RayError as gone:
             return WorkerLost(error_summary(gone))
-        if isinstance(said, PackStarted | MemberEnded):
-            self.said = self.actor.go_on.remote(None)
-        return said
+        if isinstance(message, PackStarted | MemberEnded):
+            self.next_call = self.actor.next_message.remote(None)
+        return message
 
 
 class TrainingActor:
-    """In the worker: trains in a thread of its own, and hands over what that says."""
+    """The actor in the worker process: trains in a separate thread and returns its messages."""
 
     def __init__(self, lease: Path, folder: Path) -> None:
-        """Begin to load TensorFlow.
+        """Start to load TensorFlow.
 
         Args:
-            lease: Leave to write.
-            folder: The working directory of the driver, which paths are relative to.
+            lease: The write lease.
+            folder: The working directory of the driver, for relative paths.
         """
-        # Where it is not there, paths are absolute, or the lease is not seen either.
+        # If it does not exist, paths are absolute, or the lease is not visible either.
         with suppress(OSError):
             os.chdir(folder)
         self._lease, self._tables = Lease(lease), TableCache()
         self._line = _Queues()
-        # Ray calls methods in threads that change; what TensorFlow and Keras keep is kept by thread.
+        # Ray calls methods in changing threads, but TensorFlow and Keras have thread-local state.
         Thread(target=run_worker, args=(self._line, self._tables), daemon=True).start()
 
-    def look(self) -> NodeInfo:
-        """Where it is; from now on it ends without its lease."""
-        facts = inspect_node(self._lease.path)
-        if facts.sees:
+    def inspect(self) -> NodeInfo:
+        """Return information on the node; from now on the worker ends if its lease is revoked."""
+        info = inspect_node(self._lease.path)
+        if info.sees_directory:
             exit_when_revoked(self._lease)
-        return facts
+        return info
 
-    def begin(self, item: WorkItem, handed: dict[str, Any]) -> PackEvent | ItemDone:
-        """Begin a task, with references to its tables; the first that is said of it."""
+    def start(self, item: WorkItem, references: dict[str, Any]) -> PackEvent | ItemDone:
+        """Start a work item, with references to its tables, and return the first message."""
         import ray
 
-        for key, reference in handed.items():
+        for key, reference in references.items():
             if not self._tables.has(key):
                 table: SharedTable = ray.get(reference)
-                self._tables.take(key, table)
-        self._line.told.put(item)
-        return self._line.said.get()
+                self._tables.add(key, table)
+        self._line.inbox.put(item)
+        return self._line.outbox.get()
 
-    def go_on(self, reply: Reply | None) -> PackEvent | ItemDone:
-        """The next that is said, after an answer to the one before if it asks for one."""
+    def next_message(self, reply: Reply | None) -> PackEvent | ItemDone:
+        """Send a reply to the last message, if it needs one, and return the next message."""
         if reply is not None:
-            self._line.told.put(reply)
-        return self._line.said.get()
+            self._line.inbox.put(reply)
+        return self._line.outbox.get()
 
-    def tell(self, reply: Reply) -> None:
-        """Say something in between."""
-        self._line.told.put(reply)
+    def send(self, reply: Reply) -> None:
+        """Send a message that is not a reply."""
+        self._line.inbox.put(reply)
 
 
 class _Queues:
-    """A line (`task_talk.Channel`) within one process."""
+    """A channel (`task_talk.Channel`) within one process."""
 
     def __init__(self) -> None:
-        self.said: SimpleQueue[PackEvent | ItemDone] = SimpleQueue()
-        self.told: SimpleQueue[Any] = SimpleQueue()
+        self.outbox: SimpleQueue[PackEvent | ItemDone] = SimpleQueue()
+        self.inbox: SimpleQueue[Any] = SimpleQueue()
 
     def send(self, message: Any, /) -> None:
-        self.said.put(message)
+        self.outbox.put(message)
 
     def recv(self) -> Any:
-        return self.told.get()
+        return self.inbox.get()
 
     def poll(self) -> bool:
-        return not self.told.empty()
+        return not self.inbox.empty()

@@ -1,6 +1,6 @@
-"""What a run leaves on disk while it trains: manifest, logs, checkpoints, evaluation.
+"""Write the directory of a run during training: manifest, logs, checkpoints and evaluation.
 
-Owns: when each is written. Their form is in `trainer.runs`.
+Decides when each is written; `trainer.runs` defines the formats.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ _HEARTBEAT_SECONDS = 15.0
 
 @dataclass(frozen=True, slots=True)
 class RecordedTraining:
-    """What is recorded.
+    """A training whose state is recorded.
 
     Attributes:
         training: Its state.
-        saved: The network as it is saved, of Keras's own layers; its weights are set when it is.
-        form: How its epochs are cut into calls of the device.
+        saved: The network in its saved form, of Keras's own layers; its weights are set before saving.
+        form: How epochs are divided into device calls.
     """
 
     training: Checkpointable
@@ -60,9 +60,9 @@ class RecordedTraining:
     form: ExecutionConfig
 
     def weights(self) -> dict[str, np.ndarray[Any, Any]]:
-        """The weights that it would be judged by now, by layer and name: dense/kernel."""
-        own = f"{self.saved.name}/"
-        names = [variable.path.removeprefix(own) for variable in self.saved.weights]
+        """Return the weights that would be evaluated now, by layer and name: dense/kernel."""
+        prefix = f"{self.saved.name}/"
+        names = [variable.path.removeprefix(prefix) for variable in self.saved.weights]
         return dict(zip(names, self.training.evaluation_weights(), strict=True))
 
 
@@ -72,14 +72,14 @@ class Recording:
 
     Attributes:
         run: The directory.
-        config: The run's.
-        manifest: As last written, or newer.
-        recorded: What is trained.
-        log: The metrics, a line an epoch.
-        timing: The seconds, a line an epoch.
-        trackers: Who else is told.
+        config: The config of the run.
+        manifest: The manifest as last written, or newer.
+        recorded: The recorded training.
+        log: The metrics, one line per epoch.
+        timing: The seconds, one line per epoch.
+        trackers: Trackers that are notified.
         schedule: When a checkpoint is due.
-        best_sha256: Of the best weights, once this process has written them.
+        best_sha256: SHA-256 of the best weights, once this process has written them.
     """
 
     run: RunDirectory
@@ -91,13 +91,13 @@ class Recording:
     trackers: Trackers
     schedule: CheckpointSchedule
     best_sha256: str | None = None
-    _saved_best: int = 0
-    _beat_at: float = field(default_factory=monotonic)
+    _saved_best_epoch: int = 0
+    _heartbeat_at: float = field(default_factory=monotonic)
 
-    def epoch(self, result: EpochEnd) -> None:
-        """Record an epoch; write a checkpoint when it is time."""
+    def record_epoch(self, result: EpochEnd) -> None:
+        """Record an epoch; write a checkpoint if one is due."""
         self.log_epoch(result)
-        self._go_on(result.epoch, result.step, result.stop)
+        self._after_step(result.epoch, result.step, result.stop)
 
     def log_epoch(self, result: EpochEnd) -> None:
         """Record an epoch in the logs."""
@@ -118,37 +118,37 @@ class Recording:
         )
 
     def sync_logs(self) -> int:
-        """Bring the logs to the disk; the length of the metrics."""
+        """Flush the logs to disk and return the length of the metrics log."""
         self.log.sync()
         self.timing.sync()
         return self.log.offset
 
-    def partway(self, place: StepCheckpoint) -> None:
-        """Write a checkpoint within an epoch when it is time."""
-        self._go_on(place.epoch - 1, place.step, place.stop)
+    def record_step(self, event: StepCheckpoint) -> None:
+        """Write a checkpoint within an epoch if one is due."""
+        self._after_step(event.epoch - 1, event.step, event.stop)
 
-    def rewound(self, rewound: RolledBack) -> None:
-        """Record that training went back."""
-        rewind = RollbackRecord(rewound.epoch, rewound.step, rewound.learning_rate)
+    def record_rollback(self, event: RolledBack) -> None:
+        """Record that training was rolled back."""
+        rewind = RollbackRecord(event.epoch, event.step, event.learning_rate)
         self.manifest = replace(self.manifest, rollbacks=(*self.manifest.rollbacks, rewind))
         self.run.write_manifest(self.manifest)
 
-    def stopped(self, reason: str) -> None:
-        """Note why the run ends."""
+    def set_stop_reason(self, reason: str) -> None:
+        """Set the reason why the run ends."""
         self.manifest = replace(self.manifest, stopped_because=reason)
 
-    def checkpoint(self) -> None:
-        """Write the last state, and the best weights where they are new.
+    def save_checkpoint(self) -> None:
+        """Write the last state, and the best weights if they are new.
 
-        A state whose weights are not finite is not written: training is about to say so.
+        A state with non-finite weights is not written: training is about to report them.
         """
         began = monotonic()
         training = self.recorded.training
         snapshot = training.snapshot()
         if not snapshot.is_finite:
             return
-        judged = training.evaluation_weights()
-        # What the checkpoint says of the log must be on the disk before it.
+        weights = training.evaluation_weights()
+        # The log must be on disk before the checkpoint that refers to it.
         log_bytes = self.sync_logs()
         facts = {
             **snapshot.metadata,
@@ -157,40 +157,42 @@ class Recording:
             "config": resolved_settings(self.config),
         }
         keep = self.config.fit.checkpoint.keep
-        self._write(self.run.last, judged, snapshot.arrays, facts, keep)
-        self.best_checkpoint()
+        self._write(self.run.last, weights, snapshot.arrays, facts, keep)
+        self.save_best_checkpoint()
         self.schedule.written(training.epoch, training.trained_steps, began)
 
-    def best_checkpoint(self) -> None:
-        """Write the best weights, if there are any and they are new."""
+    def save_best_checkpoint(self) -> None:
+        """Write the best weights if there are any and they are new."""
         training = self.recorded.training
-        if training.best_epoch != self._saved_best:
+        if training.best_epoch != self._saved_best_epoch:
             facts = {"epoch": training.best_epoch}
             self.best_sha256 = self._write(self.run.best, training.best_weights, {}, facts, 1)
-            self._saved_best = training.best_epoch
+            self._saved_best_epoch = training.best_epoch
 
     def _write(
         self,
-        place: Path,
+        directory: Path,
         weights: list[Any],
         arrays: Mapping[str, np.ndarray[Any, Any]],
         facts: dict[str, Any],
         keep: int,
     ) -> str:
-        """A checkpoint; the SHA-256 of its weights."""
+        """Write a checkpoint and return the SHA-256 of its weights."""
         saved = self.recorded.saved
         saved.set_weights(weights)
         digest = weights_sha256(saved)
         facts = {**facts, "weights_sha256": digest}
-        write_checkpoint(place, lambda path: save_network(saved, path), arrays, facts, keep=keep)
+        write_checkpoint(
+            directory, lambda path: save_network(saved, path), arrays, facts, keep=keep
+        )
         return digest
 
-    def time(self, phase: str, seconds: float) -> None:
-        """Add to the seconds spent in a phase; written with what comes next."""
+    def add_time(self, phase: str, seconds: float) -> None:
+        """Add to the seconds spent in a phase; they are written with the next manifest."""
         self.manifest = self.manifest.with_timing(phase, seconds)
 
-    def evaluation(self, split: str, rows: int, metrics: dict[str, float]) -> None:
-        """Write the evaluation of one split."""
+    def write_evaluation(self, split: str, rows: int, metrics: dict[str, float]) -> None:
+        """Write the metrics of one split."""
         self.run.write_evaluation(
             split,
             Evaluation(
@@ -202,20 +204,20 @@ class Recording:
             ),
         )
 
-    def decisions(self, decisions: Decisions) -> None:
-        """Write what was chosen on the validation rows."""
+    def write_decisions(self, decisions: Decisions) -> None:
+        """Write the decisions made on the validation rows."""
         write_decisions(self.run, decisions)
         if decisions.note:
             warnings = (*self.manifest.warnings, decisions.note)
             self.manifest = replace(self.manifest, warnings=tuple(dict.fromkeys(warnings)))
 
-    def answers(self, split: SplitName, answers: Predictions, plan: RunPlan) -> None:
-        """Write what the best weights say of the rows of a split."""
+    def write_predictions(self, split: SplitName, predictions: Predictions, plan: RunPlan) -> None:
+        """Write the predictions of the best weights for a split."""
         names = plan.task.prediction_names
-        content = predictions_to_parquet(answers, names, row_groups(plan, answers.rows))
+        content = predictions_to_parquet(predictions, names, row_groups(plan, predictions.rows))
         self.run.write_predictions(f"{split}.parquet", content)
 
-    def end(
+    def write_end(
         self,
         status: Status,
         problems: tuple[Problem, ...] = (),
@@ -228,18 +230,18 @@ class Recording:
         if self.trackers or self.trackers.warnings:
             began = monotonic()
             self.trackers.on_run_end(self.run, self.manifest)
-            self.time("track", monotonic() - began)
+            self.add_time("track", monotonic() - began)
             self.manifest = self.manifest.with_warnings(*self.trackers.warnings)
             self.run.write_manifest(self.manifest)
 
-    def _go_on(self, epoch: int, step: int, stop: str | None) -> None:
+    def _after_step(self, epoch: int, step: int, stop: str | None) -> None:
         if stop is not None:
-            self.stopped(stop)
+            self.set_stop_reason(stop)
         elif self.schedule.is_due(epoch, step):
-            self.checkpoint()
+            self.save_checkpoint()
         now = monotonic()
-        if now - self._beat_at >= _HEARTBEAT_SECONDS:
-            self._beat_at = now
+        if now - self._heartbeat_at >= _HEARTBEAT_SECONDS:
+            self._heartbeat_at = now
             self.manifest = self.manifest.with_heartbeat(_now())
             self.run.write_manifest(self.manifest)
 
@@ -253,20 +255,21 @@ def new_recording(
     runs: Path,
     command: tuple[str, ...],
     now: datetime,
-    place: Path | None = None,
+    run_path: Path | None = None,
 ) -> Iterator[Recording]:
-    """A new run directory, locked while it is written, with a checkpoint of the start.
+    """Context manager that creates a run directory, locks it and writes a checkpoint of the initial
+    state.
 
     Raises:
-        RunError: A run directory cannot be made.
-        StorageError: It cannot be written.
+        RunError: The run directory cannot be created.
+        StorageError: The run directory cannot be written.
     """
     config = resolved_run_config(plan.config, device, recorded.form)
     text = dump_config(config)
     run = (
         RunDirectory.create(runs, config.name, text, now)
-        if place is None
-        else RunDirectory.at(place)
+        if run_path is None
+        else RunDirectory.at(run_path)
     )
     manifest = first_manifest(plan, recorded, device, command=command, now=now)
     with RunLock(run.lock):
@@ -274,15 +277,15 @@ def new_recording(
         run.write_config(text)
         write_fitted_data(run, fitted_data(plan))
         if plan.inherited is not None:
-            # The run keeps them where the one they come from is deleted.
+            # The run keeps them in case the run they come from is deleted.
             write_decisions(run, plan.inherited)
         with recording(run, config, manifest, recorded) as record:
-            record.checkpoint()
+            record.save_checkpoint()
             yield record
 
 
 def resolved_run_config(config: Config, device: Device, form: ExecutionConfig) -> Config:
-    """The config with what was chosen for it, which then repeats the run anywhere."""
+    """Return the config with the values chosen for `auto`, so that it repeats the run anywhere."""
     chosen = {"threads": device.threads, "jit_compile": form.compiled}
     runtime = config.runtime.model_copy(update=chosen)
     return config.model_copy(update={"runtime": runtime})
@@ -296,7 +299,7 @@ def first_manifest(
     command: tuple[str, ...],
     now: datetime,
 ) -> Manifest:
-    """The manifest of a run that begins."""
+    """Return the manifest of a new run."""
     config = plan.config
     return replace(
         new_manifest(
@@ -320,24 +323,24 @@ def first_manifest(
 
 @dataclass(frozen=True, slots=True)
 class FittedData:
-    """What was fitted on the data, as JSON has it, and which row is in which split, as Parquet."""
+    """Fitted preprocessing as JSON, and the split of each row as Parquet."""
 
     preprocessing: Any
     splits: bytes
 
 
 def fitted_data(plan: RunPlan) -> FittedData:
-    """What a run keeps of its data."""
+    """Return the preprocessing and the splits of a plan."""
     buffer = io.BytesIO()
     split_frame(plan.dataset).write_parquet(buffer)
     return FittedData(plan.dataset.preprocessing.to_json(), buffer.getvalue())
 
 
 def write_fitted_data(run: RunDirectory, kept: FittedData) -> None:
-    """Write what a run keeps of its data.
+    """Write preprocessing and splits.
 
     Raises:
-        StorageError: It cannot be written.
+        StorageError: The run directory cannot be written.
     """
     run.write_preprocessing(kept.preprocessing)
     run.write_splits(kept.splits)
@@ -347,13 +350,13 @@ def write_fitted_data(run: RunDirectory, kept: FittedData) -> None:
 def recording(
     run: RunDirectory, config: Config, manifest: Manifest, recorded: RecordedTraining
 ) -> Iterator[Recording]:
-    """A run directory that is there and locked.
+    """Context manager that records a training in an existing, locked run directory.
 
-    What ends the block with an exception is written to the manifest first: `failed` with its problems,
-    or `stopped` when a person or the system stopped it.
+    If the block ends with an exception, the manifest is written first: `failed` with its problems, or
+    `stopped` if the user or the system stopped the run.
 
     Raises:
-        StorageError: It cannot be written.
+        StorageError: The run directory cannot be written.
     """
     with MetricsLog(run.metrics) as log, MetricsLog(run.timing) as timing:
         trackers = make_trackers(config)
@@ -365,17 +368,17 @@ def recording(
         try:
             trackers.on_run_start(run, config, manifest)
             yield record
-        except TrainerError as wrong:
+        except TrainerError as error:
             with contextlib.suppress(StorageError):
-                record.end("failed", wrong.problems)
+                record.write_end("failed", error.problems)
             raise
         except (KeyboardInterrupt, GeneratorExit):
             with contextlib.suppress(StorageError):
-                record.end("stopped")
+                record.write_end("stopped")
             raise
         except BaseException as bug:
             with contextlib.suppress(StorageError):
-                record.end("failed", (Problem("trainer", "no bug", repr(bug)),))
+                record.write_end("failed", (Problem("trainer", "no bug", repr(bug)),))
             raise
 
 

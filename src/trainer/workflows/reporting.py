@@ -1,7 +1,7 @@
-"""What the answers of a run come to, for one that has just been trained or lies on the disk.
+"""Write the findings of a run that has just been trained or is stored on disk.
 
-Owns: what the findings are made from. Does not own: the findings (`findings`), the page that shows them
-(`trainer.report.page`), which is written when the manifest says how the run ended. No TensorFlow.
+`trainer.report.page` writes the page that shows them, once the manifest records how the run ended. No
+TensorFlow.
 """
 
 from __future__ import annotations
@@ -28,76 +28,76 @@ from trainer.workflows.trained_runs import open_members
 
 
 def write_run_findings(run: RunDirectory, plan: RunPlan) -> str:
-    """Write the findings of a run that has been evaluated.
+    """Write the findings of an evaluated run.
 
     Returns:
-        The run in a sentence.
+        The summary sentence.
 
     Raises:
-        StorageError: They cannot be written.
+        StorageError: The run directory cannot be written.
     """
-    return _find(run, plan.config, (FoldData(plan.dataset, plan.task),))
+    return _write(run, plan.config, (FoldData(plan.dataset, plan.task),))
 
 
 def write_ensemble_findings(
     run: RunDirectory, members: Sequence[LoadedConfig], tables: TableCache
 ) -> str:
-    """Write the findings of a run with repeats or folds: of what they say together.
+    """Write the findings of a run with repeats or folds for the ensemble of its members.
 
     Args:
         run: The run directory.
-        members: The members' configs.
+        members: The configs of the members.
         tables: The tables that they were trained on.
 
     Returns:
-        The run in a sentence.
+        The summary sentence.
 
     Raises:
-        StorageError: They cannot be written.
+        StorageError: The run directory cannot be written.
     """
-    folds = {one.config.data.split.fold: one for one in members}
-    plans = [make_plan(one, tables) for one in folds.values()]
+    folds = {member.config.data.split.fold: member for member in members}
+    plans = [make_plan(member, tables) for member in folds.values()]
     parts = tuple(FoldData(plan.dataset, plan.task) for plan in plans)
-    return _find(run, members[0].config, parts)
+    return _write(run, members[0].config, parts)
 
 
 def write_missing_findings(path: Path) -> None:
-    """Write the findings of a run that has been evaluated and lies on the disk, where it has none.
+    """Write the findings of an evaluated run on disk if it has none.
 
     Raises:
-        RunError: There is no such run, or it is damaged.
-        DataError: Its data are no longer those it was trained on.
-        StorageError: They cannot be written.
+        RunError: The run does not exist or is damaged.
+        DataError: The data have changed since training.
+        StorageError: The run directory cannot be written.
     """
     run = open_run(path).run
     has_evaluation = any(run.evaluation.glob("*.json"))
     if run.findings.exists() or not run.decisions.exists() or not has_evaluation:
         return
     _, members = open_members(run.path)
-    folds = {one.loaded.config.data.split.fold: one for one in members}
+    folds = {member.loaded.config.data.split.fold: member for member in members}
     parts = []
-    for one in folds.values():
-        with locate_problems(one.loaded):
-            asked = make_task(one.loaded.config, one.preprocessing.target)
-            parts.append(FoldData(load_run_table(one), asked))
-    _find(run, members[0].loaded.config, tuple(parts))
+    for member in folds.values():
+        with locate_problems(member.loaded):
+            task = make_task(member.loaded.config, member.preprocessing.target)
+            parts.append(FoldData(load_run_table(member), task))
+    _write(run, members[0].loaded.config, tuple(parts))
 
 
 def read_sentence(run: RunDirectory) -> str:
-    """The run in a sentence; empty where it has no findings."""
+    """Return the summary sentence of a run; empty if it has no findings."""
     if not run.findings.exists():
         return ""
     match read_json(run.findings):
         case {"sentence": str(sentence)}:
             return sentence
-        case found:
+        case content:
             fix = f"remove it, then: {command_text('report', run.path)}"
-            raise RunError(Problem(str(run.findings), "the findings of a run", shown(found), fix))
+            raise RunError(Problem(str(run.findings), "the findings of a run", shown(content), fix))
 
 
-def _find(run: RunDirectory, config: Config, parts: tuple[FoldData, ...]) -> str:
+def _write(run: RunDirectory, config: Config, parts: tuple[FoldData, ...]) -> str:
     decisions = read_decisions(run)
-    assert decisions is not None, "it was evaluated"
+    assert decisions is not None, "an evaluated run has decisions"
     task = with_decisions(parts[0].task, decisions)
     if decisions.coverage is not None:
         settings = config.evaluate.model_copy(update={"prediction_interval": decisions.coverage})

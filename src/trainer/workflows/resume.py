@@ -1,10 +1,9 @@
-"""A run that ended, or was ended, goes on: from its directory alone, with the same bytes as if it had
-never stopped.
+"""Resume a run from its directory alone, with the same bytes as if it had never stopped.
 
-    checkpoint ─► config, changed ─► the same data, packages, device? ─► network ─► its state ─► train
+    checkpoint ─► config with changes ─► same data, packages, device? ─► network ─► state ─► train
 
-What would make it another run is refused, with each difference, unless it is accepted. Importing this
-module does not import TensorFlow; running it does, once the run is found good.
+Differences that would make it a different run are refused, each by name, unless they are accepted.
+Importing this module does not import TensorFlow; running it does after the run has been checked.
 """
 
 from __future__ import annotations
@@ -59,8 +58,8 @@ from trainer.workflows.training import InterruptCheck, RunFinished, RunStarted, 
 if TYPE_CHECKING:
     from trainer.workflows.training import Event
 
-_CALLBACKS = "what these callbacks knew begins anew, as it is neither numbers, texts nor arrays"
-_ACCEPT = "go on nevertheless with --accept-differences, which is recorded"
+_CALLBACKS = "these callbacks restart without their state, which is not numbers, strings or arrays"
+_ACCEPT = "resume anyway with --accept-differences, which is recorded"
 
 
 def resume_run(
@@ -74,44 +73,44 @@ def resume_run(
     is_member: bool = False,
     splits: Sequence[SplitName] = SPLIT_NAMES,
 ) -> Generator[Event, None, None]:
-    """Go on with a run.
+    """Resume a run.
 
     Args:
         path: The run directory.
-        overrides: Settings that change: `fit.epochs=30`, or `fit.epochs=+20` for more than before.
+        overrides: Changed settings: `fit.epochs=30`, or `fit.epochs=+20` to add to the current value.
         command: The command line, for the manifest.
-        accept_differences: Go on although something is not as it was; the manifest says what.
-        allow_custom: Whether functions of the user's own may be imported.
-        interrupted: Whether training should end.
-        is_member: Whether it is one of several, which are reported on together.
-        splits: What the best weights are evaluated on.
+        accept_differences: Resume despite differences; the manifest lists them.
+        allow_custom: Whether custom functions may be imported.
+        interrupted: Returns the reason to end training, if there is one.
+        is_member: Whether the run is a member of a run with one report.
+        splits: The splits that the best weights are evaluated on.
 
     Raises:
-        RunError: There is nothing to go on from or to do, or something is not as it was.
-        InputError: Config or data are wrong.
-        TrainingError: Training could not go on; the run directory says why.
+        RunError: There is nothing to resume from or nothing to do, or something has changed.
+        InputError: Config or data are invalid.
+        TrainingError: Training failed; the manifest records why.
     """
     began, now = perf_counter(), datetime.now(UTC)
     run = _open(path)
     with RunLock(run.lock):
         manifest = run.read_manifest()
-        checkpoint, passed_over = read_newest_checkpoint(run.last)
+        checkpoint, damaged = read_newest_checkpoint(run.last)
         facts = read_resume_state(checkpoint)
-        was = facts["config"]
-        loaded = read_run_config(run, resolve_additions(overrides, was))
-        changed = changed_settings(was, to_jsonable(resolved_settings(loaded.config)))
+        former_settings = facts["config"]
+        loaded = read_run_config(run, resolve_additions(overrides, former_settings))
+        changed = changed_settings(former_settings, to_jsonable(resolved_settings(loaded.config)))
         _check_unfinished(run, manifest, changed, loaded.config.fit)
         changes = {key: text for key, text in changed.items() if keeps_training_state(key)}
-        unlike = {key: text for key, text in changed.items() if key not in changes}
+        forbidden = {key: text for key, text in changed.items() if key not in changes}
         with devices.tensorflow_import(in_background=is_large(loaded.config.data)):
-            # The run it once started from may be gone, and is not needed.
-            without = loaded.config.fit.model_copy(update={"warm_start": None})
+            # The run of the warm start may be gone and is not needed.
+            fit_settings = loaded.config.fit.model_copy(update={"warm_start": None})
             plan = make_plan(
-                replace(loaded, config=loaded.config.model_copy(update={"fit": without})),
-                own=read_decisions(run),
+                replace(loaded, config=loaded.config.model_copy(update={"fit": fit_settings})),
+                recorded_decisions=read_decisions(run),
             )
         planned = perf_counter()
-        here = new_manifest(
+        current_manifest = new_manifest(
             name=manifest.name,
             command=command,
             seed=manifest.seed,
@@ -119,18 +118,18 @@ def resume_run(
             now=now,
         )
         differences = [
-            *config_differences(run, unlike),
+            *config_differences(run, forbidden),
             *data_differences(manifest, plan),
-            *machine_differences(manifest, here),
+            *machine_differences(manifest, current_manifest),
         ]
         if not differences:
             check_fitted_data(run, plan)
         _refuse(differences, accept_differences)
         with locate_problems(loaded):
             plan, device = start_device(plan, loaded.config)
-        others = list(device_differences(manifest, device))
-        _refuse(others, accept_differences)
-        differences += others
+        device_problems = list(device_differences(manifest, device))
+        _refuse(device_problems, accept_differences)
+        differences += device_problems
         from trainer.engine.snapshot import CheckpointableTraining, Snapshot, restore_snapshot
         from trainer.workflows.building import ExecutionConfig, build_training, resource_errors
         from trainer.workflows.recording import (
@@ -151,29 +150,31 @@ def resume_run(
             run.remove_leftovers(loaded.config.fit.checkpoint.keep)
             truncate_log(run.metrics, facts["log_bytes"])
             remove_epochs_after(run.timing, training.epoch)
-            training.start_time = began - _seconds(run)
+            training.start_time = began - _epoch_seconds(run)
             if changed:
-                # Whether it has ended is for the new settings to say.
+                # The new settings determine whether training has ended.
                 training.stop_reason = training.check_stop()
             if "optimizer.learning_rate" in changed:
                 training.optimizer.learning_rate = loaded.config.optimizer.learning_rate
-            name = checkpoint.directory.name
+            checkpoint_name = checkpoint.directory.name
             resumption = Resumption(
                 at=now,
                 command=command,
                 epoch=training.epoch,
                 step=training.trained_steps,
-                checkpoint=name,
+                checkpoint=checkpoint_name,
                 changes=changes,
                 differences=tuple(str(problem) for problem in differences),
             )
-            warnings = [f"{problem}: {name} is used" for problem in passed_over]
-            if training.callbacks is not None and (lost := training.callbacks.unsaved_attributes()):
-                warnings.append(f"{_CALLBACKS}: {', '.join(lost)}")
+            warnings = [f"{problem}: {checkpoint_name} is used" for problem in damaged]
+            if training.callbacks is not None and (
+                lost_callbacks := training.callbacks.unsaved_attributes()
+            ):
+                warnings.append(f"{_CALLBACKS}: {', '.join(lost_callbacks)}")
             if training.stop_reason is not None and not EXTENDING_SETTINGS.isdisjoint(changed):
                 warnings.append(_nothing_to_train(run, training.stop_reason, loaded.config.fit))
             if differences:
-                manifest = with_current_environment(manifest, here, plan, device)
+                manifest = with_current_environment(manifest, current_manifest, plan, device)
             manifest = manifest.with_resumption(resumption, this_process())
             manifest = replace(
                 manifest.with_warnings(*warnings),
@@ -189,11 +190,11 @@ def resume_run(
                 if differences:
                     write_fitted_data(run, fitted_data(plan))
                 run.write_manifest(record.manifest)
-                record.time("read", planned - began)
-                record.time("import", imported - planned)
-                record.time("encode", built.encode_seconds)
-                record.time("build", perf_counter() - imported - built.encode_seconds)
-                notes = (_goes_on(checkpoint, training.epoch, training.trained_steps), *warnings)
+                record.add_time("read", planned - began)
+                record.add_time("import", imported - planned)
+                record.add_time("encode", built.encode_seconds)
+                record.add_time("build", perf_counter() - imported - built.encode_seconds)
+                notes = (_resumes(checkpoint, training.epoch, training.trained_steps), *warnings)
                 yield RunStarted(run.path, plan, device, notes)
                 finished = yield from train(
                     plan,
@@ -208,8 +209,8 @@ def resume_run(
 
 
 def find_run(loaded: LoadedConfig, runs: Path) -> RunDirectory | None:
-    """The newest run of this config that has a checkpoint, or None."""
-    # What a run chose for itself stands in its config.
+    """Return the newest run of this config that has a checkpoint, or None."""
+    # The config of a run contains the values chosen for `auto`.
     chosen = [
         name
         for name in ("threads", "jit_compile")
@@ -222,11 +223,11 @@ def find_run(loaded: LoadedConfig, runs: Path) -> RunDirectory | None:
         if not any(name.startswith("last") for name in run.checkpoint_names()):
             continue
         try:
-            found = _without(to_jsonable(resolved_settings(read_run_config(run).config)), chosen)
+            settings = _without(to_jsonable(resolved_settings(read_run_config(run).config)), chosen)
             started = run.read_manifest().started
         except InputError:
             continue
-        if found == wanted and (newest is None or started > newest[0]):
+        if settings == wanted and (newest is None or started > newest[0]):
             newest = (started, run)
     return None if newest is None else newest[1]
 
@@ -237,10 +238,10 @@ def _without(settings: dict[str, Any], chosen: Sequence[str]) -> dict[str, Any]:
 
 
 def finished_run(run: RunDirectory) -> RunFinished | None:
-    """How a run ended that has finished; None for one that can go on.
+    """Return how a finished run ended; None for a run that can be resumed.
 
     Raises:
-        RunError: It is damaged.
+        RunError: The run is damaged.
     """
     summary = summarize(run, datetime.now(UTC), this_process())
     manifest = summary.manifest
@@ -265,24 +266,24 @@ def finished_run(run: RunDirectory) -> RunFinished | None:
     )
 
 
-def _goes_on(checkpoint: Checkpoint, epoch: int, step: int) -> str:
+def _resumes(checkpoint: Checkpoint, epoch: int, step: int) -> str:
     name = checkpoint.directory.name
-    return f"goes on after epoch {epoch}, step {step}, from checkpoint {name}"
+    return f"resumes after epoch {epoch}, step {step}, from checkpoint {name}"
 
 
 def _open(path: Path) -> RunDirectory:
-    """The run, to be gone on with from its last checkpoint.
+    """Return the run to be resumed from its last checkpoint.
 
     Raises:
-        RunError: There is none, another checkpoint of it is named, or what would be written to it
-            would end up elsewhere.
+        RunError: There is no run, another of its checkpoints is named, or a link in it would let files
+            be written elsewhere.
     """
     run, checkpoint = open_run(path)
     if checkpoint not in (None, "last"):
         raise RunError(
             Problem(
                 str(path),
-                "a run, which goes on from its last checkpoint",
+                "a run, which resumes from its last checkpoint",
                 f"its checkpoint '{checkpoint}'",
                 f"name the run: {command_text('resume', run.path)}",
             )
@@ -300,14 +301,14 @@ def _links_outside(directory: Path) -> Iterator[Problem]:
             if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(home):
                 yield Problem(
                     str(path),
-                    "a file or a folder of the run's own",
+                    "a file or folder inside the run",
                     f"a link to {path.readlink()}",
-                    "put what it leads to in its place",
+                    "replace the link by its target",
                 )
 
 
-def _seconds(run: RunDirectory) -> float:
-    """Spent in the epochs so far."""
+def _epoch_seconds(run: RunDirectory) -> float:
+    """Return the seconds spent in epochs so far."""
     spent = [epoch.get("seconds") for epoch in read_log(run.timing)]
     return sum(seconds for seconds in spent if isinstance(seconds, int | float))
 
@@ -316,18 +317,19 @@ def _check_unfinished(
     run: RunDirectory, manifest: Manifest, changed: Mapping[str, str], fit: Fit
 ) -> None:
     if manifest.status == "finished" and not changed:
+        override = _extending_override(manifest.stopped_because, fit)
         raise RunError(
             Problem(
                 str(run.path),
-                "a run that has something left to do",
-                f"one that has finished ({manifest.stopped_because})",
-                f"extend it: {command_text('resume', run.path, _more(manifest.stopped_because, fit))}",
+                "a run with training left to do",
+                f"a finished run ({manifest.stopped_because})",
+                f"extend it: {command_text('resume', run.path, override)}",
             )
         )
 
 
-def _more(stopped_because: str | None, fit: Fit) -> str:
-    """The setting that lets a run train on, by what it ended because of."""
+def _extending_override(stopped_because: str | None, fit: Fit) -> str:
+    """Return the override that extends training, depending on why it ended."""
     reason = stopped_because or ""
     if reason.startswith("fit.max_seconds"):
         return "fit.max_seconds=+60"
@@ -337,8 +339,8 @@ def _more(stopped_because: str | None, fit: Fit) -> str:
 
 
 def _nothing_to_train(run: RunDirectory, reason: str, fit: Fit) -> str:
-    command = command_text("resume", run.path, _more(reason, fit))
-    return f"no epoch is trained: the run has ended ({reason}); to extend it: {command}"
+    command = command_text("resume", run.path, _extending_override(reason, fit))
+    return f"no epoch is trained: the run has ended ({reason}); to extend it, run {command}"
 
 
 def _refuse(differences: Sequence[Problem], accepted: bool) -> None:

@@ -1,9 +1,8 @@
-"""Whether many networks are gone on with as they were begun: settings, data, packages, machine.
+"""Check that the networks of a resumed run match those that were started: settings, data, packages,
+machine.
 
-A pack that was begun says so itself (`packs`); here it is seen before another one begins, which would
-have networks of one table that are not alike.
-
-Owns: looking at those that were begun. Does not own: the differences (`comparison`). No TensorFlow.
+A pack checks this itself (`packs`); here it is checked before another pack starts, whose networks
+would differ from the others. No TensorFlow.
 """
 
 from __future__ import annotations
@@ -28,32 +27,32 @@ from trainer.workflows.run_differences import (
 from trainer.workflows.setting_changes import changed_settings
 from trainer.workflows.trained_runs import read_run_config
 
-_LOOKED_AT = 10
+_MAX_CHECKED = 10
 _CHOSEN = ("runtime.threads", "runtime.jit_compile")
-"""What a run chose for itself stands in its config."""
+"""The config of a run contains the values chosen for `auto`."""
 
 
 def check_unchanged(
     specs: Iterable[RunSpec], plan: RunPlan, command: tuple[str, ...], *, machine: bool = True
 ) -> None:
-    """Checks that networks are those that were begun, on the same rows and the same machine.
+    """Check that networks match those that were started, with the same rows on the same machine.
 
-    One that agrees is enough: others may have been extended by themselves.
+    One match is enough: other networks may have been extended separately.
 
     Args:
-        specs: The networks; those that were not begun are passed over.
-        plan: What is read now.
+        specs: The networks; those that were not started are skipped.
+        plan: The current plan.
         command: The command line.
-        machine: They are trained on this one, which is then to be the one it was.
+        machine: Whether they are trained on this machine, which must then match.
 
     Raises:
-        RunError: None agrees; what differs of the first.
+        RunError: No network matches; the differences of the first.
     """
-    begun = [spec for spec in specs if RunDirectory(spec.place).manifest.exists()]
-    told: list[Problem] = []
-    for spec in islice(begun, _LOOKED_AT):
-        run = RunDirectory(spec.place)
-        here = new_manifest(
+    started = [spec for spec in specs if RunDirectory(spec.run_path).manifest.exists()]
+    problems: list[Problem] = []
+    for spec in islice(started, _MAX_CHECKED):
+        run = RunDirectory(spec.run_path)
+        current_manifest = new_manifest(
             name=plan.config.name,
             command=command,
             seed=plan.config.seed,
@@ -61,15 +60,15 @@ def check_unchanged(
             now=datetime.now(UTC),
         )
         try:
-            differences = list(_differences(spec, run, plan, here if machine else None))
+            differences = list(_differences(spec, run, plan, current_manifest if machine else None))
         except InputError:
-            continue  # It is damaged, which those who read it tell.
+            continue  # Damage is reported when the run is read.
         if not differences:
             return
-        told = told or differences
-    if told:
-        fix = "undo the change, or begin anew"
-        raise RunError([*told[:-1], replace(told[-1], fix=fix)])
+        problems = problems or differences
+    if problems:
+        fix = "undo the change, or start a new run"
+        raise RunError([*problems[:-1], replace(problems[-1], fix=fix)])
 
 
 def _differences(

@@ -1,6 +1,7 @@
-"""What is not as it was when a run was last trained: config, data, packages, machine, its own files.
+"""Differences between a run and the current state: config, data, packages, machine and files of the
+run.
 
-Owns: the differences, each in words. Does not own: what follows from them (`resume`). No TensorFlow.
+Each difference is a problem; `resume` decides what follows from them. No TensorFlow.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ from trainer.workflows.plan import RunPlan
 
 
 def config_differences(run: RunDirectory, changed: Mapping[str, str]) -> Iterator[Problem]:
-    """The settings in `changed`, key → "was → now"."""
+    """Yield a problem for each changed setting, key → "was → now"."""
     for key, text in changed.items():
         was, _, now = text.partition(" → ")
         yield Problem(f"{run.config} {key}", f"{was}, as in the run so far", now)
 
 
 def data_differences(manifest: Manifest, plan: RunPlan) -> Iterator[Problem]:
-    """Files that were read, and that would be read now."""
+    """Yield problems for data files that were added, removed or changed."""
     was = {file.path: file for file in manifest.data}
     now = {file.path: file for file in plan.dataset.table.files}
     for path in dict.fromkeys((*was, *now)):
@@ -45,7 +46,7 @@ def data_differences(manifest: Manifest, plan: RunPlan) -> Iterator[Problem]:
 
 
 def machine_differences(manifest: Manifest, here: Manifest) -> Iterator[Problem]:
-    """Packages, Python and processor."""
+    """Yield problems for changed packages, Python version and processor."""
     was = {**manifest.packages, "python": manifest.python, "processor": manifest.processor}
     now = {**here.packages, "python": here.python, "processor": here.processor}
     for name in dict.fromkeys((*was, *now)):
@@ -55,7 +56,7 @@ def machine_differences(manifest: Manifest, here: Manifest) -> Iterator[Problem]
 
 
 def device_differences(manifest: Manifest, device: Device) -> Iterator[Problem]:
-    """The device, and the threads on it."""
+    """Yield a problem if the device or its number of threads has changed."""
     was = f"{manifest.device or 'none'}, {_threads(manifest.threads or 0)}"
     now = f"{device.name}, {_threads(device.threads)}"
     if was != now:
@@ -65,13 +66,13 @@ def device_differences(manifest: Manifest, device: Device) -> Iterator[Problem]:
 def with_current_environment(
     manifest: Manifest, here: Manifest, plan: RunPlan, device: Device
 ) -> Manifest:
-    """The manifest of a run whose differences were accepted: what later ones are compared with.
+    """Return the manifest with the accepted differences, so that later ones are compared with it.
 
     Args:
-        manifest: As it was.
-        here: What the machine says of itself.
-        plan: What was read.
-        device: What it goes on on.
+        manifest: The former manifest.
+        here: The manifest of the current machine.
+        plan: The current plan.
+        device: The current device.
     """
     return replace(
         manifest,
@@ -89,28 +90,28 @@ def with_current_environment(
 
 
 def check_fitted_data(run: RunDirectory, plan: RunPlan) -> None:
-    """Checks that the run has the preprocessing and the splits that its config and data give.
+    """Check that the preprocessing and splits of the run are those of its config and data.
 
     Raises:
-        RunError: It has others.
+        RunError: They differ.
     """
-    exchanged = []
+    changed_files = []
     if to_jsonable(plan.dataset.preprocessing.to_json()) != run.read_preprocessing():
-        exchanged.append(run.preprocessing)
-    # As bytes: nothing in a file that may be a stranger's is looked at.
+        changed_files.append(run.preprocessing)
+    # Compare bytes: an untrusted file is not parsed.
     splits = io.BytesIO()
     split_frame(plan.dataset).write_parquet(splits)
     if splits.getvalue() != run.read_splits():
-        exchanged.append(run.splits)
-    if exchanged:
+        changed_files.append(run.splits)
+    if changed_files:
         raise RunError(
             Problem(
                 str(path),
                 "what the same data and config give",
                 "other content",
-                "take the file from a copy of the run",
+                "restore the file from a copy of the run",
             )
-            for path in exchanged
+            for path in changed_files
         )
 
 

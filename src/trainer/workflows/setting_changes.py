@@ -1,7 +1,8 @@
-"""Settings of a run that goes on: what is added to them, how they differ, which may.
+"""Changed settings of a resumed run: values that are added, differences, and which changes are
+allowed.
 
-Owns: `fit.epochs=+20`, the differences of two resolved configs, which of them leave what was trained as
-it is. No TensorFlow.
+Handles `fit.epochs=+20`, compares two resolved configs and knows which differences keep the state of
+training valid. No TensorFlow.
 """
 
 from __future__ import annotations
@@ -15,57 +16,56 @@ from trainer.errors import ConfigError, Problem, did_you_mean
 _NUMBER = re.compile(r"(\d+\.?\d*|\.\d+)([eE][-+]?\d{1,2})?")
 _EXTENDED = ("fit.epochs", "fit.steps", "fit.max_seconds", "fit.early_stopping.patience")
 EXTENDING_SETTINGS = frozenset(_EXTENDED)
-"""What lets a run train on."""
+"""Settings that let a run train longer."""
 _HARMLESS = (*_EXTENDED, "fit.checkpoint.every", "fit.checkpoint.keep", "evaluate", "name", "track")
 
 
 def resolve_additions(overrides: Sequence[str], settings: Mapping[str, Any]) -> list[str]:
-    """The overrides, with what is to be added to a setting added.
+    """Return the overrides with additions replaced by sums.
 
     Args:
-        overrides: As typed; `fit.epochs=+20` adds.
+        overrides: As typed; `fit.epochs=+20` adds to the current value.
         settings: The resolved settings of the run so far.
 
     Raises:
-        ConfigError: Something is added to a setting that is none of those that extend a run, or that
-            was not set.
+        ConfigError: The setting does not extend a run, or was not set.
     """
-    return [_added(text, settings) for text in overrides]
+    return [_with_sum(text, settings) for text in overrides]
 
 
-def _added(text: str, settings: Mapping[str, Any]) -> str:
+def _with_sum(text: str, settings: Mapping[str, Any]) -> str:
     key, _, value = text.partition("=")
     if not value.startswith("+"):
         return text
-    where, more = f"override '{text}'", value.removeprefix("+")
+    where, addend = f"override '{text}'", value.removeprefix("+")
     if key not in _EXTENDED:
-        fix = did_you_mean(key, _EXTENDED, f"write {key}={more}")
+        fix = did_you_mean(key, _EXTENDED, f"write {key}={addend}")
         raise ConfigError(Problem(where, f"'+' with {', '.join(_EXTENDED)}", key, fix))
-    if not _NUMBER.fullmatch(more):
+    if not _NUMBER.fullmatch(addend):
         fix = "write for example fit.epochs=+20"
-        raise ConfigError(Problem(where, "a number after the '+'", f"'{more}'", fix))
-    former: Any = settings
-    for step in key.split("."):
-        former = former.get(step) if isinstance(former, Mapping) else None
-    if former is None and key == "fit.epochs" and settings["fit"]["steps"] is None:
+        raise ConfigError(Problem(where, "a number after the '+'", f"'{addend}'", fix))
+    current: Any = settings
+    for part in key.split("."):
+        current = current.get(part) if isinstance(current, Mapping) else None
+    if current is None and key == "fit.epochs" and settings["fit"]["steps"] is None:
         from trainer.config.resolve import DEFAULT_EPOCHS
 
-        former = DEFAULT_EPOCHS
-    if former is None:
-        fix = f"write {key}={more} without the '+'"
-        raise ConfigError(Problem(where, f"a run with {key}", "one in which it is not set", fix))
-    total = float(former) + float(more)
+        current = DEFAULT_EPOCHS
+    if current is None:
+        fix = f"write {key}={addend} without the '+'"
+        raise ConfigError(Problem(where, f"a run with {key}", "a run without it", fix))
+    total = float(current) + float(addend)
     return f"{key}={total:.0f}" if total.is_integer() else f"{key}={total}"
 
 
 def changed_settings(was: Any, now: Any, key: str = "") -> dict[str, str]:
-    """Setting → "was → now", for each in which two resolved configs differ."""
+    """Return setting → "was → now" for each difference of two resolved configs."""
     if isinstance(was, Mapping) and isinstance(now, Mapping):
-        found: dict[str, str] = {}
+        changes: dict[str, str] = {}
         for name in dict.fromkeys((*was, *now)):
-            below = f"{key}.{name}" if key else str(name)
-            found |= changed_settings(was.get(name), now.get(name), below)
-        return found
+            path = f"{key}.{name}" if key else str(name)
+            changes |= changed_settings(was.get(name), now.get(name), path)
+        return changes
     if isinstance(was, list) and isinstance(now, list) and len(was) == len(now):
         pairs = [
             changed_settings(a, b, f"{key}.{n}")
@@ -76,7 +76,7 @@ def changed_settings(was: Any, now: Any, key: str = "") -> dict[str, str]:
 
 
 def keeps_training_state(key: str) -> bool:
-    """Whether a change of this setting leaves what was trained so far as it is."""
+    """Return whether a change of this setting keeps the training so far valid."""
     return any(key == name or key.startswith(f"{name}.") for name in _HARMLESS)
 
 

@@ -1,15 +1,13 @@
-"""SHAP values: how much each column moved the answer for one row away from the mean answer.
+"""SHAP values: how much each column moves the prediction for a row away from the mean prediction.
 
-A value is the mean, over the orders in which columns may be added, of what the column adds (Lundberg and
-Lee 2017); a column that is not there yet has the value of a background row. The `shap` package does the
-sums: over all sets of columns where there are at most ten, else over some seeded orders forth and back
-(Mitchell, Cooper, Frank and Holmes 2022), which is exact in the sum and for effects of single columns
-and of pairs, and sampled for those of more.
-It is asked about table columns rather than encoded ones: the rows it sees hold, for each column, the
-number of the row whose value the column has there. Its explainers for Keras work on encoded columns, and
-take the ids of embeddings for numbers.
-
-Owns: the package, and asking it. Does not own: which rows (`explain`).
+A value is the mean contribution of a column over the orders in which columns can be added (Lundberg
+and Lee 2017); a column that has not been added has the value of a background row. The `shap` package
+computes the sums: over all subsets of up to ten columns, else over some seeded permutations, forward
+and backward (Mitchell, Cooper, Frank and Holmes 2022), which is exact for the sum and for effects of
+single columns and pairs, and sampled for higher interactions. The model is a function of table columns
+rather than encoded ones: its input holds, for each column, the number of the row that provides the
+value. The Keras explainers of the package work on encoded columns and treat ids of embeddings as
+numbers.
 """
 
 from __future__ import annotations
@@ -34,21 +32,21 @@ from trainer.packages import install_command
 Float64Array = NDArray[np.float64]
 
 _EXACT_COLUMNS = 10
-_MOST_ORDERS = 10
-_ANSWERS_A_ROW = 200_000
-_FEWEST, _MOST = 512, 65_536
+_MAX_ORDERS = 10
+_PREDICTIONS_PER_ROW = 200_000
+_MIN_BATCH, _MAX_BATCH = 512, 65_536
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ShapValues:
-    """What moved the answers for n rows.
+    """SHAP values of n rows.
 
     Attributes:
         columns: Columns of the table.
-        base: (k,) the mean answer of the background rows.
-        values: (n, columns, k); base + their sum over the columns is the answer.
-        answers: (n, k).
-        orders: In how many orders columns were added, forth and back; None for all.
+        base: (k,) the mean prediction for the background rows.
+        values: (n, columns, k); base plus their sum over the columns is the prediction.
+        answers: (n, k) predictions.
+        orders: The number of permutations, used forward and backward; None for all.
     """
 
     columns: tuple[str, ...]
@@ -59,22 +57,22 @@ class ShapValues:
 
     @property
     def largest_gap(self) -> float:
-        """How far an answer is from the base and the sum of its values, at most."""
+        """Return the largest difference between a prediction and the base plus the sum of its values."""
         sums = self.base + self.values.sum(axis=1)
         return float(np.abs(sums - self.answers).max())
 
 
 def load_shap() -> ModuleType:
-    """Import the package; before any other work, as this is what fails first.
+    """Import the package; call it before any other work, so that a missing package is reported first.
 
     Raises:
-        UsageError: It is not installed, or cannot be imported.
+        UsageError: The package is not installed or cannot be imported.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if "numba" not in sys.modules:
-            # Its compiling takes eight seconds in each process and saves less: the time is the
-            # network's. It reads this once, when it is imported.
+            # Compilation takes eight seconds per process and saves less, as the network takes most of
+            # the time. The package reads this once, when it is imported.
             os.environ.setdefault("NUMBA_DISABLE_JIT", "1")
         try:
             return import_module("shap")
@@ -87,47 +85,50 @@ def load_shap() -> ModuleType:
 def shap_values(
     ask: PredictFn, rows: Sequence[EncodedRows], background: Sequence[Float32Array], seed: int
 ) -> ShapValues:
-    """The SHAP values of some rows.
+    """Return the SHAP values of rows.
 
     Args:
-        ask: The network.
-        rows: The rows, as often as they are encoded.
-        background: Rows that missing columns are taken from, encoded as often.
-        seed: Of the orders in which columns are added.
+        ask: Predicts encoded rows.
+        rows: The rows, once per encoder.
+        background: Rows that provide the values of missing columns, once per encoder.
+        seed: The seed of the permutations.
     """
     shap = load_shap()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         columns = column_names(rows)
-        apart = len(background[0])
+        background_size = len(background[0])
         model = _Model(ask, rows, background, columns)
-        ids = np.repeat(np.arange(apart + len(rows[0].x), dtype=np.float64)[:, None],
+        ids = np.repeat(np.arange(background_size + len(rows[0].x), dtype=np.float64)[:, None],
                         len(columns), axis=1)  # fmt: skip
-        masker = shap.maskers.Independent(ids[:apart], max_samples=apart)
+        masker = shap.maskers.Independent(ids[:background_size], max_samples=background_size)
         orders = None
         if len(columns) <= _EXACT_COLUMNS:
             explainer = shap.explainers.Exact(model, masker)
             evaluations = 2 ** len(columns)
         else:
             explainer = shap.explainers.Permutation(model, masker, seed=seed)
-            sets = 2 * len(columns) + 1
-            orders = min(_MOST_ORDERS, max(1, _ANSWERS_A_ROW // (sets * apart)))
-            evaluations = orders * sets
-        found = explainer(
-            ids[apart:],
+            evaluations_per_order = 2 * len(columns) + 1
+            orders = min(
+                _MAX_ORDERS,
+                max(1, _PREDICTIONS_PER_ROW // (evaluations_per_order * background_size)),
+            )
+            evaluations = orders * evaluations_per_order
+        explanation = explainer(
+            ids[background_size:],
             max_evals=evaluations,
-            batch_size=max(1, _MOST // apart),
+            batch_size=max(1, _MAX_BATCH // background_size),
             silent=True,
         )
     answers = np.asarray(ask([each.x for each in rows]), np.float64)
     shape = (len(answers), len(columns), answers.shape[1])
-    base = model(ids[:apart]).mean(axis=0)
-    values = np.asarray(found.values, np.float64).reshape(shape)
+    base = model(ids[:background_size]).mean(axis=0)
+    values = np.asarray(explanation.values, np.float64).reshape(shape)
     return ShapValues(columns, base, values, answers, orders)
 
 
 class _Model:
-    """A network that is asked by the numbers of rows, one for each column."""
+    """The network as a function of row numbers, one for each column."""
 
     def __init__(
         self,
@@ -140,26 +141,29 @@ class _Model:
         self._pools = [
             np.concatenate([apart, each.x]) for apart, each in zip(background, rows, strict=True)
         ]
-        self._owners = []
+        self._column_indices = []
         for each in rows:
-            owner = np.zeros(each.x.shape[1], np.int64)
+            column_indices = np.zeros(each.x.shape[1], np.int64)
             for number, name in enumerate(columns):
-                owner[each.columns_of(name)] = number
-            self._owners.append(owner)
+                column_indices[each.columns_of(name)] = number
+            self._column_indices.append(column_indices)
 
     def __call__(self, ids: NDArray[Any]) -> Float64Array:
-        """(m, columns) row numbers → (m, k) answers."""
+        """Predict (m, columns) row numbers → (m, k)."""
         numbers = np.asarray(ids, np.float64).astype(np.int64)
-        parts = [self._answers(numbers[at : at + _MOST]) for at in range(0, len(numbers), _MOST)]
+        parts = [
+            self._predict(numbers[at : at + _MAX_BATCH])
+            for at in range(0, len(numbers), _MAX_BATCH)
+        ]
         return np.concatenate(parts)
 
-    def _answers(self, numbers: NDArray[np.int64]) -> Float64Array:
-        # Few different numbers of rows: a program is made for each.
-        size = max(_FEWEST, 1 << (len(numbers) - 1).bit_length())
+    def _predict(self, numbers: NDArray[np.int64]) -> Float64Array:
+        # Pad to few different sizes: a program is traced for each.
+        size = max(_MIN_BATCH, 1 << (len(numbers) - 1).bit_length())
         padded = np.zeros((size, numbers.shape[1]), np.int64)
         padded[: len(numbers)] = numbers
         encoded = [
-            pool[padded[:, owner], np.arange(pool.shape[1])]
-            for pool, owner in zip(self._pools, self._owners, strict=True)
+            pool[padded[:, column_indices], np.arange(pool.shape[1])]
+            for pool, column_indices in zip(self._pools, self._column_indices, strict=True)
         ]
         return np.asarray(self._ask(encoded)[: len(numbers)], np.float64)

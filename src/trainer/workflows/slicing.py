@@ -1,7 +1,6 @@
-"""On which rows a run is worse than on all of them.
+"""Slices of the rows on which a run performs worse than on all of them.
 
-Owns: which columns of the table are looked at, as levels. Does not own: the search
-(`trainer.evaluation.slices`).
+Chooses the columns and turns them into levels; `trainer.evaluation.slices` searches the slices.
 """
 
 from __future__ import annotations
@@ -23,17 +22,17 @@ from trainer.evaluation.slices import SliceColumn, bin_numeric, evaluate_slices,
 from trainer.report.findings import MetricValue, Slice, Slices, WorstSlices
 
 _SEARCHED_COLUMNS = 24
-"""Pairs of columns grow with their square."""
+"""The number of column pairs grows with its square."""
 _FEW = 10
-"""A column of no more numbers has each for a level."""
+"""Numeric columns with at most this many distinct values use the values as levels."""
 _LEVELS, _SEARCHED_LEVELS = 30, 8
-"""Rarer values are looked at together."""
+"""Maximum number of levels; rarer values are combined."""
 _OTHERS = "(others)"
 _SHOWN = 10
 
 
 def slice_problems(config: Config, dataset: Dataset) -> list[Problem]:
-    """Columns of `evaluate.slices` that the table does not have."""
+    """Return problems for columns of `evaluate.slices` that are not in the table."""
     known = dataset.table.frame.columns
     return [
         Problem(
@@ -49,48 +48,50 @@ def slice_problems(config: Config, dataset: Dataset) -> list[Problem]:
 
 
 def find_slices(
-    config: Config, dataset: Dataset, answers: Predictions, threshold: float
+    config: Config, dataset: Dataset, predictions: Predictions, threshold: float
 ) -> tuple[Slices, WorstSlices]:
-    """The slices named in the config, and the worst ones.
+    """Evaluate the slices named in the config and find the worst ones.
 
     Args:
-        config: The run's.
+        config: The config of the run.
         dataset: The table.
-        answers: To some of its rows.
-        threshold: A probability of at least this is a yes.
+        predictions: Predictions for some of its rows.
+        threshold: The positive class is predicted from this probability on.
     """
     settings = config.evaluate
     frame = dataset.preprocessing.parse_number_columns(dataset.table.frame)
-    drawn: dict[str, Any] = {
+    bootstrap: dict[str, Any] = {
         "threshold": threshold,
         "resamples": settings.resamples,
         "confidence_level": settings.confidence_level,
         "seed": config.seed,
     }
-    asked = _columns(
-        frame, [name for name in settings.slices if name in frame.columns], answers, _LEVELS
+    named = _columns(
+        frame, [name for name in settings.slices if name in frame.columns], predictions, _LEVELS
     )
     features = [column.name for column in dataset.preprocessing.columns]
-    there = [name for name in features if name in frame.columns][:_SEARCHED_COLUMNS]
-    searched = _columns(frame, there, answers, _SEARCHED_LEVELS)
-    worst = find_worst_slices(answers, {**searched, **asked}, limit=_SHOWN, **drawn)
-    slices = evaluate_slices(answers, asked, **drawn)
+    available = [name for name in features if name in frame.columns][:_SEARCHED_COLUMNS]
+    searched = _columns(frame, available, predictions, _SEARCHED_LEVELS)
+    worst = find_worst_slices(predictions, {**searched, **named}, limit=_SHOWN, **bootstrap)
+    slices = evaluate_slices(predictions, named, **bootstrap)
     whole = MetricValue.of(worst.overall, math.nan, math.nan).value
     return (
-        Slices(worst.metric, whole, _facts(slices)),
-        WorstSlices(worst.metric, whole, _facts(worst.slices), worst.searched),
+        Slices(worst.metric, whole, _slice_findings(slices)),
+        WorstSlices(worst.metric, whole, _slice_findings(worst.slices), worst.searched),
     )
 
 
 def _columns(
-    frame: pl.DataFrame, names: list[str], answers: Predictions, levels: int
+    frame: pl.DataFrame, names: list[str], predictions: Predictions, levels: int
 ) -> Mapping[str, SliceColumn]:
     kept = [name for name in names if not is_date_type(frame.schema[name])]
-    return {name: _column(frame[name].gather(answers.rows), levels) for name in kept}
+    return {name: _column(frame[name].gather(predictions.rows), levels) for name in kept}
 
 
 def _column(series: pl.Series, most: int) -> SliceColumn:
-    """Numbers in quarters, or where they are few and else the most frequent values as levels."""
+    """Return quartile bins of numbers, or levels: the values if they are few, else the most frequent
+    ones.
+    """
     numbers = series.to_frame().select(number(series.name, series.dtype)).to_series()
     if numbers.null_count() == series.null_count() and numbers.n_unique() > _FEW:
         return bin_numeric(numbers.fill_null(np.nan).to_numpy())
@@ -107,10 +108,14 @@ def _column(series: pl.Series, most: int) -> SliceColumn:
     return SliceColumn(np.where(missing, -1, codes.to_numpy()), names)
 
 
-def _facts(slices: Iterable[measured.Slice]) -> tuple[Slice, ...]:
-    found = []
-    for one in slices:
-        value = MetricValue.of(one.value.value, one.value.low, one.value.high)
+def _slice_findings(slices: Iterable[measured.Slice]) -> tuple[Slice, ...]:
+    findings = []
+    for measured_slice in slices:
+        value = MetricValue.of(
+            measured_slice.value.value, measured_slice.value.low, measured_slice.value.high
+        )
         ends = (value.value, value.low, value.high)
-        found.append(Slice(dict(one.where), one.rows, *ends, one.p_value))
-    return tuple(found)
+        findings.append(
+            Slice(dict(measured_slice.where), measured_slice.rows, *ends, measured_slice.p_value)
+        )
+    return tuple(findings)

@@ -1,12 +1,11 @@
-"""A sweep from its config to its winner: trials in packs, on as many processes as there are jobs.
+"""Run a sweep from its config to its best trial: trials train in packs, in one or more processes.
 
-    config ─► study ─ batch of trials ─► packs ─► what each scored ─► study … ─► winner, test rows
+    config ─► study ─ batch of trials ─► packs ─► objectives ─► study … ─► best trial, test rows
 
-A sweep's directory holds all of it; started again it goes on where it was. Importing this module does
-not import TensorFlow.
+Everything is stored in the directory of the sweep, so an interrupted sweep resumes there. Importing
+this module does not import TensorFlow.
 
-Owns: trials as entrants of packs, what is kept, the winner's evaluation. Does not own: which trials
-there are (`trainer.sweep`), their training (`many`, `workers`, `cluster`).
+`trainer.sweep` suggests the trials; `many`, `workers` and `cluster` train them.
 """
 
 from __future__ import annotations
@@ -61,23 +60,23 @@ from trainer.workflows.worker_processes import ProcessWorkerPool
 
 @dataclass(frozen=True, slots=True)
 class PhaseStarted:
-    """Something begins that may take seconds: what, in the form "reading data.csv"."""
+    """Work starts that may take seconds, named in the form "reading data.csv"."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class SweepStarted:
-    """A sweep begins or goes on.
+    """A sweep starts or resumes.
 
     Attributes:
         sweep: Its directory.
-        plan: Of the base config.
+        plan: The plan of the base config.
         search: How trials are chosen.
-        trials: How many there are at most; None until time is over or the grid is done.
-        jobs: Processes that train.
-        leaderboard: How it stands.
-        warning: A warning that there are fewer trials than configured; else empty.
+        trials: Maximum number of trials; None if only time or an exhausted grid ends the sweep.
+        jobs: Number of training processes.
+        leaderboard: The current ranking.
+        warning: A warning if there are fewer trials than configured, else empty.
         labels: Searched values as short text.
     """
 
@@ -93,14 +92,14 @@ class SweepStarted:
 
 @dataclass(frozen=True, slots=True)
 class SweepFinished:
-    """A sweep has ended, or this process's part of it.
+    """A sweep, or this process's part of it, has ended.
 
     Attributes:
         sweep: Its directory.
         reason: "trials", "seconds" or "interrupted".
-        leaderboard: How it stands.
-        winner: The best trial; None where it was interrupted.
-        metrics: The winner's, split → metric → value, the test rows' among them.
+        leaderboard: The ranking.
+        winner: The best trial; None if interrupted.
+        metrics: Split → metric → value of the best trial, including test rows.
         seconds: Wall-clock time of this process.
     """
 
@@ -134,25 +133,25 @@ def sweep(
     interrupted: Callable[[], str | None],
     cluster: Cluster | None = None,
 ) -> Generator[Event, None, None]:
-    """Begin a sweep and carry it through.
+    """Start a sweep and run it.
 
     Args:
-        loaded: The config, with its `sweep` section.
-        sweeps: The folder that sweeps are kept in.
-        jobs: Processes that train; None chooses, or takes as many as the sweep was begun with.
+        loaded: The config with its `sweep` section.
+        sweeps: The folder of sweeps.
+        jobs: Number of training processes; None chooses, or keeps that of a resumed sweep.
         command: The command line, for the manifests.
-        allow_custom: Whether functions of the user's own may be imported.
-        interrupted: Whether to stop.
-        cluster: Where trials are trained; None for processes of this machine.
+        allow_custom: Whether custom functions may be imported.
+        interrupted: Returns the reason to stop, if there is one.
+        cluster: The Ray cluster that trains; None for processes on this machine.
 
     Raises:
-        InputError: Config, data or the cluster are wrong; nothing is left behind.
-        TrainingError: No trial could be compared, or training could not go on.
+        InputError: Config, data or cluster are invalid; nothing is left.
+        TrainingError: No trial can be compared, or training failed.
     """
     began = perf_counter()
     with nullcontext() if cluster is None else cluster:
         tables = TableCache()
-        yield _reading(loaded)
+        yield _reading_phase(loaded)
         plan = base_plan(loaded, tables)
         now = datetime.now(UTC)
         directory = SweepDirectory.create(sweeps, loaded.config.name, sweep_text(loaded), now)
@@ -161,11 +160,11 @@ def sweep(
                 cluster.check_nodes(directory.path)
             except InputError:
                 shutil.rmtree(directory.path)
-                with suppress(OSError):  # others' sweeps are there
+                with suppress(OSError):  # not empty: other sweeps
                     directory.path.parent.rmdir()
                 raise
         with RunLock(directory.lock):
-            yield from _carry_on(
+            yield from _run(
                 directory,
                 plan,
                 tables,
@@ -187,26 +186,26 @@ def resume_sweep(
     interrupted: Callable[[], str | None],
     cluster: Cluster | None = None,
 ) -> Generator[Event, None, None]:
-    """Go on with a sweep; one that has ended only says so.
+    """Resume a sweep; a sweep that has ended only reports its result.
 
     Raises:
-        RunError: There is none, it is damaged, or another process writes it.
-        InputError: Its data are no longer what they were, or the cluster is wrong.
-        TrainingError: As `sweep`.
+        RunError: The sweep does not exist, is damaged, or is written by another process.
+        InputError: Its data have changed, or the cluster is invalid.
+        TrainingError: See `sweep`.
     """
     began = perf_counter()
     directory = SweepDirectory.open(path)
     with nullcontext() if cluster is None else cluster, RunLock(directory.lock):
-        # Whoever trained for a process that was killed may not know of that yet.
+        # Workers of a killed process may still be training.
         revoke(leases_in(directory.workers), lock_files(directory.trials))
         directory.remove_leftovers()
         tables = TableCache()
         loaded = load_config(directory.config)
-        yield _reading(loaded)
+        yield _reading_phase(loaded)
         plan = base_plan(loaded, tables)
         if cluster is not None:
             cluster.check_nodes(directory.path)
-        yield from _carry_on(
+        yield from _run(
             directory,
             plan,
             tables,
@@ -220,7 +219,7 @@ def resume_sweep(
 
 
 def find_sweep(loaded: LoadedConfig, sweeps: Path) -> Path | None:
-    """The newest sweep of this very config, or None."""
+    """Return the newest sweep of exactly this config, or None."""
     wanted = sweep_text(loaded)
     for path in sorted(find_sweeps(sweeps / loaded.config.name), reverse=True):
         with suppress(OSError, ValueError):
@@ -229,7 +228,7 @@ def find_sweep(loaded: LoadedConfig, sweeps: Path) -> Path | None:
     return None
 
 
-def _carry_on(
+def _run(
     directory: SweepDirectory,
     plan: RunPlan,
     tables: TableCache,
@@ -245,16 +244,18 @@ def _carry_on(
     assert loaded.config.sweep is not None, "a sweep has a sweep section"
     settings = loaded.config.sweep
     trials = trial_count(loaded.config)
-    first = header_of(read_journal(directory.journal))
-    count = jobs or (choose_jobs(plan, trials, cluster) if first is None else first.jobs)
+    header = header_of(read_journal(directory.journal))
+    job_count = jobs or (choose_jobs(plan, trials, cluster) if header is None else header.jobs)
     search = resolved_search(settings)
-    size = batch_size(plan, search, count)
+    size = batch_size(plan, search, job_count)
     with ExitStack() as stack:
-        workers = _workers(count, cluster, directory, plan, tables)
+        workers = _make_pool(job_count, cluster, directory, plan, tables)
         if workers is not None:
             stack.enter_context(workers)
-        study = stack.enter_context(Study(directory, sweep_objective(loaded, plan), size, count))
-        # Other jobs than it was begun with are at work on the same packs.
+        study = stack.enter_context(
+            Study(directory, sweep_objective(loaded, plan), size, job_count)
+        )
+        # A different number of jobs works on the same packs.
         threads = worker_threads(
             plan, LARGEST_PACK if trials is None else trials, study.header.jobs
         )
@@ -263,12 +264,12 @@ def _carry_on(
             SettingLabels(sweep_dimensions(settings)),
         )
         yield SweepStarted(
-            directory.path, plan, search, trials, count, study.leaderboard(), warning, labels
+            directory.path, plan, search, trials, job_count, study.leaderboard(), warning, labels
         )
         trainer = TrialTrainer(
             directory, loaded, study, tables, workers, threads, command, interrupted, allow_custom
         )
-        # Each pack on a cluster checks its own machine: this one may be of another kind.
+        # Packs on a cluster check their own machine, which may differ from this one.
         is_here = cluster is None or cluster.address is None
         check_unchanged(trainer.begun(), plan, command, machine=is_here)
         reason, is_first = "trials", True
@@ -287,19 +288,19 @@ def _carry_on(
                     yield event
                 case TrialEnded():
                     yield event
-                    _discard(directory, study.leaderboard(), kept_trials(settings.keep))
+                    _delete_trials(directory, study.leaderboard(), kept_trials(settings.keep))
         leaderboard = study.leaderboard()
     winner = None
     metrics: Mapping[str, Mapping[str, float]] = {}
     if reason != "interrupted":
         yield PhaseStarted("evaluating the best trial")
-        winner, metrics = _winner(directory, plan, allow_custom=allow_custom)
+        winner, metrics = _finish(directory, plan, allow_custom=allow_custom)
     yield SweepFinished(
         directory.path, reason, leaderboard, winner, metrics, perf_counter() - began
     )
 
 
-def _reading(loaded: LoadedConfig) -> PhaseStarted:
+def _reading_phase(loaded: LoadedConfig) -> PhaseStarted:
     source = loaded.config.data.source
     match source:
         case str():
@@ -312,14 +313,14 @@ def _reading(loaded: LoadedConfig) -> PhaseStarted:
     return PhaseStarted(f"reading {paths[0]}{more}")
 
 
-def _workers(
+def _make_pool(
     count: int,
     cluster: Cluster | None,
     directory: SweepDirectory,
     plan: RunPlan,
     tables: TableCache,
 ) -> WorkerPool[Any] | None:
-    """Who trains besides this process; None when it trains itself."""
+    """Return the pool of workers, or None if this process trains."""
     if cluster is None:
         return ProcessWorkerPool(count) if count > 1 else None
     from trainer.workflows.ray_workers import RayWorkerPool
@@ -328,65 +329,67 @@ def _workers(
     return RayWorkerPool(count, directory, tables, plan.config.runtime.device)
 
 
-def _discard(directory: SweepDirectory, leaderboard: Leaderboard, kept: int | None) -> None:
-    """Remove the run directories that are not kept; what cannot go stays."""
+def _delete_trials(directory: SweepDirectory, leaderboard: Leaderboard, kept: int | None) -> None:
+    """Delete run directories that are not kept; those that cannot be deleted stay."""
     for row in trials_to_delete(leaderboard, kept):
         shutil.rmtree(directory.trial(row.trial.number), ignore_errors=True)
 
 
-def _winner(
+def _finish(
     directory: SweepDirectory, plan: RunPlan, *, allow_custom: bool
 ) -> tuple[TrialRow, dict[str, dict[str, float]]]:
-    """The best trial and its metrics; the page of the sweep is written."""
+    """Return the best trial and its metrics, and write the page of the sweep."""
     try:
         run, winner = best_trial_run(directory.path)
-        return winner, _winner_metrics(run, plan, allow_custom=allow_custom)
+        return winner, _best_trial_metrics(run, plan, allow_custom=allow_custom)
     finally:
-        # Also where no trial can be compared: the page says why.
+        # If no trial can be compared, the page shows why.
         if plan.config.evaluate.report:
             write_sweep_page(directory, datetime.now(UTC))
 
 
-def _winner_metrics(
+def _best_trial_metrics(
     run: RunDirectory, plan: RunPlan, *, allow_custom: bool
 ) -> dict[str, dict[str, float]]:
-    """The winner's metrics; its test rows are evaluated here, for the first time, and what it was not
-    evaluated on as its training was ended.
+    """Return the metrics of the best trial.
+
+    Its test rows are evaluated here for the first time, and splits that were not evaluated because its
+    training was ended early.
     """
-    found: dict[str, dict[str, float]] = {}
+    metrics: dict[str, dict[str, float]] = {}
     missing = tuple(
         split
         for split in SPLIT_NAMES
         if plan.dataset.rows(split) and not (run.evaluation / f"{split}.json").exists()
     )
     if missing:
-        done = evaluate(
+        evaluations = evaluate(
             run.path,
             splits=missing,
             data=None,
             device=plan.config.runtime.device,
             allow_custom=allow_custom,
         )
-        for one in done.found:
-            assert one.split is not None
+        for result in evaluations.results:
+            assert result.split is not None
             run.write_evaluation(
-                one.split,
+                result.split,
                 Evaluation(
-                    one.metrics,
-                    split=one.split,
+                    result.metrics,
+                    split=result.split,
                     checkpoint="best",
                     epoch=run.read_manifest().best_epoch,
-                    rows=one.rows,
+                    rows=result.rows,
                 ),
             )
-            groups = row_groups(plan, one.answers.rows)
-            content = predictions_to_parquet(one.answers, plan.task.prediction_names, groups)
-            run.write_predictions(f"{one.split}.parquet", content)
+            groups = row_groups(plan, result.predictions.rows)
+            content = predictions_to_parquet(result.predictions, plan.task.prediction_names, groups)
+            run.write_predictions(f"{result.split}.parquet", content)
     if plan.config.evaluate.report:
         write_missing_findings(run.path)
         write_page(run, datetime.now(UTC))
     for split, evaluation in run.read_evaluations().items():
-        found[split] = {
+        metrics[split] = {
             name: math.nan if value is None else value for name, value in evaluation.metrics.items()
         }
-    return found
+    return metrics

@@ -1,7 +1,5 @@
-"""What a sweep is going to be: its base plan and objective, how many trials, in what batches, on how
-many processes.
-
-Owns: what of a sweep is known before anything is trained. Does not own: carrying it out (`sweep`).
+"""Plan a sweep before training: its base plan and objective, the number of trials, their batches and
+the number of processes.
 """
 
 from __future__ import annotations
@@ -38,21 +36,20 @@ from trainer.workflows.plan import RunPlan, TableCache, locate_problems, make_pl
 from trainer.workflows.ray_connection import Cluster
 
 _ADAPTIVE_BATCH = 8
-"""Trials a job in a batch of a search that learns from the batch before."""
+"""Trials per job in a batch of a search that learns from earlier batches."""
 _JOB_BYTES = 2 << 30
-"""What a worker may take: TensorFlow some 600 MB, and a table and its pack."""
+"""Memory of a worker: some 600 MB for TensorFlow, a table and a pack."""
 
 
 @dataclass(frozen=True, slots=True)
 class SweepPlan:
-    """What a sweep is going to be.
+    """The plan of a sweep.
 
     Attributes:
         search: How it is searched.
-        trials: How many there are; None where only time ends it.
+        trials: The number of trials; None if only time ends the sweep.
         first: The programs of the first batch, as text.
-        combinations: How many different settings there are, where that is fewer than the trials that
-            were asked for.
+        combinations: The number of distinct settings if it is below the requested number of trials.
     """
 
     search: SearchName
@@ -62,10 +59,10 @@ class SweepPlan:
 
 
 def plan_sweep(loaded: LoadedConfig) -> SweepPlan:
-    """What a sweep is going to be, without training.
+    """Plan a sweep without training.
 
     Raises:
-        InputError: Config or data are wrong.
+        InputError: Config or data are invalid.
     """
     tables = TableCache()
     plan = base_plan(loaded, tables)
@@ -75,13 +72,13 @@ def plan_sweep(loaded: LoadedConfig) -> SweepPlan:
     jobs = choose_jobs(plan, trials, None)
     seed = config.seed if config.sweep.seed is None else config.sweep.seed
     size = batch_size(plan, search, jobs)
-    suggesting = new_search(
+    searcher = new_search(
         search, Space(config), seed, better_direction(sweep_objective(loaded, plan))
     )
-    settings = suggesting.ask(size if trials is None else min(size, trials))
+    settings = searcher.ask(size if trials is None else min(size, trials))
     specs = [
-        RunSpec(number, replace(loaded, config=trial_config(loaded, one)), Path())
-        for number, one in enumerate(settings)
+        RunSpec(number, replace(loaded, config=trial_config(loaded, trial_settings)), Path())
+        for number, trial_settings in enumerate(settings)
     ]
     first = str(schedule_packs(specs, tables, jobs))
     is_short = bool(too_few_combinations(config))
@@ -89,26 +86,26 @@ def plan_sweep(loaded: LoadedConfig) -> SweepPlan:
 
 
 def base_plan(loaded: LoadedConfig, tables: TableCache) -> RunPlan:
-    """The plan of a sweep's config without its space, which says how the objective is measured.
+    """Return the plan of a sweep's config without its search space, which defines the objective.
 
     Raises:
-        InputError: Config or data are wrong, or the objective cannot be measured.
+        InputError: Config or data are invalid, or the objective is undefined.
     """
     base = replace(loaded, config=loaded.config.model_copy(update={"sweep": None}))
     if member_count(base.config) > 1:
         with locate_problems(loaded):
-            raise ConfigError(_several(base.config))
+            raise ConfigError(_many_members(base.config))
     assert loaded.config.sweep is not None, "a sweep has a sweep section"
     stated = loaded.config.sweep.objective
     with locate_problems(loaded), _as_objective(stated):
-        plan = make_plan(base if stated is None else _watching(base, stated), tables)
+        plan = make_plan(base if stated is None else _with_objective(base, stated), tables)
     objective = sweep_objective(loaded, plan)
     if objective.startswith("val_") and not plan.dataset.rows("validation"):
         with locate_problems(loaded):
             raise ConfigError(
                 Problem(
                     "",
-                    "validation rows to measure it on",
+                    "validation rows to compute it on",
                     "none",
                     validation_fix(loaded.config),
                     "sweep.objective",
@@ -118,42 +115,44 @@ def base_plan(loaded: LoadedConfig, tables: TableCache) -> RunPlan:
 
 
 def sweep_objective(loaded: LoadedConfig, plan: RunPlan) -> str:
-    """The measure that trials are compared by: stated, or what says which epoch is best."""
+    """Return the metric that trials are compared by: as set, or the one that selects the best epoch."""
     assert loaded.config.sweep is not None, "a sweep has a sweep section"
     stated = loaded.config.sweep.objective
     return stated or resolved_monitor(loaded.config.fit, plan.dataset.rows("validation") > 0)
 
 
 def batch_size(plan: RunPlan, search: SearchName, jobs: int) -> int:
-    """Trials that are asked for at a time: full packs, few where each batch learns from the last."""
+    """Return the number of trials per batch: full packs, or few if the search learns from each batch."""
     if search == "tpe":
         return _ADAPTIVE_BATCH * jobs
     return jobs * pack_size(plan, LARGEST_PACK * jobs, jobs)
 
 
 def choose_jobs(plan: RunPlan, trials: int | None, cluster: Cluster | None) -> int:
-    """One for each core where a network keeps one busy, as memory allows and as there are trials to do;
-    else one, which has all cores. As many as a cluster has room for.
+    """Return the number of training processes.
+
+    One per core if a network keeps one core busy, limited by memory and the number of trials; else one
+    with all cores. On a cluster, as many as it has room for.
     """
-    room = (
+    capacity = (
         None if cluster is None else cluster.capacity(wants_gpu=plan.config.runtime.device != "cpu")
     )
-    if room is not None:
-        return room if trials is None else max(1, min(room, trials // SMALLEST_PACK))
+    if capacity is not None:
+        return capacity if trials is None else max(1, min(capacity, trials // SMALLEST_PACK))
     parameters = plan.parameters or 0
     if devices.choose_threads(parameters, plan.config.fit.batch_size) > 1:
         return 1
-    most = [devices.usable_cores()]
+    limits = [devices.usable_cores()]
     free = available_memory()
     if free is not None:
-        most.append(free // _JOB_BYTES)
+        limits.append(free // _JOB_BYTES)
     if trials is not None:
-        most.append(trials // SMALLEST_PACK)
-    return max(1, min(most))
+        limits.append(trials // SMALLEST_PACK)
+    return max(1, min(limits))
 
 
-def _watching(loaded: LoadedConfig, measure: str) -> LoadedConfig:
-    """The config as its trials have it: the objective says which epoch is best."""
+def _with_objective(loaded: LoadedConfig, measure: str) -> LoadedConfig:
+    """Return the config for trials: the objective selects the best epoch."""
     fit = loaded.config.fit
     checkpoint = fit.checkpoint.model_copy(update={"monitor": measure})
     fit = fit.model_copy(update={"checkpoint": checkpoint})
@@ -162,21 +161,21 @@ def _watching(loaded: LoadedConfig, measure: str) -> LoadedConfig:
 
 @contextmanager
 def _as_objective(stated: str | None) -> Iterator[None]:
-    """Within it, a problem of the measure that says which epoch is best is one of the objective."""
+    """Context manager that attributes problems of the checkpoint monitor to the objective."""
     try:
         yield
-    except ConfigError as wrong:
+    except ConfigError as error:
         if stated is None:
             raise
         raise ConfigError(
             replace(problem, where="", key="sweep.objective")
             if problem.key == "fit.checkpoint.monitor"
             else problem
-            for problem in wrong.problems
-        ) from wrong
+            for problem in error.problems
+        ) from error
 
 
-def _several(config: Config) -> Problem:
+def _many_members(config: Config) -> Problem:
     key = "fit.folds" if config.fit.folds is not None else "fit.repeats"
     found = str(config.fit.folds if config.fit.folds is not None else config.fit.repeats)
     fix = f"sweep without it, then: trainer fit $(trainer best SWEEP)/config.yaml {key}={found}"

@@ -1,7 +1,7 @@
-"""What is asked of the network: from a fitted target to outputs, and from outputs to answers.
+"""The learning task of a run: from a fitted target to model outputs and from outputs to predictions.
 
-Owns: which head, loss and metrics a run has; how targets are laid out for the head; how raw outputs
-become probabilities or numbers in the target's unit, labels, and metrics. No TensorFlow.
+Defines the head, loss and metrics of a run, how targets are encoded for the head, and how raw outputs
+become probabilities or numbers in the target's unit, labels and metrics. No TensorFlow.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """The question a run answers.
+    """The learning task of a run.
 
     Attributes:
         target: The fitted target.
-        head: The kind of the last layer.
-        outputs: Its units.
+        head: The kind of the output layer.
+        outputs: The number of its units.
         loss: The name of the loss.
-        metrics: What is measured besides the loss.
-        threshold: A probability of at least this is a yes.
-        temperature: What the logits of probabilities are divided by.
-        half_widths: Half the width of the interval around each number, on the curve of its column where
-            that has one (`FittedTarget.to_interval_scale`); empty where there is none.
+        metrics: Metrics that are computed besides the loss.
+        threshold: The positive class is predicted from this probability on.
+        temperature: The divisor of the logits.
+        half_widths: Half the width of the prediction interval of each target column, on the column's
+            curve if it has one (`FittedTarget.to_interval_scale`); empty without intervals.
     """
 
     target: FittedTarget
@@ -56,23 +56,23 @@ class Task:
 
     @property
     def prediction_names(self) -> tuple[str, ...]:
-        """A name for each number of an answer: of the positive class, of each class, or each column."""
+        """Return a name for each number of a prediction: one per class or column."""
         return tuple(prediction_columns(self.target.task, self.target.names))
 
     def encode_targets(self, samples: Samples) -> Samples:
-        """The samples with targets (rows, outputs) laid out for the head."""
+        """Return the samples with targets encoded for the head, (rows, outputs)."""
         if self.target.task == "binary" and self.outputs == 2:
             return replace(samples, y=np.concatenate([1 - samples.y, samples.y], axis=1))
         return samples
 
     def prior(self) -> tuple[float, ...]:
-        """Class shares or means of the training rows, one for each output."""
+        """Return class shares or means of the training rows, one per output."""
         if self.target.task == "binary" and self.outputs == 2:
             return (1 - self.target.prior[0], self.target.prior[0])
         return self.target.prior
 
-    def answers(self, outputs: Array) -> NDArray[np.floating[Any]]:
-        """Raw outputs (rows, outputs) as probabilities, or as numbers in the target's unit.
+    def decode_outputs(self, outputs: Array) -> NDArray[np.floating[Any]]:
+        """Convert raw outputs (rows, outputs) to probabilities, or to numbers in the target's unit.
 
         Returns:
             binary: (rows, 1), the probability of the positive class. multiclass: (rows, classes).
@@ -81,46 +81,48 @@ class Task:
         if self.head in POSITIVE_HEADS:
             # The exponential of a large input is infinite, that of a small one 0.
             outputs = np.clip(outputs, np.finfo(np.float32).tiny, np.finfo(np.float32).max)
-        answers = self._unscaled(outputs)
+        predictions = self._unscaled(outputs)
         if self.temperature == 1.0:
-            return answers
-        calibrated = apply_temperature(self.target.task, answers, self.temperature)
-        return calibrated.astype(answers.dtype)
+            return predictions
+        calibrated = apply_temperature(self.target.task, predictions, self.temperature)
+        return calibrated.astype(predictions.dtype)
 
-    def truths(self, y: Array) -> NDArray[np.floating[Any]]:
-        """Targets laid out for the head (rows, outputs), in the form of `answers`."""
+    def decode_targets(self, y: Array) -> NDArray[np.floating[Any]]:
+        """Convert targets encoded for the head (rows, outputs) to the form of decoded outputs."""
         return self._unscaled(y)
 
-    def actual(self, samples: Samples) -> NDArray[np.floating[Any]]:
-        """The targets of samples in the form of `answers`; numbers as the table has them."""
-        return self.truths(samples.y) if samples.values is None else samples.values
+    def target_values(self, samples: Samples) -> NDArray[np.floating[Any]]:
+        """Return the targets of samples in the form of decoded outputs; numbers as in the table."""
+        return self.decode_targets(samples.y) if samples.values is None else samples.values
 
-    def intervals(
-        self, answers: NDArray[np.floating[Any]]
+    def prediction_intervals(
+        self, predictions: NDArray[np.floating[Any]]
     ) -> tuple[NDArray[np.floating[Any]], NDArray[np.floating[Any]]]:
-        """Low and high ends of the interval around each number (rows, columns), in the target's unit."""
+        """Return both ends of the prediction interval of each number (rows, columns), in the target's
+        unit.
+        """
         target, widths = self.target, np.array(self.half_widths)
-        middle = target.to_interval_scale(answers)
+        middle = target.to_interval_scale(predictions)
         low, high = (
             target.from_interval_scale(middle - widths),
             target.from_interval_scale(middle + widths),
         )
         if self.head != "linear":
-            # No number of the training rows lies outside of what the head can predict.
+            # No number of the training rows is outside the range of the head.
             low = np.maximum(low, 0.0)
         if self.head == "sigmoid":
             high = np.minimum(high, 1.0)
-        return np.minimum(low, answers), np.maximum(high, answers)
+        return np.minimum(low, predictions), np.maximum(high, predictions)
 
-    def in_words(self, truths: NDArray[np.floating[Any]]) -> list[Any]:
-        """Rows of `truths` as JSON has them: a class as text, or a list of numbers."""
+    def json_values(self, targets: NDArray[np.floating[Any]]) -> list[Any]:
+        """Return targets as JSON values, one per row: the class as text, or a list of numbers."""
         match self.target.task:
             case "binary":
-                return [self.target.classes[int(one)] for one in truths[:, 0] > 0.5]
+                return [self.target.classes[int(positive)] for positive in targets[:, 0] > 0.5]
             case "multiclass":
-                return [self.target.classes[one] for one in truths.argmax(axis=1)]
+                return [self.target.classes[index] for index in targets.argmax(axis=1)]
             case "multilabel" | "regression":
-                return list(truths.tolist())
+                return list(targets.tolist())
 
     def _unscaled(self, outputs: Array) -> NDArray[np.floating[Any]]:
         match self.target.task:
@@ -131,30 +133,36 @@ class Task:
             case "multiclass" | "multilabel":
                 return outputs
 
-    def said(self, samples: Samples, outputs: Array) -> Predictions:
-        """What raw outputs say of samples, whose targets are laid out, in their order."""
-        return self.answered(samples, self.answers(outputs))
+    def predictions_from_outputs(self, samples: Samples, outputs: Array) -> Predictions:
+        """Return the predictions and targets of samples from raw outputs; targets are encoded for the
+        head.
+        """
+        return self.make_predictions(samples, self.decode_outputs(outputs))
 
-    def answered(self, samples: Samples, answers: NDArray[np.floating[Any]]) -> Predictions:
-        """Answers to samples, whose targets are laid out, beside what is true."""
+    def make_predictions(
+        self, samples: Samples, predictions: NDArray[np.floating[Any]]
+    ) -> Predictions:
+        """Return predictions with the targets of samples, which are encoded for the head."""
         return Predictions(
             task=self.target.task,
             names=self.target.names,
-            y=self.actual(samples),
-            p=answers,
+            y=self.target_values(samples),
+            p=predictions,
             rows=samples.rows,
             weight=None if samples.weight is None else samples.weight.astype(np.float64),
         )
 
     def prediction_metrics(
-        self, answers: NDArray[np.floating[Any]], samples: Samples
+        self, predictions: NDArray[np.floating[Any]], samples: Samples
     ) -> dict[str, float]:
-        """The metrics of answers for all rows of samples, whose targets are laid out."""
+        """Compute the metrics of predictions for all rows of samples, whose targets are encoded for
+        the head.
+        """
         return compute_metrics(
             self.metrics,
             self.target.task,
-            self._measured(samples),
-            answers,
+            self._metric_targets(samples),
+            predictions,
             samples.weight,
             self.threshold,
         )
@@ -162,37 +170,41 @@ class Task:
     def compute_metrics(
         self, outputs: Array, samples: Samples, rows: NDArray[np.int32]
     ) -> dict[str, float]:
-        """The metrics of raw outputs for some rows of samples, whose targets are laid out."""
+        """Compute the metrics of raw outputs for some rows of samples, whose targets are encoded for
+        the head.
+        """
         weight = None if samples.weight is None else samples.weight[rows]
         return compute_metrics(
             self.metrics,
             self.target.task,
-            self._measured(samples, rows),
-            self.answers(outputs),
+            self._metric_targets(samples, rows),
+            self.decode_outputs(outputs),
             weight,
             self.threshold,
         )
 
-    def _measured(
+    def _metric_targets(
         self, samples: Samples, rows: NDArray[np.int32] | None = None
     ) -> NDArray[np.floating[Any]]:
-        """The targets of samples, of some rows or all, that metrics compare answers with.
+        """Return the targets that predictions are compared with, for some rows or all.
 
-        Values that come back from a curve are too coarse; others keep the digits by which runs were
-        compared before.
+        Targets on a curve lose too many digits on the way back, so the table's values are used. All
+        others keep the digits with which earlier runs were compared.
         """
         if self.target.curves and samples.values is not None:
             return samples.values if rows is None else samples.values[rows]
-        return self.truths(samples.y if rows is None else samples.y[rows])
+        return self.decode_targets(samples.y if rows is None else samples.y[rows])
 
-    def labels(self, answers: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
-        """Class numbers of answers: (rows, 1) for binary and multiclass, (rows, columns) multilabel."""
+    def predicted_labels(self, predictions: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
+        """Return predicted class indices: (rows, 1) for binary and multiclass, (rows, columns) for
+        multilabel.
+        """
         if self.target.task == "multiclass":
-            return np.asarray(answers.argmax(axis=1), np.int64)[:, None]
-        return np.asarray(predicted_positive(answers, self.threshold), np.int64)
+            return np.asarray(predictions.argmax(axis=1), np.int64)[:, None]
+        return np.asarray(predicted_positive(predictions, self.threshold), np.int64)
 
     def class_weights(self, settings: str | dict[str, float] | None) -> Array | None:
-        """One weight a class, in the order of the classes: given, or n / (classes · n of the class)."""
+        """Return one weight per class, in class order: as given, or n / (classes · class rows)."""
         if settings is None:
             return None
         classes = self.target.classes
@@ -203,7 +215,7 @@ class Task:
 
 
 def make_task(config: Config, target: FittedTarget) -> Task:
-    """The question of a config on a fitted target."""
+    """Return the learning task of a config for a fitted target."""
     head = resolved_head(config, target.task)
     threshold = config.evaluate.threshold
     return Task(
@@ -212,16 +224,16 @@ def make_task(config: Config, target: FittedTarget) -> Task:
         outputs=head_units(head, target.task, target.width),
         loss=resolved_loss(config, head),
         metrics=resolved_metrics(config, target.task),
-        # One that is chosen is so after training, on the validation rows.
+        # A threshold that is optimized is chosen after training, on the validation rows.
         threshold=threshold if isinstance(threshold, float) else DEFAULT_THRESHOLD,
     )
 
 
 def apply_class_weights(samples: Samples, weights: Sequence[float] | Array | None) -> Samples:
-    """The samples with class weights multiplied into the row weights."""
+    """Multiply class weights into the row weights of samples."""
     if weights is None:
         return samples
-    table = np.asarray(weights, np.float32)
-    number = samples.y[:, 0].astype(np.int64) if samples.y.shape[1] == 1 else samples.y.argmax(1)
-    per_row = table[number]
+    class_weight = np.asarray(weights, np.float32)
+    indices = samples.y[:, 0].astype(np.int64) if samples.y.shape[1] == 1 else samples.y.argmax(1)
+    per_row = class_weight[indices]
     return replace(samples, weight=per_row if samples.weight is None else samples.weight * per_row)

@@ -1,6 +1,6 @@
-"""A network out of a run directory, ready to be asked.
+"""Open a trained run and load its network.
 
-The network is built anew from the run's config and takes the checkpoint's weights: nothing that a file
+The network is built from the run's config and gets the weights of the checkpoint: nothing that a file
 describes is executed. Importing this module does not import TensorFlow; `load_network` does.
 """
 
@@ -33,14 +33,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class TrainedRun:
-    """A run that can be read, before its network is built.
+    """A trained run whose network has not been built.
 
     Attributes:
-        run: Its directory.
-        checkpoint: The name of the checkpoint asked for, "best" or "last".
-        loaded: The run's config.
-        preprocessing: What was fitted on its training rows.
-        task: What it answers.
+        run: The run directory.
+        checkpoint: The name of the checkpoint, "best" or "last".
+        loaded: The config of the run.
+        preprocessing: The preprocessing fitted on its training rows.
+        task: The task.
     """
 
     run: RunDirectory
@@ -51,28 +51,28 @@ class TrainedRun:
 
 
 def open_members(path: Path) -> tuple[RunDirectory, tuple[TrainedRun, ...]]:
-    """The run at `path` and what answers for it: each of its finished members, or itself alone.
+    """Open the run at `path` and the networks that predict for it: its finished members, or itself.
 
     Raises:
-        RunError: As `open_trained`; no member has finished.
+        RunError: See `open_trained`; or no member has finished.
     """
     opened = open_run(path)
     if opened.checkpoint is not None or not opened.run.members.is_dir():
-        alone = open_trained(path)
-        return alone.run, (alone,)
+        single = open_trained(path)
+        return single.run, (single,)
     runs = [RunDirectory(place) for place in sorted(opened.run.members.iterdir()) if is_run(place)]
-    able = tuple(open_trained(run.path) for run in runs if run.has_checkpoint("best"))
-    if not able:
+    finished = tuple(open_trained(run.path) for run in runs if run.has_checkpoint("best"))
+    if not finished:
         fix = f"resume them: {command_text('resume', opened.run.path)}"
-        raise RunError(Problem(str(path), "a run with members that have finished", "none yet", fix))
-    return opened.run, able
+        raise RunError(Problem(str(path), "a run with finished members", "none yet", fix))
+    return opened.run, finished
 
 
 def open_trained(path: Path) -> TrainedRun:
-    """The run at `path`, or the checkpoint of a run (default: the best).
+    """Open the run at `path`, or a checkpoint of a run (default: the best).
 
     Raises:
-        RunError: There is no such run, or it has no such checkpoint, or its files are damaged.
+        RunError: The run or the checkpoint does not exist, or files are damaged.
     """
     opened = open_run(path)
     checkpoint = opened.checkpoint or "best"
@@ -86,17 +86,17 @@ def open_trained(path: Path) -> TrainedRun:
             )
         )
     loaded = read_run_config(opened.run)
-    # A run's config states every setting: one that does not was cut off, and would mean another thing.
-    missing = _missing(resolved_settings(loaded.config), to_python(loaded.root))
+    # A run's config contains every setting: an incomplete one was truncated and has another meaning.
+    missing = _missing_setting(resolved_settings(loaded.config), to_python(loaded.root))
     if missing is not None:
-        fix = "take the file from a whole copy of the run"
+        fix = "restore the file from a complete copy of the run"
         found = f"no {missing}"
         raise RunError(Problem(str(opened.run.config), "every setting of the run", found, fix))
     try:
         preprocessing = Preprocessing.from_json(opened.run.read_preprocessing())
-    except DataError as damaged:
+    except DataError as error:
         where = str(opened.run.preprocessing)
-        raise RunError(problem.at(where) for problem in damaged.problems) from damaged
+        raise RunError(problem.at(where) for problem in error.problems) from error
     task = make_task(loaded.config, preprocessing.target)
     decisions = read_decisions(opened.run)
     if decisions is not None:
@@ -105,7 +105,7 @@ def open_trained(path: Path) -> TrainedRun:
 
 
 def ensemble_task(run: RunDirectory, members: Sequence[TrainedRun]) -> Task:
-    """The question that a run's members answer together: with what was chosen for all of them.
+    """Return the task of a run with the decisions made for the ensemble of its members.
 
     Raises:
         RunError: A file is damaged.
@@ -116,11 +116,11 @@ def ensemble_task(run: RunDirectory, members: Sequence[TrainedRun]) -> Task:
 
 
 def read_run_config(run: RunDirectory, overrides: Sequence[str] = ()) -> LoadedConfig:
-    """The config of a run, with overrides.
+    """Return the config of a run, with overrides.
 
     Raises:
-        RunError: The file is missing, or is none of the run's own.
-        ConfigError: It is wrong, or the overrides are.
+        RunError: The config is missing or is not a file of the run.
+        ConfigError: The config or an override is invalid.
     """
     with read_errors(run.config):
         return load_config(run.config, overrides)
@@ -129,16 +129,16 @@ def read_run_config(run: RunDirectory, overrides: Sequence[str] = ()) -> LoadedC
 def data_settings_for(
     opened: TrainedRun, source: Path, reading: Sequence[str], command: str
 ) -> Data:
-    """The `data` section of a run for another file.
+    """Return the `data` section of a run for another file.
 
     Args:
         opened: The run.
         source: The file.
-        reading: Settings of how it is read, as typed, in place of those of the run.
+        reading: Settings for reading it, as typed, that replace those of the run.
         command: The command that takes them, for messages.
 
     Raises:
-        ConfigError: A setting is wrong or is about something else.
+        ConfigError: A setting is invalid or does not concern reading.
     """
     data = opened.loaded.config.data
     if reading:
@@ -147,25 +147,25 @@ def data_settings_for(
     return data.model_copy(update={"source": str(source)})
 
 
-def _missing(whole: Any, found: Any, path: str = "") -> str | None:
-    """The first setting of `whole` that is not in `found`."""
+def _missing_setting(whole: Any, found: Any, path: str = "") -> str | None:
+    """Return the first setting of `whole` that is not in `found`."""
     if not isinstance(whole, dict) or not isinstance(found, dict):
         return None
     for name, value in whole.items():
         if name not in found:
             return f"{path}{name}"
-        missing = _missing(value, found[name], f"{path}{name}.")
+        missing = _missing_setting(value, found[name], f"{path}{name}.")
         if missing is not None:
             return missing
     return None
 
 
 def load_network(opened: TrainedRun, *, allow_custom: bool) -> keras.Sequential:
-    """The network with the checkpoint's weights.
+    """Load the network with the weights of the checkpoint.
 
     Raises:
-        RunError: The checkpoint is damaged or is not of this network.
-        ConfigError: A layer of the user's own is not allowed.
+        RunError: The checkpoint is damaged or belongs to another network.
+        ConfigError: A custom layer is not allowed.
     """
     from trainer.models.network import build_network
 
@@ -189,7 +189,7 @@ def load_network(opened: TrainedRun, *, allow_custom: bool) -> keras.Sequential:
                 str(checkpoint.model),
                 "the weights of the network in config.yaml",
                 str(error).splitlines()[0],
-                "take config.yaml and checkpoint from the same run",
+                "use config.yaml and checkpoint of the same run",
             )
         ) from error
     return network

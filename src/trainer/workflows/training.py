@@ -1,9 +1,9 @@
-"""From a network that is built and recorded to one that is evaluated: what `fit` and `resume` share.
+"""Train a built network and evaluate it: the part that `fit` and `resume` share.
 
     epochs, each recorded ─► last checkpoint ─► best weights ─► evaluation
 
-The consumer sees `RunStarted`, what `trainer.engine.fit` yields and `RunFinished`, and says
-what a person reads. Importing this module does not import TensorFlow.
+The caller receives `RunStarted`, the events of `trainer.engine.fit`, and `RunFinished`.
+Importing this module does not import TensorFlow.
 """
 
 from __future__ import annotations
@@ -43,20 +43,20 @@ if TYPE_CHECKING:
     from trainer.workflows.recording import Recording
 
 _SHOWN_POINTS = 1_000
-"""Rows that are drawn on a surface, evenly spaced."""
+"""Number of rows drawn on a surface, evenly spaced."""
 InterruptCheck = Callable[[], str | None]
-"""Asked about once a second and at the end of each epoch; a reason ends training with a checkpoint."""
+"""Called about once a second and at the end of each epoch; a reason ends training with a checkpoint."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunStarted:
-    """Training begins.
+    """Training starts.
 
     Attributes:
         run: The run directory.
-        plan: What is going to happen.
-        device: What it happens on.
-        notes: What became of each layer's weights of a former run, or where training goes on.
+        plan: The plan of the run.
+        device: The device.
+        notes: Which layers took over weights of a former run, or where training resumes.
     """
 
     run: Path
@@ -71,15 +71,15 @@ class RunFinished:
 
     Attributes:
         run: The run directory.
-        status: "stopped" when it was interrupted.
-        epochs: Epochs trained.
+        status: "stopped" if it was interrupted.
+        epochs: Number of trained epochs.
         best_epoch: The epoch whose weights are in `checkpoints/best` and were evaluated; 0 for none.
-        stopped_because: Why training ended.
-        metrics: Split → metric → value; empty when it was interrupted.
-        sentence: What its report says in a sentence; empty where there is none.
-        weights_sha256: Of the best weights; None where no epoch was done.
+        stopped_because: The reason why training ended.
+        metrics: Split → metric → value; empty if training was interrupted.
+        sentence: The summary of the report; empty without a report.
+        weights_sha256: SHA-256 of the best weights; None before the first epoch is complete.
         seconds: Wall-clock time of this process.
-        timings: Phase → seconds, of all processes.
+        timings: Phase → seconds, summed over all processes.
     """
 
     run: Path
@@ -99,17 +99,19 @@ if TYPE_CHECKING:
 
 
 def start_device(plan: RunPlan, config: Config) -> tuple[RunPlan, devices.Device]:
-    """Import TensorFlow and choose device and threads; the plan says what could not be had.
+    """Import TensorFlow and choose device and threads.
+
+    The returned plan warns if the chosen number of threads is not available.
 
     Raises:
-        ConfigError: The device is not there.
+        ConfigError: The device does not exist.
     """
     threads = _threads(plan, config.runtime.threads)
     device = devices.start(config.runtime.device, threads)
     if device.threads != threads:
         text = (
-            f"this run has {device.threads} threads, as the first of the command, where {threads} "
-            "would be chosen for it alone: its weights may differ in the last digits"
+            f"this run uses {device.threads} threads like the first run of the command, but would use "
+            f"{threads} alone: its weights may differ in the last digits"
         )
         plan = replace(plan, warnings=(*plan.warnings, text))
     return plan, device
@@ -125,19 +127,19 @@ def train(
     is_member: bool = False,
     splits: Sequence[SplitName] = SPLIT_NAMES,
 ) -> Generator[EpochEnd | StepCheckpoint | RolledBack, None, RunFinished]:
-    """Train what is left of a training, then evaluate it.
+    """Complete the training and evaluate the best weights.
 
     Args:
-        plan: What it was built from.
-        built: Network, optimizer and decisions, where training begins or goes on.
-        record: The run directory.
-        interrupted: Whether training should end.
-        began: When the process began, by `perf_counter`.
-        is_member: Whether it is one of several, which are reported on together.
-        splits: What the best weights are evaluated on.
+        plan: The plan of the run.
+        built: Network, optimizer and training state, at the start or restored.
+        record: Writes the run directory.
+        interrupted: Returns the reason to end training, if there is one.
+        began: Start of the process by `perf_counter`.
+        is_member: Whether the run is a member of a run with one report.
+        splits: The splits that the best weights are evaluated on.
 
     Raises:
-        TrainingError: Training could not go on; the run directory says why.
+        TrainingError: Training failed; the manifest records why.
     """
     from trainer.engine.events import EpochEnd, RolledBack, StepCheckpoint
     from trainer.engine.fit import fit
@@ -148,23 +150,23 @@ def train(
         for event in fit(training, interrupted):
             match event:
                 case EpochEnd():
-                    record.epoch(event)
+                    record.record_epoch(event)
                 case StepCheckpoint():
-                    record.partway(event)
+                    record.record_step(event)
                 case RolledBack():
-                    record.rewound(event)
+                    record.record_rollback(event)
                 case _:
                     assert_never(event)
             yield event
     except DivergedError:
-        record.best_checkpoint()
+        record.save_best_checkpoint()
         raise
     trained = perf_counter()
-    trace = sum(program.trace_seconds for program in built.programs)
-    compilation = sum(program.compile_seconds for program in built.programs)
+    trace_seconds = sum(program.trace_seconds for program in built.programs)
+    compile_seconds = sum(program.compile_seconds for program in built.programs)
     index_programs(cache_root())
-    record.checkpoint()
-    written = perf_counter()
+    record.save_checkpoint()
+    checkpointed = perf_counter()
     metrics: dict[str, dict[str, float]] = {}
     digest, evaluated, sentence = None, None, ""
     if training.best_epoch:
@@ -179,20 +181,20 @@ def train(
                     sentence = write_run_findings(record.run, plan)
     elif not training.interrupted:
         raise TrainingError(_no_epoch(plan, record.run.path))
-    record.time("trace", trace)
-    record.time("compile", compilation)
-    record.time("train", trained - started - trace - compilation)
-    record.time("evaluate", (evaluated or perf_counter()) - written)
+    record.add_time("trace", trace_seconds)
+    record.add_time("compile", compile_seconds)
+    record.add_time("train", trained - started - trace_seconds - compile_seconds)
+    record.add_time("evaluate", (evaluated or perf_counter()) - checkpointed)
     if evaluated is not None:
-        record.time("report", perf_counter() - evaluated)
-    record.time("write", written - trained)
+        record.add_time("report", perf_counter() - evaluated)
+    record.add_time("write", checkpointed - trained)
     status: Literal["stopped", "finished"] = "stopped" if training.interrupted else "finished"
-    record.end(status, weights_sha256=digest)
+    record.write_end(status, weights_sha256=digest)
     ended = perf_counter()
     if sentence:
-        # Not before: it tells how the run ended.
+        # The page shows how the run ended, so it comes last.
         write_page(record.run, datetime.now(UTC))
-        record.time("page", perf_counter() - ended)
+        record.add_time("page", perf_counter() - ended)
         record.run.write_manifest(record.manifest)
     return RunFinished(
         run=record.run.path,
@@ -209,8 +211,8 @@ def train(
 
 
 def _explain(plan: RunPlan, built: TrainingSetup, record: Recording) -> None:
-    """Write what each column is worth to the best weights, and of two numbers the answers over both,
-    where the config asks for it.
+    """Write permutation importance, and with two numeric features the surface of the predictions, if
+    the config enables them.
     """
     settings, dataset = plan.config.evaluate, plan.dataset
     split: SplitName = "validation" if dataset.rows("validation") else "train"
@@ -218,8 +220,8 @@ def _explain(plan: RunPlan, built: TrainingSetup, record: Recording) -> None:
     if samples is None or (settings.importance == "auto" and not settings.report):
         return
     preprocessing, evaluator = dataset.preprocessing, built.runner.evaluator
-    rows = dataset.rows("validation")
-    if should_compute_importance(settings.importance, rows, len(preprocessing.columns)):
+    validation_rows = dataset.rows("validation")
+    if should_compute_importance(settings.importance, validation_rows, len(preprocessing.columns)):
         facts = compute_importance(
             evaluator,
             samples,
@@ -232,11 +234,13 @@ def _explain(plan: RunPlan, built: TrainingSetup, record: Recording) -> None:
         record.run.write_explanation("importance.json", json_bytes(facts))
     names = [column.name for column in preprocessing.columns]
     if set(names) <= set(dataset.table.frame.columns):
-        shown = np.unique(np.linspace(0, len(samples.rows) - 1, _SHOWN_POINTS).astype(np.int64))
+        indices = np.unique(np.linspace(0, len(samples.rows) - 1, _SHOWN_POINTS).astype(np.int64))
         surface = surface_json(
             [preprocessing],
-            dataset.table.frame.select(names)[samples.rows[shown]],
-            plan.task.in_words(plan.task.actual(plan.task.encode_targets(samples))[shown]),
+            dataset.table.frame.select(names)[samples.rows[indices]],
+            plan.task.json_values(
+                plan.task.target_values(plan.task.encode_targets(samples))[indices]
+            ),
             prediction_function(evaluator, plan.task),
             plan.task.prediction_names,
             split,
@@ -269,43 +273,45 @@ def _evaluate(
     interrupted: InterruptCheck,
     splits: Sequence[SplitName],
 ) -> dict[str, dict[str, float]]:
-    """Judge the best weights on each split; the test rows are encoded here for the first time.
+    """Evaluate the best weights on each split and return split → metric → value.
 
-    What is chosen on the validation rows is so before any row is judged by it. Empty where it was
-    interrupted.
+    The test rows are encoded here for the first time. Decisions are made on the validation rows before
+    any metric that depends on them is computed. Empty if interrupted.
     """
     training = built.training
-    passes: dict[SplitName, tuple[Samples, EpochOutput]] = {}
+    outputs: dict[SplitName, tuple[Samples, EpochOutput]] = {}
     for split in splits:
         samples = plan.dataset.samples(split)
         if samples is None:
             continue
-        laid_out = plan.task.encode_targets(samples)
-        evaluating = built.runner.evaluate(laid_out)
+        encoded = plan.task.encode_targets(samples)
+        evaluating = built.runner.evaluate(encoded)
         while True:
             try:
                 next(evaluating)
             except StopIteration as ended:
-                passes[split] = (laid_out, ended.value)
+                outputs[split] = (encoded, ended.value)
                 break
             if (reason := interrupted()) is not None:
                 training.interrupted = True
-                record.stopped(reason)
+                record.set_stop_reason(reason)
                 return {}
     validation = None
-    if "validation" in passes:
-        laid_out, done = passes["validation"]
-        validation = plan.task.said(laid_out, done.predictions)
+    if "validation" in outputs:
+        encoded, output = outputs["validation"]
+        validation = plan.task.predictions_from_outputs(encoded, output.predictions)
     decisions = choose_decisions(plan.config.evaluate, plan.task, validation, plan.inherited)
     task = with_decisions(plan.task, decisions)
-    record.decisions(decisions)
+    record.write_decisions(decisions)
     metrics: dict[str, dict[str, float]] = {}
-    for split, (laid_out, done) in passes.items():
-        measures = {
-            "loss": done.loss,
-            **task.compute_metrics(done.predictions, laid_out, done.rows),
+    for split, (encoded, output) in outputs.items():
+        split_metrics = {
+            "loss": output.loss,
+            **task.compute_metrics(output.predictions, encoded, output.rows),
         }
-        record.evaluation(split, len(laid_out.x), measures)
-        record.answers(split, task.said(laid_out, done.predictions), plan)
-        metrics[split] = measures
+        record.write_evaluation(split, len(encoded.x), split_metrics)
+        record.write_predictions(
+            split, task.predictions_from_outputs(encoded, output.predictions), plan
+        )
+        metrics[split] = split_metrics
     return metrics

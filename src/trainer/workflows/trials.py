@@ -1,7 +1,6 @@
-"""The trials of a sweep as the networks of packs: handed out, followed, ended early.
+"""Train the trials of a sweep as members of packs, report their progress, and end them early.
 
-Owns: what a trial's config, directory and end are. Does not own: which trials there are
-(`trainer.sweep`), who trains them (`many`, `crew`).
+`trainer.sweep` chooses the trials; `many` and `crew` train them.
 """
 
 from __future__ import annotations
@@ -44,9 +43,9 @@ if TYPE_CHECKING:
     from trainer.sweep.trials import TrialEvent
 
 _ELIMINATED = "eliminated by halving"
-_TIME_OVER = "sweep.max_seconds are over"
+_TIME_OVER = "sweep.max_seconds is over"
 _SPLITS: tuple[SplitName, ...] = ("train", "validation")
-"""Test rows are the winner's alone."""
+"""Only the best trial is evaluated on test rows."""
 
 
 class TrialTrainer:
@@ -71,7 +70,7 @@ class TrialTrainer:
         self._best: dict[int, BestEpoch] = {}
 
     def begun(self) -> Iterator[RunSpec]:
-        """The trials so far, as they would be trained now; without those that could not be."""
+        """Yield the configs of earlier trials as they would be trained now, except invalid ones."""
         for row in self._study.leaderboard().rows:
             try:
                 spec = self._spec(row.trial)
@@ -80,18 +79,18 @@ class TrialTrainer:
             yield spec
 
     def train(self, batch: Batch) -> Generator[TrialEvent, None, None]:
-        """As in `Train`."""
+        """Train a batch of trials."""
         began = perf_counter()
-        left = {trial.number for trial in batch.trials}
+        unfinished = {trial.number for trial in batch.trials}
         specs = []
         for trial in batch.trials:
             try:
                 specs.append(self._spec(trial))
-            except ConfigError as wrong:
-                yield self._failed(trial.number, str(wrong.problems[0]), began)
+            except ConfigError as error:
+                yield self._failed(trial.number, str(error.problems[0]), began)
         packs = self._directory.path / "packs"
         packs.mkdir(exist_ok=True)
-        plan, items, done = plan_work_items(
+        plan, items, ended = plan_work_items(
             specs,
             packs,
             self._tables,
@@ -104,36 +103,39 @@ class TrialTrainer:
         )
         yield BatchPlanned(batch.trials, str(plan))
         begun_packs: dict[tuple[int, ...], int] = {}
-        for member in done:
+        for member in ended:
             yield self._ended(member, began)
-        # What has not begun when time is over is left.
-        begun = (task for task in items if not batch.is_stopped)
-        working = (
-            run_in_process(begun, self._tables, self._interrupted)
+        # Packs that have not started when time is over are skipped.
+        runnable = (task for task in items if not batch.is_stopped)
+        events = (
+            run_in_process(runnable, self._tables, self._interrupted)
             if self._workers is None
-            else self._workers.run(begun, self._interrupted)
+            else self._workers.run(runnable, self._interrupted)
         )
-        answer: Mapping[int, str] | None = None
+        to_end: Mapping[int, str] | None = None
         while True:
             try:
-                event = working.send(answer)
+                event = events.send(to_end)
             except StopIteration:
                 return
-            answer = None
+            to_end = None
             if isinstance(event, PackStarted):
-                # The pack of a worker that was lost is begun again, by another one.
-                place = begun_packs.setdefault(event.numbers, len(begun_packs) + 1)
-                yield TrialPackStarted(place, len(items), event.numbers, event.epoch)
+                # The pack of a lost worker is restarted by another one.
+                pack_number = begun_packs.setdefault(event.numbers, len(begun_packs) + 1)
+                yield TrialPackStarted(pack_number, len(items), event.numbers, event.epoch)
             elif isinstance(event, PackEpochEnded):
                 yield TrialPackEpoch(
                     event.epoch,
-                    {number: self._measured(one.metrics) for number, one in event.results.items()},
+                    {
+                        number: self._objective(result.metrics)
+                        for number, result in event.results.items()
+                    },
                     self._best_so_far(event.results),
                 )
-                answer = _ends(batch, event.results)
-            elif isinstance(event, MemberEnded) and event.number in left:
-                # A worker that dies after it has told of some: the next one tells of them again.
-                left.remove(event.number)
+                to_end = _trials_to_end(batch, event.results)
+            elif isinstance(event, MemberEnded) and event.number in unfinished:
+                # The replacement of a lost worker reports members again.
+                unfinished.remove(event.number)
                 yield self._ended(event, began)
 
     def _spec(self, trial: Trial) -> RunSpec:
@@ -149,13 +151,13 @@ class TrialTrainer:
     def _best_so_far(self, results: Mapping[int, EpochEnd]) -> dict[int, BestEpoch]:
         for number, result in results.items():
             if result.epoch > 1 and number not in self._best:
-                self._best |= self._logged(number, result.epoch)
+                self._best |= self._best_logged(number, result.epoch)
             if result.improved:
-                self._best[number] = BestEpoch(self._measured(result.metrics), result.epoch)
+                self._best[number] = BestEpoch(self._objective(result.metrics), result.epoch)
         return {number: self._best[number] for number in results if number in self._best}
 
-    def _logged(self, number: int, before: int) -> dict[int, BestEpoch]:
-        """The best epoch of a resumed trial before this one; {} where it has none."""
+    def _best_logged(self, number: int, before: int) -> dict[int, BestEpoch]:
+        """Return the best epoch of a resumed trial before this one; {} if there is none."""
         name = self._study.header.objective
         epochs = {
             record["epoch"]: float(record[name])
@@ -165,7 +167,7 @@ class TrialTrainer:
         best = next(iter(ranked(epochs, self._study.header.direction)), None)
         return {} if best is None else {number: BestEpoch(epochs[best], best)}
 
-    def _measured(self, metrics: Mapping[str, float]) -> float:
+    def _objective(self, metrics: Mapping[str, float]) -> float:
         name = self._study.header.objective
         return metrics[name] if name in metrics else math.nan
 
@@ -186,7 +188,7 @@ class TrialTrainer:
         return TrialEnded(
             number=member.number,
             status=status,
-            objective=self._measured(member.best),
+            objective=self._objective(member.best),
             epochs=member.epochs,
             best_epoch=member.best_epoch or None,
             run=self._relative(member.run),
@@ -197,7 +199,7 @@ class TrialTrainer:
         return str(run.relative_to(self._directory.path)) if run.is_dir() else None
 
 
-def _ends(batch: Batch, training: Iterable[int]) -> dict[int, str]:
-    """Which of the trials in training end now, and why."""
-    time_over = dict.fromkeys(training, _TIME_OVER) if batch.is_stopped else {}
-    return time_over | dict.fromkeys(batch.eliminated & set(training), _ELIMINATED)
+def _trials_to_end(batch: Batch, training: Iterable[int]) -> dict[int, str]:
+    """Return which of the trials in training end now, and why."""
+    ends = dict.fromkeys(training, _TIME_OVER) if batch.is_stopped else {}
+    return ends | dict.fromkeys(batch.eliminated & set(training), _ELIMINATED)

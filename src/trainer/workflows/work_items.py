@@ -1,12 +1,9 @@
-"""Many networks, each with a run directory of its own: in packs where they can be, alone where not.
+"""Train several networks, each with its own run directory: in packs if possible, else alone.
 
-    networks ─► packs, those that were begun first ─► worker processes, or this one ─► events
+    networks ─► packs, started ones first ─► worker processes, or this one ─► events
 
-What is done of them is found in their directories: called again with the same networks it goes on. No
-TensorFlow where there are workers; without, it is imported once a pack begins.
-
-Owns: which packs there are in a folder, and who trains them. Does not own: a pack (`packs`), the
-processes (`workers`).
+Progress is read from the directories, so a second call with the same networks resumes. With workers
+TensorFlow is not imported here; without, it is when a pack starts.
 """
 
 from __future__ import annotations
@@ -43,33 +40,33 @@ if TYPE_CHECKING:
     from trainer.workflows.pack_events import PackEvent
 
 EndReasons = Mapping[int, str]
-"""Members that are to be ended after an epoch, and why."""
+"""Members to end after an epoch, and why."""
 
 
 @dataclass(frozen=True, slots=True)
 class PacksScheduled:
-    """What is going to be trained: so many networks in so many programs."""
+    """The networks have been grouped into programs."""
 
     plan: PackSchedule
 
 
 @dataclass(frozen=True, slots=True)
 class WorkItem:
-    """One pack, or one network alone, to be trained.
+    """A pack, or a single network, to be trained by one worker.
 
     Attributes:
-        specs: Its networks, in the order of the pack.
-        directory: Of the pack's own state.
-        alone: It is one network that no pack can hold.
+        specs: The networks in the order of the pack.
+        directory: The directory of the pack's state.
+        is_single: Whether it is a single network that no pack can hold.
         command: The command line, for the manifests.
-        splits: What the best weights are evaluated on.
-        allow_custom: Whether functions of the user's own may be imported.
-        threads: At most so many inside one operation.
+        splits: The splits that the best weights are evaluated on.
+        allow_custom: Whether custom functions may be imported.
+        threads: Maximum number of threads inside one operation.
     """
 
     specs: tuple[RunSpec, ...]
     directory: Path
-    alone: bool
+    is_single: bool
     command: tuple[str, ...]
     splits: tuple[SplitName, ...]
     allow_custom: bool
@@ -77,13 +74,14 @@ class WorkItem:
 
 
 def worker_threads(plan: RunPlan, networks: int, jobs: int) -> int:
-    """Threads inside one operation: the same for all tasks, whichever of them a process begins with, as
-    weights depend on it in their last digits.
+    """Return the number of threads inside one operation.
+
+    It is the same for all networks, because the last digits of weights depend on it.
 
     Args:
-        plan: Of one of the networks.
-        networks: How many there are.
-        jobs: So many tasks run at a time.
+        plan: The plan of one of the networks.
+        networks: The number of networks.
+        jobs: The number of workers.
     """
     wanted = plan.config.runtime.threads
     if wanted != "auto":
@@ -108,43 +106,45 @@ def plan_work_items(
     splits: tuple[SplitName, ...],
     allow_custom: bool,
 ) -> tuple[PackSchedule, list[WorkItem], list[MemberEnded]]:
-    """What there is to be done for these networks.
+    """Return the work that is left for these networks.
 
     Args:
         specs: The networks.
         directory: The folder of packs.
-        tables: Those read so far.
-        spec_of: The network of a number, for members of packs that were begun; None where there is
+        tables: A cache of tables.
+        spec_of: Returns the network with a number, for members of started packs; None if there is
             none.
-        jobs: So many tasks run at a time.
-        threads: Of each task.
+        jobs: The number of workers.
+        threads: Threads per worker.
         command: The command line, for the manifests.
-        splits: What the best weights are evaluated on.
-        allow_custom: Whether functions of the user's own may be imported.
+        splits: The splits that the best weights are evaluated on.
+        allow_custom: Whether custom functions may be imported.
 
     Returns:
-        The plan, the tasks, and the networks that have ended already or cannot be trained.
+        The packs, the work items, and the networks that have ended or cannot be trained.
 
     Raises:
-        RunError: What is there of a pack is damaged.
+        RunError: Files of a pack are damaged.
     """
     waiting = {spec.number: spec for spec in specs}
     ended: list[MemberEnded] = []
     items: list[WorkItem] = []
     packs: list[PackSpec] = []
-    taken = 0
+    last_number = 0
     for path in sorted(path for path in directory.iterdir() if path.name.isdecimal()):
-        taken = max(taken, int(path.name))
+        last_number = max(last_number, int(path.name))
         begun = read_pack_record(path)
         if begun is None or not set(begun.numbers) & set(waiting):
             continue
         members = _members(path, begun, waiting, spec_of)
-        own = [waiting.pop(number) for number in begun.numbers if number in waiting]
+        pack_members = [waiting.pop(number) for number in begun.numbers if number in waiting]
         if begun.is_done:
-            ended += [read_ended_member(spec) for spec in own]
+            ended += [read_ended_member(spec) for spec in pack_members]
             continue
         packs.append(
-            PackSpec(tuple(PlannedRun(one, make_plan(one.loaded, tables)) for one in members))
+            PackSpec(
+                tuple(PlannedRun(member, make_plan(member.loaded, tables)) for member in members)
+            )
         )
         items.append(WorkItem(members, path, False, command, splits, allow_custom, threads))
     plan = schedule_packs(list(waiting.values()), tables, jobs)
@@ -152,13 +152,13 @@ def plan_work_items(
         ended.append(_failed(waiting[number], problems))
     for pack in plan.packs:
         members = tuple(member.spec for member in pack.members)
-        alone = pack.single_reason is not None
-        if alone and RunDirectory(members[0].place).has_ended():
+        is_single = pack.single_reason is not None
+        if is_single and RunDirectory(members[0].run_path).has_ended():
             ended.append(read_ended_member(members[0]))
             continue
-        taken += 1
-        path = directory / f"{taken:04d}"
-        items.append(WorkItem(members, path, alone, command, splits, allow_custom, threads))
+        last_number += 1
+        path = directory / f"{last_number:04d}"
+        items.append(WorkItem(members, path, is_single, command, splits, allow_custom, threads))
     return replace(plan, packs=(*packs, *plan.packs)), items, ended
 
 
@@ -171,7 +171,7 @@ def _members(
     found = [waiting.get(number) or spec_of(number) for number in begun.numbers]
     members = tuple(member for member in found if member is not None)
     if len({member.number for member in members}) < len(found):
-        fix = "remove the folder: its networks are then trained from their start"
+        fix = "remove the folder to train its networks from the start"
         expected, numbers = "networks of this run, each once", str(list(begun.numbers))
         raise RunError(Problem(str(directory / "pack.json"), expected, numbers, fix))
     return members
@@ -180,16 +180,16 @@ def _members(
 def run_work_item(
     item: WorkItem, tables: TableCache, interrupted: Callable[[], str | None]
 ) -> Generator[PackEvent, EndReasons | None, str | None]:
-    """Do a task in this process; takes the members that are to be ended after each `PackEpochEnded`.
+    """Train in this process; the caller sends the members to end after each `PackEpochEnded`.
 
     Returns:
-        Why it was stopped; None when all of its members have ended.
+        Why it was stopped; None if all members have ended.
 
     Raises:
-        TrainerError: It could not go on.
+        TrainerError: Training failed.
     """
-    if item.alone:
-        return (yield from _alone(item, tables, interrupted))
+    if item.is_single:
+        return (yield from _train_single(item, tables, interrupted))
     members = [PlannedRun(one, make_plan(one.loaded, tables)) for one in item.specs]
     return (
         yield from train_pack(
@@ -203,7 +203,7 @@ def run_work_item(
     )
 
 
-def _alone(
+def _train_single(
     item: WorkItem, tables: TableCache, interrupted: Callable[[], str | None]
 ) -> Generator[PackEvent, EndReasons | None, str | None]:
     from trainer.engine.events import EpochEnd
@@ -214,7 +214,7 @@ def _alone(
         runtime = loaded.config.runtime.model_copy(update={"threads": item.threads})
         config = loaded.config.model_copy(update={"runtime": runtime})
         loaded = replace(loaded, config=config)
-    run = RunDirectory(spec.place)
+    run = RunDirectory(spec.run_path)
     eliminated: list[str] = []
 
     def stopped() -> str | None:
@@ -235,7 +235,7 @@ def _alone(
         events = fit_run(
             loaded,
             runs=run.path,
-            place=run.path,
+            run_path=run.path,
             tables=tables,
             splits=item.splits,
             command=item.command,
@@ -265,16 +265,16 @@ def _alone(
 
 
 def read_ended_member(spec: RunSpec) -> MemberEnded:
-    """How a network ended, from its run directory.
+    """Return how a network ended, from its run directory.
 
     Raises:
-        RunError: It is damaged.
+        RunError: The run is damaged.
     """
-    run = RunDirectory(spec.place)
+    run = RunDirectory(spec.run_path)
     manifest = run.read_manifest()
     summary = summarize(run, datetime.now(UTC), this_process())
     best = next(
-        (one for one in read_log(run.metrics) if one.get("epoch") == manifest.best_epoch), {}
+        (row for row in read_log(run.metrics) if row.get("epoch") == manifest.best_epoch), {}
     )
     status: Literal["finished", "failed"] = "failed" if manifest.status == "failed" else "finished"
     return MemberEnded(
@@ -290,8 +290,10 @@ def read_ended_member(spec: RunSpec) -> MemberEnded:
         },
         stopped_because=manifest.stopped_because or "",
         metrics={
-            split: {name: float("nan") if value is None else value for name, value in of.items()}
-            for split, of in summary.metrics.items()
+            split: {
+                name: float("nan") if value is None else value for name, value in metrics.items()
+            }
+            for split, metrics in summary.metrics.items()
         },
         problems=manifest.problems,
     )
@@ -300,12 +302,12 @@ def read_ended_member(spec: RunSpec) -> MemberEnded:
 def _failed(spec: RunSpec, problems: Sequence[Problem]) -> MemberEnded:
     return MemberEnded(
         number=spec.number,
-        run=spec.place,
+        run=spec.run_path,
         status="failed",
         epochs=0,
         best_epoch=0,
         best={},
-        stopped_because="it failed",
+        stopped_because="failed",
         metrics={},
         problems=tuple(problems),
     )

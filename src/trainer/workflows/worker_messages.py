@@ -1,11 +1,8 @@
-"""What is said about a task between the process that trains it and the one that asked for it.
+"""Messages between a worker and its pool, and the worker's side of the conversation.
 
-    task ─► work ─ event ─► … ─ answer ─► … ─ done
+    work item ─► train ─ event ─► … ─ reply ─► … ─ done
 
-After each epoch who trains waits for an answer, so that members can be ended and training stopped.
-
-Owns: the messages, and the side of the one who trains. Does not own: how they travel (`workers`,
-`cluster`), the side of the one who asks (`crew`), the work (`many`).
+After each epoch the worker waits for a reply, so that members can be ended and training stopped.
 """
 
 from __future__ import annotations
@@ -24,22 +21,22 @@ from trainer.workflows.work_items import EndReasons, WorkItem, run_work_item
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a worker is told: members to end, and why to stop.
+    """A message to a worker: members to end, and why to stop.
 
     Attributes:
-        ends: Members to be ended after the epoch that was told of.
-        stop: Why to stop, or None.
-        is_epoch_reply: To an epoch; else it was said in between.
+        end_reasons: Members to end after the reported epoch.
+        stop: The reason to stop, or None.
+        is_epoch_reply: Whether it replies to an epoch; else it was sent in between.
     """
 
-    ends: EndReasons = field(default_factory=dict)
+    end_reasons: EndReasons = field(default_factory=dict)
     stop: str | None = None
     is_epoch_reply: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class ItemDone:
-    """A task is over: stopped for a reason, failed with problems, or done."""
+    """A work item has ended: stopped for a reason, failed with problems, or complete."""
 
     stopped: str | None = None
     error: type[TrainerError] | None = None
@@ -48,60 +45,60 @@ class ItemDone:
 
 
 class Channel(Protocol):
-    """Where a worker hears and speaks; a pipe's `Connection` is one.
+    """A two-way connection of a worker, such as the `Connection` of a pipe.
 
-    `recv` and `send` raise EOFError or OSError when nobody is at the other end.
+    `recv` and `send` raise EOFError or OSError if the other end is closed.
     """
 
     def send(self, message: Any, /) -> None:
-        """Say something."""
+        """Send a message."""
         ...
 
     def recv(self) -> Any:
-        """Wait for what is said next."""
+        """Wait for the next message."""
         ...
 
     def poll(self) -> bool:
-        """Whether something was said."""
+        """Return whether a message is waiting."""
         ...
 
 
 def run_worker(channel: Channel, tables: TableCache) -> None:
-    """Load TensorFlow, then do task after task; this process ends when nobody gives any more."""
+    """Load TensorFlow, then run work items until the connection closes, which ends this process."""
     with devices.tensorflow_import(in_background=True):
         pass
     warn_once()
     while True:
         try:
-            said = channel.recv()
-            if isinstance(said, WorkItem):
-                channel.send(_do(said, tables, channel))
+            message = channel.recv()
+            if isinstance(message, WorkItem):
+                channel.send(_run_item(message, tables, channel))
         except (EOFError, OSError):
             os._exit(0)
 
 
-def _do(item: WorkItem, tables: TableCache, channel: Channel) -> ItemDone:
-    receive: list[str] = []
+def _run_item(item: WorkItem, tables: TableCache, channel: Channel) -> ItemDone:
+    stop_reasons: list[str] = []
 
     def interrupted() -> str | None:
         while channel.poll():
-            _listen(channel, receive)
-        return receive[0] if receive else None
+            _receive(channel, stop_reasons)
+        return stop_reasons[0] if stop_reasons else None
 
     try:
-        working = run_work_item(item, tables, interrupted)
-        ends: EndReasons | None = None
+        events = run_work_item(item, tables, interrupted)
+        end_reasons: EndReasons | None = None
         while True:
             try:
-                event = working.send(ends)
-            except StopIteration as over:
-                return ItemDone(stopped=over.value)
-            ends = None
+                event = events.send(end_reasons)
+            except StopIteration as end:
+                return ItemDone(stopped=end.value)
+            end_reasons = None
             channel.send(event)
             if isinstance(event, PackEpochEnded):
-                ends = _reply(channel, receive)
-    except TrainerError as wrong:
-        return ItemDone(error=type(wrong), problems=wrong.problems)
+                end_reasons = _receive_reply(channel, stop_reasons)
+    except TrainerError as error:
+        return ItemDone(error=type(error), problems=error.problems)
     except (EOFError, OSError):
         os._exit(0)
     except Exception as bug:
@@ -110,20 +107,20 @@ def _do(item: WorkItem, tables: TableCache, channel: Channel) -> ItemDone:
         return ItemDone(bug="".join(traceback.format_exception(bug)))
 
 
-def _reply(channel: Channel, receive: list[str]) -> EndReasons:
-    """What is answered to an epoch; what was said in between is heard too."""
+def _receive_reply(channel: Channel, stop_reasons: list[str]) -> EndReasons:
+    """Wait for the reply to an epoch; messages in between are handled too."""
     while True:
-        reply = _listen(channel, receive)
+        reply = _receive(channel, stop_reasons)
         if reply.is_epoch_reply:
-            return reply.ends
+            return reply.end_reasons
 
 
-def _listen(channel: Channel, receive: list[str]) -> Reply:
+def _receive(channel: Channel, stop_reasons: list[str]) -> Reply:
     try:
         reply: Reply = channel.recv()
     except (EOFError, OSError):
-        # Whoever asked for this is gone: another may be at work on the same directories.
+        # The pool is gone: another one may be working in the same directories.
         os._exit(0)
     if reply.stop is not None:
-        receive.append(reply.stop)
+        stop_reasons.append(reply.stop)
     return reply

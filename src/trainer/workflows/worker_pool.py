@@ -1,11 +1,9 @@
-"""Tasks given to those who do them side by side, wherever they are.
+"""A pool of workers that train work items in parallel, on this machine or others.
 
-A worker does task after task. After each epoch it waits for word, so that members can be ended and
-training stopped. A worker that is lost takes nothing with it: its task is given to another, which goes
-on from the last checkpoint.
+After each epoch a worker waits for a reply, so that members can be ended and training stopped. If a
+worker is lost, its work item is given to another one and resumes from the last checkpoint.
 
-Owns: who does what, how often it is tried, what is made of a loss. Does not own: processes and how one
-speaks with them (`workers`, `cluster`), the other side (`task_talk`).
+`workers` and `cluster` start workers and communicate with them.
 """
 
 from __future__ import annotations
@@ -25,24 +23,24 @@ if TYPE_CHECKING:
     from trainer.workflows.pack_events import PackEvent
 
 ATTEMPTS = 3
-"""So often a task is begun whose worker is lost."""
+"""Maximum number of attempts at a work item if its workers are lost."""
 WAIT_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerLost:
-    """A worker has died, or is out of reach."""
+    """A worker has died or cannot be reached."""
 
     how: str
 
 
 class Worker(ABC):
-    """One who does tasks, as seen by the one who gives them.
+    """A worker, as seen by the pool.
 
     Attributes:
-        item: What it does, or None.
-        has_trained: It has told of an epoch of its task.
-        attempt: How often the task was begun.
+        item: Its work item, or None.
+        has_trained: Whether it has completed an epoch of the item.
+        attempt: The number of attempts at the item.
     """
 
     def __init__(self) -> None:
@@ -50,95 +48,95 @@ class Worker(ABC):
         self.has_trained = False
         self.attempt = 0
 
-    def give(self, item: WorkItem, attempt: int) -> None:
-        """Let it do a task."""
+    def assign(self, item: WorkItem, attempt: int) -> None:
+        """Assign a work item."""
         self.item, self.has_trained, self.attempt = item, False, attempt
-        self.begin(item)
+        self.start(item)
 
     @abstractmethod
-    def begin(self, item: WorkItem) -> None:
-        """Hand the task over. That a worker is lost is found out when it is listened to."""
+    def start(self, item: WorkItem) -> None:
+        """Send the work item. If the worker is lost, it is noticed on receiving."""
 
     @abstractmethod
     def reply(self, reply: Reply) -> None:
-        """Say what is to become of the members that told of an epoch, or to stop."""
+        """Send the members to end after the reported epoch, or the reason to stop."""
 
 
 _Worker = TypeVar("_Worker", bound=Worker)
 
 
 class WorkerPool(ABC, Generic[_Worker]):
-    """Workers that are kept between tasks; to be closed."""
+    """Workers that are kept between work items; to be closed."""
 
     def __init__(self, jobs: int) -> None:
-        """Begin without any.
+        """Create a pool without workers.
 
         Args:
-            jobs: So many work at a time.
+            jobs: The number of workers.
         """
         self.jobs = jobs
-        self.all: list[_Worker] = []
+        self.workers: list[_Worker] = []
 
     def run(
         self, items: Iterable[WorkItem], interrupted: Callable[[], str | None]
     ) -> Generator[PackEvent, EndReasons | None, str | None]:
-        """Do tasks; takes the members that are to be ended after each `PackEpochEnded`.
+        """Run work items; the caller sends the members to end after each `PackEpochEnded`.
 
         Args:
-            items: Begun in their order, each asked for when it can be.
-            interrupted: Whether to stop, and why.
+            items: The work items in order; each is requested when a worker is idle.
+            interrupted: Returns the reason to stop, if there is one.
 
         Returns:
-            Why it was stopped; None when all is done.
+            Why it was stopped; None if all items are complete.
 
         Raises:
-            TrainerError: A task could not go on; the others are stopped, with checkpoints.
+            TrainerError: An item failed; the others are stopped with checkpoints.
         """
-        left = ((item, 1) for item in items)
+        remaining = ((item, 1) for item in items)
         lost: deque[tuple[WorkItem, int]] = deque()
-        is_all_given = False
+        is_exhausted = False
         stop: str | None = None
-        wrong: ItemDone | None = None
+        failed: ItemDone | None = None
         while True:
-            while stop is None and (lost or not is_all_given):
-                idle_worker = self.idle_worker()
-                if idle_worker is None:
+            while stop is None and (lost or not is_exhausted):
+                worker = self.idle_worker()
+                if worker is None:
                     break
-                waiting = lost.popleft() if lost else next(left, None)
-                if waiting is None:
-                    is_all_given = True
+                next_item = lost.popleft() if lost else next(remaining, None)
+                if next_item is None:
+                    is_exhausted = True
                     break
-                idle_worker.give(*waiting)
+                worker.assign(*next_item)
             busy = self._busy()
-            if not busy and (stop is not None or (is_all_given and not lost)):
+            if not busy and (stop is not None or (is_exhausted and not lost)):
                 break
-            for worker, said in self.receive(busy):
-                if isinstance(said, WorkerLost):
-                    lost.append(self._replaced(worker, said))
+            for worker, message in self.receive(busy):
+                if isinstance(message, WorkerLost):
+                    lost.append(self._retry(worker, message))
                     continue
-                if isinstance(said, ItemDone):
+                if isinstance(message, ItemDone):
                     worker.item = None
-                    if said.error is not None or said.bug:
-                        wrong = wrong or said
+                    if message.error is not None or message.bug:
+                        failed = failed or message
                     continue
-                ends = yield said
-                if isinstance(said, PackEpochEnded):
+                ends = yield message
+                if isinstance(message, PackEpochEnded):
                     worker.has_trained = True
                     worker.reply(Reply(ends or {}, stop))
             if stop is None:
-                stop = interrupted() if wrong is None else "another pack could not go on"
+                stop = interrupted() if failed is None else "another pack failed"
                 if stop is not None:
-                    self._tell_to_stop(stop)
-        if wrong is not None and wrong.error is not None:
-            raise wrong.error(wrong.problems)
-        if wrong is not None:
-            raise RuntimeError(wrong.bug)
+                    self._stop_workers(stop)
+        if failed is not None and failed.error is not None:
+            raise failed.error(failed.problems)
+        if failed is not None:
+            raise RuntimeError(failed.bug)
         return stop
 
     def close(self) -> None:
-        """End them; the pack of one that still works goes on from its last checkpoint."""
-        everyone, self.all = self.all, []
-        self.end(everyone)
+        """End all workers; work in progress resumes from its last checkpoint."""
+        workers, self.workers = self.workers, []
+        self.kill(workers)
 
     def __enter__(self) -> Self:
         return self
@@ -148,47 +146,47 @@ class WorkerPool(ABC, Generic[_Worker]):
 
     @abstractmethod
     def idle_worker(self) -> _Worker | None:
-        """One that has nothing to do, be it new; None when so many work as may, or none is there yet."""
+        """Return an idle worker, starting one if needed; None at the limit or if none is ready yet."""
 
     @abstractmethod
     def receive(
         self, busy: Sequence[_Worker]
     ) -> Sequence[tuple[_Worker, PackEvent | ItemDone | WorkerLost]]:
-        """What some of them say, as soon as one does; after `WAIT_SECONDS` nothing."""
+        """Return messages of workers as soon as one arrives; none after `WAIT_SECONDS`."""
 
     @abstractmethod
-    def end(self, workers: Sequence[_Worker]) -> None:
-        """End workers, whatever they do: what one has of a pack goes on from the last checkpoint. When
-        it returns they write no more.
+    def kill(self, workers: Sequence[_Worker]) -> None:
+        """End workers immediately, after which they do not write; packs resume from their last
+        checkpoint.
         """
 
     def _busy(self) -> list[_Worker]:
-        return [worker for worker in self.all if worker.item is not None]
+        return [worker for worker in self.workers if worker.item is not None]
 
-    def _tell_to_stop(self, reason: str) -> None:
-        # Others load, read or compile, for seconds or minutes, and have nothing to save yet.
-        useless = [worker for worker in self._busy() if not worker.has_trained]
-        self.all = [worker for worker in self.all if worker not in useless]
+    def _stop_workers(self, reason: str) -> None:
+        # The others load, read or compile for seconds or minutes and have nothing to save yet.
+        untrained = [worker for worker in self._busy() if not worker.has_trained]
+        self.workers = [worker for worker in self.workers if worker not in untrained]
         for worker in self._busy():
             worker.reply(Reply(stop=reason, is_epoch_reply=False))
-        self.end(useless)
+        self.kill(untrained)
 
-    def _replaced(self, worker: _Worker, lost: WorkerLost) -> tuple[WorkItem, int]:
-        """The task of a worker that is lost, and how often it will have been begun."""
-        self.all.remove(worker)
-        self.end([worker])
+    def _retry(self, worker: _Worker, lost: WorkerLost) -> tuple[WorkItem, int]:
+        """Remove a lost worker and return its work item and the next attempt."""
+        self.workers.remove(worker)
+        self.kill([worker])
         assert worker.item is not None
         if worker.attempt == ATTEMPTS:
-            raise ResourceError(_lost(worker.item, lost))
+            raise ResourceError(_lost_problem(worker.item, lost))
         return worker.item, worker.attempt + 1
 
 
-def _lost(item: WorkItem, lost: WorkerLost) -> Problem:
+def _lost_problem(item: WorkItem, lost: WorkerLost) -> Problem:
     names = ", ".join(str(spec.number) for spec in item.specs[:5])
     more = "" if len(item.specs) <= 5 else f" and {len(item.specs) - 5} more"
     return Problem(
         where=str(item.directory),
-        expected="a worker that lives",
+        expected="a running worker",
         found=f"{lost.how}, {ATTEMPTS} times (networks {names}{more})",
-        fix="it may have run out of memory: take fewer --jobs, or a smaller fit.batch_size",
+        fix="it may have run out of memory: use fewer --jobs or a smaller fit.batch_size",
     )

@@ -1,9 +1,7 @@
-"""Worker processes that train packs side by side, and the same in this process.
+"""Worker processes that train packs in parallel, and the same in this process.
 
-A worker loads TensorFlow once and does task after task. It ends at once when the process that started it
-does.
-
-Owns: the processes and their pipes. Does not own: what is said (`task_talk`), who does what (`crew`).
+A worker loads TensorFlow once and trains one work item after the other. It ends as soon as its parent
+process does.
 """
 
 from __future__ import annotations
@@ -29,84 +27,84 @@ if TYPE_CHECKING:
 def run_in_process(
     items: Iterable[WorkItem], tables: TableCache, interrupted: Callable[[], str | None]
 ) -> Generator[PackEvent, EndReasons | None, str | None]:
-    """Do the tasks one after the other, in this process; as `ProcessWorkerPool.run`."""
+    """Run the work items one after the other in this process; see `ProcessWorkerPool.run`."""
     for item in items:
-        # Before TensorFlow is loaded, or the next pack compiled.
+        # Check before TensorFlow is loaded or the next pack is compiled.
         reason = interrupted() or (yield from run_work_item(item, tables, interrupted))
         if reason is not None:
             return reason
     return None
 
 
-class ProcessWorkerPool(WorkerPool["Process"]):
-    """Processes on this machine."""
+class ProcessWorkerPool(WorkerPool["WorkerProcess"]):
+    """Worker processes on this machine."""
 
     def __init__(self, jobs: int) -> None:
-        """Start them: they load TensorFlow while others read tables."""
+        """Start the processes, so that they load TensorFlow while tables are read."""
         super().__init__(jobs)
         for _ in range(jobs):
-            self.all.append(Process())
+            self.workers.append(WorkerProcess())
 
-    def idle_worker(self) -> Process | None:
-        """As in `WorkerPool`."""
+    def idle_worker(self) -> WorkerProcess | None:
+        """Return an idle worker, starting one if needed; None at the limit."""
         if len(self._busy()) == self.jobs:
             return None
-        there = next((one for one in self.all if one.item is None), None)
-        if there is None:
-            there = Process()
-            self.all.append(there)
-        return there
+        worker = next((each for each in self.workers if each.item is None), None)
+        if worker is None:
+            worker = WorkerProcess()
+            self.workers.append(worker)
+        return worker
 
     def receive(
-        self, busy: Sequence[Process]
-    ) -> list[tuple[Process, PackEvent | ItemDone | WorkerLost]]:
-        """As in `WorkerPool`."""
-        ready = wait([one.connection for one in busy], WAIT_SECONDS)
-        return [(one, one.receive()) for one in busy if one.connection in ready]
+        self, busy: Sequence[WorkerProcess]
+    ) -> list[tuple[WorkerProcess, PackEvent | ItemDone | WorkerLost]]:
+        """Return messages of workers as soon as one arrives; none after `WAIT_SECONDS`."""
+        ready = wait([worker.connection for worker in busy], WAIT_SECONDS)
+        return [(worker, worker.receive()) for worker in busy if worker.connection in ready]
 
-    def end(self, workers: Sequence[Process]) -> None:
-        """As in `WorkerPool`."""
+    def kill(self, workers: Sequence[WorkerProcess]) -> None:
+        """Kill the worker processes."""
         for worker in workers:
-            worker.end()
+            worker.kill()
 
 
-class Process(Worker):
-    """A worker process, seen from the one that started it."""
+class WorkerProcess(Worker):
+    """A worker process, as seen by its parent."""
 
     def __init__(self) -> None:
         super().__init__()
         context = get_context("spawn")
-        self.connection, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
-        with _signals_held():
+        self.connection, child_connection = context.Pipe()
+        self._process = context.Process(target=_serve, args=(child_connection,), daemon=True)
+        with _signals_blocked():
             self._process.start()
-        theirs.close()
+        child_connection.close()
 
-    def begin(self, item: WorkItem) -> None:
-        """As in `Worker`."""
-        self._tell(item)
+    def start(self, item: WorkItem) -> None:
+        """Send a work item."""
+        self._send(item)
 
     def reply(self, reply: Reply) -> None:
-        """As in `Worker`."""
-        self._tell(reply)
+        """Send a reply."""
+        self._send(reply)
 
     def receive(self) -> PackEvent | ItemDone | WorkerLost:
-        """What it says next."""
+        """Return its next message."""
         try:
-            said: PackEvent | ItemDone = self.connection.recv()
+            message: PackEvent | ItemDone = self.connection.recv()
         except (EOFError, OSError):
             self._process.join()
             # Negative for a signal.
             return WorkerLost(f"its exit code {self._process.exitcode}")
-        return said
+        return message
 
-    def end(self) -> None:
-        """Kill it; idle, it has nothing to lose, and may be loading TensorFlow for seconds to come."""
+    def kill(self) -> None:
+        """Kill it without waiting: an idle worker has nothing to lose and may be loading TensorFlow."""
         self._process.kill()
         self.connection.close()
         self._process.join()
 
-    def _tell(self, message: Any) -> None:
+    def _send(self, message: Any) -> None:
         try:
             self.connection.send(message)
         except OSError:
@@ -114,28 +112,31 @@ class Process(Worker):
 
 
 @contextmanager
-def _signals_held() -> Iterator[None]:
-    """Within it Ctrl-C and SIGTERM wait; a process that is started in it is never told of them: the one
-    that started it is, and says when to stop.
+def _signals_blocked() -> Iterator[None]:
+    """Context manager that blocks SIGINT and SIGTERM.
+
+    Processes started in it never receive them: their parent does, and tells them when to stop.
     """
-    # What Python starts besides the first process ends by no longer holding them.
+    # Python unblocks the signals when it starts the tracker, so start it first.
     resource_tracker.ensure_running()
-    held = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    previous = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, held)
+        signal.pthread_sigmask(signal.SIG_SETMASK, previous)
 
 
 def _serve(connection: Connection) -> None:
-    """In the worker: task after task, until nobody gives any more."""
+    """Run work items in the worker process until the connection closes."""
     Thread(target=_end_with_parent, daemon=True).start()
     run_worker(connection, TableCache())
 
 
 def _end_with_parent() -> None:
-    """Ends this process with the one that started it: a compilation or an epoch may take minutes, and
-    another may go on in the same directories meanwhile.
+    """End this process with its parent.
+
+    A compilation or an epoch can take minutes, and meanwhile another process may resume in the same
+    directories.
     """
     parent = parent_process()
     assert parent is not None
