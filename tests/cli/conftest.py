@@ -19,7 +19,8 @@ from tests.cli.processes import Process
 from tests.cli.runs import SETTINGS, read_manifest
 from trainer.config.load import load_config
 from trainer.engine.events import EpochEnd
-from trainer.workflows import fit, resume
+from trainer.sweep.trials import TrialPackEpoch
+from trainer.workflows import fit, resume, sweep
 from trainer_cli.main import run
 
 ERROR = re.compile(r"error: \S.*: expected .+, found .+", re.DOTALL)
@@ -195,21 +196,28 @@ def refused_alike(folder: Path, refused: Callable, trainer: Callable) -> Callabl
 
 @pytest.fixture
 def after_epoch(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[], object]], None]:
-    """Have the next `fit` or `resume` call a function when an epoch (from 1) has been recorded."""
+    """Have the next training or sweep call a function when an epoch (from 1) has been recorded."""
     pending: list[tuple[int, Callable[[], object]]] = []
 
     def watched(events: Generator[Any, None, None]) -> Iterator[Any]:
         with closing(events):
             for event in events:
-                if isinstance(event, EpochEnd) and pending and event.epoch >= pending[0][0]:
+                is_epoch = isinstance(event, EpochEnd | TrialPackEpoch)
+                if is_epoch and pending and event.epoch >= pending[0][0]:
                     pending.pop()[1]()
                 yield event
 
-    for module, name in ((fit, "fit_run"), (resume, "resume_run")):
-        train = getattr(module, name)
-        monkeypatch.setattr(
-            module, name, lambda *given, train=train, **named: watched(train(*given, **named))
-        )
+    for module, train in (
+        (fit, fit.fit_run),
+        (resume, resume.resume_run),
+        (sweep, sweep.sweep),
+        (sweep, sweep.resume_sweep),
+    ):
+
+        def watching(*given: Any, train: Any = train, **named: Any) -> Iterator[Any]:
+            return watched(train(*given, **named))
+
+        monkeypatch.setattr(module, train.__name__, watching)
 
     def call(number: int, action: Callable[[], object]) -> None:
         pending[:] = [(number, action)]

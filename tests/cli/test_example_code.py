@@ -1,8 +1,10 @@
-"""The code in a report, run in a Python of its own, predicts what `trainer predict` predicts."""
+"""The example code in a report predicts what `trainer predict` predicts, without this package."""
 
 from __future__ import annotations
 
 import ast
+import contextlib
+import io
 import json
 import os
 import subprocess
@@ -17,10 +19,12 @@ import polars as pl
 import pytest
 import yaml
 
+from tests.cli.conftest import CommandResult
+
 TITLE = "Reproduce a prediction with json, numpy and Keras"
 
 CASES: dict[str, dict[str, Any]] = {
-    # Numbers, one-hot, yes/no, gaps, temperature, threshold.
+    # Numbers, one-hot, yes/no, missing values, temperature, threshold.
     "binary": {
         "data": {
             "target": "label",
@@ -29,7 +33,7 @@ CASES: dict[str, dict[str, Any]] = {
         },
         "evaluate": {"calibrate": True, "threshold": "f1"},
     },
-    # Dates, levels in order, several classes with temperature, two networks.
+    # Dates, ordered levels, several classes with temperature, two networks.
     "multiclass": {
         "data": {
             "target": "kind",
@@ -39,7 +43,7 @@ CASES: dict[str, dict[str, Any]] = {
         "evaluate": {"calibrate": True},
         "fit": {"repeats": 2},
     },
-    # An embedding, quantiles, targets by a log and a power.
+    # An embedding, quantiles, targets scaled by a log and a power.
     "regression": {
         "data": {
             "target": ["amount", "other"],
@@ -49,7 +53,7 @@ CASES: dict[str, dict[str, Any]] = {
             "target_scale": {"amount": "log", "other": "power"},
         },
     },
-    # Folds of a scaled target.
+    # Folds, a scaled target.
     "folds": {
         "data": {"target": "other", "features": {"include": ["a", "b", "colour", "paid"]}},
         "fit": {"folds": 2},
@@ -97,11 +101,11 @@ def table() -> pl.DataFrame:
 
 
 class Blocks(HTMLParser):
-    """The texts of `<pre>` by their label."""
+    """The text of each `<pre>` by its label."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
-        self.found: dict[str, str] = {}
+        self.texts: dict[str, str] = {}
         self._label = ""
         self.feed(text)
 
@@ -113,7 +117,7 @@ class Blocks(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         if self._label:
-            self.found[self._label] = self.found.get(self._label, "") + data
+            self.texts[self._label] = self.texts.get(self._label, "") + data
 
 
 def code_of_markdown(text: str) -> str:
@@ -127,20 +131,37 @@ def code_of_markdown(text: str) -> str:
     return "\n".join(code).rstrip()
 
 
-def outputs(code: str) -> list[str]:
-    # Without this package on the path.
-    known = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    known |= {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
+def run_in_this_process(code: str) -> list[str]:
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        exec(code, {"__name__": "example"})
+    return out.getvalue().splitlines()
+
+
+def run_without_this_package(code: str) -> list[str]:
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment |= {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=known
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_the_code_predicts_what_predict_does(
-    case: str, folder: Path, trainer: Callable[..., Any]
+@pytest.mark.parametrize(
+    ("case", "execute"),
+    [
+        *(pytest.param(case, run_in_this_process, id=case) for case in CASES),
+        pytest.param(
+            "regression", run_without_this_package, marks=pytest.mark.slow, id="separate process"
+        ),
+    ],
+)
+def test_example_predicts_what_predict_does(
+    case: str,
+    execute: Callable[[str], list[str]],
+    folder: Path,
+    trainer: Callable[..., CommandResult],
 ) -> None:
     table().write_csv("rows.csv")
     config = {key: dict(value) for key, value in CASES[case].items()}
@@ -152,23 +173,23 @@ def test_the_code_predicts_what_predict_does(
     fitted = trainer("fit", "c.yaml", "--quiet")
     assert fitted.code == 0, fitted.err
     run = Path(fitted.out.strip())
-    html = Blocks((run / "report.html").read_text(encoding="utf-8")).found[TITLE]
+    html = Blocks((run / "report.html").read_text(encoding="utf-8")).texts[TITLE]
     markdown = trainer("report", run, "--format", "md").out
     assert code_of_markdown(markdown) == html.rstrip()
     assert "import trainer" not in html
-    printed, *label = outputs(html)
-    found = ast.literal_eval(printed)
+    printed, *label = execute(html)
+    values = ast.literal_eval(printed)
     predicted = trainer("predict", run, "rows.csv", "-o", "out.parquet")
     assert predicted.code == 0, predicted.err
     row = json.loads((run / "example.json").read_text())["row"]
     (expected,) = pl.read_parquet("out.parquet").filter(pl.col("row") == row).to_dicts()
     prefix = "predicted" if case in ("regression", "folds") else "probability"
-    for name, value in found.items():
+    for name, value in values.items():
         np.testing.assert_allclose(value, expected[f"{prefix}_{name}"], rtol=2e-6, atol=1e-6)
     if case in ("binary", "multiclass", "softmax"):
         assert label == [expected["label"]]
     if case == "multilabel":
-        assert ast.literal_eval(label[0]) == [name for name in found if expected[f"label_{name}"]]
-    decided = [json.loads(path.read_text()) for path in run.rglob("decisions.json")]
+        assert ast.literal_eval(label[0]) == [name for name in values if expected[f"label_{name}"]]
+    decisions = [json.loads(path.read_text()) for path in run.rglob("decisions.json")]
     is_calibrated = "calibrate" in CASES[case].get("evaluate", {})
-    assert any(one["temperature"] != 1 for one in decided) == is_calibrated
+    assert any(decision["temperature"] != 1 for decision in decisions) == is_calibrated

@@ -1,36 +1,34 @@
-"""Trainings that are stopped, killed, or share a folder: real processes, real signals."""
+"""Signals, kills, and two processes in one directory."""
 
 from __future__ import annotations
 
 import json
 import os
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from trainer.workflows import fit
 from trainer_cli.fit_output import Signals, Stopped
-
-LONG = ("fit", "good.yaml", "fit.epochs=1000000", "fit.checkpoint.every=1 seconds")
 
 
 @pytest.mark.parametrize(
     ("number", "code", "reason"),
     [(signal.SIGINT, 130, "stopped by Ctrl-C"), (signal.SIGTERM, 75, "stopped by SIGTERM")],
 )
-def test_a_signal_ends_training_with_its_epoch(
-    number: int, code: int, reason: str, start: Callable, trainer: Callable
+def test_signal_ends_training_after_the_epoch(
+    number: int, code: int, reason: str, folder: Path, trainer: Callable, after_epoch: Callable
 ) -> None:
-    training = start(*LONG, "--json")
-    run = training.wait_for("good/*/metrics.jsonl").parent
-    ended, out, err = training.end(number)
-    assert ended == code
-    facts = json.loads(out)
+    after_epoch(3, lambda: os.kill(os.getpid(), number))
+    stopped = trainer("fit", "good.yaml", "fit.epochs=12", "--json")
+    assert stopped.code == code
+    facts = stopped.json
     assert (facts["status"], facts["stopped_because"]) == ("stopped", reason)
-    assert facts["run"] == str(run)
-    assert "Traceback" not in err
+    assert facts["epochs"] == 4
+    assert "Traceback" not in stopped.err
+    run = Path(facts["run"])
     for checkpoint in ("last", "best"):
         kept = json.loads((run / "checkpoints" / checkpoint / "checkpoint.json").read_text())
         assert kept["epoch"] == (facts["epochs"] if checkpoint == "last" else facts["best_epoch"])
@@ -40,23 +38,21 @@ def test_a_signal_ends_training_with_its_epoch(
     assert (listed["status"], listed["epochs"]) == ("stopped", facts["epochs"])
 
 
-def test_a_signal_before_training_leaves_nothing(start: Callable, folder: Path) -> None:
-    with (folder / "table.csv").open("a") as table:
-        table.writelines(f"{row % 41},{row % 977},A,yes\n" for row in range(1_000_000))
-    reading = start("fit", "good.yaml", "fit.batch_size=1024")
-    time.sleep(1.5)
-    code, out, err = reading.end(signal.SIGTERM)
-    assert code in (75, -signal.SIGTERM)  # the latter before the command has begun to listen
-    assert out == ""
-    assert err.splitlines()[1:] in (["error: stopped by SIGTERM"], [])
+def test_signal_before_training_leaves_nothing(
+    folder: Path, trainer: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        fit, fit.make_plan.__name__, lambda *given: os.kill(os.getpid(), signal.SIGTERM)
+    )
+    stopped = trainer("fit", "good.yaml")
+    assert (stopped.code, stopped.out) == (75, "")
+    assert stopped.err.splitlines()[1:] == ["error: stopped by SIGTERM"]
     assert not (folder / "runs").exists()
 
 
-def test_a_killed_training_is_dead_and_can_be_asked(
-    start: Callable, trainer: Callable, folder: Path
-) -> None:
-    training = start(*LONG)
-    run = training.wait_for("good/*/checkpoints/best/checkpoint.json").parents[2]
+def test_killed_run_is_dead_and_usable(start: Callable, trainer: Callable, folder: Path) -> None:
+    training = start("fit", "good.yaml", "fit.epochs=1000000", "fit.checkpoint.every=1 epoch")
+    run = training.wait_for_file("good/*/checkpoints/best/checkpoint.json").parents[2]
     code, _, _ = training.end(signal.SIGKILL)
     assert code == -signal.SIGKILL
     (listed,) = map(json.loads, trainer("ls", "--json").out.splitlines())
@@ -68,9 +64,10 @@ def test_a_killed_training_is_dead_and_can_be_asked(
     assert len((folder / "out.csv").read_text().splitlines()) == 61
 
 
-def test_two_trainings_at_once_share_a_folder(start: Callable, trainer: Callable) -> None:
+@pytest.mark.slow
+def test_two_trainings_at_once_share_a_directory(start: Callable, trainer: Callable) -> None:
     both = [start("fit", "good.yaml", "--quiet") for _ in range(2)]
-    ended = [one.end() for one in both]
+    ended = [process.end() for process in both]
     assert [code for code, _, _ in ended] == [0, 0]
     assert len({out for _, out, _ in ended}) == 2
     listed = [json.loads(line) for line in trainer("ls", "--json").out.splitlines()]
@@ -78,7 +75,7 @@ def test_two_trainings_at_once_share_a_folder(start: Callable, trainer: Callable
     assert len({run["weights_sha256"] for run in listed}) == 1
 
 
-def test_an_error_that_a_library_makes_of_a_signal_is_that_signal() -> None:
+def test_error_that_a_library_raises_because_of_a_signal_is_that_signal() -> None:
     signals = Signals()
 
     def library() -> None:
@@ -92,7 +89,7 @@ def test_an_error_that_a_library_makes_of_a_signal_is_that_signal() -> None:
     assert signals.exit_code == 75
 
 
-def test_other_errors_stay_what_they_are() -> None:
+def test_other_errors_are_raised_unchanged() -> None:
     signals = Signals()
     with pytest.raises(ValueError, match="cannot"), signals.caught():
         raise ValueError("cannot build this")

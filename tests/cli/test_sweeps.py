@@ -1,17 +1,20 @@
-"""Sweeps, folds and repeats at the command line: what is refused, what is printed, signals."""
+"""Sweeps, folds and repeats at the command line: refusals, output, signals."""
 
 from __future__ import annotations
 
 import json
+import os
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.cli.runs import log_lines
 from trainer.runs.leases import leases_in
+from trainer.runs.lock import RunLock
 from trainer.runs.process import is_alive, this_process
+from trainer.runs.sweeps import SweepDirectory
 
 RATES = "optimizer.learning_rate=1e-3,1e-2"
 RATE = "optimizer.learning_rate"
@@ -49,7 +52,7 @@ RATE = "optimizer.learning_rate"
         ),
     ],
 )
-def test_a_sweep_that_cannot_be_is_refused(
+def test_invalid_sweep(
     folder: Path, refused: Callable, arguments: tuple[str, ...], mentions: list[str]
 ) -> None:
     before = sorted(folder.rglob("*"))
@@ -57,7 +60,7 @@ def test_a_sweep_that_cannot_be_is_refused(
     assert sorted(folder.rglob("*")) == before
 
 
-def test_a_grid_of_a_billion_is_refused(folder: Path, refused: Callable) -> None:
+def test_grid_of_a_billion_trials(folder: Path, refused: Callable) -> None:
     values = ",".join(str(number) for number in range(1, 1001))
     arguments = [
         f"model.layers.0.dense.units={values}",
@@ -68,87 +71,87 @@ def test_a_grid_of_a_billion_is_refused(folder: Path, refused: Callable) -> None
 
 
 @pytest.mark.parametrize("verb", ["best", "resume"])
-def test_what_is_no_sweep_is_refused(folder: Path, refused: Callable, verb: str) -> None:
+def test_path_that_is_not_a_sweep(folder: Path, refused: Callable, verb: str) -> None:
     refused(verb, "nothing", mentions=["no such path"])
     refused(verb, "good.yaml", mentions=["good.yaml"])
 
 
-def test_it_prints_its_directory_and_names_its_winner(folder: Path, trainer: Callable) -> None:
+@pytest.fixture
+def finished_sweep(trainer: Callable, keep: Callable) -> Path:
+    """A sweep of two trials, below `sweeps`."""
+
+    def train() -> Path:
+        result = trainer("sweep", "good.yaml", RATES, "--jobs", "1", "--quiet")
+        assert result.code == 0, result.err
+        return Path(result.out.strip())
+
+    return keep("sweeps", (RATES,), train)
+
+
+def test_sweep_prints_its_directory(folder: Path, trainer: Callable) -> None:
     swept = trainer("sweep", "good.yaml", RATES, "--jobs", "1")
     assert swept.code == 0, swept.err
     path = Path(swept.out.strip())
     assert path.parent == Path("sweeps/good")
     assert "2 networks in 1 program" in swept.err
+
+
+def test_best_trial_of_a_finished_sweep(finished_sweep: Path, trainer: Callable) -> None:
+    path = finished_sweep
     best = trainer("best", path)
     assert (best.code, Path(best.out.strip()).parent) == (0, path / "trials")
-    told = trainer("best", path, "--json").json
-    assert (told["status"], told["run"]) == ("finished", best.out.strip())
+    facts = trainer("best", path, "--json").json
+    assert (facts["status"], facts["run"]) == ("finished", best.out.strip())
     listed = trainer("ls", path, "--sort", "val_loss", "--columns", f"run,val_loss,{RATE}")
     assert listed.out.splitlines()[1].startswith(best.out.strip())
     again = trainer("resume", path, "--json")
     assert again.json["winner"]["run"] == best.out.strip()
     assert {trial["status"] for trial in again.json["trials"]} == {"finished"}
     once_more = trainer("sweep", "good.yaml", RATES, "--resume-or-start", "--quiet")
-    assert (once_more.out, once_more.err) == (swept.out, "")
+    assert (once_more.out, once_more.err) == (f"{path}\n", "")
 
 
-def test_the_winner_is_trained_anew(folder: Path, trainer: Callable) -> None:
-    path = Path(trainer("sweep", "good.yaml", RATES, "--jobs", "1", "--quiet").out.strip())
-    anew = trainer("best", path, "--refit", "--quiet")
-    assert anew.code == 0, anew.err
-    splits = json.loads((Path(anew.out.strip()) / "manifest.json").read_text())["splits"]
+def test_best_trial_is_refitted(finished_sweep: Path, trainer: Callable) -> None:
+    refitted = trainer("best", finished_sweep, "--refit", "--quiet")
+    assert refitted.code == 0, refitted.err
+    splits = json.loads((Path(refitted.out.strip()) / "manifest.json").read_text())["splits"]
     assert (splits["validation"], splits["test"]) == (0, 12)
 
 
-def test_trials_that_all_fail_are_a_failure(folder: Path, trainer: Callable) -> None:
-    arguments = ["optimizer=sgd", f"{RATE}=1e30,1e35"]
-    failed = trainer("sweep", "good.yaml", *arguments, "--jobs", "1", "--json")
+def test_sweep_whose_trials_all_fail(folder: Path, trainer: Callable) -> None:
+    words = ("sweep", "good.yaml", "optimizer=sgd", f"{RATE}=1e30,1e35", "--jobs", "1")
+    failed = trainer(*words, "evaluate.report=true", "--json")
     assert failed.code == 3
     assert failed.json["error"]["problems"][0]["expected"] == "a trial with a finite val_loss"
     (path,) = folder.glob("sweeps/*/*")
+    # The report of the sweep says why.
+    report = (path / "report.html").read_text(encoding="utf-8")
+    assert "2 of 2 trials ended (2 failed)" in report
     assert trainer("best", path).code == 3
-    # The page of the sweep says why.
-    page = trainer("resume", path, "--jobs", "1")
-    assert page.code == 3
-    assert not (path / "report.html").exists()
-    more = trainer("sweep", "good.yaml", *arguments, "--jobs", "1", "evaluate.report=true")
-    assert more.code == 3
-    (written,) = folder.glob("sweeps/*/*/report.html")
-    assert "2 of 2 trials ended (2 failed)" in written.read_text(encoding="utf-8")
+    assert trainer("resume", path, "--jobs", "1").code == 3
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 75)])
-def test_a_signal_stops_it_and_it_goes_on(
-    folder: Path, start: Callable, trainer: Callable, number: int, code: int
-) -> None:
-    arguments = ("sweep", "good.yaml", RATES, "fit.epochs=3000", "--jobs", "1")
-    sweep = start(*arguments)
-    # From its first epoch on.
-    for _ in range(600):
-        if any(log.stat().st_size for log in folder.glob("sweeps/*/*/trials/*/metrics.jsonl")):
-            break
-        time.sleep(0.1)
-    ended, out, err = sweep.end(number)
-    assert ended == code, err
-    path = Path(out.strip())
-    assert f"resume with: trainer resume {path}" in err
+def test_stopped_sweep_resumes(folder: Path, trainer: Callable, after_epoch: Callable) -> None:
+    after_epoch(3, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    stopped = trainer("sweep", "good.yaml", RATES, "fit.epochs=12", "--jobs", "1")
+    assert stopped.code == 75, stopped.err
+    path = Path(stopped.out.strip())
+    assert f"resume with: trainer resume {path}" in stopped.err
     statuses = [
-        json.loads(one.read_text())["status"] for one in path.glob("trials/*/manifest.json")
+        json.loads(manifest.read_text())["status"]
+        for manifest in path.glob("trials/*/manifest.json")
     ]
     assert statuses == ["stopped", "stopped"]
     done = trainer("resume", path, "--json", "--quiet")
     assert done.code == 0, done.err
-    assert [trial["epochs"] for trial in done.json["trials"]] == [3000, 3000]
+    assert [trial["epochs"] for trial in done.json["trials"]] == [12, 12]
 
 
-def test_only_one_process_goes_on_with_it(folder: Path, start: Callable, refused: Callable) -> None:
-    start("sweep", "good.yaml", RATES, "fit.epochs=1000000", "--jobs", "1")
-    for _ in range(600):
-        if list(folder.glob("sweeps/*/*/trials/*/metrics.jsonl")):
-            break
-        time.sleep(0.1)
-    (path,) = folder.glob("sweeps/*/*")
-    refused("resume", path, mentions=["a run that no other process is writing"])
+def test_sweep_that_another_process_writes_is_refused(
+    finished_sweep: Path, refused: Callable
+) -> None:
+    with RunLock(SweepDirectory(finished_sweep).lock):
+        refused("resume", finished_sweep, mentions=["a run that no other process is writing"])
 
 
 def test_folds_and_repeats(folder: Path, trainer: Callable, refused: Callable) -> None:
@@ -160,8 +163,8 @@ def test_folds_and_repeats(folder: Path, trainer: Callable, refused: Callable) -
     assert predicted.code == 0, predicted.err
     header = (folder / "out.csv").read_text().splitlines()[0]
     assert header == "row,label,probability_no,probability_yes,probability_yes_spread,unseen"
-    told = trainer("eval", run, "--json").json
-    assert (told["split"], told["checkpoint"]) == ("test", "best of 4 members")
+    facts = trainer("eval", run, "--json").json
+    assert (facts["split"], facts["checkpoint"]) == ("test", "best of 4 members")
     refused("eval", run, "--split", "train", mentions=["the test rows, which its members share"])
     refused("resume", run, mentions=["a finished run"])
     refused("resume", run, "fit.epochs=+5", mentions=["no settings", "members/0001"])
@@ -189,7 +192,7 @@ def test_folds_and_repeats(folder: Path, trainer: Callable, refused: Callable) -
         (("data.split.fold=4/3",), ["data.split.fold"]),
     ],
 )
-def test_folds_that_cannot_be_are_refused(
+def test_invalid_folds(
     folder: Path, refused: Callable, arguments: tuple[str, ...], mentions: list[str]
 ) -> None:
     refused("fit", "good.yaml", *arguments, mentions=mentions)
@@ -197,21 +200,20 @@ def test_folds_that_cannot_be_are_refused(
 
 
 @pytest.mark.parametrize("arguments", [("--engine", "ray"), ("--address", "auto"), ("--jobs", "2")])
-def test_a_run_that_is_no_sweep_takes_no_engine(
+def test_options_of_sweeps_are_refused_for_a_run(
     folder: Path, finished: Path, refused: Callable, arguments: tuple[str, ...]
 ) -> None:
     refused("resume", finished, *arguments, mentions=[f"no {arguments[0]} for this directory"])
 
 
-def test_ray_trains_it_and_a_signal_stops_it(
-    folder: Path, start: Callable, trainer: Callable
+@pytest.mark.slow
+def test_sweep_on_ray_is_stopped_and_resumes_without_ray(
+    folder: Path, start: Callable, trainer: Callable, after_epoch: Callable
 ) -> None:
-    arguments = ("sweep", "good.yaml", RATES, "fit.epochs=3000", "--engine", "ray", "--jobs", "1")
-    sweep = start(*arguments)
-    for _ in range(600):
-        if any(log.stat().st_size for log in folder.glob("sweeps/*/*/trials/*/metrics.jsonl")):
-            break
-        time.sleep(0.1)
+    words = ("sweep", "good.yaml", RATES, "fit.epochs=1000000", "--engine", "ray", "--jobs", "1")
+    sweep = start(*words)
+    logs = "sweeps/*/*/trials/*/metrics.jsonl"
+    sweep.wait_until(lambda: any(log.stat().st_size for log in folder.glob(logs)))
     (lease,) = leases_in(next(folder.glob("sweeps/*/*/workers")))
     worker = lease.holder
     assert worker is not None
@@ -221,13 +223,15 @@ def test_ray_trains_it_and_a_signal_stops_it(
     assert f"resume with: trainer resume {path}" in err
     assert not is_alive(worker, this_process())
     assert not (path / "workers").exists()
-    # It goes on without Ray.
-    done = trainer("resume", path, "--json", "--quiet")
-    assert done.code == 0, done.err
-    assert [trial["epochs"] for trial in done.json["trials"]] == [3000, 3000]
+    trained = [len(log_lines(trial)) for trial in sorted(path.glob("trials/*"))]
+    after_epoch(max(trained) + 1, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    resumed = trainer("resume", path, "--json", "--quiet")
+    assert resumed.code == 75, resumed.err
+    for trial, epochs in zip(sorted(path.glob("trials/*")), trained, strict=True):
+        assert len(log_lines(trial)) > epochs
 
 
-def test_check_says_what_a_sweep_will_be(folder: Path, trainer: Callable) -> None:
+def test_check_reports_trials_and_programs(folder: Path, trainer: Callable) -> None:
     text = (folder / "good.yaml").read_text()
     space = "{optimizer.learning_rate: [0.1, 0.01, 0.001], model.layers.0.dense.units: [4, 8]}"
     (folder / "swept.yaml").write_text(f"{text}sweep: {{space: {space}}}\n")
@@ -237,8 +241,8 @@ def test_check_says_what_a_sweep_will_be(folder: Path, trainer: Callable) -> Non
         result.out.splitlines()[-1]
         == "sweep: 6 trials, grid search; first batch: 6 networks in 2 programs"
     )
-    found = trainer("check", "swept.yaml", "--json").json["sweep"]
-    assert found == {
+    planned = trainer("check", "swept.yaml", "--json").json["sweep"]
+    assert planned == {
         "search": "grid",
         "trials": 6,
         "first": "6 networks in 2 programs",

@@ -1,4 +1,4 @@
-"""What a terminal of 80 columns shows, through a real pseudo-terminal."""
+"""Output on a terminal of 80 columns, through a real pseudo-terminal."""
 
 import fcntl
 import os
@@ -26,12 +26,12 @@ class Terminal:
         self.text = ""
 
     def read_until(self, wanted: str | None) -> str:
-        """All that was shown until this was, or until the process has ended."""
+        """Return the output up to `wanted`, or until the process has ended."""
         end = time.monotonic() + HANGING_SECONDS
         while time.monotonic() < end and (wanted is None or wanted not in self.text):
             try:
                 part = os.read(self.master, 65536)
-            except OSError:  # it was closed at the other end
+            except OSError:  # the other end is closed
                 break
             if not part:
                 break
@@ -52,7 +52,7 @@ def lines(text: str) -> list[str]:
     return text.replace("\r\n", "\n").splitlines()
 
 
-def test_lines_and_tables_end_between_words(folder: Path) -> None:
+def test_lines_and_tables_are_wrapped_between_words(folder: Path) -> None:
     names = [f"a rather long name of feature {number}" for number in range(4)]
     rows = [
         ",".join([*(str(index * 7 % 11) for _ in names), "ab"[index % 2]]) for index in range(50)
@@ -70,7 +70,7 @@ def test_lines_and_tables_end_between_words(folder: Path) -> None:
     assert "'val_accuracy'?" in arguments
 
 
-def test_ctrl_c_leaves_one_bar_and_the_command_that_resumes(folder: Path) -> None:
+def test_ctrl_c_leaves_one_progress_bar_and_the_command_to_resume(folder: Path) -> None:
     fit = Terminal("fit", "good.yaml", "fit.epochs=1000000")
     assert lines(fit.read_until("\n"))[0].startswith("reading the data of good, loading TensorFlow")
     fit.read_until("val_loss")
