@@ -99,6 +99,6 @@ def test_its_audit_is_real(desk, capsys):
 
 
 def test_it_names_every_verb():
-    table = README.split("## Verbs")[1].split("##")[0]
+    table = README.split("## Commands")[1].split("##")[0]
     for verb in verbs():
         assert f"`{verb}" in table, verb

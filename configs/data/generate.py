@@ -1,9 +1,9 @@
-"""Writes the two generated tables beside it, the same bytes every time.
+"""Write the two generated tables to this folder; the output is deterministic.
 
     python configs/data/generate.py
 
 thousand.csv: 1,000 rows, 10 standard normal features, a yes/no label that depends on a line and a sine.
-thousand_dirty.csv: the same with 3% of the values missing and 1% a hundred times too large.
+thousand_dirty.csv: the same with 3% missing values and 1% outliers (multiplied by 100).
 """
 
 from __future__ import annotations
@@ -17,23 +17,24 @@ ROWS, FEATURES, SEED = 1000, 10, 20261122
 
 
 def tables() -> dict[str, list[list[str]]]:
-    """Each file's rows, header first."""
+    """Return the rows of each file, header first."""
     draw = np.random.default_rng(SEED)
     x = draw.normal(size=(ROWS, FEATURES))
     line = x @ draw.normal(size=FEATURES)
     label = line + 3 * np.sin(3 * x[:, 0]) + 0.3 * draw.normal(size=ROWS) > 0
     missing = draw.random(x.shape) < 0.03
-    unusual = draw.random(x.shape) < 0.01
+    outlier = draw.random(x.shape) < 0.01
     header = [*(f"feature_{number}" for number in range(FEATURES)), "label"]
     clean, dirty = [header], [header]
     for row in range(ROWS):
-        answer = "yes" if label[row] else "no"
-        clean.append([*(f"{value:.4f}" for value in x[row]), answer])
-        spoilt = np.where(unusual[row], 100 * x[row], x[row])
+        label_text = "yes" if label[row] else "no"
+        clean.append([*(f"{value:.4f}" for value in x[row]), label_text])
+        values = np.where(outlier[row], 100 * x[row], x[row])
         cells = [
-            "" if gone else f"{value:.4f}" for value, gone in zip(spoilt, missing[row], strict=True)
+            "" if is_missing else f"{value:.4f}"
+            for value, is_missing in zip(values, missing[row], strict=True)
         ]
-        dirty.append([*cells, answer])
+        dirty.append([*cells, label_text])
     return {"thousand.csv": clean, "thousand_dirty.csv": dirty}
 
 
