@@ -140,7 +140,7 @@ SETTINGS: dict[str, tuple[str, list[str]]] = {
     ),
     "schedule of no length": (
         "optimizer: {schedule: {exponential: {every: 0 epochs, factor: 0.5}}}\n",
-        ["config.yaml:2:45", "a length", "0 epochs"],
+        ["config.yaml:2:45", "a duration", "0 epochs"],
     ),
     "piecewise of two lengths": (
         "optimizer: {schedule: {piecewise: {at: [5 epochs], factors: [0.1, 0.01]}}}\n",
@@ -179,7 +179,7 @@ SETTINGS: dict[str, tuple[str, list[str]]] = {
     "epochs and steps": ("fit: {epochs: 3, steps: 10}\n", ["config.yaml:2:", "either"]),
     "checkpoint all the time": (
         "fit: {checkpoint: {every: 0 seconds}}\n",
-        ["config.yaml:2:27", "a length", "0 seconds"],
+        ["config.yaml:2:27", "a duration", "0 seconds"],
     ),
     "patience after the end": (
         "fit: {epochs: 3, early_stopping: {start_epoch: 9}}\n",

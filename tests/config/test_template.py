@@ -25,7 +25,7 @@ COLUMNS = tuple(
         name,
         get_args(ColumnKind)[index % 4],
         missing=index,
-        stated=index % 3 == 0,
+        explicit_kind=index % 3 == 0,
         excluded="constant" if index % 4 == 1 else "",
     )
     for index, name in enumerate(WEIRD)
@@ -71,7 +71,7 @@ def test_template_loads(write: Write, name: str) -> None:
     assert config.data.task == findings.task
     assert config.data.positive == findings.positive
     assert set(config.data.columns) == {
-        column.name for column in findings.columns if column.stated and not column.excluded
+        column.name for column in findings.columns if column.explicit_kind and not column.excluded
     }
     assert config.data.features.exclude == [
         exact_pattern(column.name) for column in findings.columns if column.excluded
@@ -97,7 +97,7 @@ def test_any_column_name(write: Write, name: str, reason: str, target: str) -> N
     if name == target:
         return
     columns = (
-        TemplateColumn(name, "numeric", 1, stated=True),
+        TemplateColumn(name, "numeric", 1, explicit_kind=True),
         TemplateColumn("z", "numeric", excluded=reason),
     )
     findings = replace(

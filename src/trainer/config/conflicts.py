@@ -56,7 +56,7 @@ def find_conflicts(config: Config) -> list[Conflict]:
         *target_scale_conflicts(config.data),
         *_fit_conflicts(config),
         *_monitor_conflicts(config),
-        *_stated_task_conflicts(config),
+        *_configured_task_conflicts(config),
         *_engine_conflicts(config),
         *tracking_conflicts(config),
         *sweep_conflicts(config, find_conflicts),
@@ -179,7 +179,7 @@ def _metric_conflicts(
             )
 
 
-def _stated_task_conflicts(config: Config) -> Iterator[Conflict]:
+def _configured_task_conflicts(config: Config) -> Iterator[Conflict]:
     """Yield conflicts with a task that is set in the config."""
     task = config.data.task
     if task == "auto":

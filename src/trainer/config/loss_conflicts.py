@@ -123,7 +123,7 @@ def _scale_conflicts(config: Config, head: HeadKind) -> Iterator[Conflict]:
         )
     else:
         return
-    for key, scale in _stated_scales(config):
+    for key, scale in _configured_scales(config):
         if scale == "none":
             continue
         fix = "set data.target_scale: auto"
@@ -135,13 +135,13 @@ def _scale_conflicts(config: Config, head: HeadKind) -> Iterator[Conflict]:
         yield conflict(key, f"none (or auto) with {reason}", scale, fix, "model.head", "loss.name")
 
 
-def _stated_scales(config: Config) -> Iterator[tuple[str, ResolvedTargetScale]]:
+def _configured_scales(config: Config) -> Iterator[tuple[str, ResolvedTargetScale]]:
     """Yield the key and the value of each target scale that is set."""
-    stated = config.data.target_scale
-    if not isinstance(stated, dict):
+    scale = config.data.target_scale
+    if not isinstance(scale, dict):
         yield "data.target_scale", resolved_target_scale(config, "regression")
         return
-    for name in stated:
+    for name in scale:
         yield (
             join_key(("data", "target_scale", name)),
             resolved_target_scale(config, "regression", name),

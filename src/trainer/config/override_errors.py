@@ -16,7 +16,7 @@ from trainer.config.value_fixes import format_value
 from trainer.config.yaml_writer import flow_text
 from trainer.errors import Problem
 
-_LISTED = 12
+_MAX_LISTED = 12
 """Maximum number of list items in a message."""
 
 
@@ -153,8 +153,8 @@ def _of_same_kind(items: Sequence[Node], kind: str, prefix: KeyPath) -> KeyPath:
 
 
 def _listing(items: Sequence[Node]) -> str:
-    named = [f"{index} {_kind(item)}" for index, item in enumerate(items[:_LISTED])]
-    return ", ".join([*named, *(["…"] if len(items) > _LISTED else [])])
+    named = [f"{index} {_kind(item)}" for index, item in enumerate(items[:_MAX_LISTED])]
+    return ", ".join([*named, *(["…"] if len(items) > _MAX_LISTED else [])])
 
 
 def _kind(node: Node) -> str:

@@ -67,10 +67,10 @@ def non_default_read_options(data: Data) -> dict[str, object]:
     config.
     """
     csv = data.csv
-    stated = {
+    options = {
         name: getattr(csv, name)
         for name in type(csv).model_fields
         if differs_from_default(csv, name)
     }
     settings: dict[str, object] = {} if data.format == "auto" else {"format": data.format}
-    return {**settings, **({"csv": stated} if stated else {})}
+    return {**settings, **({"csv": options} if options else {})}

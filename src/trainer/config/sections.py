@@ -71,7 +71,8 @@ Duration = Annotated[
     str,
     StringConstraints(pattern=_DURATION.pattern),
     ValueName(
-        "a length such as '5 epochs' or '200 steps'", "lengths such as '5 epochs' or '200 steps'"
+        "a duration such as '5 epochs' or '200 steps'",
+        "durations such as '5 epochs' or '200 steps'",
     ),
 ]
 """A length of training: "5 epochs" or "200 steps"."""
@@ -80,8 +81,8 @@ Interval = Annotated[
     str,
     StringConstraints(pattern=_INTERVAL.pattern),
     ValueName(
-        "a length such as '5 epochs', '200 steps', '30 seconds' or '2 minutes'",
-        "lengths such as '5 epochs', '200 steps', '30 seconds' or '2 minutes'",
+        "a duration such as '5 epochs', '200 steps', '30 seconds' or '2 minutes'",
+        "durations such as '5 epochs', '200 steps', '30 seconds' or '2 minutes'",
     ),
 ]
 """A length of training or of time: "5 epochs", "200 steps", "30 seconds" or "2 minutes"."""

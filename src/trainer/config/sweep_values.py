@@ -113,16 +113,16 @@ def _values_to_try(domain: Domain) -> tuple[Any, ...]:
 
 def value_conflicts(config: Config, sweep: Sweep, find: FindConflicts) -> list[Conflict]:
     """Return conflicts of values that are invalid for their settings, and of unknown settings."""
-    attempts = _Trials(config, sweep, find)
+    trials = _Trials(config, sweep, find)
     sweep_keys = dict(searched_keys(sweep))
-    shared = attempts.problems(attempts.first)
+    shared = trials.problems(trials.first)
     conflicts: dict[tuple[str, ...], Conflict] = {}
-    for dimension in attempts.dimensions:
+    for dimension in trials.dimensions:
         for index, value in enumerate(_values_to_try(dimension.domain)):
-            trial = attempts.put(attempts.first, dimension, value)
-            problems = [item for item in attempts.problems(trial) if item not in shared]
+            trial = trials.put(trials.first, dimension, value)
+            problems = [item for item in trials.problems(trial) if item not in shared]
             if shared and index == 0:
-                problems += attempts.problems(attempts.put({}, dimension, value))
+                problems += trials.problems(trials.put({}, dimension, value))
             problems += _custom_values(dimension, value)
             for problem in problems:
                 sweep_problem = _in_sweep(problem, dimension, index, value, sweep_keys, sweep)
@@ -132,9 +132,7 @@ def value_conflicts(config: Config, sweep: Sweep, find: FindConflicts) -> list[C
             if len(conflicts) >= MAX_PROBLEMS:
                 return list(conflicts.values())
     if shared and not conflicts:
-        settings = ", ".join(
-            f"{key} {format_typed(value)}" for key, value in attempts.first.items()
-        )
+        settings = ", ".join(f"{key} {format_typed(value)}" for key, value in trials.first.items())
         for problem in shared:
             found = f"{problem.found} at {problem.key}, in a trial with {settings}"
             sweep_problem = Problem("", problem.expected, found, problem.fix, "sweep.space")

@@ -58,7 +58,7 @@ _EPOCHS = re.compile(r"^([1-9]\d{0,7}) epochs?$")
 Epochs = Annotated[
     str,
     StringConstraints(pattern=_EPOCHS.pattern),
-    ValueName("a length in epochs such as '3 epochs'", "lengths such as '3 epochs'"),
+    ValueName("a duration in epochs such as '3 epochs'", "durations such as '3 epochs'"),
 ]
 _KEEP = re.compile(r"^(all|best:([1-9]\d{0,7}))$")
 Keep = Annotated[

@@ -23,7 +23,7 @@ class TemplateColumn:
 
     Attributes:
         missing: Number of rows without a value.
-        stated: Whether the config sets the kind, so that it is not inferred.
+        explicit_kind: Whether the config sets the kind, so that it is not inferred.
         settings: Further settings for `data.columns`.
         comment: A comment on these; may be empty.
         excluded: Why it is not a feature ("a different value in every row"); empty if it is one.
@@ -32,7 +32,7 @@ class TemplateColumn:
     name: str
     kind: ColumnKind
     missing: int = 0
-    stated: bool = False
+    explicit_kind: bool = False
     settings: Mapping[str, str | bool] = field(default_factory=dict)
     comment: str = ""
     excluded: str = ""
@@ -206,16 +206,16 @@ def _kinds(findings: TemplateInputs) -> list[str]:
     if categorical:
         settings = "{encode: onehot, impute: separate_level}"
         lines.append(f"  categorical: {settings}  # {_counted(categorical)}")
-    stated = [column for column in used if column.stated or column.settings]
+    configured = [column for column in used if column.explicit_kind or column.settings]
     ordering = [column for column in findings.columns if column.excluded and column.settings]
-    if findings.target_columns or stated or ordering:
+    if findings.target_columns or configured or ordering:
         lines.append("  columns:")
-        lines += [_column(column) for column in (*findings.target_columns, *ordering, *stated)]
+        lines += [_column(column) for column in (*findings.target_columns, *ordering, *configured)]
     return lines
 
 
 def _column(column: TemplateColumn) -> str:
-    settings = {**({"kind": column.kind} if column.stated else {}), **column.settings}
+    settings = {**({"kind": column.kind} if column.explicit_kind else {}), **column.settings}
     comment = f"  # {_on_a_line(column.comment)}" if column.comment else ""
     return f"    {scalar_text(column.name)}: {flow_text(settings)}{comment}"
 
