@@ -1,9 +1,9 @@
-"""What checkpoints cost: W4 and W1 with one after each epoch, against hardly any.
+"""Measure the cost of checkpoints: W1 and W4 with one after each epoch, or only at the end.
 
     python -m benchmarks.checkpoints [--rows 1000000]
 
-Prints one JSON object: seconds an epoch with `fit.checkpoint.every: 1 epoch` and with one at the end
-alone, medians of rounds in turn.
+Prints a JSON object: seconds per epoch with `fit.checkpoint.every: 1 epoch` and with a checkpoint at
+the end only, medians of alternating rounds.
 """
 
 from __future__ import annotations
@@ -25,31 +25,31 @@ INTERVALS = {"each": "1 epoch", "end": "100000 epochs"}
 
 
 def measured(workload: Workload, folder: Path) -> dict[str, float]:
-    """Seconds of all of training over its epochs, by how often a checkpoint is written."""
+    """Return the training seconds per epoch for each checkpoint interval."""
     table = make_table(workload, folder, "npz")
-    taken: dict[str, list[float]] = {name: [] for name in INTERVALS}
+    times: dict[str, list[float]] = {name: [] for name in INTERVALS}
     for _ in range(ROUNDS):
         for name, interval in INTERVALS.items():
             fitted = ours.fit(
                 workload, table, folder / "cache", {"checkpoint": {"every": interval}}
             )
-            # Compiling is left out, writing between epochs is not.
-            taken[name].append(fitted.timings["train"] / workload.epochs)
-    return {name: statistics.median(seconds) for name, seconds in taken.items()}
+            # Includes writing between epochs, but not compilation.
+            times[name].append(fitted.timings["train"] / workload.epochs)
+    return {name: statistics.median(seconds) for name, seconds in times.items()}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--rows", type=int)
     rows = parser.parse_args().rows
-    found = {}
+    results = {}
     with tempfile.TemporaryDirectory() as name:
         for key, epochs in EPOCHS.items():
             workload = replace(WORKLOADS[key], epochs=epochs)
             if rows is not None:
                 workload = replace(workload, table=replace(workload.table, rows=rows), epochs=3)
-            found[key] = measured(workload, Path(name))
-    print(json.dumps(found))
+            results[key] = measured(workload, Path(name))
+    print(json.dumps(results))
 
 
 if __name__ == "__main__":

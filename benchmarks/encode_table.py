@@ -1,12 +1,12 @@
-"""How long reading, splitting and encoding a table takes, and how much memory.
+"""Measure the time and memory of reading, splitting and encoding a table.
 
     python benchmarks/encode_table.py [--rows 1000000]
 
-Makes a table of 20 columns (10 numbers, 10 categories of 3 to 12 levels, 1 in 50 cells missing) and
-a yes/no target, as Parquet and as CSV, in a temporary folder; prepares each in a fresh process and
-prints one JSON object. `memory` is the growth of the peak resident size while preparing, over the
-bytes of the encoded matrix of all rows, which it includes. Targets for 1,000,000 rows: under 10
-seconds, under 3.
+Creates a table of 20 columns (10 numeric, 10 categorical with 3 to 12 categories, 2% of the cells
+missing) and a yes/no target, as Parquet and CSV, in a temporary folder; prepares each in a new process
+and prints a JSON object. `memory` is the growth of peak resident memory during preparation, divided by
+the bytes of the encoded matrix of all rows, which it includes. Limits for 1,000,000 rows: 10 seconds,
+3×.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ print(json.dumps({
 
 
 def write_table(folder: Path, rows: int) -> tuple[Path, Path]:
-    """The table as Parquet and as CSV."""
+    """Write the table as Parquet and CSV."""
     generator = np.random.default_rng(0)
     columns: dict[str, pl.Series] = {}
     score = np.zeros(rows)

@@ -1,13 +1,12 @@
-"""How long bootstrap intervals and the linear baseline take, on one core.
+"""Measure the time of bootstrap intervals and the linear baseline on one core.
 
     python -m benchmarks.evaluation [--rows 100000] [--resamples 1000]
 
-Draws answers at random: two classes, ten classes, one number. Prints one JSON object: seconds of one
-`bootstrap` of every measure, preparation included, and of a plain loop that draws rows and calls
-scikit-learn's function of each measure (of ten classes the averages alone, not each class), of which
-a few resamples are run and multiplied; seconds of `fit_linear` for as many rows × 30, and for
-scikit-learn's digits, which have 1,797 × 64. Seconds are the processor's, on one core. Medians of
-three; the loop once.
+Draws random predictions for two classes, ten classes and a regression. Prints a JSON object: CPU
+seconds on one core of a `bootstrap` of all metrics, including preparation; of a loop that draws rows
+and calls scikit-learn's function for each metric (for ten classes only the averages), extrapolated from
+a few resamples; of `fit_linear` for as many rows × 30, and for scikit-learn's digits (1,797 × 64).
+Medians of three; the loop runs once.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from trainer.evaluation.bootstrap import bootstrap
 from trainer.evaluation.predictions import Predictions
 
 LOOPED = 5
-LABELLED: tuple[Callable[..., Any], ...] = (
+LABEL: tuple[Callable[..., Any], ...] = (
     metrics.accuracy_score,
     metrics.balanced_accuracy_score,
     metrics.matthews_corrcoef,
@@ -39,7 +38,7 @@ AVERAGED: tuple[Callable[..., Any], ...] = (
     metrics.recall_score,
     metrics.f1_score,
 )
-NUMBERED: tuple[Callable[..., Any], ...] = (
+REGRESSION: tuple[Callable[..., Any], ...] = (
     metrics.mean_absolute_error,
     metrics.mean_squared_error,
     metrics.root_mean_squared_error,
@@ -53,11 +52,11 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--resamples", type=int, default=1_000)
     given = parser.parse_args()
-    # One core, whatever libraries would take.
+    # Restrict all libraries to one core.
     threadpool_limits(1)
-    found = {
-        name: measure(answers, given.resamples)
-        for name, answers in {
+    intervals = {
+        name: measure(predictions, given.resamples)
+        for name, predictions in {
             "binary": draw("binary", 1, given.rows),
             "multiclass": draw("multiclass", 10, given.rows),
             "regression": draw("regression", 1, given.rows),
@@ -66,7 +65,12 @@ def main() -> None:
     linear = {"rows": linear_seconds(given.rows), "digits": digits_seconds()}
     print(
         json.dumps(
-            {"rows": given.rows, "resamples": given.resamples, "intervals": found, "linear": linear}
+            {
+                "rows": given.rows,
+                "resamples": given.resamples,
+                "intervals": intervals,
+                "linear": linear,
+            }
         )
     )
 
@@ -87,55 +91,55 @@ def draw(task: TaskName, columns: int, rows: int) -> Predictions:
     return Predictions(task, tuple(map(str, range(columns))), y, p, np.arange(rows))
 
 
-def measure(answers: Predictions, resamples: int) -> dict[str, Any]:
+def measure(predictions: Predictions, resamples: int) -> dict[str, Any]:
     random = np.random.default_rng(0)
     began = process_time()
     for _ in range(LOOPED):
-        index = random.integers(0, len(answers), len(answers))
-        measure_plainly(answers.task, answers.y[index], answers.p[index])
+        index = random.integers(0, len(predictions), len(predictions))
+        sklearn_metrics(predictions.task, predictions.y[index], predictions.p[index])
     looped = (process_time() - began) / LOOPED * resamples
     return {
-        "seconds": median_of(lambda: bootstrap(answers, resamples=resamples)),
-        "measures": len(bootstrap(answers, resamples=1)),
+        "seconds": median_of(lambda: bootstrap(predictions, resamples=resamples)),
+        "measures": len(bootstrap(predictions, resamples=1)),
         "loop_seconds": looped,
         "looped": LOOPED,
     }
 
 
-def measure_plainly(task: TaskName, y: Any, p: Any) -> None:
-    """Each measure by scikit-learn's function."""
+def sklearn_metrics(task: TaskName, y: Any, p: Any) -> None:
+    """Compute each metric with scikit-learn."""
     if task == "regression":
-        for each in (*NUMBERED, metrics.mean_absolute_percentage_error):
-            each(y, p)
+        for metric in (*REGRESSION, metrics.mean_absolute_percentage_error):
+            metric(y, p)
         return
     if task == "binary":
-        truth, called, p = y[:, 0].astype(int), (p[:, 0] >= 0.5).astype(int), p[:, 0]
-        for each in (*LABELLED, *AVERAGED):
-            each(truth, called)
-        metrics.recall_score(truth, called, pos_label=0)
-        metrics.roc_auc_score(truth, p)
-        metrics.average_precision_score(truth, p)
-        metrics.brier_score_loss(truth, p)
-        metrics.log_loss(truth, p)
+        target, predicted, p = y[:, 0].astype(int), (p[:, 0] >= 0.5).astype(int), p[:, 0]
+        for metric in (*LABEL, *AVERAGED):
+            metric(target, predicted)
+        metrics.recall_score(target, predicted, pos_label=0)
+        metrics.roc_auc_score(target, p)
+        metrics.average_precision_score(target, p)
+        metrics.brier_score_loss(target, p)
+        metrics.log_loss(target, p)
         return
-    truth, called = y.argmax(axis=1), p.argmax(axis=1)
-    for each in LABELLED:
-        each(truth, called)
+    target, predicted = y.argmax(axis=1), p.argmax(axis=1)
+    for metric in LABEL:
+        metric(target, predicted)
     for average in ("macro", "micro", "weighted"):
-        for each in AVERAGED:
-            each(truth, called, average=average)
+        for metric in AVERAGED:
+            metric(target, predicted, average=average)
     for average in ("macro", "weighted"):
-        metrics.roc_auc_score(truth, p, multi_class="ovr", average=average)
+        metrics.roc_auc_score(target, p, multi_class="ovr", average=average)
         metrics.average_precision_score(y, p, average=average)
-    metrics.log_loss(truth, p)
-    metrics.brier_score_loss(truth, p)
+    metrics.log_loss(target, p)
+    metrics.brier_score_loss(target, p)
     for k in (3, 5):
-        metrics.top_k_accuracy_score(truth, p, k=k)
+        metrics.top_k_accuracy_score(target, p, k=k)
 
 
 def linear_seconds(rows: int) -> float:
     random = np.random.default_rng(0)
-    # Columns that go together, as those of a table do.
+    # Correlated columns, as in real tables.
     x = random.standard_normal((rows, 30)) @ random.standard_normal((30, 30))
     y = x @ random.standard_normal((30, 1)) + 10 * random.standard_normal((rows, 1)) > 0
     single = x.astype(np.float32)
@@ -149,12 +153,12 @@ def digits_seconds() -> float:
 
 
 def median_of(call: Callable[[], object]) -> float:
-    taken = []
+    times = []
     for _ in range(3):
         began = process_time()
         call()
-        taken.append(process_time() - began)
-    return statistics.median(taken)
+        times.append(process_time() - began)
+    return statistics.median(times)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a user writes who has a table, a question and Keras: the peer of a whole `trainer fit`.
+"""A typical Keras script for a table: the peer of a whole `trainer fit`.
 
 python benchmarks/keras_script.py TABLE.csv EPOCHS
 """

@@ -1,12 +1,12 @@
-"""How long looking at many runs takes, as whole processes.
+"""Measure the time of listing and comparing many runs, as whole processes.
 
     python -m benchmarks.listing [--runs 1000]
 
-Makes run directories such as a sweep leaves behind (configs of a hundred lines that differ in learning
-rate, width, dropout and seed, manifests, logs of thirty epochs, evaluations of three splits) in a
-temporary folder. Prints one JSON object: medians of five runs of `trainer ls`, of one that sorts by a
-metric, of one that chooses, sorts and shows by settings and metrics, and of `trainer compare` of twenty
-of them, in seconds, and whether any imports TensorFlow.
+Creates run directories like those of a sweep (configs of a hundred lines with different learning rates,
+widths, dropout rates and seeds; manifests, logs of thirty epochs, evaluations of three splits) in a
+temporary folder. Prints a JSON object: the medians in seconds of five runs of `trainer ls`, of `ls`
+sorted by a metric, of `ls` filtered, sorted and shown by settings and metrics, and of `trainer compare`
+on twenty runs; and whether any of them imports TensorFlow.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from trainer.runs.directory import RunDirectory
 from trainer.runs.log import MetricsLog
 from trainer.runs.manifest import DataFile, new_manifest
 
-BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
+START = datetime(2026, 1, 1, tzinfo=UTC)
 COMPARED = 20
 EPOCHS = 30
 METRICS = ("accuracy", "auc", "precision", "recall", "f1")
@@ -50,31 +50,29 @@ def main() -> None:
             ),
             "compare": ("compare", *map(str, paths[:COMPARED])),
         }
-        measured: dict[str, Any] = {
-            f"{name}_seconds": round(seconds(*words), 3) for name, words in commands.items()
+        times: dict[str, Any] = {
+            f"{name}_seconds": round(seconds(*arguments), 3) for name, arguments in commands.items()
         }
-        heavy = any(imports_tensorflow(*words) for words in commands.values())
-    print(
-        json.dumps({"runs": count, "compared": COMPARED, **measured, "imports_tensorflow": heavy})
-    )
+        heavy = any(imports_tensorflow(*arguments) for arguments in commands.values())
+    print(json.dumps({"runs": count, "compared": COMPARED, **times, "imports_tensorflow": heavy}))
 
 
 def make_runs(root: Path, count: int) -> list[Path]:
-    """As many finished run directories, in ten folders."""
+    """Create finished run directories in ten folders."""
     draw = np.random.default_rng(0)
-    begun = new_manifest(
-        name="", command=("fit", "config.yaml"), seed=0, config_directory=root, now=BEGAN
+    manifest = new_manifest(
+        name="", command=("fit", "config.yaml"), seed=0, config_directory=root, now=START
     )
-    return [make_run(root, begun, number, draw) for number in range(count)]
+    return [make_run(root, manifest, number, draw) for number in range(count)]
 
 
-def make_run(root: Path, begun: Any, number: int, draw: np.random.Generator) -> Path:
-    name, now = f"sweep-{number % 10}", BEGAN + timedelta(minutes=number)
+def make_run(root: Path, started: Any, number: int, draw: np.random.Generator) -> Path:
+    name, now = f"sweep-{number % 10}", START + timedelta(minutes=number)
     text = dump_config(config_of(name, number, draw))
     run = RunDirectory.create(root, name, text, now)
     run.write_config(text)
     manifest = replace(
-        begun,
+        started,
         name=name,
         seed=number,
         started=now,
@@ -96,9 +94,9 @@ def make_run(root: Path, begun: Any, number: int, draw: np.random.Generator) -> 
             record = {f"{part}{name}": draw.random() for part in ("", "val_") for name in METRICS}
             log.append({"epoch": epoch, "loss": draw.random(), "val_loss": draw.random(), **record})
     for split, rows in manifest.splits.items():
-        measured = {name: draw.random() for name in ("loss", *METRICS)}
-        facts = {"split": split, "checkpoint": "best", "epoch": manifest.best_epoch}
-        run.write_evaluation(split, {**facts, "rows": rows, "metrics": measured})
+        metrics = {name: draw.random() for name in ("loss", *METRICS)}
+        fields = {"split": split, "checkpoint": "best", "epoch": manifest.best_epoch}
+        run.write_evaluation(split, {**fields, "rows": rows, "metrics": metrics})
     return run.path
 
 

@@ -1,9 +1,9 @@
-"""How fast this machine multiplies float32 matrices, with all cores it may use.
+"""Measure the rate of float32 matrix multiplication with all available cores.
 
     python -m benchmarks.matrix_rate
 
-Prints operations a second as one JSON object: of NumPy and of TensorFlow, the best of several products
-of two 2,048 × 2,048 matrices; and of TensorFlow for the largest product of W2 (128 × 784 by 784 × 512).
+Prints operations per second as a JSON object: for NumPy and TensorFlow, the best of several products of
+two 2,048 × 2,048 matrices; for TensorFlow also the largest product of W2 (128 × 784 by 784 × 512).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def tensorflow_rate(rows: int, inner: int, columns: int, repeats: int) -> float:
     @tf.function
     def multiply() -> tf.Tensor:
         total = tf.zeros((rows, columns))
-        # Each product depends on the one before: none is left out or done beside it.
+        # Each product depends on the previous one, so that none is skipped or run in parallel.
         for _ in tf.range(repeats):
             total = tf.matmul(left + total[0, 0] * 0, right)
         return total[0, 0]

@@ -1,4 +1,4 @@
-"""Measures ours as users get it: `trainer fit` on a config, and what the run directory says."""
+"""Measure `trainer fit` as users run it, from its run directory."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ from benchmarks.workloads import Workload
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """One `trainer fit`.
+    """Measurements of one `trainer fit`.
 
     Attributes:
-        epoch_seconds: Time of an epoch when everything is compiled, validation, metrics and log
-            included.
+        epoch_seconds: Time per epoch after compilation, including validation, metrics and log.
         process_seconds: Time of the whole process.
-        peak_bytes: Its largest resident size.
-        engine: How epochs were run, and with how many threads.
+        peak_bytes: Peak resident memory.
+        engine: Execution engine and number of threads.
         timings: Phase → seconds.
     """
 
@@ -35,20 +34,27 @@ class Fitted:
 def fit(
     workload: Workload, table: Path, cache: Path, settings: dict[str, Any] | None = None
 ) -> Fitted:
-    """Train once, in a process of its own.
+    """Train once in a separate process.
 
     Args:
-        workload: What.
-        table: Its file.
-        cache: Where compiled programs are kept.
-        settings: More of the `fit` section.
+        workload: The workload.
+        table: The file of its table.
+        cache: Folder of the compilation cache.
+        settings: Additional settings of the `fit` section.
     """
     config = table.with_suffix(".yaml")
     text = config_of(workload, table)
     text["fit"] |= settings or {}
     config.write_text(json.dumps(text), encoding="utf-8")
-    words = [processes.OURS / "trainer", "fit", config, "--quiet", "--runs", table.parent / "runs"]
-    ended = processes.run(words, {"XDG_CACHE_HOME": str(cache)})
+    command = [
+        processes.OURS / "trainer",
+        "fit",
+        config,
+        "--quiet",
+        "--runs",
+        table.parent / "runs",
+    ]
+    ended = processes.run(command, {"XDG_CACHE_HOME": str(cache)})
     run = Path(ended.output.strip())
     manifest = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
     timings = manifest["timings"]
@@ -64,14 +70,14 @@ def fit(
 
 
 def steady_seconds(epochs: list[float], train_seconds: float) -> float:
-    """Seconds an epoch when everything is compiled, with its part of what is done between epochs.
+    """Return the seconds per epoch after compilation, including work between epochs.
 
-    The mean of the second half. Where several epochs are one call, whose time stands with the first of
-    them: the mean of all calls but the first.
+    This is the mean of the second half. If several epochs are run per call, the time of a call is
+    recorded with its first epoch; then it is the mean of all calls except the first.
 
     Args:
-        epochs: Seconds of each, without what is done between them.
-        train_seconds: Time of all of training.
+        epochs: Seconds of each epoch, without the work between epochs.
+        train_seconds: Total time of training.
     """
     first = len(epochs) // 2
     later = epochs[1:] or epochs
@@ -83,7 +89,7 @@ def steady_seconds(epochs: list[float], train_seconds: float) -> float:
 
 
 def config_of(workload: Workload, table: Path) -> dict[str, Any]:
-    """The workload as a config."""
+    """Return the config of a workload."""
     network = workload.network
     dense: dict[str, Any] = {"activation": network.activation}
     if network.with_everything:

@@ -1,10 +1,11 @@
-"""Measures one peer, in the environment of the peers.
+"""Measure a peer, in the environment of the peers.
 
     python -m benchmarks.peers PEER WORKLOAD TABLE.npz EPOCHS [--rows N] [--settings JSON]
 
-Prints the seconds of an epoch: the mean of EPOCHS after one that is not timed, in which Keras compiles
-(scikit-learn compiles nothing: the mean of all). Each is written as its own guide writes it. Validation
-is measured once an epoch. PyTorch measures nothing on the training rows, ours and Keras do.
+Prints the seconds per epoch: the mean of EPOCHS after an untimed first one, in which Keras compiles
+(for scikit-learn, which does not compile, the mean of all). Each peer is written as in its own guide,
+with validation once per epoch. PyTorch computes no metrics on the training rows, unlike Keras and
+trainer.
 """
 
 from __future__ import annotations
@@ -81,35 +82,39 @@ def torch_seconds(workload: Workload, rows: Rows, epochs: int, *, loader: bool) 
     for before, after in pairwise(widths):
         layers += [nn.Linear(before, after), activation()]
     model = nn.Sequential(*layers, nn.Linear(widths[-1], 1 if classes == 2 else classes))
-    measure = nn.BCEWithLogitsLoss() if classes == 2 else nn.CrossEntropyLoss()
+    loss = nn.BCEWithLogitsLoss() if classes == 2 else nn.CrossEntropyLoss()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     count, batch = workload.training_rows, network.batch
-    train_x, train_y, judged_x, judged_y = x[:count], y[:count], x[count:], y[count:]
+    train_x, train_y, validation_x, validation_y = x[:count], y[:count], x[count:], y[count:]
     batches = torch.utils.data.DataLoader(
         torch.utils.data.TensorDataset(train_x, train_y), batch_size=batch, shuffle=True
     )
 
-    def step(some_x: torch.Tensor, some_y: torch.Tensor) -> None:
+    def step(batch_x: torch.Tensor, batch_y: torch.Tensor) -> None:
         optimizer.zero_grad()
-        measure(model(some_x), some_y).backward()
+        loss(model(batch_x), batch_y).backward()
         optimizer.step()
 
     def epoch() -> None:
         model.train()
         if loader:
-            for some_x, some_y in batches:
-                step(some_x, some_y)
+            for batch_x, batch_y in batches:
+                step(batch_x, batch_y)
         else:
             order = torch.randperm(count)
             for first in range(0, count, batch):
-                some = order[first : first + batch]
-                step(train_x[some], train_y[some])
-        if len(judged_x):
+                batch_rows = order[first : first + batch]
+                step(train_x[batch_rows], train_y[batch_rows])
+        if len(validation_x):
             model.eval()
             with torch.no_grad():
-                scores = model(judged_x)
-                measure(scores, judged_y).item()
-                right = (scores > 0) == judged_y if classes == 2 else scores.argmax(1) == judged_y
+                scores = model(validation_x)
+                loss(scores, validation_y).item()
+                right = (
+                    (scores > 0) == validation_y
+                    if classes == 2
+                    else scores.argmax(1) == validation_y
+                )
                 right.float().mean().item()
 
     epoch()
@@ -143,8 +148,10 @@ def main() -> None:
     parser.add_argument("workload", choices=WORKLOADS)
     parser.add_argument("table", type=Path)
     parser.add_argument("epochs", type=int)
-    parser.add_argument("--rows", type=int, default=None, help="the first so many alone")
-    parser.add_argument("--settings", type=json.loads, default={}, help="of Keras's compile, JSON")
+    parser.add_argument("--rows", type=int, default=None, help="use only this many rows")
+    parser.add_argument(
+        "--settings", type=json.loads, default={}, help="settings of Keras's compile, as JSON"
+    )
     given = parser.parse_args()
     workload = WORKLOADS[given.workload]
     with np.load(given.table) as file:

@@ -1,4 +1,4 @@
-"""Draws how time and memory grow, as SVG."""
+"""Plot the growth of time and memory as SVG."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 
 
 def draw_growth(path: Path, growth: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
-    """Time of an epoch and peak memory, over rows and over width; all axes logarithmic."""
+    """Plot the time per epoch and peak memory against rows and width, on logarithmic axes."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
     measures = (
-        ("epoch_seconds", "seconds an epoch", 1.0),
+        ("epoch_seconds", "seconds per epoch", 1.0),
         ("peak_bytes", "peak memory, MB", 2**20),
     )
-    # Without a date and with names that do not change, the same figures give the same file.
+    # Without a date and with fixed ids, equal data gives equal files.
     with mpl.rc_context({"svg.hashsalt": "growth", "font.size": 9, "svg.fonttype": "none"}):
         figure = Figure(figsize=(8, 5), layout="constrained")
         axes = figure.subplots(len(measures), len(growth), squeeze=False)

@@ -1,10 +1,11 @@
-"""How long predicting and evaluating a large table takes, as whole processes less their start-up.
+"""Measure the time of predicting and evaluating a large table, as whole processes minus start-up.
 
     python benchmarks/prediction.py [--rows 1000000]
 
-Makes a Parquet table of 30 numbers and a target of two classes in a temporary folder, trains S1's
-network on its first rows, and runs `trainer predict` and `trainer eval --data` on all of it and, for the
-start-up, on ten rows, in turn. Prints one JSON object: medians of five runs, in seconds.
+Creates a Parquet table of 30 numeric columns and a binary target in a temporary folder, trains a
+64-64-1 network on its first rows, and runs `trainer predict` and `trainer eval --data` alternately on
+the whole table and, for the start-up time, on ten rows. Prints a JSON object: the medians of five runs
+in seconds.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ TRAINER = str(Path(sys.executable).with_name("trainer"))
 
 
 def write_tables(folder: Path, rows: int) -> None:
-    """The table, its first rows to train on, and a few of them."""
+    """Write the table, its first rows for training, and a few rows."""
     draw = np.random.default_rng(0)
     x = draw.standard_normal((COLUMNS, rows), dtype=np.float32)
     y = (x[0] + x[1] * x[2] > 0).astype(np.int64)
@@ -45,23 +46,23 @@ def write_tables(folder: Path, rows: int) -> None:
     table[:FEW_ROWS].write_parquet(folder / "few.parquet")
 
 
-def run(folder: Path, *words: str) -> tuple[float, str]:
-    """Seconds of a command, and what it prints."""
+def run(folder: Path, *arguments: str) -> tuple[float, str]:
+    """Return the seconds of a command and its output."""
     began = perf_counter()
-    done = subprocess.run(
-        [TRAINER, *words], cwd=folder, check=True, stdout=subprocess.PIPE, text=True
+    completed = subprocess.run(
+        [TRAINER, *arguments], cwd=folder, check=True, stdout=subprocess.PIPE, text=True
     )
-    return perf_counter() - began, done.stdout.strip()
+    return perf_counter() - began, completed.stdout.strip()
 
 
 def measured(folder: Path, before: list[str], after: list[str]) -> dict[str, float]:
-    """Medians of a command, which takes a table's name between the words."""
-    taken: dict[str, list[float]] = {"few": [], "all": []}
+    """Return the medians of a command, which takes a table between two groups of arguments."""
+    times: dict[str, list[float]] = {"few": [], "all": []}
     for _ in range(ROUNDS):
-        for name, seconds in taken.items():
+        for name, seconds in times.items():
             seconds.append(run(folder, *before, f"{name}.parquet", *after)[0])
-    few, every = (statistics.median(seconds) for seconds in taken.values())
-    return {"seconds": round(every, 3), "start_up_seconds": round(few, 3)}
+    few, whole = (statistics.median(seconds) for seconds in times.values())
+    return {"seconds": round(whole, 3), "start_up_seconds": round(few, 3)}
 
 
 def main() -> None:

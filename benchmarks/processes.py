@@ -1,4 +1,4 @@
-"""One measurement is one process: its result, how long it took and how much memory it held."""
+"""Run a command as one process and measure its time and memory."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ PEERS = ROOT / ".venv-bench" / "bin"
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A process that ended well.
+    """A process that ended successfully.
 
     Attributes:
-        output: What it printed.
+        output: Its standard output.
         seconds: Wall-clock time from start to end.
-        peak_bytes: Its largest resident size; at least that of the process which started it.
+        peak_bytes: Peak resident memory; at least that of the parent process.
     """
 
     output: str
@@ -30,23 +30,23 @@ class Ended:
     peak_bytes: int
 
 
-def run(words: Sequence[str | Path], environment: Mapping[str, str] | None = None) -> Ended:
+def run(command: Sequence[str | Path], environment: Mapping[str, str] | None = None) -> Ended:
     """Run a command in the root of the repository.
 
     Raises:
-        RuntimeError: It failed; with what it said.
+        RuntimeError: The command failed; contains its standard error.
     """
     variables = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **(environment or {})}
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         began = perf_counter()
-        process = subprocess.Popen(words, stdout=output, stderr=errors, cwd=ROOT, env=variables)
-        # In place of process.wait(): it gives what this one process used.
+        process = subprocess.Popen(command, stdout=output, stderr=errors, cwd=ROOT, env=variables)
+        # Unlike process.wait(), this returns the resources used by this process.
         _, status, used = os.wait4(process.pid, 0)
         seconds = perf_counter() - began
         process.returncode = os.waitstatus_to_exitcode(status)
         output.seek(0)
         errors.seek(0)
         if process.returncode != 0:
-            command = " ".join(map(str, words))
-            raise RuntimeError(f"{command}\n{errors.read().decode(errors='replace')}")
+            text = " ".join(map(str, command))
+            raise RuntimeError(f"{text}\n{errors.read().decode(errors='replace')}")
         return Ended(output.read().decode(), seconds, used.ru_maxrss * 1024)

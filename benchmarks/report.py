@@ -1,12 +1,12 @@
-"""How long it takes to say what a large run is worth: whole processes, start-up included.
+"""Measure the time of evaluating a large run in depth, as whole processes including start-up.
 
     python -m benchmarks.report [--rows 100000]
 
-Makes a Parquet table of 30 numbers and a target of two classes with so many test rows, as many
+Creates a Parquet table of 30 numeric columns and a binary target with this many test rows, as many
 validation rows and half as many training rows, trains a small network on it without a report, and runs
-`trainer report` (once with the findings, which it makes first, once the page alone), `trainer explain`
-on the test rows (five shuffles of each column, the curves of ten columns) and `trainer check --data`.
-Prints one JSON object: medians of three runs, in seconds, and the bytes of the page.
+`trainer report` (once including the findings, once from existing findings), `trainer explain` on the
+test rows (five shuffles per column, partial dependence of ten columns) and `trainer check --data`.
+Prints a JSON object: the medians of three runs in seconds, and the size of the page in bytes.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ evaluate: {report: false}
 
 
 def write_table(folder: Path, rows: int) -> None:
-    """The table: the target follows three of its columns, and chance."""
+    """Write the table; the target depends on three columns and noise."""
     draw = np.random.default_rng(0)
     x = draw.standard_normal((COLUMNS, rows), dtype=np.float32)
     y = x[0] + x[1] * x[2] + draw.standard_normal(rows) > 0
@@ -51,16 +51,16 @@ def main() -> None:
         (folder / "config.yaml").write_text(CONFIG, encoding="utf-8")
         _, trained = run(folder, "fit", "config.yaml", "--quiet")
         place = Path(folder / trained)
-        taken: dict[str, list[float]] = {"report": [], "page": [], "explain": [], "audit": []}
+        times: dict[str, list[float]] = {"report": [], "page": [], "explain": [], "audit": []}
         for _ in range(ROUNDS):
             (place / "findings.json").unlink(missing_ok=True)
-            taken["report"].append(run(folder, "report", trained)[0])
-            taken["page"].append(run(folder, "report", trained)[0])
-            taken["explain"].append(
+            times["report"].append(run(folder, "report", trained)[0])
+            times["page"].append(run(folder, "report", trained)[0])
+            times["explain"].append(
                 run(folder, "explain", trained, "--split", "test", "--quiet")[0]
             )
-            taken["audit"].append(run(folder, "check", "--data", "config.yaml", "--quiet")[0])
-        seconds = {name: round(statistics.median(each), 3) for name, each in taken.items()}
+            times["audit"].append(run(folder, "check", "--data", "config.yaml", "--quiet")[0])
+        seconds = {name: round(statistics.median(values), 3) for name, values in times.items()}
         size = (place / "report.html").stat().st_size
     print(json.dumps({"rows": rows, "columns": COLUMNS, "page_bytes": size, "seconds": seconds}))
 

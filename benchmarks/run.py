@@ -1,12 +1,11 @@
-"""Measures everything and writes benchmarks/RESULTS.md.
+"""Run the benchmarks and write benchmarks/RESULTS.md.
 
     python -m benchmarks.run [NAME…] [--quick]
 
-The names are W1 to W7, growth, start_up, listing, encode_table, prediction, checkpoints, sweeps,
-evaluation and report; without any, all of them.
-What is named is measured anew; the rest of the page stays as it was measured last
-(benchmarks/results.json, not in the repository). `--quick` takes small forms, to see that everything
-runs, and prints the page in place of writing it: its figures mean nothing.
+Names are W1 to W7, growth, start_up, listing, encode_table, prediction, checkpoints, sweeps, evaluation
+and report; all by default. Benchmarks that are not named keep their last results
+(benchmarks/results.json, not in the repository). `--quick` runs small versions to check that everything
+works, and prints the page instead of writing it: its numbers are meaningless.
 """
 
 from __future__ import annotations
@@ -58,10 +57,10 @@ SETTINGS: tuple[dict[str, Any], ...] = (
 )
 SETTING_STEPS = 250
 
-# A table is grown only where so many times its size are free.
+# A growth table is used only if this multiple of its size is free memory.
 LARGEST_TABLE = 20
 
-# A Keras script finds no other library that Keras would import at its start.
+# Hides the optional libraries that Keras would import at start-up.
 WITHOUT_OTHERS = (
     "import runpy, sys; sys.argv = sys.argv[1:]; "
     "sys.modules |= dict.fromkeys(('jax', 'matplotlib', 'pandas', 'scipy', 'sklearn', 'torch')); "
@@ -70,29 +69,29 @@ WITHOUT_OTHERS = (
 
 
 def measure_workload(workload: Workload, folder: Path) -> dict[str, Any]:
-    """All rounds of one workload."""
+    """Run all rounds of a workload."""
     table = make_table(workload, folder, "csv" if workload.unit == "process" else "npz")
     settings = best_settings(workload, table) if "keras_best" in workload.peers else {}
     measured: defaultdict[str, list[float]] = defaultdict(list)
     matrix: list[dict[str, float]] = []
     engine = ""
     for number in range(workload.rounds):
-        turns = [OURS, *workload.peers]
-        for name in turns if number % 2 == 0 else reversed(turns):
+        names = [OURS, *workload.peers]
+        for name in names if number % 2 == 0 else reversed(names):
             if name in workload.once and number > 0:
                 continue
             if name == OURS:
-                found, engine = our_figures(workload, table, folder, number)
+                times, engine = trainer_times(workload, table, folder, number)
             elif name == "keras_script":
-                found = {name: keras_script_seconds(table, workload.epochs)}
+                times = {name: keras_script_seconds(table, workload.epochs)}
             else:
                 seconds = peer_seconds(workload, name, table, settings)
-                found = {name: in_unit(workload, seconds)}
-            for who, figure in found.items():
-                measured[who].append(figure)
-                say(f"{workload.key} round {number + 1}: {who} {figure:.4g}")
+                times = {name: in_unit(workload, seconds)}
+            for measured_name, value in times.items():
+                measured[measured_name].append(value)
+                log(f"{workload.key} round {number + 1}: {measured_name} {value:.4g}")
         if workload.matrix_share is not None:
-            matrix.append(printed(processes.OURS / "python", "-m", "benchmarks.matrix_rate"))
+            matrix.append(run_json(processes.OURS / "python", "-m", "benchmarks.matrix_rate"))
     return {
         "rounds": workload.rounds,
         "measured": {
@@ -104,32 +103,34 @@ def measure_workload(workload: Workload, folder: Path) -> dict[str, Any]:
     }
 
 
-def our_figures(
+def trainer_times(
     workload: Workload, table: Path, folder: Path, number: int
 ) -> tuple[dict[str, float], str]:
-    """Ours in one round, and how it ran."""
+    """Return the times of trainer in a round, and its execution engine."""
     if workload.unit != "process":
         fitted = ours.fit(workload, table, folder / "cache")
         return {OURS: in_unit(workload, fitted.epoch_seconds)}, fitted.engine
-    # Once with nothing compiled before, once with what the first left behind.
+    # First with an empty compilation cache, then with the cache of the first.
     cache = folder / f"cache-{number}"
     first, again = (ours.fit(workload, table, cache) for _ in range(2))
     return {OURS: first.process_seconds, AGAIN: again.process_seconds}, first.engine
 
 
 def in_unit(workload: Workload, epoch_seconds: float) -> float:
-    """An epoch's seconds as the workload's unit has it."""
+    """Convert seconds per epoch to the unit of the workload."""
     return epoch_seconds * (1e6 / workload.steps if workload.unit == "step" else 1_000)
 
 
 def make_table(workload: Workload, folder: Path, kind: str) -> Path:
-    """The workload's table as a file; the process that makes it has gone afterwards."""
+    """Write the workload's table to a file, in a separate process whose memory is not counted."""
     table = workload.table
     path = folder / f"table-{table.rows}-{table.features}-{table.classes}.{kind}"
     if not path.exists():
-        words = [str(number) for number in (table.rows, table.features, table.classes)]
+        arguments = [str(number) for number in (table.rows, table.features, table.classes)]
         flag = ["--exclusive-or"] if table.exclusive_or else []
-        processes.run([processes.OURS / "python", "-m", "benchmarks.tables", path, *words, *flag])
+        processes.run(
+            [processes.OURS / "python", "-m", "benchmarks.tables", path, *arguments, *flag]
+        )
     return path
 
 
@@ -140,55 +141,59 @@ def peer_seconds(
     settings: dict[str, Any],
     rows: int | None = None,
 ) -> float:
-    """Seconds of a peer's epoch over the table, or over its first `rows`."""
+    """Return a peer's seconds per epoch on the table, or on its first `rows`."""
     peer = "keras" if name == "keras_best" else name
-    words = ["-m", "benchmarks.peers", peer, workload.key, table, str(workload.peers[name])]
+    command = ["-m", "benchmarks.peers", peer, workload.key, table, str(workload.peers[name])]
     if name == "keras_best":
-        words += ["--settings", json.dumps(settings)]
+        command += ["--settings", json.dumps(settings)]
     if rows is not None:
-        words += ["--rows", str(rows)]
-    return float(printed(processes.PEERS / "python", *words))
+        command += ["--rows", str(rows)]
+    return float(run_json(processes.PEERS / "python", *command))
 
 
 def best_settings(workload: Workload, table: Path) -> dict[str, Any]:
-    """The settings of Keras's `compile` that are fastest here, each tried once on some of the rows."""
+    """Return the fastest settings of Keras's `compile`, each tried once on some of the rows."""
     rows = min(workload.table.rows, SETTING_STEPS * workload.network.batch)
-    # One step an epoch: several steps an execution are not to be had.
+    # With one step per epoch, several steps per execution are impossible.
     settings = [
-        each for each in SETTINGS if workload.steps > 1 or "steps_per_execution" not in each
+        options
+        for options in SETTINGS
+        if workload.steps > 1 or "steps_per_execution" not in options
     ]
-    return min(settings, key=lambda each: peer_seconds(workload, "keras_best", table, each, rows))
+    return min(
+        settings, key=lambda options: peer_seconds(workload, "keras_best", table, options, rows)
+    )
 
 
 def settings_text(settings: dict[str, Any]) -> str:
     return ", ".join(
-        f"{name}={'steps of an epoch' if value == 'epoch' else value}"
+        f"{name}={'steps per epoch' if value == 'epoch' else value}"
         for name, value in settings.items()
     )
 
 
 def keras_script_seconds(table: Path, epochs: int) -> float:
-    """Seconds of the whole Keras script, where TensorFlow is all that is installed.
+    """Return the seconds of the whole Keras script with only TensorFlow installed.
 
-    With scikit-learn, SciPy and pandas there, its start takes some two seconds more.
+    With scikit-learn, SciPy and pandas, its start-up takes about two seconds longer.
     """
     script = HERE / "keras_script.py"
-    words = [processes.PEERS / "python", "-c", WITHOUT_OTHERS, script, table, str(epochs)]
-    return processes.run(words).seconds
+    command = [processes.PEERS / "python", "-c", WITHOUT_OTHERS, script, table, str(epochs)]
+    return processes.run(command).seconds
 
 
 def measure_growth(folder: Path, *, quick: bool) -> dict[str, list[dict[str, Any]]]:
-    """Time of an epoch and peak memory, over rows and over width."""
+    """Measure the time per epoch and peak memory for growing rows and width."""
     grown: dict[str, list[dict[str, Any]]] = {}
     for grows, workloads in growth().items():
         grown[grows] = []
         for workload in workloads[:2] if quick else workloads:
             if 4 * workload.table.rows * workload.table.features * LARGEST_TABLE > free_bytes():
-                say(f"growth: {workload.table.rows:,} rows left out, too little memory is free")
+                log(f"growth: {workload.table.rows:,} rows skipped, not enough free memory")
                 continue
             table = make_table(workload, folder, "npz")
             fitted = ours.fit(workload, table, folder / "cache")
-            say(f"growth {grows}: {fitted}")
+            log(f"growth {grows}: {fitted}")
             grown[grows].append(
                 {
                     "rows": workload.table.rows,
@@ -207,13 +212,13 @@ def free_bytes() -> int:
     return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
-def printed(*words: str | Path) -> Any:
-    """What a command prints, as JSON."""
-    return json.loads(processes.run(words).output)
+def run_json(*command: str | Path) -> Any:
+    """Run a command and parse its output as JSON."""
+    return json.loads(processes.run(command).output)
 
 
 def machine() -> dict[str, Any]:
-    """What it is measured on; no names."""
+    """Describe the machine, without host or user names."""
     processor = platform.machine()
     described = Path("/proc/cpuinfo")
     if described.exists():
@@ -236,25 +241,25 @@ def versions() -> dict[str, str]:
         "print(json.dumps({'python': platform.python_version()} | "
         "{name: importlib.metadata.version(name) for name in sys.argv[1:]}))"
     )
-    found: dict[str, str] = printed(processes.PEERS / "python", "-c", code, *names)
-    return found
+    installed: dict[str, str] = run_json(processes.PEERS / "python", "-c", code, *names)
+    return installed
 
 
 def measure(name: str, folder: Path, results: dict[str, Any], *, quick: bool) -> None:
-    """One of NAMES, into `results`."""
+    """Run a benchmark of NAMES and add its results."""
     if name in WORKLOADS:
         workload = WORKLOADS[name].shortened() if quick else WORKLOADS[name]
         results["workloads"][name] = measure_workload(workload, folder)
     elif name == "growth":
         results["growth"] = measure_growth(folder, quick=quick)
     elif (HERE / f"{SCRIPTS[name]}.py").exists():
-        few = QUICK[name] if quick and name in QUICK else ()
-        words = (processes.OURS / "python", "-m", f"benchmarks.{SCRIPTS[name]}", *few)
-        results[SCRIPTS[name]] = printed(*words)
-    say(f"{name}: done")
+        options = QUICK[name] if quick and name in QUICK else ()
+        command = (processes.OURS / "python", "-m", f"benchmarks.{SCRIPTS[name]}", *options)
+        results[SCRIPTS[name]] = run_json(*command)
+    log(f"{name}: done")
 
 
-def say(text: str) -> None:
+def log(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
@@ -265,25 +270,25 @@ def main() -> None:
     given = parser.parse_args()
     if unknown := set(given.names) - set(NAMES):
         parser.error(f"{', '.join(sorted(unknown))}: not one of {', '.join(NAMES)}")
-    facts = {
+    environment = {
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "machine": machine(),
         "versions": versions(),
     }
-    results: dict[str, Any] = {"workloads": {}, **facts}
+    results: dict[str, Any] = {"workloads": {}, **environment}
     began = perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         for name in given.names or NAMES:
             measure(name, Path(folder), results, quick=given.quick)
             if not given.quick:
                 write(results)
-    say(f"all in {(perf_counter() - began) / 60:.1f} minutes")
+    log(f"total: {(perf_counter() - began) / 60:.1f} minutes")
     if given.quick:
         print(render(results))
 
 
 def write(results: dict[str, Any]) -> None:
-    """The page, with what was measured before and is not measured anew."""
+    """Write the page, with previous results of benchmarks that were not run."""
     before: dict[str, Any] = {"workloads": {}}
     if STORE.exists():
         before = json.loads(STORE.read_text(encoding="utf-8"))

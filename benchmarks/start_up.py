@@ -1,9 +1,9 @@
-"""How long the light verbs take as whole processes, and what they import.
+"""Measure the time of the light commands as whole processes, and check what they import.
 
     python benchmarks/start_up.py
 
-Prints one JSON object: the median of five runs of `trainer --help` and of `trainer check` on a table of
-1 MB, in seconds, and whether either imports TensorFlow.
+Prints a JSON object: the medians in seconds of five runs of `trainer --help` and of `trainer check` on
+a table of 1 MB, and whether either imports TensorFlow.
 """
 
 from __future__ import annotations
@@ -22,24 +22,26 @@ RUNS = 5
 TRAINER = str(Path(sys.executable).with_name("trainer"))
 
 
-def seconds(*words: str) -> float:
-    """The median wall-clock time of a command."""
-    taken = []
+def seconds(*arguments: str) -> float:
+    """Return the median wall-clock time of a command."""
+    times = []
     for _ in range(RUNS):
         began = perf_counter()
-        subprocess.run([TRAINER, *words], check=True, capture_output=True)
-        taken.append(perf_counter() - began)
-    return statistics.median(taken)
+        subprocess.run([TRAINER, *arguments], check=True, capture_output=True)
+        times.append(perf_counter() - began)
+    return statistics.median(times)
 
 
-def imports_tensorflow(*words: str) -> bool:
-    """Whether a command imports TensorFlow or Keras."""
+def imports_tensorflow(*arguments: str) -> bool:
+    """Return whether a command imports TensorFlow or Keras."""
     code = (
         "import sys; from trainer_cli.main import run; run(sys.argv[1:]); "
         "sys.exit(any(name in sys.modules for name in ('tensorflow', 'keras')))"
     )
-    done = subprocess.run([sys.executable, "-c", code, *words], check=False, capture_output=True)
-    return done.returncode != 0
+    completed = subprocess.run(
+        [sys.executable, "-c", code, *arguments], check=False, capture_output=True
+    )
+    return completed.returncode != 0
 
 
 def main() -> None:
@@ -47,7 +49,7 @@ def main() -> None:
         table, config = Path(folder, "table.csv"), Path(folder, "config.yaml")
         draw = np.random.default_rng(0)
         rows = 6_200
-        columns = [*(f"x{number}" for number in range(18)), "colour", "label"]
+        columns = [*(f"x{number}" for number in range(18)), "color", "label"]
         with table.open("w", encoding="utf-8") as file:
             file.write(",".join(columns) + "\n")
             for row in draw.normal(size=(rows, 18)):

@@ -1,11 +1,10 @@
-"""W7: a table of Parquet shards, trained on from memory and from disk, in turn, each in its own process.
+"""W7: train on a table of Parquet shards from memory and from disk, each in a separate process.
 
     python benchmarks/streaming.py [--rows 20000000] [--epochs 2] [--folder DIR] [--engines streaming]
 
-Prints one JSON object: for each engine the training rows a second (validation included, from the
-seconds of the epochs after the first, which compiles), and the peak of resident memory above that of a
-process that has only started: in all, and without pages of files, which the system takes back when it
-needs them.
+Prints a JSON object. For each engine: the training rows per second (including validation, from the
+epochs after the first, which compiles), and the peak resident memory minus that of a process that has
+only started, with and without the page cache, which the system frees when necessary.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
 
 
 def write_table(folder: Path, rows: int) -> None:
-    """Shards of normal numbers and a target that leans on four of them."""
+    """Write shards of normal numbers and a target that depends on four of them."""
     for number, first in enumerate(range(0, rows, SHARD_ROWS)):
         draw = np.random.default_rng(number)
         count = min(SHARD_ROWS, rows - first)
@@ -53,11 +52,11 @@ def write_table(folder: Path, rows: int) -> None:
         pl.DataFrame(columns | {"y": y}).write_parquet(folder / f"shard-{number:03d}.parquet")
 
 
-def run(words: list[str], folder: Path) -> dict[str, float]:
-    """Run a command to its end; its peaks of memory in bytes, and seconds."""
+def run(command: list[str], folder: Path) -> dict[str, float]:
+    """Run a command; return its peak memory in bytes and its seconds."""
     began = time.perf_counter()
     peaks = {"VmHWM": 0, "RssAnon": 0}
-    with subprocess.Popen(words, cwd=folder, stdout=subprocess.DEVNULL) as process:
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL) as process:
         while process.poll() is None:
             try:
                 lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
@@ -69,16 +68,16 @@ def run(words: list[str], folder: Path) -> dict[str, float]:
                     peaks[name] = max(peaks[name], int(line.split()[1]) * 1024)
             time.sleep(0.02)
     if process.returncode:
-        sys.exit(f"{' '.join(words)} ended with {process.returncode}")
+        sys.exit(f"{' '.join(command)} ended with {process.returncode}")
     seconds = time.perf_counter() - began
     return {"peak": peaks["VmHWM"], "anonymous": peaks["RssAnon"], "seconds": seconds}
 
 
 def measured(folder: Path, engine: str, start: dict[str, float]) -> dict[str, object]:
-    """One `trainer fit`."""
+    """Measure one `trainer fit`."""
     trainer = str(Path(sys.executable).with_name("trainer"))
-    words = [trainer, "fit", "w7.yaml", f"runtime.engine={engine}", "--runs", f"runs-{engine}"]
-    found = run([*words, "--quiet"], folder)
+    command = [trainer, "fit", "w7.yaml", f"runtime.engine={engine}", "--runs", f"runs-{engine}"]
+    usage = run([*command, "--quiet"], folder)
     (path,) = (folder / f"runs-{engine}" / "w7").iterdir()
     manifest = json.loads((path / "manifest.json").read_text())
     epochs, timing = (
@@ -92,9 +91,9 @@ def measured(folder: Path, engine: str, start: dict[str, float]) -> dict[str, ob
         "epoch_seconds": seconds,
         "loss": epochs[-1]["loss"],
         "val_accuracy": epochs[-1]["val_accuracy"],
-        "peak_above_start_gb": round((found["peak"] - start["peak"]) / 1e9, 3),
-        "anonymous_above_start_gb": round((found["anonymous"] - start["anonymous"]) / 1e9, 3),
-        "whole_seconds": round(found["seconds"], 1),
+        "peak_above_start_gb": round((usage["peak"] - start["peak"]) / 1e9, 3),
+        "anonymous_above_start_gb": round((usage["anonymous"] - start["anonymous"]) / 1e9, 3),
+        "whole_seconds": round(usage["seconds"], 1),
         "timings": manifest["timings"],
     }
 
@@ -103,9 +102,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=20_000_000)
     parser.add_argument("--epochs", type=int, default=2)
-    parser.add_argument(
-        "--folder", type=Path, help="keep the table here, and use it if it is there"
-    )
+    parser.add_argument("--folder", type=Path, help="keep the table in this folder, and reuse it")
     parser.add_argument("--engines", nargs="+", default=["resident", "streaming"])
     given = parser.parse_args()
     folder = given.folder or Path(tempfile.mkdtemp(dir="/var/tmp"))
@@ -115,7 +112,7 @@ def main() -> None:
             write_table(folder, given.rows)
         (folder / "w7.yaml").write_text(CONFIG.format(folder=folder, epochs=given.epochs))
         start = run([sys.executable, "-c", START], folder)
-        found: dict[str, object] = {
+        results: dict[str, object] = {
             "rows": given.rows,
             "columns": COLUMNS,
             "cores": os.cpu_count(),
@@ -123,8 +120,8 @@ def main() -> None:
         }
         for engine in given.engines:
             shutil.rmtree(folder / f"runs-{engine}", ignore_errors=True)
-            found[engine] = measured(folder, engine, start)
-        print(json.dumps(found, indent=2))
+            results[engine] = measured(folder, engine, start)
+        print(json.dumps(results, indent=2))
     finally:
         if given.folder is None:
             shutil.rmtree(folder, ignore_errors=True)

@@ -1,15 +1,15 @@
-"""How long many networks take: a sweep, folds and repeats, and a search, as whole processes.
+"""Measure the time of training many networks: a sweep, folds and repeats, and a search.
 
     python -m benchmarks.sweeps [--networks 64] [--trials 200]
 
-Prints one JSON object, in seconds:
+Prints a JSON object with times of whole processes in seconds:
 
-- learning_rates: `trainer sweep` over learning rates of W1's network, 10 epochs; and as many turns of a
-  shell loop around the Keras script and around `trainer fit`, and as many configs of one `trainer fit`.
-  Of these a sample is run, in turn with the sweep, and multiplied.
-- folds: breast_cancer.yaml with 5 folds × 4 repeats, and once without.
-- search: configs/credit_sweep.yaml, the winner's area under the ROC curve on test rows, and that of
-  scikit-learn's gradient boosting with its defaults on the same rows.
+- learning_rates: `trainer sweep` over learning rates of W1's network, 10 epochs; the same number of
+  networks with the Keras script and with `trainer fit` in a shell loop, and with one `trainer fit` of as
+  many configs. Of these, a sample is run alternately with the sweep and extrapolated.
+- folds: breast_cancer.yaml with 5 folds × 4 repeats, and as a single network.
+- search: configs/credit_sweep.yaml; the best trial's ROC AUC on the test rows, and that of
+  scikit-learn's gradient boosting with default settings on the same rows.
 """
 
 from __future__ import annotations
@@ -63,20 +63,20 @@ print(json.dumps(roc_auc_score(y[test], model.predict_proba(x[test])[:, 1])))
 """
 
 
-def trainer(folder: Path, *words: str | Path) -> processes.Ended:
+def trainer(folder: Path, *arguments: str | Path) -> processes.Ended:
     return processes.run(
-        [processes.OURS / "trainer", *words], {"XDG_CACHE_HOME": str(folder / "cache")}
+        [processes.OURS / "trainer", *arguments], {"XDG_CACHE_HOME": str(folder / "cache")}
     )
 
 
 def learning_rates(folder: Path, networks: int) -> dict[str, Any]:
-    """Medians of a sweep and of what it is compared with."""
+    """Return the medians of a sweep and of its alternatives."""
     table = folder / "table.csv"
     processes.run([processes.OURS / "python", "-m", "benchmarks.tables", table, "20000", "10", "2"])
     config = folder / "config.yaml"
     config.write_text(CONFIG, encoding="utf-8")
     script = processes.ROOT / "benchmarks" / "keras_script.py"
-    taken: dict[str, list[float]] = {
+    times: dict[str, list[float]] = {
         name: [] for name in ("sweep", "keras_script", "trainer_fit", "one_process", "one_fit")
     }
     copies = [folder / f"config-{number}.yaml" for number in range(SAMPLE + 1)]
@@ -87,53 +87,53 @@ def learning_rates(folder: Path, networks: int) -> dict[str, Any]:
             folder, "sweep", config, "optimizer.learning_rate=log(1e-4, 1e-1)", "seed=int(0, 999)",
             "--trials", str(networks), "--sweeps", folder / "sweeps", "--quiet",
         )  # fmt: skip
-        taken["sweep"].append(swept.seconds)
+        times["sweep"].append(swept.seconds)
         python = processes.PEERS / "python"
-        words = (python, "-c", WITHOUT_OTHERS, script, table, str(EPOCHS))
-        taken["keras_script"].append(processes.run(words).seconds)
+        command = (python, "-c", WITHOUT_OTHERS, script, table, str(EPOCHS))
+        times["keras_script"].append(processes.run(command).seconds)
         fitted = trainer(folder, "fit", config, "--runs", folder / "runs", "--quiet")
-        taken["trainer_fit"].append(fitted.seconds)
-        # One process: what each further config adds.
+        times["trainer_fit"].append(fitted.seconds)
+        # In one process: the time that each further config adds.
         one = trainer(folder, "fit", copies[0], "--runs", folder / "runs", "--quiet")
         several = trainer(folder, "fit", *copies, "--runs", folder / "runs", "--quiet")
-        each = (several.seconds - one.seconds) / SAMPLE
-        taken["one_process"].append(one.seconds + each * (networks - 1))
-        taken["one_fit"].append(one.seconds)
+        per_config = (several.seconds - one.seconds) / SAMPLE
+        times["one_process"].append(one.seconds + per_config * (networks - 1))
+        times["one_fit"].append(one.seconds)
         shutil.rmtree(folder / "runs")
-    middle = {name: statistics.median(seconds) for name, seconds in taken.items()}
+    medians = {name: statistics.median(seconds) for name, seconds in times.items()}
     return {
         "networks": networks,
-        "sweep": middle["sweep"],
-        "keras_script": middle["keras_script"] * networks,
-        "trainer_fit": middle["trainer_fit"] * networks,
-        "one_process": middle["one_process"],
+        "sweep": medians["sweep"],
+        "keras_script": medians["keras_script"] * networks,
+        "trainer_fit": medians["trainer_fit"] * networks,
+        "one_process": medians["one_process"],
     }
 
 
 def folds(folder: Path) -> dict[str, float]:
-    """Medians of five folds four times, and of one network."""
+    """Return the medians of 5 folds × 4 repeats, and of one network."""
     config = processes.ROOT / "configs" / "breast_cancer.yaml"
-    taken: dict[str, list[float]] = {"one": [], "twenty": []}
+    times: dict[str, list[float]] = {"one": [], "twenty": []}
     for _ in range(ROUNDS):
-        for name, words in (("one", ()), ("twenty", ("fit.folds=5", "fit.repeats=4"))):
-            ended = trainer(folder, "fit", config, *words, "--runs", folder / "runs", "--quiet")
-            taken[name].append(ended.seconds)
-    return {name: statistics.median(seconds) for name, seconds in taken.items()}
+        for name, settings in (("one", ()), ("twenty", ("fit.folds=5", "fit.repeats=4"))):
+            ended = trainer(folder, "fit", config, *settings, "--runs", folder / "runs", "--quiet")
+            times[name].append(ended.seconds)
+    return {name: statistics.median(seconds) for name, seconds in times.items()}
 
 
 def search(folder: Path, trials: int) -> dict[str, float]:
-    """A search by TPE, once."""
+    """Run a TPE search once."""
     config = processes.ROOT / "configs" / "credit_sweep.yaml"
-    words = ("sweep", config, "--trials", str(trials), "--sweeps", folder / "sweeps", "--json")
-    ended = trainer(folder, *words, "--quiet")
-    found = json.loads(ended.output)
-    splits = Path(found["winner"]["run"]) / "splits.parquet"
+    command = ("sweep", config, "--trials", str(trials), "--sweeps", folder / "sweeps", "--json")
+    ended = trainer(folder, *command, "--quiet")
+    results = json.loads(ended.output)
+    splits = Path(results["winner"]["run"]) / "splits.parquet"
     table = processes.ROOT / "configs" / "data" / "credit.csv"
     boosted = processes.run([processes.OURS / "python", "-c", BOOSTING, table, splits])
     return {
         "trials": trials,
         "seconds": ended.seconds,
-        "auc": found["metrics"]["test"]["auc"],
+        "auc": results["metrics"]["test"]["auc"],
         "boosting_auc": json.loads(boosted.output),
     }
 
@@ -145,12 +145,12 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        found = {"learning_rates": learning_rates(folder, given.networks)}
-        print(found, file=sys.stderr)
-        found["folds"] = folds(folder)
-        print(found, file=sys.stderr)
-        found["search"] = search(folder, given.trials)
-    print(json.dumps(found))
+        results = {"learning_rates": learning_rates(folder, given.networks)}
+        print(results, file=sys.stderr)
+        results["folds"] = folds(folder)
+        print(results, file=sys.stderr)
+        results["search"] = search(folder, given.trials)
+    print(json.dumps(results))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Makes the tables that are measured on, in a process of its own: what it holds is not counted.
+"""Create a benchmark table in a separate process, whose memory is not counted.
 
     python -m benchmarks.tables FILE ROWS FEATURES CLASSES [--exclusive-or]
 
-FILE is .npz (`x` (rows, features) float32 and `y` (rows,) whole numbers) or .csv (`x0`, …, `y`).
+FILE is .npz (`x` (rows, features) float32 and `y` (rows,) integers) or .csv (`x0`, …, `y`).
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import polars as pl
 
 
 def make_table(rows: int, features: int, classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Normal features, and a label that a network can learn but not quite."""
+    """Return normal features, and a label that a network can learn only in part."""
     draw = np.random.default_rng(0)
     x = draw.standard_normal((rows, features), dtype=np.float32)
-    told = x[:, : min(features, 32)]
-    scores = told @ draw.standard_normal((told.shape[1], classes), dtype=np.float32)
+    informative = x[:, : min(features, 32)]
+    scores = informative @ draw.standard_normal((informative.shape[1], classes), dtype=np.float32)
     scores += 3 * np.sin(3 * x[:, :1]) * np.linspace(-1, 1, classes, dtype=np.float32)
     return x, scores.argmax(axis=1)
 

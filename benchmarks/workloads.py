@@ -1,4 +1,4 @@
-"""What is measured: tables, networks, peers and targets. No measuring here."""
+"""The benchmarked workloads: tables, networks, peers and targets."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A made-up table: `features` normal numbers and a label that depends on some of them.
+    """A synthetic table: `features` normal numbers and a label that depends on some of them.
 
     Attributes:
-        classes: Of the label.
-        exclusive_or: The four rows of the logical function, in place of random ones.
+        classes: Number of classes of the label.
+        exclusive_or: Whether the table is the four rows of exclusive or instead of random rows.
     """
 
     rows: int
@@ -36,14 +36,14 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A dense network under adam at 0.001 with accuracy as its metric.
+    """A dense network trained with Adam at 0.001, with accuracy as its metric.
 
     Attributes:
-        widths: Units of the hidden layers; a sigmoid or softmax head comes after them.
-        activation: Of the hidden layers.
-        batch: Rows per batch.
-        with_everything: Batch normalisation and dropout of 0.2 after each hidden layer, L2 of 1e-4, the
-            norm of all gradients clipped at 1, a cosine schedule, AUC.
+        widths: Units of the hidden layers, which a sigmoid or softmax head follows.
+        activation: Activation of the hidden layers.
+        batch: Batch size.
+        with_everything: Batch normalization and dropout of 0.2 after each hidden layer, L2 of 1e-4,
+            gradients clipped to a global norm of 1, a cosine schedule, AUC.
     """
 
     widths: tuple[int, ...]
@@ -54,10 +54,10 @@ class Network:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Ours is to be `at_least` times as fast as a peer.
+    """trainer should be at least `at_least` times as fast as a peer.
 
     Attributes:
-        why_not: What is known about why it is not, for when it is not.
+        why_not: Explanation for the page if the target is missed.
     """
 
     against: str
@@ -67,18 +67,18 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """One network on one table, ours and peers.
+    """A network on a table, trained by trainer and its peers.
 
     Attributes:
-        title: What it is, for a reader.
-        unit: "step": microseconds an epoch over its training steps; "fit": seconds of `epochs` epochs;
-            "process": seconds of the whole process.
-        epochs: What ours is trained for; the second half is timed.
-        peers: Name → epochs it is timed for, after one that is not.
-        once: Peers that take part in the first round alone.
-        rounds: How often everything is measured.
-        validation: Share of the rows that each epoch is judged by.
-        matrix_share: Least share of the machine's rate of multiplying matrices, or None.
+        title: Title on the page.
+        unit: "step": microseconds per training step; "fit": seconds of 1,000 epochs; "process": seconds
+            of the whole process.
+        epochs: Epochs of trainer; the second half is timed.
+        peers: Peer → number of timed epochs, after an untimed one.
+        once: Peers that run only in the first round.
+        rounds: Number of rounds.
+        validation: Share of rows used for validation after each epoch.
+        matrix_share: Target share of the machine's matrix multiplication rate, or None.
     """
 
     key: str
@@ -100,24 +100,24 @@ class Workload:
 
     @property
     def steps(self) -> int:
-        """Steps an epoch."""
+        """Steps per epoch."""
         return -(-self.training_rows // self.network.batch)
 
     def multiplications(self) -> float:
-        """Floating-point operations of an epoch's matrix products, validation included.
+        """Return the floating-point operations of an epoch's matrix products, including validation.
 
-        A weight takes a multiplication and an addition a row forward, as many for its gradient, and
-        as many for the gradient of the layer's inputs, which the first layer does without.
+        Per row, each weight takes a multiplication and an addition in the forward pass, as many for its
+        gradient, and as many for the gradient of its inputs, which the first layer does not need.
         """
         outputs = 1 if self.table.classes == 2 else self.table.classes
         widths = (self.table.features, *self.network.widths, outputs)
         weights = [before * after for before, after in pairwise(widths)]
         trained = 6 * sum(weights) - 2 * weights[0]
-        judged = 2 * sum(weights)
-        return trained * self.training_rows + judged * (self.table.rows - self.training_rows)
+        validated = 2 * sum(weights)
+        return trained * self.training_rows + validated * (self.table.rows - self.training_rows)
 
     def shortened(self) -> Workload:
-        """A short form, to see that everything runs."""
+        """Return a short version, to check that everything works."""
         rows = min(self.table.rows, max(2_000, self.table.rows // 50))
         return replace(
             self,
@@ -129,15 +129,15 @@ class Workload:
 
 
 _PRODUCTS = (
-    "by CPU time on one core 4.1 ms of the 4.7 of a step are matrix products at the machine's rate (5.2 "
-    "under XLA): there is little else to save."
+    "on one core, 4.1 of the 4.7 ms of CPU time per step are matrix products at the machine's rate "
+    "(5.2 with XLA), so little remains to optimize."
 )
 
 _DIGITS = (
-    "of the 3.3 ms of a step 2.5 are matrix products at the rate that this machine has for 128 rows "
-    "(178 GFLOP/s, 84% of that for large ones), 0.5 are adam, which waits for memory (with SGD a step "
-    "takes 0.46 ms less), 0.3 all else. A machine with twice that rate took 2.2 ms, and Keras 3.6 times "
-    "as long."
+    "of the 3.3 ms per step, 2.5 are matrix products at this machine's rate for 128 rows (178 GFLOP/s, "
+    "84% of the rate for large products), 0.5 are Adam, which is limited by memory bandwidth (SGD takes "
+    "0.46 ms less), and 0.3 everything else. A machine with twice the rate took 2.2 ms, and Keras 3.6 "
+    "times as long."
 )
 
 SMALL = Network((64, 64))
@@ -192,7 +192,7 @@ WORKLOADS = {
         ),
         Workload(
             "W5",
-            "W1 with batch normalisation, dropout, clipping, cosine schedule, L2, AUC",
+            "W1 with batch normalization, dropout, clipping, cosine schedule, L2, AUC",
             SMALL_TABLE,
             Network((64, 64), with_everything=True),
             unit="step",
@@ -222,7 +222,7 @@ _GROWTH_SECONDS = 20
 
 
 def growth() -> dict[str, list[Workload]]:
-    """Rows and widths that grow from W1, by what grows."""
+    """Return workloads with growing rows and growing widths, starting from W1."""
     return {
         "rows": [_grown(Table(rows, 10), SMALL) for rows in GROWTH_ROWS],
         "width": [_grown(SMALL_TABLE, Network((width, width))) for width in GROWTH_WIDTHS],
@@ -232,7 +232,7 @@ def growth() -> dict[str, list[Workload]]:
 def _grown(table: Table, network: Network) -> Workload:
     workload = Workload("growth", "", table, network, "step", 1, {}, ())
     least, most = _GROWTH_EPOCHS
-    # Some 30 GFLOP/s are a cautious guess for one step after another.
+    # About 30 GFLOP/s is a conservative estimate for consecutive steps.
     seconds = max(60e-6 * workload.steps, workload.multiplications() / 30e9)
     affordable = min(_GROWTH_STEPS // workload.steps, int(_GROWTH_SECONDS / seconds))
     return replace(workload, epochs=max(least, min(most, affordable)))
