@@ -103,10 +103,14 @@ def command(
 def _parts(done: Explanation) -> list[str | Table]:
     """Return the lines and the table to print."""
     importance: dict[str, Any] = done.importance
-    total = "" if importance["rows"] == importance["of_rows"] else f" of {importance['of_rows']:,}"
+    total = (
+        ""
+        if importance["rows"] == importance["split_rows"]
+        else f" of {importance['split_rows']:,}"
+    )
     parts: list[str | Table] = [
         f"{done.run}, checkpoint {done.checkpoint}",
-        f"{importance['measure']} {number(importance['baseline'])} on {importance['rows']:,}{total} "
+        f"{importance['metric']} {number(importance['baseline'])} on {importance['rows']:,}{total} "
         f"{importance['split']} rows; each column shuffled {importance['repeats']} times",
     ]
     rows = tuple(
@@ -118,7 +122,7 @@ def _parts(done: Explanation) -> list[str | Table]:
         )
         for column in importance["columns"][:_SHOWN]
     )
-    heads = ("column", "drop", f"{100 * importance['level']:g}% interval", "")
+    heads = ("column", "drop", f"{100 * importance['confidence_level']:g}% interval", "")
     parts += ["", Table("", heads, rows, frozenset({1, 2}))]
     if len(importance["columns"]) > _SHOWN:
         parts.append(f"and {len(importance['columns']) - _SHOWN:,} more in importance.json")

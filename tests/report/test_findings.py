@@ -10,7 +10,7 @@ from tests.report.page.predicted_runs import make_answered
 from tests.report.run_files import make_run
 from trainer.errors import RunError
 from trainer.report.findings import (
-    Difference,
+    MetricDifference,
     MetricValue,
     read_findings,
     verdict,
@@ -27,11 +27,11 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
     assert found.names == ("no", "yes")
     assert found.last() == "test"
     of, was = found.splits["test"], written["splits"]["test"]
-    assert of.measures["auc"] == MetricValue(**was["measures"]["auc"])
-    assert of.over_linear["accuracy"] == Difference(**was["over_linear"]["accuracy"])
+    assert of.metrics["auc"] == MetricValue(**was["metrics"]["auc"])
+    assert of.vs_linear["accuracy"] == MetricDifference(**was["vs_linear"]["accuracy"])
     assert found.worst_slices is not None
-    assert found.worst_slices.looked_at == 12
-    assert found.worst_slices.of[0].chance == 0.01
+    assert found.worst_slices.searched == 12
+    assert found.worst_slices.slices[0].p_value == 0.01
     assert found.worst_rows[0].actual == "yes"
     assert read_decisions(run) == Decisions(0.43, "f1", temperature=1.2)
 
@@ -46,10 +46,10 @@ def test_a_run_without_has_none(tmp_path: Path) -> None:
     ("change", "says"),
     [
         ({"task": "guess"}, "'task'"),
-        ({"splits": {"test": {"rows": -1}}}, "'measures'"),
-        ({"splits": {"test": {"rows": -1, "measures": {}}}}, "'rows'"),
-        ({"worst_rows": [{"row": 1, "actual": 3, "answer": [], "loss": 1}]}, "'actual'"),
-        ({"slices": {"measure": "auc", "whole": 1, "of": [{}]}}, "'where'"),
+        ({"splits": {"test": {"rows": -1}}}, "'metrics'"),
+        ({"splits": {"test": {"rows": -1, "metrics": {}}}}, "'rows'"),
+        ({"worst_rows": [{"row": 1, "actual": 3, "prediction": [], "loss": 1}]}, "'actual'"),
+        ({"slices": {"metric": "auc", "overall": 1, "slices": [{}]}}, "'where'"),
     ],
 )
 def test_damage_is_told(tmp_path: Path, change: dict[str, Any], says: str) -> None:
@@ -77,4 +77,4 @@ def test_answer_columns() -> None:
     ],
 )
 def test_verdicts(name: str, value: float, is_noise: bool, said: str) -> None:
-    assert verdict(Difference(value, None, None, is_noise), name) == said
+    assert verdict(MetricDifference(value, None, None, is_noise), name) == said

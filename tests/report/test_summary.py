@@ -7,25 +7,27 @@ from typing import Any
 
 import pytest
 
-from trainer.report.findings import Difference, Findings, MetricValue, SplitFindings
+from trainer.report.findings import Findings, MetricDifference, MetricValue, SplitFindings
 from trainer.report.summary import summary_sentence
 
 
 def findings(
     name: str, value: float, prior: tuple[float, bool], linear: tuple[float, bool]
 ) -> Findings:
-    def over(other: tuple[float, bool]) -> dict[str, Difference]:
-        return {name: Difference(value - other[0], -1, 1, other[1])}
+    def over(other: tuple[float, bool]) -> dict[str, MetricDifference]:
+        return {name: MetricDifference(value - other[0], -1, 1, other[1])}
 
     split = SplitFindings(
         rows=1_234,
-        measures={name: MetricValue(value, value - 0.1, value + 0.1)},
+        metrics={name: MetricValue(value, value - 0.1, value + 0.1)},
         prior={name: prior[0]},
         linear={name: linear[0]},
-        over_prior=over(prior),
-        over_linear=over(linear),
+        vs_prior=over(prior),
+        vs_linear=over(linear),
     )
-    return Findings("binary", ("no", "yes"), 0.95, "", {"test": split}, compared=(name, "f1"))
+    return Findings(
+        "binary", ("no", "yes"), 0.95, "", {"test": split}, compared_metrics=(name, "f1")
+    )
 
 
 @pytest.mark.parametrize(
@@ -49,7 +51,7 @@ def test_differences_are_told_the_right_way_round(given: Any, ending: str) -> No
 
 def test_without_test_rows_it_says_on_which_it_is() -> None:
     found = findings("auc", 0.8, (0.5, False), (0.79, True))
-    train = SplitFindings(rows=10, measures=found.splits["test"].measures)
+    train = SplitFindings(rows=10, metrics=found.splits["test"].metrics)
     found = replace(found, splits={"train": train})
     assert summary_sentence(found) == (
         "On 10 training rows (seen in training), ROC AUC is 0.8000 [0.7000, 0.9000] (95% interval)."

@@ -90,7 +90,7 @@ def test_drops_and_curves_are_those_of_sklearn(finished):
             response_method="predict_proba",
         )  # fmt: skip
         np.testing.assert_allclose(
-            np.array(curves[name]["answers"])[:, 0], found["average"][0], atol=1e-5
+            np.array(curves[name]["predictions"])[:, 0], found["average"][0], atol=1e-5
         )
 
 
@@ -102,7 +102,7 @@ def test_the_files_say_what_was_asked(finished):
     ]
     importance = read(finished.run, "importance.json")
     assert importance == json.loads(json.dumps(done.importance))
-    assert (importance["split"], importance["measure"], importance["rows"]) == (
+    assert (importance["split"], importance["metric"], importance["rows"]) == (
         "validation", "auc", 24,
     )  # fmt: skip
     assert [set(one) for one in importance["columns"]] == [
@@ -188,12 +188,12 @@ def numbers(tmp_path_factory):
 
 def test_numbers_and_their_surface(numbers):
     done = ask(numbers.run)
-    assert done.importance["measure"] == "r2"
+    assert done.importance["metric"] == "r2"
     assert [one["column"] for one in done.importance["columns"]] == ["first", "second"]
     assert not done.importance["columns"][0]["is_noise"]
     surface = read(numbers.run, "surface.json")
     assert surface["columns"] == ["first", "second"]
-    answers = np.array(surface["answers"])
+    answers = np.array(surface["predictions"])
     assert answers.shape == (len(surface["y"]), len(surface["x"]))
     # A plane: it rises along the first column and falls along the second, in the target's unit.
     assert np.allclose(np.diff(answers, n=2, axis=0), 0, atol=1e-3)
@@ -241,7 +241,7 @@ def test_shap_values_of_a_linear_network_are_exact(numbers, tmp_path, source):
     assert facts["rows"] == rows
     assert facts["largest_gap"] < 1e-5
     assert facts["orders"] is None
-    answers = np.array(facts["answers"])[:, 0]
+    answers = np.array(facts["predictions"])[:, 0]
     sums = frame.group_by("row").agg(pl.col("shap").sum()).sort("row")["shap"]
     np.testing.assert_allclose(facts["base"][0] + sums.to_numpy(), answers, atol=1e-4)
 
@@ -306,9 +306,9 @@ def test_several_classes(small, tmp_path):
     frame.with_columns(third.alias("label")).write_csv(tmp_path / "small.csv")
     done = run_fit(small, tmp_path / "runs", "fit.epochs=1")
     found = ask(done.run)
-    assert found.importance["measure"] == "accuracy"
+    assert found.importance["metric"] == "accuracy"
     curves = read(done.run, "partial_dependence.json")
     assert curves["names"] == [f"probability_{name}" for name in ("much", "no", "yes")]
-    answers = np.array(curves["columns"][0]["answers"])
+    answers = np.array(curves["columns"][0]["predictions"])
     np.testing.assert_allclose(answers.sum(axis=1), 1, atol=1e-5)
     assert dataclasses.asdict(found)["shap"] is None

@@ -44,7 +44,7 @@ def test_they_are_those_of_the_answers(reported: RunFinished) -> None:
         frame = pl.read_parquet(reported.run / "predictions" / f"{split}.parquet")
         truth = frame["actual"].cast(pl.String) == "yes"
         assert of["rows"] == frame.height
-        auc = of["measures"]["auc"]
+        auc = of["metrics"]["auc"]
         assert auc["value"] == pytest.approx(roc_auc_score(truth, frame["probability_yes"]))
         assert auc["value"] == pytest.approx(reported.metrics[split]["auc"])
         assert auc["low"] <= auc["value"] <= auc["high"]
@@ -53,7 +53,7 @@ def test_they_are_those_of_the_answers(reported: RunFinished) -> None:
     assert reported.sentence == found["sentence"]
     assert reported.sentence.startswith("On 24 test rows, ROC AUC is ")
     importance = json.loads((reported.run / "explanation" / "importance.json").read_text())
-    assert (importance["split"], importance["rows"], importance["measure"]) == (
+    assert (importance["split"], importance["rows"], importance["metric"]) == (
         "validation",
         24,
         "auc",
@@ -80,8 +80,8 @@ def test_the_baselines_are_those_of_the_same_rows(reported: RunFinished) -> None
     share = train.y.mean()
     prior = log_loss(test.y[:, 0], np.full(len(test.y), share))
     assert of["prior"]["log_loss"] == pytest.approx(prior, rel=1e-6)
-    assert of["over_prior"]["log_loss"]["value"] == pytest.approx(
-        of["measures"]["log_loss"]["value"] - prior, rel=1e-4
+    assert of["vs_prior"]["log_loss"]["value"] == pytest.approx(
+        of["metrics"]["log_loss"]["value"] - prior, rel=1e-4
     )
 
 
@@ -102,7 +102,9 @@ def test_a_report_made_later_says_the_same(small: Path, tmp_path: Path) -> None:
     assert not (later.run / "explanation").exists()
     write_missing_findings(later.run)
     assert findings_of(later.run) == first
-    colours = {one["where"]["colour"] for one in first["slices"]["of"] if "colour" in one["where"]}
+    colours = {
+        one["where"]["colour"] for one in first["slices"]["slices"] if "colour" in one["where"]
+    }
     assert colours == {"red", "green", "blue", "(missing)"}
 
 
@@ -131,7 +133,7 @@ def test_folds_are_judged_by_rows_nobody_was_trained_on(small: Path, tmp_path: P
     assert found["splits"]["validation"]["rows"] == 96
     out_of_fold = pl.read_parquet(done.run / "predictions" / "out_of_fold.parquet")
     truth = out_of_fold["label"] == "yes"
-    assert found["splits"]["validation"]["measures"]["auc"]["value"] == pytest.approx(
+    assert found["splits"]["validation"]["metrics"]["auc"]["value"] == pytest.approx(
         roc_auc_score(truth, out_of_fold["probability_yes"].cast(pl.Float32))
     )
     means = np.mean(

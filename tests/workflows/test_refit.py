@@ -112,7 +112,7 @@ def test_numbers_keep_their_intervals(small: Path) -> None:
     predictions = predict(finished.run, table, keep=(), device="cpu", allow_custom=False).frame
     width = predictions["predicted_label_high"] - predictions["predicted_label"]
     assert width.to_list() == pytest.approx([theirs.half_widths["label"]] * 120, rel=1e-4)
-    covered = read_json(RunDirectory(finished.run).findings)["splits"]["test"]["covered"]
+    covered = read_json(RunDirectory(finished.run).findings)["splits"]["test"]["interval_coverage"]
     assert 0 <= covered["label"]["value"] <= 1
     page = (finished.run / "report.html").read_text(encoding="utf-8")
     assert f"validation rows of trials/{trial.path.name}" in page

@@ -102,7 +102,7 @@ def test_everything_is_in_the_unit_of_the_target(tmp_path: Path, scale: str, tab
     write_missing_findings(done.run)
     findings = read_json(done.run / "findings.json")["splits"]["test"]
     inside = ((low <= price) & (price <= high))[test["row"].to_numpy()]
-    assert findings["covered"]["price"]["value"] == pytest.approx(inside.mean())
+    assert findings["interval_coverage"]["price"]["value"] == pytest.approx(inside.mean())
     worst = read_json(done.run / "findings.json")["worst_rows"][0]
     assert worst["actual"] == [price[worst["row"]]]
     train = prepare(load_config(path).config).samples("train")
@@ -141,7 +141,7 @@ def test_explanations_are_in_the_unit_of_the_target(tmp_path: Path) -> None:
         allow_custom=False,
     )
     curves = read_json(done.run / "explanation" / "partial_dependence.json")
-    means = np.array(curves["columns"][0]["answers"])
+    means = np.array(curves["columns"][0]["predictions"])
     assert price.min() / 2 < means.min() < means.max() < 2 * price.max()
     assert means.max() > 3 * means.min()
 

@@ -21,8 +21,8 @@ from trainer.evaluation.predictions import Predictions
 from trainer.report.findings import (
     Findings,
     MetricValue,
-    Slice,
-    Slices,
+    NamedSlices,
+    SliceRecord,
     SplitFindings,
     WorstRow,
     WorstSlices,
@@ -112,27 +112,27 @@ def test_findings(
         paired_bootstrap(given_answers, other, names=COMPARED_METRICS[task], resamples=20)
     )
     value = MetricValue.of(float(given_answers.p[0, 0]), np.nan, np.inf)
-    part = Slice(levels, 3, value.value, value.low, value.high, None)
+    part = SliceRecord(levels, 3, value.value, value.low, value.high, None)
     y = given_answers.y[0].tolist()
     actual = names[0] if task in {"binary", "multiclass"} else tuple(y)
     findings = Findings(
         task=task,
         names=names,
-        level=0.95,
+        confidence_level=0.95,
         sentence=sentence,
         splits={
             "test": SplitFindings(
                 rows=len(given_answers),
-                measures=_metric_values(bootstrap(given_answers, resamples=20)),
+                metrics=_metric_values(bootstrap(given_answers, resamples=20)),
                 prior=_whole(compute_all_metrics(other)),
                 linear=_whole(compute_all_metrics(other)),
-                over_prior=over,
-                over_linear=over,
-                covered=_metric_values({}),
+                vs_prior=over,
+                vs_linear=over,
+                interval_coverage=_metric_values({}),
             )
         },
-        compared=COMPARED_METRICS[task],
-        slices=Slices("rmse", value.value, (part,)),
+        compared_metrics=COMPARED_METRICS[task],
+        slices=NamedSlices("rmse", value.value, (part,)),
         worst_slices=WorstSlices("rmse", None, (part, part), 7),
         worst_rows=(WorstRow(0, actual, tuple([value.value] * len(y)), value.value),),
     )

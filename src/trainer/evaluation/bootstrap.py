@@ -24,7 +24,7 @@ CHUNK = 800_000
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class PairedDifference:
     """The difference of a metric between two sets of predictions; NaN where undefined.
 
     Attributes:
@@ -87,7 +87,7 @@ def paired_bootstrap(
     resamples: int = RESAMPLES,
     confidence_level: float = 0.95,
     seed: int = 0,
-) -> dict[str, Difference]:
+) -> dict[str, PairedDifference]:
     """Compute the differences of metrics between two sets of predictions, with intervals.
 
     Both are evaluated on the same resamples, so variation between rows that affects both cancels out.
@@ -120,7 +120,7 @@ def paired_bootstrap(
     )
     low, high = percentile_interval(draws, confidence_level)
     return {
-        name: Difference(
+        name: PairedDifference(
             float(values[i]),
             float(low[i]),
             float(high[i]),

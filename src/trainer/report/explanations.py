@@ -31,22 +31,22 @@ class ImportanceFile:
         split: The split whose rows were shuffled.
         rows: The number of rows used.
         repeats: Shuffles per column.
-        measure: The metric.
+        metric: The metric.
         baseline: Its value with no column shuffled.
         columns: Sorted by decreasing drop.
-        of_rows: The number of rows in the split.
-        level: The confidence level of the intervals.
+        split_rows: The number of rows in the split.
+        confidence_level: The confidence level of the intervals.
         seconds: Wall time; not written if computed at the end of training.
     """
 
     split: str
     rows: int
     repeats: int
-    measure: str
+    metric: str
     baseline: float | None
     columns: tuple[ColumnDrop, ...]
-    of_rows: int = optional_field(0)
-    level: float = optional_field(0.95)
+    split_rows: int = optional_field(0)
+    confidence_level: float = optional_field(0.95)
     seconds: float | None = optional_field(None)
 
 
@@ -58,14 +58,14 @@ class DependenceCurve:
         column: The column.
         kind: numeric, datetime or categorical.
         values: The values that the column is set to; dates in ISO 8601.
-        answers: The mean predictions for each value, one per output.
+        predictions: The mean predictions for each value, one per output.
         rug: Deciles of the column in the format of `values`; empty for categories.
     """
 
     column: str
     kind: str
     values: tuple[Cell, ...]
-    answers: tuple[tuple[float | None, ...], ...]
+    predictions: tuple[tuple[float | None, ...], ...]
     rug: tuple[Cell, ...]
 
 
@@ -96,7 +96,7 @@ class SurfaceFile:
         columns: The two features.
         x: Values of the first.
         y: Values of the second.
-        answers: The predictions as rows (`y`) of cells (`x`): a number, or a list with several outputs.
+        predictions: Rows (`y`) of cells (`x`): a number, or a list with several outputs.
         points: Rows of the table.
         names: The names of the outputs.
         split: The split of the points.
@@ -105,7 +105,7 @@ class SurfaceFile:
     columns: tuple[str, ...]
     x: tuple[float, ...]
     y: tuple[float, ...]
-    answers: tuple[tuple[float | tuple[float | None, ...] | None, ...], ...]
+    predictions: tuple[tuple[float | tuple[float | None, ...] | None, ...], ...]
     points: SurfacePoints | None = optional_field(None)
     names: tuple[str, ...] = optional_field(())
     split: str = optional_field("")
@@ -129,7 +129,7 @@ class ShapFile:
         source: The split or the file of the rows.
         rows: Row numbers.
         base: The mean prediction for the background rows.
-        answers: The prediction for each row.
+        predictions: The prediction for each row.
         background_rows: The number of background rows.
         orders: The number of sampled permutations of the columns; None for exact values.
         largest_gap: The largest difference between a prediction and its base plus SHAP values.
@@ -140,7 +140,7 @@ class ShapFile:
     source: str = optional_field("")
     rows: tuple[int, ...] = optional_field(())
     base: tuple[float | None, ...] = optional_field(())
-    answers: tuple[tuple[float | None, ...], ...] = optional_field(())
+    predictions: tuple[tuple[float | None, ...], ...] = optional_field(())
     background_rows: int = optional_field(0)
     orders: int | None = optional_field(None)
     largest_gap: float | None = optional_field(None)

@@ -35,7 +35,7 @@ class MetricValue:
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class MetricDifference:
     """The difference of a metric from that of a baseline; noise if the interval contains 0."""
 
     value: float | None
@@ -55,63 +55,58 @@ class SplitFindings:
 
     Attributes:
         rows: The number of rows.
-        measures: Name → metric; `CLASS/name` for a class or a column.
-        resamples: Bootstrap resamples of the intervals of `measures`.
-        compared_resamples: Bootstrap resamples of the differences.
+        metrics: Name → metric; `CLASS/name` for a class or a column.
+        resamples: Bootstrap resamples of the intervals of `metrics`.
+        difference_resamples: Bootstrap resamples of the differences.
         prior: Metrics of the prior: class frequencies, or means, of the training rows.
         linear: Metrics of the linear model.
-        over_prior: The metrics of the run minus those of the prior.
-        over_linear: The metrics of the run minus those of the linear model.
+        vs_prior: The metrics of the run minus those of the prior.
+        vs_linear: The metrics of the run minus those of the linear model.
         calibration_error: The expected calibration error.
-        covered: Column → the share of rows inside its prediction interval.
+        interval_coverage: Column → the share of rows inside its prediction interval.
     """
 
     rows: int
-    measures: Mapping[str, MetricValue]
+    metrics: Mapping[str, MetricValue]
     resamples: int = optional_field(0)
-    compared_resamples: int = optional_field(0)
+    difference_resamples: int = optional_field(0)
     prior: Mapping[str, float | None] = optional_field(default_factory=dict)
     linear: Mapping[str, float | None] = optional_field(default_factory=dict)
-    over_prior: Mapping[str, Difference] = optional_field(default_factory=dict)
-    over_linear: Mapping[str, Difference] = optional_field(default_factory=dict)
+    vs_prior: Mapping[str, MetricDifference] = optional_field(default_factory=dict)
+    vs_linear: Mapping[str, MetricDifference] = optional_field(default_factory=dict)
     calibration_error: float | None = optional_field(None)
-    covered: Mapping[str, MetricValue] = optional_field(default_factory=dict)
+    interval_coverage: Mapping[str, MetricValue] = optional_field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
-class Slice:
-    """A slice with its metric; `chance` is the p-value of `trainer.evaluation.slices`."""
+class SliceRecord:
+    """A slice with its metric; `p_value` as in `trainer.evaluation.slices`."""
 
     where: Mapping[str, str]
     rows: int
     value: float | None
     low: float | None
     high: float | None
-    chance: float | None
+    p_value: float | None
 
 
 @dataclass(frozen=True, slots=True)
-class Slices:
+class NamedSlices:
     """The slices named in the config, and the metric of all rows."""
 
-    measure: str
-    whole: float | None
-    of: tuple[Slice, ...]
+    metric: str
+    overall: float | None
+    slices: tuple[SliceRecord, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class WorstSlices:
-    """The worst of the `looked_at` slices searched, and the metric of all rows."""
+    """The worst of the slices searched, and the metric of all rows."""
 
-    measure: str
-    whole: float | None
-    slices: tuple[Slice, ...]
-    looked_at: int
-
-    @property
-    def of(self) -> tuple[Slice, ...]:
-        """The slices; same as in `Slices`."""
-        return self.slices
+    metric: str
+    overall: float | None
+    slices: tuple[SliceRecord, ...]
+    searched: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +118,7 @@ class WorstRow:
 
     row: int
     actual: str | tuple[float | None, ...]
-    answer: tuple[float | None, ...]
+    prediction: tuple[float | None, ...]
     loss: float | None
 
 
@@ -134,12 +129,12 @@ class Findings:
     Attributes:
         task: The task.
         names: Classes (binary: negative, positive), or target columns.
-        level: The confidence level of the intervals.
+        confidence_level: The confidence level of the intervals.
         sentence: A one-sentence summary.
         splits: By split.
         resamples: The number of bootstrap resamples in the config.
         seed: The seed of the resamples.
-        compared: The metrics compared with the baselines; the first is the headline.
+        compared_metrics: The metrics compared with the baselines; the first is the headline.
         slices: The slices named in the config.
         worst_slices: The slices with the worst metric.
         worst_rows: The rows with the largest loss, in descending order.
@@ -147,13 +142,13 @@ class Findings:
 
     task: TaskName
     names: tuple[str, ...]
-    level: float
+    confidence_level: float
     sentence: str
     splits: Mapping[str, SplitFindings]
     resamples: int = optional_field(0)
     seed: int = optional_field(0)
-    compared: tuple[str, ...] = optional_field(())
-    slices: Slices | None = optional_field(None)
+    compared_metrics: tuple[str, ...] = optional_field(())
+    slices: NamedSlices | None = optional_field(None)
     worst_slices: WorstSlices | None = optional_field(None)
     worst_rows: tuple[WorstRow, ...] = optional_field(())
 
@@ -182,7 +177,7 @@ def read_findings(run: RunDirectory) -> Findings | None:
     return read_record(run.findings, Findings, fix)
 
 
-def verdict(difference: Difference, name: str) -> str:
+def verdict(difference: MetricDifference, name: str) -> str:
     """Return "better", "worse" or "noise"."""
     if difference.is_noise or difference.value is None:
         return "noise"

@@ -60,11 +60,11 @@ def _metrics_table(
     findings: Findings, split_findings: SplitFindings, split: str, labels: MetricLabels
 ) -> Table:
     baselines = (
-        (split_findings.prior, split_findings.over_prior),
-        (split_findings.linear, split_findings.over_linear),
+        (split_findings.prior, split_findings.vs_prior),
+        (split_findings.linear, split_findings.vs_linear),
     )
     rows = []
-    for name, metric in split_findings.measures.items():
+    for name, metric in split_findings.metrics.items():
         if split_metric_name(name)[0]:
             continue
         interval = format_interval(metric.low, metric.high)
@@ -73,7 +73,7 @@ def _metrics_table(
             comparison = verdict(differences[name], name) if name in differences else ""
             row += [number(values.get(name)), comparison]
         rows.append(tuple(row))
-    level = f"{100 * findings.level:g}% interval"
+    level = f"{100 * findings.confidence_level:g}% interval"
     heads = ("metric", "value", level, "prior", "vs. prior", "linear", "vs. linear")
     title = f"{split} rows: {split_findings.rows:,}; compared with the baselines"
     return Table(title, heads, tuple(rows), frozenset({1, 2, 3, 5}))

@@ -44,24 +44,24 @@ class IntervalWidth:
         return half_width_text(number(self.half), self.half, kind)
 
 
-def interval_widths(preprocessing: Any, decided: Decisions | None) -> Mapping[str, IntervalWidth]:
+def interval_widths(preprocessing: Any, decisions: Decisions | None) -> Mapping[str, IntervalWidth]:
     """Return the fitted widths by target column.
 
     Args:
         preprocessing: The content of `preprocessing.json`, or None.
-        decided: The decisions made on the validation rows.
+        decisions: The decisions made on the validation rows.
 
     Returns:
         Column → width; empty if `preprocessing.json` is damaged.
     """
-    if decided is None:
+    if decisions is None:
         return {}
     try:
         curves = dict(_curves(preprocessing))
     except (ValidationError, TypeError, ValueError):
         return {}
     widths = {}
-    for name, half in decided.half_widths.items():
+    for name, half in decisions.half_widths.items():
         curve, scale = curves.get(name, (None, 1.0))
         widths[name] = IntervalWidth(half, curve, scale)
     return widths

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trainer.report.findings import Difference, Findings, verdict
+from trainer.report.findings import Findings, MetricDifference, verdict
 from trainer.report.text import format_with_interval, number
 
 _SPLIT_LABELS = {
@@ -17,21 +17,21 @@ def summary_sentence(findings: Findings) -> str:
     """Summarize the findings of a run in one sentence."""
     split = findings.last()
     assert split is not None, "a run has training rows"
-    result, name = findings.splits[split], findings.compared[0]
-    level = f"{100 * findings.level:g}%"
+    result, name = findings.splits[split], findings.compared_metrics[0]
+    level = f"{100 * findings.confidence_level:g}%"
     label = _METRIC_LABELS.get(name, name.replace("_", " "))
     rows = f"{result.rows:,} {_SPLIT_LABELS[split]}"
-    metric = result.measures[name]
+    metric = result.metrics[name]
     value = format_with_interval(metric.value, metric.low, metric.high)
     text = f"On {rows}, {label} is {value} ({level} interval)"
-    prior = _compare(result.over_prior.get(name), "the prior", result.prior.get(name), name)
-    linear = _compare(result.over_linear.get(name), "a linear model", result.linear.get(name), name)
+    prior = _compare(result.vs_prior.get(name), "the prior", result.prior.get(name), name)
+    linear = _compare(result.vs_linear.get(name), "a linear model", result.linear.get(name), name)
     comparisons = [part for part in (prior, linear) if part]
     return f"{text}: {' and '.join(comparisons)}." if comparisons else f"{text}."
 
 
 def _compare(
-    difference: Difference | None, baseline: str, baseline_value: float | None, name: str
+    difference: MetricDifference | None, baseline: str, baseline_value: float | None, name: str
 ) -> str:
     if difference is None or difference.value is None:
         return ""

@@ -118,7 +118,7 @@ def partial_dependence_json(
             column=curve.column,
             kind=curve.kind,
             values=tuple(curve.values),
-            answers=tuple(map(tuple, means[curve.column].tolist())),
+            predictions=tuple(map(tuple, means[curve.column].tolist())),
             rug=tuple(curve.rug),
         )
         for curve in curves
@@ -173,7 +173,7 @@ def surface_json(
         columns=tuple(names),
         x=tuple(x.tolist()),
         y=tuple(y.tolist()),
-        answers=rows,
+        predictions=rows,
         points=surface_points,
         names=tuple(answers),
         split=split,

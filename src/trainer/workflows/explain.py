@@ -318,7 +318,7 @@ def _write_shap(
         source=shap_rows.source,
         rows=tuple(shap_rows.numbers),
         base=tuple(shap.base.tolist()),
-        answers=tuple(map(tuple, shap.answers.tolist())),
+        predictions=tuple(map(tuple, shap.answers.tolist())),
         background_rows=shap_rows.background.height,
         orders=shap.orders,
         largest_gap=shap.largest_gap,

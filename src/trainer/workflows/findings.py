@@ -25,8 +25,8 @@ from trainer.evaluation.metrics import SEPARATOR, compute_all_metrics
 from trainer.evaluation.predictions import Predictions
 from trainer.evaluation.slices import worst_rows
 from trainer.report.findings import (
-    Difference,
     Findings,
+    MetricDifference,
     MetricValue,
     SplitFindings,
     WorstRow,
@@ -99,12 +99,12 @@ def make_findings(evaluated: EvaluatedRun) -> Findings:
     findings = Findings(
         task=task_name,
         names=tuple(last.names),
-        level=settings.confidence_level,
+        confidence_level=settings.confidence_level,
         sentence="",
         splits=splits,
         resamples=settings.resamples,
         seed=evaluated.config.seed,
-        compared=names,
+        compared_metrics=names,
         slices=slices,
         worst_slices=worst_slices,
         worst_rows=_worst_rows(task, last),
@@ -179,7 +179,7 @@ def _split(
     task_name = task.target.task
     rows, max_resamples = len(predictions), settings.resamples
     size = rows * max(1, len(predictions.names) // 10)
-    resamples, compared_resamples = (
+    resamples, difference_resamples = (
         max(min(max_resamples, _LEAST_RESAMPLES), min(max_resamples, limit // max(1, size)))
         for limit in (_DRAWN_ROWS, _COMPARED_ROWS)
     )
@@ -191,24 +191,24 @@ def _split(
     metrics = bootstrap(predictions, threshold=threshold, resamples=resamples, **options)
     findings = SplitFindings(
         rows=len(predictions),
-        measures=_metric_values(metrics),
+        metrics=_metric_values(metrics),
         resamples=resamples,
-        compared_resamples=compared_resamples,
+        difference_resamples=difference_resamples,
     )
     if split != "train":
         prior = _prior_baseline(evaluated, predictions)
         linear = replace(_align(baseline.of[split], predictions), group=predictions.group)
-        options |= {"threshold": threshold, "names": names, "resamples": compared_resamples}
-        over_prior = paired_bootstrap(predictions, prior, **options)
-        over_linear = paired_bootstrap(
+        options |= {"threshold": threshold, "names": names, "resamples": difference_resamples}
+        vs_prior = paired_bootstrap(predictions, prior, **options)
+        vs_linear = paired_bootstrap(
             predictions, linear, other_threshold=baseline.threshold, **options
         )
         findings = replace(
             findings,
             prior=_whole(compute_all_metrics(prior, threshold)),
             linear=_whole(compute_all_metrics(linear, baseline.threshold)),
-            over_prior=_differences(over_prior),
-            over_linear=_differences(over_linear),
+            vs_prior=_differences(vs_prior),
+            vs_linear=_differences(vs_linear),
         )
     if task_name != "regression":
         error = calibration_error(
@@ -218,14 +218,14 @@ def _split(
     if task_name == "regression" and task.half_widths and split != "validation":
         fitted = ConformalIntervals(np.array(task.half_widths), settings.prediction_interval, 0)
         to_interval_scale = task.target.to_interval_scale
-        covered = empirical_coverage(
+        coverage = empirical_coverage(
             fitted,
             to_interval_scale(predictions.y),
             to_interval_scale(predictions.p),
             settings.confidence_level,
         )
-        by_column = dict(zip(predictions.names, covered, strict=True))
-        findings = replace(findings, covered=_metric_values(by_column))
+        by_column = dict(zip(predictions.names, coverage, strict=True))
+        findings = replace(findings, interval_coverage=_metric_values(by_column))
     return findings
 
 
@@ -236,9 +236,13 @@ def _metric_values(metrics: Mapping[str, ConfidenceInterval]) -> dict[str, Metri
     }
 
 
-def _differences(differences: Mapping[str, bootstrapped.Difference]) -> dict[str, Difference]:
+def _differences(
+    differences: Mapping[str, bootstrapped.PairedDifference],
+) -> dict[str, MetricDifference]:
     return {
-        name: Difference.of(difference.value, difference.low, difference.high, difference.is_noise)
+        name: MetricDifference.of(
+            difference.value, difference.low, difference.high, difference.is_noise
+        )
         for name, difference in differences.items()
     }
 
@@ -275,9 +279,9 @@ def _align(other: Predictions, predictions: Predictions) -> Predictions:
     return other.take(indices)
 
 
-def _whole(measures: Mapping[str, float]) -> dict[str, float | None]:
+def _whole(metrics: Mapping[str, float]) -> dict[str, float | None]:
     return {
         name: float(value) if np.isfinite(value) else None
-        for name, value in measures.items()
+        for name, value in metrics.items()
         if SEPARATOR not in name
     }

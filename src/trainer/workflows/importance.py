@@ -114,11 +114,11 @@ def importance_json(
         split=split,
         rows=found.rows,
         repeats=found.repeats,
-        measure=found.metric,
+        metric=found.metric,
         baseline=found.baseline,
         columns=columns,
-        of_rows=of_rows,
-        level=level,
+        split_rows=of_rows,
+        confidence_level=level,
     )
     facts: dict[str, Any] = to_json(record)
     del facts["seconds"]  # Files written by training must be reproducible byte by byte.

@@ -19,7 +19,7 @@ from trainer.errors import Problem, did_you_mean
 from trainer.evaluation import slices as measured
 from trainer.evaluation.predictions import Predictions
 from trainer.evaluation.slices import SliceColumn, bin_numeric, evaluate_slices, find_worst_slices
-from trainer.report.findings import MetricValue, Slice, Slices, WorstSlices
+from trainer.report.findings import MetricValue, NamedSlices, SliceRecord, WorstSlices
 
 _SEARCHED_COLUMNS = 24
 """The number of column pairs grows with its square."""
@@ -49,7 +49,7 @@ def slice_problems(config: Config, dataset: Dataset) -> list[Problem]:
 
 def find_slices(
     config: Config, dataset: Dataset, predictions: Predictions, threshold: float
-) -> tuple[Slices, WorstSlices]:
+) -> tuple[NamedSlices, WorstSlices]:
     """Evaluate the slices named in the config and find the worst ones.
 
     Args:
@@ -76,7 +76,7 @@ def find_slices(
     slices = evaluate_slices(predictions, named, **bootstrap)
     whole = MetricValue.of(worst.overall, math.nan, math.nan).value
     return (
-        Slices(worst.metric, whole, _slice_findings(slices)),
+        NamedSlices(worst.metric, whole, _slice_findings(slices)),
         WorstSlices(worst.metric, whole, _slice_findings(worst.slices), worst.searched),
     )
 
@@ -108,7 +108,7 @@ def _column(series: pl.Series, most: int) -> SliceColumn:
     return SliceColumn(np.where(missing, -1, codes.to_numpy()), names)
 
 
-def _slice_findings(slices: Iterable[measured.Slice]) -> tuple[Slice, ...]:
+def _slice_findings(slices: Iterable[measured.Slice]) -> tuple[SliceRecord, ...]:
     findings = []
     for measured_slice in slices:
         value = MetricValue.of(
@@ -116,6 +116,8 @@ def _slice_findings(slices: Iterable[measured.Slice]) -> tuple[Slice, ...]:
         )
         ends = (value.value, value.low, value.high)
         findings.append(
-            Slice(dict(measured_slice.where), measured_slice.rows, *ends, measured_slice.p_value)
+            SliceRecord(
+                dict(measured_slice.where), measured_slice.rows, *ends, measured_slice.p_value
+            )
         )
     return tuple(findings)

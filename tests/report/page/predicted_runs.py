@@ -65,20 +65,22 @@ def make_answered(
     chosen = (PLAIN[:2] if task == "binary" else PLAIN[:3]) if names is None else names
     run = make_run(root, config=config or settings(), evaluations=scores(auc=0.9), **facts)
     columns = prediction_columns(task, chosen)
-    answers, linear = make_answers(task, chosen, rows), make_answers(task, chosen, rows, seed=0)
-    linear = Predictions(task, chosen, answers.y, np.roll(linear.p, 1, axis=0), answers.rows)
-    run.write_predictions("test.parquet", predictions_to_parquet(answers, columns))
+    predictions, linear = make_answers(task, chosen, rows), make_answers(task, chosen, rows, seed=0)
+    linear = Predictions(
+        task, chosen, predictions.y, np.roll(linear.p, 1, axis=0), predictions.rows
+    )
+    run.write_predictions("test.parquet", predictions_to_parquet(predictions, columns))
     run.write_predictions(f"test{LINEAR}.parquet", predictions_to_parquet(linear, columns))
-    findings = _findings(answers, linear, resamples)
+    findings = _findings(predictions, linear, resamples)
     _write(run, "findings.json", findings)
-    decided: dict[str, Any] = {"threshold": 0.43, "criterion": "f1", "temperature": 1.2}
+    decisions: dict[str, Any] = {"threshold": 0.43, "criterion": "f1", "temperature": 1.2}
     if task == "regression":
-        decided |= {"coverage": 0.9, "half_widths": dict.fromkeys(chosen, 5.0)}
-    _write(run, "decisions.json", decided)
+        decisions |= {"coverage": 0.9, "half_widths": dict.fromkeys(chosen, 5.0)}
+    _write(run, "decisions.json", decisions)
     run.write_preprocessing(make_preprocessing(task, chosen).to_json())
     values = dict.fromkeys(chosen, 1.25)
     write_example(run, ExampleRow("validation", 7, values))
-    _explain(run, chosen, answers.p.shape[1])
+    _explain(run, chosen, predictions.p.shape[1])
     with MetricsLog(run.metrics) as log:
         for epoch in range(1, 21):
             log.append(
@@ -117,38 +119,40 @@ def make_preprocessing(task: TaskName, names: tuple[str, ...]) -> Preprocessing:
     return Preprocessing(rows=4, columns=kept, target=target)
 
 
-def _findings(answers: Predictions, linear: Predictions, resamples: int) -> dict[str, Any]:
-    task, names = answers.task, answers.names
-    measures = bootstrap(answers, resamples=resamples)
+def _findings(predictions: Predictions, linear: Predictions, resamples: int) -> dict[str, Any]:
+    task, names = predictions.task, predictions.names
+    metrics = bootstrap(predictions, resamples=resamples)
     compared = ("rmse", "r2") if task == "regression" else ("accuracy", "log_loss")
-    over = paired_bootstrap(answers, linear, names=compared, resamples=resamples)
-    whole = {name: one.value for name, one in measures.items() if "/" not in name}
+    over = paired_bootstrap(predictions, linear, names=compared, resamples=resamples)
+    overall = {name: one.value for name, one in metrics.items() if "/" not in name}
     of_test = {
-        "rows": len(answers),
-        "measures": {name: asdict(one) for name, one in measures.items()},
-        "prior": whole,
-        "linear": whole,
-        "over_prior": {name: asdict(one) for name, one in over.items()},
-        "over_linear": {name: asdict(one) for name, one in over.items()},
+        "rows": len(predictions),
+        "metrics": {name: asdict(one) for name, one in metrics.items()},
+        "prior": overall,
+        "linear": overall,
+        "vs_prior": {name: asdict(one) for name, one in over.items()},
+        "vs_linear": {name: asdict(one) for name, one in over.items()},
         "calibration_error": None if task == "regression" else 0.05,
-        "covered": {name: {"value": 0.9, "low": 0.85, "high": 0.95} for name in names[:1]},
+        "interval_coverage": {
+            name: {"value": 0.9, "low": 0.85, "high": 0.95} for name in names[:1]
+        },
     }
     part = {"where": {names[0]: names[1]}, "rows": 20, "value": 0.5, "low": 0.4, "high": 0.6}
-    actual = names[1] if task in ("binary", "multiclass") else answers.y[0].tolist()
-    worst = {"row": 3, "actual": actual, "answer": answers.p[0].tolist(), "loss": 4.5}
+    actual = names[1] if task in ("binary", "multiclass") else predictions.y[0].tolist()
+    worst = {"row": 3, "actual": actual, "prediction": predictions.p[0].tolist(), "loss": 4.5}
     return {
         "format": 1,
         "task": task,
         "names": list(names),
-        "level": 0.95,
-        "sentence": f"On {len(answers)} test rows, {names[1]} is told well.",
+        "confidence_level": 0.95,
+        "sentence": f"On {len(predictions)} test rows, {names[1]} is told well.",
         "splits": {"test": of_test},
-        "slices": {"measure": "accuracy", "whole": 0.8, "of": [{**part, "chance": None}]},
+        "slices": {"metric": "accuracy", "overall": 0.8, "slices": [{**part, "p_value": None}]},
         "worst_slices": {
-            "measure": "accuracy",
-            "whole": 0.8,
-            "looked_at": 12,
-            "slices": [{**part, "chance": 0.01}],
+            "metric": "accuracy",
+            "overall": 0.8,
+            "searched": 12,
+            "slices": [{**part, "p_value": 0.01}],
         },
         "worst_rows": [worst],
     }
@@ -161,7 +165,7 @@ def _explain(run: RunDirectory, names: tuple[str, ...], outputs: int) -> None:
         {"column": name, "drop": 0.1 - place / 20, "low": 0.07 - place / 20, "high": 0.2}
         for place, name in enumerate(names)
     ]
-    importance = {"split": "test", "rows": 60, "repeats": 5, "measure": "auc", "baseline": 0.9}
+    importance = {"split": "test", "rows": 60, "repeats": 5, "metric": "auc", "baseline": 0.9}
     _write(run, "explanation/importance.json", {**importance, "columns": drops})
     curves = [
         {"column": names[0], "kind": "numeric", "values": [0.0, 1.0, 2.0], "rug": [0.5, 1.5]},
@@ -171,12 +175,12 @@ def _explain(run: RunDirectory, names: tuple[str, ...], outputs: int) -> None:
     _write(
         run,
         "explanation/partial_dependence.json",
-        {"columns": [{**one, "answers": said} for one in curves]},
+        {"columns": [{**one, "predictions": said} for one in curves]},
     )
     surface = {"columns": list(names[:2]), "x": [0.0, 1.0, 2.0], "y": [0.0, 1.0]}
     points = {"x": [0.5, 1.0], "y": [0.2, 0.8], "actual": [names[0], names[1]]}
     cells = [[0.1, 0.2, 0.3], [0.5, 0.7, 0.9]]
-    _write(run, "explanation/surface.json", {**surface, "answers": cells, "points": points})
+    _write(run, "explanation/surface.json", {**surface, "predictions": cells, "points": points})
     shap = [{"column": name, "mean_absolute": [0.1]} for name in names]
     _write(run, "explanation/shap.json", {"names": [names[0]], "rows": [1, 2], "columns": shap})
 

@@ -70,8 +70,8 @@ def test_twenty_classes(tmp_path: Path) -> None:
 def test_a_class_without_rows(tmp_path: Path) -> None:
     names = names_of(20)
     run = run_of(tmp_path, 20)
-    answers = make_answers("multiclass", names, 80)
-    kept = answers.take(answers.y[:, 19] == 0)
+    predictions = make_answers("multiclass", names, 80)
+    kept = predictions.take(predictions.y[:, 19] == 0)
     columns = prediction_columns("multiclass", names)
     run.write_predictions("test.parquet", predictions_to_parquet(kept, columns))
     page = run_page(run, NOW)
@@ -85,12 +85,14 @@ def test_the_curves_are_those_of_the_worst_classes(tmp_path: Path) -> None:
     names = names_of(20)
     run = run_of(tmp_path, 20)
     (run.path / "findings.json").unlink()
-    answers = make_answers("multiclass", names, 200)
-    p = answers.p.copy()
+    predictions = make_answers("multiclass", names, 200)
+    p = predictions.p.copy()
     worst = [4, 7, 9, 12, 15, 18]
-    p[:, worst] = np.where(answers.y[:, worst] > 0, 0.0, 0.9)
+    p[:, worst] = np.where(predictions.y[:, worst] > 0, 0.0, 0.9)
     columns = prediction_columns("multiclass", names)
-    run.write_predictions("test.parquet", predictions_to_parquet(replace(answers, p=p), columns))
+    run.write_predictions(
+        "test.parquet", predictions_to_parquet(replace(predictions, p=p), columns)
+    )
     found = plot(run_page(run, NOW), "roc")
     assert "the 6 worst of 20 classes" in found.title
     for place, name in enumerate(names):

@@ -48,7 +48,7 @@ def test_a_finished_sweep_has_all_of_it(tmp_path: Path) -> None:
     check_page(text)
     assert titles(directory) == [
         "Best trials", "Settings", "Importance of the settings", "Learning curves",
-        "Best trials side by side", "Search", "All trials", "Commands",
+        "Comparison of the best trials", "Search", "All trials", "Commands",
     ]  # fmt: skip
     names = [plot.name for plot in page_of(directory).plots()]
     assert names == [
@@ -100,7 +100,7 @@ def test_the_setting_that_matters_is_the_most_important(tmp_path: Path) -> None:
 def test_too_few_trials_for_an_importance_are_told(tmp_path: Path) -> None:
     text = page_html(page_of(make_sweep(tmp_path, trials=5)), with_plots=False)
     check_page(text)
-    assert "5 trials are too few to estimate it: 12 are needed for 3 settings." in text
+    assert "Too few trials (5): 12 are needed to estimate the importance of 3 settings." in text
     same = make_sweep(tmp_path, "same", trials=20, score=lambda _: 0.5)
     assert "All trials have the same objective." in page_html(page_of(same), with_plots=False)
 
@@ -133,7 +133,7 @@ def test_without_comparable_trials_it_says_so(tmp_path: Path, failed: str) -> No
     directory = make_sweep(tmp_path, **made)
     text = write_sweep_page(directory, NOW).read_text(encoding="utf-8")
     check_page(text)
-    assert ("No trial can be compared." in text) is (failed != "one left")
+    assert ("There are no ranked trials." in text) is (failed != "one left")
     assert ("resume it with: trainer resume" in text) is (failed == "none begun")
     assert ("expected a finite loss" in text) is (failed != "none begun")
 
@@ -160,7 +160,7 @@ def test_damage_is_told_beside_what_is_known(tmp_path: Path) -> None:
     directory.journal.write_text("[]\n[]\n")
     text = page_html(page_of(directory))
     check_page(text)
-    assert "No trial can be compared." in text
+    assert "There are no ranked trials." in text
 
 
 def test_a_strangers_texts_are_text(tmp_path: Path) -> None:
@@ -200,5 +200,5 @@ def test_many_settings_are_drawn_in_part(tmp_path: Path) -> None:
     page = page_of(directory)
     assert sum(plot.name.startswith("setting-") for plot in page.plots()) == 24
     text = page_html(page, with_plots=False)
-    assert "Parallel coordinates have 12 of 30 settings." in text
-    assert "24 of 30 settings are drawn." in text
+    assert "Parallel coordinates show 12 of 30 settings." in text
+    assert "Plots are shown for 24 of 30 settings." in text

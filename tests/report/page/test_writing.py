@@ -132,12 +132,12 @@ def test_why_it_failed_is_told(tmp_path: Path) -> None:
         ("explanation/partial_dependence.json", '{"columns": [{"column": "a"}]}'),
         (
             "explanation/partial_dependence.json",
-            '{"columns": [{"column": "a", "kind": "numeric", "values": [1, 2], "answers": [[1]], '
+            '{"columns": [{"column": "a", "kind": "numeric", "values": [1, 2], "predictions": [[1]], '
             '"rug": []}]}',
         ),
         (
             "explanation/surface.json",
-            '{"columns": ["a", "b"], "x": [1, 2], "y": [1, 2], "answers": [[1, 2], [3]]}',
+            '{"columns": ["a", "b"], "x": [1, 2], "y": [1, 2], "predictions": [[1, 2], [3]]}',
         ),
         ("explanation/shap.json", "7"),
         ("predictions/test.parquet", "PAR1"),
@@ -202,8 +202,8 @@ def test_runs_side_by_side(tmp_path: Path) -> None:
     other = settings(optimizer__learning_rate=3e-4)
     first = make_answered(tmp_path)
     second = make_answered(tmp_path, minutes=1, config=other)
-    answers = make_answers("binary", PLAIN[:2], 60)
-    worse = replace(answers, p=1 - answers.p)
+    predictions = make_answers("binary", PLAIN[:2], 60)
+    worse = replace(predictions, p=1 - predictions.p)
     worse_bytes = predictions_to_parquet(worse, ["probability_yes"])
     second.write_predictions("test.parquet", worse_bytes)
     page = run_comparison_page([first.path, second.path], NOW)
@@ -228,7 +228,7 @@ def test_runs_side_by_side(tmp_path: Path) -> None:
 def test_runs_are_compared_by_the_metrics_of_the_first(tmp_path: Path) -> None:
     first, second = make_answered(tmp_path), make_answered(tmp_path, minutes=1)
     findings = json.loads(first.findings.read_text(encoding="utf-8"))
-    first.write_findings({**findings, "compared": ["mcc", "auc"]})
+    first.write_findings({**findings, "compared_metrics": ["mcc", "auc"]})
     page = run_comparison_page([first.path, second.path], NOW)
     (difference,) = [
         block.table
@@ -259,13 +259,13 @@ def test_a_place_that_takes_nothing_is_told(tmp_path: Path) -> None:
 
 def test_weights_and_one_class_alone(tmp_path: Path) -> None:
     run = make_answered(tmp_path)
-    answers = make_answers("binary", PLAIN[:2], 30)
+    predictions = make_answers("binary", PLAIN[:2], 30)
     for changed in (
-        replace(answers, weight=np.linspace(0, 2, 30)),
-        replace(answers, weight=np.zeros(30)),
-        replace(answers, y=np.zeros((30, 1))),
-        replace(answers, p=np.full((30, 1), np.nan, np.float32)),
-        replace(answers, p=np.full((30, 1), 0.5, np.float32)),
+        replace(predictions, weight=np.linspace(0, 2, 30)),
+        replace(predictions, weight=np.zeros(30)),
+        replace(predictions, y=np.zeros((30, 1))),
+        replace(predictions, p=np.full((30, 1), np.nan, np.float32)),
+        replace(predictions, p=np.full((30, 1), 0.5, np.float32)),
     ):
         run.write_predictions("test.parquet", predictions_to_parquet(changed, ["probability_yes"]))
         quick(run)
@@ -281,8 +281,8 @@ def test_findings_without_values_are_dashes(tmp_path: Path) -> None:
     findings = json.loads(path.read_text())
     of = findings["splits"]["test"]
     nothing = {"value": None, "low": None, "high": None}
-    of["measures"] = dict.fromkeys(of["measures"], nothing)
-    of["over_prior"] = {"accuracy": {**nothing, "is_noise": True}}
+    of["metrics"] = dict.fromkeys(of["metrics"], nothing)
+    of["vs_prior"] = {"accuracy": {**nothing, "is_noise": True}}
     of["linear"] = {}
     path.write_text(json.dumps(findings))
     quick(run)

@@ -44,56 +44,57 @@ def calibration(facts: RunFacts) -> Section:
 def _predictions(facts: RunFacts) -> Predictions | None:
     if facts.split is None or facts.task == "regression":
         return None
-    answers = facts.answers[facts.split]
-    has_weight = answers.weight is None or answers.weight.sum() > 0
-    return answers if has_weight and np.isfinite(answers.p).all() else None
+    predictions = facts.predictions[facts.split]
+    has_weight = predictions.weight is None or predictions.weight.sum() > 0
+    return predictions if has_weight and np.isfinite(predictions.p).all() else None
 
 
 def _classes(facts: RunFacts) -> Iterator[Block]:
-    answers = _predictions(facts)
-    if answers is None:
+    predictions = _predictions(facts)
+    if predictions is None:
         return
-    matrices = confusion_matrices(answers, facts.threshold)
+    matrices = confusion_matrices(predictions, facts.threshold)
     split = facts.split or ""
-    if answers.task == "multilabel":
-        yield column_counts(matrices, answers, split)
+    if predictions.task == "multilabel":
+        yield column_counts(matrices, predictions, split)
     else:
-        yield from confusion_blocks(matrices, answers, split)
-    yield from _curve_plots(facts, answers)
+        yield from confusion_blocks(matrices, predictions, split)
+    yield from _curve_plots(facts, predictions)
 
 
-def _curve_plots(facts: RunFacts, answers: Predictions) -> Iterator[Block]:
+def _curve_plots(facts: RunFacts, predictions: Predictions) -> Iterator[Block]:
     """Yield ROC and precision-recall plots of the positive class, or the worst classes or columns."""
-    parts = _parts(answers)
+    parts = _parts(predictions)
     linear = facts.linear.get(facts.split or "")
-    if len(parts) > 1 or linear is None or not _same_rows(linear, answers):
+    if len(parts) > 1 or linear is None or not _same_rows(linear, predictions):
         linear = None
     parts = [
         (name, column)
         for name, column in parts
-        if 0 < answers.y[:, column].sum() < len(answers) and np.isfinite(answers.p[:, column]).all()
+        if 0 < predictions.y[:, column].sum() < len(predictions)
+        and np.isfinite(predictions.p[:, column]).all()
     ]
     if not parts:
         return
-    what = "columns" if answers.task == "multilabel" else "classes"
+    what = "columns" if predictions.task == "multilabel" else "classes"
     selection = ""
     if len(parts) > _MAX_CURVES:
-        frequent = [part for part in parts if answers.y[:, part[1]].sum() >= _MIN_ROWS]
+        frequent = [part for part in parts if predictions.y[:, part[1]].sum() >= _MIN_ROWS]
         rows = f" with at least {_MIN_ROWS} rows" if len(frequent) > _MAX_CURVES else ""
         parts = frequent if rows else parts
         selection = f"; the {_MAX_CURVES} worst of {len(parts):,} {what}{rows}"
-    yield _roc_plot(answers, _worst(facts, answers, parts, "auc"), linear, selection)
-    worst = _worst(facts, answers, parts, "average_precision")
-    yield _precision_recall_plot(answers, worst, linear, selection)
+    yield _roc_plot(predictions, _worst(facts, predictions, parts, "auc"), linear, selection)
+    worst = _worst(facts, predictions, parts, "average_precision")
+    yield _precision_recall_plot(predictions, worst, linear, selection)
 
 
 def _worst(
-    facts: RunFacts, answers: Predictions, parts: list[tuple[str, int]], metric: str
+    facts: RunFacts, predictions: Predictions, parts: list[tuple[str, int]], metric: str
 ) -> list[tuple[str, int]]:
     """Return the classes or columns with the lowest values of a metric, in ascending order."""
     if len(parts) <= _MAX_CURVES:
         return parts
-    metrics = facts.split_findings.measures if facts.split_findings else {}
+    metrics = facts.split_findings.metrics if facts.split_findings else {}
     compute = _auc if metric == "auc" else _average_precision
 
     def value(part: tuple[str, int]) -> float:
@@ -101,28 +102,33 @@ def _worst(
         stored = metrics.get(f"{name}/{metric}")
         if stored is not None and stored.value is not None:
             return stored.value
-        return compute(answers, column)
+        return compute(predictions, column)
 
     return sorted(parts, key=value)[:_MAX_CURVES]
 
 
-def _parts(answers: Predictions) -> list[tuple[str, int]]:
+def _parts(predictions: Predictions) -> list[tuple[str, int]]:
     """Return names and columns: of the positive class, or of every class or column."""
-    if answers.task == "binary":
-        return [(answers.names[1], 0)]
-    return [(name, column) for column, name in enumerate(answers.names)]
+    if predictions.task == "binary":
+        return [(predictions.names[1], 0)]
+    return [(name, column) for column, name in enumerate(predictions.names)]
 
 
-def _same_rows(linear: Predictions, answers: Predictions) -> bool:
-    return len(linear) == len(answers) and bool(
-        np.array_equal(np.sort(linear.rows), np.sort(answers.rows))
+def _same_rows(linear: Predictions, predictions: Predictions) -> bool:
+    return len(linear) == len(predictions) and bool(
+        np.array_equal(np.sort(linear.rows), np.sort(predictions.rows))
     )
 
 
 def _roc_plot(
-    answers: Predictions, parts: list[tuple[str, int]], linear: Predictions | None, selection: str
+    predictions: Predictions,
+    parts: list[tuple[str, int]],
+    linear: Predictions | None,
+    selection: str,
 ) -> Plot:
-    curves = [(name, _roc(answers, column), _auc(answers, column)) for name, column in parts]
+    curves = [
+        (name, _roc(predictions, column), _auc(predictions, column)) for name, column in parts
+    ]
     if linear is not None:
         curves.append(("linear model", _roc(linear, 0), _auc(linear, 0)))
 
@@ -142,15 +148,18 @@ def _roc_plot(
 
 
 def _precision_recall_plot(
-    answers: Predictions, parts: list[tuple[str, int]], linear: Predictions | None, selection: str
+    predictions: Predictions,
+    parts: list[tuple[str, int]],
+    linear: Predictions | None,
+    selection: str,
 ) -> Plot:
     curves = [
-        (name, _precision_recall(answers, column), _average_precision(answers, column))
+        (name, _precision_recall(predictions, column), _average_precision(predictions, column))
         for name, column in parts
     ]
     if linear is not None:
         curves.append(("linear model", _precision_recall(linear, 0), _average_precision(linear, 0)))
-    share = float(np.average(answers.y[:, parts[0][1]], weights=answers.weight))
+    share = float(np.average(predictions.y[:, parts[0][1]], weights=predictions.weight))
 
     def draw(axes: Any) -> None:
         if len(parts) == 1:
@@ -171,24 +180,26 @@ def _precision_recall_plot(
     return Plot("precision-recall", title, description, draw)
 
 
-def _roc(answers: Predictions, column: int) -> tuple[Float64Array, Float64Array]:
-    curve = roc_curve(answers.y[:, column], answers.p[:, column], answers.weight, _POINTS)
+def _roc(predictions: Predictions, column: int) -> tuple[Float64Array, Float64Array]:
+    curve = roc_curve(
+        predictions.y[:, column], predictions.p[:, column], predictions.weight, _POINTS
+    )
     return curve.x, curve.y
 
 
-def _auc(answers: Predictions, column: int) -> float:
-    return roc_auc(answers.y[:, column], answers.p[:, column], answers.weight)
+def _auc(predictions: Predictions, column: int) -> float:
+    return roc_auc(predictions.y[:, column], predictions.p[:, column], predictions.weight)
 
 
-def _precision_recall(answers: Predictions, column: int) -> tuple[Float64Array, Float64Array]:
+def _precision_recall(predictions: Predictions, column: int) -> tuple[Float64Array, Float64Array]:
     curve = precision_recall_curve(
-        answers.y[:, column], answers.p[:, column], answers.weight, _POINTS
+        predictions.y[:, column], predictions.p[:, column], predictions.weight, _POINTS
     )
     return np.append(0.0, curve.x), np.append(curve.y[:1], curve.y)
 
 
-def _average_precision(answers: Predictions, column: int) -> float:
-    return average_precision(answers.y[:, column], answers.p[:, column], answers.weight)
+def _average_precision(predictions: Predictions, column: int) -> float:
+    return average_precision(predictions.y[:, column], predictions.p[:, column], predictions.weight)
 
 
 def _unit_square(axes: Any) -> None:
@@ -197,36 +208,38 @@ def _unit_square(axes: Any) -> None:
 
 
 def _calibration(facts: RunFacts) -> Iterator[Block]:
-    answers = _predictions(facts)
-    if answers is None:
+    predictions = _predictions(facts)
+    if predictions is None:
         return
-    decisions = facts.decided
+    decisions = facts.decisions
     if decisions is not None and decisions.temperature != 1:
         bias = "overconfident" if decisions.temperature > 1 else "underconfident"
         yield Prose(
             f"The probabilities are calibrated by temperature scaling: the logits are divided by "
             f"{number(decisions.temperature)}, fitted on {decisions.rows}. Without it they were {bias}."
         )
-    yield _reliability_plot(facts, answers)
-    if answers.task == "binary":
-        curve = threshold_curve(answers.y, answers.p, answers.weight)
-        yield _threshold_plot(curve, answers, facts.threshold)
-        yield _threshold_table(facts, answers, facts.threshold)
+    yield _reliability_plot(facts, predictions)
+    if predictions.task == "binary":
+        curve = threshold_curve(predictions.y, predictions.p, predictions.weight)
+        yield _threshold_plot(curve, predictions, facts.threshold)
+        yield _threshold_table(facts, predictions, facts.threshold)
 
 
-def _reliability_plot(facts: RunFacts, answers: Predictions) -> Plot:
-    level = 0.95 if facts.findings is None else facts.findings.level
-    if answers.task == "multiclass":
-        y, p = top_class(answers.y, answers.p)
-        weight, what = answers.weight, "the predicted class"
+def _reliability_plot(facts: RunFacts, predictions: Predictions) -> Plot:
+    level = 0.95 if facts.findings is None else facts.findings.confidence_level
+    if predictions.task == "multiclass":
+        y, p = top_class(predictions.y, predictions.p)
+        weight, what = predictions.weight, "the predicted class"
     else:
-        y = answers.y.reshape(-1).astype(np.float64)
-        p = answers.p.reshape(-1).astype(np.float64)
-        columns = answers.y.shape[1]
-        weight = None if answers.weight is None else np.repeat(answers.weight, columns)
-        what = answers.names[1] if answers.task == "binary" else "a positive label"
+        y = predictions.y.reshape(-1).astype(np.float64)
+        p = predictions.p.reshape(-1).astype(np.float64)
+        columns = predictions.y.shape[1]
+        weight = None if predictions.weight is None else np.repeat(predictions.weight, columns)
+        what = predictions.names[1] if predictions.task == "binary" else "a positive label"
     curve = reliability_curve(y, p, bins=_BINS, weight=weight, confidence_level=level)
-    error = calibration_error(answers.task, answers.y, answers.p, weight=answers.weight)
+    error = calibration_error(
+        predictions.task, predictions.y, predictions.p, weight=predictions.weight
+    )
 
     def draw(axes: Any) -> None:
         axes.plot((0, 1), (0, 1), color=SOFT, linewidth=0.8, linestyle=":")
@@ -259,7 +272,7 @@ def _reliability_plot(facts: RunFacts, answers: Predictions) -> Plot:
     return Plot("reliability", title, description, draw)
 
 
-def _threshold_plot(curve: ThresholdCurve, answers: Predictions, threshold: float) -> Plot:
+def _threshold_plot(curve: ThresholdCurve, predictions: Predictions, threshold: float) -> Plot:
     curves = (
         ("precision", curve.precision),
         ("recall", curve.recall),
@@ -280,7 +293,7 @@ def _threshold_plot(curve: ThresholdCurve, answers: Predictions, threshold: floa
 
     description = (
         f"Precision, recall, specificity and F1 by threshold. At the current threshold, "
-        f"{number(threshold)}: {_metrics_text(_metrics_at(answers, threshold))}."
+        f"{number(threshold)}: {_metrics_text(_metrics_at(predictions, threshold))}."
     )
     return Plot("thresholds", "Metrics by threshold", description, draw)
 
@@ -290,24 +303,24 @@ def _metrics_text(values: Sequence[float]) -> str:
     return ", ".join(f"{name} {number(value)}" for name, value in pairs)
 
 
-def _metrics_at(answers: Predictions, threshold: float) -> tuple[float, ...]:
+def _metrics_at(predictions: Predictions, threshold: float) -> tuple[float, ...]:
     """Compute `_THRESHOLD_METRICS` at a threshold."""
     metrics = compute_metrics(
         ("precision", "recall", "specificity", "f1"),
         "binary",
-        answers.y,
-        answers.p,
-        answers.weight,
+        predictions.y,
+        predictions.p,
+        predictions.weight,
         threshold,
     )
-    is_positive = predicted_positive(answers.p[:, 0], threshold)
-    return (*metrics.values(), float(np.average(is_positive, weights=answers.weight)))
+    is_positive = predicted_positive(predictions.p[:, 0], threshold)
+    return (*metrics.values(), float(np.average(is_positive, weights=predictions.weight)))
 
 
-def _threshold_table(facts: RunFacts, answers: Predictions, threshold: float) -> Grid:
+def _threshold_table(facts: RunFacts, predictions: Predictions, threshold: float) -> Grid:
     thresholds = sorted({*_THRESHOLDS, threshold})
-    rows = [(number(value), *map(number, _metrics_at(answers, value))) for value in thresholds]
-    decisions = facts.decided
+    rows = [(number(value), *map(number, _metrics_at(predictions, value))) for value in thresholds]
+    decisions = facts.decisions
     criterion = decisions.chosen_for if decisions else None
     chosen = f", chosen for {criterion} on {decisions.rows}" if decisions and criterion else ""
     title = (

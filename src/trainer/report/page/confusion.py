@@ -31,16 +31,16 @@ _NAME_LENGTH = 20
 Float64Array = npt.NDArray[np.float64]
 
 
-def confusion_blocks(matrix: Float64Array, answers: Predictions, split: str) -> Iterator[Block]:
+def confusion_blocks(matrix: Float64Array, predictions: Predictions, split: str) -> Iterator[Block]:
     """Yield the confusion matrix of two or more classes.
 
     Args:
         matrix: (classes, classes), actual class by predicted class.
-        answers: The predictions; used for the class names and whether there are weights.
+        predictions: The predictions; used for the class names and whether there are weights.
         split: The name of the split.
     """
-    names = answers.names
-    what = f"{'number' if answers.weight is None else 'total weight'} of {split} rows"
+    names = predictions.names
+    what = f"{'number' if predictions.weight is None else 'total weight'} of {split} rows"
     if len(names) > TABLE_CLASSES:
         yield _heat_map(matrix, names, what)
         yield Grid(_titled(frequent_confusions(matrix, names, what)))
@@ -50,11 +50,11 @@ def confusion_blocks(matrix: Float64Array, answers: Predictions, split: str) -> 
         yield Grid(table, shares=shares, is_folded=len(names) > TABLE_CLASSES)
 
 
-def column_counts(matrices: Float64Array, answers: Predictions, split: str) -> Grid:
+def column_counts(matrices: Float64Array, predictions: Predictions, split: str) -> Grid:
     """Make a table of the four confusion counts of each column of a multilabel target."""
     rows = [
         (name, *(format_count(float(matrix[index])) for index in ((1, 1), (0, 1), (1, 0), (0, 0))))
-        for name, matrix in zip(answers.names, matrices, strict=True)
+        for name, matrix in zip(predictions.names, matrices, strict=True)
     ]
     heads = ("column", "true positives", "false positives", "false negatives", "true negatives")
     return grid(f"Confusion counts by column, {split} rows", heads, rows, right=range(1, 5))

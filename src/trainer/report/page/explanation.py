@@ -81,17 +81,17 @@ def _importance(importance: ImportanceFile, facts: RunFacts) -> Iterator[Block]:
         axes.axvline(0, color=SOFT, linewidth=0.8)
         axes.set_yticks(y, [short_name(column.column) for column in shown])
         axes.grid(visible=False, axis="y")
-        axes.set_xlabel(f"decrease in {short_name(importance.measure)}")
+        axes.set_xlabel(f"decrease in {short_name(importance.metric)}")
 
     left = 0.2 + 0.075 * max(len(short_name(column.column)) for column in shown)
     largest = "; ".join(f"{column.column} {number(column.drop)}" for column in shown[:5])
     noise = sum(map(_is_noise, columns))
     description = (
-        f"Decrease in {importance.measure} (baseline {number(importance.baseline)}) when one column is "
+        f"Decrease in {importance.metric} (baseline {number(importance.baseline)}) when one column is "
         f"shuffled, on {importance.rows:,} {importance.split} rows. The largest: {largest}. For "
         f"{noise} of {len(columns)} columns it is within noise."
     )
-    title = f"Permutation importance (decrease in {importance.measure})"
+    title = f"Permutation importance (decrease in {importance.metric})"
     yield Plot("importance", title, description, draw, 4.0, 0.9 + 0.2 * len(shown), left)
     rows = [
         (
@@ -103,7 +103,7 @@ def _importance(importance: ImportanceFile, facts: RunFacts) -> Iterator[Block]:
         for column in columns
     ]
     caption = (
-        f"Permutation importance: decrease in {importance.measure} from "
+        f"Permutation importance: decrease in {importance.metric} from "
         f"{number(importance.baseline)}, {importance.repeats} shuffles per column, "
         f"{importance.split} rows"
     )
@@ -113,7 +113,7 @@ def _importance(importance: ImportanceFile, facts: RunFacts) -> Iterator[Block]:
 
 def _dependence(dependence: DependenceFile, facts: RunFacts) -> Iterator[Block]:
     for index, curve in enumerate(dependence.columns[:_MAX_CURVES]):
-        predictions = _matrix(curve.answers)
+        predictions = _matrix(curve.predictions)
         if len(predictions) != len(curve.values) or not len(predictions):
             raise readers.DamageError("a prediction for each value", curve.column)
         outputs = _output_names(facts, predictions.shape[1])
@@ -170,7 +170,7 @@ def _surface(surface: SurfaceFile, facts: RunFacts) -> Iterator[Block]:
     if len(surface.columns) != 2 or min(len(surface.x), len(surface.y)) < 2:
         raise readers.DamageError("two columns with values", surface.columns)
     x, y = np.array(surface.x), np.array(surface.y)
-    cells = _cells(surface.answers, (len(y), len(x)))
+    cells = _cells(surface.predictions, (len(y), len(x)))
     if not np.isfinite(cells).all():
         yield Prose("No surface plot: some predictions are not finite.", "warning")
         return

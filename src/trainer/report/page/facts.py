@@ -68,8 +68,8 @@ class RunFacts:
     task: TaskName | None
     names: tuple[str, ...]
     findings: Findings | None
-    decided: Decisions | None
-    answers: Mapping[str, Predictions]
+    decisions: Decisions | None
+    predictions: Mapping[str, Predictions]
     linear: Mapping[str, Predictions]
     explanation: Mapping[str, Any]
     members: tuple[Member, ...]
@@ -78,7 +78,7 @@ class RunFacts:
     @property
     def split(self) -> str | None:
         """The split to plot: the first of test, validation, train that has predictions."""
-        return next((name for name in SPLITS if name in self.answers), None)
+        return next((name for name in SPLITS if name in self.predictions), None)
 
     @property
     def split_findings(self) -> SplitFindings | None:
@@ -90,7 +90,7 @@ class RunFacts:
     @property
     def threshold(self) -> float:
         """The threshold for the positive class."""
-        return DEFAULT_THRESHOLD if self.decided is None else self.decided.threshold
+        return DEFAULT_THRESHOLD if self.decisions is None else self.decisions.threshold
 
     @property
     def target(self) -> str:
@@ -119,12 +119,12 @@ def read_facts(run: RunDirectory, now: datetime) -> RunFacts:
     preprocessing = attempt(lambda: _read_preprocessing(run))
     findings = attempt(lambda: read_findings(run))
     task, names = _task_and_names(findings, preprocessing)
-    answers: dict[str, Predictions] = {}
+    predictions: dict[str, Predictions] = {}
     linear: dict[str, Predictions] = {}
     if task is not None:
         for split in SPLITS:
             columns = prediction_columns(task, names)
-            for by_split, name in ((answers, split), (linear, f"{split}{LINEAR}")):
+            for by_split, name in ((predictions, split), (linear, f"{split}{LINEAR}")):
                 split_predictions = attempt(_reader(run, name, task, names, columns))
                 if split_predictions is not None and len(split_predictions):
                     by_split[split] = split_predictions
@@ -141,8 +141,8 @@ def read_facts(run: RunDirectory, now: datetime) -> RunFacts:
         task=task,
         names=names,
         findings=findings,
-        decided=attempt(lambda: read_decisions(run)),
-        answers=answers,
+        decisions=attempt(lambda: read_decisions(run)),
+        predictions=predictions,
         linear=linear,
         explanation=explanation,
         members=tuple(members),

@@ -13,11 +13,11 @@ import numpy as np
 from trainer.evaluation.metrics import split_metric_name
 from trainer.report.decisions import MetricLabels, read_decision_summary
 from trainer.report.findings import (
-    Difference,
     Findings,
+    MetricDifference,
     MetricValue,
-    Slice,
-    Slices,
+    NamedSlices,
+    SliceRecord,
     SplitFindings,
     WorstSlices,
     verdict,
@@ -58,7 +58,9 @@ def _scores(facts: RunFacts) -> Iterator[Block]:
             result = findings.splits[split]
             title = f"{_SPLIT_TITLES[split]}: {result.rows:,}"
             is_folded = split != findings.last()
-            yield metrics_table(result, title, findings.level, labels, is_folded=is_folded)
+            yield metrics_table(
+                result, title, findings.confidence_level, labels, is_folded=is_folded
+            )
     last = findings.last()
     if last is not None:
         yield _averages_table(findings.splits[last], last, facts)
@@ -66,7 +68,7 @@ def _scores(facts: RunFacts) -> Iterator[Block]:
 
 
 def _explanation(facts: RunFacts, findings: Findings) -> str:
-    level = f"{100 * findings.level:g}%"
+    level = f"{100 * findings.confidence_level:g}%"
     text = f"Brackets are {level} bootstrap confidence intervals."
     if facts.members:
         text += (
@@ -111,24 +113,24 @@ def metrics_table(
     is_folded: bool = False,
 ) -> Grid:
     """Make a table of the metrics of a split with intervals and baselines, if any."""
-    names = [name for name in result.measures if _is_default_average(name)]
+    names = [name for name in result.metrics if _is_default_average(name)]
     # Metrics compared with the baselines come first.
-    names.sort(key=lambda name: name not in result.over_prior)
+    names.sort(key=lambda name: name not in result.vs_prior)
     heads = ["metric", f"value [{100 * level:g}% interval]"]
     if result.prior or result.linear:
         heads += ["prior", "linear model", "difference from prior", "difference from linear model"]
     rows = []
     for name in names:
-        row = [labels.of(name), interval_text(result.measures[name])]
+        row = [labels.of(name), interval_text(result.metrics[name])]
         if len(heads) > 2:
             row += [number(result.prior.get(name)), number(result.linear.get(name))]
             row += [
                 difference_text(differences.get(name), name)
-                for differences in (result.over_prior, result.over_linear)
+                for differences in (result.vs_prior, result.vs_linear)
             ]
         rows.append(row)
     empty = [_NOTHING] * (len(heads) - 2)
-    for column, coverage in islice(result.covered.items(), _MAX_PARTS):
+    for column, coverage in islice(result.interval_coverage.items(), _MAX_PARTS):
         rows.append([f"interval coverage: {column}", interval_text(coverage), *empty])
     if result.calibration_error is not None:
         rows.append(["expected calibration error", number(result.calibration_error), *empty])
@@ -145,7 +147,7 @@ def interval_text(metric: MetricValue) -> str:
     return format_with_interval(metric.value, metric.low, metric.high)
 
 
-def difference_text(difference: Difference | None, name: str) -> str:
+def difference_text(difference: MetricDifference | None, name: str) -> str:
     """Format a difference: +0.0120 [0.0010, 0.0230] better; noise if its interval contains 0."""
     if difference is None or difference.value is None:
         return _NOTHING
@@ -169,7 +171,7 @@ def _averages_table(result: SplitFindings, split: str, facts: RunFacts) -> Grid:
             number(result.prior.get(name)),
             number(result.linear.get(name)),
         )
-        for name, metric in result.measures.items()
+        for name, metric in result.metrics.items()
         if not split_metric_name(name)[0] and not _is_default_average(name)
     ]
     parts = "columns" if facts.task == "multilabel" else "classes"
@@ -181,7 +183,7 @@ def _averages_table(result: SplitFindings, split: str, facts: RunFacts) -> Grid:
 def _parts_table(result: SplitFindings, split: str, facts: RunFacts) -> Grid:
     """Make a table with the number of rows and the metrics of each class or column."""
     by_part: dict[str, dict[str, MetricValue]] = {}
-    for name, value in result.measures.items():
+    for name, value in result.metrics.items():
         part, metric = split_metric_name(name)
         if part:
             by_part.setdefault(part, {})[metric] = value
@@ -213,11 +215,11 @@ def _parts_table(result: SplitFindings, split: str, facts: RunFacts) -> Grid:
 
 def _part_counts(facts: RunFacts, split: str) -> dict[str, int]:
     """Return the rows of each class, or the positive rows of each column."""
-    if facts.task not in ("multiclass", "multilabel") or split not in facts.answers:
+    if facts.task not in ("multiclass", "multilabel") or split not in facts.predictions:
         return {}
-    answers = facts.answers[split]
-    totals = answers.y.sum(axis=0, dtype=np.float64)
-    return {name: int(total) for name, total in zip(answers.names, totals, strict=True)}
+    predictions = facts.predictions[split]
+    totals = predictions.y.sum(axis=0, dtype=np.float64)
+    return {name: int(total) for name, total in zip(predictions.names, totals, strict=True)}
 
 
 def slices(facts: RunFacts) -> Section:
@@ -231,44 +233,44 @@ def _slices(facts: RunFacts) -> Iterator[Block]:
         return
     last = findings.last()
     if findings.slices is not None:
-        title = f"Slices named in the config, {last} rows"
+        title = f"NamedSlices named in the config, {last} rows"
         yield _slices_table(findings.slices, title, is_search=False)
     worst = findings.worst_slices
-    if worst is not None and worst.looked_at:
+    if worst is not None and worst.searched:
         yield Prose(_search_text(worst, last))
         yield _slices_table(worst, f"Worst slices, {last} rows", is_search=True)
     yield _worst_rows_table(findings, last)
 
 
 def _search_text(worst: WorstSlices, split: str | None) -> str:
-    significant = sum(map(_is_significant, worst.of))
+    significant = sum(map(_is_significant, worst.slices))
     text = (
-        f"{pluralize(worst.looked_at, 'slice')} (levels of one column, or of two combined) "
-        f"{'was' if worst.looked_at == 1 else 'were'} searched for a worse {worst.measure} than the "
-        f"{number(worst.whole)} of all {split} rows. "
+        f"{pluralize(worst.searched, 'slice')} (levels of one column, or of two combined) "
+        f"{'was' if worst.searched == 1 else 'were'} searched for a worse {worst.metric} than the "
+        f"{number(worst.overall)} of all {split} rows. "
     )
     if significant:
         text += f"{significant} of them {'is' if significant == 1 else 'are'} significantly worse."
     else:
         text += "No difference is statistically significant."
-    if worst.of:
+    if worst.slices:
         text += " p-values are adjusted for the number of slices (Bonferroni)."
     return text
 
 
-def _is_significant(part: Slice) -> bool:
-    return part.chance is not None and part.chance < _SIGNIFICANT
+def _is_significant(part: SliceRecord) -> bool:
+    return part.p_value is not None and part.p_value < _SIGNIFICANT
 
 
-def _slices_table(slices: Slices | WorstSlices, title: str, *, is_search: bool) -> Grid:
+def _slices_table(slices: NamedSlices | WorstSlices, title: str, *, is_search: bool) -> Grid:
     rows = []
-    for part in slices.of:
+    for part in slices.slices:
         where = " and ".join(_condition(column, level) for column, level in part.where.items())
         metric = interval_text(MetricValue(part.value, part.low, part.high))
-        p_value = [number(part.chance)] if is_search else []
+        p_value = [number(part.p_value)] if is_search else []
         rows.append((where, f"{part.rows:,}", metric, *p_value))
-    heads = ("slice", "rows", slices.measure, *(["adjusted p-value"] if is_search else []))
-    marked = [index for index, part in enumerate(slices.of) if _is_significant(part)]
+    heads = ("slice", "rows", slices.metric, *(["adjusted p-value"] if is_search else []))
+    marked = [index for index, part in enumerate(slices.slices) if _is_significant(part)]
     return grid(title, heads, rows, right=range(1, len(heads)), marked=marked)
 
 
@@ -286,7 +288,7 @@ def _worst_rows_table(findings: Findings, split: str | None) -> Grid:
         actual = row.actual if isinstance(row.actual, str) else ", ".join(map(number, row.actual))
         outputs: list[str] = []
         if not is_wide:
-            outputs = [number(value) for value in row.answer[: len(names)]]
+            outputs = [number(value) for value in row.prediction[: len(names)]]
             outputs += [_NOTHING] * (len(names) - len(outputs))
         rows.append((f"{row.row:,}", actual, *outputs, number(row.loss)))
     heads = ["row", "actual", *([] if is_wide else [f"{kind} {name}" for name in names]), "loss"]

@@ -153,8 +153,8 @@ def _sorted_splits(manifest: Manifest) -> list[str]:
 
 def _classes_table(facts: RunFacts, manifest: Manifest) -> Grid:
     """Make a table of class counts and shares: classes as rows, splits as columns."""
-    splits = [split for split in _sorted_splits(manifest) if split in facts.answers]
-    counts = {split: _class_counts(facts.answers[split]) for split in splits}
+    splits = [split for split in _sorted_splits(manifest) if split in facts.predictions]
+    counts = {split: _class_counts(facts.predictions[split]) for split in splits}
     classes = list(range(len(facts.names))) if facts.task in ("binary", "multiclass") else []
     title = "Class frequencies"
     if len(classes) > _MAX_CLASSES and splits:
@@ -171,9 +171,13 @@ def _classes_table(facts: RunFacts, manifest: Manifest) -> Grid:
     return grid(title, heads, rows, right=range(1, len(heads)), is_folded=is_folded)
 
 
-def _class_counts(answers: Predictions) -> Any:
-    totals = np.sum(answers.y, axis=0, dtype=np.float64)
-    return np.concatenate([len(answers) - totals, totals]) if answers.task == "binary" else totals
+def _class_counts(predictions: Predictions) -> Any:
+    totals = np.sum(predictions.y, axis=0, dtype=np.float64)
+    return (
+        np.concatenate([len(predictions) - totals, totals])
+        if predictions.task == "binary"
+        else totals
+    )
 
 
 def _with_share(counts: Any, index: int) -> str:

@@ -30,11 +30,11 @@ def regression_section(facts: RunFacts) -> Section:
 def _blocks(facts: RunFacts) -> Iterator[Block]:
     if facts.task != "regression" or facts.split is None:
         return
-    answers = facts.answers[facts.split]
-    widths = interval_widths(facts.preprocessing, facts.decided)
-    for index, name in enumerate(answers.names[:_MAX_COLUMNS]):
-        y = answers.y[:, index].astype(np.float64)
-        p = answers.p[:, index].astype(np.float64)
+    predictions = facts.predictions[facts.split]
+    widths = interval_widths(facts.preprocessing, facts.decisions)
+    for index, name in enumerate(predictions.names[:_MAX_COLUMNS]):
+        y = predictions.y[:, index].astype(np.float64)
+        p = predictions.p[:, index].astype(np.float64)
         finite = np.isfinite(y) & np.isfinite(p)
         if not finite.any():
             continue
@@ -42,7 +42,7 @@ def _blocks(facts: RunFacts) -> Iterator[Block]:
         yield _actual_plot(index, name, y[finite], p[finite], width)
         yield _residual_plot(index, name, y[finite], p[finite], width)
         yield _residual_histogram(index, name, y[finite] - p[finite])
-    yield _quantiles_table(facts, answers)
+    yield _quantiles_table(facts, predictions)
     yield _coverage_table(facts)
 
 
@@ -143,11 +143,11 @@ def _residual_histogram(index: int, name: str, residuals: Float64Array) -> Plot:
     return Plot(f"errors-{index}", title, description, draw)
 
 
-def _quantiles_table(facts: RunFacts, answers: Predictions) -> Block:
+def _quantiles_table(facts: RunFacts, predictions: Predictions) -> Block:
     levels = (0.05, 0.25, 0.5, 0.75, 0.95)
     rows = []
-    for index, name in enumerate(answers.names):
-        residuals = (answers.y[:, index] - answers.p[:, index]).astype(np.float64)
+    for index, name in enumerate(predictions.names):
+        residuals = (predictions.y[:, index] - predictions.p[:, index]).astype(np.float64)
         finite = residuals[np.isfinite(residuals)]
         if len(finite):
             rows.append((name, *(number(float(value)) for value in np.quantile(finite, levels))))
@@ -157,11 +157,11 @@ def _quantiles_table(facts: RunFacts, answers: Predictions) -> Block:
 
 
 def _coverage_table(facts: RunFacts) -> Block:
-    decisions, findings = facts.decided, facts.split_findings
+    decisions, findings = facts.decisions, facts.split_findings
     rows = []
     if decisions is not None and decisions.coverage is not None:
         for name, width in interval_widths(facts.preprocessing, decisions).items():
-            coverage = findings.covered.get(name) if findings is not None else None
+            coverage = findings.interval_coverage.get(name) if findings is not None else None
             share = "–" if coverage is None else number(coverage.value)
             interval = "–" if coverage is None else format_interval(coverage.low, coverage.high)
             rows.append((name, str(width), f"{decisions.coverage:g}", share, interval))

@@ -16,7 +16,7 @@ from trainer.models.ranking_metrics import roc_auc
 from trainer.report.comparison import Comparison, Row
 from trainer.report.comparison_tables import run_label
 from trainer.report.decisions import common_label, read_decision_summary
-from trainer.report.findings import Difference
+from trainer.report.findings import MetricDifference
 from trainer.report.page.content import Block, Page, Plot, Prose, Section, grid, section
 from trainer.report.page.facts import SPLITS, RunFacts
 from trainer.report.page.figures import COLORS, DASHES, SOFT, use_integer_x
@@ -146,7 +146,7 @@ def _metric_texts(facts: RunFacts, split: str) -> Mapping[str, str]:
         for name in (*summary.metrics.get(split, {}), *summary.intervals.get(split, {}))
     }
     if facts.findings is not None and split in facts.findings.splits:
-        metrics = facts.findings.splits[split].measures
+        metrics = facts.findings.splits[split].metrics
         texts |= {
             name: interval_text(metric)
             for name, metric in metrics.items()
@@ -162,7 +162,7 @@ def _against_first(runs: Sequence[RunFacts]) -> Iterator[Block]:
         return
     split = first.split
     # The metrics used to compare the first run with its baselines, the headline first.
-    names = () if first.findings is None else first.findings.compared
+    names = () if first.findings is None else first.findings.compared_metrics
     names = names or COMPARED_METRICS[first.task]
     columns = [
         _difference(first, facts, split, names) if index else {} for index, facts in enumerate(runs)
@@ -184,10 +184,10 @@ def _against_first(runs: Sequence[RunFacts]) -> Iterator[Block]:
 
 def _difference(
     first: RunFacts, facts: RunFacts, split: str, names: Sequence[str]
-) -> dict[str, Difference]:
-    if split not in facts.answers:
+) -> dict[str, MetricDifference]:
+    if split not in facts.predictions:
         return {}
-    predictions, reference = facts.answers[split], first.answers[split]
+    predictions, reference = facts.predictions[split], first.predictions[split]
     if not _are_comparable(predictions, reference):
         return {}
     differences = paired_bootstrap(
@@ -199,7 +199,7 @@ def _difference(
         resamples=max(100, min(_RESAMPLES, _MAX_DRAWS // len(predictions))),
     )
     return {
-        name: Difference(entry.value, entry.low, entry.high, entry.is_noise)
+        name: MetricDifference(entry.value, entry.low, entry.high, entry.is_noise)
         for name, entry in differences.items()
         if np.isfinite((entry.value, entry.low, entry.high)).all()
     }
@@ -234,9 +234,11 @@ def _curve_blocks(runs: Sequence[RunFacts]) -> Iterator[Block]:
         if curves:
             yield _history_plot(name, curves)
     binary = [
-        (run_label(index), facts.answers["test"])
+        (run_label(index), facts.predictions["test"])
         for index, facts in enumerate(runs)
-        if facts.task == "binary" and "test" in facts.answers and _has_roc(facts.answers["test"])
+        if facts.task == "binary"
+        and "test" in facts.predictions
+        and _has_roc(facts.predictions["test"])
     ]
     if binary:
         yield _roc_plot(binary)
