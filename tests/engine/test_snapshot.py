@@ -1,6 +1,9 @@
-"""A training that is stopped anywhere and goes on from its snapshot ends with the same bytes."""
+"""Training that is stopped at any point and resumed from a snapshot ends with the same bytes."""
 
 import math
+from dataclasses import dataclass, replace
+from time import perf_counter
+from typing import Any
 
 import keras
 import numpy as np
@@ -22,14 +25,16 @@ from trainer.engine.monitors import (
 )
 from trainer.engine.multi_epoch import MultiEpochProgram
 from trainer.engine.runner import ResidentRunner
-from trainer.engine.snapshot import restore_snapshot, take_snapshot
+from trainer.engine.snapshot import Snapshot, restore_snapshot, take_snapshot
 from trainer.engine.streaming import StreamingRunner
 from trainer.errors import DivergedError, RunError
 from trainer.models.noise import CompiledDropout
 from trainer.models.schedules import ScheduledRate
 
 BATCH, CALL = 8, 2
-STEPS = -(-70 // BATCH)
+ROWS = 70
+STEPS = -(-ROWS // BATCH)
+EPOCHS = 5
 
 
 def training(
@@ -41,16 +46,19 @@ def training(
         [
             keras.Input((5,)),
             keras.layers.Dense(6, activation="relu", name="dense"),
-            keras.layers.BatchNormalization(name="normalisation"),
+            keras.layers.BatchNormalization(name="batch_normalization"),
             dropout(0.3, seed=5, name="dropout"),
             keras.layers.Dense(1, activation="sigmoid", name="head"),
         ],
         name="network",
     )
+    # XLA compiles a partial batch separately, which doubles the time of these tests; graphs cover it.
+    rows, val_rows = (64, 32) if compiled else (ROWS, 40)
+    steps = -(-rows // BATCH)
     if schedule:
-        rate = ScheduledRate(rate, CosineSchedule(cosine={}), STEPS, 8 * STEPS)
+        rate = ScheduledRate(rate, CosineSchedule(cosine={}), steps, EPOCHS * steps)
     optimizer = keras.optimizers.AdamW(rate, use_ema=True, ema_momentum=0.9, name="adamw")
-    train, validation = samples(weighted=True), samples(40, seed=5)
+    train, validation = samples(rows, weighted=True), samples(val_rows, seed=5)
     if kind is StreamingRunner:
         train, validation = on_disk(train), on_disk(validation)
     runner = kind(
@@ -78,8 +86,8 @@ def training(
         executor=executor,
         train=train,
         validation=validation,
-        compute_metrics=lambda done, judged: {
-            "mean": float(done.predictions.mean(dtype=np.float64))
+        compute_metrics=lambda output, _: {
+            "mean": float(output.predictions.mean(dtype=np.float64))
         },
         monitors=Monitors(
             BestEpochState.start("lower"),
@@ -87,43 +95,9 @@ def training(
             None if schedule else reduce_lr,
         ),
         monitor="val_loss",
-        total_steps=8 * STEPS - 3,
+        total_steps=EPOCHS * steps - 3,
         rollback=rollback,
     )
-
-
-def whole(state):
-    """All that is compared: arrays and facts, and what each epoch gave."""
-    snapshot = take_snapshot(state)
-    return snapshot.arrays, snapshot.metadata
-
-
-def events_of(state, interrupted=lambda: None):
-    """What a log would hold of a training."""
-    return [
-        (event.epoch, event.step, event.learning_rate, event.metrics, event.improved, event.stop)
-        for event in fit(state, interrupted)
-        if isinstance(event, EpochEnd)
-    ]
-
-
-def stop_after(calls):
-    asked = iter(range(calls))
-    return lambda: None if next(asked, None) is not None else "asked to"
-
-
-def same(first, second):
-    assert first[1] == second[1]
-    assert list(first[0]) == list(second[0])
-    for name, value in first[0].items():
-        np.testing.assert_array_equal(value, second[0][name], err_msg=name)
-
-
-@pytest.fixture(autouse=True)
-def small_parts(monkeypatch):
-    monkeypatch.setattr(streaming, "SHARD_ROWS", 8)
-    monkeypatch.setattr(batches, "_EVALUATION_BATCH", 16)
-    monkeypatch.setattr(batches, "_EVALUATION_BATCHES", 1)
 
 
 CASES = {
@@ -136,114 +110,184 @@ CASES = {
 }
 
 
+@dataclass(frozen=True)
+class Reference:
+    """Two equal trainings, and the uninterrupted course of the first.
+
+    Attributes:
+        first: A training that has run to its end.
+        second: A training that has not run.
+        start: The state of both at the start.
+        epochs: The events of the epochs, without the reason to stop.
+        checks: How often the training checked whether it should stop.
+        end: The state at the end.
+    """
+
+    first: Training
+    second: Training
+    start: Snapshot
+    epochs: list[Any]
+    checks: int
+    end: Snapshot
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _small_parts():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(streaming, "SHARD_ROWS", 8)
+        patch.setattr(batches, "_EVALUATION_BATCH", 16)
+        patch.setattr(batches, "_EVALUATION_BATCHES", 1)
+        yield
+
+
+@pytest.fixture(scope="module")
+def reference(_small_parts):
+    """The reference of a case, built once: tracing the programs takes longest."""
+    references = {}
+
+    def build(case):
+        if case not in references:
+            first, second = training(**CASES[case]), training(**CASES[case])
+            start = take_snapshot(first)
+            checks = []
+            epochs = run(first, lambda: checks.append(None))
+            end = take_snapshot(first)
+            references[case] = Reference(first, second, start, epochs, len(checks), end)
+        return references[case]
+
+    return build
+
+
+def run(state, interrupted=lambda: None):
+    """Train and return what the log would contain of each epoch."""
+    return [
+        (event.epoch, event.step, event.learning_rate, event.metrics, event.improved)
+        for event in fit(state, interrupted)
+        if isinstance(event, EpochEnd)
+    ]
+
+
+def stop_after(calls):
+    remaining = iter(range(calls))
+    return lambda: None if next(remaining, None) is not None else "stop requested"
+
+
+def assert_same(snapshot, expected):
+    assert snapshot.metadata == expected.metadata
+    assert list(snapshot.arrays) == list(expected.arrays)
+    for name, value in snapshot.arrays.items():
+        np.testing.assert_array_equal(value, expected.arrays[name], err_msg=name)
+
+
 @pytest.mark.parametrize("case", CASES)
-def test_stopped_anywhere_it_ends_with_the_same_bytes(case):
-    undisturbed, first, second = (training(**CASES[case]) for _ in range(3))
-    start = take_snapshot(undisturbed)
-    expected = events_of(undisturbed)
+def test_training_stopped_anywhere_ends_with_the_same_bytes(case, reference):
+    expected = reference(case)
+    first, second = expected.first, expected.second
     in_blocks = CASES[case].get("block", 1) > 1
-    stopped_within = 0
-    for calls in range(7) if in_blocks else range(0, 60, 7):
-        restore_snapshot(first, start)
-        done = events_of(first, stop_after(calls))
+    stopped_within_epoch = 0
+    # An epoch makes six or eight checks; steps of five reach each of them. The latest stop comes first,
+    # as it differs most from the initial state of `second`.
+    for calls in reversed(range(0, expected.checks, 1 if in_blocks else 5)):
+        restore_snapshot(first, expected.start)
+        epochs = run(first, stop_after(calls))
         assert first.interrupted
-        stopped_within += first.partial_epoch is not None
+        stopped_within_epoch += first.partial_epoch is not None
         restore_snapshot(second, take_snapshot(first))
-        done = [event[:5] for event in done] + [event[:5] for event in events_of(second)]
-        assert done == [event[:5] for event in expected]
-        same(whole(undisturbed), whole(second))
-    assert in_blocks or stopped_within > 3
+        assert epochs + run(second) == expected.epochs
+        assert_same(take_snapshot(second), expected.end)
+    assert in_blocks or stopped_within_epoch > 3
 
 
-def test_stopped_again_and_again():
-    undisturbed, state = training(), training()
-    expected = [event[:5] for event in events_of(undisturbed)]
-    done, snapshot = [], take_snapshot(state)
+def test_training_stopped_repeatedly_ends_with_the_same_bytes(reference):
+    expected = reference("schedule")
+    state = expected.first
+    epochs, snapshot = [], expected.start
     while True:
         restore_snapshot(state, snapshot)
-        done += [event[:5] for event in events_of(state, stop_after(3))]
+        epochs += run(state, stop_after(3))
         snapshot = take_snapshot(state)
         if not state.interrupted:
             break
-    assert done == expected
-    same(whole(undisturbed), whole(state))
+    assert epochs == expected.epochs
+    assert_same(snapshot, expected.end)
 
 
-def test_a_stop_while_judging_loses_no_training():
-    state = training()
-    places = [event for event in fit(state, stop_after(5)) if isinstance(event, StepCheckpoint)]
-    # Calls of two batches: the fifth moment to stop is within validation, after all nine batches.
-    assert (places[-1].step, places[-1].stop) == (STEPS, "asked to")
-    assert (state.epoch, state.partial_epoch.rows) == (0, 70)
+def test_stop_during_validation_keeps_the_trained_batches(reference):
+    expected = reference("schedule")
+    state = expected.first
+    restore_snapshot(state, expected.start)
+    steps = [event for event in fit(state, stop_after(5)) if isinstance(event, StepCheckpoint)]
+    # In calls of two batches, the fifth check is during validation, after all nine batches.
+    assert (steps[-1].step, steps[-1].stop) == (STEPS, "stop requested")
+    assert (state.epoch, state.partial_epoch.rows) == (0, ROWS)
 
 
-def test_a_training_that_has_ended_yields_nothing():
-    first = training()
-    events_of(first)
-    second = training()
-    restore_snapshot(second, take_snapshot(first))
-    assert second.stop_reason == "all epochs done"
-    assert events_of(second) == []
-    same(whole(first), whole(second))
+def test_completed_training_yields_nothing(reference):
+    expected = reference("schedule")
+    restore_snapshot(expected.second, expected.end)
+    assert expected.second.stop_reason == "all epochs done"
+    assert run(expected.second) == []
+    assert_same(take_snapshot(expected.second), expected.end)
 
 
-def test_time_runs_out():
-    state = training()
-    state.max_seconds = 1e-9
-    assert events_of(state) == []
+def test_max_seconds(reference):
+    expected = reference("schedule")
+    restore_snapshot(expected.first, expected.start)
+    state = replace(expected.first, max_seconds=1e-9)
+    assert run(state) == []
     assert "fit.max_seconds" in state.stop_reason
-    state = training()
-    state.start_time -= 100.0
-    state.max_seconds = 100.0 + 3600
-    assert len(events_of(state)) > 1
+    restore_snapshot(expected.first, expected.start)
+    state = replace(expected.first, start_time=perf_counter() - 100.0, max_seconds=100.0 + 3600)
+    assert len(run(state)) > 1
 
 
-def test_going_back_halves_the_rate_and_is_repeated_by_who_resumes():
-    def exploding():
-        return training(
-            schedule=False, rate=1e37, rollback=RollbackState(max_rollbacks=400, factor=1e-4)
-        )
+def test_rollback_lowers_the_learning_rate_and_resumes_with_the_same_bytes():
+    def diverging():
+        rollback = RollbackState(max_rollbacks=400, factor=1e-4)
+        return training(schedule=False, rate=1e37, rollback=rollback)
 
-    undisturbed = exploding()
-    expected = list(fit(undisturbed, lambda: None))
-    rolled_back = [event for event in expected if isinstance(event, RolledBack)]
-    assert rolled_back
-    assert rolled_back[0].learning_rate == pytest.approx(1e33)
-    first, second = exploding(), exploding()
+    first, second = diverging(), diverging()
     start = take_snapshot(first)
+    events = list(fit(first, lambda: None))
+    end = take_snapshot(first)
+    rollbacks = [event for event in events if isinstance(event, RolledBack)]
+    assert rollbacks
+    assert rollbacks[0].learning_rate == pytest.approx(1e33)
     for calls in (0, 2, 5, 11):
         restore_snapshot(first, start)
         list(fit(first, stop_after(calls)))
+        assert first.interrupted
         restore_snapshot(second, take_snapshot(first))
         list(fit(second, lambda: None))
-        same(whole(undisturbed), whole(second))
+        assert_same(take_snapshot(second), end)
 
 
-def test_going_back_has_an_end():
-    state = training(schedule=False, rate=1e37, rollback=RollbackState(max_rollbacks=2, factor=0.5))
-    with pytest.raises(DivergedError) as told:
+def test_number_of_rollbacks_is_limited():
+    rollback = RollbackState(max_rollbacks=2, factor=0.5)
+    state = training(schedule=False, rate=1e37, rollback=rollback)
+    with pytest.raises(DivergedError) as caught:
         list(fit(state, lambda: None))
-    (problem,) = told.value.problems
+    (problem,) = caught.value.problems
     assert problem.where.startswith("epoch 1, step ")
     assert "after 2 rollbacks" in problem.found
 
 
-def test_a_schedule_is_lowered_as_a_whole():
+def test_rollback_scales_the_whole_schedule():
     state = training(rate=1e37, rollback=RollbackState(max_rollbacks=1_000, factor=1e-4))
-    rolled_back = [event for event in fit(state, lambda: None) if isinstance(event, RolledBack)]
-    assert rolled_back
+    assert any(isinstance(event, RolledBack) for event in fit(state, lambda: None))
     assert math.isfinite(float(state.optimizer.learning_rate))
     assert float(state.optimizer._learning_rate.scale) < 1
 
 
-def test_a_snapshot_of_another_network_is_refused():
-    state = training()
+def test_snapshot_that_does_not_match_is_rejected(reference):
+    expected = reference("schedule")
+    state = expected.first
+    restore_snapshot(state, expected.start)
     list(fit(state, stop_after(3)))
-    taken = take_snapshot(state)
-    other = training(schedule=False)
+    snapshot = take_snapshot(state)
     with pytest.raises(RunError):
-        restore_snapshot(other, taken)
-    for piece in ("begun/predictions", "begun/mean/0"):
-        arrays = {name: value for name, value in taken.arrays.items() if name != piece}
+        restore_snapshot(training(schedule=False), snapshot)
+    for missing in ("begun/predictions", "begun/mean/0"):
+        arrays = {name: value for name, value in snapshot.arrays.items() if name != missing}
         with pytest.raises(RunError):
-            restore_snapshot(state, type(taken)(arrays, taken.metadata))
+            restore_snapshot(state, Snapshot(arrays, snapshot.metadata))
