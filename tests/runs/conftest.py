@@ -1,4 +1,4 @@
-"""Disks that fail, and processes that die, at a chosen operation."""
+"""Disks that fail and processes that are killed at a chosen operation."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -9,74 +9,83 @@ from typing import Any, Literal
 import pytest
 
 from trainer.errors import StorageError
-from trainer.runs.files import DISK, FileSystem
+from trainer.runs.files import FileSystem
 
 Fault = int | Literal["death", "torn"]
 
 
-class Death(BaseException):
-    """The process ends here."""
+def _write(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
 
 
-class MortalProcess:
-    """Does `steps` operations on its disk, then meets a fault, which is an error's number, or death
-    before the next operation, or death in the middle of it ("torn").
+UNSYNCED = FileSystem(write=_write, sync=lambda path: None)
+"""A disk without flushes, which are slow; a simulated kill does not lose unflushed data."""
+
+
+class ProcessDeath(BaseException):
+    """The process is killed."""
+
+
+class FailingProcess:
+    """A process that fails after `steps` disk operations.
+
+    The fault is an errno, or "death" before the next operation, or "torn" in the middle of it.
     """
 
     def __init__(self, steps: int, fault: Fault = "death") -> None:
         self.steps = steps
         self.fault = fault
-        self.struck = False
+        self.failed = False
         self.disk = FileSystem(
-            make_directory=self._step(DISK.make_directory),
-            write=self._step(DISK.write),
-            sync=self._step(DISK.sync),
-            rename=self._step(DISK.rename),
-            remove=self._step(DISK.remove),
+            make_directory=self._step(UNSYNCED.make_directory),
+            write=self._step(UNSYNCED.write),
+            sync=self._step(UNSYNCED.sync),
+            rename=self._step(UNSYNCED.rename),
+            remove=self._step(UNSYNCED.remove),
         )
 
     @contextmanager
-    def life(self) -> Iterator[None]:
+    def running(self) -> Iterator[None]:
         try:
             yield
-        except Death:
-            assert self.struck
+        except ProcessDeath:
+            assert self.failed
         except StorageError:
-            assert self.struck
+            assert self.failed
             assert isinstance(self.fault, int)
         else:
-            # That a former directory cannot be removed is no error.
-            assert not self.struck or isinstance(self.fault, int)
+            # Failing to remove a previous directory is not an error.
+            assert not self.failed or isinstance(self.fault, int)
 
     def _step(self, operation: Callable[..., None]) -> Callable[..., None]:
         def run(path: Path, *arguments: Any) -> None:
-            if self.struck and not isinstance(self.fault, int):
-                # What is dead does not tidy up either.
-                raise Death
-            if self.steps > 0 or self.struck:
+            if self.failed and not isinstance(self.fault, int):
+                # A killed process does not clean up.
+                raise ProcessDeath
+            if self.steps > 0 or self.failed:
                 self.steps -= 1
                 operation(path, *arguments)
                 return
-            self.struck = True
+            self.failed = True
             if isinstance(self.fault, int):
                 raise OSError(self.fault, os.strerror(self.fault), str(path))
             if self.fault == "torn":
                 _do_half(operation, path, *arguments)
-            raise Death
+            raise ProcessDeath
 
         return run
 
 
 def _do_half(operation: Callable[..., None], path: Path, *arguments: Any) -> None:
-    if operation is DISK.write:
+    if operation is UNSYNCED.write:
         (content,) = arguments
         path.write_bytes(content[: len(content) // 2])
-    if operation is DISK.remove and path.is_dir():
+    if operation is UNSYNCED.remove and path.is_dir():
         files = sorted(path.iterdir())
         for file in files[: (len(files) + 1) // 2]:
             file.unlink()
 
 
 @pytest.fixture
-def mortal() -> Callable[..., MortalProcess]:
-    return MortalProcess
+def failing_process() -> Callable[..., FailingProcess]:
+    return FailingProcess

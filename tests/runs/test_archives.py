@@ -17,7 +17,7 @@ WHERE = Path("state.npz")
 def archive(
     members: dict[str, bytes], compression: int = zipfile.ZIP_STORED, change: Any = None
 ) -> bytes:
-    """A zip archive; `change` may alter its table of contents before that is written."""
+    """Return a zip archive; `change` can modify its central directory before it is written."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", compression) as file:
         for name, content in members.items():
@@ -37,16 +37,16 @@ def array(descr: str, shape: str, data: bytes = b"") -> bytes:
     return npy(f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}", data)
 
 
-SOUND = array("'<f4'", "(2,)", bytes(8))
+VALID = array("'<f4'", "(2,)", bytes(8))
 
 
-def share(members: list[zipfile.ZipInfo]) -> None:
+def share_bytes(members: list[zipfile.ZipInfo]) -> None:
     twin = copy.copy(members[0])
     twin.filename = "twin.npy"
     members.append(twin)
 
 
-def grow(members: list[zipfile.ZipInfo]) -> None:
+def inflate_size(members: list[zipfile.ZipInfo]) -> None:
     members[0].file_size = members[0].compress_size = 10**12
 
 
@@ -54,8 +54,8 @@ def encrypt(members: list[zipfile.ZipInfo]) -> None:
     members[0].flag_bits |= 1
 
 
-def test_arrays_made_by_hand_are_read() -> None:
-    (read,) = unpack_arrays(archive({"a/b.npy": SOUND}), WHERE).items()
+def test_unpack_hand_made_arrays() -> None:
+    (read,) = unpack_arrays(archive({"a/b.npy": VALID}), WHERE).items()
     assert read[0] == "a/b"
     np.testing.assert_array_equal(read[1], np.zeros(2, np.float32))
     assert unpack_arrays(pack_arrays({}), WHERE) == {}
@@ -64,38 +64,38 @@ def test_arrays_made_by_hand_are_read() -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        pytest.param(archive({"a.npy": SOUND}, zipfile.ZIP_DEFLATED), "compressed", id="deflated"),
-        pytest.param(archive({"a.npy": SOUND}, zipfile.ZIP_LZMA), "compressed", id="lzma"),
-        pytest.param(archive({"a.npy": SOUND}, change=encrypt), "encrypted", id="encrypted"),
-        pytest.param(archive({"a.npy": SOUND}, change=share), "declares", id="shared bytes"),
-        pytest.param(archive({"a.npy": SOUND}, change=grow), "declares", id="declared size"),
+        pytest.param(archive({"a.npy": VALID}, zipfile.ZIP_DEFLATED), "compressed", id="deflated"),
+        pytest.param(archive({"a.npy": VALID}, zipfile.ZIP_LZMA), "compressed", id="lzma"),
+        pytest.param(archive({"a.npy": VALID}, change=encrypt), "encrypted", id="encrypted"),
+        pytest.param(archive({"a.npy": VALID}, change=share_bytes), "declares", id="shared bytes"),
+        pytest.param(
+            archive({"a.npy": VALID}, change=inflate_size), "declares", id="declared size"
+        ),
         pytest.param(
             archive(
-                {"a.npy": SOUND, "b.npy": SOUND},
+                {"a.npy": VALID, "b.npy": VALID},
                 change=lambda m: setattr(m[1], "filename", "a.npy"),
             ),
             "same name",
             id="one name twice",
         ),
         pytest.param(b"", "not a zip", id="empty"),
-        pytest.param(archive({"a.npy": SOUND})[:-1], "damage", id="cut"),
+        pytest.param(archive({"a.npy": VALID})[:-1], "damage", id="cut"),
     ],
 )
-def test_an_archive_that_declares_more_than_it_holds_is_refused(
-    tmp_path: Path, content: bytes, words: str
-) -> None:
+def test_unsafe_archive_is_rejected(tmp_path: Path, content: bytes, words: str) -> None:
     path = tmp_path / "model.keras"
     path.write_bytes(content)
-    with pytest.raises(RunError, match=words) as caught:
+    with pytest.raises(RunError, match=words) as raised:
         check_archive(path)
-    (problem,) = caught.value.problems
+    (problem,) = raised.value.problems
     assert problem.where == str(path)
     assert problem.fix
     with pytest.raises(RunError, match=words):
         unpack_arrays(content, WHERE)
 
 
-def test_a_sound_archive_passes(tmp_path: Path) -> None:
+def test_valid_archive_passes(tmp_path: Path) -> None:
     path = tmp_path / "model.keras"
     path.write_bytes(archive({"config.json": b"{}", "assets/a/b": b"", "model.weights.h5": b"x"}))
     check_archive(path)
@@ -104,13 +104,13 @@ def test_a_sound_archive_passes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["../a", "/a", "a/../../b", "a\\b", "C:a"])
-def test_no_member_leads_outside(tmp_path: Path, name: str) -> None:
+def test_member_outside_the_archive_is_rejected(tmp_path: Path, name: str) -> None:
     path = tmp_path / "model.keras"
     path.write_bytes(archive({name: b"x"}))
     with pytest.raises(RunError, match="points outside"):
         check_archive(path)
-    # Names of arrays are no paths.
-    assert list(unpack_arrays(archive({f"{name}.npy": SOUND}), WHERE)) == [name]
+    # Names of arrays are not paths.
+    assert list(unpack_arrays(archive({f"{name}.npy": VALID}), WHERE)) == [name]
 
 
 class Dangerous:
@@ -121,13 +121,13 @@ class Dangerous:
 @pytest.mark.parametrize(
     "member",
     [
-        pytest.param(array("'<f4'", "(3,)", bytes(8)), id="more than there is"),
-        pytest.param(array("'<f4'", "(1,)", bytes(8)), id="less than there is"),
-        pytest.param(array("'<f4'", "(10**15,)", bytes(8)), id="a sum for a size"),
+        pytest.param(array("'<f4'", "(3,)", bytes(8)), id="too few bytes"),
+        pytest.param(array("'<f4'", "(1,)", bytes(8)), id="too many bytes"),
+        pytest.param(array("'<f4'", "(10**15,)", bytes(8)), id="expression as size"),
         pytest.param(array("'<f4'", f"({10**15},)", bytes(8)), id="petabytes"),
-        pytest.param(array("'<f4'", f"({2**62}, 4)"), id="a product that overflows"),
+        pytest.param(array("'<f4'", f"({2**62}, 4)"), id="overflowing product"),
         pytest.param(array("'<f4'", "(-2, -1)", bytes(8)), id="negative"),
-        pytest.param(array("'<U0'", f"({10**15},)"), id="elements without a width"),
+        pytest.param(array("'<U0'", f"({10**15},)"), id="zero-width elements"),
         pytest.param(array("'|O'", "()", pickle.dumps(Dangerous())), id="pickle"),
         pytest.param(array("[('x', '|O')]", "()", pickle.dumps(Dangerous())), id="pickled field"),
         pytest.param(array("'|V8'", "()", bytes(8)), id="raw bytes"),
@@ -137,17 +137,17 @@ class Dangerous:
         pytest.param(npy("\\\n\t ?'"), id="no header"),
         pytest.param(npy("{}", version=b"\x03\x00"), id="version 3"),
         pytest.param(b"\x93NUMPY\x02\x00\xff\xff\xff\xff", id="header of 4 GB"),
-        pytest.param(b"", id="nothing"),
+        pytest.param(b"", id="empty"),
         pytest.param(pickle.dumps(Dangerous()), id="bare pickle"),
     ],
 )
-def test_an_array_that_is_not_what_it_declares_is_refused(member: bytes) -> None:
-    with pytest.raises(RunError, match="damage") as caught:
+def test_array_with_wrong_header_is_rejected(member: bytes) -> None:
+    with pytest.raises(RunError, match="damage") as raised:
         unpack_arrays(archive({"a.npy": member}), WHERE)
-    assert caught.value.problems[0].where == str(WHERE)
+    assert raised.value.problems[0].where == str(WHERE)
 
 
-def test_what_is_no_array_is_refused() -> None:
+def test_objects_are_rejected() -> None:
     with pytest.raises(RunError, match="not an array"):
         unpack_arrays(archive({"a.pkl": pickle.dumps(Dangerous())}), WHERE)
     with pytest.raises(TypeError, match="object"):

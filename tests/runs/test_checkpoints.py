@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from tests.runs.conftest import UNSYNCED
 from trainer.errors import RunError, StorageError
 from trainer.runs.checkpoints import (
     Checkpoint,
@@ -27,7 +28,7 @@ from trainer.runs.checkpoints import (
 )
 from trainer.runs.files import DISK, FileSystem
 
-Mortals = Callable[..., Any]
+MakeProcess = Callable[..., Any]
 
 STATE: dict[str, Any] = {
     "network/0000/sequential/dense/kernel": np.arange(6, dtype=np.float32).reshape(2, 3),
@@ -60,7 +61,7 @@ def epoch_of(checkpoint: Checkpoint) -> int:
 
 
 def sealed(metadata: dict[str, Any]) -> bytes:
-    """The form of checkpoint.json: its last key is the hash of all bytes before it."""
+    """Return the content of checkpoint.json; its last key is the hash of all bytes before it."""
     head = json.dumps({key: metadata[key] for key in metadata if key != "sha256"}, indent=2)
     head = head.removesuffix("\n}")
     digest = hashlib.sha256(head.encode()).hexdigest()
@@ -68,7 +69,7 @@ def sealed(metadata: dict[str, Any]) -> bytes:
 
 
 def forge(directory: Path, **files: bytes) -> None:
-    """A checkpoint by somebody who knows how: all hashes are right."""
+    """Write a malicious checkpoint with correct hashes."""
     directory.mkdir(parents=True)
     metadata: dict[str, Any] = {"format": 2, "files": {}}
     for name, content in {
@@ -87,7 +88,7 @@ def archive_of_arrays(**values: Any) -> bytes:
     return buffer.getvalue()
 
 
-def test_what_is_written_reads_back(tmp_path: Path) -> None:
+def test_written_checkpoint_is_read_back(tmp_path: Path) -> None:
     directory = tmp_path / "last"
     write(directory, 3)
     checkpoint = read_checkpoint(directory)
@@ -105,13 +106,13 @@ def test_what_is_written_reads_back(tmp_path: Path) -> None:
         np.testing.assert_array_equal(checkpoint.state[name], array)
 
 
-def test_numpy_reads_the_state(tmp_path: Path) -> None:
+def test_numpy_loads_the_state(tmp_path: Path) -> None:
     write(tmp_path / "last", 3)
     with np.load(tmp_path / "last" / "state.npz", allow_pickle=False) as archive:
         assert set(archive.files) == {*STATE, "epoch"}
 
 
-@settings(deadline=None)  # a disk has no deadline
+@settings(deadline=None)  # disks can be slow
 @given(
     st.dictionaries(
         st.from_regex(r"[a-z_]+(/[a-z0-9_]+){0,3}", fullmatch=True),
@@ -122,11 +123,12 @@ def test_numpy_reads_the_state(tmp_path: Path) -> None:
         max_size=5,
     )
 )
-def test_any_state_reads_back_bit_by_bit(
+def test_any_state_is_read_back_exactly(
     tmp_path_factory: pytest.TempPathFactory, state: dict[str, Any]
 ) -> None:
     directory = tmp_path_factory.mktemp("checkpoint") / "last"
-    write_checkpoint(directory, lambda path: DISK.write(path, archive("x")), state, {})
+    model = archive("x")
+    write_checkpoint(directory, lambda path: UNSYNCED.write(path, model), state, {}, UNSYNCED)
     read = read_checkpoint(directory).state
     assert set(read) == set(state)
     for name, array in state.items():
@@ -135,7 +137,7 @@ def test_any_state_reads_back_bit_by_bit(
         assert read[name].dtype == array.dtype
 
 
-def test_equal_states_are_equal_bytes(tmp_path: Path) -> None:
+def test_equal_states_give_equal_files(tmp_path: Path) -> None:
     for name in ("a", "b"):
         write(tmp_path / name, 3)
     for file in ("state.npz", "checkpoint.json"):
@@ -144,8 +146,8 @@ def test_equal_states_are_equal_bytes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("keep", [1, 2, 3])
 @pytest.mark.parametrize("fault", [errno.ENOSPC, errno.EIO, errno.EACCES, "death", "torn"])
-def test_a_checkpoint_is_old_or_new_wherever_a_fault_strikes(
-    tmp_path: Path, mortal: Mortals, fault: Any, keep: int
+def test_a_failure_at_any_step_leaves_the_old_or_the_new_checkpoint(
+    tmp_path: Path, failing_process: MakeProcess, fault: Any, keep: int
 ) -> None:
     names = ["last", *(f"last-{number}" for number in range(1, keep))]
     for epoch in range(1, 5):
@@ -153,53 +155,53 @@ def test_a_checkpoint_is_old_or_new_wherever_a_fault_strikes(
     for steps in range(100):
         directory = tmp_path / str(steps) / "last"
         shutil.copytree(tmp_path / "before", directory.parent)
-        process = mortal(steps, fault)
-        with process.life():
+        process = failing_process(steps, fault)
+        with process.running():
             write(directory, 5, keep, process.disk)
-        checkpoint, passed = read_newest_checkpoint(directory)
-        seen = epoch_of(checkpoint)
-        assert seen in {4, 5}
-        assert epoch_of(read_checkpoint(directory)) == seen
-        assert [problem.where for problem in passed] in ([], [str(directory)])
-        assert bool(passed) == (checkpoint.directory.name != "last")
-        # Whoever goes on writes as if nothing had been.
+        checkpoint, skipped = read_newest_checkpoint(directory)
+        epoch_read = epoch_of(checkpoint)
+        assert epoch_read in {4, 5}
+        assert epoch_of(read_checkpoint(directory)) == epoch_read
+        assert [problem.where for problem in skipped] in ([], [str(directory)])
+        assert bool(skipped) == (checkpoint.directory.name != "last")
+        # The next process writes as if nothing had happened.
         write(directory, 6, keep)
         assert sorted(path.name for path in directory.parent.iterdir()) == names
         epochs = [epoch_of(read_checkpoint(directory.with_name(name))) for name in names]
-        assert epochs[:2] == [6, seen][:keep]
+        assert epochs[:2] == [6, epoch_read][:keep]
         assert epochs == sorted(epochs, reverse=True)
-        if not process.struck:
-            assert seen == 5
+        if not process.failed:
+            assert epoch_read == 5
             return
-    pytest.fail("it never came to an end")
+    pytest.fail("the process never finished")
 
 
-def test_the_newest_sound_one_is_found(tmp_path: Path) -> None:
+def test_read_newest_skips_damaged_checkpoints(tmp_path: Path) -> None:
     directory = tmp_path / "checkpoints" / "last"
     for epoch in range(1, 5):
         write(directory, epoch, keep=3)
-    checkpoint, passed = read_newest_checkpoint(directory)
-    assert (epoch_of(checkpoint), checkpoint.directory, passed) == (4, directory, ())
+    checkpoint, skipped = read_newest_checkpoint(directory)
+    assert (epoch_of(checkpoint), checkpoint.directory, skipped) == (4, directory, ())
     (directory / "state.npz").unlink()
-    checkpoint, passed = read_newest_checkpoint(directory)
+    checkpoint, skipped = read_newest_checkpoint(directory)
     assert (epoch_of(checkpoint), checkpoint.directory.name) == (3, "last-1")
-    assert [problem.where for problem in passed] == [str(directory / "state.npz")]
+    assert [problem.where for problem in skipped] == [str(directory / "state.npz")]
     shutil.rmtree(directory)
     (directory.with_name("last-1") / "model.keras").write_bytes(b"")
-    checkpoint, passed = read_newest_checkpoint(directory)
+    checkpoint, skipped = read_newest_checkpoint(directory)
     assert (epoch_of(checkpoint), checkpoint.directory.name) == (2, "last-2")
-    assert [problem.where for problem in passed] == [
+    assert [problem.where for problem in skipped] == [
         str(directory),
         str(directory.with_name("last-1") / "model.keras"),
     ]
     (directory.with_name("last-2") / "checkpoint.json").unlink()
-    with pytest.raises(RunError) as caught:
+    with pytest.raises(RunError) as raised:
         read_newest_checkpoint(directory)
-    assert len(caught.value.problems) == 3
-    assert all("trainer fit" in problem.fix for problem in caught.value.problems)
+    assert len(raised.value.problems) == 3
+    assert all("trainer fit" in problem.fix for problem in raised.value.problems)
 
 
-def test_nothing_to_resume_from_is_told(tmp_path: Path) -> None:
+def test_read_newest_without_checkpoints(tmp_path: Path) -> None:
     directory = tmp_path / "checkpoints" / "last"
     with pytest.raises(RunError, match=r"nothing to resume from.*trainer fit"):
         read_newest_checkpoint(directory)
@@ -210,7 +212,7 @@ def test_nothing_to_resume_from_is_told(tmp_path: Path) -> None:
         read_newest_checkpoint(directory)
 
 
-def test_fewer_or_more_can_be_kept_than_before(tmp_path: Path) -> None:
+def test_keep_can_change(tmp_path: Path) -> None:
     directory = tmp_path / "last"
     kept = []
     for epoch, keep in enumerate([1, 3, 3, 3, 3, 2, 1, 2], start=1):
@@ -223,7 +225,7 @@ def test_fewer_or_more_can_be_kept_than_before(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["model.keras", "state.npz"])
 @pytest.mark.parametrize("damage", ["flip", "cut", "remove", "empty"])
-def test_damage_is_told_by_the_name_of_the_file(tmp_path: Path, name: str, damage: str) -> None:
+def test_damaged_file_is_named(tmp_path: Path, name: str, damage: str) -> None:
     directory = tmp_path / "last"
     write(directory, 3)
     path = directory / name
@@ -237,24 +239,24 @@ def test_damage_is_told_by_the_name_of_the_file(tmp_path: Path, name: str, damag
             path.write_bytes(b"")
         case _:
             path.unlink()
-    with pytest.raises(RunError) as caught:
+    with pytest.raises(RunError) as raised:
         read_checkpoint(directory)
-    (problem,) = caught.value.problems
+    (problem,) = raised.value.problems
     assert problem.where == str(path)
     assert str(tmp_path / "best") in problem.fix
 
 
 @pytest.mark.parametrize("name", ["checkpoint.json", "model.keras", "state.npz"])
-def test_no_changed_byte_and_no_cut_passes(tmp_path: Path, name: str) -> None:
+def test_any_changed_byte_or_truncation_is_detected(tmp_path: Path, name: str) -> None:
     directory = tmp_path / "last"
     write(directory, 3)
     path = directory / name
     content = path.read_bytes()
     random = np.random.default_rng(7)
-    places = random.permutation(len(content))[:300]
-    for place, change in zip(places, random.integers(1, 256, len(places)), strict=True):
+    positions = random.permutation(len(content))[:300]
+    for position, change in zip(positions, random.integers(1, 256, len(positions)), strict=True):
         damaged = bytearray(content)
-        damaged[place] ^= change
+        damaged[position] ^= change
         path.write_bytes(damaged)
         with pytest.raises(RunError):
             read_checkpoint(directory)
@@ -286,19 +288,19 @@ def test_no_changed_byte_and_no_cut_passes(tmp_path: Path, name: str) -> None:
         (sealed({"format": 2, "files": {"model.keras": 1, "state.npz": 2}}), "sha256 and bytes"),
     ],
 )
-def test_damaged_facts_are_told(tmp_path: Path, metadata: bytes | None, words: str) -> None:
+def test_damaged_metadata(tmp_path: Path, metadata: bytes | None, words: str) -> None:
     directory = tmp_path / "last"
     write(directory, 3)
     path = directory / "checkpoint.json"
     path.unlink()
     if metadata is not None:
         path.write_bytes(metadata)
-    with pytest.raises(RunError, match=words) as caught:
+    with pytest.raises(RunError, match=words) as raised:
         read_checkpoint(directory)
-    assert caught.value.problems[0].where == str(path)
+    assert raised.value.problems[0].where == str(path)
 
 
-def test_facts_of_gigabytes_are_not_read(tmp_path: Path) -> None:
+def test_huge_metadata_is_rejected(tmp_path: Path) -> None:
     directory = tmp_path / "last"
     write(directory, 3)
     os.truncate(directory / "checkpoint.json", 1 << 36)
@@ -307,7 +309,7 @@ def test_facts_of_gigabytes_are_not_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["../secret", "/etc/hostname", "a/b", ".."])
-def test_no_file_outside_the_checkpoint_is_read(tmp_path: Path, name: str) -> None:
+def test_file_names_outside_the_checkpoint_are_rejected(tmp_path: Path, name: str) -> None:
     directory = tmp_path / "last"
     write(directory, 3)
     path = directory / "checkpoint.json"
@@ -319,19 +321,19 @@ def test_no_file_outside_the_checkpoint_is_read(tmp_path: Path, name: str) -> No
 
 
 @pytest.mark.parametrize("name", ["checkpoint.json", "model.keras", "state.npz"])
-def test_no_link_out_of_the_checkpoint_is_followed(tmp_path: Path, name: str) -> None:
+def test_links_out_of_the_checkpoint_are_rejected(tmp_path: Path, name: str) -> None:
     directory = tmp_path / "checkpoints" / "last"
     write(directory, 3)
     path = directory / name
     outside = tmp_path / "outside"
     path.rename(outside)
     path.symlink_to(outside)
-    with pytest.raises(RunError, match="a link to") as caught:
+    with pytest.raises(RunError, match="a link to") as raised:
         read_checkpoint(directory)
-    assert caught.value.problems[0].where == str(path)
+    assert raised.value.problems[0].where == str(path)
 
 
-def test_no_link_out_of_the_run_is_followed(tmp_path: Path) -> None:
+def test_links_out_of_the_run_are_rejected(tmp_path: Path) -> None:
     write(tmp_path / "elsewhere", 3)
     directory = tmp_path / "run" / "checkpoints" / "last"
     directory.parent.mkdir(parents=True)
@@ -345,7 +347,7 @@ def test_no_link_out_of_the_run_is_followed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["checkpoint.json", "model.keras", "state.npz"])
-def test_a_pipe_holds_nobody_up(tmp_path: Path, name: str) -> None:
+def test_pipes_are_rejected(tmp_path: Path, name: str) -> None:
     directory = tmp_path / "last"
     write(directory, 3)
     (directory / name).unlink()
@@ -354,7 +356,7 @@ def test_a_pipe_holds_nobody_up(tmp_path: Path, name: str) -> None:
         read_checkpoint(directory)
 
 
-def test_a_forged_checkpoint_is_read_only_if_it_does_no_harm(tmp_path: Path) -> None:
+def test_forged_checkpoint_is_read_only_if_harmless(tmp_path: Path) -> None:
     forge(tmp_path / "a" / "last", state=archive_of_arrays(a=np.arange(3)))
     assert list(read_checkpoint(tmp_path / "a" / "last").state) == ["a"]
     forge(tmp_path / "b" / "last", state=archive_of_arrays(a=np.array([{"x": 1}])))
@@ -365,13 +367,14 @@ def test_a_forged_checkpoint_is_read_only_if_it_does_no_harm(tmp_path: Path) -> 
             read_checkpoint(tmp_path / name / "last")
 
 
-def test_what_memory_does_not_hold_is_told(tmp_path: Path) -> None:
+def test_file_that_does_not_fit_in_memory(tmp_path: Path) -> None:
     forge(tmp_path / "last")
     (tmp_path / "large").touch()
     os.truncate(tmp_path / "large", 1 << 33)
     code = """
 import resource, sys
 from pathlib import Path
+from tests.runs.conftest import UNSYNCED
 from trainer.errors import RunError
 from trainer.runs.files import read_bytes
 resource.setrlimit(resource.RLIMIT_AS, (1 << 32, 1 << 32))
@@ -380,37 +383,37 @@ try:
 except RunError as error:
     print(error)
 """
-    told = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "large")],
         check=True,
         capture_output=True,
         text=True,
     )
-    assert "a file that fits in memory" in told.stdout
+    assert "a file that fits in memory" in completed.stdout
 
 
-def test_a_pickle_is_not_written(tmp_path: Path) -> None:
+def test_objects_are_not_written(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="object"):
         write_checkpoint(tmp_path / "last", Path.touch, {"a": np.array([object()])}, {})
     assert not (tmp_path / "last").exists()
 
 
-def test_no_checkpoint_is_told(tmp_path: Path) -> None:
+def test_missing_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="expected a checkpoint, found none"):
         read_checkpoint(tmp_path / "last")
 
 
-def test_a_run_directory_that_vanished_is_a_storage_error(tmp_path: Path) -> None:
+def test_missing_run_directory_is_a_storage_error(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="ENOENT"):
         write(tmp_path / "gone" / "checkpoints" / "last", 1)
 
 
-def test_the_directory_of_checkpoints_is_made(tmp_path: Path) -> None:
+def test_checkpoints_directory_is_created(tmp_path: Path) -> None:
     write(tmp_path / "checkpoints" / "best", 1)
     assert epoch_of(read_checkpoint(tmp_path / "checkpoints" / "best")) == 1
 
 
-def test_reserved_facts_are_refused(tmp_path: Path) -> None:
+def test_reserved_metadata_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="files"):
         write_checkpoint(tmp_path / "last", Path.touch, {}, {"files": {}})
 
@@ -418,9 +421,7 @@ def test_reserved_facts_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "keep"), [("last", 1), ("last", 2), ("last", 3), ("last-1", 2), ("last-1", 3)]
 )
-def test_a_reader_meets_whole_checkpoints_while_a_run_replaces_them(
-    tmp_path: Path, name: str, keep: int
-) -> None:
+def test_concurrent_reader_sees_complete_checkpoints(tmp_path: Path, name: str, keep: int) -> None:
     directory = tmp_path / "last"
     for epoch in range(-2, 1):
         write(directory, epoch, keep=3)
@@ -442,7 +443,7 @@ def test_a_reader_meets_whole_checkpoints_while_a_run_replaces_them(
     assert epoch_of(read_checkpoint(directory)) == 39
 
 
-def test_a_checkpoint_set_aside_is_read_where_it_lies(tmp_path: Path) -> None:
+def test_checkpoint_is_read_while_it_is_being_replaced(tmp_path: Path) -> None:
     write(tmp_path / "last", 1)
     shutil.move(tmp_path / "last", tmp_path / "last-1")
     checkpoint = read_checkpoint(tmp_path / "last")
@@ -450,7 +451,7 @@ def test_a_checkpoint_set_aside_is_read_where_it_lies(tmp_path: Path) -> None:
     assert epoch_of(checkpoint) == 1
 
 
-def test_an_unfinished_checkpoint_is_never_read(tmp_path: Path) -> None:
+def test_unfinished_checkpoint_is_not_read(tmp_path: Path) -> None:
     write(tmp_path / "last", 1)
     shutil.move(tmp_path / "last", tmp_path / "last.new")
     for read in (read_checkpoint, read_newest_checkpoint):

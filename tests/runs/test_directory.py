@@ -15,7 +15,7 @@ from trainer.runs.manifest import new_manifest
 NOW = datetime(2026, 11, 22, 14, 15, 30, tzinfo=UTC)
 
 
-def begun(root: Path, name: str = "wine", now: datetime = NOW) -> RunDirectory:
+def start_run(root: Path, name: str = "wine", now: datetime = NOW) -> RunDirectory:
     run = RunDirectory.create(root, name, "seed: 7\n", now)
     run.write_config("seed: 7\n")
     run.write_manifest(
@@ -29,7 +29,7 @@ def with_checkpoint(run: RunDirectory, name: str = "best") -> RunDirectory:
     return run
 
 
-def test_a_run_is_made_under_its_name_and_time(tmp_path: Path) -> None:
+def test_create_names_the_run_by_experiment_and_time(tmp_path: Path) -> None:
     berlin = NOW.astimezone(timezone(timedelta(hours=1)))
     run = RunDirectory.create(tmp_path / "runs", "wine", "seed: 7\n", berlin)
     assert run.path.parent == tmp_path / "runs" / "wine"
@@ -38,14 +38,14 @@ def test_a_run_is_made_under_its_name_and_time(tmp_path: Path) -> None:
     assert list(run.path.iterdir()) == []
 
 
-def test_runs_of_one_moment_get_names_of_their_own(tmp_path: Path) -> None:
+def test_runs_created_at_the_same_time_have_distinct_names(tmp_path: Path) -> None:
     runs = {RunDirectory.create(tmp_path, "wine", "seed: 7\n", NOW).path for _ in range(50)}
     assert len(runs) == 50
     assert len(list((tmp_path / "wine").iterdir())) == 50
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/b", "/tmp"])
-def test_a_name_leads_nowhere_else(tmp_path: Path, name: str) -> None:
+def test_names_with_path_separators_are_rejected(tmp_path: Path, name: str) -> None:
     with pytest.raises(ValueError, match="name"):
         RunDirectory.create(tmp_path, name, "", NOW)
     run = RunDirectory(tmp_path)
@@ -55,30 +55,30 @@ def test_a_name_leads_nowhere_else(tmp_path: Path, name: str) -> None:
         run.checkpoint(name)
 
 
-def test_a_place_where_no_run_can_be_made_is_bad_input(tmp_path: Path) -> None:
+def test_create_under_a_file_is_an_input_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for root in (tmp_path / "file", tmp_path / "file" / "inner"):
-        with pytest.raises(RunError) as caught:
+        with pytest.raises(RunError) as raised:
             RunDirectory.create(root, "wine", "", NOW)
-        assert caught.value.exit_code == 2
-        assert caught.value.problems[0].fix
+        assert raised.value.exit_code == 2
+        assert raised.value.problems[0].fix
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_place_without_permission_is_bad_input(tmp_path: Path) -> None:
+def test_create_without_permission_is_an_input_error(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(RunError, match="write permission"):
         RunDirectory.create(tmp_path / "runs", "wine", "", NOW)
 
 
 @pytest.mark.skipif(not Path("/sys/kernel").is_dir(), reason="needs /sys")
-def test_a_place_that_refuses_even_root_is_bad_input() -> None:
+def test_create_on_a_read_only_file_system_is_an_input_error() -> None:
     with pytest.raises(RunError, match=r"E(ACCES|PERM|ROFS)"):
         RunDirectory.create(Path("/sys/kernel/runs"), "wine", "", NOW)
 
 
-def test_what_is_written_reads_back(tmp_path: Path) -> None:
-    run = begun(tmp_path)
+def test_written_files_are_read_back(tmp_path: Path) -> None:
+    run = start_run(tmp_path)
     run.write_preprocessing({"columns": [{"name": "ü"}]})
     run.write_splits(b"PAR1")
     run.write_evaluation("test", {"metrics": {"auc": float("nan")}})
@@ -104,8 +104,8 @@ def test_what_is_written_reads_back(tmp_path: Path) -> None:
     ]
 
 
-def test_a_run_that_was_removed_does_not_come_back_in_part(tmp_path: Path) -> None:
-    run = begun(tmp_path)
+def test_deleted_run_is_not_recreated(tmp_path: Path) -> None:
+    run = start_run(tmp_path)
     shutil.rmtree(run.path)
     for write in (
         lambda: run.write_evaluation("test", {}),
@@ -118,15 +118,15 @@ def test_a_run_that_was_removed_does_not_come_back_in_part(tmp_path: Path) -> No
     assert not run.path.exists()
 
 
-def test_a_missing_file_is_told(tmp_path: Path) -> None:
-    run = begun(tmp_path)
+def test_missing_file(tmp_path: Path) -> None:
+    run = start_run(tmp_path)
     with pytest.raises(RunError, match=r"preprocessing.json.*no such file"):
         run.read_preprocessing()
     assert run.read_evaluations() == {}
 
 
-def test_what_a_killed_writer_left_goes(tmp_path: Path) -> None:
-    run = with_checkpoint(begun(tmp_path))
+def test_remove_leftovers(tmp_path: Path) -> None:
+    run = with_checkpoint(start_run(tmp_path))
     run.write_evaluation("test", {})
     run.write_predictions("test.parquet", b"")
     for _ in range(3):

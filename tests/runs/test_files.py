@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.runs.conftest import UNSYNCED
 from trainer.errors import RunError, StorageError
 from trainer.runs.files import (
     DISK,
@@ -28,16 +29,16 @@ from trainer.runs.files import (
     write_atomically,
 )
 
-Mortals = Callable[..., Any]
+MakeProcess = Callable[..., Any]
 
 
-def half_removed(path: Path) -> None:
+def remove_one_file(path: Path) -> None:
     if path.is_dir():
         next(path.iterdir()).unlink()
     raise KeyboardInterrupt
 
 
-def failing(number: int) -> FileSystem:
+def failing_disk(number: int) -> FileSystem:
     def fail(*_: Any) -> None:
         raise OSError(number, os.strerror(number))
 
@@ -60,7 +61,7 @@ def content(directory: Path) -> str:
     return texts.pop()
 
 
-def test_a_file_is_replaced(tmp_path: Path) -> None:
+def test_write_replaces_a_file(tmp_path: Path) -> None:
     path = tmp_path / "file"
     write_atomically(path, b"old")
     write_atomically(path, b"new")
@@ -69,13 +70,13 @@ def test_a_file_is_replaced(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("steps", range(4))
-def test_a_file_is_old_or_new_wherever_the_process_dies(
-    tmp_path: Path, mortal: Mortals, steps: int
+def test_a_kill_at_any_step_leaves_the_old_or_the_new_file(
+    tmp_path: Path, failing_process: MakeProcess, steps: int
 ) -> None:
     path = tmp_path / "file"
     write_atomically(path, b"old")
-    process = mortal(steps)
-    with process.life():
+    process = failing_process(steps)
+    with process.running():
         write_atomically(path, b"new", process.disk)
     assert path.read_bytes() == (b"old" if steps < 2 else b"new")
     write_atomically(path, b"newer")
@@ -93,37 +94,37 @@ def test_a_file_is_old_or_new_wherever_the_process_dies(
         (errno.ENXIO, "df -h"),
     ],
 )
-def test_a_disk_that_refuses_is_a_storage_error(tmp_path: Path, number: int, words: str) -> None:
+def test_disk_errors_become_storage_errors(tmp_path: Path, number: int, words: str) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"old")
     writes: list[Callable[[], None]] = [
-        lambda: write_atomically(path, b"new", failing(number)),
-        lambda: replace_directory(tmp_path / "directory", fill("x"), failing(number)),
+        lambda: write_atomically(path, b"new", failing_disk(number)),
+        lambda: replace_directory(tmp_path / "directory", fill("x"), failing_disk(number)),
     ]
     for write in writes:
-        with pytest.raises(StorageError) as caught:
+        with pytest.raises(StorageError) as raised:
             write()
-        (problem,) = caught.value.problems
+        (problem,) = raised.value.problems
         assert problem.where.startswith(str(tmp_path))
         assert errno.errorcode[number] in problem.found
         assert words in problem.fix
-        assert caught.value.exit_code == 3
+        assert raised.value.exit_code == 3
     assert path.read_bytes() == b"old"
     assert sorted(tmp_path.iterdir()) == [path]
 
 
-def test_a_directory_that_vanished_is_a_storage_error(tmp_path: Path) -> None:
+def test_missing_directory_is_a_storage_error(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="ENOENT"):
         write_atomically(tmp_path / "gone" / "file", b"x")
 
 
-def test_a_file_in_place_of_a_directory_is_a_storage_error(tmp_path: Path) -> None:
+def test_file_in_place_of_a_directory_is_a_storage_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="ENOTDIR"):
         write_atomically(tmp_path / "file" / "inner", b"x")
 
 
-def test_a_directory_is_replaced(tmp_path: Path) -> None:
+def test_replace_directory(tmp_path: Path) -> None:
     path = tmp_path / "directory"
     assert existing_directory(path) is None
     for text in ("first", "second", "third"):
@@ -133,60 +134,59 @@ def test_a_directory_is_replaced(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("before", [None, "old"])
-def test_a_directory_is_old_or_new_wherever_the_process_dies(
-    tmp_path: Path, mortal: Mortals, before: str | None
+def test_a_kill_at_any_step_leaves_the_old_or_the_new_directory(
+    tmp_path: Path, failing_process: MakeProcess, before: str | None
 ) -> None:
-    seen = []
+    contents = []
     for steps in range(100):
         path = tmp_path / str(steps) / "directory"
         path.parent.mkdir()
         if before is not None:
             replace_directory(path, fill(before))
-        process = mortal(steps)
-        with process.life():
+        process = failing_process(steps)
+        with process.running():
             replace_directory(path, fill("new"), process.disk)
-        seen.append(content(path) if existing_directory(path) else None)
-        # Whoever goes on writes as if nothing had been; twice, as leftovers must not add up.
+        contents.append(content(path) if existing_directory(path) else None)
+        # The next process writes as if nothing had happened; twice, as leftovers must not accumulate.
         for text in ("newer", "newest"):
             replace_directory(path, fill(text))
             assert content(path) == text
         assert list(path.parent.iterdir()) == [path]
-        if not process.struck:
+        if not process.failed:
             break
     else:
-        pytest.fail("it never came to an end")
-    change = seen.index("new")
-    assert set(seen[:change]) == {before}
-    assert set(seen[change:]) == {"new"}
-    assert 0 < change < len(seen) - 1
+        pytest.fail("the process never finished")
+    change = contents.index("new")
+    assert set(contents[:change]) == {before}
+    assert set(contents[change:]) == {"new"}
+    assert 0 < change < len(contents) - 1
 
 
-def test_a_process_may_die_again_while_the_next_repairs(tmp_path: Path, mortal: Mortals) -> None:
+def test_two_kills_in_a_row(tmp_path: Path, failing_process: MakeProcess) -> None:
     texts = ["0", "1", "2", "3", "4"]
-    hasty = FileSystem(sync=lambda path: None)
     for keep in (1, 3):
         (tmp_path / f"before-{keep}").mkdir()
         for text in texts[:3]:
-            replace_directory(tmp_path / f"before-{keep}" / "directory", fill(text), hasty, keep)
+            replace_directory(tmp_path / f"before-{keep}" / "directory", fill(text), UNSYNCED, keep)
         for first in range(14):
             for second in range(14):
                 path = tmp_path / f"{keep}-{first}-{second}" / "directory"
                 shutil.copytree(tmp_path / f"before-{keep}", path.parent)
                 for steps, text in ((first, texts[3]), (second, texts[4])):
-                    process = mortal(steps)
-                    with process.life():
+                    process = failing_process(steps)
+                    with process.running():
                         replace_directory(path, fill(text), process.disk, keep)
                     assert content(path) in texts[2:]
                 remove_leftovers(path, keep=keep)
                 assert content(path) in texts[2:]
-                former = [content(place) for place in previous_directories(path)]
-                assert former == sorted(former, reverse=True)
-                replace_directory(path, fill("5"), hasty, keep)
+                previous = [content(place) for place in previous_directories(path)]
+                assert previous == sorted(previous, reverse=True)
+                replace_directory(path, fill("5"), UNSYNCED, keep)
                 assert content(path) == "5"
                 assert len(list(path.parent.iterdir())) == keep
 
 
-def test_leftovers_go_and_nothing_else(tmp_path: Path) -> None:
+def test_only_leftovers_are_removed(tmp_path: Path) -> None:
     path = tmp_path / "directory"
     names = ["directory", "directory-1", "directory-2", "directory-3", "directory.new"]
     others = ["directory-2024", "directory-x", "directory-", "other.new", "other-1"]
@@ -210,7 +210,7 @@ def test_leftovers_go_and_nothing_else(tmp_path: Path) -> None:
     assert (tmp_path / ".a.json.0123abcd.old").exists()
 
 
-def test_a_process_may_die_while_it_removes_the_old_one(tmp_path: Path) -> None:
+def test_kill_while_removing_the_old_directory(tmp_path: Path) -> None:
     path = tmp_path / "directory"
     replace_directory(path, fill("old"))
     calls = 0
@@ -218,7 +218,7 @@ def test_a_process_may_die_while_it_removes_the_old_one(tmp_path: Path) -> None:
     def remove(place: Path) -> None:
         nonlocal calls
         calls += 1
-        (DISK.remove if calls == 1 else half_removed)(place)
+        (DISK.remove if calls == 1 else remove_one_file)(place)
 
     with pytest.raises(KeyboardInterrupt):
         replace_directory(path, fill("new"), FileSystem(remove=remove))
@@ -229,7 +229,7 @@ def test_a_process_may_die_while_it_removes_the_old_one(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_what_cannot_be_written_leaves_the_old_directory(tmp_path: Path) -> None:
+def test_failed_write_leaves_the_old_directory(tmp_path: Path) -> None:
     path = tmp_path / "directory"
     replace_directory(path, fill("old"))
 
@@ -254,7 +254,7 @@ def test_what_cannot_be_written_leaves_the_old_directory(tmp_path: Path) -> None
         assert list(tmp_path.iterdir()) == [path]
 
 
-def test_an_old_directory_that_cannot_go_is_no_error(tmp_path: Path) -> None:
+def test_failed_removal_of_the_old_directory_is_ignored(tmp_path: Path) -> None:
     path = tmp_path / "directory"
     replace_directory(path, fill("old"))
 
@@ -300,7 +300,7 @@ json_values = st.recursive(
     | st.booleans()
     | st.integers()
     | st.floats(allow_nan=False, allow_infinity=False)
-    # Any text: lone surrogates stand for bytes of file names that are no text.
+    # Any text: lone surrogates represent bytes of file names that are not valid text.
     | st.text(st.characters(codec=None)),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(st.characters(codec=None)), inner),
     max_leaves=10,
@@ -308,13 +308,13 @@ json_values = st.recursive(
 
 
 @given(json_values)
-def test_json_reads_back_as_it_was(value: Any) -> None:
+def test_json_round_trip(value: Any) -> None:
     assert json.loads(json_bytes(value)) == value
     assert json.loads(json_line(value)) == value
     assert json_line(value).count(b"\n") == 1
 
 
-def test_reading_says_what_is_missing_or_damaged(tmp_path: Path) -> None:
+def test_read_errors(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     with pytest.raises(RunError, match="no such file"):
         read_json(path)
@@ -333,7 +333,7 @@ def test_reading_says_what_is_missing_or_damaged(tmp_path: Path) -> None:
         read_bytes(tmp_path)
 
 
-def test_only_files_of_the_directory_itself_are_read(tmp_path: Path) -> None:
+def test_links_out_of_the_directory_and_pipes_are_rejected(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("x")
     run = tmp_path / "run"
     run.mkdir()
@@ -349,6 +349,6 @@ def test_only_files_of_the_directory_itself_are_read(tmp_path: Path) -> None:
         ("round", "ELOOP"),
         ("pipe", "a pipe"),
     ):
-        with pytest.raises(RunError, match=words) as caught:
+        with pytest.raises(RunError, match=words) as raised:
             read_bytes(run / name)
-        assert caught.value.problems[0].fix
+        assert raised.value.problems[0].fix

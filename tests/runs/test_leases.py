@@ -1,4 +1,4 @@
-"""A lease is there until it is withdrawn, and its holder does not outlive it."""
+"""A lease is held until it is revoked, and its holder ends with it."""
 
 import json
 import subprocess
@@ -26,9 +26,9 @@ time.sleep(600)
 FAR = ProcessIdentity("far", 7, "another space", "1")
 
 
-def test_what_is_granted_is_held_until_it_is_withdrawn(tmp_path: Path) -> None:
+def test_lease_is_held_until_it_is_deleted(tmp_path: Path) -> None:
     first, second = (Lease.grant(tmp_path / "workers") for _ in range(2))
-    assert {first.path, second.path} == {one.path for one in leases_in(tmp_path / "workers")}
+    assert {first.path, second.path} == {lease.path for lease in leases_in(tmp_path / "workers")}
     assert first.is_held
     assert first.holder is None
     first.set_holder(FAR)
@@ -40,7 +40,7 @@ def test_what_is_granted_is_held_until_it_is_withdrawn(tmp_path: Path) -> None:
     assert leases_in(tmp_path / "nothing") == []
 
 
-def test_a_holder_ends_with_its_lease_and_its_locks_are_taken_off(tmp_path: Path) -> None:
+def test_revoke_ends_the_holder_and_removes_its_locks(tmp_path: Path) -> None:
     lease = Lease.grant(tmp_path / "workers")
     process = subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(lease.path)], stdout=subprocess.PIPE, text=True
@@ -55,11 +55,11 @@ def test_a_holder_ends_with_its_lease_and_its_locks_are_taken_off(tmp_path: Path
     revoke([lease], lock_files(tmp_path / "trials"))
     assert not is_alive(holder, this_process())
     assert process.wait() == 0
-    # Another's lock stays.
+    # The lock of another process stays.
     assert [path.parent.name for path in lock_files(tmp_path / "trials")] == ["1"]
 
 
-def test_of_one_that_cannot_be_looked_at_the_end_is_waited_for(
+def test_revoke_waits_for_a_holder_that_cannot_be_inspected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [0.0]

@@ -12,7 +12,7 @@ from trainer.runs.process import this_process
 NOW = datetime(2026, 11, 22, 14, 15, 30, tzinfo=UTC)
 
 
-def begun(root: Path, name: str, now: datetime) -> RunDirectory:
+def start_run(root: Path, name: str, now: datetime) -> RunDirectory:
     run = RunDirectory.create(root, name, "", now)
     run.write_manifest(
         new_manifest(name=name, command=["fit"], seed=7, config_directory=root, now=now)
@@ -20,10 +20,10 @@ def begun(root: Path, name: str, now: datetime) -> RunDirectory:
     return run
 
 
-def test_runs_are_listed_newest_first(tmp_path: Path) -> None:
-    first = begun(tmp_path, "wine", NOW)
-    second = begun(tmp_path, "digits", NOW + timedelta(hours=1))
-    third = begun(tmp_path, "wine", NOW + timedelta(hours=2))
+def test_runs_are_sorted_newest_first(tmp_path: Path) -> None:
+    first = start_run(tmp_path, "wine", NOW)
+    second = start_run(tmp_path, "digits", NOW + timedelta(hours=1))
+    third = start_run(tmp_path, "wine", NOW + timedelta(hours=2))
     first.write_manifest(first.read_manifest().with_end("finished", NOW))
     first.write_evaluation("test", {"metrics": {"accuracy": 1, "auc": None}, "of_later": 1})
     first.write_evaluation("validation", {"metrics": {"accuracy": 0.5}})
@@ -39,14 +39,14 @@ def test_runs_are_listed_newest_first(tmp_path: Path) -> None:
     assert all(run.problems == () for run in runs)
 
 
-def test_nothing_is_listed_where_nothing_is(tmp_path: Path) -> None:
+def test_empty_or_missing_folder(tmp_path: Path) -> None:
     assert list_runs(tmp_path, NOW) == []
     assert list_runs(tmp_path / "gone", NOW) == []
 
 
-def test_damaged_runs_are_listed_as_such(tmp_path: Path) -> None:
-    whole = begun(tmp_path, "wine", NOW)
-    damaged = begun(tmp_path, "wine", NOW + timedelta(hours=1))
+def test_damaged_runs(tmp_path: Path) -> None:
+    whole = start_run(tmp_path, "wine", NOW)
+    damaged = start_run(tmp_path, "wine", NOW + timedelta(hours=1))
     damaged.manifest.write_text("{")
     (tmp_path / "wine" / "foreign").mkdir()
     (tmp_path / "wine" / "foreign" / "manifest.json").write_text('{"name": "an extension"}')
@@ -63,8 +63,8 @@ def test_damaged_runs_are_listed_as_such(tmp_path: Path) -> None:
     assert listed[0].problems[0].where == str(damaged.manifest)
 
 
-def test_a_run_elsewhere_lives_by_its_lock(tmp_path: Path) -> None:
-    run = begun(tmp_path, "wine", NOW)
+def test_status_of_a_run_on_another_host_follows_its_lock(tmp_path: Path) -> None:
+    run = start_run(tmp_path, "wine", NOW)
     elsewhere = replace(this_process(), host="elsewhere")
     run.write_manifest(replace(run.read_manifest(), process=elsewhere))
     late = datetime.now(UTC) + timedelta(seconds=30)
@@ -76,8 +76,8 @@ def test_a_run_elsewhere_lives_by_its_lock(tmp_path: Path) -> None:
         assert list_runs(tmp_path, later)[0].status == "dead"
 
 
-def test_a_run_that_trains_has_the_epochs_of_its_log(tmp_path: Path) -> None:
-    run = begun(tmp_path, "wine", NOW)
+def test_epochs_of_a_run_in_training_come_from_its_log(tmp_path: Path) -> None:
+    run = start_run(tmp_path, "wine", NOW)
     run.metrics.write_text('{"epoch": 1}\n{"epoch": 2}\n')
     (listed,) = list_runs(tmp_path, NOW)
     assert listed.manifest is not None
@@ -85,13 +85,13 @@ def test_a_run_that_trains_has_the_epochs_of_its_log(tmp_path: Path) -> None:
 
 
 def test_intervals_of_a_run_with_members(tmp_path: Path) -> None:
-    run = begun(tmp_path, "wine", NOW)
-    ends = {"mean": 0.8, "sd": 0.1, "low": 0.7, "high": 0.9, "n": 5}
-    one = {"mean": 0.8, "sd": None, "low": None, "high": None, "n": 1}
+    run = start_run(tmp_path, "wine", NOW)
+    several = {"mean": 0.8, "sd": 0.1, "low": 0.7, "high": 0.9, "n": 5}
+    single = {"mean": 0.8, "sd": None, "low": None, "high": None, "n": 1}
     none = {"mean": None, "sd": None, "low": None, "high": None, "n": 0}
     metrics = {"auc": 0.8, "f1": 0.8, "r2": None}
     run.write_evaluation(
-        "test", {"metrics": metrics, "intervals": {"auc": ends, "f1": one, "r2": none}}
+        "test", {"metrics": metrics, "intervals": {"auc": several, "f1": single, "r2": none}}
     )
     run.write_evaluation("validation", {"metrics": metrics, "intervals": {"auc": {"mean": 1}}})
     run.write_evaluation("train", {"metrics": metrics})

@@ -24,16 +24,16 @@ sys.stdin.read()
 """
 
 
-def owned_by(path: Path, process: ProcessIdentity, written_at: float = 1000.0) -> None:
+def write_lock(path: Path, process: ProcessIdentity, written_at: float = 1000.0) -> None:
     path.write_text(json.dumps(asdict(process)))
     os.utime(path, (written_at, written_at))
 
 
-def at(seconds: float) -> Callable[[], float]:
+def clock_at(seconds: float) -> Callable[[], float]:
     return lambda: seconds
 
 
-def test_a_lock_says_who_writes_and_goes_with_its_owner(tmp_path: Path) -> None:
+def test_lock_names_its_owner_until_released(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     with RunLock(path) as lock:
         assert json.loads(path.read_text()) == asdict(this_process())
@@ -41,18 +41,18 @@ def test_a_lock_says_who_writes_and_goes_with_its_owner(tmp_path: Path) -> None:
     lock.release()
 
 
-def test_a_second_writer_is_refused(tmp_path: Path) -> None:
+def test_second_writer_is_rejected(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     with RunLock(path):
-        with pytest.raises(RunError, match=f"kill {os.getpid()}") as caught:
+        with pytest.raises(RunError, match=f"kill {os.getpid()}") as raised:
             RunLock(path)
-        assert caught.value.problems[0].where == str(tmp_path)
+        assert raised.value.problems[0].where == str(tmp_path)
         assert path.exists()
     with RunLock(path):
         pass
 
 
-def test_a_killed_owner_is_replaced(tmp_path: Path) -> None:
+def test_lock_of_a_killed_owner_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     command = [sys.executable, "-c", HOLD, str(path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
@@ -69,42 +69,42 @@ def test_a_killed_owner_is_replaced(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content", ["", "{", "[]", '{"pid": 1}', '{"pid": "1", "host": 2}', "\x00"]
 )
-def test_a_damaged_lock_is_replaced(tmp_path: Path, content: str) -> None:
+def test_damaged_lock_is_replaced(tmp_path: Path, content: str) -> None:
     path = tmp_path / "lock"
     path.write_text(content)
     with RunLock(path):
         assert json.loads(path.read_text())["pid"] == os.getpid()
 
 
-def test_an_owner_elsewhere_is_judged_by_its_heartbeat(tmp_path: Path) -> None:
+def test_owner_on_another_host_is_checked_by_its_heartbeat(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     elsewhere = replace(this_process(), host="elsewhere")
-    owned_by(path, elsewhere)
+    write_lock(path, elsewhere)
     with pytest.raises(RunError, match=r"elsewhere.*last heartbeat 60 s ago.*delete"):
-        RunLock(path, clock=at(1060.0))
-    with RunLock(path, clock=at(1061.0)):
+        RunLock(path, clock=clock_at(1060.0))
+    with RunLock(path, clock=clock_at(1061.0)):
         assert json.loads(path.read_text())["host"] == this_process().host
 
 
-def test_the_heartbeat_is_renewed(tmp_path: Path) -> None:
+def test_heartbeat_is_renewed(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     with RunLock(path, beat_seconds=0.001):
         os.utime(path, (1000.0, 1000.0))
-        beaten = threading.Event()
+        waiting = threading.Event()
         while path.stat().st_mtime == 1000.0:
-            beaten.wait(0.001)
+            waiting.wait(0.001)
 
 
-def test_a_lock_that_was_taken_over_is_left_alone(tmp_path: Path) -> None:
+def test_release_keeps_the_lock_of_another_owner(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     lock = RunLock(path)
     other = replace(this_process(), pid=1)
-    owned_by(path, other)
+    write_lock(path, other)
     lock.release()
     assert json.loads(path.read_text()) == asdict(other)
 
 
-def test_a_run_that_was_removed_holds_nobody_up(tmp_path: Path) -> None:
+def test_release_after_the_run_was_deleted(tmp_path: Path) -> None:
     directory = tmp_path / "run"
     directory.mkdir()
     lock = RunLock(directory / "lock", beat_seconds=0.001)
@@ -114,44 +114,44 @@ def test_a_run_that_was_removed_holds_nobody_up(tmp_path: Path) -> None:
         RunLock(directory / "lock")
 
 
-def test_of_many_that_find_a_dead_owner_one_gets_the_run(tmp_path: Path) -> None:
+def test_only_one_of_several_writers_replaces_a_dead_owner(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     for _ in range(20):
-        owned_by(path, replace(this_process(), pid=2**40))
+        write_lock(path, replace(this_process(), pid=2**40))
         barrier = threading.Barrier(4)
         locks: list[RunLock] = []
-        refused: list[RunError] = []
+        rejected: list[RunError] = []
 
-        def take(
+        def acquire(
             barrier: threading.Barrier = barrier,
             locks: list[RunLock] = locks,
-            refused: list[RunError] = refused,
+            rejected: list[RunError] = rejected,
         ) -> None:
             barrier.wait()
             try:
                 locks.append(RunLock(path))
             except RunError as error:
-                refused.append(error)
+                rejected.append(error)
 
-        threads = [threading.Thread(target=take) for _ in range(4)]
+        threads = [threading.Thread(target=acquire) for _ in range(4)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        assert (len(locks), len(refused)) == (1, 3)
+        assert (len(locks), len(rejected)) == (1, 3)
         locks[0].release()
 
 
-def test_a_reader_is_told_whether_a_writer_lives(tmp_path: Path) -> None:
+def test_lock_state(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     assert lock_state(path) == "none"
     with RunLock(path):
         assert lock_state(path) == "alive"
     assert lock_state(path) == "none"
-    owned_by(path, replace(this_process(), started="before this boot"))
+    write_lock(path, replace(this_process(), started="before this boot"))
     assert lock_state(path) == "dead"
     elsewhere = replace(this_process(), host="elsewhere", space="elsewhere")
-    owned_by(path, elsewhere)
+    write_lock(path, elsewhere)
     assert (lock_state(path, 1010.0), lock_state(path, 2000.0)) == ("alive", "dead")
     path.write_text("{")
     assert lock_state(path) == "none"

@@ -12,11 +12,11 @@ from trainer.errors import RunError, StorageError
 from trainer.runs.log import MetricsLog, last_epoch, read_log, remove_epochs_after, truncate_log
 
 
-def lines(path: Path) -> int:
+def line_count(path: Path) -> int:
     return path.read_bytes().count(b"\n")
 
 
-def test_what_is_appended_reads_back(tmp_path: Path) -> None:
+def test_appended_records_are_read_back(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     assert read_log(path) == []
     with MetricsLog(path) as log:
@@ -31,34 +31,36 @@ def test_what_is_appended_reads_back(tmp_path: Path) -> None:
     ]
 
 
-def test_lines_are_gathered_between_flushes(tmp_path: Path) -> None:
+def test_lines_are_buffered_between_flushes(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     now = 100.0
     log = MetricsLog(path, flush_seconds=0.2, clock=lambda: now)
     log.append({"epoch": 1})
-    assert lines(path) == 1
+    assert line_count(path) == 1
     for epoch in range(2, 10):
         log.append({"epoch": epoch})
-    assert lines(path) == 1
+    assert line_count(path) == 1
     now += 0.2
     log.append({"epoch": 10})
-    assert lines(path) == 10
+    assert line_count(path) == 10
     log.append({"epoch": 11})
     log.sync()
-    assert lines(path) == 11
+    assert line_count(path) == 11
     log.append({"epoch": 12})
     log.close()
     log.close()
     assert [record["epoch"] for record in read_log(path)] == list(range(1, 13))
 
 
-@settings(deadline=None)  # a disk has no deadline
+@settings(deadline=None)  # disks can be slow
 @given(st.integers(0, 60))
-def test_a_torn_last_line_is_left_off(tmp_path_factory: pytest.TempPathFactory, kept: int) -> None:
+def test_partial_last_line_is_ignored(
+    tmp_path_factory: pytest.TempPathFactory, length: int
+) -> None:
     path = tmp_path_factory.mktemp("log") / "metrics.jsonl"
     whole = b"".join(json.dumps({"epoch": n, "x": "é"}).encode() + b"\n" for n in (1, 2, 3))
-    path.write_bytes(whole[:kept])
-    expected = whole[:kept].count(b"\n")
+    path.write_bytes(whole[:length])
+    expected = whole[:length].count(b"\n")
     assert len(read_log(path)) == expected
     with MetricsLog(path) as log:
         log.append({"epoch": 9})
@@ -66,20 +68,18 @@ def test_a_torn_last_line_is_left_off(tmp_path_factory: pytest.TempPathFactory, 
 
 
 @pytest.mark.parametrize("damage", [b"\x00\x00\x00\n", b"\xff{\n", b"7\n", b"{\n"])
-def test_damage_in_the_last_line_is_left_off_and_before_it_told(
-    tmp_path: Path, damage: bytes
-) -> None:
+def test_damaged_line_is_an_error_unless_it_is_the_last(tmp_path: Path, damage: bytes) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(b'{"epoch": 1}\n' + damage)
     assert read_log(path) == [{"epoch": 1}]
     with path.open("ab") as file:
         file.write(b'{"epoch": 2}\n')
-    with pytest.raises(RunError) as caught:
+    with pytest.raises(RunError) as raised:
         read_log(path)
-    assert caught.value.problems[0].where == f"{path}:2"
+    assert raised.value.problems[0].where == f"{path}:2"
 
 
-def test_epochs_after_the_checkpoint_are_left_off(tmp_path: Path) -> None:
+def test_remove_epochs_after(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     remove_epochs_after(path, 3)
     with MetricsLog(path) as log:
@@ -91,7 +91,7 @@ def test_epochs_after_the_checkpoint_are_left_off(tmp_path: Path) -> None:
     assert read_log(path) == []
 
 
-def test_a_log_is_cut_where_a_checkpoint_says(tmp_path: Path) -> None:
+def test_truncate_log_to_the_offset_of_a_checkpoint(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     truncate_log(path, 0)
     offsets = []
@@ -116,36 +116,36 @@ def test_a_log_is_cut_where_a_checkpoint_says(tmp_path: Path) -> None:
     ("length", "words"),
     [(99, "byte 99.*found 26 bytes"), (5, "byte 5.*26 bytes and no end of a line there")],
 )
-def test_a_log_that_is_not_the_checkpoints_is_told(tmp_path: Path, length: int, words: str) -> None:
+def test_truncate_log_at_a_wrong_offset(tmp_path: Path, length: int, words: str) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"epoch": 1}\n{"epoch": 2}\n')
-    with pytest.raises(RunError, match=words) as caught:
+    with pytest.raises(RunError, match=words) as raised:
         truncate_log(path, length)
-    assert caught.value.problems[0].where == str(path)
+    assert raised.value.problems[0].where == str(path)
     assert path.stat().st_size == 26
     path.unlink()
     with pytest.raises(RunError, match="found 0 bytes"):
         truncate_log(path, length)
 
 
-def test_a_log_is_cut_or_whole_wherever_the_process_dies(
-    tmp_path: Path, mortal: Callable[..., Any]
+def test_a_kill_during_truncation_leaves_the_old_or_the_new_log(
+    tmp_path: Path, failing_process: Callable[..., Any]
 ) -> None:
     whole = b'{"epoch": 1}\n{"epoch": 2}\n'
-    seen = set()
+    contents = set()
     for steps in range(4):
         path = tmp_path / f"{steps}.jsonl"
         path.write_bytes(whole)
-        process = mortal(steps, "torn")
-        with process.life():
+        process = failing_process(steps, "torn")
+        with process.running():
             truncate_log(path, 13, process.disk)
-        seen.add(path.read_bytes())
+        contents.add(path.read_bytes())
         truncate_log(path, 13)
         assert path.read_bytes() == whole[:13]
-    assert seen == {whole, whole[:13]}
+    assert contents == {whole, whole[:13]}
 
 
-def test_a_line_of_brackets_is_damage(tmp_path: Path) -> None:
+def test_deeply_nested_line_is_damaged(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(b"[" * 100_000 + b'\n{"epoch": 2}\n')
     with pytest.raises(RunError, match="damage"):
@@ -153,7 +153,7 @@ def test_a_line_of_brackets_is_damage(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_a_full_disk_is_a_storage_error() -> None:
+def test_full_disk_is_a_storage_error() -> None:
     log = MetricsLog(Path("/dev/full"))
     with pytest.raises(StorageError, match="ENOSPC"):
         log.append({"epoch": 1})
@@ -162,12 +162,12 @@ def test_a_full_disk_is_a_storage_error() -> None:
     log.close()
 
 
-def test_a_directory_that_vanished_is_a_storage_error(tmp_path: Path) -> None:
+def test_missing_directory_is_a_storage_error(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="ENOENT"):
         MetricsLog(tmp_path / "gone" / "metrics.jsonl")
 
 
-def test_a_reader_sees_whole_lines_while_it_is_written(tmp_path: Path) -> None:
+def test_reader_sees_complete_lines(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     with MetricsLog(path, flush_seconds=0.0) as log:
         for epoch in range(1, 50):
@@ -175,7 +175,7 @@ def test_a_reader_sees_whole_lines_while_it_is_written(tmp_path: Path) -> None:
             assert len(read_log(path)) == epoch
 
 
-def test_the_last_epoch_is_read_off_the_end(tmp_path: Path) -> None:
+def test_last_epoch(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     assert last_epoch(path) == 0
     with MetricsLog(path) as log:

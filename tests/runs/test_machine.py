@@ -10,21 +10,21 @@ from trainer.runs.machine import PACKAGES, git_state, package_versions, processo
 needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
 
 
-def git(directory: Path, *words: str) -> str:
-    who = ["-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
-    answer = subprocess.run(
-        ["git", *who, *words], cwd=directory, check=True, capture_output=True, text=True
+def git(directory: Path, *arguments: str) -> str:
+    identity = ["-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
+    completed = subprocess.run(
+        ["git", *identity, *arguments], cwd=directory, check=True, capture_output=True, text=True
     )
-    return answer.stdout.strip()
+    return completed.stdout.strip()
 
 
-def test_versions_are_those_installed() -> None:
+def test_package_versions() -> None:
     versions = package_versions([*PACKAGES, "no-such-package"])
     assert versions["numpy"] == importlib.metadata.version("numpy")
     assert "no-such-package" not in versions
 
 
-def test_the_processor_has_a_name() -> None:
+def test_processor_name() -> None:
     name = processor_name()
     assert name == name.strip() != ""
     cpuinfo = Path("/proc/cpuinfo")
@@ -33,7 +33,7 @@ def test_the_processor_has_a_name() -> None:
 
 
 @needs_git
-def test_the_commit_and_whether_it_is_dirty(tmp_path: Path) -> None:
+def test_git_state(tmp_path: Path) -> None:
     git(tmp_path, "init", "-q")
     assert git_state(tmp_path) is None
     file = tmp_path / "config.yaml"
@@ -56,7 +56,7 @@ def test_the_commit_and_whether_it_is_dirty(tmp_path: Path) -> None:
 
 
 @needs_git
-def test_a_repository_runs_no_program(tmp_path: Path) -> None:
+def test_configured_monitor_program_is_not_run(tmp_path: Path) -> None:
     git(tmp_path, "init", "-q")
     (tmp_path / "file").touch()
     git(tmp_path, "add", ".")
@@ -70,7 +70,7 @@ def test_a_repository_runs_no_program(tmp_path: Path) -> None:
 
 
 @needs_git
-def test_another_repository_in_the_environment_is_not_taken(
+def test_git_dir_in_the_environment_is_ignored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inside, outside = tmp_path / "inside", tmp_path / "outside"
@@ -83,15 +83,13 @@ def test_another_repository_in_the_environment_is_not_taken(
     assert git_state(outside) is None
 
 
-def test_without_git_there_is_no_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_git_state_without_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert git_state(tmp_path / "gone") is None
     monkeypatch.setenv("PATH", str(tmp_path))
     assert git_state(Path.cwd()) is None
 
 
-def test_a_git_that_does_not_answer_holds_nobody_up(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_slow_git_times_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = tmp_path / "git"
     program.write_text("#!/bin/sh\nexec /bin/sleep 60\n")
     program.chmod(0o755)

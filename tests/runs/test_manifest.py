@@ -36,7 +36,7 @@ RESUMED = Resumption(
 )
 
 
-def begun(tmp_path: Path) -> Manifest:
+def new(tmp_path: Path) -> Manifest:
     return new_manifest(
         name="wine", command=["trainer", "fit"], seed=7, config_directory=tmp_path, now=NOW
     )
@@ -44,7 +44,7 @@ def begun(tmp_path: Path) -> Manifest:
 
 def full(tmp_path: Path) -> Manifest:
     manifest = replace(
-        begun(tmp_path),
+        new(tmp_path),
         git=GitState("abc", dirty=None),
         device="CPU",
         engine="streaming",
@@ -67,8 +67,8 @@ def full(tmp_path: Path) -> Manifest:
     return manifest.with_end("failed", NOW + timedelta(seconds=5), [problem])
 
 
-def test_a_new_manifest_knows_the_machine(tmp_path: Path) -> None:
-    manifest = begun(tmp_path)
+def test_new_manifest_describes_the_machine(tmp_path: Path) -> None:
+    manifest = new(tmp_path)
     assert manifest.status == "running"
     assert manifest.process == this_process()
     assert manifest.packages["numpy"]
@@ -77,13 +77,13 @@ def test_a_new_manifest_knows_the_machine(tmp_path: Path) -> None:
     assert manifest.started == manifest.heartbeat == NOW
 
 
-def test_updates_give_new_manifests(tmp_path: Path) -> None:
+def test_updated_copies(tmp_path: Path) -> None:
     manifest = full(tmp_path)
     assert manifest.timings == {"read": 1.0, "train": 2.0}
     assert manifest.warnings == ("a", "b", "c")
     assert manifest.ended == NOW + timedelta(seconds=5)
     later = NOW + timedelta(hours=1)
-    assert begun(tmp_path).with_heartbeat(later).heartbeat == later
+    assert new(tmp_path).with_heartbeat(later).heartbeat == later
     again = Resumption(later, ("trainer", "resume"), 3, 30, "last")
     resumed = manifest.with_resumption(again, this_process())
     assert resumed.status == "running"
@@ -93,9 +93,9 @@ def test_updates_give_new_manifests(tmp_path: Path) -> None:
     assert (resumed.ended, resumed.problems, resumed.stopped_because) == (None, (), None)
 
 
-def test_what_is_written_reads_back(tmp_path: Path) -> None:
+def test_written_manifest_is_read_back(tmp_path: Path) -> None:
     path = tmp_path / "manifest.json"
-    for manifest in (begun(tmp_path), full(tmp_path)):
+    for manifest in (new(tmp_path), full(tmp_path)):
         write_manifest(path, manifest)
         assert read_manifest(path) == manifest
     value = json.loads(path.read_text())
@@ -104,17 +104,17 @@ def test_what_is_written_reads_back(tmp_path: Path) -> None:
     assert value["problems"][0]["key"] == "optimizer.learning_rate"
 
 
-def test_a_later_version_may_say_more(tmp_path: Path) -> None:
+def test_unknown_fields_are_ignored(tmp_path: Path) -> None:
     value = manifest_to_json(full(tmp_path)) | {"something": "new"}
     assert manifest_from_json(json.loads(json.dumps(value, default=str)), tmp_path)
 
 
-def test_another_format_is_refused(tmp_path: Path) -> None:
+def test_other_format_is_rejected(tmp_path: Path) -> None:
     path = tmp_path / "manifest.json"
     path.write_text('{"format": 99}')
-    with pytest.raises(RunError, match="the version of trainer that wrote it") as caught:
+    with pytest.raises(RunError, match="the version of trainer that wrote it") as raised:
         read_manifest(path)
-    assert caught.value.problems[0].where == str(path)
+    assert raised.value.problems[0].where == str(path)
 
 
 WRONG: dict[str, Any] = {
@@ -134,43 +134,45 @@ WRONG: dict[str, Any] = {
     "resumptions": [{"at": "2026-11-22T14:15:30+00:00"}],
     "rollbacks": [{"epoch": 1, "step": 2, "learning_rate": None}],
 }
-NOTHING: dict[str, Any] = {"processor": "", "resumptions": (), "rollbacks": ()}
-"""What an earlier version did not write."""
+DEFAULTS: dict[str, Any] = {"processor": "", "resumptions": (), "rollbacks": ()}
+"""Values of fields that earlier versions did not write."""
 
 
 @pytest.mark.parametrize("name", [item.name for item in fields(Manifest)])
-def test_damage_is_told_with_file_and_field(tmp_path: Path, name: str) -> None:
+def test_damaged_field_is_named(tmp_path: Path, name: str) -> None:
     path = tmp_path / "manifest.json"
     write_manifest(path, full(tmp_path))
     value = json.loads(path.read_text())
     wrong = WRONG.get(name, {"x": [1]})
     without = {key: value[key] for key in value if key != name}
-    if name in NOTHING:
-        assert manifest_from_json(without, path) == replace(full(tmp_path), **{name: NOTHING[name]})
+    if name in DEFAULTS:
+        assert manifest_from_json(without, path) == replace(
+            full(tmp_path), **{name: DEFAULTS[name]}
+        )
         without[name] = None
     for damaged in ({**value, name: wrong}, without):
         path.write_text(json.dumps(damaged))
-        with pytest.raises(RunError) as caught:
+        with pytest.raises(RunError) as raised:
             read_manifest(path)
-        (problem,) = caught.value.problems
+        (problem,) = raised.value.problems
         assert problem.where == str(path)
         assert f"'{name}'" in problem.expected
         assert problem.fix
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '"x"', "\x00", "[" * 100_000])
-def test_a_file_that_is_no_manifest_is_told(tmp_path: Path, text: str) -> None:
+def test_file_that_is_not_a_manifest(tmp_path: Path, text: str) -> None:
     path = tmp_path / "manifest.json"
     path.write_text(text)
-    with pytest.raises(RunError) as caught:
+    with pytest.raises(RunError) as raised:
         read_manifest(path)
-    assert caught.value.problems[0].where == str(path)
-    assert caught.value.exit_code == 2
+    assert raised.value.problems[0].where == str(path)
+    assert raised.value.exit_code == 2
 
 
-def test_a_run_without_its_process_is_dead(tmp_path: Path) -> None:
+def test_run_without_a_live_process_is_dead(tmp_path: Path) -> None:
     here = this_process()
-    running = begun(tmp_path)
+    running = new(tmp_path)
     late = NOW + timedelta(days=1)
     assert display_status(running, late, here) == "running"
     gone = replace(running, process=replace(here, pid=2**80))
@@ -178,9 +180,9 @@ def test_a_run_without_its_process_is_dead(tmp_path: Path) -> None:
     assert display_status(gone.with_end("stopped", NOW), late, here) == "stopped"
 
 
-def test_a_run_elsewhere_is_dead_without_heartbeats(tmp_path: Path) -> None:
+def test_run_on_another_host_is_dead_without_heartbeats(tmp_path: Path) -> None:
     here = this_process()
-    elsewhere = replace(begun(tmp_path), process=replace(here, host="elsewhere"))
+    elsewhere = replace(new(tmp_path), process=replace(here, host="elsewhere"))
     assert display_status(elsewhere, NOW + timedelta(seconds=60), here) == "running"
     late = NOW + timedelta(seconds=61)
     assert display_status(elsewhere, late, here) == "dead"

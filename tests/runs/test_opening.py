@@ -1,11 +1,11 @@
-"""What a path into a run means."""
+"""Paths that the user types are resolved to runs and checkpoints."""
 
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from tests.runs.test_directory import NOW, begun, with_checkpoint
+from tests.runs.test_directory import NOW, start_run, with_checkpoint
 from trainer.errors import RunError
 from trainer.runs.checkpoints import write_checkpoint
 from trainer.runs.opening import open_run
@@ -22,15 +22,15 @@ from trainer.runs.opening import open_run
         ("checkpoints/../checkpoints/best", "best"),
     ],
 )
-def test_a_path_into_a_run_names_it(tmp_path: Path, inside: str, checkpoint: str | None) -> None:
-    run = with_checkpoint(begun(tmp_path))
+def test_path_inside_a_run(tmp_path: Path, inside: str, checkpoint: str | None) -> None:
+    run = with_checkpoint(start_run(tmp_path))
     opened = open_run(run.path / inside)
     assert opened.run.path == run.path
     assert opened.checkpoint == checkpoint
 
 
-def test_a_relative_path_stays_relative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = with_checkpoint(begun(tmp_path / "runs"))
+def test_relative_path_stays_relative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = with_checkpoint(start_run(tmp_path / "runs"))
     monkeypatch.chdir(tmp_path)
     relative = run.path.relative_to(tmp_path)
     assert open_run(relative).run.path == relative
@@ -45,23 +45,23 @@ def test_a_relative_path_stays_relative(tmp_path: Path, monkeypatch: pytest.Monk
     assert open_run(Path("../..")).run.path.samefile(run.path)
 
 
-def test_a_linked_run_is_opened(tmp_path: Path) -> None:
-    run = begun(tmp_path / "runs")
+def test_linked_run(tmp_path: Path) -> None:
+    run = start_run(tmp_path / "runs")
     link = tmp_path / "latest"
     link.symlink_to(run.path)
     assert open_run(link).run.path == link
 
 
-def test_a_checkpoint_set_aside_by_a_crash_is_there(tmp_path: Path) -> None:
-    run = with_checkpoint(begun(tmp_path))
+def test_checkpoint_of_an_interrupted_replacement(tmp_path: Path) -> None:
+    run = with_checkpoint(start_run(tmp_path))
     run.best.rename(run.best.with_name("best-1"))
     assert open_run(run.best).checkpoint == "best"
     assert run.has_checkpoint("best")
     assert not run.has_checkpoint("last")
 
 
-def test_a_missing_checkpoint_is_told_with_those_there_are(tmp_path: Path) -> None:
-    run = begun(tmp_path)
+def test_missing_checkpoint_error_lists_existing_ones(tmp_path: Path) -> None:
+    run = start_run(tmp_path)
     with pytest.raises(RunError, match="it has none"):
         open_run(run.last)
     with_checkpoint(run)
@@ -75,8 +75,8 @@ def test_a_missing_checkpoint_is_told_with_those_there_are(tmp_path: Path) -> No
         open_run(run.best / "weights.h5")
 
 
-def test_former_checkpoints_are_opened(tmp_path: Path) -> None:
-    run = begun(tmp_path)
+def test_previous_checkpoints(tmp_path: Path) -> None:
+    run = start_run(tmp_path)
     for _ in range(3):
         write_checkpoint(run.last, Path.touch, {}, {}, keep=3)
     for name in ("last.new", "best.new", "last-x", "mine"):
@@ -92,20 +92,20 @@ def test_former_checkpoints_are_opened(tmp_path: Path) -> None:
             open_run(run.path / "checkpoints" / name / "model.keras")
 
 
-def test_a_folder_of_runs_names_its_newest(tmp_path: Path) -> None:
-    begun(tmp_path / "runs")
-    newest = begun(tmp_path / "runs", now=NOW + timedelta(days=1))
+def test_folder_of_runs_error_names_the_newest(tmp_path: Path) -> None:
+    start_run(tmp_path / "runs")
+    newest = start_run(tmp_path / "runs", now=NOW + timedelta(days=1))
     for folder in (tmp_path / "runs" / "wine", tmp_path / "runs"):
-        with pytest.raises(RunError, match="a folder with 2 runs") as caught:
+        with pytest.raises(RunError, match="a folder with 2 runs") as raised:
             open_run(folder)
-        assert caught.value.problems[0].where == str(folder)
-        assert str(newest.path) in caught.value.problems[0].fix
+        assert raised.value.problems[0].where == str(folder)
+        assert str(newest.path) in raised.value.problems[0].fix
 
 
-def test_a_missing_run_is_told_with_the_nearest(tmp_path: Path) -> None:
-    old = begun(tmp_path / "runs")
-    newest = begun(tmp_path / "runs", name="digits", now=NOW + timedelta(days=1))
-    for path, near in (
+def test_missing_run_error_suggests_a_similar_one(tmp_path: Path) -> None:
+    old = start_run(tmp_path / "runs")
+    newest = start_run(tmp_path / "runs", name="digits", now=NOW + timedelta(days=1))
+    for path, similar in (
         (old.path.with_name(old.path.name[:-1]), old),
         (old.path.with_name(old.path.name + "0"), old),
         (tmp_path / "runs" / "win", old),
@@ -113,12 +113,12 @@ def test_a_missing_run_is_told_with_the_nearest(tmp_path: Path) -> None:
         (tmp_path / "runs" / "zzz", newest),
         (tmp_path / "nowhere" / "at" / "all", newest),
     ):
-        with pytest.raises(RunError, match="found no such path") as caught:
+        with pytest.raises(RunError, match="found no such path") as raised:
             open_run(path)
-        assert str(near.path) in caught.value.problems[0].fix
+        assert str(similar.path) in raised.value.problems[0].fix
 
 
-def test_what_is_no_run_is_told(tmp_path: Path) -> None:
+def test_path_that_is_not_a_run(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "config.yaml").touch()
     with pytest.raises(RunError, match="without a manifest"):
@@ -131,8 +131,8 @@ def test_what_is_no_run_is_told(tmp_path: Path) -> None:
         open_run(tmp_path / "gone")
 
 
-def test_a_run_that_lost_its_manifest_is_still_one(tmp_path: Path) -> None:
-    run = with_checkpoint(begun(tmp_path))
+def test_run_without_manifest(tmp_path: Path) -> None:
+    run = with_checkpoint(start_run(tmp_path))
     run.manifest.unlink()
     assert open_run(run.path).run == run
     with pytest.raises(RunError, match="no such file"):

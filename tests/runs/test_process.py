@@ -11,13 +11,13 @@ from trainer.runs.process import ProcessIdentity, is_alive, this_process
 LINUX = Path("/proc/self/stat").exists()
 
 
-def test_this_process_lives() -> None:
+def test_this_process_is_alive() -> None:
     here = this_process()
     assert here.pid == os.getpid()
     assert is_alive(here, here) is True
 
 
-def test_a_process_that_ended_is_dead() -> None:
+def test_ended_process_is_dead() -> None:
     here = this_process()
     with subprocess.Popen([sys.executable, "-c", ""]) as child:
         pass
@@ -27,7 +27,7 @@ def test_a_process_that_ended_is_dead() -> None:
 
 
 @pytest.mark.skipif(not LINUX, reason="needs /proc")
-def test_a_process_with_a_used_number_is_dead() -> None:
+def test_process_with_a_reused_id_is_dead() -> None:
     here = this_process()
     assert here.started
     assert here.space
@@ -35,7 +35,7 @@ def test_a_process_with_a_used_number_is_dead() -> None:
 
 
 @pytest.mark.skipif(not LINUX, reason="needs /proc")
-def test_a_zombie_is_dead() -> None:
+def test_zombie_is_dead() -> None:
     here = this_process()
     with subprocess.Popen([sys.executable, "-c", ""], stdout=subprocess.PIPE) as child:
         assert child.stdout is not None
@@ -44,7 +44,7 @@ def test_a_zombie_is_dead() -> None:
         assert is_alive(ProcessIdentity(here.host, child.pid, here.space, "1"), here) is False
 
 
-def test_of_another_host_or_boot_nothing_is_known() -> None:
+def test_process_of_another_host_or_boot_is_unknown() -> None:
     here = this_process()
     assert is_alive(replace(here, host="elsewhere"), here) is None
     assert is_alive(replace(here, space="another boot"), here) is None

@@ -1,4 +1,4 @@
-"""What is written is read back equal, whatever is in it."""
+"""Records are read back as they were written, whatever they contain."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Outer:
 
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 UNDEFINED = st.none() | FLOATS
-# Also control characters, quotes, commas, new lines and emoji.
+# Including control characters, quotes, commas, newlines and emoji.
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
 INNER = st.builds(Inner, TEXTS, UNDEFINED)
 NUMBERS = st.lists(UNDEFINED, max_size=3).map(tuple)
@@ -62,13 +62,13 @@ OUTER = st.builds(
 
 
 @given(record=OUTER)
-def test_what_is_written_is_read_back_equal(tmp_path_factory: Any, record: Outer) -> None:
+def test_written_record_is_read_back(tmp_path_factory: Any, record: Outer) -> None:
     path = tmp_path_factory.getbasetemp() / "record.json"
     write_atomically(path, json_bytes(to_json(record)))
     assert from_json(Outer, read_json(path)) == record
 
 
-def test_numbers_that_json_lacks_are_read_as_none() -> None:
+def test_nan_and_infinity_are_read_as_none() -> None:
     for value in (math.nan, math.inf, -math.inf):
         assert from_json(Inner, to_json(Inner("x", value))) == Inner("x", None)
 
@@ -113,12 +113,12 @@ def test_fields_of_earlier_and_later_versions(tmp_path: Path) -> None:
         ({"new": [1]}, "a string for 'new'"),
     ],
 )
-def test_damage(change: dict[str, Any], expected: str) -> None:
+def test_invalid_values(change: dict[str, Any], expected: str) -> None:
     with pytest.raises(DamageError) as error:
         from_json(Outer, {**GOOD, **change})
     assert error.value.expected == expected
 
 
-def test_other_types_are_refused_at_once() -> None:
+def test_unsupported_field_type() -> None:
     with pytest.raises(TypeError, match="not a supported field type"):
         reader_of(complex)
