@@ -35,12 +35,12 @@ def findings(
     [
         (
             ("auc", 0.8, (0.5, False), (0.79, True)),
-            "ROC AUC is 0.8000 [0.7000, 0.9000] (95% interval): better than the prior (0.5000) and "
-            "no significant difference from a linear model (0.7900).",
+            "ROC AUC is 0.8000 [0.7000, 0.9000] (95% interval), better than the prior (0.5000) and "
+            "not significantly different from a linear model (0.7900).",
         ),
         (
             ("rmse", 0.8, (1.5, False), (0.7, False)),
-            "RMSE is 0.8000 [0.7000, 0.9000] (95% interval): better than the prior (1.500) and worse "
+            "RMSE is 0.8000 [0.7000, 0.9000] (95% interval), better than the prior (1.500) and worse "
             "than a linear model (0.7000).",
         ),
     ],

@@ -27,7 +27,7 @@ def summary_sentence(findings: Findings) -> str:
     prior = _compare(result.vs_prior.get(name), "the prior", result.prior.get(name), name)
     linear = _compare(result.vs_linear.get(name), "a linear model", result.linear.get(name), name)
     comparisons = [part for part in (prior, linear) if part]
-    return f"{text}: {' and '.join(comparisons)}." if comparisons else f"{text}."
+    return f"{text}, {' and '.join(comparisons)}." if comparisons else f"{text}."
 
 
 def _compare(
@@ -37,5 +37,5 @@ def _compare(
         return ""
     baseline = f"{baseline} ({number(baseline_value)})"
     if difference.is_noise:
-        return f"no significant difference from {baseline}"
+        return f"not significantly different from {baseline}"
     return f"{verdict(difference, name)} than {baseline}"

@@ -19,7 +19,7 @@ BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
 def test_its_script_runs_and_nothing_is_refused(tmp_path: Path) -> None:
     page = write_page(make_answered(tmp_path), NOW)
     assert BROWSER is not None
-    prediction = subprocess.run(
+    result = subprocess.run(
         [
             BROWSER,
             "--headless",
@@ -40,5 +40,5 @@ def test_its_script_runs_and_nothing_is_refused(tmp_path: Path) -> None:
         timeout=120,
         check=True,
     )
-    assert '<th scope="col" aria-sort="none"><button type="button">' in prediction.stdout
-    assert "CONSOLE" not in prediction.stderr
+    assert '<th scope="col" aria-sort="none"><button type="button">' in result.stdout
+    assert "CONSOLE" not in result.stderr

@@ -13,7 +13,7 @@ from tests.report.page.predicted_runs import make_answered, make_answers
 from tests.report.run_files import NOW
 from trainer.report.findings_tables import findings_tables
 from trainer.report.page import write_page
-from trainer.report.page.content import Grid, Page, Plot
+from trainer.report.page.content import Page, Plot, TableBlock
 from trainer.report.page.figures import svg_text
 from trainer.report.page.html import page_html
 from trainer.report.page.markdown import page_markdown
@@ -33,11 +33,11 @@ def run_of(root: Path, count: int, rows: int | None = None) -> RunDirectory:
     return make_answered(root, "multiclass", names_of(count), rows=rows or 4 * count, resamples=20)
 
 
-def grids(page: Page) -> list[Grid]:
-    return [block for one in page.sections for block in one.blocks if isinstance(block, Grid)]
+def grids(page: Page) -> list[TableBlock]:
+    return [block for one in page.sections for block in one.blocks if isinstance(block, TableBlock)]
 
 
-def grid(page: Page, start: str) -> Grid:
+def table_block(page: Page, start: str) -> TableBlock:
     (found,) = [one for one in grids(page) if one.table.title.startswith(start)]
     return found
 
@@ -51,16 +51,16 @@ def test_twenty_classes(tmp_path: Path) -> None:
     run = run_of(tmp_path, 20, rows=130)
     page = run_page(run, NOW)
     check_page(page_html(page))
-    by_class = grid(page, "Metrics by class").table
+    by_class = table_block(page, "Metrics by class").table
     assert by_class.columns[:2] == ("class", "rows")
     # 130 rows in turn: the first ten classes have one row more.
     assert [row[1] for row in by_class.rows] == ["7"] * 10 + ["6"] * 10
-    assert grid(page, "Confusion matrix: number of test rows").is_folded
-    assert grid(page, "Most frequent confusions, number of test rows").table.rows
+    assert table_block(page, "Confusion matrix: number of test rows").is_folded
+    assert table_block(page, "Most frequent confusions, number of test rows").table.rows
     drawn = svg_text(plot(page, "confusion"))
     assert "class 013" in drawn
     assert "🐟 fish" in drawn
-    frequencies = grid(page, "Class frequencies").table
+    frequencies = table_block(page, "Class frequencies").table
     assert frequencies.columns == ("class", "test")
     assert frequencies.rows[0] == ("🐟 fish", "7 (5.4%)")
     text = page_markdown(page)
@@ -76,8 +76,8 @@ def test_a_class_without_rows(tmp_path: Path) -> None:
     run.write_predictions("test.parquet", predictions_to_parquet(kept, columns))
     page = run_page(run, NOW)
     check_page(page_html(page))
-    assert grid(page, "Metrics by class").table.rows[-1][1] == "0"
-    assert grid(page, "Class frequencies").table.rows[-1] == ("class 013", "0 (0.0%)")
+    assert table_block(page, "Metrics by class").table.rows[-1][1] == "0"
+    assert table_block(page, "Class frequencies").table.rows[-1] == ("class 013", "0 (0.0%)")
     assert "class 013" not in plot(page, "roc").description
 
 
@@ -111,7 +111,7 @@ def test_a_hundred_classes_have_a_small_page(tmp_path: Path) -> None:
 def test_of_more_classes_those_with_most_errors_are_drawn(tmp_path: Path) -> None:
     page = run_page(run_of(tmp_path, 150, rows=450), NOW)
     assert plot(page, "confusion").title.endswith("the 60 of 150 classes with the most errors")
-    by_class = grid(page, "Metrics by class")
+    by_class = table_block(page, "Metrics by class")
     assert by_class.is_folded
     assert len(by_class.table.rows) == 100
     assert by_class.table.title.endswith("the 100 with the most rows of 150")

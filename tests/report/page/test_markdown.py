@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.report.run_files import NOW, make_run, scores, settings
-from trainer.report.page.content import Lines, Page, Prose, grid, section
+from trainer.report.page.content import CodeBlock, Page, Paragraph, section, table_block
 from trainer.report.page.markdown import page_markdown
 from trainer.report.page.writing import run_page
 
@@ -59,11 +59,11 @@ def test_marks_of_a_stranger_are_text() -> None:
                 "one",
                 hostile,
                 [
-                    Prose(hostile, "warning"),
-                    grid(hostile, (hostile,), [(hostile,)]),
-                    grid(hostile, (hostile,), [(hostile,)], is_folded=True),
-                    Lines(hostile, (hostile,)),
-                    Lines("left out", ("x",), is_folded=True),
+                    Paragraph(hostile, "warning"),
+                    table_block(hostile, (hostile,), [(hostile,)]),
+                    table_block(hostile, (hostile,), [(hostile,)], is_folded=True),
+                    CodeBlock(hostile, (hostile,)),
+                    CodeBlock("left out", ("x",), is_folded=True),
                 ],
             ),
         ),

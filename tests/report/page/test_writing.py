@@ -80,7 +80,7 @@ def test_sections_of_two_classes(tmp_path: Path) -> None:
         "Classification",
         "Calibration and thresholds",
         "Training",
-        "Errors",
+        "Error analysis",
         "Feature importance",
         "Data",
         "Preprocessing",

@@ -15,7 +15,15 @@ from trainer.evaluation.thresholds import ThresholdCurve, threshold_curve
 from trainer.models.metrics import compute_metrics, predicted_positive
 from trainer.models.ranking_metrics import average_precision, roc_auc
 from trainer.report.page.confusion import column_counts, confusion_blocks
-from trainer.report.page.content import Block, Grid, Plot, Prose, Section, grid, section
+from trainer.report.page.content import (
+    Block,
+    Paragraph,
+    Plot,
+    Section,
+    TableBlock,
+    section,
+    table_block,
+)
 from trainer.report.page.facts import RunFacts
 from trainer.report.page.figures import COLORS, DASHES, INK, SOFT
 from trainer.report.text import number, short_name
@@ -31,12 +39,12 @@ _THRESHOLD_METRICS = ("precision", "recall", "specificity", "F1", "share predict
 Float64Array = npt.NDArray[np.float64]
 
 
-def classes(facts: RunFacts) -> Section:
+def classification_section(facts: RunFacts) -> Section:
     """Make the section with the confusion matrix, ROC and precision-recall curves."""
     return section("classes", "Classification", _classes(facts))
 
 
-def calibration(facts: RunFacts) -> Section:
+def calibration_section(facts: RunFacts) -> Section:
     """Make the section with the reliability diagram and metrics by threshold."""
     return section("calibration", "Calibration and thresholds", _calibration(facts))
 
@@ -214,7 +222,7 @@ def _calibration(facts: RunFacts) -> Iterator[Block]:
     decisions = facts.decisions
     if decisions is not None and decisions.temperature != 1:
         bias = "overconfident" if decisions.temperature > 1 else "underconfident"
-        yield Prose(
+        yield Paragraph(
             f"The probabilities are calibrated by temperature scaling: the logits are divided by "
             f"{number(decisions.temperature)}, fitted on {decisions.rows}. Without it they were {bias}."
         )
@@ -317,7 +325,7 @@ def _metrics_at(predictions: Predictions, threshold: float) -> tuple[float, ...]
     return (*metrics.values(), float(np.average(is_positive, weights=predictions.weight)))
 
 
-def _threshold_table(facts: RunFacts, predictions: Predictions, threshold: float) -> Grid:
+def _threshold_table(facts: RunFacts, predictions: Predictions, threshold: float) -> TableBlock:
     thresholds = sorted({*_THRESHOLDS, threshold})
     rows = [(number(value), *map(number, _metrics_at(predictions, value))) for value in thresholds]
     decisions = facts.decisions
@@ -328,4 +336,4 @@ def _threshold_table(facts: RunFacts, predictions: Predictions, threshold: float
     )
     heads = ("threshold", *_THRESHOLD_METRICS)
     marked = (thresholds.index(threshold),)
-    return grid(title, heads, rows, right=range(6), marked=marked)
+    return table_block(title, heads, rows, right=range(6), marked=marked)

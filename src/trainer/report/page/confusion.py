@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from trainer.evaluation.predictions import Predictions
 from trainer.report.confusion import actual_shares, confusion_table, frequent_confusions
-from trainer.report.page.content import Block, Grid, Plot, grid
+from trainer.report.page.content import Block, Plot, TableBlock, table_block
 from trainer.report.page.figures import COLORS, INK, LINE, rectangles
 from trainer.report.text import Table, format_count, number, short_name
 
@@ -43,21 +43,21 @@ def confusion_blocks(matrix: Float64Array, predictions: Predictions, split: str)
     what = f"{'number' if predictions.weight is None else 'total weight'} of {split} rows"
     if len(names) > TABLE_CLASSES:
         yield _heat_map(matrix, names, what)
-        yield Grid(_titled(frequent_confusions(matrix, names, what)))
+        yield TableBlock(_titled(frequent_confusions(matrix, names, what)))
     if len(names) <= _FOLDED_CLASSES:
         shares = tuple(tuple(map(float, row)) for row in actual_shares(matrix))
         table = _titled(confusion_table(matrix, names, what))
-        yield Grid(table, shares=shares, is_folded=len(names) > TABLE_CLASSES)
+        yield TableBlock(table, shares=shares, is_folded=len(names) > TABLE_CLASSES)
 
 
-def column_counts(matrices: Float64Array, predictions: Predictions, split: str) -> Grid:
+def column_counts(matrices: Float64Array, predictions: Predictions, split: str) -> TableBlock:
     """Make a table of the four confusion counts of each column of a multilabel target."""
     rows = [
         (name, *(format_count(float(matrix[index])) for index in ((1, 1), (0, 1), (1, 0), (0, 0))))
         for name, matrix in zip(predictions.names, matrices, strict=True)
     ]
     heads = ("column", "true positives", "false positives", "false negatives", "true negatives")
-    return grid(f"Confusion counts by column, {split} rows", heads, rows, right=range(1, 5))
+    return table_block(f"Confusion counts by column, {split} rows", heads, rows, right=range(1, 5))
 
 
 def _titled(table: Table) -> Table:

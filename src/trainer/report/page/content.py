@@ -12,7 +12,7 @@ Shares = tuple[tuple[float | None, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Prose:
+class Paragraph:
     """A paragraph of plain text, possibly a warning."""
 
     text: str
@@ -20,7 +20,7 @@ class Prose:
 
 
 @dataclass(frozen=True, slots=True)
-class Grid:
+class TableBlock:
     """A table.
 
     Attributes:
@@ -37,7 +37,7 @@ class Grid:
 
 
 @dataclass(frozen=True, slots=True)
-class Lines:
+class CodeBlock:
     """Preformatted text such as commands or a file; `marked` lines are highlighted."""
 
     title: str
@@ -73,7 +73,7 @@ class Plot:
     is_wide: bool = False
 
 
-Block = Prose | Grid | Lines | Plot
+Block = Paragraph | TableBlock | CodeBlock | Plot
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ def section(key: str, title: str, blocks: Iterable[Block]) -> Section:
     return Section(key, title, tuple(block for block in blocks if not _is_empty(block)))
 
 
-def grid(
+def table_block(
     title: str,
     columns: Sequence[str],
     rows: Iterable[Sequence[str]],
@@ -118,7 +118,7 @@ def grid(
     right: Iterable[int] = (),
     marked: Iterable[int] = (),
     is_folded: bool = False,
-) -> Grid:
+) -> TableBlock:
     """Make a table; control characters in its text, which is untrusted, are escaped."""
     table = Table(
         cell(title),
@@ -126,14 +126,14 @@ def grid(
         tuple(tuple(map(cell, row)) for row in rows),
         frozenset(right),
     )
-    return Grid(table, marked=frozenset(marked), is_folded=is_folded)
+    return TableBlock(table, marked=frozenset(marked), is_folded=is_folded)
 
 
 def _is_empty(block: Block) -> bool:
     match block:
-        case Grid(table):
+        case TableBlock(table):
             return not table.rows
-        case Lines(_, lines):
+        case CodeBlock(_, lines):
             return not lines
         case _:
             return False

@@ -22,7 +22,7 @@ from trainer.report.explanations import (
     SurfaceFile,
     SurfacePoints,
 )
-from trainer.report.page.content import Block, Plot, Prose, Section, grid, section
+from trainer.report.page.content import Block, Paragraph, Plot, Section, section, table_block
 from trainer.report.page.facts import RunFacts
 from trainer.report.page.figures import COLORS, DASHES, INK, PAPER, SOFT, dots
 from trainer.report.text import format_interval, number, short_name
@@ -37,7 +37,7 @@ _LEVELS = 15
 Float64Array = npt.NDArray[np.float64]
 
 
-def explanation(facts: RunFacts) -> Section:
+def explanation_section(facts: RunFacts) -> Section:
     """Make the section with the content of each file in `explanation/`."""
     return section("explanation", "Feature importance", _explanation(facts))
 
@@ -58,7 +58,7 @@ def _explanation(facts: RunFacts) -> Iterator[Block]:
             path = facts.run.path / "explanation" / f"{name}.json"
             fix = "write it again with `trainer explain`"
             problem = Problem(str(path), error.expected, error.found, fix)
-            yield Prose(f"Damaged file: {problem}", "warning")
+            yield Paragraph(f"Damaged file: {problem}", "warning")
 
 
 def _is_noise(column: ColumnDrop) -> bool:
@@ -108,7 +108,7 @@ def _importance(importance: ImportanceFile, facts: RunFacts) -> Iterator[Block]:
         f"{importance.split} rows"
     )
     heads = ("column", "decrease", "interval", "")
-    yield grid(caption, heads, rows, right=(1, 2), is_folded=len(rows) > 10)
+    yield table_block(caption, heads, rows, right=(1, 2), is_folded=len(rows) > 10)
 
 
 def _dependence(dependence: DependenceFile, facts: RunFacts) -> Iterator[Block]:
@@ -172,7 +172,7 @@ def _surface(surface: SurfaceFile, facts: RunFacts) -> Iterator[Block]:
     x, y = np.array(surface.x), np.array(surface.y)
     cells = _cells(surface.predictions, (len(y), len(x)))
     if not np.isfinite(cells).all():
-        yield Prose("No surface plot: some predictions are not finite.", "warning")
+        yield Paragraph("No surface plot: some predictions are not finite.", "warning")
         return
     yield _surface_plot(surface.columns, x, y, cells, surface.points, facts)
 
@@ -260,7 +260,7 @@ def _shap(shap: ShapFile, facts: RunFacts) -> Iterator[Block]:
     ]
     count = f", {len(shap.rows):,} rows" if shap.rows else ""
     heads = ("column", *shap.names)
-    yield grid(
+    yield table_block(
         f"Mean absolute SHAP value of each column{count}",
         heads,
         rows,

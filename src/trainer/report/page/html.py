@@ -14,7 +14,7 @@ from itertools import groupby
 from pathlib import Path
 
 from trainer.packages import install_command
-from trainer.report.page.content import Block, Grid, Lines, Page, Plot, Prose, Section
+from trainer.report.page.content import Block, CodeBlock, Page, Paragraph, Plot, Section, TableBlock
 from trainer.report.page.figures import can_draw, svg_text
 from trainer.report.text import Table, cell, width
 
@@ -99,14 +99,14 @@ def _blocks(section: Section, *, with_plots: bool) -> Iterator[str]:
 
 def _block(block: Block, section: Section) -> str:
     match block:
-        case Prose(text, tone):
+        case Paragraph(text, tone):
             kind = ' class="warning"' if tone == "warning" else ""
             return f"<p{kind}>{_text(text)}</p>"
         case Plot():
             return _plot(block)
-        case Lines():
+        case CodeBlock():
             return _lines(block)
-        case Grid():
+        case TableBlock():
             return _grid(block, section)
 
 
@@ -118,7 +118,7 @@ def _plot(block: Plot) -> str:
     return f'<figure class="wide">{caption}{scroll}{svg_text(block)}</div></figure>'
 
 
-def _lines(block: Lines) -> str:
+def _lines(block: CodeBlock) -> str:
     text = "\n".join(
         f"<mark>{_text(line)}</mark>" if index in block.marked else _text(line)
         for index, line in enumerate(block.lines)
@@ -132,7 +132,7 @@ def _lines(block: Lines) -> str:
     )
 
 
-def _grid(block: Grid, section: Section) -> str:
+def _grid(block: TableBlock, section: Section) -> str:
     table = block.table
     has_heads = any(table.columns)
     is_sortable = has_heads and len(table.rows) >= _MIN_SORTABLE_ROWS and not block.shares
@@ -165,14 +165,14 @@ def _text_width(table: Table) -> float:
     return total
 
 
-def _head(text: str, column: int, block: Grid) -> str:
+def _head(text: str, column: int, block: TableBlock) -> str:
     if not text:
         return "<td></td>"
     kind = ' class="n"' if column in block.table.right else ""
     return f'<th scope="col"{kind}>{_text(text)}</th>'
 
 
-def _cell(text: str, row: int, column: int, block: Grid) -> str:
+def _cell(text: str, row: int, column: int, block: TableBlock) -> str:
     if column == 0:
         kind = ' class="long"' if width(text) > _LONG_NAME else ""
         return f'<th scope="row"{kind}>{_text(text)}</th>'

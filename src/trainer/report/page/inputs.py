@@ -14,7 +14,15 @@ from trainer.data.targets import FittedTarget
 from trainer.errors import RunError
 from trainer.report.example_code import Example, example_code
 from trainer.report.networks import Network, read_networks
-from trainer.report.page.content import Block, Grid, Lines, Prose, Section, grid, section
+from trainer.report.page.content import (
+    Block,
+    CodeBlock,
+    Paragraph,
+    Section,
+    TableBlock,
+    section,
+    table_block,
+)
 from trainer.report.page.facts import RunFacts
 from trainer.report.text import number, short_name
 from trainer.runs.example import ExampleRow, read_example
@@ -29,7 +37,7 @@ _CYCLES = {
 }
 
 
-def inputs(facts: RunFacts) -> Section:
+def preprocessing_section(facts: RunFacts) -> Section:
     """Make the section with formulas of features and target, and code that reproduces a prediction."""
     return section("inputs", "Preprocessing", _inputs(facts))
 
@@ -41,20 +49,20 @@ def _inputs(facts: RunFacts) -> Iterator[Block]:
     except RunError as error:
         for problem in error.problems:
             if problem not in facts.problems:
-                yield Prose(f"Damaged file: {problem}", "warning")
+                yield Paragraph(f"Damaged file: {problem}", "warning")
         return
     if not networks:
         return
     preprocessing = networks[0].preprocessing
     yield _columns_table(preprocessing)
     steps = _output_steps(facts, networks)
-    yield grid("From model outputs to predictions", ("step", "formula"), steps)
+    yield table_block("From model outputs to predictions", ("step", "formula"), steps)
     models = [network.run.checkpoint("best") / "model.keras" for network in networks]
     if example is not None and all(map(Path.is_file, models)):
         yield from _code(facts, networks, example)
 
 
-def _columns_table(preprocessing: Preprocessing) -> Grid:
+def _columns_table(preprocessing: Preprocessing) -> TableBlock:
     columns, count = preprocessing.columns[:_MAX_COLUMNS], len(preprocessing.columns)
     rows = []
     for column in columns:
@@ -65,7 +73,7 @@ def _columns_table(preprocessing: Preprocessing) -> Grid:
     title = f"{count:,} columns are encoded as {preprocessing.width:,} inputs"
     if count > len(columns):
         title += f"; the first {len(columns)} are shown, see preprocessing.json for all"
-    return grid(title, ("column", "kind", "missing values", "formula", "inputs"), rows)
+    return table_block(title, ("column", "kind", "missing values", "formula", "inputs"), rows)
 
 
 def _missing_text(column: Column) -> str:
@@ -247,11 +255,11 @@ def _code(facts: RunFacts, networks: Sequence[Network], row: ExampleRow) -> Iter
         is_calibrated=any(network.temperature != 1 for network in networks),
         has_custom=_has_custom(facts.settings.get("model")),
     )
-    yield Prose(
+    yield Paragraph(
         f"This code reproduces the prediction for {row.split} row {row.row:,} (counted from 0) "
         "without this package. Dates are in ISO 8601 and UTC; missing values are None."
     )
-    yield Lines("Reproduce a prediction with json, numpy and Keras only", example_code(example))
+    yield CodeBlock("Reproduce a prediction with json, numpy and Keras only", example_code(example))
 
 
 def _has_custom(value: object) -> bool:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from html import escape
 
-from trainer.report.page.content import Block, Grid, Lines, Page, Plot, Prose
+from trainer.report.page.content import Block, CodeBlock, Page, Paragraph, Plot, TableBlock
 from trainer.report.text import Table, cell
 
 _MARKS = re.compile(r"([\\`*_{}\[\]<>#|~&!$])")
@@ -28,17 +28,17 @@ def _block(block: Block) -> Iterator[str]:
     match block:
         case Plot():
             return
-        case Prose(text, tone):
+        case Paragraph(text, tone):
             yield f"**{_text(text)}**" if tone == "warning" else _text(text)
             yield ""
-        case Lines(title, lines):
+        case CodeBlock(title, lines):
             if not block.is_folded:
                 yield f"{_text(title)}:"
                 yield ""
                 # An indented block cannot be closed by a line of its content, unlike a fence.
                 yield from (f"    {cell(line)}" for line in lines)
                 yield ""
-        case Grid(table):
+        case TableBlock(table):
             if block.is_folded:
                 yield f"<details><summary>{_without_mentions(escape(cell(table.title)))}</summary>"
                 yield ""

@@ -22,7 +22,7 @@ from trainer.report.findings import (
     WorstSlices,
     verdict,
 )
-from trainer.report.page.content import Block, Grid, Prose, Section, grid, section
+from trainer.report.page.content import Block, Paragraph, Section, TableBlock, section, table_block
 from trainer.report.page.facts import SPLITS, RunFacts
 from trainer.report.tables import metric_text
 from trainer.report.text import format_with_interval, number, pluralize
@@ -40,7 +40,7 @@ _SPLIT_TITLES = {
 }
 
 
-def scores(facts: RunFacts) -> Section:
+def metrics_section(facts: RunFacts) -> Section:
     """Make the section with the metrics of each split."""
     return section("scores", "Metrics", _scores(facts))
 
@@ -51,7 +51,7 @@ def _scores(facts: RunFacts) -> Iterator[Block]:
         yield _evaluation_table(facts)
     if findings is None:
         return
-    yield Prose(_explanation(facts, findings))
+    yield Paragraph(_explanation(facts, findings))
     labels = read_decision_summary(facts.run).labels
     for split in SPLITS:
         if split in findings.splits:
@@ -101,7 +101,7 @@ def _evaluation_table(facts: RunFacts) -> Block:
     title = "Metrics named in the config"
     if facts.members:
         title = f"Mean over {len(facts.members)} networks with 95% confidence intervals"
-    return grid(title, heads, rows, right=range(1, len(heads)))
+    return table_block(title, heads, rows, right=range(1, len(heads)))
 
 
 def metrics_table(
@@ -111,7 +111,7 @@ def metrics_table(
     labels: MetricLabels,
     *,
     is_folded: bool = False,
-) -> Grid:
+) -> TableBlock:
     """Make a table of the metrics of a split with intervals and baselines, if any."""
     names = [name for name in result.metrics if _is_default_average(name)]
     # Metrics compared with the baselines come first.
@@ -134,7 +134,7 @@ def metrics_table(
         rows.append([f"interval coverage: {column}", interval_text(coverage), *empty])
     if result.calibration_error is not None:
         rows.append(["expected calibration error", number(result.calibration_error), *empty])
-    return grid(title, heads, rows, right=range(1, len(heads)), is_folded=is_folded)
+    return table_block(title, heads, rows, right=range(1, len(heads)), is_folded=is_folded)
 
 
 def _is_default_average(name: str) -> bool:
@@ -163,7 +163,7 @@ def _fixed(value: float) -> str:
     return f"{value:.4f}" if abs(value) < 1 else number(value)
 
 
-def _averages_table(result: SplitFindings, split: str, facts: RunFacts) -> Grid:
+def _averages_table(result: SplitFindings, split: str, facts: RunFacts) -> TableBlock:
     rows = [
         (
             name,
@@ -177,10 +177,10 @@ def _averages_table(result: SplitFindings, split: str, facts: RunFacts) -> Grid:
     parts = "columns" if facts.task == "multilabel" else "classes"
     title = f"Other averages over the {parts}, {split} rows"
     heads = ("metric", "value", "prior", "linear model")
-    return grid(title, heads, rows, right=(1, 2, 3), is_folded=True)
+    return table_block(title, heads, rows, right=(1, 2, 3), is_folded=True)
 
 
-def _parts_table(result: SplitFindings, split: str, facts: RunFacts) -> Grid:
+def _parts_table(result: SplitFindings, split: str, facts: RunFacts) -> TableBlock:
     """Make a table with the number of rows and the metrics of each class or column."""
     by_part: dict[str, dict[str, MetricValue]] = {}
     for name, value in result.metrics.items():
@@ -210,7 +210,7 @@ def _parts_table(result: SplitFindings, split: str, facts: RunFacts) -> Grid:
     part_head, rows_head = kinds.get(facts.task or "", ("column", "rows"))
     heads = (part_head, *([rows_head] if counts else []), *metrics)
     is_folded = len(rows) > _MAX_UNFOLDED_PARTS
-    return grid(title, heads, rows, right=range(1, len(heads)), is_folded=is_folded)
+    return table_block(title, heads, rows, right=range(1, len(heads)), is_folded=is_folded)
 
 
 def _part_counts(facts: RunFacts, split: str) -> dict[str, int]:
@@ -222,9 +222,9 @@ def _part_counts(facts: RunFacts, split: str) -> dict[str, int]:
     return {name: int(total) for name, total in zip(predictions.names, totals, strict=True)}
 
 
-def slices(facts: RunFacts) -> Section:
+def errors_section(facts: RunFacts) -> Section:
     """Make the section with slices worse than all rows, and the rows with the largest loss."""
-    return section("slices", "Errors", _slices(facts))
+    return section("slices", "Error analysis", _slices(facts))
 
 
 def _slices(facts: RunFacts) -> Iterator[Block]:
@@ -237,7 +237,7 @@ def _slices(facts: RunFacts) -> Iterator[Block]:
         yield _slices_table(findings.slices, title, is_search=False)
     worst = findings.worst_slices
     if worst is not None and worst.searched:
-        yield Prose(_search_text(worst, last))
+        yield Paragraph(_search_text(worst, last))
         yield _slices_table(worst, f"Worst slices, {last} rows", is_search=True)
     yield _worst_rows_table(findings, last)
 
@@ -262,7 +262,7 @@ def _is_significant(part: SliceRecord) -> bool:
     return part.p_value is not None and part.p_value < _SIGNIFICANT
 
 
-def _slices_table(slices: NamedSlices | WorstSlices, title: str, *, is_search: bool) -> Grid:
+def _slices_table(slices: NamedSlices | WorstSlices, title: str, *, is_search: bool) -> TableBlock:
     rows = []
     for part in slices.slices:
         where = " and ".join(_condition(column, level) for column, level in part.where.items())
@@ -271,7 +271,7 @@ def _slices_table(slices: NamedSlices | WorstSlices, title: str, *, is_search: b
         rows.append((where, f"{part.rows:,}", metric, *p_value))
     heads = ("slice", "rows", slices.metric, *(["adjusted p-value"] if is_search else []))
     marked = [index for index, part in enumerate(slices.slices) if _is_significant(part)]
-    return grid(title, heads, rows, right=range(1, len(heads)), marked=marked)
+    return table_block(title, heads, rows, right=range(1, len(heads)), marked=marked)
 
 
 def _condition(column: str, level: str) -> str:
@@ -279,7 +279,7 @@ def _condition(column: str, level: str) -> str:
     return f"{column} {level}" if level.startswith(("≤", ">")) else f"{column} = {level}"
 
 
-def _worst_rows_table(findings: Findings, split: str | None) -> Grid:
+def _worst_rows_table(findings: Findings, split: str | None) -> TableBlock:
     names = findings.names[1:] if findings.task == "binary" else findings.names
     is_wide = len(names) > _MAX_OUTPUTS
     kind = "predicted" if findings.task == "regression" else "probability of"
@@ -293,4 +293,4 @@ def _worst_rows_table(findings: Findings, split: str | None) -> Grid:
         rows.append((f"{row.row:,}", actual, *outputs, number(row.loss)))
     heads = ["row", "actual", *([] if is_wide else [f"{kind} {name}" for name in names]), "loss"]
     title = f"Worst predictions: {split} rows with the largest loss (rows are counted from 0)"
-    return grid(title, heads, rows, right=range(2, len(heads)), is_folded=len(rows) > 10)
+    return table_block(title, heads, rows, right=range(2, len(heads)), is_folded=len(rows) > 10)

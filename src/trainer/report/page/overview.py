@@ -9,7 +9,7 @@ import numpy as np
 
 from trainer.evaluation.predictions import Predictions
 from trainer.report.decisions import read_decision_summary
-from trainer.report.page.content import Block, Grid, Prose, Section, grid, section
+from trainer.report.page.content import Block, Paragraph, Section, TableBlock, section, table_block
 from trainer.report.page.facts import SPLITS, RunFacts
 from trainer.report.text import duration, format_bytes, number, pluralize
 from trainer.runs.manifest import Manifest
@@ -74,7 +74,7 @@ def _status_text(facts: RunFacts, manifest: Manifest) -> str:
     return f"{text}; {manifest.stopped_because}" if manifest.stopped_because else text
 
 
-def notices(facts: RunFacts) -> Section:
+def warnings_section(facts: RunFacts) -> Section:
     """Make the section with warnings, errors, damaged files, resumptions and rollbacks."""
     return section("notices", "Warnings", _notices(facts))
 
@@ -83,9 +83,9 @@ def _notices(facts: RunFacts) -> Iterator[Block]:
     manifest = facts.report.summary.manifest
     if manifest is not None:
         for problem in manifest.problems:
-            yield Prose(f"The run failed: {problem}", "warning")
+            yield Paragraph(f"The run failed: {problem}", "warning")
         for warning in manifest.warnings:
-            yield Prose(warning, "warning")
+            yield Paragraph(warning, "warning")
         resumptions = [
             (
                 f"{entry.at:%Y-%m-%d %H:%M} UTC",
@@ -101,18 +101,18 @@ def _notices(facts: RunFacts) -> Iterator[Block]:
             for entry in manifest.resumptions
         ]
         heads = ("resumed at", "from epoch", "checkpoint", "changes")
-        yield grid("Resumptions", heads, resumptions, right=(1,))
+        yield table_block("Resumptions", heads, resumptions, right=(1,))
         rollbacks = [
             (f"{entry.epoch:,}", f"{entry.step:,}", number(entry.learning_rate))
             for entry in manifest.rollbacks
         ]
         columns = ("rolled back to epoch", "step", "new learning rate")
-        yield grid("Rollbacks after a non-finite loss", columns, rollbacks, right=(0, 1, 2))
+        yield table_block("Rollbacks after a non-finite loss", columns, rollbacks, right=(0, 1, 2))
     for problem in facts.problems:
-        yield Prose(f"Damaged file: {problem}", "warning")
+        yield Paragraph(f"Damaged file: {problem}", "warning")
 
 
-def data(facts: RunFacts) -> Section:
+def data_section(facts: RunFacts) -> Section:
     """Make the section with files, rows by split, class frequencies, columns."""
     return section("data", "Data", _data(facts))
 
@@ -123,16 +123,16 @@ def _data(facts: RunFacts) -> Iterator[Block]:
         yield _splits_table(manifest)
         yield _classes_table(facts, manifest)
         dropped = [(reason, f"{count:,}") for reason, count in manifest.dropped.items()]
-        yield grid("Dropped rows", ("reason", "rows"), dropped, right=(1,))
+        yield table_block("Dropped rows", ("reason", "rows"), dropped, right=(1,))
         files = [
             (file.path, f"{file.rows:,}", format_bytes(file.bytes), file.sha256[:16])
             for file in manifest.data
         ]
-        yield grid("Files", ("file", "rows", "size", "SHA-256 prefix"), files, right=(1, 2))
+        yield table_block("Files", ("file", "rows", "size", "SHA-256 prefix"), files, right=(1, 2))
     yield from _columns_table(facts)
 
 
-def _splits_table(manifest: Manifest) -> Grid:
+def _splits_table(manifest: Manifest) -> TableBlock:
     total = sum(manifest.splits.values())
     rows = [
         (
@@ -142,7 +142,7 @@ def _splits_table(manifest: Manifest) -> Grid:
         )
         for split in _sorted_splits(manifest)
     ]
-    return grid("Rows by split", ("split", "rows", "share"), rows, right=(1, 2))
+    return table_block("Rows by split", ("split", "rows", "share"), rows, right=(1, 2))
 
 
 def _sorted_splits(manifest: Manifest) -> list[str]:
@@ -151,7 +151,7 @@ def _sorted_splits(manifest: Manifest) -> list[str]:
     )
 
 
-def _classes_table(facts: RunFacts, manifest: Manifest) -> Grid:
+def _classes_table(facts: RunFacts, manifest: Manifest) -> TableBlock:
     """Make a table of class counts and shares: classes as rows, splits as columns."""
     splits = [split for split in _sorted_splits(manifest) if split in facts.predictions]
     counts = {split: _class_counts(facts.predictions[split]) for split in splits}
@@ -168,7 +168,7 @@ def _classes_table(facts: RunFacts, manifest: Manifest) -> Grid:
     ]
     heads = ("class", *splits)
     is_folded = len(rows) > _MAX_UNFOLDED_CLASSES
-    return grid(title, heads, rows, right=range(1, len(heads)), is_folded=is_folded)
+    return table_block(title, heads, rows, right=range(1, len(heads)), is_folded=is_folded)
 
 
 def _class_counts(predictions: Predictions) -> Any:
@@ -207,7 +207,7 @@ def _columns_table(facts: RunFacts) -> Iterator[Block]:
         title += f", the first {_MAX_COLUMNS}"
     heads = ("column", "kind", "missing", "mean", "min", "max", "inputs")
     is_folded = len(columns) > _MAX_UNFOLDED_COLUMNS
-    yield grid(title, heads, rows, right=range(2, len(heads)), is_folded=is_folded)
+    yield table_block(title, heads, rows, right=range(2, len(heads)), is_folded=is_folded)
 
 
 def _number_text(value: object) -> str:

@@ -15,7 +15,7 @@ from trainer.config.schema import Config
 from trainer.config.yaml_reader import MAX_BYTES, parse_yaml
 from trainer.config.yaml_writer import flow_text
 from trainer.errors import RunError, command_text
-from trainer.report.page.content import Block, Lines, Section, grid, section
+from trainer.report.page.content import Block, CodeBlock, Section, section, table_block
 from trainer.report.page.facts import RunFacts
 from trainer.report.page.overview import durations
 from trainer.report.tables import next_step
@@ -28,7 +28,7 @@ _LONGEST = 200
 _CHANGES = {True: ", modified", False: "", None: ", modifications unknown"}
 
 
-def config(facts: RunFacts) -> Section:
+def config_section(facts: RunFacts) -> Section:
     """Make the section with settings that differ from their defaults, and all settings."""
     return section("config", "Config", _config(facts))
 
@@ -45,10 +45,12 @@ def _config(facts: RunFacts) -> Iterator[Block]:
         if defaults is not None and any(key not in defaults for key in _keys(value, path)):
             marked |= lines
             rows.append((join_key(path), truncate(flow_text(value), _LONGEST)))
-    title = "Settings without a default or different from it"
-    yield grid(title, ("setting", "value"), rows)
-    marks = " (highlighted: those of the table above)" if rows else ""
-    yield Lines(f"All settings{marks}", tuple(text.splitlines()), frozenset(marked), is_folded=True)
+    title = "Non-default settings"
+    yield table_block(title, ("setting", "value"), rows)
+    marks = " (non-default ones are highlighted)" if rows else ""
+    yield CodeBlock(
+        f"All settings{marks}", tuple(text.splitlines()), frozenset(marked), is_folded=True
+    )
 
 
 def _settings(node: Node, path: KeyPath = ()) -> Iterator[tuple[KeyPath, set[int], Any]]:
@@ -99,12 +101,12 @@ def _text(run: RunDirectory) -> str:
         return ""
 
 
-def environment(facts: RunFacts) -> Section:
+def environment_section(facts: RunFacts) -> Section:
     """Make the section with versions, device and hashes."""
     manifest = facts.report.summary.manifest
     entries = [] if manifest is None else _environment(manifest)
     rows = [(name, value) for name, value in entries if value]
-    return section("environment", "Environment", [grid("", ("", ""), rows)])
+    return section("environment", "Environment", [table_block("", ("", ""), rows)])
 
 
 def _environment(manifest: Manifest) -> Iterator[tuple[str, str]]:
@@ -123,7 +125,7 @@ def _environment(manifest: Manifest) -> Iterator[tuple[str, str]]:
         yield "git", manifest.git.commit + _CHANGES[manifest.git.dirty]
 
 
-def commands(facts: RunFacts) -> Section:
+def commands_section(facts: RunFacts) -> Section:
     """Make the section with commands to reproduce, evaluate, use and resume the run."""
     return section("commands", "Commands", _commands(facts))
 
@@ -131,7 +133,7 @@ def commands(facts: RunFacts) -> Section:
 def _commands(facts: RunFacts) -> Iterator[Block]:
     manifest = facts.report.summary.manifest
     if manifest is not None and manifest.command:
-        yield Lines("This run was created by", (cell(shlex.join(manifest.command)),))
+        yield CodeBlock("This run was created by", (cell(shlex.join(manifest.command)),))
     run = cell(str(facts.run.path))
     lines = [
         f"{command_text('fit', cell(str(facts.run.config)))}    # train again from scratch",
@@ -144,4 +146,4 @@ def _commands(facts: RunFacts) -> Iterator[Block]:
     for name, command in next_step(facts.run, status):
         if name == "resume with":
             lines.append(f"{cell(command)}    # resume training")
-    yield Lines("Commands to reproduce and use this run", tuple(lines))
+    yield CodeBlock("Commands to reproduce and use this run", tuple(lines))

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trainer.evaluation.predictions import Predictions
-from trainer.report.page.content import Block, Plot, Section, grid, section
+from trainer.report.page.content import Block, Plot, Section, section, table_block
 from trainer.report.page.facts import RunFacts
 from trainer.report.page.figures import COLORS, SOFT, dots
 from trainer.report.prediction_intervals import IntervalWidth, interval_widths
@@ -153,7 +153,7 @@ def _quantiles_table(facts: RunFacts, predictions: Predictions) -> Block:
             rows.append((name, *(number(float(value)) for value in np.quantile(finite, levels))))
     heads = ("column", *(f"{100 * level:g}%" for level in levels))
     title = f"Quantiles of the residuals (actual - predicted), {facts.split} rows"
-    return grid(title, heads, rows, right=range(1, 6))
+    return table_block(title, heads, rows, right=range(1, 6))
 
 
 def _coverage_table(facts: RunFacts) -> Block:
@@ -174,4 +174,4 @@ def _coverage_table(facts: RunFacts) -> Block:
     )
     fitted_on = "the validation rows" if decisions is None else decisions.rows
     title = f"Prediction intervals (split conformal, fitted on {fitted_on})"
-    return grid(title, heads, rows, right=range(1, 5))
+    return table_block(title, heads, rows, right=range(1, 5))

@@ -17,7 +17,7 @@ from trainer.report.comparison import Comparison, Row
 from trainer.report.comparison_tables import run_label
 from trainer.report.decisions import common_label, read_decision_summary
 from trainer.report.findings import MetricDifference
-from trainer.report.page.content import Block, Page, Plot, Prose, Section, grid, section
+from trainer.report.page.content import Block, Page, Paragraph, Plot, Section, section, table_block
 from trainer.report.page.facts import SPLITS, RunFacts
 from trainer.report.page.figures import COLORS, DASHES, SOFT, use_integer_x
 from trainer.report.page.metrics import difference_text, interval_text
@@ -68,7 +68,7 @@ def side_by_side(
         (run_label(index), name, str(facts.run.path))
         for index, (name, facts) in enumerate(zip(names, runs, strict=True))
     ]
-    yield grid("", ("", "name", "run"), rows)
+    yield table_block("", ("", "name", "run"), rows)
     for part in (_settings_section(comparison), _metrics_section(runs)):
         yield from part.blocks
 
@@ -82,11 +82,11 @@ def _runs_section(runs: Sequence[RunFacts]) -> Section:
         label = run_label(index)
         rows.append((label, summary.name, str(facts.run.path), summary.status, epochs, sentence))
     blocks: list[Block] = [
-        grid("", ("", "name", "run", "status", "epochs", "findings"), rows, right=(4,))
+        table_block("", ("", "name", "run", "status", "epochs", "findings"), rows, right=(4,))
     ]
     for index, facts in enumerate(runs):
         blocks += [
-            Prose(f"Damaged file of {run_label(index)}: {problem}", "warning")
+            Paragraph(f"Damaged file of {run_label(index)}: {problem}", "warning")
             for problem in facts.problems
         ]
     return section("runs", "Runs", blocks)
@@ -95,10 +95,10 @@ def _runs_section(runs: Sequence[RunFacts]) -> Section:
 def _settings_section(comparison: Comparison) -> Section:
     count = len(comparison.runs)
     if not comparison.settings:
-        return section("settings", "Settings", [Prose("All settings are the same.")])
+        return section("settings", "Settings", [Paragraph("All settings are the same.")])
     rows = [(key, *_cells(row, count, flow_text)) for key, row in comparison.settings.items()]
     heads = ("setting", *map(run_label, range(count)))
-    return section("settings", "Settings", [grid("Settings that differ", heads, rows)])
+    return section("settings", "Settings", [table_block("Settings that differ", heads, rows)])
 
 
 def _facts_section(comparison: Comparison) -> Section:
@@ -106,7 +106,7 @@ def _facts_section(comparison: Comparison) -> Section:
     rows = [(key, *_cells(row, count, _fact_text)) for key, row in comparison.facts.items()]
     heads = ("", *map(run_label, range(count)))
     title = "Differences in data, rows, packages and device"
-    return section("facts", "Other differences", [grid(title, heads, rows)])
+    return section("facts", "Other differences", [table_block(title, heads, rows)])
 
 
 def _cells(row: Row, count: int, text: Callable[[Any], str]) -> Iterator[str]:
@@ -134,7 +134,9 @@ def _metric_blocks(runs: Sequence[RunFacts]) -> Iterator[Block]:
             for name in names
         ]
         title = f"{split.capitalize()} rows"
-        yield grid(title, heads, rows, right=range(1, len(heads)), is_folded=split == "train")
+        yield table_block(
+            title, heads, rows, right=range(1, len(heads)), is_folded=split == "train"
+        )
     yield from _against_first(runs)
 
 
@@ -170,7 +172,7 @@ def _against_first(runs: Sequence[RunFacts]) -> Iterator[Block]:
     others = [index for index, column in enumerate(columns) if column]
     if not others:
         return
-    yield Prose(
+    yield Paragraph(
         "Differences are computed on the same bootstrap resamples of the rows. A difference whose "
         "interval contains 0 is marked as noise. Variation between random seeds is not included."
     )
@@ -179,7 +181,7 @@ def _against_first(runs: Sequence[RunFacts]) -> Iterator[Block]:
         (name, *(difference_text(columns[index].get(name), name) for index in others))
         for name in names
     ]
-    yield grid(f"Differences from A, {split} rows", heads, rows, right=range(1, len(heads)))
+    yield table_block(f"Differences from A, {split} rows", heads, rows, right=range(1, len(heads)))
 
 
 def _difference(
@@ -223,7 +225,7 @@ def _curves_section(runs: Sequence[RunFacts]) -> Section:
 
 def _curve_blocks(runs: Sequence[RunFacts]) -> Iterator[Block]:
     if len(runs) > _MAX_CURVES:
-        yield Prose(f"Curves are drawn for the first {_MAX_CURVES} runs.")
+        yield Paragraph(f"Curves are drawn for the first {_MAX_CURVES} runs.")
     runs = runs[:_MAX_CURVES]
     for name in ("loss", "val_loss"):
         curves = [

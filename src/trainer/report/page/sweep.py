@@ -13,7 +13,7 @@ from trainer.errors import RunError, TrainerError, command_text
 from trainer.evaluation.forest import InputImportance
 from trainer.report.comparison import compare_runs
 from trainer.report.decisions import read_decision_summary
-from trainer.report.page.content import Block, Lines, Page, Prose, grid, section
+from trainer.report.page.content import Block, CodeBlock, Page, Paragraph, section, table_block
 from trainer.report.page.facts import read_facts
 from trainer.report.page.run_comparison import side_by_side
 from trainer.report.page.sweep_plots import (
@@ -106,20 +106,20 @@ def _lead(sweep: SweepFacts, now: datetime) -> Iterator[str]:
 
 def _notices(sweep: SweepFacts) -> Iterator[Block]:
     for problem in sweep.problems:
-        yield Prose(f"Damaged file: {problem}", "warning")
+        yield Paragraph(f"Damaged file: {problem}", "warning")
     failed = sweep.counts.get("failed", 0)
     if failed:
-        yield Prose(f"{pluralize(failed, 'trial')} failed.", "warning")
+        yield Paragraph(f"{pluralize(failed, 'trial')} failed.", "warning")
     if sweep.status in ("stopped", "dead"):
         resume = command_text("resume", sweep.directory.path)
-        yield Prose(f"The sweep is not finished; resume it with: {resume}", "warning")
+        yield Paragraph(f"The sweep is not finished; resume it with: {resume}", "warning")
 
 
 def _best(sweep: SweepFacts, trials: Trials) -> Iterator[Block]:
     if not trials.rows:
         return
     shown = [row for row in trials.rows[:_BEST] if row.ended is not None]
-    yield grid(
+    yield table_block(
         f"The best {len(shown)} by {trials.name}"
         if len(shown) > 1
         else f"The best by {trials.name}",
@@ -130,8 +130,8 @@ def _best(sweep: SweepFacts, trials: Trials) -> Iterator[Block]:
     )
     more = listed_text(len(shown), len(sweep.rows), sweep.directory.path)
     if more:
-        yield Prose(more)
-    yield grid("Values", ("setting", "number", "value"), sweep.labels.legend())
+        yield Paragraph(more)
+    yield table_block("Values", ("setting", "number", "value"), sweep.labels.legend())
     if len(trials.rows) > 1:
         yield order_plot(trials)
 
@@ -160,17 +160,17 @@ def _settings(sweep: SweepFacts, axes: list[Axis], trials: Trials) -> Iterator[B
     if len(trials.rows) < 2 or not axes:
         return
     if trials.clipped:
-        yield Prose(
+        yield Paragraph(
             f"{pluralize(trials.clipped, 'trial')} with a much worse {trials.name} "
             f"{'is' if trials.clipped == 1 else 'are'} drawn at the end of the scale."
         )
     if sweep.counts.get("eliminated"):
-        yield Prose("Grey points are trials that were eliminated, after fewer epochs.")
+        yield Paragraph("Grey points are trials that were eliminated, after fewer epochs.")
     if len(axes) > _MAX_AXES:
-        yield Prose(f"Parallel coordinates show {_MAX_AXES} of {len(axes)} settings.")
+        yield Paragraph(f"Parallel coordinates show {_MAX_AXES} of {len(axes)} settings.")
     yield parallel_plot(axes[:_MAX_AXES], trials)
     if len(axes) > _MAX_PLOTS:
-        yield Prose(f"Plots are shown for {_MAX_PLOTS} of {len(axes)} settings.")
+        yield Paragraph(f"Plots are shown for {_MAX_PLOTS} of {len(axes)} settings.")
     for index, axis in enumerate(axes[:_MAX_PLOTS]):
         yield setting_plot(index, axis, trials)
 
@@ -183,14 +183,14 @@ def _importance(
     if importance is None:
         needed = max(MIN_TRIALS, 3 * len(axes))
         if len(trials.rows) < needed:
-            yield Prose(
+            yield Paragraph(
                 f"Too few trials ({len(trials.rows)}): {needed} are needed to estimate the importance "
                 f"of {pluralize(len(axes), 'setting')}."
             )
         else:
-            yield Prose("All trials have the same objective.")
+            yield Paragraph("All trials have the same objective.")
         return
-    yield Prose(
+    yield Paragraph(
         "The importance of a setting is the share of the variance of the trials' ranks that it explains "
         "alone (functional ANOVA of a random forest, Hutter et al. 2014). The forest is fitted to all "
         "ranked trials, eliminated ones with their last objective. Error bars are the standard "
@@ -198,12 +198,12 @@ def _importance(
     )
     if importance.r2 > 0:
         rest = max(0.0, 1.0 - float(importance.share.sum()))
-        yield Prose(
+        yield Paragraph(
             f"On trials it was not fitted on, the forest explains {100 * importance.r2:.0f}% of the "
             f"variance. {100 * rest:.0f}% of its variance is due to interactions of settings or chance."
         )
     else:
-        yield Prose(
+        yield Paragraph(
             "The forest does not predict trials it was not fitted on, so these shares are not reliable."
         )
     yield importance_plot(axes, importance)
@@ -216,7 +216,7 @@ def _importance(
         )
         for index in order
     ]
-    yield grid("Shares", ("setting", "share", "standard deviation"), rows, right=(1, 2))
+    yield table_block("Shares", ("setting", "share", "standard deviation"), rows, right=(1, 2))
 
 
 def _curves(sweep: SweepFacts) -> Iterator[Block]:
@@ -237,7 +237,7 @@ def _compared(sweep: SweepFacts, now: datetime) -> Iterator[Block]:
         comparison = compare_runs([run.path for _, run in kept], now)
         facts = [read_facts(RunDirectory(run.path), now) for run in comparison.runs]
     except TrainerError as error:
-        yield Prose(f"Damaged file: {error.problems[0]}", "warning")
+        yield Paragraph(f"Damaged file: {error.problems[0]}", "warning")
         return
     names = [f"trial {row.trial.number}" for row, _ in kept]
     yield from side_by_side(comparison, facts, names)
@@ -245,18 +245,18 @@ def _compared(sweep: SweepFacts, now: datetime) -> Iterator[Block]:
 
 def _failed(sweep: SweepFacts) -> Iterator[Block]:
     failures = failures_table(sweep)
-    yield grid("Why trials failed", failures.columns, failures.rows, right=(0,))
+    yield table_block("Why trials failed", failures.columns, failures.rows, right=(0,))
     ends: dict[int, int] = {}
     for row in sweep.rows:
         if row.ended is not None and row.ended.status == "eliminated":
             ends[row.ended.epochs] = ends.get(row.ended.epochs, 0) + 1
     rows = [(f"{epochs:,}", f"{ends[epochs]:,}") for epochs in sorted(ends)]
-    yield grid("Eliminated by halving", ("after epoch", "trials"), rows, right=(0, 1))
+    yield table_block("Eliminated by halving", ("after epoch", "trials"), rows, right=(0, 1))
 
 
 def _search(sweep: SweepFacts) -> Iterator[Block]:
     space = space_table(sweep)
-    yield grid("Search space", space.columns, space.rows)
+    yield table_block("Search space", space.columns, space.rows)
     if sweep.config is None or sweep.config.sweep is None:
         return
     settings = sweep.config.sweep
@@ -272,7 +272,7 @@ def _search(sweep: SweepFacts) -> Iterator[Block]:
         facts.append(("halving", f"one in {halving.factor} continues, first after {halving.first}"))
     if sweep.jobs is not None:
         facts.append(("jobs", str(sweep.jobs)))
-    yield grid("", ("", ""), facts if sweep.leaderboard.objective else facts[:3])
+    yield table_block("", ("", ""), facts if sweep.leaderboard.objective else facts[:3])
 
 
 def _all_trials(sweep: SweepFacts) -> Iterator[Block]:
@@ -282,7 +282,7 @@ def _all_trials(sweep: SweepFacts) -> Iterator[Block]:
     title = f"All {pluralize(len(rows), 'trial')}"
     if len(rows) > _MAX_TRIALS:
         title = f"The best {_MAX_TRIALS} of {pluralize(len(rows), 'trial')}"
-    yield grid(
+    yield table_block(
         title,
         _heads(sweep),
         [_cells(sweep, row) for row in rows[:_MAX_TRIALS]],
@@ -295,14 +295,14 @@ def _commands(sweep: SweepFacts, now: datetime) -> Iterator[Block]:
     for _, run in sweep.kept(1):
         manifest = summarize(run, now, this_process()).manifest
         if manifest is not None and manifest.command:
-            yield Lines("This sweep was created by", (cell(shlex.join(manifest.command)),))
+            yield CodeBlock("This sweep was created by", (cell(shlex.join(manifest.command)),))
     repeat = command_text("sweep", sweep.directory.config)
     commands = {repeat: "run again from scratch", **sweep.commands}
-    yield Lines(
+    yield CodeBlock(
         "Commands to reproduce and use this sweep",
         tuple(f"{cell(command)}    # {what}" for command, what in commands.items()),
     )
-    yield Lines("Config", _text(sweep.directory.config), is_folded=True)
+    yield CodeBlock("Config", _text(sweep.directory.config), is_folded=True)
 
 
 def _text(path: Path) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trainer.report.decisions import read_decision_summary
-from trainer.report.page.content import Block, Plot, Section, grid, section
+from trainer.report.page.content import Block, Plot, Section, section, table_block
 from trainer.report.page.facts import RunFacts
 from trainer.report.page.figures import COLORS, DASHES, SOFT, use_integer_x, use_log_y
 from trainer.report.text import number
@@ -23,7 +23,7 @@ History = Sequence[Mapping[str, Any]]
 Float64Array = npt.NDArray[np.float64]
 
 
-def training(facts: RunFacts) -> Section:
+def training_section(facts: RunFacts) -> Section:
     """Make the section with learning curves, the learning rate if it varies, and the networks."""
     return section("training", "Training", _training(facts))
 
@@ -177,7 +177,9 @@ def _epochs_table(history: History, best: int | None) -> Block:
     ]
     heads = ("metric", *(head for head, _ in records))
     is_folded = len(metrics) > 6
-    return grid("Metrics by epoch", heads, rows, right=range(1, len(heads)), is_folded=is_folded)
+    return table_block(
+        "Metrics by epoch", heads, rows, right=range(1, len(heads)), is_folded=is_folded
+    )
 
 
 def _members_plot(facts: RunFacts) -> Plot:
@@ -222,7 +224,7 @@ def _members_table(facts: RunFacts) -> Block:
     heads = ("network", *(f"{split} {name}" for split, name in metrics))
     is_folded = len(rows) > 10
     title = f"Metrics of the {len(rows)} networks"
-    return grid(title, heads, rows, right=range(1, len(heads)), is_folded=is_folded)
+    return table_block(title, heads, rows, right=range(1, len(heads)), is_folded=is_folded)
 
 
 def _slug(name: str) -> str:

@@ -9,39 +9,39 @@ from pathlib import Path
 from trainer.errors import Problem, UsageError
 from trainer.packages import install_command
 from trainer.report.comparison import compare_runs
-from trainer.report.page.classification import calibration, classes
+from trainer.report.page.classification import calibration_section, classification_section
 from trainer.report.page.content import Page
-from trainer.report.page.explanation import explanation
+from trainer.report.page.explanation import explanation_section
 from trainer.report.page.facts import read_facts
 from trainer.report.page.figures import can_draw, png_bytes
 from trainer.report.page.html import page_html
-from trainer.report.page.inputs import inputs
-from trainer.report.page.metrics import scores, slices
-from trainer.report.page.overview import data, lead_of, notices, title_of
-from trainer.report.page.provenance import commands, config, environment
+from trainer.report.page.inputs import preprocessing_section
+from trainer.report.page.metrics import errors_section, metrics_section
+from trainer.report.page.overview import data_section, lead_of, title_of, warnings_section
+from trainer.report.page.provenance import commands_section, config_section, environment_section
 from trainer.report.page.regression import regression_section
 from trainer.report.page.run_comparison import several_page
 from trainer.report.page.sweep import sweep_page
-from trainer.report.page.training import training
+from trainer.report.page.training import training_section
 from trainer.report.sweeps.facts import read_sweep
 from trainer.runs.directory import RunDirectory
 from trainer.runs.files import storage_errors, write_atomically
 from trainer.runs.sweeps import SweepDirectory
 
 _SECTIONS = (
-    notices,
-    scores,
-    classes,
+    warnings_section,
+    metrics_section,
+    classification_section,
     regression_section,
-    calibration,
-    training,
-    slices,
-    explanation,
-    data,
-    inputs,
-    config,
-    environment,
-    commands,
+    calibration_section,
+    training_section,
+    errors_section,
+    explanation_section,
+    data_section,
+    preprocessing_section,
+    config_section,
+    environment_section,
+    commands_section,
 )
 
 
