@@ -306,7 +306,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], list[str], list[str]]] = {
     "other data": (
         lambda run: Path("table.csv").write_text("age,city,answer\n1,A,yes\n"),
         EVAL,
-        ["table.csv", "the data the run was made with", "--data"],
+        ["table.csv", "the data of the run", "--data"],
     ),
     "data that is gone": (lambda run: Path("table.csv").unlink(), EVAL, ["table.csv"]),
     "warm start from a damaged run": (

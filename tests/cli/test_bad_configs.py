@@ -413,7 +413,7 @@ OVERRIDES: dict[str, tuple[list[str], list[str]]] = {
         ["fit.steps=3", "optimizer.clip_norm=1", "optimizer.clip_value=1"],
         ["override 'fit.steps=3'", "override 'optimizer.clip_value=1'"],
     ),
-    "path that is not there": (["data.source=no.csv"], ["no.csv", "nothing of that name"]),
+    "path that is not there": (["data.source=no.csv"], ["no.csv", "no such file"]),
     "target that is not there": (["data.target=nope"], ["override 'data.target=nope'", "nope"]),
 }
 

@@ -87,7 +87,7 @@ TABLES: dict[str, tuple[str | bytes, list[str]]] = {
         NAMES + "".join(f"{row},{row % 7},{'yes' if row % 2 else 'no'}\n" for row in range(50)),
         ["table.csv data.csv.names", "set data.csv.names: [row, age, answer]"],
     ),
-    "open quote": (NAMES + '1,"yes\n' + ROWS, ["table.csv:2", "not closed"]),
+    "open quote": (NAMES + '1,"yes\n' + ROWS, ["table.csv:2", "an unclosed quote"]),
     "text after a quote": (NAMES + ROWS + '5,"yes"x\n', ["table.csv:22", "after a closing quote"]),
     "names twice": ("age,age,answer\n1,2,yes\n", ["table.csv:1", "'age' 2 times", "rename"]),
     "names twice but for blanks": ("age, age ,answer\n1,2,yes\n", ["table.csv:1", "'age'"]),
@@ -167,7 +167,7 @@ OTHER_FILES: dict[str, tuple[str, bytes, list[str]]] = {
     ),
     "a spreadsheet": ("x.xlsx", b"PK\x03\x04", ["x.xlsx", "save the sheet as CSV"]),
     "an unknown ending": ("x.dat2", TABLE, ["x.dat2", "data.format"]),
-    "no ending": ("x", TABLE, ["a name without an ending", "data.format"]),
+    "no ending": ("x", TABLE, ["no extension", "data.format"]),
     "empty parquet": ("x.parquet", b"", ["x.parquet"]),
 }
 
@@ -187,7 +187,7 @@ def test_a_directory_for_a_table(config: Path, folder: Path, refused_alike: Call
 
 
 def test_an_address_for_a_table(config: Path, refused_alike: Callable) -> None:
-    mentions = ["https://example.com/x.csv", "an address", "download"]
+    mentions = ["https://example.com/x.csv", "a URL", "download"]
     refused_alike(config.name, "data.source=https://example.com/x.csv", mentions=mentions)
 
 

@@ -125,8 +125,8 @@ def _huge(path: Path) -> Path:
             "2: 'a.csv', 'b.csv'",
             "unzip",
         ),
-        (zipped, "none", "put one file into it"),
-        (lambda path: zipped(path, **{"d/": ""}), "none", "put one file into it"),
+        (zipped, "none", "add one file to it"),
+        (lambda path: zipped(path, **{"d/": ""}), "none", "add one file to it"),
         (lambda path: zipped(path, **{"../a.csv": TEXT}), "an unusual name, '../a.csv'", ""),
         (lambda path: zipped(path, **{"/etc/a.csv": TEXT}), "an unusual name, '/etc/a.csv'", ""),
         (lambda path: zipped(path, **{"a\x1b[2J.csv": TEXT}), "a\\x1b[2J.csv", ""),
@@ -168,7 +168,7 @@ def test_a_gzip_file_that_grows_without_end_is_refused(tmp_path):
 
 def test_other_encodings_in_zstd_are_refused_with_what_to_do(tmp_path):
     path = zstd(tmp_path / "it's.csv.zst", "a,y\n1,ü\n".encode("latin-1"))
-    with pytest.raises(DataError, match=r"zstd -d .*, and name the unpacked file"):
+    with pytest.raises(DataError, match=r"zstd -d .*, and use the unpacked file"):
         read_csv(path, Csv(encoding="latin-1"))
 
 
@@ -176,7 +176,7 @@ def test_other_encodings_in_zstd_are_refused_with_what_to_do(tmp_path):
 def test_packed_binary_formats_are_refused_with_what_to_do(tmp_path, name):
     path = tmp_path / name
     path.write_bytes(gzip.compress(b"x"))
-    with pytest.raises(DataError, match=r"unpack it with gunzip -k .*, and name the unpacked file"):
+    with pytest.raises(DataError, match=r"unpack it with gunzip -k .*, and use the unpacked file"):
         file_format(path, "auto")
 
 
@@ -186,7 +186,7 @@ def test_the_command_that_unpacks_works(tmp_path, kind, name):
     path = path.rename(tmp_path / f"it's 2.parquet.{kind}")
     with pytest.raises(DataError) as caught:
         file_format(path, "auto")
-    command = caught.value.problems[0].fix.removeprefix("unpack it with ").split(", and name")[0]
+    command = caught.value.problems[0].fix.removeprefix("unpack it with ").split(", and use")[0]
     done = subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, check=False)
     if done.returncode == 127:
         pytest.skip("the tool is not installed")
@@ -195,7 +195,7 @@ def test_the_command_that_unpacks_works(tmp_path, kind, name):
 
 
 def test_lines_across_pieces(tmp_path, monkeypatch):
-    monkeypatch.setattr("trainer.data.compression.PIECE", 3)
+    monkeypatch.setattr("trainer.data.compression.CHUNK_BYTES", 3)
     path = tmp_path / "x.ndjson"
     path.write_bytes(b"ab\n\ncdefgh\ni")
     assert list(read_lines(path)) == [b"ab\n", b"\n", b"cdefgh\n", b"i"]
@@ -215,10 +215,10 @@ def test_packed_files_in_packed_files_are_refused(tmp_path):
     with pytest.raises(DataError, match=r"found a gzip file in it; unpack it with gunzip -k"):
         read_csv(tmp_path / "x.csv.gz", Csv())
     outer = zipped(tmp_path / "x.zip", **{"y.csv.zip": "PK"})
-    with pytest.raises(DataError, match=r"unpack it with unzip .*, and name the unpacked file"):
+    with pytest.raises(DataError, match=r"unpack it with unzip .*, and use the unpacked file"):
         file_format(outer, "auto")
     table = zipped(tmp_path / "z.csv.zip", **{"z.parquet": "PAR1"})
     with pytest.raises(DataError, match=r"found a Parquet file in it; unpack it with unzip"):
         read_csv(table, Csv())
-    with pytest.raises(DataError, match=r"unpack it, and name the file in it"):
+    with pytest.raises(DataError, match=r"unpack it, and use the file in it"):
         file_format(tmp_path / "x.csv.bz2", "auto")

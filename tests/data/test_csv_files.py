@@ -130,7 +130,7 @@ def test_columns_without_a_name(file):
         (b"a,a,b\n1,2,3\n", ":1", "'a' 2 times"),
         (b"a,b\n1,\xff\n", ":2", "byte 0xFF at byte 3 of the line"),
         (b"\xe9,b\n1,2\n", ":1", "byte 0xE9 at byte 1 of the line"),
-        (b'a,b\n1,2\n"3,4\n5,6\n', ":3", 'a quote (") that is not closed'),
+        (b'a,b\n1,2\n"3,4\n5,6\n', ":3", 'an unclosed quote (")'),
         (b'a,b\n1,"x"y\n', ":2", 'text after a closing quote (")'),
         (b"a,b\n1,\x00\x01\n", ":2", "binary data (a zero byte)"),
         (b"PK\x03\x04\x00\x00", "", "a damaged one"),
@@ -350,7 +350,7 @@ def test_pieces_may_end_anywhere(file, monkeypatch, piece, encoding):
     ]  # fmt: skip
     csv = Csv(skip=1, comment="#", escape="\\", encoding=encoding)
     file.write_bytes("\r\n".join(lines).encode(encoding))
-    monkeypatch.setattr("trainer.data.compression.PIECE", piece)
+    monkeypatch.setattr("trainer.data.compression.CHUNK_BYTES", piece)
     monkeypatch.setattr("trainer.data.csv_records._BLOCK", 4)
     whole, _ = read_csv(file, csv)
     assert whole.to_dict(as_series=False) == {

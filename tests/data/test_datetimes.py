@@ -8,7 +8,7 @@ import pytest
 
 from trainer.config.data import Data
 from trainer.data.column_settings import datetime_settings
-from trainer.data.datetimes import cycle_place, cycle_waves, fit_datetime
+from trainer.data.datetimes import cycle_position, cycle_waves, fit_datetime
 from trainer.data.values import to_microseconds
 
 
@@ -70,9 +70,9 @@ def test_places_in_cycles():
         ["2024-01-01T00:00", "2024-07-02T00:00", "2024-01-01T12:00", "2023-12-31T00:00"],
         dtype="datetime64[us]",
     ).astype(np.int64)
-    np.testing.assert_allclose(cycle_place("year", stamps)[:2], [0, 0.5], atol=1e-3)
-    np.testing.assert_allclose(cycle_place("day", stamps), [0, 0, 0.5, 0])
-    np.testing.assert_allclose(cycle_place("week", stamps)[[0, 3]], [0, 6 / 7])
+    np.testing.assert_allclose(cycle_position("year", stamps)[:2], [0, 0.5], atol=1e-3)
+    np.testing.assert_allclose(cycle_position("day", stamps), [0, 0, 0.5, 0])
+    np.testing.assert_allclose(cycle_position("week", stamps)[[0, 3]], [0, 6 / 7])
 
 
 def test_a_missing_date_is_in_the_middle_of_the_circle():

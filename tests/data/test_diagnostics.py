@@ -134,7 +134,7 @@ def test_levels_that_differ_in_case_are_said_and_merged(
     path = source(tmp_path, cells)
     found = dataset(make_config(path, "y"))
     assert set(column(found).levels) == set(levels)
-    assert any("'c' differ in case only" in line for line in found.warnings)
+    assert any("'c' differ only in case" in line for line in found.warnings)
     folded = dataset(make_config(path, "y", {"columns": {"c": {"ignore_case": True}}}))
     assert len(column(folded).levels) == 2
     assert not folded.warnings
@@ -175,7 +175,7 @@ def test_labels_that_differ_in_case_are_said_and_merged(tmp_path, make_config, d
     path = source(tmp_path, ["a", "b"], labels)
     found = dataset(make_config(path, "y"))
     assert found.preprocessing.target.task == "multiclass"
-    (line,) = [line for line in found.warnings if "differ in case only" in line]
+    (line,) = [line for line in found.warnings if "differ only in case" in line]
     assert "data.columns.y.ignore_case: true" in line
     folds = {"columns": {"y": {"ignore_case": True}}}
     fixed = dataset(make_config(path, "y", folds))

@@ -24,9 +24,12 @@ def table(tmp_path, labels, name="t.csv"):
 @pytest.mark.parametrize(
     ("cell", "says"),
     [
-        ("", ["'kind'", "none with a target in 40 rows", "name another in data.target"]),
-        ("NA", ["'kind'", "'NA' in 40 rows", "set data.csv.null_values without it"]),
-        (" None ", ["'kind'", "'None' in 40 rows", "set data.csv.null_values without it"]),
+        ("", ["'kind'", "none with a target in 40 rows", "set data.target to another"]),
+        ("NA", ["'kind'", "'NA' in 40 rows", "set data.csv.null_values to a list without it"]),
+        (
+            " None ",
+            ["'kind'", "'None' in 40 rows", "set data.csv.null_values to a list without it"],
+        ),
     ],
 )
 def test_a_target_without_values_is_named(tmp_path, make_config, dataset, cell, says):
@@ -38,7 +41,7 @@ def test_a_target_without_values_is_named(tmp_path, make_config, dataset, cell, 
 
 def test_the_fix_that_is_named_works(tmp_path, make_config):
     source = table(tmp_path, ["NA", "None"] * 20)
-    with pytest.raises(DataError, match=r"set data.csv.null_values without it"):
+    with pytest.raises(DataError, match=r"set data.csv.null_values to a list without them"):
         prepare(make_config(source, "kind"))
     words = [word for word in Csv().null_values if word not in ("NA", "None")]
     dataset = prepare(make_config(source, "kind", {"csv": {"null_values": words}}))
@@ -56,7 +59,7 @@ def test_init_and_several_targets_and_files_name_them(tmp_path, make_config):
 def test_columns_that_never_have_values_together(tmp_path, make_config):
     path = tmp_path / "t.csv"
     path.write_text("x,p,q\n" + "1,1.5,\n2,,2.5\n" * 10)
-    with pytest.raises(DataError, match=r"'p', 'q'.*name one column"):
+    with pytest.raises(DataError, match=r"'p', 'q'.*use one column"):
         prepare(make_config(str(path), ["p", "q"]))
 
 

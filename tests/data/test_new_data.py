@@ -20,7 +20,7 @@ def small_parts(monkeypatch):
     monkeypatch.setattr(streams, "BATCH_ROWS", 32)
     monkeypatch.setattr(csv_records, "_BLOCK", 1 << 10)
     monkeypatch.setattr(csv_records, "_CHUNK", 1 << 9)
-    monkeypatch.setattr(compression, "PIECE", 1 << 9)
+    monkeypatch.setattr(compression, "CHUNK_BYTES", 1 << 9)
 
 
 @pytest.fixture

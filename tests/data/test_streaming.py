@@ -54,7 +54,7 @@ def small_batches(monkeypatch):
     monkeypatch.setattr(streams, "BATCH_ROWS", 256)
     monkeypatch.setattr(csv_records, "_BLOCK", 1 << 13)
     monkeypatch.setattr(csv_records, "_CHUNK", 1 << 12)
-    monkeypatch.setattr(compression, "PIECE", 1 << 12)
+    monkeypatch.setattr(compression, "CHUNK_BYTES", 1 << 12)
 
 
 def config(source, **data):

@@ -61,10 +61,10 @@ def test_what_is_wrong_with_files_is_gathered(tmp_path):
         f"{tmp_path}/none/x.csv",
     ])  # fmt: skip
     assert [problem.found for problem in found] == [
-        "nothing of that name",
+        "no such file",
         "no file",
         "a directory",
-        "nothing of that name",
+        "no such file",
     ]
     assert found[0].fix == "did you mean 'x.csv'?"
     assert found[3].fix == f"there is no directory {tmp_path}/none"

@@ -319,4 +319,4 @@ def test_the_note_of_a_split_by_time_names_a_way_to_keep_the_cycles(fitted):
     assert about(got) == []
     assert column(got).features == ("x.year.sin", "x.year.cos", "x.week.sin", "x.week.cos")
     number = fitted({"x": list(range(ROWS))}, split=split)
-    assert "data.features.include: ['*'] to use it nevertheless" in about(number)[0]
+    assert "data.features.include: ['*'] to use it anyway" in about(number)[0]

@@ -92,7 +92,7 @@ def test_npz_passes_over_arrays_that_are_no_columns(tmp_path):
 
 def test_npz_without_a_table(tmp_path):
     np.savez(tmp_path / "x.npz", b=np.zeros(3), c=np.zeros(2))
-    with pytest.raises(DataError, match=r"as many rows each, found 'b' 3, 'c' 2"):
+    with pytest.raises(DataError, match=r"the same number of rows, found 'b' 3, 'c' 2"):
         read_npz(tmp_path / "x.npz")
     np.savez(tmp_path / "x.npz", a=np.array([{}, {}]), b=np.array(3))
     with pytest.raises(DataError, match=r"found only 'a'"):
@@ -106,5 +106,5 @@ def test_npz_without_a_table(tmp_path):
 def test_damaged_files(tmp_path, read, content):
     path = tmp_path / "x.bin"
     path.write_bytes(content)
-    with pytest.raises(DataError, match="something else or damage"):
+    with pytest.raises(DataError, match="something else, or a damaged"):
         read(path)

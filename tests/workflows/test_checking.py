@@ -42,7 +42,7 @@ def test_every_missing_file_beside_wrong_settings() -> None:
     text = "data: {source: {train: [t.csv, no.csv], test: 'x*.csv'}, target: y}\n"
     assert told(text + "fit: {epochs: 3, steps: 3}\n") == [
         "c.yaml:2:25 fit.steps: epochs: 3 and steps: 3",
-        "c.yaml:1:32 data.source.train.1: nothing of that name: no.csv",
+        "c.yaml:1:32 data.source.train.1: no such file: no.csv",
         "c.yaml:1:47 data.source.test: no file: x*.csv",
     ]
 
@@ -91,7 +91,7 @@ def test_overrides_and_sweeps_too(tmp_path: Path) -> None:
     text = "data: {source: t.csv, target: yy}\n"
     assert told(text, "fit.epoch=3", "data.source=no.csv") == [
         "override 'fit.epoch=3' : 'epoch'",
-        "override 'data.source=no.csv' : nothing of that name: no.csv",
+        "override 'data.source=no.csv' : no such file: no.csv",
     ]
     with pytest.raises(ConfigError) as caught:
         load_sweep_checked(Path("c.yaml"), ["optimizer.learning_rate=-1,1"])

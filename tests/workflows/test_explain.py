@@ -294,7 +294,7 @@ def test_data_that_changed_since_are_refused(small, tmp_path):
         ask(done.run)
     with (tmp_path / "small.csv").open("a") as table:
         table.write("px,1,red,yes\n")
-    with pytest.raises(DataError, match="put the former file back") as wrong:
+    with pytest.raises(DataError, match="restore the original file") as wrong:
         ask(done.run, split="test")
     assert "--data" not in str(wrong.value)
     assert not (done.run / "explanation").exists()

@@ -104,7 +104,7 @@ def streamed(monkeypatch):
         monkeypatch.setattr(streams, "BATCH_ROWS", 4096)
         monkeypatch.setattr(csv_records, "_BLOCK", 1 << 14)
         monkeypatch.setattr(csv_records, "_CHUNK", 1 << 13)
-        monkeypatch.setattr(compression, "PIECE", 1 << 13)
+        monkeypatch.setattr(compression, "CHUNK_BYTES", 1 << 13)
 
     return begin
 

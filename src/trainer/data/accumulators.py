@@ -41,7 +41,7 @@ from trainer.data.datetimes import (
     CYCLES,
     Cycle,
     DatetimeColumn,
-    cycle_place,
+    cycle_position,
     elapsed_days,
     fit_dates,
 )
@@ -161,7 +161,7 @@ class DatetimeAccumulator:
                 self.origin, self.first, self.last = low, low, high
             self.first, self.last = min(self.first, low), max(self.last, high)
             for cycle in CYCLES:
-                position = cycle_place(cycle, known)
+                position = cycle_position(cycle, known)
                 low_position, high_position = float(position.min()), float(position.max())
                 if cycle in self.positions:
                     low_position = min(low_position, self.positions[cycle][0])

@@ -1,6 +1,6 @@
-"""Packed files: the bytes inside a `.gz`, `.zip` or `.zst` file, a piece at a time.
+"""Read `.gz`, `.zip` and `.zst` files in chunks, without uncompression them to disk.
 
-The format is detected from the first bytes of a file, not from its name. Nothing is unpacked to disk.
+The format is detected from the first bytes of a file, not from its name.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ import polars as pl
 
 from trainer.errors import DataError, Problem
 
-PIECE = 1 << 23
-"""Most bytes of a piece, but for `.zst`, whose pieces are of whole lines."""
+CHUNK_BYTES = 1 << 23
+"""Maximum chunk size in bytes, except for `.zst`, whose chunks are whole lines."""
 
 SUFFIXES = (".gz", ".zip", ".zst")
 
@@ -34,9 +34,9 @@ _MAGIC: dict[bytes, Compression] = {
     b"\x28\xb5\x2f\xfd": "zstd",
 }
 _COMMANDS: dict[Compression, str] = {"gzip": "gunzip -k", "zip": "unzip", "zstd": "zstd -d"}
-_WORDS: dict[Compression, str] = {"gzip": "gzip file", "zip": "zip archive", "zstd": "zstd file"}
+_NAMES: dict[Compression, str] = {"gzip": "gzip file", "zip": "zip archive", "zstd": "zstd file"}
 
-# No table is known to shrink this much; a file that does is more likely made to fill a machine.
+# Tables do not compress this well; a file that does is more likely a decompression bomb.
 _SAFE_BYTES = 1 << 30
 _SAFE_RATIO = 250
 
@@ -52,24 +52,24 @@ _ZIP_ERRORS = (
 
 
 def detect_compression(path: Path) -> Compression | None:
-    """What a file is packed with, if it is."""
+    """Return the compression of a file, or None."""
     with path.open("rb") as file:
         first = file.read(4)
     return next((kind for magic, kind in _MAGIC.items() if first.startswith(magic)), None)
 
 
 def decompress_command(path: Path) -> str:
-    """The command that unpacks a file, to be pasted into a shell."""
+    """Return the shell command that unpacks a file."""
     suffixes: dict[str, Compression] = {".gz": "gzip", ".zip": "zip", ".zst": "zstd"}
-    packing = detect_compression(path) or suffixes.get(path.suffix.lower(), "gzip")
-    return f"{_COMMANDS[packing]} {shlex.quote(str(path))}"
+    compression = detect_compression(path) or suffixes.get(path.suffix.lower(), "gzip")
+    return f"{_COMMANDS[compression]} {shlex.quote(str(path))}"
 
 
 def zip_member_name(path: Path) -> str:
-    """The name of the file in a zip archive.
+    """Return the name of the file in a zip archive.
 
     Raises:
-        DataError: It is damaged or does not hold just one file.
+        DataError: If it is damaged or does not contain exactly one file.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -79,31 +79,31 @@ def zip_member_name(path: Path) -> str:
 
 
 def read_chunks(path: Path) -> Iterator[bytes]:
-    """The bytes of a file, unpacked if it is packed.
+    """Yield the bytes of a file in chunks, decompressed if needed.
 
     Raises:
-        DataError: It is damaged, is encrypted, holds several files, or is larger than its packed size
-            makes likely.
+        DataError: If it is damaged, encrypted, has several files, or decompresses to an implausible
+            size.
     """
-    packing = detect_compression(path)
-    match packing:
+    compression = detect_compression(path)
+    match compression:
         case None:
             with path.open("rb") as file:
-                while data := file.read(PIECE):
+                while data := file.read(CHUNK_BYTES):
                     yield data
         case "gzip":
-            yield from _limited(path, packing, _gzip_pieces(path))
+            yield from _limited(path, compression, _gzip_chunks(path))
         case "zip":
-            yield from _limited(path, packing, _zip_pieces(path))
+            yield from _limited(path, compression, _zip_chunks(path))
         case "zstd":
-            yield from _limited(path, packing, _zstd_pieces(path))
+            yield from _limited(path, compression, _zstd_chunks(path))
 
 
 def read_lines(path: Path) -> Iterator[bytes]:
-    """The lines of a file, each with its end, unpacked if it is packed.
+    """Yield the lines of a file with their line ends, decompressed if needed.
 
     Raises:
-        DataError: As `read_chunks`.
+        DataError: See `read_chunks`.
     """
     rest = b""
     for data in read_chunks(path):
@@ -115,43 +115,43 @@ def read_lines(path: Path) -> Iterator[bytes]:
         yield rest
 
 
-def _limited(path: Path, packing: Compression, found: Iterator[bytes]) -> Iterator[bytes]:
+def _limited(path: Path, compression: Compression, chunks: Iterator[bytes]) -> Iterator[bytes]:
     limit = max(_SAFE_BYTES, _SAFE_RATIO * path.stat().st_size)
     total = 0
-    for data in found:
+    for data in chunks:
         total += len(data)
         if total > limit:
-            raise _too_large(path, packing, f"more than {limit:,} bytes")
+            raise _too_large(path, compression, f"more than {limit:,} bytes")
         yield data
 
 
-def _gzip_pieces(path: Path) -> Iterator[bytes]:
+def _gzip_chunks(path: Path) -> Iterator[bytes]:
     try:
         with gzip.open(path) as file:
-            while data := file.read(PIECE):
+            while data := file.read(CHUNK_BYTES):
                 yield data
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise _damaged(path, "gzip", error) from error
 
 
-def _zip_pieces(path: Path) -> Iterator[bytes]:
+def _zip_chunks(path: Path) -> Iterator[bytes]:
     try:
         with zipfile.ZipFile(path) as archive:
             member = _only_member(path, archive)
             if member.file_size > max(_SAFE_BYTES, _SAFE_RATIO * path.stat().st_size):
                 raise _too_large(path, "zip", f"{member.file_size:,} bytes")
             with archive.open(member) as file:
-                while data := file.read(PIECE):
+                while data := file.read(CHUNK_BYTES):
                     yield data
     except _ZIP_ERRORS as error:
         raise _damaged(path, "zip", error) from error
 
 
-def _zstd_pieces(path: Path) -> Iterator[bytes]:
-    # Python 3.11 cannot read zstd; polars can, as lines of UTF-8. Of a line that ends in CR LF the CR
-    # is lost, which no reader of text misses.
+def _zstd_chunks(path: Path) -> Iterator[bytes]:
+    # Python 3.11 cannot read zstd; polars can, as lines of UTF-8. It drops the CR of CR LF, which does
+    # not matter for text.
     expected = "UTF-8 text in a zstd file"
-    fix = f"unpack it with {decompress_command(path)}, and name the unpacked file"
+    fix = f"unpack it with {decompress_command(path)}, and use the unpacked file"
     try:
         read_lines = pl.scan_lines(path, glob=False)
         for frame in read_lines.collect_batches(maintain_order=True):
@@ -170,7 +170,7 @@ def _only_member(path: Path, archive: zipfile.ZipFile) -> zipfile.ZipInfo:
     names = [info.filename for info in archive.infolist()]
     if {"[Content_Types].xml", "content.xml", "xl/workbook.xml"} & set(names):
         raise DataError(Problem(where, "a table", "a spreadsheet", "save the sheet as CSV"))
-    # Those of macOS and hidden files are no data.
+    # Ignore hidden files and those that macOS adds.
     members = [
         info
         for info in archive.infolist()
@@ -180,12 +180,12 @@ def _only_member(path: Path, archive: zipfile.ZipFile) -> zipfile.ZipInfo:
     ]
     if len(members) != 1:
         found = "none"
-        fix = "put one file into it"
+        fix = "add one file to it"
         if members:
             shown = ", ".join(repr(info.filename) for info in members[:5])
             more = len(members) - 5
             found = f"{len(members)}: {shown}" + (f" and {more} more" if more > 0 else "")
-            fix = f"unpack it with {decompress_command(path)}, and name the files"
+            fix = f"unpack it with {decompress_command(path)}, and use the files"
         raise DataError(Problem(where, "a zip archive with one file", found, fix))
     (member,) = members
     name = member.filename
@@ -196,22 +196,22 @@ def _only_member(path: Path, archive: zipfile.ZipFile) -> zipfile.ZipInfo:
         or not name.isprintable()
         or stat.S_ISLNK(member.external_attr >> 16)
     ):
-        fix = "pack the file again under its own name"
+        fix = "create the archive again with a plain file name"
         found = f"a link or an unusual name, {name!r}"
         raise DataError(Problem(where, "a zip archive with an ordinary file", found, fix))
     if member.flag_bits & 1:
-        fix = f"unpack it with {decompress_command(path)}, and name the unpacked file"
+        fix = f"unpack it with {decompress_command(path)}, and use the unpacked file"
         raise DataError(Problem(where, "a zip archive without a password", "an encrypted one", fix))
     return member
 
 
-def _too_large(path: Path, packing: Compression, found: str) -> DataError:
-    expected = f"a {_WORDS[packing]} that unpacks to a likely size"
-    fix = f"if you trust it, unpack it with {decompress_command(path)}, and name the unpacked file"
-    return DataError(Problem(str(path), expected, f"{found} out of {path.stat().st_size:,}", fix))
+def _too_large(path: Path, compression: Compression, found: str) -> DataError:
+    expected = f"a {_NAMES[compression]} that decompresses to a plausible size"
+    fix = f"if you trust it, unpack it with {decompress_command(path)}, and use the unpacked file"
+    return DataError(Problem(str(path), expected, f"{found} from {path.stat().st_size:,}", fix))
 
 
-def _damaged(path: Path, packing: Compression, error: Exception) -> DataError:
+def _damaged(path: Path, compression: Compression, error: Exception) -> DataError:
     read_lines = str(error).strip().splitlines()
     found = f"a damaged one ({read_lines[0][:120] if read_lines else type(error).__name__})"
-    return DataError(Problem(str(path), f"a whole {_WORDS[packing]}", found, "Copy it again."))
+    return DataError(Problem(str(path), f"an intact {_NAMES[compression]}", found, "copy it again"))

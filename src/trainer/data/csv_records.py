@@ -1,8 +1,4 @@
-"""Records of CSV text: blocks of whole ones, each with its line, and what is wrong with a broken one.
-
-Owns: records as Python's reader finds them. Does not own: frames (`csv_files`), bytes to text
-(`csv_text`), advice on settings (`csv_advice`).
-"""
+"""Split CSV text into blocks of whole records with line numbers, and describe malformed records."""
 
 from __future__ import annotations
 
@@ -20,7 +16,7 @@ from trainer.data.arrays import BoolArray
 from trainer.data.csv_advice import setting
 from trainer.data.csv_text import (
     ESCAPED_LINE_END,
-    between_blanks,
+    collapse_spaces,
     encoding_advice,
     separator_of,
     text_pieces,
@@ -29,13 +25,13 @@ from trainer.errors import DataError, Problem
 
 _CHUNK = 1 << 23
 _BLOCK = 1 << 24
-# In UTF-16 every other byte of most texts is zero; binary data have fewer zeros.
+# In UTF-16 every other byte of most text is zero; binary data has fewer zeros.
 _WIDE_SHARE = 0.2
 
 
 @dataclass(frozen=True, slots=True)
 class CsvSource:
-    """A file and how it is written."""
+    """A CSV file with its settings and separator."""
 
     path: Path
     csv: Csv
@@ -55,9 +51,9 @@ class Block:
     """Whole records of a file.
 
     Attributes:
-        text: Them.
-        lines: Lines of the file before them.
-        first: Whether they are the first, so that the header is among them if there is one.
+        text: The records.
+        lines: Number of lines of the file before them.
+        first: Whether it is the first block, which contains the header if there is one.
     """
 
     text: bytes
@@ -66,7 +62,7 @@ class Block:
 
 
 def blocks(form: CsvSource) -> Iterator[Block]:
-    """The file's text in blocks that end where records do."""
+    """Yield the file's text in blocks of whole records."""
     lines, rest, first = 0, b"", True
     for data in text_pieces(form.path, form.csv):
         rest += data
@@ -82,10 +78,10 @@ def blocks(form: CsvSource) -> Iterator[Block]:
 
 
 def block_of(form: CsvSource, text: bytes, lines: int, *, first: bool) -> Block:
-    """A block without the blank lines at its beginning.
+    """Return a block without leading blank lines.
 
     Raises:
-        DataError: There is a zero byte in it.
+        DataError: If it contains a zero byte.
     """
     if b"\0" in text:
         line = lines + line_ends(form, text[: text.index(b"\0")]) + 1
@@ -94,7 +90,7 @@ def block_of(form: CsvSource, text: bytes, lines: int, *, first: bool) -> Block:
             fix = f"if it is UTF-16, set {setting('encoding', 'utf-16')}"
         raise DataError(Problem(f"{form.path}:{line}", "text", "binary data (a zero byte)", fix))
     if form.separator == " ":
-        text = between_blanks(text, form.csv.quote)
+        text = collapse_spaces(text, form.csv.quote)
     if text[:1] in (b"\n", b"\r"):
         whole = text
         text = text.lstrip(b"\r\n")
@@ -108,7 +104,7 @@ def line_ends(form: CsvSource, text: bytes) -> int:
 
 
 def _last_end(data: bytes, quote: str) -> int:
-    """Where the last record of the data that ends in it does; 0 where none does."""
+    """Return the end of the last complete record in the data; 0 if there is none."""
     if data.count(quote.encode()) == 0:
         return data.rfind(b"\n") + 1
     cells = np.frombuffer(data, dtype=np.uint8)
@@ -119,7 +115,7 @@ def _last_end(data: bytes, quote: str) -> int:
 
 
 def records(form: CsvSource, block: Block) -> Iterator[tuple[int, list[str]]]:
-    """Each record that is no blank line, with the line of the file it begins on."""
+    """Yield each non-blank record with the line of the file on which it begins."""
     reader = record_reader(form, block.text)
     before, escaped = block.lines, block.lines
     for fields in reader:
@@ -141,7 +137,7 @@ def record_reader(form: CsvSource, text: bytes) -> Any:
 def record_lengths(
     data: bytes, separator: str, quote: str, width: int
 ) -> tuple[BoolArray | None, bool]:
-    """Which records are blank lines (None when none is), and whether another has a wrong length."""
+    """Return a mask of blank records (None if there are none), and whether another has a wrong width."""
     cells = np.frombuffer(data, dtype=np.uint8)
     inside, fields, length = 0, 0, 0
     blanks: list[BoolArray] = []
@@ -172,19 +168,19 @@ def record_lengths(
         if fields != width - 1:
             return None, True
         blanks.append(np.zeros(1, dtype=np.bool_))
-    found = np.concatenate(blanks)
-    return (found if found.any() else None), False
+    mask = np.concatenate(blanks)
+    return (mask if mask.any() else None), False
 
 
 def wrong_length(form: CsvSource, line: int, fields: list[str], names: list[str]) -> Problem:
     csv = form.csv
     found = f"{len(fields)} field{'s' if len(fields) != 1 else ''}"
-    fix = f"put a field that holds {form.separator!r} between quotes ({csv.quote})"
+    fix = f"quote fields that contain {form.separator!r} ({csv.quote})"
     if len(fields) < len(names):
-        fix = "Complete or delete the line."
+        fix = "complete or delete the line"
     expected = f"{len(names)} fields, as in the header"
     if csv.names is not None:
-        expected = f"{len(names)} fields, as data.csv.names has names"
+        expected = f"{len(names)} fields, as in data.csv.names"
     elif not csv.header:
         expected = f"{len(names)} fields, as in the first line"
     return Problem(f"{form.path}:{line}", expected, found, fix)
@@ -216,12 +212,13 @@ def explain_error(
         pass
     where = f"{form.path}:{last + 1}"
     if "end of data" in str(error):
-        found = f"a quote ({quote}) that is not closed"
-        fix = "Close it, or set data.csv.quote to a character the file does not hold."
+        found = f"an unclosed quote ({quote})"
+        fix = "close it, or set data.csv.quote to a character that does not occur in the file"
         if form.csv.escape is None and rb"\%b" % quote.encode() in text:
             fix = f"if \\ escapes a quote in this file, set {setting('escape', chr(92))}"
-        return DataError(Problem(where, "a whole record", found, fix))
-    found, fix = str(error), "set data.csv.quote to a character the file does not hold"
+        return DataError(Problem(where, "a complete record", found, fix))
+    found = str(error)
+    fix = "set data.csv.quote to a character that does not occur in the file"
     if "after" in found:
         found = f"text after a closing quote ({quote})"
         fix = "double a quote inside a quoted field"

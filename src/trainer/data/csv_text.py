@@ -1,8 +1,8 @@
-"""The text of a CSV file as it is parsed: UTF-8, with plain line ends, without what is to be skipped.
+r"""Decode the text of a CSV file: UTF-8, with `\n` line ends, without skipped lines.
 
-Lines that are skipped are left as blank lines, so that line numbers stay those of the file. A character
-after `data.csv.escape` is replaced by a sign that no text holds (a Unicode noncharacter), so that no
-parser takes it for a quote or a separator; `unescaped` puts it back into the cells.
+Skipped lines become blank lines, to preserve line numbers. A character after `data.csv.escape` is
+replaced by a placeholder (a Unicode noncharacter), so that parsers do not treat it as a quote or a
+separator; `unescaped` restores it in the cells.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from trainer.data.compression import decompress_command, detect_compression, rea
 from trainer.data.sources import inner_suffix
 from trainer.errors import DataError, Problem
 
-_FIRST_SIGN = 0xFDD0
-ESCAPED_LINE_END = chr(_FIRST_SIGN)
-ESCAPED_N = chr(_FIRST_SIGN + 1)
-"""What `\\N` is where `\\` escapes: the sign for a missing value of several databases."""
+_FIRST_PLACEHOLDER = 0xFDD0
+ESCAPED_LINE_END = chr(_FIRST_PLACEHOLDER)
+ESCAPED_N = chr(_FIRST_PLACEHOLDER + 1)
+"""The placeholder for an escaped N: several databases write `\\N` for missing values."""
 
 _MAGIC = {
     b"PK\x03\x04": "a zip archive",
@@ -41,31 +41,31 @@ Cells = np.ndarray[tuple[int], np.dtype[np.uint8]]
 
 
 def separator_of(path: Path, csv: Csv) -> str:
-    """The character between the fields of a file."""
+    """Return the field separator of a file."""
     tabbed = csv.separator == "," and inner_suffix(path) in (".tsv", ".tab")
     return "\t" if tabbed else csv.separator
 
 
 def whole_text(path: Path, csv: Csv) -> bytes:
-    """All text of a file.
+    """Return all text of a file.
 
     Raises:
-        DataError: It is empty, is no text or is in another encoding.
+        DataError: If it is empty, not text, or in another encoding.
     """
-    # Of one piece the join is no copy.
+    # Joining a single chunk does not copy it.
     return b"".join(text_pieces(path, csv, whole=True))
 
 
 def text_pieces(path: Path, csv: Csv, *, whole: bool = False) -> Iterator[bytes]:
-    """The text of a file in pieces of any length.
+    """Yield the text of a file in chunks of any length.
 
     Args:
         path: The file.
-        csv: How it is written.
-        whole: In one piece.
+        csv: The CSV settings.
+        whole: Whether to yield a single chunk.
 
     Raises:
-        DataError: As `whole_text`.
+        DataError: See `whole_text`.
     """
     raw = read_chunks(path)
     if whole:
@@ -74,14 +74,14 @@ def text_pieces(path: Path, csv: Csv, *, whole: bool = False) -> Iterator[bytes]
     if csv.skip:
         text = _without_first(text, csv.skip)
     if csv.escape is not None:
-        text = _escaped(text, csv.escape, _signs(csv, separator_of(path, csv)))
+        text = _escaped(text, csv.escape, _placeholders(csv, separator_of(path, csv)))
     if csv.comment is not None:
         text = _without_comments(text, csv.comment.encode(), csv.quote.encode())
     return text
 
 
 def _decoded(path: Path, csv: Csv, raw: Iterator[bytes]) -> Iterator[bytes]:
-    """The text as UTF-8, without a byte order mark."""
+    """Decode the text as UTF-8, without a byte order mark."""
     where = str(path)
     decoder = codecs.getincrementaldecoder(csv.encoding)() if csv.encoding != "utf-8" else None
     first = True
@@ -109,7 +109,7 @@ def _check_start(path: Path, csv: Csv, data: bytes) -> None:
         raise DataError(Problem(where, "a header line and rows", "an empty file"))
     for magic, meaning in _MAGIC.items():
         if data.startswith(magic):
-            found, fix = meaning, "name it by its format, set data.format, or save it as CSV"
+            found, fix = meaning, "correct its extension, set data.format, or save it as CSV"
             if detect_compression(path) is not None:
                 found, fix = f"{meaning} in it", f"unpack it with {decompress_command(path)}"
             raise DataError(Problem(where, "a CSV file", found, fix))
@@ -124,9 +124,9 @@ def _check_start(path: Path, csv: Csv, data: bytes) -> None:
 
 
 def _is_utf8(data: bytes) -> bool:
-    """Whether text has letters beyond ASCII and all of them are UTF-8, which is no accident."""
+    """Return whether text has non-ASCII characters and all are valid UTF-8, which is no accident."""
     try:
-        # What is cut off at the end is left out.
+        # The incremental decoder ignores a character that is cut off at the end.
         return not codecs.getincrementaldecoder("utf-8")().decode(data[:_PROBED]).isascii()
     except UnicodeDecodeError:
         return False
@@ -134,88 +134,95 @@ def _is_utf8(data: bytes) -> bool:
 
 def _wrong_encoding(path: Path, csv: Csv, error: UnicodeError) -> DataError:
     found = f"other bytes ({error})"
-    fix = "set data.csv.encoding to what the file is in, utf-8 or windows-1252 for instance"
+    fix = "set data.csv.encoding to the encoding of the file, for instance utf-8 or windows-1252"
     if csv.encoding == "utf-16":
         fix = "set data.csv.encoding: utf-8"
     return DataError(Problem(str(path), f"{csv.encoding} text", found, fix, "data.csv.encoding"))
 
 
 def _with_newlines(text: Iterator[bytes]) -> Iterator[bytes]:
-    r"""With `\n` in place of the `\r` that ends the lines of old files."""
-    old = None
+    r"""Replace `\r`, the line end of old Mac files, by `\n`."""
+    is_old_mac = None
     for data in text:
-        if old is None:
-            old = b"\n" not in data and b"\r" in data
-        yield data.replace(b"\r", b"\n") if old else data
+        if is_old_mac is None:
+            is_old_mac = b"\n" not in data and b"\r" in data
+        yield data.replace(b"\r", b"\n") if is_old_mac else data
 
 
 def _without_first(text: Iterator[bytes], lines: int) -> Iterator[bytes]:
-    """With the first lines blank."""
+    """Make the first lines blank."""
     for data in text:
-        at = 0
-        while lines and at < len(data):
-            end = data.find(b"\n", at)
+        start = 0
+        while lines and start < len(data):
+            end = data.find(b"\n", start)
             if end < 0:
-                at = len(data)
+                start = len(data)
                 break
-            at = end + 1
+            start = end + 1
             lines -= 1
             yield b"\n"
-        yield data[at:] if at else data
+        yield data[start:] if start else data
 
 
-def _signs(csv: Csv, separator: str) -> dict[str, str]:
-    """The sign for each character that, escaped, is not what it is otherwise."""
+def _placeholders(csv: Csv, separator: str) -> dict[str, str]:
+    """Return the placeholder for each character that has another meaning when it is escaped."""
     assert csv.escape is not None
-    known = ["\n", "N", "\r", csv.escape, csv.quote, separator, *(csv.comment or "")[:1], " ", "\t"]
-    return {sign: chr(_FIRST_SIGN + at) for at, sign in enumerate(dict.fromkeys(known))}
+    special = [
+        "\n", "N", "\r", csv.escape, csv.quote, separator, *(csv.comment or "")[:1], " ", "\t",
+    ]  # fmt: skip
+    characters = dict.fromkeys(special)
+    return {
+        character: chr(_FIRST_PLACEHOLDER + index) for index, character in enumerate(characters)
+    }
 
 
-def _escaped(text: Iterator[bytes], escape: str, signs: dict[str, str]) -> Iterator[bytes]:
-    """With a sign of `signs` for an escaped character; of any other the escape character is dropped."""
+def _escaped(text: Iterator[bytes], escape: str, placeholders: dict[str, str]) -> Iterator[bytes]:
+    """Replace escaped characters by placeholders; before other characters the escape is dropped."""
     sign = escape.encode()
-    codes = {one.encode(): code.encode() for one, code in signs.items()}
+    codes = {
+        character.encode(): placeholder.encode() for character, placeholder in placeholders.items()
+    }
     codes[b"\r\n"] = codes[b"\n"]
     ordered = sorted(codes, key=len, reverse=True)
-    one_of = b"|".join(re.escape(one) for one in ordered)
-    pattern = re.compile(re.escape(sign) + b"(" + one_of + b")?")
+    alternatives = b"|".join(re.escape(character) for character in ordered)
+    pattern = re.compile(re.escape(sign) + b"(" + alternatives + b")?")
 
-    def put(match: re.Match[bytes]) -> bytes:
+    def replace(match: re.Match[bytes]) -> bytes:
         return codes.get(match[1], b"")
 
     rest = b""
     for data in text:
         whole = rest + data if rest else data
-        # What may be half of an escape waits for the rest of it.
+        # A possibly incomplete escape waits for the next chunk.
         cut = len(whole)
         last = whole.rfind(sign, max(0, cut - 8))
         while last >= 0:
             cut = last
             last = cut - len(sign) if whole.endswith(sign, 0, cut) else -1
         rest = whole[cut:]
-        yield pattern.sub(put, whole[:cut])
+        yield pattern.sub(replace, whole[:cut])
     if rest:
-        yield pattern.sub(put, rest)
+        yield pattern.sub(replace, rest)
 
 
 def unescaped(cells: pl.Expr, csv: Csv, separator: str) -> pl.Expr:
-    """Cells with the characters that were escaped, and null where a cell is an escaped N."""
-    signs = _signs(csv, separator)
+    """Restore escaped characters in cells; a cell that is an escaped N becomes null."""
+    placeholders = _placeholders(csv, separator)
     missing = cells == ESCAPED_N
-    put = cells.str.replace_many(list(signs.values()), list(signs))
-    return pl.when(~missing).then(put)
+    restored = cells.str.replace_many(list(placeholders.values()), list(placeholders))
+    return pl.when(~missing).then(restored)
 
 
 def unescaped_name(name: str, csv: Csv, separator: str) -> str:
-    """A column's name with the characters that were escaped."""
+    """Restore escaped characters in a column name."""
     if csv.escape is not None:
-        for sign, code in _signs(csv, separator).items():
-            name = name.replace(code, sign)
+        for character, placeholder in _placeholders(csv, separator).items():
+            name = name.replace(placeholder, character)
     return name
 
 
 def _without_comments(text: Iterator[bytes], sign: bytes, quote: bytes) -> Iterator[bytes]:
-    """With blank lines in place of those that begin with `sign`, outside quotes."""
+    """Make lines blank that begin with `sign` outside quotes."""
     rest, inside = b"", 0
     for data in text:
         whole = rest + data if rest else data
@@ -229,43 +236,43 @@ def _without_comments(text: Iterator[bytes], sign: bytes, quote: bytes) -> Itera
 
 
 def _uncommented(data: bytes, sign: bytes, quote: bytes, inside: int) -> tuple[bytes, int]:
-    """Whole lines without comments; `inside` is 1 where they begin in a quoted field."""
+    """Remove comments from whole lines; `inside` is 1 if they begin in a quoted field."""
     data, mark = b"\n" + data, b"\n" + sign
     kept: list[bytes] = []
-    done, at = 0, data.find(mark)
-    while at >= 0:
-        part = data[done : at + 1]
+    done, found = 0, data.find(mark)
+    while found >= 0:
+        part = data[done : found + 1]
         kept.append(part)
         inside ^= part.count(quote) & 1
-        done = at + 1
+        done = found + 1
         if not inside:
-            end = data.find(b"\n", at + 1)
+            end = data.find(b"\n", found + 1)
             done = len(data) if end < 0 else end
-        at = data.find(mark, done)
+        found = data.find(mark, done)
     kept.append(data[done:])
     return b"".join(kept)[1:], inside ^ (data.count(quote, done) & 1)
 
 
-def between_blanks(data: bytes, quote: str) -> bytes:
-    """Lines with one blank for each run of blanks and tabs between two fields, and none at their ends.
+def collapse_spaces(data: bytes, quote: str) -> bytes:
+    """Collapse spaces and tabs between fields to one space, and strip them from the ends of lines.
 
     Args:
-        data: Text that begins and ends where records do.
-        quote: The character around fields whose blanks are kept.
+        data: Whole records.
+        quote: The quote character; whitespace in quoted fields is kept.
     """
     parts, start, inside = [], 0, 0
     while start < len(data):
         end = data.rfind(b"\n", start, start + _SLICE) + 1
         end = end or data.find(b"\n", start) + 1 or len(data)
         cells = np.frombuffer(data, dtype=np.uint8, count=end - start, offset=start)
-        part, inside = _squeezed(cells, quote.encode()[-1], inside)
+        part, inside = _collapse_lines(cells, quote.encode()[-1], inside)
         parts.append(part)
         start = end
     return b"".join(parts)
 
 
-def _squeezed(cells: Cells, quote: int, inside: int) -> tuple[bytes, int]:
-    """Whole lines; `inside` is 1 where they begin in a quoted field."""
+def _collapse_lines(cells: Cells, quote: int, inside: int) -> tuple[bytes, int]:
+    """Collapse spaces in whole lines; `inside` is 1 if they begin in a quoted field."""
     blank = (cells == 32) | (cells == 9)
     quotes = cells == quote
     if inside or quotes.any():
@@ -284,7 +291,7 @@ def _squeezed(cells: Cells, quote: int, inside: int) -> tuple[bytes, int]:
 
 
 def encoding_advice(path: Path) -> str:
-    """What to do about text that is not UTF-8."""
+    """Return the fix for text that is not UTF-8."""
     if path.suffix.lower() == ".zst":
         return f"unpack it with {decompress_command(path)}, and set data.csv.encoding"
     return "set data.csv.encoding, for instance to windows-1252 or latin-1"

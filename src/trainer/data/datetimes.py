@@ -1,12 +1,12 @@
-"""Date columns: days elapsed, and places in the year, the week and the day.
+"""Date columns: elapsed days, and positions in the year, the week and the day.
 
-    elapsed   days since the earliest training row's, then as a numeric column
+    elapsed   days since the earliest training date, then treated as a numeric column
     year      sine and cosine of 2π · (time since 1 January) / (length of that year)
-    week      the same of the time since Monday, 0:00, of 7 days
-    day       the same of the time since 0:00, of 24 hours
+    week      the same for the time since Monday, 0:00, and 7 days
+    day       the same for the time since 0:00, and 24 hours
 
-Times with an offset are turned to UTC. A missing date has the fill of `elapsed` and 0 for sine and
-cosine, the middle of the circle.
+Times with an offset are converted to UTC. For a missing date, `elapsed` is imputed, and sine and cosine
+are 0, the center of the circle.
 """
 
 from __future__ import annotations
@@ -28,21 +28,19 @@ CYCLES: tuple[Cycle, ...] = ("year", "week", "day")
 
 _DAY = 86_400_000_000
 _MONDAY = 4 * _DAY
-"""The first Monday after the epoch of 1970 is its fifth day."""
+"""The first Monday after the epoch (1 January 1970) is its fifth day."""
 
 
 class DatetimeColumn(FittedBase):
     """A fitted date column.
 
     Attributes:
-        name: The column.
-        kind: "datetime".
-        missing: Training rows without a date.
-        format: How dates are written as text; null for ISO 8601.
-        origin: The earliest training row's date, ISO 8601, and what elapsed days count from.
-        elapsed: The days as a numeric column; null when not asked for or all equal.
+        missing: Number of training rows without a date.
+        format: The format of dates as text; null for ISO 8601.
+        origin: The earliest training date, ISO 8601, from which elapsed days count.
+        elapsed: The elapsed days as a numeric column; null if not configured or constant.
         cycles: The cycles that vary in training.
-        features: The columns of `x` made from it.
+        features: The columns of `x` for this column.
     """
 
     kind: Literal["datetime"] = "datetime"
@@ -56,19 +54,19 @@ class DatetimeColumn(FittedBase):
 
 
 def fit_datetime(name: str, series: pl.Series, settings: DatetimeSettings) -> DatetimeColumn | None:
-    """Learn one column; None when nothing of it varies in training.
+    """Fit one column; None if all its features are constant in training.
 
     Args:
         name: The column.
-        series: Its training rows, one date at least.
+        series: Its training rows, with at least one date.
         settings: The column's settings.
     """
     stamps = to_microseconds(series, settings.format)
     known = stamps.drop_nulls().to_numpy()
     first = int(known.min())
     days = np.sort(elapsed_days(stamps.drop_nulls(), first))
-    places = {part: cycle_place(part, known) for part in CYCLES}
-    varying = [part for part in CYCLES if len(np.unique(places[part])) > 1]
+    positions = {part: cycle_position(part, known) for part in CYCLES}
+    varying = [part for part in CYCLES if len(np.unique(positions[part])) > 1]
     return fit_dates(name, SortedValues(days, stamps.null_count()), first, varying, settings)
 
 
@@ -79,8 +77,14 @@ def fit_dates(
     varying: Sequence[Cycle],
     settings: DatetimeSettings,
 ) -> DatetimeColumn | None:
-    """As `fit_datetime`, from days since the earliest date, that date in microseconds since 1970, and
-    the cycles that vary.
+    """Fit one column from statistics; see `fit_datetime`.
+
+    Args:
+        name: The column.
+        days: Statistics of the days since the earliest date.
+        first: The earliest date, in microseconds since 1970.
+        varying: The cycles that vary.
+        settings: The column's settings.
     """
     elapsed = None
     if "elapsed" in settings.parts:
@@ -102,38 +106,38 @@ def fit_dates(
 
 
 def origin_stamp(column: DatetimeColumn) -> int:
-    """Microseconds since 1970 of the column's origin."""
+    """Return the column's origin in microseconds since 1970."""
     return int(np.datetime64(column.origin, "us").astype(np.int64))
 
 
 def elapsed_days(stamps: pl.Series, origin: int) -> Float64Array:
-    """Days since the origin, float64 (n,), NaN where missing."""
+    """Return the days since the origin, float64 (n,), NaN where missing."""
     days = (stamps - origin).cast(pl.Float64) / _DAY
     return np.array(days.to_numpy(), dtype=np.float64)
 
 
-def cycle_place(cycle: Cycle, stamps: RowIndex) -> Float64Array:
-    """The place in a cycle, in [0, 1), of microseconds since 1970."""
+def cycle_position(cycle: Cycle, stamps: RowIndex) -> Float64Array:
+    """Return the position in a cycle, in [0, 1), of microseconds since 1970."""
     match cycle:
         case "year":
             moments = stamps.astype("datetime64[us]")
             years = moments.astype("datetime64[Y]")
             start = years.astype("datetime64[us]").astype(np.int64)
             end = (years + 1).astype("datetime64[us]").astype(np.int64)
-            place: Float64Array = (stamps - start) / (end - start)
+            position: Float64Array = (stamps - start) / (end - start)
         case "week":
-            place = np.mod(stamps - _MONDAY, 7 * _DAY) / (7 * _DAY)
+            position = np.mod(stamps - _MONDAY, 7 * _DAY) / (7 * _DAY)
         case "day":
-            place = np.mod(stamps, _DAY) / _DAY
+            position = np.mod(stamps, _DAY) / _DAY
         case _:
             assert_never(cycle)
-    return place
+    return position
 
 
 def cycle_waves(cycle: Cycle, stamps: pl.Series) -> tuple[Float64Array, Float64Array]:
-    """Sine and cosine of the place in a cycle, 0 and 0 where the date is missing."""
+    """Return sine and cosine of the position in a cycle; both are 0 where the date is missing."""
     gaps = stamps.is_null().to_numpy()
-    angle = 2 * np.pi * cycle_place(cycle, stamps.fill_null(0).to_numpy())
+    angle = 2 * np.pi * cycle_position(cycle, stamps.fill_null(0).to_numpy())
     sine, cosine = np.sin(angle), np.cos(angle)
     sine[gaps] = cosine[gaps] = 0
     return sine, cosine

@@ -1,6 +1,6 @@
-"""What was assumed of categories and of the target, and the settings that change it.
+"""Diagnose assumptions about categorical columns and the target, and name the settings to change them.
 
-A warning is for what is likely to be wrong, a note for what is likely to be right.
+Warnings are about assumptions that are likely wrong, notes about those that are likely right.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ _LEVELS = 12
 
 @dataclass
 class Diagnostics:
-    """Lines for the user.
+    """Messages for the user.
 
     Attributes:
-        warnings: What is likely to be wrong.
-        notes: What was assumed.
-        hints: What was assumed, too, and is seldom wrong: for `check` alone.
+        warnings: Assumptions that are likely wrong.
+        notes: Other assumptions.
+        hints: Assumptions that are rarely wrong, only shown by `check`.
     """
 
     warnings: list[str] = field(default_factory=list)
@@ -48,17 +48,15 @@ class Diagnostics:
     hints: list[str] = field(default_factory=list)
 
     def __add__(self, other: Diagnostics) -> Diagnostics:
-        """The lines of both."""
+        """Return the messages of both."""
         return Diagnostics(
             self.warnings + other.warnings, self.notes + other.notes, self.hints + other.hints
         )
 
 
 def column_diagnostics(columns: Iterable[Column], data: Data, table: Table) -> Diagnostics:
-    """The order that was taken for ordinal levels, where missing values are in it, and levels that
-    differ in case only.
-    """
-    found = Diagnostics()
+    """Return diagnostics about the order of ordinal levels, and levels that differ only in case."""
+    diagnostics = Diagnostics()
     categorical = [column for column in columns if isinstance(column, CategoricalColumn)]
     case = [_case_line(column) for column in categorical if not column.ignore_case]
     orders = [
@@ -66,28 +64,28 @@ def column_diagnostics(columns: Iterable[Column], data: Data, table: Table) -> D
         for column in categorical
         if column.encode == "ordinal" and explicit_levels(data, column.name) is None
     ]
-    found.warnings += truncated([line for line in case if line], "columns with such levels")
-    found.warnings += truncated(
+    diagnostics.warnings += truncated([line for line in case if line], "columns with such levels")
+    diagnostics.warnings += truncated(
         [line for line, by in orders if by == "alphabet"], "ordinal columns in alphabetical order"
     )
-    found.notes += truncated(
+    diagnostics.notes += truncated(
         [line for line, by in orders if by == "scale"], "ordinal columns in the order of a scale"
     )
     gaps = [
         column for column in categorical if column.encode == "ordinal" and column.has_missing_level
     ]
     shown = [column.name for column in gaps[:MAX_LINES]]
-    for name, words in count_null_values(table, shown).items():
-        line = f"missing values of the ordinal column '{name}' come above its highest level"
+    for name, counts in count_null_values(table, shown).items():
+        line = f"missing values of the ordinal column '{name}' rank above its highest level"
         key = column_key(name)
-        if words:
-            found.warnings.append(
-                f"{line} ({null_values_text(words)}); where such a word is a level, set "
-                f"data.csv.null_values without it and {key}.levels"
+        if counts:
+            diagnostics.warnings.append(
+                f"{line} ({null_values_text(counts)}); if such a value is a level, set "
+                f"data.csv.null_values to a list without it, and {key}.levels"
             )
         else:
-            found.notes.append(f"{line}; {key}.impute: most_frequent fills them with a level")
-    return found
+            diagnostics.notes.append(f"{line}; {key}.impute: most_frequent fills them with a level")
+    return diagnostics
 
 
 def _case_line(column: CategoricalColumn) -> str:
@@ -95,31 +93,30 @@ def _case_line(column: CategoricalColumn) -> str:
     if not groups:
         return ""
     return (
-        f"levels of '{column.name}' differ in case only: {_grouped(groups)}; "
-        f"{column_key(column.name)}.ignore_case: true makes them one"
+        f"levels of '{column.name}' differ only in case: {_grouped(groups)}; "
+        f"{column_key(column.name)}.ignore_case: true merges them"
     )
 
 
 def _order_line(column: CategoricalColumn) -> tuple[str, str]:
-    _, by = ordered_levels(column.levels)
+    _, basis = ordered_levels(column.levels)
     shown = [*column.levels[:_LEVELS], *(["…"] if len(column.levels) > _LEVELS else [])]
     order = " < ".join(shown)
     key = f"{column_key(column.name)}.levels"
-    if by == "alphabet":
+    if basis == "alphabet":
         listed = flow_text(list(column.levels)) if len(column.levels) <= _LEVELS else "[…]"
         return (
             f"the order of the ordinal column '{column.name}' is alphabetical: {order}; "
-            f"state it as {key}: {listed}, from least to most",
-            by,
+            f"set {key}: {listed}, from lowest to highest",
+            basis,
         )
-    return f"the order of the ordinal column '{column.name}' is {order}; {key} changes it", by
+    return f"the order of the ordinal column '{column.name}' is {order}; {key} changes it", basis
 
 
 def target_diagnostics(
     target: FittedTarget, finding: InferredTask, values: pl.Series, data: Data
 ) -> Diagnostics:
-    """What was assumed of the target: its task, its positive class, that case matters, that its cells
-    are no lists.
+    """Return diagnostics about the target's task, positive class, case and lists.
 
     Args:
         target: The fitted target.
@@ -127,56 +124,58 @@ def target_diagnostics(
         values: The first target column of the training rows.
         data: The `data` section.
     """
-    found = Diagnostics()
+    diagnostics = Diagnostics()
     name = target.columns[0]
-    found.warnings += _list_lines(target, values, data)
+    diagnostics.warnings += _list_lines(target, values, data)
     if target.listed and target.separator is None and data.task == "auto":
-        found.notes.append(f"multilabel, as {target.reason}; data.task: multilabel states it")
+        diagnostics.notes.append(
+            f"multilabel, as {target.reason}; data.task: multilabel confirms it"
+        )
     groups = [] if target.ignore_case else case_variants(target.classes)
     if groups:
-        found.warnings.append(
-            f"classes of '{name}' differ in case only: {_grouped(groups)}; "
-            f"{column_key(name)}.ignore_case: true makes them one"
+        diagnostics.warnings.append(
+            f"classes of '{name}' differ only in case: {_grouped(groups)}; "
+            f"{column_key(name)}.ignore_case: true merges them"
         )
     if finding.alternative is not None:
-        found.notes.append(
-            f"{target.task}, as {target.reason}; else set data.task: {finding.alternative}"
+        diagnostics.notes.append(
+            f"{target.task}, as {target.reason}; otherwise set data.task: {finding.alternative}"
         )
     if target.task == "binary" and data.positive is None and not is_positive_word(target.classes):
         no, yes = target.classes
-        found.notes.append(
-            f"'{yes}' is the positive class of '{name}', as it is the rarer one; "
-            f"else set data.positive: {flow_text(no)}"
+        diagnostics.notes.append(
+            f"'{yes}' is the positive class of '{name}', as it is the rarer class; "
+            f"otherwise set data.positive: {flow_text(no)}"
         )
-    return found
+    return diagnostics
 
 
 def _list_lines(target: FittedTarget, values: pl.Series, data: Data) -> list[str]:
-    """Cells that look like lists and are read as classes, and a separator that no cell has."""
+    """Return warnings about cells that look like lists, and a separator that no cell contains."""
     name, separator = target.columns[0], target.separator
     if target.task == "multiclass" and data.task == "auto":
         likely = likely_separator(values)
         if likely is None:
             return []
         return [
-            f"cells of '{name}' look like lists of labels with '{likely}' between them, and each list "
-            f"is a class; data.target_separator: {flow_text(likely)} makes the labels the classes"
+            f"cells of '{name}' look like lists of labels separated by '{likely}', and each list is a "
+            f"class; set data.target_separator: {flow_text(likely)} to make each label a class"
         ]
-    if separator is None or values.dtype != pl.String or _has(values, separator):
+    if separator is None or values.dtype != pl.String or _contains(values, separator):
         return []
     likely = likely_separator(values)
     return [
-        f"no cell of '{name}' has data.target_separator {flow_text(separator)}, so that no row has "
+        f"no cell of '{name}' contains data.target_separator {flow_text(separator)}, so no row has "
         f"several labels; {'remove it' if likely is None else f'set it to {flow_text(likely)}'}"
     ]
 
 
-def _has(values: pl.Series, separator: str) -> bool:
+def _contains(values: pl.Series, separator: str) -> bool:
     return bool(values.str.contains(separator, literal=True).any())
 
 
 def level_problems(table: Table, names: Iterable[str], data: Data) -> list[Problem]:
-    """Stated levels that no row can have, because CSV files read them as missing."""
+    """Return problems with explicit levels that no row can have, as CSV reads them as missing."""
     if "csv" not in table.formats:
         return []
     problems = []
@@ -185,13 +184,13 @@ def level_problems(table: Table, names: Iterable[str], data: Data) -> list[Probl
             level for level in explicit_levels(data, name) or () if level in data.csv.null_values
         ]
         if read_as_missing:
-            words = [word for word in data.csv.null_values if word not in read_as_missing]
+            kept = [value for value in data.csv.null_values if value not in read_as_missing]
             problems.append(
                 Problem(
                     "",
                     "levels that are not read as missing values",
                     f"'{read_as_missing[0]}', which is in data.csv.null_values",
-                    f"remove it, or set data.csv.null_values: {flow_text(words)}",
+                    f"remove it, or set data.csv.null_values: {flow_text(kept)}",
                     f"{column_key(name)}.levels",
                 )
             )

@@ -1,4 +1,4 @@
-"""What the first rows show of features that may be read as what they are not."""
+"""Diagnose features that may have the wrong kind, from the first rows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from trainer.data.numeric import NumericColumn
 from trainer.data.values import number
 
 INSPECTED_ROWS = 1_000
-"""Rows that are looked at."""
+"""Number of rows that are examined."""
 
 _CODES, _ROWS_PER_CODE = 12, 10
 _ROW_NUMBERS = 20
@@ -34,43 +34,43 @@ IDENTIFIER_NAME = re.compile(
 
 
 def feature_diagnostics(first: pl.DataFrame, columns: Sequence[Column], data: Data) -> Diagnostics:
-    """Numbers that may be codes or numbers of rows.
+    """Return diagnostics about numbers that may be codes or row numbers, and text that may be lists.
 
     Args:
         first: The feature columns of the first rows of the table.
         columns: The fitted columns.
         data: The `data` section.
     """
-    found = Diagnostics()
+    diagnostics = Diagnostics()
     numeric = [
         column.name
         for column in columns
         if isinstance(column, NumericColumn) and explicit_kind(data, column.name) is None
     ]
-    lists = []
+    list_notes = []
     for column in columns:
         if isinstance(column, CategoricalColumn) and column.name not in data.columns:
-            sign = likely_separator(first[column.name])
-            if sign is not None:
-                lists.append(
-                    f"cells of '{column.name}' look like lists with '{sign}' between the parts, and "
-                    "each list is a level; yes/no columns of the parts are better features, and "
+            separator = likely_separator(first[column.name])
+            if separator is not None:
+                list_notes.append(
+                    f"cells of '{column.name}' look like lists separated by '{separator}', and each "
+                    "list is a level; yes/no columns for the parts are better features; "
                     f"{column_key(column.name)}.kind: categorical keeps the lists"
                 )
-    found.notes += truncated(lists, "columns of such cells")
-    padded = [name for name in numeric if _begins_with_zero(first[name])]
+    diagnostics.notes += truncated(list_notes, "such columns")
+    padded = [name for name in numeric if _has_leading_zeros(first[name])]
     if padded:
         example = next(cell for cell in first[padded[0]] if cell and _PADDED.match(cell))
-        found.notes.append(
+        diagnostics.notes.append(
             f"read as numbers, although values such as '{example}' begin with 0: "
             f"{quoted(padded, _SHOWN)}; "
             f"for codes set {column_key(padded[0])}.kind: categorical"
         )
     values = {name: _whole(first[name]) for name in numeric if name not in padded}
-    rows = [name for name, numbers in values.items() if _counts_rows(name, numbers)]
+    rows = [name for name, numbers in values.items() if _are_row_numbers(name, numbers)]
     if rows:
-        found.notes.append(
-            f"features that look like numbers of the rows: {quoted(rows, _SHOWN)}; leave them out with "
+        diagnostics.notes.append(
+            f"features that look like row numbers: {quoted(rows, _SHOWN)}; exclude them with "
             f"data.features.exclude: {flow_text(rows[:_SHOWN])}"
         )
     codes = [
@@ -79,26 +79,26 @@ def feature_diagnostics(first: pl.DataFrame, columns: Sequence[Column], data: Da
         if name not in rows and _may_be_codes(name, numbers)
     ]
     if codes:
-        found.hints.append(
-            f"read as numbers, although they have few whole values or the name of a code: "
+        diagnostics.hints.append(
+            f"read as numbers, although they have few whole values or are named like codes: "
             f"{quoted(codes, _SHOWN)}; for categories set {column_key(codes[0])}.kind: categorical"
         )
-    return found
+    return diagnostics
 
 
-def _begins_with_zero(series: pl.Series) -> bool:
-    """Whether a cell of text is whole and begins with a 0 that a number does not have."""
+def _has_leading_zeros(series: pl.Series) -> bool:
+    """Return whether a text cell is a whole number with a leading zero."""
     return series.dtype == pl.String and bool(series.str.contains(r"^0\d+$").any())
 
 
 def _whole(series: pl.Series) -> pl.Series:
-    """The numbers of a column, none unless all are whole."""
+    """Return the numbers of a column if all are whole, otherwise none."""
     numbers = series.to_frame().select(number(series.name, series.dtype)).to_series().drop_nulls()
     return numbers if bool((numbers == numbers.round()).all()) else numbers.clear()
 
 
-def _counts_rows(name: str, numbers: pl.Series) -> bool:
-    """Whether whole numbers all differ and count up by one from row to row, or are called so."""
+def _are_row_numbers(name: str, numbers: pl.Series) -> bool:
+    """Return whether whole numbers are unique and increase by 1 per row, or are named like ids."""
     if len(numbers) < _ROW_NUMBERS or numbers.n_unique() < len(numbers):
         return False
     counting = bool((numbers.diff().drop_nulls() == 1).all())
@@ -106,9 +106,9 @@ def _counts_rows(name: str, numbers: pl.Series) -> bool:
 
 
 def _may_be_codes(name: str, numbers: pl.Series) -> bool:
-    """Whether whole numbers are few, but more than two, or have the name of a code."""
+    """Return whether whole numbers have few distinct values (more than two), or a code's name."""
     distinct = numbers.n_unique()
     if distinct <= 2:
         return False
-    few = distinct <= _CODES and distinct * _ROWS_PER_CODE <= len(numbers)
-    return few or _CODE_NAME.search(name) is not None
+    is_few = distinct <= _CODES and distinct * _ROWS_PER_CODE <= len(numbers)
+    return is_few or _CODE_NAME.search(name) is not None

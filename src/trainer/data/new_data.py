@@ -1,12 +1,9 @@
-"""Rows that a network was not trained with: to judge it by, or to ask it about.
+"""New data, to evaluate a trained network on or to predict.
 
-    files ─ read ─► table of test rows ─ samples ─► to judge by
-                ─► parts of all rows ─ transform ─► to ask about
+    files ─ read ─► table of test rows ─ samples ─► evaluation
+                ─► batches of all rows ─ transform ─► prediction
 
-A table larger than memory is read a part at a time, and gives the same numbers.
-
-Owns: which columns other files need, the parts. Does not own: reading (`tables`, `streams`), encoding
-(`preprocessing`).
+A table larger than memory is read in batches, with the same results.
 """
 
 from __future__ import annotations
@@ -37,18 +34,18 @@ from trainer.data.tables import Table, read_table
 from trainer.data.target_fitting import check_targets
 from trainer.errors import DataError, Problem, did_you_mean
 
-_AS_TRAINED = "give it one value a row, as in training"
+_AS_TRAINED = "provide one value per row, as in training"
 
 
 @dataclass(frozen=True, slots=True)
 class PredictionBatch:
-    """Rows that follow each other in the files.
+    """Consecutive rows to predict.
 
     Attributes:
-        first: The number of the first, from 0.
-        kept: The columns that are passed through, as they are written.
-        encoded: The rows as numbers.
-        warnings: What is odd in how the files are written.
+        first: The number of the first row, from 0.
+        kept: The columns that are passed through unchanged.
+        encoded: The encoded rows.
+        warnings: Warnings about the format of the files.
     """
 
     first: int
@@ -58,15 +55,16 @@ class PredictionBatch:
 
 
 def evaluation_dataset(data: Data, preprocessing: Preprocessing, *, streamed: bool) -> Dataset:
-    """The rows of other files that have a target, as test rows.
+    """Return the rows of new files that have a target, as test rows.
 
     Args:
-        data: The `data` section of the run, whose source is those files.
-        preprocessing: What the run fitted.
-        streamed: Leave the features on disk.
+        data: The `data` section of the run, with these files as its source.
+        preprocessing: The fitted preprocessing of the run.
+        streamed: Whether to leave the features on disk.
 
     Raises:
-        DataError: Files, missing columns, no row with a target, a class that was not in training.
+        DataError: If there are problems with the files, columns are missing, no row has a target, or a
+            class does not occur in training.
     """
     target = preprocessing.target
     keys = [*target.columns, *([] if data.weight is None else [data.weight])]
@@ -82,32 +80,32 @@ def evaluation_dataset(data: Data, preprocessing: Preprocessing, *, streamed: bo
     weight = None if data.weight is None else row_weights(table, data.weight, known)
     assignment = np.where(known, TEST, DROPPED).astype(np.int8)
     unknown = check_targets(table, target, assignment)
-    lost = len(known) - int(np.count_nonzero(known))
-    found = InMemoryDataset(
+    dropped = len(known) - int(np.count_nonzero(known))
+    dataset = InMemoryDataset(
         table=table,
         assignment=assignment,
         reasons=np.where(known, 0, NO_TARGET).astype(np.int8),
         preprocessing=preprocessing,
         warnings=(*table.warnings, *unknown),
-        dropped={REASONS[NO_TARGET]: lost} if lost else {},
+        dropped={REASONS[NO_TARGET]: dropped} if dropped else {},
         weight=weight,
     )
-    return found if stream is None else StreamedDataset(**vars(found), stream=stream)
+    return dataset if stream is None else StreamedDataset(**vars(dataset), stream=stream)
 
 
 def prediction_batches(
     data: Data, preprocessing: Preprocessing, keep: Sequence[str], *, streamed: bool
 ) -> Iterator[PredictionBatch]:
-    """All rows of other files in their order, at once or a part at a time.
+    """Yield all rows of new files in order, in one or several batches.
 
     Args:
-        data: The `data` section of the run, whose source is those files.
-        preprocessing: What the run fitted.
-        keep: Columns that are passed through; "*" for all.
-        streamed: Have one part in memory at a time.
+        data: The `data` section of the run, with these files as its source.
+        preprocessing: The fitted preprocessing of the run.
+        keep: Columns to pass through; "*" for all.
+        streamed: Whether to keep one batch in memory at a time.
 
     Raises:
-        DataError: Files, missing columns.
+        DataError: If there are problems with the files, or columns are missing.
     """
     names = [column.name for column in preprocessing.columns]
     stream = open_stream(data) if streamed else None
@@ -118,13 +116,13 @@ def prediction_batches(
     if stream is not None:
         columns = list(dict.fromkeys([*names, *kept]))
         width = max(len(columns), preprocessing.width)
-        # A power of two is a whole number of the batches that rows are predicted in: each row is in
-        # the company that it has when all are there at once.
+        # A power of two is a multiple of the prediction batch size, so that each row is predicted in
+        # the same batch as when all rows are in memory.
         rows = 1 << (batch_rows(width).bit_length() - 1)
-        parts = _even((frame for _, frame in stream.batches(columns)), rows)
+        parts = _rebatched((frame for _, frame in stream.batches(columns)), rows)
     first = 0
     schema = table.frame.schema
-    # NDJSON has the JSON of a nested value as the only item of a list.
+    # In NDJSON tables, a nested value is a list that contains its JSON.
     plain = [
         pl.col(name).list.first()
         if schema[name] == NESTED and "ndjson" in table.formats
@@ -141,8 +139,8 @@ def prediction_batches(
         raise DataError(Problem(table.name, expected, "no rows", fix))
 
 
-def _even(frames: Iterator[pl.DataFrame], rows: int) -> Iterator[pl.DataFrame]:
-    """The same rows, so many at a time."""
+def _rebatched(frames: Iterator[pl.DataFrame], rows: int) -> Iterator[pl.DataFrame]:
+    """Yield the same rows in batches of `rows`."""
     rest: pl.DataFrame | None = None
     for frame in frames:
         rest = frame if rest is None else rest.vstack(frame)
@@ -160,17 +158,17 @@ def _check_columns(
     others: Sequence[str] = (),
     lists: Sequence[str] = (),
 ) -> None:
-    """Check that there are the features, and other columns, with single values.
+    """Check that the features and other columns exist and are not nested.
 
     Args:
         table: The table.
         data: The `data` section.
         features: The feature columns.
         others: The target and weight columns.
-        lists: Those of them whose cells may be lists.
+        lists: Columns whose cells may be lists.
 
     Raises:
-        DataError: Some are missing or hold lists or objects.
+        DataError: If columns are missing or contain lists or objects.
     """
     wanted = [*features, *others]
     known = table.frame.columns
@@ -182,33 +180,33 @@ def _check_columns(
             for name in wanted
             if name not in lists or not is_list_type(schema[name])
         ]
-        problems = [replace(one, fix=_AS_TRAINED) for one in nested if one is not None]
+        problems = [replace(problem, fix=_AS_TRAINED) for problem in nested if problem is not None]
         if problems:
             raise DataError(problems)
         return
     if table.formats[0] == "csv":
-        better = _read_otherwise(table, data, features, missing)
+        better = _csv_format_problem(table, data, features, missing)
         if better is not None:
             raise DataError(better)
     raise DataError(
         Problem(
             table.name,
             f"a column '{name}', as in training",
-            "none of that name",
+            "no such column",
             did_you_mean(
                 name,
-                [one for one in known if one not in wanted],
-                "add it, empty where it is not known",
+                [other for other in known if other not in wanted],
+                "add it, empty where the value is unknown",
             ),
         )
         for name in missing
     )
 
 
-def _read_otherwise(
+def _csv_format_problem(
     table: Table, data: Data, features: Sequence[str], missing: Sequence[str]
 ) -> Problem | None:
-    """What is wrong where a CSV file is likely written in another way than those of training."""
+    """Return the problem with a CSV file that seems to have another format than in training."""
     path = Path(table.files[0].path)
     better = advice(path, data.csv)
     if better is not None:
@@ -217,7 +215,7 @@ def _read_otherwise(
     headless = data.csv.header and first_line_is_data(path, data.csv)
     if data.csv.header and not (headless and set(missing) >= set(features)):
         return None
-    fix = "name all its columns, in their order, with data.csv.names"
+    fix = "set data.csv.names to the names of all columns in order"
     if len(known) == len(features):
         names = flow_text(list(features))
         fix = f"set data.csv.names: {names} if that is their order"

@@ -1,14 +1,14 @@
-"""Numbers that are written for people: 1,234 · $1,234.50 · 12% · (1,234) · 1.234,5 € · 12 kg.
+"""Formatted numbers: 1,234 · $1,234.50 · 12% · (1,234) · 1.234,5 € · 12 kg.
 
 The training rows decide how the numbers of a column are written (`NumberFormatDetector`); every
 row is then read in that one way (`parse_numbers`). Plain numbers, which `float` reads, never
 come here.
 
-    -$1,234.50    one sign, one unit before or after the number, one mark between thousands
-    (1,234)       a negative number, as accountants write it
+    -$1,234.50    one sign, one unit before or after the number, one thousands separator
+    (1,234)       a negative number in accounting format
     12%           12: the unit is dropped, not applied
 
-Currencies may be missing in some rows; any other unit has to be the same in every row.
+A currency may be missing in some rows; any other unit must be the same in every row.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ MARKS: tuple[DecimalMark, ...] = ("point", "comma")
 
 MAX_SHOWN = 3
 MANY_NUMBERS = 20
-"""Text with more different numbers than this is a column of numbers rather than of levels."""
+"""Text with more distinct numbers than this is a numeric column rather than a categorical one."""
 
 MANY_FORMATTED_NUMBERS = 5
-"""The same for numbers with a unit or separators: 1Fam and 2Fam are levels."""
+"""The same for numbers with a unit or separators; 1Fam and 2Fam are levels."""
 
 _CODES = (
     "USD|EUR|GBP|JPY|CNY|INR|CHF|AUD|CAD|NZD|SEK|NOK|DKK|ISK|PLN|CZK|HUF|RON|BGN|RUB|UAH|TRY|BRL|MXN|"
@@ -48,7 +48,7 @@ _CURRENCY_AND_BRACKETS = rf"^({_CURRENCY}) ?\( ?([0-9.,' ]+?) ?\)( ?%)?$"
 
 
 def _digits(decimal: str, thousands: str) -> str:
-    """Digits with one mark between all thousands (or lakhs), and a fraction."""
+    """Return a pattern of digits with one thousands (or lakhs) separator and a fraction."""
     grouped = "|".join(rf"[1-9][0-9]{{0,2}}(?:{mark}[0-9]{{3}})+" for mark in (thousands, " ", "'"))
     lakhs = rf"[1-9][0-9]?(?:{thousands}[0-9]{{2}})+{thousands}[0-9]{{3}}"
     return rf"^(?:[0-9]+|{grouped}|{lakhs})(?:{decimal}[0-9]*)?$|^{decimal}[0-9]+$"
@@ -61,12 +61,12 @@ _DIGITS: Mapping[DecimalMark, str] = {
 
 
 class NumberFormat(FittedBase):
-    """How the numbers of a column are written.
+    """The number format of a column.
 
     Attributes:
-        decimal: "point" for 1,234.5, "comma" for 1.234,5. Blanks and apostrophes group thousands in
-            both.
-        unit: What stands before or after each number ("$", "%", "kg"); empty for nothing.
+        decimal: "point" for 1,234.5, "comma" for 1.234,5. Spaces and apostrophes are thousands
+            separators in both.
+        unit: The unit before or after each number ("$", "%", "kg"), or empty.
     """
 
     decimal: DecimalMark
@@ -74,23 +74,23 @@ class NumberFormat(FittedBase):
 
     @property
     def unit_is_optional(self) -> bool:
-        """Whether numbers without the unit are of the same kind: true of currencies."""
+        """Whether numbers without the unit have the same meaning, as with currencies."""
         return self.unit == "" or is_currency(self.unit)
 
 
 def is_currency(unit: str) -> bool:
-    """Whether a unit is money."""
+    """Return whether a unit is a currency."""
     return bool(_currencies([unit]))
 
 
 def _currencies(units: Iterable[str]) -> set[str]:
-    """The units that are money; at once, as text such as addresses can have a unit in every row."""
-    found = pl.Series(list(units), dtype=pl.String)
-    return set(found.filter(found.str.contains(rf"^{_CURRENCY}$")))
+    """Return the currencies among the units, in one pass, as text can have a unit in every row."""
+    series = pl.Series(list(units), dtype=pl.String)
+    return set(series.filter(series.str.contains(rf"^{_CURRENCY}$")))
 
 
 def _parts(cells: pl.Expr) -> pl.Expr:
-    """A struct of `negative`, `unit`, `digits`; the digits are null where a cell is no number."""
+    """Return a struct of `negative`, `unit`, `digits`; digits are null if a cell is not a number."""
     spelled = (
         cells.str.replace_all("[\u00a0\u2007\u2009\u202f]", " ")
         .str.replace_all("[\u2212\u2013]", "-")
@@ -98,19 +98,19 @@ def _parts(cells: pl.Expr) -> pl.Expr:
         .str.replace(_CURRENCY_AND_BRACKETS, "-${1}${2}${3}")
         .str.replace(_BRACKETS, "-${1}")
     )
-    found = spelled.str.extract_groups(_BODY)
-    one, two = (found.struct.field(name) for name in ("sign", "inner"))
-    before, after = (found.struct.field(name) for name in ("before", "after"))
-    signs = one.is_not_null() & two.is_not_null()
+    groups = spelled.str.extract_groups(_BODY)
+    outer, inner = (groups.struct.field(name) for name in ("sign", "inner"))
+    before, after = (groups.struct.field(name) for name in ("before", "after"))
+    has_two_signs = outer.is_not_null() & inner.is_not_null()
     return pl.struct(
-        negative=((one == "-") | (two == "-")).fill_null(value=False),
+        negative=((outer == "-") | (inner == "-")).fill_null(value=False),
         unit=pl.concat_str([before, after], separator=" ", ignore_nulls=True),
-        digits=pl.when(~signs).then(found.struct.field("digits")),
+        digits=pl.when(~has_two_signs).then(groups.struct.field("digits")),
     )
 
 
 def _value(parts: pl.Expr, decimal: DecimalMark) -> pl.Expr:
-    """The number of the parts of a cell; null where they are none."""
+    """Return the number from the parts of a cell; null if they are not a number."""
     digits = parts.struct.field("digits")
     thousands, mark = (",", ".") if decimal == "point" else (".", ",")
     bare = (
@@ -125,18 +125,18 @@ def _value(parts: pl.Expr, decimal: DecimalMark) -> pl.Expr:
 
 
 def parse_numbers(series: pl.Series, written: NumberFormat) -> pl.Series:
-    """The numbers of a column as Float64; null where a cell is missing or is not written so.
+    """Parse the numbers of a column as Float64; null if a cell is missing or in another format.
 
-    A column that is not text is returned as it is.
+    A column that is not text is returned unchanged.
     """
     if series.dtype != pl.String:
         return series
     parts = pl.col("parts")
     unit = parts.struct.field("unit")
-    right = unit == written.unit
+    has_unit = unit == written.unit
     if written.unit_is_optional:
-        right |= unit == ""
-    value: pl.Expr = pl.when(right).then(_value(parts, written.decimal))
+        has_unit |= unit == ""
+    value: pl.Expr = pl.when(has_unit).then(_value(parts, written.decimal))
     if written.decimal == "point" and written.unit_is_optional:
         # 1e5 is a number too.
         value = pl.coalesce(value, pl.col("cell").cast(pl.Float64, strict=False).fill_nan(None))
@@ -145,42 +145,42 @@ def parse_numbers(series: pl.Series, written: NumberFormat) -> pl.Series:
 
 
 def parse_number_columns(frame: pl.DataFrame, formats: Mapping[str, NumberFormat]) -> pl.DataFrame:
-    """The frame with these columns read as numbers.
+    """Return the frame with these columns parsed as numbers.
 
-    Columns that are written alike are read in one piece, as each reading compiles its patterns again.
+    Columns with the same format are parsed together, as each call compiles the patterns again.
     """
     schema = frame.schema
-    alike: dict[NumberFormat, list[str]] = {}
+    by_format: dict[NumberFormat, list[str]] = {}
     for name, written in formats.items():
         if name in schema and schema[name] == pl.String:
-            alike.setdefault(written, []).append(name)
-    read: list[pl.Series] = []
-    for written, columns in alike.items():
+            by_format.setdefault(written, []).append(name)
+    parsed: list[pl.Series] = []
+    for written, columns in by_format.items():
         for names in column_blocks(columns, frame.height):
             cells = pl.concat([frame[name].rename("cell") for name in names])
             numbers = parse_numbers(cells, written)
-            read += [
-                numbers.slice(place * frame.height, frame.height).alias(name)
-                for place, name in enumerate(names)
+            parsed += [
+                numbers.slice(index * frame.height, frame.height).alias(name)
+                for index, name in enumerate(names)
             ]
-    return frame.with_columns(read)
+    return frame.with_columns(parsed)
 
 
 @dataclass(frozen=True, slots=True)
 class DetectedNumbers:
-    """What a column's text says about its numbers.
+    """The numbers detected in a text column.
 
     Attributes:
-        format: How they are written, when every value is a number written in one way.
+        format: The number format, if it fits every value.
         nearest: The format that fits most values.
-        ambiguous: The comma, or point, could mark thousands or decimals in every value.
-        example: A value that is not a plain number, as it is written; empty if there is none.
-        value: The number it is read as.
-        numbers: Values that are numbers, in the format that fits most.
-        known: Values.
-        others: The first few values that are not.
-        several: The values are numbers that differ in their units, or of which some have one.
-        distinct: Different numbers, none counted beyond `MANY_NUMBERS`.
+        ambiguous: Whether comma and point could be thousands or decimal separators in every value.
+        example: A value that is not a plain number, as in the file, or empty.
+        value: The number that the example is parsed as.
+        numbers: Number of values that `nearest` fits.
+        known: Number of values.
+        others: The first few values that `nearest` does not fit.
+        several: The units, if all values are numbers but units differ or are missing in some.
+        distinct: Number of distinct numbers, counted up to about `MANY_NUMBERS`.
     """
 
     format: NumberFormat | None
@@ -196,23 +196,23 @@ class DetectedNumbers:
 
     @property
     def is_close(self) -> bool:
-        """Whether most values are numbers, so that the others may be mistakes."""
-        least = MANY_FORMATTED_NUMBERS if self.example else MANY_NUMBERS
-        return 2 * self.numbers >= self.known and self.distinct > least
+        """Whether most values are numbers, so that the others may be errors."""
+        minimum = MANY_FORMATTED_NUMBERS if self.example else MANY_NUMBERS
+        return 2 * self.numbers >= self.known and self.distinct > minimum
 
 
 @dataclass(slots=True)
 class NumberFormatDetector:
-    """Counts of the numbers in a column of text, batch after batch.
+    """Detects the number format of a text column, batch by batch.
 
     Attributes:
-        known: Values.
-        counts: Values that are numbers, by decimal mark and unit.
-        marked: Values with a point or a comma.
-        bracketed: Values between brackets.
-        distinct: The first few different numbers.
-        examples: The first few values that are not plain, their units, and the numbers that they are.
-        others: The first few different values that are not numbers, by decimal mark and unit.
+        known: Number of values.
+        counts: Number of values that are numbers, by decimal mark and unit.
+        marked: Number of values with a point or a comma.
+        bracketed: Number of values in brackets.
+        distinct: The first few distinct numbers.
+        examples: The first few values that are not plain numbers, with their units and parsed numbers.
+        others: The first few distinct values that are not numbers, by decimal mark and unit.
     """
 
     known: int = 0
@@ -226,7 +226,7 @@ class NumberFormatDetector:
     others: dict[tuple[DecimalMark, str], list[str]] = field(default_factory=dict)
 
     def add(self, series: pl.Series) -> None:
-        """Take in cells of text; missing ones do not count."""
+        """Add text cells; missing ones are ignored."""
         cells = series.drop_nulls().alias("cell").to_frame()
         if not cells.height:
             return
@@ -240,7 +240,7 @@ class NumberFormatDetector:
                 **{f"as_{mark}": _value(pl.col("parts"), mark) for mark in MARKS},
             )
             .with_columns(pl.col(f"as_{mark}").is_not_null().alias(mark) for mark in MARKS)
-            # 1e5 and inf are no numbers for people, and numbers all the same.
+            # 1e5 and inf do not match the patterns, but are numbers too.
             .with_columns(
                 point=pl.col("point") | pl.col("plain"),
                 unit=pl.when(pl.col("plain")).then(pl.lit("")).otherwise(pl.col("unit")),
@@ -252,12 +252,12 @@ class NumberFormatDetector:
             rows = numbers.filter(mark).group_by("unit").agg(pl.col("rows").sum())
             self.counts[mark].update(dict(rows.iter_rows()))
         cell, rows_of = pl.col("cell"), pl.col("rows")
-        tally = numbers.select(
+        marked, bracketed = numbers.select(
             marked=rows_of.filter(cell.str.contains("[.,]")).sum(),
             bracketed=rows_of.filter(cell.str.contains(r"\(", literal=False)).sum(),
         ).row(0)
-        self.marked += tally[0]
-        self.bracketed += tally[1]
+        self.marked += marked
+        self.bracketed += bracketed
         if len(self.distinct) <= MANY_NUMBERS:
             self.distinct.update(numbers["cell"].head(2 * MANY_NUMBERS).to_list())
         if len(self.examples) < MAX_SHOWN:
@@ -275,23 +275,23 @@ class NumberFormatDetector:
             self._add_others(table, mark)
 
     def _add_others(self, table: pl.DataFrame, mark: DecimalMark) -> None:
-        """Remember the first values that are not numbers in the units that are frequent so far."""
+        """Store the first values that are not numbers in the most frequent units so far."""
         for unit, _ in self.counts[mark].most_common(2):
-            found = self.others.setdefault((mark, unit), [])
-            if len(found) < MAX_SHOWN:
-                right = pl.col("unit") == unit
+            others = self.others.setdefault((mark, unit), [])
+            if len(others) < MAX_SHOWN:
+                has_unit = pl.col("unit") == unit
                 if unit == "" or is_currency(unit):
-                    right |= pl.col("unit") == ""
-                wrong = table.filter(~(pl.col(mark) & right) & ~pl.col("cell").is_in(found))
-                found += wrong["cell"].head(MAX_SHOWN - len(found)).to_list()
+                    has_unit |= pl.col("unit") == ""
+                more = table.filter(~(pl.col(mark) & has_unit) & ~pl.col("cell").is_in(others))
+                others += more["cell"].head(MAX_SHOWN - len(others)).to_list()
 
-    def reading(self, stated: DecimalMark | None) -> DetectedNumbers:
-        """What the values are.
+    def reading(self, decimal: DecimalMark | None) -> DetectedNumbers:
+        """Return the detected numbers.
 
         Args:
-            stated: The decimal mark, if the config states it.
+            decimal: The decimal mark, if the config sets it.
         """
-        marks = MARKS if stated is None else (stated,)
+        marks = MARKS if decimal is None else (decimal,)
         formats = {mark: self._format(mark) for mark in marks}
         whole = [mark for mark, (_, count) in formats.items() if count == self.known]
         best = whole[0] if whole else max(marks, key=lambda mark: formats[mark][1])
@@ -319,15 +319,15 @@ class NumberFormatDetector:
         )
 
     def _format(self, mark: DecimalMark) -> tuple[NumberFormat, int]:
-        """The unit that fits most values, and how many."""
+        """Return the format with the unit that fits most values, and their number."""
         counts = self.counts[mark]
-        without, money = counts[""], _currencies(counts)
-        found = [
-            (count + (without if unit in money else 0), unit)
+        unitless, currencies = counts[""], _currencies(counts)
+        candidates = [
+            (count + (unitless if unit in currencies else 0), unit)
             for unit, count in counts.items()
             if unit
-        ] or [(without, "")]
-        if without > max(count for count, _ in found):
-            found = [(without, "")]
-        count, unit = max(found, key=lambda one: (one[0], one[1]))
+        ] or [(unitless, "")]
+        if unitless > max(count for count, _ in candidates):
+            candidates = [(unitless, "")]
+        count, unit = max(candidates)
         return NumberFormat(decimal=mark, unit=unit), count

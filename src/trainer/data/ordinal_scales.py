@@ -1,4 +1,4 @@
-"""The order of ordinal levels where the config states none."""
+"""The order of ordinal levels if the config does not set one."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ _SCALES = (
     "spring / summer / autumn, fall / winter",
     "i / ii / iii / iv / v / vi / vii / viii / ix / x",
 )
-"""Levels from least to most; those between two commas have one place."""
+"""Well-known scales, from lowest to highest level; synonyms are separated by commas."""
 
-_PLACES = tuple(
+_RANKS = tuple(
     {
-        word.strip(): place
-        for place, words in enumerate(scale.split("/"))
-        for word in words.split(",")
+        synonym.strip(): rank
+        for rank, level in enumerate(scale.split("/"))
+        for synonym in level.split(",")
     }
     for scale in _SCALES
 )
@@ -66,20 +66,20 @@ _JOINTS = re.compile(r"[\s_-]+")
 
 
 def ordered_levels(levels: Sequence[str]) -> tuple[list[str], Order]:
-    """The levels in their order, and what it is by.
+    """Return the levels in order, and the basis of the order.
 
-    Numbers, and words that differ in their numbers only (`grade 2`, `grade 10`), are in the order of
-    numbers; words of one well-known scale in its order; others in the order of the alphabet.
+    Numbers, and text that differs only in its numbers (`grade 2`, `grade 10`), are in numerical order;
+    the levels of a well-known scale in its order; others in alphabetical order.
     """
     natural = natural_sort(levels)
     if all(parse_number(level) is not None for level in levels):
         return natural, "numbers"
     if len({_DIGITS.sub("0", casefold_level(level)) for level in levels}) == 1:
         return natural, "numbers"
-    words = {level: _JOINTS.sub(" ", casefold_level(level)) for level in levels}
-    for places in _PLACES:
-        if all(word in places for word in words.values()):
-            found = {level: places[word] for level, word in words.items()}
-            if len(set(found.values())) == len(levels):
-                return sorted(levels, key=lambda level: found[level]), "scale"
+    normalized = {level: _JOINTS.sub(" ", casefold_level(level)) for level in levels}
+    for ranks in _RANKS:
+        if all(name in ranks for name in normalized.values()):
+            rank_of = {level: ranks[name] for level, name in normalized.items()}
+            if len(set(rank_of.values())) == len(levels):
+                return sorted(levels, key=lambda level: rank_of[level]), "scale"
     return natural, "alphabet"

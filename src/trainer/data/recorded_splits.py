@@ -1,7 +1,4 @@
-"""The rows of a run's own splits, as recorded row by row when it was made.
-
-Owns: going back from `splits.parquet` to a table. Does not own: making splits (`assignment`).
-"""
+"""Load a dataset with the splits that a run recorded in `splits.parquet`."""
 
 from __future__ import annotations
 
@@ -31,26 +28,26 @@ def load_recorded_dataset(
     *,
     streamed: bool,
 ) -> Dataset:
-    """The table a run was made with, split as it was then.
+    """Return the dataset of a run, with its recorded splits.
 
     Args:
         data: The run's `data` section.
-        preprocessing: What the run fitted.
+        preprocessing: The fitted preprocessing of the run.
         recorded: The content of `splits.parquet`.
-        fingerprints: File → SHA-256 when the run was made.
-        streamed: Leave the features on disk.
+        fingerprints: File → SHA-256 at the time of the run.
+        streamed: Whether to leave the features on disk.
 
     Raises:
-        DataError: The files are gone, or are not what they were.
-        RunError: The record is damaged.
+        DataError: If the files are missing or have changed.
+        RunError: If the recorded splits are damaged.
     """
     keys = [*preprocessing.target.columns, *([] if data.weight is None else [data.weight])]
     stream = open_stream(data) if streamed else None
     if stream is None:
         table = read_table(data.source, data)
     else:
-        there = [name for name in keys if name in stream.empty_table.frame.columns]
-        table = stream.read_columns(there or stream.empty_table.frame.columns[:1])
+        present = [name for name in keys if name in stream.empty_table.frame.columns]
+        table = stream.read_columns(present or stream.empty_table.frame.columns[:1])
     _check_files(table, fingerprints)
     known = table.frame.columns if stream is None else stream.empty_table.frame.columns
     lacking = [name for name in keys if name not in known]
@@ -58,9 +55,9 @@ def load_recorded_dataset(
         raise RunError(
             Problem(
                 "",
-                f"a column of {table.name}, as when the run was made",
+                f"a column of {table.name}, as at the time of the run",
                 f"'{name}'",
-                did_you_mean(name, known, "take the run's files from a whole copy of it"),
+                did_you_mean(name, known, "restore the run's files from an intact copy"),
             )
             for name in lacking
         )
@@ -68,7 +65,7 @@ def load_recorded_dataset(
     if data.weight is not None:
         weight = number_matrix(table.frame, [data.weight])[:, 0].astype(np.float32)
     assignment = _assignment(recorded, table.frame.height)
-    found = InMemoryDataset(
+    dataset = InMemoryDataset(
         table=table,
         assignment=assignment,
         reasons=np.zeros_like(assignment),
@@ -77,7 +74,7 @@ def load_recorded_dataset(
         dropped={},
         weight=weight,
     )
-    return found if stream is None else StreamedDataset(**vars(found), stream=stream)
+    return dataset if stream is None else StreamedDataset(**vars(dataset), stream=stream)
 
 
 def _check_files(table: Table, fingerprints: Mapping[str, str]) -> None:
@@ -90,9 +87,9 @@ def _check_files(table: Table, fingerprints: Mapping[str, str]) -> None:
         raise DataError(
             Problem(
                 changed[0] if changed else table.name,
-                "the data the run was made with",
+                "the data of the run",
                 "other content" if changed else f"{len(table.files)} files",
-                "put the former file back, or evaluate other rows with --data FILE",
+                "restore the original file, or evaluate other rows with --data FILE",
             )
         )
 
@@ -112,5 +109,5 @@ def _assignment(recorded: bytes, rows: int) -> Assignment:
 
 
 def _damaged(found: str) -> RunError:
-    fix = "take the file from a whole copy of the run"
+    fix = "restore the file from an intact copy of the run"
     return RunError(Problem("splits.parquet", "a split for every row", found, fix))

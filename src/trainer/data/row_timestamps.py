@@ -1,4 +1,4 @@
-"""The times of the rows, for a split by time: numbers, ISO 8601 dates, or dates in one other format."""
+"""Times of the rows for a time split: numbers, ISO 8601 dates, or dates in another format."""
 
 from __future__ import annotations
 
@@ -30,115 +30,115 @@ _KEY = "data.split.column"
 def row_timestamps(
     series: pl.Series, data: Data, where: Callable[[int], str]
 ) -> RowIndex | Float64Array:
-    """The time of each row, in microseconds since 1970 or as the number in the cell.
+    """Return the time of each row, in microseconds since 1970 or as the number in the cell.
 
     Args:
         series: The column, without missing values.
-        data: The `data` section, which may state how dates are written.
-        where: The place of a row of the series, for messages.
+        data: The `data` section, which may set the date format.
+        where: Returns the location of a row of the series, for messages.
 
     Raises:
-        DataError: A value is no time, or dates have several meanings.
+        DataError: If a value is not a time, or dates are ambiguous.
     """
-    own = data.columns[series.name].format if series.name in data.columns else None
+    date_format = data.columns[series.name].format if series.name in data.columns else None
     if is_date_type(series.dtype):
         return to_microseconds(series, None).to_numpy()
-    if own is None:
+    if date_format is None:
         numbers: Float64Array = number_matrix(series.to_frame(), [series.name])[:, 0]
         if not np.isnan(numbers).any():
             return numbers
-    stamps = to_microseconds(series, own)
-    if stamps.null_count() and own is None:
-        reading, dates = _found(text(series), data)
+    stamps = to_microseconds(series, date_format)
+    if stamps.null_count() and date_format is None:
+        spec, dates = _detect(text(series), data)
         if len(dates.formats) > 1:
             found = f"'{dates.example}', and no value that shows which part is the day"
             fix = f"set {format_setting(series.name, dates.formats)}"
-            expected = f"dates with one meaning in '{series.name}'"
+            expected = f"unambiguous dates in '{series.name}'"
             raise DataError(Problem("", expected, found, fix, _KEY))
-        if reading.date is not None or (dates.nearest and dates.dates > stamps.count()):
-            own = reading.date or dates.nearest
-            stamps = to_microseconds(series, own)
+        if spec.date is not None or (dates.nearest and dates.dates > stamps.count()):
+            date_format = spec.date or dates.nearest
+            stamps = to_microseconds(series, date_format)
     if stamps.null_count() == 0:
         return stamps.to_numpy()
-    raise DataError(_wrong_time(text(series), stamps, own, where))
+    raise DataError(_invalid_time_problem(text(series), stamps, date_format, where))
 
 
 def time_notes(frame: pl.DataFrame, data: Data, features: Sequence[str]) -> list[str]:
-    """What a user should know of the column that orders the rows, if it is not a feature.
+    """Return notes about the time column of the split, if it is not a feature.
 
     Args:
         frame: The rows, with the column.
         data: The `data` section.
-        features: The feature columns; what is assumed about them is noted when they are fitted.
+        features: The feature columns; fitting notes the assumptions about these.
     """
     name = data.split.column
     if data.split.by != "time" or name is None or name in features:
         return []
     series = frame[name].drop_nulls()
-    reading = _assumed(series, data)
+    spec = _assumed_format(series, data)
     notes = []
-    if reading is not None and reading.note is not None and reading.date is not None:
-        setting = format_setting(name, [reading.date])
-        notes.append(f"{reading.note.what}; set {setting} to confirm it")
-    is_dates = is_date_type(series.dtype) or reading is not None
+    if spec is not None and spec.note is not None and spec.date is not None:
+        setting = format_setting(name, [spec.date])
+        notes.append(f"{spec.note.what}; set {setting} to confirm it")
+    is_dates = is_date_type(series.dtype) or spec is not None
     is_dates = (
         is_dates or to_microseconds(series, explicit_date_format(data, name)).null_count() == 0
     )
     if data.features.include is None and not _excluded(name, data):
         include = "data.features.include: ['*']"
-        what = "has higher values in test rows than in any training row"
-        fix = f"set {include} to use it nevertheless"
+        reason = "its values are higher in test rows than in any training row"
+        fix = f"set {include} to use it anyway"
         if is_dates:
-            what = "is later in test rows than in any training row"
+            reason = "it is later in test rows than in any training row"
             fix = (
-                f"set {include} and {column_key(name)}.parts: [year, week, day] to use its place in "
-                "the year, the week and the day"
+                f"set {include} and {column_key(name)}.parts: [year, week, day] to use its position "
+                "in the year, the week and the day"
             )
         notes.append(
-            f"'{name}', which splits the rows, is not a feature: it {what}; {fix}, or "
-            f"data.features.exclude: {flow_text([name])} to confirm that it is left out"
+            f"the split column '{name}' is not a feature, as {reason}; {fix}, or "
+            f"data.features.exclude: {flow_text([name])} to confirm that it is excluded"
         )
     return notes
 
 
 def _excluded(name: str, data: Data) -> bool:
-    return any(name == each or fnmatchcase(name, each) for each in data.features.exclude)
+    return any(name == item or fnmatchcase(name, item) for item in data.features.exclude)
 
 
-def _assumed(series: pl.Series, data: Data) -> ParseSpec | None:
-    """How dates are read that the config says nothing of, and that are not ISO 8601."""
+def _assumed_format(series: pl.Series, data: Data) -> ParseSpec | None:
+    """Return the assumed date format, if the config does not set one and dates are not ISO 8601."""
     name = series.name
     if series.dtype != pl.String or not len(series) or explicit_kind(data, name) == "datetime":
         return None
     numbers = number_matrix(series.to_frame(), [name])[:, 0]
     if not np.isnan(numbers).any() or to_microseconds(series, None).null_count() == 0:
         return None
-    reading, _ = _found(series, data)
-    return None if reading.date is None else reading
+    spec, _ = _detect(series, data)
+    return None if spec.date is None else spec
 
 
-def _found(series: pl.Series, data: Data) -> tuple[ParseSpec, DetectedDates]:
+def _detect(series: pl.Series, data: Data) -> tuple[ParseSpec, DetectedDates]:
     detector = TextFormatDetector(data)
     detector.add(series)
     return detected_spec(data, series.name, "categorical", detector), detector.dates.reading()
 
 
-def _wrong_time(
-    words: pl.Series, stamps: pl.Series, own: str | None, where: Callable[[int], str]
+def _invalid_time_problem(
+    cells: pl.Series, stamps: pl.Series, date_format: str | None, where: Callable[[int], str]
 ) -> Problem:
     wrong = np.flatnonzero(stamps.is_null().to_numpy())
-    if own is None:
-        # A number among dates is likely to be no slip.
-        worded = [place for place in wrong if parse_number(words[int(place)]) is None]
-        wrong = np.array(worded) if worded else wrong
-        expected = f"numbers or ISO 8601 dates in '{words.name}'"
+    if date_format is None:
+        # A number among dates is rarely the error.
+        not_numbers = [row for row in wrong if parse_number(cells[int(row)]) is None]
+        wrong = np.array(not_numbers) if not_numbers else wrong
+        expected = f"numbers or ISO 8601 dates in '{cells.name}'"
         fix = (
-            "write its times like 2024-03-31 or 2024-03-31T18:30:00, or set "
-            f"{column_key(words.name)}.format"
+            "write times like 2024-03-31 or 2024-03-31T18:30:00, or set "
+            f"{column_key(cells.name)}.format"
         )
     else:
-        expected = f"dates written as '{own}' in '{words.name}'"
-        fix = f"correct it, or change {column_key(words.name)}.format"
+        expected = f"dates in the format '{date_format}' in '{cells.name}'"
+        fix = f"correct it, or change {column_key(cells.name)}.format"
     more = f" and {len(wrong) - 1:,} more" if len(wrong) > 1 else ""
-    place = int(wrong[0])
-    return Problem(where(place), expected, f"'{words[place]}'{more}", fix, _KEY)
+    first = int(wrong[0])
+    return Problem(where(first), expected, f"'{cells[first]}'{more}", fix, _KEY)

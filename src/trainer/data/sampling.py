@@ -1,7 +1,4 @@
-"""Some rows of a split as they stand in the table, drawn by a seed.
-
-Owns: which rows, and reading them, of a table on disk in one pass. Does not own: encoding them.
-"""
+"""Draw a random sample of the rows of a split, as they are in the table."""
 
 from __future__ import annotations
 
@@ -18,16 +15,16 @@ from trainer.data.streaming import StreamedDataset
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RowSample:
-    """Rows of a split.
+    """A sample of the rows of a split.
 
     Attributes:
-        split: Which.
-        of: How many rows the split has.
-        rows: (n,) source row numbers, rising.
-        frame: Their feature columns, as they stand in the table.
-        y: (n, width) the target as `FittedTarget.encode` gives it.
+        split: The split.
+        of: Number of rows of the split.
+        rows: (n,) source row numbers, ascending.
+        frame: The feature columns, as in the table.
+        y: (n, width) the encoded target; see `FittedTarget.encode`.
         weight: (n,) or None.
-        values: (n, columns) the targets of a regression as the table has them, else None.
+        values: (n, columns) the regression targets as in the table, or None.
     """
 
     split: SplitName
@@ -38,33 +35,35 @@ class RowSample:
     weight: Float32Array | None
     values: Float64Array | None
 
-    def take(self, most: int, seed: int) -> RowSample:
-        """At most so many of these rows, drawn by the seed."""
-        if len(self.rows) <= most:
+    def take(self, size: int, seed: int) -> RowSample:
+        """Return a random sample of at most `size` of these rows."""
+        if len(self.rows) <= size:
             return self
-        at = _drawn(len(self.rows), most, seed)
-        weight = None if self.weight is None else self.weight[at]
-        values = None if self.values is None else self.values[at]
+        chosen = _draw(len(self.rows), size, seed)
+        weight = None if self.weight is None else self.weight[chosen]
+        values = None if self.values is None else self.values[chosen]
         return replace(
             self,
-            rows=self.rows[at],
-            frame=self.frame[at],
-            y=self.y[at],
+            rows=self.rows[chosen],
+            frame=self.frame[chosen],
+            y=self.y[chosen],
             weight=weight,
             values=values,
         )
 
 
-def draw_row_sample(table: SplitTable, split: SplitName, most: int, seed: int) -> RowSample | None:
-    """At most so many rows of a split; None when it has none.
+def draw_row_sample(table: SplitTable, split: SplitName, size: int, seed: int) -> RowSample | None:
+    """Return a random sample of at most `size` rows of a split; None if it has no rows.
 
     Raises:
-        DataError: A file of a table on disk is no longer what it was.
+        DataError: If a file of a streamed table has changed.
     """
-    at = np.flatnonzero(table.assignment == SPLIT_NAMES.index(split))
-    if not len(at):
+    split_rows = np.flatnonzero(table.assignment == SPLIT_NAMES.index(split))
+    if not len(split_rows):
         return None
-    rows = at[_drawn(len(at), most, seed)] if len(at) > most else at
+    rows = split_rows
+    if len(split_rows) > size:
+        rows = split_rows[_draw(len(split_rows), size, seed)]
     names = [column.name for column in table.preprocessing.columns]
     if isinstance(table, StreamedDataset):
         parts = []
@@ -76,9 +75,9 @@ def draw_row_sample(table: SplitTable, split: SplitName, most: int, seed: int) -
         frame = table.table.frame.select(names)[rows]
     y, _ = table.targets(rows)
     weight = None if table.weight is None else table.weight[rows]
-    return RowSample(split, len(at), rows, frame, y, weight, table.target_values(rows))
+    return RowSample(split, len(split_rows), rows, frame, y, weight, table.target_values(rows))
 
 
-def _drawn(rows: int, most: int, seed: int) -> RowIndex:
-    chosen = np.random.default_rng(seed).choice(rows, most, replace=False)
+def _draw(rows: int, size: int, seed: int) -> RowIndex:
+    chosen = np.random.default_rng(seed).choice(rows, size, replace=False)
     return np.sort(chosen).astype(np.int64)

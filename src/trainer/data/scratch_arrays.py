@@ -1,9 +1,8 @@
-"""Arrays on disk that nobody has to clean up.
+"""Temporary arrays on disk that need no cleanup.
 
-A file is made without a name (or loses it at once), so that the system takes its room back when the
-process ends, however it ends. It lies in TMPDIR, else in /var/tmp, which unlike /tmp is never memory.
-
-Owns: room, files, arrays. Does not own: what is in them.
+A file is created without a name (or unlinked immediately), so that the operating system frees its space
+when the process ends, even if it is killed. It is in TMPDIR, or in /var/tmp, which unlike /tmp is never
+in memory.
 """
 
 from __future__ import annotations
@@ -24,18 +23,18 @@ _SPARE_BYTES = 1 << 28
 
 
 def scratch_folder() -> Path:
-    """Where large files that live as long as the process are kept."""
-    lasting = Path("/var/tmp")
-    if "TMPDIR" not in os.environ and lasting.is_dir() and os.access(lasting, os.W_OK):
-        return lasting
+    """Return the folder for large temporary files."""
+    persistent = Path("/var/tmp")
+    if "TMPDIR" not in os.environ and persistent.is_dir() and os.access(persistent, os.W_OK):
+        return persistent
     return Path(tempfile.gettempdir())
 
 
 def check_free_space(wanted: int) -> None:
-    """There is room for so many bytes, and some more.
+    """Check that there is free space for a number of bytes and a reserve.
 
     Raises:
-        StorageError: There is not.
+        StorageError: If there is not.
     """
     folder = scratch_folder()
     free = shutil.disk_usage(folder).free
@@ -45,7 +44,7 @@ def check_free_space(wanted: int) -> None:
                 str(folder),
                 f"{(wanted + _SPARE_BYTES) / 1e9:.1f} GB of free disk space for the encoded rows",
                 f"{free / 1e9:.1f} GB",
-                "set TMPDIR to a folder with more room, or leave columns out",
+                "set TMPDIR to a folder with more free space, or exclude columns",
             )
         )
 
@@ -56,35 +55,35 @@ class ScratchArray:
     def __init__(self, rows: int, width: int) -> None:
         self._shape = (rows, width)
         self._folder = scratch_folder()
-        # Open for as long as the array is there.
+        # Stays open as long as the array exists.
         self._file: IO[Any] = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115
 
     def append(self, rows: Float32Array) -> None:
-        """Write further rows, shape (n, width).
+        """Append rows, shape (n, width).
 
         Raises:
-            StorageError: The disk is full, or fails.
+            StorageError: If the disk is full or fails.
         """
         try:
             if rows.size:
                 self._file.write(np.ascontiguousarray(rows, dtype=np.float32).data)
             self._file.flush()
         except OSError as error:
-            fix = "set TMPDIR to a folder with more room"
+            fix = "set TMPDIR to a folder with more free space"
             found = error.strerror or str(error)
             expected = "a folder the encoded rows can be written to"
             raise StorageError(Problem(str(self._folder), expected, found, fix)) from error
 
     def mapped(self) -> Float32Array:
-        """All rows, shape (rows, width), in memory only while they are looked at; read-only."""
+        """Return all rows, shape (rows, width), memory-mapped and read-only."""
         if self._shape[0] * self._shape[1] == 0:
             return np.zeros(self._shape, dtype=np.float32)
-        found: Float32Array = np.memmap(self._file, np.float32, mode="r", shape=self._shape)
-        return found
+        array: Float32Array = np.memmap(self._file, np.float32, mode="r", shape=self._shape)
+        return array
 
 
 def release_pages(array: np.ndarray[Any, Any]) -> None:
-    """Take the pages of a mapped array out of this process; they are read again when looked at."""
+    """Release the pages of a memory-mapped array from this process; they are read again on access."""
     base: object = array.base
     if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         base.madvise(mmap.MADV_DONTNEED)

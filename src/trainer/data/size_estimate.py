@@ -1,7 +1,4 @@
-"""How large a table is, from metadata and the first lines of files: rows are not read.
-
-Owns: the estimate. Does not own: what follows from it.
-"""
+"""Estimate the size of a table from metadata and the first lines of its files."""
 
 from __future__ import annotations
 
@@ -11,30 +8,30 @@ from pathlib import Path
 
 from trainer.config.data import Csv, Data
 from trainer.data.compression import detect_compression, read_chunks
-from trainer.data.csv_text import between_blanks, separator_of
+from trainer.data.csv_text import collapse_spaces, separator_of
 from trainer.data.sources import Format, expand_sources, file_format
 from trainer.data.tables import files_by_split
 from trainer.data.typed_files import typed_schema
 from trainer.errors import TrainerError
 
-# Bytes a cell while a table is read and encoded in memory: as read (8, or 16 and more as text, with the
-# file itself), encoded, and on the device.
+# Bytes per cell while a table is read and encoded in memory: as read (8, or 16 and more as text, with
+# the file itself), encoded, and on the device.
 TYPED_CELL_BYTES = 24
 TEXT_CELL_BYTES = 48
 ENCODED_CELL_BYTES = 4
 
 _FIRST_BYTES = 1 << 18
-_PACKED = 4
+_COMPRESSION_RATIO = 4
 
 
 @dataclass(frozen=True, slots=True)
 class TableSize:
-    """An estimate.
+    """An estimate of the size of a table.
 
     Attributes:
         cells: Rows × columns.
-        memory: Bytes that reading, encoding and training in memory take.
-        streamable: Whether the files can be read a part at a time.
+        memory: Bytes needed to read, encode and train in memory.
+        streamable: Whether the files can be read in parts.
     """
 
     cells: int
@@ -43,12 +40,12 @@ class TableSize:
 
     @property
     def encoded(self) -> int:
-        """Bytes of the encoded rows, if each column is one number a row."""
+        """Bytes of the encoded rows, assuming one number per cell."""
         return self.cells * ENCODED_CELL_BYTES
 
 
 def table_size(data: Data) -> TableSize | None:
-    """The size of a source, or None where its files cannot be looked at: reading them says why."""
+    """Estimate the size of a source; None if its files are unreadable, which reading reports."""
     cells = memory = 0
     streamable = True
     try:
@@ -81,14 +78,14 @@ def _cells(paths: Sequence[Path], data: Data) -> tuple[int, int]:
 
 
 def _cells_of_text(path: Path, kind: Format, csv: Csv) -> int:
-    """By the separators in the file's first bytes."""
+    """Estimate the cells of a text file from the separators in its first bytes."""
     packed = detect_compression(path) is not None
     first = next(read_chunks(path), b"")[:_FIRST_BYTES]
     if not first:
         return 0
     if kind == "csv" and separator_of(path, csv) == " ":
-        first = between_blanks(first, csv.quote)
-    signs = b":" if kind == "ndjson" else separator_of(path, csv).encode()
-    found = first.count(signs) + (first.count(b"\n") if kind == "csv" else 0)
-    size = path.stat().st_size * (_PACKED if packed else 1)
-    return found * max(size, len(first)) // len(first)
+        first = collapse_spaces(first, csv.quote)
+    separator = b":" if kind == "ndjson" else separator_of(path, csv).encode()
+    cells = first.count(separator) + (first.count(b"\n") if kind == "csv" else 0)
+    size = path.stat().st_size * (_COMPRESSION_RATIO if packed else 1)
+    return cells * max(size, len(first)) // len(first)

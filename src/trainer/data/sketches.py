@@ -1,10 +1,10 @@
-"""What is known of a column's values after they have gone by: moments, and a sample for quantiles.
+"""Streaming statistics of a column: moments, and a sample for quantiles.
 
-Count, mean, deviation, minimum and maximum are exact to rounding: each batch's are computed in
-float64 and merged (Chan, Golub and LeVeque 1979; here with deviations in place of sums of squares, so
-that large values do not overflow). Quantiles are those of the values whose rows have the smallest
-hash, at most `SAMPLE_ROWS` of them and `SAMPLE_CELLS` over all columns: a sample that depends neither
-on the order of the rows nor on how they were batched, and all values where there are fewer.
+Count, mean, standard deviation, minimum and maximum are exact up to rounding: those of each batch are
+computed in float64 and merged (Chan, Golub and LeVeque 1979; here with standard deviations instead of
+sums of squares, so that large values do not overflow). Quantiles are those of the values whose rows
+have the smallest hashes, at most `SAMPLE_ROWS` of them and `SAMPLE_CELLS` over all columns: a sample
+that depends on neither the row order nor the batches, and includes all values if there are fewer.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _SLACK = 1.5
 
 
 def sample_limit(columns: int) -> int:
-    """Values kept of each of so many columns."""
+    """Return the sample size for each of `columns` columns."""
     return min(SAMPLE_ROWS, SAMPLE_CELLS // max(1, columns))
 
 
 @dataclass(frozen=True, slots=True)
 class Moments:
-    """Of some values; the deviation is the population's."""
+    """Moments of some values, with the population standard deviation."""
 
     count: int = 0
     mean: float = 0.0
@@ -39,24 +39,24 @@ class Moments:
 
     @classmethod
     def of(cls, values: Float64Array) -> Moments:
-        """Of values, shape (n,), none of them NaN."""
+        """Return the moments of values, shape (n,), without NaN."""
         if not len(values):
             return cls()
         low, high = float(values.min()), float(values.max())
         return cls(len(values), mean(values), std(values), low, high)
 
     def merged(self, other: Moments) -> Moments:
-        """Of these and other values."""
+        """Return the moments of these and other values together."""
         if not self.count or not other.count:
             return self if self.count else other
         count = self.count + other.count
-        mine, others = self.count / count, other.count / count
-        away = other.mean - self.mean
-        within = hypot(sqrt(mine) * self.std, sqrt(others) * other.std)
+        share, other_share = self.count / count, other.count / count
+        difference = other.mean - self.mean
+        within = hypot(sqrt(share) * self.std, sqrt(other_share) * other.std)
         return Moments(
             count,
-            self.mean + away * others,
-            hypot(within, sqrt(mine * others) * away),
+            self.mean + difference * other_share,
+            hypot(within, sqrt(share * other_share) * difference),
             min(self.minimum, other.minimum),
             max(self.maximum, other.maximum),
         )
@@ -64,27 +64,27 @@ class Moments:
 
 @dataclass(slots=True)
 class BottomKSample:
-    """The values whose rows have the smallest keys; at most `limit` of them."""
+    """A sample of the values whose rows have the smallest keys; at most `limit` values."""
 
     limit: int
     _keys: list[UInt64Array] = field(default_factory=list)
     _values: list[Float64Array] = field(default_factory=list)
-    _held: int = 0
-    _last: np.uint64 | None = None
+    _size: int = 0
+    _largest_key: np.uint64 | None = None
 
     def add(self, keys: UInt64Array, values: Float64Array) -> None:
-        """Take in values, shape (n,), with the keys of their rows."""
-        if self._last is not None:
-            near = keys <= self._last
-            keys, values = keys[near], values[near]
+        """Add values, shape (n,), with the keys of their rows."""
+        if self._largest_key is not None:
+            smallest = keys <= self._largest_key
+            keys, values = keys[smallest], values[smallest]
         self._keys.append(keys)
         self._values.append(values)
-        self._held += len(keys)
-        if self._held > _SLACK * self.limit:
+        self._size += len(keys)
+        if self._size > _SLACK * self.limit:
             self._compact()
 
     def values(self) -> Float64Array:
-        """The sampled values, sorted."""
+        """Return the sampled values, sorted."""
         self._compact()
         return np.sort(self._values[0])
 
@@ -92,21 +92,21 @@ class BottomKSample:
         keys = np.concatenate([np.empty(0, np.uint64), *self._keys])
         values = np.concatenate([np.empty(0), *self._values])
         if len(keys) > self.limit:
-            near = np.argpartition(keys, self.limit - 1)[: self.limit]
-            keys, values = keys[near], values[near]
-            self._last = keys.max()
-        self._keys, self._values, self._held = [keys], [values], len(keys)
+            smallest = np.argpartition(keys, self.limit - 1)[: self.limit]
+            keys, values = keys[smallest], values[smallest]
+            self._largest_key = keys.max()
+        self._keys, self._values, self._size = [keys], [values], len(keys)
 
 
 @dataclass(frozen=True, slots=True)
 class Sketch:
-    """The known values of a column, as `numeric.Known`.
+    """Statistics of the known values of a column; implements `numeric.NumericSummary`.
 
     Attributes:
-        moments: Of the known values.
+        moments: Moments of the known values.
         ordered: The sampled values.
-        missing: Rows without a value.
-        clipped: Moments once moved to the bounds of `within`; None where no value is beyond them.
+        missing: Number of rows without a value.
+        clipped: Moments after clipping to the bounds of `within`; None if no value is outside.
     """
 
     moments: Moments

@@ -1,4 +1,4 @@
-"""Sources: paths, globs and lists → the files they name, and the format each is written in."""
+"""Expand paths, globs and lists of `data.source` to files, and determine the format of each."""
 
 from __future__ import annotations
 
@@ -35,27 +35,27 @@ _SUFFIXES: dict[str, Format] = {
     ".npz": "npz",
 }
 
-_OTHER_PACKED = {".7z", ".rar", ".tar", ".tgz", ".bz2", ".xz", ".lz4", ".br"}
+_OTHER_COMPRESSED = {".7z", ".rar", ".tar", ".tgz", ".bz2", ".xz", ".lz4", ".br"}
 
 
 def expand_sources(sources: Sequence[str]) -> tuple[list[Path], list[Problem]]:
-    """The files that paths and globs name, globs sorted by name, and what is wrong with them."""
+    """Return the files for paths and globs, globs sorted by name, and the problems with them."""
     paths: list[Path] = []
     problems: list[Problem] = []
     for source in sources:
         if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", source):
-            fix = "download it first, and name the file"
-            problems.append(Problem(source, "a file on this machine", "an address", fix))
+            fix = "download it first, and use the file"
+            problems.append(Problem(source, "a file on this machine", "a URL", fix))
             continue
-        is_glob = any(sign in source for sign in "*?[") and not Path(source).exists()
-        found = [Path(name) for name in sorted(glob.glob(source, recursive=True))]  # noqa: PTH207
-        found = [path for path in found if not path.is_dir()] if is_glob else [Path(source)]
-        if not found:
+        is_glob = any(character in source for character in "*?[") and not Path(source).exists()
+        matches = [Path(name) for name in sorted(glob.glob(source, recursive=True))]  # noqa: PTH207
+        matches = [path for path in matches if not path.is_dir()] if is_glob else [Path(source)]
+        if not matches:
             problems.append(
                 Problem(source, "a pattern that matches files", "no file", _nearest(Path(source)))
             )
-        for path in found:
-            problem = _unreadable(path)
+        for path in matches:
+            problem = _file_problem(path)
             if problem is None:
                 paths.append(path)
             else:
@@ -64,7 +64,7 @@ def expand_sources(sources: Sequence[str]) -> tuple[list[Path], list[Problem]]:
 
 
 def is_large(data: Data) -> bool:
-    """Whether reading the files takes long enough to do something else meanwhile."""
+    """Return whether reading the files takes long enough to do other work meanwhile."""
     match data.source:
         case str():
             sources = [data.source]
@@ -78,22 +78,22 @@ def is_large(data: Data) -> bool:
     return sum(path.stat().st_size for path in paths if path.is_file()) > _LARGE_BYTES
 
 
-def file_format(path: Path, stated: Literal["auto"] | Format) -> Format:
-    """The format of a file: as stated, else by the end of its name, packed files looked into.
+def file_format(path: Path, explicit: Literal["auto"] | Format) -> Format:
+    """Return the format of a file: the explicit one, otherwise that of its extension.
 
     Raises:
-        DataError: The name says nothing, or the file is packed in a format that is not read so.
+        DataError: If the extension is unknown, or the format cannot be read compressed.
     """
-    kind = stated if stated != "auto" else _named_format(path)
+    kind = explicit if explicit != "auto" else _format_of_extension(path)
     if kind in ("parquet", "arrow", "npz") and path.suffix.lower() in SUFFIXES:
-        fix = f"unpack it with {decompress_command(path)}, and name the unpacked file"
-        words = {"parquet": "a Parquet file", "arrow": "an Arrow file", "npz": "an NPZ archive"}
-        expected = f"{words[kind]} as it is (of packed files, CSV and NDJSON are read)"
-        raise DataError(Problem(str(path), expected, f"a packed one ({path.suffix})", fix))
+        fix = f"unpack it with {decompress_command(path)}, and use the unpacked file"
+        names = {"parquet": "Parquet file", "arrow": "Arrow file", "npz": "NPZ archive"}
+        expected = f"an uncompressed {names[kind]} (only CSV and NDJSON can be compressed)"
+        raise DataError(Problem(str(path), expected, f"a compressed one ({path.suffix})", fix))
     return kind
 
 
-def _named_format(path: Path) -> Format:
+def _format_of_extension(path: Path) -> Format:
     suffix = inner_suffix(path)
     if suffix in _SUFFIXES:
         return _SUFFIXES[suffix]
@@ -101,54 +101,54 @@ def _named_format(path: Path) -> Format:
     if suffix in (".xlsx", ".xls", ".ods"):
         fix = "save the sheet as CSV"
     if suffix == ".json":
-        fix = "One JSON object a line can be read: set data.format to ndjson."
+        fix = "if it has one JSON object per line, set data.format to ndjson"
     if suffix in SUFFIXES:
-        fix = f"unpack it with {decompress_command(path)}, and name the unpacked file"
-    elif {suffix, path.suffix.lower()} & _OTHER_PACKED:
-        fix = "unpack it, and name the file in it (.gz, .zip and .zst are read as they are)"
-    found = f"a name that ends in '{suffix}'" if suffix else "a name without an ending"
+        fix = f"unpack it with {decompress_command(path)}, and use the unpacked file"
+    elif {suffix, path.suffix.lower()} & _OTHER_COMPRESSED:
+        fix = "unpack it, and use the file in it (only .gz, .zip and .zst are read directly)"
+    found = f"the extension '{suffix}'" if suffix else "no extension"
     known = ", ".join(dict.fromkeys(_SUFFIXES))
-    raise DataError(Problem(str(path), f"a file name that ends in one of {known}", found, fix))
+    raise DataError(Problem(str(path), f"one of the extensions {known}", found, fix))
 
 
 def inner_suffix(path: Path) -> str:
-    """The lower-case end of the name without that of a packed file: `x.csv.gz` → ".csv".
+    """Return the lower-case extension without that of compression: `x.csv.gz` → ".csv".
 
-    Of a zip archive whose own name says nothing (`x.zip`), that of the file in it.
+    For a zip archive without another extension (`x.zip`) it is that of the file in it.
 
     Raises:
-        DataError: It is an archive that is damaged or does not hold just one file.
+        DataError: If it is an archive that is damaged or does not contain exactly one file.
     """
     name = path.name.lower()
-    for packed in SUFFIXES:
-        if name.endswith(packed):
-            inner = Path(name.removesuffix(packed)).suffix
-            if packed == ".zip" and inner not in _SUFFIXES and path.is_file():
+    for suffix in SUFFIXES:
+        if name.endswith(suffix):
+            inner = Path(name.removesuffix(suffix)).suffix
+            if suffix == ".zip" and inner not in _SUFFIXES and path.is_file():
                 return PurePosixPath(zip_member_name(path).lower()).suffix
             return inner
     return Path(name).suffix
 
 
-def _unreadable(path: Path) -> Problem | None:
+def _file_problem(path: Path) -> Problem | None:
     try:
         return _not_a_file(path)
     except OSError as error:
         if isinstance(error, PermissionError):
             fix = f"try chmod u+rx '{path.parent}'"
-            return Problem(str(path), "a file that can be read", "no permission", fix)
+            return Problem(str(path), "a readable file", "no permission", fix)
         found = (error.strerror or str(error)).lower()
-        return Problem(str(path), "a file that can be read", found)
+        return Problem(str(path), "a readable file", found)
 
 
 def _not_a_file(path: Path) -> Problem | None:
     where = str(path)
     if path.is_dir():
-        fix = f"name the files in it: '{path}/*.csv'"
+        fix = f"use the files in it: '{path}/*.csv'"
         return Problem(where, "a file", "a directory", fix)
     if not path.exists():
-        return Problem(where, "a file", "nothing of that name", _nearest(path))
+        return Problem(where, "a file", "no such file", _nearest(path))
     if not os.access(path, os.R_OK):
-        return Problem(where, "a file that can be read", "no permission", f"try chmod u+r '{path}'")
+        return Problem(where, "a readable file", "no permission", f"try chmod u+r '{path}'")
     if not path.is_file():
         return Problem(where, "a file", "a device or a pipe", "write the rows to a file first")
     return None
@@ -157,8 +157,8 @@ def _not_a_file(path: Path) -> Problem | None:
 def _nearest(path: Path) -> str:
     variable = re.search(r"\$([A-Za-z_]\w*)", str(path))
     if variable is not None:
-        # Braces, so that a file whose name has a `$` can be read too.
-        return f"a variable of the environment is written ${{{variable[1]}}}"
+        # Braces are required, so that file names can contain `$`.
+        return f"write an environment variable as ${{{variable[1]}}}"
     folder = path.parent
     try:
         names = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []

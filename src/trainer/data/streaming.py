@@ -1,12 +1,10 @@
-"""A table larger than memory: the same splits, the same fit, and samples on disk.
+"""Prepare a dataset larger than memory: the same splits and fit, with encoded rows on disk.
 
     files ─ key columns ─► splits ─ a pass over the training rows ─► preprocessing
-          ─ a pass over all rows ─► x and y of each split, in files without a name (`scratch`)
+          ─ a pass over all rows ─► x and y of each split, in unnamed files (`scratch_arrays`)
 
-In memory stay the target, the weight and a few bytes a row. Training and validation rows are encoded
-in one pass, test rows in their own when they are asked for.
-
-Owns: the order of it all. Does not own: any of the steps.
+The target, the weight and a few bytes per row stay in memory. Training and validation rows are encoded
+in one pass, test rows in a separate pass when they are needed.
 """
 
 from __future__ import annotations
@@ -33,7 +31,7 @@ from trainer.data.streams import Stream, batch_rows, open_stream
 
 @dataclass(frozen=True)
 class StreamedDataset(SplitTable):
-    """A table on disk; its `table` has the target and weight columns only.
+    """A dataset on disk; its `table` only has the target, weight and split columns.
 
     Attributes:
         stream: All columns of all rows.
@@ -43,11 +41,11 @@ class StreamedDataset(SplitTable):
     _encoded: dict[SplitName, Samples] = field(default_factory=dict, repr=False)
 
     def samples(self, split: SplitName) -> Samples | None:
-        """The rows of a split as numbers, mapped into memory from a file; None when it has none.
+        """Return the encoded rows of a split, memory-mapped from a file; None if it has no rows.
 
         Raises:
-            StorageError: There is no room for them.
-            DataError: The files are no longer what they were.
+            StorageError: If there is not enough disk space.
+            DataError: If the files have changed.
         """
         if not self.rows(split):
             return None
@@ -58,35 +56,35 @@ class StreamedDataset(SplitTable):
         return self._encoded[split]
 
     def with_preprocessing(self, preprocessing: Preprocessing) -> Self:
-        """The same rows and splits, encoded otherwise."""
+        """Return a copy with another preprocessing."""
         return replace(self, preprocessing=preprocessing, _encoded={})
 
     def _encode(self, splits: Sequence[SplitName]) -> dict[SplitName, Samples]:
         target = self.preprocessing.target
-        rows = sum(self.rows(split) for split in splits)
-        check_free_space(4 * (self.preprocessing.width + target.width) * rows)
-        parts = {split: _Part(self, split) for split in splits}
+        height = sum(self.rows(split) for split in splits)
+        check_free_space(4 * (self.preprocessing.width + target.width) * height)
+        parts = {split: _SplitWriter(self, split) for split in splits}
         names = [column.name for column in self.preprocessing.columns]
         step = batch_rows(self.preprocessing.width)
         for start, frame in self.stream.batches(names):
             for first in range(0, frame.height, step):
                 batch = frame.slice(first, step)
-                here = self.assignment[start + first : start + first + batch.height]
+                codes = self.assignment[start + first : start + first + batch.height]
                 for split, part in parts.items():
-                    at = np.flatnonzero(here == SPLIT_NAMES.index(split))
-                    if len(at):
-                        encoded = self.preprocessing.transform(batch, at)
-                        y, _ = self.targets(at + start + first)
+                    rows = np.flatnonzero(codes == SPLIT_NAMES.index(split))
+                    if len(rows):
+                        encoded = self.preprocessing.transform(batch, rows)
+                        y, _ = self.targets(rows + start + first)
                         part.x.append(encoded.x)
                         part.y.append(y)
-                        part.unseen[part.done : part.done + len(at)] = encoded.unseen
-                        part.done += len(at)
+                        part.unseen[part.done : part.done + len(rows)] = encoded.unseen
+                        part.done += len(rows)
                         part.encoding_warnings.update(encoded.encoding_warnings)
         return {split: part.samples(self) for split, part in parts.items()}
 
 
-class _Part:
-    """The samples of a split while they are written."""
+class _SplitWriter:
+    """Writes the encoded rows of a split."""
 
     def __init__(self, table: StreamedDataset, split: SplitName) -> None:
         rows = table.rows(split)
@@ -98,22 +96,22 @@ class _Part:
         self.done = 0
 
     def samples(self, table: StreamedDataset) -> Samples:
-        at = np.flatnonzero(table.assignment == SPLIT_NAMES.index(self.split))
+        rows = np.flatnonzero(table.assignment == SPLIT_NAMES.index(self.split))
         return Samples(
             x=self.x.mapped(),
             y=self.y.mapped(),
-            weight=None if table.weight is None else table.weight[at],
-            rows=at,
+            weight=None if table.weight is None else table.weight[rows],
+            rows=rows,
             unseen=self.unseen,
             warnings=warning_texts(self.encoding_warnings),
-            values=table.target_values(at),
+            values=table.target_values(rows),
         )
 
 
 def prepare_streaming(config: Config) -> StreamedDataset:
-    """Split and fit a table without holding it in memory.
+    """Prepare a dataset without loading it into memory.
 
-    What `prepare` gives, but for rounding and, beyond a million values, sampled quantiles
+    The result is that of `prepare`, except for rounding and, beyond a million values, sampled quantiles
     (`trainer.data.sketches`).
 
     Args:
@@ -121,8 +119,8 @@ def prepare_streaming(config: Config) -> StreamedDataset:
             `config.streaming_conflicts` finds nothing in it.
 
     Raises:
-        DataError: Files, columns, values, splits; with every problem that could be found.
-        StorageError: There is no room on disk for the encoded rows.
+        DataError: If there are problems with files, columns, values or splits; lists all of them.
+        StorageError: If there is not enough disk space for the encoded rows.
     """
     data = config.data
     stream = open_stream(data)
@@ -133,7 +131,7 @@ def prepare_streaming(config: Config) -> StreamedDataset:
     def fit(assignment: Assignment) -> ColumnFit:
         return fit_stream(stream, table, names, assignment, data)
 
-    division = split_and_fit(config, table, names, fit)
-    width = division.preprocessing.width + division.preprocessing.target.width
+    split_table = split_and_fit(config, table, names, fit)
+    width = split_table.preprocessing.width + split_table.preprocessing.target.width
     check_free_space(4 * width * table.frame.height)
-    return StreamedDataset(**vars(division), stream=stream)
+    return StreamedDataset(**vars(split_table), stream=stream)

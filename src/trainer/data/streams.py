@@ -1,9 +1,7 @@
-"""Streams: the rows of all files a batch at a time, for tables that do not fit into memory.
+"""Read the rows of all files in batches, for tables that do not fit into memory.
 
-A batch has the cells that `tables.read_table` gives for its rows: text formats as text, the others
-with one type for a column over all files.
-
-Owns: opening files and reading them in order, again and again. Does not own: the formats.
+A batch has the same cells as in `tables.read_table`: text formats as text, others with the same column
+types in all files.
 """
 
 from __future__ import annotations
@@ -31,14 +29,14 @@ from trainer.data.typed_files import read_typed_blocks, typed_schema
 from trainer.errors import DataError, Problem
 
 BATCH_ROWS = 1 << 18
-"""Most rows of a batch."""
+"""Maximum number of rows of a batch."""
 
 BATCH_CELLS = 1 << 23
-"""Most cells of a batch, but for one row."""
+"""Maximum number of cells of a batch of more than one row."""
 
 
 def batch_rows(width: int) -> int:
-    """Rows of a batch with this many columns."""
+    """Return the number of rows of a batch with this many columns."""
     return max(1, min(BATCH_ROWS, BATCH_CELLS // max(1, width)))
 
 
@@ -48,7 +46,7 @@ class Stream:
 
     Attributes:
         empty_table: Every column with its type, and no row.
-        parts: (split number, path) of each file, in the order of the rows.
+        parts: (split code, path) of each file, in the order of the rows.
         named: Whether the files are named by split.
     """
 
@@ -57,10 +55,10 @@ class Stream:
     named: bool
 
     def batches(self, columns: Sequence[str]) -> Iterator[tuple[int, pl.DataFrame]]:
-        """Some columns of all rows, in order: the number of the first row, and the rows.
+        """Yield some columns of all rows in batches: the number of the first row, and the rows.
 
         Raises:
-            DataError: A file is damaged, with its place.
+            DataError: If a file is damaged; gives the location.
         """
         start = 0
         for index in range(len(self.parts)):
@@ -69,10 +67,10 @@ class Stream:
                 start += frame.height
 
     def read_columns(self, columns: Sequence[str]) -> Table:
-        """A table of some columns of all rows; whole numbers are kept in as few bytes as they need.
+        """Read some columns of all rows, with integers in the smallest type.
 
         Raises:
-            DataError: A file is empty or damaged; with every such problem.
+            DataError: If files are empty or damaged; lists all problems.
         """
         frames: list[pl.DataFrame] = []
         files: list[SourceFile] = []
@@ -88,7 +86,7 @@ class Stream:
                 problems += error.problems
                 continue
             if rows == 0:
-                expected, fix = "a table with rows", "is this the right file?"
+                expected, fix = "a table with rows", "check data.source"
                 problems.append(Problem(str(path), expected, "no rows", fix))
             files.append(SourceFile(str(path), path.stat().st_size, rows, sha256(path)))
         if problems:
@@ -119,11 +117,11 @@ class Stream:
 
 
 def open_stream(data: Data) -> Stream:
-    """Look at every file of the `data` section's source: format, columns and types.
+    """Read the format, columns and types of every file of `data.source`.
 
     Raises:
-        DataError: A file is missing, unreadable or damaged, cannot be read in parts, or its columns
-            differ from those of the first file; with every such problem.
+        DataError: If a file is missing, unreadable or damaged, cannot be read in parts, or has other
+            columns than the first file; lists all problems.
     """
     parts: list[tuple[int, Path]] = []
     problems: list[Problem] = []
@@ -144,8 +142,8 @@ def open_stream(data: Data) -> Stream:
             problems += error.problems
             continue
         except OSError as error:
-            found_error = error.strerror or str(error)
-            problems.append(Problem(str(path), "a file that can be read", found_error))
+            message = error.strerror or str(error)
+            problems.append(Problem(str(path), "a readable file", message))
             continue
         formats.append(kind)
         schemas.append(schema)
@@ -164,17 +162,17 @@ def _schema(path: Path, kind: Format, csv: Csv) -> tuple[pl.Schema, list[str]]:
             names, notes = read_csv_header(path, csv)
             return pl.Schema(dict.fromkeys(names, pl.String())), notes
         case "ndjson":
-            # Any line may have another name.
+            # Any line can have other names.
             return pl.Schema(ndjson_schema(read_ndjson_blocks(path))), []
         case "parquet" | "arrow":
             schema, _ = typed_schema(path, kind)
             if not schema:
-                expected, fix = "a table with rows", "is this the right file?"
+                expected, fix = "a table with rows", "check data.source"
                 raise DataError(Problem(str(path), expected, "no columns", fix))
             return schema, []
         case "npz":
             fix = "save it as Parquet, or set runtime.engine to resident"
-            found = "an NPZ archive, whose arrays are read as a whole"
+            found = "an NPZ archive, whose arrays must be read as a whole"
             raise DataError(Problem(str(path), "a file that can be read in parts", found, fix))
 
 

@@ -1,9 +1,4 @@
-"""A look at a table before there is a config: what `init` writes one from.
-
-All rows are looked at; nothing here is fitted.
-
-Owns: what is found. Does not own: what is made of it (`trainer.config.template`).
-"""
+"""Inspect all rows of a table, for `init` to propose a config (`trainer.config.template`)."""
 
 from __future__ import annotations
 
@@ -40,13 +35,13 @@ from trainer.data.values import (
 from trainer.errors import DataError, Problem
 
 IDENTIFIER_ROWS = 20
-"""In a table with fewer rows, values that all differ say nothing."""
+"""Minimum number of rows for distinct values to suggest an identifier."""
 
-_LEAST_TIMES = 10
-"""Rows are split by dates where there are as many different ones, and one in as many rows."""
+_MIN_TIMES = 10
+"""Minimum number of distinct dates for a time split, and maximum number of rows per date."""
 
-_EARLY = 0.6
-"""The share of rows that train when `init` splits by time."""
+_TRAINING_SHARE = 0.6
+"""The share of training rows when `init` splits by time."""
 
 
 _UNREAD = ParseSpec(None)
@@ -54,17 +49,17 @@ _UNREAD = ParseSpec(None)
 
 @dataclass(frozen=True)
 class ColumnFinding:
-    """What was seen in one feature column.
+    """Findings about one feature column.
 
     Attributes:
         name: The column.
-        kind: Its kind; None when it can not be read as one (see `problem`) or has no values.
-        missing: Rows without a value.
-        distinct: Different values.
-        exclude: Why it should be no feature ("constant", "no values", "identifier", "nested", "ambiguous
-            dates", "mostly numbers", "orders the rows"), or None.
+        kind: Its kind; None if it is invalid (see `problem`) or has no values.
+        missing: Number of rows without a value.
+        distinct: Number of distinct values.
+        exclude: Why it should not be a feature ("constant", "no values", "identifier", "nested",
+            "ambiguous dates", "mostly numbers", "orders the rows"), or None.
         problem: A problem that fitting would raise, or None.
-        reading: How its text is read, if it is read at all.
+        reading: How it is parsed.
     """
 
     name: str
@@ -78,11 +73,11 @@ class ColumnFinding:
 
 @dataclass(frozen=True)
 class TimeOrder:
-    """A column of dates by which rows may be split.
+    """A date column that a time split could use.
 
     Attributes:
         column: The column.
-        is_sorted: The rows are in its order, and the earlier ones have every class.
+        is_sorted: Whether the rows are sorted by it, and the earlier ones have every class.
     """
 
     column: str
@@ -91,24 +86,24 @@ class TimeOrder:
 
 @dataclass(frozen=True)
 class TableFindings:
-    """What was seen in a table.
+    """Findings about a table.
 
     Attributes:
-        files: What was read.
-        rows: Rows with a target.
-        rows_without_target: The others.
+        files: The source files.
+        rows: Number of rows with a target.
+        rows_without_target: Number of other rows.
         target: The target columns.
-        task: What the target stands for.
-        reason: Why.
+        task: The inferred task.
+        reason: Why this task.
         classes: Rows of each class, in natural order; empty for numbers and several columns.
-        numbers: How numbers of target columns are written, where they are not plain.
-        order: The column of dates by which rows may be split, or None.
-        duplicates: Rows that repeat another in every column.
-        columns: Every other column, in the table's order.
-        warnings: What is odd in the files.
-        separator: What seems to stand between the labels in a cell of the target, or None.
-        scale: The `data.target_scale` that suits a skewed target; None for the usual one.
-        same_but_case: Classes that differ in case only, and were counted as one.
+        numbers: The number formats of target columns that are not plain numbers.
+        order: The date column that a time split could use, or None.
+        duplicates: Number of rows that repeat another in every column.
+        columns: The feature columns, in the table's order.
+        warnings: Warnings about the files and the target.
+        separator: The likely separator of labels in target cells, or None.
+        scale: The `data.target_scale` recommended for a skewed target, or None.
+        same_but_case: Classes that differ only in case, and were counted as one.
     """
 
     files: tuple[SourceFile, ...]
@@ -129,10 +124,10 @@ class TableFindings:
 
 
 def inspect_table(data: Data) -> TableFindings:
-    """Look at the table of a `data` section, of which source and target are enough.
+    """Inspect the table of a `data` section; only source and target are required.
 
     Raises:
-        DataError: The table can not be read, or the target is missing or empty.
+        DataError: If the table cannot be read, or the target is missing or empty.
     """
     table = read_table(data.source, data)
     names, problems = feature_columns(table, data)
@@ -199,12 +194,12 @@ def _one_class(table: Table, name: str, only: str) -> Problem:
         table.name,
         f"at least two distinct values in '{name}'",
         f"'{only}' in every row",
-        "name another column with --target",
+        "choose another column with --target",
     )
 
 
 def _advised_scale(values: pl.DataFrame, finding: InferredTask) -> Literal["log", "power"] | None:
-    """The scale that suits one column of numbers better than its mean and deviation."""
+    """Return the transform that suits a numeric target better than standardization, or None."""
     if values.width > 1 or finding.task != "regression":
         return None
     numbers = number_matrix(parse_number_columns(values, finding.numbers), values.columns)[:, 0]
@@ -212,7 +207,7 @@ def _advised_scale(values: pl.DataFrame, finding: InferredTask) -> Literal["log"
 
 
 def _same_but_case(values: pl.DataFrame, task: TaskName, data: Data) -> tuple[str, ...]:
-    """Classes or labels of one target column that differ in case only, some of them."""
+    """Return a group of classes or labels of the target that differ only in case, or none."""
     if values.width > 1 or task not in ("multiclass", "multilabel"):
         return ()
     series = values.to_series()
@@ -254,13 +249,15 @@ def _columns(
 
 
 def _mostly_numbers(distinct: int, rows: int) -> str | None:
-    """Why text that is mostly numbers, or dates, is no feature: a level would have a row or two."""
+    """Return why mostly numeric text or dates should not be a feature: too few rows per level."""
     return "mostly numbers" if distinct > max(IDENTIFIER_ROWS, MAX_LEVEL_RATIO * rows) else None
 
 
 def _exclusion(known: pl.Series, reading: ParseSpec, distinct: int) -> str | None:
-    """Why a column should be no feature. Identifiers: all words differ; or whole numbers that all
-    differ and count up by one, or are called so.
+    """Return why a column should not be a feature, or None.
+
+    Identifiers are text with unique values, or unique whole numbers that are consecutive or named like
+    identifiers.
     """
     if distinct == 1:
         return "constant"
@@ -285,9 +282,7 @@ def _exclusion(known: pl.Series, reading: ParseSpec, distinct: int) -> str | Non
 def _time_order(
     table: Table, columns: Sequence[ColumnFinding], rows: RowIndex, classes: pl.Series | None
 ) -> TimeOrder | None:
-    """The first column of dates in whose order the rows are, else the first one that differs in most
-    rows.
-    """
+    """Return the first date column that the rows are sorted by, or one with mostly unique dates."""
     alternative = None
     for column in columns:
         dates = column.kind == "datetime" and column.exclude is None and not column.missing
@@ -296,12 +291,12 @@ def _time_order(
         series = table.frame[column.name].gather(rows)
         times = to_microseconds(series, column.reading.date).to_numpy()
         steps = np.diff(times)
-        if column.distinct * _LEAST_TIMES < len(rows) or column.distinct < _LEAST_TIMES:
+        if column.distinct * _MIN_TIMES < len(rows) or column.distinct < _MIN_TIMES:
             continue
         if (steps >= 0).all() or (steps <= 0).all():
-            early = np.argsort(times, kind="stable")[: int(_EARLY * len(rows))]
-            whole = classes is None or set(classes.gather(early)) >= set(classes)
-            return TimeOrder(column.name, is_sorted=whole)
+            early = np.argsort(times, kind="stable")[: int(_TRAINING_SHARE * len(rows))]
+            has_all_classes = classes is None or set(classes.gather(early)) >= set(classes)
+            return TimeOrder(column.name, is_sorted=has_all_classes)
         if alternative is None and 2 * column.distinct >= len(rows):
             alternative = TimeOrder(column.name, is_sorted=False)
     return alternative

@@ -1,7 +1,4 @@
-"""A table that comes a part at a time → one CSV or Parquet file, there whole or not at all.
-
-Owns: the form of the file, what is kept beside it while it grows. Does not own: what is in it.
-"""
+"""Write a table in parts to a single CSV or Parquet file, atomically."""
 
 from __future__ import annotations
 
@@ -19,17 +16,17 @@ from trainer.runs.files import DISK, storage_errors
 
 
 def write_table(parts: Iterable[pl.DataFrame], out: Path) -> tuple[int, list[str]]:
-    """Write a table as CSV or Parquet, by the name's ending, with one part in memory at a time.
+    """Write a table as CSV or Parquet, by the file's extension, with one part in memory at a time.
 
     Args:
-        parts: They have the same columns.
-        out: The file; until the new one is whole, the former one stays.
+        parts: The parts, with the same columns.
+        out: The file; an existing one is only replaced once the new one is complete.
 
     Returns:
-        How many rows, and the columns.
+        The number of rows, and the columns.
 
     Raises:
-        StorageError: It could not be written.
+        StorageError: If it cannot be written.
     """
     folder = out.with_name(f".{out.name}.{secrets.token_hex(4)}.new")
     whole = folder / f"whole{out.suffix}"
@@ -54,9 +51,7 @@ def write_table(parts: Iterable[pl.DataFrame], out: Path) -> tuple[int, list[str
 
 
 def csv_bytes(frame: pl.DataFrame, *, header: bool) -> bytes:
-    """A table as CSV; durations in the words of ISO 8601, which polars has no other form for, lists and
-    structures as JSON.
-    """
+    """Return a table as CSV, with durations in ISO 8601 and nested values as JSON."""
     nested = [name for name, dtype in frame.schema.items() if is_nested(dtype)]
     frame = frame.with_columns(json_text(frame[name]) for name in nested)
     spans = [name for name, dtype in frame.schema.items() if dtype == pl.Duration]
@@ -66,8 +61,8 @@ def csv_bytes(frame: pl.DataFrame, *, header: bool) -> bytes:
 
 
 def _add(frame: pl.DataFrame, number: int, folder: Path, whole: Path) -> None:
-    """CSV grows; of Parquet, whose end says what is in it, each part is a file until all are there."""
-    # By way of memory: what the disk then refuses is an OSError with a number.
+    """Append to CSV; write each part of Parquet to its own file, to be joined later."""
+    # Serialize in memory first, so that a disk error is an OSError with an errno.
     if whole.suffix == ".parquet":
         buffer = io.BytesIO()
         frame.write_parquet(buffer)

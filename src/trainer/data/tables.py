@@ -1,10 +1,7 @@
-"""Tables: files in, one frame of all rows out, in the order of the files and of their rows.
+"""Read files into one table of all rows, in the order of the files and their rows.
 
-Text formats (CSV, NDJSON) are read with every cell as text, so that no row has a say in how another
-is read; Parquet, Arrow and NPZ keep their types. Cells that mean "missing" are null.
-
-Owns: which files are read, how they are put together, where a row stands in its file. Does not own:
-the formats (`csv_files`, `ndjson_files`, `typed_files`), kinds of columns, splits.
+Text formats (CSV, NDJSON) are read with every cell as text, so that rows are parsed independently of
+each other; Parquet, Arrow and NPZ keep their types. Missing values are null.
 """
 
 from __future__ import annotations
@@ -30,13 +27,13 @@ from trainer.errors import DataError, Problem, did_you_mean
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """One file that was read.
+    """A source file.
 
     Attributes:
-        path: As it was named.
-        bytes: Its size.
-        rows: Rows of data in it.
-        sha256: Of its bytes, as hexadecimal digits.
+        path: The path, as in the config.
+        bytes: Size in bytes.
+        rows: Number of data rows.
+        sha256: SHA-256 of its bytes, in hexadecimal.
     """
 
     path: str
@@ -51,11 +48,11 @@ class Table:
 
     Attributes:
         frame: Every column; row i is source row i.
-        files: What was read, in the order of the rows.
-        named_split: Split number of each row (int8) when files are named by split, else None.
-        csv: How CSV files are written.
+        files: The files, in the order of the rows.
+        named_split: Split code of each row (int8) if files are named by split, otherwise None.
+        csv: The CSV settings.
         formats: The format of each file.
-        warnings: What is odd but does not stop.
+        warnings: Warnings about the files.
     """
 
     frame: pl.DataFrame
@@ -67,13 +64,14 @@ class Table:
 
     @property
     def name(self) -> str:
-        """The table as messages call it: its first file, and how many more there are."""
+        """Name of the table for messages: its first file, and the number of others."""
         more = len(self.files) - 1
         return self.files[0].path + (f" (and {more} more)" if more else "")
 
     def with_location(self, problems: Iterable[Problem]) -> list[Problem]:
-        """Problems of the data that name no place get the table's; those of a setting keep none, for
-        whoever loaded the config knows where the setting stands.
+        """Return the problems, with the table as the location of those without one.
+
+        Problems with a setting are unchanged: the loader of the config knows the setting's location.
         """
         return [
             problem.at(self.name)
@@ -83,9 +81,9 @@ class Table:
         ]
 
     def where(self, row: int) -> str:
-        """The place of a source row as a user would open it: `x.csv:17`, `x.parquet row 16`.
+        """Return the location of a source row, for messages: `x.csv:17`, `x.parquet row 16`.
 
-        Lines count from 1 and the header is line 1; rows of formats without lines count from 1.
+        Lines count from 1, including the header; rows of formats without lines count from 1.
         """
         for file, kind in zip(self.files, self.formats, strict=True):
             if row < file.rows:
@@ -106,11 +104,11 @@ def read_table(source: str | Sequence[str] | NamedSources, data: Data) -> Table:
 
     Args:
         source: A path, a glob, a list of them, or paths named by split.
-        data: The `data` section; its `format` and `csv` say how files are written.
+        data: The `data` section, for `format` and `csv`.
 
     Raises:
-        DataError: A file is missing, empty, unreadable or damaged, or its columns differ from those
-            of the first file; with every such problem.
+        DataError: If a file is missing, empty, unreadable or damaged, or has other columns than the
+            first file; lists all problems.
     """
     parts = files_by_split(source)
     paths, problems = [], []
@@ -132,9 +130,7 @@ def read_table(source: str | Sequence[str] | NamedSources, data: Data) -> Table:
             problems += error.problems
             continue
         except OSError as error:
-            problems.append(
-                Problem(str(path), "a file that can be read", error.strerror or str(error))
-            )
+            problems.append(Problem(str(path), "a readable file", error.strerror or str(error)))
             continue
         frames.append(frame)
         formats.append(kind)
@@ -152,6 +148,7 @@ def read_table(source: str | Sequence[str] | NamedSources, data: Data) -> Table:
 
 
 def files_by_split(source: str | Sequence[str] | NamedSources) -> list[tuple[int, list[str]]]:
+    """Return the split code and paths of each part of a source; the default is training data."""
     match source:
         case NamedSources():
             named = [(TRAIN, source.train), (VALIDATION, source.validation), (TEST, source.test)]
@@ -180,12 +177,12 @@ def _read(path: Path, kind: Format, csv: Csv) -> tuple[pl.DataFrame, list[str]]:
             frame, notes = read_npz(path), []
     if frame.width == 0 or frame.height == 0:
         found = "no rows" if frame.width else "no columns"
-        raise DataError(Problem(str(path), "a table with rows", found, "is this the right file?"))
+        raise DataError(Problem(str(path), "a table with rows", found, "check data.source"))
     return frame, notes
 
 
 def sha256(path: Path) -> str:
-    """Of the bytes of a file, as hexadecimal digits."""
+    """Return the SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -198,14 +195,14 @@ def _joined(frames: list[pl.DataFrame], files: list[SourceFile]) -> pl.DataFrame
 
 
 def common_columns(frames: Sequence[pl.DataFrame], files: Sequence[SourceFile]) -> pl.DataFrame:
-    """The columns and types that the frames of some files share, without rows.
+    """Return an empty frame with the common column types of some files.
 
     Args:
-        frames: One a file; their rows do not matter.
+        frames: One frame per file; their rows are not used.
         files: The files, for messages.
 
     Raises:
-        DataError: Files whose columns are not those of the first.
+        DataError: If a file has other columns than the first.
     """
     first = frames[0]
     schemas = [frame.schema for frame in frames]
@@ -218,7 +215,7 @@ def common_columns(frames: Sequence[pl.DataFrame], files: Sequence[SourceFile]) 
                 file.path,
                 f"the columns of {files[0].path}, with '{name}'",
                 f"no column '{name}'",
-                did_you_mean(name, extra, "give every file the same columns"),
+                did_you_mean(name, extra, "use the same columns in every file"),
             )
             for name in lacking[:10]
         ]
@@ -226,8 +223,8 @@ def common_columns(frames: Sequence[pl.DataFrame], files: Sequence[SourceFile]) 
             Problem(
                 file.path,
                 f"the columns of {files[0].path}",
-                f"a column '{name}' more",
-                "give every file the same columns",
+                f"another column '{name}'",
+                "use the same columns in every file",
             )
             for name in extra[:10]
             if not lacking
@@ -242,13 +239,13 @@ def common_columns(frames: Sequence[pl.DataFrame], files: Sequence[SourceFile]) 
 
 
 def cast_columns(frame: pl.DataFrame, types: Mapping[str, pl.DataType]) -> pl.DataFrame:
-    """The columns that `types` names, in its order and with its types."""
+    """Return the columns in `types`, in its order and cast to its types."""
     schema = frame.schema
     return frame.select(_as_type(name, schema[name], types[name]) for name in types)
 
 
 def _shared_type(types: list[pl.DataType]) -> pl.DataType:
-    """One type for a column that files write differently; text where numbers and words meet."""
+    """Return a common type for a column whose type differs between files; text for mixed types."""
     known = [dtype for dtype in types if dtype != pl.Null]
     distinct = list(dict.fromkeys(known))
     if not distinct:
@@ -273,7 +270,7 @@ def _as_type(name: str, dtype: pl.DataType, wanted: pl.DataType) -> pl.Expr:
     if wanted == NESTED and dtype == pl.String:
         return as_nested(name)
     if is_nested(wanted):
-        # Nobody can use such a column, so that what is in it does not matter where files differ.
+        # Such a column cannot be used, so that its content does not matter.
         return pl.lit(None, dtype=wanted).alias(name)
     if wanted == pl.String and isinstance(dtype, pl.Datetime):
         return column.dt.to_string("iso:strict")
@@ -283,5 +280,5 @@ def _as_type(name: str, dtype: pl.DataType, wanted: pl.DataType) -> pl.Expr:
 
 
 def is_same_dtype(one: pl.DataType, other: pl.DataType) -> bool:
-    """Whether two types are one, with their parameters."""
+    """Return whether two types are equal, including their parameters."""
     return type(one) is type(other) and one == other

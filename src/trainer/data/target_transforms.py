@@ -1,4 +1,4 @@
-"""Curves that take the skew off a number to be predicted: its logarithm, or a power of it.
+"""Transforms that reduce the skewness of a numeric target: the logarithm, or a power transform.
 
 The power is the Yeo-Johnson transform (Yeo and Johnson, A new family of power transformations to improve
 normality or symmetry, 2000), with exponent λ:
@@ -6,10 +6,10 @@ normality or symmetry, 2000), with exponent λ:
     v ≥ 0    ((v + 1)^λ - 1) / λ                 log(v + 1) where λ = 0
     v < 0    -((1 - v)^(2 - λ) - 1) / (2 - λ)    -log(1 - v) where λ = 2
 
-λ is the one of greatest likelihood, if transformed values are normally distributed. The negative log
-likelihood is convex in λ (Marchand, Muzellec, Beguier, Ogier du Terrail, Andreux, SecureFedYJ, 2022),
-so a golden-section search finds it. All training values are used, streamed or not: the target is always
-in memory.
+λ maximizes the likelihood, assuming normally distributed transformed values. The negative log likelihood
+is convex in λ (Marchand, Muzellec, Beguier, Ogier du Terrail, Andreux, SecureFedYJ, 2022), so a
+golden-section search finds it. All training values are used, even in a streamed table, as the target is
+always in memory.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from trainer.data.arrays import Float64Array
 from trainer.data.fitted_base import FittedBase
 
 PREDICTION_REACH = 100.0
-"""How far beyond the training values a prediction can lie: log, a factor; power, times their range."""
+"""How far predictions can exceed the training values: a factor (log), or times their range (power)."""
 _LARGEST = 1e300
 _EXPONENTS = (-3.0, 5.0)
 _STEPS = 45
-_LEAST_SPREAD = 1e-10
+_MIN_RELATIVE_STD = 1e-10
 _GOLDEN = (math.sqrt(5) - 1) / 2
 
 
 class TargetTransform(FittedBase):
-    """A curve, fitted on the training values of one target column.
+    """A transform fitted on the training values of one target column.
 
     Attributes:
-        kind: log, or power (Yeo-Johnson).
-        exponent: λ of the power; 0 for log.
-        low: Predictions are at least this.
-        high: Predictions are at most this.
+        kind: "log", or "power" (Yeo-Johnson).
+        exponent: λ of the power transform; 0 for log.
+        low: Lower bound of predictions.
+        high: Upper bound of predictions.
     """
 
     kind: Literal["log", "power"]
@@ -47,32 +47,32 @@ class TargetTransform(FittedBase):
     high: float
 
     def forward(self, values: Float64Array) -> Float64Array:
-        """Values on the curve; of a log they must be above 0."""
+        """Transform values; for log they must be positive."""
         if self.kind == "log":
-            curved: Float64Array = np.log(values)
-            return curved
+            transformed: Float64Array = np.log(values)
+            return transformed
         return yeo_johnson(values, self.exponent)
 
-    def backward(self, curved: Float64Array) -> Float64Array:
-        """Values in their own unit, from `low` to `high`; NaN stays NaN."""
+    def backward(self, transformed: Float64Array) -> Float64Array:
+        """Invert the transform, with results clipped to `low` and `high`; NaN stays NaN."""
         with np.errstate(over="ignore", under="ignore"):
             if self.kind == "log":
-                values: Float64Array = np.exp(curved)
+                values: Float64Array = np.exp(transformed)
             else:
-                values = _inverse_yeo_johnson(curved, self.exponent)
+                values = _inverse_yeo_johnson(transformed, self.exponent)
         bounded: Float64Array = np.clip(values, self.low, self.high)
         return bounded
 
 
 def fit_log_transform(values: Float64Array) -> TargetTransform:
-    """The logarithm of training values (n,), all above 0."""
+    """Return the log transform for training values (n,), all positive."""
     low, high = float(values.min()) / PREDICTION_REACH, float(values.max()) * PREDICTION_REACH
     least = float(np.finfo(np.float64).tiny)
     return TargetTransform(kind="log", exponent=0.0, low=max(low, least), high=min(high, _LARGEST))
 
 
 def fit_power_transform(values: Float64Array) -> TargetTransform:
-    """The Yeo-Johnson transform of training values (n,), with the exponent of greatest likelihood."""
+    """Fit the Yeo-Johnson transform on training values (n,), with the maximum-likelihood exponent."""
     low, high = float(values.min()), float(values.max())
     reach = PREDICTION_REACH * (high - low)
     return TargetTransform(
@@ -84,17 +84,17 @@ def fit_power_transform(values: Float64Array) -> TargetTransform:
 
 
 def yeo_johnson(values: Float64Array, exponent: float) -> Float64Array:
-    """The transform of values, float64."""
-    curved = np.empty_like(values, dtype=np.float64)
+    """Return the Yeo-Johnson transform of values, float64."""
+    transformed = np.empty_like(values, dtype=np.float64)
     above = values >= 0
-    curved[above] = _power(np.log1p(values[above]), exponent)
-    curved[~above] = -_power(np.log1p(-values[~above]), 2 - exponent)
-    return curved
+    transformed[above] = _power(np.log1p(values[above]), exponent)
+    transformed[~above] = -_power(np.log1p(-values[~above]), 2 - exponent)
+    return transformed
 
 
-def _inverse_yeo_johnson(curved: Float64Array, exponent: float) -> Float64Array:
-    """Infinite beyond the values that the transform can take."""
-    values = np.array(curved, dtype=np.float64)
+def _inverse_yeo_johnson(transformed: Float64Array, exponent: float) -> Float64Array:
+    """Invert the transform; infinite outside its range."""
+    values = np.array(transformed, dtype=np.float64)
     above = values >= 0
     below = values < 0
     values[above] = np.expm1(_root(values[above], exponent))
@@ -103,7 +103,7 @@ def _inverse_yeo_johnson(curved: Float64Array, exponent: float) -> Float64Array:
 
 
 def _power(logs: Float64Array, exponent: float) -> Float64Array:
-    """(e^logs)^exponent - 1 over the exponent, exact for small ones."""
+    """Return ((e^logs)^exponent - 1) / exponent, accurate for small exponents."""
     if exponent == 0:
         return logs
     powers: Float64Array = np.expm1(exponent * logs) / exponent
@@ -111,7 +111,7 @@ def _power(logs: Float64Array, exponent: float) -> Float64Array:
 
 
 def _root(powers: Float64Array, exponent: float) -> Float64Array:
-    """The logs that `_power` made these of."""
+    """Invert `_power`."""
     if exponent == 0:
         return powers
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -122,30 +122,32 @@ def _root(powers: Float64Array, exponent: float) -> Float64Array:
 def _likeliest_exponent(values: Float64Array) -> float:
     above = values >= 0
     logs = np.log1p(np.abs(values))
-    # Σ sign(v) · log(1 + |v|), of the Jacobian of the transform.
+    # Σ sign(v) · log(1 + |v|), from the Jacobian of the transform.
     slope = float(np.where(above, logs, -logs).mean())
     up, down = logs[above], logs[~above]
 
-    def unlikelihood(exponent: float) -> float:
+    def negative_log_likelihood(exponent: float) -> float:
         with np.errstate(over="ignore", invalid="ignore"):
-            curved = np.concatenate([_power(up, exponent), -_power(down, 2 - exponent)])
-            spread = float(curved.std())
-        # A spread that rounding would spoil counts as none.
-        if not _LEAST_SPREAD * float(np.abs(curved).max()) < spread < math.inf:
+            transformed = np.concatenate([_power(up, exponent), -_power(down, 2 - exponent)])
+            std = float(transformed.std())
+        # A standard deviation dominated by rounding counts as 0.
+        if not _MIN_RELATIVE_STD * float(np.abs(transformed).max()) < std < math.inf:
             return math.inf
-        return math.log(spread) - (exponent - 1) * slope
+        return math.log(std) - (exponent - 1) * slope
 
     low, high = _EXPONENTS
     left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
-    ours, theirs = unlikelihood(left), unlikelihood(right)
+    left_value, right_value = negative_log_likelihood(left), negative_log_likelihood(right)
     for _ in range(_STEPS):
-        # Where neither can be computed, no transform (an exponent of 1) is nearer.
-        if ours < theirs or (ours == theirs and abs(left - 1) <= abs(right - 1)):
-            high, right, theirs = right, left, ours
+        # If neither can be computed, move towards the identity (an exponent of 1).
+        if left_value < right_value or (
+            left_value == right_value and abs(left - 1) <= abs(right - 1)
+        ):
+            high, right, right_value = right, left, left_value
             left = high - _GOLDEN * (high - low)
-            ours = unlikelihood(left)
+            left_value = negative_log_likelihood(left)
         else:
-            low, left, ours = left, right, theirs
+            low, left, left_value = left, right, right_value
             right = low + _GOLDEN * (high - low)
-            theirs = unlikelihood(right)
+            right_value = negative_log_likelihood(right)
     return 0.5 * (low + high)

@@ -1,7 +1,4 @@
-"""Parquet, Arrow and NPZ → frames, which keep their types.
-
-Owns: reading, and plain column types. Does not own: globs, joining files.
-"""
+"""Read Parquet, Arrow and NPZ files, which keep their types."""
 
 from __future__ import annotations
 
@@ -19,14 +16,15 @@ from trainer.data.column_names import check_names
 from trainer.data.ndjson_files import NESTED
 from trainer.errors import DataError, Problem
 
+_EXPECTED = {"parquet": "a Parquet file", "arrow": "an Arrow IPC file"}
 _DAMAGED = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError)
 
 
 def read_parquet(path: Path) -> pl.DataFrame:
-    """A Parquet file with its types made plain.
+    """Read a Parquet file, with normalized types.
 
     Raises:
-        DataError: It is no Parquet file or is damaged.
+        DataError: If it is not a Parquet file or is damaged.
     """
     try:
         frame = pl.read_parquet(path, glob=False)
@@ -36,10 +34,10 @@ def read_parquet(path: Path) -> pl.DataFrame:
 
 
 def read_arrow(path: Path) -> pl.DataFrame:
-    """An Arrow IPC file or stream with its types made plain.
+    """Read an Arrow IPC file or stream, with normalized types.
 
     Raises:
-        DataError: It is no Arrow file or is damaged.
+        DataError: If it is not an Arrow file or is damaged.
     """
     with path.open("rb") as file:
         is_file = file.read(6) == b"ARROW1"
@@ -51,14 +49,15 @@ def read_arrow(path: Path) -> pl.DataFrame:
 
 
 def read_npz(path: Path) -> pl.DataFrame:
-    """The arrays of an NPZ file as columns: a 1-D array is one, any other is flattened, row by row,
-    to `name.0`, `name.1`, …
+    """Read the arrays of an NPZ file as columns.
 
-    An array that holds no numbers, text or dates, or has another length than most, is a column of the
-    type `NESTED` without values: whoever uses it refuses it. Arrays without rows are left out.
+    A 1-D array is one column; others are flattened, row by row, to `name.0`, `name.1`, …
+
+    Arrays that do not contain numbers, text or dates, or whose length differs from that of most arrays,
+    become empty columns of the type `NESTED`, which are rejected if used. Scalars are skipped.
 
     Raises:
-        DataError: Damaged, no array that can be read, or no length that most arrays have.
+        DataError: If the file is damaged, has no readable array, or most arrays have no common length.
     """
     where = str(path)
     columns: dict[str, Any] = {}
@@ -104,8 +103,8 @@ def _joined_arrays(
         raise DataError(Problem(str(path), "arrays of numbers, text or dates", found, fix))
     if len(counts) == 2 and counts[0][1] == counts[1][1]:
         found = ", ".join(f"'{name}' {length}" for name, length in lengths.items())
-        fix = "save the arrays of the table alone"
-        raise DataError(Problem(str(path), "arrays with as many rows each", found, fix))
+        fix = "save only the arrays of the table"
+        raise DataError(Problem(str(path), "arrays with the same number of rows", found, fix))
     rows = counts[0][0]
     whole: dict[str, Any] = {}
     for name, part in columns.items():
@@ -129,43 +128,42 @@ def _array_columns(name: str, array: np.ndarray[Any, Any]) -> dict[str, Any]:
 
 
 def scan_typed(path: Path, kind: Literal["parquet", "arrow"]) -> pl.LazyFrame:
-    """A Parquet or Arrow IPC file, to be read in parts.
+    """Scan a Parquet or Arrow IPC file, to read it in parts.
 
     Raises:
-        DataError: It is an Arrow stream, which has to be read from its start.
+        DataError: If it is an Arrow stream, which must be read as a whole.
     """
     if kind == "parquet":
         return pl.scan_parquet(path, glob=False)
     with path.open("rb") as file:
         if file.read(6) != b"ARROW1":
             fix = "save it as Parquet, or set runtime.engine to resident"
-            found = "an Arrow stream, which is read as a whole"
+            found = "an Arrow stream, which must be read as a whole"
             raise DataError(Problem(str(path), "a file that can be read in parts", found, fix))
     return pl.scan_ipc(path, glob=False)
 
 
 def typed_schema(path: Path, kind: Literal["parquet", "arrow"]) -> tuple[pl.Schema, int]:
-    """Column types as they are read, made plain, and the number of rows; nothing else is read.
+    """Return the normalized column types and the number of rows, without reading the rows.
 
     Raises:
-        DataError: It is no such file, is damaged, or is an Arrow stream.
+        DataError: If it is not such a file, is damaged, or is an Arrow stream.
     """
     try:
         scan = scan_typed(path, kind)
         rows = int(scan.select(pl.len()).collect().item())
         return normalize_types(path, pl.DataFrame(schema=scan.collect_schema())).schema, rows
     except _DAMAGED as error:
-        words = {"parquet": "a Parquet file", "arrow": "an Arrow IPC file"}
-        raise _damaged(path, words[kind], error) from error
+        raise _damaged(path, _EXPECTED[kind], error) from error
 
 
 def read_typed_blocks(
     path: Path, kind: Literal["parquet", "arrow"], columns: Sequence[str], rows: int
 ) -> Iterator[pl.DataFrame]:
-    """The rows as `read_parquet` and `read_arrow` read them, some columns only, `rows` at a time.
+    """Read some columns as `read_parquet` and `read_arrow` do, `rows` rows at a time.
 
     Raises:
-        DataError: It is damaged.
+        DataError: If the file is damaged.
     """
     try:
         scan = scan_typed(path, kind).select(columns)
@@ -173,15 +171,14 @@ def read_typed_blocks(
         for start in range(0, height, rows):
             yield normalize_types(path, scan.slice(start, rows).collect())
     except _DAMAGED as error:
-        words = {"parquet": "a Parquet file", "arrow": "an Arrow IPC file"}
-        raise _damaged(path, words[kind], error) from error
+        raise _damaged(path, _EXPECTED[kind], error) from error
 
 
 def normalize_types(path: Path, frame: pl.DataFrame) -> pl.DataFrame:
-    """Text for categories, without blanks around it and null where empty; Float64 for decimals.
+    """Normalize column types: categories become stripped text, null if empty; decimals Float64.
 
     Raises:
-        DataError: A column has a name that cannot be read.
+        DataError: If a column has an invalid name.
     """
     check_names(path, frame.columns)
     changes = []
@@ -197,5 +194,7 @@ def normalize_types(path: Path, frame: pl.DataFrame) -> pl.DataFrame:
 
 def _damaged(path: Path, expected: str, error: BaseException) -> DataError:
     lines = str(error).strip().splitlines()
-    found = f"something else or damage ({lines[0][:120] if lines else type(error).__name__})"
+    found = (
+        f"something else, or a damaged file ({lines[0][:120] if lines else type(error).__name__})"
+    )
     return DataError(Problem(str(path), expected, found, "check the file, or set data.format"))

@@ -1,7 +1,6 @@
-"""Cells and what they mean: numbers, yes/no words, dates, the text of a level or a class.
+"""Parse cells: numbers, yes/no values, dates, and the text of levels and classes.
 
-Every function here looks at one cell at a time: what a cell means never depends on another row.
-Owns: parsing. Does not own: which kind a column has (`kinds`), what is done with the values.
+Every cell is parsed independently of the other rows.
 """
 
 from __future__ import annotations
@@ -18,8 +17,8 @@ from trainer.data.arrays import BoolArray, Float64Array
 from trainer.data.date_formats import parsed_dates
 
 BLOCK_CELLS = 4_000_000
-"""Columns are worked on in blocks of about this many cells: few passes for a wide table, little
-memory for a long one."""
+"""Approximate number of cells per block of columns: few passes for wide tables, little memory for long
+ones."""
 
 TRUE_WORDS = ("true", "yes")
 FALSE_WORDS = ("false", "no")
@@ -28,26 +27,26 @@ FALSE_TOKENS = (*FALSE_WORDS, "0", "0.0", "n", "f", "off")
 
 _INTEGRAL_PATTERN = r"^([+-]?)(0|[1-9][0-9]*)(?:\.0*)?$"
 _INTEGRAL = re.compile(_INTEGRAL_PATTERN)
-_UNTIDY_PATTERN = r"[^\x21-\x7e ]| {2}|^ | $"
-_UNTIDY = re.compile(_UNTIDY_PATTERN)
-_NO_WIDTH = re.compile("[\u200b\u200c\u200d\u2060\ufeff\u00ad]")
+_NOT_NORMALIZED_PATTERN = r"[^\x21-\x7e ]| {2}|^ | $"
+_NOT_NORMALIZED = re.compile(_NOT_NORMALIZED_PATTERN)
+_ZERO_WIDTH = re.compile("[\u200b\u200c\u200d\u2060\ufeff\u00ad]")
 _DIGITS = re.compile(r"(\d+)")
 
 
 def column_blocks(names: Sequence[str], rows: int) -> Iterator[list[str]]:
-    """The names in blocks of about `BLOCK_CELLS` cells, at least one column each."""
+    """Yield the names in blocks of about `BLOCK_CELLS` cells, at least one column each."""
     width = max(1, BLOCK_CELLS // max(1, rows))
     for start in range(0, len(names), width):
         yield list(names[start : start + width])
 
 
 def is_nested(dtype: pl.DataType) -> bool:
-    """Whether cells of this type are no single values (lists, structs, bytes, objects)."""
+    """Return whether cells of this type are nested (lists, structs, objects) or bytes."""
     return dtype.is_nested() or dtype in (pl.Binary, pl.Object)
 
 
 def is_date_type(dtype: pl.DataType) -> bool:
-    """Whether cells of this type are dates or moments; durations and times of day are numbers."""
+    """Return whether cells of this type are dates or datetimes; durations and times are numbers."""
     return dtype.is_temporal() and not _is_clock(dtype)
 
 
@@ -56,8 +55,9 @@ def _is_clock(dtype: pl.DataType) -> bool:
 
 
 def number(name: str, dtype: pl.DataType) -> pl.Expr:
-    """The column as Float64; null where the cell is missing or is no number. Infinity stays. Durations
-    and times of day are in seconds.
+    """Return the column as Float64; null if a cell is missing or not a number.
+
+    Infinity is kept. Durations and times of day are in seconds.
     """
     column = pl.col(name)
     if dtype == pl.Duration:
@@ -74,16 +74,17 @@ def number(name: str, dtype: pl.DataType) -> pl.Expr:
 
 
 def number_matrix(frame: pl.DataFrame, names: Sequence[str]) -> Float64Array:
-    """The columns as float64 (rows, len(names)) in Fortran order; NaN where there is no number."""
+    """Return the columns as float64 (rows, len(names)) in Fortran order; NaN where not a number."""
     schema = frame.schema
     part = frame.select([number(name, schema[name]) for name in names])
-    # What polars hands out without copying cannot be written to.
+    # Arrays that polars returns without copying are read-only.
     return np.require(part.to_numpy(order="fortran"), np.float64, ["F", "W"])
 
 
 def text(series: pl.Series) -> pl.Series:
-    """The cells as text: 3 and 3.0 of a number column are both "3", true is "true"; lists of single
-    values are joined.
+    """Return the cells as text: 3 and 3.0 in a numeric column are both "3", true is "true".
+
+    Lists of single values are joined.
     """
     if series.dtype == pl.String:
         return series
@@ -102,8 +103,10 @@ def text(series: pl.Series) -> pl.Series:
 
 
 def canonical_level(label: str) -> str:
-    """One spelling of a level or class: whole numbers without sign and fraction ("1.0" and "+1" are
-    "1", but "01" stays), and text as `normalize_text` writes it.
+    """Return the canonical spelling of a level or class.
+
+    Whole numbers lose the plus sign and fraction ("1.0" and "+1" become "1", but "01" is unchanged);
+    other text is normalized by `normalize_text`.
     """
     match = _INTEGRAL.fullmatch(label)
     if match is None:
@@ -112,21 +115,23 @@ def canonical_level(label: str) -> str:
 
 
 def normalize_text(label: str) -> str:
-    """One spelling of what looks alike: accents composed (NFC), no blanks around, one blank in place
-    of several or of a non-breaking one, no characters without width.
+    """Normalize text that looks the same.
+
+    Accents are composed (NFC), whitespace is stripped and collapsed to single spaces, and zero-width
+    characters are removed.
     """
-    if _UNTIDY.search(label) is None:
+    if _NOT_NORMALIZED.search(label) is None:
         return label
-    return " ".join(_NO_WIDTH.sub("", unicodedata.normalize("NFC", label)).split())
+    return " ".join(_ZERO_WIDTH.sub("", unicodedata.normalize("NFC", label)).split())
 
 
 def casefold_level(label: str) -> str:
-    """As `canonical_level`, without case: the key under which `ignore_case` finds a level or class."""
+    """Return the key of a level or class with `ignore_case`: its canonical spelling, case-folded."""
     return unicodedata.normalize("NFC", canonical_level(label).casefold())
 
 
 def case_variants(labels: Iterable[str]) -> list[list[str]]:
-    """The labels that differ in case only, together, in their order."""
+    """Return groups of labels that differ only in case, in their order."""
     groups: dict[str, list[str]] = {}
     for label in labels:
         groups.setdefault(casefold_level(label), []).append(label)
@@ -134,30 +139,30 @@ def case_variants(labels: Iterable[str]) -> list[list[str]]:
 
 
 def merge_case_variants(counts: Iterable[tuple[str, int]]) -> dict[str, int]:
-    """Rows of labels of which those that differ in case only are one, under its most frequent
-    spelling.
-    """
+    """Merge the counts of labels that differ only in case, under the most frequent spelling."""
     spellings: dict[str, list[tuple[int, str]]] = {}
     for label, count in counts:
         spellings.setdefault(casefold_level(label), []).append((count, label))
     return {
-        min(found, key=lambda one: (-one[0], one[1]))[1]: sum(count for count, _ in found)
-        for found in spellings.values()
+        min(group, key=lambda item: (-item[0], item[1]))[1]: sum(count for count, _ in group)
+        for group in spellings.values()
     }
 
 
 def level_text(series: pl.Series) -> pl.Series:
-    """The cells as the text of a level, in the spelling that `canonical_level` gives."""
+    """Return the cells as level text, in canonical spelling."""
     if series.dtype != pl.String:
         return text(series)
-    spelled = series.unique().drop_nulls()
-    whole = spelled.str.contains(_INTEGRAL_PATTERN) & spelled.str.contains(r"[+.]|^-0")
-    odd = spelled.filter(whole | spelled.str.contains(_UNTIDY_PATTERN)).to_list()
-    return series.replace(odd, [canonical_level(label) for label in odd]) if odd else series
+    spellings = series.unique().drop_nulls()
+    whole = spellings.str.contains(_INTEGRAL_PATTERN) & spellings.str.contains(r"[+.]|^-0")
+    changes = spellings.filter(whole | spellings.str.contains(_NOT_NORMALIZED_PATTERN)).to_list()
+    if not changes:
+        return series
+    return series.replace(changes, [canonical_level(label) for label in changes])
 
 
 def parse_number(label: str) -> float | None:
-    """The number a text stands for, or None."""
+    """Return the number that a text represents, or None."""
     try:
         return float(label) if "_" not in label else None
     except ValueError:
@@ -165,7 +170,7 @@ def parse_number(label: str) -> float | None:
 
 
 def natural_sort(labels: Sequence[str]) -> list[str]:
-    """Sorted as a person would: numbers by value, "class_2" before "class_10"."""
+    """Sort labels in natural order: numbers by value, "class_2" before "class_10"."""
     values = {label: parse_number(label) for label in labels}
     if all(value is not None and not isnan(value) for value in values.values()):
         return sorted(labels, key=lambda label: (values[label], label))
@@ -174,7 +179,7 @@ def natural_sort(labels: Sequence[str]) -> list[str]:
 
 def _natural_key(label: str) -> tuple[list[tuple[int, str]], str]:
     parts = _DIGITS.split(label)
-    # Of digits the longer number is the larger one; `int` would refuse thousands of them.
+    # Compare digits by length first, as `int` rejects thousands of digits.
     key = [
         (len(part.lstrip("0")), part.lstrip("0")) if index % 2 else (0, part.casefold())
         for index, part in enumerate(parts)
@@ -183,28 +188,28 @@ def _natural_key(label: str) -> tuple[list[tuple[int, str]], str]:
 
 
 def parse_booleans(series: pl.Series, *, marks: bool) -> pl.Series:
-    """The cells as Boolean; null where missing or neither.
+    """Parse the cells as Boolean; null if missing or neither.
 
     Args:
         series: One column.
-        marks: Also accept 1 and 0, y and n, t and f, on and off; else only true/false and yes/no.
+        marks: Whether to accept 1/0, y/n, t/f and on/off too, not only true/false and yes/no.
     """
     if series.dtype == pl.Boolean:
         return series
     words = pl.col(series.name).str.to_lowercase()
     yes = words.is_in(list(TRUE_TOKENS if marks else TRUE_WORDS))
     no = words.is_in(list(FALSE_TOKENS if marks else FALSE_WORDS))
-    read = pl.when(yes | no).then(yes).alias(series.name)
-    return text(series).to_frame().select(read).to_series()
+    parsed = pl.when(yes | no).then(yes).alias(series.name)
+    return text(series).to_frame().select(parsed).to_series()
 
 
 def to_microseconds(series: pl.Series, date_format: str | None) -> pl.Series:
-    """Dates and times as Int64 microseconds since 1970 (UTC); null where missing or no date.
+    """Parse dates and times as Int64 microseconds since 1970 (UTC); null if missing or not a date.
 
     Args:
-        series: A column of dates, of times or of text.
-        date_format: How dates are written as text, in strftime's signs; None for ISO 8601
-            (`2024-03-31`, `2024-03-31T18:30`, with seconds, fractions and an offset).
+        series: A column of dates, datetimes or text.
+        date_format: The strftime format of dates as text; None for ISO 8601 (`2024-03-31`,
+            `2024-03-31T18:30`, with optional seconds, fractions and offset).
     """
     if is_date_type(series.dtype):
         return _microseconds(series)
@@ -229,7 +234,7 @@ _ISO = re.compile(
 
 
 def _iso(words: pl.Series) -> pl.Series:
-    """ISO 8601 by fixed places, so that no row has a say in how another is read."""
+    """Parse ISO 8601 by fixed positions, so that each row is parsed independently of the others."""
     cell = pl.col(words.name)
     day = cell.str.slice(0, 10).str.strptime(pl.Date, "%Y-%m-%d", strict=False)
     rest = cell.str.slice(11)
@@ -240,25 +245,25 @@ def _iso(words: pl.Series) -> pl.Series:
     hour, minute = whole(r"^(\d{2})"), whole(r"^\d{2}:(\d{2})")
     second = whole(r"^\d{2}:\d{2}:(\d{2})")
     fraction = rest.str.extract(r"[.,](\d{1,9})", 1).fill_null("0").str.pad_end(6, "0")
-    away = whole(r"[+-](\d{2}):?(?:\d{2})?$") * 60 + whole(r"[+-]\d{2}:?(\d{2})$")
+    offset = whole(r"[+-](\d{2}):?(?:\d{2})?$") * 60 + whole(r"[+-]\d{2}:?(\d{2})$")
     east = rest.str.contains(r"\+[\d:]+$")
-    clock = (hour * 60 + minute + pl.when(east).then(-away).otherwise(away)) * 60 + second
+    clock = (hour * 60 + minute + pl.when(east).then(-offset).otherwise(offset)) * 60 + second
     stamp = day.cast(pl.Datetime("us")).cast(pl.Int64) + clock * 1_000_000
     stamp += fraction.str.slice(0, 6).cast(pl.Int64)
-    right = cell.str.contains(_ISO.pattern) & (hour < 24) & (minute < 60) & (second < 60)
-    return words.to_frame().select(pl.when(right).then(stamp).alias(words.name)).to_series()
+    is_valid = cell.str.contains(_ISO.pattern) & (hour < 24) & (minute < 60) & (second < 60)
+    return words.to_frame().select(pl.when(is_valid).then(stamp).alias(words.name)).to_series()
 
 
 def looks_like_date(word: str) -> bool:
-    """Whether a text has the form of an ISO 8601 date."""
+    """Return whether a text has the form of an ISO 8601 date."""
     return _ISO.match(word) is not None
 
 
 def looks_like_boolean(word: str) -> bool:
-    """Whether a text is true, false, yes or no."""
+    """Return whether a text is true, false, yes or no."""
     return word.lower() in (*TRUE_WORDS, *FALSE_WORDS)
 
 
 def to_mask(mask: pl.Series) -> BoolArray:
-    """A Boolean series as a numpy mask; null counts as false."""
+    """Return a Boolean series as a numpy mask; null counts as False."""
     return np.asarray(mask.fill_null(value=False).to_numpy(), dtype=np.bool_)
