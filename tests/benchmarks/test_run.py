@@ -49,7 +49,7 @@ class TestRender:
         assert "24 GiB" in page
         assert "python 3.11.2, keras 3.15.1" in page
 
-    def test_best_settings_are_named(self):
+    def test_best_settings_are_shown(self):
         measured = rounds(
             settings={"keras_best": "jit_compile=False"},
             **{OURS: [1.0], "keras": [30.0], "keras_best": [9.0]},
@@ -107,7 +107,7 @@ class TestRender:
                 "predict": {"seconds": 4.5, "start_up_seconds": 3.0},
                 "eval": {"seconds": 5.5, "start_up_seconds": 3.0},
             },
-            "growth": {"rows": [grown()], "width": []},
+            "growth": {"rows": [growth_result()], "width": []},
             "evaluation": {
                 "rows": 100_000,
                 "resamples": 1_000,
@@ -145,49 +145,49 @@ class TestRender:
 
 
 class TestSteadySeconds:
-    def test_second_half_and_what_is_between(self):
+    def test_second_half_includes_work_between_epochs(self):
         assert steady_seconds([9.0, 1.0, 1.0, 3.0], 16.0) == pytest.approx(2.5)
 
-    def test_epochs_in_one_call(self):
+    def test_several_epochs_per_call(self):
         # Calls of 3 epochs; the first compiles.
         epochs = [9.0, 0.0, 0.0, 3.0, 0.0, 0.0, 3.0, 0.0, 0.0, 1.0]
         assert steady_seconds(epochs, sum(epochs)) == pytest.approx(1.0)
 
-    def test_a_first_call_that_compiles_for_long(self):
+    def test_long_compilation_is_excluded(self):
         assert steady_seconds([90.0, 0.0, 3.0, 0.0, 3.0, 0.0], 96.0) == pytest.approx(1.5)
 
-    def test_one_epoch(self):
+    def test_single_epoch(self):
         assert steady_seconds([4.0], 4.0) == pytest.approx(4.0)
 
 
 class TestWorkloads:
     @pytest.mark.parametrize("workload", WORKLOADS.values(), ids=WORKLOADS)
     def test_configs_are_valid(self, workload, tmp_path):
-        for form in (workload, workload.shortened()):
-            Config.model_validate(config_of(form, tmp_path / "table.npz"))
+        for variant in (workload, workload.shortened()):
+            Config.model_validate(config_of(variant, tmp_path / "table.npz"))
 
     @pytest.mark.parametrize("workload", WORKLOADS.values(), ids=WORKLOADS)
-    def test_targets_are_against_peers(self, workload):
+    def test_targets_refer_to_peers(self, workload):
         assert {target.against for target in workload.targets} <= set(workload.peers)
         assert set(workload.once) <= set(workload.peers)
 
     def test_multiplications(self):
-        # 48,000 rows forward and back, 12,000 forward; the first layer hands no gradient back.
+        # 48,000 rows forward and backward, 12,000 forward; the first layer needs no gradient of its inputs.
         weights = 784 * 512 + 512 * 512 + 512 * 10
         operations = (6 * weights - 2 * 784 * 512) * 48_000 + 2 * weights * 12_000
         assert WORKLOADS["W2"].multiplications() == operations
 
-    def test_growth_is_affordable(self):
+    def test_growth_workloads_train_enough_epochs(self):
         for workloads in growth().values():
             for workload in workloads:
                 assert workload.epochs >= 4
         assert growth()["rows"][0].table == Table(1_000, 10)
 
-    def test_every_part_has_a_name(self):
+    def test_all_benchmarks_are_named(self):
         assert set(run.NAMES) == {*WORKLOADS, *run.SCRIPTS, "growth"}
 
 
-def grown():
+def growth_result():
     return {
         "rows": 1_000,
         "width": 64,
@@ -199,9 +199,9 @@ def grown():
     }
 
 
-def test_plot_is_the_same_each_time(tmp_path):
+def test_plot_is_deterministic(tmp_path):
     paths = [tmp_path / "one.svg", tmp_path / "two.svg"]
     for path in paths:
-        draw_growth(path, {"rows": [grown()], "width": [grown()]})
+        draw_growth(path, {"rows": [growth_result()], "width": [growth_result()]})
     assert paths[0].read_bytes() == paths[1].read_bytes()
     assert b"seconds per epoch" in paths[0].read_bytes()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -14,9 +15,15 @@ def config_of(**sweep: Any) -> Config:
     return Config.model_validate({"data": {"source": "x", "target": "y"}, "sweep": sweep})
 
 
+@pytest.fixture(autouse=True)
+def _unsynced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do not flush files to disk, which is slow; a simulated kill does not lose unflushed data."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+
+
 @pytest.fixture
 def space() -> Callable[..., Space]:
-    """A space, from the settings of a `sweep` section."""
+    """Return a function that makes a space from the settings of a `sweep` section."""
     return lambda **sweep: Space(config_of(**sweep))
 
 
@@ -32,5 +39,5 @@ def ended(
 
 @pytest.fixture
 def end() -> Callable[..., TrialEnded]:
-    """The end of a trial."""
+    """Return a function that makes the end of a trial."""
     return ended

@@ -32,7 +32,7 @@ def test_rungs_are_powers_of_the_factor() -> None:
         ({}, 3, "lower", ()),
     ],
 )
-def test_the_worse_are_ended(
+def test_worse_trials_are_eliminated(
     objectives: dict[int, float], factor: int, direction: Direction, ended: tuple[int, ...]
 ) -> None:
     assert trials_to_eliminate(objectives, factor, direction) == ended
@@ -43,18 +43,18 @@ def test_the_worse_are_ended(
     st.integers(2, 5),
     st.sampled_from(["higher", "lower"]),
 )
-def test_none_that_goes_on_is_worse_than_one_that_does_not(
+def test_survivors_are_at_least_as_good_as_eliminated_trials(
     objectives: dict[int, float], factor: int, direction: Direction
 ) -> None:
     ended = trials_to_eliminate(objectives, factor, direction)
-    going = set(objectives) - set(ended)
-    assert len(going) == math.ceil(len(objectives) / factor)
-    for better in going:
+    survivors = set(objectives) - set(ended)
+    assert len(survivors) == math.ceil(len(objectives) / factor)
+    for better in survivors:
         for worse in ended:
-            one, other = objectives[better], objectives[worse]
-            if math.isnan(one):
-                assert math.isnan(other)
-            elif not math.isnan(other):
-                assert one >= other if direction == "higher" else one <= other
+            kept, dropped = objectives[better], objectives[worse]
+            if math.isnan(kept):
+                assert math.isnan(dropped)
+            elif not math.isnan(dropped):
+                assert kept >= dropped if direction == "higher" else kept <= dropped
     reordered = dict(sorted(objectives.items(), reverse=True))
     assert ranked(reordered, direction) == ranked(objectives, direction)

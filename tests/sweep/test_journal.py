@@ -20,8 +20,8 @@ from trainer.sweep.journal import (
 )
 from trainer.sweep.trials import Trial, TrialEnded
 
-End = Callable[..., TrialEnded]
-BEGUN = SweepHeader("val_auc", "higher", 2, 1)
+MakeTrialEnd = Callable[..., TrialEnded]
+HEADER = SweepHeader("val_auc", "higher", 2, 1)
 BATCH = BatchSuggested(
     (
         Trial(0, {"optimizer.learning_rate": 0.1}),
@@ -30,9 +30,9 @@ BATCH = BatchSuggested(
 )
 
 
-def written(path: Path, end: End) -> list[Record]:
+def write_journal(path: Path, end: MakeTrialEnd) -> list[Record]:
     records: list[Record] = [
-        BEGUN, BATCH, RungResult(3, (0, 1), (1,)), end(1, 0.25, "eliminated"),
+        HEADER, BATCH, RungResult(3, (0, 1), (1,)), end(1, 0.25, "eliminated"),
         end(0, 0.1 + 0.2, reason="é"), BatchSuggested((Trial(2, {}),)),
     ]  # fmt: skip
     with Journal(path) as journal:
@@ -41,13 +41,13 @@ def written(path: Path, end: End) -> list[Record]:
     return records
 
 
-def test_what_is_written_reads_back(tmp_path: Path, end: End) -> None:
+def test_written_journal_is_read_back(tmp_path: Path, end: MakeTrialEnd) -> None:
     path = tmp_path / "journal.jsonl"
     assert read_journal(path) == []
     assert header_of([]) is None
-    records = written(path, end)
+    records = write_journal(path, end)
     assert read_journal(path) == records
-    assert header_of(records) == BEGUN
+    assert header_of(records) == HEADER
     with Journal(path) as journal:
         assert journal.records == records
         assert journal.elapsed_seconds == 2.5
@@ -58,23 +58,23 @@ def test_what_is_written_reads_back(tmp_path: Path, end: End) -> None:
     ]  # fmt: skip
 
 
-def test_a_sweep_of_a_former_version_may_repeat_trials(tmp_path: Path) -> None:
+def test_journal_of_an_old_version_is_not_distinct(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
     with Journal(path) as journal:
         journal.write(SweepHeader("val_auc", "higher", 2, 1, is_distinct=True), 0.0)
-    begun = header_of(read_journal(path))
-    assert begun is not None
-    assert begun.is_distinct
-    former = json.loads(path.read_text())
-    del former["is_distinct"]
-    path.write_text(json.dumps(former) + "\n")
+    header = header_of(read_journal(path))
+    assert header is not None
+    assert header.is_distinct
+    old = json.loads(path.read_text())
+    del old["is_distinct"]
+    path.write_text(json.dumps(old) + "\n")
     assert header_of(read_journal(path)) == SweepHeader("val_auc", "higher", 2, 1)
 
 
-def test_an_objective_that_is_no_number_stays_one(tmp_path: Path, end: End) -> None:
+def test_nan_objective_is_read_back(tmp_path: Path, end: MakeTrialEnd) -> None:
     path = tmp_path / "journal.jsonl"
     with Journal(path) as journal:
-        for record in (BEGUN, BATCH, end(0, math.nan)):
+        for record in (HEADER, BATCH, end(0, math.nan)):
             journal.write(record, 0.0)
     last = read_journal(path)[-1]
     assert isinstance(last, TrialEnded)
@@ -82,9 +82,9 @@ def test_an_objective_that_is_no_number_stays_one(tmp_path: Path, end: End) -> N
     assert not last.has_objective
 
 
-def test_a_last_line_written_in_part_is_left_off(tmp_path: Path, end: End) -> None:
+def test_partial_last_line_is_ignored(tmp_path: Path, end: MakeTrialEnd) -> None:
     path = tmp_path / "journal.jsonl"
-    records = written(path, end)
+    records = write_journal(path, end)
     whole = path.read_bytes()
     for cut in range(1, len(whole.splitlines(keepends=True)[-1]) + 1):
         path.write_bytes(whole[:-cut])
@@ -110,33 +110,33 @@ def test_a_last_line_written_in_part_is_left_off(tmp_path: Path, end: End) -> No
         (5, {"elapsed_seconds": None}, "a number for 'elapsed_seconds'"),
     ],
 )
-def test_damage_is_told_with_its_line(
-    tmp_path: Path, end: End, line: int, change: dict[str, Any], expected: str
+def test_damaged_line_is_named(
+    tmp_path: Path, end: MakeTrialEnd, line: int, change: dict[str, Any], expected: str
 ) -> None:
     path = tmp_path / "journal.jsonl"
-    written(path, end)
-    lines = [json.loads(each) for each in path.read_text().splitlines()]
+    write_journal(path, end)
+    lines = [json.loads(text) for text in path.read_text().splitlines()]
     lines[line - 1].update(change)
-    path.write_text("".join(json.dumps(each) + "\n" for each in lines))
-    with pytest.raises(RunError) as caught:
+    path.write_text("".join(json.dumps(record) + "\n" for record in lines))
+    with pytest.raises(RunError) as raised:
         read_journal(path)
-    (problem,) = caught.value.problems
+    (problem,) = raised.value.problems
     assert problem.where == f"{path}:{line}"
     assert problem.expected.startswith(expected)
 
 
-def test_a_line_that_is_no_json_is_told(tmp_path: Path, end: End) -> None:
+def test_line_that_is_not_json(tmp_path: Path, end: MakeTrialEnd) -> None:
     path = tmp_path / "journal.jsonl"
-    written(path, end)
+    write_journal(path, end)
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join([lines[0], b"{\n", *lines[2:]]))
     with pytest.raises(RunError, match=r"journal.jsonl:2: expected a JSON object"):
         Journal(path)
 
 
-def test_a_journal_begins_with_how_the_sweep_was_begun(tmp_path: Path, end: End) -> None:
+def test_journal_without_header(tmp_path: Path, end: MakeTrialEnd) -> None:
     path = tmp_path / "journal.jsonl"
-    written(path, end)
+    write_journal(path, end)
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[1:]))
     with pytest.raises(RunError, match=r":1: expected the event 'sweep' in the first line"):
         read_journal(path)

@@ -18,29 +18,29 @@ NUMBERS = st.floats(-1e300, 1e300)
 
 
 @given(SHARES, st.lists(st.integers(), min_size=1))
-def test_a_choice_is_one_of_its_values(share: float, values: list[int]) -> None:
+def test_choice_is_one_of_its_values(share: float, values: list[int]) -> None:
     assert domain_value(Choices(tuple(values)), share) in values
 
 
 @given(SHARES, st.integers(-(10**15), 10**15), st.integers(1, 10**15))
-def test_a_whole_number_lies_in_its_range(share: float, low: int, width: int) -> None:
+def test_integer_is_in_range(share: float, low: int, width: int) -> None:
     value = domain_value(Integers(low, low + width, log=False), share)
     assert isinstance(value, int)
     assert low <= value <= low + width
 
 
 @given(SHARES, st.integers(1, 10**9), st.integers(1, 10**9))
-def test_a_logarithmic_whole_number_lies_in_its_range(share: float, low: int, width: int) -> None:
+def test_log_integer_is_in_range(share: float, low: int, width: int) -> None:
     value = domain_value(Integers(low, low + width, log=True), share)
     assert isinstance(value, int)
     assert low <= value <= low + width
 
 
 @given(SHARES, NUMBERS, NUMBERS)
-def test_a_number_lies_in_its_range(share: float, one: float, other: float) -> None:
-    low, high = sorted((one, other))
+def test_float_is_in_range(share: float, first: float, second: float) -> None:
+    low, high = sorted((first, second))
     assert low <= domain_value(Floats(low, high, log=False), share) <= high
-    low, high = abs(one) + 1e-300, abs(one) * 3 + 1e-299
+    low, high = abs(first) + 1e-300, abs(first) * 3 + 1e-299
     assert low <= domain_value(Floats(low, high, log=True), share) <= high
 
 
@@ -54,19 +54,19 @@ def test_a_number_lies_in_its_range(share: float, one: float, other: float) -> N
         (Floats(1e-4, 1e-2, log=True), 1e-4, 1e-3),
     ],
 )
-def test_the_scale_is_the_domains(domain: Domain, first: Any, middle: Any) -> None:
+def test_scale_of_the_domain(domain: Domain, first: Any, middle: Any) -> None:
     assert domain_value(domain, 0.0) == pytest.approx(first)
     assert domain_value(domain, 0.5) == pytest.approx(middle)
 
 
-def test_whole_numbers_are_equally_likely() -> None:
+def test_integers_are_equally_likely() -> None:
     shares = (np.arange(7000) + 0.5) / 7000
     counts = Counter(domain_value(Integers(3, 9, log=False), share) for share in shares)
     assert set(counts.values()) == {1000}
     assert set(counts) == set(range(3, 10))
 
 
-def test_logarithmic_whole_numbers_have_the_share_of_their_interval() -> None:
+def test_log_integers_have_the_share_of_their_interval() -> None:
     shares = (np.arange(100_000) + 0.5) / 100_000
     counts = Counter(domain_value(Integers(1, 8, log=True), share) for share in shares)
     for k in range(1, 9):
@@ -74,73 +74,75 @@ def test_logarithmic_whole_numbers_have_the_share_of_their_interval() -> None:
         assert counts[k] / 100_000 == pytest.approx(expected, abs=1e-4)
 
 
-def test_a_point_gives_every_setting_its_value(space: Callable[..., Space]) -> None:
-    subject = space(
+def test_settings_at_a_point(space: Callable[..., Space]) -> None:
+    search_space = space(
         space={"fit.batch_size": "int(1, 4)", "seed": "7,8"},
         pairs=[{"fit.epochs": [1, 2], "optimizer.learning_rate": [0.1, 0.2]}],
     )
-    assert subject.at((0.99, 0.0, 0.6)) == {
+    assert search_space.at((0.99, 0.0, 0.6)) == {
         "seed": 7, "fit.batch_size": 4, "fit.epochs": 2, "optimizer.learning_rate": 0.2,
     }  # fmt: skip
 
 
-def test_the_last_setting_of_a_grid_changes_fastest(space: Callable[..., Space]) -> None:
-    subject = space(space={"a": [1, 2], "b": ["x", "y"]}, pairs=[{"c": [0, 1], "d": [2, 3]}])
-    found = [tuple(trial.values()) for trial in subject.grid()]
-    assert found[:5] == [
+def test_last_dimension_of_a_grid_changes_fastest(space: Callable[..., Space]) -> None:
+    search_space = space(space={"a": [1, 2], "b": ["x", "y"]}, pairs=[{"c": [0, 1], "d": [2, 3]}])
+    trials = [tuple(trial.values()) for trial in search_space.grid()]
+    assert trials[:5] == [
         (1, "x", 0, 2),
         (1, "x", 1, 3),
         (1, "y", 0, 2),
         (1, "y", 1, 3),
         (2, "x", 0, 2),
     ]
-    assert len(found) == 8
+    assert len(trials) == 8
 
 
-def test_a_grid_has_no_trial_twice(space: Callable[..., Space]) -> None:
-    subject = space(
+def test_grid_has_no_repeats(space: Callable[..., Space]) -> None:
+    search_space = space(
         space={"optimizer.momentum": [0.5, 0.9], "optimizer.name": ["adam", "sgd"]},
         when={"optimizer.momentum": "optimizer.name == sgd"},
     )
-    assert list(subject.grid()) == [
+    assert list(search_space.grid()) == [
         {"optimizer.name": "adam"},
         {"optimizer.momentum": 0.5, "optimizer.name": "sgd"},
         {"optimizer.momentum": 0.9, "optimizer.name": "sgd"},
     ]
 
 
-def test_a_condition_may_ask_the_base_config(space: Callable[..., Space]) -> None:
-    wanted = {"space": {"fit.epochs": [5]}}
-    assert space(**wanted, when={"fit.epochs": "optimizer.name == adam"}).at((0.0,)) == {
+def test_conditions_on_the_base_config(space: Callable[..., Space]) -> None:
+    section = {"space": {"fit.epochs": [5]}}
+    assert space(**section, when={"fit.epochs": "optimizer.name == adam"}).at((0.0,)) == {
         "fit.epochs": 5
     }
-    assert space(**wanted, when={"fit.epochs": "fit.batch_size != 32"}).at((0.0,)) == {}
+    assert space(**section, when={"fit.epochs": "fit.batch_size != 32"}).at((0.0,)) == {}
     units = "model.layers.1.dense.units"
-    assert space(**wanted, when={"fit.epochs": f"{units} == 64"}).at((0.0,)) == {"fit.epochs": 5}
-    assert space(**wanted, when={"fit.epochs": "model.layers.7.dense.units == 64"}).at((0.0,)) == {}
+    assert space(**section, when={"fit.epochs": f"{units} == 64"}).at((0.0,)) == {"fit.epochs": 5}
+    assert (
+        space(**section, when={"fit.epochs": "model.layers.7.dense.units == 64"}).at((0.0,)) == {}
+    )
 
 
-def test_dimensions_come_after_those_they_depend_on(space: Callable[..., Space]) -> None:
-    subject = space(
+def test_dependency_order(space: Callable[..., Space]) -> None:
+    search_space = space(
         space={"c": [1], "b": [1], "a": [1]},
         pairs=[{"d": [1], "e": [1]}],
         when={"c": "b == 1", "b": "a == 1", "a": "e == 1"},
     )
-    assert [each.keys for each in subject.in_dependency_order()] == [
+    assert [dimension.keys for dimension in search_space.in_dependency_order()] == [
         ("d", "e"),
         ("a",),
         ("b",),
         ("c",),
     ]
-    assert [each.keys[0] for each in subject.dimensions] == ["c", "b", "a", "d"]
+    assert [dimension.keys[0] for dimension in search_space.dimensions] == ["c", "b", "a", "d"]
 
 
-def test_groups_that_depend_on_each_other_by_different_settings_end(
+def test_dependency_order_of_mutually_dependent_groups(
     space: Callable[..., Space],
 ) -> None:
-    subject = space(
+    search_space = space(
         space={"b": [1]},
         pairs=[{"a1": [1, 2], "a2": [1, 2]}],
         when={"a1": "b == 1", "b": "a2 == 1"},
     )
-    assert len(subject.in_dependency_order()) == 2
+    assert len(search_space.in_dependency_order()) == 2

@@ -1,4 +1,4 @@
-"""The loop, with a trainer that is a function of the settings; and killed after every line."""
+"""The loop of a sweep with a fake trainer, also killed after every line of the journal."""
 
 from __future__ import annotations
 
@@ -34,15 +34,17 @@ sweep:
 """
 
 
-def made(tmp_path: Path, *words: str, text: str = BASE) -> SweepDirectory:
+def make_sweep(tmp_path: Path, *overrides: str, text: str = BASE) -> SweepDirectory:
     tmp_path.mkdir(exist_ok=True)
     path = tmp_path / "config.yaml"
     path.write_text(text)
-    return SweepDirectory.create(tmp_path / "sweeps", "s", sweep_text(load_sweep(path, words)), NOW)
+    return SweepDirectory.create(
+        tmp_path / "sweeps", "s", sweep_text(load_sweep(path, overrides)), NOW
+    )
 
 
 def curve(settings: Settings, epoch: int) -> float:
-    """The objective after an epoch: crossing curves, NaN at high learning rates."""
+    """Return the objective after an epoch: crossing curves, NaN at high learning rates."""
     rate = settings["optimizer.learning_rate"]
     if rate > 5e-2 and epoch > 4:
         return math.nan
@@ -52,13 +54,13 @@ def curve(settings: Settings, epoch: int) -> float:
     )
 
 
-def length(settings: Settings) -> int:
-    """Epochs until it stops of itself."""
+def epochs_of(settings: Settings) -> int:
+    """Return the epoch at which a trial finishes."""
     return 5 if settings["model.layers.0.dense.units"] % 5 == 0 else EPOCHS
 
 
 class FakeTrainer:
-    """Trains by `curve`, one pack a batch size; the last epochs of a resumed trial are told again."""
+    """Trains by `curve`, one pack per batch size; a resumed trial reports its epochs again."""
 
     def __init__(self) -> None:
         self.batches: list[tuple[Trial, ...]] = []
@@ -78,7 +80,7 @@ class FakeTrainer:
             if not pack:
                 return
             yield TrialPackEpoch(
-                epoch, {number: curve(each, epoch) for number, each in pack.items()}
+                epoch, {number: curve(settings, epoch) for number, settings in pack.items()}
             )
             for number, settings in list(pack.items()):
                 status = self._end(number, settings, epoch, batch)
@@ -92,7 +94,7 @@ class FakeTrainer:
             return "eliminated"
         if batch.is_stopped:
             return "stopped"
-        return "finished" if epoch == length(settings) else None
+        return "finished" if epoch == epochs_of(settings) else None
 
     def _ended(self, number: int, settings: Settings, epochs: int, status: Any) -> TrialEnded:
         values = {epoch: curve(settings, epoch) for epoch in range(1, epochs + 1)}
@@ -101,29 +103,29 @@ class FakeTrainer:
         return TrialEnded(number, status, objective, epochs, best, f"trials/{number}", 1.0)
 
 
-def clock() -> Iterator[float]:
-    """Seconds that pass one at each look."""
+def ticking_clock() -> Iterator[float]:
+    """Yield seconds, one more each time."""
     now = 0.0
     while True:
         now += 1.0
         yield now
 
 
-def swept(
+def run_sweep(
     directory: SweepDirectory, batch_size: int = 5, trainer: Any = None
 ) -> tuple[list[dict[str, Any]], list[StudyEvent]]:
-    """The final table and what was told on the way."""
-    ticks = clock()
+    """Return the final table and the events."""
+    ticks = ticking_clock()
     with Study(directory, "val_auc", batch_size, 1) as study:
         events = list(run_study(study, trainer or FakeTrainer(), lambda: next(ticks)))
         return [row.to_json() for row in study.leaderboard().rows], events
 
 
-HALVED = ("sweep.halving=2 epochs", "sweep.trials=17")
+HALVING = ("sweep.halving=2 epochs", "sweep.trials=17")
 SWEEPS = [
-    ("sweep.search=random", *HALVED),
-    ("sweep.search=sobol", *HALVED),
-    ("sweep.search=tpe", *HALVED),
+    ("sweep.search=random", *HALVING),
+    ("sweep.search=sobol", *HALVING),
+    ("sweep.search=tpe", *HALVING),
     ("sweep.search=tpe", "sweep.trials=12"),
     (
         "optimizer.learning_rate=1e-3,1e-2,6e-2",
@@ -133,91 +135,97 @@ SWEEPS = [
 ]
 
 
-@pytest.mark.parametrize("words", SWEEPS, ids=["random", "sobol", "tpe", "tpe-whole", "grid"])
-def test_killed_after_any_line_the_table_is_the_undisturbed_ones(
-    tmp_path: Path, words: tuple[str, ...]
+@pytest.mark.parametrize("overrides", SWEEPS, ids=["random", "sobol", "tpe", "tpe-whole", "grid"])
+def test_result_after_a_kill_at_any_line_is_the_same(
+    tmp_path: Path, overrides: tuple[str, ...]
 ) -> None:
-    directory = made(tmp_path, *words)
-    whole, events = swept(directory)
+    directory = make_sweep(tmp_path, *overrides)
+    expected, events = run_sweep(directory)
     assert events[-1] == StudyEnded("trials")
-    assert len({row["status"] for row in whole}) > 1
+    assert len({row["status"] for row in expected}) > 1
     lines = directory.journal.read_bytes().splitlines(keepends=True)
-    for kept in range(len(lines)):
-        # dead after a line, and in the middle of the next one
-        for torn in (b"", lines[kept][: len(lines[kept]) // 2]):
-            directory.journal.write_bytes(b"".join(lines[:kept]) + torn)
+    for count in range(len(lines)):
+        # killed after a line, and in the middle of the next one
+        for partial in (b"", lines[count][: len(lines[count]) // 2]):
+            directory.journal.write_bytes(b"".join(lines[:count]) + partial)
             trainer = FakeTrainer()
-            again, _ = swept(directory, batch_size=5 if kept == 0 else 3, trainer=trainer)
-            assert again == whole
-            ended = {row["trial"] for row in whole if _has_ended(lines[:kept], row["trial"])}
+            again, _ = run_sweep(directory, batch_size=5 if count == 0 else 3, trainer=trainer)
+            assert again == expected
+            ended = {row["trial"] for row in expected if _has_ended(lines[:count], row["trial"])}
             trained = [trial.number for batch in trainer.batches for trial in batch]
-            assert sorted(trained) == sorted({row["trial"] for row in whole} - ended)
+            assert sorted(trained) == sorted({row["trial"] for row in expected} - ended)
 
 
 def _has_ended(lines: list[bytes], number: int) -> bool:
     return any(line.startswith(b'{"event": "end", "number": %d,' % number) for line in lines)
 
 
-def test_only_what_was_begun_is_resumed(tmp_path: Path) -> None:
-    directory = made(tmp_path, "sweep.search=random", "sweep.trials=10")
-    swept(directory)
+def test_only_started_trials_are_resumed(tmp_path: Path) -> None:
+    directory = make_sweep(tmp_path, "sweep.search=random", "sweep.trials=10")
+    run_sweep(directory)
     lines = directory.journal.read_bytes().splitlines(keepends=True)
     directory.journal.write_bytes(b"".join(lines[:4]))
     trainer = FakeTrainer()
-    swept(directory, trainer=trainer)
+    run_sweep(directory, trainer=trainer)
     first, second = trainer.batches
     assert [trial.is_resumed for trial in first] == [True] * 3
     assert [trial.is_resumed for trial in second] == [False] * 5
 
 
-def test_batches_are_of_the_size_asked_for_and_the_last_is_what_is_left(tmp_path: Path) -> None:
-    _, events = swept(made(tmp_path, "sweep.trials=12"))
-    assert [len(each.trials) for each in events if isinstance(each, BatchStarted)] == [5, 5, 2]
-    assert [each.number for each in events if isinstance(each, TrialEnded)] != list(range(12))
+def test_batch_sizes(tmp_path: Path) -> None:
+    _, events = run_sweep(make_sweep(tmp_path, "sweep.trials=12"))
+    assert [len(event.trials) for event in events if isinstance(event, BatchStarted)] == [5, 5, 2]
+    assert [event.number for event in events if isinstance(event, TrialEnded)] != list(range(12))
 
 
-def test_halving_ends_the_worse_of_those_trained_together(tmp_path: Path) -> None:
-    words = ("sweep.search=random", "sweep.halving={first: 2 epochs, factor: 2}", "sweep.trials=8")
-    rows, events = swept(made(tmp_path, *words), batch_size=8)
+def test_halving_eliminates_the_worse_trials_of_a_pack(tmp_path: Path) -> None:
+    overrides = (
+        "sweep.search=random",
+        "sweep.halving={first: 2 epochs, factor: 2}",
+        "sweep.trials=8",
+    )
+    rows, events = run_sweep(make_sweep(tmp_path, *overrides), batch_size=8)
     for size in (16, 32):
         pack = {row["trial"]: row for row in rows if row["settings"]["fit.batch_size"] == size}
-        going = set(pack)
+        survivors = set(pack)
         for epoch in (2, 4, 8):
-            going = {number for number in going if pack[number]["epochs"] >= epoch}
-            scores = {number: curve(pack[number]["settings"], epoch) for number in going}
-            best = sorted(going, key=lambda number: -scores[number])[: math.ceil(len(going) / 2)]
-            for number in going - set(best):
+            survivors = {number for number in survivors if pack[number]["epochs"] >= epoch}
+            scores = {number: curve(pack[number]["settings"], epoch) for number in survivors}
+            best = sorted(survivors, key=lambda number: -scores[number])[
+                : math.ceil(len(survivors) / 2)
+            ]
+            for number in survivors - set(best):
                 assert (pack[number]["status"], pack[number]["epochs"]) == ("eliminated", epoch)
-            going = set(best)
-    assert any(isinstance(each, TrialPackEpoch) and each.epoch == EPOCHS for each in events)
+            survivors = set(best)
+    assert any(isinstance(event, TrialPackEpoch) and event.epoch == EPOCHS for event in events)
 
 
-def test_trials_told_again_end_with_their_epoch(tmp_path: Path) -> None:
-    class LosingTrainer(FakeTrainer):
-        """Loses its first pack after two epochs, and trains it again."""
+def test_repeated_epochs_eliminate_the_same_trials(tmp_path: Path) -> None:
+    class RestartingTrainer(FakeTrainer):
+        """Restarts every pack after two epochs."""
 
         def _pack(self, pack: dict[int, Settings], batch: Batch) -> Generator[TrialEvent]:
             for epoch in (1, 2):
                 yield TrialPackEpoch(
-                    epoch, {number: curve(each, epoch) for number, each in pack.items()}
+                    epoch, {number: curve(settings, epoch) for number, settings in pack.items()}
                 )
             yield from super()._pack(pack, batch)
 
-    words = ("sweep.search=random", *HALVED)
-    once, _ = swept(made(tmp_path / "a", *words))
-    again, _ = swept(made(tmp_path / "b", *words), trainer=LosingTrainer())
+    overrides = ("sweep.search=random", *HALVING)
+    once, _ = run_sweep(make_sweep(tmp_path / "a", *overrides))
+    again, _ = run_sweep(make_sweep(tmp_path / "b", *overrides), trainer=RestartingTrainer())
     assert any(row["status"] == "eliminated" for row in once)
     assert again == once
 
 
-def test_without_halving_none_is_eliminated(tmp_path: Path) -> None:
-    rows, _ = swept(made(tmp_path, "sweep.trials=10"))
+def test_without_halving_no_trial_is_eliminated(tmp_path: Path) -> None:
+    rows, _ = run_sweep(make_sweep(tmp_path, "sweep.trials=10"))
     assert {row["status"] for row in rows} == {"finished", "failed"}
 
 
-def test_time_ends_a_sweep_and_the_trials_in_training(tmp_path: Path) -> None:
-    directory = made(tmp_path, "sweep.max_seconds=40")
-    rows, events = swept(directory)
+def test_time_limit_stops_trials_in_training(tmp_path: Path) -> None:
+    directory = make_sweep(tmp_path, "sweep.max_seconds=40")
+    rows, events = run_sweep(directory)
     assert events[-1] == StudyEnded("seconds")
     assert {row["status"] for row in rows} >= {"stopped", "finished"}
     with Study(directory, "val_auc", 5, 1) as study:
@@ -225,10 +233,10 @@ def test_time_ends_a_sweep_and_the_trials_in_training(tmp_path: Path) -> None:
         assert list(run_study(study, FakeTrainer(), lambda: 0.0)) == [StudyEnded("seconds")]
 
 
-def test_an_interrupted_sweep_is_gone_on_with(tmp_path: Path) -> None:
-    words = ("sweep.search=tpe", "sweep.trials=12")
-    whole, _ = swept(made(tmp_path, *words))
-    directory = made(tmp_path / "again", *words)
+def test_interrupted_sweep_is_resumed(tmp_path: Path) -> None:
+    overrides = ("sweep.search=tpe", "sweep.trials=12")
+    expected, _ = run_sweep(make_sweep(tmp_path, *overrides))
+    directory = make_sweep(tmp_path / "again", *overrides)
 
     def interrupted(batch: Batch) -> Generator[TrialEvent, None, None]:
         for event in FakeTrainer()(batch):
@@ -236,16 +244,16 @@ def test_an_interrupted_sweep_is_gone_on_with(tmp_path: Path) -> None:
             if isinstance(event, TrialEnded) and event.number >= 5:
                 return
 
-    rows, events = swept(directory, trainer=interrupted)
+    rows, events = run_sweep(directory, trainer=interrupted)
     assert events[-1] == StudyEnded("interrupted")
     assert [row["status"] for row in rows].count("open") == 4
-    assert swept(directory)[0] == whole
+    assert run_sweep(directory)[0] == expected
 
 
-def test_what_the_trainer_raises_ends_this_process_alone(tmp_path: Path) -> None:
-    words = ("sweep.search=random", "sweep.trials=6")
-    whole, _ = swept(made(tmp_path, *words))
-    directory = made(tmp_path / "again", *words)
+def test_sweep_is_resumed_after_an_exception(tmp_path: Path) -> None:
+    overrides = ("sweep.search=random", "sweep.trials=6")
+    expected, _ = run_sweep(make_sweep(tmp_path, *overrides))
+    directory = make_sweep(tmp_path / "again", *overrides)
 
     def broken(batch: Batch) -> Generator[TrialEvent, None, None]:
         events = FakeTrainer()(batch)
@@ -254,24 +262,24 @@ def test_what_the_trainer_raises_ends_this_process_alone(tmp_path: Path) -> None
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        swept(directory, trainer=broken)
-    assert swept(directory)[0] == whole
+        run_sweep(directory, trainer=broken)
+    assert run_sweep(directory)[0] == expected
 
 
-def test_a_trainer_is_closed_with_the_loop(tmp_path: Path) -> None:
-    closed, held = [], []
+def test_training_is_closed_with_the_loop(tmp_path: Path) -> None:
+    closed, generators = [], []
 
-    def watched(batch: Batch) -> Generator[TrialEvent, None, None]:
+    def closing_trainer(batch: Batch) -> Generator[TrialEvent, None, None]:
         try:
             yield from FakeTrainer()(batch)
         finally:
             closed.append(True)
 
     def train(batch: Batch) -> Generator[TrialEvent, None, None]:
-        held.append(watched(batch))  # so that it is not closed by being forgotten
-        return held[0]
+        generators.append(closing_trainer(batch))  # so that garbage collection does not close it
+        return generators[0]
 
-    with Study(made(tmp_path), "val_auc", 5, 1) as study:
+    with Study(make_sweep(tmp_path), "val_auc", 5, 1) as study:
         events = run_study(study, train, lambda: 0.0)
         assert isinstance(next(events), BatchStarted)
         next(events)
@@ -279,28 +287,28 @@ def test_a_trainer_is_closed_with_the_loop(tmp_path: Path) -> None:
     assert closed == [True]
 
 
-def test_another_config_is_not_gone_on_with(tmp_path: Path) -> None:
-    directory = made(tmp_path, "sweep.search=random", "sweep.trials=6")
-    swept(directory)
+def test_changed_config_is_rejected(tmp_path: Path) -> None:
+    directory = make_sweep(tmp_path, "sweep.search=random", "sweep.trials=6")
+    run_sweep(directory)
     text = directory.config.read_text()
     directory.config.write_text(text.replace("seed: 3", "seed: 4"))
-    with pytest.raises(RunError) as caught:
+    with pytest.raises(RunError) as raised:
         Study(directory, "val_auc", 5, 1)
-    assert "start another sweep" in caught.value.problems[0].fix
+    assert "start another sweep" in raised.value.problems[0].fix
     directory.config.write_text(text)
-    assert swept(directory)[1] == [StudyEnded("trials")]
+    assert run_sweep(directory)[1] == [StudyEnded("trials")]
 
 
-def test_a_sweep_without_its_section_is_damaged(tmp_path: Path) -> None:
-    directory = made(tmp_path)
+def test_config_without_sweep_section_is_damaged(tmp_path: Path) -> None:
+    directory = make_sweep(tmp_path)
     text = directory.config.read_text()
     directory.config.write_text(text[: text.index("sweep:")])
     with pytest.raises(RunError, match="expected a sweep section, found none"):
         Study(directory, "val_auc", 5, 1)
 
 
-def test_how_it_was_begun_holds(tmp_path: Path) -> None:
-    directory = made(tmp_path, "sweep.trials=6")
+def test_header_is_kept_on_resume(tmp_path: Path) -> None:
+    directory = make_sweep(tmp_path, "sweep.trials=6")
     with Study(directory, "val_auc", 5, 1) as study:
         assert (study.header.direction, study.elapsed_seconds) == ("higher", 0.0)
         assert study.max_seconds == math.inf

@@ -1,4 +1,4 @@
-"""The tree-structured Parzen estimator: the same when told again, and better than chance."""
+"""The tree-structured Parzen estimator: it can be replayed, and it beats random search."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from trainer.sweep.space import Space
 from trainer.sweep.tpe import TpeSearch
 from trainer.sweep.trials import TrialEnded, TrialStatus
 
-End = Callable[..., TrialEnded]
-SEARCHED: dict[str, Any] = {
+MakeTrialEnd = Callable[..., TrialEnded]
+SECTION: dict[str, Any] = {
     "space": {
         "optimizer.momentum": "uniform(0, 0.99)",
         "optimizer.learning_rate": "log(1e-4, 1)",
@@ -31,7 +31,7 @@ SEARCHED: dict[str, Any] = {
 
 
 def score(settings: Settings) -> float:
-    """Best at a learning rate of 0.01, with sgd and a momentum of 0.9."""
+    """Return a score that is best at a learning rate of 0.01, with sgd and a momentum of 0.9."""
     value = -abs(math.log10(settings["optimizer.learning_rate"]) + 2) - len(
         settings["model.layers"]
     )
@@ -50,18 +50,20 @@ STATUSES: list[TrialStatus] = [
 ]
 
 
-def told(number: int, settings: Settings, end: End) -> TrialEnded:
-    """A trial's end, a function of its settings and number; of every kind of end some."""
+def trial_end(number: int, settings: Settings, end: MakeTrialEnd) -> TrialEnded:
+    """Return a trial's end as a function of settings and number, covering all statuses."""
     objective = math.nan if number % 7 == 3 else score(settings)
     return end(number, objective, STATUSES[number % 6], epochs=1 + number % 4)
 
 
-def history(search: TpeSearch, sizes: list[int], end: End, first: int = 0) -> list[list[Settings]]:
+def history(
+    search: TpeSearch, sizes: list[int], end: MakeTrialEnd, first: int = 0
+) -> list[list[Settings]]:
     batches = []
     for size in sizes:
         batch: list[Settings] = list(search.ask(size))
         assert len(batch) == size
-        search.tell([told(first + index, each, end) for index, each in enumerate(batch)])
+        search.tell([trial_end(first + index, trial, end) for index, trial in enumerate(batch)])
         first += size
         batches.append(batch)
     return batches
@@ -70,66 +72,70 @@ def history(search: TpeSearch, sizes: list[int], end: End, first: int = 0) -> li
 SIZES = [8, 8, 5, 8, 1, 8]
 
 
-def test_a_search_cut_after_any_batch_goes_on_as_the_undisturbed_one(
-    space: Callable[..., Space], end: End
+def test_search_restored_after_any_batch_continues_identically(
+    space: Callable[..., Space], end: MakeTrialEnd
 ) -> None:
-    subject = space(**SEARCHED)
-    whole = history(TpeSearch(subject, 3, "higher"), SIZES, end)
+    search_space = space(**SECTION)
+    expected = history(TpeSearch(search_space, 3, "higher"), SIZES, end)
     for cut in range(len(SIZES) + 1):
-        search = TpeSearch(space(**SEARCHED), 3, "higher")
-        assert history(search, SIZES[:cut], end) == whole[:cut]
-        # cut in the middle of the next batch: it was asked for and not told
+        search = TpeSearch(space(**SECTION), 3, "higher")
+        assert history(search, SIZES[:cut], end) == expected[:cut]
+        # cut in the middle of the next batch, whose results are not known
         if cut < len(SIZES):
-            assert list(search.ask(SIZES[cut])) == whole[cut]
-            ends = [told(sum(SIZES[:cut]) + n, each, end) for n, each in enumerate(whole[cut])]
+            assert list(search.ask(SIZES[cut])) == expected[cut]
+            ends = [
+                trial_end(sum(SIZES[:cut]) + n, trial, end) for n, trial in enumerate(expected[cut])
+            ]
             search.tell(ends)
             rest = history(search, SIZES[cut + 1 :], end, sum(SIZES[: cut + 1]))
-            assert rest == whole[cut + 1 :]
-    assert history(TpeSearch(subject, 4, "higher"), SIZES[:1], end) != whole[:1]
+            assert rest == expected[cut + 1 :]
+    assert history(TpeSearch(search_space, 4, "higher"), SIZES[:1], end) != expected[:1]
 
 
-def test_what_it_is_told_matters(space: Callable[..., Space], end: End) -> None:
-    found = []
+def test_results_change_later_suggestions(space: Callable[..., Space], end: MakeTrialEnd) -> None:
+    results = []
     for sign in (1.0, -1.0):
-        search = TpeSearch(space(**SEARCHED), 0, "higher")
+        search = TpeSearch(space(**SECTION), 0, "higher")
         batch = list(search.ask(16))
-        search.tell([end(number, sign * score(each)) for number, each in enumerate(batch)])
-        found.append(list(search.ask(4)))
-    assert found[0] != found[1]
+        search.tell([end(number, sign * score(trial)) for number, trial in enumerate(batch)])
+        results.append(list(search.ask(4)))
+    assert results[0] != results[1]
 
 
-def test_settings_that_are_not_in_force_are_left_out(space: Callable[..., Space]) -> None:
-    search = TpeSearch(space(**SEARCHED), 0, "higher")
+def test_inactive_settings_are_omitted(space: Callable[..., Space]) -> None:
+    search = TpeSearch(space(**SECTION), 0, "higher")
     search.ask(60)
     for trial in search._study.trials:
         assert ("optimizer.momentum" in trial.params) == (trial.params["optimizer.name"] == 1)
-    for settings in TpeSearch(space(**SEARCHED), 0, "higher").ask(60):
+    for settings in TpeSearch(space(**SECTION), 0, "higher").ask(60):
         assert ("optimizer.momentum" in settings) == (settings["optimizer.name"] == "sgd")
         assert (settings["fit.batch_size"], settings["fit.epochs"]) in ((16, 5), (64, 20))
-        assert settings["model.layers"] in SEARCHED["space"]["model.layers"]
+        assert settings["model.layers"] in SECTION["space"]["model.layers"]
 
 
 @pytest.mark.parametrize("direction", ["higher", "lower"])
-def test_it_finds_better_trials_than_chance(
-    direction: Any, space: Callable[..., Space], end: End
+def test_tpe_beats_random_search(
+    direction: Any, space: Callable[..., Space], end: MakeTrialEnd
 ) -> None:
     sign = 1 if direction == "higher" else -1
-    found = {}
+    results = {}
     for name in ("tpe", "random"):
         means = []
         for seed in range(3):
-            search = new_search(name, space(**SEARCHED), seed, direction)
+            search = new_search(name, space(**SECTION), seed, direction)
             for first in range(0, 96, 8):
                 batch = list(search.ask(8))
-                ends = [end(first + n, sign * score(each)) for n, each in enumerate(batch)]
+                ends = [end(first + n, sign * score(trial)) for n, trial in enumerate(batch)]
                 search.tell(ends)
-            means.append(sum(score(each) for each in batch) / len(batch))
-        found[name] = sum(means) / len(means)
-    assert found["tpe"] > found["random"] + 0.5
+            means.append(sum(score(trial) for trial in batch) / len(batch))
+        results[name] = sum(means) / len(means)
+    assert results["tpe"] > results["random"] + 0.5
 
 
-def test_it_is_told_what_optuna_calls_it(space: Callable[..., Space], end: End) -> None:
-    search = TpeSearch(space(**SEARCHED), 0, "higher")
+def test_results_are_told_with_optuna_states(
+    space: Callable[..., Space], end: MakeTrialEnd
+) -> None:
+    search = TpeSearch(space(**SECTION), 0, "higher")
     search.ask(5)
     search.tell(
         [
@@ -139,7 +145,7 @@ def test_it_is_told_what_optuna_calls_it(space: Callable[..., Space], end: End) 
     )  # fmt: skip
     states = optuna.trial.TrialState
     trials = search._study.trials
-    assert [each.state for each in trials] == [
+    assert [trial.state for trial in trials] == [
         states.COMPLETE, states.PRUNED, states.FAIL, states.FAIL, states.PRUNED,
     ]  # fmt: skip
     assert trials[0].value == 0.5
@@ -167,29 +173,33 @@ print(sorted({{n.split(".")[0] for n, m in sys.modules.items() if m}} & set({hea
 """
 
 
-def test_it_needs_no_heavy_package() -> None:
+def test_heavy_packages_are_not_imported() -> None:
     heavy = ["scipy", "sklearn", "pandas", "torch", "jax", "tensorflow", "keras", "matplotlib"]
     code = WITHOUT.format(names=heavy, heavy=[*heavy, "sqlalchemy", "alembic"])
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (done.stdout.strip(), done.stderr) == ("[]", "")
+    completed = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert (completed.stdout.strip(), completed.stderr) == ("[]", "")
 
 
-def test_without_optuna_it_says_what_to_install(
+def test_missing_optuna_error_has_the_install_command(
     space: Callable[..., Space], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "optuna", None)
-    with pytest.raises(ConfigError) as caught:
-        new_search("tpe", space(**SEARCHED), 0, "higher")
-    (problem,) = caught.value.problems
+    with pytest.raises(ConfigError) as raised:
+        new_search("tpe", space(**SECTION), 0, "higher")
+    (problem,) = raised.value.problems
     assert problem.key == "sweep.search"
     assert problem.fix.startswith("pip install 'optuna")
-    assert new_search("sobol", space(**SEARCHED), 0, "higher").ask(2)
+    assert new_search("sobol", space(**SECTION), 0, "higher").ask(2)
 
 
-def test_the_room_is_light() -> None:
+def test_sweep_package_imports_no_heavy_package() -> None:
     code = (
         "import sys, trainer.sweep.study, trainer.sweep.leaderboard\n"
         "print([m for m in ('tensorflow', 'keras', 'optuna', 'scipy', 'polars') if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    completed = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert completed.stdout.strip() == "[]"
