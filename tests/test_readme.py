@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from trainer.config.load import load_config
-from trainer_cli.main import run, verbs
+from trainer_cli.main import command_names, run
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -100,5 +100,5 @@ def test_its_audit_is_real(desk, capsys):
 
 def test_it_names_every_verb():
     table = README.split("## Commands")[1].split("##")[0]
-    for verb in verbs():
+    for verb in command_names():
         assert f"`{verb}" in table, verb

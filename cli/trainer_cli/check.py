@@ -24,7 +24,7 @@ _SHOWN_FEATURES = 4
 
 
 def command(
-    words: ConfigArguments,
+    arguments: ConfigArguments,
     data: Annotated[
         bool,
         typer.Option(
@@ -46,7 +46,7 @@ def command(
     Example: trainer check --data configs/breast_cancer.yaml
     """
     if data:
-        _audit(words, strict=strict, quiet=quiet, json=json)
+        _audit(arguments, strict=strict, quiet=quiet, json=json)
         return
     if strict:
         raise UsageError(Problem("trainer check --strict", "--data as well", "no --data"))
@@ -54,7 +54,7 @@ def command(
     from trainer.workflows.checking import load_checked
     from trainer.workflows.plan import make_plan
 
-    config, overrides = one_config(words, "trainer check")
+    config, overrides = one_config(arguments, "trainer check")
     loaded = load_checked(config, overrides)
     members = member_configs(loaded.config)
     plan = make_plan(replace(loaded, config=members[0].config))
@@ -86,13 +86,13 @@ def command(
             console.result(f"sweep: {trials}, {sweep.search} search; first batch: {sweep.first}")
 
 
-def _audit(words: list[str], *, strict: bool, quiet: bool, json: bool) -> None:
+def _audit(arguments: list[str], *, strict: bool, quiet: bool, json: bool) -> None:
     from trainer.config.members import member_configs
     from trainer.runs.search import is_run
     from trainer.workflows.audit import audit_data, audit_labels
     from trainer.workflows.checking import load_checked
 
-    path, overrides = one_config(words, "trainer check --data")
+    path, overrides = one_config(arguments, "trainer check --data")
     if is_run(path):
         if overrides:
             expected = "no settings, because a run has its config"

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def command(
-    words: ConfigArguments,
+    arguments: ConfigArguments,
     runs: Runs = DEFAULT_RUNS,
     quiet: Quiet = False,
     json: JsonLines = False,
@@ -48,7 +48,7 @@ def command(
 
     Example: trainer fit configs/breast_cancer.yaml optimizer.learning_rate=3e-4
     """
-    configs, overrides = configs_and_overrides(words)
+    configs, overrides = configs_and_overrides(arguments)
     if runs.exists() and not runs.is_dir():
         raise UsageError(
             Problem("--runs", "a folder for run directories", f"the file {runs}", "use a folder")

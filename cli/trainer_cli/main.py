@@ -186,12 +186,12 @@ def _usage_problem(error: TyperException, arguments: list[str]) -> Problem:
         return Problem(command, "one of its options", f"'{option}'", fix)
     if "No such command" in error.message:
         name = error.message.split("'")[1]
-        fix = did_you_mean(name, verbs(), see_help)
+        fix = did_you_mean(name, command_names(), see_help)
         if name in _SYNONYMS:
             fix = f"did you mean '{_SYNONYMS[name]}'?"
         elif Path(name).is_file():
             fix = f"for example: {command_text('fit', name)}"
-        return Problem("trainer", f"a command ({', '.join(verbs())})", f"'{name}'", fix)
+        return Problem("trainer", f"a command ({', '.join(command_names())})", f"'{name}'", fix)
     parameter = getattr(error, "param", None)
     if parameter is not None:
         name = parameter.opts[0]
@@ -244,7 +244,7 @@ def _meant_option(option: str, context: Any, arguments: list[str]) -> str:
     near = did_you_mean(option.lstrip("-"), list(known))
     if near:
         return f"did you mean '{known[near.removeprefix('did you mean ').strip(chr(39) + '?')]}'?"
-    if not any(parameter.name == "words" for parameter in context.command.params):
+    if not any(parameter.name == "arguments" for parameter in context.command.params):
         return ""
     from trainer.config.overrides import suggest_override
 
@@ -266,6 +266,6 @@ def _options_of(context: Any) -> list[str]:
     )
 
 
-def verbs() -> list[str]:
+def command_names() -> list[str]:
     """Return the names of all commands, in the order of the help."""
     return [command.name for command in app.registered_commands if command.name]

@@ -96,14 +96,14 @@ SPLITS: tuple[Literal["train"], Literal["validation"], Literal["test"]] = (
 )
 
 
-def configs_and_overrides(words: list[str]) -> tuple[list[Path], list[str]]:
+def configs_and_overrides(arguments: list[str]) -> tuple[list[Path], list[str]]:
     """Separate config files from overrides, keeping the order of each.
 
     Raises:
         UsageError: There is no config.
     """
-    overrides = [word for word in words if _is_override(word)]
-    configs = [Path(word) for word in words if not _is_override(word)]
+    overrides = [argument for argument in arguments if _is_override(argument)]
+    configs = [Path(argument) for argument in arguments if not _is_override(argument)]
     if not configs:
         raise UsageError(
             Problem("trainer", "a config file", "only settings", "add the config before them")
@@ -111,13 +111,13 @@ def configs_and_overrides(words: list[str]) -> tuple[list[Path], list[str]]:
     return configs, overrides
 
 
-def one_config(words: list[str], verb: str) -> tuple[Path, list[str]]:
+def one_config(arguments: list[str], command: str) -> tuple[Path, list[str]]:
     """Separate the config file from overrides, for a command that takes one config."""
-    configs, overrides = configs_and_overrides(words)
+    configs, overrides = configs_and_overrides(arguments)
     if len(configs) > 1:
         raise UsageError(
             Problem(
-                verb,
+                command,
                 "one config file",
                 f"{len(configs)}: {', '.join(map(str, configs))}",
                 "settings are written KEY=VALUE",
@@ -126,20 +126,20 @@ def one_config(words: list[str], verb: str) -> tuple[Path, list[str]]:
     return configs[0], overrides
 
 
-def _is_override(word: str) -> bool:
-    if word.startswith("~") and not word.startswith("~" + os.sep):
+def _is_override(argument: str) -> bool:
+    if argument.startswith("~") and not argument.startswith("~" + os.sep):
         return True
     try:
-        if Path(word).is_file():
+        if Path(argument).is_file():
             return False
     except OSError:
         # Too long for a file name, or in a folder without read permission.
         pass
-    if "=" in word:
+    if "=" in argument:
         return True
     # A setting without '=' is a mistyped override rather than a missing file.
-    section = re.match(r"(data|model|optimizer|fit|evaluate|runtime)[.:]", word)
-    return section is not None and not word.lower().endswith((".yaml", ".yml"))
+    section = re.match(r"(data|model|optimizer|fit|evaluate|runtime)[.:]", argument)
+    return section is not None and not argument.lower().endswith((".yaml", ".yml"))
 
 
 RunOrSweep = Annotated[

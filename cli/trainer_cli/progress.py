@@ -92,7 +92,7 @@ class Progress:
         terminal = Console(stderr=True)
 
         class Narrow(Bar):
-            """A bar that leaves room for the terminal's ^C: in the last column it would wrap, and the
+            """A bar that leaves space for the terminal's ^C: in the last column it would wrap, and the
             bar would be drawn again on the next line.
             """
 
@@ -105,7 +105,7 @@ class Progress:
             MofNCompleteColumn(),
             BarColumn(bar_width=24),
             TimeRemainingColumn(compact=True),
-            # What is measured takes the room that the others leave.
+            # Metrics take the remaining width.
             TextColumn("{task.fields[metrics]}", table_column=Column(ratio=1, no_wrap=True)),
             console=terminal,
             refresh_per_second=_DRAWS_PER_SECOND,

@@ -18,7 +18,7 @@ from trainer_cli.sweep_output import follow_sweep, print_sweep_result
 
 def command(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run or sweep directory.")],
-    words: Annotated[
+    arguments: Annotated[
         list[str] | None,
         typer.Argument(
             metavar="KEY=VALUE",
@@ -64,7 +64,9 @@ def command(
     try:
         with signals.caught():
             if is_sweep(run):
-                _check_not_given(run, run_options, words, "start another sweep with trainer sweep")
+                _check_not_given(
+                    run, run_options, arguments, "start another sweep with trainer sweep"
+                )
                 sweep_events = resume_sweep(
                     run,
                     jobs=jobs,
@@ -78,7 +80,7 @@ def command(
                 return signals.exit_code if swept.reason == "interrupted" else 0
             if has_members(run):
                 fix = f"extend one of its members: {command_text('resume', run / 'members/0001')}"
-                _check_not_given(run, {**run_options, **sweep_options}, words, fix)
+                _check_not_given(run, {**run_options, **sweep_options}, arguments, fix)
                 member_events = resume_members(
                     run, command=command, allow_custom=allow_custom, interrupted=signals.reason
                 )
@@ -88,7 +90,7 @@ def command(
             _check_not_given(run, sweep_options, None, "")
             events = resume_run(
                 run,
-                words or [],
+                arguments or [],
                 command=command,
                 accept_differences=accept_differences,
                 allow_custom=allow_custom,

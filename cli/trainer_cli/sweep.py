@@ -26,7 +26,7 @@ from trainer_cli.sweep_output import follow_sweep, print_sweep_result
 
 
 def command(
-    words: Annotated[
+    arguments: Annotated[
         list[str],
         typer.Argument(
             metavar="CONFIG|KEY=A,B|KEY=RANGE|KEY=VALUE",
@@ -77,7 +77,7 @@ def command(
     if sweeps.exists() and not sweeps.is_dir():
         fix = "use a folder"
         raise UsageError(Problem("--sweeps", "a folder for sweeps", f"the file {sweeps}", fix))
-    config, settings = one_config(words, "trainer sweep")
+    config, settings = one_config(arguments, "trainer sweep")
     cluster = cluster_of(engine, address)
     options = {"trials": trials, "max_seconds": max_seconds, "seed": seed, "keep": keep}
     settings += [f"sweep.{key}={value}" for key, value in options.items() if value is not None]

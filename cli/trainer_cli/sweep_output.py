@@ -25,36 +25,36 @@ def follow_sweep(
     from trainer.sweep.trials import BatchPlanned, TrialEnded, TrialPackEpoch, TrialPackStarted
     from trainer.workflows.sweep import PhaseStarted, SweepFinished, SweepStarted
 
-    shown = SweepProgress(stderr)
+    progress = SweepProgress(stderr)
     try:
         for event in events:
             match event:
                 case PhaseStarted():
-                    shown.phase(event.text)
+                    progress.phase(event.text)
                 case SweepStarted():
                     signals.training = True
                     _print_start(event, stderr)
-                    shown.started(event)
+                    progress.started(event)
                 case BatchPlanned():
-                    shown.planned(event)
+                    progress.planned(event)
                 case TrialPackStarted():
-                    shown.pack(event)
+                    progress.pack(event)
                 case TrialPackEpoch():
-                    shown.epoch(event)
+                    progress.epoch(event)
                 case TrialEnded():
-                    shown.ended(event)
+                    progress.ended(event)
                 case SweepFinished():
-                    shown.close()
+                    progress.close()
                     _print_end(event, stderr)
                     return event
     except (ResourceError, StorageError):
-        shown.close()
-        if shown.sweep is not None:
-            stderr.print(_resumes(shown.sweep))
+        progress.close()
+        if progress.sweep is not None:
+            stderr.print(_resumes(progress.sweep))
         raise
     finally:
         signals.training = False
-        shown.close()
+        progress.close()
         events.close()
     raise AssertionError("a sweep ends with SweepFinished")
 

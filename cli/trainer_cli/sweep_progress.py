@@ -76,12 +76,12 @@ class SweepProgress:
             self._settings[trial.number] = trial.settings
         self._stderr.print(batch.text)
 
-    def pack(self, begun: Any) -> None:
+    def pack(self, started_pack: Any) -> None:
         """Handle the start of a pack, whose program is compiled next."""
-        trials = pluralize(len(begun.trials), "trial")
-        after = f", from epoch {begun.epoch + 1}" if begun.epoch else ""
-        text = f"compiling pack {begun.place} of {begun.packs} ({trials}{after})"
-        self._compiling[tuple(begun.trials)] = text
+        trials = pluralize(len(started_pack.trials), "trial")
+        after = f", from epoch {started_pack.epoch + 1}" if started_pack.epoch else ""
+        text = f"compiling pack {started_pack.place} of {started_pack.packs} ({trials}{after})"
+        self._compiling[tuple(started_pack.trials)] = text
         self.phase(text)
 
     def epoch(self, done: Any) -> None:

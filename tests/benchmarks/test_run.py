@@ -172,7 +172,7 @@ class TestWorkloads:
         assert set(workload.once) <= set(workload.peers)
 
     def test_multiplications(self):
-        # 48,000 rows forward and backward, 12,000 forward; the first layer needs no gradient of its inputs.
+        # 48,000 rows forward and backward, 12,000 forward; none for the inputs of the first layer.
         weights = 784 * 512 + 512 * 512 + 512 * 10
         operations = (6 * weights - 2 * 784 * 512) * 48_000 + 2 * weights * 12_000
         assert WORKLOADS["W2"].multiplications() == operations

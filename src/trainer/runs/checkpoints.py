@@ -31,7 +31,7 @@ from trainer.runs.files import (
     sha256_of,
     storage_errors,
 )
-from trainer.runs.readers import shown
+from trainer.runs.readers import short_repr
 
 FORMAT = 2
 MODEL, STATE, METADATA = "model.keras", "state.npz", "checkpoint.json"
@@ -207,7 +207,7 @@ def _read_metadata(path: Path, needed: set[str]) -> dict[str, Any]:
             Problem(
                 where=str(path),
                 expected=f"format {FORMAT}",
-                found=f"format {shown(metadata['format'])}",
+                found=f"format {short_repr(metadata['format'])}",
                 fix="use the version of trainer that wrote it, which manifest.json names",
             )
         )
@@ -231,7 +231,7 @@ def _verify(place: Path, name: str, written: object) -> None:
         case {"sha256": str(digest), "bytes": int(size)} if re.fullmatch(r"\w[\w.-]*", name):
             pass
         case _:
-            raise _damaged(place / METADATA, "file names with sha256 and bytes", shown(name))
+            raise _damaged(place / METADATA, "file names with sha256 and bytes", short_repr(name))
     path = place / name
     if not path.exists():
         raise _damaged(path, "this file of the checkpoint", "no such file")

@@ -250,7 +250,7 @@ def manifest_from_json(value: Any, path: Path) -> Manifest:
             Problem(
                 where=str(path),
                 expected=f"a manifest of format {FORMAT}",
-                found=f"format {readers.shown(value['format'])}",
+                found=f"format {readers.short_repr(value['format'])}",
                 fix="read it with the version of trainer that wrote it",
             )
         )

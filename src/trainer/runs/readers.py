@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 
-def shown(value: Any) -> str:
+def short_repr(value: Any) -> str:
     """Return a value as text for a message, truncated."""
     try:
         text = repr(value)
@@ -22,7 +22,7 @@ class DamageError(Exception):
     def __init__(self, expected: str, found: object) -> None:
         super().__init__(expected)
         self.expected = expected
-        self.found = shown(found)
+        self.found = short_repr(found)
 
 
 Reader = Callable[[Any], Any]

@@ -17,7 +17,7 @@ from trainer.runs.directory import RunDirectory
 from trainer.runs.example import write_example
 from trainer.runs.files import read_json
 from trainer.runs.opening import open_run
-from trainer.runs.readers import shown
+from trainer.runs.readers import short_repr
 from trainer.workflows.decisions import with_decisions
 from trainer.workflows.evaluate import load_run_table
 from trainer.workflows.example import example_row
@@ -92,7 +92,9 @@ def read_sentence(run: RunDirectory) -> str:
             return sentence
         case content:
             fix = f"remove it, then: {command_text('report', run.path)}"
-            raise RunError(Problem(str(run.findings), "the findings of a run", shown(content), fix))
+            raise RunError(
+                Problem(str(run.findings), "the findings of a run", short_repr(content), fix)
+            )
 
 
 def _write(run: RunDirectory, config: Config, parts: tuple[FoldData, ...]) -> str:
