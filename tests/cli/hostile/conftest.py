@@ -1,4 +1,4 @@
-"""A sound run, to be made hostile."""
+"""A valid run, to be made hostile."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from trainer.workflows.fit import fit_run
 from trainer.workflows.training import RunFinished
 
 
-@pytest.fixture(scope="module")
-def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a table, a config and its finished run, to be copied."""
-    folder = tmp_path_factory.mktemp("sound")
+@pytest.fixture(scope="session")
+def valid(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a table, a config and its finished run, to be copied."""
+    folder = tmp_path_factory.mktemp("valid")
     lines = ["age,income,city,answer"]
     lines += [
         f"{20 + row * 7 % 41},{1000 + row * 131 % 977},{'ABC'[row % 3]},{'ny'[row % 2]}"
@@ -27,7 +27,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     (folder / "table.csv").write_text("\n".join(lines) + "\n")
     (folder / "good.yaml").write_text("data: {source: table.csv, target: answer}\n")
-    # Here and not in another process: it has to have the threads that this one happens to have.
+    # In this process: the run must have the number of threads that this process has.
     events = fit_run(
         load_config(folder / "good.yaml", SETTINGS),
         runs=folder,
@@ -43,19 +43,19 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def mark(tmp_path: Path) -> Iterator[Path]:
-    """A file that is there when something was run."""
+    """A file that exists once code of the attacker was run."""
     path = tmp_path / "mark"
     yield path
-    assert not path.exists(), "something of a stranger's was run"
+    assert not path.exists(), "code of the attacker was run"
 
 
 @pytest.fixture
-def run(sound: Path, tmp_path: Path, mark: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A finished run of its own, in the working directory as `run`."""
+def run(valid: Path, tmp_path: Path, mark: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the run, as `run` in the working directory."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("TRAINER_RUNS", raising=False)
     monkeypatch.delenv("TRAINER_ALLOW_CUSTOM", raising=False)
     for name in ("table.csv", "good.yaml"):
-        shutil.copy(sound / name, tmp_path / name)
-    shutil.copytree(sound / "run", tmp_path / "run")
+        shutil.copy(valid / name, tmp_path / name)
+    shutil.copytree(valid / "run", tmp_path / "run")
     return Path("run")

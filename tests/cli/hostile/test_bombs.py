@@ -1,55 +1,60 @@
-"""Archives that hold more than they are long are told of, in bounded memory."""
+"""Archives that are small on disk and huge when read are refused, in bounded memory."""
 
 from __future__ import annotations
 
 import io
-import re
+import json
+import os
+import shutil
 import subprocess
-import time
+import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
-from tempfile import TemporaryFile
 
 import numpy as np
 import pytest
 
-from tests.cli.hostile.attack import (
-    GIGABYTE,
-    READERS,
-    SECONDS,
-    SPARE_BYTES,
-    checkpoints,
-    reseal,
-    zip_of,
-)
-from tests.cli.processes import COMMAND
+from tests.cli.hostile.attack import READERS, check_readers, checkpoints, reseal, zip_of
+
+GIGABYTE = 1 << 30
+SPARE_BYTES = 500_000_000
+"""Memory that reading a bomb may take in addition to that of reading the unchanged run."""
+KINDS = ("packed", "declared", "no bytes wide", "many")
+RUN_EACH = """
+import json, re, sys
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
+from pathlib import Path
+from trainer.engine import devices
+from trainer_cli.main import run
+
+devices.usable_cores = lambda: 1  # as in the tests: the run has one thread
+for words in json.loads(sys.argv[1]):
+    out, err = StringIO(), StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        code = run(words)
+    peak = 1024 * int(re.search(r"^VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text(), re.M)[1])
+    print(json.dumps([code, err.getvalue(), peak]))
+"""
 
 
-def peak_bytes(*arguments: str) -> tuple[int, str, int]:
-    """Exit code, stderr and the most memory of a command that may take four gigabytes at most."""
+def run_each(commands: list[tuple[str, ...]]) -> list[tuple[int, str, int]]:
+    """Run commands in one process of at most four gigabytes.
+
+    Returns:
+        For each its exit code, its stderr and the most memory that the process has had so far.
+    """
     limited = ("bash", "-c", f'ulimit -d {4 * GIGABYTE // 1024}; exec "$@"', "bash")
-    with TemporaryFile("w+") as err:
-        process = subprocess.Popen(
-            [*limited, *COMMAND, *arguments], stdout=subprocess.DEVNULL, stderr=err
-        )
-        began, most = time.monotonic(), 0
-        # What wait4 says of memory is that of the process that forked, if that was larger.
-        while process.poll() is None:
-            assert time.monotonic() - began < SECONDS, arguments
-            most = max(most, resident_peak(process.pid))
-            time.sleep(0.01)
-        err.seek(0)
-        return process.returncode, err.read(), most
-
-
-def resident_peak(process: int) -> int:
-    """The most bytes of memory that a process has taken; 0 where that cannot be known any more."""
-    try:
-        status = Path(f"/proc/{process}/status").read_text()
-    except OSError:
-        return 0
-    found = re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)
-    return 1024 * int(found[1]) if found else 0
+    done = subprocess.run(
+        [*limited, sys.executable, "-c", RUN_EACH, json.dumps(commands)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    return [tuple(json.loads(line)) for line in done.stdout.splitlines()]
 
 
 def npy_header(shape: tuple[int, ...], kind: str = "|u1") -> bytes:
@@ -59,58 +64,80 @@ def npy_header(shape: tuple[int, ...], kind: str = "|u1") -> bytes:
     return content.getvalue()
 
 
-@pytest.fixture(scope="module")
-def bombs() -> dict[str, bytes]:
-    """Archives of a megabyte or less that hold, or say they hold, a gigabyte or more."""
-    large = npy_header((GIGABYTE,)) + bytes(GIGABYTE)
-    return {
-        "packed": zip_of({"age.npy": large}, zipfile.ZIP_DEFLATED),
-        "declared": zip_of({"age.npy": npy_header((1 << 50,), "<f8") + b"12345678"}),
-        "no bytes wide": zip_of({"age.npy": npy_header((1 << 40,), "|S0")}),
-        "many": zip_of({f"{number}.npy": npy_header((0,)) for number in range(10_000)}),
-    }
+def bomb(kind: str) -> bytes:
+    """An NPZ archive of a few megabytes that holds, or claims to hold, a gigabyte or more."""
+    match kind:
+        case "packed":
+            large = npy_header((GIGABYTE,)) + bytes(GIGABYTE)
+            return zip_of({"age.npy": large}, zipfile.ZIP_DEFLATED)
+        case "declared":
+            return zip_of({"age.npy": npy_header((1 << 50,), "<f8") + b"12345678"})
+        case "no bytes wide":
+            return zip_of({"age.npy": npy_header((1 << 40,), "|S0")})
+        case _:
+            return zip_of({f"{number}.npy": npy_header((0,)) for number in range(10_000)})
 
 
-@pytest.fixture(scope="module")
-def ordinary_bytes(sound: Path) -> int:
-    """The most memory that evaluating the run takes as it was."""
-    code, _, most = peak_bytes("eval", str(sound / "run"))
-    assert code == 0
-    return most
-
-
-@pytest.mark.parametrize("kind", ["packed", "declared", "no bytes wide"])
-@pytest.mark.parametrize("file", ["model.keras", "state.npz"])
-def test_bombs_in_a_checkpoint(
-    kind: str, file: str, run: Path, bombs: dict[str, bytes], ordinary_bytes: int
-) -> None:
-    content, packed = bombs[kind], kind == "packed"
+def plant(kind: str, file: str, run: Path) -> None:
+    """Put a bomb into each checkpoint of a run."""
+    content = bomb(kind) if file == "state.npz" or kind != "packed" else b""
     if file == "model.keras":
         with zipfile.ZipFile(run / "checkpoints/best/model.keras") as archive:
             members = {name: archive.read(name) for name in archive.namelist()}
-        members["model.weights.h5"] = bytes(GIGABYTE) if packed else bombs[kind]
+        packed = kind == "packed"
+        members["model.weights.h5"] = bytes(GIGABYTE) if packed else content
         content = zip_of(members, zipfile.ZIP_DEFLATED if packed else zipfile.ZIP_STORED)
     for checkpoint in checkpoints(run):
         (checkpoint / file).write_bytes(content)
         reseal(checkpoint)
-    for verb in ("eval", "resume"):
-        code, err, most = peak_bytes(*READERS[verb])
-        # To go on, weights that are no HDF5 file are not looked into.
-        assert code == 2 or (verb, file, packed) == ("resume", "model.keras", False), (verb, err)
-        assert "Traceback" not in err
-        assert file in err or code == 0
-        assert most < ordinary_bytes + SPARE_BYTES, (verb, most, ordinary_bytes)
+
+
+def expected_codes(kind: str, file: str) -> dict[str, int]:
+    # To resume, weights that are not an HDF5 file are not read.
+    is_read = file == "state.npz" or kind == "packed"
+    return {"eval": 2, "resume": 2 if is_read else 0}
+
+
+@pytest.mark.parametrize("kind", ["declared", "no bytes wide"])
+@pytest.mark.parametrize("file", ["model.keras", "state.npz"])
+def test_bombs_in_a_checkpoint(kind: str, file: str, run: Path, trainer: Callable) -> None:
+    plant(kind, file, run)
+    expected = expected_codes(kind, file)
+    check_readers(trainer, {verb: {code} for verb, code in expected.items()}, only=(*expected,))
 
 
 @pytest.mark.parametrize("kind", ["declared", "no bytes wide", "many"])
-def test_bombs_of_data(kind: str, run: Path, bombs: dict[str, bytes]) -> None:
-    Path("bomb.npz").write_bytes(bombs[kind])
-    for arguments in (
-        ("check", "good.yaml", "data.source=bomb.npz"),
-        ("predict", "run", "bomb.npz", "-o", "out.csv"),
-        ("init", "bomb.npz", "--target", "age"),
-    ):
-        code, err, most = peak_bytes(*arguments)
-        assert code == 2, (arguments, err)
+def test_bombs_of_data(kind: str, run: Path, refused: Callable) -> None:
+    Path("bomb.npz").write_bytes(bomb(kind))
+    refused("check", "good.yaml", "data.source=bomb.npz", mentions=["bomb.npz"])
+    refused("predict", "run", "bomb.npz", "-o", "out.csv", mentions=["bomb.npz"])
+    refused("init", "bomb.npz", "--target", "age", mentions=["bomb.npz"])
+
+
+@pytest.mark.slow
+def test_bombs_are_refused_in_bounded_memory(run: Path) -> None:
+    commands, expected = [("eval", "run")], [(0, "")]
+    for kind in ("declared", "no bytes wide", "packed"):
+        for file in ("model.keras", "state.npz"):
+            other = Path(f"run {kind} {file}")
+            shutil.copytree(run, other)
+            plant(kind, file, other)
+            for verb, code in expected_codes(kind, file).items():
+                commands.append(tuple(word.replace("run", str(other)) for word in READERS[verb]))
+                expected.append((code, file if code else ""))
+    for kind in ("declared", "no bytes wide", "many"):
+        name = f"{kind}.npz"
+        Path(name).write_bytes(bomb(kind))
+        commands += [
+            ("check", "good.yaml", f"data.source={name}"),
+            ("predict", "run", name, "-o", "out.csv"),
+            ("init", name, "--target", "age"),
+        ]
+        expected += [(2, name)] * 3
+    results = run_each(commands)
+    _, _, ordinary = results[0]
+    for command, (code, text), (ended, err, peak) in zip(commands, expected, results, strict=True):
+        assert ended == code, (command, err)
         assert "Traceback" not in err
-        assert most < 2 * GIGABYTE, (arguments, most)
+        assert text in err
+        assert peak < ordinary + SPARE_BYTES, (command, peak, ordinary)
