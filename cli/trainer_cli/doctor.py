@@ -51,12 +51,12 @@ def command(
     if json:
         console.json_result(facts)
         return
-    console.result(f"python      {facts['python']} on {facts['platform']}")
+    console.result(f"python       {facts['python']} on {facts['platform']}")
     for name, version in facts["packages"].items():
-        console.result(f"{name:<11} {version}")
-    console.result(f"cores       {cores}")
-    console.result(f"threads     1 for small networks, {cores} for large ones (runtime.threads)")
-    console.result(f"devices     {', '.join(devices)}")
-    console.result(f"gpu         {'yes' if gpus else 'none: ' + why_no_gpu()}")
+        console.result(f"{name:<12} {version}")
+    console.result(f"cores        {cores}")
+    console.result(f"threads      1 for small networks, {cores} for large ones (runtime.threads)")
+    console.result(f"devices      {', '.join(devices)}")
+    console.result(f"gpu          {'yes' if gpus else 'none: ' + why_no_gpu()}")
     cache = facts["cache"]
-    console.result(f"cache       {format_bytes(cache['bytes'])} in {cache['path']}")
+    console.result(f"cache        {format_bytes(cache['bytes'])} in {cache['path']}")

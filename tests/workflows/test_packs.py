@@ -171,8 +171,8 @@ def test_what_cannot_be_packed_is_trained_alone(tmp_path: Path, config: Path) ->
     folder = Folder(tmp_path / "own", config, members)
     plan = schedule_packs([folder.spec(number) for number in range(4)], TableCache())
     assert [pack.numbers for pack in plan.packs] == [(0, 2), (1,), (3,)]
-    reasons = "optimizer.name: lamb, no other of its shape"
-    assert str(plan) == f"4 networks in 3 programs (alone: {reasons})"
+    reasons = "optimizer.name: lamb, no other network of this shape"
+    assert str(plan) == f"4 networks in 3 programs (separate: {reasons})"
     folder.train(after=8)
     ended = folder.train()
     assert [one.status for one in ended] == ["finished"] * 4

@@ -87,7 +87,9 @@ class PackSchedule:
         text = f"{pluralize(count, 'network')} in {pluralize(len(self.packs), 'program')}"
         reasons = dict.fromkeys(p.single_reason for p in self.packs if p.single_reason is not None)
         return (
-            f"{text} (alone: {', '.join(str(reason) for reason in reasons)})" if reasons else text
+            f"{text} (separate: {', '.join(str(reason) for reason in reasons)})"
+            if reasons
+            else text
         )
 
 
@@ -119,7 +121,7 @@ def schedule_packs(specs: Sequence[RunSpec], tables: TableCache, jobs: int = 1) 
     for key in [key for key, group in groups.items() if len(group) == 1]:
         # Compiling a pack takes longer than training one network uncompiled.
         (planned_run,) = groups.pop(key)
-        alone[planned_run.spec.number] = PackSpec((planned_run,), "no other of its shape")
+        alone[planned_run.spec.number] = PackSpec((planned_run,), "no other network of this shape")
     packs = [
         PackSpec(tuple(group[first : first + size]))
         for group in groups.values()
