@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.report.page.predicted_runs import make_answered
+from tests.report.page.predicted_runs import make_predicted_run
 from tests.report.run_files import make_run, scores, settings
 from trainer.runs.directory import RunDirectory
 
@@ -56,7 +56,7 @@ def test_markdown_goes_to_stdout(run: RunDirectory, trainer: Callable, refused: 
 
 def test_plots_alone(folder: Path, trainer: Callable) -> None:
     pytest.importorskip("matplotlib")
-    run = make_answered(folder / "runs")
+    run = make_predicted_run(folder / "runs")
     result = trainer("report", run.path, "--png", "plots", "--json")
     assert result.json["plots"][0] == "plots/roc.png"
     assert len(list(Path("plots").iterdir())) == len(result.json["plots"])
@@ -82,7 +82,7 @@ def test_refused(
 
 
 def test_show_tells_the_findings(folder: Path, trainer: Callable) -> None:
-    run = make_answered(folder / "runs")
+    run = make_predicted_run(folder / "runs")
     result = trainer("show", run.path)
     assert result.code == 0
     assert result.out.startswith("On 60 test rows, yes is told well.\n")
@@ -98,7 +98,7 @@ def test_show_tells_the_findings(folder: Path, trainer: Callable) -> None:
 
 
 def test_a_run_without_its_data_still_has_a_page(folder: Path, trainer: Callable) -> None:
-    run = make_answered(folder / "runs")
+    run = make_predicted_run(folder / "runs")
     run.findings.unlink()
     result = trainer("report", run.path, "--format", "md")
     assert result.code == 0

@@ -1,4 +1,4 @@
-"""Answers to random questions, scores on a grid and so tied, classes missing, weights or none."""
+"""Random predictions, with ties, missing classes, and optional weights."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ from hypothesis import strategies as st
 from trainer.evaluation.predictions import Predictions
 
 
-def answers_of(task: str, y: Any, p: Any, weight: Any = None, **more: Any) -> Predictions:
+def make_predictions(task: str, y: Any, p: Any, weight: Any = None, **more: Any) -> Predictions:
     y, p = np.asarray(y, float), np.asarray(p, float)
-    y, p = (each[:, None] if each.ndim == 1 else each for each in (y, p))
+    y, p = (item[:, None] if item.ndim == 1 else item for item in (y, p))
     names = ("no", "yes") if task == "binary" else tuple(f"c{i}" for i in range(y.shape[1]))
     rows = more.pop("rows", np.arange(len(y)))
     return Predictions(task, names, y, p, rows, weight, **more)  # type: ignore[arg-type]
 
 
-def random_answers(
+def random_predictions(
     task: str, rows: int, seed: int, columns: int = 3, skill: float = 1.0, **more: Any
 ) -> Predictions:
-    """Answers that are somewhat right."""
+    """Make random predictions that are better than chance."""
     random = np.random.default_rng(seed)
     if task == "regression":
         y = random.normal(5, 2, (rows, columns))
-        return answers_of(task, y, y + random.normal(0, 1 / skill, y.shape), **more)
+        return make_predictions(task, y, y + random.normal(0, 1 / skill, y.shape), **more)
     if task == "multiclass":
         y = np.eye(columns)[random.integers(0, columns, rows)]
         powers = np.exp(skill * y + random.normal(size=y.shape))
-        return answers_of(task, y, powers / powers.sum(axis=1, keepdims=True), **more)
+        return make_predictions(task, y, powers / powers.sum(axis=1, keepdims=True), **more)
     k = 1 if task == "binary" else columns
     y = (random.random((rows, k)) < 0.4).astype(float)
     logits = skill * (2 * y - 1) + random.normal(size=y.shape)
-    return answers_of(task, y, 1 / (1 + np.exp(-logits)), **more)
+    return make_predictions(task, y, 1 / (1 + np.exp(-logits)), **more)
 
 
 @st.composite
-def samples(draw: st.DrawFn, task: str, *, whole_weights: bool = False) -> Predictions:
+def samples(draw: st.DrawFn, task: str, *, integer_weights: bool = False) -> Predictions:
     n = draw(st.integers(2, 30))
     random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     k = draw(st.integers(3, 7)) if task == "multiclass" else draw(st.integers(1, 3))
@@ -53,10 +53,14 @@ def samples(draw: st.DrawFn, task: str, *, whole_weights: bool = False) -> Predi
         shares = random.choice([0.0, 0.5, 1.0], k, p=[0.15, 0.7, 0.15])
         y = (random.random((n, k)) < shares).astype(float)
         p = random.integers(0, grid + 1, (n, k)) / grid
-    kind = "whole" if whole_weights else draw(st.sampled_from(["none", "whole", "real", "zeros"]))
+    kind = (
+        "integer"
+        if integer_weights
+        else draw(st.sampled_from(["none", "integer", "real", "zeros"]))
+    )
     weight = None
     if kind != "none":
         weight = random.uniform(0.1, 5, n) if kind == "real" else random.integers(0, 4, n) * 1.0
-        weight += kind == "whole"
+        weight += kind == "integer"
         weight[0] = 1
-    return answers_of(task, y, p, weight)
+    return make_predictions(task, y, p, weight)

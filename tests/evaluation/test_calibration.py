@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 from sklearn.calibration import calibration_curve
 
-from tests.evaluation.samples import random_answers, samples
+from tests.evaluation.samples import random_predictions, samples
 from trainer.evaluation.calibration import (
     apply_temperature,
     calibration_error,
@@ -21,25 +21,25 @@ from trainer.models.metrics import compute_metrics
 
 def loss_at(sample: Predictions, temperature: float) -> float:
     p = apply_temperature(sample.task, sample.p, temperature)
-    found = compute_metrics(["log_loss"], sample.task, sample.y, p, sample.weight, 0.5)
-    return found["log_loss"]
+    result = compute_metrics(["log_loss"], sample.task, sample.y, p, sample.weight, 0.5)
+    return result["log_loss"]
 
 
 @pytest.mark.parametrize("strategy", ["uniform", "quantile"])
-def test_curve_agrees_with_scikit_learn(strategy: str) -> None:
-    sample = random_answers("binary", 500, 0)
+def test_curve_matches_sklearn(strategy: str) -> None:
+    sample = random_predictions("binary", 500, 0)
     y, p = sample.y[:, 0], sample.p[:, 0]
-    found = reliability_curve(y, p, strategy=strategy, bins=10)  # type: ignore[arg-type]
+    result = reliability_curve(y, p, strategy=strategy, bins=10)  # type: ignore[arg-type]
     observed, predicted = calibration_curve(y, p, n_bins=10, strategy=strategy)
-    assert found.observed == pytest.approx(observed)
-    assert found.predicted == pytest.approx(predicted)
-    assert found.count.sum() == 500
-    assert (found.low <= found.predicted).all()
-    assert (found.predicted <= found.high).all()
-    assert (found.observed_low <= found.observed).all()
-    assert (found.observed <= found.observed_high).all()
+    assert result.observed == pytest.approx(observed)
+    assert result.predicted == pytest.approx(predicted)
+    assert result.count.sum() == 500
+    assert (result.low <= result.predicted).all()
+    assert (result.predicted <= result.high).all()
+    assert (result.observed_low <= result.observed).all()
+    assert (result.observed <= result.observed_high).all()
     if strategy == "quantile":
-        assert set(found.count) == {50}
+        assert set(result.count) == {50}
 
 
 @settings(max_examples=60, deadline=None)
@@ -50,7 +50,7 @@ def test_error_is_the_mean_gap_of_the_curve(sample: Predictions, strategy: str, 
     edges = np.append(curve.low, curve.high[-1])
     mass = [w[np.searchsorted(edges, p, "right").clip(1, len(curve.low)) == k + 1].sum()
             for k in range(len(curve.low))]  # fmt: skip
-    found = calibration_error(
+    result = calibration_error(
         "binary",
         sample.y,
         sample.p,
@@ -58,13 +58,13 @@ def test_error_is_the_mean_gap_of_the_curve(sample: Predictions, strategy: str, 
         bins=bins,
         weight=w,
     )
-    assert found == pytest.approx(
+    assert result == pytest.approx(
         np.average(np.abs(curve.predicted - curve.observed), weights=mass)
     )
 
 
-def test_several_classes_are_judged_by_the_likeliest() -> None:
-    sample = random_answers("multiclass", 200, 0)
+def test_multiclass_uses_the_top_class() -> None:
+    sample = random_predictions("multiclass", 200, 0)
     right, predicted = top_class(sample.y, sample.p)
     assert right.mean() == (sample.y.argmax(1) == sample.p.argmax(1)).mean()
     assert (predicted == sample.p.max(axis=1)).all()
@@ -73,7 +73,7 @@ def test_several_classes_are_judged_by_the_likeliest() -> None:
     )
 
 
-def test_calibrated_answers_have_a_small_error() -> None:
+def test_calibrated_predictions_have_a_small_error() -> None:
     random = np.random.default_rng(0)
     p = random.random((50_000, 1))
     y = (random.random(p.shape) < p).astype(float)
@@ -81,7 +81,7 @@ def test_calibrated_answers_have_a_small_error() -> None:
     assert calibration_error("binary", y, p**3) > 0.1
 
 
-def test_empty() -> None:
+def test_no_rows() -> None:
     nothing = np.zeros((0, 1))
     assert np.isnan(calibration_error("binary", nothing, nothing))
     assert len(reliability_curve(nothing[:, 0], nothing[:, 0], strategy="quantile").observed) == 0
@@ -91,31 +91,31 @@ def test_empty() -> None:
 @settings(max_examples=60, deadline=None)
 @given(st.sampled_from(["binary", "multiclass", "multilabel"]).flatmap(samples))
 def test_no_temperature_is_better(sample: Predictions) -> None:
-    found = fit_temperature(sample.task, sample.y, sample.p, sample.weight)
+    result = fit_temperature(sample.task, sample.y, sample.p, sample.weight)
     least = minimize_scalar(
         lambda log: loss_at(sample, np.exp(log)),
         bounds=(np.log(0.05), np.log(20)),
         method="bounded",
     ).fun
-    assert 0.05 <= found <= 20
-    assert loss_at(sample, found) <= least + 1e-6
+    assert 0.05 <= result <= 20
+    assert loss_at(sample, result) <= least + 1e-6
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "multilabel"])
 @pytest.mark.parametrize("sharper", [0.4, 1.0, 3.0])
-def test_a_wrong_temperature_is_undone(task: str, sharper: float) -> None:
-    sample = random_answers(task, 4_000, 0)
+def test_wrong_temperature_is_corrected(task: str, sharper: float) -> None:
+    sample = random_predictions(task, 4_000, 0)
     best = fit_temperature(sample.task, sample.y, sample.p)
     wrong = apply_temperature(sample.task, sample.p, 1 / sharper)
     assert fit_temperature(sample.task, sample.y, wrong) == pytest.approx(best * sharper, rel=1e-6)
     assert apply_temperature(sample.task, wrong, sharper) == pytest.approx(sample.p)
 
 
-def test_certain_answers_stay_finite() -> None:
+def test_extreme_probabilities_stay_finite() -> None:
     for dtype in (np.float32, np.float64):
         p = np.array([[0.0], [1.0], [1.0]], dtype)
-        found = fit_temperature("binary", np.array([[0.0], [1.0], [0.0]]), p)
-        assert np.isfinite(apply_temperature("binary", p, found)).all()
+        result = fit_temperature("binary", np.array([[0.0], [1.0], [0.0]]), p)
+        assert np.isfinite(apply_temperature("binary", p, result)).all()
     assert fit_temperature("binary", np.array([[0.0], [1.0]]), np.array([[0.1], [0.9]])) == 0.05
     assert fit_temperature("binary", np.array([[1.0], [0.0]]), np.array([[0.1], [0.9]])) == 20
     assert fit_temperature("multiclass", np.eye(2), np.full((2, 2), 0.5)) == 1

@@ -1,4 +1,4 @@
-"""The curves are scikit-learn's."""
+"""Partial dependence compared with scikit-learn."""
 
 import numpy as np
 import pytest
@@ -21,32 +21,32 @@ class Regressor(RegressorMixin, BaseEstimator):
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-def test_the_curves_are_those_of_sklearn(weighted):
+def test_partial_dependence_matches_sklearn(weighted):
     draws = np.random.default_rng(0)
     x = draws.normal(size=(80, 3)).astype("f")
     weight = draws.uniform(0, 1, 80).astype("f") if weighted else None
     grid = np.linspace(-1, 1, 9).astype("f")
     model = Regressor()
-    found = partial_dependence(
+    result = partial_dependence(
         [EncodedRows(x, {"a": range(1), "b": range(1, 2), "c": range(2, 3)})],
         {"a": [grid[:, None]], "c": [grid[:4, None]]},
         weight,
         lambda encoded: np.stack([model.predict(encoded[0]), encoded[0][:, 1]], axis=1),
     )
     for name, at, values in (("a", 0, grid), ("c", 2, grid[:4])):
-        theirs = of_sklearn(
+        sklearn_result = of_sklearn(
             model, x, [at], custom_values={at: values}, method="brute", kind="average",
             sample_weight=weight,
         )  # fmt: skip
-        np.testing.assert_allclose(found[name][:, 0], theirs["average"][0], atol=1e-6)
+        np.testing.assert_allclose(result[name][:, 0], sklearn_result["average"][0], atol=1e-6)
         np.testing.assert_allclose(
-            found[name][:, 1], np.average(x[:, 1], weights=weight), atol=1e-6
+            result[name][:, 1], np.average(x[:, 1], weights=weight), atol=1e-6
         )
 
 
-def test_a_category_is_set_whole():
+def test_all_columns_of_a_category_are_set():
     x = np.eye(3, dtype="f")[[0, 1, 2, 0]]
     levels = np.eye(3, dtype="f")
     encoding = EncodedRows(x, {"colour": range(3)})
-    found = partial_dependence([encoding], {"colour": [levels]}, None, lambda encoded: encoded[0])
-    np.testing.assert_array_equal(found["colour"], levels)
+    result = partial_dependence([encoding], {"colour": [levels]}, None, lambda encoded: encoded[0])
+    np.testing.assert_array_equal(result["colour"], levels)

@@ -1,4 +1,4 @@
-"""Drops are scikit-learn's; what is planted is found; noise is called noise."""
+"""Permutation importance compared with scikit-learn, and its intervals."""
 
 import numpy as np
 import pytest
@@ -14,8 +14,8 @@ def sigmoid(x):
 
 
 class Classifier(ClassifierMixin, BaseEstimator):
-    def __init__(self, answer):
-        self.answer = answer
+    def __init__(self, score_function):
+        self.answer = score_function
 
     def fit(self, x, y):
         self.classes_ = np.array([0, 1])
@@ -27,8 +27,8 @@ class Classifier(ClassifierMixin, BaseEstimator):
 
 
 class Regressor(RegressorMixin, BaseEstimator):
-    def __init__(self, answer):
-        self.answer = answer
+    def __init__(self, score_function):
+        self.answer = score_function
 
     def fit(self, x, y):
         return self
@@ -41,54 +41,54 @@ class Regressor(RegressorMixin, BaseEstimator):
 
 
 def table(rows, seed=0):
-    """Four columns; the first two decide."""
+    """Make four columns, of which the target depends on the first two."""
     draws = np.random.default_rng(seed)
     x = draws.normal(size=(rows, 4)).astype("f")
     return x, x[:, 0] + 0.5 * x[:, 1] ** 2 + draws.normal(size=rows)
 
 
 def score(x):
-    # The third is used, though it is noise; the fourth is not.
+    # The third is noise that the model uses; the fourth is not used.
     return x[:, [0]] + 0.5 * x[:, [1]] ** 2 + 0.4 * x[:, [2]]
 
 
-PLACES = {"first": range(1), "second": range(1, 2), "noise": range(2, 3), "unused": range(3, 4)}
+COLUMNS = {"first": range(1), "second": range(1, 2), "noise": range(2, 3), "unused": range(3, 4)}
 
 
-def importance(task, x, y, answer, places=None, weight=None, **settings):
+def importance(task, x, y, score_function, columns=None, weight=None, **settings):
     settings = {"repeats": 5, "seed": 0, "confidence_level": 0.95, **settings}
-    encoding = EncodedRows(x, places or PLACES)
+    encoding = EncodedRows(x, columns or COLUMNS)
     return permutation_importance(
-        task, [encoding], y, weight, lambda encoded: answer(encoded[0]), **settings
+        task, [encoding], y, weight, lambda encoded: score_function(encoded[0]), **settings
     )
 
 
 @pytest.mark.parametrize("task", ["binary", "regression"])
-def test_drops_are_those_of_sklearn(task):
+def test_importance_matches_sklearn(task):
     x, target = table(400)
     if task == "binary":
         y = (target > 0.5).astype("f")
         estimator, scoring = Classifier(lambda x: sigmoid(score(x))).fit(x, y), "roc_auc"
-        found = importance(task, x, y[:, None], lambda x: sigmoid(score(x)), repeats=60)
-        assert found.metric == "auc"
+        result = importance(task, x, y[:, None], lambda x: sigmoid(score(x)), repeats=60)
+        assert result.metric == "auc"
     else:
         y = target.astype("f")
         estimator, scoring = Regressor(score).fit(x, y), "r2"
-        found = importance(task, x, y[:, None], score, repeats=60)
-        assert found.metric == "r2"
-    theirs = of_sklearn(estimator, x, y, scoring=scoring, n_repeats=60, random_state=0)
-    names = list(PLACES)
-    for one in found.columns:
-        at = names.index(one.column)
-        error = theirs.importances_std[at] * np.sqrt(2 / 60)
-        assert one.drop == pytest.approx(theirs.importances_mean[at], abs=4 * error + 1e-6)
-    assert [one.column for one in found.columns[:2]] == ["first", "second"]
+        result = importance(task, x, y[:, None], score, repeats=60)
+        assert result.metric == "r2"
+    sklearn_result = of_sklearn(estimator, x, y, scoring=scoring, n_repeats=60, random_state=0)
+    names = list(COLUMNS)
+    for item in result.columns:
+        at = names.index(item.column)
+        error = sklearn_result.importances_std[at] * np.sqrt(2 / 60)
+        assert item.drop == pytest.approx(sklearn_result.importances_mean[at], abs=4 * error + 1e-6)
+    assert [item.column for item in result.columns[:2]] == ["first", "second"]
 
 
-def test_what_is_planted_is_found():
+def test_relevant_columns_are_significant():
     x, target = table(500)
-    found = importance("regression", x, target[:, None].astype("f"), score)
-    by_name = {one.column: one for one in found.columns}
+    result = importance("regression", x, target[:, None].astype("f"), score)
+    by_name = {item.column: item for item in result.columns}
     assert by_name["first"].drop > 0.3
     assert not by_name["first"].is_noise
     assert not by_name["second"].is_noise
@@ -98,41 +98,41 @@ def test_what_is_planted_is_found():
 
 
 @pytest.mark.parametrize("task", ["binary", "regression"])
-def test_the_interval_of_noise_holds_nothing_as_often_as_it_says(task):
-    """A column that the network uses, though it says nothing, is worth nothing in the long run."""
+def test_interval_of_a_noise_column_has_nominal_coverage(task):
+    """The importance of a noise column that the model uses is 0 on average."""
     held = []
     for seed in range(200):
         x, target = table(100, seed)
         y = target[:, None].astype("f")
         if task == "binary":
             y = (y > 0.5).astype("f")
-        found = importance(task, x, y, score, places={"noise": range(2, 3)}, seed=seed)
-        held.append(found.columns[0].low <= 0 <= found.columns[0].high)
+        result = importance(task, x, y, score, columns={"noise": range(2, 3)}, seed=seed)
+        held.append(result.columns[0].low <= 0 <= result.columns[0].high)
     assert 0.92 <= np.mean(held) <= 1
 
 
-def test_a_category_is_shuffled_whole():
+def test_all_columns_of_a_category_are_shuffled_together():
     draws = np.random.default_rng(4)
     codes = draws.integers(3, size=200)
     x = np.concatenate([np.eye(3)[codes], draws.normal(size=(200, 1))], axis=1).astype("f")
-    seen = []
+    inputs = []
 
-    def answer(x):
-        seen.append(x[:, :3].copy())
+    def score_function(x):
+        inputs.append(x[:, :3].copy())
         return x[:, [0]]
 
     y = (codes == 0).astype("f")[:, None]
-    importance("binary", x, y, answer, places={"colour": range(3), "size": range(3, 4)})
-    rows = np.concatenate(seen)
+    importance("binary", x, y, score_function, columns={"colour": range(3), "size": range(3, 4)})
+    rows = np.concatenate(inputs)
     assert (rows.sum(axis=1) == 1).all()
     assert set(np.unique(rows)) == {0, 1}
 
 
-def test_encodings_are_shuffled_alike():
+def test_encodings_are_shuffled_in_the_same_order():
     x, target = table(300)
     y = target[:, None].astype("f")
     alone = importance("regression", x, y, score)
-    twice = [EncodedRows(x, PLACES), EncodedRows(3 * x[:, ::-1], {"unused": [0], "noise": [1],
+    twice = [EncodedRows(x, COLUMNS), EncodedRows(3 * x[:, ::-1], {"unused": [0], "noise": [1],
                                                             "second": [2], "first": [3]})]  # fmt: skip
 
     def mean(encoded):
@@ -142,12 +142,12 @@ def test_encodings_are_shuffled_alike():
         "regression", twice, y, None, mean, repeats=5, seed=0, confidence_level=0.95
     )
     assert both.metric == alone.metric
-    for one, other in zip(both.columns, alone.columns, strict=True):
-        assert one.column == other.column
-        assert one.drop == pytest.approx(other.drop, abs=1e-5)
+    for item, other in zip(both.columns, alone.columns, strict=True):
+        assert item.column == other.column
+        assert item.drop == pytest.approx(other.drop, abs=1e-5)
 
 
-def test_it_is_the_same_for_one_seed_and_differs_for_another():
+def test_seed_determines_the_result():
     x, target = table(100)
     y = target[:, None].astype("f")
     assert importance("regression", x, y, score) == importance("regression", x, y, score)
@@ -156,27 +156,29 @@ def test_it_is_the_same_for_one_seed_and_differs_for_another():
     assert other != importance("regression", x, y, score)
 
 
-def test_columns_do_not_change_each_other():
+def test_columns_are_independent():
     x, target = table(100)
     y = target[:, None].astype("f")
-    whole = {one.column: one for one in importance("regression", x, y, score).columns}
-    (alone,) = importance("regression", x, y, score, places={"second": range(1, 2)}).columns
-    assert alone == whole["second"]
+    by_name = {item.column: item for item in importance("regression", x, y, score).columns}
+    (alone,) = importance("regression", x, y, score, columns={"second": range(1, 2)}).columns
+    assert alone == by_name["second"]
 
 
-def test_rows_without_weight_do_not_count():
+def test_rows_without_weight_are_ignored():
     x, target = table(200)
     y = target[:, None].astype("f")
     y[:50] += 100
     weight = np.ones(200, "f")
     weight[:50] = 0
-    found = importance("regression", x, y, score, weight=weight)
-    assert found.baseline == pytest.approx(importance("regression", x[50:], y[50:], score).baseline)
-    assert found.columns[0].column == "first"
+    result = importance("regression", x, y, score, weight=weight)
+    assert result.baseline == pytest.approx(
+        importance("regression", x[50:], y[50:], score).baseline
+    )
+    assert result.columns[0].column == "first"
 
 
-def test_errors_of_numbers_that_do_not_vary_fall_upwards():
+def test_constant_target_uses_rmse():
     x, _ = table(100)
-    found = importance("regression", x, np.zeros((100, 1), "f"), lambda x: 1e-3 * x[:, [0]] + 1)
-    assert found.metric == "rmse"
-    assert len(found.columns) == 4
+    result = importance("regression", x, np.zeros((100, 1), "f"), lambda x: 1e-3 * x[:, [0]] + 1)
+    assert result.metric == "rmse"
+    assert len(result.columns) == 4

@@ -1,4 +1,4 @@
-"""Values are those of the metrics; influences are derivatives, and give the bootstrap's spread."""
+"""Metrics with influences, compared with derivatives and the bootstrap."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ CASES = [
 
 
 def draw(task, columns, rows, seed):
-    """Targets, answers with ties, weights."""
+    """Return random targets, predictions with ties, and weights."""
     draws = np.random.default_rng(seed)
     if task == "regression":
         y = draws.normal(size=(rows, columns))
@@ -38,54 +38,54 @@ def draw(task, columns, rows, seed):
 @pytest.mark.parametrize(("name", "task", "columns"), CASES)
 @given(rows=st.integers(4, 40), seed=st.integers(0, 1000), weighted=st.booleans())
 @settings(max_examples=25, deadline=None)
-def test_values_are_those_of_the_metrics(name, task, columns, rows, seed, weighted):
+def test_values_match_the_metrics(name, task, columns, rows, seed, weighted):
     y, p, weight = draw(task, columns, rows, seed)
     weight = weight if weighted else None
-    found = influence_function(name, task, y, p, weight)
-    assert found.value == pytest.approx(compute_metrics([name], task, y, p, weight, 0.5)[name])
-    assert found.influence.sum() == pytest.approx(0, abs=1e-9)
+    result = influence_function(name, task, y, p, weight)
+    assert result.value == pytest.approx(compute_metrics([name], task, y, p, weight, 0.5)[name])
+    assert result.influence.sum() == pytest.approx(0, abs=1e-9)
 
 
 @pytest.mark.parametrize(("name", "task", "columns"), CASES)
-def test_influences_are_derivatives_by_the_weights(name, task, columns):
+def test_influences_are_weighted_derivatives(name, task, columns):
     y, p, weight = draw(task, columns, 12, seed=3)
-    found = influence_function(name, task, y, p, weight)
+    result = influence_function(name, task, y, p, weight)
     for row in range(12):
         step = np.zeros(12)
         step[row] = 1e-5
         up, down = (influence_function(name, task, y, p, weight + by).value for by in (step, -step))
-        assert found.influence[row] == pytest.approx(weight[row] * (up - down) / 2e-5, abs=1e-7)
+        assert result.influence[row] == pytest.approx(weight[row] * (up - down) / 2e-5, abs=1e-7)
 
 
 @pytest.mark.parametrize(("name", "task", "columns"), CASES)
-def test_they_give_the_spread_of_the_bootstrap(name, task, columns):
+def test_influences_estimate_the_bootstrap_std(name, task, columns):
     y, p, _ = draw(task, columns, 300, seed=5)
     draws = np.random.default_rng(0)
     values = [
         influence_function(name, task, y[rows], p[rows], None).value
         for rows in draws.integers(300, size=(600, 300))
     ]
-    found = influence_function(name, task, y, p, None)
-    assert np.sqrt(np.square(found.influence).sum()) == pytest.approx(np.std(values), rel=0.12)
+    result = influence_function(name, task, y, p, None)
+    assert np.sqrt(np.square(result.influence).sum()) == pytest.approx(np.std(values), rel=0.12)
 
 
-def test_the_headline_of_each_task():
-    both, one = np.array([[0.0], [1.0]]), np.array([[1.0], [1.0]])
+def test_headline_of_each_task():
+    both, item = np.array([[0.0], [1.0]]), np.array([[1.0], [1.0]])
     assert headline("binary", both, None) == "auc"
-    assert headline("binary", one, None) == "accuracy"
+    assert headline("binary", item, None) == "accuracy"
     assert headline("binary", both, np.array([0.0, 1.0])) == "accuracy"
     assert headline("multiclass", np.eye(2), None) == "accuracy"
     assert headline("multilabel", np.eye(2), None) == "auc"
     assert headline("multilabel", np.eye(11), None) == "accuracy"
     assert headline("multilabel", np.array([[0.0, 1.0], [1.0, 1.0]]), None) == "accuracy"
     assert headline("regression", both, None) == "r2"
-    assert headline("regression", one, None) == "rmse"
+    assert headline("regression", item, None) == "rmse"
     assert headline("regression", both[:1], None) == "rmse"
 
 
-def test_answers_that_are_not_finite_have_no_value():
-    found = influence_function(
+def test_non_finite_predictions_give_nan():
+    result = influence_function(
         "auc", "binary", np.array([[0.0], [1.0]]), np.array([[0.5], [np.nan]]), None
     )
-    assert np.isnan(found.value)
-    assert np.isnan(found.influence).all()
+    assert np.isnan(result.value)
+    assert np.isnan(result.influence).all()

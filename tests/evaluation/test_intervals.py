@@ -12,7 +12,7 @@ from trainer.evaluation.intervals import effective_sample_size, percentile_inter
 
 
 @given(st.integers(1, 500), st.data(), st.sampled_from([0.8, 0.95, 0.99]))
-def test_wilson_agrees_with_scipy(rows: int, data: st.DataObject, level: float) -> None:
+def test_wilson_matches_scipy(rows: int, data: st.DataObject, level: float) -> None:
     hits = data.draw(st.integers(0, rows))
     low, high = wilson_interval(np.array([hits / rows]), np.array([float(rows)]), level)
     expected = binomtest(hits, rows).proportion_ci(level, method="wilson")
@@ -20,18 +20,18 @@ def test_wilson_agrees_with_scipy(rows: int, data: st.DataObject, level: float) 
     assert high[0] == pytest.approx(expected.high, abs=1e-12)
 
 
-def test_no_rows_say_nothing() -> None:
+def test_wilson_without_rows() -> None:
     low, high = wilson_interval(np.array([0.5]), np.zeros(1), 0.95)
     assert (low.tolist(), high.tolist()) == ([0.0], [1.0])
 
 
-def test_shares_that_rounding_puts_outside() -> None:
+def test_shares_outside_the_unit_interval_by_rounding() -> None:
     low, high = wilson_interval(np.array([1 + 1e-15, -1e-15]), np.full(2, 10.0), 0.95)
     assert np.isfinite([low, high]).all()
     assert (high[0], low[1]) == (1, 0)
 
 
-def test_percentiles_are_of_what_is_defined() -> None:
+def test_percentiles_ignore_nan() -> None:
     random = np.random.default_rng(0)
     draws = random.normal(size=(400, 3))
     draws[::2, 1] = np.nan
@@ -42,7 +42,7 @@ def test_percentiles_are_of_what_is_defined() -> None:
     assert math.isnan(low[2])
 
 
-def test_rows_worth() -> None:
+def test_effective_sample_size() -> None:
     assert effective_sample_size(np.full(7, 3.0)) == pytest.approx(7)
     assert effective_sample_size(np.array([1.0, 0.0, 0.0])) == 1
     assert effective_sample_size(np.zeros(3)) == 0

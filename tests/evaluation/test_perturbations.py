@@ -1,4 +1,4 @@
-"""Each alteration is asked about as if it alone had been made."""
+"""Predictions of perturbed rows."""
 
 import numpy as np
 import pytest
@@ -14,20 +14,20 @@ from trainer.evaluation.perturbations import (
 
 def encodings(rows=7):
     draws = np.random.default_rng(1)
-    one = EncodedRows(draws.normal(size=(rows, 4)).astype("f"), {"a": range(2), "b": range(2, 4)})
+    item = EncodedRows(draws.normal(size=(rows, 4)).astype("f"), {"a": range(2), "b": range(2, 4)})
     other = EncodedRows(draws.normal(size=(rows, 3)).astype("f"), {"c": range(1), "a": range(1, 3)})
-    return [one, other]
+    return [item, other]
 
 
-@pytest.mark.parametrize("most", [1, 7, 15, 40, 10_000])
-def test_every_copy_is_altered_alone(monkeypatch, most):
-    monkeypatch.setattr(perturbations, "_MAX_ROWS_PER_CALL", most)
+@pytest.mark.parametrize("limit", [1, 7, 15, 40, 10_000])
+def test_perturbations_are_independent(monkeypatch, limit):
+    monkeypatch.setattr(perturbations, "_MAX_ROWS_PER_CALL", limit)
     rows = encodings()
-    before = [each.x.copy() for each in rows]
-    asked = []
+    before = [entry.x.copy() for entry in rows]
+    calls = []
 
-    def ask(x):
-        asked.append([len(one) for one in x])
+    def predict(x):
+        calls.append([len(item) for item in x])
         return np.concatenate([x[0], x[1]], axis=1) + 0
 
     draws = np.random.default_rng(2)
@@ -35,22 +35,23 @@ def test_every_copy_is_altered_alone(monkeypatch, most):
     for name in ("a", "b", "c", "a"):
         for height in (7, 1):
             values = [
-                draws.normal(size=(height, len(each.columns_of(name)))).astype("f") for each in rows
+                draws.normal(size=(height, len(entry.columns_of(name)))).astype("f")
+                for entry in rows
             ]
             changes.append(Perturbation(name, values))
-    found = list(predict_perturbed(ask, rows, iter(changes), len(changes)))
-    assert len(found) == len(changes)
-    for change, answer in zip(changes, found, strict=True):
+    result = list(predict_perturbed(predict, rows, iter(changes), len(changes)))
+    assert len(result) == len(changes)
+    for change, prediction in zip(changes, result, strict=True):
         expected = [x.copy() for x in before]
         if change is not None:
-            for x, each, values in zip(expected, rows, change.values, strict=True):
-                x[:, each.columns_of(change.column)] = values
-        np.testing.assert_array_equal(answer, np.concatenate(expected, axis=1))
-    assert len({tuple(lengths) for lengths in asked}) == 1
-    assert max(asked[0]) <= max(7, most)
-    for x, each in zip(before, rows, strict=True):
-        np.testing.assert_array_equal(x, each.x)
+            for x, entry, values in zip(expected, rows, change.values, strict=True):
+                x[:, entry.columns_of(change.column)] = values
+        np.testing.assert_array_equal(prediction, np.concatenate(expected, axis=1))
+    assert len({tuple(lengths) for lengths in calls}) == 1
+    assert max(calls[0]) <= max(7, limit)
+    for x, entry in zip(before, rows, strict=True):
+        np.testing.assert_array_equal(x, entry.x)
 
 
-def test_columns_are_those_of_all_encodings():
+def test_column_names_of_all_encodings():
     assert column_names(encodings()) == ("a", "b", "c")

@@ -12,7 +12,7 @@ from trainer.models.ranking_metrics import average_precision, roc_auc
 
 @settings(max_examples=150, deadline=None)
 @given(samples("binary"))
-def test_many_weightings_at_once(sample: Predictions) -> None:
+def test_many_weightings(sample: Predictions) -> None:
     y, p = sample.y[:, 0], sample.p[:, 0]
     weights = np.random.default_rng(len(y)).integers(0, 3, (6, len(y))).astype(float)
     weights[0] = sample.weights()
@@ -22,7 +22,7 @@ def test_many_weightings_at_once(sample: Predictions) -> None:
         assert precision[row] == pytest.approx(average_precision(y, p, weight))
 
 
-def test_without_positives_or_negatives() -> None:
+def test_single_class() -> None:
     weights = np.ones((2, 3))
     for truth, expected in ((False, 0.0), (True, 1.0)):
         area, precision = ColumnRanking(np.full(3, truth), np.arange(3.0)).areas(weights)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from tests.evaluation.samples import answers_of, random_answers
+from tests.evaluation.samples import make_predictions, random_predictions
 from trainer.evaluation.metrics import compute_all_metrics
 from trainer.evaluation.predictions import Predictions
 from trainer.evaluation.slices import (
@@ -27,128 +27,136 @@ def columns_of(rows: int, seed: int, count: int = 6, levels: int = 4) -> dict[st
 
 
 def mostly_right(rows: int, seed: int, wrong: np.ndarray) -> Predictions:
-    """Right nine times in ten, and half the time where `wrong`."""
+    """Make predictions with an accuracy of 90%, and 50% where `wrong`."""
     random = np.random.default_rng(seed)
     y = (random.random(rows) < 0.5).astype(float)
     right = random.random(rows) < np.where(wrong, 0.5, 0.9)
-    return answers_of(
+    return make_predictions(
         "binary", y, np.where(right, 0.8, 0.2) * y + (1 - y) * np.where(right, 0.2, 0.8)
     )
 
 
 def test_quartiles() -> None:
     values = np.append(np.arange(1.0, 101), np.nan)
-    found = bin_numeric(values)
-    assert found.levels == ("≤ 25.75", "> 25.75, ≤ 50.5", "> 50.5, ≤ 75.25", "> 75.25")
-    assert np.bincount(found.codes[:-1]).tolist() == [25, 25, 25, 25]
-    assert found.codes[-1] == -1
+    result = bin_numeric(values)
+    assert result.levels == ("≤ 25.75", "> 25.75, ≤ 50.5", "> 50.5, ≤ 75.25", "> 75.25")
+    assert np.bincount(result.codes[:-1]).tolist() == [25, 25, 25, 25]
+    assert result.codes[-1] == -1
 
 
 def test_equal_values_share_a_bin() -> None:
-    found = bin_numeric(np.repeat([0.0, 1.0], [90, 10]))
-    assert len(found.levels) == 2
-    assert np.bincount(found.codes).tolist() == [90, 10]
+    result = bin_numeric(np.repeat([0.0, 1.0], [90, 10]))
+    assert len(result.levels) == 2
+    assert np.bincount(result.codes).tolist() == [90, 10]
     assert bin_numeric(np.full(5, 3.0)).levels == ("3",)
     assert bin_numeric(np.full(5, np.nan)).levels == ()
 
 
-def test_each_slice_is_measured_alone() -> None:
-    sample = random_answers("binary", 120, 0, skill=0.3)
+def test_each_slice_is_evaluated_separately() -> None:
+    sample = random_predictions("binary", 120, 0, skill=0.3)
     codes = np.random.default_rng(0).integers(-1, 3, 120)
-    found = evaluate_slices(sample, {"x": SliceColumn(codes, ("a", "b", "c", "empty"))}, "auc")
-    assert [each.where for each in found] == [(("x", level),) for level in ("a", "b", "c", MISSING)]
-    for each, code in zip(found, (0, 1, 2, -1), strict=True):
+    result = evaluate_slices(sample, {"x": SliceColumn(codes, ("a", "b", "c", "empty"))}, "auc")
+    assert [entry.where for entry in result] == [
+        (("x", level),) for level in ("a", "b", "c", MISSING)
+    ]
+    for entry, code in zip(result, (0, 1, 2, -1), strict=True):
         inside = codes == code
-        assert each.rows == inside.sum()
-        assert each.value.value == pytest.approx(
+        assert entry.rows == inside.sum()
+        assert entry.value.value == pytest.approx(
             roc_auc_score(sample.y[inside, 0], sample.p[inside, 0])
         )
-        assert each.value.low < each.value.value < each.value.high
-        assert each.p_value is None
+        assert entry.value.low < entry.value.value < entry.value.high
+        assert entry.p_value is None
 
 
-def test_slices_of_one_class_are_undefined_not_errors() -> None:
-    sample = random_answers("binary", 60, 0)
-    found = evaluate_slices(
+def test_auc_of_single_class_slices_is_undefined() -> None:
+    sample = random_predictions("binary", 60, 0)
+    result = evaluate_slices(
         sample, {"y": SliceColumn(sample.y[:, 0].astype(int), ("no", "yes"))}, "auc"
     )
-    assert [np.isnan(each.value.value) for each in found] == [True, True]
+    assert [np.isnan(entry.value.value) for entry in result] == [True, True]
 
 
-def test_a_share_of_the_target_that_means_nothing_in_a_slice() -> None:
-    sample = random_answers("regression", 60, 0, columns=1)
+def test_mape_is_undefined_in_a_slice_with_zeros() -> None:
+    sample = random_predictions("regression", 60, 0, columns=1)
     sample = replace(sample, y=np.append(np.full(30, 100.0), np.full(30, 0.1))[:, None])
     zero = replace(sample, y=np.where(np.arange(60) == 0, 0.0, sample.y[:, 0])[:, None])
     column = {"x": SliceColumn(np.repeat([0, 1], 30), ("a", "b"))}
-    values = [each.value.value for each in evaluate_slices(zero, column, "mape")]
+    values = [entry.value.value for entry in evaluate_slices(zero, column, "mape")]
     assert np.isnan(values[0])
     assert values[1] > 0
 
 
-def test_what_is_wrong_is_found() -> None:
+def test_bad_slice_is_found() -> None:
     columns = columns_of(2_000, 0)
     wrong = (columns["x1"].codes == 2) & (columns["x4"].codes == 0)
-    found = find_worst_slices(mostly_right(2_000, 1, wrong), columns, resamples=200)
-    assert found.metric == "accuracy"
-    assert found.slices[0].where == (("x1", "c"), ("x4", "a"))
-    assert found.slices[0].p_value is not None
-    assert found.slices[0].p_value < 0.001
-    assert found.slices[0].value.high < found.overall
+    result = find_worst_slices(mostly_right(2_000, 1, wrong), columns, resamples=200)
+    assert result.metric == "accuracy"
+    assert result.slices[0].where == (("x1", "c"), ("x4", "a"))
+    assert result.slices[0].p_value is not None
+    assert result.slices[0].p_value < 0.001
+    assert result.slices[0].value.high < result.overall
     # All levels, and all pairs of levels of two columns.
-    assert found.searched == 6 * 4 + 15 * 16
+    assert result.searched == 6 * 4 + 15 * 16
 
 
-def test_nothing_is_made_of_chance() -> None:
-    # In 60 tables without a bad slice, one is seldom said to be hardly chance.
-    told = 0
+def test_false_positive_rate() -> None:
+    # 60 tables without a bad slice: few have a significant one.
+    significant = 0
     for seed in range(60):
         sample = mostly_right(400, seed, np.zeros(400, bool))
-        found = find_worst_slices(sample, columns_of(400, seed + 1, 4), resamples=10)
-        told += any(each.p_value < 0.05 for each in found.slices if each.p_value is not None)
-        assert found.searched > 50
-    assert told <= 3
+        result = find_worst_slices(sample, columns_of(400, seed + 1, 4), resamples=10)
+        significant += any(
+            entry.p_value < 0.05 for entry in result.slices if entry.p_value is not None
+        )
+        assert result.searched > 50
+    assert significant <= 3
 
 
 @pytest.mark.parametrize("kind", ["rare", "heavy"])
-def test_rare_mistakes_and_heavy_tails_are_no_proof(kind: str) -> None:
-    # Two of twenty wrong where one in a hundred is: by a normal curve p is 3e-5, by chance 0.02.
-    told = 0
+def test_rare_errors_and_heavy_tails_are_not_significant(kind: str) -> None:
+    # Two errors in twenty rows at a rate of 1%: p is 3e-5 in a normal approximation, in fact 0.02.
+    significant = 0
     for seed in range(40):
         random = np.random.default_rng(seed)
         if kind == "heavy":
             y = random.normal(size=(1_000, 1))
-            sample = answers_of("regression", y, y + random.standard_t(2.5, y.shape))
+            sample = make_predictions("regression", y, y + random.standard_t(2.5, y.shape))
         else:
             y = np.zeros((1_000, 1))
-            sample = answers_of("binary", y, (random.random(y.shape) < 0.01) * 1.0)
-        found = find_worst_slices(sample, columns_of(1_000, seed + 1, 3, 6), resamples=10)
-        told += any(each.p_value < 0.05 for each in found.slices if each.p_value is not None)
-    assert told <= 2
+            sample = make_predictions("binary", y, (random.random(y.shape) < 0.01) * 1.0)
+        result = find_worst_slices(sample, columns_of(1_000, seed + 1, 3, 6), resamples=10)
+        significant += any(
+            entry.p_value < 0.05 for entry in result.slices if entry.p_value is not None
+        )
+    assert significant <= 2
 
 
-def test_numbers_by_their_root_mean_square() -> None:
+def test_regression_uses_rmse() -> None:
     random = np.random.default_rng(0)
     columns = columns_of(1_000, 0)
     y = random.normal(size=(1_000, 1))
     spread = np.where(columns["x3"].codes == 1, 3.0, 1.0)[:, None]
-    sample = answers_of("regression", y, y + spread * random.normal(size=y.shape))
-    found = find_worst_slices(sample, columns, limit=3, resamples=100)
-    assert found.overall == pytest.approx(compute_all_metrics(sample)["rmse"])
-    assert len(found.slices) == 3
-    assert ("x3", "b") in found.slices[0].where
-    alone = next(each for each in evaluate_slices(sample, columns) if each.where == (("x3", "b"),))
+    sample = make_predictions("regression", y, y + spread * random.normal(size=y.shape))
+    result = find_worst_slices(sample, columns, limit=3, resamples=100)
+    assert result.overall == pytest.approx(compute_all_metrics(sample)["rmse"])
+    assert len(result.slices) == 3
+    assert ("x3", "b") in result.slices[0].where
+    alone = next(
+        entry for entry in evaluate_slices(sample, columns) if entry.where == (("x3", "b"),)
+    )
     assert alone.value.value == pytest.approx(3, rel=0.15)
 
 
-def test_small_slices_are_not_looked_at() -> None:
+def test_small_slices_are_not_searched() -> None:
     codes = np.zeros(1_000, int)
     codes[:19] = 1
     sample = mostly_right(1_000, 0, codes == 1)
     assert find_worst_slices(sample, {"x": SliceColumn(codes, ("a", "b"))}).searched == 1
 
 
-def test_nothing_to_look_at() -> None:
-    sample = random_answers("binary", 30, 0)
+def test_nothing_to_search() -> None:
+    sample = random_predictions("binary", 30, 0)
     assert find_worst_slices(sample, {}).slices == ()
     nothing = sample.take(np.zeros(30, bool))
     assert np.isnan(find_worst_slices(nothing, {}).overall)
@@ -157,8 +165,8 @@ def test_nothing_to_look_at() -> None:
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "multilabel", "regression"])
-def test_losses_add_up_to_the_measure(task: str) -> None:
-    sample = random_answers(task, 50, 0, columns=1 if task == "regression" else 3)
+def test_losses_sum_to_the_metric(task: str) -> None:
+    sample = random_predictions(task, 50, 0, columns=1 if task == "regression" else 3)
     expected = compute_all_metrics(sample)
     if task == "regression":
         assert np.sqrt(row_losses(sample, "rmse").mean()) == pytest.approx(expected["rmse"])
@@ -169,15 +177,15 @@ def test_losses_add_up_to_the_measure(task: str) -> None:
 
 def test_worst_rows() -> None:
     y, p = np.array([1.0, 0.0, 1.0, 0.0]), np.array([0.1, 0.2, 0.9, 0.9])
-    sample = answers_of("binary", y, p, rows=np.array([40, 30, 20, 10]))
-    places, losses = worst_rows(sample, 3)
-    # The first and the last are equally wrong, but for rounding.
-    assert sorted(places[:2].tolist()) == [0, 3]
-    assert places[2] == 1
+    sample = make_predictions("binary", y, p, rows=np.array([40, 30, 20, 10]))
+    index, losses = worst_rows(sample, 3)
+    # The first and the last have the same loss up to rounding.
+    assert sorted(index[:2].tolist()) == [0, 3]
+    assert index[2] == 1
     assert losses == pytest.approx([-np.log(0.1), -np.log(0.1), -np.log(0.8)])
-    tied = answers_of("binary", np.ones(3), np.full(3, 0.5), rows=np.array([7, 9, 8]))
+    tied = make_predictions("binary", np.ones(3), np.full(3, 0.5), rows=np.array([7, 9, 8]))
     assert tied.rows[worst_rows(tied, 5)[0]].tolist() == [7, 8, 9]
-    # A column in millions does not drown one in units.
+    # Losses are relative to the variance of each column.
     numbers = np.array([[1e6, 0.0], [2e6, 1.0], [3e6, 2.0]])
     wrong = numbers + np.array([[1e5, 0.0], [0.0, 5.0], [0.0, 0.0]])
-    assert worst_rows(answers_of("regression", numbers, wrong), 1)[0].tolist() == [1]
+    assert worst_rows(make_predictions("regression", numbers, wrong), 1)[0].tolist() == [1]

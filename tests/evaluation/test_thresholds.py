@@ -1,4 +1,4 @@
-"""Every rule is tried one by one as the oracle."""
+"""Chosen thresholds compared with a brute-force search."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ CRITERIA = ("f1", "youden", Cost(1, 4), Cost(2.5, 0.5), PrecisionFloor(0.6))
 
 def assert_right(point: OperatingPoint, sample: Predictions) -> None:
     names = ("precision", "recall", "specificity", "f1")
-    found = compute_metrics(names, "binary", sample.y, sample.p, sample.weight, point.threshold)
+    result = compute_metrics(names, "binary", sample.y, sample.p, sample.weight, point.threshold)
     for name in names:
-        assert getattr(point, name) == pytest.approx(found[name], abs=1e-12), name
-    called = np.average(sample.p[:, 0] >= point.threshold, weights=sample.weights())
-    assert point.called == pytest.approx(called)
+        assert getattr(point, name) == pytest.approx(result[name], abs=1e-12), name
+    predicted = np.average(sample.p[:, 0] >= point.threshold, weights=sample.weights())
+    assert point.called == pytest.approx(predicted)
 
 
 def value_of(criterion: Any, sample: Predictions, threshold: float) -> float | None:
     y, w = sample.y[:, 0], sample.weights()
-    called = sample.p[:, 0] >= threshold
-    tp, fp = (w * (y > 0) * called).sum(), (w * (y < 1) * called).sum()
-    fn, tn = (w * (y > 0) * ~called).sum(), (w * (y < 1) * ~called).sum()
+    predicted = sample.p[:, 0] >= threshold
+    tp, fp = (w * (y > 0) * predicted).sum(), (w * (y < 1) * predicted).sum()
+    fn, tn = (w * (y > 0) * ~predicted).sum(), (w * (y < 1) * ~predicted).sum()
     if criterion == "f1":
         return 2 * tp / (2 * tp + fp + fn) if tp + fp + fn else 0.0
     if criterion == "youden":
@@ -51,51 +51,51 @@ def value_of(criterion: Any, sample: Predictions, threshold: float) -> float | N
 @settings(max_examples=200, deadline=None)
 @given(samples("binary"), st.sampled_from(CRITERIA))
 def test_no_threshold_is_better(sample: Predictions, criterion: Any) -> None:
-    found = choose_threshold(sample.y, sample.p, criterion, sample.weight)
-    tried = [value_of(criterion, sample, t) for t in (*np.unique(sample.p), 1.5)]
-    possible = [value for value in tried if value is not None]
-    assert_right(found.point, sample)
-    if not possible:
-        assert found.threshold is None
-        assert found.value == found.point.precision < 0.6
+    result = choose_threshold(sample.y, sample.p, criterion, sample.weight)
+    values = [value_of(criterion, sample, t) for t in (*np.unique(sample.p), 1.5)]
+    reachable = [value for value in values if value is not None]
+    assert_right(result.point, sample)
+    if not reachable:
+        assert result.threshold is None
+        assert result.value == result.point.precision < 0.6
         return
-    assert found.threshold == found.point.threshold
-    value = -found.value if isinstance(criterion, Cost) else found.value
-    assert value == pytest.approx(max(possible), abs=1e-9)
-    assert value_of(criterion, sample, found.threshold) == pytest.approx(value, abs=1e-9)
+    assert result.threshold == result.point.threshold
+    value = -result.value if isinstance(criterion, Cost) else result.value
+    assert value == pytest.approx(max(reachable), abs=1e-9)
+    assert value_of(criterion, sample, result.threshold) == pytest.approx(value, abs=1e-9)
 
 
-def test_half_way_between_neighbours() -> None:
+def test_threshold_is_a_midpoint() -> None:
     y, p = np.array([0.0, 0.0, 1.0, 1.0]), np.array([0.1, 0.3, 0.4, 0.9])
-    found = choose_threshold(y, p, "f1")
-    assert found.threshold == pytest.approx(0.35)
-    assert found.value == 1
+    result = choose_threshold(y, p, "f1")
+    assert result.threshold == pytest.approx(0.35)
+    assert result.value == 1
 
 
-def test_of_equal_ones_the_nearest_to_a_half() -> None:
-    # J is ½ at 0.25 and at 0.75; the lower of equally near ones is taken.
+def test_ties_are_resolved_towards_one_half() -> None:
+    # J is ½ at 0.25 and at 0.75, equally far from 0.5: the lower one wins.
     y, p = np.array([0.0, 1.0, 0.0, 1.0]), np.array([0.2, 0.3, 0.7, 0.8])
     assert choose_threshold(y, p, "youden").threshold == pytest.approx(0.25)
     assert choose_threshold(y, p + 0.05, "youden").threshold == pytest.approx(0.3)
     assert choose_threshold(y, p - 0.05, "youden").threshold == pytest.approx(0.7)
 
 
-def test_precision_that_cannot_be_reached() -> None:
+def test_unreachable_precision() -> None:
     y, p = np.array([1.0, 0.0, 1.0, 0.0, 0.0]), np.array([0.5, 0.5, 0.4, 0.3, 0.2])
-    found = choose_threshold(y, p, PrecisionFloor(0.95))
-    assert found.threshold is None
-    assert found.value == pytest.approx(2 / 3)
-    assert found.point.recall == 1
+    result = choose_threshold(y, p, PrecisionFloor(0.95))
+    assert result.threshold is None
+    assert result.value == pytest.approx(2 / 3)
+    assert result.point.recall == 1
 
 
-def test_neighbouring_floats_and_the_ends() -> None:
+def test_adjacent_floats_and_extremes() -> None:
     low = np.float64(0.5)
     high = np.nextafter(low, 1)
     y = np.array([0.0, 1.0])
-    found = choose_threshold(y, np.array([low, high]), "f1")
-    assert found.value == 1
-    assert found.threshold == high
-    # All are called at the lowest, none above the highest.
+    result = choose_threshold(y, np.array([low, high]), "f1")
+    assert result.value == 1
+    assert result.threshold == high
+    # The lowest threshold predicts only positives, the highest none.
     assert choose_threshold(np.ones(2), np.zeros(2), "f1").threshold == 0
     none = choose_threshold(np.zeros(2), np.ones(2), Cost(1, 1))
     assert none.point.called == 0
@@ -104,10 +104,10 @@ def test_neighbouring_floats_and_the_ends() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(samples("binary"))
-def test_trade_off_is_right_everywhere(sample: Predictions) -> None:
-    found = threshold_curve(sample.y, sample.p, sample.weight)
-    assert (np.diff(found.threshold) > 0).all()
-    assert {0.0, 0.5, 1.0} <= set(found.threshold)
-    assert len(found.threshold) <= 202
-    for index in range(0, len(found.threshold), 13):
-        assert_right(found.at(index), sample)
+def test_threshold_curve_is_correct(sample: Predictions) -> None:
+    result = threshold_curve(sample.y, sample.p, sample.weight)
+    assert (np.diff(result.threshold) > 0).all()
+    assert {0.0, 0.5, 1.0} <= set(result.threshold)
+    assert len(result.threshold) <= 202
+    for index in range(0, len(result.threshold), 13):
+        assert_right(result.at(index), sample)

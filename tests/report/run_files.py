@@ -1,4 +1,4 @@
-"""Run directories as `fit` leaves them, without training."""
+"""Make run directories like `fit`, without training."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ SETTINGS: dict[str, Any] = {
 
 
 def settings(**changed: Any) -> dict[str, Any]:
-    """SETTINGS with other values: optimizer__name="sgd"."""
-    whole = {**SETTINGS}
+    """Return SETTINGS with changes, such as optimizer__name="sgd"."""
+    changed_settings = {**SETTINGS}
     for path, value in changed.items():
-        *above, last = path.split("__")
-        below = whole
-        for step in above:
-            below[step] = {**below[step]}
-            below = below[step]
-        below[last] = value
-    return whole
+        *parents, last = path.split("__")
+        section = changed_settings
+        for step in parents:
+            section[step] = {**section[step]}
+            section = section[step]
+        section[last] = value
+    return changed_settings
 
 
 def make_run(
@@ -48,13 +48,13 @@ def make_run(
     evaluations: Mapping[str, Mapping[str, Any]] | None = None,
     **facts: Any,
 ) -> RunDirectory:
-    """A finished run that began `minutes` after NOW and took 90 seconds."""
-    began = NOW + timedelta(minutes=minutes)
-    run = RunDirectory.create(root, name, "", began)
+    """Make a finished run that started `minutes` after NOW and took 90 seconds."""
+    start = NOW + timedelta(minutes=minutes)
+    run = RunDirectory.create(root, name, "", start)
     run.write_config(block_text(SETTINGS if config is None else config))
-    begun = new_manifest(name=name, command=["fit"], seed=7, config_directory=root, now=began)
+    initial = new_manifest(name=name, command=["fit"], seed=7, config_directory=root, now=start)
     manifest = replace(
-        begun,
+        initial,
         git=None,
         data=(DataFile("wine.csv", 100, 10, "f" * 64),),
         splits={"train": 6, "validation": 2, "test": 2},
@@ -63,12 +63,12 @@ def make_run(
         device="CPU",
         **facts,
     )
-    run.write_manifest(manifest.with_end("finished", began + timedelta(seconds=90)))
+    run.write_manifest(manifest.with_end("finished", start + timedelta(seconds=90)))
     for split, evaluation in (evaluations or {}).items():
         run.write_evaluation(split, evaluation)
     return run
 
 
 def scores(**metrics: float | None) -> dict[str, dict[str, Any]]:
-    """Evaluations of the validation rows alone."""
+    """Return an evaluation of the validation rows."""
     return {"validation": {"rows": 2, "metrics": metrics}}

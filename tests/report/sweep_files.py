@@ -1,4 +1,4 @@
-"""Sweeps as `trainer sweep` leaves them, without training."""
+"""Make sweeps like `trainer sweep`, without training."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Ending = Callable[[int, float], tuple[TrialStatus, float, str]]
 
 
 def rate_matters(settings: Settings) -> float:
-    """Best at a learning rate of 0.01; the batch size hardly matters."""
+    """Score settings: best at a learning rate of 0.01, hardly dependent on the batch size."""
     rate = settings.get("optimizer.learning_rate", 1e-3)
     return 0.9 - 0.1 * (math.log10(rate) + 2) ** 2 + 1e-4 * settings.get("fit.batch_size", 8)
 
@@ -42,7 +42,7 @@ def make_sweep(
     name: str = "wine-sweep",
     *,
     trials: int = 12,
-    asked: int | None = None,
+    limit: int | None = None,
     kept: int = 5,
     sweep: Mapping[str, Any] | None = None,
     score: Score = rate_matters,
@@ -51,43 +51,45 @@ def make_sweep(
     left_open: int = 0,
     config: Mapping[str, Any] | None = None,
 ) -> SweepDirectory:
-    """A sweep of `trials`, of which the best `kept` have a run directory.
+    """Make a sweep; the best `kept` trials have a run directory.
 
     Args:
         root: The folder of sweeps.
         name: The experiment.
-        trials: How many there are.
-        asked: `sweep.trials`; all of them unless stated.
-        kept: How many run directories there are.
-        sweep: The `sweep` section, but for `trials`.
-        score: The objective of settings.
-        ending: Number and objective → status, objective and reason.
-        settings: Those of the trials; drawn at random unless stated.
-        left_open: How many of the last trials have not ended.
+        trials: The number of trials.
+        limit: `sweep.trials`; by default the number of trials.
+        kept: The number of run directories.
+        sweep: The `sweep` section without `trials`.
+        score: Settings → objective.
+        ending: Number and objective → status, objective and reason of failure.
+        settings: Settings of the trials; by default random.
+        left_open: The number of last trials that have not ended.
         config: The base config.
     """
     section = {"space": SPACE, "search": "random", "objective": "val_auc", **(sweep or {})}
-    section["trials"] = trials if asked is None else asked
+    section["trials"] = trials if limit is None else limit
     base = {**(SETTINGS if config is None else config), "name": name}
     directory = SweepDirectory.create(root, name, block_text({**base, "sweep": section}), NOW)
     if settings is None:
-        whole = Config.model_validate({"data": {"source": "x", "target": "y"}, "sweep": section})
-        settings = new_search("random", Space(whole), 0, "higher").ask(trials)
-    ends = []
-    for number, each in enumerate(settings[: len(settings) - left_open]):
-        status, value, reason = ending(number, score(each))
+        full_config = Config.model_validate(
+            {"data": {"source": "x", "target": "y"}, "sweep": section}
+        )
+        settings = new_search("random", Space(full_config), 0, "higher").ask(trials)
+    ended = []
+    for number, item in enumerate(settings[: len(settings) - left_open]):
+        status, value, reason = ending(number, score(item))
         epochs = 3 if status == "eliminated" else 9
         best = None if status == "failed" else 2
-        ends.append(TrialEnded(number, status, value, epochs, best, None, 1.5, reason))
+        ended.append(TrialEnded(number, status, value, epochs, best, None, 1.5, reason))
     with Journal(directory.journal) as journal:
         if settings:
             journal.write(SweepHeader("val_auc", "higher", len(settings), 1, is_distinct=True), 0.0)
-            batch = tuple(Trial(number, each) for number, each in enumerate(settings))
+            batch = tuple(Trial(number, item) for number, item in enumerate(settings))
             journal.write(BatchSuggested(batch), 0.0)
-        for place, end in enumerate(ends):
-            journal.write(end, float(place + 1))
+        for index, end in enumerate(ended):
+            journal.write(end, float(index + 1))
     ranked = sorted(
-        (end for end in ends if end.has_objective and end.status != "failed"),
+        (end for end in ended if end.has_objective and end.status != "failed"),
         key=lambda end: (end.status == "eliminated", -end.objective),
     )
     for end in ranked[:kept]:
@@ -96,7 +98,7 @@ def make_sweep(
 
 
 def _trial_run(directory: SweepDirectory, end: TrialEnded, base: Mapping[str, Any]) -> None:
-    made = make_run(
+    run = make_run(
         directory.path / "made", "trial", config=base, evaluations=scores(auc=end.objective)
     )
     random = np.random.default_rng(end.number)
@@ -105,8 +107,8 @@ def _trial_run(directory: SweepDirectory, end: TrialEnded, base: Mapping[str, An
         f'{{"epoch": {epoch}, "loss": 0.5, "val_auc": {value}}}\n'
         for epoch, value in enumerate(curve, start=1)
     ]
-    made.metrics.write_text("".join(lines))
+    run.metrics.write_text("".join(lines))
     directory.trials.mkdir(exist_ok=True)
-    made.path.rename(directory.trial(end.number))
-    made.path.parent.rmdir()
-    made.path.parent.parent.rmdir()
+    run.path.rename(directory.trial(end.number))
+    run.path.parent.rmdir()
+    run.path.parent.parent.rmdir()

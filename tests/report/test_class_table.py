@@ -1,4 +1,4 @@
-"""Rows of splits and classes as lines of a terminal."""
+"""The terminal table of row counts by class and split."""
 
 from __future__ import annotations
 
@@ -13,15 +13,18 @@ SPLITS = ("train", "validation", "test")
 
 
 def table(counts: dict[str, tuple[int, ...]], **settings: str) -> list[str]:
-    rows = {split: sum(of[place] for of in counts.values()) for place, split in enumerate(SPLITS)}
+    rows = {
+        split: sum(by_split[index] for by_split in counts.values())
+        for index, split in enumerate(SPLITS)
+    }
     classes = {
-        split: {name: of[place] for name, of in counts.items()}
-        for place, split in enumerate(SPLITS)
+        split: {name: by_split[index] for name, by_split in counts.items()}
+        for index, split in enumerate(SPLITS)
     }
     return split_lines(rows, classes, {}, **settings)
 
 
-def test_classes_go_down_and_splits_across() -> None:
+def test_classes_are_rows_and_splits_are_columns() -> None:
     assert table({"no": (60, 20, 20), "yes": (1_940, 0, 10)}) == [
         "class       train  share  validation  test",
         "(all rows)  2,000                 20    30",
@@ -31,7 +34,7 @@ def test_classes_go_down_and_splits_across() -> None:
     ]
 
 
-def test_numbers_have_rows_alone() -> None:
+def test_regression_has_row_counts_only() -> None:
     lines = split_lines(
         {"train": 1_200, "validation": 300, "test": 0},
         {"train": {}, "validation": {}},
@@ -44,15 +47,15 @@ def test_numbers_have_rows_alone() -> None:
     ]
 
 
-def test_labels_are_called_labels() -> None:
+def test_multilabel_noun() -> None:
     lines = table({"red": (3, 0, 1), "blue": (4, 0, 0)}, noun="label")
     assert lines[0].split() == ["label", "train", "share", "test"]
     assert lines[-1] == "1 label has no test rows: 'blue'"
 
 
 @pytest.mark.parametrize("count", [41, 100, 1_000])
-def test_many_classes_are_cut_off_and_counted(count: int) -> None:
-    counts = {f"class {place}": (count - place, 1, 1) for place in range(count)}
+def test_many_classes_are_truncated(count: int) -> None:
+    counts = {f"class {index}": (count - index, 1, 1) for index in range(count)}
     lines = table(counts)
     assert lines.index("…") == 22
     shown = [line for line in lines if line.startswith("class ")][1:]
@@ -60,18 +63,18 @@ def test_many_classes_are_cut_off_and_counted(count: int) -> None:
     assert shown[0].startswith("class 0 ")
     assert shown[-1].startswith(f"class {count - 1} ")
     assert lines[-2] == f"{count:,} classes: the 20 most and 10 least frequent are shown"
-    least, most = 11, count - 20
-    each = f"{least}" if least == most else f"{least} to {most:,}"
-    assert lines[-1] == f"{count - 30:,} more have {each} training rows each; --json lists all"
+    least, highest = 11, count - 20
+    item = f"{least}" if least == highest else f"{least} to {highest:,}"
+    assert lines[-1] == f"{count - 30:,} more have {item} training rows each; --json lists all"
 
 
 def test_forty_classes_are_all_shown() -> None:
-    lines = table({f"class {place}": (2, 1, 1) for place in range(40)})
+    lines = table({f"class {index}": (2, 1, 1) for index in range(40)})
     assert len(lines) == 42
 
 
-def test_absent_classes_are_named_once() -> None:
-    counts = {f"class {place}": (2, 1, 0 if place < 12 else 1) for place in range(20)}
+def test_absent_classes_are_listed() -> None:
+    counts = {f"class {index}": (2, 1, 0 if index < 12 else 1) for index in range(20)}
     assert table(counts)[-1] == (
         "12 classes have no test rows: 'class 0', 'class 1', 'class 2', 'class 3', 'class 4' "
         "and 7 more"
@@ -79,8 +82,8 @@ def test_absent_classes_are_named_once() -> None:
 
 
 @given(st.lists(st.text(min_size=1), min_size=2, max_size=60, unique=True))
-def test_columns_line_up_whatever_the_names(names: list[str]) -> None:
-    counts = {name: (place + 1, 1, 1) for place, name in enumerate(names)}
+def test_columns_are_aligned_for_any_names(names: list[str]) -> None:
+    counts = {name: (index + 1, 1, 1) for index, name in enumerate(names)}
     lines = table(counts)
     rows = [line for line in lines[: min(len(names), 31) + 2] if line != "…"]
     assert len({width(line) for line in rows}) == 1

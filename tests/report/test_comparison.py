@@ -46,10 +46,10 @@ def test_settings_that_differ(tmp_path: Path) -> None:
     }
 
 
-def test_another_kind_of_layer_is_one_difference(tmp_path: Path) -> None:
+def test_different_layer_type_is_one_difference(tmp_path: Path) -> None:
     other = [{"flatten": {}}, {"dropout": {"rate": 0.1}}]
-    found = compared(make_run(tmp_path), make_run(tmp_path, config=settings(model__layers=other)))
-    assert found.settings == {
+    result = compared(make_run(tmp_path), make_run(tmp_path, config=settings(model__layers=other)))
+    assert result.settings == {
         "model.layers.0.dense": {0: {"units": 64, "activation": "relu"}},
         "model.layers.0.flatten": {1: {}},
     }
@@ -57,21 +57,21 @@ def test_another_kind_of_layer_is_one_difference(tmp_path: Path) -> None:
     assert list(none.settings) == ["model.layers"]
 
 
-def test_the_order_of_keys_is_no_difference(tmp_path: Path) -> None:
-    turned = dict(reversed(SETTINGS["optimizer"].items()))
+def test_order_of_keys_does_not_matter(tmp_path: Path) -> None:
+    reversed_keys = dict(reversed(SETTINGS["optimizer"].items()))
     other = [{"dense": dict(reversed(SETTINGS["model"]["layers"][0]["dense"].items()))}]
     first = make_run(tmp_path, config=settings(model__layers=SETTINGS["model"]["layers"][:1]))
-    second = make_run(tmp_path, config=settings(optimizer=turned, model__layers=other))
+    second = make_run(tmp_path, config=settings(optimizer=reversed_keys, model__layers=other))
     assert compared(first, second).settings == {}
     listed = [{"a": 1, "b": 2}, 3], [{"b": 2, "a": 1}, 3]
     assert (
-        dict(differences({place: {"x": [1, *part]} for place, part in enumerate(listed)}, 2)) == {}
+        dict(differences({index: {"x": [1, *part]} for index, part in enumerate(listed)}, 2)) == {}
     )
 
 
-def test_equal_runs(tmp_path: Path) -> None:
-    found = compared(make_run(tmp_path), make_run(tmp_path))
-    assert found.settings == found.facts == {}
+def test_equal_runs_do_not_differ(tmp_path: Path) -> None:
+    result = compared(make_run(tmp_path), make_run(tmp_path))
+    assert result.settings == result.facts == {}
 
 
 SCALARS = st.one_of(
@@ -90,13 +90,13 @@ TREES = st.dictionaries(
 
 
 @given(st.lists(TREES, min_size=2, max_size=4))
-def test_settings_differ_exactly_where_a_difference_is_told(trees: list[dict[str, Any]]) -> None:
-    found = dict(differences(dict(enumerate(trees)), len(trees)))
+def test_differences_are_exact(trees: list[dict[str, Any]]) -> None:
+    result = dict(differences(dict(enumerate(trees)), len(trees)))
     equal = all(
         json.dumps(tree, sort_keys=True) == json.dumps(trees[0], sort_keys=True) for tree in trees
     )
-    assert (found == {}) is equal
-    for row in found.values():
+    assert (result == {}) is equal
+    for row in result.values():
         assert (
             len(row) < len(trees)
             or len({json.dumps(value, sort_keys=True) for value in row.values()}) > 1
@@ -119,14 +119,14 @@ def test_facts_that_differ(tmp_path: Path) -> None:
     assert "device" not in facts
 
 
-def test_a_path_into_a_run_names_it(tmp_path: Path) -> None:
+def test_path_inside_a_run_selects_it(tmp_path: Path) -> None:
     first, second = make_run(tmp_path), make_run(tmp_path)
     (first.checkpoints / "best").mkdir(parents=True)
-    found = compare_runs([first.best, second.config], NOW)
-    assert [run.path for run in found.runs] == [first.path, second.path]
+    result = compare_runs([first.best, second.config], NOW)
+    assert [run.path for run in result.runs] == [first.path, second.path]
 
 
-def test_fewer_than_two_runs_are_refused(tmp_path: Path) -> None:
+def test_fewer_than_two_runs_are_rejected(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     with pytest.raises(UsageError, match="two runs or more, found one"):
         compared(run)
@@ -135,31 +135,31 @@ def test_fewer_than_two_runs_are_refused(tmp_path: Path) -> None:
         compare_runs([run.path, tmp_path / "link"], NOW)
 
 
-def test_all_that_cannot_be_compared_is_told_at_once(tmp_path: Path) -> None:
+def test_all_unreadable_runs_are_reported(tmp_path: Path) -> None:
     run, broken, without = make_run(tmp_path), make_run(tmp_path), make_run(tmp_path)
     broken.config.write_text("optimizer: [\n")
     without.config.unlink()
     with pytest.raises(RunError) as raised:
         compare_runs([run.path, broken.path, without.path, tmp_path / "none", tmp_path], NOW)
-    places = [problem.where.split(":")[0] for problem in raised.value.problems]
-    assert places == [str(broken.config), str(without.config), f"{tmp_path}/none", str(tmp_path)]
+    locations = [problem.where.split(":")[0] for problem in raised.value.problems]
+    assert locations == [str(broken.config), str(without.config), f"{tmp_path}/none", str(tmp_path)]
 
 
-def test_other_damage_is_told_and_the_rest_compared(tmp_path: Path) -> None:
+def test_other_damage_is_reported_and_the_rest_compared(tmp_path: Path) -> None:
     first, second = make_run(tmp_path, evaluations=scores(auc=0.5)), make_run(tmp_path)
     second.manifest.write_text("{")
     second.write_evaluation("validation", [])
-    found = compared(first, second)
-    assert [run.status for run in found.runs] == ["finished", "damaged"]
-    assert len(found.runs[1].problems) == 2
-    assert found.settings == {}
-    assert found.facts["device"] == {0: "CPU"}
+    result = compared(first, second)
+    assert [run.status for run in result.runs] == ["finished", "damaged"]
+    assert len(result.runs[1].problems) == 2
+    assert result.settings == {}
+    assert result.facts["device"] == {0: "CPU"}
 
 
 def members(root: Path, **facts: Any) -> RunDirectory:
-    ends = {"mean": 0.8, "sd": 0.1, "low": 0.7, "high": 0.9, "n": 5}
+    interval = {"mean": 0.8, "sd": 0.1, "low": 0.7, "high": 0.9, "n": 5}
     none = {"mean": None, "sd": None, "low": None, "high": None, "n": 0}
-    evaluation = {"metrics": {"auc": 0.8, "f1": None}, "intervals": {"auc": ends, "f1": none}}
+    evaluation = {"metrics": {"auc": 0.8, "f1": None}, "intervals": {"auc": interval, "f1": none}}
     return make_run(root, evaluations={"test": evaluation}, **facts)
 
 
@@ -168,10 +168,10 @@ def test_json(tmp_path: Path) -> None:
     second = make_run(tmp_path, config=settings(seed=8), evaluations=scores(auc=0.1 + 0.2))
     value = json.loads(json.dumps(comparison_json(compared(first, second)), allow_nan=False))
     assert value["differ"] == {"settings": ["seed"], "facts": []}
-    one, other = value["runs"]
-    assert one["settings"] == {"seed": 7}
+    item, other = value["runs"]
+    assert item["settings"] == {"seed": 7}
     assert other["settings"] == {"seed": 8}
-    assert one["intervals"]["test"]["auc"] == {
+    assert item["intervals"]["test"]["auc"] == {
         "mean": 0.8,
         "sd": 0.1,
         "low": 0.7,
@@ -185,11 +185,11 @@ def test_csv(tmp_path: Path) -> None:
     first = members(tmp_path, weights_sha256="ab")
     second = make_run(tmp_path, config=settings(seed=8), evaluations=scores(auc=0.1 + 0.2))
     head, *rows = csv.reader(comparison_csv(compared(first, second)))
-    one, other = (dict(zip(head, row, strict=True)) for row in rows)
+    item, other = (dict(zip(head, row, strict=True)) for row in rows)
     assert head[:4] == ["run", "name", "status", "seed"]
-    assert one["run"] == str(first.path)
-    assert (one["test_auc"], one["test_auc_low"], one["test_auc_sd"]) == ("0.8", "0.7", "0.1")
-    assert (one["test_f1"], one["val_auc"], one["weights_sha256"]) == ("", "", "ab")
+    assert item["run"] == str(first.path)
+    assert (item["test_auc"], item["test_auc_low"], item["test_auc_sd"]) == ("0.8", "0.7", "0.1")
+    assert (item["test_f1"], item["val_auc"], item["weights_sha256"]) == ("", "", "ab")
     assert (other["seed"], other["val_auc"]) == ("8", "0.30000000000000004")
     assert other["test_auc"] == other["weights_sha256"] == ""
     assert len(set(head)) == len(head)

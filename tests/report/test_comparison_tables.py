@@ -46,12 +46,12 @@ def test_five_runs_are_rows(tmp_path: Path) -> None:
     assert validation.rows[3] == ("D", "0.3000")
 
 
-def test_equal_runs_are_said_to_be(tmp_path: Path) -> None:
-    found = tables(make_run(tmp_path), make_run(tmp_path))
-    assert [plain_lines(table) for table in found[1:]] == [["no settings differ"]]
+def test_equal_runs(tmp_path: Path) -> None:
+    result = tables(make_run(tmp_path), make_run(tmp_path))
+    assert [plain_lines(table) for table in result[1:]] == [["no settings differ"]]
 
 
-def test_intervals_are_shown_where_there_are_some(tmp_path: Path) -> None:
+def test_intervals_are_shown(tmp_path: Path) -> None:
     single = make_run(tmp_path, evaluations={"test": {"metrics": {"auc": 0.75}}})
     table = tables(members(tmp_path), single)[-1]
     assert table.rows == (("auc", "0.8000 [0.7000, 0.9000]", "0.7500"), ("f1", "–", "–"))
@@ -67,42 +67,42 @@ def test_many_runs_fit_the_width(tmp_path: Path) -> None:
             optimizer={"name": "sgd", **{f"setting_{number}": seed for number in range(9)}},
         )
         runs.append(make_run(tmp_path, config=config, evaluations=scores(**metrics)))
-    found = tables(*runs)
-    for table in found[1:]:
+    result = tables(*runs)
+    for table in result[1:]:
         assert max(map(len, plain_lines(table))) <= 80
         assert len(table.rows) == 30
-    assert found[0].rows[25][0] == "Z"
-    assert found[0].rows[26][0] == "AA"
-    columns = [name for table in found[1:] for name in table.columns[1:]]
+    assert result[0].rows[25][0] == "Z"
+    assert result[0].rows[26][0] == "AA"
+    columns = [name for table in result[1:] for name in table.columns[1:]]
     assert columns[:3] == ["seed", "data.source", "optimizer.setting_0"]
     assert columns[-12:] == [f"metric_{number}" for number in range(12)]
-    assert [table.title for table in found].count("settings that differ") == 1
-    source = next(table for table in found if "data.source" in table.columns)
+    assert [table.title for table in result].count("settings that differ") == 1
+    source = next(table for table in result if "data.source" in table.columns)
     assert source.rows[3][source.columns.index("data.source")] == "…ble-3.csv"
 
 
-def test_a_column_wider_than_the_width_stands_alone(tmp_path: Path) -> None:
+def test_too_wide_column_gets_its_own_table(tmp_path: Path) -> None:
     runs = [make_run(tmp_path, config=settings(seed=seed, name="n" * seed)) for seed in range(1, 7)]
     assert [table.columns for table in tables(*runs, width=3)[1:]] == [("", "name"), ("", "seed")]
 
 
-def test_nothing_in_a_table_controls_the_terminal(tmp_path: Path) -> None:
+def test_control_characters_are_escaped(tmp_path: Path) -> None:
     config = settings(seed=8, data__columns={"\x1b[31m": {"scale": "\x07"}})
     metrics = {"\x1b[2J": 1.0}
-    found = tables(
+    result = tables(
         make_run(tmp_path, "e\x1bvil", evaluations=scores(**metrics)),
         make_run(tmp_path, config=config, task="\x1b[32m"),
     )
-    text = "".join(line for table in found for line in plain_lines(table))
+    text = "".join(line for table in result for line in plain_lines(table))
     assert "\x1b" not in text
     assert "\x07" not in text
 
 
 @given(st.lists(st.text(max_size=60), min_size=1, max_size=4))
-def test_cut_texts_are_short_and_differ_where_they_did(texts: list[str]) -> None:
-    found = cut_texts(dict(enumerate(texts)))
-    assert all(len(text) <= 24 for text in found.values())
+def test_cut_texts_are_short_and_show_the_difference(texts: list[str]) -> None:
+    result = cut_texts(dict(enumerate(texts)))
+    assert all(len(text) <= 24 for text in result.values())
     if len(texts) == 2:
-        # At the least, the first letter that differs is shown.
+        # The first character that differs is visible.
         printable = all(text.isprintable() for text in texts)
-        assert (found[0] == found[1]) is (texts[0] == texts[1]) or not printable
+        assert (result[0] == result[1]) is (texts[0] == texts[1]) or not printable

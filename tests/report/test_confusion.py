@@ -1,4 +1,4 @@
-"""Confusion matrices as tables of text."""
+"""Confusion matrices as text tables."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ NAMES = ("a", "b", "c")
 MATRIX = np.array([[5.0, 3.0, 0.0], [7.0, 10.0, 1.0], [0.0, 0.0, 0.0]])
 
 
-def test_a_matrix_has_counts_and_shares_of_the_actual_class() -> None:
+def test_matrix_has_counts_and_shares_of_the_actual_class() -> None:
     table = confusion_table(MATRIX, NAMES, "number of test rows")
     assert table.columns == ("", "predicted a", "predicted b", "predicted c")
     assert table.rows[0] == ("actual a", "5 (62.5%)", "3 (37.5%)", "0 (0.0%)")
     assert table.rows[2] == ("actual c", "0 (0.0%)", "0 (0.0%)", "0 (0.0%)")
 
 
-def test_the_most_frequent_confusions_come_first() -> None:
+def test_most_frequent_confusions_come_first() -> None:
     table = frequent_confusions(MATRIX, NAMES, "number of test rows")
     assert table.title == "most frequent confusions, number of test rows"
     assert table.columns == ("actual", "predicted", "count", "share of actual")
@@ -30,13 +30,13 @@ def test_the_most_frequent_confusions_come_first() -> None:
     )
 
 
-def test_confusions_that_are_left_out_are_counted() -> None:
+def test_title_counts_omitted_confusions() -> None:
     table = frequent_confusions(MATRIX, NAMES, limit=2)
     assert len(table.rows) == 2
     assert table.title.endswith("(2 of 3 pairs)")
 
 
-def test_nothing_confused_is_an_empty_table() -> None:
+def test_no_confusions() -> None:
     assert frequent_confusions(np.eye(3) * 4, NAMES).rows == ()
 
 
@@ -49,9 +49,9 @@ def test_nothing_confused_is_an_empty_table() -> None:
         )
     )
 )
-def test_every_wrong_row_is_in_one_pair(counts: list[list[int]]) -> None:
+def test_confusions_sum_to_all_errors(counts: list[list[int]]) -> None:
     matrix = np.array(counts, np.float64)
-    names = [str(place) for place in range(len(matrix))]
+    names = [str(index) for index in range(len(matrix))]
     rows = frequent_confusions(matrix, names, limit=len(matrix) ** 2).rows
     assert sum(int(row[2]) for row in rows) == matrix.sum() - np.trace(matrix)
     values = [int(row[2]) for row in rows]

@@ -1,4 +1,4 @@
-"""What was decided is shown, and metrics say what they are of."""
+"""Decisions of a run as text, and labels of metrics."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_labels(labels: MetricLabels, name: str, label: str) -> None:
     assert labels.of(name) == label
 
 
-def test_a_label_of_several_runs_is_that_of_all_of_them() -> None:
+def test_common_label_of_several_runs() -> None:
     scaled, plain = MetricLabels("regression", is_scaled=True), MetricLabels("regression")
     assert common_label([scaled, scaled], "loss") == "loss (of the scaled target)"
     assert common_label([scaled, plain], "loss") == "loss"
@@ -60,12 +60,12 @@ def test_a_label_of_several_runs_is_that_of_all_of_them() -> None:
                 "temperature 1.500, fitted on the validation rows",
             ],
         ),
-        # A threshold of 0.5 that was chosen is one that was chosen.
+        # A chosen threshold can be 0.5.
         (
             Decisions(0.5, "cost", {"recall": 1.0}, source="runs/a/b"),
             ["threshold 0.5000, chosen for cost (recall 1.0000 on the validation rows of a/b)"],
         ),
-        # No threshold reaches the precision: none was chosen, and the note says so.
+        # No threshold reaches the precision; the note explains it.
         (Decisions(0.5, "precision", note="no threshold reaches a precision of 0.99"), []),
         (
             Decisions(coverage=0.9, half_widths={"price": 12.5, "rent": 3}),
@@ -75,11 +75,11 @@ def test_a_label_of_several_runs_is_that_of_all_of_them() -> None:
         ),
     ],
 )
-def test_decisions(chosen: Decisions, lines: list[str]) -> None:
+def test_decision_lines(chosen: Decisions, lines: list[str]) -> None:
     assert list(decision_lines(chosen)) == lines
 
 
-def test_intervals_on_a_curve_are_factors() -> None:
+def test_intervals_of_a_transformed_target_are_factors() -> None:
     curve = {"kind": "log", "exponent": 0.0, "low": 1.0, "high": 100.0}
     target = {"columns": ["price"], "curves": [curve]}
     chosen = Decisions(coverage=0.8, half_widths={"price": 0.6418538861723947})
@@ -93,7 +93,7 @@ def test_intervals_on_a_curve_are_factors() -> None:
 
 
 @pytest.mark.parametrize(
-    ("stated", "classes", "counts", "text"),
+    ("setting", "classes", "counts", "text"),
     [
         (None, ("no", "yes"), (50, 10), ""),
         ("balanced", ("no", "yes"), (50, 10), "no 0.6000, yes 3 (balanced)"),
@@ -107,12 +107,12 @@ def test_intervals_on_a_curve_are_factors() -> None:
         ),
     ],
 )
-def test_class_weights(stated: Any, classes: Any, counts: Any, text: str) -> None:
-    assert class_weight_text(stated, classes, counts) == text
+def test_class_weights(setting: Any, classes: Any, counts: Any, text: str) -> None:
+    assert class_weight_text(setting, classes, counts) == text
 
 
 def preprocessing(**target: Any) -> dict[str, Any]:
-    whole = {
+    defaults = {
         "task": "binary",
         "columns": ["y"],
         "classes": ["no", "yes"],
@@ -120,40 +120,40 @@ def preprocessing(**target: Any) -> dict[str, Any]:
         "offset": [],
         "scale": [],
     }
-    return {"columns": [], "target": {**whole, **target}}
+    return {"columns": [], "target": {**defaults, **target}}
 
 
-def test_of_a_run(tmp_path: Path) -> None:
+def test_summary_of_a_run(tmp_path: Path) -> None:
     config = settings(fit={"class_weight": "balanced"})
     run = make_run(tmp_path, config=config, evaluations=scores(loss=0.5))
     run.write_preprocessing(preprocessing())
     write_decisions(run, Decisions(0.3, "youden", temperature=2.0, note="a note"))
-    found = read_decision_summary(run)
-    assert found.labels == MetricLabels("binary", is_scaled=False, is_calibrated=True)
-    assert found.class_weights == "no 0.6667, yes 2 (balanced)"
-    assert [line.split(",")[0] for line in found.decisions] == [
+    result = read_decision_summary(run)
+    assert result.labels == MetricLabels("binary", is_scaled=False, is_calibrated=True)
+    assert result.class_weights == "no 0.6667, yes 2 (balanced)"
+    assert [line.split(",")[0] for line in result.decisions] == [
         "threshold 0.3000",
         "temperature 2",
     ]
-    assert found.notes == ("a note",)
+    assert result.notes == ("a note",)
 
 
-def test_of_a_run_with_members(tmp_path: Path) -> None:
+def test_summary_of_a_run_with_members(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     write_decisions(run, Decisions(0.4, "f1", {"f1": 0.75}))
     for number, temperature in enumerate((1.25, 1.5), start=1):
         member = RunDirectory.at(run.member(number))
         member.write_preprocessing(preprocessing())
         write_decisions(member, Decisions(0.2 * number, "f1", temperature=temperature))
-    found = read_decision_summary(run)
-    assert found.labels.is_calibrated
-    assert found.decisions == (
+    result = read_decision_summary(run)
+    assert result.labels.is_calibrated
+    assert result.decisions == (
         "threshold 0.4000, chosen for f1 (f1 0.7500 on the validation rows)",
         "temperature 1.250 to 1.500, one per network (2)",
     )
 
 
-def test_what_is_scaled(tmp_path: Path) -> None:
+def test_scaled_targets(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     for target, is_scaled in (
         ({"offset": [0.0], "scale": [1.0]}, False),
@@ -164,15 +164,15 @@ def test_what_is_scaled(tmp_path: Path) -> None:
         assert read_decision_summary(run).labels == MetricLabels("regression", is_scaled=is_scaled)
 
 
-def test_damage_says_nothing(tmp_path: Path) -> None:
+def test_damaged_files_are_ignored(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     assert read_decision_summary(run).labels == MetricLabels()
     for content in ("[]", "{", '{"target": 3}', '{"target": {"task": 3}}'):
         run.preprocessing.write_text(content)
         run.decisions.write_text(content)
-        found = read_decision_summary(run)
-        assert found.decisions == ()
-        # The decisions are reported as damaged with the other files of the run.
+        result = read_decision_summary(run)
+        assert result.decisions == ()
+        # The damaged file is reported by load_report.
         problems = load_report(run, NOW).problems
         assert [problem.where for problem in problems] == [str(run.decisions)]
-        assert found.labels == MetricLabels()
+        assert result.labels == MetricLabels()

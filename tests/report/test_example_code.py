@@ -1,4 +1,4 @@
-"""The code of the report encodes rows as the package does."""
+"""The code in the report encodes rows like the package."""
 
 from __future__ import annotations
 
@@ -44,17 +44,17 @@ CASES: dict[str, dict[str, Any]] = {
 def table() -> pl.DataFrame:
     random = np.random.default_rng(3)
     count = 90
-    colours = ["red", "Red", "blue", "green ", "日本語", 'it\'s "it"\n', "🐟", "x"]
+    colors = ["red", "Red", "blue", "green ", "日本語", 'it\'s "it"\n', "🐟", "x"]
     start = np.datetime64("1966-02-27T05:06:07.000008", "us")
     when = start + (random.integers(0, 86400 * 365 * 30, count) * 10**6).astype("timedelta64[us]")
     frame = pl.DataFrame(
         {
             "a": random.lognormal(1, 2, count),
             "whole": random.integers(-5, 5, count),
-            "colour": random.choice(colours, count, p=[0.3, 0.1, 0.2, 0.1, 0.1, 0.1, 0.05, 0.05]),
+            "colour": random.choice(colors, count, p=[0.3, 0.1, 0.2, 0.1, 0.1, 0.1, 0.05, 0.05]),
             "size": random.choice(["small", "medium", "large"], count),
             "paid": random.choice(["yes", "no"], count),
-            "when": [str(one) for one in when],
+            "when": [str(item) for item in when],
             "y": random.choice(["no", "yes"], count),
         }
     )
@@ -75,21 +75,21 @@ def dataset(root: Path, data: dict[str, Any]) -> InMemoryDataset:
 
 
 def encoded(root: Path, fitted: InMemoryDataset, values: Any) -> np.ndarray:
-    """The inputs that the code makes of a raw row: what it does before Keras."""
+    """Run the part of the code before Keras and return the inputs."""
     (root / "preprocessing.json").write_text(json.dumps(fitted.preprocessing.to_json()))
     lines = list(example_code(Example(str(root), [fitted.preprocessing], values)))
     lines.remove("import keras")
-    end = next(place for place, line in enumerate(lines) if line.startswith("model = "))
+    end = next(index for index, line in enumerate(lines) if line.startswith("model = "))
     (inputs,) = [line for line in lines if line.startswith("output = ")]
     inputs = inputs[inputs.index("np.array(") : inputs.index(", verbose")]
     space: dict[str, Any] = {}
     exec("\n".join([*lines[:end], f"inputs = {inputs}"]), space)
-    found: np.ndarray = space["inputs"]
-    return found
+    result: np.ndarray = space["inputs"]
+    return result
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_the_code_encodes_rows_as_the_package_does(tmp_path: Path, case: str) -> None:
+def test_code_encodes_rows_like_the_package(tmp_path: Path, case: str) -> None:
     fitted = dataset(tmp_path, CASES[case])
     names = [column.name for column in fitted.preprocessing.columns]
     assert len(names) == 6
@@ -97,22 +97,22 @@ def test_the_code_encodes_rows_as_the_package_does(tmp_path: Path, case: str) ->
     odd = frame[:3].with_columns(
         colour=pl.Series(["never seen", None, "RED"]), size=pl.Series([None, "huge", "small"])
     )
-    whole = pl.concat([frame, odd])
-    expected = fitted.preprocessing.transform(whole).x
-    for place in (*range(0, 90, 9), 90, 91, 92):
-        row = raw_row(fitted.preprocessing, whole[place : place + 1])
+    rows = pl.concat([frame, odd])
+    expected = fitted.preprocessing.transform(rows).x
+    for index in (*range(0, 90, 9), 90, 91, 92):
+        row = raw_row(fitted.preprocessing, rows[index : index + 1])
         kept = json.loads(json.dumps(row))
-        found = encoded(tmp_path, fitted, kept)
-        np.testing.assert_allclose(found[0], expected[place], rtol=2e-6, atol=2e-6)
+        result = encoded(tmp_path, fitted, kept)
+        np.testing.assert_allclose(result[0], expected[index], rtol=2e-6, atol=2e-6)
 
 
-def test_numbers_and_dates_written_as_text_are_read(tmp_path: Path) -> None:
+def test_numbers_and_dates_stored_as_text(tmp_path: Path) -> None:
     frame = pl.DataFrame(
         {
-            "price": [f"${1000 * place:,.2f}" for place in range(1, 61)],
-            "share": [f"{place / 2}%" for place in range(60)],
-            "comma": [f"{place},25" for place in range(60)],
-            "sold": [f"{13 + place % 15}/0{1 + place % 9}/2020" for place in range(60)],
+            "price": [f"${1000 * index:,.2f}" for index in range(1, 61)],
+            "share": [f"{index / 2}%" for index in range(60)],
+            "comma": [f"{index},25" for index in range(60)],
+            "sold": [f"{13 + index % 15}/0{1 + index % 9}/2020" for index in range(60)],
             "y": ["no", "yes"] * 30,
         }
     )
@@ -122,13 +122,13 @@ def test_numbers_and_dates_written_as_text_are_read(tmp_path: Path) -> None:
     expected = fitted.preprocessing.transform(table).x
     row = raw_row(fitted.preprocessing, table[3:4])
     assert row == {"price": 4000, "share": 1.5, "comma": 3.25, "sold": "2020-04-16"}
-    for place in range(0, 60, 7):
-        row = raw_row(fitted.preprocessing, table[place : place + 1])
-        found = encoded(tmp_path, fitted, row)
-        np.testing.assert_allclose(found[0], expected[place], rtol=2e-6, atol=2e-6)
+    for index in range(0, 60, 7):
+        row = raw_row(fitted.preprocessing, table[index : index + 1])
+        result = encoded(tmp_path, fitted, row)
+        np.testing.assert_allclose(result[0], expected[index], rtol=2e-6, atol=2e-6)
 
 
-def test_every_kind_and_setting_is_covered(tmp_path: Path) -> None:
+def test_cases_cover_every_kind_and_setting(tmp_path: Path) -> None:
     texts = {case: json.dumps(dataset(tmp_path, data).preprocessing.to_json())
              for case, data in CASES.items()}  # fmt: skip
     for part in ('"datetime"', '"boolean"', '"has_missing_level": true'):
@@ -138,11 +138,11 @@ def test_every_kind_and_setting_is_covered(tmp_path: Path) -> None:
     assert '"ignore_case": true' in texts["fold case"]
     assert '"year", "week", "day"' in texts["defaults"]
     assert '"rare": 0' not in json.dumps(
-        [one for one in json.loads(texts["rare"])["columns"] if one["name"] == "colour"]
+        [item for item in json.loads(texts["rare"])["columns"] if item["name"] == "colour"]
     )
 
 
-def test_the_code_has_no_more_than_it_needs(tmp_path: Path) -> None:
+def test_code_is_minimal(tmp_path: Path) -> None:
     fitted = dataset(tmp_path, {"features": {"include": ["whole"]}})
     row = raw_row(fitted.preprocessing, fitted.table.frame[:1])
     lines = example_code(Example("run", [fitted.preprocessing], row))
@@ -153,8 +153,8 @@ def test_the_code_has_no_more_than_it_needs(tmp_path: Path) -> None:
     assert all(len(line) <= 110 for line in lines)
 
 
-def test_a_wide_row_is_read_from_its_file(tmp_path: Path) -> None:
-    frame = pl.DataFrame({f"c{place}": [1.0, 2, 3] * 20 for place in range(50)})
+def test_wide_row_is_read_from_its_file(tmp_path: Path) -> None:
+    frame = pl.DataFrame({f"c{index}": [1.0, 2, 3] * 20 for index in range(50)})
     frame = frame.with_columns(y=pl.Series(["a", "b"] * 30))
     frame.write_csv(tmp_path / "wide.csv")
     fitted = dataset(tmp_path, {"source": "wide.csv"})
@@ -163,7 +163,7 @@ def test_a_wide_row_is_read_from_its_file(tmp_path: Path) -> None:
     assert 'row = json.load(open(f"{run}/example.json", "rb"))["values"]' in lines
 
 
-def test_a_stranger_cannot_end_a_text_of_the_code(tmp_path: Path) -> None:
+def test_untrusted_strings_are_escaped(tmp_path: Path) -> None:
     hostile = "'\n\"; import os # \u202e\\"
     fitted = dataset(tmp_path, {})
     row = {**raw_row(fitted.preprocessing, fitted.table.frame[:1]), "colour": hostile}
@@ -174,7 +174,7 @@ def test_a_stranger_cannot_end_a_text_of_the_code(tmp_path: Path) -> None:
     assert run == f"run = {hostile!r}"
 
 
-def test_the_example_is_a_whole_validation_row(tmp_path: Path) -> None:
+def test_example_is_a_complete_validation_row(tmp_path: Path) -> None:
     fitted = dataset(tmp_path, {})
     example = example_row(fitted)
     assert example.split == "validation"
@@ -182,7 +182,7 @@ def test_the_example_is_a_whole_validation_row(tmp_path: Path) -> None:
     assert None not in example.values.values()
 
 
-def test_the_example_is_read_as_it_was_written(tmp_path: Path) -> None:
+def test_example_round_trip(tmp_path: Path) -> None:
     from trainer.runs.directory import RunDirectory
 
     run = RunDirectory(tmp_path)
@@ -193,37 +193,37 @@ def test_the_example_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 
 def decoded(root: Path, target: FittedTarget, output: Any, temperature: float = 1.0) -> Any:
-    """What the code makes of outputs."""
+    """Run the part of the code that decodes model outputs."""
     fitted = Preprocessing(rows=2, columns=(), target=target)
     (root / "preprocessing.json").write_text(json.dumps(fitted.to_json()))
     (root / "decisions.json").write_text(json.dumps({"temperature": temperature}))
     example = Example(str(root), [fitted], {}, is_calibrated=temperature != 1)
     lines = list(example_code(example))
-    start = next(place for place, line in enumerate(lines) if line.startswith("output = "))
-    end = next(place for place, line in enumerate(lines) if line.startswith("names = "))
+    start = next(index for index, line in enumerate(lines) if line.startswith("output = "))
+    end = next(index for index, line in enumerate(lines) if line.startswith("names = "))
     space = {"output": np.array(output, np.float64), "np": np, "json": json, "run": str(root)}
     space["fitted"] = fitted.to_json()
     exec("\n".join(lines[start + 1 : end]), space)
     return space["p"]
 
 
-def target_of(task: TaskName, count: int, **facts: Any) -> FittedTarget:
-    names = tuple(f"n{place}" for place in range(count))
+def target_of(task: TaskName, count: int, **fields: Any) -> FittedTarget:
+    names = tuple(f"n{index}" for index in range(count))
     columns = names if task in ("multilabel", "regression") else ("y",)
-    known = {"classes": () if task in ("multilabel", "regression") else names}
-    known |= {"offset": (), "scale": (), "class_counts": (), "prior": ()}
-    return FittedTarget(task=task, reason="", columns=columns, rows=2, **{**known, **facts})
+    defaults = {"classes": () if task in ("multilabel", "regression") else names}
+    defaults |= {"offset": (), "scale": (), "class_counts": (), "prior": ()}
+    return FittedTarget(task=task, reason="", columns=columns, rows=2, **{**defaults, **fields})
 
 
 @pytest.mark.parametrize("sign", [-3.0, -0.2, 0.0, 0.4, 30.0])
 @pytest.mark.parametrize("scaled", [False, True])
-def test_the_code_inverts_the_scale_of_targets(tmp_path: Path, sign: float, scaled: bool) -> None:
+def test_code_inverts_target_scaling(tmp_path: Path, sign: float, scaled: bool) -> None:
     curves = [
         TargetTransform(kind="power", exponent=exponent, low=-1e4, high=1e4)
         for exponent in (-1.0, 0.0, 0.5, 1.0, 2.0, 3.5)
     ]
     curves.append(TargetTransform(kind="log", exponent=0.0, low=1e-3, high=1e5))
-    output = [sign * (1 + place / 10) for place in range(8)]
+    output = [sign * (1 + index / 10) for index in range(8)]
     for some in ((*curves, None), (*curves[:6], None, None), (curves[6],) * 8, ()):
         target = target_of(
             "regression",
@@ -234,25 +234,23 @@ def test_the_code_inverts_the_scale_of_targets(tmp_path: Path, sign: float, scal
         )
         expected = target.inverse_transform(np.array([output]))[0]
         with np.errstate(divide="ignore"):
-            found = decoded(tmp_path, target, output)
-        np.testing.assert_allclose(found, expected, rtol=1e-12)
+            result = decoded(tmp_path, target, output)
+        np.testing.assert_allclose(result, expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.3, 4.0])
 @pytest.mark.parametrize("task", ["binary", "multiclass", "multilabel"])
-def test_the_code_applies_the_temperature(
-    tmp_path: Path, task: TaskName, temperature: float
-) -> None:
+def test_code_applies_the_temperature(tmp_path: Path, task: TaskName, temperature: float) -> None:
     target = target_of(task, 2 if task == "binary" else 3)
     for output in ([0.2, 0.5, 0.3], [0.0, 1.0, 0.0], [1e-9, 1 - 1e-8, 1e-8]):
         p = np.array(output[-1:] if task == "binary" else output, np.float32)
         given = p if task != "binary" else np.array([1 - p[0], p[0]])
         expected = p if temperature == 1 else apply_temperature(task, p[None], temperature)[0]
-        found = decoded(tmp_path, target, given, temperature)
-        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-12)
+        result = decoded(tmp_path, target, given, temperature)
+        np.testing.assert_allclose(result, expected, rtol=1e-5, atol=1e-12)
 
 
-def test_labels_in_lists_have_their_names(tmp_path: Path) -> None:
+def test_multilabel_lists_use_class_names(tmp_path: Path) -> None:
     fitted = dataset(tmp_path, {"target": "colour", "target_separator": "e"})
     values = raw_row(fitted.preprocessing, fitted.table.frame[:1])
     lines = list(example_code(Example(str(tmp_path), [fitted.preprocessing], values)))

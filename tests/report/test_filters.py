@@ -30,7 +30,7 @@ MANIFEST = new_manifest(
 NUMBERS = st.one_of(st.integers(-5, 5), st.floats(allow_nan=False))
 
 
-def known(value: Value, manifest: Manifest | None = None) -> RunValues:
+def run_with(value: Value, manifest: Manifest | None = None) -> RunValues:
     status: DisplayStatus = "damaged" if manifest is None else "finished"
     summary = RunSummary(Path("r"), "wine", status, manifest, {}, {}, ())
     return RunValues(summary, {"x.y": value, "status": status})
@@ -58,7 +58,7 @@ def parsed(text: str) -> RunFilter:
         ("a == line\nbreak", "a", "==", ["line\nbreak"]),
     ],
 )
-def test_conditions(text: str, name: str, relation: Relation, operands: list[Value]) -> None:
+def test_parse_filter(text: str, name: str, relation: Relation, operands: list[Value]) -> None:
     condition = parsed(text)
     assert (condition.name, condition.relation) == (name, relation)
     assert [operand.scalar for operand in condition.operands] == operands
@@ -68,20 +68,20 @@ def test_conditions(text: str, name: str, relation: Relation, operands: list[Val
     "text",
     ["", " ", "a", "a ==", "== 1", "a b == 1", "a inside b", "in 1", "a => 1", "a ! 1", "'a == 1"],
 )
-def test_other_forms_are_told(text: str) -> None:
+def test_invalid_syntax_is_reported(text: str) -> None:
     problem = parse_filter(text)
     assert isinstance(problem, Problem)
     assert "OPERATOR" in problem.expected
     assert problem.fix.startswith("write ")
 
 
-def test_one_equals_sign_is_mended() -> None:
+def test_single_equals_sign_has_a_fix() -> None:
     problem = parse_filter("status = finished")
     assert isinstance(problem, Problem)
     assert problem.fix == "write 'status == finished'"
 
 
-def test_a_number_without_end_is_told() -> None:
+def test_huge_number_is_reported() -> None:
     problem = parse_filter("a == " + "9" * 5000)
     assert isinstance(problem, Problem)
     assert "5,000 digits" in problem.found
@@ -90,7 +90,7 @@ def test_a_number_without_end_is_told() -> None:
 @given(st.text(max_size=30))
 @example("a" * 2000 + " ~")
 @example('"\\' * 500)
-def test_any_text_is_a_condition_or_a_problem(text: str) -> None:
+def test_any_text_is_a_filter_or_a_problem(text: str) -> None:
     assert isinstance(parse_filter(text), RunFilter | Problem)
 
 
@@ -105,7 +105,7 @@ def test_numbers_compare_as_in_python(left: float, right: float) -> None:
         ">=": operator.ge,
     }.items():
         condition = parsed(f"x.y {sign} {scalar_text(right)}".replace("inf", ".inf"))
-        assert matches_filter(known(left, MANIFEST), condition) == compare(left, right)
+        assert matches_filter(run_with(left, MANIFEST), condition) == compare(left, right)
 
 
 MEETS: list[tuple[Value, str, bool]] = [
@@ -139,29 +139,29 @@ MEETS: list[tuple[Value, str, bool]] = [
 
 
 @pytest.mark.parametrize(("value", "rest", "holds"), MEETS)
-def test_what_meets_a_condition(value: Value, rest: str, holds: bool) -> None:
-    assert matches_filter(known(value, MANIFEST), parsed(f"x.y {rest}")) is holds
+def test_matches_filter(value: Value, rest: str, holds: bool) -> None:
+    assert matches_filter(run_with(value, MANIFEST), parsed(f"x.y {rest}")) is holds
 
 
 @pytest.mark.parametrize("sign", ["==", "!=", "<", "~", "in"])
-def test_without_a_value_nothing_is_met(sign: str) -> None:
-    assert not matches_filter(known(1, MANIFEST), parsed(f"other {sign} 1"))
+def test_missing_value_never_matches(sign: str) -> None:
+    assert not matches_filter(run_with(1, MANIFEST), parsed(f"other {sign} 1"))
 
 
-def test_a_damaged_run_is_known_by_its_facts_alone() -> None:
-    assert not matches_filter(known(1), parsed("x.y == 1"))
-    assert matches_filter(known(1), parsed("status == damaged"))
+def test_damaged_run_matches_by_facts_only() -> None:
+    assert not matches_filter(run_with(1), parsed("x.y == 1"))
+    assert matches_filter(run_with(1), parsed("status == damaged"))
 
 
-def test_what_cannot_be_compared_is_told() -> None:
-    numbers = [known(0.5, MANIFEST), known(None, MANIFEST)]
+def test_incomparable_values_are_reported() -> None:
+    numbers = [run_with(0.5, MANIFEST), run_with(None, MANIFEST)]
     problem = check_comparable(parsed("x.y > high"), numbers)
     assert problem is not None
     assert (problem.expected, problem.found) == ("a number, as x.y is", "'high'")
     assert check_comparable(parsed("x.y > 1"), numbers) is None
     assert check_comparable(parsed("x.y == high"), numbers) is None
-    assert check_comparable(parsed("x.y > high"), [known(None, MANIFEST)]) is None
-    assert check_comparable(parsed("x.y > 1"), [known("text", MANIFEST)]) is None
-    problem = check_comparable(parsed("x.y > 1"), [known([1], MANIFEST)])
+    assert check_comparable(parsed("x.y > high"), [run_with(None, MANIFEST)]) is None
+    assert check_comparable(parsed("x.y > 1"), [run_with("text", MANIFEST)]) is None
+    problem = check_comparable(parsed("x.y > 1"), [run_with([1], MANIFEST)])
     assert problem is not None
     assert problem.found == "'>'"

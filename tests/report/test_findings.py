@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.report.page.predicted_runs import make_answered
+from tests.report.page.predicted_runs import make_predicted_run
 from tests.report.run_files import make_run
 from trainer.errors import RunError
 from trainer.report.findings import (
@@ -19,31 +19,31 @@ from trainer.report.predictions import prediction_columns
 from trainer.runs.decisions import Decisions, read_decisions
 
 
-def test_what_was_written_is_read(tmp_path: Path) -> None:
-    run = make_answered(tmp_path)
+def test_round_trip(tmp_path: Path) -> None:
+    run = make_predicted_run(tmp_path)
     written = json.loads((run.path / "findings.json").read_text())
-    found = read_findings(run)
-    assert found is not None
-    assert found.names == ("no", "yes")
-    assert found.last() == "test"
-    of, was = found.splits["test"], written["splits"]["test"]
+    result = read_findings(run)
+    assert result is not None
+    assert result.names == ("no", "yes")
+    assert result.last() == "test"
+    of, was = result.splits["test"], written["splits"]["test"]
     assert of.metrics["auc"] == MetricValue(**was["metrics"]["auc"])
     assert of.vs_linear["accuracy"] == MetricDifference(**was["vs_linear"]["accuracy"])
-    assert found.worst_slices is not None
-    assert found.worst_slices.searched == 12
-    assert found.worst_slices.slices[0].p_value == 0.01
-    assert found.worst_rows[0].actual == "yes"
+    assert result.worst_slices is not None
+    assert result.worst_slices.searched == 12
+    assert result.worst_slices.slices[0].p_value == 0.01
+    assert result.worst_rows[0].actual == "yes"
     assert read_decisions(run) == Decisions(0.43, "f1", temperature=1.2)
 
 
-def test_a_run_without_has_none(tmp_path: Path) -> None:
+def test_run_without_findings(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     assert read_findings(run) is None
     assert read_decisions(run) is None
 
 
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("change", "message"),
     [
         ({"task": "guess"}, "'task'"),
         ({"splits": {"test": {"rows": -1}}}, "'metrics'"),
@@ -52,22 +52,22 @@ def test_a_run_without_has_none(tmp_path: Path) -> None:
         ({"slices": {"metric": "auc", "overall": 1, "slices": [{}]}}, "'where'"),
     ],
 )
-def test_damage_is_told(tmp_path: Path, change: dict[str, Any], says: str) -> None:
-    run = make_answered(tmp_path)
+def test_damaged_file_is_reported(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    run = make_predicted_run(tmp_path)
     path = run.path / "findings.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
-    with pytest.raises(RunError, match=says):
+    with pytest.raises(RunError, match=message):
         read_findings(run)
 
 
-def test_answer_columns() -> None:
+def test_prediction_columns() -> None:
     assert prediction_columns("binary", ("no", "yes")) == ["probability_yes"]
     assert prediction_columns("multiclass", ("a", "b")) == ["probability_a", "probability_b"]
     assert prediction_columns("regression", ("x",)) == ["predicted_x"]
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "is_noise", "said"),
+    ("name", "value", "is_noise", "expected"),
     [
         ("auc", 0.1, False, "better"),
         ("auc", -0.1, False, "worse"),
@@ -76,5 +76,5 @@ def test_answer_columns() -> None:
         ("unheard_of", 0.1, False, ""),
     ],
 )
-def test_verdicts(name: str, value: float, is_noise: bool, said: str) -> None:
-    assert verdict(MetricDifference(value, None, None, is_noise), name) == said
+def test_verdict(name: str, value: float, is_noise: bool, expected: str) -> None:
+    assert verdict(MetricDifference(value, None, None, is_noise), name) == expected

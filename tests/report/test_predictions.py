@@ -1,4 +1,4 @@
-"""What is written of answers comes back, for every task."""
+"""Prediction files of every task."""
 
 from __future__ import annotations
 
@@ -35,25 +35,25 @@ def run_in(folder: Path) -> RunDirectory:
 
 
 @pytest.mark.parametrize("task", CASES)
-def test_answers_come_back(tmp_path: Path, task: TaskName) -> None:
+def test_round_trip(tmp_path: Path, task: TaskName) -> None:
     names, columns, y, p = CASES[task]
     weight = np.array([1.0, 2.0, 0.5, 1.0])
     given = Predictions(task, names, y, p, np.array([7, 3, 9, 1]), weight)
     run = run_in(tmp_path / "run")
     groups = pl.Series(["u", "v", "u", "w"])
     run.write_predictions("test.parquet", predictions_to_parquet(given, columns, groups))
-    found = read_split_predictions(run, "test", task, names, columns)
-    assert found is not None
-    assert found.p.dtype == p.dtype
-    for one, other in (
-        (found.y, y),
-        (found.p, p),
-        (found.rows, given.rows),
-        (found.weight, weight),
+    result = read_split_predictions(run, "test", task, names, columns)
+    assert result is not None
+    assert result.p.dtype == p.dtype
+    for item, other in (
+        (result.y, y),
+        (result.p, p),
+        (result.rows, given.rows),
+        (result.weight, weight),
     ):
-        np.testing.assert_array_equal(one, other)
-    assert found.group is not None
-    assert found.group.tolist() == [0, 1, 0, 2]
+        np.testing.assert_array_equal(item, other)
+    assert result.group is not None
+    assert result.group.tolist() == [0, 1, 0, 2]
 
 
 def test_classes_are_written_as_text(tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_classes_are_written_as_text(tmp_path: Path) -> None:
     assert frame["actual"].cast(pl.String).to_list() == ["no", "ja ✓", "ja ✓", "no"]
 
 
-def test_none_are_told_from_damaged_ones(tmp_path: Path) -> None:
+def test_missing_and_damaged_files(tmp_path: Path) -> None:
     names, columns, *_ = CASES["binary"]
     run = run_in(tmp_path / "run")
     assert read_split_predictions(run, "test", "binary", names, columns) is None

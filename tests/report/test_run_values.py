@@ -11,7 +11,7 @@ from trainer.report.run_values import FACTS, RequestedName, metric_names, read_r
 from trainer.runs.listing import list_runs
 
 
-def asked(*names: str) -> list[RequestedName]:
+def requested(*names: str) -> list[RequestedName]:
     return [RequestedName("--columns", name) for name in names]
 
 
@@ -20,9 +20,9 @@ def test_facts_metrics_and_settings(tmp_path: Path) -> None:
     (run.evaluation / "best.json").write_text('{"metrics": {"epoch": 1, "brier": NaN}}')
     run.write_evaluation("train", {"metrics": {"loss": 1}})
     run.write_evaluation("other", {"metrics": {"loss": 2}})
-    names = asked("optimizer.learning_rate", "optimizer.clip_norm", 'data.columns."a.b".scale')
-    (known,) = read_run_values(list_runs(tmp_path, NOW), names, NOW + timedelta(hours=1))
-    assert known.values == {
+    names = requested("optimizer.learning_rate", "optimizer.clip_norm", 'data.columns."a.b".scale')
+    (listed,) = read_run_values(list_runs(tmp_path, NOW), names, NOW + timedelta(hours=1))
+    assert listed.values == {
         "status": "finished",
         "name": "wine",
         "run": str(run.path),
@@ -38,48 +38,48 @@ def test_facts_metrics_and_settings(tmp_path: Path) -> None:
         "optimizer.clip_norm": None,
         'data.columns."a.b".scale': "robust",
     }
-    assert set(FACTS) < set(known.values)
+    assert set(FACTS) < set(listed.values)
 
 
-def test_seconds_of_a_run_that_goes_on_and_of_one_that_died(tmp_path: Path) -> None:
+def test_seconds_of_running_and_dead_runs(tmp_path: Path) -> None:
     now = NOW + timedelta(seconds=30)
-    for place, end in enumerate((2**40, 0)):
-        run = make_run(tmp_path, minutes=place)
+    for index, end in enumerate((2**40, 0)):
+        run = make_run(tmp_path, minutes=index)
         manifest = replace(run.read_manifest(), status="running", ended=None)
-        here = manifest.process
-        run.write_manifest(replace(manifest, process=replace(here, pid=here.pid + end)))
+        process = manifest.process
+        run.write_manifest(replace(manifest, process=replace(process, pid=process.pid + end)))
     running, dead = read_run_values(list_runs(tmp_path, now), [], now)
     assert (running.run.status, dead.run.status) == ("running", "dead")
     assert "seconds" not in dead.values
-    assert running.values["seconds"] == -30.0  # it begins a minute after the other
+    assert running.values["seconds"] == -30.0  # it starts a minute later
 
 
-def test_a_time_at_the_edge_of_the_calendar_breaks_nothing(tmp_path: Path) -> None:
+def test_time_at_the_limit_of_the_calendar(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     value = json.loads(run.manifest.read_text())
     run.manifest.write_text(json.dumps({**value, "started": "0001-01-01T00:00:00+23:59"}))
     assert len(read_run_values(list_runs(tmp_path, NOW), [], NOW)) == 1
 
 
-def test_no_config_is_read_that_is_not_asked_for(tmp_path: Path) -> None:
+def test_config_is_read_only_if_requested(tmp_path: Path) -> None:
     make_run(tmp_path).config.write_text("{")
-    (known,) = read_run_values(list_runs(tmp_path, NOW), asked("val_auc", "age")[1:], NOW)
-    assert known.unread == ()
-    assert known.run.problems == ()
+    (run,) = read_run_values(list_runs(tmp_path, NOW), requested("val_auc", "age")[1:], NOW)
+    assert run.unread == ()
+    assert run.run.problems == ()
 
 
-def test_a_damaged_run_has_few_facts(tmp_path: Path) -> None:
+def test_damaged_run_has_few_facts(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     run.manifest.write_text("{")
-    (known,) = read_run_values(list_runs(tmp_path, NOW), [], NOW)
-    assert set(known.values) == {"status", "name", "run", "started", "age"}
+    (run,) = read_run_values(list_runs(tmp_path, NOW), [], NOW)
+    assert set(run.values) == {"status", "name", "run", "started", "age"}
 
 
-def test_a_config_that_cannot_be_read_is_a_problem_of_its_run(tmp_path: Path) -> None:
+def test_unreadable_config_is_a_problem_of_its_run(tmp_path: Path) -> None:
     make_run(tmp_path)
     broken = make_run(tmp_path, minutes=1)
     broken.config.write_text("optimizer: [\n")
-    first, second = read_run_values(list_runs(tmp_path, NOW), asked("optimizer.name"), NOW)
+    first, second = read_run_values(list_runs(tmp_path, NOW), requested("optimizer.name"), NOW)
     assert "optimizer.name" not in first.values
     assert second.values["optimizer.name"] == "adam"
     assert first.unread == first.run.problems
@@ -100,12 +100,10 @@ def test_a_config_that_cannot_be_read_is_a_problem_of_its_run(tmp_path: Path) ->
         ("auc", "val_auc"),
     ],
 )
-def test_an_unknown_name_is_answered_with_the_nearest(
-    name: str, meant: str, tmp_path: Path
-) -> None:
+def test_unknown_name_has_a_suggestion(name: str, meant: str, tmp_path: Path) -> None:
     make_run(tmp_path, evaluations=scores(auc=0.9))
     with pytest.raises(UsageError) as raised:
-        read_run_values(list_runs(tmp_path, NOW), asked("status", name, name), NOW)
+        read_run_values(list_runs(tmp_path, NOW), requested("status", name, name), NOW)
     (problem,) = raised.value.problems
     assert problem.where == "--columns"
     assert problem.found == f"'{name}'"
@@ -113,27 +111,27 @@ def test_an_unknown_name_is_answered_with_the_nearest(
 
 
 @pytest.mark.parametrize("name", ["zzz", '"', "a..b", "", "model.layers.0.dense.units.x"])
-def test_a_name_that_is_like_none_is_told_of_the_facts(name: str, tmp_path: Path) -> None:
+def test_name_without_suggestion_has_a_fix(name: str, tmp_path: Path) -> None:
     make_run(tmp_path)
     with pytest.raises(UsageError) as raised:
-        read_run_values(list_runs(tmp_path, NOW), asked(name), NOW)
+        read_run_values(list_runs(tmp_path, NOW), requested(name), NOW)
     assert raised.value.problems[0].fix
 
 
-def test_a_name_that_one_of_the_runs_has_is_known(tmp_path: Path) -> None:
+def test_name_known_to_one_run_is_valid(tmp_path: Path) -> None:
     make_run(tmp_path)
     make_run(tmp_path, config=settings(optimizer={"name": "sgd", "momentum": 0.9}), minutes=1)
-    names = asked("optimizer.momentum", "best_epoch")
+    names = requested("optimizer.momentum", "best_epoch")
     first, second = read_run_values(list_runs(tmp_path, NOW), names, NOW)
     assert first.values["optimizer.momentum"] == 0.9
     assert "optimizer.momentum" not in second.values
 
 
-def test_without_runs_every_name_is_known(tmp_path: Path) -> None:
-    assert read_run_values([], asked("anything"), NOW) == []
+def test_every_name_is_valid_without_runs(tmp_path: Path) -> None:
+    assert read_run_values([], requested("anything"), NOW) == []
 
 
-def test_metrics_of_all_runs(tmp_path: Path) -> None:
+def test_metric_names(tmp_path: Path) -> None:
     make_run(tmp_path, evaluations=scores(auc=0.9))
     make_run(tmp_path, evaluations={"test": {"metrics": {"f1": None}}}, minutes=1)
     assert metric_names(list_runs(tmp_path, NOW)) == {"val_auc": "auc", "test_f1": "f1"}

@@ -43,9 +43,7 @@ def test_settings_of_a_run(tmp_path: Path) -> None:
 
 
 @given(CONFIGS)
-def test_what_is_written_is_read(
-    tmp_path_factory: pytest.TempPathFactory, config: dict[str, Any]
-) -> None:
+def test_round_trip(tmp_path_factory: pytest.TempPathFactory, config: dict[str, Any]) -> None:
     run = run_with(tmp_path_factory.getbasetemp(), block_text(config))
     assert read_settings(run) == config == yaml.safe_load(run.config.read_text("utf-8"))
 
@@ -100,22 +98,22 @@ CHANGES = st.tuples(
 @example({"a": {"b": 1}}, [(0, 0, "--- ")])
 @example({"a": {"b": {"c": None}}}, [(15, 1, "\u2028")])
 @example({"a": {"b": [{"c": 1, "d": 2}, {"e": 3}]}}, [(20, 0, "\n")])
-def test_a_changed_config_is_read_as_yaml_reads_it(
+def test_edited_config_is_parsed_like_yaml(
     tmp_path_factory: pytest.TempPathFactory,
     config: dict[str, Any],
     changes: list[tuple[int, int, str]],
 ) -> None:
     text = block_text(config)
-    for place, length, other in changes:
-        text = text[:place] + other + text[place + length :]
+    for index, length, other in changes:
+        text = text[:index] + other + text[index + length :]
     run = run_with(tmp_path_factory.getbasetemp(), text)
     document = parse_yaml(text, Source("", Path()))
-    whole = None if document.root is None else to_python(document.root)
-    if document.problems or not isinstance(whole, dict):
+    expected = None if document.root is None else to_python(document.root)
+    if document.problems or not isinstance(expected, dict):
         with pytest.raises(RunError):
             read_settings(run)
     else:
-        assert json.dumps(read_settings(run)) == json.dumps(whole)
+        assert json.dumps(read_settings(run)) == json.dumps(expected)
 
 
 @pytest.mark.parametrize(
@@ -132,10 +130,10 @@ def test_a_changed_config_is_read_as_yaml_reads_it(
         'name: "a\n  seed: 2"\nseed: 1\noptimizer: {name: sgd}\n',
     ],
 )
-def test_a_config_written_by_hand_is_read(tmp_path: Path, text: str) -> None:
-    found = read_settings(run_with(tmp_path, text))
-    assert found["seed"] == 1
-    assert value_at(found, ["optimizer", "name"]) == "sgd"
+def test_handwritten_config(tmp_path: Path, text: str) -> None:
+    result = read_settings(run_with(tmp_path, text))
+    assert result["seed"] == 1
+    assert value_at(result, ["optimizer", "name"]) == "sgd"
 
 
 BOMB = "a: &a [1, 2, 3, 4, 5, 6, 7, 8, 9]\n" + "".join(
@@ -158,7 +156,9 @@ DAMAGED: dict[str, tuple[str | bytes, str]] = {
 
 
 @pytest.mark.parametrize("name", DAMAGED)
-def test_damage_is_told(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_damaged_config_is_reported(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     content, expected = DAMAGED[name]
     with pytest.raises(RunError) as raised:
@@ -169,13 +169,13 @@ def test_damage_is_told(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
 
 
-def test_a_pipe_holds_nobody_up(tmp_path: Path) -> None:
+def test_pipe_does_not_block(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "config.yaml")
     with pytest.raises(RunError, match="a pipe"):
         read_settings(RunDirectory(tmp_path))
 
 
-def test_values_by_their_keys() -> None:
+def test_value_at() -> None:
     assert value_at(SETTINGS, ["model", "layers", "0", "dense", "units"]) == 64
     assert value_at(SETTINGS, ["data", "columns", "a.b", "scale"]) == "robust"
     assert value_at(SETTINGS, ["optimizer", "clip_norm"]) is None

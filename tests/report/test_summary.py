@@ -1,4 +1,4 @@
-"""The summary says what the figures say."""
+"""The summary sentence of a run."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ def findings(
         ),
     ],
 )
-def test_differences_are_told_the_right_way_round(given: Any, ending: str) -> None:
+def test_differences_have_the_right_sign(given: Any, ending: str) -> None:
     assert summary_sentence(findings(*given)) == f"On 1,234 test rows, {ending}"
 
 
-def test_without_test_rows_it_says_on_which_it_is() -> None:
-    found = findings("auc", 0.8, (0.5, False), (0.79, True))
-    train = SplitFindings(rows=10, metrics=found.splits["test"].metrics)
-    found = replace(found, splits={"train": train})
-    assert summary_sentence(found) == (
+def test_split_is_named_without_test_rows() -> None:
+    result = findings("auc", 0.8, (0.5, False), (0.79, True))
+    train = SplitFindings(rows=10, metrics=result.splits["test"].metrics)
+    result = replace(result, splits={"train": train})
+    assert summary_sentence(result) == (
         "On 10 training rows (seen in training), ROC AUC is 0.8000 [0.7000, 0.9000] (95% interval)."
     )

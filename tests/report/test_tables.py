@@ -22,11 +22,11 @@ NOW = datetime(2026, 11, 22, 14, 15, 30, tzinfo=UTC)
 
 def finished(root: Path, name: str = "wine", epochs: int = 20) -> RunDirectory:
     run = RunDirectory.create(root, name, "", NOW)
-    begun = new_manifest(
+    initial = new_manifest(
         name=name, command=["fit", "x.yaml"], seed=7, config_directory=root, now=NOW
     )
     manifest = replace(
-        begun,
+        initial,
         git=GitState("0123456789abcdef", dirty=True),
         data=(DataFile("data/x.csv", 12_345, 1000, "f" * 64),),
         splits={"train": 600, "validation": 200, "test": 190},
@@ -58,7 +58,7 @@ def named(tables: Sequence[Table], title: str) -> Table:
     return table
 
 
-def test_a_run_in_full(tmp_path: Path) -> None:
+def test_finished_run(tmp_path: Path) -> None:
     run = finished(tmp_path)
     tables = report_tables(load_report(run, NOW))
     facts = {row[0]: row[1] for row in tables[0].rows}
@@ -93,12 +93,12 @@ def test_history_shows_head_best_and_tail(tmp_path: Path) -> None:
     assert history.rows[0] == ("1", "1.0000", "2", "–")
 
 
-def test_a_short_history_is_shown_whole(tmp_path: Path) -> None:
+def test_short_history_is_shown_in_full(tmp_path: Path) -> None:
     history = named(report_tables(load_report(finished(tmp_path, epochs=9), NOW)), "history")
     assert [row[0] for row in history.rows] == [str(n) for n in range(1, 10)]
 
 
-def test_a_run_that_has_just_begun(tmp_path: Path) -> None:
+def test_run_that_has_just_started(tmp_path: Path) -> None:
     run = RunDirectory.create(tmp_path, "wine", "", NOW)
     run.write_manifest(
         new_manifest(name="wine", command=["fit"], seed=7, config_directory=tmp_path, now=NOW)
@@ -108,7 +108,7 @@ def test_a_run_that_has_just_begun(tmp_path: Path) -> None:
     assert ("status", "running") in tables[0].rows
 
 
-def test_a_failed_run_says_why(tmp_path: Path) -> None:
+def test_failed_run_shows_the_error(tmp_path: Path) -> None:
     run = finished(tmp_path)
     problem = Problem("epoch 3", "a finite loss", "nan", "lower the learning rate")
     run.write_manifest(run.read_manifest().with_end("failed", NOW, [problem]))
@@ -116,7 +116,7 @@ def test_a_failed_run_says_why(tmp_path: Path) -> None:
     assert "lower the learning rate" in text_of([named(tables, "errors")])
 
 
-def test_a_damaged_run_is_shown_as_far_as_it_goes(tmp_path: Path) -> None:
+def test_damaged_run_is_shown_partially(tmp_path: Path) -> None:
     run = finished(tmp_path)
     run.manifest.write_text("")
     run.metrics.write_text('{\n{"epoch": 1}\n')
@@ -130,7 +130,7 @@ def test_a_damaged_run_is_shown_as_far_as_it_goes(tmp_path: Path) -> None:
     json.dumps(report_json(report), allow_nan=False)
 
 
-def test_strange_histories_are_shown(tmp_path: Path) -> None:
+def test_malformed_histories_are_shown(tmp_path: Path) -> None:
     run = finished(tmp_path, epochs=0)
     records: list[dict[str, Any]] = [{}, {"epoch": "x"}, {"loss": [1]}, {"epoch": 3, "flag": True}]
     with MetricsLog(run.metrics) as log:
@@ -139,7 +139,7 @@ def test_strange_histories_are_shown(tmp_path: Path) -> None:
     assert text_of(report_tables(load_report(run, NOW)))
 
 
-def test_json_holds_everything(tmp_path: Path) -> None:
+def test_json_is_complete(tmp_path: Path) -> None:
     run = finished(tmp_path)
     (summary,) = list_runs(tmp_path, NOW)
     listed = json.loads(json.dumps(run_json(summary), allow_nan=False))
@@ -154,7 +154,7 @@ def test_json_holds_everything(tmp_path: Path) -> None:
     assert len(shown["history"]) == 20
 
 
-def test_json_of_a_run_that_was_resumed(tmp_path: Path) -> None:
+def test_json_of_a_resumed_run(tmp_path: Path) -> None:
     run = finished(tmp_path)
     manifest = run.read_manifest()
     resumption = Resumption(NOW, ("trainer", "resume"), 4, 40, "last", {"fit.epochs": "4 → 20"})
@@ -163,54 +163,54 @@ def test_json_of_a_run_that_was_resumed(tmp_path: Path) -> None:
     assert shown["manifest"] == json.loads(run.manifest.read_text())
 
 
-def test_metrics_of_a_run_with_members_have_their_intervals(tmp_path: Path) -> None:
+def test_metrics_of_a_run_with_members_have_intervals(tmp_path: Path) -> None:
     run = finished(tmp_path)
     metrics = {"accuracy": 0.965, "auc": 0.993}
-    ends = {"mean": 0.965, "sd": 0.01, "low": 0.95, "high": 0.98}
-    run.write_evaluation("test", {"metrics": metrics, "intervals": {"accuracy": ends}})
+    interval = {"mean": 0.965, "sd": 0.01, "low": 0.95, "high": 0.98}
+    run.write_evaluation("test", {"metrics": metrics, "intervals": {"accuracy": interval}})
     evaluation = named(report_tables(load_report(run, NOW)), "evaluation")
     rows = {row[0]: row[1:] for row in evaluation.rows}
     assert rows["accuracy"] == ("0.9700", "0.9650 [0.9500, 0.9800]")
     assert rows["auc"] == ("–", "0.9930")
 
 
-def test_a_run_that_did_not_finish_names_the_next_command(tmp_path: Path) -> None:
+def test_unfinished_run_shows_the_next_command(tmp_path: Path) -> None:
     def shown(run: RunDirectory) -> str:
         return text_of(report_tables(load_report(run, NOW)))
 
     run = finished(tmp_path / "my runs")
     assert "trainer resume" not in shown(run)
     run.write_manifest(replace(run.read_manifest(), status="stopped"))
-    assert "trainer fit" not in shown(run)  # without its config nothing can be repeated
+    assert "trainer fit" not in shown(run)  # there is no config
     run.write_config("name: wine\n")
     assert f"train again with trainer fit '{run.config}'" in shown(run)
     run.last.mkdir(parents=True)
     assert f"trainer resume '{run.path}'" in shown(run)
 
 
-def test_a_part_of_a_run_or_sweep_is_resumed_with_the_whole(
+def test_members_and_trials_are_resumed_by_their_parent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def shown(part: Path) -> str:
         return text_of(report_tables(load_report(RunDirectory(part), NOW)))
 
-    def stopped(part: RunDirectory, place: Path) -> Path:
+    def stopped(part: RunDirectory, target_path: Path) -> Path:
         part.write_config("name: wine\n")
         part.write_manifest(replace(part.read_manifest(), status="stopped"))
-        place.parent.mkdir(parents=True)
-        return part.path.rename(place)
+        target_path.parent.mkdir(parents=True)
+        return part.path.rename(target_path)
 
-    whole = finished(tmp_path / "a")
-    member = stopped(finished(tmp_path / "b"), whole.member(2))
-    assert f"trainer resume {whole.path}\n" in shown(member)
+    parent_run = finished(tmp_path / "a")
+    member = stopped(finished(tmp_path / "b"), parent_run.member(2))
+    assert f"trainer resume {parent_run.path}\n" in shown(member)
     sweep = tmp_path / "sweeps" / "wine" / "1"
     trial = stopped(finished(tmp_path / "c"), sweep / "trials" / "3")
-    assert "train again with trainer fit" in shown(trial)  # no sweep is there
+    assert "train again with trainer fit" in shown(trial)  # the sweep is missing
     (sweep / "sweep.yaml").write_text("name: wine\n")
     assert f"trainer resume {sweep}\n" in shown(trial)
     monkeypatch.chdir(trial.parent)
     assert f"trainer resume {sweep}\n" in shown(Path("3"))
-    # A trial that failed is not trained again by its sweep.
+    # Resuming a sweep does not repeat failed trials.
     failed = RunDirectory(trial)
     failed.write_manifest(replace(failed.read_manifest(), status="failed"))
     assert "trainer resume" not in shown(trial)

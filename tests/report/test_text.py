@@ -20,12 +20,12 @@ from trainer.report.text import (
 )
 
 
-def test_a_table_as_lines() -> None:
+def test_plain_lines() -> None:
     table = Table("rows", ("split", "rows"), (("train", "1,000"), ("test", "5")), frozenset({1}))
     assert plain_lines(table) == ["rows", "split   rows", "train  1,000", "test       5"]
 
 
-def test_a_table_without_heads_or_rows() -> None:
+def test_table_without_header_or_rows() -> None:
     assert plain_lines(Table("", ("", ""), (("a", "b"),))) == ["a  b"]
     assert plain_lines(Table("", ("one", "two"), ())) == ["one  two"]
     assert plain_lines(Table("title", ("",), ())) == ["title"]
@@ -54,19 +54,19 @@ def test_a_table_without_heads_or_rows() -> None:
         (math.inf, "–"),
     ],
 )
-def test_numbers(value: float | None, text: str) -> None:
+def test_number(value: float | None, text: str) -> None:
     assert number(value) == text
 
 
 @pytest.mark.parametrize(
     ("count", "text"), [(0.0, "0"), (1.0, "1"), (1234.0, "1,234"), (12.345, "12.35")]
 )
-def test_counts(count: float, text: str) -> None:
+def test_format_count(count: float, text: str) -> None:
     assert format_count(count) == text
 
 
 @given(st.floats(-1e300, 1e300))
-def test_a_number_says_its_value_to_four_digits(value: float) -> None:
+def test_number_has_four_digits(value: float) -> None:
     assert float(number(value).replace(",", "")) == pytest.approx(value, rel=6e-4)
 
 
@@ -83,11 +83,11 @@ def test_a_number_says_its_value_to_four_digits(value: float) -> None:
         (273_600, "3 d 4 h"),
     ],
 )
-def test_durations(seconds: float, text: str) -> None:
+def test_duration(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 
 
-def test_ages() -> None:
+def test_age() -> None:
     assert [age(s) for s in (-5, 0, 59, 60, 3599, 3600, 90_000)] == [
         "just now",
         "just now",
@@ -99,7 +99,7 @@ def test_ages() -> None:
     ]
 
 
-def test_sizes() -> None:
+def test_format_bytes() -> None:
     assert [format_bytes(n) for n in (0, 999, 12_345, 5 * 10**9, 3 * 10**15)] == [
         "0 B",
         "999 B",
@@ -109,7 +109,7 @@ def test_sizes() -> None:
     ]
 
 
-def test_a_curve() -> None:
+def test_sparkline() -> None:
     assert sparkline([7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0, 0.0]) == "█▇▆▅▄▃▂▁"
     assert sparkline([1.0, None, 0.0]) == "█ ▁"
     assert sparkline([2.0, 2.0]) == "▁▁"
@@ -117,16 +117,16 @@ def test_a_curve() -> None:
 
 
 @given(st.lists(st.none() | st.floats(), max_size=200), st.integers(2, 50))
-def test_a_curve_is_never_wider(values: list[float | None], width: int) -> None:
+def test_sparkline_width(values: list[float | None], width: int) -> None:
     assert len(sparkline(values, width)) <= width
 
 
 @given(st.text())
-def test_a_cell_holds_no_control_characters(text: str) -> None:
+def test_cell_is_printable(text: str) -> None:
     assert cell(text).isprintable()
 
 
-def test_a_cell_cannot_command_a_terminal() -> None:
+def test_cell_escapes_control_characters() -> None:
     assert cell("a\x1b[2Jb\n\u202e") == "a\\x1b[2Jb\\n\\u202e"
     assert cell("größe [cm]") == "größe [cm]"
 
@@ -135,11 +135,11 @@ def test_a_cell_cannot_command_a_terminal() -> None:
     ("text", "columns"),
     [("", 0), ("abc", 3), ("日本語", 6), ("🐟", 2), ("e\u0301", 1), ("a\u200bb", 2), ("Ｗ", 2)],
 )
-def test_the_columns_that_a_text_takes(text: str, columns: int) -> None:
+def test_width(text: str, columns: int) -> None:
     assert width(text) == columns
 
 
-def test_wide_characters_line_up() -> None:
+def test_wide_characters_are_aligned() -> None:
     table = Table("", ("", "n"), (("🐟 fish", "1"), ("日本語", "22")), frozenset({1}))
     assert [width(line) for line in plain_lines(table)] == [11, 11, 11]
 
@@ -154,7 +154,7 @@ def test_wide_characters_line_up() -> None:
         ("ab cd", 4, "ab…"),
     ],
 )
-def test_what_is_too_long_is_cut(text: str, longest: int, shown: str) -> None:
+def test_truncate(text: str, longest: int, shown: str) -> None:
     assert truncate(text, longest) == shown
 
 
@@ -162,5 +162,5 @@ def test_what_is_too_long_is_cut(text: str, longest: int, shown: str) -> None:
     ("count", "noun", "text"),
     [(1, "class", "1 class"), (0, "class", "0 classes"), (1_000, "row", "1,000 rows")],
 )
-def test_nouns_are_counted(count: int, noun: str, text: str) -> None:
+def test_pluralize(count: int, noun: str, text: str) -> None:
     assert pluralize(count, noun) == text

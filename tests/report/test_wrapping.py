@@ -10,23 +10,23 @@ WORDS = st.lists(
 
 
 @given(WORDS, st.integers(1, 60))
-def test_lines_end_between_words_and_fit(words: list[str], columns: int) -> None:
+def test_lines_are_wrapped_between_words(words: list[str], columns: int) -> None:
     lines = wrap_text(" ".join(words), columns)
     assert " ".join(lines).split() == " ".join(words).split()
     for line in lines:
         assert width(line) <= columns or len(line.split()) == 1
 
 
-def test_without_a_terminal_lines_stay_whole() -> None:
+def test_lines_are_not_wrapped_without_a_terminal() -> None:
     assert wrap_text("a b " * 50, None) == ["a b " * 50]
     assert wrap_text("short\nlines", 80) == ["short", "lines"]
 
 
-def test_later_lines_are_indented() -> None:
+def test_continuation_lines_are_indented() -> None:
     assert wrap_text("  one two three", 9) == ["  one two", "    three"]
 
 
-def test_a_command_stays_in_one_piece() -> None:
+def test_commands_are_not_broken() -> None:
     text = "it was stopped; resume with: trainer resume 'my runs/wine/1' fit.epochs=+20; bye"
     lines = wrap_text(text, 40)
     assert lines == [
@@ -40,12 +40,12 @@ def test_wide_characters_count_twice() -> None:
     assert wrap_text("表 表 表", 5) == ["表 表", "  表"]
 
 
-def test_a_table_that_fits_is_left_alone() -> None:
+def test_table_that_fits_is_unchanged() -> None:
     table = Table("t", ("a", "b"), (("x y", "1"),), frozenset({1}))
     assert table_lines(table, 80) == plain_lines(table) == table_lines(table, None)
 
 
-def test_cells_of_text_are_wrapped() -> None:
+def test_text_cells_are_wrapped() -> None:
     table = Table(
         "", ("name", "what", "n"), (("a", "one two three", "1"), ("b", "", "20")), frozenset({2})
     )
@@ -57,7 +57,7 @@ def test_cells_of_text_are_wrapped() -> None:
     ]
 
 
-def test_many_columns_are_laid_out_in_parts() -> None:
+def test_wide_table_is_split() -> None:
     heads = ("epoch", *(f"metric_{number}" for number in range(5)))
     table = Table("history", heads, (("1", *["0.1234"] * 5),), frozenset(range(6)))
     assert table_lines(table, 26) == [

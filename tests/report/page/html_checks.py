@@ -1,4 +1,4 @@
-"""What a page must be, checked on its text."""
+"""Checks of the HTML of a page."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ VOID = {"meta", "img", "br", "link", "input", "hr"}
 
 
 class Elements(HTMLParser):
-    """The elements of a page; an end tag without its start tag, or the other way round, is an error."""
+    """The elements of a page; asserts that start and end tags match."""
 
     def __init__(self, text: str) -> None:
         super().__init__(convert_charrefs=True)
@@ -44,10 +44,10 @@ class Elements(HTMLParser):
 
 
 def check_page(text: str) -> Elements:
-    """Balanced, ids once each, every reference inside, no address outside, scripts none but ours."""
+    """Check tags, unique ids, internal references, no external resources, and only our script."""
     page = Elements(text)
     ids = [attributes["id"] for _, attributes, _ in page.starts if "id" in attributes]
-    assert len(ids) == len(set(ids)), sorted(one for one in ids if ids.count(one) > 1)
+    assert len(ids) == len(set(ids)), sorted(item for item in ids if ids.count(item) > 1)
     for tag, attributes, _ in page.starts:
         assert not [name for name in attributes if name.startswith("on")], (tag, attributes)
         for name in ("href", "src", "action", "srcset", "poster", "data", "formaction"):
@@ -78,7 +78,7 @@ def check_page(text: str) -> Elements:
         if tag == "div" and attributes.get("class") == "scroll":
             assert attributes["tabindex"] == "0"
             assert attributes["aria-label"]
-    # A caption inside of what scrolls would be cut on a narrow screen.
+    # A caption inside a scrolling element would be cut off on narrow screens.
     assert not page.of("caption")
     for tag, _, above in page.starts:
         if tag == "figcaption":

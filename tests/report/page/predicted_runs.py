@@ -1,4 +1,4 @@
-"""Runs with answers, findings and explanations, as `fit` and `explain` leave them, without training."""
+"""Make runs with predictions, findings and explanations like `fit` and `explain`, without training."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ HOSTILE = (
     "\"'><b>&amp;",
     "$\\frac{1}$ \u202eשלום\u0000",
 )
-"""What a stranger's classes and columns may be called."""
+"""Names of classes and columns in an untrusted run."""
 PLAIN = ("no", "yes", "maybe", "never")
 
 
-def make_answers(
+def make_predictions(
     task: TaskName, names: tuple[str, ...], rows: int, seed: int = 0, first: int = 0
 ) -> Predictions:
-    """Answers that are right more often than not."""
+    """Make random predictions that are better than chance."""
     random = np.random.default_rng(seed)
     if task == "regression":
         y = random.normal(size=(rows, len(names))) * 10
@@ -46,12 +46,12 @@ def make_answers(
     else:
         y = (random.random((rows, 1 if task == "binary" else len(names))) < 0.4).astype(float)
         p = 1 / (1 + np.exp(-(3 * y - 1.5 + random.normal(size=y.shape) * 1.5)))
-    # As they are kept.
-    kept = p if task == "regression" else p.astype(np.float32)
-    return Predictions(task, names, y, kept, np.arange(first, first + rows))
+    # With the dtype in the file.
+    stored = p if task == "regression" else p.astype(np.float32)
+    return Predictions(task, names, y, stored, np.arange(first, first + rows))
 
 
-def make_answered(
+def make_predicted_run(
     root: Path,
     task: TaskName = "binary",
     names: tuple[str, ...] | None = None,
@@ -61,13 +61,16 @@ def make_answered(
     config: dict[str, Any] | None = None,
     **facts: Any,
 ) -> RunDirectory:
-    """A finished run with test answers, a linear baseline, findings, decisions and explanations."""
-    chosen = (PLAIN[:2] if task == "binary" else PLAIN[:3]) if names is None else names
+    """Make a run with test predictions, a linear baseline, findings, decisions and explanations."""
+    classes = (PLAIN[:2] if task == "binary" else PLAIN[:3]) if names is None else names
     run = make_run(root, config=config or settings(), evaluations=scores(auc=0.9), **facts)
-    columns = prediction_columns(task, chosen)
-    predictions, linear = make_answers(task, chosen, rows), make_answers(task, chosen, rows, seed=0)
+    columns = prediction_columns(task, classes)
+    predictions, linear = (
+        make_predictions(task, classes, rows),
+        make_predictions(task, classes, rows, seed=0),
+    )
     linear = Predictions(
-        task, chosen, predictions.y, np.roll(linear.p, 1, axis=0), predictions.rows
+        task, classes, predictions.y, np.roll(linear.p, 1, axis=0), predictions.rows
     )
     run.write_predictions("test.parquet", predictions_to_parquet(predictions, columns))
     run.write_predictions(f"test{LINEAR}.parquet", predictions_to_parquet(linear, columns))
@@ -75,12 +78,12 @@ def make_answered(
     _write(run, "findings.json", findings)
     decisions: dict[str, Any] = {"threshold": 0.43, "criterion": "f1", "temperature": 1.2}
     if task == "regression":
-        decisions |= {"coverage": 0.9, "half_widths": dict.fromkeys(chosen, 5.0)}
+        decisions |= {"coverage": 0.9, "half_widths": dict.fromkeys(classes, 5.0)}
     _write(run, "decisions.json", decisions)
-    run.write_preprocessing(make_preprocessing(task, chosen).to_json())
-    values = dict.fromkeys(chosen, 1.25)
+    run.write_preprocessing(make_preprocessing(task, classes).to_json())
+    values = dict.fromkeys(classes, 1.25)
     write_example(run, ExampleRow("validation", 7, values))
-    _explain(run, chosen, predictions.p.shape[1])
+    _explain(run, classes, predictions.p.shape[1])
     with MetricsLog(run.metrics) as log:
         for epoch in range(1, 21):
             log.append(
@@ -98,7 +101,7 @@ def make_answered(
 
 
 def make_preprocessing(task: TaskName, names: tuple[str, ...]) -> Preprocessing:
-    """A numeric column for each name, fitted on rows from -1 to 4."""
+    """Make a preprocessing with a numeric column for each name."""
     columns = [
         fit_numeric(name, np.array([-1.0, 0.0, 2.0, 4.0]), Numeric(), None) for name in names
     ]
@@ -115,23 +118,23 @@ def make_preprocessing(task: TaskName, names: tuple[str, ...]) -> Preprocessing:
         offset=(0.5,) * count if task == "regression" else (),
         scale=(2.0,) * count if task == "regression" else (),
     )
-    kept = tuple(column for column in columns if column is not None)
-    return Preprocessing(rows=4, columns=kept, target=target)
+    stored = tuple(column for column in columns if column is not None)
+    return Preprocessing(rows=4, columns=stored, target=target)
 
 
 def _findings(predictions: Predictions, linear: Predictions, resamples: int) -> dict[str, Any]:
     task, names = predictions.task, predictions.names
     metrics = bootstrap(predictions, resamples=resamples)
     compared = ("rmse", "r2") if task == "regression" else ("accuracy", "log_loss")
-    over = paired_bootstrap(predictions, linear, names=compared, resamples=resamples)
-    overall = {name: one.value for name, one in metrics.items() if "/" not in name}
-    of_test = {
+    differences = paired_bootstrap(predictions, linear, names=compared, resamples=resamples)
+    overall = {name: item.value for name, item in metrics.items() if "/" not in name}
+    test = {
         "rows": len(predictions),
-        "metrics": {name: asdict(one) for name, one in metrics.items()},
+        "metrics": {name: asdict(item) for name, item in metrics.items()},
         "prior": overall,
         "linear": overall,
-        "vs_prior": {name: asdict(one) for name, one in over.items()},
-        "vs_linear": {name: asdict(one) for name, one in over.items()},
+        "vs_prior": {name: asdict(item) for name, item in differences.items()},
+        "vs_linear": {name: asdict(item) for name, item in differences.items()},
         "calibration_error": None if task == "regression" else 0.05,
         "interval_coverage": {
             name: {"value": 0.9, "low": 0.85, "high": 0.95} for name in names[:1]
@@ -145,8 +148,8 @@ def _findings(predictions: Predictions, linear: Predictions, resamples: int) -> 
         "task": task,
         "names": list(names),
         "confidence_level": 0.95,
-        "sentence": f"On {len(predictions)} test rows, {names[1]} is told well.",
-        "splits": {"test": of_test},
+        "sentence": f"On {len(predictions)} test rows, {names[1]} is predicted well.",
+        "splits": {"test": test},
         "slices": {"metric": "accuracy", "overall": 0.8, "slices": [{**part, "p_value": None}]},
         "worst_slices": {
             "metric": "accuracy",
@@ -162,8 +165,8 @@ def _explain(run: RunDirectory, names: tuple[str, ...], outputs: int) -> None:
     folder = run.path / "explanation"
     folder.mkdir()
     drops = [
-        {"column": name, "drop": 0.1 - place / 20, "low": 0.07 - place / 20, "high": 0.2}
-        for place, name in enumerate(names)
+        {"column": name, "drop": 0.1 - index / 20, "low": 0.07 - index / 20, "high": 0.2}
+        for index, name in enumerate(names)
     ]
     importance = {"split": "test", "rows": 60, "repeats": 5, "metric": "auc", "baseline": 0.9}
     _write(run, "explanation/importance.json", {**importance, "columns": drops})
@@ -171,11 +174,11 @@ def _explain(run: RunDirectory, names: tuple[str, ...], outputs: int) -> None:
         {"column": names[0], "kind": "numeric", "values": [0.0, 1.0, 2.0], "rug": [0.5, 1.5]},
         {"column": names[1], "kind": "categorical", "values": ["a", names[0], None], "rug": []},
     ]
-    said = np.linspace(0, 1, 3)[:, None].repeat(outputs, axis=1).tolist()
+    means = np.linspace(0, 1, 3)[:, None].repeat(outputs, axis=1).tolist()
     _write(
         run,
         "explanation/partial_dependence.json",
-        {"columns": [{**one, "predictions": said} for one in curves]},
+        {"columns": [{**item, "predictions": means} for item in curves]},
     )
     surface = {"columns": list(names[:2]), "x": [0.0, 1.0, 2.0], "y": [0.0, 1.0]}
     points = {"x": [0.5, 1.0], "y": [0.2, 0.8], "actual": [names[0], names[1]]}

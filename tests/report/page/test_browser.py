@@ -1,4 +1,4 @@
-"""A page in a real browser, where there is one."""
+"""A page in a real browser, if installed."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.report.page.predicted_runs import make_answered
+from tests.report.page.predicted_runs import make_predicted_run
 from tests.report.run_files import NOW
 from trainer.report.page import write_page
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
-@pytest.mark.skipif(BROWSER is None, reason="there is no chromium")
-def test_its_script_runs_and_nothing_is_refused(tmp_path: Path) -> None:
-    page = write_page(make_answered(tmp_path), NOW)
+@pytest.mark.skipif(BROWSER is None, reason="chromium is not installed")
+def test_script_runs_without_console_errors(tmp_path: Path) -> None:
+    page = write_page(make_predicted_run(tmp_path), NOW)
     assert BROWSER is not None
     result = subprocess.run(
         [

@@ -22,9 +22,9 @@ def draw(axes: Any) -> None:
 PLOT = Plot("some-plot", "a <title>", "what is \x00 seen", draw)
 
 
-def test_text_is_text_and_colours_are_variables() -> None:
+def test_text_is_kept_and_colors_are_variables() -> None:
     text = svg_text(PLOT)
-    assert "a &lt;b&gt; &amp; $x_1$ 0.98765" in text  # not rounded, no formula
+    assert "a &lt;b&gt; &amp; $x_1$ 0.98765" in text  # neither rounded nor parsed as math
     assert "var(--c2)" in text
     assert "var(--ink)" in text
     assert not re.search(r"#[0-9a-f]{6}\b(?![-\w])(?=[;\"])", text.replace("url(#", ""))
@@ -35,14 +35,14 @@ def test_text_is_text_and_colours_are_variables() -> None:
     assert "\n" not in text
 
 
-def test_equal_plots_are_equal_and_ids_are_the_plots_own() -> None:
+def test_svg_is_deterministic_and_ids_are_unique() -> None:
     assert svg_text(PLOT) == svg_text(PLOT)
     ids = [set(re.findall(r" id=\"([^\"]+)\"", svg_text(replace(PLOT, name=n)))) for n in "ab"]
     assert ids[0]
     assert not ids[0] & ids[1]
 
 
-def test_coordinates_are_short_and_a_point_is_a_few_bytes() -> None:
+def test_svg_is_compact() -> None:
     assert not re.search(r" d=\"[^\"]*\.\d{3}", svg_text(PLOT))
     random = np.random.default_rng(0)
 
@@ -56,7 +56,7 @@ def test_coordinates_are_short_and_a_point_is_a_few_bytes() -> None:
     assert more < 40_000
 
 
-def test_a_scale_by_magnitude_has_plain_numbers() -> None:
+def test_log_axis_has_plain_numbers() -> None:
     def falling(axes: Any) -> None:
         axes.plot([1, 2, 3], [1.0, 0.1, 0.001])
         use_log_y(axes)
@@ -66,7 +66,7 @@ def test_a_scale_by_magnitude_has_plain_numbers() -> None:
     assert "mathdefault" not in text
 
 
-def test_epochs_and_trials_have_whole_ticks() -> None:
+def test_integer_ticks() -> None:
     def draw(axes: Any) -> None:
         axes.plot([0, 1], [0.125, 0.375])
         axes.set_yticks([])
@@ -77,7 +77,7 @@ def test_epochs_and_trials_have_whole_ticks() -> None:
     assert not [tick for tick in ticks if "." in tick]
 
 
-def test_a_users_own_settings_change_nothing() -> None:
+def test_matplotlib_settings_of_the_user_are_ignored() -> None:
     import matplotlib as mpl
 
     with mpl.rc_context({"text.usetex": True, "svg.fonttype": "path", "path.simplify": True}):

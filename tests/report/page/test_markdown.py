@@ -40,7 +40,7 @@ On the validation rows: auc 0.9000.
 """
 
 
-def test_a_small_run(tmp_path: Path) -> None:
+def test_small_run(tmp_path: Path) -> None:
     config = settings(data={"source": "wine.csv", "target": "kind"})
     run = make_run(tmp_path, config=config, evaluations=scores(auc=0.9))
     text = page_markdown(run_page(run, NOW)).replace(run.path.name, "RUN")
@@ -49,7 +49,7 @@ def test_a_small_run(tmp_path: Path) -> None:
     assert "    trainer eval" in text
 
 
-def test_marks_of_a_stranger_are_text() -> None:
+def test_untrusted_markup_is_escaped() -> None:
     hostile = "a|b `c` <img> *d* [e](http://f) @g \n# h"
     page = Page(
         hostile,

@@ -1,4 +1,4 @@
-"""Colours can be read, in light, in dark and in print."""
+"""Contrast of the colors in light mode, dark mode and print."""
 
 from __future__ import annotations
 
@@ -21,32 +21,32 @@ WCAG_AA = 4.5
 
 def parts(colour: str) -> tuple[float, ...]:
     if colour.startswith("#"):
-        return tuple(int(colour[place : place + 2], 16) for place in (1, 3, 5))
+        return tuple(int(colour[index : index + 2], 16) for index in (1, 3, 5))
     return tuple(map(float, colour.split()))
 
 
 def luminance(colour: tuple[float, ...]) -> float:
     """https://www.w3.org/TR/WCAG21/#dfn-relative-luminance"""
     linear = [
-        one / 255 / 12.92 if one / 255 <= 0.04045 else ((one / 255 + 0.055) / 1.055) ** 2.4
-        for one in colour
+        item / 255 / 12.92 if item / 255 <= 0.04045 else ((item / 255 + 0.055) / 1.055) ** 2.4
+        for item in colour
     ]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-def contrast(one: tuple[float, ...], other: tuple[float, ...]) -> float:
+def contrast(item: tuple[float, ...], other: tuple[float, ...]) -> float:
     """https://www.w3.org/TR/WCAG21/#dfn-contrast-ratio"""
-    high, low = sorted((luminance(one), luminance(other)), reverse=True)
+    high, low = sorted((luminance(item), luminance(other)), reverse=True)
     return (high + 0.05) / (low + 0.05)
 
 
-def test_the_formula() -> None:
+def test_contrast_formula() -> None:
     assert contrast((255, 255, 255), (0, 0, 0)) == pytest.approx(21)
     assert contrast(parts("#767676"), parts("#ffffff")) == pytest.approx(4.54, abs=0.01)
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_text_and_curves_stand_out(mode: str) -> None:
+def test_contrast_of_text_and_curves(mode: str) -> None:
     colours = {name: parts(colour) for name, colour in MODES[mode].items()}
     text = ("ink", "soft", "link", "warn", "c1", "c2", "c3", "c4", "c5", "c6")
     for name in text:
@@ -54,20 +54,25 @@ def test_text_and_curves_stand_out(mode: str) -> None:
             ratio = contrast(colours[name], colours[ground])
             assert ratio >= WCAG_AA, (name, ground, ratio)
     assert contrast(colours["ink"], colours["mark"]) >= WCAG_AA
-    (most,) = re.findall(r"--share\) \* ([.\d]+)", STYLE)
+    (strength,) = re.findall(r"--share\) \* ([.\d]+)", STYLE)
     pairs = zip(colours["shade"], colours["paper"], strict=True)
-    shaded = tuple(float(most) * one + (1 - float(most)) * other for one, other in pairs)
+    shaded = tuple(float(strength) * item + (1 - float(strength)) * other for item, other in pairs)
     assert contrast(colours["ink"], shaded) >= WCAG_AA
 
 
-def test_print_is_light_and_every_mode_is_whole() -> None:
+def test_print_is_light_and_modes_are_complete() -> None:
     assert PRINT == LIGHT
     assert set(DARK) == set(LIGHT)
     used = set(re.findall(r"var\(--([a-z0-9]+)\)", STYLE)) - {"share"}
     assert used <= set(LIGHT)
 
 
-def test_plots_are_drawn_in_the_colours_of_light_mode() -> None:
-    known = {"ink": figures.INK, "soft": figures.SOFT, "line": figures.LINE, "paper": figures.PAPER}
-    known |= {f"c{number}": colour for number, colour in enumerate(figures.COLORS, 1)}
-    assert known == {name: LIGHT[name] for name in known}
+def test_plots_use_the_colors_of_light_mode() -> None:
+    expected = {
+        "ink": figures.INK,
+        "soft": figures.SOFT,
+        "line": figures.LINE,
+        "paper": figures.PAPER,
+    }
+    expected |= {f"c{number}": colour for number, colour in enumerate(figures.COLORS, 1)}
+    assert expected == {name: LIGHT[name] for name in expected}

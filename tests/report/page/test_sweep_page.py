@@ -1,4 +1,4 @@
-"""The page of a sweep, in every state."""
+"""Pages of sweeps in all states."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def titles(directory: SweepDirectory) -> list[str]:
     return [section.title for section in page_of(directory).sections]
 
 
-def test_a_finished_sweep_has_all_of_it(tmp_path: Path) -> None:
+def test_finished_sweep_has_all_sections(tmp_path: Path) -> None:
     directory = make_sweep(tmp_path, trials=40, kept=7)
     text = write_sweep_page(directory, NOW).read_text(encoding="utf-8")
     check_page(text)
@@ -54,7 +54,7 @@ def test_a_finished_sweep_has_all_of_it(tmp_path: Path) -> None:
     assert names == [
         "trials", "parallel", "setting-0", "setting-1", "setting-2", "shares", "best-curves",
     ]  # fmt: skip
-    # The setting that matters most is drawn first.
+    # The most important setting comes first.
     assert page_of(directory).plots()[2].title == "optimizer.learning_rate"
     best = read_sweep(directory).leaderboard.best
     assert best is not None
@@ -81,23 +81,23 @@ def test_conditions_and_pairs_are_axes(tmp_path: Path) -> None:
     text = page_html(page_of(directory))
     check_page(text)
     assert "not set" in text
-    # Colours are variables, which follow light and dark.
+    # Colors are CSS variables.
     assert re.findall("#[0-9a-f]{6}", text[text.index("<main>") :]) == []
 
 
-def test_the_setting_that_matters_is_the_most_important(tmp_path: Path) -> None:
+def test_relevant_setting_is_the_most_important(tmp_path: Path) -> None:
     sweep = read_sweep(make_sweep(tmp_path, trials=80))
     axes = make_axes(sweep)
     for higher in (True, False):
-        found = setting_importance(axes, sweep.leaderboard.ranks, higher=higher)
-        assert found is not None
-        assert found.share[0] > 0.8
-        assert found.share[1:].max() < 0.1
+        result = setting_importance(axes, sweep.leaderboard.ranks, higher=higher)
+        assert result is not None
+        assert result.share[0] > 0.8
+        assert result.share[1:].max() < 0.1
     assert setting_importance(axes, sweep.leaderboard.ranks[:11], higher=True) is None
     assert setting_importance((), sweep.leaderboard.ranks, higher=True) is None
 
 
-def test_too_few_trials_for_an_importance_are_told(tmp_path: Path) -> None:
+def test_too_few_trials_for_importance(tmp_path: Path) -> None:
     text = page_html(page_of(make_sweep(tmp_path, trials=5)), with_plots=False)
     check_page(text)
     assert "Too few trials (5): 12 are needed to estimate the importance of 3 settings." in text
@@ -105,7 +105,7 @@ def test_too_few_trials_for_an_importance_are_told(tmp_path: Path) -> None:
     assert "All trials have the same objective." in page_html(page_of(same), with_plots=False)
 
 
-def test_a_few_very_bad_trials_do_not_set_the_scale(tmp_path: Path) -> None:
+def test_outliers_are_clipped(tmp_path: Path) -> None:
     def ending(number: int, value: float) -> Any:
         return "finished", -1e6 if number == 7 else value, ""
 
@@ -115,22 +115,22 @@ def test_a_few_very_bad_trials_do_not_set_the_scale(tmp_path: Path) -> None:
     assert trials.objective.min() > -5
     text = page_html(page_of(directory), with_plots=False)
     assert "1 trial with a much worse val_auc is drawn at the end of the scale." in text
-    whole = ranked_trials(read_sweep(make_sweep(tmp_path, "whole", trials=30)).leaderboard)
-    assert whole.clipped == 0
+    regular = ranked_trials(read_sweep(make_sweep(tmp_path, "whole", trials=30)).leaderboard)
+    assert regular.clipped == 0
 
 
 @pytest.mark.parametrize("failed", ["all", "none begun", "one left"])
-def test_without_comparable_trials_it_says_so(tmp_path: Path, failed: str) -> None:
-    no: Any = ("failed", math.nan, "expected a finite loss")
-    made: dict[str, Any] = {
-        "all": {"trials": 4, "ending": lambda *_: no},
-        "none begun": {"trials": 0, "asked": 4, "settings": []},
+def test_no_ranked_trials(tmp_path: Path, failed: str) -> None:
+    failure: Any = ("failed", math.nan, "expected a finite loss")
+    options: dict[str, Any] = {
+        "all": {"trials": 4, "ending": lambda *_: failure},
+        "none begun": {"trials": 0, "limit": 4, "settings": []},
         "one left": {
             "trials": 4,
-            "ending": lambda number, value: ("finished", value, "") if number == 2 else no,
+            "ending": lambda number, value: ("finished", value, "") if number == 2 else failure,
         },
     }[failed]
-    directory = make_sweep(tmp_path, **made)
+    directory = make_sweep(tmp_path, **options)
     text = write_sweep_page(directory, NOW).read_text(encoding="utf-8")
     check_page(text)
     assert ("There are no ranked trials." in text) is (failed != "one left")
@@ -138,15 +138,15 @@ def test_without_comparable_trials_it_says_so(tmp_path: Path, failed: str) -> No
     assert ("expected a finite loss" in text) is (failed != "none begun")
 
 
-def test_an_unfinished_sweep_names_the_command(tmp_path: Path) -> None:
-    directory = make_sweep(tmp_path, trials=8, asked=20, left_open=2)
+def test_unfinished_sweep_shows_the_resume_command(tmp_path: Path) -> None:
+    directory = make_sweep(tmp_path, trials=8, limit=20, left_open=2)
     text = page_html(page_of(directory), with_plots=False)
     check_page(text)
     assert "6 of 20 trials ended (6 finished, 2 open)" in text
     assert f"resume it with: trainer resume {directory.path}" in text
 
 
-def test_damage_is_told_beside_what_is_known(tmp_path: Path) -> None:
+def test_damaged_files_are_reported(tmp_path: Path) -> None:
     directory = make_sweep(tmp_path, trials=14)
     number = read_sweep(directory).leaderboard.ranks[0].trial.number
     (directory.trial(number) / "manifest.json").write_text("{")
@@ -163,7 +163,7 @@ def test_damage_is_told_beside_what_is_known(tmp_path: Path) -> None:
     assert "There are no ranked trials." in text
 
 
-def test_a_strangers_texts_are_text(tmp_path: Path) -> None:
+def test_untrusted_text_is_escaped(tmp_path: Path) -> None:
     choices = [[{"dense": {"units": 4, "activation": name}}] for name in HOSTILE]
     directory = make_sweep(
         tmp_path,
@@ -182,7 +182,7 @@ def test_a_strangers_texts_are_text(tmp_path: Path) -> None:
     assert "\x00" not in text
 
 
-def test_a_thousand_trials_stay_readable(tmp_path: Path) -> None:
+def test_page_of_many_trials_is_small(tmp_path: Path) -> None:
     def ending(number: int, value: float) -> Any:
         return ("eliminated" if number % 3 == 0 else "finished"), value, ""
 
@@ -194,7 +194,7 @@ def test_a_thousand_trials_stay_readable(tmp_path: Path) -> None:
     assert len(re.findall("<tr", text)) < 300
 
 
-def test_many_settings_are_drawn_in_part(tmp_path: Path) -> None:
+def test_number_of_plots_is_limited(tmp_path: Path) -> None:
     space = {f"x.a{number}": "uniform(0, 1)" for number in range(30)}
     directory = make_sweep(tmp_path, trials=8, sweep={"space": space})
     page = page_of(directory)

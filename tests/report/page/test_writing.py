@@ -1,4 +1,4 @@
-"""Whole pages, of runs in every state."""
+"""Pages of runs in all states."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tests.report.page.html_checks import check_page
-from tests.report.page.predicted_runs import HOSTILE, PLAIN, make_answered, make_answers
+from tests.report.page.predicted_runs import HOSTILE, PLAIN, make_predicted_run, make_predictions
 from tests.report.run_files import NOW, make_run, scores, settings
 from trainer.config.data import TaskName
 from trainer.errors import Problem, StorageError
@@ -37,7 +37,7 @@ TASKS: dict[TaskName, tuple[str, ...]] = {
 
 
 def quick(run: RunDirectory) -> str:
-    """The page without plots, checked."""
+    """Render the page without plots and check it."""
     text = page_html(run_page(run, NOW), with_plots=False)
     check_page(text)
     return text
@@ -48,12 +48,12 @@ def titles(run: RunDirectory) -> list[str]:
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_a_strangers_names_are_text(tmp_path: Path, task: TaskName) -> None:
+def test_untrusted_names_are_escaped(tmp_path: Path, task: TaskName) -> None:
     names = TASKS[task]
     hostile = settings(
         name=names[0], model__layers=[{"dense": {"units": 4, "activation": names[1]}}]
     )
-    run = make_answered(tmp_path, task, names, config=hostile, warnings=names)
+    run = make_predicted_run(tmp_path, task, names, config=hostile, warnings=names)
     text = write_page(run, NOW).read_text(encoding="utf-8")
     page = check_page(text)
     assert "<script>alert" not in text
@@ -65,14 +65,14 @@ def test_a_strangers_names_are_text(tmp_path: Path, task: TaskName) -> None:
     assert names[1] in shown
 
 
-def test_the_same_run_gives_the_same_bytes(tmp_path: Path) -> None:
-    run = make_answered(tmp_path)
+def test_page_is_deterministic(tmp_path: Path) -> None:
+    run = make_predicted_run(tmp_path)
     first = write_page(run, NOW).read_bytes()
     assert write_page(run, NOW.replace(year=2030)).read_bytes() == first
 
 
-def test_sections_of_two_classes(tmp_path: Path) -> None:
-    run = make_answered(tmp_path, warnings=("be warned",))
+def test_sections_of_binary_classification(tmp_path: Path) -> None:
+    run = make_predicted_run(tmp_path, warnings=("be warned",))
     page = run_page(run, NOW)
     assert titles(run) == [
         "Warnings",
@@ -88,19 +88,19 @@ def test_sections_of_two_classes(tmp_path: Path) -> None:
         "Environment",
         "Commands",
     ]
-    assert page.lead[-1] == "On 60 test rows, yes is told well."
+    assert page.lead[-1] == "On 60 test rows, yes is predicted well."
     names = [plot.name for plot in page.plots()]
     assert len(names) == len(set(names))
     assert {"roc", "reliability", "thresholds", "curve-loss", "importance", "surface"} <= set(names)
 
 
-def test_sections_of_numbers(tmp_path: Path) -> None:
-    run = make_answered(tmp_path, "regression")
+def test_sections_of_regression(tmp_path: Path) -> None:
+    run = make_predicted_run(tmp_path, "regression")
     assert "Predictions and residuals" in titles(run)
     assert not {"Classification", "Calibration and thresholds"} & set(titles(run))
 
 
-def test_a_run_with_little_in_it_has_what_there_is(tmp_path: Path) -> None:
+def test_minimal_run(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     assert titles(run) == ["Data", "Config", "Environment", "Commands"]
     quick(run)
@@ -110,13 +110,13 @@ def test_a_run_with_little_in_it_has_what_there_is(tmp_path: Path) -> None:
     assert "damaged" in text
 
 
-def test_why_it_failed_is_told(tmp_path: Path) -> None:
+def test_failed_run_shows_the_error(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     problem = Problem("epoch 3", "a finite loss", "nan", "lower optimizer.learning_rate")
     run.write_manifest(replace(run.read_manifest(), status="failed", problems=(problem,)))
     text = quick(run)
     assert "The run failed: epoch 3: expected a finite loss, found nan" in text
-    # A command that would be refused is not proposed.
+    # There is no checkpoint to resume from.
     assert "trainer resume" not in text
     run.checkpoint("last").mkdir(parents=True)
     assert "trainer resume" in quick(run)
@@ -150,8 +150,8 @@ def test_why_it_failed_is_told(tmp_path: Path) -> None:
         ("config.yaml", "{"),
     ],
 )
-def test_damage_is_told_not_raised(tmp_path: Path, name: str, content: str) -> None:
-    run = make_answered(tmp_path)
+def test_damaged_files_are_reported(tmp_path: Path, name: str, content: str) -> None:
+    run = make_predicted_run(tmp_path)
     (run.path / name).write_text(content)
     text = quick(run)
     if name != "preprocessing.json":
@@ -159,16 +159,16 @@ def test_damage_is_told_not_raised(tmp_path: Path, name: str, content: str) -> N
         assert "Damaged" in text or "damage" in text
 
 
-def test_answers_of_another_question_are_told(tmp_path: Path) -> None:
-    run = make_answered(tmp_path)
-    other = make_answers("multiclass", PLAIN, 8)
+def test_predictions_of_another_task_are_reported(tmp_path: Path) -> None:
+    run = make_predicted_run(tmp_path)
+    other = make_predictions("multiclass", PLAIN, 8)
     run.write_predictions("test.parquet", predictions_to_parquet(other, ["a", "b", "c", "d"]))
     text = quick(run)
     assert "predictions of the run" in text
 
 
-def test_a_run_with_members_shows_each(tmp_path: Path) -> None:
-    run = make_answered(tmp_path)
+def test_run_with_members(tmp_path: Path) -> None:
+    run = make_predicted_run(tmp_path)
     for number in (1, 2):
         member = make_run(
             tmp_path / "m", minutes=number, evaluations=scores(auc=0.8 + number / 100)
@@ -180,7 +180,7 @@ def test_a_run_with_members_shows_each(tmp_path: Path) -> None:
     assert page.lead[0].startswith("2 networks")
     text = quick(run)
     assert "Metrics of the 2 networks" in text
-    # It has no epochs of its own to extend.
+    # Only members have epochs to extend.
     assert "fit.epochs=+20" not in text
     assert "fit.epochs=+20" in quick(RunDirectory(run.member(1)))
     assert "0.8200" in text
@@ -188,21 +188,21 @@ def test_a_run_with_members_shows_each(tmp_path: Path) -> None:
     assert "2 networks" in svg_text(plot)
 
 
-def test_many_rows_make_no_large_page(tmp_path: Path) -> None:
+def test_page_of_many_rows_is_small(tmp_path: Path) -> None:
     task: TaskName
     for task, names in (("binary", PLAIN[:2]), ("regression", PLAIN[:3])):
-        run = make_answered(tmp_path, task)
+        run = make_predicted_run(tmp_path, task)
         columns = prediction_columns(task, names)
-        many = make_answers(task, names, 20_000)
+        many = make_predictions(task, names, 20_000)
         run.write_predictions("test.parquet", predictions_to_parquet(many, columns))
         assert write_page(run, NOW).stat().st_size < 600_000
 
 
-def test_runs_side_by_side(tmp_path: Path) -> None:
+def test_run_comparison(tmp_path: Path) -> None:
     other = settings(optimizer__learning_rate=3e-4)
-    first = make_answered(tmp_path)
-    second = make_answered(tmp_path, minutes=1, config=other)
-    predictions = make_answers("binary", PLAIN[:2], 60)
+    first = make_predicted_run(tmp_path)
+    second = make_predicted_run(tmp_path, minutes=1, config=other)
+    predictions = make_predictions("binary", PLAIN[:2], 60)
     worse = replace(predictions, p=1 - predictions.p)
     worse_bytes = predictions_to_parquet(worse, ["probability_yes"])
     second.write_predictions("test.parquet", worse_bytes)
@@ -218,7 +218,7 @@ def test_runs_side_by_side(tmp_path: Path) -> None:
         if hasattr(block, "table") and block.table.title.startswith("Differences from A")
     ]
     rows = {row[0]: row[1] for row in difference.rows}
-    # Those that runs are compared with their baselines by.
+    # The same metrics as for baselines.
     assert tuple(rows) == COMPARED_METRICS["binary"]
     assert rows["auc"].startswith("-")
     assert rows["auc"].endswith("worse")
@@ -226,7 +226,7 @@ def test_runs_side_by_side(tmp_path: Path) -> None:
 
 
 def test_runs_are_compared_by_the_metrics_of_the_first(tmp_path: Path) -> None:
-    first, second = make_answered(tmp_path), make_answered(tmp_path, minutes=1)
+    first, second = make_predicted_run(tmp_path), make_predicted_run(tmp_path, minutes=1)
     findings = json.loads(first.findings.read_text(encoding="utf-8"))
     first.write_findings({**findings, "compared_metrics": ["mcc", "auc"]})
     page = run_comparison_page([first.path, second.path], NOW)
@@ -239,17 +239,17 @@ def test_runs_are_compared_by_the_metrics_of_the_first(tmp_path: Path) -> None:
     assert [row[0] for row in difference.rows] == ["mcc", "auc"]
 
 
-def test_plots_alone(tmp_path: Path) -> None:
-    whole = run_page(make_answered(tmp_path), NOW)
-    kept = tuple(one for one in whole.sections if one.key in ("calibration", "explanation"))
-    page = replace(whole, sections=kept)
+def test_write_plots(tmp_path: Path) -> None:
+    full_page = run_page(make_predicted_run(tmp_path), NOW)
+    kept = tuple(item for item in full_page.sections if item.key in ("calibration", "explanation"))
+    page = replace(full_page, sections=kept)
     paths = write_plots(page, tmp_path / "plots")
     assert [path.stem for path in paths] == [plot.name for plot in page.plots()]
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths)
     assert png_bytes(page.plots()[0]) == paths[0].read_bytes()
 
 
-def test_a_place_that_takes_nothing_is_told(tmp_path: Path) -> None:
+def test_storage_error(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     run.report.mkdir()
     (run.report / "x").write_text("")
@@ -257,9 +257,9 @@ def test_a_place_that_takes_nothing_is_told(tmp_path: Path) -> None:
         write_page(run, NOW)
 
 
-def test_weights_and_one_class_alone(tmp_path: Path) -> None:
-    run = make_answered(tmp_path)
-    predictions = make_answers("binary", PLAIN[:2], 30)
+def test_weights_and_single_class(tmp_path: Path) -> None:
+    run = make_predicted_run(tmp_path)
+    predictions = make_predictions("binary", PLAIN[:2], 30)
     for changed in (
         replace(predictions, weight=np.linspace(0, 2, 30)),
         replace(predictions, weight=np.zeros(30)),
@@ -269,27 +269,27 @@ def test_weights_and_one_class_alone(tmp_path: Path) -> None:
     ):
         run.write_predictions("test.parquet", predictions_to_parquet(changed, ["probability_yes"]))
         quick(run)
-        of_answers = {"roc", "precision-recall", "reliability", "thresholds"}
+        names = {"roc", "precision-recall", "reliability", "thresholds"}
         for plot in run_page(run, NOW).plots():
-            if plot.name in of_answers:
+            if plot.name in names:
                 assert "nan" not in svg_text(plot)
 
 
-def test_findings_without_values_are_dashes(tmp_path: Path) -> None:
-    run = make_answered(tmp_path)
+def test_findings_without_values(tmp_path: Path) -> None:
+    run = make_predicted_run(tmp_path)
     path = run.path / "findings.json"
     findings = json.loads(path.read_text())
-    of = findings["splits"]["test"]
+    split = findings["splits"]["test"]
     nothing = {"value": None, "low": None, "high": None}
-    of["metrics"] = dict.fromkeys(of["metrics"], nothing)
-    of["vs_prior"] = {"accuracy": {**nothing, "is_noise": True}}
-    of["linear"] = {}
+    split["metrics"] = dict.fromkeys(split["metrics"], nothing)
+    split["vs_prior"] = {"accuracy": {**nothing, "is_noise": True}}
+    split["linear"] = {}
     path.write_text(json.dumps(findings))
     quick(run)
 
 
-def test_without_matplotlib_the_page_says_how_to_get_plots(tmp_path: Path) -> None:
-    run = make_answered(tmp_path)
+def test_page_without_matplotlib(tmp_path: Path) -> None:
+    run = make_predicted_run(tmp_path)
     program = (
         "import sys\n"
         "from datetime import UTC, datetime\n"
@@ -312,14 +312,14 @@ def test_without_matplotlib_the_page_says_how_to_get_plots(tmp_path: Path) -> No
     assert "Metrics" in text
 
 
-def test_narrow_tables_share_a_row_of_a_wide_screen(tmp_path: Path) -> None:
-    text = quick(make_answered(tmp_path))
+def test_narrow_tables_have_half_width(tmp_path: Path) -> None:
+    text = quick(make_predicted_run(tmp_path))
     assert '<figure class="half"><figcaption>Rows by split</figcaption>' in text
     assert "<figure><figcaption>Test rows: 60</figcaption>" in text
 
 
-def test_plots_share_a_row_and_a_lone_one_leaves_room(tmp_path: Path) -> None:
-    run = make_answered(tmp_path)
+def test_plots_share_a_row(tmp_path: Path) -> None:
+    run = make_predicted_run(tmp_path)
     text = page_html(run_page(run, NOW))
     check_page(text)
     assert text.count('<div class="plots">') >= 2
@@ -333,22 +333,22 @@ def inputs_of(run: RunDirectory) -> str:
     return text[text.index("## Preprocessing") : text.index("## Config")]
 
 
-def test_formulas_have_the_fitted_numbers(tmp_path: Path) -> None:
-    text = inputs_of(make_answered(tmp_path, "regression", ("width", "price")))
+def test_formulas_have_the_fitted_parameters(tmp_path: Path) -> None:
+    text = inputs_of(make_predicted_run(tmp_path, "regression", ("width", "price")))
     assert "| width | numeric | 1.0000 (median) | (x - 1.250) / 1.920 | 0 |" in text
     assert "| price | prediction = 2 · output + 0.5000 |" in text
-    assert "import keras" not in text  # it has no model.keras
+    assert "import keras" not in text  # the run has no model.keras
 
 
-def test_decisions_are_among_the_formulas(tmp_path: Path) -> None:
-    text = inputs_of(make_answered(tmp_path))
+def test_decisions_are_part_of_the_formulas(tmp_path: Path) -> None:
+    text = inputs_of(make_predicted_run(tmp_path))
     assert "| temperature | p = sigmoid(logit(p) / 1.200) |" in text
     assert "| label | yes if p ≥ 0.4300, else no |" in text
 
 
-def test_the_code_names_custom_layers(tmp_path: Path) -> None:
+def test_code_mentions_custom_layers(tmp_path: Path) -> None:
     custom = settings(model__layers=[{"custom": {"function": "my.layers:Gate"}}])
-    run = make_answered(tmp_path, config=custom)
+    run = make_predicted_run(tmp_path, config=custom)
     best = run.checkpoint("best")
     best.mkdir(parents=True)
     for name in ("model.keras", "checkpoint.json", "state.npz"):

@@ -1,4 +1,4 @@
-"""What is known of a sweep in any state, and what is advised."""
+"""The state of sweeps, their tables and next commands."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def text_of(directory: Any) -> str:
     return "\n".join(line for table in tables for line in plain_lines(table))
 
 
-def test_a_finished_sweep_names_its_best_and_what_is_next(tmp_path: Path) -> None:
+def test_finished_sweep(tmp_path: Path) -> None:
     directory = make_sweep(tmp_path, trials=14)
     sweep = read_sweep(directory)
     assert sweep.status == "finished"
@@ -44,12 +44,12 @@ def test_a_finished_sweep_names_its_best_and_what_is_next(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("kind", ["running", "dead", "stopped"])
-def test_an_unfinished_sweep_says_whether_it_runs(tmp_path: Path, kind: str) -> None:
-    directory = make_sweep(tmp_path, trials=6, asked=9, left_open=1)
+def test_status_of_an_unfinished_sweep(tmp_path: Path, kind: str) -> None:
+    directory = make_sweep(tmp_path, trials=6, limit=9, left_open=1)
     lock = RunLock(directory.lock) if kind == "running" else None
     if kind == "dead":
-        gone = subprocess.run(["true"], check=True, capture_output=True)
-        assert gone.returncode == 0
+        process = subprocess.run(["true"], check=True, capture_output=True)
+        assert process.returncode == 0
         owner = replace(this_process(), pid=2**22 - 1, started="long ago")
         directory.lock.write_text(json.dumps(asdict(owner)))
     sweep = read_sweep(directory)
@@ -61,7 +61,7 @@ def test_an_unfinished_sweep_says_whether_it_runs(tmp_path: Path, kind: str) -> 
     assert "5 of 9 trials ended (5 finished, 1 open)" in text_of(directory)
 
 
-def test_failures_are_told_by_reason(tmp_path: Path) -> None:
+def test_failures_by_reason(tmp_path: Path) -> None:
     def ending(number: int, value: float) -> Any:
         if number % 2:
             return "failed", math.nan, "a rare reason" if number == 1 else "a frequent \x1breason"
@@ -69,8 +69,8 @@ def test_failures_are_told_by_reason(tmp_path: Path) -> None:
 
     directory = make_sweep(tmp_path, trials=12, ending=ending)
     lines = text_of(directory).splitlines()
-    place = lines.index("failed trials")
-    assert lines[place + 2].split() == [
+    index = lines.index("failed trials")
+    assert lines[index + 2].split() == [
         "5",
         "3,",
         "5,",
@@ -81,21 +81,21 @@ def test_failures_are_told_by_reason(tmp_path: Path) -> None:
         "frequent",
         "\\x1breason",
     ]
-    assert lines[place + 3].endswith("a rare reason")
+    assert lines[index + 3].endswith("a rare reason")
 
 
-def test_without_a_comparable_trial_it_is_shown(tmp_path: Path) -> None:
+def test_sweep_without_ranked_trials(tmp_path: Path) -> None:
     directory = make_sweep(tmp_path, trials=4, ending=lambda *_: ("failed", math.nan, "no"))
     assert "4 of 4 trials ended (4 failed)" in text_of(directory)
     assert show_json(read_sweep(directory))["best"] is None
-    empty = make_sweep(tmp_path, "empty", trials=0, asked=8, settings=[])
+    empty = make_sweep(tmp_path, "empty", trials=0, limit=8, settings=[])
     text = text_of(empty)
     assert "0 of 8 trials ended" in text
     assert "trainer resume" in text
     assert "trainer best" not in text
 
 
-def test_damage_is_told(tmp_path: Path) -> None:
+def test_damaged_files_are_reported(tmp_path: Path) -> None:
     directory = make_sweep(tmp_path, trials=3)
     directory.journal.write_text("{\n{}\n")
     text = text_of(directory)
@@ -116,7 +116,7 @@ def test_damage_is_told(tmp_path: Path) -> None:
         assert len(sweep.leaderboard.ranks) == 3
 
 
-def test_a_sweep_stands_for_its_best_trials(tmp_path: Path) -> None:
+def test_sweep_is_replaced_by_its_best_trials(tmp_path: Path) -> None:
     directory = make_sweep(tmp_path, trials=8, kept=6)
     ranks = [row.trial.number for row in read_sweep(directory).leaderboard.ranks]
     numbers = lambda paths: [int(path.name) for path in paths]  # noqa: E731
@@ -129,28 +129,28 @@ def test_a_sweep_stands_for_its_best_trials(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("facts", "says"),
+    ("facts", "message"),
     [
         ({"trials": 4, "kept": 0}, "no run directory"),
         ({"trials": 4, "kept": 1}, "one trial with a run directory"),
         ({"trials": 4, "ending": lambda *_: ("failed", math.nan, "no")}, "only failed trials"),
-        ({"trials": 0, "asked": 3, "settings": []}, "no finished trial"),
+        ({"trials": 0, "limit": 3, "settings": []}, "no finished trial"),
     ],
 )
-def test_a_sweep_without_trials_to_compare_is_refused(
-    tmp_path: Path, facts: dict[str, Any], says: str
+def test_sweep_without_trials_to_compare_is_rejected(
+    tmp_path: Path, facts: dict[str, Any], message: str
 ) -> None:
     directory = make_sweep(tmp_path, **facts)
-    with pytest.raises(RunError, match=says):
+    with pytest.raises(RunError, match=message):
         with_best_trials([directory.path])
 
 
-def test_long_values_are_numbered_in_the_order_of_the_config(tmp_path: Path) -> None:
+def test_long_values_are_numbered_in_config_order(tmp_path: Path) -> None:
     layers = [[{"dense": {"units": 64, "activation": "relu"}}] * count for count in (3, 1, 2)]
     section = {"space": {"model.layers": layers, "seed": [1, 2]}}
     trials = [{"model.layers": layer, "seed": 1} for layer in reversed(layers)]
     sweep = read_sweep(make_sweep(tmp_path, sweep=section, trials=3, settings=trials))
-    assert [sweep.labels.settings(each) for each in trials] == [
+    assert [sweep.labels.settings(entry) for entry in trials] == [
         "layers=#3 seed=1", "layers=#2 seed=1", "layers=#1 seed=1",
     ]  # fmt: skip
     assert [row[:2] for row in sweep.labels.legend()] == [
@@ -160,7 +160,7 @@ def test_long_values_are_numbered_in_the_order_of_the_config(tmp_path: Path) -> 
     assert both == "a.units=1 b.units=2 optimizer=sgd"
 
 
-def test_it_is_light(tmp_path: Path) -> None:
+def test_reading_does_not_import_tensorflow(tmp_path: Path) -> None:
     directory = make_sweep(tmp_path, trials=6)
     code = (
         "import sys; from trainer_cli.main import run\n"

@@ -36,78 +36,78 @@ def sweep(tmp_path: Path) -> Any:
     return read_sweep(make_sweep(tmp_path, kept=3, ending=ending, left_open=1))
 
 
-def chosen(sweep: Any, *where: str, sort: str | None = None, columns: str | None = None) -> list:
+def select(sweep: Any, *where: str, sort: str | None = None, columns: str | None = None) -> list:
     query = parse_query(where, sort, columns)
-    return [one.values for one in select_trials(sweep, query, NOW).known]
+    return [item.values for item in select_trials(sweep, query, NOW).known]
 
 
-def test_every_trial_is_listed_the_best_first(sweep: Any) -> None:
-    values = chosen(sweep)
-    assert sorted(one["trial"] for one in values) == list(range(12))
-    assert [one["status"] for one in values[-3:]] == ["eliminated", "failed", "open"]
-    objectives = [one["objective"] for one in values[:-3]]
+def test_all_trials_are_listed_best_first(sweep: Any) -> None:
+    values = select(sweep)
+    assert sorted(item["trial"] for item in values) == list(range(12))
+    assert [item["status"] for item in values[-3:]] == ["eliminated", "failed", "open"]
+    objectives = [item["objective"] for item in values[:-3]]
     assert objectives == sorted(objectives, reverse=True)
-    # Of each the searched settings, of the kept ones the run.
-    assert all("fit.batch_size" in one for one in values)
-    assert ["run" in one for one in values] == [True] * 3 + [False] * 9
+    # All trials have settings, kept ones a run.
+    assert all("fit.batch_size" in item for item in values)
+    assert ["run" in item for item in values] == [True] * 3 + [False] * 9
     assert values[0]["val_auc"] == pytest.approx(values[0]["objective"])
     assert values[5]["val_auc"] == values[5]["objective"]
 
 
-def test_trials_are_chosen_and_sorted_by_facts_metrics_and_settings(sweep: Any) -> None:
-    assert [one["trial"] for one in chosen(sweep, "status == failed")] == [1]
-    assert [one["reason"] for one in chosen(sweep, "trial == 1")] == ["expected a finite loss"]
+def test_filter_and_sort_trials(sweep: Any) -> None:
+    assert [item["trial"] for item in select(sweep, "status == failed")] == [1]
+    assert [item["reason"] for item in select(sweep, "trial == 1")] == ["expected a finite loss"]
     rates = [
-        one["optimizer.learning_rate"] for one in chosen(sweep, sort="optimizer.learning_rate")
+        item["optimizer.learning_rate"] for item in select(sweep, sort="optimizer.learning_rate")
     ]
     assert rates == sorted(rates)
-    by_auc = [one.get("val_auc") for one in chosen(sweep, sort="val_auc")]
-    by_objective = [one.get("objective") for one in chosen(sweep, sort="objective")]
+    by_auc = [item.get("val_auc") for item in select(sweep, sort="val_auc")]
+    by_objective = [item.get("objective") for item in select(sweep, sort="objective")]
     assert by_auc[:10] == by_objective[:10] == sorted(by_auc[:10], reverse=True)
     assert by_auc[10:] == [None, None]
-    # A setting that is not searched is read from the runs that there are.
-    assert len(chosen(sweep, "optimizer.name == adam")) == 3
+    # Settings that are not searched are read from kept runs.
+    assert len(select(sweep, "optimizer.name == adam")) == 3
     with pytest.raises(UsageError, match="did you mean 'objective'"):
-        chosen(sweep, "objectiv > 0")
+        select(sweep, "objectiv > 0")
     with pytest.raises(UsageError, match="of the 12 trials"):
-        chosen(sweep, "nothing > 0")
+        select(sweep, "nothing > 0")
 
 
-def test_forms(sweep: Any) -> None:
+def test_table_json_and_csv(sweep: Any) -> None:
     query = parse_query((), None, None)
-    known = select_trials(sweep, query, NOW).known
-    table = trials_table(sweep, known, query)
+    trials = select_trials(sweep, query, NOW).known
+    table = trials_table(sweep, trials, query)
     assert table.columns == ("trial", "status", "val_auc", "best_epoch", "epochs", "settings")
     assert len(table.rows) == 12
     assert table.rows[0][-1].startswith("learning_rate=")
-    rows = list(csv.DictReader(trials_csv(sweep, known, query)))
+    rows = list(csv.DictReader(trials_csv(sweep, trials, query)))
     assert [row["trial"] for row in rows] == [row[0] for row in table.rows]
-    assert float(rows[0]["objective"]) == known[0].values["objective"]
+    assert float(rows[0]["objective"]) == trials[0].values["objective"]
     assert set(rows[0]) > {"run", "reason", "val_auc", "optimizer.learning_rate"}
-    first, last = (trial_json(one, sweep, ()) for one in (known[0], known[-1]))
+    first, last = (trial_json(item, sweep, ()) for item in (trials[0], trials[-1]))
     assert json.loads(json.dumps(first))["settings"].keys() == {
         "optimizer.learning_rate", "model.layers.0.dense.units", "fit.batch_size",
     }  # fmt: skip
     assert first["metrics"]["validation"]["auc"] == first["objective"]
     assert (last["status"], last["run"], last["objective"]) == ("open", None, None)
-    assert trial_json(known[0], sweep, ("trial", "absent")) == {
-        "trial": known[0].values["trial"],
+    assert trial_json(trials[0], sweep, ("trial", "absent")) == {
+        "trial": trials[0].values["trial"],
         "absent": None,
     }
 
 
-def test_sweeps_are_listed_the_newest_first(tmp_path: Path) -> None:
+def test_list_sweeps(tmp_path: Path) -> None:
     make_sweep(tmp_path, "one", trials=4)
-    make_sweep(tmp_path, "two", trials=4, asked=6)
-    make_sweep(tmp_path, "none", trials=0, asked=5, settings=[])
-    found = {sweep.name: sweep for sweep in list_sweeps(tmp_path)}
-    table = sweeps_table(list(found.values()), NOW)
+    make_sweep(tmp_path, "two", trials=4, limit=6)
+    make_sweep(tmp_path, "none", trials=0, limit=5, settings=[])
+    result = {sweep.name: sweep for sweep in list_sweeps(tmp_path)}
+    table = sweeps_table(list(result.values()), NOW)
     rows = {row[1]: row for row in table.rows}
     assert (rows["one"][0], rows["one"][3]) == ("finished", "4/4")
     assert (rows["two"][0], rows["two"][3]) == ("stopped", "4/6")
     assert (rows["none"][0], rows["none"][3:5]) == ("stopped", ("0/5", "–"))
     assert rows["one"][4].startswith("val_auc 0.")
-    facts = sweep_json(found["two"])
+    facts = sweep_json(result["two"])
     assert (facts["trials"], facts["counts"]) == (6, {"finished": 4})
     assert facts["best"]["status"] == "finished"
     assert facts["space"]["space"]["fit.batch_size"] == "int(8, 64)"
