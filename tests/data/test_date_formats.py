@@ -18,11 +18,11 @@ FORMATS = (
 DATES = st.datetimes(datetime(1990, 1, 1), datetime(2060, 1, 1))
 
 
-def reading(values, stated=None):
+def detect(values, stated=None):
     census = DateFormatDetector(stated=stated)
     for value in values:
         census.add(pl.Series("t", [value]))
-    return census.reading()
+    return census.detect()
 
 
 def read(values, date_format):
@@ -41,7 +41,7 @@ def test_a_day_above_12_decides(date_format, moments):
         for each in moments
     ]
     texts = [each.strftime(date_format) for each in moments]
-    found = reading(texts)
+    found = detect(texts)
     assert len(found.formats) == 1, found
     assert read(texts, found.formats[0]) == moments
 
@@ -49,8 +49,8 @@ def test_a_day_above_12_decides(date_format, moments):
 @given(st.lists(st.dates(date(1990, 1, 1), date(2060, 1, 1)), min_size=1, max_size=10))
 def test_days_up_to_12_decide_nothing(days):
     texts = [f"{1 + each.day % 12}/{each.month}/{each.year}" for each in days]
-    assert reading(texts).formats == ("%d/%m/%Y", "%m/%d/%Y")
-    assert reading(texts, "%m/%d/%Y").formats == ("%m/%d/%Y",)
+    assert detect(texts).formats == ("%d/%m/%Y", "%m/%d/%Y")
+    assert detect(texts, "%m/%d/%Y").formats == ("%m/%d/%Y",)
 
 
 @pytest.mark.parametrize(
@@ -69,21 +69,21 @@ def test_days_up_to_12_decide_nothing(days):
     ],
 )
 def test_formats(values, formats):
-    assert reading(values).formats == formats
+    assert detect(values).formats == formats
 
 
 def test_eight_digits_are_dates_only_beyond_doubt():
     days = [date(2018, 1, 1) + timedelta(days=9 * step) for step in range(20)]
-    assert reading([f"{each:%Y%m%d}" for each in days]).formats == ("%Y%m%d",)
-    assert reading(["20180613", "20180714"]).formats == ()
-    assert reading([str(20180101 + step) for step in range(31)]).formats == ()
-    assert reading([str(20180101 + step) for step in range(60)]).formats == ()
-    assert reading([str(19000000 + 7919 * step) for step in range(20)]).formats == ()
+    assert detect([f"{each:%Y%m%d}" for each in days]).formats == ("%Y%m%d",)
+    assert detect(["20180613", "20180714"]).formats == ()
+    assert detect([str(20180101 + step) for step in range(31)]).formats == ()
+    assert detect([str(20180101 + step) for step in range(60)]).formats == ()
+    assert detect([str(19000000 + 7919 * step) for step in range(20)]).formats == ()
 
 
 def test_what_does_not_fit_is_named():
-    found = reading(["13/06/2018", "14/06/2018", "soon"])
-    assert (found.nearest, found.dates, found.others) == ("%d/%m/%Y", 2, ("soon",))
+    found = detect(["13/06/2018", "14/06/2018", "soon"])
+    assert (found.best_format, found.matched, found.unmatched) == ("%d/%m/%Y", 2, ("soon",))
 
 
 def test_a_year_of_two_digits_is_not_in_antiquity():

@@ -27,12 +27,12 @@ def census(values):
     return found
 
 
-def reading(*values, decimal=None):
-    return census(values).reading(decimal)
+def detect(*values, decimal=None):
+    return census(values).detect(decimal)
 
 
 def read(*values, decimal=None):
-    found = reading(*values, decimal=decimal)
+    found = detect(*values, decimal=decimal)
     assert found.format is not None, found
     return parse_numbers(pl.Series("a", values), found.format).to_list()
 
@@ -74,7 +74,7 @@ def test_numbers_of_one_style_are_read_back(style, cents):
     # Two values that leave one meaning only, one of them not between brackets.
     values += [1234567.0, 4321.5 if style["digits"] else 4321.0]
     texts = [written(value, **style) for value in values]
-    found = reading(*texts)
+    found = detect(*texts)
     if found.format is None:
         assert all(_is_float(each) for each in texts)
         return
@@ -95,10 +95,10 @@ def _is_float(text):
 def test_batches_and_order_do_not_matter(values, random):
     one, many = NumberFormatDetector(), census(values)
     one.add(pl.Series("a", values, dtype=pl.String))
-    assert one.reading(None).format == many.reading(None).format
-    assert one.reading(None).numbers == many.reading(None).numbers
+    assert one.detect(None).format == many.detect(None).format
+    assert one.detect(None).matched == many.detect(None).matched
     random.shuffle(values)
-    assert census(values).reading(None).format == many.reading(None).format
+    assert census(values).detect(None).format == many.detect(None).format
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_batches_and_order_do_not_matter(values, random):
     ],
 )
 def test_styles(values, numbers):
-    found = reading(*values)
+    found = detect(*values)
     if numbers is None:
         assert found.format is None
     else:
@@ -144,21 +144,21 @@ def test_styles(values, numbers):
 
 
 def test_what_is_ambiguous_is_named():
-    assert reading("1,234", "5").ambiguous
-    assert reading("$1.234", "$5").ambiguous
-    assert not reading("1,234", "1,234.5").ambiguous
-    assert not reading("1,234,567").ambiguous
-    assert not reading("$5", "$6").ambiguous
-    assert not reading("1,234", "5", decimal="comma").ambiguous
+    assert detect("1,234", "5").ambiguous
+    assert detect("$1.234", "$5").ambiguous
+    assert not detect("1,234", "1,234.5").ambiguous
+    assert not detect("1,234,567").ambiguous
+    assert not detect("$5", "$6").ambiguous
+    assert not detect("1,234", "5", decimal="comma").ambiguous
     assert read("1,234", "5", decimal="comma") == [1.234, 5]
     assert read("1,234", "5", decimal="point") == [1234, 5]
 
 
 def test_other_values_and_units_are_named():
-    found = reading(*["1,234"] * 3, "n.v.", "on request")
-    assert (found.numbers, found.known, found.others) == (3, 5, ("n.v.", "on request"))
-    assert reading("$5", "€5").several == ("$", "€")
-    assert reading("12%", "0.3").several == ("%",)
+    found = detect(*["1,234"] * 3, "n.v.", "on request")
+    assert (found.matched, found.known, found.unmatched) == (3, 5, ("n.v.", "on request"))
+    assert detect("$5", "€5").units == ("$", "€")
+    assert detect("12%", "0.3").units == ("%",)
 
 
 def test_one_reading_holds_for_every_row():

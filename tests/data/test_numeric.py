@@ -30,7 +30,7 @@ def test_scales_agree_with_sklearn(scale, oracle, x):
         return
     quartiles = np.percentile(x, [25, 75])
     if scale == "robust" and quartiles[0] == quartiles[1]:
-        assert column.spread == pytest.approx(np.std(x))
+        assert column.divisor == pytest.approx(np.std(x))
         return
     if np.ptp(x) < 1e-6 * max(1, np.abs(x).max()):
         return

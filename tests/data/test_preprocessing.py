@@ -39,7 +39,7 @@ def test_it_is_readable(prepare_frame):
         "std": pytest.approx(12.4722, abs=1e-4), "minimum": 10.0, "maximum": 40.0,
         "sampled": None,
         "outliers": None, "impute": "median", "fill": 30.0, "scale": "standard", "center": 27.5,
-        "spread": pytest.approx(10.8972, abs=1e-4), "quantiles": None, "smooth_clip": None,
+        "divisor": pytest.approx(10.8972, abs=1e-4), "quantiles": None, "smooth_clip": None,
         "indicator": False, "features": ["n"],
     }  # fmt: skip
 
@@ -57,7 +57,7 @@ def test_missing_columns_are_named(prepare_frame):
 @pytest.mark.parametrize("damage", [
     lambda content: content.pop("columns"),
     lambda content: content.update(format=9),
-    lambda content: content["columns"][0].update(spread="1"),
+    lambda content: content["columns"][0].update(divisor="1"),
     lambda content: content["columns"][0].update(center=float("nan")),
     lambda content: content["columns"][0].update(kind="other"),
     lambda content: content["target"].update(more=1),
@@ -91,7 +91,7 @@ def test_unusual_values_of_later_rows(prepare_frame):
 
 @pytest.mark.parametrize("damage", [
     lambda content: content["columns"].append(content["columns"][0]),
-    lambda content: content["columns"][0].update(spread=0.0),
+    lambda content: content["columns"][0].update(divisor=0.0),
     lambda content: content["columns"][0].update(indicator=True),
     lambda content: content["columns"][0]["features"].pop(),
     lambda content: _of_kind(content, "categorical")["counts"].pop(),
@@ -121,7 +121,7 @@ def test_parts_that_contradict_each_other_are_refused(prepare_frame, damage):
     lambda target: target.update(offset=[]),
     lambda target: target.update(scale=[0.0]),
     lambda target: target.update(prior=[]),
-    lambda target: target["curves"].append(target["curves"][0]),
+    lambda target: target["transforms"].append(target["transforms"][0]),
 ])  # fmt: skip
 def test_numbers_of_a_target_that_contradict_each_other_are_refused(prepare_frame, damage):
     frame = {"n": range(40), "y": [1.5**row for row in range(40)]}

@@ -32,7 +32,7 @@ def config(tmp_path, make_config, monkeypatch):
 def test_rows_targets_and_weights_belong_together(config, most):
     dataset = prepare(config)
     sample = draw_row_sample(dataset, "train", most, seed=3)
-    assert sample.of == 240
+    assert sample.split_rows == 240
     assert len(sample.rows) == min(most, 240)
     assert (np.diff(sample.rows) > 0).all()
     assert sample.frame.columns == ["number", "word"]
@@ -56,13 +56,13 @@ def test_a_table_on_disk_gives_the_same_rows(config):
 
 def test_a_sample_of_a_sample(config):
     sample = draw_row_sample(prepare(config), "test", 1000, seed=0)
-    few = sample.take(5, seed=1)
+    few = sample.subsample(5, seed=1)
     assert len(few.rows) == 5
     assert set(few.rows) <= set(sample.rows)
     np.testing.assert_array_equal(few.y[:, 0], few.rows * 2)
     np.testing.assert_array_equal(few.frame["number"].cast(int), few.rows)
-    assert sample.take(1000, seed=1) is sample
-    other = sample.take(5, seed=2)
+    assert sample.subsample(1000, seed=1) is sample
+    other = sample.subsample(5, seed=2)
     assert few.rows.tolist() != other.rows.tolist()
 
 

@@ -48,8 +48,8 @@ def test_a_sample_that_is_whole_is_exact():
     assert known.sampled is None
     for share in (0.0, 0.25, 0.5, 1.0):
         assert known.quantile(share) == exact.quantile(share)
-        assert known.filled(7.5).quantile(share) == exact.filled(7.5).quantile(share)
-    assert known.filled(7.5).mean() == pytest.approx(exact.filled(7.5).mean(), rel=1e-14)
+        assert known.impute(7.5).quantile(share) == exact.impute(7.5).quantile(share)
+    assert known.impute(7.5).mean() == pytest.approx(exact.impute(7.5).mean(), rel=1e-14)
 
 
 def test_many_columns_share_the_room():

@@ -60,7 +60,7 @@ def test_classes_that_differ_in_case_only_are_merged_by_the_config(tmp_path):
         "x,y\n" + "".join(f"{row % 7},{['Yes', 'yes', 'NO', 'no'][row % 4]}\n" for row in range(60))
     )
     found = inspect_table(Data(source=str(path), target="y"))
-    assert (found.task, found.same_but_case, len(found.classes)) == ("binary", ("NO", "no"), 2)
+    assert (found.task, found.case_variants, len(found.classes)) == ("binary", ("NO", "no"), 2)
     config = tmp_path / "c.yaml"
     config.write_text(propose_config(path, ("y",), config).text)
     loaded = load_config(config, ())

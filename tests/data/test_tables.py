@@ -40,7 +40,7 @@ def test_named_splits(tmp_path):
         (tmp_path / f"{name}.csv").write_text("x,y\n1,2\n3,4\n")
     named = NamedSources(train=f"{tmp_path}/train.csv", test=[f"{tmp_path}/test.csv"])
     table = read(named)
-    assert np.array_equal(table.named_split, [0, 0, 2, 2])
+    assert np.array_equal(table.source_splits, [0, 0, 2, 2])
 
 
 def test_files_that_write_types_differently(tmp_path):

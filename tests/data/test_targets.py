@@ -92,7 +92,7 @@ def test_scaled_numbers_return():
 
 def test_scales_without_a_curve_write_what_they_always_wrote():
     for scale in ("standard", "none"):
-        assert "curves" not in fit([1.5, 2.5, 10.0], scale=scale).model_dump(mode="json")
+        assert "transforms" not in fit([1.5, 2.5, 10.0], scale=scale).model_dump(mode="json")
     labels = fit(["a", "b"]).model_dump(mode="json")
     assert list(labels)[-2:] == ["offset", "scale"]
 

@@ -66,14 +66,14 @@ def test_numbers_as_text_are_numbers(fitted, values, numbers, example):
     got, plain = fitted({"x": values}), fitted({"x": numbers})
     (note,) = about(got)
     assert example in note
-    written = column(got).written
-    assert column(plain).written is None
-    assert column(got).model_copy(update={"written": None}) == column(plain)
+    written = column(got).number_format
+    assert column(plain).number_format is None
+    assert column(got).model_copy(update={"number_format": None}) == column(plain)
     for split in ("train", "validation", "test"):
         assert np.array_equal(got.samples(split).x, plain.samples(split).x)
     content = got.preprocessing.to_json()
-    assert content["columns"][1]["written"] == written.model_dump()
-    assert "written" not in plain.preprocessing.to_json()["columns"][1]
+    assert content["columns"][1]["number_format"] == written.model_dump()
+    assert "number_format" not in plain.preprocessing.to_json()["columns"][1]
     assert Preprocessing.from_json(content) == got.preprocessing
 
 
@@ -181,7 +181,7 @@ def test_a_stated_kind_reads_the_format_without_a_note(fitted):
     values = [f"${one}" for one in AMOUNTS]
     got = fitted({"x": values}, columns={"x": {"kind": "numeric"}})
     assert about(got) == []
-    assert column(got).written.unit == "$"
+    assert column(got).number_format.unit == "$"
     with pytest.raises(DataError, match=r"a number \(like 1,234.5 with \$\) in 'x'.*'free'"):
         fitted({"x": ["free", *values[1:]]}, columns={"x": {"kind": "numeric"}}, split={"test": 0})
 
@@ -222,7 +222,7 @@ def test_numbers_that_are_clipped_and_dropped(fitted):
         settings["clean"]["outliers"]["action"] = action
         got, same = (fitted({"x": each}, **settings, numeric={"impute": "drop"})
                      for each in (values, plain))  # fmt: skip
-        assert column(got).model_copy(update={"written": None}) == column(same)
+        assert column(got).model_copy(update={"number_format": None}) == column(same)
         assert got.dropped == same.dropped
 
 
@@ -243,7 +243,7 @@ def test_a_target_of_numbers_as_text(fitted, values, numbers, task):
     assert np.array_equal(got.samples("test").y, plain.samples("test").y)
     (note,) = about(got, "price")
     assert "is read as numbers" in note
-    assert "numbers" not in plain.preprocessing.to_json()["target"]
+    assert "number_formats" not in plain.preprocessing.to_json()["target"]
     assert Preprocessing.from_json(got.preprocessing.to_json()) == got.preprocessing
     decimal = {"columns": {"price": {"decimal": "point"}}}
     sure = fitted({"x": AMOUNTS, "price": values}, target="price", task=task, **decimal)

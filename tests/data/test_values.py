@@ -14,7 +14,7 @@ from trainer.data.values import (
     natural_sort,
     number_matrix,
     parse_booleans,
-    text,
+    to_text,
 )
 
 
@@ -53,10 +53,10 @@ def test_one_spelling_of_whole_numbers(label, expected):
 
 
 def test_number_columns_as_text():
-    assert text(pl.Series([1.0, 2.5, -0.0, None, float("nan")])).to_list() == [
+    assert to_text(pl.Series([1.0, 2.5, -0.0, None, float("nan")])).to_list() == [
         "1", "2.5", "0", None, None,
     ]  # fmt: skip
-    assert text(pl.Series([True, None])).to_list() == ["true", None]
+    assert to_text(pl.Series([True, None])).to_list() == ["true", None]
     assert level_text(pl.Series(["1.0", "1", None])).to_list() == ["1", "1", None]
 
 
@@ -75,9 +75,23 @@ def test_natural_order_is_one_order(labels, random):
 
 def test_booleans():
     words = pl.Series("b", ["TRUE", "no", "1", "y", "maybe", None])
-    assert parse_booleans(words, marks=True).to_list() == [True, False, True, True, None, None]
-    assert parse_booleans(words, marks=False).to_list() == [True, False, None, None, None, None]
-    assert parse_booleans(pl.Series("b", [1.0, 0.0, 2.0]), marks=True).to_list() == [
+    assert parse_booleans(words, accept_marks=True).to_list() == [
+        True,
+        False,
+        True,
+        True,
+        None,
+        None,
+    ]
+    assert parse_booleans(words, accept_marks=False).to_list() == [
+        True,
+        False,
+        None,
+        None,
+        None,
+        None,
+    ]
+    assert parse_booleans(pl.Series("b", [1.0, 0.0, 2.0]), accept_marks=True).to_list() == [
         True,
         False,
         None,

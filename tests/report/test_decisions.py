@@ -81,14 +81,14 @@ def test_decision_lines(chosen: Decisions, lines: list[str]) -> None:
 
 def test_intervals_of_a_transformed_target_are_factors() -> None:
     curve = {"kind": "log", "exponent": 0.0, "low": 1.0, "high": 100.0}
-    target = {"columns": ["price"], "curves": [curve]}
+    target = {"columns": ["price"], "transforms": [curve]}
     chosen = Decisions(coverage=0.8, half_widths={"price": 0.6418538861723947})
     (line,) = decision_lines(chosen, {"target": target})
     assert line == (
         "80% prediction intervals: price multiplied or divided by 1.9, fitted on the "
         "validation rows"
     )
-    damaged = {"target": {"columns": ["price"], "curves": [{"kind": "log"}]}}
+    damaged = {"target": {"columns": ["price"], "transforms": [{"kind": "log"}]}}
     assert list(decision_lines(chosen, damaged)) == []
 
 
@@ -158,7 +158,7 @@ def test_scaled_targets(tmp_path: Path) -> None:
     for target, is_scaled in (
         ({"offset": [0.0], "scale": [1.0]}, False),
         ({"offset": [3.0], "scale": [2.0]}, True),
-        ({"offset": [0.0], "scale": [1.0], "curves": [{"kind": "log"}]}, True),
+        ({"offset": [0.0], "scale": [1.0], "transforms": [{"kind": "log"}]}, True),
     ):
         run.write_preprocessing(preprocessing(task="regression", classes=[], **target))
         assert read_decision_summary(run).labels == MetricLabels("regression", is_scaled=is_scaled)

@@ -218,19 +218,19 @@ def target_of(task: TaskName, count: int, **fields: Any) -> FittedTarget:
 @pytest.mark.parametrize("sign", [-3.0, -0.2, 0.0, 0.4, 30.0])
 @pytest.mark.parametrize("scaled", [False, True])
 def test_code_inverts_target_scaling(tmp_path: Path, sign: float, scaled: bool) -> None:
-    curves = [
+    transforms = [
         TargetTransform(kind="power", exponent=exponent, low=-1e4, high=1e4)
         for exponent in (-1.0, 0.0, 0.5, 1.0, 2.0, 3.5)
     ]
-    curves.append(TargetTransform(kind="log", exponent=0.0, low=1e-3, high=1e5))
+    transforms.append(TargetTransform(kind="log", exponent=0.0, low=1e-3, high=1e5))
     output = [sign * (1 + index / 10) for index in range(8)]
-    for some in ((*curves, None), (*curves[:6], None, None), (curves[6],) * 8, ()):
+    for some in ((*transforms, None), (*transforms[:6], None, None), (transforms[6],) * 8, ()):
         target = target_of(
             "regression",
             8,
             offset=(0.5 if scaled else 0.0,) * 8,
             scale=(2.0 if scaled else 1.0,) * 8,
-            curves=some,
+            transforms=some,
         )
         expected = target.inverse_transform(np.array([output]))[0]
         with np.errstate(divide="ignore"):

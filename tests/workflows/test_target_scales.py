@@ -203,4 +203,4 @@ def test_each_of_several_targets_has_its_scale_in_folds(tmp_path: Path) -> None:
     widths = (got["predicted_rent_high"] - got["predicted_rent_low"]).to_numpy()
     np.testing.assert_allclose(widths, widths[0], rtol=1e-9)
     target = read_json(done.members[0].run / "preprocessing.json")["target"]
-    assert [one and one["kind"] for one in target["curves"]] == ["log", None]
+    assert [one and one["kind"] for one in target["transforms"]] == ["log", None]

@@ -150,7 +150,7 @@ def asked(given_answers: Predictions) -> Task:
         classes=names if is_class else (),
         offset=(0.0,) * len(names),
         scale=(1.0,) * len(names),
-        curves=(),
+        transforms=(),
         listed=False,
         separator="",
     )

@@ -49,7 +49,7 @@ from trainer.data.number_formats import parse_numbers
 from trainer.data.numeric import SortedValues
 from trainer.data.sketches import BottomKSample, Moments, Sketch
 from trainer.data.text_formats import ParseSpec, TextFormatDetector, detected_spec, needs_detection
-from trainer.data.values import level_text, number, parse_booleans, to_microseconds
+from trainer.data.values import level_text, number_expr, parse_booleans, to_microseconds
 from trainer.errors import DataError, Problem
 
 MAX_LEVELS = 2_000_000
@@ -132,7 +132,7 @@ class BooleanAccumulator:
 
     def add(self, series: pl.Series) -> None:
         """Add cells."""
-        values = parse_booleans(series, marks=True)
+        values = parse_booleans(series, accept_marks=True)
         missing, yes = values.null_count(), int(values.sum())
         self.yes += yes
         self.missing += missing
@@ -232,16 +232,16 @@ class ColumnAccumulator:
         """Add cells with their source rows and row keys."""
         before = self.rows
         self.rows += len(series)
-        written = None if self.detected_spec is None else self.detected_spec.number
-        if written is not None:
-            series = parse_numbers(series, written)
-        numbers = series.to_frame().select(number(self.name, series.dtype)).to_series()
+        number_format = None if self.detected_spec is None else self.detected_spec.number_format
+        if number_format is not None:
+            series = parse_numbers(series, number_format)
+        numbers = series.to_frame().select(number_expr(self.name, series.dtype)).to_series()
         known, numeric = series.len() - series.null_count(), numbers.len() - numbers.null_count()
         self._count(series, known, numeric)
         if self.wrong or (self.kind is None and self.empty):
             return
         if self.kind is None:
-            self.kind = self.found or "numeric"
+            self.kind = self.inferred_kind or "numeric"
         if self.accumulator_of_kind is None:
             self.accumulator_of_kind = self._start(before)
         match self.accumulator_of_kind:
@@ -251,7 +251,7 @@ class ColumnAccumulator:
             case LevelAccumulator() | BooleanAccumulator():
                 self.accumulator_of_kind.add(series)
             case DatetimeAccumulator():
-                self.accumulator_of_kind.add(series, self.reading.date, rows, keys)
+                self.accumulator_of_kind.add(series, self.spec.date_format, rows, keys)
 
     @property
     def empty(self) -> bool:
@@ -259,12 +259,12 @@ class ColumnAccumulator:
         return self.known == 0 or (self.dtype.is_float() and self.numeric == 0)
 
     @property
-    def found(self) -> ColumnKind | None:
+    def inferred_kind(self) -> ColumnKind | None:
         """The kind inferred so far; None for text that is almost all plain numbers."""
-        return self._guess if self.detected_spec is None else self.detected_spec.kind
+        return self._basic_kind if self.detected_spec is None else self.detected_spec.kind
 
     @property
-    def _guess(self) -> ColumnKind | None:
+    def _basic_kind(self) -> ColumnKind | None:
         return explicit_kind(self.data, self.name) or infer_kind(
             self.dtype,
             self.known,
@@ -274,22 +274,22 @@ class ColumnAccumulator:
         )
 
     @property
-    def reading(self) -> ParseSpec:
+    def spec(self) -> ParseSpec:
         """How the values are parsed."""
         if self.detected_spec is not None:
             return self.detected_spec
-        return default_parse_spec(self.data, self.name, self.dtype, self._guess)
+        return default_parse_spec(self.data, self.name, self.dtype, self._basic_kind)
 
     @property
     def needs_detection(self) -> bool:
         """Whether the formats of its text have to be detected before its kind is known."""
-        guess, stated = self._guess, explicit_kind(self.data, self.name)
+        basic_kind, stated = self._basic_kind, explicit_kind(self.data, self.name)
         if self.dtype != pl.String or self.empty:
             return False
-        return not (stated is None and guess in ("boolean", "datetime")) and needs_detection(
+        return not (stated is None and basic_kind in ("boolean", "datetime")) and needs_detection(
             self.data,
             self.name,
-            guess,
+            basic_kind,
             known=self.known,
             wrong=self.wrong,
             digits=0 if self.numeric == self.known else self.digits,
@@ -300,13 +300,14 @@ class ColumnAccumulator:
     def needs_another_pass(self) -> bool:
         """Whether the column has to be accumulated again as another kind or format."""
         is_formatted = self.detected_spec is not None and (
-            self.detected_spec.number is not None or self.detected_spec.date is not None
+            self.detected_spec.number_format is not None
+            or self.detected_spec.date_format is not None
         )
-        return self.found != self.kind or is_formatted
+        return self.inferred_kind != self.kind or is_formatted
 
-    def settle(self, detector: TextFormatDetector) -> None:
+    def set_detected_formats(self, detector: TextFormatDetector) -> None:
         """Set how the column is parsed, from the formats detected in all its text."""
-        self.detected_spec = detected_spec(self.data, self.name, self._guess, detector)
+        self.detected_spec = detected_spec(self.data, self.name, self._basic_kind, detector)
 
     def restarted(self) -> ColumnAccumulator:
         """Return an empty accumulator with the kind and format determined by this one."""
@@ -316,13 +317,13 @@ class ColumnAccumulator:
             self.data,
             self.limit,
             detected_spec=self.detected_spec,
-            kind=self.found,
+            kind=self.inferred_kind,
         )
 
     def _count(self, series: pl.Series, known: int, numeric: int) -> None:
         stated = explicit_kind(self.data, self.name)
         if stated is not None and known:
-            self.wrong += int(np.count_nonzero(invalid_mask(series, self.reading, self.data)))
+            self.wrong += int(np.count_nonzero(invalid_mask(series, self.spec, self.data)))
         if series.dtype == pl.String:
             if stated is None and self.booleans == self.known:
                 self.booleans += count_booleans(series)
@@ -369,7 +370,7 @@ class ColumnAccumulator:
                     self.name, accumulator.yes, accumulator.no, accumulator.missing, settings
                 )
             case DatetimeAccumulator():
-                dates = datetime_settings(self.data, self.name, self.reading.date)
+                dates = datetime_settings(self.data, self.name, self.spec.date_format)
                 days, varying = self.accumulator_of_kind.days(), self.accumulator_of_kind.varying()
                 return fit_dates(self.name, days, self.accumulator_of_kind.first, varying, dates)
             case _:

@@ -35,7 +35,13 @@ from trainer.data.splits import (
 )
 from trainer.data.tables import Table
 from trainer.data.tasks import infer_task
-from trainer.data.values import canonical_level, case_variants, casefold_level, parse_booleans, text
+from trainer.data.values import (
+    canonical_level,
+    case_variants,
+    casefold_level,
+    parse_booleans,
+    to_text,
+)
 from trainer.errors import DataError, Problem
 
 
@@ -68,10 +74,10 @@ def _assigned(table: Table, data: Data, seed: int, has_target: BoolArray) -> Ass
     test, validation = data.split.test, data.split.validation
     fold = None if data.split.fold is None else Fold(*fold_parts(data.split.fold))
     rows: RowIndex = np.flatnonzero(has_target)
-    if table.named_split is not None:
-        assignment[rows] = table.named_split[rows]
+    if table.source_splits is not None:
+        assignment[rows] = table.source_splits[rows]
         _check_named(table, assignment)
-        if (table.named_split == VALIDATION).any() or (validation == 0 and fold is None):
+        if (table.source_splits == VALIDATION).any() or (validation == 0 and fold is None):
             return assignment
         test, rows = 0.0, np.flatnonzero(assignment == TRAIN)
     if not len(rows):
@@ -169,7 +175,8 @@ def _strata(targets: pl.DataFrame, task: TaskName | None, data: Data) -> tuple[l
         return names, np.array([numbers[name] for name in sets], dtype=np.int64)
     if task == "multilabel":
         digits = [
-            parse_booleans(series, marks=True).cast(pl.Int8).cast(pl.String) for series in targets
+            parse_booleans(series, accept_marks=True).cast(pl.Int8).cast(pl.String)
+            for series in targets
         ]
         labels = pl.select(pl.concat_str(digits, ignore_nulls=True)).to_series()
         names = sorted(labels.unique().to_list())
@@ -177,11 +184,11 @@ def _strata(targets: pl.DataFrame, task: TaskName | None, data: Data) -> tuple[l
         return names, np.array(numbered.to_numpy())
     series = targets.to_series()
     # A Python string per row would take most of the memory of a split.
-    cells = text(series) if series.dtype.is_float() else series
+    cells = to_text(series) if series.dtype.is_float() else series
     levels = cells.unique().drop_nulls()
     key = casefold_level if ignore_case else canonical_level
     spelled = {key(name): name for name in count_classes(series, ignore_case=ignore_case)}
-    class_of_level = [spelled[key(name)] for name in text(levels).to_list()]
+    class_of_level = [spelled[key(name)] for name in to_text(levels).to_list()]
     names = sorted(set(class_of_level))
     codes = pl.Series([names.index(name) for name in class_of_level], dtype=pl.Int32)
     return names, cells.replace_strict(levels, codes, return_dtype=pl.Int32).to_numpy()
@@ -209,7 +216,7 @@ def _split_values(table: Table, data: Data, rows: RowIndex) -> pl.Series:
 
 
 def _check_named(table: Table, assignment: Assignment) -> None:
-    assert table.named_split is not None
+    assert table.source_splits is not None
     problems = [
         Problem(
             "",
@@ -219,7 +226,7 @@ def _check_named(table: Table, assignment: Assignment) -> None:
             f"data.source.{SPLIT_NAMES[split]}",
         )
         for split in (TRAIN, VALIDATION, TEST)
-        if (table.named_split == split).any() and not (assignment == split).any()
+        if (table.source_splits == split).any() and not (assignment == split).any()
     ]
     if problems:
         raise DataError(problems)

@@ -31,7 +31,7 @@ from trainer.data.values import (
     merge_case_variants,
     natural_sort,
     parse_booleans,
-    text,
+    to_text,
 )
 
 RARE, MISSING = "(rare)", "(missing)"
@@ -233,7 +233,7 @@ def level_codes(column: CategoricalColumn, series: pl.Series) -> tuple[RowIndex,
     elif column.fill is not None and key(column.fill) in table:
         table[None] = table[key(column.fill)]
     unseen_code = _TO_RARE if column.unknown == "rare" and column.rare else _UNSEEN
-    cells = text(series)
+    cells = to_text(series)
     values = cells.unique()
     codes = [
         table[level] if level in table else _UNSEEN if level is None else unseen_code
@@ -258,7 +258,7 @@ def fit_boolean(name: str, series: pl.Series, settings: Categorical) -> BooleanC
         series: Its training rows, with at least one known value.
         settings: The column's settings; only `impute` and `constant` are used.
     """
-    values = parse_booleans(series, marks=True)
+    values = parse_booleans(series, accept_marks=True)
     missing = values.null_count()
     yes = int(values.sum())
     return fit_boolean_counts(name, yes, len(values) - missing - yes, missing, settings)
@@ -295,7 +295,7 @@ def boolean_values(
     An invalid value counts as missing. If there were no missing values in training, they are imputed
     with the more frequent value.
     """
-    values = parse_booleans(series, marks=True)
+    values = parse_booleans(series, accept_marks=True)
     gaps = values.is_null().to_numpy()
     wrong = gaps & series.is_not_null().to_numpy()
     filled = values.fill_null(value=False if column.has_missing_level else column.fill)

@@ -14,7 +14,7 @@ from trainer.data.values import (
     merge_case_variants,
     natural_sort,
     normalize_text,
-    text,
+    to_text,
 )
 from trainer.errors import DataError, Problem, did_you_mean
 
@@ -51,10 +51,10 @@ def count_classes(series: pl.Series, *, ignore_case: bool = False) -> dict[str, 
     Spellings with one canonical form ("1", "1.0") are a single class, named by the most frequent one;
     with `ignore_case` also those that differ only in case.
     """
-    cells = text(series) if series.dtype.is_float() else series
+    cells = to_text(series) if series.dtype.is_float() else series
     counted = cells.drop_nulls().alias("label").value_counts(sort=False)
     spellings: dict[str, list[tuple[int, str]]] = {}
-    for label, count in zip(text(counted["label"]), counted["count"], strict=True):
+    for label, count in zip(to_text(counted["label"]), counted["count"], strict=True):
         spellings.setdefault(canonical_level(label), []).append((count, label))
     classes = {
         normalize_text(min(group, key=lambda item: (-item[0], item[1]))[1]): sum(

@@ -5,8 +5,8 @@
     datetime     every value is an ISO 8601 date or time; or the type is a date or time
     categorical  anything else
 
-Other text may still be numbers or dates in another format: see `readings`. A text column with at least
-90%, but not all, plain numbers is more often an error than a category, and is rejected.
+Other text may still be numbers or dates in another format: see `text_formats`. A text column with at
+least 90%, but not all, plain numbers is more often an error than a category, and is rejected.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from trainer.data.values import (
     level_text,
     looks_like_boolean,
     looks_like_date,
-    number,
+    number_expr,
     parse_booleans,
     to_mask,
     to_microseconds,
@@ -59,22 +59,26 @@ class InferredKinds:
     Attributes:
         kinds: Kind by column, in the table's order.
         empty: Columns without a value in the training rows.
-        readings: How each column is parsed.
+        parse_specs: How each column is parsed.
     """
 
     kinds: dict[str, ColumnKind]
     empty: tuple[str, ...]
-    readings: dict[str, ParseSpec]
+    parse_specs: dict[str, ParseSpec]
 
     @property
-    def numbers(self) -> dict[str, NumberFormat]:
+    def number_formats(self) -> dict[str, NumberFormat]:
         """The number formats of the columns that are not plain numbers."""
-        return number_formats(self.readings)
+        return number_formats(self.parse_specs)
 
 
-def number_formats(readings: Mapping[str, ParseSpec]) -> dict[str, NumberFormat]:
+def number_formats(parse_specs: Mapping[str, ParseSpec]) -> dict[str, NumberFormat]:
     """Return the number formats of the columns that are not plain numbers."""
-    return {name: spec.number for name, spec in readings.items() if spec.number is not None}
+    return {
+        name: spec.number_format
+        for name, spec in parse_specs.items()
+        if spec.number_format is not None
+    }
 
 
 def infer_kinds(
@@ -88,7 +92,7 @@ def infer_kinds(
         rows: The training rows.
         data: The `data` section; `columns.<name>.kind` sets a kind.
     """
-    readings: dict[str, ParseSpec] = {}
+    parse_specs: dict[str, ParseSpec] = {}
     empty: list[str] = []
     problems: list[Problem] = []
     schema = table.frame.schema
@@ -98,25 +102,29 @@ def infer_kinds(
     for block in column_blocks(flat, len(rows)):
         part = table.frame.select(block)[rows]
         filled = _counts(part, [pl.col(name).is_not_null().sum() for name in block])
-        parsed = _counts(part, [number(name, schema[name]).is_not_null().sum() for name in block])
+        parsed = _counts(
+            part, [number_expr(name, schema[name]).is_not_null().sum() for name in block]
+        )
         for name, known, numeric in zip(block, filled, parsed, strict=True):
             if known == 0 or (schema[name].is_float() and numeric == 0):
                 empty.append(name)
                 continue
             series = part[name]
-            reading = _parse_spec(series, known, numeric, data)
-            if reading.kind is None:
-                values = InvalidValues.at(series, rows, unreadable(series, ParseSpec("numeric")))
+            spec = _parse_spec(series, known, numeric, data)
+            if spec.kind is None:
+                values = InvalidValues.at(
+                    series, rows, unreadable_mask(series, ParseSpec("numeric"))
+                )
                 problems.append(almost_numeric_problem(table, name, values, known, numeric))
                 continue
-            readings[name] = reading
+            parse_specs[name] = spec
             if explicit_kind(data, name) is not None:
-                wrong = invalid_mask(series, reading, data)
+                wrong = invalid_mask(series, spec, data)
                 if wrong.any():
                     values = InvalidValues.at(series, rows, wrong)
-                    problems.append(invalid_values_problem(table, name, values, reading, data))
-    kinds = {name: spec.kind for name, spec in readings.items() if spec.kind is not None}
-    return InferredKinds(kinds, tuple(empty), readings), problems
+                    problems.append(invalid_values_problem(table, name, values, spec, data))
+    kinds = {name: spec.kind for name, spec in parse_specs.items() if spec.kind is not None}
+    return InferredKinds(kinds, tuple(empty), parse_specs), problems
 
 
 def _counts(frame: pl.DataFrame, expressions: Sequence[pl.Expr]) -> list[int]:
@@ -127,26 +135,26 @@ def _counts(frame: pl.DataFrame, expressions: Sequence[pl.Expr]) -> list[int]:
 def _parse_spec(series: pl.Series, known: int, numeric: int, data: Data) -> ParseSpec:
     """Return how a column with values is parsed."""
     name, stated = series.name, explicit_kind(data, series.name)
-    guess = stated or _inferred(series, known, numeric)
-    reading = default_parse_spec(data, name, series.dtype, guess)
+    basic_kind = stated or _inferred(series, known, numeric)
+    spec = default_parse_spec(data, name, series.dtype, basic_kind)
     if series.dtype != pl.String:
-        return reading
-    is_certain = stated is None and guess in ("boolean", "datetime")
+        return spec
+    is_certain = stated is None and basic_kind in ("boolean", "datetime")
     is_checked = stated in ("numeric", "datetime")
-    wrong = int(np.count_nonzero(unreadable(series, reading))) if is_checked else 0
+    wrong = int(np.count_nonzero(unreadable_mask(series, spec))) if is_checked else 0
     if is_certain or not needs_detection(
         data,
         name,
-        guess,
+        basic_kind,
         known=known,
         wrong=wrong,
         digits=0 if numeric == known else count_digits(series),
         first=first_value(series),
     ):
-        return reading
+        return spec
     detector = TextFormatDetector(data)
     detector.add(series)
-    return detected_spec(data, name, guess, detector)
+    return detected_spec(data, name, basic_kind, detector)
 
 
 def default_parse_spec(
@@ -157,7 +165,7 @@ def default_parse_spec(
         return ParseSpec(kind)
     # Text that is inferred to be dates without a configured format is ISO 8601.
     is_inferred = dtype == pl.String and explicit_kind(data, name) is None
-    return ParseSpec(kind, date=None if is_inferred else explicit_date_format(data, name))
+    return ParseSpec(kind, date_format=None if is_inferred else explicit_date_format(data, name))
 
 
 def count_digits(series: pl.Series) -> int:
@@ -217,7 +225,7 @@ def infer_kind(
 
 def count_booleans(series: pl.Series) -> int:
     """Return the number of cells that are true, false, yes or no."""
-    return len(series) - parse_booleans(series, marks=False).null_count()
+    return len(series) - parse_booleans(series, accept_marks=False).null_count()
 
 
 def count_dates(series: pl.Series) -> int:
@@ -225,34 +233,34 @@ def count_dates(series: pl.Series) -> int:
     return len(series) - to_microseconds(series, None).null_count()
 
 
-def unreadable(series: pl.Series, reading: ParseSpec) -> BoolArray:
+def unreadable_mask(series: pl.Series, spec: ParseSpec) -> BoolArray:
     """Return a mask of values that cannot be parsed, shape (rows,)."""
     present = series.is_not_null()
-    match reading.kind:
-        case "numeric" if reading.number is not None and series.dtype == pl.String:
-            return to_mask(present & parse_numbers(series, reading.number).is_null())
+    match spec.kind:
+        case "numeric" if spec.number_format is not None and series.dtype == pl.String:
+            return to_mask(present & parse_numbers(series, spec.number_format).is_null())
         case "numeric":
-            numbers = series.to_frame().select(number(series.name, series.dtype)).to_series()
+            numbers = series.to_frame().select(number_expr(series.name, series.dtype)).to_series()
             if series.dtype == pl.String:
                 present &= series.str.to_lowercase() != "nan"
             elif series.dtype.is_float():
                 present &= series.is_not_nan()
             return to_mask(present & numbers.is_null())
         case "boolean":
-            return to_mask(present & parse_booleans(series, marks=True).is_null())
+            return to_mask(present & parse_booleans(series, accept_marks=True).is_null())
         case "datetime":
-            return to_mask(present & to_microseconds(series, reading.date).is_null())
+            return to_mask(present & to_microseconds(series, spec.date_format).is_null())
         case "categorical" | None:
             return np.zeros(len(series), dtype=np.bool_)
         case _:
-            assert_never(reading.kind)
+            assert_never(spec.kind)
 
 
-def invalid_mask(series: pl.Series, reading: ParseSpec, data: Data) -> BoolArray:
+def invalid_mask(series: pl.Series, spec: ParseSpec, data: Data) -> BoolArray:
     """Return a mask of values that cannot be parsed or are not one of the configured levels."""
-    levels = explicit_levels(data, series.name) if reading.kind == "categorical" else None
+    levels = explicit_levels(data, series.name) if spec.kind == "categorical" else None
     if levels is None:
-        return unreadable(series, reading)
+        return unreadable_mask(series, spec)
     key = casefold_level if categorical_settings(data, series.name).ignore_case else canonical_level
     known = {key(level) for level in levels}
     cells = level_text(series)
@@ -309,14 +317,14 @@ def almost_numeric_problem(
 
 
 def invalid_values_problem(
-    table: Table, name: str, wrong: InvalidValues, reading: ParseSpec, data: Data
+    table: Table, name: str, wrong: InvalidValues, spec: ParseSpec, data: Data
 ) -> Problem:
     """Return the problem with values that cannot be parsed as the configured kind."""
     where, found = wrong.as_text(table)
     expected_number = "a number"
-    if reading.number is not None:
-        example = "1.234,5" if reading.number.decimal == "comma" else "1,234.5"
-        unit = f" with {reading.number.unit}" if reading.number.unit else ""
+    if spec.number_format is not None:
+        example = "1.234,5" if spec.number_format.decimal == "comma" else "1,234.5"
+        unit = f" with {spec.number_format.unit}" if spec.number_format.unit else ""
         expected_number += f" (like {example}{unit})"
     expected_values: Mapping[ColumnKind | None, str] = {
         "numeric": expected_number,
@@ -325,14 +333,14 @@ def invalid_values_problem(
     }
     fix = f"correct it, add it to data.csv.null_values, or change {column_key(name)}.kind"
     levels = explicit_levels(data, name)
-    if reading.kind == "categorical" and levels is not None:
+    if spec.kind == "categorical" and levels is not None:
         listed = ", ".join(levels[:_LEVELS_SHOWN]) + (", …" if len(levels) > _LEVELS_SHOWN else "")
         expected = f"a level of '{name}' as in {column_key(name)}.levels ({listed})"
         fix = f"add it to {column_key(name)}.levels, correct it, or add it to data.csv.null_values"
         if casefold_level(wrong.values[0]) in map(casefold_level, levels):
             fix = f"set {column_key(name)}.ignore_case: true to ignore case"
         return Problem(where, expected, found, fix)
-    if reading.kind == "datetime":
+    if spec.kind == "datetime":
         fix = f"correct it, or set {column_key(name)}.format"
-    expected = f"{expected_values[reading.kind]} in '{name}'"
-    return Problem(where, expected, found, reading.hint or fix)
+    expected = f"{expected_values[spec.kind]} in '{name}'"
+    return Problem(where, expected, found, spec.hint or fix)

@@ -67,12 +67,12 @@ def read_csv(path: Path, csv: Csv) -> tuple[pl.DataFrame, list[str]]:
         DataError: If the file is empty, not text, in another encoding, has duplicate names, a line
             with another number of fields, or an unclosed quote; gives the line.
     """
-    form = CsvSource.of(path, csv)
-    block = block_of(form, whole_text(path, csv), 0, first=True)
-    names, notes = _header(form, block)
-    frame = _rows(form, block, names)
+    source = CsvSource.of(path, csv)
+    block = block_of(source, whole_text(path, csv), 0, first=True)
+    names, notes = _header(source, block)
+    frame = _rows(source, block, names)
     del block
-    return _cleaned(form, frame), notes
+    return _cleaned(source, frame), notes
 
 
 def read_csv_header(path: Path, csv: Csv) -> tuple[list[str], list[str]]:
@@ -81,8 +81,8 @@ def read_csv_header(path: Path, csv: Csv) -> tuple[list[str], list[str]]:
     Raises:
         DataError: See `read_csv`; checks the first block of the file.
     """
-    form = CsvSource.of(path, csv)
-    return _header(form, next(blocks(form)))
+    source = CsvSource.of(path, csv)
+    return _header(source, next(blocks(source)))
 
 
 def first_line_is_data(path: Path, csv: Csv) -> bool:
@@ -91,8 +91,8 @@ def first_line_is_data(path: Path, csv: Csv) -> bool:
     Raises:
         DataError: See `read_csv_header`.
     """
-    form = CsvSource.of(path, csv)
-    rows = records(form, next(blocks(form)))
+    source = CsvSource.of(path, csv)
+    rows = records(source, next(blocks(source)))
     _, fields = next(rows)
     first = [field.strip() for field in fields]
     return looks_like_data(first, _sample(rows, len(first)), csv)
@@ -106,60 +106,60 @@ def read_csv_blocks(path: Path, csv: Csv, columns: Sequence[str]) -> Iterator[pl
     Raises:
         DataError: See `read_csv`.
     """
-    form = CsvSource.of(path, csv)
+    source = CsvSource.of(path, csv)
     names: list[str] = []
-    for block in blocks(form):
+    for block in blocks(source):
         if block.first:
-            names, _ = _header(form, block)
-        yield _cleaned(form, _rows(form, block, names, columns).select(columns))
+            names, _ = _header(source, block)
+        yield _cleaned(source, _rows(source, block, names, columns).select(columns))
 
 
 def csv_line(path: Path, csv: Csv, row: int) -> int:
     """Return the line on which data row `row` (from 0) of a file begins; lines count from 1."""
-    form = CsvSource.of(path, csv)
+    source = CsvSource.of(path, csv)
     seen = -1 if csv.header else 0
-    for block in blocks(form):
-        if _is_one_line_a_record(form, block.text):
+    for block in blocks(source):
+        if _is_one_line_a_record(source, block.text):
             rows = block.text.count(b"\n") + (not block.text.endswith(b"\n"))
             if seen + rows > row:
                 return block.lines + row - seen + 1
             seen += rows
             continue
-        for line, _ in records(form, block):
+        for line, _ in records(source, block):
             if seen == row:
                 return line
             seen += 1
     raise IndexError(row)
 
 
-def _is_one_line_a_record(form: CsvSource, text: bytes) -> bool:
-    if form.csv.quote.encode() in text or ESCAPED_LINE_END.encode() in text:
+def _is_one_line_a_record(source: CsvSource, text: bytes) -> bool:
+    if source.csv.quote.encode() in text or ESCAPED_LINE_END.encode() in text:
         return False
     return not (b"\n\n" in text or b"\n\r\n" in text or text[:1] in (b"\n", b"\r"))
 
 
-def _header(form: CsvSource, block: Block) -> tuple[list[str], list[str]]:
+def _header(source: CsvSource, block: Block) -> tuple[list[str], list[str]]:
     """Return the column names, and warnings."""
-    csv, rows = form.csv, records(form, block)
+    csv, rows = source.csv, records(source, block)
     try:
         line, fields = next(rows)
     except (UnicodeDecodeError, python_csv.Error) as error:
-        raise explain_error(form, block, error) from error
+        raise explain_error(source, block, error) from error
     except StopIteration:
         found = "blank lines" if not csv.skip else f"nothing after {csv.skip} lines (data.csv.skip)"
-        raise DataError(Problem(form.where, "a header line and rows", found)) from None
-    first = [unescaped_name(field.strip(), csv, form.separator) for field in fields]
+        raise DataError(Problem(source.where, "a header line and rows", found)) from None
+    first = [unescaped_name(field.strip(), csv, source.separator) for field in fields]
     sample = _sample(rows, len(first))
     data_like = csv.header and looks_like_data(first, sample, csv)
-    notes = [header_warning(form.path, first)] if data_like else []
+    notes = [header_warning(source.path, first)] if data_like else []
     if not csv.header and looks_like_header(first, sample, csv):
-        notes.append(names_warning(form.path, first, line))
-    points = point_warning(form.path, csv.names or first, sample, csv)
+        notes.append(names_warning(source.path, first, line))
+    points = point_warning(source.path, csv.names or first, sample, csv)
     if points is not None:
         notes.append(points)
     if csv.names is not None:
-        _check_names(form, csv.names, sample if csv.header else [first, *sample])
-        check_names(form.path, csv.names, is_csv=True)
+        _check_names(source, csv.names, sample if csv.header else [first, *sample])
+        check_names(source.path, csv.names, is_csv=True)
         return list(csv.names), notes
     if not csv.header:
         return [f"column_{number}" for number in range(1, len(first) + 1)], notes
@@ -168,19 +168,19 @@ def _header(form: CsvSource, block: Block) -> tuple[list[str], list[str]]:
         if not name:
             names[index] = f"column_{index + 1}"
             notes.append(
-                f"{form.path}: column {index + 1} has no name and is named '{names[index]}'"
+                f"{source.path}: column {index + 1} has no name and is named '{names[index]}'"
             )
     fix = "rename all but one, or set data.csv.names for all columns"
     if data_like:
         fix = f"the first line looks like data: if there is no header, set {NO_HEADER}"
     problems = [
-        Problem(f"{form.path}:{line}", "unique column names", f"'{name}' {count} times", fix)
+        Problem(f"{source.path}:{line}", "unique column names", f"'{name}' {count} times", fix)
         for name, count in Counter(names).items()
         if count > 1
     ]
     if problems:
         raise DataError(problems)
-    check_names(form.path, names, is_csv=True)
+    check_names(source.path, names, is_csv=True)
     return names, notes
 
 
@@ -193,53 +193,53 @@ def _sample(rows: Iterator[tuple[int, list[str]]], width: int) -> list[list[str]
     return sample
 
 
-def _check_names(form: CsvSource, names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def _check_names(source: CsvSource, names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     widths = {len(row) for row in rows}
     if len(widths) == 1 and widths != {len(names)}:
         (width,) = widths
         expected = f"{width} names in data.csv.names, one per field"
         fix = "list the names of all columns in order"
-        raise DataError(Problem(form.where, expected, f"{len(names)}", fix, "data.csv.names"))
+        raise DataError(Problem(source.where, expected, f"{len(names)}", fix, "data.csv.names"))
 
 
 def _rows(
-    form: CsvSource, block: Block, names: list[str], columns: Sequence[str] | None = None
+    source: CsvSource, block: Block, names: list[str], columns: Sequence[str] | None = None
 ) -> pl.DataFrame:
     frame = None
-    headed = form.csv.header and block.first
-    if headed and form.csv.names is not None:
+    headed = source.csv.header and block.first
+    if headed and source.csv.names is not None:
         # The header may have another number of fields than data.csv.names.
-        block, headed = _below_header(form, block), False
-    if len(form.separator.encode()) == len(form.csv.quote.encode()) == 1:
-        frame = _read_with_polars(form, block.text, names, columns)
+        block, headed = _below_header(source, block), False
+    if len(source.separator.encode()) == len(source.csv.quote.encode()) == 1:
+        frame = _read_with_polars(source, block.text, names, columns)
     if frame is None:
-        return _read_with_python(form, block, names, headed=headed)
+        return _read_with_python(source, block, names, headed=headed)
     return frame.slice(1) if headed else frame
 
 
-def _below_header(form: CsvSource, block: Block) -> Block:
-    reader = record_reader(form, block.text)
+def _below_header(source: CsvSource, block: Block) -> Block:
+    reader = record_reader(source, block.text)
     next(reader)
     end = 0
     for _ in range(reader.line_num):
         end = block.text.find(b"\n", end) + 1 or len(block.text)
     header = block.text[:end]
-    return block_of(form, block.text[end:], block.lines + line_ends(form, header), first=False)
+    return block_of(source, block.text[end:], block.lines + line_ends(source, header), first=False)
 
 
 def _read_with_polars(
-    form: CsvSource, text: bytes, names: list[str], columns: Sequence[str] | None
+    source: CsvSource, text: bytes, names: list[str], columns: Sequence[str] | None
 ) -> pl.DataFrame | None:
     """Read with polars all columns, or those given and the last; None if polars cannot read the file."""
     wanted = None
     if columns is not None:
         wanted = [index for index, name in enumerate(names) if name in {*columns, names[-1]}]
-    quote = form.csv.quote
+    quote = source.csv.quote
     try:
         frame = pl.read_csv(
             text,
             columns=wanted,
-            separator=form.separator,
+            separator=source.separator,
             quote_char=quote,
             infer_schema=False,
             has_header=False,
@@ -248,7 +248,7 @@ def _read_with_polars(
     except (pl.exceptions.PolarsError, UnicodeError):
         return None
     if frame[names[-1]].null_count():
-        blank, wrong = record_lengths(text, form.separator, quote, len(names))
+        blank, wrong = record_lengths(text, source.separator, quote, len(names))
         if wrong:
             return None
         if blank is not None:
@@ -259,7 +259,7 @@ def _read_with_polars(
 
 
 def _read_with_python(
-    form: CsvSource, block: Block, names: list[str], *, headed: bool
+    source: CsvSource, block: Block, names: list[str], *, headed: bool
 ) -> pl.DataFrame:
     """Read with Python's reader, which knows line numbers.
 
@@ -270,34 +270,34 @@ def _read_with_python(
     problems: list[Problem] = []
     wrong = 0
     try:
-        for line, fields in itertools.islice(records(form, block), int(headed), None):
+        for line, fields in itertools.islice(records(source, block), int(headed), None):
             if len(fields) == len(names):
                 rows.append(fields)
             else:
                 wrong += 1
                 if wrong <= _SHOWN:
-                    problems.append(wrong_length(form, line, fields, names))
+                    problems.append(wrong_length(source, line, fields, names))
     except (UnicodeDecodeError, python_csv.Error) as error:
-        raise explain_error(form, block, error) from error
+        raise explain_error(source, block, error) from error
     if problems:
-        better = advice(form.path, form.csv)
+        better = advice(source.path, source.csv)
         if better is not None:
-            raise DataError(better.problem(form.where, form.csv, form.path))
+            raise DataError(better.problem(source.where, source.csv, source.path))
         if wrong > _SHOWN:
             found = f"{wrong - _SHOWN} more lines with another number of fields"
-            problems.append(Problem(form.where, f"{len(names)} fields per line", found))
+            problems.append(Problem(source.where, f"{len(names)} fields per line", found))
         raise DataError(problems)
     schema = dict.fromkeys(names, pl.String)
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
-def _cleaned(form: CsvSource, frame: pl.DataFrame) -> pl.DataFrame:
+def _cleaned(source: CsvSource, frame: pl.DataFrame) -> pl.DataFrame:
     """Strip cells, make missing values null and convert decimal commas, block by block."""
-    csv = form.csv
+    csv = source.csv
     for names in column_blocks(frame.columns, frame.height):
         cells = pl.col(names).str.strip_chars()
         if csv.escape is not None:
-            cells = unescaped(cells, csv, form.separator)
+            cells = unescaped(cells, csv, source.separator)
         if csv.decimal_comma:
             is_number = cells.str.contains(_COMMA_NUMBER)
             converted = cells.str.replace_all(".", "", literal=True).str.replace(

@@ -61,36 +61,36 @@ class Block:
     first: bool
 
 
-def blocks(form: CsvSource) -> Iterator[Block]:
+def blocks(source: CsvSource) -> Iterator[Block]:
     """Yield the file's text in blocks of whole records."""
     lines, rest, first = 0, b"", True
-    for data in text_pieces(form.path, form.csv):
+    for data in text_pieces(source.path, source.csv):
         rest += data
         if len(rest) < _BLOCK:
             continue
-        end = _last_end(rest, form.csv.quote)
+        end = _last_end(rest, source.csv.quote)
         if end:
             block, rest = rest[:end], rest[end:]
-            yield block_of(form, block, lines, first=first)
-            lines, first = lines + line_ends(form, block), False
+            yield block_of(source, block, lines, first=first)
+            lines, first = lines + line_ends(source, block), False
     if rest or first:
-        yield block_of(form, rest, lines, first=first)
+        yield block_of(source, rest, lines, first=first)
 
 
-def block_of(form: CsvSource, text: bytes, lines: int, *, first: bool) -> Block:
+def block_of(source: CsvSource, text: bytes, lines: int, *, first: bool) -> Block:
     """Return a block without leading blank lines.
 
     Raises:
         DataError: If it contains a zero byte.
     """
     if b"\0" in text:
-        line = lines + line_ends(form, text[: text.index(b"\0")]) + 1
+        line = lines + line_ends(source, text[: text.index(b"\0")]) + 1
         fix = "check that it is a CSV file"
         if text.count(b"\0") > _WIDE_SHARE * len(text):
             fix = f"if it is UTF-16, set {setting('encoding', 'utf-16')}"
-        raise DataError(Problem(f"{form.path}:{line}", "text", "binary data (a zero byte)", fix))
-    if form.separator == " ":
-        text = collapse_spaces(text, form.csv.quote)
+        raise DataError(Problem(f"{source.path}:{line}", "text", "binary data (a zero byte)", fix))
+    if source.separator == " ":
+        text = collapse_spaces(text, source.csv.quote)
     if text[:1] in (b"\n", b"\r"):
         whole = text
         text = text.lstrip(b"\r\n")
@@ -98,8 +98,8 @@ def block_of(form: CsvSource, text: bytes, lines: int, *, first: bool) -> Block:
     return Block(text, lines, first)
 
 
-def line_ends(form: CsvSource, text: bytes) -> int:
-    escaped = 0 if form.csv.escape is None else text.count(ESCAPED_LINE_END.encode())
+def line_ends(source: CsvSource, text: bytes) -> int:
+    escaped = 0 if source.csv.escape is None else text.count(ESCAPED_LINE_END.encode())
     return text.count(b"\n") + escaped
 
 
@@ -114,23 +114,23 @@ def _last_end(data: bytes, quote: str) -> int:
     return int(ends[-1]) + 1 if len(ends) else 0
 
 
-def records(form: CsvSource, block: Block) -> Iterator[tuple[int, list[str]]]:
+def records(source: CsvSource, block: Block) -> Iterator[tuple[int, list[str]]]:
     """Yield each non-blank record with the line of the file on which it begins."""
-    reader = record_reader(form, block.text)
+    reader = record_reader(source, block.text)
     before, escaped = block.lines, block.lines
     for fields in reader:
         start = before + 1
-        if form.csv.escape is not None:
+        if source.csv.escape is not None:
             escaped += sum(field.count(ESCAPED_LINE_END) for field in fields)
         before = escaped + reader.line_num
         if fields:
             yield start, fields
 
 
-def record_reader(form: CsvSource, text: bytes) -> Any:
+def record_reader(source: CsvSource, text: bytes) -> Any:
     stream = io.TextIOWrapper(io.BytesIO(text), encoding="utf-8", newline="")
     return python_csv.reader(
-        stream, delimiter=form.separator, quotechar=form.csv.quote, strict=True
+        stream, delimiter=source.separator, quotechar=source.csv.quote, strict=True
     )
 
 
@@ -172,10 +172,10 @@ def record_lengths(
     return (mask if mask.any() else None), False
 
 
-def wrong_length(form: CsvSource, line: int, fields: list[str], names: list[str]) -> Problem:
-    csv = form.csv
+def wrong_length(source: CsvSource, line: int, fields: list[str], names: list[str]) -> Problem:
+    csv = source.csv
     found = f"{len(fields)} field{'s' if len(fields) != 1 else ''}"
-    fix = f"quote fields that contain {form.separator!r} ({csv.quote})"
+    fix = f"quote fields that contain {source.separator!r} ({csv.quote})"
     if len(fields) < len(names):
         fix = "complete or delete the line"
     expected = f"{len(names)} fields, as in the header"
@@ -183,38 +183,38 @@ def wrong_length(form: CsvSource, line: int, fields: list[str], names: list[str]
         expected = f"{len(names)} fields, as in data.csv.names"
     elif not csv.header:
         expected = f"{len(names)} fields, as in the first line"
-    return Problem(f"{form.path}:{line}", expected, found, fix)
+    return Problem(f"{source.path}:{line}", expected, found, fix)
 
 
 def explain_error(
-    form: CsvSource, block: Block, error: UnicodeDecodeError | python_csv.Error
+    source: CsvSource, block: Block, error: UnicodeDecodeError | python_csv.Error
 ) -> DataError:
-    text, quote = block.text, form.csv.quote
+    text, quote = block.text, source.csv.quote
     try:
         text.decode("utf-8")
     except UnicodeDecodeError as wrong:
-        line = block.lines + line_ends(form, text[: wrong.start]) + 1
+        line = block.lines + line_ends(source, text[: wrong.start]) + 1
         column = wrong.start - (text.rfind(b"\n", 0, wrong.start) + 1) + 1
         return DataError(
             Problem(
-                f"{form.path}:{line}",
+                f"{source.path}:{line}",
                 "UTF-8 text",
                 f"byte 0x{text[wrong.start]:02X} at byte {column} of the line",
-                encoding_advice(form.path),
+                encoding_advice(source.path),
                 "data.csv.encoding",
             )
         )
     last = block.lines
     try:
-        for _ in (reader := record_reader(form, text)):
+        for _ in (reader := record_reader(source, text)):
             last = block.lines + reader.line_num
     except python_csv.Error:
         pass
-    where = f"{form.path}:{last + 1}"
+    where = f"{source.path}:{last + 1}"
     if "end of data" in str(error):
         found = f"an unclosed quote ({quote})"
         fix = "close it, or set data.csv.quote to a character that does not occur in the file"
-        if form.csv.escape is None and rb"\%b" % quote.encode() in text:
+        if source.csv.escape is None and rb"\%b" % quote.encode() in text:
             fix = f"if \\ escapes a quote in this file, set {setting('escape', chr(92))}"
         return DataError(Problem(where, "a complete record", found, fix))
     found = str(error)
@@ -222,6 +222,6 @@ def explain_error(
     if "after" in found:
         found = f"text after a closing quote ({quote})"
         fix = "double a quote inside a quoted field"
-        if form.csv.escape is None and rb"\%b" % quote.encode() in text:
+        if source.csv.escape is None and rb"\%b" % quote.encode() in text:
             fix += f", or set {setting('escape', chr(92))} if a backslash is before it"
     return DataError(Problem(where, "a CSV record", found, fix))

@@ -103,19 +103,19 @@ class DetectedDates:
     Attributes:
         formats: The formats that fit every value: several if they are ambiguous, none if the values
             are not dates.
-        nearest: The format that fits most values; empty if the values do not look like dates.
+        best_format: The format that fits most values; empty if the values do not look like dates.
         example: The first value that looks like a date, otherwise the first value.
-        dates: Number of values that `nearest` fits.
+        matched: Number of values that `best_format` fits.
         known: Number of values.
-        others: The first few values that `nearest` does not fit.
+        unmatched: The first few values that `best_format` does not fit.
     """
 
     formats: tuple[str, ...]
-    nearest: str
+    best_format: str
     example: str
-    dates: int
+    matched: int
     known: int
-    others: tuple[str, ...]
+    unmatched: tuple[str, ...]
 
 
 @dataclass(slots=True)
@@ -128,7 +128,7 @@ class DateFormatDetector:
         example: The first value that looks like a date, otherwise the first value.
         suggested: The formats that the example suggests.
         counts: Number of values that are dates, by format.
-        others: The first few values that are not, by format.
+        unmatched: The first few values that are not, by format.
         distinct: The first few distinct values, for formats without separators.
         months: The first few months, for formats without separators.
     """
@@ -138,7 +138,7 @@ class DateFormatDetector:
     example: str = ""
     suggested: tuple[str, ...] = ()
     counts: dict[str, int] = field(default_factory=dict)
-    others: dict[str, list[str]] = field(default_factory=dict)
+    unmatched: dict[str, list[str]] = field(default_factory=dict)
     distinct: set[str] = field(default_factory=set)
     months: set[str] = field(default_factory=set)
 
@@ -159,10 +159,10 @@ class DateFormatDetector:
             is_date = cells.select(year.is_between(EARLIEST, LATEST)).to_series()
             is_date = is_date.fill_null(value=False)
             self.counts[date_format] += int(cells["rows"].filter(is_date).sum())
-            others = self.others.setdefault(date_format, [])
-            if len(others) < MAX_SHOWN:
-                more = cells["cell"].filter(~is_date & ~cells["cell"].is_in(others))
-                others += more.head(MAX_SHOWN - len(others)).to_list()
+            unmatched = self.unmatched.setdefault(date_format, [])
+            if len(unmatched) < MAX_SHOWN:
+                more = cells["cell"].filter(~is_date & ~cells["cell"].is_in(unmatched))
+                unmatched += more.head(MAX_SHOWN - len(unmatched)).to_list()
         if self._is_compact and len(self.distinct) < _MIN_COMPACT:
             self.distinct.update(cells["cell"].head(_MIN_COMPACT).to_list())
         if self._is_compact and len(self.months) < 2:
@@ -184,7 +184,7 @@ class DateFormatDetector:
     def _is_compact(self) -> bool:
         return self.suggested == ("%Y%m%d",)
 
-    def reading(self) -> DetectedDates:
+    def detect(self) -> DetectedDates:
         """Return the detected formats."""
         fitting = tuple(form for form, count in self.counts.items() if count == self.known)
         usual = tuple(form for form in fitting if not self._is_last_resort(form))
@@ -193,14 +193,14 @@ class DateFormatDetector:
         elif self._is_compact and not (len(self.distinct) >= _MIN_COMPACT and len(self.months) > 1):
             # A number of eight digits may be a date by chance.
             usual, fitting = (), ()
-        nearest = max(self.counts, key=lambda form: self.counts[form], default="")
+        best_format = max(self.counts, key=lambda form: self.counts[form], default="")
         return DetectedDates(
             formats=usual or fitting,
-            nearest=nearest,
+            best_format=best_format,
             example=self.example,
-            dates=self.counts.get(nearest, 0),
+            matched=self.counts.get(best_format, 0),
             known=self.known,
-            others=tuple(self.others.get(nearest, ())),
+            unmatched=tuple(self.unmatched.get(best_format, ())),
         )
 
     def _is_last_resort(self, date_format: str) -> bool:

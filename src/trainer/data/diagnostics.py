@@ -114,13 +114,13 @@ def _order_line(column: CategoricalColumn) -> tuple[str, str]:
 
 
 def target_diagnostics(
-    target: FittedTarget, finding: InferredTask, values: pl.Series, data: Data
+    target: FittedTarget, inferred: InferredTask, values: pl.Series, data: Data
 ) -> Diagnostics:
     """Return diagnostics about the target's task, positive class, case and lists.
 
     Args:
         target: The fitted target.
-        finding: Its task.
+        inferred: Its task.
         values: The first target column of the training rows.
         data: The `data` section.
     """
@@ -137,9 +137,9 @@ def target_diagnostics(
             f"classes of '{name}' differ only in case: {_grouped(groups)}; "
             f"{column_key(name)}.ignore_case: true merges them"
         )
-    if finding.alternative is not None:
+    if inferred.alternative is not None:
         diagnostics.notes.append(
-            f"{target.task}, as {target.reason}; otherwise set data.task: {finding.alternative}"
+            f"{target.task}, as {target.reason}; otherwise set data.task: {inferred.alternative}"
         )
     if target.task == "binary" and data.positive is None and not is_positive_word(target.classes):
         no, yes = target.classes

@@ -16,7 +16,7 @@ from trainer.data.diagnostics import Column, Diagnostics
 from trainer.data.label_lists import likely_separator
 from trainer.data.message_lists import quoted, truncated
 from trainer.data.numeric import NumericColumn
-from trainer.data.values import number
+from trainer.data.values import number_expr
 
 INSPECTED_ROWS = 1_000
 """Number of rows that are examined."""
@@ -93,7 +93,9 @@ def _has_leading_zeros(series: pl.Series) -> bool:
 
 def _whole(series: pl.Series) -> pl.Series:
     """Return the numbers of a column if all are whole, otherwise none."""
-    numbers = series.to_frame().select(number(series.name, series.dtype)).to_series().drop_nulls()
+    numbers = (
+        series.to_frame().select(number_expr(series.name, series.dtype)).to_series().drop_nulls()
+    )
     return numbers if bool((numbers == numbers.round()).all()) else numbers.clear()
 
 

@@ -45,7 +45,7 @@ class ColumnFit:
         columns: The fitted columns, in the table's order.
         rows: The training rows that were fitted on, int64.
         missing: Training rows dropped for a missing value, int64.
-        outlying: Training rows dropped for an outlier, int64.
+        outlier_rows: Training rows dropped for an outlier, int64.
         warnings: Excluded columns and suspicious values.
         notes: Assumptions, each with the setting that changes it.
         hints: See `Diagnostics.hints`.
@@ -54,7 +54,7 @@ class ColumnFit:
     columns: tuple[Column, ...]
     rows: RowIndex
     missing: RowIndex
-    outlying: RowIndex
+    outlier_rows: RowIndex
     warnings: tuple[str, ...]
     notes: tuple[str, ...] = ()
     hints: tuple[str, ...] = ()
@@ -74,21 +74,21 @@ def fit_columns(table: Table, names: Sequence[str], rows: RowIndex, data: Data) 
             left; lists all problems.
     """
     first = table.frame.select(names).head(INSPECTED_ROWS)
-    finding, problems = infer_kinds(table, names, rows, data)
-    kinds, readings = finding.kinds, finding.readings
-    table = replace(table, frame=parse_number_columns(table.frame, finding.numbers))
+    inferred, problems = infer_kinds(table, names, rows, data)
+    kinds, parse_specs = inferred.kinds, inferred.parse_specs
+    table = replace(table, frame=parse_number_columns(table.frame, inferred.number_formats))
     problems += settings_problems(data, kinds)
     problems += outlier_problems(data, kinds)
     problems += level_problems(table, names, data)
     problems += _infinities(table, kinds, rows)
     if problems:
         raise DataError(problems)
-    missing, outlying, dropped = _dropped_rows(table, kinds, rows, data)
-    kept = rows[~(missing | outlying)]
+    missing, outlier_rows, dropped = _dropped_rows(table, kinds, rows, data)
+    kept = rows[~(missing | outlier_rows)]
     if not len(kept):
         raise DataError(no_rows_left_problem(len(rows)))
-    columns = _fitted(table, readings, kept, data, dropped)
-    warnings = fit_warnings(readings, columns, finding.empty, len(kept))
+    columns = _fitted(table, parse_specs, kept, data, dropped)
+    warnings = fit_warnings(parse_specs, columns, inferred.empty, len(kept))
     if not columns:
         raise DataError(no_columns_left_problem(table))
     ordered = tuple(columns[name] for name in names if name in columns)
@@ -97,7 +97,7 @@ def fit_columns(table: Table, names: Sequence[str], rows: RowIndex, data: Data) 
         ordered,
         kept,
         rows[missing],
-        rows[outlying & ~missing],
+        rows[outlier_rows & ~missing],
         (*warnings, *remarks.warnings),
         tuple(remarks.notes),
         tuple(remarks.hints),
@@ -174,7 +174,7 @@ def _dropped_rows(
 ) -> tuple[BoolArray, BoolArray, dict[str, Bounds]]:
     """Return masks of the training rows to drop for missing values and for outliers, and the bounds."""
     missing = np.zeros(len(rows), dtype=np.bool_)
-    outlying = np.zeros(len(rows), dtype=np.bool_)
+    outlier_rows = np.zeros(len(rows), dtype=np.bool_)
     bounds: dict[str, Bounds] = {}
     drops = data.clean.outliers is not None and data.clean.outliers.action == "drop"
     numeric = [
@@ -194,25 +194,25 @@ def _dropped_rows(
                 usual = outlier_bounds(np.sort(column[~gaps]), outliers)
                 if usual is not None:
                     bounds[name] = usual
-                    outlying |= (column < usual.lower) | (column > usual.upper)
+                    outlier_rows |= (column < usual.lower) | (column > usual.upper)
     for name, kind in kinds.items():
         if kind == "numeric":
             continue
         settings = numeric_settings if kind == "datetime" else categorical_settings
         if settings(data, name).impute == "drop":
             missing |= table.frame[name].gather(rows).is_null().to_numpy()
-    return missing, outlying, bounds
+    return missing, outlier_rows, bounds
 
 
 def _fitted(
     table: Table,
-    readings: Mapping[str, ParseSpec],
+    parse_specs: Mapping[str, ParseSpec],
     rows: RowIndex,
     data: Data,
     dropped: Mapping[str, Bounds],
 ) -> dict[str, Column]:
     columns: dict[str, Column | None] = {}
-    numeric = [name for name, reading in readings.items() if reading.kind == "numeric"]
+    numeric = [name for name, spec in parse_specs.items() if spec.kind == "numeric"]
     for names in column_blocks(numeric, len(rows)):
         values = _numbers(table, names, rows)
         for index, name in enumerate(names):
@@ -223,15 +223,17 @@ def _fitted(
             settings = numeric_settings(data, name)
             fitted = fit_numeric(name, column, settings, outliers_for(data, name), bounds)
             columns[name] = (
-                None if fitted is None else with_number_format(fitted, readings[name].number)
+                None
+                if fitted is None
+                else with_number_format(fitted, parse_specs[name].number_format)
             )
-    for name, reading in readings.items():
-        if reading.kind == "numeric":
+    for name, spec in parse_specs.items():
+        if spec.kind == "numeric":
             continue
         series = table.frame[name].gather(rows)
         if series.null_count() == len(series):
             continue
-        match reading.kind:
+        match spec.kind:
             case "categorical":
                 columns[name] = fit_categorical(
                     name, series, categorical_settings(data, name), explicit_levels(data, name)
@@ -239,23 +241,23 @@ def _fitted(
             case "boolean":
                 columns[name] = fit_boolean(name, series, categorical_settings(data, name))
             case "datetime":
-                dates = datetime_settings(data, name, reading.date)
+                dates = datetime_settings(data, name, spec.date_format)
                 columns[name] = fit_datetime(name, series, dates)
     return {name: column for name, column in columns.items() if column is not None}
 
 
 def fit_warnings(
-    readings: Mapping[str, ParseSpec],
+    parse_specs: Mapping[str, ParseSpec],
     columns: Mapping[str, Column],
     empty: Sequence[str],
     rows: int,
 ) -> list[str]:
     """Return warnings about assumptions, excluded columns and columns that look like identifiers."""
-    constant = [name for name in readings if name not in columns]
+    constant = [name for name in parse_specs if name not in columns]
     notes = {
-        name: str(reading.note)
-        for name, reading in readings.items()
-        if reading.note is not None and name in columns
+        name: str(spec.note)
+        for name, spec in parse_specs.items()
+        if spec.note is not None and name in columns
     }
     warnings = truncated(list(notes.values()), "columns of numbers or dates written as text")
     if empty:

@@ -23,8 +23,8 @@ from trainer.data.values import (
     merge_case_variants,
     natural_sort,
     normalize_text,
-    text,
     to_mask,
+    to_text,
 )
 from trainer.errors import DataError, Problem
 
@@ -90,7 +90,7 @@ def explode_labels(series: pl.Series, separator: str | None) -> tuple[RowIndex, 
     if isinstance(series.dtype, pl.List):
         lists = series.cast(pl.List(pl.String))
     else:
-        cells = text(series)
+        cells = to_text(series)
         distinct = cells.unique().drop_nulls()
         split = [_labels(cell, separator) for cell in distinct]
         table = pl.DataFrame(

@@ -124,7 +124,7 @@ def _value(parts: pl.Expr, decimal: DecimalMark) -> pl.Expr:
     return pl.when(parts.struct.field("negative")).then(-number).otherwise(number)
 
 
-def parse_numbers(series: pl.Series, written: NumberFormat) -> pl.Series:
+def parse_numbers(series: pl.Series, number_format: NumberFormat) -> pl.Series:
     """Parse the numbers of a column as Float64; null if a cell is missing or in another format.
 
     A column that is not text is returned unchanged.
@@ -133,11 +133,11 @@ def parse_numbers(series: pl.Series, written: NumberFormat) -> pl.Series:
         return series
     parts = pl.col("parts")
     unit = parts.struct.field("unit")
-    has_unit = unit == written.unit
-    if written.unit_is_optional:
+    has_unit = unit == number_format.unit
+    if number_format.unit_is_optional:
         has_unit |= unit == ""
-    value: pl.Expr = pl.when(has_unit).then(_value(parts, written.decimal))
-    if written.decimal == "point" and written.unit_is_optional:
+    value: pl.Expr = pl.when(has_unit).then(_value(parts, number_format.decimal))
+    if number_format.decimal == "point" and number_format.unit_is_optional:
         # 1e5 is a number too.
         value = pl.coalesce(value, pl.col("cell").cast(pl.Float64, strict=False).fill_nan(None))
     frame = pl.DataFrame({"cell": series}).with_columns(parts=_parts(pl.col("cell")))
@@ -151,14 +151,14 @@ def parse_number_columns(frame: pl.DataFrame, formats: Mapping[str, NumberFormat
     """
     schema = frame.schema
     by_format: dict[NumberFormat, list[str]] = {}
-    for name, written in formats.items():
+    for name, number_format in formats.items():
         if name in schema and schema[name] == pl.String:
-            by_format.setdefault(written, []).append(name)
+            by_format.setdefault(number_format, []).append(name)
     parsed: list[pl.Series] = []
-    for written, columns in by_format.items():
+    for number_format, columns in by_format.items():
         for names in column_blocks(columns, frame.height):
             cells = pl.concat([frame[name].rename("cell") for name in names])
-            numbers = parse_numbers(cells, written)
+            numbers = parse_numbers(cells, number_format)
             parsed += [
                 numbers.slice(index * frame.height, frame.height).alias(name)
                 for index, name in enumerate(names)
@@ -172,33 +172,33 @@ class DetectedNumbers:
 
     Attributes:
         format: The number format, if it fits every value.
-        nearest: The format that fits most values.
+        best_format: The format that fits most values.
         ambiguous: Whether comma and point could be thousands or decimal separators in every value.
         example: A value that is not a plain number, as in the file, or empty.
         value: The number that the example is parsed as.
-        numbers: Number of values that `nearest` fits.
+        matched: Number of values that `best_format` fits.
         known: Number of values.
-        others: The first few values that `nearest` does not fit.
-        several: The units, if all values are numbers but units differ or are missing in some.
+        unmatched: The first few values that `best_format` does not fit.
+        units: The units, if all values are numbers but units differ or are missing in some.
         distinct: Number of distinct numbers, counted up to about `MANY_NUMBERS`.
     """
 
     format: NumberFormat | None
-    nearest: NumberFormat
+    best_format: NumberFormat
     ambiguous: bool
     example: str
     value: float
-    numbers: int
+    matched: int
     known: int
-    others: tuple[str, ...]
-    several: tuple[str, ...]
+    unmatched: tuple[str, ...]
+    units: tuple[str, ...]
     distinct: int
 
     @property
     def is_close(self) -> bool:
         """Whether most values are numbers, so that the others may be errors."""
         minimum = MANY_FORMATTED_NUMBERS if self.example else MANY_NUMBERS
-        return 2 * self.numbers >= self.known and self.distinct > minimum
+        return 2 * self.matched >= self.known and self.distinct > minimum
 
 
 @dataclass(slots=True)
@@ -212,7 +212,7 @@ class NumberFormatDetector:
         bracketed: Number of values in brackets.
         distinct: The first few distinct numbers.
         examples: The first few values that are not plain numbers, with their units and parsed numbers.
-        others: The first few distinct values that are not numbers, by decimal mark and unit.
+        unmatched: The first few distinct values that are not numbers, by decimal mark and unit.
     """
 
     known: int = 0
@@ -223,7 +223,7 @@ class NumberFormatDetector:
     bracketed: int = 0
     distinct: set[str] = field(default_factory=set)
     examples: list[tuple[str, str, dict[DecimalMark, float | None]]] = field(default_factory=list)
-    others: dict[tuple[DecimalMark, str], list[str]] = field(default_factory=dict)
+    unmatched: dict[tuple[DecimalMark, str], list[str]] = field(default_factory=dict)
 
     def add(self, series: pl.Series) -> None:
         """Add text cells; missing ones are ignored."""
@@ -261,10 +261,10 @@ class NumberFormatDetector:
         if len(self.distinct) <= MANY_NUMBERS:
             self.distinct.update(numbers["cell"].head(2 * MANY_NUMBERS).to_list())
         if len(self.examples) < MAX_SHOWN:
-            written = numbers.filter(~pl.col("plain")).sort(
+            formatted = numbers.filter(~pl.col("plain")).sort(
                 cell.str.contains("[.,' \u00a0\u202f]"), descending=True, maintain_order=True
             )
-            shown = written.head(MAX_SHOWN).select(
+            shown = formatted.head(MAX_SHOWN).select(
                 "cell", "unit", *(f"as_{mark}" for mark in MARKS)
             )
             self.examples += [
@@ -277,15 +277,15 @@ class NumberFormatDetector:
     def _add_others(self, table: pl.DataFrame, mark: DecimalMark) -> None:
         """Store the first values that are not numbers in the most frequent units so far."""
         for unit, _ in self.counts[mark].most_common(2):
-            others = self.others.setdefault((mark, unit), [])
-            if len(others) < MAX_SHOWN:
+            unmatched = self.unmatched.setdefault((mark, unit), [])
+            if len(unmatched) < MAX_SHOWN:
                 has_unit = pl.col("unit") == unit
                 if unit == "" or is_currency(unit):
                     has_unit |= pl.col("unit") == ""
-                more = table.filter(~(pl.col(mark) & has_unit) & ~pl.col("cell").is_in(others))
-                others += more["cell"].head(MAX_SHOWN - len(others)).to_list()
+                more = table.filter(~(pl.col(mark) & has_unit) & ~pl.col("cell").is_in(unmatched))
+                unmatched += more["cell"].head(MAX_SHOWN - len(unmatched)).to_list()
 
-    def reading(self, decimal: DecimalMark | None) -> DetectedNumbers:
+    def detect(self, decimal: DecimalMark | None) -> DetectedNumbers:
         """Return the detected numbers.
 
         Args:
@@ -295,26 +295,26 @@ class NumberFormatDetector:
         formats = {mark: self._format(mark) for mark in marks}
         whole = [mark for mark, (_, count) in formats.items() if count == self.known]
         best = whole[0] if whole else max(marks, key=lambda mark: formats[mark][1])
-        written, count = formats[best]
+        number_format, count = formats[best]
         is_number = bool(whole) and self.bracketed < self.known and self.known > 0
         example, value = next(
             ((cell, values[best]) for cell, unit, values in self.examples
-             if unit in ("", written.unit)),
+             if unit in ("", number_format.unit)),
             ("", None),
         )  # fmt: skip
-        units = [unit for unit in self.counts[best] if unit]
+        known_units = [unit for unit in self.counts[best] if unit]
         rows = sum(self.counts[best].values())
-        several = len(units) > 1 or (len(units) == 1 and rows > count)
+        differs = len(known_units) > 1 or (len(known_units) == 1 and rows > count)
         return DetectedNumbers(
-            format=written if is_number else None,
-            nearest=written,
+            format=number_format if is_number else None,
+            best_format=number_format,
             ambiguous=len(whole) > 1 and self.marked > 0,
             example=example,
             value=0.0 if value is None else value,
-            numbers=count,
+            matched=count,
             known=self.known,
-            others=tuple(self.others.get((best, written.unit), ())[:MAX_SHOWN]),
-            several=tuple(sorted(units)) if several and rows == self.known else (),
+            unmatched=tuple(self.unmatched.get((best, number_format.unit), ())[:MAX_SHOWN]),
+            units=tuple(sorted(known_units)) if differs and rows == self.known else (),
             distinct=len(self.distinct),
         )
 

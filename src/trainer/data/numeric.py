@@ -68,12 +68,12 @@ class NumericColumn(FittedBase):
         fill: The imputed value; the median for `drop`, for rows outside training.
         scale: How values are scaled.
         center: Subtracted from values (0 for none and quantile).
-        spread: Values are divided by it (1 for none and quantile).
+        divisor: Values are divided by it (1 for none and quantile).
         quantiles: The grid of `scale: quantile`.
         smooth_clip: The bound of the smooth clip.
         indicator: Whether there is a 0/1 column for missing values.
         features: The columns of `x` for this column.
-        written: The number format of a text column; omitted for plain numbers.
+        number_format: The number format of a text column; omitted for plain numbers.
     """
 
     kind: Literal["numeric"] = "numeric"
@@ -89,12 +89,12 @@ class NumericColumn(FittedBase):
     fill: float
     scale: Scale
     center: float
-    spread: float
+    divisor: float
     quantiles: QuantileGrid | None
     smooth_clip: float | None
     indicator: bool
     features: tuple[str, ...]
-    written: NumberFormat | None = Field(default=None, exclude_if=lambda value: value is None)
+    number_format: NumberFormat | None = Field(default=None, exclude_if=lambda value: value is None)
 
 
 class NumericSummary(Protocol):
@@ -115,11 +115,11 @@ class NumericSummary(Protocol):
     def std(self) -> float: ...
     def most_frequent(self) -> float: ...
     def quantile(self, share: float) -> float: ...
-    def within(self, bounds: Bounds) -> NumericSummary:
+    def clip(self, bounds: Bounds) -> NumericSummary:
         """Return the statistics of the values clipped to the bounds."""
         ...
 
-    def filled(self, fill: float) -> NumericSummary:
+    def impute(self, fill: float) -> NumericSummary:
         """Return the statistics with missing values imputed."""
         ...
 
@@ -165,10 +165,10 @@ class SortedValues:
         part = position - below
         return float(self.values[below] * (1 - part) + self.values[above] * part)
 
-    def within(self, bounds: Bounds) -> SortedValues:
+    def clip(self, bounds: Bounds) -> SortedValues:
         return SortedValues(np.clip(self.values, bounds.lower, bounds.upper), self.missing)
 
-    def filled(self, fill: float) -> SortedValues:
+    def impute(self, fill: float) -> SortedValues:
         if not self.missing:
             return self
         return SortedValues(np.sort(np.concatenate((self.values, np.full(self.missing, fill)))), 0)
@@ -238,13 +238,13 @@ def fit_numeric_summary(
     bounds = dropped
     if outliers is not None and outliers.action == "clip":
         bounds = bounds_from_summary(known, outliers)
-    usual = known if bounds is None or bounds.action == "drop" else known.within(bounds)
+    usual = known if bounds is None or bounds.action == "drop" else known.clip(bounds)
     fill = _fill(usual, settings)
-    filled = usual.filled(fill)
+    imputed = usual.impute(fill)
     indicator = settings.indicator and known.missing > 0
-    if filled.minimum == filled.maximum and not indicator:
+    if imputed.minimum == imputed.maximum and not indicator:
         return None
-    center, spread = _center_and_scale(filled, settings.scale)
+    center, divisor = _center_and_scale(imputed, settings.scale)
     return NumericColumn(
         name=name,
         missing=known.missing,
@@ -258,17 +258,21 @@ def fit_numeric_summary(
         fill=fill,
         scale=settings.scale,
         center=center,
-        spread=spread,
-        quantiles=_grid(filled) if settings.scale == "quantile" else None,
+        divisor=divisor,
+        quantiles=_grid(imputed) if settings.scale == "quantile" else None,
         smooth_clip=settings.smooth_clip,
         indicator=indicator,
         features=(name, f"{name}=(missing)") if indicator else (name,),
     )
 
 
-def with_number_format(column: NumericColumn, written: NumberFormat | None) -> NumericColumn:
+def with_number_format(column: NumericColumn, number_format: NumberFormat | None) -> NumericColumn:
     """Return the column with a number format."""
-    return column if written is None else column.model_copy(update={"written": written})
+    return (
+        column
+        if number_format is None
+        else column.model_copy(update={"number_format": number_format})
+    )
 
 
 def apply_numeric(
@@ -291,7 +295,7 @@ def apply_numeric(
     if missing.any():
         np.copyto(values, np.array([column.fill for column in columns]), where=missing)
     values -= np.array([column.center for column in columns])
-    values /= np.array([column.spread for column in columns])
+    values /= np.array([column.divisor for column in columns])
     for index, column in enumerate(columns):
         grid = column.quantiles
         if grid is not None:
@@ -312,7 +316,7 @@ def with_linear_scaling(column: NumericColumn) -> NumericColumn:
         update={
             "scale": "standard",
             "center": column.mean,
-            "spread": column.std or 1.0,
+            "divisor": column.std or 1.0,
             "quantiles": None,
             "smooth_clip": None,
         }
@@ -362,18 +366,18 @@ def _fill(known: NumericSummary, settings: Numeric) -> float:
 def _center_and_scale(known: NumericSummary, scale: Scale) -> tuple[float, float]:
     match scale:
         case "standard":
-            center, spread = known.mean(), known.std()
+            center, divisor = known.mean(), known.std()
         case "minmax":
-            center, spread = known.minimum, known.maximum - known.minimum
+            center, divisor = known.minimum, known.maximum - known.minimum
         case "robust":
             center = known.quantile(0.5)
-            spread = known.quantile(0.75) - known.quantile(0.25)
-            spread = spread if spread > 0 else known.std()
+            divisor = known.quantile(0.75) - known.quantile(0.25)
+            divisor = divisor if divisor > 0 else known.std()
         case "quantile" | "none":
             return 0.0, 1.0
         case _:
             assert_never(scale)
-    return center, spread if spread > 0 else 1.0
+    return center, divisor if divisor > 0 else 1.0
 
 
 def _grid(known: NumericSummary) -> QuantileGrid:

@@ -29,7 +29,7 @@ def read_target_numbers(
     columns: Sequence[str],
     valid: BoolArray,
     where: Where,
-    written: Mapping[str, NumberFormat],
+    number_formats: Mapping[str, NumberFormat],
 ) -> Float64Array:
     """Read numeric target columns, (n, columns).
 
@@ -38,12 +38,14 @@ def read_target_numbers(
         columns: Their names.
         valid: The rows that must have numbers.
         where: Returns the location of a row of the frame, for messages.
-        written: The number formats of text columns that are not plain numbers.
+        number_formats: The number formats of text columns that are not plain numbers.
 
     Raises:
         DataError: If a valid row has no finite number.
     """
-    values = np.ascontiguousarray(number_matrix(parse_number_columns(frame, written), columns))
+    values = np.ascontiguousarray(
+        number_matrix(parse_number_columns(frame, number_formats), columns)
+    )
     problems = []
     for index, name in enumerate(columns):
         wrong = np.flatnonzero(valid & ~np.isfinite(values[:, index]))
@@ -77,7 +79,7 @@ def read_binary_targets(
     y = np.zeros((frame.height, len(columns)), dtype=np.float32)
     problems = []
     for index, name in enumerate(columns):
-        labels = parse_booleans(frame[name], marks=True)
+        labels = parse_booleans(frame[name], accept_marks=True)
         wrong = np.flatnonzero(valid & labels.is_null().to_numpy())
         expected = f"yes or no (true/false, 1/0) in '{name}'"
         problems += [
@@ -91,30 +93,30 @@ def read_binary_targets(
 
 
 def apply_transforms(
-    values: Float64Array, curves: Sequence[TargetTransform | None]
+    values: Float64Array, transforms: Sequence[TargetTransform | None]
 ) -> Float64Array:
     """Apply each column's transform, if any, to numbers (n, k)."""
-    if not curves:
+    if not transforms:
         return values
     return np.stack(
         [
-            values[:, index] if curve is None else curve.forward(values[:, index])
-            for index, curve in enumerate(curves)
+            values[:, index] if transform is None else transform.transform(values[:, index])
+            for index, transform in enumerate(transforms)
         ],
         axis=1,
     )
 
 
 def invert_transforms(
-    values: Float64Array, curves: Sequence[TargetTransform | None]
+    values: Float64Array, transforms: Sequence[TargetTransform | None]
 ) -> Float64Array:
     """Invert `apply_transforms`, within the bounds of each transform."""
-    if not curves:
+    if not transforms:
         return values
     return np.stack(
         [
-            values[:, index] if curve is None else curve.backward(values[:, index])
-            for index, curve in enumerate(curves)
+            values[:, index] if transform is None else transform.inverse_transform(values[:, index])
+            for index, transform in enumerate(transforms)
         ],
         axis=1,
     )
@@ -133,20 +135,20 @@ def fit_transforms(
     """
     check_log_domain(values, columns, [scale == "log" for scale in scales], where)
     fits = {"log": fit_log_transform, "power": fit_power_transform}
-    curves = tuple(
+    transforms = tuple(
         fits[scale](values[:, index]) if scale in fits else None
         for index, scale in enumerate(scales)
     )
-    return curves if any(curve is not None for curve in curves) else ()
+    return transforms if any(transform is not None for transform in transforms) else ()
 
 
 def fit_scales(
     values: Float64Array,
     scales: Sequence[ResolvedTargetScale],
-    curves: Sequence[TargetTransform | None],
+    transforms: Sequence[TargetTransform | None],
 ) -> tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]:
     """Return offset, scale and prior of each column of the transformed training values."""
-    values = apply_transforms(values, curves)
+    values = apply_transforms(values, transforms)
     means = values.mean(axis=0)
     unscaled = [scale == "none" for scale in scales]
     offset = np.where(unscaled, 0.0, means)
@@ -222,8 +224,8 @@ def recommend_scale(values: Float64Array) -> Literal["log", "power"] | None:
     low, high = np.quantile(positive, (0.01, 0.99))
     if high < _RECOMMEND_MIN_SPAN * low or _skewness(values) < _RECOMMEND_MIN_SKEW:
         return None
-    curve = (fit_log_transform if len(positive) == len(values) else fit_power_transform)(values)
-    return None if abs(_skewness(curve.forward(values))) > 1 else curve.kind
+    transform = (fit_log_transform if len(positive) == len(values) else fit_power_transform)(values)
+    return None if abs(_skewness(transform.transform(values))) > 1 else transform.kind
 
 
 def _skewness(values: Float64Array) -> float:
@@ -238,7 +240,7 @@ def check_target_range(
     config: Config,
     head: HeadKind,
     where: Where,
-    written: Mapping[str, NumberFormat],
+    number_formats: Mapping[str, NumberFormat],
 ) -> None:
     """Check that the targets are in the range of the head and the loss, such as no negative counts.
 
@@ -248,7 +250,7 @@ def check_target_range(
         config: The config.
         head: The resolved head.
         where: Returns the location of a row of the frame, for messages.
-        written: See `read_target_numbers`.
+        number_formats: See `read_target_numbers`.
 
     Raises:
         DataError: If a target is out of range.
@@ -258,7 +260,7 @@ def check_target_range(
     if not (head == "sigmoid" or is_positive or loss == "mean_absolute_percentage_error"):
         return
     values = read_target_numbers(
-        frame, columns, np.ones(frame.height, dtype=np.bool_), where, written
+        frame, columns, np.ones(frame.height, dtype=np.bool_), where, number_formats
     )
     if head == "sigmoid":
         wrong = (values < 0) | (values > 1)

@@ -18,13 +18,13 @@ class FoldPredictions:
 
     Attributes:
         rows: int64 (n,), source row numbers from 0, each once.
-        answers: (n, outputs), numbers in the target's units, or probabilities.
+        predictions: (n, outputs), numbers in the target's units, or probabilities.
         fold: Its fold.
         repeat: Its repeat.
     """
 
     rows: RowIndex
-    answers: Float64Array | Float32Array
+    predictions: Float64Array | Float32Array
     fold: int
     repeat: int
 
@@ -75,7 +75,7 @@ def out_of_fold(
         ValueError: If a row occurs twice in one repeat.
     """
     rows, place = np.unique(np.concatenate([part.rows for part in members]), return_inverse=True)
-    predictions = np.concatenate([part.answers for part in members]).astype(np.float64)
+    predictions = np.concatenate([part.predictions for part in members]).astype(np.float64)
     repeats = np.concatenate([np.full(len(part.rows), part.repeat) for part in members])
     folds = np.concatenate([np.full(len(part.rows), part.fold) for part in members])
     if len(np.unique(repeats * len(rows) + place)) != len(place):

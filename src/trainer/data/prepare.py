@@ -251,12 +251,12 @@ def split_and_fit(
         _drop(assignment, reasons, _duplicates(table, [*names, *targets], assignment), DUPLICATE)
     if weight is not None:
         check_weights(table, weight, assignment)
-    finding = task_of_table(table, config, targets, np.flatnonzero(assignment == TRAIN))
-    assumptions = (*time_notes(table.frame, data, names), *finding.notes)
+    inferred = task_of_table(table, config, targets, np.flatnonzero(assignment == TRAIN))
+    assumptions = (*time_notes(table.frame, data, names), *inferred.notes)
     columns = fit(assignment)
     _drop(assignment, reasons, columns.missing, MISSING_VALUE)
-    _drop(assignment, reasons, columns.outlying, OUTLIER)
-    target, advice = fit_table_target(table, config, targets, finding, columns.rows, assignment)
+    _drop(assignment, reasons, columns.outlier_rows, OUTLIER)
+    target, advice = fit_table_target(table, config, targets, inferred, columns.rows, assignment)
     preprocessing = Preprocessing(rows=len(columns.rows), columns=columns.columns, target=target)
     unknown = check_targets(table, target, assignment)
     dropped = _count_reasons(reasons)
@@ -267,7 +267,7 @@ def split_and_fit(
             # NO_TARGET is the first reason, so that its line is the first.
             lines[0] += f" ({null_values_text(words)}: see data.csv.null_values)"
     values = table.frame[targets[0]].gather(columns.rows)
-    remarks = target_diagnostics(target, finding, values, data)
+    remarks = target_diagnostics(target, inferred, values, data)
     return SplitTable(
         table=table,
         assignment=assignment,

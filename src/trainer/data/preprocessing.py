@@ -24,7 +24,7 @@ from trainer.data.categorical import (
     level_codes,
     ordinal_values,
 )
-from trainer.data.column_kinds import unreadable
+from trainer.data.column_kinds import unreadable_mask
 from trainer.data.datetimes import (
     DatetimeColumn,
     cycle_waves,
@@ -219,9 +219,9 @@ class Preprocessing(FittedBase):
 def _number_formats(columns: Sequence[Column]) -> dict[str, NumberFormat]:
     """Return the number formats of the numeric columns that are not plain numbers."""
     return {
-        column.name: column.written
+        column.name: column.number_format
         for column in columns
-        if isinstance(column, NumericColumn) and column.written is not None
+        if isinstance(column, NumericColumn) and column.number_format is not None
     }
 
 
@@ -311,7 +311,9 @@ class _Encoder:
         nulls = part.null_count().row(0)
         for index in np.flatnonzero(gaps > np.array(nulls)):
             name = names[index]
-            wrong = unreadable(part[name], ParseSpec("numeric", number=columns[int(index)].written))
+            wrong = unreadable_mask(
+                part[name], ParseSpec("numeric", number_format=columns[int(index)].number_format)
+            )
             self.warn(name, wrong, "a value that is not a number (read as missing)")
 
     def put_categorical(self, column: CategoricalColumn, start: int) -> None:
@@ -335,7 +337,7 @@ class _Encoder:
 
     def put_datetime(self, column: DatetimeColumn, start: int) -> None:
         series = self.series(column.name)
-        wrong = unreadable(series, ParseSpec("datetime", date=column.format))
+        wrong = unreadable_mask(series, ParseSpec("datetime", date_format=column.format))
         self.warn(column.name, wrong, "a value that is not a date (read as missing)")
         stamps = to_microseconds(series, column.format)
         if column.elapsed is not None:

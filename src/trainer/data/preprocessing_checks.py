@@ -47,8 +47,8 @@ def _width(column: _Column) -> int:
 def _check_column(column: _Column, where: str) -> Iterator[str]:
     match column:
         case NumericColumn():
-            if column.spread <= 0:
-                yield f"{column.spread:g} at {where}.spread"
+            if column.divisor <= 0:
+                yield f"{column.divisor:g} at {where}.spread"
             if column.smooth_clip is not None and column.smooth_clip <= 0:
                 yield f"{column.smooth_clip:g} at {where}.smooth_clip"
             grid = column.quantiles
@@ -80,7 +80,7 @@ def _check_target(target: FittedTarget) -> Iterator[str]:
         yield "no columns at target"
     if target.task == "regression":
         lengths = {name: len(getattr(target, name)) for name in ("offset", "scale", "prior")}
-        lengths |= {"curves": len(target.curves)} if target.curves else {}
+        lengths |= {"transforms": len(target.transforms)} if target.transforms else {}
         yield from (
             f"{count} values of {width} columns at target.{name}"
             for name, count in lengths.items()

@@ -38,7 +38,7 @@ def _value(column: Column, row: pl.DataFrame) -> RawValue:
             level = level_text(cell)[0]
             return None if level is None else str(level)
         case BooleanColumn():
-            known = parse_booleans(cell, marks=True)[0]
+            known = parse_booleans(cell, accept_marks=True)[0]
             return None if known is None else bool(known)
         case DatetimeColumn():
             stamp = to_microseconds(cell, column.format)[0]

@@ -21,7 +21,7 @@ from trainer.data.text_formats import (
     explicit_date_format,
     format_setting,
 )
-from trainer.data.values import is_date_type, number_matrix, parse_number, text, to_microseconds
+from trainer.data.values import is_date_type, number_matrix, parse_number, to_microseconds, to_text
 from trainer.errors import DataError, Problem
 
 _KEY = "data.split.column"
@@ -49,18 +49,18 @@ def row_timestamps(
             return numbers
     stamps = to_microseconds(series, date_format)
     if stamps.null_count() and date_format is None:
-        spec, dates = _detect(text(series), data)
+        spec, dates = _detect(to_text(series), data)
         if len(dates.formats) > 1:
             found = f"'{dates.example}', and no value that shows which part is the day"
             fix = f"set {format_setting(series.name, dates.formats)}"
             expected = f"unambiguous dates in '{series.name}'"
             raise DataError(Problem("", expected, found, fix, _KEY))
-        if spec.date is not None or (dates.nearest and dates.dates > stamps.count()):
-            date_format = spec.date or dates.nearest
+        if spec.date_format is not None or (dates.best_format and dates.matched > stamps.count()):
+            date_format = spec.date_format or dates.best_format
             stamps = to_microseconds(series, date_format)
     if stamps.null_count() == 0:
         return stamps.to_numpy()
-    raise DataError(_invalid_time_problem(text(series), stamps, date_format, where))
+    raise DataError(_invalid_time_problem(to_text(series), stamps, date_format, where))
 
 
 def time_notes(frame: pl.DataFrame, data: Data, features: Sequence[str]) -> list[str]:
@@ -77,8 +77,8 @@ def time_notes(frame: pl.DataFrame, data: Data, features: Sequence[str]) -> list
     series = frame[name].drop_nulls()
     spec = _assumed_format(series, data)
     notes = []
-    if spec is not None and spec.note is not None and spec.date is not None:
-        setting = format_setting(name, [spec.date])
+    if spec is not None and spec.note is not None and spec.date_format is not None:
+        setting = format_setting(name, [spec.date_format])
         notes.append(f"{spec.note.what}; set {setting} to confirm it")
     is_dates = is_date_type(series.dtype) or spec is not None
     is_dates = (
@@ -114,13 +114,13 @@ def _assumed_format(series: pl.Series, data: Data) -> ParseSpec | None:
     if not np.isnan(numbers).any() or to_microseconds(series, None).null_count() == 0:
         return None
     spec, _ = _detect(series, data)
-    return None if spec.date is None else spec
+    return None if spec.date_format is None else spec
 
 
 def _detect(series: pl.Series, data: Data) -> tuple[ParseSpec, DetectedDates]:
     detector = TextFormatDetector(data)
     detector.add(series)
-    return detected_spec(data, series.name, "categorical", detector), detector.dates.reading()
+    return detected_spec(data, series.name, "categorical", detector), detector.dates.detect()
 
 
 def _invalid_time_problem(

@@ -19,7 +19,7 @@ class RowSample:
 
     Attributes:
         split: The split.
-        of: Number of rows of the split.
+        split_rows: Number of rows of the split.
         rows: (n,) source row numbers, ascending.
         frame: The feature columns, as in the table.
         y: (n, width) the encoded target; see `FittedTarget.encode`.
@@ -28,14 +28,14 @@ class RowSample:
     """
 
     split: SplitName
-    of: int
+    split_rows: int
     rows: RowIndex
     frame: pl.DataFrame
     y: Float32Array
     weight: Float32Array | None
     values: Float64Array | None
 
-    def take(self, size: int, seed: int) -> RowSample:
+    def subsample(self, size: int, seed: int) -> RowSample:
         """Return a random sample of at most `size` of these rows."""
         if len(self.rows) <= size:
             return self

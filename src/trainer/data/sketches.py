@@ -106,7 +106,7 @@ class Sketch:
         moments: Moments of the known values.
         ordered: The sampled values.
         missing: Number of rows without a value.
-        clipped: Moments after clipping to the bounds of `within`; None if no value is outside.
+        clipped: Moments after clipping to the bounds of `clip`; None if no value is outside.
     """
 
     moments: Moments
@@ -139,17 +139,17 @@ class Sketch:
     def quantile(self, share: float) -> float:
         return self.ordered.quantile(share)
 
-    def within(self, bounds: Bounds) -> Sketch:
+    def clip(self, bounds: Bounds) -> Sketch:
         moments = self.moments if self.clipped is None else self.clipped
-        return Sketch(moments, self.ordered.within(bounds), self.missing)
+        return Sketch(moments, self.ordered.clip(bounds), self.missing)
 
-    def filled(self, fill: float) -> Sketch:
+    def impute(self, fill: float) -> Sketch:
         if not self.missing:
             return self
         moments = self.moments.merged(Moments(self.missing, fill, 0.0, fill, fill))
         share = len(self.ordered.values) / self.moments.count
         gaps = SortedValues(self.ordered.values, round(self.missing * share))
-        return Sketch(moments, gaps.filled(fill), 0)
+        return Sketch(moments, gaps.impute(fill), 0)
 
     def count(self) -> int:
         return self.ordered.count()

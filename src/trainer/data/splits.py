@@ -40,7 +40,7 @@ import polars as pl
 
 from trainer.data.arrays import Assignment, Float64Array, RowIndex, UInt64Array
 from trainer.data.hashing import record_keys, row_keys, text_keys, to_unit_interval
-from trainer.data.values import text
+from trainer.data.values import to_text
 from trainer.errors import DataError, Problem
 
 TRAIN, VALIDATION, TEST, DROPPED = 0, 1, 2, -1
@@ -52,10 +52,10 @@ _Items = TypeVar("_Items", RowIndex, UInt64Array)
 
 @dataclass(frozen=True, slots=True)
 class Fold:
-    """The validation fold: `number`, from 1, of `of` folds."""
+    """The validation fold: `number`, from 1, of `count` folds."""
 
     number: int
-    of: int
+    count: int
 
 
 _SPLIT_CODES = {
@@ -107,7 +107,7 @@ def random_split(
     if fold is None:
         assignment[order[n_test : n_test + n_validation]] = VALIDATION
     else:
-        _check_fold_count(len(rows) - n_test, fold.of, "rows", fold)
+        _check_fold_count(len(rows) - n_test, fold.count, "rows", fold)
         assignment[_fold_items(order[n_test:], fold)] = VALIDATION
     return assignment
 
@@ -216,9 +216,9 @@ def value_split(
     if fold is None:
         assignment[position < test + validation] = VALIDATION
     else:
-        index = np.floor((position - test) / (1 - test) * fold.of)
+        index = np.floor((position - test) / (1 - test) * fold.count)
         # Rounding may move the last positions beyond the last fold.
-        assignment[np.minimum(index, fold.of - 1) == fold.number - 1] = VALIDATION
+        assignment[np.minimum(index, fold.count - 1) == fold.number - 1] = VALIDATION
     assignment[position < test] = TEST
     return assignment
 
@@ -232,7 +232,7 @@ def group_fold(seed: int, series: pl.Series, test: float, fold: Fold) -> Assignm
     keys: UInt64Array = text_keys(seed, series)
     assignment = np.where(to_unit_interval(keys) < test, TEST, TRAIN).astype(np.int8)
     groups = np.unique(keys[assignment == TRAIN])
-    _check_fold_count(len(groups), fold.of, "groups", fold)
+    _check_fold_count(len(groups), fold.count, "groups", fold)
     assignment[np.isin(keys, _fold_items(groups, fold))] = VALIDATION
     return assignment
 
@@ -261,11 +261,11 @@ def time_split(
         assignment[when >= ordered[len(when) - n_test - n_validation]] = VALIDATION
     if fold is not None:
         early = ordered[ordered < ordered[len(when) - n_test]] if n_test else ordered
-        length = len(early) // (fold.of + 1)
-        _check_fold_count(len(early), fold.of + 1, "rows", fold)
-        start = len(early) - (fold.of - fold.number + 1) * length
+        length = len(early) // (fold.count + 1)
+        _check_fold_count(len(early), fold.count + 1, "rows", fold)
+        start = len(early) - (fold.count - fold.number + 1) * length
         assignment[when >= early[start]] = VALIDATION
-        if fold.number < fold.of:
+        if fold.number < fold.count:
             assignment[when >= early[start + length]] = DROPPED
     if n_test:
         assignment[when >= ordered[len(when) - n_test]] = TEST
@@ -274,23 +274,24 @@ def time_split(
 
 def _fold_items(items: _Items, fold: Fold) -> _Items:
     """Return the items of a fold, when they are assigned to the folds in turn."""
-    return items[fold.number - 1 :: fold.of]
+    return items[fold.number - 1 :: fold.count]
 
 
 def _check_fold_count(count: int, minimum: int, noun: str, fold: Fold) -> None:
     if count < minimum:
-        expected = f"at least {minimum:,} {noun} outside the test split for {fold.of:,} folds"
+        expected = f"at least {minimum:,} {noun} outside the test split for {fold.count:,} folds"
         raise DataError(Problem("", expected, f"{count:,}", "use fewer folds", "data.split"))
 
 
 def _check_class_fold_counts(classes: Sequence[str], counts: RowIndex, fold: Fold) -> None:
-    few = [(name, count) for name, count in zip(classes, counts, strict=True) if count < fold.of]
+    few = [(name, count) for name, count in zip(classes, counts, strict=True) if count < fold.count]
     if few:
         names = ", ".join(f"{count} of '{name}'" for name, count in few[:5])
         raise DataError(
             Problem(
                 "",
-                f"at least {fold.of} rows of every class outside the test split for {fold.of} folds",
+                f"at least {fold.count} rows of every class outside the test split for "
+                f"{fold.count} folds",
                 names + (f" and {len(few) - 5} more classes" if len(few) > 5 else ""),
                 "use fewer folds, merge such classes, or set data.split.by to random",
                 "data.split",
@@ -304,7 +305,7 @@ def column_split(series: pl.Series) -> Assignment:
     Raises:
         DataError: If there is another value.
     """
-    cells = text(series)
+    cells = to_text(series)
     names = cells.str.to_lowercase()
     unknown = [
         cell

@@ -83,14 +83,14 @@ def fit_stream(
         name: accumulator for name, accumulator in accumulators.items() if not accumulator.empty
     }
     kinds = {
-        name: accumulator.found
+        name: accumulator.inferred_kind
         for name, accumulator in full.items()
-        if accumulator.found is not None
+        if accumulator.inferred_kind is not None
     }
-    readings = {
-        name: accumulator.reading
+    parse_specs = {
+        name: accumulator.spec
         for name, accumulator in full.items()
-        if accumulator.found is not None
+        if accumulator.inferred_kind is not None
     }
     problems += settings_problems(data, kinds)
     problems += outlier_problems(data, kinds)
@@ -111,22 +111,22 @@ def fit_stream(
     empty = tuple(name for name, accumulator in accumulators.items() if accumulator.empty)
     del accumulators
     kept = training
-    missing, outlying = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
+    missing, outlier_rows = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
     dropped: dict[str, Bounds] = {}
     if _drops(data, kinds):
-        missing, outlying, dropped = _dropped_rows(stream, full, training, data)
+        missing, outlier_rows, dropped = _dropped_rows(stream, full, training, data)
         kept = training.copy()
-        kept[missing] = kept[outlying] = False
+        kept[missing] = kept[outlier_rows] = False
         if not kept.any():
             raise DataError(no_rows_left_problem(int(np.count_nonzero(training))))
         full = {name: accumulator.restarted() for name, accumulator in full.items()}
         _add(stream, full, kept)
     columns = _fitted(stream, full, kept, data, dropped)
-    for name, written in number_formats(readings).items():
+    for name, number_format in number_formats(parse_specs).items():
         if isinstance(column := columns.get(name), NumericColumn):
-            columns[name] = with_number_format(column, written)
+            columns[name] = with_number_format(column, number_format)
     rows = np.flatnonzero(kept)
-    warnings = fit_warnings(readings, columns, empty, len(rows))
+    warnings = fit_warnings(parse_specs, columns, empty, len(rows))
     if not columns:
         raise DataError(no_columns_left_problem(table))
     ordered = tuple(columns[name] for name in names if name in columns)
@@ -134,7 +134,7 @@ def fit_stream(
     remarks += feature_diagnostics(_first(stream, list(columns)), ordered, data)
     warnings += remarks.warnings
     lines = (tuple(warnings), tuple(remarks.notes), tuple(remarks.hints))
-    return ColumnFit(ordered, rows, missing, outlying, *lines)
+    return ColumnFit(ordered, rows, missing, outlier_rows, *lines)
 
 
 def _first(stream: Stream, names: Sequence[str]) -> pl.DataFrame:
@@ -156,9 +156,9 @@ def _number_batches(
     accumulators: Mapping[str, ColumnAccumulator],
 ) -> Iterator[Batch]:
     """Yield batches as `_batches` does, with formatted numbers parsed."""
-    written = number_formats({name: accumulators[name].reading for name in names})
+    number_format = number_formats({name: accumulators[name].spec for name in names})
     for rows, frame in _batches(stream, names, wanted):
-        yield rows, parse_number_columns(frame, written) if written else frame
+        yield rows, parse_number_columns(frame, number_format) if number_format else frame
 
 
 def _batches(stream: Stream, names: Sequence[str], wanted: BoolArray) -> Iterator[Batch]:
@@ -194,20 +194,22 @@ def _accumulate(
     _add(stream, accumulators, training)
     _detect_formats(stream, accumulators, training, data)
     suspects = {
-        name: accumulator.reading if accumulator.found is not None else ParseSpec("numeric")
+        name: accumulator.spec if accumulator.inferred_kind is not None else ParseSpec("numeric")
         for name, accumulator in accumulators.items()
-        if not accumulator.empty and (accumulator.wrong or accumulator.found is None)
+        if not accumulator.empty and (accumulator.wrong or accumulator.inferred_kind is None)
     }
     for name, values in _wrong_values(stream, suspects, training, data).items():
         accumulator = (
-            accumulators.pop(name) if accumulators[name].found is None else accumulators[name]
+            accumulators.pop(name)
+            if accumulators[name].inferred_kind is None
+            else accumulators[name]
         )
-        if accumulator.found is None:
+        if accumulator.inferred_kind is None:
             problems.append(
                 almost_numeric_problem(table, name, values, accumulator.known, accumulator.numeric)
             )
         else:
-            problems.append(invalid_values_problem(table, name, values, accumulator.reading, data))
+            problems.append(invalid_values_problem(table, name, values, accumulator.spec, data))
     if not problems:
         others = {
             name: accumulator.restarted()
@@ -232,17 +234,17 @@ def _detect_formats(
         for name, detector in censuses.items():
             detector.add(frame[name])
     for name, detector in censuses.items():
-        accumulators[name].settle(detector)
+        accumulators[name].set_detected_formats(detector)
 
 
 def _wrong_values(
-    stream: Stream, readings: Mapping[str, ParseSpec], training: BoolArray, data: Data
+    stream: Stream, parse_specs: Mapping[str, ParseSpec], training: BoolArray, data: Data
 ) -> dict[str, InvalidValues]:
     """Return the first values that cannot be parsed, of the columns that have any."""
     invalid: dict[str, InvalidValues] = {}
-    for rows, frame in _batches(stream, list(readings), training):
-        for name, reading in readings.items():
-            wrong = invalid_mask(frame[name], reading, data)
+    for rows, frame in _batches(stream, list(parse_specs), training):
+        for name, spec in parse_specs.items():
+            wrong = invalid_mask(frame[name], spec, data)
             if not wrong.any():
                 continue
             more = InvalidValues.at(frame[name], rows, wrong)
@@ -255,7 +257,7 @@ def _wrong_values(
                 )
             invalid[name] = more
     # In the order of the table, not of the first invalid value.
-    return {name: invalid[name] for name in readings if name in invalid}
+    return {name: invalid[name] for name in parse_specs if name in invalid}
 
 
 def _drops(data: Data, kinds: Mapping[str, ColumnKind]) -> bool:
@@ -295,7 +297,7 @@ def _dropped_rows(
         if usual is not None:
             bounds[name] = usual
     missing: list[RowIndex] = [np.empty(0, dtype=np.int64)]
-    outlying: list[RowIndex] = [np.empty(0, dtype=np.int64)]
+    outlier_rows: list[RowIndex] = [np.empty(0, dtype=np.int64)]
     names = list(dict.fromkeys([*gaps, *bounds]))
     for rows, frame in _number_batches(stream, names, training, accumulators):
         lacking = np.zeros(len(rows), dtype=np.bool_)
@@ -309,8 +311,8 @@ def _dropped_rows(
             values = number_matrix(frame, [name])[:, 0]
             beyond |= (values < usual.lower) | (values > usual.upper)
         missing.append(rows[lacking])
-        outlying.append(rows[beyond & ~lacking])
-    return np.concatenate(missing), np.concatenate(outlying), bounds
+        outlier_rows.append(rows[beyond & ~lacking])
+    return np.concatenate(missing), np.concatenate(outlier_rows), bounds
 
 
 def _fitted(

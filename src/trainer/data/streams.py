@@ -99,7 +99,7 @@ class Stream:
         shrunk = [series.shrink_dtype() if series.dtype.is_integer() else series
                   for series in joined]  # fmt: skip
         return replace(
-            self.empty_table, frame=pl.DataFrame(shrunk), files=tuple(files), named_split=named
+            self.empty_table, frame=pl.DataFrame(shrunk), files=tuple(files), source_splits=named
         )
 
     def _types(self, columns: Sequence[str]) -> dict[str, pl.DataType]:

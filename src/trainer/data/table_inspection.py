@@ -28,7 +28,7 @@ from trainer.data.values import (
     case_variants,
     is_nested,
     natural_sort,
-    number,
+    number_expr,
     number_matrix,
     to_microseconds,
 )
@@ -59,7 +59,7 @@ class ColumnFinding:
         exclude: Why it should not be a feature ("constant", "no values", "identifier", "nested",
             "ambiguous dates", "mostly numbers", "orders the rows"), or None.
         problem: A problem that fitting would raise, or None.
-        reading: How it is parsed.
+        spec: How it is parsed.
     """
 
     name: str
@@ -68,7 +68,7 @@ class ColumnFinding:
     distinct: int
     exclude: str | None
     problem: Problem | None
-    reading: ParseSpec = _UNREAD
+    spec: ParseSpec = _UNREAD
 
 
 @dataclass(frozen=True)
@@ -96,14 +96,14 @@ class TableFindings:
         task: The inferred task.
         reason: Why this task.
         classes: Rows of each class, in natural order; empty for numbers and several columns.
-        numbers: The number formats of target columns that are not plain numbers.
+        number_formats: The number formats of target columns that are not plain numbers.
         order: The date column that a time split could use, or None.
         duplicates: Number of rows that repeat another in every column.
         columns: The feature columns, in the table's order.
         warnings: Warnings about the files and the target.
         separator: The likely separator of labels in target cells, or None.
         scale: The `data.target_scale` recommended for a skewed target, or None.
-        same_but_case: Classes that differ only in case, and were counted as one.
+        case_variants: Classes that differ only in case, and were counted as one.
     """
 
     files: tuple[SourceFile, ...]
@@ -113,14 +113,14 @@ class TableFindings:
     task: TaskName
     reason: str
     classes: dict[str, int]
-    numbers: Mapping[str, NumberFormat]
+    number_formats: Mapping[str, NumberFormat]
     order: TimeOrder | None
     duplicates: int
     columns: tuple[ColumnFinding, ...]
     warnings: tuple[str, ...]
     separator: str | None = None
     scale: Literal["log", "power"] | None = None
-    same_but_case: tuple[str, ...] = ()
+    case_variants: tuple[str, ...] = ()
 
 
 def inspect_table(data: Data) -> TableFindings:
@@ -145,17 +145,17 @@ def inspect_table(data: Data) -> TableFindings:
         raise DataError(no_target_problem(table, targets))
     values = table.frame.select(targets)[rows]
     try:
-        finding = infer_task(values, data)
-        same = _same_but_case(values, finding.task, data)
+        inferred = infer_task(values, data)
+        same = _same_but_case(values, inferred.task, data)
         if same:
             own = data.columns.get(targets[0], ColumnSettings())
             own = own.model_copy(update={"ignore_case": True})
             data = data.model_copy(update={"columns": {**data.columns, targets[0]: own}})
-            finding = infer_task(values, data)
+            inferred = infer_task(values, data)
     except DataError as error:
         raise DataError(table.with_location(error.problems)) from error
     classes: dict[str, int] = {}
-    if len(targets) == 1 and finding.task in ("binary", "multiclass"):
+    if len(targets) == 1 and inferred.task in ("binary", "multiclass"):
         counts = count_classes(values.to_series(), ignore_case=bool(same))
         classes = {name: counts[name] for name in natural_sort(list(counts))}
         if len(classes) == 1:
@@ -175,17 +175,17 @@ def inspect_table(data: Data) -> TableFindings:
         rows=len(rows),
         rows_without_target=table.frame.height - len(rows),
         target=targets,
-        task=finding.task,
-        reason=finding.reason,
+        task=inferred.task,
+        reason=inferred.reason,
         classes=classes,
         duplicates=plain.height - plain.n_unique(),
         separator=separator,
-        same_but_case=same,
+        case_variants=same,
         columns=columns,
-        numbers=finding.numbers,
-        scale=_advised_scale(values, finding),
+        number_formats=inferred.number_formats,
+        scale=_advised_scale(values, inferred),
         order=order,
-        warnings=(*table.warnings, *finding.notes),
+        warnings=(*table.warnings, *inferred.notes),
     )
 
 
@@ -198,11 +198,13 @@ def _one_class(table: Table, name: str, only: str) -> Problem:
     )
 
 
-def _advised_scale(values: pl.DataFrame, finding: InferredTask) -> Literal["log", "power"] | None:
+def _advised_scale(values: pl.DataFrame, inferred: InferredTask) -> Literal["log", "power"] | None:
     """Return the transform that suits a numeric target better than standardization, or None."""
-    if values.width > 1 or finding.task != "regression":
+    if values.width > 1 or inferred.task != "regression":
         return None
-    numbers = number_matrix(parse_number_columns(values, finding.numbers), values.columns)[:, 0]
+    numbers = number_matrix(parse_number_columns(values, inferred.number_formats), values.columns)[
+        :, 0
+    ]
     return recommend_scale(numbers[np.isfinite(numbers)])
 
 
@@ -222,29 +224,29 @@ def _same_but_case(values: pl.DataFrame, task: TaskName, data: Data) -> tuple[st
 def _columns(
     table: Table, names: Sequence[str], rows: RowIndex, data: Data
 ) -> tuple[ColumnFinding, ...]:
-    finding, problems = infer_kinds(table, names, rows, data)
+    inferred, problems = infer_kinds(table, names, rows, data)
     found = []
     for name in names:
         series = table.frame[name].gather(rows)
-        if name in finding.empty:
+        if name in inferred.empty:
             found.append(ColumnFinding(name, None, len(series), 0, "no values", None))
             continue
-        if name not in finding.kinds:
+        if name not in inferred.kinds:
             _, problems = infer_kinds(table, [name], rows, data)
             nested = is_nested(series.dtype)
             distinct = 0 if nested else series.drop_nulls().n_unique()
             why = "nested" if nested else _mostly_numbers(distinct, len(series))
             found.append(ColumnFinding(name, None, series.null_count(), distinct, why, problems[0]))
             continue
-        kind = finding.kinds[name]
+        kind = inferred.kinds[name]
         known = series.drop_nulls()
         if known.dtype.is_float():
             known = known.drop_nans()
         distinct = known.n_unique()
-        reading = finding.readings[name]
-        exclude = _exclusion(known, reading, distinct)
+        spec = inferred.parse_specs[name]
+        exclude = _exclusion(known, spec, distinct)
         missing = len(series) - len(known)
-        found.append(ColumnFinding(name, kind, missing, distinct, exclude, None, reading))
+        found.append(ColumnFinding(name, kind, missing, distinct, exclude, None, spec))
     return tuple(found)
 
 
@@ -253,7 +255,7 @@ def _mostly_numbers(distinct: int, rows: int) -> str | None:
     return "mostly numbers" if distinct > max(IDENTIFIER_ROWS, MAX_LEVEL_RATIO * rows) else None
 
 
-def _exclusion(known: pl.Series, reading: ParseSpec, distinct: int) -> str | None:
+def _exclusion(known: pl.Series, spec: ParseSpec, distinct: int) -> str | None:
     """Return why a column should not be a feature, or None.
 
     Identifiers are text with unique values, or unique whole numbers that are consecutive or named like
@@ -261,16 +263,16 @@ def _exclusion(known: pl.Series, reading: ParseSpec, distinct: int) -> str | Non
     """
     if distinct == 1:
         return "constant"
-    name, note = known.name, reading.note
-    if reading.kind == "categorical" and note is not None:
-        return "ambiguous dates" if reading.formats else _mostly_numbers(distinct, len(known))
+    name, note = known.name, spec.note
+    if spec.kind == "categorical" and note is not None:
+        return "ambiguous dates" if spec.formats else _mostly_numbers(distinct, len(known))
     if len(known) < IDENTIFIER_ROWS or distinct < len(known):
         return None
-    if reading.kind == "categorical":
+    if spec.kind == "categorical":
         return "identifier"
-    if reading.kind == "numeric":
-        known = known if reading.number is None else parse_numbers(known, reading.number)
-        numbers = known.to_frame().select(number(name, known.dtype)).to_series()
+    if spec.kind == "numeric":
+        known = known if spec.number_format is None else parse_numbers(known, spec.number_format)
+        numbers = known.to_frame().select(number_expr(name, known.dtype)).to_series()
         ordered = np.sort(numbers.to_numpy())
         whole = bool(np.all(ordered == np.round(ordered)))
         counting = whole and bool(np.all(np.diff(ordered) == 1))
@@ -289,7 +291,7 @@ def _time_order(
         if not dates or len(rows) < IDENTIFIER_ROWS:
             continue
         series = table.frame[column.name].gather(rows)
-        times = to_microseconds(series, column.reading.date).to_numpy()
+        times = to_microseconds(series, column.spec.date_format).to_numpy()
         steps = np.diff(times)
         if column.distinct * _MIN_TIMES < len(rows) or column.distinct < _MIN_TIMES:
             continue

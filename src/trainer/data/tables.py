@@ -21,7 +21,7 @@ from trainer.data.ndjson_files import NESTED, as_nested, ndjson_line, read_ndjso
 from trainer.data.sources import Format, expand_sources, file_format
 from trainer.data.splits import TEST, TRAIN, VALIDATION
 from trainer.data.typed_files import read_arrow, read_npz, read_parquet
-from trainer.data.values import is_nested, number
+from trainer.data.values import is_nested, number_expr
 from trainer.errors import DataError, Problem, did_you_mean
 
 
@@ -49,7 +49,7 @@ class Table:
     Attributes:
         frame: Every column; row i is source row i.
         files: The files, in the order of the rows.
-        named_split: Split code of each row (int8) if files are named by split, otherwise None.
+        source_splits: Split code of each row (int8) if files are named by split, otherwise None.
         csv: The CSV settings.
         formats: The format of each file.
         warnings: Warnings about the files.
@@ -57,7 +57,7 @@ class Table:
 
     frame: pl.DataFrame
     files: tuple[SourceFile, ...]
-    named_split: Assignment | None
+    source_splits: Assignment | None
     csv: Csv
     formats: tuple[Format, ...]
     warnings: tuple[str, ...] = ()
@@ -275,7 +275,7 @@ def _as_type(name: str, dtype: pl.DataType, wanted: pl.DataType) -> pl.Expr:
     if wanted == pl.String and isinstance(dtype, pl.Datetime):
         return column.dt.to_string("iso:strict")
     if dtype in (pl.Duration, pl.Time) and wanted in (pl.Float64, pl.String):
-        return number(name, dtype).cast(wanted)
+        return number_expr(name, dtype).cast(wanted)
     return column.cast(wanted, strict=False)
 
 

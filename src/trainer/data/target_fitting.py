@@ -40,7 +40,7 @@ def fit_table_target(
     table: Table,
     config: Config,
     targets: Sequence[str],
-    finding: InferredTask,
+    inferred: InferredTask,
     training: RowIndex,
     assignment: Assignment,
 ) -> tuple[FittedTarget, tuple[str, ...]]:
@@ -50,7 +50,7 @@ def fit_table_target(
         table: All rows.
         config: The config.
         targets: The target columns.
-        finding: The task.
+        inferred: The task.
         training: The training rows.
         assignment: Split code of each row; the targets of validation rows, too, must be in the range
             of the loss.
@@ -61,27 +61,29 @@ def fit_table_target(
     Raises:
         DataError: See `fit_target` and `check_target_range`.
     """
-    scales = [resolved_target_scale(config, finding.task, name) for name in targets]
+    scales = [resolved_target_scale(config, inferred.task, name) for name in targets]
     frame = table.frame.select(targets)
     advice: tuple[str, ...] = ()
     with _with_locations(table):
-        if finding.task == "regression":
+        if inferred.task == "regression":
             rows = np.flatnonzero((assignment == TRAIN) | (assignment == VALIDATION))
-            head = resolved_head(config, finding.task)
+            head = resolved_head(config, inferred.task)
 
             def location(row: int) -> str:
                 return table.where(int(rows[row]))
 
-            check_target_range(frame[rows], targets, config, head, location, finding.numbers)
+            check_target_range(
+                frame[rows], targets, config, head, location, inferred.number_formats
+            )
         part = frame[training]
 
         def where(row: int) -> str:
             return table.where(int(training[row]))
 
-        target = fit_target(part, targets, finding, config.data, scales, where)
-        if finding.task == "regression" and config.data.target_scale == "auto":
+        target = fit_target(part, targets, inferred, config.data, scales, where)
+        if inferred.task == "regression" and config.data.target_scale == "auto":
             all_rows = np.ones(len(training), dtype=np.bool_)
-            values = read_target_numbers(part, targets, all_rows, where, finding.numbers)
+            values = read_target_numbers(part, targets, all_rows, where, inferred.number_formats)
             advice = tuple(scale_recommendations(values, targets, scales))
     return target, advice
 

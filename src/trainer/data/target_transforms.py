@@ -46,14 +46,14 @@ class TargetTransform(FittedBase):
     low: float
     high: float
 
-    def forward(self, values: Float64Array) -> Float64Array:
+    def transform(self, values: Float64Array) -> Float64Array:
         """Transform values; for log they must be positive."""
         if self.kind == "log":
             transformed: Float64Array = np.log(values)
             return transformed
         return yeo_johnson(values, self.exponent)
 
-    def backward(self, transformed: Float64Array) -> Float64Array:
+    def inverse_transform(self, transformed: Float64Array) -> Float64Array:
         """Invert the transform, with results clipped to `low` and `high`; NaN stays NaN."""
         with np.errstate(over="ignore", under="ignore"):
             if self.kind == "log":

@@ -45,7 +45,7 @@ from trainer.data.tasks import InferredTask
 from trainer.data.values import (
     casefold_level,
     natural_sort,
-    text,
+    to_text,
 )
 from trainer.errors import DataError, Problem, did_you_mean
 
@@ -68,10 +68,10 @@ class FittedTarget(FittedBase):
         offset: regression: y = (value - offset) / scale, one value per column; otherwise empty.
         scale: See `offset`.
         ignore_case: Whether classes that differ only in case are merged.
-        curves: regression: the transform applied to each column before scaling, or None; empty, and
+        transforms: regression: the transform applied to each column before scaling, or None; empty, and
             not written, if no column has one.
-        numbers: regression: the number formats of text columns that are not plain numbers; not written
-            if empty.
+        number_formats: regression: the number formats of text columns that are not plain numbers; not
+            written if empty.
         separator: Separator of the labels in a text cell; null if cells are not lists, or are typed or
             bracketed lists.
     """
@@ -86,10 +86,10 @@ class FittedTarget(FittedBase):
     offset: tuple[float, ...]
     scale: tuple[float, ...]
     ignore_case: bool = Field(default=False, exclude_if=operator.not_)
-    curves: tuple[TargetTransform | None, ...] = Field(
-        default=(), exclude_if=lambda curves: not curves
+    transforms: tuple[TargetTransform | None, ...] = Field(
+        default=(), exclude_if=lambda transforms: not transforms
     )
-    numbers: dict[str, NumberFormat] = Field(
+    number_formats: dict[str, NumberFormat] = Field(
         default_factory=dict, exclude_if=lambda value: not value
     )
     separator: str | None = Field(default=None, exclude_if=operator.not_)
@@ -148,7 +148,7 @@ class FittedTarget(FittedBase):
             case "multilabel":
                 return read_binary_targets(frame, self.columns, valid, where), valid
             case "regression":
-                values = read_target_numbers(frame, self.columns, valid, where, self.numbers)
+                values = read_target_numbers(frame, self.columns, valid, where, self.number_formats)
                 values = self._transformed(values, valid, where)
                 values -= np.array(self.offset)
                 values /= np.array(self.scale)
@@ -167,7 +167,7 @@ class FittedTarget(FittedBase):
             return None
         known = target_mask(frame, self.columns)
         return read_target_numbers(
-            frame, self.columns, known, lambda row: f"row {row + 1}", self.numbers
+            frame, self.columns, known, lambda row: f"row {row + 1}", self.number_formats
         )
 
     def unknown_labels(self, frame: pl.DataFrame) -> Counter[str]:
@@ -182,7 +182,7 @@ class FittedTarget(FittedBase):
         """Return predicted numbers (n, k) in the target's original units, float64."""
         values = np.asarray(predictions, dtype=np.float64)
         unscaled: Float64Array = values * np.array(self.scale) + np.array(self.offset)
-        return invert_transforms(unscaled, self.curves)
+        return invert_transforms(unscaled, self.transforms)
 
     def to_interval_scale(self, values: NDArray[np.floating[Any]]) -> Float64Array:
         """Transform numbers (n, k) in the target's units to the scale of prediction intervals.
@@ -192,18 +192,18 @@ class FittedTarget(FittedBase):
         """
         offset, scale = self._power_scales()
         curved: Float64Array = (
-            apply_transforms(values.astype(np.float64), self.curves) - offset
+            apply_transforms(values.astype(np.float64), self.transforms) - offset
         ) / scale
         return curved
 
     def from_interval_scale(self, values: Float64Array) -> Float64Array:
         """Invert `to_interval_scale`, within the bounds of each transform."""
         offset, scale = self._power_scales()
-        return invert_transforms(values * scale + offset, self.curves)
+        return invert_transforms(values * scale + offset, self.transforms)
 
     def _power_scales(self) -> tuple[Float64Array, Float64Array]:
-        curves = self.curves or (None,) * len(self.columns)
-        powers = [curve is not None and curve.kind == "power" for curve in curves]
+        transforms = self.transforms or (None,) * len(self.columns)
+        powers = [transform is not None and transform.kind == "power" for transform in transforms]
         return np.where(powers, self.offset, 0.0), np.where(powers, self.scale, 1.0)
 
     def _transformed(
@@ -214,17 +214,17 @@ class FittedTarget(FittedBase):
         Raises:
             DataError: If a number has no logarithm.
         """
-        if not self.curves:
+        if not self.transforms:
             return values
         values[~valid] = 1.0
-        logs = [curve is not None and curve.kind == "log" for curve in self.curves]
+        logs = [transform is not None and transform.kind == "log" for transform in self.transforms]
         check_log_domain(values, self.columns, logs, where)
-        return apply_transforms(values, self.curves)
+        return apply_transforms(values, self.transforms)
 
     def _codes(
         self, series: pl.Series, valid: BoolArray, where: Callable[[int], str]
     ) -> np.ndarray[Any, np.dtype[np.int64]]:
-        labels = text(series)
+        labels = to_text(series)
         levels = labels.unique().drop_nulls().to_list()
         indices = class_indices(self.classes, levels, ignore_case=self.ignore_case)
         table = {level: -1 if code is None else code for level, code in indices.items()}
@@ -278,7 +278,7 @@ def target_mask(frame: pl.DataFrame, columns: Sequence[str], *, listed: bool = F
 def fit_target(
     frame: pl.DataFrame,
     columns: Sequence[str],
-    finding: InferredTask,
+    inferred: InferredTask,
     data: Data,
     scales: Sequence[ResolvedTargetScale],
     where: Callable[[int], str],
@@ -288,7 +288,7 @@ def fit_target(
     Args:
         frame: The training rows, each with a target.
         columns: The target columns.
-        finding: The task.
+        inferred: The task.
         data: The `data` section, for `positive`.
         scales: Scaling of each numeric column; ignored for classes.
         where: Returns the location of a row of the frame, for messages.
@@ -297,19 +297,19 @@ def fit_target(
         DataError: If there is only one class or number, more than two classes for `binary`, a positive
             class that does not exist, or a value that is not a number or has no logarithm.
     """
-    task, rows, ignore_case = finding.task, frame.height, folds_target_case(data)
+    task, rows, ignore_case = inferred.task, frame.height, folds_target_case(data)
     separator: str | None = None
     classes: tuple[str, ...] = ()
     offset: tuple[float, ...] = ()
     scale: tuple[float, ...] = ()
-    curves: tuple[TargetTransform | None, ...] = ()
+    transforms: tuple[TargetTransform | None, ...] = ()
     if data.positive is not None and task != "binary":
         has_two = len(columns) == 1 and frame[columns[0]].n_unique() == 2
         raise DataError(
             Problem(
                 "",
                 "a target with two classes, one of them positive",
-                f"task {task} ({finding.reason})",
+                f"task {task} ({inferred.reason})",
                 "remove data.positive" + (", or set data.task to binary" if has_two else ""),
                 "data.positive",
             )
@@ -337,7 +337,7 @@ def fit_target(
             prior = tuple(count / rows for count in class_counts)
         case "regression":
             all_rows = np.ones(rows, dtype=np.bool_)
-            values = read_target_numbers(frame, columns, all_rows, where, finding.numbers)
+            values = read_target_numbers(frame, columns, all_rows, where, inferred.number_formats)
             same = [name for name, low, high in
                     zip(columns, values.min(axis=0), values.max(axis=0), strict=True)
                     if low == high]  # fmt: skip
@@ -349,15 +349,15 @@ def fit_target(
                     for name in same
                 )
             class_counts = ()
-            curves = fit_transforms(values, columns, scales, where)
-            offset, scale, prior = fit_scales(values, scales, curves)
+            transforms = fit_transforms(values, columns, scales, where)
+            offset, scale, prior = fit_scales(values, scales, transforms)
         case _:
             assert_never(task)
     return FittedTarget(
-        task=task, reason=finding.reason, columns=tuple(columns), classes=classes, rows=rows,
+        task=task, reason=inferred.reason, columns=tuple(columns), classes=classes, rows=rows,
         class_counts=class_counts, prior=prior, offset=offset, scale=scale, ignore_case=ignore_case,
-        curves=curves, numbers=dict(finding.numbers) if task == "regression" else {},
-        separator=separator,
+        transforms=transforms, separator=separator,
+        number_formats=dict(inferred.number_formats) if task == "regression" else {},
     )  # fmt: skip
 
 

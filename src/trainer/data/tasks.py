@@ -45,7 +45,7 @@ from trainer.data.values import (
     is_date_type,
     is_nested,
     level_text,
-    number,
+    number_expr,
     parse_booleans,
 )
 from trainer.errors import DataError, Problem
@@ -64,14 +64,14 @@ class InferredTask:
         task: The task.
         reason: A short explanation.
         alternative: Another plausible task; None if there is little doubt.
-        numbers: The number formats of target columns that are not plain numbers.
+        number_formats: The number formats of target columns that are not plain numbers.
         notes: Assumptions about these formats.
     """
 
     task: TaskName
     reason: str
     alternative: TaskName | None = None
-    numbers: Mapping[str, NumberFormat] = field(default_factory=dict)
+    number_formats: Mapping[str, NumberFormat] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
@@ -90,14 +90,14 @@ def resolve_task(frame: pl.DataFrame, config: Config) -> InferredTask:
     data = config.data
     if data.task != "auto":
         return _explicit_task(frame, data.task, "set by data.task", data)
-    finding = infer_task(frame, data)
+    inferred = infer_task(frame, data)
     setting = target_scale_key(config)
-    if setting is None or finding.task != "multiclass":
-        return finding
+    if setting is None or inferred.task != "multiclass":
+        return inferred
     numeric = _explicit_task(frame, "regression", f"{setting} requires numbers", data)
-    series = parse_number_columns(frame, numeric.numbers).to_series()
+    series = parse_number_columns(frame, numeric.number_formats).to_series()
     numbers = _plain_numbers(series)
-    return finding if numbers.null_count() > frame.to_series().null_count() else numeric
+    return inferred if numbers.null_count() > frame.to_series().null_count() else numeric
 
 
 def _explicit_task(frame: pl.DataFrame, task: TaskName, reason: str, data: Data) -> InferredTask:
@@ -106,11 +106,11 @@ def _explicit_task(frame: pl.DataFrame, task: TaskName, reason: str, data: Data)
         return InferredTask(task, reason)
     detected = {series.name: _detect_numbers(series, data) for series in frame}
     formats = {
-        name: numbers.nearest
+        name: numbers.best_format
         for name, numbers in detected.items()
         if numbers is not None and numbers.example
     }
-    return InferredTask(task, reason, numbers=formats, notes=_notes(frame, detected, data))
+    return InferredTask(task, reason, number_formats=formats, notes=_notes(frame, detected, data))
 
 
 def infer_task(frame: pl.DataFrame, data: Data | None = None) -> InferredTask:
@@ -142,14 +142,14 @@ def infer_task(frame: pl.DataFrame, data: Data | None = None) -> InferredTask:
     detected = _detect_numbers(series, data, numbers)
     if detected is not None and detected.format is not None:
         plain = pl.DataFrame({series.name: parse_numbers(series, detected.format)})
-        finding = infer_task(plain)
-        if finding.task == "regression":
+        inferred = infer_task(plain)
+        if inferred.task == "regression":
             return replace(
-                finding,
-                numbers={series.name: detected.format},
+                inferred,
+                number_formats={series.name: detected.format},
                 notes=_notes(frame, {series.name: detected}, data),
             )
-        return finding
+        return inferred
     _check_text(series, detected)
     words = level_text(series).drop_nulls().unique()
     ignore_case = data is not None and folds_target_case(data)
@@ -188,7 +188,7 @@ def is_formatted_number(series: pl.Series, data: Data) -> bool:
 
 
 def _plain_numbers(series: pl.Series) -> pl.Series:
-    return series.to_frame().select(number(series.name, series.dtype)).to_series()
+    return series.to_frame().select(number_expr(series.name, series.dtype)).to_series()
 
 
 def _detect_numbers(
@@ -209,7 +209,7 @@ def _detect_numbers(
         return None
     detector = NumberFormatDetector()
     detector.add(series)
-    return detector.reading(None if data is None else explicit_decimal(data, series.name))
+    return detector.detect(None if data is None else explicit_decimal(data, series.name))
 
 
 def _notes(
@@ -244,22 +244,22 @@ def _check_text(series: pl.Series, detected: DetectedNumbers | None) -> None:
     if distinct <= MANY_FORMATTED_NUMBERS or (is_class and distinct <= MAX_CLASSES):
         return
     name, task = series.name, ", or set data.task: multiclass" * is_class
-    if detected.several and detected.distinct > MANY_FORMATTED_NUMBERS:
-        units = quoted(detected.several, MAX_UNITS)
+    if detected.units and detected.distinct > MANY_FORMATTED_NUMBERS:
+        units = quoted(detected.units, MAX_UNITS)
         found = f"numbers with the units {units}"
-        if len(detected.several) == 1:
+        if len(detected.units) == 1:
             found = f"numbers with the unit {units} in some rows and no unit in others"
         fix = f"write them in one unit{task}"
         raise DataError(_problem(f"numbers in one unit in '{name}'", found, fix))
     if detected.example and detected.is_close:
-        others, example = quoted(detected.others), detected.example
-        found = f"{others} among {detected.numbers:,} numbers such as '{example}'"
-        pronoun = "it" if detected.known - detected.numbers == 1 else "them"
+        unmatched, example = quoted(detected.unmatched), detected.example
+        found = f"{unmatched} among {detected.matched:,} numbers such as '{example}'"
+        pronoun = "it" if detected.known - detected.matched == 1 else "them"
         fix = f"correct {pronoun}, or add {pronoun} to data.csv.null_values{task}"
         raise DataError(_problem(f"numbers in '{name}'", found, fix))
     dates = DateFormatDetector()
     dates.add(series)
-    if dates.reading().formats or count_dates(series) == detected.known:
+    if dates.detect().formats or count_dates(series) == detected.known:
         found = f"dates in '{name}', such as '{series.drop_nulls()[0]}'"
         fix = f"convert them to numbers, such as days{task}"
         raise DataError(_problem("classes or numbers", found, fix))
@@ -267,7 +267,8 @@ def _check_text(series: pl.Series, detected: DetectedNumbers | None) -> None:
 
 def _several(frame: pl.DataFrame, data: Data | None) -> InferredTask:
     if all(
-        parse_booleans(series, marks=True).null_count() == series.null_count() for series in frame
+        parse_booleans(series, accept_marks=True).null_count() == series.null_count()
+        for series in frame
     ):
         return InferredTask("multilabel", f"{frame.width} target columns, all yes/no")
     detected = {series.name: _detect_numbers(series, data) for series in frame}
@@ -281,13 +282,13 @@ def _several(frame: pl.DataFrame, data: Data | None) -> InferredTask:
     wrong = [
         name
         for name in frame.columns
-        if plain.select(number(name, schema[name])).to_series().null_count()
+        if plain.select(number_expr(name, schema[name])).to_series().null_count()
         > frame[name].null_count()
     ]
     if not wrong:
         reason = f"{frame.width} target columns, all numbers"
         notes = _notes(frame, detected, data)
-        return InferredTask("regression", reason, numbers=formats, notes=notes)
+        return InferredTask("regression", reason, number_formats=formats, notes=notes)
     raise DataError(
         _problem(
             "target columns that are all yes/no or all numbers",

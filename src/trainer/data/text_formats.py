@@ -59,16 +59,16 @@ class ParseSpec:
 
     Attributes:
         kind: Its kind; None for text that is almost all plain numbers.
-        number: The number format; None for plain numbers.
-        date: The date format; None for ISO 8601.
+        number_format: The number format; None for plain numbers.
+        date_format: The date format; None for ISO 8601.
         note: The assumption made, for the user, or None.
         hint: How to fix values that are invalid for the configured kind; empty for the default fixes.
         formats: The date formats that fit all values, if there are several.
     """
 
     kind: ColumnKind | None
-    number: NumberFormat | None = None
-    date: str | None = None
+    number_format: NumberFormat | None = None
+    date_format: str | None = None
     note: ParseNote | None = None
     hint: str = ""
     formats: tuple[str, ...] = ()
@@ -101,7 +101,7 @@ def explicit_decimal(data: Data, name: str) -> DecimalMark | None:
 def needs_detection(
     data: Data,
     name: str,
-    guess: ColumnKind | None,
+    basic_kind: ColumnKind | None,
     *,
     known: int,
     wrong: int,
@@ -113,7 +113,7 @@ def needs_detection(
     Args:
         data: The `data` section.
         name: The column.
-        guess: The kind by plain numbers and ISO dates only; None if almost all values are numbers.
+        basic_kind: The kind by plain numbers and ISO dates only; None if almost all values are numbers.
         known: Number of values.
         wrong: Number of values that are invalid for the configured kind.
         digits: Number of values with a digit.
@@ -126,61 +126,61 @@ def needs_detection(
         return wrong > 0 and explicit_date_format(data, name) is None
     if stated is not None:
         return False
-    if guess == "numeric":
+    if basic_kind == "numeric":
         return first is not None and _COMPACT_DATE.fullmatch(first) is not None
-    return guess in (None, "categorical") and digits >= _HALF * known
+    return basic_kind in (None, "categorical") and digits >= _HALF * known
 
 
 def detected_spec(
-    data: Data, name: str, guess: ColumnKind | None, detector: TextFormatDetector
+    data: Data, name: str, basic_kind: ColumnKind | None, detector: TextFormatDetector
 ) -> ParseSpec:
     """Return how a column is parsed, given the detected formats.
 
     Args:
         data: The `data` section.
         name: The column.
-        guess: See `needs_detection`.
+        basic_kind: See `needs_detection`.
         detector: The formats detected in all training rows.
     """
     stated = explicit_kind(data, name)
     keep = f"{column_key(name)}.kind: categorical"
-    numbers = detector.numbers.reading(explicit_decimal(data, name))
-    dates = detector.dates.reading()
+    numbers = detector.numbers.detect(explicit_decimal(data, name))
+    dates = detector.dates.detect()
     if stated == "numeric":
         return _explicit_numbers(data, name, numbers)
     if stated == "datetime":
         return _explicit_dates(data, name, dates)
     if dates.formats:
         return _detected_dates(data, name, dates)
-    if guess == "numeric":
+    if basic_kind == "numeric":
         return ParseSpec("numeric")
     if numbers.format is not None:
         return ParseSpec(
-            "numeric", number=numbers.format, note=numbers_note(name, numbers, keep=keep)
+            "numeric", number_format=numbers.format, note=numbers_note(name, numbers, keep=keep)
         )
-    if guess is None and not numbers.example:
+    if basic_kind is None and not numbers.example:
         return ParseSpec(None)
     return ParseSpec("categorical", note=_text_note(name, numbers, dates))
 
 
 def _explicit_numbers(data: Data, name: str, numbers: DetectedNumbers) -> ParseSpec:
     if numbers.format is None:
-        hint = f"write all of them in one unit, not {quoted(numbers.several, MAX_UNITS)}"
+        hint = f"write all of them in one unit, not {quoted(numbers.units, MAX_UNITS)}"
         return ParseSpec(
             "numeric",
-            number=numbers.nearest if numbers.example else None,
-            hint=hint if numbers.several else "",
+            number_format=numbers.best_format if numbers.example else None,
+            hint=hint if numbers.units else "",
         )
     is_sure = explicit_decimal(data, name) is not None or not numbers.ambiguous
     keep = f"{column_key(name)}.kind: categorical"
     note = None if is_sure else numbers_note(name, numbers, keep=keep)
-    return ParseSpec("numeric", number=numbers.format, note=note)
+    return ParseSpec("numeric", number_format=numbers.format, note=note)
 
 
 def _explicit_dates(data: Data, name: str, dates: DetectedDates) -> ParseSpec:
     if len(dates.formats) == 1:
         return _detected_dates(data, name, dates)
-    formats = dates.formats or ((dates.nearest,) if dates.nearest else ())
+    formats = dates.formats or ((dates.best_format,) if dates.best_format else ())
     if not formats:
         return ParseSpec("datetime")
     return ParseSpec("datetime", hint=f"set {format_setting(name, formats)}")
@@ -189,7 +189,7 @@ def _explicit_dates(data: Data, name: str, dates: DetectedDates) -> ParseSpec:
 def _detected_dates(data: Data, name: str, dates: DetectedDates) -> ParseSpec:
     key = column_key(name)
     if data.datetime.format in dates.formats:
-        return ParseSpec("datetime", date=data.datetime.format)
+        return ParseSpec("datetime", date_format=data.datetime.format)
     keep = f"{key}.kind: categorical to keep the text"
     if len(dates.formats) > 1:
         what = (
@@ -204,7 +204,7 @@ def _detected_dates(data: Data, name: str, dates: DetectedDates) -> ParseSpec:
     day = moment.isoformat(sep=" ").removesuffix(" 00:00:00")
     what = f"'{name}' is read as dates{f', {order}' if order else ''}: '{dates.example}' is {day}"
     fix = f"set {key}.format: '{date_format}' to confirm it, or {keep}"
-    return ParseSpec("datetime", date=date_format, note=ParseNote("dates", what, fix))
+    return ParseSpec("datetime", date_format=date_format, note=ParseNote("dates", what, fix))
 
 
 def numbers_note(name: str, numbers: DetectedNumbers, *, keep: str) -> ParseNote:
@@ -216,7 +216,7 @@ def numbers_note(name: str, numbers: DetectedNumbers, *, keep: str) -> ParseNote
         keep: The setting that keeps the text; empty if there is none.
     """
     key = column_key(name)
-    mark: DecimalMark = numbers.nearest.decimal
+    mark: DecimalMark = numbers.best_format.decimal
     confirm = f"{key}.decimal: {mark} to confirm it"
     what = f"'{name}' is read as numbers: '{numbers.example}' is {numbers.value:.15g}"
     if numbers.ambiguous:
@@ -234,24 +234,24 @@ def numbers_note(name: str, numbers: DetectedNumbers, *, keep: str) -> ParseNote
 def _text_note(name: str, numbers: DetectedNumbers, dates: DetectedDates) -> ParseNote | None:
     """Return why a column that resembles numbers or dates is read as text, or None."""
     confirm = f"set {column_key(name)}.kind: categorical to confirm that it is text"
-    are_units = all(len(unit) > 1 or not unit.isalpha() for unit in numbers.several)
-    if 1 <= len(numbers.several) <= MAX_UNITS and are_units:
-        units = f"the units {quoted(numbers.several)}"
-        if len(numbers.several) == 1:
-            units = f"the unit {quoted(numbers.several)} in some rows and no unit in others"
+    are_units = all(len(unit) > 1 or not unit.isalpha() for unit in numbers.units)
+    if 1 <= len(numbers.units) <= MAX_UNITS and are_units:
+        units = f"the units {quoted(numbers.units)}"
+        if len(numbers.units) == 1:
+            units = f"the unit {quoted(numbers.units)} in some rows and no unit in others"
         what = f"'{name}' is read as text: its numbers have {units}"
         return ParseNote("numbers", what, f"write them in one format, or {confirm}")
     about: Literal["numbers", "dates"] = "numbers"
-    count, wanted, others = numbers.known - numbers.numbers, "numbers", numbers.others
+    count, wanted, unmatched = numbers.known - numbers.matched, "numbers", numbers.unmatched
     is_close = numbers.is_close
-    if dates.nearest and dates.dates >= _HALF * dates.known:
-        about, others, is_close = "dates", dates.others, True
-        count, wanted = dates.known - dates.dates, f"dates in the format '{dates.nearest}'"
+    if dates.best_format and dates.matched >= _HALF * dates.known:
+        about, unmatched, is_close = "dates", dates.unmatched, True
+        count, wanted = dates.known - dates.matched, f"dates in the format '{dates.best_format}'"
     if not is_close or not count:
         return None
     what = (
         f"'{name}' is read as text: {count:,} of {numbers.known:,} values are not {wanted} "
-        f"({quoted(others)}{', …' if count > len(others) else ''})"
+        f"({quoted(unmatched)}{', …' if count > len(unmatched) else ''})"
     )
     return ParseNote(about, what, f"correct them, add them to data.csv.null_values, or {confirm}")
 

@@ -54,7 +54,7 @@ def _is_clock(dtype: pl.DataType) -> bool:
     return dtype in (pl.Duration, pl.Time)
 
 
-def number(name: str, dtype: pl.DataType) -> pl.Expr:
+def number_expr(name: str, dtype: pl.DataType) -> pl.Expr:
     """Return the column as Float64; null if a cell is missing or not a number.
 
     Infinity is kept. Durations and times of day are in seconds.
@@ -76,12 +76,12 @@ def number(name: str, dtype: pl.DataType) -> pl.Expr:
 def number_matrix(frame: pl.DataFrame, names: Sequence[str]) -> Float64Array:
     """Return the columns as float64 (rows, len(names)) in Fortran order; NaN where not a number."""
     schema = frame.schema
-    part = frame.select([number(name, schema[name]) for name in names])
+    part = frame.select([number_expr(name, schema[name]) for name in names])
     # Arrays that polars returns without copying are read-only.
     return np.require(part.to_numpy(order="fortran"), np.float64, ["F", "W"])
 
 
-def text(series: pl.Series) -> pl.Series:
+def to_text(series: pl.Series) -> pl.Series:
     """Return the cells as text: 3 and 3.0 in a numeric column are both "3", true is "true".
 
     Lists of single values are joined.
@@ -93,7 +93,7 @@ def text(series: pl.Series) -> pl.Series:
     if isinstance(series.dtype, pl.List):
         return series.cast(pl.List(pl.String)).list.join("|")
     if _is_clock(series.dtype):
-        series = series.to_frame().select(number(series.name, series.dtype)).to_series()
+        series = series.to_frame().select(number_expr(series.name, series.dtype)).to_series()
     if series.dtype.is_float():
         cell = pl.col(series.name).cast(pl.Float64).fill_nan(None)
         positive = pl.when(cell == 0).then(0.0).otherwise(cell)
@@ -152,7 +152,7 @@ def merge_case_variants(counts: Iterable[tuple[str, int]]) -> dict[str, int]:
 def level_text(series: pl.Series) -> pl.Series:
     """Return the cells as level text, in canonical spelling."""
     if series.dtype != pl.String:
-        return text(series)
+        return to_text(series)
     spellings = series.unique().drop_nulls()
     whole = spellings.str.contains(_INTEGRAL_PATTERN) & spellings.str.contains(r"[+.]|^-0")
     changes = spellings.filter(whole | spellings.str.contains(_NOT_NORMALIZED_PATTERN)).to_list()
@@ -187,20 +187,20 @@ def _natural_key(label: str) -> tuple[list[tuple[int, str]], str]:
     return key, label
 
 
-def parse_booleans(series: pl.Series, *, marks: bool) -> pl.Series:
+def parse_booleans(series: pl.Series, *, accept_marks: bool) -> pl.Series:
     """Parse the cells as Boolean; null if missing or neither.
 
     Args:
         series: One column.
-        marks: Whether to accept 1/0, y/n, t/f and on/off too, not only true/false and yes/no.
+        accept_marks: Whether to accept 1/0, y/n, t/f and on/off too, not only true/false and yes/no.
     """
     if series.dtype == pl.Boolean:
         return series
     words = pl.col(series.name).str.to_lowercase()
-    yes = words.is_in(list(TRUE_TOKENS if marks else TRUE_WORDS))
-    no = words.is_in(list(FALSE_TOKENS if marks else FALSE_WORDS))
+    yes = words.is_in(list(TRUE_TOKENS if accept_marks else TRUE_WORDS))
+    no = words.is_in(list(FALSE_TOKENS if accept_marks else FALSE_WORDS))
     parsed = pl.when(yes | no).then(yes).alias(series.name)
-    return text(series).to_frame().select(parsed).to_series()
+    return to_text(series).to_frame().select(parsed).to_series()
 
 
 def to_microseconds(series: pl.Series, date_format: str | None) -> pl.Series:
@@ -213,7 +213,7 @@ def to_microseconds(series: pl.Series, date_format: str | None) -> pl.Series:
     """
     if is_date_type(series.dtype):
         return _microseconds(series)
-    words = text(series)
+    words = to_text(series)
     if date_format is not None:
         dates = words.to_frame().select(parsed_dates(pl.col(words.name), date_format))
         return _microseconds(dates.to_series())

@@ -165,7 +165,7 @@ def class_weight_text(
 
 def _widths(chosen: Decisions, preprocessing: Any) -> Iterator[tuple[str, str]]:
     match preprocessing:
-        case {"target": {"curves": [_, *_]}}:
+        case {"target": {"transforms": [_, *_]}}:
             # Imports pydantic and numpy.
             from trainer.report.prediction_intervals import interval_widths
 
@@ -194,9 +194,9 @@ def _target(preprocessing: Any) -> tuple[str | None, bool]:
     """Return the task and whether the target is scaled or transformed."""
     match preprocessing:
         case {"target": {"task": str(task), "offset": offset, "scale": scale} as target}:
-            curves = target.get("curves") or []
+            transforms = target.get("transforms") or []
             is_scaled = any(value != 0 for value in offset) or any(value != 1 for value in scale)
-            return task, is_scaled or any(curve is not None for curve in curves)
+            return task, is_scaled or any(transform is not None for transform in transforms)
         case _:
             return None, False
 

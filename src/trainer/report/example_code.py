@@ -140,7 +140,7 @@ def _scaled_function(used: _Used) -> Iterator[str]:
         yield '    bounds = column["outliers"]'
         yield '    if value is not None and bounds is not None and bounds["action"] == "clip":'
         yield '        x = min(max(x, bounds["lower"]), bounds["upper"])'
-    yield '    x = (x - column["center"]) / column["spread"]'
+    yield '    x = (x - column["center"]) / column["divisor"]'
     if any(column.quantiles is not None for column in used.numbers):
         yield '    if column["quantiles"] is not None:'
         yield '        x = np.interp(x, column["quantiles"]["values"], column["quantiles"]["scores"])'
@@ -249,7 +249,7 @@ def _branches(used: _Used) -> Iterator[tuple[str, tuple[str, ...]]]:
         if used.is_affine:
             lines = [
                 'value = column["fill"] if value is None else value',
-                'x += [(value - column["center"]) / column["spread"]]',
+                'x += [(value - column["center"]) / column["divisor"]]',
             ]
         yield 'column["kind"] == "numeric"', tuple(lines)
     if used.booleans:
@@ -307,10 +307,10 @@ def _unscaled_lines(example: Example) -> Iterator[str]:
         yield 'p = output * target["scale"] + target["offset"]'
     else:
         yield "p = output"
-    kinds = {curve.kind for target in targets for curve in target.curves if curve is not None}
+    kinds = {curve.kind for target in targets for curve in target.transforms if curve is not None}
     if not kinds:
         return
-    yield 'for place, curve in enumerate(fitted["target"]["curves"]):'
+    yield 'for place, curve in enumerate(fitted["target"]["transforms"]):'
     yield "    if curve is not None:"
     if kinds == {"log"}:
         yield "        value = np.exp(p[place])"

@@ -23,24 +23,26 @@ class IntervalWidth:
 
     Attributes:
         half: Half the width, in the target's unit; for a transformed target as in `runs.decisions`.
-        curve: The transformation of the target, or None.
+        transform: The transformation of the target, or None.
         scale: The unit of `half`: the standard deviation of the transformed training values for a power
             transformation, else 1.
     """
 
     half: float
-    curve: TargetTransform | None = None
+    transform: TargetTransform | None = None
     scale: float = 1.0
 
     def ends(self, p: Float64Array) -> tuple[Float64Array, Float64Array]:
         """Return the lower and upper bounds around predictions (n,)."""
-        if self.curve is None:
+        if self.transform is None:
             return p - self.half, p + self.half
-        center, half = self.curve.forward(p), self.half * self.scale
-        return self.curve.backward(center - half), self.curve.backward(center + half)
+        center, half = self.transform.transform(p), self.half * self.scale
+        return self.transform.inverse_transform(center - half), self.transform.inverse_transform(
+            center + half
+        )
 
     def __str__(self) -> str:
-        kind = None if self.curve is None else self.curve.kind
+        kind = None if self.transform is None else self.transform.kind
         return half_width_text(number(self.half), self.half, kind)
 
 
@@ -57,30 +59,30 @@ def interval_widths(preprocessing: Any, decisions: Decisions | None) -> Mapping[
     if decisions is None:
         return {}
     try:
-        curves = dict(_curves(preprocessing))
+        transforms = dict(_transforms(preprocessing))
     except (ValidationError, TypeError, ValueError):
         return {}
     widths = {}
     for name, half in decisions.half_widths.items():
-        curve, scale = curves.get(name, (None, 1.0))
-        widths[name] = IntervalWidth(half, curve, scale)
+        transform, scale = transforms.get(name, (None, 1.0))
+        widths[name] = IntervalWidth(half, transform, scale)
     return widths
 
 
-def _curves(preprocessing: Any) -> list[tuple[str, tuple[TargetTransform, float]]]:
+def _transforms(preprocessing: Any) -> list[tuple[str, tuple[TargetTransform, float]]]:
     """Return the transformed columns, with the unit of their half widths."""
     match preprocessing:
-        case {"target": {"columns": [*columns], "curves": [*curves], **target}}:
+        case {"target": {"columns": [*columns], "transforms": [*transforms], **target}}:
             scale_list = target.get("scale")
             scales: list[Any] = scale_list if isinstance(scale_list, list) else [1.0] * len(columns)
             parsed = [
-                (str(name), TargetTransform.model_validate(curve), float(scale))
-                for name, curve, scale in zip(columns, curves, scales, strict=False)
-                if curve is not None
+                (str(name), TargetTransform.model_validate(transform), float(scale))
+                for name, transform, scale in zip(columns, transforms, scales, strict=False)
+                if transform is not None
             ]
             return [
-                (name, (curve, scale if curve.kind == "power" else 1.0))
-                for name, curve, scale in parsed
+                (name, (transform, scale if transform.kind == "power" else 1.0))
+                for name, transform, scale in parsed
             ]
         case _:
             return []

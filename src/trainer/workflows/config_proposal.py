@@ -94,7 +94,7 @@ def propose_config(
             order=None if findings.order is None else findings.order.column,
             is_ordered=findings.order is not None and findings.order.is_sorted,
             target_columns=(
-                *(_target_column(findings, name) for name in findings.numbers),
+                *(_target_column(findings, name) for name in findings.number_formats),
                 *_case_of_target(findings),
             ),
             file_name="config.yaml" if config is None else config.name,
@@ -114,9 +114,9 @@ def _sizes(rows: int) -> tuple[tuple[int, ...], float, int]:
 
 def _case_of_target(findings: TableFindings) -> tuple[TemplateColumn, ...]:
     """Return the setting for a target with classes that differ only in case."""
-    if not findings.same_but_case:
+    if not findings.case_variants:
         return ()
-    names = ", ".join(f"'{name}'" for name in findings.same_but_case[:3])
+    names = ", ".join(f"'{name}'" for name in findings.case_variants[:3])
     settings = {"ignore_case": True}
     return (
         TemplateColumn(
@@ -127,7 +127,7 @@ def _case_of_target(findings: TableFindings) -> tuple[TemplateColumn, ...]:
 
 def _target_column(findings: TableFindings, name: str) -> TemplateColumn:
     """Return the setting for a target whose numbers are written as text."""
-    settings = {"decimal": findings.numbers[name].decimal}
+    settings = {"decimal": findings.number_formats[name].decimal}
     note = next(
         (warning for warning in findings.warnings if warning.startswith(f"'{name}' is read")), ""
     )
@@ -135,24 +135,24 @@ def _target_column(findings: TableFindings, name: str) -> TemplateColumn:
 
 
 def _column(column: ColumnFinding) -> TemplateColumn:
-    reading = column.reading
+    spec = column.spec
     settings: dict[str, str | bool] = {}
     comment = ""
-    if reading.note is not None and reading.number is not None:
-        settings, comment = {"decimal": reading.number.decimal}, reading.note.what
-    elif reading.note is not None and reading.kind == "datetime":
-        settings = {"kind": "datetime", "format": str(reading.date)}
-        comment = reading.note.what
+    if spec.note is not None and spec.number_format is not None:
+        settings, comment = {"decimal": spec.number_format.decimal}, spec.note.what
+    elif spec.note is not None and spec.kind == "datetime":
+        settings = {"kind": "datetime", "format": str(spec.date_format)}
+        comment = spec.note.what
     elif column.kind == "datetime":
         settings = {"kind": "datetime"}
-    elif reading.note is not None or column.kind is None:
+    elif spec.note is not None or column.kind is None:
         # If some values are not numbers, fitting requires the kind.
         settings = {"kind": "categorical"}
         comment = _odd_values(column)
     excluded = ""
     if column.exclude is not None:
         excluded = _exclusion(column)
-        if column.exclude != "orders the rows" or reading.date is None:
+        if column.exclude != "orders the rows" or spec.date_format is None:
             settings = {}
     kind = "categorical" if column.kind is None else column.kind
     return TemplateColumn(
@@ -162,15 +162,15 @@ def _column(column: ColumnFinding) -> TemplateColumn:
 
 def _odd_values(column: ColumnFinding) -> str:
     """Return why a column of mostly numbers or dates has another kind."""
-    if column.reading.note is not None:
-        return column.reading.note.what
+    if column.spec.note is not None:
+        return column.spec.note.what
     return "" if column.problem is None else f"not all values are numbers: {column.problem.found}"
 
 
 def _exclusion(column: ColumnFinding) -> str:
     """Return why a column is excluded from the features."""
     if column.exclude == "ambiguous dates":
-        setting = format_setting(column.name, column.reading.formats)
+        setting = format_setting(column.name, column.spec.formats)
         return f"ambiguous dates: remove it here and set {setting}"
     if column.exclude == "mostly numbers":
         return (

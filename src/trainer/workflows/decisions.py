@@ -60,7 +60,7 @@ def choose_decisions(
             )
             return replace(decisions, note=note)
         widths = dict(zip(validation.names, map(float, conformal.half_width), strict=True))
-        columns = zip(task.target.columns, task.target.curves, strict=False)
+        columns = zip(task.target.columns, task.target.transforms, strict=False)
         curves = {name: curve.kind for name, curve in columns if curve is not None}
         return replace(
             decisions, coverage=settings.prediction_interval, half_widths=widths, curves=curves

@@ -61,7 +61,7 @@ def make_column_grid(column: Column, cells: pl.Series) -> ColumnGrid | None:
     name = column.name
     match column:
         case NumericColumn():
-            formats = {} if column.written is None else {name: column.written}
+            formats = {} if column.number_format is None else {name: column.number_format}
             numbers = number_matrix(parse_number_columns(cells.to_frame(), formats), [name])[:, 0]
             known = numbers[np.isfinite(numbers)]
             if not len(known):

@@ -22,7 +22,7 @@ from trainer.data.preprocessing import Preprocessing
 from trainer.data.sampling import RowSample, draw_row_sample
 from trainer.data.sources import is_large
 from trainer.data.splits import SplitName
-from trainer.data.values import text
+from trainer.data.values import to_text
 from trainer.engine import devices
 from trainer.errors import DataError, Problem, RunError, UsageError, did_you_mean
 from trainer.evaluation.importance import permutation_importance
@@ -152,7 +152,7 @@ def explain(
     run.write_explanation("importance.json", json_bytes(importance))
     files = ["importance.json"]
     names = columns or tuple(one["column"] for one in importance["columns"][:CURVES])
-    curve_sample, prediction_names = sample.take(CURVE_ROWS, seed), task.prediction_names
+    curve_sample, prediction_names = sample.subsample(CURVE_ROWS, seed), task.prediction_names
     curves = partial_dependence_json(
         names, encoders, curve_sample.frame, curve_sample.weight, ask, prediction_names, split
     )
@@ -244,7 +244,7 @@ def _importance(
         seed=seed,
         confidence_level=level,
     )
-    facts = importance_json(importance, sample.split, sample.of, level)
+    facts = importance_json(importance, sample.split, sample.split_rows, level)
     return {**facts, "seconds": round(perf_counter() - started, 3)}
 
 
@@ -293,7 +293,7 @@ def _write_shap(
     background = [one.transform(shap_rows.background).x for one in encoders]
     shap = shap_values(ask, rows, background, seed)
     height, width, numbers = shap.values.shape
-    cells = pl.concat([text(shap_rows.frame[name]).alias("value") for name in shap.columns])
+    cells = pl.concat([to_text(shap_rows.frame[name]).alias("value") for name in shap.columns])
     # Ordered by column, row and prediction.
     frame = pl.DataFrame(
         {

@@ -42,7 +42,7 @@ def linear_predictions(
     train = apply_class_weights(train, task.class_weights(config.fit.class_weight))
     target = task.target
     # Fit on the curve as well: prices over orders of magnitude are not a sum of their features.
-    y = train.y if target.curves else task.target_values(task.encode_targets(train))
+    y = train.y if target.transforms else task.target_values(task.encode_targets(train))
     weight = None if train.weight is None else train.weight.astype(np.float64)
     embeddings = encoder.embeddings
     model = fit_linear(target.task, _one_hot(train.x, embeddings), y, weight)
@@ -56,7 +56,7 @@ def linear_predictions(
             for start in range(0, len(samples.x), _PART_ROWS)
         ]
         predictions: FloatArray = np.concatenate(parts)
-        if target.curves:
+        if target.transforms:
             predictions = target.inverse_transform(predictions)
         # The same precision as the network's probabilities: it bounds the log loss near 0 and 1.
         if target.task != "regression":

@@ -14,7 +14,7 @@ import polars as pl
 
 from trainer.config.schema import Config
 from trainer.data.prepare import Dataset
-from trainer.data.values import is_date_type, number, text
+from trainer.data.values import is_date_type, number_expr, to_text
 from trainer.errors import Problem, did_you_mean
 from trainer.evaluation import slices as measured
 from trainer.evaluation.predictions import Predictions
@@ -92,10 +92,10 @@ def _column(series: pl.Series, most: int) -> SliceColumn:
     """Return quartile bins of numbers, or levels: the values if they are few, else the most frequent
     ones.
     """
-    numbers = series.to_frame().select(number(series.name, series.dtype)).to_series()
+    numbers = series.to_frame().select(number_expr(series.name, series.dtype)).to_series()
     if numbers.null_count() == series.null_count() and numbers.n_unique() > _FEW:
         return bin_numeric(numbers.fill_null(np.nan).to_numpy())
-    labels = text(series)
+    labels = to_text(series)
     counts = labels.drop_nulls().alias("level").value_counts()
     counts = counts.sort("count", "level", descending=[True, False])
     levels = sorted(counts["level"].head(most))

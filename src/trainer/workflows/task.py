@@ -191,7 +191,7 @@ class Task:
         Targets on a curve lose too many digits on the way back, so the table's values are used. All
         others keep the digits with which earlier runs were compared.
         """
-        if self.target.curves and samples.values is not None:
+        if self.target.transforms and samples.values is not None:
             return samples.values if rows is None else samples.values[rows]
         return self.decode_targets(samples.y if rows is None else samples.y[rows])
 

@@ -15,7 +15,7 @@ import polars as pl
 from trainer.config.data import ColumnKind, Data
 from trainer.data.arrays import Assignment, BoolArray, Float32Array, Float64Array, RowIndex
 from trainer.data.audit.findings import SHOWN
-from trainer.data.column_kinds import infer_kinds, unreadable
+from trainer.data.column_kinds import infer_kinds, unreadable_mask
 from trainer.data.features import split_column, target_columns
 from trainer.data.nested_columns import nested_problem
 from trainer.data.number_formats import parse_number_columns
@@ -39,7 +39,7 @@ class AuditedTable:
         split: int8 (n,), split numbers.
         features: The feature columns, in the table's order.
         kinds: Kind of each feature with training values.
-        readings: How each of these features is read; numbers in `frame` are already converted.
+        parse_specs: How each of these features is read; numbers in `frame` are already converted.
         unreadable: Feature → bool (n,), for features with values that do not match their kind.
         empty: Features without training values.
         target: The target, fitted on the training rows.
@@ -54,7 +54,7 @@ class AuditedTable:
     split: Assignment
     features: tuple[str, ...]
     kinds: dict[str, ColumnKind]
-    readings: dict[str, ParseSpec]
+    parse_specs: dict[str, ParseSpec]
     unreadable: dict[str, BoolArray]
     empty: tuple[str, ...]
     target: FittedTarget
@@ -173,13 +173,13 @@ def make_audited_table(
     kinds: dict[str, ColumnKind] = {
         name: finding.kinds.get(name, "numeric") for name in features if name not in finding.empty
     }
-    readings = {name: finding.readings.get(name, ParseSpec("numeric")) for name in kinds}
+    parse_specs = {name: finding.parse_specs.get(name, ParseSpec("numeric")) for name in kinds}
     unreadable_cells = {}
-    for name, reading in readings.items():
-        mask = unreadable(frame[name], reading)
+    for name, spec in parse_specs.items():
+        mask = unreadable_mask(frame[name], spec)
         if mask.any():
             unreadable_cells[name] = mask
-    frame = parse_number_columns(frame, finding.numbers)
+    frame = parse_number_columns(frame, finding.number_formats)
     y, _ = division.targets(rows)
     class_counts = {split: division.classes(split) for split in ("train", "validation", "test")}
     return AuditedTable(
@@ -189,7 +189,7 @@ def make_audited_table(
         split=split,
         features=tuple(features),
         kinds=kinds,
-        readings=readings,
+        parse_specs=parse_specs,
         unreadable=unreadable_cells,
         empty=finding.empty,
         target=division.preprocessing.target,

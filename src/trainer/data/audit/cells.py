@@ -23,7 +23,7 @@ from trainer.data.audit.findings import (
 from trainer.data.column_settings import categorical_settings
 from trainer.data.fitting import MAX_LEVEL_RATIO
 from trainer.data.splits import SPLIT_NAMES, TEST, TRAIN, VALIDATION
-from trainer.data.values import text
+from trainer.data.values import to_text
 
 _PLACEHOLDER = re.compile(r"-?(?:9{2,}|8{3,})(?:\.0*)?|-9(?:\.0*)?")
 _MIN_PLACEHOLDERS, _PLACEHOLDER_FRACTION = 3, 0.005
@@ -75,8 +75,8 @@ def find_mixed_types(audited: AuditedTable) -> list[Finding]:
 def find_values_as_text(audited: AuditedTable) -> list[Finding]:
     """Find numbers and dates written as text; report how `fit` reads them."""
     findings = []
-    for name, reading in audited.readings.items():
-        note = reading.note
+    for name, spec in audited.parse_specs.items():
+        note = spec.note
         if note is None:
             continue
         kind: FindingKind = "dates_as_text"
@@ -85,7 +85,7 @@ def find_values_as_text(audited: AuditedTable) -> list[Finding]:
             kind = "numbers_as_text"
             expected = f"plain numbers in '{name}', or {column_key(name)}.decimal"
         meaning = "the values are wrong if that is not what is meant"
-        if reading.kind == "categorical":
+        if spec.kind == "categorical":
             if note.about == "numbers":
                 kind, expected = "mixed_types", f"only numbers or only text in '{name}'"
             meaning = "every value becomes a separate category"
@@ -106,7 +106,7 @@ def find_placeholders(audited: AuditedTable) -> list[Finding]:
         values = audited.matrix[:, index]
         for extreme in _isolated_extremes(values):
             is_extreme = values == extreme
-            cell = text(audited.frame[name].gather(np.flatnonzero(is_extreme)[:1]))[0]
+            cell = to_text(audited.frame[name].gather(np.flatnonzero(is_extreme)[:1]))[0]
             if _PLACEHOLDER.fullmatch(cell.strip().removeprefix("+")):
                 columns.append(name)
                 rows = count_text(int(is_extreme.sum()), "row")

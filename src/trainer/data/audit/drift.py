@@ -125,7 +125,7 @@ def find_time_order(audited: AuditedTable) -> list[Finding]:
 
     Only for tables with a column of dates that are not split by time.
     """
-    if audited.data.split.by == "time" and audited.table.named_split is None:
+    if audited.data.split.by == "time" and audited.table.source_splits is None:
         return []
     findings = []
     for name in (*audited.kinds, *audited.other_columns):
@@ -148,7 +148,7 @@ def _times(audited: AuditedTable, name: str) -> Float64Array | None:
         looks_like_date(str(value)) for value in series.drop_nulls().head(3).to_list()
     ):
         return None
-    date_format = audited.readings[name].date if name in audited.kinds else None
+    date_format = audited.parse_specs[name].date_format if name in audited.kinds else None
     if name not in audited.kinds:
         date_format = explicit_date_format(audited.data, name)
     times = to_microseconds(series, date_format)

@@ -61,7 +61,7 @@ def looks_like_hashes(series: pl.Series) -> bool:
 def find_group_leaks(audited: AuditedTable) -> list[Finding]:
     """Find groups with rows in more than one split, those that determine the target first."""
     by = audited.data.split.by
-    named_files = audited.table.named_split is not None
+    named_files = audited.table.source_splits is not None
     if not named_files and (
         by in ("group", "time") or (by == "hash" and audited.data.split.column is not None)
     ):

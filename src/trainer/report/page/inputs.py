@@ -121,10 +121,10 @@ def _formula(column: Column) -> str:
 
 def _number_format(column: NumericColumn) -> str:
     """Describe how text is parsed as numbers, if not in the default format."""
-    if column.written is None:
+    if column.number_format is None:
         return ""
-    unit = f", without '{column.written.unit}'" if column.written.unit else ""
-    return f" (x: text with decimal separator {column.written.decimal}{unit})"
+    unit = f", without '{column.number_format.unit}'" if column.number_format.unit else ""
+    return f" (x: text with decimal separator {column.number_format.decimal}{unit})"
 
 
 def _scaled(column: NumericColumn, x: str) -> str:
@@ -136,7 +136,7 @@ def _scaled(column: NumericColumn, x: str) -> str:
         points = len(column.quantiles.values)
         text = f"z = normal score of {x}, interpolated between {points:,} quantiles"
     else:
-        text = f"z = {_affine(x, column.center, column.spread)}"
+        text = f"z = {_affine(x, column.center, column.divisor)}"
         text += {"standard": "", "none": ""}.get(column.scale, f" ({column.scale})")
     if column.smooth_clip is not None:
         bound = number(column.smooth_clip)
@@ -234,7 +234,7 @@ def _regression_steps(target: FittedTarget) -> Iterator[tuple[str, str]]:
         y = "output" if scale == 1 else f"{number(scale)} · output"
         if offset:
             y += f" {'+' if offset > 0 else '-'} {number(abs(offset))}"
-        curve = target.curves[index] if target.curves else None
+        curve = target.transforms[index] if target.transforms else None
         if curve is not None:
             bounds = f"{number(curve.low)}, {number(curve.high)}"
             inverse = "exp"

@@ -86,7 +86,7 @@ def _actual_plot(
 
 def _band_x(p: Float64Array, low: float, high: float, width: IntervalWidth) -> Float64Array:
     """Return x values of the band: both ends if its width is constant, else a grid of predictions."""
-    if width.curve is None:
+    if width.transform is None:
         return np.array([low, high])
     return np.linspace(float(p.min()), float(p.max()), _BAND_POINTS)
 
@@ -99,7 +99,7 @@ def _residual_plot(
 
     def draw(axes: Any) -> None:
         axes.axhline(0, color=SOFT, linewidth=1, linestyle=":")
-        if width is not None and width.curve is None:
+        if width is not None and width.transform is None:
             axes.axhspan(-width.half, width.half, color=COLORS[5], alpha=0.18, linewidth=0)
         elif width is not None:
             x = _band_x(p, 0.0, 0.0, width)
