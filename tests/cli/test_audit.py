@@ -179,7 +179,7 @@ def test_a_run_without_answers(clean: Path, folder: Path, refused: Callable) -> 
     refused("check", "--data", run.path, mentions=["fit.folds=5"])
     refused("check", "--data", run.path, "seed=1", mentions=["no settings"])
     (run.predictions / "out_of_fold.parquet").write_bytes(b"PAR1 no more")
-    refused("check", "--data", run.path, mentions=["out_of_fold.parquet", "whole copy"])
+    refused("check", "--data", run.path, mentions=["out_of_fold.parquet", "complete copy"])
     pl.DataFrame({"row": [0], "answer": ["yes"]}).write_parquet(run.out_of_fold)
     refused("check", "--data", run.path, mentions=["probability_yes"])
     run.preprocessing.write_text("{}")

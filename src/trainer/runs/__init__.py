@@ -1,1 +1,1 @@
-
+"""Run directories: layout, atomic writes, checkpoints, locks, manifests and logs."""

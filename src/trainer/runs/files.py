@@ -180,7 +180,7 @@ def replace_directory(
         # On a network file system, a reader can keep a file of an old directory open, which then
         # cannot be removed; the next replacement removes it.
         with suppress(OSError):
-            _remove_former(path, keep, disk)
+            _remove_previous(path, keep, disk)
 
 
 def remove_leftovers(path: Path, disk: FileSystem = DISK, keep: int = 1) -> None:
@@ -188,7 +188,7 @@ def remove_leftovers(path: Path, disk: FileSystem = DISK, keep: int = 1) -> None
     with suppress(OSError):
         disk.remove(_unfinished(path))
         if path.is_dir():
-            _remove_former(path, keep, disk)
+            _remove_previous(path, keep, disk)
 
 
 def remove_with_previous(path: Path, disk: FileSystem = DISK) -> None:
@@ -198,7 +198,7 @@ def remove_with_previous(path: Path, disk: FileSystem = DISK) -> None:
             disk.remove(place)
 
 
-def _remove_former(path: Path, keep: int, disk: FileSystem) -> None:
+def _remove_previous(path: Path, keep: int, disk: FileSystem) -> None:
     # Not past a gap: a directory with a higher number is a user's copy. Oldest first, so that a
     # process that dies leaves no gap.
     numbers = takewhile(lambda number: _numbered(path, number).exists(), count(keep))

@@ -4,7 +4,7 @@
     class Score:
         name: str
         value: float | None
-        rows: int = later(0)
+        rows: int = optional_field(0)
 
 Supported types: `str`, `int` (0 or more), `float`, `bool`, `datetime`, a `Literal` of strings,
 `tuple[T, ...]` (a list), `Mapping[str, T]` (an object), another dataclass, `T | None`, a union of such
@@ -31,7 +31,7 @@ from trainer.runs.files import read_json, to_jsonable
 from trainer.runs.readers import DamageError, Reader
 
 _Record = TypeVar("_Record")
-_LATER = "later"
+_OPTIONAL = "optional"
 _PLAIN: dict[Any, Reader] = {
     str: readers.text,
     int: readers.count,
@@ -44,7 +44,7 @@ _PLAIN: dict[Any, Reader] = {
 
 def optional_field(default: Any = MISSING, *, default_factory: Any = MISSING) -> Any:
     """Declare a field that files of earlier versions lack, with its value for those files."""
-    return field(default=default, default_factory=default_factory, metadata={_LATER: True})
+    return field(default=default, default_factory=default_factory, metadata={_OPTIONAL: True})
 
 
 def to_json(record: Any) -> Any:
@@ -112,7 +112,7 @@ def reader_of(kind: Any) -> Reader:
 def _record_reader(kind: type) -> Reader:
     hints = get_type_hints(kind)
     known = {item.name: reader_of(hints[item.name]) for item in fields(kind)}
-    optional = {item.name for item in fields(kind) if _LATER in item.metadata}
+    optional = {item.name for item in fields(kind) if _OPTIONAL in item.metadata}
 
     def read(value: Any) -> Any:
         if not isinstance(value, dict):

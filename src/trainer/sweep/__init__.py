@@ -1,1 +1,1 @@
-
+"""Hyperparameter search: search spaces and algorithms, halving, the journal and the study loop."""
