@@ -1,4 +1,4 @@
-"""TensorFlow, started once and the way the product starts it."""
+"""Start TensorFlow once, in the same way as the program does."""
 
 import pytest
 

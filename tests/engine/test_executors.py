@@ -1,4 +1,4 @@
-"""Epochs in blocks give, bit for bit, what epochs one by one give; also when stopped inside a block."""
+"""Several epochs per device call give the same bytes as single epochs, also if stopped in a block."""
 
 import keras
 import numpy as np
@@ -16,6 +16,7 @@ from trainer.engine.monitors import (
 )
 from trainer.engine.multi_epoch import MultiEpochProgram, epochs_per_execution
 from trainer.engine.runner import ResidentRunner
+from trainer.engine.snapshot import restore_snapshot, take_snapshot
 from trainer.engine.state import get_state
 from trainer.models.noise import CompiledDropout, CompiledGaussianNoise
 
@@ -30,17 +31,24 @@ def samples(rows, seed):
 
 def training(block, *, compiled=False, ema=False, validated=True, monitors=None, steps=90):
     keras.utils.set_random_seed(1)
-    hidden = [keras.layers.Dense(5, activation="relu"), keras.layers.BatchNormalization()]
-    if compiled:
-        hidden += [CompiledDropout(0.2, seed=3), CompiledGaussianNoise(0.1, seed=4)]
-    else:
-        hidden += [keras.layers.Dropout(0.2, seed=3), keras.layers.GaussianNoise(0.1, seed=4)]
-    head = keras.layers.Dense(1, activation="sigmoid")
-    network = keras.Sequential([keras.Input((3,)), *hidden, head])
+    dropout = CompiledDropout if compiled else keras.layers.Dropout
+    noise = CompiledGaussianNoise if compiled else keras.layers.GaussianNoise
+    network = keras.Sequential(
+        [
+            keras.Input((3,)),
+            keras.layers.Dense(5, activation="relu", name="dense"),
+            keras.layers.BatchNormalization(name="batch_normalization"),
+            dropout(0.2, seed=3, name="dropout"),
+            noise(0.1, seed=4, name="noise"),
+            keras.layers.Dense(1, activation="sigmoid", name="head"),
+        ],
+        name="network",
+    )
     optimizer = keras.optimizers.Adam(
         0.05 if monitors else keras.optimizers.schedules.ExponentialDecay(0.05, 10, 0.8),
         use_ema=ema,
         ema_momentum=0.8,
+        name="adam",
     )
     train, validation = samples(21, 0), samples(10, 1) if validated else None
     runner = ResidentRunner(
@@ -67,14 +75,14 @@ def training(block, *, compiled=False, ema=False, validated=True, monitors=None,
         executor=executor,
         train=train,
         validation=validation,
-        compute_metrics=lambda done, judged: {"mean": float(done.predictions.mean())},
+        compute_metrics=lambda output, _: {"mean": float(output.predictions.mean())},
         monitors=monitors or Monitors(BestEpochState.start("lower"), None, None),
         monitor="val_loss" if validated else "loss",
         total_steps=steps,
     )
 
 
-def deciding():
+def make_monitors():
     return Monitors(
         BestEpochState.start("lower"),
         EarlyStoppingState.start(EarlyStopping(patience=6), "lower"),
@@ -83,49 +91,56 @@ def deciding():
 
 
 CASES = {
-    "plain": {},
-    "average": {"ema": True},
-    "average, xla": {"ema": True, "compiled": True},
+    "partial last epoch": {"steps": 50},
+    "averages": {"ema": True},
+    "averages, xla": {"ema": True, "compiled": True},
     "no validation": {"validated": False},
-    "cut short": {"steps": 50},
 }
 
 
+@pytest.fixture(scope="module")
+def trainings():
+    """The trainings of a case, with single epochs and with blocks, built once."""
+    cache = {}
+
+    def get(case):
+        if case not in cache:
+            pair = training(1, **CASES[case]), training(7, **CASES[case])
+            cache[case] = *pair, take_snapshot(pair[0])
+        single, blocks, start = cache[case]
+        for state in (single, blocks):
+            restore_snapshot(state, start)
+        return single, blocks
+
+    return get
+
+
 @pytest.mark.parametrize("case", CASES)
-def test_blocks_give_what_single_epochs_give(case):
-    one, many = training(1, **CASES[case]), training(7, **CASES[case])
-    single, blocks = list(fit(one, lambda: None)), list(fit(many, lambda: None))
-    assert len(single) == len(blocks) > 15
-    assert [told(result) for result in single] == [told(result) for result in blocks]
-    same_arrays(get_state(one.network, one.optimizer), get_state(many.network, many.optimizer))
-    for mine, other in zip(one.best_weights, many.best_weights, strict=True):
-        np.testing.assert_array_equal(mine, other)
+def test_blocks_equal_single_epochs(case, trainings):
+    assert_equal_trainings(*trainings(case), min_epochs=16)
 
 
-@pytest.mark.parametrize("compiled", [False, True], ids=["graph", "xla"])
-def test_decisions_inside_a_block_fall_on_the_same_epoch(compiled):
-    one = training(1, monitors=deciding(), steps=3000, compiled=compiled)
-    many = training(16, monitors=deciding(), steps=3000, compiled=compiled)
-    single, blocks = list(fit(one, lambda: None)), list(fit(many, lambda: None))
-    assert "has not improved" in single[-1].stop
-    assert len({result.learning_rate for result in single}) > 1
-    assert [told(result) for result in single] == [told(result) for result in blocks]
-    same_arrays(get_state(one.network, one.optimizer), get_state(many.network, many.optimizer))
+def test_monitors_decide_at_the_same_epoch_within_a_block():
+    single = training(1, monitors=make_monitors(), steps=3000)
+    blocks = training(16, monitors=make_monitors(), steps=3000)
+    events = assert_equal_trainings(single, blocks)
+    assert "has not improved" in events[-1].stop
+    assert len({event.learning_rate for event in events}) > 1
 
 
-def test_whoever_looks_inside_a_block_sees_that_epoch():
-    one, many = training(1), training(8)
-    seen = {}
-    for result in fit(one, lambda: None):
-        seen[result.epoch] = get_state(one.network, one.optimizer)
-    for result in fit(many, lambda: None):
-        if result.epoch in {3, 4, 13}:
-            many.sync_variables()
-            same_arrays(seen[result.epoch], get_state(many.network, many.optimizer))
-    same_arrays(seen[30], get_state(many.network, many.optimizer))
+def test_sync_variables_restores_an_epoch_within_a_block(trainings):
+    single, blocks = trainings("averages")
+    states = {}
+    for event in fit(single, lambda: None):
+        states[event.epoch] = get_state(single.network, single.optimizer)
+    for event in fit(blocks, lambda: None):
+        if event.epoch in {3, 4, 13}:
+            blocks.sync_variables()
+            assert_equal_arrays(states[event.epoch], get_state(blocks.network, blocks.optimizer))
+    assert_equal_arrays(states[30], get_state(blocks.network, blocks.optimizer))
 
 
-def test_a_block_is_as_long_as_it_pays():
+def test_block_length():
     network = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
     assert epochs_per_execution(samples(4, 0), None, 4, network, 1000) == 100
     assert epochs_per_execution(samples(4, 0), None, 4, network, 999) == 1
@@ -135,23 +150,37 @@ def test_a_block_is_as_long_as_it_pays():
     assert epochs_per_execution(samples(4, 0), None, 4, wide, 1000) == 1
 
 
-def told(result):
+def assert_equal_trainings(single, blocks, min_epochs=1):
+    events = list(fit(single, lambda: None))
+    assert [values(event) for event in events] == [
+        values(event) for event in fit(blocks, lambda: None)
+    ]
+    assert len(events) >= min_epochs
+    assert_equal_arrays(
+        get_state(single.network, single.optimizer), get_state(blocks.network, blocks.optimizer)
+    )
+    for weight, expected in zip(blocks.best_weights, single.best_weights, strict=True):
+        np.testing.assert_array_equal(weight, expected)
+    return events
+
+
+def values(event):
     return (
-        result.epoch,
-        result.step,
-        # A schedule's power is rounded differently inside and outside a program.
-        pytest.approx(result.learning_rate, rel=1e-6),
+        event.epoch,
+        event.step,
+        # The power in a schedule is rounded differently inside and outside a program.
+        pytest.approx(event.learning_rate, rel=1e-6),
         {
-            # Validation is part of the compiled program in a block, and a graph of its own otherwise.
+            # Validation is part of the compiled program in a block, and a separate graph otherwise.
             name: pytest.approx(value, rel=1e-5) if name.startswith("val_") else value
-            for name, value in result.metrics.items()
+            for name, value in event.metrics.items()
         },
-        result.improved,
-        result.stop,
+        event.improved,
+        event.stop,
     )
 
 
-def same_arrays(first, second):
-    assert [name.split("/")[0] for name in first] == [name.split("/")[0] for name in second]
-    for name, mine, other in zip(first, first.values(), second.values(), strict=True):
-        np.testing.assert_array_equal(mine, other, err_msg=name)
+def assert_equal_arrays(arrays, expected):
+    assert list(arrays) == list(expected)
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(array, expected[name], err_msg=name)

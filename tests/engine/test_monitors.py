@@ -1,4 +1,4 @@
-"""Decisions are those of Keras's callbacks, and survive a restart at any epoch."""
+"""The monitors behave as Keras's callbacks do, also after a restart at any epoch."""
 
 import json
 import math
@@ -26,7 +26,7 @@ class _Optimizer:
 
 
 class _Model:
-    """What Keras's callbacks touch of a model."""
+    """The part of a model that Keras's callbacks use."""
 
     def __init__(self, learning_rate=1.0):
         self.stop_training = False
@@ -34,7 +34,7 @@ class _Model:
 
 
 @given(VALUES, st.integers(1, 4), st.sampled_from([0.0, 0.3]), st.sampled_from(["min", "max"]))
-def test_stopper_stops_where_keras_stops(values, patience, min_delta, mode):
+def test_early_stopping_stops_at_the_same_epoch_as_keras(values, patience, min_delta, mode):
     import keras
 
     callback = keras.callbacks.EarlyStopping(
@@ -48,7 +48,7 @@ def test_stopper_stops_where_keras_stops(values, patience, min_delta, mode):
     for epoch, value in enumerate(values):
         callback.on_epoch_end(epoch, {"m": value})
         reason = early_stopping.update(epoch + 1, value)
-        # Keras never stops at its very first epoch; neither can we, whose first value improves.
+        # Keras never stops at the first epoch; here its value is always an improvement.
         assert (reason is not None) == model.stop_training
         if reason is not None:
             assert f"{patience} epochs" in reason
@@ -56,7 +56,7 @@ def test_stopper_stops_where_keras_stops(values, patience, min_delta, mode):
 
 
 @given(VALUES, st.integers(1, 3), st.integers(0, 3), st.sampled_from([0.0, 0.3]))
-def test_plateau_lowers_as_keras_does(values, patience, cooldown, min_delta):
+def test_learning_rate_reduction_equals_that_of_keras(values, patience, cooldown, min_delta):
     import keras
 
     callback = keras.callbacks.ReduceLROnPlateau(
@@ -87,10 +87,10 @@ def test_plateau_lowers_as_keras_does(values, patience, cooldown, min_delta):
 
 
 @given(VALUES, st.data())
-def test_decisions_after_a_restart_are_the_same(values, data):
+def test_decisions_after_a_restart_are_unchanged(values, data):
     cut = data.draw(st.integers(0, len(values)))
 
-    def fresh():
+    def make_monitors():
         return Monitors(
             BestEpochState.start("lower"),
             EarlyStoppingState.start(EarlyStopping(patience=2, min_delta=0.1), "lower"),
@@ -98,28 +98,28 @@ def test_decisions_after_a_restart_are_the_same(values, data):
         )
 
     def run(monitors, part, first, learning_rate):
-        seen = []
+        decisions = []
         for epoch, value in enumerate(part, first):
             learning_rate = monitors.reduce_lr.update(value, learning_rate)
-            seen.append(
+            decisions.append(
                 (
                     monitors.best.update(epoch, value),
                     monitors.early_stopping.update(epoch, value),
                     learning_rate,
                 )
             )
-        return seen, learning_rate
+        return decisions, learning_rate
 
-    whole, _ = run(fresh(), values, 1, 1.0)
-    first = fresh()
+    expected, _ = run(make_monitors(), values, 1, 1.0)
+    first = make_monitors()
     before, learning_rate = run(first, values[:cut], 1, 1.0)
-    second = fresh()
+    second = make_monitors()
     second.restore(json.loads(json.dumps(first.state())))
     after, _ = run(second, values[cut:], cut + 1, learning_rate)
-    assert before + after == whole
+    assert before + after == expected
 
 
-def test_nan_is_never_the_best():
+def test_nan_is_never_best():
     best = BestEpochState.start("higher")
     assert not best.update(1, math.nan)
     assert best.epoch == 0
@@ -127,7 +127,7 @@ def test_nan_is_never_the_best():
     assert not best.update(3, math.nan)
 
 
-def test_epochs_before_the_start_are_not_counted():
+def test_epochs_before_start_epoch_are_not_counted():
     early_stopping = EarlyStoppingState.start(EarlyStopping(patience=2, start_epoch=5), "lower")
     reasons = [early_stopping.update(epoch, 1.0) for epoch in range(1, 9)]
     assert [reason is not None for reason in reasons] == [False] * 6 + [True, True]

@@ -1,4 +1,4 @@
-"""Compiled programs are kept, reused to the same bytes, bounded, and never trusted when cut off."""
+"""Compiled programs are cached and reused; the cache is limited in size and rejects truncated files."""
 
 import json
 import os
@@ -14,17 +14,20 @@ import sys, time
 from trainer.engine import devices
 devices.start("cpu", 1)
 import numpy as np, tensorflow as tf
-value = tf.Variable(np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8))
+values = [tf.Variable(np.linspace(0, 1, n * n, dtype=np.float32).reshape(n, n)) for n in (7, 8)]
 
-@tf.function(jit_compile=True)
-def program():
-    for _ in tf.range(50):
-        value.assign(tf.tanh(tf.matmul(value, value) + 0.1))
+def make(value):
+    @tf.function(jit_compile=True)
+    def program():
+        for _ in tf.range(50):
+            value.assign(tf.tanh(tf.matmul(value, value) + 0.1))
+    return program
 
-program()
+for value in values:
+    make(value)()
 from trainer.engine.program_cache import cache_root, index_programs
 index_programs(cache_root())
-print(value.numpy().tobytes().hex())
+print([value.numpy().tobytes().hex() for value in values])
 """
 
 
@@ -36,32 +39,32 @@ def home(tmp_path, monkeypatch):
 
 
 def train(folder):
-    script = folder / "train.py"  # TensorFlow reads the source of what it compiles
+    script = folder / "train.py"  # TensorFlow reads the source code of the function
     script.write_text(TRAIN)
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, str(script)], capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    assert process.returncode == 0, process.stderr
+    return process.stdout
 
 
 def programs(root):
     return sorted(path for path in root.rglob("*") if path.suffix == ".pb")
 
 
-def test_a_program_is_kept_and_gives_the_same_bytes(home, tmp_path):
-    first = train(tmp_path)
-    (kept,) = programs(home)
-    written = kept.stat().st_mtime_ns
-    assert train(tmp_path) == first
-    assert [path.stat().st_mtime_ns for path in programs(home)] == [written]
-    # Cut off, as by a process killed in the writing: TensorFlow alone would fail on it.
-    kept.write_bytes(kept.read_bytes()[:1000])
-    assert train(tmp_path) == first
-    assert kept.stat().st_size > 1000
+def test_cached_program_is_reused_and_truncated_one_replaced(home, tmp_path):
+    output = train(tmp_path)
+    intact, truncated = programs(home)
+    written = intact.stat().st_mtime_ns
+    # As after a process was killed while writing; TensorFlow itself would fail on it.
+    truncated.write_bytes(truncated.read_bytes()[:1000])
+    assert train(tmp_path) == output
+    assert programs(home) == [intact, truncated]
+    assert intact.stat().st_mtime_ns == written
+    assert truncated.stat().st_size > 1000
 
 
-def test_what_is_not_in_the_index_is_thrown_away(home, monkeypatch):
+def test_files_not_in_the_index_are_deleted(home, monkeypatch):
     program_cache.use_cache(home)
     (directory,) = home.iterdir()
     assert str(directory) in os.environ["TF_XLA_FLAGS"]
@@ -71,12 +74,12 @@ def test_what_is_not_in_the_index_is_thrown_away(home, monkeypatch):
     (directory / "whole.pb").touch()
     program_cache.use_cache(home)
     assert [path.name for path in programs(home)] == ["whole.pb"]
-    (directory / "index.json").write_text("no json")
+    (directory / "index.json").write_text("not JSON")
     program_cache.use_cache(home)
     assert programs(home) == []
 
 
-def test_it_is_bounded_oldest_first(home, monkeypatch):
+def test_oldest_files_are_deleted_beyond_the_size_limit(home, monkeypatch):
     monkeypatch.setattr(program_cache, "MAX_BYTES", 250)
     program_cache.use_cache(home)
     (directory,) = home.iterdir()
@@ -94,7 +97,7 @@ def test_it_is_bounded_oldest_first(home, monkeypatch):
     assert [path.name for path in programs(home)] == ["new.pb", "old.pb"]
 
 
-def test_it_can_be_cleared(home):
+def test_cache_can_be_cleared(home):
     program_cache.use_cache(home)
     (directory,) = home.iterdir()
     (directory / "one.pb").write_bytes(bytes(100))
@@ -103,7 +106,7 @@ def test_it_can_be_cleared(home):
     assert list(home.iterdir()) == []
 
 
-def test_without_a_place_for_it_nothing_is_kept(tmp_path, monkeypatch):
+def test_unwritable_directory_disables_the_cache(tmp_path, monkeypatch):
     monkeypatch.delenv("TF_XLA_FLAGS", raising=False)
     (tmp_path / "file").write_text("")
     program_cache.use_cache(tmp_path / "file" / "below")

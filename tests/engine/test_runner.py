@@ -1,10 +1,11 @@
-"""The runner's weights are plain Keras's, fed the same batches in the same order."""
+"""The runner trains to the same weights as plain Keras with the same batches in the same order."""
 
 import keras
 import numpy as np
 import pytest
 
 from trainer.data.samples import Samples
+from trainer.engine.averages import averaged_weights
 from trainer.engine.batches import run_to_end
 from trainer.engine.executors import SingleEpochExecutor
 from trainer.engine.fit import Training, fit
@@ -31,7 +32,7 @@ def dense():
 
 
 def network(hidden=lambda: [dense()], outputs=1, activation="sigmoid"):
-    # Layers draw their initialisers' seeds when they are made: after this line, not before.
+    # Layers draw the seeds of their initializers when they are created, so after this line.
     keras.utils.set_random_seed(3)
     return keras.Sequential(
         [keras.Input((WIDTH,)), *hidden(), keras.layers.Dense(outputs, activation=activation)]
@@ -52,41 +53,30 @@ def runner_for(model, optimizer, loss, train, *, compiled, seed=1, shuffle=True,
     )
 
 
+# Optimizers, layers and data are combined: a case fails if any of its parts does.
 CASES = {
     "adam": (lambda: [dense()], lambda: keras.optimizers.Adam(0.01), {}),
-    "sgd, momentum": (
+    "sgd with momentum, classes": (
         lambda: [dense()],
         lambda: keras.optimizers.SGD(0.05, momentum=0.9, nesterov=True),
-        {},
+        {"outputs": 3},
     ),
-    "adamw, clipped": (
-        lambda: [dense()],
+    "adamw with clipping, normalization, weights": (
+        lambda: [dense(), keras.layers.BatchNormalization(), keras.layers.LayerNormalization()],
         lambda: keras.optimizers.AdamW(0.01, weight_decay=0.01, global_clipnorm=0.5),
-        {},
+        {"weighted": True},
     ),
-    "schedule": (
-        lambda: [dense()],
+    "rmsprop with schedule, regularizer": (
+        lambda: [keras.layers.Dense(8, activation="tanh", kernel_regularizer="l2")],
         lambda: keras.optimizers.RMSprop(keras.optimizers.schedules.CosineDecay(0.01, 12)),
         {},
     ),
-    "accumulation": (
+    "gradient accumulation": (
         lambda: [dense()],
         lambda: keras.optimizers.Adam(0.01, gradient_accumulation_steps=2),
         {},
     ),
-    "normalisation": (
-        lambda: [dense(), keras.layers.BatchNormalization(), keras.layers.LayerNormalization()],
-        lambda: keras.optimizers.Adam(0.01),
-        {},
-    ),
-    "penalty": (
-        lambda: [keras.layers.Dense(8, activation="tanh", kernel_regularizer="l2")],
-        lambda: keras.optimizers.Adam(0.01),
-        {},
-    ),
-    "weights": (lambda: [dense()], lambda: keras.optimizers.Adam(0.01), {"weighted": True}),
-    "classes": (lambda: [dense()], lambda: keras.optimizers.Adam(0.01), {"outputs": 3}),
-    "average": (
+    "averages": (
         lambda: [dense()],
         lambda: keras.optimizers.Adam(0.01, use_ema=True, ema_momentum=0.9),
         {},
@@ -96,24 +86,28 @@ CASES = {
 
 @pytest.mark.parametrize("compiled", [False, True], ids=["graph", "xla"])
 @pytest.mark.parametrize("case", CASES)
-def test_weights_are_those_of_keras(case, compiled):
+def test_weights_equal_those_of_keras(case, compiled):
     hidden, optimizer, options = CASES[case]
+    # At the end of each call of `fit`, Keras overwrites the weights with the averages.
+    epochs = 1 if case == "averages" else EPOCHS
     train = samples(**options)
     outputs = train.y.shape[1]
     activation = "sigmoid" if outputs == 1 else "softmax"
     loss = "binary_crossentropy" if outputs == 1 else "categorical_crossentropy"
 
-    ours = network(hidden, outputs=outputs, activation=activation)
-    runner = runner_for(ours, optimizer(), keras.losses.get(loss), train, compiled=compiled)
-    losses = [run_to_end(runner.train(epoch, 10**9, None)).loss for epoch in range(1, EPOCHS + 1)]
+    model = network(hidden, outputs=outputs, activation=activation)
+    runner = runner_for(model, optimizer(), keras.losses.get(loss), train, compiled=compiled)
+    losses = [run_to_end(runner.train(epoch, 10**9, None)).loss for epoch in range(1, epochs + 1)]
+    with averaged_weights(model, runner.train_step.optimizer):
+        weights = model.get_weights()
 
-    theirs = network(hidden, outputs=outputs, activation=activation)
-    theirs.compile(optimizer(), keras.losses.get(loss), jit_compile=False)
+    keras_model = network(hidden, outputs=outputs, activation=activation)
+    keras_model.compile(optimizer(), keras.losses.get(loss), jit_compile=False)
     expected = []
-    for epoch in range(1, EPOCHS + 1):
+    for epoch in range(1, epochs + 1):
         order = epoch_order(ROWS, 1, epoch, True)
         weight = None if train.weight is None else train.weight[order]
-        history = theirs.fit(
+        history = keras_model.fit(
             train.x[order],
             train.y[order],
             sample_weight=weight,
@@ -122,15 +116,12 @@ def test_weights_are_those_of_keras(case, compiled):
             verbose=0,
         )
         expected.append(history.history["loss"][0])
-    # Keras writes the averages over the weights at the end of each call of fit.
-    if case == "average":
-        return
     np.testing.assert_allclose(losses, expected, rtol=2e-5)
-    for mine, other in zip(ours.weights, theirs.weights, strict=True):
-        np.testing.assert_allclose(mine.numpy(), other.numpy(), rtol=2e-4, atol=2e-5)
+    for weight, keras_weight in zip(weights, keras_model.get_weights(), strict=True):
+        np.testing.assert_allclose(weight, keras_weight, rtol=2e-4, atol=2e-5)
 
 
-def test_order_is_a_permutation_of_seed_and_epoch_alone():
+def test_order_depends_only_on_seed_and_epoch():
     first = epoch_order(100, 7, 3, True)
     assert sorted(first) == list(range(100))
     assert np.array_equal(first, epoch_order(100, 7, 3, True))
@@ -139,27 +130,27 @@ def test_order_is_a_permutation_of_seed_and_epoch_alone():
     assert np.array_equal(epoch_order(5, 7, 3, False), np.arange(5))
 
 
-def test_predictions_come_with_the_rows_they_belong_to():
+def test_predictions_are_returned_with_their_rows():
     train = samples()
     model = network()
     loss = keras.losses.BinaryCrossentropy()
     runner = runner_for(model, keras.optimizers.SGD(0.0), loss, train, compiled=False)
-    done = run_to_end(runner.train(1, 10**9, None))
-    assert sorted(done.rows) == list(range(ROWS))
-    expected = model(train.x).numpy()[done.rows]
-    np.testing.assert_allclose(done.predictions, expected, rtol=1e-5)
-    judged = run_to_end(runner.evaluate(train))
-    np.testing.assert_allclose(judged.predictions, model(train.x).numpy(), rtol=1e-5)
-    assert judged.loss == pytest.approx(float(loss(train.y, model(train.x))), rel=1e-5)
+    trained = run_to_end(runner.train(1, 10**9, None))
+    assert sorted(trained.rows) == list(range(ROWS))
+    expected = model(train.x).numpy()[trained.rows]
+    np.testing.assert_allclose(trained.predictions, expected, rtol=1e-5)
+    evaluated = run_to_end(runner.evaluate(train))
+    np.testing.assert_allclose(evaluated.predictions, model(train.x).numpy(), rtol=1e-5)
+    assert evaluated.loss == pytest.approx(float(loss(train.y, model(train.x))), rel=1e-5)
 
 
-def test_the_last_epoch_may_be_cut_short():
+def test_epoch_can_be_limited_to_its_first_batches():
     runner = runner_for(
         network(), keras.optimizers.SGD(), keras.losses.MeanSquaredError(), samples(),
         compiled=False,
     )  # fmt: skip
-    done = run_to_end(runner.train(1, 2, None))
-    assert (done.steps, len(done.rows)) == (2, 2 * BATCH)
+    output = run_to_end(runner.train(1, 2, None))
+    assert (output.steps, len(output.rows)) == (2, 2 * BATCH)
 
 
 def training(*, learning_rate=0.1, total_steps=20, keep_last=False, ema=False, validation=None):
@@ -175,7 +166,7 @@ def training(*, learning_rate=0.1, total_steps=20, keep_last=False, ema=False, v
         executor=SingleEpochExecutor(runner, model, optimizer, validation),
         train=train,
         validation=validation,
-        compute_metrics=lambda done, judged: {"mean": float(judged.y[done.rows].mean())},
+        compute_metrics=lambda output, rows: {"mean": float(rows.y[output.rows].mean())},
         monitors=Monitors(BestEpochState.start("lower"), None, None),
         monitor="loss" if validation is None else "val_loss",
         total_steps=total_steps,
@@ -183,7 +174,7 @@ def training(*, learning_rate=0.1, total_steps=20, keep_last=False, ema=False, v
     )
 
 
-def test_fit_yields_every_epoch_and_ends_with_the_last_step():
+def test_fit_yields_every_epoch_until_the_last_step():
     state = training(total_steps=12)
     results = list(fit(state, lambda: None))
     assert [(result.epoch, result.step) for result in results] == [(1, 5), (2, 10), (3, 12)]
@@ -199,29 +190,30 @@ def test_fit_keeps_the_weights_of_the_best_epoch():
         if result.metrics["val_loss"] < best[1]:
             best = (result.epoch, result.metrics["val_loss"], state.network.get_weights())
     assert state.best_epoch == best[0]
-    for kept, weight in zip(state.best_weights, best[2], strict=True):
-        np.testing.assert_array_equal(kept, weight)
+    for weight, expected in zip(state.best_weights, best[2], strict=True):
+        np.testing.assert_array_equal(weight, expected)
 
 
-def test_fit_judges_the_average_and_trains_the_weights():
-    with_average = training(validation=samples(40, seed=5), ema=True)
-    without = training(validation=samples(40, seed=5))
-    averaged_weights = list(fit(with_average, lambda: None))
-    plain = list(fit(without, lambda: None))
-    assert [r.metrics["loss"] for r in averaged_weights] == [r.metrics["loss"] for r in plain]
-    assert [r.metrics["val_loss"] for r in averaged_weights] != [
-        r.metrics["val_loss"] for r in plain
+def test_fit_evaluates_the_averages_and_trains_the_weights():
+    averages = [
+        result.metrics
+        for result in fit(training(validation=samples(40, seed=5), ema=True), lambda: None)
     ]
+    weights = [
+        result.metrics for result in fit(training(validation=samples(40, seed=5)), lambda: None)
+    ]
+    assert [m["loss"] for m in averages] == [m["loss"] for m in weights]
+    assert [m["val_loss"] for m in averages] != [m["val_loss"] for m in weights]
 
 
-def test_fit_stops_when_asked():
+def test_fit_stops_on_request():
     state = training(total_steps=10**6)
     results = list(fit(state, iter([None, None, "enough"]).__next__))
     assert [result.stop for result in results] == [None, None, "enough"]
     assert state.interrupted
 
 
-def test_a_loss_that_is_not_finite_says_where():
+def test_loss_that_is_not_finite_reports_where():
     state = training(learning_rate=1e38, total_steps=100)
     with pytest.raises(DivergedError) as caught:
         list(fit(state, lambda: None))

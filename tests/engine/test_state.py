@@ -1,4 +1,4 @@
-"""A state put back into a new network and optimizer goes on to the same bytes."""
+"""A state restored into a new network and optimizer continues to the same bytes."""
 
 import keras
 import numpy as np
@@ -11,7 +11,7 @@ from trainer.engine.state import get_state, restore
 from trainer.errors import RunError
 
 
-def trained(units=8):
+def build(units=8):
     draw = np.random.default_rng(0)
     x = draw.normal(size=(50, 4)).astype(np.float32)
     samples = Samples(x, (x[:, :1] > 0).astype(np.float32), None, np.arange(50), np.zeros(50, bool))
@@ -26,7 +26,7 @@ def trained(units=8):
         ],
         name="network",
     )
-    # Names that a process makes up are counted; those of `build_network` are not.
+    # Keras numbers automatic names by a counter of the process; `build_network` sets all names.
     optimizer = keras.optimizers.AdamW(
         keras.optimizers.schedules.CosineDecay(0.01, 40),
         use_ema=True,
@@ -47,36 +47,35 @@ def trained(units=8):
     return network, optimizer, runner
 
 
-def test_training_goes_on_bit_for_bit():
-    network, optimizer, runner = trained()
-    for epoch in range(1, 5):
-        run_to_end(runner.train(epoch, 10**9, None))
-    whole = get_state(network, optimizer)
-
-    network, optimizer, runner = trained()
-    for epoch in range(1, 3):
+def test_training_continues_bit_for_bit():
+    network, optimizer, runner = build()
+    for epoch in (1, 2):
         run_to_end(runner.train(epoch, 10**9, None))
     half = get_state(network, optimizer)
-    network, optimizer, runner = trained()
+    for epoch in (3, 4):
+        run_to_end(runner.train(epoch, 10**9, None))
+    expected = get_state(network, optimizer)
+
+    network, optimizer, runner = build()
     restore(network, optimizer, half)
-    for epoch in range(3, 5):
+    for epoch in (3, 4):
         run_to_end(runner.train(epoch, 10**9, None))
     resumed = get_state(network, optimizer)
-    assert whole.keys() == resumed.keys()
-    for name, value in whole.items():
+    assert expected.keys() == resumed.keys()
+    for name, value in expected.items():
         np.testing.assert_array_equal(value, resumed[name], err_msg=name)
 
 
-def test_every_kind_of_variable_is_in_it():
-    network, optimizer, _ = trained()
+def test_state_contains_every_kind_of_variable():
+    network, optimizer, _ = build()
     names = " ".join(get_state(network, optimizer))
     for part in ("kernel", "moving_mean", "seed_generator", "iteration", "momentum", "average"):
         assert part in names
 
 
-def test_a_state_of_another_network_is_refused():
-    network, optimizer, _ = trained()
-    other = get_state(*trained(units=9)[:2])
+def test_state_of_another_network_is_rejected():
+    network, optimizer, _ = build()
+    other = get_state(*build(units=9)[:2])
     with pytest.raises(RunError, match="shape"):
         restore(network, optimizer, other)
     other.popitem()

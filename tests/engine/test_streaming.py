@@ -1,10 +1,12 @@
-"""The streaming runner trains as plain Keras does on the same batches, and as the resident one does."""
+"""The streaming runner trains as plain Keras and as the resident runner do."""
+
+from dataclasses import replace
 
 import keras
 import numpy as np
 import pytest
 
-from tests.engine.test_runner import CASES, EPOCHS, network, samples
+from tests.engine.test_runner import EPOCHS, dense, network, samples
 from trainer.data.scratch_arrays import ScratchArray
 from trainer.engine import streaming
 from trainer.engine.batches import run_to_end
@@ -15,18 +17,18 @@ ROWS, BATCH, SHARD = 530, 16, 8
 
 
 @pytest.fixture(autouse=True)
-def small_shards(monkeypatch):
+def _small_shards(monkeypatch):
     monkeypatch.setattr(streaming, "SHARD_ROWS", SHARD)
 
 
-def on_disk(held):
+def on_disk(samples):
     def stored(array):
         scratch = ScratchArray(*array.shape)
         for start in range(0, len(array), 100):
             scratch.append(array[start : start + 100])
         return scratch.mapped()
 
-    return type(held)(stored(held.x), stored(held.y), held.weight, held.rows, held.unseen)
+    return replace(samples, x=stored(samples.x), y=stored(samples.y))
 
 
 def runner_for(kind, model, optimizer, train, *, loss="binary_crossentropy", **settings):
@@ -35,51 +37,52 @@ def runner_for(kind, model, optimizer, train, *, loss="binary_crossentropy", **s
     return kind(model, optimizer, keras.losses.get(loss), train, **options)
 
 
-def order_of(rows, epoch, *, seed=1, shuffle=True, shard=SHARD):
+def order_of(count, epoch, *, seed=1, shuffle=True, shard=SHARD):
     parts = []
-    for window in streamed_order(rows, seed, epoch, shuffle=shuffle, shard=shard):
-        held = np.concatenate([np.arange(one.start, one.stop) for one in window.shards])
-        parts.append(held if window.order is None else held[window.order])
+    for window in streamed_order(count, seed, epoch, shuffle=shuffle, shard=shard):
+        rows = np.concatenate([np.arange(shard.start, shard.stop) for shard in window.shards])
+        parts.append(rows if window.order is None else rows[window.order])
     return np.concatenate(parts)
 
 
 @pytest.mark.parametrize("compiled", [False, True], ids=["graph", "xla"])
-@pytest.mark.parametrize("case", ["accumulation", "normalisation", "weights", "classes"])
-def test_weights_are_those_of_keras(case, compiled):
-    hidden, optimizer, options = CASES[case]
-    train = on_disk(samples(ROWS, **options))
-    outputs = train.y.shape[1]
-    activation = "sigmoid" if outputs == 1 else "softmax"
-    loss = "binary_crossentropy" if outputs == 1 else "categorical_crossentropy"
+def test_weights_equal_those_of_keras(compiled):
+    def hidden():
+        return [dense(), keras.layers.BatchNormalization()]
 
-    ours = network(hidden, outputs=outputs, activation=activation)
-    runner = runner_for(StreamingRunner, ours, optimizer(), train, loss=loss, compiled=compiled)
+    def optimizer():
+        return keras.optimizers.Adam(0.01, gradient_accumulation_steps=2)
+
+    train = on_disk(samples(ROWS, outputs=3, weighted=True))
+    loss = "categorical_crossentropy"
+
+    model = network(hidden, outputs=3, activation="softmax")
+    runner = runner_for(StreamingRunner, model, optimizer(), train, loss=loss, compiled=compiled)
     losses = [run_to_end(runner.train(epoch, 10**9, None)).loss for epoch in range(1, EPOCHS + 1)]
 
-    theirs = network(hidden, outputs=outputs, activation=activation)
-    theirs.compile(optimizer(), keras.losses.get(loss), jit_compile=False)
+    keras_model = network(hidden, outputs=3, activation="softmax")
+    keras_model.compile(optimizer(), keras.losses.get(loss), jit_compile=False)
     expected = []
     for epoch in range(1, EPOCHS + 1):
         order = order_of(ROWS, epoch)
-        weight = None if train.weight is None else train.weight[order]
-        history = theirs.fit(
+        history = keras_model.fit(
             train.x[order],
             train.y[order],
-            sample_weight=weight,
+            sample_weight=train.weight[order],
             batch_size=BATCH,
             shuffle=False,
             verbose=0,
         )
         expected.append(history.history["loss"][0])
     np.testing.assert_allclose(losses, expected, rtol=2e-5)
-    for mine, other in zip(ours.weights, theirs.weights, strict=True):
-        np.testing.assert_allclose(mine.numpy(), other.numpy(), rtol=2e-4, atol=2e-5)
+    for weight, expected_weight in zip(model.weights, keras_model.weights, strict=True):
+        np.testing.assert_allclose(weight.numpy(), expected_weight.numpy(), rtol=2e-4, atol=2e-5)
 
 
 @pytest.mark.parametrize(
     ("batch_size", "shuffle"), [(1, True), (7, True), (100, False), (100, True), (1000, True)]
 )
-def test_every_row_once_an_epoch_and_only_the_last_batch_is_short(batch_size, shuffle):
+def test_epoch_contains_every_row_once_and_only_the_last_batch_is_smaller(batch_size, shuffle):
     train = on_disk(samples(ROWS))
     model = network()
     runner = runner_for(
@@ -87,51 +90,48 @@ def test_every_row_once_an_epoch_and_only_the_last_batch_is_short(batch_size, sh
         batch_size=batch_size, shuffle=shuffle,
     )  # fmt: skip
     for epoch in (1, 2):
-        done = run_to_end(runner.train(epoch, 10**9, None))
-        assert np.array_equal(done.rows, order_of(ROWS, epoch, shuffle=shuffle))
-        assert sorted(done.rows) == list(range(ROWS))
-        assert done.steps == runner.steps_per_epoch == -(-ROWS // min(batch_size, ROWS))
-        expected = model(train.x[done.rows]).numpy()
-        np.testing.assert_allclose(done.predictions, expected, rtol=1e-5)
+        output = run_to_end(runner.train(epoch, 10**9, None))
+        assert np.array_equal(output.rows, order_of(ROWS, epoch, shuffle=shuffle))
+        assert sorted(output.rows) == list(range(ROWS))
+        assert output.steps == runner.steps_per_epoch == -(-ROWS // min(batch_size, ROWS))
+        expected = model(train.x[output.rows]).numpy()
+        np.testing.assert_allclose(output.predictions, expected, rtol=1e-5)
     assert len(runner.program._shapes) <= 2
 
 
-@pytest.mark.parametrize("rows", [3, 64, 530])
-def test_as_the_resident_runner_in_file_order_or_in_one_window(rows, monkeypatch):
-    for shuffle in (False, True):
-        if shuffle:
-            monkeypatch.setattr(streaming, "SHARD_ROWS", 128)
-        losses, weights = [], []
-        for kind, train in (
-            (ResidentRunner, samples(rows)),
-            (StreamingRunner, on_disk(samples(rows))),
-        ):
-            model = network()
-            runner = runner_for(kind, model, keras.optimizers.Adam(0.01), train, shuffle=shuffle)
-            losses.append(
-                [run_to_end(runner.train(epoch, 10**9, None)).loss for epoch in range(1, 4)]
-            )
-            losses[-1].append(run_to_end(runner.evaluate(train)).loss)
-            weights.append(model.get_weights())
-        np.testing.assert_allclose(losses[0], losses[1], rtol=1e-6)
-        for one, other in zip(*weights, strict=True):
-            np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+@pytest.mark.parametrize(("rows", "shuffle"), [(3, False), (64, False), (530, False), (530, True)])
+def test_equals_resident_runner_in_file_order_or_in_one_window(rows, shuffle, monkeypatch):
+    if shuffle:
+        monkeypatch.setattr(streaming, "SHARD_ROWS", 128)
+    losses, weights = [], []
+    for kind, train in (
+        (ResidentRunner, samples(rows)),
+        (StreamingRunner, on_disk(samples(rows))),
+    ):
+        model = network()
+        runner = runner_for(kind, model, keras.optimizers.Adam(0.01), train, shuffle=shuffle)
+        losses.append([run_to_end(runner.train(epoch, 10**9, None)).loss for epoch in range(1, 4)])
+        losses[-1].append(run_to_end(runner.evaluate(train)).loss)
+        weights.append(model.get_weights())
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-6)
+    for weight, expected in zip(*weights, strict=True):
+        np.testing.assert_allclose(weight, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_the_same_bytes_from_run_to_run():
-    found = []
+def test_training_is_deterministic():
+    results = []
     for _ in range(2):
         model = network()
         train = on_disk(samples(ROWS, weighted=True))
-        runner = runner_for(StreamingRunner, model, keras.optimizers.Adam(), train, compiled=True)
-        done = [run_to_end(runner.train(epoch, 10**9, None)) for epoch in (1, 2)]
-        found.append((done[1].loss, model.get_weights()))
-    assert found[0][0] == found[1][0]
-    for one, other in zip(found[0][1], found[1][1], strict=True):
-        assert np.array_equal(one, other)
+        runner = runner_for(StreamingRunner, model, keras.optimizers.Adam(), train)
+        outputs = [run_to_end(runner.train(epoch, 10**9, None)) for epoch in (1, 2)]
+        results.append((outputs[1].loss, model.get_weights()))
+    assert results[0][0] == results[1][0]
+    for weight, expected in zip(results[0][1], results[1][1], strict=True):
+        assert np.array_equal(weight, expected)
 
 
-def test_order_is_a_function_of_seed_and_epoch_alone():
+def test_order_depends_only_on_seed_and_epoch():
     first = order_of(ROWS, 3, seed=7)
     assert sorted(first) == list(range(ROWS))
     assert np.array_equal(first, order_of(ROWS, 3, seed=7))
@@ -139,21 +139,21 @@ def test_order_is_a_function_of_seed_and_epoch_alone():
     assert not np.array_equal(first, order_of(ROWS, 3, seed=8))
     assert np.array_equal(order_of(ROWS, 3, shuffle=False), np.arange(ROWS))
     assert np.array_equal(order_of(ROWS, 3, shard=ROWS), epoch_order(ROWS, 1, 3, True))
-    # Rows of a window come from its shards alone.
+    # The rows of a window come only from its shards.
     window = next(streamed_order(ROWS, 7, 3, shuffle=True, shard=SHARD))
     assert window.rows <= SHARD * streaming.WINDOW_SHARDS
     assert len({row // SHARD for row in first[: window.rows]}) == len(window.shards)
 
 
-def test_the_last_epoch_may_be_cut_short():
+def test_epoch_can_be_limited_to_its_first_batches():
     train = on_disk(samples(ROWS))
     runner = runner_for(StreamingRunner, network(), keras.optimizers.SGD(), train)
-    done = run_to_end(runner.train(1, 5, None))
-    assert (done.steps, len(done.rows)) == (5, 5 * BATCH)
-    assert np.array_equal(done.rows, order_of(ROWS, 1)[: 5 * BATCH])
+    output = run_to_end(runner.train(1, 5, None))
+    assert (output.steps, len(output.rows)) == (5, 5 * BATCH)
+    assert np.array_equal(output.rows, order_of(ROWS, 1)[: 5 * BATCH])
 
 
-def test_rows_that_cannot_be_read_end_the_epoch(monkeypatch):
+def test_read_error_ends_the_epoch(monkeypatch):
     train = on_disk(samples(ROWS))
     runner = runner_for(StreamingRunner, network(), keras.optimizers.SGD(), train)
 
@@ -165,7 +165,7 @@ def test_rows_that_cannot_be_read_end_the_epoch(monkeypatch):
         run_to_end(runner.train(1, 10**9, None))
 
 
-def test_windows_of_wide_rows_have_fewer_rows(monkeypatch):
+def test_shards_of_wide_rows_are_smaller(monkeypatch):
     monkeypatch.setattr(streaming, "SHARD_ROWS", 1 << 16)
     assert shard_rows(20) == 1 << 16
     assert shard_rows(2048) * 2048 * 4 * streaming.WINDOW_SHARDS <= 1 << 27
