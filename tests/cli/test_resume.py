@@ -13,7 +13,7 @@ from time import perf_counter
 import pytest
 
 from tests.cli.runs import SETTINGS, log_lines, read_manifest, run_directories
-from tests.kill.comparison import compared
+from tests.kill.comparison import comparable_files
 from trainer.engine import fit as training_loop
 from trainer.runs.lock import RunLock
 
@@ -28,7 +28,7 @@ def test_stopped_run_resumes_to_the_bytes_of_an_uninterrupted_one(
     assert result.code == 0, result.err
     assert result.out == f"{run}\n"
     assert "resumes after epoch 3, step 9, from checkpoint last" in result.err
-    assert compared(run) == compared(whole_run())
+    assert comparable_files(run) == comparable_files(whole_run())
     manifest = read_manifest(run)
     assert (manifest["status"], manifest["epochs"]) == ("finished", 6)
     assert manifest["stopped_because"] == "all epochs done"
@@ -67,14 +67,14 @@ def test_run_is_stopped_twice(
         assert f"resume with: trainer resume {run}" in result.err
     assert trainer("resume", run, "--quiet").code == 0
     assert len(read_manifest(run)["resumptions"]) == 3
-    assert compared(run) == compared(whole_run(epochs))
+    assert comparable_files(run) == comparable_files(whole_run(epochs))
 
 
 # Finished runs, and how they are extended.
 
 
 def test_finished_run_is_refused(finished: Path, refused: Callable) -> None:
-    before = compared(finished)
+    before = comparable_files(finished)
     mentions = [
         "a finished run (all epochs done)",
         f"trainer resume {finished} fit.epochs=+20",
@@ -82,7 +82,7 @@ def test_finished_run_is_refused(finished: Path, refused: Callable) -> None:
     refused("resume", finished, mentions=mentions, kind="run")
     refused("resume", finished, "fit.epochs=6", mentions=mentions, kind="run")
     refused("resume", finished, "fit.epochs=+0", mentions=mentions, kind="run")
-    assert compared(finished) == before
+    assert comparable_files(finished) == before
 
 
 def test_extended_run_equals_one_that_was_as_long_from_the_start(
@@ -94,7 +94,7 @@ def test_extended_run_equals_one_that_was_as_long_from_the_start(
     assert "epoch 26/26" in result.err
     assert log_lines(finished)[:6] == first
     assert len(log_lines(finished)) == 26
-    assert compared(finished) == compared(whole_run("fit.epochs=26"))
+    assert comparable_files(finished) == comparable_files(whole_run("fit.epochs=26"))
     assert read_manifest(finished)["resumptions"][0]["changes"] == {"fit.epochs": "6 → 26"}
     # The config of the run repeats the longer training.
     result = trainer("fit", finished / "config.yaml", "--runs", "again", "--json", "--quiet")
@@ -123,7 +123,7 @@ def test_early_stopped_run_resumes_with_more_patience(
     assert result.code == 0, result.err
     assert len(log_lines(run)) > stopped_at
     whole = whole_run(*patient, "fit.early_stopping.patience=7")
-    assert compared(run) == compared(whole)
+    assert comparable_files(run) == comparable_files(whole)
     # More epochs alone do not help: they are not why it stopped.
     more = f"trainer resume {run} fit.early_stopping.patience=+10"
     mentions = [f"a finished run (val_loss has not improved for 7 epochs); extend it: {more}"]
@@ -213,13 +213,13 @@ def test_run_resumes_from_inside_its_directory(
     whole_run: Callable,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    whole = compared(whole_run())
+    whole = comparable_files(whole_run())
     run = folder / stopped_run("good.yaml")
     monkeypatch.chdir(run)
     result = trainer("resume", ".")
     assert result.code == 0, result.err
     assert result.out == ".\n"
-    assert compared(run) == whole
+    assert comparable_files(run) == whole
 
 
 def test_warm_started_run_resumes_without_the_run_it_started_from(
@@ -235,7 +235,7 @@ def test_warm_started_run_resumes_without_the_run_it_started_from(
     result = trainer("resume", run)
     assert result.code == 0, result.err
     assert "warm start" not in result.err
-    assert compared(run) == compared(Path(whole.out.strip()))
+    assert comparable_files(run) == comparable_files(Path(whole.out.strip()))
 
 
 def test_custom_layer_needs_permission_again(
@@ -246,12 +246,12 @@ def test_custom_layer_needs_permission_again(
     )
     custom = "model.layers=[{dense: 4}, {custom: 'custom_layer_of_resume:doubled'}]"
     run = stopped_run("good.yaml", custom)
-    before = compared(run)
+    before = comparable_files(run)
     refused("resume", run, mentions=["custom: custom_layer_of_resume:doubled", "--allow-custom"])
-    assert compared(run) == before
+    assert comparable_files(run) == before
     result = trainer("resume", run, "--allow-custom")
     assert result.code == 0, result.err
-    assert compared(run) == compared(whole_run(custom))
+    assert comparable_files(run) == comparable_files(whole_run(custom))
 
 
 _CUSTOM_CALLBACK = """\
@@ -290,7 +290,7 @@ def test_custom_callback_resumes_with_its_state(
     assert result.code == 0, result.err
     assert "Halving.door" in result.err
     assert any("Halving.door" in warning for warning in read_manifest(run)["warnings"])
-    assert compared(run) == compared(whole_run(*custom))
+    assert comparable_files(run) == comparable_files(whole_run(*custom))
 
 
 # fit --resume-or-start.
@@ -330,7 +330,7 @@ def test_resume_or_start_of_several_configs(
     first, second = result.out.splitlines()
     assert first.startswith("runs/good/")
     assert second == str(stopped)
-    assert compared(stopped) == compared(whole_run(config="other.yaml"))
+    assert comparable_files(stopped) == comparable_files(whole_run(config="other.yaml"))
     assert trainer(*command, "--quiet").out == result.out
     assert len(run_directories()) == 2
 

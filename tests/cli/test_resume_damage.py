@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.runs import SETTINGS, log_lines, read_manifest, run_directories
-from tests.kill.comparison import compared
+from tests.kill.comparison import comparable_files
 from trainer.runs.checkpoints import read_checkpoint
 from trainer.workflows import checkpoint_schedule
 
@@ -34,7 +34,7 @@ def test_damaged_checkpoint_is_skipped(
     checkpoints = run / "checkpoints"
     assert read_checkpoint(checkpoints / "last").metadata["epoch"] == 3
     assert read_checkpoint(checkpoints / "last-1").metadata["epoch"] == 2
-    whole = compared(whole_run(each_epoch))
+    whole = comparable_files(whole_run(each_epoch))
     intact = run.with_name("intact")
     shutil.copytree(run, intact)
     for name in ("model.keras", "state.npz", "checkpoint.json"):
@@ -46,7 +46,7 @@ def test_damaged_checkpoint_is_skipped(
         assert f"checkpoints/last/{name}" in result.err
         assert "last-1 is used" in result.err
         assert "resumes after epoch 2" in result.err
-        assert compared(run) == whole
+        assert comparable_files(run) == whole
         manifest = read_manifest(run)
         assert manifest["resumptions"][0]["checkpoint"] == "last-1"
         assert any(f"last/{name}" in warning for warning in manifest["warnings"])
@@ -60,7 +60,7 @@ def test_missing_last_checkpoint_is_skipped(
     result = trainer("resume", run)
     assert result.code == 0, result.err
     assert "last-1 is used" in result.err
-    assert compared(run) == compared(whole_run())
+    assert comparable_files(run) == comparable_files(whole_run())
 
 
 def test_each_damaged_checkpoint_is_named(
@@ -69,10 +69,10 @@ def test_each_damaged_checkpoint_is_named(
     run = stopped_run("good.yaml")
     flip_a_bit(run / "checkpoints" / "last" / "state.npz")
     flip_a_bit(run / "checkpoints" / "last-1" / "model.keras")
-    before = compared(run)
+    before = comparable_files(run)
     mentions = ["checkpoints/last/state.npz", "checkpoints/last-1/model.keras"]
     refused("resume", run, mentions=mentions, kind="run")
-    assert compared(run) == before
+    assert comparable_files(run) == before
 
 
 def test_log_shorter_than_the_checkpoint_is_refused(
@@ -80,9 +80,9 @@ def test_log_shorter_than_the_checkpoint_is_refused(
 ) -> None:
     run = stopped_run("good.yaml")
     (run / "metrics.jsonl").write_text("".join(f"{line}\n" for line in log_lines(run)[:-1]))
-    before = compared(run)
+    before = comparable_files(run)
     refused("resume", run, mentions=["metrics.jsonl"], kind="run")
-    assert compared(run) == before
+    assert comparable_files(run) == before
 
 
 # Losses that are not finite.

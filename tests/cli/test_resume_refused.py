@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.cli.runs import edit_manifest, log_lines, read_manifest
-from tests.kill.comparison import compared
+from tests.kill.comparison import comparable_files
 
 
 def test_config_edited_by_hand(
@@ -22,7 +22,7 @@ def test_config_edited_by_hand(
     text = config.read_text()
     assert "learning_rate: 0.001" in text
     config.write_text(text.replace("learning_rate: 0.001", "learning_rate: 0.01"))
-    before = compared(run)
+    before = comparable_files(run)
     refused(
         "resume",
         run,
@@ -32,7 +32,7 @@ def test_config_edited_by_hand(
             "--accept-differences",
         ],
     )
-    assert compared(run) == before
+    assert comparable_files(run) == before
     assert not (run / "lock").exists()
 
 
@@ -165,9 +165,9 @@ def test_other_device(
 ) -> None:
     run = stopped_run("good.yaml")
     edit_manifest(run, **changes)
-    before = compared(run)
+    before = comparable_files(run)
     refused("resume", run, mentions=[mentions, "--accept-differences"], kind="run")
-    assert compared(run) == before
+    assert comparable_files(run) == before
 
 
 def test_accepted_differences_are_recorded(
@@ -205,9 +205,9 @@ def test_missing_checkpoints(
     else:
         for former in (run / "checkpoints").glob("last*"):
             shutil.rmtree(former)
-    before = compared(run)
+    before = comparable_files(run)
     refused("resume", run, mentions=["checkpoints/last", "nothing to resume from"], kind="run")
-    assert compared(run) == before
+    assert comparable_files(run) == before
 
 
 def test_path_that_is_not_a_run(folder: Path, stopped_run: Callable, refused: Callable) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.runs import log_lines
-from tests.kill.comparison import compared
+from tests.kill.comparison import comparable_files
 from trainer.workflows import checkpoint_schedule
 
 FIT = (
@@ -100,7 +100,7 @@ def check_resumes(run: Path, trainer: Callable, *settings: str) -> None:
     assert result.code == 0, result.err
     whole = trainer(*FIT, *settings, "--runs", "whole")
     assert whole.code == 0, whole.err
-    assert compared(run) == compared(Path(whole.out.strip()))
+    assert comparable_files(run) == comparable_files(Path(whole.out.strip()))
 
 
 def test_disk_fills_up(small_disk: None, trainer: Callable, after_epoch: Callable) -> None:
@@ -111,11 +111,11 @@ def test_disk_fills_up(small_disk: None, trainer: Callable, after_epoch: Callabl
     check_message(result.err, f"error: {run}", "no space left on device (ENOSPC)", "free space")
     check_usable(run, trainer)
     # Resuming fails too while the disk is full, and changes nothing.
-    before = compared(run)
+    before = comparable_files(run)
     result = trainer("resume", run)
     assert result.code == 3, result
     check_message(result.err, "no space left on device (ENOSPC)")
-    assert compared(run) == before
+    assert comparable_files(run) == before
     (DISK / "filler").unlink()
     check_resumes(run, trainer)
 

@@ -1,7 +1,4 @@
-"""Whether two run directories are the same run, and where they first are not.
-
-Owns: which files count, the words for a difference.
-"""
+"""Comparison of run directories by their bytes, with readable differences."""
 
 from __future__ import annotations
 
@@ -13,92 +10,98 @@ from typing import Any
 
 import numpy as np
 
-NOT_COMPARED = ("manifest.json", "timing.jsonl", "report.html", "lock")
-"""They tell of time and processes."""
+IGNORED = ("manifest.json", "timing.jsonl", "report.html", "lock")
+"""Files with times and process ids."""
 
 
-def compared(run: Path) -> dict[str, bytes]:
-    """Path in the run → content, of each file that has to be the same."""
+def comparable_files(run: Path) -> dict[str, bytes]:
+    """Return path in the run → content for each file that must be the same."""
     names = [str(path.relative_to(run)) for path in sorted(run.rglob("*")) if path.is_file()]
     return {
         name: (run / name).read_bytes()
         for name in names
-        # Former checkpoints are of another moment.
-        if name not in NOT_COMPARED and not name.startswith("checkpoints/last-")
+        # Earlier checkpoints were written at other times.
+        if name not in IGNORED and not name.startswith("checkpoints/last-")
     }
 
 
-def differences(run: Path, undisturbed: Path) -> list[str]:
-    """Each file that differs, with the first place in it; empty for the same run."""
-    found, expected = compared(run), compared(undisturbed)
-    told = [f"{name}: missing" for name in expected if name not in found]
-    told += [f"{name}: should not be there" for name in found if name not in expected]
-    return told + [
-        f"{name}: {_difference(name, found[name], expected[name])}"
+def differences(run: Path, reference: Path) -> list[str]:
+    """Return each file that differs and how; empty for the same run."""
+    actual, expected = comparable_files(run), comparable_files(reference)
+    result = [f"{name}: missing" for name in expected if name not in actual]
+    result += [f"{name}: unexpected" for name in actual if name not in expected]
+    return result + [
+        f"{name}: {_difference(name, actual[name], expected[name])}"
         for name in expected
-        if name in found and found[name] != expected[name]
+        if name in actual and actual[name] != expected[name]
     ]
 
 
-def _difference(name: str, found: bytes, expected: bytes) -> str:
+def _difference(name: str, actual: bytes, expected: bytes) -> str:
     try:
         if name.endswith(".npz"):
-            return _of_archives(found, expected, _of_arrays)
+            return _archive_difference(actual, expected, _array_difference)
         if name.endswith(".keras"):
-            return _of_archives(found, expected, _of_bytes)
+            return _archive_difference(actual, expected, _byte_difference)
         if name.endswith(".jsonl"):
-            return _of_lines(found, expected)
+            return _line_difference(actual, expected)
         if name.endswith(".json"):
-            return _of_values(json.loads(found), json.loads(expected)) or "only in its form"
+            return (
+                _value_difference(json.loads(actual), json.loads(expected)) or "only in formatting"
+            )
     except ValueError as damage:
         return f"damaged: {damage}"
-    return _of_bytes(found, expected)
+    return _byte_difference(actual, expected)
 
 
-def _of_archives(found: bytes, expected: bytes, differ: Any) -> str:
-    with zipfile.ZipFile(BytesIO(found)) as one, zipfile.ZipFile(BytesIO(expected)) as other:
-        names = list(dict.fromkeys((*other.namelist(), *one.namelist())))
-        told = []
-        for name in names:
-            if name not in one.namelist() or name not in other.namelist():
-                told.append(f"{name} is {'too much' if name in one.namelist() else 'missing'}")
-            elif one.read(name) != other.read(name):
-                told.append(f"{name}: {differ(one.read(name), other.read(name))}")
-    return "; ".join(told) or "only in its form"
+def _archive_difference(actual: bytes, expected: bytes, compare: Any) -> str:
+    with zipfile.ZipFile(BytesIO(actual)) as first, zipfile.ZipFile(BytesIO(expected)) as second:
+        ours = {name: first.read(name) for name in first.namelist()}
+        theirs = {name: second.read(name) for name in second.namelist()}
+    parts = [f"{name} is missing" for name in theirs if name not in ours]
+    parts += [f"{name} is unexpected" for name in ours if name not in theirs]
+    parts += [
+        f"{name}: {compare(ours[name], content)}"
+        for name, content in theirs.items()
+        if name in ours and ours[name] != content
+    ]
+    return "; ".join(parts) or "only in formatting"
 
 
-def _of_arrays(found: bytes, expected: bytes) -> str:
-    one, other = (np.load(BytesIO(content), allow_pickle=False) for content in (found, expected))
-    if (one.shape, one.dtype) != (other.shape, other.dtype):
-        return f"{one.dtype}{one.shape}, not {other.dtype}{other.shape}"
-    if one.ndim == 0 or one.dtype.kind not in "biuf":
-        return f"{one}, not {other}"
-    count = int((one != other).sum())
-    most = np.nanmax(np.abs(one.astype(float) - other.astype(float)))
-    return f"{count} of {one.size} values, by at most {most:.3g}"
+def _array_difference(actual: bytes, expected: bytes) -> str:
+    ours, theirs = (np.load(BytesIO(content), allow_pickle=False) for content in (actual, expected))
+    if (ours.shape, ours.dtype) != (theirs.shape, theirs.dtype):
+        return f"{ours.dtype}{ours.shape}, not {theirs.dtype}{theirs.shape}"
+    if ours.ndim == 0 or ours.dtype.kind not in "biuf":
+        return f"{ours}, not {theirs}"
+    count = int((ours != theirs).sum())
+    most = np.nanmax(np.abs(ours.astype(float) - theirs.astype(float)))
+    return f"{count} of {ours.size} values, by at most {most:.3g}"
 
 
-def _of_lines(found: bytes, expected: bytes) -> str:
-    ones, others = found.splitlines(), expected.splitlines()
-    for number, (one, other) in enumerate(zip(ones, others, strict=False), start=1):
-        if one != other:
-            return f"line {number}: {_of_values(json.loads(one), json.loads(other))}"
-    return f"{len(ones)} lines, not {len(others)}"
+def _line_difference(actual: bytes, expected: bytes) -> str:
+    ours, theirs = actual.splitlines(), expected.splitlines()
+    for number, (line, other) in enumerate(zip(ours, theirs, strict=False), start=1):
+        if line != other:
+            return f"line {number}: {_value_difference(json.loads(line), json.loads(other))}"
+    return f"{len(ours)} lines, not {len(theirs)}"
 
 
-def _of_values(found: Any, expected: Any, key: str = "") -> str:
-    if isinstance(found, dict) and isinstance(expected, dict):
-        told = [
-            _of_values(found.get(name), expected.get(name), f"{key}.{name}" if key else name)
-            for name in dict.fromkeys((*expected, *found))
+def _value_difference(actual: Any, expected: Any, key: str = "") -> str:
+    if isinstance(actual, dict) and isinstance(expected, dict):
+        parts = [
+            _value_difference(
+                actual.get(name), expected.get(name), f"{key}.{name}" if key else name
+            )
+            for name in dict.fromkeys((*expected, *actual))
         ]
-        return "; ".join(text for text in told if text)
-    return "" if found == expected else f"{key} is {found}, not {expected}"
+        return "; ".join(part for part in parts if part)
+    return "" if actual == expected else f"{key} is {actual}, not {expected}"
 
 
-def _of_bytes(found: bytes, expected: bytes) -> str:
-    place = next(
-        (at for at, (one, other) in enumerate(zip(found, expected, strict=False)) if one != other),
-        min(len(found), len(expected)),
+def _byte_difference(actual: bytes, expected: bytes) -> str:
+    pairs = enumerate(zip(actual, expected, strict=False))
+    first = next(
+        (index for index, (byte, other) in pairs if byte != other), min(len(actual), len(expected))
     )
-    return f"from byte {place} on ({len(found)} bytes, not {len(expected)})"
+    return f"from byte {first} on ({len(actual)} bytes, not {len(expected)})"

@@ -1,4 +1,4 @@
-"""A nursery and the undisturbed runs, once a session; what happened, in words at its end."""
+"""A fork server and the reference runs, once per session; a summary of what was killed at its end."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.kill.cases import Case
-from tests.kill.histories import PLACES, Undisturbed, train_undisturbed
-from tests.kill.nursery import Nursery
+from tests.kill.fork_server import ForkServer
+from tests.kill.histories import PLACES, ReferenceRun, train_reference
+from tests.kill.trainings import TrainingCase
 
-HISTORIES = int(os.environ.get("TRAINER_KILL_HISTORIES", "6"))
-"""How many histories there are; with 100 or more, every operation on the disk is struck too."""
+HISTORIES = int(os.environ.get("TRAINER_KILL_HISTORIES", "5"))
+"""Number of histories; with 100 or more, each disk operation is tried too."""
 SEED = int(os.environ.get("TRAINER_KILL_SEED", "0"))
-"""Another one, other moments."""
+"""Seed of the moments of interruption."""
 EVERY_OPERATION = HISTORIES >= 100
 
 
@@ -25,57 +25,59 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 
 @pytest.fixture(scope="session")
-def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
-    started = Nursery(tmp_path_factory.mktemp("cache"))
-    yield started
-    started.close()
+def fork_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
+    server = ForkServer(tmp_path_factory.mktemp("cache"))
+    yield server
+    server.close()
 
 
 @pytest.fixture(scope="session")
-def undisturbed(
-    nursery: Nursery, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[Case], Undisturbed]:
-    """The undisturbed run of a case."""
-    done: dict[str, Undisturbed] = {}
+def reference_run(
+    fork_server: ForkServer, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[TrainingCase], ReferenceRun]:
+    """Train a case without interruption."""
+    trained: dict[str, ReferenceRun] = {}
 
-    def call(case: Case) -> Undisturbed:
-        if case.name not in done:
-            folder: Path = tmp_path_factory.mktemp(case.name)
-            done[case.name] = train_undisturbed(nursery, case, folder)
-        return done[case.name]
+    def call(case: TrainingCase) -> ReferenceRun:
+        if case.name not in trained:
+            directory: Path = tmp_path_factory.mktemp(case.name)
+            trained[case.name] = train_reference(fork_server, case, directory)
+        return trained[case.name]
 
     return call
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Numbers of histories and operations, strikes by place, and the longest stop."""
-    told = [
+    """Print the numbers of histories, interruptions by place, and failed operations."""
+    properties = [
         (name, value)
         for reports in terminalreporter.stats.values()
         for report in reports
         if getattr(report, "when", None) == "call"
         for name, value in report.user_properties
     ]
-    histories = [value for name, value in told if name == "history"]
-    sweeps = Counter(value for name, value in told if name == "sweep")
-    operations = [value for name, value in told if name == "operations"]
-    if not told:
+    if not properties:
         return
-    places = Counter(place for strikes in histories for _, place, _ in strikes)
-    signals = Counter(number for strikes in histories for number, _, _ in strikes)
-    seconds = sorted(took for strikes in histories for *_, took in strikes if took is not None)
-    terminalreporter.section("trainings that were killed")
-    terminalreporter.line(
-        f"{len(histories)} histories, {places.total()} strikes "
-        f"({', '.join(f'{count} {name}' for name, count in signals.items())}): "
-        f"{', '.join(f'{places[place]} {place}' for place in PLACES)}"
-    )
+    histories = [value for name, value in properties if name == "history"]
+    sweeps = Counter(value for name, value in properties if name == "sweep")
+    operations = [value for name, value in properties if name == "operations"]
+    places = Counter(place for history in histories for _, place, _ in history)
+    signals = Counter(number for history in histories for number, _, _ in history)
+    seconds = sorted(took for history in histories for *_, took in history if took is not None)
+    terminalreporter.section("interrupted trainings")
+    if histories:
+        terminalreporter.line(
+            f"{len(histories)} histories, {places.total()} interruptions "
+            f"({', '.join(f'{count} {name}' for name, count in signals.items())}): "
+            f"{', '.join(f'{places[place]} {place}' for place in PLACES)}"
+        )
     if seconds:
         terminalreporter.line(
-            f"{len(seconds)} stops in training took {seconds[len(seconds) // 2]:.2f} s (median), "
+            f"{len(seconds)} stops during training took {seconds[len(seconds) // 2]:.2f} s (median), "
             f"{seconds[-1]:.2f} s at most"
         )
     if sweeps:
-        struck = ", ".join(f"{count} {place}" for place, count in sorted(sweeps.items()))
-        terminalreporter.line(f"strikes at sweeps: {struck}")
-    terminalreporter.line(f"{sum(operations)} operations on the disk went wrong")
+        counts = ", ".join(f"{count} {place}" for place, count in sorted(sweeps.items()))
+        terminalreporter.line(f"killed in sweeps: {counts}")
+    if operations:
+        terminalreporter.line(f"{sum(operations)} disk operations failed")

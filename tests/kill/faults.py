@@ -1,8 +1,6 @@
-"""What goes wrong inside a process, at a moment that no watcher could hit.
+"""Faults at a chosen disk operation or evaluation of a process.
 
-It changes the process for good: only a child that was forked for one command arms it.
-
-Owns: which operations on a disk there are, what happens at one of them. Does not own: the children.
+They change the process for good: only a child forked for one command injects them.
 """
 
 from __future__ import annotations
@@ -20,90 +18,90 @@ from trainer.engine.batches import EpochOutput, Evaluator
 from trainer.runs.files import DISK
 from trainer.workflows import recording
 
-DIE, HALF = "die", "half"
+DIE, DIE_HALFWAY = "die", "die halfway"
 """The process is killed before the operation, or when half of it is done."""
 
 
-def arm(
+def inject_fault(
     *,
     root: str = "",
-    fatal: int = 0,
-    how: str | int = DIE,
-    told: str = "",
+    operation: int = 0,
+    effect: str | int = DIE,
+    log: str = "",
     evaluation: int = 0,
-    number: int = signal.SIGKILL,
+    signal_number: int = signal.SIGKILL,
 ) -> None:
-    """Let something go wrong in this process.
+    """Make one operation of this process fail.
 
     Args:
-        root: The folder of the runs; with it, operations on the disk below it are counted.
-        fatal: The operation, from 1, that goes wrong; 0 for none.
-        how: `DIE`, `HALF` or the number of an error.
-        told: A file that takes the operations' names, a line each.
-        evaluation: Instead: the process sends itself a signal when it has begun its so manieth
-            evaluation, of the validation rows after an epoch or of all rows at the end.
-        number: That signal.
+        root: The directory of the runs; with it, disk operations below it are counted.
+        operation: The operation, from 1, that fails; 0 for none.
+        effect: `DIE`, `DIE_HALFWAY` or an errno.
+        log: A file for the names of the operations, one per line.
+        evaluation: Instead: the process sends itself a signal when it begins this evaluation, from 1,
+            of the validation rows after an epoch or of all rows at the end.
+        signal_number: That signal.
     """
     if root:
-        Disk(root, fatal, how, Path(told)).arm()
+        FaultyDisk(root, operation, effect, Path(log)).install()
     if evaluation:
-        _signal_in_evaluation(evaluation, number)
+        _send_signal_in_evaluation(evaluation, signal_number)
 
 
-def _signal_in_evaluation(fatal: int, number: int) -> None:
-    judge = Evaluator.evaluate_in_parts
+def _send_signal_in_evaluation(evaluation: int, signal_number: int) -> None:
+    evaluate = Evaluator.evaluate_in_parts
     begun = count(1)
 
     def evaluate_in_parts(
         evaluator: Evaluator, samples: Samples
     ) -> Generator[None, None, EpochOutput]:
-        if next(begun) == fatal:
-            os.kill(os.getpid(), number)
-        return judge(evaluator, samples)
+        if next(begun) == evaluation:
+            os.kill(os.getpid(), signal_number)
+        return evaluate(evaluator, samples)
 
     Evaluator.evaluate_in_parts = evaluate_in_parts  # type: ignore[method-assign]
 
 
-class Disk:
-    """Counts the operations on the disk; one of them goes wrong, as in `arm`."""
+class FaultyDisk:
+    """Counts the disk operations of this process; one of them fails."""
 
-    def __init__(self, root: str, fatal: int, how: str | int, told: Path) -> None:
-        self._root, self._fatal, self._how = root, fatal, how
-        self._done = 0
+    def __init__(self, root: str, fatal: int, effect: str | int, log: Path) -> None:
+        self._root, self._fatal, self._effect = root, fatal, effect
+        self._count = 0
         self._inside = False
-        self._told = os.open(told, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        self._log = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
 
-    def arm(self) -> None:
-        """From now on operations are counted."""
-        half = {"write": _half_written, "remove": _half_removed}
+    def install(self) -> None:
+        """Count operations from now on."""
+        halves = {"write": _write_half, "remove": _remove_half}
         for name in ("make_directory", "write", "sync", "rename", "remove"):
-            operation = self._counted(name, getattr(DISK, name), half.get(name))
+            operation = self._counted(name, getattr(DISK, name), halves.get(name))
             object.__setattr__(DISK, name, operation)
         recording.save_network = self._counted(
-            "save_network", recording.save_network, _half_saved, place=1
+            "save_network", recording.save_network, _save_half, path_index=1
         )
-        # What does not go through the file system above: single directories and the logs.
+        # Single directories and the logs do not go through `DISK`.
         Path.mkdir = self._counted("mkdir", Path.mkdir)  # type: ignore[method-assign]
-        os.write = self._counted("append", os.write, _half_appended)
+        os.write = self._counted("append", os.write, _append_half)
         os.fsync = self._counted("flush", os.fsync)
-        os.ftruncate = self._counted("cut", os.ftruncate)
-        os.truncate = self._counted("cut", os.truncate)
+        os.ftruncate = self._counted("truncate", os.ftruncate)
+        os.truncate = self._counted("truncate", os.truncate)
 
     def _counted(
         self,
         name: str,
         operation: Callable[..., Any],
         half: Callable[..., None] | None = None,
-        place: int = 0,
+        path_index: int = 0,
     ) -> Callable[..., Any]:
         @functools.wraps(operation)
         def run(*arguments: Any, **named: Any) -> Any:
-            path = _path(arguments[place])
+            path = _path(arguments[path_index])
             if self._inside or not path.startswith(self._root):
                 return operation(*arguments, **named)
-            self._done += 1
-            _WRITE(self._told, f"{name} {path.removeprefix(self._root)}\n".encode())
-            if self._done == self._fatal:
+            self._count += 1
+            _WRITE(self._log, f"{name} {path.removeprefix(self._root)}\n".encode())
+            if self._count == self._fatal:
                 self._fail(path, half, operation, arguments)
             self._inside = True
             try:
@@ -120,9 +118,9 @@ class Disk:
         operation: Callable[..., Any],
         arguments: tuple[Any, ...],
     ) -> None:
-        if isinstance(self._how, int):
-            raise OSError(self._how, os.strerror(self._how), path)
-        if self._how == HALF and half is not None:
+        if isinstance(self._effect, int):
+            raise OSError(self._effect, os.strerror(self._effect), path)
+        if self._effect == DIE_HALFWAY and half is not None:
             self._inside = True
             half(operation, *arguments)
         os.kill(os.getpid(), signal.SIGKILL)
@@ -131,25 +129,25 @@ class Disk:
 _WRITE = os.write
 
 
-def _path(given: Any) -> str:
-    place = Path(f"/proc/self/fd/{given}").readlink() if isinstance(given, int) else Path(given)
-    return str(place.absolute())
+def _path(file: Any) -> str:
+    path = Path(f"/proc/self/fd/{file}").readlink() if isinstance(file, int) else Path(file)
+    return str(path.absolute())
 
 
-def _half_written(_: Any, path: Path, content: bytes) -> None:
+def _write_half(_: Any, path: Path, content: bytes) -> None:
     path.write_bytes(content[: len(content) // 2])
 
 
-def _half_appended(_: Any, descriptor: int, content: bytes) -> None:
+def _append_half(_: Any, descriptor: int, content: bytes) -> None:
     _WRITE(descriptor, content[: len(content) // 2])
 
 
-def _half_removed(_: Any, path: Path) -> None:
+def _remove_half(_: Any, path: Path) -> None:
     if path.is_dir():
         for file in sorted(path.iterdir())[::2]:
             file.unlink()
 
 
-def _half_saved(save: Any, network: Any, path: Path) -> None:
-    save(network, path)
+def _save_half(save: Any, model: Any, path: Path) -> None:
+    save(model, path)
     os.truncate(path, path.stat().st_size // 2)

@@ -1,7 +1,6 @@
-"""A process that dies at any operation on its disk, or whose disk refuses one: nothing is lost.
+"""A process that dies at any disk operation, or whose disk refuses one, loses nothing.
 
-A short training and the resumption of one that was stopped are run once for each operation on the disk
-that they do.
+A short training, and the resumption of a killed one, are run once for each of their disk operations.
 """
 
 from __future__ import annotations
@@ -17,154 +16,159 @@ from pathlib import Path
 
 import pytest
 
-from tests.kill.cases import SHORT
 from tests.kill.comparison import differences
 from tests.kill.conftest import EVERY_OPERATION
-from tests.kill.faults import DIE, HALF
-from tests.kill.histories import Undisturbed, resumable
-from tests.kill.nursery import Child, Nursery
+from tests.kill.faults import DIE, DIE_HALFWAY
+from tests.kill.fork_server import Child, ForkServer
+from tests.kill.histories import ReferenceRun, resumable
+from tests.kill.trainings import SHORT
 
 PARTS = 8 if EVERY_OPERATION else 1
 SAMPLE = 3
-"""So many operations of each kind of test, where not all are tried."""
-REFUSALS = (errno.ENOSPC, errno.EIO, errno.EACCES)
-HALVED = {"write", "remove", "save_network", "append"}
+"""Operations per test where not all are tried."""
+ERRORS = (errno.ENOSPC, errno.EIO, errno.EACCES)
+DIVISIBLE = {"write", "remove", "save_network", "append"}
 """Operations that can be done by half."""
 MESSAGE = re.compile(r"^error: \S+: expected to .+, found .+; \S.+", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
-    """A process that operations are counted of.
+class Scenario:
+    """A process whose disk operations are counted.
 
     Attributes:
-        nursery: Starts it.
-        undisturbed: What the run has to equal in the end.
-        stopped: A folder with a run to resume; None: a run is begun.
-        folder: Where it is tried.
+        reference: The run to equal in the end.
+        stopped: A directory with a run to resume; None: a run is started.
+        directory: Where the process runs.
     """
 
-    nursery: Nursery
-    undisturbed: Undisturbed
+    fork_server: ForkServer
+    reference: ReferenceRun
     stopped: Path | None
-    folder: Path
+    directory: Path
 
-    def play(self, fatal: int, how: str | int) -> Child:
-        """The process, ended, with one operation gone wrong; 0 for none."""
-        runs = self.folder / "runs"
+    def run(self, operation: int, effect: str | int) -> Child:
+        """Return the process, ended, after one operation (0 for none) failed."""
+        runs = self.directory / "runs"
         shutil.rmtree(runs, ignore_errors=True)
         if self.stopped is not None:
             shutil.copytree(self.stopped, runs)
-        fault = {"root": str(runs), "fatal": fatal, "how": how, "told": str(self.folder / "told")}
-        child = self._go_on(fault)
-        child.end()
+        log = str(self.directory / "log")
+        child = self._start(
+            {"root": str(runs), "operation": operation, "effect": effect, "log": log}
+        )
+        child.wait()
         return child
 
     def operations(self) -> list[str]:
-        """What was done so far, the last one perhaps not: its kind and path."""
-        return (self.folder / "told").read_text(encoding="utf-8").splitlines()
+        """Return kind and path of each operation so far; the last may not have been done."""
+        return (self.directory / "log").read_text(encoding="utf-8").splitlines()
 
-    def trouble(self, left: str = "") -> str | None:
-        """What is wrong with the run, after it was let go on in peace.
+    def problem_after_recovery(self, not_removed: str = "") -> str | None:
+        """Resume the run without faults and return how it differs from the reference.
 
         Args:
-            left: What could not be removed, and may still be there.
+            not_removed: A path whose removal was refused, so that it may still exist.
         """
-        if "finished" not in self._states():
-            child = self._go_on(None)
-            if child.end() != 0:
-                return f"it does not go on: {child.err}"
-        runs = list(resumable(self.folder / "runs"))
+        if "finished" not in self._statuses():
+            child = self._start(None)
+            if child.wait() != 0:
+                return f"it does not resume: {child.err}"
+        runs = list(resumable(self.directory / "runs"))
         if len(runs) != 1:
             return f"runs with a checkpoint: {runs}"
-        told = differences(runs[0], self.undisturbed.run)
-        if left:
-            told = [one for one in told if not one.startswith(f"{left}/")]
-        return "\n".join(told) or None
+        found = differences(runs[0], self.reference.run)
+        if not_removed:
+            found = [line for line in found if not line.startswith(f"{not_removed}/")]
+        return "\n".join(found) or None
 
-    def _go_on(self, fault: dict[str, object] | None) -> Child:
-        runs = self.folder / "runs"
-        found = list(resumable(runs))
-        words: list[str | Path] = (
-            ["resume", found[0]] if found else ["fit", self.undisturbed.config, "--runs", runs]
+    def _start(self, fault: dict[str, object] | None) -> Child:
+        runs = self.directory / "runs"
+        started = list(resumable(runs))
+        arguments: list[str | Path] = (
+            ["resume", started[0]] if started else ["fit", self.reference.config, "--runs", runs]
         )
-        return self.nursery.start(words, self.folder, SHORT.patches, fault)
+        return self.fork_server.start(arguments, self.directory, SHORT.patches, fault)
 
-    def _states(self) -> set[str]:
-        manifests = self.folder.glob("runs/*/*/manifest.json")
+    def _statuses(self) -> set[str]:
+        manifests = self.directory.glob("runs/*/*/manifest.json")
         return {json.loads(path.read_bytes())["status"] for path in manifests}
 
 
-@pytest.fixture(params=["begun", "resumed"])
-def scene(
+@pytest.fixture(params=["started", "resumed"])
+def scenario(
     request: pytest.FixtureRequest,
-    nursery: Nursery,
-    undisturbed: Callable,
+    fork_server: ForkServer,
+    reference_run: Callable,
     tmp_path: Path,
-) -> Scene:
-    whole = undisturbed(SHORT)
+) -> Scenario:
+    reference = reference_run(SHORT)
     stopped: Path | None = None
     if request.param == "resumed":
-        # Killed in its second evaluation, so that what follows the checkpoint is to be cut off.
-        words = ["fit", whole.config, "--runs", tmp_path / "stopped"]
-        child = nursery.start(words, tmp_path, SHORT.patches, {"evaluation": 2})
-        assert child.end() == -signal.SIGKILL
+        # Killed in its second evaluation, so that the log is longer than the checkpoint says.
+        arguments = ["fit", reference.config, "--runs", tmp_path / "stopped"]
+        child = fork_server.start(arguments, tmp_path, SHORT.patches, {"evaluation": 2})
+        assert child.wait() == -signal.SIGKILL
         stopped = tmp_path / "stopped"
-    return Scene(nursery, whole, stopped, tmp_path)
+    return Scenario(fork_server, reference, stopped, tmp_path)
 
 
 def chosen(total: int, part: int) -> Iterator[int]:
-    """The operations, from 1, that are tried in a part."""
+    """Return the operations, from 1, that are tried in a part."""
     if EVERY_OPERATION:
         return iter(range(1 + part, total + 1, PARTS))
-    return iter(sorted({1 + place * (total - 1) // (SAMPLE - 1) for place in range(SAMPLE)}))
+    return iter(sorted({1 + index * (total - 1) // (SAMPLE - 1) for index in range(SAMPLE)}))
 
 
 @pytest.mark.parametrize("part", range(PARTS))
-def test_it_dies_at_an_operation(scene: Scene, part: int, record_property: Callable) -> None:
-    assert scene.play(0, DIE).code == 0
-    names = scene.operations()
-    wrong, tried = [], 0
-    for fatal in chosen(len(names), part):
-        for how in (DIE, HALF):
-            if how == HALF and names[fatal - 1].split()[0] not in HALVED:
+def test_process_dies_at_an_operation(
+    scenario: Scenario, part: int, record_property: Callable
+) -> None:
+    assert scenario.run(0, DIE).code == 0
+    operations = scenario.operations()
+    problems, tried = [], 0
+    for number in chosen(len(operations), part):
+        for effect in (DIE, DIE_HALFWAY):
+            if effect == DIE_HALFWAY and operations[number - 1].split()[0] not in DIVISIBLE:
                 continue
-            child = scene.play(fatal, how)
+            child = scenario.run(number, effect)
             assert child.code == -signal.SIGKILL, child.err
             tried += 1
-            operation = scene.operations()[-1]
-            if trouble := scene.trouble():
-                wrong.append(f"{how} at {fatal}, {operation}: {trouble}")
+            operation = scenario.operations()[-1]
+            if problem := scenario.problem_after_recovery():
+                problems.append(f"{effect} at {number}, {operation}: {problem}")
     record_property("operations", tried)
-    assert not wrong, "\n\n".join((f"{len(wrong)} of {tried}:", *wrong))
+    assert not problems, "\n\n".join((f"{len(problems)} of {tried}:", *problems))
 
 
 @pytest.mark.parametrize("part", range(PARTS))
-def test_the_disk_refuses_an_operation(scene: Scene, part: int, record_property: Callable) -> None:
-    assert scene.play(0, DIE).code == 0
-    names = scene.operations()
-    wrong, tried = [], 0
-    for fatal in chosen(len(names), part):
-        for number in REFUSALS if EVERY_OPERATION else (REFUSALS[fatal % len(REFUSALS)],):
-            child = scene.play(fatal, number)
+def test_disk_refuses_an_operation(
+    scenario: Scenario, part: int, record_property: Callable
+) -> None:
+    assert scenario.run(0, DIE).code == 0
+    operations = scenario.operations()
+    problems, tried = [], 0
+    for number in chosen(len(operations), part):
+        for error in ERRORS if EVERY_OPERATION else (ERRORS[number % len(ERRORS)],):
+            child = scenario.run(number, error)
             tried += 1
-            operation = scene.operations()[fatal - 1]
-            removed = operation.startswith("remove ")
-            left = operation.partition("/checkpoints/")[2] if removed else ""
-            trouble = _unfit_answer(child, operation) or scene.trouble(
-                left and f"checkpoints/{left}"
+            operation = scenario.operations()[number - 1]
+            is_removal = operation.startswith("remove ")
+            path = operation.partition("/checkpoints/")[2] if is_removal else ""
+            problem = _problem_of_message(child, operation) or scenario.problem_after_recovery(
+                path and f"checkpoints/{path}"
             )
-            if trouble:
-                wrong.append(f"{errno.errorcode[number]} at {fatal}, {operation}: {trouble}")
+            if problem:
+                problems.append(f"{errno.errorcode[error]} at {number}, {operation}: {problem}")
     record_property("operations", tried)
-    assert not wrong, "\n\n".join((f"{len(wrong)} of {tried}:", *wrong))
+    assert not problems, "\n\n".join((f"{len(problems)} of {tried}:", *problems))
 
 
-def _unfit_answer(child: Child, operation: str) -> str | None:
-    """What is wrong with the answer to a refusal: words with a place and a fix, exit 3."""
+def _problem_of_message(child: Child, operation: str) -> str | None:
+    """Return what is wrong unless the process ended with exit code 3, a place and a fix."""
     if child.code == 0:
-        return None  # what was refused was not needed
-    # A place where no run directory can be made is the wrong place, not a training that failed.
+        return None  # the operation was not needed
+    # A place where no run directory can be created is wrong input, not a failed training.
     codes = {2, 3} if re.fullmatch(r"mkdir (/[^/]+){1,2}", operation) else {3}
     if child.code not in codes or "Traceback" in child.err or not MESSAGE.search(child.err):
         return f"exit {child.code}: {child.err}"

@@ -1,4 +1,4 @@
-"""A training that is killed or stopped at any moments ends as one that never was."""
+"""A training that is killed or stopped at any moment ends as one that was not interrupted."""
 
 from __future__ import annotations
 
@@ -10,32 +10,33 @@ from pathlib import Path
 
 import pytest
 
-from tests.kill.cases import CASES
 from tests.kill.conftest import HISTORIES, SEED
+from tests.kill.fork_server import ForkServer
 from tests.kill.histories import KILL, STOP, History
-from tests.kill.nursery import Nursery
+from tests.kill.trainings import CASES
 
-KINDS = (KILL, KILL, STOP, (*KILL, *STOP))
+SIGNALS = (KILL, KILL, STOP, (*KILL, *STOP))
 
 
 @pytest.mark.parametrize("number", range(HISTORIES))
-def test_a_training_survives(
+def test_interrupted_training_equals_an_uninterrupted_one(
     number: int,
-    nursery: Nursery,
-    undisturbed: Callable,
+    fork_server: ForkServer,
+    reference_run: Callable,
     tmp_path: Path,
     record_property: Callable,
 ) -> None:
     case = CASES[number % len(CASES)]
-    signals = KINDS[number % len(KINDS)]
+    signals = SIGNALS[number % len(SIGNALS)]
     history = History(
-        nursery, undisturbed(case), tmp_path, signals, random.Random(f"{SEED}/{number}")
+        fork_server, reference_run(case), tmp_path, signals, random.Random(f"{SEED}/{number}")
     )
     try:
-        history.happen()
+        history.run()
     finally:
-        strikes = [
-            (signal.Signals(one.number).name, one.place, one.seconds) for one in history.strikes
+        interruptions = [
+            (signal.Signals(item.number).name, item.place, item.seconds)
+            for item in history.interruptions
         ]
-        record_property("history", strikes)
+        record_property("history", interruptions)
     shutil.rmtree(history.runs)

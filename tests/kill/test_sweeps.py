@@ -1,6 +1,4 @@
-"""A sweep that is killed at any moments, with its workers or but for one of them, ends as one that never
-was.
-"""
+"""A sweep whose processes are killed at any moment ends as one that was not interrupted."""
 
 from __future__ import annotations
 
@@ -11,20 +9,22 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
 import pytest
 
-from tests.cli.processes import COMMAND
-from tests.kill.cases import write_table
+from tests.cli.processes import COMMAND, HANGING_SECONDS
 from tests.kill.comparison import differences
 from tests.kill.conftest import HISTORIES, SEED
+from tests.kill.trainings import write_table
 from trainer.runs.leases import leases_in
 from trainer.runs.process import is_alive, this_process
 
-SWEEPS = max(1, HISTORIES // 4)
+SWEEPS = max(1, HISTORIES // 5)
 ENGINES = ("local", "ray") if HISTORIES >= 40 else ("local",)
+MAX_INTERRUPTIONS = 4 if HISTORIES >= 40 else 2
 SEARCHES = ("tpe", "sobol")
 CONFIG = """\
 name: swept
@@ -36,135 +36,145 @@ model:
     - batch_normalization
     - dropout: 0.2
 optimizer: {name: adamw, learning_rate: 0.003, ema: 0.98, schedule: {cosine: {warmup: 1 epoch}}}
-fit: {epochs: 60, batch_size: 16, class_weight: balanced, early_stopping: {patience: 20}}
+fit: {epochs: 20, batch_size: 16, class_weight: balanced, early_stopping: {patience: 20}}
 sweep:
   space:
     optimizer.learning_rate: log(1e-4, 1e-1)
     model.layers.2.dropout.rate: uniform(0.05, 0.5)
     model.layers.0.dense.units: [8, 16]
   search: SEARCH
-  trials: 12
+  trials: 8
   halving: 4 epochs
 """
 
 
-class Sweep:
-    """A sweep in a folder, as processes of a group of their own."""
+class SweepProcesses:
+    """A sweep in a directory, run by processes in their own session."""
 
-    def __init__(self, folder: Path, config: Path, engine: str = "local") -> None:
-        self.folder, self._config, self._engine = folder, config, engine
+    def __init__(self, directory: Path, config: Path, engine: str = "local") -> None:
+        self.directory, self._config, self._engine = directory, config, engine
         self._environment = {**os.environ, "XDG_CACHE_HOME": str(config.parent / "cache")}
 
     def start(self) -> subprocess.Popen[bytes]:
-        words = ["sweep", str(self._config), "--sweeps", str(self.folder), "--jobs", "2", "--quiet"]
-        words += ["--resume-or-start", "--engine", self._engine]
+        arguments = ["sweep", str(self._config), "--sweeps", str(self.directory), "--jobs", "2"]
+        arguments += ["--quiet", "--resume-or-start", "--engine", self._engine]
         return subprocess.Popen(
-            [*COMMAND, *words],
+            [*COMMAND, *arguments],
             env=self._environment,
-            stdout=(self.folder / "out").open("ab"),
-            stderr=(self.folder / "err").open("ab"),
+            stdout=(self.directory / "out").open("ab"),
+            stderr=(self.directory / "err").open("ab"),
             start_new_session=True,
         )
 
     def finish(self) -> None:
-        assert self.start().wait(timeout=300) == 0, (self.folder / "err").read_text()
+        code = self.start().wait(timeout=HANGING_SECONDS)
+        assert code == 0, (self.directory / "err").read_text()
 
     def workers(self, main: int) -> list[int]:
-        """The worker processes that live."""
+        """Return the worker processes that are alive."""
         if self._engine == "local":
-            return children(main)
-        leases = [lease for path in self.folder.glob("*/*/workers") for lease in leases_in(path)]
-        holders = [lease.holder for lease in leases]
-        return [one.pid for one in holders if one is not None and is_alive(one, this_process())]
+            return worker_processes(main)
+        paths = self.directory.glob("*/*/workers")
+        holders = [lease.holder for path in paths for lease in leases_in(path)]
+        return [
+            holder.pid
+            for holder in holders
+            if holder is not None and is_alive(holder, this_process())
+        ]
 
     @property
     def path(self) -> Path:
-        (found,) = self.folder.glob("*/*/")
-        return found
+        (path,) = self.directory.glob("*/*/")
+        return path
 
-    def table(self) -> list[dict]:
-        """What the journal says of each trial, but for times."""
+    def trials(self) -> list[dict]:
+        """Return the journal's records of ended trials without times."""
         lines = (self.path / "journal.jsonl").read_text().splitlines()
         records = [json.loads(line) for line in lines]
-        ended = [one for one in records if one["event"] == "end"]
-        told = [{key: value for key, value in one.items() if "seconds" not in key} for one in ended]
-        return sorted(told, key=str)
+        ended = [record for record in records if record["event"] == "end"]
+        return sorted(
+            (
+                {key: value for key, value in record.items() if "seconds" not in key}
+                for record in ended
+            ),
+            key=str,
+        )
 
 
 @pytest.fixture(scope="session")
-def whole_sweep(
+def reference_sweep(
     tmp_path_factory: pytest.TempPathFactory,
-) -> Callable[[str], tuple[Path, Sweep, float]]:
-    """A config with a search, its sweep, and how long it took."""
+) -> Callable[[str], tuple[Path, SweepProcesses, float]]:
+    """Run a sweep with a search; return its config, the sweep and its duration."""
 
     @cache
-    def call(search: str) -> tuple[Path, Sweep, float]:
-        folder = tmp_path_factory.mktemp(search)
-        write_table(folder / "table.csv", 1_000)
-        config = folder / "swept.yaml"
+    def call(search: str) -> tuple[Path, SweepProcesses, float]:
+        directory = tmp_path_factory.mktemp(search)
+        write_table(directory / "table.csv", 1_000)
+        config = directory / "swept.yaml"
         config.write_text(CONFIG.replace("SEARCH", search), encoding="utf-8")
-        (folder / "whole").mkdir()
-        whole = Sweep(folder / "whole", config)
+        (directory / "reference").mkdir()
+        reference = SweepProcesses(directory / "reference", config)
         began = time.monotonic()
-        whole.finish()
-        return config, whole, time.monotonic() - began
+        reference.finish()
+        return config, reference, time.monotonic() - began
 
     return call
 
 
-def children(main: int) -> list[int]:
-    """The worker processes of a process."""
-    found = []
-    for place in Path("/proc").glob("[0-9]*"):
+def worker_processes(main: int) -> list[int]:
+    """Return the worker processes of a process."""
+    workers = []
+    for path in Path("/proc").glob("[0-9]*"):
         try:
-            parent = int((place / "stat").read_text().rsplit(")", 1)[1].split()[1])
-            is_worker = b"spawn_main" in (place / "cmdline").read_bytes()
+            parent = int((path / "stat").read_text().rsplit(")", 1)[1].split()[1])
+            is_worker = b"spawn_main" in (path / "cmdline").read_bytes()
         except OSError:
             continue
         if parent == main and is_worker:
-            found.append(int(place.name))
-    return found
+            workers.append(int(path.name))
+    return workers
 
 
-def strike(swept: Sweep, main: subprocess.Popen[bytes], draw: random.Random) -> str:
-    """Kill the process alone, with its group, or one of its workers; which it was."""
-    how = draw.choice(("alone", "all", "worker"))
-    if how == "all":
+def kill(sweep: SweepProcesses, main: subprocess.Popen[bytes], rng: random.Random) -> str:
+    """Kill the main process, all processes or one worker; return which."""
+    target = rng.choice(("main", "all", "worker"))
+    if target == "all":
         os.killpg(main.pid, signal.SIGKILL)
-    elif how == "alone":
+    elif target == "main":
         main.kill()
     else:
-        there = swept.workers(main.pid)
-        for number in there[:1]:
-            os.kill(number, signal.SIGKILL)
-        return how if there else "nobody"
-    main.wait(timeout=60)
-    return how
+        workers = sweep.workers(main.pid)
+        for pid in workers[:1]:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return target if workers else "none"
+    main.wait(timeout=HANGING_SECONDS)
+    return target
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("number", range(SWEEPS))
-def test_a_sweep_survives(
+def test_interrupted_sweep_equals_an_uninterrupted_one(
     number: int,
     engine: str,
-    whole_sweep: Callable[[str], tuple[Path, Sweep, float]],
+    reference_sweep: Callable[[str], tuple[Path, SweepProcesses, float]],
     tmp_path: Path,
     record_property: Callable[[str, object], None],
 ) -> None:
-    config, whole, seconds = whole_sweep(SEARCHES[number % len(SEARCHES)])
-    draw = random.Random(f"{SEED}/sweep/{number}" + ("/ray" if engine == "ray" else ""))
-    swept = Sweep(tmp_path, config, engine)
-    for _ in range(draw.randint(1, 4)):
-        main = swept.start()
+    config, reference, seconds = reference_sweep(SEARCHES[number % len(SEARCHES)])
+    rng = random.Random(f"{SEED}/sweep/{number}" + ("/ray" if engine == "ray" else ""))
+    sweep = SweepProcesses(tmp_path, config, engine)
+    for _ in range(rng.randint(1, MAX_INTERRUPTIONS)):
+        main = sweep.start()
         try:
-            main.wait(timeout=draw.uniform(0.1, 1.2) * seconds)
+            main.wait(timeout=rng.uniform(0.1, 1.2) * seconds)
         except subprocess.TimeoutExpired:
-            record_property("sweep", f"{engine} {strike(swept, main, draw)}")
-        if main.poll() is None:
-            main.wait(timeout=300)
-    swept.finish()
-    assert set((tmp_path / "out").read_text().split()) == {str(swept.path)}
-    assert swept.workers(0) == []
-    assert swept.table() == whole.table()
-    for run in sorted((whole.path / "trials").iterdir()):
-        assert differences(swept.path / "trials" / run.name, run) == [], run.name
+            record_property("sweep", f"{engine} {kill(sweep, main, rng)}")
+        main.wait(timeout=HANGING_SECONDS)
+    sweep.finish()
+    assert set((tmp_path / "out").read_text().split()) == {str(sweep.path)}
+    assert sweep.workers(0) == []
+    assert sweep.trials() == reference.trials()
+    for run in sorted((reference.path / "trials").iterdir()):
+        assert differences(sweep.path / "trials" / run.name, run) == [], run.name

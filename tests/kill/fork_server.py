@@ -1,11 +1,9 @@
-"""Many `trainer` processes for the price of one start.
+"""Many `trainer` processes for the cost of one start.
 
-Importing TensorFlow takes seconds. The nursery is a process that has imported everything and has run
-nothing: TensorFlow has no thread and no context there. Each command runs in a child that is forked from
-it, a process as good as any other: it can be sent signals and be killed, and no child knows of another.
-That it computes the same as a process of its own is tested (test_nursery.py).
-
-Owns: starting, watching and ending children. Does not own: what they are to do.
+Importing TensorFlow takes seconds. The fork server is a process that has imported everything and run
+nothing: TensorFlow has no thread and no context there. Each command runs in a child forked from it,
+which can receive signals and be killed like any process. test_fork_server.py checks that a child
+computes the same as a process started separately.
 """
 
 from __future__ import annotations
@@ -24,120 +22,120 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.cli.processes import HANGING_SECONDS
 
-class Nursery:
+
+class ForkServer:
     """The process that children are forked from, until `close`."""
 
     def __init__(self, cache: Path) -> None:
-        """Start it; ends when it has imported everything.
+        """Start it and wait until it has imported everything.
 
         Args:
-            cache: The folder in which compiled programs are kept.
+            cache: The directory of compiled programs.
         """
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.kill.nursery"],
+            [sys.executable, "-m", "tests.kill.fork_server"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             env={**os.environ, "XDG_CACHE_HOME": str(cache), "OPENBLAS_NUM_THREADS": "1"},
             cwd=Path(__file__).parents[2],
         )
-        self._answer()
+        self._reply()
 
     def start(
         self,
-        words: Sequence[str | Path],
-        folder: Path,
+        arguments: Sequence[str | Path],
+        directory: Path,
         patches: Sequence[tuple[str, str, object]] = (),
         fault: dict[str, Any] | None = None,
     ) -> Child:
-        """Run `trainer` with these words in a folder.
+        """Run a `trainer` command in a directory.
 
         Args:
-            words: What follows `trainer`.
-            folder: The working directory; takes the files `out` and `err`.
-            patches: Module, name, value: set in the child before the command runs.
-            fault: What goes wrong in it, as `tests.kill.faults.arm` takes it, or None.
+            arguments: The command line after `trainer`.
+            directory: The working directory, where the files `out` and `err` are written.
+            patches: Module, name and value, set in the child before the command runs.
+            fault: Arguments of `tests.kill.faults.inject_fault`, or None.
         """
         request = {
-            "words": [str(word) for word in words],
-            "folder": str(folder),
+            "arguments": [str(argument) for argument in arguments],
+            "directory": str(directory),
             "patches": patches,
             "fault": fault,
         }
-        number = self._ask(request)
-        return Child(self, number, os.pidfd_open(number), folder)
+        pid = self._request(request)
+        return Child(self, pid, os.pidfd_open(pid), directory)
 
-    def reap(self, number: int) -> int:
-        """The exit code of a child that has ended; negative for a signal."""
-        return self._ask({"reap": number})
+    def reap(self, pid: int) -> int:
+        """Return the exit code of a child that has ended; negative for a signal."""
+        return self._request({"reap": pid})
 
     def close(self) -> None:
-        """End it."""
+        """End the server."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait()
 
-    def _ask(self, request: dict[str, Any]) -> int:
+    def _request(self, request: dict[str, Any]) -> int:
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
-        return self._answer()
+        return self._reply()
 
-    def _answer(self) -> int:
+    def _reply(self) -> int:
         assert self._process.stdout is not None
         return int(self._process.stdout.readline())
 
 
 @dataclass(slots=True)
 class Child:
-    """A process of the nursery.
+    """A process forked from the server.
 
     Attributes:
-        number: Its process id.
-        folder: Where it runs.
-        code: Its exit code, once it has ended.
+        code: The exit code, once it has ended.
     """
 
-    nursery: Nursery
-    number: int
+    server: ForkServer
+    pid: int
     descriptor: int
-    folder: Path
+    directory: Path
     code: int | None = None
 
-    def ended(self, seconds: float) -> bool:
-        """Whether it has ended, after waiting for at most so many seconds."""
+    def has_ended(self, seconds: float) -> bool:
+        """Return whether the process has ended, after waiting for at most `seconds`."""
         if self.code is None:
             poll = select.poll()
             poll.register(self.descriptor, select.POLLIN)
             if not poll.poll(max(0.0, seconds) * 1000):
                 return False
-            self.code = self.nursery.reap(self.number)
+            self.code = self.server.reap(self.pid)
             os.close(self.descriptor)
         return True
 
-    def end(self, seconds: float = 120.0) -> int:
-        """Its exit code; killed, and an error, if it does not end by itself in time."""
-        if not self.ended(seconds):
+    def wait(self) -> int:
+        """Wait for the end and return the exit code."""
+        if not self.has_ended(HANGING_SECONDS):
             self.send(signal.SIGKILL)
-            self.ended(seconds)
-            raise TimeoutError(f"it went on for {seconds:.0f} s: {self.err}")
+            self.has_ended(HANGING_SECONDS)
+            raise TimeoutError(f"the process hangs: {self.err}")
         assert self.code is not None
         return self.code
 
-    def send(self, number: int) -> None:
-        """Send a signal; one that has ended already takes none."""
+    def send(self, signal_number: int) -> None:
+        """Send a signal; ignored when the process has ended."""
         if self.code is None:
             with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self.descriptor, number)
+                signal.pidfd_send_signal(self.descriptor, signal_number)
 
     @property
     def out(self) -> str:
-        return (self.folder / "out").read_text(encoding="utf-8")
+        return (self.directory / "out").read_text(encoding="utf-8")
 
     @property
     def err(self) -> str:
-        return (self.folder / "err").read_text(encoding="utf-8")
+        return (self.directory / "err").read_text(encoding="utf-8")
 
 
 def _serve() -> None:
@@ -151,29 +149,29 @@ def _serve() -> None:
             _, status = os.waitpid(request["reap"], 0)
             print(os.waitstatus_to_exitcode(status), flush=True)
             continue
-        number = os.fork()
-        if number == 0:
+        pid = os.fork()
+        if pid == 0:
             _run(request)
-        print(number, flush=True)
+        print(pid, flush=True)
 
 
 def _import_everything() -> None:
     from trainer.engine import devices
 
-    # The way the command does it: without what Keras would import besides.
+    # As the command does it: without the packages that Keras would import in addition.
     devices._import_quietly()
     for package in ("trainer", "trainer_cli"):
-        found = importlib.import_module(package)
-        for module in pkgutil.walk_packages(found.__path__, f"{package}."):
+        imported = importlib.import_module(package)
+        for module in pkgutil.walk_packages(imported.__path__, f"{package}."):
             importlib.import_module(module.name)
 
 
 def _run(request: dict[str, Any]) -> None:
-    """In the child: the command, as its own process would run it."""
+    """Run a command in the child, as a separate process would."""
     code = 1
     try:
         os.setsid()
-        os.chdir(request["folder"])
+        os.chdir(request["directory"])
         for descriptor, name, flags in (
             (0, os.devnull, os.O_RDONLY),
             (1, "out", os.O_WRONLY | os.O_CREAT | os.O_TRUNC),
@@ -185,15 +183,15 @@ def _run(request: dict[str, Any]) -> None:
         for module, name, value in request["patches"]:
             setattr(importlib.import_module(module), name, value)
         if request["fault"] is not None:
-            from tests.kill.faults import arm
+            from tests.kill.faults import inject_fault
 
-            arm(**request["fault"])
+            inject_fault(**request["fault"])
         from trainer.engine.program_cache import cache_root, use_cache
         from trainer_cli.main import main
 
-        # As each start does: a killed process may have left a program in part.
+        # As at each start: a killed process may have left a partial program.
         use_cache(cache_root())
-        sys.argv = ["trainer", *request["words"]]
+        sys.argv = ["trainer", *request["arguments"]]
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
         main()
     except SystemExit as ended:

@@ -1,7 +1,4 @@
-"""The trainings that are killed: each some seconds long, each with other state to lose.
-
-Owns: their tables and configs.
-"""
+"""The trainings that are killed: each takes a few seconds and has different state to lose."""
 
 from __future__ import annotations
 
@@ -94,14 +91,14 @@ fit:
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class TrainingCase:
     """A training.
 
     Attributes:
-        name: Its config's.
-        text: Its config, but for the data.
-        rows: Rows of its table.
-        patches: Module, name and value that are set before it runs, in each of its processes.
+        name: The name in its config.
+        text: Its config without the `data` section.
+        rows: Number of rows of its table.
+        patches: Module, name and value, set in each process before it trains.
     """
 
     name: str
@@ -110,14 +107,14 @@ class Case:
     patches: tuple[tuple[str, str, object], ...] = ()
 
     def write(self, folder: Path) -> Path:
-        """Table and config in a folder; the config."""
+        """Write table and config to a directory; return the config."""
         write_table(folder / "table.csv", self.rows)
         config = folder / f"{self.name}.yaml"
         config.write_text(_CONFIG.format(name=self.name) + self.text, encoding="utf-8")
         return config
 
 
-# Saves are put off while they take more than a share of the time; here that is most of it.
+# Checkpoints are postponed while they take more than this share of the time.
 _OFTEN = ("trainer.workflows.checkpoint_schedule", "WRITING_SHARE", 0.5)
 
 
@@ -127,47 +124,47 @@ def _everything(epochs: int, patience: int, every: str) -> str:
 
 
 CASES = (
-    Case("everything", _everything(60, 20, "1 epoch"), 6_000),
-    Case("plateau", _PLATEAU, 4_000, (_OFTEN,)),
-    Case(
+    TrainingCase("everything", _everything(60, 20, "1 epoch"), 3_000),
+    TrainingCase("plateau", _PLATEAU, 4_000, (_OFTEN,)),
+    TrainingCase(
         "streaming",
         _everything(25, 12, "60 steps") + "runtime: {engine: streaming}\n",
         2_000,
-        # Two windows an epoch, and three calls of 25 steps.
+        # Two windows per epoch, and three calls of 25 steps.
         (
             _OFTEN,
             ("trainer.engine.streaming", "SHARD_ROWS", 128),
             ("trainer.engine.batches", "_CALL_SECONDS", 0.001_55),
         ),
     ),
-    Case("long", _LONG, 60_000, (_OFTEN,)),
-    Case("blocks", _BLOCKS, 60, (_OFTEN,)),
+    TrainingCase("long", _LONG, 60_000, (_OFTEN,)),
+    TrainingCase("blocks", _BLOCKS, 60, (_OFTEN,)),
 )
-"""`everything`, with no patch, is what a user runs; `long` has epochs of several calls by itself."""
+"""`everything` has no patch; the epochs of `long` take several calls without one."""
 
-SHORT = Case(
+SHORT = TrainingCase(
     "short",
     _SHORT,
     160,
-    # Every epoch is saved; an epoch is several calls.
+    # A checkpoint after each epoch, and several calls per epoch.
     (
         ("trainer.workflows.checkpoint_schedule", "WRITING_SHARE", 1e9),
         ("trainer.engine.batches", "_CALL_SECONDS", 0.0002),
     ),
 )
-"""A training of a moment, for killing it at each operation on the disk."""
+"""A very short training, killed at each disk operation."""
 
 
 def write_table(path: Path, rows: int) -> None:
-    """Six numbers and a category, of which one class in five depends."""
+    """Write six numbers, a category and a label that depends on them; a fifth of the rows is yes."""
     draw = np.random.default_rng(rows)
     numbers = draw.normal(size=(rows, 6))
-    colours = draw.integers(3, size=rows)
-    score = numbers[:, 0] * numbers[:, 1] + numbers[:, 2] + 0.7 * (colours == 1)
+    colors = draw.integers(3, size=rows)
+    score = numbers[:, 0] * numbers[:, 1] + numbers[:, 2] + 0.7 * (colors == 1)
     labels = score + draw.normal(size=rows) > np.quantile(score, 0.8)
-    lines = [",".join([*(f"x{number}" for number in range(6)), "colour", "label"])]
+    lines = [",".join([*(f"x{number}" for number in range(6)), "color", "label"])]
     for row in range(rows):
         values = [f"{value:.4f}" for value in numbers[row]]
-        colour, label = ("red", "green", "blue")[colours[row]], "yes" if labels[row] else "no"
-        lines.append(",".join([*values, colour, label]))
+        color, label = ("red", "green", "blue")[colors[row]], "yes" if labels[row] else "no"
+        lines.append(",".join([*values, color, label]))
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
