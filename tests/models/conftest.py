@@ -1,4 +1,4 @@
-"""Keras on TensorFlow, quietly; set before anything imports it. Networks for the tests."""
+"""Set up Keras before it is imported; build networks for the tests."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def _config_of(layers: Sequence[Any] = (), seed: int = 0, **sections: Any) -> Co
 
 @pytest.fixture(scope="session")
 def config_of() -> Callable[..., Config]:
-    """Makes a config of layers; sections are added or replaced by name."""
+    """Return a function that makes a config from layers and other sections."""
     return _config_of
 
 
 @pytest.fixture(scope="session")
 def network_of() -> Callable[..., Any]:
-    """Makes the network of layers, and of sections by name."""
+    """Return a function that builds a network from layers and other sections."""
     from trainer.models.network import build_network
 
     def make(

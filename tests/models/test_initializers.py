@@ -11,7 +11,7 @@ from trainer.config.layers import Initializer, InitializerName
 from trainer.models.initializers import build_initializer
 
 SECTION: TypeAdapter[Any] = TypeAdapter(Initializer)
-DRAWN = [
+RANDOM = [
     *(name for name in InitializerName.__args__ if name not in ("identity", "ones", "zeros")),  # type: ignore[attr-defined]
     {"random_normal": {"mean": 1.0, "stddev": 2.0}},
     {"truncated_normal": {"mean": 1.0, "stddev": 2.0}},
@@ -27,22 +27,22 @@ def values(initializer: Any, seed: int, shape: tuple[int, ...] = (40, 50)) -> An
     return np.asarray(built(shape, dtype="float32"))
 
 
-@pytest.mark.parametrize("initializer", DRAWN, ids=str)
-def test_what_is_drawn_is_a_function_of_the_seed(initializer: Any) -> None:
+@pytest.mark.parametrize("initializer", RANDOM, ids=str)
+def test_values_depend_on_the_seed(initializer: Any) -> None:
     first = values(initializer, 1)
     np.testing.assert_array_equal(first, values(initializer, 1))
     assert (first != values(initializer, 2)).any()
 
 
 @pytest.mark.parametrize("name", InitializerName.__args__)  # type: ignore[attr-defined]
-def test_a_name_is_keras_own(name: str) -> None:
+def test_name_is_that_of_keras(name: str) -> None:
     expected = keras.initializers.get(name)
     built = build_initializer(SECTION.validate_python(name), 7)
     assert type(built) is type(expected)
     assert {**built.get_config(), "seed": None} == {**expected.get_config(), "seed": None}
 
 
-def test_settings_reach_keras() -> None:
+def test_settings_are_passed_to_keras() -> None:
     uniform = values({"random_uniform": {"low": 1.0, "high": 2.0}}, 0)
     assert 1 <= uniform.min() < 1.05
     assert 1.95 < uniform.max() <= 2

@@ -33,7 +33,7 @@ OTHER: dict[str, dict[str, Any]] = {
     "flatten": {},
     "reshape": {"shape": [2, 3]},
 }
-"""For each kind and setting another value than the one it starts from."""
+"""A value other than the default for each setting of each kind of layer."""
 START: dict[str, dict[str, Any]] = {
     "dense": {"units": 4},
     "activation": {"name": "relu"},
@@ -44,7 +44,7 @@ START: dict[str, dict[str, Any]] = {
 SETTINGS = [(kind, name) for kind, settings in OTHER.items() for name in settings]
 
 
-def test_every_kind_and_setting_is_tried() -> None:
+def test_every_kind_and_setting_is_tested() -> None:
     kinds = {
         "dense": sections.Dense,
         "activation": sections.ActivationSettings,
@@ -61,7 +61,7 @@ def test_every_kind_and_setting_is_tried() -> None:
 
 
 @pytest.mark.parametrize(("kind", "setting"), SETTINGS)
-def test_no_setting_is_ignored(network_of: Maker, kind: str, setting: str) -> None:
+def test_every_setting_has_an_effect(network_of: Maker, kind: str, setting: str) -> None:
     start = START.get(kind, {})
     configs = [
         network_of([{kind: settings}, "flatten"]).get_layer(kind).get_config()
@@ -71,7 +71,7 @@ def test_no_setting_is_ignored(network_of: Maker, kind: str, setting: str) -> No
 
 
 @pytest.mark.parametrize("name", Activation.__args__)  # type: ignore[attr-defined]
-def test_every_activation_is_keras_own(network_of: Maker, name: str) -> None:
+def test_activations_equal_those_of_keras(network_of: Maker, name: str) -> None:
     x = np.linspace(-3, 3, 12, dtype=np.float32).reshape(2, 6)
     network = network_of([{"activation": name}])
     found = network.get_layer("activation")(x)
@@ -79,14 +79,14 @@ def test_every_activation_is_keras_own(network_of: Maker, name: str) -> None:
     np.testing.assert_allclose(np.asarray(found), np.asarray(expected))
 
 
-def test_dense_by_hand(network_of: Maker) -> None:
+def test_dense_equals_its_formula(network_of: Maker) -> None:
     x = np.random.default_rng(0).normal(size=(4, 6)).astype(np.float32)
     layer = network_of([{"dense": {"units": 3, "activation": "tanh"}}]).get_layer("dense")
     kernel, bias = layer.get_weights()
     np.testing.assert_allclose(np.asarray(layer(x)), np.tanh(x @ kernel + bias), rtol=1e-5)
 
 
-def test_penalties_enter_the_loss(network_of: Maker) -> None:
+def test_regularizers_add_to_the_losses(network_of: Maker) -> None:
     dense = {
         "units": 2,
         "kernel_initializer": "ones",

@@ -14,6 +14,7 @@ import pytest
 
 from trainer.errors import ConfigError
 from trainer.models.network import prior_bias
+from trainer.models.saving import save_network
 from trainer.models.weights import weights_sha256
 
 Maker = Callable[..., Any]
@@ -45,31 +46,31 @@ EVERY_KIND: dict[str, list[Any]] = {
 PRECISIONS = ["float32", "mixed_float16", "mixed_bfloat16"]
 EMBEDDINGS = [(4, 2), (70_000, 3)]
 
-OPENER = """
+LOADER = """
 import json, sys
 from pathlib import Path
 import keras, numpy as np
 assert not any(name.split(".")[0] == "trainer" for name in sys.modules)
 folder = Path(sys.argv[1])
 x = np.load(folder / "x.npy")
-answers = {}
+predictions = {}
 for file in sorted(folder.glob("*.keras")):
     network = keras.models.load_model(file, safe_mode=True)
     assert type(network) is keras.Sequential, type(network)
-    answers[file.stem] = np.asarray(network(x), dtype="float64").tolist()
+    predictions[file.stem] = np.asarray(network(x), dtype="float64").tolist()
 assert not any(name.split(".")[0] == "trainer" for name in sys.modules)
-(folder / "answers.json").write_text(json.dumps(answers))
+(folder / "predictions.json").write_text(json.dumps(predictions))
 """
 
 
 def inputs() -> np.ndarray[Any, Any]:
-    """Numbers in four columns and ids in the last two, beyond what float16 can tell apart."""
+    """Return four numeric columns and two columns of ids, too large for float16."""
     rng = np.random.default_rng(0)
     ids = np.stack([rng.integers(0, 4, 20), rng.integers(60_000, 70_000, 20)], axis=1)
     return np.hstack([rng.normal(size=(20, 4)), ids]).astype(np.float32)
 
 
-def test_plain_keras_opens_every_network(network_of: Maker, tmp_path: Path) -> None:
+def test_plain_keras_loads_every_network(network_of: Maker, tmp_path: Path) -> None:
     x = inputs()
     np.save(tmp_path / "x.npy", x)
     expected = {}
@@ -80,19 +81,19 @@ def test_plain_keras_opens_every_network(network_of: Maker, tmp_path: Path) -> N
             )
             assert type(network) is keras.Sequential
             name = f"{kind}-{precision}"
-            network.save(tmp_path / f"{name}.keras")
+            save_network(network, tmp_path / f"{name}.keras")
             expected[name] = np.asarray(network(x), dtype=np.float64)
     network = network_of(EVERY_KIND["dense"], head="softmax", outputs=3, prior=[0.2, 0.3, 0.5])
-    network.save(tmp_path / "softmax.keras")
+    save_network(network, tmp_path / "softmax.keras")
     expected["softmax"] = np.asarray(network(x), dtype=np.float64)
-    subprocess.run([sys.executable, "-c", OPENER, str(tmp_path)], check=True, cwd=tmp_path)
-    answers = json.loads((tmp_path / "answers.json").read_text())
-    assert set(answers) == set(expected)
+    subprocess.run([sys.executable, "-c", LOADER, str(tmp_path)], check=True, cwd=tmp_path)
+    predictions = json.loads((tmp_path / "predictions.json").read_text())
+    assert set(predictions) == set(expected)
     for name, prediction in expected.items():
-        np.testing.assert_array_equal(np.array(answers[name]), prediction, err_msg=name)
+        np.testing.assert_array_equal(np.array(predictions[name]), prediction, err_msg=name)
 
 
-def test_ids_choose_rows_of_their_tables(network_of: Maker) -> None:
+def test_ids_select_rows_of_the_embedding_tables(network_of: Maker) -> None:
     x = inputs()
     network = network_of([], embeddings=EMBEDDINGS, runtime={"precision": "mixed_float16"})
     block = network.get_layer("embeddings")
@@ -101,26 +102,26 @@ def test_ids_choose_rows_of_their_tables(network_of: Maker) -> None:
     np.testing.assert_array_equal(np.asarray(block(x)), expected)
 
 
-def test_ids_alone_make_an_input(network_of: Maker) -> None:
+def test_input_with_only_ids(network_of: Maker) -> None:
     network = network_of([], width=2, embeddings=[(5, 2), (3, 4)])
     assert network.get_layer("embeddings").output.shape == (None, 6)
     network = network_of([], width=1, embeddings=[(5, 2)])
     assert network.get_layer("embeddings").output.shape == (None, 2)
 
 
-def test_the_seed_governs_every_weight(network_of: Maker) -> None:
+def test_weights_depend_on_the_seed(network_of: Maker) -> None:
     layers = [{"dense": 5}, {"dropout": 0.2}, {"dense": 5}, "batch_normalization"]
     first = network_of(layers, embeddings=EMBEDDINGS, seed=4)
-    again = network_of(layers, embeddings=EMBEDDINGS, seed=4)
+    same = network_of(layers, embeddings=EMBEDDINGS, seed=4)
     other = network_of(layers, embeddings=EMBEDDINGS, seed=5)
-    assert weights_sha256(first) == weights_sha256(again)
+    assert weights_sha256(first) == weights_sha256(same)
     assert weights_sha256(first) != weights_sha256(other)
     kernels = [w for w in first.get_weights() if w.ndim == 2]
     others = [w for w in other.get_weights() if w.ndim == 2]
     assert all((a != b).any() for a, b in zip(kernels, others, strict=True))
 
 
-def test_building_depends_on_nothing_built_before(network_of: Maker) -> None:
+def test_network_does_not_depend_on_earlier_ones(network_of: Maker) -> None:
     layers = [
         {"dense": 6},
         "layer_normalization",
@@ -133,31 +134,31 @@ def test_building_depends_on_nothing_built_before(network_of: Maker) -> None:
     first = network_of(layers, embeddings=EMBEDDINGS)
     network_of([{"dense": 3}], embeddings=EMBEDDINGS)
     keras.utils.set_random_seed(99)
-    again = network_of(layers, embeddings=EMBEDDINGS)
-    assert first.get_config() == again.get_config()
-    assert [w.path for w in first.weights] == [w.path for w in again.weights]
-    assert weights_sha256(first) == weights_sha256(again)
+    same = network_of(layers, embeddings=EMBEDDINGS)
+    assert first.get_config() == same.get_config()
+    assert [w.path for w in first.weights] == [w.path for w in same.weights]
+    assert weights_sha256(first) == weights_sha256(same)
 
 
-def test_dropout_draws_from_the_seed(network_of: Maker) -> None:
+def test_dropout_depends_on_the_seed(network_of: Maker) -> None:
     x = inputs()
     layers = [{"dense": 50}, {"dropout": 0.5}, {"gaussian_noise": 0.5}]
-    first, again, other = (network_of(layers, seed=seed) for seed in (1, 1, 2))
+    first, same, other = (network_of(layers, seed=seed) for seed in (1, 1, 2))
     drawn = np.asarray(first(x, training=True))
-    np.testing.assert_array_equal(drawn, np.asarray(again(x, training=True)))
+    np.testing.assert_array_equal(drawn, np.asarray(same(x, training=True)))
     assert (drawn != np.asarray(first(x, training=True))).any()
     assert first.get_layer("dropout").seed != other.get_layer("dropout").seed
     assert first.get_layer("dropout").seed != first.get_layer("gaussian_noise").seed
 
 
-def test_a_dropout_leaves_the_start_of_dense_layers(network_of: Maker) -> None:
+def test_dropout_does_not_change_initial_weights(network_of: Maker) -> None:
     without = network_of([{"dense": 5}, {"dense": 4}])
     with_it = network_of([{"dense": 5}, {"dropout": 0.1}, {"dense": 4}])
     assert weights_sha256(without) == weights_sha256(with_it)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_precision_is_each_layers_own(network_of: Maker, precision: str) -> None:
+def test_precision_is_the_dtype_policy_of_hidden_layers(network_of: Maker, precision: str) -> None:
     layers = [{"dense": 5}, {"dropout": 0.1}, "batch_normalization", {"activation": "relu"}]
     network = network_of(layers, embeddings=EMBEDDINGS, runtime={"precision": precision})
     for layer in network.layers[1:-1]:
@@ -178,7 +179,7 @@ def test_precision_is_each_layers_own(network_of: Maker, precision: str) -> None
         ("linear", 2, [-3.0, 40.0], [-3.0, 40.0]),
     ],
 )
-def test_a_zero_input_gives_the_prior(
+def test_zero_input_predicts_the_prior(
     network_of: Maker, head: str, outputs: int, prior: list[float], start: list[float]
 ) -> None:
     network = network_of([{"dense": 4}], head=head, outputs=outputs, prior=prior)
@@ -187,12 +188,12 @@ def test_a_zero_input_gives_the_prior(
     assert not zeros.layers[-1].bias.numpy().any()
 
 
-def test_a_prior_of_another_length_is_a_bug() -> None:
+def test_prior_of_the_wrong_length_is_rejected() -> None:
     with pytest.raises(AssertionError):
         prior_bias("sigmoid", 2, [0.5])
 
 
-def test_the_heads_settings(network_of: Maker) -> None:
+def test_head_settings(network_of: Maker) -> None:
     network = network_of(
         [],
         model={"head_initializer": {"constant": 0.25}, "head_regularizer": {"l1": 1.0, "l2": 2.0}},
@@ -203,38 +204,40 @@ def test_the_heads_settings(network_of: Maker) -> None:
     assert float(penalty) == pytest.approx(6 * (0.25 + 2 * 0.25**2))
 
 
-def test_the_network_is_not_compiled(network_of: Maker) -> None:
+def test_network_is_not_compiled(network_of: Maker) -> None:
     network = network_of([])
     assert network.built
     assert not network.compiled
     assert network.name == "network"
 
 
-def test_what_cannot_fit_is_refused_before_keras_sees_it(network_of: Maker) -> None:
+def test_shape_mismatch_is_a_config_error(network_of: Maker) -> None:
     with pytest.raises(ConfigError) as caught:
         network_of([{"reshape": [4, 2]}])
     assert caught.value.problems[0].key == "model.layers.0.reshape.shape"
 
 
-def test_a_custom_layer_that_leaves_two_axes(network_of: Maker, tmp_path: Path) -> None:
-    (tmp_path / "own_axes.py").write_text(
+def test_custom_layer_with_two_output_axes(network_of: Maker, tmp_path: Path) -> None:
+    (tmp_path / "user_axes.py").write_text(
         "import keras\ndef fold():\n    return keras.layers.Reshape((2, 3))\n"
         "def broken():\n    return keras.layers.Conv2D(3, 2)\n"
     )
     for function, word in [("fold", "output shape"), ("broken", "ValueError")]:
         with pytest.raises(ConfigError) as caught:
-            network_of([{"custom": f"own_axes:{function}"}], allow_custom=True, base=tmp_path)
+            network_of([{"custom": f"user_axes:{function}"}], allow_custom=True, base=tmp_path)
         (problem,) = caught.value.problems
         assert problem.key == "model.layers.0.custom"
         assert word in problem.found
-    network = network_of([{"custom": "own_axes:fold"}, "flatten"], allow_custom=True, base=tmp_path)
+    network = network_of(
+        [{"custom": "user_axes:fold"}, "flatten"], allow_custom=True, base=tmp_path
+    )
     assert [layer.name for layer in network.layers] == ["custom", "flatten", "head"]
 
 
-def test_a_custom_layer_without_seeds_is_governed_by_the_configs(
+def test_custom_layer_without_seeds_depends_on_the_config_seed(
     network_of: Maker, tmp_path: Path
 ) -> None:
-    (tmp_path / "own_random.py").write_text(
+    (tmp_path / "user_random.py").write_text(
         """
 import keras
 
@@ -252,14 +255,14 @@ def drop():
     return keras.layers.Dropout(0.5)
 """
     )
-    layers = [{"custom": "own_random:make"}, {"custom": "own_random:drop"}, {"dense": 3}]
+    layers = [{"custom": "user_random:make"}, {"custom": "user_random:drop"}, {"dense": 3}]
     state = random.getstate()
-    first, again, other = (
+    first, same, other = (
         network_of(layers, seed=seed, allow_custom=True, base=tmp_path) for seed in (1, 1, 2)
     )
     assert random.getstate() == state
-    assert weights_sha256(first) == weights_sha256(again)
+    assert weights_sha256(first) == weights_sha256(same)
     kernels = [network.get_layer("custom").get_weights()[0] for network in (first, other)]
     assert (kernels[0] != kernels[1]).any()
-    drawn = [np.asarray(network(inputs(), training=True)) for network in (first, again)]
+    drawn = [np.asarray(network(inputs(), training=True)) for network in (first, same)]
     np.testing.assert_array_equal(*drawn)

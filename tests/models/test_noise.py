@@ -1,4 +1,4 @@
-"""Dropout and noise for compiled programs: the right distribution, a function of (seed, step)."""
+"""Dropout and noise under XLA have the right distribution and depend only on (seed, step)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trainer.models.noise import CompiledDropout, CompiledGaussianNoise
 ONES = np.ones((400, 250), np.float32)
 
 
-def drawing(layer: Any) -> Any:
+def make_draw(layer: Any) -> Any:
     layer.build(ONES.shape)
 
     @tf.function(jit_compile=True)  # type: ignore[untyped-decorator]
@@ -25,41 +25,41 @@ def drawing(layer: Any) -> Any:
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.2, 0.75])
-def test_dropout_keeps_its_share_and_the_mean(rate: float) -> None:
-    dropped = drawing(CompiledDropout(rate, seed=3))()
+def test_dropout_rate_and_mean(rate: float) -> None:
+    dropped = make_draw(CompiledDropout(rate, seed=3))()
     assert set(np.round(np.unique(dropped), 5)) <= {0.0, np.float32(round(1 / (1 - rate), 5))}
     assert (dropped == 0).mean() == pytest.approx(rate, abs=0.01)
     assert dropped.mean() == pytest.approx(1, abs=0.02)
 
 
-def test_noise_has_its_deviation() -> None:
-    noise = drawing(CompiledGaussianNoise(0.5, seed=3))() - 1
+def test_noise_has_the_given_standard_deviation() -> None:
+    noise = make_draw(CompiledGaussianNoise(0.5, seed=3))() - 1
     assert noise.mean() == pytest.approx(0, abs=0.01)
     assert noise.std() == pytest.approx(0.5, abs=0.01)
     assert np.mean(np.abs(noise) < 0.5) == pytest.approx(0.6827, abs=0.01)
 
 
 @pytest.mark.parametrize("kind", [CompiledDropout, CompiledGaussianNoise])
-def test_draws_are_a_function_of_seed_and_step(kind: Any) -> None:
-    first, again, other = (drawing(kind(0.3, seed=seed)) for seed in (3, 3, 4))
+def test_draws_depend_only_on_seed_and_step(kind: Any) -> None:
+    first, same, other = (make_draw(kind(0.3, seed=seed)) for seed in (3, 3, 4))
     one, two = first(), first()
     assert not np.array_equal(one, two)
-    np.testing.assert_array_equal(one, again())
-    np.testing.assert_array_equal(two, again())
+    np.testing.assert_array_equal(one, same())
+    np.testing.assert_array_equal(two, same())
     assert not np.array_equal(one, other())
-    # Two steps share no more than chance.
+    # Two steps are independent.
     if kind is CompiledDropout:
         assert np.mean((one == 0) & (two == 0)) == pytest.approx(0.09, abs=0.01)
 
 
 @pytest.mark.parametrize("kind", [CompiledDropout, CompiledGaussianNoise])
-def test_outside_training_nothing_happens(kind: Any) -> None:
+def test_layers_do_nothing_outside_training(kind: Any) -> None:
     layer = kind(0.3, seed=3)
     np.testing.assert_array_equal(layer(ONES[:3]), ONES[:3])
 
 
 @pytest.mark.parametrize("precision", ["float32", "mixed_float16", "mixed_bfloat16"])
-def test_they_stand_in_for_the_config_layers(network_of: Any, precision: str) -> None:
+def test_compiled_network_uses_the_layers(network_of: Any, precision: str) -> None:
     layers = [{"dense": 5}, {"dropout": 0.3}, {"gaussian_noise": 0.1}]
     sections: Any = {"runtime": {"precision": precision}}
     plain = network_of(layers, **sections)
@@ -70,8 +70,8 @@ def test_they_stand_in_for_the_config_layers(network_of: Any, precision: str) ->
         keras.layers.Dropout,
         keras.layers.GaussianNoise,
     ]
-    for mine, other in zip(compiled.weights, plain.weights, strict=True):
-        np.testing.assert_array_equal(mine.numpy(), other.numpy())
+    for weight, expected in zip(compiled.weights, plain.weights, strict=True):
+        np.testing.assert_array_equal(weight.numpy(), expected.numpy())
     x = np.random.default_rng(0).normal(size=(7, 6)).astype(np.float32)
     np.testing.assert_array_equal(compiled(x), plain(x))
 

@@ -14,59 +14,61 @@ from trainer.models.optimizers import build_optimizer
 
 SECTION: TypeAdapter[Any] = TypeAdapter(Optimizer)
 NAMES: tuple[str, ...] = typing.get_args(OptimizerName)
-own = keras.optimizers
+optimizers = keras.optimizers
 STEPS_PER_EPOCH, TOTAL = 4, 40
 
-BY_HAND: dict[str, tuple[dict[str, Any], Callable[[], Any]]] = {
+EXPECTED: dict[str, tuple[dict[str, Any], Callable[[], Any]]] = {
     "sgd": (
         {"learning_rate": 0.1, "momentum": 0.8, "nesterov": True, "clip_norm": 0.5},
-        lambda: own.SGD(0.1, momentum=0.8, nesterov=True, clipnorm=0.5),
+        lambda: optimizers.SGD(0.1, momentum=0.8, nesterov=True, clipnorm=0.5),
     ),
     "rmsprop": (
         {"rho": 0.8, "momentum": 0.3, "epsilon": 0.01, "centered": True, "clip_value": 0.2},
-        lambda: own.RMSprop(
+        lambda: optimizers.RMSprop(
             1e-3, rho=0.8, momentum=0.3, epsilon=0.01, centered=True, clipvalue=0.2
         ),
     ),
     "adam": (
         {"beta_1": 0.8, "beta_2": 0.9, "epsilon": 0.01, "amsgrad": True, "global_clip_norm": 0.5},
-        lambda: own.Adam(
+        lambda: optimizers.Adam(
             1e-3, beta_1=0.8, beta_2=0.9, epsilon=0.01, amsgrad=True, global_clipnorm=0.5
         ),
     ),
     "adamw": (
         {"weight_decay": 0.3, "beta_1": 0.8, "beta_2": 0.9, "epsilon": 0.01, "amsgrad": True},
-        lambda: own.AdamW(
+        lambda: optimizers.AdamW(
             1e-3, weight_decay=0.3, beta_1=0.8, beta_2=0.9, epsilon=0.01, amsgrad=True
         ),
     ),
     "adamax": (
         {"beta_1": 0.8, "beta_2": 0.9, "epsilon": 0.01, "weight_decay": 0.2},
-        lambda: own.Adamax(1e-3, beta_1=0.8, beta_2=0.9, epsilon=0.01, weight_decay=0.2),
+        lambda: optimizers.Adamax(1e-3, beta_1=0.8, beta_2=0.9, epsilon=0.01, weight_decay=0.2),
     ),
     "nadam": (
         {"beta_1": 0.8, "beta_2": 0.9, "epsilon": 0.01},
-        lambda: own.Nadam(1e-3, beta_1=0.8, beta_2=0.9, epsilon=0.01),
+        lambda: optimizers.Nadam(1e-3, beta_1=0.8, beta_2=0.9, epsilon=0.01),
     ),
     "lamb": (
         {"beta_1": 0.8, "beta_2": 0.9, "epsilon": 0.01},
-        lambda: own.Lamb(1e-3, beta_1=0.8, beta_2=0.9, epsilon=0.01),
+        lambda: optimizers.Lamb(1e-3, beta_1=0.8, beta_2=0.9, epsilon=0.01),
     ),
     "schedule_free_adamw": (
         {"beta_1": 0.8, "beta_2": 0.9, "epsilon": 0.01, "warmup_steps": 2},
-        lambda: own.ScheduleFreeAdamW(2.5e-3, beta_1=0.8, beta_2=0.9, epsilon=0.01, warmup_steps=2),
+        lambda: optimizers.ScheduleFreeAdamW(
+            2.5e-3, beta_1=0.8, beta_2=0.9, epsilon=0.01, warmup_steps=2
+        ),
     ),
     "adadelta": (
         {"rho": 0.8, "epsilon": 0.01, "learning_rate": 1},
-        lambda: own.Adadelta(1.0, rho=0.8, epsilon=0.01),
+        lambda: optimizers.Adadelta(1.0, rho=0.8, epsilon=0.01),
     ),
     "adagrad": (
         {"initial_accumulator": 0.3, "epsilon": 0.01},
-        lambda: own.Adagrad(1e-3, initial_accumulator_value=0.3, epsilon=0.01),
+        lambda: optimizers.Adagrad(1e-3, initial_accumulator_value=0.3, epsilon=0.01),
     ),
     "adafactor": (
         {"beta_2_decay": -0.5, "epsilon_1": 1e-9, "epsilon_2": 0.1, "clip_threshold": 0.5},
-        lambda: own.Adafactor(
+        lambda: optimizers.Adafactor(
             1e-3, beta_2_decay=-0.5, epsilon_1=1e-9, epsilon_2=0.1, clip_threshold=0.5
         ),
     ),
@@ -80,7 +82,7 @@ BY_HAND: dict[str, tuple[dict[str, Any], Callable[[], Any]]] = {
             "l2_shrinkage": 0.03,
             "beta": 0.4,
         },
-        lambda: own.Ftrl(
+        lambda: optimizers.Ftrl(
             0.1,
             learning_rate_power=-0.4,
             initial_accumulator_value=0.3,
@@ -90,7 +92,7 @@ BY_HAND: dict[str, tuple[dict[str, Any], Callable[[], Any]]] = {
             beta=0.4,
         ),
     ),
-    "lion": ({"beta_1": 0.8, "beta_2": 0.9}, lambda: own.Lion(1e-3, beta_1=0.8, beta_2=0.9)),
+    "lion": ({"beta_1": 0.8, "beta_2": 0.9}, lambda: optimizers.Lion(1e-3, beta_1=0.8, beta_2=0.9)),
     "muon": (
         {
             "momentum": 0.8,
@@ -102,7 +104,7 @@ BY_HAND: dict[str, tuple[dict[str, Any], Callable[[], Any]]] = {
             "epsilon": 0.01,
             "weight_decay": 0.1,
         },
-        lambda: own.Muon(
+        lambda: optimizers.Muon(
             1e-3,
             momentum=0.8,
             nesterov=False,
@@ -127,8 +129,8 @@ def variables() -> list[Any]:
     return [keras.Variable(rng.normal(size=shape).astype("float32")) for shape in [(3, 4), (4,)]]
 
 
-def walk(optimizer: Any, trained: list[Any], steps: range) -> list[Any]:
-    """The variables' values after gradients that are a function of the step."""
+def train(optimizer: Any, trained: list[Any], steps: range) -> list[Any]:
+    """Apply gradients that depend on the step; return the values of the variables."""
     if not optimizer.built:
         optimizer.build(trained)
     for step in steps:
@@ -139,33 +141,35 @@ def walk(optimizer: Any, trained: list[Any], steps: range) -> list[Any]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_three_steps_are_those_of_keras(name: str) -> None:
-    settings, by_hand = BY_HAND[name]
-    found = walk(build(name, settings), variables(), range(3))
-    expected = walk(by_hand(), variables(), range(3))
-    for ours, theirs in zip(found, expected, strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+def test_three_steps_equal_those_of_keras(name: str) -> None:
+    settings, make_expected = EXPECTED[name]
+    values = train(build(name, settings), variables(), range(3))
+    expected = train(make_expected(), variables(), range(3))
+    for value, expected_value in zip(values, expected, strict=True):
+        np.testing.assert_array_equal(value, expected_value)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_its_variables_are_all_its_state(name: str) -> None:
+def test_variables_are_the_complete_state(name: str) -> None:
     settings = {
-        **BY_HAND[name][0],
+        **EXPECTED[name][0],
         "ema": {"momentum": 0.5, "overwrite_every": "3 steps"},
         "gradient_accumulation_steps": 2,
     }
     trained, optimizer = variables(), build(name, settings)
-    walk(optimizer, trained, range(5))
-    resumed, again = variables(), build(name, settings)
-    again.build(resumed)
+    train(optimizer, trained, range(5))
+    resumed, resumed_optimizer = variables(), build(name, settings)
+    resumed_optimizer.build(resumed)
     pairs = [*zip(resumed, trained, strict=True)]
-    pairs += zip(again.variables, optimizer.variables, strict=True)
+    pairs += zip(resumed_optimizer.variables, optimizer.variables, strict=True)
     for new, old in pairs:
         new.assign(old.numpy())
-    for ours, theirs in zip(
-        walk(again, resumed, range(5, 11)), walk(optimizer, trained, range(5, 11)), strict=True
+    for value, expected_value in zip(
+        train(resumed_optimizer, resumed, range(5, 11)),
+        train(optimizer, trained, range(5, 11)),
+        strict=True,
     ):
-        np.testing.assert_array_equal(ours, theirs)
+        np.testing.assert_array_equal(value, expected_value)
 
 
 OTHER: dict[str, Any] = {
@@ -190,7 +194,7 @@ FIELDS = [
 
 
 @pytest.mark.parametrize(("name", "field"), FIELDS)
-def test_no_setting_is_ignored(name: str, field: str) -> None:
+def test_every_setting_has_an_effect(name: str, field: str) -> None:
     start = getattr(SECTION.validate_python({"name": name}), field)
     other = OTHER.get(field, not start if isinstance(start, bool) else 0.375)
     assert other != start
@@ -198,7 +202,7 @@ def test_no_setting_is_ignored(name: str, field: str) -> None:
 
 
 @pytest.mark.parametrize("field", ["momentum", "overwrite_every"])
-def test_no_setting_of_the_average_is_ignored(field: str) -> None:
+def test_every_setting_of_the_average_has_an_effect(field: str) -> None:
     ema = {"momentum": 0.5, "overwrite_every": "2 epochs"}
     other = {**ema, field: {"momentum": 0.25, "overwrite_every": "3 steps"}[field]}
     config = build("adam", {"ema": ema}).get_config()
@@ -207,34 +211,36 @@ def test_no_setting_of_the_average_is_ignored(field: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_no_weight_decay_is_taken_by_all(name: str) -> None:
+def test_every_optimizer_accepts_no_weight_decay(name: str) -> None:
     assert build(name, {"weight_decay": None}).weight_decay in (None, 0.0)
 
 
-def test_adamw_without_decay_is_adam() -> None:
-    found = walk(build("adamw", {"weight_decay": None}), variables(), range(3))
-    for ours, theirs in zip(found, walk(build("adam"), variables(), range(3)), strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+def test_adamw_without_weight_decay_equals_adam() -> None:
+    values = train(build("adamw", {"weight_decay": None}), variables(), range(3))
+    for value, expected_value in zip(
+        values, train(build("adam"), variables(), range(3)), strict=True
+    ):
+        np.testing.assert_array_equal(value, expected_value)
 
 
-def test_a_learning_rate_without_schedule_can_be_set() -> None:
+def test_learning_rate_without_schedule_can_be_set() -> None:
     for precision in ("float32", "mixed_float16", "mixed_bfloat16"):
         optimizer = build("sgd", {"learning_rate": 0.25}, precision)
         trained = variables()
         start = [variable.numpy() for variable in trained]
         optimizer.build(trained)
         optimizer.learning_rate.assign(0.0)
-        for ours, own_start in zip(walk(optimizer, trained, range(2)), start, strict=True):
-            np.testing.assert_array_equal(ours, own_start)
+        for value, initial in zip(train(optimizer, trained, range(2)), start, strict=True):
+            np.testing.assert_array_equal(value, initial)
         optimizer.learning_rate.assign(float(optimizer.learning_rate) + 0.125)
         assert float(optimizer.learning_rate) == 0.125
 
 
 def test_float16_scales_the_loss() -> None:
     optimizer = build("adam", precision="mixed_float16")
-    assert isinstance(optimizer, own.LossScaleOptimizer)
-    assert isinstance(optimizer.inner_optimizer, own.Adam)
-    assert not isinstance(build("adam", precision="mixed_bfloat16"), own.LossScaleOptimizer)
+    assert isinstance(optimizer, optimizers.LossScaleOptimizer)
+    assert isinstance(optimizer.inner_optimizer, optimizers.Adam)
+    assert not isinstance(build("adam", precision="mixed_bfloat16"), optimizers.LossScaleOptimizer)
 
 
 STAIRS = {"exponential": {"every": "1 epoch", "factor": 0.5, "staircase": True}}
@@ -242,7 +248,7 @@ STAIRS = {"exponential": {"every": "1 epoch", "factor": 0.5, "staircase": True}}
 
 @pytest.mark.parametrize("gradient_accumulation_steps", [None, 2, 3])
 def test_schedules_count_batches(gradient_accumulation_steps: int | None) -> None:
-    """Plain descent by a gradient of 1: how far it went is the sum of the learning rates."""
+    """With a gradient of 1, the distance covered is the sum of the learning rates."""
     optimizer = build(
         "sgd",
         {
@@ -253,16 +259,16 @@ def test_schedules_count_batches(gradient_accumulation_steps: int | None) -> Non
     )
     variable = keras.Variable(np.zeros(2, dtype="float32"))
     optimizer.build([variable])
-    went = 0.0
+    distance = 0.0
     for batch in range(12):
         assert float(optimizer.learning_rate) == 0.5 ** (batch // STEPS_PER_EPOCH)
         if (batch + 1) % (gradient_accumulation_steps or 1) == 0:
-            went += 0.5 ** (batch // STEPS_PER_EPOCH)
+            distance += 0.5 ** (batch // STEPS_PER_EPOCH)
         optimizer.apply([keras.ops.ones(2)])
-        assert variable.numpy()[0] == pytest.approx(-went)
+        assert variable.numpy()[0] == pytest.approx(-distance)
 
 
-def test_what_keras_counts_in_updates_is_given_in_updates() -> None:
+def test_settings_counted_in_updates() -> None:
     ema = {"momentum": 0.25, "overwrite_every": "5 epochs"}
     config = build("adam", {"ema": ema, "gradient_accumulation_steps": 2}).get_config()
     assert config["ema_overwrite_frequency"] == 10
@@ -276,7 +282,7 @@ def test_what_keras_counts_in_updates_is_given_in_updates() -> None:
     )
 
 
-def test_the_average_takes_the_weights_place_when_asked() -> None:
+def test_finalize_replaces_the_weights_with_the_average() -> None:
     optimizer = build("sgd", {"learning_rate": 1.0, "ema": 0.5})
     variable = keras.Variable(np.zeros(1, dtype="float32"))
     optimizer.build([variable])
@@ -288,5 +294,5 @@ def test_the_average_takes_the_weights_place_when_asked() -> None:
     assert variable.numpy()[0] == pytest.approx(-2.25)
 
 
-def test_an_optimizers_name_does_not_depend_on_the_process() -> None:
+def test_optimizer_name_is_not_numbered() -> None:
     assert build("adam").name == build("adam").name == "adam"

@@ -1,4 +1,4 @@
-"""What networks of a pack share, what may differ, and what keeps one out."""
+"""Which settings networks of a pack share, which can differ, and what rules packs out."""
 
 import pytest
 
@@ -11,7 +11,7 @@ from trainer.models.pack_compatibility import (
     pack_key,
 )
 
-SIZES = ModelDimensions(
+DIMENSIONS = ModelDimensions(
     width=4, embeddings=(), head="sigmoid", outputs=1, loss="binary_crossentropy", rows=100,
     validation_rows=20, steps=40,
 )  # fmt: skip
@@ -24,7 +24,7 @@ LAYERS = [
 
 
 def config(**sections) -> Config:
-    made = Config.model_validate(
+    result = Config.model_validate(
         {
             "data": {"source": "x", "target": "y"},
             "model": {"layers": LAYERS},
@@ -32,12 +32,12 @@ def config(**sections) -> Config:
             **sections,
         }
     )
-    assert conflict_problems(made) == []
-    return made
+    assert conflict_problems(result) == []
+    return result
 
 
-def layers(place: int, layer) -> dict:
-    return {"model": {"layers": [*LAYERS[:place], layer, *LAYERS[place + 1 :]]}}
+def layers(index: int, layer) -> dict:
+    return {"model": {"layers": [*LAYERS[:index], layer, *LAYERS[index + 1 :]]}}
 
 
 FREE = [
@@ -57,7 +57,7 @@ FREE = [
     {"metrics": ["auc"]},
     {"model": {"layers": LAYERS, "output_bias": "zeros", "head_regularizer": {"l1": 0.1}}},
 ]
-SHAPE = [
+SHARED = [
     layers(0, {"dense": {"units": 9, "activation": "relu"}}),
     layers(0, {"dense": {"units": 8, "activation": "tanh"}}),
     layers(0, {"dense": {"units": 8, "activation": "relu", "use_bias": False}}),
@@ -76,42 +76,44 @@ SHAPE = [
 
 
 @pytest.mark.parametrize("sections", FREE, ids=str)
-def test_it_may_differ(sections: dict) -> None:
-    assert pack_key(config(**sections), SIZES) == pack_key(config(), SIZES)
-    assert incompatible_reason(config(**sections), SIZES) is None
+def test_setting_can_differ(sections: dict) -> None:
+    assert pack_key(config(**sections), DIMENSIONS) == pack_key(config(), DIMENSIONS)
+    assert incompatible_reason(config(**sections), DIMENSIONS) is None
 
 
-@pytest.mark.parametrize("sections", SHAPE, ids=str)
-def test_it_is_shared(sections: dict) -> None:
-    dimensions = SIZES
+@pytest.mark.parametrize("sections", SHARED, ids=str)
+def test_setting_is_shared(sections: dict) -> None:
+    dimensions = DIMENSIONS
     if sections.get("loss"):
         dimensions = ModelDimensions(
             **{
-                **{name: getattr(SIZES, name) for name in ModelDimensions.__slots__},
+                **{name: getattr(DIMENSIONS, name) for name in ModelDimensions.__slots__},
                 "loss": sections["loss"],
             }
         )
-    assert pack_key(config(**sections), dimensions) != pack_key(config(), SIZES)
+    assert pack_key(config(**sections), dimensions) != pack_key(config(), DIMENSIONS)
 
 
-@pytest.mark.parametrize("change", [{"width": 5}, {"rows": 99}, {"judged": 0}, {"steps": 44}])
-def test_so_are_rows_and_steps(change: dict) -> None:
+@pytest.mark.parametrize(
+    "change", [{"width": 5}, {"rows": 99}, {"validation_rows": 0}, {"steps": 44}]
+)
+def test_rows_and_steps_are_shared(change: dict) -> None:
     dimensions = ModelDimensions(
-        **{**{name: getattr(SIZES, name) for name in ModelDimensions.__slots__}, **change}
+        **{**{name: getattr(DIMENSIONS, name) for name in ModelDimensions.__slots__}, **change}
     )
-    assert pack_key(config(), dimensions) != pack_key(config(), SIZES)
+    assert pack_key(config(), dimensions) != pack_key(config(), DIMENSIONS)
 
 
-def test_some_coefficients_are_the_shape_of_their_optimizer() -> None:
+def test_some_optimizer_coefficients_are_shared() -> None:
     def nadam(**settings: float) -> Config:
         return config(optimizer={"name": "nadam", **settings})
 
-    assert pack_key(nadam(beta_1=0.5), SIZES) != pack_key(nadam(), SIZES)
-    assert pack_key(nadam(beta_2=0.5), SIZES) == pack_key(nadam(), SIZES)
+    assert pack_key(nadam(beta_1=0.5), DIMENSIONS) != pack_key(nadam(), DIMENSIONS)
+    assert pack_key(nadam(beta_2=0.5), DIMENSIONS) == pack_key(nadam(), DIMENSIONS)
     none, some, more = (
         config(optimizer={"name": "sgd", "momentum": momentum}) for momentum in (0.0, 0.5, 0.9)
     )
-    assert pack_key(some, SIZES) == pack_key(more, SIZES) != pack_key(none, SIZES)
+    assert pack_key(some, DIMENSIONS) == pack_key(more, DIMENSIONS) != pack_key(none, DIMENSIONS)
 
 
 @pytest.mark.parametrize(
@@ -127,12 +129,12 @@ def test_some_coefficients_are_the_shape_of_their_optimizer() -> None:
         (layers(3, {"custom": "a:b"}), "a custom layer"),
     ],
 )
-def test_it_is_trained_alone(sections: dict, reason: str) -> None:
-    assert incompatible_reason(config(**sections), SIZES) == reason
+def test_setting_rules_packs_out(sections: dict, reason: str) -> None:
+    assert incompatible_reason(config(**sections), DIMENSIONS) == reason
 
 
-def test_what_its_rows_and_steps_rule_out() -> None:
-    dimensions = {name: getattr(SIZES, name) for name in ModelDimensions.__slots__}
+def test_dimensions_that_rule_packs_out() -> None:
+    dimensions = {name: getattr(DIMENSIONS, name) for name in ModelDimensions.__slots__}
     embedded = ModelDimensions(**{**dimensions, "embeddings": ((3, 2),)})
     assert incompatible_reason(config(), embedded) == "embedded columns"
     assert (
@@ -141,12 +143,12 @@ def test_what_its_rows_and_steps_rule_out() -> None:
     )
 
 
-def test_more_of_anything_takes_more_memory() -> None:
-    dimensions = {name: getattr(SIZES, name) for name in ModelDimensions.__slots__}
-    least = member_bytes(config(), SIZES, 100, [(8,), (1,)])
-    assert member_bytes(config(), SIZES, 200, [(8,), (1,)]) > least
-    assert member_bytes(config(), SIZES, 100, [(16,), (1,)]) > least
+def test_member_memory_grows_with_every_dimension() -> None:
+    dimensions = {name: getattr(DIMENSIONS, name) for name in ModelDimensions.__slots__}
+    base = member_bytes(config(), DIMENSIONS, 100, [(8,), (1,)])
+    assert member_bytes(config(), DIMENSIONS, 200, [(8,), (1,)]) > base
+    assert member_bytes(config(), DIMENSIONS, 100, [(16,), (1,)]) > base
     assert (
         member_bytes(config(), ModelDimensions(**{**dimensions, "rows": 200}), 100, [(8,), (1,)])
-        > least
+        > base
     )

@@ -13,7 +13,7 @@ SECTION: TypeAdapter[Any] = TypeAdapter(Constraint)
 KERNEL = np.array([[3.0, -0.3], [4.0, 0.4]], dtype=np.float32)
 
 
-def test_a_regularizer_by_hand() -> None:
+def test_regularizer_equals_its_formula() -> None:
     built = build_regularizer(Regularizer(l1=2.0, l2=10.0))
     assert float(built(KERNEL)) == pytest.approx(2 * 7.7 + 10 * 25.25)
     assert build_regularizer(None) is None
@@ -27,13 +27,13 @@ def test_a_regularizer_by_hand() -> None:
         ({"min_max_norm": [0.75, 2.0]}, [2, 0.75]),
     ],
 )
-def test_norms_are_those_of_each_units_incoming_weights(constraint: Any, norms: Any) -> None:
+def test_norms_are_over_incoming_weights(constraint: Any, norms: Any) -> None:
     built = build_constraint(SECTION.validate_python(constraint))
-    held = np.asarray(built(KERNEL))
-    np.testing.assert_allclose(np.linalg.norm(held, axis=0), norms, rtol=1e-5)
+    constrained = np.asarray(built(KERNEL))
+    np.testing.assert_allclose(np.linalg.norm(constrained, axis=0), norms, rtol=1e-5)
 
 
 def test_non_negative() -> None:
-    held = build_constraint("non_negative")(KERNEL)
-    np.testing.assert_array_equal(np.asarray(held), np.maximum(KERNEL, 0))
+    constrained = build_constraint("non_negative")(KERNEL)
+    np.testing.assert_array_equal(np.asarray(constrained), np.maximum(KERNEL, 0))
     assert build_constraint(None) is None

@@ -8,13 +8,13 @@ import pytest
 from trainer.models.ranking_metrics import average_precision, roc_auc, top_k_hits
 
 
-def test_auc_is_the_share_of_pairs_in_order() -> None:
+def test_auc_is_the_fraction_of_ordered_pairs() -> None:
     rng = np.random.default_rng(0)
-    truth, score = rng.integers(0, 2, 60).astype(float), rng.integers(0, 8, 60).astype(float)
-    above = score[truth == 1][:, None] - score[truth == 0][None, :]
-    share = np.mean((above > 0) + 0.5 * (above == 0))
-    assert roc_auc(truth, score, None) == pytest.approx(share)
-    assert roc_auc(truth, -score, None) == pytest.approx(1 - share)
+    y_true, y_score = rng.integers(0, 2, 60).astype(float), rng.integers(0, 8, 60).astype(float)
+    above = y_score[y_true == 1][:, None] - y_score[y_true == 0][None, :]
+    fraction = np.mean((above > 0) + 0.5 * (above == 0))
+    assert roc_auc(y_true, y_score, None) == pytest.approx(fraction)
+    assert roc_auc(y_true, -y_score, None) == pytest.approx(1 - fraction)
 
 
 def test_auc_of_one_class_is_undefined() -> None:
@@ -22,17 +22,17 @@ def test_auc_of_one_class_is_undefined() -> None:
     assert math.isnan(roc_auc(np.array([0.0, 1.0]), np.arange(2.0), np.array([1.0, 0.0])))
 
 
-def test_constant_scores_say_nothing() -> None:
-    truth, score = np.array([0.0, 1.0, 1.0, 0.0, 0.0]), np.full(5, 0.3)
-    assert roc_auc(truth, score, None) == 0.5
-    assert average_precision(truth, score, None) == pytest.approx(0.4)
+def test_constant_scores() -> None:
+    y_true, y_score = np.array([0.0, 1.0, 1.0, 0.0, 0.0]), np.full(5, 0.3)
+    assert roc_auc(y_true, y_score, None) == 0.5
+    assert average_precision(y_true, y_score, None) == pytest.approx(0.4)
 
 
-def test_average_precision_by_hand() -> None:
-    # Falling scores meet +, -, +: precision 1 at recall 1/2, 2/3 at recall 1.
-    truth, score = np.array([1.0, 0.0, 1.0, 0.0]), np.array([0.9, 0.8, 0.7, 0.1])
-    assert average_precision(truth, score, None) == pytest.approx((1 + 2 / 3) / 2)
-    assert average_precision(np.zeros(4), score, None) == 0.0
+def test_average_precision_equals_its_formula() -> None:
+    # In descending order of scores, +, -, +: precision 1 at recall 1/2, 2/3 at recall 1.
+    y_true, y_score = np.array([1.0, 0.0, 1.0, 0.0]), np.array([0.9, 0.8, 0.7, 0.1])
+    assert average_precision(y_true, y_score, None) == pytest.approx((1 + 2 / 3) / 2)
+    assert average_precision(np.zeros(4), y_score, None) == 0.0
 
 
 def test_top_k() -> None:

@@ -23,28 +23,28 @@ P = np.array([[2.0], [2.0], [1.0]])
         ("r2", 1 - 10 / (14 / 3)),
     ],
 )
-def test_by_hand(name: MetricName, value: float) -> None:
+def test_metric_equals_its_formula(name: MetricName, value: float) -> None:
     assert regression_metric(name)(Y, P, None) == pytest.approx(value)
 
 
-def test_every_metric_of_numbers_has_a_function() -> None:
+def test_every_regression_metric_has_a_function() -> None:
     for name, facts in METRICS.items():
         if "regression" in facts.tasks:
             assert regression_metric(name)(Y, Y, None) == (1.0 if name == "r2" else 0.0)
 
 
-def test_several_columns_are_averaged() -> None:
+def test_columns_are_averaged() -> None:
     y, p = np.hstack([Y, Y]), np.hstack([P, Y])
     assert regression_metric("mae")(y, p, None) == pytest.approx(2 / 3)
     assert regression_metric("rmse")(y, p, None) == pytest.approx(math.sqrt(10 / 3) / 2)
 
 
-def test_a_weighted_median_passes_over_rows_without_weight() -> None:
+def test_weighted_median_ignores_rows_without_weight() -> None:
     weight = np.array([1.0, 0.0, 1.0])
     assert regression_metric("median_absolute_error")(Y, P, weight) == pytest.approx(2.0)
 
 
-def test_a_target_that_does_not_vary() -> None:
+def test_constant_target() -> None:
     constant = np.ones((3, 1))
     assert regression_metric("r2")(constant, constant, None) == 1.0
     assert regression_metric("r2")(constant, P, None) == 0.0

@@ -16,19 +16,19 @@ from trainer.models.schedules import ScheduledRate
 
 SECTION: TypeAdapter[Any] = TypeAdapter(Schedule)
 PEAK, STEPS_PER_EPOCH, TOTAL = 0.5, 10, 100
-own = keras.optimizers.schedules
+schedules = keras.optimizers.schedules
 
 
 def rate(schedule: Any, total: int = TOTAL) -> ScheduledRate:
     return ScheduledRate(PEAK, SECTION.validate_python(schedule), STEPS_PER_EPOCH, total)
 
 
-def wave(share: float, final: float = 0.0) -> float:
-    return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * min(share, 1)))
+def wave(progress: float, final: float = 0.0) -> float:
+    return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * min(progress, 1)))
 
 
 def cycles(first: int, factor: float) -> Iterator[tuple[int, float, float]]:
-    """(number, begin, length) of each cycle."""
+    """Yield (number, begin, length) of each cycle."""
     begin, length, number = 0.0, float(first), 0
     while True:
         yield number, begin, length
@@ -42,7 +42,7 @@ def restarted(t: float, first: int, factor: float, peak_factor: float, final: fl
     raise AssertionError
 
 
-BY_HAND: list[tuple[Any, Callable[[int], float]]] = [
+EXPECTED: list[tuple[Any, Callable[[int], float]]] = [
     ({"constant": "2 epochs"}, lambda s: min(s / 20, 1)),
     ("cosine", lambda s: wave(s / 100)),
     ({"cosine": "40 steps"}, lambda s: wave(s / 40)),
@@ -96,20 +96,20 @@ BY_HAND: list[tuple[Any, Callable[[int], float]]] = [
 
 
 def name_of(value: Any) -> str:
-    """A name that is the same in every process: an object's own text holds its address."""
+    """Return a reproducible test id; the text of a function would contain its address."""
     return "" if callable(value) else str(value)
 
 
-@pytest.mark.parametrize(("schedule", "factor"), BY_HAND, ids=name_of)
-def test_the_learning_rate_is_the_formula(schedule: Any, factor: Callable[[int], float]) -> None:
+@pytest.mark.parametrize(("schedule", "factor"), EXPECTED, ids=name_of)
+def test_learning_rate_equals_its_formula(schedule: Any, factor: Callable[[int], float]) -> None:
     built = rate(schedule)
     steps = range(131)
     found = [float(built(step)) for step in steps]
     np.testing.assert_allclose(found, [PEAK * factor(step) for step in steps], rtol=1e-6, atol=1e-9)
 
 
-def test_every_schedule_is_tried() -> None:
-    named = {type(SECTION.validate_python(schedule)).__name__ for schedule, _ in BY_HAND}
+def test_every_schedule_is_tested() -> None:
+    named = {type(SECTION.validate_python(schedule)).__name__ for schedule, _ in EXPECTED}
     assert len(named) == 7
 
 
@@ -118,43 +118,43 @@ def test_every_schedule_is_tried() -> None:
     [
         (
             {"cosine": {"over": "40 steps", "final": 0.1, "warmup": "10 steps"}},
-            own.CosineDecay(0.0, 40, alpha=0.1, warmup_target=PEAK, warmup_steps=10),
+            schedules.CosineDecay(0.0, 40, alpha=0.1, warmup_target=PEAK, warmup_steps=10),
         ),
         (
             {"cosine_restarts": {"first": "9 steps", "factor": 3.0, "peak_factor": 0.7}},
-            own.CosineDecayRestarts(PEAK, 9, t_mul=3.0, m_mul=0.7),
+            schedules.CosineDecayRestarts(PEAK, 9, t_mul=3.0, m_mul=0.7),
         ),
         (
             {"exponential": {"every": "9 steps", "factor": 0.7}},
-            own.ExponentialDecay(PEAK, 9, 0.7),
+            schedules.ExponentialDecay(PEAK, 9, 0.7),
         ),
         (
             {"inverse_time": {"every": "9 steps", "rate": 0.7}},
-            own.InverseTimeDecay(PEAK, 9, 0.7),
+            schedules.InverseTimeDecay(PEAK, 9, 0.7),
         ),
         (
             {"polynomial": {"over": "50 steps", "power": 3.0, "final": 0.2}},
-            own.PolynomialDecay(PEAK, 50, PEAK * 0.2, power=3.0),
+            schedules.PolynomialDecay(PEAK, 50, PEAK * 0.2, power=3.0),
         ),
     ],
     ids=name_of,
 )
-def test_it_agrees_with_keras(schedule: Any, expected: Any) -> None:
+def test_schedule_equals_that_of_keras(schedule: Any, expected: Any) -> None:
     built = rate(schedule)
-    # 9 and 36 are the starts of cycles, where Keras rounds either way.
+    # At the start of a cycle (9, 36, 117), Keras rounds either way.
     for step in set(range(120)) - {9, 36, 117}:
         assert float(built(step)) == pytest.approx(float(expected(step)), rel=1e-5, abs=1e-7)
 
 
-def test_a_restart_falls_on_its_batch() -> None:
+def test_restart_is_at_the_right_batch() -> None:
     built = rate({"cosine_restarts": {"first": "10 steps"}}, total=10**6)
     for start in (10 * (2**k - 1) for k in range(17)):
         assert float(built(start)) == pytest.approx(PEAK)
         assert float(built(start - 1)) < PEAK or start == 0
 
 
-@pytest.mark.parametrize("schedule", [schedule for schedule, _ in BY_HAND], ids=str)
-def test_it_survives_serialisation_and_compilation(schedule: Any) -> None:
+@pytest.mark.parametrize("schedule", [schedule for schedule, _ in EXPECTED], ids=str)
+def test_schedule_can_be_serialized(schedule: Any) -> None:
     built = rate(schedule)
     text = json.dumps(keras.saving.serialize_keras_object(built))
     again = keras.saving.deserialize_keras_object(json.loads(text))
@@ -165,8 +165,8 @@ def test_it_survives_serialisation_and_compilation(schedule: Any) -> None:
     assert all(value.dtype == "float32" for value in found)
 
 
-def test_it_compiles_under_xla() -> None:
-    rates = [rate(schedule) for schedule, _ in BY_HAND]
+def test_schedules_compile_with_xla() -> None:
+    rates = [rate(schedule) for schedule, _ in EXPECTED]
 
     @tf.function(jit_compile=True)  # type: ignore[untyped-decorator]
     def all_of(step: Any) -> Any:
@@ -177,7 +177,7 @@ def test_it_compiles_under_xla() -> None:
         np.testing.assert_allclose(found, [float(each(step)) for each in rates], rtol=1e-5)
 
 
-def test_a_warmup_as_long_as_training_leaves_nothing_to_decay() -> None:
+def test_warmup_as_long_as_training() -> None:
     built = rate({"cosine": {"warmup": "10 epochs"}})
     assert float(built(50)) == pytest.approx(PEAK / 2)
     assert float(built(99)) == pytest.approx(PEAK * 0.99)

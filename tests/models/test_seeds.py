@@ -5,12 +5,12 @@ import random
 from trainer.models.seeds import default_seed, derived_seed
 
 
-def test_a_seed_never_changes_between_versions() -> None:
+def test_seeds_do_not_change_between_versions() -> None:
     assert derived_seed(0, "dense", "kernel") == 216287559
     assert derived_seed(7, "dense_1", "bias") == 1633311251
 
 
-def test_every_draw_has_its_own_seed() -> None:
+def test_seeds_differ_by_seed_layer_and_purpose() -> None:
     seeds = {
         derived_seed(seed, layer, purpose)
         for seed in (0, 1, 2**63 - 1)
@@ -21,7 +21,7 @@ def test_every_draw_has_its_own_seed() -> None:
     assert all(0 <= seed < 2**31 for seed in seeds)
 
 
-def test_default_draws_are_a_function_of_the_seed_and_leave_no_trace() -> None:
+def test_default_seed_sets_and_restores_the_state() -> None:
     before = random.getstate()
     drawn = []
     for seed in (1, 1, 2):

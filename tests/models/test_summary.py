@@ -18,7 +18,7 @@ Maker = Callable[..., Any]
 
 @st.composite
 def architectures(draw: st.DrawFn) -> tuple[int, list[tuple[int, int]], list[Any]]:
-    """(width, embeddings, layers) that fit together."""
+    """Draw a valid (width, embeddings, layers)."""
     numbers = draw(st.integers(0, 6))
     embeddings = draw(
         st.lists(
@@ -65,12 +65,12 @@ def architectures(draw: st.DrawFn) -> tuple[int, list[tuple[int, int]], list[Any
 
 @settings(max_examples=40, deadline=None)
 @given(architectures(), st.integers(1, 4))
-def test_the_plan_is_what_keras_builds(
+def test_summary_equals_the_built_network(
     network_of: Maker, architecture: tuple[int, list[tuple[int, int]], list[Any]], outputs: int
 ) -> None:
     width, embeddings, layers = architecture
     model = Model.model_validate({"layers": layers})
-    planned = summarize_layers(model, width, embeddings, "linear", outputs)
+    summary = summarize_layers(model, width, embeddings, "linear", outputs)
     network = network_of(
         layers,
         width=width,
@@ -79,13 +79,13 @@ def test_the_plan_is_what_keras_builds(
         outputs=outputs,
         prior=[0.0] * outputs,
     )
-    assert [layer.name for layer in planned] == [layer.name for layer in network.layers]
-    for plan, layer in zip(planned, network.layers, strict=True):
-        assert plan.output_shape == tuple(layer.output.shape[1:])
-        assert plan.parameters == layer.count_params()
-        assert plan.trainable == sum(prod(v.shape) for v in layer.trainable_weights)
+    assert [layer.name for layer in summary] == [layer.name for layer in network.layers]
+    for expected, layer in zip(summary, network.layers, strict=True):
+        assert expected.output_shape == tuple(layer.output.shape[1:])
+        assert expected.parameters == layer.count_params()
+        assert expected.trainable == sum(prod(v.shape) for v in layer.trainable_weights)
         shapes = sorted(tuple(variable.shape) for variable in layer.trainable_weights)
-        assert sorted(plan.trainable_shapes or ()) == shapes
+        assert sorted(expected.trainable_shapes or ()) == shapes
 
 
 OPTIMIZERS = [
@@ -111,7 +111,7 @@ OPTIMIZERS = [
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
-def test_memory_is_what_keras_keeps(
+def test_memory_equals_that_of_keras_variables(
     config_of: Maker, network_of: Maker, optimizer: dict[str, Any]
 ) -> None:
     from trainer.models.optimizers import build_optimizer
@@ -134,16 +134,16 @@ def test_memory_is_what_keras_keeps(
     assert memory.gradients == sum(np.asarray(w.value).nbytes for w in network.trainable_weights)
 
 
-def test_names_are_numbered_by_kind() -> None:
+def test_layer_names_are_numbered_by_kind() -> None:
     model = Model.model_validate(
         {"layers": [{"dense": 2}, {"dropout": 0.1}, {"dense": 3}, {"dense": 4}, "flatten"]}
     )
     assert layer_names(model.layers) == ("dense", "dropout", "dense_1", "dense_2", "flatten")
 
 
-def test_after_a_custom_layer_nothing_is_known_but_the_head(config_of: Maker) -> None:
+def test_shapes_after_a_custom_layer_are_unknown(config_of: Maker) -> None:
     model = Model.model_validate(
-        {"layers": [{"dense": 2}, {"custom": "own:layer"}, {"dense": 3}, "batch_normalization"]}
+        {"layers": [{"dense": 2}, {"custom": "user:layer"}, {"dense": 3}, "batch_normalization"]}
     )
     dense, *unknown, head = summarize_layers(model, 4, (), "softmax", 3)
     assert (dense.output_shape, dense.parameters) == ((2,), 10)
@@ -152,7 +152,7 @@ def test_after_a_custom_layer_nothing_is_known_but_the_head(config_of: Maker) ->
     assert estimate_memory([dense, *unknown, head], config_of().optimizer) is None
 
 
-def test_all_that_cannot_fit_is_said_at_once() -> None:
+def test_all_problems_are_reported_together() -> None:
     model = Model.model_validate(
         {
             "layers": [
@@ -176,7 +176,7 @@ def test_all_that_cannot_fit_is_said_at_once() -> None:
     assert "6 elements" in caught.value.problems[2].expected
 
 
-def test_a_head_needs_one_axis() -> None:
+def test_head_requires_one_axis() -> None:
     model = Model.model_validate({"layers": [{"reshape": [2, 2]}, {"dense": 3}]})
     with pytest.raises(ConfigError) as caught:
         summarize_layers(model, 4, (), "linear", 1)

@@ -12,7 +12,7 @@ Maker = Callable[..., Any]
 LAYERS = [{"dense": 3}, {"dropout": 0.5}, "batch_normalization"]
 
 
-def test_it_is_what_the_docstring_says(network_of: Maker) -> None:
+def test_hash_covers_dtype_shape_and_bytes(network_of: Maker) -> None:
     network = network_of([], head="linear", outputs=2, prior=[1.0, 2.0])
     kernel, bias = network.get_weights()
     expected = sha256(
@@ -21,7 +21,7 @@ def test_it_is_what_the_docstring_says(network_of: Maker) -> None:
     assert weights_sha256(network) == expected.hexdigest()
 
 
-def test_every_weight_counts_and_no_seed_does(network_of: Maker) -> None:
+def test_hash_depends_on_every_weight_but_no_seed(network_of: Maker) -> None:
     network = network_of(LAYERS)
     start = weights_sha256(network)
     network(np.ones((5, 6), dtype=np.float32), training=False)
@@ -30,10 +30,10 @@ def test_every_weight_counts_and_no_seed_does(network_of: Maker) -> None:
     state.assign(state + 1)
     assert weights_sha256(network) == start
     for weight in network.weights:
-        kept = weight.numpy()
-        changed = kept.copy()
+        original = weight.numpy()
+        changed = original.copy()
         changed.flat[-1] = np.nextafter(changed.flat[-1], np.float32(9))
         weight.assign(changed)
         assert weights_sha256(network) != start
-        weight.assign(kept)
+        weight.assign(original)
     assert weights_sha256(network) == start

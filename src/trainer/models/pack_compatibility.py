@@ -94,7 +94,7 @@ def pack_key(config: Config, dimensions: ModelDimensions) -> str:
         "head": dimensions.head,
         "outputs": dimensions.outputs,
         "rows": dimensions.rows,
-        "judged": dimensions.validation_rows > 0,
+        "has_validation": dimensions.validation_rows > 0,
         "steps": dimensions.steps,
         "batch_size": min(config.fit.batch_size, dimensions.rows),
         "loss": config.loss.model_dump(exclude={"label_smoothing"}) | {"name": dimensions.loss},

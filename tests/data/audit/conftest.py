@@ -19,17 +19,18 @@ ROWS = 1000
 
 
 def clean_columns(seed: int = 0, rows: int = ROWS) -> dict[str, Any]:
-    """Six numbers, a category, a yes/no column, and two targets that depend on some of them: `y`, two
-    classes, and `n`, a number.
+    """Return six numeric columns, a categorical and a boolean one, and two targets that depend on them.
+
+    `y` has two classes, `n` is a number.
     """
     draw = np.random.default_rng(seed)
     numbers = draw.normal(size=(rows, 6))
-    colour = draw.choice(["red", "green", "blue", "black"], rows)
-    line = numbers[:, 0] + 0.5 * numbers[:, 1] + (colour == "red") + draw.normal(size=rows)
+    color = draw.choice(["red", "green", "blue", "black"], rows)
+    line = numbers[:, 0] + 0.5 * numbers[:, 1] + (color == "red") + draw.normal(size=rows)
     return {
-        **{f"x{place}": numbers[:, place].round(4) for place in range(5)},
+        **{f"x{i}": numbers[:, i].round(4) for i in range(5)},
         "age": (40 + 12 * numbers[:, 5]).round(),
-        "colour": colour,
+        "color": color,
         "member": draw.choice(["yes", "no"], rows),
         "y": np.where(line > 0, "good", "bad"),
         "n": (20 + 3 * line).round(3),
@@ -37,8 +38,8 @@ def clean_columns(seed: int = 0, rows: int = ROWS) -> dict[str, Any]:
 
 
 @pytest.fixture
-def audited(tmp_path: Path) -> Audit:
-    """The findings of columns written as CSV; `target`, settings of `data` and overrides as keywords."""
+def audit_columns(tmp_path: Path) -> Audit:
+    """Return a function that audits columns as a CSV file, with settings of `data` as keywords."""
 
     def run(
         columns: Mapping[str, Any],
@@ -54,9 +55,9 @@ def audited(tmp_path: Path) -> Audit:
             frame = frame.drop(other)
         frame.write_csv(path)
         settings = {"data": {"source": str(path), "target": target, **data}}
-        place = tmp_path / "config.yaml"
-        place.write_text(yaml.safe_dump(settings))
-        config = load_config(place, overrides).config
+        config_path = tmp_path / "config.yaml"
+        config_path.write_text(yaml.safe_dump(settings))
+        config = load_config(config_path, overrides).config
         _, audited = read_audited_table(config)
         return audit(audited, config)
 

@@ -1,4 +1,4 @@
-"""Faults, one function each: columns of a clean table in, the same with one fault out."""
+"""Functions that each add one problem to the columns of a clean table."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ Columns = dict[str, Any]
 Plant = Callable[[Columns, np.random.Generator], Columns]
 
 
-def with_rows(columns: Columns, at: Any) -> Columns:
-    """The columns with some of their rows once more."""
-    return {name: np.concatenate([values, values[at]]) for name, values in columns.items()}
+def with_rows(columns: Columns, rows: Any) -> Columns:
+    """Append copies of some rows."""
+    return {name: np.concatenate([values, values[rows]]) for name, values in columns.items()}
 
 
-def duplicate_rows(columns: Columns, draw: np.random.Generator) -> Columns:
+def add_duplicates(columns: Columns, draw: np.random.Generator) -> Columns:
     return with_rows(columns, draw.choice(ROWS, 12, replace=False))
 
 
-def shared_rows_under_new_names(columns: Columns, draw: np.random.Generator) -> Columns:
+def duplicates_with_new_identifiers(columns: Columns, draw: np.random.Generator) -> Columns:
     columns = with_rows(columns, draw.choice(ROWS, 12, replace=False))
     return {"entry": np.arange(ROWS + 12), **columns}
 
 
-def near_duplicate_rows(columns: Columns, draw: np.random.Generator) -> Columns:
+def add_near_duplicates(columns: Columns, draw: np.random.Generator) -> Columns:
     copied = with_rows(columns, draw.choice(ROWS, 25, replace=False))
     copied["x0"][ROWS:] *= 1 + 1e-9
     return copied
 
 
-def conflicting_rows(columns: Columns, draw: np.random.Generator) -> Columns:
+def add_conflicts(columns: Columns, draw: np.random.Generator) -> Columns:
     copied = with_rows(columns, draw.choice(ROWS, 20, replace=False))
     copied["y"][ROWS:] = np.where(copied["y"][ROWS:] == "good", "bad", "good")
     copied["n"][ROWS:] += 9
     return copied
 
 
-def group_with_its_target(columns: Columns, draw: np.random.Generator) -> Columns:
+def group_with_constant_target(columns: Columns, draw: np.random.Generator) -> Columns:
     patient = draw.integers(0, 150, ROWS)
     good, level = draw.random(150) < 0.5, draw.normal(20, 5, 150)
     columns["y"] = np.where(good[patient], "good", "bad")
@@ -50,12 +50,12 @@ def group_with_its_target(columns: Columns, draw: np.random.Generator) -> Column
     return {"patient_id": patient, **columns}
 
 
-def unnamed_group_with_its_target(columns: Columns, draw: np.random.Generator) -> Columns:
-    columns = group_with_its_target(columns, draw)
+def unnamed_group_with_constant_target(columns: Columns, draw: np.random.Generator) -> Columns:
+    columns = group_with_constant_target(columns, draw)
     return {"origin": [f"o{number}" for number in columns.pop("patient_id")], **columns}
 
 
-def group_by_its_name(columns: Columns, draw: np.random.Generator) -> Columns:
+def group_with_a_key_name(columns: Columns, draw: np.random.Generator) -> Columns:
     return {"householdId": draw.integers(1000, 1200, ROWS), **columns}
 
 
@@ -68,8 +68,8 @@ def shuffled_numbers(columns: Columns, draw: np.random.Generator) -> Columns:
 
 
 def uuids(columns: Columns, draw: np.random.Generator) -> Columns:
-    words = [str(uuid.UUID(bytes=draw.bytes(16))) for _ in range(ROWS)]
-    return {"entry": words, **columns}
+    values = [str(uuid.UUID(bytes=draw.bytes(16))) for _ in range(ROWS)]
+    return {"entry": values, **columns}
 
 
 def named_key(columns: Columns, draw: np.random.Generator) -> Columns:
@@ -82,8 +82,7 @@ def constant(columns: Columns, draw: np.random.Generator) -> Columns:
 
 def nearly_constant(columns: Columns, draw: np.random.Generator) -> Columns:
     values = np.zeros(ROWS)
-    # By stratum and hash some of the few train for certain.
-    values[[3]] = 1
+    values[3] = 1
     return {**columns, "bonus": values}
 
 
@@ -101,10 +100,10 @@ def consequence(columns: Columns, draw: np.random.Generator) -> Columns:
     return {**columns, "refund": refund.round(3)}
 
 
-def known_for_some(columns: Columns, draw: np.random.Generator) -> Columns:
-    words = np.where(columns["y"] == "good", "A", "B").astype(object)
-    words[draw.random(ROWS) < 0.6] = None
-    return {**columns, "verdict": list(words)}
+def known_for_some_rows(columns: Columns, draw: np.random.Generator) -> Columns:
+    values = np.where(columns["y"] == "good", "A", "B").astype(object)
+    values[draw.random(ROWS) < 0.6] = None
+    return {**columns, "verdict": list(values)}
 
 
 def copied_number(columns: Columns, draw: np.random.Generator) -> Columns:
@@ -112,7 +111,7 @@ def copied_number(columns: Columns, draw: np.random.Generator) -> Columns:
 
 
 def copied_category(columns: Columns, draw: np.random.Generator) -> Columns:
-    return {**columns, "farbe": [f"_{word}_" for word in columns["colour"]]}
+    return {**columns, "farbe": [f"_{value}_" for value in columns["color"]]}
 
 
 def infinite(columns: Columns, draw: np.random.Generator) -> Columns:
@@ -120,17 +119,17 @@ def infinite(columns: Columns, draw: np.random.Generator) -> Columns:
     return columns
 
 
-def words_among_numbers(columns: Columns, draw: np.random.Generator) -> Columns:
+def text_among_numbers(columns: Columns, draw: np.random.Generator) -> Columns:
     values = [str(value) for value in columns["x1"]]
-    for at in draw.choice(ROWS, 15, replace=False):
-        values[at] = "unknown"
+    for row in draw.choice(ROWS, 15, replace=False):
+        values[row] = "unknown"
     return {**columns, "x1": values}
 
 
-def numbers_among_words(columns: Columns, draw: np.random.Generator) -> Columns:
+def numbers_among_text(columns: Columns, draw: np.random.Generator) -> Columns:
     values = [str(value) for value in columns["x1"]]
-    for at in draw.choice(ROWS, 250, replace=False):
-        values[at] = "not measured"
+    for row in draw.choice(ROWS, 250, replace=False):
+        values[row] = "not measured"
     return {**columns, "x1": values}
 
 
@@ -178,10 +177,12 @@ def imbalance(columns: Columns, draw: np.random.Generator) -> Columns:
 
 
 def missing_by_class(columns: Columns, draw: np.random.Generator) -> Columns:
-    gone = draw.random(ROWS) < np.where(columns["y"] == "good", 0.5, 0.1)
+    is_missing = draw.random(ROWS) < np.where(columns["y"] == "good", 0.5, 0.1)
     return {
         **columns,
-        "x3": [None if gap else v for gap, v in zip(gone, columns["x3"], strict=True)],
+        "x3": [
+            None if missing else v for missing, v in zip(is_missing, columns["x3"], strict=True)
+        ],
     }
 
 
@@ -207,13 +208,19 @@ def target_with_time(columns: Columns, draw: np.random.Generator) -> Columns:
 
 BY_PART = {"split": {"by": "column", "column": "part"}}
 PLANTED: list[tuple[Plant, str, str, str, dict[str, Any]]] = [
-    (duplicate_rows, "yn", "duplicate_rows", "error", {}),
-    (near_duplicate_rows, "yn", "near_duplicate_rows", "warning", {}),
-    (conflicting_rows, "yn", "conflicting_rows", "warning", {}),
-    (group_with_its_target, "yn", "group_leak", "error", {}),
-    (group_with_its_target, "yn", "group_leak", "error", {"features": {"exclude": ["patient_id"]}}),
-    (unnamed_group_with_its_target, "yn", "group_leak", "error", {}),
-    (group_by_its_name, "yn", "group_leak", "warning", {}),
+    (add_duplicates, "yn", "duplicate_rows", "error", {}),
+    (add_near_duplicates, "yn", "near_duplicate_rows", "warning", {}),
+    (add_conflicts, "yn", "conflicting_rows", "warning", {}),
+    (group_with_constant_target, "yn", "group_leak", "error", {}),
+    (
+        group_with_constant_target,
+        "yn",
+        "group_leak",
+        "error",
+        {"features": {"exclude": ["patient_id"]}},
+    ),
+    (unnamed_group_with_constant_target, "yn", "group_leak", "error", {}),
+    (group_with_a_key_name, "yn", "group_leak", "warning", {}),
     (counter, "yn", "row_identifier", "warning", {}),
     (shuffled_numbers, "yn", "row_identifier", "warning", {}),
     (uuids, "yn", "row_identifier", "warning", {}),
@@ -223,12 +230,12 @@ PLANTED: list[tuple[Plant, str, str, str, dict[str, Any]]] = [
     (empty, "yn", "empty_column", "warning", {}),
     (renamed_target, "y", "target_leakage", "error", {}),
     (consequence, "y", "target_leakage", "error", {}),
-    (known_for_some, "y", "target_leakage", "error", {}),
+    (known_for_some_rows, "y", "target_leakage", "error", {}),
     (copied_number, "yn", "redundant_column", "warning", {}),
     (copied_category, "yn", "redundant_column", "warning", {}),
     (infinite, "yn", "infinite_values", "error", {}),
-    (words_among_numbers, "yn", "mixed_types", "error", {}),
-    (numbers_among_words, "yn", "mixed_types", "warning", {}),
+    (text_among_numbers, "yn", "mixed_types", "error", {}),
+    (numbers_among_text, "yn", "mixed_types", "warning", {}),
     (with_units, "yn", "numbers_as_text", "warning", {}),
     (with_thousands, "yn", "numbers_as_text", "warning", {}),
     (placeholder, "yn", "placeholder_values", "warning", {}),

@@ -1,4 +1,4 @@
-"""Faults planted one at a time into a clean table: each is found, and nothing else is."""
+"""Problems added one at a time to a clean table: each is found, and nothing else."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from tests.data.audit.planting import (
     BY_PART,
     PLANTED,
     Plant,
+    add_duplicates,
     days,
     drift,
-    duplicate_rows,
+    duplicates_with_new_identifiers,
     imbalance,
     placeholder,
-    shared_rows_under_new_names,
 )
 from trainer.config.schema import Config
 from trainer.data.audit.checks import audit
@@ -32,8 +32,8 @@ RARE = ["Utilities", "Pool.Area"]
 
 @pytest.mark.parametrize("target", ["y", "n"])
 @pytest.mark.parametrize("seed", range(3))
-def test_a_clean_table_has_no_findings(audited: Audit, target: str, seed: int) -> None:
-    assert audited(clean_columns(seed), target=target) == []
+def test_clean_table_has_no_findings(audit_columns: Audit, target: str, seed: int) -> None:
+    assert audit_columns(clean_columns(seed), target=target) == []
 
 
 @pytest.mark.parametrize(
@@ -46,57 +46,62 @@ def test_a_clean_table_has_no_findings(audited: Audit, target: str, seed: int) -
         for target in targets
     ],
 )
-def test_a_planted_fault_is_found_and_nothing_else(
-    audited: Audit, plant: Plant, target: str, kind: str, severity: str, data: dict[str, Any]
+def test_added_problem_is_found_and_nothing_else(
+    audit_columns: Audit, plant: Plant, target: str, kind: str, severity: str, data: dict[str, Any]
 ) -> None:
     columns = plant(clean_columns(1), np.random.default_rng(2))
-    found = audited(columns, target=target, **data)
-    assert [(one.kind, one.severity) for one in found] == [(kind, severity)], found
-    for overrides in alternatives({"where": "", "fix": found[0].fix}):
-        left = audited(columns, target=target, overrides=overrides, **data)
-        assert kind not in [one.kind for one in left], overrides
+    findings = audit_columns(columns, target=target, **data)
+    assert [(finding.kind, finding.severity) for finding in findings] == [(kind, severity)], (
+        findings
+    )
+    for overrides in alternatives({"where": "", "fix": findings[0].fix}):
+        left = audit_columns(columns, target=target, overrides=overrides, **data)
+        assert kind not in [finding.kind for finding in left], overrides
 
 
-def test_copies_under_new_names_are_copies(audited: Audit) -> None:
-    columns = shared_rows_under_new_names(clean_columns(1), np.random.default_rng(2))
-    assert [one.kind for one in audited(columns)] == ["duplicate_rows", "row_identifier"]
+def test_duplicates_with_new_identifiers_are_duplicates(audit_columns: Audit) -> None:
+    columns = duplicates_with_new_identifiers(clean_columns(1), np.random.default_rng(2))
+    assert [finding.kind for finding in audit_columns(columns)] == [
+        "duplicate_rows",
+        "row_identifier",
+    ]
 
 
-def test_places_and_counts_of_rows(audited: Audit) -> None:
-    columns = duplicate_rows(clean_columns(1), np.random.default_rng(2))
-    (found,) = audited(columns)
-    lines = [int(place.rpartition(":")[2]) for place in found.rows]
-    assert len(found.rows) == 5 < found.count <= 24
+def test_locations_and_counts_of_rows(audit_columns: Audit) -> None:
+    columns = add_duplicates(clean_columns(1), np.random.default_rng(2))
+    (finding,) = audit_columns(columns)
+    lines = [int(place.rpartition(":")[2]) for place in finding.rows]
+    assert len(finding.rows) == 5 < finding.count <= 24
     assert lines == sorted(lines)
-    assert f"table.csv:{lines[0]} [duplicate_rows]" in str(found.problem)
+    assert f"table.csv:{lines[0]} [duplicate_rows]" in str(finding.problem)
     frame = pl.DataFrame({name: list(values) for name, values in columns.items()})
     for line in lines:
         assert frame.filter(pl.struct(pl.all()) == frame.row(line - 2, named=True)).height == 2
 
 
-def test_a_table_that_repeats_itself_has_a_note(audited: Audit) -> None:
+def test_rows_repeated_by_chance_are_a_note(audit_columns: Audit) -> None:
     draw = np.random.default_rng(0)
     words = draw.choice(["a", "b", "c"], (600, 4))
     label = np.where((words[:, 0] == "a") ^ (draw.random(600) < 0.2), "yes", "no")
-    columns = {f"w{place}": words[:, place] for place in range(4)} | {"answer": label}
-    found = audited(columns, target="answer")
-    assert {(one.kind, one.severity) for one in found} == {
+    columns = {f"w{place}": words[:, place] for place in range(4)} | {"target": label}
+    findings = audit_columns(columns, target="target")
+    assert {(finding.kind, finding.severity) for finding in findings} == {
         ("duplicate_rows", "note"),
         ("conflicting_rows", "note"),
     }
 
 
-def test_weighted_classes_are_not_told_as_uneven(audited: Audit) -> None:
+def test_class_weights_suppress_class_imbalance(audit_columns: Audit) -> None:
     columns = imbalance(clean_columns(1), np.random.default_rng(2))
-    assert audited(columns, overrides=["fit.class_weight=balanced"]) == []
+    assert audit_columns(columns, overrides=["fit.class_weight=balanced"]) == []
 
 
-def test_a_gap_of_test_rows_alone_is_a_warning(audited: Audit) -> None:
+def test_infinite_values_only_in_test_rows_are_a_warning(audit_columns: Audit) -> None:
     columns = drift(clean_columns(1), np.random.default_rng(2))
     columns["x2"] = clean_columns(1)["x2"]
     columns["x1"][np.flatnonzero(columns["part"] == "test")[:3]] = np.inf
-    (found,) = audited(columns, **BY_PART)
-    assert (found.kind, found.severity, found.count) == ("infinite_values", "warning", 3)
+    (finding,) = audit_columns(columns, **BY_PART)
+    assert (finding.kind, finding.severity, finding.count) == ("infinite_values", "warning", 3)
 
 
 @pytest.mark.parametrize(
@@ -119,74 +124,74 @@ def test_real_tables_have_no_findings(table: Path, target: str, seed: int) -> No
         data["features"] = {"exclude": RARE}
     config = Config.model_validate({"seed": seed, "data": data})
     _, audited = read_audited_table(config)
-    assert [one for one in audit(audited, config) if one.severity != "note"] == []
+    assert [finding for finding in audit(audited, config) if finding.severity != "note"] == []
 
 
-def test_several_targets(audited: Audit) -> None:
+def test_several_targets(audit_columns: Audit) -> None:
     columns = clean_columns(3)
     draw = np.random.default_rng(4)
     columns["z"] = np.where(columns["x2"] + draw.normal(size=ROWS) > 0, "yes", "no")
     columns["y"] = np.where(columns["y"] == "good", "yes", "no")
     columns.pop("n")
-    assert audited(columns, target=["y", "z"]) == []
+    assert audit_columns(columns, target=["y", "z"]) == []
     columns["copy"] = np.where(columns["z"] == "yes", "A", "B")
-    (found,) = audited(columns, target=["y", "z"])
-    assert (found.kind, found.columns) == ("target_leakage", ("copy",))
+    (finding,) = audit_columns(columns, target=["y", "z"])
+    assert (finding.kind, finding.columns) == ("target_leakage", ("copy",))
 
 
-def test_findings_are_plain_data(audited: Audit) -> None:
-    (found,) = audited(placeholder(clean_columns(1), np.random.default_rng(2)))
-    told = found.to_json()
-    assert told["columns"] == ["age"]
-    assert told["count"] == 30
-    assert "-999" in told["found"]
-    assert "data.csv.null_values" in told["fix"]
+def test_finding_to_json(audit_columns: Audit) -> None:
+    (finding,) = audit_columns(placeholder(clean_columns(1), np.random.default_rng(2)))
+    json = finding.to_json()
+    assert json["columns"] == ["age"]
+    assert json["count"] == 30
+    assert "-999" in json["found"]
+    assert "data.csv.null_values" in json["fix"]
 
 
-def test_numbers_of_any_size(audited: Audit) -> None:
+def test_numbers_of_any_size(audit_columns: Audit) -> None:
     columns = clean_columns(1)
     draw = np.random.default_rng(2)
     columns["tiny_to_huge"] = 10.0 ** draw.uniform(-300, 300, ROWS)
     columns["nothing"] = np.where(draw.random(ROWS) < 0.3, np.nan, draw.normal(size=ROWS))
-    assert audited(columns, target="y") == []
+    assert audit_columns(columns, target="y") == []
 
 
 @pytest.mark.parametrize("rows", [5, 12, 30])
 @pytest.mark.parametrize("target", ["y", "n"])
-def test_a_small_table_has_no_faults(audited: Audit, rows: int, target: str) -> None:
+def test_small_table_has_no_errors(audit_columns: Audit, rows: int, target: str) -> None:
     columns = {name: values[:rows] for name, values in clean_columns(4).items()}
     columns["y"] = np.array(["good", "bad"])[np.arange(rows) % 2]
-    found = audited(columns, target=target, split={"test": 0, "validation": 0})
-    assert [one for one in found if one.severity == "error"] == []
+    findings = audit_columns(columns, target=target, split={"test": 0, "validation": 0})
+    assert [finding for finding in findings if finding.severity == "error"] == []
 
 
-def test_one_column_repeats_itself(audited: Audit) -> None:
+def test_single_column_repeats_by_chance(audit_columns: Audit) -> None:
     draw = np.random.default_rng(2)
-    columns = {"day": days(draw.integers(0, 28, 200)), "answer": draw.choice(["yes", "no"], 200)}
-    assert {one.severity for one in audited(columns, target="answer")} == {"note"}
+    columns = {"day": days(draw.integers(0, 28, 200)), "target": draw.choice(["yes", "no"], 200)}
+    assert {finding.severity for finding in audit_columns(columns, target="target")} == {"note"}
 
 
-def test_drift_that_no_line_sees(audited: Audit) -> None:
+def test_drift_of_a_column_without_separation(audit_columns: Audit) -> None:
     columns = drift(clean_columns(1), np.random.default_rng(2))
     columns["x2"] = clean_columns(1)["x2"] * np.where(columns["part"] == "test", 4, 1)
-    (found,) = audited(columns, **BY_PART)
-    assert (found.kind, found.columns) == ("drift", ("x2",))
-    assert "AUC" not in found.found
+    (finding,) = audit_columns(columns, **BY_PART)
+    assert (finding.kind, finding.columns) == ("drift", ("x2",))
+    assert "AUC" not in finding.found
 
 
-def test_drift_that_no_column_shows(audited: Audit) -> None:
+def test_drift_only_of_all_columns_together(audit_columns: Audit) -> None:
     columns = drift(clean_columns(1), np.random.default_rng(2))
     columns["x2"] = clean_columns(1)["x2"]
     for place in range(5):
         columns[f"x{place}"] = columns[f"x{place}"] + 0.3 * (columns["part"] == "test")
-    (found,) = audited(columns, **BY_PART)
-    assert (found.kind, found.columns) == ("drift", ())
-    assert "AUC" in found.found
+    (finding,) = audit_columns(columns, **BY_PART)
+    assert (finding.kind, finding.columns) == ("drift", ())
+    assert "AUC" in finding.found
 
 
-def test_a_measure_that_gives_the_target_away_is_no_group(audited: Audit) -> None:
+def test_numeric_copy_of_the_target_is_not_a_group(audit_columns: Audit) -> None:
     columns = clean_columns(1)
     columns["grams"] = (columns["n"] * 10).round()
     columns["n"] = columns["n"].round(1)
-    (found,) = audited(columns, target="n")
-    assert (found.kind, found.columns) == ("target_leakage", ("grams",))
+    (finding,) = audit_columns(columns, target="n")
+    assert (finding.kind, finding.columns) == ("target_leakage", ("grams",))

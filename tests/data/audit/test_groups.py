@@ -11,7 +11,7 @@ from trainer.data.audit.groups import is_key_name, looks_like_hashes
     ["id", "ID", "user_id", "patientId", "PatientID", "PATIENTID", "patient", "Subject no", "uuid",
      "customer_number", "household.key", "order_id", "group"],
 )  # fmt: skip
-def test_names_of_keys(name: str) -> None:
+def test_key_names(name: str) -> None:
     assert is_key_name(name)
 
 
@@ -20,7 +20,7 @@ def test_names_of_keys(name: str) -> None:
     ["age", "patient_age", "user_rating", "household_size", "age_group", "width", "humid", "paid",
      "idle", "valid", "number_of_rooms", "Lot.Area", "", "é", "zip_code"],
 )  # fmt: skip
-def test_names_of_other_things(name: str) -> None:
+def test_other_names(name: str) -> None:
     assert not is_key_name(name)
 
 

@@ -22,19 +22,19 @@ SCORES = st.lists(
 
 
 @given(SCORES)
-def test_auc_is_that_of_scikit_learn(rows):
+def test_auc_equals_that_of_scikit_learn(rows):
     scores = np.array([score for score, _ in rows], float)
-    positive = np.array([one for _, one in rows])
+    positive = np.array([is_positive for _, is_positive in rows])
     area = auc(scores, positive)
     assert area == pytest.approx(roc_auc_score(positive, scores))
     assert area + auc(-scores, positive) == pytest.approx(1)
 
 
-def test_auc_of_one_class_is_not_known():
+def test_auc_of_one_class_is_nan():
     assert np.isnan(auc(np.arange(3.0), np.ones(3, bool)))
 
 
-def test_auc_error_is_the_spread_of_samples():
+def test_auc_standard_error_equals_that_of_samples():
     draw = np.random.default_rng(0)
     areas = [
         auc(np.concatenate([draw.normal(1, 1, 40), draw.normal(0, 1, 60)]), np.arange(100) < 40)
@@ -45,23 +45,25 @@ def test_auc_error_is_the_spread_of_samples():
     )
 
 
-def test_correlations_are_those_of_scipy():
+def test_correlations_equal_those_of_scipy():
     draw = np.random.default_rng(1)
-    one = draw.normal(size=50).round(1)
-    other = one + draw.normal(size=50).round(1)
-    assert correlation(one, other) == pytest.approx(stats.pearsonr(one, other).statistic)
-    assert rank_correlation(one, other) == pytest.approx(stats.spearmanr(one, other).statistic)
-    assert correlation(one, np.ones(50)) == 0
+    x = draw.normal(size=50).round(1)
+    y = x + draw.normal(size=50).round(1)
+    assert correlation(x, y) == pytest.approx(stats.pearsonr(x, y).statistic)
+    assert rank_correlation(x, y) == pytest.approx(stats.spearmanr(x, y).statistic)
+    assert correlation(x, np.ones(50)) == 0
 
 
-@pytest.mark.parametrize("freedom", [1, 2, 9, 20])
-@pytest.mark.parametrize("chance", [0.05, 1e-3, 1e-6, 1e-8])
-def test_chi_square_limit_is_that_of_scipy(chance, freedom):
-    wanted = stats.chi2.isf(chance, freedom)
-    assert chi_square_critical_value(chance, freedom) == pytest.approx(wanted, rel=1e-5)
+@pytest.mark.parametrize("degrees_of_freedom", [1, 2, 9, 20])
+@pytest.mark.parametrize("p_value", [0.05, 1e-3, 1e-6, 1e-8])
+def test_chi_square_critical_value_equals_that_of_scipy(p_value, degrees_of_freedom):
+    expected = stats.chi2.isf(p_value, degrees_of_freedom)
+    assert chi_square_critical_value(p_value, degrees_of_freedom) == pytest.approx(
+        expected, rel=1e-5
+    )
 
 
-def test_logistic_regression_tells_no_more_than_the_discriminant(tmp_path):
+def test_split_auc_equals_that_of_logistic_regression(tmp_path):
     from trainer.config.schema import Config
     from trainer.data.audit.loading import read_audited_table
     from trainer.data.audit.split_classifier import split_auc
@@ -69,11 +71,11 @@ def test_logistic_regression_tells_no_more_than_the_discriminant(tmp_path):
     draw = np.random.default_rng(2)
     part = np.arange(1500) % 2
     x = draw.normal(size=(1500, 6)) + part[:, None] * [0.5, 0.3, 0, 0, 0, 0]
-    names = [f"x{place}" for place in range(6)]
+    names = [f"x{i}" for i in range(6)]
     lines = [",".join([*names, "y", "part"])]
     lines += [
-        ",".join([*map(str, row), str(draw.normal()), ("train", "test")[at]])
-        for row, at in zip(x, part, strict=True)
+        ",".join([*map(str, row), str(draw.normal()), ("train", "test")[split]])
+        for row, split in zip(x, part, strict=True)
     ]
     path = tmp_path / "t.csv"
     path.write_text("\n".join(lines) + "\n")
@@ -83,7 +85,7 @@ def test_logistic_regression_tells_no_more_than_the_discriminant(tmp_path):
     )
     area, error = split_auc(audited, names, np.flatnonzero(part))
     half = draw.random(1500) < 0.5
-    oracle = LogisticRegression().fit(x[half], part[half]).decision_function(x[~half])
-    assert area == pytest.approx(roc_auc_score(part[~half], oracle), abs=3 * error)
+    scores = LogisticRegression().fit(x[half], part[half]).decision_function(x[~half])
+    assert area == pytest.approx(roc_auc_score(part[~half], scores), abs=3 * error)
     without, error = split_auc(audited, names[2:], np.flatnonzero(part))
     assert without == pytest.approx(0.5, abs=4 * error)

@@ -1,7 +1,6 @@
 """The data audit: finds problems in the data before training that raise no error.
 
-    table, splits, target ─ Subject ─► rows, groups, columns, cells, giveaways, targets, drift
-        ─► findings
+    table, splits, target ─► AuditedTable ─► checks ─► findings
 
 Checks are computed on the training rows, which are compared with the other splits. The targets of test
 rows are used only to find duplicates and to count the rows of each class. Nothing is fitted that a run

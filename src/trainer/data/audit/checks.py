@@ -1,7 +1,7 @@
 """Runs all checks and avoids reporting the same problem twice.
 
-A column that identifies groups is not reported again for target leakage, one that identifies rows not
-again for its many levels, and unseen levels not again as drift.
+A group column is not also reported for target leakage, an identifier not for its many levels, and unseen
+levels not as drift.
 """
 
 from __future__ import annotations
