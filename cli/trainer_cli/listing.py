@@ -78,21 +78,23 @@ def command(
     has_sweeps = not (query.names or csv)
     sweeps = DEFAULT_SWEEPS if folder == DEFAULT_RUNS and not json else folder
     selected = select(runs, query, now)
-    known = selected.known
+    matching = selected.runs
     if selected.unread:
         first, *more = selected.unread
         others = f" (and {len(more):,} more)" if more else ""
         console.warn(f"settings that cannot be read: {first}{others}")
     if csv:
-        for line in runs_csv(known, query.columns, query.names):
+        for line in runs_csv(matching, query.columns, query.names):
             console.result(line)
     elif json:
-        for run in known:
+        for run in matching:
             values = values_json(run, query.columns) if query.columns else run_json(run.run)
             console.json_result(values)
-    elif known:
+    elif matching:
         table = (
-            columns_table(known, query.columns) if query.columns else runs_table(known, query.names)
+            columns_table(matching, query.columns)
+            if query.columns
+            else runs_table(matching, query.names)
         )
         console.result_table(table)
     elif not has_sweeps or not any(find_sweeps(sweeps)):
@@ -101,4 +103,4 @@ def command(
         )
         console.Console().print(message)
     if has_sweeps:
-        list_sweeps_in(sweeps, json=json, after_runs=bool(known))
+        list_sweeps_in(sweeps, json=json, after_runs=bool(matching))

@@ -38,15 +38,15 @@ def list_trials(directory: SweepDirectory, query: Query, *, csv: bool, json: boo
     selected = select_trials(sweep, query, datetime.now(UTC))
     if selected.unread:
         console.warn(f"settings that cannot be read: {selected.unread[0]}")
-    known = selected.known
+    matching = selected.runs
     if csv:
-        for line in trials_csv(sweep, known, query):
+        for line in trials_csv(sweep, matching, query):
             console.result(line)
     elif json:
-        for trial in known:
+        for trial in matching:
             console.json_result(trial_json(trial, sweep, query.columns))
-    elif known:
-        console.result_table(trials_table(sweep, known, query))
+    elif matching:
+        console.result_table(trials_table(sweep, matching, query))
     else:
         count = len(sweep.rows)
         no_match = f"none of {pluralize(count, 'trial')} in {directory.path} matches"

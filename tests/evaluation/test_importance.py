@@ -15,26 +15,26 @@ def sigmoid(x):
 
 class Classifier(ClassifierMixin, BaseEstimator):
     def __init__(self, score_function):
-        self.answer = score_function
+        self.score_function = score_function
 
     def fit(self, x, y):
         self.classes_ = np.array([0, 1])
         return self
 
     def predict_proba(self, x):
-        p = self.answer(x)
+        p = self.score_function(x)
         return np.concatenate([1 - p, p], axis=1)
 
 
 class Regressor(RegressorMixin, BaseEstimator):
     def __init__(self, score_function):
-        self.answer = score_function
+        self.score_function = score_function
 
     def fit(self, x, y):
         return self
 
     def predict(self, x):
-        return self.answer(x)[:, 0]
+        return self.score_function(x)[:, 0]
 
     def __sklearn_is_fitted__(self):
         return True

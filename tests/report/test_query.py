@@ -29,7 +29,7 @@ def run_query(
 
 
 def names(selection: Selection) -> str:
-    return "".join(run.run.name for run in selection.known)
+    return "".join(run.run.name for run in selection.runs)
 
 
 def test_parse_query() -> None:

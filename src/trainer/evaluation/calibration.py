@@ -79,7 +79,7 @@ def reliability_curve(
     kept = np.flatnonzero(mass > 0)
     mean = np.bincount(index, rows * predicted, len(count))[kept] / mass[kept]
     frequency = np.bincount(index, rows * y, len(count))[kept] / mass[kept]
-    effective = np.array([effective_sample_size(rows[index == place]) for place in kept])
+    effective = np.array([effective_sample_size(rows[index == bin_index]) for bin_index in kept])
     low, high = wilson_interval(frequency, effective, confidence_level)
     return ReliabilityCurve(edges[kept], edges[kept + 1], count[kept], mean, frequency, low, high)
 

@@ -1,4 +1,4 @@
-"""Predictions of a model for some rows, beside the targets: the input of every evaluation here."""
+"""Predictions of a model for some rows, with the targets: the input of every evaluation here."""
 
 from __future__ import annotations
 

@@ -179,9 +179,11 @@ def find_worst_slices(
     worse.sort(key=lambda entry: -entry[0])
     slices = []
     for _, p_value, part in worse[:limit]:
-        found = _evaluate(predictions, part, metric, threshold, resamples, confidence_level, seed)
+        evaluated = _evaluate(
+            predictions, part, metric, threshold, resamples, confidence_level, seed
+        )
         adjusted = min(1.0, p_value * searched)
-        slices.append(Slice(found.where, found.rows, found.value, adjusted))
+        slices.append(Slice(evaluated.where, evaluated.rows, evaluated.value, adjusted))
     overall = float(np.sqrt(mean)) if metric == "rmse" else 1 - mean
     return WorstSlices(metric, overall, tuple(slices), searched)
 

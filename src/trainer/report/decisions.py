@@ -89,7 +89,7 @@ def read_decision_summary(run: RunDirectory) -> DecisionSummary:
         decisions for member in members if (decisions := _decisions(member)) is not None
     ]
     task, is_scaled = _target(preprocessing)
-    temperatures = [one.temperature for one in member_decisions if one.temperature != 1]
+    temperatures = [item.temperature for item in member_decisions if item.temperature != 1]
     is_calibrated = bool(temperatures) or (chosen is not None and chosen.temperature != 1)
     lines = [] if chosen is None else list(decision_lines(chosen, preprocessing))
     if temperatures:

@@ -310,22 +310,22 @@ def _unscaled_lines(example: Example) -> Iterator[str]:
     kinds = {curve.kind for target in targets for curve in target.transforms if curve is not None}
     if not kinds:
         return
-    yield 'for place, curve in enumerate(fitted["target"]["transforms"]):'
+    yield 'for index, curve in enumerate(fitted["target"]["transforms"]):'
     yield "    if curve is not None:"
     if kinds == {"log"}:
-        yield "        value = np.exp(p[place])"
+        yield "        value = np.exp(p[index])"
     else:
         if "log" in kinds:
             yield '        if curve["kind"] == "log":'
-            yield "            value = np.exp(p[place])"
+            yield "            value = np.exp(p[index])"
             yield "        else:"
         indent = " " * (12 if "log" in kinds else 8)
-        yield f"{indent}sign = 1 if p[place] >= 0 else -1"
+        yield f"{indent}sign = 1 if p[index] >= 0 else -1"
         yield f'{indent}power = curve["exponent"] if sign == 1 else 2 - curve["exponent"]'
-        yield f"{indent}base = max(power * abs(p[place]), -1)"
-        yield f"{indent}logs = np.log1p(base) / power if power else abs(p[place])"
+        yield f"{indent}base = max(power * abs(p[index]), -1)"
+        yield f"{indent}logs = np.log1p(base) / power if power else abs(p[index])"
         yield f"{indent}value = sign * np.expm1(logs)"
-    yield '        p[place] = np.clip(value, curve["low"], curve["high"])'
+    yield '        p[index] = np.clip(value, curve["low"], curve["high"])'
 
 
 def _printed(target: FittedTarget) -> Iterator[str]:

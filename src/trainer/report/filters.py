@@ -90,10 +90,10 @@ def _operand(text: str) -> Operand:
     return Operand(text[1:-1], text[1:-1]) if quoted else Operand(text, parse_scalar(text))
 
 
-def check_comparable(condition: RunFilter, known: Sequence[RunValues]) -> Problem | None:
+def check_comparable(condition: RunFilter, runs: Sequence[RunValues]) -> Problem | None:
     """Return a problem if an ordering such as `<` cannot hold for any run because of its type."""
     name, (operand, *_) = condition.name, condition.operands
-    values = [value for run in known if (value := run.values.get(name)) is not None]
+    values = [value for run in runs if (value := run.values.get(name)) is not None]
     if condition.relation not in _SIGNS or not values:
         return None
     if any(_sign(value, operand) is not None for value in values):
@@ -105,13 +105,13 @@ def check_comparable(condition: RunFilter, known: Sequence[RunValues]) -> Proble
     return Problem(where, expected, f"'{condition.relation}'")
 
 
-def matches_filter(known: RunValues, condition: RunFilter) -> bool:
+def matches_filter(run: RunValues, condition: RunFilter) -> bool:
     """Return whether a condition holds for a run."""
     name = condition.name
     # Only the facts of a damaged run are reliable.
-    if name not in known.values or (known.run.status == "damaged" and name not in FACTS):
+    if name not in run.values or (run.run.status == "damaged" and name not in FACTS):
         return False
-    value = known.values[name]
+    value = run.values[name]
     operand = condition.operands[0]
     match condition.relation:
         case "==":

@@ -50,7 +50,7 @@ class Query:
 class Selection:
     """The selected runs in order, and the problems of configs that could not be read."""
 
-    known: tuple[RunValues, ...]
+    runs: tuple[RunValues, ...]
     unread: tuple[Problem, ...]
 
 
@@ -85,11 +85,11 @@ def select(runs: Sequence[RunSummary], query: Query, now: datetime) -> Selection
     )
 
 
-def select_from(known: Sequence[RunValues], query: Query, metrics: Mapping[str, str]) -> Selection:
+def select_from(runs: Sequence[RunValues], query: Query, metrics: Mapping[str, str]) -> Selection:
     """Select from runs whose values have been read.
 
     Args:
-        known: The runs with all values that the query names.
+        runs: The runs with all values that the query names.
         query: The filters, order and columns.
         metrics: The names that are metrics: val_auc → auc.
 
@@ -97,16 +97,16 @@ def select_from(known: Sequence[RunValues], query: Query, metrics: Mapping[str, 
         UsageError: A value cannot be compared with the operand of a filter.
     """
     problems = [
-        problem for condition in query.where if (problem := check_comparable(condition, known))
+        problem for condition in query.where if (problem := check_comparable(condition, runs))
     ]
     if problems:
         raise UsageError(problems)
     selected = [
-        run for run in known if all(matches_filter(run, condition) for condition in query.where)
+        run for run in runs if all(matches_filter(run, condition) for condition in query.where)
     ]
     if query.sort is not None:
         selected = _sorted(selected, query.sort, metrics)
-    return Selection(tuple(selected), tuple(problem for run in known for problem in run.unread))
+    return Selection(tuple(selected), tuple(problem for run in runs for problem in run.unread))
 
 
 def _parse_order(text: str | None) -> SortOrder | Problem | None:
@@ -145,12 +145,12 @@ def requested_names(query: Query) -> Iterator[RequestedName]:
 
 
 def _sorted(
-    known: Sequence[RunValues], order: SortOrder, metrics: Mapping[str, str]
+    runs: Sequence[RunValues], order: SortOrder, metrics: Mapping[str, str]
 ) -> list[RunValues]:
     name = order.name
     descending = (name in metrics and _higher_is_better(metrics[name])) != order.reverse
-    without = [run for run in known if run.values.get(name) is None]
-    having = [run for run in known if run.values.get(name) is not None]
+    without = [run for run in runs if run.values.get(name) is None]
+    having = [run for run in runs if run.values.get(name) is not None]
     having.sort(key=lambda run: _sort_key(run.values[name]), reverse=descending)
     return [*having, *without]
 

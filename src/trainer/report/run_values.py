@@ -65,7 +65,7 @@ def metric_names(runs: Sequence[RunSummary]) -> dict[str, str]:
 
 
 def read_run_values(
-    runs: Sequence[RunSummary], asked: Sequence[RequestedName], now: datetime
+    runs: Sequence[RunSummary], requested: Sequence[RequestedName], now: datetime
 ) -> list[RunValues]:
     """Read the requested values of the runs. Configs are read only if a setting is requested.
 
@@ -74,39 +74,42 @@ def read_run_values(
     Raises:
         UsageError: There are runs, and none has a value for one of the names.
     """
-    known = [RunValues(run, {**measured(run), **_run_facts(run, now)}) for run in runs]
-    return with_requested_values(known, asked, FACTS, "run")
+    values = [RunValues(run, {**measured(run), **_run_facts(run, now)}) for run in runs]
+    return with_requested_values(values, requested, FACTS, "run")
 
 
 def with_requested_values(
-    known: Sequence[RunValues], asked: Sequence[RequestedName], facts: Sequence[str], noun: str
+    runs: Sequence[RunValues], requested: Sequence[RequestedName], facts: Sequence[str], noun: str
 ) -> list[RunValues]:
     """Add the requested settings; configs are read only if there are some.
 
     Args:
-        known: The runs with the values that do not need the config.
-        asked: The requested names.
+        runs: The runs with the values that do not need the config.
+        requested: The requested names.
         facts: Names that any run can have, even if none of these has a value.
         noun: What to call the runs.
 
     Raises:
         UsageError: There are runs, and none has a value for one of the names.
     """
-    runs = [run.run for run in known]
     available = dict.fromkeys(
-        (*facts, *metric_names(runs), *(key for run in known for key in run.values))
+        (
+            *facts,
+            *metric_names([run.run for run in runs]),
+            *(key for run in runs for key in run.values),
+        )
     )
-    missing = [request for request in dict.fromkeys(asked) if request.name not in available]
+    missing = [request for request in dict.fromkeys(requested) if request.name not in available]
     keys = {
         request.name: key for request in missing if (key := parse_key(request.name)) is not None
     }
-    completed = list(known)
+    completed = list(runs)
     if keys:
-        completed = [_with_settings(run, keys) for run in known]
+        completed = [_with_settings(run, keys) for run in runs]
         available.update(dict.fromkeys(name for run in completed for name in run.values))
     unknown = [request for request in missing if request.name not in available]
     if unknown and runs:
-        names = [*available, *islice(_setting_names(runs), _MAX_NAMES)]
+        names = [*available, *islice(_setting_names([run.run for run in runs]), _MAX_NAMES)]
         listed = pluralize(len(runs), noun)
         raise UsageError(_unknown_name(request, names, facts, listed) for request in unknown)
     return completed
@@ -139,10 +142,10 @@ def measured(run: RunSummary) -> dict[str, Value]:
     }
 
 
-def _with_settings(known: RunValues, keys: Mapping[str, tuple[str, ...]]) -> RunValues:
-    run, values = known.run, dict(known.values)
+def _with_settings(run_values: RunValues, keys: Mapping[str, tuple[str, ...]]) -> RunValues:
+    run, values = run_values.run, dict(run_values.values)
     if not run.path.is_dir():
-        return known  # a trial that was not kept
+        return run_values  # a trial that was not kept
     try:
         settings = read_settings(RunDirectory(run.path))
     except RunError as error:

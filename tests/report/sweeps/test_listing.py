@@ -38,7 +38,7 @@ def sweep(tmp_path: Path) -> Any:
 
 def select(sweep: Any, *where: str, sort: str | None = None, columns: str | None = None) -> list:
     query = parse_query(where, sort, columns)
-    return [item.values for item in select_trials(sweep, query, NOW).known]
+    return [item.values for item in select_trials(sweep, query, NOW).runs]
 
 
 def test_all_trials_are_listed_best_first(sweep: Any) -> None:
@@ -75,7 +75,7 @@ def test_filter_and_sort_trials(sweep: Any) -> None:
 
 def test_table_json_and_csv(sweep: Any) -> None:
     query = parse_query((), None, None)
-    trials = select_trials(sweep, query, NOW).known
+    trials = select_trials(sweep, query, NOW).runs
     table = trials_table(sweep, trials, query)
     assert table.columns == ("trial", "status", "val_auc", "best_epoch", "epochs", "settings")
     assert len(table.rows) == 12

@@ -182,7 +182,7 @@ def _cells(rows: Any, shape: tuple[int, int]) -> Float64Array:
     try:
         cells: Float64Array = np.array(rows, np.float64)
     except (ValueError, TypeError, OverflowError):
-        raise readers.DamageError("numbers for 'answers'", rows) from None
+        raise readers.DamageError("numbers for 'predictions'", rows) from None
     if cells.shape[:2] != shape or cells.ndim > 3:
         raise readers.DamageError(f"{shape[0]} × {shape[1]} predictions", cells.shape)
     if cells.ndim == 2:

@@ -135,8 +135,8 @@ def setting_importance(
 
 
 def _column(axis: Axis, rows: Sequence[TrialRow]) -> Float64Array:
-    """Return the positions of the trials; those without the setting get an interval of their own, as
-    wide as their share.
+    """Return the positions of the trials; those without the setting get a separate
+    interval, as wide as their share.
     """
     positions = [axis.position(row.trial.settings) for row in rows]
     unset = sum(position is None for position in positions) / len(positions)

@@ -10,7 +10,7 @@ from trainer.report.sweeps.facts import SweepFacts, read_sweep
 from trainer.runs.sweeps import sweep_at
 
 BEST = 5
-"""The number of trials compared for a single sweep; beside other runs it is the best one."""
+"""The number of trials compared for a single sweep; of a sweep among other runs, only the best is."""
 
 
 def with_best_trials(paths: Sequence[Path], count: int | None = None) -> list[Path]:
@@ -18,7 +18,7 @@ def with_best_trials(paths: Sequence[Path], count: int | None = None) -> list[Pa
 
     Args:
         paths: Runs and sweeps.
-        count: Trials per sweep; None for `BEST` of a single sweep, and one beside other runs.
+        count: Trials per sweep; None for `BEST` of a single sweep, one of a sweep among other runs.
 
     Raises:
         RunError: A sweep has no trial to compare.

@@ -36,16 +36,16 @@ def select_trials(sweep: SweepFacts, query: Query, now: datetime) -> Selection:
         UsageError: No trial has a value for a name, or a value cannot be compared with the operand.
     """
     process = this_process()
-    known = []
+    run_values = []
     for row in sweep.ranked:
         run = sweep.run_of(row)
         path = sweep.directory.trial(row.trial.number)
         summary = RunSummary(path, sweep.name, "finished", None, {}, {}, ())
         if run is not None:
             summary = summarize(RunDirectory(path), now, process)
-        known.append(RunValues(summary, trial_values(sweep, row, summary)))
-    trials = with_requested_values(known, list(requested_names(query)), TRIAL_FACTS, "trial")
-    metrics = metric_names([trial.run for trial in known])
+        run_values.append(RunValues(summary, trial_values(sweep, row, summary)))
+    trials = with_requested_values(run_values, list(requested_names(query)), TRIAL_FACTS, "trial")
+    metrics = metric_names([trial.run for trial in run_values])
     objective = sweep.leaderboard.objective
     if objective:
         metrics |= {name: objective.removeprefix("val_") for name in ("objective", objective)}
