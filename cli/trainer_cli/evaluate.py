@@ -73,7 +73,7 @@ def command(
             data=source,
             device=chosen,
             allow_custom=allow_custom,
-            reading=settings or (),
+            read_options=settings or (),
         )
     for warning in evaluations.warnings:
         console.warn(warning if data is None else with_stdin_name(warning, data, source))

@@ -79,7 +79,7 @@ def command(
         shap_rows=shap_rows,
         device=device_name(device),
         allow_custom=allow_custom,
-        reading=settings or (),
+        read_options=settings or (),
     )
     for part in _parts(done):
         if isinstance(part, Table):

@@ -82,7 +82,7 @@ def _check_output(config: Path, *, force: bool) -> None:
     if not config.absolute().parent.is_dir():
         fix = f"mkdir -p {shlex.quote(str(config.parent))}"
         found = f"no directory {config.parent}"
-        raise UsageError(Problem("--output", "a file in a directory", found, fix))
+        raise UsageError(Problem("--output", "a file in an existing directory", found, fix))
     if config.exists() and not force:
         fix = "choose another name with -o, or overwrite it with --force"
         raise UsageError(Problem("--output", "a new file", f"{config}, which exists", fix))

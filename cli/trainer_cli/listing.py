@@ -35,7 +35,7 @@ def command(
         typer.Option(
             "--sort",
             metavar="[-]NAME",
-            help="Sort by NAME: metrics best first, other values lowest first; -NAME reverses this.",
+            help="Sort by NAME: metrics best first, other values in ascending order; -NAME reverses it.",
         ),
     ] = None,
     columns: Annotated[
@@ -79,8 +79,8 @@ def command(
     sweeps = DEFAULT_SWEEPS if folder == DEFAULT_RUNS and not json else folder
     selected = select(runs, query, now)
     matching = selected.runs
-    if selected.unread:
-        first, *more = selected.unread
+    if selected.config_problems:
+        first, *more = selected.config_problems
         others = f" (and {len(more):,} more)" if more else ""
         console.warn(f"settings that cannot be read: {first}{others}")
     if csv:

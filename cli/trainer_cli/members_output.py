@@ -1,4 +1,4 @@
-"""The output of `fit` and `resume` for a run with repeats or folds."""
+"""Output of `fit` and `resume` for runs with repeats or folds."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LINE_SECONDS = 5.0
 def follow_members(
     events: Generator[Event, None, None], stderr: console.Console, signals: Signals
 ) -> MembersFinished:
-    """Run a training of several networks to its end and print its progress."""
+    """Train several networks to the end and print the progress."""
     from trainer.workflows.members import MembersFinished, MembersStarted
     from trainer.workflows.pack_events import MemberEnded, PackEpochEnded, PackStarted
     from trainer.workflows.work_items import PacksScheduled
@@ -63,7 +63,7 @@ def follow_members(
 def print_members_result(finished: MembersFinished, *, json: bool) -> None:
     """Print the result on stdout."""
     if json:
-        console.json_result(_facts(finished))
+        console.json_result(_result_json(finished))
     else:
         console.result(str(finished.run))
 
@@ -134,8 +134,8 @@ def _interval(interval: Any) -> str:
     return f"{number(interval.mean)} ± {number((interval.high - interval.low) / 2)}"
 
 
-def _facts(event: MembersFinished) -> dict[str, Any]:
-    """Return the JSON result: the keys of a single fit with mean metrics, and each network."""
+def _result_json(event: MembersFinished) -> dict[str, Any]:
+    """Return the JSON result: the same keys as for a single fit, with mean metrics, and each network."""
     from trainer.report.decisions import decisions_json
     from trainer.runs.directory import RunDirectory
 

@@ -64,7 +64,7 @@ def command(
             keep=tuple(keep or ()),
             device=chosen,
             allow_custom=allow_custom,
-            reading=settings or (),
+            read_options=settings or (),
         )
         if str(out) == "-":
             for text in predicted.csv():
@@ -89,13 +89,13 @@ def command(
 
 
 def _warn(predicted: LazyPredictions, data: Path, source: Path) -> None:
-    """Print the warnings, which are complete only after all rows were predicted."""
+    """Print the warnings, which are complete only after all rows have been predicted."""
     for warning in predicted.warnings:
         console.warn(with_stdin_name(warning, data, source))
 
 
 def _check_output(out: Path, data: Path, *, json: bool) -> None:
-    """Check the output path before any work is done."""
+    """Check the output path before doing any work."""
     if str(out) == "-":
         if json:
             expected, fix = "one result on stdout", "use only one of them"
@@ -108,7 +108,11 @@ def _check_output(out: Path, data: Path, *, json: bool) -> None:
         raise UsageError(Problem("--output", "a file", f"the directory {out}", "add a file name"))
     if not out.absolute().parent.is_dir():
         fix = f"mkdir -p {shlex.quote(str(out.parent))}"
-        raise UsageError(Problem("--output", "a file in a directory", f"no {out.parent}", fix))
+        raise UsageError(
+            Problem(
+                "--output", "a file in an existing directory", f"no directory {out.parent}", fix
+            )
+        )
     if out.exists() and data.exists() and out.samefile(data):
         fix = "choose another file"
         raise UsageError(Problem("--output", "a file other than the input", f"'{out}'", fix))

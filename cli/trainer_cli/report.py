@@ -59,7 +59,7 @@ def command(
     if is_text and json and png is None:
         fix = "remove --json, or choose a file with --out"
         raise UsageError(Problem("trainer report", "one result on stdout", "two", fix))
-    place = None if is_text or png is not None else _place(runs, out)
+    path = None if is_text or png is not None else _output_path(runs, out)
     from trainer.report.page.writing import write_plots
 
     page = _page(runs)
@@ -71,16 +71,16 @@ def command(
             console.result(str(png))
         return
     text = _text(page, form)
-    if place is None:
+    if path is None:
         console.result(text.rstrip("\n"))
         return
     from trainer.runs.files import write_atomically
 
-    write_atomically(place, text.encode("utf-8"))
+    write_atomically(path, text.encode("utf-8"))
     if json:
-        console.json_result({"report": str(place)})
+        console.json_result({"report": str(path)})
     else:
-        console.result(str(place))
+        console.result(str(path))
 
 
 def _page(runs: list[Path]) -> Page:
@@ -118,8 +118,8 @@ def _text(page: Page, form: str) -> str:
     return page_html(page)
 
 
-def _place(runs: list[Path], out: Path | None) -> Path:
-    """Return where to write the report, checked before any work is done."""
+def _output_path(runs: list[Path], out: Path | None) -> Path:
+    """Return the path to write the report to, checked before doing any work."""
     if out is None:
         if len(runs) == 1:
             from trainer.runs.opening import open_run
@@ -137,5 +137,7 @@ def _place(runs: list[Path], out: Path | None) -> Path:
         raise UsageError(Problem("--out", "a file", f"the directory {out}", "add a file name"))
     if not out.absolute().parent.is_dir():
         fix = f"mkdir -p {shlex.quote(str(out.parent))}"
-        raise UsageError(Problem("--out", "a file in a directory", f"no {out.parent}", fix))
+        raise UsageError(
+            Problem("--out", "a file in an existing directory", f"no directory {out.parent}", fix)
+        )
     return out

@@ -28,9 +28,9 @@ def command(run: RunOrSweep, json: Json = False) -> None:
     from trainer.runs.files import read_json
     from trainer.runs.opening import open_run
 
-    place = open_run(run).run
-    report = load_report(place, datetime.now(UTC))
-    findings = place.findings
+    run_directory = open_run(run).run
+    report = load_report(run_directory, datetime.now(UTC))
+    findings = run_directory.findings
     has_findings = findings.is_file()
     if json:
         found = None
@@ -46,7 +46,7 @@ def command(run: RunOrSweep, json: Json = False) -> None:
         # This imports numpy and polars, which takes half a second.
         from trainer.report.findings_tables import findings_tables
 
-        of_findings = findings_tables(place)
+        of_findings = findings_tables(run_directory)
         for problem in of_findings.problems:
             console.warn(str(problem))
         if of_findings.sentence:

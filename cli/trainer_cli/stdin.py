@@ -1,4 +1,4 @@
-"""Reads a table from stdin when `-` is given as data file."""
+"""Read a table from stdin if the data file is `-`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from trainer_cli import console
 def data_file(path: Path) -> Iterator[Path]:
     """Yield the file to read: `path` itself, or for `-` a temporary copy of stdin.
 
-    A copy, because tables are read more than once. While active, errors name it `stdin`.
+    Stdin is copied because tables are read more than once. Errors inside the block call the copy
+    `stdin`.
 
     Raises:
         UsageError: stdin is closed or empty.
@@ -33,16 +34,18 @@ def data_file(path: Path) -> Iterator[Path]:
         try:
             yield copy
         except TrainerError as error:
-            raise type(error)(_renamed(problem, str(copy)) for problem in error.problems) from error
+            raise type(error)(
+                _with_stdin_name(problem, str(copy)) for problem in error.problems
+            ) from error
 
 
 def with_stdin_name(text: str, path: Path, source: Path | None) -> str:
-    """Replace the path of a temporary copy of stdin in a warning by `stdin`."""
+    """Replace the path of a temporary copy of stdin in a warning with `stdin`."""
     return text if source in (None, path) else text.replace(str(source), "stdin")
 
 
 def _copy_stdin(copy: Path) -> None:
-    expected, fix = "a CSV table on stdin", "pipe one in, or give a file"
+    expected, fix = "a CSV table on stdin", "pipe a table in, or name a file"
     if sys.stdin is None or sys.stdin.closed:
         raise UsageError(Problem("-", expected, "stdin closed", fix))
     if sys.stdin.isatty():
@@ -60,7 +63,7 @@ def _copy_stdin(copy: Path) -> None:
         raise UsageError(Problem("-", expected, "nothing", fix))
 
 
-def _renamed(problem: Problem, path: str) -> Problem:
+def _with_stdin_name(problem: Problem, path: str) -> Problem:
     return replace(
         problem,
         where=problem.where.replace(path, "stdin"),

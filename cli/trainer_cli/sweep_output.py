@@ -1,4 +1,4 @@
-"""The output of `sweep`, and of `resume` for a sweep."""
+"""Output of `sweep`, and of `resume` for a sweep."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def follow_sweep(
     events: Generator[Event, None, None], stderr: console.Console, signals: Signals
 ) -> SweepFinished:
-    """Run a sweep to its end and print its progress."""
+    """Run a sweep to the end and print its progress."""
     from trainer.sweep.trials import BatchPlanned, TrialEnded, TrialPackEpoch, TrialPackStarted
     from trainer.workflows.sweep import PhaseStarted, SweepFinished, SweepStarted
 
@@ -50,7 +50,7 @@ def follow_sweep(
     except (ResourceError, StorageError):
         progress.close()
         if progress.sweep is not None:
-            stderr.print(_resumes(progress.sweep))
+            stderr.print(_resume_hint(progress.sweep))
         raise
     finally:
         signals.training = False
@@ -71,20 +71,20 @@ def print_sweep_result(finished: SweepFinished, *, json: bool) -> None:
             "sweep": str(finished.sweep),
             "status": "stopped" if finished.reason == "interrupted" else "finished",
             "objective": finished.leaderboard.objective,
-            "winner": None if winner is None else _facts(winner, finished.sweep),
+            "winner": None if winner is None else _trial_json(winner, finished.sweep),
             "metrics": finished.metrics,
-            "trials": [_facts(row, finished.sweep) for row in finished.leaderboard.rows],
+            "trials": [_trial_json(row, finished.sweep) for row in finished.leaderboard.rows],
             "seconds": round(finished.seconds, 3),
             "report": str(report) if report.is_file() else None,
         }
     )
 
 
-def _facts(row: TrialRow, sweep: Path) -> dict[str, Any]:
+def _trial_json(row: TrialRow, sweep: Path) -> dict[str, Any]:
     """Return a trial as JSON, with the path of its run; None if the run was not kept."""
-    facts = row.to_json()
-    run = None if facts["run"] is None else sweep / facts["run"]
-    return {**facts, "run": str(run) if run is not None and run.is_dir() else None}
+    values = row.to_json()
+    run = None if values["run"] is None else sweep / values["run"]
+    return {**values, "run": str(run) if run is not None and run.is_dir() else None}
 
 
 def _print_start(event: Any, stderr: console.Console) -> None:
@@ -146,8 +146,8 @@ def _print_end(event: SweepFinished, stderr: console.Console) -> None:
         if directory.report.is_file():
             stderr.print(f"report: {directory.report}")
     if event.reason == "interrupted":
-        stderr.print(_resumes(event.sweep))
+        stderr.print(_resume_hint(event.sweep))
 
 
-def _resumes(sweep: Path) -> str:
+def _resume_hint(sweep: Path) -> str:
     return f"resume with: {command_text('resume', sweep)}"

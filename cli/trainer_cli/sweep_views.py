@@ -1,4 +1,4 @@
-"""The output of `show` and `ls` for a sweep, read from its files without TensorFlow."""
+"""Output of `show` and `ls` for a sweep, read from its files without TensorFlow."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def show_sweep(directory: SweepDirectory, *, json: bool) -> None:
-    """`trainer show SWEEP`."""
+    """Print a sweep for `trainer show SWEEP`."""
     from trainer.report.sweeps.facts import read_sweep
     from trainer.report.sweeps.tables import show_json, show_tables
 
@@ -28,7 +28,7 @@ def show_sweep(directory: SweepDirectory, *, json: bool) -> None:
 
 
 def list_trials(directory: SweepDirectory, query: Query, *, csv: bool, json: bool) -> None:
-    """`trainer ls SWEEP`."""
+    """List the trials of a sweep for `trainer ls SWEEP`."""
     from trainer.report.sweeps.facts import read_sweep
     from trainer.report.sweeps.listing import select_trials, trial_json, trials_csv, trials_table
 
@@ -36,8 +36,8 @@ def list_trials(directory: SweepDirectory, query: Query, *, csv: bool, json: boo
     for problem in sweep.problems:
         console.warn(str(problem))
     selected = select_trials(sweep, query, datetime.now(UTC))
-    if selected.unread:
-        console.warn(f"settings that cannot be read: {selected.unread[0]}")
+    if selected.config_problems:
+        console.warn(f"settings that cannot be read: {selected.config_problems[0]}")
     matching = selected.runs
     if csv:
         for line in trials_csv(sweep, matching, query):

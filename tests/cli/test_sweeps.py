@@ -38,7 +38,7 @@ RATE = "optimizer.learning_rate"
         ((RATES, "fit.repeats=2"), ["fit.repeats", "one network a trial"]),
         (
             ("model.layers.0.dense.units=int(1, 1000)", "sweep.search=grid"),
-            ["only lists with grid", "model.layers.0.dense.units"],
+            ["only lists with search: grid", "model.layers.0.dense.units"],
         ),
         ((RATES, "data.target=nothing"), ["nothing"]),
         ((RATES, "good.yaml"), ["one config file"]),

@@ -207,12 +207,12 @@ STOP = "fit: {early_stopping: {monitor: "
         (
             data("split: {fold: 1/5, by: column, column: a}"),
             "data.split.fold",
-            "no folds with a column",
+            "no folds with data.split.by",
         ),
         (
             data("split: {by: column, column: a}}\nfit: {folds: 5"),
             "fit.folds",
-            "no folds with a column",
+            "no folds with data.split.by",
         ),
         (named("validation: v", "split: {fold: 1/5}"), "data.split.fold", "no folds, as data"),
         (
@@ -302,11 +302,27 @@ STOP = "fit: {early_stopping: {monitor: "
             "data.columns.a.constant",
             "text for a categorical column",
         ),
-        (data("columns: {a: {constant: 1}}"), "data.columns.a.constant", "impute: constant"),
-        (data("columns: {a: {dimension: 4}}"), "data.columns.a.dimension", "encode: embedding"),
-        (data("categorical: {dimension: 4}"), "data.categorical.dimension", "encode: embedding"),
-        (data("numeric: {constant: 1}"), "data.numeric.constant", "impute: constant"),
-        (data("categorical: {constant: x}"), "data.categorical.constant", "impute: constant"),
+        (
+            data("columns: {a: {constant: 1}}"),
+            "data.columns.a.constant",
+            "a constant only with impute",
+        ),
+        (
+            data("columns: {a: {dimension: 4}}"),
+            "data.columns.a.dimension",
+            "a dimension only with encode",
+        ),
+        (
+            data("categorical: {dimension: 4}"),
+            "data.categorical.dimension",
+            "a dimension only with encode",
+        ),
+        (data("numeric: {constant: 1}"), "data.numeric.constant", "a constant only with impute"),
+        (
+            data("categorical: {constant: x}"),
+            "data.categorical.constant",
+            "a constant only with impute",
+        ),
         (data("columns: {y: {scale: none}}"), "data.columns.y.scale", "no feature settings"),
         (data("task: regression}\nmetrics: [auc]\nmodel: {"), "metrics.0", "a metric for numbers"),
         (

@@ -234,8 +234,8 @@ def test_valid_sweep(write: Write, text: str) -> None:
         ),
         (
             "space: {seed: 'int(1, 5)'}\nsearch: grid",
-            "8:11 sweep.search: expected only lists with grid, found a range at seed; write lists, "
-            "or search: sobol",
+            "8:11 sweep.search: expected only lists with search: grid, found a range at seed; write "
+            "lists, or search: sobol",
         ),
         (
             f"space: {{seed: {list(range(400))}, fit.epochs: {[1] * 300}}}",
@@ -260,7 +260,7 @@ def test_valid_sweep(write: Write, text: str) -> None:
         ),
         (
             "space: {seed: [1]}\nobjective: auc",
-            "8:14 sweep.objective: expected a metric of the validation rows, as there are some, "
+            "8:14 sweep.objective: expected a metric of the validation rows, "
             "found 'auc'; write val_auc",
         ),
         (

@@ -50,11 +50,11 @@ def test_training_rows_alone_decide(tmp_path):
 
 
 def test_stated(tmp_path):
-    stated = {"columns": {"x": {"kind": "categorical"}}}
-    assert find(tmp_path, {"x": [1, 2]}, **stated)[0].kinds == {"x": "categorical"}
-    stated = {"columns": {"x": {"kind": "datetime", "format": "%d.%m.%Y"}}}
-    assert find(tmp_path, {"x": ["31.12.2024"]}, **stated)[1] == []
-    _, problems = find(tmp_path, {"x": ["31.12.2024", "12/31/2024"]}, **stated)
+    configured = {"columns": {"x": {"kind": "categorical"}}}
+    assert find(tmp_path, {"x": [1, 2]}, **configured)[0].kinds == {"x": "categorical"}
+    configured = {"columns": {"x": {"kind": "datetime", "format": "%d.%m.%Y"}}}
+    assert find(tmp_path, {"x": ["31.12.2024"]}, **configured)[1] == []
+    _, problems = find(tmp_path, {"x": ["31.12.2024", "12/31/2024"]}, **configured)
     assert problems[0].where.endswith("row 2")
     assert "'12/31/2024'" in problems[0].found
 

@@ -18,8 +18,8 @@ FORMATS = (
 DATES = st.datetimes(datetime(1990, 1, 1), datetime(2060, 1, 1))
 
 
-def detect(values, stated=None):
-    census = DateFormatDetector(stated=stated)
+def detect(values, configured=None):
+    census = DateFormatDetector(configured=configured)
     for value in values:
         census.add(pl.Series("t", [value]))
     return census.detect()

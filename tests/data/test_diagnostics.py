@@ -31,8 +31,8 @@ def test_alphabetical_order_is_said_and_the_fix_works(tmp_path, make_config, dat
     found = dataset(make_config(path, "y", {"columns": {"c": {"encode": "ordinal"}}}))
     (line,) = [line for line in found.warnings if "alphabetical" in line]
     assert "ash < elm < oak" in line
-    stated = line.split("data.columns.c.levels: ")[1].split("]")[0] + "]"
-    settings = {"encode": "ordinal", "levels": yaml.safe_load(stated)}
+    configured = line.split("data.columns.c.levels: ")[1].split("]")[0] + "]"
+    settings = {"encode": "ordinal", "levels": yaml.safe_load(configured)}
     fixed = dataset(make_config(path, "y", {"columns": {"c": settings}}))
     assert not [line for line in (*fixed.warnings, *fixed.notes) if "order" in line]
 
@@ -68,7 +68,7 @@ def test_stated_levels_keep_their_order_and_those_that_are_absent(
     x = found.preprocessing.transform(found.table.frame if "c" in found.table.frame else
                                       prepare(make_config(path, "y")).table.frame).x  # fmt: skip
     codes = np.array([2, 0, 1])[np.arange(ROWS) % 3]
-    at = found.preprocessing.places["c"].start
+    at = found.preprocessing.input_ranges["c"].start
     if encode == "onehot":
         assert column(found).features == tuple(f"c={level}" for level in levels)
         np.testing.assert_array_equal(x[:, at : at + 4], np.eye(4)[codes])
@@ -274,7 +274,7 @@ def test_few_whole_numbers_are_said_by_check_alone(tmp_path, make_config, datase
     (hint,) = found.hints
     assert "'c'" in hint
     assert "data.columns.c.kind: categorical" in hint
-    stated = {"columns": {"c": {"kind": "numeric"}}}
-    assert not dataset(make_config(source(tmp_path, ["1", "2", "3"]), "y", stated)).hints
+    configured = {"columns": {"c": {"kind": "numeric"}}}
+    assert not dataset(make_config(source(tmp_path, ["1", "2", "3"]), "y", configured)).hints
     named = dataset(make_config(source(tmp_path, [str(row) for row in range(5, 40)]), "y"))
     assert not named.hints

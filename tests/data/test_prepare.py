@@ -335,8 +335,8 @@ def test_the_split_column_is_a_feature_only_when_stated(prepare_frame):
     split = {"by": "group", "column": "c"}
     frame = bad(c=[f"g{i % 10}" for i in range(20)])
     assert prepare_frame(frame, split=split).preprocessing.feature_names == ("x",)
-    stated = prepare_frame(frame, split=split, features={"include": ["x", "c"]}, seed=2)
-    assert "c=g3" in stated.preprocessing.feature_names
+    configured = prepare_frame(frame, split=split, features={"include": ["x", "c"]}, seed=2)
+    assert "c=g3" in configured.preprocessing.feature_names
 
 
 def test_many_columns(prepare_frame):

@@ -23,7 +23,7 @@ def test_embeddings_are_the_last_columns(prepare_frame):
     preprocessing = dataset.preprocessing
     assert preprocessing.feature_names == ("x", "n", "n=(missing)", "e", "c")
     assert preprocessing.embeddings == ((4, 3),)
-    assert preprocessing.places == {
+    assert preprocessing.input_ranges == {
         "x": range(1), "n": range(1, 3), "e": range(3, 4), "c": range(4, 5),
     }  # fmt: skip
     x = dataset.samples("train").x

@@ -13,8 +13,8 @@ from trainer.errors import DataError
 
 
 def read(source, **settings):
-    stated = source if isinstance(source, NamedSources | list) else str(source)
-    return read_table(stated, Data(source=stated, target="y", **settings))
+    configured = source if isinstance(source, NamedSources | list) else str(source)
+    return read_table(configured, Data(source=configured, target="y", **settings))
 
 
 def problems(source, **settings):

@@ -109,8 +109,10 @@ def test_unreadable_settings_are_reported_for_unselected_runs(
     (run / "config.yaml").write_text("optimizer: [\n")
     result = run_query(runs, "optimizer.name == adam")
     assert names(result) == "ca"
-    assert [problem.where.split(":")[0] for problem in result.unread] == [str(run / "config.yaml")]
-    assert run_query(runs, "val_auc > 0").unread == ()
+    assert [problem.where.split(":")[0] for problem in result.config_problems] == [
+        str(run / "config.yaml")
+    ]
+    assert run_query(runs, "val_auc > 0").config_problems == ()
 
 
 def test_unknown_names_and_wrong_types_are_reported(runs: Path) -> None:

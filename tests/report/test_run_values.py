@@ -64,7 +64,7 @@ def test_time_at_the_limit_of_the_calendar(tmp_path: Path) -> None:
 def test_config_is_read_only_if_requested(tmp_path: Path) -> None:
     make_run(tmp_path).config.write_text("{")
     (run,) = read_run_values(list_runs(tmp_path, NOW), requested("val_auc", "age")[1:], NOW)
-    assert run.unread == ()
+    assert run.config_problems == ()
     assert run.run.problems == ()
 
 
@@ -82,9 +82,9 @@ def test_unreadable_config_is_a_problem_of_its_run(tmp_path: Path) -> None:
     first, second = read_run_values(list_runs(tmp_path, NOW), requested("optimizer.name"), NOW)
     assert "optimizer.name" not in first.values
     assert second.values["optimizer.name"] == "adam"
-    assert first.unread == first.run.problems
-    assert str(broken.config) in first.unread[0].where
-    assert second.unread == ()
+    assert first.config_problems == first.run.problems
+    assert str(broken.config) in first.config_problems[0].where
+    assert second.config_problems == ()
 
 
 @pytest.mark.parametrize(

@@ -230,10 +230,10 @@ def test_shap_values_of_a_linear_network_are_exact(numbers, tmp_path, source):
     kernel = load_network(opened, allow_custom=False).get_weights()[0][:, 0].astype(float)
     parts = (x - apart.mean(axis=0, dtype=float)) * kernel * task.target.scale[0]
     rows = sample.rows.tolist() if source == "rows" else list(range(8))
-    for name, places in encoder.places.items():
+    for name, input_ranges in encoder.input_ranges.items():
         ours = frame.filter(pl.col("column") == name).sort("row")
         assert ours["row"].to_list() == rows
-        np.testing.assert_allclose(ours["shap"], parts[:, places].sum(axis=1), atol=1e-4)
+        np.testing.assert_allclose(ours["shap"], parts[:, input_ranges].sum(axis=1), atol=1e-4)
         written = [None if one is None else float(one) for one in ours["value"]]
         known = [None if one is None else float(one) for one in sample.frame[name]]
         assert written == known

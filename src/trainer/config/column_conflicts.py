@@ -20,7 +20,7 @@ _CATEGORICAL = (
     "encode", "dimension", "min_count", "max_levels", "unknown", "levels", "ignore_case",
 )  # fmt: skip
 _DATETIME = ("parts", "format")
-_FOREIGN = {
+_NOT_APPLICABLE = {
     "numeric": (*_CATEGORICAL, *_DATETIME),
     "categorical": (*_NUMERIC, *_DATETIME, "decimal"),
     "boolean": (*_NUMERIC, *_CATEGORICAL, *_DATETIME, "decimal"),
@@ -38,19 +38,19 @@ def column_conflicts(data: Data) -> Iterator[Conflict]:
         if name in targets:
             yield from _target_column_conflicts(key, column)
             if column.ignore_case and (data.task == "regression" or len(targets) > 1):
-                expected = "ignore_case only for one target with classes"
+                expected = "ignore_case only for a single target with classes"
                 found = "several targets" if len(targets) > 1 else "task: regression"
                 others = ("data.target", "data.task")
                 yield conflict(f"{key}.ignore_case", expected, found, "remove it", *others)
             continue
-        yield from _foreign_conflicts(key, column)
+        yield from _kind_conflicts(key, column)
         yield from _level_conflicts(key, column, data)
         yield from _constant_conflicts(key, column, data)
         encode = column.encode or data.categorical.encode
         if column.dimension is not None and encode != "embedding":
             yield conflict(
                 f"{key}.dimension",
-                "encode: embedding with a dimension",
+                "a dimension only with encode: embedding",
                 f"encode: {encode}",
                 "set encode: embedding, or remove dimension",
                 f"{key}.encode",
@@ -65,7 +65,7 @@ def _kind_default_conflicts(data: Data) -> Iterator[Conflict]:
     if categorical.dimension is not None and categorical.encode != "embedding" and not embeds:
         yield conflict(
             "data.categorical.dimension",
-            "encode: embedding with a dimension",
+            "a dimension only with encode: embedding",
             f"encode: {categorical.encode}",
             "set encode: embedding, or remove dimension",
             "data.categorical.encode",
@@ -83,7 +83,7 @@ def _kind_default_conflicts(data: Data) -> Iterator[Conflict]:
         ):
             yield conflict(
                 f"data.{kind}.constant",
-                "impute: constant with a constant",
+                "a constant only with impute: constant",
                 f"impute: {impute}",
                 "set impute: constant, or remove the constant",
                 f"data.{kind}.impute",
@@ -101,11 +101,11 @@ def _target_column_conflicts(key: str, column: ColumnSettings) -> Iterator[Confl
             yield conflict(f"{key}.{name}", expected, name, fix, "data.target")
 
 
-def _foreign_conflicts(key: str, column: ColumnSettings) -> Iterator[Conflict]:
+def _kind_conflicts(key: str, column: ColumnSettings) -> Iterator[Conflict]:
     present = [name for name in ColumnSettings.model_fields if getattr(column, name) is not None]
     if column.kind is not None:
         for name in present:
-            if name in _FOREIGN[column.kind]:
+            if name in _NOT_APPLICABLE[column.kind]:
                 yield conflict(
                     f"{key}.{name}",
                     f"settings of a {column.kind} column",
@@ -120,7 +120,7 @@ def _foreign_conflicts(key: str, column: ColumnSettings) -> Iterator[Conflict]:
                 f"{key}.decimal",
                 "settings of one kind of column",
                 f"decimal (numeric) and {dated[0]} (datetime)",
-                "remove the one that does not fit the column",
+                "remove the one that does not apply to the column",
                 f"{key}.{dated[0]}",
             )
         numeric = [name for name in present if name in (*_NUMERIC, *_DATETIME, "decimal")]
@@ -131,7 +131,7 @@ def _foreign_conflicts(key: str, column: ColumnSettings) -> Iterator[Conflict]:
                 f"{key}.{categorical[0]}",
                 "settings of one kind of column",
                 f"{numeric[0]} ({kind}) and {categorical[0]} (categorical)",
-                "set the kind, and remove what does not fit it",
+                "set the kind, and remove what does not apply to it",
             )
     for kind, known in (("numeric", NumericImpute), ("categorical", CategoricalImpute)):
         if column.kind == kind and column.impute not in (None, *get_args(known)):
@@ -158,7 +158,7 @@ def _level_conflicts(key: str, column: ColumnSettings, data: Data) -> Iterator[C
                 f"{key}.{name}", expected, f"both levels and {name}", fix, f"{key}.levels"
             )
     if column.unknown == "rare":
-        expected = "another value, as a column with levels has no level (rare)"
+        expected = "another value, as a column with explicit levels has no (rare) level"
         fix = "remove it, or remove levels"
         yield conflict(f"{key}.unknown", expected, "unknown: rare", fix, f"{key}.levels")
     impute = column.impute or data.categorical.impute
@@ -192,7 +192,7 @@ def _constant_conflicts(key: str, column: ColumnSettings, data: Data) -> Iterato
     if not used:
         yield conflict(
             f"{key}.constant",
-            "impute: constant with a constant",
+            "a constant only with impute: constant",
             f"impute: {column.impute}" if column.impute else "no impute",
             "set impute: constant, or remove the constant",
             f"{key}.impute",

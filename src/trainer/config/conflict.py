@@ -1,4 +1,4 @@
-"""A conflict between settings, shared by the modules that find conflicts."""
+"""The `Conflict` class, shared by the modules that find conflicts between settings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Conflict:
     """Settings that conflict with each other.
 
     Attributes:
-        problem: The message, with the key that it is reported for.
+        problem: The message and the key that it is reported for.
         keys: All settings involved; the conflict is not reported if one of them is invalid.
     """
 

@@ -16,7 +16,7 @@ from trainer.config.data_conflicts import data_conflicts
 from trainer.config.evaluate_conflicts import evaluate_conflicts
 from trainer.config.layers import HeadKind
 from trainer.config.loss_conflicts import (
-    TASK_WORDS,
+    TASK_DESCRIPTIONS,
     head_conflicts,
     loss_conflicts,
     target_scale_conflicts,
@@ -89,7 +89,7 @@ def task_conflicts(
         *_task_conflicts(config, task),
         *_class_conflicts(config, task, classes),
         *_metric_conflicts(config, resolved_metrics(config, task), has_validation),
-        *evaluate_conflicts(config, task, TASK_WORDS[task], has_validation),
+        *evaluate_conflicts(config, task, TASK_DESCRIPTIONS[task], has_validation),
     ]
     return [conflict.problem for conflict in conflicts]
 
@@ -189,7 +189,7 @@ def _configured_task_conflicts(config: Config) -> Iterator[Conflict]:
 
 
 def _task_conflicts(config: Config, task: TaskName) -> Iterator[Conflict]:
-    words = TASK_WORDS[task]
+    words = TASK_DESCRIPTIONS[task]
     if config.metrics != "auto":
         for index, name in enumerate(config.metrics):
             if task not in METRICS[name].tasks:
@@ -226,7 +226,7 @@ def _task_conflicts(config: Config, task: TaskName) -> Iterator[Conflict]:
     ]
     for key, is_set, what, tasks in only_for:
         if is_set and task not in tasks:
-            wanted = " or ".join(TASK_WORDS[name] for name in tasks)
+            wanted = " or ".join(TASK_DESCRIPTIONS[name] for name in tasks)
             expected = f"{what} only for {wanted}"
             yield conflict(key, expected, f"a target of {words}", "remove it", "data.task")
 

@@ -28,7 +28,7 @@ Character = Annotated[
 
 
 def _character(value: str) -> str:
-    """Return one character; a tab and a backslash may be escaped, as shells and YAML may leave them."""
+    """Return one character; a tab or a backslash can be escaped, as shells and YAML keep the escape."""
     value = {"tab": "\t", "\\t": "\t", "\\\\": "\\"}.get(value, value)
     if len(value) != 1:
         raise ValueError("expected one character")
@@ -55,19 +55,19 @@ class NamedSources(Section):
     train: Files | Annotated[list[Files], Field(min_length=1)]
     """Files of the training rows."""
     validation: Files | Annotated[list[Files], Field(min_length=1)] | None = None
-    """Files of the validation rows; unset, the fraction `split.validation` of the training rows."""
+    """Files of the validation rows; if unset, the fraction `split.validation` of the training rows."""
     test: Files | Annotated[list[Files], Field(min_length=1)] | None = None
-    """Files of the test rows; unset, there are no test rows."""
+    """Files of the test rows; if unset, there are no test rows."""
 
 
 class Csv(Section):
     """Format of CSV files."""
 
     header: bool = True
-    """Whether the first line of each file has the column names."""
+    """Whether the first line of each file contains the column names."""
     names: Annotated[list[Column], Field(min_length=1)] | None = None
-    """Names of all columns in order, instead of those in the header; unset, the names in the header, or
-    column_1, column_2, … without a header."""
+    """Names of all columns in order, instead of those in the header; if unset, the names in the header,
+    or column_1, column_2, … without a header."""
     separator: Separator = ","
     """The field delimiter; `tab` or `\\t` is a tab, `' '` is any run of spaces and tabs. If it is a
     comma, `.tsv` and `.tab` files are read with a tab."""
@@ -75,9 +75,9 @@ class Csv(Section):
     """Quote character of fields that contain separators or line breaks."""
     escape: Escape | None = None
     """Escape character of quotes and separators in a field, often a backslash; \\N is then a missing
-    value. Unset, quotes in a quoted field are doubled."""
+    value. If unset, quotes in a quoted field are doubled."""
     comment: Annotated[str, Field(min_length=1, max_length=8)] | None = None
-    """Prefix of comment lines, which are skipped, for example `'#'`; unset, there are none."""
+    """Prefix of comment lines, which are skipped, for example `'#'`; if unset, there are none."""
     skip: Annotated[int, Field(ge=0)] = 0
     """Number of lines to skip at the start of each file, before the header."""
     decimal_comma: bool = False
@@ -125,7 +125,7 @@ class Categorical(Section):
     `data.columns.X.levels`, else numeric, else of a well-known scale (low, medium, high), else
     alphabetical. embedding: a learned vector for each level, and an untrained one for unseen values."""
     dimension: Annotated[int, Field(ge=1, le=1024)] | None = None
-    """Dimension of an embedding; unset, min(50, round(1.6 · levels^0.56))."""
+    """Dimension of an embedding; if unset, min(50, round(1.6 · levels^0.56))."""
     min_count: Count = 1
     """Minimum number of training rows of a level; less frequent levels are merged into `(rare)`."""
     max_levels: Annotated[int, Field(ge=1, le=100_000)] = 100
@@ -156,7 +156,7 @@ class Datetime(Section):
     week, day: sine and cosine of the position in that cycle; cycles that do not vary in training are
     omitted."""
     format: str | None = None
-    """Format of dates in text columns (`%d.%m.%Y`). Unset, ISO 8601 or the one format that fits all
+    """Format of dates in text columns (`%d.%m.%Y`). If unset, ISO 8601 or the one format that fits all
     training rows; if several fit, because no day is above 12, the column stays text and `fit` and
     `check` list the candidates."""
 
@@ -198,7 +198,7 @@ class ColumnSettings(Section):
     decimal: Literal["point", "comma"] | None = None
     """Decimal mark of numbers in text columns. point: 1,234.5. comma: 1.234,5. Spaces and
     apostrophes are thousands separators in both; a currency, a percent sign or a unit is dropped;
-    (5) is -5. Setting it makes a text column numeric. Unset, it is inferred from the training rows,
+    (5) is -5. Setting it makes a text column numeric. If unset, it is inferred from the training rows,
     and `fit` and `check` report the assumption."""
 
 
@@ -213,7 +213,7 @@ class Outliers(Section):
     action: Literal["drop", "clip"] = "clip"
     """clip: clip values to the bounds, in all rows. drop: exclude the row from training."""
     columns: Annotated[list[Column], Field(min_length=1)] | None = None
-    """Columns to check; unset, all numeric columns."""
+    """Columns to check; if unset, all numeric columns."""
 
 
 class Clean(Section):
@@ -227,7 +227,7 @@ class Clean(Section):
     """drop: keep one of the rows that are equal in all features and the target, a training row if
     there is one."""
     outliers: Outliers | None = None
-    """How outliers are handled; unset, they are kept."""
+    """How outliers are handled; if unset, they are kept."""
 
 
 class Split(Section):
@@ -248,10 +248,10 @@ class Split(Section):
     `features.include`. For time it has numbers or dates, in ISO 8601 or in the format
     `columns.NAME.format`."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
-    """Seed of the random, stratified, group and hash splits; unset, the config's `seed`. Set it to
+    """Seed of the random, stratified, group and hash splits; if unset, the config's `seed`. Set it to
     give runs with different values of `seed` the same splits."""
     train_on_validation: bool = False
-    """Train on the validation rows too, without validation; the test rows stay the same. `trainer best
+    """Also train on the validation rows, without validation; the test rows stay the same. `trainer best
     --refit` sets it."""
     fold: Fold | None = None
     """'2/5': divide the rows outside the test set into five folds by the same rule; the second is the
@@ -263,7 +263,7 @@ class Split(Section):
 
 
 class Data(Section):
-    """What is read, what is predicted, how rows are split, cleaned and encoded."""
+    """Source, target, splits, cleaning and encoding of the data."""
 
     source: Files | Annotated[list[Files], Field(min_length=1)] | NamedSources
     """CSV, Parquet, NDJSON, Arrow IPC or NPZ: a file, a glob pattern, a list, or files by split.
@@ -280,7 +280,8 @@ class Data(Section):
     fractional numbers are regression; integers are classes if there are only two, or at most 20 with at
     least ten rows each on average; several columns are yes/no or numbers."""
     positive: Scalar | None = None
-    """Positive class of two; unset: yes, true, 1, positive or + if present, else the rarer class."""
+    """Positive class of a binary task; if unset: yes, true, 1, positive or + if present, else the rarer
+    class."""
     target_separator: Annotated[str, Field(min_length=1, max_length=8)] | None = None
     """Separator of the labels in a target cell, such as `|` in red|blue: each row has any number of
     labels, and the task is multilabel. An empty cell has no labels. Lists in Parquet, Arrow and
@@ -306,7 +307,7 @@ class Data(Section):
 
 
 def class_text(value: str | float) -> str:
-    """Return a class as text: true and false in lower case, 1.0 as 1."""
+    """Return a class name: true and false in lower case, 1 for 1.0."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float) and value.is_integer():

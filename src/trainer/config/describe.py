@@ -1,4 +1,4 @@
-"""The schema as JSON Schema for editors and as a reference page in Markdown."""
+"""The config schema as JSON Schema for editors and as a Markdown reference."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def json_schema() -> dict[str, Any]:
         **schema["properties"],
     }
     _allow_nameless_optimizer(schema)
-    # A file that extends another one may omit what the other one sets.
+    # A file that extends another one can omit settings of the other one.
     required = schema.pop("required")
     schema["anyOf"] = [{"required": required}, {"required": [EXTENDS]}]
     schema["$defs"]["Data"]["required"] = []
@@ -140,7 +140,7 @@ def _inner_sections(spec: Spec, path: str) -> Iterator[tuple[str, str, list[_Row
         case TaggedSpec(by_name=True):
             yield from _named_sections(spec, path)
         case TaggedSpec(members=members):
-            # A one-key mapping needs no section beside that of its key.
+            # A one-key mapping needs no section besides that of its key.
             for tag, fields in members:
                 inner = section_fields(fields.model)[tag]
                 info = fields.model.model_fields[tag]
@@ -157,7 +157,7 @@ def _inner_sections(spec: Spec, path: str) -> Iterator[tuple[str, str, list[_Row
 
 
 def _named_sections(spec: TaggedSpec, path: str) -> Iterator[tuple[str, str, list[_Row]]]:
-    """Yield the shared settings, then those that each member adds or whose default it changes."""
+    """Yield the shared settings, then the settings that each member adds or gives another default."""
     models = [fields.model for _, fields in spec.members]
     shared = next(
         model

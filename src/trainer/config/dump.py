@@ -14,7 +14,7 @@ def dump_config(config: Config) -> str:
 
 
 def resolved_settings(config: Config) -> dict[str, Any]:
-    """Return all settings as plain values; of individual columns only what is set."""
+    """Return all settings as plain values, but only the explicit settings of individual columns."""
     settings = config.model_dump(mode="python")
     settings["data"]["columns"] = {
         name: {key: value for key, value in column.items() if value is not None}

@@ -53,7 +53,7 @@ class Uniform(Section):
 
 class VarianceScaling(Section):
     scale: Positive = 1.0
-    """Factor of the variance."""
+    """Scale factor of the variance."""
     mode: Literal["fan_in", "fan_out", "fan_avg"] = "fan_in"
     """What the variance is divided by: inputs, outputs or their mean."""
     distribution: Literal["normal", "truncated_normal", "uniform"] = "truncated_normal"
@@ -140,7 +140,7 @@ class Dense(Section):
     activation: Activation = "linear"
     """The activation function."""
     use_bias: bool = True
-    """Whether a bias is added."""
+    """Whether to add a bias."""
     kernel_initializer: Initializer = "glorot_uniform"
     """Initializer of the kernel."""
     bias_initializer: Initializer = "zeros"
@@ -176,7 +176,7 @@ class BatchNormalization(Section):
     momentum: Annotated[float, Field(gt=0, lt=1)] = 0.99
     """Momentum of the moving mean and variance."""
     epsilon: Positive = 1e-3
-    """Added to the variance."""
+    """Added to the variance for numerical stability."""
     center: bool = True
     """Whether to learn an offset (beta)."""
     scale: bool = True
@@ -185,7 +185,7 @@ class BatchNormalization(Section):
 
 class LayerNormalization(Section):
     epsilon: Positive = 1e-3
-    """Added to the variance."""
+    """Added to the variance for numerical stability."""
     center: bool = True
     """Whether to learn an offset (beta)."""
     scale: bool = True
@@ -207,8 +207,8 @@ class Custom(Section):
     arguments: dict[str, str | int | float | bool | list[str | int | float | bool] | None] = {}
     """Keyword arguments of the function."""
     folder: str | None = None
-    """Folder that is searched for the module before the installed packages, relative to the config file;
-    unset, the folder of the config file."""
+    """Folder to search for the module before the installed packages, relative to the config file;
+    if unset, the folder of the config file."""
 
 
 class DenseLayer(Section):

@@ -19,9 +19,9 @@ TASK_HEADS: dict[TaskName, tuple[HeadKind, ...]] = {
     "multilabel": ("sigmoid",),
     "regression": ("linear", "sigmoid", "softplus", "exponential"),
 }
-"""Task → the heads that it can have."""
+"""Task → the heads that fit it."""
 
-TASK_WORDS: dict[TaskName, str] = {
+TASK_DESCRIPTIONS: dict[TaskName, str] = {
     "binary": "two classes",
     "multiclass": "more than two classes",
     "multilabel": "several yes/no columns",
@@ -38,7 +38,7 @@ _FOCAL = {"binary_focal_crossentropy", "categorical_focal_crossentropy"}
 
 
 def loss_conflicts(config: Config) -> Iterator[Conflict]:
-    """Yield settings that the loss ignores, and a loss that does not fit the head that is set."""
+    """Yield settings that the loss ignores, and a loss that does not fit the configured head."""
     loss, name = config.loss, config.loss.name
     ignored = {
         "label_smoothing": ("a cross-entropy", name not in _SMOOTHED),
@@ -64,7 +64,7 @@ def head_conflicts(config: Config, task: TaskName, head: HeadKind) -> Iterator[C
     if head not in TASK_HEADS[task]:
         yield conflict(
             "model.head",
-            f"{_either(TASK_HEADS[task])} for {TASK_WORDS[task]}",
+            f"{_join_with_or(TASK_HEADS[task])} for {TASK_DESCRIPTIONS[task]}",
             head,
             "set model.head: auto, or data.task",
             "data.task",
@@ -99,7 +99,7 @@ def _loss_head_conflicts(config: Config, head: HeadKind) -> Iterator[Conflict]:
     automatic = config.model_copy(update={"loss": Config.model_fields["loss"].default})
     other_head = ""
     if config.loss.name in COUNT_LOSSES:
-        # With `auto` the head is chosen for the loss.
+        # With `auto`, the head is chosen to fit the loss.
         other_head = "model.head: auto, or "
     yield conflict(
         "loss",
@@ -136,7 +136,7 @@ def _scale_conflicts(config: Config, head: HeadKind) -> Iterator[Conflict]:
 
 
 def _configured_scales(config: Config) -> Iterator[tuple[str, ResolvedTargetScale]]:
-    """Yield the key and the value of each target scale that is set."""
+    """Yield the key and value of each configured target scale."""
     scale = config.data.target_scale
     if not isinstance(scale, dict):
         yield "data.target_scale", resolved_target_scale(config, "regression")
@@ -148,5 +148,5 @@ def _configured_scales(config: Config) -> Iterator[tuple[str, ResolvedTargetScal
         )
 
 
-def _either(words: tuple[str, ...]) -> str:
+def _join_with_or(words: tuple[str, ...]) -> str:
     return " or ".join(filter(None, [", ".join(words[:-1]), words[-1]]))

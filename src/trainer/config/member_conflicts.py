@@ -38,7 +38,7 @@ def member_conflicts(config: Config) -> Iterator[Conflict]:
                 f"fit.{name}",
                 "one model with streaming",
                 f"{getattr(fit, name)} {name}",
-                "train them one by one, with data.split.seed and data.split.fold, "
+                "train the models separately, with data.split.seed and data.split.fold, "
                 "or set runtime.engine: resident",
                 "runtime.engine",
             )
@@ -49,7 +49,7 @@ def _fold_conflicts(config: Config, key: str) -> Iterator[Conflict]:
     if data.split.by == "column":
         yield conflict(
             key,
-            "no folds with a column of splits",
+            "no folds with data.split.by: column",
             "data.split.by: column",
             f"split by another method, or remove {key}",
             "data.split.by",

@@ -1,7 +1,7 @@
 """Merge configs, and set or remove single values.
 
-The functions expand shorthands: `optimizer.learning_rate` can be set in a file with `optimizer:
-adam`, and a layer can be changed to another type.
+Shorthands are expanded, so `optimizer.learning_rate` can be set in a file with `optimizer: adam`, and
+a layer can be changed to another type.
 """
 
 from __future__ import annotations
@@ -46,37 +46,37 @@ from trainer.config.specs import section_fields as _fields_of
 from trainer.errors import did_you_mean
 
 
-def merge_nodes(base: Node, over: Node, spec: Spec | None = ROOT) -> Node:
-    """Merge mappings key by key; all other values of `over` replace those of `base`.
+def merge_nodes(base: Node, update: Node, spec: Spec | None = ROOT) -> Node:
+    """Merge mappings key by key; all other values of `update` replace those of `base`.
 
-    A layer, schedule or optimizer of another type replaces the whole one in `base`.
+    A layer, schedule or optimizer of another type replaces the one in `base` entirely.
     """
-    if over.entries is None:
-        return over
-    section, existing = _resolve_step(spec, base, next(iter(over.entries), ""))
-    if existing is None or existing.entries is None or _is_other_kind(spec, existing, over):
-        return over
+    if update.entries is None:
+        return update
+    section, existing = _resolve_step(spec, base, next(iter(update.entries), ""))
+    if existing is None or existing.entries is None or _is_other_kind(spec, existing, update):
+        return update
     entries = dict(existing.entries)
-    for key, entry in over.entries.items():
+    for key, entry in update.entries.items():
         base_entry = entries.get(key)
         if base_entry is None:
             entries[key] = entry
         else:
             inner = merge_nodes(base_entry.node, entry.node, _child(section, key))
             entries[key] = Entry(entry.location, inner, entry.explicit)
-    return mapping_node(entries, over.location)
+    return mapping_node(entries, update.location)
 
 
-def _is_other_kind(spec: Spec | None, existing: Node, over: Node) -> bool:
+def _is_other_kind(spec: Spec | None, existing: Node, update: Node) -> bool:
     match spec:
         case ShorthandSpec(inner=inner):
-            return _is_other_kind(inner, existing, over)
+            return _is_other_kind(inner, existing, update)
         case UnionSpec(members):
-            return any(_is_other_kind(member, existing, over) for member in members)
+            return any(_is_other_kind(member, existing, update) for member in members)
         case TaggedSpec(by_name=True):
-            return "name" in (over.entries or {}) and _name(existing) != _name(over)
+            return "name" in (update.entries or {}) and _name(existing) != _name(update)
         case TaggedSpec():
-            return set(over.entries or {}) != set(existing.entries or {})
+            return set(update.entries or {}) != set(existing.entries or {})
         case _:
             return False
 
@@ -128,7 +128,7 @@ def with_value(
         raise not_a_mapping_error(node, steps, prefix)
     key, rest = _key_of(node, steps)
     entry = node.entries.get(key)
-    before = _present(entry, spec, key, value.location, needed=bool(rest))
+    before = _value_of(entry, spec, key, value.location, needed=bool(rest))
     inner = with_value(before, rest, value, _child(spec, key), (*prefix, key))
     return with_entry(node, key, Entry(value.location if not rest else inner.location, inner))
 
@@ -156,11 +156,11 @@ def without_value(
         return with_item(node, index, inner)
     if node is None or node.entries is None:
         raise OverrideError(
-            "a key that is set", "one that is not set", "remove the override", steps
+            "a key that is set", "a key that is not set", "remove the override", steps
         )
     key, rest = _key_of(node, steps)
     entry = node.entries.get(key)
-    before = _present(entry, spec, key, location, needed=bool(rest))
+    before = _value_of(entry, spec, key, location, needed=bool(rest))
     if before is None:
         known = [name for name, entry in node.entries.items() if entry.explicit]
         fix = did_you_mean(key, known, f"keys that are set: {', '.join(known) or 'none'}")
@@ -174,10 +174,10 @@ def without_value(
     return with_entry(node, key, Entry(before.location if entry is None else entry.location, inner))
 
 
-def _present(
+def _value_of(
     entry: Entry | None, spec: Spec | None, key: str, location: Location, needed: bool
 ) -> Node | None:
-    """Return the value of a key; a default list is written out if one of its items is needed."""
+    """Return the value of a key, or a default list if one of its items is needed."""
     if entry is not None and (entry.node.content is not None or not needed):
         return entry.node
     if needed and isinstance(spec, SectionSpec) and key in spec.model.model_fields:
@@ -194,9 +194,9 @@ def _present(
 def _resolve_step(
     spec: Spec | None, node: Node | None, step: str
 ) -> tuple[Spec | None, Node | None]:
-    """Return spec and node with shorthands expanded and the union member chosen that contains `step`.
+    """Return spec and node, expanding shorthands and choosing the union member that contains `step`.
 
-    The node is None if there is none, or if a mapping would replace it.
+    The node is None if it is missing or would be replaced by a mapping.
     """
     if node is not None and node.content is None:
         node = None
@@ -248,9 +248,7 @@ def _child(spec: Spec | None, step: str | int) -> Spec | None:
 
 
 def _key_of(node: Node, steps: KeyPath) -> tuple[str, KeyPath]:
-    """Return the longest key of the mapping at the start of the steps (keys may contain dots), and
-    the rest.
-    """
+    """Split the steps into the longest matching key (keys may contain dots) and the rest."""
     for count in range(len(steps), 1, -1):
         joined = ".".join(str(step) for step in steps[:count])
         if joined in (node.entries or {}):
@@ -259,7 +257,7 @@ def _key_of(node: Node, steps: KeyPath) -> tuple[str, KeyPath]:
 
 
 def _is_significant(node: Node) -> bool:
-    """Return whether a value has content that must not be replaced silently."""
+    """Return whether a value has content that must not be discarded silently."""
     if node.entries is not None:
         return bool(node.entries)
     return node.items is not None or node.content not in (None, "auto")

@@ -1,7 +1,7 @@
 """A config as a tree of nodes with their locations, and key paths into it.
 
-Files and overrides become such trees. They are merged, changed and checked as trees, so that errors can
-name the line of every value.
+Files and overrides are parsed into such trees, then merged, changed and checked, so that errors can name
+the line of every value.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Source:
 
     Attributes:
         label: The file as given by the user, or `override 'key=value'`.
-        directory: The base of relative paths.
+        directory: The directory that paths are relative to.
         override: The dotted key of an override; None for a file.
     """
 
@@ -34,7 +34,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """A location, with lines and columns from 1; as text it is what editors understand."""
+    """A location, with lines and columns from 1; its string form can be opened in editors."""
 
     source: Source
     line: int = 1
@@ -109,12 +109,12 @@ def _depth(nodes: list[Node] | tuple[Node, ...]) -> int:
 
 
 def to_node(value: object, location: Location, explicit: bool = False) -> Node:
-    """Return plain values as a tree of nodes with the same location.
+    """Convert plain values to a tree of nodes with the same location.
 
     Args:
         value: Mappings, lists and scalars.
         location: Location of all nodes.
-        explicit: Whether the keys of mappings count as written, not implied.
+        explicit: Whether the keys of mappings count as explicit rather than implied.
     """
     match value:
         case Mapping():

@@ -29,7 +29,7 @@ class Warmup(Scheduled):
 
 class Cosine(Scheduled):
     over: Duration | None = None
-    """Length of the decay, after the warm-up; unset, until the end of training."""
+    """Length of the decay, after the warm-up; if unset, until the end of training."""
     final: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Final learning rate, as a fraction of the initial one."""
 
@@ -49,7 +49,7 @@ class Exponential(Scheduled):
     every: Duration
     """Interval after which the learning rate is multiplied by `factor`."""
     factor: Annotated[float, Field(gt=0, le=1)]
-    """Factor of the learning rate per interval."""
+    """Decay factor of the learning rate per interval."""
     staircase: bool = False
     """Decay in discrete steps rather than continuously."""
 
@@ -65,7 +65,7 @@ class InverseTime(Scheduled):
 
 class Polynomial(Scheduled):
     over: Duration | None = None
-    """Length of the decay, after the warm-up; unset, until the end of training."""
+    """Length of the decay, after the warm-up; if unset, until the end of training."""
     power: Annotated[float, Field(gt=0)] = 1.0
     """Power of the polynomial; 1 is a straight line."""
     final: Annotated[float, Field(ge=0, le=1)] = 0.0
@@ -74,9 +74,9 @@ class Polynomial(Scheduled):
 
 class Piecewise(Scheduled):
     at: Annotated[list[Duration], Field(min_length=1)]
-    """Times since the start of training, in increasing order, at which the learning rate changes."""
+    """Points in training, in increasing order, at which the learning rate changes."""
     factors: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)]
-    """Factor of the learning rate from each of these times on."""
+    """Factor of the initial learning rate from each of these points on."""
 
 
 class WarmupSchedule(Section):
@@ -148,7 +148,7 @@ class Average(Section):
     momentum: Momentum = 0.99
     """Weight of the previous average at each step."""
     overwrite_every: Duration | None = None
-    """How often the weights are overwritten by the average; unset, only at the end of training."""
+    """How often to overwrite the weights with the average; if unset, only at the end of training."""
 
 
 class OptimizerSettings(Section):
@@ -157,7 +157,7 @@ class OptimizerSettings(Section):
     learning_rate: Rate = 1e-3
     """Learning rate; with a schedule, the initial one."""
     schedule: Schedule | None = None
-    """Learning rate schedule; unset, the learning rate is constant."""
+    """Learning rate schedule; if unset, the learning rate is constant."""
     clip_norm: Rate | None = None
     """Maximum norm of each variable's gradient."""
     global_clip_norm: Rate | None = None
@@ -238,7 +238,7 @@ class Lamb(AdamSettings):
 class ScheduleFreeAdamW(AdamSettings):
     name: Literal["schedule_free_adamw"]
     beta_1: Annotated[float, Field(gt=0, lt=1)] = 0.9
-    """Weight of the averaged weights in the point at which the gradient is computed."""
+    """Interpolation factor towards the averaged weights of the point where gradients are computed."""
     learning_rate: Rate = 2.5e-3
     """Learning rate."""
     epsilon: Epsilon = 1e-8
@@ -341,7 +341,7 @@ DEFAULT_OPTIMIZER: Final = "adam"
 
 
 def _named(value: Any) -> Any:
-    """Expand a bare name; without a name the optimizer is adam."""
+    """Expand a bare name; the default name is adam."""
     match value:
         case None:
             return {"name": DEFAULT_OPTIMIZER}

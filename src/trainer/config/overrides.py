@@ -1,4 +1,4 @@
-"""Overrides on the command line: `key.path=value` and `~key.path`."""
+"""Command-line overrides: `key.path=value` and `~key.path`."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class Override:
     value: Node | None
 
 
-_FORM = "key.path=value, or ~key.path to remove"
+_SYNTAX = "key.path=value, or ~key.path to remove"
 _EXAMPLE = "write for example optimizer.learning_rate=3e-4"
 
-# Only outside quotes: "x[0]" is a name.
+# Only outside quotes, as "x[0]" is a name.
 _INDEX = re.compile(r"""("[^"]*"|'[^']*')|\[(\d+)\]""")
 
 
@@ -42,28 +42,28 @@ def parse_override(text: str, directory: Path) -> Override | Problem:
     """Parse an override; paths in it are relative to `directory`."""
     where = f"override '{text}'"
     if text.startswith("-"):
-        right = suggest_override(text)
-        fix = f"write {right}" if right else _EXAMPLE
-        return Problem(where, _FORM, "an option", fix)
+        suggestion = suggest_override(text)
+        fix = f"write {suggestion}" if suggestion else _EXAMPLE
+        return Problem(where, _SYNTAX, "an option", fix)
     body = text.lstrip("+")
     if body != text:
-        return Problem(where, _FORM, "a '+'", f"write {body}: new keys need no '+'")
+        return Problem(where, _SYNTAX, "a '+'", f"write {body}: new keys need no '+'")
     removes = body.startswith("~")
-    key, equals, value = _halves(body.removeprefix("~"))
+    key, equals, value = _split_at_equals(body.removeprefix("~"))
     steps = parse_key(key)
     if removes and equals:
-        return Problem(where, _FORM, "both '~' and '='", f"write ~{key}, or {key}={value}")
+        return Problem(where, _SYNTAX, "both '~' and '='", f"write ~{key}, or {key}={value}")
     if not removes and not equals:
-        return Problem(where, _FORM, "no '='", _no_equals(body))
+        return Problem(where, _SYNTAX, "no '='", _no_equals(body))
     if steps is None:
         fix = 'quote names that contain dots: data.columns."a.b".kind=numeric'
         return Problem(
             where, "a key such as optimizer.learning_rate before the '='", f"'{key}'", fix
         )
-    right = _INDEX.sub(lambda match: match[1] or f".{match[2]}", key)
-    if right != key:
+    suggestion = _INDEX.sub(lambda match: match[1] or f".{match[2]}", key)
+    if suggestion != key:
         return Problem(
-            where, "an index after a dot", "an index in brackets", f"write {right}={value}"
+            where, "an index after a dot", "an index in brackets", f"write {suggestion}={value}"
         )
     if steps[0] == EXTENDS:
         return Problem(where, "a setting", f"'{EXTENDS}'", "it is read from the file only")
@@ -84,10 +84,8 @@ def _with_value(
     return Override(text, steps, root)
 
 
-def _halves(body: str) -> tuple[str, str, str]:
-    """Split at the first '=' outside quotes: the text before it, the '=' if there is one, the text
-    after.
-    """
+def _split_at_equals(body: str) -> tuple[str, str, str]:
+    """Split at the first '=' outside quotes, like `str.partition`."""
     quote = ""
     for index, character in enumerate(body):
         if quote:
@@ -103,34 +101,34 @@ def _no_equals(body: str) -> str:
     match = re.fullmatch(r"([\w.-]+):\s*(\S.*)", body)
     if match is not None:
         return f"write {match[1]}={match[2]}"
-    right = suggest_override(body) if re.fullmatch(r"[A-Za-z_][\w.]*", body) else None
-    return f"write {right}" if right else _EXAMPLE
+    suggestion = suggest_override(body) if re.fullmatch(r"[A-Za-z_][\w.]*", body) else None
+    return f"write {suggestion}" if suggestion else _EXAMPLE
 
 
 def suggest_override(option: str, value: str | None = None) -> str | None:
-    """Return the override that an unknown option was probably meant as.
+    """Return the override that was probably meant by an unknown option.
 
     `--optimizer.learning_rate=3e-4` → `optimizer.learning_rate=3e-4`; `--lr 3e-4` →
     `optimizer.learning_rate=3e-4`; None if no setting is similar.
 
     Args:
-        option: The option, with its value if they are joined by '='.
-        value: The value if it was the next argument.
+        option: The option, including its value if it is written with '='.
+        value: The value if it is the next argument.
     """
-    key, equals, joined = _halves(option.lstrip("-"))
+    key, equals, joined = _split_at_equals(option.lstrip("-"))
     given = joined if equals else value
     key = key.replace("-", "_") if "." not in key else key
     elsewhere = keys_by_name()
     first = key.split(".", maxsplit=1)[0]
     if "." in key and first in Config.model_fields:
-        right: str | None = key.replace("-", "_")
+        suggestion: str | None = key.replace("-", "_")
     else:
-        right = suggest_key(key, list(Config.model_fields), elsewhere)
-    return None if right is None else f"{right}={'VALUE' if given is None else given}"
+        suggestion = suggest_key(key, list(Config.model_fields), elsewhere)
+    return None if suggestion is None else f"{suggestion}={'VALUE' if given is None else given}"
 
 
 def apply_overrides(root: Node, overrides: list[Override]) -> tuple[Node, list[Problem]]:
-    """Apply the overrides in order; return the config and the problems of those that failed."""
+    """Apply the overrides in order; return the config and the problems of failed overrides."""
     problems: list[Problem] = []
     for override in overrides:
         where = f"override '{override.text}'"

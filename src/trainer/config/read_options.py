@@ -16,14 +16,14 @@ _READING = (("data", "csv"), ("data", "format"))
 
 
 def parse_read_options(texts: Sequence[str], command: str) -> list[Override]:
-    """Parse overrides of settings that affect reading only.
+    """Parse overrides of the settings for reading files.
 
     Args:
         texts: The overrides as typed.
         command: The command that accepts them, for messages.
 
     Raises:
-        ConfigError: An override is malformed or is for another setting.
+        ConfigError: An override is malformed or sets something else.
     """
     parsed = [parse_override(text, Path.cwd()) for text in texts]
     problems = [result for result in parsed if isinstance(result, Problem)]
@@ -48,7 +48,7 @@ def data_section(source: str, target: str | list[str], texts: Sequence[str]) -> 
         texts: The overrides as typed.
 
     Raises:
-        ConfigError: An override is invalid or is for another setting, or they conflict.
+        ConfigError: An override is invalid, conflicts with another one or sets something else.
     """
     overrides = parse_read_options(texts, "trainer init")
     command = Path("trainer init")
@@ -63,9 +63,7 @@ def data_section(source: str, target: str | list[str], texts: Sequence[str]) -> 
 
 
 def non_default_read_options(data: Data) -> dict[str, object]:
-    """Return the settings of `data.csv` and `data.format` that differ from their defaults, as in a
-    config.
-    """
+    """Return the settings of `data.csv` and `data.format` that differ from their defaults."""
     csv = data.csv
     options = {
         name: getattr(csv, name)

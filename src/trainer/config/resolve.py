@@ -43,7 +43,7 @@ def can_have_validation(config: Config) -> bool:
 
 
 def validation_fix(config: Config) -> str:
-    """Return the advice on how to get validation rows."""
+    """Return advice on how to get validation rows."""
     split = config.data.split
     if split.train_on_validation:
         return "set data.split.train_on_validation: false"
@@ -85,7 +85,7 @@ def resolved_metrics(config: Config, task: TaskName) -> tuple[MetricName, ...]:
 
 
 def resolved_steps(fit: Fit, steps_per_epoch: int) -> int:
-    """Return the number of batches of the whole training, from the batches of an epoch."""
+    """Return the number of batches in the whole training."""
     if fit.steps is not None:
         return fit.steps
     return (DEFAULT_EPOCHS if fit.epochs is None else fit.epochs) * steps_per_epoch
@@ -94,8 +94,8 @@ def resolved_steps(fit: Fit, steps_per_epoch: int) -> int:
 def resolved_monitor(fit: Fit, has_validation: bool) -> str:
     """Return the metric that determines the best epoch.
 
-    It is `fit.checkpoint.monitor`, else that of early stopping, else the validation loss, else (without
-    validation rows) the training loss.
+    It is `fit.checkpoint.monitor`, else the monitor of early stopping, else the validation loss, else
+    (without validation rows) the training loss.
     """
     if fit.checkpoint.monitor is not None:
         return fit.checkpoint.monitor
@@ -120,10 +120,10 @@ ResolvedTargetScale = Literal["standard", "log", "power", "none"]
 def resolved_target_scale(
     config: Config, task: TaskName, column: str | None = None
 ) -> ResolvedTargetScale:
-    """Return how a target column is scaled; without `column`, one that `data.target_scale` does not
-    list.
+    """Return how a target column is scaled.
 
-    Auto is standard for a linear head, none for other heads and for losses that need an unscaled target.
+    Without `column`, return the scale of the columns that `data.target_scale` does not list. Auto is
+    standard for a linear head, none for other heads and for losses that need an unscaled target.
     """
     if task != "regression":
         return "none"
@@ -136,7 +136,7 @@ def resolved_target_scale(
     return "standard" if is_linear and config.loss.name not in UNSCALED_LOSSES else "none"
 
 
-def target_scale_key(config: Config) -> str | None:
+def regression_setting(config: Config) -> str | None:
     """Return a setting that implies regression, such as a count loss; None if there is none."""
     if config.loss.name in UNSCALED_LOSSES:
         return f"loss: {config.loss.name}"

@@ -73,8 +73,8 @@ class Checkpoint(Section):
     """Number of `last` checkpoints to keep: last, last-1, …; an earlier one is used if the last is
     damaged."""
     monitor: MonitorName | None = None
-    """Metric that determines the best epoch; unset, the one of early stopping, else the validation loss,
-    else the training loss."""
+    """Metric that determines the best epoch; if unset, the one of early stopping, else the validation
+    loss, else the training loss."""
 
 
 class CustomCallback(Section):
@@ -100,7 +100,7 @@ class Fit(Section):
     """How the model is trained."""
 
     epochs: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
-    """Number of epochs; unset, 100, unless `steps` is set."""
+    """Number of epochs; if unset, 100, unless `steps` is set."""
     steps: Count | None = None
     """Number of batches after which training ends, instead of `epochs`."""
     max_seconds: Positive | None = None
@@ -121,7 +121,7 @@ class Fit(Section):
         ]
         | None
     ) = None
-    """Stop training when a metric no longer improves; unset, all epochs are run."""
+    """Stop training when a metric no longer improves; if unset, all epochs are run."""
     reduce_on_plateau: (
         Annotated[
             ReduceOnPlateau,
@@ -234,7 +234,7 @@ class Config(Section):
         StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"),
         ValueName("a name of at most 100 letters, digits, '.', '_' and '-'", "names"),
     ] = "run"
-    """Name of the experiment, used for its run directories; unset, the config file's name."""
+    """Name of the experiment, used for its run directories; if unset, the config file's name."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     """Seed of initialization, shuffling, dropout and splits (unless `data.split.seed` is set)."""
     data: Data

@@ -26,7 +26,7 @@ class Section(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class ValueName:
-    """How messages name a value whose type and bounds do not describe it."""
+    """What messages call a value whose type and bounds do not describe it."""
 
     singular: str
     plural: str
@@ -85,7 +85,7 @@ Interval = Annotated[
         "durations such as '5 epochs', '200 steps', '30 seconds' or '2 minutes'",
     ),
 ]
-"""A length of training or of time: "5 epochs", "200 steps", "30 seconds" or "2 minutes"."""
+"""A length of training or a time: "5 epochs", "200 steps", "30 seconds" or "2 minutes"."""
 
 
 def duration_steps(duration: str, steps_per_epoch: int) -> int:

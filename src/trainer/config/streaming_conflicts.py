@@ -9,14 +9,14 @@ from trainer.errors import Problem
 def streaming_conflicts(config: Config) -> list[Problem]:
     """Return the settings of a config that conflict with `runtime.engine: streaming`."""
     problems = []
-    otherwise = "or set runtime.engine: resident"
+    alternative = "or set runtime.engine: resident"
     if config.data.clean.duplicates == "drop":
         problems.append(
             Problem(
                 "",
                 "'keep' with streaming, which cannot compare rows",
                 "'drop'",
-                f"remove duplicates from the files, {otherwise}",
+                f"remove duplicates from the files, {alternative}",
                 "data.clean.duplicates",
             )
         )
@@ -26,7 +26,7 @@ def streaming_conflicts(config: Config) -> list[Problem]:
                 "",
                 "a column to hash in data.split.column with streaming",
                 "'hash' of whole rows",
-                f"name a column, split by random, {otherwise}",
+                f"name a column, split by random, {alternative}",
                 "data.split.by",
             )
         )
@@ -36,7 +36,7 @@ def streaming_conflicts(config: Config) -> list[Problem]:
                 "",
                 "a format that can be read in parts with streaming",
                 "'npz'",
-                f"save the table as Parquet, {otherwise}",
+                f"save the table as Parquet, {alternative}",
                 "data.format",
             )
         )

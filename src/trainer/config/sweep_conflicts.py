@@ -1,7 +1,7 @@
 """Conflicts in the `sweep` section, and between it and the settings that it searches.
 
-The syntax of lists, ranges and conditions is in `domains` and `conditions`; whether a value fits its
-setting is checked by `sweep_values`.
+The syntax of lists, ranges and conditions is checked in `domains` and `conditions`; whether a value fits
+its setting is checked in `sweep_values`.
 """
 
 from __future__ import annotations
@@ -64,14 +64,14 @@ def sweep_conflicts(config: Config, find: FindConflicts) -> list[Conflict]:
     sweep = config.sweep
     if sweep is None:
         return []
-    conflicts = [*_form_conflicts(sweep)]
+    conflicts = [*_syntax_conflicts(sweep)]
     if not conflicts:
         conflicts = [*_search_conflicts(sweep), *_condition_conflicts(config, sweep, find)]
     conflicts += [*_halving_conflicts(config, sweep), *_objective_conflicts(config, sweep, find)]
     return conflicts or value_conflicts(config, sweep, find)
 
 
-def _form_conflicts(sweep: Sweep) -> Iterator[Conflict]:
+def _syntax_conflicts(sweep: Sweep) -> Iterator[Conflict]:
     """Yield conflicts that do not depend on the rest of the config."""
     if not sweep.space and not any(sweep.pairs):
         yield conflict(
@@ -122,27 +122,27 @@ def _form_conflicts(sweep: Sweep) -> Iterator[Conflict]:
 
 
 def _search_conflicts(sweep: Sweep) -> Iterator[Conflict]:
-    """Yield conflicts of the kind of search with the dimensions."""
+    """Yield conflicts between the search method and the dimensions."""
     points = grid_points(sweep)
     search = resolved_search(sweep)
-    concerned = ("sweep.space", "sweep.pairs", "sweep.trials")
+    involved = ("sweep.space", "sweep.pairs", "sweep.trials")
     if search == "grid" and points is None:
         ranges = [key for key, value in sweep.space.items() if not _is_list(value)]
         fix = "write lists, or search: sobol"
         found = f"a range at {', '.join(ranges)}"
-        yield conflict("sweep.search", "only lists with grid", found, fix, *concerned)
+        yield conflict("sweep.search", "only lists with search: grid", found, fix, *involved)
     if search == "grid" and points is not None and points > MAX_GRID:
         yield conflict(
             "sweep.search" if sweep.search == "grid" else "sweep.space",
             f"a grid of at most {MAX_GRID:,} points",
             f"{points:,}",
             "remove values, or set sweep.search: sobol and sweep.trials",
-            *concerned,
+            *involved,
         )
     count = len(sweep_dimensions(sweep))
     if search == "sobol" and count > SOBOL_DIMENSIONS:
         expected = f"at most {SOBOL_DIMENSIONS} settings with sobol"
-        yield conflict("sweep.search", expected, str(count), "set search: random", *concerned)
+        yield conflict("sweep.search", expected, str(count), "set search: random", *involved)
 
 
 def _is_list(value: list[Any] | str) -> bool:
@@ -164,7 +164,7 @@ def _condition_conflicts(config: Config, sweep: Sweep, find: FindConflicts) -> I
             expected = "a condition on a setting that does not depend on this one"
             yield conflict(sweep_key, expected, f"'{other}'", "remove one of the conditions")
         elif other in domains:
-            yield from _outcome_conflicts(sweep_key, condition, domains[other])
+            yield from _constant_condition_conflicts(sweep_key, condition, domains[other])
         else:
             changed = apply_settings(without_sweep(config), {other: condition.value}, find)
             problems = [] if isinstance(changed, Config) else changed
@@ -183,10 +183,10 @@ def _domain_of(dimension: Dimension, index: int) -> Domain:
     return Choices(tuple(values[index] for values in dimension.domain.values))
 
 
-def _outcome_conflicts(
+def _constant_condition_conflicts(
     sweep_key: str, condition: SweepCondition, domain: Domain
 ) -> Iterator[Conflict]:
-    """Yield a condition that is always or never true."""
+    """Yield a conflict if a condition is always or never true."""
     other = condition.key
     if not isinstance(domain, Choices):
         expected = "a condition on a setting with a list of values"
@@ -198,7 +198,7 @@ def _outcome_conflicts(
             f"a value of {other}: {', '.join(format_typed(value) for value in domain.values)}"
         )
         if outcomes == {True} and condition.equal:
-            expected = f"further values of {other}"
+            expected = f"more than one value of {other}"
         fix = "change it, or remove the condition"
         yield conflict(
             sweep_key, expected, format_value(condition.value), fix, "sweep.space", "sweep.pairs"
@@ -227,9 +227,7 @@ def _halving_conflicts(config: Config, sweep: Sweep) -> Iterator[Conflict]:
 
 
 def _objective_conflicts(config: Config, sweep: Sweep, find: FindConflicts) -> Iterator[Conflict]:
-    """Yield the conflicts that the objective would have as `fit.checkpoint.monitor`, which it
-    replaces.
-    """
+    """Yield the conflicts of the objective, which replaces `fit.checkpoint.monitor`."""
     objective = sweep.objective
     if objective is None:
         return
@@ -243,7 +241,7 @@ def _objective_conflicts(config: Config, sweep: Sweep, find: FindConflicts) -> I
         return
     better = f"val_{objective}"
     if all(found.problem.key != monitor for found in find(_with_monitor(config, better))):
-        expected = "a metric of the validation rows, as there are some"
+        expected = "a metric of the validation rows"
         fix = f"write {better}"
         yield conflict(key, expected, f"'{objective}'", fix, "data.split", "metrics", "data.task")
 

@@ -26,7 +26,7 @@ FindConflicts = Callable[[Config], list[Conflict]]
 
 
 def without_sweep(config: Config) -> Node:
-    """Return the settings of a config that were set, except its `sweep` section."""
+    """Return the explicit settings of a config, except its `sweep` section."""
     settings = config.model_dump(exclude_unset=True, exclude={"sweep"})
     return to_node(settings, Location(Source("", Path(), override="")), explicit=True)
 
@@ -54,12 +54,12 @@ def searched_keys(sweep: Sweep) -> Iterator[tuple[str, str]]:
 
 
 def format_typed(value: Any) -> str:
-    """Return a value as it would be typed."""
+    """Return a value as the user would type it."""
     return value if isinstance(value, str) else format_value(value)
 
 
-class _Trials:
-    """Trials of a valid sweep that are only built, to find their problems."""
+class _TrialValidator:
+    """Builds the configs of trials to find their problems."""
 
     def __init__(self, config: Config, sweep: Sweep, find: FindConflicts) -> None:
         self.dimensions = sweep_dimensions(sweep)
@@ -85,9 +85,7 @@ class _Trials:
         return [problem for problem in result if problem not in self._known]
 
     def put(self, chosen: Mapping[str, Any], dimension: Dimension, value: Any) -> dict[str, Any]:
-        """Return the trial with one value, and with values of other settings that meet its
-        conditions.
-        """
+        """Return the trial with one value changed, and others changed to meet its conditions."""
         changed = {**chosen, **dimension.settings(value)}
         for key in dimension.keys:
             self._meet_conditions(key, changed, dimension)
@@ -113,7 +111,7 @@ def _values_to_try(domain: Domain) -> tuple[Any, ...]:
 
 def value_conflicts(config: Config, sweep: Sweep, find: FindConflicts) -> list[Conflict]:
     """Return conflicts of values that are invalid for their settings, and of unknown settings."""
-    trials = _Trials(config, sweep, find)
+    trials = _TrialValidator(config, sweep, find)
     sweep_keys = dict(searched_keys(sweep))
     shared = trials.problems(trials.first)
     conflicts: dict[tuple[str, ...], Conflict] = {}
@@ -142,9 +140,7 @@ def value_conflicts(config: Config, sweep: Sweep, find: FindConflicts) -> list[C
 
 
 def _custom_values(dimension: Dimension, value: Any) -> Iterator[Problem]:
-    """Yield custom layers among the values: the folder of their module is only known for the config
-    itself.
-    """
+    """Yield a problem for each custom layer: its module is only found if it is in the config itself."""
     for key, setting in dimension.settings(value).items():
         if _has_custom(setting):
             expected = "a value without custom functions"
@@ -171,8 +167,8 @@ def _in_sweep(
 ) -> Problem:
     """Return the problem of a value as a problem of the `sweep` section."""
     settings = dimension.settings(value)
-    concerned = [key for key in settings if _overlap(problem.key, key)]
-    key = concerned[0] if concerned else dimension.keys[0]
+    involved = [key for key in settings if _overlap(problem.key, key)]
+    key = involved[0] if involved else dimension.keys[0]
     sweep_key = sweep_keys[key]
     explicit = sweep.space[key] if key in sweep.space else None
     if not isinstance(explicit, str):
@@ -183,7 +179,7 @@ def _in_sweep(
     if isinstance(domain, Floats) and problem.expected.startswith("a whole number"):
         found = f"'{explicit}'"
         fix = f"write int({domain.low:g}, {domain.high:g}{', log' if domain.log else ''})"
-    elif not concerned:
+    elif not involved:
         found = f"{format_value(settings[key])}, which leads to {found} at {problem.key}"
         other = next((other for other in others if _overlap(problem.key, other)), None)
         if other is not None:
@@ -202,7 +198,7 @@ def _overlap(key: str, other: str) -> bool:
 
 
 def is_inside(key: str, section: str) -> bool:
-    """Return whether a setting is equal to another one or a part of it."""
+    """Return whether a setting is a section, or is inside it."""
     steps = parse_key(section) or ()
     name = join_key(steps)
     return key == name or key.startswith(f"{name}.")

@@ -98,13 +98,13 @@ class Sweep(Section):
     extra). auto: grid if all settings have lists and there are no more combinations than trials,
     else sobol, or random for more than 32 settings."""
     trials: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
-    """Number of trials; unset, all points of a grid, else 64, or until `max_seconds` have passed. No
+    """Number of trials; if unset, all points of a grid, else 64, or until `max_seconds` have passed. No
     combination is trained twice, so there are at most as many trials as combinations."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
-    """Seed of the search; unset, the config's `seed`."""
+    """Seed of the search; if unset, the config's `seed`."""
     objective: Objective | None = None
     """Validation metric by which trials are compared, at its best epoch, such as `val_auc`; it replaces
-    `fit.checkpoint.monitor`. Unset, the metric that determines the best epoch."""
+    `fit.checkpoint.monitor`. If unset, the metric that determines the best epoch."""
     max_seconds: Annotated[float, Field(gt=0)] | None = None
     """Maximum training time of the sweep in seconds, including that of earlier processes for a
     resumed sweep. Running trials then end with their current state."""
@@ -117,7 +117,7 @@ class Sweep(Section):
         ]
         | None
     ) = None
-    """Stop the worse trials early by successive halving; unset, all trials are trained to the end."""
+    """Stop the worse trials early by successive halving; if unset, all trials are trained to the end."""
 
 
 def parse_epochs(length: str) -> int:

@@ -1,4 +1,4 @@
-"""The commented config that `trainer init` writes, from choices that were made for the table."""
+"""The commented config that `trainer init` writes."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from trainer.config.resolve import DEFAULT_EPOCHS
 from trainer.config.yaml_writer import flow_text, scalar_text
 from trainer.errors import command_text
 
-_MOST_NAMED = 12
-_UNFIT_FOR_A_COMMENT = re.compile(
+_MAX_LISTED = 12
+_NOT_ALLOWED_IN_COMMENTS = re.compile(
     "[^\x20-\x7e\xa1-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
 )
 
 
 @dataclass(frozen=True)
 class TemplateColumn:
-    """A column of the table, with what the config says about it.
+    """A column of the table and its settings in the config.
 
     Attributes:
         missing: Number of rows without a value.
         explicit_kind: Whether the config sets the kind, so that it is not inferred.
-        settings: Further settings for `data.columns`.
-        comment: A comment on these; may be empty.
+        settings: Other settings for `data.columns`.
+        comment: A comment on the settings; may be empty.
         excluded: Why it is not a feature ("a different value in every row"); empty if it is one.
     """
 
@@ -48,7 +48,7 @@ class TemplateInputs:
         rows: Number of rows of the table.
         columns: All columns except the targets.
         classes: Classes and their numbers of rows, for binary and multiclass tasks.
-        positive: The positive class of two; None for the default.
+        positive: The positive class of a binary task; None for the default.
         hidden: Units of the hidden layers.
         dropout: Rate of the dropout after each; 0 for none.
         learning_rate: Learning rate of adam; None for its default.
@@ -56,14 +56,14 @@ class TemplateInputs:
         patience: Patience of early stopping; None for no early stopping.
         test: Fraction of test rows.
         validation: Fraction of validation rows.
-        balanced: Whether classes are weighted.
+        balanced: Whether to weight the classes.
         file_name: File name of the config, for the commands in its header.
         order: A date column by which rows can be split; None if there is none.
         is_ordered: Whether the rows are sorted by it, so that the split is by time.
         target_columns: Target columns that need settings.
-        reading: Settings of `data` that differ from the defaults, on how the file is read.
+        read_options: Settings of `data` that differ from the defaults, on how the file is read.
         separator: Separator of the labels in a target cell; None if there are no lists.
-        scale: A target scale to propose in a comment, or None.
+        scale: A target scale to suggest in a comment, or None.
         schema: Path or address of the JSON schema for the editor's YAML server; None for no header.
     """
 
@@ -87,7 +87,7 @@ class TemplateInputs:
     order: str | None = None
     is_ordered: bool = False
     target_columns: tuple[TemplateColumn, ...] = ()
-    reading: Mapping[str, object] = field(default_factory=dict)
+    read_options: Mapping[str, object] = field(default_factory=dict)
     separator: str | None = None
     scale: str | None = None
     schema: str | None = None
@@ -101,20 +101,20 @@ _TASKS: dict[TaskName, str] = {
 }
 
 
-def render_template(findings: TemplateInputs) -> str:
+def render_template(inputs: TemplateInputs) -> str:
     """Return a commented config that loads without problems."""
-    return "\n".join([*_head(findings), *_data(findings), *_rest(findings)]) + "\n"
+    return "\n".join([*_head(inputs), *_data(inputs), *_rest(inputs)]) + "\n"
 
 
-def _head(findings: TemplateInputs) -> list[str]:
+def _head(inputs: TemplateInputs) -> list[str]:
     lines = []
-    if findings.schema is not None:
-        lines.append(f"# yaml-language-server: $schema={_on_a_line(findings.schema)}")
-    target = ", ".join(_on_a_line(name) for name in findings.target[:3])
-    name = _on_a_line(findings.file_name)
+    if inputs.schema is not None:
+        lines.append(f"# yaml-language-server: $schema={_comment_text(inputs.schema)}")
+    target = ", ".join(_comment_text(name) for name in inputs.target[:3])
+    name = _comment_text(inputs.file_name)
     return [
         *lines,
-        f"# Predicts {target} ({_TASKS[findings.task]}) from {_on_a_line(findings.source)}.",
+        f"# Predicts {target} ({_TASKS[inputs.task]}) from {_comment_text(inputs.source)}.",
         "#",
         f"#   {command_text('check', name)}    show what would be read, split and built, in a second",
         f"#   {command_text('fit', name)}      train, evaluate, write a run directory",
@@ -123,69 +123,69 @@ def _head(findings: TemplateInputs) -> list[str]:
     ]
 
 
-def _on_a_line(text: str) -> str:
+def _comment_text(text: str) -> str:
     """Replace characters that would end a comment."""
-    return _UNFIT_FOR_A_COMMENT.sub("�", text)
+    return _NOT_ALLOWED_IN_COMMENTS.sub("�", text)
 
 
-def _data(findings: TemplateInputs) -> list[str]:
-    target = findings.target[0] if len(findings.target) == 1 else list(findings.target)
+def _data(inputs: TemplateInputs) -> list[str]:
+    target = inputs.target[0] if len(inputs.target) == 1 else list(inputs.target)
     lines = [
         "data:",
-        f"  source: {scalar_text(findings.source)}  # {findings.rows:,} rows",
-        *(f"  {name}: {flow_text(value)}" for name, value in findings.reading.items()),
+        f"  source: {scalar_text(inputs.source)}  # {inputs.rows:,} rows",
+        *(f"  {name}: {flow_text(value)}" for name, value in inputs.read_options.items()),
         f"  target: {flow_text(target)}",
-        f"  task: {findings.task}{_class_counts(findings)}",
+        f"  task: {inputs.task}{_class_counts(inputs)}",
     ]
-    if findings.scale is not None:
+    if inputs.scale is not None:
         lines.append(
-            f"  # target_scale: {findings.scale}  # the target spans orders of magnitude; predictions "
+            f"  # target_scale: {inputs.scale}  # the target spans orders of magnitude; predictions "
             "and metrics stay in its unit"
         )
-    if findings.separator is not None:
+    if inputs.separator is not None:
         lines.append(
-            f"  target_separator: {scalar_text(findings.separator)}  # separates the labels in a cell"
+            f"  target_separator: {scalar_text(inputs.separator)}  # separates the labels in a cell"
         )
-    if findings.positive is not None:
-        about = "the class of precision, recall and probabilities"
-        lines.append(f"  positive: {scalar_text(findings.positive)}  # {about}")
-    excluded = [column for column in findings.columns if column.excluded]
+    if inputs.positive is not None:
+        about = "the class that precision, recall and probabilities are for"
+        lines.append(f"  positive: {scalar_text(inputs.positive)}  # {about}")
+    excluded = [column for column in inputs.columns if column.excluded]
     if excluded:
         lines += ["  features:", "    exclude:"]
         lines += [
-            f"      - {scalar_text(exact_pattern(column.name))}  # {_on_a_line(column.excluded)}"
+            f"      - {scalar_text(exact_pattern(column.name))}  # {_comment_text(column.excluded)}"
             for column in excluded
         ]
-    lines += _splits(findings)
-    lines += _kinds(findings)
+    lines += _splits(inputs)
+    lines += _kinds(inputs)
     return lines
 
 
-def _splits(findings: TemplateInputs) -> list[str]:
+def _splits(inputs: TemplateInputs) -> list[str]:
     """Return the split, and an alternative one as a comment if the table has dates."""
-    fractions = {"test": findings.test, "validation": findings.validation}
-    by = "random" if findings.task in ("regression", "multilabel") else "stratified"
-    drawn = f"split: {flow_text({**fractions, 'by': by})}"
-    if findings.order is None:
-        return [f"  {drawn}  # fractions of all rows"]
-    timed = f"split: {flow_text({**fractions, 'by': 'time', 'column': findings.order})}"
-    if findings.is_ordered:
-        name = _on_a_line(findings.order)
+    fractions = {"test": inputs.test, "validation": inputs.validation}
+    by = "random" if inputs.task in ("regression", "multilabel") else "stratified"
+    at_random = f"split: {flow_text({**fractions, 'by': by})}"
+    if inputs.order is None:
+        return [f"  {at_random}  # fractions of all rows"]
+    by_time = f"split: {flow_text({**fractions, 'by': 'time', 'column': inputs.order})}"
+    if inputs.is_ordered:
+        name = _comment_text(inputs.order)
         return [
-            f"  {timed}  # the rows are sorted by {name}: the latest are the test set",
-            f"  # {drawn}  # alternative, if new rows will be from the same period",
+            f"  {by_time}  # the rows are sorted by {name}: the latest are the test set",
+            f"  # {at_random}  # alternative, if new rows will be from the same period",
         ]
     return [
-        f"  {drawn}  # fractions of all rows",
-        f"  # {_on_a_line(timed)}  # alternative, if later rows will be predicted from earlier ones",
+        f"  {at_random}  # fractions of all rows",
+        f"  # {_comment_text(by_time)}  # alternative, if the model will predict later rows",
     ]
 
 
-def _class_counts(findings: TemplateInputs) -> str:
-    if not findings.classes:
+def _class_counts(inputs: TemplateInputs) -> str:
+    if not inputs.classes:
         return ""
-    counts = [f"{_on_a_line(name)} {count:,}" for name, count in findings.classes[:_MOST_NAMED]]
-    more = len(findings.classes) - len(counts)
+    counts = [f"{_comment_text(name)} {count:,}" for name, count in inputs.classes[:_MAX_LISTED]]
+    more = len(inputs.classes) - len(counts)
     return f"  # rows: {', '.join(counts)}" + (f" and {more} more classes" if more else "")
 
 
@@ -194,62 +194,64 @@ def exact_pattern(name: str) -> str:
     return re.sub(r"([*?[])", r"[\1]", name)
 
 
-def _kinds(findings: TemplateInputs) -> list[str]:
-    used = [column for column in findings.columns if not column.excluded]
+def _kinds(inputs: TemplateInputs) -> list[str]:
+    used = [column for column in inputs.columns if not column.excluded]
     lines = []
     numeric = [column for column in used if column.kind == "numeric"]
     categorical = [column for column in used if column.kind == "categorical"]
     if numeric:
         lines.append(
-            f"  numeric: {{impute: median, scale: robust, smooth_clip: 3.0}}  # {_counted(numeric)}"
+            f"  numeric: {{impute: median, scale: robust, smooth_clip: 3.0}}  # {_count_text(numeric)}"
         )
     if categorical:
         settings = "{encode: onehot, impute: separate_level}"
-        lines.append(f"  categorical: {settings}  # {_counted(categorical)}")
+        lines.append(f"  categorical: {settings}  # {_count_text(categorical)}")
     configured = [column for column in used if column.explicit_kind or column.settings]
-    ordering = [column for column in findings.columns if column.excluded and column.settings]
-    if findings.target_columns or configured or ordering:
+    ordering = [column for column in inputs.columns if column.excluded and column.settings]
+    if inputs.target_columns or configured or ordering:
         lines.append("  columns:")
-        lines += [_column(column) for column in (*findings.target_columns, *ordering, *configured)]
+        lines += [_column(column) for column in (*inputs.target_columns, *ordering, *configured)]
     return lines
 
 
 def _column(column: TemplateColumn) -> str:
     settings = {**({"kind": column.kind} if column.explicit_kind else {}), **column.settings}
-    comment = f"  # {_on_a_line(column.comment)}" if column.comment else ""
+    comment = f"  # {_comment_text(column.comment)}" if column.comment else ""
     return f"    {scalar_text(column.name)}: {flow_text(settings)}{comment}"
 
 
-def _counted(columns: list[TemplateColumn]) -> str:
+def _count_text(columns: list[TemplateColumn]) -> str:
     missing = [column for column in columns if column.missing]
     text = f"{len(columns):,} column{'s' if len(columns) > 1 else ''}"
     if not missing:
         return text
-    counts = [f"{_on_a_line(column.name)} {column.missing:,}" for column in missing[:_MOST_NAMED]]
+    counts = [
+        f"{_comment_text(column.name)} {column.missing:,}" for column in missing[:_MAX_LISTED]
+    ]
     more = len(missing) - len(counts)
     return f"{text}; missing: {', '.join(counts)}" + (f" and {more} more" if more else "")
 
 
-def _rest(findings: TemplateInputs) -> list[str]:
-    lines = ["model:", "  layers:" if findings.hidden else "  layers: []  # a linear model"]
-    for units in findings.hidden:
+def _rest(inputs: TemplateInputs) -> list[str]:
+    lines = ["model:", "  layers:" if inputs.hidden else "  layers: []  # a linear model"]
+    for units in inputs.hidden:
         lines.append(f"    - dense: {{units: {units}, activation: relu}}")
-        if findings.dropout:
-            lines.append(f"    - dropout: {scalar_text(findings.dropout)}")
+        if inputs.dropout:
+            lines.append(f"    - dropout: {scalar_text(inputs.dropout)}")
     lines.append("  head: auto")
-    rate = findings.learning_rate
+    rate = inputs.learning_rate
     optimizer = {"name": "adam", **({} if rate is None else {"learning_rate": rate})}
     lines += [
         f"optimizer: {flow_text(optimizer)}",
         "metrics: auto",
         "fit:",
-        f"  epochs: {findings.epochs}",
-        f"  batch_size: {findings.batch_size}",
+        f"  epochs: {inputs.epochs}",
+        f"  batch_size: {inputs.batch_size}",
     ]
-    if findings.balanced:
-        lines.append("  class_weight: balanced  # the class sizes differ much")
-    if findings.patience is not None:
-        monitor = "val_loss" if findings.validation > 0 else "loss"
-        stop = {"monitor": monitor, "patience": findings.patience, "restore_best": True}
+    if inputs.balanced:
+        lines.append("  class_weight: balanced  # the classes are imbalanced")
+    if inputs.patience is not None:
+        monitor = "val_loss" if inputs.validation > 0 else "loss"
+        stop = {"monitor": monitor, "patience": inputs.patience, "restore_best": True}
         lines.append(f"  early_stopping: {flow_text(stop)}")
     return lines

@@ -20,7 +20,7 @@ class TensorBoard(Section):
     """TensorBoard event files, in the folder `tensorboard` of the run."""
 
     histograms: Epochs | None = None
-    """How often weight histograms are written; unset, never."""
+    """How often weight histograms are written; if unset, never."""
 
 
 class MLflow(Section):
@@ -44,7 +44,7 @@ class MLflow(Section):
         ]
         | None
     ) = None
-    """Name of the MLflow experiment, created if missing; unset, the config's `name`."""
+    """Name of the MLflow experiment, created if missing; if unset, the config's `name`."""
 
 
 class Track(Section):

@@ -1,4 +1,4 @@
-"""Conflicts in the `track` section. Whether an MLflow store can be reached is only known in a run."""
+"""Conflicts in the `track` section. Whether an MLflow store is reachable is only checked at run time."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Validate a config against the schema, with errors that include a fix.
 
 pydantic decides whether a config is valid. If it is not, the tree of nodes is compared with the
-specs of the schema, and each mismatch becomes one issue: for a union, that of the member closest to
-the value; for an unknown key, the key that was probably meant. YAML syntax errors are in
+specs of the schema, and each mismatch becomes one issue. For a union, it is the issue of the member
+closest to the value; for an unknown key, it suggests a similar key. YAML syntax errors are in
 `yaml_errors`, conflicts between valid settings in `conflict_problems`.
 """
 
@@ -59,7 +59,7 @@ from trainer.config.value_fixes import (
 from trainer.errors import Problem
 
 MAX_PROBLEMS = 100
-"""Further problems are not reported: nobody reads them, and each costs a search for similar names."""
+"""Maximum number of reported problems; each one costs a search for similar names."""
 
 
 @dataclass(frozen=True)
@@ -86,11 +86,11 @@ def validation_issues(root: Node) -> list[ValidationIssue]:
 
 
 def issues_from_pydantic(error: ValidationError, where: str) -> list[ValidationIssue]:
-    """Return the errors of pydantic, as a fallback: `validation_issues` should find all of them."""
+    """Convert the errors of pydantic, in case `validation_issues` does not find all of them."""
     issues: list[ValidationIssue] = []
     for detail in error.errors(include_url=False, include_context=False):
         path = tuple(step for step in detail["loc"] if not re.search(r"[\[(]", str(step)))
-        problem = Problem(where, "another value", format_value(detail["input"]), "", join_key(path))
+        problem = Problem(where, "a valid value", format_value(detail["input"]), "", join_key(path))
         issues.append(ValidationIssue(problem, path))
     return issues
 
@@ -147,7 +147,7 @@ def _issue(
 
 def _list_issues(spec: ListSpec, node: Node, path: KeyPath) -> Iterator[ValidationIssue]:
     if node.items is None:
-        yield _issue(node, path, describe_spec(spec), _in_brackets(spec, node))
+        yield _issue(node, path, describe_spec(spec), _list_fix(spec, node))
         return
     count = len(node.items)
     if count < spec.at_least or (spec.at_most is not None and count > spec.at_most):
@@ -165,19 +165,19 @@ def _list_issues(spec: ListSpec, node: Node, path: KeyPath) -> Iterator[Validati
             yield _issue(item, (*path, index), describe_spec(spec.item), fix)
 
 
-def _in_brackets(spec: ListSpec, node: Node) -> str:
+def _list_fix(spec: ListSpec, node: Node) -> str:
     if node.items is None and node.content is not None and not _has_issue(spec.item, node):
         if node.entries is not None:
             return "start the item with '- '"
         return f"write [{node.text}]"
     tagged = find_tagged(spec.item)
     if tagged is not None and node.items is None:
-        fix = _rewritten(tagged, node) or _as_only_key(tagged, node)
+        fix = _rewrite_fix(tagged, node) or _one_key_fix(tagged, node)
         return f"write [{fix.removeprefix('write ')}]" if fix else ""
     return ""
 
 
-def _rewritten(spec: TaggedSpec, node: Node) -> str:
+def _rewrite_fix(spec: TaggedSpec, node: Node) -> str:
     better = rewrite(spec, node, _fits)
     return f"write {better}" if better else ""
 
@@ -199,7 +199,7 @@ def _section_issues(spec: SectionSpec, node: Node, path: KeyPath) -> Iterator[Va
         elif not known:
             fix = f"write only `{path[-1] if path else ''}`: it has no settings"
         elif node.items is None:
-            fix = _as_setting(known, node)
+            fix = _setting_fix(known, node)
         else:
             lists = [name for name, spec in known.items() if isinstance(spec, ListSpec)]
             meant = [name for name in lists if not _has_issue(known[name], node)]
@@ -221,8 +221,8 @@ def _section_issues(spec: SectionSpec, node: Node, path: KeyPath) -> Iterator[Va
             yield ValidationIssue(problem, path)
 
 
-def _as_setting(known: Mapping[str, Spec], node: Node) -> str:
-    """Return the fix for a name that is a value of one of the settings: `{kind: categorical}`."""
+def _setting_fix(known: Mapping[str, Spec], node: Node) -> str:
+    """Return the fix for a bare value of one of the settings: `{kind: categorical}`."""
     for name, spec in known.items():
         if is_choice(spec) and not _has_issue(spec, node):
             return f"write {{{name}: {node.text}}}"
@@ -267,17 +267,17 @@ def section_name(path: KeyPath) -> str:
 
 def _tagged_issues(spec: TaggedSpec, node: Node, path: KeyPath) -> Iterator[ValidationIssue]:
     if node.entries is None:
-        fix = _rewritten(spec, node) or choice_fix(spec.tags, node) or _as_only_key(spec, node)
+        fix = _rewrite_fix(spec, node) or choice_fix(spec.tags, node) or _one_key_fix(spec, node)
         yield _issue(node, path, describe_spec(spec), fix)
     elif spec.by_name:
         yield from _named_issues(spec, node, path)
     elif len(node.entries) != 1:
-        yield from _several_keys(spec, node, path)
+        yield from _one_key_issue(spec, node, path)
     else:
         ((key, entry),) = node.entries.items()
         member = spec.member(key)
         if member is not None:
-            needed = "" if entry.explicit else _needed_value(member, key)
+            needed = "" if entry.explicit else _required_value(member, key)
             if needed:
                 fix = f"write {{{key}: …}}"
                 yield _issue(node, path, needed, fix, found=f"'{key}' alone")
@@ -287,15 +287,15 @@ def _tagged_issues(spec: TaggedSpec, node: Node, path: KeyPath) -> Iterator[Vali
         key_path = (*path, key) if entry.explicit else path
         suggestion = did_you_mean_text(suggest_value(key, spec.tags))
         if entry.explicit:
-            fix = suggestion or _rewritten(spec, node)
+            fix = suggestion or _rewrite_fix(spec, node)
         else:  # a bare name
-            fix = _rewritten(spec, Node(key, node.location, key)) or suggestion
+            fix = _rewrite_fix(spec, Node(key, node.location, key)) or suggestion
         found = f"'{truncate(key)}'"
         yield _issue(node, key_path, describe_spec(spec), fix, location=entry.location, found=found)
 
 
-def _needed_value(member: SectionSpec, tag: str) -> str:
-    """Return what a bare type name needs as its value; empty if it needs none."""
+def _required_value(member: SectionSpec, tag: str) -> str:
+    """Describe the value that a bare type name requires; empty if none is required."""
     inner = section_fields(member.model)[tag]
     if is_optional(inner):
         return ""
@@ -303,8 +303,8 @@ def _needed_value(member: SectionSpec, tag: str) -> str:
     return f"{tag} with {short or describe_spec(inner)}"
 
 
-def _as_only_key(spec: TaggedSpec, node: Node) -> str:
-    """Return the fix for a number that is a shorthand of one of the sections: `{dense: 64}`."""
+def _one_key_fix(spec: TaggedSpec, node: Node) -> str:
+    """Return the fix for a bare number that a section accepts: `{dense: 64}`."""
     if spec.by_name or node.content is None or isinstance(node.content, str | bool):
         return ""
     for tag, fields in spec.members:
@@ -338,7 +338,7 @@ def _named_issues(spec: TaggedSpec, node: Node, path: KeyPath) -> Iterator[Valid
         yield _issue(node, (*path, "name"), describe_spec(spec), "", found="nothing")
     else:
         key_path = (*path, "name") if entry.explicit else path
-        fix = "" if entry.explicit else _rewritten(spec, entry.node)
+        fix = "" if entry.explicit else _rewrite_fix(spec, entry.node)
         fix = fix or choice_fix(spec.tags, entry.node)
         yield _issue(entry.node, key_path, describe_spec(spec), fix)
         every = {name for _, fields in spec.members for name in section_fields(fields.model)}
@@ -347,13 +347,13 @@ def _named_issues(spec: TaggedSpec, node: Node, path: KeyPath) -> Iterator[Valid
                 yield _unknown_key(spec.members[0][1].model, key, other, path)
 
 
-def _several_keys(spec: TaggedSpec, node: Node, path: KeyPath) -> Iterator[ValidationIssue]:
+def _one_key_issue(spec: TaggedSpec, node: Node, path: KeyPath) -> Iterator[ValidationIssue]:
     assert node.entries is not None
     keys = list(node.entries)
     expected = f"one key, {describe_spec(spec)}"
     first = spec.member(keys[0]) if keys else None
     is_empty = first is not None and node.entries[keys[0]].node.content is None
-    fix = "" if is_empty else _rewritten(spec, node)
+    fix = "" if is_empty else _rewrite_fix(spec, node)
     inner = {name for steps, _, name in settings(first) if len(steps) == 2} if first else set()
     if not fix and inner & set(keys[1:]):
         fix = f"indent {', '.join(keys[1:])} below {keys[0]}"
@@ -410,7 +410,7 @@ def _union_issues(spec: UnionSpec, node: Node, path: KeyPath) -> Iterator[Valida
         for value in (member.values if isinstance(member, ChoiceSpec) else ())
     )
     tagged = find_tagged(spec)
-    better = "" if tagged is None else _rewritten(tagged, node)
+    better = "" if tagged is None else _rewrite_fix(tagged, node)
     fix = better or choice_fix(choices, node) or next((fix for fix in fixes if fix), "")
     yield _issue(node, path, describe_spec(spec), fix)
 

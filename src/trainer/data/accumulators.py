@@ -1,7 +1,7 @@
-"""Accumulators of column statistics over batches of training rows.
+"""Accumulate column statistics over batches of training rows.
 
-A column is accumulated as the kind that its first values suggest. The counts that determine its kind
-are accumulated as well, to verify that kind at the end.
+The kind of a column is guessed from its first values. The counts that determine its kind are
+accumulated too, to verify the guess at the end.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ from trainer.data.values import level_text, number_expr, parse_booleans, to_micr
 from trainer.errors import DataError, Problem
 
 MAX_LEVELS = 2_000_000
-"""Maximum number of distinct values that are counted in a stream."""
+"""Maximum number of distinct values of a streamed column."""
 
 
 @dataclass(slots=True)
@@ -67,7 +67,7 @@ class NumericAccumulator:
     infinite: int = 0
 
     def add(self, values: Float64Array, rows: RowIndex, keys: UInt64Array) -> None:
-        """Add values, NaN where missing, with their source rows and row keys."""
+        """Add values (NaN for missing ones) with their source rows and row keys."""
         gaps = np.isnan(values)
         self.missing += int(np.count_nonzero(gaps))
         infinite = np.isinf(values)
@@ -202,12 +202,12 @@ class ColumnAccumulator:
         data: The `data` section.
         limit: Maximum sample size.
         detected_spec: How it is parsed, once the formats of its text have been detected.
-        kind: The kind it is accumulated as; None until there is a value.
+        kind: The kind that it is accumulated as; None until there is a value.
         known: Rows with a value.
         numeric: Values that are numbers.
         wrong: Values that cannot be parsed as the configured kind.
-        booleans: Values that are true, false, yes or no; not counted further once one is not.
-        dates: Values that are dates; not counted further once one is not.
+        booleans: Values that are true, false, yes or no; counted up to the first batch with others.
+        dates: Values that are dates; counted up to the first batch with others.
         digits: Text values with a digit, in batches that are not all numbers.
         first: The first text value.
     """
@@ -243,7 +243,7 @@ class ColumnAccumulator:
         if self.kind is None:
             self.kind = self.inferred_kind or "numeric"
         if self.accumulator_of_kind is None:
-            self.accumulator_of_kind = self._start(before)
+            self.accumulator_of_kind = self._make_accumulator(before)
         match self.accumulator_of_kind:
             case NumericAccumulator():
                 values = np.array(numbers.fill_null(np.nan).to_numpy(), dtype=np.float64)
@@ -255,7 +255,7 @@ class ColumnAccumulator:
 
     @property
     def empty(self) -> bool:
-        """Whether there is no value."""
+        """Whether the column has no values."""
         return self.known == 0 or (self.dtype.is_float() and self.numeric == 0)
 
     @property
@@ -282,11 +282,13 @@ class ColumnAccumulator:
 
     @property
     def needs_detection(self) -> bool:
-        """Whether the formats of its text have to be detected before its kind is known."""
-        basic_kind, stated = self._basic_kind, explicit_kind(self.data, self.name)
+        """Whether the kind depends on the formats of its text, which have to be detected."""
+        basic_kind, configured = self._basic_kind, explicit_kind(self.data, self.name)
         if self.dtype != pl.String or self.empty:
             return False
-        return not (stated is None and basic_kind in ("boolean", "datetime")) and needs_detection(
+        return not (
+            configured is None and basic_kind in ("boolean", "datetime")
+        ) and needs_detection(
             self.data,
             self.name,
             basic_kind,
@@ -309,8 +311,8 @@ class ColumnAccumulator:
         """Set how the column is parsed, from the formats detected in all its text."""
         self.detected_spec = detected_spec(self.data, self.name, self._basic_kind, detector)
 
-    def restarted(self) -> ColumnAccumulator:
-        """Return an empty accumulator with the kind and format determined by this one."""
+    def for_next_pass(self) -> ColumnAccumulator:
+        """Return an empty accumulator with the kind and format that this one determined."""
         return ColumnAccumulator(
             self.name,
             self.dtype,
@@ -321,13 +323,13 @@ class ColumnAccumulator:
         )
 
     def _count(self, series: pl.Series, known: int, numeric: int) -> None:
-        stated = explicit_kind(self.data, self.name)
-        if stated is not None and known:
+        configured = explicit_kind(self.data, self.name)
+        if configured is not None and known:
             self.wrong += int(np.count_nonzero(invalid_mask(series, self.spec, self.data)))
         if series.dtype == pl.String:
-            if stated is None and self.booleans == self.known:
+            if configured is None and self.booleans == self.known:
                 self.booleans += count_booleans(series)
-            if stated is None and self.dates == self.known:
+            if configured is None and self.dates == self.known:
                 self.dates += count_dates(series)
             self.digits += known if numeric == known else count_digits(series)
             if self.first is None:
@@ -335,8 +337,8 @@ class ColumnAccumulator:
         self.known += known
         self.numeric += numeric
 
-    def _start(self, missing: int) -> KindAccumulator:
-        """Return an accumulator of the column's kind with a number of missing rows."""
+    def _make_accumulator(self, missing: int) -> KindAccumulator:
+        """Return an accumulator of the column's kind that starts with a number of missing values."""
         assert self.kind is not None
         match self.kind:
             case "numeric":
@@ -361,8 +363,8 @@ class ColumnAccumulator:
                     self.accumulator_of_kind.levels(),
                     self.accumulator_of_kind.missing,
                 )
-                stated = explicit_levels(self.data, self.name)
-                return fit_level_counts(self.name, levels, missing, settings, stated)
+                configured = explicit_levels(self.data, self.name)
+                return fit_level_counts(self.name, levels, missing, settings, configured)
             case BooleanAccumulator():
                 settings = categorical_settings(self.data, self.name)
                 accumulator = self.accumulator_of_kind

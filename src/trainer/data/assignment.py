@@ -1,4 +1,4 @@
-"""Assign a split code to every row with a target, following `data.split`."""
+"""Assign rows to splits according to `data.split`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trainer.config.nodes import column_key
 from trainer.config.sections import fold_parts
 from trainer.data.arrays import Assignment, BoolArray, RowIndex
 from trainer.data.classes import count_classes
-from trainer.data.column_settings import folds_target_case
+from trainer.data.column_settings import ignores_target_case
 from trainer.data.features import target_columns
 from trainer.data.label_lists import label_sets
 from trainer.data.missing_values import no_target_problem
@@ -52,8 +52,8 @@ def assign_splits(table: Table, data: Data, seed: int, has_target: BoolArray) ->
     later than the fold.
 
     Args:
-        table: The table; files named by split take precedence over `data.split`, except for validation
-            rows if no file has them.
+        table: The table; named files for splits take precedence over `data.split`, which only splits off
+            validation rows if no file has them.
         data: The `data` section.
         seed: The seed (`resolved_split_seed`).
         has_target: bool (rows,): whether the row has a target.
@@ -64,7 +64,7 @@ def assign_splits(table: Table, data: Data, seed: int, has_target: BoolArray) ->
     """
     assignment = _assigned(table, data, seed, has_target)
     if data.split.train_on_validation:
-        # Only now, so that the test rows are those of the same split with validation rows.
+        # Only now, so that the test rows are the same as with validation rows.
         assignment[assignment == VALIDATION] = TRAIN
     return assignment
 
@@ -86,7 +86,7 @@ def _assigned(table: Table, data: Data, seed: int, has_target: BoolArray) -> Ass
         assignment[rows] = _split(table, data, seed, rows, test, validation, fold)
     except DataError as error:
         raise DataError(table.with_location(error.problems)) from error
-    _check_shares(data, assignment, test, validation, fold)
+    _check_split_sizes(data, assignment, test, validation, fold)
     return assignment
 
 
@@ -108,7 +108,7 @@ def _split(
         case "stratified":
             names, codes = _strata(table.frame.select(target_columns(data))[rows], task, data)
             if fold is not None and test + validation >= 1:
-                # There is no such split without the fold whose test rows could be kept.
+                # Without the fold there is no such split, so no test rows to agree with.
                 validation = 0.0
             try:
                 return stratified_split(seed, rows, names, codes, test, validation, fold)
@@ -138,7 +138,7 @@ def _split(
 def _resolved(table: Table, data: Data, rows: RowIndex) -> tuple[SplitBy, TaskName | None]:
     """Return how to split, never "auto", and the task if it matters.
 
-    The task is inferred from all rows here; training infers it from the training rows.
+    Here the task is inferred from all rows; training infers it from the training rows.
     """
     by = data.split.by
     if by not in ("auto", "stratified"):
@@ -158,8 +158,8 @@ def _resolved(table: Table, data: Data, rows: RowIndex) -> tuple[SplitBy, TaskNa
 
 
 def _with_case(error: DataError, names: Sequence[str], data: Data) -> DataError:
-    """Return the error, with another fix if classes are too small because they differ only in case."""
-    if not isinstance(data.target, str) or not case_variants(names) or folds_target_case(data):
+    """Return the error with another fix if classes that differ only in case are too small."""
+    if not isinstance(data.target, str) or not case_variants(names) or ignores_target_case(data):
         return error
     fix = f"some classes differ only in case: set {column_key(data.target)}.ignore_case: true"
     return DataError(replace(problem, fix=fix) for problem in error.problems)
@@ -167,7 +167,7 @@ def _with_case(error: DataError, names: Sequence[str], data: Data) -> DataError:
 
 def _strata(targets: pl.DataFrame, task: TaskName | None, data: Data) -> tuple[list[str], RowIndex]:
     """Return the strata and the stratum of each row: classes, or combinations of labels."""
-    ignore_case = folds_target_case(data)
+    ignore_case = ignores_target_case(data)
     if task == "multilabel" and targets.width == 1:
         sets = label_sets(targets.to_series(), data.target_separator, ignore_case=ignore_case)
         names = sorted(set(sets))
@@ -183,7 +183,7 @@ def _strata(targets: pl.DataFrame, task: TaskName | None, data: Data) -> tuple[l
         numbered = labels.replace_strict(names, list(range(len(names))), return_dtype=pl.Int64)
         return names, np.array(numbered.to_numpy())
     series = targets.to_series()
-    # A Python string per row would take most of the memory of a split.
+    # Python strings for all rows would take most of the memory.
     cells = to_text(series) if series.dtype.is_float() else series
     levels = cells.unique().drop_nulls()
     key = casefold_level if ignore_case else canonical_level
@@ -232,20 +232,20 @@ def _check_named(table: Table, assignment: Assignment) -> None:
         raise DataError(problems)
 
 
-def _check_shares(
+def _check_split_sizes(
     data: Data, assignment: Assignment, test: float, validation: float, fold: Fold | None
 ) -> None:
-    shares = {TRAIN: 1.0, VALIDATION: validation if fold is None else 1.0, TEST: test}
+    fractions = {TRAIN: 1.0, VALIDATION: validation if fold is None else 1.0, TEST: test}
     if data.split.by == "column":
-        shares = {TRAIN: 1.0}
+        fractions = {TRAIN: 1.0}
     problems = []
-    for split, share in shares.items():
-        if share > 0 and not (assignment == split).any():
+    for split, fraction in fractions.items():
+        if fraction > 0 and not (assignment == split).any():
             name = SPLIT_NAMES[split]
             fix = {
                 "group": "there may be too few groups: try another seed, or split by column",
                 "hash": "there may be too few values: try another seed, or split by column",
-                "time": "too many rows have the same time: lower the shares",
+                "time": "too many rows have the same time: lower the fractions",
                 "column": "mark some rows 'train'",
             }
             if fold is not None:
@@ -257,7 +257,7 @@ def _check_shares(
                     "",
                     f"{name} rows from data.split.by: {by}",
                     "none",
-                    fix.get(by, "add rows, or lower the shares"),
+                    fix.get(by, "add rows, or lower the fractions"),
                     "data.split",
                 )
             )

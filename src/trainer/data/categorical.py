@@ -1,12 +1,12 @@
-"""Categorical and boolean columns: levels, rare levels merged, and codes for unseen values.
+"""Categorical and boolean columns: levels, merged rare levels, and codes for unseen values.
 
 The codes of a column are 0 … n-1 for its levels, then `(rare)` and `(missing)` if present, and -1 for a
 value that does not occur in training and maps to no level. Levels are in the order that the config
-sets; otherwise ordinal levels in the order of `scales`, others in natural order.
+sets; otherwise ordinal levels are in the order of `ordinal_scales`, others in natural order.
 
     onehot      one 0/1 column per code; all 0 for -1
     ordinal     code / (codes - 1), so that levels span [0, 1]; one step below 0 for -1
-    embedding   the id code + 1; id 0, which no training row has, for -1
+    embedding   the id code + 1; id 0, which no training row has, stands for -1
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _UNSEEN, _TO_RARE = -1, -2
 
 
 class CategoricalColumn(FittedBase):
-    """A fitted categorical column; counts are of the training rows.
+    """A fitted categorical column, with counts of the training rows.
 
     Attributes:
         missing: Number of training rows without a value.
@@ -93,7 +93,7 @@ class BooleanColumn(FittedBase):
         no: Training rows with no.
         impute: How missing values are imputed.
         fill: The imputed value; ignored if missing values have a separate level.
-        has_missing_level: Whether missing values are 0 and marked in a second column.
+        has_missing_level: Whether missing values are encoded as 0 and marked in a second column.
         features: The columns of `x` for this column.
     """
 
@@ -149,7 +149,7 @@ def fit_level_counts(
     if settings.ignore_case:
         counts = sort_counts(merge_case_variants(counts.items()))
     if explicit_levels is not None:
-        key = _key(settings.ignore_case)
+        key = _level_key(settings.ignore_case)
         rows = {key(level): count for level, count in counts.items()}
         counts = {level: rows.get(key(level), 0) for level in explicit_levels}
     counts = dict(counts)
@@ -205,15 +205,15 @@ def _frequent_levels(counts: dict[str, int], settings: Categorical) -> tuple[str
 
 
 def _level_of_constant(constant: str, counts: dict[str, int], ignore_case: bool) -> str:
-    """Return the level that a constant refers to, in its training spelling if there is one."""
-    key = _key(ignore_case)
+    """Return the level of a constant, spelled as in the training rows if it occurs there."""
+    key = _level_key(ignore_case)
     return next(
         (level for level in counts if key(level) == key(constant)), canonical_level(constant)
     )
 
 
-def _key(ignore_case: bool) -> Callable[[str], str]:
-    """Return the function whose value is equal for spellings of one level."""
+def _level_key(ignore_case: bool) -> Callable[[str], str]:
+    """Return the function that maps all spellings of a level to the same key."""
     return casefold_level if ignore_case else canonical_level
 
 
@@ -225,7 +225,7 @@ def _one_hot_names(column: CategoricalColumn) -> tuple[str, ...]:
 def level_codes(column: CategoricalColumn, series: pl.Series) -> tuple[RowIndex, BoolArray]:
     """Return the code of each row, int64 (n,), and the mask of values unseen in training."""
     kept = len(column.levels)
-    key = _key(column.ignore_case)
+    key = _level_key(column.ignore_case)
     table: dict[str | None, int] = {key(level): code for code, level in enumerate(column.levels)}
     table |= {key(level): kept for level in column.merged}
     if column.has_missing_level:
@@ -292,8 +292,8 @@ def boolean_values(
 ) -> tuple[BoolArray, BoolArray, BoolArray]:
     """Return the value of each row, the mask of missing ones and the mask of invalid ones.
 
-    An invalid value counts as missing. If there were no missing values in training, they are imputed
-    with the more frequent value.
+    Invalid values count as missing. Missing values are imputed with the more frequent value if there
+    were none in training.
     """
     values = parse_booleans(series, accept_marks=True)
     gaps = values.is_null().to_numpy()

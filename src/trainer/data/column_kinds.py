@@ -6,7 +6,7 @@
     categorical  anything else
 
 Other text may still be numbers or dates in another format: see `text_formats`. A text column with at
-least 90%, but not all, plain numbers is more often an error than a category, and is rejected.
+least 90%, but not all, plain numbers is probably an error rather than a category, and is rejected.
 """
 
 from __future__ import annotations
@@ -134,13 +134,13 @@ def _counts(frame: pl.DataFrame, expressions: Sequence[pl.Expr]) -> list[int]:
 
 def _parse_spec(series: pl.Series, known: int, numeric: int, data: Data) -> ParseSpec:
     """Return how a column with values is parsed."""
-    name, stated = series.name, explicit_kind(data, series.name)
-    basic_kind = stated or _inferred(series, known, numeric)
+    name, configured = series.name, explicit_kind(data, series.name)
+    basic_kind = configured or _inferred(series, known, numeric)
     spec = default_parse_spec(data, name, series.dtype, basic_kind)
     if series.dtype != pl.String:
         return spec
-    is_certain = stated is None and basic_kind in ("boolean", "datetime")
-    is_checked = stated in ("numeric", "datetime")
+    is_certain = configured is None and basic_kind in ("boolean", "datetime")
+    is_checked = configured in ("numeric", "datetime")
     wrong = int(np.count_nonzero(unreadable_mask(series, spec))) if is_checked else 0
     if is_certain or not needs_detection(
         data,
@@ -175,8 +175,8 @@ def count_digits(series: pl.Series) -> int:
 
 def first_value(series: pl.Series) -> str | None:
     """Return the first text cell that is not missing."""
-    place = series.is_not_null().arg_max()
-    return None if place is None else series[place]
+    position = series.is_not_null().arg_max()
+    return None if position is None else series[position]
 
 
 def _inferred(series: pl.Series, known: int, numeric: int) -> ColumnKind | None:
@@ -285,12 +285,12 @@ class InvalidValues:
     @classmethod
     def at(cls, series: pl.Series, rows: RowIndex, wrong: BoolArray) -> InvalidValues:
         """Return the values of a series, with their source rows, that a mask marks as invalid."""
-        places = np.flatnonzero(wrong)
-        shown = places[:MAX_SHOWN]
+        positions = np.flatnonzero(wrong)
+        shown = positions[:MAX_SHOWN]
         return cls(
-            tuple(int(rows[place]) for place in shown),
-            tuple(str(series[int(place)]) for place in shown),
-            len(places),
+            tuple(int(rows[position]) for position in shown),
+            tuple(str(series[int(position)]) for position in shown),
+            len(positions),
         )
 
     def as_text(self, table: Table) -> tuple[str, str]:
@@ -306,7 +306,7 @@ class InvalidValues:
 def almost_numeric_problem(
     table: Table, name: str, wrong: InvalidValues, known: int, numeric: int
 ) -> Problem:
-    """Return the problem with a text column that is almost all numbers."""
+    """Return a problem for a text column that is almost all numbers."""
     where, found = wrong.as_text(table)
     return Problem(
         where,
@@ -319,7 +319,7 @@ def almost_numeric_problem(
 def invalid_values_problem(
     table: Table, name: str, wrong: InvalidValues, spec: ParseSpec, data: Data
 ) -> Problem:
-    """Return the problem with values that cannot be parsed as the configured kind."""
+    """Return a problem for values that cannot be parsed as the configured kind."""
     where, found = wrong.as_text(table)
     expected_number = "a number"
     if spec.number_format is not None:

@@ -1,4 +1,4 @@
-"""Effective settings of a column, and settings that do not apply to its kind."""
+"""Effective settings of a column, and problems with settings that do not apply to its kind."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def explicit_levels(data: Data, name: str) -> tuple[str, ...] | None:
     return tuple(canonical_level(class_text(level)) for level in settings.levels)
 
 
-def folds_target_case(data: Data) -> bool:
+def ignores_target_case(data: Data) -> bool:
     """Return whether classes of the target that differ only in case are merged."""
     return isinstance(data.target, str) and bool(
         data.target in data.columns and data.columns[data.target].ignore_case

@@ -123,7 +123,7 @@ class DateFormatDetector:
     """Detects the date formats of a text column, batch by batch.
 
     Attributes:
-        stated: A format that the config sets, which is tried first.
+        configured: A format that the config sets, which is tried first.
         known: Number of values.
         example: The first value that looks like a date, otherwise the first value.
         suggested: The formats that the example suggests.
@@ -133,7 +133,7 @@ class DateFormatDetector:
         months: The first few months, for formats without separators.
     """
 
-    stated: str | None = None
+    configured: str | None = None
     known: int = 0
     example: str = ""
     suggested: tuple[str, ...] = ()
@@ -149,8 +149,8 @@ class DateFormatDetector:
             return
         if not self.known:
             self.example = str(known[0])
-            if self.stated is not None:
-                self.counts[self.stated] = 0
+            if self.configured is not None:
+                self.counts[self.configured] = 0
         self._suggest(known)
         self.known += len(known)
         cells = known.alias("cell").to_frame().group_by("cell", maintain_order=True).len("rows")
@@ -188,8 +188,8 @@ class DateFormatDetector:
         """Return the detected formats."""
         fitting = tuple(form for form, count in self.counts.items() if count == self.known)
         usual = tuple(form for form in fitting if not self._is_last_resort(form))
-        if self.stated is not None and self.stated in fitting:
-            usual = (self.stated,)
+        if self.configured is not None and self.configured in fitting:
+            usual = (self.configured,)
         elif self._is_compact and not (len(self.distinct) >= _MIN_COMPACT and len(self.months) > 1):
             # A number of eight digits may be a date by chance.
             usual, fitting = (), ()

@@ -138,9 +138,9 @@ def _infinities(table: Table, kinds: Mapping[str, ColumnKind], rows: RowIndex) -
     for names in column_blocks(columns_of_kind(kinds, "numeric"), len(rows)):
         infinite = np.isinf(_numbers(table, names, rows))
         for index in np.flatnonzero(infinite.any(axis=0)):
-            places = np.flatnonzero(infinite[:, index])
+            positions = np.flatnonzero(infinite[:, index])
             problems.append(
-                infinity_problem(table, names[index], int(rows[places[0]]), len(places))
+                infinity_problem(table, names[index], int(rows[positions[0]]), len(positions))
             )
     return problems
 

@@ -74,19 +74,21 @@ def out_of_fold(
     Raises:
         ValueError: If a row occurs twice in one repeat.
     """
-    rows, place = np.unique(np.concatenate([part.rows for part in members]), return_inverse=True)
+    rows, row_index = np.unique(
+        np.concatenate([part.rows for part in members]), return_inverse=True
+    )
     predictions = np.concatenate([part.predictions for part in members]).astype(np.float64)
     repeats = np.concatenate([np.full(len(part.rows), part.repeat) for part in members])
     folds = np.concatenate([np.full(len(part.rows), part.fold) for part in members])
-    if len(np.unique(repeats * len(rows) + place)) != len(place):
+    if len(np.unique(repeats * len(rows) + row_index)) != len(row_index):
         raise ValueError("a row occurs twice in one repeat")
-    counts = np.bincount(place)[:, None]
-    mean = _segment_sum(predictions, place, len(rows)) / counts
+    counts = np.bincount(row_index)[:, None]
+    mean = _segment_sum(predictions, row_index, len(rows)) / counts
     # Deviations from the mean, as sums of squares would cancel.
-    squares = _segment_sum((predictions - mean[place]) ** 2, place, len(rows))
+    squares = _segment_sum((predictions - mean[row_index]) ** 2, row_index, len(rows))
     std = np.sqrt(squares / np.maximum(counts - 1, 1))
     fold_of = np.empty(len(rows), dtype=np.int64)
-    fold_of[place] = folds
+    fold_of[row_index] = folds
     names = out_of_fold_names(targets.columns, outputs)
     columns: dict[str, pl.Series] = {"row": pl.Series(rows)}
     for series in targets:

@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from trainer.config.data import Data
-from trainer.config.resolve import resolved_split_seed, target_scale_key
+from trainer.config.resolve import regression_setting, resolved_split_seed
 from trainer.config.schema import Config
 from trainer.data.arrays import Assignment, BoolArray, Float32Array, Float64Array, RowIndex
 from trainer.data.assignment import assign_splits
@@ -329,7 +329,7 @@ def _assignment(
     table: Table, config: Config, targets: Sequence[str], known: BoolArray
 ) -> Assignment:
     data = config.data
-    if data.task == "auto" and target_scale_key(config) is not None:
+    if data.task == "auto" and regression_setting(config) is not None:
         task = task_of_table(table, config, targets, np.flatnonzero(known)).task
         data = data.model_copy(update={"task": task})
     return assign_splits(table, data, resolved_split_seed(config), known)

@@ -119,7 +119,7 @@ class Preprocessing(FittedBase):
         return tuple(pair for pair in pairs if pair is not None)
 
     @property
-    def places(self) -> dict[str, range]:
+    def input_ranges(self) -> dict[str, range]:
         """The columns of x for each column of the table, including missing-value indicators."""
         ranges: dict[str, range] = {}
         start = 0
@@ -156,7 +156,7 @@ class Preprocessing(FittedBase):
         encoder = _Encoder(
             frame, rows, np.zeros((height, self.width), np.float32), np.zeros(height, np.bool_), {}
         )
-        starts = {name: places.start for name, places in self.places.items()}
+        starts = {name: input_ranges.start for name, input_ranges in self.input_ranges.items()}
         numeric = {c.name: c for c in self.columns if isinstance(c, NumericColumn)}
         for names in column_blocks(list(numeric), height):
             encoder.put_numeric([numeric[name] for name in names], starts)

@@ -119,7 +119,7 @@ def fit_stream(
         kept[missing] = kept[outlier_rows] = False
         if not kept.any():
             raise DataError(no_rows_left_problem(int(np.count_nonzero(training))))
-        full = {name: accumulator.restarted() for name, accumulator in full.items()}
+        full = {name: accumulator.for_next_pass() for name, accumulator in full.items()}
         _add(stream, full, kept)
     columns = _fitted(stream, full, kept, data, dropped)
     for name, number_format in number_formats(parse_specs).items():
@@ -212,7 +212,7 @@ def _accumulate(
             problems.append(invalid_values_problem(table, name, values, accumulator.spec, data))
     if not problems:
         others = {
-            name: accumulator.restarted()
+            name: accumulator.for_next_pass()
             for name, accumulator in accumulators.items()
             if not accumulator.empty and accumulator.needs_another_pass
         }

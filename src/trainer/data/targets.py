@@ -27,7 +27,7 @@ from trainer.data.classes import (
     count_classes,
     positive_class,
 )
-from trainer.data.column_settings import folds_target_case
+from trainer.data.column_settings import ignores_target_case
 from trainer.data.fitted_base import FittedBase
 from trainer.data.label_lists import fit_labels, has_value, label_matrix
 from trainer.data.number_formats import NumberFormat
@@ -297,7 +297,7 @@ def fit_target(
         DataError: If there is only one class or number, more than two classes for `binary`, a positive
             class that does not exist, or a value that is not a number or has no logarithm.
     """
-    task, rows, ignore_case = inferred.task, frame.height, folds_target_case(data)
+    task, rows, ignore_case = inferred.task, frame.height, ignores_target_case(data)
     separator: str | None = None
     classes: tuple[str, ...] = ()
     offset: tuple[float, ...] = ()

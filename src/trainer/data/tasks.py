@@ -24,10 +24,10 @@ from dataclasses import dataclass, field, replace
 import polars as pl
 
 from trainer.config.data import Data, TaskName
-from trainer.config.resolve import target_scale_key
+from trainer.config.resolve import regression_setting
 from trainer.config.schema import Config
 from trainer.data.column_kinds import count_dates
-from trainer.data.column_settings import explicit_kind, folds_target_case
+from trainer.data.column_settings import explicit_kind, ignores_target_case
 from trainer.data.date_formats import DateFormatDetector
 from trainer.data.label_lists import has_lists
 from trainer.data.message_lists import quoted
@@ -91,7 +91,7 @@ def resolve_task(frame: pl.DataFrame, config: Config) -> InferredTask:
     if data.task != "auto":
         return _explicit_task(frame, data.task, "set by data.task", data)
     inferred = infer_task(frame, data)
-    setting = target_scale_key(config)
+    setting = regression_setting(config)
     if setting is None or inferred.task != "multiclass":
         return inferred
     numeric = _explicit_task(frame, "regression", f"{setting} requires numbers", data)
@@ -152,7 +152,7 @@ def infer_task(frame: pl.DataFrame, data: Data | None = None) -> InferredTask:
         return inferred
     _check_text(series, detected)
     words = level_text(series).drop_nulls().unique()
-    ignore_case = data is not None and folds_target_case(data)
+    ignore_case = data is not None and ignores_target_case(data)
     distinct = len(set(map(casefold_level, words))) if ignore_case else len(words)
     known = len(series) - series.null_count()
     parsed = known - (numbers.null_count() - series.null_count())

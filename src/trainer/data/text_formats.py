@@ -79,7 +79,7 @@ class TextFormatDetector:
 
     def __init__(self, data: Data) -> None:
         self.numbers = NumberFormatDetector()
-        self.dates = DateFormatDetector(stated=data.datetime.format)
+        self.dates = DateFormatDetector(configured=data.datetime.format)
 
     def add(self, series: pl.Series) -> None:
         """Add cells."""
@@ -119,12 +119,12 @@ def needs_detection(
         digits: Number of values with a digit.
         first: The first value.
     """
-    stated = explicit_kind(data, name)
-    if stated == "numeric":
+    configured = explicit_kind(data, name)
+    if configured == "numeric":
         return wrong > 0
-    if stated == "datetime":
+    if configured == "datetime":
         return wrong > 0 and explicit_date_format(data, name) is None
-    if stated is not None:
+    if configured is not None:
         return False
     if basic_kind == "numeric":
         return first is not None and _COMPACT_DATE.fullmatch(first) is not None
@@ -142,13 +142,13 @@ def detected_spec(
         basic_kind: See `needs_detection`.
         detector: The formats detected in all training rows.
     """
-    stated = explicit_kind(data, name)
+    configured = explicit_kind(data, name)
     keep = f"{column_key(name)}.kind: categorical"
     numbers = detector.numbers.detect(explicit_decimal(data, name))
     dates = detector.dates.detect()
-    if stated == "numeric":
+    if configured == "numeric":
         return _explicit_numbers(data, name, numbers)
-    if stated == "datetime":
+    if configured == "datetime":
         return _explicit_dates(data, name, dates)
     if dates.formats:
         return _detected_dates(data, name, dates)

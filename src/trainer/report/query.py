@@ -51,7 +51,7 @@ class Selection:
     """The selected runs in order, and the problems of configs that could not be read."""
 
     runs: tuple[RunValues, ...]
-    unread: tuple[Problem, ...]
+    config_problems: tuple[Problem, ...]
 
 
 def parse_query(where: Sequence[str], sort: str | None, columns: str | None) -> Query:
@@ -106,7 +106,9 @@ def select_from(runs: Sequence[RunValues], query: Query, metrics: Mapping[str, s
     ]
     if query.sort is not None:
         selected = _sorted(selected, query.sort, metrics)
-    return Selection(tuple(selected), tuple(problem for run in runs for problem in run.unread))
+    return Selection(
+        tuple(selected), tuple(problem for run in runs for problem in run.config_problems)
+    )
 
 
 def _parse_order(text: str | None) -> SortOrder | Problem | None:

@@ -32,12 +32,12 @@ class RunValues:
     Attributes:
         run: The run.
         values: Name → value: facts, metrics and the requested settings; without missing values.
-        unread: Problems of its config, if settings were requested.
+        config_problems: Problems of its config, if settings were requested.
     """
 
     run: RunSummary
     values: Mapping[str, Value]
-    unread: tuple[Problem, ...] = ()
+    config_problems: tuple[Problem, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,9 +103,9 @@ def audit_data(loaded: LoadedConfig) -> Audit:
     config = loaded.config
     with locate_problems(loaded):
         streamed = choose_engine(config).engine == "streaming"
-        division, audited = read_audited_table(config, streamed=streamed)
+        split_table, audited = read_audited_table(config, streamed=streamed)
         findings = audit(audited, config)
-    rows = {split: division.rows(split) for split in SPLIT_NAMES if division.rows(split)}
+    rows = {split: split_table.rows(split) for split in SPLIT_NAMES if split_table.rows(split)}
     looked_at = len(audited.rows)
     return Audit(
         name=config.name,
@@ -113,7 +113,7 @@ def audit_data(loaded: LoadedConfig) -> Audit:
         features=len(audited.features),
         looked_at=looked_at if looked_at < sum(rows.values()) else None,
         findings=tuple(_with_relative_paths(finding) for finding in findings),
-        warnings=division.warnings,
+        warnings=split_table.warnings,
     )
 
 

@@ -50,7 +50,7 @@ class Proposal:
 
 
 def propose_config(
-    source: Path, targets: tuple[str, ...], config: Path | None, reading: Sequence[str] = ()
+    source: Path, targets: tuple[str, ...], config: Path | None, read_options: Sequence[str] = ()
 ) -> Proposal:
     """Inspect a table and propose a config for it.
 
@@ -59,13 +59,13 @@ def propose_config(
         targets: The columns to predict.
         config: The path of the config, to which the table's path is made relative; None for stdout,
             where it is relative to the working directory.
-        reading: Settings for reading the table, as typed: `data.csv.header=false`.
+        read_options: Settings for reading the table, as typed: `data.csv.header=false`.
 
     Raises:
         ConfigError: A setting is invalid.
         DataError: The table cannot be read or lacks the target.
     """
-    data = data_section(str(source), _one_or_several(targets), reading)
+    data = data_section(str(source), _one_or_several(targets), read_options)
     findings = inspect_table(data)
     folder = Path() if config is None else config.parent
     hidden, dropout, batch_size = _sizes(findings.rows)
@@ -90,7 +90,7 @@ def propose_config(
             separator=findings.separator,
             scale=findings.scale,
             balanced=findings.task in {"binary", "multiclass"} and min(shares) < _RARE_SHARE,
-            reading=non_default_read_options(data),
+            read_options=non_default_read_options(data),
             order=None if findings.order is None else findings.order.column,
             is_ordered=findings.order is not None and findings.order.is_sorted,
             target_columns=(

@@ -111,7 +111,9 @@ def partial_dependence_json(
     values = {
         curve.column: [_encoded(encoder, curve.series) for encoder in encoders] for curve in curves
     }
-    encodings = [EncodedRows(encoder.transform(frame).x, encoder.places) for encoder in encoders]
+    encodings = [
+        EncodedRows(encoder.transform(frame).x, encoder.input_ranges) for encoder in encoders
+    ]
     means = partial_dependence(encodings, values, weight, ask)
     dependence_curves = tuple(
         DependenceCurve(

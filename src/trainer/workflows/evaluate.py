@@ -67,7 +67,7 @@ def evaluate(
     data: Path | None,
     device: Literal["auto", "cpu", "gpu"],
     allow_custom: bool,
-    reading: Sequence[str] = (),
+    read_options: Sequence[str] = (),
 ) -> EvaluationResults:
     """Evaluate a checkpoint of a run, or the ensemble of its members.
 
@@ -80,7 +80,7 @@ def evaluate(
         data: A file with features and target, instead of the splits.
         device: "auto", "cpu" or "gpu".
         allow_custom: Whether custom layers may be imported.
-        reading: Settings for reading `data`, as typed, that differ from those of the run.
+        read_options: Settings for reading `data`, as typed, that differ from those of the run.
 
     Raises:
         ConfigError: A setting is invalid.
@@ -90,12 +90,12 @@ def evaluate(
     run, members = open_members(path)
     if len(members) > 1 or run != members[0].run:
         return _evaluate_together(
-            run, members, splits, data, device, allow_custom=allow_custom, reading=reading
+            run, members, splits, data, device, allow_custom=allow_custom, read_options=read_options
         )
     (opened,) = members
     settings = opened.loaded.config.data
     if data is not None:
-        settings = data_settings_for(opened, data, reading, "trainer eval")
+        settings = data_settings_for(opened, data, read_options, "trainer eval")
     with (
         devices.tensorflow_import(in_background=is_large(settings)),
         locate_problems(opened.loaded),
@@ -167,7 +167,7 @@ def _evaluate_together(
     device: Literal["auto", "cpu", "gpu"],
     *,
     allow_custom: bool,
-    reading: Sequence[str],
+    read_options: Sequence[str],
 ) -> EvaluationResults:
     first = members[0]
     settings = first.loaded.config.data
@@ -181,7 +181,7 @@ def _evaluate_together(
             )
         )
     if data is not None:
-        settings = data_settings_for(first, data, reading, "trainer eval")
+        settings = data_settings_for(first, data, read_options, "trainer eval")
     encoders = unique_encoders([member.preprocessing for member in members])
     representatives = [
         next(member for member in members if member.preprocessing == encoder)

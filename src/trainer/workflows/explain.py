@@ -90,7 +90,7 @@ def explain(
     shap_rows: int | Path | None,
     device: Literal["auto", "cpu", "gpu"],
     allow_custom: bool,
-    reading: Sequence[str] = (),
+    read_options: Sequence[str] = (),
 ) -> Explanation:
     """Explain a run, a checkpoint, or the ensemble of the members of a run.
 
@@ -104,7 +104,7 @@ def explain(
         shap_rows: The number of test rows to explain, drawn with the run's seed, or a file with rows.
         device: "auto", "cpu" or "gpu".
         allow_custom: Whether custom layers may be imported.
-        reading: Settings for reading the file, as typed, that differ from those of the run.
+        read_options: Settings for reading the file, as typed, that differ from those of the run.
 
     Raises:
         ConfigError: A setting for reading is invalid.
@@ -136,7 +136,7 @@ def explain(
         sample = _draw_rows(run, table, split, MAX_ROWS, seed)
         rows_to_explain = None
         if shap_rows is not None:
-            rows_to_explain = _shap_rows(run, first, table, shap_rows, seed, reading)
+            rows_to_explain = _shap_rows(run, first, table, shap_rows, seed, read_options)
     devices.start(device, devices.usable_cores())
     from trainer.workflows.ensemble import Ensemble
 
@@ -192,7 +192,7 @@ def _locate_without_other_rows(loaded: LoadedConfig) -> Iterator[None]:
 
 def _parse_columns(entries: Sequence[str], encoders: Sequence[Preprocessing]) -> tuple[str, ...]:
     """Return the columns of the option; an entry that is not a column is split at commas."""
-    known = list(dict.fromkeys(name for encoder in encoders for name in encoder.places))
+    known = list(dict.fromkeys(name for encoder in encoders for name in encoder.input_ranges))
     names = [name for word in entries for name in ([word] if word in known else word.split(","))]
     problems = [
         Problem(
@@ -232,7 +232,7 @@ def _importance(
 ) -> dict[str, Any]:
     started = perf_counter()
     encodings = [
-        EncodedRows(encoder.transform(sample.frame).x, encoder.places) for encoder in encoders
+        EncodedRows(encoder.transform(sample.frame).x, encoder.input_ranges) for encoder in encoders
     ]
     importance = permutation_importance(
         task.target.task,
@@ -259,13 +259,13 @@ def _shap_rows(
     table: SplitTable,
     wanted: int | Path,
     seed: int,
-    reading: Sequence[str],
+    read_options: Sequence[str],
 ) -> _ShapRows:
     background = _draw_rows(run, table, "train", _BACKGROUND_ROWS, seed).frame
     if isinstance(wanted, int):
         sample = _draw_rows(run, table, "test", wanted, seed)
         return _ShapRows("test", sample.rows.tolist(), sample.frame, background)
-    data = data_settings_for(opened, wanted, reading, "trainer explain")
+    data = data_settings_for(opened, wanted, read_options, "trainer explain")
     names = tuple(background.columns)
     parts: list[pl.DataFrame] = []
     for part in prediction_batches(
@@ -289,7 +289,7 @@ def _write_shap(
     seed: int,
 ) -> dict[str, Any]:
     """Write both files and return the content of `shap.json`."""
-    rows = [EncodedRows(one.transform(shap_rows.frame).x, one.places) for one in encoders]
+    rows = [EncodedRows(one.transform(shap_rows.frame).x, one.input_ranges) for one in encoders]
     background = [one.transform(shap_rows.background).x for one in encoders]
     shap = shap_values(ask, rows, background, seed)
     height, width, numbers = shap.values.shape

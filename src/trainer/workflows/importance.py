@@ -75,7 +75,7 @@ def compute_importance(
 
     importance = permutation_importance(
         task.target.task,
-        [EncodedRows(x, preprocessing.places)],
+        [EncodedRows(x, preprocessing.input_ranges)],
         y,
         weight,
         prediction_function(evaluator, task),

@@ -78,7 +78,7 @@ def predict(
     keep: tuple[str, ...],
     device: Literal["auto", "cpu", "gpu"],
     allow_custom: bool,
-    reading: Sequence[str] = (),
+    read_options: Sequence[str] = (),
 ) -> LazyPredictions:
     """Predict the rows of a file with a trained network.
 
@@ -92,7 +92,7 @@ def predict(
             column is renamed to `<name>_of_input`.
         device: "auto", "cpu" or "gpu".
         allow_custom: Whether custom layers may be imported.
-        reading: Settings for reading the file, as typed, that differ from those of the run.
+        read_options: Settings for reading the file, as typed, that differ from those of the run.
 
     Raises:
         RunError: The run does not exist or is damaged.
@@ -102,7 +102,7 @@ def predict(
     run, members = open_members(path)
     opened = members[0]
     task = ensemble_task(run, members)
-    data = data_settings_for(opened, source, reading, "trainer predict")
+    data = data_settings_for(opened, source, read_options, "trainer predict")
     # Members of the same fold encode rows in the same way.
     encoders = unique_encoders([member.preprocessing for member in members])
 

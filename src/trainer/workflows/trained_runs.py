@@ -127,23 +127,23 @@ def read_run_config(run: RunDirectory, overrides: Sequence[str] = ()) -> LoadedC
 
 
 def data_settings_for(
-    opened: TrainedRun, source: Path, reading: Sequence[str], command: str
+    opened: TrainedRun, source: Path, read_options: Sequence[str], command: str
 ) -> Data:
     """Return the `data` section of a run for another file.
 
     Args:
         opened: The run.
         source: The file.
-        reading: Settings for reading it, as typed, that replace those of the run.
+        read_options: Settings for reading it, as typed, that replace those of the run.
         command: The command that takes them, for messages.
 
     Raises:
         ConfigError: A setting is invalid or does not concern reading.
     """
     data = opened.loaded.config.data
-    if reading:
-        parse_read_options(reading, command)
-        data = read_run_config(opened.run, reading).config.data
+    if read_options:
+        parse_read_options(read_options, command)
+        data = read_run_config(opened.run, read_options).config.data
     return data.model_copy(update={"source": str(source)})
 
 

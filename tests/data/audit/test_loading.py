@@ -21,10 +21,10 @@ def test_streamed_table_has_the_same_findings(tmp_path, file_format):
     getattr(frame, f"write_{file_format}")(path)
     config = Config.model_validate({"data": {"source": str(path), "target": "target"}})
     expected = audit(read_audited_table(config)[1], config)
-    division, audited = read_audited_table(config, streamed=True)
+    split_table, audited = read_audited_table(config, streamed=True)
     assert audit(audited, config) == expected
     assert {finding.kind for finding in expected} == {"target_leakage", "group_leak"}
-    assert division.rows("train") == 600
+    assert split_table.rows("train") == 600
 
 
 def test_rows_are_sampled_by_a_hash():

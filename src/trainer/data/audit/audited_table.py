@@ -1,6 +1,6 @@
-"""The audited table: its rows, splits, and features as numbers and as levels.
+"""The table to audit: its rows, splits, and features as numbers and as levels.
 
-Column kinds are inferred leniently: a column of text that is almost all numbers counts as numeric.
+Column kinds are inferred leniently: a text column that is almost all numbers is numeric.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ from trainer.errors import DataError
 
 @dataclass(frozen=True)
 class AuditedTable:
-    """The rows of a table that are audited.
+    """The rows of a table to audit.
 
     Attributes:
-        table: The table, used for the locations of rows; its frame is not used.
+        table: The table, only used for the locations of rows.
         frame: All columns of the audited rows.
         rows: Source rows of the audited rows, in order.
         split: int8 (n,), split numbers.
         features: The feature columns, in the table's order.
         kinds: Kind of each feature with training values.
-        parse_specs: How each of these features is read; numbers in `frame` are already converted.
-        unreadable: Feature → bool (n,), for features with values that do not match their kind.
+        parse_specs: How each of these features is parsed; numbers in `frame` are already converted.
+        unparsable: Feature → bool (n,), for features with values that do not match their kind.
         empty: Features without training values.
         target: The target, fitted on the training rows.
         y: float32 (n, width), encoded targets.
@@ -55,7 +55,7 @@ class AuditedTable:
     features: tuple[str, ...]
     kinds: dict[str, ColumnKind]
     parse_specs: dict[str, ParseSpec]
-    unreadable: dict[str, BoolArray]
+    unparsable: dict[str, BoolArray]
     empty: tuple[str, ...]
     target: FittedTarget
     y: Float32Array
@@ -138,12 +138,12 @@ class AuditedTable:
         return self._levels[name]
 
     def locations(self, indices: RowIndex) -> tuple[str, ...]:
-        """Return the locations in their files of the first few of the given rows."""
+        """Return the file locations of the first few of the given rows."""
         return tuple(self.table.where(int(self.rows[index])) for index in indices[:SHOWN])
 
 
 def make_audited_table(
-    division: SplitTable,
+    split_table: SplitTable,
     frame: pl.DataFrame,
     rows: RowIndex,
     features: Sequence[str],
@@ -152,7 +152,7 @@ def make_audited_table(
     """Return the audited table.
 
     Args:
-        division: Splits and fitted target.
+        split_table: Splits and fitted target.
         frame: All columns of the audited rows.
         rows: Source rows of the audited rows.
         features: The feature columns.
@@ -162,42 +162,42 @@ def make_audited_table(
         DataError: A feature has lists or structs as values.
     """
     schema = frame.schema
-    nested = [nested_problem(division.table, name, schema[name]) for name in features]
+    nested = [nested_problem(split_table.table, name, schema[name]) for name in features]
     problems = [problem for problem in nested if problem is not None]
     if problems:
         raise DataError(problems)
-    split = division.assignment[rows]
+    split = split_table.assignment[rows]
     train: RowIndex = np.flatnonzero(split == TRAIN)
-    # The problems found here are ignored: their rows are those of the sample.
-    finding, _ = infer_kinds(replace(division.table, frame=frame), features, train, data)
+    # Problems are ignored: their row numbers are those of the sample.
+    finding, _ = infer_kinds(replace(split_table.table, frame=frame), features, train, data)
     kinds: dict[str, ColumnKind] = {
         name: finding.kinds.get(name, "numeric") for name in features if name not in finding.empty
     }
     parse_specs = {name: finding.parse_specs.get(name, ParseSpec("numeric")) for name in kinds}
-    unreadable_cells = {}
+    unparsable = {}
     for name, spec in parse_specs.items():
         mask = unreadable_mask(frame[name], spec)
         if mask.any():
-            unreadable_cells[name] = mask
+            unparsable[name] = mask
     frame = parse_number_columns(frame, finding.number_formats)
-    y, _ = division.targets(rows)
-    class_counts = {split: division.classes(split) for split in ("train", "validation", "test")}
+    y, _ = split_table.targets(rows)
+    class_counts = {split: split_table.classes(split) for split in ("train", "validation", "test")}
     return AuditedTable(
-        table=division.table,
+        table=split_table.table,
         frame=frame,
         rows=rows,
         split=split,
         features=tuple(features),
         kinds=kinds,
         parse_specs=parse_specs,
-        unreadable=unreadable_cells,
+        unparsable=unparsable,
         empty=finding.empty,
-        target=division.preprocessing.target,
+        target=split_table.preprocessing.target,
         y=y,
         classes={
             name: counts
             for name, counts in class_counts.items()
-            if division.rows(name)  # type: ignore[arg-type]
+            if split_table.rows(name)  # type: ignore[arg-type]
         },
         data=data,
     )

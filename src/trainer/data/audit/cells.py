@@ -53,7 +53,7 @@ def find_infinite(audited: AuditedTable) -> list[Finding]:
 def find_mixed_types(audited: AuditedTable) -> list[Finding]:
     """Find text among numbers, and other values that do not match the kind of their column."""
     findings = []
-    for name, is_wrong in audited.unreadable.items():
+    for name, is_wrong in audited.unparsable.items():
         rows: RowIndex = np.flatnonzero(is_wrong)
         in_training = bool((audited.split[rows] == TRAIN).any())
         kind_names = {"numeric": "numbers", "datetime": "dates", "boolean": "yes or no"}

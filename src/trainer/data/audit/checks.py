@@ -1,7 +1,7 @@
-"""Runs all checks and avoids reporting the same problem twice.
+"""Run all checks without reporting the same problem twice.
 
-A group column is not also reported for target leakage, an identifier not for its many levels, and unseen
-levels not as drift.
+Group identifiers are not also reported for target leakage, row identifiers not for many levels, and
+unseen levels not as drift.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def audit(audited: AuditedTable, config: Config) -> list[Finding]:
 
     Args:
         audited: The audited table.
-        config: The config; problems that its settings already handle are not reported.
+        config: The config; problems that its settings handle are not reported.
     """
     group_leaks = find_group_leaks(audited)
     group_columns = _columns(group_leaks)

@@ -192,8 +192,8 @@ def _correlated(audited: AuditedTable, ignored: Sequence[str]) -> list[tuple[str
     ][:_CORRELATED_COLUMNS]
     if len(usable) < 2:
         return []
-    places = [audited.numeric.index(name) for name in usable]
-    values = audited.matrix[rows][:, places]
+    indices = [audited.numeric.index(name) for name in usable]
+    values = audited.matrix[rows][:, indices]
     values[~np.isfinite(values)] = np.nan
     values /= np.nanmax(np.abs(values), axis=0)  # squares of large numbers would overflow
     values -= np.nanmean(values, axis=0)

@@ -1,4 +1,4 @@
-"""Checks for drift between training rows and other splits, and for the order of time."""
+"""Check for drift between training rows and other splits, and for splits that ignore time."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def find_drift(audited: AuditedTable, ignored: Sequence[str]) -> list[Finding]:
     A column has drifted if its population stability index over 10 quantile bins of the training rows
     (or over levels) exceeds 0.25 and the critical value at p = 0.001 over all columns; without drift it
     is approximately chi-square divided by the harmonic number of rows. All columns together have
-    drifted if a linear classifier separates held-out rows with an AUC above 0.6 whose 99.9% interval
+    drifted if a linear classifier tells held-out rows apart with an AUC above 0.6 whose 99.9% interval
     excludes 0.5.
 
     Args:
@@ -57,7 +57,7 @@ def _split_drift(
     p_value = _P_VALUE / len(compared)
     unit = 1 / len(audited.train) + 1 / len(other)
     for name in compared:
-        index, bins = _stability(audited, name, other)
+        index, bins = _stability_index(audited, name, other)
         limit = chi_square_critical_value(p_value, bins - 1) * unit if bins > 1 else np.inf
         if index > max(STABILITY_LIMIT, limit):
             drifted.append((index, name))
@@ -85,7 +85,7 @@ def _split_drift(
     )
 
 
-def _stability(audited: AuditedTable, name: str, other: RowIndex) -> tuple[float, int]:
+def _stability_index(audited: AuditedTable, name: str, other: RowIndex) -> tuple[float, int]:
     """Return the population stability index of a column, Σ (q - p) · ln(q / p), and its number of bins.
 
     Missing values are a separate bin.
@@ -105,12 +105,12 @@ def _stability(audited: AuditedTable, name: str, other: RowIndex) -> tuple[float
         bin_of[largest] = np.arange(len(largest))
         bins = bin_of[values + 1]
     size = int(bins.max()) + 1
-    before, after = (
+    train_counts, other_counts = (
         np.bincount(bins[train], minlength=size),
         np.bincount(bins[other], minlength=size),
     )
-    used = before + after > 0
-    p, q = _frequencies(before[used]), _frequencies(after[used])
+    used = train_counts + other_counts > 0
+    p, q = _frequencies(train_counts[used]), _frequencies(other_counts[used])
     return float(((q - p) * np.log(q / p)).sum()), int(used.sum())
 
 
@@ -121,9 +121,9 @@ def _frequencies(counts: RowIndex) -> Float64Array:
 
 
 def find_time_order(audited: AuditedTable) -> list[Finding]:
-    """Find training rows later than the others, and targets that change with time.
+    """Find training rows that are later than the others, and targets that change over time.
 
-    Only for tables with a column of dates that are not split by time.
+    Only tables with a date column that are not split by time are checked.
     """
     if audited.data.split.by == "time" and audited.table.source_splits is None:
         return []
@@ -139,7 +139,7 @@ def find_time_order(audited: AuditedTable) -> list[Finding]:
 
 
 def _times(audited: AuditedTable, name: str) -> Float64Array | None:
-    """Return the times of a column of dates, NaN where missing; None for other columns."""
+    """Return the times of a date column, NaN where missing; None for other columns."""
     series = audited.frame[name]
     if name in audited.kinds:
         if audited.kinds[name] != "datetime":
@@ -171,7 +171,7 @@ def _find_late_training(audited: AuditedTable, name: str, times: Float64Array) -
             "time_order", "warning", shown[0], (name,), shown, len(late),
             f"training rows that are earlier than {SPLIT_NAMES[split]} rows, by '{name}'",
             f"{area:.0%} of the pairs of a training and a {SPLIT_NAMES[split]} row in the reverse order",
-            "the network is trained on data from after the rows it is evaluated on",
+            "the network is trained on data that is later than the rows it is evaluated on",
             f"set data.split: {{by: time, column: {name}}}",
         )  # fmt: skip
     return None
@@ -187,7 +187,7 @@ def _find_trend(audited: AuditedTable, name: str, times: Float64Array) -> Findin
         return None
     return Finding(
         "time_ignored", "warning", audited.table.name, (name,), (), 1,
-        "a split by time, as the target changes with time",
+        "a split by time, as the target changes over time",
         f"a target that is correlated with '{name}' (rank correlation {strength:.2f}), and splits that "
         "ignore it",
         "training rows from the same period as the test rows make the metrics too optimistic for the "

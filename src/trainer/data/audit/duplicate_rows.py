@@ -81,7 +81,7 @@ def _row_hashes(audited: AuditedTable, columns: Sequence[str], *, rounded: bool)
         if audited.kinds[name] == "numeric":
             values = audited.numbers(name) + 0.0  # -0.0 becomes 0.0
             content = _float_bits(_round_to_digits(values) if rounded else values)
-            is_text = audited.unreadable.get(name)
+            is_text = audited.unparsable.get(name)
             if is_text is not None:
                 text_hashes = level_text(audited.frame[name]).hash(seed=index).to_numpy()
                 content[is_text] = text_hashes[is_text]

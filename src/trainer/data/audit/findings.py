@@ -42,7 +42,7 @@ FindingKind = Literal[
 ]
 
 SHOWN = 5
-"""Number of columns and rows listed by name; the others are only counted."""
+"""Maximum number of columns and rows listed by name; the others are only counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +51,13 @@ class Finding:
 
     Attributes:
         kind: Identifier of the check.
-        severity: How serious it is.
+        severity: The severity.
         where: Location of the first affected row, or the table.
         columns: All affected columns, the worst first.
         rows: Locations of the first `SHOWN` affected rows, if it is about rows.
         count: Number of affected rows, or of columns if it is about columns.
-        expected: The correct state, as a noun phrase.
-        found: The actual state, with numbers.
+        expected: What was expected, as a noun phrase.
+        found: What was found, with numbers.
         meaning: The effect on a network or its metrics, as a sentence without a period.
         fix: How to fix it.
     """

@@ -40,7 +40,7 @@ def find_label_issues(
     Args:
         rows: int64 (n,), source rows.
         labels: int64 (n,), class number of each label.
-        probabilities: (n, classes), summing to 1 per row, from a network not trained on the row.
+        probabilities: (n, classes), each row sums to 1, from a network that was not trained on the row.
         classes: Names of the classes.
     """
     thresholds = np.full(len(classes), np.inf)

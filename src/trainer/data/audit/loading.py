@@ -35,8 +35,8 @@ def read_audited_table(
     Raises:
         DataError: The table cannot be read or split, or its target is invalid.
     """
-    division, names, frame, rows = _streamed(config) if streamed else _read(config)
-    return division, make_audited_table(division, frame, rows, names, config.data)
+    split_table, names, frame, rows = _streamed(config) if streamed else _read(config)
+    return split_table, make_audited_table(split_table, frame, rows, names, config.data)
 
 
 def sampled_rows(assignment: Assignment, width: int, seed: int) -> RowIndex:
@@ -59,10 +59,10 @@ def sampled_rows(assignment: Assignment, width: int, seed: int) -> RowIndex:
 def _read(config: Config) -> tuple[SplitTable, list[str], pl.DataFrame, RowIndex]:
     table = read_table(config.data.source, config.data)
     names = validated_features(table, config.data)
-    division = split_and_fit(config, table, names, _unfitted)
-    rows = sampled_rows(division.assignment, table.frame.width, resolved_split_seed(config))
+    split_table = split_and_fit(config, table, names, _unfitted)
+    rows = sampled_rows(split_table.assignment, table.frame.width, resolved_split_seed(config))
     frame = table.frame if len(rows) == table.frame.height else table.frame[rows]
-    return division, names, frame, rows
+    return split_table, names, frame, rows
 
 
 def _streamed(config: Config) -> tuple[SplitTable, list[str], pl.DataFrame, RowIndex]:
@@ -72,11 +72,11 @@ def _streamed(config: Config) -> tuple[SplitTable, list[str], pl.DataFrame, RowI
         [*target_columns(config.data), config.data.weight, split_column(config.data)]
     )
     table = stream.read_columns([name for name in keys if name is not None])
-    division = split_and_fit(config, table, names, _unfitted)
+    split_table = split_and_fit(config, table, names, _unfitted)
     schema = stream.empty_table.frame.schema
     columns = [name for name in schema if not is_nested(schema[name]) or name in names]
-    rows = sampled_rows(division.assignment, len(columns), resolved_split_seed(config))
-    return division, names, _gather(stream, columns, rows), rows
+    rows = sampled_rows(split_table.assignment, len(columns), resolved_split_seed(config))
+    return split_table, names, _gather(stream, columns, rows), rows
 
 
 def _gather(stream: Stream, columns: list[str], rows: RowIndex) -> pl.DataFrame:

@@ -1,8 +1,8 @@
-"""How well a linear classifier distinguishes training rows from other rows.
+"""Measure how well a linear classifier distinguishes training rows from other rows.
 
 Fisher's linear discriminant with ridge regularization: least squares on the split, with standardized
-features, one-hot levels and missing-value indicators. Only the ranking of its scores is used, so a
-logistic regression would give about the same but need several iterations.
+features, one-hot levels and missing-value indicators. Only the ranking of its scores matters, so a
+logistic regression would give about the same result, but it needs several iterations.
 """
 
 from __future__ import annotations

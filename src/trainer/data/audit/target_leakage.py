@@ -1,7 +1,7 @@
-"""Check for target leakage by single columns: copies, codes or consequences of the target.
+"""Check for target leakage: single columns that are copies, codes or consequences of the target.
 
-Each feature predicts the target alone: by the mean target of the rows with the same level, or of the
-rows with the nearest values. Predictions are made for each half of the training rows from the other
+Each feature alone predicts the target, as the mean target of the rows with the same level or with the
+nearest values. Predictions are made for each half of the training rows from the other
 half. A column that predicts the target nearly perfectly was recorded after the target was known, or is
 the target in another form.
 """
@@ -101,7 +101,7 @@ def _predict(
     *,
     numeric: bool,
 ) -> Float64Array:
-    """Return (n, width) predictions for the rows outside `fit_mask`, fitted on those inside."""
+    """Return (n, width) predictions for the rows outside `fit_mask`, fitted on the rows inside."""
     predict_mask = ~fit_mask
     prior = y[fit_mask].mean(axis=0)
     predictions = np.tile(prior, (int(predict_mask.sum()), 1))
@@ -127,7 +127,7 @@ def _predict(
 def _nearest_means(
     x: Float64Array, targets: Float64Array, x_new: Float64Array, position: RowIndex
 ) -> Float64Array:
-    """Return the (n, width) mean targets of the nearest values; `position` is where x_new sorts in x."""
+    """Return the (n, width) mean targets of the nearest values; x_new has the given positions in x."""
     neighbors = position[:, None] + np.arange(-_NEIGHBORS, _NEIGHBORS)
     is_valid = (neighbors >= 0) & (neighbors < len(x))
     neighbors = np.clip(neighbors, 0, len(x) - 1)

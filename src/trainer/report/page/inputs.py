@@ -66,7 +66,7 @@ def _columns_table(preprocessing: Preprocessing) -> TableBlock:
     columns, count = preprocessing.columns[:_MAX_COLUMNS], len(preprocessing.columns)
     rows = []
     for column in columns:
-        inputs = preprocessing.places[column.name]
+        inputs = preprocessing.input_ranges[column.name]
         last = inputs.stop - 1
         span = f"{inputs.start}" if len(inputs) == 1 else f"{inputs.start}–{last}"
         rows.append((column.name, column.kind, _missing_text(column), _formula(column), span))
