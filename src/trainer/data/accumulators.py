@@ -205,7 +205,7 @@ class ColumnAccumulator:
         kind: The kind that it is accumulated as; None until there is a value.
         known: Rows with a value.
         numeric: Values that are numbers.
-        wrong: Values that cannot be parsed as the configured kind.
+        invalid: Values that cannot be parsed as the configured kind.
         booleans: Values that are true, false, yes or no; counted up to the first batch with others.
         dates: Values that are dates; counted up to the first batch with others.
         digits: Text values with a digit, in batches that are not all numbers.
@@ -221,7 +221,7 @@ class ColumnAccumulator:
     rows: int = 0
     known: int = 0
     numeric: int = 0
-    wrong: int = 0
+    invalid: int = 0
     booleans: int = 0
     dates: int = 0
     digits: int = 0
@@ -238,7 +238,7 @@ class ColumnAccumulator:
         numbers = series.to_frame().select(number_expr(self.name, series.dtype)).to_series()
         known, numeric = series.len() - series.null_count(), numbers.len() - numbers.null_count()
         self._count(series, known, numeric)
-        if self.wrong or (self.kind is None and self.empty):
+        if self.invalid or (self.kind is None and self.empty):
             return
         if self.kind is None:
             self.kind = self.inferred_kind or "numeric"
@@ -293,7 +293,7 @@ class ColumnAccumulator:
             self.name,
             basic_kind,
             known=self.known,
-            wrong=self.wrong,
+            invalid=self.invalid,
             digits=0 if self.numeric == self.known else self.digits,
             first=self.first,
         )
@@ -325,7 +325,7 @@ class ColumnAccumulator:
     def _count(self, series: pl.Series, known: int, numeric: int) -> None:
         configured = explicit_kind(self.data, self.name)
         if configured is not None and known:
-            self.wrong += int(np.count_nonzero(invalid_mask(series, self.spec, self.data)))
+            self.invalid += int(np.count_nonzero(invalid_mask(series, self.spec, self.data)))
         if series.dtype == pl.String:
             if configured is None and self.booleans == self.known:
                 self.booleans += count_booleans(series)

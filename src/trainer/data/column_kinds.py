@@ -119,9 +119,9 @@ def infer_kinds(
                 continue
             parse_specs[name] = spec
             if explicit_kind(data, name) is not None:
-                wrong = invalid_mask(series, spec, data)
-                if wrong.any():
-                    values = InvalidValues.at(series, rows, wrong)
+                invalid = invalid_mask(series, spec, data)
+                if invalid.any():
+                    values = InvalidValues.at(series, rows, invalid)
                     problems.append(invalid_values_problem(table, name, values, spec, data))
     kinds = {name: spec.kind for name, spec in parse_specs.items() if spec.kind is not None}
     return InferredKinds(kinds, tuple(empty), parse_specs), problems
@@ -141,13 +141,13 @@ def _parse_spec(series: pl.Series, known: int, numeric: int, data: Data) -> Pars
         return spec
     is_certain = configured is None and basic_kind in ("boolean", "datetime")
     is_checked = configured in ("numeric", "datetime")
-    wrong = int(np.count_nonzero(unreadable_mask(series, spec))) if is_checked else 0
+    invalid = int(np.count_nonzero(unreadable_mask(series, spec))) if is_checked else 0
     if is_certain or not needs_detection(
         data,
         name,
         basic_kind,
         known=known,
-        wrong=wrong,
+        invalid=invalid,
         digits=0 if numeric == known else count_digits(series),
         first=first_value(series),
     ):
@@ -283,9 +283,9 @@ class InvalidValues:
     count: int
 
     @classmethod
-    def at(cls, series: pl.Series, rows: RowIndex, wrong: BoolArray) -> InvalidValues:
+    def at(cls, series: pl.Series, rows: RowIndex, invalid: BoolArray) -> InvalidValues:
         """Return the values of a series, with their source rows, that a mask marks as invalid."""
-        positions = np.flatnonzero(wrong)
+        positions = np.flatnonzero(invalid)
         shown = positions[:MAX_SHOWN]
         return cls(
             tuple(int(rows[position]) for position in shown),
@@ -304,10 +304,10 @@ class InvalidValues:
 
 
 def almost_numeric_problem(
-    table: Table, name: str, wrong: InvalidValues, known: int, numeric: int
+    table: Table, name: str, invalid: InvalidValues, known: int, numeric: int
 ) -> Problem:
     """Return a problem for a text column that is almost all numbers."""
-    where, found = wrong.as_text(table)
+    where, found = invalid.as_text(table)
     return Problem(
         where,
         f"a number in '{name}', as in {numeric:,} of {known:,} training rows",
@@ -317,10 +317,10 @@ def almost_numeric_problem(
 
 
 def invalid_values_problem(
-    table: Table, name: str, wrong: InvalidValues, spec: ParseSpec, data: Data
+    table: Table, name: str, invalid: InvalidValues, spec: ParseSpec, data: Data
 ) -> Problem:
     """Return a problem for values that cannot be parsed as the configured kind."""
-    where, found = wrong.as_text(table)
+    where, found = invalid.as_text(table)
     expected_number = "a number"
     if spec.number_format is not None:
         example = "1.234,5" if spec.number_format.decimal == "comma" else "1,234.5"
@@ -337,7 +337,7 @@ def invalid_values_problem(
         listed = ", ".join(levels[:_LEVELS_SHOWN]) + (", …" if len(levels) > _LEVELS_SHOWN else "")
         expected = f"a level of '{name}' as in {column_key(name)}.levels ({listed})"
         fix = f"add it to {column_key(name)}.levels, correct it, or add it to data.csv.null_values"
-        if casefold_level(wrong.values[0]) in map(casefold_level, levels):
+        if casefold_level(invalid.values[0]) in map(casefold_level, levels):
             fix = f"set {column_key(name)}.ignore_case: true to ignore case"
         return Problem(where, expected, found, fix)
     if spec.kind == "datetime":

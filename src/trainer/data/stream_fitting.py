@@ -196,7 +196,7 @@ def _accumulate(
     suspects = {
         name: accumulator.spec if accumulator.inferred_kind is not None else ParseSpec("numeric")
         for name, accumulator in accumulators.items()
-        if not accumulator.empty and (accumulator.wrong or accumulator.inferred_kind is None)
+        if not accumulator.empty and (accumulator.invalid or accumulator.inferred_kind is None)
     }
     for name, values in _wrong_values(stream, suspects, training, data).items():
         accumulator = (
@@ -244,10 +244,10 @@ def _wrong_values(
     invalid: dict[str, InvalidValues] = {}
     for rows, frame in _batches(stream, list(parse_specs), training):
         for name, spec in parse_specs.items():
-            wrong = invalid_mask(frame[name], spec, data)
-            if not wrong.any():
+            mask = invalid_mask(frame[name], spec, data)
+            if not mask.any():
                 continue
-            more = InvalidValues.at(frame[name], rows, wrong)
+            more = InvalidValues.at(frame[name], rows, mask)
             if name in invalid:
                 earlier = invalid[name]
                 more = InvalidValues(

@@ -158,9 +158,9 @@ def infer_task(frame: pl.DataFrame, data: Data | None = None) -> InferredTask:
     parsed = known - (numbers.null_count() - series.null_count())
     if series.dtype == pl.Boolean or parsed < known:
         if series.dtype == pl.String and parsed >= 0.9 * known and distinct > MAX_CLASSES:
-            wrong = series.filter(numbers.is_null() & series.is_not_null())
+            invalid = series.filter(numbers.is_null() & series.is_not_null())
             fix = "correct it, add it to data.csv.null_values, or set data.task"
-            raise DataError(_problem(f"numbers in '{series.name}'", f"'{wrong[0]}'", fix))
+            raise DataError(_problem(f"numbers in '{series.name}'", f"'{invalid[0]}'", fix))
         task: TaskName = "binary" if distinct <= 2 else "multiclass"
         values = (
             "true and false" if series.dtype == pl.Boolean else f"{distinct} distinct text values"
@@ -279,20 +279,20 @@ def _several(frame: pl.DataFrame, data: Data | None) -> InferredTask:
     }
     plain = parse_number_columns(frame, formats)
     schema = plain.schema
-    wrong = [
+    invalid = [
         name
         for name in frame.columns
         if plain.select(number_expr(name, schema[name])).to_series().null_count()
         > frame[name].null_count()
     ]
-    if not wrong:
+    if not invalid:
         reason = f"{frame.width} target columns, all numbers"
         notes = _notes(frame, detected, data)
         return InferredTask("regression", reason, number_formats=formats, notes=notes)
     raise DataError(
         _problem(
             "target columns that are all yes/no or all numbers",
-            "other values in " + ", ".join(f"'{name}'" for name in wrong[:5]),
+            "other values in " + ", ".join(f"'{name}'" for name in invalid[:5]),
             "use one column with classes, or remove these columns",
         )
     )

@@ -104,7 +104,7 @@ def needs_detection(
     basic_kind: ColumnKind | None,
     *,
     known: int,
-    wrong: int,
+    invalid: int,
     digits: int,
     first: str | None,
 ) -> bool:
@@ -115,15 +115,15 @@ def needs_detection(
         name: The column.
         basic_kind: The kind by plain numbers and ISO dates only; None if almost all values are numbers.
         known: Number of values.
-        wrong: Number of values that are invalid for the configured kind.
+        invalid: Number of values that are invalid for the configured kind.
         digits: Number of values with a digit.
         first: The first value.
     """
     configured = explicit_kind(data, name)
     if configured == "numeric":
-        return wrong > 0
+        return invalid > 0
     if configured == "datetime":
-        return wrong > 0 and explicit_date_format(data, name) is None
+        return invalid > 0 and explicit_date_format(data, name) is None
     if configured is not None:
         return False
     if basic_kind == "numeric":
