@@ -159,7 +159,9 @@ def test_labels_of_a_run(clean: Path, folder: Path, trainer: Callable, kind: str
     result = trainer("check", "--data", "--json", run.path)
     assert result.code == 0, result.err
     told = result.json
-    assert [(one["row"], one["given"], one["likely"]) for one in told["suspects"]] == [
+    assert [
+        (issue["row"], issue["label"], issue["predicted"]) for issue in told["label_issues"]
+    ] == [
         (19, "yes", "no"),
         (2, "no", "yes"),
     ]

@@ -74,9 +74,9 @@ def test_every_setting_has_an_effect(network_of: Maker, kind: str, setting: str)
 def test_activations_equal_those_of_keras(network_of: Maker, name: str) -> None:
     x = np.linspace(-3, 3, 12, dtype=np.float32).reshape(2, 6)
     network = network_of([{"activation": name}])
-    found = network.get_layer("activation")(x)
+    values = network.get_layer("activation")(x)
     expected = keras.activations.get(name)(keras.ops.convert_to_tensor(x))
-    np.testing.assert_allclose(np.asarray(found), np.asarray(expected))
+    np.testing.assert_allclose(np.asarray(values), np.asarray(expected))
 
 
 def test_dense_equals_its_formula(network_of: Maker) -> None:

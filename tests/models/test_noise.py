@@ -42,14 +42,14 @@ def test_noise_has_the_given_standard_deviation() -> None:
 @pytest.mark.parametrize("kind", [CompiledDropout, CompiledGaussianNoise])
 def test_draws_depend_only_on_seed_and_step(kind: Any) -> None:
     first, same, other = (make_draw(kind(0.3, seed=seed)) for seed in (3, 3, 4))
-    one, two = first(), first()
-    assert not np.array_equal(one, two)
-    np.testing.assert_array_equal(one, same())
-    np.testing.assert_array_equal(two, same())
-    assert not np.array_equal(one, other())
+    step_1, step_2 = first(), first()
+    assert not np.array_equal(step_1, step_2)
+    np.testing.assert_array_equal(step_1, same())
+    np.testing.assert_array_equal(step_2, same())
+    assert not np.array_equal(step_1, other())
     # Two steps are independent.
     if kind is CompiledDropout:
-        assert np.mean((one == 0) & (two == 0)) == pytest.approx(0.09, abs=0.01)
+        assert np.mean((step_1 == 0) & (step_2 == 0)) == pytest.approx(0.09, abs=0.01)
 
 
 @pytest.mark.parametrize("kind", [CompiledDropout, CompiledGaussianNoise])

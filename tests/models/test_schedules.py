@@ -104,8 +104,8 @@ def name_of(value: Any) -> str:
 def test_learning_rate_equals_its_formula(schedule: Any, factor: Callable[[int], float]) -> None:
     built = rate(schedule)
     steps = range(131)
-    found = [float(built(step)) for step in steps]
-    np.testing.assert_allclose(found, [PEAK * factor(step) for step in steps], rtol=1e-6, atol=1e-9)
+    rates = [float(built(step)) for step in steps]
+    np.testing.assert_allclose(rates, [PEAK * factor(step) for step in steps], rtol=1e-6, atol=1e-9)
 
 
 def test_every_schedule_is_tested() -> None:
@@ -157,12 +157,12 @@ def test_restart_is_at_the_right_batch() -> None:
 def test_schedule_can_be_serialized(schedule: Any) -> None:
     built = rate(schedule)
     text = json.dumps(keras.saving.serialize_keras_object(built))
-    again = keras.saving.deserialize_keras_object(json.loads(text))
-    assert again.get_config() == built.get_config()
+    restored = keras.saving.deserialize_keras_object(json.loads(text))
+    assert restored.get_config() == built.get_config()
     steps = [0, 4, 10, 59, 99]
-    found = [again(step) for step in steps]
-    assert [float(value) for value in found] == [float(built(step)) for step in steps]
-    assert all(value.dtype == "float32" for value in found)
+    rates = [restored(step) for step in steps]
+    assert [float(rate) for rate in rates] == [float(built(step)) for step in steps]
+    assert all(rate.dtype == "float32" for rate in rates)
 
 
 def test_schedules_compile_with_xla() -> None:
@@ -173,8 +173,8 @@ def test_schedules_compile_with_xla() -> None:
         return tf.stack([schedule(step) for schedule in rates])
 
     for step in (0, 9, 30, 101):
-        found = all_of(tf.constant(step, dtype=tf.int64)).numpy()
-        np.testing.assert_allclose(found, [float(each(step)) for each in rates], rtol=1e-5)
+        values = all_of(tf.constant(step, dtype=tf.int64)).numpy()
+        np.testing.assert_allclose(values, [float(rate(step)) for rate in rates], rtol=1e-5)
 
 
 def test_warmup_as_long_as_training() -> None:

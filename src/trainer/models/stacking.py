@@ -175,7 +175,7 @@ class StackedNetwork:
                         if isinstance(member, DropoutLayer)
                     ]
                     self.hyperparameters[f"{layer.name}/rate"] = _numbers(rates)
-                    self.hyperparameters[f"{layer.name}/kept"] = _numbers(
+                    self.hyperparameters[f"{layer.name}/keep"] = _numbers(
                         [1 - rate for rate in rates]
                     )
                 case GaussianNoiseLayer():
@@ -310,8 +310,8 @@ class _ForwardPass:
             return x
         rate = self._setting(f"{layer.name}/rate", x)
         draw = stacked_uniform(x.shape[1:], self._next_seeds(layer))
-        kept = self._setting(f"{layer.name}/kept", x)
-        return tf.where(draw >= rate, x / kept, tf.zeros_like(x))
+        keep = self._setting(f"{layer.name}/keep", x)
+        return tf.where(draw >= rate, x / keep, tf.zeros_like(x))
 
     def _gaussian_noise(self, layer: Any, x: Any) -> Any:
         if not self._training or layer.stddev == 0:

@@ -50,7 +50,7 @@ class Audit:
         features: The number of feature columns.
         looked_at: The number of audited rows if the table is too large for all.
         findings: Faults, then warnings, then notes.
-        suspects: For a run, rows with doubtful labels, the least probable first.
+        label_issues: For a run, rows with doubtful labels, the least probable first.
         warnings: Warnings about the files.
     """
 
@@ -59,7 +59,7 @@ class Audit:
     features: int
     looked_at: int | None
     findings: tuple[Finding, ...]
-    suspects: tuple[LabelIssue, ...] = ()
+    label_issues: tuple[LabelIssue, ...] = ()
     warnings: tuple[str, ...] = ()
 
     def count(self, severity: str) -> int:
@@ -78,14 +78,14 @@ class Audit:
             "errors": self.count("error"),
             "findings": findings,
             "notes": notes,
-            "suspects": [
+            "label_issues": [
                 {
                     "row": finding.row,
-                    "given": finding.label,
-                    "likely": finding.predicted,
+                    "label": finding.label,
+                    "predicted": finding.predicted,
                     "probability": finding.probability,
                 }
-                for finding in self.suspects
+                for finding in self.label_issues
             ],
             "warnings": list(self.warnings),
         }
@@ -144,10 +144,10 @@ def audit_labels(path: Path) -> Audit:
         raise RunError(Problem(str(run.path), "a run that predicts classes", found, fix))
     prediction_names = make_task(loaded.config, target).prediction_names
     frames = _read_predictions(run, target, prediction_names)
-    suspects: list[LabelIssue] = []
+    label_issues: list[LabelIssue] = []
     for frame in frames.values():
-        suspects += _find_suspects(frame, target, prediction_names)
-    suspects.sort(key=lambda suspect: suspect.probability)
+        label_issues += _find_label_issues(frame, target, prediction_names)
+    label_issues.sort(key=lambda issue: issue.probability)
     table = _files(run, loaded.config.data)
     rows = {name: frame.height for name, frame in frames.items()}
     return Audit(
@@ -155,8 +155,8 @@ def audit_labels(path: Path) -> Audit:
         rows=rows,
         features=0,
         looked_at=None,
-        findings=tuple(_label_finding(run, table, suspects, sum(rows.values()))),
-        suspects=tuple(suspects),
+        findings=tuple(_label_finding(run, table, label_issues, sum(rows.values()))),
+        label_issues=tuple(label_issues),
     )
 
 
@@ -232,10 +232,10 @@ def _parquet(run: RunDirectory, name: str) -> pl.DataFrame:
         raise RunError(Problem(where, "a Parquet file", str(error).splitlines()[0], fix)) from error
 
 
-def _find_suspects(
+def _find_label_issues(
     frame: pl.DataFrame, target: FittedTarget, prediction_names: tuple[str, ...]
 ) -> list[LabelIssue]:
-    """Return the suspects among predictions, for yes/no columns those of each column."""
+    """Return the label issues among predictions, for yes/no columns those of each column."""
     if f"actual_{target.columns[0]}" in frame.columns:
         labels = frame.select(pl.col(f"actual_{name}").alias(name) for name in target.columns)
         y, has_label = target.encode(labels)
@@ -247,12 +247,14 @@ def _find_suspects(
     p: Float64Array = frame.select(prediction_names).to_numpy().astype(np.float64)[labeled]
     if target.task == "multiclass":
         return find_label_issues(rows, y[labeled].argmax(axis=1), p, target.classes)
-    suspects = []
+    label_issues = []
     for column, name in enumerate(target.names if target.listed else target.columns):
         no, yes = (f"not {name}", name) if target.task == "multilabel" else target.classes
         both = np.stack([1 - p[:, column], p[:, column]], axis=1)
-        suspects += find_label_issues(rows, y[labeled, column].astype(np.int64), both, (no, yes))
-    return suspects
+        label_issues += find_label_issues(
+            rows, y[labeled, column].astype(np.int64), both, (no, yes)
+        )
+    return label_issues
 
 
 def _files(run: RunDirectory, data: Data) -> Table:
@@ -273,17 +275,17 @@ def _place(table: Table, row: int) -> str:
 
 
 def _label_finding(
-    run: RunDirectory, table: Table, suspects: Sequence[LabelIssue], rows: int
+    run: RunDirectory, table: Table, label_issues: Sequence[LabelIssue], rows: int
 ) -> list[Finding]:
-    if not suspects:
+    if not label_issues:
         return []
-    locations = tuple(_relative_path(_place(table, suspect.row)) for suspect in suspects[:SHOWN])
-    suspect_texts = [
-        f"'{suspect.label}' is likely '{suspect.predicted}' (probability {suspect.probability:.2g}) "
+    locations = tuple(_relative_path(_place(table, issue.row)) for issue in label_issues[:SHOWN])
+    descriptions = [
+        f"'{issue.label}' is likely '{issue.predicted}' (probability {issue.probability:.2g}) "
         f"at {place}"
-        for suspect, place in zip(suspects, locations, strict=False)
+        for issue, place in zip(label_issues, locations, strict=False)
     ]
-    more = f" and {len(suspects) - SHOWN:,} more" if len(suspects) > SHOWN else ""
+    more = f" and {len(label_issues) - SHOWN:,} more" if len(label_issues) > SHOWN else ""
     return [
         Finding(
             kind="label_issues",
@@ -291,10 +293,10 @@ def _label_finding(
             where=str(run.path),
             columns=target_columns(read_run_config(run).config.data),
             rows=locations,
-            count=len(suspects),
+            count=len(label_issues),
             expected="labels that agree with a network that was not trained on them",
-            found=f"{len(suspects):,} of {count_text(rows, 'label')} that it confidently contradicts: "
-            f"{', '.join(suspect_texts)}{more}",
+            found=f"{len(label_issues):,} of {count_text(rows, 'label')} that it confidently "
+            f"contradicts: {', '.join(descriptions)}{more}",
             meaning="some are wrong labels and some are hard rows",
             fix="check them and correct wrong labels; --json lists all",
         )

@@ -55,8 +55,8 @@ def test_added_problem_is_found_and_nothing_else(
         findings
     )
     for overrides in alternatives({"where": "", "fix": findings[0].fix}):
-        left = audit_columns(columns, target=target, overrides=overrides, **data)
-        assert kind not in [finding.kind for finding in left], overrides
+        fixed = audit_columns(columns, target=target, overrides=overrides, **data)
+        assert kind not in [finding.kind for finding in fixed], overrides
 
 
 def test_duplicates_with_new_identifiers_are_duplicates(audit_columns: Audit) -> None:
