@@ -17,7 +17,7 @@ PrepareText = Callable[..., InMemoryDataset]
 
 @pytest.fixture
 def make_config() -> MakeConfig:
-    """A config from a source, a target and settings of `data`; other sections as keywords."""
+    """Make a config from a source, a target and `data` settings; other sections as keywords."""
 
     def make(source: Any, target: Any, data: Mapping[str, Any] = {}, **sections: Any) -> Config:
         content = {"data": {"source": source, "target": target, **data}, **sections}
@@ -43,7 +43,7 @@ def prepare_frame(tmp_path: Path, make_config: MakeConfig) -> PrepareText:
 
 @pytest.fixture
 def mixed_frame() -> pl.DataFrame:
-    """120 rows of every kind of column, with gaps, and a part column that says the split."""
+    """120 rows with every kind of column, missing values, and a column `part` with the split."""
     rng = np.random.default_rng(5)
     rows = 120
     number = pl.Series(rng.normal(size=rows))

@@ -11,7 +11,7 @@ from trainer.data.streaming import prepare_streaming
 from trainer.errors import DataError
 
 
-def test_validation_rows_are_taken_from_named_training_files(tmp_path):
+def test_validation_rows_come_from_named_training_files(tmp_path):
     for name, rows in (("train", 100), ("test", 20)):
         pl.DataFrame({"x": range(rows), "y": ["a", "b"] * (rows // 2)}).write_csv(
             tmp_path / f"{name}.csv"
@@ -32,19 +32,19 @@ def test_labels_are_stratified_by_their_combinations(prepare_frame):
     assert np.unique(train, axis=0, return_counts=True)[1].tolist() == [15] * 4
 
 
-def test_auto_is_stratified_for_classes(prepare_frame):
+def test_auto_stratifies_classes(prepare_frame):
     frame = {"x": range(100), "y": ["a"] * 90 + ["b"] * 10}
     for seed in range(5):
         assert prepare_frame(frame, seed=seed).classes("test") == {"a": 18, "b": 2}
 
 
-def test_seeds_differ_and_repeat(prepare_frame):
+def test_split_is_reproducible_per_seed(prepare_frame):
     frame = {"x": range(100), "y": np.linspace(0, 1, 100)}
-    found = [prepare_frame(frame, seed=seed).assignment.tolist() for seed in (1, 2, 1)]
-    assert found[0] == found[2] != found[1]
+    result = [prepare_frame(frame, seed=seed).assignment.tolist() for seed in (1, 2, 1)]
+    assert result[0] == result[2] != result[1]
 
 
-def test_a_group_stays_together(prepare_frame):
+def test_groups_are_not_split(prepare_frame):
     frame = pl.DataFrame({"g": [f"g{i % 30}" for i in range(300)], "x": range(300),
                           "y": [0, 1] * 150})  # fmt: skip
     dataset = prepare_frame(frame, split={"by": "group", "column": "g"})
@@ -52,7 +52,7 @@ def test_a_group_stays_together(prepare_frame):
     assert parts.agg(pl.col("part").n_unique())["part"].max() == 1
 
 
-def test_a_split_of_named_files_without_targets(tmp_path):
+def test_named_file_without_targets_raises(tmp_path):
     (tmp_path / "train.csv").write_text("x,y\n1,a\n2,b\n")
     (tmp_path / "test.csv").write_text("x,y\n1,\n")
     source = {"train": str(tmp_path / "train.csv"), "test": str(tmp_path / "test.csv")}
@@ -75,7 +75,7 @@ def test_a_split_of_named_files_without_targets(tmp_path):
     ],
     ids=str,
 )
-def test_validation_rows_train_and_test_rows_stay(tmp_path, split):
+def test_train_on_validation_keeps_test_rows(tmp_path, split):
     frame = pl.DataFrame(
         {
             "g": [f"g{i % 30}" for i in range(300)],
@@ -90,14 +90,14 @@ def test_validation_rows_train_and_test_rows_stay(tmp_path, split):
         data = {"source": str(tmp_path / "table.csv"), "target": "y", "split": split | more}
         return read(Config.model_validate({"data": data})).assignment
 
-    # A split by hash needs the whole table.
+    # A hash split needs the whole table.
     for read in [prepare] if split.get("by") == "hash" else [prepare, prepare_streaming]:
         before, merged = assigned(read), assigned(read, train_on_validation=True)
         assert (before == VALIDATION).any()
         np.testing.assert_array_equal(merged, np.where(before == VALIDATION, TRAIN, before))
 
 
-def test_named_validation_files_train(tmp_path):
+def test_train_on_validation_with_named_files(tmp_path):
     for name in ("train", "validation", "test"):
         pl.DataFrame({"x": range(20), "y": ["a", "b"] * 10}).write_csv(tmp_path / f"{name}.csv")
     source = {name: str(tmp_path / f"{name}.csv") for name in ("train", "validation", "test")}

@@ -21,16 +21,16 @@ def fit(values, **settings):
 
 
 def codes(column, values):
-    found, unseen = level_codes(column, pl.Series("c", values, dtype=pl.String))
-    return found.tolist(), unseen.tolist()
+    encoded, unseen = level_codes(column, pl.Series("c", values, dtype=pl.String))
+    return encoded.tolist(), unseen.tolist()
 
 
 def test_one_hot_agrees_with_sklearn():
     values = ["b", "a", "c", "a"]
     column = fit(values)
-    found, _ = level_codes(column, pl.Series("c", values))
+    encoded, _ = level_codes(column, pl.Series("c", values))
     oracle = OneHotEncoder(sparse_output=False).fit_transform(np.array(values)[:, None])
-    np.testing.assert_array_equal(np.eye(3)[found], oracle)
+    np.testing.assert_array_equal(np.eye(3)[encoded], oracle)
     assert column.features == ("c=a", "c=b", "c=c")
     assert column.counts == (2, 1, 1)
 
@@ -38,9 +38,9 @@ def test_one_hot_agrees_with_sklearn():
 def test_ordinal_agrees_with_sklearn():
     values = ["b", "a", "c", "a"]
     column = fit(values, encode="ordinal")
-    found, _ = level_codes(column, pl.Series("c", values))
+    encoded, _ = level_codes(column, pl.Series("c", values))
     oracle = OrdinalEncoder().fit_transform(np.array(values)[:, None])[:, 0] / 2
-    np.testing.assert_allclose(ordinal_values(column, found), oracle)
+    np.testing.assert_allclose(ordinal_values(column, encoded), oracle)
     assert ordinal_values(column, np.array([-1])).tolist() == [-0.5]
 
 
@@ -49,7 +49,7 @@ def test_levels_are_in_natural_order():
     assert fit(["x10", "x9", "X1"]).levels == ("X1", "x9", "x10")
 
 
-def test_rare_levels_are_merged_and_told_from_unseen_ones():
+def test_rare_levels_are_merged_and_unseen_ones_flagged():
     column = fit(["a"] * 5 + ["b"] * 3 + ["c", "d"], min_count=2)
     assert column.features == ("c=a", "c=b", "c=(rare)")
     assert (column.rare, column.merged) == (2, ("c", "d"))
@@ -76,16 +76,16 @@ def test_missing_values(impute, expected):
     assert ("c=gone" in column.features) == (impute == "constant")
 
 
-def test_a_gap_that_training_did_not_have_is_unseen():
+def test_missing_value_not_in_training_is_unseen():
     assert codes(fit(["a", "b"]), [None]) == ([-1], [True])
 
 
-def test_one_level_is_left_out():
+def test_constant_column_is_dropped():
     assert fit(["a", "a"]) is None
     assert fit(["a", None]).features == ("c=a", "c=(missing)")
 
 
-def test_embedding_counts_an_id_for_unseen_values():
+def test_embedding_has_an_id_for_unseen_values():
     column = fit(["a", "b", "c", None], encode="embedding")
     assert column.embedding == (5, round(1.6 * 4**0.56))
     assert column.features == ("c",)
@@ -106,7 +106,7 @@ def test_booleans():
     assert fit_boolean("e", pl.Series("e", [True, True]), Categorical()) is None
 
 
-def test_a_column_may_be_called_count():
+def test_column_named_count():
     series = pl.Series("count", ["b", "a", "b"])
     column = fit_categorical("count", series, Categorical())
     assert column.levels == ("a", "b")

@@ -42,14 +42,14 @@ def test_inferred(tmp_path, values, kind):
     assert (finding.kinds, problems) == ({"x": kind}, [])
 
 
-def test_training_rows_alone_decide(tmp_path):
+def test_only_training_rows_determine_the_kind(tmp_path):
     values = ["1", "2", "x", "2024-01-01"]
     assert find(tmp_path, {"x": values}, rows=[0, 1])[0].kinds == {"x": "numeric"}
     assert find(tmp_path, {"x": values}, rows=[3])[0].kinds == {"x": "datetime"}
     assert find(tmp_path, {"x": [None, "a"]}, rows=[0])[0].empty == ("x",)
 
 
-def test_stated(tmp_path):
+def test_explicit_kind(tmp_path):
     configured = {"columns": {"x": {"kind": "categorical"}}}
     assert find(tmp_path, {"x": [1, 2]}, **configured)[0].kinds == {"x": "categorical"}
     configured = {"columns": {"x": {"kind": "datetime", "format": "%d.%m.%Y"}}}
@@ -59,7 +59,7 @@ def test_stated(tmp_path):
     assert "'12/31/2024'" in problems[0].found
 
 
-def test_almost_numbers_are_refused(tmp_path):
+def test_almost_numeric_column_raises(tmp_path):
     values = [str(number) for number in range(19)]
     _, problems = find(tmp_path, {"x": [*values, "l2"]})
     assert problems[0].where.endswith("row 20")
@@ -68,7 +68,7 @@ def test_almost_numbers_are_refused(tmp_path):
     assert find(tmp_path, {"x": [*values[:10], *["a", "b", "c"]]})[1] == []
 
 
-def test_nested_columns_are_refused(tmp_path):
+def test_nested_column_raises(tmp_path):
     _, problems = find(tmp_path, {"x": [[1], [2]], "z": [{"a": 1}, {"a": 2}]})
     assert [problem.expected for problem in problems] == [
         "single values in 'x'",

@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 
 from trainer.config.data import Csv, Data
+from trainer.data import compression
 from trainer.data.compression import read_chunks, read_lines
 from trainer.data.csv_files import csv_line, read_csv, read_csv_blocks
 from trainer.data.ndjson_files import ndjson_line, read_ndjson
@@ -30,7 +31,7 @@ def zipped(path: Path, **members: str) -> Path:
 
 
 def zstd(path: Path, content: bytes) -> Path:
-    """A frame with one raw block: what `zstd` writes where packing does not pay."""
+    """Return a zstd frame with one raw block, as `zstd` writes for incompressible data."""
     assert len(content) < 256
     block = struct.pack("<I", len(content) << 3 | 1)[:3]
     path.write_bytes(b"\x28\xb5\x2f\xfd\x20" + bytes([len(content)]) + block + content)
@@ -50,7 +51,7 @@ def packed(folder: Path, kind: str, name: str, content: str) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["gz", "zip", "zst"])
-def test_packed_csv_is_read_as_if_it_were_not(tmp_path, kind):
+def test_compressed_csv(tmp_path, kind):
     for name, text in (("x.csv", TEXT), ("x.TSV", TEXT.replace(",", "\t")), ("x.txt", TEXT)):
         path = packed(tmp_path, kind, name, text)
         frame = read_table(str(path), Data(source=str(path), target="y")).frame
@@ -60,26 +61,26 @@ def test_packed_csv_is_read_as_if_it_were_not(tmp_path, kind):
 
 
 @pytest.mark.parametrize("kind", ["gz", "zip", "zst"])
-def test_packed_ndjson_is_read_as_if_it_were_not(tmp_path, kind):
+def test_compressed_ndjson(tmp_path, kind):
     path = packed(tmp_path, kind, "x.ndjson", '{"a": 1}\n\n{"a": "ü"}')
     assert file_format(path, "auto") == "ndjson"
     assert read_ndjson(path)["a"].to_list() == ["1", "ü"]
     assert ndjson_line(path, 1) == 3
 
 
-def test_the_name_of_an_archive_may_say_nothing(tmp_path):
+def test_archive_without_inner_extension(tmp_path):
     path = zipped(tmp_path / "download.zip", **{"sub/train.tsv": "a\ty\n1\tx\n"})
     assert file_format(path, "auto") == "csv"
     frame = read_table(str(path), Data(source=str(path), target="y")).frame
     assert frame.columns == ["a", "y"]
 
 
-def test_files_beside_the_table_are_passed_over(tmp_path):
+def test_hidden_files_in_archives_are_ignored(tmp_path):
     beside = {"__MACOSX/._x.csv": "\0", ".DS_Store": "\0", "x.csv": TEXT}
     assert b"".join(read_chunks(zipped(tmp_path / "x.csv.zip", **beside))) == TEXT.encode()
 
 
-def test_names_do_not_matter_for_what_is_packed(tmp_path):
+def test_compression_is_detected_from_content(tmp_path):
     path = tmp_path / "x.csv"
     path.write_bytes(gzip.compress(TEXT.encode()))
     assert read_csv(path, Csv())[0].height == 2
@@ -107,7 +108,7 @@ def _link(path: Path) -> Path:
 
 
 def _huge(path: Path) -> Path:
-    """An archive that states 3 GB: what a member yields is never more than is stated."""
+    """Write an archive with a stated size of 3 GB; a member never yields more than its stated size."""
     zipped(path, **{"x.csv": TEXT})
     data = bytearray(path.read_bytes())
     for magic, size in ((b"PK\x03\x04", 22), (b"PK\x01\x02", 24)):
@@ -136,7 +137,7 @@ def _huge(path: Path) -> Path:
         (_huge, "3,000,000,000 bytes", "if you trust it"),
     ],
 )
-def test_archives_that_are_refused(tmp_path, make, found, fix):
+def test_invalid_archives_raise(tmp_path, make, found, fix):
     path = make(tmp_path / "x.csv.zip")
     with pytest.raises(DataError) as caught:
         read_csv(path, Csv())
@@ -156,24 +157,25 @@ def test_damaged_files(tmp_path, kind, share):
         read_csv(path, Csv())
 
 
-def test_a_gzip_file_that_grows_without_end_is_refused(tmp_path):
+def test_decompression_bomb_raises(tmp_path, monkeypatch):
+    monkeypatch.setattr(compression, "_SAFE_BYTES", 1 << 24)
     path = tmp_path / "x.csv.gz"
-    member = gzip.compress(b"1,2\n" * (1 << 23))
+    member = gzip.compress(b"1,2\n" * (1 << 20))
     with path.open("wb") as file:
-        for _ in range(40):
+        for _ in range(5):
             file.write(member)
-    with pytest.raises(DataError, match=r"more than 1,073,741,824 bytes.*gunzip -k"):
+    with pytest.raises(DataError, match=r"more than 16,777,216 bytes.*gunzip -k"):
         assert sum(map(len, read_chunks(path))) < 0
 
 
-def test_other_encodings_in_zstd_are_refused_with_what_to_do(tmp_path):
+def test_other_encodings_in_zstd_raise_with_a_fix(tmp_path):
     path = zstd(tmp_path / "it's.csv.zst", "a,y\n1,ü\n".encode("latin-1"))
     with pytest.raises(DataError, match=r"zstd -d .*, and use the unpacked file"):
         read_csv(path, Csv(encoding="latin-1"))
 
 
 @pytest.mark.parametrize("name", ["x.parquet.gz", "x.arrow.zst", "x.npz.zip"])
-def test_packed_binary_formats_are_refused_with_what_to_do(tmp_path, name):
+def test_compressed_binary_formats_raise_with_a_fix(tmp_path, name):
     path = tmp_path / name
     path.write_bytes(gzip.compress(b"x"))
     with pytest.raises(DataError, match=r"unpack it with gunzip -k .*, and use the unpacked file"):
@@ -181,7 +183,7 @@ def test_packed_binary_formats_are_refused_with_what_to_do(tmp_path, name):
 
 
 @pytest.mark.parametrize(("kind", "name"), [("gz", "it's 1.csv"), ("zip", "it's 1.csv")])
-def test_the_command_that_unpacks_works(tmp_path, kind, name):
+def test_decompress_command_works(tmp_path, kind, name):
     path = packed(tmp_path, kind, name, TEXT)
     path = path.rename(tmp_path / f"it's 2.parquet.{kind}")
     with pytest.raises(DataError) as caught:
@@ -194,14 +196,14 @@ def test_the_command_that_unpacks_works(tmp_path, kind, name):
     assert unpacked.read_text() == TEXT
 
 
-def test_lines_across_pieces(tmp_path, monkeypatch):
+def test_lines_across_chunks(tmp_path, monkeypatch):
     monkeypatch.setattr("trainer.data.compression.CHUNK_BYTES", 3)
     path = tmp_path / "x.ndjson"
     path.write_bytes(b"ab\n\ncdefgh\ni")
     assert list(read_lines(path)) == [b"ab\n", b"\n", b"cdefgh\n", b"i"]
 
 
-def test_zstd_of_several_frames_and_lines(tmp_path):
+def test_zstd_with_several_frames_and_lines(tmp_path):
     first = zstd(tmp_path / "a.zst", b"a,y\n1,x\r\n2,").read_bytes()
     path = zstd(tmp_path / "x.csv.zst", b"y\n\n3,z")
     path.write_bytes(first + path.read_bytes())
@@ -209,7 +211,7 @@ def test_zstd_of_several_frames_and_lines(tmp_path):
     assert frame.equals(pl.read_csv(io.BytesIO(b"a,y\n1,x\n2,y\n3,z\n"), infer_schema=False))
 
 
-def test_packed_files_in_packed_files_are_refused(tmp_path):
+def test_nested_compression_raises(tmp_path):
     inner = gzip.compress(TEXT.encode())
     (tmp_path / "x.csv.gz").write_bytes(gzip.compress(inner))
     with pytest.raises(DataError, match=r"found a gzip file in it; unpack it with gunzip -k"):

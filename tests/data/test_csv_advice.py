@@ -39,28 +39,28 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_settings_that_are_advised_read_the_file(tmp_path, name):
+def test_advised_settings_read_the_file(tmp_path, name):
     text, wanted = CASES[name]
     path = tmp_path / "x.csv"
     path.write_text(text)
-    found = advice(path, Csv())
-    assert found is not None
+    suggestion = advice(path, Csv())
+    assert suggestion is not None
     for setting, value in wanted.items():
-        assert f"data.csv.{setting}: " in found.fix
-        assert f"data.csv.{setting}=" in found.fix
-        assert {"\t": "tab", True: "true"}.get(value, str(value)) in found.fix
-    assert found.fix.count("data.csv.") == 2 * len(wanted)
+        assert f"data.csv.{setting}: " in suggestion.fix
+        assert f"data.csv.{setting}=" in suggestion.fix
+        assert {"\t": "tab", True: "true"}.get(value, str(value)) in suggestion.fix
+    assert suggestion.fix.count("data.csv.") == 2 * len(wanted)
     frame, _ = read_csv(path, Csv(**wanted))
     assert frame.columns == ["a", "b", "y"]
     assert advice(path, Csv(**wanted)) is None
 
 
-def test_decimal_points_under_decimal_commas(tmp_path):
+def test_warning_about_decimal_points_with_decimal_comma(tmp_path):
     path = tmp_path / "x.csv"
     path.write_text("a,b,y\n" + "".join(f"{at}.5,1.{at}25,x\n" for at in range(9)))
-    found = advice(path, Csv(separator=";", decimal_comma=True))
-    assert found is not None
-    assert "data.csv.decimal_comma=false" in found.fix
+    suggestion = advice(path, Csv(separator=";", decimal_comma=True))
+    assert suggestion is not None
+    assert "data.csv.decimal_comma=false" in suggestion.fix
     _, (note,) = read_csv(path, Csv(decimal_comma=True))
     assert "'a' has numbers with a decimal point, such as '0.5'" in note
     assert "data.csv.decimal_comma: false" in note
@@ -68,14 +68,14 @@ def test_decimal_points_under_decimal_commas(tmp_path):
 
 
 @pytest.mark.parametrize("cells", ["1.234", "1.234;5,5", "0,5;0.5", "x.5", ""])
-def test_decimal_commas_without_a_warning(tmp_path, cells):
+def test_no_warning_about_decimal_commas(tmp_path, cells):
     path = tmp_path / "x.csv"
     path.write_text("a\n" + "\n".join(cells.split(";")) + "\n1\n")
     assert not read_csv(path, Csv(separator=";", decimal_comma=True))[1]
 
 
 @pytest.mark.parametrize("before", ["", "\n", "Report\n"])
-def test_a_header_that_is_read_as_a_row(tmp_path, before):
+def test_warning_about_header_read_as_a_row(tmp_path, before):
     path = tmp_path / "x.csv"
     path.write_text(f"{before}a,b\n" + "1,x\n2,y\n3,z\n")
     csv = Csv(header=False, skip=before.count("Report"))
@@ -90,7 +90,7 @@ def test_a_header_that_is_read_as_a_row(tmp_path, before):
 @pytest.mark.parametrize(
     "text", ["1,x\n2,y\n3,z\n4,u\n", "q,x\na,y\nb,z\nc,u\n", "?,x\n2,y\n3,z\n4,u\n", "a,a\n1,2\n"]
 )
-def test_rows_that_are_no_header(tmp_path, text):
+def test_first_row_is_not_a_header(tmp_path, text):
     path = tmp_path / "x.csv"
     path.write_text(text)
     assert not read_csv(path, Csv(header=False))[1]
@@ -109,56 +109,56 @@ def test_rows_that_are_no_header(tmp_path, text):
         "no table at all. It has text, in\nlines of\nany, length; or\nnone.",
     ],
 )
-def test_nothing_is_advised_where_nothing_is_known(tmp_path, text):
+def test_no_advice_for_unknown_formats(tmp_path, text):
     path = tmp_path / "x.csv"
     path.write_text(text)
     assert advice(path, Csv()) is None
 
 
-def test_lines_before_rows_without_a_header(tmp_path):
+def test_preamble_before_rows_without_header(tmp_path):
     path = tmp_path / "x.csv"
     rows = "".join(f"{at}.5,{at % 3},{'yes' if at % 2 else 'no'}\n" for at in range(20))
     path.write_text("% title\n@relation x\n\n@attribute y {yes,no}\n@data\n" + rows)
-    found = advice(path, Csv())
-    assert found is not None
-    assert "data.csv.skip: 5" in found.fix
-    assert "data.csv.header: false" in found.fix
+    suggestion = advice(path, Csv())
+    assert suggestion is not None
+    assert "data.csv.skip: 5" in suggestion.fix
+    assert "data.csv.header: false" in suggestion.fix
     assert read_csv(path, Csv(skip=5, header=False))[0].shape == (20, 3)
     path.write_text(f"Report\n{rows}")
     assert "data.csv.skip: 1" in getattr(advice(path, Csv()), "fix", "")
 
 
-def test_lines_to_skip_are_counted_from_the_beginning(tmp_path):
+def test_skipped_lines_count_from_the_first_line(tmp_path):
     path = tmp_path / "x.csv"
     path.write_text("one\n\ntwo\na,b,y\n" + "1,2,3\n" * 5)
     for skip in (0, 1, 2):
-        found = advice(path, Csv(skip=skip))
-        assert found is not None
-        assert "data.csv.skip: 3 " in found.fix
+        suggestion = advice(path, Csv(skip=skip))
+        assert suggestion is not None
+        assert "data.csv.skip: 3 " in suggestion.fix
 
 
 def test_single_quotes(tmp_path):
     path = tmp_path / "x.csv"
     path.write_text("a,b\n" + "".join(f"'{at}, x',1\n" for at in range(9)))
-    found = advice(path, Csv())
-    assert found is not None
-    assert 'data.csv.quote: "\'"' in found.fix
-    assert 'data.csv.quote="\'"' in found.fix
+    suggestion = advice(path, Csv())
+    assert suggestion is not None
+    assert 'data.csv.quote: "\'"' in suggestion.fix
+    assert 'data.csv.quote="\'"' in suggestion.fix
     assert read_csv(path, Csv(quote="'"))[0].shape == (9, 2)
 
 
-def test_a_header_without_a_name_for_the_first_column_is_answered_with_names(tmp_path):
+def test_header_without_name_for_first_column_advises_names(tmp_path):
     path = tmp_path / "x.csv"
     path.write_text("mpg,row\nMazda,21.0,6\nFiat,32.4,4\nVolvo,21.4,4\n")
-    found = advice(path, Csv())
-    assert found is not None
-    assert "data.csv.names: [row_2, mpg, row]" in found.fix
-    assert "'data.csv.names=[row_2, mpg, row]'" in found.fix
+    suggestion = advice(path, Csv())
+    assert suggestion is not None
+    assert "data.csv.names: [row_2, mpg, row]" in suggestion.fix
+    assert "'data.csv.names=[row_2, mpg, row]'" in suggestion.fix
     frame, _ = read_csv(path, Csv(names=["row_2", "mpg", "row"]))
     assert frame.height == 3
 
 
-def test_lines_of_another_length_are_answered_with_the_settings(tmp_path):
+def test_ragged_lines_advise_settings(tmp_path):
     path: Path = tmp_path / "x.csv"
     path.write_text("a;b\n1,5;2\n2,5;3\n3,5;4\n")
     with pytest.raises(DataError) as caught:

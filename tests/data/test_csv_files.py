@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainer.config.data import Csv
+from trainer.data import csv_records
 from trainer.data.csv_files import csv_line, read_csv, read_csv_blocks, read_csv_header
 from trainer.errors import DataError
 
@@ -46,7 +47,7 @@ def problem(file: Path, content: str | bytes, **csv: object) -> tuple[str, str, 
         gzip.compress(b"a,b\n1,x\n2,y\n", mtime=0),
     ],
 )
-def test_one_table_in_many_ways(file, content):
+def test_equivalent_files(file, content):
     assert read(file, content) == {"a": ["1", "2"], "b": ["x", "y"]}
 
 
@@ -56,14 +57,14 @@ def test_encodings(file, encoding):
     assert read(file, content, encoding=encoding) == {"a": ["ä"], "b": ["1"]}
 
 
-def test_text_in_another_encoding_than_stated(file):
+def test_wrong_encoding(file):
     utf8 = "a,b\nä,1\n".encode()
     assert "data.csv.encoding: utf-8" in problem(file, utf8, encoding="latin-1")[3]
     assert "data.csv.encoding: utf-8" in problem(file, utf8, encoding="utf-16")[3]
     assert read(file, b"a,b\n1,\xe9", encoding="latin-1")["b"] == ["é"]
 
 
-def test_quoted_line_ends_separators_and_quotes(file):
+def test_quoted_newlines_separators_and_quotes(file):
     content = 'a,b\n"x\ny",1\n"p, ""q""",2\n'
     assert read(file, content) == {"a": ["x\ny", 'p, "q"'], "b": ["1", "2"]}
 
@@ -73,12 +74,12 @@ def test_stray_quotes_are_text(file):
 
 
 def test_missing_values(file):
-    found = read(file, 'a,b\n, NA \n?,1\n"",nan\n')
-    assert found == {"a": [None, None, None], "b": [None, "1", None]}
+    result = read(file, 'a,b\n, NA \n?,1\n"",nan\n')
+    assert result == {"a": [None, None, None], "b": [None, "1", None]}
     assert read(file, "a,b\n-99,\n", null_values=["-99"]) == {"a": [None], "b": [None]}
 
 
-def test_missing_values_in_the_last_column_are_no_short_lines(file):
+def test_missing_values_in_the_last_column(file):
     assert read(file, "a,b\n1,\n\n2,x\n3,\n")["b"] == [None, "x", None]
 
 
@@ -88,31 +89,31 @@ def test_one_column(file):
 
 def test_decimal_commas(file):
     content = "a;b\n3,14;1.234\n-,5;1.234.567,5\n1,5e3;x,y\n"
-    found = read(file, content, separator=";", decimal_comma=True)
-    assert found == {"a": ["3.14", "-.5", "1.5e3"], "b": ["1234", "1234567.5", "x,y"]}
+    result = read(file, content, separator=";", decimal_comma=True)
+    assert result == {"a": ["3.14", "-.5", "1.5e3"], "b": ["1234", "1234567.5", "x,y"]}
 
 
-def test_no_thousands_after_a_zero(file):
-    found = read(file, "a;b\n0.042;1.042\n-0.715;-1.715\n", separator=";", decimal_comma=True)
-    assert found == {"a": ["0.042", "-0.715"], "b": ["1042", "-1715"]}
+def test_no_thousands_separator_after_leading_zero(file):
+    result = read(file, "a;b\n0.042;1.042\n-0.715;-1.715\n", separator=";", decimal_comma=True)
+    assert result == {"a": ["0.042", "-0.715"], "b": ["1042", "-1715"]}
 
 
-def test_decimal_commas_with_units_and_blanks(file):
+def test_decimal_commas_with_units_and_spaces(file):
     content = "a;b;c\n1 234,5;1.234,50 €;x,5\n-2,5;€ 2,5;5,x\n1’000;(12,5 %);abc\n"
-    found = read(file, content, separator=";", decimal_comma=True)
-    assert found == {
+    result = read(file, content, separator=";", decimal_comma=True)
+    assert result == {
         "a": ["1 234.5", "-2.5", "1’000"],
         "b": ["1234.50 €", "€ 2.5", "(12.5 %)"],
         "c": ["x,5", "5,x", "abc"],
     }
 
 
-def test_tabs_by_name(tmp_path):
+def test_tsv_extension(tmp_path):
     assert read(tmp_path / "x.tsv", "a\tb\n1\t2\n") == {"a": ["1"], "b": ["2"]}
     assert read(tmp_path / "x.tsv", "a;b\n1;2\n", separator=";") == {"a": ["1"], "b": ["2"]}
 
 
-def test_columns_without_a_name(file):
+def test_columns_without_name(file):
     file.write_text(",a\n0,x\n")
     frame, notes = read_csv(file, Csv())
     assert frame.columns == ["column_1", "a"]
@@ -120,7 +121,7 @@ def test_columns_without_a_name(file):
 
 
 @pytest.mark.parametrize(
-    ("content", "where", "found"),
+    ("content", "where", "result"),
     [
         (b"", "", "an empty file"),
         (b" \n\n", "", "an empty file"),
@@ -139,9 +140,9 @@ def test_columns_without_a_name(file):
         ("a,b\n1,2\n".encode("utf-16"), "", "UTF-16 text"),
     ],
 )
-def test_broken_files(file, content, where, found):
+def test_malformed_files(file, content, where, result):
     place, _, saw, _ = problem(file, content)
-    assert (place, saw[: len(found)]) == (where, found)
+    assert (place, saw[: len(result)]) == (where, result)
 
 
 def test_many_ragged_lines_are_counted(file):
@@ -161,7 +162,7 @@ def test_many_ragged_lines_are_counted(file):
         max_size=12,
     )
 )
-def test_what_python_writes_is_read_and_found_again(tmp_path_factory, rows):
+def test_round_trip_of_python_csv_writer(tmp_path_factory, rows):
     path = tmp_path_factory.mktemp("csv") / "x.csv"
     with path.open("w", newline="", encoding="utf-8") as stream:
         writer = python_csv.writer(stream, lineterminator="\n", quoting=python_csv.QUOTE_ALL)
@@ -188,12 +189,12 @@ def test_no_header(file):
     assert [csv_line(file, Csv(header=False), row) for row in (0, 1)] == [1, 3]
 
 
-def test_names_replace_those_of_the_header(file):
+def test_names_replace_the_header(file):
     wanted = {"p": ["1", "2"], "q": ["x", "y"]}
     for header in ("a,b", "a,a", "a", '"a\nb",c'):
         assert read(file, f"{header}\n1,x\n2,y\n", names=["p", "q"]) == wanted
-    where, expected, found, _ = problem(file, "a,b,c\n1,2,3\n4,5,6\n", names=["p", "q"])
-    assert (where, found) == ("", "2")
+    where, expected, result, _ = problem(file, "a,b,c\n1,2,3\n4,5,6\n", names=["p", "q"])
+    assert (where, result) == ("", "2")
     assert "3 names in data.csv.names" in expected
     assert problem(file, "a\n1,2\n3\n4,5\n", names=["p", "q"])[0] == ":3"
 
@@ -213,12 +214,12 @@ def test_comments(file, content):
     assert csv_line(file, Csv(comment="#"), 1) == at
 
 
-def test_a_comment_sign_in_a_quoted_field_is_text(file):
-    found = read(file, 'a,b\n"x\n# y",1\n# z\n#p,2\n', comment="# ")
-    assert found == {"a": ["x\n# y", "#p"], "b": ["1", "2"]}
+def test_comment_sign_in_a_quoted_field_is_text(file):
+    result = read(file, 'a,b\n"x\n# y",1\n# z\n#p,2\n', comment="# ")
+    assert result == {"a": ["x\n# y", "#p"], "b": ["1", "2"]}
 
 
-def test_lines_to_skip(file):
+def test_skipped_lines(file):
     content = 'made by "x\n\na,b\n1,x\n2,y\n'
     assert read(file, content, skip=2) == {"a": ["1", "2"], "b": ["x", "y"]}
     assert csv_line(file, Csv(skip=2), 0) == 4
@@ -228,8 +229,8 @@ def test_lines_to_skip(file):
 
 def test_escaped_characters(file):
     lines = ["a,b", r'"p \"q\", r",1', r"x\, y,\N", r'\\,"\N"', '"z \\', r'w",\t', "last,2"]
-    found = read(file, "\n".join(lines), escape="\\")
-    assert found == {
+    result = read(file, "\n".join(lines), escape="\\")
+    assert result == {
         "a": ['p "q", r', "x, y", "\\", "z \nw", "last"],
         "b": ["1", None, None, "t", "2"],
     }
@@ -244,19 +245,19 @@ def test_escaped_characters(file):
         'a b\r\n1.5 "x"\r\n   22  y\r\n',
     ],
 )
-def test_columns_between_blanks(file, content):
+def test_space_separated_columns(file, content):
     assert read(file, content, separator=" ") == {"a": ["1.5", "22"], "b": ["x", "y"]}
 
 
-def test_blanks_in_quotes_are_text_between_blanks(file):
-    found = read(file, 'a  b\n1  "ford  pinto"\n2\t"a\tb"\n', separator=" ")
-    assert found["b"] == ["ford  pinto", "a\tb"]
+def test_spaces_in_quotes_with_space_separator(file):
+    result = read(file, 'a  b\n1  "ford  pinto"\n2\t"a\tb"\n', separator=" ")
+    assert result["b"] == ["ford  pinto", "a\tb"]
 
 
 def test_decimal_commas_in_quotes(file):
     content = 'a,b\n"1,5",x\n"1.234,25","2,5"\n'
-    found = read(file, content, decimal_comma=True)
-    assert found == {"a": ["1.5", "1234.25"], "b": ["x", "2.5"]}
+    result = read(file, content, decimal_comma=True)
+    assert result == {"a": ["1.5", "1234.25"], "b": ["x", "2.5"]}
 
 
 @pytest.mark.parametrize(
@@ -272,24 +273,27 @@ def test_decimal_commas_in_quotes(file):
         {"header": False, "comment": "#", "skip": 1, "escape": "\\", "separator": ";"},
     ],
 )
-def test_a_file_of_several_blocks_is_read_as_at_once(file, csv):
+def test_blocks_are_equal_to_whole_file(file, csv, monkeypatch):
+    monkeypatch.setattr(csv_records, "_BLOCK", 1 << 16)
+    monkeypatch.setattr(csv_records, "_CHUNK", 1 << 15)
+    monkeypatch.setattr("trainer.data.compression.CHUNK_BYTES", 1 << 15)
     csv = Csv(**csv)
-    sign = csv.separator
-    rows = [f"{at}{sign}w{at % 7}{sign}{'x' * 120}" for at in range(120_000)]
-    for at in range(11, len(rows), 1_000):
-        rows[at] = f'{at}{sign}"say ""w{sign}\n"""{sign}y'
+    separator = csv.separator
+    rows = [f"{row}{separator}w{row % 7}{separator}{'x' * 120}" for row in range(2_400)]
+    for row in range(11, len(rows), 100):
+        rows[row] = f'{row}{separator}"a ""w{separator}\n"""{separator}y'
     if csv.comment:
-        rows[70_000:70_000] = ['# a comment with a quote, "'] * 3
-    file.write_text("\n".join(["a" + sign + "b" + sign + "c", "", "", *rows]))
+        rows[1_400:1_400] = ['# a comment with a quote, "'] * 3
+    file.write_text("\n".join([f"a{separator}b{separator}c", "", "", *rows]))
     whole, _ = read_csv(file, csv)
     assert in_blocks(file, csv).equals(whole)
     lines = file.read_text().split("\n")
-    for row in (0, 11, 110_000, whole.height - 1):
+    for row in (0, 11, 2_200, whole.height - 1):
         line = csv_line(file, csv, row)
         assert lines[line - 1].startswith(whole[row, 0])
 
 
-def test_a_first_line_that_looks_like_data_is_warned_of(file):
+def test_warning_about_header_that_looks_like_data(file):
     file.write_text("5.1,3.5,setosa\n" + "4.9,3.0,setosa\n4.7,3.2,versicolor\n" * 5)
     _, notes = read_csv(file, Csv())
     assert "data.csv.header: false" in notes[0]
@@ -311,7 +315,7 @@ def test_a_first_line_that_looks_like_data_is_warned_of(file):
     ),
     quoting=st.sampled_from([python_csv.QUOTE_ALL, python_csv.QUOTE_NONE]),
 )
-def test_what_python_escapes_is_read(tmp_path_factory, rows, quoting):
+def test_escaped_text_of_python_csv_writer(tmp_path_factory, rows, quoting):
     path = tmp_path_factory.mktemp("csv") / "x.csv"
     with path.open("w", newline="", encoding="utf-8") as stream:
         writer = python_csv.writer(
@@ -333,7 +337,7 @@ def test_what_python_escapes_is_read(tmp_path_factory, rows, quoting):
     blanks=st.lists(st.text(" \t", min_size=1, max_size=5), min_size=3, max_size=3),
     end=st.sampled_from(["\n", "\r\n"]),
 )
-def test_fields_between_blanks_are_those_of_split(tmp_path_factory, rows, blanks, end):
+def test_space_separated_fields_equal_str_split(tmp_path_factory, rows, blanks, end):
     path = tmp_path_factory.mktemp("csv") / "x.csv"
     before, between, after = blanks
     lines = [f"{before}{between.join(row)}{after}" for row in [["p", "q"], *rows]]
@@ -344,7 +348,7 @@ def test_fields_between_blanks_are_those_of_split(tmp_path_factory, rows, blanks
 
 @pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "utf-16"])
 @pytest.mark.parametrize("piece", [1, 2, 3, 5, 8])
-def test_pieces_may_end_anywhere(file, monkeypatch, piece, encoding):
+def test_chunk_boundaries(file, monkeypatch, piece, encoding):
     lines = [
         "one", "# é", "a, b", r'"\\\"é\" , \\",x', "# \"", r"é\,\\,\N", '"p', '# q\\', 'r",2', r"\#,3",
     ]  # fmt: skip

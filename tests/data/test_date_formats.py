@@ -19,10 +19,10 @@ DATES = st.datetimes(datetime(1990, 1, 1), datetime(2060, 1, 1))
 
 
 def detect(values, configured=None):
-    census = DateFormatDetector(configured=configured)
+    detector = DateFormatDetector(configured=configured)
     for value in values:
-        census.add(pl.Series("t", [value]))
-    return census.detect()
+        detector.add(pl.Series("t", [value]))
+    return detector.detect()
 
 
 def read(values, date_format):
@@ -31,24 +31,24 @@ def read(values, date_format):
 
 
 @given(st.sampled_from(FORMATS), st.lists(DATES, max_size=10))
-def test_a_day_above_12_decides(date_format, moments):
+def test_day_above_12_determines_the_format(date_format, moments):
     moments = [*moments, datetime(2018, 6, 13, 18, 30)]
     if "%H" not in date_format and "%I" not in date_format:
-        moments = [datetime.combine(each.date(), datetime.min.time()) for each in moments]
+        moments = [datetime.combine(form.date(), datetime.min.time()) for form in moments]
     seconds = 0 if "%S" not in date_format else None
     moments = [
-        each.replace(microsecond=0, second=each.second if seconds is None else 0)
-        for each in moments
+        form.replace(microsecond=0, second=form.second if seconds is None else 0)
+        for form in moments
     ]
-    texts = [each.strftime(date_format) for each in moments]
-    found = detect(texts)
-    assert len(found.formats) == 1, found
-    assert read(texts, found.formats[0]) == moments
+    texts = [form.strftime(date_format) for form in moments]
+    result = detect(texts)
+    assert len(result.formats) == 1, result
+    assert read(texts, result.formats[0]) == moments
 
 
 @given(st.lists(st.dates(date(1990, 1, 1), date(2060, 1, 1)), min_size=1, max_size=10))
-def test_days_up_to_12_decide_nothing(days):
-    texts = [f"{1 + each.day % 12}/{each.month}/{each.year}" for each in days]
+def test_days_up_to_12_are_ambiguous(days):
+    texts = [f"{1 + form.day % 12}/{form.month}/{form.year}" for form in days]
     assert detect(texts).formats == ("%d/%m/%Y", "%m/%d/%Y")
     assert detect(texts, "%m/%d/%Y").formats == ("%m/%d/%Y",)
 
@@ -72,19 +72,19 @@ def test_formats(values, formats):
     assert detect(values).formats == formats
 
 
-def test_eight_digits_are_dates_only_beyond_doubt():
+def test_eight_digits_need_many_dates():
     days = [date(2018, 1, 1) + timedelta(days=9 * step) for step in range(20)]
-    assert detect([f"{each:%Y%m%d}" for each in days]).formats == ("%Y%m%d",)
+    assert detect([f"{form:%Y%m%d}" for form in days]).formats == ("%Y%m%d",)
     assert detect(["20180613", "20180714"]).formats == ()
     assert detect([str(20180101 + step) for step in range(31)]).formats == ()
     assert detect([str(20180101 + step) for step in range(60)]).formats == ()
     assert detect([str(19000000 + 7919 * step) for step in range(20)]).formats == ()
 
 
-def test_what_does_not_fit_is_named():
-    found = detect(["13/06/2018", "14/06/2018", "soon"])
-    assert (found.best_format, found.matched, found.unmatched) == ("%d/%m/%Y", 2, ("soon",))
+def test_unmatched_values_are_listed():
+    result = detect(["13/06/2018", "14/06/2018", "soon"])
+    assert (result.best_format, result.matched, result.unmatched) == ("%d/%m/%Y", 2, ("soon",))
 
 
-def test_a_year_of_two_digits_is_not_in_antiquity():
+def test_two_digit_years():
     assert read(["13/06/18", "13/06/2018"], "%d/%m/%Y") == [None, datetime(2018, 6, 13)]

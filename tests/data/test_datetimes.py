@@ -49,14 +49,14 @@ def test_types_and_formats_agree():
     assert to_microseconds(zoned, None).to_list() == expected
 
 
-def test_elapsed_counts_from_the_earliest_row():
+def test_elapsed_counts_from_the_earliest_date():
     column = fit_datetime("t", pl.Series("t", ["2024-01-03", "2024-01-01", None]), settings())
     assert column.origin == "2024-01-01T00:00:00"
     assert column.elapsed.maximum == 2
     assert column.missing == 1
 
 
-def test_cycles_that_do_not_vary_are_left_out():
+def test_constant_cycles_are_dropped():
     days = [f"2024-01-{day:02d}" for day in range(1, 20)]
     column = fit_datetime("t", pl.Series("t", days), settings())
     assert column.cycles == ("year", "week")
@@ -65,7 +65,7 @@ def test_cycles_that_do_not_vary_are_left_out():
     assert fit_datetime("t", mondays, settings(parts=["elapsed"])).features == ("t.elapsed",)
 
 
-def test_places_in_cycles():
+def test_cycle_positions():
     stamps = np.array(
         ["2024-01-01T00:00", "2024-07-02T00:00", "2024-01-01T12:00", "2023-12-31T00:00"],
         dtype="datetime64[us]",
@@ -75,7 +75,7 @@ def test_places_in_cycles():
     np.testing.assert_allclose(cycle_position("week", stamps)[[0, 3]], [0, 6 / 7])
 
 
-def test_a_missing_date_is_in_the_middle_of_the_circle():
+def test_missing_date_is_the_center_of_the_circle():
     sine, cosine = cycle_waves("day", pl.Series("t", [None, 0], dtype=pl.Int64))
     assert (sine[0], cosine[0]) == (0, 0)
     assert (sine[1], cosine[1]) == (0, 1)

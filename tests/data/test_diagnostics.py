@@ -1,4 +1,4 @@
-"""What was assumed is said, with a setting that works when it is pasted; clean tables say nothing."""
+"""Assumptions are reported with a working setting; clean tables have no messages."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def column(dataset, name="c"):
 
 
 @EITHER
-def test_alphabetical_order_is_said_and_the_fix_works(tmp_path, make_config, dataset):
+def test_alphabetical_order_warns_and_the_fix_works(tmp_path, make_config, dataset):
     path = source(tmp_path, ["oak", "ash", "elm"])
-    found = dataset(make_config(path, "y", {"columns": {"c": {"encode": "ordinal"}}}))
-    (line,) = [line for line in found.warnings if "alphabetical" in line]
+    result = dataset(make_config(path, "y", {"columns": {"c": {"encode": "ordinal"}}}))
+    (line,) = [line for line in result.warnings if "alphabetical" in line]
     assert "ash < elm < oak" in line
     configured = line.split("data.columns.c.levels: ")[1].split("]")[0] + "]"
     settings = {"encode": "ordinal", "levels": yaml.safe_load(configured)}
@@ -38,15 +38,15 @@ def test_alphabetical_order_is_said_and_the_fix_works(tmp_path, make_config, dat
 
 
 @EITHER
-def test_a_scale_is_taken_and_said(tmp_path, make_config, dataset):
+def test_known_scale_is_used_and_noted(tmp_path, make_config, dataset):
     path = source(tmp_path, ["high", "low", "medium", ""])
-    found = dataset(make_config(path, "y", {"categorical": {"encode": "ordinal"}}))
-    assert column(found).levels == ("low", "medium", "high")
-    assert any("low < medium < high" in note and "c.levels" in note for note in found.notes)
+    result = dataset(make_config(path, "y", {"categorical": {"encode": "ordinal"}}))
+    assert column(result).levels == ("low", "medium", "high")
+    assert any("low < medium < high" in note and "c.levels" in note for note in result.notes)
     assert any(
-        "missing values" in note and "c.impute: most_frequent" in note for note in found.notes
+        "missing values" in note and "c.impute: most_frequent" in note for note in result.notes
     )
-    assert not found.warnings
+    assert not result.warnings
     filled = {"categorical": {"encode": "ordinal", "impute": "most_frequent"}}
     assert len(dataset(make_config(path, "y", filled)).notes) == 1
     assert column(dataset(make_config(path, "y"))).levels == ("high", "low", "medium")
@@ -54,23 +54,21 @@ def test_a_scale_is_taken_and_said(tmp_path, make_config, dataset):
 
 @EITHER
 @pytest.mark.parametrize("encode", ["onehot", "ordinal", "embedding"])
-def test_stated_levels_keep_their_order_and_those_that_are_absent(
-    tmp_path, make_config, dataset, encode
-):
+def test_explicit_levels_keep_their_order_and_absent_levels(tmp_path, make_config, dataset, encode):
     path = source(tmp_path, ["high", "low ", "medium"])
     levels = ["low", "medium", "high", "very high"]
-    found = dataset(
+    result = dataset(
         make_config(path, "y", {"columns": {"c": {"encode": encode, "levels": levels}}})
     )
-    assert column(found).levels == tuple(levels)
-    assert sum(column(found).counts) == found.rows("train")
-    assert column(found).counts[3] == 0
-    x = found.preprocessing.transform(found.table.frame if "c" in found.table.frame else
+    assert column(result).levels == tuple(levels)
+    assert sum(column(result).counts) == result.rows("train")
+    assert column(result).counts[3] == 0
+    x = result.preprocessing.transform(result.table.frame if "c" in result.table.frame else
                                       prepare(make_config(path, "y")).table.frame).x  # fmt: skip
     codes = np.array([2, 0, 1])[np.arange(ROWS) % 3]
-    at = found.preprocessing.input_ranges["c"].start
+    at = result.preprocessing.input_ranges["c"].start
     if encode == "onehot":
-        assert column(found).features == tuple(f"c={level}" for level in levels)
+        assert column(result).features == tuple(f"c={level}" for level in levels)
         np.testing.assert_array_equal(x[:, at : at + 4], np.eye(4)[codes])
     else:
         expected = codes / 3 if encode == "ordinal" else codes + 1
@@ -82,7 +80,7 @@ def test_stated_levels_keep_their_order_and_those_that_are_absent(
     ("cells", "levels"),
     [(["3", "1.0", "2"], [1, 2, 3]), (["yes", "no"], ["no", "yes"]), (["true", "FALSE"], [True])],
 )
-def test_stated_levels_make_a_column_categorical(tmp_path, make_config, dataset, cells, levels):
+def test_explicit_levels_make_a_column_categorical(tmp_path, make_config, dataset, cells, levels):
     settings = {"encode": "ordinal", "levels": levels, "ignore_case": True}
     config = make_config(source(tmp_path, cells), "y", {"columns": {"c": settings}})
     if levels == [True]:
@@ -93,9 +91,7 @@ def test_stated_levels_make_a_column_categorical(tmp_path, make_config, dataset,
 
 
 @EITHER
-def test_a_value_that_is_not_among_the_levels_is_an_error_with_its_row(
-    tmp_path, make_config, dataset
-):
+def test_value_outside_explicit_levels_raises_with_its_row(tmp_path, make_config, dataset):
     path = source(tmp_path, ["low", "high", "High"])
     split = {"test": 0, "validation": 0}
     config = make_config(path, "y", {"columns": {"c": {"levels": ["low", "high"]}}, "split": split})
@@ -109,7 +105,7 @@ def test_a_value_that_is_not_among_the_levels_is_an_error_with_its_row(
     assert len(one.value.problems) == 1
 
 
-def test_a_level_that_is_read_as_missing_is_refused_and_the_fix_works(tmp_path, make_config):
+def test_explicit_level_read_as_missing_raises_and_the_fix_works(tmp_path, make_config):
     path = source(tmp_path, ["None", "Mild", "Severe"])
     data = {"columns": {"c": {"encode": "ordinal", "levels": ["None", "Mild", "Severe"]}}}
     with pytest.raises(DataError, match=r"'None', which is in data\.csv") as caught:
@@ -128,27 +124,25 @@ def test_a_level_that_is_read_as_missing_is_refused_and_the_fix_works(tmp_path, 
         (["Straße", "STRASSE", "weg"], ("STRASSE", "Straße", "weg")),
     ],
 )
-def test_levels_that_differ_in_case_are_said_and_merged(
-    tmp_path, make_config, dataset, cells, levels
-):
+def test_levels_that_differ_in_case_warn_and_merge(tmp_path, make_config, dataset, cells, levels):
     path = source(tmp_path, cells)
-    found = dataset(make_config(path, "y"))
-    assert set(column(found).levels) == set(levels)
-    assert any("'c' differ only in case" in line for line in found.warnings)
+    result = dataset(make_config(path, "y"))
+    assert set(column(result).levels) == set(levels)
+    assert any("'c' differ only in case" in line for line in result.warnings)
     folded = dataset(make_config(path, "y", {"columns": {"c": {"ignore_case": True}}}))
     assert len(column(folded).levels) == 2
     assert not folded.warnings
     everywhere = dataset(make_config(path, "y", {"categorical": {"ignore_case": True}}))
     assert column(everywhere) == column(folded)
-    again = type(folded.preprocessing).from_json(folded.preprocessing.to_json())
-    assert again == folded.preprocessing
+    repeated = type(folded.preprocessing).from_json(folded.preprocessing.to_json())
+    assert repeated == folded.preprocessing
     frame = prepare(make_config(path, "y")).table.frame.with_columns(c=np.array(["rEd", "straße"])[
         np.arange(ROWS) % 2])  # fmt: skip
-    assert sorted(set(again.transform(frame).unseen)) == [False, True]
+    assert sorted(set(repeated.transform(frame).unseen)) == [False, True]
 
 
 @EITHER
-def test_blanks_and_the_encoding_of_accents_never_count(tmp_path, make_config, dataset):
+def test_whitespace_and_unicode_form_are_ignored(tmp_path, make_config, dataset):
     cells = [
         "caf\u00e9 noir",
         "cafe\u0301 noir",
@@ -156,10 +150,10 @@ def test_blanks_and_the_encoding_of_accents_never_count(tmp_path, make_config, d
         "caf\u00e9  noir",
         "thé",
     ]
-    found = dataset(make_config(source(tmp_path, cells, cells), "y"))
-    assert column(found).levels == ("caf\u00e9 noir", "thé")
-    assert found.preprocessing.target.classes == ("caf\u00e9 noir", "thé")
-    assert not found.warnings
+    result = dataset(make_config(source(tmp_path, cells, cells), "y"))
+    assert column(result).levels == ("caf\u00e9 noir", "thé")
+    assert result.preprocessing.target.classes == ("caf\u00e9 noir", "thé")
+    assert not result.warnings
 
 
 LABELS = [
@@ -171,11 +165,11 @@ LABELS = [
 
 @EITHER
 @pytest.mark.parametrize("labels", LABELS, ids=lambda labels: labels[0])
-def test_labels_that_differ_in_case_are_said_and_merged(tmp_path, make_config, dataset, labels):
+def test_classes_that_differ_in_case_warn_and_merge(tmp_path, make_config, dataset, labels):
     path = source(tmp_path, ["a", "b"], labels)
-    found = dataset(make_config(path, "y"))
-    assert found.preprocessing.target.task == "multiclass"
-    (line,) = [line for line in found.warnings if "differ only in case" in line]
+    result = dataset(make_config(path, "y"))
+    assert result.preprocessing.target.task == "multiclass"
+    (line,) = [line for line in result.warnings if "differ only in case" in line]
     assert "data.columns.y.ignore_case: true" in line
     folds = {"columns": {"y": {"ignore_case": True}}}
     fixed = dataset(make_config(path, "y", folds))
@@ -198,14 +192,14 @@ def test_labels_that_differ_in_case_are_said_and_merged(tmp_path, make_config, d
     assert encoded[:, 0].tolist() == expected
 
 
-def test_classes_too_small_because_of_case_are_told_apart(tmp_path, make_config):
+def test_classes_too_small_because_of_case_advise_ignore_case(tmp_path, make_config):
     path = source(tmp_path, ["a", "b"], ["yes"] * 30 + ["no"] * 29 + ["YES"])
     with pytest.raises(DataError, match=r"set data\.columns\.y\.ignore_case: true"):
         prepare(make_config(path, "y"))
     prepare(make_config(path, "y", {"columns": {"y": {"ignore_case": True}}}))
 
 
-def test_a_label_of_a_later_row_in_another_case_names_the_setting(tmp_path, make_config):
+def test_test_label_in_another_case_advises_ignore_case(tmp_path, make_config):
     target = prepare(make_config(source(tmp_path, ["a", "b"]), "y")).preprocessing.target
     other = prepare(make_config(source(tmp_path, ["a", "b"], ["YES", "no"], "o.csv"), "y"))
     with pytest.raises(DataError, match=r"data\.columns\.y\.ignore_case: true"):
@@ -213,7 +207,7 @@ def test_a_label_of_a_later_row_in_another_case_names_the_setting(tmp_path, make
 
 
 @pytest.mark.parametrize(
-    ("labels", "data", "says"),
+    ("labels", "data", "message"),
     [
         (["m", "f"], {}, ["positive class", "data.positive"]),
         (["1", "2", "3"], {}, ["only 3 distinct whole numbers", "data.task: regression"]),
@@ -224,26 +218,24 @@ def test_a_label_of_a_later_row_in_another_case_names_the_setting(tmp_path, make
         (["0.5", "1.5", "2.5"], {}, []),
     ],
 )
-def test_guesses_about_the_target(tmp_path, make_config, labels, data, says):
-    found = prepare(make_config(source(tmp_path, ["a", "b"], labels), "y", data))
-    assert len(found.notes) == bool(says)
-    assert all(word in found.notes[0] for word in says)
-    assert not found.warnings
+def test_target_notes(tmp_path, make_config, labels, data, message):
+    result = prepare(make_config(source(tmp_path, ["a", "b"], labels), "y", data))
+    assert len(result.notes) == bool(message)
+    assert all(text in result.notes[0] for text in message)
+    assert not result.warnings
 
 
 @EITHER
-def test_a_level_that_is_read_as_missing_is_said_where_the_order_counts(
-    tmp_path, make_config, dataset
-):
+def test_missing_values_of_ordinal_columns_warn(tmp_path, make_config, dataset):
     path = source(tmp_path, ["None", "Mild", "Severe"])
-    found = dataset(make_config(path, "y", {"columns": {"c": {"encode": "ordinal"}}}))
-    assert any("'None' in 20 rows" in line and "null_values" in line for line in found.warnings)
+    result = dataset(make_config(path, "y", {"columns": {"c": {"encode": "ordinal"}}}))
+    assert any("'None' in 20 rows" in line and "null_values" in line for line in result.warnings)
     assert not dataset(make_config(path, "y")).warnings
 
 
 @EITHER
 @pytest.mark.parametrize(
-    ("cells", "says"),
+    ("cells", "message"),
     [
         (["01234", "10115", "99998"], "data.columns.c.kind: categorical"),
         (["007", "008", "010", "1.5"], "data.columns.c.kind: categorical"),
@@ -254,24 +246,24 @@ def test_a_level_that_is_read_as_missing_is_said_where_the_order_counts(
         (["0.5", "0.25"], None),
     ],
 )
-def test_features_that_may_be_something_else(tmp_path, make_config, dataset, cells, says):
+def test_notes_about_suspicious_features(tmp_path, make_config, dataset, cells, message):
     path = source(tmp_path, cells)
-    found = dataset(make_config(path, "y"))
-    assert [says in note for note in found.notes] == ([] if says is None else [True])
-    assert not found.warnings
-    if says is not None:
+    result = dataset(make_config(path, "y"))
+    assert [message in note for note in result.notes] == ([] if message is None else [True])
+    assert not result.warnings
+    if message is not None:
         fixes = {
             "data.columns.c.kind: categorical": {"columns": {"c": {"kind": "categorical"}}},
             "data.features.exclude: [c]": {"features": {"exclude": ["c"]}},
         }
-        assert not dataset(make_config(path, "y", fixes[says])).notes
+        assert not dataset(make_config(path, "y", fixes[message])).notes
 
 
 @EITHER
-def test_few_whole_numbers_are_said_by_check_alone(tmp_path, make_config, dataset):
-    found = dataset(make_config(source(tmp_path, ["1", "2", "3"]), "y"))
-    assert not found.notes
-    (hint,) = found.hints
+def test_few_whole_numbers_are_a_hint(tmp_path, make_config, dataset):
+    result = dataset(make_config(source(tmp_path, ["1", "2", "3"]), "y"))
+    assert not result.notes
+    (hint,) = result.hints
     assert "'c'" in hint
     assert "data.columns.c.kind: categorical" in hint
     configured = {"columns": {"c": {"kind": "numeric"}}}

@@ -1,4 +1,4 @@
-"""Folds: one part of the rows that are not tested validates, whatever the rule of the split."""
+"""Folds: every row outside the test split is in one validation fold, for every split rule."""
 
 import numpy as np
 import polars as pl
@@ -31,14 +31,14 @@ def frame(rows):
     )
 
 
-def assigned(table, seed, target="label", named=None, takes_part=None, **split):
+def assigned(table, seed, target="label", named=None, has_target=None, **split):
     file = SourceFile("table.csv", 1, table.height, "")
     config = Config.model_validate(
         {"data": {"source": "table.csv", "target": target, "split": split}}
     )
-    takes_part = np.ones(table.height, dtype=np.bool_) if takes_part is None else takes_part
+    has_target = np.ones(table.height, dtype=np.bool_) if has_target is None else has_target
     return assign_splits(
-        Table(table, (file,), named, Csv(), ("csv",)), config.data, seed, takes_part
+        Table(table, (file,), named, Csv(), ("csv",)), config.data, seed, has_target
     )
 
 
@@ -67,108 +67,117 @@ TIME = {"by": "time", "column": "when"}
     test=st.sampled_from([0.0, 0.2, 0.35]),
     seed=SEEDS,
 )
-def test_each_row_that_is_not_tested_validates_once(rule, rows, folds, test, seed):
+def test_each_row_is_validated_once(rule, rows, folds, test, seed):
     table, rest = frame(rows), np.arange(rows) % 10 != 4
-    split = {"test": test, "takes_part": rest, **RULES[rule]}
+    split = {"test": test, "has_target": rest, **RULES[rule]}
     try:
         plain = assigned(table, seed, **split)
     except DataError:
-        reject()  # so few groups that none validates
-    found = all_folds(table, seed, folds, **split)
-    validates = np.sum([one == VALIDATION for one in found], axis=0)
-    for one in found:
-        assert np.array_equal(one == TEST, plain == TEST)
-        assert np.array_equal(one == DROPPED, ~rest)
-    assert np.array_equal(validates == 1, rest & (plain != TEST))
-    assert validates.max() == 1
-    again = all_folds(table, seed, folds, **split)
-    assert np.array_equal(found, again)
+        reject()  # too few groups for a validation row
+    assignments = all_folds(table, seed, folds, **split)
+    validation_counts = np.sum([assignment == VALIDATION for assignment in assignments], axis=0)
+    for assignment in assignments:
+        assert np.array_equal(assignment == TEST, plain == TEST)
+        assert np.array_equal(assignment == DROPPED, ~rest)
+    assert np.array_equal(validation_counts == 1, rest & (plain != TEST))
+    assert validation_counts.max() == 1
+    repeated = all_folds(table, seed, folds, **split)
+    assert np.array_equal(assignments, repeated)
 
 
 @settings(max_examples=25, deadline=None)
 @given(rows=st.integers(60, 200), folds=st.integers(2, 5), seed=SEEDS)
-def test_folds_are_as_large_as_those_of_scikit_learn(rows, folds, seed):
+def test_fold_sizes_equal_scikit_learn(rows, folds, seed):
     table = frame(rows)
     labels = table["label"].to_numpy()
     for rule, splitter in (("random", KFold(folds)), ("stratified", StratifiedKFold(folds))):
-        found = all_folds(table, seed, folds, **RULES[rule], test=0.2)
-        rest = found[0] != TEST
-        theirs = [len(part) for _, part in splitter.split(labels[rest], labels[rest])]
-        assert [int(np.sum(one == VALIDATION)) for one in found] == theirs
+        assignments = all_folds(table, seed, folds, **RULES[rule], test=0.2)
+        rest = assignments[0] != TEST
+        expected = [len(part) for _, part in splitter.split(labels[rest], labels[rest])]
+        assert [int(np.sum(assignment == VALIDATION)) for assignment in assignments] == expected
     for label in "abc":
-        counts = [np.sum(one[labels == label] == VALIDATION) for one in found]
+        counts = [np.sum(assignment[labels == label] == VALIDATION) for assignment in assignments]
         assert max(counts) - min(counts) <= 1
 
 
 @settings(max_examples=25, deadline=None)
 @given(rows=st.integers(150, 260), folds=st.integers(2, 7), seed=SEEDS)
-def test_groups_stay_together_as_many_in_each_fold(rows, folds, seed):
+def test_group_folds_have_equal_group_counts(rows, folds, seed):
     table = frame(rows)
     groups = table["group"].to_numpy()
-    found = all_folds(table, seed, folds, **RULES["group"], test=0)
-    theirs = GroupKFold(folds, shuffle=True, random_state=0).split(groups, None, groups)
-    counts = [len(set(groups[part])) for _, part in theirs]
-    assert sorted(len(set(groups[one == VALIDATION])) for one in found) == sorted(counts)
-    for one in found:
-        assert not set(groups[one == TRAIN]) & set(groups[one == VALIDATION])
+    assignments = all_folds(table, seed, folds, **RULES["group"], test=0)
+    expected = GroupKFold(folds, shuffle=True, random_state=0).split(groups, None, groups)
+    counts = [len(set(groups[part])) for _, part in expected]
+    assert sorted(
+        len(set(groups[assignment == VALIDATION])) for assignment in assignments
+    ) == sorted(counts)
+    for assignment in assignments:
+        assert not set(groups[assignment == TRAIN]) & set(groups[assignment == VALIDATION])
 
 
 @settings(max_examples=25, deadline=None)
 @given(rows=st.integers(20, 200), folds=st.integers(2, 7), test=st.sampled_from([0, 0.2, 0.35]))
-def test_time_folds_are_those_of_scikit_learn(rows, folds, test):
+def test_time_folds_equal_scikit_learn(rows, folds, test):
     table = frame(rows)
-    found = all_folds(table, 0, folds, **TIME, test=test)
+    assignments = all_folds(table, 0, folds, **TIME, test=test)
     plain = assigned(table, 0, **TIME, test=test)
     order = np.argsort(table["when"].to_numpy())
     rest = order[plain[order] != TEST]
-    assert all(np.array_equal(one == TEST, plain == TEST) for one in found)
-    for one, (train, part) in zip(found, TimeSeriesSplit(folds).split(rest), strict=True):
-        assert set(np.flatnonzero(one == TRAIN)) == set(rest[train])
-        assert set(np.flatnonzero(one == VALIDATION)) == set(rest[part])
-        assert set(np.flatnonzero(one == DROPPED)) == set(rest[part.max() + 1 :])
+    assert all(np.array_equal(assignment == TEST, plain == TEST) for assignment in assignments)
+    for assignment, (train, part) in zip(
+        assignments, TimeSeriesSplit(folds).split(rest), strict=True
+    ):
+        assert set(np.flatnonzero(assignment == TRAIN)) == set(rest[train])
+        assert set(np.flatnonzero(assignment == VALIDATION)) == set(rest[part])
+        assert set(np.flatnonzero(assignment == DROPPED)) == set(rest[part.max() + 1 :])
 
 
-def test_rows_of_one_time_are_in_one_fold():
+def test_rows_with_the_same_time_are_in_one_fold():
     table = pl.DataFrame({"when": [1, 2, 3, 4, 4, 5, 6, 7], "y": [0.5] * 8})
-    found = all_folds(table, 0, 3, target="y", test=0, **TIME)
-    assert [one.tolist() for one in found] == [
+    assignments = all_folds(table, 0, 3, target="y", test=0, **TIME)
+    assert [assignment.tolist() for assignment in assignments] == [
         [0, 0, 1, -1, -1, -1, -1, -1],
         [0, 0, 0, 1, 1, 1, -1, -1],
         [0, 0, 0, 0, 0, 0, 1, 1],
     ]
 
 
-def test_rows_depend_on_the_seed_and_on_their_numbers_alone():
+def test_folds_depend_only_on_seed_and_row_numbers():
     table = frame(120)
-    one = assigned(table, 5, fold="2/5", **RULES["random"])
-    assert np.array_equal(one, assigned(table.with_columns(x=-pl.col("x")), 5, fold="2/5",
+    assignment = assigned(table, 5, fold="2/5", **RULES["random"])
+    assert np.array_equal(assignment, assigned(table.with_columns(x=-pl.col("x")), 5, fold="2/5",
                                         **RULES["random"]))  # fmt: skip
-    assert not np.array_equal(one, assigned(table, 6, fold="2/5", **RULES["random"]))
+    assert not np.array_equal(assignment, assigned(table, 6, fold="2/5", **RULES["random"]))
 
 
-def test_folds_by_hash_stay_when_rows_are_added():
+def test_hash_folds_are_stable_when_rows_are_added():
     table = frame(400)
     for rule in ("hash", "hash of rows"):
         whole = assigned(table, 3, fold="2/4", **RULES[rule])
         assert np.array_equal(assigned(table[:150], 3, fold="2/4", **RULES[rule]), whole[:150])
-        shares = [np.mean(one == VALIDATION) for one in all_folds(frame(4000), 3, 4, **RULES[rule])]
+        shares = [
+            np.mean(assignment == VALIDATION)
+            for assignment in all_folds(frame(4000), 3, 4, **RULES[rule])
+        ]
         assert shares == pytest.approx([0.2] * 4, abs=0.03)
 
 
-def test_training_files_are_cut_into_folds():
+def test_named_training_files_are_split_into_folds():
     named = np.array([TEST if row % 4 == 0 else TRAIN for row in range(100)], dtype=np.int8)
-    found = all_folds(frame(100), 0, 5, named=named)
-    assert all(np.array_equal(one == TEST, named == TEST) for one in found)
-    assert np.array_equal(np.sum([one == VALIDATION for one in found], axis=0), named == TRAIN)
+    assignments = all_folds(frame(100), 0, 5, named=named)
+    assert all(np.array_equal(assignment == TEST, named == TEST) for assignment in assignments)
+    assert np.array_equal(
+        np.sum([assignment == VALIDATION for assignment in assignments], axis=0), named == TRAIN
+    )
 
 
-def test_most_rows_may_be_tested():
-    found = all_folds(frame(200), 0, 2, test=0.9, **RULES["stratified"])
-    assert [np.bincount(one).tolist() for one in found] == [[10, 10, 180]] * 2
+def test_large_test_share():
+    assignments = all_folds(frame(200), 0, 2, test=0.9, **RULES["stratified"])
+    assert [np.bincount(assignment).tolist() for assignment in assignments] == [[10, 10, 180]] * 2
 
 
 @pytest.mark.parametrize(
-    ("table", "split", "says"),
+    ("table", "split", "message"),
     [
         (
             frame(6),
@@ -199,21 +208,21 @@ def test_most_rows_may_be_tested():
         ),
     ],
 )
-def test_too_few_for_the_folds(table, split, says):
-    with pytest.raises(DataError, match=r"(?s)data\.split: .*" + says):
+def test_too_few_for_the_folds(table, split, message):
+    with pytest.raises(DataError, match=r"(?s)data\.split: .*" + message):
         assigned(table, 0, fold="2/5", **split)
 
 
-def test_the_seed_of_the_split_is_its_own(prepare_frame):
+def test_split_seed(prepare_frame):
     table = {"x": range(100), "y": np.linspace(0, 1, 100)}
-    one = prepare_frame(table, seed=1)
+    dataset = prepare_frame(table, seed=1)
     assert np.array_equal(
-        prepare_frame(table, seed=2, split={"seed": 1}).assignment, one.assignment
+        prepare_frame(table, seed=2, split={"seed": 1}).assignment, dataset.assignment
     )
-    assert not np.array_equal(prepare_frame(table, seed=2).assignment, one.assignment)
+    assert not np.array_equal(prepare_frame(table, seed=2).assignment, dataset.assignment)
 
 
-def test_rows_later_than_the_fold_are_dropped_and_told_of(tmp_path):
+def test_rows_later_than_the_fold_are_dropped_with_a_warning(tmp_path):
     table = frame(60).with_columns(
         pl.when(pl.col("x") == 7).then(None).otherwise(pl.col("label")).alias("label")
     )
@@ -231,7 +240,7 @@ def test_rows_later_than_the_fold_are_dropped_and_told_of(tmp_path):
     }
 
 
-def test_without_folds_the_record_knows_the_words_it_knew(prepare_frame):
+def test_split_categories_without_folds(prepare_frame):
     dataset = prepare_frame({"x": range(40), "y": ["a", "b"] * 20})
     words = split_frame(dataset)["reason"].dtype.categories.to_list()
     assert words == ["no target", "duplicate", "missing value", "outlier"]

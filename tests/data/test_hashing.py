@@ -11,7 +11,7 @@ def test_mix_is_splitmix64():
     assert hex(int(first[0])) == "0xe220a8397b1dcdaf"
 
 
-def test_keys_are_fixed_and_even():
+def test_keys_are_fixed_and_uniform():
     rows = np.arange(100_000)
     places = to_unit_interval(row_keys(0, rows))
     assert np.abs(np.histogram(places, 10, (0, 1))[0] / 10_000 - 1).max() < 0.05
@@ -20,7 +20,7 @@ def test_keys_are_fixed_and_even():
     assert int(text_keys(3, pl.Series(["a"]))[0]) == 0xAACAD70231049035
 
 
-def test_records_tell_cells_and_columns_apart():
+def test_record_keys_depend_on_cells_and_columns():
     frame = pl.DataFrame({"a": ["x", "y", None, "x"], "b": ["y", "x", "x", "y"]})
     keys = record_keys(0, frame).tolist()
     assert len(set(keys)) == 3

@@ -1,4 +1,4 @@
-"""Splits without folds stay what they were: byte for byte, as the code before folds gave them."""
+"""Splits without folds are unchanged, byte for byte, from the version before folds."""
 
 import hashlib
 from itertools import product
@@ -19,7 +19,7 @@ SHARES = ((0.2, 0.2), (0.3, 0.0), (0.0, 0.15))
 
 
 def numbers(rows, factor, modulus):
-    """Numbers in no order; the same on every machine."""
+    """Return unordered numbers that are the same on every machine."""
     return [row * factor % modulus for row in range(rows)]
 
 
@@ -74,15 +74,15 @@ def data_of(rule, test, validation, **split):
 
 
 def digest(table, rule):
-    """Of the assignments, or refusals, for all seeds and shares; some rows take no part."""
-    takes_part = np.arange(table.frame.height) % 11 != 3
-    found = hashlib.sha256()
+    """Hash the assignments, or errors, for all seeds and shares; some rows have no target."""
+    has_target = np.arange(table.frame.height) % 11 != 3
+    hasher = hashlib.sha256()
     for seed, (test, validation) in product(SEEDS, SHARES):
         try:
-            found.update(assign_splits(table, data_of(rule, test, validation), seed, takes_part))
+            hasher.update(assign_splits(table, data_of(rule, test, validation), seed, has_target))
         except DataError:
-            found.update(b"DataError")
-    return found.hexdigest()[:16]
+            hasher.update(b"DataError")
+    return hasher.hexdigest()[:16]
 
 
 KNOWN = {
@@ -102,5 +102,5 @@ KNOWN = {
 
 @pytest.mark.parametrize("rows", TABLES)
 @pytest.mark.parametrize("rule", RULES)
-def test_assignments_are_those_of_before(rows, rule):
+def test_assignments_are_unchanged(rows, rule):
     assert digest(table_of(TABLES[rows], rule), rule) == KNOWN[rule][rows]

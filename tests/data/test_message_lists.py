@@ -7,7 +7,7 @@ from trainer.data.message_lists import quoted, truncated
 
 
 @pytest.mark.parametrize(
-    ("words", "most", "text"),
+    ("words", "limit", "text"),
     [
         ([], 2, ""),
         (["a", "b"], 2, "'a', 'b'"),
@@ -16,20 +16,20 @@ from trainer.data.message_lists import quoted, truncated
         (["a", "b", "c"], None, "'a', 'b', 'c'"),
     ],
 )
-def test_words_in_quotes(words, most, text):
-    assert quoted(words, most) == text
+def test_quoted_names(words, limit, text):
+    assert quoted(words, limit) == text
 
 
-def test_lines_of_many_columns():
+def test_truncated_lines():
     lines = [f"line {number}" for number in range(7)]
     assert truncated(lines, "columns") == [*lines[:5], "and 2 more columns"]
     assert truncated(lines[:5], "columns") == lines[:5]
 
 
-def test_a_wide_table_of_amounts_has_few_warnings(prepare_frame):
+def test_wide_table_of_formatted_numbers_has_few_warnings(prepare_frame):
     frame = {f"m{number}": [f"${1000 + row * (number + 1):,}" for row in range(40)]
-             for number in range(300)}  # fmt: skip
+             for number in range(60)}  # fmt: skip
     dataset = prepare_frame(pl.DataFrame({**frame, "y": ["a", "b"] * 20}))
     read = [warning for warning in dataset.warnings if "is read as numbers" in warning]
     assert len(read) == 5
-    assert "and 295 more columns of numbers or dates written as text" in dataset.warnings
+    assert "and 55 more columns of numbers or dates written as text" in dataset.warnings

@@ -1,4 +1,4 @@
-"""A target without values is named, with its files, and with the words that were read as missing."""
+"""Errors about targets without values name the files and the text read as missing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def table(tmp_path, labels, name="t.csv"):
 
 @pytest.mark.parametrize("dataset", [prepare, prepare_streaming])
 @pytest.mark.parametrize(
-    ("cell", "says"),
+    ("cell", "messages"),
     [
         ("", ["'kind'", "none with a target in 40 rows", "set data.target to another"]),
         ("NA", ["'kind'", "'NA' in 40 rows", "set data.csv.null_values to a list without it"]),
@@ -32,23 +32,23 @@ def table(tmp_path, labels, name="t.csv"):
         ),
     ],
 )
-def test_a_target_without_values_is_named(tmp_path, make_config, dataset, cell, says):
+def test_target_without_values_raises(tmp_path, make_config, dataset, cell, messages):
     source = table(tmp_path, [cell] * 40)
     with pytest.raises(DataError) as caught:
         dataset(make_config(source, "kind"))
-    assert all(word in str(caught.value) for word in [source, *says]), str(caught.value)
+    assert all(text in str(caught.value) for text in [source, *messages]), str(caught.value)
 
 
-def test_the_fix_that_is_named_works(tmp_path, make_config):
+def test_the_fix_works(tmp_path, make_config):
     source = table(tmp_path, ["NA", "None"] * 20)
     with pytest.raises(DataError, match=r"set data.csv.null_values to a list without them"):
         prepare(make_config(source, "kind"))
-    words = [word for word in Csv().null_values if word not in ("NA", "None")]
+    words = [text for text in Csv().null_values if text not in ("NA", "None")]
     dataset = prepare(make_config(source, "kind", {"csv": {"null_values": words}}))
     assert set(dataset.preprocessing.target.classes) == {"NA", "None"}
 
 
-def test_init_and_several_targets_and_files_name_them(tmp_path, make_config):
+def test_init_and_several_targets_and_files(tmp_path, make_config):
     first, other = table(tmp_path, [""] * 40), table(tmp_path, [""] * 40, "u.csv")
     with pytest.raises(DataError, match="'kind'"):
         inspect_table(Data(source=first, target="kind"))
@@ -56,14 +56,14 @@ def test_init_and_several_targets_and_files_name_them(tmp_path, make_config):
         prepare(make_config([first, other], ["kind", "c"]))
 
 
-def test_columns_that_never_have_values_together(tmp_path, make_config):
+def test_targets_without_common_rows(tmp_path, make_config):
     path = tmp_path / "t.csv"
     path.write_text("x,p,q\n" + "1,1.5,\n2,,2.5\n" * 10)
     with pytest.raises(DataError, match=r"'p', 'q'.*use one column"):
         prepare(make_config(str(path), ["p", "q"]))
 
 
-def test_rows_that_a_word_left_out_are_counted(tmp_path, make_config):
+def test_rows_dropped_for_null_values_are_counted(tmp_path, make_config):
     source = table(tmp_path, ["None", "mild", "severe", "mild"] * 10)
     warnings = prepare(make_config(source, "kind")).warnings
     assert any("10 rows dropped: no target ('None' in 10 rows" in line for line in warnings)

@@ -9,7 +9,7 @@ from trainer.data.ndjson_files import NESTED, ndjson_line, read_ndjson, read_ndj
 from trainer.errors import DataError
 
 
-def test_ndjson_is_text(tmp_path):
+def test_values_are_text(tmp_path):
     path = tmp_path / "x.ndjson"
     path.write_text('{"a": 1, "b": "x"}\n\n{"b": true, "a": 1.50}\n{"a": NaN, "c": " "}\n')
     frame = read_ndjson(path)
@@ -26,7 +26,7 @@ def test_ndjson_is_text(tmp_path):
     [("[1]", "a list"), ("3", "the value '3'"),
      ("{broken", "'{broken'"), ('{"a":' * 5000, "")],
 )  # fmt: skip
-def test_ndjson_names_the_line(tmp_path, line, found):
+def test_error_gives_the_line(tmp_path, line, found):
     path = tmp_path / "x.ndjson"
     path.write_text('{"a": 1}\n' + line + "\n")
     with pytest.raises(DataError) as caught:
@@ -35,7 +35,7 @@ def test_ndjson_names_the_line(tmp_path, line, found):
     assert found in caught.value.problems[0].found
 
 
-def test_ndjson_keeps_lists_and_objects_as_json(tmp_path):
+def test_lists_and_objects_are_json(tmp_path):
     path = tmp_path / "x.ndjson"
     path.write_text(
         '{"a": "x", "b": {"n": 1.50, "ü": [null]}}\n{"a": [1], "b": null}\n{"a": "y"}\n'
@@ -46,7 +46,7 @@ def test_ndjson_keeps_lists_and_objects_as_json(tmp_path):
     assert frame["b"].to_list() == [['{"n": 1.5, "ü": [null]}'], None, None]
 
 
-def test_a_column_that_is_nested_late_is_nested_in_all_blocks(tmp_path):
+def test_column_nested_in_a_later_block_is_nested_in_all(tmp_path):
     path = tmp_path / "x.ndjson.gz"
     lines = ['{"a": "x", "b": 1}'] * 50_001 + ['{"a": {}, "b": 2}']
     path.write_bytes(gzip.compress("\n".join(lines).encode()))

@@ -20,7 +20,7 @@ EXCLUDED = ["list", "object", "bytes", "money", "array", "null", "deep"]
 
 
 def odd_frame(sign: str = "a") -> pl.DataFrame:
-    """Columns of every type that no network can read, beside two that one can."""
+    """Columns of every unsupported type, and two supported ones."""
     numbers = range(ROWS)
     return pl.DataFrame(
         {
@@ -58,9 +58,7 @@ def write(frame: pl.DataFrame, path) -> str:
 @pytest.mark.parametrize(
     "features", [{"exclude": EXCLUDED}, {"include": ["x"]}, {"exclude": ["[!x]*"]}]
 )
-def test_columns_that_are_no_features_may_hold_anything(
-    tmp_path, make_config, name, read, features
-):
+def test_unused_columns_can_be_nested(tmp_path, make_config, name, read, features):
     source = write(odd_frame(), tmp_path / name)
     dataset = read(make_config(source, "y", {"features": features}))
     assert dataset.preprocessing.feature_names == ("x",)
@@ -69,7 +67,7 @@ def test_columns_that_are_no_features_may_hold_anything(
 
 @pytest.mark.parametrize("name", ["{}.parquet", "{}.ndjson"])
 @pytest.mark.parametrize("read", [prepare, prepare_streaming])
-def test_such_columns_may_differ_between_files(tmp_path, make_config, name, read):
+def test_unused_nested_columns_can_differ_between_files(tmp_path, make_config, name, read):
     one, other = odd_frame(), odd_frame("b").with_columns(list=pl.lit("plain"))
     sources = [
         write(one, tmp_path / name.format("one")),
@@ -83,7 +81,7 @@ def test_such_columns_may_differ_between_files(tmp_path, make_config, name, read
 
 @pytest.mark.parametrize("name", ["x.parquet", "x.arrow", "x.ndjson"])
 @pytest.mark.parametrize("read", [prepare, prepare_streaming])
-def test_what_is_said_of_a_used_column_reads_the_table(tmp_path, make_config, name, read):
+def test_nested_feature_raises_and_the_fix_works(tmp_path, make_config, name, read):
     source = write(
         odd_frame().select("x", "object", "bytes", "money", "array", "null", "y"), tmp_path / name
     )
@@ -99,7 +97,7 @@ def test_what_is_said_of_a_used_column_reads_the_table(tmp_path, make_config, na
 @pytest.mark.parametrize("key", ["target", "weight", "split"])
 @pytest.mark.parametrize("name", ["x.parquet", "x.ndjson"])
 @pytest.mark.parametrize("read", [prepare, prepare_streaming])
-def test_a_nested_target_or_weight_is_refused(tmp_path, make_config, name, read, key):
+def test_nested_target_or_weight_raises(tmp_path, make_config, name, read, key):
     source = write(odd_frame(), tmp_path / name)
     data = {"features": {"include": ["x"]}}
     target = "object" if key == "target" else "y"
@@ -107,7 +105,7 @@ def test_a_nested_target_or_weight_is_refused(tmp_path, make_config, name, read,
         data["weight"] = "object"
     if key == "split":
         data["split"] = {"by": "group", "column": "object"}
-    # A list may hold the labels of a multilabel target; an object is no such list.
+    # A list can contain the labels of a multilabel target; an object cannot.
     with pytest.raises(DataError, match=r"(single values|lists of labels).* 'object'"):
         read(make_config(source, target, data))
 
@@ -141,7 +139,7 @@ def test_rows_with_nested_columns_are_split_by_hash_and_audited(tmp_path, make_c
 
 
 @pytest.mark.parametrize("streamed", [False, True])
-def test_rows_whose_features_are_nested_are_refused(tmp_path, make_config, streamed):
+def test_nested_features_in_new_data_raise(tmp_path, make_config, streamed):
     config = make_config(
         write(odd_frame(), tmp_path / "x.parquet"), "y", {"features": {"include": ["x"]}}
     )

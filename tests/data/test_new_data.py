@@ -1,4 +1,4 @@
-"""Other rows have the numbers that training rows with the same cells have, at once and in parts."""
+"""New rows are encoded like training rows with the same cells, in memory and streamed."""
 
 from datetime import time, timedelta
 
@@ -11,12 +11,12 @@ from trainer.data.new_data import evaluation_dataset, prediction_batches
 from trainer.data.prepare import prepare
 from trainer.errors import DataError
 
-BOTH = pytest.mark.parametrize("streamed", [False, True], ids=["at once", "in parts"])
+BOTH = pytest.mark.parametrize("streamed", [False, True], ids=["in memory", "streamed"])
 
 
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch):
-    """Many parts and blocks out of small files."""
+    """Split small files into many batches and blocks."""
     monkeypatch.setattr(streams, "BATCH_ROWS", 32)
     monkeypatch.setattr(csv_records, "_BLOCK", 1 << 10)
     monkeypatch.setattr(csv_records, "_CHUNK", 1 << 9)
@@ -24,15 +24,15 @@ def small_parts(monkeypatch):
 
 
 @pytest.fixture
-def made(mixed_frame, tmp_path, make_config):
-    """A prepared table, and a function that names other files to its `data` section."""
+def prepared(mixed_frame, tmp_path, make_config):
+    """A dataset, and a function that returns its `data` section for another source."""
     mixed_frame.write_csv(tmp_path / "first.csv")
     config = make_config(str(tmp_path / "first.csv"), "y", {"features": {"exclude": ["part"]}})
 
-    def other(path):
+    def section_for(path):
         return config.data.model_copy(update={"source": str(path)})
 
-    return prepare(config), other
+    return prepare(config), section_for
 
 
 def write(frame, path):
@@ -43,18 +43,20 @@ def write(frame, path):
     return path
 
 
-def ask(made, path, *keep, streamed):
-    dataset, other = made
-    return list(prediction_batches(other(path), dataset.preprocessing, keep, streamed=streamed))
+def predict(prepared, path, *keep, streamed):
+    dataset, section_for = prepared
+    return list(
+        prediction_batches(section_for(path), dataset.preprocessing, keep, streamed=streamed)
+    )
 
 
 @BOTH
 @pytest.mark.parametrize("name", ["other.csv", "other.parquet"])
-def test_rows_are_encoded_as_in_training(made, mixed_frame, tmp_path, name, streamed):
-    dataset, _ = made
+def test_rows_are_encoded_as_in_training(prepared, mixed_frame, tmp_path, name, streamed):
+    dataset, _ = prepared
     expected = dataset.preprocessing.transform(dataset.table.frame)
     path = write(mixed_frame, tmp_path / name)
-    parts = ask(made, path, "a", "part", streamed=streamed)
+    parts = predict(prepared, path, "a", "part", streamed=streamed)
     assert [part.first for part in parts] == ([0, 32, 64, 96] if streamed else [0])
     x = np.concatenate([part.encoded.x for part in parts])
     np.testing.assert_allclose(x, expected.x, rtol=1e-6)
@@ -64,47 +66,47 @@ def test_rows_are_encoded_as_in_training(made, mixed_frame, tmp_path, name, stre
 
 
 @BOTH
-def test_types_of_kept_columns_stay(made, mixed_frame, tmp_path, streamed):
+def test_types_of_passed_through_columns_are_kept(prepared, mixed_frame, tmp_path, streamed):
     rows = mixed_frame.height
     spans = mixed_frame.with_columns(
         span=pl.Series([timedelta(seconds=row, microseconds=7) for row in range(rows)]),
         clock=pl.Series([time(row % 24, 30, 1) for row in range(rows)]),
     )
     path = write(spans, tmp_path / "other.parquet")
-    parts = ask(made, path, "*", streamed=streamed)
+    parts = predict(prepared, path, "*", streamed=streamed)
     kept = pl.concat([part.kept for part in parts])
     assert kept.select("span", "clock").equals(spans.select("span", "clock"))
     assert kept.columns == spans.columns
 
 
 @BOTH
-def test_columns_that_are_not_there(made, tmp_path, streamed):
+def test_missing_columns(prepared, tmp_path, streamed):
     path = tmp_path / "other.csv"
     path.write_text("a,b,c,d,f,ee\n1,2,red,x,2024-01-01,yes\n")
     with pytest.raises(DataError, match=r"'e', as in training.*did you mean 'ee'"):
-        ask(made, path, streamed=streamed)
+        predict(prepared, path, streamed=streamed)
     path.write_text("a,b,c,d,f,e\n1,2,red,x,2024-01-01,yes\n")
     with pytest.raises(DataError, match=r"columns to keep.*'bb'.*did you mean 'b'"):
-        ask(made, path, "bb", streamed=streamed)
+        predict(prepared, path, "bb", streamed=streamed)
     path.write_text("a,b,c,d,f,e\n")
     with pytest.raises(DataError, match="no rows"):
-        ask(made, path, streamed=streamed)
+        predict(prepared, path, streamed=streamed)
 
 
-def judge(made, path, *, streamed):
-    dataset, other = made
-    return evaluation_dataset(other(path), dataset.preprocessing, streamed=streamed)
+def evaluate(prepared, path, *, streamed):
+    dataset, section_for = prepared
+    return evaluation_dataset(section_for(path), dataset.preprocessing, streamed=streamed)
 
 
 @BOTH
 @pytest.mark.parametrize("name", ["other.csv", "other.parquet"])
-def test_rows_with_a_target_are_judged(made, mixed_frame, tmp_path, name, streamed):
+def test_rows_with_a_target_are_evaluated(prepared, mixed_frame, tmp_path, name, streamed):
     gaps = mixed_frame.with_columns(
         pl.when(pl.int_range(mixed_frame.height) % 10 != 3).then("y").alias("y")
     )
-    table = judge(made, write(gaps, tmp_path / name), streamed=streamed)
+    table = evaluate(prepared, write(gaps, tmp_path / name), streamed=streamed)
     samples = table.samples("test")
-    dataset, _ = made
+    dataset, _ = prepared
     at = np.flatnonzero(np.arange(mixed_frame.height) % 10 != 3)
     assert np.array_equal(samples.rows, at)
     expected = dataset.preprocessing.transform(dataset.table.frame, at)
@@ -114,27 +116,27 @@ def test_rows_with_a_target_are_judged(made, mixed_frame, tmp_path, name, stream
 
 
 @BOTH
-def test_what_cannot_be_judged(made, mixed_frame, tmp_path, streamed):
+def test_data_that_cannot_be_evaluated(prepared, mixed_frame, tmp_path, streamed):
     path = tmp_path / "other.csv"
     write(mixed_frame.drop("y"), path)
     with pytest.raises(DataError, match="'y', as in training"):
-        judge(made, path, streamed=streamed)
+        evaluate(prepared, path, streamed=streamed)
     write(mixed_frame.with_columns(y=pl.lit(None, dtype=pl.String)), path)
     with pytest.raises(DataError, match="rows with a target"):
-        judge(made, path, streamed=streamed)
+        evaluate(prepared, path, streamed=streamed)
     row = pl.int_range(mixed_frame.height)
     write(mixed_frame.with_columns(y=pl.when(row == 70).then(pl.lit("odd")).otherwise("y")), path)
     with pytest.raises(DataError, match=r"other\.csv:72.*'odd' in 'y'"):
-        judge(made, path, streamed=streamed)
+        evaluate(prepared, path, streamed=streamed)
 
 
 @BOTH
-def test_odd_rows_and_misspelt_columns(prepare_frame, make_config, tmp_path, streamed):
+def test_unseen_values_and_misspelled_columns(prepare_frame, make_config, tmp_path, streamed):
     dataset = prepare_frame({"x": range(10), "c": ["p", "q"] * 5, "y": ["a", "b"] * 5})
     path = tmp_path / "new.csv"
-    made = dataset, lambda path: make_config(str(path), "y").data
+    prepared = dataset, lambda path: make_config(str(path), "y").data
     path.write_text("more,y,c,x\n1,b,p,3\n2,,q,4\n3,a,new,oops\n")
-    samples = judge(made, path, streamed=streamed).samples("test")
+    samples = evaluate(prepared, path, streamed=streamed).samples("test")
     assert samples.rows.tolist() == [0, 2]
     assert samples.y[0, 0] != samples.y[1, 0]
     assert samples.unseen.tolist() == [False, True]
@@ -144,7 +146,7 @@ def test_odd_rows_and_misspelt_columns(prepare_frame, make_config, tmp_path, str
     )
     path.write_text("C,xx,y\np,1,z\n")
     with pytest.raises(DataError) as caught:
-        judge(made, path, streamed=streamed)
+        evaluate(prepared, path, streamed=streamed)
     assert [problem.fix for problem in caught.value.problems] == [
         "did you mean 'xx'?",
         "did you mean 'C'?",
@@ -152,9 +154,9 @@ def test_odd_rows_and_misspelt_columns(prepare_frame, make_config, tmp_path, str
 
 
 @BOTH
-def test_lists_of_typed_columns_are_kept_whole(made, mixed_frame, tmp_path, streamed):
+def test_typed_lists_are_passed_through(prepared, mixed_frame, tmp_path, streamed):
     path = tmp_path / "other.parquet"
     tags = pl.Series("tags", [["p", "q"], [], None] * mixed_frame.height)[: mixed_frame.height]
     write(mixed_frame.with_columns(tags), path)
-    kept = pl.concat(part.kept for part in ask(made, path, "tags", streamed=streamed))
+    kept = pl.concat(part.kept for part in predict(prepared, path, "tags", streamed=streamed))
     assert kept["tags"].to_list() == tags.to_list()

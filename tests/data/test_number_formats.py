@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainer.config.data import Data
@@ -20,25 +20,25 @@ UNITS = ("", "$", "€ ", "R$", "USD ")
 ENDINGS = ("", "%", " kg", "km/h", " €", " USD", "m²")
 
 
-def census(values):
-    found = NumberFormatDetector()
+def detector(values):
+    result = NumberFormatDetector()
     for value in values:
-        found.add(pl.Series("a", [value]))
-    return found
+        result.add(pl.Series("a", [value]))
+    return result
 
 
 def detect(*values, decimal=None):
-    return census(values).detect(decimal)
+    return detector(values).detect(decimal)
 
 
 def read(*values, decimal=None):
-    found = detect(*values, decimal=decimal)
-    assert found.format is not None, found
-    return parse_numbers(pl.Series("a", values), found.format).to_list()
+    result = detect(*values, decimal=decimal)
+    assert result.format is not None, result
+    return parse_numbers(pl.Series("a", values), result.format).to_list()
 
 
-def written(value, *, thousands, mark, before, after, negative, digits):
-    """A number as a person would write it."""
+def format_number(value, *, thousands, mark, before, after, negative, digits):
+    """Format a number."""
     body = f"{abs(value):,.{digits}f}"
     body = body.translate(str.maketrans({",": thousands, ".": mark}))
     if value >= 0:
@@ -68,18 +68,19 @@ def styles(draw):
     }
 
 
+@settings(max_examples=40)
 @given(styles(), st.lists(st.integers(-(10**9), 10**9), min_size=1, max_size=12))
-def test_numbers_of_one_style_are_read_back(style, cents):
+def test_formatted_numbers_round_trip(style, cents):
     values = [round(cent / 100, style["digits"]) + 0.0 for cent in cents]
-    # Two values that leave one meaning only, one of them not between brackets.
+    # Two unambiguous values, one of them without brackets.
     values += [1234567.0, 4321.5 if style["digits"] else 4321.0]
-    texts = [written(value, **style) for value in values]
-    found = detect(*texts)
-    if found.format is None:
-        assert all(_is_float(each) for each in texts)
+    texts = [format_number(value, **style) for value in values]
+    result = detect(*texts)
+    if result.format is None:
+        assert all(_is_float(text) for text in texts)
         return
-    assert not found.ambiguous or style["digits"] == 0
-    got = parse_numbers(pl.Series("a", texts), found.format).to_list()
+    assert not result.ambiguous or style["digits"] == 0
+    got = parse_numbers(pl.Series("a", texts), result.format).to_list()
     assert got == pytest.approx(values)
 
 
@@ -91,14 +92,15 @@ def _is_float(text):
     return True
 
 
+@settings(max_examples=40)
 @given(st.lists(st.text("0123456789.,$%() -ekg'", max_size=8), max_size=8), st.randoms())
-def test_batches_and_order_do_not_matter(values, random):
-    one, many = NumberFormatDetector(), census(values)
-    one.add(pl.Series("a", values, dtype=pl.String))
-    assert one.detect(None).format == many.detect(None).format
-    assert one.detect(None).matched == many.detect(None).matched
+def test_detection_ignores_batches_and_order(values, random):
+    single, batched = NumberFormatDetector(), detector(values)
+    single.add(pl.Series("a", values, dtype=pl.String))
+    assert single.detect(None).format == batched.detect(None).format
+    assert single.detect(None).matched == batched.detect(None).matched
     random.shuffle(values)
-    assert census(values).detect(None).format == many.detect(None).format
+    assert detector(values).detect(None).format == batched.detect(None).format
 
 
 @pytest.mark.parametrize(
@@ -135,15 +137,15 @@ def test_batches_and_order_do_not_matter(values, random):
         (["192.168.0.1", "10.0.0.1"], None),
     ],
 )
-def test_styles(values, numbers):
-    found = detect(*values)
+def test_formats(values, numbers):
+    result = detect(*values)
     if numbers is None:
-        assert found.format is None
+        assert result.format is None
     else:
         assert read(*values) == numbers
 
 
-def test_what_is_ambiguous_is_named():
+def test_ambiguous_numbers():
     assert detect("1,234", "5").ambiguous
     assert detect("$1.234", "$5").ambiguous
     assert not detect("1,234", "1,234.5").ambiguous
@@ -154,14 +156,14 @@ def test_what_is_ambiguous_is_named():
     assert read("1,234", "5", decimal="point") == [1234, 5]
 
 
-def test_other_values_and_units_are_named():
-    found = detect(*["1,234"] * 3, "n.v.", "on request")
-    assert (found.matched, found.known, found.unmatched) == (3, 5, ("n.v.", "on request"))
+def test_unmatched_values_and_units_are_listed():
+    result = detect(*["1,234"] * 3, "n.v.", "on request")
+    assert (result.matched, result.known, result.unmatched) == (3, 5, ("n.v.", "on request"))
     assert detect("$5", "€5").units == ("$", "€")
     assert detect("12%", "0.3").units == ("%",)
 
 
-def test_one_reading_holds_for_every_row():
+def test_one_format_applies_to_every_row():
     percent = NumberFormat(decimal="point", unit="%")
     series = pl.Series("a", ["5%", "5", "$5", None, "x"])
     assert parse_numbers(series, percent).to_list() == [5, None, None, None, None]
@@ -172,21 +174,21 @@ def test_one_reading_holds_for_every_row():
     assert parse_numbers(numbers, comma) is numbers
 
 
-def test_which_units_are_currencies():
+def test_currencies():
     assert [is_currency(unit) for unit in ("$", "US$", "EUR", "kg", "%", "")] == [
         True, True, True, False, False, False,
     ]  # fmt: skip
 
 
-def test_messages_do_not_list_every_unit(tmp_path):
-    """Addresses are numbers with a unit in every row."""
+def test_messages_list_few_units(tmp_path):
+    """Addresses look like numbers with a different unit in every row."""
     data = Data(source="x.csv", target="y", columns={"a": {"kind": "numeric"}})
-    found = TextFormatDetector(data)
-    found.add(pl.Series("a", [f"{row} Abcd{chr(97 + row)} Street" for row in range(26)]))
-    assert "and 21 more" in detected_spec(data, "a", "numeric", found).hint
+    result = TextFormatDetector(data)
+    result.add(pl.Series("a", [f"{row} Abcd{chr(97 + row)} Street" for row in range(26)]))
+    assert "and 21 more" in detected_spec(data, "a", "numeric", result).hint
 
 
-def test_columns_written_alike_are_read_in_one_piece(monkeypatch):
+def test_columns_with_the_same_format_are_parsed_together(monkeypatch):
     monkeypatch.setattr(values, "BLOCK_CELLS", 7)
     formats = {
         "a": NumberFormat(decimal="point", unit="$"),

@@ -35,13 +35,13 @@ def test_scales_agree_with_sklearn(scale, oracle, x):
     if np.ptp(x) < 1e-6 * max(1, np.abs(x).max()):
         return
     if scale == "robust" and quartiles[1] - quartiles[0] < 1e-12:
-        return  # sklearn takes it for 0
+        return  # sklearn treats it as 0
     expected = oracle.fit_transform(x.reshape(-1, 1))[:, 0]
     np.testing.assert_allclose(encoded(column, x), expected, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("impute", ["mean", "median", "most_frequent", "constant"])
-def test_fills_agree_with_sklearn(impute):
+def test_imputation_agrees_with_sklearn(impute):
     x = np.array([1.0, np.nan, 4.0, 4.0, 10.0, np.nan])
     column = fit_numeric("x", x, Numeric(impute=impute, constant=-1.0, scale="none"), None)
     oracle = SimpleImputer(strategy=impute, fill_value=-1.0)
@@ -49,7 +49,7 @@ def test_fills_agree_with_sklearn(impute):
     assert column.missing == 2
 
 
-def test_scale_is_learnt_on_filled_values():
+def test_scale_is_fitted_on_imputed_values():
     x = np.array([0.0, 1.0, 2.0, np.nan, np.nan])
     column = fit_numeric("x", x, Numeric(impute="constant", constant=9.0), None)
     z = encoded(column, x)
@@ -57,7 +57,7 @@ def test_scale_is_learnt_on_filled_values():
     assert z.std() == pytest.approx(1)
 
 
-def test_quantiles_become_normal():
+def test_quantiles_are_normal():
     x = np.random.default_rng(0).exponential(size=5_000)
     column = fit_numeric("x", x, Numeric(scale="quantile"), None)
     z = encoded(column, x)
@@ -69,19 +69,19 @@ def test_quantiles_become_normal():
     assert len(column.quantiles.values) <= 1_000
 
 
-def test_quantiles_of_ties_have_their_mean_rank():
+def test_tied_quantiles_have_their_mean_rank():
     column = fit_numeric("x", np.array([0.0] * 50 + [1.0] * 50), Numeric(scale="quantile"), None)
     low, high = encoded(column, np.array([0.0, 1.0]))
     assert low == pytest.approx(-high)
 
 
-def test_smooth_clip_is_its_formula():
+def test_smooth_clip_formula():
     x = np.array([-100.0, -1.0, 0.0, 1.0, 100.0])
     column = fit_numeric("x", x, Numeric(scale="none", smooth_clip=3.0), None)
     np.testing.assert_allclose(encoded(column, x), x / np.sqrt(1 + (x / 3) ** 2), rtol=1e-12)
 
 
-def test_clipped_outliers_are_moved_to_the_bounds():
+def test_clipped_outliers():
     x = np.array([*range(1, 10), 1000.0], dtype=np.float64)
     column = fit_numeric("x", x, Numeric(scale="none"), Outliers(method="iqr", factor=1.5))
     q1, q3 = np.percentile(x, [25, 75])
@@ -97,12 +97,12 @@ def test_zscore_bounds():
     assert bounds.upper == pytest.approx(x.mean() + 2 * x.std())
 
 
-def test_equal_quartiles_make_no_outliers():
+def test_no_outliers_with_equal_quartiles():
     x = np.array([0.0] * 9 + [5.0])
     assert outlier_bounds(np.sort(x), Outliers()) is None
 
 
-def test_constant_columns_are_left_out_but_their_gaps_can_be_kept():
+def test_constant_columns_are_dropped_unless_missing_values_are_marked():
     x = np.array([3.0, np.nan, 3.0])
     assert fit_numeric("x", x, Numeric(), None) is None
     kept = fit_numeric("x", x, Numeric(indicator=True), None)

@@ -27,7 +27,7 @@ SCALES = {
 
 
 @pytest.mark.parametrize("scale", SCALES)
-def test_words_of_a_scale_are_in_its_order(scale):
+def test_scale_levels_are_in_scale_order(scale):
     shuffled = random.Random(1).sample(SCALES[scale], len(SCALES[scale]))
     assert ordered_levels(shuffled) == (SCALES[scale], "scale")
 
@@ -36,18 +36,18 @@ def test_words_of_a_scale_are_in_its_order(scale):
     "levels",
     [["2", "10", "10.5"], ["grade 2", "grade 10"], ["0-9", "10-19", "100-109"], ["-1", "0", "1e2"]],
 )
-def test_numbers_are_in_their_order(levels):
+def test_numbers_are_in_numerical_order(levels):
     assert ordered_levels(levels[::-1]) == (levels, "numbers")
 
 
 @pytest.mark.parametrize(
     "levels",
     [
-        ["high", "low", "unknown"],  # one word is of no scale
+        ["high", "low", "unknown"],  # one level is in no scale
         ["cat", "dog"],
-        ["medium", "moderate", "high"],  # two words for one place
+        ["medium", "moderate", "high"],  # synonyms
         ["<18", "18-25"],
     ],
 )
-def test_other_words_are_in_alphabetical_order(levels):
+def test_other_levels_are_in_alphabetical_order(levels):
     assert ordered_levels(levels)[1] == "alphabet"

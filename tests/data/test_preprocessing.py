@@ -32,7 +32,7 @@ def test_embeddings_are_the_last_columns(prepare_frame):
     assert x[:4, 3].tolist() == [1, 0, 0, 0]
 
 
-def test_it_is_readable(prepare_frame):
+def test_json_is_readable(prepare_frame):
     column = prepare_frame(FRAME, **ALL_TRAIN).preprocessing.to_json()["columns"][2]
     assert column == {
         "kind": "numeric", "name": "n", "missing": 5, "mean": pytest.approx(80 / 3),
@@ -44,7 +44,7 @@ def test_it_is_readable(prepare_frame):
     }  # fmt: skip
 
 
-def test_missing_columns_are_named(prepare_frame):
+def test_missing_columns_raise(prepare_frame):
     preprocessing = prepare_frame(FRAME, **ALL_TRAIN).preprocessing
     with pytest.raises(DataError) as caught:
         preprocessing.transform(pl.DataFrame({"X": [1], "e": ["yes"]}))
@@ -62,7 +62,7 @@ def test_missing_columns_are_named(prepare_frame):
     lambda content: content["columns"][0].update(kind="other"),
     lambda content: content["target"].update(more=1),
 ])  # fmt: skip
-def test_damage_is_named(prepare_frame, damage):
+def test_damaged_json_raises(prepare_frame, damage):
     content = prepare_frame(FRAME, **ALL_TRAIN).preprocessing.to_json()
     damage(content)
     with pytest.raises(DataError, match=r"preprocessing\.json"):
@@ -71,7 +71,7 @@ def test_damage_is_named(prepare_frame, damage):
         Preprocessing.from_json([1])
 
 
-def test_unusual_values_of_later_rows(prepare_frame):
+def test_unseen_values_of_new_rows(prepare_frame):
     preprocessing = prepare_frame(FRAME, **ALL_TRAIN).preprocessing
     later = pl.DataFrame(
         {"x": ["1", "oops", "inf", None], "c": ["p", "new", None, "q"], "n": ["10"] * 4,
@@ -104,7 +104,7 @@ def test_unusual_values_of_later_rows(prepare_frame):
     lambda content: content["target"]["class_counts"].pop(),
     lambda content: content["target"].update(prior=[0.5, 0.5]),
 ])  # fmt: skip
-def test_parts_that_contradict_each_other_are_refused(prepare_frame, damage):
+def test_inconsistent_json_raises(prepare_frame, damage):
     dates = [f"2024-0{month}-{day:02}" for month in (1, 2) for day in range(1, 21)]
     frame = {
         "n": range(40), "c": ["p", "q"] * 20, "b": ["yes", "no", "yes", "yes"] * 10,
@@ -123,7 +123,7 @@ def test_parts_that_contradict_each_other_are_refused(prepare_frame, damage):
     lambda target: target.update(prior=[]),
     lambda target: target["transforms"].append(target["transforms"][0]),
 ])  # fmt: skip
-def test_numbers_of_a_target_that_contradict_each_other_are_refused(prepare_frame, damage):
+def test_inconsistent_target_raises(prepare_frame, damage):
     frame = {"n": range(40), "y": [1.5**row for row in range(40)]}
     content = prepare_frame(frame, target_scale="log").preprocessing.to_json()
     assert Preprocessing.from_json(content).to_json() == content

@@ -1,4 +1,4 @@
-"""Rows of recorded splits are the rows that fit used, or are refused."""
+"""Recorded splits load the rows that fit used, or raise."""
 
 import io
 
@@ -13,7 +13,7 @@ from trainer.errors import DataError, RunError
 
 
 @pytest.fixture
-def made(tmp_path):
+def run(tmp_path):
     lines = ["size,colour,label,weight"]
     lines += [f"{row},{'rgb'[row % 3]},{'yn'[row % 2]},{row + 1}" for row in range(40)]
     (tmp_path / "table.csv").write_text("\n".join(lines) + "\n")
@@ -27,8 +27,8 @@ def made(tmp_path):
     return config, dataset, buffer.getvalue()
 
 
-def recorded(made, streamed, content=None):
-    config, dataset, splits = made
+def recorded(run, streamed, content=None):
+    config, dataset, splits = run
     fingerprints = {file.path: file.sha256 for file in dataset.table.files}
     return load_recorded_dataset(
         config.data,
@@ -43,45 +43,45 @@ BOTH = pytest.mark.parametrize("streamed", [False, True], ids=["at once", "in pa
 
 
 @BOTH
-def test_samples_are_those_of_the_fit(made, streamed):
-    again = recorded(made, streamed)
+def test_samples_equal_those_of_the_fit(run, streamed):
+    reloaded = recorded(run, streamed)
     for split in ("train", "validation", "test"):
-        samples, first = again.samples(split), made[1].samples(split)
+        samples, first = reloaded.samples(split), run[1].samples(split)
         for name in ("x", "y", "weight", "rows", "unseen"):
             np.testing.assert_array_equal(getattr(samples, name), getattr(first, name))
 
 
 @BOTH
-def test_rows_later_than_the_fold_stay_out(made, streamed):
+def test_rows_later_than_the_fold_stay_dropped(run, streamed):
     split = {"by": "time", "column": "size", "fold": "2/4"}
-    data = made[0].model_dump(exclude_unset=True)["data"] | {"split": split}
+    data = run[0].model_dump(exclude_unset=True)["data"] | {"split": split}
     config = Config.model_validate({"data": data})
     dataset = prepare(config)
     assert dataset.dropped == {"later than the fold": 12}
     buffer = io.BytesIO()
     split_frame(dataset).write_parquet(buffer)
-    again = recorded((config, dataset, buffer.getvalue()), streamed)
+    reloaded = recorded((config, dataset, buffer.getvalue()), streamed)
     for name in ("train", "validation", "test"):
-        assert again.rows(name) == dataset.rows(name) > 0
-        assert np.array_equal(again.samples(name).rows, dataset.samples(name).rows)
+        assert reloaded.rows(name) == dataset.rows(name) > 0
+        assert np.array_equal(reloaded.samples(name).rows, dataset.samples(name).rows)
 
 
 @BOTH
-def test_other_data_are_refused(made, tmp_path, streamed):
+def test_changed_data_raises(run, tmp_path, streamed):
     with (tmp_path / "table.csv").open("a") as table:
         table.write("1,r,y,1\n")
     with pytest.raises(DataError, match="other content"):
-        recorded(made, streamed)
+        recorded(run, streamed)
     (tmp_path / "table.csv").write_text("size,colour\n1,r\n")
     with pytest.raises(DataError, match="other content"):
-        recorded(made, streamed)
+        recorded(run, streamed)
 
 
 @BOTH
-def test_a_damaged_record_is_refused(made, streamed):
+def test_damaged_splits_raise(run, streamed):
     with pytest.raises(RunError, match=r"splits\.parquet"):
-        recorded(made, streamed, b"no parquet")
+        recorded(run, streamed, b"no parquet")
     buffer = io.BytesIO()
     pl.DataFrame({"split": ["train"]}).write_parquet(buffer)
     with pytest.raises(RunError, match="1 rows of 40"):
-        recorded(made, streamed, buffer.getvalue())
+        recorded(run, streamed, buffer.getvalue())

@@ -32,11 +32,11 @@ def times(values, **columns):
         [day.strftime("%Y%m%d") for day in DAYS],
     ],
 )
-def test_times_are_in_order(values):
+def test_timestamps_are_in_order(values):
     assert np.argsort(np.argsort(times(values))).tolist() == list(PLACES)
 
 
-def test_a_stated_format_rules():
+def test_explicit_format_is_used():
     values = ["03/04/2024", "02/05/2024"]
     assert np.argsort(times(values, format="%d/%m/%Y")).tolist() == [0, 1]
     assert np.argsort(times(values, format="%m/%d/%Y")).tolist() == [1, 0]
@@ -56,6 +56,6 @@ def test_a_stated_format_rules():
         ),
     ],
 )
-def test_a_value_that_is_no_time_is_named(values, columns, message):
+def test_invalid_time_raises(values, columns, message):
     with pytest.raises(DataError, match=message):
         times(values, **columns)

@@ -1,4 +1,4 @@
-"""Rows of a sample are those of the table, wherever it is."""
+"""Samples contain the rows of the table, in memory and streamed."""
 
 import numpy as np
 import polars as pl
@@ -28,33 +28,33 @@ def config(tmp_path, make_config, monkeypatch):
     return make_config(str(tmp_path / "table.csv"), "y", data)
 
 
-@pytest.mark.parametrize("most", [7, 100, 1000])
-def test_rows_targets_and_weights_belong_together(config, most):
+@pytest.mark.parametrize("size", [7, 100, 1000])
+def test_rows_targets_and_weights_match(config, size):
     dataset = prepare(config)
-    sample = draw_row_sample(dataset, "train", most, seed=3)
+    sample = draw_row_sample(dataset, "train", size, seed=3)
     assert sample.split_rows == 240
-    assert len(sample.rows) == min(most, 240)
+    assert len(sample.rows) == min(size, 240)
     assert (np.diff(sample.rows) > 0).all()
     assert sample.frame.columns == ["number", "word"]
     np.testing.assert_array_equal(sample.frame["number"].cast(int), sample.rows)
     np.testing.assert_array_equal(sample.y[:, 0], sample.rows * 2)
     np.testing.assert_array_equal(sample.weight, dataset.weight[sample.rows])
     assert (dataset.assignment[sample.rows] == 0).all()
-    again = draw_row_sample(dataset, "train", most, seed=3)
+    again = draw_row_sample(dataset, "train", size, seed=3)
     assert again.rows.tolist() == sample.rows.tolist()
 
 
-def test_a_table_on_disk_gives_the_same_rows(config):
-    for most in (7, 1000):
-        whole = draw_row_sample(prepare(config), "train", most, seed=3)
-        parts = draw_row_sample(prepare_streaming(config), "train", most, seed=3)
+def test_streamed_table_has_the_same_sample(config):
+    for size in (7, 1000):
+        whole = draw_row_sample(prepare(config), "train", size, seed=3)
+        parts = draw_row_sample(prepare_streaming(config), "train", size, seed=3)
         assert whole.rows.tolist() == parts.rows.tolist()
         assert whole.frame.equals(parts.frame)
         np.testing.assert_array_equal(whole.y, parts.y)
         np.testing.assert_array_equal(whole.weight, parts.weight)
 
 
-def test_a_sample_of_a_sample(config):
+def test_subsample(config):
     sample = draw_row_sample(prepare(config), "test", 1000, seed=0)
     few = sample.subsample(5, seed=1)
     assert len(few.rows) == 5
@@ -66,5 +66,5 @@ def test_a_sample_of_a_sample(config):
     assert few.rows.tolist() != other.rows.tolist()
 
 
-def test_a_split_without_rows_has_no_sample(config):
+def test_empty_split_has_no_sample(config):
     assert draw_row_sample(prepare(config), "validation", 10, seed=0) is None

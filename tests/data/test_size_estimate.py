@@ -14,7 +14,7 @@ def size(path):
     return table_size(Data(source=str(path), target="a"))
 
 
-def test_typed_files_say_it_exactly(tmp_path):
+def test_typed_files_are_exact(tmp_path):
     for part in range(3):
         FRAME.write_parquet(tmp_path / f"{part}.parquet")
     FRAME.write_ipc(tmp_path / "x.arrow")
@@ -33,14 +33,14 @@ def test_text_is_estimated(tmp_path):
     assert 30_000 < size(tmp_path / "x.csv.gz").cells < 400_000
 
 
-def test_what_cannot_be_looked_at_has_no_size(tmp_path):
+def test_unreadable_file_has_no_size(tmp_path):
     (tmp_path / "damaged.parquet").write_bytes(b"no")
     assert size(tmp_path / "damaged.parquet") is None
     assert size(tmp_path / "nothing.csv") is None
     assert size(tmp_path / "odd.xyz") is None
 
 
-def test_archives_of_arrays_cannot_be_read_in_parts(tmp_path):
+def test_npz_is_not_streamable(tmp_path):
     np.savez(tmp_path / "x.npz", a=np.zeros(1000))
     FRAME.write_parquet(tmp_path / "x.parquet")
     assert not size(tmp_path / "x.npz").streamable

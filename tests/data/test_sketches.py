@@ -12,7 +12,7 @@ values = hnp.arrays(np.float64, st.integers(1, 60), elements=st.floats(-1e6, 1e6
 
 
 @given(x=values, cuts=st.lists(st.integers(0, 60), max_size=4))
-def test_merged_moments_are_those_of_all(x, cuts):
+def test_merged_moments_equal_those_of_all_values(x, cuts):
     merged = Moments()
     for part in np.split(x, sorted(cut for cut in cuts if cut < len(x))):
         merged = merged.merged(Moments.of(part))
@@ -30,7 +30,7 @@ def test_moments_of_large_values_do_not_overflow():
 
 
 @pytest.mark.parametrize("batch", [7, 100, 5000])
-def test_a_sample_does_not_depend_on_order_or_batches(batch):
+def test_sample_does_not_depend_on_order_or_batches(batch):
     rows = np.random.default_rng(batch).permutation(5000)
     sample = BottomKSample(300)
     for start in range(0, 5000, batch):
@@ -40,7 +40,7 @@ def test_a_sample_does_not_depend_on_order_or_batches(batch):
     assert np.array_equal(sample.values(), np.sort(nearest).astype(float))
 
 
-def test_a_sample_that_is_whole_is_exact():
+def test_complete_sample_is_exact():
     sample = BottomKSample(300)
     sample.add(row_keys(0, np.arange(300)), np.arange(300.0))
     known = Sketch(Moments.of(np.arange(300.0)), SortedValues(sample.values(), 0), 4)
@@ -52,6 +52,6 @@ def test_a_sample_that_is_whole_is_exact():
     assert known.impute(7.5).mean() == pytest.approx(exact.impute(7.5).mean(), rel=1e-14)
 
 
-def test_many_columns_share_the_room():
+def test_many_columns_share_the_sample_size():
     assert sample_limit(1) == 1_000_000
     assert sample_limit(1000) * 1000 <= 1 << 24

@@ -1,4 +1,4 @@
-"""A streamed table gives what the resident one gives."""
+"""Streamed datasets equal those in memory."""
 
 import datetime
 import gzip
@@ -50,11 +50,11 @@ def frame(rows=ROWS, seed=0):
 
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch):
-    """Many batches and blocks out of small files."""
-    monkeypatch.setattr(streams, "BATCH_ROWS", 256)
-    monkeypatch.setattr(csv_records, "_BLOCK", 1 << 13)
-    monkeypatch.setattr(csv_records, "_CHUNK", 1 << 12)
-    monkeypatch.setattr(compression, "CHUNK_BYTES", 1 << 12)
+    """Split small files into many batches and blocks."""
+    monkeypatch.setattr(streams, "BATCH_ROWS", 512)
+    monkeypatch.setattr(csv_records, "_BLOCK", 1 << 15)
+    monkeypatch.setattr(csv_records, "_CHUNK", 1 << 14)
+    monkeypatch.setattr(compression, "CHUNK_BYTES", 1 << 13)
 
 
 def config(source, **data):
@@ -64,7 +64,7 @@ def config(source, **data):
     )
 
 
-def written(table, folder, kind, parts=1):
+def write(table, folder, kind, parts=1):
     size = -(-table.height // parts)
     names = []
     for part in range(parts):
@@ -86,7 +86,7 @@ def written(table, folder, kind, parts=1):
 
 
 def same(one, other):
-    """Equal but for the rounding of means and deviations."""
+    """Assert equality up to the rounding of means and standard deviations."""
     if isinstance(one, dict):
         assert one.keys() == other.keys()
         for key in one:
@@ -131,7 +131,7 @@ def both(settings):
 
 @pytest.mark.parametrize("kind", ["parquet", "csv", "csv.gz", "ndjson", "arrow"])
 def test_every_format(kind, tmp_path):
-    both(config(written(frame(), tmp_path, kind, parts=3), weight="weight"))
+    both(config(write(frame(), tmp_path, kind, parts=3), weight="weight"))
 
 
 SETTINGS = {
@@ -139,7 +139,7 @@ SETTINGS = {
     "robust": {"numeric": {"scale": "robust", "impute": "most_frequent"}},
     "quantile": {"numeric": {"scale": "quantile", "smooth_clip": 3.0}},
     "clipped": {"clean": {"outliers": {"method": "iqr", "factor": 1.5}}},
-    "clipped by deviations": {"clean": {"outliers": {"method": "zscore", "factor": 2.0}}},
+    "clipped by zscore": {"clean": {"outliers": {"method": "zscore", "factor": 2.0}}},
     "outliers dropped": {"clean": {"outliers": {"action": "drop"}}},
     "gaps dropped": {
         "numeric": {"impute": "drop"},
@@ -158,11 +158,11 @@ SETTINGS = {
     "numbers": {"target": "number"},
     "several numbers": {"target": ["number", "whole"], "task": "regression"},
     "many classes": {"target": "word"},
-    "stated levels": {"columns": {"word": {
+    "explicit levels": {"columns": {"word": {
         "levels": ["red", "never seen", "green", "blue", "a, b", 10, 9], "encode": "ordinal"}}},
     "case folded": {"target": "word", "columns": {"word": {"ignore_case": True}},
                     "categorical": {"ignore_case": True, "encode": "ordinal"}},
-    "stated kinds": {
+    "explicit kinds": {
         "columns": {"whole": {"kind": "categorical", "max_levels": 20}, "word": {"encode": "ordinal"}}
     },
 }  # fmt: skip
@@ -171,22 +171,22 @@ SETTINGS = {
 @pytest.mark.parametrize("kind", ["parquet", "csv"])
 @pytest.mark.parametrize("settings", SETTINGS)
 def test_every_setting(settings, kind, tmp_path):
-    both(config(written(frame(), tmp_path, kind), **SETTINGS[settings]))
+    both(config(write(frame(), tmp_path, kind), **SETTINGS[settings]))
 
 
-def test_a_column_that_changes_its_kind(tmp_path):
+def test_column_whose_kind_changes_between_batches(tmp_path):
     table = frame().with_columns(
         late=pl.when(pl.int_range(ROWS) < 2000).then(pl.lit("1.5")).otherwise(pl.lit("many")),
         begins=pl.when(pl.int_range(ROWS) < 600).then(None).otherwise(pl.col("word")),
         dated=pl.when(pl.int_range(ROWS) < 900).then(pl.lit("2024-01-01")).otherwise(pl.lit("x")),
     )
-    streamed = both(config(written(table, tmp_path, "csv")))
+    streamed = both(config(write(table, tmp_path, "csv")))
     kinds = {column.name: column.kind for column in streamed.preprocessing.columns}
     assert {kinds[name] for name in ("late", "begins", "dated")} == {"categorical"}
 
 
 def test_named_splits(tmp_path):
-    names = written(frame(), tmp_path, "csv", parts=3)
+    names = write(frame(), tmp_path, "csv", parts=3)
     both(config(dict(zip(("train", "validation", "test"), names, strict=True))))
 
 
@@ -199,7 +199,7 @@ def test_files_whose_types_differ(tmp_path):
     both(config([str(one), str(two)]))
 
 
-def test_columns_that_wrap_lines_and_other_encodings(tmp_path):
+def test_multiline_fields_and_other_encodings(tmp_path):
     table = frame(500).with_columns(word=pl.col("word") + '\n"quoted", é\n\nend')
     path = tmp_path / "wrapped.csv"
     text = table.write_csv()
@@ -232,9 +232,9 @@ def spoiled(rows, column, value, table=None):
     ],
     ids=str,
 )
-def test_the_same_words_for_what_is_wrong(data, tmp_path):
+def test_error_messages_equal_for_invalid_values(data, tmp_path):
     table = spoiled(range(700, 760), "whole", "twelve")
-    settings = config(written(table, tmp_path, "csv", parts=2), **data)
+    settings = config(write(table, tmp_path, "csv", parts=2), **data)
     with pytest.raises(DataError) as resident:
         prepare(settings)
     with pytest.raises(DataError) as streamed:
@@ -254,7 +254,7 @@ def test_the_same_words_for_what_is_wrong(data, tmp_path):
     ],
     ids=["ragged", "open quote", "zero byte", "header only", "empty", "infinite"],
 )
-def test_the_same_words_for_broken_files(change, tmp_path):
+def test_error_messages_equal_for_malformed_files(change, tmp_path):
     path = tmp_path / "broken.csv"
     path.write_text(change(frame().select("number", "whole", "y").write_csv()))
     with pytest.raises(DataError) as resident:
@@ -266,7 +266,7 @@ def test_the_same_words_for_broken_files(change, tmp_path):
 
 def test_quantiles_of_many_rows_are_sampled(tmp_path, monkeypatch):
     monkeypatch.setattr(sketches, "SAMPLE_ROWS", 500)
-    settings = config(written(frame(), tmp_path, "parquet"), numeric={"scale": "quantile"})
+    settings = config(write(frame(), tmp_path, "parquet"), numeric={"scale": "quantile"})
     resident, streamed = prepare(settings), prepare_streaming(settings)
     for mine, other in zip(
         streamed.preprocessing.columns, resident.preprocessing.columns, strict=True
@@ -277,7 +277,7 @@ def test_quantiles_of_many_rows_are_sampled(tmp_path, monkeypatch):
         assert other.sampled is None
         assert mine.mean == pytest.approx(other.mean, rel=1e-12)
         assert (mine.minimum, mine.maximum) == (other.minimum, other.maximum)
-        # 500 of some 1,800: the median lies within a few hundredths of the middle rank.
+        # 500 of some 1,800: the median is within a few hundredths of the middle rank.
         assert abs(mine.fill - other.fill) < 0.2 * other.std
     again = prepare_streaming(settings).preprocessing.to_json()
     assert again == streamed.preprocessing.to_json()
@@ -285,23 +285,23 @@ def test_quantiles_of_many_rows_are_sampled(tmp_path, monkeypatch):
     same(prepare_streaming(settings).preprocessing.to_json(), again)
 
 
-def test_no_room_is_said_before_anything_is_encoded(tmp_path, monkeypatch):
+def test_disk_space_is_checked_before_encoding(tmp_path, monkeypatch):
     monkeypatch.setattr("trainer.data.scratch_arrays._SPARE_BYTES", 1 << 60)
     with pytest.raises(StorageError, match="TMPDIR"):
-        prepare_streaming(config(written(frame(), tmp_path, "csv")))
+        prepare_streaming(config(write(frame(), tmp_path, "csv")))
 
 
-def test_nothing_is_left_behind(tmp_path, monkeypatch):
+def test_no_files_are_left_behind(tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path / "scratch"))
     (tmp_path / "scratch").mkdir()
     monkeypatch.setattr("tempfile.tempdir", None)
-    dataset = prepare_streaming(config(written(frame(), tmp_path, "parquet")))
+    dataset = prepare_streaming(config(write(frame(), tmp_path, "parquet")))
     train = dataset.samples("train")
     assert train.x.sum() != 0
     assert list((tmp_path / "scratch").iterdir()) == []
 
 
-def test_npz_and_arrow_streams_are_refused(tmp_path):
+def test_npz_and_arrow_streams_raise(tmp_path):
     np.savez(tmp_path / "x.npz", x=np.arange(10.0), y=np.arange(10) % 2)
     frame().write_ipc_stream(tmp_path / "s.arrow")
     for name in ("x.npz", "s.arrow"):

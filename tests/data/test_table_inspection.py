@@ -27,10 +27,10 @@ def test_findings(tmp_path):
             "y": ["good", "bad"] * 19 + [None, "good"],
         }
     ).write_csv(path)
-    found = inspect_table(Data(source=str(path), target="y"))
-    assert (found.rows, found.rows_without_target, found.duplicates) == (39, 1, 0)
-    assert (found.task, found.classes) == ("binary", {"bad": 19, "good": 20})
-    assert {column.name: (column.kind, column.exclude) for column in found.columns} == {
+    findings = inspect_table(Data(source=str(path), target="y"))
+    assert (findings.rows, findings.rows_without_target, findings.duplicates) == (39, 1, 0)
+    assert (findings.task, findings.classes) == ("binary", {"bad": 19, "good": 20})
+    assert {column.name: (column.kind, column.exclude) for column in findings.columns} == {
         "id": ("numeric", "identifier"),
         "name": ("categorical", "identifier"),
         "size": ("numeric", None),
@@ -40,12 +40,12 @@ def test_findings(tmp_path):
         "slip": (None, "mostly numbers"),
         "when": ("datetime", None),
     }
-    columns = {column.name: column for column in found.columns}
+    columns = {column.name: column for column in findings.columns}
     assert (columns["size"].missing, columns["size"].distinct) == (1, 38)
     assert "'x'" in columns["slip"].problem.found
 
 
-def test_a_missing_target(tmp_path):
+def test_missing_target(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("a;label\n1;2\n")
     with pytest.raises(DataError, match=r"set data\.csv\.separator"):
@@ -54,13 +54,17 @@ def test_a_missing_target(tmp_path):
         inspect_table(Data(source=str(path), target="lable", csv={"separator": ";"}))
 
 
-def test_classes_that_differ_in_case_only_are_merged_by_the_config(tmp_path):
+def test_config_merges_classes_that_differ_only_in_case(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text(
         "x,y\n" + "".join(f"{row % 7},{['Yes', 'yes', 'NO', 'no'][row % 4]}\n" for row in range(60))
     )
-    found = inspect_table(Data(source=str(path), target="y"))
-    assert (found.task, found.case_variants, len(found.classes)) == ("binary", ("NO", "no"), 2)
+    findings = inspect_table(Data(source=str(path), target="y"))
+    assert (findings.task, findings.case_variants, len(findings.classes)) == (
+        "binary",
+        ("NO", "no"),
+        2,
+    )
     config = tmp_path / "c.yaml"
     config.write_text(propose_config(path, ("y",), config).text)
     loaded = load_config(config, ())
@@ -68,7 +72,7 @@ def test_classes_that_differ_in_case_only_are_merged_by_the_config(tmp_path):
     assert not prepare(loaded.config).preprocessing.target.classes[2:]
 
 
-def test_cells_that_look_like_lists_are_read_so_by_the_config(tmp_path):
+def test_config_splits_cells_that_look_like_lists(tmp_path):
     path = tmp_path / "t.csv"
     cells = ["a; b", "b", "a", "c; a", "c", "b; c"]
     path.write_text("x,y\n" + "".join(f"{row % 7},{cells[row % 6]}\n" for row in range(60)))
@@ -80,24 +84,24 @@ def test_cells_that_look_like_lists_are_read_so_by_the_config(tmp_path):
 
 
 @pytest.mark.parametrize("written", ["{},{}", "€ {},{}", "{},{} kg"])
-def test_numbers_with_decimal_commas_are_no_lists_of_labels(tmp_path, written):
+def test_numbers_with_decimal_commas_are_not_lists(tmp_path, written):
     path = tmp_path / "t.csv"
     rows = [f'{row % 7},"{written.format(95 + row % 9, row % 10)}"' for row in range(60)]
     path.write_text("x,y\n" + "\n".join(rows) + "\n")
-    found = inspect_table(Data(source=str(path), target="y"))
-    assert (found.task, found.separator) == ("regression", None)
+    findings = inspect_table(Data(source=str(path), target="y"))
+    assert (findings.task, findings.separator) == ("regression", None)
 
 
-def test_whole_numbers_with_commas_between_are_lists_of_labels(tmp_path):
+def test_whole_numbers_separated_by_commas_are_lists(tmp_path):
     path = tmp_path / "t.csv"
     cells = ["1,2,3", "2", "3,1", "1,3,2,4", "4", "2,4"]
     path.write_text("x,y\n" + "".join(f'{row % 7},"{cells[row % 6]}"\n' for row in range(60)))
-    found = inspect_table(Data(source=str(path), target="y"))
-    assert (found.task, found.separator) == ("multilabel", ",")
+    findings = inspect_table(Data(source=str(path), target="y"))
+    assert (findings.task, findings.separator) == ("multilabel", ",")
 
 
 @pytest.mark.parametrize("cell", ["ok", "1", "true", "NaN\n7,ok"])
-def test_a_target_with_one_value_is_refused(tmp_path, cell):
+def test_constant_target_raises(tmp_path, cell):
     path = tmp_path / "t.csv"
     path.write_text("x,y\n" + f"7,{cell}\n" * 60)
     with pytest.raises(DataError, match=r"at least two distinct values in 'y'.*--target"):

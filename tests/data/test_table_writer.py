@@ -1,4 +1,4 @@
-"""A table written in parts is the table, or is not there."""
+"""A table written in parts is complete, or does not exist."""
 
 import polars as pl
 import pytest
@@ -17,7 +17,7 @@ WHOLE = pl.DataFrame(
 
 @pytest.mark.parametrize("name", ["out.csv", "out.parquet"])
 @pytest.mark.parametrize("rows", [3, 10])
-def test_parts_become_one_file(tmp_path, name, rows):
+def test_parts_are_joined(tmp_path, name, rows):
     out = tmp_path / name
     parts = list(WHOLE.iter_slices(rows))
     assert write_table(parts, out) == (10, WHOLE.columns)
@@ -29,7 +29,7 @@ def test_parts_become_one_file(tmp_path, name, rows):
 
 
 @pytest.mark.parametrize("name", ["out.csv", "out.parquet"])
-def test_what_was_there_stays_when_a_part_fails(tmp_path, name):
+def test_existing_file_is_kept_if_a_part_fails(tmp_path, name):
     def parts():
         yield WHOLE
         raise DataError(Problem("x.csv:7", "a number", "a word"))
@@ -43,7 +43,7 @@ def test_what_was_there_stays_when_a_part_fails(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", ["out.csv", "out.parquet"])
-def test_a_place_that_takes_no_file(tmp_path, name):
+def test_unwritable_path_raises(tmp_path, name):
     (tmp_path / name).mkdir()
     with pytest.raises(StorageError, match="to write this file"):
         write_table([WHOLE], tmp_path / name)

@@ -23,7 +23,7 @@ def problems(source, **settings):
     return caught.value.problems
 
 
-def test_globs_are_sorted_and_columns_may_be_in_any_order(tmp_path):
+def test_globs_are_sorted_and_column_order_can_differ(tmp_path):
     (tmp_path / "b.csv").write_text("y,x\n3,c\n")
     (tmp_path / "a.csv").write_text("x,y\na,1\nb,2\n")
     table = read(f"{tmp_path}/*.csv")
@@ -43,7 +43,7 @@ def test_named_splits(tmp_path):
     assert np.array_equal(table.source_splits, [0, 0, 2, 2])
 
 
-def test_files_that_write_types_differently(tmp_path):
+def test_types_that_differ_between_files(tmp_path):
     pl.DataFrame({"a": [1, 2], "b": [1, 2], "c": [True, False]}).write_parquet(
         tmp_path / "1.parquet"
     )
@@ -52,26 +52,26 @@ def test_files_that_write_types_differently(tmp_path):
     assert frame.rows() == [(1, "1", "true"), (2, "2", "false"), (1.5, "x", "yes")]
 
 
-def test_what_is_wrong_with_files_is_gathered(tmp_path):
+def test_all_file_problems_are_reported(tmp_path):
     (tmp_path / "x.csv").write_text("a\n1\n")
     (tmp_path / "odd.xlsx").write_text("a\n1\n")
     (tmp_path / "folder.csv").mkdir()
-    found = problems([
+    reported = problems([
         f"{tmp_path}/y.csv", f"{tmp_path}/*.parquet", f"{tmp_path}/folder.csv",
         f"{tmp_path}/none/x.csv",
     ])  # fmt: skip
-    assert [problem.found for problem in found] == [
+    assert [problem.found for problem in reported] == [
         "no such file",
         "no file",
         "a directory",
         "no such file",
     ]
-    assert found[0].fix == "did you mean 'x.csv'?"
-    assert found[3].fix == f"there is no directory {tmp_path}/none"
+    assert reported[0].fix == "did you mean 'x.csv'?"
+    assert reported[3].fix == f"there is no directory {tmp_path}/none"
     assert problems(tmp_path / "odd.xlsx")[0].fix == "save the sheet as CSV"
 
 
-def test_a_file_without_permission(tmp_path):
+def test_file_without_permission(tmp_path):
     path = tmp_path / "x.csv"
     path.write_text("a\n1\n")
     path.chmod(0)
@@ -86,8 +86,8 @@ def test_a_file_without_permission(tmp_path):
 def test_columns_that_differ(tmp_path):
     (tmp_path / "a.csv").write_text("x,colour\n1,2\n")
     (tmp_path / "b.csv").write_text("x,color\n1,2\n")
-    found = problems(f"{tmp_path}/*.csv")
-    assert (found[0].found, found[0].fix) == ("no column 'colour'", "did you mean 'color'?")
+    reported = problems(f"{tmp_path}/*.csv")
+    assert (reported[0].found, reported[0].fix) == ("no column 'colour'", "did you mean 'color'?")
 
 
 def test_header_only(tmp_path):
@@ -95,13 +95,13 @@ def test_header_only(tmp_path):
     assert problems(tmp_path / "a.csv")[0].found == "no rows"
 
 
-def test_stated_formats_and_names_with_glob_signs(tmp_path):
+def test_explicit_formats_and_names_with_glob_characters(tmp_path):
     path = tmp_path / "odd [1]"
     path.write_text("x,y\n1,2\n")
     assert read(path, format="csv").frame.height == 1
 
 
-def test_spans_of_time_meet_numbers_as_seconds(tmp_path):
+def test_durations_are_combined_with_numbers_as_seconds(tmp_path):
     spans = pl.Series([timedelta(seconds=90), None])
     pl.DataFrame({"a": spans, "b": spans, "c": spans}).write_parquet(tmp_path / "1.parquet")
     other = pl.DataFrame({"a": [1.5], "b": ["x"], "c": spans[:1].dt.cast_time_unit("ms")})

@@ -23,15 +23,15 @@ POWERS = {
 
 
 @pytest.mark.parametrize("name", POWERS)
-def test_power_is_that_of_scikit_learn(name):
+def test_power_transform_equals_scikit_learn(name):
     values = POWERS[name]
-    theirs = PowerTransformer("yeo-johnson", standardize=False).fit(values[:, None])
+    sklearn_result = PowerTransformer("yeo-johnson", standardize=False).fit(values[:, None])
     ours = fit_power_transform(values)
-    if -2.9 < theirs.lambdas_[0] < 4.9:
-        assert ours.exponent == pytest.approx(theirs.lambdas_[0], abs=1e-5)
-    expected = yeo_johnson(values, float(theirs.lambdas_[0]))
+    if -2.9 < sklearn_result.lambdas_[0] < 4.9:
+        assert ours.exponent == pytest.approx(sklearn_result.lambdas_[0], abs=1e-5)
+    expected = yeo_johnson(values, float(sklearn_result.lambdas_[0]))
     np.testing.assert_allclose(
-        expected, theirs.transform(values[:, None])[:, 0], rtol=1e-9, atol=1e-12
+        expected, sklearn_result.transform(values[:, None])[:, 0], rtol=1e-9, atol=1e-12
     )
 
 
@@ -47,7 +47,7 @@ def test_power_is_that_of_scikit_learn(name):
     ],
 )
 @pytest.mark.parametrize("outputs", [np.array([-1e30, -100.0, 0.0, 100.0, 1e30])])
-def test_powers_of_odd_numbers_are_finite(values, outputs):
+def test_power_transform_of_extreme_values_is_finite(values, outputs):
     curve = fit_power_transform(values)
     curved = curve.transform(values)
     assert np.isfinite(curved).all()
@@ -56,7 +56,7 @@ def test_powers_of_odd_numbers_are_finite(values, outputs):
     assert (np.diff(curve.inverse_transform(outputs)) >= 0).all()
 
 
-def test_predictions_stay_within_a_hundred_times_the_training_values():
+def test_predictions_are_bounded_by_the_training_range():
     log = fit_log_transform(np.array([20.0, 5_000.0]))
     np.testing.assert_allclose(log.inverse_transform(np.array([-1e9, 1e9])), [0.2, 500_000])
     power = fit_power_transform(np.array([-10.0, 0.0, 5.0, 90.0]))
@@ -69,12 +69,12 @@ def test_predictions_stay_within_a_hundred_times_the_training_values():
         lambda values: np.ptp(values) > 1e-2
     )
 )
-def test_a_power_and_back(values):
+def test_power_transform_round_trip(values):
     curve = fit_power_transform(values)
     assert -3 <= curve.exponent <= 5
     order = np.argsort(values)
     assert (np.diff(curve.transform(values)[order]) >= 0).all()
-    # Where the curve is flat, digits are lost; the middle of it is exact.
+    # Where the transform is flat, digits are lost; its middle is exact.
     kept = np.abs(values) < 1e3
     np.testing.assert_allclose(
         curve.inverse_transform(curve.transform(values))[kept], values[kept], rtol=1e-4, atol=1e-4
@@ -82,6 +82,6 @@ def test_a_power_and_back(values):
 
 
 @given(arrays(np.float64, st.integers(2, 40), elements=st.floats(1e-200, 1e200)))
-def test_a_logarithm_and_back(values):
+def test_log_transform_round_trip(values):
     curve = fit_log_transform(values)
     np.testing.assert_allclose(curve.inverse_transform(curve.transform(values)), values, rtol=1e-10)

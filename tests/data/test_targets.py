@@ -49,7 +49,7 @@ def test_positive_class(values, classes):
         (["a", "b"], "a", ("b", "a")),
     ],
 )
-def test_stated_positive_class(values, positive, classes):
+def test_explicit_positive_class(values, positive, classes):
     assert fit(values, positive=positive).classes == classes
 
 
@@ -71,7 +71,7 @@ def test_encoding():
     assert labels.encode(pl.DataFrame({"p": ["true"], "q": [0.0]}))[0].tolist() == [[1, 0]]
 
 
-def test_labels_of_another_file_may_be_numbers():
+def test_labels_of_another_file_can_be_numbers():
     target = fit(["0", "1", "1"])
     assert target.encode(pl.DataFrame({"y": [1.0, 0.0]}))[0].tolist() == [[1], [0]]
     assert target.encode(pl.DataFrame({"y": ["1.0"]}))[0].tolist() == [[1]]
@@ -79,7 +79,7 @@ def test_labels_of_another_file_may_be_numbers():
     assert words.encode(pl.DataFrame({"y": [True]}))[0].tolist() == [[1]]
 
 
-def test_scaled_numbers_return():
+def test_scaling_round_trip():
     values = np.array([1.5, 2.5, 10.0])
     target = fit(values, scale="standard")
     y, _ = target.encode(pl.DataFrame({"y": values}))
@@ -90,7 +90,7 @@ def test_scaled_numbers_return():
     assert fit(values).prior == (pytest.approx(values.mean()),)
 
 
-def test_scales_without_a_curve_write_what_they_always_wrote():
+def test_json_without_transforms():
     for scale in ("standard", "none"):
         assert "transforms" not in fit([1.5, 2.5, 10.0], scale=scale).model_dump(mode="json")
     labels = fit(["a", "b"]).model_dump(mode="json")
@@ -98,7 +98,7 @@ def test_scales_without_a_curve_write_what_they_always_wrote():
 
 
 @pytest.mark.parametrize("scale", ["log", "power"])
-def test_curved_numbers_return(scale):
+def test_transforms_round_trip(scale):
     values = np.array([0.5, 12.0, 300.0, 45_000.0, 2_000_000.0])
     target = fit(values, scale=scale)
     y, _ = target.encode(pl.DataFrame({"y": values}))
@@ -110,14 +110,14 @@ def test_curved_numbers_return(scale):
     assert again == target
 
 
-def test_rows_without_a_target_have_no_logarithm():
+def test_missing_targets_with_log_transform():
     target = fit([1.0, 10.0, 100.0], scale="log")
     y, valid = target.encode(pl.DataFrame({"y": [10.0, None]}))
     np.testing.assert_allclose(y[:, 0], [0, y[1, 0]], atol=1e-6)
     assert valid.tolist() == [True, False]
 
 
-def test_each_column_has_its_own_scale():
+def test_columns_are_scaled_independently():
     frame = pl.DataFrame({"a": [1.0, 10.0, 100.0], "b": [-5.0, 0.0, 5.0], "c": [0.0, 3.0, 400.0]})
     target = fit(frame, "regression", ["log", "none", "power"])
     y, _ = target.encode(frame)
@@ -126,7 +126,7 @@ def test_each_column_has_its_own_scale():
     np.testing.assert_allclose(target.inverse_transform(y), frame.to_numpy(), rtol=1e-5, atol=1e-5)
 
 
-def test_what_has_no_logarithm_is_named():
+def test_nonpositive_value_with_log_raises():
     with pytest.raises(DataError) as raised:
         fit([10.0, 0.0, -3.0, 200.0], scale="log")
     (problem,) = raised.value.problems
@@ -157,12 +157,12 @@ def test_what_has_no_logarithm_is_named():
         (["a", "no"], {"task": "multilabel"}, "found cells such as 'a'.*task: binary"),
     ],
 )
-def test_refused(values, settings, message):
+def test_invalid_targets_raise(values, settings, message):
     with pytest.raises(DataError, match=message):
         fit(values, **{"task": None, **settings})
 
 
-def test_a_class_that_training_did_not_have():
+def test_unknown_class_raises():
     with pytest.raises(DataError) as caught:
         fit(["a", "b"]).encode(pl.DataFrame({"y": ["a", "z", "z", "w"]}))
     assert [problem.found for problem in caught.value.problems] == [
@@ -187,16 +187,16 @@ DRAWN = np.random.default_rng(0)
         (np.array([1.0, 1e6] * 5), None),
     ],
 )
-def test_a_curve_is_advised_for_skewed_numbers_over_orders_of_magnitude(values, scale):
+def test_recommended_scale(values, scale):
     assert recommend_scale(values) == scale
-    found = list(scale_recommendations(values[:, None], ["y"], ["standard"]))
-    assert [f"data.target_scale: {scale}" in line for line in found] == [True] * len(found)
-    assert len(found) == (scale is not None)
+    result = list(scale_recommendations(values[:, None], ["y"], ["standard"]))
+    assert [f"data.target_scale: {scale}" in line for line in result] == [True] * len(result)
+    assert len(result) == (scale is not None)
     assert not list(scale_recommendations(values[:, None], ["y"], ["none"]))
 
 
 @pytest.mark.parametrize("factor", [1e-200, 1e-300, 1e200, 1e290])
-def test_numbers_whose_squares_overflow_are_scaled(factor):
+def test_values_whose_squares_overflow_are_scaled(factor):
     values = factor * np.array([1.0, 2.0, 4.0, 9.0])
     target = fit(values, task="regression", scale="standard")
     y, _ = target.encode(pl.DataFrame({"y": values}))
@@ -205,7 +205,7 @@ def test_numbers_whose_squares_overflow_are_scaled(factor):
     np.testing.assert_allclose(target.inverse_transform(y)[:, 0], values, rtol=1e-6)
 
 
-def test_columns_are_called_as_the_columns_of_tables_of_counts():
+def test_column_named_like_count_columns():
     for name in ("count", "len", "rows", "cell", "level"):
         series = pl.DataFrame({name: ["b,a", "a,c", "b,a", "c,b", "a"] * 5})
         assert infer_task(series, Data(source="x.csv", target=name)).task == "multiclass"

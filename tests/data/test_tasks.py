@@ -29,7 +29,7 @@ def test_one_column(values, task):
     assert "'y'" in finding.reason
 
 
-def test_true_and_false_are_not_called_words():
+def test_reason_for_true_and_false():
     finding = infer_task(pl.DataFrame({"y": [True, False]}))
     assert finding.reason == "'y' has true and false"
 
@@ -41,7 +41,7 @@ def test_several_columns():
         infer_task(pl.DataFrame({"a": ["red", "no"], "b": [0.5, 1]}))
 
 
-def test_numbers_with_a_slip():
+def test_numbers_with_a_typo():
     values = [f"{number}.5" for number in range(50)] + ["n/k"]
     with pytest.raises(DataError, match="'n/k'"):
         infer_task(pl.DataFrame({"y": values}))

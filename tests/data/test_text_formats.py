@@ -1,4 +1,4 @@
-"""Numbers and dates in the format as text, from a table to what the network gets, in both engines."""
+"""Formatted numbers and dates in text columns, in memory and streamed."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ AMOUNTS = [17 * row**2 + 5 for row in range(ROWS)]
 
 @pytest.fixture(params=[prepare, prepare_streaming], ids=["resident", "streaming"])
 def fitted(request, tmp_path, make_config):
-    """Fit a table of text, after checking that the two engines agree."""
+    """Prepare a text table, after checking that the streamed result is equal."""
 
     def run(table, /, **data):
         target = data.pop("target", "y")
-        # Tables in a stream are read when they are needed: each has a file of its own.
+        # Streamed tables are read when needed, so that each needs a separate file.
         path = tmp_path / f"t{len(list(tmp_path.iterdir()))}.csv"
         plain = {"z": np.arange(ROWS) % 7, "y": np.where(np.arange(ROWS) % 3, "no", "yes")}
         pl.DataFrame({**plain, **table}).write_csv(path)
@@ -37,15 +37,15 @@ def fitted(request, tmp_path, make_config):
 
 
 def column(dataset, name="x"):
-    return {each.name: each for each in dataset.preprocessing.columns}[name]
+    return {column.name: column for column in dataset.preprocessing.columns}[name]
 
 
 def about(dataset, name="x"):
-    return [each for each in dataset.warnings if f"'{name}'" in each]
+    return [line for line in dataset.warnings if f"'{name}'" in line]
 
 
 def settings_in(warning):
-    """The settings that a warning names for a column: {"decimal": "comma"}, …"""
+    """Return the column settings in a warning: {"decimal": "comma"}, …"""
     found = re.findall(r"data\.columns\.x\.(\w+): ('[^']+'|\w+)", warning)
     return [{key: value.strip("'")} for key, value in found]
 
@@ -53,16 +53,20 @@ def settings_in(warning):
 @pytest.mark.parametrize(
     ("values", "numbers", "example"),
     [
-        ([f"{one:,}" for one in AMOUNTS], AMOUNTS, "'1,093' is 1093, with ',' as the thousands"),
-        ([f"${one:,}.50" for one in AMOUNTS], [one + 0.5 for one in AMOUNTS], "'$5.50' is 5.5; set"),
-        ([f"{one % 90}%" for one in AMOUNTS], [one % 90 for one in AMOUNTS], "'5%' is 5"),
-        ([f"{one} kg" for one in AMOUNTS], AMOUNTS, "'5 kg' is 5"),
-        ([f"{one},5" for one in AMOUNTS], [one + 0.5 for one in AMOUNTS], "'5,5' is 5.5"),
-        ([f"({one:,})" if one > 99 else str(one) for one in AMOUNTS],
-         [-one if one > 99 else one for one in AMOUNTS], "'(1,093)' is -1093"),
+        ([f"{amount:,}" for amount in AMOUNTS], AMOUNTS, "'1,093' is 1093, with ',' as"),
+        (
+            [f"${amount:,}.50" for amount in AMOUNTS],
+            [amount + 0.5 for amount in AMOUNTS],
+            "'$5.50' is 5.5; set",
+        ),
+        ([f"{amount % 90}%" for amount in AMOUNTS], [amount % 90 for amount in AMOUNTS], "'5%' is 5"),
+        ([f"{amount} kg" for amount in AMOUNTS], AMOUNTS, "'5 kg' is 5"),
+        ([f"{amount},5" for amount in AMOUNTS], [amount + 0.5 for amount in AMOUNTS], "'5,5' is 5.5"),
+        ([f"({amount:,})" if amount > 99 else str(amount) for amount in AMOUNTS],
+         [-amount if amount > 99 else amount for amount in AMOUNTS], "'(1,093)' is -1093"),
     ],
 )  # fmt: skip
-def test_numbers_as_text_are_numbers(fitted, values, numbers, example):
+def test_formatted_numbers_are_numeric(fitted, values, numbers, example):
     got, plain = fitted({"x": values}), fitted({"x": numbers})
     (note,) = about(got)
     assert example in note
@@ -80,30 +84,31 @@ def test_numbers_as_text_are_numbers(fitted, values, numbers, example):
 @pytest.mark.parametrize(
     "values",
     [
-        [f"{one:,}" for one in AMOUNTS],
-        [f"{one}%" for one in AMOUNTS],
+        [f"{amount:,}" for amount in AMOUNTS],
+        [f"{amount}%" for amount in AMOUNTS],
         [f"{day:%d/%m/%Y}" for day in DAYS],
         [f"{day:%m/%d/%Y}" for day in DAYS],
         [f"{row % 12 + 1:02d}/{row % 9 + 1:02d}/2020" for row in range(ROWS)],
-        ["n.v.", *[f"{one:,}" for one in AMOUNTS[1:]]],
-        ["5", *[f"{one}%" for one in AMOUNTS[1:]]],
+        ["n.v.", *[f"{amount:,}" for amount in AMOUNTS[1:]]],
+        ["5", *[f"{amount}%" for amount in AMOUNTS[1:]]],
         ["soon", *[f"{day:%d/%m/%Y}" for day in DAYS[1:]]],
-        [str(one) if row % 3 else f"r{one}" for row, one in enumerate(AMOUNTS)],
+        [str(amount) if row % 3 else f"r{amount}" for row, amount in enumerate(AMOUNTS)],
     ],
 )
-def test_every_setting_that_a_note_names_is_accepted_and_ends_it(fitted, values):
+def test_settings_in_notes_are_valid_and_remove_the_note(fitted, values):
     (note,) = about(fitted({"x": values}))
     settings = settings_in(note)
     assert settings
-    for each in settings:
-        got = fitted({"x": values}, columns={"x": each})
-        assert [one for one in about(got) if "levels" not in one and "distinct" not in one] == []
-        kind = {"decimal": "numeric", "format": "datetime"}.get(next(iter(each)), "categorical")
+    for setting in settings:
+        got = fitted({"x": values}, columns={"x": setting})
+        notes = [note for note in about(got) if "levels" not in note and "distinct" not in note]
+        assert notes == []
+        kind = {"decimal": "numeric", "format": "datetime"}.get(next(iter(setting)), "categorical")
         assert column(got).kind == kind
 
 
 @pytest.mark.parametrize(
-    ("date_format", "told"),
+    ("date_format", "order"),
     [
         ("%d/%m/%Y", "day first: '"),
         ("%m.%d.%Y", "month first: '"),
@@ -112,11 +117,11 @@ def test_every_setting_that_a_note_names_is_accepted_and_ends_it(fitted, values)
         ("%d.%m.%Y %H:%M", "day first: '"),
     ],
 )
-def test_dates_in_one_format_are_dates(fitted, date_format, told):
+def test_unambiguous_dates(fitted, date_format, order):
     got = fitted({"x": [day.strftime(date_format) for day in DAYS]})
     plain = fitted({"x": [str(day) for day in DAYS]})
     (note,) = about(got)
-    assert told in note
+    assert order in note
     assert about(plain) == []
     assert column(got).model_copy(update={"format": None}) == column(plain)
     assert column(plain).format is None
@@ -124,7 +129,7 @@ def test_dates_in_one_format_are_dates(fitted, date_format, told):
         assert np.array_equal(got.samples(split).x, plain.samples(split).x)
 
 
-def test_dates_with_two_meanings_stay_text_and_are_named(fitted):
+def test_ambiguous_dates_stay_text_with_a_note(fitted):
     values = [f"{row % 12 + 1:02d}/{row % 9 + 1:02d}/2020" for row in range(ROWS)]
     got = fitted({"x": values})
     (note,) = about(got)
@@ -137,13 +142,13 @@ def test_dates_with_two_meanings_stay_text_and_are_named(fitted):
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        (["n.v.", "x", *[f"{one:,}" for one in AMOUNTS[2:]]], "values are not numbers"),
-        (["5", *[f"{one}%" for one in AMOUNTS[1:]]], "the unit '%' in some rows and no unit"),
-        ([f"{'$€'[one % 2]}{one}" for one in AMOUNTS], "the units '$', '€'"),
+        (["n.v.", "x", *[f"{amount:,}" for amount in AMOUNTS[2:]]], "values are not numbers"),
+        (["5", *[f"{amount}%" for amount in AMOUNTS[1:]]], "the unit '%' in some rows and no unit"),
+        ([f"{'$€'[amount % 2]}{amount}" for amount in AMOUNTS], "the units '$', '€'"),
         (["soon", *[f"{day:%d/%m/%Y}" for day in DAYS[1:]]], "not dates in the format '%d/%m/%Y'"),
     ],
 )
-def test_text_that_is_nearly_numbers_or_dates_stays_text(fitted, values, words):
+def test_text_with_some_numbers_or_dates_stays_text(fitted, values, words):
     got = fitted({"x": values}, split={"test": 0, "validation": 0})
     (note,) = about(got)
     assert words in note
@@ -152,33 +157,33 @@ def test_text_that_is_nearly_numbers_or_dates_stays_text(fitted, values, words):
 
 @pytest.mark.parametrize("unit", ["", " €", " kg"])
 @pytest.mark.parametrize("mark", [" ", ".", "\u202f"])
-def test_numbers_of_a_file_with_decimal_commas(fitted, unit, mark):
-    values = [f"{one:,}".replace(",", mark) + f",5{unit}" for one in AMOUNTS]
+def test_formatted_numbers_with_decimal_comma(fitted, unit, mark):
+    values = [f"{amount:,}".replace(",", mark) + f",5{unit}" for amount in AMOUNTS]
     if unit != " kg":
         values[::2] = [value.removesuffix(unit) for value in values[::2]]
     got = fitted({"x": values}, csv={"decimal_comma": True})
-    plain = fitted({"x": [one + 0.5 for one in AMOUNTS]})
+    plain = fitted({"x": [amount + 0.5 for amount in AMOUNTS]})
     assert np.array_equal(got.samples("train").x, plain.samples("train").x)
 
 
-def test_plain_columns_and_words_have_no_notes(fitted):
+def test_plain_columns_have_no_notes(fitted):
     got = fitted({
-        "x": [f"street {one}" for one in AMOUNTS],
+        "x": [f"street {amount}" for amount in AMOUNTS],
         "a": ["1", "2", "3"] * 20,
         "b": ["1a", "2b", "3c"] * 20,
         "c": ["10+", "5-9", "0-4"] * 20,
         "d": [str(20180101 + row) for row in range(ROWS)],
         "e": ["2024-01-31T10:00"] * 59 + ["2024-02-01"],
     })  # fmt: skip
-    kinds = {each.name: each.kind for each in got.preprocessing.columns}
+    kinds = {column.name: column.kind for column in got.preprocessing.columns}
     assert kinds["d"] == kinds["a"] == "numeric"
     assert kinds["b"] == kinds["c"] == kinds["x"] == "categorical"
     assert kinds["e"] == "datetime"
-    assert [each for each in got.warnings if "is read" in each or "looks" in each] == []
+    assert [line for line in got.warnings if "is read" in line or "looks" in line] == []
 
 
-def test_a_stated_kind_reads_the_format_without_a_note(fitted):
-    values = [f"${one}" for one in AMOUNTS]
+def test_explicit_kind_needs_no_note(fitted):
+    values = [f"${amount}" for amount in AMOUNTS]
     got = fitted({"x": values}, columns={"x": {"kind": "numeric"}})
     assert about(got) == []
     assert column(got).number_format.unit == "$"
@@ -186,7 +191,7 @@ def test_a_stated_kind_reads_the_format_without_a_note(fitted):
         fitted({"x": ["free", *values[1:]]}, columns={"x": {"kind": "numeric"}}, split={"test": 0})
 
 
-def test_a_format_of_all_dates_leaves_iso_dates_alone(fitted):
+def test_datetime_format_does_not_affect_iso_dates(fitted):
     columns = {"x": [f"{day:%d.%m.%Y}" for day in DAYS], "w": [str(day) for day in DAYS]}
     got = fitted(columns, datetime={"format": "%d.%m.%Y"})
     assert column(got).format == "%d.%m.%Y"
@@ -194,15 +199,17 @@ def test_a_format_of_all_dates_leaves_iso_dates_alone(fitted):
     assert about(got) == []
 
 
-def test_other_rows_are_read_as_the_training_rows(fitted, make_config, tmp_path):
-    got = fitted({"x": [f"{one}%" for one in AMOUNTS], "w": [f"{day:%d/%m/%Y}" for day in DAYS]})
+def test_new_rows_are_parsed_like_training_rows(fitted, make_config, tmp_path):
+    got = fitted(
+        {"x": [f"{amount}%" for amount in AMOUNTS], "w": [f"{day:%d/%m/%Y}" for day in DAYS]}
+    )
     path = tmp_path / "new.csv"
     path.write_text("x,w,z\n5%,05/06/2021,1\n5,2021-06-05,1\n22%,06/05/2021,1\n")
     data = make_config(str(path), "y").data
     for streamed in (False, True):
-        (asked,) = prediction_batches(data, got.preprocessing, [], streamed=streamed)
-        assert asked.encoded.unseen.tolist() == [False, True, False]
-        assert asked.encoded.encoding_warnings == {
+        (batch,) = prediction_batches(data, got.preprocessing, [], streamed=streamed)
+        assert batch.encoded.unseen.tolist() == [False, True, False]
+        assert batch.encoded.encoding_warnings == {
             ("x", "a value that is not a number (read as missing)"): 1,
             ("w", "a value that is not a date (read as missing)"): 1,
         }
@@ -210,18 +217,19 @@ def test_other_rows_are_read_as_the_training_rows(fitted, make_config, tmp_path)
     assert raw_row(got.preprocessing, row) == {"z": 1, "x": 5, "w": "2021-06-05"}
     typed = pl.DataFrame({"x": [5.0], "w": [date(2021, 6, 5)], "z": [1]})
     frame = pl.DataFrame({"x": ["5%"], "w": ["05/06/2021"], "z": [1]})
-    one, other = (got.preprocessing.transform(each).x for each in (typed, frame))
-    assert np.array_equal(one, other)
+    assert np.array_equal(
+        got.preprocessing.transform(typed).x, got.preprocessing.transform(frame).x
+    )
 
 
-def test_numbers_that_are_clipped_and_dropped(fitted):
+def test_clipped_and_dropped_outliers(fitted):
     settings = {"clean": {"outliers": {"method": "iqr", "factor": 0.5, "action": "clip"}}}
-    values = [f"{one:,}" if row % 9 else None for row, one in enumerate(AMOUNTS)]
-    plain = [one if row % 9 else None for row, one in enumerate(AMOUNTS)]
+    values = [f"{amount:,}" if row % 9 else None for row, amount in enumerate(AMOUNTS)]
+    plain = [amount if row % 9 else None for row, amount in enumerate(AMOUNTS)]
     for action in ("clip", "drop"):
         settings["clean"]["outliers"]["action"] = action
-        got, same = (fitted({"x": each}, **settings, numeric={"impute": "drop"})
-                     for each in (values, plain))  # fmt: skip
+        got, same = (fitted({"x": cells}, **settings, numeric={"impute": "drop"})
+                     for cells in (values, plain))  # fmt: skip
         assert column(got).model_copy(update={"number_format": None}) == column(same)
         assert got.dropped == same.dropped
 
@@ -229,13 +237,16 @@ def test_numbers_that_are_clipped_and_dropped(fitted):
 @pytest.mark.parametrize(
     ("values", "numbers"),
     [
-        ([f"${120_000 + one:,}" for one in AMOUNTS], [120_000 + one for one in AMOUNTS]),
-        ([f"{one}%" for one in AMOUNTS], AMOUNTS),
-        ([f"{one:,}".replace(",", " ") + " €" for one in AMOUNTS], AMOUNTS),
+        (
+            [f"${120_000 + amount:,}" for amount in AMOUNTS],
+            [120_000 + amount for amount in AMOUNTS],
+        ),
+        ([f"{amount}%" for amount in AMOUNTS], AMOUNTS),
+        ([f"{amount:,}".replace(",", " ") + " €" for amount in AMOUNTS], AMOUNTS),
     ],
 )
 @pytest.mark.parametrize("task", ["auto", "regression"])
-def test_a_target_of_numbers_as_text(fitted, values, numbers, task):
+def test_target_of_formatted_numbers(fitted, values, numbers, task):
     got = fitted({"x": AMOUNTS, "price": values}, target="price", task=task)
     plain = fitted({"x": AMOUNTS, "price": numbers}, target="price", task=task)
     assert got.preprocessing.target.task == "regression"
@@ -250,7 +261,7 @@ def test_a_target_of_numbers_as_text(fitted, values, numbers, task):
     assert about(sure, "price") == []
 
 
-def test_a_target_of_classes_that_look_like_numbers(fitted):
+def test_target_classes_that_look_like_numbers(fitted):
     values = [f"{10 * (row % 3)}%" for row in range(ROWS)]
     got = fitted({"x": AMOUNTS, "rate": values}, target="rate")
     assert got.preprocessing.target.classes == ("0%", "10%", "20%")
@@ -264,14 +275,17 @@ def test_a_target_of_classes_that_look_like_numbers(fitted):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        (["on request", *[f"${one:,}" for one in AMOUNTS[1:]]], "'on request' among 59 numbers"),
-        (["5", *[f"{one}%" for one in AMOUNTS[1:]]], "the unit '%' in some rows and no unit"),
-        ([f"{'$€'[one % 2]}{one}" for one in AMOUNTS], "the units '\\$', '€'"),
+        (
+            ["on request", *[f"${amount:,}" for amount in AMOUNTS[1:]]],
+            "'on request' among 59 numbers",
+        ),
+        (["5", *[f"{amount}%" for amount in AMOUNTS[1:]]], "the unit '%' in some rows and no unit"),
+        ([f"{'$€'[amount % 2]}{amount}" for amount in AMOUNTS], "the units '\\$', '€'"),
         ([f"{day:%d/%m/%Y}" for day in DAYS], "dates in 'price'"),
         ([f"{day}" for day in DAYS], "dates in 'price'"),
     ],
 )
-def test_a_target_that_is_nearly_numbers_is_not_a_class_a_row(fitted, values, message):
+def test_almost_numeric_target_raises(fitted, values, message):
     with pytest.raises(DataError, match=message) as caught:
         fitted({"x": AMOUNTS, "price": values}, target="price")
     assert "data.task: multiclass" not in str(caught.value)
@@ -282,8 +296,8 @@ def test_a_target_that_is_nearly_numbers_is_not_a_class_a_row(fitted, values, me
     assert len(got.preprocessing.target.classes) == ROWS // 2
 
 
-def test_a_test_row_that_is_no_number_is_named(fitted):
-    values = [f"${one:,}" for one in AMOUNTS]
+def test_invalid_test_target_raises(fitted):
+    values = [f"${amount:,}" for amount in AMOUNTS]
     values[40] = "free"
     part = ["test" if row == 40 else "train" for row in range(ROWS)]
     with pytest.raises(DataError, match=r"t0.csv:42.*a finite number in 'price'.*'free'"):
@@ -292,21 +306,21 @@ def test_a_test_row_that_is_no_number_is_named(fitted):
 
 
 @pytest.mark.parametrize("date_format", ["%d/%m/%Y", "%Y-%m-%d", "%m/%d/%Y"])
-def test_a_split_by_time_reads_the_format(fitted, date_format):
+def test_time_split_detects_the_format(fitted, date_format):
     values = [day.strftime(date_format) for day in DAYS]
     got = fitted({"x": values}, split={"by": "time", "column": "x", "test": 0.2})
     assert np.flatnonzero(got.assignment == 2).tolist() == list(range(48, 60))
     notes = about(got)
     assert [("is read as dates" in note) for note in notes] == [True, False][-len(notes) :]
     assert "is not a feature" in notes[-1]
-    assert [each.name for each in got.preprocessing.columns] == ["z"]
+    assert [column.name for column in got.preprocessing.columns] == ["z"]
     settings = {"columns": {"x": {"format": date_format}}, "features": {"exclude": ["x"]}}
     sure = fitted({"x": values}, split={"by": "time", "column": "x", "test": 0.2}, **settings)
     assert about(sure) == []
     assert np.array_equal(sure.assignment, got.assignment)
 
 
-def test_the_note_of_a_split_by_time_names_a_way_to_keep_the_cycles(fitted):
+def test_note_about_time_split_mentions_cycles(fitted):
     values = [str(day) for day in DAYS]
     split = {"by": "time", "column": "x", "test": 0.2}
     (note,) = about(fitted({"x": values}, split=split))

@@ -34,7 +34,7 @@ def typed() -> pl.DataFrame:
     )
 
 
-def test_types_are_made_plain(tmp_path, typed):
+def test_types_are_normalized(tmp_path, typed):
     typed.write_parquet(tmp_path / "x.parquet")
     frame = read_parquet(tmp_path / "x.parquet")
     assert frame.row(0) == (
@@ -70,7 +70,7 @@ def test_npz_flattens_arrays(tmp_path):
     assert frame.row(1) == (6, 7, 8, 9, 10, 11, "b", 2.0)
 
 
-def test_npz_passes_over_arrays_that_are_no_columns(tmp_path):
+def test_npz_ignores_arrays_that_are_not_columns(tmp_path):
     np.savez(
         tmp_path / "x.npz",
         x=np.arange(6).reshape(3, 2),
@@ -90,7 +90,7 @@ def test_npz_passes_over_arrays_that_are_no_columns(tmp_path):
     assert "an array that does not have one number" in problem.found
 
 
-def test_npz_without_a_table(tmp_path):
+def test_npz_without_table_raises(tmp_path):
     np.savez(tmp_path / "x.npz", b=np.zeros(3), c=np.zeros(2))
     with pytest.raises(DataError, match=r"the same number of rows, found 'b' 3, 'c' 2"):
         read_npz(tmp_path / "x.npz")

@@ -23,18 +23,18 @@ def numbers(values, dtype=None):
     return [None if value != value else value for value in found.tolist()]
 
 
-def test_text_is_read_as_numbers():
+def test_numbers_in_text():
     inf = float("inf")
     found = numbers(["1e-3", "+5", "-.5", "5.", "inf", "1e999", "abc", "1_000", "0x1", "nan", None])
     assert found == [0.001, 5, -0.5, 5, inf, inf, None, None, None, None, None]
 
 
 @given(st.lists(st.floats(allow_nan=False), min_size=1))
-def test_numbers_survive_as_text(values):
+def test_numbers_round_trip_as_text(values):
     assert numbers([repr(value) for value in values]) == values
 
 
-def test_types_are_read_as_numbers():
+def test_numeric_types():
     assert numbers([1, None, 255], pl.UInt8) == [1, None, 255]
     assert numbers([True, False, None]) == [1, 0, None]
     assert numbers([1.5, float("nan")]) == [1.5, None]
@@ -48,11 +48,11 @@ def test_types_are_read_as_numbers():
     [("1.0", "1"), ("1.", "1"), ("+1", "1"), ("-2.00", "-2"), ("-0.0", "0"), ("01", "01"),
      ("1.5", "1.5"), ("a", "a"), ("", ""), ("1e3", "1e3"), ("10", "10")],
 )  # fmt: skip
-def test_one_spelling_of_whole_numbers(label, expected):
+def test_canonical_level(label, expected):
     assert canonical_level(label) == expected
 
 
-def test_number_columns_as_text():
+def test_numeric_columns_as_text():
     assert to_text(pl.Series([1.0, 2.5, -0.0, None, float("nan")])).to_list() == [
         "1", "2.5", "0", None, None,
     ]  # fmt: skip
@@ -60,14 +60,14 @@ def test_number_columns_as_text():
     assert level_text(pl.Series(["1.0", "1", None])).to_list() == ["1", "1", None]
 
 
-def test_natural_order():
+def test_natural_sort():
     assert natural_sort(["10", "9", "-1.5"]) == ["-1.5", "9", "10"]
     assert natural_sort(["b10", "B9", "a"]) == ["a", "B9", "b10"]
     assert natural_sort(["1", "a", "nan", ""]) == sorted(["", "1", "a", "nan"])
 
 
 @given(st.lists(st.text(), max_size=20, unique=True), st.randoms())
-def test_natural_order_is_one_order(labels, random):
+def test_natural_sort_is_a_total_order(labels, random):
     shuffled = labels.copy()
     random.shuffle(shuffled)
     assert natural_sort(labels) == natural_sort(shuffled)
@@ -98,12 +98,12 @@ def test_booleans():
     ]
 
 
-def test_blocks_cover_all_columns():
+def test_column_blocks_cover_all_columns():
     names = [str(index) for index in range(10)]
     assert list(column_blocks(names, 10**9)) == [[name] for name in names]
     assert list(column_blocks(names, 1)) == [names]
 
 
-def test_natural_order_of_numbers_with_thousands_of_digits():
+def test_natural_sort_of_numbers_with_thousands_of_digits():
     longer, shorter = "a" + "2" * 5000, "a" + "9" * 4999
     assert natural_sort([longer, "a10", shorter, "a09"]) == ["a09", "a10", shorter, longer]
